@@ -1,0 +1,1 @@
+"""Attribution methods and their quality measures; a library without sockets or processes."""

@@ -1,0 +1,1 @@
+"""Synchronous judges of single rows that may reject a request; a library without sockets."""

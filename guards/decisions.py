@@ -1,0 +1,38 @@
+"""What a guard decides about each row of a batch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+import numpy as np
+
+
+class Action(IntEnum):
+    """What happens to a row; higher is stronger, so decisions combine by maximum."""
+
+    PASS = 0
+    SHADOW = 1
+    FLAG = 2
+    REJECT = 3
+
+
+ACTION_OF = {"shadow": Action.SHADOW, "flag": Action.FLAG, "reject": Action.REJECT}
+"""Actions by their name in the configuration."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decisions:
+    """One guard's decisions about n rows.
+
+    Attributes:
+        guard: the guard's name.
+        action: `Action` per row, uint8 [n].
+        reasons: public reason by row index, for rows that did not pass; it never holds a score.
+        score: float32 [n], higher is more suspicious; None for guards without a score.
+    """
+
+    guard: str
+    action: np.ndarray
+    reasons: dict[int, str]
+    score: np.ndarray | None = None

@@ -1,0 +1,1 @@
+"""Windowed, asynchronous judges of a served model; a library without sockets or processes."""

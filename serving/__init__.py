@@ -1,0 +1,1 @@
+"""Vigil's gateway: everything that has a process, a socket or a protocol."""

@@ -1,0 +1,327 @@
+"""Configuration files as pydantic models: the single source of truth for what may stand in them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from serving.errors import VigilError
+
+Datatype = Literal[
+    "BOOL", "UINT8", "UINT16", "UINT32", "UINT64", "INT8", "INT16", "INT32", "INT64",
+    "FP16", "FP32", "FP64", "BF16", "BYTES",
+]  # fmt: skip
+
+
+class ConfigError(VigilError):
+    """A configuration file is missing, unreadable or wrong; the message names file and key."""
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Feature(_Section):
+    """One column of an input: its name and what its values may be."""
+
+    name: str = Field(description="Name of the column, as people know it.")
+    min: float | None = Field(None, description="Smallest allowed value; checked by `schema`.")
+    max: float | None = Field(None, description="Largest allowed value; checked by `schema`.")
+    categories: list[str] | None = Field(
+        None, description="Allowed values of a categorical column (BYTES inputs)."
+    )
+
+
+class InputSpec(_Section):
+    """One input tensor."""
+
+    name: str
+    datatype: Datatype
+    shape: list[int] = Field(description="-1 marks the row axis, which comes first.")
+    features: list[Feature] | None = Field(
+        None, description="One entry per column of a [-1, n] input."
+    )
+    min: float | None = Field(None, description="Smallest allowed value of every element.")
+    max: float | None = Field(None, description="Largest allowed value of every element.")
+    sensitive: bool = Field(
+        False, description="A sensitive attribute: counted by fairness, never seen by the model."
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> InputSpec:
+        if not self.shape or self.shape[0] != -1:
+            raise ValueError(f"input '{self.name}': shape must begin with -1, the row axis")
+        if self.features is not None and (
+            len(self.shape) != 2 or self.shape[1] != len(self.features)
+        ):
+            raise ValueError(
+                f"input '{self.name}': features needs shape [-1, {len(self.features)}]"
+            )
+        return self
+
+
+class OutputSpec(_Section):
+    """One output tensor."""
+
+    name: str
+    datatype: Datatype
+    shape: list[int]
+    classes: list[str] | None = Field(
+        None, description="Class names, in the order of the last axis."
+    )
+
+
+class Replicas(_Section):
+    """How many replicas of each version, and on what."""
+
+    min: int = Field(1, ge=1, description="Replicas to start.")
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        "auto", description="`auto` takes a GPU when torch sees one."
+    )
+    gpus: float = Field(0, ge=0, description="GPUs each replica reserves (ray engine).")
+    cores: int = Field(1, ge=1, description="Threads torch may use in each replica.")
+    max_inflight_batches: int = Field(
+        2, ge=1, le=16, description="Batches a replica holds: one computing, the rest ready."
+    )
+    hang_timeout_s: float = Field(
+        30, gt=0, description="A batch that computes for longer marks the replica as hung."
+    )
+
+
+class Batching(_Section):
+    """Bounds of the batcher. Without any, a free slot takes all that waits."""
+
+    max_batch_size: int | None = Field(None, ge=1, description="Rows per batch; none: 1024.")
+    max_queue_rows: int = Field(4096, ge=1, description="Rows that may wait; more get 503.")
+
+
+class SchemaGuard(_Section):
+    """Range, finiteness and category checks in the gateway."""
+
+    name: Literal["schema"]
+    action: Literal["flag", "shadow", "reject"] = "flag"
+
+
+class MahalanobisGuard(_Section):
+    """Distance of penultimate features from the training classes, in the replica."""
+
+    name: Literal["mahalanobis"]
+    action: Literal["flag", "shadow", "reject"] = "flag"
+    false_positive_rate: float = Field(0.05, gt=0, lt=1)
+    on_error: Literal["open", "closed"] = Field(
+        "open", description="`open` lets rows pass when the guard itself fails."
+    )
+
+
+Guard = Annotated[SchemaGuard | MahalanobisGuard, Field(discriminator="name")]
+
+
+class DriftMonitor(_Section):
+    """PSI and exact binned Kolmogorov-Smirnov per feature over tumbling windows."""
+
+    window: int = Field(1000, ge=50, description="Rows per window.")
+    false_alarm_rate: float = Field(
+        0.001, gt=0, lt=1, description="Probability of a false alarm per model and window."
+    )
+    min_psi: float = Field(
+        0.05, ge=0, description="An alarm needs an effect of at least this PSI as well."
+    )
+
+
+class Monitors(_Section):
+    """Which windowed judges run for the model."""
+
+    drift: DriftMonitor | None = Field(default_factory=DriftMonitor)
+
+
+class Tolerance(_Section):
+    """The largest disparity that is acceptable."""
+
+    demographic_parity_difference: float = Field(0.1, ge=0, le=1)
+
+
+class Fairness(_Section):
+    """Sensitive attributes and what counts as a favourable outcome."""
+
+    sensitive: list[str] = Field(min_length=1)
+    favorable: str = Field(description="The class whose selection is favourable.")
+    tolerance: Tolerance = Field(default_factory=Tolerance)
+    window: int = Field(1000, ge=100, description="Rows per window.")
+
+
+class Explain(_Section):
+    """Explanations."""
+
+    method: Literal["auto", "integrated_gradients"] = "auto"
+    n_steps: int = Field(32, ge=1, le=1024, description="Integration steps to begin with.")
+    max_completeness_error: float = Field(
+        0.05, gt=0, description="Relative error above which no attribution is returned."
+    )
+
+
+class ModelConfig(_Section):
+    """`models/<name>/model.yaml`."""
+
+    format: Literal["safetensors", "torch_export"]
+    factory: str | None = Field(
+        None, description="`module:function` in a file beside the weights; builds the module."
+    )
+    trust_code: bool = Field(False, description="Needed by whatever runs the model's own code.")
+    inputs: list[InputSpec] = Field(min_length=1)
+    outputs: list[OutputSpec] = Field(min_length=1)
+    example: str | None = Field(
+        None, description="File with an OIP request; used for warm-up and readiness."
+    )
+    required: bool = Field(True, description="Readiness waits for this model.")
+    replicas: Replicas = Field(default_factory=Replicas)
+    batching: Batching = Field(default_factory=Batching)
+    guards: list[Guard] = Field(default_factory=list)
+    expose_flags: bool = Field(False, description="Tell clients which guards flagged a request.")
+    monitors: Monitors = Field(default_factory=Monitors)
+    fairness: Fairness | None = None
+    explain: Explain = Field(default_factory=Explain)
+
+    @model_validator(mode="after")
+    def _check(self) -> ModelConfig:
+        if self.format == "safetensors" and not (self.factory and self.trust_code):
+            raise ValueError(
+                "format safetensors needs `factory` and, because that is code, `trust_code: true`"
+            )
+        if not [i for i in self.inputs if not i.sensitive]:
+            raise ValueError("inputs: at least one must not be sensitive")
+        if self.fairness:
+            classes = self.outputs[0].classes or []
+            if self.fairness.favorable not in classes:
+                raise ValueError(
+                    f"fairness.favorable: '{self.fairness.favorable}' is not among the classes "
+                    f"of output '{self.outputs[0].name}'"
+                )
+        return self
+
+
+class Listen(_Section):
+    """Where clients and operators connect."""
+
+    host: str = "127.0.0.1"
+    http_port: int = Field(8000, ge=0, le=65535)
+    grpc_port: int = Field(8001, ge=0, le=65535)
+    admin_host: str = Field("127.0.0.1", description="Address of the admin listener.")
+    admin_port: int = Field(8002, ge=0, le=65535)
+    max_body_mib: int = Field(64, ge=1, le=1024, description="Largest request body.")
+
+
+class Telemetry(_Section):
+    """Where metrics go."""
+
+    prometheus: bool = Field(True, description="Serve `/metrics` on the admin listener.")
+    otlp_endpoint: str | None = Field(
+        None, description="OTLP/HTTP collector, for example http://127.0.0.1:4318."
+    )
+    interval_s: float = Field(10, gt=0, description="Seconds between two OTLP exports.")
+
+
+class ServerConfig(_Section):
+    """`vigil.yaml`."""
+
+    engine: Literal["ray", "local"] = "ray"
+    ingress: Literal["envoy", "serve"] = "envoy"
+    transport: Literal["channel", "handle"] = "channel"
+    ray_address: str | None = Field(
+        None, description="Cluster to join; none starts a local Ray for this server."
+    )
+    listen: Listen = Field(default_factory=Listen)
+    insecure: bool = Field(
+        False, description="Allow a listener beyond loopback although nothing authenticates."
+    )
+    gateways: int = Field(1, ge=1, le=64, description="Gateway processes that share the ports.")
+    models: Path = Path("models")
+    data_dir: Path = Path(".vigil")
+    telemetry: Telemetry = Field(default_factory=Telemetry)
+    drain_timeout_s: float = Field(30, gt=0, description="Grace for requests in flight at stop.")
+
+    @model_validator(mode="after")
+    def _check(self) -> ServerConfig:
+        if self.engine == "local" and (self.ingress, self.transport) != ("envoy", "channel"):
+            raise ValueError("engine local has ingress envoy and transport channel only")
+        if self.transport == "handle" and self.ingress != "serve":
+            raise ValueError(
+                "transport handle needs ingress serve: the Envoy gateway runs without Ray"
+            )
+        loopback = {"127.0.0.1", "localhost", "::1"}
+        if not self.insecure and not {self.listen.host, self.listen.admin_host} <= loopback:
+            raise ValueError(
+                "listen: without keys Vigil binds loopback only; use 127.0.0.1, or give "
+                "--insecure if everyone who can reach the address may use it"
+            )
+        return self
+
+
+SectionT = TypeVar("SectionT", bound=_Section)
+
+
+def parse(kind: type[SectionT], raw: object, where: str) -> SectionT:
+    """Validate `raw` (what YAML or JSON gave) as `kind`; `where` names the source in errors.
+
+    Raises:
+        ConfigError: with the first wrong key and what is wrong with it.
+    """
+    try:
+        return kind.model_validate(raw if raw is not None else {})
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise ConfigError(
+            f"{where}: {key + ': ' if key else ''}{first['msg'].removeprefix('Value error, ')}"
+        ) from None
+
+
+def load_yaml(path: Path) -> object:
+    """Read one YAML file.
+
+    Raises:
+        ConfigError: the file is missing or not YAML.
+    """
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}") from None
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
+
+
+def load_server(path: Path | None, overrides: Mapping[str, Any]) -> ServerConfig:
+    """Load `vigil.yaml` (or the defaults) with command-line `overrides` merged on top.
+
+    Relative paths in the file are relative to the file.
+
+    Raises:
+        ConfigError: something in the file or the overrides is wrong.
+    """
+    raw = load_yaml(path) if path else {}
+    if raw is None:
+        raw = {}
+    if not isinstance(raw, dict):
+        raise ConfigError(f"{path}: must be a mapping of keys to values")
+    merged = dict(raw)
+    if path:
+        for key in ("models", "data_dir"):
+            if isinstance(merged.get(key), str):
+                merged[key] = path.parent / merged[key]
+    for key, value in overrides.items():
+        inner = merged.get(key)
+        merged[key] = {**(inner or {}), **value} if isinstance(value, dict) else value
+    return parse(ServerConfig, merged, str(path) if path else "configuration")
+
+
+def load_model(directory: Path) -> ModelConfig:
+    """Load `model.yaml` of the model in `directory`.
+
+    Raises:
+        ConfigError: the file is missing or wrong.
+    """
+    path = directory / "model.yaml"
+    return parse(ModelConfig, load_yaml(path), str(path))

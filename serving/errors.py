@@ -1,0 +1,88 @@
+"""The domain's exceptions. They know no transport; each transport has one table for them."""
+
+from __future__ import annotations
+
+
+class VigilError(Exception):
+    """Base of everything that may become an answer to a client.
+
+    The message is one sentence that says what to change; it is shown to the client as it is.
+    """
+
+    def __init__(self, message: str, *, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.retry_after_s = retry_after_s
+
+
+class InvalidInput(VigilError):
+    """The request's shape, datatype, data, names or JSON is wrong."""
+
+
+class Unauthenticated(VigilError):
+    """No valid credentials came with the request."""
+
+
+class Forbidden(VigilError):
+    """The credentials do not allow this."""
+
+
+class ModelNotFound(VigilError):
+    """No model of that name is served."""
+
+
+class VersionNotFound(VigilError):
+    """The model is served, but not in that version."""
+
+
+class NotFound(VigilError):
+    """The path names nothing here."""
+
+
+class PayloadTooLarge(VigilError):
+    """The body or message is over the limit."""
+
+
+class UnsupportedMedia(VigilError):
+    """The body's encoding is not one that the server reads."""
+
+
+class GuardRejected(VigilError):
+    """A guard with action `reject` refused a row of the request."""
+
+
+class QuotaExceeded(VigilError):
+    """This client has used up its quota."""
+
+
+class Overloaded(VigilError):
+    """The gateway takes no more work now."""
+
+
+class QueueFull(Overloaded):
+    """The model's queue is at its bound."""
+
+
+class ModelNotReady(VigilError):
+    """The model is known but not ready to answer."""
+
+
+class NoReplica(ModelNotReady):
+    """No replica of the model is alive."""
+
+
+class DeadlineExceeded(VigilError):
+    """The request's deadline passed before an answer was there."""
+
+
+class Unsupported(VigilError):
+    """The protocol or the model does not offer this."""
+
+
+class ModelFailed(VigilError):
+    """The model itself raised; its message is kept, its traceback is not."""
+
+
+def unknown_model(name: str) -> ModelNotFound:
+    """The error for an unknown model, with the start that Triton's clients look for."""
+    return ModelNotFound(f"Request for unknown model: '{name}' is not found")
