@@ -1,0 +1,1 @@
+"""Length-prefixed frames between roles: one multiplexed connection, tensors as raw bytes."""

@@ -1,0 +1,229 @@
+"""One channel connection: the asyncio protocol that both ends share, from hello to goodbye.
+
+Both ends send a hello (version, frame limit, granted slots). Over TCP each then proves that it
+knows the cluster's secret by an HMAC over both nonces; a Unix socket is protected by its
+directory's mode instead.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import secrets
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+
+from serving import errors
+from serving.channel import frames
+from serving.channel.frames import FrameError, FrameReader, Message
+from serving.protocol.messages import Tensor
+
+HANDSHAKE_TIMEOUT_S = 5.0
+
+
+class ChannelClosed(Exception):
+    """The connection is gone; what was asked over it may or may not have been done."""
+
+
+class Hello(msgspec.Struct, frozen=True):
+    """What each end says first. `slots` is how many requests the sender takes at once."""
+
+    version: int
+    max_frame: int
+    slots: int
+    nonce: bytes
+
+
+class Failure(msgspec.Struct, frozen=True):
+    """A domain error on its way to the other end."""
+
+    error: str
+    message: str
+    retry_after_s: float | None = None
+
+
+_decode_hello = msgspec.msgpack.Decoder(Hello).decode
+_decode_failure = msgspec.msgpack.Decoder(Failure).decode
+
+MessageCallback = Callable[["Connection", Message], None]
+ClosedCallback = Callable[["Connection"], None]
+
+
+class Connection(asyncio.Protocol):
+    """One end of a connection. All methods belong to the loop's thread.
+
+    Args:
+        server: whether this end accepted the connection.
+        secret: the cluster's secret; None on Unix sockets.
+        slots: requests this end takes at once, told to the peer.
+        on_message: called with every message that is not a reply.
+        on_closed: called once when the connection is gone.
+    """
+
+    def __init__(
+        self,
+        *,
+        server: bool,
+        secret: bytes | None,
+        slots: int,
+        on_message: MessageCallback,
+        on_closed: ClosedCallback,
+    ) -> None:
+        self._server = server
+        self._secret = secret
+        self._on_message = on_message
+        self._on_closed = on_closed
+        self._reader = FrameReader()
+        self._hello = Hello(frames.VERSION, frames.MAX_FRAME, slots, secrets.token_bytes(16))
+        self._proved = secret is None
+        self._pending: dict[int, asyncio.Future[Message]] = {}
+        self._next_id = 0
+        self._transport: asyncio.Transport | None = None
+        self._loop = asyncio.get_running_loop()
+        self._watchdog: asyncio.TimerHandle | None = None
+        self.peer: Hello | None = None
+        self.ready: asyncio.Future[None] = self._loop.create_future()
+        self.closed = False
+        self.draining = False
+
+    # -- asyncio.Protocol ---------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Say hello and give the peer a bounded time to do the same."""
+        assert isinstance(transport, asyncio.Transport) or hasattr(transport, "writelines")
+        self._transport = transport  # type: ignore[assignment]
+        self._write("hello", 0, self._hello)
+        self._watchdog = self._loop.call_later(HANDSHAKE_TIMEOUT_S, self.abort)
+
+    def data_received(self, data: bytes) -> None:
+        """Cut into frames and hand each on; a malformed one ends the connection."""
+        try:
+            for frame in self._reader.feed(data):
+                self._receive(frames.decode(frame))
+        except (FrameError, msgspec.DecodeError):
+            self.abort()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Fail everything that waits for a reply."""
+        self.closed = True
+        if self._watchdog:
+            self._watchdog.cancel()
+        if not self.ready.done():
+            self.ready.set_exception(ChannelClosed("the peer closed during the handshake"))
+            self.ready.exception()  # a server end has nobody who awaits it
+        pending, self._pending = self._pending, {}
+        for future in pending.values():
+            if not future.done():
+                future.set_exception(ChannelClosed("connection lost"))
+        self._on_closed(self)
+
+    # -- sending ------------------------------------------------------------------------
+
+    def request(
+        self, kind: str, meta: object, tensors: Sequence[Tensor] = ()
+    ) -> asyncio.Future[Message]:
+        """Send a request; the future holds the reply, a domain error or `ChannelClosed`."""
+        future: asyncio.Future[Message] = self._loop.create_future()
+        if self.closed:
+            future.set_exception(ChannelClosed("connection lost"))
+            return future
+        self._next_id += 1
+        self._pending[self._next_id] = future
+        self._write(kind, self._next_id, meta, tensors)
+        return future
+
+    def notify(self, kind: str, meta: object, tensors: Sequence[Tensor] = ()) -> None:
+        """Send a message that has no reply."""
+        self._write(kind, 0, meta, tensors)
+
+    def reply(self, ident: int, meta: object, tensors: Sequence[Tensor] = ()) -> None:
+        """Answer the request `ident`."""
+        self._write("reply", ident, meta, tensors)
+
+    def fail(self, ident: int, error: errors.VigilError) -> None:
+        """Answer the request `ident` with a domain error."""
+        failure = Failure(type(error).__name__, error.message, error.retry_after_s)
+        self._write("failure", ident, failure)
+
+    def goaway(self) -> None:
+        """Tell the peer to send nothing new; what is under way is finished."""
+        self._write("goaway", 0, None)
+
+    @property
+    def unsent_bytes(self) -> int:
+        """Bytes that the kernel has not taken yet."""
+        return self._transport.get_write_buffer_size() if self._transport else 0
+
+    def close(self) -> None:
+        """Close once what was written is sent."""
+        if self._transport:
+            self._transport.close()
+
+    def abort(self) -> None:
+        """Close at once."""
+        if self._transport:
+            self._transport.abort()
+
+    def _write(
+        self, kind: str, ident: int, meta: object, tensors: Sequence[Tensor] = ()
+    ) -> None:
+        if not self.closed and self._transport:
+            self._transport.writelines(frames.encode(kind, ident, meta, tensors))
+
+    # -- receiving ----------------------------------------------------------------------
+
+    def _receive(self, message: Message) -> None:
+        if not self.ready.done():
+            self._handshake(message)
+        elif message.kind == "reply":
+            future = self._pending.pop(message.id, None)
+            if future and not future.done():
+                future.set_result(message)
+        elif message.kind == "failure":
+            future = self._pending.pop(message.id, None)
+            if future and not future.done():
+                future.set_exception(_domain_error(_decode_failure(message.meta)))
+        elif message.kind == "goaway":
+            self.draining = True
+        else:
+            self._on_message(self, message)
+
+    def _handshake(self, message: Message) -> None:
+        if message.kind == "hello" and self.peer is None:
+            self.peer = _decode_hello(message.meta)
+            if self.peer.version != frames.VERSION:
+                raise FrameError(f"peer speaks version {self.peer.version}")
+            if self._secret is not None:
+                self._write("proof", 0, self._proof(self._server))
+        elif message.kind == "proof" and self.peer and self._secret is not None:
+            proof = msgspec.msgpack.decode(message.meta, type=bytes)
+            if not hmac.compare_digest(proof, self._proof(not self._server)):
+                raise FrameError("the peer does not know the secret")
+            self._proved = True
+        else:
+            raise FrameError(f"'{message.kind}' during the handshake")
+        if self.peer and self._proved:
+            if self._watchdog:
+                self._watchdog.cancel()
+            self.ready.set_result(None)
+
+    def _proof(self, by_server: bool) -> bytes:
+        # Both nonces and the side are in it, so that a proof can be neither replayed nor
+        # reflected.
+        assert self._secret is not None
+        assert self.peer is not None
+        mine, theirs = self._hello.nonce, self.peer.nonce
+        nonces = mine + theirs if self._server else theirs + mine
+        side = b"server" if by_server else b"client"
+        return hmac.new(self._secret, side + nonces, hashlib.sha256).digest()
+
+
+def _domain_error(failure: Failure) -> errors.VigilError:
+    kind: Any = getattr(errors, failure.error, None)
+    if not (isinstance(kind, type) and issubclass(kind, errors.VigilError)):
+        kind = errors.ModelFailed
+    error: errors.VigilError = kind(failure.message, retry_after_s=failure.retry_after_s)
+    return error

@@ -1,0 +1,174 @@
+"""The directory: who is there. Roles register with the hub and keep a lease by staying
+connected; the hub pushes the whole directory to everybody after each change.
+
+The connection itself is the lease: when a role dies its socket closes and the hub forgets it at
+once. When the hub dies, roles keep the last directory they were given and reconnect.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from typing import Any, Literal
+
+import msgspec
+
+from serving.channel.connection import ChannelClosed, Connection
+from serving.channel.endpoint import connect
+from serving.channel.frames import Message
+
+RoleName = Literal["gateway", "replica", "explainer", "monitor"]
+RETRY_S = 0.2
+
+
+class Member(msgspec.Struct, frozen=True):
+    """One role process.
+
+    Attributes:
+        role: what it is.
+        id: unique name, for example `replica-digits-1-0`.
+        pid: its process, for operators.
+        address: where its channel server listens; empty when it has none.
+        model, version: what it serves; empty for gateways and monitors.
+        slots: batches it takes at once.
+        capabilities: names of the model's capabilities.
+    """
+
+    role: RoleName
+    id: str
+    pid: int
+    address: str = ""
+    model: str = ""
+    version: str = ""
+    slots: int = 0
+    capabilities: tuple[str, ...] = ()
+
+
+class ServedModel(msgspec.Struct, frozen=True):
+    """A model version that should be served. `config` is `ModelConfig` as JSON."""
+
+    name: str
+    version: str
+    config: bytes
+    directory: str
+    example: bytes | None = None
+
+
+class Directory(msgspec.Struct, frozen=True):
+    """Everything that is served and everybody who is there."""
+
+    generation: int = 0
+    models: tuple[ServedModel, ...] = ()
+    members: tuple[Member, ...] = ()
+
+    def of_role(self, role: RoleName) -> list[Member]:
+        """Return the members with that role."""
+        return [member for member in self.members if member.role == role]
+
+
+class Series(msgspec.Struct, array_like=True, frozen=True):
+    """One cumulative time series of one process.
+
+    Attributes:
+        name: OpenTelemetry name, for example `vigil.inference.requests`.
+        kind: `sum` (monotonic), `gauge` or `histogram`.
+        unit: UCUM unit, for example `s`; `1` for counts.
+        attributes: name and value pairs, all from closed sets.
+        value: the sum or the gauge; for a histogram the sum of what was recorded.
+        bounds: upper bounds of a histogram's buckets, else empty.
+        counts: one count per bucket and one above the last bound, else empty.
+    """
+
+    name: str
+    kind: str
+    unit: str
+    attributes: tuple[tuple[str, str], ...]
+    value: float
+    bounds: tuple[float, ...] = ()
+    counts: tuple[int, ...] = ()
+
+
+class Report(msgspec.Struct, frozen=True):
+    """What a role tells the hub about itself every second."""
+
+    ready: bool
+    series: tuple[Series, ...]
+    status: dict[str, Any] = {}
+
+
+_decode_directory = msgspec.msgpack.Decoder(Directory).decode
+
+
+class HubClient:
+    """A role's connection to the hub: registers, reports, and receives the directory.
+
+    Args:
+        address: the hub's channel address.
+        secret: the cluster's secret, for TCP.
+        member: what this role is; registered again after every reconnect.
+        report: called every `interval_s` to make the report.
+        on_directory: called with every new directory, in the loop's thread.
+        on_lost: called when the hub's connection closes; the client reconnects by itself.
+    """
+
+    def __init__(
+        self,
+        address: str,
+        secret: bytes | None,
+        member: Member,
+        report: Callable[[], Report],
+        *,
+        on_directory: Callable[[Directory], None] | None = None,
+        on_lost: Callable[[], None] | None = None,
+        interval_s: float = 1.0,
+    ) -> None:
+        self._address = address
+        self._secret = secret
+        self._member = member
+        self._report = report
+        self._on_directory = on_directory
+        self._on_lost = on_lost
+        self._interval_s = interval_s
+        self._connection: Connection | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin to connect, register and report; needs a running loop."""
+        self._task = asyncio.get_running_loop().create_task(self._run())
+
+    async def stop(self) -> None:
+        """Send a last report and leave."""
+        if self._task:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+        if self._connection and not self._connection.closed:
+            self.report_now()
+            self._connection.close()
+
+    def report_now(self) -> None:
+        """Send a report without waiting for the interval."""
+        if self._connection and not self._connection.closed:
+            self._connection.notify("report", self._report())
+
+    async def _run(self) -> None:
+        while True:
+            try:
+                connection = await connect(
+                    self._address, self._secret, on_message=self._message
+                )
+            except ChannelClosed:
+                await asyncio.sleep(RETRY_S)
+                continue
+            self._connection = connection
+            connection.notify("register", self._member)
+            while not connection.closed:
+                self.report_now()
+                await asyncio.sleep(self._interval_s)
+            if self._on_lost:
+                self._on_lost()
+
+    def _message(self, _connection: Connection, message: Message) -> None:
+        if message.kind == "directory" and self._on_directory:
+            self._on_directory(_decode_directory(message.meta))

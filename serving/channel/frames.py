@@ -1,0 +1,166 @@
+"""The wire format of the channel.
+
+A frame is two little-endian uint32 (bytes that follow, bytes of the header among them), a
+msgpack header, then the tensors' raw bytes one after the other. Nothing is ever pickled.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+
+from serving.protocol.bytes_tensor import array_to_bytes, bytes_to_array
+from serving.protocol.datatypes import NUMPY_OF
+from serving.protocol.messages import Tensor
+
+VERSION: Final = 1
+PREFIX: Final = struct.Struct("<II")
+MAX_FRAME: Final = 1 << 30
+"""Bytes a peer may announce for one frame; more closes the connection."""
+
+
+class FrameError(Exception):
+    """The peer sent something that is no frame of this version, or one over the limit."""
+
+
+class TensorHeader(msgspec.Struct, array_like=True, frozen=True):
+    """Where a tensor lies in the frame's payload: it begins where the one before it ends."""
+
+    name: str
+    datatype: str
+    shape: tuple[int, ...]
+    nbytes: int
+
+
+class Header(msgspec.Struct, array_like=True):
+    """What a frame is. `id` pairs a request with its reply; 0 expects none."""
+
+    kind: str
+    id: int
+    meta: msgspec.Raw
+    tensors: list[TensorHeader]
+
+
+class _OutHeader(msgspec.Struct, array_like=True):
+    kind: str
+    id: int
+    meta: Any
+    tensors: list[TensorHeader]
+
+
+class Message(msgspec.Struct):
+    """A received frame. `meta` is undecoded msgpack; arrays are read-only views on the frame."""
+
+    kind: str
+    id: int
+    meta: msgspec.Raw
+    tensors: list[Tensor]
+
+
+_encoder = msgspec.msgpack.Encoder()
+_decode_header = msgspec.msgpack.Decoder(Header).decode
+
+
+def encode(kind: str, ident: int, meta: object, tensors: Sequence[Tensor] = ()) -> list[Any]:
+    """Return the buffers of one frame, ready for `writelines`; arrays are not copied."""
+    headers: list[TensorHeader] = []
+    buffers: list[Any] = [b""]
+    payload = 0
+    for tensor in tensors:
+        data = tensor.data
+        if tensor.datatype == "BYTES":
+            buffer: Any = array_to_bytes(data)
+            size = len(buffer)
+        else:
+            if not data.flags.c_contiguous:
+                data = np.ascontiguousarray(data)
+            size = data.nbytes
+            buffer = data.reshape(-1).view(np.uint8).data if size else b""
+        headers.append(TensorHeader(tensor.name, tensor.datatype, data.shape, size))
+        buffers.append(buffer)
+        payload += size
+    header = _encoder.encode(_OutHeader(kind, ident, meta, headers))
+    buffers[0] = PREFIX.pack(4 + len(header) + payload, len(header)) + header
+    return buffers
+
+
+def decode(frame: memoryview) -> Message:
+    """Decode what follows the first uint32 of a frame; `frame` must stay unchanged.
+
+    Raises:
+        FrameError: the header does not describe the payload.
+    """
+    size = int.from_bytes(frame[:4], "little")
+    end = 4 + size
+    if end > len(frame):
+        raise FrameError("header longer than its frame")
+    try:
+        header = _decode_header(frame[4:end])
+        return Message(header.kind, header.id, header.meta, _tensors(header.tensors, frame, end))
+    except (msgspec.DecodeError, ValueError, KeyError) as error:
+        raise FrameError(f"malformed frame: {error}") from None
+
+
+def _tensors(headers: list[TensorHeader], frame: memoryview, offset: int) -> list[Tensor]:
+    tensors = []
+    for item in headers:
+        stop = offset + item.nbytes
+        if stop > len(frame):
+            raise FrameError(f"tensor '{item.name}' ends behind its frame")
+        raw = frame[offset:stop]
+        if item.datatype == "BYTES":
+            count = 1
+            for dim in item.shape:
+                count *= dim
+            data = bytes_to_array(raw, count).reshape(item.shape)
+        else:
+            data = np.frombuffer(raw, NUMPY_OF[item.datatype]).reshape(item.shape)
+        tensors.append(Tensor(item.name, item.datatype, item.shape, data))
+        offset = stop
+    if offset != len(frame):
+        raise FrameError("bytes left over behind the last tensor")
+    return tensors
+
+
+class FrameReader:
+    """Cuts a byte stream into frames. Memory is bounded by `limit` plus one chunk."""
+
+    def __init__(self, limit: int = MAX_FRAME) -> None:
+        self._limit = limit
+        self._buffer = bytearray()
+        self._need = 4
+
+    def feed(self, data: bytes) -> list[memoryview]:
+        """Take in a chunk and return the complete frames (without the first uint32).
+
+        Raises:
+            FrameError: a frame is over the limit.
+        """
+        # Most chunks hold whole frames and nothing waits: cut them without a copy.
+        if self._buffer:
+            self._buffer += data
+            if len(self._buffer) < self._need:
+                return []
+            data = bytes(self._buffer)
+            self._buffer.clear()
+        frames: list[memoryview] = []
+        view = memoryview(data)
+        position, total = 0, len(data)
+        while total - position >= 4:
+            size = int.from_bytes(view[position : position + 4], "little")
+            if size > self._limit:
+                raise FrameError(f"frame of {size} bytes is over the limit of {self._limit}")
+            if total - position - 4 < size:
+                self._need = 4 + size
+                break
+            frames.append(view[position + 4 : position + 4 + size])
+            position += 4 + size
+        else:
+            self._need = 4
+        if position < total:
+            self._buffer += view[position:]
+        return frames
