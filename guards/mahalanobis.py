@@ -1,0 +1,167 @@
+"""Foreign inputs, by the distance of their penultimate features from every training class."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Self
+
+import numpy as np
+
+from guards.decisions import Action, Decisions
+from guards.ledoit_wolf import ledoit_wolf_covariance
+
+_REASON = "the input is unlike the data the model was trained on"
+
+
+class MahalanobisGuard:
+    """Squared Mahalanobis distance of L2-normalised features to the nearest class mean.
+
+    Class-conditional means with one shared covariance: Lee et al. (2018), "A Simple Unified
+    Framework for Detecting Out-of-Distribution Samples and Adversarial Attacks"; the
+    normalisation: Mueller and Hein (2025), "Mahalanobis++". The covariance is shrunk by Ledoit
+    and Wolf, so units that were silent in training do not make it singular.
+
+    Detection is non-adaptive: an attacker who knows the model can aim for a class mean.
+
+    Args:
+        action: what happens to a row above the threshold.
+    """
+
+    name = "mahalanobis"
+    needs_features = True
+
+    def __init__(self, action: Action = Action.FLAG) -> None:
+        self._action = action
+        self._whitening = np.empty((0, 0))
+        self._means = np.empty((0, 0))
+        self._squares = np.empty(0)
+        self._threshold = math.nan
+
+    @property
+    def threshold(self) -> float:
+        """Largest score that passes; NaN before `calibrate`."""
+        return self._threshold
+
+    def fit(self, features: np.ndarray, labels: np.ndarray) -> Self:
+        """Learn class means and covariance from training rows.
+
+        Args:
+            features: penultimate activations, float [n, width].
+            labels: class of each row, [n].
+
+        Raises:
+            ValueError: wrong shapes, non-finite features, or features that do not vary.
+        """
+        if features.ndim != 2 or labels.shape != (len(features),) or not len(features):
+            raise ValueError("features must be [n, width] and labels [n], with n > 0")
+        if not np.isfinite(features).all():
+            raise ValueError("features to fit must be finite")
+        rows = _normalised(features)
+        classes, inverse = np.unique(labels, return_inverse=True)
+        means = np.stack([rows[inverse == i].mean(axis=0) for i in range(len(classes))])
+        covariance = ledoit_wolf_covariance(rows - means[inverse])
+        if not np.trace(covariance) > 0:
+            raise ValueError("features do not vary within classes")
+        # inv(L).T whitens: |(x - m) inv(L).T|^2 = (x - m) inv(L L.T) (x - m).T
+        self._whitening = np.linalg.inv(np.linalg.cholesky(covariance)).T.copy()
+        self._means = means
+        self._project()
+        self._threshold = math.nan
+        return self
+
+    def calibrate(self, features: np.ndarray, false_positive_rate: float) -> Self:
+        """Set the threshold so that a new clean row is above it with at most the given rate.
+
+        The threshold is the ceil((n + 1) (1 - rate))-th smallest score: for rows exchangeable
+        with the held-out ones the rate holds on average over held-out sets of n rows (Vovk et
+        al., split conformal); what one set realises is bounded by `binomial_bounds`.
+
+        Args:
+            features: penultimate activations of rows that were not fitted, float [n, width].
+            false_positive_rate: in (0, 1).
+
+        Raises:
+            ValueError: too few rows to support the rate.
+        """
+        if not 0 < false_positive_rate < 1:
+            raise ValueError("false_positive_rate must be between 0 and 1")
+        scores = np.sort(self.score(features))
+        # The small slack undoes rounding of 1 - rate, which would cost a whole rank.
+        rank = math.ceil((len(scores) + 1) * (1 - false_positive_rate) - 1e-9)
+        if rank > len(scores):
+            need = math.ceil(1 / false_positive_rate - 1 - 1e-9)
+            raise ValueError(
+                f"a false positive rate of {false_positive_rate:g} needs at least {need} "
+                f"held-out rows; got {len(scores)}"
+            )
+        self._threshold = float(scores[rank - 1])
+        return self
+
+    def score(self, features: np.ndarray) -> np.ndarray:
+        """Score rows: float [n, width] in, float64 [n] out; inf where features are not finite.
+
+        Raises:
+            ValueError: the guard is not fitted, or the width differs from the fitted one.
+        """
+        width = len(self._whitening)
+        if features.ndim != 2 or features.shape[1] != width or not width:
+            raise ValueError(f"features must be [n, {width}] (fitted width); got {features.shape}")
+        rows = _normalised(features) @ self._whitening
+        cross = rows @ self._projected
+        cross -= self._squares
+        scores: np.ndarray = np.einsum("ij,ij->i", rows, rows) - 2 * cross.max(axis=1)
+        np.maximum(scores, 0, out=scores)
+        scores[np.isnan(scores)] = np.inf
+        return scores
+
+    def check(self, inputs: Mapping[str, np.ndarray], features: np.ndarray | None) -> Decisions:
+        """Judge a batch by its features [n, width]; `inputs` is not looked at.
+
+        Raises:
+            ValueError: no features, a wrong width, or the guard is not calibrated.
+        """
+        if features is None:
+            raise ValueError("the mahalanobis guard needs the model's penultimate features")
+        if math.isnan(self._threshold):
+            raise ValueError("the mahalanobis guard is not calibrated")
+        scores = self.score(features)
+        above = scores > self._threshold
+        return Decisions(
+            guard=self.name,
+            action=above.astype(np.uint8) * np.uint8(self._action),
+            reasons=dict.fromkeys(np.flatnonzero(above).tolist(), _REASON),
+            score=np.minimum(scores, np.finfo(np.float32).max).astype(np.float32),
+        )
+
+    def to_arrays(self) -> dict[str, np.ndarray]:
+        """Return everything that was learned, as arrays that a safetensors file can hold."""
+        return {
+            "means": self._means.copy(),
+            "whitening": self._whitening.copy(),
+            "threshold": np.array([self._threshold]),
+        }
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, np.ndarray], action: Action = Action.FLAG) -> Self:
+        """Return a guard that scores exactly as the one `to_arrays` was called on."""
+        guard = cls(action)
+        guard._means = np.array(arrays["means"], dtype=np.float64)
+        guard._whitening = np.array(arrays["whitening"], dtype=np.float64)
+        guard._threshold = float(arrays["threshold"][0])
+        guard._project()
+        return guard
+
+    def _project(self) -> None:
+        projected = self._means @ self._whitening
+        self._projected = np.ascontiguousarray(projected.T)
+        self._squares = np.square(projected).sum(axis=1) / 2
+
+
+def _normalised(features: np.ndarray) -> np.ndarray:
+    rows: np.ndarray = features.astype(np.float64)
+    # A row of zeros stays zeros; a row with an infinity becomes NaN, which `score` makes inf.
+    with np.errstate(invalid="ignore", over="ignore"):
+        norms = np.sqrt(np.einsum("ij,ij->i", rows, rows))[:, None]
+        rows /= np.maximum(norms, np.finfo(np.float64).tiny)
+    return rows
