@@ -1,0 +1,106 @@
+"""Joining requests into one batch and cutting its result apart again."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+
+import msgspec
+import numpy as np
+
+from serving.channel.inference import GuardResult
+from serving.dataplane.binding import Bound
+
+
+class Answer(msgspec.Struct):
+    """What one request gets: its rows of every output, and the guards that flagged it."""
+
+    outputs: dict[str, np.ndarray]
+    flags: list[str]
+
+
+class Pending:
+    """One admitted request on its way to an answer."""
+
+    __slots__ = ("attempts", "bound", "enqueued", "flags", "future", "id", "timer")
+
+    def __init__(
+        self, ident: str, bound: Bound, future: asyncio.Future[Answer], enqueued: float
+    ) -> None:
+        self.id = ident
+        self.bound = bound
+        self.future = future
+        self.enqueued = enqueued
+        self.attempts = 0
+        self.flags: list[str] = []
+        self.timer: asyncio.TimerHandle | None = None
+
+
+class Batch:
+    """Requests that go to a replica together; arrays hold all their rows, in order."""
+
+    __slots__ = ("arrays", "formed", "items", "names", "rows", "total")
+
+    def __init__(self, names: tuple[str, ...], items: list[Pending], formed: float) -> None:
+        self.names = names
+        self.items = items
+        self.formed = formed
+        self.rows = tuple(item.bound.rows for item in items)
+        self.total = sum(self.rows)
+        self.arrays = join(items) if items else ()
+
+    def inputs(self) -> dict[str, np.ndarray]:
+        """Return the joined arrays by input name."""
+        return dict(zip(self.names, self.arrays, strict=True))
+
+    def without(self, rejected: Sequence[int]) -> Batch:
+        """Return the batch of the requests whose positions are not in `rejected`."""
+        drop = set(rejected)
+        kept = [item for index, item in enumerate(self.items) if index not in drop]
+        return Batch(self.names, kept, self.formed)
+
+
+class BatchResult(msgspec.Struct):
+    """A replica's answer to a batch.
+
+    Attributes:
+        outputs: rows of the requests that did not fail, in order, by output name.
+        failed: message by position of the request.
+        guards: decisions of the model guards; rows count over the whole batch.
+        compute_ns, guard_ns: time spent in the model and in its guards.
+    """
+
+    outputs: Mapping[str, np.ndarray]
+    failed: dict[int, str]
+    guards: tuple[GuardResult, ...]
+    compute_ns: int
+    guard_ns: int
+
+
+def join(items: Sequence[Pending]) -> tuple[np.ndarray, ...]:
+    """Concatenate the arrays of compatible requests along the row axis."""
+    if len(items) == 1:
+        return items[0].bound.arrays
+    return tuple(
+        np.concatenate(parts)
+        for parts in zip(*[item.bound.arrays for item in items], strict=True)
+    )
+
+
+def split(outputs: Mapping[str, np.ndarray], rows: Sequence[int]) -> list[dict[str, np.ndarray]]:
+    """Cut outputs into one dictionary of views per request; the inverse of `join`."""
+    if len(rows) == 1:
+        return [dict(outputs)]
+    named = list(outputs.items())
+    parts = []
+    start = 0
+    for count in rows:
+        stop = start + count
+        parts.append({name: array[start:stop] for name, array in named})
+        start = stop
+    return parts
+
+
+def request_of_rows(rows: Sequence[int]) -> np.ndarray:
+    """Return for each row of a batch the position of its request, int64 [total]."""
+    return np.repeat(np.arange(len(rows)), rows)

@@ -1,0 +1,189 @@
+"""Binding: does a decoded request fit the model's declared inputs and outputs?"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from serving.config import InputSpec, ModelConfig
+from serving.errors import InvalidInput
+from serving.protocol.messages import InferRequest, Tensor
+
+_decode_sensitive = msgspec.json.Decoder(dict[str, list[str | int | bool | None]]).decode
+
+
+class Bound(msgspec.Struct, frozen=True):
+    """A request that fits: its arrays in the model's order, its rows, its sensitive values.
+
+    Attributes:
+        arrays: one per model input, first axis `rows`.
+        key: what must be equal for requests to share a batch (all dims but the first).
+        outputs: names of the outputs the client wants, in its order; empty for all.
+        sensitive: object arrays of text or None, [rows], by attribute name.
+    """
+
+    arrays: tuple[np.ndarray, ...]
+    rows: int
+    key: tuple[tuple[int, ...], ...]
+    outputs: tuple[str, ...]
+    sensitive: dict[str, np.ndarray] | None
+
+
+class Binder:
+    """Checks requests against one model's configuration."""
+
+    def __init__(self, name: str, config: ModelConfig) -> None:
+        self._name = name
+        self._model_inputs = [spec for spec in config.inputs if not spec.sensitive]
+        self._sensitive_inputs = [spec for spec in config.inputs if spec.sensitive]
+        self._outputs = {spec.name for spec in config.outputs}
+        self._attributes = set(config.fairness.sensitive) if config.fairness else set()
+        only = self._model_inputs[0]
+        self._single = only if len(config.inputs) == 1 else None
+        self._tail = tuple(only.shape[1:])
+        self._fixed = all(dim >= 0 for dim in self._tail)
+
+    @property
+    def input_names(self) -> tuple[str, ...]:
+        """Names of the inputs that the model sees, in order."""
+        return tuple(spec.name for spec in self._model_inputs)
+
+    def bind(self, request: InferRequest) -> Bound:
+        """Check names, datatypes, shapes and wanted outputs.
+
+        Raises:
+            InvalidInput: something does not fit; the message says what.
+        """
+        outputs: tuple[str, ...] = ()
+        if request.outputs:
+            outputs = self._wanted(request)
+        parameters = request.parameters
+        sensitive = None
+        if self._single is not None and len(request.inputs) == 1:
+            # Nearly every request of nearly every model: one input of a fixed shape.
+            tensor = request.inputs[0]
+            spec = self._single
+            if (
+                tensor.name != spec.name
+                or tensor.datatype != spec.datatype
+                or not self._fixed
+                or tensor.shape[1:] != self._tail
+                or not tensor.shape
+                or not tensor.shape[0]
+            ):
+                self._check(tensor, spec)
+            arrays: tuple[np.ndarray, ...] = (tensor.data,)
+            key = (tensor.shape[1:],)
+            rows = tensor.shape[0]
+        else:
+            arrays, rows, sensitive = self._bind_all(request)
+            key = tuple(array.shape[1:] for array in arrays)
+        if parameters and "sensitive_features" in parameters:
+            sensitive = {
+                **(sensitive or {}),
+                **self._sensitive(parameters["sensitive_features"], rows),
+            }
+        return Bound(arrays, rows, key, outputs, sensitive)
+
+    def _bind_all(
+        self, request: InferRequest
+    ) -> tuple[tuple[np.ndarray, ...], int, dict[str, np.ndarray] | None]:
+        given = {tensor.name: tensor for tensor in request.inputs}
+        if len(given) != len(request.inputs):
+            raise InvalidInput("an input is given twice; send each input once")
+        arrays, rows = [], -1
+        for spec in self._model_inputs:
+            tensor = given.pop(spec.name, None)
+            if tensor is None:
+                raise InvalidInput(
+                    f"input '{spec.name}' of model '{self._name}' is missing"
+                )
+            self._check(tensor, spec)
+            if rows not in (-1, tensor.shape[0]):
+                raise InvalidInput(
+                    f"inputs differ in rows: '{spec.name}' has {tensor.shape[0]}, "
+                    f"another has {rows}"
+                )
+            rows = tensor.shape[0]
+            arrays.append(tensor.data)
+        sensitive: dict[str, np.ndarray] = {}
+        for spec in self._sensitive_inputs:
+            tensor = given.pop(spec.name, None)
+            if tensor is not None:
+                self._check(tensor, spec)
+                if tensor.data.size != rows:
+                    raise InvalidInput(f"sensitive input '{spec.name}' needs one value per row")
+                sensitive[spec.name] = _as_text(tensor.data.reshape(-1).tolist())
+        if given:
+            raise InvalidInput(
+                f"unexpected input '{next(iter(given))[:80]}' for model '{self._name}'; it has "
+                + ", ".join(spec.name for spec in self._model_inputs)
+            )
+        return tuple(arrays), rows, sensitive or None
+
+    def _check(self, tensor: Tensor, spec: InputSpec) -> None:
+        if tensor.name != spec.name:
+            raise InvalidInput(
+                f"unexpected input '{tensor.name[:80]}' for model '{self._name}'; it has "
+                + ", ".join(s.name for s in self._model_inputs)
+            )
+        if tensor.datatype != spec.datatype:
+            raise InvalidInput(
+                f"input '{spec.name}' of model '{self._name}' is {spec.datatype}, "
+                f"not {tensor.datatype}"
+            )
+        fits = len(tensor.shape) == len(spec.shape) and all(
+            want in (-1, got) for want, got in zip(spec.shape, tensor.shape, strict=True)
+        )
+        if not fits:
+            raise InvalidInput(
+                f"input '{spec.name}' of model '{self._name}' has shape {spec.shape}, "
+                f"not {list(tensor.shape)}"
+            )
+        if 0 in tensor.shape:
+            raise InvalidInput(f"input '{spec.name}' is empty; send at least one row")
+
+    def _wanted(self, request: InferRequest) -> tuple[str, ...]:
+        names = tuple(output.name for output in request.outputs)
+        if len(set(names)) != len(names):
+            raise InvalidInput("an output is asked for twice; name each output once")
+        for name in names:
+            if name not in self._outputs:
+                raise InvalidInput(
+                    f"unexpected output '{name[:80]}' for model '{self._name}'; it has "
+                    + ", ".join(sorted(self._outputs))
+                )
+        return names
+
+    def _sensitive(self, text: Any, rows: int) -> dict[str, np.ndarray]:
+        wrong = InvalidInput(
+            "parameter sensitive_features must be a JSON object as text: one list per "
+            f"attribute, one value per row ({rows})"
+        )
+        if not isinstance(text, str):
+            raise wrong
+        try:
+            given = _decode_sensitive(text)
+        except (msgspec.DecodeError, RecursionError):
+            raise wrong from None
+        for name, values in given.items():
+            if name not in self._attributes:
+                raise InvalidInput(
+                    f"sensitive_features: '{name[:80]}' is not declared under fairness.sensitive "
+                    f"of model '{self._name}'"
+                )
+            if len(values) != rows:
+                raise wrong
+        return {name: _as_text(values) for name, values in given.items()}
+
+
+def _as_text(values: list[Any]) -> np.ndarray:
+    array = np.empty(len(values), dtype=np.object_)
+    for index, value in enumerate(values):
+        if isinstance(value, bytes):
+            array[index] = value.decode("utf-8", "replace")
+        else:
+            array[index] = None if value is None else str(value)
+    return array

@@ -1,0 +1,133 @@
+"""Running one batch on one replica: forward pass, model guards, and the poison bisected out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from guards.decisions import Decisions
+from guards.guard import Guard
+from serving.channel.inference import GuardResult
+from serving.dataplane.batch import BatchResult
+from serving.errors import ModelFailed
+from serving.models.contract import Model, Prediction
+
+
+class BatchExecutor:
+    """Runs batches on one model. Not thread-safe.
+
+    Args:
+        model: the loaded model.
+        guards: model guards, checked on every batch.
+        closed: names of guards that refuse rows when they themselves fail.
+    """
+
+    def __init__(
+        self, model: Model, guards: Sequence[Guard] = (), closed: frozenset[str] = frozenset()
+    ) -> None:
+        self._model = model
+        self._guards = list(guards)
+        self._closed = closed
+        self._with_features = any(guard.needs_features for guard in guards)
+        self.guard_errors = 0
+
+    def run(self, rows: Sequence[int], inputs: Mapping[str, np.ndarray]) -> BatchResult:
+        """Run a batch; `rows` are the row counts of its requests.
+
+        A request that makes the model raise is found by bisection and fails alone.
+        """
+        started = time.perf_counter_ns()
+        failed: dict[int, str] = {}
+        prediction = self._bisect(list(range(len(rows))), rows, inputs, failed)
+        computed = time.perf_counter_ns()
+        guards: tuple[GuardResult, ...] = ()
+        if self._guards and prediction is not None:
+            guards = self._check(rows, inputs, prediction, failed)
+        done = time.perf_counter_ns()
+        outputs = prediction.outputs if prediction else {}
+        return BatchResult(outputs, failed, guards, computed - started, done - computed)
+
+    def _forward(self, inputs: Mapping[str, np.ndarray]) -> Prediction:
+        if self._with_features:
+            return self._model.predict_with_features(inputs)
+        return Prediction(self._model.predict(inputs))
+
+    def _bisect(
+        self,
+        positions: list[int],
+        rows: Sequence[int],
+        inputs: Mapping[str, np.ndarray],
+        failed: dict[int, str],
+    ) -> Prediction | None:
+        try:
+            return self._forward(inputs)
+        except ModelFailed as error:
+            if len(positions) == 1:
+                failed[positions[0]] = error.message
+                return None
+        half = len(positions) // 2
+        cut = sum(rows[position] for position in positions[:half])
+        left = {name: array[:cut] for name, array in inputs.items()}
+        right = {name: array[cut:] for name, array in inputs.items()}
+        return _merge(
+            self._bisect(positions[:half], rows, left, failed),
+            self._bisect(positions[half:], rows, right, failed),
+        )
+
+    def _check(
+        self,
+        rows: Sequence[int],
+        inputs: Mapping[str, np.ndarray],
+        prediction: Prediction,
+        failed: dict[int, str],
+    ) -> tuple[GuardResult, ...]:
+        kept: np.ndarray | None = None
+        if failed:
+            alive = np.array([position not in failed for position in range(len(rows))])
+            kept = np.flatnonzero(np.repeat(alive, rows))
+            inputs = {name: array[kept] for name, array in inputs.items()}
+        results = []
+        for guard in self._guards:
+            decisions = self._decide(guard, inputs, prediction.features)
+            hit = np.flatnonzero(decisions.action)
+            if len(hit):
+                listed = tuple(
+                    (
+                        int(row if kept is None else kept[row]),
+                        int(decisions.action[row]),
+                        decisions.reasons.get(int(row), ""),
+                    )
+                    for row in hit
+                )
+                results.append(GuardResult(guard.name, listed))
+        return tuple(results)
+
+    def _decide(
+        self, guard: Guard, inputs: Mapping[str, np.ndarray], features: np.ndarray | None
+    ) -> Decisions:
+        try:
+            return guard.check(inputs, features)
+        except Exception:  # noqa: BLE001 - a guard's own fault must not fail the request
+            self.guard_errors += 1
+            n = len(next(iter(inputs.values())))
+            action = np.zeros(n, dtype=np.uint8)
+            reasons: dict[int, str] = {}
+            if guard.name in self._closed:
+                action[:] = 3
+                reasons = dict.fromkeys(range(n), f"guard '{guard.name}' could not judge this row")
+            return Decisions(guard.name, action, reasons)
+
+
+def _merge(left: Prediction | None, right: Prediction | None) -> Prediction | None:
+    if left is None or right is None:
+        return left or right
+    features = None
+    if left.features is not None and right.features is not None:
+        features = np.concatenate([left.features, right.features])
+    outputs = {
+        name: np.concatenate([array, right.outputs[name]])
+        for name, array in left.outputs.items()
+    }
+    return Prediction(outputs, features)

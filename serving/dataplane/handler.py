@@ -1,0 +1,266 @@
+"""The one transport-free handler: every ingress converts, calls it, and converts back."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+
+from serving.channel.directory import Directory, Series
+from serving.channel.endpoint import connect
+from serving.dataplane.batch import Answer
+from serving.dataplane.explainers import ExplainerPool
+from serving.dataplane.links import ChannelLink, LinkPool, ReplicaLink
+from serving.dataplane.publisher import EventPublisher
+from serving.dataplane.served import ServedVersion
+from serving.errors import (
+    InvalidInput,
+    Overloaded,
+    VersionNotFound,
+    VigilError,
+    unknown_model,
+)
+from serving.protocol.messages import InferRequest, InferResponse, Tensor
+from serving.telemetry import names
+from serving.telemetry.counters import LATENCY_BOUNDS_S, HistogramSeries, SeriesSet, SumSeries
+
+OUTCOMES = ("ok", "rejected", "error")
+
+
+class DataPlane:
+    """Everything a gateway answers with. Belongs to one event loop.
+
+    Args:
+        gateway_id: name of this gateway in events and metrics.
+        secret: the cluster's secret for TCP channels; None on one host.
+        channel: whether replicas are reached over channels; False when links are added by
+            whoever composed this data plane (`add_link`).
+    """
+
+    def __init__(
+        self, gateway_id: str, secret: bytes | None = None, *, channel: bool = True
+    ) -> None:
+        self.gateway_id = gateway_id
+        self.series = SeriesSet()
+        self.publisher = EventPublisher(gateway_id, self.series, secret)
+        self.explainers = ExplainerPool(secret)
+        self._channel = channel
+        self._models: dict[str, dict[str, ServedVersion]] = {}
+        self._requests: dict[tuple[str, str], _RequestSeries] = {}
+        self._directory = Directory()
+        self._proofs: set[asyncio.Task[None]] = set()
+        self._pool = LinkPool(
+            lambda address, lost: connect(address, secret, on_closed=lost),
+            self._link_up,
+            self._link_down,
+        )
+        self.draining = False
+
+    # -- composition --------------------------------------------------------------------
+
+    def apply(self, directory: Directory) -> None:
+        """Take in a new directory: serve its models, reach its replicas, forget what is gone."""
+        self._directory = directory
+        wanted = {(m.name, m.version) for m in directory.models}
+        for served in directory.models:
+            versions = self._models.setdefault(served.name, {})
+            if served.version not in versions:
+                versions[served.version] = ServedVersion(served, self.series, self.publisher)
+                self._requests[served.name, served.version] = _RequestSeries(
+                    self.series, served.name, served.version
+                )
+        for name in list(self._models):
+            for version in list(self._models[name]):
+                if (name, version) not in wanted:
+                    del self._models[name][version]
+            if not self._models[name]:
+                del self._models[name]
+        if self._channel:
+            for member in directory.of_role("replica"):
+                if (member.model, member.version) in wanted:
+                    entry = self._models[member.model][member.version]
+                    self._pool.open(
+                        member.model, member.version, member.id, member.address, entry.specs
+                    )
+        self.publisher.on_directory(directory)
+        self.explainers.on_directory(directory)
+
+    def add_link(self, name: str, version: str, link: ReplicaLink) -> None:
+        """Prove a link by running the model's example over it, then give it traffic."""
+        task = asyncio.get_running_loop().create_task(self._prove(name, version, link))
+        self._proofs.add(task)
+        task.add_done_callback(self._proofs.discard)
+
+    async def _prove(self, name: str, version: str, link: ReplicaLink) -> None:
+        entry = self._models[name][version]
+        if await entry.prove(link):
+            entry.queue.add_link(link)
+        elif isinstance(link, ChannelLink):
+            link.connection.close()
+
+    def _link_up(self, name: str, version: str, link: ChannelLink) -> None:
+        self.add_link(name, version, link)
+
+    def _link_down(self, name: str, version: str, link: ChannelLink) -> None:
+        with contextlib.suppress(KeyError):
+            self._models[name][version].queue.remove_link(link)
+        # The connection may have broken although the replica lives: look again.
+        asyncio.get_running_loop().call_later(0.1, self._look_again)
+
+    def _look_again(self) -> None:
+        if not self.draining:
+            self.apply(self._directory)
+
+    def close(self) -> None:
+        """Close every connection."""
+        self.draining = True
+        self._pool.close()
+        self.publisher.close()
+        self.explainers.close()
+
+    # -- models -------------------------------------------------------------------------
+
+    def entries(self) -> list[ServedVersion]:
+        """Return everything that is served."""
+        return [entry for versions in self._models.values() for entry in versions.values()]
+
+    def resolve(self, name: str, version: str = "") -> ServedVersion:
+        """Return the entry of a model; an empty version is the newest.
+
+        Raises:
+            ModelNotFound, VersionNotFound: nothing of that name is served.
+        """
+        versions = self._models.get(name)
+        if versions is None:
+            raise unknown_model(name[:200])
+        if version:
+            entry = versions.get(version)
+            if entry is None:
+                raise VersionNotFound(
+                    f"Request for unknown model: '{name[:200]}' version '{version[:40]}' is not "
+                    f"found; it has {', '.join(sorted(versions))}"
+                )
+            return entry
+        return versions[max(versions, key=int)]
+
+    def versions(self, name: str) -> list[str]:
+        """Return the served versions of a model, oldest first."""
+        return sorted(self._models.get(name, ()), key=int)
+
+    def ready(self) -> tuple[bool, list[str]]:
+        """Whether an inference through every required model has worked; reasons when not."""
+        if self.draining:
+            return False, ["the gateway is draining"]
+        if not self._models:
+            return False, ["no model is loaded yet"]
+        reasons = [
+            f"model '{entry.name}': {entry.problem}"
+            for entry in self.entries()
+            if entry.config.required and not entry.ready
+        ]
+        return not reasons, reasons
+
+    # -- inference ----------------------------------------------------------------------
+
+    async def infer(self, request: InferRequest, timeout_s: float | None = None) -> InferResponse:
+        """Answer one request.
+
+        Args:
+            request: decoded, not yet checked against the model.
+            timeout_s: seconds until the transport's deadline; the request parameter `timeout`
+                (microseconds) may shorten it.
+
+        Raises:
+            VigilError: whatever went wrong, as the domain's exception.
+        """
+        started = time.monotonic()
+        entry = self.resolve(request.model_name, request.model_version)
+        series = self._requests[entry.name, entry.version]
+        try:
+            bound = entry.binder.bind(request)
+            parameters = request.parameters
+            if parameters and "timeout" in parameters:
+                timeout_s = _shorter(timeout_s, parameters["timeout"])
+            answer = await entry.admit(request, bound, timeout_s).future
+        except VigilError as error:
+            series.failed(error, time.monotonic() - started)
+            raise
+        except asyncio.CancelledError:
+            series.outcome["error"].add(1)
+            raise
+        series.succeeded(time.monotonic() - started)
+        return _respond(request, entry, bound.outputs, answer)
+
+    def snapshot(self) -> tuple[Series, ...]:
+        """Return every series of this gateway, gauges brought up to date."""
+        for entry in self.entries():
+            base = (("model", entry.name), ("version", entry.version))
+            links = entry.queue.links
+            self.series.gauge(names.QUEUE_ROWS, "{row}", base).set(entry.queue.waiting_rows)
+            self.series.gauge(names.SLOTS_TOTAL, "{slot}", base).set(
+                sum(link.slots for link in links)
+            )
+            self.series.gauge(names.SLOTS_USED, "{slot}", base).set(
+                sum(link.busy for link in links)
+            )
+        return self.series.snapshot()
+
+
+class _RequestSeries:
+    """Per-request series of one model version, made once so that recording is cheap."""
+
+    def __init__(self, series: SeriesSet, model: str, version: str) -> None:
+        base = (("model", model), ("version", version))
+        self.duration: dict[str, HistogramSeries] = {
+            outcome: series.histogram(
+                names.INFERENCE_DURATION, "s", (*base, ("outcome", outcome)), LATENCY_BOUNDS_S
+            )
+            for outcome in OUTCOMES
+        }
+        self.outcome: dict[str, SumSeries] = {
+            outcome: series.sum(
+                names.INFERENCE_REQUESTS, "{request}", (*base, ("outcome", outcome))
+            )
+            for outcome in OUTCOMES
+        }
+        self._series, self._base = series, base
+
+    def succeeded(self, seconds: float) -> None:
+        self.outcome["ok"].add(1)
+        self.duration["ok"].record(seconds)
+
+    def failed(self, error: VigilError, seconds: float) -> None:
+        refused = isinstance(error, InvalidInput | Overloaded) or type(error).__name__ in (
+            "GuardRejected",
+            "PayloadTooLarge",
+        )
+        outcome = "rejected" if refused else "error"
+        self.outcome[outcome].add(1)
+        self.duration[outcome].record(seconds)
+        # The reason is the exception's class: a closed set that no client can extend.
+        reason = ("reason", type(error).__name__)
+        self._series.sum(names.REJECTED, "{request}", (*self._base, reason)).add(1)
+
+
+def _shorter(timeout_s: float | None, microseconds: object) -> float | None:
+    if isinstance(microseconds, bool) or not isinstance(microseconds, int) or microseconds < 0:
+        raise InvalidInput("parameter timeout must be a whole number of microseconds, 0 or more")
+    if microseconds == 0:  # the protocol's "no timeout"
+        return timeout_s
+    asked = microseconds / 1e6
+    return asked if timeout_s is None else min(asked, timeout_s)
+
+
+def _respond(
+    request: InferRequest, entry: ServedVersion, wanted: tuple[str, ...], answer: Answer
+) -> InferResponse:
+    types = entry.output_types
+    outputs = tuple(
+        Tensor(name, types[name], answer.outputs[name].shape, answer.outputs[name])
+        for name in wanted or types
+    )
+    parameters = None
+    if answer.flags and entry.config.expose_flags:
+        parameters = {"vigil_flags": ",".join(answer.flags)}
+    return InferResponse(entry.name, entry.version, request.id, outputs, parameters)
+

@@ -1,0 +1,196 @@
+"""Links: how a gateway hands a batch to a replica. The batcher sees only this small interface."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+import msgspec
+
+from serving.channel import frames
+from serving.channel.connection import ChannelClosed, Connection
+from serving.channel.frames import Message
+from serving.channel.inference import BatchMeta, ResultMeta
+from serving.config import InputSpec
+from serving.dataplane.batch import Batch, BatchResult
+from serving.protocol.messages import Tensor
+
+_decode_result = msgspec.msgpack.Decoder(ResultMeta).decode
+
+
+class ReplicaLost(Exception):
+    """The replica went away with the batch; it may or may not have been computed."""
+
+
+class ReplicaLink(Protocol):
+    """One replica (or one pool of them) that takes batches. Belongs to the loop's thread.
+
+    Attributes:
+        id: name of the replica.
+        slots: batches it takes at once.
+        busy: batches it holds now; counted by the batcher.
+        rows: rows it holds now; counted by the batcher.
+    """
+
+    id: str
+    slots: int
+    busy: int
+    rows: int
+
+    @property
+    def open(self) -> bool:
+        """Whether new batches may be sent."""
+
+    def send(self, batch: Batch) -> Awaitable[BatchResult]:
+        """Send a batch.
+
+        Raises (when awaited):
+            ReplicaLost: the replica is gone.
+            VigilError: the replica refused the batch as a whole.
+        """
+
+
+def batch_tensors(batch: Batch, specs: dict[str, InputSpec]) -> list[Tensor]:
+    """Return the joined inputs of a batch as tensors."""
+    return [
+        Tensor(name, specs[name].datatype, array.shape, array)
+        for name, array in zip(batch.names, batch.arrays, strict=True)
+    ]
+
+
+def result_of(message: Message) -> BatchResult:
+    """Turn a replica's reply into a result; arrays are views on the frame."""
+    meta = _decode_result(message.meta)
+    return BatchResult(
+        {tensor.name: tensor.data for tensor in message.tensors},
+        meta.failed,
+        meta.guards,
+        meta.compute_ns,
+        meta.guard_ns,
+    )
+
+
+class ChannelLink:
+    """A replica at the other end of a channel connection: one frame there, one frame back."""
+
+    def __init__(
+        self, ident: str, connection: Connection, slots: int, specs: dict[str, InputSpec]
+    ) -> None:
+        self.id = ident
+        self.slots = slots
+        self.busy = 0
+        self.rows = 0
+        self.connection = connection
+        self._specs = specs
+
+    @property
+    def open(self) -> bool:
+        """Whether the connection is there and its peer is not draining."""
+        return not (self.connection.closed or self.connection.draining)
+
+    async def send(self, batch: Batch) -> BatchResult:
+        """Send a batch as one frame and wait for the frame that answers it."""
+        try:
+            return result_of(
+                await self.connection.request(
+                    "infer", BatchMeta(batch.rows), batch_tensors(batch, self._specs)
+                )
+            )
+        except ChannelClosed:
+            raise ReplicaLost(self.id) from None
+
+
+class HandleLink:
+    """All replicas of a model behind one call that somebody else routes (a Serve handle).
+
+    The batch travels as one encoded channel frame, so that both transports carry the same bytes.
+
+    Args:
+        ident: name for metrics and errors.
+        slots: batches under way at once over all replicas.
+        call: sends the bytes of a frame and returns those of the answer; raises
+            `ReplicaLost` when the replica died.
+    """
+
+    def __init__(
+        self,
+        ident: str,
+        slots: int,
+        specs: dict[str, InputSpec],
+        call: Callable[[bytes], Awaitable[bytes]],
+    ) -> None:
+        self.id = ident
+        self.slots = slots
+        self.busy = 0
+        self.rows = 0
+        self.open = True
+        self._specs = specs
+        self._call = call
+
+    async def send(self, batch: Batch) -> BatchResult:
+        """Send a batch through the call."""
+        frame = b"".join(
+            frames.encode("infer", 1, BatchMeta(batch.rows), batch_tensors(batch, self._specs))
+        )
+        answer = await self._call(frame)
+        return result_of(frames.decode(memoryview(answer)[4:]))
+
+
+class LinkPool:
+    """Keeps one channel link per replica in the directory: connects, and notices losses.
+
+    Args:
+        connect: opens a connection to an address; `on_closed` is called when it is gone.
+        on_up, on_down: told about every link that appears or is lost.
+    """
+
+    def __init__(
+        self,
+        connect: Callable[[str, Callable[[Connection], None]], Awaitable[Connection]],
+        on_up: Callable[[str, str, ChannelLink], None],
+        on_down: Callable[[str, str, ChannelLink], None],
+    ) -> None:
+        self._connect = connect
+        self._on_up = on_up
+        self._on_down = on_down
+        self._links: dict[str, ChannelLink] = {}
+        self._opening: dict[str, asyncio.Task[None]] = {}
+
+    def open(
+        self, model: str, version: str, ident: str, address: str, specs: dict[str, InputSpec]
+    ) -> None:
+        """Connect to a replica unless that is done or under way."""
+        if ident in self._links or ident in self._opening:
+            return
+        task = asyncio.get_running_loop().create_task(
+            self._open(model, version, ident, address, specs)
+        )
+        self._opening[ident] = task
+        task.add_done_callback(lambda _task: self._opening.pop(ident, None))
+
+    def close(self) -> None:
+        """Close every connection."""
+        for task in self._opening.values():
+            task.cancel()
+        for link in list(self._links.values()):
+            link.connection.close()
+
+    async def _open(
+        self, model: str, version: str, ident: str, address: str, specs: dict[str, InputSpec]
+    ) -> None:
+        link: ChannelLink | None = None
+
+        def lost(_connection: Connection) -> None:
+            if link is not None and self._links.get(ident) is link:
+                del self._links[ident]
+                self._on_down(model, version, link)
+
+        try:
+            connection = await self._connect(address, lost)
+        except ChannelClosed:
+            return  # it died again; the directory will name its successor
+        assert connection.peer is not None
+        link = ChannelLink(ident, connection, max(1, connection.peer.slots), specs)
+        self._links[ident] = link
+        self._on_up(model, version, link)

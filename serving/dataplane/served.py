@@ -1,0 +1,113 @@
+"""One served model version as the gateway sees it: its checks, its queue, its links."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import msgspec
+import numpy as np
+
+from guards.guard import Guard
+from serving.channel.directory import ServedModel
+from serving.config import ModelConfig
+from serving.dataplane.batch import Answer, Batch, Pending
+from serving.dataplane.batcher import ModelQueue
+from serving.dataplane.binding import Binder, Bound
+from serving.dataplane.gateway_guards import build_guards
+from serving.dataplane.links import ReplicaLink, ReplicaLost
+from serving.dataplane.observer import ModelObserver
+from serving.dataplane.publisher import EventPublisher
+from serving.errors import VigilError
+from serving.protocol.datatypes import numpy_dtype
+from serving.protocol.json_codec import decode_request
+from serving.protocol.messages import InferRequest
+from serving.telemetry.counters import SeriesSet
+
+
+class ServedVersion:
+    """A model version that this gateway answers for.
+
+    Args:
+        served: name, version, configuration and example from the directory.
+        series: where its metrics are kept.
+        publisher: takes its prediction events.
+    """
+
+    def __init__(self, served: ServedModel, series: SeriesSet, publisher: EventPublisher) -> None:
+        self.name = served.name
+        self.version = served.version
+        self.config = ModelConfig.model_validate_json(served.config)
+        self.binder = Binder(served.name, self.config)
+        self.specs = {spec.name: spec for spec in self.config.inputs}
+        self.output_types = {spec.name: spec.datatype for spec in self.config.outputs}
+        guards: list[Guard] = build_guards(self.config)
+        monitored = self.config.monitors.drift is not None or self.config.fairness is not None
+        self.observer = ModelObserver(
+            served.name,
+            served.version,
+            series,
+            publisher if monitored else None,
+            tuple(guard.name for guard in self.config.guards),
+        )
+        self.queue = ModelQueue(
+            served.name, self.binder.input_names, self.config.batching, guards, self.observer
+        )
+        self._probe_batch = self._make_probe(served.example)
+        self.proven = False
+        self.problem = "no replica yet"
+
+    def admit(self, request: InferRequest, bound: Bound, timeout_s: float | None) -> Pending:
+        """Queue a bound request; see `ModelQueue.submit` for what it raises."""
+        future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        item = Pending(request.id, bound, future, time.monotonic())
+        self.queue.submit(item, timeout_s)
+        return item
+
+    async def prove(self, link: ReplicaLink) -> bool:
+        """Run the example on a new replica; it gets traffic only when that has worked."""
+        try:
+            result = await link.send(self._probe_batch)
+        except ReplicaLost:
+            self.problem = "a replica died in its first inference"
+            return False
+        except VigilError as error:
+            self.problem = error.message
+            return False
+        if result.failed:
+            self.problem = f"the example fails: {result.failed[0]}"
+            return False
+        self.proven = True
+        return True
+
+    @property
+    def ready(self) -> bool:
+        """Whether a proven replica is there."""
+        return bool(self.queue.links)
+
+    def _make_probe(self, example: bytes | None) -> Batch:
+        if example is not None:
+            request = decode_request(example, None, self.name, self.version)
+            bound = self.binder.bind(request)
+        else:
+            bound = self._zeros()
+        future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        item = Pending("probe", bound, future, 0.0)
+        return Batch(self.binder.input_names, [item], 0.0)
+
+    def _zeros(self) -> Bound:
+        """A row of zeros, for models that come without an example."""
+        arrays = []
+        for name in self.binder.input_names:
+            spec = self.specs[name]
+            shape = (1, *(max(dim, 1) for dim in spec.shape[1:]))
+            array = np.zeros(shape, dtype=numpy_dtype(spec.datatype))
+            if spec.datatype == "BYTES":
+                array[...] = b""
+            arrays.append(array)
+        return Bound(tuple(arrays), 1, tuple(a.shape[1:] for a in arrays), (), None)
+
+
+def encode_config(config: ModelConfig) -> bytes:
+    """Return a configuration as the JSON that `ServedModel.config` carries."""
+    return msgspec.json.encode(config.model_dump(mode="json", exclude_defaults=False))
