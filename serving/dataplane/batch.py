@@ -82,8 +82,7 @@ def join(items: Sequence[Pending]) -> tuple[np.ndarray, ...]:
     if len(items) == 1:
         return items[0].bound.arrays
     return tuple(
-        np.concatenate(parts)
-        for parts in zip(*[item.bound.arrays for item in items], strict=True)
+        np.concatenate(parts) for parts in zip(*[item.bound.arrays for item in items], strict=True)
     )
 
 

@@ -97,9 +97,7 @@ class Binder:
         for spec in self._model_inputs:
             tensor = given.pop(spec.name, None)
             if tensor is None:
-                raise InvalidInput(
-                    f"input '{spec.name}' of model '{self._name}' is missing"
-                )
+                raise InvalidInput(f"input '{spec.name}' of model '{self._name}' is missing")
             self._check(tensor, spec)
             if rows not in (-1, tensor.shape[0]):
                 raise InvalidInput(

@@ -127,7 +127,6 @@ def _merge(left: Prediction | None, right: Prediction | None) -> Prediction | No
     if left.features is not None and right.features is not None:
         features = np.concatenate([left.features, right.features])
     outputs = {
-        name: np.concatenate([array, right.outputs[name]])
-        for name, array in left.outputs.items()
+        name: np.concatenate([array, right.outputs[name]]) for name, array in left.outputs.items()
     }
     return Prediction(outputs, features)

@@ -67,5 +67,3 @@ class ExplainerPool:
         """Close every connection."""
         for connection in self._connections.values():
             connection.close()
-
-

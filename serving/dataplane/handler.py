@@ -14,17 +14,21 @@ from serving.dataplane.links import ChannelLink, LinkPool, ReplicaLink
 from serving.dataplane.publisher import EventPublisher
 from serving.dataplane.served import ServedVersion
 from serving.errors import (
+    DeadlineExceeded,
+    GuardRejected,
     InvalidInput,
+    ModelNotReady,
+    NoReplica,
     Overloaded,
+    PayloadTooLarge,
+    QueueFull,
     VersionNotFound,
     VigilError,
     unknown_model,
 )
 from serving.protocol.messages import InferRequest, InferResponse, Tensor
 from serving.telemetry import names
-from serving.telemetry.counters import LATENCY_BOUNDS_S, HistogramSeries, SeriesSet, SumSeries
-
-OUTCOMES = ("ok", "rejected", "error")
+from serving.telemetry.counters import HistogramSeries, SeriesSet, SumSeries
 
 
 class DataPlane:
@@ -186,7 +190,7 @@ class DataPlane:
             series.failed(error, time.monotonic() - started)
             raise
         except asyncio.CancelledError:
-            series.outcome["error"].add(1)
+            series.abandoned()
             raise
         series.succeeded(time.monotonic() - started)
         return _respond(request, entry, bound.outputs, answer)
@@ -194,52 +198,58 @@ class DataPlane:
     def snapshot(self) -> tuple[Series, ...]:
         """Return every series of this gateway, gauges brought up to date."""
         for entry in self.entries():
-            base = (("model", entry.name), ("version", entry.version))
+            base = {"model": entry.name, "version": entry.version}
             links = entry.queue.links
-            self.series.gauge(names.QUEUE_ROWS, "{row}", base).set(entry.queue.waiting_rows)
-            self.series.gauge(names.SLOTS_TOTAL, "{slot}", base).set(
+            self.series.gauge(names.QUEUE_ROWS, **base).set(entry.queue.waiting_rows)
+            self.series.gauge(names.REPLICA_SLOTS_TOTAL, **base).set(
                 sum(link.slots for link in links)
             )
-            self.series.gauge(names.SLOTS_USED, "{slot}", base).set(
+            self.series.gauge(names.REPLICA_SLOTS_USED, **base).set(
                 sum(link.busy for link in links)
             )
         return self.series.snapshot()
+
+
+_OUTCOME_OF: dict[type[VigilError], str] = {
+    InvalidInput: names.OUTCOME_INVALID,
+    PayloadTooLarge: names.OUTCOME_INVALID,
+    GuardRejected: names.OUTCOME_REJECTED,
+    Overloaded: names.OUTCOME_OVERLOADED,
+    QueueFull: names.OUTCOME_OVERLOADED,
+    DeadlineExceeded: names.OUTCOME_DEADLINE,
+    NoReplica: names.OUTCOME_UNAVAILABLE,
+    ModelNotReady: names.OUTCOME_UNAVAILABLE,
+}
 
 
 class _RequestSeries:
     """Per-request series of one model version, made once so that recording is cheap."""
 
     def __init__(self, series: SeriesSet, model: str, version: str) -> None:
-        base = (("model", model), ("version", version))
-        self.duration: dict[str, HistogramSeries] = {
-            outcome: series.histogram(
-                names.INFERENCE_DURATION, "s", (*base, ("outcome", outcome)), LATENCY_BOUNDS_S
-            )
-            for outcome in OUTCOMES
-        }
-        self.outcome: dict[str, SumSeries] = {
-            outcome: series.sum(
-                names.INFERENCE_REQUESTS, "{request}", (*base, ("outcome", outcome))
-            )
-            for outcome in OUTCOMES
-        }
-        self._series, self._base = series, base
+        self._series = series
+        self._base = {"model": model, "version": version}
+        self._ok = self._of(names.OUTCOME_OK)
+
+    def _of(self, outcome: str) -> tuple[SumSeries, HistogramSeries]:
+        return (
+            self._series.sum(names.INFERENCE_REQUESTS, outcome=outcome, **self._base),
+            self._series.histogram(names.INFERENCE_DURATION, outcome=outcome, **self._base),
+        )
 
     def succeeded(self, seconds: float) -> None:
-        self.outcome["ok"].add(1)
-        self.duration["ok"].record(seconds)
+        requests, duration = self._ok
+        requests.add(1)
+        duration.record(seconds)
 
     def failed(self, error: VigilError, seconds: float) -> None:
-        refused = isinstance(error, InvalidInput | Overloaded) or type(error).__name__ in (
-            "GuardRejected",
-            "PayloadTooLarge",
-        )
-        outcome = "rejected" if refused else "error"
-        self.outcome[outcome].add(1)
-        self.duration[outcome].record(seconds)
-        # The reason is the exception's class: a closed set that no client can extend.
-        reason = ("reason", type(error).__name__)
-        self._series.sum(names.REJECTED, "{request}", (*self._base, reason)).add(1)
+        # Outcome and reason are closed sets: no client can extend them.
+        requests, duration = self._of(_OUTCOME_OF.get(type(error), names.OUTCOME_FAILED))
+        requests.add(1)
+        duration.record(seconds)
+        self._series.sum(names.REJECTED, reason=type(error).__name__, **self._base).add(1)
+
+    def abandoned(self) -> None:
+        self._of(names.OUTCOME_FAILED)[0].add(1)
 
 
 def _shorter(timeout_s: float | None, microseconds: object) -> float | None:
@@ -263,4 +273,3 @@ def _respond(
     if answer.flags and entry.config.expose_flags:
         parameters = {"vigil_flags": ",".join(answer.flags)}
     return InferResponse(entry.name, entry.version, request.id, outputs, parameters)
-

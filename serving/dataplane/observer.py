@@ -12,13 +12,7 @@ from serving.channel.inference import GuardResult
 from serving.dataplane.batch import Batch, BatchResult
 from serving.dataplane.publisher import EventPublisher
 from serving.telemetry import names
-from serving.telemetry.counters import (
-    BATCH_BOUNDS,
-    LATENCY_BOUNDS_S,
-    HistogramSeries,
-    SeriesSet,
-    SumSeries,
-)
+from serving.telemetry.counters import SeriesSet
 
 
 class BatchObserver(Protocol):
@@ -44,7 +38,7 @@ class ModelObserver:
         model, version: the attributes of every series.
         series: where the series are kept.
         publisher: takes prediction events; None when nobody monitors this model.
-        classes: guards of the model, so that no client can create a series.
+        guards: names of the model's guards; their series exist from the start.
     """
 
     def __init__(
@@ -57,34 +51,23 @@ class ModelObserver:
     ) -> None:
         self._model, self._version = model, version
         self._publisher = publisher
-        base = (("model", model), ("version", version))
-        self._series = series
-        self._base = base
-        self._queue = self._histogram(names.QUEUE_DURATION, LATENCY_BOUNDS_S, "s")
-        self._compute = self._histogram(names.COMPUTE_DURATION, LATENCY_BOUNDS_S, "s")
-        self._batch_rows = self._histogram(names.BATCH_ROWS, BATCH_BOUNDS, "{row}")
-        self._rows = self._sum(names.INFERENCE_ROWS, "{row}")
-        self._retries = self._sum(names.RETRIES, "{request}")
+        self._guards = guards
+        base = {"model": model, "version": version}
+        self._queue = series.histogram(names.INFERENCE_QUEUE_DURATION, **base)
+        self._compute = series.histogram(names.INFERENCE_COMPUTE_DURATION, **base)
+        self._batch_rows = series.histogram(names.BATCH_ROWS, **base)
+        self._rows = series.sum(names.INFERENCE_ROWS, **base)
+        self._retries = series.sum(names.RETRIES, **base)
         self._guard_duration = {
-            guard: self._histogram(names.GUARD_DURATION, LATENCY_BOUNDS_S, "s", ("guard", guard))
-            for guard in guards
+            guard: series.histogram(names.GUARD_DURATION, guard=guard, **base) for guard in guards
         }
         self._decisions = {
-            (guard, action): self._sum(
-                names.GUARD_DECISIONS, "{row}", ("guard", guard), ("action", action.name.lower())
+            (guard, action): series.sum(
+                names.GUARD_DECISIONS, guard=guard, action=action.name.lower(), **base
             )
             for guard in guards
             for action in (Action.SHADOW, Action.FLAG, Action.REJECT)
         }
-        self._model_guards = guards
-
-    def _histogram(
-        self, name: str, bounds: tuple[float, ...], unit: str, *more: tuple[str, str]
-    ) -> HistogramSeries:
-        return self._series.histogram(name, unit, (*self._base, *more), bounds)
-
-    def _sum(self, name: str, unit: str, *more: tuple[str, str]) -> SumSeries:
-        return self._series.sum(name, unit, (*self._base, *more))
 
     def guard_time(self, guard: str, nanoseconds: int) -> None:
         """Record how long a guard took on a batch."""
@@ -106,10 +89,10 @@ class ModelObserver:
         self._batch_rows.record(batch.total)
         self._rows.add(batch.total)
         formed = batch.formed
-        self._queue.record_many([formed - item.enqueued for item in batch.items])
+        self._queue.record_many(np.array([formed - item.enqueued for item in batch.items]))
         if result.guard_ns:
-            for guard in self._model_guards:
-                if guard != "schema":
+            for guard in self._guards:
+                if guard != "schema":  # that one runs, and is timed, in the gateway
                     self._guard_duration[guard].record(result.guard_ns / 1e9)
         if self._publisher is not None and answered.items:
             self._publisher.publish(

@@ -1,0 +1,1 @@
+"""Three small models, trained on the spot, that show what Vigil does."""

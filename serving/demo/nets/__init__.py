@@ -1,0 +1,1 @@
+"""The demo models as Python files that are copied beside their weights; each stands alone."""

@@ -1,0 +1,90 @@
+"""Composition of a gateway that Envoy hosts: reads its environment, joins the hub, serves.
+
+This process must stay lean: it imports neither torch nor pandas nor ray.
+"""
+
+from __future__ import annotations
+
+import gc
+import logging
+import os
+
+from serving.channel.directory import Directory, HubClient, Member, Report
+from serving.dataplane.handler import DataPlane
+from serving.gateway.asgi import VigilApp
+
+
+class GatewayComposition:
+    """What one gateway process is made of, from its start to its end.
+
+    Args:
+        gateway_id: its name in the directory.
+        hub_address: where the hub listens.
+        secret: the cluster's secret for TCP channels.
+        plane: made by the caller when links come from elsewhere than the directory.
+    """
+
+    def __init__(
+        self,
+        gateway_id: str,
+        hub_address: str,
+        secret: bytes | None,
+        plane: DataPlane | None = None,
+    ) -> None:
+        self._id = gateway_id
+        self._hub_address = hub_address
+        self._secret = secret
+        self._plane = plane
+        self._hub: HubClient | None = None
+        self._was_ready = False
+
+    async def start(self) -> DataPlane:
+        """Make the data plane and join the hub; runs in the loop that will serve."""
+        self._plane = plane = self._plane or DataPlane(self._id, self._secret)
+        self._hub = HubClient(
+            self._hub_address,
+            self._secret,
+            Member(role="gateway", id=self._id, pid=os.getpid()),
+            self._report,
+            on_directory=self._directory,
+        )
+        plane.on_ready_change = self._hub.report_now
+        self._hub.start()
+        # Start-up's objects live as long as the process: no collection needs to walk them.
+        gc.collect()
+        gc.freeze()
+        return plane
+
+    async def stop(self) -> None:
+        """Leave the hub and close the data plane."""
+        if self._hub:
+            await self._hub.stop()
+        if self._plane:
+            self._plane.close()
+
+    def _directory(self, directory: Directory) -> None:
+        assert self._plane is not None
+        self._plane.apply(directory)
+
+    def _report(self) -> Report:
+        assert self._plane is not None
+        ready, reasons = self._plane.ready()
+        return Report(ready=ready, series=self._plane.snapshot(), status={"reasons": reasons})
+
+
+def _from_environment() -> VigilApp:
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
+    secret = os.environ.get("VIGIL_CHANNEL_SECRET")
+    composition = GatewayComposition(
+        os.environ["VIGIL_GATEWAY_ID"],
+        os.environ["VIGIL_HUB"],
+        bytes.fromhex(secret) if secret else None,
+    )
+    return VigilApp(composition.start, composition.stop, int(os.environ["VIGIL_MAX_BODY"]))
+
+
+def __getattr__(name: str) -> VigilApp:
+    # Made when the server asks for it, so that importing this module needs no environment.
+    if name == "app":
+        return _from_environment()
+    raise AttributeError(name)

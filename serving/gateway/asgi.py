@@ -1,0 +1,247 @@
+"""The ASGI application: HTTP routes, and gRPC when the server offers ASGI trailers.
+
+A plain ASGI 3 callable without a framework: routing and decoding here are the request path.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+import msgspec
+
+from serving import errors
+from serving.dataplane.handler import DataPlane
+from serving.gateway import extensions, metadata
+from serving.gateway.compression import decompress
+from serving.gateway.grpc_asgi import serve_grpc
+from serving.protocol.json_codec import decode_raw_request, decode_request, encode_response
+from serving.protocol.messages import InferRequest
+from serving.protocol.status import error_body, http_status
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+_log = logging.getLogger("vigil.gateway")
+_JSON = (b"content-type", b"application/json")
+_OCTETS = (b"content-type", b"application/octet-stream")
+
+
+class Reply(msgspec.Struct, frozen=True):
+    """An HTTP answer: status, headers beside content-length, body."""
+
+    status: int
+    headers: list[tuple[bytes, bytes]]
+    body: bytes
+
+
+class VigilApp:
+    """The gateway's ASGI app over one data plane.
+
+    Args:
+        plane: the transport-free handler; made in `startup`, which runs in the server's loop.
+        startup: called at lifespan start; returns the data plane.
+        shutdown: called at lifespan end.
+        max_body: largest body in bytes, before and after decompression.
+    """
+
+    def __init__(
+        self,
+        startup: Callable[[], Awaitable[DataPlane]],
+        shutdown: Callable[[], Awaitable[None]],
+        max_body: int,
+    ) -> None:
+        self._startup = startup
+        self._shutdown = shutdown
+        self._max_body = max_body
+        self.plane: DataPlane | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one ASGI scope."""
+        if scope["type"] == "http":
+            headers = scope["headers"]
+            for name, value in headers:
+                if name == b"content-type" and value.startswith(b"application/grpc"):
+                    assert self.plane is not None
+                    await serve_grpc(self.plane, self._max_body, scope, receive, send)
+                    return
+            await self._serve_http(scope, receive, send)
+        elif scope["type"] == "lifespan":
+            await self._lifespan(receive, send)
+
+    async def _serve_http(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            body = await self._read(receive)
+            reply = await self._route(scope, body)
+        except errors.VigilError as error:
+            reply = _error_reply(error)
+        except Exception:
+            # Whatever it was, the client gets a sentence and the operator the traceback.
+            _log.exception("unexpected error on %r", scope.get("path"))
+            reply = Reply(500, [_JSON], error_body("internal error; see the server's log"))
+        headers = [*reply.headers, (b"content-length", b"%d" % len(reply.body))]
+        await send(
+            {"type": "http.response.start", "status": reply.status, "headers": headers}
+        )
+        await send({"type": "http.response.body", "body": reply.body})
+
+    async def _read(self, receive: Receive) -> bytes:
+        message = await receive()
+        body: bytes = message.get("body", b"")
+        if not message.get("more_body"):
+            if len(body) > self._max_body:
+                raise self._too_large()
+            return body
+        chunks, size = [body], len(body)
+        while message.get("more_body"):
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise errors.InvalidInput("the client went away")
+            chunk = message.get("body", b"")
+            size += len(chunk)
+            if size > self._max_body:
+                raise self._too_large()
+            chunks.append(chunk)
+        return b"".join(chunks)
+
+    def _too_large(self) -> errors.PayloadTooLarge:
+        return errors.PayloadTooLarge(
+            f"the body is over the limit of {self._max_body} bytes; send a smaller one"
+        )
+
+    async def _route(self, scope: Scope, body: bytes) -> Reply:
+        assert self.plane is not None
+        method, path = scope["method"], scope["path"]
+        parts = path.strip("/").split("/")
+        if parts[0] != "v2":
+            raise errors.NotFound(f"no such path: '{path[:200]}'; see /v2")
+        if method == "POST":
+            if len(parts) >= 4 and parts[1] == "models":
+                name, version, verb = _model_path(parts)
+                if verb == ["infer"]:
+                    return await self._infer(scope, body, name, version)
+                if verb == ["explain"]:
+                    return _json(await extensions.explain(self.plane, body, name, version))
+                if verb == ["labels"] and not version:
+                    return _json(await extensions.labels(self.plane, body, name))
+            raise _no_route(method, path)
+        if method == "GET":
+            return await self._get(parts, path, scope["query_string"])
+        raise _no_route(method, path)
+
+    async def _get(self, parts: list[str], path: str, query: bytes) -> Reply:
+        plane = self.plane
+        assert plane is not None
+        if len(parts) == 1:
+            return _json(metadata.server_metadata())
+        if parts[1:] == ["health", "live"]:
+            return _json(b'{"live":true}')
+        if parts[1:] == ["health", "ready"]:
+            ready, reasons = plane.ready()
+            if not ready:
+                raise errors.ModelNotReady("not ready: " + "; ".join(reasons))
+            return _json(b'{"ready":true}')
+        if parts[1] == "models" and len(parts) >= 3:
+            name, version, verb = _model_path(parts)
+            if not verb:
+                return _json(metadata.model_metadata(plane, name, version))
+            if verb == ["ready"]:
+                metadata.require_ready(plane, name, version)
+                return _json(b'{"ready":true}')
+            if verb == ["findings"] and not version:
+                return _json(await extensions.findings(plane, name))
+            if len(verb) == 2 and verb[0] == "reports" and not version:
+                kind, content = await extensions.report(plane, name, verb[1], query)
+                return Reply(200, [(b"content-type", kind)], content)
+        raise _no_route("GET", path)
+
+    async def _infer(self, scope: Scope, body: bytes, name: str, version: str) -> Reply:
+        assert self.plane is not None
+        json_length: int | None = None
+        header_id: str | None = None
+        encoding = None
+        for key, value in scope["headers"]:
+            if key == b"inference-header-content-length":
+                json_length = _length(value)
+            elif key == b"content-encoding":
+                encoding = value
+            elif key == b"x-request-id":
+                header_id = value.decode("latin-1")
+        if encoding is not None:
+            body = decompress(body, encoding.decode("latin-1"), self._max_body)
+        if json_length == 0:
+            request = self._raw_request(body, name, version, header_id)
+        else:
+            request = decode_request(body, json_length, name, version, header_id)
+        response = await self.plane.infer(request)
+        content, length = encode_response(response, request)
+        headers = [_JSON] if length is None else [
+            _OCTETS, (b"inference-header-content-length", b"%d" % length),
+        ]  # fmt: skip
+        if request.id.isascii() and request.id.isprintable() and len(request.id) <= 256:
+            headers.append((b"x-request-id", request.id.encode()))
+        return Reply(200, headers, content)
+
+    def _raw_request(
+        self, body: bytes, name: str, version: str, header_id: str | None
+    ) -> InferRequest:
+        assert self.plane is not None
+        entry = self.plane.resolve(name, version)
+        inputs = [spec for spec in entry.config.inputs if not spec.sensitive]
+        if len(inputs) != 1:
+            raise errors.InvalidInput(
+                f"a raw request needs a model with one input; '{name}' has {len(inputs)}"
+            )
+        spec = inputs[0]
+        return decode_raw_request(
+            body, spec.name, spec.datatype, spec.shape, name, version, header_id
+        )
+
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        while True:
+            message = await receive()
+            if message["type"] == "lifespan.startup":
+                try:
+                    self.plane = await self._startup()
+                except Exception as error:
+                    _log.exception("the gateway did not start")
+                    await send({"type": "lifespan.startup.failed", "message": str(error)})
+                    return
+                await send({"type": "lifespan.startup.complete"})
+            else:
+                await self._shutdown()
+                await send({"type": "lifespan.shutdown.complete"})
+                return
+
+
+def _model_path(parts: list[str]) -> tuple[str, str, list[str]]:
+    """Split v2/models/{name}[/versions/{version}][/...] into name, version and the rest."""
+    name, rest = parts[2], parts[3:]
+    if rest[:1] == ["versions"] and len(rest) >= 2:
+        return name, rest[1], rest[2:]
+    return name, "", rest
+
+
+def _length(value: bytes) -> int:
+    if not value.isdigit() or len(value) > 18:
+        raise errors.InvalidInput(
+            "Inference-Header-Content-Length must be the length of the JSON part in bytes"
+        )
+    return int(value)
+
+
+def _json(body: bytes) -> Reply:
+    return Reply(200, [_JSON], body)
+
+
+def _no_route(method: str, path: str) -> errors.VigilError:
+    return errors.NotFound(f"no such path: {method[:16]} '{path[:200]}'; see /v2")
+
+
+def _error_reply(error: errors.VigilError) -> Reply:
+    headers = [_JSON]
+    if error.retry_after_s is not None:
+        headers.append((b"retry-after", b"%d" % max(1, round(error.retry_after_s))))
+    return Reply(http_status(error), headers, error_body(error.message))

@@ -1,0 +1,214 @@
+"""The replica role: one model version on one device, behind a channel server.
+
+Batches are computed right in the loop that reads them: a hand-over to another thread would cost
+more than a small model's forward pass. While one batch computes the next one waits, complete, in
+the socket. What must not fall silent meanwhile, the report to the hub, has a thread of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from guards.decisions import ACTION_OF
+from guards.guard import Guard
+from guards.mahalanobis import MahalanobisGuard
+from serving import config, errors
+from serving.channel import frames
+from serving.channel.connection import Connection
+from serving.channel.directory import Member, Report, ServedModel
+from serving.channel.endpoint import ChannelServer
+from serving.channel.frames import Message
+from serving.channel.inference import BatchMeta, ResultMeta
+from serving.dataplane.executor import BatchExecutor
+from serving.models.loader import load
+from serving.models.repository import ModelEntry
+from serving.models.warm_up import warm_up
+from serving.protocol.messages import Tensor
+from serving.roles.reporter import ReporterThread
+
+_decode_batch = msgspec.msgpack.Decoder(BatchMeta).decode
+
+
+def entry_of(served: ServedModel) -> ModelEntry:
+    """Return the repository entry that a directory's model stands for."""
+    return ModelEntry(
+        served.name,
+        served.version,
+        Path(served.directory),
+        config.ModelConfig.model_validate_json(served.config),
+        served.example,
+    )
+
+
+class ReplicaRole:
+    """One replica.
+
+    Args:
+        served: the model version to serve.
+        member_id: unique name of this replica.
+        address: where to listen, `unix:...` or `tcp:host:port`.
+        hub_address: where the hub listens.
+        secret: the cluster's secret for TCP channels.
+    """
+
+    def __init__(
+        self,
+        served: ServedModel,
+        member_id: str,
+        address: str,
+        hub_address: str,
+        secret: bytes | None = None,
+    ) -> None:
+        self._served = served
+        self._entry = entry_of(served)
+        self._id = member_id
+        self._address = address
+        self._hub_address = hub_address
+        self._secret = secret
+        self._slots = self._entry.config.replicas.max_inflight_batches
+        self._types = {spec.name: spec.datatype for spec in self._entry.config.outputs}
+        self._executor: BatchExecutor | None = None
+        self._server: ChannelServer | None = None
+        self._reporter: ReporterThread | None = None
+        self._lock = threading.Lock()
+        self.busy_since: float | None = None
+        self.batches = 0
+
+    def load(self) -> None:
+        """Load the model and its guards and warm up; blocks.
+
+        Raises:
+            ConfigError: files are missing, damaged or do not fit the configuration.
+        """
+        import torch
+
+        torch.set_num_threads(self._entry.config.replicas.cores)
+        model = load(self._entry, self._entry.config.replicas.device)
+        warm_up(model, self._entry)
+        guards, closed = _model_guards(self._entry)
+        self._executor = BatchExecutor(model, guards, closed)
+        self._capabilities = model.capabilities
+
+    async def start(self) -> str:
+        """Listen and register; returns the address. `load` must have run."""
+        self._server = ChannelServer(self._message, slots=self._slots, secret=self._secret)
+        address = await self._server.start(self._address)
+        member = Member(
+            role="replica",
+            id=self._id,
+            pid=os.getpid(),
+            address=address,
+            model=self._entry.name,
+            version=self._entry.version,
+            slots=self._slots,
+            capabilities=tuple(
+                name for name, has in msgspec.structs.asdict(self._capabilities).items() if has
+            ),
+        )
+        self._reporter = ReporterThread(self._hub_address, self._secret, member, self._report)
+        self._reporter.start()
+        return address
+
+    async def stop(self) -> None:
+        """Leave the directory, finish what is here, close."""
+        if self._reporter:
+            self._reporter.stop()
+        if self._server:
+            self._server.goaway()
+            # What gateways sent before they read the goodbye still gets its answer.
+            await asyncio.sleep(0.2)
+            self._server.close()
+
+    def infer_frame(self, frame: bytes) -> bytes:
+        """Answer one encoded `infer` frame with an encoded reply; for the handle transport.
+
+        Raises:
+            VigilError: the batch as a whole is refused.
+        """
+        meta, tensors = self._infer(frames.decode(memoryview(frame)[4:]))
+        return b"".join(frames.encode("reply", 1, meta, tensors))
+
+    def _message(self, connection: Connection, message: Message) -> None:
+        try:
+            if message.kind != "infer":
+                raise errors.Unsupported(f"a replica does not answer '{message.kind}'")
+            connection.reply(message.id, *self._infer(message))
+        except errors.VigilError as error:
+            connection.fail(message.id, error)
+        except Exception as error:  # noqa: BLE001 - the peer must get an answer whatever it was
+            failed = errors.ModelFailed(f"replica failed: {type(error).__name__}: {error}")
+            connection.fail(message.id, failed)
+
+    def _infer(self, message: Message) -> tuple[ResultMeta, list[Tensor]]:
+        assert self._executor is not None
+        meta = _decode_batch(message.meta)
+        inputs = {tensor.name: tensor.data for tensor in message.tensors}
+        with self._lock:  # the handle transport calls from several threads
+            self.busy_since = time.monotonic()
+            try:
+                result = self._executor.run(meta.rows, inputs)
+            finally:
+                self.busy_since = None
+                self.batches += 1
+        tensors = [
+            Tensor(name, self._types[name], array.shape, array)
+            for name, array in result.outputs.items()
+        ]
+        answer = ResultMeta(result.failed, result.guards, result.compute_ns, result.guard_ns)
+        return answer, tensors
+
+    def _report(self) -> Report:
+        since = self.busy_since
+        status: dict[str, Any] = {"busy_s": time.monotonic() - since if since else 0.0}
+        return Report(ready=True, series=(), status=status)
+
+
+def _model_guards(entry: ModelEntry) -> tuple[list[Guard], frozenset[str]]:
+    """Build the guards that need the model, from what `vigil profile` stored."""
+    guards: list[Guard] = []
+    closed: set[str] = set()
+    for wanted in entry.config.guards:
+        if not isinstance(wanted, config.MahalanobisGuard):
+            continue
+        path = entry.profile / "mahalanobis.npz"
+        if not path.is_file():
+            raise config.ConfigError(
+                f"model '{entry.name}': guard mahalanobis has no profile; run "
+                f"`vigil profile {entry.name} --data FILE` first"
+            )
+        with np.load(path, allow_pickle=False) as arrays:
+            guards.append(
+                MahalanobisGuard.from_arrays(dict(arrays), action=ACTION_OF[wanted.action])
+            )
+        if wanted.on_error == "closed":
+            closed.add(wanted.name)
+    return guards, frozenset(closed)
+
+
+def run(
+    served: ServedModel, member_id: str, address: str, hub_address: str, secret: bytes | None
+) -> None:
+    """Be a replica process until SIGTERM: load, serve, drain."""
+    import uvloop
+
+    role = ReplicaRole(served, member_id, address, hub_address, secret)
+    role.load()
+
+    async def serve() -> None:
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGTERM, stop.set)
+        await role.start()
+        await stop.wait()
+        await role.stop()
+
+    uvloop.run(serve())

@@ -1,0 +1,53 @@
+"""A role's link to the hub in a thread of its own, so that long computing never silences it."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+
+from serving.channel.directory import HubClient, Member, Report
+
+
+class ReporterThread:
+    """Runs a `HubClient` on its own loop in a daemon thread.
+
+    Args:
+        hub_address: the hub's channel address.
+        secret: the cluster's secret for TCP channels.
+        member: what the role is.
+        report: makes the report; called in this thread, so it may only read.
+    """
+
+    def __init__(
+        self,
+        hub_address: str,
+        secret: bytes | None,
+        member: Member,
+        report: Callable[[], Report],
+    ) -> None:
+        self._arguments = (hub_address, secret, member, report)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stop: asyncio.Event | None = None
+        self._thread = threading.Thread(target=self._main, name="reporter", daemon=True)
+
+    def start(self) -> None:
+        """Begin; returns at once."""
+        self._thread.start()
+
+    def stop(self, timeout_s: float = 2.0) -> None:
+        """Send a last report, leave, and join the thread."""
+        if self._loop and self._stop:
+            self._loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join(timeout_s)
+
+    def _main(self) -> None:
+        asyncio.run(self._run())
+
+    async def _run(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._stop = asyncio.Event()
+        client = HubClient(*self._arguments)
+        client.start()
+        await self._stop.wait()
+        await client.stop()
