@@ -1,0 +1,76 @@
+"""The contract between Vigil and a model of any format.
+
+A model always predicts. What guards and explainers may need beyond that are *capabilities*,
+which a format has or lacks; whoever needs one asks for it first and says clearly when it is
+missing. Every format (safetensors with a Python factory, torch.export, later ONNX,
+scikit-learn, Python classes and remote servers) is one class that fulfils `Model`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+import msgspec
+import numpy as np
+
+if TYPE_CHECKING:
+    import torch
+
+Tensors = Mapping[str, np.ndarray]
+"""Arrays by tensor name; the first axis of each is the row. BYTES are object arrays of bytes."""
+
+
+class Capabilities(msgspec.Struct, frozen=True):
+    """What a loaded model offers beside `predict`.
+
+    Attributes:
+        features: `predict_with_features` works: penultimate activations come out of the same
+            forward pass that makes the outputs.
+        module: `module()` gives a torch module of the caller's own.
+        differentiable: gradients of outputs with respect to floating-point inputs exist.
+    """
+
+    features: bool = False
+    module: bool = False
+    differentiable: bool = False
+
+
+class Prediction(msgspec.Struct, frozen=True):
+    """Outputs of one forward pass, and its penultimate activations `[rows, width]` float32."""
+
+    outputs: Tensors
+    features: np.ndarray | None = None
+
+
+@runtime_checkable
+class Model(Protocol):
+    """One loaded version of one model on one device. Calls come from one thread at a time."""
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What this model offers beside `predict`."""
+
+    def predict(self, inputs: Tensors) -> Tensors:
+        """Run a batch. Inputs are not written to; outputs keep the first axis (rows).
+
+        Raises:
+            ModelFailed: the model itself raised; message kept.
+        """
+
+    def predict_with_features(self, inputs: Tensors) -> Prediction:
+        """Run a batch and return the penultimate activations of the same forward pass.
+
+        Raises:
+            Unsupported: the model has no `features` capability.
+        """
+
+    def module(self) -> torch.nn.Module:
+        """Return a new torch module with these weights, private to the caller.
+
+        The module takes the floating-point input tensor(s) in the order of the configuration
+        and returns the first output. Hooks and backward passes on it touch nobody else.
+
+        Raises:
+            Unsupported: the model has no `module` capability.
+        """

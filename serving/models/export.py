@@ -1,0 +1,78 @@
+"""Saves a torch module as a version that Vigil serves: weights, manifest and, if needed, code."""
+
+from __future__ import annotations
+
+import copy
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_model
+
+from serving.models.manifest import write_manifest
+from serving.models.repository import WEIGHTS_OF
+
+
+def save_safetensors(module: torch.nn.Module, directory: Path, source: Path) -> None:
+    """Save `module` as a version of format `safetensors` in `directory`.
+
+    Args:
+        module: its weights are saved; its class is not.
+        directory: the version's folder, `<models>/<name>/<number>`; made if missing.
+        source: the Python file whose factory builds the module without arguments; it is copied
+            beside the weights, so it may import only what is installed where it is served.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    weights = directory / WEIGHTS_OF["safetensors"]
+    save_model(module, str(weights))
+    # It is written readable by its owner only, but who serves it is often another user.
+    weights.chmod(0o644)
+    shutil.copyfile(source, directory / source.name)
+    write_manifest(directory, [weights.name, source.name])
+
+
+def save_torch_export(
+    module: torch.nn.Module, example_inputs: Sequence[torch.Tensor], directory: Path
+) -> None:
+    """Export `module` as a version of format `torch_export` in `directory`.
+
+    If the module has a method `forward_with_features(*inputs)` that returns
+    `(outputs, features)`, the features become the graph's last result.
+
+    Args:
+        module: called with the inputs in the order of `model.yaml`.
+        example_inputs: one tensor each, with at least two rows: torch would take a single row
+            for a constant. Only the row axis may vary later.
+        directory: the version's folder, `<models>/<name>/<number>`; made if missing.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    frozen: torch.nn.Module = copy.deepcopy(module).eval().requires_grad_(requires_grad=False)
+    if hasattr(frozen, "forward_with_features"):
+        frozen = _WithFeatures(frozen)
+    rows = torch.export.Dim("rows")
+    shapes = tuple({0: rows} for _ in example_inputs)
+    program = torch.export.export(
+        frozen,
+        tuple(example_inputs),
+        dynamic_shapes={"inputs": shapes} if isinstance(frozen, _WithFeatures) else shapes,
+    )
+    for node in program.graph.nodes:
+        # Paths of the machine that exported; they help nobody and differ on every machine.
+        node.meta.pop("stack_trace", None)
+    weights = directory / WEIGHTS_OF["torch_export"]
+    torch.export.save(program, weights)
+    write_manifest(directory, [weights.name])
+
+
+class _WithFeatures(torch.nn.Module):
+    def __init__(self, inner: Any) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, *inputs: torch.Tensor) -> tuple[Any, ...]:
+        inner: Any = self.inner
+        outputs, features = inner.forward_with_features(*inputs)
+        several = outputs if isinstance(outputs, tuple | list) else (outputs,)
+        return (*several, features)

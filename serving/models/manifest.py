@@ -1,0 +1,86 @@
+"""`manifest.json`: the SHA-256 of every file of a version, checked before the file is used.
+
+It finds files that were cut short, mixed up or changed by mistake. It is no signature: who
+can write the weights can write the manifest too.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from serving.config import ConfigError
+
+MANIFEST: Final = "manifest.json"
+
+
+class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """SHA-256 in hexadecimal by file name, relative to the version's folder."""
+
+    sha256: dict[str, str]
+
+
+def write_manifest(directory: Path, names: Iterable[str]) -> Path:
+    """Write the manifest of the files `names` in `directory` and return its path."""
+    manifest = Manifest({name: _digest_file(directory / name) for name in sorted(names)})
+    path = directory / MANIFEST
+    path.write_bytes(msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n")
+    return path
+
+
+def verified_path(directory: Path, name: str) -> Path:
+    """Return the path of the file `name` after checking it against the manifest.
+
+    Raises:
+        ConfigError: the manifest is missing or wrong, or the file is not what it says.
+    """
+    path = directory / name
+    try:
+        _check(directory, name, _digest_file(path))
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}") from None
+    return path
+
+
+def verified_bytes(directory: Path, name: str) -> bytes:
+    """Return the content of the file `name`; exactly these bytes were checked.
+
+    Raises:
+        ConfigError: as for `verified_path`.
+    """
+    path = directory / name
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}") from None
+    _check(directory, name, hashlib.sha256(content).hexdigest())
+    return content
+
+
+def _check(directory: Path, name: str, digest: str) -> None:
+    path = directory / MANIFEST
+    try:
+        manifest = msgspec.json.decode(path.read_bytes(), type=Manifest)
+    except OSError as error:
+        raise ConfigError(
+            f"{path}: {error.strerror}; the functions of serving.models.export write it"
+        ) from None
+    except msgspec.DecodeError as error:
+        raise ConfigError(f"{path}: {error}") from None
+    if name not in manifest.sha256:
+        raise ConfigError(f"{path}: does not list {name}, so it is not used")
+    if not hmac.compare_digest(manifest.sha256[name].lower(), digest):
+        raise ConfigError(
+            f"{directory / name}: its SHA-256 is not the one in {MANIFEST}; restore the file, or "
+            f"save the version anew"
+        )
+
+
+def _digest_file(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

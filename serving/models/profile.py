@@ -1,0 +1,148 @@
+"""Fits what guards, monitors and explanations must know about a version before it serves."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+
+from guards.mahalanobis import MahalanobisGuard
+from monitors.reference import ReferenceProfile
+from serving.config import ConfigError, ModelConfig
+from serving.config import MahalanobisGuard as MahalanobisConfig
+from serving.models.columns import input_columns
+from serving.models.contract import Model, Tensors
+from serving.models.dataset import Dataset, read_dataset
+from serving.models.loader import load
+from serving.models.profile_files import BASELINE, DRIFT, MAHALANOBIS
+from serving.models.repository import ModelEntry
+from serving.protocol.datatypes import bf16_to_fp32
+
+Progress = Callable[[str, int, int], None]
+"""Told of every step: what is being done, steps done, steps in all."""
+
+_BATCH: Final = 256
+_HELD_OUT_SHARE: Final = 0.3
+
+
+def fit_profile(
+    entry: ModelEntry,
+    reference: Path,
+    heldout: Path | None = None,
+    progress: Progress = lambda what, done, total: None,
+) -> list[Path]:
+    """Write `<version>/profile/` and return the files written.
+
+    - `drift.json`: bins and counts of every column of the inputs, over all rows.
+    - `mahalanobis.npz`: if the model has that guard: class means and covariance from
+      `reference`, and the threshold that gives the configured false positive rate on `heldout`.
+    - `baseline.json`: the mean row of every floating-point input, over all rows.
+
+    Args:
+        entry: the version to profile.
+        reference: Parquet file of rows that look like the training data, best the training
+            rows themselves.
+        heldout: Parquet file of rows that the model was not trained on. Without it a fixed
+            random 30 % of `reference` is held out of the fit; if the model was trained on
+            those rows, more new rows than stated will be flagged.
+        progress: told of every step.
+
+    Raises:
+        ConfigError: a file or a column is missing, or there are too few rows for the guard.
+    """
+    fitted = read_dataset(reference, entry.config)
+    if heldout:
+        held = read_dataset(heldout, entry.config)
+    else:
+        fitted, held = _hold_out(fitted)
+    inputs = {
+        name: np.concatenate([fitted.inputs[name], held.inputs[name]])
+        for name in fitted.inputs.keys() & held.inputs.keys()
+    }
+    entry.profile.mkdir(exist_ok=True)
+    written = [_write_drift(entry, inputs)]
+    progress("drift reference", 1, 3)
+    wanted = [guard for guard in entry.config.guards if isinstance(guard, MahalanobisConfig)]
+    if wanted:
+        written.append(_write_mahalanobis(entry, fitted, held, wanted[0].false_positive_rate))
+    progress("guard", 2, 3)
+    written.append(_write_baseline(entry, inputs))
+    progress("baseline", 3, 3)
+    return written
+
+
+def _hold_out(dataset: Dataset) -> tuple[Dataset, Dataset]:
+    order = np.random.default_rng(0).permutation(dataset.rows)
+    held = int(dataset.rows * _HELD_OUT_SHARE)
+    return dataset.take(np.sort(order[held:])), dataset.take(np.sort(order[:held]))
+
+
+def _write_drift(entry: ModelEntry, inputs: Tensors) -> Path:
+    profile = ReferenceProfile.fit(input_columns(inputs, entry.config))
+    path = entry.profile / DRIFT
+    path.write_bytes(msgspec.json.encode(profile.to_dict()))
+    return path
+
+
+def _write_mahalanobis(entry: ModelEntry, fitted: Dataset, held: Dataset, rate: float) -> Path:
+    model = load(entry, "cpu")
+    if not model.capabilities.features:
+        raise ConfigError(
+            f"model '{entry.name}': the guard mahalanobis needs features, which this model does "
+            f"not give; see forward_with_features, or take the guard out of model.yaml"
+        )
+    outputs, features = _run(model, entry.config, fitted)
+    try:
+        guard = MahalanobisGuard().fit(features, _labels(entry, fitted, outputs))
+        guard.calibrate(_run(model, entry.config, held)[1], rate)
+    except ValueError as error:
+        raise ConfigError(f"model '{entry.name}': guard mahalanobis: {error}") from None
+    path = entry.profile / MAHALANOBIS
+    arrays: dict[str, Any] = guard.to_arrays()
+    np.savez(path, **arrays)
+    return path
+
+
+def _labels(entry: ModelEntry, dataset: Dataset, outputs: np.ndarray) -> np.ndarray:
+    if dataset.y_true is not None:
+        return np.unique(dataset.y_true.astype(str), return_inverse=True)[1]
+    if outputs.ndim != 2:
+        raise ConfigError(
+            f"model '{entry.name}': the guard mahalanobis needs classes; give a column y_true"
+        )
+    # Without labels the predicted class is the next best grouping of the features.
+    predicted: np.ndarray = outputs.argmax(axis=1)
+    return predicted
+
+
+def _run(model: Model, config: ModelConfig, dataset: Dataset) -> tuple[np.ndarray, np.ndarray]:
+    outputs, features = [], []
+    for start in range(0, dataset.rows, _BATCH):
+        batch = {name: array[start : start + _BATCH] for name, array in dataset.inputs.items()}
+        prediction = model.predict_with_features(batch)
+        outputs.append(prediction.outputs[config.outputs[0].name])
+        features.append(prediction.features)
+    return np.concatenate(outputs), np.concatenate([f for f in features if f is not None])
+
+
+def _write_baseline(entry: ModelEntry, inputs: Tensors) -> Path:
+    means: dict[str, Any] = {}
+    for spec in entry.config.inputs:
+        if spec.sensitive or spec.name not in inputs or not spec.datatype.endswith(_FLOATS):
+            continue
+        array = inputs[spec.name]
+        values = bf16_to_fp32(array) if spec.datatype == "BF16" else array
+        # Missing values are for the guard to judge; the mean is of those that are there.
+        known = np.where(np.isfinite(values), values, np.nan).astype(np.float64)
+        means[spec.name] = np.nan_to_num(np.nanmean(known, axis=0)).tolist()
+    identifier = hashlib.sha256(msgspec.json.encode(means)).hexdigest()[:16]
+    path = entry.profile / BASELINE
+    path.write_bytes(msgspec.json.encode({"id": identifier, "inputs": means}))
+    return path
+
+
+_FLOATS: Final = ("FP16", "FP32", "FP64", "BF16")

@@ -1,0 +1,119 @@
+"""The model repository: which models and versions lie in a folder.
+
+Read by the supervisor as well as by replicas, so nothing here imports torch.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from serving.config import ConfigError, ModelConfig, load_model
+
+WEIGHTS_OF: Final = {"safetensors": "model.safetensors", "torch_export": "model.pt2"}
+"""The weights file of each format, inside the version's folder."""
+
+# A model's name becomes a part of URLs, file names and metric labels.
+_NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
+_VERSION: Final = re.compile(r"[1-9][0-9]{0,17}")
+
+
+@dataclass(frozen=True, slots=True)
+class ModelEntry:
+    """One version of one model as it lies on disk.
+
+    Attributes:
+        name: the model's name, that of its folder.
+        version: the version, a positive number as text.
+        directory: the version's folder, `<root>/<name>/<version>`.
+        config: what `model.yaml` says.
+        example: the OIP JSON request that `config.example` names, unparsed; None without one.
+    """
+
+    name: str
+    version: str
+    directory: Path
+    config: ModelConfig
+    example: bytes | None = None
+
+    @property
+    def weights(self) -> Path:
+        """The file that holds the weights."""
+        return self.directory / WEIGHTS_OF[self.config.format]
+
+    @property
+    def profile(self) -> Path:
+        """The folder of what `vigil profile` fitted for this version; it may not exist."""
+        return self.directory / "profile"
+
+
+class ModelRepository:
+    """Models under `root`, each `<root>/<name>/model.yaml` and `<root>/<name>/<version>/`."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def scan(self) -> list[ModelEntry]:
+        """Return the latest version of every model, sorted by name.
+
+        Folders whose name begins with a dot are no models; files beside them are ignored.
+
+        Raises:
+            ConfigError: the root or something a model needs is missing or wrong.
+        """
+        if not self.root.is_dir():
+            raise ConfigError(
+                f"{self.root}: no such folder; give the folder that holds the models "
+                f"(one folder each, with a model.yaml)"
+            )
+        folders = (path for path in self.root.iterdir() if path.is_dir())
+        return [_entry(path) for path in sorted(folders) if not path.name.startswith(".")]
+
+    def get(self, name: str) -> ModelEntry:
+        """Return the latest version of the model `name`.
+
+        Raises:
+            ConfigError: there is no such model, or it is wrong.
+        """
+        if not _NAME.fullmatch(name) or not (self.root / name).is_dir():
+            raise ConfigError(f"{self.root}: holds no model '{name[:128]}'")
+        return _entry(self.root / name)
+
+
+def _entry(folder: Path) -> ModelEntry:
+    if not _NAME.fullmatch(folder.name):
+        raise ConfigError(
+            f"{folder}: '{folder.name}' cannot be a model's name; use letters, digits, '.', '_' "
+            f"and '-', at most 128, and begin with a letter, digit or '_'"
+        )
+    config = load_model(folder)
+    version = _latest_version(folder)
+    entry = ModelEntry(
+        folder.name, version, folder / version, config, _read_example(folder, config)
+    )
+    if not entry.weights.is_file():
+        raise ConfigError(f"{entry.weights}: missing; format {config.format} keeps weights there")
+    return entry
+
+
+def _latest_version(folder: Path) -> str:
+    versions = [
+        int(path.name)
+        for path in folder.iterdir()
+        if path.is_dir() and _VERSION.fullmatch(path.name)
+    ]
+    if not versions:
+        raise ConfigError(f"{folder}: no version; put the weights into {folder / '1'}")
+    return str(max(versions))
+
+
+def _read_example(folder: Path, config: ModelConfig) -> bytes | None:
+    if config.example is None:
+        return None
+    path = folder / config.example
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}; model.yaml names it as `example`") from None
