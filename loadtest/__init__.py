@@ -1,0 +1,1 @@
+"""Races between Vigil and its peers on one machine, and the reports they leave."""

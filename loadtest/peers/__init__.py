@@ -1,0 +1,1 @@
+"""The peers that Vigil is raced against, each in its own process."""

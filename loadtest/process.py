@@ -1,0 +1,145 @@
+"""Starting a server as a child, waiting until it is ready, and stopping it for certain.
+
+Everything is addressed by process id: nothing here ever ends a process by its name.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+class ServerError(RuntimeError):
+    """A contender did not start, did not stay, or answered wrongly."""
+
+
+def free_ports(count: int) -> list[int]:
+    """Return `count` different ports that are free on loopback now."""
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for sock in sockets:
+            sock.bind(("127.0.0.1", 0))
+        return [sock.getsockname()[1] for sock in sockets]
+
+
+@dataclass(slots=True)
+class Server:
+    """A running contender. `grpc_port` is None when it speaks no gRPC of the protocol's."""
+
+    name: str
+    process: subprocess.Popen[bytes]
+    http_port: int
+    grpc_port: int | None
+    log: Path
+    cleanup: Callable[[], None] = field(default=lambda: None)
+
+    def alive(self) -> bool:
+        """Whether the child still runs."""
+        return self.process.poll() is None
+
+    def stop(self, grace_s: float = 30) -> None:
+        """Ask it to end, wait, and then kill what is left of its descendants."""
+        family = _descendants(self.process.pid)
+        if self.alive():
+            self.process.send_signal(signal.SIGTERM)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(grace_s)
+        if self.alive():
+            self.process.kill()
+            self.process.wait()
+        _kill_survivors(family)
+        self.cleanup()
+
+
+def spawn(command: Sequence[str], env: Mapping[str, str], log: Path) -> subprocess.Popen[bytes]:
+    """Start `command` in a session of its own with its output in `log`."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("wb") as sink:
+        return subprocess.Popen(
+            list(command),
+            env=dict(env),
+            stdin=subprocess.DEVNULL,
+            stdout=sink,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+
+def http_status(port: int, path: str, timeout_s: float = 2) -> int | None:
+    """Return the status of `GET path`, or None when nobody answers."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout_s)
+    try:
+        connection.request("GET", path)
+        return connection.getresponse().status
+    except (OSError, http.client.HTTPException):
+        return None
+    finally:
+        connection.close()
+
+
+def wait_ready(server: Server, ready: Callable[[], bool], limit_s: float = 120) -> Server:
+    """Poll `ready` until it says yes.
+
+    Raises:
+        ServerError: the child ended or the limit passed; its last output is in the message.
+    """
+    end = time.monotonic() + limit_s
+    while time.monotonic() < end:
+        if not server.alive():
+            break
+        if ready():
+            return server
+        time.sleep(0.02)
+    tail = server.log.read_text(errors="replace")[-2000:]
+    state = "is not ready" if server.alive() else f"ended with {server.process.returncode}"
+    server.stop(grace_s=10)
+    raise ServerError(f"{server.name} {state}; its last output:\n{tail}")
+
+
+def cpu_seconds(pid: int) -> float:
+    """Return the processor time that `pid` and its living descendants have used so far."""
+    ticks = 0
+    for member in [pid, *(child for child, _ in _descendants(pid))]:
+        fields = _stat(member)
+        if fields:
+            ticks += int(fields[11]) + int(fields[12])
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def _stat(pid: int) -> list[str] | None:
+    # The command name may hold spaces and brackets; what follows the last bracket is regular.
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return None
+
+
+def _descendants(pid: int) -> list[tuple[int, str]]:
+    """Return (pid, start time) of all descendants; the start time tells a reused pid apart."""
+    children: dict[int, list[tuple[int, str]]] = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and (fields := _stat(int(entry.name))):
+            children.setdefault(int(fields[1]), []).append((int(entry.name), fields[19]))
+    found: list[tuple[int, str]] = []
+    queue = [pid]
+    while queue:
+        below = children.get(queue.pop(), [])
+        found += below
+        queue += [child for child, _ in below]
+    return found
+
+
+def _kill_survivors(family: list[tuple[int, str]]) -> None:
+    for pid, started in family:
+        fields = _stat(pid)
+        if fields and fields[19] == started:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)

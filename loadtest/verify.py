@@ -1,0 +1,78 @@
+"""Real clients that check a contender's answers, value by value, before and after a round.
+
+The load generators count statuses; only this sees a wrong probability or a `grpc-status` in a
+trailer.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+from typing import Literal
+
+import numpy as np
+
+from loadtest import mlp
+from loadtest.process import Server, ServerError
+
+Protocol = Literal["json", "binary", "grpc"]
+TOLERANCE = 1e-5
+
+
+def check(server: Server, protocol: Protocol, batch: int = 1, seed: int = 7) -> int:
+    """Send one request of `batch` rows and compare; return the size of the answer in bytes.
+
+    The size is what the generator should see per answer: an error is shorter or longer.
+
+    Raises:
+        ServerError: no answer, an error, or a probability off by more than `TOLERANCE`.
+    """
+    x = mlp.rows(batch, seed)
+    try:
+        answer, size = _ask(server, protocol, x)
+    except ServerError:
+        raise
+    except Exception as error:
+        raise ServerError(f"{server.name}, {protocol}: {error!r}") from error
+    right = mlp.expected(x)
+    if answer.shape != right.shape or not np.allclose(answer, right, atol=TOLERANCE):
+        raise ServerError(f"{server.name}, {protocol}: answered {answer} instead of {right}")
+    return size
+
+
+def _ask(server: Server, protocol: Protocol, x: np.ndarray) -> tuple[np.ndarray, int]:
+    if protocol == "grpc":
+        return _ask_grpc(server, x)
+    body = mlp.json_body(x) if protocol == "json" else mlp.binary_body(x)
+    connection = http.client.HTTPConnection("127.0.0.1", server.http_port, timeout=30)
+    try:
+        connection.request("POST", mlp.INFER_PATH, body.data, body.headers)
+        response = connection.getresponse()
+        data = response.read()
+    finally:
+        connection.close()
+    if response.status != 200:
+        raise ServerError(f"{server.name}, {protocol}: {response.status} {data[:300]!r}")
+    head = int(response.headers.get("Inference-Header-Content-Length") or len(data))
+    output = json.loads(data[:head])["outputs"][0]
+    if protocol == "json":
+        values = np.asarray(output["data"], dtype=np.float64)
+    else:
+        values = np.frombuffer(data[head:], dtype="<f4")
+    return values.reshape(output["shape"]), len(data)
+
+
+def _ask_grpc(server: Server, x: np.ndarray) -> tuple[np.ndarray, int]:
+    import grpc
+    from tritonclient.grpc import service_pb2
+
+    with grpc.insecure_channel(f"127.0.0.1:{server.grpc_port}") as channel:
+        call = channel.unary_unary(mlp.GRPC_PATH)  # bytes in, bytes out
+        data = call(mlp.grpc_message(x), timeout=30)
+    response = service_pb2.ModelInferResponse.FromString(data)
+    shape = list(response.outputs[0].shape)
+    if response.raw_output_contents:
+        values = np.frombuffer(response.raw_output_contents[0], dtype="<f4")
+    else:
+        values = np.asarray(response.outputs[0].contents.fp32_contents)
+    return values.reshape(shape), len(mlp.grpc_frame(data))

@@ -1,0 +1,79 @@
+"""Vigil itself as a contender, in every combination that the race compares."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import yaml
+
+from loadtest.process import Server, free_ports, http_status, spawn, wait_ready
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """What differs between two entries of Vigil.
+
+    `checks`: guards (schema, Mahalanobis), drift monitor and the Prometheus endpoint.
+    """
+
+    engine: Literal["local", "ray"]
+    checks: bool
+    ingress: Literal["envoy", "serve"] = "envoy"
+    transport: Literal["channel", "handle"] = "channel"
+
+    @property
+    def name(self) -> str:
+        """How tables call it."""
+        checks = "checks on" if self.checks else "checks off"
+        return f"vigil {self.engine} {self.ingress}+{self.transport}, {checks}"
+
+
+def prepare(home: Path) -> Path:
+    """Build the model folders anew (their format follows the code); return their parent."""
+    models = home / "vigil-models"
+    command = [sys.executable, "-m", "loadtest.vigil_model", str(models.resolve())]
+    subprocess.run(command, cwd=ROOT, env=_environment(), check=True)
+    return models
+
+
+def start(home: Path, variant: Variant) -> Server:
+    """Start `vigil up` for `variant` and wait until it says it is ready."""
+    http_port, grpc_port, admin_port = free_ports(3)
+    slug = "".join(c if c.isalnum() else "-" for c in variant.name)
+    work = (home / "vigil" / slug).resolve()
+    work.mkdir(parents=True, exist_ok=True)
+    configuration = work / "vigil.yaml"
+    ports = {"http_port": http_port, "grpc_port": grpc_port, "admin_port": admin_port}
+    models = (home / "vigil-models" / ("on" if variant.checks else "off")).resolve()
+    configuration.write_text(
+        yaml.safe_dump(
+            {
+                "engine": variant.engine,
+                "ingress": variant.ingress,
+                "transport": variant.transport,
+                "listen": {"host": "127.0.0.1", **ports},
+                "models": str(models),
+                "data_dir": str(work / "data"),
+                "telemetry": {"prometheus": variant.checks},
+            },
+            sort_keys=False,
+        )
+    )
+    command = [sys.executable, "-m", "serving.cli", "up", str(configuration)]
+    log = home / "logs" / f"{slug}.log"
+    server = Server(variant.name, spawn(command, _environment(), log), http_port, grpc_port, log)
+    return wait_ready(server, lambda: http_status(http_port, "/v2/health/ready") == 200)
+
+
+def _environment() -> dict[str, str]:
+    # A Ray that the caller's shell points to is none of ours: Vigil starts its own.
+    env = {key: value for key, value in os.environ.items() if not key.startswith("RAY_")}
+    env["PYTHONPATH"] = f"{ROOT}{os.pathsep}{env.get('PYTHONPATH', '')}".rstrip(os.pathsep)
+    return env

@@ -1,0 +1,81 @@
+"""Builds the folders of the raced model as Vigil serves it: with its checks, and without.
+
+Run as a module in a process of its own (`python -m loadtest.vigil_model DIR`), so that torch
+never sits in the memory of the process that measures.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+import yaml
+
+from loadtest import mlp
+from serving.models.dataset import Dataset, write_dataset
+from serving.models.export import save_safetensors
+from serving.models.profile import fit_profile
+from serving.models.repository import ModelRepository
+
+_NET = Path(__file__).with_name("vigil_net.py")
+_REFERENCE_ROWS = 4000
+
+
+def config(checks: bool) -> dict[str, object]:
+    """Return `model.yaml`; with `checks`: schema, Mahalanobis and drift, else none of them."""
+    x: dict[str, object] = {"name": mlp.INPUT, "datatype": "FP32", "shape": [-1, mlp.WIDTHS[0]]}
+    if checks:
+        x["features"] = [{"name": f"x{i}", "min": -10, "max": 10} for i in range(mlp.WIDTHS[0])]
+    output = {"name": mlp.OUTPUT, "datatype": "FP32", "shape": [-1, 2], "classes": ["a", "b"]}
+    guards = [
+        {"name": "schema", "action": "reject"},
+        {"name": "mahalanobis", "action": "flag", "false_positive_rate": 0.05},
+    ]
+    return {
+        "format": "safetensors",
+        "factory": f"{_NET.stem}:build",
+        "trust_code": True,
+        "inputs": [x],
+        "outputs": [output],
+        "example": "example.json",
+        "replicas": {"device": "cpu", "cores": 1},
+        "guards": guards if checks else [],
+        "monitors": {"drift": {"window": 1000} if checks else None},
+    }
+
+
+def build(folder: Path, checks: bool) -> None:
+    """Write `<folder>/mlp` with weights, configuration, example and, for checks, the profile."""
+    model = folder / mlp.MODEL
+    model.mkdir(parents=True, exist_ok=True)
+    save_safetensors(_module(), model / "1", _NET)
+    (model / "model.yaml").write_text(yaml.safe_dump(config(checks), sort_keys=False))
+    (model / "example.json").write_bytes(mlp.json_body(mlp.rows(2)).data)
+    if not checks:
+        return
+    entry = ModelRepository(folder).get(mlp.MODEL)
+    files = []
+    for name, seed in (("reference", 100), ("heldout", 101)):
+        files.append(model / "1" / f"{name}.parquet")
+        data = Dataset({mlp.INPUT: mlp.rows(_REFERENCE_ROWS, seed)})
+        write_dataset(files[-1], data, entry.config)
+    fit_profile(entry, *files)
+
+
+def _module() -> torch.nn.Module:
+    from loadtest import vigil_net
+
+    module = vigil_net.build()
+    module.load_state_dict({key: torch.from_numpy(a) for key, a in mlp.weights().items()})
+    right = mlp.expected(mlp.rows(3))
+    with torch.inference_mode():
+        assert np.allclose(module(torch.from_numpy(mlp.rows(3))).numpy(), right, atol=1e-5)
+    return module
+
+
+if __name__ == "__main__":
+    home = Path(sys.argv[1])
+    build(home / "off", checks=False)
+    build(home / "on", checks=True)
