@@ -46,41 +46,34 @@ class NumericColumn:
 
 @dataclass(frozen=True, slots=True)
 class CategoricalColumn:
-    """Bins of one categorical column: one per category | other | unseen | missing.
+    """Bins of one categorical column: one per category | every other value | missing.
+
+    Rare values of the reference are not kept: they may identify somebody, and a value that the
+    reference happened to miss is not told apart from one that it happened to hold once.
 
     Attributes:
         categories: values with a bin of their own, most frequent first.
-        others: further values of the reference; they share the bin `other`. A value that the
-            reference never had is counted as `unseen`, None and NaN as `missing`.
-        counts: reference rows per bin, int64 [len(categories) + 3].
+        counts: reference rows per bin, int64 [len(categories) + 2]; None and NaN are missing.
     """
 
     categories: tuple[str, ...]
-    others: frozenset[str]
     counts: np.ndarray
     _codes: dict[str, int] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        codes = dict.fromkeys(self.others, len(self.categories))
-        codes.update((category, i) for i, category in enumerate(self.categories))
-        object.__setattr__(self, "_codes", codes)
+        object.__setattr__(self, "_codes", {c: i for i, c in enumerate(self.categories)})
 
     @property
     def bins(self) -> int:
         """Number of bins."""
-        return len(self.categories) + 3
-
-    @property
-    def unseen(self) -> int:
-        """Index of the bin `unseen`."""
-        return len(self.categories) + 1
+        return len(self.categories) + 2
 
     def codes(self, values: np.ndarray) -> np.ndarray:
         """Return the bin of each value; bytes, text, numbers or None [n] in, int64 [n] out."""
-        codes, unseen = self._codes, self.unseen
+        codes, other = self._codes, len(self.categories)
         return np.array(
             [
-                unseen + 1 if text is None else codes.get(text, unseen)
+                other + 1 if text is None else codes.get(text, other)
                 for text in map(_as_text, values.tolist())
             ],
             dtype=np.int64,
@@ -189,23 +182,18 @@ def _fit_categorical(values: np.ndarray, max_bins: int) -> CategoricalColumn:
     ranked = sorted(seen, key=lambda text: (-seen[text], text))
     # A category picked for being frequent is less so in new data; five rows keep that small.
     own = tuple(text for text in ranked[:max_bins] if seen[text] >= 5)
-    others = frozenset(ranked[len(own) :])
-    empty = CategoricalColumn(own, others, np.zeros(len(own) + 3, dtype=np.int64))
-    return CategoricalColumn(own, others, np.bincount(empty.codes(values), minlength=empty.bins))
+    empty = CategoricalColumn(own, np.zeros(len(own) + 2, dtype=np.int64))
+    return CategoricalColumn(own, np.bincount(empty.codes(values), minlength=empty.bins))
 
 
 def _to_dict(column: Column) -> dict[str, Any]:
     if isinstance(column, NumericColumn):
         return {"edges": column.edges.tolist(), "counts": column.counts.tolist()}
-    return {
-        "categories": list(column.categories),
-        "others": sorted(column.others),
-        "counts": column.counts.tolist(),
-    }
+    return {"categories": list(column.categories), "counts": column.counts.tolist()}
 
 
 def _from_dict(raw: Mapping[str, Any]) -> Column:
     counts = np.array(raw["counts"], dtype=np.int64)
     if "edges" in raw:
         return NumericColumn(np.array(raw["edges"], dtype=np.float64), counts)
-    return CategoricalColumn(tuple(raw["categories"]), frozenset(raw["others"]), counts)
+    return CategoricalColumn(tuple(raw["categories"]), counts)
