@@ -183,7 +183,7 @@ class ModelConfig(_Section):
     expose_flags: bool = Field(False, description="Tell clients which guards flagged a request.")
     monitors: Monitors = Field(default_factory=Monitors)
     fairness: Fairness | None = None
-    explain: Explain = Field(default_factory=Explain)
+    explain: Explain | None = Field(default_factory=Explain)
 
     @model_validator(mode="after")
     def _check(self) -> ModelConfig:

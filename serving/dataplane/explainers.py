@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from serving.channel.connection import ChannelClosed, Connection
 from serving.channel.directory import Directory
 from serving.channel.endpoint import connect
+from serving.channel.explanation import EXPLAIN
 from serving.channel.frames import Message
 from serving.errors import ModelNotReady
 from serving.protocol.messages import Tensor
@@ -49,7 +50,7 @@ class ExplainerPool:
             )
         try:
             connection = await self._connection(address)
-            return await connection.request("explain", meta, tensors)
+            return await connection.request(EXPLAIN, meta, tensors)
         except ChannelClosed:
             raise ModelNotReady(
                 f"the explainer of model '{model}' went away; retry later", retry_after_s=1

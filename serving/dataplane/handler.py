@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from collections.abc import Callable
 
 from serving.channel.directory import Directory, Series
 from serving.channel.endpoint import connect
@@ -59,6 +60,7 @@ class DataPlane:
             self._link_down,
         )
         self.draining = False
+        self.on_ready_change: Callable[[], None] = lambda: None
 
     # -- composition --------------------------------------------------------------------
 
@@ -99,6 +101,7 @@ class DataPlane:
         entry = self._models[name][version]
         if await entry.prove(link):
             entry.queue.add_link(link)
+            self.on_ready_change()
         elif isinstance(link, ChannelLink):
             link.connection.close()
 
@@ -108,6 +111,7 @@ class DataPlane:
     def _link_down(self, name: str, version: str, link: ChannelLink) -> None:
         with contextlib.suppress(KeyError):
             self._models[name][version].queue.remove_link(link)
+        self.on_ready_change()
         # The connection may have broken although the replica lives: look again.
         asyncio.get_running_loop().call_later(0.1, self._look_again)
 

@@ -16,8 +16,14 @@ from serving.dataplane.handler import DataPlane
 from serving.gateway import extensions, metadata
 from serving.gateway.compression import decompress
 from serving.gateway.grpc_asgi import serve_grpc
-from serving.protocol.json_codec import decode_raw_request, decode_request, encode_response
+from serving.protocol.json_codec import (
+    decode_raw_request,
+    decode_request,
+    encode_response,
+    parse_json_length,
+)
 from serving.protocol.messages import InferRequest
+from serving.protocol.metadata import encode_metadata
 from serving.protocol.status import error_body, http_status
 
 Scope = MutableMapping[str, Any]
@@ -135,7 +141,7 @@ class VigilApp:
         plane = self.plane
         assert plane is not None
         if len(parts) == 1:
-            return _json(metadata.server_metadata())
+            return _json(encode_metadata(metadata.SERVER))
         if parts[1:] == ["health", "live"]:
             return _json(b'{"live":true}')
         if parts[1:] == ["health", "ready"]:
@@ -146,7 +152,7 @@ class VigilApp:
         if parts[1] == "models" and len(parts) >= 3:
             name, version, verb = _model_path(parts)
             if not verb:
-                return _json(metadata.model_metadata(plane, name, version))
+                return _json(encode_metadata(metadata.model_metadata(plane, name, version)))
             if verb == ["ready"]:
                 metadata.require_ready(plane, name, version)
                 return _json(b'{"ready":true}')
@@ -161,24 +167,26 @@ class VigilApp:
         assert self.plane is not None
         json_length: int | None = None
         header_id: str | None = None
-        encoding = None
+        encoding = length = None
         for key, value in scope["headers"]:
             if key == b"inference-header-content-length":
-                json_length = _length(value)
+                length = value
             elif key == b"content-encoding":
                 encoding = value
             elif key == b"x-request-id":
                 header_id = value.decode("latin-1")
         if encoding is not None:
             body = decompress(body, encoding.decode("latin-1"), self._max_body)
+        if length is not None:
+            json_length = parse_json_length(length.decode("latin-1"), len(body))
         if json_length == 0:
             request = self._raw_request(body, name, version, header_id)
         else:
             request = decode_request(body, json_length, name, version, header_id)
         response = await self.plane.infer(request)
-        content, length = encode_response(response, request)
-        headers = [_JSON] if length is None else [
-            _OCTETS, (b"inference-header-content-length", b"%d" % length),
+        content, json_part = encode_response(response, request)
+        headers = [_JSON] if json_part is None else [
+            _OCTETS, (b"inference-header-content-length", b"%d" % json_part),
         ]  # fmt: skip
         if request.id.isascii() and request.id.isprintable() and len(request.id) <= 256:
             headers.append((b"x-request-id", request.id.encode()))
@@ -189,15 +197,10 @@ class VigilApp:
     ) -> InferRequest:
         assert self.plane is not None
         entry = self.plane.resolve(name, version)
-        inputs = [spec for spec in entry.config.inputs if not spec.sensitive]
-        if len(inputs) != 1:
-            raise errors.InvalidInput(
-                f"a raw request needs a model with one input; '{name}' has {len(inputs)}"
-            )
-        spec = inputs[0]
-        return decode_raw_request(
-            body, spec.name, spec.datatype, spec.shape, name, version, header_id
-        )
+        inputs = [
+            metadata.tensor_metadata(spec) for spec in entry.config.inputs if not spec.sensitive
+        ]
+        return decode_raw_request(body, inputs, name, version, header_id)
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         while True:
@@ -222,14 +225,6 @@ def _model_path(parts: list[str]) -> tuple[str, str, list[str]]:
     if rest[:1] == ["versions"] and len(rest) >= 2:
         return name, rest[1], rest[2:]
     return name, "", rest
-
-
-def _length(value: bytes) -> int:
-    if not value.isdigit() or len(value) > 18:
-        raise errors.InvalidInput(
-            "Inference-Header-Content-Length must be the length of the JSON part in bytes"
-        )
-    return int(value)
 
 
 def _json(body: bytes) -> Reply:

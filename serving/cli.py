@@ -1,0 +1,279 @@
+"""The command `vigil`. Exit codes: 0 fine, 1 it failed, 2 wrong usage."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, Optional
+
+import typer
+from rich.console import Console
+
+from serving.config import Listen, ServerConfig, load_server
+from serving.errors import VigilError
+
+app = typer.Typer(
+    help="A model serving gateway that watches itself.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+_out = Console(highlight=False)
+_err = Console(stderr=True, highlight=False)
+
+# typer reads annotations at run time and does not know `X | None` inside Annotated strings.
+ConfigPath = Annotated[
+    Optional[Path],  # noqa: UP045
+    typer.Argument(help="vigil.yaml; without it the defaults and the options below.")
+]
+EngineName = Annotated[Optional[str], typer.Option(help="ray or local.")]  # noqa: UP045
+IngressName = Annotated[Optional[str], typer.Option(help="envoy or serve.")]  # noqa: UP045
+ModelsDir = Annotated[Optional[Path], typer.Option(help="Folder of the models.")]  # noqa: UP045
+HostName = Annotated[Optional[str], typer.Option(help="Address to bind.")]  # noqa: UP045
+Port = Annotated[Optional[int], typer.Option(min=0, max=65535)]  # noqa: UP045
+Insecure = Annotated[
+    bool, typer.Option("--insecure", help="Bind beyond loopback although nothing authenticates.")
+]
+
+
+def _overrides(**given: Any) -> dict[str, Any]:
+    """Turn command-line options into configuration; options not given are left out."""
+    top = {k: given[k] for k in ("engine", "ingress", "transport", "models") if given.get(k)}
+    listen = {
+        key: given[key]
+        for key in ("host", "http_port", "grpc_port", "admin_port")
+        if given.get(key) is not None
+    }
+    if listen:
+        top["listen"] = listen
+    if given.get("insecure"):
+        top["insecure"] = True
+    return top
+
+
+@app.command()
+def up(
+    config: ConfigPath = None,
+    engine: EngineName = None,
+    ingress: IngressName = None,
+    transport: Annotated[Optional[str], typer.Option(help="channel or handle.")] = None,  # noqa: UP045
+    models: ModelsDir = None,
+    host: HostName = None,
+    http_port: Port = None,
+    grpc_port: Port = None,
+    admin_port: Port = None,
+    insecure: Insecure = False,
+) -> None:
+    """Serve the models until SIGTERM."""
+    settings = load_server(config, _overrides(**locals()))
+    raise typer.Exit(_serve(settings))
+
+
+@app.command()
+def demo(
+    engine: EngineName = None,
+    ingress: IngressName = None,
+    models: ModelsDir = None,
+    host: HostName = None,
+    http_port: Port = None,
+    grpc_port: Port = None,
+    admin_port: Port = None,
+    insecure: Insecure = False,
+    build_only: Annotated[bool, typer.Option(help="Build the models, do not serve.")] = False,
+) -> None:
+    """Build the demo models, then serve them."""
+    overrides = _overrides(**locals())
+    overrides.setdefault("models", Path("demo-models"))
+    settings = load_server(None, overrides)
+    _with_progress(lambda report: _build_demo(settings.models, report))
+    if not build_only:
+        raise typer.Exit(_serve(settings))
+
+
+def _build_demo(models: Path, report: Callable[[str, int, int], None]) -> None:
+    from serving.demo.build import build_demo
+
+    build_demo(models, report)
+
+
+@app.command()
+def check(
+    config: ConfigPath = None,
+    models: ModelsDir = None,
+    model: Annotated[Optional[str], typer.Option(help="Only this model.")] = None,  # noqa: UP045
+) -> None:
+    """Validate configuration and models without serving: load, warm up, run the example."""
+    from serving.models.loader import load
+    from serving.models.repository import ModelRepository
+    from serving.models.warm_up import warm_up
+
+    settings = load_server(config, _overrides(models=models))
+    failed = 0
+    repository = ModelRepository(settings.models)
+    for entry in [repository.get(model)] if model else repository.scan():
+        try:
+            loaded = load(entry, "cpu")
+            warm_up(loaded, entry)
+            has = loaded.capabilities
+            _out.print(
+                f"{entry.name} version {entry.version}: fine (features: {has.features}, "
+                f"module: {has.module}, differentiable: {has.differentiable})"
+            )
+        except VigilError as error:
+            failed += 1
+            _err.print(f"{entry.name} version {entry.version}: {error.message}")
+    raise typer.Exit(1 if failed else 0)
+
+
+@app.command()
+def profile(
+    model: Annotated[str, typer.Argument(help="Name of the model.")],
+    data: Annotated[Path, typer.Option(help="Parquet file with reference rows.")],
+    heldout: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(help="Parquet file to calibrate guards on; none: a part of --data."),
+    ] = None,
+    models: ModelsDir = None,
+) -> None:
+    """Fit the reference profile (drift, guards, baselines) of a model's newest version."""
+    from serving.models.profile import fit_profile
+    from serving.models.repository import ModelRepository
+
+    settings = load_server(None, _overrides(models=models))
+    entry = ModelRepository(settings.models).get(model)
+    _with_progress(lambda report: fit_profile(entry, data, heldout, report))
+    _out.print(f"profile of {entry.name} version {entry.version} is in {entry.profile}")
+
+
+UrlOption = Annotated[str, typer.Option(help="Where the gateway answers.")]
+
+
+@app.command()
+def findings(
+    model: Annotated[str, typer.Argument(help="Name of the model.")],
+    url: UrlOption = "http://127.0.0.1:8000",
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Print the latest findings of a model."""
+    from rich.table import Table
+
+    body = _get(f"{url}/v2/models/{model}/findings")
+    if as_json:
+        _out.print_json(json.dumps(body))
+        return
+    table = Table("monitor", "metric", "subject", "value", "threshold", "p", "rows", "verdict")
+    for item in body["findings"]:
+        verdict = {True: "[bold red]breached", False: "fine", None: "too few rows"}
+        p_value = item["p_value"]
+        table.add_row(
+            item["monitor"], item["metric"], item["subject"], f"{item['value'] or 0:.4g}",
+            f"{item['threshold']:.4g}", "" if p_value is None else f"{p_value:.2g}",
+            str(item["n_current"]), verdict[item["breached"]],
+        )  # fmt: skip
+    _out.print(table)
+
+
+@app.command()
+def status(
+    url: Annotated[str, typer.Option(help="Where the admin listener answers.")] = (
+        "http://127.0.0.1:8002"
+    ),
+) -> None:
+    """Tell whether the instance is ready, and why not."""
+    import httpx
+
+    try:
+        answer = httpx.get(f"{url}/readyz", timeout=5)
+    except httpx.HTTPError:
+        raise VigilError(f"nothing answers at {url}; is Vigil up?") from None
+    if answer.status_code == 200:
+        _out.print("ready")
+        return
+    _err.print(answer.json()["error"])
+    raise typer.Exit(1)
+
+
+def _get(url: str) -> Any:
+    import httpx
+
+    try:
+        answer = httpx.get(url, timeout=30)
+    except httpx.HTTPError:
+        raise VigilError(f"nothing answers at {url}; is Vigil up?") from None
+    if answer.status_code != 200:
+        raise VigilError(answer.json().get("error", answer.text))
+    return answer.json()
+
+
+def _with_progress(work: Callable[[Callable[[str, int, int], None]], object]) -> None:
+    """Run `work`, which reports (what, done, total), under progress bars."""
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description:<28}"), BarColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=_err) as progress:
+        bars: dict[str, Any] = {}
+
+        def report(what: str, done: int, total: int) -> None:
+            if what not in bars:
+                bars[what] = progress.add_task(what, total=total)
+            progress.update(bars[what], completed=done, total=total)
+
+        work(report)
+
+
+def _serve(settings: ServerConfig) -> int:
+    from serving.channel.directory import ServedModel
+    from serving.dataplane.served import encode_config
+    from serving.models.repository import ModelRepository
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    started = time.monotonic()
+    models = [
+        ServedModel(
+            entry.name,
+            entry.version,
+            encode_config(entry.config),
+            str(entry.directory.absolute()),
+            entry.example,
+        )
+        for entry in ModelRepository(settings.models).scan()
+    ]
+    if not models:
+        raise VigilError(f"{settings.models}: holds no model; put one there, or try `vigil demo`")
+
+    def ready(listen: Listen) -> None:
+        host = f"[{listen.host}]" if ":" in listen.host else listen.host
+        _out.print(
+            f"ready after {time.monotonic() - started:.1f} s: "
+            f"HTTP http://{host}:{listen.http_port}  gRPC {host}:{listen.grpc_port}  "
+            f"console http://{listen.admin_host}:{listen.admin_port}/console"
+        )
+
+    if settings.engine == "local":
+        from serving.engines import local
+
+        return local.run(settings, models, ready)
+    from serving.engines import ray_engine
+
+    return ray_engine.run(settings, models, ready)
+
+
+def main() -> None:
+    """Run the command; errors become one sentence and an exit code."""
+    try:
+        app()
+    except VigilError as error:
+        if os.environ.get("VIGIL_DEBUG"):
+            raise
+        _err.print(f"vigil: {error.message}", style="red")
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

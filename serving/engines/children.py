@@ -1,0 +1,186 @@
+"""Child processes of the supervisor: started, watched, restarted with growing pauses."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import json
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import msgspec
+
+from serving.channel.directory import ServedModel
+from serving.engines.process import die_with_parent
+
+FIRST_PAUSE_S = 0.1
+LONGEST_PAUSE_S = 10.0
+STEADY_S = 30.0
+"""A child that ran this long before it died is restarted without a pause."""
+
+
+class Child(Protocol):
+    """A running child process."""
+
+    pid: int
+
+    async def wait(self) -> int:
+        """Wait for its end; returns the exit code, negative for a signal."""
+
+
+@dataclass(slots=True)
+class Keeper:
+    """Keeps one child running until told to stop.
+
+    Attributes:
+        name: for logs.
+        start: starts the child.
+        on_exit: told the exit code when a child ended that should not have.
+    """
+
+    name: str
+    start: Callable[[], Any]
+    on_exit: Callable[[str, int], None]
+    child: Child | None = None
+    stopping: bool = False
+    _task: asyncio.Task[None] | None = field(default=None)
+
+    def run(self) -> None:
+        """Begin to keep."""
+        self._task = asyncio.get_running_loop().create_task(self._keep())
+
+    async def _keep(self) -> None:
+        pause = FIRST_PAUSE_S
+        loop = asyncio.get_running_loop()
+        while not self.stopping:
+            started = loop.time()
+            self.child = await self.start()
+            assert self.child is not None
+            code = await self.child.wait()
+            self.child = None
+            if self.stopping:
+                return
+            self.on_exit(self.name, code)
+            pause = FIRST_PAUSE_S if loop.time() - started > STEADY_S else min(
+                pause * 2, LONGEST_PAUSE_S
+            )  # fmt: skip
+            await asyncio.sleep(pause)
+
+    def signal(self, number: int) -> None:
+        """Send a signal to the child, if there is one."""
+        if self.child is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.child.pid, number)
+
+    async def stop(self, grace_s: float) -> None:
+        """End the child: TERM, and KILL after the grace time."""
+        self.stopping = True
+        self.signal(signal.SIGTERM)
+        if self._task is None:
+            return
+        done, _ = await asyncio.wait({self._task}, timeout=grace_s if self.child else 0.0)
+        if not done:
+            self.signal(signal.SIGKILL)
+            if self.child is None:
+                self._task.cancel()
+            await asyncio.wait({self._task}, timeout=5)
+
+
+async def spawn(argv: Sequence[str], env: Mapping[str, str] | None = None) -> Child:
+    """Start a program as a child that dies with us and has its own session.
+
+    Its own session keeps Ctrl-C in a terminal from reaching it before we drain it.
+    """
+    return await asyncio.create_subprocess_exec(
+        *argv, env=env, start_new_session=True, preexec_fn=die_with_parent
+    )
+
+
+class ForkedChild:
+    """A child of the zygote; its end is told by the zygote."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self.ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+    async def wait(self) -> int:
+        """Wait for its end; returns the exit code."""
+        return await asyncio.shield(self.ended)
+
+
+class ZygoteClient:
+    """The supervisor's end of the zygote's socket; see `engines.zygote`."""
+
+    def __init__(self) -> None:
+        self._process: asyncio.subprocess.Process | None = None
+        self._reader: asyncio.StreamReader | None = None
+        self._writer: asyncio.StreamWriter | None = None
+        self._starting: dict[str, asyncio.Future[ForkedChild]] = {}
+        self._running: dict[int, ForkedChild] = {}
+        self._listener: asyncio.Task[None] | None = None
+        self.lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    async def start(self) -> None:
+        """Start the zygote; orders may be sent before it is ready, they wait in the socket."""
+        ours, theirs = socket.socketpair()
+        # One thread per numerics library: a fork must not meet a pool of threads.
+        env = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+        self._process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "serving.engines.zygote", str(theirs.fileno()),
+            pass_fds=[theirs.fileno()], env=env,
+            start_new_session=True, preexec_fn=die_with_parent,
+        )  # fmt: skip
+        theirs.close()
+        self._reader, self._writer = await asyncio.open_connection(sock=ours)
+        self._listener = asyncio.get_running_loop().create_task(self._listen())
+
+    async def fork(
+        self,
+        role: str,
+        served: ServedModel,
+        ident: str,
+        address: str,
+        hub: str,
+        secret: bytes | None,
+    ) -> ForkedChild:
+        """Fork a role's process and return it."""
+        assert self._writer is not None
+        order = {
+            "role": role,
+            "served": base64.b64encode(msgspec.msgpack.encode(served)).decode(),
+            "id": ident,
+            "address": address,
+            "hub": hub,
+            "secret": secret.hex() if secret else "",
+        }
+        future = self._starting[ident] = asyncio.get_running_loop().create_future()
+        self._writer.write(json.dumps(order).encode() + b"\n")
+        return await future
+
+    async def stop(self) -> None:
+        """Close the socket, which ends the zygote, and reap it."""
+        if self._listener:
+            self._listener.cancel()
+        if self._writer:
+            self._writer.close()
+        if self._process:
+            await self._process.wait()
+
+    async def _listen(self) -> None:
+        assert self._reader is not None
+        while line := await self._reader.readline():
+            message = json.loads(line)
+            if message["op"] == "forked":
+                child = self._running[message["pid"]] = ForkedChild(message["pid"])
+                self._starting.pop(message["id"]).set_result(child)
+            elif message["op"] == "exited":
+                ended = self._running.pop(message["pid"], None)
+                if ended is not None and not ended.ended.done():
+                    ended.ended.set_result(message["code"])
+        self.lost.set_result(None)

@@ -1,0 +1,137 @@
+"""A process that has imported torch once and forks every role that needs it.
+
+Importing torch takes seconds; a fork of a process that has it takes milliseconds. The zygote
+itself computes nothing, has one thread and no CUDA context, so that forking it is safe. It obeys
+JSON lines on the socket it inherits, and dies, with its children, when that closes.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import select
+import signal
+import socket
+import sys
+import traceback
+from typing import Any
+
+import msgspec
+
+from serving.channel.directory import ServedModel
+from serving.engines.process import die_with_parent
+
+_decode_served = msgspec.msgpack.Decoder(ServedModel).decode
+
+
+class Zygote:
+    """Forks children on request and tells when they end.
+
+    Args:
+        control: the socket to the supervisor.
+    """
+
+    def __init__(self, control: socket.socket) -> None:
+        self._control = control
+        self._children: dict[int, str] = {}
+        self._buffer = b""
+        self._wake_read, self._wake_write = os.pipe()
+        os.set_blocking(self._wake_write, False)
+        os.set_blocking(self._wake_read, False)
+
+    def run(self) -> None:
+        """Serve until the supervisor closes its end."""
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
+        self._tell({"op": "ready"})
+        while True:
+            readable, _, _ = select.select([self._control, self._wake_read], [], [])
+            if self._wake_read in readable:
+                os.read(self._wake_read, 4096)
+                self._reap()
+            if self._control in readable and not self._obey():
+                return
+
+    def _obey(self) -> bool:
+        data = self._control.recv(1 << 20)
+        if not data:
+            return False
+        *lines, self._buffer = (self._buffer + data).split(b"\n")
+        for line in lines:
+            self._fork(json.loads(line))
+        return True
+
+    def _fork(self, order: dict[str, Any]) -> None:
+        pid = os.fork()
+        if pid == 0:
+            self._child(order)
+        self._children[pid] = order["id"]
+        self._tell({"op": "forked", "id": order["id"], "pid": pid})
+
+    def _child(self, order: dict[str, Any]) -> None:
+        code = 1
+        try:
+            die_with_parent()
+            signal.set_wakeup_fd(-1)
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+            self._control.close()
+            os.close(self._wake_read)
+            os.close(self._wake_write)
+            _run_role(order)
+            code = 0
+        except BaseException as error:  # noqa: BLE001 - the child must end here whatever it was
+            sys.stderr.write(f"{order['id']}: {type(error).__name__}: {error}\n")
+            if os.environ.get("VIGIL_DEBUG"):
+                traceback.print_exc()
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(code)
+
+    def _reap(self) -> None:
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            ident = self._children.pop(pid, "")
+            code = os.waitstatus_to_exitcode(status)
+            self._tell({"op": "exited", "id": ident, "pid": pid, "code": code})
+
+    def _tell(self, message: dict[str, Any]) -> None:
+        self._control.sendall(json.dumps(message).encode() + b"\n")
+
+
+def _run_role(order: dict[str, Any]) -> None:
+    served = _decode_served(base64.b64decode(order["served"]))
+    secret = bytes.fromhex(order["secret"]) if order["secret"] else None
+    arguments = (served, order["id"], order["address"], order["hub"], secret)
+    if order["role"] == "replica":
+        from serving.roles import replica
+
+        replica.run(*arguments)
+    else:
+        from serving.roles import explainer
+
+        explainer.run(*arguments)
+
+
+def main() -> None:
+    """Import what children need, then serve on the inherited socket."""
+    die_with_parent()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    control = socket.socket(fileno=int(sys.argv[1]))
+    # Imported here for the children's sake: a fork shares them at no cost.
+    import torch.export  # noqa: F401
+
+    import serving.roles.replica  # noqa: F401
+
+    Zygote(control).run()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,83 @@
+"""The methods of the gRPC service over the data plane, whatever server carries them."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import msgspec
+
+from serving.dataplane.handler import DataPlane
+from serving.errors import ModelNotReady
+from serving.gateway import metadata
+from serving.protocol import grpc_codec
+from serving.protocol.pb import open_inference_pb2 as pb
+
+Call = Callable[[DataPlane, Any, float | None], Awaitable[Any]]
+
+
+class Method(msgspec.Struct, frozen=True):
+    """A unary method: its request class, and a coroutine that answers a parsed request."""
+
+    request: Any
+    call: Call
+
+
+async def server_live(_plane: DataPlane, _request: Any, _timeout_s: float | None) -> Any:
+    """Whoever can answer is alive."""
+    return pb.ServerLiveResponse(live=True)
+
+
+async def server_ready(plane: DataPlane, _request: Any, _timeout_s: float | None) -> Any:
+    """Whether an inference through every required model has worked."""
+    return pb.ServerReadyResponse(ready=plane.ready()[0])
+
+
+async def model_ready(plane: DataPlane, request: Any, _timeout_s: float | None) -> Any:
+    """Whether one model can answer now."""
+    try:
+        metadata.require_ready(plane, request.name, request.version)
+    except ModelNotReady:
+        return pb.ModelReadyResponse(ready=False)
+    return pb.ModelReadyResponse(ready=True)
+
+
+async def server_metadata(_plane: DataPlane, _request: Any, _timeout_s: float | None) -> Any:
+    """Name, version and extensions."""
+    server = metadata.SERVER
+    return pb.ServerMetadataResponse(
+        name=server.name, version=server.version, extensions=server.extensions
+    )
+
+
+async def model_metadata(plane: DataPlane, request: Any, _timeout_s: float | None) -> Any:
+    """Inputs, outputs and versions of one model."""
+    model = metadata.model_metadata(plane, request.name, request.version)
+    describe = pb.ModelMetadataResponse.TensorMetadata
+    return pb.ModelMetadataResponse(
+        name=model.name,
+        versions=model.versions,
+        platform=model.platform,
+        inputs=[describe(name=t.name, datatype=t.datatype, shape=t.shape) for t in model.inputs],
+        outputs=[describe(name=t.name, datatype=t.datatype, shape=t.shape) for t in model.outputs],
+    )
+
+
+async def model_infer(plane: DataPlane, message: Any, timeout_s: float | None) -> Any:
+    """One inference."""
+    request = grpc_codec.decode_request(message)
+    response = await plane.infer(request, timeout_s)
+    return grpc_codec.encode_response(response, request, raw=grpc_codec.wants_raw(message))
+
+
+_SERVICE = "/inference.GRPCInferenceService/"
+
+METHODS: dict[str, Method] = {
+    _SERVICE + "ServerLive": Method(pb.ServerLiveRequest, server_live),
+    _SERVICE + "ServerReady": Method(pb.ServerReadyRequest, server_ready),
+    _SERVICE + "ModelReady": Method(pb.ModelReadyRequest, model_ready),
+    _SERVICE + "ServerMetadata": Method(pb.ServerMetadataRequest, server_metadata),
+    _SERVICE + "ModelMetadata": Method(pb.ModelMetadataRequest, model_metadata),
+    _SERVICE + "ModelInfer": Method(pb.ModelInferRequest, model_infer),
+}
+"""Unary methods by their path."""

@@ -1,0 +1,57 @@
+"""What the gateway tells of itself and its models; shared by HTTP and gRPC."""
+
+from __future__ import annotations
+
+from importlib.metadata import PackageNotFoundError, version
+
+from serving.config import InputSpec, OutputSpec
+from serving.dataplane.handler import DataPlane
+from serving.errors import ModelNotReady
+from serving.protocol.metadata import ModelMetadata, ServerMetadata, TensorMetadata
+
+EXTENSIONS = ("binary_tensor_data", "vigil_explain", "vigil_labels", "vigil_monitors")
+
+_PLATFORM = {"safetensors": "pytorch_safetensors", "torch_export": "pytorch_export"}
+
+
+def _own_version() -> str:
+    try:
+        return version("vigil")
+    except PackageNotFoundError:  # run from a checkout that is not installed
+        return "0"
+
+
+SERVER = ServerMetadata("vigil", _own_version(), EXTENSIONS)
+
+
+def tensor_metadata(spec: InputSpec | OutputSpec) -> TensorMetadata:
+    """Return the protocol's view of a declared tensor."""
+    return TensorMetadata(spec.name, spec.datatype, tuple(spec.shape))
+
+
+def model_metadata(plane: DataPlane, name: str, version_: str) -> ModelMetadata:
+    """Describe a model.
+
+    Raises:
+        ModelNotFound, VersionNotFound: it is not served.
+    """
+    entry = plane.resolve(name, version_)
+    return ModelMetadata(
+        entry.name,
+        (entry.version,) if version_ else tuple(plane.versions(name)),
+        _PLATFORM[entry.config.format],
+        tuple(tensor_metadata(spec) for spec in entry.config.inputs),
+        tuple(tensor_metadata(spec) for spec in entry.config.outputs),
+    )
+
+
+def require_ready(plane: DataPlane, name: str, version_: str) -> None:
+    """Return if the model can answer now.
+
+    Raises:
+        ModelNotFound, VersionNotFound: it is not served.
+        ModelNotReady: no proven replica is there.
+    """
+    entry = plane.resolve(name, version_)
+    if not entry.ready:
+        raise ModelNotReady(f"model '{entry.name}' is not ready: {entry.problem}")
