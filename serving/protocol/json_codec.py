@@ -1,0 +1,225 @@
+"""HTTP bodies to and from messages: plain JSON and the `binary_tensor_data` extension."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import orjson
+
+from serving.errors import InvalidInput
+from serving.protocol.bytes_tensor import object_array
+from serving.protocol.ids import chosen_id
+from serving.protocol.json_data import decode_data, encode_data
+from serving.protocol.json_wire import NO_DATA, Scalars, WireInput, WireOutput, read_request
+from serving.protocol.messages import (
+    InferRequest,
+    InferResponse,
+    Parameters,
+    RequestedOutput,
+    Tensor,
+)
+from serving.protocol.metadata import TensorMetadata
+from serving.protocol.names import refuse_twice
+from serving.protocol.parameters import checked_parameters, is_base64
+from serving.protocol.tensors import tensor_from_buffer, tensor_to_buffer
+
+_RAW_PARAMETERS: Parameters = {"binary_data_output": True}
+
+
+def parse_json_length(header: str) -> int:
+    """Return the value of the header `Inference-Header-Content-Length`.
+
+    Raises:
+        InvalidInput: it is not a decimal number.
+    """
+    # Twenty digits are more than any body has; int() would also take "+1", "1_0" and blanks.
+    if not (header.isascii() and header.isdigit() and len(header) <= 20):
+        raise InvalidInput("Inference-Header-Content-Length must be a number of bytes")
+    return int(header)
+
+
+def decode_request(
+    body: bytes,
+    json_length: int | None,
+    model_name: str,
+    model_version: str,
+    request_id: str | None = None,
+) -> InferRequest:
+    """Return the request in an HTTP body.
+
+    `json_length` is the length of the JSON part when binary tensors follow it, `None` when
+    all is JSON; for 0 see `decode_raw_request`. An id in the body wins over `request_id`.
+    Tensors in binary are views on `body`.
+
+    Raises:
+        InvalidInput: anything in the body is wrong.
+        Unsupported: a tensor is said to lie in shared memory.
+    """
+    if json_length is None:
+        wire = read_request(body)
+        rest = None
+    else:
+        if not 0 <= json_length <= len(body):
+            raise InvalidInput(
+                f"Inference-Header-Content-Length is {json_length}, but the body has "
+                f"{len(body)} bytes"
+            )
+        wire = read_request(body[:json_length])
+        rest = memoryview(body)[json_length:]
+    inputs: list[Tensor] = []
+    for given in wire.inputs:
+        tensor, rest = _decode_input(given, rest)
+        inputs.append(tensor)
+    if rest:
+        raise InvalidInput(
+            f"{len(rest)} bytes are left after the last binary tensor; check binary_data_size"
+        )
+    if len(inputs) > 1:
+        refuse_twice("input", [tensor.name for tensor in inputs])
+    return InferRequest(
+        model_name,
+        model_version,
+        chosen_id(wire.id, request_id),
+        tuple(inputs),
+        _decode_outputs(wire.outputs) if wire.outputs else (),
+        checked_parameters(wire.parameters) if wire.parameters else None,
+    )
+
+
+def _decode_input(given: WireInput, rest: memoryview | None) -> tuple[Tensor, memoryview | None]:
+    name, shape = given.name, given.shape
+    parameters: Parameters | None = None
+    if given.parameters:
+        parameters = checked_parameters(given.parameters)
+        if parameters is not None and "binary_data_size" in parameters:
+            return _decode_binary(given, parameters, rest)
+    if given.data is NO_DATA:
+        raise InvalidInput(f"input '{name}' has neither data nor binary_data_size")
+    data = decode_data(name, given.datatype, shape, given.data, is_base64(parameters))
+    return Tensor(name, given.datatype, shape, data, parameters), rest
+
+
+def _decode_binary(
+    given: WireInput, parameters: Parameters, rest: memoryview | None
+) -> tuple[Tensor, memoryview]:
+    size: int = parameters["binary_data_size"]
+    if given.data is not NO_DATA:
+        raise InvalidInput(f"input '{given.name}' has both data and binary_data_size; send one")
+    if rest is None:
+        raise InvalidInput(
+            f"input '{given.name}' has binary_data_size, but the header "
+            "Inference-Header-Content-Length is missing"
+        )
+    if size > len(rest):
+        raise InvalidInput(
+            f"input '{given.name}' has binary_data_size {size}, but only {len(rest)} bytes "
+            "are left in the body"
+        )
+    # The size belongs to the transport, not to the tensor.
+    kept = {key: value for key, value in parameters.items() if key != "binary_data_size"}
+    tensor = tensor_from_buffer(given.name, given.datatype, given.shape, rest[:size], kept or None)
+    return tensor, rest[size:]
+
+
+def _decode_outputs(given: list[WireOutput]) -> tuple[RequestedOutput, ...]:
+    refuse_twice("output", [output.name for output in given])
+    return tuple(
+        RequestedOutput(output.name, checked_parameters(output.parameters)) for output in given
+    )
+
+
+def decode_raw_request(
+    body: bytes,
+    inputs: Sequence[TensorMetadata],
+    model_name: str,
+    model_version: str,
+    request_id: str | None = None,
+) -> InferRequest:
+    """Return the request whose body is nothing but the elements of the model's one input.
+
+    That is what `Inference-Header-Content-Length: 0` means. `inputs` are the model's; in their
+    shape one dimension may be -1 and follows from the size of the body. A BYTES input is one
+    element, without a length before it. Outputs are asked for in binary.
+
+    Raises:
+        InvalidInput: the model has not exactly one input, or the body does not fit its shape.
+    """
+    if len(inputs) != 1:
+        raise InvalidInput(
+            f"Inference-Header-Content-Length 0 needs a model with one input; this has "
+            f"{len(inputs)}"
+        )
+    spec = inputs[0]
+    name, datatype = spec.name, spec.datatype
+    if datatype == "BYTES":
+        shape = tuple(1 if size == -1 else size for size in spec.shape)
+        if math.prod(shape) != 1:
+            raise InvalidInput(f"input '{name}' takes more than one element; send it with JSON")
+        tensor = Tensor(name, datatype, shape, object_array([bytes(body)], shape))
+    else:
+        tensor = tensor_from_buffer(name, datatype, _raw_shape(spec, len(body)), body)
+    identity = chosen_id(None, request_id)
+    return InferRequest(model_name, model_version, identity, (tensor,), (), _RAW_PARAMETERS)
+
+
+def _raw_shape(spec: TensorMetadata, length: int) -> tuple[int, ...]:
+    if sum(size == -1 for size in spec.shape) > 1:
+        raise InvalidInput(f"input '{spec.name}' has several free dimensions; send it with JSON")
+    row = math.prod(size for size in spec.shape if size != -1) * spec.item_size
+    if not length or length % row:
+        raise InvalidInput(f"the body has {length} bytes, which is not a multiple of {row}")
+    return tuple(length // row if size == -1 else size for size in spec.shape)
+
+
+def encode_response(response: InferResponse, request: InferRequest) -> tuple[bytes, int | None]:
+    """Return the HTTP body of `response`, and the length of its JSON part.
+
+    The length is `None` when all is JSON. `request` says which outputs are wanted in binary
+    (its parameter `binary_data_output`, or `binary_data` of an output) and in base64.
+
+    Raises:
+        InvalidInput: a BYTES output is not UTF-8 and was asked for as plain JSON.
+    """
+    default = request.parameters is not None and bool(request.parameters.get("binary_data_output"))
+    wanted = {o.name: o.parameters for o in request.outputs if o.parameters is not None}
+    buffers: list[bytes | memoryview] = []
+    outputs: list[dict[str, Any]] = []
+    for tensor in response.outputs:
+        asked = wanted.get(tensor.name) if wanted else None
+        if default if asked is None else asked.get("binary_data", default):
+            buffer = tensor_to_buffer(tensor)
+            buffers.append(buffer)
+            outputs.append(_described(tensor, {"binary_data_size": len(buffer)}))
+        elif is_base64(asked) and tensor.datatype == "BYTES":
+            outputs.append(_encoded(tensor, {"content_type": "base64"}))
+        else:
+            outputs.append(_encoded(tensor, None))
+    answer: dict[str, Any] = {
+        "model_name": response.model_name,
+        "model_version": response.model_version,
+        "id": response.id,
+        "outputs": outputs,
+    }
+    if response.parameters:
+        answer["parameters"] = response.parameters
+    text = orjson.dumps(answer, option=orjson.OPT_SERIALIZE_NUMPY)
+    return (b"".join((text, *buffers)), len(text)) if buffers else (text, None)
+
+
+def _described(tensor: Tensor, extra: Scalars | None) -> dict[str, Any]:
+    described: dict[str, Any] = {
+        "name": tensor.name,
+        "datatype": tensor.datatype,
+        "shape": tensor.shape,
+    }
+    if tensor.parameters or extra:
+        described["parameters"] = {**(tensor.parameters or {}), **(extra or {})}
+    return described
+
+
+def _encoded(tensor: Tensor, extra: Scalars | None) -> dict[str, Any]:
+    described = _described(tensor, extra)
+    described["data"] = encode_data(tensor, extra is not None or is_base64(tensor.parameters))
+    return described

@@ -1,0 +1,191 @@
+"""The `data` of tensors in JSON: strict about types, ranges and shape in both directions."""
+
+from __future__ import annotations
+
+import math
+import struct
+from binascii import b2a_base64
+from functools import cache
+from itertools import chain
+from re import compile as regex
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+
+from serving.errors import InvalidInput
+from serving.protocol.bytes_tensor import object_array
+from serving.protocol.datatypes import NUMPY_OF, bf16_to_fp32, fp32_to_bf16, numpy_dtype
+from serving.protocol.messages import Tensor
+
+UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What msgspec raises for JSON that is malformed or of another form."""
+
+# The type that JSON must have, and the code by which `struct` packs it; packing checks ranges.
+_ELEMENTS: Final[dict[str, tuple[type, str]]] = {
+    "BOOL": (bool, "?"),
+    "UINT8": (int, "B"),
+    "UINT16": (int, "H"),
+    "UINT32": (int, "I"),
+    "UINT64": (int, "Q"),
+    "INT8": (int, "b"),
+    "INT16": (int, "h"),
+    "INT32": (int, "i"),
+    "INT64": (int, "q"),
+    "FP16": (float, "e"),
+    "FP32": (float, "f"),
+    "FP64": (float, "d"),
+    "BF16": (float, "f"),
+}
+_FP32: Final = NUMPY_OF["FP32"]
+_starts_nested = regex(rb"\s*\[\s*\[").match
+
+
+@cache
+def _decoder(element: type, depth: int) -> msgspec.json.Decoder[Any]:
+    kind: Any = element
+    for _ in range(depth):
+        kind = list[kind]
+    return msgspec.json.Decoder(kind)
+
+
+_FLAT: Final = {
+    datatype: (_decoder(element, 1).decode, code) for datatype, (element, code) in _ELEMENTS.items()
+}
+
+
+def decode_data(
+    name: str, datatype: str, shape: tuple[int, ...], raw: msgspec.Raw, base64: bool
+) -> np.ndarray:
+    """Return the JSON text `raw` as a read-only array of `shape`.
+
+    `raw` is one flat list in C order, or lists nested as `shape` says. `base64` says how BYTES
+    are written.
+
+    Raises:
+        InvalidInput: unknown datatype, an element of another type or out of range, or not as
+            many elements as `shape` has.
+    """
+    known = _FLAT.get(datatype)
+    if known is None:
+        return _decode_bytes(name, datatype, shape, raw, base64)
+    decode, code = known
+    text = bytes(raw)
+    try:
+        # The quick look decides for almost everyone; the full one follows if that was wrong.
+        values = decode(text) if text[1:2] != b"[" else None
+    except UNREADABLE as error:
+        if not _starts_nested(text):
+            raise _unfit(name, datatype, error) from None
+        values = None
+    if values is None:
+        values = _nested(name, datatype, shape, text, _ELEMENTS[datatype][0])
+    count = math.prod(shape)
+    if len(values) != count:
+        raise _wrong_count(name, shape, count, len(values))
+    try:
+        packed = struct.pack(f"{count}{code}", *values)
+    except (struct.error, OverflowError):
+        raise _out_of_range(name, datatype) from None
+    if datatype == "BF16":
+        return _bf16(name, np.ndarray(shape, _FP32, packed))
+    return np.ndarray(shape, NUMPY_OF[datatype], packed)
+
+
+def _bf16(name: str, values: np.ndarray) -> np.ndarray:
+    bits = fp32_to_bf16(values)
+    # All ones in the exponent: a finite number was rounded to infinity.
+    if ((bits & 0x7F80) == 0x7F80).any():
+        raise _out_of_range(name, "BF16")
+    return bits
+
+
+def _decode_bytes(
+    name: str, datatype: str, shape: tuple[int, ...], raw: msgspec.Raw, base64: bool
+) -> np.ndarray:
+    numpy_dtype(datatype)
+    element: type = bytes if base64 else str
+    text = bytes(raw)
+    try:
+        if _starts_nested(text):
+            values = _nested(name, datatype, shape, text, element)
+        else:
+            values = _decoder(element, 1).decode(text)
+    except UNREADABLE as error:
+        raise _unfit(name, "base64" if base64 else datatype, error) from None
+    count = math.prod(shape)
+    if len(values) != count:
+        raise _wrong_count(name, shape, count, len(values))
+    return object_array(values if base64 else [value.encode() for value in values], shape)
+
+
+def _nested(
+    name: str, datatype: str, shape: tuple[int, ...], text: bytes, element: type
+) -> list[Any]:
+    try:
+        rows: list[Any] = _decoder(element, max(1, len(shape))).decode(text)
+    except UNREADABLE as error:
+        raise _unfit(name, datatype, error) from None
+    if shape and len(rows) != shape[0]:
+        raise _ragged(name, shape)
+    for size in shape[1:]:
+        for row in rows:
+            if len(row) != size:
+                raise _ragged(name, shape)
+        rows = list(chain.from_iterable(rows))
+    return rows
+
+
+def _ragged(name: str, shape: tuple[int, ...]) -> InvalidInput:
+    return InvalidInput(f"input '{name}': the nested lists in data do not have shape {list(shape)}")
+
+
+def _wrong_count(name: str, shape: tuple[int, ...], count: int, given: int) -> InvalidInput:
+    return InvalidInput(
+        f"input '{name}': shape {list(shape)} has {count} elements, but data has {given}"
+    )
+
+
+def _out_of_range(name: str, datatype: str) -> InvalidInput:
+    return InvalidInput(f"input '{name}': data has a value out of range for {datatype}")
+
+
+def _unfit(name: str, datatype: str, error: Exception) -> InvalidInput:
+    return InvalidInput(f"input '{name}': data is not {datatype}: {reason(error)}")
+
+
+def reason(error: Exception) -> str:
+    """Return what a decoder did not like, in words for the client."""
+    if isinstance(error, RecursionError):
+        return "it is nested too deeply"
+    if isinstance(error, UnicodeDecodeError):
+        return "it is not valid UTF-8"
+    return str(error).replace("`", "'")
+
+
+def encode_data(tensor: Tensor, base64: bool) -> np.ndarray | list[str]:
+    """Return the elements of `tensor`, flat, as orjson takes them; it writes NaN as null.
+
+    Raises:
+        InvalidInput: a BYTES element is not UTF-8 and `base64` is false.
+    """
+    data = tensor.data
+    if tensor.datatype == "BYTES":
+        return _encode_bytes(tensor, base64)
+    if tensor.datatype == "BF16":
+        return bf16_to_fp32(data.ravel())
+    # orjson reads whole elements where they lie.
+    return data.ravel() if data.flags.aligned else data.flatten()
+
+
+def _encode_bytes(tensor: Tensor, base64: bool) -> list[str]:
+    elements: list[bytes] = tensor.data.ravel().tolist()
+    if base64:
+        return [b2a_base64(element, newline=False).decode("ascii") for element in elements]
+    try:
+        return [element.decode() for element in elements]
+    except UnicodeDecodeError:
+        raise InvalidInput(
+            f"output '{tensor.name}' holds bytes that are not UTF-8; ask for it with "
+            "binary_data or with content_type base64"
+        ) from None
