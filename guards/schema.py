@@ -1,0 +1,160 @@
+"""Values that the model's schema does not allow: not finite, out of range, unknown category."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+
+import numpy as np
+
+from guards.decisions import Action, Decisions
+
+_NAMED_CATEGORIES = 10  # more of them would make a reason that nobody reads
+
+
+@dataclass(frozen=True, slots=True)
+class InputRule:
+    """What the values of one input may be. Floating-point values must be finite in any case.
+
+    Attributes:
+        name: of the input.
+        minimum: smallest allowed value: of every element, or per element of a row (any shape
+            that broadcasts against one row); -inf where there is none.
+        maximum: largest allowed value, likewise; inf where there is none.
+        categories: of a BYTES input [n, k], per column the allowed values, None for any.
+        feature_names: names of the columns of an input [n, k], for the reasons.
+    """
+
+    name: str
+    minimum: np.ndarray | float | None = None
+    maximum: np.ndarray | float | None = None
+    categories: Sequence[AbstractSet[str] | None] | None = None
+    feature_names: Sequence[str] | None = None
+
+
+class SchemaGuard:
+    """Range, finiteness and category checks, vectorised over the batch.
+
+    A reason names the feature and what is allowed, never the value that was sent.
+
+    Args:
+        rules: one per input that is to be checked.
+        action: what happens to a row that breaks a rule.
+    """
+
+    name = "schema"
+    needs_features = False
+
+    def __init__(self, rules: Sequence[InputRule], action: Action = Action.FLAG) -> None:
+        self._action = action
+        self._rules: list[_Values | _Categories] = []
+        for rule in rules:
+            self._rules.append(_Values(rule))
+            if rule.categories is not None:
+                self._rules.append(_Categories(rule, rule.categories))
+
+    def check(self, inputs: Mapping[str, np.ndarray], features: np.ndarray | None) -> Decisions:
+        """Judge a batch; `inputs` holds every input that has a rule, `features` is not needed."""
+        reasons: dict[int, str] = {}
+        for rule in self._rules:
+            values = inputs[rule.name]
+            if not rule.holds(values):
+                reasons = rule.reasons(values) | reasons
+        action = np.zeros(len(next(iter(inputs.values()))), dtype=np.uint8)
+        if reasons:
+            action[list(reasons)] = self._action
+        return Decisions(guard=self.name, action=action, reasons=reasons)
+
+
+class _Values:
+    """Finiteness and range of one numeric input."""
+
+    def __init__(self, rule: InputRule) -> None:
+        self.name = rule.name
+        self._names = rule.feature_names
+        self._bounded = rule.minimum is not None or rule.maximum is not None
+        self._minimum = np.asarray(-np.inf if rule.minimum is None else rule.minimum, np.float64)
+        self._maximum = np.asarray(np.inf if rule.maximum is None else rule.maximum, np.float64)
+        self._cast: dict[np.dtype[np.generic], tuple[np.ndarray, np.ndarray]] = {}
+
+    def holds(self, values: np.ndarray) -> bool:
+        """Whether every value is allowed."""
+        kind = values.dtype.kind
+        if kind != "f" and (kind not in "iu" or not self._bounded):
+            return True
+        low, high = self._cast.get(values.dtype) or self._bounds(values.dtype)
+        # Comparisons with NaN are false, and the bounds are finite: this is all of the check.
+        return bool(((values >= low) & (values <= high)).all())
+
+    def reasons(self, values: np.ndarray) -> dict[int, str]:
+        """Return why rows break the rule, by row index; one reason per row."""
+        low, high = self._bounds(values.dtype)
+        finite = np.isfinite(values)
+        found: dict[int, str] = {}
+        broken = np.argwhere(~(finite & (values >= low) & (values <= high)))
+        for row, *place in broken.tolist():
+            if row in found:
+                continue
+            at = tuple(place)
+            text = "must be a finite number"
+            if finite[(row, *at)]:
+                below = values[(row, *at)] < np.broadcast_to(low, values.shape[1:])[at]
+                bound = self._minimum if below else self._maximum
+                limit = float(np.broadcast_to(bound, values.shape[1:])[at])
+                text = f"must be at {'least' if below else 'most'} {limit:.15g}"
+            found[row] = f"input '{self.name}': {_place(self._names, at)} {text}"
+        return found
+
+    def _bounds(self, dtype: np.dtype[np.generic]) -> tuple[np.ndarray, np.ndarray]:
+        """Bounds in the precision of the values, so that a value that is the bound passes."""
+        if dtype.kind != "f":
+            return self._minimum, self._maximum
+        if dtype not in self._cast:
+            largest = float(np.finfo(dtype.type).max)  # type: ignore[type-var]  # kind is "f"
+            self._cast[dtype] = (
+                np.clip(self._minimum, -largest, largest).astype(dtype),
+                np.clip(self._maximum, -largest, largest).astype(dtype),
+            )
+        return self._cast[dtype]
+
+
+class _Categories:
+    """Allowed values of the columns of one BYTES input."""
+
+    def __init__(self, rule: InputRule, categories: Sequence[AbstractSet[str] | None]) -> None:
+        self.name = rule.name
+        self._names = rule.feature_names
+        self._allowed = [
+            (column, frozenset(text.encode() for text in allowed))
+            for column, allowed in enumerate(categories)
+            if allowed is not None
+        ]
+
+    def holds(self, values: np.ndarray) -> bool:
+        """Whether every value is allowed."""
+        return all(allowed.issuperset(values[:, at].tolist()) for at, allowed in self._allowed)
+
+    def reasons(self, values: np.ndarray) -> dict[int, str]:
+        """Return why rows break the rule, by row index; one reason per row."""
+        found: dict[int, str] = {}
+        for column, allowed in self._allowed:
+            text = f"input '{self.name}': {_place(self._names, (column,))} {_one_of(allowed)}"
+            for row, value in enumerate(values[:, column].tolist()):
+                if value not in allowed:
+                    found.setdefault(row, text)
+        return found
+
+
+def _one_of(allowed: frozenset[bytes]) -> str:
+    if len(allowed) > _NAMED_CATEGORIES:
+        return f"must be one of its {len(allowed)} categories"
+    return "must be one of " + ", ".join(f"'{value.decode()}'" for value in sorted(allowed))
+
+
+def _place(names: Sequence[str] | None, at: tuple[int, ...]) -> str:
+    if not at:
+        return "the value"
+    if names is not None:
+        return f"'{names[at[-1]]}'"
+    return f"value {list(at)} of a row" if len(at) > 1 else f"value {at[0]} of a row"
