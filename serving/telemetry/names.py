@@ -183,6 +183,8 @@ OUTCOME_UNAVAILABLE: Final = "unavailable"
 """No replica was there to answer."""
 OUTCOME_FAILED: Final = "failed"
 """The model or the server failed."""
+OUTCOME_ABANDONED: Final = "abandoned"
+"""The client went away before the answer."""
 
 SERVER_FAULTS: Final = frozenset(
     {OUTCOME_OVERLOADED, OUTCOME_DEADLINE, OUTCOME_UNAVAILABLE, OUTCOME_FAILED}

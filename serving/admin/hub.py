@@ -1,0 +1,261 @@
+"""The hub: roles register and report here; it pushes the directory and keeps the books.
+
+One hub per instance, in the supervisor (local engine) or in one deployment (ray engine). Losing
+it costs no request: roles keep their last directory, reconnect, and register again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from serving.admin.ledger import Ledger
+from serving.channel.connection import Connection
+from serving.channel.directory import Directory, Member, Report, Series, ServedModel
+from serving.channel.endpoint import ChannelServer
+from serving.channel.frames import Message
+from serving.config import ModelConfig
+from serving.telemetry import names
+from serving.telemetry.counters import SeriesSet, SumSeries
+
+STALE_S: Final = 10.0
+"""Seconds without a report after which a member counts as not ready."""
+
+_decode_member = msgspec.msgpack.Decoder(Member).decode
+_decode_report = msgspec.msgpack.Decoder(Report).decode
+
+
+class MemberState(msgspec.Struct, frozen=True):
+    """A member as the hub sees it now.
+
+    Attributes:
+        member: what it registered as.
+        ready: its own verdict; false while it has not reported, or not lately.
+        age_s: seconds since its last report; None before the first.
+        restarts: how many times its id came back as a new process.
+        status: what its last report said about itself.
+    """
+
+    member: Member
+    ready: bool
+    age_s: float | None
+    restarts: int
+    status: dict[str, Any]
+
+
+class _Seat:
+    """One registered member and the connection that is its lease."""
+
+    def __init__(self, member: Member, connection: Connection) -> None:
+        self.member = member
+        self.connection = connection
+        self.report: Report | None = None
+        self.reported_at = 0.0
+
+
+class Hub:
+    """State of one instance, fed by its roles. All methods belong to the loop's thread.
+
+    Args:
+        gateways: how many gateways there must be for the instance to be ready.
+        secret: the cluster's secret; needed to listen on TCP.
+        settle_s: seconds after the start in which members register but no directory is pushed.
+            A hub that replaces a dead one needs it: the first gateway that finds the new hub
+            must not be told that there are no replicas, only because they come a moment later.
+        clock: monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        *,
+        gateways: int = 1,
+        secret: bytes | None = None,
+        settle_s: float = 0.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._gateways = gateways
+        self._settle_s = settle_s
+        self._clock = clock
+        self._server = ChannelServer(self._on_message, secret=secret, on_closed=self._on_closed)
+        self._seats: dict[str, _Seat] = {}
+        self._ids: dict[Connection, str] = {}
+        self._ledger = Ledger()
+        self._restarts: dict[str, int] = {}
+        self._models: tuple[ServedModel, ...] = ()
+        self._wanted: dict[tuple[str, str], int] = {}
+        self.started_ns: Final = time.time_ns()
+        # Counted from the wall clock, so that a hub that replaces another continues upwards.
+        self._generations = itertools.count(self.started_ns // 1_000_000)
+        self.series: Final = SeriesSet()
+        self.directory = Directory(next(self._generations))
+        self._settling: asyncio.TimerHandle | None = None
+
+    # -- life ---------------------------------------------------------------------------
+
+    async def start(self, address: str) -> str:
+        """Listen; returns the address with the port that was chosen when it named port 0."""
+        if self._settle_s > 0:
+            loop = asyncio.get_running_loop()
+            self._settling = loop.call_later(self._settle_s, self._settled)
+        return await self._server.start(address)
+
+    def stop(self) -> None:
+        """Stop listening and close every member's connection."""
+        if self._settling:
+            self._settling.cancel()
+        self._server.close()
+
+    def set_models(self, models: Sequence[ServedModel]) -> None:
+        """Replace what should be served and tell everybody."""
+        self._models = tuple(models)
+        self._wanted = {
+            (model.name, model.version): ModelConfig.model_validate_json(model.config).replicas.min
+            for model in models
+        }
+        self._changed()
+
+    # -- what it knows ------------------------------------------------------------------
+
+    def aggregate(self) -> list[Series]:
+        """Return every series of the instance, one per name and attributes."""
+        return self._ledger.aggregate(self.series.snapshot())
+
+    def states(self) -> list[MemberState]:
+        """Return every member as it is now, sorted by role and id."""
+        seats = sorted(self._seats.values(), key=lambda seat: (seat.member.role, seat.member.id))
+        return [self._state(seat) for seat in seats]
+
+    def ready(self) -> tuple[bool, list[str]]:
+        """Whether every gateway is there and ready; else the reasons, one sentence each.
+
+        A gateway reports ready once an inference through every required model has worked.
+        """
+        gateways = [state for state in self.states() if state.member.role == "gateway"]
+        reasons = []
+        if len(gateways) < self._gateways:
+            reasons.append(f"{len(gateways)} of {self._gateways} gateways are there")
+        for state in gateways:
+            if not state.ready:
+                reasons += _reasons(state)
+        if reasons:
+            reasons += self.missing_replicas()
+        return not reasons, list(dict.fromkeys(reasons))
+
+    def missing_replicas(self) -> list[str]:
+        """Return a sentence for each model that has fewer replicas than its configuration asks."""
+        sentences = []
+        for model in self._models:
+            want = self._wanted[model.name, model.version]
+            have = sum(
+                (seat.member.role, seat.member.model, seat.member.version)
+                == ("replica", model.name, model.version)
+                for seat in self._seats.values()
+            )
+            if have < want:
+                sentences.append(
+                    f"model {model.name} version {model.version} has {have} of {want} replicas"
+                )
+        return sentences
+
+    def status(self) -> dict[str, Any]:
+        """Return models, members and readiness as plain JSON values."""
+        ready, reasons = self.ready()
+        return {
+            "ready": ready,
+            "reasons": reasons,
+            "generation": self.directory.generation,
+            "models": [{"name": model.name, "version": model.version} for model in self._models],
+            "members": [msgspec.to_builtins(state) for state in self.states()],
+            "restarts": dict(self._restarts),
+        }
+
+    # -- messages -----------------------------------------------------------------------
+
+    def _on_message(self, connection: Connection, message: Message) -> None:
+        if message.kind == "register":
+            self._register(connection, _decode_member(message.meta))
+        elif message.kind == "report" and connection in self._ids:
+            self._reported(self._ids[connection], _decode_report(message.meta))
+
+    def _on_closed(self, connection: Connection) -> None:
+        if self._vacate(connection):
+            self._changed()
+
+    def _register(self, connection: Connection, member: Member) -> None:
+        self._vacate(connection)
+        before = self._seats.get(member.id)
+        if before is not None:
+            # The newest connection is right; the old one may be half-open and never close.
+            self._vacate(before.connection)
+            before.connection.abort()
+        self._seats[member.id] = _Seat(member, connection)
+        self._ids[connection] = member.id
+        if member.role == "replica":
+            # From zero on, so that the first restart is an increase that an alert can see.
+            self._restart_series(member).add(0)
+        if self._ledger.join(member.id, member.pid):
+            self._count_restart(member)
+        self._changed()
+
+    def _vacate(self, connection: Connection) -> bool:
+        ident = self._ids.pop(connection, None)
+        if ident is None:
+            return False
+        seat = self._seats.pop(ident)
+        self._ledger.leave(ident, seat.member.pid)
+        return True
+
+    def _reported(self, ident: str, report: Report) -> None:
+        seat = self._seats[ident]
+        seat.report = report
+        seat.reported_at = self._clock()
+        if self._ledger.report(ident, report.series):
+            self._count_restart(seat.member)
+
+    def _count_restart(self, member: Member) -> None:
+        self._restarts[member.id] = self._restarts.get(member.id, 0) + 1
+        if member.role == "replica":
+            self._restart_series(member).add(1)
+
+    def _restart_series(self, member: Member) -> SumSeries:
+        return self.series.sum(names.REPLICA_RESTARTS, model=member.model, version=member.version)
+
+    def _state(self, seat: _Seat) -> MemberState:
+        report = seat.report
+        age = self._clock() - seat.reported_at if report else None
+        fresh = age is not None and age < STALE_S
+        restarts = self._restarts.get(seat.member.id, 0)
+        status = report.status if report else {}
+        ready = bool(report and report.ready and fresh)
+        return MemberState(seat.member, ready, age, restarts, status)
+
+    # -- the directory ------------------------------------------------------------------
+
+    def _settled(self) -> None:
+        self._settling = None
+        self._changed()
+
+    def _changed(self) -> None:
+        members = tuple(seat.member for seat in self._seats.values())
+        self.directory = Directory(next(self._generations), self._models, members)
+        if self._settling is None:
+            for connection in self._ids:
+                connection.notify("directory", self.directory)
+
+
+def _reasons(state: MemberState) -> list[str]:
+    """Say why a gateway is not ready, in its own words where it gave any."""
+    ident = state.member.id
+    if state.age_s is None:
+        return [f"gateway {ident} has not reported yet"]
+    if state.age_s >= STALE_S:
+        return [f"gateway {ident} has not reported for {state.age_s:.0f} s"]
+    given = state.status.get("reasons")
+    if isinstance(given, list) and given:
+        return [f"gateway {ident}: {reason}" for reason in given]
+    return [f"gateway {ident} is not ready"]

@@ -1,0 +1,62 @@
+"""Combining the series of many processes into one per name and attributes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+import msgspec
+
+from serving.channel.directory import Series
+from serving.telemetry.names import METRICS, Merge
+
+SeriesKey = tuple[str, str, str, tuple[tuple[str, str], ...], tuple[float, ...]]
+
+_UNKNOWN_GAUGE: Final[Merge] = "last"
+
+
+def series_key(series: Series) -> SeriesKey:
+    """Return the identity of a series: only those that agree in all of it can be added.
+
+    Bounds belong to it, so that processes of two releases with other buckets never mix.
+    """
+    return (series.name, series.kind, series.unit, series.attributes, series.bounds)
+
+
+def is_cumulative(series: Series) -> bool:
+    """Whether the series only grows, so that it must outlive its process."""
+    return series.kind != "gauge"
+
+
+def went_back(old: Series, new: Series) -> bool:
+    """Whether `new` cannot come from the process that reported `old`."""
+    if old.kind == "histogram":
+        return any(now < before for before, now in zip(old.counts, new.counts, strict=True))
+    return new.value < old.value
+
+
+def merge(series: Iterable[Series]) -> list[Series]:
+    """Combine series with the same identity, sorted by name and attributes.
+
+    Sums and histograms add up; gauges follow `Metric.merge`, unknown ones take the last.
+    """
+    merged: dict[SeriesKey, Series] = {}
+    for item in series:
+        key = series_key(item)
+        known = merged.get(key)
+        merged[key] = item if known is None else _combine(known, item)
+    return sorted(merged.values(), key=series_key)
+
+
+def _combine(first: Series, second: Series) -> Series:
+    if first.kind == "histogram":
+        counts = tuple(a + b for a, b in zip(first.counts, second.counts, strict=True))
+        return msgspec.structs.replace(first, value=first.value + second.value, counts=counts)
+    if first.kind == "gauge":
+        metric = METRICS.get(first.name)
+        how = metric.merge if metric else _UNKNOWN_GAUGE
+        if how == "last":
+            return second
+        if how == "max":
+            return first if first.value >= second.value else second
+    return msgspec.structs.replace(first, value=first.value + second.value)
