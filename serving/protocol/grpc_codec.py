@@ -23,7 +23,7 @@ _Output = ModelInferResponse.InferOutputTensor
 
 
 def parse_request(data: bytes) -> ModelInferRequest:
-    """Return the message in `data`, for `decode_request` and `uses_raw`.
+    """Return the message in `data`, for `decode_request` and `wants_raw`.
 
     Raises:
         InvalidInput: `data` is not a ModelInferRequest.
@@ -34,7 +34,7 @@ def parse_request(data: bytes) -> ModelInferRequest:
         raise InvalidInput("the message is not a valid ModelInferRequest") from None
 
 
-def uses_raw(message: ModelInferRequest) -> bool:
+def wants_raw(message: ModelInferRequest) -> bool:
     """Whether the answer to `message` has raw contents: unless the request had typed ones."""
     return bool(message.raw_input_contents)
 
@@ -55,7 +55,7 @@ def decode_request(
     given = message.inputs
     if not given:
         raise InvalidInput("the request has no inputs")
-    inputs = _decode_raw(message) if uses_raw(message) else tuple(map(_decode_typed, given))
+    inputs = _decode_raw(message) if wants_raw(message) else tuple(map(_decode_typed, given))
     if len(inputs) > 1:
         refuse_twice("input", [tensor.name for tensor in inputs])
     outputs = message.outputs
@@ -116,15 +116,19 @@ def _decode_outputs(message: ModelInferRequest) -> tuple[RequestedOutput, ...]:
     )
 
 
-def encode_response(response: InferResponse, raw: bool) -> ModelInferResponse:
+def encode_response(
+    response: InferResponse, request: InferRequest, raw: bool
+) -> ModelInferResponse:
     """Return `response` as a message, with raw or with typed contents.
 
-    Raw is what tritonclient reads; typed is for clients that sent typed contents. The two
-    never mix in one message, so one output that has no typed form makes all of them raw.
+    Raw is what tritonclient reads; typed is for clients that sent typed contents, unless the
+    request's parameter `binary_data_output` is true. The two never mix in one message, so one
+    output that has no typed form makes all of them raw.
     """
     outputs = response.outputs
     if not raw:
-        raw = not all(has_typed_form(tensor.datatype) for tensor in outputs)
+        raw = bool(request.parameters and request.parameters.get("binary_data_output"))
+        raw = raw or not all(has_typed_form(tensor.datatype) for tensor in outputs)
     message = ModelInferResponse(
         model_name=response.model_name,
         model_version=response.model_version,
@@ -149,9 +153,11 @@ def _encode_output(tensor: Tensor, raw: bool) -> _Output:
     return output
 
 
-def stream_response(response: InferResponse, raw: bool) -> ModelStreamInferResponse:
-    """Return `response` as one message of a stream."""
-    return ModelStreamInferResponse(infer_response=encode_response(response, raw))
+def stream_response(
+    response: InferResponse, request: InferRequest, raw: bool
+) -> ModelStreamInferResponse:
+    """Return `response`, encoded as `encode_response` does, as one message of a stream."""
+    return ModelStreamInferResponse(infer_response=encode_response(response, request, raw))
 
 
 def stream_error(message: str, request_id: str) -> ModelStreamInferResponse:

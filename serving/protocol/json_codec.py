@@ -28,16 +28,25 @@ from serving.protocol.tensors import tensor_from_buffer, tensor_to_buffer
 _RAW_PARAMETERS: Parameters = {"binary_data_output": True}
 
 
-def parse_json_length(header: str) -> int:
-    """Return the value of the header `Inference-Header-Content-Length`.
+def parse_json_length(header: str, body_length: int) -> int:
+    """Return the value of `Inference-Header-Content-Length` for a body of `body_length` bytes.
 
     Raises:
-        InvalidInput: it is not a decimal number.
+        InvalidInput: it is not a decimal number, or the body is shorter.
     """
-    # Twenty digits are more than any body has; int() would also take "+1", "1_0" and blanks.
+    # int() alone would also take "+1", "1_0", blanks and numbers of any length.
     if not (header.isascii() and header.isdigit() and len(header) <= 20):
         raise InvalidInput("Inference-Header-Content-Length must be a number of bytes")
-    return int(header)
+    length = int(header)
+    _check_json_length(length, body_length)
+    return length
+
+
+def _check_json_length(length: int, body_length: int) -> None:
+    if not 0 <= length <= body_length:
+        raise InvalidInput(
+            f"Inference-Header-Content-Length is {length}, but the body has {body_length} bytes"
+        )
 
 
 def decode_request(
@@ -61,11 +70,7 @@ def decode_request(
         wire = read_request(body)
         rest = None
     else:
-        if not 0 <= json_length <= len(body):
-            raise InvalidInput(
-                f"Inference-Header-Content-Length is {json_length}, but the body has "
-                f"{len(body)} bytes"
-            )
+        _check_json_length(json_length, len(body))
         wire = read_request(body[:json_length])
         rest = memoryview(body)[json_length:]
     inputs: list[Tensor] = []
