@@ -96,7 +96,6 @@ class EventPublisher:
         self._open: dict[tuple[str, str], PendingEvents] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._address = ""
-        self._known = asyncio.Event()
         self._connection: Connection | None = None
         self._task: asyncio.Task[None] | None = None
         self._recorders: dict[tuple[str, str, str], SumSeries] = {}
@@ -122,17 +121,19 @@ class EventPublisher:
             self._address = address
             if self._connection:
                 self._connection.close()
-        self._known.set()
         if self._task is None:
             self._task = asyncio.get_running_loop().create_task(self._stay_connected())
 
     async def _stay_connected(self) -> None:
+        gone = asyncio.Event()
+
+        def lost(_connection: Connection) -> None:
+            gone.set()
+
         while True:
-            gone = asyncio.Event()
+            gone.clear()
             try:
-                connection = await connect(
-                    self._address, self._secret, on_closed=lambda _connection, gone=gone: gone.set()
-                )
+                connection = await connect(self._address, self._secret, on_closed=lost)
             except ChannelClosed:
                 await asyncio.sleep(RETRY_S)
                 continue
@@ -239,9 +240,7 @@ class EventPublisher:
 
     # -- questions ----------------------------------------------------------------------
 
-    async def request(
-        self, kind: str, meta: object, tensors: Sequence[Tensor] = ()
-    ) -> Message:
+    async def request(self, kind: str, meta: object, tensors: Sequence[Tensor] = ()) -> Message:
         """Ask the monitor (labels, findings, report); what was published before is seen by it.
 
         Raises:

@@ -1,0 +1,50 @@
+"""What gateways and explainers say to each other.
+
+Kind `explain`: `ExplainMeta` and the model's inputs as tensors; the reply is `ExplainReply`
+with tensors `attribution:<input>`, `baseline:<input>` (each shaped as the input) and
+`convergence_delta` (FP64, one per row).
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+EXPLAIN: Final = "explain"
+ATTRIBUTION_PREFIX: Final = "attribution:"
+BASELINE_PREFIX: Final = "baseline:"
+CONVERGENCE_DELTA: Final = "convergence_delta"
+
+
+class ExplainMeta(msgspec.Struct, array_like=True, frozen=True):
+    """How to explain. None leaves the choice to the model's configuration.
+
+    Attributes:
+        method: name of the method, or `auto`.
+        target: class to explain in every row, by index or by name; None explains the class that
+            each row was predicted to be.
+        baseline: `zeros` or `mean` (of the reference data).
+        n_steps: integration steps to begin with.
+    """
+
+    method: str | None = None
+    target: int | str | None = None
+    baseline: str | None = None
+    n_steps: int | None = None
+
+
+class ExplainReply(msgspec.Struct, array_like=True, frozen=True):
+    """What was done.
+
+    Attributes:
+        method: the method that was used.
+        target: the explained class of every row.
+        baseline: name of the baseline.
+        n_steps: integration steps that were used.
+    """
+
+    method: str
+    target: tuple[int, ...]
+    baseline: str
+    n_steps: int
