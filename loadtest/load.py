@@ -136,9 +136,7 @@ def _h2load(server: Server, load: Load, seconds: float, work: Path) -> tuple[Mea
     return _h2load_count(server, load, max(pilot, round(rate * seconds)), work)
 
 
-def _h2load_count(
-    server: Server, load: Load, count: int, work: Path
-) -> tuple[Measurement, float]:
+def _h2load_count(server: Server, load: Load, count: int, work: Path) -> tuple[Measurement, float]:
     command = ["h2load", "-t1", f"-c{load.connections}", f"-m{load.streams}", f"-n{count}"]
     command += ["-d", str(work / "body")]
     command += ["-H", "content-type: application/grpc", "-H", "te: trailers"]

@@ -6,6 +6,7 @@ the matrix product. Weights come from a fixed seed; answers are computed here in
 
 from __future__ import annotations
 
+import itertools
 import json
 import struct
 from dataclasses import dataclass
@@ -25,7 +26,7 @@ def weights() -> dict[str, np.ndarray]:
     """Return `{"0.weight": [64, 30], "0.bias": [64], ...}`, float32, in torch's layout."""
     rng = np.random.default_rng(SEED)
     made: dict[str, np.ndarray] = {}
-    for layer, (fan_in, fan_out) in enumerate(zip(WIDTHS, WIDTHS[1:], strict=False)):
+    for layer, (fan_in, fan_out) in enumerate(itertools.pairwise(WIDTHS)):
         scale = np.sqrt(2 / fan_in)
         made[f"{layer}.weight"] = (rng.normal(size=(fan_out, fan_in)) * scale).astype(np.float32)
         made[f"{layer}.bias"] = (rng.normal(size=fan_out) * 0.1).astype(np.float32)

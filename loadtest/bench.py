@@ -1,0 +1,129 @@
+"""The race: `python -m loadtest.bench [--rounds N] [--seconds S] [--only KEYS] [--quick]`.
+
+Starts every contender on loopback, measures them in interleaved rounds, prints medians and
+ratios, and leaves JSON, Markdown and a picture in `loadtest/results`. Ends by itself; exit
+status 1 when a round was invalid or somebody could not be raced.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from loadtest import facts, plot, report
+from loadtest.contenders import CONTENDERS, TRITON, Contender, prepare
+from loadtest.load import LOADS, Load
+from loadtest.race import Section, SectionResult, run_section, sections
+from loadtest.ratios import summarize
+from loadtest.vigil import ROOT
+
+QUICK_LOADS = "json-1,json-64,binary-64,grpc-4x16"
+RAY_LOADS = "json-1,json-64,grpc-4x16"
+_OVERHEAD_S = 1.5  # warm-up and checks around each measurement
+_START_S = 12  # a section's slowest start and stop, roughly
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the race that the command line asks for."""
+    options = _parser().parse_args(arguments)
+    if options.quick:
+        options.rounds, options.seconds, options.loads = 2, 2, QUICK_LOADS
+    console = Console()
+    if missing := facts.missing_tools():
+        console.print(f"[red]missing:[/red] {', '.join(missing)}")
+        return 1
+    chosen = _choose(options)
+    loads, ray_loads = _loads(options.loads), _loads(options.ray_loads)
+    plan = sections(chosen, loads, ray_loads)
+    home = ROOT / ".bench"
+    known = facts.machine() | {"rounds": options.rounds, "seconds_per_round": options.seconds}
+    _announce(console, plan, options.rounds, options.seconds)
+    prepare(home, chosen)
+    results = _run(console, plan, options.rounds, options.seconds)
+    return _finish(console, options.name or ("quick" if options.quick else "full"), known, results)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m loadtest.bench", description=__doc__)
+    keys = ", ".join(contender.key for contender in CONTENDERS)
+    parser.add_argument("--rounds", type=int, choices=range(1, 21), default=5, metavar="N")
+    parser.add_argument("--seconds", type=int, choices=range(1, 31), default=4, metavar="S")
+    parser.add_argument("--only", help=f"keys or their beginnings, by commas, of: {keys}")
+    parser.add_argument("--loads", default=",".join(load.name for load in LOADS))
+    parser.add_argument("--ray-loads", default=RAY_LOADS, help="loads of the sections with Ray")
+    parser.add_argument("--quick", action="store_true", help="about 3 minutes, without Ray")
+    parser.add_argument("--name", help="of the files in loadtest/results")
+    return parser
+
+
+def _choose(options: argparse.Namespace) -> list[Contender]:
+    if not options.only:
+        return [c for c in CONTENDERS if not (options.quick and c.ray)]
+    wanted = tuple(options.only.split(","))
+    chosen = [c for c in CONTENDERS if c.key.startswith(wanted)]
+    if unknown := [w for w in wanted if not any(c.key.startswith(w) for c in chosen)]:
+        raise SystemExit(f"--only: nobody is called {', '.join(unknown)}")
+    return chosen
+
+
+def _loads(names: str) -> list[Load]:
+    by_name = {load.name: load for load in LOADS}
+    if unknown := [name for name in names.split(",") if name not in by_name]:
+        raise SystemExit(f"no load {', '.join(unknown)}; there are {', '.join(by_name)}")
+    return [by_name[name] for name in names.split(",")]
+
+
+def _announce(console: Console, plan: Sequence[Section], rounds: int, seconds: float) -> None:
+    steps = sum(section.steps(rounds) for section in plan)
+    minutes = (steps * (seconds + _OVERHEAD_S) + len(plan) * _START_S) / 60
+    console.print(f"{len(plan)} sections, {steps} measurements, about {minutes:.0f} minutes")
+    if os.getloadavg()[0] > 0.5:
+        console.print(
+            "[yellow]This machine is busy with something else (load average "
+            f"{os.getloadavg()[0]:.1f}): trust ratios little and figures not at all.[/yellow]"
+        )
+
+
+def _run(
+    console: Console, plan: Sequence[Section], rounds: int, seconds: float
+) -> list[SectionResult]:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    results = []
+    with Progress(*columns, TimeElapsedColumn(), console=console) as progress:
+        for section in plan:
+            task = progress.add_task(section.name, total=section.steps(rounds))
+
+            def step(what: str, task=task, section=section) -> None:  # type: ignore[no-untyped-def]
+                starting = what.startswith("starting")
+                progress.update(task, description=f"{section.name}: {what}")
+                progress.advance(task, 0 if starting else 1)
+
+            results.append(run_section(section, ROOT / ".bench", rounds, seconds, step))
+    return results
+
+
+def _finish(
+    console: Console, name: str, known: dict[str, object], results: Sequence[SectionResult]
+) -> int:
+    samples = [sample for result in results for sample in result.samples]
+    absent = {key: why for result in results for key, why in result.absent.items()}
+    known["idle_cpu"] = {k: share for result in results for k, share in result.idle_cpu.items()}
+    known["absent"] = {key: why.splitlines()[0] for key, why in absent.items()}
+    labels = {contender.key: contender.label for contender in CONTENDERS}
+    summaries = summarize(samples, TRITON)
+    report.show(console, summaries, labels)
+    folder = ROOT / "loadtest" / "results"
+    report.write(folder, name, known, summaries, samples, labels)
+    plot.draw(folder / f"{name}.svg", summaries, labels)
+    for key, why in absent.items():
+        console.print(f"[red]NOT RACED[/red] {key}: {escape(why)}")
+    return 1 if absent or any(not sample.valid for sample in samples) else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
