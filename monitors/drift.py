@@ -1,0 +1,207 @@
+"""Drift of the inputs: every window of the stream against the reference, column by column."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from monitors.binned_kolmogorov_smirnov import binned_kolmogorov_smirnov
+from monitors.chi_square import chi_square
+from monitors.events import PredictionEvent
+from monitors.finding import Finding
+from monitors.finding_state import findings_from_state, findings_to_state
+from monitors.holm import holm
+from monitors.population_stability_index import population_stability_index
+from monitors.reference import CategoricalColumn, ReferenceProfile
+from monitors.tumbling_window import TumblingWindow
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnSpec:
+    """Where a column of the reference is found in an event.
+
+    Attributes:
+        input: name of the input.
+        index: position in a row of that input, flattened; 0 for an input [n].
+        name: of the column in the reference.
+        categorical: whether the values are categories (text or bytes).
+    """
+
+    input: str
+    index: int
+    name: str
+    categorical: bool = False
+
+
+class DriftMonitor:
+    """PSI and the exact binned Kolmogorov-Smirnov test (chi-square for categories) per column.
+
+    A column has drifted when the test says so, adjusted by Holm over the columns, *and* the
+    effect is large enough to matter: p-values shrink with the window, effects do not. The
+    probability of any false alarm in one window is at most `false_alarm_rate`, whatever the
+    dependence between columns; it holds over references and windows drawn from one population,
+    so choose it against the number of windows that will be judged.
+
+    Findings per column: `psi`, with the adjusted p-value and the verdict, and for numeric columns
+    `ks`, the gap between the distribution functions, whose threshold is the classical critical
+    value for orientation and whose verdict is that of `psi`. One for the model:
+    `drifted_features`, the number of columns that drifted.
+
+    Args:
+        reference: bins and counts to compare with.
+        columns: which of its columns to watch, and where events have them.
+        window: rows per tumbling window.
+        false_alarm_rate: bound on the probability of any false alarm per window.
+        min_psi: smallest effect that is worth an alarm.
+
+    Raises:
+        ValueError: no columns, or one that the reference lacks or holds as another kind.
+    """
+
+    def __init__(
+        self,
+        reference: ReferenceProfile,
+        columns: Sequence[ColumnSpec],
+        window: int,
+        false_alarm_rate: float,
+        min_psi: float,
+    ) -> None:
+        if not columns:
+            raise ValueError("drift needs at least one column")
+        for spec in columns:
+            column = reference.columns.get(spec.name)
+            if column is None or isinstance(column, CategoricalColumn) != spec.categorical:
+                kind = "categorical" if spec.categorical else "numeric"
+                raise ValueError(f"the reference has no {kind} column '{spec.name}'")
+        self._reference = reference
+        self._specs = tuple(columns)
+        self._columns = [reference.columns[spec.name] for spec in columns]
+        self._inputs: dict[str, list[int]] = {}
+        for at, spec in enumerate(columns):
+            self._inputs.setdefault(spec.input, []).append(at)
+        bins = [column.bins for column in self._columns]
+        self._starts = np.concatenate(([0], np.cumsum(bins)))
+        self._rate, self._min_psi = false_alarm_rate, min_psi
+        self._window = TumblingWindow(window)
+        self._counts = np.zeros(self._starts[-1], dtype=np.int64)
+        self._findings: list[Finding] = []
+
+    def update(self, event: PredictionEvent) -> None:
+        """Count the event's rows; judge each window that they fill."""
+        if not event.rows:
+            return
+        codes = self._codes(event.inputs, event.rows)
+        completed: list[Finding] = []
+
+        def count(part: slice) -> None:
+            self._counts += np.bincount(codes[:, part].ravel(), minlength=len(self._counts))
+
+        def close() -> None:
+            completed.extend(self._judge())
+            self._counts[:] = 0
+
+        self._window.add(event.rows, event.timestamp, count, close)
+        if completed:
+            self._findings = completed
+
+    def evaluate(self) -> list[Finding]:
+        """Return the findings of the last window, or of all windows that one event filled."""
+        return list(self._findings)
+
+    def state(self) -> dict[str, Any]:
+        """Return counts, position and last findings as JSON values; the size is constant."""
+        return {
+            "reference": self._fingerprint(),
+            "window": self._window.state(),
+            "counts": self._counts.tolist(),
+            "findings": findings_to_state(self._findings),
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from what `state` returned.
+
+        Raises:
+            ValueError: the state is of another reference, other columns or another window.
+        """
+        if state["reference"] != self._fingerprint():
+            raise ValueError("the drift state belongs to another reference, columns or window")
+        self._window.restore(state["window"])
+        self._counts = np.array(state["counts"], dtype=np.int64)
+        self._findings = findings_from_state(state["findings"])
+
+    def _codes(self, inputs: Mapping[str, np.ndarray], rows: int) -> np.ndarray:
+        """Positions of the values in the flat counts, int64 [columns, rows]."""
+        # The last bin of a column is that of missing values: so an absent input is counted.
+        codes = np.repeat(self._starts[1:, None] - 1, rows, axis=1)
+        for name, members in self._inputs.items():
+            if name not in inputs:
+                continue
+            # One transposed copy makes every column contiguous for its search.
+            values = np.ascontiguousarray(inputs[name].reshape(rows, -1).T)
+            if values.dtype.kind in "biuf":
+                values = values.astype(np.float64, copy=False)
+            for at in members:
+                found = self._columns[at].codes(values[self._specs[at].index])
+                codes[at] = found + self._starts[at]
+        return codes
+
+    def _judge(self) -> list[Finding]:
+        current = np.split(self._counts, self._starts[1:-1])
+        pairs = [(column.counts, c) for column, c in zip(self._columns, current, strict=True)]
+        tests = [
+            (chi_square if spec.categorical else binned_kolmogorov_smirnov)(*pair)
+            for spec, pair in zip(self._specs, pairs, strict=True)
+        ]
+        p_values = holm(np.array([p for _, p in tests]))
+        psi = np.array([float(population_stability_index(*pair)) for pair in pairs])
+        drifted = (p_values <= self._rate) & (psi >= self._min_psi)
+        findings = []
+        for at, spec in enumerate(self._specs):
+            verdict, p = bool(drifted[at]), float(p_values[at])
+            subject = spec.name
+            findings.append(
+                self._finding("psi", subject, float(psi[at]), self._min_psi, verdict, p)
+            )
+            if not spec.categorical:
+                gap, critical = tests[at][0], self._critical_gap()
+                findings.append(self._finding("ks", subject, gap, critical, verdict, p))
+        number = float(drifted.sum())
+        least = float(p_values.min())
+        return [
+            *findings,
+            self._finding("drifted_features", "", number, 0.0, bool(number), least),
+        ]
+
+    def _critical_gap(self) -> float:
+        """Smirnov's asymptotic critical value at the first level of Holm's procedure."""
+        level = self._rate / len(self._specs)
+        n, m = self._reference.n, self._window.size
+        return math.sqrt(-math.log(level / 2) / 2 * (n + m) / (n * m))
+
+    def _finding(
+        self, metric: str, subject: str, value: float, threshold: float, verdict: bool, p: float
+    ) -> Finding:
+        return Finding(
+            monitor="drift",
+            metric=metric,
+            subject=subject,
+            value=value,
+            threshold=threshold,
+            direction="above",
+            breached=verdict,
+            n_reference=self._reference.n,
+            n_current=self._window.size,
+            window=self._window.span,
+            p_value=p,
+        )
+
+    def _fingerprint(self) -> str:
+        columns = [(s.input, s.index, s.name) for s in self._specs]
+        raw = json.dumps([self._reference.to_dict(), columns, self._window.size])
+        return hashlib.sha256(raw.encode()).hexdigest()
