@@ -29,7 +29,7 @@ _err = Console(stderr=True, highlight=False)
 # typer reads annotations at run time and does not know `X | None` inside Annotated strings.
 ConfigPath = Annotated[
     Optional[Path],  # noqa: UP045
-    typer.Argument(help="vigil.yaml; without it the defaults and the options below.")
+    typer.Argument(help="vigil.yaml; without it the defaults and the options below."),
 ]
 EngineName = Annotated[Optional[str], typer.Option(help="ray or local.")]  # noqa: UP045
 IngressName = Annotated[Optional[str], typer.Option(help="envoy or serve.")]  # noqa: UP045

@@ -167,9 +167,7 @@ class Connection(asyncio.Protocol):
         if self._transport:
             self._transport.abort()
 
-    def _write(
-        self, kind: str, ident: int, meta: object, tensors: Sequence[Tensor] = ()
-    ) -> None:
+    def _write(self, kind: str, ident: int, meta: object, tensors: Sequence[Tensor] = ()) -> None:
         if not self.closed and self._transport:
             self._transport.writelines(frames.encode(kind, ident, meta, tensors))
 

@@ -155,9 +155,7 @@ class HubClient:
     async def _run(self) -> None:
         while True:
             try:
-                connection = await connect(
-                    self._address, self._secret, on_message=self._message
-                )
+                connection = await connect(self._address, self._secret, on_message=self._message)
             except ChannelClosed:
                 await asyncio.sleep(RETRY_S)
                 continue

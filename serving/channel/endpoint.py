@@ -107,9 +107,9 @@ class ChannelServer:
         loop = asyncio.get_running_loop()
         if address.startswith("unix:"):
             path = Path(address[5:])
-            path.unlink(missing_ok=True)
+            path.unlink(missing_ok=True)  # noqa: ASYNC240 - a socket left by a dead process
             self._server = await loop.create_unix_server(lambda: self._make(None), str(path))
-            path.chmod(0o600)
+            path.chmod(0o600)  # noqa: ASYNC240 - instant
             self.address = address
         else:
             secret = _require(self._secret)

@@ -75,7 +75,7 @@ class Binder:
             ):
                 self._check(tensor, spec)
             arrays: tuple[np.ndarray, ...] = (tensor.data,)
-            key = (tensor.shape[1:],)
+            key: tuple[tuple[int, ...], ...] = (tensor.shape[1:],)
             rows = tensor.shape[0]
         else:
             arrays, rows, sensitive = self._bind_all(request)

@@ -159,7 +159,8 @@ class ZygoteClient:
             "hub": hub,
             "secret": secret.hex() if secret else "",
         }
-        future = self._starting[ident] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[ForkedChild] = asyncio.get_running_loop().create_future()
+        self._starting[ident] = future
         self._writer.write(json.dumps(order).encode() + b"\n")
         return await future
 

@@ -46,11 +46,11 @@ class Zygote:
         signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
         self._tell({"op": "ready"})
         while True:
-            readable, _, _ = select.select([self._control, self._wake_read], [], [])
+            readable, _, _ = select.select([self._control.fileno(), self._wake_read], [], [])
             if self._wake_read in readable:
                 os.read(self._wake_read, 4096)
                 self._reap()
-            if self._control in readable and not self._obey():
+            if self._control.fileno() in readable and not self._obey():
                 return
 
     def _obey(self) -> bool:

@@ -83,14 +83,12 @@ class VigilApp:
             reply = await self._route(scope, body)
         except errors.VigilError as error:
             reply = _error_reply(error)
-        except Exception:
+        except Exception:  # noqa: BLE001
             # Whatever it was, the client gets a sentence and the operator the traceback.
             _log.exception("unexpected error on %r", scope.get("path"))
             reply = Reply(500, [_JSON], error_body("internal error; see the server's log"))
         headers = [*reply.headers, (b"content-length", b"%d" % len(reply.body))]
-        await send(
-            {"type": "http.response.start", "status": reply.status, "headers": headers}
-        )
+        await send({"type": "http.response.start", "status": reply.status, "headers": headers})
         await send({"type": "http.response.body", "body": reply.body})
 
     async def _read(self, receive: Receive) -> bytes:
@@ -178,7 +176,7 @@ class VigilApp:
         if encoding is not None:
             body = decompress(body, encoding.decode("latin-1"), self._max_body)
         if length is not None:
-            json_length = parse_json_length(length.decode("latin-1"), len(body))
+            json_length = parse_json_length(length.decode("latin-1"))
         if json_length == 0:
             request = self._raw_request(body, name, version, header_id)
         else:
@@ -208,7 +206,7 @@ class VigilApp:
             if message["type"] == "lifespan.startup":
                 try:
                     self.plane = await self._startup()
-                except Exception as error:
+                except Exception as error:  # noqa: BLE001 - told to the server, which then stops
                     _log.exception("the gateway did not start")
                     await send({"type": "lifespan.startup.failed", "message": str(error)})
                     return

@@ -7,6 +7,7 @@ same JSON body that the app gives.
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import sys
@@ -127,9 +128,7 @@ def envoy_config(listen: Listen, admin_socket: Path) -> dict[str, Any]:
                 {
                     "name": "inference",
                     "address": _address(listen.host, listen.http_port),
-                    "additional_addresses": [
-                        {"address": _address(listen.host, listen.grpc_port)}
-                    ],
+                    "additional_addresses": [{"address": _address(listen.host, listen.grpc_port)}],
                     "enable_reuse_port": True,
                     "filter_chains": [{"filters": [_connection_manager()]}],
                 }
@@ -188,7 +187,10 @@ def _refuse_broken_paths() -> dict[str, Any]:
 
 
 def _app_filter() -> dict[str, Any]:
-    from pyvoy import _pyvoy
+    # Found, not imported: the module can be loaded by Envoy only.
+    spec = importlib.util.find_spec("pyvoy._pyvoy")
+    if spec is None or spec.origin is None:
+        raise ConfigError("the package pyvoy has no native module here; reinstall it")
 
     # Without `lifespan` an exception at start-up is ignored and the app serves half-built.
     app = {"app": APP, "interface": "asgi", "root_path": "", "lifespan": True}
@@ -196,7 +198,7 @@ def _app_filter() -> dict[str, Any]:
         "name": "pyvoy",
         "typed_config": {
             "@type": _TYPE + "extensions.filters.http.dynamic_modules.v3.DynamicModuleFilter",
-            "dynamic_module_config": {"module": {"local": {"filename": _pyvoy.__file__}}},
+            "dynamic_module_config": {"module": {"local": {"filename": spec.origin}}},
             "filter_name": "pyvoy",
             "terminal_filter": True,
             "filter_config": {
@@ -211,13 +213,9 @@ def _local_replies() -> list[dict[str, Any]]:
     """Map Envoy's own replies to the protocol's error body, and leave gRPC's to Envoy."""
     grpc = {
         "filter": {
-            "header_filter": {
-                "header": {"name": "content-type", "string_match": {"prefix": _GRPC}}
-            }
+            "header_filter": {"header": {"name": "content-type", "string_match": {"prefix": _GRPC}}}
         },
-        "body_format_override": {
-            "text_format_source": {"inline_string": "%LOCAL_REPLY_BODY%"}
-        },
+        "body_format_override": {"text_format_source": {"inline_string": "%LOCAL_REPLY_BODY%"}},
     }
     return [grpc, *[_local_reply(status, text) for status, text in _SENTENCES.items()]]
 

@@ -35,7 +35,7 @@ async def serve_grpc(
     except errors.VigilError as error:
         await _send_status(send, grpc_status(error), error.message)
         return
-    except Exception:
+    except Exception:  # noqa: BLE001 - the client gets a status, the operator the traceback
         _log.exception("unexpected error in gRPC call %r", scope.get("path"))
         await _send_status(send, _INTERNAL, "internal error; see the server's log")
         return
@@ -66,13 +66,14 @@ async def _call(plane: DataPlane, max_body: int, scope: Scope, receive: Receive)
             "the message is not a valid protobuf message of this method"
         ) from None
     reply = await method.call(plane, request, timeout_s)
-    return reply.SerializeToString()
+    answer: bytes = reply.SerializeToString()
+    return answer
 
 
 async def _read_message(max_body: int, encoding: str, receive: Receive) -> bytes:
     """Read the one length-prefixed message of a unary call."""
     message = await receive()
-    body = message.get("body", b"")
+    body: bytes = message.get("body", b"")
     if message.get("more_body"):
         chunks, size = [body], len(body)
         while message.get("more_body"):
