@@ -19,7 +19,6 @@ from serving.channel.connection import Connection
 from serving.channel.directory import Directory, Member, Report, Series, ServedModel
 from serving.channel.endpoint import ChannelServer
 from serving.channel.frames import Message
-from serving.config import ModelConfig
 from serving.telemetry import names
 from serving.telemetry.counters import SeriesSet, SumSeries
 
@@ -87,7 +86,6 @@ class Hub:
         self._ledger = Ledger()
         self._restarts: dict[str, int] = {}
         self._models: tuple[ServedModel, ...] = ()
-        self._wanted: dict[tuple[str, str], int] = {}
         self.started_ns: Final = time.time_ns()
         # Counted from the wall clock, so that a hub that replaces another continues upwards.
         self._generations = itertools.count(self.started_ns // 1_000_000)
@@ -113,10 +111,6 @@ class Hub:
     def set_models(self, models: Sequence[ServedModel]) -> None:
         """Replace what should be served and tell everybody."""
         self._models = tuple(models)
-        self._wanted = {
-            (model.name, model.version): ModelConfig.model_validate_json(model.config).replicas.min
-            for model in models
-        }
         self._changed()
 
     # -- what it knows ------------------------------------------------------------------
@@ -142,25 +136,7 @@ class Hub:
         for state in gateways:
             if not state.ready:
                 reasons += _reasons(state)
-        if reasons:
-            reasons += self.missing_replicas()
-        return not reasons, list(dict.fromkeys(reasons))
-
-    def missing_replicas(self) -> list[str]:
-        """Return a sentence for each model that has fewer replicas than its configuration asks."""
-        sentences = []
-        for model in self._models:
-            want = self._wanted[model.name, model.version]
-            have = sum(
-                (seat.member.role, seat.member.model, seat.member.version)
-                == ("replica", model.name, model.version)
-                for seat in self._seats.values()
-            )
-            if have < want:
-                sentences.append(
-                    f"model {model.name} version {model.version} has {have} of {want} replicas"
-                )
-        return sentences
+        return not reasons, reasons
 
     def status(self) -> dict[str, Any]:
         """Return models, members and readiness as plain JSON values."""

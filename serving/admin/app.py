@@ -1,0 +1,118 @@
+"""The admin listener: serves the pages, samples the totals and pushes them to a collector."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Iterator
+
+import uvicorn
+
+from serving.admin.history import SAMPLE_S, History
+from serving.admin.hub import Hub
+from serving.admin.pages import Pages
+from serving.config import ConfigError, ServerConfig
+from serving.telemetry import names
+from serving.telemetry.otlp import OtlpPusher
+
+
+class AdminServer:
+    """Hosts the admin listener of `hub` in the running loop; leaves signals alone.
+
+    Args:
+        hub: the instance.
+        config: says where to listen and which way metrics go.
+
+    Attributes:
+        port: where it listens; once started also when the configuration says 0.
+    """
+
+    def __init__(self, hub: Hub, config: ServerConfig) -> None:
+        self._hub = hub
+        self._config = config
+        self._history = History()
+        self.port = config.listen.admin_port
+        self._server: _Server | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+        self._pusher: OtlpPusher | None = None
+
+    async def start(self) -> None:
+        """Listen; returns once requests are answered.
+
+        Raises:
+            ConfigError: the address cannot be listened on.
+        """
+        listening = _bind(self._config.listen.admin_host, self._config.listen.admin_port)
+        self.port = listening.getsockname()[1]
+        self._server = _Server(
+            uvicorn.Config(
+                Pages(self._hub, self._config, self._history).app(),
+                log_config=None,
+                access_log=False,
+                lifespan="off",
+                ws="none",
+                server_header=False,
+                timeout_graceful_shutdown=1,
+            )
+        )
+        create = asyncio.get_running_loop().create_task
+        serving = create(self._server.serve(sockets=[listening]))
+        self._tasks = [serving, create(self._sample())]
+        await self._server.up.wait()
+        endpoint = self._config.telemetry.otlp_endpoint
+        if endpoint:
+            failures = self._hub.series.sum(names.TELEMETRY_EXPORT_FAILURES)
+            self._pusher = OtlpPusher(endpoint, self._hub.started_ns, failures)
+            self._pusher.start()
+            self._tasks.append(create(self._push(self._pusher)))
+
+    async def stop(self) -> None:
+        """Export once more, answer what is under way, and close; bounded to a few seconds."""
+        if self._server is None:
+            return
+        self._server.should_exit = True
+        serving, *others = self._tasks
+        for task in others:
+            task.cancel()
+        if self._pusher:
+            self._pusher.offer(self._hub.aggregate())
+            await asyncio.to_thread(self._pusher.stop)
+        await asyncio.gather(serving, *others, return_exceptions=True)
+
+    async def _sample(self) -> None:
+        while True:
+            self._history.sample(self._hub.aggregate())
+            await asyncio.sleep(SAMPLE_S)
+
+    async def _push(self, pusher: OtlpPusher) -> None:
+        while True:
+            await asyncio.sleep(self._config.telemetry.interval_s)
+            pusher.offer(self._hub.aggregate())
+
+
+class _Server(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.up = asyncio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start and tell whoever waits for it."""
+        await super().startup(sockets)
+        self.up.set()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave signals to the process that hosts the listener."""
+        yield
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family)
+    except OSError as error:
+        raise ConfigError(
+            f"listen: the admin listener cannot use {host}:{port} ({error.strerror}); "
+            "give another admin_port"
+        ) from None

@@ -1,0 +1,205 @@
+"""What the console shows, as plain JSON values: what is wrong comes first."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from typing import Any, Final
+
+import msgspec
+
+from serving.admin.history import History, pool, quantile
+from serving.admin.hub import Hub, MemberState
+from serving.channel.directory import Series, ServedModel
+from serving.config import ModelConfig
+from serving.telemetry import names
+
+ERROR_RATE_WARNING: Final = 0.01
+"""Share of requests failed by the server over the last minute that is shown as a problem."""
+
+_TROUBLE: Final = {
+    names.EVENTS_DROPPED.name: "prediction events were dropped: monitors see less than was served",
+    names.STORE_ERRORS.name: "writes to the store failed",
+    names.TELEMETRY_EXPORT_FAILURES.name: "exports of metrics to the OTLP collector failed",
+    names.REPLICA_RESTARTS.name: "replicas died and came back",
+}
+"""Totals whose growth during the last minute is a problem."""
+
+
+def console_data(hub: Hub, history: History) -> dict[str, Any]:
+    """Return the whole page's content.
+
+    Args:
+        hub: the instance.
+        history: samples of `hub.aggregate()`, taken every few seconds.
+    """
+    ready, reasons = hub.ready()
+    now = hub.aggregate()
+    recent = history.increase()
+    states = hub.states()
+    models = [_model(model, states, now, recent, history.seconds) for model in hub.directory.models]
+    findings = _findings(states)
+    return {
+        "ready": ready,
+        "problems": _problems(reasons, states, models, findings, recent),
+        "models": models,
+        "findings": findings,
+        "guards": _guards(now, recent),
+        "members": [_member(state) for state in states],
+        "window_s": history.seconds,
+        "started_s": hub.started_ns / 1e9,
+        "now_s": time.time(),
+    }
+
+
+def _model(
+    model: ServedModel,
+    states: list[MemberState],
+    now: list[Series],
+    recent: list[Series],
+    seconds: float,
+) -> dict[str, Any]:
+    config = ModelConfig.model_validate_json(model.config)
+    replicas = [state for state in states if _serves(state, model)]
+    able = sum(state.ready for state in replicas)
+    mine = _of_model(model.name, model.version)
+    requests = [item for item in recent if mine(item, names.INFERENCE_REQUESTS)]
+    answered = sum(item.value for item in requests)
+    failed = sum(
+        item.value for item in requests if dict(item.attributes)["outcome"] in names.SERVER_FAULTS
+    )
+    durations = pool([item for item in recent if mine(item, names.INFERENCE_DURATION)])
+
+    def gauge(metric: names.Metric) -> float:
+        return sum(item.value for item in now if mine(item, metric))
+
+    return {
+        "name": model.name,
+        "version": model.version,
+        "required": config.required,
+        "state": _model_state(able, config.replicas.min),
+        "replicas_ready": able,
+        "replicas_wanted": config.replicas.min,
+        "slots_used": gauge(names.REPLICA_SLOTS_USED),
+        "slots_total": gauge(names.REPLICA_SLOTS_TOTAL),
+        "queue_rows": gauge(names.QUEUE_ROWS),
+        "requests_per_s": answered / seconds if seconds else None,
+        "error_rate": failed / answered if answered else None,
+        "p50_s": quantile(durations, 0.5) if durations else None,
+        "p99_s": quantile(durations, 0.99) if durations else None,
+    }
+
+
+def _model_state(able: int, wanted: int) -> str:
+    if able == 0:
+        return "down"
+    return "ready" if able >= wanted else "degraded"
+
+
+def _serves(state: MemberState, model: ServedModel) -> bool:
+    member = state.member
+    return (member.role, member.model, member.version) == ("replica", model.name, model.version)
+
+
+def _of_model(name: str, version: str) -> Callable[[Series, names.Metric], bool]:
+    wanted = {("model", name), ("version", version)}
+    return lambda item, metric: item.name == metric.name and wanted <= set(item.attributes)
+
+
+def _findings(states: Iterable[MemberState]) -> list[dict[str, Any]]:
+    """Collect what monitors report, breached ones first, undecided ones last."""
+    found: list[dict[str, Any]] = []
+    for state in states:
+        given = state.status.get("findings")
+        if isinstance(given, list):
+            found += [item for item in given if isinstance(item, dict)]
+    order = {True: 0, False: 1, None: 2}
+    return sorted(
+        found,
+        key=lambda item: (
+            order.get(item.get("breached"), 2),
+            *(str(item.get(key, "")) for key in ("model", "version", "monitor", "metric")),
+        ),
+    )
+
+
+def _guards(now: list[Series], recent: list[Series]) -> list[dict[str, Any]]:
+    grown = {item.attributes: item.value for item in recent if _is_decision(item)}
+    return [
+        {**dict(item.attributes), "rows": item.value, "recent": grown.get(item.attributes, 0.0)}
+        for item in now
+        if _is_decision(item) and item.value
+    ]
+
+
+def _is_decision(item: Series) -> bool:
+    return item.name == names.GUARD_DECISIONS.name
+
+
+def _member(state: MemberState) -> dict[str, Any]:
+    member = msgspec.to_builtins(state.member)
+    return {
+        **{key: member[key] for key in ("role", "id", "pid", "model", "version", "slots")},
+        "ready": state.ready,
+        "age_s": state.age_s,
+        "restarts": state.restarts,
+    }
+
+
+def _problems(
+    reasons: list[str],
+    states: list[MemberState],
+    models: list[dict[str, Any]],
+    findings: list[dict[str, Any]],
+    recent: list[Series],
+) -> list[dict[str, str]]:
+    critical = list(reasons)
+    warnings = [
+        f"{state.member.role} {state.member.id} is not ready"
+        for state in states
+        if not state.ready and state.member.role != "gateway"
+    ]
+    for model in models:
+        if model["state"] != "ready":
+            grave = critical if model["state"] == "down" and model["required"] else warnings
+            grave.append(
+                f"model {model['name']} version {model['version']} has "
+                f"{model['replicas_ready']} of {model['replicas_wanted']} replicas ready"
+            )
+        if (model["error_rate"] or 0.0) >= ERROR_RATE_WARNING:
+            warnings.append(
+                f"model {model['name']} version {model['version']}: {model['error_rate']:.1%} of "
+                "requests failed by the server during the last minute"
+            )
+    warnings += _breaches(findings)
+    for name, sentence in _TROUBLE.items():
+        amount = sum(item.value for item in recent if item.name == name)
+        if amount:
+            warnings.append(f"{sentence} ({amount:.0f} during the last minute)")
+    return [
+        *({"level": "critical", "text": text} for text in critical),
+        *({"level": "warning", "text": text} for text in warnings),
+    ]
+
+
+def _breaches(findings: list[dict[str, Any]]) -> list[str]:
+    """Say one sentence per model and monitor: drift in one feature often comes with more."""
+    groups: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+    for item in findings:
+        if item.get("breached") is True:
+            key = tuple(str(item.get(part, "")) for part in ("monitor", "model", "version"))
+            groups.setdefault(key, []).append(item)
+    sentences = []
+    for (monitor, model, version), (item, *others) in groups.items():
+        subject = f" of {item['subject']}" if item.get("subject") else ""
+        more = f", and {len(others)} more" if others else ""
+        sentences.append(
+            f"{monitor} in model {model} version {version}: {item.get('metric')}{subject} is "
+            f"{_number(item.get('value'))}, {item.get('direction')} "
+            f"{_number(item.get('threshold'))}{more}"
+        )
+    return sentences
+
+
+def _number(value: object) -> str:
+    return f"{value:.3g}" if isinstance(value, int | float) else "unknown"

@@ -1,0 +1,159 @@
+"""The admin listener's routes. Every error is `{"error": sentence}`."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from importlib.resources import files
+from typing import Any, Final
+
+import msgspec
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from serving.admin.console import console_data
+from serving.admin.history import History
+from serving.admin.hub import Hub
+from serving.config import ServerConfig
+from serving.telemetry.prometheus import CONTENT_TYPE, prometheus_text
+
+LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "[::1]"})
+
+_NO_STORE: Final = {"cache-control": "no-store", "x-content-type-options": "nosniff"}
+
+
+class Pages:
+    """Handlers of one instance's admin listener."""
+
+    def __init__(self, hub: Hub, config: ServerConfig, history: History) -> None:
+        self._hub = hub
+        self._config = config
+        self._history = history
+        self._page, self._policy = _console_page()
+
+    def app(self) -> Starlette:
+        """Return the ASGI app."""
+        routes = [
+            Route("/healthz", self.healthz),
+            Route("/readyz", self.readyz),
+            Route("/config", self.config),
+            Route("/console", self.console),
+            Route("/console/data", self.data),
+        ]
+        if self._config.telemetry.prometheus:
+            routes.append(Route("/metrics", self.metrics))
+        middleware = []
+        if self._config.listen.admin_host in {"127.0.0.1", "localhost", "::1"}:
+            middleware.append(Middleware(_LoopbackOnly))
+        paths = ", ".join(sorted(route.path for route in routes))
+        return Starlette(
+            routes=routes,
+            middleware=middleware,
+            exception_handlers={
+                404: lambda _request, _error: _error_response(
+                    404, f"nothing is here; this listener has {paths}"
+                ),
+                HTTPException: _http_error,
+                Exception: _crashed,
+            },
+        )
+
+    async def healthz(self, _request: Request) -> Response:
+        """Answer that the listener is alive."""
+        return _json({"alive": True})
+
+    async def readyz(self, _request: Request) -> Response:
+        """Answer 200 when an inference through every required model has worked, else 503."""
+        ready, reasons = self._hub.ready()
+        return _json({"ready": True}) if ready else _error_response(503, "; ".join(reasons))
+
+    async def config(self, _request: Request) -> Response:
+        """Answer the configuration in effect, defaults filled in."""
+        models: dict[str, dict[str, Any]] = {}
+        for model in self._hub.directory.models:
+            models.setdefault(model.name, {})[model.version] = msgspec.json.decode(model.config)
+        return _json({"server": self._config.model_dump(mode="json"), "models": models})
+
+    async def metrics(self, _request: Request) -> Response:
+        """Answer every series of the instance as Prometheus text."""
+        text = prometheus_text(self._hub.aggregate())
+        return Response(text, headers={**_NO_STORE, "content-type": CONTENT_TYPE})
+
+    async def console(self, _request: Request) -> Response:
+        """Answer the console's page."""
+        headers = {
+            **_NO_STORE,
+            "content-security-policy": self._policy,
+            "referrer-policy": "no-referrer",
+        }
+        return Response(self._page, media_type="text/html", headers=headers)
+
+    async def data(self, _request: Request) -> Response:
+        """Answer what the console's page shows."""
+        return _json(console_data(self._hub, self._history))
+
+
+class _LoopbackOnly:
+    """Refuses requests that name another host.
+
+    Without it any web page that the operator visits could point its own name at 127.0.0.1 and
+    read this listener through the operator's browser (DNS rebinding).
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        host = dict(scope["headers"]).get(b"host", b"").decode("latin-1")
+        name = host if host.endswith("]") else host.rpartition(":")[0] or host
+        if name.lower() in LOOPBACK:
+            await self._app(scope, receive, send)
+        else:
+            refusal = _error_response(403, "this listener answers under a loopback name only")
+            await refusal(scope, receive, send)
+
+
+def _json(content: object, status: int = 200) -> Response:
+    # msgspec writes NaN as null, which is what JSON has for it.
+    body = msgspec.json.encode(content)
+    return Response(body, status, headers=_NO_STORE, media_type="application/json")
+
+
+def _error_response(status: int, sentence: str) -> Response:
+    return _json({"error": sentence}, status)
+
+
+def _http_error(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    if error.status_code == 405:
+        return _error_response(405, "use GET: this listener only answers questions")
+    return _error_response(error.status_code, error.detail)
+
+
+def _crashed(_request: Request, _error: Exception) -> Response:
+    return _error_response(500, "the page failed; the log of this process says why")
+
+
+def _console_page() -> tuple[bytes, str]:
+    """Return the page with its style and script inside, and the policy that allows just those."""
+    folder = files("serving.admin")
+    page = folder.joinpath("console.html").read_text(encoding="utf-8")
+    style = folder.joinpath("console.css").read_text(encoding="utf-8")
+    script = folder.joinpath("console.js").read_text(encoding="utf-8")
+    policy = (
+        f"default-src 'none'; connect-src 'self'; img-src data:; base-uri 'none'; "
+        f"form-action 'none'; frame-ancestors 'none'; "
+        f"style-src {_hash(style)}; script-src {_hash(script)}"
+    )
+    page = page.replace("/*style*/", style).replace("/*script*/", script)
+    return page.encode(), policy
+
+
+def _hash(text: str) -> str:
+    digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+    return f"'sha256-{digest}'"
