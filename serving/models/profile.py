@@ -20,6 +20,7 @@ from serving.models.dataset import Dataset, read_dataset
 from serving.models.loader import load
 from serving.models.profile_files import BASELINE, DRIFT, MAHALANOBIS
 from serving.models.repository import ModelEntry
+from serving.models.tensors import FLOATING
 from serving.protocol.datatypes import bf16_to_fp32
 
 Progress = Callable[[str, int, int], None]
@@ -132,17 +133,15 @@ def _run(model: Model, config: ModelConfig, dataset: Dataset) -> tuple[np.ndarra
 def _write_baseline(entry: ModelEntry, inputs: Tensors) -> Path:
     means: dict[str, Any] = {}
     for spec in entry.config.inputs:
-        if spec.sensitive or spec.name not in inputs or not spec.datatype.endswith(_FLOATS):
+        if spec.sensitive or spec.name not in inputs or spec.datatype not in FLOATING:
             continue
         array = inputs[spec.name]
         values = bf16_to_fp32(array) if spec.datatype == "BF16" else array
         # Missing values are for the guard to judge; the mean is of those that are there.
-        known = np.where(np.isfinite(values), values, np.nan).astype(np.float64)
-        means[spec.name] = np.nan_to_num(np.nanmean(known, axis=0)).tolist()
+        known = np.isfinite(values)
+        total = np.where(known, values, 0).sum(axis=0, dtype=np.float64)
+        means[spec.name] = (total / np.maximum(known.sum(axis=0), 1)).tolist()
     identifier = hashlib.sha256(msgspec.json.encode(means)).hexdigest()[:16]
     path = entry.profile / BASELINE
     path.write_bytes(msgspec.json.encode({"id": identifier, "inputs": means}))
     return path
-
-
-_FLOATS: Final = ("FP16", "FP32", "FP64", "BF16")

@@ -5,6 +5,7 @@ The roles read them without torch, so fitting lives elsewhere.
 
 from __future__ import annotations
 
+import io
 import zipfile
 from pathlib import Path
 from typing import Final
@@ -64,9 +65,18 @@ def read_mahalanobis(entry: ModelEntry, action: Action) -> MahalanobisGuard | No
     if not path.is_file():
         return None
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        # From memory: numpy leaves the file open when it turns out to be no archive.
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as arrays:
             return MahalanobisGuard.from_arrays(dict(arrays), action)
-    except (OSError, KeyError, ValueError, IndexError, zipfile.BadZipFile) as error:
+    except (
+        OSError,
+        EOFError,
+        KeyError,
+        ValueError,
+        TypeError,
+        IndexError,
+        zipfile.BadZipFile,
+    ) as error:
         raise _damaged(path, error) from None
 
 

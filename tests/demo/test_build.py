@@ -1,0 +1,103 @@
+import hashlib
+
+import pytest
+
+from serving.config import ConfigError
+from serving.demo import build
+from serving.demo.build import STAMP, build_demo
+from serving.demo.models import build_cancer
+from serving.models.repository import ModelRepository
+
+
+def nothing(what, done, total):
+    pass
+
+
+def digests(folder):
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in files
+    }
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """Replaces the three builders with ones that only count."""
+    built = []
+
+    def make(folder, progress):
+        folder.mkdir()
+        (folder / "model.yaml").write_text(f"made {len(built)}")
+        built.append(folder.name)
+        progress(folder.name, 1, 1)
+
+    monkeypatch.setattr(build, "BUILDERS", dict.fromkeys(("digits", "cancer", "loans"), make))
+    return built
+
+
+def test_the_repository_is_complete(demo_root):
+    entries = ModelRepository(demo_root).scan()
+    assert [(entry.name, entry.version) for entry in entries] == [
+        ("cancer", "1"),
+        ("digits", "1"),
+        ("loans", "1"),
+    ]
+    for entry in entries:
+        assert entry.example
+        for name in ("manifest.json", "reference.parquet", "heldout.parquet", "test.parquet"):
+            assert (entry.directory / name).is_file()
+        assert (entry.profile / "drift.json").is_file()
+    assert not list(demo_root.glob(".building-*"))
+
+
+def test_same_bytes_every_time(demo_root, tmp_path):
+    build_cancer(tmp_path / "cancer", nothing)
+    assert digests(tmp_path / "cancer") == digests(demo_root / "cancer")
+
+
+def test_nothing_is_built_twice(quick, tmp_path):
+    steps = []
+    build_demo(tmp_path / "models", lambda *step: steps.append(step))
+    build_demo(tmp_path / "models", lambda *step: steps.append(step))
+    assert quick == ["digits", "cancer", "loans"]
+    assert len(steps) == 3
+
+
+def test_new_code_builds_anew_and_leaves_other_models_alone(quick, tmp_path, monkeypatch):
+    build_demo(tmp_path)
+    (tmp_path / "mine").mkdir()
+    monkeypatch.setattr(build, "source_digest", lambda: "another")
+    build_demo(tmp_path)
+    assert len(quick) == 6
+    assert (tmp_path / "loans" / "model.yaml").read_text() == "made 5"
+    assert (tmp_path / "mine").is_dir()
+    assert (tmp_path / STAMP).read_text() == "another"
+
+
+def test_a_lost_model_is_built_again(quick, tmp_path):
+    build_demo(tmp_path)
+    (tmp_path / "digits" / "model.yaml").unlink()
+    build_demo(tmp_path)
+    assert len(quick) == 6
+
+
+def test_an_interrupted_build_is_done_again(quick, tmp_path, monkeypatch):
+    def interrupted(folder, progress):
+        folder.mkdir()
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setitem(build.BUILDERS, "cancer", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            build_demo(tmp_path)
+    assert not (tmp_path / "cancer").exists()
+    build_demo(tmp_path)
+    assert quick == ["digits", "digits", "cancer", "loans"]
+
+
+def test_models_of_the_same_name_are_not_overwritten(quick, tmp_path):
+    (tmp_path / "digits").mkdir()
+    with pytest.raises(ConfigError, match="is not the demo's"):
+        build_demo(tmp_path)
+    assert quick == []

@@ -1,0 +1,110 @@
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from serving.config import ConfigError
+from serving.models.repository import ModelRepository
+
+
+@pytest.fixture
+def toy(make_factory_model) -> Path:
+    return make_factory_model().directory.parent
+
+
+def scan(toy: Path):
+    return ModelRepository(toy.parent).scan()
+
+
+def test_entry_tells_what_lies_on_disk(toy):
+    (entry,) = scan(toy)
+    assert (entry.name, entry.version, entry.directory) == ("toy", "1", toy / "1")
+    assert entry.weights == toy / "1" / "model.safetensors"
+    assert entry.example is None
+    assert entry.config.factory == "net:build"
+
+
+def test_latest_version_is_by_number_and_other_folders_are_no_versions(toy):
+    shutil.copytree(toy / "1", toy / "2")
+    shutil.copytree(toy / "1", toy / "10")
+    for name in ("0", "011", "v12", "12.bak"):
+        (toy / name).mkdir()
+    assert [entry.version for entry in scan(toy)] == ["10"]
+
+
+@pytest.mark.parametrize("name", ["a..b", "_x", "A-1.2_z", "0", "m" * 128])
+def test_legal_names(toy, name):
+    toy.rename(toy.parent / name)
+    assert [entry.name for entry in scan(toy)] == [name]
+
+
+@pytest.mark.parametrize("name", ["a b", "-x", "ü", "a:b", "m" * 129])
+def test_illegal_names(toy, name):
+    toy.rename(toy.parent / name)
+    with pytest.raises(ConfigError, match="cannot be a model's name"):
+        scan(toy)
+
+
+def test_hidden_folders_and_files_are_skipped(toy):
+    (toy.parent / ".building").mkdir()
+    (toy.parent / "README.md").write_text("models")
+    assert len(scan(toy)) == 1
+
+
+def test_models_come_sorted(toy):
+    for name in ("zebra", "ant"):
+        shutil.copytree(toy, toy.parent / name)
+    assert [entry.name for entry in scan(toy)] == ["ant", "toy", "zebra"]
+
+
+def test_missing_root(tmp_path):
+    with pytest.raises(ConfigError, match="no such folder"):
+        ModelRepository(tmp_path / "nowhere").scan()
+
+
+def test_empty_root_holds_no_models(tmp_path):
+    assert ModelRepository(tmp_path).scan() == []
+
+
+def test_no_version(toy):
+    shutil.rmtree(toy / "1")
+    with pytest.raises(ConfigError, match="no version; put the weights into"):
+        scan(toy)
+
+
+def test_no_configuration(toy):
+    (toy / "model.yaml").unlink()
+    with pytest.raises(ConfigError, match=r"model\.yaml"):
+        scan(toy)
+
+
+def test_missing_weights(toy):
+    (toy / "1" / "model.safetensors").unlink()
+    with pytest.raises(ConfigError, match=r"model\.safetensors: missing"):
+        scan(toy)
+
+
+def test_example_is_read_and_must_exist(toy):
+    config = toy / "model.yaml"
+    config.write_text(config.read_text() + "example: example.json\n")
+    with pytest.raises(ConfigError, match=r"example\.json: No such file"):
+        scan(toy)
+    (toy / "example.json").write_bytes(b'{"inputs": []}')
+    assert scan(toy)[0].example == b'{"inputs": []}'
+
+
+@pytest.mark.parametrize("name", ["other", "..", "", "a/b", "/tmp"])
+def test_unknown_model(toy, name):
+    with pytest.raises(ConfigError, match="holds no model"):
+        ModelRepository(toy.parent).get(name)
+
+
+def test_scanning_loads_no_heavy_library():
+    code = (
+        "import sys; import serving.models.repository, serving.models.profile_files; "
+        "print([m for m in ('torch', 'pandas', 'sklearn', 'pyarrow') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

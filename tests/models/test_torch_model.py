@@ -1,0 +1,210 @@
+import numpy as np
+import pytest
+import torch
+
+from serving.config import ConfigError, ModelConfig
+from serving.errors import ModelFailed, Unsupported
+from serving.models.loader import load
+from serving.models.repository import ModelEntry
+from serving.models.torch_model import TorchModel, resolve_device
+
+X = np.arange(6, dtype=np.float32).reshape(2, 3)
+
+
+def model_of(tmp_path, run, inputs, outputs, run_with_features=None):
+    config = ModelConfig.model_validate(
+        {"format": "torch_export", "inputs": inputs, "outputs": outputs}
+    )
+    entry = ModelEntry("toy", "1", tmp_path, config)
+    return TorchModel(entry, torch.device("cpu"), run, run_with_features, torch.nn.Module)
+
+
+def tensor(name, datatype, shape, **more):
+    return {"name": name, "datatype": datatype, "shape": shape, **more}
+
+
+@pytest.fixture
+def square(tmp_path):
+    def make(run, datatype="FP32", **more):
+        return model_of(
+            tmp_path, run, [tensor("x", "FP32", [-1, 3])], [tensor("y", datatype, [-1, 3])], **more
+        )
+
+    return make
+
+
+def test_failure_keeps_type_and_message_without_traceback(make_factory_model):
+    model = load(make_factory_model("raise ValueError('no such\\n   thing')"), "cpu")
+    with pytest.raises(ModelFailed) as caught:
+        model.predict({"x": X})
+    assert caught.value.message == "model 'toy' failed: ValueError: no such thing"
+    assert caught.value.__suppress_context__
+
+
+@pytest.mark.parametrize(
+    ("run", "says"),
+    [
+        (lambda x: x.double(), "has torch.float64, model.yaml declares FP32"),
+        (lambda x: x[:1], r"has shape \[1, 3\] for 2 rows"),
+        (lambda x: x[:, :2], r"has shape \[2, 2\] for 2 rows, model.yaml declares \[-1, 3\]"),
+        (lambda x: (x, x), "it returned 2 outputs, model.yaml declares 1"),
+        (lambda x: "text", "is a str, not a tensor"),
+        (lambda x: None, "is a NoneType, not a tensor"),
+    ],
+)
+def test_wrong_outputs_are_named(square, run, says):
+    with pytest.raises(ModelFailed, match=says):
+        square(run).predict({"x": X})
+
+
+def test_dynamic_output_axes(tmp_path):
+    model = model_of(
+        tmp_path, lambda x: x, [tensor("x", "FP32", [-1, -1])], [tensor("y", "FP32", [-1, -1])]
+    )
+    np.testing.assert_array_equal(model.predict({"x": X})["y"], X)
+
+
+def test_a_model_that_works_in_place_cannot_reach_the_caller(square):
+    model = square(lambda x: x.mul_(2))
+    for _ in range(3):
+        inputs = X.copy()
+        inputs.setflags(write=False)
+        np.testing.assert_array_equal(model.predict({"x": inputs})["y"], X * 2)
+        np.testing.assert_array_equal(inputs, X)
+
+
+def test_a_clean_model_shares_memory_after_its_first_call(square):
+    seen = []
+
+    def run(x):
+        seen.append(x.data_ptr())
+        return x + 1
+
+    model = square(run)
+    inputs = X.copy()
+    model.predict({"x": inputs})
+    model.predict({"x": inputs})
+    assert seen[0] != inputs.ctypes.data
+    assert seen[1] == inputs.ctypes.data
+
+
+def test_several_outputs_in_order(tmp_path):
+    model = model_of(
+        tmp_path,
+        lambda x: (x, x.sum(1)),
+        [tensor("x", "FP32", [-1, 3])],
+        [tensor("same", "FP32", [-1, 3]), tensor("sum", "FP32", [-1])],
+    )
+    outputs = model.predict({"x": X})
+    assert list(outputs) == ["same", "sum"]
+    np.testing.assert_array_equal(outputs["sum"], [3, 12])
+
+
+def test_several_inputs_by_name_and_sensitive_ones_never_seen(tmp_path):
+    model = model_of(
+        tmp_path,
+        lambda *arrays: arrays[0] - arrays[1],
+        [
+            tensor("a", "FP32", [-1, 3]),
+            tensor("sex", "BYTES", [-1, 1], sensitive=True),
+            tensor("b", "FP32", [-1, 3]),
+        ],
+        [tensor("y", "FP32", [-1, 3])],
+    )
+    sex = np.full((2, 1), b"F", object)
+    np.testing.assert_array_equal(model.predict({"b": X, "sex": sex, "a": X * 3})["y"], X * 2)
+
+
+@pytest.mark.parametrize(
+    "datatype",
+    ["BOOL", "UINT8", "UINT16", "UINT32", "UINT64", "INT8", "INT16", "INT32", "INT64", "FP16",
+     "FP32", "FP64"],
+)  # fmt: skip
+def test_every_datatype_passes_through(tmp_path, datatype):
+    from serving.protocol.datatypes import NUMPY_OF
+
+    model = model_of(
+        tmp_path,
+        lambda x: x.clone(),
+        [tensor("x", datatype, [-1, 2])],
+        [tensor("y", datatype, [-1, 2])],
+    )
+    x = np.array([[0, 1], [1, 1]], NUMPY_OF[datatype])
+    y = model.predict({"x": x})["y"]
+    assert y.dtype == x.dtype
+    np.testing.assert_array_equal(y, x)
+
+
+def test_bfloat16_travels_as_bits(tmp_path):
+    seen = []
+
+    def run(x):
+        seen.append(x.dtype)
+        return x * 2
+
+    model = model_of(tmp_path, run, [tensor("x", "BF16", [-1, 2])], [tensor("y", "BF16", [-1, 2])])
+    bits = np.array([[0x3F80, 0x4000]], np.uint16)  # 1, 2
+    np.testing.assert_array_equal(model.predict({"x": bits})["y"], [[0x4000, 0x4080]])
+    assert seen == [torch.bfloat16]
+
+
+def test_text_becomes_codes_and_the_unknown_minus_one(tmp_path):
+    features = [
+        {"name": "a", "categories": ["x", "y"]},
+        {"name": "b", "categories": ["ü", "v", "w"]},
+    ]
+    model = model_of(
+        tmp_path,
+        lambda codes: codes,
+        [tensor("t", "BYTES", [-1, 2], features=features)],
+        [tensor("codes", "INT64", [-1, 2])],
+    )
+    text = np.array([[b"y", b"w"], [b"?", "ü".encode()], [b"", b"\xff"]], object)
+    np.testing.assert_array_equal(model.predict({"t": text})["codes"], [[1, 2], [-1, 0], [-1, -1]])
+    assert model.predict({"t": text[:0]})["codes"].shape == (0, 2)
+    assert not model.capabilities.differentiable
+    with pytest.raises(Unsupported, match="floating point"):
+        model.module()
+
+
+@pytest.mark.parametrize("more", [{}, {"features": [{"name": "a"}, {"name": "b"}]}])
+def test_text_without_categories_is_refused(tmp_path, more):
+    with pytest.raises(ConfigError, match="BYTES needs `features` with `categories`"):
+        model_of(
+            tmp_path,
+            lambda x: x,
+            [tensor("t", "BYTES", [-1, 2], **more)],
+            [tensor("y", "INT64", [-1, 2])],
+        )
+
+
+def test_text_outputs_are_refused(square):
+    with pytest.raises(ConfigError, match="torch cannot produce BYTES"):
+        square(lambda x: x, datatype="BYTES")
+
+
+def test_no_features_capability(square):
+    model = square(lambda x: x)
+    assert not model.capabilities.features
+    with pytest.raises(Unsupported, match="forward_with_features"):
+        model.predict_with_features({"x": X})
+
+
+@pytest.mark.parametrize("result", [lambda x: (x, x[:1]), lambda x: (x, x[0, 0]), lambda x: x])
+def test_wrong_features_are_the_models_failure(square, result):
+    model = square(lambda x: x, run_with_features=result)
+    with pytest.raises(ModelFailed, match="features"):
+        model.predict_with_features({"x": X[:1].repeat(3, axis=0)})
+
+
+def test_devices():
+    assert resolve_device("cpu").type == "cpu"
+    assert resolve_device("auto").type in {"cpu", "cuda"}
+    with pytest.raises(ConfigError, match="use auto, cpu"):
+        resolve_device("abacus")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
+def test_missing_gpu():
+    with pytest.raises(ConfigError, match="torch sees no GPU"):
+        resolve_device("cuda")

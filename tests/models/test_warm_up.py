@@ -1,0 +1,76 @@
+import numpy as np
+import pytest
+
+from serving.errors import InvalidInput, ModelFailed
+from serving.models.contract import Capabilities, Prediction
+from serving.models.loader import load
+from serving.models.repository import ModelEntry, ModelRepository
+from serving.models.warm_up import WARM_UP_ROWS, example_inputs, warm_up
+
+EXAMPLE = b'{"inputs": [{"name": "x", "shape": [2, 3], "datatype": "FP32", "data": [1,2,3,4,5,6]}]}'
+
+
+class Recorder:
+    """A model that notes the rows of every call."""
+
+    def __init__(self, features):
+        self.capabilities = Capabilities(features=features)
+        self.rows = []
+        self.rows_with_features = []
+
+    def predict(self, inputs):
+        self.rows.append(len(inputs["x"]))
+        return {}
+
+    def predict_with_features(self, inputs):
+        self.rows_with_features.append(len(inputs["x"]))
+        return Prediction({})
+
+    def module(self):
+        raise AssertionError("not asked for")
+
+
+@pytest.fixture
+def entry(make_factory_model):
+    made = make_factory_model()
+    return ModelEntry(made.name, made.version, made.directory, made.config, EXAMPLE)
+
+
+@pytest.mark.parametrize("name", ["digits", "cancer", "loans"])
+def test_demo_models_compute_their_examples(demo_root, name):
+    entry = ModelRepository(demo_root).get(name)
+    warm_up(load(entry, "cpu"), entry)
+    for spec in entry.config.inputs:
+        assert example_inputs(entry)[spec.name].shape == (2, *spec.shape[1:])
+
+
+@pytest.mark.parametrize("features", [True, False])
+def test_several_batch_sizes(entry, features):
+    model = Recorder(features)
+    warm_up(model, entry)
+    assert model.rows == list(WARM_UP_ROWS)
+    assert model.rows_with_features == (list(WARM_UP_ROWS) if features else [])
+
+
+def test_nothing_without_an_example(make_factory_model):
+    model = Recorder(features=True)
+    warm_up(model, make_factory_model())
+    assert model.rows == []
+
+
+def test_example_is_decoded(entry):
+    np.testing.assert_array_equal(example_inputs(entry)["x"], [[1, 2, 3], [4, 5, 6]])
+
+
+def test_broken_example(make_factory_model):
+    made = make_factory_model()
+    broken = ModelEntry(made.name, made.version, made.directory, made.config, b"{")
+    with pytest.raises(InvalidInput):
+        warm_up(Recorder(features=False), broken)
+
+
+def test_failing_model(make_factory_model):
+    made = make_factory_model("raise ValueError('no')")
+    entry = ModelEntry(made.name, made.version, made.directory, made.config, EXAMPLE)
+    with pytest.raises(ModelFailed, match="ValueError: no"):
+        warm_up(load(entry, "cpu"), entry)
