@@ -4,7 +4,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from serving.demo.build import build_demo
 from serving.models.export import save_safetensors, save_torch_export
 from serving.models.repository import ModelEntry, ModelRepository
 
@@ -33,14 +32,6 @@ def build():
 """
 
 MakeModel = Callable[..., ModelEntry]
-
-
-@pytest.fixture(scope="session")
-def demo_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The demo repository, built once in a session whatever folder its tests are in."""
-    root = tmp_path_factory.getbasetemp() / "demo-models"
-    build_demo(root)
-    return root
 
 
 @pytest.fixture

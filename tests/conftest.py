@@ -1,3 +1,5 @@
+"""Fixtures that several folders share."""
+
 from pathlib import Path
 
 import pytest

@@ -1,0 +1,149 @@
+"""Not a test: starts real instances of Vigil for the tests of this folder."""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import yaml
+
+from serving.engines.process import free_port
+
+START_TIMEOUT_S = 120
+CHECKOUT = Path(__file__).parents[2]
+
+
+def eventually(what: str, holds: Callable[[], Any], timeout_s: float = 30.0) -> Any:
+    """Wait until `holds()` is true and return its value; it may raise while it is not."""
+    deadline = time.monotonic() + timeout_s
+    last: Exception | None = None
+    while time.monotonic() < deadline:
+        try:
+            if value := holds():
+                return value
+        except Exception as error:
+            last = error
+        time.sleep(0.05)
+    raise AssertionError(f"not within {timeout_s} s: {what}; last error: {last!r}")
+
+
+@dataclass
+class Instance:
+    """A running instance; ports are its own."""
+
+    process: subprocess.Popen[bytes]
+    http_port: int
+    grpc_port: int
+    admin_port: int
+    log: Path
+    engine: str
+    ingress: str
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.http_port}"
+
+    @property
+    def grpc(self) -> str:
+        return f"127.0.0.1:{self.grpc_port}"
+
+    @property
+    def admin(self) -> str:
+        return f"http://127.0.0.1:{self.admin_port}"
+
+    def members(self, role: str) -> list[dict[str, Any]]:
+        """Return the members of a role as the hub sees them now."""
+        states = httpx.get(f"{self.admin}/status", timeout=5).json()["members"]
+        return [state["member"] for state in states if state["member"]["role"] == role]
+
+    def metric(self, name: str, **labels: str) -> float:
+        """Return the sum of a metric's samples that have these labels; 0 when there are none."""
+        from prometheus_client.parser import text_string_to_metric_families
+
+        text = httpx.get(f"{self.admin}/metrics", timeout=5).text
+        return sum(
+            sample.value
+            for family in text_string_to_metric_families(text)
+            for sample in family.samples
+            if sample.name == name and labels.items() <= sample.labels.items()
+        )
+
+    def infer(self, model: str, inputs: list[dict[str, Any]], **more: Any) -> httpx.Response:
+        """POST a JSON inference."""
+        timeout = more.pop("timeout_s", 30)
+        return httpx.post(
+            f"{self.url}/v2/models/{model}/infer",
+            content=json.dumps({"inputs": inputs, **more}),
+            timeout=timeout,
+        )
+
+
+@contextlib.contextmanager
+def running(
+    models: Path,
+    workdir: Path,
+    engine: str = "local",
+    ingress: str = "envoy",
+    transport: str = "channel",
+    **config: Any,
+) -> Iterator[Instance]:
+    """Start an instance, wait until it is ready, and end it and all its children."""
+    ports = {name: free_port("127.0.0.1") for name in ("http_port", "grpc_port", "admin_port")}
+    settings = {
+        "engine": engine,
+        "ingress": ingress,
+        "transport": transport,
+        "models": str(models),
+        "data_dir": str(workdir / "data"),
+        "listen": ports,
+        **config,
+    }
+    path = workdir / "vigil.yaml"
+    path.write_text(yaml.safe_dump(settings))
+    log = workdir / "log"
+    with log.open("wb") as out:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "serving.cli", "up", str(path)],
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            cwd=CHECKOUT,
+            env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        )
+    instance = Instance(process, **ports, log=log, engine=engine, ingress=ingress)
+    try:
+        _wait_ready(instance)
+        yield instance
+    finally:
+        stop(instance)
+
+
+def _wait_ready(instance: Instance) -> None:
+    def ready() -> bool:
+        assert instance.process.poll() is None, instance.log.read_text()
+        return httpx.get(f"{instance.admin}/readyz", timeout=5).status_code == 200
+
+    try:
+        eventually("ready", ready, START_TIMEOUT_S)
+    except AssertionError as error:
+        raise AssertionError(f"{error}\n{instance.log.read_text()[-5000:]}") from None
+
+
+def stop(instance: Instance, timeout_s: float = 60) -> int:
+    """SIGTERM, and SIGKILL if that is not enough; returns the exit code."""
+    if instance.process.poll() is None:
+        instance.process.send_signal(signal.SIGTERM)
+        try:
+            instance.process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            instance.process.kill()
+            instance.process.wait(10)
+    return instance.process.returncode

@@ -1,0 +1,207 @@
+"""Processes die, hang and are told to stop; clients must not notice, or be told clearly."""
+
+import concurrent.futures
+import json
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+import tritonclient.grpc
+
+from serving.engines.process import memory_map
+
+pytestmark = pytest.mark.e2e
+
+ENGINES = [
+    "local",
+    pytest.param("ray", marks=pytest.mark.ray),
+]
+
+
+@pytest.fixture(scope="module", params=ENGINES)
+def two_replicas(
+    request: pytest.FixtureRequest,
+    running: Callable[..., Any],
+    make_lab: Callable[..., Path],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Any]:
+    models = make_lab(replicas=2)
+    with running(models, tmp_path_factory.mktemp("two"), request.param) as instance:
+        yield instance
+
+
+def body(row: list[float]) -> bytes:
+    tensor = {"name": "x", "datatype": "FP32", "shape": [1, 4], "data": row}
+    return json.dumps({"inputs": [tensor]}).encode()
+
+
+def test_kill_of_one_of_two_replicas_fails_nothing(two_replicas: Any, eventually: Any) -> None:
+    instance = two_replicas
+    url = f"{instance.url}/v2/models/lab/infer"
+    rows = [[float(i % 7), 2.0, float(i % 5), 1.0] for i in range(35)]
+    expected = [httpx.post(url, content=body(row)).json()["outputs"][0]["data"] for row in rows]
+    assert len({tuple(answer) for answer in expected}) > 20
+    stop = threading.Event()
+    wrong: list[str] = []
+    counts = [0] * 8
+
+    def client(number: int) -> None:
+        with httpx.Client(timeout=30) as http:
+            index = number
+            while not stop.is_set():
+                answer = http.post(url, content=body(rows[index % len(rows)]))
+                if answer.status_code != 200:
+                    wrong.append(answer.text)
+                elif not np.allclose(
+                    answer.json()["outputs"][0]["data"], expected[index % len(rows)], rtol=1e-5
+                ):
+                    wrong.append(f"row {index % len(rows)} got another answer")
+                counts[number] += 1
+                index += 1
+
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        tasks = [pool.submit(client, number) for number in range(8)]
+        try:
+            for _ in range(2):
+                seen = sum(counts)
+                eventually("200 requests", lambda seen=seen: sum(counts) > seen + 200)
+                replicas = instance.members("replica")
+                assert len(replicas) == 2
+                victim = replicas[0]["pid"]
+                os.kill(victim, signal.SIGKILL)
+                seen = sum(counts)
+                eventually("200 more", lambda seen=seen: sum(counts) > seen + 200)
+
+                def replaced(victim: int = victim) -> bool:
+                    pids = {member["pid"] for member in instance.members("replica")}
+                    return len(pids) == 2 and victim not in pids
+
+                eventually("a replacement", replaced, 60)
+        finally:
+            stop.set()
+        for task in tasks:
+            task.result()
+    assert not wrong, wrong[:3]
+    assert sum(counts) >= 800
+
+
+def test_gateway_process_of_envoy_has_neither_torch_nor_ray(two_replicas: Any) -> None:
+    pids = {member["pid"] for member in two_replicas.members("gateway")}
+    maps = [(pid, memory_map(pid)) for pid in pids]
+    fronts = [(pid, text) for pid, text in maps if "/envoy" in text]
+    assert fronts, "no gateway process maps the envoy binary"
+    for _pid, text in fronts:
+        assert "_pyvoy" in text
+        for library in ("libtorch", "ray/_raylet", "pandas/", "scipy/"):
+            assert library not in text
+
+
+def test_explicit_deadline_holds_while_the_queue_is_blocked(two_replicas: Any) -> None:
+    url = f"{two_replicas.url}/v2/models/lab/infer"
+    tensor = {"name": "x", "datatype": "FP32", "shape": [1, 4], "data": [0.0, 0.0, 0.0, 0.0]}
+    quick = json.dumps({"inputs": [tensor], "parameters": {"timeout": 300_000}})
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        slow = [
+            pool.submit(httpx.post, url, content=body([0.0, 2000.0, 0.0, 0.0]), timeout=30)
+            for _ in range(4)
+        ]
+        time.sleep(0.5)  # all slots are taken by now; were they not, the answer would be 200
+        answer = httpx.post(url, content=quick, timeout=30)
+        assert answer.status_code == 504
+        assert answer.elapsed.total_seconds() < 1.4
+        assert all(task.result().status_code == 200 for task in slow)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_only_replica_killed_gives_503_until_it_is_back(
+    engine: str,
+    running: Callable[..., Any],
+    make_lab: Callable[..., Path],
+    tmp_path: Path,
+    eventually: Any,
+) -> None:
+    with running(make_lab(), tmp_path, engine) as instance:
+        url = f"{instance.url}/v2/models/lab/infer"
+        os.kill(instance.members("replica")[0]["pid"], signal.SIGKILL)
+
+        def refused() -> bool:
+            answer = httpx.post(url, content=body([0.0, 0.0, 0.0, 0.0]), timeout=10)
+            if answer.status_code == 200:
+                return False
+            assert answer.status_code == 503
+            assert answer.headers["retry-after"] == "1"
+            assert "no replica of model 'lab'" in answer.json()["error"]
+            return True
+
+        eventually("503", refused, 5)
+        assert httpx.get(f"{instance.url}/v2/health/live").status_code == 200
+        eventually(
+            "it is back",
+            lambda: httpx.post(url, content=body([0.0] * 4), timeout=10).status_code == 200,
+            60,
+        )
+        answers = [httpx.post(url, content=body([0.0] * 4), timeout=10) for _ in range(20)]
+        assert {answer.status_code for answer in answers} == {200}
+
+
+def test_a_hung_replica_is_replaced(
+    running: Callable[..., Any], make_lab: Callable[..., Path], tmp_path: Path, eventually: Any
+) -> None:
+    with running(make_lab(hang_timeout_s=1.5), tmp_path) as instance:
+        url = f"{instance.url}/v2/models/lab/infer"
+        victim = instance.members("replica")[0]["pid"]
+        hang = {"name": "x", "datatype": "FP32", "shape": [1, 4], "data": [0.0, 600_000, 0.0, 0.0]}
+        answer = httpx.post(
+            url,
+            content=json.dumps({"inputs": [hang], "parameters": {"timeout": 500_000}}),
+            timeout=10,
+        )
+        assert answer.status_code == 504
+
+        def replaced() -> bool:
+            members = instance.members("replica")
+            return bool(members) and members[0]["pid"] != victim
+
+        eventually("a replacement", replaced, 20)
+        eventually(
+            "answers again",
+            lambda: httpx.post(url, content=body([0.0] * 4), timeout=10).status_code == 200,
+        )
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_sigterm_answers_what_is_in_flight_on_every_transport(
+    engine: str, running: Callable[..., Any], make_lab: Callable[..., Path], tmp_path: Path
+) -> None:
+    with running(make_lab(), tmp_path, engine) as instance:
+        url = f"{instance.url}/v2/models/lab/infer"
+        slow = [1.0, 3000.0, 2.0, 3.0]
+
+        def http(version: str) -> int:
+            with httpx.Client(http1=version == "1", http2=version == "2", timeout=30) as client:
+                answer = client.post(url, content=body(slow))
+                assert answer.http_version == ("HTTP/1.1" if version == "1" else "HTTP/2")
+                return answer.status_code
+
+        def grpc() -> tuple[int, ...]:
+            given = tritonclient.grpc.InferInput("x", [1, 4], "FP32")
+            given.set_data_from_numpy(np.array([slow], np.float32))
+            with tritonclient.grpc.InferenceServerClient(instance.grpc) as client:
+                return client.infer("lab", [given]).as_numpy("y").shape
+
+        with concurrent.futures.ThreadPoolExecutor(3) as pool:
+            tasks = [pool.submit(http, "1"), pool.submit(http, "2"), pool.submit(grpc)]
+            time.sleep(1.0)  # they are in flight for 3 s: this is in the middle of them
+            assert not any(task.done() for task in tasks)
+            instance.process.send_signal(signal.SIGTERM)
+            assert tasks[0].result() == 200
+            assert tasks[1].result() == 200
+            assert tasks[2].result() == (1, 3)
+        assert instance.process.wait(60) == 0, instance.log.read_text()
