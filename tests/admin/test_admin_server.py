@@ -1,0 +1,182 @@
+"""The admin listener over real HTTP."""
+
+from __future__ import annotations
+
+import re
+import signal
+import socket
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import httpx
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from serving.admin.app import AdminServer
+from serving.admin.hub import Hub
+from serving.channel.directory import Member, Report, ServedModel
+from serving.config import ConfigError, Listen, ServerConfig, Telemetry
+from serving.telemetry import names
+from serving.telemetry.counters import SeriesSet
+
+Join = Callable[[Member], Any]
+Wait = Callable[[Callable[[], object]], Awaitable[None]]
+
+CONFIG = ServerConfig(listen=Listen(admin_port=0))
+FINDING = {
+    "model": "m",
+    "version": "1",
+    "monitor": "drift",
+    "metric": "psi",
+    "subject": "<script>alert(1)</script>",
+    "value": 0.4,
+    "threshold": 0.05,
+    "direction": "above",
+    "breached": True,
+}
+
+
+@pytest.fixture
+async def client(hub: Hub) -> AsyncIterator[httpx.AsyncClient]:
+    admin = AdminServer(hub, CONFIG)
+    await admin.start()
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{admin.port}") as client:
+        yield client
+    await admin.stop()
+
+
+def gateway_report(ready: bool = True) -> Report:
+    series = SeriesSet()
+    labels = {"model": "m", "version": "1"}
+    series.sum(names.INFERENCE_REQUESTS, outcome="ok", **labels).add(90)
+    series.sum(names.INFERENCE_REQUESTS, outcome="failed", **labels).add(10)
+    series.histogram(names.INFERENCE_DURATION, outcome="ok", **labels).record(0.003)
+    series.gauge(names.REPLICA_SLOTS_TOTAL, **labels).set(2)
+    series.sum(names.GUARD_DECISIONS, guard="schema", action="reject", **labels).add(4)
+    series.sum(names.GUARD_DECISIONS, guard="schema", action="flag", **labels).add(0)
+    return Report(ready, series.snapshot())
+
+
+async def test_health_and_readiness(
+    hub: Hub, client: httpx.AsyncClient, join: Join, eventually: Wait
+) -> None:
+    assert (await client.get("/healthz")).status_code == 200
+    answer = await client.get("/readyz")
+    assert answer.status_code == 503
+    assert answer.json() == {"error": "0 of 1 gateways are there"}
+    join(Member("gateway", "gateway-0", 1))
+    await eventually(lambda: hub.ready()[0])
+    assert (await client.get("/readyz")).status_code == 200
+
+
+async def test_metrics_are_those_of_all_roles(
+    hub: Hub, client: httpx.AsyncClient, join: Join, eventually: Wait
+) -> None:
+    for number in range(2):
+        join(Member("gateway", f"gateway-{number}", number)).report = gateway_report()
+    await eventually(lambda: len([s for s in hub.states() if s.ready]) == 2 and hub.aggregate())
+    answer = await client.get("/metrics")
+    assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
+    families = {f.name: f for f in text_string_to_metric_families(answer.text)}
+    requests = {s.labels["outcome"]: s.value for s in families["vigil_inference_requests"].samples}
+    assert requests == {"ok": 180, "failed": 20}
+
+
+async def test_config_is_the_one_in_effect(
+    hub: Hub, client: httpx.AsyncClient, served: ServedModel
+) -> None:
+    hub.set_models([served])
+    config = (await client.get("/config")).json()
+    assert config["server"]["listen"]["http_port"] == 8000
+    assert config["models"]["m"]["1"]["batching"]["max_queue_rows"] == 4096
+
+
+async def test_the_console_says_what_is_wrong_first(
+    hub: Hub, client: httpx.AsyncClient, join: Join, eventually: Wait, served: ServedModel
+) -> None:
+    hub.set_models([served])
+    join(Member("gateway", "gateway-0", 1)).report = gateway_report(ready=False)
+    findings = [{**FINDING, "breached": False, "value": float("nan")}, FINDING, "junk"]
+    join(Member("monitor", "monitor-0", 2)).report = Report(True, (), {"findings": findings})
+    await eventually(lambda: [s.age_s is not None for s in hub.states()] == [True, True])
+    data = (await client.get("/console/data")).json()
+    assert data["ready"] is False
+    assert [problem["level"] for problem in data["problems"]] == ["critical", "critical", "warning"]
+    texts = [problem["text"] for problem in data["problems"]]
+    assert texts[0] == "gateway gateway-0 is not ready"
+    assert texts[1] == "model m version 1 has 0 of 1 replicas ready"
+    assert texts[2].endswith("is 0.4, above 0.05")
+    assert [finding["breached"] for finding in data["findings"]] == [True, False]
+    assert data["findings"][1]["value"] is None
+    (model,) = data["models"]
+    assert (model["state"], model["slots_total"]) == ("down", 2)
+    assert [(row["action"], row["rows"]) for row in data["guards"]] == [("reject", 4)]
+
+
+async def test_the_page_is_whole_and_needs_nothing_else(client: httpx.AsyncClient) -> None:
+    answer = await client.get("/console")
+    assert answer.headers["content-type"] == "text/html; charset=utf-8"
+    page = answer.text
+    assert "/*script*/" not in page
+    assert "/*style*/" not in page
+    assert not re.search(r"(src|href)=\"(?!data:)", page)
+    assert "innerHTML" not in page
+    assert "default-src 'none'" in answer.headers["content-security-policy"]
+
+
+async def test_every_error_is_a_json_sentence(client: httpx.AsyncClient) -> None:
+    cases = [
+        (await client.get("/nope"), 404),
+        (await client.post("/metrics"), 405),
+        (await client.get("/metrics", headers={"host": "evil.example"}), 403),
+    ]
+    for answer, status in cases:
+        assert answer.status_code == status
+        assert isinstance(answer.json()["error"], str)
+
+
+@pytest.mark.parametrize("host", ["localhost", "localhost:8002", "127.0.0.1", "[::1]:8002"])
+async def test_loopback_names_are_let_in(client: httpx.AsyncClient, host: str) -> None:
+    assert (await client.get("/healthz", headers={"host": host})).status_code == 200
+
+
+async def test_a_crash_is_a_json_sentence_too(hub: Hub, client: httpx.AsyncClient) -> None:
+    hub.set_models([ServedModel("m", "1", b"not json", "")])
+    answer = await client.get("/config")
+    assert answer.status_code == 500
+    assert "error" in answer.json()
+
+
+async def test_signals_stay_with_the_process(hub: Hub) -> None:
+    before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
+    admin = AdminServer(hub, CONFIG)
+    await admin.start()
+    assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)) == before
+    await admin.stop()
+
+
+async def test_a_taken_port_is_a_clear_error(hub: Hub) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        admin = AdminServer(hub, ServerConfig(listen=Listen(admin_port=port)))
+        with pytest.raises(ConfigError, match=f"cannot use 127.0.0.1:{port} .*another admin_port"):
+            await admin.start()
+        await admin.stop()
+
+
+async def test_prometheus_can_be_off_and_a_dead_collector_shows_as_a_count(
+    hub: Hub, eventually: Wait
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        dead = f"http://127.0.0.1:{free.getsockname()[1]}"
+    telemetry = Telemetry(prometheus=False, otlp_endpoint=dead, interval_s=0.05)
+    admin = AdminServer(hub, ServerConfig(listen=Listen(admin_port=0), telemetry=telemetry))
+    await admin.start()
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{admin.port}") as client:
+        assert (await client.get("/metrics")).status_code == 404
+    failures = hub.series.sum(names.TELEMETRY_EXPORT_FAILURES)
+    started = time.monotonic()
+    await admin.stop()
+    assert time.monotonic() - started < 5.5
+    assert failures.value >= 1

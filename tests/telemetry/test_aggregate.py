@@ -1,0 +1,42 @@
+"""Merging series of several processes."""
+
+from __future__ import annotations
+
+from serving.channel.directory import Series
+from serving.telemetry import names
+from serving.telemetry.aggregate import merge, series_key
+from serving.telemetry.counters import SeriesSet
+
+
+def snapshot(rows: float, lag: float, score: float, seconds: float) -> tuple[Series, ...]:
+    series = SeriesSet()
+    series.sum(names.INFERENCE_ROWS, model="m").add(rows)
+    series.gauge(names.QUEUE_ROWS, model="m").set(rows)
+    series.gauge(names.MONITOR_LAG).set(lag)
+    series.gauge(names.DRIFT_SCORE, model="m").set(score)
+    series.histogram(names.INFERENCE_DURATION, model="m").record(seconds)
+    return series.snapshot()
+
+
+def test_each_metric_merges_in_its_way() -> None:
+    merged = {item.name: item for item in merge([*snapshot(3, 9, 0.1, 1), *snapshot(4, 2, 0.2, 3)])}
+    assert merged["vigil.inference.rows"].value == 7
+    assert merged["vigil.queue.rows"].value == 7
+    assert merged["vigil.monitor.lag"].value == 9
+    assert merged["vigil.drift.score"].value == 0.2
+    assert merged["vigil.inference.duration"].value == 4
+    assert sum(merged["vigil.inference.duration"].counts) == 2
+
+
+def test_only_equal_identities_merge() -> None:
+    one = Series("a", "histogram", "s", (), 1.0, (1.0,), (1, 0))
+    other_bounds = Series("a", "histogram", "s", (), 1.0, (2.0,), (1, 0))
+    other_attributes = Series("a", "histogram", "s", (("model", "m"),), 1.0, (1.0,), (1, 0))
+    assert len(merge([one, other_bounds, other_attributes, one])) == 3
+
+
+def test_unknown_gauges_take_the_last_and_order_is_by_name() -> None:
+    merged = merge([Series("z", "gauge", "1", (), 5.0), Series("a", "sum", "1", (), 1.0)])
+    assert [series_key(item)[0] for item in merged] == ["a", "z"]
+    (last,) = merge([Series("z", "gauge", "1", (), value) for value in (5.0, 2.0)])
+    assert last.value == 2

@@ -1,0 +1,81 @@
+"""Recorders: buckets, totals, and what they refuse."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from serving.telemetry import names
+from serving.telemetry.counters import HistogramSeries, SeriesSet
+
+
+def test_a_value_on_a_bound_belongs_to_the_bucket_below() -> None:
+    batches = HistogramSeries(names.BATCH_ROWS)
+    for rows in (1, 2, 3, 1024, 1025):
+        batches.record(rows)
+    series = batches.snapshot()
+    assert series.counts[0] == 1
+    assert series.counts[1] == 1
+    assert series.counts[2] == 1
+    assert series.counts[-2] == 1
+    assert series.counts[-1] == 1
+    assert series.value == 1 + 2 + 3 + 1024 + 1025
+
+
+@given(st.lists(st.floats(width=64, min_value=-1e6, max_value=1e6) | st.just(float("nan"))))
+def test_recording_many_is_recording_each(values: list[float]) -> None:
+    one, many = HistogramSeries(names.GUARD_SCORE), HistogramSeries(names.GUARD_SCORE)
+    for value in values:
+        one.record(value)
+    many.record_many(np.array(values))
+    assert one.snapshot().counts == many.snapshot().counts
+    assert one.snapshot().value == pytest.approx(many.snapshot().value, abs=1e-6)
+
+
+def test_values_that_are_not_finite_leave_no_trace() -> None:
+    scores = HistogramSeries(names.GUARD_SCORE)
+    scores.record(float("nan"))
+    scores.record(float("inf"))
+    scores.record_many(np.array([np.nan, -np.inf]))
+    assert sum(scores.snapshot().counts) == 0
+    assert scores.snapshot().value == 0
+
+
+def test_the_same_attributes_give_the_same_recorder() -> None:
+    series = SeriesSet()
+    series.sum(names.GUARD_DECISIONS, guard="schema", action="flag").add(2)
+    series.sum(names.GUARD_DECISIONS, action="flag", guard="schema").add()
+    series.gauge(names.PERFORMANCE_SCORE, metric="accuracy").set(0.5)
+    decisions, score = series.snapshot()
+    assert decisions.value == 3
+    assert decisions.attributes == (("action", "flag"), ("guard", "schema"))
+    assert score.attributes == (("metric", "accuracy"),)
+
+
+def test_a_metric_has_one_kind() -> None:
+    with pytest.raises(ValueError, match=r"vigil\.batch\.rows is a histogram, not a sum"):
+        SeriesSet().sum(names.BATCH_ROWS)
+
+
+def test_every_metric_is_well_formed() -> None:
+    for name, metric in names.METRICS.items():
+        assert name.startswith("vigil.")
+        assert not name.endswith("total") or metric is names.REPLICA_SLOTS_TOTAL
+        assert bool(metric.bounds) == (metric.kind == "histogram")
+        assert list(metric.bounds) == sorted(set(metric.bounds))
+    assert names.LATENCY_BOUNDS_S[0] == 50e-6
+
+
+def test_recorders_stay_light() -> None:
+    code = (
+        "import sys, serving.telemetry.counters;"
+        "print([m for m in ('starlette', 'uvicorn', 'opentelemetry.sdk', 'torch', 'ray') "
+        "if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
