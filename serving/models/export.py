@@ -1,4 +1,15 @@
-"""Saves a torch module as a version that Vigil serves: weights, manifest and, if needed, code."""
+"""Saves a torch module as a version that Vigil serves: weights, manifest and, if needed, code.
+
+A model of one's own is a folder with a `model.yaml` and a version:
+
+    folder = Path("models/mine")
+    save_torch_export(module, [torch.zeros(2, 4)], folder / "1")
+    (folder / "model.yaml").write_text('''
+    format: torch_export
+    inputs: [{name: x, datatype: FP32, shape: [-1, 4]}]
+    outputs: [{name: y, datatype: FP32, shape: [-1, 3]}]
+    ''')
+"""
 
 from __future__ import annotations
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
@@ -85,8 +86,7 @@ def _hold_out(dataset: Dataset) -> tuple[Dataset, Dataset]:
 def _write_drift(entry: ModelEntry, inputs: Tensors) -> Path:
     profile = ReferenceProfile.fit(input_columns(inputs, entry.config))
     path = entry.profile / DRIFT
-    path.write_bytes(msgspec.json.encode(profile.to_dict()))
-    return path
+    return _replace(path, msgspec.json.encode(profile.to_dict()))
 
 
 def _write_mahalanobis(entry: ModelEntry, fitted: Dataset, held: Dataset, rate: float) -> Path:
@@ -104,8 +104,9 @@ def _write_mahalanobis(entry: ModelEntry, fitted: Dataset, held: Dataset, rate: 
         raise ConfigError(f"model '{entry.name}': guard mahalanobis: {error}") from None
     path = entry.profile / MAHALANOBIS
     arrays: dict[str, Any] = guard.to_arrays()
-    np.savez(path, **arrays)
-    return path
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)
+    return _replace(path, buffer.getvalue())
 
 
 def _labels(entry: ModelEntry, dataset: Dataset, outputs: np.ndarray) -> np.ndarray:
@@ -143,5 +144,11 @@ def _write_baseline(entry: ModelEntry, inputs: Tensors) -> Path:
         means[spec.name] = (total / np.maximum(known.sum(axis=0), 1)).tolist()
     identifier = hashlib.sha256(msgspec.json.encode(means)).hexdigest()[:16]
     path = entry.profile / BASELINE
-    path.write_bytes(msgspec.json.encode({"id": identifier, "inputs": means}))
-    return path
+    return _replace(path, msgspec.json.encode({"id": identifier, "inputs": means}))
+
+
+def _replace(path: Path, content: bytes) -> Path:
+    # A replica that starts meanwhile must find the old file or the new one, never half of it.
+    unfinished = path.with_name(f".{path.name}.unfinished")
+    unfinished.write_bytes(content)
+    return unfinished.replace(path)

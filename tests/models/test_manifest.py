@@ -26,7 +26,7 @@ def test_untouched_file_is_used(version):
 
 @pytest.mark.parametrize("check", [verified_bytes, verified_path])
 def test_changed_file_is_refused(version, check):
-    (version / "weights").write_bytes(b"abd")
+    (version / "weights").write_bytes(b"xyz")
     with pytest.raises(ConfigError, match="its SHA-256 is not the one in manifest"):
         check(version, "weights")
 
