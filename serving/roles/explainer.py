@@ -1,0 +1,216 @@
+"""The explainer role: attributions from a private copy of one model, in a process of its own.
+
+Hooks and backward passes on a module that serves would break live predictions, so explanations
+never share one. Gradients are computed in one worker thread; the loop goes on to answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final
+
+import msgspec
+
+from explain.attribution import Attribution, Explainer, IncompleteAttribution
+from explain.integrated_gradients import IntegratedGradients
+from serving.channel.connection import Connection
+from serving.channel.directory import HubClient, Member, Report, ServedModel
+from serving.channel.endpoint import ChannelServer
+from serving.channel.explanation import EXPLAIN, ExplainMeta
+from serving.channel.frames import Message
+from serving.errors import InvalidInput, ModelFailed, Overloaded, Unsupported, VigilError
+from serving.models.loader import load
+from serving.models.profile_files import read_baseline
+from serving.roles.explain_request import Question, read_question, write_answer
+from serving.roles.served_entry import served_entry
+from serving.telemetry import names
+from serving.telemetry.counters import SeriesSet
+
+MAX_WAITING: Final = 64
+"""Explanations that may be under way; more are refused."""
+DRAIN_S: Final = 5.0
+
+_decode_meta = msgspec.msgpack.Decoder(ExplainMeta).decode
+
+
+class ExplainerRole:
+    """One explainer.
+
+    Args:
+        served: the model version to explain.
+        member_id: unique name of this explainer.
+        address: where to listen, `unix:...` or `tcp:host:port`.
+        hub_address: where the hub listens.
+        secret: the cluster's secret for TCP channels.
+        max_waiting: explanations that may be under way.
+        device: where to compute; None takes the configured device.
+    """
+
+    def __init__(
+        self,
+        served: ServedModel,
+        member_id: str,
+        address: str,
+        hub_address: str,
+        secret: bytes | None = None,
+        *,
+        max_waiting: int = MAX_WAITING,
+        device: str | None = None,
+    ) -> None:
+        self._entry = served_entry(served)
+        self._id = member_id
+        self._address = address
+        self._hub_address = hub_address
+        self._secret = secret
+        self._max_waiting = max_waiting
+        self._device = device or self._entry.config.replicas.device
+        self._mean = read_baseline(self._entry)
+        self._explainer: Explainer | None = None
+        self._worker = ThreadPoolExecutor(1, thread_name_prefix="explain")
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._server = ChannelServer(self._message, slots=max_waiting, secret=secret)
+        self._hub: HubClient | None = None
+        self._series = SeriesSet()
+        base = {"model": served.name, "version": served.version}
+        self._duration = self._series.histogram(names.EXPLAIN_DURATION, **base)
+        self._error = self._series.histogram(names.EXPLAIN_COMPLETENESS_ERROR, **base)
+        self._depth = self._series.gauge(names.EXPLAIN_QUEUE_DEPTH, **base)
+        self._typical_s = 0.05
+
+    def load(self) -> None:
+        """Load the private copy; blocks. A model without gradients is answered `Unsupported`.
+
+        Raises:
+            ConfigError: files are missing, damaged or do not fit the configuration.
+        """
+        import torch
+
+        torch.set_num_threads(1)
+        config = self._entry.config
+        model = load(self._entry, self._device)
+        able = model.capabilities.module and model.capabilities.differentiable
+        if config.explain is None or not able:
+            return
+        self._explainer = IntegratedGradients(
+            model.module(),
+            [spec.name for spec in config.inputs if not spec.sensitive],
+            n_steps=config.explain.n_steps,
+            max_relative_error=config.explain.max_completeness_error,
+        )
+
+    async def start(self) -> str:
+        """Listen and register; returns the address. `load` must have run."""
+        address = await self._server.start(self._address)
+        entry = self._entry
+        member = Member(
+            role="explainer",
+            id=self._id,
+            pid=os.getpid(),
+            address=address,
+            model=entry.name,
+            version=entry.version,
+            slots=self._max_waiting,
+        )
+        self._hub = HubClient(self._hub_address, self._secret, member, self._report)
+        self._hub.start()
+        return address
+
+    async def stop(self) -> None:
+        """Finish what is under way, within bounds, and leave."""
+        self._server.goaway()
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=DRAIN_S)
+        if self._hub:
+            await self._hub.stop()
+        self._server.close()
+        self._worker.shutdown(wait=False, cancel_futures=True)
+
+    def _report(self) -> Report:
+        self._depth.set(len(self._tasks))
+        return Report(True, self._series.snapshot(), {"waiting": len(self._tasks)})
+
+    def _message(self, connection: Connection, message: Message) -> None:
+        try:
+            question = self._admit(message)
+        except VigilError as error:
+            connection.fail(message.id, error)
+            return
+        task = asyncio.get_running_loop().create_task(
+            self._answer(connection, message.id, question)
+        )
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _admit(self, message: Message) -> Question:
+        name = self._entry.name
+        if message.kind != EXPLAIN:
+            raise Unsupported(f"an explainer does not answer '{message.kind}'")
+        if self._explainer is None:
+            raise Unsupported(
+                f"model '{name}' cannot be explained: integrated_gradients needs a differentiable "
+                f"model whose inputs are all floating-point"
+            )
+        if len(self._tasks) >= self._max_waiting:
+            raise Overloaded(
+                f"the explainer of model '{name}' has {len(self._tasks)} explanations waiting; "
+                f"retry later",
+                retry_after_s=max(1.0, self._typical_s * len(self._tasks)),
+            )
+        try:
+            meta = _decode_meta(message.meta)
+        except msgspec.ValidationError as error:
+            raise InvalidInput(f"explain: {error}") from None
+        return read_question(meta, message.tensors, self._entry.config, self._mean)
+
+    async def _answer(self, connection: Connection, ident: int, question: Question) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            seconds, found = await loop.run_in_executor(self._worker, self._explain, question)
+            self._duration.record(seconds)
+            self._typical_s += 0.2 * (seconds - self._typical_s)
+            self._error.record_many(found.relative_error)
+            connection.reply(ident, *write_answer(found, question.baseline))
+        except VigilError as error:
+            connection.fail(ident, error)
+        except Exception as error:  # noqa: BLE001 - the peer must get an answer whatever it was
+            text = " ".join(str(error).split())[:300]
+            connection.fail(
+                ident, ModelFailed(f"the explanation failed: {type(error).__name__}: {text}")
+            )
+
+    def _explain(self, question: Question) -> tuple[float, Attribution]:
+        """Compute; runs in the worker thread."""
+        assert self._explainer is not None
+        started = time.perf_counter()
+        try:
+            found = self._explainer.explain(
+                question.inputs, question.target, question.baselines, question.n_steps
+            )
+        except IncompleteAttribution as error:
+            raise ModelFailed(str(error)) from None
+        except ValueError as error:
+            raise InvalidInput(str(error)) from None
+        return time.perf_counter() - started, found
+
+
+def run(
+    served: ServedModel, member_id: str, address: str, hub_address: str, secret: bytes | None
+) -> None:
+    """Be an explainer process until SIGTERM: load, answer, drain."""
+    import uvloop
+
+    role = ExplainerRole(served, member_id, address, hub_address, secret)
+    role.load()
+
+    async def serve() -> None:
+        stop = asyncio.Event()
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+        await role.start()
+        await stop.wait()
+        await role.stop()
+
+    uvloop.run(serve())

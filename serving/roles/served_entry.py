@@ -1,0 +1,20 @@
+"""The directory's models as entries of the repository; imports no torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from serving.channel.directory import ServedModel
+from serving.config import ModelConfig
+from serving.models.repository import ModelEntry
+
+
+def served_entry(served: ServedModel) -> ModelEntry:
+    """Return the repository entry that a directory's model stands for."""
+    return ModelEntry(
+        served.name,
+        served.version,
+        Path(served.directory),
+        ModelConfig.model_validate_json(served.config),
+        served.example,
+    )
