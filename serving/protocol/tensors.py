@@ -59,8 +59,11 @@ def tensor_from_buffer(
             f"tensor '{name}': {datatype} of shape {list(shape)} needs "
             f"{count * dtype.itemsize} bytes, not {len(buffer)}"
         )
-    # One call instead of frombuffer and reshape; the size was checked with Python integers.
-    data = np.ndarray(shape, dtype, buffer)
+    try:
+        # One call instead of frombuffer and reshape.
+        data = np.ndarray(shape, dtype, buffer)
+    except ValueError:
+        raise InvalidInput(f"tensor '{name}': shape {list(shape)} is not possible") from None
     if dtype is _BOOL and count and data.view(np.uint8).max() > 1:
         raise InvalidInput(f"tensor '{name}': a BOOL byte must be 0 or 1")
     return Tensor(name, datatype, shape, data, parameters)

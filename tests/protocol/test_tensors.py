@@ -1,0 +1,81 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from serving.errors import InvalidInput
+from serving.protocol.bytes_tensor import array_to_bytes, bytes_to_array, object_array
+from serving.protocol.messages import Tensor
+from serving.protocol.tensors import check_shape, tensor_from_buffer, tensor_to_buffer
+
+
+@given(st.lists(st.binary(max_size=20), max_size=8))
+def test_bytes_round_trip(elements):
+    array = object_array(elements, (len(elements),))
+    assert bytes_to_array(array_to_bytes(array), len(elements)).tolist() == elements
+
+
+@pytest.mark.parametrize(
+    ("buffer", "count", "words"),
+    [
+        (b"\x01\0\0", 1, "too few"),
+        (b"\x02\0\0\0a", 1, "end beyond"),
+        (b"\xff\xff\xff\xff", 1, "end beyond"),
+        (b"\x05\0\0\0abcde", 2, "ends before element 1"),
+        (b"\x01\0\0\0a\x01\0\0\0b", 1, "5 bytes are left"),
+        (b"", 1, "too few"),
+        (b"", 2**70, "too few"),
+    ],
+)
+def test_broken_bytes(buffer, count, words):
+    with pytest.raises(InvalidInput, match=f"^here: .*{words}"):
+        bytes_to_array(buffer, count, "here")
+
+
+def test_numbers_are_a_view():
+    buffer = np.arange(6, dtype=np.int16).tobytes()
+    tensor = tensor_from_buffer("x", "INT16", (2, 3), memoryview(buffer))
+    assert tensor.data.tolist() == [[0, 1, 2], [3, 4, 5]]
+    assert not tensor.data.flags.owndata
+    assert not tensor.data.flags.writeable
+
+
+@pytest.mark.parametrize(
+    ("datatype", "shape", "size", "words"),
+    [
+        ("FP32", (2, 3), 23, "needs 24 bytes, not 23"),
+        ("FP32", (2**32, 2**32, 16), 0, "needs"),
+        ("FP32", (-1, -2), 8, "not possible"),
+        ("FP32", (0, 2**70), 0, "not possible"),
+        ("FP31", (1,), 4, "unknown datatype"),
+    ],
+)
+def test_wrong_buffers(datatype, shape, size, words):
+    with pytest.raises(InvalidInput, match=words):
+        tensor_from_buffer("x", datatype, shape, bytes(size))
+
+
+def test_a_bool_is_0_or_1():
+    assert tensor_from_buffer("x", "BOOL", (2,), b"\0\1").data.tolist() == [False, True]
+    with pytest.raises(InvalidInput, match="0 or 1"):
+        tensor_from_buffer("x", "BOOL", (2,), b"\0\2")
+
+
+def test_empty_tensors_pass():
+    assert tensor_from_buffer("x", "BOOL", (0, 3), b"").data.shape == (0, 3)
+    assert tensor_from_buffer("x", "BYTES", (0,), b"").data.shape == (0,)
+
+
+@pytest.mark.parametrize("rows", [3, 3000])
+def test_to_buffer_is_c_order_for_any_layout(rows):
+    data = np.arange(rows * 4, dtype=np.float32).reshape(4, rows)
+    for one in (data, data.T, data[:, ::2], np.asfortranarray(data)):
+        buffer = tensor_to_buffer(Tensor("y", "FP32", one.shape, one))
+        assert bytes(buffer) == one.tobytes()
+        assert len(buffer) == one.nbytes
+
+
+@pytest.mark.parametrize("shape", [(0,), (-1, 3), (2, 0), (1,) * 33])
+def test_shapes_that_clients_may_not_send(shape):
+    with pytest.raises(InvalidInput, match="shape"):
+        check_shape("x", shape)
