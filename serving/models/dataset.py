@@ -7,7 +7,6 @@ size (an image, flattened). `y_true` holds class names or values, and every attr
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -90,19 +89,6 @@ def write_dataset(path: Path, dataset: Dataset, config: ModelConfig) -> None:
         columns[LABEL] = pa.array(dataset.y_true)
     path.parent.mkdir(parents=True, exist_ok=True)
     pq.write_table(pa.table(columns), path, compression="zstd")
-
-
-def feature_columns(inputs: Mapping[str, np.ndarray], config: ModelConfig) -> dict[str, np.ndarray]:
-    """Return one array [n] per named feature, by `feature` name, of inputs that name them.
-
-    Features of inputs that do not name theirs (images) are left out.
-    """
-    return {
-        feature.name: inputs[spec.name][:, index]
-        for spec in config.inputs
-        if spec.features and spec.name in inputs
-        for index, feature in enumerate(spec.features)
-    }
 
 
 def _columns(spec: InputSpec) -> list[str]:
