@@ -42,6 +42,7 @@ class Pages:
             Route("/healthz", self.healthz),
             Route("/readyz", self.readyz),
             Route("/config", self.config),
+            Route("/status", self.status),
             Route("/console", self.console),
             Route("/console/data", self.data),
         ]
@@ -78,6 +79,10 @@ class Pages:
         for model in self._hub.directory.models:
             models.setdefault(model.name, {})[model.version] = msgspec.json.decode(model.config)
         return _json({"server": self._config.model_dump(mode="json"), "models": models})
+
+    async def status(self, _request: Request) -> Response:
+        """Answer who is there and whether the instance is ready, for programs."""
+        return _json(self._hub.status())
 
     async def metrics(self, _request: Request) -> Response:
         """Answer every series of the instance as Prometheus text."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import Callable
 from typing import Any, Literal
 
@@ -20,6 +21,7 @@ from serving.channel.frames import Message
 
 RoleName = Literal["gateway", "replica", "explainer", "monitor"]
 RETRY_S = 0.2
+_log = logging.getLogger("vigil.hub")
 
 
 class Member(msgspec.Struct, frozen=True):
@@ -73,7 +75,7 @@ class Series(msgspec.Struct, array_like=True, frozen=True):
     Attributes:
         name: OpenTelemetry name, for example `vigil.inference.requests`.
         kind: `sum` (monotonic), `gauge` or `histogram`.
-        unit: UCUM unit, for example `s`; `1` for counts.
+        unit: UCUM unit, for example `s`; `{row}` and the like for counts, `1` for fractions.
         attributes: name and value pairs, all from closed sets.
         value: the sum or the gauge; for a histogram the sum of what was recorded.
         bounds: upper bounds of a histogram's buckets, else empty.
@@ -150,23 +152,40 @@ class HubClient:
     def report_now(self) -> None:
         """Send a report without waiting for the interval."""
         if self._connection and not self._connection.closed:
-            self._connection.notify("report", self._report())
+            try:
+                report = self._report()
+            except Exception:
+                # A fault in one report must not end all later ones.
+                _log.exception("no report from %s", self._member.id)
+                return
+            self._connection.notify("report", report)
 
     async def _run(self) -> None:
         while True:
+            lost = asyncio.Event()
             try:
-                connection = await connect(self._address, self._secret, on_message=self._message)
+                connection = await connect(
+                    self._address,
+                    self._secret,
+                    on_message=self._message,
+                    on_closed=_setter(lost),
+                )
             except ChannelClosed:
                 await asyncio.sleep(RETRY_S)
                 continue
             self._connection = connection
             connection.notify("register", self._member)
-            while not connection.closed:
+            while not lost.is_set():
                 self.report_now()
-                await asyncio.sleep(self._interval_s)
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(lost.wait(), self._interval_s)
             if self._on_lost:
                 self._on_lost()
 
     def _message(self, _connection: Connection, message: Message) -> None:
         if message.kind == "directory" and self._on_directory:
             self._on_directory(_decode_directory(message.meta))
+
+
+def _setter(event: asyncio.Event) -> Callable[[Connection], None]:
+    return lambda _connection: event.set()

@@ -253,7 +253,7 @@ class _RequestSeries:
         self._series.sum(names.REJECTED, reason=type(error).__name__, **self._base).add(1)
 
     def abandoned(self) -> None:
-        self._of(names.OUTCOME_FAILED)[0].add(1)
+        self._of(names.OUTCOME_ABANDONED)[0].add(1)
 
 
 def _shorter(timeout_s: float | None, microseconds: object) -> float | None:
