@@ -18,6 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from loadtest import facts, plot, report
 from loadtest.contenders import CONTENDERS, TRITON, Contender, prepare
 from loadtest.load import LOADS, Load
+from loadtest.process import stop_on_sigterm
 from loadtest.race import Section, SectionResult, run_section, sections
 from loadtest.ratios import summarize
 from loadtest.vigil import ROOT
@@ -31,9 +32,11 @@ _START_S = 12  # a section's slowest start and stop, roughly
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the race that the command line asks for."""
     options = _parser().parse_args(arguments)
+    stop_on_sigterm()
     if options.quick:
         options.rounds, options.seconds, options.loads = 2, 2, QUICK_LOADS
-    console = Console()
+    # Logs and pipes claim 80 columns; the tables need more.
+    console = Console() if Console().is_terminal else Console(width=130)
     if missing := facts.missing_tools():
         console.print(f"[red]missing:[/red] {', '.join(missing)}")
         return 1
@@ -44,8 +47,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     known = facts.machine() | {"rounds": options.rounds, "seconds_per_round": options.seconds}
     _announce(console, plan, options.rounds, options.seconds)
     prepare(home, chosen)
-    results = _run(console, plan, options.rounds, options.seconds)
-    return _finish(console, options.name or ("quick" if options.quick else "full"), known, results)
+    results: list[SectionResult] = []
+    try:
+        _run(console, plan, options.rounds, options.seconds, results)
+    finally:  # an interrupted race keeps the sections that were finished
+        name = options.name or ("quick" if options.quick else "full")
+        status = _finish(console, name, known, results)
+    return status
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -90,10 +98,13 @@ def _announce(console: Console, plan: Sequence[Section], rounds: int, seconds: f
 
 
 def _run(
-    console: Console, plan: Sequence[Section], rounds: int, seconds: float
-) -> list[SectionResult]:
+    console: Console,
+    plan: Sequence[Section],
+    rounds: int,
+    seconds: float,
+    results: list[SectionResult],
+) -> None:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    results = []
     with Progress(*columns, TimeElapsedColumn(), console=console) as progress:
         for section in plan:
             task = progress.add_task(section.name, total=section.steps(rounds))
@@ -104,7 +115,6 @@ def _run(
                 progress.advance(task, 0 if starting else 1)
 
             results.append(run_section(section, ROOT / ".bench", rounds, seconds, step))
-    return results
 
 
 def _finish(

@@ -59,6 +59,15 @@ class Server:
         self.cleanup()
 
 
+def stop_on_sigterm() -> None:
+    """Make SIGTERM end this program as Ctrl-C does: by unwinding, so that servers are stopped."""
+
+    def unwind(number: int, _frame: object) -> None:
+        raise SystemExit(128 + number)
+
+    signal.signal(signal.SIGTERM, unwind)
+
+
 def spawn(command: Sequence[str], env: Mapping[str, str], log: Path) -> subprocess.Popen[bytes]:
     """Start `command` in a session of its own with its output in `log`."""
     log.parent.mkdir(parents=True, exist_ok=True)
@@ -92,12 +101,14 @@ def wait_ready(server: Server, ready: Callable[[], bool], limit_s: float = 120) 
         ServerError: the child ended or the limit passed; its last output is in the message.
     """
     end = time.monotonic() + limit_s
-    while time.monotonic() < end:
-        if not server.alive():
-            break
-        if ready():
-            return server
-        time.sleep(0.02)
+    try:
+        while time.monotonic() < end and server.alive():
+            if ready():
+                return server
+            time.sleep(0.02)
+    except BaseException:  # interrupted: nobody else knows of this server yet
+        server.stop(grace_s=10)
+        raise
     tail = server.log.read_text(errors="replace")[-2000:]
     state = "is not ready" if server.alive() else f"ended with {server.process.returncode}"
     server.stop(grace_s=10)

@@ -64,8 +64,7 @@ def run_section(
             except (ServerError, OSError) as error:
                 absent[contender.key] = str(error)
                 continue
-            # Through the mapping: a server that had to be replaced is stopped by its last one.
-            stack.callback(lambda key=contender.key: servers[key].stop())
+            stack.callback(_stop, servers, contender.key)
         present = replace(
             section, contenders=tuple(c for c in section.contenders if c.key in servers)
         )
@@ -77,6 +76,11 @@ def run_section(
                     measured = _measure(servers, contender, load, seconds, home)
                     samples.append(Sample(section.name, load.name, number, key, measured))
     return SectionResult(samples, idle, absent)
+
+
+def _stop(servers: dict[str, Server], key: str) -> None:
+    # Looked up at the end: a server that died under load was replaced by another.
+    servers[key].stop()
 
 
 def _measure(

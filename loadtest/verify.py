@@ -67,7 +67,7 @@ def _ask_grpc(server: Server, x: np.ndarray) -> tuple[np.ndarray, int]:
     from tritonclient.grpc import service_pb2
 
     with grpc.insecure_channel(f"127.0.0.1:{server.grpc_port}") as channel:
-        call = channel.unary_unary(mlp.GRPC_PATH)  # bytes in, bytes out
+        call = channel.unary_unary(mlp.GRPC_PATH, None, None)  # bytes in, bytes out
         data = call(mlp.grpc_message(x), timeout=30)
     response = service_pb2.ModelInferResponse.FromString(data)
     shape = list(response.outputs[0].shape)

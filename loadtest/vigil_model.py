@@ -56,12 +56,11 @@ def build(folder: Path, checks: bool) -> None:
     if not checks:
         return
     entry = ModelRepository(folder).get(mlp.MODEL)
-    files = []
-    for name, seed in (("reference", 100), ("heldout", 101)):
-        files.append(model / "1" / f"{name}.parquet")
+    reference, heldout = model / "1" / "reference.parquet", model / "1" / "heldout.parquet"
+    for path, seed in ((reference, 100), (heldout, 101)):
         data = Dataset({mlp.INPUT: mlp.rows(_REFERENCE_ROWS, seed)})
-        write_dataset(files[-1], data, entry.config)
-    fit_profile(entry, *files)
+        write_dataset(path, data, entry.config)
+    fit_profile(entry, reference, heldout)
 
 
 def _module() -> torch.nn.Module:

