@@ -1,0 +1,98 @@
+"""The roles as Serve deployments: each class hosts one role in the loop of its actor.
+
+Serve decides where they live and replaces the dead. It asks `check_health` in the very loop that
+does the work, so that a loop that hangs is found out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+import ray
+from ray import serve
+
+from serving.admin.app import AdminServer
+from serving.admin.hub import Hub
+from serving.channel.directory import ServedModel
+from serving.engines.ray_instance import Instance
+
+SETTLE_S = 1.0
+"""A hub that replaces a dead one waits this long for members; a first one loses nothing by it,
+because loading a model takes longer."""
+
+
+def member_name(prefix: str) -> str:
+    """Return the caller's name in the directory: a replacement gets the name of the dead."""
+    return f"{prefix}-{serve.get_replica_context().rank.rank}"
+
+
+def own_address(instance: Instance) -> str:
+    """Return where the role in this actor listens; no two actors ever share a socket."""
+    ident = serve.get_replica_context().replica_id.unique_id
+    host = ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]
+    return instance.address(ident, host)
+
+
+def gateway_members(instance: Instance) -> int:
+    """Return how many gateways register: beside each Envoy there is the one in its actor."""
+    return instance.config.gateways * (2 if instance.config.ingress == "envoy" else 1)
+
+
+class AdminDeployment:
+    """The hub and the admin listener."""
+
+    def __init__(self, instance: Instance) -> None:
+        self._instance = instance
+        self._hub = Hub(
+            gateways=gateway_members(instance), secret=instance.secret, settle_s=SETTLE_S
+        )
+        self._admin = AdminServer(self._hub, instance.config)
+        self._started = asyncio.get_running_loop().create_task(self._start())
+
+    async def _start(self) -> None:
+        await self._hub.start(self._instance.hub_address)
+        self._hub.set_models(self._instance.models)
+        await self._admin.start()
+
+    async def check_health(self) -> None:
+        """Raise if the listeners could not be opened."""
+        await asyncio.shield(self._started)
+
+    async def ready(self) -> tuple[bool, list[str]]:
+        """Whether the instance is ready, and why not."""
+        return self._hub.ready()
+
+    async def __del__(self) -> None:
+        """Answer what is under way, then close."""
+        await self._admin.stop()
+        self._hub.stop()
+
+
+class ReplicaDeployment:
+    """One replica of one model version."""
+
+    def __init__(self, instance: Instance, served: ServedModel) -> None:
+        # Imports torch, which costs seconds that only replicas have to pay.
+        from serving.roles.replica import ReplicaRole
+
+        self._role = ReplicaRole(
+            served,
+            member_name(f"replica-{served.name}-{served.version}"),
+            own_address(instance),
+            instance.hub_address,
+            instance.secret,
+        )
+        self._role.load()
+        self._started = asyncio.get_running_loop().create_task(self._role.start())
+
+    async def check_health(self) -> None:
+        """Raise if the channel could not be opened; answers late while a batch computes."""
+        await asyncio.shield(self._started)
+
+    async def infer_frame(self, frame: bytes) -> bytes:
+        """Answer one encoded frame with one; see `ReplicaRole.infer_frame`."""
+        return self._role.infer_frame(frame)
+
+    async def __del__(self) -> None:
+        """Say goodbye, finish, close."""
+        await self._role.stop()

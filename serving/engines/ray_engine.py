@@ -1,0 +1,81 @@
+"""The ray engine: prepares this process, then hands over to `ray_supervisor`.
+
+Ray reads its settings from the environment in the moment it is imported, and every process of a
+local Ray inherits them. So nothing here imports it before they are set.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final
+
+from serving.channel.directory import ServedModel
+from serving.config import Listen, ServerConfig
+from serving.engines.local import fixed_ports
+
+_SETTINGS: Final = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    # Serve's access log per request costs more than the request; what matters is in our metrics.
+    "RAY_SERVE_LOG_TO_STDERR": "0",
+    # A replica that hangs cannot drain: it would keep its connections for the whole grace time.
+    "RAY_SERVE_FORCE_STOP_UNHEALTHY_REPLICAS": "1",
+    # Without a reservation Ray hides every GPU, and `device: auto` would mean the CPU.
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    # Gateways start Envoy by fork and exec at once, where grpc's fork handlers only complain.
+    "GRPC_ENABLE_FORK_SUPPORT": "0",
+}
+
+
+def ensure_token(data_dir: Path) -> Path:
+    """Return the file with this instance's Ray token; makes it, readable by the owner only.
+
+    Ray listens on every interface whatever address it is given, so nothing but this token keeps
+    others on the network from running code here.
+    """
+    data_dir.mkdir(parents=True, exist_ok=True)
+    path = data_dir / "ray.token"
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        path.chmod(0o600)
+        return path
+    with os.fdopen(descriptor, "w") as file:
+        file.write(secrets.token_hex(32))
+    return path
+
+
+def local_environment(token_file: Path) -> dict[str, str]:
+    """Return what the environment of a local Ray needs: token auth, and our settings."""
+    return {
+        **_SETTINGS,
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN_PATH": str(token_file.absolute()),
+    }
+
+
+def run(
+    config: ServerConfig, models: Sequence[ServedModel], on_ready: Callable[[Listen], None]
+) -> int:
+    """Serve with the ray engine until SIGTERM or SIGINT; returns the exit code.
+
+    Raises:
+        ConfigError: a port is taken, the cluster does not answer, or something the roles need
+            is missing.
+    """
+    if config.ray_address is None:
+        config = config.model_copy(update={"listen": fixed_ports(config.listen)})
+        os.environ.update(local_environment(ensure_token(config.data_dir)))
+    # Paths of Unix sockets are limited to 107 bytes, so not under an arbitrary data_dir.
+    runtime = Path(tempfile.mkdtemp(prefix="vigil-"))
+    try:
+        from serving.engines.ray_supervisor import supervise
+
+        drained = supervise(config, models, runtime, on_ready)
+    finally:
+        shutil.rmtree(runtime, ignore_errors=True)
+    return 0 if drained else 1

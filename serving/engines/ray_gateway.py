@@ -1,0 +1,178 @@
+"""The gateway as a Serve deployment: Serve's ingress for HTTP and gRPC, and Envoy beside it."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import ipaddress
+import logging
+from typing import Any
+from urllib.parse import unquote
+
+import grpc
+import httpx
+from ray import serve
+
+from serving import errors
+from serving.config import ServerConfig
+from serving.engines.children import Keeper, spawn
+from serving.engines.drain import drain_envoy
+from serving.engines.ray_deployments import member_name
+from serving.engines.ray_handles import HandlePlane
+from serving.engines.ray_instance import Instance
+from serving.gateway.app import GatewayComposition
+from serving.gateway.asgi import VigilApp
+from serving.gateway.envoy import GatewayProcess, gateway_process
+from serving.gateway.grpc_methods import METHODS, Method
+from serving.protocol.status import INTERNAL, grpc_status
+
+_log = logging.getLogger("vigil.gateway")
+_CODES = {code.value[0]: code for code in grpc.StatusCode}
+START_TIMEOUT_S = 20.0
+POLL_S = 0.05
+LAST_WORDS_S = 2.0
+
+
+class EnvoyChild:
+    """The Envoy gateway of one gateway actor: kept running, asked for its health, drained."""
+
+    def __init__(self, instance: Instance, ident: str) -> None:
+        self._process: GatewayProcess = gateway_process(
+            instance.config.listen,
+            instance.runtime_dir(),
+            ident,
+            instance.hub_address,
+            secret=instance.secret,
+            drain_timeout_s=instance.config.drain_timeout_s,
+        )
+        self._grace_s = instance.config.drain_timeout_s
+        # Ray's variables hold its token, which is no business of the process that meets clients.
+        env = {k: v for k, v in self._process.env.items() if not k.startswith("RAY_")}
+        self._keeper = Keeper(ident, lambda: spawn(self._process.argv, env), self._exited)
+
+    def start(self) -> None:
+        """Begin to keep it running."""
+        self._keeper.run()
+
+    async def alive(self) -> bool:
+        """Whether its listener is open and its loop answers."""
+        transport = httpx.AsyncHTTPTransport(uds=str(self._process.admin_socket))
+        async with httpx.AsyncClient(transport=transport, base_url="http://envoy") as client:
+            try:
+                return (await client.get("/ready", timeout=2)).status_code == 200
+            except httpx.HTTPError:
+                return False
+
+    async def wait(self) -> None:
+        """Wait until it is alive; a bounded time, because a restart takes a moment."""
+        async with asyncio.timeout(START_TIMEOUT_S):
+            while not await self.alive():  # noqa: ASYNC110 - Envoy tells nobody when it is up
+                await asyncio.sleep(POLL_S)
+
+    async def stop(self) -> None:
+        """Finish what is in flight, then end it."""
+        self._keeper.stopping = True
+        if self._keeper.child is not None:
+            await drain_envoy(self._process.admin_socket, self._grace_s)
+        await self._keeper.stop(LAST_WORDS_S)
+
+    @staticmethod
+    def _exited(name: str, code: int) -> None:
+        _log.warning("%s ended with code %d; starting it again", name, code)
+
+
+class GatewayDeployment:
+    """Answers Serve's proxies; with `ingress: envoy` it keeps an Envoy gateway beside it."""
+
+    def __init__(self, instance: Instance) -> None:
+        config = instance.config
+        name = member_name("gateway")
+        envoy = config.ingress == "envoy"
+        ident = f"{name}-serve" if envoy else name
+        plane = HandlePlane(ident) if config.transport == "handle" else None
+        self._composition = GatewayComposition(ident, instance.hub_address, instance.secret, plane)
+        self._max_body = config.listen.max_body_mib << 20
+        self._app = VigilApp(self._composition.start, self._composition.stop, self._max_body)
+        self._open_to_all = not loopback_only(config)
+        self._envoy = EnvoyChild(instance, name) if envoy else None
+        if self._envoy:
+            self._envoy.start()
+
+    def __serve_build_asgi_app__(self) -> VigilApp:
+        """Give Serve the ASGI app that this actor hosts."""
+        return self._app
+
+    async def check_health(self) -> None:
+        """Raise while Envoy is not there; that this is answered shows that the loop is."""
+        if self._envoy:
+            await self._envoy.wait()
+
+    async def __del__(self) -> None:
+        """Let Envoy finish what is in flight; Serve has waited for its own requests already."""
+        if self._envoy:
+            await self._envoy.stop()
+
+    async def answer(self, method: Method, request: Any, context: Any) -> Any:
+        """Answer one unary gRPC call that came through Serve's proxy."""
+        try:
+            self._admit(request, context)
+            assert self._app.plane is not None
+            return await method.call(self._app.plane, request, None)
+        except errors.VigilError as error:
+            context.set_code(_CODES[grpc_status(error)])
+            context.set_details(error.message)
+        except Exception:  # noqa: BLE001 - the client gets a sentence, the operator the traceback
+            _log.exception("unexpected error in a gRPC call")
+            context.set_code(_CODES[INTERNAL])
+            context.set_details("internal error; see the server's log")
+        # With an error status no client reads the message, but Serve insists on one.
+        return request
+
+    def _admit(self, request: Any, context: Any) -> None:
+        # Serve's gRPC proxy listens on every interface, whatever address it is given.
+        if not self._open_to_all and not from_loopback(context.peer()):
+            raise errors.Forbidden("this server answers calls from its own machine only")
+        if request.ByteSize() > self._max_body:
+            raise errors.PayloadTooLarge(
+                f"the message is over the limit of {self._max_body} bytes; send a smaller one"
+            )
+
+
+def _grpc_method(name: str, method: Method) -> Any:
+    async def call(self: GatewayDeployment, request: Any, grpc_context: Any) -> Any:
+        return await self.answer(method, request, grpc_context)
+
+    call.__name__ = name
+    call.__doc__ = f"The gRPC method {name}."
+    return functools.update_wrapper(call, call)
+
+
+# Serve's proxy calls the method of the deployment that has the name of the gRPC method.
+for _path, _method in METHODS.items():
+    _name = _path.rpartition("/")[2]
+    setattr(GatewayDeployment, _name, _grpc_method(_name, _method))
+
+
+def loopback_only(config: ServerConfig) -> bool:
+    """Whether clients of other machines are to be kept out."""
+    return config.listen.host in {"127.0.0.1", "localhost", "::1"}
+
+
+def from_loopback(peer: str) -> bool:
+    """Whether a gRPC peer, for example `ipv4:127.0.0.1:4711`, is on this machine."""
+    kind, _, address = unquote(peer).partition(":")
+    if kind == "unix":
+        return True
+    host = address.rpartition(":")[0].strip("[]")
+    try:
+        parsed = ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    mapped = getattr(parsed, "ipv4_mapped", None)
+    return bool((mapped or parsed).is_loopback)
+
+
+def gateway_deployment(config: ServerConfig, **options: Any) -> Any:
+    """Return the gateway as a Serve deployment that is an ingress."""
+    ingress = serve.ingress()(GatewayDeployment)
+    return serve.deployment(ingress, name="gateway", num_replicas=config.gateways, **options)

@@ -1,0 +1,238 @@
+"""The ray engine at work: every role is a Ray Serve deployment, in an application of its own.
+
+One application per role and model version, so that each can be started, replaced and drained
+by itself: at the end the gateways go first, and what they wait for goes after them. The process
+that runs this only deploys and watches; no request touches it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import secrets
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from ray import serve
+from ray.exceptions import RayError
+from ray.serve.config import HTTPOptions, ProxyLocation, gRPCOptions
+from ray.serve.exceptions import RayServeException
+from ray.serve.schema import ApplicationStatus, LoggingConfig
+
+from serving.channel.directory import ServedModel
+from serving.config import Listen, ModelConfig, ServerConfig
+from serving.engines.process import free_port
+from serving.engines.ray_cluster import connected, head_address, head_only
+from serving.engines.ray_deployments import AdminDeployment, ReplicaDeployment
+from serving.engines.ray_gateway import gateway_deployment
+from serving.engines.ray_handles import replica_app
+from serving.engines.ray_instance import Instance
+
+_log = logging.getLogger("vigil.supervisor")
+
+ADMIN_APP: Final = "vigil-admin"
+GATEWAY_APP: Final = "vigil"
+SERVICER: Final = (
+    "serving.protocol.pb.open_inference_pb2_grpc.add_GRPCInferenceServiceServicer_to_server"
+)
+HEALTH_PERIOD_S: Final = 1.0
+UNHEALTHY_AFTER: Final = 3
+"""Failed health checks in a row after which Serve replaces an actor."""
+POLL_S: Final = 0.1
+WATCH_S: Final = 2.0
+FORCE_S: Final = 10.0
+"""What ending may take beyond the drain time before it is ended by force."""
+
+
+class RayEngine:
+    """Deploys one instance, watches it, takes it down.
+
+    Args:
+        instance: what to run; Ray is connected.
+        on_ready: called with the addresses once everything required is ready.
+        stop: set when the instance is to end.
+    """
+
+    def __init__(
+        self, instance: Instance, on_ready: Callable[[Listen], None], stop: threading.Event
+    ) -> None:
+        self._instance = instance
+        self._config = instance.config
+        self._on_ready = on_ready
+        self._stop = stop
+        self._reported: set[str] = set()
+
+    def run(self) -> bool:
+        """Serve until told to stop; returns whether everything in flight was answered."""
+        self._start_serve()
+        serve.run_many(self._targets(), wait_for_applications_running=False)
+        try:
+            self._watch()
+        finally:
+            drained = self._take_down()
+        return drained
+
+    # -- starting -----------------------------------------------------------------------
+
+    def _start_serve(self) -> None:
+        listen = self._config.listen
+        if self._config.ingress == "serve":
+            http = HTTPOptions(host=listen.host, port=listen.http_port)
+            grpc = gRPCOptions(port=listen.grpc_port, grpc_servicer_functions=[SERVICER])
+        else:
+            # Envoy has the ports; Serve's proxy stays for whoever asks its own health check.
+            http = HTTPOptions(host=listen.host, port=free_port(listen.host))
+            grpc = gRPCOptions()
+        local = self._config.ray_address is None
+        serve.start(
+            proxy_location=ProxyLocation.HeadOnly if local else ProxyLocation.EveryNode,
+            http_options=http,
+            grpc_options=grpc,
+            logging_config=LoggingConfig(enable_access_log=False, log_level="WARNING"),
+        )
+
+    def _targets(self) -> list[serve.RunTarget]:
+        targets = [self._target(ADMIN_APP, self._admin())]
+        for served in self._instance.models:
+            app = replica_app(served.name, served.version)
+            targets.append(self._target(app, self._replica(served)))
+        gateway = gateway_deployment(
+            self._config,
+            max_ongoing_requests=4096,
+            ray_actor_options={"num_cpus": 0},
+            # Serve's proxies go on sending for a moment after they should not.
+            graceful_shutdown_wait_loop_s=0.5,
+            **self._common(),
+        ).bind(self._instance)
+        return [*targets, serve.RunTarget(gateway, name=GATEWAY_APP, route_prefix="/")]
+
+    def _admin(self) -> Any:
+        deploy = serve.deployment(
+            name="admin",
+            # Its address is known in advance: to this machine, or on a cluster to the head node.
+            ray_actor_options={"num_cpus": 0, "resources": head_only()},
+            graceful_shutdown_wait_loop_s=POLL_S,
+            # Two cannot listen on one port, so no surge.
+            **{**self._common(), "max_surge_percent": 0},
+        )
+        return deploy(AdminDeployment).bind(self._instance)
+
+    def _replica(self, served: ServedModel) -> Any:
+        replicas = ModelConfig.model_validate_json(served.config).replicas
+        cpus = replicas.cores if self._config.ray_address else 0
+        timeout_s = replicas.hang_timeout_s / UNHEALTHY_AFTER
+        deploy = serve.deployment(
+            name="replica",
+            num_replicas=replicas.min,
+            max_ongoing_requests=replicas.max_inflight_batches,
+            ray_actor_options={"num_cpus": cpus, "num_gpus": replicas.gpus},
+            graceful_shutdown_wait_loop_s=POLL_S,
+            **{**self._common(), "health_check_timeout_s": timeout_s},
+        )
+        return deploy(ReplicaDeployment).bind(self._instance, served)
+
+    def _common(self) -> dict[str, Any]:
+        return {
+            # Serve learns of a death only by its next check.
+            "health_check_period_s": HEALTH_PERIOD_S,
+            "health_check_timeout_s": 30.0,
+            "graceful_shutdown_timeout_s": self._config.drain_timeout_s + FORCE_S / 2,
+            # The new one is there before the old one goes, also where there is only one.
+            "max_surge_percent": 100,
+        }
+
+    @staticmethod
+    def _target(name: str, app: Any) -> serve.RunTarget:
+        return serve.RunTarget(app, name=name, route_prefix=None)
+
+    # -- watching -----------------------------------------------------------------------
+
+    def _watch(self) -> None:
+        admin = serve.get_app_handle(ADMIN_APP)
+        announced = False
+        while not self._stop.is_set():
+            if not announced and self._ready(admin):
+                announced = True
+                self._on_ready(self._config.listen)
+            self._report_failures()
+            self._stop.wait(WATCH_S if announced else POLL_S)
+
+    def _ready(self, admin: Any) -> bool:
+        try:
+            ready, _reasons = admin.ready.remote().result(timeout_s=WATCH_S)
+        except (RayError, RayServeException, TimeoutError):
+            return False
+        return bool(ready)
+
+    def _report_failures(self) -> None:
+        """Say once what could not be deployed; Serve has given it up by then."""
+        for name, app in serve.status().applications.items():
+            if app.status == ApplicationStatus.DEPLOY_FAILED and name not in self._reported:
+                self._reported.add(name)
+                for deployment in app.deployments.values():
+                    _log.error("%s does not start: %s", name, deployment.message)
+
+    # -- ending -------------------------------------------------------------------------
+
+    def _take_down(self) -> bool:
+        """Drain the gateways, then end what they needed."""
+        grace_s = self._config.drain_timeout_s + FORCE_S
+        drained = self._delete([GATEWAY_APP], grace_s)
+        others = [target for target in serve.status().applications if target != GATEWAY_APP]
+        mine = [name for name in others if name.startswith(f"{GATEWAY_APP}-")]
+        return self._delete(mine, FORCE_S) and drained
+
+    @staticmethod
+    def _delete(apps: Sequence[str], timeout_s: float) -> bool:
+        for app in apps:
+            serve.delete(app, _blocking=False)
+        deadline = time.monotonic() + timeout_s
+        while time.monotonic() < deadline:
+            if not set(apps) & set(serve.status().applications):
+                return True
+            time.sleep(POLL_S)
+        return False
+
+
+def make_instance(config: ServerConfig, models: Sequence[ServedModel], runtime: Path) -> Instance:
+    """Describe an instance: Unix sockets on a local Ray, TCP with a secret on a cluster."""
+    if config.ray_address is None:
+        return Instance(config, tuple(models), runtime, f"unix:{runtime}/hub.sock", None)
+    # The admin deployment is on the head node; its hub listens beside its web pages.
+    hub = f"tcp:{head_address()}:{config.listen.admin_port + 1}"
+    return Instance(config, tuple(models), None, hub, secrets.token_bytes(32))
+
+
+@contextlib.contextmanager
+def _stop_signals(stop: threading.Event) -> Iterator[None]:
+    """Let SIGTERM and SIGINT set `stop`."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        for number in before:
+            signal.signal(number, lambda _number, _frame: stop.set())
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def supervise(
+    config: ServerConfig,
+    models: Sequence[ServedModel],
+    runtime: Path,
+    on_ready: Callable[[Listen], None],
+) -> bool:
+    """Connect to Ray and serve until SIGTERM or SIGINT.
+
+    Returns:
+        Whether everything in flight was answered at the end.
+    """
+    stop = threading.Event()
+    logging.getLogger("ray.serve").setLevel(logging.WARNING)
+    # Inside, because connecting installs a handler of Ray's own.
+    with connected(config, runtime), _stop_signals(stop):
+        return RayEngine(make_instance(config, models, runtime), on_ready, stop).run()
