@@ -15,7 +15,7 @@ from serving.protocol.pb.open_inference_pb2 import (
     ModelInferResponse,
     ModelStreamInferResponse,
 )
-from serving.protocol.tensors import check_shape, tensor_from_buffer, tensor_to_buffer
+from serving.protocol.tensors import check_input, tensor_from_buffer, tensor_to_buffer
 
 _parse = ModelInferRequest.FromString
 _Input = ModelInferRequest.InferInputTensor
@@ -82,7 +82,7 @@ def _decode_raw(message: ModelInferRequest) -> tuple[Tensor, ...]:
         if tensor.HasField("contents"):
             _refuse_mixed(message)
         name, shape = tensor.name, tuple(tensor.shape)
-        check_shape(name, shape)
+        check_input(name, shape)
         parameters = tensor.parameters
         kept = decode_parameters(parameters) if parameters else None
         tensors.append(tensor_from_buffer(name, tensor.datatype, shape, buffer, kept))
@@ -103,7 +103,7 @@ def _decode_typed(tensor: _Input) -> Tensor:
     name, datatype, shape = tensor.name, tensor.datatype, tuple(tensor.shape)
     # First, because a tensor that is said to lie elsewhere has no contents to complain about.
     parameters = decode_parameters(tensor.parameters)
-    check_shape(name, shape)
+    check_input(name, shape)
     data = decode_contents(name, datatype, shape, tensor.contents)
     return Tensor(name, datatype, shape, data, parameters)
 

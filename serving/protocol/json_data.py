@@ -84,7 +84,8 @@ def decode_data(
     if len(values) != count:
         raise _wrong_count(name, shape, count, len(values))
     try:
-        packed = struct.pack(f"{count}{code}", *values)
+        # "<" for its floats: packed natively, 1e39 would become infinity without a word.
+        packed = struct.pack(f"<{count}{code}", *values)
     except (struct.error, OverflowError):
         raise _out_of_range(name, datatype) from None
     if datatype == "BF16":

@@ -9,11 +9,11 @@ import msgspec
 
 from serving.errors import InvalidInput
 from serving.protocol.json_data import UNREADABLE, reason
-from serving.protocol.tensors import MAX_RANK
+from serving.protocol.tensors import MAX_NAME, MAX_RANK
 
-Dimension = Annotated[int, msgspec.Meta(ge=1)]
+Dimension = Annotated[int, msgspec.Meta(ge=1, le=2**63 - 1)]
 Shape = Annotated[tuple[Dimension, ...], msgspec.Meta(max_length=MAX_RANK)]
-Name = Annotated[str, msgspec.Meta(min_length=1)]
+Name = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_NAME)]
 Scalars = dict[str, bool | int | float | str | None]
 
 NO_DATA: Final = msgspec.Raw(b"")

@@ -18,5 +18,5 @@ def refuse_twice(what: str, names: Sequence[str]) -> None:
     seen: set[str] = set()
     for name in names:
         if name in seen:
-            raise InvalidInput(f"{what} '{name}' is given twice")
+            raise InvalidInput(f"{what} '{name[:80]}' is given twice")
         seen.add(name)

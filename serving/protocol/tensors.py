@@ -14,18 +14,22 @@ from serving.protocol.messages import Parameters, Tensor
 Buffer = bytes | bytearray | memoryview
 
 MAX_RANK = 32
+MAX_NAME = 256
 _BOOL = NUMPY_OF["BOOL"]
 _BYTES = NUMPY_OF["BYTES"]
 # Below this, a copy is cheaper than a view.
 _COPY_BELOW = 4096
 
 
-def check_shape(name: str, shape: tuple[int, ...]) -> None:
-    """Check the shape that a client gave to input `name`.
+def check_input(name: str, shape: tuple[int, ...]) -> None:
+    """Check the name and shape that a client gave to an input.
 
     Raises:
-        InvalidInput: a dimension is below 1, or there are more than `MAX_RANK`.
+        InvalidInput: the name is empty or longer than `MAX_NAME`, a dimension is below 1, or
+            there are more than `MAX_RANK`.
     """
+    if not 1 <= len(name) <= MAX_NAME:
+        raise InvalidInput(f"the name of an input must have 1 to {MAX_NAME} characters")
     if shape and min(shape) < 1:
         raise InvalidInput(
             f"input '{name}': shape {list(shape)} has a dimension below 1; give the real sizes"

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from serving.errors import InvalidInput
 from serving.protocol.bytes_tensor import array_to_bytes, bytes_to_array, object_array
 from serving.protocol.messages import Tensor
-from serving.protocol.tensors import check_shape, tensor_from_buffer, tensor_to_buffer
+from serving.protocol.tensors import check_input, tensor_from_buffer, tensor_to_buffer
 
 
 @given(st.lists(st.binary(max_size=20), max_size=8))
@@ -78,4 +78,10 @@ def test_to_buffer_is_c_order_for_any_layout(rows):
 @pytest.mark.parametrize("shape", [(0,), (-1, 3), (2, 0), (1,) * 33])
 def test_shapes_that_clients_may_not_send(shape):
     with pytest.raises(InvalidInput, match="shape"):
-        check_shape("x", shape)
+        check_input("x", shape)
+
+
+@pytest.mark.parametrize("name", ["", "x" * 257])
+def test_names_that_clients_may_not_send(name):
+    with pytest.raises(InvalidInput, match="1 to 256 characters"):
+        check_input(name, (1,))
