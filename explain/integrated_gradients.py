@@ -41,7 +41,7 @@ class IntegratedGradients:
         input_names: names of the inputs, in the module's order.
         baselines: default baseline by input name, broadcast to the input; zeros where absent.
         n_steps: steps to begin with.
-        max_completeness_error: tolerance of `relative_completeness_error`.
+        max_relative_error: tolerance of `relative_completeness_error`.
         internal_batch_size: most rows of one forward and backward pass.
     """
 
@@ -51,7 +51,7 @@ class IntegratedGradients:
         input_names: Sequence[str],
         baselines: Mapping[str, np.ndarray | float] | None = None,
         n_steps: int = 32,
-        max_completeness_error: float = 0.05,
+        max_relative_error: float = 0.05,
         internal_batch_size: int = 256,
     ) -> None:
         import torch
@@ -63,7 +63,7 @@ class IntegratedGradients:
         self._names = tuple(input_names)
         self._baselines = dict(baselines or {})
         self._n_steps = n_steps
-        self._tolerance = max_completeness_error
+        self._tolerance = max_relative_error
         self._batch = internal_batch_size
         parameter = next(module.parameters(), None)
         self._device = torch.device("cpu") if parameter is None else parameter.device
@@ -206,7 +206,7 @@ class IntegratedGradients:
             f"the attributions of row {row} miss the change of the output by {delta[row]:.3g}, "
             f"which is {error[row]:.1%} of it ({self._tolerance:.1%} is allowed), after {steps} "
             f"steps; give a baseline nearer to the input, more n_steps or a larger "
-            f"max_completeness_error"
+            f"tolerance"
         )
 
 
