@@ -176,7 +176,7 @@ class VigilApp:
         if encoding is not None:
             body = decompress(body, encoding.decode("latin-1"), self._max_body)
         if length is not None:
-            json_length = parse_json_length(length.decode("latin-1"))
+            json_length = parse_json_length(length.decode("latin-1"), len(body))
         if json_length == 0:
             request = self._raw_request(body, name, version, header_id)
         else:

@@ -67,7 +67,7 @@ async def model_infer(plane: DataPlane, message: Any, timeout_s: float | None) -
     """One inference."""
     request = grpc_codec.decode_request(message)
     response = await plane.infer(request, timeout_s)
-    return grpc_codec.encode_response(response, grpc_codec.wants_raw(message))
+    return grpc_codec.encode_response(response, request, grpc_codec.wants_raw(message))
 
 
 _SERVICE = "/inference.GRPCInferenceService/"
