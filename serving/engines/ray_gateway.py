@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 import ipaddress
 import logging
 from typing import Any
@@ -144,7 +143,7 @@ def _grpc_method(name: str, method: Method) -> Any:
 
     call.__name__ = name
     call.__doc__ = f"The gRPC method {name}."
-    return functools.update_wrapper(call, call)
+    return call
 
 
 # Serve's proxy calls the method of the deployment that has the name of the gRPC method.
