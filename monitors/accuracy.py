@@ -1,0 +1,80 @@
+"""Live accuracy of a classifier on the rows whose truth is known."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from monitors.finding import Finding
+from monitors.finding_state import findings_from_state, findings_to_state
+from monitors.label_join import JoinedRow
+from monitors.tumbling_window import TumblingWindow
+from monitors.wilson import wilson
+
+
+class AccuracyMonitor:
+    """Accuracy over tumbling windows of labelled rows, with its Wilson interval.
+
+    A window is a breach only if the whole interval lies below the minimum, so a model that is at
+    least as good as that has a false alarm in at most (1 - confidence) / 2 of its windows.
+
+    Args:
+        minimum: accuracy below which the model is not good enough.
+        window: labelled rows per window.
+        confidence: of the interval, per window.
+    """
+
+    def __init__(self, minimum: float, window: int, confidence: float = 0.998) -> None:
+        self._minimum, self._confidence = minimum, confidence
+        self._window = TumblingWindow(window)
+        self._correct = 0
+        self._findings: list[Finding] = []
+
+    def update(self, rows: Sequence[JoinedRow], timestamp: float) -> None:
+        """Take in rows whose truth became known at `timestamp`, seconds since the epoch."""
+        completed: list[Finding] = []
+
+        def count(part: slice) -> None:
+            self._correct += sum(row.predicted == row.y_true for row in rows[part])
+
+        def close() -> None:
+            completed.append(self._judge())
+            self._correct = 0
+
+        self._window.add(len(rows), timestamp, count, close)
+        self._findings = completed or self._findings
+
+    def evaluate(self) -> list[Finding]:
+        """Return the findings of the last window, or of all windows that one update filled."""
+        return list(self._findings)
+
+    def state(self) -> dict[str, Any]:
+        """Return what is needed to go on after a restart, as JSON values."""
+        return {
+            "window": self._window.state(),
+            "correct": self._correct,
+            "findings": findings_to_state(self._findings),
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from what `state` returned."""
+        self._window.restore(state["window"])
+        self._correct = state["correct"]
+        self._findings = findings_from_state(state["findings"])
+
+    def _judge(self) -> Finding:
+        rows = self._window.size
+        interval = wilson(self._correct, rows, self._confidence)
+        return Finding(
+            monitor="performance",
+            metric="accuracy",
+            subject="",
+            value=self._correct / rows,
+            threshold=self._minimum,
+            direction="below",
+            breached=interval[1] < self._minimum,
+            n_reference=0,
+            n_current=rows,
+            window=self._window.span,
+            ci=interval,
+        )
