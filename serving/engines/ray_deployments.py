@@ -96,3 +96,52 @@ class ReplicaDeployment:
     async def __del__(self) -> None:
         """Say goodbye, finish, close."""
         await self._role.stop()
+
+
+class ExplainerDeployment:
+    """The explainer of one model version."""
+
+    def __init__(self, instance: Instance, served: ServedModel) -> None:
+        from serving.roles.explainer import ExplainerRole
+
+        self._role = ExplainerRole(
+            served,
+            f"explainer-{served.name}-{served.version}",
+            own_address(instance),
+            instance.hub_address,
+            instance.secret,
+        )
+        self._role.load()
+        self._started = asyncio.get_running_loop().create_task(self._role.start())
+
+    async def check_health(self) -> None:
+        """Raise if the channel could not be opened."""
+        await asyncio.shield(self._started)
+
+    async def __del__(self) -> None:
+        """Finish what is under way, and leave."""
+        await self._role.stop()
+
+
+class MonitorDeployment:
+    """The monitor of the instance."""
+
+    def __init__(self, instance: Instance) -> None:
+        from serving.roles.monitor import MonitorRole
+
+        host = ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]
+        self._role = MonitorRole(
+            instance.hub_address,
+            instance.address("monitor", host),
+            instance.config.data_dir.absolute(),
+            secret=instance.secret,
+        )
+        self._started = asyncio.get_running_loop().create_task(self._role.start())
+
+    async def check_health(self) -> None:
+        """Raise if the channel could not be opened."""
+        await asyncio.shield(self._started)
+
+    async def __del__(self) -> None:
+        """Save everything, and leave."""
+        await self._role.stop()

@@ -27,7 +27,12 @@ from serving.channel.directory import ServedModel
 from serving.config import Listen, ModelConfig, ServerConfig
 from serving.engines.process import free_port
 from serving.engines.ray_cluster import connected, head_address, head_only
-from serving.engines.ray_deployments import AdminDeployment, ReplicaDeployment
+from serving.engines.ray_deployments import (
+    AdminDeployment,
+    ExplainerDeployment,
+    MonitorDeployment,
+    ReplicaDeployment,
+)
 from serving.engines.ray_gateway import gateway_deployment
 from serving.engines.ray_handles import replica_app
 from serving.engines.ray_instance import Instance
@@ -96,7 +101,7 @@ class RayEngine:
         )
 
     def _targets(self) -> list[serve.RunTarget]:
-        targets = [self._target(ADMIN_APP, self._admin())]
+        targets = [self._target(ADMIN_APP, self._single("admin", AdminDeployment))]
         for served in self._instance.models:
             app = replica_app(served.name, served.version)
             targets.append(self._target(app, self._replica(served)))
@@ -110,16 +115,32 @@ class RayEngine:
         ).bind(self._instance)
         return [*targets, serve.RunTarget(gateway, name=GATEWAY_APP, route_prefix="/")]
 
-    def _admin(self) -> Any:
+    def _helpers(self) -> list[serve.RunTarget]:
+        """What no request waits for; started once requests can be answered."""
+        targets = [self._target("vigil-monitor", self._single("monitor", MonitorDeployment))]
+        for served in self._instance.models:
+            if ModelConfig.model_validate_json(served.config).explain is not None:
+                deploy = serve.deployment(
+                    name="explainer",
+                    ray_actor_options={"num_cpus": 0},
+                    graceful_shutdown_wait_loop_s=POLL_S,
+                    **self._common(),
+                )
+                app = deploy(ExplainerDeployment).bind(self._instance, served)
+                name = f"vigil-explainer-{served.name}-{served.version}"
+                targets.append(self._target(name, app))
+        return targets
+
+    def _single(self, name: str, kind: type) -> Any:
+        """A role that exists once, at a known place: this machine, or a cluster's head node."""
         deploy = serve.deployment(
-            name="admin",
-            # Its address is known in advance: to this machine, or on a cluster to the head node.
+            name=name,
             ray_actor_options={"num_cpus": 0, "resources": head_only()},
             graceful_shutdown_wait_loop_s=POLL_S,
-            # Two cannot listen on one port, so no surge.
+            # Two cannot share a port or the saved state, so no surge.
             **{**self._common(), "max_surge_percent": 0},
         )
-        return deploy(AdminDeployment).bind(self._instance)
+        return deploy(kind).bind(self._instance)
 
     def _replica(self, served: ServedModel) -> Any:
         replicas = ModelConfig.model_validate_json(served.config).replicas
@@ -158,6 +179,7 @@ class RayEngine:
             if not announced and self._ready(admin):
                 announced = True
                 self._on_ready(self._config.listen)
+                serve.run_many(self._helpers(), wait_for_applications_running=False)
             self._report_failures()
             self._stop.wait(WATCH_S if announced else POLL_S)
 
