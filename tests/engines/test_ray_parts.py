@@ -1,0 +1,205 @@
+"""The parts of the ray engine that import Ray but start none."""
+
+import asyncio
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from serving.channel.directory import ServedModel
+from serving.config import Listen, ServerConfig
+from serving.errors import InvalidInput
+from serving.protocol.pb import open_inference_pb2 as pb
+
+with warnings.catch_warnings():
+    # What Ray's own imports warn about is not ours to mend.
+    warnings.simplefilter("ignore")
+    from serving.engines import ray_cluster, ray_gateway, ray_handles, ray_supervisor
+    from serving.engines.ray_instance import Instance
+
+pytestmark = pytest.mark.ray
+
+MODEL = ServedModel("lab", "1", b"{}", "/models/lab/1")
+
+
+@pytest.mark.parametrize(
+    ("peer", "local"),
+    [
+        ("ipv4:127.0.0.1:4711", True),
+        ("ipv4:127.8.8.8:1", True),
+        ("ipv6:[::1]:4711", True),
+        ("ipv6:%5B::1%5D:4711", True),
+        ("ipv6:[::ffff:127.0.0.1]:9", True),
+        ("unix:/run/vigil.sock", True),
+        ("ipv4:192.0.2.7:4711", False),
+        ("ipv6:[2001:db8::1]:4711", False),
+        ("ipv6:[::ffff:192.0.2.7]:9", False),
+        ("", False),
+        ("nonsense", False),
+    ],
+)
+def test_peers_of_this_machine(peer: str, local: bool) -> None:
+    assert ray_gateway.from_loopback(peer) is local
+
+
+def test_roles_of_one_machine_use_sockets(tmp_path: Path) -> None:
+    instance = ray_supervisor.make_instance(ServerConfig(), [MODEL], tmp_path)
+    assert instance.hub_address == f"unix:{tmp_path}/hub.sock"
+    assert instance.secret is None
+    assert instance.address("abc", "192.0.2.1") == f"unix:{tmp_path}/abc.sock"
+    assert instance.runtime_dir() == tmp_path
+
+
+def test_roles_of_a_cluster_use_tcp_and_a_secret(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ray_supervisor, "head_address", lambda: "192.0.2.1")
+    config = ServerConfig(ray_address="192.0.2.1:6379")
+    instance = ray_supervisor.make_instance(config, [MODEL], tmp_path)
+    assert instance.hub_address == "tcp:192.0.2.1:8003"
+    assert instance.secret is not None
+    assert len(instance.secret) == 32
+    assert instance.address("abc", "192.0.2.2") == "tcp:192.0.2.2:0"
+
+
+def test_object_store_is_larger_when_bodies_travel_through_it() -> None:
+    listen = Listen(max_body_mib=64)
+    small = ray_cluster.object_store_bytes(ServerConfig(listen=listen))
+    large = ray_cluster.object_store_bytes(ServerConfig(listen=listen, ingress="serve"))
+    assert small == 128 << 20
+    assert large == 512 << 20
+
+
+class Context:
+    """What the deployment needs of Serve's gRPC context."""
+
+    def __init__(self, peer: str = "ipv4:127.0.0.1:4711") -> None:
+        self._peer = peer
+        self.code: Any = None
+        self.details = ""
+
+    def peer(self) -> str:
+        return self._peer
+
+    def set_code(self, code: Any) -> None:
+        self.code = code
+
+    def set_details(self, details: str) -> None:
+        self.details = details
+
+
+class Deployment(ray_gateway.GatewayDeployment):
+    """Outside Serve nobody awaits the destructor."""
+
+    def __del__(self) -> None: ...
+
+
+@pytest.fixture
+def deployment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ray_gateway.GatewayDeployment:
+    monkeypatch.setattr(ray_gateway, "member_name", lambda prefix: f"{prefix}-0")
+    config = ServerConfig(ingress="serve", listen=Listen(max_body_mib=1))
+    instance = Instance(config, (), tmp_path, f"unix:{tmp_path}/hub.sock", None)
+    made = Deployment(instance)
+    made._app.plane = object()  # type: ignore[assignment]
+    return made
+
+
+async def live(_plane: object, _request: object, _timeout_s: float | None) -> Any:
+    return pb.ServerLiveResponse(live=True)
+
+
+async def test_grpc_answers(deployment: ray_gateway.GatewayDeployment) -> None:
+    context = Context()
+    method = ray_gateway.Method(pb.ServerLiveRequest, live)
+    reply = await deployment.answer(method, pb.ServerLiveRequest(), context)
+    assert reply.live
+    assert context.code is None
+
+
+async def test_grpc_refuses_other_machines(deployment: ray_gateway.GatewayDeployment) -> None:
+    context = Context("ipv4:192.0.2.7:4711")
+    method = ray_gateway.Method(pb.ServerLiveRequest, live)
+    await deployment.answer(method, pb.ServerLiveRequest(), context)
+    assert context.code.name == "PERMISSION_DENIED"
+
+
+async def test_grpc_refuses_what_is_too_large(deployment: ray_gateway.GatewayDeployment) -> None:
+    context = Context()
+    request = pb.ModelInferRequest(raw_input_contents=[bytes(2 << 20)])
+    await deployment.answer(ray_gateway.Method(pb.ModelInferRequest, live), request, context)
+    assert context.code.name == "RESOURCE_EXHAUSTED"
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "details"),
+    [
+        (InvalidInput("send better"), "INVALID_ARGUMENT", "send better"),
+        (RuntimeError("secret"), "INTERNAL", "internal error; see the server's log"),
+    ],
+)
+async def test_grpc_maps_errors(
+    deployment: ray_gateway.GatewayDeployment, error: Exception, code: str, details: str
+) -> None:
+    async def fail(_plane: object, _request: object, _timeout_s: float | None) -> Any:
+        raise error
+
+    context = Context()
+    method = ray_gateway.Method(pb.ServerLiveRequest, fail)
+    await deployment.answer(method, pb.ServerLiveRequest(), context)
+    assert (context.code.name, context.details) == (code, details)
+
+
+def test_every_grpc_method_is_a_method_of_the_deployment() -> None:
+    for path in ray_gateway.METHODS:
+        assert asyncio.iscoroutinefunction(
+            getattr(ray_gateway.GatewayDeployment, path.rpartition("/")[2])
+        )
+
+
+class Handle:
+    """A deployment handle whose calls give what they are told, one after the other."""
+
+    def __init__(self, results: list[Any]) -> None:
+        self._results = results
+        self.infer_frame = self
+
+    def remote(self, frame: bytes) -> Any:
+        async def result() -> Any:
+            given = self._results.pop(0)
+            if isinstance(given, Exception):
+                raise given
+            return frame + given
+
+        return result()
+
+
+def use(monkeypatch: pytest.MonkeyPatch, results: list[Any]) -> None:
+    handle = Handle(results)
+    monkeypatch.setattr(ray_handles.serve, "get_deployment_handle", lambda *_: handle)
+
+
+async def test_call_tries_another_replica_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    use(monkeypatch, [ray_handles.RayActorError(), b"!"])
+    assert await ray_handles.serve_call("app")(b"frame") == b"frame!"
+
+
+async def test_call_gives_up_after_two(monkeypatch: pytest.MonkeyPatch) -> None:
+    use(monkeypatch, [ray_handles.RayActorError(), ray_handles.RayActorError(), b"!"])
+    with pytest.raises(ray_handles.ReplicaLost):
+        await ray_handles.serve_call("app")(b"frame")
+
+
+async def test_call_raises_the_domain_error_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    cause = InvalidInput("send better", retry_after_s=2)
+    use(monkeypatch, [ray_handles.RayTaskError("infer_frame", "traceback", cause)])
+    with pytest.raises(InvalidInput) as caught:
+        await ray_handles.serve_call("app")(b"frame")
+    assert caught.value is cause
+
+
+async def test_call_hides_tracebacks(monkeypatch: pytest.MonkeyPatch) -> None:
+    cause = RuntimeError("broken")
+    use(monkeypatch, [ray_handles.RayTaskError("infer_frame", "Traceback ...", cause)])
+    with pytest.raises(ray_handles.ModelFailed, match=r"^replica failed: RuntimeError: broken$"):
+        await ray_handles.serve_call("app")(b"frame")
