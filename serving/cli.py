@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Optional
+from typing import Annotated, Any, Literal, Optional
 
 import typer
 from rich.console import Console
@@ -35,6 +35,7 @@ EngineName = Annotated[Optional[str], typer.Option(help="ray or local.")]  # noq
 IngressName = Annotated[Optional[str], typer.Option(help="envoy or serve.")]  # noqa: UP045
 ModelsDir = Annotated[Optional[Path], typer.Option(help="Folder of the models.")]  # noqa: UP045
 HostName = Annotated[Optional[str], typer.Option(help="Address to bind.")]  # noqa: UP045
+ConfigFile = Literal["server", "model"]
 Port = Annotated[Optional[int], typer.Option(min=0, max=65535)]  # noqa: UP045
 Insecure = Annotated[
     bool, typer.Option("--insecure", help="Bind beyond loopback although nothing authenticates.")
@@ -148,6 +149,21 @@ def profile(
     entry = ModelRepository(settings.models).get(model)
     _with_progress(lambda report: fit_profile(entry, data, heldout, report))
     _out.print(f"profile of {entry.name} version {entry.version} is in {entry.profile}")
+
+
+@app.command("config")
+def describe(
+    file: Annotated[ConfigFile, typer.Argument(help="server (vigil.yaml) or model (model.yaml).")],
+) -> None:
+    """Describe every key of a configuration file."""
+    from rich.table import Table
+
+    from serving.config_reference import FILES, rows
+
+    table = Table("key", "type", "default", "meaning")
+    for cells in rows(FILES[file]):
+        table.add_row(*(cell.replace("`", "").replace("[", "\\[") for cell in cells))
+    _out.print(table)
 
 
 UrlOption = Annotated[str, typer.Option(help="Where the gateway answers.")]

@@ -39,8 +39,8 @@ class Feature(_Section):
 class InputSpec(_Section):
     """One input tensor."""
 
-    name: str
-    datatype: Datatype
+    name: str = Field(description="Name of the tensor in requests.")
+    datatype: Datatype = Field(description="Datatype of its elements.")
     shape: list[int] = Field(description="-1 marks the row axis, which comes first.")
     features: list[Feature] | None = Field(
         None, description="One entry per column of a [-1, n] input."
@@ -67,9 +67,9 @@ class InputSpec(_Section):
 class OutputSpec(_Section):
     """One output tensor."""
 
-    name: str
-    datatype: Datatype
-    shape: list[int]
+    name: str = Field(description="Name of the tensor in answers.")
+    datatype: Datatype = Field(description="Datatype of its elements.")
+    shape: list[int] = Field(description="-1 marks the row axis, which comes first.")
     classes: list[str] | None = Field(
         None, description="Class names, in the order of the last axis."
     )
@@ -99,19 +99,25 @@ class Batching(_Section):
     max_queue_rows: int = Field(4096, ge=1, description="Rows that may wait; more get 503.")
 
 
+Action = Literal["flag", "shadow", "reject"]
+_ACTION = "What happens to a row it dislikes: marked, only counted, or refused with 422."
+
+
 class SchemaGuard(_Section):
     """Range, finiteness and category checks in the gateway."""
 
-    name: Literal["schema"]
-    action: Literal["flag", "shadow", "reject"] = "flag"
+    name: Literal["schema"] = Field(description="Chooses this guard.")
+    action: Action = Field("flag", description=_ACTION)
 
 
 class MahalanobisGuard(_Section):
     """Distance of penultimate features from the training classes, in the replica."""
 
-    name: Literal["mahalanobis"]
-    action: Literal["flag", "shadow", "reject"] = "flag"
-    false_positive_rate: float = Field(0.05, gt=0, lt=1)
+    name: Literal["mahalanobis"] = Field(description="Chooses this guard.")
+    action: Action = Field("flag", description=_ACTION)
+    false_positive_rate: float = Field(
+        0.05, gt=0, lt=1, description="Share of normal rows that it may take for foreign."
+    )
     on_error: Literal["open", "closed"] = Field(
         "open", description="`open` lets rows pass when the guard itself fails."
     )
@@ -141,13 +147,15 @@ class Monitors(_Section):
 class Tolerance(_Section):
     """The largest disparity that is acceptable."""
 
-    demographic_parity_difference: float = Field(0.1, ge=0, le=1)
+    demographic_parity_difference: float = Field(
+        0.1, ge=0, le=1, description="Between the groups' shares of favourable outcomes."
+    )
 
 
 class Fairness(_Section):
     """Sensitive attributes and what counts as a favourable outcome."""
 
-    sensitive: list[str] = Field(min_length=1)
+    sensitive: list[str] = Field(min_length=1, description="Names of sensitive attributes.")
     favorable: str = Field(description="The class whose selection is favourable.")
     tolerance: Tolerance = Field(default_factory=Tolerance)
     window: int = Field(1000, ge=100, description="Rows per window.")
@@ -156,7 +164,9 @@ class Fairness(_Section):
 class Explain(_Section):
     """Explanations."""
 
-    method: Literal["auto", "integrated_gradients"] = "auto"
+    method: Literal["auto", "integrated_gradients"] = Field(
+        "auto", description="`auto` takes the best that the model's format allows."
+    )
     n_steps: int = Field(32, ge=1, le=1024, description="Integration steps to begin with.")
     max_completeness_error: float = Field(
         0.05, gt=0, description="Relative error above which no attribution is returned."
@@ -166,20 +176,24 @@ class Explain(_Section):
 class ModelConfig(_Section):
     """`models/<name>/model.yaml`."""
 
-    format: Literal["safetensors", "torch_export"]
+    format: Literal["safetensors", "torch_export"] = Field(
+        description="How the weights are stored: with a factory, or as a graph without code."
+    )
     factory: str | None = Field(
         None, description="`module:function` in a file beside the weights; builds the module."
     )
     trust_code: bool = Field(False, description="Needed by whatever runs the model's own code.")
-    inputs: list[InputSpec] = Field(min_length=1)
-    outputs: list[OutputSpec] = Field(min_length=1)
+    inputs: list[InputSpec] = Field(min_length=1, description="One per input tensor.")
+    outputs: list[OutputSpec] = Field(min_length=1, description="One per output tensor.")
     example: str | None = Field(
         None, description="File with an OIP request; used for warm-up and readiness."
     )
     required: bool = Field(True, description="Readiness waits for this model.")
     replicas: Replicas = Field(default_factory=Replicas)
     batching: Batching = Field(default_factory=Batching)
-    guards: list[Guard] = Field(default_factory=list)
+    guards: list[Guard] = Field(
+        default_factory=list, description="Judges of single requests, in this order."
+    )
     expose_flags: bool = Field(False, description="Tell clients which guards flagged a request.")
     monitors: Monitors = Field(default_factory=Monitors)
     fairness: Fairness | None = None
@@ -206,11 +220,11 @@ class ModelConfig(_Section):
 class Listen(_Section):
     """Where clients and operators connect."""
 
-    host: str = "127.0.0.1"
-    http_port: int = Field(8000, ge=0, le=65535)
-    grpc_port: int = Field(8001, ge=0, le=65535)
+    host: str = Field("127.0.0.1", description="Address of both inference ports.")
+    http_port: int = Field(8000, ge=0, le=65535, description="Takes HTTP and gRPC; 0: a free one.")
+    grpc_port: int = Field(8001, ge=0, le=65535, description="Takes HTTP and gRPC; 0: a free one.")
     admin_host: str = Field("127.0.0.1", description="Address of the admin listener.")
-    admin_port: int = Field(8002, ge=0, le=65535)
+    admin_port: int = Field(8002, ge=0, le=65535, description="Metrics and console; 0: a free one.")
     max_body_mib: int = Field(64, ge=1, le=1024, description="Largest request body.")
 
 
@@ -227,9 +241,15 @@ class Telemetry(_Section):
 class ServerConfig(_Section):
     """`vigil.yaml`."""
 
-    engine: Literal["ray", "local"] = "ray"
-    ingress: Literal["envoy", "serve"] = "envoy"
-    transport: Literal["channel", "handle"] = "channel"
+    engine: Literal["ray", "local"] = Field(
+        "ray", description="What starts and keeps the processes: Ray Serve or one supervisor."
+    )
+    ingress: Literal["envoy", "serve"] = Field(
+        "envoy", description="What answers clients: Envoy, or Ray Serve's own proxy."
+    )
+    transport: Literal["channel", "handle"] = Field(
+        "channel", description="From gateway to replica: our frames, or a Ray call per batch."
+    )
     ray_address: str | None = Field(
         None, description="Cluster to join; none starts a local Ray for this server."
     )
@@ -238,8 +258,8 @@ class ServerConfig(_Section):
         False, description="Allow a listener beyond loopback although nothing authenticates."
     )
     gateways: int = Field(1, ge=1, le=64, description="Gateway processes that share the ports.")
-    models: Path = Path("models")
-    data_dir: Path = Path(".vigil")
+    models: Path = Field(Path("models"), description="Folder of the models.")
+    data_dir: Path = Field(Path(".vigil"), description="Where the monitor keeps its state.")
     telemetry: Telemetry = Field(default_factory=Telemetry)
     drain_timeout_s: float = Field(30, gt=0, description="Grace for requests in flight at stop.")
 

@@ -1,0 +1,80 @@
+# `make` lists the targets. Everything is installed into .venv, nothing elsewhere.
+
+PYTHON ?= python3.11
+# pip older than 25.1 knows no dependency groups.
+PIP    ?= 25.3
+ENGINE ?= ray
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+NEW    := $(VENV)-constraints
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help demo test test-all test-packaging lint bench constraints clean
+
+help:  ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo
+	@echo "Variables: PYTHON (python3.11), ENGINE (ray, or local) for make demo"
+
+demo: $(STAMP)  ## Build the demo models and serve them (ENGINE=local: without Ray)
+	@echo "When it says ready, try in another terminal:"
+	@echo "  curl -s localhost:8000/v2/models/cancer"
+	@echo "  curl -s localhost:8000/v2/models/cancer/infer -d @demo-models/cancer/example.json"
+	@echo "  $(BIN)/vigil status; $(BIN)/vigil findings cancer"
+	@echo "and http://127.0.0.1:8002/console in a browser. Ctrl-C stops it."
+	@exec $(BIN)/vigil demo --engine $(ENGINE)
+
+test: $(STAMP)  ## Every test but the long ones
+	$(BIN)/python -m pytest -m "not long"
+
+test-all: $(STAMP)  ## Every test
+	$(BIN)/python -m pytest
+
+test-packaging: $(STAMP)  ## Build the wheel and try it outside the checkout
+	$(BIN)/python -m pytest tests/packaging
+
+lint: $(STAMP)  ## Style, types, layers, spelling, generated files; fails if any of them fails
+	@failed=; \
+	check() { echo "== $$*"; "$$@" || failed="$$failed '$$*'"; }; \
+	export PATH="$$PWD/$(BIN):$$PATH"; \
+	check ruff check .; \
+	check ruff format --check .; \
+	check mypy; \
+	check lint-imports; \
+	check codespell; \
+	check python -m serving.protocol.pb.generate --check; \
+	check python -m serving.config_reference --check; \
+	if [ -n "$$failed" ]; then echo "lint: failed:$$failed"; exit 1; fi; \
+	echo "lint: all passed"
+
+bench: $(STAMP)  ## Race Vigil against its peers (minutes; results in loadtest/results)
+	$(BIN)/python -m loadtest.bench
+
+constraints:  ## Remake constraints.txt from the newest versions that pyproject.toml allows
+	@sh deploy/check-python.sh $(PYTHON)
+	rm -rf $(NEW)
+	$(PYTHON) -m venv $(NEW)
+	$(NEW)/bin/python -m pip install --quiet "pip==$(PIP)"
+	$(NEW)/bin/python -m pip install --editable . --group dev
+	{ echo '# Versions that are known to work together. Remade by `make constraints`; pip takes it with -c.'; \
+	  $(NEW)/bin/python -m pip freeze --all --exclude-editable --exclude pip | sed 's/+cpu$$//'; \
+	} > constraints.txt
+	rm -rf $(NEW)
+
+# Installed again whenever a dependency changes; the code itself is linked, not copied.
+$(STAMP): pyproject.toml constraints.txt
+	@sh deploy/check-python.sh $(PYTHON)
+	@echo "Installing Vigil into $(VENV): about 2 GB, some minutes the first time"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check "pip==$(PIP)"
+	@$(BIN)/python -m pip install --disable-pip-version-check \
+	  --constraint constraints.txt --build-constraint constraints.txt \
+	  --editable . --group dev
+	@touch $@
+
+clean:  ## Remove the environment, caches and demo models
+	rm -rf $(VENV) $(NEW) dist build demo-models .vigil
+	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -not -path './.bench/*' -prune -exec rm -rf {} +
