@@ -154,6 +154,12 @@ EVENTS_SENT: Final = _total("vigil.events.sent", "event", "Prediction events sen
 EVENTS_DROPPED: Final = _total(
     "vigil.events.dropped", "event", "Prediction events dropped, by reason."
 )
+EVENTS_RECEIVED: Final = _total(
+    "vigil.events.received", "event", "Prediction events the monitor received."
+)
+EVENTS_LOST: Final = _total(
+    "vigil.events.lost", "event", "Prediction events that were sent and never arrived."
+)
 STORE_ROWS: Final = _total("vigil.store.rows", "row", "Rows written to the store.")
 STORE_ERRORS: Final = _total("vigil.store.errors", "error", "Writes to the store that failed.")
 MONITOR_LAG: Final = Metric(

@@ -1,0 +1,218 @@
+"""The monitor role: takes in what gateways publish, and keeps the windowed judges of every model.
+
+`python -m serving.roles.monitor --hub ADDRESS --address ADDRESS --data-dir FOLDER`. It never
+touches a request; when it is gone, gateways go on and count what it missed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from serving.channel import observation
+from serving.channel.connection import Connection
+from serving.channel.directory import Directory, HubClient, Member, Report
+from serving.channel.endpoint import ChannelServer
+from serving.channel.frames import Message
+from serving.errors import ModelFailed, Unsupported, VigilError
+from serving.roles.checkpoint import Checkpoint
+from serving.roles.observatory import Observatory
+from serving.roles.report_runner import ReportRunner
+
+CHECKPOINT_S: Final = 2.0
+DIRECTORY_WAIT_S: Final = 5.0
+SECRET: Final = "VIGIL_CHANNEL_SECRET"  # noqa: S105 - the variable's name
+
+_log = logging.getLogger("vigil.monitor")
+_decode_event = msgspec.msgpack.Decoder(observation.EventMeta).decode
+_decode_position = msgspec.msgpack.Decoder(observation.Position).decode
+_decode_labels = msgspec.msgpack.Decoder(observation.LabelsMeta).decode
+_decode_findings = msgspec.msgpack.Decoder(observation.FindingsMeta).decode
+_decode_report = msgspec.msgpack.Decoder(observation.ReportMeta).decode
+
+
+class MonitorRole:
+    """One monitor.
+
+    Args:
+        hub_address: where the hub listens.
+        address: where to listen, `unix:...` or `tcp:host:port`.
+        data_dir: where the state is kept that a restart goes on from.
+        member_id: unique name of this monitor.
+        secret: the cluster's secret for TCP channels.
+        checkpoint_s: seconds between two checkpoints.
+        clock: seconds since the epoch.
+    """
+
+    def __init__(
+        self,
+        hub_address: str,
+        address: str,
+        data_dir: Path,
+        member_id: str = "monitor",
+        secret: bytes | None = None,
+        *,
+        checkpoint_s: float = CHECKPOINT_S,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._hub_address = hub_address
+        self._address = address
+        self._id = member_id
+        self._secret = secret
+        self._checkpoint_s = checkpoint_s
+        self.observatory = Observatory(clock)
+        self._checkpoint = Checkpoint(data_dir / f"{member_id}.json")
+        self._reports = ReportRunner()
+        self._server = ChannelServer(self._message, secret=secret)
+        self._hub: HubClient | None = None
+        self._told = asyncio.Event()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def start(self) -> str:
+        """Restore the last checkpoint, register, listen; returns the address."""
+        self._restore()
+        address = self._address
+        if address.endswith(":0"):
+            address = await self._server.start(address)
+        member = Member(role="monitor", id=self._id, pid=os.getpid(), address=address)
+        self._hub = HubClient(
+            self._hub_address, self._secret, member, self._report, on_directory=self._directory
+        )
+        self._hub.start()
+        if not self._server.address:
+            # Gateways reconnect as soon as somebody listens; what they send before the models
+            # are known could not be judged.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(DIRECTORY_WAIT_S):
+                    await self._told.wait()
+            await self._server.start(address)
+        self._keep(self._save_regularly())
+        return address
+
+    async def stop(self) -> None:
+        """Save everything and leave."""
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=2.0)
+        self._server.close()
+        self._save()
+        if self._hub:
+            await self._hub.stop()
+
+    # -- the hub ------------------------------------------------------------------------
+
+    def _directory(self, directory: Directory) -> None:
+        self.observatory.serve(directory.models)
+        self._told.set()
+
+    def _report(self) -> Report:
+        return Report(True, self.observatory.snapshot(), self.observatory.status())
+
+    # -- state --------------------------------------------------------------------------
+
+    def _restore(self) -> None:
+        state = self._checkpoint.load()
+        if state is None:
+            return
+        try:
+            self.observatory.restore(state)
+        except (KeyError, TypeError, ValueError):
+            _log.error("the saved state is of another release; beginning anew")
+
+    async def _save_regularly(self) -> None:
+        pause = self._checkpoint_s
+        while True:
+            await asyncio.sleep(pause)
+            started = time.perf_counter()
+            self._save()
+            # Many predictions that wait for labels make it slow; it must stay a small part.
+            pause = max(self._checkpoint_s, 20 * (time.perf_counter() - started))
+
+    def _save(self) -> None:
+        try:
+            self._checkpoint.save(self.observatory.state())
+        except OSError as error:
+            _log.error("cannot save the monitor's state: %s", error)
+
+    # -- messages -----------------------------------------------------------------------
+
+    def _message(self, connection: Connection, message: Message) -> None:
+        if message.kind == observation.EVENTS:
+            self.observatory.observe(_decode_event(message.meta), message.tensors)
+        elif message.kind == observation.POSITION:
+            self.observatory.at(_decode_position(message.meta))
+        elif message.id:
+            self._keep(self._answer(connection, message))
+
+    def _keep(self, work: Any) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _answer(self, connection: Connection, message: Message) -> None:
+        try:
+            connection.reply(message.id, await self._reply(message))
+        except VigilError as error:
+            connection.fail(message.id, error)
+        except Exception as error:  # noqa: BLE001 - the peer must get an answer whatever it was
+            # Only the kind of error: its text may quote values.
+            _log.error("'%s' failed: %s", message.kind, type(error).__name__)
+            failed = ModelFailed(f"the monitor failed to answer '{message.kind}'")
+            connection.fail(message.id, failed)
+
+    async def _reply(self, message: Message) -> object:
+        if message.kind == observation.LABELS:
+            return self.observatory.label(_decode_labels(message.meta))
+        if message.kind == observation.FINDINGS:
+            asked = _decode_findings(message.meta)
+            return msgspec.json.encode(self.observatory.findings(asked.model, asked.version))
+        if message.kind == observation.REPORT:
+            return await self._make_report(_decode_report(message.meta))
+        raise Unsupported(f"a monitor does not answer '{message.kind[:40]}'")
+
+    async def _make_report(self, asked: observation.ReportMeta) -> observation.ReportReply:
+        watch = self.observatory.watch(asked.model, asked.version)
+        if asked.kind != "drift":
+            raise Unsupported(f"no report '{asked.kind[:40]}'; there is: drift")
+        return await self._reports.drift(watch.entry, watch.recent(), asked.format)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Be a monitor process until SIGTERM; returns the exit code."""
+    import uvloop
+
+    parser = argparse.ArgumentParser(prog="serving.roles.monitor")
+    parser.add_argument("--hub", required=True)
+    parser.add_argument("--address", required=True)
+    parser.add_argument("--data-dir", required=True, type=Path)
+    parser.add_argument("--id", default="monitor")
+    options = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
+    secret = bytes.fromhex(os.environ.get(SECRET, "")) or None
+
+    async def serve() -> None:
+        stop = asyncio.Event()
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+        role = MonitorRole(options.hub, options.address, options.data_dir, options.id, secret)
+        await role.start()
+        await stop.wait()
+        await role.stop()
+
+    uvloop.run(serve())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,61 @@
+"""From `events` and `labels` messages to the monitors' own values."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from monitors.events import LabelEvent, PredictionEvent
+from serving.channel.observation import INPUT_PREFIX, OUTPUT_PREFIX, EventMeta, Label
+from serving.errors import InvalidInput
+from serving.protocol.messages import Tensor
+
+
+def read_event(meta: EventMeta, tensors: Sequence[Tensor]) -> PredictionEvent:
+    """Return the event of an `events` message; arrays are views on the message.
+
+    Raises:
+        InvalidInput: columns differ in length.
+    """
+    inputs, outputs = _columns(INPUT_PREFIX, tensors), _columns(OUTPUT_PREFIX, tensors)
+    counts = np.array(meta.rows, dtype=np.int64)
+    total = int(counts.sum())
+    lengths = {len(array) for array in (*inputs.values(), *outputs.values())}
+    lengths |= {len(values) for values in meta.sensitive.values()}
+    if len(meta.ids) != len(counts) or lengths != {total}:
+        raise InvalidInput("the columns of an event differ in length")
+    first = np.repeat(np.cumsum(counts) - counts, counts)
+    return PredictionEvent(
+        model_name=meta.model,
+        model_version=meta.version,
+        timestamp=meta.timestamp,
+        request_ids=[
+            ident for ident, rows in zip(meta.ids, meta.rows, strict=True) for _ in range(rows)
+        ],
+        row_index=np.arange(total) - first,
+        inputs=inputs,
+        outputs=outputs,
+        sensitive_features={name: _objects(values) for name, values in meta.sensitive.items()},
+        gateway=meta.position.gateway,
+        sequence=meta.position.sequence,
+    )
+
+
+def read_label(label: Label) -> LabelEvent:
+    """Return the label of a `labels` message."""
+    return LabelEvent(label.request_id, label.index, label.y_true, label.sensitive, label.timestamp)
+
+
+def _columns(prefix: str, tensors: Sequence[Tensor]) -> dict[str, np.ndarray]:
+    return {
+        tensor.name.removeprefix(prefix): tensor.data
+        for tensor in tensors
+        if tensor.name.startswith(prefix)
+    }
+
+
+def _objects(values: list[str | None]) -> np.ndarray:
+    array = np.empty(len(values), dtype=np.object_)
+    array[:] = values
+    return array

@@ -1,0 +1,51 @@
+"""The latest rows of a stream, bounded in rows and bytes."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from typing import Final
+
+import numpy as np
+
+MAX_BYTES: Final = 32 << 20
+
+
+class RecentRows:
+    """Keeps whole batches while the older ones are still needed to fill `capacity` rows.
+
+    Args:
+        capacity: rows to keep.
+        max_bytes: forget earlier than that when the rows are large.
+    """
+
+    def __init__(self, capacity: int, max_bytes: int = MAX_BYTES) -> None:
+        self._capacity = capacity
+        self._max_bytes = max_bytes
+        self._batches: deque[tuple[int, int, Mapping[str, np.ndarray]]] = deque()
+        self._rows = 0
+        self._bytes = 0
+
+    def append(self, columns: Mapping[str, np.ndarray], rows: int) -> None:
+        """Take in a batch: arrays [rows] by name, the same names every time."""
+        size = sum(array.nbytes for array in columns.values())
+        self._batches.append((rows, size, columns))
+        self._rows += rows
+        self._bytes += size
+        while len(self._batches) > 1 and (
+            self._rows - self._batches[0][0] >= self._capacity or self._bytes > self._max_bytes
+        ):
+            old_rows, old_size, _ = self._batches.popleft()
+            self._rows -= old_rows
+            self._bytes -= old_size
+
+    def columns(self) -> dict[str, np.ndarray]:
+        """Return the latest rows, at most `capacity`, in order of arrival."""
+        if not self._batches:
+            return {}
+        return {
+            name: np.concatenate([columns[name] for _, _, columns in self._batches])[
+                -self._capacity :
+            ]
+            for name in self._batches[-1][2]
+        }

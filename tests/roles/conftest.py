@@ -1,0 +1,160 @@
+"""A hub, a small tabular model version with a profile, and gateways that feed a monitor."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+
+from monitors.reference import ReferenceProfile
+from serving.admin.hub import Hub
+from serving.channel.directory import Directory, HubClient, Member, Report, ServedModel
+from serving.config import Fairness, Feature, InputSpec, ModelConfig, Monitors, OutputSpec
+from serving.config import DriftMonitor as DriftConfig
+from serving.dataplane.publisher import EventPublisher, Limits
+from serving.models.columns import input_columns
+from serving.models.dataset import Dataset, write_dataset
+from serving.telemetry.counters import SeriesSet
+
+Wait = Callable[[Callable[[], object]], Awaitable[None]]
+WINDOW = 200
+PURPOSES = [b"car", b"home", b"other"]
+
+
+@pytest.fixture
+def eventually() -> Wait:
+    async def wait(condition: Callable[[], object]) -> None:
+        async with asyncio.timeout(20):
+            while not condition():  # noqa: ASYNC110 - the condition is in other objects' state
+                await asyncio.sleep(0.005)
+
+    return wait
+
+
+class Tabular:
+    """Rows of a model with two numbers, a category and a sensitive attribute."""
+
+    def __init__(self, seed: int) -> None:
+        self.random = np.random.default_rng(seed)
+
+    def inputs(self, n: int, shift: float = 0.0) -> dict[str, np.ndarray]:
+        numbers = self.random.normal(size=(n, 2)) + [shift, 0.0]
+        words = np.array([[PURPOSES[i]] for i in self.random.integers(0, 3, n)], dtype=object)
+        return {"x": numbers.astype(np.float32), "words": words}
+
+    def outputs(self, favorable: np.ndarray) -> dict[str, np.ndarray]:
+        p = np.where(favorable, 0.9, 0.1).astype(np.float32)
+        return {"p": np.stack([1 - p, p], axis=1)}
+
+    def publish(
+        self,
+        publisher: EventPublisher,
+        n: int,
+        shift: float = 0.0,
+        *,
+        ids: str = "r",
+        timestamp: float = 1000.0,
+        favorable: np.ndarray | None = None,
+        sex: np.ndarray | None = None,
+    ) -> None:
+        """Publish n requests of one row each, in batches of ten."""
+        favorable = self.random.random(n) < 0.5 if favorable is None else favorable
+        inputs, outputs = self.inputs(n, shift), self.outputs(favorable)
+        for start in range(0, n, 10):
+            part = slice(start, min(start + 10, n))
+            rows = part.stop - part.start
+            publisher.publish(
+                "loans",
+                "1",
+                timestamp,
+                [f"{ids}{row}" for row in range(part.start, part.stop)],
+                [1] * rows,
+                {name: array[part] for name, array in inputs.items()},
+                {name: array[part] for name, array in outputs.items()},
+                None if sex is None else {"sex": sex[part]},
+            )
+
+
+@pytest.fixture
+def tabular() -> Tabular:
+    return Tabular(0)
+
+
+@pytest.fixture
+def tabular_config() -> ModelConfig:
+    return ModelConfig(
+        format="torch_export",
+        inputs=[
+            InputSpec(
+                name="x",
+                datatype="FP32",
+                shape=[-1, 2],
+                features=[Feature(name="income"), Feature(name="debt")],
+            ),
+            InputSpec(
+                name="words",
+                datatype="BYTES",
+                shape=[-1, 1],
+                features=[Feature(name="purpose", categories=["car", "home", "other"])],
+            ),
+        ],
+        outputs=[OutputSpec(name="p", datatype="FP32", shape=[-1, 2], classes=["no", "yes"])],
+        monitors=Monitors(drift=DriftConfig(window=WINDOW)),
+        fairness=Fairness(sensitive=["sex"], favorable="yes", window=400),
+    )
+
+
+@pytest.fixture
+def served(tmp_path: Path, tabular_config: ModelConfig) -> ServedModel:
+    """The version on disk, as `vigil profile` leaves it, without weights: nobody predicts here."""
+    folder = tmp_path / "loans" / "1"
+    (folder / "profile").mkdir(parents=True)
+    inputs = Tabular(1).inputs(2000)
+    profile = ReferenceProfile.fit(input_columns(inputs, tabular_config))
+    (folder / "profile" / "drift.json").write_bytes(msgspec.json.encode(profile.to_dict()))
+    write_dataset(folder / "reference.parquet", Dataset(inputs), tabular_config)
+    return ServedModel("loans", "1", tabular_config.model_dump_json().encode(), str(folder))
+
+
+@pytest.fixture
+async def hub(tmp_path: Path, served: ServedModel) -> AsyncIterator[Hub]:
+    hub = Hub()
+    await hub.start(f"unix:{tmp_path}/hub.sock")
+    hub.set_models([served])
+    yield hub
+    hub.stop()
+    await asyncio.sleep(0)
+
+
+class Gateway:
+    """The part of a gateway that publishes."""
+
+    def __init__(self, hub_address: str, ident: str) -> None:
+        self.series = SeriesSet()
+        self.publisher = EventPublisher(ident, self.series, limits=Limits(delay_s=0.005))
+        self.directories: list[Directory] = []
+        self.client = HubClient(
+            hub_address,
+            None,
+            Member("gateway", ident, 1),
+            lambda: Report(True, self.series.snapshot()),
+            on_directory=self._directory,
+            interval_s=0.05,
+        )
+
+    def _directory(self, directory: Directory) -> None:
+        self.directories.append(directory)
+        self.publisher.on_directory(directory)
+
+
+@pytest.fixture
+async def gateway(tmp_path: Path, hub: Hub) -> AsyncIterator[Gateway]:
+    made = Gateway(f"unix:{tmp_path}/hub.sock", "gateway-0")
+    made.client.start()
+    yield made
+    made.publisher.close()
+    await made.client.stop()
