@@ -18,7 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from loadtest import facts, plot, report
 from loadtest.contenders import CONTENDERS, TRITON, Contender, prepare
 from loadtest.load import LOADS, Load
-from loadtest.process import stop_on_sigterm
+from loadtest.process import only_one, stop_on_sigterm
 from loadtest.race import Section, SectionResult, run_section, sections
 from loadtest.ratios import summarize
 from loadtest.vigil import ROOT
@@ -46,13 +46,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     home = ROOT / ".bench"
     known = facts.machine() | {"rounds": options.rounds, "seconds_per_round": options.seconds}
     _announce(console, plan, options.rounds, options.seconds)
-    prepare(home, chosen)
     results: list[SectionResult] = []
-    try:
-        _run(console, plan, options.rounds, options.seconds, results)
-    finally:  # an interrupted race keeps the sections that were finished
-        name = options.name or ("quick" if options.quick else "full")
-        status = _finish(console, name, known, results)
+    with only_one(home):
+        prepare(home, chosen)
+        try:
+            _run(console, plan, options.rounds, options.seconds, results)
+        finally:  # an interrupted race keeps the sections that were finished
+            name = options.name or ("quick" if options.quick else "full")
+            status = _finish(console, name, known, results)
     return status
 
 

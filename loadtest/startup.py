@@ -16,7 +16,7 @@ from rich.table import Table
 
 from loadtest import facts
 from loadtest.contenders import CONTENDERS, Contender, prepare
-from loadtest.process import ServerError, stop_on_sigterm
+from loadtest.process import ServerError, only_one, stop_on_sigterm
 from loadtest.verify import check
 from loadtest.vigil import ROOT
 
@@ -53,6 +53,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--name", default="startup")
     options = parser.parse_args(arguments)
     stop_on_sigterm()
+    with only_one(ROOT / ".bench"):
+        return _measure(options)
+
+
+def _measure(options: argparse.Namespace) -> int:
     keys = options.only.split(",")
     chosen = [contender for contender in CONTENDERS if contender.key in keys]
     home = ROOT / ".bench"
