@@ -1,0 +1,101 @@
+import asyncio
+import json
+import re
+
+import numpy as np
+import pytest
+
+from serving.errors import InvalidInput, ModelFailed, ModelNotReady, Overloaded, Unsupported
+from serving.models.columns import input_columns
+from serving.roles.drift_report import comparable
+from serving.roles.report_runner import ReportRunner
+from serving.roles.served_entry import served_entry
+
+
+@pytest.fixture
+def entry(served):
+    return served_entry(served)
+
+
+@pytest.fixture
+def columns(tabular, tabular_config):
+    found = input_columns(tabular.inputs(100, shift=1.0), tabular_config)
+    return {**found, "debt": np.full(100, np.nan, np.float32)}
+
+
+async def test_html_is_complete_and_names_what_is_left_out(entry, columns):
+    columns["income"] = columns["income"].copy()
+    columns["income"][:3] = [np.inf, -np.inf, np.nan]
+    reply = await ReportRunner().drift(entry, columns, "html")
+    assert reply.content_type == "text/html; charset=utf-8"
+    page = reply.body.decode()
+    assert "loans version 1: 100 recent rows against 2000 of the reference." in page
+    assert "Left out: debt (no values in the recent rows)." in page
+    assert "income" in page
+    assert not re.search(r'<(script|link|img)[^>]*(src|href)="?https?:', page)
+
+
+async def test_json_states_its_statistics(entry, columns):
+    report = json.loads((await ReportRunner().drift(entry, columns, "json")).body)
+    assert report["statistics"]["num_method"] == "wasserstein"
+    assert report["left_out"] == {"debt": "no values in the recent rows"}
+    values = {
+        metric["config"]["column"]: (metric["config"]["method"], metric["value"])
+        for metric in report["evidently"]["metrics"]
+        if "column" in metric["config"]
+    }
+    assert values["income"][0] == "wasserstein"
+    assert values["income"][1] == pytest.approx(1.0, abs=0.3)
+    assert values["purpose"][0] == "jensenshannon"
+    assert values["purpose"][1] < 0.2
+
+
+async def test_nothing_to_compare_is_one_sentence(entry, columns):
+    nothing = {name: np.full(100, np.nan) for name in ("income", "debt")}
+    with pytest.raises(ModelFailed, match="no column can be compared"):
+        await ReportRunner().drift(entry, nothing, "json")
+
+
+async def test_one_at_a_time(entry, columns):
+    runner = ReportRunner()
+    first = asyncio.create_task(runner.drift(entry, columns, "json"))
+    await asyncio.sleep(0)
+    with pytest.raises(Overloaded) as refused:
+        await runner.drift(entry, columns, "json")
+    assert refused.value.retry_after_s
+    first.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await first
+    assert not runner._busy
+
+
+async def test_what_cannot_be_reported_on(entry, columns):
+    runner = ReportRunner()
+    with pytest.raises(InvalidInput, match="html or json"):
+        await runner.drift(entry, columns, "pdf")
+    with pytest.raises(ModelNotReady, match="5 rows"):
+        await runner.drift(entry, {name: v[:5] for name, v in columns.items()}, "html")
+    (entry.directory / "reference.parquet").unlink()
+    with pytest.raises(Unsupported, match=r"reference\.parquet"):
+        await runner.drift(entry, columns, "html")
+
+
+def test_columns_that_say_nothing_are_named():
+    some = np.array([1.0, 2.0, np.inf])
+    reference = {
+        "kept": some, "constant": np.ones(3), "moved": np.ones(3), "empty": np.array([]),
+        "absent": some, "word": np.array(["a", "a"]), "words": np.array(["a", "b"]),
+    }  # fmt: skip
+    current = {
+        "kept": some, "constant": np.ones(2), "moved": np.zeros(2), "empty": some,
+        "word": np.array(["a"]), "words": np.array(["b"]),
+    }  # fmt: skip
+    kept, left_out = comparable(reference, current)
+    assert list(kept) == ["kept", "moved", "words"]
+    assert np.isnan(kept["kept"][0][2])
+    assert left_out == {
+        "constant": "constant",
+        "empty": "no values in the reference",
+        "absent": "not among the recent rows",
+        "word": "constant",
+    }
