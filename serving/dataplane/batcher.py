@@ -7,8 +7,10 @@ all. Belongs to the loop's thread.
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections import deque
+from collections.abc import Callable
 
 import numpy as np
 
@@ -30,6 +32,10 @@ from serving.errors import (
 )
 
 DEFAULT_MAX_BATCH_ROWS = 1024
+MAX_BATCH_BYTES = 256 << 20
+"""Bytes of fixed-size inputs that are joined; far below what a frame may hold."""
+
+_log = logging.getLogger("vigil.gateway")
 
 
 class ModelQueue:
@@ -62,6 +68,7 @@ class ModelQueue:
         self._loop = asyncio.get_running_loop()
         self._pump_scheduled = False
         self._tasks: set[asyncio.Task[None]] = set()
+        self._on_idle: Callable[[], None] | None = None
         self.waiting_rows = 0
 
     # -- links --------------------------------------------------------------------------
@@ -78,13 +85,25 @@ class ModelQueue:
 
     def remove_link(self, link: ReplicaLink) -> None:
         """Stop using a replica; with the last one gone, what waits is answered now."""
-        if link in self._links:
-            self._links.remove(link)
+        if link not in self._links:  # never proven, or given up already
+            return
+        self._links.remove(link)
         if not self.links:
             error = self._no_replica()
             while self._waiting:
                 self._settle(self._waiting.popleft(), error)
             self.waiting_rows = 0
+            self._look_idle()
+
+    def retire(self, on_idle: Callable[[], None]) -> None:
+        """Finish what was admitted; `on_idle` is called once nothing waits or is under way."""
+        self._on_idle = on_idle
+        self._look_idle()
+
+    def _look_idle(self) -> None:
+        if self._on_idle and not self._waiting and not any(link.busy for link in self._links):
+            on_idle, self._on_idle = self._on_idle, None
+            on_idle()
 
     # -- admission ----------------------------------------------------------------------
 
@@ -139,6 +158,7 @@ class ModelQueue:
             batch = self._guard(self._form())
             if batch.items:
                 self._dispatch(link, batch)
+        self._look_idle()
 
     def _free_link(self) -> ReplicaLink | None:
         free = [link for link in self._links if link.busy < link.slots and link.open]
@@ -146,19 +166,25 @@ class ModelQueue:
 
     def _form(self) -> Batch:
         """Take from the queue what fits together: the oldest, and all that are like it."""
-        waiting, taken, rows, key = self._waiting, [], 0, None
+        waiting, rows, key = self._waiting, 0, None
+        taken: list[Pending] = []
+        most = self._max_rows
         passed_over: list[Pending] = []
         while waiting:
             item = waiting.popleft()
             bound = item.bound
             if item.future.done():  # expired or cancelled while it waited
                 self.waiting_rows -= bound.rows
+                if item.timer is not None:  # else its arrays live until a deadline far away
+                    item.timer.cancel()
                 continue
             if key is None:
                 key = bound.key
+                row_bytes = sum(array.nbytes for array in bound.arrays) // bound.rows
+                most = min(most, MAX_BATCH_BYTES // max(row_bytes, 1))
             if bound.key != key:
                 passed_over.append(item)
-            elif rows + bound.rows > self._max_rows:
+            elif taken and rows + bound.rows > most:
                 waiting.appendleft(item)
                 break
             else:
@@ -166,7 +192,16 @@ class ModelQueue:
                 rows += bound.rows
         self.waiting_rows -= rows
         waiting.extendleft(reversed(passed_over))
-        return Batch(self._names, taken, time.monotonic()) if taken else _NOTHING
+        if not taken:
+            return _NOTHING
+        try:
+            return Batch(self._names, taken, time.monotonic())
+        except Exception:  # noqa: BLE001
+            # For example no memory to join them: they are in no queue any more, so answer them.
+            _log.exception("cannot form a batch of %d rows for model '%s'", rows, self._name)
+            for item in taken:
+                self._settle(item, self._broken())
+            return _NOTHING
 
     def _guard(self, batch: Batch) -> Batch:
         """Check the gateway guards on the whole batch and answer what they reject."""
@@ -174,22 +209,25 @@ class ModelQueue:
             if not batch.items:
                 break
             started = time.perf_counter_ns()
-            decisions = guard.check(batch.inputs(), None)
-            self._observer.guard_time(guard.name, time.perf_counter_ns() - started)
-            hit = np.flatnonzero(decisions.action)
-            if len(hit):
+            try:
+                decisions = guard.check(batch.inputs(), None)
+                hit = np.flatnonzero(decisions.action)
                 rows = tuple(
                     (int(r), int(decisions.action[r]), decisions.reasons.get(int(r), ""))
                     for r in hit
                 )
-                rejected = self._apply(batch, GuardResult(guard.name, rows))
+                self._tell(self._observer.guard_time, guard.name, time.perf_counter_ns() - started)
+                rejected = self._apply(batch, GuardResult(guard.name, rows)) if rows else []
                 if rejected:
                     batch = batch.without(rejected)
+            except Exception:  # noqa: BLE001
+                # A guard's own fault must not fail requests, and never leave them unanswered.
+                _log.exception("guard '%s' of model '%s' failed", guard.name, self._name)
         return batch
 
     def _apply(self, batch: Batch, result: GuardResult) -> list[int]:
         """Count a guard's decisions, mark flagged requests, settle rejected ones."""
-        self._observer.guard_decisions(result)
+        self._tell(self._observer.guard_decisions, result)
         position = request_of_rows(batch.rows)
         rejected: list[int] = []
         for row, action, reason in result.rows:
@@ -223,9 +261,20 @@ class ModelQueue:
             self._release(link, batch)
             self._settle_all(batch, self._no_replica())
             raise
+        except Exception:  # noqa: BLE001
+            # A reply that cannot be read, a batch that cannot be encoded: nobody may wait for it.
+            _log.exception("a batch of model '%s' failed on %s", self._name, link.id)
+            self._release(link, batch)
+            self._settle_all(batch, self._broken())
         else:
             self._release(link, batch)
-            self._finish(batch, result)
+            try:
+                self._finish(batch, result)
+            except Exception:  # noqa: BLE001
+                _log.exception("%s answered a batch of '%s' wrongly", link.id, self._name)
+                self._settle_all(batch, self._broken())
+        if self._on_idle:
+            self._look_idle()
 
     def _release(self, link: ReplicaLink, batch: Batch) -> None:
         link.busy -= 1
@@ -238,8 +287,7 @@ class ModelQueue:
 
         Once per request, so that a request which kills replicas cannot walk through all of them.
         """
-        if lost in self._links:
-            self._links.remove(lost)
+        self.remove_link(lost)
         again = [i for i in batch.items if not i.future.done() and i.attempts == 0]
         for item in batch.items:
             if item.attempts or not self.links:
@@ -250,8 +298,8 @@ class ModelQueue:
             item.attempts = 1
             self.waiting_rows += item.bound.rows
         self._waiting.extendleft(reversed(again))
-        self._observer.retried(len(again))
         self._schedule()
+        self._tell(self._observer.retried, len(again))
 
     # -- answers ------------------------------------------------------------------------
 
@@ -264,13 +312,20 @@ class ModelQueue:
                 self._settle(batch.items[position], ModelFailed(message))
             answered = batch.without(list(result.failed))
         if answered.items:
+            _check_rows(answered, result)
             parts = split(result.outputs, answered.rows)
             for item, outputs in zip(answered.items, parts, strict=True):
                 if item.timer is not None:
                     item.timer.cancel()
                 if not item.future.done():
                     item.future.set_result(Answer(outputs, item.flags))
-        self._observer.answered(batch, answered, result)
+        self._tell(self._observer.answered, batch, answered, result)
+
+    def _tell(self, what: Callable[..., None], *arguments: object) -> None:
+        try:
+            what(*arguments)
+        except Exception:  # noqa: BLE001 - requests get answers whatever becomes of the numbers
+            _log.exception("a metric or event of model '%s' was not recorded", self._name)
 
     def _settle_all(self, batch: Batch, error: VigilError) -> None:
         for item in batch.items:
@@ -287,6 +342,9 @@ class ModelQueue:
             f"no replica of model '{self._name}' is ready; retry later", retry_after_s=1
         )
 
+    def _broken(self) -> ModelFailed:
+        return ModelFailed(f"model '{self._name}' could not be asked; see the server's log")
+
     def _too_late(self) -> DeadlineExceeded:
         return DeadlineExceeded(
             f"the deadline passed before model '{self._name}' answered; allow more time"
@@ -295,6 +353,13 @@ class ModelQueue:
 
 def _load(link: ReplicaLink) -> tuple[int, int]:
     return (link.rows, link.busy)
+
+
+def _check_rows(answered: Batch, result: BatchResult) -> None:
+    """Refuse outputs that do not hold one row per row sent: everybody would get another's."""
+    for name, array in result.outputs.items():
+        if array.shape[:1] != (answered.total,):
+            raise ValueError(f"output '{name}' has shape {array.shape} for {answered.total} rows")
 
 
 _NOTHING = Batch((), [], 0.0)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import logging
 import time
 from collections.abc import Callable
 
-from serving.channel.directory import Directory, Series
+from serving.channel.directory import Directory, Series, ServedModel
 from serving.channel.endpoint import connect
 from serving.dataplane.batch import Answer
 from serving.dataplane.explainers import ExplainerPool
@@ -30,6 +30,9 @@ from serving.errors import (
 from serving.protocol.messages import InferRequest, InferResponse, Tensor
 from serving.telemetry import names
 from serving.telemetry.counters import HistogramSeries, SeriesSet, SumSeries
+
+RETRY_S = 1.0
+_log = logging.getLogger("vigil.gateway")
 
 
 class DataPlane:
@@ -58,7 +61,10 @@ class DataPlane:
             lambda address, lost: connect(address, secret, on_closed=lost),
             self._link_up,
             self._link_down,
+            lambda: self._look_again_in(RETRY_S),
         )
+        self._entry_of: dict[ChannelLink, ServedVersion] = {}
+        self._refused: dict[tuple[str, str], str] = {}
         self.draining = False
         self.on_ready_change: Callable[[], None] = lambda: None
 
@@ -69,27 +75,45 @@ class DataPlane:
         self._directory = directory
         wanted = {(m.name, m.version) for m in directory.models}
         for served in directory.models:
-            versions = self._models.setdefault(served.name, {})
-            if served.version not in versions:
-                versions[served.version] = ServedVersion(served, self.series, self.publisher)
-                self._requests[served.name, served.version] = _RequestSeries(
-                    self.series, served.name, served.version
-                )
-        for name in list(self._models):
-            for version in list(self._models[name]):
-                if (name, version) not in wanted:
-                    del self._models[name][version]
-            if not self._models[name]:
-                del self._models[name]
+            if served.version not in self._models.get(served.name, ()):
+                self._serve(served)
+        for entry in self.entries():
+            if (entry.name, entry.version) not in wanted:
+                self._retire(entry)
+        self._refused = {key: why for key, why in self._refused.items() if key in wanted}
         if self._channel:
             for member in directory.of_role("replica"):
-                if (member.model, member.version) in wanted:
-                    entry = self._models[member.model][member.version]
-                    self._pool.open(
-                        member.model, member.version, member.id, member.address, entry.specs
-                    )
+                if member.version in self._models.get(member.model, ()):
+                    specs = self._models[member.model][member.version].specs
+                    self._pool.open(member.model, member.version, member.id, member.address, specs)
         self.publisher.on_directory(directory)
         self.explainers.on_directory(directory)
+
+    def _serve(self, served: ServedModel) -> None:
+        key = (served.name, served.version)
+        if key in self._refused:
+            return
+        try:
+            entry = ServedVersion(served, self.series, self.publisher)
+        except Exception as error:  # noqa: BLE001 - the other models are served all the same
+            _log.exception("model '%s' version %s cannot be served", *key)
+            self._refused[key] = str(error)
+            return
+        self._models.setdefault(served.name, {})[served.version] = entry
+        self._requests[key] = _RequestSeries(self.series, *key)
+
+    def _retire(self, entry: ServedVersion) -> None:
+        """Answer nothing new; close the links once everything that was admitted is answered."""
+        del self._models[entry.name][entry.version]
+        if not self._models[entry.name]:
+            del self._models[entry.name]
+        links = self._pool.release(entry.name, entry.version)
+
+        def close() -> None:
+            for link in links:
+                link.connection.close()
+
+        entry.queue.retire(close)
 
     def add_link(self, name: str, version: str, link: ReplicaLink) -> None:
         """Prove a link by running the model's example over it, then give it traffic."""
@@ -98,8 +122,13 @@ class DataPlane:
         task.add_done_callback(self._proofs.discard)
 
     async def _prove(self, name: str, version: str, link: ReplicaLink) -> None:
-        entry = self._models[name][version]
-        if await entry.prove(link):
+        entry = self._models.get(name, {}).get(version)
+        proven = entry is not None and await entry.prove(link)
+        # While it was proved the link may have been lost, or the model removed.
+        current = self._models.get(name, {}).get(version) is entry
+        if entry is not None and proven and current and link.open:
+            if isinstance(link, ChannelLink):
+                self._entry_of[link] = entry
             entry.queue.add_link(link)
             self.on_ready_change()
         elif isinstance(link, ChannelLink):
@@ -109,11 +138,18 @@ class DataPlane:
         self.add_link(name, version, link)
 
     def _link_down(self, name: str, version: str, link: ChannelLink) -> None:
-        with contextlib.suppress(KeyError):
-            self._models[name][version].queue.remove_link(link)
-        self.on_ready_change()
-        # The connection may have broken although the replica lives: look again.
-        asyncio.get_running_loop().call_later(0.1, self._look_again)
+        # Not looked up by name: its model may have been removed, and replaced, in the meantime.
+        entry = self._entry_of.pop(link, None)
+        if entry is not None:
+            entry.queue.remove_link(link)
+            self.on_ready_change()
+        # The connection may have broken although the replica lives: look again, at once after
+        # good work, with a pause when the replica has never got through its example.
+        self._look_again_in(0.1 if entry is not None else RETRY_S)
+
+    def _look_again_in(self, seconds: float) -> None:
+        if not self.draining:
+            asyncio.get_running_loop().call_later(seconds, self._look_again)
 
     def _look_again(self) -> None:
         if not self.draining:
@@ -133,7 +169,7 @@ class DataPlane:
         return [entry for versions in self._models.values() for entry in versions.values()]
 
     def resolve(self, name: str, version: str = "") -> ServedVersion:
-        """Return the entry of a model; an empty version is the newest.
+        """Return the entry of a model; an empty version is the newest that is ready.
 
         Raises:
             ModelNotFound, VersionNotFound: nothing of that name is served.
@@ -149,7 +185,11 @@ class DataPlane:
                     f"found; it has {', '.join(sorted(versions))}"
                 )
             return entry
-        return versions[max(versions, key=int)]
+        if len(versions) == 1:
+            return next(iter(versions.values()))
+        # A version that is still loading, or never will, must not take the place of one that works.
+        ready = [number for number, entry in versions.items() if entry.ready]
+        return versions[max(ready or versions, key=int)]
 
     def versions(self, name: str) -> list[str]:
         """Return the served versions of a model, oldest first."""
@@ -159,12 +199,17 @@ class DataPlane:
         """Whether an inference through every required model has worked; reasons when not."""
         if self.draining:
             return False, ["the gateway is draining"]
-        if not self._models:
+        if not self._models and not self._refused:
             return False, ["no model is loaded yet"]
         reasons = [
             f"model '{entry.name}': {entry.problem}"
             for entry in self.entries()
             if entry.config.required and not entry.ready
+        ]
+        reasons += [
+            f"model '{name}': {why}"
+            for (name, _), why in self._refused.items()
+            if name not in self._models
         ]
         return not reasons, reasons
 

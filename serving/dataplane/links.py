@@ -137,12 +137,19 @@ class HandleLink:
         return result_of(frames.decode(memoryview(answer)[4:]))
 
 
+class _Reached(msgspec.Struct, frozen=True):
+    link: ChannelLink
+    address: str
+    key: tuple[str, str]
+
+
 class LinkPool:
     """Keeps one channel link per replica in the directory: connects, and notices losses.
 
     Args:
         connect: opens a connection to an address; `on_closed` is called when it is gone.
         on_up, on_down: told about every link that appears or is lost.
+        on_failed: told that a replica could not be reached, so that somebody opens it again.
     """
 
     def __init__(
@@ -150,18 +157,27 @@ class LinkPool:
         connect: Callable[[str, Callable[[Connection], None]], Awaitable[Connection]],
         on_up: Callable[[str, str, ChannelLink], None],
         on_down: Callable[[str, str, ChannelLink], None],
+        on_failed: Callable[[], None],
     ) -> None:
         self._connect = connect
         self._on_up = on_up
         self._on_down = on_down
-        self._links: dict[str, ChannelLink] = {}
+        self._on_failed = on_failed
+        self._links: dict[str, _Reached] = {}
         self._opening: dict[str, asyncio.Task[None]] = {}
 
     def open(
         self, model: str, version: str, ident: str, address: str, specs: dict[str, InputSpec]
     ) -> None:
         """Connect to a replica unless that is done or under way."""
-        if ident in self._links or ident in self._opening:
+        if ident in self._opening:
+            return
+        known = self._links.get(ident)
+        if known is not None:
+            if known.address != address:
+                # Its successor is elsewhere, so it is dead, although its host may have died with
+                # it and never say so. That its link is lost makes somebody open it again.
+                known.link.connection.abort()
             return
         task = asyncio.get_running_loop().create_task(
             self._open(model, version, ident, address, specs)
@@ -169,12 +185,17 @@ class LinkPool:
         self._opening[ident] = task
         task.add_done_callback(lambda _task: self._opening.pop(ident, None))
 
+    def release(self, model: str, version: str) -> list[ChannelLink]:
+        """Forget the links to a model version and return them; the caller closes them."""
+        gone = [i for i, known in self._links.items() if known.key == (model, version)]
+        return [self._links.pop(ident).link for ident in gone]
+
     def close(self) -> None:
         """Close every connection."""
         for task in self._opening.values():
             task.cancel()
-        for link in list(self._links.values()):
-            link.connection.close()
+        for known in list(self._links.values()):
+            known.link.connection.close()
 
     async def _open(
         self, model: str, version: str, ident: str, address: str, specs: dict[str, InputSpec]
@@ -182,15 +203,23 @@ class LinkPool:
         link: ChannelLink | None = None
 
         def lost(_connection: Connection) -> None:
-            if link is not None and self._links.get(ident) is link:
+            if link is None:
+                return
+            known = self._links.get(ident)
+            if known is not None and known.link is link:
                 del self._links[ident]
-                self._on_down(model, version, link)
+            self._on_down(model, version, link)
 
         try:
             connection = await self._connect(address, lost)
         except ChannelClosed:
-            return  # it died again; the directory will name its successor
+            # It died again, or computes for so long that it could not shake hands in time.
+            self._on_failed()
+            return
+        if connection.closed:  # lost before this task went on: `lost` has met no link
+            self._on_failed()
+            return
         assert connection.peer is not None
         link = ChannelLink(ident, connection, max(1, connection.peer.slots), specs)
-        self._links[ident] = link
+        self._links[ident] = _Reached(link, address, (model, version))
         self._on_up(model, version, link)

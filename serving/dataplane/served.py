@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 
 import msgspec
@@ -23,6 +24,8 @@ from serving.protocol.datatypes import numpy_dtype
 from serving.protocol.json_codec import decode_request
 from serving.protocol.messages import InferRequest
 from serving.telemetry.counters import SeriesSet
+
+_log = logging.getLogger("vigil.gateway")
 
 
 class ServedVersion:
@@ -74,8 +77,15 @@ class ServedVersion:
         except VigilError as error:
             self.problem = error.message
             return False
+        except Exception:  # noqa: BLE001 - whatever its answer was, it is no proof
+            _log.exception("%s does not answer the example of '%s'", link.id, self.name)
+            self.problem = "a replica's first answer cannot be read; see the server's log"
+            return False
         if result.failed:
-            self.problem = f"the example fails: {result.failed[0]}"
+            self.problem = f"the example fails: {next(iter(result.failed.values()))}"
+            return False
+        if missing := self.output_types.keys() - result.outputs.keys():
+            self.problem = f"the model does not give output '{min(missing)}'"
             return False
         self.proven = True
         return True
