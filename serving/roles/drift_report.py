@@ -9,23 +9,24 @@ reference. They are effect sizes for people to look at; alarms come from the dri
 from __future__ import annotations
 
 import html
+import math
 import signal
 import sys
 import warnings
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 import numpy as np
+from scipy.stats import wasserstein_distance
 
 from serving.config import ModelConfig
 from serving.errors import VigilError
 from serving.models.columns import input_columns
 from serving.models.dataset import read_dataset
-
-TIMEOUT_S: Final = 60
-JOB, CURRENT, REPORT = "job.json", "current.npz", "report"
+from serving.roles.report_job import REPORT, TIMEOUT_S, Columns, plain, read_job
 
 STATISTICS: Final = {
     "num_method": "wasserstein",
@@ -35,61 +36,27 @@ STATISTICS: Final = {
 }
 """Wasserstein distance in standard deviations of the reference; Jensen-Shannon distance."""
 
-Columns = Mapping[str, np.ndarray]
+MAX_COLUMNS: Final = 64
+MAX_ROWS: Final = 10_000
+"""Per side. With these bounds the slowest report takes a fraction of the time that it may."""
 
-
-class ReportJob(msgspec.Struct, frozen=True):
-    """What to report on.
-
-    Attributes:
-        title: of the report, for example the model's name and version.
-        config: `ModelConfig` as JSON.
-        reference: path of the reference Parquet file.
-        columns: names of the arrays `0`, `1`, ... in `current.npz`.
-        format: `html` or `json`.
-    """
-
-    title: str
-    config: str
-    reference: str
-    columns: tuple[str, ...]
-    format: str
+Pairs = dict[str, tuple[np.ndarray, np.ndarray]]
+"""(reference, current) values by column name."""
 
 
 class ReportError(VigilError):
     """There is nothing to compare; the message says why."""
 
 
-def write_job(folder: Path, job: ReportJob, current: Columns) -> None:
-    """Leave a job for the report process; categories become text, so that nothing is pickled."""
-    arrays: dict[str, Any] = {
-        str(index): _plain(current[name]) for index, name in enumerate(job.columns)
-    }
-    np.savez(folder / CURRENT, **arrays)
-    (folder / JOB).write_bytes(msgspec.json.encode(job))
-
-
-def _plain(values: np.ndarray) -> np.ndarray:
-    if values.dtype.kind != "O":
-        return values.astype(np.float64)
-    return np.array(
-        [v.decode("utf-8", "replace") if isinstance(v, bytes) else str(v) for v in values.tolist()],
-        dtype=np.str_,
-    )
-
-
-def comparable(
-    reference: Columns, current: Columns
-) -> tuple[dict[str, tuple[np.ndarray, np.ndarray]], dict[str, str]]:
+def comparable(reference: Columns, current: Columns) -> tuple[Pairs, dict[str, str]]:
     """Sort out the columns that Evidently would raise on or has nothing to say about.
 
     Infinite values count as missing.
 
     Returns:
-        (reference, current) values by name of the columns that can be compared, without their
-        missing values turned into anything; and the reason by name of those that cannot.
+        The columns that can be compared, and the reason by name of those that cannot.
     """
-    kept: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+    kept: Pairs = {}
     left_out: dict[str, str] = {}
     for name, values in reference.items():
         if name not in current:
@@ -111,6 +78,10 @@ def comparable(
     return kept, left_out
 
 
+def _thinned(values: np.ndarray) -> np.ndarray:
+    return values[:: math.ceil(len(values) / MAX_ROWS) or 1]
+
+
 def _finite(values: np.ndarray) -> np.ndarray:
     if values.dtype.kind == "U":
         return values
@@ -121,22 +92,47 @@ def _known(values: np.ndarray) -> np.ndarray:
     return values if values.dtype.kind == "U" else values[~np.isnan(values)]
 
 
+def farthest(pairs: Pairs) -> tuple[Pairs, dict[str, str]]:
+    """Keep the columns that have moved most, as many as fit into a report.
+
+    Returns:
+        At most `MAX_COLUMNS` columns in their order, and the reason by name of the others.
+    """
+    distances = {name: _distance(*pair) for name, pair in pairs.items()}
+    kept = set(sorted(pairs, key=lambda name: -distances[name])[:MAX_COLUMNS])
+    reason = f"not among the {MAX_COLUMNS} columns that moved most"
+    return (
+        {name: pair for name, pair in pairs.items() if name in kept},
+        {name: reason for name in pairs if name not in kept},
+    )
+
+
+def _distance(reference: np.ndarray, current: np.ndarray) -> float:
+    if reference.dtype.kind == "U":
+        before, now = Counter(reference.tolist()), Counter(current.tolist())
+        n, m = len(reference), len(current)
+        return sum(abs(before[word] / n - now[word] / m) for word in before | now) / 2
+    known = _known(reference)
+    return float(wasserstein_distance(known, _known(current)) / max(float(known.std()), 1e-12))
+
+
 def make(folder: Path) -> bytes:
     """Return the report for the job in `folder`.
 
     Raises:
         VigilError: the reference cannot be read, or no column can be compared.
     """
-    job = msgspec.json.decode((folder / JOB).read_bytes(), type=ReportJob)
+    job, recent = read_job(folder)
     config = ModelConfig.model_validate_json(job.config)
     fitted = input_columns(read_dataset(Path(job.reference), config).inputs, config)
-    reference = {name: _plain(values) for name, values in fitted.items()}
-    with np.load(folder / CURRENT, allow_pickle=False) as arrays:
-        current = {name: arrays[str(index)] for index, name in enumerate(job.columns)}
+    reference = {name: plain(_thinned(values)) for name, values in fitted.items()}
+    current = {name: _thinned(values) for name, values in recent.items()}
     kept, left_out = comparable(reference, current)
     if not kept:
         reasons = "; ".join(f"'{name}': {reason}" for name, reason in list(left_out.items())[:5])
         raise ReportError(f"no column can be compared ({reasons or 'the model has none'})")
+    kept, surplus = farthest(kept)
+    left_out.update(surplus)
     snapshot = _compare(kept)
     rows = [len(next(iter(columns.values()))) for columns in (reference, current)]
     if job.format == "json":
@@ -155,7 +151,7 @@ def make(folder: Path) -> bytes:
     return page.replace("<body>", f"<body>{_preface(head, left_out)}", 1).encode()
 
 
-def _compare(pairs: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Any:
+def _compare(pairs: Pairs) -> Any:
     import pandas as pd
     from evidently import DataDefinition, Dataset, Report
     from evidently.presets import DataDriftPreset

@@ -14,7 +14,7 @@ import numpy as np
 from serving.channel.observation import ReportReply
 from serving.errors import InvalidInput, ModelFailed, ModelNotReady, Overloaded, Unsupported
 from serving.models.repository import ModelEntry
-from serving.roles.drift_report import REPORT, TIMEOUT_S, ReportJob, write_job
+from serving.roles.report_job import REPORT, TIMEOUT_S, ReportJob, write_job
 
 CONTENT_TYPES: Final = {"html": "text/html; charset=utf-8", "json": "application/json"}
 REFERENCE: Final = "reference.parquet"

@@ -7,7 +7,7 @@ import pytest
 
 from serving.errors import InvalidInput, ModelFailed, ModelNotReady, Overloaded, Unsupported
 from serving.models.columns import input_columns
-from serving.roles.drift_report import comparable
+from serving.roles.drift_report import comparable, farthest
 from serving.roles.report_runner import ReportRunner
 from serving.roles.served_entry import served_entry
 
@@ -99,3 +99,14 @@ def test_columns_that_say_nothing_are_named():
         "absent": "not among the recent rows",
         "word": "constant",
     }
+
+
+def test_the_columns_that_moved_most_are_kept():
+    still, moved = np.arange(50.0), np.arange(50.0) + 30
+    pairs = {f"c{number}": (still, moved if number % 2 else still + 0.1) for number in range(100)}
+    pairs["word"] = (np.array(["a", "b"]), np.array(["c"]))
+    kept, left_out = farthest(pairs)
+    assert len(kept) == 64
+    assert {f"c{number}" for number in range(1, 100, 2)} | {"word"} <= set(kept)
+    assert left_out["c98"] == "not among the 64 columns that moved most"
+    assert len(left_out) == 37

@@ -1,0 +1,61 @@
+"""The files by which the monitor hands a report to the process that makes it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+
+TIMEOUT_S: Final = 60
+JOB: Final = "job.json"
+CURRENT: Final = "current.npz"
+REPORT: Final = "report"
+
+Columns = Mapping[str, np.ndarray]
+
+
+class ReportJob(msgspec.Struct, frozen=True):
+    """What to report on.
+
+    Attributes:
+        title: of the report, for example the model's name and version.
+        config: `ModelConfig` as JSON.
+        reference: path of the reference Parquet file.
+        columns: names of the arrays `0`, `1`, ... in `current.npz`.
+        format: `html` or `json`.
+    """
+
+    title: str
+    config: str
+    reference: str
+    columns: tuple[str, ...]
+    format: str
+
+
+def write_job(folder: Path, job: ReportJob, current: Columns) -> None:
+    """Leave a job for the report process; categories become text, so that nothing is pickled."""
+    arrays: dict[str, Any] = {
+        str(index): plain(current[name]) for index, name in enumerate(job.columns)
+    }
+    np.savez(folder / CURRENT, **arrays)
+    (folder / JOB).write_bytes(msgspec.json.encode(job))
+
+
+def read_job(folder: Path) -> tuple[ReportJob, dict[str, np.ndarray]]:
+    """Return the job in `folder` and its columns."""
+    job = msgspec.json.decode((folder / JOB).read_bytes(), type=ReportJob)
+    with np.load(folder / CURRENT, allow_pickle=False) as arrays:
+        return job, {name: arrays[str(at)] for at, name in enumerate(job.columns)}
+
+
+def plain(values: np.ndarray) -> np.ndarray:
+    """Return numbers as float64 and everything else as text, [n]."""
+    if values.dtype.kind != "O":
+        return values.astype(np.float64)
+    return np.array(
+        [v.decode("utf-8", "replace") if isinstance(v, bytes) else str(v) for v in values.tolist()],
+        dtype=np.str_,
+    )
