@@ -37,7 +37,7 @@ class IntegratedGradients:
 
     Args:
         module: a private copy; backward passes through it must disturb nobody. It takes the
-            floating-point inputs in order and returns [n, classes] or [n].
+            floating-point inputs in order, each in the dtype it is given in, and returns [n, classes] or [n].
         input_names: names of the inputs, in the module's order.
         baselines: default baseline by input name, broadcast to the input; zeros where absent.
         n_steps: steps to begin with.
@@ -67,8 +67,6 @@ class IntegratedGradients:
         self._batch = internal_batch_size
         parameter = next(module.parameters(), None)
         self._device = torch.device("cpu") if parameter is None else parameter.device
-        double = parameter is not None and parameter.dtype == torch.float64
-        self._dtype = np.float64 if double else np.float32
 
     def explain(
         self,
@@ -152,11 +150,11 @@ class IntegratedGradients:
             )
         if not np.isfinite(array).all():
             raise ValueError(f"input '{name}' must be finite to be explained")
-        return array.astype(self._dtype)
+        return array
 
     def _baseline(self, name: str, value: np.ndarray | float, array: np.ndarray) -> np.ndarray:
         try:
-            return np.broadcast_to(value, array.shape).astype(self._dtype)
+            return np.broadcast_to(value, array.shape).astype(array.dtype)
         except ValueError:
             raise ValueError(
                 f"baseline '{name}' of shape {list(np.shape(value))} does not fit "
