@@ -13,8 +13,8 @@ import pytest
 from monitors.reference import ReferenceProfile
 from serving.admin.hub import Hub
 from serving.channel.directory import Directory, HubClient, Member, Report, ServedModel
-from serving.config import Fairness, Feature, InputSpec, ModelConfig, Monitors, OutputSpec
 from serving.config import DriftMonitor as DriftConfig
+from serving.config import Fairness, Feature, InputSpec, ModelConfig, Monitors, OutputSpec
 from serving.dataplane.publisher import EventPublisher, Limits
 from serving.models.columns import input_columns
 from serving.models.dataset import Dataset, write_dataset
@@ -42,7 +42,7 @@ class Tabular:
         self.random = np.random.default_rng(seed)
 
     def inputs(self, n: int, shift: float = 0.0) -> dict[str, np.ndarray]:
-        numbers = self.random.normal(size=(n, 2)) + [shift, 0.0]
+        numbers = self.random.normal(size=(n, 2)) + np.array([shift, 0.0])
         words = np.array([[PURPOSES[i]] for i in self.random.integers(0, 3, n)], dtype=object)
         return {"x": numbers.astype(np.float32), "words": words}
 
