@@ -11,6 +11,7 @@ import asyncio
 import hashlib
 import hmac
 import secrets
+import socket
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -22,6 +23,17 @@ from serving.channel.frames import FrameError, FrameReader, Message
 from serving.protocol.messages import Tensor
 
 HANDSHAKE_TIMEOUT_S = 5.0
+HANDSHAKE_BYTES = 1 << 16
+"""Bytes of an unfinished frame that are kept for a peer which has proved nothing yet."""
+
+# A host that dies says no goodbye; without these its connections would live for hours.
+_KEEPALIVE = (
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 5),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 2),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3),
+    (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 10_000),
+)
 
 
 class ChannelClosed(Exception):
@@ -95,6 +107,10 @@ class Connection(asyncio.Protocol):
         """Say hello and give the peer a bounded time to do the same."""
         assert isinstance(transport, asyncio.Transport) or hasattr(transport, "writelines")
         self._transport = transport  # type: ignore[assignment]
+        if self._secret is not None:
+            wire = transport.get_extra_info("socket")
+            for level, option, value in _KEEPALIVE:
+                wire.setsockopt(level, option, value)
         self._write("hello", 0, self._hello)
         self._watchdog = self._loop.call_later(HANDSHAKE_TIMEOUT_S, self.abort)
 
@@ -104,6 +120,8 @@ class Connection(asyncio.Protocol):
             for frame in self._reader.feed(data):
                 self._receive(frames.decode(frame))
         except (FrameError, msgspec.DecodeError):
+            self.abort()
+        if not self.ready.done() and self._reader.waiting > HANDSHAKE_BYTES:
             self.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -125,14 +143,18 @@ class Connection(asyncio.Protocol):
     def request(
         self, kind: str, meta: object, tensors: Sequence[Tensor] = ()
     ) -> asyncio.Future[Message]:
-        """Send a request; the future holds the reply, a domain error or `ChannelClosed`."""
+        """Send a request; the future holds the reply, a domain error or `ChannelClosed`.
+
+        Raises:
+            FrameError: it is too large to be sent.
+        """
         future: asyncio.Future[Message] = self._loop.create_future()
         if self.closed:
             future.set_exception(ChannelClosed("connection lost"))
             return future
         self._next_id += 1
+        self._write(kind, self._next_id, meta, tensors)  # may raise: then nothing is pending
         self._pending[self._next_id] = future
-        self._write(kind, self._next_id, meta, tensors)
         return future
 
     def notify(self, kind: str, meta: object, tensors: Sequence[Tensor] = ()) -> None:

@@ -154,7 +154,7 @@ class HubClient:
         if self._connection and not self._connection.closed:
             try:
                 report = self._report()
-            except Exception:
+            except Exception:  # noqa: BLE001
                 # A fault in one report must not end all later ones.
                 _log.exception("no report from %s", self._member.id)
                 return
@@ -181,10 +181,19 @@ class HubClient:
                     await asyncio.wait_for(lost.wait(), self._interval_s)
             if self._on_lost:
                 self._on_lost()
+            # A hub that closes at once, as it does to the older of two roles with one id, must
+            # not be asked again in a tight loop.
+            await asyncio.sleep(RETRY_S)
 
     def _message(self, _connection: Connection, message: Message) -> None:
         if message.kind == "directory" and self._on_directory:
-            self._on_directory(_decode_directory(message.meta))
+            directory = _decode_directory(message.meta)
+            try:
+                self._on_directory(directory)
+            except Exception:  # noqa: BLE001
+                # It must not cost the lease: the hub would send the same directory again.
+                number = directory.generation
+                _log.exception("%s cannot follow directory %d", self._member.id, number)
 
 
 def _setter(event: asyncio.Event) -> Callable[[Connection], None]:

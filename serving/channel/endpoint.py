@@ -48,15 +48,20 @@ async def connect(
     """
     loop = asyncio.get_running_loop()
     unix = address.startswith("unix:")
+    secret = None if unix else _require(secret)
+    opened: list[Connection] = []
 
     def make() -> Connection:
-        return Connection(
-            server=False,
-            secret=None if unix else _require(secret),
-            slots=0,
-            on_message=on_message,
-            on_closed=on_closed,
+        opened.append(
+            Connection(
+                server=False,
+                secret=secret,
+                slots=0,
+                on_message=on_message,
+                on_closed=on_closed,
+            )
         )
+        return opened[-1]
 
     try:
         async with asyncio.timeout(HANDSHAKE_TIMEOUT_S):
@@ -66,9 +71,18 @@ async def connect(
                 host, port = split_tcp(address)
                 _, connection = await loop.create_connection(make, host, port)
             await connection.ready
-    except (OSError, TimeoutError) as error:
+    except (OSError, TimeoutError, ValueError) as error:
+        _abort(opened)
         raise ChannelClosed(f"cannot connect to {address}: {error}") from None
+    except asyncio.CancelledError:
+        _abort(opened)
+        raise
     return connection
+
+
+def _abort(opened: list[Connection]) -> None:
+    for connection in opened:
+        connection.abort()
 
 
 def _require(secret: bytes | None) -> bytes:

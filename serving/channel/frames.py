@@ -13,6 +13,7 @@ from typing import Any, Final
 import msgspec
 import numpy as np
 
+from serving.errors import InvalidInput
 from serving.protocol.bytes_tensor import array_to_bytes, bytes_to_array
 from serving.protocol.datatypes import NUMPY_OF
 from serving.protocol.messages import Tensor
@@ -66,7 +67,11 @@ _decode_header = msgspec.msgpack.Decoder(Header).decode
 
 
 def encode(kind: str, ident: int, meta: object, tensors: Sequence[Tensor] = ()) -> list[Any]:
-    """Return the buffers of one frame, ready for `writelines`; arrays are not copied."""
+    """Return the buffers of one frame, ready for `writelines`; arrays are not copied.
+
+    Raises:
+        FrameError: the frame is over the limit at which the peer would close the connection.
+    """
     headers: list[TensorHeader] = []
     buffers: list[Any] = [b""]
     payload = 0
@@ -84,7 +89,10 @@ def encode(kind: str, ident: int, meta: object, tensors: Sequence[Tensor] = ()) 
         buffers.append(buffer)
         payload += size
     header = _encoder.encode(_OutHeader(kind, ident, meta, headers))
-    buffers[0] = PREFIX.pack(4 + len(header) + payload, len(header)) + header
+    size = 4 + len(header) + payload
+    if size > MAX_FRAME:
+        raise FrameError(f"a frame of {size} bytes is over the limit of {MAX_FRAME}")
+    buffers[0] = PREFIX.pack(size, len(header)) + header
     return buffers
 
 
@@ -101,7 +109,7 @@ def decode(frame: memoryview) -> Message:
     try:
         header = _decode_header(frame[4:end])
         return Message(header.kind, header.id, header.meta, _tensors(header.tensors, frame, end))
-    except (msgspec.DecodeError, ValueError, KeyError) as error:
+    except (msgspec.DecodeError, InvalidInput, ArithmeticError, LookupError, ValueError) as error:
         raise FrameError(f"malformed frame: {error}") from None
 
 
@@ -109,8 +117,10 @@ def _tensors(headers: list[TensorHeader], frame: memoryview, offset: int) -> lis
     tensors = []
     for item in headers:
         stop = offset + item.nbytes
-        if stop > len(frame):
+        if not offset <= stop <= len(frame):
             raise FrameError(f"tensor '{item.name}' ends behind its frame")
+        if item.shape and min(item.shape) < 0:  # numpy would take -1 for "whatever fits"
+            raise FrameError(f"tensor '{item.name}' has a negative dimension")
         raw = frame[offset:stop]
         if item.datatype == "BYTES":
             count = 1
@@ -133,6 +143,11 @@ class FrameReader:
         self._limit = limit
         self._buffer = bytearray()
         self._need = 4
+
+    @property
+    def waiting(self) -> int:
+        """Bytes of a frame that is not complete yet."""
+        return len(self._buffer)
 
     def feed(self, data: bytes) -> list[memoryview]:
         """Take in a chunk and return the complete frames (without the first uint32).
