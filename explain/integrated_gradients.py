@@ -37,7 +37,8 @@ class IntegratedGradients:
 
     Args:
         module: a private copy; backward passes through it must disturb nobody. It takes the
-            floating-point inputs in order, each in the dtype it is given in, and returns [n, classes] or [n].
+            floating-point inputs in order, each in the dtype it is given in, and returns
+            [n, classes] or [n].
         input_names: names of the inputs, in the module's order.
         baselines: default baseline by input name, broadcast to the input; zeros where absent.
         n_steps: steps to begin with.

@@ -1,0 +1,245 @@
+"""What Vigil sees beside the request path: guards, drift, fairness, labels, explanations."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+
+from serving.config import load_model
+from serving.demo.loans import sample_applicants
+from serving.models.dataset import read_dataset
+
+pytestmark = pytest.mark.e2e
+Eventually = Callable[..., Any]
+
+
+def tensor(name: str, data: np.ndarray) -> dict[str, Any]:
+    return {
+        "name": name,
+        "datatype": "FP32",
+        "shape": list(data.shape),
+        "data": data.ravel().tolist(),
+    }
+
+
+def rows_of(demo_root: Path, model: str, name: str) -> np.ndarray:
+    folder = demo_root / model
+    return read_dataset(folder / "1" / "test.parquet", load_model(folder)).inputs[name]
+
+
+def flagged(instance: Any, model: str) -> float:
+    return instance.metric(
+        "vigil_guard_decisions_total", model=model, guard="mahalanobis", action="flag"
+    )
+
+
+def send_all(instance: Any, model: str, name: str, data: np.ndarray) -> None:
+    for start in range(0, len(data), 50):
+        answer = instance.infer(model, [tensor(name, data[start : start + 50])])
+        assert answer.status_code == 200, answer.text
+
+
+def test_a_foreign_image_is_flagged_and_a_digit_is_not(
+    instance: Any, demo_root: Path, eventually: Eventually
+) -> None:
+    before = flagged(instance, "digits")
+    digit = rows_of(demo_root, "digits", "image")[:1]
+    assert instance.infer("digits", [tensor("image", digit)]).status_code == 200
+    checkers = (np.indices((8, 8)).sum(0) % 2 * 16).astype(np.float32).reshape(1, 1, 8, 8)
+    assert instance.infer("digits", [tensor("image", checkers)]).status_code == 200
+    eventually("one flag", lambda: flagged(instance, "digits") == before + 1)
+
+
+def test_the_schema_guard_rejects_what_cannot_be(instance: Any, demo_root: Path) -> None:
+    rows = rows_of(demo_root, "cancer", "x")[:2].copy()
+    rows[1, 0] = -1
+    answer = instance.infer("cancer", [tensor("x", rows)])
+    assert answer.status_code == 422
+    assert "mean radius" in answer.json()["error"]
+
+
+def findings(instance: Any, model: str) -> list[dict[str, Any]]:
+    answer = httpx.get(f"{instance.url}/v2/models/{model}/findings", timeout=30)
+    assert answer.status_code == 200, answer.text
+    return answer.json()["findings"]
+
+
+def drift_verdict(instance: Any, seen: float) -> dict[str, Any] | None:
+    """The whole-model drift finding of a window that began after `seen`."""
+    for item in findings(instance, "cancer"):
+        if item["metric"] == "drifted_features" and item["window"][0] > seen:
+            return item
+    return None
+
+
+def test_shifted_rows_raise_drift_and_clean_ones_do_not(
+    instance: Any, demo_root: Path, eventually: Eventually
+) -> None:
+    # Rows that the model was not trained on, without replacement: a true null stream.
+    folder = demo_root / "cancer"
+    clean = np.concatenate(
+        [
+            read_dataset(folder / "1" / f"{part}.parquet", load_model(folder)).inputs["x"]
+            for part in ("heldout", "test")
+        ]
+    )
+    clean = np.random.default_rng(0).permutation(clean)[:200]
+    assert len(clean) == 200
+    # Other tests have sent rows of this model: fill their window first.
+    eventually("the monitor", lambda: findings(instance, "cancer") is not None)
+    pending = int(instance.metric("vigil_inference_rows_total", model="cancer")) % 200
+    if pending:
+        send_all(instance, "cancer", "x", clean[: 200 - pending])
+    windows = [item["window"][1] for item in findings(instance, "cancer")]
+    seen = max(windows, default=0.0)
+    send_all(instance, "cancer", "x", clean)
+    verdict = eventually("a clean window", lambda: drift_verdict(instance, seen))
+    assert verdict["n_current"] == 200
+    assert verdict["breached"] is False, verdict
+    shifted = clean.copy()
+    shifted[:, 0] += 3 * shifted[:, 0].std()
+    send_all(instance, "cancer", "x", shifted)
+    verdict = eventually("the next", lambda: drift_verdict(instance, verdict["window"][1]))
+    assert verdict["breached"] is True
+    radius = [
+        item
+        for item in findings(instance, "cancer")
+        if (item["metric"], item["subject"]) == ("psi", "mean radius")
+    ]
+    assert radius[0]["breached"] is True
+    assert radius[0]["p_value"] < 0.001
+    eventually(
+        "the alarm's metric",
+        lambda: instance.metric("vigil_drift_alarms_total", model="cancer") >= 1,
+    )
+
+
+def test_a_planted_disparity_is_measured_with_its_interval(
+    instance: Any, eventually: Eventually
+) -> None:
+    sample = sample_applicants(2400, 11)
+    for start in range(0, 2400, 200):
+        part = slice(start, start + 200)
+        numeric, categorical = sample.inputs["numeric"][part], sample.inputs["categorical"][part]
+        words = {
+            "name": "categorical",
+            "datatype": "BYTES",
+            "shape": list(categorical.shape),
+            "data": [value.decode() for value in categorical.ravel()],
+        }
+        answer = instance.infer(
+            "loans",
+            [tensor("numeric", numeric), words],
+            id=f"loans-{start}",
+            parameters={
+                "sensitive_features": json.dumps({"sex": sample.sensitive["sex"][part].tolist()})
+            },
+        )
+        assert answer.status_code == 200, answer.text
+
+    def disparity() -> dict[str, Any] | None:
+        for item in findings(instance, "loans"):
+            if item["metric"] == "demographic_parity_difference" and item["ci"]:
+                return item
+        return None
+
+    item = eventually("a fairness finding", disparity)
+    lower, upper = item["ci"]
+    # The population's disparity is 12 points; the interval of 1000 rows must hold it.
+    assert lower < 0.12 < upper
+    assert lower < item["value"] < upper
+    eventually(
+        "the disparity's metric",
+        lambda: instance.metric("vigil_fairness_disparity", model="loans", attribute="sex") > 0,
+    )
+    labels = {
+        "labels": [
+            {"id": "loans-0", "index": 0, "y_true": "approved"},
+            {"id": "loans-0", "index": 0, "y_true": "approved"},
+            {"id": "nobody", "y_true": "approved"},
+        ]
+    }
+    answer = httpx.post(f"{instance.url}/v2/models/loans/labels", json=labels, timeout=30)
+    assert answer.json() == {"accepted": 1, "duplicate": 1, "unknown": 1, "late": 0}
+    text = httpx.get(f"{instance.admin}/metrics", timeout=10).text
+    assert '"F"' not in text  # sensitive values stay in counters
+    assert '"M"' not in text
+
+
+@pytest.mark.parametrize(("model", "name"), [("cancer", "x"), ("digits", "image")])
+def test_an_explanation_adds_up(
+    instance: Any, demo_root: Path, eventually: Eventually, model: str, name: str
+) -> None:
+    data = rows_of(demo_root, model, name)[:3]
+
+    def explained() -> Any:
+        answer = httpx.post(
+            f"{instance.url}/v2/models/{model}/explain",
+            json={"inputs": [tensor(name, data)]},
+            timeout=60,
+        )
+        assert answer.status_code in (200, 503), answer.text
+        return answer.json() if answer.status_code == 200 else None
+
+    # Explainers start after the gateways are ready: a first 503 is right.
+    body = eventually("an explanation", explained, 90)
+    by_name = {output["name"]: output for output in body["outputs"]}
+    assert body["parameters"]["method"] == "integrated_gradients"
+    assert by_name[f"attribution:{name}"]["shape"] == list(data.shape)
+    assert by_name[f"baseline:{name}"]["shape"] == list(data.shape)
+    values = np.array(by_name[f"attribution:{name}"]["data"]).reshape(len(data), -1)
+    baseline = np.array(by_name[f"baseline:{name}"]["data"], np.float32).reshape(data.shape)
+    target = [int(text) for text in body["parameters"]["target"].split(",")]
+    outputs = [
+        np.array(instance.infer(model, [tensor(name, rows)]).json()["outputs"][0]["data"]).reshape(
+            len(data), -1
+        )[range(len(data)), target]
+        for rows in (data, baseline)
+    ]
+    # The gateway's answers and the explanation come from different processes and must agree.
+    np.testing.assert_allclose(values.sum(1), outputs[0] - outputs[1], atol=0.05)
+
+
+def test_the_drift_report_is_served_by_url(
+    instance: Any, demo_root: Path, eventually: Eventually
+) -> None:
+    send_all(instance, "cancer", "x", rows_of(demo_root, "cancer", "x")[:100])
+    url = f"{instance.url}/v2/models/cancer/reports/drift"
+    answer = httpx.get(url, params={"format": "json"}, timeout=120)
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["reference_rows"] > 100
+    page = httpx.get(url, params={"format": "html"}, timeout=120)
+    assert page.status_code == 200
+    assert page.headers["content-type"].startswith("text/html")
+    assert b"mean radius" in page.content
+    assert httpx.get(f"{instance.url}/v2/models/cancer/reports/none").status_code == 501
+
+
+def test_every_metric_of_the_skeleton_is_there(instance: Any, eventually: Eventually) -> None:
+    wanted = {
+        "vigil_inference_duration_seconds_bucket",
+        "vigil_inference_requests_total",
+        "vigil_batch_rows_bucket",
+        "vigil_guard_duration_seconds_bucket",
+        "vigil_replica_slots_total",
+        "vigil_monitor_lag_seconds",
+        "vigil_explain_queue_depth",
+        "vigil_events_sent_total",
+    }
+    assert instance.infer("cancer", [tensor("x", np.ones((1, 30), np.float32))]).status_code == 200
+
+    def missing() -> bool:
+        text = httpx.get(f"{instance.admin}/metrics", timeout=10).text
+        return not [name for name in wanted if name not in text]
+
+    eventually("all metrics", missing, 60)
+
+
+def test_the_console_answers(instance: Any) -> None:
+    page = httpx.get(f"{instance.admin}/console", timeout=10)
+    assert page.status_code == 200
+    assert "Vigil" in page.text
