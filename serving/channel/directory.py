@@ -177,8 +177,10 @@ class HubClient:
             connection.notify("register", self._member)
             while not lost.is_set():
                 self.report_now()
+                # Not `wait_for`, which in Python 3.11 swallows a cancellation that meets the loss.
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(lost.wait(), self._interval_s)
+                    async with asyncio.timeout(self._interval_s):
+                        await lost.wait()
             if self._on_lost:
                 self._on_lost()
             # A hub that closes at once, as it does to the older of two roles with one id, must
