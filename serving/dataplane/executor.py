@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from guards.decisions import Decisions
+from guards.decisions import Action, Decisions
 from guards.guard import Guard
 from serving.channel.inference import GuardResult
 from serving.dataplane.batch import BatchResult
-from serving.errors import ModelFailed
+from serving.errors import InvalidInput, ModelFailed
 from serving.models.contract import Model, Prediction
+
+_log = logging.getLogger("vigil.replica")
 
 
 class BatchExecutor:
@@ -37,7 +40,13 @@ class BatchExecutor:
         """Run a batch; `rows` are the row counts of its requests.
 
         A request that makes the model raise is found by bisection and fails alone.
+
+        Raises:
+            InvalidInput: `rows` does not add up to the rows of the inputs.
         """
+        total = sum(rows)
+        if not total or any(len(array) != total for array in inputs.values()):
+            raise InvalidInput("the batch does not hold the rows that it names")
         started = time.perf_counter_ns()
         failed: dict[int, str] = {}
         prediction = self._bisect(list(range(len(rows))), rows, inputs, failed)
@@ -107,15 +116,20 @@ class BatchExecutor:
     def _decide(
         self, guard: Guard, inputs: Mapping[str, np.ndarray], features: np.ndarray | None
     ) -> Decisions:
+        n = len(next(iter(inputs.values())))
         try:
-            return guard.check(inputs, features)
+            decisions = guard.check(inputs, features)
+            if decisions.action.shape != (n,):
+                raise ValueError(f"{decisions.action.shape} decisions about {n} rows")
+            return decisions
         except Exception:  # noqa: BLE001 - a guard's own fault must not fail the request
             self.guard_errors += 1
-            n = len(next(iter(inputs.values())))
+            if self.guard_errors & (self.guard_errors - 1) == 0:  # the 1st, 2nd, 4th, 8th, ...
+                _log.exception("guard '%s' failed, %d times now", guard.name, self.guard_errors)
             action = np.zeros(n, dtype=np.uint8)
             reasons: dict[int, str] = {}
             if guard.name in self._closed:
-                action[:] = 3
+                action[:] = Action.REJECT
                 reasons = dict.fromkeys(range(n), f"guard '{guard.name}' could not judge this row")
             return Decisions(guard.name, action, reasons)
 

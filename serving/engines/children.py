@@ -6,6 +6,7 @@ import asyncio
 import base64
 import contextlib
 import json
+import logging
 import os
 import signal
 import socket
@@ -22,7 +23,11 @@ from serving.engines.process import die_with_parent
 FIRST_PAUSE_S = 0.1
 LONGEST_PAUSE_S = 10.0
 STEADY_S = 30.0
-"""A child that ran this long before it died is restarted without a pause."""
+"""A child that ran this long before it died is restarted after the first pause again."""
+NOT_STARTED = 127
+"""Told as the exit code of a child that could not be started, as shells do."""
+
+_log = logging.getLogger("vigil.supervisor")
 
 
 class Child(Protocol):
@@ -60,9 +65,13 @@ class Keeper:
         loop = asyncio.get_running_loop()
         while not self.stopping:
             started = loop.time()
-            self.child = await self.start()
-            assert self.child is not None
-            code = await self.child.wait()
+            try:
+                self.child = await self.start()
+                assert self.child is not None
+                code = await self.child.wait()
+            except Exception as error:  # noqa: BLE001 - for example no memory for a process
+                _log.error("%s cannot be started: %s", self.name, error)
+                code = NOT_STARTED
             self.child = None
             if self.stopping:
                 return
@@ -151,6 +160,8 @@ class ZygoteClient:
     ) -> ForkedChild:
         """Fork a role's process and return it."""
         assert self._writer is not None
+        if self.lost.done():
+            raise ConnectionError("the zygote died")
         order = {
             "role": role,
             "served": base64.b64encode(msgspec.msgpack.encode(served)).decode(),
@@ -175,13 +186,31 @@ class ZygoteClient:
 
     async def _listen(self) -> None:
         assert self._reader is not None
-        while line := await self._reader.readline():
-            message = json.loads(line)
-            if message["op"] == "forked":
-                child = self._running[message["pid"]] = ForkedChild(message["pid"])
-                self._starting.pop(message["id"]).set_result(child)
-            elif message["op"] == "exited":
-                ended = self._running.pop(message["pid"], None)
-                if ended is not None and not ended.ended.done():
-                    ended.ended.set_result(message["code"])
+        try:
+            while line := await self._reader.readline():
+                self._told(json.loads(line))
+        except OSError as error:
+            _log.error("the zygote's socket broke: %s", error)
+        # Its children die with it.
+        for child in self._running.values():
+            child.ended.set_result(-signal.SIGKILL)
+        self._running.clear()
+        for future in self._starting.values():
+            if not future.done():
+                future.set_exception(ConnectionError("the zygote died"))
+        self._starting.clear()
         self.lost.set_result(None)
+
+    def _told(self, message: dict[str, Any]) -> None:
+        if message["op"] == "forked":
+            child = self._running[message["pid"]] = ForkedChild(message["pid"])
+            future = self._starting.pop(message["id"], None)
+            if future is not None and not future.done():
+                future.set_result(child)
+            else:  # whoever ordered it has been stopped in the meantime
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(child.pid, signal.SIGKILL)
+        elif message["op"] == "exited":
+            ended = self._running.pop(message["pid"], None)
+            if ended is not None and not ended.ended.done():
+                ended.ended.set_result(message["code"])

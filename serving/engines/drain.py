@@ -28,7 +28,7 @@ async def drain_envoy(admin_socket: Path, timeout_s: float) -> bool:
                     idle = idle + 1 if await _active(client) == 0 else 0
                     await asyncio.sleep(POLL_S)
                 return True
-        except (httpx.HTTPError, TimeoutError):
+        except (httpx.HTTPError, TimeoutError, ValueError):  # gone, too slow, or not Envoy
             return False
 
 

@@ -14,6 +14,7 @@ import msgspec
 from serving import errors
 from serving.dataplane.handler import DataPlane
 from serving.gateway import extensions, metadata
+from serving.gateway.bodies import read_chunks, too_large
 from serving.gateway.compression import decompress
 from serving.gateway.grpc_asgi import serve_grpc
 from serving.protocol.json_codec import (
@@ -94,26 +95,11 @@ class VigilApp:
     async def _read(self, receive: Receive) -> bytes:
         message = await receive()
         body: bytes = message.get("body", b"")
-        if not message.get("more_body"):
-            if len(body) > self._max_body:
-                raise self._too_large()
-            return body
-        chunks, size = [body], len(body)
-        while message.get("more_body"):
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                raise errors.InvalidInput("the client went away")
-            chunk = message.get("body", b"")
-            size += len(chunk)
-            if size > self._max_body:
-                raise self._too_large()
-            chunks.append(chunk)
-        return b"".join(chunks)
-
-    def _too_large(self) -> errors.PayloadTooLarge:
-        return errors.PayloadTooLarge(
-            f"the body is over the limit of {self._max_body} bytes; send a smaller one"
-        )
+        if message.get("more_body"):
+            return await read_chunks(body, receive, self._max_body)
+        if len(body) > self._max_body:
+            raise too_large(self._max_body)
+        return body
 
     async def _route(self, scope: Scope, body: bytes) -> Reply:
         assert self.plane is not None
@@ -212,7 +198,12 @@ class VigilApp:
                     return
                 await send({"type": "lifespan.startup.complete"})
             else:
-                await self._shutdown()
+                try:
+                    await self._shutdown()
+                except Exception as error:  # noqa: BLE001 - told to the server
+                    _log.exception("the gateway did not stop cleanly")
+                    await send({"type": "lifespan.shutdown.failed", "message": str(error)})
+                    return
                 await send({"type": "lifespan.shutdown.complete"})
                 return
 

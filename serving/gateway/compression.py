@@ -37,4 +37,6 @@ def decompress(body: bytes, encoding: str, limit: int) -> bytes:
         )
     if not stream.eof:
         raise InvalidInput(f"the {encoding} body ends too early")
+    if stream.unused_data:  # ignored, it would be half of the client's request
+        raise InvalidInput(f"data is left after the {encoding} body; send it as one member")
     return plain

@@ -11,6 +11,7 @@ from google.protobuf.message import DecodeError
 
 from serving import errors
 from serving.dataplane.handler import DataPlane
+from serving.gateway.bodies import read_chunks
 from serving.gateway.compression import decompress
 from serving.gateway.grpc_methods import METHODS
 from serving.protocol.status import grpc_status
@@ -23,6 +24,7 @@ _log = logging.getLogger("vigil.gateway")
 _HEADERS = [(b"content-type", b"application/grpc")]
 _OK = [(b"grpc-status", b"0")]
 _INTERNAL = 13
+_SAFE = " !\"#$&'()*+,-./:;<=>?@[]^_`{|}~"
 _UNITS = {b"H": 3600.0, b"M": 60.0, b"S": 1.0, b"m": 1e-3, b"u": 1e-6, b"n": 1e-9}
 
 
@@ -75,20 +77,12 @@ async def _read_message(max_body: int, encoding: str, receive: Receive) -> bytes
     message = await receive()
     body: bytes = message.get("body", b"")
     if message.get("more_body"):
-        chunks, size = [body], len(body)
-        while message.get("more_body"):
-            message = await receive()
-            chunk = message.get("body", b"")
-            size += len(chunk)
-            if size > max_body + 5:
-                raise _too_large(max_body)
-            chunks.append(chunk)
-        body = b"".join(chunks)
+        body = await read_chunks(body, receive, max_body + 5)
     if len(body) < 5:
         raise errors.InvalidInput("the call carries no message")
     size = int.from_bytes(body[1:5], "big")
     if size > max_body:
-        raise _too_large(max_body)
+        raise errors.PayloadTooLarge(f"the message is over the limit of {max_body} bytes")
     if len(body) != size + 5:
         raise errors.InvalidInput("a unary call carries exactly one message")
     payload = body[5:]
@@ -102,10 +96,6 @@ async def _read_message(max_body: int, encoding: str, receive: Receive) -> bytes
         raise errors.Unsupported(error.message) from None
 
 
-def _too_large(max_body: int) -> errors.PayloadTooLarge:
-    return errors.PayloadTooLarge(f"the message is over the limit of {max_body} bytes")
-
-
 def _timeout(value: bytes) -> float:
     unit = _UNITS.get(value[-1:])
     if unit is None or not value[:-1].isdigit() or len(value) > 9:
@@ -117,7 +107,7 @@ async def _send_status(send: Send, code: int, text: str) -> None:
     # Percent-encoded as the gRPC protocol asks, so that any text survives as a header.
     trailers = [
         (b"grpc-status", b"%d" % code),
-        (b"grpc-message", quote(text, safe=" !\"#$&'()*+,-./:;<=>?@[]^_`{|}~").encode()),
+        (b"grpc-message", quote(text, _SAFE, errors="replace").encode()),
     ]
     await send(
         {"type": "http.response.start", "status": 200, "headers": _HEADERS, "trailers": True}

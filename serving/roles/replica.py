@@ -124,8 +124,12 @@ class ReplicaRole:
             self._reporter.stop()
         if self._server:
             self._server.goaway()
-            # What gateways sent before they read the goodbye still gets its answer.
-            await asyncio.sleep(0.2)
+            # What gateways sent before they read the goodbye still gets its answer. A batch may
+            # compute for longer than this, and another one wait behind it.
+            seen = -1
+            while seen != self.batches:
+                seen = self.batches
+                await asyncio.sleep(0.2)
             self._server.close()
 
     def infer_frame(self, frame: bytes) -> bytes:
