@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from scipy.special import bdtr
+
 from monitors.finding import Finding
 from monitors.finding_state import findings_from_state, findings_to_state
 from monitors.label_join import JoinedRow
@@ -15,17 +17,25 @@ from monitors.wilson import wilson
 class AccuracyMonitor:
     """Accuracy over tumbling windows of labelled rows, with its Wilson interval.
 
-    A window is a breach only if the whole interval lies below the minimum, so a model that is at
-    least as good as that has a false alarm in at most (1 - confidence) / 2 of its windows.
+    The verdict is an exact binomial test, because one end of Wilson's interval alone misses its
+    level when nearly all answers are right: a model that is at least as good as the minimum has
+    a false alarm in at most `false_alarm_rate` of its windows.
 
     Args:
         minimum: accuracy below which the model is not good enough.
         window: labelled rows per window.
-        confidence: of the interval, per window.
+        false_alarm_rate: bound on the probability of a false alarm per window.
+        confidence: of the interval that is reported.
     """
 
-    def __init__(self, minimum: float, window: int, confidence: float = 0.998) -> None:
-        self._minimum, self._confidence = minimum, confidence
+    def __init__(
+        self,
+        minimum: float,
+        window: int,
+        false_alarm_rate: float = 0.001,
+        confidence: float = 0.95,
+    ) -> None:
+        self._minimum, self._rate, self._confidence = minimum, false_alarm_rate, confidence
         self._window = TumblingWindow(window)
         self._correct = 0
         self._findings: list[Finding] = []
@@ -64,7 +74,7 @@ class AccuracyMonitor:
 
     def _judge(self) -> Finding:
         rows = self._window.size
-        interval = wilson(self._correct, rows, self._confidence)
+        p_value = float(bdtr(self._correct, rows, self._minimum))
         return Finding(
             monitor="performance",
             metric="accuracy",
@@ -72,9 +82,10 @@ class AccuracyMonitor:
             value=self._correct / rows,
             threshold=self._minimum,
             direction="below",
-            breached=interval[1] < self._minimum,
+            breached=p_value <= self._rate,
             n_reference=0,
             n_current=rows,
             window=self._window.span,
-            ci=interval,
+            p_value=p_value,
+            ci=wilson(self._correct, rows, self._confidence),
         )

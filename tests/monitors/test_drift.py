@@ -1,0 +1,150 @@
+import json
+import math
+
+import numpy as np
+import pytest
+
+from monitors.drift import ColumnSpec, DriftMonitor
+from monitors.reference import ReferenceProfile
+
+FEATURES = 20
+SPECS = [ColumnSpec("x", i, f"f{i}") for i in range(FEATURES)]
+
+
+def profile(rng, rows=5000):
+    x = rng.normal(size=(rows, FEATURES))
+    return ReferenceProfile.fit({f"f{i}": x[:, i] for i in range(FEATURES)})
+
+
+def of(findings, metric, subject=""):
+    return next(f for f in findings if (f.metric, f.subject) == (metric, subject))
+
+
+def test_finds_the_one_shifted_feature_of_twenty(make_event):
+    found = 0
+    rng = np.random.default_rng(0)
+    reference = profile(rng)
+    for _ in range(60):
+        monitor = DriftMonitor(reference, SPECS, 500, 0.001, 0.05)
+        x = rng.normal(size=(500, FEATURES))
+        x[:, 3] += 0.5
+        monitor.update(make_event({"x": x}))
+        found += of(monitor.evaluate(), "psi", "f3").breached
+    assert found >= 57  # 95 %
+
+
+def test_few_false_alarms_in_a_thousand_windows_at_the_default_rate(make_event):
+    rng = np.random.default_rng(1)
+    reference = ReferenceProfile.fit({f"f{i}": rng.normal(size=5000) for i in range(3)})
+    monitor = DriftMonitor(reference, SPECS[:3], 200, 0.001, 0.0)
+    alarms = 0
+    for _ in range(1000):
+        monitor.update(make_event({"x": rng.normal(size=(200, 3))}))
+        alarms += of(monitor.evaluate(), "drifted_features").breached
+    assert alarms <= 1000 * (0.001 + 2 * math.sqrt(0.001 / 1000))
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(("rows", "window"), [(5000, 500), (300, 200)])
+def test_false_alarm_rate_holds_over_references_and_windows(make_event, rows, window):
+    rng = np.random.default_rng(2)
+    alarms = 0
+    for _ in range(1000):
+        monitor = DriftMonitor(profile(rng, rows), SPECS, window, 0.05, 0.0)
+        monitor.update(make_event({"x": rng.normal(size=(window, FEATURES))}))
+        alarms += of(monitor.evaluate(), "drifted_features").breached
+    assert alarms / 1000 <= 0.05 + 2 * math.sqrt(0.05 * 0.95 / 1000)
+
+
+def test_a_significant_but_small_effect_is_no_alarm(make_event):
+    rng = np.random.default_rng(4)
+    monitor = DriftMonitor(profile(rng), SPECS, 5000, 0.001, 0.05)
+    x = rng.normal(size=(5000, FEATURES))
+    x[:, 0] += 0.15
+    monitor.update(make_event({"x": x}))
+    finding = of(monitor.evaluate(), "psi", "f0")
+    assert finding.p_value < 0.001
+    assert finding.value < 0.05
+    assert finding.breached is False
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e300])
+def test_a_feature_that_breaks_is_found(make_event, value):
+    rng = np.random.default_rng(5)
+    monitor = DriftMonitor(profile(rng), SPECS, 200, 0.001, 0.05)
+    x = rng.normal(size=(200, FEATURES))
+    x[:60, 7] = value
+    monitor.update(make_event({"x": x}))
+    assert of(monitor.evaluate(), "psi", "f7").breached is True
+    assert of(monitor.evaluate(), "drifted_features").value == 1
+
+
+def test_an_absent_input_counts_as_missing(make_event):
+    rng = np.random.default_rng(6)
+    monitor = DriftMonitor(profile(rng), SPECS, 100, 0.001, 0.05)
+    monitor.update(make_event({}, ids=["r"] * 100))
+    assert of(monitor.evaluate(), "drifted_features").value == FEATURES
+
+
+def test_categories_and_constants(make_event):
+    rng = np.random.default_rng(7)
+    reference = ReferenceProfile.fit(
+        {"c": rng.choice(["a", "b"], 2000).astype(object), "k": np.ones(2000)}
+    )
+    specs = [ColumnSpec("c", 0, "c", categorical=True), ColumnSpec("k", 0, "k")]
+    monitor = DriftMonitor(reference, specs, 300, 0.001, 0.05)
+    same = rng.choice([b"a", b"b"], 300).astype(object)
+    monitor.update(make_event({"c": same, "k": np.ones(300, dtype=np.float32)}))
+    assert of(monitor.evaluate(), "drifted_features").breached is False
+    new = rng.choice([b"a", b"b", b"new"], 300).astype(object)
+    monitor.update(make_event({"c": new, "k": np.full(300, 1.001)}))
+    assert of(monitor.evaluate(), "psi", "c").breached is True
+    assert of(monitor.evaluate(), "psi", "k").breached is True
+
+
+def test_an_event_that_fills_several_windows_loses_none(make_event):
+    rng = np.random.default_rng(8)
+    monitor = DriftMonitor(profile(rng), SPECS, 100, 0.001, 0.05)
+    x = rng.normal(size=(350, FEATURES))
+    x[100:200] += 3
+    monitor.update(make_event({"x": x}))
+    verdicts = [f.breached for f in monitor.evaluate() if f.metric == "drifted_features"]
+    assert verdicts == [False, True, False]
+    assert monitor.state()["window"]["rows"] == 50
+
+
+def test_p_values_are_adjusted_over_the_columns(make_event):
+    rng = np.random.default_rng(9)
+    reference = profile(rng)
+    x = rng.normal(size=(200, FEATURES))
+    x[:, 0] += 0.3
+    p_values = []
+    for specs in (SPECS[:1], SPECS):
+        monitor = DriftMonitor(reference, specs, 200, 0.001, 0.05)
+        monitor.update(make_event({"x": x}))
+        p_values.append(of(monitor.evaluate(), "psi", "f0").p_value)
+    assert p_values[1] == pytest.approx(FEATURES * p_values[0])
+
+
+def test_state_is_of_constant_size_and_belongs_to_one_reference(make_event):
+    rng = np.random.default_rng(10)
+    monitor = DriftMonitor(profile(rng), SPECS, 100_000, 0.001, 0.05)
+    lengths = set()
+    for _ in range(3):
+        monitor.update(make_event({"x": rng.normal(size=(1000, FEATURES))}))
+        lengths.add(len(monitor.state()["counts"]))
+    assert len(lengths) == 1
+    assert len(json.dumps(monitor.state())) < 10_000
+    other = DriftMonitor(profile(rng), SPECS, 100_000, 0.001, 0.05)
+    with pytest.raises(ValueError, match="another reference"):
+        other.restore(monitor.state())
+
+
+def test_refuses_columns_that_the_reference_does_not_have():
+    reference = ReferenceProfile.fit({"x": np.arange(10.0)})
+    with pytest.raises(ValueError, match="no numeric column 'y'"):
+        DriftMonitor(reference, [ColumnSpec("x", 0, "y")], 100, 0.001, 0.05)
+    with pytest.raises(ValueError, match="no categorical column 'x'"):
+        DriftMonitor(reference, [ColumnSpec("x", 0, "x", categorical=True)], 100, 0.001, 0.05)
+    with pytest.raises(ValueError, match="at least one column"):
+        DriftMonitor(reference, [], 100, 0.001, 0.05)

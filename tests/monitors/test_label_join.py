@@ -1,0 +1,125 @@
+import json
+
+import numpy as np
+import pytest
+
+from monitors.events import LabelEvent
+from monitors.label_join import JoinedRow, LabelCounts, LabelJoin
+
+
+@pytest.fixture
+def predict(make_event):
+    def make(ids, classes, timestamp=0.0, sensitive=None):
+        scores = np.eye(3)[classes]
+        return make_event(
+            outputs={"y": scores}, ids=list(ids), timestamp=timestamp, sensitive=sensitive
+        )
+
+    return make
+
+
+def label(ident, y_true, index=0, **sensitive):
+    return LabelEvent(ident, index, y_true, sensitive)
+
+
+def test_joins_by_id_and_row(predict):
+    join = LabelJoin("y", classes=["cat", "dog", "cow"])
+    assert join.add_event(predict("ab", [0, 2])) == []
+    counts, rows = join.add_labels([label("a", "dog"), label("b", 2)], now=1)
+    assert counts == LabelCounts(accepted=2)
+    assert rows == [JoinedRow(0, 1), JoinedRow(2, 2)]
+
+
+def test_the_same_label_is_a_duplicate_and_another_replaces(predict):
+    join = LabelJoin("y")
+    join.add_event(predict("a", [0]))
+    join.add_labels([label("a", 1)], now=1)
+    assert join.add_labels([label("a", 1)], now=2) == (LabelCounts(duplicate=1), [])
+    assert join.add_labels([label("a", 2)], now=3) == (LabelCounts(accepted=1, replaced=1), [])
+    assert join.add_labels([label("a", 2)], now=4) == (LabelCounts(duplicate=1), [])
+
+
+def test_a_label_waits_for_its_prediction(predict):
+    join = LabelJoin("y")
+    assert join.add_labels([label("a", 1)], now=0) == (LabelCounts(unknown=1), [])
+    assert join.add_labels([label("a", 1)], now=1) == (LabelCounts(duplicate=1), [])
+    assert join.add_labels([label("b", 1, index=7)], now=1)[0] == LabelCounts(unknown=1)
+    assert join.add_event(predict("ab", [1, 1])) == [JoinedRow(1, 1)]
+    assert join.add_labels([label("a", 1)], now=2)[0] == LabelCounts(duplicate=1)
+
+
+def test_waiting_ends(predict):
+    join = LabelJoin("y", pending_ttl=60)
+    join.add_labels([label("a", 1)], now=0)
+    join.expire(now=60)
+    assert join.expired == 0
+    join.expire(now=61)
+    assert join.expired == 1
+    assert join.add_event(predict("a", [1])) == []
+
+
+def test_late_is_older_than_the_retention(predict):
+    join = LabelJoin("y", retention=100)
+    join.add_event(predict("a", [1], timestamp=0))
+    assert join.add_labels([label("a", 1)], now=101) == (LabelCounts(late=1), [])
+    assert join.add_labels([label("a", 1)], now=100)[0] == LabelCounts(accepted=1)
+
+
+def test_the_newest_prediction_of_an_id_wins(predict):
+    join = LabelJoin("y")
+    join.add_event(predict("1", [0]))
+    join.add_event(predict("1", [2]))
+    assert join.ambiguous == 1
+    assert join.add_labels([label("1", 2)], now=0)[1] == [JoinedRow(2, 2)]
+
+
+def test_memory_is_bounded_oldest_first(predict):
+    join = LabelJoin("y", max_rows=3)
+    join.add_event(predict("abcde", [0] * 5))
+    counts, _ = join.add_labels([label(ident, 0) for ident in "abcde"], now=0)
+    assert counts == LabelCounts(accepted=3, unknown=2)
+    join.add_labels([label(ident, 0) for ident in "vwxyz"], now=0)
+    assert len(join.state()["rows"]) == len(join.state()["pending"]) == 3
+    assert join.expired == 4
+
+
+def test_sensitive_values_are_learned_only_where_the_request_had_none(predict):
+    join = LabelJoin("y")
+    join.add_event(predict("ab", [0, 0], sensitive={"sex": ["f", None]}))
+    pushed = [label("a", 0, sex="m", age="old"), label("b", 0, sex="m")]
+    _, rows = join.add_labels(pushed, now=0)
+    assert [row.sensitive_features for row in rows] == [{"age": "old"}, {"sex": "m"}]
+
+
+def test_state_survives_json_and_holds_no_sensitive_value(predict):
+    join = LabelJoin("y")
+    join.add_event(predict("ab", [0, 1], sensitive={"sex": ["Smurf", None]}))
+    join.add_labels([label("a", 0), label("z", 2, sex="Smurf")], now=5)
+    raw = json.dumps(join.state(), allow_nan=False)
+    assert "Smurf" not in raw
+    other = LabelJoin("y")
+    other.restore(json.loads(raw))
+    assert other.state() == join.state()
+    assert other.add_labels([label("a", 0), label("b", 0)], now=6) == (
+        LabelCounts(accepted=1, duplicate=1),
+        [JoinedRow(1, 0)],
+    )
+    assert other.add_event(predict("z", [2])) == [JoinedRow(2, 2)]
+
+
+@pytest.mark.parametrize("truth", ["horse", 0.5, [1.0], float("nan"), float("inf")])
+def test_labels_that_name_no_class_change_nothing(predict, truth):
+    join = LabelJoin("y", classes=["cat", "dog", "cow"])
+    join.add_event(predict("a", [0]))
+    with pytest.raises(ValueError, match="y_true must be"):
+        join.add_labels([label("a", 0), label("b", truth)], now=0)
+    assert join.add_labels([label("a", 0)], now=0)[0] == LabelCounts(accepted=1)
+
+
+def test_booleans_and_whole_numbers_are_class_indices():
+    join = LabelJoin("y", classes=["no", "yes"])
+    assert [join.class_index(truth) for truth in (True, 1.0, 1, "yes")] == [1, 1, 1, 1]
+
+
+def test_events_without_rows_are_nothing(make_event):
+    assert LabelJoin("y").add_event(make_event(ids=[])) == []
