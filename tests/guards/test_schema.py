@@ -1,0 +1,86 @@
+import numpy as np
+import pytest
+
+from guards.decisions import Action
+from guards.schema import InputRule, SchemaGuard
+
+
+def reasons(rule, values):
+    return SchemaGuard([rule]).check({rule.name: values}, None).reasons
+
+
+def test_reasons_name_feature_and_range():
+    rule = InputRule(
+        "x",
+        minimum=np.array([0, -np.inf]),
+        maximum=np.array([np.inf, 2.5]),
+        feature_names=["mean radius", "texture"],
+    )
+    x = np.array([[1, 1], [-1, 1], [1, 7], [np.nan, 7], [1, -np.inf]], dtype=np.float32)
+    assert reasons(rule, x) == {
+        1: "input 'x': 'mean radius' must be at least 0",
+        2: "input 'x': 'texture' must be at most 2.5",
+        3: "input 'x': 'mean radius' must be a finite number",
+        4: "input 'x': 'texture' must be a finite number",
+    }
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_the_bounds_themselves_pass_in_every_precision(dtype):
+    rule = InputRule("x", minimum=0.1, maximum=0.7)
+    assert reasons(rule, np.array([[0.1, 0.7]], dtype=dtype)) == {}
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_floats_must_be_finite_even_without_bounds(value):
+    x = np.zeros((3, 4, 4), dtype=np.float32)
+    x[1, 2, 3] = value
+    expected = {1: "input 'image': value [2, 3] of a row must be a finite number"}
+    assert reasons(InputRule("image"), x) == expected
+    largest = np.finfo(np.float32).max
+    assert reasons(InputRule("image"), np.full((1, 2), largest, np.float32)) == {}
+
+
+def test_bounds_of_every_element_of_any_shape():
+    rule = InputRule("x", minimum=0, maximum=1)
+    assert reasons(rule, np.array([0.5, 2.0])) == {1: "input 'x': the value must be at most 1"}
+    assert list(reasons(rule, np.full((2, 3, 3), -1.0))) == [0, 1]
+
+
+def test_integers_and_booleans():
+    rule = InputRule("x", minimum=0)
+    assert list(reasons(rule, np.array([[1, 2], [3, -4]]))) == [1]
+    assert reasons(InputRule("x"), np.array([[True], [False]])) == {}
+
+
+def test_categories():
+    rule = InputRule(
+        "c", categories=[{"low", "high"}, None, {"é"}], feature_names=["grade", "note", "letter"]
+    )
+    values = np.array(
+        [[b"low", b"?", "é".encode()], [b"mid", b"?", "é".encode()], [b"low", b"", b"\xff"]],
+        dtype=object,
+    )
+    assert reasons(rule, values) == {
+        1: "input 'c': 'grade' must be one of 'high', 'low'",
+        2: "input 'c': 'letter' must be one of 'é'",
+    }
+
+
+def test_long_lists_of_categories_are_counted():
+    rule = InputRule("c", categories=[{f"c{i}" for i in range(50)}])
+    found = reasons(rule, np.array([[b"x"]], dtype=object))
+    assert found == {0: "input 'c': value 0 of a row must be one of its 50 categories"}
+
+
+def test_the_first_rule_that_is_broken_gives_the_reason():
+    guard = SchemaGuard([InputRule("a", minimum=0.0), InputRule("b", minimum=0.0)], Action.SHADOW)
+    both = np.array([[1.0], [-1.0]])
+    decisions = guard.check({"a": both, "b": both[::-1]}, None)
+    assert decisions.action.tolist() == [Action.SHADOW] * 2
+    assert decisions.reasons[0].startswith("input 'b'")
+    assert decisions.reasons[1].startswith("input 'a'")
+
+
+def test_no_rules_pass_everything():
+    assert SchemaGuard([]).check({"x": np.full(3, np.nan)}, None).action.tolist() == [0, 0, 0]
