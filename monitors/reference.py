@@ -160,11 +160,13 @@ def _quantile_edges(finite: np.ndarray, max_bins: int) -> np.ndarray:
     distinct, counts = np.unique(finite, return_counts=True)
     below, above = distinct[:-1], distinct[1:]
     middle = below / 2 + above / 2
+    with np.errstate(over="ignore"):  # an edge that overflows is dropped below
+        lowest = np.nextafter(distinct[:1], -np.inf)
     # boundary[i] parts distinct[i - 1] from distinct[i]; an edge belongs to the bin below it,
     # so it must stay short of the value above even where no float lies between the two.
     boundary = np.concatenate(
         (
-            [np.nextafter(distinct[0], -np.inf)],
+            lowest,
             np.where((middle > below) & (middle < above), middle, below),
             distinct[-1:],
         )
