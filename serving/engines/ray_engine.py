@@ -17,6 +17,7 @@ from typing import Final
 from serving.channel.directory import ServedModel
 from serving.config import Listen, ServerConfig
 from serving.engines.local import fixed_ports
+from serving.engines.ray_proxy import CALLBACK
 
 _SETTINGS: Final = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -28,6 +29,7 @@ _SETTINGS: Final = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     # Gateways start Envoy by fork and exec at once, where grpc's fork handlers only complain.
     "GRPC_ENABLE_FORK_SUPPORT": "0",
+    "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": CALLBACK,
 }
 
 

@@ -1,0 +1,46 @@
+"""What Serve's HTTP proxies load: a middleware that keeps one request id per answer.
+
+Serve appends an `X-Request-ID` of its own to every answer, also to one that has the client's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any, Final
+
+from starlette.middleware import Middleware
+
+CALLBACK: Final = "serving.engines.ray_proxy:middlewares"
+_HEADER: Final = b"x-request-id"
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+
+class FirstRequestId:
+    """Drops every `X-Request-ID` of an answer but the first, which is the app's if it has one."""
+
+    def __init__(self, app: Callable[[Scope, Receive, Send], Awaitable[None]]) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on."""
+
+        async def once(message: MutableMapping[str, Any]) -> None:
+            if message["type"] == "http.response.start":
+                message = {**message, "headers": first_only(message["headers"])}
+            await send(message)
+
+        await self._app(scope, receive, once)
+
+
+def first_only(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    """Return `headers` with at most one request id."""
+    ids = [position for position, (name, _) in enumerate(headers) if name.lower() == _HEADER]
+    return [pair for position, pair in enumerate(headers) if position not in ids[1:]]
+
+
+def middlewares() -> list[Middleware]:
+    """Return what every proxy wraps its app in."""
+    return [Middleware(FirstRequestId)]

@@ -1,0 +1,192 @@
+"""What is special about the ray engine: who keeps whom alive, and who may talk to Ray."""
+
+import json
+import os
+import signal
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+pytestmark = [pytest.mark.e2e, pytest.mark.ray]
+
+ROW = {"name": "x", "datatype": "FP32", "shape": [1, 4], "data": [0.0, 0.0, 0.0, 0.0]}
+ASK_RAY = """
+import sys
+import ray
+ray.init(sys.argv[1], log_to_driver=False)
+"""
+
+
+@pytest.fixture(scope="module")
+def lab(
+    running: Callable[..., Any],
+    make_lab: Callable[..., Path],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Any]:
+    models = make_lab(hang_timeout_s=3)
+    with running(models, tmp_path_factory.mktemp("ray"), "ray") as instance:
+        yield instance
+
+
+def descendants(pid: int) -> dict[int, str]:
+    """Return the processes below `pid` and their command lines."""
+    parents: dict[int, list[int]] = {}
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit():
+            try:
+                fields = (folder / "stat").read_text().rpartition(")")[2].split()
+            except OSError:
+                continue
+            parents.setdefault(int(fields[1]), []).append(int(folder.name))
+    found: dict[int, str] = {}
+    todo = [pid]
+    while todo:
+        for child in parents.get(todo.pop(), []):
+            todo.append(child)
+            found[child] = command(child)
+    return found
+
+
+def command(pid: int) -> str:
+    """Return a process's command line; empty when it is gone or a zombie."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+    except OSError:
+        return ""
+
+
+def left(processes: dict[int, str], *names: str) -> list[int]:
+    """Return which of the processes whose command lines hold one of the names are alive."""
+    return [
+        pid
+        for pid, line in processes.items()
+        if line and any(name in line for name in names) and command(pid) == line
+    ]
+
+
+def answers(instance: Any) -> bool:
+    return bool(instance.infer("lab", [ROW]).status_code == 200)
+
+
+def test_a_killed_gateway_actor_takes_its_envoy_along_and_is_replaced(
+    lab: Any, eventually: Any
+) -> None:
+    below = descendants(lab.process.pid)
+    actor = next(pid for pid, line in below.items() if line.startswith("ray::ServeReplica:vigil:"))
+    envoys = [pid for pid, line in descendants(actor).items() if "envoy" in line]
+    assert len(envoys) == 1
+    os.kill(actor, signal.SIGKILL)
+    eventually("its Envoy is gone", lambda: not command(envoys[0]), 15)
+    eventually("it answers again", lambda: answers(lab), 60)
+
+
+def test_a_killed_envoy_is_started_again_by_its_actor(lab: Any, eventually: Any) -> None:
+    below = descendants(lab.process.pid)
+    envoy = next(pid for pid, line in below.items() if "envoy" in line and "--config-path" in line)
+    os.kill(envoy, signal.SIGKILL)
+    eventually("it answers again", lambda: answers(lab), 20)
+
+
+def test_a_hung_replica_is_replaced(lab: Any, eventually: Any) -> None:
+    victim = lab.members("replica")[0]["pid"]
+    hang = {**ROW, "data": [0.0, 600_000, 0.0, 0.0]}
+    answer = lab.infer("lab", [hang], parameters={"timeout": 500_000}, timeout_s=10)
+    assert answer.status_code == 504
+    eventually(
+        "a replacement", lambda: victim not in [m["pid"] for m in lab.members("replica")], 30
+    )
+    eventually("it answers again", lambda: answers(lab), 60)
+
+
+def test_a_killed_admin_loses_no_member(lab: Any, eventually: Any) -> None:
+    members = {member["id"] for role in ("replica", "gateway") for member in lab.members(role)}
+    below = descendants(lab.process.pid)
+    admin = next(pid for pid, line in below.items() if "ServeReplica:vigil-admin" in line)
+    os.kill(admin, signal.SIGKILL)
+    for _ in range(20):  # serving goes on from the last directory
+        assert answers(lab)
+
+    def back() -> bool:
+        return {m["id"] for role in ("replica", "gateway") for m in lab.members(role)} == members
+
+    eventually("everybody has registered again", back, 60)
+    assert answers(lab)
+
+
+def test_ray_wants_the_token(lab: Any) -> None:
+    token = lab.log.parent / "data" / "ray.token"
+    assert stat.S_IMODE(token.stat().st_mode) == 0o600
+    lines = descendants(lab.process.pid).values()
+    raylet = next(line for line in lines if "--gcs-address=" in line)
+    address = raylet.partition("--gcs-address=")[2].split()[0]
+    clean = {k: v for k, v in os.environ.items() if not k.startswith("RAY_")}
+    wrong = {**clean, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0" * 64}
+    for environment in (wrong, {**clean, "RAY_AUTH_MODE": "disabled"}):
+        asked = subprocess.run(
+            [sys.executable, "-c", ASK_RAY, address],
+            env={**environment, "RAY_gcs_server_port_wait_time_s": "2"},
+            capture_output=True,
+            text=True,
+            timeout=100,
+        )
+        assert asked.returncode != 0
+        assert "oken" in asked.stderr
+    assert token.read_text() not in json.dumps(list(lines))
+
+
+@pytest.mark.timeout(300)
+def test_nothing_outlives_the_supervisor(
+    running: Callable[..., Any], make_lab: Callable[..., Path], tmp_path: Path, eventually: Any
+) -> None:
+    with running(make_lab(), tmp_path, "ray") as instance:
+        below = descendants(instance.process.pid)
+        assert len(below) > 8
+        instance.process.kill()
+        instance.process.wait(10)
+
+        eventually("every role is gone", lambda: not left(below, "ServeReplica", "envoy"), 20)
+        # Ray's own agents look for their node once a minute.
+        eventually("Ray is gone", lambda: not left(below, ""), 100)
+
+
+@pytest.mark.timeout(300)
+def test_sigterm_while_starting_ends_everything(
+    make_lab: Callable[..., Path], tmp_path: Path, eventually: Any
+) -> None:
+    process = subprocess.Popen(
+        [
+            *(sys.executable, "-m", "serving.cli", "up", "--engine", "ray"),
+            *("--models", str(make_lab()), "--http-port", "0"),
+            *("--grpc-port", "0", "--admin-port", "0"),
+        ],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[2])])},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        eventually("it has children", lambda: len(descendants(process.pid)) > 5, 60)
+        below = descendants(process.pid)
+        time.sleep(1)
+        process.send_signal(signal.SIGTERM)
+        process.wait(60)
+    finally:
+        process.kill()
+        process.wait(10)
+    eventually("every process is gone", lambda: not left(below, ""), 100)
+
+
+def test_metrics_of_every_role_reach_the_admin_listener(lab: Any, eventually: Any) -> None:
+    assert answers(lab)
+    eventually(
+        "requests are counted",
+        lambda: lab.metric("vigil_inference_requests_total", model="lab", outcome="ok") > 0,
+    )
+    assert httpx.get(f"{lab.admin}/healthz").status_code == 200
