@@ -38,6 +38,7 @@ class ServedVersion:
     """
 
     def __init__(self, served: ServedModel, series: SeriesSet, publisher: EventPublisher) -> None:
+        self._loop = asyncio.get_running_loop()
         self.name = served.name
         self.version = served.version
         self.config = ModelConfig.model_validate_json(served.config)
@@ -62,7 +63,7 @@ class ServedVersion:
 
     def admit(self, request: InferRequest, bound: Bound, timeout_s: float | None) -> Pending:
         """Queue a bound request; see `ModelQueue.submit` for what it raises."""
-        future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[Answer] = self._loop.create_future()
         item = Pending(request.id, bound, future, time.monotonic())
         self.queue.submit(item, timeout_s)
         return item

@@ -27,6 +27,9 @@ from serving.protocol.messages import InferRequest
 from serving.protocol.metadata import encode_metadata
 from serving.protocol.status import error_body, http_status
 
+MOST_PATHS = 1024
+
+Headers = dict[bytes, bytes]
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
@@ -63,47 +66,49 @@ class VigilApp:
         self._startup = startup
         self._shutdown = shutdown
         self._max_body = max_body
+        # Paths that have led to an answer, so that the next request need not be routed.
+        self._infer_paths: dict[str, tuple[str, str]] = {}
         self.plane: DataPlane | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one ASGI scope."""
-        if scope["type"] == "http":
-            headers = scope["headers"]
-            for name, value in headers:
-                if name == b"content-type" and value.startswith(b"application/grpc"):
-                    assert self.plane is not None
-                    await serve_grpc(self.plane, self._max_body, scope, receive, send)
-                    return
-            await self._serve_http(scope, receive, send)
-        elif scope["type"] == "lifespan":
-            await self._lifespan(receive, send)
-
-    async def _serve_http(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            if scope["type"] == "lifespan":
+                await self._lifespan(receive, send)
+            return
+        headers = dict(scope["headers"])
+        kind = headers.get(b"content-type")
+        if kind is not None and kind.startswith(b"application/grpc"):
+            assert self.plane is not None
+            await serve_grpc(self.plane, self._max_body, scope, receive, send)
+            return
         try:
-            body = await self._read(receive)
-            reply = await self._route(scope, body)
+            message = await receive()
+            body: bytes = message.get("body", b"")
+            if message.get("more_body"):
+                body = await read_chunks(body, receive, self._max_body)
+            elif len(body) > self._max_body:
+                raise too_large(self._max_body)
+            reply = await self._route(scope, headers, body)
         except errors.VigilError as error:
             reply = _error_reply(error)
         except Exception:  # noqa: BLE001
             # Whatever it was, the client gets a sentence and the operator the traceback.
             _log.exception("unexpected error on %r", scope.get("path"))
             reply = Reply(500, [_JSON], error_body("internal error; see the server's log"))
-        headers = [*reply.headers, (b"content-length", b"%d" % len(reply.body))]
-        await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+        reply.headers.append((b"content-length", b"%d" % len(reply.body)))
+        await send(
+            {"type": "http.response.start", "status": reply.status, "headers": reply.headers}
+        )
         await send({"type": "http.response.body", "body": reply.body})
 
-    async def _read(self, receive: Receive) -> bytes:
-        message = await receive()
-        body: bytes = message.get("body", b"")
-        if message.get("more_body"):
-            return await read_chunks(body, receive, self._max_body)
-        if len(body) > self._max_body:
-            raise too_large(self._max_body)
-        return body
-
-    async def _route(self, scope: Scope, body: bytes) -> Reply:
+    async def _route(self, scope: Scope, headers: Headers, body: bytes) -> Reply:
         assert self.plane is not None
         method, path = scope["method"], scope["path"]
+        if method == "POST":
+            known = self._infer_paths.get(path)
+            if known is not None:
+                return await self._infer(headers, body, *known)
         parts = path.strip("/").split("/")
         if parts[0] != "v2":
             raise errors.NotFound(f"no such path: '{path[:200]}'; see /v2")
@@ -111,7 +116,10 @@ class VigilApp:
             if len(parts) >= 4 and parts[1] == "models":
                 name, version, verb = _model_path(parts)
                 if verb == ["infer"]:
-                    return await self._infer(scope, body, name, version)
+                    reply = await self._infer(headers, body, name, version)
+                    if len(self._infer_paths) < MOST_PATHS:  # answered, so the model exists
+                        self._infer_paths[path] = (name, version)
+                    return reply
                 if verb == ["explain"]:
                     return _json(await extensions.explain(self.plane, body, name, version))
                 if verb == ["labels"] and not version:
@@ -147,34 +155,31 @@ class VigilApp:
                 return Reply(200, [(b"content-type", kind)], content)
         raise _no_route("GET", path)
 
-    async def _infer(self, scope: Scope, body: bytes, name: str, version: str) -> Reply:
+    async def _infer(self, headers: Headers, body: bytes, name: str, version: str) -> Reply:
         assert self.plane is not None
-        json_length: int | None = None
-        header_id: str | None = None
-        encoding = length = None
-        for key, value in scope["headers"]:
-            if key == b"inference-header-content-length":
-                length = value
-            elif key == b"content-encoding":
-                encoding = value
-            elif key == b"x-request-id":
-                header_id = value.decode("latin-1")
+        header_id = headers.get(b"x-request-id")
+        given_id = None if header_id is None else header_id.decode("latin-1")
+        encoding = headers.get(b"content-encoding")
         if encoding is not None:
             body = decompress(body, encoding.decode("latin-1"), self._max_body)
+        json_length: int | None = None
+        length = headers.get(b"inference-header-content-length")
         if length is not None:
             json_length = parse_json_length(length.decode("latin-1"), len(body))
         if json_length == 0:
-            request = self._raw_request(body, name, version, header_id)
+            request = self._raw_request(body, name, version, given_id)
         else:
-            request = decode_request(body, json_length, name, version, header_id)
+            request = decode_request(body, json_length, name, version, given_id)
         response = await self.plane.infer(request)
         content, json_part = encode_response(response, request)
-        headers = [_JSON] if json_part is None else [
+        answer = [_JSON] if json_part is None else [
             _OCTETS, (b"inference-header-content-length", b"%d" % json_part),
         ]  # fmt: skip
-        if request.id.isascii() and request.id.isprintable() and len(request.id) <= 256:
-            headers.append((b"x-request-id", request.id.encode()))
-        return Reply(200, headers, content)
+        ident = request.id
+        # A header must not carry what could end it; ids are bounded by the codec.
+        if ident.isascii() and ident.isprintable():
+            answer.append((b"x-request-id", ident.encode()))
+        return Reply(200, answer, content)
 
     def _raw_request(
         self, body: bytes, name: str, version: str, header_id: str | None
