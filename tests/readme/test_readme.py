@@ -1,0 +1,153 @@
+"""Runs everything that README.md shows, against a demo of its own, and compares the output.
+
+A block whose first line is `# name` is that file; a `console` block has commands after `$ ` and
+what they print. `VIGIL_README_UPDATE=1` writes what they print now into README.md instead.
+"""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+import pytest
+
+from serving.config_reference import README
+from serving.engines.process import free_port
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(400)]
+
+BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+NAMED = re.compile(r"# (\S+\.(?:py|yaml))\n")
+NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?")
+UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+ADDRESS = re.compile(r"(localhost:|127\.0\.0\.1:|-port )([89]00[012])\b")
+PORTS = (8000, 8001, 8002, 9000, 9001, 9002)
+
+
+@dataclass
+class Shell:
+    """Runs commands in a folder where the demo is at `ports` instead of the usual ones."""
+
+    folder: Path
+    ports: dict[int, int]
+    background: list[subprocess.Popen[bytes]] = field(default_factory=list)
+
+    def moved(self, text: str) -> str:
+        text = text.replace("vigil status", "vigil status --url http://localhost:8002")
+        text = text.replace(
+            "vigil findings loans", "vigil findings loans --url http://localhost:8000"
+        )
+        return ADDRESS.sub(lambda found: found[1] + str(self.ports[int(found[2])]), text)
+
+    def start(self, command: str) -> subprocess.Popen[bytes]:
+        with (self.folder / "log").open("ab") as log:
+            process = subprocess.Popen(
+                ["bash", "-c", f"exec {self.moved(command)}"],
+                cwd=self.folder, env=self._env(), stdin=subprocess.DEVNULL,
+                stdout=log, stderr=subprocess.STDOUT,
+            )  # fmt: skip
+        self.background.append(process)
+        return process
+
+    def run(self, command: str) -> str:
+        if command.endswith("&"):
+            self.start(command.removesuffix("&"))
+            return ""
+        finished = subprocess.run(
+            ["bash", "-c", self.moved(command)],
+            cwd=self.folder, env=self._env(), stdin=subprocess.DEVNULL,
+            capture_output=True, text=True, timeout=100,
+        )  # fmt: skip
+        assert finished.returncode == 0, f"$ {command}\n{finished.stdout}{finished.stderr}"
+        return finished.stdout
+
+    def _env(self) -> dict[str, str]:
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        return {**os.environ, "PATH": path, "PYTHONUNBUFFERED": "1"}
+
+
+@pytest.fixture
+def shell(tmp_path: Path, demo_root: Path) -> Iterator[Shell]:
+    shutil.copytree(demo_root, tmp_path / "demo-models")
+    shell = Shell(tmp_path, {port: free_port("127.0.0.1") for port in PORTS})
+    demo = shell.start(
+        "vigil demo --engine local --http-port 8000 --grpc-port 8001 --admin-port 8002"
+    )
+    try:
+        _wait_ready(demo, shell)
+        yield shell
+    finally:
+        for process in shell.background:
+            process.send_signal(signal.SIGTERM)
+        for process in shell.background:
+            process.wait(30)
+
+
+def _wait_ready(demo: subprocess.Popen[bytes], shell: Shell) -> None:
+    curl = "curl -sf --retry 100 --retry-all-errors --retry-delay 1 localhost:8002/readyz"
+    shell.run(curl)
+    # Explainers and the monitor start once requests can be answered.
+    roles = {"explainer": 3, "monitor": 1}
+    for _ in range(300):
+        members = httpx.get(f"http://127.0.0.1:{shell.ports[8002]}/status").json()["members"]
+        ready = [state["member"]["role"] for state in members if state["ready"]]
+        if all(ready.count(role) >= count for role, count in roles.items()):
+            return
+        assert demo.poll() is None, (shell.folder / "log").read_text()
+        shell.run("sleep 0.1")
+    raise AssertionError(f"only {ready} are there")
+
+
+def _plain(text: str) -> tuple[str, list[float]]:
+    """Return text without what may differ from run to run, and its numbers."""
+    text = UUID.sub("UUID", text)
+    text = re.sub(r"[━─┏┓┗┛┡┩└┘┬┴┳┻╇┼]+", "-", text)
+    numbers = [float(number) for number in NUMBER.findall(text)]
+    return re.sub(r"\s+", " ", NUMBER.sub("N", text)).strip(), numbers
+
+
+def _same(shown: str, printed: str) -> bool:
+    text, numbers = _plain(shown)
+    other, others = _plain(printed)
+    # Training is not the same to the last digit on every machine.
+    return text == other and others == pytest.approx(numbers, rel=0.1, abs=0.05)
+
+
+def _play(block: str, run: Callable[[str], str]) -> tuple[str, list[str]]:
+    """Run a console block; returns it with what was printed, and what differs."""
+    played, wrong = "", []
+    for part in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
+        command, _, shown = part.partition("\n")
+        printed = run(command)
+        printed += "" if printed.endswith("\n") or not printed else "\n"
+        played += f"$ {command}\n{printed}"
+        if not _same(shown, printed):
+            wrong.append(f"$ {command}\nREADME.md:\n{shown}now:\n{printed}")
+    return played, wrong
+
+
+def test_what_the_readme_shows_is_what_happens(shell: Shell) -> None:
+    text = README.read_text(encoding="utf-8")
+    wrong: list[str] = []
+    played = 0
+    for language, block in BLOCK.findall(text):
+        if named := NAMED.match(block):
+            path = shell.folder / named[1]
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(shell.moved(block))
+        elif language == "console":
+            now, differs = _play(block, shell.run)
+            text = text.replace(block, now)
+            wrong += differs
+            played += 1
+    if os.environ.get("VIGIL_README_UPDATE"):
+        README.write_text(text, encoding="utf-8")
+    else:
+        assert wrong == [], "\n".join(wrong)
+    assert played > 5
