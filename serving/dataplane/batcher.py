@@ -34,6 +34,7 @@ from serving.errors import (
 DEFAULT_MAX_BATCH_ROWS = 1024
 MAX_BATCH_BYTES = 256 << 20
 """Bytes of fixed-size inputs that are joined; far below what a frame may hold."""
+SWEEP_S = 0.05
 
 _log = logging.getLogger("vigil.gateway")
 
@@ -69,6 +70,7 @@ class ModelQueue:
         self._pump_scheduled = False
         self._tasks: set[asyncio.Task[None]] = set()
         self._on_idle: Callable[[], None] | None = None
+        self._sweep_after = 0.0
         self.waiting_rows = 0
 
     # -- links --------------------------------------------------------------------------
@@ -124,7 +126,7 @@ class ModelQueue:
                 f"request has {rows} rows; model '{self._name}' takes at most "
                 f"{self._max_rows} per request"
             )
-        if self.waiting_rows + rows > self._max_queue_rows:
+        if self.waiting_rows + rows > self._max_queue_rows and not self._make_room(rows):
             raise QueueFull(
                 f"the queue of model '{self._name}' is full; retry later", retry_after_s=1
             )
@@ -135,6 +137,19 @@ class ModelQueue:
         self._waiting.append(item)
         self.waiting_rows += rows
         self._schedule()
+
+    def _make_room(self, rows: int) -> bool:
+        """Drop requests that nobody waits for any more; whether `rows` fit then."""
+        now = self._loop.time()
+        if now < self._sweep_after:  # an overload must not spend its time here
+            return False
+        self._sweep_after = now + SWEEP_S
+        for item in self._waiting:
+            if item.future.done() and item.timer is not None:
+                item.timer.cancel()
+        self._waiting = deque(item for item in self._waiting if not item.future.done())
+        self.waiting_rows = sum(item.bound.rows for item in self._waiting)
+        return self.waiting_rows + rows <= self._max_queue_rows
 
     def _expire(self, item: Pending) -> None:
         # While it is queued and while its batch runs: the answer comes now either way. A queued

@@ -1,0 +1,146 @@
+"""Fakes of what the data plane talks to: a replica that answers when told, and an observer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from serving.config import Batching, ModelConfig
+from serving.dataplane.batch import Answer, Batch, BatchResult, Pending
+from serving.dataplane.batcher import ModelQueue
+from serving.dataplane.binding import Bound
+from serving.dataplane.links import ReplicaLost
+
+Wait = Callable[[Callable[[], object]], Awaitable[None]]
+
+
+@pytest.fixture
+def eventually() -> Wait:
+    async def wait(condition: Callable[[], object]) -> None:
+        async with asyncio.timeout(5):
+            while not condition():  # noqa: ASYNC110 - the condition is in other objects' state
+                await asyncio.sleep(0.002)
+
+    return wait
+
+
+class FakeLink:
+    """A replica that doubles its input; by hand when `manual`."""
+
+    def __init__(self, ident: str = "r0", slots: int = 1, *, manual: bool = False) -> None:
+        self.id, self.slots = ident, slots
+        self.busy = self.rows = 0
+        self.open = True
+        self.manual = manual
+        self.held: list[tuple[Batch, asyncio.Future[BatchResult]]] = []
+        self.sent: list[list[str]] = []
+        self.batches: list[Batch] = []
+
+    async def send(self, batch: Batch) -> BatchResult:
+        self.sent.append([item.id for item in batch.items])
+        self.batches.append(batch)
+        if not self.manual:
+            return self.result(batch)
+        future: asyncio.Future[BatchResult] = asyncio.get_running_loop().create_future()
+        self.held.append((batch, future))
+        return await future
+
+    def result(self, batch: Batch, **more: Any) -> BatchResult:
+        fields: dict[str, Any] = {
+            "outputs": {"y": batch.arrays[0] * 2},
+            "failed": {},
+            "guards": (),
+            "compute_ns": 1000,
+            "guard_ns": 0,
+        }
+        return BatchResult(**{**fields, **more})
+
+    def answer(self, **more: Any) -> None:
+        batch, future = self.held.pop(0)
+        future.set_result(self.result(batch, **more))
+
+    def fail(self, error: BaseException) -> None:
+        self.held.pop(0)[1].set_exception(error)
+
+    def die(self) -> None:
+        self.open = False
+        held, self.held = self.held, []
+        for _batch, future in held:
+            future.set_exception(ReplicaLost(self.id))
+
+
+class FakeObserver:
+    """Writes down what it is told; raises when `broken`."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[Any, ...]] = []
+        self.broken = False
+
+    def of(self, name: str) -> list[tuple[Any, ...]]:
+        return [call[1:] for call in self.calls if call[0] == name]
+
+    def _note(self, *call: Any) -> None:
+        self.calls.append(call)
+        if self.broken:
+            raise RuntimeError("the observer is broken")
+
+    def guard_time(self, guard: str, nanoseconds: int) -> None:
+        self._note("guard_time", guard)
+
+    def guard_decisions(self, result: Any) -> None:
+        self._note("guard_decisions", result)
+
+    def retried(self, requests: int) -> None:
+        self._note("retried", requests)
+
+    def answered(self, batch: Batch, answered: Batch, result: BatchResult) -> None:
+        self._note("answered", batch, answered, result)
+
+
+class Bench:
+    """A queue with a fake observer, and requests whose rows name them."""
+
+    def __init__(self, guards: Any = (), **batching: Any) -> None:
+        self.observer = FakeObserver()
+        self.queue = ModelQueue("m", ("x",), Batching(**batching), list(guards), self.observer)
+        self.items: list[Pending] = []
+
+    def ask(
+        self, ident: str, values: Any = (1.0,), timeout_s: float | None = None, width: int = 2
+    ) -> asyncio.Future[Answer]:
+        column = np.asarray(values, np.float32)
+        array = np.repeat(column[:, None], width, axis=1)
+        bound = Bound((array,), len(array), ((width,),), (), None)
+        item = Pending(ident, bound, asyncio.get_running_loop().create_future(), 0.0)
+        self.queue.submit(item, timeout_s)
+        self.items.append(item)
+        return item.future
+
+
+@pytest.fixture(scope="session")
+def make_link() -> type[FakeLink]:
+    return FakeLink
+
+
+@pytest.fixture(scope="session")
+def make_bench() -> type[Bench]:
+    return Bench
+
+
+@pytest.fixture(scope="session")
+def make_config() -> Callable[..., ModelConfig]:
+    def make(**changes: Any) -> ModelConfig:
+        fields: dict[str, Any] = {
+            "format": "torch_export",
+            "inputs": [{"name": "x", "datatype": "FP32", "shape": [-1, 2]}],
+            "outputs": [{"name": "y", "datatype": "FP32", "shape": [-1, 2]}],
+            "monitors": {"drift": None},
+            "explain": None,
+        }
+        return ModelConfig.model_validate({**fields, **changes})
+
+    return make

@@ -1,0 +1,419 @@
+"""The transport-free handler over fake and real replicas: models come, go, fail and come back."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+
+from serving import errors
+from serving.channel.connection import Connection
+from serving.channel.directory import Directory, Member, ServedModel
+from serving.channel.endpoint import ChannelServer
+from serving.channel.frames import Message
+from serving.channel.inference import BatchMeta, ResultMeta
+from serving.dataplane import handler
+from serving.dataplane.handler import DataPlane
+from serving.protocol.messages import InferRequest, RequestedOutput, Tensor
+
+Wait = Callable[[Callable[[], object]], Awaitable[None]]
+
+
+@pytest.fixture
+async def plane() -> AsyncIterator[DataPlane]:
+    plane = DataPlane("g")
+    yield plane
+    plane.close()
+    await asyncio.sleep(0.01)
+
+
+@pytest.fixture
+def served(make_config: Callable[..., Any]) -> Callable[..., ServedModel]:
+    def make(
+        name: str = "m", version: str = "1", example: Any = None, **changes: Any
+    ) -> ServedModel:
+        config = make_config(**changes).model_dump_json().encode()
+        return ServedModel(name, version, config, "nowhere", example)
+
+    return make
+
+
+def request(name: str = "m", version: str = "", value: float = 1.0, **more: Any) -> InferRequest:
+    data = np.full((1, 2), value, np.float32)
+    return InferRequest(name, version, "id", (Tensor("x", "FP32", (1, 2), data),), **more)
+
+
+async def ask(plane: DataPlane, *arguments: Any, **options: Any) -> float:
+    async with asyncio.timeout(5):
+        response = await plane.infer(request(*arguments, **options))
+    return float(response.outputs[0].data[0, 0])
+
+
+def outcomes(plane: DataPlane) -> dict[str, float]:
+    return {
+        dict(series.attributes)["outcome"]: series.value
+        for series in plane.snapshot()
+        if series.name == "vigil.inference.requests" and series.value
+    }
+
+
+class Replica:
+    """A replica on a real socket that doubles; `hold` keeps answers back."""
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+        self.hold = False
+        self.held: list[tuple[Connection, Message]] = []
+        self.wrong: Any = None
+        self.asked = 0
+        self.server = ChannelServer(self._message, slots=1)
+
+    def _message(self, connection: Connection, message: Message) -> None:
+        self.asked += 1
+        if self.hold:
+            self.held.append((connection, message))
+        else:
+            self.answer(connection, message)
+
+    def answer(self, connection: Connection, message: Message) -> None:
+        if self.wrong is not None:
+            connection.reply(message.id, self.wrong)
+            return
+        (x,) = message.tensors
+        y = Tensor("y", "FP32", x.shape, x.data * 2)
+        msgspec.msgpack.decode(message.meta, type=BatchMeta)
+        connection.reply(message.id, ResultMeta({}, (), 1, 0), [y])
+
+    def release(self) -> None:
+        self.hold = False
+        for item in self.held:
+            self.answer(*item)
+        self.held.clear()
+
+    def member(self, version: str = "1", ident: str = "r0") -> Member:
+        return Member("replica", ident, 1, self.address, "m", version, slots=1)
+
+    def cut(self) -> None:
+        for connection in list(self.server.connections):
+            connection.abort()
+
+
+@pytest.fixture
+async def make_replica(tmp_path: Path) -> AsyncIterator[Callable[[], Awaitable[Replica]]]:
+    replicas: list[Replica] = []
+
+    async def make() -> Replica:
+        replica = Replica(f"unix:{tmp_path}/{len(replicas)}")
+        await replica.server.start(replica.address)
+        replicas.append(replica)
+        return replica
+
+    yield make
+    for replica in replicas:
+        replica.server.close()
+        replica.cut()
+    await asyncio.sleep(0.01)
+
+
+def test_ready_needs_a_model(plane: DataPlane) -> None:
+    assert plane.ready() == (False, ["no model is loaded yet"])
+
+
+async def test_a_proven_replica_makes_the_model_ready_and_answers(
+    plane: DataPlane, served: Any, make_replica: Any, eventually: Wait
+) -> None:
+    changes: list[bool] = []
+    plane.on_ready_change = lambda: changes.append(plane.ready()[0])
+    replica = await make_replica()
+    plane.apply(Directory(1, (served(),), ()))
+    assert plane.ready() == (False, ["model 'm': no replica yet"])
+    with pytest.raises(errors.NoReplica):
+        await ask(plane)
+    plane.apply(Directory(2, (served(),), (replica.member(),)))
+    await eventually(lambda: plane.ready()[0])
+    assert changes == [True]
+    assert replica.asked == 1  # the proof
+    assert await ask(plane, value=4.0) == 8.0
+    assert outcomes(plane) == {"unavailable": 1, "ok": 1}
+    replica.server.close()
+    replica.cut()
+    await eventually(lambda: changes == [True, False])
+
+
+async def test_unknown_names(plane: DataPlane, served: Any) -> None:
+    plane.apply(Directory(1, (served(),), ()))
+    with pytest.raises(errors.ModelNotFound, match="Request for unknown model: 'q'"):
+        plane.resolve("q")
+    with pytest.raises(errors.VersionNotFound, match="it has 1"):
+        plane.resolve("m", "2")
+    with pytest.raises(errors.ModelNotFound) as caught:
+        plane.resolve("n" * 10_000)
+    assert len(caught.value.message) < 300
+
+
+async def test_the_newest_ready_version_answers_unless_one_is_named(
+    plane: DataPlane, served: Any, make_link: Any, eventually: Wait
+) -> None:
+    plane.apply(Directory(1, tuple(served(version=v) for v in ("2", "10", "9")), ()))
+    assert plane.versions("m") == ["2", "9", "10"]
+    assert plane.resolve("m").version == "10"  # none is ready: the newest says why
+    for version in ("2", "9"):
+        plane.add_link("m", version, make_link(version))
+    await eventually(lambda: plane.resolve("m").version == "9")
+    plane.add_link("m", "10", make_link("10"))
+    await eventually(lambda: plane.resolve("m").version == "10")
+    assert plane.resolve("m", "2").version == "2"
+
+
+async def test_only_required_models_hold_up_readiness(
+    plane: DataPlane, served: Any, make_link: Any, eventually: Wait
+) -> None:
+    plane.apply(Directory(1, (served(), served("extra", required=False)), ()))
+    plane.add_link("m", "1", make_link())
+    await eventually(lambda: plane.ready() == (True, []))
+    plane.draining = True
+    assert plane.ready() == (False, ["the gateway is draining"])
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        ({"failed": {0: "poison"}, "outputs": {}}, "the example fails: poison"),
+        ({"failed": {7: "elsewhere"}}, "the example fails: elsewhere"),
+        ({"outputs": {}}, "does not give output 'y'"),
+    ],
+)
+async def test_a_replica_that_fails_its_proof_gets_no_traffic(
+    plane: DataPlane, served: Any, make_link: Any, eventually: Wait, more: Any, words: str
+) -> None:
+    plane.apply(Directory(1, (served(),), ()))
+    link = make_link(manual=True)
+    plane.add_link("m", "1", link)
+    await eventually(lambda: link.held)
+    link.answer(**more)
+    await eventually(lambda: words in plane.ready()[1][0])
+    assert not plane.resolve("m").queue.links
+
+
+async def test_a_proof_that_cannot_be_read_is_no_proof_and_is_tried_again(
+    plane: DataPlane, served: Any, make_replica: Any, eventually: Wait,
+    monkeypatch: pytest.MonkeyPatch, caplog: Any,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(handler, "RETRY_S", 0.02)
+    replica = await make_replica()
+    replica.wrong = "no result at all"
+    plane.apply(Directory(1, (served(),), (replica.member(),)))
+    await eventually(lambda: "cannot be read" in plane.ready()[1][0])
+    assert "does not answer the example" in caplog.text
+    replica.wrong = None
+    await eventually(lambda: plane.ready()[0])
+
+
+async def test_a_replica_that_could_not_be_reached_is_tried_again(
+    plane: DataPlane, served: Any, make_replica: Any, eventually: Wait,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(handler, "RETRY_S", 0.02)
+    replica = await make_replica()
+    replica.server.close()
+    plane.apply(Directory(1, (served(),), (replica.member(),)))
+    await asyncio.sleep(0.05)
+    await replica.server.start(replica.address)  # the directory has not changed
+    await eventually(lambda: plane.ready()[0])
+
+
+async def test_a_broken_connection_to_a_living_replica_is_opened_again(
+    plane: DataPlane, served: Any, make_replica: Any, eventually: Wait
+) -> None:
+    replica = await make_replica()
+    plane.apply(Directory(1, (served(),), (replica.member(),)))
+    await eventually(lambda: plane.ready()[0])
+    replica.cut()
+    await eventually(lambda: not plane.ready()[0])
+    await eventually(lambda: plane.ready()[0])
+    assert await ask(plane) == 2.0
+
+
+async def test_a_replica_back_at_another_address_under_its_old_id(
+    plane: DataPlane, served: Any, make_replica: Any, eventually: Wait
+) -> None:
+    old, new = await make_replica(), await make_replica()
+    plane.apply(Directory(1, (served(),), (old.member(),)))
+    await eventually(lambda: plane.ready()[0])
+    # The old one's host is gone without a word: its connection still looks open.
+    plane.apply(Directory(2, (served(),), (new.member(),)))
+    await eventually(lambda: new.asked)
+    await eventually(lambda: plane.ready()[0])
+    before = old.asked
+    assert await ask(plane) == 2.0
+    assert old.asked == before
+
+
+async def test_a_removed_model_finishes_what_it_admitted(
+    plane: DataPlane, served: Any, make_replica: Any, eventually: Wait
+) -> None:
+    replica = await make_replica()
+    plane.apply(Directory(1, (served(),), (replica.member(),)))
+    await eventually(lambda: plane.ready()[0])
+    replica.hold = True
+    under_way = asyncio.create_task(ask(plane, value=1.0))
+    await eventually(lambda: replica.held)
+    waiting = asyncio.create_task(ask(plane, value=2.0))
+    await asyncio.sleep(0)
+    plane.apply(Directory(2, (), (replica.member(),)))
+    with pytest.raises(errors.ModelNotFound):
+        await ask(plane)
+    replica.release()
+    assert [await under_way, await waiting] == [2.0, 4.0]
+    await eventually(lambda: not replica.server.connections)
+
+
+async def test_requests_of_a_removed_model_are_answered_when_its_replica_dies(
+    plane: DataPlane, served: Any, make_replica: Any, eventually: Wait
+) -> None:
+    replica = await make_replica()
+    plane.apply(Directory(1, (served(),), (replica.member(),)))
+    await eventually(lambda: plane.ready()[0])
+    replica.hold = True
+    tasks = [asyncio.create_task(ask(plane))]
+    await eventually(lambda: replica.held)
+    tasks.append(asyncio.create_task(ask(plane)))
+    await asyncio.sleep(0)
+    plane.apply(Directory(2))
+    replica.cut()
+    for task in tasks:
+        with pytest.raises(errors.NoReplica):
+            await task
+
+
+async def test_a_model_that_comes_back_is_served_again(
+    plane: DataPlane, served: Any, make_replica: Any, eventually: Wait
+) -> None:
+    replica = await make_replica()
+    full = Directory(1, (served(),), (replica.member(),))
+    plane.apply(full)
+    await eventually(lambda: plane.ready()[0])
+    plane.apply(Directory(2, (), full.members))
+    plane.apply(full)
+    await eventually(lambda: plane.ready()[0])
+    assert await ask(plane) == 2.0
+
+
+async def test_a_model_removed_while_its_replica_is_proved(
+    plane: DataPlane, served: Any, make_replica: Any, eventually: Wait
+) -> None:
+    replica = await make_replica()
+    replica.hold = True
+    plane.apply(Directory(1, (served(),), (replica.member(),)))
+    await eventually(lambda: replica.held)
+    plane.apply(Directory(2))
+    replica.release()
+    await eventually(lambda: not replica.server.connections)
+    assert plane.entries() == []
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"example": b'{"inputs": [{"name": "x", "shape": [1, 9], "datatype": "FP32"}]}'},
+        {"example": b"not JSON"},
+    ],
+    ids=["other shape", "no JSON"],
+)
+async def test_a_model_that_cannot_be_set_up_does_not_keep_others_from_being_served(
+    plane: DataPlane, served: Any, make_link: Any, eventually: Wait, bad: Any, caplog: Any
+) -> None:
+    directory = Directory(1, (served("bad", **bad), served()), ())
+    plane.apply(directory)
+    plane.apply(directory)
+    plane.add_link("m", "1", make_link())
+    await eventually(lambda: plane.resolve("m").ready)
+    ready, reasons = plane.ready()
+    assert not ready
+    assert [reason[:12] for reason in reasons] == ["model 'bad':"]
+    assert caplog.text.count("model 'bad' version 1 cannot be served") == 1
+    with pytest.raises(errors.ModelNotFound):
+        plane.resolve("bad")
+    plane.apply(Directory(2, (served(),)))
+    assert plane.ready() == (True, [])
+
+
+async def test_outputs_flags_and_timeout(
+    plane: DataPlane, served: Any, make_link: Any, eventually: Wait
+) -> None:
+    plane.apply(
+        Directory(1, (served(guards=[{"name": "schema", "action": "flag"}], expose_flags=True),))
+    )
+    link = make_link()
+    plane.add_link("m", "1", link)
+    await eventually(lambda: plane.ready()[0])
+    response = await plane.infer(
+        request(value=float("nan"), outputs=(RequestedOutput("y"),), parameters={"timeout": 0})
+    )
+    assert response.parameters == {"vigil_flags": "schema"}
+    assert [output.name for output in response.outputs] == ["y"]
+    assert response.model_version == "1"
+    link.manual = True
+    for parameters, timeout_s in (({"timeout": 20_000}, 60), ({"timeout": 60_000_000}, 0.02)):
+        with pytest.raises(errors.DeadlineExceeded):
+            await plane.infer(request(parameters=parameters), timeout_s)
+        link.answer() if link.held else None
+    for wrong in (-1, True, "1", 1.5):
+        with pytest.raises(errors.InvalidInput, match="timeout"):
+            await plane.infer(request(parameters={"timeout": wrong}))
+
+
+async def test_every_outcome_is_counted(
+    plane: DataPlane, served: Any, make_link: Any, eventually: Wait
+) -> None:
+    schema = [{"name": "schema", "action": "reject"}]
+    plane.apply(Directory(1, (served(guards=schema, batching={"max_queue_rows": 1}),)))
+    with pytest.raises(errors.NoReplica):
+        await ask(plane)
+    link = make_link()
+    plane.add_link("m", "1", link)
+    await eventually(lambda: plane.ready()[0])
+    await ask(plane)
+    with pytest.raises(errors.GuardRejected):
+        await ask(plane, value=float("inf"))
+    with pytest.raises(errors.InvalidInput):
+        await plane.infer(InferRequest("m", "", "id", ()))
+    link.manual = True
+    under_way = asyncio.create_task(ask(plane))
+    await eventually(lambda: link.held)
+    with pytest.raises(errors.DeadlineExceeded):
+        await plane.infer(request(), 0.01)
+    abandoned = asyncio.create_task(ask(plane))
+    await asyncio.sleep(0)
+    with pytest.raises(errors.QueueFull):
+        await ask(plane)
+    abandoned.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await abandoned
+    link.fail(errors.ModelFailed("no"))
+    with pytest.raises(errors.ModelFailed):
+        await under_way
+    assert outcomes(plane) == {
+        "unavailable": 1, "ok": 1, "rejected": 1, "invalid": 1,
+        "deadline": 1, "abandoned": 1, "overloaded": 1, "failed": 1,
+    }  # fmt: skip
+
+
+async def test_series_do_not_grow_with_what_clients_send(
+    plane: DataPlane, served: Any, make_link: Any, eventually: Wait
+) -> None:
+    plane.apply(Directory(1, (served(),)))
+    plane.add_link("m", "1", make_link())
+    await eventually(lambda: plane.ready()[0])
+    with pytest.raises(errors.ModelNotFound):
+        await ask(plane, "random-0")
+    before = len(plane.snapshot())
+    for number in range(20):
+        with pytest.raises(errors.VigilError):
+            await ask(plane, f"random-{number}")
+    assert len(plane.snapshot()) == before
