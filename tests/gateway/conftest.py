@@ -1,0 +1,133 @@
+"""The ASGI app over a data plane with a fake replica, driven without a server."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from typing import Any
+
+import msgspec
+import pytest
+
+from serving.channel.directory import Directory, ServedModel
+from serving.config import ModelConfig
+from serving.dataplane.batch import Batch, BatchResult
+from serving.dataplane.handler import DataPlane
+from serving.gateway.asgi import VigilApp
+
+LIMIT = 10_000
+CONFIG = ModelConfig.model_validate(
+    {
+        "format": "torch_export",
+        "inputs": [{"name": "x", "datatype": "FP32", "shape": [-1, 2]}],
+        "outputs": [{"name": "y", "datatype": "FP32", "shape": [-1, 2]}],
+        "monitors": {"drift": None},
+        "explain": None,
+    }
+)
+
+
+class Doubler:
+    """A link that doubles, or raises what it is told to."""
+
+    id, slots, busy, rows, open = "r0", 4, 0, 0, True
+
+    def __init__(self) -> None:
+        self.error: Exception | None = None
+        self.hold: asyncio.Event | None = None
+
+    async def send(self, batch: Batch) -> BatchResult:
+        if self.hold:
+            await self.hold.wait()
+        if self.error:
+            raise self.error
+        return BatchResult({"y": batch.arrays[0] * 2}, {}, (), 1, 0)
+
+
+@pytest.fixture
+def link() -> Doubler:
+    return Doubler()
+
+
+@pytest.fixture
+async def plane(link: Doubler) -> AsyncIterator[DataPlane]:
+    plane = DataPlane("g")
+    served = ServedModel("m", "1", CONFIG.model_dump_json().encode(), "nowhere")
+    plane.apply(Directory(1, (served,)))
+    plane.add_link("m", "1", link)
+    async with asyncio.timeout(5):
+        while not plane.ready()[0]:  # noqa: ASYNC110
+            await asyncio.sleep(0)
+    yield plane
+    plane.close()
+    await asyncio.sleep(0)
+
+
+@pytest.fixture
+async def app(plane: DataPlane) -> VigilApp:
+    async def start() -> DataPlane:
+        return plane
+
+    async def stop() -> None:
+        pass
+
+    app = VigilApp(start, stop, LIMIT)
+    app.plane = plane
+    return app
+
+
+class Answer(msgspec.Struct):
+    status: int
+    headers: dict[str, str]
+    body: bytes
+    trailers: dict[str, str]
+
+    def json(self) -> Any:
+        return msgspec.json.decode(self.body)
+
+
+Headers = Iterable[tuple[str, str]]
+
+
+@pytest.fixture
+def ask(app: VigilApp) -> Callable[..., Awaitable[Answer]]:
+    """Sends one request, its body whole or in chunks, and collects the answer."""
+
+    async def ask(
+        method: str, path: str, body: bytes | list[Any] = b"", headers: Headers = ()
+    ) -> Answer:
+        chunks = list(body) if isinstance(body, list) else [body]
+        sent: list[Any] = []
+
+        async def receive() -> dict[str, Any]:
+            chunk = chunks.pop(0)
+            if chunk is None:
+                return {"type": "http.disconnect"}
+            return {"type": "http.request", "body": chunk, "more_body": bool(chunks)}
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        path, _, query = path.partition("?")
+        scope = {
+            "type": "http", "method": method, "path": path, "query_string": query.encode(),
+            "headers": [(name.encode(), value.encode("latin-1")) for name, value in headers],
+        }  # fmt: skip
+        async with asyncio.timeout(10):
+            await app(scope, receive, send)
+
+        def read(message: Any) -> dict[str, str]:
+            pairs = [(name.decode(), value.decode()) for name, value in message["headers"]]
+            assert len(dict(pairs)) == len(pairs)
+            assert not any(c in text for pair in pairs for text in pair for c in "\r\n\0")
+            return dict(pairs)
+
+        assert sent[0]["type"] == "http.response.start"
+        trailers = [m for m in sent if m["type"] == "http.response.trailers"]
+        bodies = [m["body"] for m in sent if m["type"] == "http.response.body"]
+        return Answer(
+            sent[0]["status"], read(sent[0]), b"".join(bodies),
+            read(trailers[0]) if trailers else {},
+        )  # fmt: skip
+
+    return ask

@@ -1,0 +1,347 @@
+"""The HTTP half: routes, bodies, errors, and the server's lifespan."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import json
+import tracemalloc
+import zlib
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+import uvicorn
+
+from serving import errors
+from serving.gateway.asgi import VigilApp
+
+INFER = "/v2/models/m/infer"
+LIMIT = 10_000
+
+
+def body(*values: float, **more: Any) -> bytes:
+    tensor = {"name": "x", "datatype": "FP32", "shape": [1, 2], "data": list(values) or [1.0, 2.0]}
+    return json.dumps({"inputs": [tensor], **more}).encode()
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "has"),
+    [
+        ("/v2", 200, "extensions"),
+        ("/v2/", 200, "extensions"),
+        ("/v2/health/live", 200, "live"),
+        ("/v2/health/ready", 200, "ready"),
+        ("/v2/models/m", 200, "inputs"),
+        ("/v2/models/m/versions/1", 200, "inputs"),
+        ("/v2/models/m/ready", 200, "ready"),
+        ("/v2/models/m/versions/1/ready", 200, "ready"),
+        ("/v2/models/q", 404, "error"),
+        ("/v2/models/m/versions/7/ready", 404, "error"),
+        ("/v2/models", 404, "error"),
+        ("/v2/models/", 404, "error"),
+        ("/v2/models//infer", 404, "error"),
+        ("/v2/models/m/versions", 404, "error"),
+        ("/v2/health", 404, "error"),
+        ("/v2/health/live/", 200, "live"),
+        ("/v2x", 404, "error"),
+        ("/", 404, "error"),
+        ("", 404, "error"),
+        ("/" * 5000, 404, "error"),
+        (INFER, 404, "error"),
+    ],
+)
+async def test_get(ask: Any, path: str, status: int, has: str) -> None:
+    answer = await ask("GET", path)
+    assert answer.status == status
+    assert answer.headers["content-type"] == "application/json"
+    assert int(answer.headers["content-length"]) == len(answer.body) < 1000
+    assert has in answer.json()
+
+
+@pytest.mark.parametrize("method", ["PUT", "DELETE", "HEAD", "PATCH", "OPTIONS", "X" * 1000])
+async def test_other_methods(ask: Any, method: str) -> None:
+    answer = await ask(method, INFER, body())
+    assert answer.status == 404
+    assert len(answer.json()["error"]) < 400
+
+
+@pytest.mark.parametrize("path", ["/v2", "/v2/models/m", "/v2/models/m/nothing", "/v2/infer"])
+async def test_post_elsewhere(ask: Any, path: str) -> None:
+    assert (await ask("POST", path, body())).status == 404
+
+
+@pytest.mark.parametrize("path", [INFER, INFER + "/", "/v2/models/m/versions/1/infer"])
+async def test_infer(ask: Any, path: str) -> None:
+    answer = await ask("POST", path, body(3, 4, id="mine"))
+    assert answer.status == 200
+    assert answer.headers["x-request-id"] == "mine"
+    assert answer.json() == {
+        "model_name": "m", "model_version": "1", "id": "mine",
+        "outputs": [{"name": "y", "datatype": "FP32", "shape": [1, 2], "data": [6.0, 8.0]}],
+    }  # fmt: skip
+
+
+async def test_binary(ask: Any) -> None:
+    data = np.array([[5, 6]], np.float32).tobytes()
+    tensor = {
+        "name": "x",
+        "datatype": "FP32",
+        "shape": [1, 2],
+        "parameters": {"binary_data_size": 8},
+    }
+    head = json.dumps({"inputs": [tensor], "parameters": {"binary_data_output": True}}).encode()
+    length = ("inference-header-content-length", str(len(head)))
+    answer = await ask("POST", INFER, head + data, [length])
+    assert answer.headers["content-type"] == "application/octet-stream"
+    tail = answer.body[int(answer.headers["inference-header-content-length"]) :]
+    assert np.frombuffer(tail, np.float32).tolist() == [10, 12]
+    raw = await ask("POST", INFER, data, [("inference-header-content-length", "0")])
+    assert raw.body.endswith(tail)
+
+
+@pytest.mark.parametrize("length", ["-1", "x", "", "99999999999", "1e3", " 5"])
+async def test_wrong_json_lengths(ask: Any, length: str) -> None:
+    answer = await ask("POST", INFER, body(), [("inference-header-content-length", length)])
+    assert answer.status == 400
+
+
+@pytest.mark.parametrize(
+    ("given", "echoed"),
+    [("abc", True), ("a b", True), ("a\tb", False), ("h\xe9", False), ("x" * 257, None)],
+)
+async def test_ids_from_headers(ask: Any, given: str, echoed: bool | None) -> None:
+    answer = await ask("POST", INFER, body(), [("x-request-id", given)])
+    if echoed is None:
+        assert answer.status == 400
+    else:
+        assert answer.json()["id"] == given
+        assert ("x-request-id" in answer.headers) == echoed
+
+
+async def test_an_id_cannot_write_headers(ask: Any) -> None:
+    answer = await ask("POST", INFER, body(id="a\r\nset-cookie: b"))
+    assert answer.status == 200
+    assert set(answer.headers) == {"content-type", "content-length"}
+
+
+# -- bodies -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [1, 7, 1000])
+async def test_a_body_in_chunks(ask: Any, size: int) -> None:
+    whole = body(3, 4)
+    chunks = [whole[at : at + size] for at in range(0, len(whole), size)]
+    assert (await ask("POST", INFER, [b"", *chunks, b""])).status == 200
+
+
+async def test_a_body_of_more_chunks_than_are_kept_apart(ask: Any) -> None:
+    whole = body(3, 4) + b" " * 5000
+    answer = await ask("POST", INFER, [bytes([byte]) for byte in whole])
+    assert answer.json()["outputs"][0]["data"] == [6.0, 8.0]
+
+
+async def test_small_chunks_weigh_what_is_in_them() -> None:
+    from serving.gateway.bodies import read_chunks
+
+    left = 200_000
+
+    async def receive() -> dict[str, Any]:
+        nonlocal left
+        left -= 1
+        return {"type": "http.request", "body": bytes([left % 256, 7]), "more_body": left > 0}
+
+    tracemalloc.start()
+    try:
+        read = await read_chunks(b"", receive, 1 << 20)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(read) == 400_000
+    assert peak < 3_000_000  # objects of their own would be 35 bytes and a pointer each
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+async def test_a_body_over_the_limit(ask: Any, chunked: bool) -> None:
+    fits = body() + b" " * (LIMIT - len(body()))
+    for content, status in ((fits, 200), (fits + b" ", 413)):
+        chunks = [content[at : at + 3000] for at in range(0, len(content), 3000)]
+        answer = await ask("POST", INFER, chunks if chunked else content)
+        assert answer.status == status
+    assert f"limit of {LIMIT} bytes" in answer.json()["error"]
+
+
+async def test_the_rest_of_a_body_over_the_limit_is_not_read(ask: Any) -> None:
+    chunks: list[Any] = [b"x" * 6000] * 10
+    assert (await ask("POST", INFER, chunks)).status == 413
+
+
+async def test_a_client_that_leaves_in_the_middle(ask: Any) -> None:
+    answer = await ask("POST", INFER, [body()[:10], None])
+    assert answer.status == 400
+
+
+@pytest.mark.parametrize(
+    ("encoding", "pack"),
+    [("gzip", gzip.compress), ("x-gzip", gzip.compress), ("Deflate", zlib.compress),
+     ("identity", bytes), ("", bytes)],
+)  # fmt: skip
+async def test_compressed_bodies(ask: Any, encoding: str, pack: Any) -> None:
+    answer = await ask("POST", INFER, pack(body()), [("content-encoding", encoding)])
+    assert answer.status == 200, answer.body
+
+
+@pytest.mark.parametrize(
+    ("encoding", "content", "status"),
+    [
+        ("br", b"x", 415),
+        ("gzip, gzip", b"x", 415),
+        ("gzip", b"not gzip", 400),
+        ("gzip", b"", 400),
+        ("gzip", gzip.compress(body())[:-9], 400),
+        ("gzip", gzip.compress(body()) + b"more", 400),
+        ("gzip", gzip.compress(body()) + gzip.compress(b"   "), 400),
+        ("gzip", gzip.compress(bytes(50_000_000), 9)[:LIMIT], 413),
+        ("deflate", zlib.compress(bytes(LIMIT + 1)), 413),
+    ],
+)
+async def test_wrong_compressed_bodies(
+    ask: Any, encoding: str, content: bytes, status: int
+) -> None:
+    answer = await ask("POST", INFER, content, [("content-encoding", encoding)])
+    assert answer.status == status
+
+
+async def test_a_bomb_is_not_unpacked(ask: Any) -> None:
+    bomb = zlib.compress(bytes(8_000_000), 9)
+    assert len(bomb) < LIMIT
+    tracemalloc.start()
+    try:
+        answer = await ask("POST", INFER, bomb, [("content-encoding", "deflate")])
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert answer.status == 413
+    assert peak < 2_000_000
+
+
+# -- errors -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "retry"),
+    [
+        (errors.ModelFailed("it failed"), 500, None),
+        (errors.QueueFull("full", retry_after_s=0.2), 503, "1"),
+        (errors.QuotaExceeded("slow down", retry_after_s=7.6), 429, "8"),
+    ],
+)
+async def test_errors(
+    ask: Any, link: Any, error: errors.VigilError, status: int, retry: str | None
+) -> None:
+    link.error = error
+    answer = await ask("POST", INFER, body())
+    assert (answer.status, answer.json()) == (status, {"error": error.message})
+    assert answer.headers.get("retry-after") == retry
+
+
+async def test_an_unexpected_error_tells_the_client_nothing(
+    ask: Any, plane: Any, monkeypatch: pytest.MonkeyPatch, caplog: Any
+) -> None:
+    def broken(*_: Any) -> None:
+        raise RuntimeError("secret detail")
+
+    monkeypatch.setattr(plane, "resolve", broken)
+    answer = await ask("POST", INFER, body())
+    assert (answer.status, answer.json()) == (
+        500, {"error": "internal error; see the server's log"},
+    )  # fmt: skip
+    assert "secret detail" in caplog.text
+
+
+async def test_not_ready(ask: Any, plane: Any) -> None:
+    plane.draining = True
+    answer = await ask("GET", "/v2/health/ready")
+    assert answer.status == 503
+    assert "draining" in answer.json()["error"]
+    assert (await ask("GET", "/v2/health/live")).status == 200
+
+
+# -- the server -------------------------------------------------------------------------------
+
+
+async def lifespan(app: VigilApp, *kinds: str) -> list[dict[str, Any]]:
+    incoming = [{"type": f"lifespan.{kind}"} for kind in kinds]
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        return incoming.pop(0)
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    await app({"type": "lifespan"}, receive, send)
+    return sent
+
+
+async def test_lifespan(plane: Any) -> None:
+    calls: list[str] = []
+
+    async def start() -> Any:
+        calls.append("start")
+        return plane
+
+    async def stop() -> None:
+        calls.append("stop")
+
+    app = VigilApp(start, stop, 1)
+    sent = await lifespan(app, "startup", "shutdown")
+    assert [m["type"] for m in sent] == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
+    assert calls == ["start", "stop"]
+    assert app.plane is plane
+
+
+async def test_lifespan_failures_are_told(plane: Any) -> None:
+    async def good() -> Any:
+        return plane
+
+    async def bad() -> Any:
+        raise RuntimeError("no hub")
+
+    (sent,) = await lifespan(VigilApp(bad, good, 1), "startup")
+    assert sent == {"type": "lifespan.startup.failed", "message": "no hub"}
+    sent = (await lifespan(VigilApp(good, bad, 1), "startup", "shutdown"))[-1]
+    assert sent == {"type": "lifespan.shutdown.failed", "message": "no hub"}
+
+
+async def test_under_uvicorn(app: VigilApp) -> None:
+    config = uvicorn.Config(app, port=0, log_level="error", ws="none", lifespan="on")
+    server = uvicorn.Server(config)
+    task = asyncio.create_task(server.serve())
+    async with asyncio.timeout(10):
+        while not server.started:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    port = server.servers[0].sockets[0].getsockname()[1]
+    try:
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
+            answers = await asyncio.gather(
+                *[client.post(INFER, content=body(i, -i)) for i in range(10)]
+            )
+            assert [a.json()["outputs"][0]["data"] for a in answers] == [
+                [2 * i, -2 * i] for i in range(10)
+            ]
+
+            async def chunks() -> Any:
+                for byte in body():
+                    yield bytes([byte])
+
+            assert (await client.post(INFER, content=chunks())).status_code == 200
+            assert (await client.post(INFER, content=b"x" * (LIMIT + 1))).status_code == 413
+            packed = gzip.compress(body())
+            answer = await client.post(INFER, content=packed, headers={"content-encoding": "gzip"})
+            assert answer.status_code == 200
+            assert (await client.get("/v2/models/%2e%2e/infer")).status_code == 404
+    finally:
+        server.should_exit = True
+        await task
