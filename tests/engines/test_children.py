@@ -1,0 +1,198 @@
+"""Children are started again with growing pauses, and stopped for good when told to."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+
+from serving.engines import children
+from serving.engines.children import NOT_STARTED, ForkedChild, Keeper, ZygoteClient, spawn
+
+
+async def eventually(condition: Callable[[], object]) -> None:
+    async with asyncio.timeout(10):
+        while not condition():  # noqa: ASYNC110 - the condition is in other objects' state
+            await asyncio.sleep(0.005)
+
+
+class FakeChild:
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self.ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+    async def wait(self) -> int:
+        return await self.ended
+
+
+class Family:
+    """A keeper of fake children; signals are written down and obeyed as told."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.children: list[FakeChild] = []
+        self.exits: list[tuple[str, int]] = []
+        self.signals: list[tuple[int, int]] = []
+        self.obeys = {signal.SIGTERM, signal.SIGKILL}
+        self.errors: list[Exception] = []
+        self.keeper = Keeper("child", self._start, lambda *exit_: self.exits.append(exit_))
+        monkeypatch.setattr(children.os, "kill", self._kill)
+
+    async def _start(self) -> FakeChild:
+        if self.errors:
+            raise self.errors.pop()
+        self.children.append(FakeChild(100 + len(self.children)))
+        return self.children[-1]
+
+    def _kill(self, pid: int, number: int) -> None:
+        self.signals.append((pid, number))
+        if number in self.obeys:
+            self.children[pid - 100].ended.set_result(-number)
+
+
+@pytest.fixture
+async def family(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Family]:
+    monkeypatch.setattr(children, "FIRST_PAUSE_S", 0.005)
+    family = Family(monkeypatch)
+    yield family
+    if family.keeper._task:
+        family.keeper._task.cancel()
+        await asyncio.wait([family.keeper._task])
+
+
+async def test_a_child_that_ends_is_started_again(family: Family) -> None:
+    family.keeper.run()
+    for number in range(3):
+        await eventually(lambda number=number: len(family.children) == number + 1)
+        family.children[-1].ended.set_result(number)
+    await eventually(lambda: len(family.children) == 4)
+    assert family.exits == [("child", 0), ("child", 1), ("child", 2)]
+
+
+async def test_pauses_grow_to_a_bound_and_begin_anew_after_steady_work(
+    family: Family, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pauses: list[float] = []
+    real = asyncio.sleep
+
+    async def sleep(seconds: float) -> None:
+        if seconds:
+            pauses.append(seconds)
+        await real(0)
+
+    monkeypatch.setattr(children.asyncio, "sleep", sleep)
+    monkeypatch.setattr(children, "FIRST_PAUSE_S", 1.0)
+    monkeypatch.setattr(children, "LONGEST_PAUSE_S", 5.0)
+    family.keeper.run()
+
+    async def end() -> None:
+        while not family.children or family.children[-1].ended.done():
+            await real(0)
+        count = len(family.children)
+        family.children[-1].ended.set_result(1)
+        while len(family.children) == count:
+            await real(0)
+
+    for _ in range(4):
+        await end()
+    assert pauses == [2.0, 4.0, 5.0, 5.0]
+    monkeypatch.setattr(children, "STEADY_S", -1.0)  # every run counts as steady from now on
+    await end()
+    assert pauses[-1] == 1.0
+
+
+async def test_a_child_that_cannot_start_is_tried_again(family: Family, caplog: Any) -> None:
+    family.errors = [OSError("no memory"), ConnectionError("no zygote")]
+    family.keeper.run()
+    await eventually(lambda: family.children)
+    assert family.exits == [("child", NOT_STARTED)] * 2
+    assert "child cannot be started: no memory" in caplog.text
+    assert family.keeper.child is family.children[0]
+
+
+async def test_stop_terminates_and_does_not_restart(family: Family) -> None:
+    family.keeper.run()
+    await eventually(lambda: family.keeper.child)
+    await family.keeper.stop(5)
+    assert family.signals == [(100, signal.SIGTERM)]
+    assert family.exits == []
+    assert family.keeper.child is None
+    assert len(family.children) == 1
+
+
+async def test_stop_kills_what_does_not_obey(family: Family) -> None:
+    family.obeys = {signal.SIGKILL}
+    family.keeper.run()
+    await eventually(lambda: family.keeper.child)
+    await family.keeper.stop(0.02)
+    assert family.signals == [(100, signal.SIGTERM), (100, signal.SIGKILL)]
+
+
+async def test_stop_during_a_pause_and_before_a_start(
+    family: Family, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await family.keeper.stop(1)  # never ran
+    family.keeper.stopping = False
+    monkeypatch.setattr(children, "FIRST_PAUSE_S", 3600.0)
+    monkeypatch.setattr(children, "LONGEST_PAUSE_S", 3600.0)
+    family.keeper.run()
+    await eventually(lambda: family.children)
+    family.children[0].ended.set_result(1)
+    await eventually(lambda: family.exits)
+    async with asyncio.timeout(1):
+        await family.keeper.stop(5)
+    assert family.keeper._task is not None
+    assert family.keeper._task.done()
+
+
+async def test_a_spawned_program_has_its_own_session_and_its_code_is_told() -> None:
+    child = await spawn([sys.executable, "-c", "import time; print(1); time.sleep(60)"])
+    try:
+        assert os.getsid(child.pid) == child.pid
+    finally:
+        os.kill(child.pid, signal.SIGKILL)
+    assert await child.wait() == -signal.SIGKILL
+    quick = await spawn([sys.executable, "-c", "raise SystemExit(3)"])
+    assert await quick.wait() == 3
+
+
+@pytest.fixture
+async def zygote() -> AsyncIterator[tuple[ZygoteClient, asyncio.StreamWriter]]:
+    """A client whose zygote is this test: it writes what a zygote would say."""
+    client = ZygoteClient()
+    client._reader = asyncio.StreamReader()
+    client._listener = asyncio.create_task(client._listen())
+    yield client, client._reader  # type: ignore[misc]
+    client._listener.cancel()
+    await asyncio.wait([client._listener])
+
+
+async def test_the_end_of_the_zygote_ends_what_waits_for_it(zygote: Any) -> None:
+    client, says = zygote
+    starting: asyncio.Future[ForkedChild] = asyncio.get_running_loop().create_future()
+    client._starting["later"] = starting
+    client._starting["a"] = first = asyncio.get_running_loop().create_future()
+    says.feed_data(b'{"op": "ready"}\n{"op": "forked", "id": "a", "pid": 4194999}\n')
+    child = await first
+    says.feed_eof()
+    assert await child.wait() == -signal.SIGKILL
+    with pytest.raises(ConnectionError):
+        await starting
+    assert client.lost.done()
+
+
+async def test_a_fork_that_nobody_waits_for_any_more_is_killed(zygote: Any) -> None:
+    client, says = zygote
+    stray = await spawn([sys.executable, "-c", "import time; time.sleep(60)"])
+    ordered: asyncio.Future[ForkedChild] = asyncio.get_running_loop().create_future()
+    client._starting["stray"] = ordered
+    ordered.cancel()
+    says.feed_data(b'{"op": "forked", "id": "stray", "pid": %d}\n' % stray.pid)
+    assert await stray.wait() == -signal.SIGKILL
+    client._starting["next"] = later = asyncio.get_running_loop().create_future()
+    says.feed_data(b'{"op": "forked", "id": "next", "pid": 4194999}\n')  # it listens on
+    assert (await later).pid == 4194999
