@@ -20,7 +20,7 @@ from pathlib import Path
 from serving.admin.app import AdminServer
 from serving.admin.hub import Hub
 from serving.channel.directory import ServedModel
-from serving.config import Listen, ModelConfig, ServerConfig
+from serving.config import ConfigError, Listen, ModelConfig, ServerConfig
 from serving.engines.children import Keeper, ZygoteClient, spawn
 from serving.engines.drain import drain_envoy
 from serving.engines.process import free_port, require_free_port
@@ -37,11 +37,18 @@ def fixed_ports(listen: Listen) -> Listen:
         ConfigError: a port is taken.
     """
     chosen: dict[str, int] = {}
-    for key in ("http_port", "grpc_port", "admin_port"):
+    keys = ("http_port", "grpc_port", "admin_port")
+    taken = {getattr(listen, key) for key in keys} - {0}
+    if len(taken) < sum(bool(getattr(listen, key)) for key in keys):
+        raise ConfigError("listen: http_port, grpc_port and admin_port must differ")
+    for key in keys:
         host = listen.admin_host if key == "admin_port" else listen.host
-        port = getattr(listen, key) or free_port(host)
+        port = getattr(listen, key)
+        while not port or (not getattr(listen, key) and port in taken):
+            port = free_port(host)
         require_free_port(host, port, key)
         chosen[key] = port
+        taken.add(port)
     return listen.model_copy(update=chosen)
 
 
@@ -83,6 +90,7 @@ class Supervisor:
         try:
             await self._start()
             watch = loop.create_task(self._watch())
+            watch.add_done_callback(_tell_failure)
             await stop.wait()
             watch.cancel()
             drained = await self._stop()
@@ -197,6 +205,13 @@ class Supervisor:
         await self._admin.stop()
         self._hub.stop()
         return all(results)
+
+
+def _tell_failure(watch: asyncio.Task[None]) -> None:
+    if not watch.cancelled() and (error := watch.exception()):
+        # Unwatched, hung replicas would stay and readiness never be told: better to start anew.
+        _log.critical("the supervisor cannot watch any more; stopping", exc_info=error)
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 def run(
