@@ -1,0 +1,53 @@
+"""What an operator's own tools make of the admin listener: a browser, and Prometheus."""
+
+import html
+import re
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.e2e
+
+
+@pytest.fixture(scope="module")
+def server(
+    demo_root: Path, running: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Any]:
+    with running(demo_root, tmp_path_factory.mktemp("operators")) as started:
+        yield started
+
+
+def _tool(name: str, package: str) -> str:
+    path = shutil.which(name)
+    if path is None:
+        pytest.skip(f"needs {name} (Debian: {package})")
+    return path
+
+
+def test_promtool_finds_no_fault_in_the_metrics(server: Any) -> None:
+    promtool = _tool("promtool", "prometheus")
+    text = subprocess.run(
+        ["curl", "-sf", f"{server.admin}/metrics"], capture_output=True, check=True
+    ).stdout
+    assert b"vigil_inference_requests_total" in text
+    checked = subprocess.run([promtool, "check", "metrics"], input=text, capture_output=True)
+    assert (checked.returncode, checked.stdout + checked.stderr) == (0, b"")
+
+
+def test_a_browser_shows_the_console(server: Any, tmp_path: Path) -> None:
+    shown = subprocess.run(
+        [
+            _tool("chromium", "chromium"), "--headless", "--no-sandbox", "--disable-gpu",
+            f"--user-data-dir={tmp_path}", "--virtual-time-budget=5000",
+            "--dump-dom", f"{server.admin}/console",
+        ],
+        capture_output=True, text=True, timeout=100,
+    )  # fmt: skip
+    page = re.sub(r"<script.*?</script>", "", shown.stdout, flags=re.DOTALL)
+    text = html.unescape(re.sub(r"<[^>]*>", " ", page))
+    assert "Serving" in text, shown.stderr[-2000:]
+    assert all(f"{name} v1" in text for name in ("cancer", "digits", "loans"))
