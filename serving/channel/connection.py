@@ -60,6 +60,7 @@ class Failure(msgspec.Struct, frozen=True):
 _decode_hello = msgspec.msgpack.Decoder(Hello).decode
 _decode_failure = msgspec.msgpack.Decoder(Failure).decode
 
+ReplyCallback = Callable[[Message | Exception], None]
 MessageCallback = Callable[["Connection", Message], None]
 ClosedCallback = Callable[["Connection"], None]
 
@@ -91,7 +92,7 @@ class Connection(asyncio.Protocol):
         self._reader = FrameReader()
         self._hello = Hello(frames.VERSION, frames.MAX_FRAME, slots, secrets.token_bytes(16))
         self._proved = secret is None
-        self._pending: dict[int, asyncio.Future[Message]] = {}
+        self._pending: dict[int, ReplyCallback] = {}
         self._next_id = 0
         self._transport: asyncio.Transport | None = None
         self._loop = asyncio.get_running_loop()
@@ -133,9 +134,8 @@ class Connection(asyncio.Protocol):
             self.ready.set_exception(ChannelClosed("the peer closed during the handshake"))
             self.ready.exception()  # a server end has nobody who awaits it
         pending, self._pending = self._pending, {}
-        for future in pending.values():
-            if not future.done():
-                future.set_exception(ChannelClosed("connection lost"))
+        for callback in pending.values():
+            callback(ChannelClosed("connection lost"))
         self._on_closed(self)
 
     # -- sending ------------------------------------------------------------------------
@@ -149,13 +149,34 @@ class Connection(asyncio.Protocol):
             FrameError: it is too large to be sent.
         """
         future: asyncio.Future[Message] = self._loop.create_future()
+
+        def settle(reply: Message | Exception) -> None:
+            if future.done():  # whoever asked has given up
+                return
+            if isinstance(reply, Exception):
+                future.set_exception(reply)
+            else:
+                future.set_result(reply)
+
+        self.ask(kind, meta, tensors, settle)
+        return future
+
+    def ask(
+        self, kind: str, meta: object, tensors: Sequence[Tensor], callback: ReplyCallback
+    ) -> None:
+        """Send a request; `callback` gets the reply, a domain error or `ChannelClosed`, once.
+
+        It is called in the loop's turn in which the reply arrives, and must not raise.
+
+        Raises:
+            FrameError: the request is too large to be sent.
+        """
         if self.closed:
-            future.set_exception(ChannelClosed("connection lost"))
-            return future
+            callback(ChannelClosed("connection lost"))
+            return
         self._next_id += 1
         self._write(kind, self._next_id, meta, tensors)  # may raise: then nothing is pending
-        self._pending[self._next_id] = future
-        return future
+        self._pending[self._next_id] = callback
 
     def notify(self, kind: str, meta: object, tensors: Sequence[Tensor] = ()) -> None:
         """Send a message that has no reply."""
@@ -199,13 +220,13 @@ class Connection(asyncio.Protocol):
         if not self.ready.done():
             self._handshake(message)
         elif message.kind == "reply":
-            future = self._pending.pop(message.id, None)
-            if future and not future.done():
-                future.set_result(message)
+            callback = self._pending.pop(message.id, None)
+            if callback:
+                callback(message)
         elif message.kind == "failure":
-            future = self._pending.pop(message.id, None)
-            if future and not future.done():
-                future.set_exception(_domain_error(_decode_failure(message.meta)))
+            callback = self._pending.pop(message.id, None)
+            if callback:
+                callback(_domain_error(_decode_failure(message.meta)))
         elif message.kind == "goaway":
             self.draining = True
         else:

@@ -11,6 +11,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
@@ -68,7 +69,7 @@ class ModelQueue:
         self._links: list[ReplicaLink] = []
         self._loop = asyncio.get_running_loop()
         self._pump_scheduled = False
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._under_way: set[asyncio.Future[BatchResult]] = set()
         self._on_idle: Callable[[], None] | None = None
         self._sweep_after = 0.0
         self.waiting_rows = 0
@@ -259,35 +260,32 @@ class ModelQueue:
     def _dispatch(self, link: ReplicaLink, batch: Batch) -> None:
         link.busy += 1
         link.rows += batch.total
-        task = self._loop.create_task(self._run(link, batch))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    async def _run(self, link: ReplicaLink, batch: Batch) -> None:
         try:
-            result = await link.send(batch)
+            under_way = asyncio.ensure_future(link.send(batch))
+        except Exception as error:  # noqa: BLE001 - a batch that cannot be encoded, for example
+            under_way = self._loop.create_future()
+            under_way.set_exception(error)
+        # Kept here, because the loop itself holds tasks weakly.
+        self._under_way.add(under_way)
+        under_way.add_done_callback(partial(self._done, link, batch))
+
+    def _done(
+        self, link: ReplicaLink, batch: Batch, under_way: asyncio.Future[BatchResult]
+    ) -> None:
+        self._under_way.discard(under_way)
+        self._release(link, batch)
+        try:
+            self._finish(batch, under_way.result())
         except ReplicaLost:
-            self._release(link, batch)
             self._retry(link, batch)
         except VigilError as error:
-            self._release(link, batch)
             self._settle_all(batch, error)
         except asyncio.CancelledError:
-            self._release(link, batch)
             self._settle_all(batch, self._no_replica())
-            raise
         except Exception:  # noqa: BLE001
-            # A reply that cannot be read, a batch that cannot be encoded: nobody may wait for it.
+            # A reply that cannot be read or does not fit its batch: nobody may wait for it.
             _log.exception("a batch of model '%s' failed on %s", self._name, link.id)
-            self._release(link, batch)
             self._settle_all(batch, self._broken())
-        else:
-            self._release(link, batch)
-            try:
-                self._finish(batch, result)
-            except Exception:  # noqa: BLE001
-                _log.exception("%s answered a batch of '%s' wrongly", link.id, self._name)
-                self._settle_all(batch, self._broken())
         if self._on_idle:
             self._look_idle()
 

@@ -83,22 +83,37 @@ class ChannelLink:
         self.rows = 0
         self.connection = connection
         self._specs = specs
+        self._loop = asyncio.get_running_loop()
 
     @property
     def open(self) -> bool:
         """Whether the connection is there and its peer is not draining."""
         return not (self.connection.closed or self.connection.draining)
 
-    async def send(self, batch: Batch) -> BatchResult:
-        """Send a batch as one frame and wait for the frame that answers it."""
-        try:
-            return result_of(
-                await self.connection.request(
-                    "infer", BatchMeta(batch.rows), batch_tensors(batch, self._specs)
-                )
-            )
-        except ChannelClosed:
-            raise ReplicaLost(self.id) from None
+    def send(self, batch: Batch) -> asyncio.Future[BatchResult]:
+        """Send a batch as one frame; the future gets what the answering frame holds.
+
+        Raises:
+            FrameError: the batch is too large to be sent.
+        """
+        future: asyncio.Future[BatchResult] = self._loop.create_future()
+
+        def settle(reply: Message | Exception) -> None:
+            if future.done():  # whoever sent it has given up
+                return
+            if isinstance(reply, ChannelClosed):
+                future.set_exception(ReplicaLost(self.id))
+            elif isinstance(reply, Exception):
+                future.set_exception(reply)
+            else:
+                try:
+                    future.set_result(result_of(reply))
+                except Exception as error:  # noqa: BLE001 - told to who waits, not to the channel
+                    future.set_exception(error)
+
+        tensors = batch_tensors(batch, self._specs)
+        self.connection.ask("infer", BatchMeta(batch.rows), tensors, settle)
+        return future
 
 
 class HandleLink:
