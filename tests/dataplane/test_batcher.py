@@ -264,6 +264,17 @@ async def test_other_shapes_travel_apart_and_nobody_starves(
         await asyncio.wait_for(future, TIMEOUT)
 
 
+async def test_what_was_passed_over_stays_ahead_of_what_did_not_fit(
+    make_bench: Make, make_link: Make
+) -> None:
+    bench, link = make_bench(max_batch_size=3), make_link()
+    bench.queue.add_link(link)
+    sent = (("a", 2, 2), ("other", 1, 5), ("too much", 2, 2))
+    for future in [bench.ask(name, [1.0] * rows, width=width) for name, rows, width in sent]:
+        await get(future)
+    assert link.sent == [["a"], ["other"], ["too much"]]
+
+
 @settings(max_examples=40, deadline=None)
 @given(
     st.lists(st.tuples(st.integers(1, 5), st.sampled_from([2, 3])), min_size=1, max_size=25),
