@@ -260,6 +260,7 @@ class ModelQueue:
     def _dispatch(self, link: ReplicaLink, batch: Batch) -> None:
         link.busy += 1
         link.rows += batch.total
+        under_way: asyncio.Future[BatchResult]
         try:
             under_way = asyncio.ensure_future(link.send(batch))
         except Exception as error:  # noqa: BLE001 - a batch that cannot be encoded, for example

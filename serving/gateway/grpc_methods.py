@@ -10,7 +10,7 @@ import msgspec
 from serving.dataplane.handler import DataPlane
 from serving.errors import ModelNotReady
 from serving.gateway import metadata
-from serving.protocol import grpc_codec
+from serving.protocol import grpc_codec, grpc_metadata
 from serving.protocol.pb import open_inference_pb2 as pb
 
 Call = Callable[[DataPlane, Any, float | None], Awaitable[Any]]
@@ -44,22 +44,13 @@ async def model_ready(plane: DataPlane, request: Any, _timeout_s: float | None) 
 
 async def server_metadata(_plane: DataPlane, _request: Any, _timeout_s: float | None) -> Any:
     """Name, version and extensions."""
-    server = metadata.SERVER
-    return pb.ServerMetadataResponse(
-        name=server.name, version=server.version, extensions=server.extensions
-    )
+    return grpc_metadata.server_metadata(metadata.SERVER)
 
 
 async def model_metadata(plane: DataPlane, request: Any, _timeout_s: float | None) -> Any:
     """Inputs, outputs and versions of one model."""
-    model = metadata.model_metadata(plane, request.name, request.version)
-    describe = pb.ModelMetadataResponse.TensorMetadata
-    return pb.ModelMetadataResponse(
-        name=model.name,
-        versions=model.versions,
-        platform=model.platform,
-        inputs=[describe(name=t.name, datatype=t.datatype, shape=t.shape) for t in model.inputs],
-        outputs=[describe(name=t.name, datatype=t.datatype, shape=t.shape) for t in model.outputs],
+    return grpc_metadata.model_metadata(
+        metadata.model_metadata(plane, request.name, request.version)
     )
 
 

@@ -12,15 +12,12 @@ import os
 import signal
 import threading
 import time
-from pathlib import Path
 from typing import Any
 
 import msgspec
-import numpy as np
 
 from guards.decisions import ACTION_OF
 from guards.guard import Guard
-from guards.mahalanobis import MahalanobisGuard
 from serving import config, errors
 from serving.channel import frames
 from serving.channel.connection import Connection
@@ -30,23 +27,14 @@ from serving.channel.frames import Message
 from serving.channel.inference import BatchMeta, ResultMeta
 from serving.dataplane.executor import BatchExecutor
 from serving.models.loader import load
+from serving.models.profile_files import read_mahalanobis
 from serving.models.repository import ModelEntry
 from serving.models.warm_up import warm_up
 from serving.protocol.messages import Tensor
 from serving.roles.reporter import ReporterThread
+from serving.roles.served_entry import served_entry
 
 _decode_batch = msgspec.msgpack.Decoder(BatchMeta).decode
-
-
-def entry_of(served: ServedModel) -> ModelEntry:
-    """Return the repository entry that a directory's model stands for."""
-    return ModelEntry(
-        served.name,
-        served.version,
-        Path(served.directory),
-        config.ModelConfig.model_validate_json(served.config),
-        served.example,
-    )
 
 
 class ReplicaRole:
@@ -69,7 +57,7 @@ class ReplicaRole:
         secret: bytes | None = None,
     ) -> None:
         self._served = served
-        self._entry = entry_of(served)
+        self._entry = served_entry(served)
         self._id = member_id
         self._address = address
         self._hub_address = hub_address
@@ -183,16 +171,13 @@ def _model_guards(entry: ModelEntry) -> tuple[list[Guard], frozenset[str]]:
     for wanted in entry.config.guards:
         if not isinstance(wanted, config.MahalanobisGuard):
             continue
-        path = entry.profile / "mahalanobis.npz"
-        if not path.is_file():
+        guard = read_mahalanobis(entry, ACTION_OF[wanted.action])
+        if guard is None:
             raise config.ConfigError(
                 f"model '{entry.name}': guard mahalanobis has no profile; run "
                 f"`vigil profile {entry.name} --data FILE` first"
             )
-        with np.load(path, allow_pickle=False) as arrays:
-            guards.append(
-                MahalanobisGuard.from_arrays(dict(arrays), action=ACTION_OF[wanted.action])
-            )
+        guards.append(guard)
         if wanted.on_error == "closed":
             closed.add(wanted.name)
     return guards, frozenset(closed)
