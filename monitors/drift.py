@@ -11,7 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from monitors.binned_kolmogorov_smirnov import binned_kolmogorov_smirnov
+from monitors.binned_kolmogorov_smirnov import (
+    binned_kolmogorov_smirnov,
+    kolmogorov_smirnov_bound,
+)
 from monitors.chi_square import chi_square
 from monitors.events import PredictionEvent
 from monitors.finding import Finding
@@ -154,12 +157,9 @@ class DriftMonitor:
     def _judge(self) -> list[Finding]:
         current = np.split(self._counts, self._starts[1:-1])
         pairs = [(column.counts, c) for column, c in zip(self._columns, current, strict=True)]
-        tests = [
-            (chi_square if spec.categorical else binned_kolmogorov_smirnov)(*pair)
-            for spec, pair in zip(self._specs, pairs, strict=True)
-        ]
-        p_values = holm(np.array([p for _, p in tests]))
         psi = np.array([float(population_stability_index(*pair)) for pair in pairs])
+        tests = [self._test(at, *pair, psi[at]) for at, pair in enumerate(pairs)]
+        p_values = holm(np.array([p for _, p in tests]))
         drifted = (p_values <= self._rate) & (psi >= self._min_psi)
         findings = []
         for at, spec in enumerate(self._specs):
@@ -177,6 +177,18 @@ class DriftMonitor:
             *findings,
             self._finding("drifted_features", "", number, 0.0, bool(number), least),
         ]
+
+    def _test(
+        self, at: int, reference: np.ndarray, current: np.ndarray, psi: float
+    ) -> tuple[float, float]:
+        """Statistic and p-value of one column."""
+        if self._specs[at].categorical:
+            return chi_square(reference, current)
+        if psi < self._min_psi:
+            # It cannot alarm whatever its p-value is, and in Holm's procedure a p-value that is
+            # too large is safe for the others: so the exact one is worth no time here.
+            return kolmogorov_smirnov_bound(reference, current)
+        return binned_kolmogorov_smirnov(reference, current)
 
     def _critical_gap(self) -> float:
         """Smirnov's asymptotic critical value at the first level of Holm's procedure."""

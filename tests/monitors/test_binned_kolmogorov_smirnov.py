@@ -99,3 +99,19 @@ def test_null_p_values_are_valid_although_edges_come_from_the_reference(kind, n,
     for level in (0.2, 0.05, 0.01):
         realised = np.mean(np.array(p_values) <= level)
         assert realised <= level + 2 * math.sqrt(level * (1 - level) / windows)
+
+
+@pytest.mark.parametrize(("n", "m"), [(300, 200), (500, 500), (5000, 1000), (50, 1000)])
+@pytest.mark.parametrize("shift", [0.0, 0.1, 0.3])
+def test_the_quick_bound_is_never_below_the_exact_p_value(n: int, m: int, shift: float) -> None:
+    generator = np.random.default_rng(n + m)
+    edges = np.linspace(-2, 2, 19)
+    for _ in range(20):
+        reference, current = (
+            np.bincount(np.searchsorted(edges, generator.normal(mean, 1, size)), minlength=20)
+            for mean, size in ((0.0, n), (shift, m))
+        )
+        gap, exact = binned_kolmogorov_smirnov(reference, current)
+        quick, bound = kolmogorov_smirnov_bound(reference, current)
+        assert quick == pytest.approx(gap, abs=1e-12)
+        assert bound >= exact
