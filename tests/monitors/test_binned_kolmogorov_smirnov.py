@@ -5,7 +5,11 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from monitors.binned_kolmogorov_smirnov import LEAST_P_VALUE, binned_kolmogorov_smirnov
+from monitors.binned_kolmogorov_smirnov import (
+    LEAST_P_VALUE,
+    binned_kolmogorov_smirnov,
+    kolmogorov_smirnov_bound,
+)
 from monitors.reference import ReferenceProfile
 
 
