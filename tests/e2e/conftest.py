@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 
+import httpx
 import pytest
 import torch
 
@@ -123,4 +124,7 @@ def instance(
     shutil.copytree(demo_root, root)
     shutil.copytree(make_lab() / "lab", root / "lab")
     with e2e.running(root, tmp_path_factory.mktemp("run"), engine, ingress, transport) as running:
+        # No request waits for the monitor, so it starts last; events before it are dropped.
+        findings = f"{running.url}/v2/models/cancer/findings"
+        e2e.eventually("the monitor", lambda: httpx.get(findings, timeout=5).status_code == 200, 90)
         yield running

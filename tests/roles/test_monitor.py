@@ -206,6 +206,7 @@ async def test_published_is_received_dropped_or_lost(tmp_path, hub, gateway, tab
     await ask(publisher)
     first._save = lambda: None
     await first.stop()
+    await eventually(lambda: not publisher.connected)
     tabular.publish(publisher, 50)
     publisher.flush()
     second = MonitorRole(*addresses, tmp_path / "data", checkpoint_s=60)
