@@ -16,7 +16,7 @@ Datatype = Literal[
     "FP16", "FP32", "FP64", "BF16", "BYTES",
 ]  # fmt: skip
 
-Format = Literal["safetensors", "torch_export", "torchscript", "python"]
+Format = Literal["safetensors", "torch_export", "torchscript", "onnx", "sklearn", "python"]
 NEEDS_FACTORY: Final = ("safetensors", "python")
 
 

@@ -16,6 +16,8 @@ _PLATFORM: Final[dict[Format, str]] = {
     "safetensors": "pytorch_safetensors",
     "torch_export": "pytorch_export",
     "torchscript": "pytorch_libtorch",
+    "onnx": "onnxruntime_onnx",
+    "sklearn": "sklearn",
     "python": "python",
 }
 

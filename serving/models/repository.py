@@ -16,6 +16,8 @@ WEIGHTS_OF: Final = {
     "safetensors": "model.safetensors",
     "torch_export": "model.pt2",
     "torchscript": "model.pt",
+    "onnx": "model.onnx",
+    "sklearn": "model.skops",
 }
 """The weights file of each format that has one, inside the version's folder."""
 
