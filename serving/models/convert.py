@@ -131,7 +131,8 @@ def _write_safetensors(loaded: Any, file: Path, target: Path) -> list[str]:
     save_file({name: value.detach().clone() for name, value in weights.items()}, str(target))
     # It is written readable by its owner only, but who serves it is often another user.
     target.chmod(0o644)
-    return [
+    note = (
         "serve it with `format: safetensors`, `factory: net:build`, `trust_code: true`; beside "
-        + "model.yaml put a net.py whose build() makes the module"
-    ]
+        "model.yaml put a net.py whose build() makes the module"
+    )
+    return [note]

@@ -1,6 +1,10 @@
+import json
+
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
+from serving.cli import app
 from serving.config import ConfigError
 from serving.errors import ModelFailed, Unsupported
 from serving.models.export import save_files
@@ -128,3 +132,19 @@ def test_missing_source(make):
     entry.weights.unlink()
     with pytest.raises(ConfigError, match=r"model\.py: missing; `factory` in model\.yaml names"):
         ModelRepository(entry.directory.parents[1]).get("coded")
+
+
+def test_check_tells_what_fits_and_what_does_not(make):
+    entry = make("return {'z': x}")
+    models = entry.directory.parents[1]
+    folder = entry.directory.parent
+    config = (folder / "model.yaml").read_text()
+    command = ["check", "--models", str(models)]
+    assert CliRunner().invoke(app, command).exit_code == 0
+    request = {"inputs": [{"name": "x", "shape": [1, 3], "datatype": "FP32", "data": [1, 2, 3]}]}
+    (folder / "example.json").write_text(json.dumps(request))
+    (folder / "model.yaml").write_text(config + "example: example.json\n")
+    done = CliRunner().invoke(app, command)
+    assert done.exit_code == 1
+    told = " ".join(done.stderr.split())
+    assert "model 'coded' failed: it returned 'z', model.yaml declares 'y'" in told
