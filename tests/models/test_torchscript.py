@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 
+from explain.integrated_gradients import IntegratedGradients
 from serving.config import ConfigError
 from serving.models.loader import load
 from serving.models.manifest import write_manifest
@@ -144,3 +145,15 @@ def test_a_damaged_archive_is_named(make):
     write_manifest(entry.directory, ["model.pt"])
     with pytest.raises(ConfigError, match=r"model\.pt: RuntimeError"):
         load(entry, "cpu")
+
+
+def test_integrated_gradients_are_those_of_the_module_it_came_from(make):
+    net = Net()
+    scripted = load(make(net), "cpu").module()
+    found, expected = (
+        IntegratedGradients(module, ["x"], n_steps=8, max_relative_error=0.5)
+        .explain({"x": X + 1}, target=[0, 1])
+        .values["x"]
+        for module in (scripted, net.eval())
+    )
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-7)
