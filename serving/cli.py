@@ -151,6 +151,26 @@ def profile(
     _out.print(f"profile of {entry.name} version {entry.version} is in {entry.profile}")
 
 
+@app.command()
+def convert(
+    file: Annotated[
+        Path, typer.Argument(help="A pickle of scikit-learn (.pkl, .joblib) or torch (.pt, .pth).")
+    ],
+    into: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(help="The version's folder, such as models/mine/1; none: the file's own."),
+    ] = None,
+    trust_code: Annotated[
+        bool, typer.Option("--trust-code", help="Read the pickle, which runs what it holds.")
+    ] = False,
+) -> None:
+    """Convert a pickle to a file that Vigil serves: skops or safetensors, and its manifest."""
+    from serving.models.convert import convert_pickle
+
+    for line in convert_pickle(file, into or file.parent, trust_code=trust_code):
+        _out.print(line, soft_wrap=True)
+
+
 @app.command("config")
 def describe(
     file: Annotated[ConfigFile, typer.Argument(help="server (vigil.yaml) or model (model.yaml).")],

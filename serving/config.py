@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Final, Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from serving.errors import VigilError
 
@@ -15,6 +15,9 @@ Datatype = Literal[
     "BOOL", "UINT8", "UINT16", "UINT32", "UINT64", "INT8", "INT16", "INT32", "INT64",
     "FP16", "FP32", "FP64", "BF16", "BYTES",
 ]  # fmt: skip
+
+Format = Literal["safetensors", "torch_export", "torchscript", "onnx", "sklearn", "python"]
+NEEDS_FACTORY: Final = ("safetensors", "python")
 
 
 class ConfigError(VigilError):
@@ -83,7 +86,7 @@ class Replicas(_Section):
         "auto", description="`auto` takes a GPU when torch sees one."
     )
     gpus: float = Field(0, ge=0, description="GPUs each replica reserves (ray engine).")
-    cores: int = Field(1, ge=1, description="Threads torch may use in each replica.")
+    cores: int = Field(1, ge=1, description="Threads a replica may compute with.")
     max_inflight_batches: int = Field(
         2, ge=1, le=16, description="Batches a replica holds: one computing, the rest ready."
     )
@@ -176,11 +179,11 @@ class Explain(_Section):
 class ModelConfig(_Section):
     """`models/<name>/model.yaml`."""
 
-    format: Literal["safetensors", "torch_export"] = Field(
-        description="How the weights are stored: with a factory, or as a graph without code."
-    )
+    format: Format = Field(description="What the version's folder holds.")
     factory: str | None = Field(
-        None, description="`module:function` in a file beside the weights; builds the module."
+        None,
+        description="`module:function` in a file beside the weights; builds the model "
+        "(`safetensors`, `python`).",
     )
     trust_code: bool = Field(False, description="Needed by whatever runs the model's own code.")
     inputs: list[InputSpec] = Field(min_length=1, description="One per input tensor.")
@@ -199,12 +202,19 @@ class ModelConfig(_Section):
     fairness: Fairness | None = None
     explain: Explain | None = Field(default_factory=Explain)
 
+    @field_validator("format", mode="before")
+    @classmethod
+    def _no_pickle(cls, value: object) -> object:
+        if value in ("pickle", "joblib"):
+            raise ValueError(
+                f"{value} is not served, because reading one runs whatever code it holds; "
+                f"`vigil convert FILE` makes format sklearn or safetensors of it"
+            )
+        return value
+
     @model_validator(mode="after")
     def _check(self) -> ModelConfig:
-        if self.format == "safetensors" and not (self.factory and self.trust_code):
-            raise ValueError(
-                "format safetensors needs `factory` and, because that is code, `trust_code: true`"
-            )
+        _check_code(self.format, self.factory, self.trust_code)
         if not [i for i in self.inputs if not i.sensitive]:
             raise ValueError("inputs: at least one must not be sensitive")
         if self.fairness:
@@ -215,6 +225,17 @@ class ModelConfig(_Section):
                     f"of output '{self.outputs[0].name}'"
                 )
         return self
+
+
+def _check_code(kind: Format, factory: str | None, trust_code: bool) -> None:
+    if kind in NEEDS_FACTORY and not (factory and trust_code):
+        raise ValueError(
+            f"format {kind} needs `factory` and, because that is code, `trust_code: true`"
+        )
+    if kind not in NEEDS_FACTORY and factory:
+        raise ValueError(f"format {kind} has no `factory`; only {', '.join(NEEDS_FACTORY)} do")
+    if kind == "torchscript" and not trust_code:
+        raise ValueError("format torchscript holds code, so it needs `trust_code: true`")
 
 
 class Listen(_Section):

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 from importlib.metadata import PackageNotFoundError, version
+from typing import Final
 
-from serving.config import InputSpec, OutputSpec
+from serving.config import Format, InputSpec, OutputSpec
 from serving.dataplane.handler import DataPlane
 from serving.errors import ModelNotReady
 from serving.protocol.metadata import ModelMetadata, ServerMetadata, TensorMetadata
 
 EXTENSIONS = ("binary_tensor_data", "vigil_explain", "vigil_labels", "vigil_monitors")
 
-_PLATFORM = {"safetensors": "pytorch_safetensors", "torch_export": "pytorch_export"}
+_PLATFORM: Final[dict[Format, str]] = {
+    "safetensors": "pytorch_safetensors",
+    "torch_export": "pytorch_export",
+    "torchscript": "pytorch_libtorch",
+    "onnx": "onnxruntime_onnx",
+    "sklearn": "sklearn",
+    "python": "python",
+}
 
 
 def _own_version() -> str:

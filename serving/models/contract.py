@@ -2,8 +2,19 @@
 
 A model always predicts. What guards and explainers may need beyond that are *capabilities*,
 which a format has or lacks; whoever needs one asks for it first and says clearly when it is
-missing. Every format (safetensors with a Python factory, torch.export, later ONNX,
-scikit-learn, Python classes and remote servers) is one class that fulfils `Model`.
+missing. Every format is loaded by one function of its file and is one object that fulfils `Model`.
+
+| format | file | runs code | features | module, differentiable |
+|---|---|---|---|---|
+| safetensors | model.safetensors, factory | trusted | `forward_with_features` | floating inputs |
+| torch_export | model.pt2 | no | one result more than declared | floating inputs |
+| torchscript | model.pt | trusted | one result more than declared | floating inputs, no hooks |
+| onnx | model.onnx | no | an output named `features` | no |
+| sklearn | model.skops | types unknown to skops: trusted | no | no |
+| python | factory | trusted | `predict_with_features` | no |
+
+"Trusted" means that `trust_code: true` must stand in `model.yaml`. "No hooks": an explainer that
+hooks activations (DeepLift) finds none in TorchScript and becomes input times gradient, unsaid.
 """
 
 from __future__ import annotations

@@ -77,6 +77,19 @@ def save_torch_export(
     write_manifest(directory, [weights.name])
 
 
+def save_files(directory: Path, *sources: Path) -> None:
+    """Copy finished files into a version's folder and write their manifest.
+
+    For formats that other tools write: `model.pt` (torchscript), `model.onnx`, `model.skops`,
+    or the Python file of format `python` with whatever it reads.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    for source in sources:
+        if source.resolve() != (directory / source.name).resolve():
+            shutil.copyfile(source, directory / source.name)
+    write_manifest(directory, [source.name for source in sources])
+
+
 class _WithFeatures(torch.nn.Module):
     def __init__(self, inner: Any) -> None:
         super().__init__()

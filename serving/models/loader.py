@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from serving.models.contract import Model
+from serving.models.onnx_graph import load_onnx
+from serving.models.python_class import load_python
 from serving.models.repository import ModelEntry
 from serving.models.safetensors_factory import load_safetensors
+from serving.models.sklearn_estimator import load_sklearn
 from serving.models.torch_export import load_torch_export
+from serving.models.torchscript import load_torchscript
 
 
 def load(entry: ModelEntry, device: str) -> Model:
@@ -14,6 +18,16 @@ def load(entry: ModelEntry, device: str) -> Model:
     Raises:
         ConfigError: files are missing, damaged or do not fit the configuration.
     """
-    if entry.config.format == "safetensors":
-        return load_safetensors(entry, device)
-    return load_torch_export(entry, device)
+    match entry.config.format:
+        case "safetensors":
+            return load_safetensors(entry, device)
+        case "torch_export":
+            return load_torch_export(entry, device)
+        case "torchscript":
+            return load_torchscript(entry, device)
+        case "onnx":
+            return load_onnx(entry, device)
+        case "sklearn":
+            return load_sklearn(entry)
+        case "python":
+            return load_python(entry)

@@ -62,16 +62,31 @@ def verified_bytes(directory: Path, name: str) -> bytes:
     return content
 
 
-def _check(directory: Path, name: str, digest: str) -> None:
+def verify_all(directory: Path) -> None:
+    """Check every file that the manifest lists.
+
+    Raises:
+        ConfigError: as for `verified_path`.
+    """
+    for name in _read(directory).sha256:
+        verified_path(directory, name)
+
+
+def _read(directory: Path) -> Manifest:
     path = directory / MANIFEST
     try:
-        manifest = msgspec.json.decode(path.read_bytes(), type=Manifest)
+        return msgspec.json.decode(path.read_bytes(), type=Manifest)
     except OSError as error:
         raise ConfigError(
             f"{path}: {error.strerror}; the functions of serving.models.export write it"
         ) from None
     except msgspec.DecodeError as error:
         raise ConfigError(f"{path}: {error}") from None
+
+
+def _check(directory: Path, name: str, digest: str) -> None:
+    path = directory / MANIFEST
+    manifest = _read(directory)
     if name not in manifest.sha256:
         raise ConfigError(f"{path}: does not list {name}, so it is not used")
     if not hmac.compare_digest(manifest.sha256[name].lower(), digest):

@@ -12,8 +12,16 @@ from typing import Final
 
 from serving.config import ConfigError, ModelConfig, load_model
 
-WEIGHTS_OF: Final = {"safetensors": "model.safetensors", "torch_export": "model.pt2"}
-"""The weights file of each format, inside the version's folder."""
+WEIGHTS_OF: Final = {
+    "safetensors": "model.safetensors",
+    "torch_export": "model.pt2",
+    "torchscript": "model.pt",
+    "onnx": "model.onnx",
+    "sklearn": "model.skops",
+}
+"""The weights file of each format that has one, inside the version's folder."""
+
+PICKLES: Final = (".pkl", ".pickle", ".joblib")
 
 # A model's name becomes a part of URLs, file names and metric labels.
 _NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
@@ -40,7 +48,9 @@ class ModelEntry:
 
     @property
     def weights(self) -> Path:
-        """The file that holds the weights."""
+        """The file that holds the weights; for format python, the one with the factory."""
+        if self.config.format == "python":
+            return self.directory / f"{(self.config.factory or '').partition(':')[0]}.py"
         return self.directory / WEIGHTS_OF[self.config.format]
 
     @property
@@ -94,8 +104,20 @@ def _entry(folder: Path) -> ModelEntry:
         folder.name, version, folder / version, config, _read_example(folder, config)
     )
     if not entry.weights.is_file():
-        raise ConfigError(f"{entry.weights}: missing; format {config.format} keeps weights there")
+        raise ConfigError(f"{entry.weights}: missing; {_hint(entry)}")
     return entry
+
+
+def _hint(entry: ModelEntry) -> str:
+    if entry.config.format == "python":
+        return "`factory` in model.yaml names it"
+    for path in sorted(entry.directory.iterdir()):
+        if path.suffix in PICKLES:
+            return (
+                f"{path.name} is not served, because reading a pickle runs whatever code it "
+                f"holds; `vigil convert {path}` converts it"
+            )
+    return f"format {entry.config.format} keeps weights there"
 
 
 def _latest_version(folder: Path) -> str:

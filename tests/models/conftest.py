@@ -1,10 +1,15 @@
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
-from serving.models.export import save_safetensors, save_torch_export
+from serving.models.export import save_files, save_safetensors, save_torch_export
 from serving.models.repository import ModelEntry, ModelRepository
 
 TOY_CONFIG = """
@@ -69,5 +74,116 @@ def make_exported_model(tmp_path: Path) -> MakeModel:
         default = TOY_CONFIG.format(format="torch_export", code="")
         (folder / "model.yaml").write_text(config or default)
         return ModelRepository(tmp_path / "models").get(name)
+
+    return make
+
+
+PERCEPTRON_CONFIG = """
+format: {format}
+{code}
+inputs:
+  - {{name: x, datatype: FP32, shape: [-1, 30]}}
+outputs:
+  - {{name: probabilities, datatype: FP32, shape: [-1, 2]}}
+"""
+
+PERCEPTRON = """
+import numpy as np
+from pathlib import Path
+
+class Perceptron:
+    def __init__(self):
+        weights = np.load(Path(__file__).parent / "weights.npz")
+        self.first, self.second = weights["first"], weights["second"]
+
+    def predict_with_features(self, inputs):
+        hidden = np.tanh(inputs["x"].astype(np.float64) @ self.first)
+        scores = np.exp(hidden @ self.second)
+        probabilities = scores / scores.sum(axis=1, keepdims=True)
+        return {"probabilities": probabilities.astype(np.float32), "features": hidden}
+
+    def predict(self, inputs):
+        return {"probabilities": self.predict_with_features(inputs)["probabilities"]}
+"""
+
+
+class Perceptron(torch.nn.Module):
+    """In float64, so that a row comes out the same in every batch."""
+
+    def __init__(self, first: np.ndarray, second: np.ndarray) -> None:
+        super().__init__()
+        self.first = torch.nn.Parameter(torch.from_numpy(first))
+        self.second = torch.nn.Parameter(torch.from_numpy(second))
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        hidden = torch.tanh(x.double() @ self.first)
+        return torch.softmax(hidden @ self.second, 1).float(), hidden.float()
+
+
+def write_torchscript(folder: Path, first: np.ndarray, second: np.ndarray) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        torch.jit.script(Perceptron(first, second)).save(folder / "model.pt")
+
+
+def write_onnx(folder: Path, first: np.ndarray, second: np.ndarray) -> None:
+    onnx = pytest.importorskip("onnx", reason="needs onnx, from the group dev, to write graphs")
+    pytest.importorskip("onnxruntime", reason="needs ONNX Runtime, from vigil[onnx]")
+    helper, kinds = onnx.helper, onnx.TensorProto
+    nodes = [
+        helper.make_node("Cast", ["x"], ["wide"], to=kinds.DOUBLE),
+        helper.make_node("MatMul", ["wide", "first"], ["scaled"]),
+        helper.make_node("Tanh", ["scaled"], ["features"]),
+        helper.make_node("MatMul", ["features", "second"], ["scores"]),
+        helper.make_node("Softmax", ["scores"], ["shares"], axis=1),
+        helper.make_node("Cast", ["shares"], ["probabilities"], to=kinds.FLOAT),
+    ]
+    value = helper.make_tensor_value_info
+    outputs = [
+        value("probabilities", kinds.FLOAT, ["rows", 2]),
+        value("features", kinds.DOUBLE, ["rows", 8]),
+    ]
+    constants = {"first": first, "second": second}
+    weights = [onnx.numpy_helper.from_array(array, name) for name, array in constants.items()]
+    inputs = [value("x", kinds.FLOAT, ["rows", 30])]
+    graph = helper.make_graph(nodes, "perceptron", inputs, outputs, weights)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.save(model, folder / "model.onnx")
+
+
+def write_sklearn(folder: Path, first: np.ndarray, second: np.ndarray) -> None:
+    io = pytest.importorskip("skops.io", reason="needs skops, from vigil[sklearn]")
+    rows = np.random.default_rng(1).normal(50, 30, (200, 30))
+    fitted = make_pipeline(StandardScaler(), LogisticRegression()).fit(rows, rows[:, 0] > 50)
+    io.dump(fitted, folder / "model.skops")
+
+
+def write_python(folder: Path, first: np.ndarray, second: np.ndarray) -> None:
+    (folder / "net.py").write_text(PERCEPTRON)
+    np.savez(folder / "weights.npz", first=first, second=second)
+
+
+WRITERS = {
+    "torchscript": (write_torchscript, "trust_code: true"),
+    "onnx": (write_onnx, ""),
+    "sklearn": (write_sklearn, ""),
+    "python": (write_python, "trust_code: true\nfactory: net:Perceptron"),
+}
+
+
+@pytest.fixture(scope="session")
+def make_format(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], ModelEntry]:
+    """Makes a model of a format that the demo does not use: 30 numbers in, two classes out."""
+
+    def make(name: str) -> ModelEntry:
+        root = tmp_path_factory.mktemp("formats")
+        folder = root / name / "1"
+        folder.mkdir(parents=True)
+        write, code = WRITERS[name]
+        random = np.random.default_rng(0)
+        write(folder, random.normal(size=(30, 8)) / 200, random.normal(size=(8, 2)))
+        save_files(folder, *folder.iterdir())
+        (folder.parent / "model.yaml").write_text(PERCEPTRON_CONFIG.format(format=name, code=code))
+        return ModelRepository(root).get(name)
 
     return make

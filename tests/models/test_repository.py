@@ -108,3 +108,18 @@ def test_scanning_loads_no_heavy_library():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("name", ["model.pkl", "weights.joblib"])
+def test_a_pickle_is_not_served_and_the_conversion_is_named(toy, name):
+    (toy / "1" / "model.safetensors").rename(toy / "1" / name)
+    with pytest.raises(ConfigError, match=rf"`vigil convert .*{name}` converts it"):
+        scan(toy)
+
+
+@pytest.mark.parametrize("name", ["pickle", "joblib"])
+def test_pickle_is_no_format(toy, name):
+    config = toy / "model.yaml"
+    config.write_text(config.read_text().replace("safetensors", name))
+    with pytest.raises(ConfigError, match=rf"{name} is not served, .*`vigil convert FILE`"):
+        scan(toy)

@@ -5,7 +5,10 @@ import sys
 
 import pytest
 
-HEAVY = ("torch", "pandas", "ray", "scipy", "sklearn", "pyarrow", "evidently", "shap", "captum")
+HEAVY = (
+    "torch", "pandas", "ray", "scipy", "sklearn", "pyarrow", "evidently", "shap", "captum",
+    "onnxruntime", "skops", "joblib",
+)  # fmt: skip
 
 
 def _loaded_by(module: str) -> set[str]:

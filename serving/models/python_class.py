@@ -1,0 +1,33 @@
+"""Format `python`: any object with `predict(inputs) -> outputs`, built by a factory in a file."""
+
+from __future__ import annotations
+
+from serving.config import ConfigError
+from serving.models.array_model import ArrayModel
+from serving.models.factory import run_factory
+from serving.models.manifest import verify_all
+from serving.models.repository import ModelEntry
+
+
+def load_python(entry: ModelEntry) -> ArrayModel:
+    """Build the object that `factory` names.
+
+    Its `predict` takes arrays by input name and returns arrays by output name, of exactly the
+    datatypes and shapes that `model.yaml` declares; BYTES are object arrays of bytes. The
+    arrays it is given are read-only. A method `predict_with_features`, if there is one,
+    returns the same and `features`, an array [rows, width]. Every file in the manifest is
+    checked first, since the class may open any of them beside its `__file__`.
+
+    Raises:
+        ConfigError: code is not trusted, a file is missing or is not the one in the manifest,
+            or the factory does not give an object with a method `predict`.
+    """
+    if entry.config.trust_code:
+        verify_all(entry.directory)
+    path, built = run_factory(entry)
+    predict = getattr(built, "predict", None)
+    if not callable(predict):
+        raise ConfigError(
+            f"{path}: {entry.config.factory} must return an object with a method predict"
+        )
+    return ArrayModel(entry, predict, getattr(built, "predict_with_features", None))

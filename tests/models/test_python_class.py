@@ -1,0 +1,150 @@
+import json
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from serving.cli import app
+from serving.config import ConfigError
+from serving.errors import ModelFailed, Unsupported
+from serving.models.export import save_files
+from serving.models.loader import load
+from serving.models.repository import ModelEntry, ModelRepository
+
+X = np.arange(6, dtype=np.float32).reshape(2, 3)
+CONFIG = """
+format: python
+factory: model:build
+trust_code: true
+inputs: [{name: x, datatype: FP32, shape: [-1, 3]}]
+outputs: [{name: y, datatype: FP32, shape: [-1, 2]}]
+"""
+SOURCE = """
+from pathlib import Path
+
+class Doubling:
+    gain = int((Path(__file__).parent / "gain.txt").read_text())
+
+    def predict(self, inputs):
+        x = inputs["x"]
+        {body}
+
+def build():
+    return Doubling()
+"""
+
+
+@pytest.fixture
+def make(tmp_path):
+    def build(body="return {'y': x[:, :2] * self.gain}", source="", config=CONFIG):
+        folder = tmp_path / "models" / "coded"
+        (folder / "1").mkdir(parents=True)
+        (folder / "model.yaml").write_text(config)
+        (tmp_path / "gain.txt").write_text("2")
+        (tmp_path / "model.py").write_text(source or SOURCE.format(body=body))
+        save_files(folder / "1", tmp_path / "model.py", tmp_path / "gain.txt")
+        return ModelRepository(tmp_path / "models").get("coded")
+
+    return build
+
+
+def test_predicts_and_reads_what_lies_beside_it(make):
+    model = load(make(), "cpu")
+    np.testing.assert_array_equal(model.predict({"x": X})["y"], X[:, :2] * 2)
+    assert model.predict({"x": X[:0]})["y"].shape == (0, 2)
+    assert not any((model.capabilities.features, model.capabilities.module))
+
+
+def test_what_it_lacks_is_said(make):
+    model = load(make(), "cpu")
+    with pytest.raises(Unsupported, match="gives no features"):
+        model.predict_with_features({"x": X})
+    with pytest.raises(Unsupported, match="format python has no gradients"):
+        model.module()
+
+
+def test_features_by_a_method_of_their_own(make):
+    source = """
+class WithFeatures:
+    def predict(self, inputs):
+        return {"y": inputs["x"][:, :2]}
+
+    def predict_with_features(self, inputs):
+        return {**self.predict(inputs), "features": inputs["x"] * 2.0}
+
+build = WithFeatures
+"""
+    prediction = load(make(source=source), "cpu").predict_with_features({"x": X})
+    np.testing.assert_array_equal(prediction.features, X * 2)
+    assert prediction.features.dtype == np.float32
+    np.testing.assert_array_equal(prediction.outputs["y"], X[:, :2])
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        ("return {'z': x}", r"it returned 'z', model\.yaml declares 'y'"),
+        ("return {}", "it returned nothing"),
+        ("return x", "it returned a ndarray, not arrays by name"),
+        ("return {'y': 1}", "output 'y' is a int, not an array"),
+        ("return {'y': x[:, :2].astype('f8')}", r"has float64, model\.yaml declares FP32"),
+        ("return {'y': x}", r"has shape \[2, 3\] for 2 rows, model\.yaml declares \[-1, 2\]"),
+        ("return {'y': x[:1, :2]}", r"has shape \[1, 2\] for 2 rows"),
+        ("return {'y': x[0]}", r"has shape \[3\]"),
+        ("raise ValueError('no such\\n   thing')", "ValueError: no such thing"),
+        ("x[:] = 0", "read-only"),
+    ],
+)
+def test_what_goes_wrong_is_named(make, body, says):
+    x = X.copy()
+    with pytest.raises(ModelFailed, match=f"^model 'coded' failed: .*{says}"):
+        load(make(body), "cpu").predict({"x": x})
+    np.testing.assert_array_equal(x, X)
+
+
+def test_needs_trust_and_factory(make):
+    with pytest.raises(ConfigError, match="needs `factory` and, because that is code"):
+        make(config=CONFIG.replace("trust_code: true", ""))
+
+
+def test_code_is_not_run_without_trust(make, tmp_path):
+    entry = make(source=f"open({str(tmp_path / 'ran')!r}, 'w')")
+    config = entry.config.model_copy(update={"trust_code": False})
+    with pytest.raises(ConfigError, match="trust_code: true"):
+        load(ModelEntry(entry.name, entry.version, entry.directory, config), "cpu")
+    assert not (tmp_path / "ran").exists()
+
+
+def test_any_changed_file_is_refused(make):
+    entry = make()
+    (entry.directory / "gain.txt").write_text("3")
+    with pytest.raises(ConfigError, match=r"gain\.txt: its SHA-256"):
+        load(entry, "cpu")
+
+
+def test_must_have_a_predict(make):
+    with pytest.raises(ConfigError, match="must return an object with a method predict"):
+        load(make(source="def build(): return 1"), "cpu")
+
+
+def test_missing_source(make):
+    entry = make()
+    entry.weights.unlink()
+    with pytest.raises(ConfigError, match=r"model\.py: missing; `factory` in model\.yaml names"):
+        ModelRepository(entry.directory.parents[1]).get("coded")
+
+
+def test_check_tells_what_fits_and_what_does_not(make):
+    entry = make("return {'z': x}")
+    models = entry.directory.parents[1]
+    folder = entry.directory.parent
+    config = (folder / "model.yaml").read_text()
+    command = ["check", "--models", str(models)]
+    assert CliRunner().invoke(app, command).exit_code == 0
+    request = {"inputs": [{"name": "x", "shape": [1, 3], "datatype": "FP32", "data": [1, 2, 3]}]}
+    (folder / "example.json").write_text(json.dumps(request))
+    (folder / "model.yaml").write_text(config + "example: example.json\n")
+    done = CliRunner().invoke(app, command)
+    assert done.exit_code == 1
+    told = " ".join(done.stderr.split())
+    assert "model 'coded' failed: it returned 'z', model.yaml declares 'y'" in told

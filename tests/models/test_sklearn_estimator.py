@@ -1,0 +1,176 @@
+import builtins
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.compose import make_column_transformer
+from sklearn.datasets import load_iris
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer, OneHotEncoder
+from sklearn.svm import LinearSVC
+
+from serving.config import ConfigError
+from serving.errors import ModelFailed, Unsupported
+from serving.models.loader import load
+from serving.models.manifest import write_manifest
+from serving.models.repository import ModelRepository
+
+io = pytest.importorskip("skops.io", reason="needs skops, from vigil[sklearn]")
+
+X, Y = load_iris(return_X_y=True)
+NAMES = np.array(["setosa", "versicolor", "virginica"])[Y]
+HEAD = X[:4].astype(np.float32)
+CONFIG = """
+format: sklearn
+inputs: [{name: x, datatype: FP32, shape: [-1, 4]}]
+outputs: [{name: y, datatype: FP32, shape: [-1, 3]}]
+"""
+
+
+def keep(x):
+    return x
+
+
+def outputs(text):
+    return CONFIG.replace("{name: y, datatype: FP32, shape: [-1, 3]}", text)
+
+
+@pytest.fixture
+def make(tmp_path):
+    def build(estimator, config=CONFIG):
+        folder = tmp_path / "models" / "fitted"
+        (folder / "1").mkdir(parents=True)
+        (folder / "model.yaml").write_text(config)
+        io.dump(estimator, folder / "1" / "model.skops")
+        write_manifest(folder / "1", ["model.skops"])
+        return ModelRepository(tmp_path / "models").get("fitted")
+
+    return build
+
+
+@pytest.fixture(scope="module")
+def classifier():
+    return LogisticRegression(max_iter=1000).fit(X, NAMES)
+
+
+def test_probabilities_and_labels(make, classifier):
+    both = outputs(
+        "{name: y, datatype: FP32, shape: [-1, 3]}, {name: label, datatype: BYTES, shape: [-1]}"
+    )
+    model = load(make(classifier, both), "cpu")
+    found = model.predict({"x": HEAD})
+    np.testing.assert_allclose(found["y"], classifier.predict_proba(HEAD), rtol=1e-5)
+    assert found["label"].tolist() == [b"setosa"] * 4
+    assert model.predict({"x": HEAD[:0]})["label"].shape == (0,)
+    with pytest.raises(Unsupported, match="format sklearn has no gradients"):
+        model.module()
+
+
+@pytest.mark.parametrize(("targets", "shape"), [(X[:, 0], "[-1]"), (X[:, :3], "[-1, 3]")])
+def test_regression(make, targets, shape):
+    regression = LinearRegression().fit(X, targets)
+    model = load(make(regression, CONFIG.replace("[-1, 3]", shape)), "cpu")
+    np.testing.assert_allclose(model.predict({"x": HEAD})["y"], targets[:4], rtol=1e-4)
+
+
+def test_whole_numbers_and_trust(make):
+    forest = RandomForestClassifier(5, n_jobs=-1, random_state=0).fit(X, Y)
+    config = outputs("{name: y, datatype: INT32, shape: [-1]}") + "trust_code: true\n"
+    model = load(make(forest, config), "cpu")
+    assert model.predict({"x": HEAD})["y"].tolist() == [0, 0, 0, 0]
+
+
+def test_numbers_and_text_by_the_names_of_columns(make):
+    frame = pd.DataFrame({"amount": [1.0, 2.0, 3.0, 4.0], "purpose": ["a", "b", "a", "b"]})
+    columns = make_column_transformer(
+        (OneHotEncoder(), ["purpose"]), remainder="passthrough", verbose_feature_names_out=False
+    )
+    fitted = make_pipeline(columns, LinearRegression()).fit(frame, [1.0, 12.0, 3.0, 14.0])
+    config = """
+format: sklearn
+inputs:
+  - {name: words, datatype: BYTES, shape: [-1, 1], features: [{name: purpose, categories: [a, b]}]}
+  - {name: numbers, datatype: FP32, shape: [-1, 1], features: [{name: amount}]}
+outputs: [{name: y, datatype: FP64, shape: [-1]}]
+"""
+    model = load(make(fitted, config), "cpu")
+    given = {"words": np.array([[b"b"]], object), "numbers": np.array([[6]], np.float32)}
+    np.testing.assert_allclose(model.predict(given)["y"], [16])
+    assert model.predict({name: array[:0] for name, array in given.items()})["y"].shape == (0,)
+
+
+@pytest.mark.parametrize(
+    ("names", "says"),
+    [
+        ("{name: a}, {name: b}, {name: c}, {name: z}", "was fitted on the column 'd'"),
+        ("", "was fitted on the column 'a', which no input"),
+    ],
+)
+def test_names_of_columns_that_do_not_fit(make, names, says):
+    fitted = LinearRegression().fit(pd.DataFrame(X, columns=list("abcd")), X[:, :3])
+    features = f", features: [{names}]" if names else ""
+    config = CONFIG.replace("shape: [-1, 4]", f"shape: [-1, 4]{features}")
+    with pytest.raises(ConfigError, match=says):
+        load(make(fitted, config), "cpu")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("[-1, 4]", "[-1, 5]", r"fitted on 4 columns, model\.yaml declares input 'x' as \[-1, 5\]"),
+        ("[-1, 4]", "[-1]", r"must declare one input \[-1, 4\]"),
+        ("[-1, 3]", "[-1, 2]", r"has 3 classes, model\.yaml declares \[-1, 2\]"),
+        ("FP32, shape: [-1, 3]", "INT64, shape: [-1]", "predicts text, .* INT64"),
+        ("[-1, 3]", "[-1, 3], classes: [virginica, versicolor, setosa]", "classes are setosa, v"),
+    ],
+)
+def test_what_does_not_fit_is_named(make, classifier, old, new, says):
+    with pytest.raises(ConfigError, match=rf"model\.skops: .*{says}"):
+        load(make(classifier, CONFIG.replace(old, new)), "cpu")
+
+
+def test_a_classifier_without_probabilities(make):
+    with pytest.raises(ConfigError, match="LinearSVC has no predict_proba"):
+        load(make(LinearSVC().fit(X, Y)), "cpu")
+
+
+def test_several_targets_at_once_are_refused(make):
+    both = KNeighborsClassifier().fit(X, np.column_stack([Y, Y]))
+    with pytest.raises(ConfigError, match="gives several targets"):
+        load(make(both, CONFIG + "trust_code: true\n"), "cpu")
+
+
+def test_types_that_are_not_trusted_are_named(make):
+    fitted = make_pipeline(FunctionTransformer(keep), LogisticRegression(max_iter=1000)).fit(X, Y)
+    with pytest.raises(ConfigError, match=r"harmless: .*keep; set `trust_code: true`"):
+        load(make(fitted), "cpu")
+
+
+def test_a_failure_of_the_estimator_is_named(make, classifier):
+    with pytest.raises(ModelFailed, match="ValueError: Input X contains NaN"):
+        load(make(classifier), "cpu").predict({"x": np.full((1, 4), np.nan, np.float32)})
+
+
+def test_a_damaged_file_is_named(make, classifier):
+    entry = make(classifier)
+    entry.weights.write_bytes(b"junk")
+    write_manifest(entry.directory, ["model.skops"])
+    with pytest.raises(ConfigError, match=r"model\.skops: BadZipFile"):
+        load(entry, "cpu")
+
+
+def test_without_the_extra_it_is_named(make, classifier, monkeypatch):
+    entry = make(classifier)
+    real = builtins.__import__
+
+    def without(name, *args, **kwargs):
+        if name == "skops":
+            raise ImportError(name)
+        return real(name, *args, **kwargs)
+
+    monkeypatch.setattr(builtins, "__import__", without)
+    with pytest.raises(ConfigError, match=r"needs skops; install vigil\[sklearn\]"):
+        load(entry, "cpu")
