@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import queue
 from pathlib import Path
 from typing import Any
 
@@ -191,3 +192,28 @@ def test_the_model_s_own_error_keeps_its_message_and_no_traceback(instance: Any)
     assert "poison row" in answer.json()["error"]
     assert "lab" in answer.json()["error"]
     assert "Traceback" not in answer.text
+
+
+def test_a_stream_answers_in_order_and_survives_an_error(
+    instance: Any, digits: tuple[np.ndarray, np.ndarray]
+) -> None:
+    if instance.ingress == "serve":
+        pytest.skip("Ray Serve's gRPC proxy offers no streams from clients")
+    images = digits[0][:40]
+    answers: queue.Queue[tuple[Any, Any]] = queue.Queue()
+    with tritonclient.grpc.InferenceServerClient(instance.grpc) as client:
+        client.start_stream(lambda result, error: answers.put((result, error)))
+        for number in range(40):
+            given = tritonclient.grpc.InferInput("image", [1, 1, 8, 8], "FP32")
+            given.set_data_from_numpy(images[number : number + 1])
+            model = "none" if number == 7 else "digits"
+            client.async_stream_infer(model, [given], request_id=str(number))
+        got = [answers.get(timeout=20) for _ in range(40)]
+        client.stop_stream()
+    assert "Request for unknown model" in str(got[7][1])
+    results = [result for result, _ in got[:7] + got[8:]]
+    assert [r.get_response().id for r in results] == [str(n) for n in range(40) if n != 7]
+    whole = grpc_infer(instance, np.delete(images, 7, axis=0))
+    np.testing.assert_array_equal(
+        np.concatenate([result.as_numpy("probabilities") for result in results]), whole
+    )
