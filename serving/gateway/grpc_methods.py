@@ -9,9 +9,10 @@ import msgspec
 
 from serving.dataplane.handler import DataPlane
 from serving.errors import ModelNotReady
-from serving.gateway import metadata
-from serving.gateway.grpc_paths import SERVICE
+from serving.gateway import grpc_health, metadata
+from serving.gateway.grpc_paths import HEALTH, SERVICE
 from serving.protocol import grpc_codec, grpc_metadata
+from serving.protocol.pb import health_pb2
 from serving.protocol.pb import open_inference_pb2 as pb
 
 Call = Callable[[DataPlane, Any, float | None], Awaitable[Any]]
@@ -69,5 +70,6 @@ METHODS: dict[str, Method] = {
     SERVICE + "ServerMetadata": Method(pb.ServerMetadataRequest, server_metadata),
     SERVICE + "ModelMetadata": Method(pb.ModelMetadataRequest, model_metadata),
     SERVICE + "ModelInfer": Method(pb.ModelInferRequest, model_infer),
+    HEALTH + "Check": Method(health_pb2.HealthCheckRequest, grpc_health.check),
 }
 """Unary methods by their path."""

@@ -6,6 +6,7 @@ import queue
 from pathlib import Path
 from typing import Any
 
+import grpc
 import httpx
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from tritonclient.utils import InferenceServerException
 
 from serving.config import load_model
 from serving.models.dataset import read_dataset
+from serving.protocol.pb import health_pb2
 
 pytestmark = pytest.mark.e2e
 ROW = {"name": "x", "datatype": "FP32", "shape": [1, 4], "data": [1.0, 0.0, 2.0, 3.0]}
@@ -71,18 +73,18 @@ def test_typed_contents_answer_as_raw_ones(
 def test_health_and_metadata_agree_on_both_transports(instance: Any) -> None:
     with (
         tritonclient.http.InferenceServerClient(f"127.0.0.1:{instance.http_port}") as http,
-        tritonclient.grpc.InferenceServerClient(instance.grpc) as grpc,
+        tritonclient.grpc.InferenceServerClient(instance.grpc) as rpc,
     ):
-        for client in (http, grpc):
+        for client in (http, rpc):
             assert client.is_server_live()
             assert client.is_server_ready()
             assert client.is_model_ready("digits")
             assert client.is_model_ready("digits", "1")
         server = http.get_server_metadata()
-        assert server["name"] == grpc.get_server_metadata().name == "vigil"
+        assert server["name"] == rpc.get_server_metadata().name == "vigil"
         assert "binary_tensor_data" in server["extensions"]
         model = http.get_model_metadata("cancer")
-        same = grpc.get_model_metadata("cancer", as_json=True)
+        same = rpc.get_model_metadata("cancer", as_json=True)
     assert model["inputs"] == [{"name": "x", "datatype": "FP32", "shape": [-1, 30]}]
     assert [t["name"] for t in same["outputs"]] == [t["name"] for t in model["outputs"]]
     assert same["inputs"][0]["shape"] == ["-1", "30"]
@@ -192,6 +194,18 @@ def test_the_model_s_own_error_keeps_its_message_and_no_traceback(instance: Any)
     assert "poison row" in answer.json()["error"]
     assert "lab" in answer.json()["error"]
     assert "Traceback" not in answer.text
+
+
+@pytest.mark.parametrize("service", ["", "inference.GRPCInferenceService", "digits"])
+def test_grpc_health(instance: Any, service: str) -> None:
+    with grpc.insecure_channel(instance.grpc) as channel:
+        check = channel.unary_unary(
+            "/grpc.health.v1.Health/Check",
+            request_serializer=health_pb2.HealthCheckRequest.SerializeToString,
+            response_deserializer=health_pb2.HealthCheckResponse.FromString,
+        )
+        reply = check(health_pb2.HealthCheckRequest(service=service), timeout=10)
+    assert reply.status == health_pb2.HealthCheckResponse.SERVING
 
 
 def test_a_stream_answers_in_order_and_survives_an_error(
