@@ -10,6 +10,7 @@ from collections.abc import Callable
 from serving.channel.directory import Directory, Series, ServedModel
 from serving.channel.endpoint import connect
 from serving.dataplane.batch import Answer
+from serving.dataplane.classification import as_asked
 from serving.dataplane.explainers import ExplainerPool
 from serving.dataplane.links import ChannelLink, LinkPool, ReplicaLink
 from serving.dataplane.publisher import EventPublisher
@@ -318,6 +319,8 @@ def _respond(
         Tensor(name, types[name], answer.outputs[name].shape, answer.outputs[name])
         for name in wanted or types
     )
+    if request.outputs:
+        outputs = as_asked(request.outputs, outputs, entry.classes)
     parameters = None
     if answer.flags and entry.config.expose_flags:
         parameters = {"vigil_flags": ",".join(answer.flags)}
