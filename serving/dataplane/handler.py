@@ -196,6 +196,11 @@ class DataPlane:
         """Return the served versions of a model, oldest first."""
         return sorted(self._models.get(name, ()), key=int)
 
+    @property
+    def refused(self) -> dict[tuple[str, str], str]:
+        """Model versions that cannot be served here, and why."""
+        return dict(self._refused)
+
     def ready(self) -> tuple[bool, list[str]]:
         """Whether an inference through every required model has worked; reasons when not."""
         if self.draining:

@@ -9,7 +9,7 @@ import msgspec
 
 from serving.dataplane.handler import DataPlane
 from serving.errors import ModelNotReady
-from serving.gateway import grpc_health, metadata
+from serving.gateway import grpc_extensions, grpc_health, metadata
 from serving.gateway.grpc_paths import HEALTH, SERVICE
 from serving.protocol import grpc_codec, grpc_metadata
 from serving.protocol.pb import health_pb2
@@ -70,6 +70,13 @@ METHODS: dict[str, Method] = {
     SERVICE + "ServerMetadata": Method(pb.ServerMetadataRequest, server_metadata),
     SERVICE + "ModelMetadata": Method(pb.ModelMetadataRequest, model_metadata),
     SERVICE + "ModelInfer": Method(pb.ModelInferRequest, model_infer),
+    SERVICE + "ModelStatistics": Method(
+        pb.ModelStatisticsRequest, grpc_extensions.model_statistics
+    ),
+    SERVICE + "ModelConfig": Method(pb.ModelConfigRequest, grpc_extensions.config),
+    SERVICE + "RepositoryIndex": Method(
+        pb.RepositoryIndexRequest, grpc_extensions.repository_index
+    ),
     HEALTH + "Check": Method(health_pb2.HealthCheckRequest, grpc_health.check),
 }
 """Unary methods by their path."""

@@ -231,3 +231,51 @@ def test_a_stream_answers_in_order_and_survives_an_error(
     np.testing.assert_array_equal(
         np.concatenate([result.as_numpy("probabilities") for result in results]), whole
     )
+
+
+def test_classes_are_the_same_over_both_transports(
+    instance: Any, digits: tuple[np.ndarray, np.ndarray]
+) -> None:
+    images = digits[0][:5]
+    best = grpc_infer(instance, images).argmax(1)
+    http_input = tritonclient.http.InferInput("image", list(images.shape), "FP32")
+    grpc_input = tritonclient.grpc.InferInput("image", list(images.shape), "FP32")
+    for given in (http_input, grpc_input):
+        given.set_data_from_numpy(images)
+    http_output = tritonclient.http.InferRequestedOutput("probabilities", class_count=3)
+    grpc_output = tritonclient.grpc.InferRequestedOutput("probabilities", class_count=3)
+    with (
+        tritonclient.http.InferenceServerClient(f"127.0.0.1:{instance.http_port}") as http,
+        tritonclient.grpc.InferenceServerClient(instance.grpc) as rpc,
+    ):
+        over_http = http.infer("digits", [http_input], outputs=[http_output])
+        over_grpc = rpc.infer("digits", [grpc_input], outputs=[grpc_output])
+    texts = over_http.as_numpy("probabilities")
+    assert texts.shape == (5, 3)
+    assert [int(row[0].split(b":")[1]) for row in texts] == best.tolist()
+    np.testing.assert_array_equal(texts, over_grpc.as_numpy("probabilities"))
+
+
+def test_statistics_configuration_and_index_agree_on_both_transports(instance: Any) -> None:
+    with (
+        tritonclient.http.InferenceServerClient(f"127.0.0.1:{instance.http_port}") as http,
+        tritonclient.grpc.InferenceServerClient(instance.grpc) as rpc,
+    ):
+        before = http.get_inference_statistics("lab")["model_stats"][0]
+        assert instance.infer("lab", [ROW]).status_code == 200
+        after = http.get_inference_statistics("lab", "1")["model_stats"][0]
+        same = rpc.get_inference_statistics("lab").model_stats[0]
+        everything = http.get_inference_statistics()["model_stats"]
+        config = http.get_model_config("digits")
+        over_grpc = rpc.get_model_config("digits").config
+        listed = http.get_model_repository_index()
+        over_rpc = rpc.get_model_repository_index().models
+    if instance.ingress == "envoy":  # else several processes count, and any of them answers
+        assert after["inference_count"] == before["inference_count"] + 1 == same.inference_count
+        assert after["inference_stats"]["compute_infer"]["ns"] > 0
+    assert {model["name"] for model in everything} == {"cancer", "digits", "lab", "loans"}
+    assert config["input"][0]["data_type"] == "TYPE_FP32"
+    assert config["input"][0]["dims"] == list(over_grpc.input[0].dims) == [1, 8, 8]
+    assert config["max_batch_size"] == over_grpc.max_batch_size
+    assert [(m["name"], m["state"]) for m in listed] == [(m.name, m.state) for m in over_rpc]
+    assert {m["state"] for m in listed} == {"READY"}
