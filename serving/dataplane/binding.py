@@ -8,6 +8,7 @@ import msgspec
 import numpy as np
 
 from serving.config import InputSpec, ModelConfig
+from serving.dataplane.classification import check_scores
 from serving.errors import InvalidInput
 from serving.protocol.messages import InferRequest, Tensor
 
@@ -38,7 +39,7 @@ class Binder:
         self._name = name
         self._model_inputs = [spec for spec in config.inputs if not spec.sensitive]
         self._sensitive_inputs = [spec for spec in config.inputs if spec.sensitive]
-        self._outputs = {spec.name for spec in config.outputs}
+        self._outputs = {spec.name: spec for spec in config.outputs}
         self._attributes = set(config.fairness.sensitive) if config.fairness else set()
         only = self._model_inputs[0]
         self._single = only if len(config.inputs) == 1 else None
@@ -147,12 +148,15 @@ class Binder:
         names = tuple(output.name for output in request.outputs)
         if len(set(names)) != len(names):
             raise InvalidInput("an output is asked for twice; name each output once")
-        for name in names:
+        for output in request.outputs:
+            name = output.name
             if name not in self._outputs:
                 raise InvalidInput(
                     f"unexpected output '{name[:80]}' for model '{self._name}'; it has "
                     + ", ".join(sorted(self._outputs))
                 )
+            if output.parameters:
+                check_scores(output, self._outputs[name])
         return names
 
     def _sensitive(self, text: Any, rows: int) -> dict[str, np.ndarray]:

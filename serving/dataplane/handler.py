@@ -10,6 +10,7 @@ from collections.abc import Callable
 from serving.channel.directory import Directory, Series, ServedModel
 from serving.channel.endpoint import connect
 from serving.dataplane.batch import Answer
+from serving.dataplane.classification import as_asked
 from serving.dataplane.explainers import ExplainerPool
 from serving.dataplane.links import ChannelLink, LinkPool, ReplicaLink
 from serving.dataplane.publisher import EventPublisher
@@ -195,6 +196,11 @@ class DataPlane:
         """Return the served versions of a model, oldest first."""
         return sorted(self._models.get(name, ()), key=int)
 
+    @property
+    def refused(self) -> dict[tuple[str, str], str]:
+        """Model versions that cannot be served here, and why."""
+        return dict(self._refused)
+
     def ready(self) -> tuple[bool, list[str]]:
         """Whether an inference through every required model has worked; reasons when not."""
         if self.draining:
@@ -318,6 +324,8 @@ def _respond(
         Tensor(name, types[name], answer.outputs[name].shape, answer.outputs[name])
         for name in wanted or types
     )
+    if request.outputs:
+        outputs = as_asked(request.outputs, outputs, entry.classes)
     parameters = None
     if answer.flags and entry.config.expose_flags:
         parameters = {"vigil_flags": ",".join(answer.flags)}

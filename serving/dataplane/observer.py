@@ -11,6 +11,7 @@ from guards.decisions import Action
 from serving.channel.inference import GuardResult
 from serving.dataplane.batch import Batch, BatchResult
 from serving.dataplane.publisher import EventPublisher
+from serving.dataplane.statistics import BatchStatistics
 from serving.telemetry import names
 from serving.telemetry.counters import SeriesSet
 
@@ -52,6 +53,7 @@ class ModelObserver:
         self._model, self._version = model, version
         self._publisher = publisher
         self._guards = guards
+        self.statistics = BatchStatistics()
         base = {"model": model, "version": version}
         self._queue = series.histogram(names.INFERENCE_QUEUE_DURATION, **base)
         self._compute = series.histogram(names.INFERENCE_COMPUTE_DURATION, **base)
@@ -94,11 +96,21 @@ class ModelObserver:
             for guard in self._guards:
                 if guard != "schema":  # that one runs, and is timed, in the gateway
                     self._guard_duration[guard].record(result.guard_ns / 1e9)
+        now = time.time()
+        if answered.items:
+            self.statistics.answered(
+                len(answered.items),
+                answered.total,
+                int((time.monotonic() - formed) * 1e9),
+                result.compute_ns,
+                result.guard_ns,
+                int(now * 1e3),
+            )
         if self._publisher is not None and answered.items:
             self._publisher.publish(
                 self._model,
                 self._version,
-                time.time(),
+                now,
                 [item.id for item in answered.items],
                 answered.rows,
                 answered.inputs(),

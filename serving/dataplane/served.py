@@ -45,6 +45,7 @@ class ServedVersion:
         self.binder = Binder(served.name, self.config)
         self.specs = {spec.name: spec for spec in self.config.inputs}
         self.output_types = {spec.name: spec.datatype for spec in self.config.outputs}
+        self.classes = {spec.name: spec.classes for spec in self.config.outputs}
         guards: list[Guard] = build_guards(self.config)
         monitored = self.config.monitors.drift is not None or self.config.fairness is not None
         self.observer = ModelObserver(

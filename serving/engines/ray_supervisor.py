@@ -41,9 +41,10 @@ _log = logging.getLogger("vigil.supervisor")
 
 ADMIN_APP: Final = "vigil-admin"
 GATEWAY_APP: Final = "vigil"
-SERVICER: Final = (
-    "serving.protocol.pb.open_inference_pb2_grpc.add_GRPCInferenceServiceServicer_to_server"
-)
+SERVICERS: Final = [
+    "serving.protocol.pb.open_inference_pb2_grpc.add_GRPCInferenceServiceServicer_to_server",
+    "serving.protocol.pb.health_pb2_grpc.add_HealthServicer_to_server",
+]
 HEALTH_PERIOD_S: Final = 1.0
 UNHEALTHY_AFTER: Final = 3
 """Failed health checks in a row after which Serve replaces an actor."""
@@ -87,7 +88,7 @@ class RayEngine:
         listen = self._config.listen
         if self._config.ingress == "serve":
             http = HTTPOptions(host=listen.host, port=listen.http_port)
-            grpc = gRPCOptions(port=listen.grpc_port, grpc_servicer_functions=[SERVICER])
+            grpc = gRPCOptions(port=listen.grpc_port, grpc_servicer_functions=SERVICERS)
         else:
             # Envoy has the ports; Serve's proxy stays for whoever asks its own health check.
             http = HTTPOptions(host=listen.host, port=free_port(listen.host))

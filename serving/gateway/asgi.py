@@ -17,6 +17,9 @@ from serving.gateway import extensions, metadata
 from serving.gateway.bodies import read_chunks, too_large
 from serving.gateway.compression import decompress
 from serving.gateway.grpc_asgi import serve_grpc
+from serving.gateway.model_config import model_config
+from serving.gateway.repository_index import index, wants_only_ready
+from serving.gateway.statistics import statistics
 from serving.protocol.json_codec import (
     decode_raw_request,
     decode_request,
@@ -124,6 +127,9 @@ class VigilApp:
                     return _json(await extensions.explain(self.plane, body, name, version))
                 if verb == ["labels"] and not version:
                     return _json(await extensions.labels(self.plane, body, name))
+            if parts[1:] == ["repository", "index"]:
+                found = index(self.plane, wants_only_ready(body))
+                return _json(msgspec.json.encode(found))
             raise _no_route(method, path)
         if method == "GET":
             return await self._get(parts, path, scope["query_string"])
@@ -141,6 +147,8 @@ class VigilApp:
             if not ready:
                 raise errors.ModelNotReady("not ready: " + "; ".join(reasons))
             return _json(b'{"ready":true}')
+        if parts[1:] == ["models", "stats"]:
+            return _json(msgspec.json.encode(statistics(plane, "", "")))
         if parts[1] == "models" and len(parts) >= 3:
             name, version, verb = _model_path(parts)
             if not verb:
@@ -148,6 +156,10 @@ class VigilApp:
             if verb == ["ready"]:
                 metadata.require_ready(plane, name, version)
                 return _json(b'{"ready":true}')
+            if verb == ["stats"]:
+                return _json(msgspec.json.encode(statistics(plane, name, version)))
+            if verb == ["config"]:
+                return _json(msgspec.json.encode(model_config(plane, name, version)))
             if verb == ["findings"] and not version:
                 return _json(await extensions.findings(plane, name))
             if len(verb) == 2 and verb[0] == "reports" and not version:

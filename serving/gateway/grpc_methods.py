@@ -9,8 +9,10 @@ import msgspec
 
 from serving.dataplane.handler import DataPlane
 from serving.errors import ModelNotReady
-from serving.gateway import metadata
+from serving.gateway import grpc_extensions, grpc_health, metadata
+from serving.gateway.grpc_paths import HEALTH, SERVICE
 from serving.protocol import grpc_codec, grpc_metadata
+from serving.protocol.pb import health_pb2
 from serving.protocol.pb import open_inference_pb2 as pb
 
 Call = Callable[[DataPlane, Any, float | None], Awaitable[Any]]
@@ -61,14 +63,20 @@ async def model_infer(plane: DataPlane, message: Any, timeout_s: float | None) -
     return grpc_codec.encode_response(response, request, grpc_codec.wants_raw(message))
 
 
-_SERVICE = "/inference.GRPCInferenceService/"
-
 METHODS: dict[str, Method] = {
-    _SERVICE + "ServerLive": Method(pb.ServerLiveRequest, server_live),
-    _SERVICE + "ServerReady": Method(pb.ServerReadyRequest, server_ready),
-    _SERVICE + "ModelReady": Method(pb.ModelReadyRequest, model_ready),
-    _SERVICE + "ServerMetadata": Method(pb.ServerMetadataRequest, server_metadata),
-    _SERVICE + "ModelMetadata": Method(pb.ModelMetadataRequest, model_metadata),
-    _SERVICE + "ModelInfer": Method(pb.ModelInferRequest, model_infer),
+    SERVICE + "ServerLive": Method(pb.ServerLiveRequest, server_live),
+    SERVICE + "ServerReady": Method(pb.ServerReadyRequest, server_ready),
+    SERVICE + "ModelReady": Method(pb.ModelReadyRequest, model_ready),
+    SERVICE + "ServerMetadata": Method(pb.ServerMetadataRequest, server_metadata),
+    SERVICE + "ModelMetadata": Method(pb.ModelMetadataRequest, model_metadata),
+    SERVICE + "ModelInfer": Method(pb.ModelInferRequest, model_infer),
+    SERVICE + "ModelStatistics": Method(
+        pb.ModelStatisticsRequest, grpc_extensions.model_statistics
+    ),
+    SERVICE + "ModelConfig": Method(pb.ModelConfigRequest, grpc_extensions.config),
+    SERVICE + "RepositoryIndex": Method(
+        pb.RepositoryIndexRequest, grpc_extensions.repository_index
+    ),
+    HEALTH + "Check": Method(health_pb2.HealthCheckRequest, grpc_health.check),
 }
 """Unary methods by their path."""

@@ -10,9 +10,17 @@ from serving.dataplane.handler import DataPlane
 from serving.errors import ModelNotReady
 from serving.protocol.metadata import ModelMetadata, ServerMetadata, TensorMetadata
 
-EXTENSIONS = ("binary_tensor_data", "vigil_explain", "vigil_labels", "vigil_monitors")
+EXTENSIONS = (
+    "binary_tensor_data",
+    "classification",
+    "model_configuration",
+    "statistics",
+    "vigil_explain",
+    "vigil_labels",
+    "vigil_monitors",
+)
 
-_PLATFORM: Final[dict[Format, str]] = {
+PLATFORM: Final[dict[Format, str]] = {
     "safetensors": "pytorch_safetensors",
     "torch_export": "pytorch_export",
     "torchscript": "pytorch_libtorch",
@@ -47,7 +55,7 @@ def model_metadata(plane: DataPlane, name: str, version_: str) -> ModelMetadata:
     return ModelMetadata(
         entry.name,
         (entry.version,) if version_ else tuple(plane.versions(name)),
-        _PLATFORM[entry.config.format],
+        PLATFORM[entry.config.format],
         tuple(tensor_metadata(spec) for spec in entry.config.inputs),
         tuple(tensor_metadata(spec) for spec in entry.config.outputs),
     )

@@ -2,9 +2,11 @@
 
 import gzip
 import json
+import queue
 from pathlib import Path
 from typing import Any
 
+import grpc
 import httpx
 import numpy as np
 import pytest
@@ -15,6 +17,7 @@ from tritonclient.utils import InferenceServerException
 
 from serving.config import load_model
 from serving.models.dataset import read_dataset
+from serving.protocol.pb import health_pb2
 
 pytestmark = pytest.mark.e2e
 ROW = {"name": "x", "datatype": "FP32", "shape": [1, 4], "data": [1.0, 0.0, 2.0, 3.0]}
@@ -70,18 +73,18 @@ def test_typed_contents_answer_as_raw_ones(
 def test_health_and_metadata_agree_on_both_transports(instance: Any) -> None:
     with (
         tritonclient.http.InferenceServerClient(f"127.0.0.1:{instance.http_port}") as http,
-        tritonclient.grpc.InferenceServerClient(instance.grpc) as grpc,
+        tritonclient.grpc.InferenceServerClient(instance.grpc) as rpc,
     ):
-        for client in (http, grpc):
+        for client in (http, rpc):
             assert client.is_server_live()
             assert client.is_server_ready()
             assert client.is_model_ready("digits")
             assert client.is_model_ready("digits", "1")
         server = http.get_server_metadata()
-        assert server["name"] == grpc.get_server_metadata().name == "vigil"
+        assert server["name"] == rpc.get_server_metadata().name == "vigil"
         assert "binary_tensor_data" in server["extensions"]
         model = http.get_model_metadata("cancer")
-        same = grpc.get_model_metadata("cancer", as_json=True)
+        same = rpc.get_model_metadata("cancer", as_json=True)
     assert model["inputs"] == [{"name": "x", "datatype": "FP32", "shape": [-1, 30]}]
     assert [t["name"] for t in same["outputs"]] == [t["name"] for t in model["outputs"]]
     assert same["inputs"][0]["shape"] == ["-1", "30"]
@@ -191,3 +194,88 @@ def test_the_model_s_own_error_keeps_its_message_and_no_traceback(instance: Any)
     assert "poison row" in answer.json()["error"]
     assert "lab" in answer.json()["error"]
     assert "Traceback" not in answer.text
+
+
+@pytest.mark.parametrize("service", ["", "inference.GRPCInferenceService", "digits"])
+def test_grpc_health(instance: Any, service: str) -> None:
+    with grpc.insecure_channel(instance.grpc) as channel:
+        check = channel.unary_unary(
+            "/grpc.health.v1.Health/Check",
+            request_serializer=health_pb2.HealthCheckRequest.SerializeToString,
+            response_deserializer=health_pb2.HealthCheckResponse.FromString,
+        )
+        reply = check(health_pb2.HealthCheckRequest(service=service), timeout=10)
+    assert reply.status == health_pb2.HealthCheckResponse.SERVING
+
+
+def test_a_stream_answers_in_order_and_survives_an_error(
+    instance: Any, digits: tuple[np.ndarray, np.ndarray]
+) -> None:
+    if instance.ingress == "serve":
+        pytest.skip("Ray Serve's gRPC proxy offers no streams from clients")
+    images = digits[0][:40]
+    answers: queue.Queue[tuple[Any, Any]] = queue.Queue()
+    with tritonclient.grpc.InferenceServerClient(instance.grpc) as client:
+        client.start_stream(lambda result, error: answers.put((result, error)))
+        for number in range(40):
+            given = tritonclient.grpc.InferInput("image", [1, 1, 8, 8], "FP32")
+            given.set_data_from_numpy(images[number : number + 1])
+            model = "none" if number == 7 else "digits"
+            client.async_stream_infer(model, [given], request_id=str(number))
+        got = [answers.get(timeout=20) for _ in range(40)]
+        client.stop_stream()
+    assert "Request for unknown model" in str(got[7][1])
+    results = [result for result, _ in got[:7] + got[8:]]
+    assert [r.get_response().id for r in results] == [str(n) for n in range(40) if n != 7]
+    whole = grpc_infer(instance, np.delete(images, 7, axis=0))
+    np.testing.assert_array_equal(
+        np.concatenate([result.as_numpy("probabilities") for result in results]), whole
+    )
+
+
+def test_classes_are_the_same_over_both_transports(
+    instance: Any, digits: tuple[np.ndarray, np.ndarray]
+) -> None:
+    images = digits[0][:5]
+    best = grpc_infer(instance, images).argmax(1)
+    http_input = tritonclient.http.InferInput("image", list(images.shape), "FP32")
+    grpc_input = tritonclient.grpc.InferInput("image", list(images.shape), "FP32")
+    for given in (http_input, grpc_input):
+        given.set_data_from_numpy(images)
+    http_output = tritonclient.http.InferRequestedOutput("probabilities", class_count=3)
+    grpc_output = tritonclient.grpc.InferRequestedOutput("probabilities", class_count=3)
+    with (
+        tritonclient.http.InferenceServerClient(f"127.0.0.1:{instance.http_port}") as http,
+        tritonclient.grpc.InferenceServerClient(instance.grpc) as rpc,
+    ):
+        over_http = http.infer("digits", [http_input], outputs=[http_output])
+        over_grpc = rpc.infer("digits", [grpc_input], outputs=[grpc_output])
+    texts = over_http.as_numpy("probabilities")
+    assert texts.shape == (5, 3)
+    assert [int(row[0].split(b":")[1]) for row in texts] == best.tolist()
+    np.testing.assert_array_equal(texts, over_grpc.as_numpy("probabilities"))
+
+
+def test_statistics_configuration_and_index_agree_on_both_transports(instance: Any) -> None:
+    with (
+        tritonclient.http.InferenceServerClient(f"127.0.0.1:{instance.http_port}") as http,
+        tritonclient.grpc.InferenceServerClient(instance.grpc) as rpc,
+    ):
+        before = http.get_inference_statistics("lab")["model_stats"][0]
+        assert instance.infer("lab", [ROW]).status_code == 200
+        after = http.get_inference_statistics("lab", "1")["model_stats"][0]
+        same = rpc.get_inference_statistics("lab").model_stats[0]
+        everything = http.get_inference_statistics()["model_stats"]
+        config = http.get_model_config("digits")
+        over_grpc = rpc.get_model_config("digits").config
+        listed = http.get_model_repository_index()
+        over_rpc = rpc.get_model_repository_index().models
+    if instance.ingress == "envoy":  # else several processes count, and any of them answers
+        assert after["inference_count"] == before["inference_count"] + 1 == same.inference_count
+        assert after["inference_stats"]["compute_infer"]["ns"] > 0
+    assert {model["name"] for model in everything} == {"cancer", "digits", "lab", "loans"}
+    assert config["input"][0]["data_type"] == "TYPE_FP32"
+    assert config["input"][0]["dims"] == list(over_grpc.input[0].dims) == [1, 8, 8]
+    assert config["max_batch_size"] == over_grpc.max_batch_size
+    assert [(m["name"], m["state"]) for m in listed] == [(m.name, m.state) for m in over_rpc]
+    assert {m["state"] for m in listed} == {"READY"}

@@ -52,6 +52,13 @@ def test_slow_clients_and_tricky_requests_have_their_bounds(manager: dict[str, A
     assert options["headers_with_underscores_action"] == "REJECT_REQUEST"
 
 
+def test_a_stream_may_be_idle(manager: dict[str, Any]) -> None:
+    (host,) = manager["route_config"]["virtual_hosts"]
+    (route,) = host["routes"]
+    assert route["match"] == {"path": "/inference.GRPCInferenceService/ModelStreamInfer"}
+    assert route["route"]["idle_timeout"] == "0s"
+
+
 def test_the_app_comes_last_and_has_its_lifespan(manager: dict[str, Any]) -> None:
     refuse, app = manager["http_filters"]
     assert app["typed_config"]["terminal_filter"] is True

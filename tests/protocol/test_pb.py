@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from serving.protocol.pb import generate
+from serving.protocol.pb import generate, health_pb2
 from serving.protocol.pb import open_inference_pb2 as pb
 
 BOTH = """
@@ -51,8 +51,10 @@ def _messages(descriptors, prefix=""):
 
 
 def test_fields_are_those_of_triton():
-    theirs = pytest.importorskip("tritonclient.grpc.service_pb2").DESCRIPTOR
-    triton = dict(_messages(theirs.message_types_by_name.values()))
+    triton = {}
+    for module in ("service_pb2", "model_config_pb2"):
+        theirs = pytest.importorskip(f"tritonclient.grpc.{module}").DESCRIPTOR
+        triton.update(_messages(theirs.message_types_by_name.values()))
     # In OIP's own definition, but not in Triton's.
     only_oip = {"ModelMetadataResponse.PropertiesEntry"}
     for name, ours in _messages(pb.DESCRIPTOR.message_types_by_name.values()):
@@ -62,6 +64,20 @@ def test_fields_are_those_of_triton():
         if name == "ModelMetadataResponse":
             assert fields.pop(6)[0] == "properties"
         assert fields.items() <= _fields(triton[name]).items(), name
+
+
+def test_datatypes_are_those_of_triton():
+    theirs = pytest.importorskip("tritonclient.grpc.model_config_pb2").DataType
+    assert dict(pb.DataType.items()) == dict(theirs.items())
+
+
+def test_health_is_on_the_wire_as_grpc_defines_it():
+    request = health_pb2.HealthCheckRequest(service="m")
+    assert request.SerializeToString() == b"\x0a\x01m"
+    reply = health_pb2.HealthCheckResponse(status=health_pb2.HealthCheckResponse.NOT_SERVING)
+    assert reply.SerializeToString() == b"\x08\x02"
+    (service,) = health_pb2.DESCRIPTOR.services_by_name.values()
+    assert service.full_name == "grpc.health.v1.Health"
 
 
 def test_methods_are_those_of_triton():

@@ -1,0 +1,33 @@
+"""gRPC methods of the protocol's extensions: statistics, configuration, repository index."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from serving.dataplane.handler import DataPlane
+from serving.gateway.model_config import model_config
+from serving.gateway.repository_index import index
+from serving.gateway.statistics import statistics
+from serving.protocol.pb import open_inference_pb2 as pb
+
+# The values have the messages' field names, so they become messages as they are.
+
+
+async def model_statistics(plane: DataPlane, request: Any, _timeout_s: float | None) -> Any:
+    """Statistics of all models, of one, or of one version."""
+    found = statistics(plane, request.name, request.version)
+    return pb.ModelStatisticsResponse(**msgspec.to_builtins(found))
+
+
+async def config(plane: DataPlane, request: Any, _timeout_s: float | None) -> Any:
+    """A model in the words that Triton's tools read."""
+    found = model_config(plane, request.name, request.version)
+    return pb.ModelConfigResponse(config=pb.ModelConfig(**msgspec.to_builtins(found)))
+
+
+async def repository_index(plane: DataPlane, request: Any, _timeout_s: float | None) -> Any:
+    """What is served, and what is not and why."""
+    found = index(plane, request.ready)
+    return pb.RepositoryIndexResponse(models=msgspec.to_builtins(found))

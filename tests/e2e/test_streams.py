@@ -1,0 +1,101 @@
+"""Streams over gRPC as Envoy carries them: clients that leave, and clients that are silent."""
+
+import queue
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import grpc
+import numpy as np
+import pytest
+
+from serving.protocol.pb import open_inference_pb2 as pb
+
+pytestmark = pytest.mark.e2e
+PATH = "/inference.GRPCInferenceService/ModelStreamInfer"
+LONGER_THAN_SLOW_CLIENTS_MAY_TAKE_S = 65.0
+
+
+@pytest.fixture(scope="module")
+def server(
+    make_lab: Callable[..., Path],
+    running: Callable[..., Any],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Any]:
+    with running(make_lab(), tmp_path_factory.mktemp("streams")) as started:
+        yield started
+
+
+class Stream:
+    """A stream whose requests are sent one by one."""
+
+    def __init__(self, address: str) -> None:
+        self._channel = grpc.insecure_channel(address)
+        self._requests: queue.Queue[Any] = queue.Queue()
+        self._call = self._channel.stream_stream(
+            PATH,
+            request_serializer=pb.ModelInferRequest.SerializeToString,
+            response_deserializer=pb.ModelStreamInferResponse.FromString,
+        )(iter(self._requests.get, None))
+
+    def send(self, ident: str, sleep_ms: float = 0.0) -> None:
+        message = pb.ModelInferRequest(model_name="lab", id=ident)
+        message.inputs.add(name="x", datatype="FP32", shape=[1, 4])
+        row = np.array([1, sleep_ms, 2, 3], np.float32)
+        message.raw_input_contents.append(row.tobytes())
+        self._requests.put(message)
+
+    def answer(self) -> Any:
+        return next(self._call)
+
+    def end(self) -> None:
+        self._requests.put(None)
+        assert list(self._call) == []
+        self._channel.close()
+
+    def leave(self) -> None:
+        self._call.cancel()
+        self._requests.put(None)
+        self._channel.close()
+
+
+def test_each_answer_comes_before_the_next_request(server: Any) -> None:
+    stream = Stream(server.grpc)
+    for number in range(5):
+        stream.send(str(number))
+        assert stream.answer().infer_response.id == str(number)
+    stream.end()
+
+
+def test_a_client_that_leaves_takes_its_requests_along(
+    server: Any, eventually: Callable[..., Any]
+) -> None:
+    before = server.metric("vigil_inference_requests_total", outcome="abandoned")
+    stream = Stream(server.grpc)
+    stream.send("first")
+    assert stream.answer().infer_response.id == "first"
+    for number in range(8):
+        stream.send(str(number), sleep_ms=300)
+    time.sleep(0.1)
+    stream.leave()
+    eventually(
+        "the rest is abandoned",
+        lambda: server.metric("vigil_inference_requests_total", outcome="abandoned") > before,
+    )
+    again = Stream(server.grpc)
+    again.send("again")
+    assert again.answer().infer_response.id == "again"
+    again.end()
+
+
+@pytest.mark.long
+def test_a_stream_may_be_silent(server: Any) -> None:
+    stream, never_used = Stream(server.grpc), Stream(server.grpc)
+    stream.send("before")
+    assert stream.answer().infer_response.id == "before"
+    time.sleep(LONGER_THAN_SLOW_CLIENTS_MAY_TAKE_S)
+    for each in (stream, never_used):
+        each.send("after")
+        assert each.answer().infer_response.id == "after"
+        each.end()
