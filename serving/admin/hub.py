@@ -113,6 +113,12 @@ class Hub:
         self._models = tuple(models)
         self._changed()
 
+    def drain(self) -> None:
+        """Tell every gateway that the instance is about to stop."""
+        for seat in self._seats.values():
+            if seat.member.role == "gateway":
+                seat.connection.notify("drain", None)
+
     # -- what it knows ------------------------------------------------------------------
 
     def aggregate(self) -> list[Series]:

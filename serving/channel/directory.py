@@ -111,6 +111,7 @@ class HubClient:
         member: what this role is; registered again after every reconnect.
         report: called every `interval_s` to make the report.
         on_directory: called with every new directory, in the loop's thread.
+        on_drain: called when the instance is about to stop.
         on_lost: called when the hub's connection closes; the client reconnects by itself.
     """
 
@@ -123,6 +124,7 @@ class HubClient:
         *,
         on_directory: Callable[[Directory], None] | None = None,
         on_lost: Callable[[], None] | None = None,
+        on_drain: Callable[[], None] | None = None,
         interval_s: float = 1.0,
     ) -> None:
         self._address = address
@@ -131,6 +133,7 @@ class HubClient:
         self._report = report
         self._on_directory = on_directory
         self._on_lost = on_lost
+        self._on_drain = on_drain
         self._interval_s = interval_s
         self._connection: Connection | None = None
         self._task: asyncio.Task[None] | None = None
@@ -188,7 +191,9 @@ class HubClient:
             await asyncio.sleep(RETRY_S)
 
     def _message(self, _connection: Connection, message: Message) -> None:
-        if message.kind == "directory" and self._on_directory:
+        if message.kind == "drain" and self._on_drain:
+            self._on_drain()
+        elif message.kind == "directory" and self._on_directory:
             directory = _decode_directory(message.meta)
             try:
                 self._on_directory(directory)

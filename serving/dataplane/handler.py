@@ -67,6 +67,7 @@ class DataPlane:
         self._entry_of: dict[ChannelLink, ServedVersion] = {}
         self._refused: dict[tuple[str, str], str] = {}
         self.draining = False
+        self.stopping = asyncio.Event()
         self.on_ready_change: Callable[[], None] = lambda: None
 
     # -- composition --------------------------------------------------------------------
@@ -156,6 +157,11 @@ class DataPlane:
         if not self.draining:
             self.apply(self._directory)
 
+    def drain(self) -> None:
+        """Be not ready and let streams end; what is under way is finished."""
+        self.stopping.set()
+        self.on_ready_change()
+
     def close(self) -> None:
         """Close every connection."""
         self.draining = True
@@ -203,7 +209,7 @@ class DataPlane:
 
     def ready(self) -> tuple[bool, list[str]]:
         """Whether an inference through every required model has worked; reasons when not."""
-        if self.draining:
+        if self.draining or self.stopping.is_set():
             return False, ["the gateway is draining"]
         if not self._models and not self._refused:
             return False, ["no model is loaded yet"]

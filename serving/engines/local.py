@@ -191,6 +191,7 @@ class Supervisor:
     async def _stop(self) -> bool:
         """Drain the gateways, then end everything; whether all in flight was answered."""
         grace = self._config.drain_timeout_s
+        self._hub.drain()
         for keeper, _process in self._gateways:
             keeper.stopping = True
         results = await asyncio.gather(

@@ -62,6 +62,10 @@ class AdminDeployment:
         """Whether the instance is ready, and why not."""
         return self._hub.ready()
 
+    async def drain(self) -> None:
+        """Tell the gateways that the instance is about to stop."""
+        self._hub.drain()
+
     async def __del__(self) -> None:
         """Answer what is under way, then close."""
         await self._admin.stop()

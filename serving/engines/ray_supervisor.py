@@ -203,6 +203,9 @@ class RayEngine:
 
     def _take_down(self) -> bool:
         """Drain the gateways, then end what they needed."""
+        with contextlib.suppress(RayError, RayServeException, TimeoutError):
+            # Gateways that do not hear of it are drained all the same, only idle streams wait.
+            serve.get_app_handle(ADMIN_APP).drain.remote().result(timeout_s=WATCH_S)
         grace_s = self._config.drain_timeout_s + FORCE_S
         drained = self._delete([GATEWAY_APP], grace_s)
         others = [target for target in serve.status().applications if target != GATEWAY_APP]

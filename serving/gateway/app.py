@@ -47,6 +47,7 @@ class GatewayComposition:
             Member(role="gateway", id=self._id, pid=os.getpid()),
             self._report,
             on_directory=self._directory,
+            on_drain=plane.drain,
         )
         plane.on_ready_change = self._hub.report_now
         self._hub.start()

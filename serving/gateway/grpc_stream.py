@@ -72,27 +72,39 @@ class _Stream:
         self._answers: asyncio.Queue[asyncio.Task[bytes] | None] = asyncio.Queue()
         self._running: set[asyncio.Task[bytes]] = set()
         self._room = asyncio.Semaphore(MOST_IN_FLIGHT)
+        self._stopped = False
 
     async def run(self, max_body: int, encoding: str, receive: Receive) -> None:
         """Return once the client has ended its side and every answer is sent."""
-        halves = [
-            asyncio.ensure_future(self._read(max_body, encoding, receive)),
-            asyncio.ensure_future(self._write()),
-        ]
+        reader = asyncio.ensure_future(self._read(max_body, encoding, receive))
+        writer = asyncio.ensure_future(self._write())
+        stopper = asyncio.ensure_future(self._stop(reader))
         try:
-            await asyncio.gather(*halves)
+            await asyncio.gather(reader, writer)
         finally:
             # Whatever ended the stream early: nobody waits for what is still computed.
-            for task in (*halves, *self._running):
+            for task in (reader, writer, stopper, *self._running):
                 task.cancel()
+        if self._stopped:
+            raise errors.ModelNotReady("the gateway is stopping; open a new stream")
+
+    async def _stop(self, reader: asyncio.Future[None]) -> None:
+        """Read nothing new once the gateway is about to stop: an idle stream would hold it up."""
+        await self._plane.stopping.wait()
+        self._stopped = True
+        reader.cancel()
 
     async def _read(self, max_body: int, encoding: str, receive: Receive) -> None:
-        async for payload in read_messages(max_body, encoding, receive):
-            await self._room.acquire()
-            task = asyncio.ensure_future(self._answer(grpc_codec.parse_request(payload)))
-            self._running.add(task)
-            task.add_done_callback(self._running.discard)
-            self._answers.put_nowait(task)
+        try:
+            async for payload in read_messages(max_body, encoding, receive):
+                await self._room.acquire()
+                task = asyncio.ensure_future(self._answer(grpc_codec.parse_request(payload)))
+                self._running.add(task)
+                task.add_done_callback(self._running.discard)
+                self._answers.put_nowait(task)
+        except asyncio.CancelledError:
+            if not self._stopped:
+                raise
         self._answers.put_nowait(None)
 
     async def _write(self) -> None:

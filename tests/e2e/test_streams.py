@@ -1,6 +1,7 @@
 """Streams over gRPC as Envoy carries them: clients that leave, and clients that are silent."""
 
 import queue
+import signal
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -99,3 +100,27 @@ def test_a_stream_may_be_silent(server: Any) -> None:
         each.send("after")
         assert each.answer().infer_response.id == "after"
         each.end()
+
+
+def test_streams_do_not_hold_up_a_stop(
+    make_lab: Callable[..., Path], running: Callable[..., Any], tmp_path: Path
+) -> None:
+    """What is in flight is answered; then the stream ends with a status, idle or not."""
+    with running(make_lab(), tmp_path, drain_timeout_s=60) as started:
+        idle, busy = Stream(started.grpc), Stream(started.grpc)
+        for stream in (idle, busy):
+            stream.send("first")
+            assert stream.answer().infer_response.id == "first"
+        busy.send("slow", sleep_ms=1500)
+        time.sleep(0.3)  # it computes by now, or it would be refused below
+        began = time.monotonic()
+        started.process.send_signal(signal.SIGTERM)
+        assert busy.answer().infer_response.id == "slow"
+        for stream in (idle, busy):
+            with pytest.raises(grpc.RpcError) as caught:
+                stream.answer()
+            assert caught.value.code() == grpc.StatusCode.UNAVAILABLE
+        assert started.process.wait(50) == 0, started.log.read_text()
+        assert time.monotonic() - began < 30  # half of what an open stream would have held it
+        for stream in (idle, busy):
+            stream.leave()
