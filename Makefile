@@ -4,6 +4,8 @@ PYTHON ?= python3.11
 # pip older than 25.1 knows no dependency groups.
 PIP    ?= 25.3
 ENGINE ?= ray
+# Options of the race; without any it takes about an hour, and says so before it begins.
+BENCH  ?=
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
@@ -49,8 +51,8 @@ lint: $(STAMP)  ## Style, types, layers, spelling, generated files; fails if any
 	if [ -n "$$failed" ]; then echo "lint: failed:$$failed"; exit 1; fi; \
 	echo "lint: all passed"
 
-bench: $(STAMP)  ## Race Vigil against its peers (minutes; results in loadtest/results)
-	$(BIN)/python -m loadtest.bench
+bench: $(STAMP)  ## Race Vigil against its peers (results in loadtest/results; BENCH=--quick: 3 minutes)
+	$(BIN)/python -m loadtest.bench $(BENCH)
 
 constraints:  ## Remake constraints.txt from the newest versions that pyproject.toml allows
 	@sh deploy/check-python.sh $(PYTHON)
