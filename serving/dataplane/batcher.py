@@ -120,7 +120,10 @@ class ModelQueue:
             DeadlineExceeded: the deadline has passed already.
         """
         rows = item.bound.rows
-        if not self.links:
+        for link in self._links:
+            if link.open:
+                break
+        else:
             raise self._no_replica()
         if rows > self._max_rows:
             raise PayloadTooLarge(

@@ -16,21 +16,14 @@ from serving.dataplane.links import ChannelLink, LinkPool, ReplicaLink
 from serving.dataplane.publisher import EventPublisher
 from serving.dataplane.served import ServedVersion
 from serving.errors import (
-    DeadlineExceeded,
-    GuardRejected,
     InvalidInput,
-    ModelNotReady,
-    NoReplica,
-    Overloaded,
-    PayloadTooLarge,
-    QueueFull,
     VersionNotFound,
     VigilError,
     unknown_model,
 )
 from serving.protocol.messages import InferRequest, InferResponse, Tensor
 from serving.telemetry import names
-from serving.telemetry.counters import HistogramSeries, SeriesSet, SumSeries
+from serving.telemetry.counters import SeriesSet
 
 RETRY_S = 1.0
 _log = logging.getLogger("vigil.gateway")
@@ -55,7 +48,6 @@ class DataPlane:
         self.explainers = ExplainerPool(secret)
         self._channel = channel
         self._models: dict[str, dict[str, ServedVersion]] = {}
-        self._requests: dict[tuple[str, str], _RequestSeries] = {}
         self._directory = Directory()
         self._proofs: set[asyncio.Task[None]] = set()
         self._pool = LinkPool(
@@ -102,7 +94,6 @@ class DataPlane:
             self._refused[key] = str(error)
             return
         self._models.setdefault(served.name, {})[served.version] = entry
-        self._requests[key] = _RequestSeries(self.series, *key)
 
     def _retire(self, entry: ServedVersion) -> None:
         """Answer nothing new; close the links once everything that was admitted is answered."""
@@ -240,13 +231,13 @@ class DataPlane:
         """
         started = time.monotonic()
         entry = self.resolve(request.model_name, request.model_version)
-        series = self._requests[entry.name, entry.version]
+        series = entry.requests
         try:
             bound = entry.binder.bind(request)
             parameters = request.parameters
             if parameters and "timeout" in parameters:
                 timeout_s = _shorter(timeout_s, parameters["timeout"])
-            answer = await entry.admit(request, bound, timeout_s).future
+            answer = await entry.admit(request, bound, started, timeout_s).future
         except VigilError as error:
             series.failed(error, time.monotonic() - started)
             raise
@@ -271,48 +262,6 @@ class DataPlane:
         return self.series.snapshot()
 
 
-_OUTCOME_OF: dict[type[VigilError], str] = {
-    InvalidInput: names.OUTCOME_INVALID,
-    PayloadTooLarge: names.OUTCOME_INVALID,
-    GuardRejected: names.OUTCOME_REJECTED,
-    Overloaded: names.OUTCOME_OVERLOADED,
-    QueueFull: names.OUTCOME_OVERLOADED,
-    DeadlineExceeded: names.OUTCOME_DEADLINE,
-    NoReplica: names.OUTCOME_UNAVAILABLE,
-    ModelNotReady: names.OUTCOME_UNAVAILABLE,
-}
-
-
-class _RequestSeries:
-    """Per-request series of one model version, made once so that recording is cheap."""
-
-    def __init__(self, series: SeriesSet, model: str, version: str) -> None:
-        self._series = series
-        self._base = {"model": model, "version": version}
-        self._ok = self._of(names.OUTCOME_OK)
-
-    def _of(self, outcome: str) -> tuple[SumSeries, HistogramSeries]:
-        return (
-            self._series.sum(names.INFERENCE_REQUESTS, outcome=outcome, **self._base),
-            self._series.histogram(names.INFERENCE_DURATION, outcome=outcome, **self._base),
-        )
-
-    def succeeded(self, seconds: float) -> None:
-        requests, duration = self._ok
-        requests.add(1)
-        duration.record(seconds)
-
-    def failed(self, error: VigilError, seconds: float) -> None:
-        # Outcome and reason are closed sets: no client can extend them.
-        requests, duration = self._of(_OUTCOME_OF.get(type(error), names.OUTCOME_FAILED))
-        requests.add(1)
-        duration.record(seconds)
-        self._series.sum(names.REJECTED, reason=type(error).__name__, **self._base).add(1)
-
-    def abandoned(self) -> None:
-        self._of(names.OUTCOME_ABANDONED)[0].add(1)
-
-
 def _shorter(timeout_s: float | None, microseconds: object) -> float | None:
     if isinstance(microseconds, bool) or not isinstance(microseconds, int) or microseconds < 0:
         raise InvalidInput("parameter timeout must be a whole number of microseconds, 0 or more")
@@ -326,9 +275,9 @@ def _respond(
     request: InferRequest, entry: ServedVersion, wanted: tuple[str, ...], answer: Answer
 ) -> InferResponse:
     types = entry.output_types
+    given = answer.outputs
     outputs = tuple(
-        Tensor(name, types[name], answer.outputs[name].shape, answer.outputs[name])
-        for name in wanted or types
+        [Tensor(name, types[name], given[name].shape, given[name]) for name in wanted or types]
     )
     if request.outputs:
         outputs = as_asked(request.outputs, outputs, entry.classes)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 
 import msgspec
 import numpy as np
@@ -19,6 +18,7 @@ from serving.dataplane.gateway_guards import build_guards
 from serving.dataplane.links import ReplicaLink, ReplicaLost
 from serving.dataplane.observer import ModelObserver
 from serving.dataplane.publisher import EventPublisher
+from serving.dataplane.request_series import RequestSeries
 from serving.errors import VigilError
 from serving.protocol.datatypes import numpy_dtype
 from serving.protocol.json_codec import decode_request
@@ -55,6 +55,7 @@ class ServedVersion:
             publisher if monitored else None,
             tuple(guard.name for guard in self.config.guards),
         )
+        self.requests = RequestSeries(series, served.name, served.version)
         self.queue = ModelQueue(
             served.name, self.binder.input_names, self.config.batching, guards, self.observer
         )
@@ -62,10 +63,15 @@ class ServedVersion:
         self.proven = False
         self.problem = "no replica yet"
 
-    def admit(self, request: InferRequest, bound: Bound, timeout_s: float | None) -> Pending:
-        """Queue a bound request; see `ModelQueue.submit` for what it raises."""
+    def admit(
+        self, request: InferRequest, bound: Bound, arrived: float, timeout_s: float | None
+    ) -> Pending:
+        """Queue a bound request that arrived at `arrived` (monotonic seconds).
+
+        What it raises is what `ModelQueue.submit` raises.
+        """
         future: asyncio.Future[Answer] = self._loop.create_future()
-        item = Pending(request.id, bound, future, time.monotonic())
+        item = Pending(request.id, bound, future, arrived)
         self.queue.submit(item, timeout_s)
         return item
 

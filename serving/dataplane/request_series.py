@@ -1,0 +1,66 @@
+"""How requests of one model version ended: counted and timed, cheaply enough for every one."""
+
+from __future__ import annotations
+
+from serving.errors import (
+    DeadlineExceeded,
+    GuardRejected,
+    InvalidInput,
+    ModelNotReady,
+    NoReplica,
+    Overloaded,
+    PayloadTooLarge,
+    QueueFull,
+    VigilError,
+)
+from serving.telemetry import names
+from serving.telemetry.counters import HistogramSeries, SeriesSet, SumSeries
+
+_OUTCOME_OF: dict[type[VigilError], str] = {
+    InvalidInput: names.OUTCOME_INVALID,
+    PayloadTooLarge: names.OUTCOME_INVALID,
+    GuardRejected: names.OUTCOME_REJECTED,
+    Overloaded: names.OUTCOME_OVERLOADED,
+    QueueFull: names.OUTCOME_OVERLOADED,
+    DeadlineExceeded: names.OUTCOME_DEADLINE,
+    NoReplica: names.OUTCOME_UNAVAILABLE,
+    ModelNotReady: names.OUTCOME_UNAVAILABLE,
+}
+
+
+class RequestSeries:
+    """Per-request series of one model version, made once so that recording is cheap.
+
+    Args:
+        series: where the series are kept.
+        model, version: attributes of every series.
+    """
+
+    def __init__(self, series: SeriesSet, model: str, version: str) -> None:
+        self._series = series
+        self._base = {"model": model, "version": version}
+        self._ok = self._of(names.OUTCOME_OK)
+
+    def _of(self, outcome: str) -> tuple[SumSeries, HistogramSeries]:
+        return (
+            self._series.sum(names.INFERENCE_REQUESTS, outcome=outcome, **self._base),
+            self._series.histogram(names.INFERENCE_DURATION, outcome=outcome, **self._base),
+        )
+
+    def succeeded(self, seconds: float) -> None:
+        """Count a request that was answered with outputs."""
+        requests, duration = self._ok
+        requests.add(1)
+        duration.record(seconds)
+
+    def failed(self, error: VigilError, seconds: float) -> None:
+        """Count a request that was answered with an error."""
+        # Outcome and reason are closed sets: no client can extend them.
+        requests, duration = self._of(_OUTCOME_OF.get(type(error), names.OUTCOME_FAILED))
+        requests.add(1)
+        duration.record(seconds)
+        self._series.sum(names.REJECTED, reason=type(error).__name__, **self._base).add(1)
+
+    def abandoned(self) -> None:
+        """Count a request that its client gave up."""
+        self._of(names.OUTCOME_ABANDONED)[0].add(1)
