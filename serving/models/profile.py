@@ -67,13 +67,13 @@ def fit_profile(
     }
     entry.profile.mkdir(exist_ok=True)
     written = [_write_drift(entry, inputs)]
-    progress("drift reference", 1, 3)
+    progress("profile", 1, 3)
     wanted = [guard for guard in entry.config.guards if isinstance(guard, MahalanobisConfig)]
     if wanted:
         written.append(_write_mahalanobis(entry, fitted, held, wanted[0].false_positive_rate))
-    progress("guard", 2, 3)
+    progress("profile", 2, 3)
     written.append(_write_baseline(entry, inputs))
-    progress("baseline", 3, 3)
+    progress("profile", 3, 3)
     return written
 
 
