@@ -57,6 +57,16 @@ def _overrides(**given: Any) -> dict[str, Any]:
     return top
 
 
+@app.callback()
+def options(
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+) -> None:
+    """A model serving gateway that watches itself."""
+    if debug:
+        # In the environment, because child processes must hear of it as well.
+        os.environ["VIGIL_DEBUG"] = "1"
+
+
 @app.command()
 def up(
     config: ConfigPath = None,
