@@ -60,7 +60,8 @@ def kolmogorov_smirnov_bound(
 
     The bound is e exp(-2 gap^2 n m / (n + m)), of the form of Dvoretzky, Kiefer and Wolfowitz
     with the constant that Wei and Dudley (2012), "Two-sample Dvoretzky-Kiefer-Wolfowitz
-    inequalities", prove for samples of any equal size; bins only make the gap smaller.
+    inequalities", prove for two samples of one size, whatever it is. For unequal sizes it is not
+    proven; the tests compare it with the exact p-value. Bins only make the gap smaller.
 
     Args:
         reference_counts: rows per bin, in order, integer [bins].
