@@ -112,7 +112,6 @@ class HubClient:
         report: called every `interval_s` to make the report.
         on_directory: called with every new directory, in the loop's thread.
         on_drain: called when the instance is about to stop.
-        on_lost: called when the hub's connection closes; the client reconnects by itself.
     """
 
     def __init__(
@@ -123,7 +122,6 @@ class HubClient:
         report: Callable[[], Report],
         *,
         on_directory: Callable[[Directory], None] | None = None,
-        on_lost: Callable[[], None] | None = None,
         on_drain: Callable[[], None] | None = None,
         interval_s: float = 1.0,
     ) -> None:
@@ -132,7 +130,6 @@ class HubClient:
         self._member = member
         self._report = report
         self._on_directory = on_directory
-        self._on_lost = on_lost
         self._on_drain = on_drain
         self._interval_s = interval_s
         self._connection: Connection | None = None
@@ -184,8 +181,6 @@ class HubClient:
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(self._interval_s):
                         await lost.wait()
-            if self._on_lost:
-                self._on_lost()
             # A hub that closes at once, as it does to the older of two roles with one id, must
             # not be asked again in a tight loop.
             await asyncio.sleep(RETRY_S)

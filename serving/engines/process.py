@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 import signal
 import socket
-from pathlib import Path
 
 from serving.config import ConfigError
 
@@ -46,8 +45,3 @@ def free_port(host: str) -> int:
     with socket.socket(family, socket.SOCK_STREAM) as probe:
         probe.bind((host, 0))
         return int(probe.getsockname()[1])
-
-
-def memory_map(pid: int) -> str:
-    """Return the memory map of a process, as the kernel prints it."""
-    return Path(f"/proc/{pid}/maps").read_text()

@@ -79,7 +79,6 @@ def gateway_process(
         "VIGIL_GATEWAY_ID": gateway_id,
         "VIGIL_HUB": hub_address,
         "VIGIL_MAX_BODY": str(listen.max_body_mib << 20),
-        "VIGIL_GRPC_PORT": str(listen.grpc_port),
     }
     if secret:
         env["VIGIL_CHANNEL_SECRET"] = secret.hex()
