@@ -25,7 +25,7 @@ class Variant:
 
     engine: Literal["local", "ray"]
     checks: bool
-    ingress: Literal["envoy", "serve"] = "envoy"
+    ingress: Literal["direct", "envoy", "serve"] = "envoy"
     transport: Literal["channel", "handle"] = "channel"
 
     @property

@@ -265,7 +265,7 @@ class ServerConfig(_Section):
     engine: Literal["ray", "local"] = Field(
         "ray", description="What starts and keeps the processes: Ray Serve or one supervisor."
     )
-    ingress: Literal["envoy", "serve"] = Field(
+    ingress: Literal["direct", "envoy", "serve"] = Field(
         "envoy", description="What answers clients: Envoy, or Ray Serve's own proxy."
     )
     transport: Literal["channel", "handle"] = Field(
@@ -286,7 +286,7 @@ class ServerConfig(_Section):
 
     @model_validator(mode="after")
     def _check(self) -> ServerConfig:
-        if self.engine == "local" and (self.ingress, self.transport) != ("envoy", "channel"):
+        if self.engine == "local" and (self.ingress == "serve" or self.transport != "channel"):
             raise ValueError("engine local has ingress envoy and transport channel only")
         if self.transport == "handle" and self.ingress != "serve":
             raise ValueError(

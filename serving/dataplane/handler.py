@@ -29,6 +29,26 @@ RETRY_S = 1.0
 _log = logging.getLogger("vigil.gateway")
 
 
+class Ticket:
+    """An admitted request: what it asked for, and the future that gets its answer."""
+
+    __slots__ = ("entry", "future", "outputs", "request", "started")
+
+    def __init__(
+        self,
+        request: InferRequest,
+        entry: ServedVersion,
+        outputs: tuple[str, ...],
+        started: float,
+        future: asyncio.Future[Answer],
+    ) -> None:
+        self.request = request
+        self.entry = entry
+        self.outputs = outputs
+        self.started = started
+        self.future = future
+
+
 class DataPlane:
     """Everything a gateway answers with. Belongs to one event loop.
 
@@ -229,23 +249,53 @@ class DataPlane:
         Raises:
             VigilError: whatever went wrong, as the domain's exception.
         """
+        ticket = self.begin(request, timeout_s)
+        try:
+            await ticket.future
+        except VigilError:
+            pass  # `finish` counts and raises it
+        except asyncio.CancelledError:
+            ticket.entry.requests.abandoned()
+            raise
+        return self.finish(ticket)
+
+    def begin(self, request: InferRequest, timeout_s: float | None) -> Ticket:
+        """Admit one request; `finish` takes the ticket once its future is done.
+
+        Raises:
+            VigilError: it is refused.
+        """
         started = time.monotonic()
         entry = self.resolve(request.model_name, request.model_version)
-        series = entry.requests
         try:
             bound = entry.binder.bind(request)
             parameters = request.parameters
             if parameters and "timeout" in parameters:
                 timeout_s = _shorter(timeout_s, parameters["timeout"])
-            answer = await entry.admit(request, bound, started, timeout_s).future
+            future = entry.admit(request, bound, started, timeout_s).future
         except VigilError as error:
-            series.failed(error, time.monotonic() - started)
+            entry.requests.failed(error, time.monotonic() - started)
+            raise
+        return Ticket(request, entry, bound.outputs, started, future)
+
+    def finish(self, ticket: Ticket) -> InferResponse:
+        """Return the answer of a ticket whose future is done.
+
+        Raises:
+            VigilError: whatever went wrong.
+            CancelledError: whoever asked has given up.
+        """
+        series = ticket.entry.requests
+        try:
+            answer = ticket.future.result()
+        except VigilError as error:
+            series.failed(error, time.monotonic() - ticket.started)
             raise
         except asyncio.CancelledError:
             series.abandoned()
             raise
-        series.succeeded(time.monotonic() - started)
-        return _respond(request, entry, bound.outputs, answer)
+        series.succeeded(time.monotonic() - ticket.started)
+        return _respond(ticket.request, ticket.entry, ticket.outputs, answer)
 
     def snapshot(self) -> tuple[Series, ...]:
         """Return every series of this gateway, gauges brought up to date."""

@@ -24,7 +24,7 @@ from serving.config import ConfigError, Listen, ModelConfig, ServerConfig
 from serving.engines.children import Keeper, ZygoteClient, spawn
 from serving.engines.drain import drain_envoy
 from serving.engines.process import free_port, require_free_port
-from serving.gateway.envoy import GatewayProcess, gateway_process
+from serving.gateway.envoy import GatewayProcess, direct_process, gateway_process
 
 _log = logging.getLogger("vigil.supervisor")
 WATCH_S = 0.5
@@ -113,13 +113,19 @@ class Supervisor:
                 self._keep_forked("replica", served, f"-{index}")
 
     def _start_gateway(self, ident: str) -> None:
-        process = gateway_process(
-            self._listen,
-            self._runtime,
-            ident,
-            self._hub_address,
-            drain_timeout_s=self._config.drain_timeout_s,
-        )
+        if self._config.ingress == "direct":
+            process = direct_process(
+                self._listen, ident, self._hub_address,
+                drain_timeout_s=self._config.drain_timeout_s,
+            )  # fmt: skip
+        else:
+            process = gateway_process(
+                self._listen,
+                self._runtime,
+                ident,
+                self._hub_address,
+                drain_timeout_s=self._config.drain_timeout_s,
+            )
         keeper = Keeper(ident, lambda: spawn(process.argv, process.env), self._exited)
         keeper.run()
         self._gateways.append((keeper, process))
@@ -196,7 +202,7 @@ class Supervisor:
             keeper.stopping = True
         results = await asyncio.gather(
             *[drain_envoy(process.admin_socket, grace) for keeper, process in self._gateways
-              if keeper.child is not None]
+              if keeper.child is not None and process.admin_socket is not None]
         )  # fmt: skip
         await asyncio.gather(*[keeper.stop(2.0) for keeper, _process in self._gateways])
         others = [*self._replicas.values(), *self._helpers]

@@ -75,14 +75,19 @@ class GatewayComposition:
         return Report(ready=ready, series=self._plane.snapshot(), status={"reasons": reasons})
 
 
-def _from_environment() -> VigilApp:
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
+def composition_from_environment() -> GatewayComposition:
+    """Return the composition that the environment of this process describes."""
     secret = os.environ.get("VIGIL_CHANNEL_SECRET")
-    composition = GatewayComposition(
+    return GatewayComposition(
         os.environ["VIGIL_GATEWAY_ID"],
         os.environ["VIGIL_HUB"],
         bytes.fromhex(secret) if secret else None,
     )
+
+
+def _from_environment() -> VigilApp:
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
+    composition = composition_from_environment()
     return VigilApp(composition.start, composition.stop, int(os.environ["VIGIL_MAX_BODY"]))
 
 

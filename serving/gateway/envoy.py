@@ -43,7 +43,7 @@ class GatewayProcess:
 
     argv: list[str]
     env: dict[str, str]
-    admin_socket: Path
+    admin_socket: Path | None
 
 
 def gateway_process(
@@ -93,6 +93,27 @@ def gateway_process(
         "--log-level", "error",
     ]  # fmt: skip
     return GatewayProcess(argv, env, admin)
+
+
+def direct_process(
+    listen: Listen,
+    gateway_id: str,
+    hub_address: str,
+    *,
+    secret: bytes | None = None,
+    drain_timeout_s: float = 30,
+) -> GatewayProcess:
+    """Describe one gateway process of the direct ingress."""
+    env = {
+        **os.environ,
+        "VIGIL_GATEWAY_ID": gateway_id,
+        "VIGIL_HUB": hub_address,
+        "VIGIL_LISTEN": listen.model_dump_json(),
+        "VIGIL_DRAIN_S": str(drain_timeout_s),
+    }
+    if secret:
+        env["VIGIL_CHANNEL_SECRET"] = secret.hex()
+    return GatewayProcess([sys.executable, "-m", "serving.gateway.direct.main"], env, None)
 
 
 def _python_environment() -> dict[str, str]:

@@ -1,0 +1,111 @@
+"""Chunked bodies of HTTP/1.1 (RFC 9112, section 7.1), read strictly and with bounds."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from serving.gateway.direct.heads import BadHead
+
+_SIZE: Final = re.compile(rb"([0-9A-Fa-f]{1,15})(?:[ \t]*;[^\x00\r\n]*)?")
+_MAX_LINE: Final = 4096
+_MAX_TRAILERS: Final = 16 << 10
+_SOME: Final = 1024
+
+
+class ChunkedBody:
+    """Collects one body from whatever pieces it arrives in.
+
+    Args:
+        limit: most bytes of the body.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._rest = b""
+        self._pieces: list[bytes] = []
+        self._whole: list[bytes] = []
+        self._missing = 0
+        """Bytes of the current chunk that have not come, with the two that end it."""
+        self._trailers = -1
+        """Bytes of trailers so far; -1 before the last chunk."""
+        self._size = 0
+        self.left = b""
+
+    @property
+    def body(self) -> bytes:
+        """The body so far."""
+        return b"".join((*self._whole, *self._pieces))
+
+    def feed(self, data: bytes) -> bool:
+        """Take in data; True at the end, when `left` is what came after the body.
+
+        Raises:
+            BadHead: the chunks are malformed (400) or too many bytes (413).
+        """
+        data = self._rest + data if self._rest else data
+        at = 0
+        while True:
+            if self._missing:
+                at = self._take(data, at)
+                if self._missing:
+                    break
+            end = data.find(b"\n", at)
+            if end < 0:
+                break
+            line, at = data[at : end + 1], end + 1
+            if line[-2:] != b"\r\n":
+                raise _bad()
+            if self._trailers >= 0:
+                self._trailers += len(line)
+                if line == b"\r\n":
+                    self.left = data[at:]
+                    return True
+                if self._trailers > _MAX_TRAILERS or b":" not in line:
+                    raise _bad()
+                continue
+            self._begin(line[:-2])
+        self._rest = data[at:]
+        if not self._missing and len(self._rest) > _MAX_LINE:
+            raise _bad()
+        return False
+
+    def _begin(self, line: bytes) -> None:
+        found = _SIZE.fullmatch(line)
+        if found is None:
+            raise _bad()
+        size = int(found[1], 16)
+        if size == 0:
+            self._trailers = 0
+            return
+        self._size += size
+        if self._size > self._limit:
+            raise BadHead(413, f"the body is over the limit of {self._limit} bytes; send a smaller one")
+        self._missing = size + 2
+
+    def _take(self, data: bytes, at: int) -> int:
+        """Take the rest of the current chunk, and the line end after it, from `data`."""
+        content = min(self._missing - 2, len(data) - at)
+        if content > 0:
+            self._keep(data[at : at + content])
+            self._missing -= content
+            at += content
+        if self._missing <= 2:
+            if len(data) - at < 2:
+                return at
+            if data[at : at + 2] != b"\r\n":
+                raise _bad()
+            self._missing = 0
+            at += 2
+        return at
+
+    def _keep(self, piece: bytes) -> None:
+        self._pieces.append(piece)
+        if len(self._pieces) == _SOME:
+            # An object per chunk may weigh forty times what is in it.
+            self._whole.append(b"".join(self._pieces))
+            self._pieces.clear()
+
+
+def _bad() -> BadHead:
+    return BadHead(400, "the chunks of the body are malformed; send each with its size in hex")

@@ -1,0 +1,284 @@
+"""HTTP/1.1 on one connection: requests one after the other, answers in their order.
+
+Inference takes a path without tasks or coroutines; whatever else is asked goes to the ASGI app.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import http
+import logging
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from serving import errors
+from serving.gateway.bodies import too_large
+from serving.gateway.direct import inference
+from serving.gateway.direct.asgi_call import ResponseWriter, WholeBody, make_scope
+from serving.gateway.direct.chunked import ChunkedBody
+from serving.gateway.direct.heads import MAX_HEAD, BadHead, Head, too_large_head
+from serving.protocol.status import error_body, http_status
+
+if TYPE_CHECKING:
+    from serving.dataplane.handler import Ticket
+    from serving.gateway.direct.server import DirectServer
+
+HEAD_S: Final = 10.0
+BODY_S: Final = 60.0
+IDLE_S: Final = 300.0
+MOST_AHEAD: Final = 256 << 10
+"""Bytes of later requests that are read while one is being answered."""
+NEVER: Final = float("inf")
+
+_log = logging.getLogger("vigil.gateway")
+_PHRASES: Final = {s.value: s.phrase.encode() for s in http.HTTPStatus}
+_CLOSE: Final = b"connection: close\r\n"
+
+
+class Http1:
+    """One connection that speaks HTTP/1.1.
+
+    Args:
+        server: what all connections share.
+        transport: the connection.
+        client: the peer's address, or None on a Unix socket.
+    """
+
+    def __init__(
+        self,
+        server: DirectServer,
+        transport: asyncio.Transport,
+        client: tuple[str, int] | None,
+    ) -> None:
+        self._server = server
+        self._transport = transport
+        self._client = client
+        self._buffer = b""
+        self._head: Head | None = None
+        self._pieces: list[bytes] = []
+        self._missing = 0
+        self._chunks: ChunkedBody | None = None
+        self._answering = False
+        self._reading = True
+        self._ticket: Ticket | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._body: WholeBody | None = None
+        self._last = False
+        self.deadline = server.now + IDLE_S
+
+    # -- events of the connection -------------------------------------------------------
+
+    def data_received(self, data: bytes) -> None:
+        """Take in what the client sent."""
+        if self._answering:
+            self._buffer += data
+            if len(self._buffer) > MOST_AHEAD and self._reading:
+                self._reading = False
+                self._transport.pause_reading()
+            return
+        try:
+            self._take(data)
+        except BadHead as error:
+            self._refuse(error.status, error.sentence)
+
+    def lost(self) -> None:
+        """Nobody is there any more: give up what is under way."""
+        self.deadline = NEVER
+        if self._ticket is not None:
+            self._ticket.future.cancel()
+        if self._body is not None:
+            self._body.gone.set()
+        if self._task is not None:
+            self._task.cancel()
+
+    def too_slow(self) -> None:
+        """The deadline has passed: say so where a request has begun, and close."""
+        if self._head is None and not self._buffer:
+            self._transport.close()
+        else:
+            self._refuse(
+                408, "the request came too slowly; send headers and body without pauses"
+            )
+
+    def stop(self) -> None:
+        """Answer what is under way, and nothing after it."""
+        self._last = True
+        if not self._answering and self._head is None and not self._buffer:
+            self._transport.close()
+
+    # -- requests -----------------------------------------------------------------------
+
+    def _take(self, data: bytes) -> None:
+        """Read until a request is whole or the data ends."""
+        head = self._head
+        if head is None:
+            if self._buffer:
+                data = self._buffer + data
+            end = data.find(b"\r\n\r\n")
+            if end < 0:
+                self._keep_head(data)
+                return
+            end += 4
+            head = self._server.heads.read(data[:end])
+            length = head.length
+            if length is None:
+                self._chunks = ChunkedBody(self._server.max_body)
+            elif len(data) == end + length:  # nearly every request, in one piece
+                self._buffer = b""
+                self._begin(head, data[end:])
+                return
+            elif length > self._server.max_body:
+                raise BadHead(413, too_large(self._server.max_body).message)
+            else:
+                self._missing = length
+            self._head = head
+            self._buffer = b""
+            self.deadline = self._server.now + BODY_S
+            data = data[end:]
+            if head.expects and not data:
+                self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        self._take_body(head, data)
+
+    def _keep_head(self, data: bytes) -> None:
+        data = data.lstrip(b"\r\n") if data[:1] in b"\r\n" else data
+        if len(data) > MAX_HEAD:
+            raise too_large_head()
+        if b"\n\n" in data or b"\n\r\n" in data.replace(b"\r\n\r\n", b""):
+            raise BadHead(400, "the request is malformed; end lines with CR and LF")
+        if data and not self._buffer:
+            self.deadline = self._server.now + HEAD_S
+        self._buffer = data
+
+    def _take_body(self, head: Head, data: bytes) -> None:
+        if self._chunks is not None:
+            if self._chunks.feed(data):
+                body, self._buffer = self._chunks.body, self._chunks.left
+                self._chunks = None
+                self._begin(head, body)
+            return
+        if len(data) < self._missing:
+            self._pieces.append(data)
+            self._missing -= len(data)
+            return
+        self._pieces.append(data[: self._missing])
+        self._buffer = data[self._missing :]
+        body = b"".join(self._pieces)
+        self._pieces = []
+        self._missing = 0
+        self._begin(head, body)
+
+    def _begin(self, head: Head, body: bytes) -> None:
+        """Answer a whole request."""
+        self._head = head
+        self._answering = True
+        self.deadline = NEVER
+        quick = head.infer
+        if quick is None:
+            self._call_app(head, body)
+            return
+        try:
+            ticket = inference.begin(self._server, quick, body)
+        except errors.VigilError as error:
+            self._fail(error)
+        except Exception:  # noqa: BLE001 - the client gets a sentence, the operator the traceback
+            _log.exception("unexpected error on %r", head.path)
+            self._respond(500, inference.JSON, error_body(inference.INTERNAL))
+        else:
+            self._ticket = ticket
+            ticket.future.add_done_callback(partial(self._inferred, ticket))
+
+    def _inferred(self, ticket: Ticket, _future: object) -> None:
+        self._ticket = None
+        try:
+            headers, body = inference.answer(self._server, ticket)
+        except errors.VigilError as error:
+            self._fail(error)
+        except asyncio.CancelledError:
+            return
+        except Exception:  # noqa: BLE001 - as above
+            _log.exception("an answer of model '%s' cannot be written", ticket.request.model_name)
+            self._respond(500, inference.JSON, error_body(inference.INTERNAL))
+        else:
+            self._respond(200, headers, body)
+
+    # -- everything else ----------------------------------------------------------------
+
+    def _call_app(self, head: Head, body: bytes) -> None:
+        scope = make_scope(
+            head.method, head.path, head.query, head.headers, head.version, self._client
+        )
+        self._body = WholeBody(body)
+        writer = ResponseWriter(self._write_app)
+        self._task = asyncio.get_running_loop().create_task(self._run_app(scope, writer))
+
+    async def _run_app(self, scope: dict[str, object], writer: ResponseWriter) -> None:
+        assert self._body is not None
+        try:
+            await self._server.app(scope, self._body, writer)
+        except Exception:  # noqa: BLE001 - the app answers its own errors; this is the last resort
+            _log.exception("unexpected error on %r", scope["path"])
+        finally:
+            self._task = None
+            self._body = None
+        if not writer.done:
+            self._respond(500, inference.JSON, error_body(inference.INTERNAL))
+
+    def _write_app(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
+        lines = b"".join([b"%b: %b\r\n" % (k, v) for k, v in headers if k != b"content-length"])
+        self._respond(status, lines, body)
+
+    # -- answers ------------------------------------------------------------------------
+
+    def _fail(self, error: errors.VigilError) -> None:
+        headers = inference.JSON
+        if error.retry_after_s is not None:
+            headers += b"retry-after: %d\r\n" % max(1, round(error.retry_after_s))
+        self._respond(http_status(error), headers, error_body(error.message))
+
+    def _refuse(self, status: int, sentence: str) -> None:
+        """Answer what cannot be read any further, and close."""
+        self._last = True
+        self._respond(status, inference.JSON, error_body(sentence))
+
+    def _respond(self, status: int, headers: bytes, body: bytes) -> None:
+        """Write an answer and go on to the next request."""
+        transport = self._transport
+        if transport.is_closing():
+            return
+        head = self._head
+        keep = not self._last and (head is None or head.keep_alive)
+        start = b"HTTP/1.1 %d %b\r\n%b%b%bcontent-length: %d\r\n\r\n" % (
+            status,
+            _PHRASES.get(status, b""),
+            self._server.date,
+            headers,
+            b"" if keep else _CLOSE,
+            len(body),
+        )
+        if head is not None and head.method == "HEAD":
+            body = b""
+        if len(body) > 65536:
+            transport.writelines([start, body])
+        else:
+            transport.write(start + body)
+        self._head = None
+        self._answering = False
+        if not keep:
+            self._transport.close()
+            return
+        self.deadline = self._server.now + IDLE_S
+        if self._buffer:
+            self._go_on()
+        if not self._reading and len(self._buffer) <= MOST_AHEAD:
+            self._reading = True
+            transport.resume_reading()
+
+    def _go_on(self) -> None:
+        """Read the next request from what came while the last one was answered."""
+        data, self._buffer = self._buffer, b""
+        # In a later turn: a long row of quick requests must not become a deep stack.
+        asyncio.get_running_loop().call_soon(self._again, data)
+
+    def _again(self, data: bytes) -> None:
+        data, self._buffer = data + self._buffer, b""
+        self.data_received(data)

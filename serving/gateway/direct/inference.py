@@ -1,0 +1,70 @@
+"""The quick path of HTTP inference: bytes to an admitted request, and its answer to bytes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from serving.dataplane.handler import DataPlane, Ticket
+from serving.gateway import metadata
+from serving.gateway.compression import decompress
+from serving.gateway.direct.heads import InferHead
+from serving.protocol.json_codec import (
+    decode_raw_request,
+    decode_request,
+    encode_response,
+    parse_json_length,
+)
+from serving.protocol.messages import InferRequest
+
+if TYPE_CHECKING:
+    from serving.gateway.direct.server import DirectServer
+
+JSON: Final = b"content-type: application/json\r\n"
+OCTETS: Final = b"content-type: application/octet-stream\r\n"
+INTERNAL: Final = "internal error; see the server's log"
+
+
+def begin(server: DirectServer, head: InferHead, body: bytes) -> Ticket:
+    """Decode, check and admit one request.
+
+    Raises:
+        VigilError: it is refused.
+    """
+    if head.encoding is not None:
+        body = decompress(body, head.encoding, server.max_body)
+    json_length = None
+    if head.json_length is not None:
+        json_length = parse_json_length(head.json_length, len(body))
+    if json_length == 0:
+        request = raw_request(server.plane, body, head.model, head.version, head.request_id)
+    else:
+        request = decode_request(body, json_length, head.model, head.version, head.request_id)
+    return server.plane.begin(request, None)
+
+
+def raw_request(
+    plane: DataPlane, body: bytes, name: str, version: str, request_id: str | None
+) -> InferRequest:
+    """Decode a body that is nothing but one tensor's elements."""
+    entry = plane.resolve(name, version)
+    inputs = [metadata.tensor_metadata(spec) for spec in entry.config.inputs if not spec.sensitive]
+    return decode_raw_request(body, inputs, name, version, request_id)
+
+
+def answer(server: DirectServer, ticket: Ticket) -> tuple[bytes, bytes]:
+    """Return header lines and body for a request that is done.
+
+    Raises:
+        VigilError: it failed.
+    """
+    request = ticket.request
+    response = server.plane.finish(ticket)
+    body, json_part = encode_response(response, request)
+    headers = JSON
+    if json_part is not None:
+        headers = OCTETS + b"inference-header-content-length: %d\r\n" % json_part
+    ident = request.id
+    # A header must not carry what could end it.
+    if ident.isascii() and ident.isprintable():
+        headers += b"x-request-id: %b\r\n" % ident.encode()
+    return headers, body

@@ -1,0 +1,45 @@
+"""The gateway process of the direct ingress: no Envoy, one loop, both ports."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+
+import uvloop
+
+from serving.config import Listen
+from serving.gateway.app import composition_from_environment
+from serving.gateway.asgi import VigilApp
+from serving.gateway.direct.server import DirectServer
+
+
+async def serve(listen: Listen, drain_s: float) -> bool:
+    """Serve until SIGTERM; returns whether everything in flight was answered."""
+    stop = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+    composition = composition_from_environment()
+    max_body = listen.max_body_mib << 20
+    app = VigilApp(composition.start, composition.stop, max_body)
+    app.plane = plane = await composition.start()
+    server = DirectServer(app, plane, listen, max_body)
+    await server.start()
+    await stop.wait()
+    plane.drain()
+    drained = await server.drain(drain_s)
+    await composition.stop()
+    return drained
+
+
+def main() -> None:
+    """Read the environment and serve."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
+    listen = Listen.model_validate_json(os.environ["VIGIL_LISTEN"])
+    drained = uvloop.run(serve(listen, float(os.environ["VIGIL_DRAIN_S"])))
+    sys.exit(0 if drained else 1)
+
+
+if __name__ == "__main__":
+    main()

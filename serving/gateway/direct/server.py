@@ -1,0 +1,90 @@
+"""The direct ingress: listens on both ports, in the loop of the gateway process itself."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import time
+from email.utils import formatdate
+from typing import Final
+
+from serving.config import Listen
+from serving.dataplane.handler import DataPlane
+from serving.gateway.asgi import VigilApp
+from serving.gateway.direct.connection import Connection
+from serving.gateway.direct.heads import HeadReader
+
+SWEEP_S: Final = 1.0
+BACKLOG: Final = 2048
+
+
+class DirectServer:
+    """Both ports of one gateway process.
+
+    Args:
+        app: the ASGI app, started already.
+        plane: the app's data plane.
+        listen: addresses; several processes share the ports.
+        max_body: largest request body in bytes.
+    """
+
+    def __init__(self, app: VigilApp, plane: DataPlane, listen: Listen, max_body: int) -> None:
+        self.app = app
+        self.plane = plane
+        self.max_body = max_body
+        self.heads = HeadReader()
+        self.connections: set[Connection] = set()
+        self.now = 0.0
+        """Monotonic seconds, a second old at most: exact enough for the limits on slowness."""
+        self.date = b""
+        self._listen = listen
+        self._servers: list[asyncio.Server] = []
+        self._sweeping: asyncio.TimerHandle | None = None
+
+    async def start(self) -> None:
+        """Listen on both ports."""
+        self._sweep()
+        loop = asyncio.get_running_loop()
+        for port in (self._listen.http_port, self._listen.grpc_port):
+            listener = _bind(self._listen.host, port)
+            server = await loop.create_server(
+                lambda: Connection(self), sock=listener, backlog=BACKLOG
+            )
+            self._servers.append(server)
+
+    async def drain(self, timeout_s: float) -> bool:
+        """Take nothing new and answer what is under way; whether all of it was answered."""
+        for server in self._servers:
+            server.close()
+        for connection in list(self.connections):
+            connection.stop()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                while self.connections:
+                    await asyncio.sleep(0.01)
+        drained = not self.connections
+        for connection in list(self.connections):
+            connection.abort()
+        if self._sweeping:
+            self._sweeping.cancel()
+        return drained
+
+    def _sweep(self) -> None:
+        """Once a second: the time, the date, and connections that are too slow."""
+        self.now = time.monotonic()
+        self.date = b"date: %b\r\n" % formatdate(usegmt=True).encode()
+        now = self.now
+        for connection in [c for c in self.connections if c.deadline < now]:
+            connection.too_slow()
+        self._sweeping = asyncio.get_running_loop().call_later(SWEEP_S, self._sweep)
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    listener.bind((host, port))
+    listener.setblocking(False)
+    return listener
