@@ -64,6 +64,15 @@ async def read_message(max_body: int, encoding: str, receive: Receive) -> bytes:
     body: bytes = message.get("body", b"")
     if message.get("more_body"):
         body = await read_chunks(body, receive, max_body + 5)
+    return unary_message(body, encoding, max_body)
+
+
+def unary_message(body: bytes, encoding: str, max_body: int) -> bytes:
+    """Return the one message in the whole body of a unary call.
+
+    Raises:
+        InvalidInput, PayloadTooLarge, Unsupported: as for `read_message`.
+    """
     if len(body) < 5:
         raise errors.InvalidInput("the call carries no message")
     size = _size(body, max_body)

@@ -9,7 +9,7 @@ from typing import Any, Final
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 
-EXTENSIONS: Final = {"http.response.trailers": {}}
+EXTENSIONS: Final[dict[str, dict[str, object]]] = {"http.response.trailers": {}}
 _ASGI: Final = {"version": "3.0", "spec_version": "2.4"}
 
 

@@ -80,7 +80,9 @@ class ChunkedBody:
             return
         self._size += size
         if self._size > self._limit:
-            raise BadHead(413, f"the body is over the limit of {self._limit} bytes; send a smaller one")
+            raise BadHead(
+                413, f"the body is over the limit of {self._limit} bytes; send a smaller one"
+            )
         self._missing = size + 2
 
     def _take(self, data: bytes, at: int) -> int:

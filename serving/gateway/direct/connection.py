@@ -1,81 +1,65 @@
-"""One accepted connection: finds out which protocol the client speaks."""
+"""An accepted connection until it is clear which protocol its client speaks."""
 
 from __future__ import annotations
 
 import asyncio
 import socket
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, cast
 
-from serving.gateway.direct.http1 import HEAD_S, Http1
+from serving.gateway.direct.frames2 import PREFACE
+from serving.gateway.direct.http1 import Http1
+from serving.gateway.direct.http2 import Http2
+from serving.gateway.direct.speaker import Speaker
 
 if TYPE_CHECKING:
     from serving.gateway.direct.server import DirectServer
 
-_PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
-
-class Connection(asyncio.Protocol):
-    """A connection until it ends; everything after the first bytes is the speaker's work."""
+class Opening(asyncio.Protocol):
+    """The first bytes of a connection; whoever speaks its protocol takes over after them."""
 
     def __init__(self, server: DirectServer) -> None:
         self._server = server
-        self._transport: asyncio.Transport | None = None
-        self._speaker: Http1 | None = None
-        self._client: tuple[str, int] | None = None
-        self._first = b""
-        self._opened = server.now + HEAD_S
-
-    @property
-    def deadline(self) -> float:
-        """When the connection is too slow, in monotonic seconds."""
-        return self._opened if self._speaker is None else self._speaker.deadline
+        self._undecided: Undecided | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin."""
         # uvloop's transports are no subclass of asyncio's.
-        self._transport = transport = cast(asyncio.Transport, transport)
-        self._server.connections.add(self)
-        peer = transport.get_extra_info("peername")
-        self._client = (peer[0], peer[1]) if isinstance(peer, tuple) else None
-        raw = transport.get_extra_info("socket")
+        connected = cast(asyncio.Transport, transport)
+        peer = connected.get_extra_info("peername")
+        raw = connected.get_extra_info("socket")
         if raw is not None and raw.family != socket.AF_UNIX:
             raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        client = (peer[0], peer[1]) if isinstance(peer, tuple) else None
+        connected.set_protocol(Undecided(self._server, connected, client))
+
+
+class Undecided(Speaker):
+    """A connection that has not said enough."""
+
+    _first = b""
 
     def data_received(self, data: bytes) -> None:
-        """Hand the data to the speaker, once it is clear which."""
-        if self._speaker is not None:
-            self._speaker.data_received(data)
+        """Choose the speaker, hand the connection over, and what came so far with it."""
+        first = self._first = self._first + data
+        if len(first) < len(PREFACE) and PREFACE.startswith(first):
             return
-        self._first += data
-        assert self._transport is not None
-        if len(self._first) < len(_PREFACE) and _PREFACE.startswith(self._first):
-            return
-        self._speaker = Http1(self._server, self._transport, self._client)
-        # From here on the transport calls the speaker itself.
-        first, self._first = self._first, b""
-        self._speaker.data_received(first)
-
-    def connection_lost(self, _error: Exception | None) -> None:
-        """End."""
         self._server.connections.discard(self)
-        if self._speaker is not None:
-            self._speaker.lost()
+        kind = Http2 if first.startswith(PREFACE) else Http1
+        speaker = kind(self._server, self._transport, self.client)
+        self._transport.set_protocol(speaker)
+        speaker.data_received(first)
+
+    def lost(self) -> None:
+        """Nothing was under way."""
 
     def too_slow(self) -> None:
-        """Close, or say why where a request has begun."""
-        if self._speaker is not None:
-            self._speaker.too_slow()
-        elif self._transport is not None:
-            self._transport.close()
+        """It has said nothing that could be answered."""
+        self._transport.close()
 
     def stop(self) -> None:
-        """End after what is under way."""
-        if self._speaker is not None:
-            self._speaker.stop()
-        elif self._transport is not None:
-            self._transport.close()
+        """It may still speak."""
 
-    def abort(self) -> None:
-        """End now."""
-        if self._transport is not None:
-            self._transport.abort()
+    def stopped(self) -> None:
+        """Too late."""
+        self._transport.close()

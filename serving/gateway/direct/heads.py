@@ -136,7 +136,7 @@ def parse(raw: bytes) -> Head:
     version = parser.get_http_version()
     if method == "CONNECT" or version not in ("1.0", "1.1"):
         raise BadHead(400, "this is no proxy: send HTTP/1.1 requests for paths under /v2")
-    path, query = _path(found.target)
+    path, query = normalised(found.target)
     headers = dict(found.headers)
     length = _length(found.headers)
     return Head(
@@ -177,7 +177,12 @@ def _infer_head(method: str, path: str, headers: dict[bytes, bytes]) -> InferHea
     )
 
 
-def _path(target: bytes) -> tuple[str, bytes]:
+def normalised(target: bytes) -> tuple[str, bytes]:
+    """Return path and query of a request's target: decoded, without empty or dot segments.
+
+    Raises:
+        BadHead: the path cannot be decoded, or hides slashes.
+    """
     target = _AUTHORITY.sub(b"", target, count=1)
     raw, _, query = target.partition(b"?")
     if _ESCAPED_SLASH.search(raw):

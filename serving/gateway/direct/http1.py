@@ -14,35 +14,26 @@ from typing import TYPE_CHECKING, Final
 from serving import errors
 from serving.gateway.bodies import too_large
 from serving.gateway.direct import inference
-from serving.gateway.direct.asgi_call import ResponseWriter, WholeBody, make_scope
+from serving.gateway.direct.asgi_call import ResponseWriter, Scope, WholeBody, make_scope
 from serving.gateway.direct.chunked import ChunkedBody
 from serving.gateway.direct.heads import MAX_HEAD, BadHead, Head, too_large_head
+from serving.gateway.direct.speaker import BODY_S, HEAD_S, IDLE_S, NEVER, Speaker
 from serving.protocol.status import error_body, http_status
 
 if TYPE_CHECKING:
     from serving.dataplane.handler import Ticket
     from serving.gateway.direct.server import DirectServer
 
-HEAD_S: Final = 10.0
-BODY_S: Final = 60.0
-IDLE_S: Final = 300.0
 MOST_AHEAD: Final = 256 << 10
 """Bytes of later requests that are read while one is being answered."""
-NEVER: Final = float("inf")
 
 _log = logging.getLogger("vigil.gateway")
 _PHRASES: Final = {s.value: s.phrase.encode() for s in http.HTTPStatus}
 _CLOSE: Final = b"connection: close\r\n"
 
 
-class Http1:
-    """One connection that speaks HTTP/1.1.
-
-    Args:
-        server: what all connections share.
-        transport: the connection.
-        client: the peer's address, or None on a Unix socket.
-    """
+class Http1(Speaker):
+    """A connection that speaks HTTP/1.1."""
 
     def __init__(
         self,
@@ -50,21 +41,17 @@ class Http1:
         transport: asyncio.Transport,
         client: tuple[str, int] | None,
     ) -> None:
-        self._server = server
-        self._transport = transport
-        self._client = client
+        super().__init__(server, transport, client)
         self._buffer = b""
         self._head: Head | None = None
         self._pieces: list[bytes] = []
         self._missing = 0
         self._chunks: ChunkedBody | None = None
         self._answering = False
-        self._reading = True
         self._ticket: Ticket | None = None
         self._task: asyncio.Task[None] | None = None
         self._body: WholeBody | None = None
         self._last = False
-        self.deadline = server.now + IDLE_S
 
     # -- events of the connection -------------------------------------------------------
 
@@ -72,8 +59,8 @@ class Http1:
         """Take in what the client sent."""
         if self._answering:
             self._buffer += data
-            if len(self._buffer) > MOST_AHEAD and self._reading:
-                self._reading = False
+            if len(self._buffer) > MOST_AHEAD and not self._full:
+                self._full = True
                 self._transport.pause_reading()
             return
         try:
@@ -83,7 +70,6 @@ class Http1:
 
     def lost(self) -> None:
         """Nobody is there any more: give up what is under way."""
-        self.deadline = NEVER
         if self._ticket is not None:
             self._ticket.future.cancel()
         if self._body is not None:
@@ -96,13 +82,14 @@ class Http1:
         if self._head is None and not self._buffer:
             self._transport.close()
         else:
-            self._refuse(
-                408, "the request came too slowly; send headers and body without pauses"
-            )
+            self._refuse(408, "the request came too slowly; send headers and body without pauses")
 
     def stop(self) -> None:
-        """Answer what is under way, and nothing after it."""
+        """Let the next answer be the last."""
         self._last = True
+
+    def stopped(self) -> None:
+        """Close, unless a request has begun."""
         if not self._answering and self._head is None and not self._buffer:
             self._transport.close()
 
@@ -205,13 +192,13 @@ class Http1:
 
     def _call_app(self, head: Head, body: bytes) -> None:
         scope = make_scope(
-            head.method, head.path, head.query, head.headers, head.version, self._client
+            head.method, head.path, head.query, head.headers, head.version, self.client
         )
         self._body = WholeBody(body)
         writer = ResponseWriter(self._write_app)
         self._task = asyncio.get_running_loop().create_task(self._run_app(scope, writer))
 
-    async def _run_app(self, scope: dict[str, object], writer: ResponseWriter) -> None:
+    async def _run_app(self, scope: Scope, writer: ResponseWriter) -> None:
         assert self._body is not None
         try:
             await self._server.app(scope, self._body, writer)
@@ -269,9 +256,6 @@ class Http1:
         self.deadline = self._server.now + IDLE_S
         if self._buffer:
             self._go_on()
-        if not self._reading and len(self._buffer) <= MOST_AHEAD:
-            self._reading = True
-            transport.resume_reading()
 
     def _go_on(self) -> None:
         """Read the next request from what came while the last one was answered."""
@@ -281,4 +265,9 @@ class Http1:
 
     def _again(self, data: bytes) -> None:
         data, self._buffer = data + self._buffer, b""
-        self.data_received(data)
+        if self._full:
+            self._full = False
+            if not self._stalled:
+                self._transport.resume_reading()
+        if not self._transport.is_closing():
+            self.data_received(data)

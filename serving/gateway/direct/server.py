@@ -12,10 +12,12 @@ from typing import Final
 from serving.config import Listen
 from serving.dataplane.handler import DataPlane
 from serving.gateway.asgi import VigilApp
-from serving.gateway.direct.connection import Connection
+from serving.gateway.direct.connection import Opening
 from serving.gateway.direct.heads import HeadReader
+from serving.gateway.direct.speaker import Speaker
 
 SWEEP_S: Final = 1.0
+LINGER_S: Final = 0.3
 BACKLOG: Final = 2048
 
 
@@ -34,7 +36,7 @@ class DirectServer:
         self.plane = plane
         self.max_body = max_body
         self.heads = HeadReader()
-        self.connections: set[Connection] = set()
+        self.connections: set[Speaker] = set()
         self.now = 0.0
         """Monotonic seconds, a second old at most: exact enough for the limits on slowness."""
         self.date = b""
@@ -48,9 +50,7 @@ class DirectServer:
         loop = asyncio.get_running_loop()
         for port in (self._listen.http_port, self._listen.grpc_port):
             listener = _bind(self._listen.host, port)
-            server = await loop.create_server(
-                lambda: Connection(self), sock=listener, backlog=BACKLOG
-            )
+            server = await loop.create_server(lambda: Opening(self), sock=listener, backlog=BACKLOG)
             self._servers.append(server)
 
     async def drain(self, timeout_s: float) -> bool:
@@ -59,6 +59,11 @@ class DirectServer:
             server.close()
         for connection in list(self.connections):
             connection.stop()
+        # Who is about to send a request on a connection that lies idle shall get an answer that
+        # says it was the last, and not a reset.
+        await asyncio.sleep(min(LINGER_S, timeout_s / 4))
+        for connection in list(self.connections):
+            connection.stopped()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
                 while self.connections:
@@ -75,8 +80,8 @@ class DirectServer:
         self.now = time.monotonic()
         self.date = b"date: %b\r\n" % formatdate(usegmt=True).encode()
         now = self.now
-        for connection in [c for c in self.connections if c.deadline < now]:
-            connection.too_slow()
+        for connection in list(self.connections):
+            connection.sweep(now)
         self._sweeping = asyncio.get_running_loop().call_later(SWEEP_S, self._sweep)
 
 

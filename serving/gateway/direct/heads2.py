@@ -1,0 +1,173 @@
+"""Header blocks of HTTP/2 requests: decoded once, then known by their bytes.
+
+After its first requests a client's blocks are indexes into the connection's table, byte for byte
+the same; as long as the table stays as it is, so does what they mean.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+import msgspec
+from hpack import Decoder, HPACKError, OversizedHeaderListError
+
+from serving.gateway.direct.frames2 import COMPRESSION_ERROR, ENHANCE_YOUR_CALM, ProtocolError
+from serving.gateway.direct.heads import MAX_HEAD, MAX_HEADERS, BadHead, normalised
+from serving.gateway.grpc_paths import SERVICE
+
+MODEL_INFER: Final = (SERVICE + "ModelInfer").encode()
+_KEPT: Final = 256
+_NAME: Final = re.compile(rb":?[!#$%&'*+.^`|~0-9a-z_-]+")
+_BAD_VALUE: Final = re.compile(rb"[\x00\r\n]")
+_FORBIDDEN: Final = frozenset(
+    [b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade"]
+)
+_PSEUDO: Final = frozenset([b":method", b":path", b":scheme", b":authority"])
+_RESIZES: Final = frozenset(bytes((first,)) for first in range(0x20, 0x40))
+_UNITS: Final = {b"H": 3600.0, b"M": 60.0, b"S": 1.0, b"m": 1e-3, b"u": 1e-6, b"n": 1e-9}
+
+
+class Head2(msgspec.Struct, frozen=True):
+    """What a block of headers says.
+
+    Attributes:
+        method, path, query, headers: as for `heads.Head`; the authority is header `host`.
+        length: what content-length says; -1 without one.
+        grpc: whether it is a gRPC call.
+        infer: a plain ModelInfer call, for the quick path.
+        timeout_s: the call's deadline in seconds from now; None without one.
+        problem: set when the path cannot be read; the answer is this refusal.
+    """
+
+    method: str
+    path: str
+    query: bytes
+    headers: list[tuple[bytes, bytes]]
+    length: int
+    grpc: bool
+    infer: bool
+    timeout_s: float | None
+    problem: BadHead | None
+
+
+class MalformedHead(Exception):
+    """Headers that the protocol forbids: the stream is reset, the connection goes on."""
+
+
+class HeadReader2:
+    """Decodes the blocks of one connection."""
+
+    def __init__(self) -> None:
+        self._decoder = Decoder(max_header_list_size=MAX_HEAD)
+        self._entries = self._decoder.header_table.dynamic_entries
+        self._known: dict[bytes, Head2] = {}
+
+    def read(self, block: bytes) -> Head2:
+        """Return what a whole header block says.
+
+        Raises:
+            MalformedHead: it is well encoded and not allowed.
+            ProtocolError: it cannot be decoded, so that no later one can be either.
+        """
+        known = self._known.get(block)
+        if known is not None:
+            return known
+        table, kept = self._entries, len(self._known)
+        newest, size = (table[0] if table else None), len(table)
+        try:
+            fields = self._decoder.decode(block, raw=True)
+        except OversizedHeaderListError:
+            raise ProtocolError(ENHANCE_YOUR_CALM, "the headers are too large") from None
+        except (HPACKError, IndexError, ValueError):
+            raise ProtocolError(COMPRESSION_ERROR, "a header block cannot be decoded") from None
+        changed = len(table) != size or (table[0] if table else None) is not newest
+        changed = changed or block[:1] in _RESIZES
+        if changed or kept >= _KEPT:
+            self._known.clear()
+        head = _head([(bytes(name), bytes(value)) for name, value in fields])
+        if not changed:
+            self._known[block] = head
+        return head
+
+    def skip(self, block: bytes) -> None:
+        """Decode trailers, which change the table and say nothing that is needed.
+
+        Raises:
+            MalformedHead, ProtocolError: as for `read`.
+        """
+        self._known.clear()
+        try:
+            fields = self._decoder.decode(block, raw=True)
+        except (HPACKError, IndexError, ValueError):
+            raise ProtocolError(COMPRESSION_ERROR, "trailers cannot be decoded") from None
+        if any(bytes(name[:1]) == b":" for name, _ in fields):
+            raise MalformedHead
+
+
+def _head(fields: list[tuple[bytes, bytes]]) -> Head2:
+    pseudo: dict[bytes, bytes] = {}
+    headers: list[tuple[bytes, bytes]] = []
+    for name, value in fields:
+        if not _NAME.fullmatch(name) or _BAD_VALUE.search(value):
+            raise MalformedHead
+        if name[:1] == b":":
+            if headers or name in pseudo or name not in _PSEUDO:
+                raise MalformedHead
+            pseudo[name] = value
+        else:
+            headers.append((name, value))
+    if len(headers) > MAX_HEADERS or not pseudo.keys() >= {b":method", b":path", b":scheme"}:
+        raise MalformedHead
+    given = dict(headers)
+    if _FORBIDDEN & given.keys() or given.get(b"te", b"trailers").lower() != b"trailers":
+        raise MalformedHead
+    if b":authority" in pseudo:
+        headers.append((b"host", pseudo[b":authority"]))
+    return _understood(pseudo, headers, given)
+
+
+def _understood(
+    pseudo: dict[bytes, bytes], headers: list[tuple[bytes, bytes]], given: dict[bytes, bytes]
+) -> Head2:
+    grpc = given.get(b"content-type", b"").startswith(b"application/grpc")
+    problem = None
+    try:
+        path, query = normalised(pseudo[b":path"])
+    except BadHead as error:
+        path, query, problem = "/", b"", error
+    method = pseudo[b":method"].decode("latin-1")
+    timeout = given.get(b"grpc-timeout")
+    timeout_s = None if timeout is None else _timeout(timeout)
+    plain = given.get(b"grpc-encoding", b"identity") == b"identity"
+    return Head2(
+        method,
+        path,
+        query,
+        headers,
+        _length(given.get(b"content-length")),
+        grpc,
+        grpc
+        and plain
+        and method == "POST"
+        and pseudo[b":path"] == MODEL_INFER
+        and timeout_s != -1.0,
+        timeout_s,
+        problem,
+    )
+
+
+def _timeout(value: bytes) -> float:
+    """Return the seconds of a `grpc-timeout`; -1 when it is not one."""
+    unit = _UNITS.get(value[-1:])
+    if unit is None or not value[:-1].isdigit() or len(value) > 9:
+        return -1.0
+    return int(value[:-1]) * unit
+
+
+def _length(value: bytes | None) -> int:
+    if value is None:
+        return -1
+    if not value.isdigit() or len(value) > 19:
+        raise MalformedHead
+    return int(value)

@@ -1,0 +1,149 @@
+"""Streams of HTTP/2 that the ASGI app answers: everything but plain ModelInfer calls."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from typing import TYPE_CHECKING
+
+from serving.gateway.direct import frames2 as f
+from serving.gateway.direct.asgi_call import Message, Scope, make_scope
+from serving.gateway.direct.heads2 import Head2
+
+if TYPE_CHECKING:
+    from serving.gateway.direct.http2 import Http2
+
+_log = logging.getLogger("vigil.gateway")
+
+
+class Gone(OSError):
+    """The client has reset the stream, or the connection is gone."""
+
+
+class AppStream:
+    """One stream between the connection and the app: pieces of body in, pieces of answer out."""
+
+    def __init__(self, connection: Http2, ident: int, head: Head2, window: int) -> None:
+        self.ident = ident
+        self.head = head
+        self.window = window
+        """What the client still takes on this stream; the connection has a bound of its own."""
+        self.waiting: deque[tuple[bytes | memoryview, bool]] = deque()
+        """Pieces of DATA that did not fit into a window, and whether each ends the stream."""
+        self._connection = connection
+        self._pieces: deque[bytes] = deque()
+        self._whole = False
+        self._told_end = False
+        self._gone = False
+        self._woken = asyncio.Event()
+        self._room = asyncio.Event()
+        self._trailers_follow = False
+        self._started: list[tuple[bytes, bytes]] | None = None
+        self._status = 0
+        self.received = 0
+        self.unacknowledged = 0
+        self.deadline = connection.body_deadline()
+        scope = make_scope(head.method, head.path, head.query, head.headers, "2", connection.client)
+        self._task = asyncio.get_running_loop().create_task(self._run(scope))
+
+    # -- from the client ----------------------------------------------------------------
+
+    @property
+    def complete(self) -> bool:
+        """Whether the client has ended its side."""
+        return self._whole
+
+    def feed(self, data: bytes, end: bool) -> None:
+        """Take a piece of the body."""
+        if data:
+            self._pieces.append(data)
+        self._whole = self._whole or end
+        self._woken.set()
+
+    def lost(self) -> None:
+        """The client has gone, or has reset the stream."""
+        self._gone = True
+        self._woken.set()
+        self._room.set()
+        self._task.cancel()
+
+    async def receive(self) -> Message:
+        """ASGI's receive."""
+        while not self._gone:
+            if self._pieces or (self._whole and not self._told_end):
+                body = b"".join(self._pieces)
+                self._pieces.clear()
+                self._told_end = self._whole
+                self._connection.consumed(self, len(body))
+                return {"type": "http.request", "body": body, "more_body": not self._whole}
+            self._woken.clear()
+            await self._woken.wait()
+        return {"type": "http.disconnect"}
+
+    # -- to the client ------------------------------------------------------------------
+
+    async def send(self, message: Message) -> None:
+        """ASGI's send."""
+        if self._gone:
+            raise Gone("the client is gone")
+        kind = message["type"]
+        if kind == "http.response.start":
+            self._status = message["status"]
+            self._started = list(message.get("headers", ()))
+            self._trailers_follow = bool(message.get("trailers"))
+        elif kind == "http.response.body":
+            body, more = message.get("body", b""), bool(message.get("more_body"))
+            end = not more and not self._trailers_follow
+            if self._started is not None:
+                self._write_head(end and not body)
+                if end and not body:
+                    self._connection.finished(self)
+                    return
+            if body or end:
+                await self._write_body(body, end)
+        elif kind == "http.response.trailers":
+            block = b"".join(f.literal(k, v) for k, v in message["headers"])
+            await self._drained()
+            self._connection.write(
+                f.frame(f.HEADERS, f.END_HEADERS | f.END_STREAM, self.ident, block)
+            )
+            self._connection.finished(self)
+
+    def _write_head(self, end: bool) -> None:
+        status = b"\x88" if self._status == 200 else f.literal(b":status", b"%d" % self._status)
+        assert self._started is not None
+        block = status + b"".join(f.literal(k.lower(), v) for k, v in self._started)
+        self._started = None
+        flags = f.END_HEADERS | (f.END_STREAM if end else 0)
+        self._connection.write(f.frame(f.HEADERS, flags, self.ident, block))
+
+    async def _write_body(self, body: bytes, end: bool) -> None:
+        self.waiting.append((body, end))
+        self._connection.flush(self)
+        await self._drained()
+        if end:
+            self._connection.finished(self)
+
+    async def _drained(self) -> None:
+        """Wait until the client has made room for all that was written."""
+        while self.waiting:
+            if self._gone:
+                raise Gone("the client is gone")
+            self._room.clear()
+            await self._room.wait()
+        if self._gone:
+            raise Gone("the client is gone")
+
+    def flushed(self) -> None:
+        """Everything that waited has been written."""
+        self._room.set()
+
+    async def _run(self, scope: Scope) -> None:
+        try:
+            await self._connection.app(scope, self.receive, self.send)
+        except Gone:
+            pass
+        except Exception:  # noqa: BLE001 - the app answers its own errors; this is the last resort
+            _log.exception("unexpected error on %r", scope["path"])
+            self._connection.reset(self, f.CANCEL)
