@@ -32,7 +32,7 @@ ConfigPath = Annotated[
     typer.Argument(help="vigil.yaml; without it the defaults and the options below."),
 ]
 EngineName = Annotated[Optional[str], typer.Option(help="ray or local.")]  # noqa: UP045
-IngressName = Annotated[Optional[str], typer.Option(help="envoy or serve.")]  # noqa: UP045
+IngressName = Annotated[Optional[str], typer.Option(help="direct, envoy or serve.")]  # noqa: UP045
 ModelsDir = Annotated[Optional[Path], typer.Option(help="Folder of the models.")]  # noqa: UP045
 HostName = Annotated[Optional[str], typer.Option(help="Address to bind.")]  # noqa: UP045
 ConfigFile = Literal["server", "model"]

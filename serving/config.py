@@ -266,7 +266,8 @@ class ServerConfig(_Section):
         "ray", description="What starts and keeps the processes: Ray Serve or one supervisor."
     )
     ingress: Literal["direct", "envoy", "serve"] = Field(
-        "envoy", description="What answers clients: Envoy, or Ray Serve's own proxy."
+        "direct",
+        description="What answers clients: the gateway itself, Envoy, or Ray Serve's own proxy.",
     )
     transport: Literal["channel", "handle"] = Field(
         "channel", description="From gateway to replica: our frames, or a Ray call per batch."
@@ -287,11 +288,9 @@ class ServerConfig(_Section):
     @model_validator(mode="after")
     def _check(self) -> ServerConfig:
         if self.engine == "local" and (self.ingress == "serve" or self.transport != "channel"):
-            raise ValueError("engine local has ingress envoy and transport channel only")
+            raise ValueError("engine local has ingress direct or envoy, and transport channel")
         if self.transport == "handle" and self.ingress != "serve":
-            raise ValueError(
-                "transport handle needs ingress serve: the Envoy gateway runs without Ray"
-            )
+            raise ValueError("transport handle needs ingress serve: other gateways run without Ray")
         loopback = {"127.0.0.1", "localhost", "::1"}
         if not self.insecure and not {self.listen.host, self.listen.admin_host} <= loopback:
             raise ValueError(

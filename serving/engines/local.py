@@ -22,9 +22,8 @@ from serving.admin.hub import Hub
 from serving.channel.directory import ServedModel
 from serving.config import ConfigError, Listen, ModelConfig, ServerConfig
 from serving.engines.children import Keeper, ZygoteClient, spawn
-from serving.engines.drain import drain_envoy
+from serving.engines.gateway_child import GatewayChild
 from serving.engines.process import free_port, require_free_port
-from serving.gateway.envoy import GatewayProcess, direct_process, gateway_process
 
 _log = logging.getLogger("vigil.supervisor")
 WATCH_S = 0.5
@@ -79,7 +78,7 @@ class Supervisor:
         self._zygote: ZygoteClient | None = None
         self._replicas: dict[str, Keeper] = {}
         self._helpers: list[Keeper] = []
-        self._gateways: list[tuple[Keeper, GatewayProcess]] = []
+        self._gateways: list[GatewayChild] = []
 
     async def run(self) -> int:
         """Serve until SIGTERM or SIGINT; returns the exit code."""
@@ -113,22 +112,9 @@ class Supervisor:
                 self._keep_forked("replica", served, f"-{index}")
 
     def _start_gateway(self, ident: str) -> None:
-        if self._config.ingress == "direct":
-            process = direct_process(
-                self._listen, ident, self._hub_address,
-                drain_timeout_s=self._config.drain_timeout_s,
-            )  # fmt: skip
-        else:
-            process = gateway_process(
-                self._listen,
-                self._runtime,
-                ident,
-                self._hub_address,
-                drain_timeout_s=self._config.drain_timeout_s,
-            )
-        keeper = Keeper(ident, lambda: spawn(process.argv, process.env), self._exited)
-        keeper.run()
-        self._gateways.append((keeper, process))
+        gateway = GatewayChild(self._config, self._listen, self._runtime, ident, self._hub_address)
+        gateway.start()
+        self._gateways.append(gateway)
 
     def _keep_forked(self, role: str, served: ServedModel, suffix: str = "") -> None:
         ident = f"{role}-{served.name}-{served.version}{suffix}"
@@ -196,15 +182,8 @@ class Supervisor:
 
     async def _stop(self) -> bool:
         """Drain the gateways, then end everything; whether all in flight was answered."""
-        grace = self._config.drain_timeout_s
         self._hub.drain()
-        for keeper, _process in self._gateways:
-            keeper.stopping = True
-        results = await asyncio.gather(
-            *[drain_envoy(process.admin_socket, grace) for keeper, process in self._gateways
-              if keeper.child is not None and process.admin_socket is not None]
-        )  # fmt: skip
-        await asyncio.gather(*[keeper.stop(2.0) for keeper, _process in self._gateways])
+        results = await asyncio.gather(*[gateway.stop() for gateway in self._gateways])
         others = [*self._replicas.values(), *self._helpers]
         await asyncio.gather(*[keeper.stop(5.0) for keeper in others])
         if self._zygote:

@@ -34,8 +34,8 @@ def own_address(instance: Instance) -> str:
 
 
 def gateway_members(instance: Instance) -> int:
-    """Return how many gateways register: beside each Envoy there is the one in its actor."""
-    return instance.config.gateways * (2 if instance.config.ingress == "envoy" else 1)
+    """Return how many gateways register: beside each process there is the one in its actor."""
+    return instance.config.gateways * (1 if instance.config.ingress == "serve" else 2)
 
 
 class AdminDeployment:

@@ -1,4 +1,4 @@
-"""The gateway as a Serve deployment: Serve's ingress for HTTP and gRPC, and Envoy beside it."""
+"""The gateway as a Serve deployment: Serve's ingress for HTTP and gRPC, and ours beside it."""
 
 from __future__ import annotations
 
@@ -9,19 +9,16 @@ from typing import Any
 from urllib.parse import unquote
 
 import grpc
-import httpx
 from ray import serve
 
 from serving import errors
 from serving.config import ServerConfig
-from serving.engines.children import Keeper, spawn
-from serving.engines.drain import drain_envoy
+from serving.engines.gateway_child import GatewayChild
 from serving.engines.ray_deployments import member_name
 from serving.engines.ray_handles import HandlePlane
 from serving.engines.ray_instance import Instance
 from serving.gateway.app import GatewayComposition
 from serving.gateway.asgi import VigilApp
-from serving.gateway.envoy import GatewayProcess, gateway_process
 from serving.gateway.grpc_methods import METHODS, Method
 from serving.protocol.status import INTERNAL, grpc_status
 
@@ -29,87 +26,41 @@ _log = logging.getLogger("vigil.gateway")
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
 START_TIMEOUT_S = 20.0
 POLL_S = 0.05
-LAST_WORDS_S = 2.0
-
-
-class EnvoyChild:
-    """The Envoy gateway of one gateway actor: kept running, asked for its health, drained."""
-
-    def __init__(self, instance: Instance, ident: str) -> None:
-        self._process: GatewayProcess = gateway_process(
-            instance.config.listen,
-            instance.runtime_dir(),
-            ident,
-            instance.hub_address,
-            secret=instance.secret,
-            drain_timeout_s=instance.config.drain_timeout_s,
-        )
-        self._grace_s = instance.config.drain_timeout_s
-        # Ray's variables hold its token, which is no business of the process that meets clients.
-        env = {k: v for k, v in self._process.env.items() if not k.startswith("RAY_")}
-        self._keeper = Keeper(ident, lambda: spawn(self._process.argv, env), self._exited)
-
-    def start(self) -> None:
-        """Begin to keep it running."""
-        self._keeper.run()
-
-    async def alive(self) -> bool:
-        """Whether its listener is open and its loop answers."""
-        transport = httpx.AsyncHTTPTransport(uds=str(self._process.admin_socket))
-        async with httpx.AsyncClient(transport=transport, base_url="http://envoy") as client:
-            try:
-                return (await client.get("/ready", timeout=2)).status_code == 200
-            except httpx.HTTPError:
-                return False
-
-    async def wait(self) -> None:
-        """Wait until it is alive; a bounded time, because a restart takes a moment."""
-        async with asyncio.timeout(START_TIMEOUT_S):
-            while not await self.alive():  # noqa: ASYNC110 - Envoy tells nobody when it is up
-                await asyncio.sleep(POLL_S)
-
-    async def stop(self) -> None:
-        """Finish what is in flight, then end it."""
-        self._keeper.stopping = True
-        if self._keeper.child is not None:
-            await drain_envoy(self._process.admin_socket, self._grace_s)
-        await self._keeper.stop(LAST_WORDS_S)
-
-    @staticmethod
-    def _exited(name: str, code: int) -> None:
-        _log.warning("%s ended with code %d; starting it again", name, code)
 
 
 class GatewayDeployment:
-    """Answers Serve's proxies; with `ingress: envoy` it keeps an Envoy gateway beside it."""
+    """Answers Serve's proxies; unless they are the ingress it keeps a gateway process beside it."""
 
     def __init__(self, instance: Instance) -> None:
         config = instance.config
         name = member_name("gateway")
-        envoy = config.ingress == "envoy"
-        ident = f"{name}-serve" if envoy else name
+        beside = config.ingress != "serve"
+        ident = f"{name}-serve" if beside else name
         plane = HandlePlane(ident) if config.transport == "handle" else None
         self._composition = GatewayComposition(ident, instance.hub_address, instance.secret, plane)
         self._max_body = config.listen.max_body_mib << 20
         self._app = VigilApp(self._composition.start, self._composition.stop, self._max_body)
         self._open_to_all = not loopback_only(config)
-        self._envoy = EnvoyChild(instance, name) if envoy else None
-        if self._envoy:
-            self._envoy.start()
+        self._child = _child(instance, name) if beside else None
+        if self._child:
+            self._child.start()
 
     def __serve_build_asgi_app__(self) -> VigilApp:
         """Give Serve the ASGI app that this actor hosts."""
         return self._app
 
     async def check_health(self) -> None:
-        """Raise while Envoy is not there; that this is answered shows that the loop is."""
-        if self._envoy:
-            await self._envoy.wait()
+        """Raise while the gateway is not there; that this is answered shows that the loop is."""
+        if self._child:
+            # A bounded time, because a restart takes a moment.
+            async with asyncio.timeout(START_TIMEOUT_S):
+                while not await self._child.alive():  # noqa: ASYNC110 - it tells nobody
+                    await asyncio.sleep(POLL_S)
 
     async def __del__(self) -> None:
-        """Let Envoy finish what is in flight; Serve has waited for its own requests already."""
-        if self._envoy:
-            await self._envoy.stop()
+        """Let it finish what is in flight; Serve has waited for its own requests already."""
+        if self._child:
+            await self._child.stop()
 
     async def answer(self, method: Method, request: Any, context: Any) -> Any:
         """Answer one unary gRPC call that came through Serve's proxy."""
@@ -135,6 +86,19 @@ class GatewayDeployment:
             raise errors.PayloadTooLarge(
                 f"the message is over the limit of {self._max_body} bytes; send a smaller one"
             )
+
+
+def _child(instance: Instance, name: str) -> GatewayChild:
+    return GatewayChild(
+        instance.config,
+        instance.config.listen,
+        instance.runtime_dir(),
+        name,
+        instance.hub_address,
+        instance.secret,
+        # Ray's variables hold its token, which is no business of the process that meets clients.
+        hidden=("RAY_",),
+    )
 
 
 def _grpc_method(name: str, method: Method) -> Any:

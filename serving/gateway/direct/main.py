@@ -7,6 +7,7 @@ import logging
 import os
 import signal
 import sys
+from pathlib import Path
 
 import uvloop
 
@@ -25,7 +26,7 @@ async def serve(listen: Listen, drain_s: float) -> bool:
     app = VigilApp(composition.start, composition.stop, max_body)
     app.plane = plane = await composition.start()
     server = DirectServer(app, plane, listen, max_body)
-    await server.start()
+    await server.start(Path(os.environ["VIGIL_PRIVATE_SOCKET"]))
     await stop.wait()
     plane.drain()
     drained = await server.drain(drain_s)

@@ -7,6 +7,7 @@ import contextlib
 import socket
 import time
 from email.utils import formatdate
+from pathlib import Path
 from typing import Final
 
 from serving.config import Listen
@@ -44,14 +45,17 @@ class DirectServer:
         self._servers: list[asyncio.Server] = []
         self._sweeping: asyncio.TimerHandle | None = None
 
-    async def start(self) -> None:
-        """Listen on both ports."""
+    async def start(self, private: Path) -> None:
+        """Listen on both ports, and on a Unix socket of this process alone."""
         self._sweep()
         loop = asyncio.get_running_loop()
         for port in (self._listen.http_port, self._listen.grpc_port):
             listener = _bind(self._listen.host, port)
             server = await loop.create_server(lambda: Opening(self), sock=listener, backlog=BACKLOG)
             self._servers.append(server)
+        # Its folder is private; what a gateway that was killed left there is replaced.
+        server = await loop.create_unix_server(lambda: Opening(self), str(private))
+        self._servers.append(server)
 
     async def drain(self, timeout_s: float) -> bool:
         """Take nothing new and answer what is under way; whether all of it was answered."""
@@ -66,7 +70,7 @@ class DirectServer:
             connection.stopped()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
-                while self.connections:
+                while self.connections:  # noqa: ASYNC110 - for one moment, at the end
                     await asyncio.sleep(0.01)
         drained = not self.connections
         for connection in list(self.connections):

@@ -1,0 +1,38 @@
+"""How the gateway process of the direct ingress is started. Nothing is started here."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from serving.config import Listen
+from serving.gateway.process import GatewayProcess, gateway_environment
+
+
+def direct_process(
+    listen: Listen,
+    runtime_dir: Path,
+    gateway_id: str,
+    hub_address: str,
+    *,
+    secret: bytes | None = None,
+    drain_timeout_s: float = 30,
+) -> GatewayProcess:
+    """Describe one gateway process.
+
+    Args:
+        listen: addresses and limits; ports must not be 0, gateways share them.
+        runtime_dir: existing private folder for sockets.
+        gateway_id: its name in the directory, in events and metrics.
+        hub_address: where the hub listens.
+        secret: the cluster's secret for TCP channels.
+        drain_timeout_s: what requests in flight get at the end.
+    """
+    private = runtime_dir / f"{gateway_id}.http"
+    env = {
+        **gateway_environment(listen, gateway_id, hub_address, secret),
+        "VIGIL_LISTEN": listen.model_dump_json(),
+        "VIGIL_PRIVATE_SOCKET": str(private),
+        "VIGIL_DRAIN_S": str(drain_timeout_s),
+    }
+    return GatewayProcess([sys.executable, "-m", "serving.gateway.direct.main"], env, private)
