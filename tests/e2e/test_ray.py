@@ -23,6 +23,8 @@ import ray
 ray.init(sys.argv[1], log_to_driver=False)
 """
 
+GATEWAY = "serving.gateway.direct.main"
+
 
 @pytest.fixture(scope="module")
 def lab(
@@ -75,22 +77,22 @@ def answers(instance: Any) -> bool:
     return bool(instance.infer("lab", [ROW]).status_code == 200)
 
 
-def test_a_killed_gateway_actor_takes_its_envoy_along_and_is_replaced(
+def test_a_killed_gateway_actor_takes_its_gateway_along_and_is_replaced(
     lab: Any, eventually: Any
 ) -> None:
     below = descendants(lab.process.pid)
     actor = next(pid for pid, line in below.items() if line.startswith("ray::ServeReplica:vigil:"))
-    envoys = [pid for pid, line in descendants(actor).items() if "envoy" in line]
-    assert len(envoys) == 1
+    below_it = [pid for pid, line in descendants(actor).items() if GATEWAY in line]
+    assert len(below_it) == 1
     os.kill(actor, signal.SIGKILL)
-    eventually("its Envoy is gone", lambda: not command(envoys[0]), 15)
+    eventually("its gateway is gone", lambda: not command(below_it[0]), 15)
     eventually("it answers again", lambda: answers(lab), 60)
 
 
-def test_a_killed_envoy_is_started_again_by_its_actor(lab: Any, eventually: Any) -> None:
+def test_a_killed_gateway_is_started_again_by_its_actor(lab: Any, eventually: Any) -> None:
     below = descendants(lab.process.pid)
-    envoy = next(pid for pid, line in below.items() if "envoy" in line and "--config-path" in line)
-    os.kill(envoy, signal.SIGKILL)
+    gateway = next(pid for pid, line in below.items() if GATEWAY in line)
+    os.kill(gateway, signal.SIGKILL)
     eventually("it answers again", lambda: answers(lab), 20)
 
 
@@ -151,7 +153,7 @@ def test_nothing_outlives_the_supervisor(
         instance.process.kill()
         instance.process.wait(10)
 
-        eventually("every role is gone", lambda: not left(below, "ServeReplica", "envoy"), 20)
+        eventually("every role is gone", lambda: not left(below, "ServeReplica", GATEWAY), 20)
         # Ray's own agents look for their node once a minute.
         eventually("Ray is gone", lambda: not left(below, ""), 100)
 
