@@ -90,7 +90,7 @@ class RayEngine:
             http = HTTPOptions(host=listen.host, port=listen.http_port)
             grpc = gRPCOptions(port=listen.grpc_port, grpc_servicer_functions=SERVICERS)
         else:
-          # Our gateways have the ports; Serve's proxy stays for whoever asks its own health check.
+            # The ports are ours; Serve's proxy stays for whoever asks its own health check.
             http = HTTPOptions(host=listen.host, port=free_port(listen.host))
             grpc = gRPCOptions()
         local = self._config.ray_address is None

@@ -23,6 +23,7 @@ from serving.gateway.direct.speaker import BODY_S, IDLE_S, NEVER, Speaker
 from serving.gateway.direct.streams2 import AppStream
 from serving.gateway.grpc_frames import INTERNAL, status_trailers, unary_message
 from serving.gateway.grpc_paths import STREAM_INFER
+from serving.protocol.grpc_templates import RequestReader
 from serving.protocol.status import error_body, grpc_status
 
 if TYPE_CHECKING:
@@ -97,6 +98,7 @@ class Http2(Speaker):
         super().__init__(server, transport, client)
         self.app = server.app
         self._heads = HeadReader2()
+        self._requests = RequestReader()
         self._streams: dict[int, Call | AppStream] = {}
         self._blocked: dict[int, Call | AppStream] = {}
         self._rest = b""
@@ -423,7 +425,8 @@ class Http2(Speaker):
             return
         try:
             payload = unary_message(body, "", self._server.max_body)
-            ticket, call.raw = inference.grpc_begin(self._server, payload, head.timeout_s)
+            request, call.raw = self._requests.read(payload)
+            ticket = self._server.plane.begin(request, head.timeout_s)
         except errors.VigilError as error:
             self._fail(call, grpc_status(error), error.message)
         except Exception:  # noqa: BLE001 - the client gets a status, the operator the traceback
@@ -436,7 +439,8 @@ class Http2(Speaker):
     def _inferred(self, call: Call, ticket: Ticket, _future: object) -> None:
         call.ticket = None
         try:
-            message = inference.grpc_answer(self._server, ticket, call.raw)
+            response = self._server.plane.finish(ticket)
+            message = self._server.responses.write(response, ticket.request, call.raw)
         except errors.VigilError as error:
             self._fail(call, grpc_status(error), error.message)
         except asyncio.CancelledError:

@@ -8,7 +8,6 @@ from serving.dataplane.handler import DataPlane, Ticket
 from serving.gateway import metadata
 from serving.gateway.compression import decompress
 from serving.gateway.direct.heads import InferHead
-from serving.protocol import grpc_codec
 from serving.protocol.json_codec import (
     decode_raw_request,
     decode_request,
@@ -69,27 +68,3 @@ def answer(server: DirectServer, ticket: Ticket) -> tuple[bytes, bytes]:
     if ident.isascii() and ident.isprintable():
         headers += b"x-request-id: %b\r\n" % ident.encode()
     return headers, body
-
-
-def grpc_begin(
-    server: DirectServer, payload: bytes, timeout_s: float | None
-) -> tuple[Ticket, bool]:
-    """Decode, check and admit one ModelInfer message; also whether its contents are raw.
-
-    Raises:
-        VigilError: it is refused.
-    """
-    message = grpc_codec.parse_request(payload)
-    ticket = server.plane.begin(grpc_codec.decode_request(message), timeout_s)
-    return ticket, grpc_codec.wants_raw(message)
-
-
-def grpc_answer(server: DirectServer, ticket: Ticket, raw: bool) -> bytes:
-    """Return the ModelInferResponse of a request that is done, as bytes.
-
-    Raises:
-        VigilError: it failed.
-    """
-    response = server.plane.finish(ticket)
-    answer: bytes = grpc_codec.encode_response(response, ticket.request, raw).SerializeToString()
-    return answer

@@ -16,6 +16,7 @@ from serving.gateway.asgi import VigilApp
 from serving.gateway.direct.connection import Opening
 from serving.gateway.direct.heads import HeadReader
 from serving.gateway.direct.speaker import Speaker
+from serving.protocol.grpc_templates import ResponseWriter
 
 SWEEP_S: Final = 1.0
 LINGER_S: Final = 0.3
@@ -37,6 +38,7 @@ class DirectServer:
         self.plane = plane
         self.max_body = max_body
         self.heads = HeadReader()
+        self.responses = ResponseWriter()
         self.connections: set[Speaker] = set()
         self.now = 0.0
         """Monotonic seconds, a second old at most: exact enough for the limits on slowness."""
