@@ -41,11 +41,12 @@ def test_round_trip(
 ) -> None:
     tensors = [_tensor(shape)]
 
-    def echo(connection: Connection, message: Message) -> None:
-        connection.reply(message.id, BatchMeta((1,)), list(message.tensors))
+    def small_answer(connection: Connection, message: Message) -> None:
+        first = message.tensors[0].data[:, :2]
+        connection.reply(message.id, BatchMeta((1,)), [Tensor("y", "FP32", first.shape, first)])
 
     async def start() -> tuple[ChannelServer, Connection]:
-        server = ChannelServer(echo, slots=2)
+        server = ChannelServer(small_answer, slots=2)
         folder = tempfile.mkdtemp(prefix="vb-")  # the path of a Unix socket must be short
         address = await server.start(f"unix:{folder}/echo.sock")
         connection = await connect(address, None)
@@ -58,7 +59,7 @@ def test_round_trip(
         return await connection.request("infer", BatchMeta((1,)), tensors)
 
     answer = benchmark(lambda: loop.run_until_complete(once()))
-    assert answer.tensors[0].shape == shape
+    assert answer.tensors[0].shape == (shape[0], 2)
 
     async def stop() -> None:
         connection.close()

@@ -19,6 +19,7 @@ import msgspec
 
 from serving import errors
 from serving.channel import frames
+from serving.channel.arena import LARGE, Arena, ArenaOffer, map_offer
 from serving.channel.frames import FrameError, FrameReader, Message
 from serving.protocol.messages import Tensor
 
@@ -58,6 +59,7 @@ class Failure(msgspec.Struct, frozen=True):
 
 
 _decode_hello = msgspec.msgpack.Decoder(Hello).decode
+_decode_offer = msgspec.msgpack.Decoder(ArenaOffer).decode
 _decode_failure = msgspec.msgpack.Decoder(Failure).decode
 
 ReplyCallback = Callable[[Message | Exception], None]
@@ -97,6 +99,12 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._loop = asyncio.get_running_loop()
         self._watchdog: asyncio.TimerHandle | None = None
+        self._arena: Arena | None = None
+        self._arena_known: bool | None = None
+        """Whether the peer has mapped our arena; None before it was asked."""
+        self._blocks: dict[int, list[int]] = {}
+        self._placed: list[int] = []
+        self._shared: memoryview | None = None
         self.peer: Hello | None = None
         self.ready: asyncio.Future[None] = self._loop.create_future()
         self.closed = False
@@ -119,7 +127,7 @@ class Connection(asyncio.Protocol):
         """Cut into frames and hand each on; a malformed one ends the connection."""
         try:
             for frame in self._reader.feed(data):
-                self._receive(frames.decode(frame))
+                self._receive(frames.decode(frame, self._shared))
         except (FrameError, msgspec.DecodeError):
             self.abort()
         if not self.ready.done() and self._reader.waiting > HANDSHAKE_BYTES:
@@ -133,6 +141,7 @@ class Connection(asyncio.Protocol):
         if not self.ready.done():
             self.ready.set_exception(ChannelClosed("the peer closed during the handshake"))
             self.ready.exception()  # a server end has nobody who awaits it
+        self._close_arena()
         pending, self._pending = self._pending, {}
         for callback in pending.values():
             callback(ChannelClosed("connection lost"))
@@ -174,8 +183,14 @@ class Connection(asyncio.Protocol):
         if self.closed:
             callback(ChannelClosed("connection lost"))
             return
+        large = self._secret is None and _any_large(tensors)
+        if large and self._arena_known is None:
+            self._offer_arena()
         self._next_id += 1
-        self._write(kind, self._next_id, meta, tensors)  # may raise: then nothing is pending
+        if large and self._arena_known:
+            self._write_shared(self._next_id, kind, meta, tensors)
+        else:
+            self._write(kind, self._next_id, meta, tensors)  # may raise: then nothing is pending
         self._pending[self._next_id] = callback
 
     def notify(self, kind: str, meta: object, tensors: Sequence[Tensor] = ()) -> None:
@@ -210,6 +225,63 @@ class Connection(asyncio.Protocol):
         if self._transport:
             self._transport.abort()
 
+    # -- shared memory ------------------------------------------------------------------
+
+    def _write_shared(self, ident: int, kind: str, meta: object, tensors: Sequence[Tensor]) -> None:
+        """Write a request whose large tensors lie in shared memory, as far as there is room."""
+        assert self._transport is not None
+        self._placed = []
+        try:
+            buffers = frames.encode(kind, ident, meta, tensors, self._place)
+        except FrameError:
+            self._release(self._placed)
+            raise
+        self._blocks[ident] = self._placed
+        self._transport.writelines(buffers)
+
+    def _place(self, data: memoryview) -> int:
+        assert self._arena is not None
+        at = self._arena.put(data)
+        if at >= 0:
+            self._placed.append(at)
+        return at
+
+    def _release(self, blocks: list[int]) -> None:
+        for at in blocks:
+            if self._arena is not None:
+                self._arena.release(at)
+
+    def _offer_arena(self) -> None:
+        """Offer memory to the peer; until it has agreed, everything goes through the socket."""
+        self._arena_known = False
+        try:
+            self._arena = Arena()
+        except OSError:
+            return
+        self._next_id += 1
+        self._pending[self._next_id] = self._arena_answered
+        self._write("arena", self._next_id, self._arena.offer)
+
+    def _arena_answered(self, reply: Message | Exception) -> None:
+        self._arena_known = not isinstance(reply, Exception)
+        if not self._arena_known:
+            self._close_arena()
+
+    def _close_arena(self) -> None:
+        self._arena_known = False
+        self._blocks.clear()
+        if self._arena is not None:
+            self._arena.close()
+            self._arena = None
+
+    def _map_arena(self, message: Message) -> None:
+        try:
+            self._shared = map_offer(_decode_offer(message.meta))
+        except (OSError, ValueError) as error:
+            self.fail(message.id, errors.Unsupported(f"no shared memory: {error}"))
+        else:
+            self.reply(message.id, None)
+
     def _write(self, kind: str, ident: int, meta: object, tensors: Sequence[Tensor] = ()) -> None:
         if not self.closed and self._transport:
             self._transport.writelines(frames.encode(kind, ident, meta, tensors))
@@ -220,17 +292,26 @@ class Connection(asyncio.Protocol):
         if not self.ready.done():
             self._handshake(message)
         elif message.kind == "reply":
-            callback = self._pending.pop(message.id, None)
+            callback = self._answered(message.id)
             if callback:
                 callback(message)
         elif message.kind == "failure":
-            callback = self._pending.pop(message.id, None)
+            callback = self._answered(message.id)
             if callback:
                 callback(_domain_error(_decode_failure(message.meta)))
         elif message.kind == "goaway":
             self.draining = True
+        elif message.kind == "arena" and self._secret is None:
+            self._map_arena(message)
         else:
             self._on_message(self, message)
+
+    def _answered(self, ident: int) -> ReplyCallback | None:
+        if self._blocks:
+            blocks = self._blocks.pop(ident, None)
+            if blocks is not None:
+                self._release(blocks)
+        return self._pending.pop(ident, None)
 
     def _handshake(self, message: Message) -> None:
         if message.kind == "hello" and self.peer is None:
@@ -260,6 +341,13 @@ class Connection(asyncio.Protocol):
         nonces = mine + theirs if self._server else theirs + mine
         side = b"server" if by_server else b"client"
         return hmac.new(self._secret, side + nonces, hashlib.sha256).digest()
+
+
+def _any_large(tensors: Sequence[Tensor]) -> bool:
+    for tensor in tensors:  # noqa: SIM110 - for one small tensor quicker than a generator
+        if tensor.data.nbytes >= LARGE:
+            return True
+    return False
 
 
 def _domain_error(failure: Failure) -> errors.VigilError:

@@ -7,12 +7,13 @@ msgpack header, then the tensors' raw bytes one after the other. Nothing is ever
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import msgspec
 import numpy as np
 
+from serving.channel.arena import LARGE
 from serving.errors import InvalidInput
 from serving.protocol.bytes_tensor import array_to_bytes, bytes_to_array
 from serving.protocol.datatypes import NUMPY_OF
@@ -29,12 +30,14 @@ class FrameError(Exception):
 
 
 class TensorHeader(msgspec.Struct, array_like=True, frozen=True):
-    """Where a tensor lies in the frame's payload: it begins where the one before it ends."""
+    """Where a tensor lies: in the frame's payload, where the one before it there ends; or, when
+    `at` is not -1, in the memory that the sender shares with the receiver."""
 
     name: str
     datatype: str
     shape: tuple[int, ...]
     nbytes: int
+    at: int = -1
 
 
 class Header(msgspec.Struct, array_like=True):
@@ -66,8 +69,17 @@ _encoder = msgspec.msgpack.Encoder()
 _decode_header = msgspec.msgpack.Decoder(Header).decode
 
 
-def encode(kind: str, ident: int, meta: object, tensors: Sequence[Tensor] = ()) -> list[Any]:
+def encode(
+    kind: str,
+    ident: int,
+    meta: object,
+    tensors: Sequence[Tensor] = (),
+    place: Callable[[memoryview], int] | None = None,
+) -> list[Any]:
     """Return the buffers of one frame, ready for `writelines`; arrays are not copied.
+
+    `place` is offered the bytes of every tensor of numbers; it returns where it has put them in
+    shared memory, or -1 if it has not, and then they become a part of the frame.
 
     Raises:
         FrameError: the frame is over the limit at which the peer would close the connection.
@@ -85,6 +97,9 @@ def encode(kind: str, ident: int, meta: object, tensors: Sequence[Tensor] = ()) 
                 data = np.ascontiguousarray(data)
             size = data.nbytes
             buffer = data.reshape(-1).view(np.uint8).data if size else b""
+            if place is not None and size >= LARGE and (at := place(buffer)) >= 0:
+                headers.append(TensorHeader(tensor.name, tensor.datatype, data.shape, size, at))
+                continue
         headers.append(TensorHeader(tensor.name, tensor.datatype, data.shape, size))
         buffers.append(buffer)
         payload += size
@@ -96,8 +111,11 @@ def encode(kind: str, ident: int, meta: object, tensors: Sequence[Tensor] = ()) 
     return buffers
 
 
-def decode(frame: memoryview) -> Message:
+def decode(frame: memoryview, shared: memoryview | None = None) -> Message:
     """Decode what follows the first uint32 of a frame; `frame` must stay unchanged.
+
+    `shared` is the memory that the peer shares with us. Tensors in it are valid until the message
+    is answered.
 
     Raises:
         FrameError: the header does not describe the payload.
@@ -108,14 +126,20 @@ def decode(frame: memoryview) -> Message:
         raise FrameError("header longer than its frame")
     try:
         header = _decode_header(frame[4:end])
-        return Message(header.kind, header.id, header.meta, _tensors(header.tensors, frame, end))
+        tensors = _tensors(header.tensors, frame, end, shared)
+        return Message(header.kind, header.id, header.meta, tensors)
     except (msgspec.DecodeError, InvalidInput, ArithmeticError, LookupError, ValueError) as error:
         raise FrameError(f"malformed frame: {error}") from None
 
 
-def _tensors(headers: list[TensorHeader], frame: memoryview, offset: int) -> list[Tensor]:
+def _tensors(
+    headers: list[TensorHeader], frame: memoryview, offset: int, shared: memoryview | None
+) -> list[Tensor]:
     tensors = []
     for item in headers:
+        if item.at >= 0:
+            tensors.append(_shared(item, shared))
+            continue
         stop = offset + item.nbytes
         if not offset <= stop <= len(frame):
             raise FrameError(f"tensor '{item.name}' ends behind its frame")
@@ -134,6 +158,16 @@ def _tensors(headers: list[TensorHeader], frame: memoryview, offset: int) -> lis
     if offset != len(frame):
         raise FrameError("bytes left over behind the last tensor")
     return tensors
+
+
+def _shared(item: TensorHeader, shared: memoryview | None) -> Tensor:
+    stop = item.at + item.nbytes
+    if shared is None or not item.at <= stop <= len(shared) or item.datatype == "BYTES":
+        raise FrameError(f"tensor '{item.name}' is not in the memory that is shared")
+    if item.shape and min(item.shape) < 0:
+        raise FrameError(f"tensor '{item.name}' has a negative dimension")
+    data = np.frombuffer(shared[item.at : stop], NUMPY_OF[item.datatype]).reshape(item.shape)
+    return Tensor(item.name, item.datatype, item.shape, data)
 
 
 class FrameReader:
