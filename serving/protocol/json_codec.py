@@ -25,6 +25,8 @@ from serving.protocol.names import refuse_twice
 from serving.protocol.parameters import checked_parameters, is_base64
 from serving.protocol.tensors import tensor_from_buffer, tensor_to_buffer
 
+_KEPT_HEADS = 256
+_KEPT_BYTES = 1024
 _RAW_PARAMETERS: Parameters = {"binary_data_output": True}
 
 
@@ -71,7 +73,7 @@ def decode_request(
         rest = None
     else:
         _check_json_length(json_length, len(body))
-        wire = read_request(body[:json_length])
+        wire = _read_head(body[:json_length])
         rest = memoryview(body)[json_length:]
     inputs: list[Tensor] = []
     for given in wire.inputs:
@@ -91,6 +93,21 @@ def decode_request(
         _decode_outputs(wire.outputs) if wire.outputs else (),
         checked_parameters(wire.parameters) if wire.parameters else None,
     )
+
+
+_heads: dict[bytes, WireRequest] = {}
+"""JSON parts without numbers, which clients of binary tensors send again and again."""
+
+
+def _read_head(text: bytes) -> WireRequest:
+    known = _heads.get(text)
+    if known is None:
+        known = read_request(text)
+        if len(text) <= _KEPT_BYTES and all(given.data is NO_DATA for given in known.inputs):
+            if len(_heads) >= _KEPT_HEADS:
+                _heads.clear()
+            _heads[text] = known
+    return known
 
 
 def _decode_input(given: WireInput, rest: memoryview | None) -> tuple[Tensor, memoryview | None]:

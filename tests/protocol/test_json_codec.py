@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from serving.errors import InvalidInput
+from serving.protocol import json_codec
 from serving.protocol.json_codec import decode_request, encode_response
 from serving.protocol.messages import InferRequest, InferResponse, RequestedOutput, Tensor
 
@@ -192,3 +193,26 @@ def test_binary_and_json_outputs_in_one_answer():
     assert b["data"] == [3]
     assert c["parameters"] == {"binary_data_size": 40_000}
     assert body[length:] == b"\1\0\0\0x\0\0\0\0" + big.tobytes()
+
+
+def test_a_head_that_came_before_is_read_alike_and_ids_stay_new() -> None:
+    head = (
+        b'{"inputs":[{"name":"x","datatype":"FP32","shape":[1,2],'
+        b'"parameters":{"binary_data_size":8,"mine":1}}]}'
+    )
+    seen = set()
+    for value in (1.0, 2.0, 3.0):
+        body = head + np.array([value, 0], "<f4").tobytes()
+        request = decode_request(body, len(head), "m", "")
+        assert request.inputs[0].data.tolist() == [[value, 0]]
+        assert request.inputs[0].parameters == {"mine": 1}
+        seen.add(request.id)
+    assert len(seen) == 3
+
+
+def test_heads_that_are_kept_are_bounded() -> None:
+    for number in range(1000):
+        head = b'{"id":"%d","inputs":[{"name":"x","datatype":"INT8","shape":[1],' % number
+        head += b'"parameters":{"binary_data_size":1}}]}'
+        assert decode_request(head + b"\x07", len(head), "m", "").id == str(number)
+    assert len(json_codec._heads) <= json_codec._KEPT_HEADS
