@@ -12,7 +12,14 @@ from serving.errors import InvalidInput
 from serving.protocol.bytes_tensor import object_array
 from serving.protocol.ids import chosen_id
 from serving.protocol.json_data import decode_data, encode_data
-from serving.protocol.json_wire import NO_DATA, Scalars, WireInput, WireOutput, read_request
+from serving.protocol.json_wire import (
+    NO_DATA,
+    Scalars,
+    WireInput,
+    WireOutput,
+    WireRequest,
+    read_request,
+)
 from serving.protocol.messages import (
     InferRequest,
     InferResponse,
