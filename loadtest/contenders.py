@@ -12,7 +12,7 @@ from loadtest.peers import rayserve, triton
 from loadtest.process import Server
 from loadtest.verify import Protocol
 
-_ALL: frozenset[Protocol] = frozenset({"json", "binary", "grpc"})
+_ALL: frozenset[Protocol] = frozenset({"json", "binary", "grpc", "image"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +52,7 @@ CONTENDERS: tuple[Contender, ...] = (
     _triton("triton-delay", "1 ms delay"),
     _vigil("vigil-local-off", vigil.Variant("local", checks=False)),
     _vigil("vigil-local-on", vigil.Variant("local", checks=True)),
+    _vigil("vigil-local-envoy", vigil.Variant("local", checks=False, ingress="envoy")),
     _vigil("vigil-ray-off", vigil.Variant("ray", checks=False)),
     _vigil("vigil-ray-on", vigil.Variant("ray", checks=True)),
     _vigil("vigil-ray-serve", vigil.Variant("ray", checks=False, ingress="serve")),

@@ -16,9 +16,9 @@ from pathlib import Path
 
 import numpy as np
 
-from loadtest import mlp
+from loadtest import image, mlp
 from loadtest.process import Server, ServerError
-from loadtest.verify import Protocol, check
+from loadtest.verify import Protocol, check, request
 
 _LUA = Path(__file__).with_name("wrk.lua")
 
@@ -41,6 +41,7 @@ class Load:
 LOADS = (
     *(Load("json", connections) for connections in (1, 16, 64, 256)),
     Load("binary", 64),
+    Load("image", 8),
     *(Load("grpc", *shape) for shape in ((1, 1), (1, 16), (4, 16), (8, 32))),
 )
 
@@ -94,14 +95,14 @@ def _generate(server: Server, load: Load, seconds: float) -> tuple[Measurement, 
 
 
 def _wrk(server: Server, load: Load, seconds: float, work: Path) -> tuple[Measurement, float]:
-    x = mlp.rows(1)
-    body = mlp.json_body(x) if load.protocol == "json" else mlp.binary_body(x)
+    model = image if load.protocol == "image" else mlp
+    path, body = request(load.protocol, model.rows(1))
     (work / "body").write_bytes(body.data)
     headers = "\n".join(f"{name}: {value}" for name, value in body.headers.items())
     # wrk takes whole seconds only.
     command = ["wrk", "-t1", f"-c{load.connections}", f"-d{max(1, round(seconds))}s"]
     command += ["--timeout", "5s", "-s", str(_LUA)]
-    command += [f"http://127.0.0.1:{server.http_port}{mlp.INFER_PATH}"]
+    command += [f"http://127.0.0.1:{server.http_port}{path}"]
     env = {**os.environ, "BODY": str(work / "body"), "HEADERS": headers}
     return parse_wrk(_run(command, seconds, env))
 

@@ -73,11 +73,11 @@ def json_body(x: np.ndarray) -> Body:
     return Body(data, {"Content-Type": "application/json"})
 
 
-def binary_body(x: np.ndarray) -> Body:
+def binary_body(x: np.ndarray, name: str = INPUT) -> Body:
     """Return an OIP request in the binary tensor extension that asks for a binary answer."""
     raw = np.ascontiguousarray(x, dtype="<f4").tobytes()
     tensor = {
-        "name": INPUT,
+        "name": name,
         "shape": list(x.shape),
         "datatype": "FP32",
         "parameters": {"binary_data_size": len(raw)},

@@ -12,10 +12,11 @@ from typing import Literal
 
 import numpy as np
 
-from loadtest import mlp
+from loadtest import image, mlp
 from loadtest.process import Server, ServerError
 
-Protocol = Literal["json", "binary", "grpc"]
+Protocol = Literal["json", "binary", "grpc", "image"]
+"""How a request travels; `image` is the binary extension with a tensor of 600 kB."""
 TOLERANCE = 1e-5
 
 
@@ -27,26 +28,34 @@ def check(server: Server, protocol: Protocol, batch: int = 1, seed: int = 7) -> 
     Raises:
         ServerError: no answer, an error, or a probability off by more than `TOLERANCE`.
     """
-    x = mlp.rows(batch, seed)
+    model = image if protocol == "image" else mlp
+    x = model.rows(batch, seed)
     try:
         answer, size = _ask(server, protocol, x)
     except ServerError:
         raise
     except Exception as error:
         raise ServerError(f"{server.name}, {protocol}: {error!r}") from error
-    right = mlp.expected(x)
+    right = model.expected(x)
     if answer.shape != right.shape or not np.allclose(answer, right, atol=TOLERANCE):
         raise ServerError(f"{server.name}, {protocol}: answered {answer} instead of {right}")
     return size
 
 
+def request(protocol: Protocol, x: np.ndarray) -> tuple[str, mlp.Body]:
+    """Return path and body of an HTTP request for the rows `x`."""
+    if protocol == "image":
+        return image.INFER_PATH, image.binary_body(x)
+    return mlp.INFER_PATH, mlp.json_body(x) if protocol == "json" else mlp.binary_body(x)
+
+
 def _ask(server: Server, protocol: Protocol, x: np.ndarray) -> tuple[np.ndarray, int]:
     if protocol == "grpc":
         return _ask_grpc(server, x)
-    body = mlp.json_body(x) if protocol == "json" else mlp.binary_body(x)
+    path, body = request(protocol, x)
     connection = http.client.HTTPConnection("127.0.0.1", server.http_port, timeout=30)
     try:
-        connection.request("POST", mlp.INFER_PATH, body.data, body.headers)
+        connection.request("POST", path, body.data, body.headers)
         response = connection.getresponse()
         data = response.read()
     finally:

@@ -25,7 +25,7 @@ class Variant:
 
     engine: Literal["local", "ray"]
     checks: bool
-    ingress: Literal["direct", "envoy", "serve"] = "envoy"
+    ingress: Literal["direct", "envoy", "serve"] = "direct"
     transport: Literal["channel", "handle"] = "channel"
 
     @property
@@ -43,15 +43,16 @@ def prepare(home: Path) -> Path:
     return models
 
 
-def start(home: Path, variant: Variant) -> Server:
-    """Start `vigil up` for `variant` and wait until it says it is ready."""
+def start(home: Path, variant: Variant, models: Path | None = None) -> Server:
+    """Start `vigil up` for `variant`, with the raced models or others, and wait until it is ready."""
     http_port, grpc_port, admin_port = free_ports(3)
-    slug = "".join(c if c.isalnum() else "-" for c in variant.name)
+    name = f"{variant.name} {models.name}" if models else variant.name
+    slug = "".join(c if c.isalnum() else "-" for c in name)
     work = (home / "vigil" / slug).resolve()
     work.mkdir(parents=True, exist_ok=True)
     configuration = work / "vigil.yaml"
     ports = {"http_port": http_port, "grpc_port": grpc_port, "admin_port": admin_port}
-    models = (home / "vigil-models" / ("on" if variant.checks else "off")).resolve()
+    models = models or home / "vigil-models" / ("on" if variant.checks else "off")
     configuration.write_text(
         yaml.safe_dump(
             {
@@ -59,7 +60,7 @@ def start(home: Path, variant: Variant) -> Server:
                 "ingress": variant.ingress,
                 "transport": variant.transport,
                 "listen": {"host": "127.0.0.1", **ports},
-                "models": str(models),
+                "models": str(models.resolve()),
                 "data_dir": str(work / "data"),
                 "telemetry": {"prometheus": variant.checks},
             },

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 import yaml
 
-from loadtest import mlp
+from loadtest import image, mlp, vigil_image
 from serving.models.dataset import Dataset, write_dataset
 from serving.models.export import save_safetensors
 from serving.models.profile import fit_profile
@@ -63,6 +63,26 @@ def build(folder: Path, checks: bool) -> None:
     fit_profile(entry, reference, heldout)
 
 
+def build_image(folder: Path) -> None:
+    """Write `<folder>/image`, which has no checks: it is about moving bytes."""
+    model = folder / image.MODEL
+    model.mkdir(parents=True, exist_ok=True)
+    save_safetensors(vigil_image.build(), model / "1", Path(vigil_image.__file__))
+    tensor = {"name": image.INPUT, "datatype": "FP32", "shape": [-1, *image.SHAPE]}
+    config = {
+        "format": "safetensors",
+        "factory": "vigil_image:build",
+        "trust_code": True,
+        "inputs": [tensor],
+        "outputs": [{"name": image.OUTPUT, "datatype": "FP32", "shape": [-1, 3]}],
+        "replicas": {"device": "cpu", "cores": 1},
+        "batching": {"max_batch_size": 32},
+        "monitors": {"drift": None},
+        "explain": None,
+    }
+    (model / "model.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
+
+
 def _module() -> torch.nn.Module:
     from loadtest import vigil_net
 
@@ -78,3 +98,5 @@ if __name__ == "__main__":
     home = Path(sys.argv[1])
     build(home / "off", checks=False)
     build(home / "on", checks=True)
+    for folder in (home / "off", home / "on"):
+        build_image(folder)

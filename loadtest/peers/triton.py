@@ -12,7 +12,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from loadtest import mlp
+from loadtest import image, mlp
 from loadtest.process import Server, ServerError, free_ports, http_status, spawn, wait_ready
 
 REQUIREMENTS = ("nvidia-pytriton==0.7.0", "torch==2.13.0", "numpy")
@@ -61,7 +61,24 @@ instance_group [{{ kind: KIND_CPU, count: 1 }}]
 parameters {{ key: "weights" value {{ string_value: "{saved.resolve()}" }} }}
 """
     )
+    _write_image(repository / image.MODEL, setting)
     return repository
+
+
+def _write_image(folder: Path, setting: str) -> None:
+    (folder / "1").mkdir(parents=True, exist_ok=True)
+    shutil.copy2(Path(__file__).with_name("triton_image.py"), folder / "1" / "model.py")
+    dims = ", ".join(map(str, image.SHAPE))
+    (folder / "config.pbtxt").write_text(
+        f"""name: "{image.MODEL}"
+backend: "python"
+max_batch_size: 32
+input [{{ name: "{image.INPUT}", data_type: TYPE_FP32, dims: [{dims}] }}]
+output [{{ name: "{image.OUTPUT}", data_type: TYPE_FP32, dims: [3] }}]
+instance_group [{{ kind: KIND_CPU, count: 1 }}]
+{BATCHING[setting]}
+"""
+    )
 
 
 def start(home: Path, setting: str) -> Server:
@@ -74,8 +91,11 @@ def start(home: Path, setting: str) -> Server:
     command = _command(venv, repository, http_port, grpc_port)
     process = spawn(command, _environment(venv), log)
     server = Server(name, process, http_port, grpc_port, log)
-    ready = f"/v2/models/{mlp.MODEL}/ready"
-    return wait_ready(server, lambda: http_status(http_port, ready) == 200)
+    models = (mlp.MODEL, image.MODEL)
+    return wait_ready(
+        server,
+        lambda: all(http_status(http_port, f"/v2/models/{name}/ready") == 200 for name in models),
+    )
 
 
 def _bundle(venv: Path) -> Path:
