@@ -1,4 +1,4 @@
-"""An open-loop HTTP generator: requests arrive when they arrive, whether the server keeps up or not.
+"""An open-loop HTTP generator: requests come when they come, whether the server keeps up or not.
 
 Latency counts from the moment a request should have been sent, so a server that stalls is charged
 for everybody who came meanwhile. Run as a module in a process of its own; prints one line of JSON.
@@ -101,7 +101,7 @@ async def measure(port: int, request: bytes, rate: float, seconds: float, seed: 
         # Never a real sleep: timers are late by more than a request takes.
         await asyncio.sleep(0 if not due or due[0] - now < 0.002 else 0.001)
     deadline = time.perf_counter() + _GRACE_S
-    while len(run.latencies) < total and time.perf_counter() < deadline:
+    while len(run.latencies) < total and time.perf_counter() < deadline:  # noqa: ASYNC110
         await asyncio.sleep(0.01)
     lost = run.lost
     for transport, _ in opened:

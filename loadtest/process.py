@@ -48,7 +48,7 @@ class Server:
 
     def stop(self, grace_s: float = 30) -> None:
         """Ask it to end, wait, and then kill what is left of its descendants."""
-        family = _descendants(self.process.pid)
+        family = descendants(self.process.pid)
         if self.alive():
             self.process.send_signal(signal.SIGTERM)
             with contextlib.suppress(subprocess.TimeoutExpired):
@@ -135,7 +135,7 @@ def wait_ready(server: Server, ready: Callable[[], bool], limit_s: float = 120) 
 def cpu_seconds(pid: int) -> float:
     """Return the processor time that `pid` and its living descendants have used so far."""
     ticks = 0
-    for member in [pid, *(child for child, _ in _descendants(pid))]:
+    for member in [pid, *(child for child, _ in descendants(pid))]:
         fields = _stat(member)
         if fields:
             ticks += int(fields[11]) + int(fields[12])
@@ -150,7 +150,7 @@ def _stat(pid: int) -> list[str] | None:
         return None
 
 
-def _descendants(pid: int) -> list[tuple[int, str]]:
+def descendants(pid: int) -> list[tuple[int, str]]:
     """Return (pid, start time) of all descendants; the start time tells a reused pid apart."""
     children: dict[int, list[tuple[int, str]]] = {}
     for entry in Path("/proc").iterdir():

@@ -44,7 +44,7 @@ def prepare(home: Path) -> Path:
 
 
 def start(home: Path, variant: Variant, models: Path | None = None) -> Server:
-    """Start `vigil up` for `variant`, with the raced models or others, and wait until it is ready."""
+    """Start `vigil up` for `variant` with the raced models, or others; wait until it is ready."""
     http_port, grpc_port, admin_port = free_ports(3)
     name = f"{variant.name} {models.name}" if models else variant.name
     slug = "".join(c if c.isalnum() else "-" for c in name)
