@@ -1,4 +1,4 @@
-"""gRPC over ASGI: unary calls from end to end. The methods are in `grpc_methods`."""
+"""gRPC over ASGI: which call goes where, and unary calls from end to end."""
 
 from __future__ import annotations
 
@@ -21,10 +21,21 @@ from serving.gateway.grpc_frames import (
     send_start,
     status_trailers,
 )
+from serving.gateway.grpc_health import watch
 from serving.gateway.grpc_methods import METHODS
-from serving.gateway.grpc_paths import STREAM_INFER
-from serving.gateway.grpc_stream import serve_stream
+from serving.gateway.grpc_paths import REFLECTION, REFLECTION_ALPHA, STREAM_INFER, WATCH
+from serving.gateway.grpc_reflection import reflect, reflect_alpha
+from serving.gateway.grpc_stream import stream_infer
+from serving.gateway.grpc_stream_call import serve_stream
 from serving.protocol.status import grpc_status
+
+STREAMS = {
+    STREAM_INFER: stream_infer,
+    WATCH: watch,
+    REFLECTION: reflect,
+    REFLECTION_ALPHA: reflect_alpha,
+}
+"""Methods whose client or server sends a stream, by their path."""
 
 _log = logging.getLogger("vigil.gateway")
 
@@ -33,8 +44,9 @@ async def serve_grpc(
     plane: DataPlane, max_body: int, scope: Scope, receive: Receive, send: Send
 ) -> None:
     """Answer one call; whatever goes wrong becomes a gRPC status."""
-    if scope["path"] == STREAM_INFER:
-        await serve_stream(plane, max_body, scope, receive, send)
+    stream = STREAMS.get(scope["path"])
+    if stream is not None:
+        await serve_stream(stream, plane, max_body, scope, receive, send)
         return
     body = b""
     trailers = OK
