@@ -89,7 +89,11 @@ class RayEngine:
         listen = self._config.listen
         if self._config.ingress == "serve":
             http = HTTPOptions(host=listen.host, port=listen.http_port)
-            grpc = gRPCOptions(port=listen.grpc_port, grpc_servicer_functions=SERVICERS)
+            grpc = gRPCOptions(
+                port=listen.grpc_port,
+                grpc_servicer_functions=SERVICERS,
+                enable_reflection=False,  # ours is among the servicers
+            )
         else:
             # Envoy has the ports; Serve's proxy stays for whoever asks its own health check.
             http = HTTPOptions(host=listen.host, port=free_port(listen.host))

@@ -12,10 +12,10 @@ from typing import Any
 from serving import errors
 from serving.dataplane.handler import DataPlane
 from serving.gateway.bodies import read_chunks, too_large
-from serving.gateway.compression import decompress
+from serving.gateway.compression import unpack
 from serving.gateway.grpc_asgi import serve_grpc
 from serving.gateway.inference import Headers, infer
-from serving.gateway.replies import JSON, Reply, error_reply
+from serving.gateway.replies import JSON, Reply, error_reply, packed_reply
 from serving.gateway.routes import Call, find, infer_route, without_handler
 from serving.protocol.status import error_body
 
@@ -72,7 +72,7 @@ class VigilApp:
                 raise too_large(self._max_body)
             encoding = headers.get(b"content-encoding")
             if encoding is not None:
-                body = decompress(body, encoding.decode("latin-1"), self._max_body)
+                body = await unpack(body, encoding.decode("latin-1"), self._max_body)
             reply = await self._route(scope, headers, body)
         except errors.VigilError as error:
             reply = error_reply(error)
@@ -80,6 +80,9 @@ class VigilApp:
             # Whatever it was, the client gets a sentence and the operator the traceback.
             _log.exception("unexpected error on %r", scope.get("path"))
             reply = Reply(500, [JSON], error_body("internal error; see the server's log"))
+        accepted = headers.get(b"accept-encoding")
+        if accepted is not None:
+            reply = await packed_reply(reply, accepted)
         reply.headers.append((b"content-length", b"%d" % len(reply.body)))
         await send(
             {"type": "http.response.start", "status": reply.status, "headers": reply.headers}

@@ -14,8 +14,9 @@ from serving.gateway.grpc_frames import (
     Receive,
     Scope,
     Send,
+    answer_headers,
     call_options,
-    frame,
+    packed_frame,
     read_message,
     send_end,
     send_start,
@@ -48,16 +49,17 @@ async def serve_grpc(
     if stream is not None:
         await serve_stream(stream, plane, max_body, scope, receive, send)
         return
+    headers, encoding = answer_headers(scope)
     body = b""
     trailers = OK
     try:
-        body = frame(await _call(plane, max_body, scope, receive))
+        body = await packed_frame(await _call(plane, max_body, scope, receive), encoding)
     except errors.VigilError as error:
         trailers = status_trailers(grpc_status(error), error.message)
     except Exception:  # noqa: BLE001 - the client gets a status, the operator the traceback
         _log.exception("unexpected error in gRPC call %r", scope.get("path"))
         trailers = status_trailers(INTERNAL, "internal error; see the server's log")
-    await send_start(send)
+    await send_start(send, headers)
     await send_end(send, trailers, body)
 
 

@@ -8,13 +8,14 @@ from urllib.parse import quote
 
 from serving import errors
 from serving.gateway.bodies import read_chunks
-from serving.gateway.compression import decompress
+from serving.gateway.compression import ENCODINGS, WORTH_IT, pack, unpack
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 HEADERS = [(b"content-type", b"application/grpc")]
+_ACCEPTED = (b"grpc-accept-encoding", b",".join([*(e.encode() for e in ENCODINGS), b"identity"]))
 OK = [(b"grpc-status", b"0")]
 INTERNAL = 13
 _SAFE = " !\"#$&'()*+,-./:;<=>?@[]^_`{|}~"
@@ -41,6 +42,27 @@ def call_options(scope: Scope) -> tuple[float | None, str]:
     return timeout_s, encoding
 
 
+def answer_headers(scope: Scope) -> tuple[list[tuple[bytes, bytes]], str]:
+    """Return the headers of an answer, and the encoding that its messages may have.
+
+    A client that compresses gets the same back, as servers in Go do it; one that does not gets
+    nothing compressed, although its library may name what it could read in every call.
+    """
+    encoding = accepted = ""
+    for name, value in scope["headers"]:
+        if name == b"grpc-encoding":
+            encoding = value.decode("latin-1")
+        elif name == b"grpc-accept-encoding":
+            accepted = value.decode("latin-1")
+    if not encoding:
+        return HEADERS, ""
+    headers = [*HEADERS, _ACCEPTED]
+    read = accepted.replace(" ", "").split(",")
+    if encoding not in ENCODINGS or (accepted and encoding not in read):
+        return headers, ""
+    return [*headers, (b"grpc-encoding", encoding.encode())], encoding
+
+
 def _timeout(value: bytes) -> float:
     unit = _UNITS.get(value[-1:])
     if unit is None or not value[:-1].isdigit() or len(value) > 9:
@@ -51,6 +73,15 @@ def _timeout(value: bytes) -> float:
 def frame(payload: bytes) -> bytes:
     """Return an uncompressed message with its prefix."""
     return b"\x00" + len(payload).to_bytes(4, "big") + payload
+
+
+async def packed_frame(payload: bytes, encoding: str) -> bytes:
+    """Return a message with its prefix, compressed where that pays; "" leaves it as it is."""
+    if encoding and len(payload) >= WORTH_IT:
+        packed = await pack(payload, encoding)
+        if packed is not None:
+            return b"\x01" + len(packed).to_bytes(4, "big") + packed
+    return frame(payload)
 
 
 async def read_message(max_body: int, encoding: str, receive: Receive) -> bytes:
@@ -69,7 +100,7 @@ async def read_message(max_body: int, encoding: str, receive: Receive) -> bytes:
     size = _size(body, max_body)
     if len(body) != size + 5:
         raise errors.InvalidInput("a unary call carries exactly one message")
-    return _unpacked(body[0], body[5:], encoding, max_body)
+    return await _unpacked(body[0], body[5:], encoding, max_body)
 
 
 async def read_messages(max_body: int, encoding: str, receive: Receive) -> AsyncIterator[bytes]:
@@ -84,7 +115,7 @@ async def read_messages(max_body: int, encoding: str, receive: Receive) -> Async
         while len(buffer) >= 5 and len(buffer) >= (end := _size(buffer, max_body) + 5):
             flag, payload = buffer[0], bytes(memoryview(buffer)[5:end])
             del buffer[:end]
-            yield _unpacked(flag, payload, encoding, max_body)
+            yield await _unpacked(flag, payload, encoding, max_body)
         if not more:
             break
         message = await receive()
@@ -103,20 +134,20 @@ def _size(prefix: bytes | bytearray, max_body: int) -> int:
     return size
 
 
-def _unpacked(flag: int, payload: bytes, encoding: str, max_body: int) -> bytes:
+async def _unpacked(flag: int, payload: bytes, encoding: str, max_body: int) -> bytes:
     if flag == 0:
         return payload
     if flag != 1 or encoding in ("", "identity"):
         raise errors.InvalidInput("the message is marked as compressed without grpc-encoding")
     try:
-        return decompress(payload, encoding, max_body)
+        return await unpack(payload, encoding, max_body)
     except errors.UnsupportedMedia as error:
         raise errors.Unsupported(error.message) from None
 
 
-async def send_start(send: Send) -> None:
+async def send_start(send: Send, headers: list[tuple[bytes, bytes]]) -> None:
     """Begin an answer; trailers will end it."""
-    await send({"type": "http.response.start", "status": 200, "headers": HEADERS, "trailers": True})
+    await send({"type": "http.response.start", "status": 200, "headers": headers, "trailers": True})
 
 
 def status_trailers(code: int, text: str) -> list[tuple[bytes, bytes]]:

@@ -15,8 +15,9 @@ from serving.gateway.grpc_frames import (
     Receive,
     Scope,
     Send,
+    answer_headers,
     call_options,
-    frame,
+    packed_frame,
     read_message,
     read_messages,
     send_end,
@@ -37,9 +38,16 @@ class StreamCall:
     """
 
     def __init__(
-        self, plane: DataPlane, max_body: int, scope: Scope, receive: Receive, send: Send
+        self,
+        plane: DataPlane,
+        max_body: int,
+        answer_encoding: str,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
     ) -> None:
         self.plane = plane
+        self._answer_encoding = answer_encoding
         self.timeout_s, self._encoding = call_options(scope)
         self._max_body = max_body
         self._receive = receive
@@ -59,7 +67,7 @@ class StreamCall:
         Raises:
             Disconnected: the client went away.
         """
-        body = frame(payload)
+        body = await packed_frame(payload, self._answer_encoding)
         try:
             await self._send({"type": "http.response.body", "body": body, "more_body": True})
         except Exception:  # noqa: BLE001 - each server has its own for a client that is gone
@@ -78,13 +86,14 @@ async def serve_stream(
     method: Method, plane: DataPlane, max_body: int, scope: Scope, receive: Receive, send: Send
 ) -> None:
     """Answer a streaming call: whatever goes wrong, and its deadline, becomes a gRPC status."""
-    await send_start(send)
+    headers, encoding = answer_headers(scope)
+    await send_start(send, headers)
     # Headers leave with the first piece of the body, and until they have left the server counts
     # the call as a request that comes too slowly.
     await send({"type": "http.response.body", "body": b"", "more_body": True})
     trailers = OK
     try:
-        call = StreamCall(plane, max_body, scope, receive, send)
+        call = StreamCall(plane, max_body, encoding, scope, receive, send)
         async with asyncio.timeout(call.timeout_s):
             await method(call)
     except Disconnected:
