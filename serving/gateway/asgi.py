@@ -61,7 +61,7 @@ class VigilApp:
         kind = headers.get(b"content-type")
         if kind is not None and kind.startswith(b"application/grpc"):
             assert self.plane is not None
-            await serve_grpc(self.plane, self._max_body, scope, receive, send)
+            await serve_grpc(self.plane, self._max_body, scope, headers, receive, send)
             return
         try:
             message = await receive()

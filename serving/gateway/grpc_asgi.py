@@ -11,6 +11,7 @@ from serving.dataplane.handler import DataPlane
 from serving.gateway.grpc_frames import (
     INTERNAL,
     OK,
+    Headers,
     Receive,
     Scope,
     Send,
@@ -42,32 +43,36 @@ _log = logging.getLogger("vigil.gateway")
 
 
 async def serve_grpc(
-    plane: DataPlane, max_body: int, scope: Scope, receive: Receive, send: Send
+    plane: DataPlane, max_body: int, scope: Scope, headers: Headers, receive: Receive, send: Send
 ) -> None:
     """Answer one call; whatever goes wrong becomes a gRPC status."""
     stream = STREAMS.get(scope["path"])
     if stream is not None:
-        await serve_stream(stream, plane, max_body, scope, receive, send)
+        await serve_stream(stream, plane, max_body, headers, receive, send)
         return
-    headers, encoding = answer_headers(scope)
+    answer, encoding = answer_headers(headers)
     body = b""
     trailers = OK
     try:
-        body = await packed_frame(await _call(plane, max_body, scope, receive), encoding)
+        body = await packed_frame(
+            await _call(plane, max_body, scope["path"], headers, receive), encoding
+        )
     except errors.VigilError as error:
         trailers = status_trailers(grpc_status(error), error.message)
     except Exception:  # noqa: BLE001 - the client gets a status, the operator the traceback
         _log.exception("unexpected error in gRPC call %r", scope.get("path"))
         trailers = status_trailers(INTERNAL, "internal error; see the server's log")
-    await send_start(send, headers)
+    await send_start(send, answer)
     await send_end(send, trailers, body)
 
 
-async def _call(plane: DataPlane, max_body: int, scope: Scope, receive: Receive) -> bytes:
-    method = METHODS.get(scope["path"])
+async def _call(
+    plane: DataPlane, max_body: int, path: str, headers: Headers, receive: Receive
+) -> bytes:
+    method = METHODS.get(path)
     if method is None:
-        raise errors.Unsupported(f"unknown gRPC method '{scope['path'][:200]}'")
-    timeout_s, encoding = call_options(scope)
+        raise errors.Unsupported(f"unknown gRPC method '{path[:200]}'")
+    timeout_s, encoding = call_options(headers)
     payload = await read_message(max_body, encoding, receive)
     try:
         request = method.request.FromString(payload)

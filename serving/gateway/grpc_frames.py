@@ -10,6 +10,7 @@ from serving import errors
 from serving.gateway.bodies import read_chunks
 from serving.gateway.compression import ENCODINGS, WORTH_IT, pack, unpack
 
+Headers = dict[bytes, bytes]
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
@@ -26,41 +27,32 @@ class Disconnected(Exception):
     """The client went away in the middle of a stream; nobody is there to be told."""
 
 
-def call_options(scope: Scope) -> tuple[float | None, str]:
+def call_options(headers: Headers) -> tuple[float | None, str]:
     """Return the seconds that the client allows (None without a deadline) and its encoding.
 
     Raises:
         InvalidInput: the deadline is none of the protocol's.
     """
-    timeout_s: float | None = None
-    encoding = ""
-    for name, value in scope["headers"]:
-        if name == b"grpc-timeout":
-            timeout_s = _timeout(value)
-        elif name == b"grpc-encoding":
-            encoding = value.decode("latin-1")
-    return timeout_s, encoding
+    timeout = headers.get(b"grpc-timeout")
+    timeout_s = None if timeout is None else _timeout(timeout)
+    return timeout_s, headers.get(b"grpc-encoding", b"").decode("latin-1")
 
 
-def answer_headers(scope: Scope) -> tuple[list[tuple[bytes, bytes]], str]:
+def answer_headers(headers: Headers) -> tuple[list[tuple[bytes, bytes]], str]:
     """Return the headers of an answer, and the encoding that its messages may have.
 
     A client that compresses gets the same back, as servers in Go do it; one that does not gets
     nothing compressed, although its library may name what it could read in every call.
     """
-    encoding = accepted = ""
-    for name, value in scope["headers"]:
-        if name == b"grpc-encoding":
-            encoding = value.decode("latin-1")
-        elif name == b"grpc-accept-encoding":
-            accepted = value.decode("latin-1")
+    encoding = headers.get(b"grpc-encoding", b"").decode("latin-1")
     if not encoding:
         return HEADERS, ""
-    headers = [*HEADERS, _ACCEPTED]
+    answer = [*HEADERS, _ACCEPTED]
+    accepted = headers.get(b"grpc-accept-encoding", b"").decode("latin-1")
     read = accepted.replace(" ", "").split(",")
     if encoding not in ENCODINGS or (accepted and encoding not in read):
-        return headers, ""
-    return [*headers, (b"grpc-encoding", encoding.encode())], encoding
+        return answer, ""
+    return [*answer, (b"grpc-encoding", encoding.encode())], encoding
 
 
 def _timeout(value: bytes) -> float:

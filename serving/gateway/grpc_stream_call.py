@@ -12,8 +12,8 @@ from serving.gateway.grpc_frames import (
     INTERNAL,
     OK,
     Disconnected,
+    Headers,
     Receive,
-    Scope,
     Send,
     answer_headers,
     call_options,
@@ -42,13 +42,13 @@ class StreamCall:
         plane: DataPlane,
         max_body: int,
         answer_encoding: str,
-        scope: Scope,
+        headers: Headers,
         receive: Receive,
         send: Send,
     ) -> None:
         self.plane = plane
         self._answer_encoding = answer_encoding
-        self.timeout_s, self._encoding = call_options(scope)
+        self.timeout_s, self._encoding = call_options(headers)
         self._max_body = max_body
         self._receive = receive
         self._send = send
@@ -83,17 +83,17 @@ Method = Callable[[StreamCall], Awaitable[None]]
 
 
 async def serve_stream(
-    method: Method, plane: DataPlane, max_body: int, scope: Scope, receive: Receive, send: Send
+    method: Method, plane: DataPlane, max_body: int, headers: Headers, receive: Receive, send: Send
 ) -> None:
     """Answer a streaming call: whatever goes wrong, and its deadline, becomes a gRPC status."""
-    headers, encoding = answer_headers(scope)
-    await send_start(send, headers)
+    answer, encoding = answer_headers(headers)
+    await send_start(send, answer)
     # Headers leave with the first piece of the body, and until they have left the server counts
     # the call as a request that comes too slowly.
     await send({"type": "http.response.body", "body": b"", "more_body": True})
     trailers = OK
     try:
-        call = StreamCall(plane, max_body, encoding, scope, receive, send)
+        call = StreamCall(plane, max_body, encoding, headers, receive, send)
         async with asyncio.timeout(call.timeout_s):
             await method(call)
     except Disconnected:
