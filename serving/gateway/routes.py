@@ -5,6 +5,7 @@ The table's templates are the paths of the OpenAPI description.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
@@ -12,7 +13,7 @@ import msgspec
 
 from serving.dataplane.handler import DataPlane
 from serving.errors import ModelNotReady, NotFound
-from serving.gateway import extensions, metadata
+from serving.gateway import extensions, metadata, openapi
 from serving.gateway.inference import Headers, infer
 from serving.gateway.model_config import model_config
 from serving.gateway.replies import JSON, Reply, json_reply
@@ -35,6 +36,11 @@ class Call(msgspec.Struct, frozen=True):
 
 
 Handler = Callable[[Call], Awaitable[Reply]]
+
+
+async def _description(_call: Call) -> Reply:
+    # The first time it takes a moment, for which nobody else is to wait.
+    return json_reply(await asyncio.to_thread(openapi.encoded))
 
 
 async def _server(_call: Call) -> Reply:
@@ -103,6 +109,7 @@ _MODEL: Final = "/v2/models/{name}"
 _VERSION: Final = _MODEL + "/versions/{version}"
 
 ROUTES: Final[Mapping[str, Mapping[str, Handler]]] = {
+    "/openapi.json": {"GET": _description},
     "/v2": {"GET": _server},
     "/v2/health/live": {"GET": _live},
     "/v2/health/ready": {"GET": _ready},
