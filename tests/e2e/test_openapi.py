@@ -23,6 +23,8 @@ from serving.gateway.routes import ROUTES
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 EXAMPLES = 12
+MODELS = ["cancer", "digits", "loans"]
+ROWS_OF_A_REPORT = 30
 CHECKS = [
     not_a_server_error,
     status_code_conformance,
@@ -52,6 +54,12 @@ def server(
         findings = f"{started.url}/v2/models/cancer/findings"
         eventually("monitor", lambda: httpx.get(findings, timeout=5).status_code == 200, 90)
         eventually("explainers", lambda: len(started.members("explainer")) == 3, 90)
+        for model in MODELS:
+            example = (demo_root / model / "example.json").read_bytes()
+            for _ in range(ROWS_OF_A_REPORT):
+                httpx.post(f"{started.url}/v2/models/{model}/infer", content=example, timeout=30)
+            report = f"{started.url}/v2/models/{model}/reports/drift"
+            eventually("report", lambda r=report: httpx.get(r, timeout=60).status_code == 200, 90)
         yield started
 
 
@@ -65,7 +73,7 @@ def test_answers_are_as_described(
     schema: Any, server: Any, path: str, method: str, mode: GenerationMode
 ) -> None:
     operation = schema[path][method]
-    names = st.sampled_from(["cancer", "digits", "loans", None])
+    names = st.sampled_from([*MODELS, None])
 
     @given(case=operation.as_strategy(generation_mode=mode), name=names)
     @settings(
@@ -85,7 +93,7 @@ def test_answers_are_as_described(
     ask()
 
 
-@pytest.mark.parametrize("model", ["cancer", "digits", "loans"])
+@pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize("verb", ["infer", "explain"])
 def test_the_examples_of_the_models_are_answered_as_described(
     schema: Any, server: Any, demo_root: Path, model: str, verb: str
