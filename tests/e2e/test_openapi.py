@@ -54,12 +54,12 @@ def server(
         findings = f"{started.url}/v2/models/cancer/findings"
         eventually("monitor", lambda: httpx.get(findings, timeout=5).status_code == 200, 90)
         eventually("explainers", lambda: len(started.members("explainer")) == 3, 90)
-        for model in MODELS:
-            example = (demo_root / model / "example.json").read_bytes()
-            for _ in range(ROWS_OF_A_REPORT):
-                httpx.post(f"{started.url}/v2/models/{model}/infer", content=example, timeout=30)
-            report = f"{started.url}/v2/models/{model}/reports/drift"
-            eventually("report", lambda r=report: httpx.get(r, timeout=60).status_code == 200, 90)
+        # A report needs rows; the other models would only make the test longer.
+        example = (demo_root / "cancer" / "example.json").read_bytes()
+        for _ in range(ROWS_OF_A_REPORT):
+            httpx.post(f"{started.url}/v2/models/cancer/infer", content=example, timeout=30)
+        report = f"{started.url}/v2/models/cancer/reports/drift"
+        eventually("report", lambda: httpx.get(report, timeout=60).status_code == 200, 90)
         yield started
 
 
@@ -73,7 +73,8 @@ def test_answers_are_as_described(
     schema: Any, server: Any, path: str, method: str, mode: GenerationMode
 ) -> None:
     operation = schema[path][method]
-    names = st.sampled_from([*MODELS, None])
+    known = ["cancer"] if "{report}" in path else MODELS
+    names = st.sampled_from([*known, None])
 
     @given(case=operation.as_strategy(generation_mode=mode), name=names)
     @settings(
