@@ -61,7 +61,7 @@ def _copies(model: Path, folder: Path, count: int) -> Path:
 def _unique_memory(pid: int) -> float:
     """Return the MiB that would be free if the process and all below it ended."""
     kib = 0
-    for process in (pid, *descendants(pid)):
+    for process in (pid, *(child for child, _ in descendants(pid))):
         rollup = Path(f"/proc/{process}/smaps_rollup").read_text()
         kib += sum(
             int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Private_")

@@ -81,6 +81,7 @@ class DataPlane:
         self.draining = False
         self.stopping = asyncio.Event()
         self.on_ready_change: Callable[[], None] = lambda: None
+        self._changed: asyncio.Future[None] | None = None
 
     # -- composition --------------------------------------------------------------------
 
@@ -102,6 +103,7 @@ class DataPlane:
                     self._pool.open(member.model, member.version, member.id, member.address, specs)
         self.publisher.on_directory(directory)
         self.explainers.on_directory(directory)
+        self._wake_watchers()
 
     def _serve(self, served: ServedModel) -> None:
         key = (served.name, served.version)
@@ -143,7 +145,7 @@ class DataPlane:
             if isinstance(link, ChannelLink):
                 self._entry_of[link] = entry
             entry.queue.add_link(link)
-            self.on_ready_change()
+            self._ready_changed()
         elif isinstance(link, ChannelLink):
             link.connection.close()
 
@@ -155,7 +157,7 @@ class DataPlane:
         entry = self._entry_of.pop(link, None)
         if entry is not None:
             entry.queue.remove_link(link)
-            self.on_ready_change()
+            self._ready_changed()
         # The connection may have broken although the replica lives: look again, at once after
         # good work, with a pause when the replica has never got through its example.
         self._look_again_in(0.1 if entry is not None else RETRY_S)
@@ -171,7 +173,22 @@ class DataPlane:
     def drain(self) -> None:
         """Be not ready and let streams end; what is under way is finished."""
         self.stopping.set()
+        self._ready_changed()
+
+    @property
+    def changed(self) -> asyncio.Future[None]:
+        """Done as soon as what is ready may have changed; ask again to wait for the next time."""
+        if self._changed is None or self._changed.done():
+            self._changed = asyncio.get_running_loop().create_future()
+        return self._changed
+
+    def _ready_changed(self) -> None:
+        self._wake_watchers()
         self.on_ready_change()
+
+    def _wake_watchers(self) -> None:
+        if self._changed is not None and not self._changed.done():
+            self._changed.set_result(None)
 
     def close(self) -> None:
         """Close every connection."""

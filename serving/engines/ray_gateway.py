@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import logging
+from collections.abc import AsyncIterator
 from typing import Any
 from urllib.parse import unquote
 
@@ -19,6 +20,7 @@ from serving.engines.ray_handles import HandlePlane
 from serving.engines.ray_instance import Instance
 from serving.gateway.app import GatewayComposition
 from serving.gateway.asgi import VigilApp
+from serving.gateway.grpc_health import statuses
 from serving.gateway.grpc_methods import METHODS, Method
 from serving.protocol.status import INTERNAL, grpc_status
 
@@ -77,6 +79,17 @@ class GatewayDeployment:
             context.set_details("internal error; see the server's log")
         # With an error status no client reads the message, but Serve insists on one.
         return request
+
+    async def Watch(self, request: Any, grpc_context: Any) -> AsyncIterator[Any]:  # noqa: N802
+        """Answer the health protocol's `Watch`; Serve cancels it when the client leaves."""
+        try:
+            self._admit(request, grpc_context)
+            assert self._app.plane is not None
+            async for status in statuses(self._app.plane, request.service):
+                yield status
+        except errors.VigilError as error:
+            grpc_context.set_code(_CODES[grpc_status(error)])
+            grpc_context.set_details(error.message)
 
     def _admit(self, request: Any, context: Any) -> None:
         # Serve's gRPC proxy listens on every interface, whatever address it is given.

@@ -44,6 +44,7 @@ GATEWAY_APP: Final = "vigil"
 SERVICERS: Final = [
     "serving.protocol.pb.open_inference_pb2_grpc.add_GRPCInferenceServiceServicer_to_server",
     "serving.protocol.pb.health_pb2_grpc.add_HealthServicer_to_server",
+    "serving.engines.ray_reflection.add_reflection_to_server",
 ]
 HEALTH_PERIOD_S: Final = 1.0
 UNHEALTHY_AFTER: Final = 3
@@ -88,7 +89,11 @@ class RayEngine:
         listen = self._config.listen
         if self._config.ingress == "serve":
             http = HTTPOptions(host=listen.host, port=listen.http_port)
-            grpc = gRPCOptions(port=listen.grpc_port, grpc_servicer_functions=SERVICERS)
+            grpc = gRPCOptions(
+                port=listen.grpc_port,
+                grpc_servicer_functions=SERVICERS,
+                enable_reflection=False,  # ours is among the servicers
+            )
         else:
             # The ports are ours; Serve's proxy stays for whoever asks its own health check.
             http = HTTPOptions(host=listen.host, port=free_port(listen.host))

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from serving.config import ConfigError, Listen
-from serving.gateway.grpc_paths import STREAM_INFER
+from serving.gateway.grpc_paths import LONG_LIVED
 from serving.gateway.process import GatewayProcess, gateway_environment
 
 APP = "serving.gateway.app:app"
@@ -149,7 +149,7 @@ def _connection_manager() -> dict[str, Any]:
             "http_protocol_options": {"accept_http_10": True, "default_host_for_http_10": "vigil"},
             "http2_protocol_options": {"max_concurrent_streams": 1024},
             "route_config": {
-                "virtual_hosts": [{"name": "vigil", "domains": ["*"], "routes": [_stream_route()]}]
+                "virtual_hosts": [{"name": "vigil", "domains": ["*"], "routes": _stream_routes()}]
             },
             "local_reply_config": {"mappers": _local_replies()},
             "http_filters": [_refuse_broken_paths(), _app_filter()],
@@ -157,11 +157,11 @@ def _connection_manager() -> dict[str, Any]:
     }
 
 
-def _stream_route() -> dict[str, Any]:
-    # Only for its timeout: a client may keep a stream open and send nothing for hours. The app
-    # answers before anything is routed, so the cluster is never looked up.
+def _stream_routes() -> list[dict[str, Any]]:
+    # Only for their timeout: a stream may be open and silent for hours. The app answers before
+    # anything is routed, so the cluster is never looked up.
     action = {"cluster_header": "x-vigil-never-routed", "idle_timeout": "0s"}
-    return {"match": {"path": STREAM_INFER}, "route": action}
+    return [{"match": {"path": path}, "route": action} for path in LONG_LIVED]
 
 
 def _refuse_broken_paths() -> dict[str, Any]:

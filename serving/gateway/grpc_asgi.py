@@ -1,4 +1,4 @@
-"""gRPC over ASGI: unary calls from end to end. The methods are in `grpc_methods`."""
+"""gRPC over ASGI: which call goes where, and unary calls from end to end."""
 
 from __future__ import annotations
 
@@ -11,49 +11,68 @@ from serving.dataplane.handler import DataPlane
 from serving.gateway.grpc_frames import (
     INTERNAL,
     OK,
+    Headers,
     Receive,
     Scope,
     Send,
+    answer_headers,
     call_options,
-    frame,
+    packed_frame,
     read_message,
     send_end,
     send_start,
     status_trailers,
 )
+from serving.gateway.grpc_health import watch
 from serving.gateway.grpc_methods import METHODS
-from serving.gateway.grpc_paths import STREAM_INFER
-from serving.gateway.grpc_stream import serve_stream
+from serving.gateway.grpc_paths import REFLECTION, REFLECTION_ALPHA, STREAM_INFER, WATCH
+from serving.gateway.grpc_reflection import reflect, reflect_alpha
+from serving.gateway.grpc_stream import stream_infer
+from serving.gateway.grpc_stream_call import serve_stream
 from serving.protocol.status import grpc_status
+
+STREAMS = {
+    STREAM_INFER: stream_infer,
+    WATCH: watch,
+    REFLECTION: reflect,
+    REFLECTION_ALPHA: reflect_alpha,
+}
+"""Methods whose client or server sends a stream, by their path."""
 
 _log = logging.getLogger("vigil.gateway")
 
 
 async def serve_grpc(
-    plane: DataPlane, max_body: int, scope: Scope, receive: Receive, send: Send
+    plane: DataPlane, max_body: int, scope: Scope, headers: Headers, receive: Receive, send: Send
 ) -> None:
     """Answer one call; whatever goes wrong becomes a gRPC status."""
-    if scope["path"] == STREAM_INFER:
-        await serve_stream(plane, max_body, scope, receive, send)
+    stream = STREAMS.get(scope["path"])
+    if stream is not None:
+        await serve_stream(stream, plane, max_body, headers, receive, send)
         return
+    answer, encoding = answer_headers(headers)
     body = b""
     trailers = OK
     try:
-        body = frame(await _call(plane, max_body, scope, receive))
+        body = await packed_frame(
+            await _call(plane, max_body, scope["path"], headers, receive), encoding
+        )
     except errors.VigilError as error:
         trailers = status_trailers(grpc_status(error), error.message)
     except Exception:  # noqa: BLE001 - the client gets a status, the operator the traceback
         _log.exception("unexpected error in gRPC call %r", scope.get("path"))
         trailers = status_trailers(INTERNAL, "internal error; see the server's log")
-    await send_start(send)
+    await send_start(send, answer)
     await send_end(send, trailers, body)
 
 
-async def _call(plane: DataPlane, max_body: int, scope: Scope, receive: Receive) -> bytes:
-    method = METHODS.get(scope["path"])
+async def _call(
+    plane: DataPlane, max_body: int, path: str, headers: Headers, receive: Receive
+) -> bytes:
+    method = METHODS.get(path)
     if method is None:
-        raise errors.Unsupported(f"unknown gRPC method '{scope['path'][:200]}'")
-    timeout_s, encoding = call_options(scope)
+        raise errors.Unsupported(f"unknown gRPC method '{path[:200]}'")
+    timeout_s, encoding = call_options(headers)
     payload = await read_message(max_body, encoding, receive)
     try:
         request = method.request.FromString(payload)

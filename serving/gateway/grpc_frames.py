@@ -8,13 +8,15 @@ from urllib.parse import quote
 
 from serving import errors
 from serving.gateway.bodies import read_chunks
-from serving.gateway.compression import decompress
+from serving.gateway.compression import ENCODINGS, WORTH_IT, pack, unpack
 
+Headers = dict[bytes, bytes]
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 HEADERS = [(b"content-type", b"application/grpc")]
+_ACCEPTED = (b"grpc-accept-encoding", b",".join([*(e.encode() for e in ENCODINGS), b"identity"]))
 OK = [(b"grpc-status", b"0")]
 INTERNAL = 13
 _SAFE = " !\"#$&'()*+,-./:;<=>?@[]^_`{|}~"
@@ -25,20 +27,32 @@ class Disconnected(Exception):
     """The client went away in the middle of a stream; nobody is there to be told."""
 
 
-def call_options(scope: Scope) -> tuple[float | None, str]:
+def call_options(headers: Headers) -> tuple[float | None, str]:
     """Return the seconds that the client allows (None without a deadline) and its encoding.
 
     Raises:
         InvalidInput: the deadline is none of the protocol's.
     """
-    timeout_s: float | None = None
-    encoding = ""
-    for name, value in scope["headers"]:
-        if name == b"grpc-timeout":
-            timeout_s = _timeout(value)
-        elif name == b"grpc-encoding":
-            encoding = value.decode("latin-1")
-    return timeout_s, encoding
+    timeout = headers.get(b"grpc-timeout")
+    timeout_s = None if timeout is None else _timeout(timeout)
+    return timeout_s, headers.get(b"grpc-encoding", b"").decode("latin-1")
+
+
+def answer_headers(headers: Headers) -> tuple[list[tuple[bytes, bytes]], str]:
+    """Return the headers of an answer, and the encoding that its messages may have.
+
+    A client that compresses gets the same back, as servers in Go do it; one that does not gets
+    nothing compressed, although its library may name what it could read in every call.
+    """
+    encoding = headers.get(b"grpc-encoding", b"").decode("latin-1")
+    if not encoding:
+        return HEADERS, ""
+    answer = [*HEADERS, _ACCEPTED]
+    accepted = headers.get(b"grpc-accept-encoding", b"").decode("latin-1")
+    read = accepted.replace(" ", "").split(",")
+    if encoding not in ENCODINGS or (accepted and encoding not in read):
+        return answer, ""
+    return [*answer, (b"grpc-encoding", encoding.encode())], encoding
 
 
 def _timeout(value: bytes) -> float:
@@ -53,6 +67,15 @@ def frame(payload: bytes) -> bytes:
     return b"\x00" + len(payload).to_bytes(4, "big") + payload
 
 
+async def packed_frame(payload: bytes, encoding: str) -> bytes:
+    """Return a message with its prefix, compressed where that pays; "" leaves it as it is."""
+    if encoding and len(payload) >= WORTH_IT:
+        packed = await pack(payload, encoding)
+        if packed is not None:
+            return b"\x01" + len(packed).to_bytes(4, "big") + packed
+    return frame(payload)
+
+
 async def read_message(max_body: int, encoding: str, receive: Receive) -> bytes:
     """Read the one message of a unary call.
 
@@ -64,21 +87,29 @@ async def read_message(max_body: int, encoding: str, receive: Receive) -> bytes:
     body: bytes = message.get("body", b"")
     if message.get("more_body"):
         body = await read_chunks(body, receive, max_body + 5)
-    return unary_message(body, encoding, max_body)
+    check_unary(body, max_body)
+    return await _unpacked(body[0], body[5:], encoding, max_body)
 
 
-def unary_message(body: bytes, encoding: str, max_body: int) -> bytes:
-    """Return the one message in the whole body of a unary call.
+def plain_message(body: bytes, max_body: int) -> bytes:
+    """Return the one message in the whole body of a unary call without an encoding.
 
     Raises:
-        InvalidInput, PayloadTooLarge, Unsupported: as for `read_message`.
+        InvalidInput, PayloadTooLarge: as for `read_message`.
     """
+    check_unary(body, max_body)
+    if body[0]:
+        raise _without_encoding()
+    return body[5:]
+
+
+def check_unary(body: bytes, max_body: int) -> None:
+    """Refuse the body of a unary call that is not exactly one message."""
     if len(body) < 5:
         raise errors.InvalidInput("the call carries no message")
     size = _size(body, max_body)
     if len(body) != size + 5:
         raise errors.InvalidInput("a unary call carries exactly one message")
-    return _unpacked(body[0], body[5:], encoding, max_body)
 
 
 async def read_messages(max_body: int, encoding: str, receive: Receive) -> AsyncIterator[bytes]:
@@ -93,7 +124,7 @@ async def read_messages(max_body: int, encoding: str, receive: Receive) -> Async
         while len(buffer) >= 5 and len(buffer) >= (end := _size(buffer, max_body) + 5):
             flag, payload = buffer[0], bytes(memoryview(buffer)[5:end])
             del buffer[:end]
-            yield _unpacked(flag, payload, encoding, max_body)
+            yield await _unpacked(flag, payload, encoding, max_body)
         if not more:
             break
         message = await receive()
@@ -112,20 +143,24 @@ def _size(prefix: bytes | bytearray, max_body: int) -> int:
     return size
 
 
-def _unpacked(flag: int, payload: bytes, encoding: str, max_body: int) -> bytes:
+async def _unpacked(flag: int, payload: bytes, encoding: str, max_body: int) -> bytes:
     if flag == 0:
         return payload
     if flag != 1 or encoding in ("", "identity"):
-        raise errors.InvalidInput("the message is marked as compressed without grpc-encoding")
+        raise _without_encoding()
     try:
-        return decompress(payload, encoding, max_body)
+        return await unpack(payload, encoding, max_body)
     except errors.UnsupportedMedia as error:
         raise errors.Unsupported(error.message) from None
 
 
-async def send_start(send: Send) -> None:
+def _without_encoding() -> errors.InvalidInput:
+    return errors.InvalidInput("the message is marked as compressed without grpc-encoding")
+
+
+async def send_start(send: Send, headers: list[tuple[bytes, bytes]]) -> None:
     """Begin an answer; trailers will end it."""
-    await send({"type": "http.response.start", "status": 200, "headers": HEADERS, "trailers": True})
+    await send({"type": "http.response.start", "status": 200, "headers": headers, "trailers": True})
 
 
 def status_trailers(code: int, text: str) -> list[tuple[bytes, bytes]]:

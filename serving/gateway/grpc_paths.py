@@ -7,4 +7,8 @@ from typing import Final
 SERVICE: Final = "/inference.GRPCInferenceService/"
 HEALTH: Final = "/grpc.health.v1.Health/"
 STREAM_INFER: Final = SERVICE + "ModelStreamInfer"
-"""The one method that is no unary call."""
+WATCH: Final = HEALTH + "Watch"
+REFLECTION: Final = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo"
+REFLECTION_ALPHA: Final = "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"
+LONG_LIVED: Final = (STREAM_INFER, WATCH)
+"""Streams on which nothing may be said for hours."""

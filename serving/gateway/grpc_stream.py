@@ -7,76 +7,39 @@ import logging
 import time
 
 from serving import errors
-from serving.dataplane.handler import DataPlane
-from serving.gateway.grpc_frames import (
-    INTERNAL,
-    OK,
-    Disconnected,
-    Receive,
-    Scope,
-    Send,
-    call_options,
-    frame,
-    read_messages,
-    send_end,
-    send_start,
-    status_trailers,
-)
+from serving.gateway.grpc_stream_call import StreamCall, stopping
 from serving.protocol import grpc_codec
 from serving.protocol.pb.open_inference_pb2 import ModelInferRequest
-from serving.protocol.status import grpc_status
 
 MOST_IN_FLIGHT = 32
 
 _log = logging.getLogger("vigil.gateway")
 
 
-async def serve_stream(
-    plane: DataPlane, max_body: int, scope: Scope, receive: Receive, send: Send
-) -> None:
+async def stream_infer(call: StreamCall) -> None:
     """Answer one stream of inferences.
 
     A request that fails is answered with its error and the stream goes on; a message that cannot
     be read, or the deadline of the call, ends the stream with a status.
     """
-    await send_start(send)
-    # Headers leave with the first piece of the body, and until they have left the server counts
-    # the call as a request that comes too slowly.
-    await send({"type": "http.response.body", "body": b"", "more_body": True})
-    trailers = OK
-    try:
-        timeout_s, encoding = call_options(scope)
-        stream = _Stream(plane, send, timeout_s)
-        async with asyncio.timeout(timeout_s):
-            await stream.run(max_body, encoding, receive)
-    except Disconnected:
-        return
-    except TimeoutError:
-        late = errors.DeadlineExceeded("the deadline of the stream passed; allow more time")
-        trailers = status_trailers(grpc_status(late), late.message)
-    except errors.VigilError as error:
-        trailers = status_trailers(grpc_status(error), error.message)
-    except Exception:  # noqa: BLE001 - the client gets a status, the operator the traceback
-        _log.exception("unexpected error in a gRPC stream")
-        trailers = status_trailers(INTERNAL, "internal error; see the server's log")
-    await send_end(send, trailers)
+    await _Stream(call).run()
 
 
 class _Stream:
     """One stream: a reader that starts answers, and a writer that sends them in order."""
 
-    def __init__(self, plane: DataPlane, send: Send, timeout_s: float | None) -> None:
-        self._plane = plane
-        self._send = send
-        self._deadline = None if timeout_s is None else time.monotonic() + timeout_s
+    def __init__(self, call: StreamCall) -> None:
+        self._call = call
+        self._plane = call.plane
+        self._deadline = None if call.timeout_s is None else time.monotonic() + call.timeout_s
         self._answers: asyncio.Queue[asyncio.Task[bytes] | None] = asyncio.Queue()
         self._running: set[asyncio.Task[bytes]] = set()
         self._room = asyncio.Semaphore(MOST_IN_FLIGHT)
         self._stopped = False
 
-    async def run(self, max_body: int, encoding: str, receive: Receive) -> None:
+    async def run(self) -> None:
         """Return once the client has ended its side and every answer is sent."""
-        reader = asyncio.ensure_future(self._read(max_body, encoding, receive))
+        reader = asyncio.ensure_future(self._read())
         writer = asyncio.ensure_future(self._write())
         stopper = asyncio.ensure_future(self._stop(reader))
         try:
@@ -86,7 +49,7 @@ class _Stream:
             for task in (reader, writer, stopper, *self._running):
                 task.cancel()
         if self._stopped:
-            raise errors.ModelNotReady("the gateway is stopping; open a new stream")
+            raise stopping()
 
     async def _stop(self, reader: asyncio.Future[None]) -> None:
         """Read nothing new once the gateway is about to stop: an idle stream would hold it up."""
@@ -94,9 +57,9 @@ class _Stream:
         self._stopped = True
         reader.cancel()
 
-    async def _read(self, max_body: int, encoding: str, receive: Receive) -> None:
+    async def _read(self) -> None:
         try:
-            async for payload in read_messages(max_body, encoding, receive):
+            async for payload in self._call.messages():
                 await self._room.acquire()
                 task = asyncio.ensure_future(self._answer(grpc_codec.parse_request(payload)))
                 self._running.add(task)
@@ -109,11 +72,7 @@ class _Stream:
 
     async def _write(self) -> None:
         while (task := await self._answers.get()) is not None:
-            body = frame(await task)
-            try:
-                await self._send({"type": "http.response.body", "body": body, "more_body": True})
-            except Exception:  # noqa: BLE001 - each server has its own for a client that is gone
-                raise Disconnected from None
+            await self._call.send(await task)
             self._room.release()
 
     async def _answer(self, message: ModelInferRequest) -> bytes:

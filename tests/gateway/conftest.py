@@ -131,3 +131,58 @@ def ask(app: VigilApp) -> Callable[..., Awaitable[Answer]]:
         )  # fmt: skip
 
     return ask
+
+
+class StreamClient:
+    """Drives one gRPC call by hand; `sent` is what the app sent."""
+
+    def __init__(self, app: VigilApp) -> None:
+        self._app = app
+        self.coming: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        self.sent: list[dict[str, Any]] = []
+        self.taken = 0
+
+    async def receive(self) -> dict[str, Any]:
+        message = await self.coming.get()
+        self.taken += 1
+        return message
+
+    async def send(self, message: Any) -> None:
+        self.sent.append(dict(message))
+
+    def says(self, body: bytes, more: bool = True) -> None:
+        self.coming.put_nowait({"type": "http.request", "body": body, "more_body": more})
+
+    def leaves(self) -> None:
+        self.coming.put_nowait({"type": "http.disconnect"})
+
+    def start(self, path: str, *headers: tuple[bytes, bytes]) -> asyncio.Task[None]:
+        scope = {
+            "type": "http", "method": "POST", "path": path,
+            "headers": [(b"content-type", b"application/grpc"), *headers],
+        }  # fmt: skip
+        return asyncio.create_task(self._app(scope, self.receive, self.send))
+
+    def messages(self) -> list[bytes]:
+        """The payloads of the messages that were sent so far."""
+        body, found = b"".join(m.get("body", b"") for m in self.sent), []
+        while body:
+            end = 5 + int.from_bytes(body[1:5], "big")
+            found.append(body[5:end])
+            body = body[end:]
+        return found
+
+    def status(self) -> int:
+        """The gRPC status that ended the call."""
+        assert self.sent[-1]["type"] == "http.response.trailers"
+        return int(dict(self.sent[-1]["headers"])[b"grpc-status"])
+
+
+@pytest.fixture
+def make_client(app: VigilApp) -> Callable[[], StreamClient]:
+    return lambda: StreamClient(app)
+
+
+@pytest.fixture
+def client(make_client: Callable[[], StreamClient]) -> StreamClient:
+    return make_client()

@@ -49,7 +49,7 @@ def body(*values: float, **more: Any) -> bytes:
         ("/", 404, "error"),
         ("", 404, "error"),
         ("/" * 5000, 404, "error"),
-        (INFER, 404, "error"),
+        ("/openapi.json/x", 404, "error"),
     ],
 )
 async def test_get(ask: Any, path: str, status: int, has: str) -> None:
@@ -60,16 +60,48 @@ async def test_get(ask: Any, path: str, status: int, has: str) -> None:
     assert has in answer.json()
 
 
-@pytest.mark.parametrize("method", ["PUT", "DELETE", "HEAD", "PATCH", "OPTIONS", "X" * 1000])
-async def test_other_methods(ask: Any, method: str) -> None:
+@pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "PATCH", "TRACE", "X" * 1000])
+async def test_methods_that_a_path_does_not_have(ask: Any, method: str) -> None:
     answer = await ask(method, INFER, body())
-    assert answer.status == 404
+    assert (answer.status, answer.headers["allow"]) == (405, "POST, OPTIONS")
+    assert "use POST" in answer.json()["error"]
     assert len(answer.json()["error"]) < 400
 
 
-@pytest.mark.parametrize("path", ["/v2", "/v2/models/m", "/v2/models/m/nothing", "/v2/infer"])
-async def test_post_elsewhere(ask: Any, path: str) -> None:
-    assert (await ask("POST", path, body())).status == 404
+@pytest.mark.parametrize(
+    ("path", "allowed"),
+    [
+        ("/v2", "GET, HEAD, OPTIONS"),
+        ("/v2/models/stats", "GET, HEAD, OPTIONS"),
+        ("/v2/models/m/", "GET, HEAD, OPTIONS"),
+        ("/v2/models/m/versions/1/infer/", "POST, OPTIONS"),
+    ],
+)
+async def test_options(ask: Any, path: str, allowed: str) -> None:
+    answer = await ask("OPTIONS", path)
+    assert (answer.status, answer.headers["allow"], answer.body) == (200, allowed, b"")
+    (wrong,) = {"GET", "POST"} - set(allowed.split(", "))
+    answer = await ask(wrong, path)
+    assert (answer.status, answer.headers["allow"]) == (405, allowed)
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "OPTIONS", "PUT"])
+@pytest.mark.parametrize("path", ["/v2/models/m/nothing", "/v2/infer", "/v2/models/m/versions"])
+async def test_paths_that_are_not_there(ask: Any, method: str, path: str) -> None:
+    assert (await ask(method, path, body())).status == 404
+
+
+@pytest.mark.parametrize(
+    ("path", "status"), [("/v2", 200), ("/v2/models/m/stats", 200), ("/v2/models/q", 404),
+                         ("/elsewhere", 404), (INFER, 405)],
+)  # fmt: skip
+async def test_head_is_get_without_the_body(ask: Any, path: str, status: int) -> None:
+    head, get = await ask("HEAD", path), await ask("GET", path)
+    assert (head.status, head.body) == (status, b"")
+    assert get.status == status
+    if status == 405:  # the method is in the sentence
+        return
+    assert head.headers == get.headers
 
 
 @pytest.mark.parametrize("path", [INFER, INFER + "/", "/v2/models/m/versions/1/infer"])
@@ -341,7 +373,7 @@ async def test_under_uvicorn(app: VigilApp) -> None:
             packed = gzip.compress(body())
             answer = await client.post(INFER, content=packed, headers={"content-encoding": "gzip"})
             assert answer.status_code == 200
-            assert (await client.get("/v2/models/%2e%2e/infer")).status_code == 404
+            assert (await client.get("/v2/models/%2e%2e/ready")).status_code == 404
     finally:
         server.should_exit = True
         await task

@@ -54,9 +54,11 @@ def test_slow_clients_and_tricky_requests_have_their_bounds(manager: dict[str, A
 
 def test_a_stream_may_be_idle(manager: dict[str, Any]) -> None:
     (host,) = manager["route_config"]["virtual_hosts"]
-    (route,) = host["routes"]
-    assert route["match"] == {"path": "/inference.GRPCInferenceService/ModelStreamInfer"}
-    assert route["route"]["idle_timeout"] == "0s"
+    assert [route["match"]["path"] for route in host["routes"]] == [
+        "/inference.GRPCInferenceService/ModelStreamInfer",
+        "/grpc.health.v1.Health/Watch",
+    ]
+    assert {route["route"]["idle_timeout"] for route in host["routes"]} == {"0s"}
 
 
 def test_the_app_comes_last_and_has_its_lifespan(manager: dict[str, Any]) -> None:

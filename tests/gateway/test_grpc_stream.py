@@ -96,40 +96,14 @@ async def test_the_deadline_ends_the_stream(ask: Any, link: Any) -> None:
     link.hold.set()
 
 
-class Client:
-    """Drives one stream by hand."""
-
-    def __init__(self) -> None:
-        self.coming: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
-        self.sent: list[dict[str, Any]] = []
-        self.taken = 0
-
-    async def receive(self) -> dict[str, Any]:
-        message = await self.coming.get()
-        self.taken += 1
-        return message
-
-    async def send(self, message: Any) -> None:
-        self.sent.append(dict(message))
-
-    def says(self, body: bytes) -> None:
-        self.coming.put_nowait({"type": "http.request", "body": body, "more_body": True})
-
-    def start(self, app: Any) -> asyncio.Task[None]:
-        headers = [(b"content-type", b"application/grpc")]
-        scope = {"type": "http", "method": "POST", "path": PATH, "headers": headers}
-        return asyncio.create_task(app(scope, self.receive, self.send))
-
-
 async def settle() -> None:
     for _ in range(50):
         await asyncio.sleep(0)
 
 
-async def test_headers_leave_at_once_and_requests_have_a_bound(app: Any, link: Any) -> None:
+async def test_headers_leave_at_once_and_requests_have_a_bound(client: Any, link: Any) -> None:
     link.hold = asyncio.Event()
-    client = Client()
-    call = client.start(app)
+    call = client.start(PATH)
     await settle()
     start, empty = client.sent
     assert start["type"] == "http.response.start"
@@ -147,10 +121,9 @@ async def test_headers_leave_at_once_and_requests_have_a_bound(app: Any, link: A
     assert len(messages(b"".join(m.get("body", b"") for m in client.sent))) == 2 * MOST_IN_FLIGHT
 
 
-async def test_a_client_that_leaves_ends_its_work(app: Any, link: Any, plane: Any) -> None:
+async def test_a_client_that_leaves_ends_its_work(client: Any, link: Any, plane: Any) -> None:
     link.hold = asyncio.Event()
-    client = Client()
-    call = client.start(app)
+    call = client.start(PATH)
     client.says(infer("a"))
     await settle()
     client.coming.put_nowait({"type": "http.disconnect"})

@@ -14,6 +14,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = {"serving", "monitors", "explain", "guards"}
 DATA = [
     *(f"{package}/py.typed" for package in sorted(PACKAGES)),
+    "serving/gateway/openapi.yaml",
     "serving/admin/console.html",
     "serving/admin/console.css",
     "serving/admin/console.js",

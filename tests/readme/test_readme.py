@@ -74,6 +74,10 @@ class Shell:
 
 @pytest.fixture
 def shell(tmp_path: Path, demo_root: Path) -> Iterator[Shell]:
+    python = Path(sys.executable)
+    assert (python.parent / "vigil").is_file() or shutil.which("vigil"), (
+        f"the README runs the command `vigil`, which is not beside {python}; install the checkout"
+    )
     shutil.copytree(demo_root, tmp_path / "demo-models")
     shell = Shell(tmp_path, {port: free_port("127.0.0.1") for port in PORTS})
     demo = shell.start(

@@ -15,6 +15,8 @@ from urllib.parse import unquote_to_bytes
 import httptools
 import msgspec
 
+from serving.gateway.compression import choose
+
 MAX_HEAD: Final = 60 << 10
 MAX_HEADERS: Final = 100
 _KEPT_HEADS: Final = 1024
@@ -63,13 +65,16 @@ class Head(msgspec.Struct, frozen=True):
 
 
 class InferHead(msgspec.Struct, frozen=True):
-    """What the head of an inference request says beside its body."""
+    """What the head of an inference request says beside its body.
+
+    `packs`: whether its client likes a compressed answer better.
+    """
 
     model: str
     version: str
     json_length: str | None
     request_id: str | None
-    encoding: str | None
+    packs: bool
 
 
 class _Collector:
@@ -157,6 +162,10 @@ def _infer_head(method: str, path: str, headers: dict[bytes, bytes]) -> InferHea
     parts = path.strip("/").split("/")
     if method != "POST" or parts[:2] != ["v2", "models"] or parts[-1] != "infer":
         return None
+    # Unpacking may take long, and so may an answer that must not be sent as it is.
+    encoding, plain_allowed = choose(headers.get(b"accept-encoding", b""))
+    if b"content-encoding" in headers or not plain_allowed:
+        return None
     if len(parts) == 4:
         model, version = parts[2], ""
     elif len(parts) == 6 and parts[3] == "versions":
@@ -173,7 +182,7 @@ def _infer_head(method: str, path: str, headers: dict[bytes, bytes]) -> InferHea
         version,
         text(b"inference-header-content-length"),
         text(b"x-request-id"),
-        text(b"content-encoding"),
+        encoding is not None,
     )
 
 

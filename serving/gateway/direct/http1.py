@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, Final
 
 from serving import errors
 from serving.gateway.bodies import too_large
+from serving.gateway.compression import WORTH_IT
 from serving.gateway.direct import inference
 from serving.gateway.direct.asgi_call import ResponseWriter, Scope, WholeBody, make_scope
 from serving.gateway.direct.chunked import ChunkedBody
 from serving.gateway.direct.heads import MAX_HEAD, BadHead, Head, too_large_head
 from serving.gateway.direct.speaker import BODY_S, HEAD_S, IDLE_S, NEVER, Speaker
+from serving.gateway.replies import Reply, packed_reply
 from serving.protocol.status import error_body, http_status
 
 if TYPE_CHECKING:
@@ -186,7 +188,24 @@ class Http1(Speaker):
             _log.exception("an answer of model '%s' cannot be written", ticket.request.model_name)
             self._respond(500, inference.JSON, error_body(inference.INTERNAL))
         else:
+            head = self._head
+            if head is not None and head.infer is not None and head.infer.packs:
+                self._respond_packed(head, headers, body)
+            else:
+                self._respond(200, headers, body)
+
+    def _respond_packed(self, head: Head, headers: bytes, body: bytes) -> None:
+        """Answer a client that likes compressed answers better, where that pays."""
+        if len(body) < WORTH_IT:
             self._respond(200, headers, body)
+            return
+        accepted = dict(head.headers)[b"accept-encoding"]
+        self._task = asyncio.get_running_loop().create_task(self._pack(accepted, headers, body))
+
+    async def _pack(self, accepted: bytes, headers: bytes, body: bytes) -> None:
+        reply = await packed_reply(Reply(200, [], body), accepted)
+        self._task = None
+        self._write_app(200, reply.headers, reply.body, headers)
 
     # -- everything else ----------------------------------------------------------------
 
@@ -210,8 +229,10 @@ class Http1(Speaker):
         if not writer.done:
             self._respond(500, inference.JSON, error_body(inference.INTERNAL))
 
-    def _write_app(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
-        lines = b"".join([b"%b: %b\r\n" % (k, v) for k, v in headers if k != b"content-length"])
+    def _write_app(
+        self, status: int, headers: list[tuple[bytes, bytes]], body: bytes, lines: bytes = b""
+    ) -> None:
+        lines += b"".join([b"%b: %b\r\n" % (k, v) for k, v in headers if k != b"content-length"])
         self._respond(status, lines, body)
 
     # -- answers ------------------------------------------------------------------------

@@ -21,8 +21,8 @@ from serving.gateway.direct.heads import MAX_HEAD
 from serving.gateway.direct.heads2 import Head2, HeadReader2, MalformedHead
 from serving.gateway.direct.speaker import BODY_S, IDLE_S, NEVER, Speaker
 from serving.gateway.direct.streams2 import AppStream
-from serving.gateway.grpc_frames import INTERNAL, status_trailers, unary_message
-from serving.gateway.grpc_paths import STREAM_INFER
+from serving.gateway.grpc_frames import INTERNAL, plain_message, status_trailers
+from serving.gateway.grpc_paths import LONG_LIVED
 from serving.protocol.grpc_templates import RequestReader
 from serving.protocol.status import error_body, grpc_status
 
@@ -264,7 +264,7 @@ class Http2(Speaker):
                 self._complete(call, b"")
         else:
             stream = AppStream(self, ident, head, self._initial)
-            if head.path == STREAM_INFER:  # a client may keep a stream open and send nothing
+            if head.path in LONG_LIVED:
                 stream.deadline = NEVER
             self._streams[ident] = stream
             if end:
@@ -424,7 +424,7 @@ class Http2(Speaker):
             self.reset(call, f.PROTOCOL_ERROR)
             return
         try:
-            payload = unary_message(body, "", self._server.max_body)
+            payload = plain_message(body, self._server.max_body)
             request, call.raw = self._requests.read(payload)
             ticket = self._server.plane.begin(request, head.timeout_s)
         except errors.VigilError as error:

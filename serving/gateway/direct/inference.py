@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from serving.dataplane.handler import DataPlane, Ticket
-from serving.gateway import metadata
-from serving.gateway.compression import decompress
+from serving.dataplane.handler import Ticket
 from serving.gateway.direct.heads import InferHead
+from serving.gateway.inference import raw_request
 from serving.protocol.json_codec import (
-    decode_raw_request,
     decode_request,
     encode_response,
     parse_json_length,
 )
-from serving.protocol.messages import InferRequest
 
 if TYPE_CHECKING:
     from serving.gateway.direct.server import DirectServer
@@ -30,8 +27,6 @@ def begin(server: DirectServer, head: InferHead, body: bytes) -> Ticket:
     Raises:
         VigilError: it is refused.
     """
-    if head.encoding is not None:
-        body = decompress(body, head.encoding, server.max_body)
     json_length = None
     if head.json_length is not None:
         json_length = parse_json_length(head.json_length, len(body))
@@ -40,15 +35,6 @@ def begin(server: DirectServer, head: InferHead, body: bytes) -> Ticket:
     else:
         request = decode_request(body, json_length, head.model, head.version, head.request_id)
     return server.plane.begin(request, None)
-
-
-def raw_request(
-    plane: DataPlane, body: bytes, name: str, version: str, request_id: str | None
-) -> InferRequest:
-    """Decode a body that is nothing but one tensor's elements."""
-    entry = plane.resolve(name, version)
-    inputs = [metadata.tensor_metadata(spec) for spec in entry.config.inputs if not spec.sensitive]
-    return decode_raw_request(body, inputs, name, version, request_id)
 
 
 def answer(server: DirectServer, ticket: Ticket) -> tuple[bytes, bytes]:

@@ -39,6 +39,11 @@ class HealthStub:
                 request_serializer=serving_dot_protocol_dot_pb_dot_health__pb2.HealthCheckRequest.SerializeToString,
                 response_deserializer=serving_dot_protocol_dot_pb_dot_health__pb2.HealthCheckResponse.FromString,
                 _registered_method=True)
+        self.Watch = channel.unary_stream(
+                '/grpc.health.v1.Health/Watch',
+                request_serializer=serving_dot_protocol_dot_pb_dot_health__pb2.HealthCheckRequest.SerializeToString,
+                response_deserializer=serving_dot_protocol_dot_pb_dot_health__pb2.HealthCheckResponse.FromString,
+                _registered_method=True)
 
 
 class HealthServicer:
@@ -50,11 +55,23 @@ class HealthServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Watch(self, request, context):
+        """The status at once, then every change of it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_HealthServicer_to_server(servicer, server):
     rpc_method_handlers = {
             'Check': grpc.unary_unary_rpc_method_handler(
                     servicer.Check,
+                    request_deserializer=serving_dot_protocol_dot_pb_dot_health__pb2.HealthCheckRequest.FromString,
+                    response_serializer=serving_dot_protocol_dot_pb_dot_health__pb2.HealthCheckResponse.SerializeToString,
+            ),
+            'Watch': grpc.unary_stream_rpc_method_handler(
+                    servicer.Watch,
                     request_deserializer=serving_dot_protocol_dot_pb_dot_health__pb2.HealthCheckRequest.FromString,
                     response_serializer=serving_dot_protocol_dot_pb_dot_health__pb2.HealthCheckResponse.SerializeToString,
             ),
@@ -84,6 +101,33 @@ class Health:
             request,
             target,
             '/grpc.health.v1.Health/Check',
+            serving_dot_protocol_dot_pb_dot_health__pb2.HealthCheckRequest.SerializeToString,
+            serving_dot_protocol_dot_pb_dot_health__pb2.HealthCheckResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Watch(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/grpc.health.v1.Health/Watch',
             serving_dot_protocol_dot_pb_dot_health__pb2.HealthCheckRequest.SerializeToString,
             serving_dot_protocol_dot_pb_dot_health__pb2.HealthCheckResponse.FromString,
             options,

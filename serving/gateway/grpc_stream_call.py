@@ -1,0 +1,128 @@
+"""A streaming gRPC call over ASGI: its messages in both directions, and how it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+
+from serving import errors
+from serving.dataplane.handler import DataPlane
+from serving.gateway.grpc_frames import (
+    INTERNAL,
+    OK,
+    Disconnected,
+    Headers,
+    Receive,
+    Send,
+    answer_headers,
+    call_options,
+    packed_frame,
+    read_message,
+    read_messages,
+    send_end,
+    send_start,
+    status_trailers,
+)
+from serving.protocol.status import grpc_status
+
+_log = logging.getLogger("vigil.gateway")
+
+
+class StreamCall:
+    """What a streaming method sees of its call.
+
+    Attributes:
+        plane: the data plane to answer from.
+        timeout_s: seconds that the client allows for the whole call; None without a deadline.
+    """
+
+    def __init__(
+        self,
+        plane: DataPlane,
+        max_body: int,
+        answer_encoding: str,
+        headers: Headers,
+        receive: Receive,
+        send: Send,
+    ) -> None:
+        self.plane = plane
+        self._answer_encoding = answer_encoding
+        self.timeout_s, self._encoding = call_options(headers)
+        self._max_body = max_body
+        self._receive = receive
+        self._send = send
+
+    async def message(self) -> bytes:
+        """Return the one message of a client that sends no stream; see `read_message`."""
+        return await read_message(self._max_body, self._encoding, self._receive)
+
+    def messages(self) -> AsyncIterator[bytes]:
+        """Return the client's messages, each as soon as it is whole; see `read_messages`."""
+        return read_messages(self._max_body, self._encoding, self._receive)
+
+    async def send(self, payload: bytes) -> None:
+        """Send a message.
+
+        Raises:
+            Disconnected: the client went away.
+        """
+        body = await packed_frame(payload, self._answer_encoding)
+        try:
+            await self._send({"type": "http.response.body", "body": body, "more_body": True})
+        except Exception:  # noqa: BLE001 - each server has its own for a client that is gone
+            raise Disconnected from None
+
+    async def disconnected(self) -> None:
+        """Return once the client is gone; only after its last message has been read."""
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+
+
+Method = Callable[[StreamCall], Awaitable[None]]
+
+
+async def serve_stream(
+    method: Method, plane: DataPlane, max_body: int, headers: Headers, receive: Receive, send: Send
+) -> None:
+    """Answer a streaming call: whatever goes wrong, and its deadline, becomes a gRPC status."""
+    answer, encoding = answer_headers(headers)
+    await send_start(send, answer)
+    # Headers leave with the first piece of the body, and until they have left the server counts
+    # the call as a request that comes too slowly.
+    await send({"type": "http.response.body", "body": b"", "more_body": True})
+    trailers = OK
+    try:
+        call = StreamCall(plane, max_body, encoding, headers, receive, send)
+        async with asyncio.timeout(call.timeout_s):
+            await method(call)
+    except Disconnected:
+        return
+    except TimeoutError:
+        late = errors.DeadlineExceeded("the deadline of the stream passed; allow more time")
+        trailers = status_trailers(grpc_status(late), late.message)
+    except errors.VigilError as error:
+        trailers = status_trailers(grpc_status(error), error.message)
+    except Exception:  # noqa: BLE001 - the client gets a status, the operator the traceback
+        _log.exception("unexpected error in a gRPC stream")
+        trailers = status_trailers(INTERNAL, "internal error; see the server's log")
+    await send_end(send, trailers)
+
+
+def stopping() -> errors.ModelNotReady:
+    """Return the error that ends streams when the gateway drains."""
+    return errors.ModelNotReady("the gateway is stopping; open a new stream")
+
+
+async def run_unless(end: Coroutine[None, None, object], work: Coroutine[None, None, None]) -> bool:
+    """Run `work` until it is done, or `end` is; return whether it was `work`."""
+    worker, ender = asyncio.ensure_future(work), asyncio.ensure_future(end)
+    try:
+        await asyncio.wait({worker, ender}, return_when=asyncio.FIRST_COMPLETED)
+        if not worker.done():
+            return False
+        await worker
+        return True
+    finally:
+        worker.cancel()
+        ender.cancel()

@@ -1,0 +1,143 @@
+"""`Watch` of gRPC's health protocol: the status at once, every change of it, and its ends."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from serving.channel.directory import Directory, ServedModel
+from serving.gateway import grpc_health
+from serving.protocol.pb import health_pb2
+
+PATH = "/grpc.health.v1.Health/Watch"
+SERVING, NOT_SERVING, SERVICE_UNKNOWN = 1, 2, 3
+NO_MODEL = Directory(2, ())
+
+
+def ask_for(service: str) -> bytes:
+    payload = health_pb2.HealthCheckRequest(service=service).SerializeToString()
+    return b"\0" + len(payload).to_bytes(4, "big") + payload
+
+
+def statuses(client: Any) -> list[int]:
+    return [health_pb2.HealthCheckResponse.FromString(m).status for m in client.messages()]
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    async with asyncio.timeout(5):
+        while not holds():  # noqa: ASYNC110
+            await asyncio.sleep(0.001)
+
+
+@pytest.fixture
+def served(plane: Any) -> ServedModel:
+    (entry,) = plane.entries()
+    return ServedModel("m", "1", entry.config.model_dump_json().encode(), "nowhere")
+
+
+@pytest.mark.parametrize("service", ["", "inference.GRPCInferenceService", "m"])
+async def test_every_change_is_told(
+    client: Any, plane: Any, link: Any, served: ServedModel, service: str
+) -> None:
+    gone = SERVICE_UNKNOWN if service == "m" else NOT_SERVING
+    call = client.start(PATH)
+    client.says(ask_for(service), more=False)
+    await until(lambda: statuses(client) == [SERVING])
+    plane.apply(NO_MODEL)
+    await until(lambda: statuses(client) == [SERVING, gone])
+    plane.apply(Directory(3, (served,)))
+    plane.add_link("m", "1", link)
+    await until(lambda: statuses(client)[-1] == SERVING)
+    assert set(statuses(client)[2:-1]) <= {NOT_SERVING}
+    client.leaves()
+    await asyncio.wait_for(call, 5)
+
+
+async def test_nothing_is_told_twice(client: Any, plane: Any, served: ServedModel) -> None:
+    call = client.start(PATH)
+    client.says(ask_for(""), more=False)
+    await until(lambda: statuses(client) == [SERVING])
+    for number in range(3, 9):
+        plane.apply(Directory(number, (served,)))
+        for _ in range(20):
+            await asyncio.sleep(0)
+    assert statuses(client) == [SERVING]
+    client.leaves()
+    await asyncio.wait_for(call, 5)
+
+
+async def test_a_link_that_closes_without_a_word(
+    client: Any, link: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(grpc_health, "LOOK_AGAIN_S", 0.01)
+    call = client.start(PATH)
+    client.says(ask_for("m"), more=False)
+    await until(lambda: statuses(client) == [SERVING])
+    link.open = False
+    await until(lambda: statuses(client) == [SERVING, NOT_SERVING])
+    client.leaves()
+    await asyncio.wait_for(call, 5)
+
+
+async def test_what_is_unknown_may_become_known(
+    client: Any, plane: Any, link: Any, served: ServedModel
+) -> None:
+    call = client.start(PATH)
+    client.says(ask_for("later"), more=False)
+    await until(lambda: statuses(client) == [SERVICE_UNKNOWN])
+    later = ServedModel("later", "1", served.config, "nowhere")
+    plane.apply(Directory(2, (served, later)))
+    plane.add_link("later", "1", link)
+    await until(lambda: statuses(client)[-1] == SERVING)
+    client.leaves()
+    await asyncio.wait_for(call, 5)
+
+
+@pytest.mark.parametrize("service", ["", "m", "unknown"])
+async def test_a_drain_ends_it(client: Any, plane: Any, service: str) -> None:
+    call = client.start(PATH)
+    client.says(ask_for(service), more=False)
+    await until(lambda: len(statuses(client)) == 1)
+    plane.drain()
+    await asyncio.wait_for(call, 5)
+    assert statuses(client)[1:] == [NOT_SERVING]
+    assert client.status() == 14
+
+
+async def test_a_deadline_ends_it(client: Any) -> None:
+    call = client.start(PATH, (b"grpc-timeout", b"20m"))
+    client.says(ask_for(""), more=False)
+    await asyncio.wait_for(call, 5)
+    assert (statuses(client), client.status()) == ([SERVING], 4)
+
+
+async def test_clients_that_leave_leave_nothing_behind(make_client: Any) -> None:
+    before = asyncio.all_tasks()
+    clients = [make_client() for _ in range(50)]
+    calls = [client.start(PATH) for client in clients]
+    for client in clients:
+        client.says(ask_for(""), more=False)
+    await until(lambda: all(statuses(client) == [SERVING] for client in clients))
+    for client in clients:
+        client.leaves()
+    await asyncio.wait_for(asyncio.gather(*calls), 5)
+    await until(lambda: asyncio.all_tasks() <= before)
+    assert all(client.sent[-1]["type"] != "http.response.trailers" for client in clients)
+
+
+async def test_a_client_that_leaves_before_it_asks(client: Any) -> None:
+    call = client.start(PATH)
+    client.says(b"")
+    client.leaves()
+    await asyncio.wait_for(call, 5)
+    assert client.messages() == []
+
+
+async def test_a_broken_question(client: Any) -> None:
+    call = client.start(PATH)
+    client.says(b"\0\0\0\0\x03\xff\xff\xff", more=False)
+    await asyncio.wait_for(call, 5)
+    assert client.status() == 3
