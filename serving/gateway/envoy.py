@@ -130,7 +130,7 @@ def envoy_config(listen: Listen, admin_socket: Path) -> dict[str, Any]:
                     "address": _address(listen.host, listen.http_port),
                     "additional_addresses": [{"address": _address(listen.host, listen.grpc_port)}],
                     "enable_reuse_port": True,
-                    "filter_chains": [{"filters": [_connection_manager()]}],
+                    "filter_chains": [{"filters": [_connection_manager(listen)]}],
                 }
             ]
         },
@@ -141,7 +141,7 @@ def _address(host: str, port: int) -> dict[str, Any]:
     return {"socket_address": {"address": host, "port_value": port}}
 
 
-def _connection_manager() -> dict[str, Any]:
+def _connection_manager(listen: Listen) -> dict[str, Any]:
     return {
         "name": "envoy.filters.network.http_connection_manager",
         "typed_config": {
@@ -153,11 +153,11 @@ def _connection_manager() -> dict[str, Any]:
             "normalize_path": True,
             "merge_slashes": True,
             "path_with_escaped_slashes_action": "REJECT_REQUEST",
-            "request_headers_timeout": "10s",
-            "request_timeout": "60s",
+            "request_headers_timeout": _seconds(listen.headers_timeout_s),
+            "request_timeout": _seconds(listen.request_timeout_s),
             "stream_idle_timeout": "300s",
             "common_http_protocol_options": {
-                "idle_timeout": "300s",
+                "idle_timeout": _seconds(listen.idle_timeout_s),
                 "headers_with_underscores_action": "REJECT_REQUEST",
             },
             "http_protocol_options": {"accept_http_10": True, "default_host_for_http_10": "vigil"},
@@ -169,6 +169,10 @@ def _connection_manager() -> dict[str, Any]:
             "http_filters": [_refuse_broken_paths(), _app_filter()],
         },
     }
+
+
+def _seconds(duration: float) -> str:
+    return f"{duration:.3f}s"
 
 
 def _stream_route() -> dict[str, Any]:

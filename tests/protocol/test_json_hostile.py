@@ -190,4 +190,4 @@ def test_an_input_given_twice(decode):
 
 def test_a_million_outputs_are_refused_quickly(decode, make_body):
     outputs = [{"name": "y"}] * 1_000_000
-    fails(decode, make_body(outputs=outputs), "given twice")
+    fails(decode, make_body(outputs=outputs), "length <= 4096")
