@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+import numpy as np
 import pytest
 
 pytestmark = pytest.mark.e2e
@@ -114,8 +115,6 @@ def test_text_beyond_the_basic_plane_is_no_lone_surrogate(target: Any) -> None:
 
 @pytest.mark.parametrize("value", ["nan", "inf", "-inf"])
 def test_a_number_that_json_lacks_comes_out_as_null(target: Any, value: str) -> None:
-    import numpy as np
-
     tensor = {"name": "x", "datatype": "FP32", "shape": [1, 4]}
     head = json.dumps({"inputs": [{**tensor, "parameters": {"binary_data_size": 16}}]}).encode()
     row = np.array([float(value), 1, 2, 3], np.float32).tobytes()
@@ -137,7 +136,7 @@ OTHER_BODIES = {
     "labels-infinity": ("/v2/models/echo/labels", b'{"labels":[{"id":"a","y_true":1e400}]}'),
     "labels-unknown-not-utf-8": ("/v2/models/echo/labels", b'{"u":"\xff","labels":[]}'),
     "labels-index": (
-        "/v2/models/echo/labels", b'{"labels":[{"id":"a","y_true":1,"index":99999999999999999999}]}',
+        "/v2/models/echo/labels", b'{"labels":[{"id":"a","y_true":1,"index":9999999999999999999}]}',
     ),
     "labels-timestamp": (
         "/v2/models/echo/labels", b'{"labels":[{"id":"a","y_true":1,"timestamp":"yesterday"}]}',

@@ -1,5 +1,6 @@
 """Numbers that do not fit their datatype and shapes that do not fit their data: never coerced."""
 
+import json
 from typing import Any
 
 import grpc
@@ -147,15 +148,9 @@ NOT_INTEGERS: dict[str, Any] = {
 def test_shapes_in_json(target: Any, case: str, data: list[float]) -> None:
     shape = SHAPES.get(case, NOT_INTEGERS.get(case))
     body = str({"name": "x", "datatype": "FP32", "shape": "SHAPE", "data": data}).replace("'", '"')
-    text = "[" + "9" * 5000 + "]" if case == "5000-digits" else _json(shape)
+    text = "[" + "9" * 5000 + "]" if case == "5000-digits" else json.dumps(shape)
     body = body.replace('"SHAPE"', text)
     target.refused(target.post(f'{{"inputs":[{body}]}}'.encode()), 400)
-
-
-def _json(value: Any) -> str:
-    import json
-
-    return json.dumps(value)
 
 
 @pytest.mark.parametrize("typed", [False, True], ids=["raw", "typed"])

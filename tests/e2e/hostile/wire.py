@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import socket
 import time
@@ -54,10 +55,9 @@ def read_reply(connection: socket.socket, *, may_close: bool = True) -> Reply:
 def exchange(port: int, request: bytes) -> Reply:
     """Send bytes on a new connection, read one answer."""
     with connect(port) as connection:
-        try:
+        # Refused before all was sent: the answer may be there already.
+        with contextlib.suppress(ConnectionError):
             connection.sendall(request)
-        except ConnectionError:  # refused before all was sent: the answer may be there already
-            pass
         return read_reply(connection)
 
 
