@@ -13,6 +13,7 @@ INVALID = grpc.StatusCode.INVALID_ARGUMENT
 ROW = np.array([1, 2, 3, 4], np.float32)
 MAX_BODY = 16 << 20
 SERVICE = "/inference.GRPCInferenceService/"
+INFER = SERVICE + "ModelInfer"
 
 
 def typed(target: Any) -> Any:
@@ -143,20 +144,13 @@ def test_a_small_message_that_declares_much(target: Any) -> None:
         ("/no.such.Service/ModelInfer", grpc.StatusCode.UNIMPLEMENTED),
         (SERVICE.lower() + "ModelInfer", grpc.StatusCode.UNIMPLEMENTED),
         ("/inference.GRPCInferenceService", grpc.StatusCode.UNIMPLEMENTED),
-        ("//" + SERVICE.strip("/") + "/ModelInfer", None),
         ("/", grpc.StatusCode.UNIMPLEMENTED),
         (SERVICE + "x" * 5000, grpc.StatusCode.UNIMPLEMENTED),
         (SERVICE + "SystemSharedMemoryRegister", grpc.StatusCode.UNIMPLEMENTED),
         ("/__import__/os.system", grpc.StatusCode.UNIMPLEMENTED),
     ],
 )
-def test_methods_that_are_not_there(target: Any, path: str, code: Any) -> None:
-    if code is None:  # slashes are merged by Envoy, and looked at by Serve
-        try:
-            target.call(target.message([1, 2, 3, 4]), path)
-        except grpc.RpcError as error:
-            assert error.code() is grpc.StatusCode.UNIMPLEMENTED
-        return
+def test_methods_that_are_not_there(target: Any, path: str, code: grpc.StatusCode) -> None:
     with pytest.raises(grpc.RpcError) as caught:
         target.call(target.message([1, 2, 3, 4]), path)
     assert caught.value.code() is code
@@ -173,10 +167,11 @@ def test_methods_that_are_not_there(target: Any, path: str, code: Any) -> None:
     ids=["a-large-one", "thousands", "binary", "token"],
 )
 def test_metadata(target: Any, metadata: list[tuple[str, Any]]) -> None:
-    try:
-        target.call(target.message([1, 2, 3, 4]), metadata=metadata)
-    except grpc.RpcError as error:
-        assert error.code() in {
-            grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.INTERNAL,
-            grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.UNKNOWN,
-        }  # fmt: skip
+    call = target.channel.unary_unary(INFER)
+    payload = target.message([1, 2, 3, 4]).SerializeToString()
+    code = call.future(payload, timeout=20, metadata=metadata).code()
+    # Ignored where it fits, refused where it does not; never an end of the connection's others.
+    assert code in {
+        grpc.StatusCode.OK, grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.INTERNAL,
+        grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.UNKNOWN,
+    }  # fmt: skip
