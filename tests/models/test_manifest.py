@@ -86,11 +86,6 @@ def test_pipes_devices_loops_and_folders_are_refused(version):
     os.mkfifo(version / "pipe")
     (version / "folder").mkdir()
     (version / "loop").symlink_to("loop")
-    for name, says in [
-        ("pipe", "no regular"),
-        ("folder", "no regular"),
-        ("loop", ""),
-        ("a\0b", ""),
-    ]:
-        with pytest.raises(ConfigError, match=says):
+    for name in ("pipe", "folder", "loop", "a\0b"):
+        with pytest.raises(ConfigError, match="no regular|is no path|symbolic links"):
             verified_path(version, name)
