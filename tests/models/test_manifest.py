@@ -87,5 +87,5 @@ def test_pipes_devices_loops_and_folders_are_refused(version):
     (version / "folder").mkdir()
     (version / "loop").symlink_to("loop")
     for name in ("pipe", "folder", "loop", "a\0b"):
-        with pytest.raises(ConfigError, match="no regular|is no path|symbolic links"):
+        with pytest.raises(ConfigError, match=r"no regular|is no path|symbolic links"):
             verified_path(version, name)
