@@ -247,6 +247,19 @@ class Listen(_Section):
     admin_host: str = Field("127.0.0.1", description="Address of the admin listener.")
     admin_port: int = Field(8002, ge=0, le=65535, description="Metrics and console; 0: a free one.")
     max_body_mib: int = Field(64, ge=1, le=1024, description="Largest request body.")
+    headers_timeout_s: float = Field(
+        10,
+        ge=0.1,
+        description="A client that takes longer for its headers gets 408; Envoy's.",
+    )
+    request_timeout_s: float = Field(
+        60,
+        ge=0.1,
+        description="A client that takes longer for a whole request gets 408; Envoy's.",
+    )
+    idle_timeout_s: float = Field(
+        300, ge=0.1, description="A connection without a request is closed after it; Envoy's."
+    )
 
 
 class Telemetry(_Section):

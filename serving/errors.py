@@ -7,12 +7,17 @@ class VigilError(Exception):
     """Base of everything that may become an answer to a client.
 
     The message is one sentence that says what to change; it is shown to the client as it is.
+    Control characters in it, which may be the client's own, are escaped: it stays one line.
     """
 
     def __init__(self, message: str, *, retry_after_s: float | None = None) -> None:
-        super().__init__(message)
-        self.message = message
+        self.message = message if message.isprintable() else _escaped(message)
+        super().__init__(self.message)
         self.retry_after_s = retry_after_s
+
+
+def _escaped(text: str) -> str:
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 class InvalidInput(VigilError):

@@ -10,6 +10,8 @@ import numpy as np
 from serving.config import InputSpec, ModelConfig
 from serving.dataplane.classification import check_scores
 from serving.errors import InvalidInput
+from serving.protocol.json_data import UNREADABLE
+from serving.protocol.json_duplicates import refuse_duplicates
 from serving.protocol.messages import InferRequest, Tensor
 
 _decode_sensitive = msgspec.json.Decoder(dict[str, list[str | int | bool | None]]).decode
@@ -168,7 +170,8 @@ class Binder:
             raise wrong
         try:
             given = _decode_sensitive(text)
-        except (msgspec.DecodeError, RecursionError):
+            refuse_duplicates(text.encode(), "parameter sensitive_features")
+        except UNREADABLE:
             raise wrong from None
         for name, values in given.items():
             if name not in self._attributes:

@@ -22,15 +22,17 @@ from serving.gateway.process import GatewayProcess, gateway_environment
 APP = "serving.gateway.app:app"
 _TYPE = "type.googleapis.com/envoy."
 _GRPC = "application/grpc"
+_STRICT_CHUNKS = "envoy.reloadable_features.strict_chunk_parsing"
 
 # Envoy's own replies by status: what to change, in one sentence.
 _SENTENCES = {
     400: "the request is malformed; send well-formed HTTP with one length and printable headers",
-    403: "the path is not valid UTF-8; percent-encode it as UTF-8",
+    403: "the method is CONNECT, or the path is not valid UTF-8; percent-encode it as UTF-8",
     404: "no such path",
     408: "the request came too slowly; send headers and body without pauses",
     413: "the request is too large; send a smaller one",
     431: "the headers are too large; send fewer or shorter ones",
+    501: "the transfer encoding is not offered; send Content-Length or chunked alone",
     503: "the gateway is overloaded or stopping; retry later",
     504: "no answer in time; retry later",
 }
@@ -116,9 +118,14 @@ def envoy_config(listen: Listen, admin_socket: Path) -> dict[str, Any]:
                     "address": _address(listen.host, listen.http_port),
                     "additional_addresses": [{"address": _address(listen.host, listen.grpc_port)}],
                     "enable_reuse_port": True,
-                    "filter_chains": [{"filters": [_connection_manager()]}],
+                    "filter_chains": [{"filters": [_connection_manager(listen)]}],
                 }
             ]
+        },
+        # By default bytes between a chunk and its end are skipped: a proxy in front of us may
+        # see another request there.
+        "layered_runtime": {
+            "layers": [{"name": "strict", "static_layer": {_STRICT_CHUNKS: True}}],
         },
     }
 
@@ -127,7 +134,7 @@ def _address(host: str, port: int) -> dict[str, Any]:
     return {"socket_address": {"address": host, "port_value": port}}
 
 
-def _connection_manager() -> dict[str, Any]:
+def _connection_manager(listen: Listen) -> dict[str, Any]:
     return {
         "name": "envoy.filters.network.http_connection_manager",
         "typed_config": {
@@ -139,22 +146,31 @@ def _connection_manager() -> dict[str, Any]:
             "normalize_path": True,
             "merge_slashes": True,
             "path_with_escaped_slashes_action": "REJECT_REQUEST",
-            "request_headers_timeout": "10s",
-            "request_timeout": "60s",
+            "request_headers_timeout": _seconds(listen.headers_timeout_s),
+            "request_timeout": _seconds(listen.request_timeout_s),
             "stream_idle_timeout": "300s",
             "common_http_protocol_options": {
-                "idle_timeout": "300s",
+                "idle_timeout": _seconds(listen.idle_timeout_s),
                 "headers_with_underscores_action": "REJECT_REQUEST",
             },
-            "http_protocol_options": {"accept_http_10": True, "default_host_for_http_10": "vigil"},
+            "http_protocol_options": {
+                "accept_http_10": True,
+                "default_host_for_http_10": "vigil",
+                # Whoever asks for one (WebSocket, say) is answered in plain HTTP all the same.
+                "ignore_http_11_upgrade": [{"safe_regex": {"regex": ".*"}}],
+            },
             "http2_protocol_options": {"max_concurrent_streams": 1024},
             "route_config": {
                 "virtual_hosts": [{"name": "vigil", "domains": ["*"], "routes": _stream_routes()}]
             },
             "local_reply_config": {"mappers": _local_replies()},
-            "http_filters": [_refuse_broken_paths(), _app_filter()],
+            "http_filters": [_refuse_what_would_hang(), _app_filter()],
         },
     }
+
+
+def _seconds(duration: float) -> str:
+    return f"{duration:.3f}s"
 
 
 def _stream_routes() -> list[dict[str, Any]]:
@@ -164,9 +180,11 @@ def _stream_routes() -> list[dict[str, Any]]:
     return [{"match": {"path": path}, "route": action} for path in LONG_LIVED]
 
 
-def _refuse_broken_paths() -> dict[str, Any]:
+def _refuse_what_would_hang() -> dict[str, Any]:
     # A path that is no UTF-8 fails inside the module before the app sees it, and would hang.
+    # CONNECT has neither a body nor an end, so the app would wait for one until it times out.
     invalid = {"url_path": {"path": {"safe_regex": {"regex": ".*%[89A-Fa-f][0-9A-Fa-f].*"}}}}
+    connect = {"header": {"name": ":method", "string_match": {"exact": "CONNECT"}}}
     return {
         "name": "envoy.filters.http.rbac",
         "typed_config": {
@@ -174,7 +192,10 @@ def _refuse_broken_paths() -> dict[str, Any]:
             "rules": {
                 "action": "DENY",
                 "policies": {
-                    "broken-path": {"permissions": [invalid], "principals": [{"any": True}]}
+                    "would-hang": {
+                        "permissions": [invalid, connect],
+                        "principals": [{"any": True}],
+                    }
                 },
             },
         },

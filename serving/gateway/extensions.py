@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import parse_qs
 
 import msgspec
@@ -23,6 +23,8 @@ from serving.channel.observation import (
 from serving.dataplane.handler import DataPlane
 from serving.errors import InvalidInput, Unsupported
 from serving.protocol.json_codec import decode_request, encode_response
+from serving.protocol.json_data import UNREADABLE, reason
+from serving.protocol.json_duplicates import refuse_duplicates
 from serving.protocol.messages import InferResponse, Tensor
 
 MAX_LABELS = 100_000
@@ -36,7 +38,7 @@ _decode_report = msgspec.msgpack.Decoder(ReportReply).decode
 class _LabelBody(msgspec.Struct):
     id: str
     y_true: float | str | bool | list[float]
-    index: int = 0
+    index: Annotated[int, msgspec.Meta(ge=0, lt=2**31)] = 0
     sensitive_features: dict[str, str | int | bool] = {}
     timestamp: str | None = None
 
@@ -103,10 +105,11 @@ async def labels(plane: DataPlane, body: bytes, name: str) -> bytes:
     entry = plane.resolve(name)
     try:
         pushed = _decode_labels(body).labels
-    except (msgspec.DecodeError, RecursionError) as error:
-        raise InvalidInput(f"labels: {error}") from None
+    except UNREADABLE as error:
+        raise InvalidInput(f"labels: {reason(error)}") from None
     if len(pushed) > MAX_LABELS:
         raise InvalidInput(f"labels: at most {MAX_LABELS} at once; send several requests")
+    refuse_duplicates(body, "the body with labels")
     meta = LabelsMeta(entry.name, [_label(item) for item in pushed])
     message = await plane.publisher.request(LABELS, meta)
     return msgspec.json.encode(_decode_counts(message.meta))
@@ -117,13 +120,11 @@ def _label(item: _LabelBody) -> Label:
     if item.timestamp is not None:
         try:
             timestamp = datetime.fromisoformat(item.timestamp).timestamp()
-        except ValueError:
+        except (ValueError, OverflowError):
             raise InvalidInput(
                 f"labels: timestamp '{item.timestamp[:40]}' is not RFC 3339, "
                 "for example 2026-01-31T12:00:00Z"
             ) from None
-    if item.index < 0:
-        raise InvalidInput("labels: index counts rows from 0")
     sensitive = {name: str(value) for name, value in item.sensitive_features.items()}
     return Label(item.id, item.index, item.y_true, sensitive, timestamp)
 

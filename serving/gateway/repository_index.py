@@ -6,6 +6,8 @@ import msgspec
 
 from serving.dataplane.handler import DataPlane
 from serving.errors import InvalidInput
+from serving.protocol.json_data import UNREADABLE, reason
+from serving.protocol.json_duplicates import refuse_duplicates
 
 
 class IndexEntry(msgspec.Struct, frozen=True):
@@ -49,6 +51,8 @@ def wants_only_ready(body: bytes) -> bool:
     if not body.strip():
         return False
     try:
-        return _decode(body).ready
-    except (msgspec.DecodeError, RecursionError) as error:
-        raise InvalidInput(f"repository index: {error}") from None
+        ready = _decode(body).ready
+    except UNREADABLE as error:
+        raise InvalidInput(f"repository index: {reason(error)}") from None
+    refuse_duplicates(body, "the body for the repository index")
+    return ready

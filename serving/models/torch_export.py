@@ -1,8 +1,12 @@
-"""Format `torch_export`: a graph with its weights, saved by `torch.export.save`; no code."""
+"""Format `torch_export`: a graph with its weights, saved by `torch.export.save`.
+
+Without `trust_code: true` an archive that would make torch run code is refused.
+"""
 
 from __future__ import annotations
 
 import copy
+import io
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -15,7 +19,8 @@ from torch.fx import GraphModule
 from torch.fx.graph import CodeGen
 
 from serving.config import ConfigError
-from serving.models.manifest import verified_path
+from serving.models.export_archive import harmless_archive
+from serving.models.manifest import verified_bytes
 from serving.models.repository import WEIGHTS_OF, ModelEntry
 from serving.models.torch_model import FirstOutput, Run, TorchModel, resolve_device
 
@@ -27,12 +32,16 @@ def load_torch_export(entry: ModelEntry, device: str) -> TorchModel:
     the last result is the penultimate activations, and `predict` drops it.
 
     Raises:
-        ConfigError: the file is missing, is not the one in the manifest, is not readable, or
-            its graph does not fit what `model.yaml` declares.
+        ConfigError: the file is missing, is not the one in the manifest, is not readable, holds
+            what may run code and is not trusted, or its graph does not fit what `model.yaml`
+            declares.
     """
     where = resolve_device(device)
-    path = verified_path(entry.directory, WEIGHTS_OF["torch_export"])
-    program = _load(path, where)
+    path = entry.weights
+    content = verified_bytes(entry.directory, WEIGHTS_OF["torch_export"])
+    if not entry.config.trust_code:
+        content = harmless_archive(content, path).getvalue()
+    program = _load(content, path, where)
     declared = len(entry.config.outputs)
     returned = len(program.graph_signature.user_outputs)
     if returned not in (declared, declared + 1):
@@ -53,13 +62,13 @@ def load_torch_export(entry: ModelEntry, device: str) -> TorchModel:
         _lean_runner(program, declared),
         with_features,
         # Loaded afresh: a module of the same program would share its weights.
-        lambda: FirstOutput(_load(path, where).module(check_guards=False)),
+        lambda: FirstOutput(_load(content, path, where).module(check_guards=False)),
     )
 
 
-def _load(path: Path, device: torch.device) -> ExportedProgram:
+def _load(content: bytes, path: Path, device: torch.device) -> ExportedProgram:
     try:
-        program: ExportedProgram = torch.export.load(path)
+        program: ExportedProgram = torch.export.load(io.BytesIO(content))
         if device.type != "cpu":
             program = move_to_device_pass(program, device)
     except Exception as error:  # noqa: BLE001 - torch raises many kinds for a damaged archive

@@ -15,7 +15,7 @@ from serving.protocol.pb.open_inference_pb2 import (
     ModelInferResponse,
     ModelStreamInferResponse,
 )
-from serving.protocol.tensors import check_input, tensor_from_buffer, tensor_to_buffer
+from serving.protocol.tensors import MOST_TENSORS, check_input, tensor_from_buffer, tensor_to_buffer
 
 _parse = ModelInferRequest.FromString
 _Input = ModelInferRequest.InferInputTensor
@@ -55,6 +55,9 @@ def decode_request(
     given = message.inputs
     if not given:
         raise InvalidInput("the request has no inputs")
+    most = max(len(given), len(message.outputs), len(message.raw_input_contents))
+    if most > MOST_TENSORS:
+        raise InvalidInput(f"the request names {most} tensors; at most {MOST_TENSORS} are allowed")
     inputs = _decode_raw(message) if wants_raw(message) else tuple(map(_decode_typed, given))
     if len(inputs) > 1:
         refuse_twice("input", [tensor.name for tensor in inputs])

@@ -15,6 +15,8 @@ Buffer = bytes | bytearray | memoryview
 
 MAX_RANK = 32
 MAX_NAME = 256
+# Every one of them costs the loop that serves everybody some time, even if only to refuse it.
+MOST_TENSORS = 4096
 _BOOL = NUMPY_OF["BOOL"]
 _BYTES = NUMPY_OF["BYTES"]
 # Below this, a copy is cheaper than a view.

@@ -103,8 +103,8 @@ def running(
         "transport": transport,
         "models": str(models),
         "data_dir": str(workdir / "data"),
-        "listen": ports,
         **config,
+        "listen": {**config.get("listen", {}), **ports},
     }
     path = workdir / "vigil.yaml"
     path.write_text(yaml.safe_dump(settings))

@@ -46,10 +46,17 @@ def test_slow_clients_and_tricky_requests_have_their_bounds(manager: dict[str, A
     assert {key for key in manager if key.endswith("timeout")} == {
         "request_headers_timeout", "request_timeout", "stream_idle_timeout",
     }  # fmt: skip
+    assert manager["request_headers_timeout"] == "10.000s"
+    assert manager["request_timeout"] == "60.000s"
     assert manager["normalize_path"]
     assert manager["path_with_escaped_slashes_action"] == "REJECT_REQUEST"
     options = manager["common_http_protocol_options"]
     assert options["headers_with_underscores_action"] == "REJECT_REQUEST"
+
+
+def test_bytes_behind_a_chunk_are_not_skipped(config: dict[str, Any]) -> None:
+    (layer,) = config["layered_runtime"]["layers"]
+    assert layer["static_layer"] == {"envoy.reloadable_features.strict_chunk_parsing": True}
 
 
 def test_a_stream_may_be_idle(manager: dict[str, Any]) -> None:
@@ -69,8 +76,10 @@ def test_the_app_comes_last_and_has_its_lifespan(manager: dict[str, Any]) -> Non
     assert settings["lifespan"] is True
     module = app["typed_config"]["dynamic_module_config"]["module"]["local"]["filename"]
     assert Path(module).is_file()
-    policy = refuse["typed_config"]["rules"]["policies"]["broken-path"]
-    regex = policy["permissions"][0]["url_path"]["path"]["safe_regex"]["regex"]
+    policy = refuse["typed_config"]["rules"]["policies"]["would-hang"]
+    broken, connect = policy["permissions"]
+    assert connect["header"]["string_match"] == {"exact": "CONNECT"}
+    regex = broken["url_path"]["path"]["safe_regex"]["regex"]
     assert re.fullmatch(regex, "/v2/models/%ff/infer")
     assert not re.fullmatch(regex, "/v2/models/a%20b/infer")
 

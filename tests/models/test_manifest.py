@@ -1,9 +1,10 @@
 import json
+import os
 
 import pytest
 
 from serving.config import ConfigError
-from serving.models.manifest import verified_bytes, verified_path, write_manifest
+from serving.models.manifest import verified_bytes, verified_path, verify_all, write_manifest
 
 
 @pytest.fixture
@@ -52,3 +53,39 @@ def test_damaged_manifest(version, content):
     (version / "manifest.json").write_text(content)
     with pytest.raises(ConfigError, match=r"manifest\.json"):
         verified_bytes(version, "weights")
+
+
+@pytest.mark.parametrize(
+    "name", ["../secret", "sub/../../secret", "ABSOLUTE", "link", "folder/secret"]
+)
+@pytest.mark.parametrize("check", [verified_bytes, verified_path])
+def test_files_outside_the_folder_are_refused(tmp_path, check, name):
+    version = tmp_path / "1"
+    version.mkdir()
+    (version / "sub").mkdir()
+    secret = tmp_path / "secret"
+    secret.write_bytes(b"abc")
+    (version / "link").symlink_to(secret)
+    (version / "folder").symlink_to(tmp_path)
+    name = str(secret) if name == "ABSOLUTE" else name
+    write_manifest(version, [name])  # the digest is right
+    for refused in (lambda: check(version, name), lambda: verify_all(version)):
+        with pytest.raises(ConfigError, match="outside the version's folder"):
+            refused()
+
+
+def test_links_inside_the_folder_and_a_linked_folder_are_followed(version, tmp_path_factory):
+    (version / "latest").symlink_to("weights")
+    write_manifest(version, ["weights", "latest"])
+    link = tmp_path_factory.mktemp("other") / "1"
+    link.symlink_to(version)
+    assert verified_bytes(link, "latest") == b"abc"
+
+
+def test_pipes_devices_loops_and_folders_are_refused(version):
+    os.mkfifo(version / "pipe")
+    (version / "folder").mkdir()
+    (version / "loop").symlink_to("loop")
+    for name in ("pipe", "folder", "loop", "a\0b"):
+        with pytest.raises(ConfigError, match=r"no regular|is no path|symbolic links"):
+            verified_path(version, name)

@@ -38,7 +38,7 @@ def fails(decode, body, words):
         (b'{"u":' + b"[" * 100_000 + b"]" * 100_000 + b"," + GOOD[1:], "nested too deeply"),
         (b'{"u":' + b'{"a":' * 100_000 + b"1" + b"}" * 100_001, "nested too deeply"),
         (GOOD.replace(b'"x"', b'"\xff"'), "UTF-8"),
-        (b'{"u":"\xff",' + GOOD[1:], "utf-8"),
+        (b'{"u":"\xff",' + GOOD[1:], "(?i)utf-8"),
         (GOOD.replace(b'"x"', b'"\\ud800"'), "not valid"),
         (GOOD.replace(b'"x"', b'"\\ud800\\u0041"'), "not valid"),
     ],
@@ -190,4 +190,4 @@ def test_an_input_given_twice(decode):
 
 def test_a_million_outputs_are_refused_quickly(decode, make_body):
     outputs = [{"name": "y"}] * 1_000_000
-    fails(decode, make_body(outputs=outputs), "given twice")
+    fails(decode, make_body(outputs=outputs), "length <= 4096")

@@ -1,0 +1,209 @@
+"""Fixtures of the hostile tests: one instance per ingress, and proof that it is still right."""
+
+import importlib.util
+import itertools
+import json
+import re
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import grpc
+import httpx
+import numpy as np
+import pytest
+from tritonclient.grpc import service_pb2
+
+from serving.models.export import save_files
+
+MAX_BODY = 16 << 20
+INFER = "/inference.GRPCInferenceService/ModelInfer"
+HEADERS_TIMEOUT_S = 2.0
+REQUEST_TIMEOUT_S = 6.0
+
+ECHO_NET = """
+class Echo:
+    def predict(self, inputs):
+        return {f"{name}_out": array for name, array in inputs.items()}
+
+
+def build():
+    return Echo()
+"""
+
+KINDS = {
+    "bool": "BOOL", "int8": "INT8", "int32": "INT32", "int64": "INT64", "uint8": "UINT8",
+    "uint64": "UINT64", "fp16": "FP16", "fp32": "FP32", "fp64": "FP64", "bytes": "BYTES",
+}  # fmt: skip
+
+
+def echo_config(inputs: dict[str, str], columns: int) -> str:
+    def specs(suffix: str) -> str:
+        return "".join(
+            f"  - {{name: {name}{suffix}, datatype: {datatype}, shape: [-1, {columns}]}}\n"
+            for name, datatype in inputs.items()
+        )
+
+    return (
+        "format: python\nfactory: net:build\ntrust_code: true\nmonitors: {drift: null}\n"
+        f"explain: null\ninputs:\n{specs('')}outputs:\n{specs('_out')}"
+    )
+
+
+def _load_wire() -> ModuleType:
+    name = "vigil_hostile_wire"
+    if name not in sys.modules:
+        spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name("wire.py"))
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module
+        spec.loader.exec_module(module)
+    return sys.modules[name]
+
+
+@pytest.fixture(scope="session")
+def wire() -> ModuleType:
+    """Raw HTTP/1.1 and HTTP/2; see `wire.py`."""
+    return _load_wire()
+
+
+class Target:
+    """A running instance, clients that stay connected, and what is right.
+
+    Models: `echo` (x FP32 [-1, 4], comes back as x_out), `a..b` (the same), `kinds` (an input of
+    every datatype in `KINDS`, each [-1, 2], each comes back).
+    """
+
+    def __init__(self, instance: Any) -> None:
+        self.instance = instance
+        self.ingress: str = instance.ingress
+        self.http = httpx.Client(base_url=instance.url, timeout=20)
+        self.channel = grpc.insecure_channel(instance.grpc)
+        self._good = itertools.count(1)
+        self._log_seen = 0
+        self.gateways = {member["pid"] for member in instance.members("gateway")}
+
+    def close(self) -> None:
+        self.http.close()
+        self.channel.close()
+
+    def post(
+        self, body: Any, headers: dict[str, str] | None = None, model: str = "echo"
+    ) -> httpx.Response:
+        """POST an inference; `body` is sent as it is if it is bytes, else as JSON."""
+        content = body if isinstance(body, bytes) else json.dumps(body).encode()
+        return self.http.post(f"/v2/models/{model}/infer", content=content, headers=headers)
+
+    def call(self, message: Any, path: str = INFER, **options: Any) -> bytes:
+        """Make a unary gRPC call; `message` is bytes or a protobuf message."""
+        payload = message if isinstance(message, bytes) else message.SerializeToString()
+        send = self.channel.unary_unary(path, None, None)
+        answer: bytes = send(payload, timeout=20, **options)
+        return answer
+
+    def refused(self, answer: httpx.Response, status: int, words: str = "") -> None:
+        """Check that an answer is an error of one clear sentence."""
+        assert answer.status_code == status, (answer.status_code, answer.text[:500])
+        assert answer.headers["content-type"] == "application/json"
+        (sentence,) = answer.json().values()
+        assert re.search(words, sentence), sentence
+        assert 0 < len(sentence) < 1000
+        assert "\n" not in sentence
+        assert "Traceback" not in sentence
+
+    def fails(self, code: grpc.StatusCode, words: str, message: Any, **options: Any) -> None:
+        """Check that a gRPC call fails with a code and one clear sentence."""
+        with pytest.raises(grpc.RpcError, match=words) as caught:
+            self.call(message, **options)
+        assert caught.value.code() is code, caught.value
+        assert len(caught.value.details()) < 1000
+        assert "Traceback" not in caught.value.details()
+
+    def request(self, row: list[float]) -> dict[str, Any]:
+        """A good request for `echo`."""
+        tensor = {"name": "x", "datatype": "FP32", "shape": [1, 4], "data": row}
+        return {"inputs": [tensor]}
+
+    def message(self, row: list[float]) -> Any:
+        """A good gRPC request for `echo`."""
+        message = service_pb2.ModelInferRequest(model_name="echo")
+        message.inputs.add(name="x", datatype="FP32", shape=[1, 4])
+        message.raw_input_contents.append(np.array(row, np.float32).tobytes())
+        return message
+
+    def still_right(self) -> None:
+        """Alive, the same processes, and right numbers: old connections and a new one."""
+        number = float(next(self._good))
+        row = [number, 0.5, -number, 4.0]
+        with httpx.Client(base_url=self.instance.url, timeout=20, verify=False) as new:
+            for client in (self.http, new):
+                assert client.get("/v2/health/live").status_code == 200
+                answer = client.post("/v2/models/echo/infer", content=json.dumps(self.request(row)))
+                assert answer.status_code == 200, answer.text
+                assert answer.json()["outputs"][0]["data"] == row
+        reply = service_pb2.ModelInferResponse.FromString(self.call(self.message(row)))
+        assert np.frombuffer(reply.raw_output_contents[0], np.float32).tolist() == row
+        assert all(Path(f"/proc/{pid}").exists() for pid in self.gateways), "a gateway died"
+        with self.instance.log.open("rb") as log:
+            log.seek(self._log_seen)
+            said = log.read()
+        self._log_seen += len(said)
+        assert b"Traceback" not in said, said.decode(errors="replace")
+        assert b"unexpected error" not in said, said.decode(errors="replace")
+
+    def gateway_rss(self) -> int:
+        """Resident bytes of all gateway processes."""
+        texts = [Path(f"/proc/{pid}/status").read_text() for pid in self.gateways]
+        lines = [line for text in texts for line in text.splitlines() if line.startswith("VmRSS")]
+        return sum(int(line.split()[1]) for line in lines) * 1024
+
+
+INGRESSES = [
+    pytest.param(("local", "envoy"), id="envoy"),
+    pytest.param(("ray", "serve"), id="serve", marks=pytest.mark.ray),
+]
+
+
+@pytest.fixture(scope="session")
+def echo_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("hostile") / "models"
+    configs = {"echo": echo_config({"x": "FP32"}, 4), "kinds": echo_config(KINDS, 2)}
+    for name, config in configs.items():
+        version = root / name / "1"
+        version.mkdir(parents=True)
+        (version / "net.py").write_text(ECHO_NET)
+        save_files(version, version / "net.py")
+        (root / name / "model.yaml").write_text(config)
+    shutil.copytree(root / "echo", root / "a..b")
+    return root
+
+
+@pytest.fixture(scope="session", params=INGRESSES)
+def shared_target(
+    request: pytest.FixtureRequest,
+    echo_root: Path,
+    running: Callable[..., Any],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Target]:
+    engine, ingress = request.param
+    workdir = tmp_path_factory.mktemp("run")
+    limits = {
+        "max_body_mib": MAX_BODY >> 20,
+        "headers_timeout_s": HEADERS_TIMEOUT_S,
+        "request_timeout_s": REQUEST_TIMEOUT_S,
+    }
+    with running(echo_root, workdir, engine, ingress, listen=limits) as instance:
+        target = Target(instance)
+        yield target
+        target.close()
+
+
+@pytest.fixture
+def target(shared_target: Target) -> Iterator[Target]:
+    """The instance; after the test it must be alive and still right."""
+    yield shared_target
+    shared_target.still_right()

@@ -1,0 +1,143 @@
+"""Clients that take their time or come in crowds: cut off or waited for, and nobody else waits."""
+
+import asyncio
+import json
+import socket
+import time
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.e2e
+
+BODY = b'{"inputs":[{"name":"x","datatype":"FP32","shape":[1,4],"data":[1,2,3,4]}]}'
+HEAD = b"POST /v2/models/echo/infer HTTP/1.1\r\nHost: vigil\r\n"
+MIB = 1 << 20
+
+
+def drip(wire: ModuleType, target: Any, start: bytes, piece: bytes, limit_s: float) -> Any:
+    """Send `start`, then `piece` again and again until there is an answer or a close."""
+    with wire.connect(target.instance.http_port) as connection:
+        connection.sendall(start)
+        connection.settimeout(0.3)
+        deadline = time.monotonic() + limit_s
+        while time.monotonic() < deadline:
+            try:
+                if connection.recv(1, socket.MSG_PEEK) == b"":
+                    return wire.Reply(0, closed=True)
+                connection.settimeout(wire.TIMEOUT_S)
+                return wire.read_reply(connection)
+            except TimeoutError:
+                target.still_right()  # others are not held up
+                connection.sendall(piece)
+            except ConnectionError:
+                return wire.Reply(0, closed=True)
+    return None
+
+
+SLOW = {
+    "headers-one-by-one": (HEAD, b"X-Slow: a\r\n"),
+    "a-header-byte-by-byte": (HEAD + b"X-Slow: ", b"a"),
+    "body-byte-by-byte": (HEAD + b"Content-Length: 100000\r\n\r\n", b" "),
+    "body-that-never-comes": (HEAD + b"Content-Length: 100000\r\n\r\n", b""),
+    "chunks-byte-by-byte": (HEAD + b"Transfer-Encoding: chunked\r\n\r\n", b"1\r\n \r\n"),
+    "request-line-only": (b"POST /v2/mod", b""),
+}
+
+
+@pytest.mark.parametrize("case", SLOW)
+def test_a_slow_client_is_cut_off(wire: ModuleType, target: Any, case: str) -> None:
+    start, piece = SLOW[case]
+    if target.ingress == "serve":
+        # Ray's proxy waits for ever; what must hold is that nobody else waits with it.
+        assert drip(wire, target, start, piece, 1.5) is None
+        return
+    reply = drip(wire, target, start, piece, 30)
+    assert reply is not None, "waited for ever"
+    assert reply.status in (0, 408)
+    if reply.status:
+        assert "too slowly" in json.loads(reply.body)["error"]
+        assert reply.closed
+
+
+def test_a_slow_reader_holds_up_nobody(wire: ModuleType, target: Any) -> None:
+    row = b"1,2,3,4,"
+    rows = 100_000
+    tensor = b'{"name":"x","datatype":"FP32","shape":[%d,4],"data":[%b]}'
+    body = b'{"inputs":[' + tensor % (rows // 100, (row * (rows // 100))[:-1]) + b"]}"
+    request = HEAD + b"Content-Length: %d\r\n\r\n" % len(body) + body
+    readers = [wire.connect(target.instance.http_port) for _ in range(20)]
+    try:
+        for reader in readers:
+            reader.sendall(request * 3)
+        for _ in range(5):
+            target.still_right()
+    finally:
+        for reader in readers:
+            reader.close()
+
+
+def test_a_thousand_idle_connections(wire: ModuleType, target: Any) -> None:
+    idle = []
+    try:
+        for number in range(1000):
+            idle.append(wire.connect(target.instance.http_port))
+            if number % 2:
+                idle[-1].sendall(HEAD)
+        target.still_right()
+        # One of those that have not begun yet is as good as new.
+        idle[0].sendall(HEAD + b"Content-Length: %d\r\n\r\n" % len(BODY) + BODY)
+        assert wire.read_reply(idle[0]).status == 200
+    finally:
+        for connection in idle:
+            connection.close()
+
+
+def test_hundreds_that_come_and_go_at_once(target: Any) -> None:
+    async def one(number: int) -> None:
+        _, writer = await asyncio.open_connection("127.0.0.1", target.instance.http_port)
+        writer.write(HEAD + b"Content-Length: %d\r\n\r\n" % len(BODY) + BODY[: number % 70])
+        await writer.drain()
+        writer.transport.abort()
+
+    async def crowd() -> None:
+        async with asyncio.timeout(30):
+            await asyncio.gather(*map(one, range(500)))
+
+    asyncio.run(crowd())
+
+
+def one_byte_chunks(body: bytes) -> bytes:
+    return HEAD + b"Transfer-Encoding: chunked\r\n\r\n" + b"".join(
+        b"1\r\n%c\r\n" % byte for byte in body
+    ) + b"0\r\n\r\n"  # fmt: skip
+
+
+@pytest.mark.parametrize("chunks", [65_537, 1_000_000])
+def test_one_byte_chunks(wire: ModuleType, target: Any, chunks: int) -> None:
+    if target.ingress == "serve":
+        chunks = min(chunks, 65_537)
+    before = target.gateway_rss()
+    body = BODY + b" " * (chunks - len(BODY))
+    reply = wire.exchange(target.instance.http_port, one_byte_chunks(body))
+    assert reply.status == 200, reply.body[:200]
+    assert json.loads(reply.body)["outputs"][0]["data"] == [1, 2, 3, 4]
+    assert target.gateway_rss() - before < 100 * MIB
+
+
+def test_chunks_without_end_are_cut_off_at_the_limit(wire: ModuleType, target: Any) -> None:
+    before = target.gateway_rss()
+    chunk = b"10000\r\n" + b" " * 65536 + b"\r\n"
+    with wire.connect(target.instance.http_port) as connection:
+        connection.sendall(HEAD + b"Transfer-Encoding: chunked\r\n\r\n")
+        try:
+            for _ in range(4096):  # 256 MiB, sixteen times the limit
+                connection.sendall(chunk)
+        except ConnectionError:
+            pass
+        else:
+            connection.sendall(b"0\r\n\r\n")
+        reply = wire.read_reply(connection)
+    assert reply.status in (0, 413)
+    assert target.gateway_rss() - before < 150 * MIB
