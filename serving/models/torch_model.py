@@ -108,8 +108,11 @@ class TorchModel(BatchModel):
         arrays = {reader.name: reader.read(value, rows) for reader, value in pairs}
         if not features:
             return Prediction(arrays)
-        known = isinstance(penultimate, torch.Tensor) and penultimate.ndim == 2
-        if not known or penultimate.shape[0] != rows:
+        if (
+            not isinstance(penultimate, torch.Tensor)
+            or penultimate.ndim != 2
+            or penultimate.shape[0] != rows
+        ):
             raise self._failed("features must be one tensor [rows, width]")
         return Prediction(arrays, penultimate.to(torch.float32).cpu().numpy())
 

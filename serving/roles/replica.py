@@ -26,10 +26,9 @@ from serving.channel.endpoint import ChannelServer
 from serving.channel.frames import Message
 from serving.channel.inference import BatchMeta, ResultMeta
 from serving.dataplane.executor import BatchExecutor
-from serving.models.loader import load
+from serving.models.prepare import prepare
 from serving.models.profile_files import read_mahalanobis
 from serving.models.repository import ModelEntry
-from serving.models.warm_up import warm_up
 from serving.protocol.messages import Tensor
 from serving.roles.reporter import ReporterThread
 from serving.roles.served_entry import served_entry
@@ -80,8 +79,7 @@ class ReplicaRole:
         import torch
 
         torch.set_num_threads(self._entry.config.replicas.cores)
-        model = load(self._entry, self._entry.config.replicas.device)
-        warm_up(model, self._entry)
+        model = prepare(self._entry, self._entry.config.replicas.device).model
         guards, closed = _model_guards(self._entry)
         self._executor = BatchExecutor(model, guards, closed)
         self._capabilities = model.capabilities
