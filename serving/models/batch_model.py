@@ -47,8 +47,7 @@ class BatchModel(ABC):
             ModelFailed: the model raised, or its outputs are not what `model.yaml` declares.
         """
         arrays, rows = self._arrays(inputs)
-        outputs = self._compute(arrays, rows or 1, features=False).outputs
-        return outputs if rows else _none_of(outputs)
+        return self._cut(self._compute(arrays, rows or 1, features=False), rows).outputs
 
     def predict_with_features(self, inputs: Tensors) -> Prediction:
         """Run a batch of n rows; features are float32 `[n, width]`.
@@ -60,10 +59,7 @@ class BatchModel(ABC):
         """
         self._require_features()
         arrays, rows = self._arrays(inputs)
-        found = self._compute(arrays, rows or 1, features=True)
-        if rows or found.features is None:
-            return found
-        return Prediction(_none_of(found.outputs), found.features[:0])
+        return self._cut(self._compute(arrays, rows or 1, features=True), rows)
 
     @abstractmethod
     def module(self) -> torch.nn.Module:
@@ -93,6 +89,13 @@ class BatchModel(ABC):
             arrays = {spec.name: _blank_row(spec, arrays[spec.name]) for spec in self._specs}
         return arrays, rows
 
+    def _cut(self, found: Prediction, rows: int) -> Prediction:
+        """Take away the one row that stood for none."""
+        if rows:
+            return found
+        outputs = {name: array[:0] for name, array in found.outputs.items()}
+        return Prediction(outputs, None if found.features is None else found.features[:0])
+
     def _guarded(self, run: Callable[..., ResultT], *arguments: object) -> ResultT:
         """Call the model's own code; whatever it raises is its failure, told in one line."""
         try:
@@ -103,10 +106,6 @@ class BatchModel(ABC):
 
     def _failed(self, what: str) -> ModelFailed:
         return ModelFailed(f"model '{self._name}' failed: {what}")
-
-
-def _none_of(outputs: Tensors) -> dict[str, np.ndarray]:
-    return {name: array[:0] for name, array in outputs.items()}
 
 
 def _blank_row(spec: InputSpec, array: np.ndarray) -> np.ndarray:

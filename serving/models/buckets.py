@@ -45,6 +45,14 @@ def padded(tensor: torch.Tensor, bucket: int) -> torch.Tensor:
     return torch.cat([tensor, tensor[:1].expand(missing, *tensor.shape[1:])])
 
 
+def fill(target: torch.Tensor, rows: torch.Tensor) -> None:
+    """Copy `rows` to the beginning of `target`, and its first row to the rest."""
+    count = rows.shape[0]
+    target[:count].copy_(rows)
+    if count < target.shape[0]:
+        target[count:] = rows[:1]
+
+
 def in_buckets(run: Callable[..., Any], buckets: Sequence[int]) -> Callable[..., Any]:
     """Return `run` for batches of any size, while `run` itself only sees sizes in `buckets`.
 
@@ -60,7 +68,7 @@ def in_buckets(run: Callable[..., Any], buckets: Sequence[int]) -> Callable[...,
             bucket = bucket_of(rows, buckets)
             found = run(*(padded(tensor[piece], bucket) for tensor in tensors))
             parts.append(_cut(found, rows, bucket))
-        return parts[0] if len(parts) == 1 else _joined(parts)
+        return join(parts)
 
     return run_any
 
@@ -73,8 +81,11 @@ def _cut(found: Any, rows: int, bucket: int) -> Any:
     return found[:rows] if fits else found
 
 
-def _joined(parts: Sequence[Any]) -> Any:
+def join(parts: Sequence[Any]) -> Any:
+    """Put the results of a batch's pieces behind each other, at least one."""
     first = parts[0]
-    if isinstance(first, tuple):
-        return tuple(_joined(several) for several in zip(*parts, strict=True))
+    if len(parts) == 1:
+        return first
+    if isinstance(first, tuple | list):
+        return tuple(join(several) for several in zip(*parts, strict=True))
     return torch.cat(list(parts)) if isinstance(first, torch.Tensor) else first

@@ -6,6 +6,7 @@ into convolutions and weights are laid out once for the kernel that reads them.
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import os
 import shutil
@@ -38,7 +39,8 @@ def compiled(
         # Compiling imports parts of torch that use what torch itself has deprecated.
         warnings.simplefilter("ignore", DeprecationWarning)
         import torch._inductor.config as inductor
-        import torch.utils.mkldnn  # noqa: F401
+
+        importlib.import_module("torch.utils.mkldnn")
     # Workers of a pool would outlive the compilation, in a process that has better to do.
     inductor.compile_threads = 1
     options: dict[str, Any] = {"freezing": True}

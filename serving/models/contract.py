@@ -85,3 +85,19 @@ class Model(Protocol):
         Raises:
             Unsupported: the model has no `module` capability.
         """
+
+
+@runtime_checkable
+class AsyncModel(Model, Protocol):
+    """A model that computes elsewhere, a GPU for example, while its caller does other things."""
+
+    async def predict_async(self, inputs: Tensors, *, features: bool) -> Prediction:
+        """Run a batch like `predict` or, with features, `predict_with_features`.
+
+        Several calls may be under way at once in one loop. The inputs' memory must stay
+        untouched until the call returns.
+
+        Raises:
+            ModelFailed: the model itself raised; message kept.
+            Unsupported: features are asked for and the model has none.
+        """

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import torch
 
 from serving.models.buckets import buckets_of, in_buckets
 from serving.models.compiled import compiled
+from serving.models.device_ops import CudaOps
+from serving.models.pipelined_model import PipelinedModel
 from serving.models.repository import ModelEntry
 from serving.models.torch_model import Run, TorchModel
 
@@ -28,17 +30,17 @@ def assemble(
         ConfigError: what compiling needs is not installed, or a datatype is not torch's.
     """
     config = entry.config
-    if config.compile == "cuda-graphs" and device.type == "cpu":
+    buckets = buckets_of(config.batching)
+    if config.compile in ("default", "max-autotune"):
+        run = compiled(entry, run, device, buckets)
+        if run_with_features is not None:
+            run_with_features = compiled(entry, run_with_features, device, buckets)
+    if device.type == "cuda":
+        return PipelinedModel(entry, CudaOps(device), run, run_with_features, make_module)
+    if config.compile == "cuda-graphs":
         _log.warning("model '%s': compile: cuda-graphs does nothing on a CPU", entry.name)
     elif config.compile != "none":
-        buckets = buckets_of(config.batching)
-        run = _in_buckets(entry, run, device, buckets)
+        run = in_buckets(run, buckets)
         if run_with_features is not None:
-            run_with_features = _in_buckets(entry, run_with_features, device, buckets)
-    return TorchModel(entry, device, run, run_with_features, make_module)
-
-
-def _in_buckets(entry: ModelEntry, run: Run, device: torch.device, buckets: Sequence[int]) -> Run:
-    if entry.config.compile != "cuda-graphs":
-        run = compiled(entry, run, device, buckets)
-    return in_buckets(run, buckets)
+            run_with_features = in_buckets(run_with_features, buckets)
+    return TorchModel(entry, run, run_with_features, make_module)

@@ -20,7 +20,7 @@ Run = Callable[..., Any]
 
 
 class TorchModel(BatchModel):
-    """One loaded version on one device; built by the loader of each format.
+    """One loaded version on a CPU; built by the loader of each format.
 
     Whether a row comes out the same in every batch is for the module to see to. Kernels choose
     their order of summation by batch size: on one CPU thread a small float32 perceptron with a
@@ -33,7 +33,6 @@ class TorchModel(BatchModel):
 
     Args:
         entry: what is served; sensitive inputs of its configuration never reach the model.
-        device: where to compute.
         run: the forward pass; returns the outputs in the order of `model.yaml`.
         run_with_features: the same, returning `(outputs, features)`; None if it cannot.
         make_module: builds a new module, private to the caller, that returns the first output.
@@ -45,7 +44,6 @@ class TorchModel(BatchModel):
     def __init__(
         self,
         entry: ModelEntry,
-        device: torch.device,
         run: Run,
         run_with_features: Run | None,
         make_module: Callable[[], torch.nn.Module],
@@ -58,7 +56,6 @@ class TorchModel(BatchModel):
                 features=run_with_features is not None, module=floating, differentiable=floating
             ),
         )
-        self._device = device
         self._run = run
         self._run_with_features = _pair(run_with_features) if run_with_features else None
         self._make_module = make_module
@@ -84,18 +81,14 @@ class TorchModel(BatchModel):
         assert run is not None
         tensors = self._tensors(arrays)
         result = self._guarded(_infer, run, tensors)
-        # Torch counts writes to a tensor, so one that worked in place shows here. The counter
-        # of a device copy says so too, which then only costs a copy that was not needed.
+        # Torch counts writes to a tensor, so one that worked in place shows here.
         self._writes_to_inputs = any(tensor._version for tensor in tensors)
         return self._read(result, rows, features=features)
 
     def _tensors(self, arrays: dict[str, np.ndarray]) -> list[torch.Tensor]:
         if self._writes_to_inputs:
             arrays = {name: array.copy() for name, array in arrays.items()}
-        tensors = [make(arrays[name]) for name, make in self._inputs]
-        if self._device.type != "cpu":
-            tensors = [tensor.to(self._device) for tensor in tensors]
-        return tensors
+        return [make(arrays[name]) for name, make in self._inputs]
 
     def _read(self, result: Any, rows: int, *, features: bool) -> Prediction:
         outputs, penultimate = result if features else (result, None)
