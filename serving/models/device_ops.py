@@ -67,6 +67,9 @@ class CudaOps:
         self._pinned = pinned
         stream: Callable[..., torch.cuda.Stream] = torch.cuda.Stream
         self._up, self._run, self._down = stream(device), stream(device), stream(device)
+        # Torch lets convolutions round float32 to 10 bits; `precision` is where numbers change.
+        torch.backends.cudnn.allow_tf32 = False
+        torch.backends.cuda.matmul.allow_tf32 = False
         # Graphs share their scratch memory: they never run at the same time.
         self._pool: Any = None
 
