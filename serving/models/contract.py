@@ -15,6 +15,7 @@ missing. Every format is loaded by one function of its file and is one object th
 
 "Trusted" means that `trust_code: true` must stand in `model.yaml`. "No hooks": an explainer that
 hooks activations (DeepLift) finds none in TorchScript and becomes input times gradient, unsaid.
+`precision` is for safetensors, `compile` for safetensors and torch_export (serving/config.py).
 """
 
 from __future__ import annotations
