@@ -119,22 +119,22 @@ def check(
     model: Annotated[Optional[str], typer.Option(help="Only this model.")] = None,  # noqa: UP045
 ) -> None:
     """Validate configuration and models without serving: load, warm up, run the example."""
-    from serving.models.loader import load
+    from serving.models.prepare import prepare
     from serving.models.repository import ModelRepository
-    from serving.models.warm_up import warm_up
 
     settings = load_server(config, _overrides(models=models))
     failed = 0
     repository = ModelRepository(settings.models)
     for entry in [repository.get(model)] if model else repository.scan():
         try:
-            loaded = load(entry, "cpu")
-            warm_up(loaded, entry)
-            has = loaded.capabilities
+            prepared = prepare(entry, "cpu")
+            has = prepared.model.capabilities
             _out.print(
                 f"{entry.name} version {entry.version}: fine (features: {has.features}, "
                 f"module: {has.module}, differentiable: {has.differentiable})"
             )
+            if prepared.measured:
+                _out.print(f"{entry.name} version {entry.version}: {prepared.measured}")
         except VigilError as error:
             failed += 1
             _err.print(f"{entry.name} version {entry.version}: {error.message}")

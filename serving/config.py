@@ -19,6 +19,11 @@ Datatype = Literal[
 Format = Literal["safetensors", "torch_export", "torchscript", "onnx", "sklearn", "python"]
 NEEDS_FACTORY: Final = ("safetensors", "python")
 
+Precision = Literal["fp32", "bf16", "fp16", "int8-dynamic"]
+Compile = Literal["none", "cuda-graphs", "default", "max-autotune"]
+COMPILED: Final = ("safetensors", "torch_export")
+"""Formats whose graph torch can compile or capture."""
+
 
 class ConfigError(VigilError):
     """A configuration file is missing, unreadable or wrong; the message names file and key."""
@@ -100,6 +105,19 @@ class Batching(_Section):
 
     max_batch_size: int | None = Field(None, ge=1, description="Rows per batch; none: 1024.")
     max_queue_rows: int = Field(4096, ge=1, description="Rows that may wait; more get 503.")
+    buckets: list[int] | None = Field(
+        None,
+        min_length=1,
+        description="With `compile`: the batch sizes that are compiled; others are padded up. "
+        "None: powers of two up to `max_batch_size`, at most 64; larger batches are cut.",
+    )
+
+    @field_validator("buckets")
+    @classmethod
+    def _increasing(cls, value: list[int] | None) -> list[int] | None:
+        if value and (min(value) < 1 or sorted(set(value)) != value):
+            raise ValueError("buckets: must be positive and increasing, such as [1, 4, 16]")
+        return value
 
 
 Action = Literal["flag", "shadow", "reject"]
@@ -192,6 +210,22 @@ class ModelConfig(_Section):
         None, description="File with an OIP request; used for warm-up and readiness."
     )
     required: bool = Field(True, description="Readiness waits for this model.")
+    precision: Precision = Field(
+        "fp32",
+        description="What to compute in; `fp32` leaves the model as it was made, the others "
+        "convert it when it is loaded (`safetensors`; `int8-dynamic`: Linear and LSTM, CPU only).",
+    )
+    precision_tolerance: float | None = Field(
+        None,
+        gt=0,
+        description="Largest deviation from the unconverted, uncompiled model that is served, as "
+        "a share of an output's largest value; none: 0.02, or 0.0001 with `precision: fp32`.",
+    )
+    compile: Compile = Field(
+        "none",
+        description="`default` and `max-autotune` compile the graph for each bucket with "
+        "torch.compile and, on a GPU, capture it as a CUDA graph; `cuda-graphs` only captures.",
+    )
     replicas: Replicas = Field(default_factory=Replicas)
     batching: Batching = Field(default_factory=Batching)
     guards: list[Guard] = Field(
@@ -215,6 +249,7 @@ class ModelConfig(_Section):
     @model_validator(mode="after")
     def _check(self) -> ModelConfig:
         _check_code(self.format, self.factory, self.trust_code)
+        _check_speed(self)
         if not [i for i in self.inputs if not i.sensitive]:
             raise ValueError("inputs: at least one must not be sensitive")
         if self.fairness:
@@ -236,6 +271,32 @@ def _check_code(kind: Format, factory: str | None, trust_code: bool) -> None:
         raise ValueError(f"format {kind} has no `factory`; only {', '.join(NEEDS_FACTORY)} do")
     if kind == "torchscript" and not trust_code:
         raise ValueError("format torchscript holds code, so it needs `trust_code: true`")
+
+
+def _check_speed(model: ModelConfig) -> None:
+    if model.precision != "fp32" and model.format != "safetensors":
+        raise ValueError(
+            f"format {model.format} computes in the datatypes of its graph, so `precision: "
+            f"{model.precision}` is not for it; use format safetensors, or save the graph converted"
+        )
+    if model.precision == "int8-dynamic" and model.replicas.device == "cuda":
+        raise ValueError("precision int8-dynamic computes on a CPU only; set `device: cpu`")
+    if model.compile == "none":
+        if model.batching.buckets:
+            raise ValueError("batching.buckets: has no use without `compile`")
+        return
+    if model.format not in COMPILED:
+        raise ValueError(
+            f"format {model.format} cannot be compiled; only {', '.join(COMPILED)} can"
+        )
+    if model.compile == "cuda-graphs" and model.replicas.device == "cpu":
+        raise ValueError("compile: cuda-graphs needs a GPU; `default` compiles for a CPU")
+    for spec in model.inputs:
+        if -1 in spec.shape[1:]:
+            raise ValueError(
+                f"compile: input '{spec.name}' has a free axis beside the rows; give its size, or "
+                f"set `compile: none`"
+            )
 
 
 class Listen(_Section):

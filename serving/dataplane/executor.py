@@ -13,7 +13,7 @@ from guards.guard import Guard
 from serving.channel.inference import GuardResult
 from serving.dataplane.batch import BatchResult
 from serving.errors import InvalidInput, ModelFailed
-from serving.models.contract import Model, Prediction
+from serving.models.contract import AsyncModel, Model, Prediction
 
 _log = logging.getLogger("vigil.replica")
 
@@ -34,6 +34,7 @@ class BatchExecutor:
         self._guards = list(guards)
         self._closed = closed
         self._with_features = any(guard.needs_features for guard in guards)
+        self.overlaps = isinstance(model, AsyncModel)
         self.guard_errors = 0
 
     def run(self, rows: Sequence[int], inputs: Mapping[str, np.ndarray]) -> BatchResult:
@@ -44,12 +45,44 @@ class BatchExecutor:
         Raises:
             InvalidInput: `rows` does not add up to the rows of the inputs.
         """
-        total = sum(rows)
-        if not total or any(len(array) != total for array in inputs.values()):
-            raise InvalidInput("the batch does not hold the rows that it names")
+        self._require_rows(rows, inputs)
         started = time.perf_counter_ns()
         failed: dict[int, str] = {}
         prediction = self._bisect(list(range(len(rows))), rows, inputs, failed)
+        return self._judged(rows, inputs, prediction, failed, started)
+
+    async def run_async(self, rows: Sequence[int], inputs: Mapping[str, np.ndarray]) -> BatchResult:
+        """Run a batch while others are under way; needs `overlaps`.
+
+        Raises:
+            InvalidInput: `rows` does not add up to the rows of the inputs.
+        """
+        assert isinstance(self._model, AsyncModel)
+        self._require_rows(rows, inputs)
+        started = time.perf_counter_ns()
+        failed: dict[int, str] = {}
+        try:
+            prediction: Prediction | None = await self._model.predict_async(
+                inputs, features=self._with_features
+            )
+        except ModelFailed:
+            # Rare enough that the search for the poison may hold up the others.
+            prediction = self._bisect(list(range(len(rows))), rows, inputs, failed)
+        return self._judged(rows, inputs, prediction, failed, started)
+
+    def _require_rows(self, rows: Sequence[int], inputs: Mapping[str, np.ndarray]) -> None:
+        total = sum(rows)
+        if not total or any(len(array) != total for array in inputs.values()):
+            raise InvalidInput("the batch does not hold the rows that it names")
+
+    def _judged(
+        self,
+        rows: Sequence[int],
+        inputs: Mapping[str, np.ndarray],
+        prediction: Prediction | None,
+        failed: dict[int, str],
+        started: int,
+    ) -> BatchResult:
         computed = time.perf_counter_ns()
         guards: tuple[GuardResult, ...] = ()
         if self._guards and prediction is not None:

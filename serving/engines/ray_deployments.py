@@ -7,6 +7,7 @@ does the work, so that a loop that hangs is found out.
 from __future__ import annotations
 
 import asyncio
+import logging
 
 import ray
 from ray import serve
@@ -79,6 +80,7 @@ class ReplicaDeployment:
         # Imports torch, which costs seconds that only replicas have to pay.
         from serving.roles.replica import ReplicaRole
 
+        logging.basicConfig(level=logging.INFO)  # what it measures when it loads
         self._role = ReplicaRole(
             served,
             member_name(f"replica-{served.name}-{served.version}"),

@@ -15,6 +15,7 @@ missing. Every format is loaded by one function of its file and is one object th
 
 "Trusted" means that `trust_code: true` must stand in `model.yaml`. "No hooks": an explainer that
 hooks activations (DeepLift) finds none in TorchScript and becomes input times gradient, unsaid.
+`precision` is for safetensors, `compile` for safetensors and torch_export (serving/config.py).
 """
 
 from __future__ import annotations
@@ -84,4 +85,20 @@ class Model(Protocol):
 
         Raises:
             Unsupported: the model has no `module` capability.
+        """
+
+
+@runtime_checkable
+class AsyncModel(Model, Protocol):
+    """A model that computes elsewhere, a GPU for example, while its caller does other things."""
+
+    async def predict_async(self, inputs: Tensors, *, features: bool) -> Prediction:
+        """Run a batch like `predict` or, with features, `predict_with_features`.
+
+        Several calls may be under way at once in one loop. The inputs' memory must stay
+        untouched until the call returns.
+
+        Raises:
+            ModelFailed: the model itself raised; message kept.
+            Unsupported: features are asked for and the model has none.
         """

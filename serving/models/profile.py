@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,6 +16,7 @@ from guards.mahalanobis import MahalanobisGuard
 from monitors.reference import ReferenceProfile
 from serving.config import ConfigError, ModelConfig
 from serving.config import MahalanobisGuard as MahalanobisConfig
+from serving.models import deviation
 from serving.models.columns import input_columns
 from serving.models.contract import Model, Tensors
 from serving.models.dataset import Dataset, read_dataset
@@ -54,7 +56,8 @@ def fit_profile(
         progress: told of every step.
 
     Raises:
-        ConfigError: a file or a column is missing, or there are too few rows for the guard.
+        ConfigError: a file or a column is missing, there are too few rows for the guard, or the
+            converted model deviates on the held-out rows by more than its tolerance.
     """
     fitted = read_dataset(reference, entry.config)
     if heldout:
@@ -65,6 +68,8 @@ def fit_profile(
         name: np.concatenate([fitted.inputs[name], held.inputs[name]])
         for name in fitted.inputs.keys() & held.inputs.keys()
     }
+    if entry.config.precision != "fp32":
+        _require_precision(entry, held)
     entry.profile.mkdir(exist_ok=True)
     written = [_write_drift(entry, inputs)]
     progress("profile", 1, 3)
@@ -75,6 +80,24 @@ def fit_profile(
     written.append(_write_baseline(entry, inputs))
     progress("profile", 3, 3)
     return written
+
+
+def _require_precision(entry: ModelEntry, held: Dataset) -> None:
+    """Measure what the conversion changes on real rows; an example has only a few."""
+    plain = _uncompiled(entry)
+    served = load(plain, "cpu")
+    reference = load(deviation.as_made(entry), "cpu")
+    batches = (
+        {name: array[start : start + _BATCH] for name, array in held.inputs.items()}
+        for start in range(0, held.rows, _BATCH)
+    )
+    found = deviation.measure(plain, served, reference, batches)
+    deviation.require_tolerable(plain, found, "the held-out rows")
+
+
+def _uncompiled(entry: ModelEntry) -> ModelEntry:
+    made = deviation.as_made(entry).config
+    return replace(entry, config=made.model_copy(update={"precision": entry.config.precision}))
 
 
 def _hold_out(dataset: Dataset) -> tuple[Dataset, Dataset]:
@@ -90,7 +113,7 @@ def _write_drift(entry: ModelEntry, inputs: Tensors) -> Path:
 
 
 def _write_mahalanobis(entry: ModelEntry, fitted: Dataset, held: Dataset, rate: float) -> Path:
-    model = load(entry, "cpu")
+    model = load(_uncompiled(entry), "cpu")
     if not model.capabilities.features:
         raise ConfigError(
             f"model '{entry.name}': the guard mahalanobis needs features, which this model does "

@@ -11,7 +11,9 @@ from safetensors.torch import load_file
 from serving.config import ConfigError
 from serving.models.factory import run_factory
 from serving.models.manifest import verified_path
+from serving.models.precision import runs_at_precision
 from serving.models.repository import WEIGHTS_OF, ModelEntry
+from serving.models.torch_assembly import assemble
 from serving.models.torch_model import FirstOutput, TorchModel, resolve_device
 
 
@@ -23,6 +25,17 @@ def load_safetensors(entry: ModelEntry, device: str) -> TorchModel:
             the factory does not give a module, or the weights do not fit the module.
     """
     where = resolve_device(device)
+    module = _build(entry, where)
+    run, run_with_features = runs_at_precision(entry, module, where)
+    if entry.config.precision == "fp32":
+        return assemble(
+            entry, where, run, run_with_features, lambda: FirstOutput(copy.deepcopy(module))
+        )
+    # Explanations need gradients, which a converted module gives roughly or not at all.
+    return assemble(entry, where, run, run_with_features, lambda: FirstOutput(_build(entry, where)))
+
+
+def _build(entry: ModelEntry, device: torch.device) -> torch.nn.Module:
     path, module = run_factory(entry)
     if not isinstance(module, torch.nn.Module):
         raise ConfigError(f"{path}: {entry.config.factory} must return a torch.nn.Module")
@@ -31,11 +44,4 @@ def load_safetensors(entry: ModelEntry, device: str) -> TorchModel:
         module.load_state_dict(weights)
     except (SafetensorError, RuntimeError) as error:
         raise ConfigError(f"{entry.weights}: {' '.join(str(error).split())}") from None
-    module.eval().requires_grad_(requires_grad=False).to(where)
-    return TorchModel(
-        entry,
-        where,
-        module.forward,
-        getattr(module, "forward_with_features", None),
-        lambda: FirstOutput(copy.deepcopy(module)),
-    )
+    return module.eval().requires_grad_(requires_grad=False).to(device)

@@ -22,7 +22,11 @@ from serving.config import ConfigError
 from serving.models.export_archive import harmless_archive
 from serving.models.manifest import verified_bytes
 from serving.models.repository import WEIGHTS_OF, ModelEntry
+from serving.models.torch_assembly import assemble
 from serving.models.torch_model import FirstOutput, Run, TorchModel, resolve_device
+
+Results = Callable[..., tuple[Any, ...]]
+"""Takes the input tensors in order; returns results in order."""
 
 
 def load_torch_export(entry: ModelEntry, device: str) -> TorchModel:
@@ -55,12 +59,15 @@ def load_torch_export(entry: ModelEntry, device: str) -> TorchModel:
             f"{path}: the graph takes {len(program.graph_signature.user_inputs)} inputs, "
             f"model.yaml declares {needed} that are not sensitive"
         )
-    with_features = _split(_lean_runner(program, returned)) if returned > declared else None
-    return TorchModel(
+    if entry.config.compile in ("default", "max-autotune"):
+        first, everything = _module_runners(program, declared)
+    else:
+        first, everything = _lean_runner(program, declared), _lean_runner(program, returned)
+    return assemble(
         entry,
         where,
-        _lean_runner(program, declared),
-        with_features,
+        first,
+        _split(everything) if returned > declared else None,
         # Loaded afresh: a module of the same program would share its weights.
         lambda: FirstOutput(_load(content, path, where).module(check_guards=False)),
     )
@@ -77,7 +84,22 @@ def _load(content: bytes, path: Path, device: torch.device) -> ExportedProgram:
     return program
 
 
-def _lean_runner(program: ExportedProgram, results: int) -> Callable[..., tuple[Any, ...]]:
+def _module_runners(program: ExportedProgram, results: int) -> tuple[Results, Results]:
+    """Return functions that give the first `results` results and all, for a compiler.
+
+    Weights are a module's own here, which a compiler may take for constants; what the first
+    function drops, it also takes out of the graph.
+    """
+    module = program.module(check_guards=False)
+
+    def everything(*inputs: torch.Tensor) -> tuple[Any, ...]:
+        found = module(*inputs)
+        return tuple(found) if isinstance(found, tuple | list) else (found,)
+
+    return lambda *inputs: everything(*inputs)[:results], everything
+
+
+def _lean_runner(program: ExportedProgram, results: int) -> Results:
     """Return a function of the input tensors that gives the first `results` results.
 
     `program.module()` checks its guards and unflattens at every call (73 µs for a small MLP);
@@ -121,7 +143,7 @@ def _pruned(program: ExportedProgram, results: int) -> GraphModule:
     return GraphModule(program.graph_module, graph)
 
 
-def _split(run: Callable[..., tuple[Any, ...]]) -> Run:
+def _split(run: Results) -> Run:
     def with_features(*inputs: torch.Tensor) -> tuple[tuple[Any, ...], Any]:
         results = run(*inputs)
         return results[:-1], results[-1]

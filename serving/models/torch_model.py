@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import torch
 
 from serving.config import ConfigError
-from serving.errors import InvalidInput, ModelFailed, Unsupported
-from serving.models.contract import Capabilities, Prediction, Tensors
+from serving.errors import Unsupported
+from serving.models.batch_model import BatchModel
+from serving.models.contract import Capabilities, Prediction
 from serving.models.repository import ModelEntry
 from serving.models.tensors import FLOATING, OutputReader, to_torch
 
 Run = Callable[..., Any]
 """Takes the input tensors in the order of `model.yaml`; returns a tensor or several."""
 
-MAX_MESSAGE: Final = 500
 
-
-class TorchModel:
-    """One loaded version on one device; built by the loader of each format.
+class TorchModel(BatchModel):
+    """One loaded version on a CPU; built by the loader of each format.
 
     Whether a row comes out the same in every batch is for the module to see to. Kernels choose
     their order of summation by batch size: on one CPU thread a small float32 perceptron with a
@@ -30,11 +29,10 @@ class TorchModel:
     whatever the kernels do, and at batch 1 costs a few microseconds more (the convolution at
     batch 64: twice as much). Padding every batch to a multiple of four rows helped as well, but
     only by luck of the kernels, and made single rows three times as slow; so nothing is padded
-    here.
+    here (`serving/models/buckets.py` pads for compiled graphs, which are made for a size).
 
     Args:
         entry: what is served; sensitive inputs of its configuration never reach the model.
-        device: where to compute.
         run: the forward pass; returns the outputs in the order of `model.yaml`.
         run_with_features: the same, returning `(outputs, features)`; None if it cannot.
         make_module: builds a new module, private to the caller, that returns the first output.
@@ -46,63 +44,25 @@ class TorchModel:
     def __init__(
         self,
         entry: ModelEntry,
-        device: torch.device,
         run: Run,
         run_with_features: Run | None,
         make_module: Callable[[], torch.nn.Module],
     ) -> None:
         inputs = [spec for spec in entry.config.inputs if not spec.sensitive]
-        self._name = entry.name
-        self._device = device
+        floating = all(spec.datatype in FLOATING for spec in inputs)
+        super().__init__(
+            entry,
+            Capabilities(
+                features=run_with_features is not None, module=floating, differentiable=floating
+            ),
+        )
         self._run = run
         self._run_with_features = _pair(run_with_features) if run_with_features else None
         self._make_module = make_module
         self._inputs = [(spec.name, to_torch(spec)) for spec in inputs]
         self._outputs = [OutputReader(entry.name, spec) for spec in entry.config.outputs]
-        floating = all(spec.datatype in FLOATING for spec in inputs)
-        self._capabilities = Capabilities(
-            features=run_with_features is not None, module=floating, differentiable=floating
-        )
         # Memory is shared with the caller only while the model is known not to write to it.
         self._writes_to_inputs = True
-
-    @property
-    def capabilities(self) -> Capabilities:
-        """What this model offers beside `predict`."""
-        return self._capabilities
-
-    def predict(self, inputs: Tensors) -> Tensors:
-        """Run a batch of n rows; see `Model.predict`. A batch of 0 rows gives 0 rows.
-
-        Raises:
-            InvalidInput: an input is missing.
-            ModelFailed: the model raised, or its outputs are not what `model.yaml` declares.
-        """
-        tensors, rows = self._tensors(inputs)
-        return self._read(self._call(self._run, tensors), rows)
-
-    def predict_with_features(self, inputs: Tensors) -> Prediction:
-        """Run a batch of n rows; features are float32 `[n, width]`.
-
-        Raises:
-            InvalidInput: an input is missing.
-            ModelFailed: the model raised, or its outputs are not what `model.yaml` declares.
-            Unsupported: the model has no `features` capability.
-        """
-        if self._run_with_features is None:
-            raise Unsupported(
-                f"model '{self._name}' gives no features: its module needs a method "
-                f"forward_with_features(*inputs) that returns (outputs, features)"
-            )
-        tensors, rows = self._tensors(inputs)
-        outputs, features = self._call(self._run_with_features, tensors)
-        width_known = isinstance(features, torch.Tensor) and features.ndim == 2
-        if not width_known or features.shape[0] != max(rows, 1):
-            raise ModelFailed(
-                f"model '{self._name}' failed: features must be one tensor [rows, width]"
-            )
-        values: np.ndarray = features.to(torch.float32).cpu().numpy()
-        return Prediction(self._read(outputs, rows), values[:rows])
 
     def module(self) -> torch.nn.Module:
         """Return a new module of the caller's own; see `Model.module`.
@@ -116,48 +76,44 @@ class TorchModel:
             )
         return self._make_module()
 
-    def _tensors(self, inputs: Tensors) -> tuple[list[torch.Tensor], int]:
-        try:
-            arrays = [(inputs[name], make) for name, make in self._inputs]
-        except KeyError as error:
-            raise InvalidInput(f"model '{self._name}' needs the input {error}") from None
-        rows = arrays[0][0].shape[0]
-        if rows == 0:
-            # Many modules reshape with -1 or reduce over rows and fail on none at all; one row
-            # of zeros, thrown away again, gives the outputs their shapes.
-            arrays = [(_zero_row(array), make) for array, make in arrays]
-        if self._writes_to_inputs:
-            arrays = [(array.copy(), make) for array, make in arrays]
-        tensors = [make(array) for array, make in arrays]
-        if self._device.type != "cpu":
-            tensors = [tensor.to(self._device) for tensor in tensors]
-        return tensors, rows
-
-    def _call(self, run: Run, tensors: list[torch.Tensor]) -> Any:
-        try:
-            with torch.inference_mode():
-                result = run(*tensors)
-        except Exception as error:  # noqa: BLE001 - whatever a model raises is its failure
-            message = " ".join(str(error).split())[:MAX_MESSAGE]
-            raise ModelFailed(
-                f"model '{self._name}' failed: {type(error).__name__}: {message}"
-            ) from None
-        # Torch counts writes to a tensor, so one that worked in place shows here. The counter
-        # of a device copy says so too, which then only costs a copy that was not needed.
+    def _compute(self, arrays: dict[str, np.ndarray], rows: int, *, features: bool) -> Prediction:
+        run = self._run_with_features if features else self._run
+        assert run is not None
+        tensors = self._tensors(arrays)
+        result = self._guarded(_infer, run, tensors)
+        # Torch counts writes to a tensor, so one that worked in place shows here.
         self._writes_to_inputs = any(tensor._version for tensor in tensors)
-        return result
+        return self._read(result, rows, features=features)
 
-    def _read(self, result: Any, rows: int) -> dict[str, np.ndarray]:
-        values: Sequence[Any] = result if isinstance(result, tuple | list) else (result,)
+    def _tensors(self, arrays: dict[str, np.ndarray]) -> list[torch.Tensor]:
+        if self._writes_to_inputs:
+            arrays = {name: array.copy() for name, array in arrays.items()}
+        return [make(arrays[name]) for name, make in self._inputs]
+
+    def _read(self, result: Any, rows: int, *, features: bool) -> Prediction:
+        outputs, penultimate = result if features else (result, None)
+        values: Sequence[Any] = outputs if isinstance(outputs, tuple | list) else (outputs,)
         if len(values) != len(self._outputs):
-            raise ModelFailed(
-                f"model '{self._name}' failed: it returned {len(values)} outputs, model.yaml "
-                f"declares {len(self._outputs)}"
+            raise self._failed(
+                f"it returned {len(values)} outputs, model.yaml declares {len(self._outputs)}"
             )
-        computed = max(rows, 1)
         pairs = zip(self._outputs, values, strict=True)
-        arrays = {reader.name: reader.read(value, computed) for reader, value in pairs}
-        return arrays if rows else {name: array[:0] for name, array in arrays.items()}
+        arrays = {reader.name: reader.read(value, rows) for reader, value in pairs}
+        if not features:
+            return Prediction(arrays)
+        if (
+            not isinstance(penultimate, torch.Tensor)
+            or penultimate.ndim != 2
+            or penultimate.shape[0] != rows
+        ):
+            raise self._failed("features must be one tensor [rows, width]")
+        return Prediction(arrays, penultimate.to(torch.float32).cpu().numpy())
+
+    def _why_no_features(self) -> str:
+        return (
+            "its module needs a method forward_with_features(*inputs) that returns "
+            "(outputs, features)"
+        )
 
 
 class FirstOutput(torch.nn.Module):
@@ -209,6 +165,6 @@ def _pair(run: Run) -> Run:
     return checked
 
 
-def _zero_row(array: np.ndarray) -> np.ndarray:
-    shape = (1, *array.shape[1:])
-    return np.full(shape, b"", object) if array.dtype == object else np.zeros(shape, array.dtype)
+def _infer(run: Run, tensors: list[torch.Tensor]) -> Any:
+    with torch.inference_mode():
+        return run(*tensors)

@@ -19,6 +19,7 @@ from serving.config import ConfigError
 from serving.models.factory import require_trust
 from serving.models.manifest import verified_bytes
 from serving.models.repository import WEIGHTS_OF, ModelEntry
+from serving.models.torch_assembly import assemble
 from serving.models.torch_model import FirstOutput, TorchModel, resolve_device
 
 
@@ -48,7 +49,7 @@ def load_torchscript(entry: ModelEntry, device: str) -> TorchModel:
         results = module(*inputs)
         return results[:-1], results[-1]
 
-    return TorchModel(
+    return assemble(
         entry,
         where,
         run,

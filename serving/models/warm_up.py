@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final
 
 import numpy as np
 
+from serving.models.buckets import buckets_of
 from serving.models.contract import Model
 from serving.models.repository import ModelEntry
 from serving.protocol.json_codec import decode_request
@@ -17,18 +19,29 @@ WARM_UP_ROWS: Final = (1, 2, 8, 32)
 def warm_up(model: Model, entry: ModelEntry) -> None:
     """Run the model's example at a few batch sizes; without an example do nothing.
 
+    A model that is compiled runs every size that it is compiled for.
+
     Raises:
         InvalidInput: the example is not a request that the protocol allows.
         ModelFailed: the model cannot compute its own example.
     """
-    inputs = example_inputs(entry)
-    if not inputs:
-        return
-    for rows in WARM_UP_ROWS:
-        batch = {name: _repeat(array, rows) for name, array in inputs.items()}
+    for batch in example_batches(entry):
         model.predict(batch)
         if model.capabilities.features:
             model.predict_with_features(batch)
+
+
+def example_batches(entry: ModelEntry) -> Iterator[dict[str, np.ndarray]]:
+    """Give the example as batches of the sizes that a warm-up needs; none without an example.
+
+    Raises:
+        InvalidInput: the example is not a request that the protocol allows.
+    """
+    inputs = example_inputs(entry)
+    config = entry.config
+    sizes = WARM_UP_ROWS if config.compile == "none" else buckets_of(config.batching)
+    for rows in sizes if inputs else ():
+        yield {name: _repeat(array, rows) for name, array in inputs.items()}
 
 
 def example_inputs(entry: ModelEntry) -> dict[str, np.ndarray]:

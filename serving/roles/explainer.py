@@ -23,6 +23,7 @@ from serving.channel.endpoint import ChannelServer
 from serving.channel.explanation import EXPLAIN, ExplainMeta
 from serving.channel.frames import Message
 from serving.errors import InvalidInput, ModelFailed, Overloaded, Unsupported, VigilError
+from serving.models.deviation import as_made
 from serving.models.loader import load
 from serving.models.profile_files import read_baseline
 from serving.roles.explain_request import Question, read_question, write_answer
@@ -91,7 +92,8 @@ class ExplainerRole:
 
         torch.set_num_threads(1)
         config = self._entry.config
-        model = load(self._entry, self._device)
+        # Gradients are those of the model as it was made, not of a converted or compiled one.
+        model = load(as_made(self._entry), self._device)
         able = model.capabilities.module and model.capabilities.differentiable
         if config.explain is None or not able:
             return

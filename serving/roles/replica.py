@@ -2,7 +2,8 @@
 
 Batches are computed right in the loop that reads them: a hand-over to another thread would cost
 more than a small model's forward pass. While one batch computes the next one waits, complete, in
-the socket. What must not fall silent meanwhile, the report to the hub, has a thread of its own.
+the socket. A model that computes elsewhere (a GPU) has several batches under way instead. What
+must not fall silent meanwhile, the report to the hub, has a thread of its own.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import time
 from typing import Any
 
 import msgspec
+import numpy as np
 
 from guards.decisions import ACTION_OF
 from guards.guard import Guard
@@ -25,11 +27,11 @@ from serving.channel.directory import Member, Report, ServedModel
 from serving.channel.endpoint import ChannelServer
 from serving.channel.frames import Message
 from serving.channel.inference import BatchMeta, ResultMeta
+from serving.dataplane.batch import BatchResult
 from serving.dataplane.executor import BatchExecutor
-from serving.models.loader import load
+from serving.models.prepare import prepare
 from serving.models.profile_files import read_mahalanobis
 from serving.models.repository import ModelEntry
-from serving.models.warm_up import warm_up
 from serving.protocol.messages import Tensor
 from serving.roles.reporter import ReporterThread
 from serving.roles.served_entry import served_entry
@@ -70,6 +72,8 @@ class ReplicaRole:
         self._lock = threading.Lock()
         self.busy_since: float | None = None
         self.batches = 0
+        self._computing = 0
+        self._tasks: set[asyncio.Task[None]] = set()
 
     def load(self) -> None:
         """Load the model and its guards and warm up; blocks.
@@ -80,8 +84,7 @@ class ReplicaRole:
         import torch
 
         torch.set_num_threads(self._entry.config.replicas.cores)
-        model = load(self._entry, self._entry.config.replicas.device)
-        warm_up(model, self._entry)
+        model = prepare(self._entry, self._entry.config.replicas.device).model
         guards, closed = _model_guards(self._entry)
         self._executor = BatchExecutor(model, guards, closed)
         self._capabilities = model.capabilities
@@ -115,7 +118,7 @@ class ReplicaRole:
             # What gateways sent before they read the goodbye still gets its answer. A batch may
             # compute for longer than this, and another one wait behind it.
             seen = -1
-            while seen != self.batches:
+            while seen != self.batches or self._tasks:
                 seen = self.batches
                 await asyncio.sleep(0.2)
             self._server.close()
@@ -130,20 +133,39 @@ class ReplicaRole:
         return b"".join(frames.encode("reply", 1, meta, tensors))
 
     def _message(self, connection: Connection, message: Message) -> None:
+        assert self._executor is not None
+        if message.kind == "infer" and self._executor.overlaps:
+            task = asyncio.get_running_loop().create_task(self._overlapping(connection, message))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+            return
         try:
             if message.kind != "infer":
                 raise errors.Unsupported(f"a replica does not answer '{message.kind}'")
             connection.reply(message.id, *self._infer(message))
-        except errors.VigilError as error:
-            connection.fail(message.id, error)
         except Exception as error:  # noqa: BLE001 - the peer must get an answer whatever it was
-            failed = errors.ModelFailed(f"replica failed: {type(error).__name__}: {error}")
-            connection.fail(message.id, failed)
+            connection.fail(message.id, _told(error))
+
+    async def _overlapping(self, connection: Connection, message: Message) -> None:
+        """Answer a batch while others are under way, on a model that allows it."""
+        assert self._executor is not None
+        self._computing += 1
+        self.busy_since = self.busy_since or time.monotonic()
+        try:
+            meta, inputs = _read(message)
+            result = await self._executor.run_async(meta.rows, inputs)
+            connection.reply(message.id, *self._answer(result))
+        except Exception as error:  # noqa: BLE001 - the peer must get an answer whatever it was
+            connection.fail(message.id, _told(error))
+        finally:
+            self._computing -= 1
+            # Each end is progress; the clock for a hang starts again with it.
+            self.busy_since = time.monotonic() if self._computing else None
+            self.batches += 1
 
     def _infer(self, message: Message) -> tuple[ResultMeta, list[Tensor]]:
         assert self._executor is not None
-        meta = _decode_batch(message.meta)
-        inputs = {tensor.name: tensor.data for tensor in message.tensors}
+        meta, inputs = _read(message)
         with self._lock:  # the handle transport calls from several threads
             self.busy_since = time.monotonic()
             try:
@@ -151,17 +173,30 @@ class ReplicaRole:
             finally:
                 self.busy_since = None
                 self.batches += 1
+        return self._answer(result)
+
+    def _answer(self, result: BatchResult) -> tuple[ResultMeta, list[Tensor]]:
         tensors = [
             Tensor(name, self._types[name], array.shape, array)
             for name, array in result.outputs.items()
         ]
-        answer = ResultMeta(result.failed, result.guards, result.compute_ns, result.guard_ns)
-        return answer, tensors
+        meta = ResultMeta(result.failed, result.guards, result.compute_ns, result.guard_ns)
+        return meta, tensors
 
     def _report(self) -> Report:
         since = self.busy_since
         status: dict[str, Any] = {"busy_s": time.monotonic() - since if since else 0.0}
         return Report(ready=True, series=(), status=status)
+
+
+def _read(message: Message) -> tuple[BatchMeta, dict[str, np.ndarray]]:
+    return _decode_batch(message.meta), {tensor.name: tensor.data for tensor in message.tensors}
+
+
+def _told(error: Exception) -> errors.VigilError:
+    if isinstance(error, errors.VigilError):
+        return error
+    return errors.ModelFailed(f"replica failed: {type(error).__name__}: {error}")
 
 
 def _model_guards(entry: ModelEntry) -> tuple[list[Guard], frozenset[str]]:

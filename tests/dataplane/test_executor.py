@@ -14,7 +14,7 @@ from guards.decisions import Action, Decisions
 from serving.dataplane.batch import split
 from serving.dataplane.executor import BatchExecutor
 from serving.errors import InvalidInput, ModelFailed
-from serving.models.contract import Prediction
+from serving.models.contract import Capabilities, Prediction
 
 POISON = -1.0
 
@@ -106,6 +106,41 @@ def test_one_poison_costs_a_logarithm_of_passes() -> None:
     values[41] = POISON
     BatchExecutor(model).run((1,) * 64, column(*values))  # type: ignore[arg-type]
     assert model.passes == 1 + 2 * 6
+
+
+class Elsewhere(Doubler):
+    """Computes outside of the loop."""
+
+    capabilities = Capabilities(features=True)
+
+    async def predict_async(
+        self, inputs: Mapping[str, np.ndarray], *, features: bool
+    ) -> Prediction:
+        if features:
+            return self.predict_with_features(inputs)
+        return Prediction(self.predict(inputs))
+
+    def module(self) -> None: ...
+
+
+def test_a_model_says_by_its_methods_whether_batches_overlap() -> None:
+    assert BatchExecutor(Elsewhere()).overlaps  # type: ignore[arg-type]
+    assert not BatchExecutor(Doubler()).overlaps  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("values", [(1, 2, 3, 4), (1, POISON, 500, 2), (POISON,) * 4])
+async def test_an_overlapping_batch_comes_out_like_any_other(values: tuple[float, ...]) -> None:
+    def executor(model: Doubler) -> BatchExecutor:
+        return BatchExecutor(model, [Suspicious(needs_features=True)])  # type: ignore[arg-type]
+
+    expected = executor(Doubler()).run((1, 2, 1), column(*values))
+    result = await executor(Elsewhere()).run_async((1, 2, 1), column(*values))
+    assert (result.failed, result.guards) == (expected.failed, expected.guards)
+    assert {name: array.tolist() for name, array in result.outputs.items()} == {
+        name: array.tolist() for name, array in expected.outputs.items()
+    }
+    with pytest.raises(InvalidInput):
+        await executor(Elsewhere()).run_async((1,), column(1, 2))
 
 
 @pytest.mark.parametrize("needs_features", [False, True])

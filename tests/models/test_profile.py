@@ -1,5 +1,6 @@
 import math
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -125,6 +126,18 @@ def test_a_guard_without_features_is_refused(make_factory_model, tmp_path):
     pq.write_table(pa.table({"x": pa.array([[1.0, 2.0, 3.0]] * 30)}), path)
     with pytest.raises(ConfigError, match="needs features"):
         fit_profile(entry, path)
+
+
+def test_a_converted_model_is_measured_on_the_held_out_rows(make_factory_model, tmp_path):
+    made = make_factory_model()
+    config = made.config.model_copy(update={"precision": "bf16", "precision_tolerance": 1e-6})
+    table = pa.table({"x": [[0.1 * row, 1.0, 2.0 - row] for row in range(40)]})
+    pq.write_table(table, tmp_path / "rows.parquet")
+    with pytest.raises(ConfigError, match=r"on the held-out rows \(12 rows\), 1e-06 allowed"):
+        fit_profile(replace(made, config=config), tmp_path / "rows.parquet")
+    assert not made.profile.exists()
+    enough = config.model_copy(update={"precision_tolerance": 0.1})
+    assert fit_profile(replace(made, config=enough), tmp_path / "rows.parquet")
 
 
 def test_too_few_rows_for_the_guard(cancer, tmp_path):

@@ -52,6 +52,14 @@ def test_several_batch_sizes(entry, features):
     assert model.rows_with_features == (list(WARM_UP_ROWS) if features else [])
 
 
+def test_a_compiled_model_runs_every_bucket(entry):
+    batching = entry.config.batching.model_copy(update={"buckets": [3, 5]})
+    config = entry.config.model_copy(update={"compile": "default", "batching": batching})
+    model = Recorder(features=False)
+    warm_up(model, ModelEntry(entry.name, entry.version, entry.directory, config, EXAMPLE))
+    assert model.rows == [3, 5]
+
+
 def test_nothing_without_an_example(make_factory_model):
     model = Recorder(features=True)
     warm_up(model, make_factory_model())

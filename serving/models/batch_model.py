@@ -1,0 +1,120 @@
+"""What models of every format share: rows in, rows out, and errors that name the model."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final, TypeVar
+
+import numpy as np
+
+from serving.config import InputSpec
+from serving.errors import InvalidInput, ModelFailed, Unsupported
+from serving.models.contract import Capabilities, Prediction, Tensors
+from serving.models.repository import ModelEntry
+
+if TYPE_CHECKING:
+    import torch
+
+MAX_MESSAGE: Final = 500
+
+ResultT = TypeVar("ResultT")
+
+
+class BatchModel(ABC):
+    """One loaded version; a format says how a batch of at least one row is computed.
+
+    Args:
+        entry: what is served; sensitive inputs of its configuration never reach the model.
+        capabilities: what the version offers beside `predict`.
+    """
+
+    def __init__(self, entry: ModelEntry, capabilities: Capabilities) -> None:
+        self._name = entry.name
+        self._specs = [spec for spec in entry.config.inputs if not spec.sensitive]
+        self._capabilities = capabilities
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What this model offers beside `predict`."""
+        return self._capabilities
+
+    def predict(self, inputs: Tensors) -> Tensors:
+        """Run a batch of n rows; see `Model.predict`. A batch of 0 rows gives 0 rows.
+
+        Raises:
+            InvalidInput: an input is missing.
+            ModelFailed: the model raised, or its outputs are not what `model.yaml` declares.
+        """
+        arrays, rows = self._arrays(inputs)
+        return self._cut(self._compute(arrays, rows or 1, features=False), rows).outputs
+
+    def predict_with_features(self, inputs: Tensors) -> Prediction:
+        """Run a batch of n rows; features are float32 `[n, width]`.
+
+        Raises:
+            InvalidInput: an input is missing.
+            ModelFailed: the model raised, or its outputs are not what `model.yaml` declares.
+            Unsupported: the model has no `features` capability.
+        """
+        self._require_features()
+        arrays, rows = self._arrays(inputs)
+        return self._cut(self._compute(arrays, rows or 1, features=True), rows)
+
+    @abstractmethod
+    def module(self) -> torch.nn.Module:
+        """Return a new module of the caller's own; see `Model.module`."""
+
+    @abstractmethod
+    def _compute(self, arrays: dict[str, np.ndarray], rows: int, *, features: bool) -> Prediction:
+        """Run `rows` rows, at least one; outputs in the order in which they are declared."""
+
+    @abstractmethod
+    def _why_no_features(self) -> str:
+        """Finish the sentence "model 'x' gives no features: ..."."""
+
+    def _require_features(self) -> None:
+        if not self._capabilities.features:
+            raise Unsupported(f"model '{self._name}' gives no features: {self._why_no_features()}")
+
+    def _arrays(self, inputs: Tensors) -> tuple[dict[str, np.ndarray], int]:
+        try:
+            arrays = {spec.name: inputs[spec.name] for spec in self._specs}
+        except KeyError as error:
+            raise InvalidInput(f"model '{self._name}' needs the input {error}") from None
+        rows = next(iter(arrays.values())).shape[0]
+        if rows == 0:
+            # Many models reshape with -1 or reduce over rows and cannot compute none at all;
+            # one row of zeros, thrown away again, gives the outputs their shapes.
+            arrays = {spec.name: _blank_row(spec, arrays[spec.name]) for spec in self._specs}
+        return arrays, rows
+
+    def _cut(self, found: Prediction, rows: int) -> Prediction:
+        """Take away the one row that stood for none."""
+        if rows:
+            return found
+        outputs = {name: array[:0] for name, array in found.outputs.items()}
+        return Prediction(outputs, None if found.features is None else found.features[:0])
+
+    def _guarded(self, run: Callable[..., ResultT], *arguments: object) -> ResultT:
+        """Call the model's own code; whatever it raises is its failure, told in one line."""
+        try:
+            return run(*arguments)
+        except Exception as error:  # noqa: BLE001 - anything may happen in somebody's own code
+            message = " ".join(str(error).split())[:MAX_MESSAGE]
+            raise self._failed(f"{type(error).__name__}: {message}") from None
+
+    def _failed(self, what: str) -> ModelFailed:
+        return ModelFailed(f"model '{self._name}' failed: {what}")
+
+
+def _blank_row(spec: InputSpec, array: np.ndarray) -> np.ndarray:
+    shape = (1, *array.shape[1:])
+    if array.dtype != object:
+        return np.zeros(shape, array.dtype)
+    # A category that the model knows, where the configuration tells one.
+    row = np.full(shape, b"", object)
+    for index, column in enumerate(spec.features or []):
+        if column.categories:
+            row[:, index] = column.categories[0].encode()
+    return row

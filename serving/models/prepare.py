@@ -1,0 +1,57 @@
+"""Makes a version ready to serve: loads it, measures what conversion changed, warms it up."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import Final
+
+from serving.config import ConfigError
+from serving.models import deviation
+from serving.models.contract import Model, Tensors
+from serving.models.loader import load
+from serving.models.repository import ModelEntry
+from serving.models.warm_up import example_batches, warm_up
+
+_log = logging.getLogger("vigil.models")
+
+EXAMPLE: Final = "the example"
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A model that may serve, and what was measured of it: a sentence, None if nothing."""
+
+    model: Model
+    measured: str | None = None
+
+
+def prepare(entry: ModelEntry, device: str) -> Prepared:
+    """Load the model onto `device`, compare it with the one that was made, and warm it up.
+
+    Raises:
+        ConfigError: files are missing, damaged or do not fit the configuration, or the model
+            deviates by more than its tolerance.
+        InvalidInput: the example is not a request that the protocol allows.
+        ModelFailed: the model cannot compute its own example.
+    """
+    model = load(entry, device)
+    measured = None
+    if deviation.changes_numbers(entry.config):
+        measured = _measure(entry, model, device)
+        _log.info("model '%s' version %s: %s", entry.name, entry.version, measured)
+    warm_up(model, entry)
+    return Prepared(model, measured)
+
+
+def _measure(entry: ModelEntry, model: Model, device: str) -> str:
+    batches: list[Tensors] = list(example_batches(entry))
+    if not batches:
+        raise ConfigError(
+            f"model '{entry.name}': what {deviation.asked(entry.config)} changes must be measured; "
+            f"name a file with a request by `example` in model.yaml"
+        )
+    reference = load(deviation.as_made(entry), device)
+    found = deviation.measure(entry, model, reference, batches)
+    deviation.require_tolerable(entry, found, EXAMPLE)
+    return deviation.describe(entry.config, found, EXAMPLE)

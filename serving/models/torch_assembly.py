@@ -1,0 +1,46 @@
+"""Puts a torch model together: its forward passes compiled if asked for, on a CPU or a GPU."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+import torch
+
+from serving.models.buckets import buckets_of, in_buckets
+from serving.models.compiled import compiled
+from serving.models.device_ops import CudaOps
+from serving.models.pipelined_model import PipelinedModel
+from serving.models.repository import ModelEntry
+from serving.models.torch_model import Run, TorchModel
+
+_log = logging.getLogger("vigil.models")
+
+
+def assemble(
+    entry: ModelEntry,
+    device: torch.device,
+    run: Run,
+    run_with_features: Run | None,
+    make_module: Callable[[], torch.nn.Module],
+) -> TorchModel:
+    """Return the model that serves `run`; the arguments are those of `TorchModel`.
+
+    Raises:
+        ConfigError: what compiling needs is not installed, or a datatype is not torch's.
+    """
+    config = entry.config
+    buckets = buckets_of(config.batching)
+    if config.compile in ("default", "max-autotune"):
+        run = compiled(entry, run, device, buckets)
+        if run_with_features is not None:
+            run_with_features = compiled(entry, run_with_features, device, buckets)
+    if device.type == "cuda":
+        return PipelinedModel(entry, CudaOps(device), run, run_with_features, make_module)
+    if config.compile == "cuda-graphs":
+        _log.warning("model '%s': compile: cuda-graphs does nothing on a CPU", entry.name)
+    elif config.compile != "none":
+        run = in_buckets(run, buckets)
+        if run_with_features is not None:
+            run_with_features = in_buckets(run_with_features, buckets)
+    return TorchModel(entry, run, run_with_features, make_module)
