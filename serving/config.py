@@ -132,6 +132,14 @@ Guard = Annotated[SchemaGuard | MahalanobisGuard, Field(discriminator="name")]
 class DriftMonitor(_Section):
     """PSI and exact binned Kolmogorov-Smirnov per feature over tumbling windows."""
 
+    reference: Literal["profile", "live"] = Field(
+        "profile",
+        description="What windows are compared with: the version's profile, or the first rows "
+        "that it answers.",
+    )
+    reference_rows: int = Field(
+        1000, ge=100, le=100_000, description="Rows of a `live` reference; more see smaller drifts."
+    )
     window: int = Field(1000, ge=50, description="Rows per window.")
     false_alarm_rate: float = Field(
         0.001, gt=0, lt=1, description="Probability of a false alarm per model and window."
