@@ -21,7 +21,10 @@ class Attribution:
         convergence_delta: per row, float64 [n]: sum of the attributions minus
             (output at the input minus output at the baseline).
         relative_error: |convergence_delta| over |output difference|, float64 [n].
-        n_steps: integration steps that were used.
+        n_steps: integration steps that were used; None if the method has none.
+        n_samples: most evaluations of the model that any row took; None if the method takes none.
+        n_features: most features of a row that were told apart; None means every element. The
+            elements of a coarser feature (a patch of an image) share its attribution evenly.
     """
 
     method: str
@@ -30,11 +33,17 @@ class Attribution:
     baselines: Mapping[str, np.ndarray]
     convergence_delta: np.ndarray
     relative_error: np.ndarray
-    n_steps: int
+    n_steps: int | None = None
+    n_samples: int | None = None
+    n_features: int | None = None
 
 
 class IncompleteAttribution(Exception):
     """The attributions do not add up to what they explain; the message names the delta."""
+
+
+class ExplanationTooLong(Exception):
+    """The explanation was given up because it took too long; the message says what to change."""
 
 
 class Explainer(Protocol):
@@ -45,16 +54,19 @@ class Explainer(Protocol):
         inputs: Mapping[str, np.ndarray],
         target: Sequence[int] | None = None,
         baselines: Mapping[str, np.ndarray] | None = None,
-        n_steps: int | None = None,
+        effort: int | None = None,
+        /,
     ) -> Attribution:
         """Attribute a batch of rows.
 
         Args:
-            inputs: floating-point arrays by input name, first axis n rows.
+            inputs: arrays by input name, first axis n rows.
             target: class index per row; None explains the predicted class.
             baselines: by input name; None takes the method's default.
-            n_steps: steps to begin with; None takes the configured number.
+            effort: in the method's own unit, steps or samples; None takes the configured number.
 
         Raises:
             IncompleteAttribution: the completeness error stays above the tolerance.
+            ExplanationTooLong: it was given up.
+            ValueError: something that cannot be used; the message says what.
         """

@@ -10,6 +10,7 @@ import numpy as np
 
 from explain.attribution import Attribution, IncompleteAttribution
 from explain.completeness import relative_completeness_error
+from explain.target import explained_target
 
 if TYPE_CHECKING:
     import torch
@@ -136,7 +137,7 @@ class IntegratedGradients:
             for name, array in zip(self._names, arrays, strict=True)
         ]
         at_input, at_baseline = self._outputs(arrays), self._outputs(baselines)
-        chosen = _target(at_input, target)
+        chosen = explained_target(at_input, target)
         rows = np.arange(len(chosen))
         difference = at_input[rows, chosen].astype(np.float64) - at_baseline[rows, chosen]
         return _Problem(arrays, baselines, chosen, difference)
@@ -207,17 +208,3 @@ class IntegratedGradients:
             f"steps; give a baseline nearer to the input, more n_steps or a larger "
             f"tolerance"
         )
-
-
-def _target(outputs: np.ndarray, target: Sequence[int] | None) -> np.ndarray:
-    """The class of each row, int64 [n]."""
-    if target is None:
-        predicted: np.ndarray = outputs.argmax(axis=1).astype(np.int64)
-        return predicted
-    chosen = np.asarray(target)
-    if chosen.shape != (len(outputs),) or chosen.dtype.kind not in "iu":
-        raise ValueError(f"target must be one class index for each of the {len(outputs)} rows")
-    classes = outputs.shape[1]
-    if ((chosen < 0) | (chosen >= classes)).any():
-        raise ValueError(f"target must be between 0 and {classes - 1}")
-    return chosen.astype(np.int64)

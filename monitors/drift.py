@@ -42,6 +42,14 @@ class ColumnSpec:
     categorical: bool = False
 
 
+def every_column(reference: ReferenceProfile) -> list[ColumnSpec]:
+    """Return all columns of the reference, for events whose inputs are such columns [n]."""
+    return [
+        ColumnSpec(name, 0, name, categorical=isinstance(column, CategoricalColumn))
+        for name, column in reference.columns.items()
+    ]
+
+
 class DriftMonitor:
     """PSI and the exact binned Kolmogorov-Smirnov test (chi-square for categories) per column.
 

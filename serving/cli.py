@@ -197,6 +197,7 @@ def describe(
 
 
 UrlOption = Annotated[str, typer.Option(help="Where the gateway answers.")]
+AdminUrl = Annotated[str, typer.Option(help="Where the admin listener answers.")]
 
 
 @app.command()
@@ -204,11 +205,20 @@ def findings(
     model: Annotated[str, typer.Argument(help="Name of the model.")],
     url: UrlOption = "http://127.0.0.1:8000",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    reset_reference: Annotated[
+        bool,
+        typer.Option("--reset-reference", help="Begin a new live reference of its drift."),
+    ] = False,
+    admin_url: AdminUrl = "http://127.0.0.1:8002",
 ) -> None:
     """Print the latest findings of a model."""
     from rich.table import Table
 
-    body = _get(f"{url}/v2/models/{model}/findings")
+    if reset_reference:
+        answer = _fetch("POST", f"{admin_url}/models/{model}/reset-reference")
+        _out.print(f"drift of model '{model}': {answer['drift']}", soft_wrap=True)
+        return
+    body = _fetch("GET", f"{url}/v2/models/{model}/findings")
     if as_json:
         _out.print_json(json.dumps(body))
         return
@@ -222,14 +232,12 @@ def findings(
             str(item["n_current"]), verdict[item["breached"]],
         )  # fmt: skip
     _out.print(table)
+    for note in body["notes"]:
+        _out.print(note, markup=False, soft_wrap=True)
 
 
 @app.command()
-def status(
-    url: Annotated[str, typer.Option(help="Where the admin listener answers.")] = (
-        "http://127.0.0.1:8002"
-    ),
-) -> None:
+def status(url: AdminUrl = "http://127.0.0.1:8002") -> None:
     """Tell whether the instance is ready, and why not."""
     import httpx
 
@@ -244,11 +252,11 @@ def status(
     raise typer.Exit(1)
 
 
-def _get(url: str) -> Any:
+def _fetch(method: str, url: str) -> Any:
     import httpx
 
     try:
-        answer = httpx.get(url, timeout=30)
+        answer = httpx.request(method, url, timeout=30)
     except httpx.HTTPError:
         raise VigilError(f"nothing answers at {url}; is Vigil up?") from None
     if answer.status_code != 200:

@@ -150,6 +150,14 @@ Guard = Annotated[SchemaGuard | MahalanobisGuard, Field(discriminator="name")]
 class DriftMonitor(_Section):
     """PSI and exact binned Kolmogorov-Smirnov per feature over tumbling windows."""
 
+    reference: Literal["profile", "live"] = Field(
+        "profile",
+        description="What windows are compared with: the version's profile, or the first rows "
+        "that it answers.",
+    )
+    reference_rows: int = Field(
+        1000, ge=100, le=100_000, description="Rows of a `live` reference; more see smaller drifts."
+    )
     window: int = Field(1000, ge=50, description="Rows per window.")
     false_alarm_rate: float = Field(
         0.001, gt=0, lt=1, description="Probability of a false alarm per model and window."
@@ -185,10 +193,20 @@ class Fairness(_Section):
 class Explain(_Section):
     """Explanations."""
 
-    method: Literal["auto", "integrated_gradients"] = Field(
-        "auto", description="`auto` takes the best that the model's format allows."
+    method: Literal["auto", "integrated_gradients", "kernel_shap"] = Field(
+        "auto",
+        description="`auto`: `integrated_gradients` if the model is differentiable, else "
+        "`kernel_shap`, which any model allows.",
     )
-    n_steps: int = Field(32, ge=1, le=1024, description="Integration steps to begin with.")
+    n_steps: int = Field(
+        32, ge=1, le=1024, description="Steps of `integrated_gradients` to begin with."
+    )
+    n_samples: int = Field(
+        2048, ge=2, le=65536, description="Most evaluations of the model per row in `kernel_shap`."
+    )
+    max_seconds: float = Field(
+        60, gt=0, description="When `kernel_shap` gives up; looked at between two batches."
+    )
     max_completeness_error: float = Field(
         0.05, gt=0, description="Relative error above which no attribution is returned."
     )

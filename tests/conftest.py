@@ -1,6 +1,8 @@
 """Fixtures that several folders share."""
 
+import warnings
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -13,3 +15,12 @@ def demo_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.getbasetemp() / "demo-models"
     build_demo(root)
     return root
+
+
+@pytest.fixture(scope="session")
+def shap() -> ModuleType:
+    """The package, which is an oracle; its plots warn while they are imported."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import shap
+    return shap

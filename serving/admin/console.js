@@ -129,6 +129,10 @@ function showFindings(findings) {
   table("all-findings", "All findings", FINDING_COLUMNS, findings, level, "None yet.");
 }
 
+function showNotes(notes) {
+  byId("notes").replaceChildren(...notes.map((note) => element("p", note, {class: "note"})));
+}
+
 function showGuards(guards) {
   table("guards", "Guard decisions", [
     ["Model", modelName],
@@ -163,6 +167,7 @@ function show(data) {
   showProblems(data.problems, data.ready);
   showModels(data.models);
   showFindings(data.findings);
+  showNotes(data.notes);
   showGuards(data.guards);
   showMembers(data.members);
 }

@@ -44,6 +44,7 @@ def console_data(hub: Hub, history: History) -> dict[str, Any]:
         "problems": _problems(reasons, states, models, findings, recent),
         "models": models,
         "findings": findings,
+        "notes": _notes(states),
         "guards": _guards(now, recent),
         "members": [_member(state) for state in states],
         "window_s": history.seconds,
@@ -121,6 +122,12 @@ def _findings(states: Iterable[MemberState]) -> list[dict[str, Any]]:
             *(str(item.get(key, "")) for key in ("model", "version", "monitor", "metric")),
         ),
     )
+
+
+def _notes(states: Iterable[MemberState]) -> list[str]:
+    """What monitors say about what they watch, and what not."""
+    given = [state.status.get("notes") for state in states]
+    return [str(note) for notes in given if isinstance(notes, list) for note in notes]
 
 
 def _guards(now: list[Series], recent: list[Series]) -> list[dict[str, Any]]:

@@ -80,6 +80,7 @@ class Hub:
         self._gateways = gateways
         self._settle_s = settle_s
         self._clock = clock
+        self.secret = secret
         self._server = ChannelServer(self._on_message, secret=secret, on_closed=self._on_closed)
         self._seats: dict[str, _Seat] = {}
         self._ids: dict[Connection, str] = {}

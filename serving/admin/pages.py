@@ -19,7 +19,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from serving.admin.console import console_data
 from serving.admin.history import History
 from serving.admin.hub import Hub
+from serving.admin.monitor_orders import reset_reference
 from serving.config import ServerConfig
+from serving.errors import VigilError
+from serving.protocol.status import http_status
 from serving.telemetry.prometheus import CONTENT_TYPE, prometheus_text
 
 LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "[::1]"})
@@ -45,6 +48,7 @@ class Pages:
             Route("/status", self.status),
             Route("/console", self.console),
             Route("/console/data", self.data),
+            Route("/models/{model}/reset-reference", self.reset_reference, methods=["POST"]),
         ]
         if self._config.telemetry.prometheus:
             routes.append(Route("/metrics", self.metrics))
@@ -83,6 +87,16 @@ class Pages:
     async def status(self, _request: Request) -> Response:
         """Answer who is there and whether the instance is ready, for programs."""
         return _json(self._hub.status())
+
+    async def reset_reference(self, request: Request) -> Response:
+        """Begin a new live reference of a model's drift."""
+        # Browsers name the page that sent them here; none may give orders, whatever its host.
+        if "origin" in request.headers:
+            return _error_response(403, "orders are not taken from web pages; use `vigil findings`")
+        try:
+            return _json({"drift": await reset_reference(self._hub, request.path_params["model"])})
+        except VigilError as error:
+            return _error_response(http_status(error), error.message)
 
     async def metrics(self, _request: Request) -> Response:
         """Answer every series of the instance as Prometheus text."""
@@ -136,7 +150,8 @@ def _error_response(status: int, sentence: str) -> Response:
 def _http_error(_request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     if error.status_code == 405:
-        return _error_response(405, "use GET: this listener only answers questions")
+        allowed = dict(error.headers or {}).get("Allow", "GET")
+        return _error_response(405, f"this path takes {allowed}, not this method")
     return _error_response(error.status_code, error.detail)
 
 

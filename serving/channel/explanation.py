@@ -1,8 +1,9 @@
 """What gateways and explainers say to each other.
 
 Kind `explain`: `ExplainMeta` and the model's inputs as tensors; the reply is `ExplainReply`
-with tensors `attribution:<input>`, `baseline:<input>` (each shaped as the input) and
-`convergence_delta` (FP64, one per row).
+with tensors `attribution:<input>` (a number for each element of the input), `baseline:<input>`
+(shaped as the input, and of its datatype but for BF16, which is widened) and `convergence_delta`
+(FP64, one per row).
 """
 
 from __future__ import annotations
@@ -26,12 +27,14 @@ class ExplainMeta(msgspec.Struct, array_like=True, frozen=True):
             each row was predicted to be.
         baseline: `zeros` or `mean` (of the reference data).
         n_steps: integration steps to begin with.
+        n_samples: most evaluations of the model per row.
     """
 
     method: str | None = None
     target: int | str | None = None
     baseline: str | None = None
     n_steps: int | None = None
+    n_samples: int | None = None
 
 
 class ExplainReply(msgspec.Struct, array_like=True, frozen=True):
@@ -41,10 +44,14 @@ class ExplainReply(msgspec.Struct, array_like=True, frozen=True):
         method: the method that was used.
         target: the explained class of every row.
         baseline: name of the baseline.
-        n_steps: integration steps that were used.
+        n_steps: integration steps that were used; None if the method has none.
+        n_samples: most evaluations that a row took; None if the method takes no samples.
+        n_features: features that were told apart in a row; None means every element.
     """
 
     method: str
     target: tuple[int, ...]
     baseline: str
-    n_steps: int
+    n_steps: int | None = None
+    n_samples: int | None = None
+    n_features: int | None = None

@@ -9,6 +9,7 @@ Kinds of messages (meta struct, then reply):
 - `labels`: `LabelsMeta`, answered with `LabelCounts`.
 - `findings`: `FindingsMeta`, answered with JSON as bytes.
 - `report`: `ReportMeta`, answered with `ReportReply`.
+- `reset_reference`: `ResetMeta`, answered with a text; sent by the admin listener.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ POSITION: Final = "position"
 LABELS: Final = "labels"
 FINDINGS: Final = "findings"
 REPORT: Final = "report"
+RESET_REFERENCE: Final = "reset_reference"
 INPUT_PREFIX: Final = "in:"
 OUTPUT_PREFIX: Final = "out:"
 
@@ -104,6 +106,12 @@ class ReportMeta(msgspec.Struct, array_like=True, frozen=True):
     version: str
     kind: str
     format: str
+
+
+class ResetMeta(msgspec.Struct, array_like=True, frozen=True):
+    """Asks for a new live reference of every watched version of a model."""
+
+    model: str
 
 
 class ReportReply(msgspec.Struct, array_like=True, frozen=True):

@@ -25,7 +25,7 @@ from serving.errors import InvalidInput, Unsupported
 from serving.protocol.json_codec import decode_request, encode_response
 from serving.protocol.json_data import UNREADABLE, reason
 from serving.protocol.json_duplicates import refuse_duplicates
-from serving.protocol.messages import InferResponse, Tensor
+from serving.protocol.messages import InferRequest, InferResponse, Tensor
 
 MAX_LABELS = 100_000
 REPORTS = ("drift",)
@@ -56,8 +56,18 @@ async def explain(plane: DataPlane, body: bytes, name: str, version: str) -> byt
     Raises:
         VigilError: the body, the model or the explanation is wrong.
     """
-    entry = plane.resolve(name, version)
     request = decode_request(body, None, name, version)
+    content, _ = encode_response(await explain_request(plane, request), request)
+    return content
+
+
+async def explain_request(plane: DataPlane, request: InferRequest) -> InferResponse:
+    """Explain the rows of an OIP request, whatever transport it came by.
+
+    Raises:
+        VigilError: the request, the model or the explanation is wrong.
+    """
+    entry = plane.resolve(request.model_name, request.model_version)
     bound = entry.binder.bind(request)
     given = dict(request.parameters or {})
     meta = ExplainMeta(
@@ -65,6 +75,7 @@ async def explain(plane: DataPlane, body: bytes, name: str, version: str) -> byt
         target=given.get("target"),
         baseline=_parameter(given, "baseline", str),
         n_steps=_parameter(given, "n_steps", int),
+        n_samples=_parameter(given, "n_samples", int),
     )
     if meta.target is not None and not isinstance(meta.target, int | str):
         raise InvalidInput("parameter target must be a class's index or name")
@@ -74,17 +85,18 @@ async def explain(plane: DataPlane, body: bytes, name: str, version: str) -> byt
     ]
     message = await plane.explainers.explain(entry.name, entry.version, meta, tensors)
     reply = _decode_reply(message.meta)
+    effort = {
+        "n_steps": reply.n_steps,
+        "n_samples": reply.n_samples,
+        "n_features": reply.n_features,
+    }
     parameters: dict[str, Any] = {
         "method": reply.method,
         "baseline": reply.baseline,
-        "n_steps": reply.n_steps,
+        **{name: value for name, value in effort.items() if value is not None},
         "target": ",".join(str(target) for target in reply.target),
     }
-    response = InferResponse(
-        entry.name, entry.version, request.id, tuple(message.tensors), parameters
-    )
-    content, _ = encode_response(response, request)
-    return content
+    return InferResponse(entry.name, entry.version, request.id, tuple(message.tensors), parameters)
 
 
 def _parameter(given: dict[str, Any], name: str, kind: type) -> Any:

@@ -1,15 +1,19 @@
-"""gRPC methods of the protocol's extensions: statistics, configuration, repository index."""
+"""gRPC methods of extensions: statistics, configuration, repository index; explanations."""
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import msgspec
 
 from serving.dataplane.handler import DataPlane
+from serving.errors import DeadlineExceeded
+from serving.gateway.extensions import explain_request
 from serving.gateway.model_config import model_config
 from serving.gateway.repository_index import index
 from serving.gateway.statistics import statistics
+from serving.protocol import grpc_codec
 from serving.protocol.pb import open_inference_pb2 as pb
 
 # The values have the messages' field names, so they become messages as they are.
@@ -31,3 +35,14 @@ async def repository_index(plane: DataPlane, request: Any, _timeout_s: float | N
     """What is served, and what is not and why."""
     found = index(plane, request.ready)
     return pb.RepositoryIndexResponse(models=msgspec.to_builtins(found))
+
+
+async def explain(plane: DataPlane, message: Any, timeout_s: float | None) -> Any:
+    """Explain the rows of an inference request; the answer has the form of an inference's."""
+    request = grpc_codec.decode_request(message)
+    try:
+        async with asyncio.timeout(timeout_s):
+            response = await explain_request(plane, request)
+    except TimeoutError:
+        raise DeadlineExceeded("the call's deadline passed before the explanation") from None
+    return grpc_codec.encode_response(response, request, grpc_codec.wants_raw(message))

@@ -10,7 +10,7 @@ import msgspec
 from serving.dataplane.handler import DataPlane
 from serving.errors import ModelNotReady
 from serving.gateway import grpc_extensions, grpc_health, metadata
-from serving.gateway.grpc_paths import HEALTH, SERVICE
+from serving.gateway.grpc_paths import EXPLAIN, HEALTH, SERVICE
 from serving.protocol import grpc_codec, grpc_metadata
 from serving.protocol.pb import health_pb2
 from serving.protocol.pb import open_inference_pb2 as pb
@@ -77,6 +77,7 @@ METHODS: dict[str, Method] = {
     SERVICE + "RepositoryIndex": Method(
         pb.RepositoryIndexRequest, grpc_extensions.repository_index
     ),
+    EXPLAIN: Method(pb.ModelInferRequest, grpc_extensions.explain),
     HEALTH + "Check": Method(health_pb2.HealthCheckRequest, grpc_health.check),
 }
 """Unary methods by their path."""

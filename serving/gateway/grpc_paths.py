@@ -12,3 +12,5 @@ REFLECTION: Final = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo"
 REFLECTION_ALPHA: Final = "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"
 LONG_LIVED: Final = (STREAM_INFER, WATCH)
 """Streams on which nothing may be said for hours."""
+EXPLAIN: Final = "/vigil.Explain/Explain"
+"""Takes and answers the messages of `ModelInfer`."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,7 @@ import numpy as np
 
 from guards.mahalanobis import MahalanobisGuard
 from monitors.reference import ReferenceProfile
-from serving.config import ConfigError, ModelConfig
+from serving.config import ConfigError, InputSpec, ModelConfig
 from serving.config import MahalanobisGuard as MahalanobisConfig
 from serving.models import deviation
 from serving.models.columns import input_columns
@@ -23,7 +24,6 @@ from serving.models.dataset import Dataset, read_dataset
 from serving.models.loader import load
 from serving.models.profile_files import BASELINE, DRIFT, MAHALANOBIS
 from serving.models.repository import ModelEntry
-from serving.models.tensors import FLOATING
 from serving.protocol.datatypes import bf16_to_fp32
 
 Progress = Callable[[str, int, int], None]
@@ -31,6 +31,7 @@ Progress = Callable[[str, int, int], None]
 
 _BATCH: Final = 256
 _HELD_OUT_SHARE: Final = 0.3
+_LEAST_FREQUENT: Final = 20  # rows that a text needs, because a rare one may identify somebody
 
 
 def fit_profile(
@@ -44,7 +45,8 @@ def fit_profile(
     - `drift.json`: bins and counts of every column of the inputs, over all rows.
     - `mahalanobis.npz`: if the model has that guard: class means and covariance from
       `reference`, and the threshold that gives the configured false positive rate on `heldout`.
-    - `baseline.json`: the mean row of every floating-point input, over all rows.
+    - `baseline.json`: the mean row of every numeric input, and of text the most frequent value of
+      every column, over all rows.
 
     Args:
         entry: the version to profile.
@@ -155,19 +157,38 @@ def _run(model: Model, config: ModelConfig, dataset: Dataset) -> tuple[np.ndarra
 
 
 def _write_baseline(entry: ModelEntry, inputs: Tensors) -> Path:
-    means: dict[str, Any] = {}
+    typical: dict[str, Any] = {}
     for spec in entry.config.inputs:
-        if spec.sensitive or spec.name not in inputs or spec.datatype not in FLOATING:
-            continue
-        array = inputs[spec.name]
-        values = bf16_to_fp32(array) if spec.datatype == "BF16" else array
-        # Missing values are for the guard to judge; the mean is of those that are there.
-        known = np.isfinite(values)
-        total = np.where(known, values, 0).sum(axis=0, dtype=np.float64)
-        means[spec.name] = (total / np.maximum(known.sum(axis=0), 1)).tolist()
-    identifier = hashlib.sha256(msgspec.json.encode(means)).hexdigest()[:16]
+        if not spec.sensitive and spec.name in inputs:
+            array = inputs[spec.name]
+            row = _most_frequent(spec, array) if spec.datatype == "BYTES" else _mean(spec, array)
+            typical[spec.name] = row.tolist()
+    identifier = hashlib.sha256(msgspec.json.encode(typical)).hexdigest()[:16]
     path = entry.profile / BASELINE
-    return _replace(path, msgspec.json.encode({"id": identifier, "inputs": means}))
+    return _replace(path, msgspec.json.encode({"id": identifier, "inputs": typical}))
+
+
+def _mean(spec: InputSpec, array: np.ndarray) -> np.ndarray:
+    values = bf16_to_fp32(array) if spec.datatype == "BF16" else array
+    # Missing values are for the guard to judge; the mean is of those that are there.
+    known = np.isfinite(values)
+    total = np.where(known, values, 0).sum(axis=0, dtype=np.float64)
+    mean: np.ndarray = total / np.maximum(known.sum(axis=0), 1)
+    return mean
+
+
+def _most_frequent(spec: InputSpec, array: np.ndarray) -> np.ndarray:
+    """Per column, object array of str; a value too rare to tell about is replaced."""
+    columns = array.reshape(len(array), -1)
+    row = np.full(columns.shape[1], "", dtype=object)
+    for index in range(columns.shape[1]):
+        value, times = Counter(columns[:, index].tolist()).most_common(1)[0]
+        declared = spec.features[index].categories if spec.features else None
+        if times >= _LEAST_FREQUENT:
+            row[index] = value.decode("utf-8", "replace")
+        elif declared:
+            row[index] = declared[0]
+    return row.reshape(array.shape[1:])
 
 
 def _replace(path: Path, content: bytes) -> Path:

@@ -29,15 +29,24 @@ class Baseline(msgspec.Struct, frozen=True):
 
     Attributes:
         id: changes whenever the values do.
-        inputs: one row per floating-point input, as nested lists without the row axis.
+        inputs: one row per input, as nested lists of numbers or texts without the row axis.
     """
 
     id: str
     inputs: dict[str, list[object]]
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """Return the baseline as float64 arrays `[1, ...]` by input name."""
-        return {name: np.array([row], np.float64) for name, row in self.inputs.items()}
+        """Return the baseline as arrays `[1, ...]` by input name: float64, or objects of bytes."""
+        return {name: _baseline_row(row) for name, row in self.inputs.items()}
+
+
+def _baseline_row(row: list[object]) -> np.ndarray:
+    array = np.array([row])
+    if array.dtype.kind != "U":
+        return array.astype(np.float64)
+    texts = np.empty(array.shape, dtype=object)
+    texts.ravel()[:] = [text.encode() for text in array.ravel().tolist()]
+    return texts
 
 
 def read_drift_reference(entry: ModelEntry) -> ReferenceProfile | None:

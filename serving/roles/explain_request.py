@@ -17,46 +17,60 @@ from serving.channel.explanation import (
     ExplainReply,
 )
 from serving.config import ModelConfig
-from serving.errors import InvalidInput
+from serving.errors import InvalidInput, Unsupported
 from serving.models.profile_files import Baseline
-from serving.protocol.datatypes import bf16_to_fp32
+from serving.protocol.datatypes import NUMPY_OF, bf16_to_fp32
 from serving.protocol.messages import Tensor
+from serving.roles.explain_methods import INTEGRATED_GRADIENTS, KERNEL_SHAP
 
-METHOD: Final = "integrated_gradients"
 MAX_ROWS: Final = 256
-MAX_STEPS: Final = 1024
+MAX_EFFORT: Final = {INTEGRATED_GRADIENTS: ("n_steps", 1024), KERNEL_SHAP: ("n_samples", 65536)}
+"""How each method's effort is called, and the most of it."""
 
-_DATATYPE_OF: Final = {"float16": "FP16", "float32": "FP32", "float64": "FP64"}
+# BF16 is widened to FP32 before it is explained.
+_DATATYPE_OF: Final = {dtype: name for name, dtype in NUMPY_OF.items() if name != "BF16"}
 
 
 class Question(msgspec.Struct, frozen=True):
     """What to explain, checked.
 
     Attributes:
-        inputs: floating-point arrays by input name; BF16 is widened.
+        method: how to explain it.
+        inputs: arrays by input name; BF16 is widened to float32.
         target: class index per row; None for the predicted one.
         baseline: name of the baseline.
         baselines: its arrays by input name; None for zeros.
-        n_steps: steps to begin with; None for the configured number.
+        effort: steps or samples, in the method's unit; None for the configured number.
     """
 
+    method: str
     inputs: dict[str, np.ndarray]
     target: list[int] | None
     baseline: str
     baselines: dict[str, np.ndarray] | None
-    n_steps: int | None
+    effort: int | None
 
 
 def read_question(
-    meta: ExplainMeta, tensors: Sequence[Tensor], config: ModelConfig, mean: Baseline | None
+    meta: ExplainMeta,
+    tensors: Sequence[Tensor],
+    config: ModelConfig,
+    mean: Baseline | None,
+    offered: Sequence[str],
 ) -> Question:
     """Check a request; without a baseline it takes the reference's mean where there is one.
 
+    Args:
+        meta, tensors: the request.
+        config: of the model.
+        mean: typical values of the reference; None without a profile.
+        offered: methods that the model allows, the best one first.
+
     Raises:
         InvalidInput: something is not what the model or the method takes.
+        Unsupported: the model does not allow the method.
     """
-    if meta.method not in (None, "auto", METHOD):
-        raise InvalidInput(f"method '{meta.method[:40]}' is not offered; use auto or {METHOD}")
+    method = _method(meta.method, config, offered)
     inputs = {
         tensor.name: bf16_to_fp32(tensor.data) if tensor.datatype == "BF16" else tensor.data
         for tensor in tensors
@@ -64,8 +78,7 @@ def read_question(
     rows = len(next(iter(inputs.values()))) if inputs else 0
     if not 1 <= rows <= MAX_ROWS:
         raise InvalidInput(f"an explanation takes 1 to {MAX_ROWS} rows, not {rows}")
-    if meta.n_steps is not None and not 1 <= meta.n_steps <= MAX_STEPS:
-        raise InvalidInput(f"n_steps must be 1 to {MAX_STEPS}")
+    effort = _effort(meta, method)
     target = None if meta.target is None else [_target(meta.target, config)] * rows
     baseline = meta.baseline or ("mean" if mean else "zeros")
     if baseline not in ("zeros", "mean"):
@@ -73,7 +86,35 @@ def read_question(
     if baseline == "mean" and mean is None:
         raise InvalidInput("baseline mean needs a profile of the model; run `vigil profile` first")
     baselines = mean.arrays() if mean and baseline == "mean" else None
-    return Question(inputs, target, baseline, baselines, meta.n_steps)
+    return Question(method, inputs, target, baseline, baselines, effort)
+
+
+def _method(asked: str | None, config: ModelConfig, offered: Sequence[str]) -> str:
+    configured = config.explain.method if config.explain else "auto"
+    wanted = configured if asked in (None, "auto") else asked
+    if wanted == "auto":
+        return offered[0]
+    if wanted not in MAX_EFFORT:
+        known = ", ".join(("auto", *MAX_EFFORT))
+        raise InvalidInput(f"method '{wanted[:40]}' is not offered; use one of {known}")
+    if wanted not in offered:
+        raise Unsupported(
+            f"{wanted} needs a differentiable model whose inputs are all floating-point; "
+            f"use method {' or '.join(offered)}"
+        )
+    return wanted
+
+
+def _effort(meta: ExplainMeta, method: str) -> int | None:
+    given = {"n_steps": meta.n_steps, "n_samples": meta.n_samples}
+    name, most = MAX_EFFORT[method]
+    effort = given.pop(name)
+    for other, value in given.items():
+        if value is not None:
+            raise InvalidInput(f"method {method} takes no {other}; it takes {name}")
+    if effort is not None and not 1 <= effort <= most:
+        raise InvalidInput(f"{name} must be 1 to {most}")
+    return effort
 
 
 def _target(target: int | str, config: ModelConfig) -> int:
@@ -94,13 +135,15 @@ def _target(target: int | str, config: ModelConfig) -> int:
 def write_answer(found: Attribution, baseline: str) -> tuple[ExplainReply, list[Tensor]]:
     """Return the reply to a question whose baseline was called `baseline`."""
     targets = tuple(int(target) for target in found.target)
-    reply = ExplainReply(found.method, targets, baseline, found.n_steps)
+    reply = ExplainReply(
+        found.method, targets, baseline, found.n_steps, found.n_samples, found.n_features
+    )
     arrays = {
         **{ATTRIBUTION_PREFIX + name: array for name, array in found.values.items()},
         **{BASELINE_PREFIX + name: array for name, array in found.baselines.items()},
         CONVERGENCE_DELTA: found.convergence_delta,
     }
     return reply, [
-        Tensor(name, _DATATYPE_OF[array.dtype.name], array.shape, array)
+        Tensor(name, _DATATYPE_OF[array.dtype], array.shape, array)
         for name, array in arrays.items()
     ]

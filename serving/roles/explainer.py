@@ -1,7 +1,8 @@
 """The explainer role: attributions from a private copy of one model, in a process of its own.
 
-Hooks and backward passes on a module that serves would break live predictions, so explanations
-never share one. Gradients are computed in one worker thread; the loop goes on to answer.
+Hooks and backward passes on a module that serves would break live predictions, and thousands of
+evaluations would hold them up, so explanations never share one. They are computed in one worker
+thread; the loop goes on to answer.
 """
 
 from __future__ import annotations
@@ -15,17 +16,29 @@ from typing import Final
 
 import msgspec
 
-from explain.attribution import Attribution, Explainer, IncompleteAttribution
-from explain.integrated_gradients import IntegratedGradients
+from explain.attribution import (
+    Attribution,
+    Explainer,
+    ExplanationTooLong,
+    IncompleteAttribution,
+)
 from serving.channel.connection import Connection
 from serving.channel.directory import HubClient, Member, Report, ServedModel
 from serving.channel.endpoint import ChannelServer
 from serving.channel.explanation import EXPLAIN, ExplainMeta
 from serving.channel.frames import Message
-from serving.errors import InvalidInput, ModelFailed, Overloaded, Unsupported, VigilError
+from serving.errors import (
+    DeadlineExceeded,
+    InvalidInput,
+    ModelFailed,
+    Overloaded,
+    Unsupported,
+    VigilError,
+)
 from serving.models.deviation import as_made
 from serving.models.loader import load
 from serving.models.profile_files import read_baseline
+from serving.roles.explain_methods import explainers
 from serving.roles.explain_request import Question, read_question, write_answer
 from serving.roles.served_entry import served_entry
 from serving.telemetry import names
@@ -70,7 +83,7 @@ class ExplainerRole:
         self._max_waiting = max_waiting
         self._device = device or self._entry.config.replicas.device
         self._mean = read_baseline(self._entry)
-        self._explainer: Explainer | None = None
+        self._explainers: dict[str, Explainer] = {}
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="explain")
         self._tasks: set[asyncio.Task[None]] = set()
         self._server = ChannelServer(self._message, slots=max_waiting, secret=secret)
@@ -83,7 +96,7 @@ class ExplainerRole:
         self._typical_s = 0.05
 
     def load(self) -> None:
-        """Load the private copy; blocks. A model without gradients is answered `Unsupported`.
+        """Load the private copy; blocks.
 
         Raises:
             ConfigError: files are missing, damaged or do not fit the configuration.
@@ -91,18 +104,9 @@ class ExplainerRole:
         import torch
 
         torch.set_num_threads(1)
-        config = self._entry.config
         # Gradients are those of the model as it was made, not of a converted or compiled one.
         model = load(as_made(self._entry), self._device)
-        able = model.capabilities.module and model.capabilities.differentiable
-        if config.explain is None or not able:
-            return
-        self._explainer = IntegratedGradients(
-            model.module(),
-            [spec.name for spec in config.inputs if not spec.sensitive],
-            n_steps=config.explain.n_steps,
-            max_relative_error=config.explain.max_completeness_error,
-        )
+        self._explainers = explainers(self._entry.config, model)
 
     async def start(self) -> str:
         """Listen and register; returns the address. `load` must have run."""
@@ -151,11 +155,6 @@ class ExplainerRole:
         name = self._entry.name
         if message.kind != EXPLAIN:
             raise Unsupported(f"an explainer does not answer '{message.kind}'")
-        if self._explainer is None:
-            raise Unsupported(
-                f"model '{name}' cannot be explained: integrated_gradients needs a differentiable "
-                f"model whose inputs are all floating-point"
-            )
         if len(self._tasks) >= self._max_waiting:
             raise Overloaded(
                 f"the explainer of model '{name}' has {len(self._tasks)} explanations waiting; "
@@ -166,7 +165,8 @@ class ExplainerRole:
             meta = _decode_meta(message.meta)
         except msgspec.ValidationError as error:
             raise InvalidInput(f"explain: {error}") from None
-        return read_question(meta, message.tensors, self._entry.config, self._mean)
+        offered = list(self._explainers)
+        return read_question(meta, message.tensors, self._entry.config, self._mean, offered)
 
     async def _answer(self, connection: Connection, ident: int, question: Question) -> None:
         loop = asyncio.get_running_loop()
@@ -186,14 +186,15 @@ class ExplainerRole:
 
     def _explain(self, question: Question) -> tuple[float, Attribution]:
         """Compute; runs in the worker thread."""
-        assert self._explainer is not None
         started = time.perf_counter()
         try:
-            found = self._explainer.explain(
-                question.inputs, question.target, question.baselines, question.n_steps
+            found = self._explainers[question.method].explain(
+                question.inputs, question.target, question.baselines, question.effort
             )
         except IncompleteAttribution as error:
             raise ModelFailed(str(error)) from None
+        except ExplanationTooLong as error:
+            raise DeadlineExceeded(str(error)) from None
         except ValueError as error:
             raise InvalidInput(str(error)) from None
         return time.perf_counter() - started, found

@@ -10,12 +10,12 @@ from typing import Any, Final
 
 import numpy as np
 
-from monitors.drift import ColumnSpec, DriftMonitor
+from monitors.drift import DriftMonitor, every_column
 from monitors.events import LabelEvent, PredictionEvent
 from monitors.finding import Finding
 from monitors.label_join import JoinedRow
+from monitors.live_drift import LiveDriftMonitor
 from monitors.monitor import Monitor
-from monitors.reference import CategoricalColumn, ReferenceProfile
 from monitors.selection_rate_difference import SelectionRateMonitor
 from serving.channel.observation import LabelCounts
 from serving.config import DriftMonitor as DriftConfig
@@ -43,18 +43,16 @@ class ModelWatch:
 
     Raises:
         ConfigError: the profile is damaged.
-
-    Attributes:
-        notes: what is not watched and why, one sentence each.
     """
 
     def __init__(self, entry: ModelEntry, series: SeriesSet) -> None:
         self.entry = entry
-        self.notes: list[str] = []
+        self._notes: list[str] = []
         self._series = FindingSeries(series, entry.name, entry.version)
         drift = entry.config.monitors.drift
         self._recent = RecentRows(drift.window if drift else RECENT_ROWS)
         self._monitors: dict[str, Monitor] = {}
+        self._live: LiveDriftMonitor | None = None
         self._shown: dict[str, list[Finding]] = {}
         if drift:
             self._watch_drift(drift)
@@ -65,16 +63,22 @@ class ModelWatch:
             self._monitors["fairness"] = self._fairness
 
     def _watch_drift(self, config: DriftConfig) -> None:
+        if config.reference == "live":
+            self._live = self._monitors["drift"] = LiveDriftMonitor(
+                config.reference_rows, config.window, config.false_alarm_rate, config.min_psi
+            )
+            return
         reference = read_drift_reference(self.entry)
         if reference is None:
-            self.notes.append(
+            self._notes.append(
                 f"drift of model '{self.entry.name}' is not watched: the version has no profile; "
-                f"run `vigil profile {self.entry.name} --data FILE`"
+                f"run `vigil profile {self.entry.name} --data FILE`, or set "
+                f"monitors.drift.reference to live in its model.yaml"
             )
             return
         self._monitors["drift"] = DriftMonitor(
             reference,
-            _specs(reference),
+            every_column(reference),
             window=config.window,
             false_alarm_rate=config.false_alarm_rate,
             min_psi=config.min_psi,
@@ -127,6 +131,28 @@ class ModelWatch:
         }
         return list(latest.values())
 
+    @property
+    def notes(self) -> list[str]:
+        """What is not watched and why, and what drift is compared with; one sentence each."""
+        if self._live is None:
+            return self._notes
+        return [*self._notes, f"drift of model '{self.entry.name}': {self._live.progress}"]
+
+    def reset_reference(self) -> str:
+        """Begin a new live reference; returns its state in a few words.
+
+        Raises:
+            Unsupported: drift is not compared with live rows.
+        """
+        if self._live is None:
+            raise Unsupported(
+                f"model '{self.entry.name}' has no live reference: its monitors.drift.reference "
+                f"is profile; `vigil profile` makes a new one"
+            )
+        self._live.reset()
+        self._shown.pop("drift", None)
+        return self._live.progress
+
     def state(self) -> dict[str, Any]:
         """Return the monitors' states as JSON-serialisable values."""
         return {name: kept.state() for name, kept in self._kept().items()}
@@ -139,7 +165,7 @@ class ModelWatch:
             try:
                 kept.restore(state[name])
             except (ValueError, KeyError, TypeError):
-                self.notes.append(
+                self._notes.append(
                     f"{name} of model '{self.entry.name}' began anew: its reference or window "
                     f"is not what it was before the restart"
                 )
@@ -181,11 +207,3 @@ def _fairness(config: ModelConfig) -> SelectionRateMonitor | None:
         wanted.tolerance.demographic_parity_difference,
         wanted.window,
     )
-
-
-def _specs(reference: ReferenceProfile) -> list[ColumnSpec]:
-    """Every column of the reference; events are shown to the monitor as columns."""
-    return [
-        ColumnSpec(name, 0, name, categorical=isinstance(column, CategoricalColumn))
-        for name, column in reference.columns.items()
-    ]

@@ -40,6 +40,7 @@ _decode_position = msgspec.msgpack.Decoder(observation.Position).decode
 _decode_labels = msgspec.msgpack.Decoder(observation.LabelsMeta).decode
 _decode_findings = msgspec.msgpack.Decoder(observation.FindingsMeta).decode
 _decode_report = msgspec.msgpack.Decoder(observation.ReportMeta).decode
+_decode_reset = msgspec.msgpack.Decoder(observation.ResetMeta).decode
 
 
 class MonitorRole:
@@ -180,7 +181,14 @@ class MonitorRole:
             return msgspec.json.encode(self.observatory.findings(asked.model, asked.version))
         if message.kind == observation.REPORT:
             return await self._make_report(_decode_report(message.meta))
+        if message.kind == observation.RESET_REFERENCE:
+            return self._reset(_decode_reset(message.meta))
         raise Unsupported(f"a monitor does not answer '{message.kind[:40]}'")
+
+    def _reset(self, asked: observation.ResetMeta) -> str:
+        progress = self.observatory.reset_reference(asked.model)
+        self._save()  # or a restart within the next seconds would bring the old one back
+        return progress
 
     async def _make_report(self, asked: observation.ReportMeta) -> observation.ReportReply:
         watch = self.observatory.watch(asked.model, asked.version)

@@ -129,6 +129,18 @@ class Observatory:
         watch = self._watches[pushed.model, max(versions, key=int)]
         return watch.label([read_label(label) for label in pushed.labels], self._clock())
 
+    def reset_reference(self, model: str) -> str:
+        """Begin a new live reference of every version of a model; returns its state in words.
+
+        Raises:
+            ModelNotFound: the model is not watched.
+            Unsupported: its drift is not compared with live rows.
+        """
+        watches = [watch for (name, _), watch in self._watches.items() if name == model]
+        if not watches:
+            raise unknown_model(model[:200])
+        return [watch.reset_reference() for watch in watches][-1]
+
     # -- what it says -------------------------------------------------------------------
 
     def findings(self, model: str, version: str = "") -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import signal
 import socket
@@ -129,6 +130,9 @@ async def test_every_error_is_a_json_sentence(client: httpx.AsyncClient) -> None
     cases = [
         (await client.get("/nope"), 404),
         (await client.post("/metrics"), 405),
+        (await client.get("/models/m/reset-reference"), 405),
+        (await client.post("/models/m/reset-reference"), 503),
+        (await client.post("/models/m/reset-reference", headers={"origin": "null"}), 403),
         (await client.get("/metrics", headers={"host": "evil.example"}), 403),
     ]
     for answer, status in cases:
@@ -180,3 +184,17 @@ async def test_prometheus_can_be_off_and_a_dead_collector_shows_as_a_count(
     await admin.stop()
     assert time.monotonic() - started < 5.5
     assert failures.value >= 1
+
+
+async def test_what_monitors_say_is_on_the_page(client: httpx.AsyncClient, join: Join) -> None:
+    monitor = join(Member("monitor", "monitor", 1))
+    note = "drift of model 'm': collecting reference: 640 of 1000 rows"
+    monitor.report = Report(True, (), {"findings": [], "notes": [note]})
+
+    async def shown() -> list[str]:
+        return (await client.get("/console/data")).json()["notes"]
+
+    async with asyncio.timeout(5):
+        while await shown() != [note]:  # noqa: ASYNC110 - the page is asked, it does not tell
+            await asyncio.sleep(0.005)
+    assert 'id="notes"' in (await client.get("/console")).text

@@ -217,6 +217,44 @@ def test_an_explanation_adds_up(
     np.testing.assert_allclose(values.sum(1), outputs[0] - outputs[1], atol=0.05)
 
 
+def test_a_model_with_categories_is_explained(instance: Any, eventually: Eventually) -> None:
+    sample = sample_applicants(3, 5)
+    numeric, words = sample.inputs["numeric"], sample.inputs["categorical"]
+    categorical = {
+        "name": "categorical",
+        "datatype": "BYTES",
+        "shape": list(words.shape),
+        "data": [value.decode() for value in words.ravel()],
+    }
+    question = {"inputs": [tensor("numeric", numeric), categorical]}
+    question["parameters"] = {"target": "approved"}
+
+    def explained() -> Any:
+        url = f"{instance.url}/v2/models/loans/explain"
+        answer = httpx.post(url, json=question, timeout=60)
+        assert answer.status_code in (200, 503), answer.text
+        return answer.json() if answer.status_code == 200 else None
+
+    body = eventually("an explanation", explained, 90)
+    by_name = {output["name"]: output for output in body["outputs"]}
+    assert body["parameters"]["method"] == "kernel_shap"
+    assert by_name["attribution:categorical"]["shape"] == [3, 2]
+    assert by_name["baseline:categorical"]["data"][:2] == ["car", "rent"]
+    total = sum(
+        np.array(by_name[f"attribution:{name}"]["data"]).reshape(3, -1).sum(axis=1)
+        for name in ("numeric", "categorical")
+    )
+    baseline = [
+        {key: output[key] for key in ("datatype", "shape", "data")} | {"name": name}
+        for name, output in ((n, by_name[f"baseline:{n}"]) for n in ("numeric", "categorical"))
+    ]
+    approved = [
+        np.array(instance.infer("loans", inputs).json()["outputs"][0]["data"])[1::2]
+        for inputs in (question["inputs"], baseline)
+    ]
+    np.testing.assert_allclose(total, approved[0] - approved[1], atol=1e-5)
+
+
 def test_the_drift_report_is_served_by_url(
     instance: Any, demo_root: Path, eventually: Eventually
 ) -> None:

@@ -34,6 +34,8 @@ guards:
   - {name: mahalanobis}
 """
 
+UNGUARDED = GUARDED.replace("FP32, shape: [-1, 3]", "INT64, shape: [-1, 3]").partition("guards")[0]
+
 
 @pytest.fixture
 def cancer(demo_root, tmp_path):
@@ -107,11 +109,33 @@ def test_missing_values_do_not_reach_the_baseline(cancer, tmp_path):
     assert mean[4] == 0
 
 
-def test_text_has_no_baseline_but_a_drift_reference(demo_root):
+def test_text_has_its_most_frequent_values_as_baseline(demo_root):
     loans = ModelRepository(demo_root).get("loans")
-    assert list(read_baseline(loans).inputs) == ["numeric"]
+    baseline = read_baseline(loans).arrays()
+    assert sorted(baseline) == ["categorical", "numeric"]
+    assert baseline["categorical"].tolist() == [[b"car", b"rent"]]
     purpose = read_drift_reference(loans).columns["purpose"]
     assert set(purpose.categories) == {"car", "education", "home", "business"}
+
+
+def test_a_rare_text_is_not_told(demo_root, tmp_path):
+    loans = ModelRepository(demo_root).get("loans")
+    entry = type(loans)(loans.name, "1", tmp_path, loans.config)
+    rows = rows_of(loans.directory / "reference.parquet", loans).take(np.arange(19))
+    rows.inputs["categorical"][:] = b"home"
+    path = tmp_path / "few.parquet"
+    write_dataset(path, rows, entry.config)
+    fit_profile(entry, path)
+    first = [column.categories[0].encode() for column in entry.config.inputs[1].features]
+    assert read_baseline(entry).arrays()["categorical"].tolist() == [first]
+
+
+def test_whole_numbers_have_a_mean_too(make_factory_model, tmp_path):
+    entry = make_factory_model(config=UNGUARDED)
+    path = tmp_path / "rows.parquet"
+    pq.write_table(pa.table({"x": pa.array([[1, 2, 3], [2, 2, 4]], pa.list_(pa.int64(), 3))}), path)
+    fit_profile(entry, path)
+    assert read_baseline(entry).arrays()["x"].tolist() == [[1.5, 2.0, 3.5]]
 
 
 def test_images_have_a_column_per_pixel(demo_root):

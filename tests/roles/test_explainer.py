@@ -13,13 +13,13 @@ import pytest
 import torch
 from captum.attr import IntegratedGradients
 
-from explain.attribution import IncompleteAttribution
+from explain.attribution import ExplanationTooLong, IncompleteAttribution
 from serving.channel.directory import ServedModel
 from serving.channel.endpoint import connect
 from serving.channel.explanation import EXPLAIN, ExplainMeta, ExplainReply
-from serving.config import Explain, InputSpec, ModelConfig, OutputSpec
-from serving.errors import InvalidInput, ModelFailed, Overloaded, Unsupported
-from serving.models.export import save_torch_export
+from serving.config import Explain, Feature, InputSpec, ModelConfig, OutputSpec
+from serving.errors import DeadlineExceeded, InvalidInput, ModelFailed, Overloaded, Unsupported
+from serving.models.export import save_files, save_torch_export
 from serving.protocol.messages import Tensor
 from serving.roles.explainer import ExplainerRole
 
@@ -127,10 +127,15 @@ async def test_without_wishes_the_predicted_class_from_the_mean(client, net, row
         ({"target": "d"}, "it has a, b, c"),
         ({"target": 3}, "0 to 2"),
         ({"target": -1}, "0 to 2"),
-        ({"method": "shap"}, "integrated_gradients"),
+        ({"method": "shap"}, "auto, integrated_gradients, kernel_shap"),
         ({"baseline": "noise"}, "zeros or mean"),
         ({"n_steps": 0}, "n_steps"),
         ({"n_steps": 10**6}, "n_steps"),
+        ({"n_samples": 100}, "integrated_gradients takes no n_samples"),
+        ({"method": "kernel_shap", "n_steps": 8}, "kernel_shap takes no n_steps"),
+        ({"method": "kernel_shap", "n_samples": 0}, "n_samples must be 1 to 65536"),
+        ({"method": "kernel_shap", "n_samples": 13}, "at least 14 for rows with 4 features"),
+        ({"method": "kernel_shap", "target": "d"}, "it has a, b, c"),
     ],
 )
 async def test_wishes_that_cannot_be_met(client, rows, meta, message):
@@ -171,18 +176,23 @@ class Held:
 
 
 async def test_what_does_not_add_up_is_no_answer(client, role, rows):
-    role._explainer = Held(IncompleteAttribution("the delta is 0.3"))
-    role._explainer.go.set()
+    held = role._explainers["integrated_gradients"] = Held(
+        IncompleteAttribution("the delta is 0.3")
+    )
+    held.go.set()
     with pytest.raises(ModelFailed, match=r"delta is 0\.3"):
         await client.explain(rows)
-    role._explainer.error = RuntimeError("out of\nmemory")
+    held.error = RuntimeError("out of\nmemory")
     with pytest.raises(ModelFailed, match="RuntimeError: out of memory"):
+        await client.explain(rows)
+    held.error = ExplanationTooLong("longer than 60 s")
+    with pytest.raises(DeadlineExceeded, match="60 s"):
         await client.explain(rows)
 
 
 async def test_a_full_queue_refuses_and_answers_meanwhile(make_role, hub, tmp_path, rows):
     role = make_role(max_waiting=2)
-    held = role._explainer = Held(IncompleteAttribution("late"))
+    held = role._explainers["integrated_gradients"] = Held(IncompleteAttribution("late"))
     await role.start()
     client = Client(await connect(f"unix:{tmp_path}/explainer.sock"))
     waiting = [asyncio.ensure_future(client.explain(rows)) for _ in range(2)]
@@ -196,16 +206,88 @@ async def test_a_full_queue_refuses_and_answers_meanwhile(make_role, hub, tmp_pa
     await role.stop()
 
 
-async def test_a_model_without_gradients_says_so(make_role, explained, hub, tmp_path, rows):
-    config = ModelConfig.model_validate_json(explained.config)
-    whole = InputSpec(name="x", datatype="INT64", shape=[-1, 4])
-    config = config.model_copy(update={"inputs": [whole]})
-    served = msgspec.structs.replace(explained, config=config.model_dump_json().encode())
-    role = make_role(served)
+async def test_a_differentiable_model_by_kernel_shap_if_asked(client, net, rows, shap):
+    reply, arrays = await client.explain(rows, method="kernel_shap", target="a", baseline="zeros")
+    assert reply == ExplainReply("kernel_shap", (0,) * 5, "zeros", None, 14, 4)
+
+    def first(x):
+        with torch.no_grad():
+            return net(torch.from_numpy(x.astype(np.float32)))[:, 0].numpy()
+
+    exact = shap.explainers.Exact(first, np.zeros((1, 4)))(rows).values
+    np.testing.assert_allclose(arrays["attribution:x"], exact, atol=1e-6)
+    assert arrays["attribution:x"].dtype == np.float64
+    np.testing.assert_allclose(arrays["convergence_delta"], 0, atol=1e-12)
+
+
+SHOP = """
+import numpy as np
+
+class Shop:
+    def predict(self, inputs):
+        price, colour = inputs["price"][:, 0], inputs["colour"][:, 0]
+        assert set(colour) <= {b"red", b"blue"}
+        return {"sales": (3.0 * price + 10.0 * (colour == b"red")).astype(np.float32)}
+
+def build():
+    return Shop()
+"""
+
+
+@pytest.fixture
+def shop(tmp_path) -> ServedModel:
+    """A model of Python code with a whole number and a category, and a profile."""
+    (tmp_path / "shop.py").write_text(SHOP)
+    folder = tmp_path / "shop" / "1"
+    save_files(folder, tmp_path / "shop.py")
+    (folder / "profile").mkdir()
+    baseline = {"id": "b", "inputs": {"price": [4.6], "colour": ["blue"]}}
+    (folder / "profile" / "baseline.json").write_bytes(msgspec.json.encode(baseline))
+    colours = Feature(name="colour", categories=["red", "blue"])
+    config = ModelConfig(
+        format="python",
+        factory="shop:build",
+        trust_code=True,
+        inputs=[
+            InputSpec(name="price", datatype="INT32", shape=[-1, 1]),
+            InputSpec(name="colour", datatype="BYTES", shape=[-1, 1], features=[colours]),
+        ],
+        outputs=[OutputSpec(name="sales", datatype="FP32", shape=[-1])],
+    )
+    return ServedModel("shop", "1", config.model_dump_json().encode(), str(folder))
+
+
+async def ask_shop(connection, baseline=None, **meta):
+    price = np.array([[7], [5]], np.int32)
+    colour = np.array([[b"red"], [b"blue"]], object)
+    tensors = [
+        Tensor("price", "INT32", (2, 1), price),
+        Tensor("colour", "BYTES", (2, 1), colour),
+    ]
+    message = await connection.request(EXPLAIN, ExplainMeta(baseline=baseline, **meta), tensors)
+    reply = msgspec.msgpack.decode(message.meta, type=ExplainReply)
+    return reply, {tensor.name: tensor.data.ravel().tolist() for tensor in message.tensors}
+
+
+async def test_a_model_without_gradients_and_with_categories(make_role, shop, hub, tmp_path):
+    role = make_role(shop)
     await role.start()
-    client = Client(await connect(f"unix:{tmp_path}/explainer.sock"))
-    with pytest.raises(Unsupported, match="floating-point"):
-        await client.explain(rows)
+    connection = await connect(f"unix:{tmp_path}/explainer.sock")
+    reply, arrays = await ask_shop(connection)
+    assert (reply.method, reply.baseline) == ("kernel_shap", "mean")
+    assert arrays == {
+        "attribution:price": [6.0, 0.0],
+        "attribution:colour": [10.0, 0.0],
+        "baseline:price": [5, 5],
+        "baseline:colour": [b"blue", b"blue"],
+        "convergence_delta": [0.0, 0.0],
+    }
+    _, arrays = await ask_shop(connection, "zeros")
+    assert arrays["attribution:price"] == [21.0, 15.0]
+    assert arrays["baseline:colour"] == [b"red", b"red"]
+    with pytest.raises(Unsupported, match="floating-point; use method kernel_shap"):
+        await ask_shop(connection, method="integrated_gradients")
+    connection.close()
     await role.stop()
 
 

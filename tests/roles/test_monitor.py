@@ -8,6 +8,7 @@ import msgspec
 import numpy as np
 import pytest
 
+from serving.admin.monitor_orders import reset_reference
 from serving.channel.observation import (
     FindingsMeta,
     Label,
@@ -15,6 +16,8 @@ from serving.channel.observation import (
     LabelsMeta,
     ReportMeta,
 )
+from serving.config import DriftMonitor as DriftConfig
+from serving.config import Monitors
 from serving.errors import InvalidInput, ModelNotFound, ModelNotReady, Unsupported
 from serving.roles.monitor import MonitorRole
 
@@ -220,3 +223,91 @@ async def test_published_is_received_dropped_or_lost(tmp_path, hub, gateway, tab
     assert (ledger.received.rows, ledger.lost.rows) == (120, 130)
     assert publisher.published.rows == ledger.received.rows + dropped + ledger.lost.rows
     await second.stop()
+
+
+@pytest.fixture
+def live(hub, served, tabular_config):
+    """The version without a profile, compared with its own first rows."""
+    (Path(served.directory) / "profile" / "drift.json").unlink()
+    drift = DriftConfig(reference="live", reference_rows=300, window=200)
+    config = tabular_config.model_copy(update={"monitors": Monitors(drift=drift)})
+    changed = msgspec.structs.replace(served, config=config.model_dump_json().encode())
+    hub.set_models([changed])
+    return changed
+
+
+async def restarted(role, tmp_path, publisher, eventually) -> MonitorRole:
+    await role.stop()
+    await eventually(lambda: not publisher.connected)
+    again = MonitorRole(
+        f"unix:{tmp_path}/hub.sock",
+        f"unix:{tmp_path}/monitor.sock",
+        tmp_path / "data",
+        checkpoint_s=60,
+    )
+    await again.start()
+    await eventually(lambda: publisher.connected)
+    return again
+
+
+async def test_a_live_reference_is_collected_kept_and_reset(
+    live, tmp_path, hub, gateway, tabular, eventually
+):
+    role = MonitorRole(
+        f"unix:{tmp_path}/hub.sock",
+        f"unix:{tmp_path}/monitor.sock",
+        tmp_path / "data",
+        checkpoint_s=60,
+    )
+    await role.start()
+    publisher = gateway.publisher
+    await eventually(lambda: publisher.connected)
+    tabular.publish(publisher, 250)
+    answer = await ask(publisher)
+    assert verdicts(answer, "psi") == {}
+    assert answer["notes"] == ["drift of model 'loans': collecting reference: 250 of 300 rows"]
+    tabular.publish(publisher, 250)
+    answer = await ask(publisher)
+    since = "drift of model 'loans': reference: first 300 rows since 1970-01-01T00:16:40Z"
+    assert answer["notes"] == [since]
+    assert verdicts(answer, "psi") == {"income": False, "debt": False, "purpose": False}
+    assert {f["n_reference"] for f in answer["findings"] if f["monitor"] == "drift"} == {300}
+
+    role = await restarted(role, tmp_path, publisher, eventually)
+    answer = await ask(publisher)
+    assert answer["notes"] == [since]
+    assert verdicts(answer, "drifted_features") == {"": False}
+    tabular.publish(publisher, 200, shift=1.0)
+    assert verdicts(await ask(publisher), "psi")["income"] is True
+
+    assert "0 of 300" in await reset_reference(hub, "loans")
+    answer = await ask(publisher)
+    assert "0 of 300 rows" in answer["notes"][0]
+    assert verdicts(answer, "drifted_features") == {}
+    role._save = lambda: None  # as if it was killed before the next checkpoint
+    role = await restarted(role, tmp_path, publisher, eventually)
+    assert "0 of 300 rows" in (await ask(publisher))["notes"][0]
+    tabular.publish(publisher, 500, shift=1.0)
+    assert verdicts(await ask(publisher), "drifted_features") == {"": False}
+    assert "first 300 rows" in role.observatory.status()["notes"][0]
+    await role.stop()
+
+
+async def test_no_row_of_a_live_reference_is_saved(live, monitor, gateway, tabular, eventually):
+    await eventually(lambda: gateway.publisher.connected)
+    tabular.publish(gateway.publisher, 250)
+    await ask(gateway.publisher)
+    state = monitor.observatory.state()["models"]["loans/1"]["drift"]
+    assert state == {"rows": 300, "reference": None}
+
+
+async def test_only_a_live_reference_can_be_reset(connected, hub):
+    with pytest.raises(Unsupported, match="no live reference"):
+        await reset_reference(hub, "loans")
+    with pytest.raises(ModelNotFound):
+        await reset_reference(hub, "other")
+
+
+async def test_without_a_monitor_nothing_is_reset(hub):
+    with pytest.raises(ModelNotReady, match="monitor is not there"):
+        await reset_reference(hub, "loans")
