@@ -20,6 +20,8 @@ from serving.channel.endpoint import connect
 from serving.channel.frames import Message
 
 RoleName = Literal["gateway", "replica", "explainer", "monitor"]
+ModelKey = tuple[str, str, str]
+"""Name, version and revision of a served model."""
 RETRY_S = 0.2
 _log = logging.getLogger("vigil.hub")
 
@@ -35,6 +37,7 @@ class Member(msgspec.Struct, frozen=True):
         model, version: what it serves; empty for gateways and monitors.
         slots: batches it takes at once.
         capabilities: names of the model's capabilities.
+        revision: which state of the version's files it has loaded.
     """
 
     role: RoleName
@@ -45,16 +48,37 @@ class Member(msgspec.Struct, frozen=True):
     version: str = ""
     slots: int = 0
     capabilities: tuple[str, ...] = ()
+    revision: str = ""
+
+    @property
+    def key(self) -> ModelKey:
+        """Name, version and revision of what it serves."""
+        return self.model, self.version, self.revision
 
 
 class ServedModel(msgspec.Struct, frozen=True):
-    """A model version that should be served. `config` is `ModelConfig` as JSON."""
+    """A model version that should be served.
+
+    Attributes:
+        name, version: what clients ask for.
+        config: `ModelConfig` as JSON.
+        directory: the version's folder.
+        example: an OIP JSON request; None without one.
+        revision: digest of all this and of the files' sizes and times; replicas of one revision
+            are never mistaken for those of another.
+    """
 
     name: str
     version: str
     config: bytes
     directory: str
     example: bytes | None = None
+    revision: str = ""
+
+    @property
+    def key(self) -> ModelKey:
+        """Name, version and revision."""
+        return self.name, self.version, self.revision
 
 
 class Directory(msgspec.Struct, frozen=True):

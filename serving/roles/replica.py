@@ -101,6 +101,7 @@ class ReplicaRole:
             capabilities=tuple(
                 name for name, has in msgspec.structs.asdict(self._capabilities).items() if has
             ),
+            revision=self._served.revision,
         )
         self._reporter = ReporterThread(self._hub_address, self._secret, member, self._report)
         self._reporter.start()
