@@ -18,6 +18,7 @@ import msgspec
 from serving.channel.connection import ChannelClosed, Connection
 from serving.channel.endpoint import connect
 from serving.channel.frames import Message
+from serving.errors import ModelNotReady
 
 RoleName = Literal["gateway", "replica", "explainer", "monitor"]
 ModelKey = tuple[str, str, str]
@@ -82,11 +83,19 @@ class ServedModel(msgspec.Struct, frozen=True):
 
 
 class Directory(msgspec.Struct, frozen=True):
-    """Everything that is served and everybody who is there."""
+    """Everything that is served and everybody who is there.
+
+    Attributes:
+        generation: grows with every change.
+        models: what answers clients.
+        members: who is there.
+        candidates: what is to answer clients once every gateway has proven it.
+    """
 
     generation: int = 0
     models: tuple[ServedModel, ...] = ()
     members: tuple[Member, ...] = ()
+    candidates: tuple[ServedModel, ...] = ()
 
     def of_role(self, role: RoleName) -> list[Member]:
         """Return the members with that role."""
@@ -172,6 +181,22 @@ class HubClient:
         if self._connection and not self._connection.closed:
             self.report_now()
             self._connection.close()
+
+    async def request(self, kind: str, meta: object) -> Message:
+        """Ask the hub and return its reply.
+
+        Raises:
+            ModelNotReady: the hub cannot be reached, or went away meanwhile.
+            VigilError: what the hub answered.
+        """
+        if self._connection is None or self._connection.closed:
+            raise ModelNotReady("the hub cannot be reached; retry later", retry_after_s=1)
+        try:
+            return await self._connection.request(kind, meta)
+        except ChannelClosed:
+            raise ModelNotReady(
+                "the hub went away, and may have done it or not; look, then retry", retry_after_s=1
+            ) from None
 
     def report_now(self) -> None:
         """Send a report without waiting for the interval."""

@@ -17,8 +17,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from serving.admin.app import AdminServer
+from serving.admin.control_room import ControlRoom
 from serving.admin.hub import Hub
-from serving.channel.directory import ServedModel
+from serving.channel.directory import ModelKey, ServedModel
 from serving.config import ConfigError, Listen, ServerConfig
 from serving.engines.children import Keeper, spawn
 from serving.engines.drain import drain_envoy
@@ -28,6 +29,7 @@ from serving.gateway.envoy import GatewayProcess, gateway_process
 
 _log = logging.getLogger("vigil.supervisor")
 WATCH_S = 0.5
+LAST_WORDS_S = 0.3
 
 
 def fixed_ports(listen: Listen) -> Listen:
@@ -75,8 +77,12 @@ class Supervisor:
         self._runtime = Path(tempfile.mkdtemp(prefix="vigil-"))
         self._hub = Hub(gateways=config.gateways)
         self._hub_address = f"unix:{self._runtime}/hub.sock"
-        self._admin = AdminServer(self._hub, config.model_copy(update={"listen": self._listen}))
-        self._roles = LocalRoles(self._hub_address, self._runtime, config.data_dir)
+        config = config.model_copy(update={"listen": self._listen})
+        self._roles = LocalRoles(
+            self._hub_address, self._runtime, config.data_dir, self._replica_failed
+        )
+        self._control = ControlRoom(self._hub, config, self._roles.serve)
+        self._admin = AdminServer(self._hub, config, self._control.desk)
         self._gateways: list[tuple[Keeper, GatewayProcess]] = []
 
     async def run(self) -> int:
@@ -100,11 +106,15 @@ class Supervisor:
         # The zygote's imports take longest, so it goes first.
         await self._roles.start()
         await self._hub.start(self._hub_address)
-        self._hub.set_models(self._models)
         await self._admin.start()
         for index in range(self._config.gateways):
             self._start_gateway(f"gateway-{index}")
-        self._roles.serve(self._models)
+        self._control.start(self._models)
+
+    def _replica_failed(self, key: ModelKey, why: str) -> None:
+        # What the replica itself could say tells more, and may still be on its way.
+        loop = asyncio.get_running_loop()
+        loop.call_later(LAST_WORDS_S, self._hub.note_failure, key, why)
 
     def _start_gateway(self, ident: str) -> None:
         process = gateway_process(
@@ -146,6 +156,7 @@ class Supervisor:
               if keeper.child is not None]
         )  # fmt: skip
         await asyncio.gather(*[keeper.stop(2.0) for keeper, _process in self._gateways])
+        self._control.stop()
         await self._roles.stop()
         await self._admin.stop()
         self._hub.stop()

@@ -104,7 +104,7 @@ class RayEngine:
     def _targets(self) -> list[serve.RunTarget]:
         targets = [self._target(ADMIN_APP, self._single("admin", AdminDeployment))]
         for served in self._instance.models:
-            app = replica_app(served.name, served.version)
+            app = replica_app(served.key)
             targets.append(self._target(app, self._replica(served)))
         gateway = gateway_deployment(
             self._config,

@@ -8,7 +8,11 @@ from __future__ import annotations
 import gc
 import logging
 import os
+from typing import Any
 
+import msgspec
+
+from serving.channel.control import CONTROL, ControlMeta
 from serving.channel.directory import Directory, HubClient, Member, Report
 from serving.dataplane.handler import DataPlane
 from serving.gateway.asgi import VigilApp
@@ -49,7 +53,8 @@ class GatewayComposition:
             on_directory=self._directory,
             on_drain=plane.drain,
         )
-        plane.on_ready_change = self._hub.report_now
+        plane.control = self._control
+        plane.on_ready_change = plane.on_follow = self._hub.report_now
         self._hub.start()
         # Start-up's objects live as long as the process: no collection needs to walk them.
         gc.collect()
@@ -65,6 +70,10 @@ class GatewayComposition:
         if self._plane:
             self._plane.close()
 
+    async def _control(self, asked: ControlMeta) -> Any:
+        assert self._hub is not None
+        return msgspec.msgpack.decode((await self._hub.request(CONTROL, asked)).meta)
+
     def _directory(self, directory: Directory) -> None:
         assert self._plane is not None
         self._plane.apply(directory)
@@ -72,7 +81,8 @@ class GatewayComposition:
     def _report(self) -> Report:
         assert self._plane is not None
         ready, reasons = self._plane.ready()
-        return Report(ready=ready, series=self._plane.snapshot(), status={"reasons": reasons})
+        status = {"reasons": reasons, **self._plane.status()}
+        return Report(ready=ready, series=self._plane.snapshot(), status=status)
 
 
 def _from_environment() -> VigilApp:

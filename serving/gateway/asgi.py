@@ -12,13 +12,14 @@ from typing import Any
 import msgspec
 
 from serving import errors
+from serving.dataplane.control_http import read_order, refuse_browsers, wants_only_ready
 from serving.dataplane.handler import DataPlane
 from serving.gateway import extensions, metadata
 from serving.gateway.bodies import read_chunks, too_large
 from serving.gateway.compression import decompress
 from serving.gateway.grpc_asgi import serve_grpc
 from serving.gateway.model_config import model_config
-from serving.gateway.repository_index import index, wants_only_ready
+from serving.gateway.repository_index import index
 from serving.gateway.statistics import statistics
 from serving.protocol.json_codec import (
     decode_raw_request,
@@ -128,8 +129,12 @@ class VigilApp:
                 if verb == ["labels"] and not version:
                     return _json(await extensions.labels(self.plane, body, name))
             if parts[1:] == ["repository", "index"]:
-                found = index(self.plane, wants_only_ready(body))
+                found = await index(self.plane, wants_only_ready(body))
                 return _json(msgspec.json.encode(found))
+            order = read_order(method, parts, body)
+            if order is not None:
+                refuse_browsers(headers)
+                return _json(msgspec.json.encode(await self.plane.control(order)))
             raise _no_route(method, path)
         if method == "GET":
             return await self._get(parts, path, scope["query_string"])
@@ -149,6 +154,9 @@ class VigilApp:
             return _json(b'{"ready":true}')
         if parts[1:] == ["models", "stats"]:
             return _json(msgspec.json.encode(statistics(plane, "", "")))
+        order = read_order("GET", parts, b"")
+        if order is not None:
+            return _json(msgspec.json.encode(await plane.control(order)))
         if parts[1] == "models" and len(parts) >= 3:
             name, version, verb = _model_path(parts)
             if not verb:

@@ -6,6 +6,8 @@ from typing import Any
 
 import msgspec
 
+from serving.channel.control import ControlMeta
+from serving.dataplane.control_http import refuse_load_parameters
 from serving.dataplane.handler import DataPlane
 from serving.gateway.model_config import model_config
 from serving.gateway.repository_index import index
@@ -29,5 +31,18 @@ async def config(plane: DataPlane, request: Any, _timeout_s: float | None) -> An
 
 async def repository_index(plane: DataPlane, request: Any, _timeout_s: float | None) -> Any:
     """What is served, and what is not and why."""
-    found = index(plane, request.ready)
+    found = await index(plane, request.ready)
     return pb.RepositoryIndexResponse(models=msgspec.to_builtins(found))
+
+
+async def repository_load(plane: DataPlane, request: Any, _timeout_s: float | None) -> Any:
+    """Serve what a model's folder holds now."""
+    refuse_load_parameters(request.parameters)
+    await plane.control(ControlMeta("load", request.model_name))
+    return pb.RepositoryModelLoadResponse()
+
+
+async def repository_unload(plane: DataPlane, request: Any, _timeout_s: float | None) -> Any:
+    """Stop serving a model."""
+    await plane.control(ControlMeta("unload", request.model_name))
+    return pb.RepositoryModelUnloadResponse()

@@ -77,6 +77,12 @@ METHODS: dict[str, Method] = {
     SERVICE + "RepositoryIndex": Method(
         pb.RepositoryIndexRequest, grpc_extensions.repository_index
     ),
+    SERVICE + "RepositoryModelLoad": Method(
+        pb.RepositoryModelLoadRequest, grpc_extensions.repository_load
+    ),
+    SERVICE + "RepositoryModelUnload": Method(
+        pb.RepositoryModelUnloadRequest, grpc_extensions.repository_unload
+    ),
     HEALTH + "Check": Method(health_pb2.HealthCheckRequest, grpc_health.check),
 }
 """Unary methods by their path."""

@@ -31,6 +31,7 @@ from serving.models.profile_files import read_mahalanobis
 from serving.models.repository import ModelEntry
 from serving.models.warm_up import warm_up
 from serving.protocol.messages import Tensor
+from serving.roles.last_words import tell_failed
 from serving.roles.reporter import ReporterThread
 from serving.roles.served_entry import served_entry
 
@@ -191,7 +192,11 @@ def run(
     import uvloop
 
     role = ReplicaRole(served, member_id, address, hub_address, secret)
-    role.load()
+    try:
+        role.load()
+    except Exception as error:
+        tell_failed(served, error, hub_address, secret)
+        raise
 
     async def serve() -> None:
         stop = asyncio.Event()

@@ -93,6 +93,7 @@ def running(
     engine: str = "local",
     ingress: str = "envoy",
     transport: str = "channel",
+    host: str = "127.0.0.1",
     **config: Any,
 ) -> Iterator[Instance]:
     """Start an instance, wait until it is ready, and end it and all its children."""
@@ -103,7 +104,7 @@ def running(
         "transport": transport,
         "models": str(models),
         "data_dir": str(workdir / "data"),
-        "listen": ports,
+        "listen": {"host": host, **ports},
         **config,
     }
     path = workdir / "vigil.yaml"
