@@ -7,9 +7,10 @@ from typing import Any, Final
 import msgspec
 
 from serving.admin.control import ModelControl
+from serving.admin.settings_book import SettingsBook
 from serving.channel.control import ControlMeta
 from serving.config import ServerConfig
-from serving.errors import Forbidden
+from serving.errors import Forbidden, unknown_model
 
 LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 
@@ -19,11 +20,13 @@ class ControlDesk:
 
     Args:
         control: loads and unloads models.
+        book: keeps the settings.
         config: says whether clients of the inference ports may control the server.
     """
 
-    def __init__(self, control: ModelControl, config: ServerConfig) -> None:
+    def __init__(self, control: ModelControl, book: SettingsBook, config: ServerConfig) -> None:
         self._control = control
+        self._book = book
         self._open = config.listen.host in LOOPBACK
 
     async def from_client(self, asked: ControlMeta) -> Any:
@@ -48,8 +51,14 @@ class ControlDesk:
         """
         if asked.operation == "index":
             return msgspec.to_builtins(self._control.index())
+        if asked.operation == "logging":
+            return self._book.logging(asked.settings)
+        if asked.operation == "trace":
+            if asked.model and asked.model not in self._control.loaded:
+                raise unknown_model(asked.model[:200])
+            return self._book.trace(asked.model, asked.settings)
         if asked.operation == "load":
             await self._control.load(asked.model)
-        elif asked.operation == "unload":
+        else:
             await self._control.unload(asked.model)
         return {}

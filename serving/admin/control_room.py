@@ -9,9 +9,12 @@ from serving.admin.control import Engine, ModelControl
 from serving.admin.control_desk import ControlDesk
 from serving.admin.hub import Hub
 from serving.admin.model_poll import ModelPoll
+from serving.admin.settings_book import SettingsBook
 from serving.channel.directory import ServedModel
+from serving.channel.settings import Settings
 from serving.config import ServerConfig
 from serving.models.repository import ModelRepository
+from serving.telemetry.log_switch import LogSwitch
 
 
 class ControlRoom:
@@ -41,7 +44,10 @@ class ControlRoom:
             else None
         )
         self._polling: asyncio.Task[None] | None = None
-        self.desk = ControlDesk(self._control, config)
+        self._hub = hub
+        self._switch = LogSwitch()
+        book = SettingsBook(config.data_dir.absolute() / "traces", self._set)
+        self.desk = ControlDesk(self._control, book, config)
         hub.on_control = self.desk.from_client
 
     def start(self, models: Sequence[ServedModel]) -> None:
@@ -49,6 +55,10 @@ class ControlRoom:
         self._control.start(models)
         if self._poll:
             self._polling = asyncio.get_running_loop().create_task(self._poll.run())
+
+    def _set(self, settings: Settings) -> None:
+        self._switch.apply(settings.log)
+        self._hub.set_settings(settings)
 
     def stop(self) -> None:
         """Change nothing any more."""

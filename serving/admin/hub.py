@@ -21,6 +21,7 @@ from serving.channel.control import CONTROL, FAILED, ControlMeta, FailedMeta
 from serving.channel.directory import Directory, Member, ModelKey, Report, Series, ServedModel
 from serving.channel.endpoint import ChannelServer
 from serving.channel.frames import Message
+from serving.channel.settings import Settings
 from serving.errors import ModelFailed, Unsupported, VigilError
 from serving.telemetry import names
 from serving.telemetry.counters import SeriesSet, SumSeries
@@ -97,6 +98,7 @@ class Hub:
         self._restarts: dict[str, int] = {}
         self._models: tuple[ServedModel, ...] = ()
         self._candidates: tuple[ServedModel, ...] = ()
+        self._settings = Settings()
         self._failures: dict[ModelKey, str] = {}
         self._news = asyncio.Event()
         self._answers: set[asyncio.Task[None]] = set()
@@ -148,6 +150,11 @@ class Hub:
         for seat in self._seats.values():
             if seat.member.role == "gateway":
                 seat.connection.notify("drain", None)
+
+    def set_settings(self, settings: Settings) -> None:
+        """Tell every gateway how to log and trace."""
+        self._settings = settings
+        self._changed()
 
     def note_failure(self, key: ModelKey, reason: str) -> None:
         """Keep why a replica could not be; its own words come first and are not replaced."""

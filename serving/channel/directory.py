@@ -18,6 +18,7 @@ import msgspec
 from serving.channel.connection import ChannelClosed, Connection
 from serving.channel.endpoint import connect
 from serving.channel.frames import Message
+from serving.channel.settings import Settings
 from serving.errors import ModelNotReady
 
 RoleName = Literal["gateway", "replica", "explainer", "monitor"]
@@ -90,12 +91,14 @@ class Directory(msgspec.Struct, frozen=True):
         models: what answers clients.
         members: who is there.
         candidates: what is to answer clients once every gateway has proven it.
+        settings: how gateways log and trace.
     """
 
     generation: int = 0
     models: tuple[ServedModel, ...] = ()
     members: tuple[Member, ...] = ()
     candidates: tuple[ServedModel, ...] = ()
+    settings: Settings = Settings()
 
     def of_role(self, role: RoleName) -> list[Member]:
         """Return the members with that role."""

@@ -17,6 +17,7 @@ from serving.dataplane.explainers import ExplainerPool
 from serving.dataplane.links import ChannelLink, LinkPool, ReplicaLink
 from serving.dataplane.publisher import EventPublisher
 from serving.dataplane.served import ServedVersion
+from serving.dataplane.tracing import Tracing
 from serving.errors import (
     InvalidInput,
     ModelNotReady,
@@ -49,6 +50,7 @@ class DataPlane:
         self.series = SeriesSet()
         self.publisher = EventPublisher(gateway_id, self.series, secret)
         self.explainers = ExplainerPool(secret)
+        self._tracing = Tracing(gateway_id)
         self._channel = channel
         self._models: dict[str, dict[str, ServedVersion]] = {}
         self._directory = Directory()
@@ -96,8 +98,18 @@ class DataPlane:
                 known = self._find(member.key)
                 if known is not None:
                     self._pool.open(*member.key, member.id, member.address, known.specs)
+        self._tracing.follow(directory.settings)
+        for entry in (*self.entries(), *self._candidates.values()):
+            entry.observer.tracer = self._tracing.tracer(entry.name, entry.version)
         self.publisher.on_directory(directory)
         self.explainers.on_directory(directory)
+        _log.debug(
+            "directory %d: %d models, %d candidates, %d members",
+            directory.generation,
+            len(directory.models),
+            len(directory.candidates),
+            len(directory.members),
+        )
         if (before.models, before.candidates) != (directory.models, directory.candidates):
             # Whoever changed what is served waits until every gateway has followed.
             self.on_follow()
@@ -202,6 +214,7 @@ class DataPlane:
         """Close every connection."""
         self.draining = True
         self._pool.close()
+        self._tracing.close()
         self.publisher.close()
         self.explainers.close()
 

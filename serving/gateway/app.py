@@ -16,6 +16,7 @@ from serving.channel.control import CONTROL, ControlMeta
 from serving.channel.directory import Directory, HubClient, Member, Report
 from serving.dataplane.handler import DataPlane
 from serving.gateway.asgi import VigilApp
+from serving.telemetry.log_switch import LOG_FORMAT, LogSwitch
 
 
 class GatewayComposition:
@@ -40,7 +41,7 @@ class GatewayComposition:
         self._secret = secret
         self._plane = plane
         self._hub: HubClient | None = None
-        self._was_ready = False
+        self._switch = LogSwitch()
 
     async def start(self) -> DataPlane:
         """Make the data plane and join the hub; runs in the loop that will serve."""
@@ -76,6 +77,7 @@ class GatewayComposition:
 
     def _directory(self, directory: Directory) -> None:
         assert self._plane is not None
+        self._switch.apply(directory.settings.log)
         self._plane.apply(directory)
 
     def _report(self) -> Report:
@@ -86,7 +88,7 @@ class GatewayComposition:
 
 
 def _from_environment() -> VigilApp:
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
+    logging.basicConfig(level=logging.INFO, format=LOG_FORMAT)
     secret = os.environ.get("VIGIL_CHANNEL_SECRET")
     composition = GatewayComposition(
         os.environ["VIGIL_GATEWAY_ID"],
