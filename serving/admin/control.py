@@ -88,6 +88,7 @@ class ModelControl:
             wanted = await self._read(name)
             self._forget_reasons(name)
             fresh = [served for served in wanted if served.key not in self._active]
+            await self._cleared({served.key for served in fresh})
             failed = await self._try(wanted)
             kept = {served.key for served in wanted if served.key not in failed}
             replaced = [
@@ -163,6 +164,16 @@ class ModelControl:
 
     def _served(self, name: str) -> list[ServedModel]:
         return [served_model(entry) for entry in self._repository.entries(name)]
+
+    async def _cleared(self, keys: set[ModelKey]) -> None:
+        """Wait until nothing of an earlier time is left: it could be proven while it ends."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self._drain_timeout_s + FOLLOW_S
+        while (left := deadline - loop.time()) > 0:
+            there = {member.key for member in self._hub.directory.of_role("replica")}
+            if not keys & (there | self._retiring.keys()):
+                return
+            await self._hub.news(min(left, LOOK_S))
 
     async def _try(self, wanted: Sequence[ServedModel]) -> dict[ModelKey, str]:
         """Have gateways prove what is new; returns why, for each version that cannot answer."""

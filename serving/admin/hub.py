@@ -323,7 +323,9 @@ class Hub:
 
     def _changed(self) -> None:
         members = tuple(seat.member for seat in self._seats.values())
-        self.directory = Directory(next(self._generations), self._models, members, self._candidates)
+        self.directory = Directory(
+            next(self._generations), self._models, members, self._candidates, self._settings
+        )
         self._tell_news()
         if self._settling is None and self._pushing is None:
             self._push()

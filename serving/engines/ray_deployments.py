@@ -26,10 +26,6 @@ SETTLE_S = 1.0
 because loading a model takes longer."""
 
 
-HOLD_S = 1.0
-"""How long a question for news is kept open."""
-
-
 @dataclass(frozen=True, slots=True)
 class Order:
     """What must be deployed: models that serve, and candidates that are tried; 0 is no order."""
@@ -81,8 +77,8 @@ class AdminDeployment:
         self._order = Order(self._order.number + 1, tuple(models), tuple(candidates))
         self._news.set()
 
-    async def wanted(self, seen: Order) -> Order:
-        """Return what must be deployed, once it is not what the caller knows, or after a while.
+    async def wanted(self, seen: Order, hold_s: float) -> Order:
+        """Return what must be deployed, once it is not what the caller knows, or after `hold_s`.
 
         A caller that knows a later order than this actor's first had it from the actor's
         predecessor; what was loaded and unloaded since the start is taken over from there.
@@ -95,7 +91,7 @@ class AdminDeployment:
         if self._order.number == seen.number:
             self._news.clear()
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(HOLD_S):
+                async with asyncio.timeout(hold_s):
                     await self._news.wait()
         return self._order
 

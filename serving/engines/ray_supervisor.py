@@ -28,7 +28,6 @@ from serving.config import Listen, ModelConfig, ServerConfig
 from serving.engines.process import free_port
 from serving.engines.ray_cluster import connected, head_address, head_only
 from serving.engines.ray_deployments import (
-    HOLD_S,
     AdminDeployment,
     ExplainerDeployment,
     MonitorDeployment,
@@ -52,6 +51,8 @@ UNHEALTHY_AFTER: Final = 3
 """Failed health checks in a row after which Serve replaces an actor."""
 POLL_S: Final = 0.1
 WATCH_S: Final = 2.0
+HOLD_S: Final = 1.0
+"""How long a question for news of what to deploy is kept open."""
 FORCE_S: Final = 10.0
 """What ending may take beyond the drain time before it is ended by force."""
 
@@ -191,7 +192,7 @@ class RayEngine:
                 monitor = self._target("vigil-monitor", self._single("monitor", MonitorDeployment))
                 serve.run_many([monitor], wait_for_applications_running=False)
                 self._deploy(self._order, explainers=True)
-            order = self._ask(admin)
+            order = self._ask(admin, HOLD_S if announced else 0.0)
             if order is not None and order.number != self._order.number:
                 self._order = order
                 self._deploy(order, explainers=announced)
@@ -199,10 +200,10 @@ class RayEngine:
             if order is None or not announced:
                 self._stop.wait(POLL_S)
 
-    def _ask(self, admin: Any) -> Order | None:
+    def _ask(self, admin: Any, hold_s: float) -> Order | None:
         """Return what must be deployed; waits a moment for news, None when nobody answers."""
         try:
-            order: Order = admin.wanted.remote(self._order).result(timeout_s=WATCH_S + HOLD_S)
+            order: Order = admin.wanted.remote(self._order, hold_s).result(WATCH_S + hold_s)
         except (RayError, RayServeException, TimeoutError):
             return None
         return order

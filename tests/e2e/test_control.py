@@ -4,7 +4,9 @@ import concurrent.futures
 import contextlib
 import itertools
 import json
+import os
 import shutil
+import signal
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -317,3 +319,72 @@ def test_only_the_admin_listener_takes_orders_where_others_can_connect(
         ):
             rpc.unload_model("other")
         assert httpx.post(instance.admin + path, timeout=60).status_code == 200
+
+
+def test_requests_are_traced_when_that_is_asked_for(
+    several: tuple[Any, Shelf], eventually: Any
+) -> None:
+    instance, _models = several
+    folder = instance.log.parent / "data" / "traces"
+    with (
+        tritonclient.http.InferenceServerClient(f"127.0.0.1:{instance.http_port}") as http,
+        tritonclient.grpc.InferenceServerClient(instance.grpc) as rpc,
+    ):
+        assert http.get_trace_settings()["trace_level"] == ["OFF"]
+        asked = {"trace_level": ["TIMESTAMPS"], "trace_rate": "2", "trace_count": "3"}
+        found = rpc.update_trace_settings("steady", asked, as_json=True)["settings"]
+        assert found["trace_rate"]["value"] == ["2"]
+        for _ in range(20):
+            factor(instance, "steady")
+            factor(instance, "other")
+
+        def traces() -> list[dict[str, Any]]:
+            lines = [path.read_text().splitlines() for path in folder.glob("*.jsonl")]
+            return [json.loads(line) for file in lines for line in file]
+
+        eventually("three traces", lambda: len(traces()) == 3)
+        assert {trace["model_name"] for trace in traces()} == {"steady"}
+        for trace in traces():
+            times = [moment["ns"] for moment in trace["timestamps"]]
+            assert times == sorted(times)
+            assert trace["timestamps"][0]["name"] == "REQUEST_START"
+        # What a model has not set, it takes from what is set for all; nothing is left is OFF.
+        http.update_trace_settings(settings={"trace_rate": 7})
+        cleared = http.update_trace_settings("steady", dict.fromkeys(asked))
+        assert (cleared["trace_level"], cleared["trace_rate"]) == (["OFF"], "7")
+        with pytest.raises(InferenceServerException, match="cannot be changed"):
+            http.update_trace_settings(settings={"trace_file": "elsewhere"})
+        with pytest.raises(InferenceServerException, match="unknown model"):
+            rpc.get_trace_settings("nobody")
+
+
+def test_what_is_logged_can_be_changed_and_outlives_a_gateway(
+    several: tuple[Any, Shelf], eventually: Any
+) -> None:
+    instance, _models = several
+    with (
+        tritonclient.http.InferenceServerClient(f"127.0.0.1:{instance.http_port}") as http,
+        tritonclient.grpc.InferenceServerClient(instance.grpc) as rpc,
+    ):
+        assert http.get_log_settings()["log_verbose_level"] == 0
+        found = rpc.update_log_settings({"log_verbose_level": 1}, as_json=True)["settings"]
+        assert found["log_verbose_level"] == {"uint32_param": 1}
+        with pytest.raises(InferenceServerException, match="log_file"):
+            http.update_log_settings({"log_file": "elsewhere"})
+        if instance.engine == "local":  # actors of Ray have logs of their own
+            eventually("details", lambda: "vigil.gateway DEBUG directory" in log(instance))
+            (gateway,) = instance.members("gateway")
+            os.kill(gateway["pid"], signal.SIGKILL)
+            eventually("a new gateway", lambda: factor(instance, "steady") == 3.0, 60)
+            length = len(log(instance))
+            http.load_model("other")
+            http.update_log_settings({"log_verbose_level": 2})
+            eventually(
+                "details again",
+                lambda: "vigil.gateway DEBUG directory" in log(instance)[length:],
+            )
+        assert http.update_log_settings({"log_verbose_level": None})["log_verbose_level"] == 0
+
+
+def log(instance: Any) -> str:
+    return str(instance.log.read_text())
