@@ -231,18 +231,32 @@ def status(
         "http://127.0.0.1:8002"
     ),
 ) -> None:
-    """Tell whether the instance is ready, and why not."""
+    """Tell whether the instance is ready, and which versions it serves; why not, where not."""
     import httpx
 
     try:
         answer = httpx.get(f"{url}/readyz", timeout=5)
+        listed = httpx.post(f"{url}/v2/repository/index", timeout=5)
     except httpx.HTTPError:
         raise VigilError(f"nothing answers at {url}; is Vigil up?") from None
+    if listed.status_code == 200:
+        _print_index(listed.json())
     if answer.status_code == 200:
         _out.print("ready")
         return
     _err.print(answer.json()["error"])
     raise typer.Exit(1)
+
+
+def _print_index(rows: list[dict[str, str]]) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table("model", "version", "state", "reason")
+    for row in rows:
+        # Reasons quote files and models; nothing in them is markup.
+        table.add_row(*(Text(row[key]) for key in ("name", "version", "state", "reason")))
+    _out.print(table)
 
 
 def _get(url: str) -> Any:
