@@ -240,23 +240,16 @@ def status(
     except httpx.HTTPError:
         raise VigilError(f"nothing answers at {url}; is Vigil up?") from None
     if listed.status_code == 200:
-        _print_index(listed.json())
+        for row in listed.json():
+            what = f"{row['name']} version {row['version']}" if row["version"] else row["name"]
+            reason = f" ({row['reason']})" if row["reason"] else ""
+            # Reasons quote files and models; nothing in them is markup.
+            _out.print(f"{what}: {row['state']}{reason}", markup=False, soft_wrap=True)
     if answer.status_code == 200:
         _out.print("ready")
         return
     _err.print(answer.json()["error"])
     raise typer.Exit(1)
-
-
-def _print_index(rows: list[dict[str, str]]) -> None:
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table("model", "version", "state", "reason")
-    for row in rows:
-        # Reasons quote files and models; nothing in them is markup.
-        table.add_row(*(Text(row[key]) for key in ("name", "version", "state", "reason")))
-    _out.print(table)
 
 
 def _get(url: str) -> Any:
