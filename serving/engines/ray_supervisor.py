@@ -203,7 +203,9 @@ class RayEngine:
     def _ask(self, admin: Any, hold_s: float) -> Order | None:
         """Return what must be deployed; waits a moment for news, None when nobody answers."""
         try:
-            order: Order = admin.wanted.remote(self._order, hold_s).result(WATCH_S + hold_s)
+            order: Order = admin.wanted.remote(self._order, hold_s).result(
+                timeout_s=WATCH_S + hold_s
+            )
         except (RayError, RayServeException, TimeoutError):
             return None
         return order
