@@ -157,9 +157,10 @@ class Hub:
         self._changed()
 
     def note_failure(self, key: ModelKey, reason: str) -> None:
-        """Keep why a replica could not be; its own words come first and are not replaced."""
-        self._failures.setdefault(key, reason)
-        self._tell_news()
+        """Keep why a replica could not be, unless it told that itself or another is there."""
+        if not any(seat.member.key == key for seat in self._seats.values()):
+            self._failures.setdefault(key, reason)
+            self._tell_news()
 
     def forget_failure(self, key: ModelKey) -> None:
         """Let a revision be tried once more."""

@@ -37,10 +37,12 @@ class ModelPoll:
 
     async def run(self) -> None:
         """Look for ever."""
-        done = seen = await asyncio.to_thread(self._look)
+        done = seen = await asyncio.to_thread(self._look) or {}
         while True:
             await asyncio.sleep(self._every_s)
             now = await asyncio.to_thread(self._look)
+            if now is None:
+                continue
             still = {name for name in {*now, *done} if now.get(name) == seen.get(name)}
             for name in sorted(name for name in still if now.get(name) != done.get(name)):
                 await self._follow(name, there=name in now)
@@ -56,12 +58,13 @@ class ModelPoll:
         except VigilError as error:
             _log.error("%s", error.message)
 
-    def _look(self) -> Prints:
-        """Return a fingerprint of every model's folder."""
+    def _look(self) -> Prints | None:
+        """Return a fingerprint of every model's folder; None when they cannot be seen."""
         try:
             return {name: _print(self._repository.root / name) for name in self._repository.names()}
-        except ConfigError:  # the folder itself is gone: that is a mistake, not an order
-            return {}
+        except (ConfigError, OSError):
+            # That the folder itself is gone is a mistake, and no order to unload everything.
+            return None
 
 
 def _with(prints: Prints, name: str, value: int | None) -> Prints:

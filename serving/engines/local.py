@@ -106,10 +106,10 @@ class Supervisor:
         # The zygote's imports take longest, so it goes first.
         await self._roles.start()
         await self._hub.start(self._hub_address)
+        self._control.start(self._models)
         await self._admin.start()
         for index in range(self._config.gateways):
             self._start_gateway(f"gateway-{index}")
-        self._control.start(self._models)
 
     def _replica_failed(self, key: ModelKey, why: str) -> None:
         # What the replica itself could say tells more, and may still be on its way.
