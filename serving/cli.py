@@ -8,6 +8,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal, Optional
 
@@ -125,7 +126,7 @@ def check(
     settings = load_server(config, _overrides(models=models))
     failed = 0
     repository = ModelRepository(settings.models)
-    for entry in [repository.get(model)] if model else repository.scan():
+    for entry in repository.entries(model) if model else repository.scan():
         try:
             prepared = prepare(entry, "cpu")
             has = prepared.model.capabilities
@@ -151,14 +152,14 @@ def profile(
     ] = None,
     models: ModelsDir = None,
 ) -> None:
-    """Fit the reference profile (drift, guards, baselines) of a model's newest version."""
+    """Fit the reference profile (drift, guards, baselines) of every version that is served."""
     from serving.models.profile import fit_profile
     from serving.models.repository import ModelRepository
 
     settings = load_server(None, _overrides(models=models))
-    entry = ModelRepository(settings.models).get(model)
-    _with_progress(lambda report: fit_profile(entry, data, heldout, report))
-    _out.print(f"profile of {entry.name} version {entry.version} is in {entry.profile}")
+    for entry in ModelRepository(settings.models).entries(model):
+        _with_progress(partial(fit_profile, entry, data, heldout))
+        _out.print(f"profile of {entry.name} version {entry.version} is in {entry.profile}")
 
 
 @app.command()
@@ -238,13 +239,20 @@ def findings(
 
 @app.command()
 def status(url: AdminUrl = "http://127.0.0.1:8002") -> None:
-    """Tell whether the instance is ready, and why not."""
+    """Tell whether the instance is ready, and which versions it serves; why not, where not."""
     import httpx
 
     try:
         answer = httpx.get(f"{url}/readyz", timeout=5)
+        listed = httpx.post(f"{url}/v2/repository/index", timeout=5)
     except httpx.HTTPError:
         raise VigilError(f"nothing answers at {url}; is Vigil up?") from None
+    if listed.status_code == 200:
+        for row in listed.json():
+            what = f"{row['name']} version {row['version']}" if row["version"] else row["name"]
+            reason = f" ({row['reason']})" if row["reason"] else ""
+            # Reasons quote files and models; nothing in them is markup.
+            _out.print(f"{what}: {row['state']}{reason}", markup=False, soft_wrap=True)
     if answer.status_code == 200:
         _out.print("ready")
         return
@@ -281,23 +289,13 @@ def _with_progress(work: Callable[[Callable[[str, int, int], None]], object]) ->
 
 
 def _serve(settings: ServerConfig) -> int:
-    from serving.channel.directory import ServedModel
-    from serving.dataplane.served import encode_config
+    from serving.admin.served_model import served_model
     from serving.models.repository import ModelRepository
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
     started = time.monotonic()
-    models = [
-        ServedModel(
-            entry.name,
-            entry.version,
-            encode_config(entry.config),
-            str(entry.directory.absolute()),
-            entry.example,
-        )
-        for entry in ModelRepository(settings.models).scan()
-    ]
+    models = [served_model(entry) for entry in ModelRepository(settings.models).scan()]
     if not models:
         raise VigilError(f"{settings.models}: holds no model; put one there, or try `vigil demo`")
 

@@ -227,6 +227,9 @@ class ModelConfig(_Section):
     example: str | None = Field(
         None, description="File with an OIP request; used for warm-up and readiness."
     )
+    versions: Literal["latest", "all"] | list[Annotated[int, Field(ge=1)]] = Field(
+        "latest", description="Which versions are served: `latest`, `all`, or a list of numbers."
+    )
     required: bool = Field(True, description="Readiness waits for this model.")
     precision: Precision = Field(
         "fp32",
@@ -268,6 +271,8 @@ class ModelConfig(_Section):
     def _check(self) -> ModelConfig:
         _check_code(self.format, self.factory, self.trust_code)
         _check_speed(self)
+        if isinstance(self.versions, list) and not self.versions:
+            raise ValueError("versions: name at least one, or write `latest` or `all`")
         if not [i for i in self.inputs if not i.sensitive]:
             raise ValueError("inputs: at least one must not be sensitive")
         if self.fairness:
@@ -373,6 +378,12 @@ class ServerConfig(_Section):
     )
     gateways: int = Field(1, ge=1, le=64, description="Gateway processes that share the ports.")
     models: Path = Field(Path("models"), description="Folder of the models.")
+    poll_models_s: float | None = Field(
+        None, gt=0, description="Look for changed models so often; none: load only when told to."
+    )
+    load_timeout_s: float = Field(
+        120, gt=0, description="What loading a model into the running server may take."
+    )
     data_dir: Path = Field(Path(".vigil"), description="Where the monitor keeps its state.")
     telemetry: Telemetry = Field(default_factory=Telemetry)
     drain_timeout_s: float = Field(30, gt=0, description="Grace for requests in flight at stop.")

@@ -88,6 +88,10 @@ class ModelFailed(VigilError):
     """The model itself raised; its message is kept, its traceback is not."""
 
 
+class LoadFailed(ModelFailed):
+    """A model could not be loaded into the running server; what served before goes on."""
+
+
 def unknown_model(name: str) -> ModelNotFound:
     """The error for an unknown model, with the start that Triton's clients look for."""
     return ModelNotFound(f"Request for unknown model: '{name}' is not found")

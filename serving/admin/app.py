@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import uvicorn
 
+from serving.admin.control_desk import ControlDesk
 from serving.admin.history import SAMPLE_S, History
 from serving.admin.hub import Hub
 from serving.admin.pages import Pages
@@ -23,13 +24,15 @@ class AdminServer:
     Args:
         hub: the instance.
         config: says where to listen and which way metrics go.
+        desk: takes orders; None for a listener that only answers questions.
 
     Attributes:
         port: where it listens; once started also when the configuration says 0.
     """
 
-    def __init__(self, hub: Hub, config: ServerConfig) -> None:
+    def __init__(self, hub: Hub, config: ServerConfig, desk: ControlDesk | None = None) -> None:
         self._hub = hub
+        self._desk = desk
         self._config = config
         self._history = History()
         self.port = config.listen.admin_port
@@ -47,7 +50,7 @@ class AdminServer:
         self.port = listening.getsockname()[1]
         self._server = _Server(
             uvicorn.Config(
-                Pages(self._hub, self._config, self._history).app(),
+                Pages(self._hub, self._config, self._history, self._desk).app(),
                 log_config=None,
                 access_log=False,
                 lifespan="off",

@@ -8,23 +8,34 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 
 import msgspec
 
 from serving.admin.ledger import Ledger
 from serving.channel.connection import Connection
-from serving.channel.directory import Directory, Member, Report, Series, ServedModel
+from serving.channel.control import CONTROL, FAILED, ControlMeta, FailedMeta
+from serving.channel.directory import Directory, Member, ModelKey, Report, Series, ServedModel
 from serving.channel.endpoint import ChannelServer
 from serving.channel.frames import Message
+from serving.channel.settings import Settings
+from serving.errors import ModelFailed, Unsupported, VigilError
 from serving.telemetry import names
 from serving.telemetry.counters import SeriesSet, SumSeries
 
 STALE_S: Final = 10.0
 """Seconds without a report after which a member counts as not ready."""
 
+PUSH_S: Final = 0.02
+"""Changes within so many seconds of a push travel together: a hundred replicas that register one
+after the other would else send a hundred directories to everybody."""
+
+_log = logging.getLogger("vigil.hub")
+_decode_control = msgspec.msgpack.Decoder(ControlMeta).decode
+_decode_failed = msgspec.msgpack.Decoder(FailedMeta).decode
 _decode_member = msgspec.msgpack.Decoder(Member).decode
 _decode_report = msgspec.msgpack.Decoder(Report).decode
 
@@ -87,12 +98,20 @@ class Hub:
         self._ledger = Ledger()
         self._restarts: dict[str, int] = {}
         self._models: tuple[ServedModel, ...] = ()
+        self._candidates: tuple[ServedModel, ...] = ()
+        self._settings = Settings()
+        self._failures: dict[ModelKey, str] = {}
+        self._news = asyncio.Event()
+        self._answers: set[asyncio.Task[None]] = set()
+        self.on_control: Callable[[ControlMeta], Awaitable[object]] | None = None
         self.started_ns: Final = time.time_ns()
         # Counted from the wall clock, so that a hub that replaces another continues upwards.
         self._generations = itertools.count(self.started_ns // 1_000_000)
         self.series: Final = SeriesSet()
         self.directory = Directory(next(self._generations))
         self._settling: asyncio.TimerHandle | None = None
+        self._pushing: asyncio.TimerHandle | None = None
+        self._stale = False
 
     # -- life ---------------------------------------------------------------------------
 
@@ -105,20 +124,56 @@ class Hub:
 
     def stop(self) -> None:
         """Stop listening and close every member's connection."""
-        if self._settling:
-            self._settling.cancel()
+        for timer in (self._settling, self._pushing):
+            if timer:
+                timer.cancel()
+        for task in self._answers:
+            task.cancel()
         self._server.close()
 
-    def set_models(self, models: Sequence[ServedModel]) -> None:
-        """Replace what should be served and tell everybody."""
+    def set_models(
+        self, models: Sequence[ServedModel], candidates: Sequence[ServedModel] = ()
+    ) -> int:
+        """Replace what should be served, and tried, and tell everybody.
+
+        Returns:
+            The generation of the directory that says so.
+        """
         self._models = tuple(models)
+        self._candidates = tuple(candidates)
+        known = {served.key for served in (*models, *candidates)}
+        self._failures = {key: why for key, why in self._failures.items() if key in known}
         self._changed()
+        return self.directory.generation
 
     def drain(self) -> None:
         """Tell every gateway that the instance is about to stop."""
         for seat in self._seats.values():
             if seat.member.role == "gateway":
                 seat.connection.notify("drain", None)
+
+    def set_settings(self, settings: Settings) -> None:
+        """Tell every gateway how to log and trace."""
+        self._settings = settings
+        self._changed()
+
+    def note_failure(self, key: ModelKey, reason: str) -> None:
+        """Keep why a replica could not be, unless it told that itself or another is there."""
+        if not any(seat.member.key == key for seat in self._seats.values()):
+            self._failures.setdefault(key, reason)
+            self._tell_news()
+
+    def forget_failure(self, key: ModelKey) -> None:
+        """Let a revision be tried once more."""
+        self._failures.pop(key, None)
+
+    async def news(self, timeout_s: float) -> None:
+        """Wait for the next report, member or failure; return also when none comes in time."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._news.wait()
+        except TimeoutError:
+            return
 
     # -- what it knows ------------------------------------------------------------------
 
@@ -130,6 +185,23 @@ class Hub:
         """Return every member as it is now, sorted by role and id."""
         seats = sorted(self._seats.values(), key=lambda seat: (seat.member.role, seat.member.id))
         return [self._state(seat) for seat in seats]
+
+    @property
+    def gateways_wanted(self) -> int:
+        """How many gateways there must be."""
+        return self._gateways
+
+    def failure(self, key: ModelKey) -> str | None:
+        """Return why the last replica of a revision could not be; None when one is there."""
+        return self._failures.get(key)
+
+    def gateway_statuses(self) -> list[dict[str, Any]]:
+        """Return what each gateway that has reported said about itself last."""
+        return [
+            seat.report.status
+            for seat in self._seats.values()
+            if seat.member.role == "gateway" and seat.report is not None
+        ]
 
     def ready(self) -> tuple[bool, list[str]]:
         """Whether every gateway is there and ready; else the reasons, one sentence each.
@@ -143,6 +215,12 @@ class Hub:
         for state in gateways:
             if not state.ready:
                 reasons += _reasons(state)
+        if reasons:
+            reasons += [
+                f"model '{served.name}' version {served.version}: {self._failures[served.key]}"
+                for served in self._models
+                if served.key in self._failures
+            ]
         return not reasons, reasons
 
     def status(self) -> dict[str, Any]:
@@ -164,6 +242,25 @@ class Hub:
             self._register(connection, _decode_member(message.meta))
         elif message.kind == "report" and connection in self._ids:
             self._reported(self._ids[connection], _decode_report(message.meta))
+        elif message.kind == FAILED:
+            failed = _decode_failed(message.meta)
+            self._failures[failed.model, failed.version, failed.revision] = failed.reason
+            self._tell_news()
+        elif message.id:
+            task = asyncio.get_running_loop().create_task(self._answer(connection, message))
+            self._answers.add(task)
+            task.add_done_callback(self._answers.discard)
+
+    async def _answer(self, connection: Connection, message: Message) -> None:
+        try:
+            if message.kind != CONTROL or self.on_control is None:
+                raise Unsupported(f"this hub does not answer '{message.kind[:40]}'")
+            connection.reply(message.id, await self.on_control(_decode_control(message.meta)))
+        except VigilError as error:
+            connection.fail(message.id, error)
+        except Exception:  # noqa: BLE001 - the peer must get an answer whatever it was
+            _log.exception("'%s' failed", message.kind)
+            connection.fail(message.id, ModelFailed("internal error; see the server's log"))
 
     def _on_closed(self, connection: Connection) -> None:
         if self._vacate(connection):
@@ -181,6 +278,7 @@ class Hub:
         if member.role == "replica":
             # From zero on, so that the first restart is an increase that an alert can see.
             self._restart_series(member).add(0)
+            self._failures.pop(member.key, None)
         if self._ledger.join(member.id, member.pid):
             self._count_restart(member)
         self._changed()
@@ -199,6 +297,8 @@ class Hub:
         seat.reported_at = self._clock()
         if self._ledger.report(ident, report.series):
             self._count_restart(seat.member)
+        if seat.member.role == "gateway":
+            self._tell_news()
 
     def _count_restart(self, member: Member) -> None:
         self._restarts[member.id] = self._restarts.get(member.id, 0) + 1
@@ -225,10 +325,31 @@ class Hub:
 
     def _changed(self) -> None:
         members = tuple(seat.member for seat in self._seats.values())
-        self.directory = Directory(next(self._generations), self._models, members)
-        if self._settling is None:
-            for connection in self._ids:
-                connection.notify("directory", self.directory)
+        self.directory = Directory(
+            next(self._generations), self._models, members, self._candidates, self._settings
+        )
+        self._tell_news()
+        if self._settling is None and self._pushing is None:
+            self._push()
+        else:
+            self._stale = True
+
+    def _push(self) -> None:
+        self._stale = False
+        for seat in self._seats.values():
+            # The others take no directory; a hundred replicas need not hear of each other.
+            if seat.member.role in ("gateway", "monitor"):
+                seat.connection.notify("directory", self.directory)
+        self._pushing = asyncio.get_running_loop().call_later(PUSH_S, self._pushed)
+
+    def _pushed(self) -> None:
+        self._pushing = None
+        if self._stale:
+            self._push()
+
+    def _tell_news(self) -> None:
+        news, self._news = self._news, asyncio.Event()
+        news.set()
 
 
 def _reasons(state: MemberState) -> list[str]:

@@ -17,10 +17,13 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from serving.admin.console import console_data
+from serving.admin.control_desk import ControlDesk
 from serving.admin.history import History
 from serving.admin.hub import Hub
 from serving.admin.monitor_orders import reset_reference
+from serving.channel.control import ControlMeta
 from serving.config import ServerConfig
+from serving.dataplane.control_http import read_order, refuse_browsers, wants_only_ready
 from serving.errors import VigilError
 from serving.protocol.status import http_status
 from serving.telemetry.prometheus import CONTENT_TYPE, prometheus_text
@@ -33,8 +36,11 @@ _NO_STORE: Final = {"cache-control": "no-store", "x-content-type-options": "nosn
 class Pages:
     """Handlers of one instance's admin listener."""
 
-    def __init__(self, hub: Hub, config: ServerConfig, history: History) -> None:
+    def __init__(
+        self, hub: Hub, config: ServerConfig, history: History, desk: ControlDesk | None = None
+    ) -> None:
         self._hub = hub
+        self._desk = desk
         self._config = config
         self._history = history
         self._page, self._policy = _console_page()
@@ -52,6 +58,8 @@ class Pages:
         ]
         if self._config.telemetry.prometheus:
             routes.append(Route("/metrics", self.metrics))
+        if self._desk is not None:
+            routes.append(Route("/v2/{path:path}", self.order, methods=["GET", "POST"]))
         middleware = []
         if self._config.listen.admin_host in {"127.0.0.1", "localhost", "::1"}:
             middleware.append(Middleware(_LoopbackOnly))
@@ -95,6 +103,27 @@ class Pages:
             return _error_response(403, "orders are not taken from web pages; use `vigil findings`")
         try:
             return _json({"drift": await reset_reference(self._hub, request.path_params["model"])})
+        except VigilError as error:
+            return _error_response(http_status(error), error.message)
+
+    async def order(self, request: Request) -> Response:
+        """Answer an order to the server, on the paths that the inference ports have."""
+        assert self._desk is not None
+        parts = request.url.path.strip("/").split("/")
+        body = await request.body()
+        try:
+            if request.method == "POST":
+                refuse_browsers(dict(request.scope["headers"]))
+            if request.method == "POST" and parts[1:] == ["repository", "index"]:
+                ready = wants_only_ready(body)
+                rows = await self._desk.answer(ControlMeta("index"))
+                return _json([row for row in rows if not ready or row["state"] == "READY"])
+            order = read_order(request.method, parts, body)
+            if order is None:
+                return _error_response(
+                    404, "this listener takes orders only: repository, trace and logging"
+                )
+            return _json(await self._desk.answer(order))
         except VigilError as error:
             return _error_response(http_status(error), error.message)
 

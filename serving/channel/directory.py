@@ -18,8 +18,12 @@ import msgspec
 from serving.channel.connection import ChannelClosed, Connection
 from serving.channel.endpoint import connect
 from serving.channel.frames import Message
+from serving.channel.settings import Settings
+from serving.errors import ModelNotReady
 
 RoleName = Literal["gateway", "replica", "explainer", "monitor"]
+ModelKey = tuple[str, str, str]
+"""Name, version and revision of a served model."""
 RETRY_S = 0.2
 _log = logging.getLogger("vigil.hub")
 
@@ -35,6 +39,7 @@ class Member(msgspec.Struct, frozen=True):
         model, version: what it serves; empty for gateways and monitors.
         slots: batches it takes at once.
         capabilities: names of the model's capabilities.
+        revision: which state of the version's files it has loaded.
     """
 
     role: RoleName
@@ -45,24 +50,55 @@ class Member(msgspec.Struct, frozen=True):
     version: str = ""
     slots: int = 0
     capabilities: tuple[str, ...] = ()
+    revision: str = ""
+
+    @property
+    def key(self) -> ModelKey:
+        """Name, version and revision of what it serves."""
+        return self.model, self.version, self.revision
 
 
 class ServedModel(msgspec.Struct, frozen=True):
-    """A model version that should be served. `config` is `ModelConfig` as JSON."""
+    """A model version that should be served.
+
+    Attributes:
+        name, version: what clients ask for.
+        config: `ModelConfig` as JSON.
+        directory: the version's folder.
+        example: an OIP JSON request; None without one.
+        revision: digest of all this and of the files' sizes and times; replicas of one revision
+            are never mistaken for those of another.
+    """
 
     name: str
     version: str
     config: bytes
     directory: str
     example: bytes | None = None
+    revision: str = ""
+
+    @property
+    def key(self) -> ModelKey:
+        """Name, version and revision."""
+        return self.name, self.version, self.revision
 
 
 class Directory(msgspec.Struct, frozen=True):
-    """Everything that is served and everybody who is there."""
+    """Everything that is served and everybody who is there.
+
+    Attributes:
+        generation: grows with every change.
+        models: what answers clients.
+        members: who is there.
+        candidates: what is to answer clients once every gateway has proven it.
+        settings: how gateways log and trace.
+    """
 
     generation: int = 0
     models: tuple[ServedModel, ...] = ()
     members: tuple[Member, ...] = ()
+    candidates: tuple[ServedModel, ...] = ()
+    settings: Settings = Settings()
 
     def of_role(self, role: RoleName) -> list[Member]:
         """Return the members with that role."""
@@ -148,6 +184,22 @@ class HubClient:
         if self._connection and not self._connection.closed:
             self.report_now()
             self._connection.close()
+
+    async def request(self, kind: str, meta: object) -> Message:
+        """Ask the hub and return its reply.
+
+        Raises:
+            ModelNotReady: the hub cannot be reached, or went away meanwhile.
+            VigilError: what the hub answered.
+        """
+        if self._connection is None or self._connection.closed:
+            raise ModelNotReady("the hub cannot be reached; retry later", retry_after_s=1)
+        try:
+            return await self._connection.request(kind, meta)
+        except ChannelClosed:
+            raise ModelNotReady(
+                "the hub went away, and may have done it or not; look, then retry", retry_after_s=1
+            ) from None
 
     def report_now(self) -> None:
         """Send a report without waiting for the interval."""

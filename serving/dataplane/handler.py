@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from typing import Any
 
-from serving.channel.directory import Directory, Series, ServedModel
+from serving.channel.control import ControlMeta
+from serving.channel.directory import Directory, ModelKey, Series, ServedModel
 from serving.channel.endpoint import connect
 from serving.dataplane.batch import Answer
 from serving.dataplane.classification import as_asked
@@ -15,8 +17,10 @@ from serving.dataplane.explainers import ExplainerPool
 from serving.dataplane.links import ChannelLink, LinkPool, ReplicaLink
 from serving.dataplane.publisher import EventPublisher
 from serving.dataplane.served import ServedVersion
+from serving.dataplane.tracing import Tracing
 from serving.errors import (
     InvalidInput,
+    ModelNotReady,
     VersionNotFound,
     VigilError,
     unknown_model,
@@ -66,6 +70,7 @@ class DataPlane:
         self.series = SeriesSet()
         self.publisher = EventPublisher(gateway_id, self.series, secret)
         self.explainers = ExplainerPool(secret)
+        self._tracing = Tracing(gateway_id)
         self._channel = channel
         self._models: dict[str, dict[str, ServedVersion]] = {}
         self._directory = Directory()
@@ -77,82 +82,134 @@ class DataPlane:
             lambda: self._look_again_in(RETRY_S),
         )
         self._entry_of: dict[ChannelLink, ServedVersion] = {}
-        self._refused: dict[tuple[str, str], str] = {}
+        self._refused: dict[ModelKey, str] = {}
+        self._candidates: dict[ModelKey, ServedVersion] = {}
+        self._retiring: list[ServedVersion] = []
         self.draining = False
         self.stopping = asyncio.Event()
         self.on_ready_change: Callable[[], None] = lambda: None
         self._changed: asyncio.Future[None] | None = None
+        self.on_follow: Callable[[], None] = lambda: None
+        self.control: Callable[[ControlMeta], Awaitable[Any]] = _no_hub
 
     # -- composition --------------------------------------------------------------------
 
     def apply(self, directory: Directory) -> None:
         """Take in a new directory: serve its models, reach its replicas, forget what is gone."""
+        before = self._directory
         self._directory = directory
-        wanted = {(m.name, m.version) for m in directory.models}
+        tried = {served.key: served for served in directory.candidates}
+        wanted = {served.key: served for served in directory.models}
+        self._refused = {k: why for k, why in self._refused.items() if k in wanted or k in tried}
         for served in directory.models:
-            if served.version not in self._models.get(served.name, ()):
-                self._serve(served)
+            self._serve(served)
+        for served in directory.candidates:
+            self._try(served)
+        named = {(name, version) for name, version, _ in wanted}
         for entry in self.entries():
-            if (entry.name, entry.version) not in wanted:
+            if (entry.name, entry.version) not in named:
+                del self._models[entry.name][entry.version]
+                if not self._models[entry.name]:
+                    del self._models[entry.name]
                 self._retire(entry)
-        self._refused = {key: why for key, why in self._refused.items() if key in wanted}
+        for key in [key for key in self._candidates if key not in tried and key not in wanted]:
+            self._retire(self._candidates.pop(key))
         if self._channel:
             for member in directory.of_role("replica"):
-                if member.version in self._models.get(member.model, ()):
-                    specs = self._models[member.model][member.version].specs
-                    self._pool.open(member.model, member.version, member.id, member.address, specs)
+                known = self._find(member.key)
+                if known is not None:
+                    self._pool.open(*member.key, member.id, member.address, known.specs)
+        self._tracing.follow(directory.settings)
+        for entry in (*self.entries(), *self._candidates.values()):
+            entry.observer.tracer = self._tracing.tracer(entry.name, entry.version)
         self.publisher.on_directory(directory)
         self.explainers.on_directory(directory)
         self._wake_watchers()
+        _log.debug(
+            "directory %d: %d models, %d candidates, %d members",
+            directory.generation,
+            len(directory.models),
+            len(directory.candidates),
+            len(directory.members),
+        )
+        if (before.models, before.candidates) != (directory.models, directory.candidates):
+            # Whoever changed what is served waits until every gateway has followed.
+            self.on_follow()
+
+    def _find(self, key: ModelKey) -> ServedVersion | None:
+        active = self._models.get(key[0], {}).get(key[1])
+        if active is not None and active.key == key:
+            return active
+        return self._candidates.get(key)
 
     def _serve(self, served: ServedModel) -> None:
-        key = (served.name, served.version)
-        if key in self._refused:
+        versions = self._models.get(served.name, {})
+        active = versions.get(served.version)
+        if active is not None and active.key == served.key:
+            return
+        self._try(served)
+        entry = self._candidates.get(served.key)
+        # A revision takes the place of another only when it can answer, or the other cannot.
+        if entry is None or (active is not None and active.ready and not entry.ready):
+            return
+        del self._candidates[served.key]
+        self._models.setdefault(served.name, versions)[served.version] = entry
+        if active is not None:
+            self._retire(active)
+
+    def _try(self, served: ServedModel) -> None:
+        """Make an entry that answers nobody yet, so that its replicas can be proven."""
+        if served.key in self._refused or self._find(served.key) is not None:
             return
         try:
             entry = ServedVersion(served, self.series, self.publisher)
         except Exception as error:  # noqa: BLE001 - the other models are served all the same
-            _log.exception("model '%s' version %s cannot be served", *key)
-            self._refused[key] = str(error)
+            _log.exception("model '%s' version %s cannot be served", served.name, served.version)
+            self._refused[served.key] = str(error)
             return
-        self._models.setdefault(served.name, {})[served.version] = entry
+        self._candidates[served.key] = entry
 
     def _retire(self, entry: ServedVersion) -> None:
-        """Answer nothing new; close the links once everything that was admitted is answered."""
-        del self._models[entry.name][entry.version]
-        if not self._models[entry.name]:
-            del self._models[entry.name]
-        links = self._pool.release(entry.name, entry.version)
+        """Close an entry's links once everything that was admitted is answered."""
+        links = self._pool.release(*entry.key)
+        self._retiring.append(entry)
 
         def close() -> None:
             for link in links:
                 link.connection.close()
+            self._retiring.remove(entry)
+            self.on_follow()
 
         entry.queue.retire(close)
 
-    def add_link(self, name: str, version: str, link: ReplicaLink) -> None:
+    def add_link(self, name: str, version: str, link: ReplicaLink, revision: str = "") -> None:
         """Prove a link by running the model's example over it, then give it traffic."""
-        task = asyncio.get_running_loop().create_task(self._prove(name, version, link))
+        task = asyncio.get_running_loop().create_task(self._prove((name, version, revision), link))
         self._proofs.add(task)
         task.add_done_callback(self._proofs.discard)
 
-    async def _prove(self, name: str, version: str, link: ReplicaLink) -> None:
-        entry = self._models.get(name, {}).get(version)
+    async def _prove(self, key: ModelKey, link: ReplicaLink) -> None:
+        entry = self._find(key)
         proven = entry is not None and await entry.prove(link)
         # While it was proved the link may have been lost, or the model removed.
-        current = self._models.get(name, {}).get(version) is entry
+        current = self._find(key) is entry
         if entry is not None and proven and current and link.open:
             if isinstance(link, ChannelLink):
                 self._entry_of[link] = entry
             entry.queue.add_link(link)
+            if key in self._candidates:  # it may be what its predecessor waits for
+                self._look_again()
             self._ready_changed()
-        elif isinstance(link, ChannelLink):
-            link.connection.close()
+        else:
+            if isinstance(link, ChannelLink):
+                link.connection.close()
+            if key in self._candidates:
+                self.on_follow()
 
-    def _link_up(self, name: str, version: str, link: ChannelLink) -> None:
-        self.add_link(name, version, link)
+    def _link_up(self, key: ModelKey, link: ChannelLink) -> None:
+        self.add_link(key[0], key[1], link, key[2])
 
-    def _link_down(self, name: str, version: str, link: ChannelLink) -> None:
+    def _link_down(self, _key: ModelKey, link: ChannelLink) -> None:
         # Not looked up by name: its model may have been removed, and replaced, in the meantime.
         entry = self._entry_of.pop(link, None)
         if entry is not None:
@@ -194,6 +251,7 @@ class DataPlane:
         """Close every connection."""
         self.draining = True
         self._pool.close()
+        self._tracing.close()
         self.publisher.close()
         self.explainers.close()
 
@@ -231,9 +289,40 @@ class DataPlane:
         return sorted(self._models.get(name, ()), key=int)
 
     @property
+    def served_keys(self) -> set[tuple[str, str]]:
+        """Name and version of everything that is served."""
+        return {(entry.name, entry.version) for entry in self.entries()}
+
+    @property
     def refused(self) -> dict[tuple[str, str], str]:
-        """Model versions that cannot be served here, and why."""
-        return dict(self._refused)
+        """Model versions that should be served and cannot be here, and why."""
+        wanted = {served.key for served in self._directory.models}
+        return {key[:2]: why for key, why in self._refused.items() if key in wanted}
+
+    def status(self) -> dict[str, Any]:
+        """Return what the hub must know of the models here, as plain values.
+
+        `generation` is the directory that was applied last, `candidates` holds one
+        (name, version, revision, state, reason) for each, `retiring` the keys of what still
+        answers what it had admitted, and `unready` one (name, version, reason) for each version
+        that should answer and cannot.
+        """
+        tried = [served.key for served in self._directory.candidates]
+        unready = [(e.name, e.version, e.problem) for e in self.entries() if not e.ready]
+        return {
+            "generation": self._directory.generation,
+            "candidates": [(*key, *self._standing(key)) for key in tried],
+            "retiring": [entry.key for entry in self._retiring],
+            "unready": unready + [(*key, why) for key, why in self.refused.items()],
+        }
+
+    def _standing(self, key: ModelKey) -> tuple[str, str]:
+        entry = self._find(key)
+        if entry is None:
+            return "UNAVAILABLE", self._refused.get(key, "")
+        if entry.ready:
+            return "READY", ""
+        return ("UNAVAILABLE" if entry.disproved else "LOADING"), entry.problem
 
     def ready(self) -> tuple[bool, list[str]]:
         """Whether an inference through every required model has worked; reasons when not."""
@@ -248,7 +337,7 @@ class DataPlane:
         ]
         reasons += [
             f"model '{name}': {why}"
-            for (name, _), why in self._refused.items()
+            for (name, _), why in self.refused.items()
             if name not in self._models
         ]
         return not reasons, reasons
@@ -327,6 +416,10 @@ class DataPlane:
                 sum(link.busy for link in links)
             )
         return self.series.snapshot()
+
+
+async def _no_hub(_asked: ControlMeta) -> Any:
+    raise ModelNotReady("this gateway has no hub that could do it")
 
 
 def _shorter(timeout_s: float | None, microseconds: object) -> float | None:

@@ -10,6 +10,7 @@ import msgspec
 
 from serving.channel import frames
 from serving.channel.connection import ChannelClosed, Connection
+from serving.channel.directory import ModelKey
 from serving.channel.frames import Message
 from serving.channel.inference import BatchMeta, ResultMeta
 from serving.config import InputSpec
@@ -155,7 +156,7 @@ class HandleLink:
 class _Reached(msgspec.Struct, frozen=True):
     link: ChannelLink
     address: str
-    key: tuple[str, str]
+    key: ModelKey
 
 
 class LinkPool:
@@ -170,8 +171,8 @@ class LinkPool:
     def __init__(
         self,
         connect: Callable[[str, Callable[[Connection], None]], Awaitable[Connection]],
-        on_up: Callable[[str, str, ChannelLink], None],
-        on_down: Callable[[str, str, ChannelLink], None],
+        on_up: Callable[[ModelKey, ChannelLink], None],
+        on_down: Callable[[ModelKey, ChannelLink], None],
         on_failed: Callable[[], None],
     ) -> None:
         self._connect = connect
@@ -182,7 +183,13 @@ class LinkPool:
         self._opening: dict[str, asyncio.Task[None]] = {}
 
     def open(
-        self, model: str, version: str, ident: str, address: str, specs: dict[str, InputSpec]
+        self,
+        model: str,
+        version: str,
+        revision: str,
+        ident: str,
+        address: str,
+        specs: dict[str, InputSpec],
     ) -> None:
         """Connect to a replica unless that is done or under way."""
         if ident in self._opening:
@@ -195,14 +202,15 @@ class LinkPool:
                 known.link.connection.abort()
             return
         task = asyncio.get_running_loop().create_task(
-            self._open(model, version, ident, address, specs)
+            self._open((model, version, revision), ident, address, specs)
         )
         self._opening[ident] = task
         task.add_done_callback(lambda _task: self._opening.pop(ident, None))
 
-    def release(self, model: str, version: str) -> list[ChannelLink]:
-        """Forget the links to a model version and return them; the caller closes them."""
-        gone = [i for i, known in self._links.items() if known.key == (model, version)]
+    def release(self, model: str, version: str, revision: str) -> list[ChannelLink]:
+        """Forget the links to a revision and return them; the caller closes them."""
+        key = (model, version, revision)
+        gone = [ident for ident, known in self._links.items() if known.key == key]
         return [self._links.pop(ident).link for ident in gone]
 
     def close(self) -> None:
@@ -213,7 +221,7 @@ class LinkPool:
             known.link.connection.close()
 
     async def _open(
-        self, model: str, version: str, ident: str, address: str, specs: dict[str, InputSpec]
+        self, key: ModelKey, ident: str, address: str, specs: dict[str, InputSpec]
     ) -> None:
         link: ChannelLink | None = None
 
@@ -223,7 +231,7 @@ class LinkPool:
             known = self._links.get(ident)
             if known is not None and known.link is link:
                 del self._links[ident]
-            self._on_down(model, version, link)
+            self._on_down(key, link)
 
         try:
             connection = await self._connect(address, lost)
@@ -236,5 +244,5 @@ class LinkPool:
             return
         assert connection.peer is not None
         link = ChannelLink(ident, connection, max(1, connection.peer.slots), specs)
-        self._links[ident] = _Reached(link, address, (model, version))
-        self._on_up(model, version, link)
+        self._links[ident] = _Reached(link, address, key)
+        self._on_up(key, link)

@@ -12,6 +12,7 @@ from serving.channel.inference import GuardResult
 from serving.dataplane.batch import Batch, BatchResult
 from serving.dataplane.publisher import EventPublisher
 from serving.dataplane.statistics import BatchStatistics
+from serving.dataplane.tracing import Tracer
 from serving.telemetry import names
 from serving.telemetry.counters import SeriesSet
 
@@ -54,6 +55,7 @@ class ModelObserver:
         self._publisher = publisher
         self._guards = guards
         self.statistics = BatchStatistics()
+        self.tracer: Tracer | None = None
         base = {"model": model, "version": version}
         self._queue = series.histogram(names.INFERENCE_QUEUE_DURATION, **base)
         self._compute = series.histogram(names.INFERENCE_COMPUTE_DURATION, **base)
@@ -97,6 +99,8 @@ class ModelObserver:
                 if guard != "schema":  # that one runs, and is timed, in the gateway
                     self._guard_duration[guard].record(result.guard_ns / 1e9)
         now = time.time()
+        if self.tracer is not None:
+            self.tracer.answered(batch, result)
         if answered.items:
             self.statistics.answered(
                 len(answered.items),

@@ -41,6 +41,7 @@ class ServedVersion:
         self._loop = asyncio.get_running_loop()
         self.name = served.name
         self.version = served.version
+        self.key = served.key
         self.config = ModelConfig.model_validate_json(served.config)
         self.binder = Binder(served.name, self.config)
         self.specs = {spec.name: spec for spec in self.config.inputs}
@@ -61,6 +62,7 @@ class ServedVersion:
         )
         self._probe_batch = self._make_probe(served.example)
         self.proven = False
+        self.disproved = False
         self.problem = "no replica yet"
 
     def admit(
@@ -77,6 +79,11 @@ class ServedVersion:
 
     async def prove(self, link: ReplicaLink) -> bool:
         """Run the example on a new replica; it gets traffic only when that has worked."""
+        self.disproved = not await self._works(link)
+        self.proven = self.proven or not self.disproved
+        return not self.disproved
+
+    async def _works(self, link: ReplicaLink) -> bool:
         try:
             result = await link.send(self._probe_batch)
         except ReplicaLost:
@@ -95,7 +102,6 @@ class ServedVersion:
         if missing := self.output_types.keys() - result.outputs.keys():
             self.problem = f"the model does not give output '{min(missing)}'"
             return False
-        self.proven = True
         return True
 
     @property

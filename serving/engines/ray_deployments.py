@@ -7,12 +7,17 @@ does the work, so that a loop that hangs is found out.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import ray
 from ray import serve
 
 from serving.admin.app import AdminServer
+from serving.admin.control_room import ControlRoom
 from serving.admin.hub import Hub
 from serving.channel.directory import ServedModel
 from serving.engines.ray_instance import Instance
@@ -20,6 +25,15 @@ from serving.engines.ray_instance import Instance
 SETTLE_S = 1.0
 """A hub that replaces a dead one waits this long for members; a first one loses nothing by it,
 because loading a model takes longer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What must be deployed: models that serve, and candidates that are tried; 0 is no order."""
+
+    number: int = 0
+    models: tuple[ServedModel, ...] = ()
+    candidates: tuple[ServedModel, ...] = ()
 
 
 def member_name(prefix: str) -> str:
@@ -47,13 +61,40 @@ class AdminDeployment:
         self._hub = Hub(
             gateways=gateway_members(instance), secret=instance.secret, settle_s=SETTLE_S
         )
-        self._admin = AdminServer(self._hub, instance.config)
+        # Times tell this actor's orders from those of one that it replaces.
+        self._order = Order(time.time_ns(), instance.models)
+        self._news = asyncio.Event()
+        self._known = False
+        self._room = ControlRoom(self._hub, instance.config, self._want)
+        self._admin = AdminServer(self._hub, instance.config, self._room.desk)
         self._started = asyncio.get_running_loop().create_task(self._start())
 
     async def _start(self) -> None:
         await self._hub.start(self._instance.hub_address)
-        self._hub.set_models(self._instance.models)
+        self._room.start(self._instance.models)
         await self._admin.start()
+
+    def _want(self, models: Sequence[ServedModel], candidates: Sequence[ServedModel]) -> None:
+        self._order = Order(self._order.number + 1, tuple(models), tuple(candidates))
+        self._news.set()
+
+    async def wanted(self, seen: Order, hold_s: float) -> Order:
+        """Return what must be deployed, once it is not what the caller knows, or after `hold_s`.
+
+        A caller that knows a later order than this actor's first had it from the actor's
+        predecessor; what was loaded and unloaded since the start is taken over from there.
+        """
+        await asyncio.shield(self._started)
+        if not self._known:
+            self._known = True
+            if seen.number and set(seen.models) != set(self._instance.models):
+                self._room.start(seen.models)
+        if self._order.number == seen.number:
+            self._news.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(hold_s):
+                    await self._news.wait()
+        return self._order
 
     async def check_health(self) -> None:
         """Raise if the listeners could not be opened."""
@@ -69,6 +110,7 @@ class AdminDeployment:
 
     async def __del__(self) -> None:
         """Answer what is under way, then close."""
+        self._room.stop()
         await self._admin.stop()
         self._hub.stop()
 
@@ -78,17 +120,22 @@ class ReplicaDeployment:
 
     def __init__(self, instance: Instance, served: ServedModel) -> None:
         # Imports torch, which costs seconds that only replicas have to pay.
+        from serving.roles.last_words import tell_failed
         from serving.roles.replica import ReplicaRole
 
         logging.basicConfig(level=logging.INFO)  # what it measures when it loads
         self._role = ReplicaRole(
             served,
-            member_name(f"replica-{served.name}-{served.version}"),
+            member_name(f"replica-{'-'.join(served.key)}"),
             own_address(instance),
             instance.hub_address,
             instance.secret,
         )
-        self._role.load()
+        try:
+            self._role.load()
+        except Exception as error:
+            tell_failed(served, error, instance.hub_address, instance.secret)
+            raise
         self._started = asyncio.get_running_loop().create_task(self._role.start())
 
     async def check_health(self) -> None:
@@ -112,7 +159,7 @@ class ExplainerDeployment:
 
         self._role = ExplainerRole(
             served,
-            f"explainer-{served.name}-{served.version}",
+            f"explainer-{'-'.join(served.key)}",
             own_address(instance),
             instance.hub_address,
             instance.secret,

@@ -10,7 +10,7 @@ from ray import serve
 from ray.exceptions import RayActorError, RayTaskError
 from ray.serve.exceptions import RayServeException
 
-from serving.channel.directory import Directory
+from serving.channel.directory import Directory, ModelKey
 from serving.dataplane.handler import DataPlane
 from serving.dataplane.links import HandleLink, ReplicaLost
 from serving.errors import ModelFailed, VigilError
@@ -19,9 +19,9 @@ TRIES: Final = 2
 WATCH_S: Final = 0.2
 
 
-def replica_app(model: str, version: str) -> str:
-    """Return the name of the Serve application that holds the replicas of a model version."""
-    return f"vigil-replica-{model}-{version}"
+def replica_app(key: ModelKey) -> str:
+    """Return the name of the Serve application that holds the replicas of a revision."""
+    return f"vigil-replica-{'-'.join(part for part in key if part)}"
 
 
 def serve_call(app: str) -> Callable[[bytes], Awaitable[bytes]]:
@@ -51,39 +51,37 @@ class HandlePlane(DataPlane):
 
     def __init__(self, gateway_id: str) -> None:
         super().__init__(gateway_id, channel=False)
-        self._handles: dict[tuple[str, str], HandleLink] = {}
+        self._handles: dict[ModelKey, HandleLink] = {}
         self._keepers: set[asyncio.Task[None]] = set()
 
     def apply(self, directory: Directory) -> None:
         """Take in a new directory; a model's link is open while it has a replica."""
         super().apply(directory)
-        for served in directory.models:
-            key = (served.name, served.version)
-            slots = [
-                member.slots
-                for member in directory.of_role("replica")
-                if (member.model, member.version) == key
-            ]
-            if slots and key not in self._handles:
+        slots: dict[ModelKey, int] = {}
+        for member in directory.of_role("replica"):
+            slots[member.key] = slots.get(member.key, 0) + member.slots
+        for served in (*directory.models, *directory.candidates):
+            key = served.key
+            if key in slots and key not in self._handles:
                 self._keep(key)
             if key in self._handles:
-                self._handles[key].open = bool(slots)
-                self._handles[key].slots = max(1, sum(slots))
+                self._handles[key].open = key in slots
+                self._handles[key].slots = max(1, slots.get(key, 0))
 
-    def _keep(self, key: tuple[str, str]) -> None:
-        specs = self._models[key[0]][key[1]].specs
-        link = HandleLink(f"{key[0]}-{key[1]}", 1, specs, serve_call(replica_app(*key)))
+    def _keep(self, key: ModelKey) -> None:
+        entry = self._find(key)
+        if entry is None:
+            return
+        link = HandleLink("-".join(key), 1, entry.specs, serve_call(replica_app(key)))
         self._handles[key] = link
         task = asyncio.get_running_loop().create_task(self._keep_linked(key, link))
         self._keepers.add(task)
         task.add_done_callback(self._keepers.discard)
 
-    async def _keep_linked(self, key: tuple[str, str], link: HandleLink) -> None:
+    async def _keep_linked(self, key: ModelKey, link: HandleLink) -> None:
         """Prove the link, and again whenever the queue gave it up after losing a replica."""
-        name, version = key
-        while not self.draining and version in self._models.get(name, {}):
-            entry = self._models[name][version]
+        while not self.draining and (entry := self._find(key)) is not None:
             if link.open and link not in entry.queue.links:
-                await self._prove(name, version, link)
+                await self._prove(key, link)
             await asyncio.sleep(WATCH_S)
         self._handles.pop(key, None)

@@ -31,6 +31,7 @@ from serving.engines.ray_deployments import (
     AdminDeployment,
     ExplainerDeployment,
     MonitorDeployment,
+    Order,
     ReplicaDeployment,
 )
 from serving.engines.ray_gateway import gateway_deployment
@@ -51,6 +52,8 @@ UNHEALTHY_AFTER: Final = 3
 """Failed health checks in a row after which Serve replaces an actor."""
 POLL_S: Final = 0.1
 WATCH_S: Final = 2.0
+HOLD_S: Final = 1.0
+"""How long a question for news of what to deploy is kept open."""
 FORCE_S: Final = 10.0
 """What ending may take beyond the drain time before it is ended by force."""
 
@@ -72,6 +75,8 @@ class RayEngine:
         self._on_ready = on_ready
         self._stop = stop
         self._reported: set[str] = set()
+        self._deployed: set[str] = set()
+        self._order = Order(0, instance.models)
 
     def run(self) -> bool:
         """Serve until told to stop; returns whether everything in flight was answered."""
@@ -108,9 +113,9 @@ class RayEngine:
 
     def _targets(self) -> list[serve.RunTarget]:
         targets = [self._target(ADMIN_APP, self._single("admin", AdminDeployment))]
-        for served in self._instance.models:
-            app = replica_app(served.name, served.version)
-            targets.append(self._target(app, self._replica(served)))
+        replicas = self._replicas(self._instance.models)
+        self._deployed = set(replicas)
+        targets += replicas.values()
         gateway = gateway_deployment(
             self._config,
             max_ongoing_requests=4096,
@@ -121,10 +126,13 @@ class RayEngine:
         ).bind(self._instance)
         return [*targets, serve.RunTarget(gateway, name=GATEWAY_APP, route_prefix="/")]
 
-    def _helpers(self) -> list[serve.RunTarget]:
-        """What no request waits for; started once requests can be answered."""
-        targets = [self._target("vigil-monitor", self._single("monitor", MonitorDeployment))]
-        for served in self._instance.models:
+    def _replicas(self, models: Sequence[ServedModel]) -> dict[str, serve.RunTarget]:
+        apps = {replica_app(served.key): served for served in models}
+        return {app: self._target(app, self._replica(served)) for app, served in apps.items()}
+
+    def _explainers(self, models: Sequence[ServedModel]) -> dict[str, serve.RunTarget]:
+        found = {}
+        for served in models:
             if ModelConfig.model_validate_json(served.config).explain is not None:
                 deploy = serve.deployment(
                     name="explainer",
@@ -133,9 +141,9 @@ class RayEngine:
                     **self._common(),
                 )
                 app = deploy(ExplainerDeployment).bind(self._instance, served)
-                name = f"vigil-explainer-{served.name}-{served.version}"
-                targets.append(self._target(name, app))
-        return targets
+                name = f"vigil-explainer-{'-'.join(part for part in served.key if part)}"
+                found[name] = self._target(name, app)
+        return found
 
     def _single(self, name: str, kind: type) -> Any:
         """A role that exists once, at a known place: this machine, or a cluster's head node."""
@@ -185,9 +193,40 @@ class RayEngine:
             if not announced and self._ready(admin):
                 announced = True
                 self._on_ready(self._config.listen)
-                serve.run_many(self._helpers(), wait_for_applications_running=False)
+                # What no request waits for is started once requests can be answered.
+                monitor = self._target("vigil-monitor", self._single("monitor", MonitorDeployment))
+                serve.run_many([monitor], wait_for_applications_running=False)
+                self._deploy(self._order, explainers=True)
+            order = self._ask(admin, HOLD_S if announced else 0.0)
+            if order is not None and order.number != self._order.number:
+                self._order = order
+                self._deploy(order, explainers=announced)
             self._report_failures()
-            self._stop.wait(WATCH_S if announced else POLL_S)
+            if order is None or not announced:
+                self._stop.wait(POLL_S)
+
+    def _ask(self, admin: Any, hold_s: float) -> Order | None:
+        """Return what must be deployed; waits a moment for news, None when nobody answers."""
+        try:
+            order: Order = admin.wanted.remote(self._order, hold_s).result(
+                timeout_s=WATCH_S + hold_s
+            )
+        except (RayError, RayServeException, TimeoutError):
+            return None
+        return order
+
+    def _deploy(self, order: Order, *, explainers: bool) -> None:
+        """Deploy what is missing and delete what is not wanted any more."""
+        wanted = self._replicas((*order.models, *order.candidates))
+        if explainers:
+            wanted |= self._explainers(order.models)
+        missing = [target for app, target in wanted.items() if app not in self._deployed]
+        if missing:
+            serve.run_many(missing, wait_for_applications_running=False)
+        for app in self._deployed - set(wanted):
+            serve.delete(app, _blocking=False)
+            self._reported.discard(app)
+        self._deployed = set(wanted)
 
     def _ready(self, admin: Any) -> bool:
         try:
@@ -231,6 +270,8 @@ class RayEngine:
 
 def make_instance(config: ServerConfig, models: Sequence[ServedModel], runtime: Path) -> Instance:
     """Describe an instance: Unix sockets on a local Ray, TCP with a secret on a cluster."""
+    # Actors read it as well, and need not have this process's working folder.
+    config = config.model_copy(update={"models": config.models.absolute()})
     if config.ray_address is None:
         return Instance(config, tuple(models), runtime, f"unix:{runtime}/hub.sock", None)
     # The admin deployment is on the head node; its hub listens beside its web pages.

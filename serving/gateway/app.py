@@ -8,10 +8,15 @@ from __future__ import annotations
 import gc
 import logging
 import os
+from typing import Any
 
+import msgspec
+
+from serving.channel.control import CONTROL, ControlMeta
 from serving.channel.directory import Directory, HubClient, Member, Report
 from serving.dataplane.handler import DataPlane
 from serving.gateway.asgi import VigilApp
+from serving.telemetry.log_switch import LOG_FORMAT, LogSwitch
 
 
 class GatewayComposition:
@@ -36,7 +41,7 @@ class GatewayComposition:
         self._secret = secret
         self._plane = plane
         self._hub: HubClient | None = None
-        self._was_ready = False
+        self._switch = LogSwitch()
 
     async def start(self) -> DataPlane:
         """Make the data plane and join the hub; runs in the loop that will serve."""
@@ -49,7 +54,8 @@ class GatewayComposition:
             on_directory=self._directory,
             on_drain=plane.drain,
         )
-        plane.on_ready_change = self._hub.report_now
+        plane.control = self._control
+        plane.on_ready_change = plane.on_follow = self._hub.report_now
         self._hub.start()
         # Start-up's objects live as long as the process: no collection needs to walk them.
         gc.collect()
@@ -65,14 +71,20 @@ class GatewayComposition:
         if self._plane:
             self._plane.close()
 
+    async def _control(self, asked: ControlMeta) -> Any:
+        assert self._hub is not None
+        return msgspec.msgpack.decode((await self._hub.request(CONTROL, asked)).meta)
+
     def _directory(self, directory: Directory) -> None:
         assert self._plane is not None
+        self._switch.apply(directory.settings.log)
         self._plane.apply(directory)
 
     def _report(self) -> Report:
         assert self._plane is not None
         ready, reasons = self._plane.ready()
-        return Report(ready=ready, series=self._plane.snapshot(), status={"reasons": reasons})
+        status = {"reasons": reasons, **self._plane.status()}
+        return Report(ready=ready, series=self._plane.snapshot(), status=status)
 
 
 def composition_from_environment() -> GatewayComposition:
@@ -86,7 +98,7 @@ def composition_from_environment() -> GatewayComposition:
 
 
 def _from_environment() -> VigilApp:
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
+    logging.basicConfig(level=logging.INFO, format=LOG_FORMAT)
     composition = composition_from_environment()
     return VigilApp(composition.start, composition.stop, int(os.environ["VIGIL_MAX_BODY"]))
 

@@ -101,7 +101,7 @@ class VigilApp:
         handler = methods.get("GET" if method == "HEAD" else method)
         if handler is None:
             return without_handler(method, path, methods)
-        call = Call(self.plane, headers, scope["query_string"], body, **named)
+        call = Call(self.plane, headers, scope["query_string"], body, method, path, **named)
         reply = await handler(call)
         if handler is infer_route and len(self._infer_paths) < MOST_PATHS:
             self._infer_paths[path] = (call.name, call.version)  # answered, so the model exists

@@ -7,6 +7,8 @@ from typing import Any
 
 import msgspec
 
+from serving.channel.control import ControlMeta
+from serving.dataplane.control_http import refuse_load_parameters
 from serving.dataplane.handler import DataPlane
 from serving.errors import DeadlineExceeded
 from serving.gateway.extensions import explain_request
@@ -33,7 +35,7 @@ async def config(plane: DataPlane, request: Any, _timeout_s: float | None) -> An
 
 async def repository_index(plane: DataPlane, request: Any, _timeout_s: float | None) -> Any:
     """What is served, and what is not and why."""
-    found = index(plane, request.ready)
+    found = await index(plane, request.ready)
     return pb.RepositoryIndexResponse(models=msgspec.to_builtins(found))
 
 
@@ -46,3 +48,16 @@ async def explain(plane: DataPlane, message: Any, timeout_s: float | None) -> An
     except TimeoutError:
         raise DeadlineExceeded("the call's deadline passed before the explanation") from None
     return grpc_codec.encode_response(response, request, grpc_codec.wants_raw(message))
+
+
+async def repository_load(plane: DataPlane, request: Any, _timeout_s: float | None) -> Any:
+    """Serve what a model's folder holds now."""
+    refuse_load_parameters(request.parameters)
+    await plane.control(ControlMeta("load", request.model_name))
+    return pb.RepositoryModelLoadResponse()
+
+
+async def repository_unload(plane: DataPlane, request: Any, _timeout_s: float | None) -> Any:
+    """Stop serving a model."""
+    await plane.control(ControlMeta("unload", request.model_name))
+    return pb.RepositoryModelUnloadResponse()

@@ -9,7 +9,7 @@ import msgspec
 
 from serving.dataplane.handler import DataPlane
 from serving.errors import ModelNotReady
-from serving.gateway import grpc_extensions, grpc_health, metadata
+from serving.gateway import grpc_extensions, grpc_health, grpc_settings, metadata
 from serving.gateway.grpc_paths import EXPLAIN, HEALTH, SERVICE
 from serving.protocol import grpc_codec, grpc_metadata
 from serving.protocol.pb import health_pb2
@@ -78,6 +78,14 @@ METHODS: dict[str, Method] = {
         pb.RepositoryIndexRequest, grpc_extensions.repository_index
     ),
     EXPLAIN: Method(pb.ModelInferRequest, grpc_extensions.explain),
+    SERVICE + "RepositoryModelLoad": Method(
+        pb.RepositoryModelLoadRequest, grpc_extensions.repository_load
+    ),
+    SERVICE + "RepositoryModelUnload": Method(
+        pb.RepositoryModelUnloadRequest, grpc_extensions.repository_unload
+    ),
+    SERVICE + "TraceSetting": Method(pb.TraceSettingRequest, grpc_settings.trace_setting),
+    SERVICE + "LogSettings": Method(pb.LogSettingsRequest, grpc_settings.log_settings),
     HEALTH + "Check": Method(health_pb2.HealthCheckRequest, grpc_health.check),
 }
 """Unary methods by their path."""

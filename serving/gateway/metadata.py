@@ -13,8 +13,11 @@ from serving.protocol.metadata import ModelMetadata, ServerMetadata, TensorMetad
 EXTENSIONS = (
     "binary_tensor_data",
     "classification",
+    "logging",
     "model_configuration",
+    "model_repository",
     "statistics",
+    "trace",
     "vigil_explain",
     "vigil_labels",
     "vigil_monitors",

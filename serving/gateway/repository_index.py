@@ -2,57 +2,41 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import msgspec
 
+from serving.channel.control import ControlMeta, IndexEntry
 from serving.dataplane.handler import DataPlane
-from serving.errors import InvalidInput
-from serving.protocol.json_data import UNREADABLE, reason
-from serving.protocol.json_duplicates import refuse_duplicates
+from serving.errors import ModelNotReady, Unsupported
+
+HUB_TIMEOUT_S = 2.0
 
 
-class IndexEntry(msgspec.Struct, frozen=True):
-    """One model version; `state` is READY or UNAVAILABLE, `reason` is empty when it is ready."""
+async def index(plane: DataPlane, only_ready: bool) -> list[IndexEntry]:
+    """Return every known model version, by name and version.
 
-    name: str
-    version: str
-    state: str
-    reason: str
-
-
-class _IndexBody(msgspec.Struct):
-    ready: bool = False
-
-
-_decode = msgspec.json.Decoder(_IndexBody).decode
-
-
-def index(plane: DataPlane, only_ready: bool) -> list[IndexEntry]:
-    """Return every known model version, by name and version."""
-    found = [
-        IndexEntry(entry.name, entry.version, "READY", "")
-        if entry.ready
-        else IndexEntry(entry.name, entry.version, "UNAVAILABLE", entry.problem)
-        for entry in plane.entries()
-    ]
-    found += [
-        IndexEntry(name, version, "UNAVAILABLE", why)
-        for (name, version), why in plane.refused.items()
-    ]
-    found.sort(key=lambda entry: (entry.name, int(entry.version)))
-    return [entry for entry in found if entry.state == "READY"] if only_ready else found
-
-
-def wants_only_ready(body: bytes) -> bool:
-    """Read the body of an HTTP request for the index; it may be empty.
-
-    Raises:
-        InvalidInput: it is no JSON object, or `ready` in it is neither true nor false.
+    What is served is told as this gateway sees it; the hub knows what else lies in the
+    repository. Without a hub, only what is served is listed.
     """
-    if not body.strip():
-        return False
+    found = {(entry.name, entry.version): entry for entry in await _of_hub(plane)}
+    for entry in plane.entries():
+        key = (entry.name, entry.version)
+        reason = found[key].reason if key in found else ""
+        if entry.ready:
+            found[key] = IndexEntry(*key, "READY", reason)
+        else:
+            found[key] = IndexEntry(*key, "UNAVAILABLE", reason or entry.problem)
+    for key, why in plane.refused.items():
+        if key not in plane.served_keys:
+            found[key] = IndexEntry(*key, "UNAVAILABLE", why)
+    entries = sorted(found.values(), key=lambda entry: (entry.name, int(entry.version or 0)))
+    return [entry for entry in entries if entry.state == "READY"] if only_ready else entries
+
+
+async def _of_hub(plane: DataPlane) -> list[IndexEntry]:
     try:
-        ready = _decode(body).ready
-    except UNREADABLE as error:
-        raise InvalidInput(f"repository index: {reason(error)}") from None
-    refuse_duplicates(body, "the body for the repository index")
-    return ready
+        async with asyncio.timeout(HUB_TIMEOUT_S):
+            return msgspec.convert(await plane.control(ControlMeta("index")), list[IndexEntry])
+    except (ModelNotReady, Unsupported, TimeoutError):
+        return []

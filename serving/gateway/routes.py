@@ -11,13 +11,14 @@ from typing import Any, Final
 
 import msgspec
 
+from serving.dataplane.control_http import read_order, refuse_browsers, wants_only_ready
 from serving.dataplane.handler import DataPlane
 from serving.errors import ModelNotReady, NotFound
 from serving.gateway import extensions, metadata, openapi
 from serving.gateway.inference import Headers, infer
 from serving.gateway.model_config import model_config
 from serving.gateway.replies import JSON, Reply, json_reply
-from serving.gateway.repository_index import index, wants_only_ready
+from serving.gateway.repository_index import index
 from serving.gateway.statistics import statistics
 from serving.protocol.metadata import encode_metadata
 from serving.protocol.status import error_body
@@ -30,6 +31,8 @@ class Call(msgspec.Struct, frozen=True):
     headers: Headers
     query: bytes
     body: bytes
+    method: str
+    path: str
     name: str = ""
     version: str = ""
     report: str = ""
@@ -76,7 +79,16 @@ async def _config(call: Call) -> Reply:
 
 
 async def _index(call: Call) -> Reply:
-    return _encoded(index(call.plane, wants_only_ready(call.body)))
+    return _encoded(await index(call.plane, wants_only_ready(call.body)))
+
+
+async def _order(call: Call) -> Reply:
+    """Give an order to the server, or ask for its settings."""
+    if call.method == "POST":
+        refuse_browsers(call.headers)
+    order = read_order(call.method, call.path.strip("/").split("/"), call.body)
+    assert order is not None
+    return _encoded(await call.plane.control(order))
 
 
 async def infer_route(call: Call) -> Reply:
@@ -125,6 +137,11 @@ ROUTES: Final[Mapping[str, Mapping[str, Handler]]] = {
     _MODEL + "/config": {"GET": _config},
     _VERSION + "/config": {"GET": _config},
     "/v2/repository/index": {"POST": _index},
+    "/v2/repository/models/{name}/load": {"POST": _order},
+    "/v2/repository/models/{name}/unload": {"POST": _order},
+    "/v2/trace/setting": {"GET": _order, "POST": _order},
+    _MODEL + "/trace/setting": {"GET": _order, "POST": _order},
+    "/v2/logging": {"GET": _order, "POST": _order},
     _MODEL + "/explain": {"POST": _explain},
     _VERSION + "/explain": {"POST": _explain},
     _MODEL + "/labels": {"POST": _labels},

@@ -66,12 +66,20 @@ class ModelRepository:
         self.root = root
 
     def scan(self) -> list[ModelEntry]:
-        """Return the latest version of every model, sorted by name.
+        """Return every version that is to be served, sorted by name and version.
 
         Folders whose name begins with a dot are no models; files beside them are ignored.
 
         Raises:
             ConfigError: the root or something a model needs is missing or wrong.
+        """
+        return [entry for name in self.names() for entry in _entries(self.root / name)]
+
+    def names(self) -> list[str]:
+        """Return the names of all folders that should hold models, sorted.
+
+        Raises:
+            ConfigError: the root is missing.
         """
         if not self.root.is_dir():
             raise ConfigError(
@@ -79,33 +87,47 @@ class ModelRepository:
                 f"(one folder each, with a model.yaml)"
             )
         folders = (path for path in self.root.iterdir() if path.is_dir())
-        return [_entry(path) for path in sorted(folders) if not path.name.startswith(".")]
+        return sorted(path.name for path in folders if not path.name.startswith("."))
 
-    def get(self, name: str) -> ModelEntry:
-        """Return the latest version of the model `name`.
+    def holds(self, name: str) -> bool:
+        """Whether there is a folder for the model `name`."""
+        return bool(_NAME.fullmatch(name)) and (self.root / name).is_dir()
+
+    def entries(self, name: str) -> list[ModelEntry]:
+        """Return the versions of the model `name` that its `versions` asks for, oldest first.
 
         Raises:
             ConfigError: there is no such model, or it is wrong.
         """
-        if not _NAME.fullmatch(name) or not (self.root / name).is_dir():
+        if not self.holds(name):
             raise ConfigError(f"{self.root}: holds no model '{name[:128]}'")
-        return _entry(self.root / name)
+        return _entries(self.root / name)
+
+    def get(self, name: str) -> ModelEntry:
+        """Return the newest version of the model `name` that is to be served.
+
+        Raises:
+            ConfigError: there is no such model, or it is wrong.
+        """
+        return self.entries(name)[-1]
 
 
-def _entry(folder: Path) -> ModelEntry:
+def _entries(folder: Path) -> list[ModelEntry]:
     if not _NAME.fullmatch(folder.name):
         raise ConfigError(
             f"{folder}: '{folder.name}' cannot be a model's name; use letters, digits, '.', '_' "
             f"and '-', at most 128, and begin with a letter, digit or '_'"
         )
     config = load_model(folder)
-    version = _latest_version(folder)
-    entry = ModelEntry(
-        folder.name, version, folder / version, config, _read_example(folder, config)
-    )
-    if not entry.weights.is_file():
-        raise ConfigError(f"{entry.weights}: missing; {_hint(entry)}")
-    return entry
+    example = _read_example(folder, config)
+    found = [
+        ModelEntry(folder.name, version, folder / version, config, example)
+        for version in _versions(folder, config)
+    ]
+    for entry in found:
+        if not entry.weights.is_file():
+            raise ConfigError(f"{entry.weights}: missing; {_hint(entry)}")
+    return found
 
 
 def _hint(entry: ModelEntry) -> str:
@@ -120,15 +142,25 @@ def _hint(entry: ModelEntry) -> str:
     return f"format {entry.config.format} keeps weights there"
 
 
-def _latest_version(folder: Path) -> str:
-    versions = [
+def _versions(folder: Path, config: ModelConfig) -> list[str]:
+    """Return the versions that the configuration asks for, oldest first."""
+    found = sorted(
         int(path.name)
         for path in folder.iterdir()
         if path.is_dir() and _VERSION.fullmatch(path.name)
-    ]
-    if not versions:
+    )
+    if not found:
         raise ConfigError(f"{folder}: no version; put the weights into {folder / '1'}")
-    return str(max(versions))
+    if isinstance(config.versions, list):
+        for version in config.versions:
+            if version not in found:
+                raise ConfigError(
+                    f"{folder / str(version)}: no such folder; model.yaml names it in `versions`"
+                )
+        found = sorted(set(config.versions))
+    elif config.versions == "latest":
+        found = found[-1:]
+    return [str(version) for version in found]
 
 
 def _read_example(folder: Path, config: ModelConfig) -> bytes | None:

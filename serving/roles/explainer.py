@@ -76,6 +76,7 @@ class ExplainerRole:
         device: str | None = None,
     ) -> None:
         self._entry = served_entry(served)
+        self._revision = served.revision
         self._id = member_id
         self._address = address
         self._hub_address = hub_address
@@ -120,6 +121,7 @@ class ExplainerRole:
             model=entry.name,
             version=entry.version,
             slots=self._max_waiting,
+            revision=self._revision,
         )
         self._hub = HubClient(self._hub_address, self._secret, member, self._report)
         self._hub.start()

@@ -33,6 +33,7 @@ from serving.models.prepare import prepare
 from serving.models.profile_files import read_mahalanobis
 from serving.models.repository import ModelEntry
 from serving.protocol.messages import Tensor
+from serving.roles.last_words import tell_failed
 from serving.roles.reporter import ReporterThread
 from serving.roles.served_entry import served_entry
 
@@ -104,6 +105,7 @@ class ReplicaRole:
             capabilities=tuple(
                 name for name, has in msgspec.structs.asdict(self._capabilities).items() if has
             ),
+            revision=self._served.revision,
         )
         self._reporter = ReporterThread(self._hub_address, self._secret, member, self._report)
         self._reporter.start()
@@ -225,7 +227,11 @@ def run(
     import uvloop
 
     role = ReplicaRole(served, member_id, address, hub_address, secret)
-    role.load()
+    try:
+        role.load()
+    except Exception as error:
+        tell_failed(served, error, hub_address, secret)
+        raise
 
     async def serve() -> None:
         stop = asyncio.Event()

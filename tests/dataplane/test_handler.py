@@ -417,3 +417,67 @@ async def test_series_do_not_grow_with_what_clients_send(
         with pytest.raises(errors.VigilError):
             await ask(plane, f"random-{number}")
     assert len(plane.snapshot()) == before
+
+
+async def test_a_candidate_answers_nobody_until_it_is_taken_in(
+    plane: DataPlane, served: Any, make_link: Any, eventually: Wait
+) -> None:
+    old, new = (msgspec.structs.replace(served(), revision=name) for name in ("old", "new"))
+    plane.apply(Directory(1, (old,), ()))
+    first, second = make_link("r-old", manual=True), make_link("r-new")
+    plane.add_link("m", "1", first, "old")
+    await eventually(lambda: first.held)
+    first.answer()
+    await eventually(lambda: plane.ready()[0])
+    plane.apply(Directory(2, (old,), (), (new,)))
+    assert plane.status()["candidates"] == [("m", "1", "new", "LOADING", "no replica yet")]
+    plane.add_link("m", "1", second, "new")
+    await eventually(lambda: plane.status()["candidates"][0][3] == "READY")
+    admitted = asyncio.ensure_future(ask(plane))
+    await eventually(lambda: first.held)
+    assert len(second.batches) == 1  # the proof
+    told: list[object] = []
+    plane.on_follow = lambda: told.append(plane.status()["retiring"])
+    plane.apply(Directory(3, (new,), ()))
+    assert await ask(plane) == 2.0
+    assert len(second.batches) == 2
+    # The old one still answers what it had taken.
+    assert told == [[("m", "1", "old")]]
+    first.answer()
+    assert await admitted == 2.0
+    await eventually(lambda: told[-1] == [])
+
+
+async def test_a_candidate_that_fails_its_example_is_told_and_dropped(
+    plane: DataPlane, served: Any, make_link: Any, eventually: Wait
+) -> None:
+    old, new = (msgspec.structs.replace(served(), revision=name) for name in ("old", "new"))
+    plane.apply(Directory(1, (old,), ()))
+    plane.add_link("m", "1", make_link(), "old")
+    await eventually(lambda: plane.ready()[0])
+    plane.apply(Directory(2, (old,), (), (new,)))
+    broken = make_link(manual=True)
+    plane.add_link("m", "1", broken, "new")
+    await eventually(lambda: broken.held)
+    broken.answer(failed={0: "oh"}, outputs={})
+    wanted = [("m", "1", "new", "UNAVAILABLE", "the example fails: oh")]
+    await eventually(lambda: plane.status()["candidates"] == wanted)
+    plane.apply(Directory(3, (old,), ()))
+    assert plane.status()["candidates"] == []
+    assert await ask(plane) == 2.0
+
+
+async def test_a_revision_that_cannot_answer_yet_does_not_replace_one_that_can(
+    plane: DataPlane, served: Any, make_link: Any, eventually: Wait
+) -> None:
+    old, new = (msgspec.structs.replace(served(), revision=name) for name in ("old", "new"))
+    plane.apply(Directory(1, (old,), ()))
+    plane.add_link("m", "1", make_link(), "old")
+    await eventually(lambda: plane.ready()[0])
+    # As after a time without the hub: what lay between was never seen.
+    plane.apply(Directory(7, (new,), ()))
+    assert plane.resolve("m").key == ("m", "1", "old")
+    assert await ask(plane) == 2.0
+    plane.add_link("m", "1", make_link(), "new")
+    await eventually(lambda: plane.resolve("m").key == ("m", "1", "new"))
+    assert await ask(plane) == 2.0

@@ -117,8 +117,8 @@ class Pool:
         self.tried: list[str] = []
         self._connect = connect_ or (lambda address, lost: connect(address, on_closed=lost))
         self.pool = LinkPool(
-            self._count, lambda _m, _v, link: self.up.append(link),
-            lambda _m, _v, link: self.down.append(link), self._fail,
+            self._count, lambda _key, link: self.up.append(link),
+            lambda _key, link: self.down.append(link), self._fail,
         )  # fmt: skip
 
     def _count(self, address: str, lost: Any) -> Any:
@@ -129,7 +129,7 @@ class Pool:
         self.failed += 1
 
     def open(self, address: str, ident: str = "r") -> None:
-        self.pool.open("m", "1", ident, address, SPECS)
+        self.pool.open("m", "1", "", ident, address, SPECS)
 
 
 @pytest.fixture
@@ -219,8 +219,8 @@ async def test_released_links_stay_open_and_their_ids_are_free(
     pool = make_pool()
     pool.open(replica.address)
     await eventually(lambda: pool.up)
-    assert pool.pool.release("m", "2") == []
-    assert pool.pool.release("m", "1") == pool.up
+    assert pool.pool.release("m", "2", "") == []
+    assert pool.pool.release("m", "1", "") == pool.up
     assert pool.up[0].open
     pool.open(replica.address)
     await eventually(lambda: len(pool.up) == 2)

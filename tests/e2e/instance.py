@@ -93,6 +93,7 @@ def running(
     engine: str = "local",
     ingress: str = "direct",
     transport: str = "channel",
+    host: str = "127.0.0.1",
     **config: Any,
 ) -> Iterator[Instance]:
     """Start an instance, wait until it is ready, and end it and all its children."""
@@ -104,7 +105,7 @@ def running(
         "models": str(models),
         "data_dir": str(workdir / "data"),
         **config,
-        "listen": {**config.get("listen", {}), **ports},
+        "listen": {"host": host, **config.get("listen", {}), **ports},
     }
     path = workdir / "vigil.yaml"
     path.write_text(yaml.safe_dump(settings))

@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from serving.config import ConfigError
 from serving.models.repository import ModelRepository
@@ -123,3 +124,28 @@ def test_pickle_is_no_format(toy, name):
     config.write_text(config.read_text().replace("safetensors", name))
     with pytest.raises(ConfigError, match=rf"{name} is not served, .*`vigil convert FILE`"):
         scan(toy)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "found"),
+    [("latest", ["10"]), ("all", ["2", "9", "10"]), ([9, 2, 9], ["2", "9"])],
+)
+def test_the_versions_that_model_yaml_asks_for(toy, wanted, found):
+    for version in ("2", "9", "10"):
+        shutil.copytree(toy / "1", toy / version)
+    shutil.rmtree(toy / "1")
+    choose(toy, wanted)
+    assert [entry.version for entry in scan(toy)] == found
+    assert ModelRepository(toy.parent).get("toy").version == found[-1]
+
+
+@pytest.mark.parametrize(("wanted", "words"), [([1, 7], "7: no such folder"), ([], "at least one")])
+def test_versions_that_cannot_be_served(toy, wanted, words):
+    choose(toy, wanted)
+    with pytest.raises(ConfigError, match=words):
+        scan(toy)
+
+
+def choose(toy: Path, versions) -> None:
+    config = yaml.safe_load((toy / "model.yaml").read_text())
+    (toy / "model.yaml").write_text(yaml.safe_dump({**config, "versions": versions}))

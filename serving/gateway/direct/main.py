@@ -15,6 +15,7 @@ from serving.config import Listen
 from serving.gateway.app import composition_from_environment
 from serving.gateway.asgi import VigilApp
 from serving.gateway.direct.server import DirectServer
+from serving.telemetry.log_switch import LOG_FORMAT
 
 
 async def serve(listen: Listen, drain_s: float) -> bool:
@@ -36,7 +37,7 @@ async def serve(listen: Listen, drain_s: float) -> bool:
 
 def main() -> None:
     """Read the environment and serve."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
+    logging.basicConfig(level=logging.INFO, format=LOG_FORMAT)
     listen = Listen.model_validate_json(os.environ["VIGIL_LISTEN"])
     drained = uvloop.run(serve(listen, float(os.environ["VIGIL_DRAIN_S"])))
     sys.exit(0 if drained else 1)

@@ -1,0 +1,292 @@
+"""Changes what a running instance serves: new versions in, old ones out, nothing lost between.
+
+Replicas of what is new are started first and proven by every gateway; only then does it answer
+clients, and only after that are the replicas of what it replaces ended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final
+
+from serving.admin.hub import Hub
+from serving.admin.served_model import served_model
+from serving.channel.control import IndexEntry
+from serving.channel.directory import ModelKey, ServedModel
+from serving.config import ConfigError
+from serving.errors import LoadFailed, unknown_model
+from serving.models.repository import ModelRepository
+
+LOOK_S: Final = 0.5
+"""How long to wait for news before looking at the clock again."""
+FOLLOW_S: Final = 10.0
+"""What gateways may take to follow a directory before a call no longer waits for them."""
+UNLOADED: Final = "unloaded"
+
+_log = logging.getLogger("vigil.hub")
+
+Engine = Callable[[Sequence[ServedModel], Sequence[ServedModel]], None]
+
+
+class ModelControl:
+    """Loads and unloads models. Belongs to the hub's loop.
+
+    Args:
+        hub: tells gateways what to serve, and hears how they fare.
+        repository: where models lie.
+        engine: told which models must have replicas: those that serve, and candidates.
+        load_timeout_s: what loading may take.
+        drain_timeout_s: what answering the rest of the old ones' requests may take.
+    """
+
+    def __init__(
+        self,
+        hub: Hub,
+        repository: ModelRepository,
+        engine: Engine,
+        *,
+        load_timeout_s: float,
+        drain_timeout_s: float,
+    ) -> None:
+        self._hub = hub
+        self._repository = repository
+        self._engine = engine
+        self._load_timeout_s = load_timeout_s
+        self._drain_timeout_s = drain_timeout_s
+        self._active: dict[ModelKey, ServedModel] = {}
+        self._candidates: dict[ModelKey, ServedModel] = {}
+        self._retiring: dict[ModelKey, ServedModel] = {}
+        self._reasons: dict[tuple[str, str], str] = {}
+        self._locks: dict[str, asyncio.Lock] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def start(self, models: Sequence[ServedModel]) -> None:
+        """Serve what the instance begins with; readiness waits for it, nobody else does."""
+        self._active = {served.key: served for served in models}
+        self._publish()
+
+    def stop(self) -> None:
+        """Let go of what is still being retired; the engine ends it."""
+        for task in self._tasks:
+            task.cancel()
+
+    # -- orders -------------------------------------------------------------------------
+
+    async def load(self, name: str) -> None:
+        """Serve what the model's folder holds now; returns once every gateway answers with it.
+
+        What has not changed is left alone. A version that cannot be loaded leaves the one in
+        its place as it is.
+
+        Raises:
+            ModelNotFound: there is no such folder.
+            LoadFailed: a version could not be loaded; says why.
+        """
+        async with self._lock(name):
+            wanted = await self._read(name)
+            self._forget_reasons(name)
+            fresh = [served for served in wanted if served.key not in self._active]
+            await self._cleared({served.key for served in fresh})
+            failed = await self._try(wanted)
+            kept = {served.key for served in wanted if served.key not in failed}
+            replaced = [
+                served
+                for served in self._of(name)
+                if served.key not in kept and (not failed or _replaced(served, fresh, failed))
+            ]
+            for served in fresh:
+                del self._candidates[served.key]
+                if served.key not in failed:
+                    self._active[served.key] = served
+            self._reasons.update({key[:2]: why for key, why in failed.items()})
+            await self._retire(replaced)
+            if failed:
+                raise LoadFailed(_sentence(name, failed, bool(self._of(name))))
+            _log.info("model '%s' serves version %s", name, _versions(self._of(name)))
+
+    async def unload(self, name: str) -> None:
+        """Stop serving a model; returns once no gateway answers for it any more.
+
+        Raises:
+            ModelNotFound: there is no such model, in the server or in its folder.
+        """
+        async with self._lock(name):
+            gone = self._of(name)
+            if not gone and not self._repository.holds(name):
+                raise unknown_model(name[:200])
+            self._forget_reasons(name)
+            await self._retire(gone)
+            _log.info("model '%s' is unloaded", name)
+
+    def index(self) -> list[IndexEntry]:
+        """Return every version that is served or was tried, and every other folder's model."""
+        unready = {
+            (name, version): why
+            for status in self._hub.gateway_statuses()
+            for name, version, why in status.get("unready", ())
+        }
+        found: dict[tuple[str, str], IndexEntry] = {}
+        for (name, version), reason in self._reasons.items():
+            found[name, version] = IndexEntry(name, version, "UNAVAILABLE", reason)
+        for name, version, _ in self._candidates:
+            found[name, version] = IndexEntry(name, version, "LOADING", "")
+        for key in self._active:
+            if key[:2] in unready:
+                reason = self._hub.failure(key) or unready[key[:2]]
+                found[key[:2]] = IndexEntry(key[0], key[1], "UNAVAILABLE", reason)
+            else:
+                reason = self._reasons.get(key[:2], "")
+                found[key[:2]] = IndexEntry(key[0], key[1], "READY", reason)
+        known = {name for name, _ in found}
+        for name in self._folders():
+            if name not in known:
+                found[name, ""] = IndexEntry(name, "", "UNAVAILABLE", UNLOADED)
+        return sorted(found.values(), key=lambda entry: (entry.name, int(entry.version or 0)))
+
+    @property
+    def loaded(self) -> set[str]:
+        """Names of the models that are served."""
+        return {name for name, _, _ in self._active}
+
+    # -- steps --------------------------------------------------------------------------
+
+    async def _read(self, name: str) -> list[ServedModel]:
+        if not self._repository.holds(name):
+            raise unknown_model(name[:200])
+        try:
+            return await asyncio.to_thread(self._served, name)
+        except (ConfigError, OSError) as error:
+            if not self._of(name):
+                self._reasons[name, ""] = str(error)
+            raise LoadFailed(f"failed to load '{name}': {error}") from None
+
+    def _served(self, name: str) -> list[ServedModel]:
+        return [served_model(entry) for entry in self._repository.entries(name)]
+
+    async def _cleared(self, keys: set[ModelKey]) -> None:
+        """Wait until nothing of an earlier time is left: it could be proven while it ends."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self._drain_timeout_s + FOLLOW_S
+        while (left := deadline - loop.time()) > 0:
+            there = {member.key for member in self._hub.directory.of_role("replica")}
+            if not keys & (there | self._retiring.keys()):
+                return
+            await self._hub.news(min(left, LOOK_S))
+
+    async def _try(self, wanted: Sequence[ServedModel]) -> dict[ModelKey, str]:
+        """Have gateways prove what is new; returns why, for each version that cannot answer."""
+        for served in wanted:
+            if served.key not in self._active:
+                self._hub.forget_failure(served.key)
+                self._candidates[served.key] = served
+        generation = self._publish()
+        waiting = {served.key for served in wanted}
+        failed: dict[ModelKey, str] = {}
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self._load_timeout_s
+        while waiting and (left := deadline - loop.time()) > 0:
+            for key in list(waiting):
+                ready, why = self._standing(key, generation)
+                if ready or why:
+                    waiting.discard(key)
+                if why:
+                    failed[key] = why
+            if waiting:
+                await self._hub.news(min(left, LOOK_S))
+        late = f"not ready within load_timeout_s ({self._load_timeout_s:g} s)"
+        return {**failed, **dict.fromkeys(waiting, late)}
+
+    def _standing(self, key: ModelKey, generation: int) -> tuple[bool, str]:
+        """Whether every gateway can answer with a revision; and why it failed, if it has."""
+        if (failure := self._hub.failure(key)) is not None:
+            return False, failure
+        ready = 0
+        for status in self._hub.gateway_statuses():
+            if status.get("generation", 0) < generation:
+                continue
+            if key in self._active:
+                unready = [(name, version) for name, version, _ in status["unready"]]
+                ready += key[:2] not in unready
+            for *of, state, reason in status["candidates"]:
+                if tuple(of) == key and state == "UNAVAILABLE":
+                    return False, str(reason)
+                ready += tuple(of) == key and state == "READY"
+        return ready >= self._hub.gateways_wanted, ""
+
+    async def _retire(self, gone: Sequence[ServedModel]) -> None:
+        """Tell gateways what is active now; end what is gone once they are done with it."""
+        for served in gone:
+            del self._active[served.key]
+            self._retiring[served.key] = served
+            if not any(key[:2] == served.key[:2] for key in self._active):
+                self._reasons.setdefault(served.key[:2], UNLOADED)
+        generation = self._publish()
+        await self._followed(generation, (), FOLLOW_S)
+        if gone:
+            task = asyncio.get_running_loop().create_task(self._end(generation, gone))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _end(self, generation: int, gone: Sequence[ServedModel]) -> None:
+        """End replicas once gateways have answered all they had admitted for them."""
+        await self._followed(generation, {served.key for served in gone}, self._drain_timeout_s)
+        for served in gone:
+            self._retiring.pop(served.key, None)
+        self._publish()
+
+    async def _followed(self, generation: int, gone: Iterable[ModelKey], timeout_s: float) -> None:
+        """Wait until every gateway knows `generation` and none still answers with `gone`."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + timeout_s
+        while (left := deadline - loop.time()) > 0:
+            statuses = self._hub.gateway_statuses()
+            if all(
+                status.get("generation", 0) >= generation
+                and not set(gone) & {tuple(key) for key in status.get("retiring", ())}
+                for status in statuses
+            ):
+                return
+            await self._hub.news(min(left, LOOK_S))
+
+    def _publish(self) -> int:
+        active, candidates = tuple(self._active.values()), tuple(self._candidates.values())
+        self._engine((*active, *self._retiring.values()), candidates)
+        return self._hub.set_models(active, candidates)
+
+    def _of(self, name: str) -> list[ServedModel]:
+        return [served for served in self._active.values() if served.name == name]
+
+    def _lock(self, name: str) -> asyncio.Lock:
+        return self._locks.setdefault(name, asyncio.Lock())
+
+    def _forget_reasons(self, name: str) -> None:
+        self._reasons = {key: why for key, why in self._reasons.items() if key[0] != name}
+
+    def _folders(self) -> list[str]:
+        try:
+            return self._repository.names()
+        except (ConfigError, OSError):  # the folder is gone; what serves goes on
+            return []
+
+
+def _replaced(
+    served: ServedModel, fresh: Sequence[ServedModel], failed: dict[ModelKey, str]
+) -> bool:
+    """Whether a revision that works takes the place of `served`."""
+    return any(
+        new.version == served.version and new.key not in failed
+        for new in fresh
+        if new.name == served.name
+    )
+
+
+def _sentence(name: str, failed: dict[ModelKey, str], serves: bool) -> str:
+    reasons = "; ".join(f"version {version}: {why}" for (_, version, _), why in failed.items())
+    rest = "; what served before goes on" if serves else ""
+    return f"failed to load '{name}', {reasons}{rest}"
+
+
+def _versions(models: Sequence[ServedModel]) -> str:
+    return ", ".join(sorted((served.version for served in models), key=int))

@@ -1,0 +1,64 @@
+"""Takes orders for the running instance and decides who may give them."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import msgspec
+
+from serving.admin.control import ModelControl
+from serving.admin.settings_book import SettingsBook
+from serving.channel.control import ControlMeta
+from serving.config import ServerConfig
+from serving.errors import Forbidden, unknown_model
+
+LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
+
+
+class ControlDesk:
+    """Answers control requests, from gateways and from the admin listener.
+
+    Args:
+        control: loads and unloads models.
+        book: keeps the settings.
+        config: says whether clients of the inference ports may control the server.
+    """
+
+    def __init__(self, control: ModelControl, book: SettingsBook, config: ServerConfig) -> None:
+        self._control = control
+        self._book = book
+        self._open = config.listen.host in LOOPBACK
+
+    async def from_client(self, asked: ControlMeta) -> Any:
+        """Answer a client of the inference ports, as `answer` does.
+
+        Raises:
+            Forbidden: those ports can be reached from elsewhere, and nothing says who asks.
+        """
+        # Which models there are is no secret: whoever may infer may list them.
+        if not self._open and asked.operation != "index":
+            raise Forbidden(
+                "nothing authenticates clients and this port is not on loopback; use the admin "
+                "listener, or bind listen.host to 127.0.0.1"
+            )
+        return await self.answer(asked)
+
+    async def answer(self, asked: ControlMeta) -> Any:
+        """Carry out one order; returns plain values.
+
+        Raises:
+            VigilError: it cannot be carried out.
+        """
+        if asked.operation == "index":
+            return msgspec.to_builtins(self._control.index())
+        if asked.operation == "logging":
+            return self._book.logging(asked.settings)
+        if asked.operation == "trace":
+            if asked.model and asked.model not in self._control.loaded:
+                raise unknown_model(asked.model[:200])
+            return self._book.trace(asked.model, asked.settings)
+        if asked.operation == "load":
+            await self._control.load(asked.model)
+        else:
+            await self._control.unload(asked.model)
+        return {}

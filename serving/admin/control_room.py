@@ -1,0 +1,67 @@
+"""Composes what controls a running instance: the models, who may change them, and the poll."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from serving.admin.control import Engine, ModelControl
+from serving.admin.control_desk import ControlDesk
+from serving.admin.hub import Hub
+from serving.admin.model_poll import ModelPoll
+from serving.admin.settings_book import SettingsBook
+from serving.channel.directory import ServedModel
+from serving.channel.settings import Settings
+from serving.config import ServerConfig
+from serving.models.repository import ModelRepository
+from serving.telemetry.log_switch import LogSwitch
+
+
+class ControlRoom:
+    """Everything that changes what `hub` tells gateways to serve.
+
+    Args:
+        hub: the instance.
+        config: where models lie, and the bounds of loading.
+        engine: starts and stops replicas; see `ModelControl`.
+
+    Attributes:
+        desk: takes orders.
+    """
+
+    def __init__(self, hub: Hub, config: ServerConfig, engine: Engine) -> None:
+        repository = ModelRepository(config.models)
+        self._control = ModelControl(
+            hub,
+            repository,
+            engine,
+            load_timeout_s=config.load_timeout_s,
+            drain_timeout_s=config.drain_timeout_s,
+        )
+        self._poll = (
+            ModelPoll(self._control, repository, config.poll_models_s)
+            if config.poll_models_s
+            else None
+        )
+        self._polling: asyncio.Task[None] | None = None
+        self._hub = hub
+        self._switch = LogSwitch()
+        book = SettingsBook(config.data_dir.absolute() / "traces", self._set)
+        self.desk = ControlDesk(self._control, book, config)
+        hub.on_control = self.desk.from_client
+
+    def start(self, models: Sequence[ServedModel]) -> None:
+        """Serve these models, and look for others if that is wanted."""
+        self._control.start(models)
+        if self._poll:
+            self._polling = asyncio.get_running_loop().create_task(self._poll.run())
+
+    def _set(self, settings: Settings) -> None:
+        self._switch.apply(settings.log)
+        self._hub.set_settings(settings)
+
+    def stop(self) -> None:
+        """Change nothing any more."""
+        if self._polling:
+            self._polling.cancel()
+        self._control.stop()

@@ -1,0 +1,163 @@
+"""Keeps how gateways log and trace, in the words of Triton's `trace` and `logging` extensions."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from serving.channel.settings import LogSettings, Settings, TraceSettings
+from serving.errors import InvalidInput
+
+MOST: Final = (1 << 31) - 1
+
+_TRACE: Final[Mapping[str, Any]] = {
+    "trace_level": ["OFF"],
+    "trace_rate": "1000",
+    "trace_count": "-1",
+    "log_frequency": "0",
+}
+_LOG: Final[Mapping[str, Any]] = {
+    "log_info": True,
+    "log_warning": True,
+    "log_error": True,
+    "log_verbose_level": 0,
+    "log_format": "default",
+}
+
+
+class SettingsBook:
+    """What was set, for all models and for single ones; the rest is the default.
+
+    Args:
+        folder: where gateways write traces.
+        on_change: told the settings in effect after every change.
+    """
+
+    def __init__(self, folder: Path, on_change: Callable[[Settings], None]) -> None:
+        self._folder = folder
+        self._on_change = on_change
+        self._trace: dict[str, Any] = {}
+        self._trace_of: dict[str, dict[str, Any]] = {}
+        self._log: dict[str, Any] = {}
+
+    def trace(self, model: str, changes: Mapping[str, Any] | None) -> dict[str, Any]:
+        """Change trace settings, if any are given, and return those in effect.
+
+        Args:
+            model: empty for what all models follow that have no settings of their own.
+            changes: by name; None clears one, so that it follows the default, or for a model
+                what is set for all.
+
+        Raises:
+            InvalidInput: one is unknown, wrong, or cannot be changed while the server runs.
+        """
+        if changes:
+            own = self._trace_of.get(model, {}) if model else self._trace
+            changed = _changed(own, changes, _read_trace, ("trace_file", "trace_mode"))
+            if not model:
+                self._trace = changed
+            elif changed:
+                self._trace_of[model] = changed
+            else:
+                self._trace_of.pop(model, None)
+            self._publish()
+        return {
+            **_TRACE,
+            **self._trace,
+            **self._trace_of.get(model, {}),
+            "trace_file": str(self._folder / "<gateway>.jsonl"),
+        }
+
+    def logging(self, changes: Mapping[str, Any] | None) -> dict[str, Any]:
+        """Change log settings, if any are given, and return those in effect.
+
+        Raises:
+            InvalidInput: as for `trace`.
+        """
+        if changes:
+            self._log = _changed(self._log, changes, _read_log, ("log_file",))
+            self._publish()
+        return {"log_file": "", **_LOG, **self._log}
+
+    def _publish(self) -> None:
+        self._on_change(
+            Settings(
+                # Grows also over a hub that is replaced.
+                time.time_ns(),
+                LogSettings(**{**_LOG, **self._log}),
+                _effective(self._trace),
+                {
+                    model: _effective({**self._trace, **own})
+                    for model, own in self._trace_of.items()
+                },
+                str(self._folder),
+            )
+        )
+
+
+def _effective(own: Mapping[str, Any]) -> TraceSettings:
+    given = {**_TRACE, **own}
+    return TraceSettings(
+        "TIMESTAMPS" in given["trace_level"],
+        int(given["trace_rate"]),
+        int(given["trace_count"]),
+        int(given["log_frequency"]),
+    )
+
+
+def _changed(
+    known: Mapping[str, Any],
+    changes: Mapping[str, Any],
+    read: Callable[[str, Any], Any],
+    fixed: tuple[str, ...],
+) -> dict[str, Any]:
+    changed = dict(known)
+    for name, value in changes.items():
+        if name in fixed:
+            raise InvalidInput(f"{name} is the server's own and cannot be changed over the network")
+        if value is None or value == []:
+            read(name, None)
+            changed.pop(name, None)
+        else:
+            changed[name] = read(name, value)
+    return changed
+
+
+def _read_trace(name: str, value: Any) -> Any:
+    if name not in _TRACE:
+        raise InvalidInput(f"unknown trace setting '{name[:40]}'; there are {', '.join(_TRACE)}")
+    if value is None:
+        return None
+    if name == "trace_level":
+        levels = value if isinstance(value, list) else [value]
+        if levels not in (["OFF"], ["TIMESTAMPS"]):
+            raise InvalidInput("trace_level must be OFF or TIMESTAMPS")
+        return levels
+    lowest = {"trace_rate": 1, "trace_count": -1, "log_frequency": 0}[name]
+    if isinstance(value, list) and len(value) == 1:
+        value = value[0]
+    try:
+        number = int(value) if isinstance(value, str | int) else None
+    except ValueError:
+        number = None
+    if number is None or isinstance(value, bool) or not lowest <= number <= MOST:
+        raise InvalidInput(f"{name} must be a whole number from {lowest} to {MOST}")
+    return str(number)
+
+
+def _read_log(name: str, value: Any) -> Any:
+    if name not in _LOG:
+        raise InvalidInput(f"unknown log setting '{name[:40]}'; there are {', '.join(_LOG)}")
+    if value is None:
+        return None
+    if name == "log_format":
+        if value not in ("default", "ISO8601"):
+            raise InvalidInput("log_format must be default or ISO8601")
+    elif name == "log_verbose_level":
+        if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= MOST:
+            raise InvalidInput(f"log_verbose_level must be a whole number from 0 to {MOST}")
+    elif not isinstance(value, bool):
+        raise InvalidInput(f"{name} must be true or false")
+    return value

@@ -1,0 +1,50 @@
+"""What a gateway asks the hub to do: change what is served, and how gateways log and trace."""
+
+from __future__ import annotations
+
+from typing import Any, Final, Literal
+
+import msgspec
+
+CONTROL: Final = "control"
+FAILED: Final = "failed"
+
+Operation = Literal["load", "unload", "index", "trace", "logging"]
+
+
+class ControlMeta(msgspec.Struct, frozen=True):
+    """One order or question.
+
+    Attributes:
+        operation: what to do.
+        model: which model it is about; empty for all.
+        settings: new settings by name, None resets one; None asks for them only.
+    """
+
+    operation: Operation
+    model: str = ""
+    settings: dict[str, Any] | None = None
+
+
+class FailedMeta(msgspec.Struct, frozen=True):
+    """The last words of a replica that could not load its model."""
+
+    model: str
+    version: str
+    revision: str
+    reason: str
+
+
+class IndexEntry(msgspec.Struct, frozen=True):
+    """One model version in the repository's index.
+
+    Attributes:
+        name, version: the version is empty for a model of which none was loaded.
+        state: READY, LOADING or UNAVAILABLE.
+        reason: why it is not ready, or why its newest files are not what is served.
+    """
+
+    name: str
+    version: str
+    state: str
+    reason: str

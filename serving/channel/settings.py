@@ -1,0 +1,54 @@
+"""How gateways log and trace, as the hub tells them with the directory."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+
+class LogSettings(msgspec.Struct, frozen=True):
+    """Triton's log settings that can be changed while the server runs.
+
+    Attributes:
+        log_info, log_warning, log_error: whether records of that severity are written.
+        log_verbose_level: 0 writes none of the details, 1 and more all of them.
+        log_format: how times look: `default`, or `ISO8601` in UTC.
+    """
+
+    log_info: bool = True
+    log_warning: bool = True
+    log_error: bool = True
+    log_verbose_level: int = 0
+    log_format: Literal["default", "ISO8601"] = "default"
+
+
+class TraceSettings(msgspec.Struct, frozen=True):
+    """Triton's trace settings that can be changed while the server runs.
+
+    Attributes:
+        timestamps: whether requests are traced.
+        rate: every so many-th request is.
+        count: how many each gateway traces from now on; -1 for no bound.
+        log_frequency: traces that gather before they are written; 0 writes each at once.
+    """
+
+    timestamps: bool = False
+    rate: int = 1000
+    count: int = -1
+    log_frequency: int = 0
+
+
+class Settings(msgspec.Struct, frozen=True):
+    """Everything that can be set; models that `trace_of` does not name follow `trace`.
+
+    Attributes:
+        number: grows with every change, so that an equal order given again counts anew.
+        folder: where traces go, one file for each gateway.
+    """
+
+    number: int = 0
+    log: LogSettings = LogSettings()
+    trace: TraceSettings = TraceSettings()
+    trace_of: dict[str, TraceSettings] = {}
+    folder: str = ""

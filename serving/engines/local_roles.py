@@ -1,0 +1,186 @@
+"""The roles behind the gateways on one machine: replicas, explainers, monitor, and their zygote.
+
+They serve whoever listens to the same hub: the local engine's gateways, or an application that
+hosts a gateway itself. Which models they hold may change while they run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Final
+
+from serving.channel.directory import ModelKey, ServedModel
+from serving.config import ModelConfig
+from serving.engines.children import Keeper, ZygoteClient, spawn
+
+STOP_S: Final = 5.0
+"""What a role may take to finish and leave."""
+
+_log = logging.getLogger("vigil.supervisor")
+
+
+class LocalRoles:
+    """Starts, keeps and stops every role but the gateways and the hub. Belongs to one loop.
+
+    Args:
+        hub_address: where the hub listens.
+        runtime: short private folder for sockets; their paths are limited to 107 bytes.
+        data_dir: where the monitor keeps its state.
+        on_failed: told of a replica that ended without being told to, in one sentence.
+    """
+
+    def __init__(
+        self,
+        hub_address: str,
+        runtime: Path,
+        data_dir: Path,
+        on_failed: Callable[[ModelKey, str], None] = lambda _key, _why: None,
+    ) -> None:
+        self._hub_address = hub_address
+        self._runtime = runtime
+        self._data_dir = data_dir
+        self._on_failed = on_failed
+        self._zygote: ZygoteClient | None = None
+        self._replicas: dict[ModelKey, dict[str, Keeper]] = {}
+        self._explainers: dict[ModelKey, Keeper] = {}
+        self._limits: dict[str, float] = {}
+        self._monitor: Keeper | None = None
+        self._models: tuple[ServedModel, ...] = ()
+        self._numbers = itertools.count()
+        self._indices: dict[tuple[str, str], itertools.count[int]] = {}
+        self._leaving: set[asyncio.Task[None]] = set()
+
+    async def start(self) -> None:
+        """Start the zygote; roles may be ordered at once, they wait for its imports."""
+        self._zygote = ZygoteClient()
+        await self._zygote.start()
+
+    @property
+    def lost(self) -> bool:
+        """Whether the zygote died; nothing can be started any more."""
+        return self._zygote is not None and self._zygote.lost.done()
+
+    def serve(self, models: Sequence[ServedModel], candidates: Sequence[ServedModel] = ()) -> None:
+        """Hold these models and no others: start what is missing, stop what is not wanted.
+
+        Args:
+            models: get replicas, and explainers once `start_helpers` was called.
+            candidates: get replicas only, so that they can be tried.
+        """
+        self._models = tuple(models)
+        wanted = {served.key: served for served in (*models, *candidates)}
+        for key in [key for key in self._replicas if key not in wanted]:
+            keepers = self._replicas.pop(key)
+            for ident in keepers:
+                del self._limits[ident]
+            self._leave(keepers.values())
+        for key, served in wanted.items():
+            if key not in self._replicas:
+                self._start_replicas(served)
+        if self._monitor is not None:
+            self._follow_explainers()
+
+    def start_helpers(self) -> None:
+        """Start what no request waits for: the monitor, and the models' explainers."""
+        argv = [
+            sys.executable, "-m", "serving.roles.monitor",
+            "--hub", self._hub_address,
+            "--address", f"unix:{self._runtime}/monitor.sock",
+            "--data-dir", str(self._data_dir.absolute()),
+        ]  # fmt: skip
+        env = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+        self._monitor = Keeper("monitor", lambda: spawn(argv, env), tell_exit)
+        self._monitor.run()
+        self._follow_explainers()
+
+    def kill_hung(self, busy: Iterable[tuple[str, float]]) -> None:
+        """Kill replicas whose batch computes for too long; they are started again.
+
+        Args:
+            busy: members' ids, and for how many seconds each has computed.
+        """
+        keepers = {ident: keeper for of in self._replicas.values() for ident, keeper in of.items()}
+        for ident, busy_s in busy:
+            if ident in keepers and busy_s > self._limits[ident]:
+                _log.error("%s hangs since %.1f s; replacing it", ident, busy_s)
+                keepers[ident].signal(signal.SIGKILL)
+
+    async def stop(self) -> None:
+        """End every role, then the zygote."""
+        self.serve(())
+        if self._monitor is not None:
+            monitor, self._monitor = self._monitor, None
+            self._leave([monitor])
+        if self._leaving:
+            await asyncio.wait(self._leaving)
+        if self._zygote:
+            await self._zygote.stop()
+
+    # -- one role -----------------------------------------------------------------------
+
+    def _start_replicas(self, served: ServedModel) -> None:
+        replicas = ModelConfig.model_validate_json(served.config).replicas
+        keepers: dict[str, Keeper] = {}
+        # Counted on over revisions: for a while old and new replicas of a version are both there.
+        indices = self._indices.setdefault((served.name, served.version), itertools.count())
+        for _ in range(replicas.min):
+            ident = f"replica-{served.name}-{served.version}-{next(indices)}"
+            keepers[ident] = self._forked("replica", served, ident)
+            self._limits[ident] = replicas.hang_timeout_s
+        self._replicas[served.key] = keepers
+
+    def _follow_explainers(self) -> None:
+        wanted = {
+            served.key: served
+            for served in self._models
+            if ModelConfig.model_validate_json(served.config).explain is not None
+        }
+        for key in [key for key in self._explainers if key not in wanted]:
+            self._leave([self._explainers.pop(key)])
+        for key, served in wanted.items():
+            if key not in self._explainers:
+                number = next(self._numbers)
+                ident = f"explainer-{served.name}-{served.version}-{number}"
+                self._explainers[key] = self._forked("explainer", served, ident)
+
+    def _forked(self, role: str, served: ServedModel, ident: str) -> Keeper:
+        # Names of models may be long, socket paths may not.
+        address = f"unix:{self._runtime}/{role}-{next(self._numbers)}.sock"
+        zygote = self._zygote
+        assert zygote is not None
+
+        def exited(name: str, code: int) -> None:
+            tell_exit(name, code)
+            if role == "replica":
+                self._on_failed(served.key, f"its process ended with {how_ended(code)}")
+
+        keeper = Keeper(
+            ident,
+            lambda: zygote.fork(role, served, ident, address, self._hub_address, None),
+            exited,
+        )
+        keeper.run()
+        return keeper
+
+    def _leave(self, keepers: Iterable[Keeper]) -> None:
+        for keeper in keepers:
+            task = asyncio.get_running_loop().create_task(keeper.stop(STOP_S))
+            self._leaving.add(task)
+            task.add_done_callback(self._leaving.discard)
+
+
+def how_ended(code: int) -> str:
+    """Say how a process ended."""
+    return f"signal {-code}" if code < 0 else f"exit code {code}"
+
+
+def tell_exit(name: str, code: int) -> None:
+    """Log that a child ended which should not have."""
+    _log.warning("%s ended with %s; starting it again", name, how_ended(code))

@@ -1,0 +1,221 @@
+"""Loading and unloading against a hub whose gateway answers as it is told."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from serving.admin.control import ModelControl
+from serving.admin.hub import Hub
+from serving.channel.directory import Directory, Member, Report, ServedModel
+from serving.errors import LoadFailed, ModelNotFound
+from serving.models.repository import ModelRepository
+
+Wait = Callable[[Callable[[], object]], Awaitable[None]]
+CONFIG = """
+format: torch_export
+versions: {versions}
+inputs: [{{name: x, datatype: FP32, shape: [-1, 2]}}]
+outputs: [{{name: y, datatype: FP32, shape: [-1, 2]}}]
+"""
+
+
+class Gateway:
+    """A gateway that follows every directory at once; candidates fare as `verdict` says."""
+
+    def __init__(self, role: Any) -> None:
+        self.role = role
+        self.verdict = ("READY", "")
+        self.retiring: list[Any] = []
+        role.client._on_directory = self._follow
+        self.directory = Directory()
+
+    def _follow(self, directory: Directory) -> None:
+        self.directory = directory
+        self.tell()
+
+    def tell(self) -> None:
+        status = {
+            "generation": self.directory.generation,
+            "candidates": [(*served.key, *self.verdict) for served in self.directory.candidates],
+            "retiring": self.retiring,
+            "unready": [],
+        }
+        self.role.report = Report(True, (), status)
+        self.role.client.report_now()
+
+
+class Engine:
+    """Writes down which models it is to hold."""
+
+    def __init__(self) -> None:
+        self.orders: list[tuple[set[str], set[str]]] = []
+
+    def __call__(self, models: Sequence[ServedModel], tried: Sequence[ServedModel]) -> None:
+        self.orders.append(({m.version for m in models}, {m.version for m in tried}))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "models"
+
+
+@pytest.fixture
+def put(folder: Path) -> Callable[..., None]:
+    def put(version: str, content: str = "weights", versions: str = "latest") -> None:
+        (folder / "m" / version).mkdir(parents=True, exist_ok=True)
+        (folder / "m" / version / "model.pt2").write_text(content)
+        (folder / "m" / "model.yaml").write_text(CONFIG.format(versions=versions))
+
+    return put
+
+
+@pytest.fixture
+def engine() -> Engine:
+    return Engine()
+
+
+@pytest.fixture
+async def control(hub: Hub, folder: Path, engine: Engine, put: Any) -> AsyncIterator[ModelControl]:
+    put("1")
+    control = ModelControl(
+        hub, ModelRepository(folder), engine, load_timeout_s=5, drain_timeout_s=5
+    )
+    control.start([])
+    yield control
+    control.stop()
+
+
+@pytest.fixture
+async def gateway(join: Any) -> Gateway:
+    return Gateway(join(Member("gateway", "g", 1)))
+
+
+def listed(control: ModelControl) -> dict[str, tuple[str, str]]:
+    return {row.version: (row.state, row.reason) for row in control.index()}
+
+
+async def test_a_new_version_replaces_the_old_one_once_it_is_proven(
+    control: ModelControl, gateway: Gateway, engine: Engine, put: Any, eventually: Wait
+) -> None:
+    assert listed(control) == {"": ("UNAVAILABLE", "unloaded")}
+    await control.load("m")
+    assert listed(control) == {"1": ("READY", "")}
+    put("2")
+    gateway.verdict = ("LOADING", "no replica yet")
+    loading = asyncio.ensure_future(control.load("m"))
+    await eventually(lambda: listed(control).get("2") == ("LOADING", ""))
+    assert [served.version for served in gateway.directory.models] == ["1"]
+    gateway.verdict, gateway.retiring = ("READY", ""), []
+    gateway.tell()
+    await loading
+    assert [served.version for served in gateway.directory.models] == ["2"]
+    await eventually(lambda: engine.orders[-1] == ({"2"}, set()))
+    # The new one is there before the old one goes.
+    assert engine.orders.index(({"1"}, {"2"})) < engine.orders.index(({"1", "2"}, set()))
+    assert listed(control) == {"1": ("UNAVAILABLE", "unloaded"), "2": ("READY", "")}
+
+
+async def test_replicas_stay_until_what_was_admitted_is_answered(
+    control: ModelControl, gateway: Gateway, engine: Engine, eventually: Wait
+) -> None:
+    await control.load("m")
+    (served,) = gateway.directory.models
+    gateway.retiring = [served.key]
+    await control.unload("m")
+    assert gateway.directory.models == ()
+    assert engine.orders[-1] == ({"1"}, set())
+    gateway.retiring = []
+    gateway.tell()
+    await eventually(lambda: engine.orders[-1] == (set(), set()))
+
+
+async def test_what_fails_leaves_the_old_one_and_says_why(
+    control: ModelControl, gateway: Gateway, engine: Engine, hub: Hub, put: Any
+) -> None:
+    await control.load("m")
+    before = gateway.directory.models
+    put("2")
+    gateway.verdict = ("UNAVAILABLE", "the example fails: oh")
+    with pytest.raises(LoadFailed, match="'m', version 2: the example fails: oh; what served"):
+        await control.load("m")
+    assert gateway.directory.models == before
+    assert engine.orders[-1] == ({"1"}, set())
+    assert listed(control)["2"] == ("UNAVAILABLE", "the example fails: oh")
+    # Tried again once somebody asks again.
+    gateway.verdict = ("READY", "")
+    await control.load("m")
+    assert listed(control)["2"] == ("READY", "")
+
+
+async def test_a_replica_that_cannot_load_is_heard(
+    control: ModelControl, gateway: Gateway, hub: Hub, eventually: Wait
+) -> None:
+    gateway.verdict = ("LOADING", "no replica yet")
+    loading = asyncio.ensure_future(control.load("m"))
+    await eventually(lambda: gateway.directory.candidates)
+    (served,) = gateway.directory.candidates
+    hub.note_failure(served.key, "no such weights")
+    hub.note_failure(served.key, "its process ended with exit code 1")
+    with pytest.raises(LoadFailed, match="no such weights"):
+        await loading
+    assert gateway.directory.candidates == () or not hub.directory.candidates
+
+
+async def test_what_has_not_changed_is_left_alone(
+    control: ModelControl, gateway: Gateway, put: Any
+) -> None:
+    put("2", versions="all")
+    await control.load("m")
+    before = {served.key for served in gateway.directory.models}
+    assert {version for _, version, _ in before} == {"1", "2"}
+    put("2", "other weights", versions="all")
+    await control.load("m")
+    after = {served.key for served in gateway.directory.models}
+    assert {version for _, version, _ in before - after} == {"2"}
+    assert {version for _, version, _ in after} == {"1", "2"}
+
+
+async def test_one_of_several_fails_and_the_others_are_taken_in(
+    control: ModelControl, gateway: Gateway, hub: Hub, put: Any, eventually: Wait
+) -> None:
+    put("2", versions="[1, 2]")
+    gateway.verdict = ("LOADING", "no replica yet")
+    loading = asyncio.ensure_future(control.load("m"))
+    await eventually(lambda: len(gateway.directory.candidates) == 2)
+    hub.note_failure(gateway.directory.candidates[0].key, "broken")
+    gateway.verdict = ("READY", "")
+    gateway.tell()
+    with pytest.raises(LoadFailed, match="version 1: broken"):
+        await loading
+    assert listed(control) == {"1": ("UNAVAILABLE", "broken"), "2": ("READY", "")}
+
+
+async def test_loading_takes_a_bounded_time(
+    hub: Hub, folder: Path, engine: Engine, put: Any, gateway: Gateway
+) -> None:
+    put("1")
+    control = ModelControl(
+        hub, ModelRepository(folder), engine, load_timeout_s=0.05, drain_timeout_s=1
+    )
+    control.start([])
+    gateway.verdict = ("LOADING", "no replica yet")
+    with pytest.raises(LoadFailed, match="load_timeout_s"):
+        await control.load("m")
+    assert engine.orders[-1] == (set(), set())
+
+
+async def test_what_is_not_there(control: ModelControl, folder: Path, gateway: Gateway) -> None:
+    for order in (control.load, control.unload):
+        with pytest.raises(ModelNotFound, match="Request for unknown model: 'nobody'"):
+            await order("nobody")
+    with pytest.raises(ModelNotFound):
+        await control.load("../models/m")
+    (folder / "m" / "1" / "model.pt2").unlink()
+    with pytest.raises(LoadFailed, match=r"model\.pt2"):
+        await control.load("m")
+    assert "model.pt2" in listed(control)[""][1]

@@ -1,0 +1,110 @@
+"""Which requests are traced, what a trace says, and how large its file may become."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from serving.channel.settings import Settings, TraceSettings
+from serving.dataplane.batch import Batch, BatchResult, Pending
+from serving.dataplane.binding import Bound
+from serving.dataplane.trace_file import TraceFile
+from serving.dataplane.tracing import Tracing
+
+ON = TraceSettings(timestamps=True, rate=1)
+RESULT = BatchResult({}, {}, (), 1000, 500)
+
+
+@pytest.fixture
+def tracing() -> Iterator[Tracing]:
+    tracing = Tracing("g")
+    yield tracing
+    tracing.close()
+
+
+def batch(size: int) -> Batch:
+    array = np.zeros((1, 2), np.float32)
+    bound = Bound((array,), 1, ((2,),), (), None)
+    arrived = time.monotonic() - 0.5
+    items: list[Any] = [Pending(f"r{number}", bound, None, arrived) for number in range(size)]  # type: ignore[arg-type]
+    return Batch(("x",), items, time.monotonic() - 0.2)
+
+
+def lines(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / "g.jsonl").read_text().splitlines()]
+
+
+def test_nothing_is_traced_unless_asked_for(tracing: Tracing, tmp_path: Path) -> None:
+    assert tracing.tracer("m", "1") is None
+    tracing.follow(Settings(1, trace_of={"m": ON}, folder=str(tmp_path)))
+    assert tracing.tracer("n", "1") is None
+    assert tracing.tracer("m", "1") is not None
+    tracing.follow(Settings(2, folder=str(tmp_path)))
+    assert tracing.tracer("m", "1") is None
+
+
+def test_a_trace_tells_the_times_of_its_request(tracing: Tracing, tmp_path: Path) -> None:
+    tracing.follow(Settings(1, trace=ON, folder=str(tmp_path / "traces")))
+    tracer = tracing.tracer("m", "3")
+    assert tracer is not None
+    tracer.answered(batch(1), RESULT)
+    tracing.close()
+    (trace,) = lines(tmp_path / "traces")
+    assert (trace["id"], trace["model_name"], trace["model_version"]) == ("r0", "m", 3)
+    assert [moment["name"] for moment in trace["timestamps"]] == [
+        "REQUEST_START", "QUEUE_START", "COMPUTE_START", "COMPUTE_INPUT_END",
+        "COMPUTE_OUTPUT_START", "COMPUTE_END", "REQUEST_END",
+    ]  # fmt: skip
+    times = [moment["ns"] for moment in trace["timestamps"]]
+    assert times == sorted(times)
+    assert times[4] - times[3] == RESULT.compute_ns
+    assert times[5] - times[4] == RESULT.guard_ns
+    assert abs(times[-1] - time.time_ns()) < 60e9
+
+
+def test_every_so_many_th_request_up_to_a_count(tracing: Tracing, tmp_path: Path) -> None:
+    settings = TraceSettings(True, rate=3, count=2)
+    tracing.follow(Settings(1, trace=settings, folder=str(tmp_path)))
+    tracer = tracing.tracer("m", "1")
+    assert tracer is not None
+    tracer.answered(batch(4), RESULT)
+    tracer.answered(batch(20), RESULT)
+    tracing.close()
+    assert [trace["id"] for trace in lines(tmp_path)] == ["r2", "r1"]
+
+
+def test_traces_gather_before_they_are_written_and_none_is_lost(
+    tracing: Tracing, tmp_path: Path
+) -> None:
+    settings = TraceSettings(True, rate=1, log_frequency=10)
+    tracing.follow(Settings(1, trace=settings, folder=str(tmp_path)))
+    tracer = tracing.tracer("m", "1")
+    assert tracer is not None
+    tracer.answered(batch(13), RESULT)
+    tracing.follow(Settings(2, folder=str(tmp_path)))
+    tracing.close()
+    assert len(lines(tmp_path)) == 13
+
+
+def test_a_file_that_is_full_is_put_aside(tmp_path: Path) -> None:
+    path = tmp_path / "t.jsonl"
+    file = TraceFile(path, most_bytes=25)
+    for number in range(7):
+        file.write([b"line %d....\n" % number])
+    file.close()
+    assert path.read_bytes() == b"line 6....\n"
+    assert (tmp_path / "t.jsonl.1").read_bytes() == b"line 4....\nline 5....\n"
+
+
+def test_a_folder_that_cannot_be_made_costs_traces_only(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    file = TraceFile(tmp_path / "file" / "t.jsonl")
+    file.write([b"a\n", b"b\n"])
+    file.close()
+    assert file.dropped == 2
