@@ -7,7 +7,8 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal, Optional
 
@@ -106,6 +107,53 @@ def demo(
         raise typer.Exit(_serve(settings))
 
 
+@app.command()
+def watch(
+    upstream: Annotated[
+        str, typer.Option(help="The server that runs: HOST:PORT of its HTTP or gRPC.")
+    ],
+    model: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option(help="Only this model; may be repeated. Needed where there is no index."),
+    ] = None,
+    example: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option(help="MODEL=FILE with a request, for a model that declares no inputs."),
+    ] = None,
+    write: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(help="Folder to keep the model.yaml files in, to edit; none: --data-dir."),
+    ] = None,
+    engine: EngineName = "local",
+    data_dir: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(help="Where the monitor keeps its state."),
+    ] = None,
+    host: HostName = None,
+    http_port: Port = None,
+    grpc_port: Port = None,
+    admin_port: Port = None,
+    insecure: Insecure = False,
+) -> None:
+    """Serve the models of a server that runs already, and watch them."""
+    from serving.remote.watch import read_examples, write_repository
+
+    overrides = _overrides(**locals())
+    if data_dir:
+        overrides["data_dir"] = data_dir
+    settings = load_server(None, overrides)
+    folder = write or settings.data_dir / "watched"
+    tell = partial(_err.print, soft_wrap=True)
+    names = write_repository(
+        upstream, folder, model or [], read_examples(example or []), tell, keep=bool(write)
+    )
+    tell(
+        f"watching {', '.join(names)} of {upstream}; for models that appear there later, start "
+        f"`vigil watch` again"
+    )
+    raise typer.Exit(_serve(settings.model_copy(update={"models": folder}), only=names))
+
+
 def _build_demo(models: Path, report: Callable[[str, int, int], None]) -> None:
     from serving.demo.build import build_demo
 
@@ -120,7 +168,7 @@ def check(
 ) -> None:
     """Validate configuration and models without serving: load, warm up, run the example."""
     from serving.models.loader import load
-    from serving.models.repository import ModelRepository
+    from serving.models.repository import ModelRepository, check_remote_hosts
     from serving.models.warm_up import warm_up
 
     settings = load_server(config, _overrides(models=models))
@@ -128,6 +176,7 @@ def check(
     repository = ModelRepository(settings.models)
     for entry in [repository.get(model)] if model else repository.scan():
         try:
+            check_remote_hosts(settings, [entry])
             loaded = load(entry, "cpu")
             warm_up(loaded, entry)
             has = loaded.capabilities
@@ -272,14 +321,17 @@ def _with_progress(work: Callable[[Callable[[str, int, int], None]], object]) ->
         work(report)
 
 
-def _serve(settings: ServerConfig) -> int:
+def _serve(settings: ServerConfig, only: Sequence[str] | None = None) -> int:
     from serving.channel.directory import ServedModel
     from serving.dataplane.served import encode_config
-    from serving.models.repository import ModelRepository
+    from serving.models.repository import ModelRepository, check_remote_hosts
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
     started = time.monotonic()
+    repository = ModelRepository(settings.models)
+    entries = repository.scan() if only is None else [repository.get(name) for name in only]
+    check_remote_hosts(settings, entries)
     models = [
         ServedModel(
             entry.name,
@@ -288,7 +340,7 @@ def _serve(settings: ServerConfig) -> int:
             str(entry.directory.absolute()),
             entry.example,
         )
-        for entry in ModelRepository(settings.models).scan()
+        for entry in entries
     ]
     if not models:
         raise VigilError(f"{settings.models}: holds no model; put one there, or try `vigil demo`")

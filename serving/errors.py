@@ -71,6 +71,10 @@ class NoReplica(ModelNotReady):
     """No replica of the model is alive."""
 
 
+class Unreachable(NoReplica):
+    """The model is on another server, and nobody answers there."""
+
+
 class DeadlineExceeded(VigilError):
     """The request's deadline passed before an answer was there."""
 
@@ -81,6 +85,14 @@ class Unsupported(VigilError):
 
 class ModelFailed(VigilError):
     """The model itself raised; its message is kept, its traceback is not."""
+
+
+def named(kind: str, message: str, retry_after_s: float | None = None) -> VigilError:
+    """Return the error whose class is called `kind`; `ModelFailed` when there is none such."""
+    found = globals().get(kind)
+    if not (isinstance(found, type) and issubclass(found, VigilError)):
+        found = ModelFailed
+    return found(message, retry_after_s=retry_after_s)
 
 
 def unknown_model(name: str) -> ModelNotFound:

@@ -199,7 +199,9 @@ class VigilApp:
         assert self.plane is not None
         entry = self.plane.resolve(name, version)
         inputs = [
-            metadata.tensor_metadata(spec) for spec in entry.config.inputs if not spec.sensitive
+            metadata.tensor_metadata(spec, entry.row_axis)
+            for spec in entry.config.inputs
+            if not spec.sensitive
         ]
         return decode_raw_request(body, inputs, name, version, header_id)
 

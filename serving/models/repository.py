@@ -6,11 +6,13 @@ Read by the supervisor as well as by replicas, so nothing here imports torch.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from serving.config import ConfigError, ModelConfig, load_model
+from serving.config import ConfigError, ModelConfig, ServerConfig, load_model
+from serving.remote.address import check_host, parse_address
 
 WEIGHTS_OF: Final = {
     "safetensors": "model.safetensors",
@@ -48,7 +50,9 @@ class ModelEntry:
 
     @property
     def weights(self) -> Path:
-        """The file that holds the weights; for format python, the one with the factory."""
+        """The file with the weights, or what stands for them: a factory's file, or an address's."""
+        if self.config.format == "remote":
+            return self.directory.parent / "model.yaml"
         if self.config.format == "python":
             return self.directory / f"{(self.config.factory or '').partition(':')[0]}.py"
         return self.directory / WEIGHTS_OF[self.config.format]
@@ -92,6 +96,18 @@ class ModelRepository:
         return _entry(self.root / name)
 
 
+def check_remote_hosts(settings: ServerConfig, entries: Iterable[ModelEntry]) -> None:
+    """Refuse models on hosts that `remote_hosts` does not allow.
+
+    Raises:
+        ConfigError: the first such model.
+    """
+    for entry in entries:
+        if entry.config.remote is not None:
+            address = parse_address(entry.config.remote.url)
+            check_host(address, settings.remote_hosts, entry.name)
+
+
 def _entry(folder: Path) -> ModelEntry:
     if not _NAME.fullmatch(folder.name):
         raise ConfigError(
@@ -99,7 +115,7 @@ def _entry(folder: Path) -> ModelEntry:
             f"and '-', at most 128, and begin with a letter, digit or '_'"
         )
     config = load_model(folder)
-    version = _latest_version(folder)
+    version = _latest_version(folder, config)
     entry = ModelEntry(
         folder.name, version, folder / version, config, _read_example(folder, config)
     )
@@ -120,12 +136,14 @@ def _hint(entry: ModelEntry) -> str:
     return f"format {entry.config.format} keeps weights there"
 
 
-def _latest_version(folder: Path) -> str:
+def _latest_version(folder: Path, config: ModelConfig) -> str:
     versions = [
         int(path.name)
         for path in folder.iterdir()
         if path.is_dir() and _VERSION.fullmatch(path.name)
     ]
+    if not versions and config.format == "remote":
+        return "1"  # nothing of it has to lie here
     if not versions:
         raise ConfigError(f"{folder}: no version; put the weights into {folder / '1'}")
     return str(max(versions))
