@@ -92,7 +92,8 @@ def list_models(client: Client, wanted: Sequence[str], tell: Tell) -> list[Liste
     for listed in index:
         if wanted and listed.name not in wanted:
             continue
-        if listed.state not in ("", "READY"):
+        # MLServer's gRPC writes the name of its enumeration before the state.
+        if listed.state.rpartition(".")[2] not in ("", "READY"):
             reason = f": {listed.reason}" if listed.reason else ""
             tell(f"{listed.name}: left out, it is not ready there{reason}")
             continue

@@ -52,7 +52,7 @@ class _Input(msgspec.Struct):
     optional: bool = False
 
 
-class _Policy(msgspec.Struct):
+class _Policy(msgspec.Struct, frozen=True):
     decoupled: bool = False
 
 

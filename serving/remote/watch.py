@@ -16,9 +16,8 @@ from serving.protocol.messages import InferRequest
 from serving.remote.discover import Found, Tell, connect, look_around
 from serving.remote.generate import generate, local_version
 
-_HEAD: Final = (
-    "# Written by `vigil watch`; edit it and keep it: `vigil up --models` serves it too.\n"
-)
+_HEAD: Final = "# Written by `vigil watch`; to be edited and kept: `vigil up` serves it too.\n"
+
 _VERSION: Final = re.compile(r"[1-9][0-9]{0,17}")
 
 
@@ -96,7 +95,7 @@ def _write(
         tell(f"{found.name}: left out: {error.message}")
         return False
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(_HEAD + yaml.safe_dump(made, sort_keys=False))
+    path.write_text(_HEAD + yaml.safe_dump(made, sort_keys=False, default_flow_style=None))
     _make_version(path.parent, local_version(found))
     return True
 
