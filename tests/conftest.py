@@ -28,11 +28,12 @@ def demo_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 class Upstream:
     """Another server of the protocol over gRPC: answers what `compute` returns, doubled by default.
 
-    A row that holds 666 is refused, and the whole request with it. It writes down every request.
+    A request with a row that holds `poison` is refused. It writes down every request.
     """
 
     def __init__(self) -> None:
         self.compute: Callable[[InferRequest], list[Tensor]] = self._double
+        self.poison: float | None = 666
         self.refusal = (grpc.StatusCode.INVALID_ARGUMENT, "poison row")
         self.delay_s = 0.0
         self.ready = True
@@ -84,7 +85,7 @@ class Upstream:
             self.requests.append(request)
             time.sleep(self.delay_s)
             for tensor in request.inputs:
-                if tensor.datatype != "BYTES" and (tensor.data == 666).any():
+                if tensor.datatype != "BYTES" and (tensor.data == self.poison).any():
                     context.abort(*self.refusal)
             outputs = tuple(self.compute(request))
             answer = InferResponse(request.model_name, "1", request.id, outputs)

@@ -182,6 +182,7 @@ def _elsewhere(server: Any, first: np.ndarray, second: np.ndarray) -> str:
         return [Tensor("probabilities", "FP32", y.shape, y)]
 
     server.compute = compute
+    server.poison = None
     return f"remote: {{url: 'grpc://{server.address}'}}\nbatching: {{max_batch_size: 100}}"
 
 
