@@ -31,18 +31,35 @@ class RemoteModel:
 
     Args:
         entry: its configuration has the section `remote`.
-        client: connected to that server.
     """
 
-    def __init__(self, entry: ModelEntry, client: Client) -> None:
+    def __init__(self, entry: ModelEntry) -> None:
         assert entry.config.remote is not None
         self._entry = entry
         self._config = entry.config
         self._remote = entry.config.remote
-        self._client = client
+        self._model = self._remote.model or entry.name
+        self._client: Client | None = None
         self._most = entry.config.batching.max_batch_size or MAX_ROWS
         if not self._remote.row_axis:
             self._most = 1
+
+    def _connected(self) -> Client:
+        if self._client is None:
+            self._client = Client(parse_address(self._remote.url), self._remote.timeout_s)
+        return self._client
+
+    def require_ready(self) -> None:
+        """Ask the server whether it has the model, and compare its metadata with `model.yaml`.
+
+        Raises:
+            VigilError: the server cannot be reached, the model is not ready there, or its
+                tensors are others than `model.yaml` says.
+        """
+        client, version = self._connected(), self._remote.version
+        if not client.ready(self._model, version):
+            raise not_ready(client.address, self._model)
+        check_metadata(self._entry.name, self._config, client.metadata(self._model, version))
 
     @property
     def capabilities(self) -> Capabilities:
@@ -73,9 +90,10 @@ class RemoteModel:
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
     def _ask(self, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        model = self._remote.model or self._entry.name
         rows = len(next(iter(arrays.values())))
-        answer = self._client.infer(model, self._remote.version, to_upstream(self._config, arrays))
+        answer = self._connected().infer(
+            self._model, self._remote.version, to_upstream(self._config, arrays)
+        )
         return from_upstream(self._entry.name, self._config, answer, rows)
 
     def _no_rows(self) -> dict[str, np.ndarray]:
@@ -105,17 +123,5 @@ class RemoteModel:
 
 
 def load_remote(entry: ModelEntry) -> RemoteModel:
-    """Connect to the server that has the model, and compare its metadata with `model.yaml`.
-
-    Raises:
-        VigilError: the server cannot be reached, the model is not ready there, or its tensors
-            are others than `model.yaml` says.
-    """
-    remote = entry.config.remote
-    assert remote is not None
-    client = Client(parse_address(remote.url), remote.timeout_s)
-    model = remote.model or entry.name
-    if not client.ready(model, remote.version):
-        raise not_ready(client.address, model)
-    check_metadata(entry.name, entry.config, client.metadata(model, remote.version))
-    return RemoteModel(entry, client)
+    """Return the model; it connects when it is first asked, so its server need not be there yet."""
+    return RemoteModel(entry)

@@ -17,10 +17,18 @@ WARM_UP_ROWS: Final = (1, 2, 8, 32)
 def warm_up(model: Model, entry: ModelEntry) -> None:
     """Run the model's example at a few batch sizes; without an example do nothing.
 
+    A model on another server is asked first whether it is there.
+
     Raises:
         InvalidInput: the example is not a request that the protocol allows.
         ModelFailed: the model cannot compute its own example.
     """
+    if entry.config.remote is not None:
+        # Here, because it loads gRPC, which must not be in a process that forks others.
+        from serving.models.remote import RemoteModel
+
+        assert isinstance(model, RemoteModel)
+        model.require_ready()
     inputs = example_inputs(entry)
     if not inputs:
         return

@@ -7,6 +7,7 @@ from serving.config import ConfigError
 from serving.errors import InvalidInput, ModelFailed, ModelNotReady, Unreachable
 from serving.models.loader import load
 from serving.models.repository import ModelRepository
+from serving.models.warm_up import warm_up
 
 CONFIG = """
 format: remote
@@ -50,20 +51,22 @@ def test_refusals(make_entry):
 
 
 def test_nobody_there(make_entry):
+    entry = make_entry(address="127.0.0.1:1")
+    model = load(entry, "cpu")  # an explainer may start before that server does
     with pytest.raises(Unreachable, match=r"grpc://127\.0\.0\.1:1 cannot be reached; start it"):
-        load(make_entry(address="127.0.0.1:1"), "cpu")
+        warm_up(model, entry)
 
 
 def test_not_ready_there(make_entry, upstream):
     upstream.ready = False
     with pytest.raises(ModelNotReady, match="says that model 'm' is not ready"):
-        load(make_entry(), "cpu")
+        warm_up(load(make_entry(), "cpu"), make_entry())
 
 
 def test_other_tensors_there(make_entry, upstream):
     upstream.metadata.outputs.add(name="scores", datatype="FP32", shape=[-1, 2])
     with pytest.raises(ModelFailed, match=r"no output 'y' of FP32; it tells of scores FP32"):
-        load(make_entry(), "cpu")
+        warm_up(load(make_entry(), "cpu"), make_entry())
 
 
 @pytest.mark.parametrize(
