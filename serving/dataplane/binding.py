@@ -97,7 +97,8 @@ class Binder:
         if self._remote is None:
             return Bound(arrays, rows, key, outputs, sensitive)
         forward = encode_forward(request)
-        alone = not self._remote.join or is_stateful(parameters)
+        joined = self._remote.join and self._remote.row_axis
+        alone = not joined or is_stateful(parameters)
         return Bound(arrays, rows, (*key, forward), outputs, sensitive, forward, alone)
 
     def _bind_all(

@@ -48,4 +48,5 @@ def test_who_goes_alone(bind, parameters, remote, alone):
 def test_a_request_without_row_axis_is_one_row(bind):
     bound = bind(shape=(2,), row_axis=False)
     assert bound.rows == 1
+    assert bound.alone  # its tensors have no axis along which another could join
     assert bound.arrays[0].shape == (1, 2)
