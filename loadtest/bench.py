@@ -17,11 +17,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from loadtest import facts, plot, report
 from loadtest.contenders import CONTENDERS, TRITON, Contender, prepare
+from loadtest.home import ROOT, bench_home
 from loadtest.load import LOADS, Load
 from loadtest.process import only_one, stop_on_sigterm
 from loadtest.race import Section, SectionResult, run_section, sections
 from loadtest.ratios import summarize
-from loadtest.vigil import ROOT
 
 QUICK_LOADS = "json-1,json-64,binary-64,grpc-4x16"
 RAY_LOADS = "json-1,json-64,grpc-4x16"
@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = _choose(options)
     loads, ray_loads = _loads(options.loads), _loads(options.ray_loads)
     plan = sections(chosen, loads, ray_loads)
-    home = ROOT / ".bench"
+    home = bench_home()
     known = facts.machine() | {"rounds": options.rounds, "seconds_per_round": options.seconds}
     _announce(console, plan, options.rounds, options.seconds)
     results: list[SectionResult] = []
@@ -115,7 +115,7 @@ def _run(
                 progress.update(task, description=f"{section.name}: {what}")
                 progress.advance(task, 0 if starting else 1)
 
-            results.append(run_section(section, ROOT / ".bench", rounds, seconds, step))
+            results.append(run_section(section, bench_home(), rounds, seconds, step))
 
 
 def _finish(

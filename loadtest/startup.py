@@ -16,9 +16,9 @@ from rich.table import Table
 
 from loadtest import facts
 from loadtest.contenders import CONTENDERS, Contender, prepare
+from loadtest.home import ROOT, bench_home
 from loadtest.process import ServerError, only_one, stop_on_sigterm
 from loadtest.verify import check
-from loadtest.vigil import ROOT
 
 DEFAULT = ("vigil-local-off", "vigil-local-on", "vigil-ray-off", "triton-eager", "rayserve-default")
 ANSWER_LIMIT_S = 60
@@ -53,14 +53,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--name", default="startup")
     options = parser.parse_args(arguments)
     stop_on_sigterm()
-    with only_one(ROOT / ".bench"):
+    with only_one(bench_home()):
         return _measure(options)
 
 
 def _measure(options: argparse.Namespace) -> int:
     keys = options.only.split(",")
     chosen = [contender for contender in CONTENDERS if contender.key in keys]
-    home = ROOT / ".bench"
+    home = bench_home()
     prepare(home, chosen)
     times: dict[str, list[float]] = {contender.key: [] for contender in chosen}
     failed: dict[str, str] = {}

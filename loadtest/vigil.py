@@ -11,9 +11,8 @@ from typing import Literal
 
 import yaml
 
+from loadtest.home import ROOT
 from loadtest.process import Server, free_ports, http_status, spawn, wait_ready
-
-ROOT = Path(__file__).resolve().parent.parent
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +38,7 @@ def prepare(home: Path) -> Path:
     """Build the model folders anew (their format follows the code); return their parent."""
     models = home / "vigil-models"
     command = [sys.executable, "-m", "loadtest.vigil_model", str(models.resolve())]
-    subprocess.run(command, cwd=ROOT, env=_environment(), check=True)
+    subprocess.run(command, cwd=ROOT, env=environment(), check=True)
     return models
 
 
@@ -69,11 +68,12 @@ def start(home: Path, variant: Variant, models: Path | None = None) -> Server:
     )
     command = [sys.executable, "-m", "serving.cli", "up", str(configuration)]
     log = home / "logs" / f"{slug}.log"
-    server = Server(variant.name, spawn(command, _environment(), log), http_port, grpc_port, log)
+    server = Server(variant.name, spawn(command, environment(), log), http_port, grpc_port, log)
     return wait_ready(server, lambda: http_status(http_port, "/v2/health/ready") == 200)
 
 
-def _environment() -> dict[str, str]:
+def environment() -> dict[str, str]:
+    """Return the environment in which Vigil is started from the checkout."""
     # A Ray that the caller's shell points to is none of ours: Vigil starts its own.
     env = {key: value for key, value in os.environ.items() if not key.startswith("RAY_")}
     env["PYTHONPATH"] = f"{ROOT}{os.pathsep}{env.get('PYTHONPATH', '')}".rstrip(os.pathsep)

@@ -7,7 +7,7 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal, Optional
@@ -107,6 +107,53 @@ def demo(
         raise typer.Exit(_serve(settings))
 
 
+@app.command()
+def watch(
+    upstream: Annotated[
+        str, typer.Option(help="The server that runs: HOST:PORT of its HTTP or gRPC.")
+    ],
+    model: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option(help="Only this model; may be repeated. Needed where there is no index."),
+    ] = None,
+    example: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option(help="MODEL=FILE with a request, for a model that declares no inputs."),
+    ] = None,
+    write: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(help="Folder to keep the model.yaml files in, to edit; none: --data-dir."),
+    ] = None,
+    engine: EngineName = "local",
+    data_dir: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(help="Where the monitor keeps its state."),
+    ] = None,
+    host: HostName = None,
+    http_port: Port = None,
+    grpc_port: Port = None,
+    admin_port: Port = None,
+    insecure: Insecure = False,
+) -> None:
+    """Serve the models of a server that runs already, and watch them."""
+    from serving.remote.watch import read_examples, write_repository
+
+    overrides = _overrides(**locals())
+    if data_dir:
+        overrides["data_dir"] = data_dir
+    settings = load_server(None, overrides)
+    folder = write or settings.data_dir / "watched"
+    tell = partial(_err.print, soft_wrap=True)
+    names = write_repository(
+        upstream, folder, model or [], read_examples(example or []), tell, keep=bool(write)
+    )
+    tell(
+        f"watching {', '.join(names)} of {upstream}; for models that appear there later, start "
+        f"`vigil watch` again"
+    )
+    raise typer.Exit(_serve(settings.model_copy(update={"models": folder}), only=names))
+
+
 def _build_demo(models: Path, report: Callable[[str, int, int], None]) -> None:
     from serving.demo.build import build_demo
 
@@ -125,7 +172,7 @@ def check(
 
     settings = load_server(config, _overrides(models=models))
     failed = 0
-    repository = ModelRepository(settings.models)
+    repository = ModelRepository(settings.models, settings.remote_hosts)
     for entry in repository.entries(model) if model else repository.scan():
         try:
             prepared = prepare(entry, "cpu")
@@ -157,7 +204,7 @@ def profile(
     from serving.models.repository import ModelRepository
 
     settings = load_server(None, _overrides(models=models))
-    for entry in ModelRepository(settings.models).entries(model):
+    for entry in ModelRepository(settings.models, settings.remote_hosts).entries(model):
         _with_progress(partial(fit_profile, entry, data, heldout))
         _out.print(f"profile of {entry.name} version {entry.version} is in {entry.profile}")
 
@@ -288,14 +335,19 @@ def _with_progress(work: Callable[[Callable[[str, int, int], None]], object]) ->
         work(report)
 
 
-def _serve(settings: ServerConfig) -> int:
+def _serve(settings: ServerConfig, only: Sequence[str] | None = None) -> int:
     from serving.admin.served_model import served_model
     from serving.models.repository import ModelRepository
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
     started = time.monotonic()
-    models = [served_model(entry) for entry in ModelRepository(settings.models).scan()]
+    repository = ModelRepository(settings.models, settings.remote_hosts)
+    if only is None:
+        entries = repository.scan()
+    else:
+        entries = [entry for name in only for entry in repository.entries(name)]
+    models = [served_model(entry) for entry in entries]
     if not models:
         raise VigilError(f"{settings.models}: holds no model; put one there, or try `vigil demo`")
 

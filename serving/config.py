@@ -16,7 +16,9 @@ Datatype = Literal[
     "FP16", "FP32", "FP64", "BF16", "BYTES",
 ]  # fmt: skip
 
-Format = Literal["safetensors", "torch_export", "torchscript", "onnx", "sklearn", "python"]
+Format = Literal[
+    "safetensors", "torch_export", "torchscript", "onnx", "sklearn", "python", "remote"
+]  # fmt: skip
 NEEDS_FACTORY: Final = ("safetensors", "python")
 
 Precision = Literal["fp32", "bf16", "fp16", "int8-dynamic"]
@@ -212,6 +214,30 @@ class Explain(_Section):
     )
 
 
+class Remote(_Section):
+    """A model that another server of the Open Inference Protocol runs (format `remote`)."""
+
+    url: str = Field(
+        pattern=r"^(grpcs?|https?)://[^/?#@\s]+/?$",
+        description="The server: `grpc://host:port` or `http://host:port`; with TLS `grpcs://` or "
+        "`https://`.",
+    )
+    model: str | None = Field(None, description="The model's name there; none: the folder's name.")
+    version: str = Field("", description="The version there; empty: the one that server chooses.")
+    timeout_s: float = Field(60, gt=0, description="Longest wait for one answer.")
+    max_inflight: int = Field(
+        8, ge=1, le=256, description="Requests that are under way to that server at once."
+    )
+    row_axis: bool = Field(
+        True,
+        description="Whether the first axis of its tensors is the row. If not, each request is "
+        "one row, and the leading -1 of the shapes in this file is on no wire.",
+    )
+    join: bool = Field(
+        True, description="Send the rows of several clients in one request; needs `row_axis`."
+    )
+
+
 class ModelConfig(_Section):
     """`models/<name>/model.yaml`."""
 
@@ -222,6 +248,7 @@ class ModelConfig(_Section):
         "(`safetensors`, `python`).",
     )
     trust_code: bool = Field(False, description="Needed by whatever runs the model's own code.")
+    remote: Remote | None = None
     inputs: list[InputSpec] = Field(min_length=1, description="One per input tensor.")
     outputs: list[OutputSpec] = Field(min_length=1, description="One per output tensor.")
     example: str | None = Field(
@@ -273,6 +300,10 @@ class ModelConfig(_Section):
         _check_speed(self)
         if isinstance(self.versions, list) and not self.versions:
             raise ValueError("versions: name at least one, or write `latest` or `all`")
+        if (self.format == "remote") != (self.remote is not None):
+            raise ValueError("format remote needs the section `remote`, and no other format has it")
+        if self.remote and any(isinstance(guard, MahalanobisGuard) for guard in self.guards):
+            raise ValueError("guards: mahalanobis needs features, which format remote has not")
         if not [i for i in self.inputs if not i.sensitive]:
             raise ValueError("inputs: at least one must not be sensitive")
         if self.fairness:
@@ -383,6 +414,10 @@ class ServerConfig(_Section):
     )
     load_timeout_s: float = Field(
         120, gt=0, description="What loading a model into the running server may take."
+    )
+    remote_hosts: list[str] | None = Field(
+        None,
+        description="Hosts that models of format `remote` may name; none: whatever they name.",
     )
     data_dir: Path = Field(Path(".vigil"), description="Where the monitor keeps its state.")
     telemetry: Telemetry = Field(default_factory=Telemetry)

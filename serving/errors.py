@@ -76,6 +76,10 @@ class NoReplica(ModelNotReady):
     """No replica of the model is alive."""
 
 
+class Unreachable(NoReplica):
+    """The model is on another server, and nobody answers there."""
+
+
 class DeadlineExceeded(VigilError):
     """The request's deadline passed before an answer was there."""
 
@@ -90,6 +94,14 @@ class ModelFailed(VigilError):
 
 class LoadFailed(ModelFailed):
     """A model could not be loaded into the running server; what served before goes on."""
+
+
+def named(kind: str, message: str, retry_after_s: float | None = None) -> VigilError:
+    """Return the error whose class is called `kind`; `ModelFailed` when there is none such."""
+    found = globals().get(kind)
+    if not (isinstance(found, type) and issubclass(found, VigilError)):
+        found = ModelFailed
+    return found(message, retry_after_s=retry_after_s)
 
 
 def unknown_model(name: str) -> ModelNotFound:

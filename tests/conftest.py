@@ -1,12 +1,22 @@
 """Fixtures that several folders share."""
 
+import threading
+import time
 import warnings
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
+import grpc
+import numpy as np
 import pytest
 
 from serving.demo.build import build_demo
+from serving.protocol.grpc_codec import decode_request, encode_response
+from serving.protocol.messages import InferRequest, InferResponse, Tensor
+from serving.protocol.pb import open_inference_pb2 as pb
 
 
 @pytest.fixture(scope="session")
@@ -24,3 +34,101 @@ def shap() -> ModuleType:
         warnings.simplefilter("ignore")
         import shap
     return shap
+
+
+class Upstream:
+    """Another server of the protocol over gRPC: answers what `compute` returns, doubled by default.
+
+    A request with a row that holds `poison` is refused. It writes down every request.
+    """
+
+    def __init__(self) -> None:
+        self.compute: Callable[[InferRequest], list[Tensor]] = self._double
+        self.poison: float | None = 666
+        self.refusal = (grpc.StatusCode.INVALID_ARGUMENT, "poison row")
+        self.delay_s = 0.0
+        self.ready = True
+        self.requests: list[InferRequest] = []
+        self.at_once = self.most_at_once = 0
+        self.metadata = pb.ModelMetadataResponse(name="m", versions=["1"])
+        self._lock = threading.Lock()
+        self.port = 0
+        self.start()
+
+    @property
+    def address(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        """Listen, on the same port as before if there was one."""
+        options = (("grpc.so_reuseport", 0),)
+        self._server = grpc.server(ThreadPoolExecutor(32), options=options)
+        methods = {
+            "ServerLive": lambda _, __: pb.ServerLiveResponse(live=True),
+            "ModelReady": lambda _, __: pb.ModelReadyResponse(ready=self.ready),
+            "ModelMetadata": lambda _, __: self.metadata,
+            "ModelInfer": self._infer,
+        }
+        handlers = {
+            name: grpc.unary_unary_rpc_method_handler(
+                method, None, lambda message: message.SerializeToString()
+            )
+            for name, method in methods.items()
+        }
+        service = "inference.GRPCInferenceService"
+        self._server.add_generic_rpc_handlers(
+            (grpc.method_handlers_generic_handler(service, handlers),)
+        )
+        self.port = self._server.add_insecure_port(f"127.0.0.1:{self.port}")
+        self._server.start()
+
+    def stop(self) -> None:
+        """Hang up on everybody."""
+        self._server.stop(None).wait()
+
+    def _infer(self, data: bytes, context: Any) -> pb.ModelInferResponse:
+        with self._lock:
+            self.at_once += 1
+            self.most_at_once = max(self.most_at_once, self.at_once)
+        try:
+            message = pb.ModelInferRequest.FromString(data)
+            request = decode_request(message)
+            self.requests.append(request)
+            time.sleep(self.delay_s)
+            for tensor in request.inputs:
+                if tensor.datatype != "BYTES" and (tensor.data == self.poison).any():
+                    context.abort(*self.refusal)
+            outputs = tuple(self.compute(request))
+            answer = InferResponse(request.model_name, "1", request.id, outputs)
+            return encode_response(answer, request, raw=True)
+        finally:
+            with self._lock:
+                self.at_once -= 1
+
+    @staticmethod
+    def _double(request: InferRequest) -> list[Tensor]:
+        x = request.inputs[0]
+        data = x.data if x.datatype == "BYTES" else x.data + x.data
+        return [Tensor("y", x.datatype, x.shape, np.asarray(data, x.data.dtype))]
+
+
+@pytest.fixture
+def upstream() -> Iterator[Upstream]:
+    """A server of the protocol in this process; see `Upstream`."""
+    server = Upstream()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def make_upstream() -> Iterator[Callable[[], Upstream]]:
+    """Makes servers that live as long as the session."""
+    made: list[Upstream] = []
+
+    def make() -> Upstream:
+        made.append(Upstream())
+        return made[-1]
+
+    yield make
+    for server in made:
+        server.stop()

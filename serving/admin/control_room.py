@@ -30,7 +30,7 @@ class ControlRoom:
     """
 
     def __init__(self, hub: Hub, config: ServerConfig, engine: Engine) -> None:
-        repository = ModelRepository(config.models)
+        repository = ModelRepository(config.models, config.remote_hosts)
         self._control = ModelControl(
             hub,
             repository,

@@ -13,7 +13,6 @@ import hmac
 import secrets
 import socket
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import msgspec
 
@@ -351,8 +350,4 @@ def _any_large(tensors: Sequence[Tensor]) -> bool:
 
 
 def _domain_error(failure: Failure) -> errors.VigilError:
-    kind: Any = getattr(errors, failure.error, None)
-    if not (isinstance(kind, type) and issubclass(kind, errors.VigilError)):
-        kind = errors.ModelFailed
-    error: errors.VigilError = kind(failure.message, retry_after_s=failure.retry_after_s)
-    return error
+    return errors.named(failure.error, failure.message, failure.retry_after_s)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, Final
+
 import msgspec
 
 
@@ -10,9 +12,28 @@ class BatchMeta(msgspec.Struct, array_like=True, frozen=True):
 
     Attributes:
         rows: rows of each request, in order.
+        forward: an encoded `Forward` that all of them share, for models on other servers; empty
+            when there is nothing to pass on; `PROBE` asks whether the model could be used.
     """
 
     rows: tuple[int, ...]
+    forward: bytes = b""
+
+
+class Forward(msgspec.Struct, array_like=True, frozen=True):
+    """What a model on another server is told beside the tensors.
+
+    Attributes:
+        parameters: the request's, without those that are for this server.
+        inputs: those of its inputs, by input name.
+    """
+
+    parameters: dict[str, Any]
+    inputs: dict[str, dict[str, Any]]
+
+
+PROBE: Final = b"probe"
+"""In place of an encoded `Forward`: compute nothing, say whether the model is there."""
 
 
 class GuardResult(msgspec.Struct, array_like=True, frozen=True):
@@ -35,9 +56,12 @@ class ResultMeta(msgspec.Struct, array_like=True, frozen=True):
         guards: decisions of the model guards; rows count over the whole batch.
         compute_ns: time in the model, nanoseconds.
         guard_ns: time in the guards, nanoseconds.
+        kinds: name of the domain error by position, for those of `failed` that are no
+            `ModelFailed`.
     """
 
     failed: dict[int, str]
     guards: tuple[GuardResult, ...]
     compute_ns: int
     guard_ns: int
+    kinds: dict[int, str] = {}

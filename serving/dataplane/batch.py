@@ -68,6 +68,7 @@ class BatchResult(msgspec.Struct):
         failed: message by position of the request.
         guards: decisions of the model guards; rows count over the whole batch.
         compute_ns, guard_ns: time spent in the model and in its guards.
+        kinds: name of the domain error by position, where it is not `ModelFailed`.
     """
 
     outputs: Mapping[str, np.ndarray]
@@ -75,6 +76,7 @@ class BatchResult(msgspec.Struct):
     guards: tuple[GuardResult, ...]
     compute_ns: int
     guard_ns: int
+    kinds: dict[int, str] = {}
 
 
 def join(items: Sequence[Pending]) -> tuple[np.ndarray, ...]:

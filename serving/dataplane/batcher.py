@@ -30,6 +30,7 @@ from serving.errors import (
     PayloadTooLarge,
     QueueFull,
     VigilError,
+    named,
 )
 
 DEFAULT_MAX_BATCH_ROWS = 1024
@@ -201,7 +202,7 @@ class ModelQueue:
                 key = bound.key
                 row_bytes = sum(array.nbytes for array in bound.arrays) // bound.rows
                 most = min(most, MAX_BATCH_BYTES // max(row_bytes, 1))
-            if bound.key != key:
+            if bound.key != key or (taken and bound.alone):
                 passed_over.append(item)
             elif taken and rows + bound.rows > most:
                 waiting.appendleft(item)
@@ -209,6 +210,8 @@ class ModelQueue:
             else:
                 taken.append(item)
                 rows += bound.rows
+                if bound.alone:
+                    break
         self.waiting_rows -= rows
         waiting.extendleft(reversed(passed_over))
         if not taken:
@@ -326,7 +329,8 @@ class ModelQueue:
         answered = batch
         if result.failed:
             for position, message in result.failed.items():
-                self._settle(batch.items[position], ModelFailed(message))
+                kind = result.kinds.get(position, "ModelFailed")
+                self._settle(batch.items[position], named(kind, message))
             answered = batch.without(list(result.failed))
         if answered.items:
             _check_rows(answered, result)

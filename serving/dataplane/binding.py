@@ -9,6 +9,7 @@ import numpy as np
 
 from serving.config import InputSpec, ModelConfig
 from serving.dataplane.classification import check_scores
+from serving.dataplane.forwarding import encode_forward, is_stateful, with_row_axis
 from serving.errors import InvalidInput
 from serving.protocol.json_data import UNREADABLE
 from serving.protocol.json_duplicates import refuse_duplicates
@@ -25,13 +26,17 @@ class Bound(msgspec.Struct, frozen=True):
         key: what must be equal for requests to share a batch (all dims but the first).
         outputs: names of the outputs the client wants, in its order; empty for all.
         sensitive: object arrays of text or None, [rows], by attribute name.
+        forward: an encoded `Forward` for a model on another server; empty: nothing to pass on.
+        alone: whether it shares a batch with no other request.
     """
 
     arrays: tuple[np.ndarray, ...]
     rows: int
-    key: tuple[tuple[int, ...], ...]
+    key: tuple[tuple[int, ...] | bytes, ...]
     outputs: tuple[str, ...]
     sensitive: dict[str, np.ndarray] | None
+    forward: bytes = b""
+    alone: bool = False
 
 
 class Binder:
@@ -47,6 +52,7 @@ class Binder:
         self._single = only if len(config.inputs) == 1 else None
         self._tail = tuple(only.shape[1:])
         self._fixed = all(dim >= 0 for dim in self._tail)
+        self._remote = config.remote
 
     @property
     def input_names(self) -> tuple[str, ...]:
@@ -62,6 +68,8 @@ class Binder:
         outputs: tuple[str, ...] = ()
         if request.outputs:
             outputs = self._wanted(request)
+        if self._remote is not None and not self._remote.row_axis:
+            request = with_row_axis(request)
         parameters = request.parameters
         sensitive = None
         if self._single is not None and len(request.inputs) == 1:
@@ -78,7 +86,7 @@ class Binder:
             ):
                 self._check(tensor, spec)
             arrays: tuple[np.ndarray, ...] = (tensor.data,)
-            key: tuple[tuple[int, ...], ...] = (tensor.shape[1:],)
+            key: tuple[tuple[int, ...] | bytes, ...] = (tensor.shape[1:],)
             rows = tensor.shape[0]
         else:
             arrays, rows, sensitive = self._bind_all(request)
@@ -88,7 +96,12 @@ class Binder:
                 **(sensitive or {}),
                 **self._sensitive(parameters["sensitive_features"], rows),
             }
-        return Bound(arrays, rows, key, outputs, sensitive)
+        if self._remote is None:
+            return Bound(arrays, rows, key, outputs, sensitive)
+        forward = encode_forward(request)
+        joined = self._remote.join and self._remote.row_axis
+        alone = not joined or is_stateful(parameters)
+        return Bound(arrays, rows, (*key, forward), outputs, sensitive, forward, alone)
 
     def _bind_all(
         self, request: InferRequest

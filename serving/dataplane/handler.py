@@ -14,6 +14,7 @@ from serving.channel.endpoint import connect
 from serving.dataplane.batch import Answer
 from serving.dataplane.classification import as_asked
 from serving.dataplane.explainers import ExplainerPool
+from serving.dataplane.forwarding import without_row_axis
 from serving.dataplane.links import ChannelLink, LinkPool, ReplicaLink
 from serving.dataplane.publisher import EventPublisher
 from serving.dataplane.served import ServedVersion
@@ -439,6 +440,8 @@ def _respond(
     outputs = tuple(
         [Tensor(name, types[name], given[name].shape, given[name]) for name in wanted or types]
     )
+    if not entry.row_axis:
+        outputs = without_row_axis(outputs)
     if request.outputs:
         outputs = as_asked(request.outputs, outputs, entry.classes)
     parameters = None

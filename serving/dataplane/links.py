@@ -69,7 +69,13 @@ def result_of(message: Message) -> BatchResult:
         meta.guards,
         meta.compute_ns,
         meta.guard_ns,
+        meta.kinds,
     )
+
+
+def _meta(batch: Batch) -> BatchMeta:
+    # Requests that share a batch have the same to pass on: it is part of their key.
+    return BatchMeta(batch.rows, batch.items[0].bound.forward)
 
 
 class ChannelLink:
@@ -113,7 +119,7 @@ class ChannelLink:
                     future.set_exception(error)
 
         tensors = batch_tensors(batch, self._specs)
-        self.connection.ask("infer", BatchMeta(batch.rows), tensors, settle)
+        self.connection.ask("infer", _meta(batch), tensors, settle)
         return future
 
 
@@ -146,9 +152,7 @@ class HandleLink:
 
     async def send(self, batch: Batch) -> BatchResult:
         """Send a batch through the call."""
-        frame = b"".join(
-            frames.encode("infer", 1, BatchMeta(batch.rows), batch_tensors(batch, self._specs))
-        )
+        frame = b"".join(frames.encode("infer", 1, _meta(batch), batch_tensors(batch, self._specs)))
         answer = await self._call(frame)
         return result_of(frames.decode(memoryview(answer)[4:]))
 

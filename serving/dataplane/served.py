@@ -10,6 +10,7 @@ import numpy as np
 
 from guards.guard import Guard
 from serving.channel.directory import ServedModel
+from serving.channel.inference import PROBE
 from serving.config import ModelConfig
 from serving.dataplane.batch import Answer, Batch, Pending
 from serving.dataplane.batcher import ModelQueue
@@ -46,6 +47,8 @@ class ServedVersion:
         self.binder = Binder(served.name, self.config)
         self.specs = {spec.name: spec for spec in self.config.inputs}
         self.output_types = {spec.name: spec.datatype for spec in self.config.outputs}
+        remote = self.config.remote
+        self.row_axis = remote is None or remote.row_axis
         self.classes = {spec.name: spec.classes for spec in self.config.outputs}
         guards: list[Guard] = build_guards(self.config)
         monitored = self.config.monitors.drift is not None or self.config.fairness is not None
@@ -129,7 +132,9 @@ class ServedVersion:
             if spec.datatype == "BYTES":
                 array[...] = b""
             arrays.append(array)
-        return Bound(tuple(arrays), 1, tuple(a.shape[1:] for a in arrays), (), None)
+        # Zeros may be no food for a model that is not ours to try: it is asked whether it is there.
+        forward = b"" if self.config.remote is None else PROBE
+        return Bound(tuple(arrays), 1, tuple(a.shape[1:] for a in arrays), (), None, forward)
 
 
 def encode_config(config: ModelConfig) -> bytes:

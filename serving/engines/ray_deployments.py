@@ -121,10 +121,10 @@ class ReplicaDeployment:
     def __init__(self, instance: Instance, served: ServedModel) -> None:
         # Imports torch, which costs seconds that only replicas have to pay.
         from serving.roles.last_words import tell_failed
-        from serving.roles.replica import ReplicaRole
+        from serving.roles.replica import make_replica
 
         logging.basicConfig(level=logging.INFO)  # what it measures when it loads
-        self._role = ReplicaRole(
+        self._role = make_replica(
             served,
             member_name(f"replica-{'-'.join(served.key)}"),
             own_address(instance),
@@ -144,7 +144,7 @@ class ReplicaDeployment:
 
     async def infer_frame(self, frame: bytes) -> bytes:
         """Answer one encoded frame with one; see `ReplicaRole.infer_frame`."""
-        return self._role.infer_frame(frame)
+        return await self._role.infer_frame(frame)
 
     async def __del__(self) -> None:
         """Say goodbye, finish, close."""

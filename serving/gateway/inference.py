@@ -54,5 +54,9 @@ def raw_request(
         VigilError: it does not fit the model.
     """
     entry = plane.resolve(name, version)
-    inputs = [metadata.tensor_metadata(spec) for spec in entry.config.inputs if not spec.sensitive]
+    inputs = [
+        metadata.tensor_metadata(spec, entry.row_axis)
+        for spec in entry.config.inputs
+        if not spec.sensitive
+    ]
     return decode_raw_request(body, inputs, name, version, header_id)

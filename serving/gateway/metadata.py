@@ -30,6 +30,7 @@ PLATFORM: Final[dict[Format, str]] = {
     "onnx": "onnxruntime_onnx",
     "sklearn": "sklearn",
     "python": "python",
+    "remote": "remote",
 }
 
 
@@ -43,9 +44,10 @@ def _own_version() -> str:
 SERVER = ServerMetadata("vigil", _own_version(), EXTENSIONS)
 
 
-def tensor_metadata(spec: InputSpec | OutputSpec) -> TensorMetadata:
-    """Return the protocol's view of a declared tensor."""
-    return TensorMetadata(spec.name, spec.datatype, tuple(spec.shape))
+def tensor_metadata(spec: InputSpec | OutputSpec, row_axis: bool = True) -> TensorMetadata:
+    """Return the protocol's view of a declared tensor; `row_axis`: whether requests have one."""
+    shape = spec.shape if row_axis else spec.shape[1:]
+    return TensorMetadata(spec.name, spec.datatype, tuple(shape))
 
 
 def model_metadata(plane: DataPlane, name: str, version_: str) -> ModelMetadata:
@@ -59,8 +61,8 @@ def model_metadata(plane: DataPlane, name: str, version_: str) -> ModelMetadata:
         entry.name,
         (entry.version,) if version_ else tuple(plane.versions(name)),
         PLATFORM[entry.config.format],
-        tuple(tensor_metadata(spec) for spec in entry.config.inputs),
-        tuple(tensor_metadata(spec) for spec in entry.config.outputs),
+        tuple(tensor_metadata(spec, entry.row_axis) for spec in entry.config.inputs),
+        tuple(tensor_metadata(spec, entry.row_axis) for spec in entry.config.outputs),
     )
 
 

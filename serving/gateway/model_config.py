@@ -57,7 +57,7 @@ def model_config(plane: DataPlane, name: str, version: str) -> TritonConfig:
         entry.name,
         PLATFORM[config.format],
         "pytorch",
-        config.batching.max_batch_size or DEFAULT_MAX_BATCH_ROWS,
+        (config.batching.max_batch_size or DEFAULT_MAX_BATCH_ROWS) if entry.row_axis else 0,
         # A sensitive input is for the monitors: requests may leave it out.
         [
             ConfigInput(spec.name, _data_type(spec), spec.shape[1:], spec.sensitive)

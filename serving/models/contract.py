@@ -12,6 +12,7 @@ missing. Every format is loaded by one function of its file and is one object th
 | onnx | model.onnx | no | an output named `features` | no |
 | sklearn | model.skops | types unknown to skops: trusted | no | no |
 | python | factory | trusted | `predict_with_features` | no |
+| remote | none, it is elsewhere | elsewhere | no | no |
 
 "Trusted" means that `trust_code: true` must stand in `model.yaml`. "No hooks": an explainer that
 hooks activations (DeepLift) finds none in TorchScript and becomes input times gradient, unsaid.

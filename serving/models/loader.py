@@ -31,3 +31,8 @@ def load(entry: ModelEntry, device: str) -> Model:
             return load_sklearn(entry)
         case "python":
             return load_python(entry)
+        case "remote":
+            # Here, because it loads gRPC, which must not be in a process that forks others.
+            from serving.models.remote import load_remote
+
+            return load_remote(entry)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from serving.config import ConfigError, ModelConfig, load_model
+from serving.remote.address import check_host, parse_address
 
 WEIGHTS_OF: Final = {
     "safetensors": "model.safetensors",
@@ -48,7 +49,9 @@ class ModelEntry:
 
     @property
     def weights(self) -> Path:
-        """The file that holds the weights; for format python, the one with the factory."""
+        """The file with the weights, or what stands for them: a factory's file, or an address's."""
+        if self.config.format == "remote":
+            return self.directory.parent / "model.yaml"
         if self.config.format == "python":
             return self.directory / f"{(self.config.factory or '').partition(':')[0]}.py"
         return self.directory / WEIGHTS_OF[self.config.format]
@@ -60,10 +63,16 @@ class ModelEntry:
 
 
 class ModelRepository:
-    """Models under `root`, each `<root>/<name>/model.yaml` and `<root>/<name>/<version>/`."""
+    """Models under `root`, each `<root>/<name>/model.yaml` and `<root>/<name>/<version>/`.
 
-    def __init__(self, root: Path) -> None:
+    Args:
+        root: the folder that holds them.
+        remote_hosts: hosts that models on other servers may name; None allows all.
+    """
+
+    def __init__(self, root: Path, remote_hosts: list[str] | None = None) -> None:
         self.root = root
+        self._remote_hosts = remote_hosts
 
     def scan(self) -> list[ModelEntry]:
         """Return every version that is to be served, sorted by name and version.
@@ -73,7 +82,9 @@ class ModelRepository:
         Raises:
             ConfigError: the root or something a model needs is missing or wrong.
         """
-        return [entry for name in self.names() for entry in _entries(self.root / name)]
+        return [
+            entry for name in self.names() for entry in self._allowed(_entries(self.root / name))
+        ]
 
     def names(self) -> list[str]:
         """Return the names of all folders that should hold models, sorted.
@@ -101,7 +112,7 @@ class ModelRepository:
         """
         if not self.holds(name):
             raise ConfigError(f"{self.root}: holds no model '{name[:128]}'")
-        return _entries(self.root / name)
+        return self._allowed(_entries(self.root / name))
 
     def get(self, name: str) -> ModelEntry:
         """Return the newest version of the model `name` that is to be served.
@@ -110,6 +121,13 @@ class ModelRepository:
             ConfigError: there is no such model, or it is wrong.
         """
         return self.entries(name)[-1]
+
+    def _allowed(self, entries: list[ModelEntry]) -> list[ModelEntry]:
+        for entry in entries:
+            if entry.config.remote is not None:
+                address = parse_address(entry.config.remote.url)
+                check_host(address, self._remote_hosts, entry.name)
+        return entries
 
 
 def _entries(folder: Path) -> list[ModelEntry]:
@@ -149,6 +167,8 @@ def _versions(folder: Path, config: ModelConfig) -> list[str]:
         for path in folder.iterdir()
         if path.is_dir() and _VERSION.fullmatch(path.name)
     )
+    if not found and config.format == "remote":
+        return ["1"]  # nothing of it has to lie here
     if not found:
         raise ConfigError(f"{folder}: no version; put the weights into {folder / '1'}")
     if isinstance(config.versions, list):

@@ -20,11 +20,18 @@ def warm_up(model: Model, entry: ModelEntry) -> None:
     """Run the model's example at a few batch sizes; without an example do nothing.
 
     A model that is compiled runs every size that it is compiled for.
+    A model on another server is asked first whether it is there.
 
     Raises:
         InvalidInput: the example is not a request that the protocol allows.
         ModelFailed: the model cannot compute its own example.
     """
+    if entry.config.remote is not None:
+        # Here, because it loads gRPC, which must not be in a process that forks others.
+        from serving.models.remote import RemoteModel
+
+        assert isinstance(model, RemoteModel)
+        model.require_ready()
     for batch in example_batches(entry):
         model.predict(batch)
         if model.capabilities.features:

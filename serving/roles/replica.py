@@ -125,7 +125,7 @@ class ReplicaRole:
                 await asyncio.sleep(0.2)
             self._server.close()
 
-    def infer_frame(self, frame: bytes) -> bytes:
+    async def infer_frame(self, frame: bytes) -> bytes:
         """Answer one encoded `infer` frame with an encoded reply; for the handle transport.
 
         Raises:
@@ -220,13 +220,29 @@ def _model_guards(entry: ModelEntry) -> tuple[list[Guard], frozenset[str]]:
     return guards, frozenset(closed)
 
 
+def make_replica(
+    served: ServedModel,
+    member_id: str,
+    address: str,
+    hub_address: str,
+    secret: bytes | None = None,
+) -> ReplicaRole:
+    """Return the role for the model's format; see `ReplicaRole` for the arguments."""
+    if served_entry(served).config.remote is None:
+        return ReplicaRole(served, member_id, address, hub_address, secret)
+    # Here, because it loads gRPC, which must not be in a process that forks others.
+    from serving.roles.remote_replica import RemoteReplicaRole
+
+    return RemoteReplicaRole(served, member_id, address, hub_address, secret)
+
+
 def run(
     served: ServedModel, member_id: str, address: str, hub_address: str, secret: bytes | None
 ) -> None:
     """Be a replica process until SIGTERM: load, serve, drain."""
     import uvloop
 
-    role = ReplicaRole(served, member_id, address, hub_address, secret)
+    role = make_replica(served, member_id, address, hub_address, secret)
     try:
         role.load()
     except Exception as error:

@@ -75,6 +75,12 @@ def running() -> Callable[..., object]:
 
 
 @pytest.fixture(scope="session")
+def watching() -> Callable[..., object]:
+    """Context manager that starts `vigil watch`; see `instance.watching`."""
+    return e2e.watching
+
+
+@pytest.fixture(scope="session")
 def eventually() -> Callable[..., object]:
     """Waits for a condition; see `instance.eventually`."""
     return e2e.eventually

@@ -109,10 +109,29 @@ def running(
     }
     path = workdir / "vigil.yaml"
     path.write_text(yaml.safe_dump(settings))
+    with _started(["up", str(path)], workdir, ports, engine, ingress) as instance:
+        yield instance
+
+
+@contextlib.contextmanager
+def watching(upstream: str, workdir: Path, *options: str) -> Iterator[Instance]:
+    """Start `vigil watch`, wait until it is ready, and end it and all its children."""
+    ports = {name: free_port("127.0.0.1") for name in ("http_port", "grpc_port", "admin_port")}
+    given = [f"--{name.replace('_', '-')}={port}" for name, port in ports.items()]
+    argv = ["watch", "--upstream", upstream, "--data-dir", str(workdir / "data"), *given, *options]
+    engine = "ray" if "--engine=ray" in options else "local"
+    with _started(argv, workdir, ports, engine, "envoy") as instance:
+        yield instance
+
+
+@contextlib.contextmanager
+def _started(
+    argv: list[str], workdir: Path, ports: dict[str, int], engine: str, ingress: str
+) -> Iterator[Instance]:
     log = workdir / "log"
     with log.open("wb") as out:
         process = subprocess.Popen(
-            [sys.executable, "-m", "serving.cli", "up", str(path)],
+            [sys.executable, "-m", "serving.cli", *argv],
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=subprocess.STDOUT,

@@ -1,6 +1,7 @@
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from sklearn.preprocessing import StandardScaler
 
 from serving.models.export import save_files, save_safetensors, save_torch_export
 from serving.models.repository import ModelEntry, ModelRepository
+from serving.protocol.messages import InferRequest, Tensor
 
 TOY_CONFIG = """
 format: {format}
@@ -171,17 +173,39 @@ WRITERS = {
 }
 
 
+def _elsewhere(server: Any, first: np.ndarray, second: np.ndarray) -> str:
+    """Let another server compute the perceptron; returns what model.yaml says of it."""
+
+    def compute(request: InferRequest) -> list[Tensor]:
+        with torch.inference_mode():
+            y = Perceptron(first, second)(torch.tensor(request.inputs[0].data))[0].numpy()
+        return [Tensor("probabilities", "FP32", y.shape, y)]
+
+    server.compute = compute
+    server.poison = None
+    return f"remote: {{url: 'grpc://{server.address}'}}\nbatching: {{max_batch_size: 100}}"
+
+
 @pytest.fixture(scope="session")
-def make_format(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], ModelEntry]:
+def make_format(
+    tmp_path_factory: pytest.TempPathFactory, make_upstream: Callable[[], Any]
+) -> Callable[[str], ModelEntry]:
     """Makes a model of a format that the demo does not use: 30 numbers in, two classes out."""
 
     def make(name: str) -> ModelEntry:
         root = tmp_path_factory.mktemp("formats")
+        random = np.random.default_rng(0)
+        first, second = random.normal(size=(30, 8)) / 200, random.normal(size=(8, 2))
+        if name == "remote":
+            (root / name).mkdir()
+            where = _elsewhere(make_upstream(), first, second)
+            config = PERCEPTRON_CONFIG.format(format=name, code=where)
+            (root / name / "model.yaml").write_text(config)
+            return ModelRepository(root).get(name)
         folder = root / name / "1"
         folder.mkdir(parents=True)
         write, code = WRITERS[name]
-        random = np.random.default_rng(0)
-        write(folder, random.normal(size=(30, 8)) / 200, random.normal(size=(8, 2)))
+        write(folder, first, second)
         save_files(folder, *folder.iterdir())
         (folder.parent / "model.yaml").write_text(PERCEPTRON_CONFIG.format(format=name, code=code))
         return ModelRepository(root).get(name)

@@ -26,6 +26,7 @@ CAPABILITIES = {
     "onnx": FEATURES,
     "sklearn": Capabilities(),
     "python": FEATURES,
+    "remote": Capabilities(),
 }
 
 

@@ -26,8 +26,8 @@ BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 NAMED = re.compile(r"# (\S+\.(?:py|yaml))\n")
 NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?")
 UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-ADDRESS = re.compile(r"(localhost:|127\.0\.0\.1:|-port )([89]00[012])\b")
-PORTS = (8000, 8001, 8002, 9000, 9001, 9002)
+ADDRESS = re.compile(r"(localhost:|127\.0\.0\.1:|-port )([789]00[012])\b")
+PORTS = (7000, 7001, 7002, 8000, 8001, 8002, 9000, 9001, 9002)
 
 
 @dataclass

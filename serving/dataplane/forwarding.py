@@ -1,0 +1,62 @@
+"""What becomes of a request whose model is on another server: its rows, and what is passed on."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from serving.channel.inference import Forward
+from serving.protocol.messages import InferRequest, Parameters, Tensor
+
+OURS: Final = frozenset({"binary_data_output", "sensitive_features", "timeout"})
+"""Request parameters that are for this server; whatever else there is goes on."""
+
+_INPUT_OURS: Final = frozenset({"binary_data_size"})
+
+_encode = msgspec.msgpack.Encoder().encode
+
+
+def encode_forward(request: InferRequest) -> bytes:
+    """Return the encoded `Forward` of a request; empty when there is nothing to pass on.
+
+    Equal parameters give equal bytes whatever their order was, so that such requests may share
+    a batch.
+    """
+    parameters = _kept(request.parameters, OURS)
+    inputs = {
+        tensor.name: kept
+        for tensor in request.inputs
+        if tensor.parameters and (kept := _kept(tensor.parameters, _INPUT_OURS))
+    }
+    if not parameters and not inputs:
+        return b""
+    return _encode(Forward(parameters, dict(sorted(inputs.items()))))
+
+
+def _kept(parameters: Parameters | None, ours: frozenset[str]) -> dict[str, object]:
+    if not parameters:
+        return {}
+    return {name: parameters[name] for name in sorted(parameters) if name not in ours}
+
+
+def is_stateful(parameters: Parameters | None) -> bool:
+    """Whether a request is a step of a sequence: a batch would mix it with another step."""
+    return any(name.startswith("sequence_") for name in parameters or ())
+
+
+def with_row_axis(request: InferRequest) -> InferRequest:
+    """Return the request as one row: every input with a leading axis of 1."""
+    inputs = tuple(
+        Tensor(t.name, t.datatype, (1, *t.shape), t.data[None], t.parameters)
+        for t in request.inputs
+    )
+    return msgspec.structs.replace(request, inputs=inputs)
+
+
+def without_row_axis(tensors: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """Return the outputs of one row without their leading axis; the inverse for answers."""
+    return tuple(
+        Tensor(t.name, t.datatype, t.shape[1:], t.data.reshape(t.shape[1:]), t.parameters)
+        for t in tensors
+    )

@@ -1,0 +1,73 @@
+"""Addresses of other servers, and which of them may be named."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from serving.config import ConfigError
+
+PORTS = {"grpc": 8001, "grpcs": 8001, "http": 80, "https": 443}
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Scheme (grpc, grpcs, http, https), host and port of another server."""
+
+    scheme: str
+    host: str
+    port: int
+
+    @property
+    def grpc(self) -> bool:
+        """Whether gRPC is spoken there."""
+        return self.scheme.startswith("grpc")
+
+    @property
+    def tls(self) -> bool:
+        """Whether TLS is spoken there."""
+        return self.scheme in ("grpcs", "https")
+
+    @property
+    def netloc(self) -> str:
+        """`host:port`, an IPv6 address in brackets."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}"
+
+    @property
+    def url(self) -> str:
+        """The address as configured."""
+        return f"{self.scheme}://{self.netloc}"
+
+
+def parse_address(url: str) -> Address:
+    """Read `scheme://host:port`.
+
+    Raises:
+        ConfigError: it is not that, or the scheme is another one.
+    """
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        host = port = None
+        parts = urlsplit("")
+    if not host or parts.scheme not in PORTS or parts.path not in ("", "/"):
+        raise ConfigError(
+            f"'{url[:200]}' is no address of a server; write grpc://host:port or http://host:port"
+        )
+    return Address(parts.scheme, host, port or PORTS[parts.scheme])
+
+
+def check_host(address: Address, allowed: Sequence[str] | None, model: str) -> None:
+    """Refuse an address whose host is not among those that `remote_hosts` allows.
+
+    Raises:
+        ConfigError: it is not.
+    """
+    if allowed is not None and address.host not in allowed:
+        raise ConfigError(
+            f"model '{model}': remote.url names the host '{address.host}', which is not among "
+            f"remote_hosts in vigil.yaml"
+        )

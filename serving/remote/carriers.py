@@ -1,0 +1,200 @@
+"""Carriers: they send the calls of a wire to another server, waiting or not.
+
+A blocking carrier serves the command line and the explainer, an asynchronous one the replica.
+All turn whatever goes wrong into the domain's errors, `Unreachable` when nobody is there.
+"""
+
+from __future__ import annotations
+
+from typing import Final, Protocol
+
+import grpc
+import httpx
+
+from serving.errors import ModelNotReady, VigilError
+from serving.remote.address import Address
+from serving.remote.failures import of_grpc, of_http, too_late, unreachable
+from serving.remote.http_wire import LENGTH
+from serving.remote.wire import Answer, Call
+
+GRPC_OPTIONS: Final = (
+    ("grpc.max_send_message_length", -1),
+    ("grpc.max_receive_message_length", -1),
+    # A server that is back must be found soon, and an idle connection is not given up.
+    ("grpc.initial_reconnect_backoff_ms", 200),
+    ("grpc.max_reconnect_backoff_ms", 1000),
+    ("grpc.client_idle_timeout_ms", 2**31 - 1),
+    # Its own environment may name a proxy; the address that was configured is meant.
+    ("grpc.enable_http_proxy", 0),
+    # Two replicas that front one server do not share a connection.
+    ("grpc.use_local_subchannel_pool", 1),
+)
+
+
+class Carrier(Protocol):
+    """Sends calls and waits for their answers."""
+
+    def send(self, call: Call, timeout_s: float) -> Answer:
+        """Send `call`.
+
+        Raises:
+            VigilError: the server refused, was too late, or cannot be reached.
+        """
+
+    def close(self) -> None:
+        """Close the connection."""
+
+
+class AsyncCarrier(Protocol):
+    """The same without blocking. Belongs to the loop in which it was made."""
+
+    async def send(self, call: Call, timeout_s: float) -> Answer:
+        """Send `call`; see `Carrier.send`."""
+
+    async def alive(self) -> bool:
+        """Whether the server can be reached, as far as one can tell at little cost."""
+
+    async def close(self) -> None:
+        """Close the connection."""
+
+
+def open_carrier(address: Address) -> Carrier:
+    """Return a blocking carrier; it connects with the first call."""
+    return _Grpc(address) if address.grpc else _Http(address)
+
+
+def open_async_carrier(address: Address) -> AsyncCarrier:
+    """Return an asynchronous carrier; needs a running loop, and connects with the first call."""
+    return _AsyncGrpc(address) if address.grpc else _AsyncHttp(address)
+
+
+def _grpc_error(
+    error: grpc.RpcError, address: Address, timeout_s: float, *, connected: bool
+) -> VigilError:
+    code: grpc.StatusCode = error.code()
+    if code is grpc.StatusCode.UNAVAILABLE and not connected:
+        return unreachable(address.url)
+    if code is grpc.StatusCode.DEADLINE_EXCEEDED:
+        return too_late(address.url, timeout_s)
+    return of_grpc(code.name, error.details())
+
+
+class _Grpc:
+    def __init__(self, address: Address) -> None:
+        self._address = address
+        self._state = grpc.ChannelConnectivity.IDLE
+        if address.tls:
+            self._channel = grpc.secure_channel(
+                address.netloc, grpc.ssl_channel_credentials(), GRPC_OPTIONS
+            )
+        else:
+            self._channel = grpc.insecure_channel(address.netloc, GRPC_OPTIONS)
+        self._channel.subscribe(self._note)
+
+    def _note(self, state: grpc.ChannelConnectivity) -> None:
+        self._state = state
+
+    def send(self, call: Call, timeout_s: float) -> Answer:
+        ask = self._channel.unary_unary(call.path, None, None)
+        try:
+            return Answer(ask(call.body, timeout=timeout_s))
+        except grpc.RpcError as error:
+            connected = self._state is grpc.ChannelConnectivity.READY
+            raise _grpc_error(error, self._address, timeout_s, connected=connected) from None
+
+    def close(self) -> None:
+        self._channel.close()
+
+
+class _AsyncGrpc:
+    def __init__(self, address: Address) -> None:
+        self._address = address
+        if address.tls:
+            self._channel = grpc.aio.secure_channel(
+                address.netloc, grpc.ssl_channel_credentials(), GRPC_OPTIONS
+            )
+        else:
+            self._channel = grpc.aio.insecure_channel(address.netloc, GRPC_OPTIONS)
+        self._methods: dict[str, grpc.aio.UnaryUnaryMultiCallable] = {}
+
+    async def send(self, call: Call, timeout_s: float) -> Answer:
+        ask = self._methods.get(call.path)
+        if ask is None:
+            ask = self._methods[call.path] = self._channel.unary_unary(call.path, None, None)
+        try:
+            return Answer(await ask(call.body, timeout=timeout_s))
+        except grpc.RpcError as error:
+            connected = self._channel.get_state() is grpc.ChannelConnectivity.READY
+            raise _grpc_error(error, self._address, timeout_s, connected=connected) from None
+
+    async def alive(self) -> bool:
+        state = self._channel.get_state(try_to_connect=True)
+        return state is not grpc.ChannelConnectivity.TRANSIENT_FAILURE
+
+    async def close(self) -> None:
+        await self._channel.close()
+
+
+def _answer(response: httpx.Response) -> Answer:
+    if response.status_code != httpx.codes.OK:
+        raise of_http(response.status_code, response.content)
+    length = response.headers.get(LENGTH)
+    if length is None:
+        return Answer(response.content)
+    if not (length.isascii() and length.isdigit() and int(length) <= len(response.content)):
+        raise of_http(502, b"")
+    return Answer(response.content, int(length))
+
+
+def _request(call: Call) -> dict[str, object]:
+    method = "GET" if call.body is None else "POST"
+    return {"method": method, "url": call.path, "content": call.body, "headers": call.headers}
+
+
+class _Http:
+    def __init__(self, address: Address) -> None:
+        self._url = address.url
+        self._client = httpx.Client(base_url=address.url, trust_env=False)
+
+    def send(self, call: Call, timeout_s: float) -> Answer:
+        try:
+            return _answer(self._client.request(**_request(call), timeout=timeout_s))  # type: ignore[arg-type]
+        except httpx.HTTPError as error:
+            raise _http_error(error, self._url, timeout_s) from None
+
+    def close(self) -> None:
+        self._client.close()
+
+
+class _AsyncHttp:
+    def __init__(self, address: Address) -> None:
+        self._url = address.url
+        limits = httpx.Limits(max_connections=None, max_keepalive_connections=256)
+        self._client = httpx.AsyncClient(base_url=address.url, trust_env=False, limits=limits)
+
+    async def send(self, call: Call, timeout_s: float) -> Answer:
+        try:
+            return _answer(await self._client.request(**_request(call), timeout=timeout_s))  # type: ignore[arg-type]
+        except httpx.HTTPError as error:
+            raise _http_error(error, self._url, timeout_s) from None
+
+    async def alive(self) -> bool:
+        try:
+            await self._client.get("/v2/health/live", timeout=5)
+        except httpx.ConnectError:
+            return False
+        except httpx.HTTPError:
+            return True  # busy, perhaps: requests will tell
+        return True
+
+    async def close(self) -> None:
+        await self._client.aclose()
+
+
+def _http_error(error: httpx.HTTPError, url: str, timeout_s: float) -> VigilError:
+    if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
+        return unreachable(url)
+    if isinstance(error, httpx.TimeoutException):
+        return too_late(url, timeout_s)
+    # It closed the connection: the next request finds out whether it is still there.
+    return ModelNotReady(f"the upstream server {url} hung up; retry", retry_after_s=1)

@@ -1,0 +1,147 @@
+"""A blocking client of another server: for the command line, and for models asked at leisure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from serving.channel.inference import Forward
+from serving.errors import ModelNotReady, VigilError
+from serving.protocol.messages import Tensor
+from serving.protocol.metadata import ModelMetadata
+from serving.remote.address import Address
+from serving.remote.carriers import AsyncCarrier, open_async_carrier, open_carrier
+from serving.remote.grpc_wire import GrpcWire
+from serving.remote.http_wire import HttpWire
+from serving.remote.wire import NOTHING, Answer, Call, Listed, Told, Wire
+
+BINARY = "binary_tensor_data"
+_SERVER = Call("/v2")
+
+
+class _Server(msgspec.Struct):
+    extensions: list[str] = []
+
+
+def _http_wire(answer: Answer) -> HttpWire:
+    try:
+        told = msgspec.json.decode(answer.body, type=_Server)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        raise ModelNotReady("what answers there does not speak the Open Inference Protocol") from (
+            None
+        )
+    return HttpWire(binary=BINARY in told.extensions)
+
+
+class Client:
+    """Asks another server, one question at a time.
+
+    Args:
+        address: where it listens.
+        timeout_s: longest wait for one answer.
+
+    Raises:
+        VigilError: it cannot be reached, or does not speak the protocol.
+    """
+
+    def __init__(self, address: Address, timeout_s: float) -> None:
+        self.address = address
+        self._timeout_s = timeout_s
+        self._carrier = open_carrier(address)
+        try:
+            self._wire: Wire = GrpcWire() if address.grpc else _http_wire(self._send(_SERVER))
+        except VigilError:
+            self._carrier.close()
+            raise
+
+    def _send(self, call: Call) -> Answer:
+        return self._carrier.send(call, self._timeout_s)
+
+    def infer(
+        self, model: str, version: str, inputs: Sequence[Tensor], forward: Forward = NOTHING
+    ) -> list[Tensor]:
+        """Return the outputs for `inputs`."""
+        return self._wire.read_infer(self._send(self._wire.infer(model, version, forward, inputs)))
+
+    def ready(self, model: str, version: str) -> bool:
+        """Return whether the model is ready."""
+        return self._wire.read_ready(self._send(self._wire.ready(model, version)))
+
+    def metadata(self, model: str, version: str) -> ModelMetadata:
+        """Return the model's inputs and outputs."""
+        return self._wire.read_metadata(self._send(self._wire.metadata(model, version)))
+
+    def index(self) -> list[Listed]:
+        """Return which models there are."""
+        return self._wire.read_index(self._send(self._wire.index()))
+
+    def config(self, model: str, version: str) -> Told:
+        """Return what Triton's model configuration tells."""
+        return self._wire.read_config(self._send(self._wire.config(model, version)))
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._carrier.close()
+
+
+class AsyncClient:
+    """Asks another server about one model, many questions at a time. Belongs to one loop.
+
+    Args:
+        address: where it listens; it need not be there yet.
+        model, version: the model's name there; an empty version is the server's choice.
+        timeout_s: longest wait for one answer.
+    """
+
+    def __init__(self, address: Address, model: str, version: str, timeout_s: float) -> None:
+        self._address = address
+        self._model = model
+        self._version = version
+        self._timeout_s = timeout_s
+        self._carrier: AsyncCarrier = open_async_carrier(address)
+        self._wire: Wire | None = GrpcWire() if address.grpc else None
+
+    async def _speak(self) -> Wire:
+        if self._wire is None:
+            self._wire = _http_wire(await self._carrier.send(_SERVER, self._timeout_s))
+        return self._wire
+
+    async def infer(self, forward: Forward, inputs: Sequence[Tensor]) -> list[Tensor]:
+        """Return the outputs for `inputs`.
+
+        Raises:
+            VigilError: the server refused, was too late, or cannot be reached.
+        """
+        wire = self._wire or await self._speak()
+        call = wire.infer(self._model, self._version, forward, inputs)
+        return wire.read_infer(await self._carrier.send(call, self._timeout_s))
+
+    async def require_ready(self) -> ModelMetadata:
+        """Return what the server tells of the model.
+
+        Raises:
+            VigilError: the model is not ready, or the server cannot be reached.
+        """
+        wire = await self._speak()
+        send, timeout_s = self._carrier.send, self._timeout_s
+        ready = await send(wire.ready(self._model, self._version), timeout_s)
+        if not wire.read_ready(ready):
+            raise not_ready(self._address, self._model)
+        return wire.read_metadata(await send(wire.metadata(self._model, self._version), timeout_s))
+
+    async def alive(self) -> bool:
+        """Whether the server can be reached, as far as one can tell at little cost."""
+        return await self._carrier.alive()
+
+    async def close(self) -> None:
+        """Close the connection."""
+        await self._carrier.close()
+
+
+def not_ready(address: Address, model: str) -> ModelNotReady:
+    """Return the error for a model that its server says is not ready."""
+    return ModelNotReady(
+        f"the upstream server {address.url} says that model '{model}' is not ready",
+        retry_after_s=1,
+    )

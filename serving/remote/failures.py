@@ -1,0 +1,84 @@
+"""What another server's refusal becomes here: its own message, and the nearest error of ours."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from serving import errors
+from serving.remote.wire import MAX_MESSAGE
+
+_OF_GRPC: Final[dict[str, type[errors.VigilError]]] = {
+    "INVALID_ARGUMENT": errors.InvalidInput,
+    "OUT_OF_RANGE": errors.InvalidInput,
+    "UNAUTHENTICATED": errors.Unauthenticated,
+    "PERMISSION_DENIED": errors.Forbidden,
+    "NOT_FOUND": errors.ModelNotFound,
+    "RESOURCE_EXHAUSTED": errors.QuotaExceeded,
+    "FAILED_PRECONDITION": errors.InvalidInput,
+    "UNIMPLEMENTED": errors.Unsupported,
+    "UNAVAILABLE": errors.ModelNotReady,
+    "CANCELLED": errors.ModelNotReady,
+    "DEADLINE_EXCEEDED": errors.DeadlineExceeded,
+}
+_OF_HTTP: Final[dict[int, type[errors.VigilError]]] = {
+    400: errors.InvalidInput,
+    401: errors.Unauthenticated,
+    403: errors.Forbidden,
+    404: errors.ModelNotFound,
+    413: errors.PayloadTooLarge,
+    422: errors.InvalidInput,
+    429: errors.QuotaExceeded,
+    501: errors.Unsupported,
+    502: errors.ModelNotReady,
+    503: errors.ModelNotReady,
+    504: errors.DeadlineExceeded,
+}
+
+ROWS_MAY_BE_BAD: Final = (errors.InvalidInput, errors.ModelFailed)
+"""Refusals that one row of a batch can be the reason of, while the others would be answered."""
+
+
+class Refusal(msgspec.Struct):
+    """The body of an HTTP error: OIP's `error`, or `detail` as FastAPI writes it."""
+
+    error: object = None
+    detail: object = None
+
+
+def of_grpc(code: str, details: str | None) -> errors.VigilError:
+    """Return the error for a gRPC status, `code` being its name."""
+    kind = _OF_GRPC.get(code, errors.ModelFailed)
+    return kind(_short(details) or f"the upstream server answered {code}")
+
+
+def of_http(status: int, body: bytes) -> errors.VigilError:
+    """Return the error for an HTTP status and the body that came with it."""
+    try:
+        refusal = msgspec.json.decode(body, type=Refusal)
+        told = refusal.error if refusal.error is not None else refusal.detail
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        told = None
+    message = told if isinstance(told, str) or told is None else msgspec.json.encode(told).decode()
+    kind = _OF_HTTP.get(status, errors.ModelFailed)
+    return kind(_short(message) or f"the upstream server answered with status {status}")
+
+
+def unreachable(url: str) -> errors.Unreachable:
+    """Return the error for a server that cannot be reached."""
+    return errors.Unreachable(
+        f"the upstream server {url} cannot be reached; start it, or correct remote.url",
+        retry_after_s=1,
+    )
+
+
+def too_late(url: str, timeout_s: float) -> errors.DeadlineExceeded:
+    """Return the error for a server that took longer than `remote.timeout_s`."""
+    return errors.DeadlineExceeded(
+        f"the upstream server {url} did not answer within {timeout_s:g} s (remote.timeout_s)"
+    )
+
+
+def _short(message: str | None) -> str:
+    return " ".join((message or "").split())[:MAX_MESSAGE]

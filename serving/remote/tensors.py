@@ -1,0 +1,93 @@
+"""The batch as another server wants it, and its answer as the gateway wants it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from serving.config import InputSpec, ModelConfig, OutputSpec
+from serving.errors import InvalidInput, ModelFailed
+from serving.protocol.messages import Tensor
+from serving.protocol.metadata import ModelMetadata, TensorMetadata
+
+
+def to_upstream(config: ModelConfig, inputs: Mapping[str, np.ndarray]) -> list[Tensor]:
+    """Return the model's inputs as tensors; without row axis `inputs` hold exactly one row.
+
+    Raises:
+        InvalidInput: an input is missing.
+    """
+    assert config.remote is not None
+    tensors = []
+    for spec in config.inputs:
+        if spec.sensitive:
+            continue
+        if spec.name not in inputs:
+            raise InvalidInput(f"the model needs the input '{spec.name}'")
+        array = inputs[spec.name]
+        shape = array.shape if config.remote.row_axis else array.shape[1:]
+        tensors.append(Tensor(spec.name, spec.datatype, shape, array))
+    return tensors
+
+
+def from_upstream(
+    name: str, config: ModelConfig, tensors: Sequence[Tensor], rows: int
+) -> dict[str, np.ndarray]:
+    """Return the declared outputs, [rows, ...] each, after checking them.
+
+    Other axes are as the server gave them: some add one, and clients know it so.
+
+    Raises:
+        ModelFailed: one is missing, or is not what `model.yaml` declares.
+    """
+    assert config.remote is not None
+    given = {tensor.name: tensor for tensor in tensors}
+    outputs = {}
+    for spec in config.outputs:
+        tensor = given.get(spec.name)
+        if tensor is None:
+            names = ", ".join(f"'{other}'" for other in given) or "nothing"
+            raise _wrong(name, f"answered {names}, model.yaml declares output '{spec.name}'")
+        data = tensor.data if config.remote.row_axis else tensor.data[None]
+        if tensor.datatype != spec.datatype:
+            raise _wrong(
+                name,
+                f"answered output '{spec.name}' as {tensor.datatype}, model.yaml declares "
+                f"{spec.datatype}",
+            )
+        if data.shape[:1] != (rows,):
+            raise _wrong(
+                name,
+                f"answered output '{spec.name}' with shape {list(tensor.shape)} for {rows} rows; "
+                f"if its first axis is no row, set remote.row_axis: false",
+            )
+        outputs[spec.name] = data
+    return outputs
+
+
+def _wrong(name: str, what: str) -> ModelFailed:
+    return ModelFailed(f"the upstream server of model '{name}' {what}")
+
+
+def check_metadata(name: str, config: ModelConfig, told: ModelMetadata) -> None:
+    """Compare what a server tells of a model with `model.yaml`; where it tells nothing, pass.
+
+    Raises:
+        ModelFailed: name or datatype of a tensor is another.
+    """
+    inputs = [spec for spec in config.inputs if not spec.sensitive]
+    pairs: tuple[tuple[str, Sequence[InputSpec | OutputSpec], Sequence[TensorMetadata]], ...] = (
+        ("input", inputs, told.inputs),
+        ("output", config.outputs, told.outputs),
+    )
+    for what, declared, known in pairs:
+        types = {tensor.name: tensor.datatype for tensor in known}
+        for spec in declared if types else ():
+            if types.get(spec.name) != spec.datatype:
+                has = ", ".join(f"{other} {datatype}" for other, datatype in types.items())
+                raise _wrong(
+                    name,
+                    f"has no {what} '{spec.name}' of {spec.datatype}; it tells of {has}: correct "
+                    f"model.yaml",
+                )

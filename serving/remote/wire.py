@@ -1,0 +1,98 @@
+"""What every wire (gRPC, HTTP) can say to another server. Nothing here sends anything."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import msgspec
+
+from serving.channel.inference import Forward
+from serving.errors import ModelFailed, VigilError
+from serving.protocol.messages import Tensor
+from serving.protocol.metadata import ModelMetadata
+
+NOTHING = Forward({}, {})
+"""Nothing to pass on beside the tensors."""
+
+MAX_MESSAGE = 500
+
+
+class Call(msgspec.Struct, frozen=True):
+    """A request: where to, what, and HTTP headers. Without a `body` it is an HTTP GET."""
+
+    path: str
+    body: bytes | None = None
+    headers: dict[str, str] = {}
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """What came back: the body, and the length of its JSON part where binary data follows it."""
+
+    body: bytes
+    json_length: int | None = None
+
+
+class Listed(msgspec.Struct, frozen=True):
+    """A model version in another server's index; `state` is empty when the server tells none."""
+
+    name: str
+    version: str = ""
+    state: str = ""
+    reason: str = ""
+
+
+class Told(msgspec.Struct, frozen=True):
+    """What Triton's model configuration tells beyond the metadata.
+
+    Attributes:
+        max_batch_size: largest batch; 0: the first axis is no batch axis.
+        optional: names of the inputs that requests may leave out.
+        stateful: requests are steps of sequences.
+        decoupled: one request may have several answers, or none.
+    """
+
+    max_batch_size: int = 0
+    optional: tuple[str, ...] = ()
+    stateful: bool = False
+    decoupled: bool = False
+
+
+class Wire(Protocol):
+    """Makes calls and reads their answers. Whatever it cannot read raises `ModelFailed`."""
+
+    def infer(self, model: str, version: str, forward: Forward, inputs: Sequence[Tensor]) -> Call:
+        """Ask for an inference."""
+
+    def read_infer(self, answer: Answer) -> list[Tensor]:
+        """Return the outputs; numbers are views on the answer where the wire allows it."""
+
+    def ready(self, model: str, version: str) -> Call:
+        """Ask whether a model is ready."""
+
+    def read_ready(self, answer: Answer) -> bool:
+        """Return whether it is."""
+
+    def metadata(self, model: str, version: str) -> Call:
+        """Ask for a model's inputs and outputs."""
+
+    def read_metadata(self, answer: Answer) -> ModelMetadata:
+        """Return them; a server may tell none."""
+
+    def index(self) -> Call:
+        """Ask which models there are (the extension `model_repository`)."""
+
+    def read_index(self, answer: Answer) -> list[Listed]:
+        """Return them."""
+
+    def config(self, model: str, version: str) -> Call:
+        """Ask for Triton's model configuration."""
+
+    def read_config(self, answer: Answer) -> Told:
+        """Return what matters of it."""
+
+
+def unreadable(what: str, error: Exception) -> VigilError:
+    """Return the error for an answer that is not what the protocol says."""
+    text = " ".join(str(error).split())[:MAX_MESSAGE]
+    return ModelFailed(f"the upstream server's {what} cannot be read: {text}")

@@ -1,0 +1,186 @@
+"""The replica of a model on another server, over its real channel; that server misbehaves."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import grpc
+import msgspec
+import numpy as np
+import pytest
+
+from serving.channel.connection import ChannelClosed, Connection
+from serving.channel.directory import ServedModel
+from serving.channel.endpoint import connect
+from serving.channel.inference import PROBE, BatchMeta, Forward, ResultMeta
+from serving.config import ModelConfig
+from serving.errors import (
+    DeadlineExceeded,
+    ModelFailed,
+    ModelNotReady,
+    QuotaExceeded,
+    Unreachable,
+)
+from serving.protocol.messages import Tensor
+from serving.roles.replica import make_replica
+
+Ask = Callable[..., Awaitable[tuple[ResultMeta, dict[str, np.ndarray]]]]
+
+
+def config_for(upstream, **remote) -> ModelConfig:
+    return ModelConfig.model_validate(
+        {
+            "format": "remote",
+            "remote": {"url": f"grpc://{upstream.address}", **remote},
+            "inputs": [{"name": "x", "datatype": "FP32", "shape": [-1, 2]}],
+            "outputs": [{"name": "y", "datatype": "FP32", "shape": [-1, 2]}],
+        }
+    )
+
+
+@pytest.fixture
+async def make_role(tmp_path, upstream):
+    roles = []
+
+    async def make(**remote):
+        config = config_for(upstream, **remote).model_dump_json().encode()
+        served = ServedModel("m", "1", config, str(tmp_path / "m" / "1"))
+        role = make_replica(
+            served, "replica-m-1", f"unix:{tmp_path}/replica.sock", f"unix:{tmp_path}/hub.sock"
+        )
+        role.load()
+        roles.append(role)
+        return await connect(await role.start())
+
+    yield make
+    for role in roles:
+        await role.stop()
+
+
+@pytest.fixture
+async def connection(make_role) -> AsyncIterator[Connection]:
+    made = await make_role()
+    yield made
+    made.close()
+
+
+async def ask(connection, rows, forward=b""):
+    """Send requests of one row each, or a probe; returns meta and outputs."""
+    x = np.array([[row, row] for row in rows], np.float32)
+    meta = BatchMeta((1,) * len(rows), forward)
+    reply = await connection.request("infer", meta, [Tensor("x", "FP32", x.shape, x)])
+    result = msgspec.msgpack.decode(reply.meta, type=ResultMeta)
+    return result, {tensor.name: tensor.data for tensor in reply.tensors}
+
+
+async def test_a_batch_is_one_request_upstream(connection, upstream):
+    forward = msgspec.msgpack.encode(Forward({"priority": 2}, {"x": {"unit": "m"}}))
+    result, outputs = await ask(connection, [1, 2, 3], forward)
+    np.testing.assert_array_equal(outputs["y"], [[2, 2], [4, 4], [6, 6]])
+    assert result.failed == {}
+    (request,) = upstream.requests
+    assert request.parameters == {"priority": 2}
+    assert request.inputs[0].parameters == {"unit": "m"}
+
+
+async def test_many_batches_are_under_way_at_once(connection, upstream):
+    upstream.delay_s = 0.2
+    await asyncio.gather(*[ask(connection, [1]) for _ in range(8)])
+    assert upstream.most_at_once > 1
+
+
+async def test_the_poisonous_row_is_bisected_out(connection, upstream):
+    result, outputs = await ask(connection, [1, 2, 666, 4, 5])
+    np.testing.assert_array_equal(outputs["y"][:, 0], [2, 4, 8, 10])
+    assert result.failed == {2: "poison row"}
+    assert result.kinds == {2: "InvalidInput"}
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [
+        (grpc.StatusCode.RESOURCE_EXHAUSTED, QuotaExceeded),
+        (grpc.StatusCode.UNAVAILABLE, ModelNotReady),
+    ],
+)
+async def test_refusals_that_no_row_is_guilty_of_are_not_bisected(connection, upstream, code, kind):
+    upstream.refusal = (code, "not now")
+    with pytest.raises(kind, match="not now"):
+        await ask(connection, [1, 666, 2, 3])
+    assert len(upstream.requests) == 1
+
+
+async def test_internal_errors_keep_their_message(connection, upstream):
+    upstream.refusal = (grpc.StatusCode.INTERNAL, "out of luck")
+    result, _ = await ask(connection, [666])
+    assert result.failed == {0: "out of luck"}
+    assert result.kinds == {0: "ModelFailed"}
+
+
+async def test_a_slow_server_is_given_up(make_role, upstream):
+    connection = await make_role(timeout_s=0.1)
+    upstream.delay_s = 1
+    with pytest.raises(DeadlineExceeded, match=r"did not answer within 0\.1 s"):
+        await ask(connection, [1])
+    connection.close()
+
+
+@pytest.mark.parametrize(
+    ("output", "why"),
+    [
+        (Tensor("z", "FP32", (2, 2), np.zeros((2, 2), np.float32)), "answered 'z'"),
+        (Tensor("y", "FP64", (2, 2), np.zeros((2, 2))), "as FP64"),
+        (Tensor("y", "FP32", (7, 2), np.zeros((7, 2), np.float32)), "row_axis: false"),
+    ],
+)
+async def test_wrong_answers(connection, upstream, output, why):
+    upstream.compute = lambda _request: [output]
+    result, _ = await ask(connection, [1])
+    assert why in result.failed[0]
+
+
+async def test_a_model_without_row_axis_sees_none(make_role, upstream):
+    connection = await make_role(row_axis=False)
+    _, outputs = await ask(connection, [3])
+    np.testing.assert_array_equal(outputs["y"], [[6, 6]])
+    assert upstream.requests[0].inputs[0].shape == (2,)
+    connection.close()
+
+
+async def test_a_probe_computes_nothing(connection, upstream):
+    _, outputs = await ask(connection, [1], PROBE)
+    assert outputs["y"].shape == (1, 2)
+    assert upstream.requests == []
+    upstream.ready = False
+    with pytest.raises(ModelNotReady, match="says that model 'm' is not ready"):
+        await ask(connection, [1], PROBE)
+
+
+async def test_a_probe_finds_other_tensors(connection, upstream):
+    upstream.metadata.inputs.add(name="x", datatype="FP64", shape=[-1, 2])
+    with pytest.raises(ModelFailed, match=r"no input 'x' of FP32; it tells of x FP64"):
+        await ask(connection, [1], PROBE)
+
+
+async def test_a_server_that_dies_and_comes_back(make_role, upstream, eventually, tmp_path):
+    connection = await make_role()
+    await ask(connection, [1])
+    upstream.stop()
+    try:
+        await eventually(lambda: connection.closed)  # though nobody asked anything
+        again = await connect(f"unix:{tmp_path}/replica.sock")
+        with pytest.raises(Unreachable, match="cannot be reached"):
+            await ask(again, [1], PROBE)
+    finally:
+        upstream.start()
+
+    async def answers() -> bool:
+        try:
+            await ask(again, [1])
+        except (Unreachable, ChannelClosed):
+            return False
+        return True
+
+    async with asyncio.timeout(20):
+        while not await answers():  # noqa: ASYNC110 - the condition is another server's
+            await asyncio.sleep(0.05)
+    again.close()
