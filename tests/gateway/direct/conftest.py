@@ -32,7 +32,7 @@ HEADERS = [
 @pytest.fixture
 def limits() -> Limits:
     """What clients may take; a test that waits for one of them has its own."""
-    return Limits(sweep_s=0.02)
+    return Limits()
 
 
 @pytest.fixture
