@@ -82,7 +82,9 @@ class Client:
 
 
 @pytest.fixture
-async def connect(server: DirectServer, tmp_path: Path) -> AsyncIterator[Callable[[], Awaitable[Client]]]:
+async def connect(
+    server: DirectServer, tmp_path: Path
+) -> AsyncIterator[Callable[[], Awaitable[Client]]]:
     """Opens raw connections, and closes them at the end."""
     clients: list[Client] = []
 

@@ -52,7 +52,7 @@ async def test_what_comes_between_an_answer_and_the_next_request_overtakes_nothi
     """Regression: bytes that came before the waiting ones were taken up were read before them."""
     link.hold = asyncio.Event()
     client = await connect()
-    second = post(post()[post().index(b"{"):].replace(b'"q"', b'"second"'))
+    second = post(post()[post().index(b"{") :].replace(b'"q"', b'"second"'))
     await client.send(post() + second[:40])
     await asyncio.sleep(0.05)
     link.hold.set()
@@ -75,7 +75,11 @@ async def test_more_requests_than_are_read_ahead_are_all_answered(connect, post)
 async def test_a_client_that_does_not_read_is_not_worked_for(connect, post, server, link):
     client = await connect()
     client.writer.transport.pause_reading()
-    body = b'{"inputs":[{"name":"x","datatype":"FP32","shape":[500,2],"data":[' + b"1," * 999 + b"1]}]}"
+    body = (
+        b'{"inputs":[{"name":"x","datatype":"FP32","shape":[500,2],"data":['
+        + b"1," * 999
+        + b"1]}]}"
+    )
     client.writer.write(post(body) * 1000)
     for _ in range(200):
         await asyncio.sleep(0.005)
@@ -112,7 +116,9 @@ async def test_what_two_programs_could_read_differently_is_refused_and_closed(co
 
 async def test_a_refusal_is_read_by_a_client_that_goes_on_sending(connect):
     client = await connect()
-    await client.send(b"POST /v2/models/m/infer HTTP/1.1\r\nHost: v\r\nContent-Length: 9999999\r\n\r\n")
+    await client.send(
+        b"POST /v2/models/m/infer HTTP/1.1\r\nHost: v\r\nContent-Length: 9999999\r\n\r\n"
+    )
     for _ in range(50):
         await client.send(b"x" * 10_000)
     assert (await client.answer())[0] == 413
@@ -169,7 +175,7 @@ async def test_head_has_no_body(connect):
 @pytest.mark.parametrize("ident", ["a\\r\\nX-Evil: 1", "a\\u0000", "\\ud83d\\ude00"])
 async def test_an_id_cannot_end_its_header(connect, post, ident):
     client = await connect()
-    await client.send(post(post()[post().index(b"{"):].replace(b'"q"', f'"{ident}"'.encode())))
+    await client.send(post(post()[post().index(b"{") :].replace(b'"q"', f'"{ident}"'.encode())))
     status, headers, _ = await client.answer()
     assert status == 200 and not {"x-evil", "X-Evil", "x-request-id"} & headers.keys()
 
@@ -190,7 +196,9 @@ async def test_errors_are_answered_and_the_connection_goes_on(connect, post, lin
 
 async def test_a_line_end_in_a_header_of_the_app_is_not_sent(connect, server):
     async def app(scope, receive, send):
-        await send({"type": "http.response.start", "status": 200, "headers": [(b"a", b"b\r\nc: d")]})
+        await send(
+            {"type": "http.response.start", "status": 200, "headers": [(b"a", b"b\r\nc: d")]}
+        )
         await send({"type": "http.response.body", "body": b"x"})
 
     server.app = app
@@ -245,7 +253,9 @@ class TestSlowness:
         await client.answer()
         assert await client.rest() == b""
 
-    @pytest.mark.parametrize("part", [b"GET / HT", b"POST / HTTP/1.1\r\nHost: v\r\nContent-Length: 9\r\n\r\na"])
+    @pytest.mark.parametrize(
+        "part", [b"GET / HT", b"POST / HTTP/1.1\r\nHost: v\r\nContent-Length: 9\r\n\r\na"]
+    )
     async def test_a_request_that_does_not_end_is_refused(self, connect, part):
         client = await connect()
         await client.send(part)
@@ -263,7 +273,11 @@ class TestSlowness:
     async def test_answers_that_nobody_reads_are_given_up(self, connect, post, server):
         client = await connect()
         client.writer.transport.pause_reading()
-        body = b'{"inputs":[{"name":"x","datatype":"FP32","shape":[500,2],"data":[' + b"1," * 999 + b"1]}]}"
+        body = (
+            b'{"inputs":[{"name":"x","datatype":"FP32","shape":[500,2],"data":['
+            + b"1," * 999
+            + b"1]}]}"
+        )
         client.writer.write(post(body) * 1000)
         await asyncio.sleep(0.1)
         async with asyncio.timeout(10):
