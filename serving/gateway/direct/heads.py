@@ -202,7 +202,8 @@ def normalised(target: bytes) -> tuple[str, bytes]:
         raise BadHead(400, "the path is not valid UTF-8; percent-encode it as UTF-8") from None
     if "//" in path or "/." in path:
         end = "/" if path.endswith("/") else ""
-        path = "/" + posixpath.normpath(path).strip("/") + end
+        inner = posixpath.normpath(path).strip("/")
+        path = f"/{inner}{end}" if inner else "/"
     return path or "/", query
 
 

@@ -62,7 +62,7 @@ class Client:
         first, *lines = raw.decode().split("\r\n")[:-2]
         pairs = [line.split(": ", 1) for line in lines]
         assert len(pairs) == len({name for name, _ in pairs})
-        return int(first.split()[1]), {name: value for name, value in pairs}
+        return int(first.split()[1]), dict(pairs)
 
     async def answer(self, *, body: bool = True) -> tuple[int, dict[str, str], bytes]:
         status, headers = await self.head()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -23,12 +25,14 @@ def test_a_body_cut_anywhere_is_the_whole_body(parts, extension, trailers, cuts,
     raw = encoded(parts, extension, trailers) + left
     places = sorted({0, len(raw), *(min(cut, len(raw)) for cut in cuts)})
     body, done = ChunkedBody(1000), False
-    for start, end in zip(places, places[1:], strict=False):
+    for start, end in itertools.pairwise(places):
         if done:
             body.left += raw[start:end]
         else:
             done = body.feed(raw[start:end])
-    assert done and body.body == b"".join(parts) and body.left == left
+    assert done
+    assert body.body == b"".join(parts)
+    assert body.left == left
 
 
 def test_byte_by_byte_thousands_of_chunks():
@@ -46,7 +50,7 @@ def test_byte_by_byte_thousands_of_chunks():
 @pytest.mark.parametrize("step", [1, 10**6])
 def test_what_is_malformed_is_refused_however_it_comes(raw, step):
     body = ChunkedBody(100)
-    with pytest.raises(BadHead) as refused:
+    with pytest.raises(BadHead) as refused:  # noqa: PT012
         for at in range(0, len(raw), step):
             body.feed(raw[at : at + step])
     assert refused.value.status == 400

@@ -25,14 +25,16 @@ def test_long_blocks_go_on_in_further_frames(size, most):
     while at < len(raw):
         high, low, kind, flags, ident = f.read_head(raw, at)
         length = high << 8 | low
-        assert ident == 5 and length <= most
+        assert ident == 5
+        assert length <= most
         kinds.append((kind, bool(flags & f.END_HEADERS), bool(flags & f.END_STREAM)))
         found += raw[at + 9 : at + 9 + length]
         at += 9 + length
     assert found == bytes(size)
     assert [k for k, _, _ in kinds] == [f.HEADERS] + [f.CONTINUATION] * (len(kinds) - 1)
     assert [e for _, e, _ in kinds] == [False] * (len(kinds) - 1) + [True]
-    assert kinds[0][2] and not any(s for _, _, s in kinds[1:])
+    assert kinds[0][2]
+    assert not any(s for _, _, s in kinds[1:])
 
 
 def test_settings_are_read_as_they_are_written():

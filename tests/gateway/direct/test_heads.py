@@ -19,7 +19,9 @@ def test_what_a_head_says():
         "/v2/models/a b/versions/2/infer",
         b"x=1",
     )
-    assert head.length == 7 and head.keep_alive and not head.expects
+    assert head.length == 7
+    assert head.keep_alive
+    assert not head.expects
     assert (b"x", b"Y") in head.headers
     assert head.infer is not None
     assert (head.infer.model, head.infer.version) == ("a b", "2")

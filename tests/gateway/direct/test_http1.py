@@ -19,7 +19,9 @@ async def test_an_inference_is_answered_and_the_connection_goes_on(connect, post
     for _ in range(3):
         await client.send(post())
         status, headers, body = await client.answer()
-        assert status == 200 and headers["x-request-id"] == "q" and "connection" not in headers
+        assert status == 200
+        assert headers["x-request-id"] == "q"
+        assert "connection" not in headers
         assert json.loads(body)["outputs"][0]["data"] == [2.0, 4.0]
 
 
@@ -31,7 +33,8 @@ async def test_a_request_cut_at_any_place_is_the_same_request(connect, post):
         await asyncio.sleep(0)
         await client.send(whole[cut:])
         status, _, body = await client.answer()
-        assert status == 200 and json.loads(body)["outputs"][0]["data"] == [2.0, 4.0]
+        assert status == 200
+        assert json.loads(body)["outputs"][0]["data"] == [2.0, 4.0]
 
 
 async def test_rows_of_requests_are_answered_in_their_order(connect, post):
@@ -42,7 +45,8 @@ async def test_rows_of_requests_are_answered_in_their_order(connect, post):
     await client.send(b"".join(b + GET for b in bodies))
     for i in range(count):
         status, headers, _ = await client.answer()
-        assert status == 200 and headers["x-request-id"] == str(i)
+        assert status == 200
+        assert headers["x-request-id"] == str(i)
         assert (await client.answer())[2] == b'{"live":true}'
 
 
@@ -110,7 +114,9 @@ async def test_what_two_programs_could_read_differently_is_refused_and_closed(co
     client = await connect()
     await client.send(raw + GET)
     status, headers, body = await client.answer()
-    assert status == 400 and headers["connection"] == "close" and json.loads(body)["error"]
+    assert status == 400
+    assert headers["connection"] == "close"
+    assert json.loads(body)["error"]
     assert await client.rest() == b""
 
 
@@ -157,7 +163,8 @@ async def test_connections_are_kept_as_the_client_wishes(connect, post, version,
     client = await connect()
     await client.send(post(headers=connection, version=version))
     status, headers, _ = await client.answer()
-    assert status == 200 and (headers.get("connection") != "close") == kept
+    assert status == 200
+    assert (headers.get("connection") != "close") == kept
     if kept:
         await client.send(GET)
         assert (await client.answer())[0] == 200
@@ -177,7 +184,8 @@ async def test_an_id_cannot_end_its_header(connect, post, ident):
     client = await connect()
     await client.send(post(post()[post().index(b"{") :].replace(b'"q"', f'"{ident}"'.encode())))
     status, headers, _ = await client.answer()
-    assert status == 200 and not {"x-evil", "X-Evil", "x-request-id"} & headers.keys()
+    assert status == 200
+    assert not {"x-evil", "X-Evil", "x-request-id"} & headers.keys()
 
 
 async def test_errors_are_answered_and_the_connection_goes_on(connect, post, link):
@@ -186,7 +194,9 @@ async def test_errors_are_answered_and_the_connection_goes_on(connect, post, lin
         link.error = error
         await client.send(post())
         status, headers, body = await client.answer()
-        assert status == expected and json.loads(body)["error"] and "X" not in headers
+        assert status == expected
+        assert json.loads(body)["error"]
+        assert "X" not in headers
     link.error = None
     await client.send(post(b"{"))
     assert (await client.answer())[0] == 400
@@ -205,7 +215,8 @@ async def test_a_line_end_in_a_header_of_the_app_is_not_sent(connect, server):
     client = await connect()
     await client.send(GET)
     status, headers, _ = await client.answer()
-    assert status == 500 and "c" not in headers
+    assert status == 500
+    assert "c" not in headers
 
 
 @pytest.mark.parametrize("ends", [True, False])
@@ -226,12 +237,12 @@ async def test_whoever_leaves_is_not_worked_for(connect, post, link, server, pla
     client = await connect()
     await client.send(post())
     async with asyncio.timeout(5):
-        while not any(c._ticket for c in server.connections if hasattr(c, "_ticket")):
+        while not any(c._ticket for c in server.connections if hasattr(c, "_ticket")):  # noqa: ASYNC110
             await asyncio.sleep(0.001)
     (ticket,) = [c._ticket for c in server.connections]
     await client.close()
     async with asyncio.timeout(5):
-        while not ticket.future.cancelled() or server.connections:
+        while not ticket.future.cancelled() or server.connections:  # noqa: ASYNC110
             await asyncio.sleep(0.001)
     link.hold.set()
 
@@ -281,5 +292,5 @@ class TestSlowness:
         client.writer.write(post(body) * 1000)
         await asyncio.sleep(0.1)
         async with asyncio.timeout(10):
-            while server.connections:
+            while server.connections:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)

@@ -70,7 +70,8 @@ async def test_a_call_in_pieces_as_well(connect2, message, pieces, server):
     client = await connect2()
     assert values(await client.answer(await client.call(message, pieces=pieces))) == [2.0, 4.0]
     (connection,) = server.connections
-    assert connection._held == 0 and not connection._streams
+    assert connection._held == 0
+    assert not connection._streams
 
 
 async def test_calls_are_answered_as_they_finish(connect2, message, link):
@@ -85,11 +86,14 @@ async def test_what_is_no_plain_call_goes_to_the_app(connect2, post):
     assert (await client.answer(await client.ask("/v2/health/live"))).body == b'{"live":true}'
     body = post()[post().index(b"{") :]
     answer = await client.answer(await client.ask("/v2/models/m/infer", "POST", body))
-    assert answer.headers[":status"] == "200" and json.loads(answer.body)["id"] == "q"
+    assert answer.headers[":status"] == "200"
+    assert json.loads(answer.body)["id"] == "q"
     answer = await client.answer(await client.ask("/nothing", "HEAD"))
-    assert answer.headers[":status"] == "404" and answer.body == b""
+    assert answer.headers[":status"] == "404"
+    assert answer.body == b""
     answer = await client.answer(await client.ask("/%2f"))
-    assert answer.headers[":status"] == "400" and b"slash" in answer.body
+    assert answer.headers[":status"] == "400"
+    assert b"slash" in answer.body
 
 
 async def test_errors_are_statuses(connect2, message, link):
@@ -285,13 +289,13 @@ async def test_a_stream_that_is_reset_is_not_worked_for(connect2, message, link,
     link.hold = asyncio.Event()
     call = await client.call(message)
     async with asyncio.timeout(5):
-        while not connection._streams or not connection._streams[call].ticket:
+        while not connection._streams or not connection._streams[call].ticket:  # noqa: ASYNC110
             await asyncio.sleep(0.001)
     ticket = connection._streams[call].ticket
     client.h2.reset_stream(call)
     await client.flush()
     async with asyncio.timeout(5):
-        while not ticket.future.cancelled():
+        while not ticket.future.cancelled():  # noqa: ASYNC110
             await asyncio.sleep(0.001)
     link.hold.set()
     assert values(await client.answer(await client.call(message))) == [2.0, 4.0]
@@ -348,7 +352,8 @@ class TestSlowness:
         await client.answer(await client.call(message))
         while await client.read():
             pass
-        assert client.goaways and client.goaways[-1][0] == f.NO_ERROR
+        assert client.goaways
+        assert client.goaways[-1][0] == f.NO_ERROR
 
     async def test_a_body_that_does_not_come_resets_its_stream(self, connect2, server):
         client = await connect2()
