@@ -43,7 +43,8 @@ def test_byte_by_byte_thousands_of_chunks():
 
 
 @pytest.mark.parametrize("raw", [
-    b"\r\n", b"x\r\n", b"1\nx\r\n", b"1\r\nxy\r\n", b"1\r\nx\n0\r\n\r\n", b"-1\r\n", b"0x1\r\nx\r\n",
+    b"\r\n", b"x\r\n", b"1\nx\r\n",
+    b"1\r\nxy\r\n", b"1\r\nx\n0\r\n\r\n", b"-1\r\n", b"0x1\r\nx\r\n",
     b"1 \r\nx\r\n", b"1;a\rb\r\nx", b"1;" + b"a" * 5000 + b"\r\nx", b"1" * 16 + b"\r\n",
     b"0\r\nno trailer\r\n\r\n", b"0\r\n" + b"a: b\r\n" * 9999, b"a" * 5000,
 ])  # fmt: skip

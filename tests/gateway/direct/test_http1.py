@@ -11,6 +11,8 @@ from serving.errors import InvalidInput
 from serving.gateway.direct.http1 import MOST_AHEAD
 from serving.gateway.direct.speaker import Limits
 
+NUMBERS = b"1," * 999 + b"1"
+LARGE = b'{"inputs":[{"name":"x","datatype":"FP32","shape":[500,2],"data":[%b]}]}' % NUMBERS
 GET = b"GET /v2/health/live HTTP/1.1\r\nHost: v\r\n\r\n"
 
 
@@ -79,12 +81,7 @@ async def test_more_requests_than_are_read_ahead_are_all_answered(connect, post)
 async def test_a_client_that_does_not_read_is_not_worked_for(connect, post, server, link):
     client = await connect()
     client.writer.transport.pause_reading()
-    body = (
-        b'{"inputs":[{"name":"x","datatype":"FP32","shape":[500,2],"data":['
-        + b"1," * 999
-        + b"1]}]}"
-    )
-    client.writer.write(post(body) * 1000)
+    client.writer.write(post(LARGE) * 1000)
     for _ in range(200):
         await asyncio.sleep(0.005)
         if any(c._stalled for c in server.connections):
@@ -97,13 +94,15 @@ async def test_a_client_that_does_not_read_is_not_worked_for(connect, post, serv
 
 
 @pytest.mark.parametrize("raw", [
-    b"GET / HTTP/1.1\r\nHost: v\nX: y\r\n\r\n", b"GET / HTTP/1.1\nHost: v\n\n",
+    b"GET / HTTP/1.1\r\nHost: v\nX: y\r\n\r\n",
+    b"GET / HTTP/1.1\nHost: v\n\n",
     b"GET / HTTP/1.1\r\nHost: v\r\nA: b\r\n c\r\n\r\n", b"GET / HTTP/1.1\r\nHost : v\r\n\r\n",
     b"GET / HTTP/1.1\r\n\r\n", b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
-    b"GET / RTSP/1.0\r\nHost: v\r\n\r\n", b"GET / HTTP/2.0\r\nHost: v\r\n\r\n", b"nonsense\r\n\r\n",
+    b"GET / RTSP/1.0\r\nHost: v\r\n\r\n", b"GET / HTTP/2.0\r\nHost: v\r\n\r\n",
+    b"nonsense\r\n\r\n",
     b"POST / HTTP/1.1\r\nHost: v\r\nContent-Length: 3\r\nContent-Length: 3\r\n\r\nabc",
     b"POST / HTTP/1.1\r\nHost: v\r\nContent-Length: +3\r\n\r\nabc",
-    b"POST / HTTP/1.1\r\nHost: v\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    b"POST / HTTP/1.1\r\nHost: v\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n",
     b"POST / HTTP/1.0\r\nHost: v\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
     b"POST / HTTP/1.1\r\nHost: v\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
     b"POST / HTTP/1.1\r\nHost: v\r\nTransfer-Encoding: chunked\r\n\r\n-1\r\n\r\n",
@@ -284,12 +283,7 @@ class TestSlowness:
     async def test_answers_that_nobody_reads_are_given_up(self, connect, post, server):
         client = await connect()
         client.writer.transport.pause_reading()
-        body = (
-            b'{"inputs":[{"name":"x","datatype":"FP32","shape":[500,2],"data":['
-            + b"1," * 999
-            + b"1]}]}"
-        )
-        client.writer.write(post(body) * 1000)
+        client.writer.write(post(LARGE) * 1000)
         await asyncio.sleep(0.1)
         async with asyncio.timeout(10):
             while server.connections:  # noqa: ASYNC110
