@@ -105,7 +105,7 @@ class Http1(Speaker):
         """Close, unless a request has begun."""
         self._last = True
         if not self._answering and self._head is None and not self._buffer:
-            self.leave()
+            self.close()
 
     # -- requests -----------------------------------------------------------------------
 

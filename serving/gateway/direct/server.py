@@ -16,7 +16,7 @@ from serving.dataplane.handler import DataPlane
 from serving.gateway.asgi import VigilApp
 from serving.gateway.direct.connection import Opening
 from serving.gateway.direct.heads import HeadReader
-from serving.gateway.direct.speaker import Limits, Speaker
+from serving.gateway.direct.speaker import Leaving, Limits, Speaker
 
 LINGER_S: Final = 0.3
 BACKLOG: Final = 2048
@@ -87,7 +87,8 @@ class DirectServer:
             async with asyncio.timeout(timeout_s):
                 while self.connections:  # noqa: ASYNC110 - for one moment, at the end
                     await asyncio.sleep(0.01)
-        drained = not self.connections
+        # Who has its last answer and does not hang up has lost nothing.
+        drained = all(isinstance(connection, Leaving) for connection in self.connections)
         for connection in list(self.connections):
             connection.abort()
         if self._sweeping:
