@@ -19,6 +19,7 @@ HEADERS = [(b"content-type", b"application/grpc")]
 _ACCEPTED = (b"grpc-accept-encoding", b",".join([*(e.encode() for e in ENCODINGS), b"identity"]))
 OK = [(b"grpc-status", b"0")]
 INTERNAL = 13
+MOST_TEXT = 2000
 _SAFE = " !\"#$&'()*+,-./:;<=>?@[]^_`{|}~"
 _UNITS = {b"H": 3600.0, b"M": 60.0, b"S": 1.0, b"m": 1e-3, b"u": 1e-6, b"n": 1e-9}
 
@@ -165,7 +166,9 @@ async def send_start(send: Send, headers: list[tuple[bytes, bytes]]) -> None:
 
 def status_trailers(code: int, text: str) -> list[tuple[bytes, bytes]]:
     """Return the trailers that end a call which failed."""
-    # Percent-encoded as the gRPC protocol asks, so that any text survives as a header.
+    # Percent-encoded as the gRPC protocol asks, so that any text survives as a header. Clients
+    # bound what they take of headers, and none may begin or end with a space.
+    text = text[:MOST_TEXT].strip()
     return [
         (b"grpc-status", b"%d" % code),
         (b"grpc-message", quote(text, _SAFE, errors="replace").encode()),

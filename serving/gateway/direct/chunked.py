@@ -6,11 +6,11 @@ import re
 from typing import Final
 
 from serving.gateway.direct.heads import BadHead
+from serving.gateway.direct.pieces import Pieces
 
 _SIZE: Final = re.compile(rb"([0-9A-Fa-f]{1,15})(?:[ \t]*;[^\x00\r\n]*)?")
 _MAX_LINE: Final = 4096
 _MAX_TRAILERS: Final = 16 << 10
-_SOME: Final = 1024
 
 
 class ChunkedBody:
@@ -23,8 +23,7 @@ class ChunkedBody:
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._rest = b""
-        self._pieces: list[bytes] = []
-        self._whole: list[bytes] = []
+        self._pieces = Pieces()
         self._missing = 0
         """Bytes of the current chunk that have not come, with the two that end it."""
         self._trailers = -1
@@ -35,7 +34,7 @@ class ChunkedBody:
     @property
     def body(self) -> bytes:
         """The body so far."""
-        return b"".join((*self._whole, *self._pieces))
+        return self._pieces.join()
 
     def feed(self, data: bytes) -> bool:
         """Take in data; True at the end, when `left` is what came after the body.
@@ -54,7 +53,7 @@ class ChunkedBody:
             if end < 0:
                 break
             line, at = data[at : end + 1], end + 1
-            if line[-2:] != b"\r\n":
+            if line[-2:] != b"\r\n" or len(line) > _MAX_LINE:
                 raise _bad()
             if self._trailers >= 0:
                 self._trailers += len(line)
@@ -89,7 +88,7 @@ class ChunkedBody:
         """Take the rest of the current chunk, and the line end after it, from `data`."""
         content = min(self._missing - 2, len(data) - at)
         if content > 0:
-            self._keep(data[at : at + content])
+            self._pieces.add(data[at : at + content])
             self._missing -= content
             at += content
         if self._missing <= 2:
@@ -100,13 +99,6 @@ class ChunkedBody:
             self._missing = 0
             at += 2
         return at
-
-    def _keep(self, piece: bytes) -> None:
-        self._pieces.append(piece)
-        if len(self._pieces) == _SOME:
-            # An object per chunk may weigh forty times what is in it.
-            self._whole.append(b"".join(self._pieces))
-            self._pieces.clear()
 
 
 def _bad() -> BadHead:

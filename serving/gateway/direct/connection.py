@@ -3,39 +3,34 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 from typing import TYPE_CHECKING, cast
 
 from serving.gateway.direct.frames2 import PREFACE
 from serving.gateway.direct.http1 import Http1
 from serving.gateway.direct.http2 import Http2
-from serving.gateway.direct.speaker import Speaker
+from serving.gateway.direct.speaker import NEVER, Speaker
 
 if TYPE_CHECKING:
     from serving.gateway.direct.server import DirectServer
 
 
 class Opening(asyncio.Protocol):
-    """The first bytes of a connection; whoever speaks its protocol takes over after them."""
+    """A connection before it is made."""
 
     def __init__(self, server: DirectServer) -> None:
         self._server = server
-        self._undecided: Undecided | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin."""
         # uvloop's transports are no subclass of asyncio's.
         connected = cast(asyncio.Transport, transport)
         peer = connected.get_extra_info("peername")
-        raw = connected.get_extra_info("socket")
-        if raw is not None and raw.family != socket.AF_UNIX:
-            raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         client = (peer[0], peer[1]) if isinstance(peer, tuple) else None
         connected.set_protocol(Undecided(self._server, connected, client))
 
 
 class Undecided(Speaker):
-    """A connection that has not said enough."""
+    """A connection that has not said enough; whoever speaks its protocol takes over."""
 
     _first = b""
 
@@ -48,6 +43,8 @@ class Undecided(Speaker):
         kind = Http2 if first.startswith(PREFACE) else Http1
         speaker = kind(self._server, self._transport, self.client)
         self._transport.set_protocol(speaker)
+        if self._server.stopping:
+            speaker.stop()
         speaker.data_received(first)
 
     def lost(self) -> None:
@@ -55,11 +52,12 @@ class Undecided(Speaker):
 
     def too_slow(self) -> None:
         """It has said nothing that could be answered."""
-        self._transport.close()
+        self.deadline = NEVER
+        self.close()
 
     def stop(self) -> None:
         """It may still speak."""
 
     def stopped(self) -> None:
         """Too late."""
-        self._transport.close()
+        self.close()

@@ -26,6 +26,7 @@ WITH_PRIORITY: Final = 0x20
 
 NO_ERROR: Final = 0x0
 PROTOCOL_ERROR: Final = 0x1
+INTERNAL_ERROR: Final = 0x2
 FLOW_CONTROL_ERROR: Final = 0x3
 STREAM_CLOSED: Final = 0x5
 FRAME_SIZE_ERROR: Final = 0x6
@@ -64,6 +65,17 @@ def frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
     """Return one frame."""
     size = len(payload)
     return _head.pack(size >> 8, size & 255, kind, flags, stream) + payload
+
+
+def headers(flags: int, stream: int, block: bytes, most: int) -> bytes:
+    """Return a header block in one HEADERS frame, or with CONTINUATION if it is over `most`."""
+    if len(block) <= most:
+        return frame(HEADERS, flags | END_HEADERS, stream, block)
+    frames = [frame(HEADERS, flags, stream, block[:most])]
+    for at in range(most, len(block), most):
+        end = END_HEADERS if at + most >= len(block) else 0
+        frames.append(frame(CONTINUATION, end, stream, block[at : at + most]))
+    return b"".join(frames)
 
 
 def settings(values: dict[int, int]) -> bytes:

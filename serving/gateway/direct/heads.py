@@ -26,6 +26,7 @@ _KEPT_BYTES: Final = 1024
 _BROKEN: Final = re.compile(rb"(?<!\r)\n|\r(?!\n)|\x00")
 _AUTHORITY: Final = re.compile(rb"(?i)https?://[^/?#]*")
 _LENGTH: Final = re.compile(rb"[0-9]{1,19}")
+_REQUEST_LINE: Final = re.compile(rb"(?:\r\n)*[^\r\n]+ HTTP/1\.[01]\r\n")
 _ESCAPED_SLASH: Final = re.compile(rb"(?i)%2f|%5c")
 
 
@@ -109,6 +110,8 @@ class HeadReader:
         """
         head = self._known.get(raw)
         if head is None:
+            if len(raw) > MAX_HEAD:
+                raise too_large_head()
             head = parse(raw)
             if len(raw) <= _KEPT_BYTES:
                 if len(self._known) >= _KEPT_HEADS:
@@ -123,7 +126,7 @@ def parse(raw: bytes) -> Head:
     Raises:
         BadHead: as for `HeadReader.read`.
     """
-    if _BROKEN.search(raw):
+    if _BROKEN.search(raw) or not _REQUEST_LINE.match(raw):  # the parser knows RTSP as well
         raise _malformed()
     found = _Collector()
     parser = httptools.HttpRequestParser(found)
@@ -143,7 +146,13 @@ def parse(raw: bytes) -> Head:
         raise BadHead(400, "this is no proxy: send HTTP/1.1 requests for paths under /v2")
     path, query = normalised(found.target)
     headers = dict(found.headers)
-    length = _length(found.headers)
+    hosts = sum(name == b"host" for name, _ in found.headers)
+    if hosts > 1 or (version == "1.1" and not hosts):
+        raise BadHead(400, "send exactly one Host header; HTTP/1.1 asks for it")
+    if headers.get(b"content-type", b"").startswith(b"application/grpc"):
+        raise BadHead(400, "gRPC needs HTTP/2; use a gRPC client")
+    length = _length(version, found.headers)
+    connection = b",".join(value for name, value in found.headers if name == b"connection")
     return Head(
         method,
         path,
@@ -152,7 +161,7 @@ def parse(raw: bytes) -> Head:
         found.headers,
         length,
         # Not the parser's own verdict, which is about the end of the message.
-        _keeps_alive(version, headers.get(b"connection", b"")),
+        _keeps_alive(version, connection),
         version == "1.1" and headers.get(b"expect", b"").lower() == b"100-continue",
         _infer_head(method, path, headers),
     )
@@ -202,15 +211,17 @@ def normalised(target: bytes) -> tuple[str, bytes]:
         raise BadHead(400, "the path is not valid UTF-8; percent-encode it as UTF-8") from None
     if "//" in path or "/." in path:
         end = "/" if path.endswith("/") else ""
-        path = "/" + posixpath.normpath(path).strip("/") + end
+        inner = posixpath.normpath(path).strip("/")
+        path = f"/{inner}{end}" if inner else "/"
     return path or "/", query
 
 
-def _length(headers: list[tuple[bytes, bytes]]) -> int | None:
+def _length(version: str, headers: list[tuple[bytes, bytes]]) -> int | None:
     lengths = [value for name, value in headers if name == b"content-length"]
     codings = [value.lower() for name, value in headers if name == b"transfer-encoding"]
     if codings:
-        if lengths or codings != [b"chunked"]:
+        # Whoever is between us and an HTTP/1.0 client need not have understood it.
+        if lengths or codings != [b"chunked"] or version == "1.0":
             raise _malformed()
         return None
     if not lengths:

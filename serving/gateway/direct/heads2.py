@@ -18,6 +18,7 @@ from serving.gateway.grpc_paths import SERVICE
 
 MODEL_INFER: Final = (SERVICE + "ModelInfer").encode()
 _KEPT: Final = 256
+_KEPT_BYTES: Final = 1024
 _NAME: Final = re.compile(rb":?[!#$%&'*+.^`|~0-9a-z_-]+")
 _BAD_VALUE: Final = re.compile(rb"[\x00\r\n]")
 _FORBIDDEN: Final = frozenset(
@@ -73,6 +74,8 @@ class HeadReader2:
         known = self._known.get(block)
         if known is not None:
             return known
+        if len(block) > MAX_HEAD:
+            raise ProtocolError(ENHANCE_YOUR_CALM, "the headers are too large")
         table, kept = self._entries, len(self._known)
         newest, size = (table[0] if table else None), len(table)
         try:
@@ -86,7 +89,7 @@ class HeadReader2:
         if changed or kept >= _KEPT:
             self._known.clear()
         head = _head([(bytes(name), bytes(value)) for name, value in fields])
-        if not changed:
+        if not changed and len(block) <= _KEPT_BYTES:
             self._known[block] = head
         return head
 
@@ -97,6 +100,8 @@ class HeadReader2:
             MalformedHead, ProtocolError: as for `read`.
         """
         self._known.clear()
+        if len(block) > MAX_HEAD:
+            raise ProtocolError(ENHANCE_YOUR_CALM, "the trailers are too large")
         try:
             fields = self._decoder.decode(block, raw=True)
         except (HPACKError, IndexError, ValueError):
@@ -120,6 +125,8 @@ def _head(fields: list[tuple[bytes, bytes]]) -> Head2:
     if len(headers) > MAX_HEADERS or not pseudo.keys() >= {b":method", b":path", b":scheme"}:
         raise MalformedHead
     given = dict(headers)
+    if sum(name == b"content-length" for name, _ in headers) > 1:
+        raise MalformedHead
     if _FORBIDDEN & given.keys() or given.get(b"te", b"trailers").lower() != b"trailers":
         raise MalformedHead
     if b":authority" in pseudo:

@@ -18,7 +18,8 @@ from serving.gateway.direct import inference
 from serving.gateway.direct.asgi_call import ResponseWriter, Scope, WholeBody, make_scope
 from serving.gateway.direct.chunked import ChunkedBody
 from serving.gateway.direct.heads import MAX_HEAD, BadHead, Head, too_large_head
-from serving.gateway.direct.speaker import BODY_S, HEAD_S, IDLE_S, NEVER, Speaker
+from serving.gateway.direct.pieces import Pieces
+from serving.gateway.direct.speaker import NEVER, Speaker
 from serving.gateway.replies import Reply, packed_reply
 from serving.protocol.status import error_body, http_status
 
@@ -31,6 +32,7 @@ MOST_AHEAD: Final = 256 << 10
 
 _log = logging.getLogger("vigil.gateway")
 _PHRASES: Final = {s.value: s.phrase.encode() for s in http.HTTPStatus}
+_JSON: Final = [(b"content-type", b"application/json")]
 _CLOSE: Final = b"connection: close\r\n"
 
 
@@ -46,7 +48,7 @@ class Http1(Speaker):
         super().__init__(server, transport, client)
         self._buffer = b""
         self._head: Head | None = None
-        self._pieces: list[bytes] = []
+        self._pieces = Pieces()
         self._missing = 0
         self._chunks: ChunkedBody | None = None
         self._answering = False
@@ -54,6 +56,7 @@ class Http1(Speaker):
         self._task: asyncio.Task[None] | None = None
         self._body: WholeBody | None = None
         self._last = False
+        self._put_off = False
 
     # -- events of the connection -------------------------------------------------------
 
@@ -69,6 +72,16 @@ class Http1(Speaker):
             self._take(data)
         except BadHead as error:
             self._refuse(error.status, error.sentence)
+        except Exception:  # noqa: BLE001 - the event loop would log it, and the client would wait
+            _log.exception("unexpected error in a request")
+            self._refuse(500, inference.INTERNAL)
+
+    def resume_writing(self) -> None:
+        """The client reads again: go on with what it asked meanwhile."""
+        super().resume_writing()
+        if self._put_off:
+            self._put_off = False
+            self._again()
 
     def lost(self) -> None:
         """Nobody is there any more: give up what is under way."""
@@ -82,7 +95,7 @@ class Http1(Speaker):
     def too_slow(self) -> None:
         """The deadline has passed: say so where a request has begun, and close."""
         if self._head is None and not self._buffer:
-            self._transport.close()
+            self.close()
         else:
             self._refuse(408, "the request came too slowly; send headers and body without pauses")
 
@@ -92,8 +105,9 @@ class Http1(Speaker):
 
     def stopped(self) -> None:
         """Close, unless a request has begun."""
+        self._last = True
         if not self._answering and self._head is None and not self._buffer:
-            self._transport.close()
+            self.close()
 
     # -- requests -----------------------------------------------------------------------
 
@@ -104,7 +118,7 @@ class Http1(Speaker):
             if self._buffer:
                 data = self._buffer + data
             end = data.find(b"\r\n\r\n")
-            if end < 0:
+            if end < 1:
                 self._keep_head(data)
                 return
             end += 4
@@ -122,20 +136,26 @@ class Http1(Speaker):
                 self._missing = length
             self._head = head
             self._buffer = b""
-            self.deadline = self._server.now + BODY_S
+            self.deadline = self._server.body_until
             data = data[end:]
             if head.expects and not data:
                 self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         self._take_body(head, data)
 
     def _keep_head(self, data: bytes) -> None:
-        data = data.lstrip(b"\r\n") if data[:1] in b"\r\n" else data
+        """Keep the beginning of a head; line ends before it mean nothing."""
+        if data[:1] in b"\r\n":
+            data = data.lstrip(b"\r\n")
+            if b"\r\n\r\n" in data:
+                self._buffer = b""
+                self._take(data)
+                return
         if len(data) > MAX_HEAD:
             raise too_large_head()
-        if b"\n\n" in data or b"\n\r\n" in data.replace(b"\r\n\r\n", b""):
+        if b"\n\n" in data or b"\n\r\n" in data:
             raise BadHead(400, "the request is malformed; end lines with CR and LF")
         if data and not self._buffer:
-            self.deadline = self._server.now + HEAD_S
+            self.deadline = self._server.head_until
         self._buffer = data
 
     def _take_body(self, head: Head, data: bytes) -> None:
@@ -146,13 +166,13 @@ class Http1(Speaker):
                 self._begin(head, body)
             return
         if len(data) < self._missing:
-            self._pieces.append(data)
+            self._pieces.add(data)
             self._missing -= len(data)
             return
-        self._pieces.append(data[: self._missing])
+        self._pieces.add(data[: self._missing])
         self._buffer = data[self._missing :]
-        body = b"".join(self._pieces)
-        self._pieces = []
+        body = self._pieces.join()
+        self._pieces = Pieces()
         self._missing = 0
         self._begin(head, body)
 
@@ -182,8 +202,8 @@ class Http1(Speaker):
             headers, body = inference.answer(self._server, ticket)
         except errors.VigilError as error:
             self._fail(error)
-        except asyncio.CancelledError:
-            return
+        except asyncio.CancelledError:  # by `lost`, or by a data plane that was closed
+            self._fail(errors.ModelNotReady("the gateway is stopping; send the request again"))
         except Exception:  # noqa: BLE001 - as above
             _log.exception("an answer of model '%s' cannot be written", ticket.request.model_name)
             self._respond(500, inference.JSON, error_body(inference.INTERNAL))
@@ -223,16 +243,19 @@ class Http1(Speaker):
             await self._server.app(scope, self._body, writer)
         except Exception:  # noqa: BLE001 - the app answers its own errors; this is the last resort
             _log.exception("unexpected error on %r", scope["path"])
-        finally:
-            self._task = None
-            self._body = None
         if not writer.done:
-            self._respond(500, inference.JSON, error_body(inference.INTERNAL))
+            self._write_app(500, _JSON, error_body(inference.INTERNAL))
 
     def _write_app(
-        self, status: int, headers: list[tuple[bytes, bytes]], body: bytes, lines: bytes = b""
+        self, status: int, headers: list[tuple[bytes, bytes]], body: bytes, first: bytes = b""
     ) -> None:
-        lines += b"".join([b"%b: %b\r\n" % (k, v) for k, v in headers if k != b"content-length"])
+        # Before the answer, after which they may be those of the next request.
+        self._task = self._body = None
+        lines = b"".join([b"%b: %b\r\n" % (k, v) for k, v in headers if k != b"content-length"])
+        if lines.count(b"\n") > len(headers) or lines.count(b"\r") > len(headers):
+            _log.error("the app's headers have line ends in them: %r", headers)
+            status, lines, body = 500, inference.JSON, error_body(inference.INTERNAL)
+        lines = first + lines
         self._respond(status, lines, body)
 
     # -- answers ------------------------------------------------------------------------
@@ -270,25 +293,30 @@ class Http1(Speaker):
         else:
             transport.write(start + body)
         self._head = None
-        self._answering = False
         if not keep:
-            self._transport.close()
-            return
-        self.deadline = self._server.now + IDLE_S
-        if self._buffer:
-            self._go_on()
+            if self._last or self._buffer:
+                self.leave()
+            else:
+                self.close()
+        elif self._buffer:
+            # In a later turn: a long row of quick requests must not become a deep stack. Until
+            # then the connection counts as busy, so that nothing overtakes what has come.
+            asyncio.get_running_loop().call_soon(self._again)
+        else:
+            self._answering = False
+            self.deadline = self._server.idle_until
 
-    def _go_on(self) -> None:
+    def _again(self) -> None:
         """Read the next request from what came while the last one was answered."""
+        if self._transport.is_closing():
+            return
+        if self._stalled:  # who does not read answers gets no more of them
+            self._put_off = True
+            return
         data, self._buffer = self._buffer, b""
-        # In a later turn: a long row of quick requests must not become a deep stack.
-        asyncio.get_running_loop().call_soon(self._again, data)
-
-    def _again(self, data: bytes) -> None:
-        data, self._buffer = data + self._buffer, b""
+        self._answering = False
+        self.deadline = self._server.idle_until
         if self._full:
             self._full = False
-            if not self._stalled:
-                self._transport.resume_reading()
-        if not self._transport.is_closing():
-            self.data_received(data)
+            self._transport.resume_reading()
+        self.data_received(data)

@@ -1,4 +1,4 @@
-"""HTTP/2 on one connection (RFC 9113), for gRPC above all.
+"""HTTP/2 on one connection (RFC 9113), for gRPC above all: what comes in, and its bounds.
 
 A plain ModelInfer call goes the quick path: two frames in, three frames out in one write, and
 no task. Every other stream is handed to the ASGI app.
@@ -8,26 +8,22 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
-from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from serving import errors
 from serving.gateway.bodies import too_large
 from serving.gateway.direct import frames2 as f
-from serving.gateway.direct import inference
+from serving.gateway.direct.calls2 import Calls
 from serving.gateway.direct.frames2 import ProtocolError
 from serving.gateway.direct.heads import MAX_HEAD
 from serving.gateway.direct.heads2 import Head2, HeadReader2, MalformedHead
-from serving.gateway.direct.speaker import BODY_S, IDLE_S, NEVER, Speaker
+from serving.gateway.direct.pieces import Pieces
+from serving.gateway.direct.sending2 import Call
+from serving.gateway.direct.speaker import NEVER
 from serving.gateway.direct.streams2 import AppStream
-from serving.gateway.grpc_frames import INTERNAL, plain_message, status_trailers
-from serving.gateway.grpc_paths import LONG_LIVED
-from serving.protocol.grpc_templates import RequestReader
-from serving.protocol.status import error_body, grpc_status
+from serving.protocol.status import grpc_status
 
 if TYPE_CHECKING:
-    from serving.dataplane.handler import Ticket
     from serving.gateway.direct.server import DirectServer
 
 MOST_STREAMS: Final = 1024
@@ -38,6 +34,8 @@ MOST_HEADER_FRAMES: Final = 16
 MOST_RESETS: Final = 2_000
 MOST_CONTROL: Final = 20_000
 """Frames a second that a client may spend on nothing before it is asked to calm down."""
+SETTINGS_WEIGHT: Final = 100
+"""A SETTINGS frame counts as so many of them: it concerns every stream."""
 
 _log = logging.getLogger("vigil.gateway")
 _SETTINGS: Final = f.settings(
@@ -49,44 +47,8 @@ _SETTINGS: Final = f.settings(
     }
 ) + f.window_update(0, CONNECTION_WINDOW - f.FIRST_WINDOW)
 
-_GRPC_START: Final = b"\x88" + f.literal(b"content-type", b"application/grpc")
-_GRPC_OK: Final = f.literal(b"grpc-status", b"0")
-# An answer in one write: frame heads without their stream, which comes between the pieces.
-_OK_HEAD: Final = len(_GRPC_START).to_bytes(3, "big") + bytes((f.HEADERS, f.END_HEADERS))
-_OK_END: Final = len(_GRPC_OK).to_bytes(3, "big") + bytes((f.HEADERS, f.END_HEADERS | f.END_STREAM))
-_OK_DATA: Final = bytes((f.DATA, 0))
 
-
-class Call:
-    """A plain ModelInfer call from its headers to its answer."""
-
-    __slots__ = (
-        "body", "complete", "deadline", "head", "ident", "pieces", "raw", "received",
-        "ticket", "trailers", "unacknowledged", "waiting", "window",
-    )  # fmt: skip
-
-    def __init__(self, ident: int, head: Head2, window: int, deadline: float) -> None:
-        self.ident = ident
-        self.head = head
-        self.window = window
-        self.deadline = deadline
-        self.pieces: list[bytes] = []
-        self.received = 0
-        self.unacknowledged = 0
-        self.complete = False
-        self.ticket: Ticket | None = None
-        self.raw = True
-        self.waiting: deque[tuple[bytes | memoryview, bool]] = deque()
-        self.trailers = b""
-
-    def lost(self) -> None:
-        """Nobody waits for it any more."""
-        self.waiting.clear()
-        if self.ticket is not None:
-            self.ticket.future.cancel()
-
-
-class Http2(Speaker):
+class Http2(Calls):
     """A connection that speaks HTTP/2."""
 
     def __init__(
@@ -98,25 +60,26 @@ class Http2(Speaker):
         super().__init__(server, transport, client)
         self.app = server.app
         self._heads = HeadReader2()
-        self._requests = RequestReader()
-        self._streams: dict[int, Call | AppStream] = {}
-        self._blocked: dict[int, Call | AppStream] = {}
-        self._rest = b""
+        self._parts: list[bytes] = []
+        """The beginning of a frame that is not whole yet."""
+        self._have = self._need = 0
         self._skip = len(f.PREFACE)
         self._last = 0
         self._refused_from = f.LARGEST_WINDOW
+        self._most = MOST_STREAMS
         self._block: list[bytes] = []
         self._block_stream = 0
         self._block_flags = 0
-        self._room = f.FIRST_WINDOW
-        self._initial = f.FIRST_WINDOW
-        self._max_frame = f.SMALLEST_FRAME
+        self._window = CONNECTION_WINDOW
+        """What the client may still send before it is granted more."""
         self._taken = 0
+        """Bytes that were taken and not granted again yet."""
         self._held = 0
+        """Bytes of bodies that are not whole yet."""
+        self._most_held = 2 * max(server.max_body, CONNECTION_WINDOW)
         self._resets = 0
         self._control = 0
         self._configured = False
-        self._closing = False
         transport.write(_SETTINGS)
 
     # -- events of the connection -------------------------------------------------------
@@ -125,8 +88,14 @@ class Http2(Speaker):
         """Take in frames."""
         if self._closing:
             return
-        if self._rest:
-            data = self._rest + data
+        if self._parts:
+            self._parts.append(data)
+            self._have += len(data)
+            if self._have < self._need:
+                return
+            data = b"".join(self._parts)
+            self._parts = []
+        need = 9
         at, size = 0, len(data)
         if self._skip:
             at, self._skip = self._skip, 0
@@ -138,15 +107,21 @@ class Http2(Speaker):
                     raise ProtocolError(f.FRAME_SIZE_ERROR, "a frame is over the announced limit")
                 end = at + 9 + length
                 if end > size:
+                    need = 9 + length
                     break
                 self._take(kind, flags, ident & 0x7FFFFFFF, data[at + 9 : end])
                 at = end
         except ProtocolError as error:
-            self._end(error.code, error.why)
+            self._goodbye(error.code, error.why)
             return
-        self._rest = data[at:]
+        except Exception:  # noqa: BLE001 - the event loop would log it, and the client would wait
+            _log.exception("unexpected error in a frame")
+            self._goodbye(f.INTERNAL_ERROR, "internal error")
+            return
+        if at < size:
+            self._parts, self._have, self._need = [data[at:]], size - at, need
         if not self._streams:
-            self.deadline = self._server.now + IDLE_S
+            self.deadline = self._server.idle_until
 
     def lost(self) -> None:
         """The connection is gone, and with it whoever waits for an answer."""
@@ -157,7 +132,7 @@ class Http2(Speaker):
 
     def too_slow(self) -> None:
         """Nothing has happened for long enough."""
-        self._end(f.NO_ERROR, "idle for too long")
+        self._goodbye(f.NO_ERROR, "idle for too long")
 
     def stop(self) -> None:
         """Ask the client to open its next streams elsewhere; end when all is answered."""
@@ -168,6 +143,7 @@ class Http2(Speaker):
         """No stream is taken any more."""
         if not self._closing and self._refused_from == f.LARGEST_WINDOW:
             self._refused_from = self._last
+            self._most = 0
             self.write(f.goaway(self._last, f.NO_ERROR))
             self._look_done()
 
@@ -175,15 +151,9 @@ class Http2(Speaker):
         """Once a second: forgive what a client did, and reset streams that are too slow."""
         super().sweep(now)
         self._resets = self._control = 0
-        slow = [s for s in self._streams.values() if not s.complete and s.deadline < now]
-        for stream in slow:
-            self.write(f.reset(stream.ident, f.CANCEL))
-            self._forget(stream)
-            stream.lost()
-
-    def body_deadline(self) -> float:
-        """Return when the body of a stream that begins now must have come."""
-        return self._server.now + BODY_S
+        for stream in list(self._streams.values()):
+            if stream.stuck < now or (stream.deadline < now and not stream.complete):
+                self.reset(stream, f.CANCEL)
 
     # -- frames -------------------------------------------------------------------------
 
@@ -200,9 +170,7 @@ class Http2(Speaker):
             self._on_headers(flags, ident, payload)
         else:
             handler = _HANDLERS.get(kind)
-            self._control += 1
-            if self._control > MOST_CONTROL:
-                raise ProtocolError(f.ENHANCE_YOUR_CALM, "too many frames that ask for nothing")
+            self._nothing()
             if handler is not None:  # frames of unknown types are ignored, as the protocol asks
                 handler(self, flags, ident, payload)
 
@@ -242,67 +210,94 @@ class Http2(Speaker):
         except MalformedHead:
             self._last = max(self._last, ident)
             self._strike()
-            self.write(f.reset(ident, f.PROTOCOL_ERROR))
-            stream = self._streams.get(ident)
-            if stream is not None:
-                self._forget(stream)
-                stream.lost()
+            self._reset_unknown(ident, f.PROTOCOL_ERROR)
             return
-        self._last = ident
-        if ident > self._refused_from or len(self._streams) >= MOST_STREAMS:
+        if len(self._streams) >= self._most:
+            self._last = ident
             self._strike()
             self.write(f.reset(ident, f.REFUSED_STREAM))
             return
+        self._last = ident
         self.deadline = NEVER
-        end = bool(flags & f.END_STREAM)
         if head.problem is not None:
             self._refuse(ident, head)
         elif head.infer:
-            call = Call(ident, head, self._initial, self._server.now + BODY_S)
+            call = Call(ident, head, self._initial, self._server.body_until)
             self._streams[ident] = call
-            if end:
+            if flags & f.END_STREAM:
                 self._complete(call, b"")
         else:
-            stream = AppStream(self, ident, head, self._initial)
-            if head.path in LONG_LIVED:
-                stream.deadline = NEVER
+            stream = AppStream(self, ident, head, self._initial, self._server.body_until)
             self._streams[ident] = stream
-            if end:
-                stream.feed(b"", end=True)
+            if flags & f.END_STREAM:
+                self._ended(stream, b"")
 
     def _on_trailers(self, flags: int, ident: int, block: bytes) -> None:
         self._heads.skip(block)
         stream = self._streams.get(ident)
-        if stream is None or stream.complete:
-            return  # its answer has crossed them
-        if not flags & f.END_STREAM:
+        if stream is None:
+            return  # they have crossed its answer
+        if stream.complete:
+            self._strike()
+            self.reset(stream, f.STREAM_CLOSED)
+        elif not flags & f.END_STREAM:
             raise ProtocolError(f.PROTOCOL_ERROR, "trailers must end their stream")
-        self._ended(stream, b"")
+        else:
+            self._ended(stream, b"")
 
     def _on_data(self, flags: int, ident: int, payload: bytes) -> None:
         size = len(payload)
         stream = self._streams.get(ident)
-        if not size:
-            self._control += 1
-            if self._control > MOST_CONTROL:
-                raise ProtocolError(f.ENHANCE_YOUR_CALM, "too many frames that ask for nothing")
+        self._window -= size
+        if self._window < 0:
+            raise ProtocolError(f.FLOW_CONTROL_ERROR, "more data than the connection's window")
         if stream is None or stream.complete:
-            if ident > self._last or not ident:
-                raise ProtocolError(f.PROTOCOL_ERROR, "data for a stream that was never opened")
-            self._acknowledge(size)  # it crossed our answer or our reset
+            self._on_late_data(stream, ident, size)
             return
         if flags & f.PADDED:
             payload = _unpadded(payload)
-        self._taken_more(stream, size, len(payload))
-        if stream.received > self._server.max_body + 5:
+        if flags & f.END_STREAM and type(stream) is Call and stream.body is None:
+            self._acknowledge(size)  # nearly every call: its one frame, which nobody has to keep
+            self._complete(stream, payload)
+        else:
+            self._on_piece(stream, flags, size, payload)
+
+    def _on_piece(self, stream: Call | AppStream, flags: int, size: int, payload: bytes) -> None:
+        """Take a piece of a body that comes in several; `size` has its padding in it."""
+        content, end = len(payload), bool(flags & f.END_STREAM)
+        if not content and not end:
+            self._nothing()
+        stream.received += content
+        stream.unacknowledged += size
+        self._held += content
+        if stream.unacknowledged > STREAM_WINDOW:
+            raise ProtocolError(f.FLOW_CONTROL_ERROR, "more data than the window allows")
+        self._acknowledge(size if type(stream) is Call else size - content)
+        if stream.received > self._server.max_body + 5 and not stream.endless:
+            if not isinstance(stream, Call):
+                self._acknowledge(content)
             self._too_large(stream)
-        elif flags & f.END_STREAM:
+        elif end:
             self._ended(stream, payload)
-        elif type(stream) is Call:
-            stream.pieces.append(payload)
+        elif isinstance(stream, Call):
+            stream.body = stream.body or Pieces()
+            if content:
+                stream.body.add(payload)
             self._grant(stream)
         else:
-            stream.feed(payload, end=False)  # type: ignore[union-attr]
+            stream.feed(payload, end=False)
+        if self._held > self._most_held:
+            self._shed()
+
+    def _on_late_data(self, stream: Call | AppStream | None, ident: int, size: int) -> None:
+        if ident > self._last or not ident & 1:
+            raise ProtocolError(f.PROTOCOL_ERROR, "data for a stream that was never opened")
+        if not size:
+            self._nothing()
+        self._acknowledge(size)
+        if stream is not None:  # else it crossed our answer or our reset
+            self._strike()
+            self.reset(stream, f.STREAM_CLOSED)
 
     def _on_reset(self, _flags: int, ident: int, payload: bytes) -> None:
         if len(payload) != 4 or ident > self._last or not ident:
@@ -310,27 +305,29 @@ class Http2(Speaker):
         self._strike()
         stream = self._streams.get(ident)
         if stream is not None:
-            self._forget(stream)
+            self.forget(stream)
             stream.lost()
 
     def _on_settings(self, flags: int, ident: int, payload: bytes) -> None:
         if ident:
             raise ProtocolError(f.PROTOCOL_ERROR, "SETTINGS belong to the connection")
         if flags & f.ACK:
+            if payload:
+                raise ProtocolError(f.FRAME_SIZE_ERROR, "an acknowledgement has no payload")
             return
+        self._control += SETTINGS_WEIGHT
+        window = self._initial
         for key, value in f.read_settings(payload):
             if key == f.INITIAL_WINDOW_SIZE:
                 if value > f.LARGEST_WINDOW:
                     raise ProtocolError(f.FLOW_CONTROL_ERROR, "a window is too large")
-                for stream in self._streams.values():
-                    stream.window += value - self._initial
-                self._initial = value
+                window = value
             elif key == f.MAX_FRAME_SIZE:
                 if not f.SMALLEST_FRAME <= value < 1 << 24:
                     raise ProtocolError(f.PROTOCOL_ERROR, "a frame size is out of range")
                 self._max_frame = value
         self.write(f.frame(f.SETTINGS, f.ACK, 0, b""))
-        self._flush_blocked()
+        self.set_window(window)  # once: it looks at every stream
 
     def _on_ping(self, flags: int, ident: int, payload: bytes) -> None:
         if ident or len(payload) != 8:
@@ -343,8 +340,10 @@ class Http2(Speaker):
             raise ProtocolError(f.FRAME_SIZE_ERROR, "a WINDOW_UPDATE frame is malformed")
         more = int.from_bytes(payload, "big") & 0x7FFFFFFF
         if not ident:
+            if not more:
+                raise ProtocolError(f.PROTOCOL_ERROR, "a window grows by nothing")
             self._room += more
-            if not more or self._room > f.LARGEST_WINDOW:
+            if self._room > f.LARGEST_WINDOW:
                 raise ProtocolError(f.FLOW_CONTROL_ERROR, "the connection's window is too large")
             self._flush_blocked()
             return
@@ -355,7 +354,8 @@ class Http2(Speaker):
             return
         stream.window += more
         if not more or stream.window > f.LARGEST_WINDOW:
-            self.reset(stream, f.FLOW_CONTROL_ERROR)
+            self._strike()
+            self.reset(stream, f.FLOW_CONTROL_ERROR if more else f.PROTOCOL_ERROR)
         elif stream.waiting:
             self.flush(stream)
 
@@ -366,6 +366,11 @@ class Http2(Speaker):
     def _on_push(self, _flags: int, _ident: int, _payload: bytes) -> None:
         raise ProtocolError(f.PROTOCOL_ERROR, "a client cannot push")
 
+    def _nothing(self) -> None:
+        self._control += 1
+        if self._control > MOST_CONTROL:
+            raise ProtocolError(f.ENHANCE_YOUR_CALM, "too many frames that ask for nothing")
+
     def _strike(self) -> None:
         self._resets += 1
         if self._resets > MOST_RESETS:
@@ -373,22 +378,12 @@ class Http2(Speaker):
 
     # -- what the client may send -------------------------------------------------------
 
-    def _taken_more(self, stream: Call | AppStream, size: int, content: int) -> None:
-        stream.received += content
-        stream.unacknowledged += size
-        self._held += content
-        if type(stream) is Call:
-            self._acknowledge(size)
-        elif size > content:
-            self._acknowledge(size - content)
-        if stream.unacknowledged > STREAM_WINDOW:
-            raise ProtocolError(f.FLOW_CONTROL_ERROR, "more data than the window allows")
-
     def _acknowledge(self, size: int) -> None:
-        """Let the client send as much again on the connection, unless it holds too much here."""
+        """Let the client send as much again on the connection."""
         self._taken += size
-        if self._taken >= CONNECTION_WINDOW // 2 and self._held <= 2 * self._server.max_body:
+        if self._taken >= CONNECTION_WINDOW // 2:
             self.write(f.window_update(0, self._taken))
+            self._window += self._taken
             self._taken = 0
 
     def _grant(self, stream: Call | AppStream) -> None:
@@ -398,190 +393,98 @@ class Http2(Speaker):
 
     def consumed(self, stream: AppStream, size: int) -> None:
         """The app has taken `size` bytes of a stream's body."""
-        self._held -= size
-        stream.received -= size  # the app has bounds of its own on messages and bodies
+        if stream.endless:  # other bodies grow in the app until they are whole
+            self._held -= size
+            stream.received -= size
         self._acknowledge(size)
         if not stream.complete:
             self._grant(stream)
 
-    # -- calls --------------------------------------------------------------------------
+    def _shed(self) -> None:
+        """Refuse the youngest body that is not whole: with all of them here, none might be."""
+        for stream in reversed(self._streams.values()):
+            if not stream.complete and stream.received:
+                self.reset(stream, f.ENHANCE_YOUR_CALM if stream.begun else f.REFUSED_STREAM)
+                return
+
+    # -- the ends of streams ------------------------------------------------------------
 
     def _ended(self, stream: Call | AppStream, payload: bytes) -> None:
-        if type(stream) is Call:
-            if stream.pieces:
-                payload = b"".join((*stream.pieces, payload))
-                stream.pieces.clear()
+        if isinstance(stream, Call):
+            if stream.body is not None:
+                stream.body.add(payload)
+                payload, stream.body = stream.body.join(), None
+            self._held -= stream.received
+            stream.received = 0
             self._complete(stream, payload)
-        else:
-            stream.feed(payload, end=True)  # type: ignore[union-attr]
-
-    def _complete(self, call: Call, body: bytes) -> None:
-        """Answer a call whose message is whole."""
-        call.complete = True
-        self._held -= len(body)
-        head = call.head
-        if head.length >= 0 and head.length != len(body):
-            self.reset(call, f.PROTOCOL_ERROR)
             return
-        try:
-            payload = plain_message(body, self._server.max_body)
-            request, call.raw = self._requests.read(payload)
-            ticket = self._server.plane.begin(request, head.timeout_s)
-        except errors.VigilError as error:
-            self._fail(call, grpc_status(error), error.message)
-        except Exception:  # noqa: BLE001 - the client gets a status, the operator the traceback
-            _log.exception("unexpected error in ModelInfer")
-            self._fail(call, INTERNAL, inference.INTERNAL)
-        else:
-            call.ticket = ticket
-            ticket.future.add_done_callback(partial(self._inferred, call, ticket))
-
-    def _inferred(self, call: Call, ticket: Ticket, _future: object) -> None:
-        call.ticket = None
-        try:
-            response = self._server.plane.finish(ticket)
-            message = self._server.responses.write(response, ticket.request, call.raw)
-        except errors.VigilError as error:
-            self._fail(call, grpc_status(error), error.message)
-        except asyncio.CancelledError:
-            return
-        except Exception:  # noqa: BLE001 - as above
-            _log.exception("an answer of model '%s' cannot be written", ticket.request.model_name)
-            self._fail(call, INTERNAL, inference.INTERNAL)
-        else:
-            self._answer(call, message)
-
-    def _answer(self, call: Call, message: bytes) -> None:
-        size = len(message) + 5
-        ident = call.ident.to_bytes(4, "big")
-        prefix = b"\x00" + len(message).to_bytes(4, "big")
-        if size <= self._room and size <= call.window and size <= self._max_frame:
-            self._room -= size
-            self.write(
-                b"".join((
-                    _OK_HEAD, ident, _GRPC_START,
-                    size.to_bytes(3, "big"), _OK_DATA, ident, prefix, message,
-                    _OK_END, ident, _GRPC_OK,
-                ))
-            )  # fmt: skip
-            self._forget(call)
-            return
-        self.write(b"".join((_OK_HEAD, ident, _GRPC_START)))
-        call.trailers = b"".join((_OK_END, ident, _GRPC_OK))
-        call.waiting.append((memoryview(prefix + message), False))
-        self.flush(call)
-
-    def _fail(self, call: Call, status: int, text: str) -> None:
-        block = _GRPC_START + b"".join(f.literal(k, v) for k, v in status_trailers(status, text))
-        self.write(f.frame(f.HEADERS, f.END_HEADERS | f.END_STREAM, call.ident, block))
-        self._forget(call)
+        stream.feed(payload, end=True)
+        if stream.head.length not in (-1, stream.total):
+            self._strike()
+            self.reset(stream, f.PROTOCOL_ERROR)
 
     def _too_large(self, stream: Call | AppStream) -> None:
         """Refuse a body over the limit without reading the rest of it."""
         error = too_large(self._server.max_body)
+        if stream.begun:
+            self.reset(stream, f.CANCEL)
+            return
         if stream.head.grpc:
-            trailers = status_trailers(grpc_status(error), error.message)
-            block = _GRPC_START + b"".join(f.literal(k, v) for k, v in trailers)
-            self.write(f.frame(f.HEADERS, f.END_HEADERS | f.END_STREAM, stream.ident, block))
+            self.fail_grpc(stream.ident, grpc_status(error), error.message)
         else:
-            self._write_json(stream.ident, 413, error.message)
+            self.fail_json(stream.ident, stream.window, 413, error.message)
         self.reset(stream, f.NO_ERROR)
 
     def _refuse(self, ident: int, head: Head2) -> None:
         assert head.problem is not None
         if head.grpc:
             error = errors.InvalidInput(head.problem.sentence)
-            trailers = status_trailers(grpc_status(error), error.message)
-            block = _GRPC_START + b"".join(f.literal(k, v) for k, v in trailers)
-            self.write(f.frame(f.HEADERS, f.END_HEADERS | f.END_STREAM, ident, block))
+            self.fail_grpc(ident, grpc_status(error), error.message)
         else:
-            self._write_json(ident, head.problem.status, head.problem.sentence)
-
-    def _write_json(self, ident: int, status: int, sentence: str) -> None:
-        block = f.literal(b":status", b"%d" % status) + f.literal(
-            b"content-type", b"application/json"
-        )
-        body = error_body(sentence)
-        self.write(f.frame(f.HEADERS, f.END_HEADERS, ident, block))
-        self._room -= len(body)  # a short sentence always fits into what clients grant
-        self.write(f.frame(f.DATA, f.END_STREAM, ident, body))
-
-    # -- what goes out ------------------------------------------------------------------
-
-    def write(self, data: bytes) -> None:
-        """Write whole frames."""
-        if not self._transport.is_closing():
-            self._transport.write(data)
-
-    def flush(self, stream: Call | AppStream) -> None:
-        """Write what waits on a stream, as far as the client has made room."""
-        waiting = stream.waiting
-        while waiting:
-            body, end = waiting[0]
-            size = min(len(body), self._room, stream.window, self._max_frame)
-            if size <= 0 and len(body):
-                self._blocked[stream.ident] = stream
-                return
-            whole = size == len(body)
-            self.write(
-                f.frame(f.DATA, f.END_STREAM if end and whole else 0, stream.ident,
-                        bytes(body[:size]))
-            )  # fmt: skip
-            self._room -= size
-            stream.window -= size
-            if whole:
-                waiting.popleft()
-            else:
-                waiting[0] = (memoryview(body)[size:], end)
-        self._blocked.pop(stream.ident, None)
-        if type(stream) is Call:
-            self.write(stream.trailers)
-            self._forget(stream)
-        else:
-            stream.flushed()  # type: ignore[union-attr]
-
-    def _flush_blocked(self) -> None:
-        for stream in list(self._blocked.values()):
-            if self._room <= 0:
-                return
-            self.flush(stream)
+            self.fail_json(ident, self._initial, head.problem.status, head.problem.sentence)
 
     def finished(self, stream: AppStream) -> None:
         """The app has ended its answer."""
         if stream.ident in self._streams:
             if not stream.complete:  # the rest of the body interests nobody
                 self.write(f.reset(stream.ident, f.NO_ERROR))
-            self._forget(stream)
+            self.forget(stream)
 
-    def reset(self, stream: Call | AppStream, code: int) -> None:
-        """End a stream without an answer, or without the rest of one."""
-        if stream.ident in self._streams:
-            self.write(f.reset(stream.ident, code))
-            self._forget(stream)
-            stream.lost()
-
-    def _forget(self, stream: Call | AppStream) -> None:
-        if self._streams.pop(stream.ident, None) is None:
-            return
-        if type(stream) is Call:
-            if stream.pieces:
-                self._held -= sum(map(len, stream.pieces))
+    def _reset_unknown(self, ident: int, code: int) -> None:
+        stream = self._streams.get(ident)
+        if stream is None:
+            self.write(f.reset(ident, code))
         else:
+            self.reset(stream, code)
+
+    def forget(self, stream: Call | AppStream) -> None:
+        """The stream has ended: nothing is kept for it, and its client may send as much again."""
+        streams = self._streams
+        if streams.pop(stream.ident, None) is None:
+            return
+        if stream.received:
             self._held -= stream.received
-        self._blocked.pop(stream.ident, None)
-        if not self._streams:
-            self.deadline = self._server.now + IDLE_S
-            self._look_done()
+            stream.received = 0
+        if type(stream) is not Call:
+            self._acknowledge(stream.dropped())  # type: ignore[union-attr]
+        if self._blocked:
+            self._blocked.pop(stream.ident, None)
+        if not streams:
+            self.deadline = self._server.idle_until
+            if not self._most:
+                self._look_done()
 
     def _look_done(self) -> None:
-        if self._refused_from != f.LARGEST_WINDOW and not self._streams:
-            self._transport.close()
+        if not self._streams and not self._closing:
+            self._closing = True
+            self.leave()
 
-    def _end(self, code: int, why: str) -> None:
+    def _goodbye(self, code: int, why: str) -> None:
         """Tell the client why, and close."""
-        self.write(f.goaway(self._last, code, why))
+        # A number once given must not grow.
+        self.write(f.goaway(min(self._last, self._refused_from), code, why))
         self._closing = True
-        self._transport.close()
+        self.leave()
 
 
 def _unpadded(payload: bytes) -> bytes:

@@ -15,6 +15,7 @@ from serving.config import Listen
 from serving.gateway.app import composition_from_environment
 from serving.gateway.asgi import VigilApp
 from serving.gateway.direct.server import DirectServer
+from serving.gateway.direct.speaker import Limits
 from serving.telemetry.log_switch import LOG_FORMAT
 
 
@@ -26,13 +27,24 @@ async def serve(listen: Listen, drain_s: float) -> bool:
     max_body = listen.max_body_mib << 20
     app = VigilApp(composition.start, composition.stop, max_body)
     app.plane = plane = await composition.start()
-    server = DirectServer(app, plane, listen, max_body)
+    server = DirectServer(app, plane, listen, max_body, limits_of(listen))
     await server.start(Path(os.environ["VIGIL_PRIVATE_SOCKET"]))
     await stop.wait()
     plane.drain()
     drained = await server.drain(drain_s)
     await composition.stop()
     return drained
+
+
+def limits_of(listen: Listen) -> Limits:
+    """Return what the configuration lets clients take."""
+    shortest = min(listen.headers_timeout_s, listen.request_timeout_s, listen.idle_timeout_s)
+    return Limits(
+        head_s=listen.headers_timeout_s,
+        body_s=listen.request_timeout_s,
+        idle_s=listen.idle_timeout_s,
+        sweep_s=min(1.0, shortest / 4),
+    )
 
 
 def main() -> None:

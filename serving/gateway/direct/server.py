@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import socket
 import time
 from email.utils import formatdate
@@ -15,12 +16,16 @@ from serving.dataplane.handler import DataPlane
 from serving.gateway.asgi import VigilApp
 from serving.gateway.direct.connection import Opening
 from serving.gateway.direct.heads import HeadReader
-from serving.gateway.direct.speaker import Speaker
+from serving.gateway.direct.speaker import Leaving, Limits, Speaker
 from serving.protocol.grpc_templates import ResponseWriter
 
-SWEEP_S: Final = 1.0
 LINGER_S: Final = 0.3
 BACKLOG: Final = 2048
+
+_log = logging.getLogger("vigil.gateway")
+
+
+_LIMITS: Final = Limits()
 
 
 class DirectServer:
@@ -31,24 +36,32 @@ class DirectServer:
         plane: the app's data plane.
         listen: addresses; several processes share the ports.
         max_body: largest request body in bytes.
+        limits: what clients may take.
     """
 
-    def __init__(self, app: VigilApp, plane: DataPlane, listen: Listen, max_body: int) -> None:
+    def __init__(
+        self,
+        app: VigilApp,
+        plane: DataPlane,
+        listen: Listen,
+        max_body: int,
+        limits: Limits = _LIMITS,
+    ) -> None:
         self.app = app
         self.plane = plane
         self.max_body = max_body
+        self.limits = limits
         self.heads = HeadReader()
         self.responses = ResponseWriter()
         self.connections: set[Speaker] = set()
-        self.now = 0.0
-        """Monotonic seconds, a second old at most: exact enough for the limits on slowness."""
-        self.date = b""
+        self.stopping = False
+        self._tick()
         self._listen = listen
         self._servers: list[asyncio.Server] = []
         self._sweeping: asyncio.TimerHandle | None = None
 
-    async def start(self, private: Path) -> None:
-        """Listen on both ports, and on a Unix socket of this process alone."""
+    async def start(self, private: Path) -> list[int]:
+        """Listen on both ports, and on a Unix socket of this process alone; return the ports."""
         self._sweep()
         loop = asyncio.get_running_loop()
         for port in (self._listen.http_port, self._listen.grpc_port):
@@ -58,9 +71,11 @@ class DirectServer:
         # Its folder is private; what a gateway that was killed left there is replaced.
         server = await loop.create_unix_server(lambda: Opening(self), str(private))
         self._servers.append(server)
+        return [server.sockets[0].getsockname()[1] for server in self._servers[:2]]
 
     async def drain(self, timeout_s: float) -> bool:
         """Take nothing new and answer what is under way; whether all of it was answered."""
+        self.stopping = True
         for server in self._servers:
             server.close()
         for connection in list(self.connections):
@@ -74,21 +89,36 @@ class DirectServer:
             async with asyncio.timeout(timeout_s):
                 while self.connections:  # noqa: ASYNC110 - for one moment, at the end
                     await asyncio.sleep(0.01)
-        drained = not self.connections
+        # Who has its last answer and does not hang up has lost nothing.
+        drained = all(isinstance(connection, Leaving) for connection in self.connections)
         for connection in list(self.connections):
             connection.abort()
         if self._sweeping:
             self._sweeping.cancel()
         return drained
 
+    def _tick(self) -> None:
+        """Read the clock: what is computed here need not be computed for every request."""
+        self.now = now = time.monotonic()
+        """Seconds, one sweep old at most: exact enough for the limits on slowness."""
+        limits = self.limits
+        self.head_until = now + limits.head_s
+        self.body_until = now + limits.body_s
+        self.idle_until = now + limits.idle_s
+        self.stall_until = now + limits.stall_s
+        self.date = b"date: %b\r\n" % formatdate(usegmt=True).encode()
+
     def _sweep(self) -> None:
         """Once a second: the time, the date, and connections that are too slow."""
-        self.now = time.monotonic()
-        self.date = b"date: %b\r\n" % formatdate(usegmt=True).encode()
-        now = self.now
+        loop = asyncio.get_running_loop()
+        self._sweeping = loop.call_later(self.limits.sweep_s, self._sweep)
+        self._tick()
         for connection in list(self.connections):
-            connection.sweep(now)
-        self._sweeping = asyncio.get_running_loop().call_later(SWEEP_S, self._sweep)
+            try:
+                connection.sweep(self.now)
+            except Exception:  # noqa: BLE001 - the others must be looked at all the same
+                _log.exception("a connection cannot be swept")
+                connection.abort()
 
 
 def _bind(host: str, port: int) -> socket.socket:

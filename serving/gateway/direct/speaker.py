@@ -6,18 +6,34 @@ import asyncio
 from abc import abstractmethod
 from typing import TYPE_CHECKING, Final
 
+import msgspec
+
 if TYPE_CHECKING:
     from serving.gateway.direct.server import DirectServer
 
-HEAD_S: Final = 10.0
-"""What a client may take for the head of a request."""
-BODY_S: Final = 60.0
-"""What it may take for the body."""
-IDLE_S: Final = 300.0
-"""How long a connection may stay open without a request."""
-STALL_S: Final = 60.0
-"""How long a client may leave its answers unread."""
 NEVER: Final = float("inf")
+SLOWEST: Final = 1024
+"""Bytes a second that a client must take of its answers, after a first pause of `stall_s`."""
+
+
+class Limits(msgspec.Struct, frozen=True):
+    """What clients may take, in seconds.
+
+    Attributes:
+        head_s: for the head of a request.
+        body_s: for its body.
+        idle_s: how long a connection may stay open without a request.
+        stall_s: how long a client may leave its answers unread.
+        linger_s: how long a connection that ends is still read, so that its client sees why.
+        sweep_s: how often all this is looked at.
+    """
+
+    head_s: float = 10.0
+    body_s: float = 60.0
+    idle_s: float = 300.0
+    stall_s: float = 60.0
+    linger_s: float = 2.0
+    sweep_s: float = 1.0
 
 
 class Speaker(asyncio.Protocol):
@@ -40,39 +56,65 @@ class Speaker(asyncio.Protocol):
         self._transport = transport
         self._stalled = False
         self._full = False
-        self.deadline = server.now + HEAD_S
+        self._stuck = NEVER
+        """When a client that leaves its answers unread is given up."""
+        self._unread = 0
+        self.deadline = server.head_until
         server.connections.add(self)
 
     def connection_lost(self, _error: Exception | None) -> None:
         """The connection is gone."""
         self._server.connections.discard(self)
-        self.deadline = NEVER
+        self.deadline = self._stuck = NEVER
         self.lost()
 
     def pause_writing(self) -> None:
         """The client does not read: take nothing more from it."""
         self._stalled = True
-        self.deadline = self._server.now + STALL_S
-        self._transport.pause_reading()
+        self._watch()
+        if not self._transport.is_closing():
+            self._transport.pause_reading()
 
     def resume_writing(self) -> None:
         """The client reads again."""
         self._stalled = False
-        self.deadline = self._server.now + IDLE_S
+        if self._transport.is_closing():
+            return  # what is left must still be read
+        self._stuck = NEVER
         if not self._full:
             self._transport.resume_reading()
 
     def sweep(self, now: float) -> None:
-        """Once a second: end what is too slow."""
-        if self.deadline < now:
-            if self._stalled:
+        """Look whether the connection is too slow, and end it if so."""
+        if self._stuck != NEVER:
+            unread = self._transport.get_write_buffer_size()
+            taken = max(0, self._unread - unread)
+            self._stuck = min(self._server.stall_until, self._stuck + taken / SLOWEST)
+            self._unread = unread
+            if self._stuck < now:
                 self._transport.abort()
-            else:
-                self.too_slow()
+        elif self.deadline < now:
+            self.too_slow()
+
+    def close(self) -> None:
+        """Close once the client has read what was written."""
+        self._transport.close()
+        self._watch()
+
+    def leave(self) -> None:
+        """Close, but not before the client has had a chance to read why."""
+        self._server.connections.discard(self)
+        if not self._transport.is_closing():
+            Leaving(self._server, self._transport, self.client)
+        self.lost()
 
     def abort(self) -> None:
         """End now."""
         self._transport.abort()
+
+    def _watch(self) -> None:
+        self._stuck = self._server.stall_until
+        self._unread = self._transport.get_write_buffer_size()
 
     @abstractmethod
     def lost(self) -> None:
@@ -89,3 +131,44 @@ class Speaker(asyncio.Protocol):
     @abstractmethod
     def stopped(self) -> None:
         """Take nothing new, and end after what is under way."""
+
+
+class Leaving(Speaker):
+    """A connection whose last answer is written; what still comes is thrown away for a moment.
+
+    Were it closed at once, what the client is still sending would be answered with a reset, which
+    may reach it before it has read the answer.
+    """
+
+    def __init__(
+        self,
+        server: DirectServer,
+        transport: asyncio.Transport,
+        client: tuple[str, int] | None,
+    ) -> None:
+        super().__init__(server, transport, client)
+        self.deadline = server.now + server.limits.linger_s
+        transport.set_protocol(self)
+        if transport.can_write_eof():
+            transport.write_eof()
+        transport.resume_reading()
+
+    def data_received(self, _data: bytes) -> None:
+        """It comes too late."""
+
+    def pause_writing(self) -> None:
+        """Nothing is written any more."""
+
+    def lost(self) -> None:
+        """Nothing was under way."""
+
+    def too_slow(self) -> None:
+        """The client has had its moment."""
+        self.deadline = NEVER
+        self.close()
+
+    def stop(self) -> None:
+        """It is stopping."""
+
+    def stopped(self) -> None:
+        """It is stopping."""

@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING
 from serving.gateway.direct import frames2 as f
 from serving.gateway.direct.asgi_call import Message, Scope, make_scope
 from serving.gateway.direct.heads2 import Head2
+from serving.gateway.direct.pieces import Pieces
+from serving.gateway.direct.speaker import NEVER
+from serving.gateway.grpc_paths import LONG_LIVED
 
 if TYPE_CHECKING:
     from serving.gateway.direct.http2 import Http2
@@ -24,7 +27,9 @@ class Gone(OSError):
 class AppStream:
     """One stream between the connection and the app: pieces of body in, pieces of answer out."""
 
-    def __init__(self, connection: Http2, ident: int, head: Head2, window: int) -> None:
+    def __init__(
+        self, connection: Http2, ident: int, head: Head2, window: int, deadline: float
+    ) -> None:
         self.ident = ident
         self.head = head
         self.window = window
@@ -32,7 +37,8 @@ class AppStream:
         self.waiting: deque[tuple[bytes | memoryview, bool]] = deque()
         """Pieces of DATA that did not fit into a window, and whether each ends the stream."""
         self._connection = connection
-        self._pieces: deque[bytes] = deque()
+        self._pieces = Pieces()
+        self._pending = 0
         self._whole = False
         self._told_end = False
         self._gone = False
@@ -41,9 +47,15 @@ class AppStream:
         self._trailers_follow = False
         self._started: list[tuple[bytes, bytes]] | None = None
         self._status = 0
+        self.begun = False
+        self.endless = head.path in LONG_LIVED
+        """A stream of messages rather than one body: the limit is each message's."""
         self.received = 0
+        self.total = 0
         self.unacknowledged = 0
-        self.deadline = connection.body_deadline()
+        # A client may keep a stream open and send nothing.
+        self.deadline = NEVER if self.endless else deadline
+        self.stuck = NEVER
         scope = make_scope(head.method, head.path, head.query, head.headers, "2", connection.client)
         self._task = asyncio.get_running_loop().create_task(self._run(scope))
 
@@ -57,13 +69,23 @@ class AppStream:
     def feed(self, data: bytes, end: bool) -> None:
         """Take a piece of the body."""
         if data:
-            self._pieces.append(data)
+            self._pieces.add(data)
+            self._pending += len(data)
+            self.total += len(data)
         self._whole = self._whole or end
         self._woken.set()
+
+    def dropped(self) -> int:
+        """Take no more; return how many bytes the app has not taken, and never will."""
+        pending, self._pending = self._pending, 0
+        self._gone = True
+        self._pieces = Pieces()
+        return pending
 
     def lost(self) -> None:
         """The client has gone, or has reset the stream."""
         self._gone = True
+        self.waiting.clear()
         self._woken.set()
         self._room.set()
         self._task.cancel()
@@ -71,9 +93,9 @@ class AppStream:
     async def receive(self) -> Message:
         """ASGI's receive."""
         while not self._gone:
-            if self._pieces or (self._whole and not self._told_end):
-                body = b"".join(self._pieces)
-                self._pieces.clear()
+            if self._pending or (self._whole and not self._told_end):
+                body = self._pieces.join()
+                self._pieces, self._pending = Pieces(), 0
                 self._told_end = self._whole
                 self._connection.consumed(self, len(body))
                 return {"type": "http.request", "body": body, "more_body": not self._whole}
@@ -94,6 +116,8 @@ class AppStream:
             self._trailers_follow = bool(message.get("trailers"))
         elif kind == "http.response.body":
             body, more = message.get("body", b""), bool(message.get("more_body"))
+            if self.head.method == "HEAD":
+                body = b""
             end = not more and not self._trailers_follow
             if self._started is not None:
                 self._write_head(end and not body)
@@ -105,9 +129,7 @@ class AppStream:
         elif kind == "http.response.trailers":
             block = b"".join(f.literal(k, v) for k, v in message["headers"])
             await self._drained()
-            self._connection.write(
-                f.frame(f.HEADERS, f.END_HEADERS | f.END_STREAM, self.ident, block)
-            )
+            self._connection.write_block(self.ident, f.END_STREAM, block)
             self._connection.finished(self)
 
     def _write_head(self, end: bool) -> None:
@@ -115,8 +137,8 @@ class AppStream:
         assert self._started is not None
         block = status + b"".join(f.literal(k.lower(), v) for k, v in self._started)
         self._started = None
-        flags = f.END_HEADERS | (f.END_STREAM if end else 0)
-        self._connection.write(f.frame(f.HEADERS, flags, self.ident, block))
+        self.begun = True
+        self._connection.write_block(self.ident, f.END_STREAM if end else 0, block)
 
     async def _write_body(self, body: bytes, end: bool) -> None:
         self.waiting.append((body, end))
@@ -146,4 +168,4 @@ class AppStream:
             pass
         except Exception:  # noqa: BLE001 - the app answers its own errors; this is the last resort
             _log.exception("unexpected error on %r", scope["path"])
-            self._connection.reset(self, f.CANCEL)
+        self._connection.reset(self, f.INTERNAL_ERROR)  # only where the answer has not ended

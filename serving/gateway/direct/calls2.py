@@ -1,0 +1,102 @@
+"""Plain ModelInfer calls on an HTTP/2 connection: from a whole message to its answer, no tasks."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from serving import errors
+from serving.gateway.direct import frames2 as f
+from serving.gateway.direct import inference
+from serving.gateway.direct.sending2 import GRPC_START, Call, Sender
+from serving.gateway.grpc_frames import INTERNAL, plain_message
+from serving.protocol.grpc_templates import RequestReader
+from serving.protocol.status import grpc_status
+
+if TYPE_CHECKING:
+    from serving.dataplane.handler import Ticket
+    from serving.gateway.direct.server import DirectServer
+
+_log = logging.getLogger("vigil.gateway")
+_GRPC_OK: Final = f.literal(b"grpc-status", b"0")
+# An answer in one write: frame heads without their stream, which comes between the pieces.
+_OK_HEAD: Final = len(GRPC_START).to_bytes(3, "big") + bytes((f.HEADERS, f.END_HEADERS))
+_OK_END: Final = len(_GRPC_OK).to_bytes(3, "big") + bytes((f.HEADERS, f.END_HEADERS | f.END_STREAM))
+_OK_DATA: Final = bytes((f.DATA, 0))
+
+
+class Calls(Sender):
+    """Answers calls."""
+
+    def __init__(
+        self,
+        server: DirectServer,
+        transport: asyncio.Transport,
+        client: tuple[str, int] | None,
+    ) -> None:
+        super().__init__(server, transport, client)
+        self._requests = RequestReader()
+
+    def _complete(self, call: Call, body: bytes) -> None:
+        """Answer a call whose message is whole."""
+        head = call.head
+        if head.length >= 0 and head.length != len(body):
+            self.reset(call, f.PROTOCOL_ERROR)
+            return
+        call.complete = True
+        try:
+            payload = plain_message(body, self._server.max_body)
+            request, call.raw = self._requests.read(payload)
+            ticket = self._server.plane.begin(request, head.timeout_s)
+        except errors.VigilError as error:
+            self._fail(call, grpc_status(error), error.message)
+        except Exception:  # noqa: BLE001 - the client gets a status, the operator the traceback
+            _log.exception("unexpected error in ModelInfer")
+            self._fail(call, INTERNAL, inference.INTERNAL)
+        else:
+            call.ticket = ticket
+            ticket.future.add_done_callback(partial(self._inferred, call, ticket))
+
+    def _inferred(self, call: Call, ticket: Ticket, _future: object) -> None:
+        call.ticket = None
+        try:
+            response = self._server.plane.finish(ticket)
+            message = self._server.responses.write(response, ticket.request, call.raw)
+        except errors.VigilError as error:
+            self._fail(call, grpc_status(error), error.message)
+        except asyncio.CancelledError:  # by `lost`, or by a data plane that was closed
+            self.reset(call, f.CANCEL)
+        except Exception:  # noqa: BLE001 - as above
+            _log.exception("an answer of model '%s' cannot be written", ticket.request.model_name)
+            self._fail(call, INTERNAL, inference.INTERNAL)
+        else:
+            if call.ident in self._streams:  # not reset in the same turn
+                self._answer(call, message)
+
+    def _answer(self, call: Call, message: bytes) -> None:
+        size = len(message) + 5
+        ident = call.ident.to_bytes(4, "big")
+        prefix = b"\x00" + len(message).to_bytes(4, "big")
+        if size <= self._room and size <= call.window and size <= self._max_frame:
+            self._room -= size
+            self.write(
+                b"".join((
+                    _OK_HEAD, ident, GRPC_START,
+                    size.to_bytes(3, "big"), _OK_DATA, ident, prefix, message,
+                    _OK_END, ident, _GRPC_OK,
+                ))
+            )  # fmt: skip
+            self.forget(call)
+            return
+        self.write(b"".join((_OK_HEAD, ident, GRPC_START)))
+        call.trailers = b"".join((_OK_END, ident, _GRPC_OK))
+        call.waiting = deque([(memoryview(prefix + message), False)])
+        self.flush(call)
+
+    def _fail(self, call: Call, status: int, text: str) -> None:
+        if call.ident in self._streams:
+            self.fail_grpc(call.ident, status, text)
+            self.forget(call)

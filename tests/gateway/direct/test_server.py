@@ -1,0 +1,156 @@
+"""The whole ingress: its ports, real clients, broken bytes, and its end."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+
+import grpc
+import httpx
+import pytest
+
+from serving.gateway.direct import frames2 as f
+from serving.protocol.pb.open_inference_pb2 import ModelInferResponse
+
+METHOD = "/inference.GRPCInferenceService/ModelInfer"
+BLOCK = (
+    b"\x83\x86\x44"
+    + bytes((len(METHOD),))
+    + METHOD.encode()
+    + f.literal(b"content-type", b"application/grpc")
+)
+GET = b"GET /v2/health/live HTTP/1.1\r\nHost: v\r\n\r\n"
+
+
+@pytest.mark.parametrize("port", [0, 1])
+@pytest.mark.parametrize("http2", [False, True])
+async def test_httpx_is_served_on_both_ports(server, port, http2, post):
+    body = post()[post().index(b"{") :]
+    url = f"http://127.0.0.1:{server.ports[port]}"
+    async with httpx.AsyncClient(http1=not http2, http2=http2, trust_env=False) as client:
+        for _ in range(3):
+            answer = await client.post(f"{url}/v2/models/m/infer", content=body)
+            assert answer.json()["outputs"][0]["data"] == [2.0, 4.0]
+        assert (await client.get(f"{url}/v2/models/m")).json()["name"] == "m"
+
+        async def pieces():
+            for at in range(0, len(body), 7):
+                yield body[at : at + 7]
+
+        answer = await client.post(f"{url}/v2/models/m/infer", content=pieces())
+        assert answer.json()["id"] == "q"
+
+
+async def test_grpc_is_served_on_both_ports(server, message):
+    for port in server.ports:
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+            call = channel.unary_unary(METHOD, response_deserializer=ModelInferResponse.FromString)
+            answers = await asyncio.gather(*(call(message, timeout=10) for _ in range(20)))
+            assert all(list(a.outputs[0].contents.fp32_contents) == [2.0, 4.0] for a in answers)
+            with pytest.raises(grpc.aio.AioRpcError) as failed:
+                await call(b"\xff", timeout=10)
+            assert failed.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+
+def mutated(random_, raw):
+    data = bytearray(raw)
+    for _ in range(random_.randint(1, 4)):
+        at, kind = random_.randrange(len(data)), random_.randrange(4)
+        if kind == 0:
+            data[at] = random_.randrange(256)
+        elif kind == 1:
+            del data[at : at + random_.randint(1, 9)]
+        elif kind == 2:
+            data[at:at] = random_.randbytes(random_.randint(1, 9))
+        else:
+            data[at:at] = data[: random_.randint(1, len(data))]
+        if not data:
+            data += b"x"
+    return bytes(data)
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("kind", ["http1", "chunked", "http2"])
+async def test_broken_bytes_harm_nobody_else(connect, server, message, post, kind, seed, caplog):
+    random_ = random.Random(f"{kind}{seed}")
+    body = post()[post().index(b"{") :]
+    chunked = post().replace(b"Content-Length: %d" % len(body), b"Transfer-Encoding: chunked")
+    chunked = chunked.replace(body, b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body))
+    prefix = b"\0" + len(message).to_bytes(4, "big")
+    http2 = f.PREFACE + f.settings({4: 100}) + b"".join(
+        f.frame(f.HEADERS, f.END_HEADERS, ident, BLOCK)
+        + f.frame(f.DATA, f.END_STREAM, ident, prefix + message)
+        + f.window_update(0, 100)
+        for ident in (1, 3, 5)
+    )  # fmt: skip
+    raw = {"http1": post() + GET + post(), "chunked": chunked * 2, "http2": http2}[kind]
+    for _ in range(60):
+        client = await connect()
+        data = mutated(random_, raw)
+        cut = random_.randrange(len(data))
+        try:
+            await client.send(data[:cut])
+            await asyncio.sleep(0)
+            await client.send(data[cut:])
+        except ConnectionError:
+            pass
+        await asyncio.sleep(0)
+        await client.close()
+    client = await connect()
+    await client.send(post())
+    status, _, answer = await client.answer()
+    assert status == 200
+    assert json.loads(answer)["outputs"][0]["data"] == [2.0, 4.0]
+    await client.close()
+    async with asyncio.timeout(10):
+        while server.connections:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    assert "Traceback" not in caplog.text
+    assert "Exception in" not in caplog.text
+
+
+async def test_the_end_cuts_nothing(connect, server, post, message, link):
+    idle, late, busy, busy2 = [await connect() for _ in range(4)]
+    for client in (idle, late):
+        await client.send(GET)
+        assert (await client.answer())[0] == 200
+    new = await connect()
+    link.hold = asyncio.Event()
+    await busy.send(post())
+    call = f.frame(f.HEADERS, f.END_HEADERS, 1, BLOCK)
+    data = f.frame(f.DATA, f.END_STREAM, 1, b"\0" + len(message).to_bytes(4, "big") + message)
+    await busy2.send(f.PREFACE + f.settings({}) + call + data)
+    async with asyncio.timeout(5):
+        while len(server.connections) < 5 or not all(  # noqa: ASYNC110
+            getattr(c, "_answering", True) or c._head is None for c in server.connections
+        ):
+            await asyncio.sleep(0.01)
+    await asyncio.sleep(0.05)
+    draining = asyncio.ensure_future(server.drain(10))
+    await asyncio.sleep(0.05)
+    for client in (late, new):  # within the linger time, a new request is answered
+        await client.send(GET)
+        status, headers, _ = await client.answer()
+        assert status == 200
+        assert headers["connection"] == "close"
+    assert await idle.rest() == b""
+    link.hold.set()
+    assert (await busy.answer())[1]["connection"] == "close"
+    rest = await busy2.rest()
+    first, second = f.goaway(2**31 - 1, f.NO_ERROR), f.goaway(1, f.NO_ERROR)
+    assert 0 < rest.index(first) < rest.index(second) < rest.index(b"grpc-status\x010")
+    for client in (idle, late, new, busy, busy2):
+        await client.close()
+    assert await draining
+
+
+async def test_what_does_not_end_is_cut_at_the_end_of_the_time(connect, server, post, link):
+    link.hold = asyncio.Event()
+    client = await connect()
+    await client.send(post())
+    async with asyncio.timeout(5):
+        while not any(getattr(c, "_answering", False) for c in server.connections):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    assert not await server.drain(0.1)
+    link.hold.set()
