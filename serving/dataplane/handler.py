@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from serving.channel.directory import Directory, Series, ServedModel
 from serving.channel.endpoint import connect
-from serving.dataplane.batch import Answer
+from serving.dataplane.batch import Answer, Receive
 from serving.dataplane.classification import as_asked
 from serving.dataplane.explainers import ExplainerPool
 from serving.dataplane.links import ChannelLink, LinkPool, ReplicaLink
@@ -218,13 +218,21 @@ class DataPlane:
 
     # -- inference ----------------------------------------------------------------------
 
-    async def infer(self, request: InferRequest, timeout_s: float | None = None) -> InferResponse:
+    async def infer(
+        self,
+        request: InferRequest,
+        timeout_s: float | None = None,
+        client: str = "",
+        receive: Receive | None = None,
+    ) -> InferResponse:
         """Answer one request.
 
         Args:
             request: decoded, not yet checked against the model.
             timeout_s: seconds until the transport's deadline; the request parameter `timeout`
                 (microseconds) may shorten it.
+            client: address of whoever asks, for taking turns.
+            receive: tells whether the client has left, once its body has been read.
 
         Raises:
             VigilError: whatever went wrong, as the domain's exception.
@@ -237,7 +245,8 @@ class DataPlane:
             parameters = request.parameters
             if parameters and "timeout" in parameters:
                 timeout_s = _shorter(timeout_s, parameters["timeout"])
-            answer = await entry.admit(request, bound, started, timeout_s).future
+            item = entry.admit(request, bound, started, timeout_s, client, receive)
+            answer = await item.future
         except VigilError as error:
             series.failed(error, time.monotonic() - started)
             raise

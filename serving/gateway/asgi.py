@@ -15,6 +15,7 @@ from serving import errors
 from serving.dataplane.handler import DataPlane
 from serving.gateway import extensions, metadata
 from serving.gateway.bodies import read_chunks, too_large
+from serving.gateway.client import client_of
 from serving.gateway.compression import decompress
 from serving.gateway.grpc_asgi import serve_grpc
 from serving.gateway.model_config import model_config
@@ -92,7 +93,7 @@ class VigilApp:
                 body = await read_chunks(body, receive, self._max_body)
             elif len(body) > self._max_body:
                 raise too_large(self._max_body)
-            reply = await self._route(scope, headers, body)
+            reply = await self._route(scope, headers, body, receive)
         except errors.VigilError as error:
             reply = _error_reply(error)
         except Exception:  # noqa: BLE001
@@ -105,13 +106,13 @@ class VigilApp:
         )
         await send({"type": "http.response.body", "body": reply.body})
 
-    async def _route(self, scope: Scope, headers: Headers, body: bytes) -> Reply:
+    async def _route(self, scope: Scope, headers: Headers, body: bytes, receive: Receive) -> Reply:
         assert self.plane is not None
         method, path = scope["method"], scope["path"]
         if method == "POST":
             known = self._infer_paths.get(path)
             if known is not None:
-                return await self._infer(headers, body, *known)
+                return await self._infer(scope, headers, body, receive, *known)
         parts = path.strip("/").split("/")
         if parts[0] != "v2":
             raise errors.NotFound(f"no such path: '{path[:200]}'; see /v2")
@@ -119,7 +120,7 @@ class VigilApp:
             if len(parts) >= 4 and parts[1] == "models":
                 name, version, verb = _model_path(parts)
                 if verb == ["infer"]:
-                    reply = await self._infer(headers, body, name, version)
+                    reply = await self._infer(scope, headers, body, receive, name, version)
                     if len(self._infer_paths) < MOST_PATHS:  # answered, so the model exists
                         self._infer_paths[path] = (name, version)
                     return reply
@@ -167,7 +168,15 @@ class VigilApp:
                 return Reply(200, [(b"content-type", kind)], content)
         raise _no_route("GET", path)
 
-    async def _infer(self, headers: Headers, body: bytes, name: str, version: str) -> Reply:
+    async def _infer(
+        self,
+        scope: Scope,
+        headers: Headers,
+        body: bytes,
+        receive: Receive,
+        name: str,
+        version: str,
+    ) -> Reply:
         assert self.plane is not None
         header_id = headers.get(b"x-request-id")
         given_id = None if header_id is None else header_id.decode("latin-1")
@@ -182,7 +191,7 @@ class VigilApp:
             request = self._raw_request(body, name, version, given_id)
         else:
             request = decode_request(body, json_length, name, version, given_id)
-        response = await self.plane.infer(request)
+        response = await self.plane.infer(request, None, client_of(scope), receive)
         content, json_part = encode_response(response, request)
         answer = [_JSON] if json_part is None else [
             _OCTETS, (b"inference-header-content-length", b"%d" % json_part),

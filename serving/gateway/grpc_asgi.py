@@ -8,6 +8,7 @@ from google.protobuf.message import DecodeError
 
 from serving import errors
 from serving.dataplane.handler import DataPlane
+from serving.gateway.client import client_of
 from serving.gateway.grpc_frames import (
     INTERNAL,
     OK,
@@ -61,6 +62,9 @@ async def _call(plane: DataPlane, max_body: int, scope: Scope, receive: Receive)
         raise errors.InvalidInput(
             "the message is not a valid protobuf message of this method"
         ) from None
-    reply = await method.call(plane, request, timeout_s)
+    if method.waits:
+        reply = await method.call(plane, request, timeout_s, client_of(scope), receive)
+    else:
+        reply = await method.call(plane, request, timeout_s)
     answer: bytes = reply.SerializeToString()
     return answer

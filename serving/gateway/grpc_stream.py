@@ -8,6 +8,7 @@ import time
 
 from serving import errors
 from serving.dataplane.handler import DataPlane
+from serving.gateway.client import client_of
 from serving.gateway.grpc_frames import (
     INTERNAL,
     OK,
@@ -46,7 +47,7 @@ async def serve_stream(
     trailers = OK
     try:
         timeout_s, encoding = call_options(scope)
-        stream = _Stream(plane, send, timeout_s)
+        stream = _Stream(plane, send, timeout_s, client_of(scope))
         async with asyncio.timeout(timeout_s):
             await stream.run(max_body, encoding, receive)
     except Disconnected:
@@ -65,7 +66,8 @@ async def serve_stream(
 class _Stream:
     """One stream: a reader that starts answers, and a writer that sends them in order."""
 
-    def __init__(self, plane: DataPlane, send: Send, timeout_s: float | None) -> None:
+    def __init__(self, plane: DataPlane, send: Send, timeout_s: float | None, client: str) -> None:
+        self._client = client
         self._plane = plane
         self._send = send
         self._deadline = None if timeout_s is None else time.monotonic() + timeout_s
@@ -120,7 +122,7 @@ class _Stream:
         try:
             request = grpc_codec.decode_request(message)
             left = None if self._deadline is None else self._deadline - time.monotonic()
-            response = await self._plane.infer(request, left)
+            response = await self._plane.infer(request, left, self._client)
             raw = grpc_codec.wants_raw(message)
             answer = grpc_codec.stream_response(response, request, raw)
         except errors.VigilError as error:

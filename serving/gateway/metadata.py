@@ -14,6 +14,7 @@ EXTENSIONS = (
     "binary_tensor_data",
     "classification",
     "model_configuration",
+    "schedule_policy",
     "statistics",
     "vigil_explain",
     "vigil_labels",

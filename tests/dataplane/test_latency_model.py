@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -67,7 +69,7 @@ def test_whatever_it_is_told_the_curves_are_in_order(
     low = [model.low(rows, now) for rows in sizes]
     high = [model.high(rows, now) for rows in sizes]
     for curve in (low, high):
-        assert all(a <= b * (1 + 1e-9) for a, b in zip(curve, curve[1:], strict=False))
+        assert all(a <= b * (1 + 1e-9) for a, b in pairwise(curve))
     assert all(a <= b * (1 + 1e-9) for a, b in zip(low, high, strict=True))
     most = model.most_rows(budget, at_most, now)
     assert 1 <= most <= at_most
