@@ -273,6 +273,9 @@ class Listen(_Section):
     admin_host: str = Field("127.0.0.1", description="Address of the admin listener.")
     admin_port: int = Field(8002, ge=0, le=65535, description="Metrics and console; 0: a free one.")
     max_body_mib: int = Field(64, ge=1, le=1024, description="Largest request body.")
+    trusted_proxies: int = Field(
+        0, ge=0, le=16, description="Proxies in front, whose `x-forwarded-for` names the client."
+    )
 
 
 class Telemetry(_Section):

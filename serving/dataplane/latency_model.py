@@ -69,9 +69,16 @@ class LatencyModel:
         return _on_line(known, self._high, rows)
 
     def most_rows(self, seconds: float, at_most: int, now: float) -> int:
-        """Return the most rows, 1 to `at_most`, that hardly ever take longer than `seconds`."""
+        """Return the most rows, 1 to `at_most`, that hardly ever take longer than `seconds`.
+
+        Where the largest size seen fits, twice as many may be tried: that takes twice as long at
+        most, and usually hardly longer. Otherwise sizes never seen would never be learned.
+        """
         if self.high(at_most, now) <= seconds:
             return at_most
+        if self._high[-1] <= seconds:
+            in_proportion = self._rows[-1] * seconds / self._high[-1]
+            return min(at_most, max(1, int(max(in_proportion, 2 * self._rows[-1]))))
         fits, too_many = 1, at_most
         while too_many - fits > 1:  # the curve never falls
             middle = (fits + too_many) // 2

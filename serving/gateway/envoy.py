@@ -130,7 +130,7 @@ def envoy_config(listen: Listen, admin_socket: Path) -> dict[str, Any]:
                     "address": _address(listen.host, listen.http_port),
                     "additional_addresses": [{"address": _address(listen.host, listen.grpc_port)}],
                     "enable_reuse_port": True,
-                    "filter_chains": [{"filters": [_connection_manager()]}],
+                    "filter_chains": [{"filters": [_connection_manager(listen)]}],
                 }
             ]
         },
@@ -141,7 +141,7 @@ def _address(host: str, port: int) -> dict[str, Any]:
     return {"socket_address": {"address": host, "port_value": port}}
 
 
-def _connection_manager() -> dict[str, Any]:
+def _connection_manager(listen: Listen) -> dict[str, Any]:
     return {
         "name": "envoy.filters.network.http_connection_manager",
         "typed_config": {
@@ -149,6 +149,10 @@ def _connection_manager() -> dict[str, Any]:
             "HttpConnectionManager",
             "stat_prefix": "inference",
             "generate_request_id": False,
+            # Who the client is decides whose turn it is, so it must not be what a header says.
+            "use_remote_address": True,
+            "skip_xff_append": True,
+            "xff_num_trusted_hops": listen.trusted_proxies,
             "server_header_transformation": "PASS_THROUGH",
             "normalize_path": True,
             "merge_slashes": True,

@@ -73,8 +73,20 @@ def test_whatever_it_is_told_the_curves_are_in_order(
     assert all(a <= b * (1 + 1e-9) for a, b in zip(low, high, strict=True))
     most = model.most_rows(budget, at_most, now)
     assert 1 <= most <= at_most
-    assert most == 1 or model.high(most, now) <= budget
+    # Twice what fits may be tried, so that larger sizes are learned at all.
+    assert most == 1 or model.high(most, now) <= budget or model.high(most // 2, now) <= budget
     assert most == at_most or model.high(most + 1, now) > budget
+
+
+def test_sizes_are_tried_until_one_is_too_large() -> None:
+    model, most, tried = LatencyModel(), 1, []
+    for _ in range(10):
+        tried.append(most)
+        for _ in range(SAMPLES):
+            model.observe(most, 0.040 + 0.0005 * most, 0.0)
+        most = model.most_rows(0.050, 1024, 0.0)
+    assert tried[:5] == [1, 2, 4, 8, 16]
+    assert 16 < most <= 20
 
 
 def test_one_slow_batch_changes_nothing() -> None:
