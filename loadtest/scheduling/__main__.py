@@ -16,6 +16,7 @@ from loadtest.scheduling.plot import draw
 from loadtest.scheduling.setting import CURVES, GOAL_S, LOADS, POLICIES, Case, cases
 
 RESULTS = Path(__file__).parents[1] / "results"
+EXPERIMENTS = ("simulated", "real")
 Row = dict[str, float | str | list[float]]
 
 
@@ -46,15 +47,17 @@ def markdown(rows: Sequence[Row]) -> str:
     lines = [
         f"Share of Poisson arrivals answered within {GOAL_S * 1e3:.0f} ms, one replica.",
         "",
-        "| Batch costs | Load | Simulated: eager | deferred | Real batcher: eager | deferred |",
-        "|---|---|---|---|---|---|",
+        "| Batch costs | Load | "
+        + " | ".join(f"{policy}, {how}" for how in EXPERIMENTS for policy in POLICIES)
+        + " |",
+        "|---" * (2 + len(EXPERIMENTS) * len(POLICIES)) + "|",
     ]
     for curve in CURVES:
         costs = f"{curve.name}: {curve.fixed * 1e3:g} ms + {curve.per_row * 1e3:g} ms per row"
         for load in LOADS:
             cells = [
                 f"{float(str(share[how, curve.name, load, policy])):.1%}"
-                for how in ("simulated", "real")
+                for how in EXPERIMENTS
                 for policy in POLICIES
             ]
             lines.append(f"| {costs} | {load:.0%} | {' | '.join(cells)} |")

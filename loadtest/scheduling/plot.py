@@ -8,7 +8,7 @@ from typing import Any
 
 from loadtest.scheduling.setting import CURVES, POLICIES
 
-_COLOURS = {"eager": "#1b6ca8", "deferred": "#c05a1c"}
+_COLOURS = {"eager": "#1b6ca8", "eager, giving up": "#2e7d4f", "deferred": "#c05a1c"}
 
 
 def draw(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -36,6 +36,13 @@ class SleepingLink:
         return BatchResult({"y": batch.arrays[0]}, {}, (), int(seconds * 1e9), 0)
 
 
+class NeverGivingUp(ModelQueue):
+    """The batcher without its giving up of requests that cannot be in time any more."""
+
+    def _lost_before(self, most: int) -> float:
+        return 0.0
+
+
 class DeferredQueue(ModelQueue):
     """Begins a batch as late as the oldest request allows; knows the true cost curve."""
 
@@ -46,8 +53,10 @@ class DeferredQueue(ModelQueue):
 
     def _may_grow(self) -> bool:
         now = time.monotonic()
+        sustained = self.curve.most_rows(GOAL_S / 2)
         while self._waiting and (
-            self._waiting[0].future.done() or now + self.curve.seconds(1) > self._oldest_deadline()
+            self._waiting[0].future.done()
+            or now + self.curve.seconds(min(self.waiting_rows, sustained)) > self._oldest_deadline()
         ):
             item = self._waiting.popleft()
             settle(item, too_late(self._name))
@@ -79,7 +88,7 @@ async def _run(case: Case, seconds: float, seed: int) -> float:
     batching = Batching(
         latency_slo_ms=GOAL_S * 1e3, max_queue_delay_us=int(deferred), fair_share="none"
     )
-    kind = DeferredQueue if deferred else ModelQueue
+    kind = _KINDS[case.policy]
     observer = ModelObserver("m", "1", SeriesSet(), None, ())
     queue = kind("m", ("x",), batching, [], observer, 4)
     if isinstance(queue, DeferredQueue):
@@ -115,3 +124,6 @@ async def _run(case: Case, seconds: float, seed: int) -> float:
             tasks.append(task)
     good += await asyncio.gather(*tasks)
     return sum(good) / len(good)
+
+
+_KINDS = {"eager": NeverGivingUp, "eager, giving up": ModelQueue, "deferred": DeferredQueue}

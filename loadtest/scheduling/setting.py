@@ -11,7 +11,7 @@ GOAL_S = 0.1
 """Every request must be answered so long after its arrival; later is worth nothing."""
 LOADS = (0.5, 0.8, 0.95)
 """Offered load as a share of a curve's capacity."""
-POLICIES = ("eager", "deferred")
+POLICIES = ("eager", "eager, giving up", "deferred")
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,6 +68,7 @@ class WaitingRoom:
         self._lane: object = ""
         self._mixed = False
         self._parted = False
+        self._timed = False
         self._sweep_after = 0.0
         self._departures = Departures(lambda: self._waiting, self._drop_answered)
         self.waiting_rows = 0
@@ -91,6 +92,7 @@ class WaitingRoom:
         if self.waiting_rows + rows > self._free_rows:
             self._require_room(item, rows)
         if timeout_s is not None:
+            self._timed = True
             self._require_time(rows, timeout_s)
             item.timer = self._loop.call_later(timeout_s, self._expire, item)
         if item.lane != self._lane:

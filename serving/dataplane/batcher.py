@@ -19,7 +19,7 @@ from serving.dataplane.batch import Answer, Batch, BatchResult, Pending, split
 from serving.dataplane.guard_stage import GuardStage
 from serving.dataplane.links import ReplicaLink, ReplicaLost
 from serving.dataplane.observer import BatchObserver
-from serving.dataplane.outcomes import broken, no_replica, settle
+from serving.dataplane.outcomes import broken, no_replica, settle, too_late
 from serving.errors import ModelFailed, VigilError
 
 MAX_BATCH_BYTES = 256 << 20
@@ -155,6 +155,7 @@ class ModelQueue(WaitingRoom):
         most = self._max_rows if self._pace.slo_s is None else self._most_rows()
         if self._mixed and self.waiting_rows > most:
             self._take_turns()
+        lost = self._lost_before(most) if self._timed else 0.0
         waiting, rows, key = self._waiting, 0, None
         taken: list[Pending] = []
         passed_over: list[Pending] = []
@@ -162,6 +163,10 @@ class ModelQueue(WaitingRoom):
             item = waiting.popleft()
             bound = item.bound
             if item.future.done():  # expired or cancelled while it waited
+                self._forget(item)
+                continue
+            if lost and item.timer is not None and item.timer.when() < lost:
+                settle(item, too_late(self._name))
                 self._forget(item)
                 continue
             if key is None:
@@ -181,6 +186,16 @@ class ModelQueue(WaitingRoom):
         if self._weighed:
             self.waiting_bytes -= sum(weigh(item.bound) for item in taken)
         return self._join(taken)
+
+    def _lost_before(self, most: int) -> float:
+        """Return the loop's time before which no deadline can be kept by the batch formed now.
+
+        To compute a request whose answer would be late costs those behind it their own deadlines.
+        """
+        # Without a latency goal nobody has said that batches should be small enough for this.
+        rows = 1 if self._pace.slo_s is None else min(self.waiting_rows, most)
+        needed = self._pace.least_s(rows, 0, self._links, time.monotonic())
+        return self._loop.time() + needed if needed else 0.0
 
     def _form_again(self) -> Batch:
         """Take what a lost replica held. It has passed the guards already."""

@@ -159,6 +159,33 @@ async def test_a_wrong_lesson_is_forgotten(
     assert await get(bench.ask("tried again", [1.0], timeout_s=0.5)) == [2.0]
 
 
+@pytest.mark.parametrize("goal", [None, 4000])
+async def test_what_cannot_be_in_time_any_more_is_given_up_for_those_behind_it(
+    make_bench: Make, make_link: Make, eventually: Wait, goal: Any
+) -> None:
+    bench, link = make_bench(latency_slo_ms=goal), make_link(slots=1)
+    slow = await taught(bench, link)
+    slow.seconds = 4.0
+    for _ in range(latency_model.SAMPLES):
+        await get(bench.ask("two rows", [1.0, 2.0]))
+    link.manual = True
+    first = bench.ask("under way")
+    await eventually(lambda: link.held)
+    # Two rows need four seconds; only one who has a goal says that this is too long.
+    tight, loose = bench.ask("tight", timeout_s=3.0), bench.ask("loose", [5.0])
+    link.manual = False
+    link.answer()
+    assert await get(loose) == [10.0]
+    await first
+    if goal is None:
+        await get(tight)
+    else:
+        with pytest.raises(DeadlineExceeded):
+            await asyncio.wait_for(tight, TIMEOUT)
+        assert bench.observer.of("abandoned") == [("deadline", 1)]
+    assert ("tight" in [name for sent in link.sent for name in sent]) == (goal is None)
+
+
 # -- the latency goal and the delay -----------------------------------------------------------
 
 

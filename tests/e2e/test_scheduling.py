@@ -158,7 +158,11 @@ def test_priorities_over_both_protocols(one_slot: Any, eventually: Any) -> None:
 
 def test_a_request_of_many_batches_is_one_request(one_slot: Any, eventually: Any) -> None:
     instance = one_slot
-    before = instance.metric("vigil_inference_requests_total", model="lab", outcome="ok")
+
+    def ok() -> float:
+        return instance.metric("vigil_inference_requests_total", model="lab", outcome="ok")
+
+    before = ok()
     rows = np.zeros((101, 4), np.float32)
     rows[:, 2] = np.arange(101) / 100
     tensor = {"name": "x", "datatype": "FP32", "shape": [101, 4], "data": rows.tolist()}
@@ -170,10 +174,4 @@ def test_a_request_of_many_batches_is_one_request(one_slot: Any, eventually: Any
         alone = post(instance, json.dumps({"inputs": [one]}).encode())[1]["outputs"][0]["data"]
         assert np.allclose(got[index], alone, atol=1e-6)
 
-    def counted() -> bool:
-        return (
-            instance.metric("vigil_inference_requests_total", model="lab", outcome="ok")
-            == before + 5
-        )
-
-    eventually("five requests", counted)
+    eventually("five requests", lambda: ok() == before + 5)
