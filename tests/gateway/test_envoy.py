@@ -52,6 +52,15 @@ def test_slow_clients_and_tricky_requests_have_their_bounds(manager: dict[str, A
     assert options["headers_with_underscores_action"] == "REJECT_REQUEST"
 
 
+@pytest.mark.parametrize("proxies", [0, 2])
+def test_the_client_is_not_what_a_header_says(tmp_path: Path, proxies: int) -> None:
+    listen = Listen(trusted_proxies=proxies)
+    manager = envoy_config(listen, tmp_path / "admin")["static_resources"]["listeners"][0]
+    config = manager["filter_chains"][0]["filters"][0]["typed_config"]
+    assert config["use_remote_address"] is True
+    assert config["xff_num_trusted_hops"] == proxies
+
+
 def test_a_stream_may_be_idle(manager: dict[str, Any]) -> None:
     (host,) = manager["route_config"]["virtual_hosts"]
     (route,) = host["routes"]
