@@ -19,7 +19,7 @@ from serving.dataplane.outcomes import gone, settle
 
 SWEEP_S = 0.1
 POLLS_PER_SWEEP = 50
-"""At most 500 polls a second."""
+"""At most 500 polls a second for each queue."""
 
 _log = logging.getLogger("vigil.gateway")
 

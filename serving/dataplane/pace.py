@@ -11,6 +11,7 @@ from serving.dataplane.links import ReplicaLink
 
 DEFAULT_MAX_BATCH_ROWS = 1024
 _SMOOTHING = 0.1
+_HARDLY_LONGER = 1.25
 
 
 class Pace:
@@ -44,13 +45,16 @@ class Pace:
         """Return how many rows the next batch may have so that the goal holds.
 
         A request that comes at the worst moment waits for all `slots` of a replica and then for
-        its own batch, so a batch may take that share of the goal. Where `oldest`, the arrival of
-        the oldest request, shows that the goal is lost, throughput is what helps: no bound.
+        its own batch, so a batch may take that share of the goal, and always a little longer than
+        the smallest: where that one takes most of it, tiny batches would only lose it. Where
+        `oldest`, the arrival of the oldest request, shows that the goal is lost, throughput is
+        what helps: no bound.
         """
         goal = self.slo_s
         if goal is None or now - oldest > goal:
             return self.max_rows
-        return self._model.most_rows(goal / (slots + 1), self.max_rows, now)
+        share = max(goal / (slots + 1), _HARDLY_LONGER * self._model.high(1, now))
+        return self._model.most_rows(share, self.max_rows, now)
 
     def least_s(self, rows: int, ahead: int, links: Sequence[ReplicaLink], now: float) -> float:
         """Return the seconds that `rows` behind `ahead` rows need if all goes as well as it can.

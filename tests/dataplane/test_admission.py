@@ -13,7 +13,9 @@ from guards.decisions import Decisions
 from serving.config import Batching, ConfigError, ModelConfig, parse
 from serving.dataplane import admission, latency_model
 from serving.dataplane.admission import weigh
+from serving.dataplane.batch import BatchResult
 from serving.dataplane.binding import Bound
+from serving.dataplane.pace import Pace
 from serving.dataplane.served import row_bytes
 from serving.errors import DeadlineExceeded, PayloadTooLarge, QueueFull
 
@@ -208,6 +210,14 @@ async def test_a_goal_bounds_the_rows_of_a_batch_until_it_is_lost(
     link.sent.clear()
     await asyncio.gather(*[get(future) for future in late])
     assert [len(sent) for sent in link.sent] == [40]
+
+
+async def test_a_goal_that_no_batch_can_keep_does_not_make_batches_tiny() -> None:
+    pace = Pace(Batching(latency_slo_ms=50))
+    for rows in (1, 2, 4, 8, 16, 32) * latency_model.SAMPLES:
+        result = BatchResult({}, {}, (), int((0.040 + 0.0005 * rows) * 1e9), 0)
+        pace.learn(rows, 0.0, 0.0, result, alone=False)
+    assert 16 <= pace.most_rows(0.0, 2, 0.0) <= 24
 
 
 async def test_a_batch_waits_for_company_and_not_for_longer(
