@@ -299,7 +299,9 @@ class ModelQueue(WaitingRoom):
                     item.timer.cancel()
                 if not item.future.done():
                     item.future.set_result(Answer(outputs, item.flags))
-        self._pace.learn(batch.total, batch.formed, time.monotonic(), result, alone=batch.alone)
+        if self._timed or self._pace.slo_s is not None:  # else nobody asks what was learned
+            now = time.monotonic()
+            self._pace.learn(batch.total, batch.formed, now, result, alone=batch.alone)
         if self._parted:  # parts of larger requests may be among them
             self._tell(partial(self._observer.answered, parted=True), batch, answered, result)
         else:

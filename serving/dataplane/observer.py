@@ -112,8 +112,8 @@ class ModelObserver:
         self._rows.add(batch.total)
         formed = batch.formed
         # A request in parts has waited for a slot until its first part left.
-        waited = [i.enqueued for i in (unparted(batch.items) if parted else batch.items)]
-        self._queue.record_many(formed - np.array(waited))
+        waiting = unparted(batch.items) if parted else batch.items
+        self._queue.record_many(np.array([formed - item.enqueued for item in waiting]))
         if result.guard_ns:
             for guard in self._guards:
                 if guard != "schema":  # that one runs, and is timed, in the gateway

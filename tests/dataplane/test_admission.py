@@ -108,7 +108,7 @@ async def taught(bench: Any, link: Any) -> Slow:
     slow = Slow(link)
     bench.queue.add_link(link)
     for number in range(latency_model.SAMPLES):
-        await get(bench.ask(str(number)))
+        await get(bench.ask(str(number), timeout_s=1e6))
     return slow
 
 
