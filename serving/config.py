@@ -103,15 +103,35 @@ class Replicas(_Section):
 
 
 class Batching(_Section):
-    """Bounds of the batcher. Without any, a free slot takes all that waits."""
+    """Bounds and order of the queue. Without any, a free slot takes all that waits."""
 
-    max_batch_size: int | None = Field(None, ge=1, description="Rows per batch; none: 1024.")
+    latency_slo_ms: float | None = Field(
+        None, gt=0, description="Goal from arrival to answer; bounds the rows of a batch by it."
+    )
+    max_batch_size: int | None = Field(
+        None, ge=1, description="Rows per batch; none: 1024. Larger requests are cut and rejoined."
+    )
+    max_queue_delay_us: int = Field(
+        0, ge=0, le=10_000_000, description="A batch that could grow waits so long for company."
+    )
     max_queue_rows: int = Field(4096, ge=1, description="Rows that may wait; more get 503.")
     buckets: list[int] | None = Field(
         None,
         min_length=1,
         description="With `compile`: the batch sizes that are compiled; others are padded up. "
         "None: powers of two up to `max_batch_size`, at most 64; larger batches are cut.",
+    )
+    max_queue_mib: int = Field(
+        256, ge=1, description="Bytes of inputs that may wait, in MiB; more get 503."
+    )
+    priority_levels: int = Field(
+        0, ge=0, le=100, description="Levels of the parameter `priority`; 1 leaves first. 0: none."
+    )
+    default_priority_level: int | None = Field(
+        None, ge=1, description="Level of requests that name none; none: the lowest."
+    )
+    fair_share: Literal["client", "none"] = Field(
+        "client", description="`client`: addresses take turns, row by row; `none`: by arrival."
     )
 
     @field_validator("buckets")
@@ -120,6 +140,12 @@ class Batching(_Section):
         if value and (min(value) < 1 or sorted(set(value)) != value):
             raise ValueError("buckets: must be positive and increasing, such as [1, 4, 16]")
         return value
+
+    @model_validator(mode="after")
+    def _check(self) -> Batching:
+        if (self.default_priority_level or 0) > self.priority_levels:
+            raise ValueError("default_priority_level must be one of the priority_levels")
+        return self
 
 
 Action = Literal["flag", "shadow", "reject"]
@@ -374,6 +400,9 @@ class Listen(_Section):
     )
     idle_timeout_s: float = Field(
         300, ge=0.1, description="A connection without a request is closed after it; Envoy's."
+    )
+    trusted_proxies: int = Field(
+        0, ge=0, le=16, description="Proxies in front, whose `x-forwarded-for` names the client."
     )
 
 

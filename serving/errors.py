@@ -84,6 +84,10 @@ class DeadlineExceeded(VigilError):
     """The request's deadline passed before an answer was there."""
 
 
+class ClientGone(VigilError):
+    """The client went away before the answer; nobody reads this."""
+
+
 class Unsupported(VigilError):
     """The protocol or the model does not offer this."""
 

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Mapping, MutableMapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
 
 from serving.channel.inference import GuardResult
 from serving.dataplane.binding import Bound
+
+if TYPE_CHECKING:
+    from serving.dataplane.parts import Whole
+
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+"""ASGI's `receive` of a request whose body has been read: it tells that the client left."""
 
 
 class Answer(msgspec.Struct):
@@ -20,26 +27,55 @@ class Answer(msgspec.Struct):
 
 
 class Pending:
-    """One admitted request on its way to an answer."""
+    """One admitted request on its way to an answer, or a part of one that is too large.
 
-    __slots__ = ("attempts", "bound", "enqueued", "flags", "future", "id", "timer")
+    Attributes:
+        lane: who it takes turns with others for: its client, with its priority where a model
+            has levels. Empty where nobody takes turns.
+        priority: its level, 1 the highest; 0 where the model has none.
+        receive: tells whether the client has left; None when nobody can say.
+        turn: its place among the lanes; there only while lanes take turns.
+        whole: what it is a part of.
+    """
+
+    __slots__ = (
+        "attempts", "bound", "enqueued", "flags", "future", "id", "lane", "priority", "receive",
+        "timer", "turn", "whole",
+    )  # fmt: skip
+
+    turn: tuple[float, int] | None
 
     def __init__(
-        self, ident: str, bound: Bound, future: asyncio.Future[Answer], enqueued: float
+        self,
+        ident: str,
+        bound: Bound,
+        future: asyncio.Future[Answer],
+        enqueued: float,
+        lane: Hashable = "",
+        receive: Receive | None = None,
     ) -> None:
         self.id = ident
         self.bound = bound
         self.future = future
         self.enqueued = enqueued
+        self.lane = lane
+        self.receive = receive
+        self.priority = 0
         self.attempts = 0
         self.flags: list[str] = []
         self.timer: asyncio.TimerHandle | None = None
+        self.whole: Whole | None = None
 
 
 class Batch:
-    """Requests that go to a replica together; arrays hold all their rows, in order."""
+    """Requests that go to a replica together; arrays hold all their rows, in order.
 
-    __slots__ = ("arrays", "formed", "items", "names", "rows", "total")
+    Attributes:
+        formed: when, in monotonic seconds.
+        alone: whether its replica had nothing else to do.
+    """
+
+    __slots__ = ("alone", "arrays", "formed", "items", "names", "rows", "total")
 
     def __init__(self, names: tuple[str, ...], items: list[Pending], formed: float) -> None:
         self.names = names
@@ -48,6 +84,7 @@ class Batch:
         self.rows = tuple(item.bound.rows for item in items)
         self.total = sum(self.rows)
         self.arrays = join(items) if items else ()
+        self.alone = False
 
     def inputs(self) -> dict[str, np.ndarray]:
         """Return the joined arrays by input name."""

@@ -1,7 +1,7 @@
 """Continuous batching of one model version: a free slot takes everything compatible that waits.
 
-There is no timer: while replicas are busy requests gather, and the next free slot takes them
-all. Belongs to the loop's thread.
+Unless the model asks for one there is no timer: while replicas are busy requests gather, and the
+next free slot takes them all. Belongs to the loop's thread.
 """
 
 from __future__ import annotations
@@ -9,39 +9,26 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import deque
 from collections.abc import Callable
 from functools import partial
 
-import numpy as np
-
-from guards.decisions import Action
 from guards.guard import Guard
-from serving.channel.inference import GuardResult
 from serving.config import Batching
-from serving.dataplane.batch import Answer, Batch, BatchResult, Pending, request_of_rows, split
+from serving.dataplane.admission import WaitingRoom, weigh
+from serving.dataplane.batch import Answer, Batch, BatchResult, Pending, split
+from serving.dataplane.guard_stage import GuardStage
 from serving.dataplane.links import ReplicaLink, ReplicaLost
 from serving.dataplane.observer import BatchObserver
-from serving.errors import (
-    DeadlineExceeded,
-    GuardRejected,
-    ModelFailed,
-    NoReplica,
-    PayloadTooLarge,
-    QueueFull,
-    VigilError,
-    named,
-)
+from serving.dataplane.outcomes import broken, no_replica, settle, too_late
+from serving.errors import VigilError, named
 
-DEFAULT_MAX_BATCH_ROWS = 1024
 MAX_BATCH_BYTES = 256 << 20
 """Bytes of fixed-size inputs that are joined; far below what a frame may hold."""
-SWEEP_S = 0.05
 
 _log = logging.getLogger("vigil.gateway")
 
 
-class ModelQueue:
+class ModelQueue(WaitingRoom):
     """The queue, the slots and the batches of one model version.
 
     Args:
@@ -50,6 +37,7 @@ class ModelQueue:
         batching: bounds from the model's configuration.
         guards: gateway guards, checked once per batch.
         observer: told what happened, for metrics and monitors.
+        row_bytes: bytes of a row's inputs; None when rows differ.
     """
 
     def __init__(
@@ -59,21 +47,16 @@ class ModelQueue:
         batching: Batching,
         guards: list[Guard],
         observer: BatchObserver,
+        row_bytes: int | None = None,
     ) -> None:
-        self._name = name
+        super().__init__(name, batching, observer, row_bytes)
         self._names = input_names
-        self._max_rows = batching.max_batch_size or DEFAULT_MAX_BATCH_ROWS
-        self._max_queue_rows = batching.max_queue_rows
-        self._guards = guards
-        self._observer = observer
-        self._waiting: deque[Pending] = deque()
-        self._links: list[ReplicaLink] = []
-        self._loop = asyncio.get_running_loop()
+        self._guards = GuardStage(name, guards, observer, self._tell)
+        self._again: list[list[Pending]] = []
         self._pump_scheduled = False
+        self._delay: asyncio.TimerHandle | None = None
         self._under_way: set[asyncio.Future[BatchResult]] = set()
         self._on_idle: Callable[[], None] | None = None
-        self._sweep_after = 0.0
-        self.waiting_rows = 0
 
     # -- links --------------------------------------------------------------------------
 
@@ -93,10 +76,13 @@ class ModelQueue:
             return
         self._links.remove(link)
         if not self.links:
-            error = self._no_replica()
+            error = no_replica(self._name)
+            for items in self._again:
+                self._settle_all(items, error)
+            self._again.clear()
             while self._waiting:
-                self._settle(self._waiting.popleft(), error)
-            self.waiting_rows = 0
+                settle(self._waiting.popleft(), error)
+            self.waiting_rows = self.waiting_bytes = 0
             self._look_idle()
 
     def retire(self, on_idle: Callable[[], None]) -> None:
@@ -105,61 +91,10 @@ class ModelQueue:
         self._look_idle()
 
     def _look_idle(self) -> None:
-        if self._on_idle and not self._waiting and not any(link.busy for link in self._links):
+        busy = self._waiting or self._again or any(link.busy for link in self._links)
+        if self._on_idle and not busy:
             on_idle, self._on_idle = self._on_idle, None
             on_idle()
-
-    # -- admission ----------------------------------------------------------------------
-
-    def submit(self, item: Pending, timeout_s: float | None) -> None:
-        """Queue an admitted request; its future gets the answer or the error.
-
-        Raises:
-            NoReplica: nobody is there who could compute it.
-            PayloadTooLarge: it has more rows than a batch may have.
-            QueueFull: the queue is at its bound.
-            DeadlineExceeded: the deadline has passed already.
-        """
-        rows = item.bound.rows
-        for link in self._links:
-            if link.open:
-                break
-        else:
-            raise self._no_replica()
-        if rows > self._max_rows:
-            raise PayloadTooLarge(
-                f"request has {rows} rows; model '{self._name}' takes at most "
-                f"{self._max_rows} per request"
-            )
-        if self.waiting_rows + rows > self._max_queue_rows and not self._make_room(rows):
-            raise QueueFull(
-                f"the queue of model '{self._name}' is full; retry later", retry_after_s=1
-            )
-        if timeout_s is not None:
-            if timeout_s <= 0:
-                raise self._too_late()
-            item.timer = self._loop.call_later(timeout_s, self._expire, item)
-        self._waiting.append(item)
-        self.waiting_rows += rows
-        self._schedule()
-
-    def _make_room(self, rows: int) -> bool:
-        """Drop requests that nobody waits for any more; whether `rows` fit then."""
-        now = self._loop.time()
-        if now < self._sweep_after:  # an overload must not spend its time here
-            return False
-        self._sweep_after = now + SWEEP_S
-        for item in self._waiting:
-            if item.future.done() and item.timer is not None:
-                item.timer.cancel()
-        self._waiting = deque(item for item in self._waiting if not item.future.done())
-        self.waiting_rows = sum(item.bound.rows for item in self._waiting)
-        return self.waiting_rows + rows <= self._max_queue_rows
-
-    def _expire(self, item: Pending) -> None:
-        # While it is queued and while its batch runs: the answer comes now either way. A queued
-        # request whose future is done is skipped when its turn comes.
-        self._settle(item, self._too_late())
 
     # -- dispatch -----------------------------------------------------------------------
 
@@ -171,32 +106,68 @@ class ModelQueue:
 
     def _pump(self) -> None:
         self._pump_scheduled = False
-        while self._waiting:
+        while self._waiting or self._again:
             link = self._free_link()
             if link is None:
+                if not self._departures.watching:
+                    self._departures.watch()
                 return
-            batch = self._guard(self._form())
+            if self._again:
+                batch = self._form_again()
+            elif self._pace.delay_s and self._may_grow():
+                return
+            else:
+                batch = self._form()
+                if self._guards.guards:
+                    batch = self._guards.check(batch)
             if batch.items:
                 self._dispatch(link, batch)
+        if self._mixed:
+            self._back_to_one_lane()
         self._look_idle()
 
     def _free_link(self) -> ReplicaLink | None:
         free = [link for link in self._links if link.busy < link.slots and link.open]
         return min(free, key=_load) if free else None
 
+    def _may_grow(self) -> bool:
+        """Whether the next batch should wait for company; then somebody looks again in time."""
+        if self._delay is not None:
+            self._delay.cancel()
+            self._delay = None
+        oldest = next(iter(self._waiting)).enqueued
+        left = oldest + self._pace.delay_s - time.monotonic()
+        if left <= 0 or self.waiting_rows >= self._most_rows():
+            return False
+        self._delay = self._loop.call_later(left, self._schedule)
+        return True
+
+    def _most_rows(self) -> int:
+        """Rows that the next batch may have."""
+        if self._pace.slo_s is None:
+            return self._max_rows
+        oldest = next(iter(self._waiting)).enqueued
+        slots = max(link.slots for link in self._links)
+        return self._pace.most_rows(oldest, slots, time.monotonic())
+
     def _form(self) -> Batch:
         """Take from the queue what fits together: the oldest, and all that are like it."""
+        most = self._max_rows if self._pace.slo_s is None else self._most_rows()
+        if self._mixed and self.waiting_rows > most:
+            self._take_turns()
+        lost = self._lost_before(most) if self._timed else 0.0
         waiting, rows, key = self._waiting, 0, None
         taken: list[Pending] = []
-        most = self._max_rows
         passed_over: list[Pending] = []
         while waiting:
             item = waiting.popleft()
             bound = item.bound
             if item.future.done():  # expired or cancelled while it waited
-                self.waiting_rows -= bound.rows
-                if item.timer is not None:  # else its arrays live until a deadline far away
-                    item.timer.cancel()
+                self._forget(item)
+                continue
+            if lost and item.timer is not None and item.timer.when() < lost:
+                settle(item, too_late(self._name))
+                self._forget(item)
                 continue
             if key is None:
                 key = bound.key
@@ -212,58 +183,47 @@ class ModelQueue:
                 rows += bound.rows
                 if bound.alone:
                     break
-        self.waiting_rows -= rows
         waiting.extendleft(reversed(passed_over))
-        if not taken:
+        self.waiting_rows -= rows
+        if self._weighed:
+            self.waiting_bytes -= sum(weigh(item.bound) for item in taken)
+        return self._join(taken)
+
+    def _lost_before(self, most: int) -> float:
+        """Return the loop's time before which no deadline can be kept by the batch formed now.
+
+        To compute a request whose answer would be late costs those behind it their own deadlines.
+        """
+        # Without a latency goal nobody has said that batches should be small enough for this.
+        rows = 1 if self._pace.slo_s is None else min(self.waiting_rows, most)
+        needed = self._pace.least_s(rows, 0, self._links, time.monotonic())
+        return self._loop.time() + needed if needed else 0.0
+
+    def _form_again(self) -> Batch:
+        """Take what a lost replica held. It has passed the guards already."""
+        items = self._again.pop(0)
+        alive = []
+        for item in items:
+            if item.future.done():
+                self._forget(item)
+            else:
+                self._left(item)
+                alive.append(item)
+        return self._join(alive)
+
+    def _join(self, items: list[Pending]) -> Batch:
+        if not items:
             return _NOTHING
         try:
-            return Batch(self._names, taken, time.monotonic())
+            return Batch(self._names, items, time.monotonic())
         except Exception:  # noqa: BLE001
             # For example no memory to join them: they are in no queue any more, so answer them.
-            _log.exception("cannot form a batch of %d rows for model '%s'", rows, self._name)
-            for item in taken:
-                self._settle(item, self._broken())
+            _log.exception("cannot form a batch of %d requests for '%s'", len(items), self._name)
+            self._settle_all(items, broken(self._name))
             return _NOTHING
 
-    def _guard(self, batch: Batch) -> Batch:
-        """Check the gateway guards on the whole batch and answer what they reject."""
-        for guard in self._guards:
-            if not batch.items:
-                break
-            started = time.perf_counter_ns()
-            try:
-                decisions = guard.check(batch.inputs(), None)
-                hit = np.flatnonzero(decisions.action)
-                rows = tuple(
-                    (int(r), int(decisions.action[r]), decisions.reasons.get(int(r), ""))
-                    for r in hit
-                )
-                self._tell(self._observer.guard_time, guard.name, time.perf_counter_ns() - started)
-                rejected = self._apply(batch, GuardResult(guard.name, rows)) if rows else []
-                if rejected:
-                    batch = batch.without(rejected)
-            except Exception:  # noqa: BLE001
-                # A guard's own fault must not fail requests, and never leave them unanswered.
-                _log.exception("guard '%s' of model '%s' failed", guard.name, self._name)
-        return batch
-
-    def _apply(self, batch: Batch, result: GuardResult) -> list[int]:
-        """Count a guard's decisions, mark flagged requests, settle rejected ones."""
-        self._tell(self._observer.guard_decisions, result)
-        position = request_of_rows(batch.rows)
-        rejected: list[int] = []
-        for row, action, reason in result.rows:
-            at = int(position[row])
-            item = batch.items[at]
-            if action == Action.REJECT:
-                self._settle(item, GuardRejected(f"rejected by guard '{result.guard}': {reason}"))
-                if at not in rejected:
-                    rejected.append(at)
-            elif action == Action.FLAG and result.guard not in item.flags:
-                item.flags.append(result.guard)
-        return rejected
-
     def _dispatch(self, link: ReplicaLink, batch: Batch) -> None:
+        batch.alone = not link.busy
         link.busy += 1
         link.rows += batch.total
         under_way: asyncio.Future[BatchResult]
@@ -286,20 +246,20 @@ class ModelQueue:
         except ReplicaLost:
             self._retry(link, batch)
         except VigilError as error:
-            self._settle_all(batch, error)
+            self._settle_all(batch.items, error)
         except asyncio.CancelledError:
-            self._settle_all(batch, self._no_replica())
+            self._settle_all(batch.items, no_replica(self._name))
         except Exception:  # noqa: BLE001
             # A reply that cannot be read or does not fit its batch: nobody may wait for it.
             _log.exception("a batch of model '%s' failed on %s", self._name, link.id)
-            self._settle_all(batch, self._broken())
+            self._settle_all(batch.items, broken(self._name))
         if self._on_idle:
             self._look_idle()
 
     def _release(self, link: ReplicaLink, batch: Batch) -> None:
         link.busy -= 1
         link.rows -= batch.total
-        if self._waiting:
+        if self._waiting or self._again:
             self._schedule()
 
     def _retry(self, lost: ReplicaLink, batch: Batch) -> None:
@@ -311,13 +271,15 @@ class ModelQueue:
         again = [i for i in batch.items if not i.future.done() and i.attempts == 0]
         for item in batch.items:
             if item.attempts or not self.links:
-                self._settle(item, self._no_replica())
-        if not self.links:
+                settle(item, no_replica(self._name))
+        if not self.links or not again:
             return
         for item in again:
             item.attempts = 1
             self.waiting_rows += item.bound.rows
-        self._waiting.extendleft(reversed(again))
+            if self._weighed:
+                self.waiting_bytes += weigh(item.bound)
+        self._again.append(again)
         self._schedule()
         self._tell(self._observer.retried, len(again))
 
@@ -325,12 +287,12 @@ class ModelQueue:
 
     def _finish(self, batch: Batch, result: BatchResult) -> None:
         for guard in result.guards:
-            self._apply(batch, guard)
+            self._guards.apply(batch, guard)
         answered = batch
         if result.failed:
             for position, message in result.failed.items():
                 kind = result.kinds.get(position, "ModelFailed")
-                self._settle(batch.items[position], named(kind, message))
+                settle(batch.items[position], named(kind, message))
             answered = batch.without(list(result.failed))
         if answered.items:
             _check_rows(answered, result)
@@ -340,7 +302,13 @@ class ModelQueue:
                     item.timer.cancel()
                 if not item.future.done():
                     item.future.set_result(Answer(outputs, item.flags))
-        self._tell(self._observer.answered, batch, answered, result)
+        if self._timed or self._pace.slo_s is not None:  # else nobody asks what was learned
+            now = time.monotonic()
+            self._pace.learn(batch.total, batch.formed, now, result, alone=batch.alone)
+        if self._parted:  # parts of larger requests may be among them
+            self._tell(partial(self._observer.answered, parted=True), batch, answered, result)
+        else:
+            self._tell(self._observer.answered, batch, answered, result)
 
     def _tell(self, what: Callable[..., None], *arguments: object) -> None:
         try:
@@ -348,28 +316,9 @@ class ModelQueue:
         except Exception:  # noqa: BLE001 - requests get answers whatever becomes of the numbers
             _log.exception("a metric or event of model '%s' was not recorded", self._name)
 
-    def _settle_all(self, batch: Batch, error: VigilError) -> None:
-        for item in batch.items:
-            self._settle(item, error)
-
-    def _settle(self, item: Pending, error: VigilError) -> None:
-        if item.timer is not None:
-            item.timer.cancel()
-        if not item.future.done():
-            item.future.set_exception(error)
-
-    def _no_replica(self) -> NoReplica:
-        return NoReplica(
-            f"no replica of model '{self._name}' is ready; retry later", retry_after_s=1
-        )
-
-    def _broken(self) -> ModelFailed:
-        return ModelFailed(f"model '{self._name}' could not be asked; see the server's log")
-
-    def _too_late(self) -> DeadlineExceeded:
-        return DeadlineExceeded(
-            f"the deadline passed before model '{self._name}' answered; allow more time"
-        )
+    def _settle_all(self, items: list[Pending], error: VigilError) -> None:
+        for item in items:
+            settle(item, error)
 
 
 def _load(link: ReplicaLink) -> tuple[int, int]:

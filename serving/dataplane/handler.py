@@ -11,7 +11,7 @@ from typing import Any
 from serving.channel.control import ControlMeta
 from serving.channel.directory import Directory, ModelKey, Series, ServedModel
 from serving.channel.endpoint import connect
-from serving.dataplane.batch import Answer
+from serving.dataplane.batch import Answer, Receive
 from serving.dataplane.classification import as_asked
 from serving.dataplane.explainers import ExplainerPool
 from serving.dataplane.forwarding import without_row_axis
@@ -345,18 +345,26 @@ class DataPlane:
 
     # -- inference ----------------------------------------------------------------------
 
-    async def infer(self, request: InferRequest, timeout_s: float | None = None) -> InferResponse:
+    async def infer(
+        self,
+        request: InferRequest,
+        timeout_s: float | None = None,
+        client: str = "",
+        receive: Receive | None = None,
+    ) -> InferResponse:
         """Answer one request.
 
         Args:
             request: decoded, not yet checked against the model.
             timeout_s: seconds until the transport's deadline; the request parameter `timeout`
                 (microseconds) may shorten it.
+            client: address of whoever asks, for taking turns.
+            receive: tells whether the client has left, once its body has been read.
 
         Raises:
             VigilError: whatever went wrong, as the domain's exception.
         """
-        ticket = self.begin(request, timeout_s)
+        ticket = self.begin(request, timeout_s, client, receive)
         try:
             await ticket.future
         except VigilError:
@@ -366,8 +374,16 @@ class DataPlane:
             raise
         return self.finish(ticket)
 
-    def begin(self, request: InferRequest, timeout_s: float | None) -> Ticket:
+    def begin(
+        self,
+        request: InferRequest,
+        timeout_s: float | None,
+        client: str = "",
+        receive: Receive | None = None,
+    ) -> Ticket:
         """Admit one request; `finish` takes the ticket once its future is done.
+
+        The arguments are those of `infer`.
 
         Raises:
             VigilError: it is refused.
@@ -379,7 +395,7 @@ class DataPlane:
             parameters = request.parameters
             if parameters and "timeout" in parameters:
                 timeout_s = _shorter(timeout_s, parameters["timeout"])
-            future = entry.admit(request, bound, started, timeout_s).future
+            future = entry.admit(request, bound, started, timeout_s, client, receive).future
         except VigilError as error:
             entry.requests.failed(error, time.monotonic() - started)
             raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import Protocol
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy as np
 from guards.decisions import Action
 from serving.channel.inference import GuardResult
 from serving.dataplane.batch import Batch, BatchResult
+from serving.dataplane.parts import finished, unparted, without_parts
 from serving.dataplane.publisher import EventPublisher
 from serving.dataplane.statistics import BatchStatistics
 from serving.dataplane.tracing import Tracer
@@ -29,8 +31,16 @@ class BatchObserver(Protocol):
     def retried(self, requests: int) -> None:
         """Requests of a lost replica go to another one."""
 
-    def answered(self, batch: Batch, answered: Batch, result: BatchResult) -> None:
-        """A result came back; `answered` is `batch` without the requests that failed."""
+    def abandoned(self, reason: str, rows: int) -> None:
+        """Rows waited and are not computed because nobody wants the answer any more."""
+
+    def answered(
+        self, batch: Batch, answered: Batch, result: BatchResult, *, parted: bool = False
+    ) -> None:
+        """A result came back; `answered` is `batch` without the requests that failed.
+
+        `parted` says that parts of larger requests may be among them.
+        """
 
 
 class ModelObserver:
@@ -62,6 +72,10 @@ class ModelObserver:
         self._batch_rows = series.histogram(names.BATCH_ROWS, **base)
         self._rows = series.sum(names.INFERENCE_ROWS, **base)
         self._retries = series.sum(names.RETRIES, **base)
+        self._abandoned = {
+            reason: series.sum(names.QUEUE_ROWS_ABANDONED, reason=reason, **base)
+            for reason in names.ABANDONED_REASONS
+        }
         self._guard_duration = {
             guard: series.histogram(names.GUARD_DURATION, guard=guard, **base) for guard in guards
         }
@@ -86,41 +100,65 @@ class ModelObserver:
         """Count requests that got a second try."""
         self._retries.add(requests)
 
-    def answered(self, batch: Batch, answered: Batch, result: BatchResult) -> None:
+    def abandoned(self, reason: str, rows: int) -> None:
+        """Count rows that waited in vain."""
+        self._abandoned[reason].add(rows)
+
+    def answered(
+        self, batch: Batch, answered: Batch, result: BatchResult, *, parted: bool = False
+    ) -> None:
         """Record one batch and publish it."""
         compute_s = result.compute_ns / 1e9
         self._compute.record(compute_s)
         self._batch_rows.record(batch.total)
         self._rows.add(batch.total)
         formed = batch.formed
-        self._queue.record_many(np.array([formed - item.enqueued for item in batch.items]))
+        # A request in parts has waited for a slot until its first part left.
+        waiting = unparted(batch.items) if parted else batch.items
+        self._queue.record_many(np.array([formed - item.enqueued for item in waiting]))
         if result.guard_ns:
             for guard in self._guards:
                 if guard != "schema":  # that one runs, and is timed, in the gateway
                     self._guard_duration[guard].record(result.guard_ns / 1e9)
+        if not answered.items:
+            return
         now = time.time()
         if self.tracer is not None:
             self.tracer.answered(batch, result)
+        wholes = finished(answered.items) if parted else []
+        requests = len(answered.items)
+        if parted:
+            requests += len(wholes) - sum(item.whole is not None for item in answered.items)
+        self.statistics.answered(
+            requests,
+            answered.total,
+            int((time.monotonic() - formed) * 1e9),
+            result.compute_ns,
+            result.guard_ns,
+            int(now * 1e3),
+        )
+        if self._publisher is None:
+            return
+        outputs = result.outputs
+        if parted:
+            for whole in wholes:
+                self._publish(now, Batch(batch.names, [whole.item], formed), whole.outputs())
+            answered, outputs = without_parts(answered, outputs)
         if answered.items:
-            self.statistics.answered(
-                len(answered.items),
-                answered.total,
-                int((time.monotonic() - formed) * 1e9),
-                result.compute_ns,
-                result.guard_ns,
-                int(now * 1e3),
-            )
-        if self._publisher is not None and answered.items:
-            self._publisher.publish(
-                self._model,
-                self._version,
-                now,
-                [item.id for item in answered.items],
-                answered.rows,
-                answered.inputs(),
-                result.outputs,
-                _sensitive(answered),
-            )
+            self._publish(now, answered, outputs)
+
+    def _publish(self, now: float, batch: Batch, outputs: Mapping[str, np.ndarray]) -> None:
+        assert self._publisher is not None
+        self._publisher.publish(
+            self._model,
+            self._version,
+            now,
+            [item.id for item in batch.items],
+            batch.rows,
+            batch.inputs(),
+            outputs,
+            _sensitive(batch),
+        )
 
 
 def _sensitive(batch: Batch) -> dict[str, np.ndarray] | None:

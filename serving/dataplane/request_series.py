@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from serving.errors import (
+    ClientGone,
     DeadlineExceeded,
     GuardRejected,
     InvalidInput,
@@ -55,6 +56,9 @@ class RequestSeries:
 
     def failed(self, error: VigilError, seconds: float) -> None:
         """Count a request that was answered with an error."""
+        if isinstance(error, ClientGone):
+            self.abandoned()
+            return
         # Outcome and reason are closed sets: no client can extend them.
         requests, duration = self._of(_OUTCOME_OF.get(type(error), names.OUTCOME_FAILED))
         requests.add(1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from math import prod
 
 import msgspec
 import numpy as np
@@ -12,7 +13,7 @@ from guards.guard import Guard
 from serving.channel.directory import ServedModel
 from serving.channel.inference import PROBE
 from serving.config import ModelConfig
-from serving.dataplane.batch import Answer, Batch, Pending
+from serving.dataplane.batch import Answer, Batch, Pending, Receive
 from serving.dataplane.batcher import ModelQueue
 from serving.dataplane.binding import Binder, Bound
 from serving.dataplane.gateway_guards import build_guards
@@ -20,10 +21,10 @@ from serving.dataplane.links import ReplicaLink, ReplicaLost
 from serving.dataplane.observer import ModelObserver
 from serving.dataplane.publisher import EventPublisher
 from serving.dataplane.request_series import RequestSeries
-from serving.errors import VigilError
+from serving.errors import InvalidInput, VigilError
 from serving.protocol.datatypes import numpy_dtype
 from serving.protocol.json_codec import decode_request
-from serving.protocol.messages import InferRequest
+from serving.protocol.messages import InferRequest, Parameters
 from serving.telemetry.counters import SeriesSet
 
 _log = logging.getLogger("vigil.gateway")
@@ -60,25 +61,61 @@ class ServedVersion:
             tuple(guard.name for guard in self.config.guards),
         )
         self.requests = RequestSeries(series, served.name, served.version)
+        batching = self.config.batching
         self.queue = ModelQueue(
-            served.name, self.binder.input_names, self.config.batching, guards, self.observer
+            served.name,
+            self.binder.input_names,
+            batching,
+            guards,
+            self.observer,
+            row_bytes(self.config),
         )
+        self._fair = batching.fair_share == "client"
+        self._levels = batching.priority_levels
+        self._level = batching.default_priority_level or self._levels
         self._probe_batch = self._make_probe(served.example)
         self.proven = False
         self.disproved = False
         self.problem = "no replica yet"
 
     def admit(
-        self, request: InferRequest, bound: Bound, arrived: float, timeout_s: float | None
+        self,
+        request: InferRequest,
+        bound: Bound,
+        arrived: float,
+        timeout_s: float | None,
+        client: str = "",
+        receive: Receive | None = None,
     ) -> Pending:
         """Queue a bound request that arrived at `arrived` (monotonic seconds).
 
-        What it raises is what `ModelQueue.submit` raises.
+        Args:
+            client: address of whoever asks; clients take turns where the model says so.
+            receive: tells whether the client has left.
+
+        Raises:
+            InvalidInput: its priority is none of the model's.
+            VigilError: what `ModelQueue.submit` raises.
         """
         future: asyncio.Future[Answer] = self._loop.create_future()
-        item = Pending(request.id, bound, future, arrived)
+        item = Pending(request.id, bound, future, arrived, client if self._fair else "", receive)
+        if self._levels or request.parameters:
+            self._set_priority(item, request.parameters)
         self.queue.submit(item, timeout_s)
         return item
+
+    def _set_priority(self, item: Pending, parameters: Parameters | None) -> None:
+        asked = parameters.get("priority", 0) if parameters else 0
+        if isinstance(asked, bool) or not isinstance(asked, int) or asked < 0:
+            raise InvalidInput("parameter priority must be a whole number, 0 or more")
+        if asked > self._levels:
+            has = f"levels 1 to {self._levels}" if self._levels else "no priority levels"
+            raise InvalidInput(
+                f"model '{self.name}' has {has}, not priority {asked}; send 0 for its default"
+            )
+        if self._levels:
+            item.priority = asked or self._level
+            item.lane = (item.priority, item.lane)
 
     async def prove(self, link: ReplicaLink) -> bool:
         """Run the example on a new replica; it gets traffic only when that has worked."""
@@ -135,6 +172,18 @@ class ServedVersion:
         # Zeros may be no food for a model that is not ours to try: it is asked whether it is there.
         forward = b"" if self.config.remote is None else PROBE
         return Bound(tuple(arrays), 1, tuple(a.shape[1:] for a in arrays), (), None, forward)
+
+
+def row_bytes(config: ModelConfig) -> int | None:
+    """Return the bytes that a row of a model's inputs has; None when rows differ."""
+    total = 0
+    for spec in config.inputs:
+        if spec.sensitive:
+            continue
+        if spec.datatype == "BYTES" or any(dim < 0 for dim in spec.shape[1:]):
+            return None
+        total += numpy_dtype(spec.datatype).itemsize * prod(spec.shape[1:])
+    return total
 
 
 def encode_config(config: ModelConfig) -> bytes:

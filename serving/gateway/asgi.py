@@ -12,6 +12,7 @@ from typing import Any
 from serving import errors
 from serving.dataplane.handler import DataPlane
 from serving.gateway.bodies import read_chunks, too_large
+from serving.gateway.client import client_of
 from serving.gateway.compression import unpack
 from serving.gateway.grpc_asgi import serve_grpc
 from serving.gateway.inference import Headers, infer
@@ -73,7 +74,7 @@ class VigilApp:
             encoding = headers.get(b"content-encoding")
             if encoding is not None:
                 body = await unpack(body, encoding.decode("latin-1"), self._max_body)
-            reply = await self._route(scope, headers, body)
+            reply = await self._route(scope, headers, body, receive)
         except errors.VigilError as error:
             reply = error_reply(error)
         except Exception:  # noqa: BLE001
@@ -90,18 +91,30 @@ class VigilApp:
         body = b"" if scope["method"] == "HEAD" else reply.body
         await send({"type": "http.response.body", "body": body})
 
-    async def _route(self, scope: Scope, headers: Headers, body: bytes) -> Reply:
+    async def _route(self, scope: Scope, headers: Headers, body: bytes, receive: Receive) -> Reply:
         assert self.plane is not None
         method, path = scope["method"], scope["path"]
         if method == "POST":
             known = self._infer_paths.get(path)
             if known is not None:
-                return await infer(self.plane, headers, body, *known)
+                return await infer(
+                    self.plane, headers, body, *known, client=client_of(scope), receive=receive
+                )
         methods, named = find(path)
         handler = methods.get("GET" if method == "HEAD" else method)
         if handler is None:
             return without_handler(method, path, methods)
-        call = Call(self.plane, headers, scope["query_string"], body, method, path, **named)
+        call = Call(
+            self.plane,
+            headers,
+            scope["query_string"],
+            body,
+            method,
+            path,
+            client_of(scope),
+            receive,
+            **named,
+        )
         reply = await handler(call)
         if handler is infer_route and len(self._infer_paths) < MOST_PATHS:
             self._infer_paths[path] = (call.name, call.version)  # answered, so the model exists

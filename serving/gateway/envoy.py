@@ -142,6 +142,10 @@ def _connection_manager(listen: Listen) -> dict[str, Any]:
             "HttpConnectionManager",
             "stat_prefix": "inference",
             "generate_request_id": False,
+            # Who the client is decides whose turn it is, so it must not be what a header says.
+            "use_remote_address": True,
+            "skip_xff_append": True,
+            "xff_num_trusted_hops": listen.trusted_proxies,
             "server_header_transformation": "PASS_THROUGH",
             "normalize_path": True,
             "merge_slashes": True,

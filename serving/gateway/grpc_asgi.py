@@ -8,6 +8,7 @@ from google.protobuf.message import DecodeError
 
 from serving import errors
 from serving.dataplane.handler import DataPlane
+from serving.gateway.client import client_of
 from serving.gateway.grpc_frames import (
     INTERNAL,
     OK,
@@ -48,15 +49,14 @@ async def serve_grpc(
     """Answer one call; whatever goes wrong becomes a gRPC status."""
     stream = STREAMS.get(scope["path"])
     if stream is not None:
-        await serve_stream(stream, plane, max_body, headers, receive, send)
+        client = client_of(scope)
+        await serve_stream(stream, plane, max_body, headers, receive, send, client)
         return
     answer, encoding = answer_headers(headers)
     body = b""
     trailers = OK
     try:
-        body = await packed_frame(
-            await _call(plane, max_body, scope["path"], headers, receive), encoding
-        )
+        body = await packed_frame(await _call(plane, max_body, scope, headers, receive), encoding)
     except errors.VigilError as error:
         trailers = status_trailers(grpc_status(error), error.message)
     except Exception:  # noqa: BLE001 - the client gets a status, the operator the traceback
@@ -67,8 +67,9 @@ async def serve_grpc(
 
 
 async def _call(
-    plane: DataPlane, max_body: int, path: str, headers: Headers, receive: Receive
+    plane: DataPlane, max_body: int, scope: Scope, headers: Headers, receive: Receive
 ) -> bytes:
+    path = scope["path"]
     method = METHODS.get(path)
     if method is None:
         raise errors.Unsupported(f"unknown gRPC method '{path[:200]}'")
@@ -80,6 +81,9 @@ async def _call(
         raise errors.InvalidInput(
             "the message is not a valid protobuf message of this method"
         ) from None
-    reply = await method.call(plane, request, timeout_s)
+    if method.waits:
+        reply = await method.call(plane, request, timeout_s, client_of(scope), receive)
+    else:
+        reply = await method.call(plane, request, timeout_s)
     answer: bytes = reply.SerializeToString()
     return answer

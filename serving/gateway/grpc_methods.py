@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from serving.dataplane.batch import Receive
 from serving.dataplane.handler import DataPlane
 from serving.errors import ModelNotReady
 from serving.gateway import grpc_extensions, grpc_health, grpc_settings, metadata
@@ -15,14 +16,18 @@ from serving.protocol import grpc_codec, grpc_metadata
 from serving.protocol.pb import health_pb2
 from serving.protocol.pb import open_inference_pb2 as pb
 
-Call = Callable[[DataPlane, Any, float | None], Awaitable[Any]]
+Call = Callable[..., Awaitable[Any]]
 
 
 class Method(msgspec.Struct, frozen=True):
-    """A unary method: its request class, and a coroutine that answers a parsed request."""
+    """A unary method: its request class, and a coroutine that answers a parsed request.
+
+    One that `waits` is also told who asks and how to find out that they have left.
+    """
 
     request: Any
     call: Call
+    waits: bool = False
 
 
 async def server_live(_plane: DataPlane, _request: Any, _timeout_s: float | None) -> Any:
@@ -56,10 +61,16 @@ async def model_metadata(plane: DataPlane, request: Any, _timeout_s: float | Non
     )
 
 
-async def model_infer(plane: DataPlane, message: Any, timeout_s: float | None) -> Any:
+async def model_infer(
+    plane: DataPlane,
+    message: Any,
+    timeout_s: float | None,
+    client: str = "",
+    receive: Receive | None = None,
+) -> Any:
     """One inference."""
     request = grpc_codec.decode_request(message)
-    response = await plane.infer(request, timeout_s)
+    response = await plane.infer(request, timeout_s, client, receive)
     return grpc_codec.encode_response(response, request, grpc_codec.wants_raw(message))
 
 
@@ -69,7 +80,7 @@ METHODS: dict[str, Method] = {
     SERVICE + "ModelReady": Method(pb.ModelReadyRequest, model_ready),
     SERVICE + "ServerMetadata": Method(pb.ServerMetadataRequest, server_metadata),
     SERVICE + "ModelMetadata": Method(pb.ModelMetadataRequest, model_metadata),
-    SERVICE + "ModelInfer": Method(pb.ModelInferRequest, model_infer),
+    SERVICE + "ModelInfer": Method(pb.ModelInferRequest, model_infer, waits=True),
     SERVICE + "ModelStatistics": Method(
         pb.ModelStatisticsRequest, grpc_extensions.model_statistics
     ),

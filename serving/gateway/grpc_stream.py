@@ -31,6 +31,7 @@ class _Stream:
     def __init__(self, call: StreamCall) -> None:
         self._call = call
         self._plane = call.plane
+        self._client = call.client
         self._deadline = None if call.timeout_s is None else time.monotonic() + call.timeout_s
         self._answers: asyncio.Queue[asyncio.Task[bytes] | None] = asyncio.Queue()
         self._running: set[asyncio.Task[bytes]] = set()
@@ -79,7 +80,7 @@ class _Stream:
         try:
             request = grpc_codec.decode_request(message)
             left = None if self._deadline is None else self._deadline - time.monotonic()
-            response = await self._plane.infer(request, left)
+            response = await self._plane.infer(request, left, self._client)
             raw = grpc_codec.wants_raw(message)
             answer = grpc_codec.stream_response(response, request, raw)
         except errors.VigilError as error:

@@ -35,6 +35,7 @@ class StreamCall:
     Attributes:
         plane: the data plane to answer from.
         timeout_s: seconds that the client allows for the whole call; None without a deadline.
+        client: address of whoever asks.
     """
 
     def __init__(
@@ -45,8 +46,10 @@ class StreamCall:
         headers: Headers,
         receive: Receive,
         send: Send,
+        client: str,
     ) -> None:
         self.plane = plane
+        self.client = client
         self._answer_encoding = answer_encoding
         self.timeout_s, self._encoding = call_options(headers)
         self._max_body = max_body
@@ -83,7 +86,13 @@ Method = Callable[[StreamCall], Awaitable[None]]
 
 
 async def serve_stream(
-    method: Method, plane: DataPlane, max_body: int, headers: Headers, receive: Receive, send: Send
+    method: Method,
+    plane: DataPlane,
+    max_body: int,
+    headers: Headers,
+    receive: Receive,
+    send: Send,
+    client: str = "",
 ) -> None:
     """Answer a streaming call: whatever goes wrong, and its deadline, becomes a gRPC status."""
     answer, encoding = answer_headers(headers)
@@ -93,7 +102,7 @@ async def serve_stream(
     await send({"type": "http.response.body", "body": b"", "more_body": True})
     trailers = OK
     try:
-        call = StreamCall(plane, max_body, encoding, headers, receive, send)
+        call = StreamCall(plane, max_body, encoding, headers, receive, send, client)
         async with asyncio.timeout(call.timeout_s):
             await method(call)
     except Disconnected:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from serving.dataplane.batch import Receive
 from serving.dataplane.handler import DataPlane
 from serving.gateway import metadata
 from serving.gateway.replies import JSON, Reply
@@ -17,8 +18,18 @@ Headers = dict[bytes, bytes]
 _OCTETS = (b"content-type", b"application/octet-stream")
 
 
-async def infer(plane: DataPlane, headers: Headers, body: bytes, name: str, version: str) -> Reply:
+async def infer(
+    plane: DataPlane,
+    headers: Headers,
+    body: bytes,
+    name: str,
+    version: str,
+    client: str = "",
+    receive: Receive | None = None,
+) -> Reply:
     """Answer one inference.
+
+    `client` and `receive` are as for `DataPlane.infer`.
 
     Raises:
         VigilError: whatever went wrong, as the domain's exception.
@@ -33,7 +44,7 @@ async def infer(plane: DataPlane, headers: Headers, body: bytes, name: str, vers
         request = raw_request(plane, body, name, version, given_id)
     else:
         request = decode_request(body, json_length, name, version, given_id)
-    response = await plane.infer(request)
+    response = await plane.infer(request, None, client, receive)
     content, json_part = encode_response(response, request)
     answer = [JSON] if json_part is None else [
         _OCTETS, (b"inference-header-content-length", b"%d" % json_part),

@@ -16,6 +16,7 @@ EXTENSIONS = (
     "logging",
     "model_configuration",
     "model_repository",
+    "schedule_policy",
     "statistics",
     "trace",
     "vigil_explain",

@@ -5,8 +5,8 @@ from __future__ import annotations
 import msgspec
 
 from serving.config import InputSpec, OutputSpec
-from serving.dataplane.batcher import DEFAULT_MAX_BATCH_ROWS
 from serving.dataplane.handler import DataPlane
+from serving.dataplane.pace import DEFAULT_MAX_BATCH_ROWS
 from serving.gateway.metadata import PLATFORM
 
 
@@ -28,9 +28,9 @@ class ConfigOutput(msgspec.Struct, frozen=True):
 
 
 class DynamicBatching(msgspec.Struct, frozen=True):
-    """There is no batching timer, so the delay is 0."""
+    """How the queue is worked off."""
 
-    max_queue_delay_microseconds: int = 0
+    max_queue_delay_microseconds: int
 
 
 class TritonConfig(msgspec.Struct, frozen=True):
@@ -53,18 +53,19 @@ def model_config(plane: DataPlane, name: str, version: str) -> TritonConfig:
     """
     entry = plane.resolve(name, version)
     config = entry.config
+    batching = config.batching
     return TritonConfig(
         entry.name,
         PLATFORM[config.format],
         "pytorch",
-        (config.batching.max_batch_size or DEFAULT_MAX_BATCH_ROWS) if entry.row_axis else 0,
+        (batching.max_batch_size or DEFAULT_MAX_BATCH_ROWS) if entry.row_axis else 0,
         # A sensitive input is for the monitors: requests may leave it out.
         [
             ConfigInput(spec.name, _data_type(spec), spec.shape[1:], spec.sensitive)
             for spec in config.inputs
         ],
         [ConfigOutput(spec.name, _data_type(spec), spec.shape[1:]) for spec in config.outputs],
-        DynamicBatching(),
+        DynamicBatching(batching.max_queue_delay_us),
     )
 
 

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
+from serving.dataplane.batch import Receive
 from serving.dataplane.control_http import read_order, refuse_browsers, wants_only_ready
 from serving.dataplane.handler import DataPlane
 from serving.errors import ModelNotReady, NotFound
@@ -33,6 +34,8 @@ class Call(msgspec.Struct, frozen=True):
     body: bytes
     method: str
     path: str
+    client: str
+    receive: Receive
     name: str = ""
     version: str = ""
     report: str = ""
@@ -93,7 +96,9 @@ async def _order(call: Call) -> Reply:
 
 async def infer_route(call: Call) -> Reply:
     """Answer an inference whose path has not been met before."""
-    return await infer(call.plane, call.headers, call.body, call.name, call.version)
+    return await infer(
+        call.plane, call.headers, call.body, call.name, call.version, call.client, call.receive
+    )
 
 
 async def _explain(call: Call) -> Reply:

@@ -10,6 +10,7 @@ import orjson
 from serving import errors
 
 # Numbers of grpc.StatusCode, written out so that the HTTP half never imports grpc.
+CANCELLED: Final = 1
 INVALID_ARGUMENT: Final = 3
 DEADLINE_EXCEEDED: Final = 4
 NOT_FOUND: Final = 5
@@ -37,6 +38,7 @@ _HTTP: Final[Mapping[type[BaseException], int]] = {
     errors.DeadlineExceeded: 504,
     errors.Unsupported: 501,
     errors.ModelFailed: 500,
+    errors.ClientGone: 499,  # as others count it; nobody reads it
 }
 
 _GRPC: Final[Mapping[type[BaseException], int]] = {
@@ -55,6 +57,7 @@ _GRPC: Final[Mapping[type[BaseException], int]] = {
     errors.DeadlineExceeded: DEADLINE_EXCEEDED,
     errors.Unsupported: UNIMPLEMENTED,
     errors.ModelFailed: INTERNAL,
+    errors.ClientGone: CANCELLED,
 }
 
 

@@ -83,6 +83,11 @@ BATCH_ROWS: Final = Metric(
     "vigil.batch.rows", "histogram", "{row}", "Rows per batch.", BATCH_BOUNDS
 )
 QUEUE_ROWS: Final = _amount("vigil.queue.rows", "row", "Rows that wait for a slot.")
+QUEUE_ROWS_ABANDONED: Final = _total(
+    "vigil.queue.rows.abandoned",
+    "row",
+    "Rows that waited and were never computed because nobody wanted the answer, by reason.",
+)
 REPLICA_SLOTS_USED: Final = _amount(
     "vigil.replica.slots.used", "slot", "Batch slots of replicas in use."
 )
@@ -191,6 +196,15 @@ OUTCOME_FAILED: Final = "failed"
 """The model or the server failed."""
 OUTCOME_ABANDONED: Final = "abandoned"
 """The client went away before the answer."""
+
+ABANDONED_DISCONNECT: Final = "disconnect"
+"""The client went away."""
+ABANDONED_DEADLINE: Final = "deadline"
+"""The deadline passed."""
+ABANDONED_FAILED: Final = "failed"
+"""Another part of the same request failed."""
+
+ABANDONED_REASONS: Final = (ABANDONED_DISCONNECT, ABANDONED_DEADLINE, ABANDONED_FAILED)
 
 SERVER_FAULTS: Final = frozenset(
     {OUTCOME_OVERLOADED, OUTCOME_DEADLINE, OUTCOME_UNAVAILABLE, OUTCOME_FAILED}

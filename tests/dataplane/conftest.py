@@ -97,25 +97,44 @@ class FakeObserver:
     def retried(self, requests: int) -> None:
         self._note("retried", requests)
 
-    def answered(self, batch: Batch, answered: Batch, result: BatchResult) -> None:
+    def abandoned(self, reason: str, rows: int) -> None:
+        self._note("abandoned", reason, rows)
+
+    def answered(
+        self, batch: Batch, answered: Batch, result: BatchResult, *, parted: bool = False
+    ) -> None:
         self._note("answered", batch, answered, result)
 
 
 class Bench:
     """A queue with a fake observer, and requests whose rows name them."""
 
-    def __init__(self, guards: Any = (), **batching: Any) -> None:
-        self.observer = FakeObserver()
-        self.queue = ModelQueue("m", ("x",), Batching(**batching), list(guards), self.observer)
+    def __init__(
+        self, guards: Any = (), row_bytes: int | None = 8, observer: Any = None, **batching: Any
+    ) -> None:
+        self.observer = observer or FakeObserver()
+        self.queue = ModelQueue(
+            "m", ("x",), Batching(**batching), list(guards), self.observer, row_bytes
+        )
         self.items: list[Pending] = []
 
     def ask(
-        self, ident: str, values: Any = (1.0,), timeout_s: float | None = None, width: int = 2
+        self,
+        ident: str,
+        values: Any = (1.0,),
+        timeout_s: float | None = None,
+        width: int = 2,
+        lane: Any = "",
+        priority: int = 0,
+        **more: Any,
     ) -> asyncio.Future[Answer]:
         column = np.asarray(values, np.float32)
         array = np.repeat(column[:, None], width, axis=1)
         bound = Bound((array,), len(array), ((width,),), (), None)
-        item = Pending(ident, bound, asyncio.get_running_loop().create_future(), 0.0)
+        future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        item = Pending(ident, bound, future, more.pop("enqueued", 0.0), lane, **more)
+        if priority:
+            item.priority, item.lane = priority, (priority, lane)
         self.queue.submit(item, timeout_s)
         self.items.append(item)
         return item.future

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from guards.decisions import Action, Decisions
 from serving.channel.inference import GuardResult
-from serving.dataplane import batcher
+from serving.dataplane import admission, batcher
 from serving.errors import (
     DeadlineExceeded,
     GuardRejected,
@@ -135,10 +135,8 @@ async def test_the_queue_is_bounded_by_rows(
     assert bench.queue.waiting_rows == 0
 
 
-async def test_more_rows_than_a_batch_may_have_are_refused(
-    make_bench: Make, make_link: Make
-) -> None:
-    bench = make_bench(max_batch_size=2)
+async def test_more_rows_than_may_wait_are_refused(make_bench: Make, make_link: Make) -> None:
+    bench = make_bench(max_queue_rows=2)
     bench.queue.add_link(make_link())
     with pytest.raises(PayloadTooLarge, match="3 rows; model 'm' takes at most 2"):
         bench.ask("a", [1.0] * 3)
@@ -193,7 +191,7 @@ async def test_a_deadline_that_has_passed_is_refused(
 async def test_requests_that_nobody_waits_for_do_not_fill_the_queue(
     make_bench: Make, make_link: Make, eventually: Wait, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(batcher, "SWEEP_S", 3600)
+    monkeypatch.setattr(admission, "SWEEP_S", 3600)
     bench, link = make_bench(max_queue_rows=4), make_link(manual=True)
     bench.queue.add_link(link)
     bench.ask("hangs")

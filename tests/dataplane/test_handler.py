@@ -368,6 +368,55 @@ async def test_outputs_flags_and_timeout(
             await plane.infer(request(parameters={"timeout": wrong}))
 
 
+async def test_priorities(plane: DataPlane, served: Any, make_link: Any, eventually: Wait) -> None:
+    levels = {"priority_levels": 3, "default_priority_level": 2, "max_batch_size": 1}
+    plane.apply(Directory(1, (served(batching=levels), served("flat")), ()))
+    link = make_link(manual=True)
+    plane.add_link("m", "1", link)
+    await eventually(lambda: link.held)
+    link.answer()
+    plane.add_link("flat", "1", make_link())
+    await eventually(lambda: plane.ready()[0])
+    first = asyncio.create_task(ask(plane, value=9.0))
+    await eventually(lambda: link.held)
+    tasks = [
+        asyncio.create_task(ask(plane, value=float(n), parameters={"priority": priority}))
+        for n, priority in enumerate((3, 0, 2, 1))
+    ]
+    await asyncio.sleep(0)
+    link.manual = False
+    link.answer()
+    await asyncio.gather(first, *tasks)
+    assert [batch.arrays[0][0, 0] for batch in link.batches[2:]] == [3, 1, 2, 0]
+    for wrong in (4, -1, True, "1", 1.0):
+        with pytest.raises(errors.InvalidInput, match="priority"):
+            await plane.infer(request(parameters={"priority": wrong}))
+    with pytest.raises(errors.InvalidInput, match="'flat' has no priority levels"):
+        await plane.infer(request("flat", parameters={"priority": 1}))
+    assert await ask(plane, "flat", parameters={"priority": 0}) == 2.0
+
+
+@pytest.mark.parametrize("fair_share", ["client", "none"])
+async def test_clients_take_turns_where_the_model_says_so(
+    plane: DataPlane, served: Any, make_link: Any, eventually: Wait, fair_share: str
+) -> None:
+    plane.apply(Directory(1, (served(batching={"fair_share": fair_share, "max_batch_size": 1}),)))
+    link = make_link()
+    plane.add_link("m", "1", link)
+    await eventually(lambda: plane.ready()[0])
+    link.manual = True
+    tasks = [asyncio.create_task(plane.infer(request(value=0.0), None, "flood"))]
+    await eventually(lambda: link.held)
+    tasks += [asyncio.create_task(plane.infer(request(value=1.0), None, "flood")) for _ in range(4)]
+    tasks += [asyncio.create_task(plane.infer(request(value=2.0), None, "other"))]
+    await asyncio.sleep(0)
+    link.manual = False
+    link.answer()
+    await asyncio.gather(*tasks)
+    order = [batch.arrays[0][0, 0] for batch in link.batches[2:]]
+    assert order.index(2.0) <= 1 if fair_share == "client" else order.index(2.0) == 4
+
+
 async def test_every_outcome_is_counted(
     plane: DataPlane, served: Any, make_link: Any, eventually: Wait
 ) -> None:

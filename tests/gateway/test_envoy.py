@@ -59,6 +59,15 @@ def test_bytes_behind_a_chunk_are_not_skipped(config: dict[str, Any]) -> None:
     assert layer["static_layer"] == {"envoy.reloadable_features.strict_chunk_parsing": True}
 
 
+@pytest.mark.parametrize("proxies", [0, 2])
+def test_the_client_is_not_what_a_header_says(tmp_path: Path, proxies: int) -> None:
+    listen = Listen(trusted_proxies=proxies)
+    manager = envoy_config(listen, tmp_path / "admin")["static_resources"]["listeners"][0]
+    config = manager["filter_chains"][0]["filters"][0]["typed_config"]
+    assert config["use_remote_address"] is True
+    assert config["xff_num_trusted_hops"] == proxies
+
+
 def test_a_stream_may_be_idle(manager: dict[str, Any]) -> None:
     (host,) = manager["route_config"]["virtual_hosts"]
     assert [route["match"]["path"] for route in host["routes"]] == [

@@ -50,7 +50,8 @@ class Calls(Sender):
         try:
             payload = plain_message(body, self._server.max_body)
             request, call.raw = self._requests.read(payload)
-            ticket = self._server.plane.begin(request, head.timeout_s)
+            client = self.client_of(head.forwarded)
+            ticket = self._server.plane.begin(request, head.timeout_s, client)
         except errors.VigilError as error:
             self._fail(call, grpc_status(error), error.message)
         except Exception:  # noqa: BLE001 - the client gets a status, the operator the traceback

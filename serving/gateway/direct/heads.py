@@ -50,6 +50,7 @@ class Head(msgspec.Struct, frozen=True):
         headers: names in lower case, values as sent.
         length: bytes of the body; None when it comes in chunks.
         keep_alive: whether the connection may carry another request.
+        forwarded: `x-forwarded-for`, as sent.
         expects: whether the client waits for `100 Continue` before it sends the body.
         infer: model and version of an inference request, for the quick path; else None.
     """
@@ -62,6 +63,7 @@ class Head(msgspec.Struct, frozen=True):
     length: int | None
     keep_alive: bool
     expects: bool
+    forwarded: str = ""
     infer: InferHead | None = None
 
 
@@ -163,6 +165,7 @@ def parse(raw: bytes) -> Head:
         # Not the parser's own verdict, which is about the end of the message.
         _keeps_alive(version, connection),
         version == "1.1" and headers.get(b"expect", b"").lower() == b"100-continue",
+        headers.get(b"x-forwarded-for", b"").decode("latin-1"),
         _infer_head(method, path, headers),
     )
 

@@ -38,6 +38,7 @@ class Head2(msgspec.Struct, frozen=True):
         grpc: whether it is a gRPC call.
         infer: a plain ModelInfer call, for the quick path.
         timeout_s: the call's deadline in seconds from now; None without one.
+        forwarded: `x-forwarded-for`, as sent.
         problem: set when the path cannot be read; the answer is this refusal.
     """
 
@@ -50,6 +51,7 @@ class Head2(msgspec.Struct, frozen=True):
     infer: bool
     timeout_s: float | None
     problem: BadHead | None
+    forwarded: str = ""
 
 
 class MalformedHead(Exception):
@@ -161,6 +163,7 @@ def _understood(
         and timeout_s != -1.0,
         timeout_s,
         problem,
+        given.get(b"x-forwarded-for", b"").decode("latin-1"),
     )
 
 

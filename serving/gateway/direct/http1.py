@@ -186,7 +186,7 @@ class Http1(Speaker):
             self._call_app(head, body)
             return
         try:
-            ticket = inference.begin(self._server, quick, body)
+            ticket = inference.begin(self._server, quick, body, self.client_of(head.forwarded))
         except errors.VigilError as error:
             self._fail(error)
         except Exception:  # noqa: BLE001 - the client gets a sentence, the operator the traceback
@@ -231,7 +231,12 @@ class Http1(Speaker):
 
     def _call_app(self, head: Head, body: bytes) -> None:
         scope = make_scope(
-            head.method, head.path, head.query, head.headers, head.version, self.client
+            head.method,
+            head.path,
+            head.query,
+            head.headers,
+            head.version,
+            (self.client_of(head.forwarded), self._port),
         )
         self._body = WholeBody(body)
         writer = ResponseWriter(self._write_app)

@@ -21,7 +21,7 @@ OCTETS: Final = b"content-type: application/octet-stream\r\n"
 INTERNAL: Final = "internal error; see the server's log"
 
 
-def begin(server: DirectServer, head: InferHead, body: bytes) -> Ticket:
+def begin(server: DirectServer, head: InferHead, body: bytes, client: str) -> Ticket:
     """Decode, check and admit one request.
 
     Raises:
@@ -34,7 +34,7 @@ def begin(server: DirectServer, head: InferHead, body: bytes) -> Ticket:
         request = raw_request(server.plane, body, head.model, head.version, head.request_id)
     else:
         request = decode_request(body, json_length, head.model, head.version, head.request_id)
-    return server.plane.begin(request, None)
+    return server.plane.begin(request, None, client)
 
 
 def answer(server: DirectServer, ticket: Ticket) -> tuple[bytes, bytes]:

@@ -54,6 +54,7 @@ class DirectServer:
         self.heads = HeadReader()
         self.responses = ResponseWriter()
         self.connections: set[Speaker] = set()
+        self.proxies = listen.trusted_proxies
         self.stopping = False
         self._tick()
         self._listen = listen

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from serving.gateway.client import behind
+
 if TYPE_CHECKING:
     from serving.gateway.direct.server import DirectServer
 
@@ -51,7 +53,8 @@ class Speaker(asyncio.Protocol):
         transport: asyncio.Transport,
         client: tuple[str, int] | None,
     ) -> None:
-        self.client = client
+        self._peer = client[0] if client else ""
+        self._port = client[1] if client else 0
         self._server = server
         self._transport = transport
         self._stalled = False
@@ -61,6 +64,16 @@ class Speaker(asyncio.Protocol):
         self._unread = 0
         self.deadline = server.head_until
         server.connections.add(self)
+
+    def client_of(self, forwarded: str) -> str:
+        """Return the address of whoever asks: the peer's, or what trusted proxies have added."""
+        proxies = self._server.proxies
+        return behind(self._peer, forwarded, proxies) if proxies else self._peer
+
+    @property
+    def client(self) -> tuple[str, int] | None:
+        """The peer's address; None on a Unix socket."""
+        return (self._peer, self._port) if self._peer else None
 
     def connection_lost(self, _error: Exception | None) -> None:
         """The connection is gone."""

@@ -56,7 +56,14 @@ class AppStream:
         # A client may keep a stream open and send nothing.
         self.deadline = NEVER if self.endless else deadline
         self.stuck = NEVER
-        scope = make_scope(head.method, head.path, head.query, head.headers, "2", connection.client)
+        scope = make_scope(
+            head.method,
+            head.path,
+            head.query,
+            head.headers,
+            "2",
+            (connection.client_of(head.forwarded), 0),
+        )
         self._task = asyncio.get_running_loop().create_task(self._run(scope))
 
     # -- from the client ----------------------------------------------------------------

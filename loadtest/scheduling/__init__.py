@@ -1,0 +1,1 @@
+"""Eager against deferred dispatch: when should a free replica begin the next batch?"""

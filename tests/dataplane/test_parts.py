@@ -1,0 +1,171 @@
+"""Requests with more rows than a batch may have: cut, computed by parts, and put together."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from guards.decisions import Action
+from serving.channel.inference import GuardResult
+from serving.dataplane.binding import Bound
+from serving.dataplane.observer import ModelObserver
+from serving.errors import DeadlineExceeded, GuardRejected, ModelFailed, QueueFull
+from serving.telemetry.counters import SeriesSet
+
+Wait = Callable[[Callable[[], object]], Awaitable[None]]
+Make = Callable[..., Any]
+TIMEOUT = 5
+
+
+async def get(future: asyncio.Future[Any]) -> list[float]:
+    answer = await asyncio.wait_for(future, TIMEOUT)
+    return answer.outputs["y"][:, 0].tolist()
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.integers(1, 40), min_size=1, max_size=8), st.integers(1, 9), st.integers(1, 3))
+def test_everybody_gets_their_rows_in_order(
+    make_bench: Make, make_link: Make, asked: list[int], most: int, slots: int
+) -> None:
+    async def main() -> None:
+        bench = make_bench(max_batch_size=most)
+        links = [make_link(str(index), slots) for index in range(2)]
+        for link in links:
+            bench.queue.add_link(link)
+        futures = [
+            bench.ask(str(i), [100.0 * i + row for row in range(n)]) for i, n in enumerate(asked)
+        ]
+        for i, (n, future) in enumerate(zip(asked, futures, strict=True)):
+            assert await get(future) == [2 * (100.0 * i + row) for row in range(n)]
+        assert all(batch.total <= most for link in links for batch in link.batches)
+        assert bench.queue.waiting_rows == 0
+
+    asyncio.run(main())
+
+
+async def cut_in_three(bench: Any, link: Any, eventually: Wait, **more: Any) -> Any:
+    bench.queue.add_link(link)
+    future = bench.ask("large", [1.0, 2.0, 3.0, 4.0, 5.0], **more)
+    await eventually(lambda: link.held)
+    return future
+
+
+async def test_parts_answered_out_of_order_and_flags_of_all(
+    make_bench: Make, make_link: Make, eventually: Wait
+) -> None:
+    bench, link = make_bench(max_batch_size=2), make_link(slots=3, manual=True)
+    future = await cut_in_three(bench, link, eventually)
+    await eventually(lambda: len(link.held) == 3)
+    for flags in (["b"], ["a", "b"], ["c"]):
+        batch, held = link.held.pop()
+        guards = tuple(GuardResult(name, ((0, Action.FLAG, ""),)) for name in flags)
+        held.set_result(link.result(batch, guards=guards))
+    answer = await asyncio.wait_for(future, TIMEOUT)
+    assert answer.outputs["y"][:, 0].tolist() == [2, 4, 6, 8, 10]
+    assert answer.flags == ["c", "a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "error"),
+    [
+        ({"failed": {0: "poison"}, "outputs": {}}, ModelFailed),
+        ({"guards": (GuardResult("g", ((1, Action.REJECT, "no"),)),)}, GuardRejected),
+    ],
+)
+async def test_one_part_that_fails_fails_the_request_and_the_rest_is_not_computed(
+    make_bench: Make, make_link: Make, eventually: Wait, answer: Any, error: type[Exception]
+) -> None:
+    bench, link = make_bench(max_batch_size=2), make_link(manual=True)
+    future = await cut_in_three(bench, link, eventually)
+    link.answer(**answer)
+    with pytest.raises(error):
+        await asyncio.wait_for(future, TIMEOUT)
+    await eventually(lambda: link.held or not bench.queue.waiting_rows)
+    link.manual = False
+    while link.held:
+        link.answer()
+        await asyncio.sleep(0)
+    await eventually(lambda: not bench.queue.waiting_rows)
+    assert len(link.sent) <= 2
+    assert {reason for reason, _ in bench.observer.of("abandoned")} == {"failed"}
+
+
+@pytest.mark.parametrize("how", ["deadline", "cancel"])
+async def test_the_end_of_the_request_ends_its_parts(
+    make_bench: Make, make_link: Make, eventually: Wait, how: str
+) -> None:
+    bench, link = make_bench(max_batch_size=2), make_link(manual=True)
+    future = await cut_in_three(
+        bench, link, eventually, timeout_s=0.01 if how == "deadline" else 1e9
+    )
+    if how == "cancel":
+        future.cancel()
+    else:
+        with pytest.raises(DeadlineExceeded):
+            await asyncio.wait_for(future, TIMEOUT)
+    await asyncio.sleep(0)
+    link.answer()
+    await eventually(lambda: not bench.queue.waiting_rows)
+    assert link.sent == [["large"]]
+    reason = "deadline" if how == "deadline" else "disconnect"
+    assert bench.observer.of("abandoned") == [(reason, 2), (reason, 1)]
+    assert bench.items[0].timer.cancelled()
+
+
+async def test_a_large_request_fits_as_a_whole_or_not_at_all(
+    make_bench: Make, make_link: Make, eventually: Wait
+) -> None:
+    bench, link = make_bench(max_batch_size=2, max_queue_rows=6), make_link(manual=True)
+    await cut_in_three(bench, link, eventually)
+    assert bench.queue.waiting_rows == 3
+    with pytest.raises(QueueFull):
+        bench.ask("another", [1.0] * 5)
+    assert bench.queue.waiting_rows == 3
+    link.manual = False
+    link.answer()
+    await get(bench.items[0].future)
+
+
+class Publisher:
+    def __init__(self) -> None:
+        self.events: list[tuple[Any, ...]] = []
+
+    def publish(self, *event: Any) -> None:
+        self.events.append(event)
+
+
+async def test_it_is_one_request_for_metrics_statistics_and_events(
+    make_bench: Make, make_link: Make, eventually: Wait
+) -> None:
+    publisher, series = Publisher(), SeriesSet()
+    observer = ModelObserver("m", "1", series, publisher, ())  # type: ignore[arg-type]
+    bench, link = make_bench(observer=observer, max_batch_size=2), make_link()
+    bench.queue.add_link(link)
+    sensitive = {"sex": np.array(list("MFMFM"), object)}
+    large = bench.ask("large", [1.0, 2.0, 3.0, 4.0, 5.0])
+    item = bench.items[0]
+    old = item.bound
+    item.bound = Bound(old.arrays, old.rows, old.key, (), sensitive)
+    small = bench.ask("small", [9.0])
+    await asyncio.gather(get(large), get(small))
+    await eventually(lambda: len(publisher.events) == 2)
+    assert link.sent == [["large"], ["large"], ["large", "small"]]
+    events = {event[3][0]: event for event in publisher.events}
+    _, _, _, ids, rows, inputs, outputs, given = events["large"]
+    assert (ids, rows) == (["large"], (5,))
+    assert inputs["x"][:, 0].tolist() == [1, 2, 3, 4, 5]
+    assert outputs["y"][:, 0].tolist() == [2, 4, 6, 8, 10]
+    assert given["sex"].tolist() == list("MFMFM")
+    _, _, _, ids, rows, inputs, outputs, given = events["small"]
+    assert (ids, rows, given) == (["small"], (1,), None)
+    assert (inputs["x"][:, 0].tolist(), outputs["y"][:, 0].tolist()) == ([9], [18])
+    counted = observer.statistics
+    assert (counted.requests.count, counted.rows, counted.batches) == (2, 6, 3)
+    waits = next(s for s in series.snapshot() if s.name == "vigil.inference.queue.duration")
+    assert sum(waits.counts) == 2
