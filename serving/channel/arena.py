@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import mmap
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -45,9 +46,12 @@ class Arena:
         self._taken: dict[int, int] = {}
         self.offer: Final = ArenaOffer(os.getpid(), self._fd, os.fstat(self._fd).st_ino, size)
 
-    def put(self, data: memoryview) -> int:
-        """Copy `data` (bytes) into a block and return where it is; -1 when there is no room."""
-        size = data.nbytes
+    def put(self, pieces: Sequence[memoryview], size: int) -> int:
+        """Copy pieces of bytes, one after the other, into a block of `size` bytes.
+
+        Returns:
+            Where it is; -1 when there is no room.
+        """
         need = -(-size // _ALIGNED) * _ALIGNED
         for index, (at, room) in enumerate(self._free):
             if room >= need:
@@ -56,7 +60,11 @@ class Arena:
                 else:
                     del self._free[index]
                 self._taken[at] = need
-                self._view[at : at + size] = data
+                start = at
+                for piece in pieces:
+                    stop = start + len(piece)
+                    self._view[start:stop] = piece
+                    start = stop
                 return at
         return -1
 

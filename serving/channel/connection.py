@@ -19,7 +19,7 @@ import msgspec
 from serving import errors
 from serving.channel import frames
 from serving.channel.arena import LARGE, Arena, ArenaOffer, map_offer
-from serving.channel.frames import FrameError, FrameReader, Message
+from serving.channel.frames import FrameError, FrameReader, Message, Parts
 from serving.protocol.messages import Tensor
 
 HANDSHAKE_TIMEOUT_S = 5.0
@@ -170,7 +170,7 @@ class Connection(asyncio.Protocol):
         return future
 
     def ask(
-        self, kind: str, meta: object, tensors: Sequence[Tensor], callback: ReplyCallback
+        self, kind: str, meta: object, tensors: Sequence[Tensor | Parts], callback: ReplyCallback
     ) -> None:
         """Send a request; `callback` gets the reply, a domain error or `ChannelClosed`, once.
 
@@ -210,6 +210,11 @@ class Connection(asyncio.Protocol):
         self._write("goaway", 0, None)
 
     @property
+    def shares(self) -> bool:
+        """Whether large tensors go through shared memory."""
+        return bool(self._arena_known)
+
+    @property
     def unsent_bytes(self) -> int:
         """Bytes that the kernel has not taken yet."""
         return self._transport.get_write_buffer_size() if self._transport else 0
@@ -226,7 +231,9 @@ class Connection(asyncio.Protocol):
 
     # -- shared memory ------------------------------------------------------------------
 
-    def _write_shared(self, ident: int, kind: str, meta: object, tensors: Sequence[Tensor]) -> None:
+    def _write_shared(
+        self, ident: int, kind: str, meta: object, tensors: Sequence[Tensor | Parts]
+    ) -> None:
         """Write a request whose large tensors lie in shared memory, as far as there is room."""
         assert self._transport is not None
         self._placed = []
@@ -238,9 +245,9 @@ class Connection(asyncio.Protocol):
         self._blocks[ident] = self._placed
         self._transport.writelines(buffers)
 
-    def _place(self, data: memoryview) -> int:
+    def _place(self, pieces: Sequence[memoryview], size: int) -> int:
         assert self._arena is not None
-        at = self._arena.put(data)
+        at = self._arena.put(pieces, size)
         if at >= 0:
             self._placed.append(at)
         return at
@@ -281,7 +288,9 @@ class Connection(asyncio.Protocol):
         else:
             self.reply(message.id, None)
 
-    def _write(self, kind: str, ident: int, meta: object, tensors: Sequence[Tensor] = ()) -> None:
+    def _write(
+        self, kind: str, ident: int, meta: object, tensors: Sequence[Tensor | Parts] = ()
+    ) -> None:
         if not self.closed and self._transport:
             self._transport.writelines(frames.encode(kind, ident, meta, tensors))
 
@@ -342,9 +351,9 @@ class Connection(asyncio.Protocol):
         return hmac.new(self._secret, side + nonces, hashlib.sha256).digest()
 
 
-def _any_large(tensors: Sequence[Tensor]) -> bool:
+def _any_large(tensors: Sequence[Tensor | Parts]) -> bool:
     for tensor in tensors:  # noqa: SIM110 - for one small tensor quicker than a generator
-        if tensor.data.nbytes >= LARGE:
+        if type(tensor) is Parts or tensor.data.nbytes >= LARGE:
             return True
     return False
 

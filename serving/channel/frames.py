@@ -40,6 +40,25 @@ class TensorHeader(msgspec.Struct, array_like=True, frozen=True):
     at: int = -1
 
 
+class Parts(msgspec.Struct, frozen=True):
+    """A tensor of numbers whose rows lie in several arrays, not joined yet."""
+
+    name: str
+    datatype: str
+    shape: tuple[int, ...]
+    arrays: tuple[np.ndarray, ...]
+
+    @property
+    def data(self) -> np.ndarray:
+        """The rows joined."""
+        return np.concatenate(self.arrays)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all rows."""
+        return sum(array.nbytes for array in self.arrays)
+
+
 class Header(msgspec.Struct, array_like=True):
     """What a frame is. `id` pairs a request with its reply; 0 expects none."""
 
@@ -73,13 +92,14 @@ def encode(
     kind: str,
     ident: int,
     meta: object,
-    tensors: Sequence[Tensor] = (),
-    place: Callable[[memoryview], int] | None = None,
+    tensors: Sequence[Tensor | Parts] = (),
+    place: Callable[[Sequence[memoryview], int], int] | None = None,
 ) -> list[Any]:
     """Return the buffers of one frame, ready for `writelines`; arrays are not copied.
 
-    `place` is offered the bytes of every tensor of numbers; it returns where it has put them in
-    shared memory, or -1 if it has not, and then they become a part of the frame.
+    `place` is offered the bytes of every large tensor of numbers, in pieces, with their size; it
+    returns where it has put them in shared memory, or -1 if it has not, and then they become a part
+    of the frame.
 
     Raises:
         FrameError: the frame is over the limit at which the peer would close the connection.
@@ -88,16 +108,19 @@ def encode(
     buffers: list[Any] = [b""]
     payload = 0
     for tensor in tensors:
+        if type(tensor) is Parts and place is not None:
+            size = tensor.nbytes
+            if (at := place([_bytes(array) for array in tensor.arrays], size)) >= 0:
+                headers.append(TensorHeader(tensor.name, tensor.datatype, tensor.shape, size, at))
+                continue
         data = tensor.data
         if tensor.datatype == "BYTES":
             buffer: Any = array_to_bytes(data)
             size = len(buffer)
         else:
-            if not data.flags.c_contiguous:
-                data = np.ascontiguousarray(data)
             size = data.nbytes
-            buffer = data.reshape(-1).view(np.uint8).data if size else b""
-            if place is not None and size >= LARGE and (at := place(buffer)) >= 0:
+            buffer = _bytes(data) if size else b""
+            if place is not None and size >= LARGE and (at := place([buffer], size)) >= 0:
                 headers.append(TensorHeader(tensor.name, tensor.datatype, data.shape, size, at))
                 continue
         headers.append(TensorHeader(tensor.name, tensor.datatype, data.shape, size))
@@ -109,6 +132,12 @@ def encode(
         raise FrameError(f"a frame of {size} bytes is over the limit of {MAX_FRAME}")
     buffers[0] = PREFIX.pack(size, len(header)) + header
     return buffers
+
+
+def _bytes(data: np.ndarray) -> memoryview:
+    if not data.flags.c_contiguous:
+        data = np.ascontiguousarray(data)
+    return data.reshape(-1).view(np.uint8).data
 
 
 def decode(frame: memoryview, shared: memoryview | None = None) -> Message:

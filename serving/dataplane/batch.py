@@ -68,14 +68,14 @@ class Pending:
 
 
 class Batch:
-    """Requests that go to a replica together; arrays hold all their rows, in order.
+    """Requests that go to a replica together, in order.
 
     Attributes:
         formed: when, in monotonic seconds.
         alone: whether its replica had nothing else to do.
     """
 
-    __slots__ = ("alone", "arrays", "formed", "items", "names", "rows", "total")
+    __slots__ = ("_arrays", "alone", "formed", "items", "names", "rows", "total")
 
     def __init__(self, names: tuple[str, ...], items: list[Pending], formed: float) -> None:
         self.names = names
@@ -83,8 +83,21 @@ class Batch:
         self.formed = formed
         self.rows = tuple(item.bound.rows for item in items)
         self.total = sum(self.rows)
-        self.arrays = join(items) if items else ()
         self.alone = False
+        self._arrays: tuple[np.ndarray, ...] | None = None
+
+    @property
+    def arrays(self) -> tuple[np.ndarray, ...]:
+        """All rows of every input; joined when first asked for."""
+        if self._arrays is None:
+            self._arrays = join(self.items) if self.items else ()
+        return self._arrays
+
+    def parts(self) -> list[tuple[np.ndarray, ...]] | None:
+        """Return each input's arrays, one per request, while nobody has asked for them joined."""
+        if self._arrays is not None or len(self.items) == 1:
+            return None
+        return list(zip(*[item.bound.arrays for item in self.items], strict=True))
 
     def inputs(self) -> dict[str, np.ndarray]:
         """Return the joined arrays by input name."""

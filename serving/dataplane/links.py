@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
 import msgspec
 
 from serving.channel import frames
+from serving.channel.arena import LARGE
 from serving.channel.connection import ChannelClosed, Connection
 from serving.channel.directory import ModelKey
-from serving.channel.frames import Message
+from serving.channel.frames import Message, Parts
 from serving.channel.inference import BatchMeta, ResultMeta
 from serving.config import InputSpec
 from serving.dataplane.batch import Batch, BatchResult
@@ -50,6 +51,26 @@ class ReplicaLink(Protocol):
             ReplicaLost: the replica is gone.
             VigilError: the replica refused the batch as a whole.
         """
+
+
+def unjoined(batch: Batch, specs: dict[str, InputSpec]) -> list[Tensor | Parts] | None:
+    """Return the inputs of a batch of large requests in parts, so that shared memory joins them.
+
+    None when there is one request only, when somebody has joined them already, or when they are
+    small: then to join them is quicker.
+    """
+    if batch.items[0].bound.arrays[0].nbytes < LARGE:
+        return None
+    parts = batch.parts()
+    if parts is None:
+        return None
+    tensors: list[Tensor | Parts] = []
+    for name, arrays in zip(batch.names, parts, strict=True):
+        datatype = specs[name].datatype
+        if datatype == "BYTES":
+            return None
+        tensors.append(Parts(name, datatype, (batch.total, *arrays[0].shape[1:]), arrays))
+    return tensors
 
 
 def batch_tensors(batch: Batch, specs: dict[str, InputSpec]) -> list[Tensor]:
@@ -118,7 +139,11 @@ class ChannelLink:
                 except Exception as error:  # noqa: BLE001 - told to who waits, not to the channel
                     future.set_exception(error)
 
-        tensors = batch_tensors(batch, self._specs)
+        tensors: Sequence[Tensor | Parts] | None = None
+        if self.connection.shares:
+            tensors = unjoined(batch, self._specs)
+        if tensors is None:
+            tensors = batch_tensors(batch, self._specs)
         self.connection.ask("infer", _meta(batch), tensors, settle)
         return future
 

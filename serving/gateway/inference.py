@@ -57,7 +57,7 @@ async def infer(
 
 
 def raw_request(
-    plane: DataPlane, body: bytes, name: str, version: str, header_id: str | None
+    plane: DataPlane, body: bytes | memoryview, name: str, version: str, header_id: str | None
 ) -> InferRequest:
     """Decode a body that is nothing but one tensor's elements.
 

@@ -59,7 +59,7 @@ def _check_json_length(length: int, body_length: int) -> None:
 
 
 def decode_request(
-    body: bytes,
+    body: bytes | memoryview,
     json_length: int | None,
     model_name: str,
     model_version: str,
@@ -76,11 +76,11 @@ def decode_request(
         Unsupported: a tensor is said to lie in shared memory.
     """
     if json_length is None:
-        wire = read_request(body)
+        wire = read_request(bytes(body))
         rest = None
     else:
         _check_json_length(json_length, len(body))
-        wire = _read_head(body[:json_length])
+        wire = _read_head(bytes(body[:json_length]))
         rest = memoryview(body)[json_length:]
     inputs: list[Tensor] = []
     for given in wire.inputs:
@@ -160,7 +160,7 @@ def _decode_outputs(given: list[WireOutput]) -> tuple[RequestedOutput, ...]:
 
 
 def decode_raw_request(
-    body: bytes,
+    body: bytes | memoryview,
     inputs: Sequence[TensorMetadata],
     model_name: str,
     model_version: str,

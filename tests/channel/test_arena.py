@@ -37,7 +37,7 @@ def test_blocks_never_overlap_and_all_come_back(steps: list[tuple[int, bool]]) -
         held: dict[int, bytes] = {}
         for number, (size, free) in enumerate(steps):
             data = bytes([number % 251]) * size
-            at = made.put(memoryview(data))
+            at = made.put([memoryview(data[:1]), memoryview(data[1:])], size)
             if at >= 0:
                 held[at] = data
             shared = map_offer(made.offer)
@@ -48,15 +48,15 @@ def test_blocks_never_overlap_and_all_come_back(steps: list[tuple[int, bool]]) -
         for at in held:
             made.release(at)
         assert made.used == 0
-        assert made.put(memoryview(bytes(16 << 10))) == 0
+        assert made.put([memoryview(bytes(16 << 10))], 16 << 10) == 0
     finally:
         made.close()
 
 
 def test_an_arena_that_is_full_says_so() -> None:
     made = Arena(1 << 12)
-    assert made.put(memoryview(bytes(1 << 12))) == 0
-    assert made.put(memoryview(b"x")) == -1
+    assert made.put([memoryview(bytes(1 << 12))], 1 << 12) == 0
+    assert made.put([memoryview(b"x")], 1) == -1
     made.close()
 
 
@@ -75,7 +75,7 @@ def test_an_offer_of_something_else_is_refused(change: dict[str, int]) -> None:
 @pytest.mark.parametrize("at", [0, 100, 1 << 20])
 def test_a_frame_that_points_outside_is_refused(at: int) -> None:
     big = tensor(1.0)
-    buffers = frames.encode("infer", 1, None, [big], lambda _data: at)
+    buffers = frames.encode("infer", 1, None, [big], lambda _pieces, _size: at)
     frame = memoryview(b"".join(buffers))[4:]
     for shared in (None, memoryview(bytes(1000))):
         with pytest.raises(FrameError, match="memory that is shared"):

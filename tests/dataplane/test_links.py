@@ -13,6 +13,7 @@ import pytest
 
 from serving import errors
 from serving.channel import frames
+from serving.channel.arena import LARGE
 from serving.channel.connection import ChannelClosed, Connection
 from serving.channel.endpoint import ChannelServer, connect
 from serving.channel.frames import Message
@@ -250,3 +251,31 @@ async def test_close_ends_what_is_open_and_what_is_opening(
     pool.pool.close()
     await eventually(lambda: not replica.connections)
     await eventually(lambda: asyncio.all_tasks() == before)
+
+
+async def test_large_requests_are_joined_by_shared_memory_alone(replica: ChannelServer) -> None:
+    link = ChannelLink("r", await connect(replica.address, None), 2, SPECS)
+    rows = LARGE // 8 + 1
+
+    def large(count: int) -> Batch:
+        items = []
+        for number in range(count):
+            array = np.full((rows, 2), number + 1, np.float32)
+            bound = Bound((array,), rows, ((2,),), (), None)
+            future = asyncio.get_running_loop().create_future()
+            items.append(Pending(str(number), bound, future, 0.0))
+        return Batch(("x",), items, 0.0)
+
+    await link.send(large(1))  # offers the memory
+    for count in (1, 2, 3):
+        batch = large(count)
+        result = await link.send(batch)
+        expected = np.repeat(np.arange(1, count + 1) * 2.0, rows)
+        assert np.array_equal(result.outputs["y"][:, 0], expected)
+        assert batch._arrays is None or count == 1  # nobody has joined them here
+        assert link.connection._arena.used == 0  # type: ignore[union-attr]
+    joined = large(2)
+    assert joined.arrays[0].shape == (2 * rows, 2)
+    result = await link.send(joined)
+    assert result.outputs["y"].shape == (2 * rows, 2)
+    link.connection.close()

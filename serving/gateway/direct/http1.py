@@ -18,6 +18,7 @@ from serving.gateway.direct import inference
 from serving.gateway.direct.asgi_call import ResponseWriter, Scope, WholeBody, make_scope
 from serving.gateway.direct.chunked import ChunkedBody
 from serving.gateway.direct.heads import MAX_HEAD, BadHead, Head, too_large_head
+from serving.gateway.direct.long_body import LONG, LongBody
 from serving.gateway.direct.pieces import Pieces
 from serving.gateway.direct.speaker import NEVER, Speaker
 from serving.gateway.replies import Reply, packed_reply
@@ -140,6 +141,12 @@ class Http1(Speaker):
             data = data[end:]
             if head.expects and not data:
                 self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            # A body with raw tensors, that is: JSON is read from bytes.
+            quick = head.infer is not None and head.infer.json_length
+            if quick and self._missing >= LONG and self._missing > len(data):
+                done = partial(self._begin_long, head)
+                LongBody(self, self._transport, self._missing, data, done)
+                return
         self._take_body(head, data)
 
     def _keep_head(self, data: bytes) -> None:
@@ -176,14 +183,18 @@ class Http1(Speaker):
         self._missing = 0
         self._begin(head, body)
 
-    def _begin(self, head: Head, body: bytes) -> None:
+    def _begin_long(self, head: Head, body: memoryview) -> None:
+        self._missing = 0
+        self._begin(head, body)
+
+    def _begin(self, head: Head, body: bytes | memoryview) -> None:
         """Answer a whole request."""
         self._head = head
         self._answering = True
         self.deadline = NEVER
         quick = head.infer
         if quick is None:
-            self._call_app(head, body)
+            self._call_app(head, bytes(body))
             return
         try:
             ticket = inference.begin(self._server, quick, body, self.client_of(head.forwarded))

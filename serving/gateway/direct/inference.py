@@ -21,7 +21,7 @@ OCTETS: Final = b"content-type: application/octet-stream\r\n"
 INTERNAL: Final = "internal error; see the server's log"
 
 
-def begin(server: DirectServer, head: InferHead, body: bytes, client: str) -> Ticket:
+def begin(server: DirectServer, head: InferHead, body: bytes | memoryview, client: str) -> Ticket:
     """Decode, check and admit one request.
 
     Raises:

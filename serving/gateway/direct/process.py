@@ -4,9 +4,16 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Final
 
 from serving.config import Listen
 from serving.gateway.process import GatewayProcess, gateway_environment
+
+# A large body would otherwise get fresh pages from the kernel, and give them back, every time.
+_KEEP_MEMORY: Final = {
+    "MALLOC_MMAP_THRESHOLD_": str(32 << 20),
+    "MALLOC_TRIM_THRESHOLD_": str(256 << 20),
+}
 
 
 def direct_process(
@@ -34,5 +41,6 @@ def direct_process(
         "VIGIL_LISTEN": listen.model_dump_json(),
         "VIGIL_PRIVATE_SOCKET": str(private),
         "VIGIL_DRAIN_S": str(drain_timeout_s),
+        **_KEEP_MEMORY,
     }
     return GatewayProcess([sys.executable, "-m", "serving.gateway.direct.main"], env, private)
