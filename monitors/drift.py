@@ -7,7 +7,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -23,6 +23,10 @@ from monitors.holm import holm
 from monitors.population_stability_index import population_stability_index
 from monitors.reference import CategoricalColumn, ReferenceProfile
 from monitors.tumbling_window import TumblingWindow
+
+
+CERTAIN: Final = 1e-6
+"""How far below the level that decides an upper bound of a p-value makes the exact one needless."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,10 +196,13 @@ class DriftMonitor:
         """Statistic and p-value of one column."""
         if self._specs[at].categorical:
             return chi_square(reference, current)
-        if psi < self._min_psi:
-            # It cannot alarm whatever its p-value is, and in Holm's procedure a p-value that is
-            # too large is safe for the others: so the exact one is worth no time here.
-            return kolmogorov_smirnov_bound(reference, current)
+        quick = kolmogorov_smirnov_bound(reference, current)
+        # The exact p-value is worth its time only where it decides. A column whose PSI is too small
+        # cannot alarm; one whose bound is far below the strictest level of Holm's procedure alarms
+        # whatever the exact value is; and a p-value that is too large is safe for all others.
+        certain = quick[1] <= CERTAIN * self._rate / len(self._specs)
+        if psi < self._min_psi or certain:
+            return quick
         return binned_kolmogorov_smirnov(reference, current)
 
     def _critical_gap(self) -> float:
