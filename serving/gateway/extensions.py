@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import datetime
 from typing import Annotated, Any
 from urllib.parse import parse_qs
@@ -24,10 +25,11 @@ from serving.dataplane.handler import DataPlane
 from serving.errors import InvalidInput, Unsupported
 from serving.protocol.json_codec import decode_request, encode_response
 from serving.protocol.json_data import UNREADABLE, reason
-from serving.protocol.json_duplicates import refuse_duplicates
+from serving.protocol.json_duplicates import MOST, refuse_duplicates
 from serving.protocol.messages import InferRequest, InferResponse, Tensor
 
 MAX_LABELS = 100_000
+MAX_LABELS_BYTES = 16 << 20
 REPORTS = ("drift",)
 
 _decode_reply = msgspec.msgpack.Decoder(ExplainReply).decode
@@ -121,7 +123,10 @@ async def labels(plane: DataPlane, body: bytes, name: str) -> bytes:
         raise InvalidInput(f"labels: {reason(error)}") from None
     if len(pushed) > MAX_LABELS:
         raise InvalidInput(f"labels: at most {MAX_LABELS} at once; send several requests")
-    refuse_duplicates(body, "the body with labels")
+    if len(body) <= MOST:
+        refuse_duplicates(body, "the body with labels")
+    else:
+        await asyncio.to_thread(refuse_duplicates, body, "the body with labels", MAX_LABELS_BYTES)
     meta = LabelsMeta(entry.name, [_label(item) for item in pushed])
     message = await plane.publisher.request(LABELS, meta)
     return msgspec.json.encode(_decode_counts(message.meta))

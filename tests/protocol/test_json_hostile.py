@@ -191,3 +191,21 @@ def test_an_input_given_twice(decode):
 def test_a_million_outputs_are_refused_quickly(decode, make_body):
     outputs = [{"name": "y"}] * 1_000_000
     fails(decode, make_body(outputs=outputs), "length <= 4096")
+
+
+def test_what_must_be_read_slowly_is_bounded(decode):
+    objects = b'{"u":[' + b'{"a":1},' * 40_000 + b"1]," + GOOD[1:]
+    fails(decode, objects, "unknown keys, more than")
+
+
+def test_data_does_not_count_as_what_must_be_read_slowly(decode):
+    numbers = b"[" + b"1," * 200_000 + b"1]"
+    body = b'{"id":"a\\nb",' + GOOD[1:].replace(b"[1]}", numbers + b"}")
+    body = body.replace(b'"shape":[1]', b'"shape":[200001]')
+    assert decode(body).inputs[0].shape == (200_001,)
+    fails(decode, body.replace(b'"id"', b'"id":"c","id"', 1), "stands twice")
+
+
+def test_a_key_twice_behind_a_text_that_looks_like_data(decode):
+    lookalike = b'{"k[":",","]z":1,"]z":2,' + GOOD[1:].replace(b"FP32", b"BYTES")
+    fails(decode, lookalike.replace(b"[1]}", b'[","]}'), "stands twice")

@@ -163,8 +163,9 @@ class Target:
 
 
 INGRESSES = [
-    pytest.param(("local", "envoy"), id="envoy"),
-    pytest.param(("ray", "serve"), id="serve", marks=pytest.mark.ray),
+    pytest.param(("local", "direct"), id="direct"),
+    pytest.param(("local", "envoy"), id="envoy", marks=pytest.mark.long),
+    pytest.param(("ray", "serve"), id="serve", marks=[pytest.mark.ray, pytest.mark.long]),
 ]
 
 

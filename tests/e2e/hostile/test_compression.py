@@ -111,11 +111,9 @@ def test_lengths_count_what_was_decompressed(target: Any) -> None:
     target.refused(target.post(gzip.compress(head), headers), 400)
 
 
-@pytest.mark.parametrize(
-    "path", ["/v2/models/echo/labels", "/v2/models/echo/explain", "/v2/repository/index"]
-)
-def test_other_routes_do_not_misread_a_packed_body(target: Any, path: str) -> None:
-    answer = target.http.post(path, content=PACKED, headers={"content-encoding": "gzip"})
+@pytest.mark.parametrize("path", ["/v2/models/echo/labels", "/v2/models/echo/explain"])
+def test_other_routes_refuse_what_is_not_packed_as_it_says(target: Any, path: str) -> None:
+    answer = target.http.post(path, content=BODY, headers={"content-encoding": "gzip"})
     target.refused(answer, 400)
 
 
