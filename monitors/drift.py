@@ -24,7 +24,6 @@ from monitors.population_stability_index import population_stability_index
 from monitors.reference import CategoricalColumn, ReferenceProfile
 from monitors.tumbling_window import TumblingWindow
 
-
 CERTAIN: Final = 1e-6
 """How far below the level that decides an upper bound of a p-value makes the exact one needless."""
 

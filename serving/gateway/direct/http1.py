@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import http
 import logging
+import string
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -34,6 +35,7 @@ MOST_AHEAD: Final = 256 << 10
 _log = logging.getLogger("vigil.gateway")
 _PHRASES: Final = {s.value: s.phrase.encode() for s in http.HTTPStatus}
 _JSON: Final = [(b"content-type", b"application/json")]
+_TOKEN: Final = frozenset(b"!#$%&'*+-.^_`|~" + (string.ascii_letters + string.digits).encode())
 _CLOSE: Final = b"connection: close\r\n"
 
 
@@ -159,6 +161,8 @@ class Http1(Speaker):
                 return
         if len(data) > MAX_HEAD:
             raise too_large_head()
+        if data and data[0] not in _TOKEN:  # TLS, for example: nobody shall wait for its timeout
+            raise BadHead(400, "the connection begins with no HTTP; send plain HTTP")
         if b"\n\n" in data or b"\n\r\n" in data:
             raise BadHead(400, "the request is malformed; end lines with CR and LF")
         if data and not self._buffer:

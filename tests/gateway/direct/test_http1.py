@@ -288,3 +288,12 @@ class TestSlowness:
         async with asyncio.timeout(10):
             while server.connections:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize("hello", [b"\x16\x03\x01\x02\x00\x01", b"\x00", b"\xff\xff", b"{"])
+async def test_what_cannot_be_http_is_refused_at_once(connect, hello):
+    client = await connect()
+    await client.send(hello)
+    status, _, body = await client.answer()
+    assert status == 400
+    assert b"plain HTTP" in body
