@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import io
+import json
+import zipfile
+import zlib
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
@@ -17,6 +21,11 @@ from serving.models.tensors import FLOATING
 from serving.protocol.datatypes import NUMPY_OF
 
 Method = Callable[[Any], np.ndarray]
+
+SCHEMA: Final = "schema.json"
+MOST_SCHEMA: Final = 64 << 20
+MOST_UNPACKED: Final = 8 << 30
+"""Bytes that an archive's members may unpack to, counted as often as the schema names them."""
 
 _KINDS: Final = {"U": "text", "S": "text", "O": "text", "b": "BOOL", "i": "integers"}
 
@@ -49,16 +58,17 @@ def load_sklearn(entry: ModelEntry) -> ArrayModel:
 
 def _load(entry: ModelEntry, content: bytes) -> Any:
     try:
-        from skops import io
+        from skops import io as skops_io
     except ImportError:
         raise ConfigError(
             f"model '{entry.name}': format sklearn needs skops; install vigil[sklearn]"
         ) from None
+    _check_archive(entry, content)
     try:
-        untrusted = io.get_untrusted_types(data=content)
+        untrusted = skops_io.get_untrusted_types(data=content)
         trusted = untrusted if entry.config.trust_code else []
         if untrusted == trusted:
-            return io.loads(content, trusted=trusted)
+            return skops_io.loads(content, trusted=trusted)
     except Exception as error:  # noqa: BLE001 - a damaged archive may fail in many ways
         message = " ".join(str(error).split())[:300]
         raise ConfigError(f"{entry.weights}: {type(error).__name__}: {message}") from None
@@ -66,6 +76,28 @@ def _load(entry: ModelEntry, content: bytes) -> Any:
         f"{entry.weights}: holds types that are not known to be harmless: "
         f"{', '.join(untrusted)}; set `trust_code: true` in model.yaml if you trust them"
     )
+
+
+def _check_archive(entry: ModelEntry, content: bytes) -> None:
+    """Refuse an archive that would unpack to far more than it is.
+
+    skops reads a member as often as the schema names it, so a small file could fill the memory
+    without holding any type that must be trusted.
+
+    Raises:
+        ConfigError: it would.
+    """
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            sizes = {member.filename: member.file_size for member in archive.infolist()}
+            if sum(sizes.values()) > MOST_UNPACKED or sizes.get(SCHEMA, 0) > MOST_SCHEMA:
+                raise ConfigError(f"{entry.weights}: unpacks to more than a model may hold")
+            schema = archive.read(SCHEMA) if SCHEMA in sizes else b""
+    except (zipfile.BadZipFile, NotImplementedError, zlib.error, OSError):
+        return  # skops says what is wrong with it
+    named = sum(schema.count(json.dumps(name).encode()) * size for name, size in sizes.items())
+    if named > MOST_UNPACKED:
+        raise ConfigError(f"{entry.weights}: names its members more often than a model needs")
 
 
 def _limit_jobs(estimator: Any, cores: int) -> None:

@@ -1,4 +1,5 @@
 import builtins
+import zipfile
 
 import numpy as np
 import pandas as pd
@@ -173,4 +174,26 @@ def test_without_the_extra_it_is_named(make, classifier, monkeypatch):
 
     monkeypatch.setattr(builtins, "__import__", without)
     with pytest.raises(ConfigError, match=r"needs skops; install vigil\[sklearn\]"):
+        load(entry, "cpu")
+
+
+@pytest.mark.parametrize(
+    ("times", "size", "says"), [(1, 4 << 20, "unpacks to more"), (30, 100 << 10, "more often")]
+)
+def test_an_archive_that_would_fill_the_memory_is_refused(
+    make, classifier, monkeypatch, times, size, says
+):
+    monkeypatch.setattr("serving.models.sklearn_estimator.MOST_UNPACKED", 2 << 20)
+    entry = make(classifier)
+    with zipfile.ZipFile(entry.weights) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    schema = members["schema.json"]
+    members["schema.json"] = schema[:-1] + b', "more": [' + b'"bomb.npy",' * times + b'"x"]}'
+    members["bomb.npy"] = bytes(size)
+    with zipfile.ZipFile(entry.weights, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    assert entry.weights.stat().st_size < 100_000
+    write_manifest(entry.directory, ["model.skops"])
+    with pytest.raises(ConfigError, match=says):
         load(entry, "cpu")
