@@ -1,7 +1,7 @@
 """Vigil inside a Django application; run it beside the folder `demo-models`.
 
-    uvicorn --app-dir deploy/examples django_app:application
-    curl localhost:8000/models/v2/models/cancer
+uvicorn --app-dir deploy/examples django_app:application
+curl localhost:8000/models/v2/models/cancer
 """
 
 import json

@@ -1,7 +1,7 @@
 """Vigil inside a FastAPI application; run it beside the folder `demo-models`.
 
-    uvicorn --app-dir deploy/examples fastapi_app:app
-    curl localhost:8000/models/v2/models/cancer
+uvicorn --app-dir deploy/examples fastapi_app:app
+curl localhost:8000/models/v2/models/cancer
 """
 
 from collections.abc import AsyncIterator

@@ -142,7 +142,9 @@ def ask_all(host: Host, eventually: Any) -> None:
         headers={"content-type": "application/grpc"},
     )
     assert grpc.headers["grpc-status"] == "12"
-    assert "vigil%20up" in grpc.headers["grpc-message"] or "vigil up" in grpc.headers["grpc-message"]
+    assert (
+        "vigil%20up" in grpc.headers["grpc-message"] or "vigil up" in grpc.headers["grpc-message"]
+    )
 
     findings = f"{models}/v2/models/cancer/findings"
     eventually("the monitor", lambda: httpx.get(findings, timeout=5).status_code == 200, 90)
@@ -159,10 +161,12 @@ def ask_all(host: Host, eventually: Any) -> None:
     if explained.status_code == 503:  # explainers start last
         eventually(
             "an explanation",
-            lambda: httpx.post(
-                f"{models}/v2/models/cancer/explain", content=body, timeout=30
-            ).status_code
-            == 200,
+            lambda: (
+                httpx.post(
+                    f"{models}/v2/models/cancer/explain", content=body, timeout=30
+                ).status_code
+                == 200
+            ),
             60,
         )
 
