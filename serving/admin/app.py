@@ -1,4 +1,4 @@
-"""The admin listener: serves the pages, samples the totals and pushes them to a collector."""
+"""The admin listener: serves the pages."""
 
 from __future__ import annotations
 
@@ -10,12 +10,11 @@ from collections.abc import Iterator
 import uvicorn
 
 from serving.admin.control_desk import ControlDesk
-from serving.admin.history import SAMPLE_S, History
+from serving.admin.exports import Exports
+from serving.admin.history import History
 from serving.admin.hub import Hub
 from serving.admin.pages import Pages
 from serving.config import ConfigError, ServerConfig
-from serving.telemetry import names
-from serving.telemetry.otlp import OtlpPusher
 
 
 class AdminServer:
@@ -37,8 +36,8 @@ class AdminServer:
         self._history = History()
         self.port = config.listen.admin_port
         self._server: _Server | None = None
-        self._tasks: list[asyncio.Task[None]] = []
-        self._pusher: OtlpPusher | None = None
+        self._serving: asyncio.Task[None] | None = None
+        self._exports = Exports(hub, config, self._history)
 
     async def start(self) -> None:
         """Listen; returns once requests are answered.
@@ -59,39 +58,19 @@ class AdminServer:
                 timeout_graceful_shutdown=1,
             )
         )
-        create = asyncio.get_running_loop().create_task
-        serving = create(self._server.serve(sockets=[listening]))
-        self._tasks = [serving, create(self._sample())]
+        serving = self._server.serve(sockets=[listening])
+        self._serving = asyncio.get_running_loop().create_task(serving)
         await self._server.up.wait()
-        endpoint = self._config.telemetry.otlp_endpoint
-        if endpoint:
-            failures = self._hub.series.sum(names.TELEMETRY_EXPORT_FAILURES)
-            self._pusher = OtlpPusher(endpoint, self._hub.started_ns, failures)
-            self._pusher.start()
-            self._tasks.append(create(self._push(self._pusher)))
+        self._exports.start()
 
     async def stop(self) -> None:
         """Export once more, answer what is under way, and close; bounded to a few seconds."""
         if self._server is None:
             return
         self._server.should_exit = True
-        serving, *others = self._tasks
-        for task in others:
-            task.cancel()
-        if self._pusher:
-            self._pusher.offer(self._hub.aggregate())
-            await asyncio.to_thread(self._pusher.stop)
-        await asyncio.gather(serving, *others, return_exceptions=True)
-
-    async def _sample(self) -> None:
-        while True:
-            self._history.sample(self._hub.aggregate())
-            await asyncio.sleep(SAMPLE_S)
-
-    async def _push(self, pusher: OtlpPusher) -> None:
-        while True:
-            await asyncio.sleep(self._config.telemetry.interval_s)
-            pusher.offer(self._hub.aggregate())
+        await self._exports.stop()
+        if self._serving:
+            await asyncio.gather(self._serving, return_exceptions=True)
 
 
 class _Server(uvicorn.Server):

@@ -24,12 +24,15 @@ class ControlRoom:
         hub: the instance.
         config: where models lie, and the bounds of loading.
         engine: starts and stops replicas; see `ModelControl`.
+        switch: applies log settings here; none: one for the process's own handlers.
 
     Attributes:
         desk: takes orders.
     """
 
-    def __init__(self, hub: Hub, config: ServerConfig, engine: Engine) -> None:
+    def __init__(
+        self, hub: Hub, config: ServerConfig, engine: Engine, switch: LogSwitch | None = None
+    ) -> None:
         repository = ModelRepository(config.models, config.remote_hosts)
         self._control = ModelControl(
             hub,
@@ -45,7 +48,7 @@ class ControlRoom:
         )
         self._polling: asyncio.Task[None] | None = None
         self._hub = hub
-        self._switch = LogSwitch()
+        self._switch = switch or LogSwitch()
         book = SettingsBook(config.data_dir.absolute() / "traces", self._set)
         self.desk = ControlDesk(self._control, book, config)
         hub.on_control = self.desk.from_client

@@ -45,8 +45,12 @@ class Pages:
         self._history = history
         self._page, self._policy = _console_page()
 
-    def app(self) -> Starlette:
-        """Return the ASGI app."""
+    def app(self, *, mounted: bool = False) -> Starlette:
+        """Return the ASGI app.
+
+        Args:
+            mounted: whether another application hosts it and decides who may come.
+        """
         routes = [
             Route("/healthz", self.healthz),
             Route("/readyz", self.readyz),
@@ -61,7 +65,7 @@ class Pages:
         if self._desk is not None:
             routes.append(Route("/v2/{path:path}", self.order, methods=["GET", "POST"]))
         middleware = []
-        if self._config.listen.admin_host in {"127.0.0.1", "localhost", "::1"}:
+        if not mounted and self._config.listen.admin_host in {"127.0.0.1", "localhost", "::1"}:
             middleware.append(Middleware(_LoopbackOnly))
         paths = ", ".join(sorted(route.path for route in routes))
         return Starlette(
@@ -109,7 +113,8 @@ class Pages:
     async def order(self, request: Request) -> Response:
         """Answer an order to the server, on the paths that the inference ports have."""
         assert self._desk is not None
-        parts = request.url.path.strip("/").split("/")
+        # Not the URL's path, which begins with the prefix when an application mounts this one.
+        parts = ["v2", *request.path_params["path"].strip("/").split("/")]
         body = await request.body()
         try:
             if request.method == "POST":

@@ -12,13 +12,13 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from serving.channel.directory import ModelKey, ServedModel
 from serving.config import ModelConfig
-from serving.engines.children import Keeper, ZygoteClient, spawn
+from serving.engines.children import ForkedChild, Keeper, ZygoteClient, spawn
 
 STOP_S: Final = 5.0
 """What a role may take to finish and leave."""
@@ -58,7 +58,12 @@ class LocalRoles:
         self._leaving: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
-        """Start the zygote; roles may be ordered at once, they wait for its imports."""
+        """Start the zygote; roles may be ordered at once, they wait for its imports.
+
+        Called again after it was lost, it starts another, which then gets every role.
+        """
+        if self._zygote is not None:
+            await self._zygote.stop()
         self._zygote = ZygoteClient()
         await self._zygote.start()
 
@@ -153,19 +158,17 @@ class LocalRoles:
     def _forked(self, role: str, served: ServedModel, ident: str) -> Keeper:
         # Names of models may be long, socket paths may not.
         address = f"unix:{self._runtime}/{role}-{next(self._numbers)}.sock"
-        zygote = self._zygote
-        assert zygote is not None
+
+        def fork() -> Coroutine[Any, Any, ForkedChild]:
+            assert self._zygote is not None
+            return self._zygote.fork(role, served, ident, address, self._hub_address, None)
 
         def exited(name: str, code: int) -> None:
             tell_exit(name, code)
             if role == "replica":
                 self._on_failed(served.key, f"its process ended with {how_ended(code)}")
 
-        keeper = Keeper(
-            ident,
-            lambda: zygote.fork(role, served, ident, address, self._hub_address, None),
-            exited,
-        )
+        keeper = Keeper(ident, fork, exited)
         keeper.run()
         return keeper
 

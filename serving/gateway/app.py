@@ -27,6 +27,8 @@ class GatewayComposition:
         hub_address: where the hub listens.
         secret: the cluster's secret for TCP channels.
         plane: made by the caller when links come from elsewhere than the directory.
+        guest: whether the process belongs to somebody else, whose garbage collector and log
+            handlers are left alone.
     """
 
     def __init__(
@@ -35,13 +37,16 @@ class GatewayComposition:
         hub_address: str,
         secret: bytes | None,
         plane: DataPlane | None = None,
+        *,
+        guest: bool = False,
     ) -> None:
         self._id = gateway_id
         self._hub_address = hub_address
         self._secret = secret
         self._plane = plane
         self._hub: HubClient | None = None
-        self._switch = LogSwitch()
+        self._guest = guest
+        self._switch = LogSwitch(() if guest else None)
 
     async def start(self) -> DataPlane:
         """Make the data plane and join the hub; runs in the loop that will serve."""
@@ -57,11 +62,8 @@ class GatewayComposition:
         plane.control = self._control
         plane.on_ready_change = plane.on_follow = self._hub.report_now
         self._hub.start()
-        # Start-up's objects live as long as the process: no collection needs to walk them.
-        gc.collect()
-        gc.freeze()
-        # A request leaves no cycles behind; by default hundreds of looks a second find nothing.
-        gc.set_threshold(50_000, 20, 20)
+        if not self._guest:
+            _tune_collector()
         return plane
 
     async def stop(self) -> None:
@@ -85,6 +87,14 @@ class GatewayComposition:
         ready, reasons = self._plane.ready()
         status = {"reasons": reasons, **self._plane.status()}
         return Report(ready=ready, series=self._plane.snapshot(), status=status)
+
+
+def _tune_collector() -> None:
+    # Start-up's objects live as long as the process: no collection needs to walk them.
+    gc.collect()
+    gc.freeze()
+    # A request leaves no cycles behind; by default hundreds of looks a second find nothing.
+    gc.set_threshold(50_000, 20, 20)
 
 
 def composition_from_environment() -> GatewayComposition:

@@ -113,6 +113,7 @@ class VigilApp:
             path,
             client_of(scope),
             receive,
+            root_path=scope.get("root_path", ""),
             **named,
         )
         reply = await handler(call)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,7 +22,14 @@ def description() -> dict[str, Any]:
     return found
 
 
-@cache
-def encoded() -> bytes:
-    """Return the description as JSON; made when it is first asked for."""
-    return msgspec.json.encode(description())
+@lru_cache(maxsize=4)
+def encoded(root_path: str = "") -> bytes:
+    """Return the description as JSON; made when it is first asked for.
+
+    Args:
+        root_path: the prefix under which the application is mounted, without a slash at its end.
+    """
+    found = description()
+    if root_path:
+        found["servers"] = [{"url": root_path}]
+    return msgspec.json.encode(found)

@@ -39,14 +39,15 @@ class Call(msgspec.Struct, frozen=True):
     name: str = ""
     version: str = ""
     report: str = ""
+    root_path: str = ""
 
 
 Handler = Callable[[Call], Awaitable[Reply]]
 
 
-async def _description(_call: Call) -> Reply:
+async def _description(call: Call) -> Reply:
     # The first time it takes a moment, for which nobody else is to wait.
-    return json_reply(await asyncio.to_thread(openapi.encoded))
+    return json_reply(await asyncio.to_thread(openapi.encoded, call.root_path))
 
 
 async def _server(_call: Call) -> Reply:

@@ -19,7 +19,9 @@ def _loaded_by(module: str) -> set[str]:
     return set(finished.stdout.split())
 
 
-@pytest.mark.parametrize("module", ["serving.gateway.app", "serving.cli", "serving.admin.app"])
+@pytest.mark.parametrize(
+    "module", ["serving.gateway.app", "serving.cli", "serving.admin.app", "serving.embedded"]
+)
 def test_lean_processes_import_nothing_heavy(module: str) -> None:
     assert _loaded_by(module) & set(HEAVY) == set()
 

@@ -1,0 +1,174 @@
+"""An instance inside somebody else's process: hub and gateway in its loop, the rest as children.
+
+It opens no port, takes no signal and leaves the process's log handlers and garbage collector
+alone. When the process dies, the kernel ends its children.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import shutil
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from starlette.types import ASGIApp
+
+from serving.admin.control_room import ControlRoom
+from serving.admin.exports import Exports
+from serving.admin.history import History
+from serving.admin.hub import Hub
+from serving.admin.pages import Pages
+from serving.admin.served_model import served_model
+from serving.channel.control import ControlMeta
+from serving.channel.directory import ModelKey, ServedModel
+from serving.config import ConfigError, ModelConfig, ServerConfig
+from serving.engines.local_roles import LocalRoles
+from serving.engines.worker_folder import WorkerFolder
+from serving.errors import Forbidden
+from serving.gateway.app import GatewayComposition
+from serving.gateway.asgi import VigilApp
+from serving.models.repository import ModelRepository
+from serving.telemetry.log_switch import LogSwitch
+
+WATCH_S: Final = 0.5
+STARTING_S: Final = 0.02
+"""Seconds between two looks while it is not ready yet."""
+NEW_ZYGOTE_S: Final = 2.0
+LAST_WORDS_S: Final = 0.3
+
+_log = logging.getLogger("vigil.embedded")
+
+
+class EmbeddedInstance:
+    """One instance from its start to its end, in the running loop.
+
+    Args:
+        config: the server's configuration; what it says of listeners, engine and gateways does
+            not apply here.
+        clients_control: whether whoever may infer may also load, unload and set.
+
+    Attributes:
+        app: answers requests; its `plane` is None before `start` has returned.
+        admin: the pages of the admin listener as an ASGI app.
+
+    Raises:
+        ConfigError: `data_dir` cannot be written to.
+    """
+
+    def __init__(self, config: ServerConfig, *, clients_control: bool) -> None:
+        self._folder = WorkerFolder(config.data_dir)
+        self._config = config.model_copy(update={"data_dir": self._folder.path, "gateways": 1})
+        # Unix socket paths are limited to 107 bytes, so not under an arbitrary data_dir.
+        self._runtime = Path(tempfile.mkdtemp(prefix="vigil-"))
+        self._hub_address = f"unix:{self._runtime}/hub.sock"
+        self._hub = Hub()
+        self._roles = LocalRoles(
+            self._hub_address, self._runtime, self._folder.path, self._replica_failed
+        )
+        switch = LogSwitch(())
+        self._control = ControlRoom(self._hub, self._config, self._roles.serve, switch)
+        self._clients_control = clients_control
+        self._hub.on_control = self._from_client
+        history = History()
+        self._exports = Exports(self._hub, self._config, history)
+        pages = Pages(self._hub, self._config, history, self._control.desk)
+        self.admin: ASGIApp = pages.app(mounted=True)
+        self._gateway = GatewayComposition("gateway-0", self._hub_address, None, guest=True)
+        self.app = VigilApp(
+            self._gateway.start, self._gateway.stop, self._config.listen.max_body_mib << 20
+        )
+        self._required: list[ServedModel] = []
+
+    async def start(self) -> None:
+        """Start every process; returns once the data plane knows what is served.
+
+        Raises:
+            ConfigError: the models' folder is missing, empty or wrong.
+        """
+        models = await asyncio.to_thread(_scan, self._config)
+        self._required = [served for served in models if _is_required(served)]
+        # The zygote's imports take longest, so it goes first.
+        await self._roles.start()
+        await self._hub.start(self._hub_address)
+        self._control.start(models)
+        self._exports.start()
+        plane = await self._gateway.start()
+        while not plane.status()["generation"]:
+            await plane.changed
+        self.app.plane = plane
+
+    async def watch(self) -> None:
+        """Start helpers once all is ready, replace what hangs or is lost; runs until cancelled."""
+        helped = False
+        while True:
+            if not helped and self._hub.ready()[0]:
+                helped = True
+                self._roles.start_helpers()
+            self._roles.kill_hung(
+                (state.member.id, state.status.get("busy_s", 0.0)) for state in self._hub.states()
+            )
+            if self._roles.lost:
+                _log.error("the zygote died, and every replica with it; starting another")
+                await asyncio.sleep(NEW_ZYGOTE_S)
+                await self._roles.start()
+            await asyncio.sleep(WATCH_S if helped else STARTING_S)
+
+    async def stop(self) -> None:
+        """End every child, then what is here."""
+        try:
+            self._hub.drain()
+            self._control.stop()
+            await self._roles.stop()
+            await self._gateway.stop()
+            await self._exports.stop()
+            self._hub.stop()
+        finally:
+            shutil.rmtree(self._runtime, ignore_errors=True)
+            self._folder.release()
+
+    def ready(self) -> tuple[bool, list[str]]:
+        """Whether every required model answers, and why not; `start` has returned."""
+        assert self.app.plane is not None
+        ready, reasons = self.app.plane.ready()
+        return ready, [] if ready else self.failures() or reasons
+
+    def failures(self) -> list[str]:
+        """Return why required models of the start could not be loaded, one sentence each."""
+        return [
+            f"model '{served.name}' version {served.version}: {why}"
+            for served in self._required
+            if (why := self._hub.failure(served.key))
+        ]
+
+    async def news(self, timeout_s: float) -> None:
+        """Wait until something may have changed."""
+        await self._hub.news(timeout_s)
+
+    def _replica_failed(self, key: ModelKey, why: str) -> None:
+        # What the replica itself could say tells more, and may still be on its way.
+        loop = asyncio.get_running_loop()
+        loop.call_later(LAST_WORDS_S, self._hub.note_failure, key, why)
+
+    async def _from_client(self, asked: ControlMeta) -> Any:
+        # Only the application knows who reaches it.
+        if not self._clients_control and asked.operation != "index":
+            raise Forbidden(
+                "this application lets its clients give no orders to the model server; use its "
+                "admin pages, if it mounts them"
+            )
+        return await self._control.desk.answer(asked)
+
+
+def _is_required(served: ServedModel) -> bool:
+    return ModelConfig.model_validate_json(served.config).required
+
+
+def _scan(config: ServerConfig) -> Sequence[ServedModel]:
+    repository = ModelRepository(config.models, config.remote_hosts)
+    models = [served_model(entry) for entry in repository.scan()]
+    if not models:
+        raise ConfigError(f"{config.models}: holds no model; put one there, or name another folder")
+    return models
