@@ -109,13 +109,16 @@ def make_lab(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     return make
 
 
+# Each start of Ray takes long. What the last two have in particular, other combinations and
+# test_grpc_services.py cover; together they are only worth it in `make test-all`.
+RARE = (pytest.mark.ray, pytest.mark.long)
 COMBINATIONS = [
     pytest.param(("local", "direct", "channel"), id="local-direct-channel"),
     pytest.param(("local", "envoy", "channel"), id="local-envoy-channel"),
     pytest.param(("ray", "direct", "channel"), id="ray-direct-channel", marks=pytest.mark.ray),
-    pytest.param(("ray", "envoy", "channel"), id="ray-envoy-channel", marks=pytest.mark.ray),
-    pytest.param(("ray", "serve", "channel"), id="ray-serve-channel", marks=pytest.mark.ray),
     pytest.param(("ray", "serve", "handle"), id="ray-serve-handle", marks=pytest.mark.ray),
+    pytest.param(("ray", "envoy", "channel"), id="ray-envoy-channel", marks=RARE),
+    pytest.param(("ray", "serve", "channel"), id="ray-serve-channel", marks=RARE),
 ]
 
 

@@ -23,7 +23,7 @@ from tritonclient.utils import InferenceServerException
 
 from serving.models.export import save_safetensors
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]  # Ray may take long to start
 
 ENGINES = ["local", pytest.param("ray", marks=pytest.mark.ray)]
 

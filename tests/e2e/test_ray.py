@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 import pytest
 
-pytestmark = [pytest.mark.e2e, pytest.mark.ray]
+pytestmark = [pytest.mark.e2e, pytest.mark.ray, pytest.mark.timeout(300)]
 
 ROW = {"name": "x", "datatype": "FP32", "shape": [1, 4], "data": [0.0, 0.0, 0.0, 0.0]}
 ASK_RAY = """
@@ -143,7 +143,7 @@ def test_ray_wants_the_token(lab: Any) -> None:
     assert token.read_text() not in json.dumps(list(lines))
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.long
 def test_nothing_outlives_the_supervisor(
     running: Callable[..., Any], make_lab: Callable[..., Path], tmp_path: Path, eventually: Any
 ) -> None:
@@ -158,7 +158,6 @@ def test_nothing_outlives_the_supervisor(
         eventually("Ray is gone", lambda: not left(below, ""), 100)
 
 
-@pytest.mark.timeout(300)
 def test_sigterm_while_starting_ends_everything(
     make_lab: Callable[..., Path], tmp_path: Path, eventually: Any
 ) -> None:

@@ -15,7 +15,7 @@ import pytest
 import tritonclient.grpc
 import yaml
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]  # Ray may take long to start
 ENGINES = ["local", pytest.param("ray", marks=pytest.mark.ray)]
 
 
@@ -79,7 +79,8 @@ def test_who_leaves_after_the_whole_body_is_not_computed(one_slot: Any, eventual
     x = tritonclient.grpc.InferInput("x", [3, 4], "FP32")
     x.set_data_from_numpy(np.ones((3, 4), np.float32) * 0)
     with concurrent.futures.ThreadPoolExecutor() as pool:
-        slow = pool.submit(post, instance, body(1, 8000))
+        # Long enough for several rounds of metrics, each a second or more old.
+        slow = pool.submit(post, instance, body(1, 15_000))
         eventually("the slot", lambda: instance.metric("vigil_replica_slots_used", model="lab"))
         connections = [leave(instance, body(5)) for _ in range(2)]
         client = tritonclient.grpc.InferenceServerClient(instance.grpc)
