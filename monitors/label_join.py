@@ -102,6 +102,10 @@ class LabelJoin:
             return int(y_true)
         raise ValueError("y_true must be a class name of the model or a class index")
 
+    def knows(self, request_id: str, index: int) -> bool:
+        """Whether the prediction is stored."""
+        return (request_id, index) in self._rows
+
     def add_event(self, event: PredictionEvent) -> list[JoinedRow]:
         """Store predictions; returns the rows whose label was waiting for them."""
         if not event.rows:

@@ -233,7 +233,10 @@ class Explain(_Section):
         2048, ge=2, le=65536, description="Most evaluations of the model per row in `kernel_shap`."
     )
     max_seconds: float = Field(
-        60, gt=0, description="When `kernel_shap` gives up; looked at between two batches."
+        60,
+        gt=0,
+        description="Time for an explanation, waiting for others included; then the request is "
+        "answered 504. A request may ask for less (`timeout`, gRPC's deadline).",
     )
     max_completeness_error: float = Field(
         0.05, gt=0, description="Relative error above which no attribution is returned."

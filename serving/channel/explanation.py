@@ -28,6 +28,7 @@ class ExplainMeta(msgspec.Struct, array_like=True, frozen=True):
         baseline: `zeros` or `mean` (of the reference data).
         n_steps: integration steps to begin with.
         n_samples: most evaluations of the model per row.
+        timeout_s: seconds after which nobody waits for the answer any more.
     """
 
     method: str | None = None
@@ -35,6 +36,7 @@ class ExplainMeta(msgspec.Struct, array_like=True, frozen=True):
     baseline: str | None = None
     n_steps: int | None = None
     n_samples: int | None = None
+    timeout_s: float | None = None
 
 
 class ExplainReply(msgspec.Struct, array_like=True, frozen=True):

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from serving.channel.connection import ChannelClosed, Connection
 from serving.channel.directory import Directory
 from serving.channel.endpoint import connect
-from serving.channel.explanation import EXPLAIN
+from serving.channel.explanation import EXPLAIN, ExplainMeta
 from serving.channel.frames import Message
-from serving.errors import ModelNotReady
+from serving.errors import DeadlineExceeded, ModelNotReady
 from serving.protocol.messages import Tensor
 
 
@@ -24,8 +24,7 @@ class ExplainerPool:
     def __init__(self, secret: bytes | None) -> None:
         self._secret = secret
         self._addresses: dict[tuple[str, str], str] = {}
-        self._connections: dict[str, Connection] = {}
-        self._lock = asyncio.Lock()
+        self._connections: dict[str, asyncio.Task[Connection]] = {}
 
     def on_directory(self, directory: Directory) -> None:
         """Learn where the explainers are."""
@@ -35,12 +34,13 @@ class ExplainerPool:
         }
 
     async def explain(
-        self, model: str, version: str, meta: object, tensors: Sequence[Tensor]
+        self, model: str, version: str, meta: ExplainMeta, tensors: Sequence[Tensor]
     ) -> Message:
-        """Ask the explainer of a model version.
+        """Ask the explainer of a model version and wait for `meta.timeout_s` at most.
 
         Raises:
             ModelNotReady: it is not there, or went away while it worked.
+            DeadlineExceeded: the time is over.
             VigilError: what the explainer answered.
         """
         address = self._addresses.get((model, version))
@@ -49,22 +49,35 @@ class ExplainerPool:
                 f"the explainer of model '{model}' is not ready; retry later", retry_after_s=1
             )
         try:
-            connection = await self._connection(address)
-            return await connection.request(EXPLAIN, meta, tensors)
+            async with asyncio.timeout(meta.timeout_s):
+                connection = await self._connection(address)
+                return await connection.request(EXPLAIN, meta, tensors)
         except ChannelClosed:
             raise ModelNotReady(
                 f"the explainer of model '{model}' went away; retry later", retry_after_s=1
             ) from None
+        except TimeoutError:
+            raise DeadlineExceeded(
+                f"no explanation of model '{model}' within {meta.timeout_s:g} s; send fewer rows, "
+                "ask for fewer steps or samples, or allow more time (`explain.max_seconds`)"
+            ) from None
 
     async def _connection(self, address: str) -> Connection:
-        async with self._lock:
-            connection = self._connections.get(address)
-            if connection is None or connection.closed:
-                connection = await connect(address, self._secret)
-                self._connections[address] = connection
-            return connection
+        """Return a connection; whoever waits for an explainer waits for no other one."""
+        task = self._connections.get(address)
+        if task is None or (task.done() and not _is_open(task)):
+            task = asyncio.get_running_loop().create_task(connect(address, self._secret))
+            task.add_done_callback(_is_open)  # its error is seen although nobody may wait
+            self._connections[address] = task
+        # One who gives up must not break off what others wait for.
+        return await asyncio.shield(task)
 
     def close(self) -> None:
         """Close every connection."""
-        for connection in self._connections.values():
-            connection.close()
+        for task in self._connections.values():
+            if not task.cancel() and _is_open(task):
+                task.result().close()
+
+
+def _is_open(task: asyncio.Task[Connection]) -> bool:
+    return not task.cancelled() and task.exception() is None and not task.result().closed

@@ -10,7 +10,11 @@ from serving.channel.inference import Forward
 from serving.protocol.messages import InferRequest, Parameters, Tensor
 
 OURS: Final = frozenset({"binary_data_output", "sensitive_features", "timeout"})
-"""Request parameters that are for this server; whatever else there is goes on."""
+"""Request parameters that are for this server; whatever else there is goes on.
+
+`timeout` counts from the request's arrival here, and would keep requests that give different
+ones out of one batch.
+"""
 
 _INPUT_OURS: Final = frozenset({"binary_data_size"})
 

@@ -394,7 +394,7 @@ class DataPlane:
             bound = entry.binder.bind(request)
             parameters = request.parameters
             if parameters and "timeout" in parameters:
-                timeout_s = _shorter(timeout_s, parameters["timeout"])
+                timeout_s = shorter(timeout_s, parameters["timeout"])
             future = entry.admit(request, bound, started, timeout_s, client, receive).future
         except VigilError as error:
             entry.requests.failed(error, time.monotonic() - started)
@@ -439,7 +439,12 @@ async def _no_hub(_asked: ControlMeta) -> Any:
     raise ModelNotReady("this gateway has no hub that could do it")
 
 
-def _shorter(timeout_s: float | None, microseconds: object) -> float | None:
+def shorter(timeout_s: float | None, microseconds: object) -> float | None:
+    """Return the shorter of a transport's time in seconds and a request's parameter `timeout`.
+
+    Raises:
+        InvalidInput: the parameter is no whole number, or below 0.
+    """
     if isinstance(microseconds, bool) or not isinstance(microseconds, int) or microseconds < 0:
         raise InvalidInput("parameter timeout must be a whole number of microseconds, 0 or more")
     if microseconds == 0:  # the protocol's "no timeout"

@@ -108,7 +108,8 @@ class ServedVersion:
         asked = parameters.get("priority", 0) if parameters else 0
         if isinstance(asked, bool) or not isinstance(asked, int) or asked < 0:
             raise InvalidInput("parameter priority must be a whole number, 0 or more")
-        if asked > self._levels:
+        # Without levels of its own here, the other server may have some: it is told.
+        if asked > self._levels and (self._levels or self.config.remote is None):
             has = f"levels 1 to {self._levels}" if self._levels else "no priority levels"
             raise InvalidInput(
                 f"model '{self.name}' has {has}, not priority {asked}; send 0 for its default"

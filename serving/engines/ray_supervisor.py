@@ -45,6 +45,8 @@ GATEWAY_APP: Final = "vigil"
 SERVICERS: Final = [
     "serving.protocol.pb.open_inference_pb2_grpc.add_GRPCInferenceServiceServicer_to_server",
     "serving.protocol.pb.health_pb2_grpc.add_HealthServicer_to_server",
+    "serving.protocol.pb.vigil_pb2_grpc.add_ExplainServicer_to_server",
+    "serving.protocol.pb.vigil_pb2_grpc.add_LabelsServicer_to_server",
     "serving.engines.ray_reflection.add_reflection_to_server",
 ]
 HEALTH_PERIOD_S: Final = 1.0

@@ -1,10 +1,8 @@
-"""Vigil's own HTTP extensions: explanations, labels, findings and reports."""
+"""Vigil's own extensions but labels: explanations, findings and reports."""
 
 from __future__ import annotations
 
-import asyncio
-from datetime import datetime
-from typing import Annotated, Any
+from typing import Any
 from urllib.parse import parse_qs
 
 import msgspec
@@ -12,44 +10,21 @@ import msgspec
 from serving.channel.explanation import ExplainMeta, ExplainReply
 from serving.channel.observation import (
     FINDINGS,
-    LABELS,
     REPORT,
     FindingsMeta,
-    Label,
-    LabelCounts,
-    LabelsMeta,
     ReportMeta,
     ReportReply,
 )
-from serving.dataplane.handler import DataPlane
-from serving.errors import InvalidInput, Unsupported
+from serving.config import Explain, ModelConfig
+from serving.dataplane.handler import DataPlane, shorter
+from serving.errors import InvalidInput, NotFound
 from serving.protocol.json_codec import decode_request, encode_response
-from serving.protocol.json_data import UNREADABLE, reason
-from serving.protocol.json_duplicates import MOST, refuse_duplicates
 from serving.protocol.messages import InferRequest, InferResponse, Tensor
 
-MAX_LABELS = 100_000
-MAX_LABELS_BYTES = 16 << 20
 REPORTS = ("drift",)
 
 _decode_reply = msgspec.msgpack.Decoder(ExplainReply).decode
-_decode_counts = msgspec.msgpack.Decoder(LabelCounts).decode
 _decode_report = msgspec.msgpack.Decoder(ReportReply).decode
-
-
-class _LabelBody(msgspec.Struct):
-    id: str
-    y_true: float | str | bool | list[float]
-    index: Annotated[int, msgspec.Meta(ge=0, lt=2**31)] = 0
-    sensitive_features: dict[str, str | int | bool] = {}
-    timestamp: str | None = None
-
-
-class _LabelsBody(msgspec.Struct):
-    labels: list[_LabelBody]
-
-
-_decode_labels = msgspec.json.Decoder(_LabelsBody).decode
 
 
 async def explain(plane: DataPlane, body: bytes, name: str, version: str) -> bytes:
@@ -63,8 +38,14 @@ async def explain(plane: DataPlane, body: bytes, name: str, version: str) -> byt
     return content
 
 
-async def explain_request(plane: DataPlane, request: InferRequest) -> InferResponse:
+async def explain_request(
+    plane: DataPlane, request: InferRequest, timeout_s: float | None = None
+) -> InferResponse:
     """Explain the rows of an OIP request, whatever transport it came by.
+
+    Args:
+        timeout_s: seconds until the transport's deadline; the request parameter `timeout`
+            (microseconds) and the model's `explain.max_seconds` may shorten it.
 
     Raises:
         VigilError: the request, the model or the explanation is wrong.
@@ -78,6 +59,7 @@ async def explain_request(plane: DataPlane, request: InferRequest) -> InferRespo
         baseline=_parameter(given, "baseline", str),
         n_steps=_parameter(given, "n_steps", int),
         n_samples=_parameter(given, "n_samples", int),
+        timeout_s=_time_left(entry.config, given.get("timeout", 0), timeout_s),
     )
     if meta.target is not None and not isinstance(meta.target, int | str):
         raise InvalidInput("parameter target must be a class's index or name")
@@ -101,49 +83,19 @@ async def explain_request(plane: DataPlane, request: InferRequest) -> InferRespo
     return InferResponse(entry.name, entry.version, request.id, tuple(message.tensors), parameters)
 
 
+def _time_left(config: ModelConfig, microseconds: object, timeout_s: float | None) -> float:
+    """Return the seconds that an explanation may take, waiting for others included."""
+    allowed = (config.explain or Explain()).max_seconds
+    asked = shorter(timeout_s, microseconds)
+    return allowed if asked is None else min(allowed, asked)
+
+
 def _parameter(given: dict[str, Any], name: str, kind: type) -> Any:
     value = given.get(name)
     if value is not None and (not isinstance(value, kind) or isinstance(value, bool)):
         what = "a text" if kind is str else "a whole number"
         raise InvalidInput(f"parameter {name} must be {what}")
     return value
-
-
-async def labels(plane: DataPlane, body: bytes, name: str) -> bytes:
-    """Take in labels; returns what became of them as JSON.
-
-    Raises:
-        InvalidInput: the body is not `{"labels": [...]}` as the protocol describes it.
-        ModelNotReady: no monitor is there.
-    """
-    entry = plane.resolve(name)
-    try:
-        pushed = _decode_labels(body).labels
-    except UNREADABLE as error:
-        raise InvalidInput(f"labels: {reason(error)}") from None
-    if len(pushed) > MAX_LABELS:
-        raise InvalidInput(f"labels: at most {MAX_LABELS} at once; send several requests")
-    if len(body) <= MOST:
-        refuse_duplicates(body, "the body with labels")
-    else:
-        await asyncio.to_thread(refuse_duplicates, body, "the body with labels", MAX_LABELS_BYTES)
-    meta = LabelsMeta(entry.name, [_label(item) for item in pushed])
-    message = await plane.publisher.request(LABELS, meta)
-    return msgspec.json.encode(_decode_counts(message.meta))
-
-
-def _label(item: _LabelBody) -> Label:
-    timestamp = None
-    if item.timestamp is not None:
-        try:
-            timestamp = datetime.fromisoformat(item.timestamp).timestamp()
-        except (ValueError, OverflowError):
-            raise InvalidInput(
-                f"labels: timestamp '{item.timestamp[:40]}' is not RFC 3339, "
-                "for example 2026-01-31T12:00:00Z"
-            ) from None
-    sensitive = {name: str(value) for name, value in item.sensitive_features.items()}
-    return Label(item.id, item.index, item.y_true, sensitive, timestamp)
 
 
 async def findings(plane: DataPlane, name: str) -> bytes:
@@ -157,12 +109,12 @@ async def report(plane: DataPlane, name: str, kind: str, query: bytes) -> tuple[
     """Return content type and body of a report.
 
     Raises:
-        Unsupported: no such report.
+        NotFound: no such report.
         InvalidInput: the format is neither html nor json.
     """
     entry = plane.resolve(name)
     if kind not in REPORTS:
-        raise Unsupported(f"no report '{kind[:40]}'; there is: {', '.join(REPORTS)}")
+        raise NotFound(f"no report '{kind[:40]}'; there is: {', '.join(REPORTS)}")
     wanted = parse_qs(query.decode("latin-1")).get("format", ["html"])[-1]
     if wanted not in ("html", "json"):
         raise InvalidInput("format must be html or json")

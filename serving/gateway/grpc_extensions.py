@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 import msgspec
@@ -10,7 +9,6 @@ import msgspec
 from serving.channel.control import ControlMeta
 from serving.dataplane.control_http import refuse_load_parameters
 from serving.dataplane.handler import DataPlane
-from serving.errors import DeadlineExceeded
 from serving.gateway.extensions import explain_request
 from serving.gateway.model_config import model_config
 from serving.gateway.repository_index import index
@@ -42,11 +40,7 @@ async def repository_index(plane: DataPlane, request: Any, _timeout_s: float | N
 async def explain(plane: DataPlane, message: Any, timeout_s: float | None) -> Any:
     """Explain the rows of an inference request; the answer has the form of an inference's."""
     request = grpc_codec.decode_request(message)
-    try:
-        async with asyncio.timeout(timeout_s):
-            response = await explain_request(plane, request)
-    except TimeoutError:
-        raise DeadlineExceeded("the call's deadline passed before the explanation") from None
+    response = await explain_request(plane, request, timeout_s)
     return grpc_codec.encode_response(response, request, grpc_codec.wants_raw(message))
 
 

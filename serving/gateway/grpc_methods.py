@@ -10,10 +10,10 @@ import msgspec
 from serving.dataplane.batch import Receive
 from serving.dataplane.handler import DataPlane
 from serving.errors import ModelNotReady
-from serving.gateway import grpc_extensions, grpc_health, grpc_settings, metadata
-from serving.gateway.grpc_paths import EXPLAIN, HEALTH, SERVICE
+from serving.gateway import grpc_extensions, grpc_health, grpc_settings, labels, metadata
+from serving.gateway.grpc_paths import EXPLAIN, HEALTH, LABELS_PUSH, SERVICE
 from serving.protocol import grpc_codec, grpc_metadata
-from serving.protocol.pb import health_pb2
+from serving.protocol.pb import health_pb2, vigil_pb2
 from serving.protocol.pb import open_inference_pb2 as pb
 
 Call = Callable[..., Awaitable[Any]]
@@ -89,6 +89,7 @@ METHODS: dict[str, Method] = {
         pb.RepositoryIndexRequest, grpc_extensions.repository_index
     ),
     EXPLAIN: Method(pb.ModelInferRequest, grpc_extensions.explain),
+    LABELS_PUSH: Method(vigil_pb2.LabelsPushRequest, labels.push),
     SERVICE + "RepositoryModelLoad": Method(
         pb.RepositoryModelLoadRequest, grpc_extensions.repository_load
     ),

@@ -14,3 +14,4 @@ LONG_LIVED: Final = (STREAM_INFER, WATCH)
 """Streams on which nothing may be said for hours."""
 EXPLAIN: Final = "/vigil.Explain/Explain"
 """Takes and answers the messages of `ModelInfer`."""
+LABELS_PUSH: Final = "/vigil.Labels/Push"

@@ -14,13 +14,20 @@ from serving.protocol.pb import (
     open_inference_pb2,
     reflection_v1_pb2,
     reflection_v1alpha_pb2,
+    vigil_pb2,
 )
 from serving.protocol.pb.pool import POOL
 from serving.protocol.status import INVALID_ARGUMENT, NOT_FOUND
 
 SERVICES: Final = sorted(
     service.full_name
-    for module in (open_inference_pb2, health_pb2, reflection_v1_pb2, reflection_v1alpha_pb2)
+    for module in (
+        open_inference_pb2,
+        health_pb2,
+        reflection_v1_pb2,
+        reflection_v1alpha_pb2,
+        vigil_pb2,
+    )
     for service in module.DESCRIPTOR.services_by_name.values()
 )
 """Full names of the services that are served."""

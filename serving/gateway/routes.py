@@ -15,7 +15,7 @@ from serving.dataplane.batch import Receive
 from serving.dataplane.control_http import read_order, refuse_browsers, wants_only_ready
 from serving.dataplane.handler import DataPlane
 from serving.errors import ModelNotReady, NotFound
-from serving.gateway import extensions, metadata, openapi
+from serving.gateway import extensions, labels, metadata, openapi
 from serving.gateway.inference import Headers, infer
 from serving.gateway.model_config import model_config
 from serving.gateway.replies import JSON, Reply, json_reply
@@ -107,7 +107,7 @@ async def _explain(call: Call) -> Reply:
 
 
 async def _labels(call: Call) -> Reply:
-    return json_reply(await extensions.labels(call.plane, call.body, call.name))
+    return json_reply(await labels.labels(call.plane, call.body, call.name))
 
 
 async def _findings(call: Call) -> Reply:

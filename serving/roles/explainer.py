@@ -8,6 +8,7 @@ thread; the loop goes on to answer.
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import signal
 import time
@@ -143,17 +144,17 @@ class ExplainerRole:
 
     def _message(self, connection: Connection, message: Message) -> None:
         try:
-            question = self._admit(message)
+            question, timeout_s = self._admit(message)
         except VigilError as error:
             connection.fail(message.id, error)
             return
         task = asyncio.get_running_loop().create_task(
-            self._answer(connection, message.id, question)
+            self._answer(connection, message.id, question, timeout_s)
         )
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    def _admit(self, message: Message) -> Question:
+    def _admit(self, message: Message) -> tuple[Question, float | None]:
         name = self._entry.name
         if message.kind != EXPLAIN:
             raise Unsupported(f"an explainer does not answer '{message.kind}'")
@@ -168,12 +169,18 @@ class ExplainerRole:
         except msgspec.ValidationError as error:
             raise InvalidInput(f"explain: {error}") from None
         offered = list(self._explainers)
-        return read_question(meta, message.tensors, self._entry.config, self._mean, offered)
+        question = read_question(meta, message.tensors, self._entry.config, self._mean, offered)
+        return question, meta.timeout_s
 
-    async def _answer(self, connection: Connection, ident: int, question: Question) -> None:
+    async def _answer(
+        self, connection: Connection, ident: int, question: Question, timeout_s: float | None
+    ) -> None:
         loop = asyncio.get_running_loop()
+        until = math.inf if timeout_s is None else time.monotonic() + timeout_s
         try:
-            seconds, found = await loop.run_in_executor(self._worker, self._explain, question)
+            seconds, found = await loop.run_in_executor(
+                self._worker, self._explain, question, until
+            )
             self._duration.record(seconds)
             self._typical_s += 0.2 * (seconds - self._typical_s)
             self._error.record_many(found.relative_error)
@@ -186,8 +193,10 @@ class ExplainerRole:
                 ident, ModelFailed(f"the explanation failed: {type(error).__name__}: {text}")
             )
 
-    def _explain(self, question: Question) -> tuple[float, Attribution]:
-        """Compute; runs in the worker thread."""
+    def _explain(self, question: Question, until: float) -> tuple[float, Attribution]:
+        """Compute, unless `until` (monotonic seconds) is over; runs in the worker thread."""
+        if time.monotonic() >= until:
+            raise DeadlineExceeded("nobody waits for this explanation any more")
         started = time.perf_counter()
         try:
             found = self._explainers[question.method].explain(

@@ -97,6 +97,19 @@ class ModelWatch:
             with self._guarded("performance"):
                 self._joined(self._truth.predicted(event))
 
+    def predicted(self, label: LabelEvent) -> bool:
+        """Whether a label's prediction was made by this version and is stored."""
+        return self._truth is not None and self._truth.knows(label)
+
+    def check_labels(self, labels: Sequence[LabelEvent]) -> None:
+        """Find out whether labels can be taken in.
+
+        Raises:
+            Unsupported: the model is no classifier.
+            InvalidInput: a label names no class of the model.
+        """
+        self._classifier().check(labels)
+
     def label(self, labels: Sequence[LabelEvent], now: float) -> LabelCounts:
         """Join labels with predictions.
 
@@ -104,11 +117,14 @@ class ModelWatch:
             Unsupported: the model is no classifier.
             InvalidInput: a label names no class of the model; then none was taken in.
         """
-        if self._truth is None:
-            raise Unsupported(f"model '{self.entry.name}' takes no labels: it is no classifier")
-        counts, joined = self._truth.labelled(labels, now)
+        counts, joined = self._classifier().labelled(labels, now)
         self._joined(joined)
         return counts
+
+    def _classifier(self) -> TruthWatch:
+        if self._truth is None:
+            raise Unsupported(f"model '{self.entry.name}' takes no labels: it is no classifier")
+        return self._truth
 
     def _joined(self, rows: Sequence[JoinedRow]) -> None:
         assert self._truth is not None

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from monitors.events import LabelEvent
 from serving.channel.directory import Series, ServedModel
 from serving.channel.observation import EventMeta, LabelCounts, LabelsMeta, Position
 from serving.config import ConfigError
@@ -116,7 +117,9 @@ class Observatory:
         self._lost.value = max(self._lost.value, self.ledger.lost.rows - self._lost_before)
 
     def label(self, pushed: LabelsMeta) -> LabelCounts:
-        """Join labels with predictions of the newest version that is watched.
+        """Join labels with predictions of the version that made them.
+
+        A label whose prediction is not there yet waits at the newest version.
 
         Raises:
             ModelNotFound: the model is not watched.
@@ -126,8 +129,17 @@ class Observatory:
         versions = [version for name, version in self._watches if name == pushed.model]
         if not versions:
             raise unknown_model(pushed.model[:200])
-        watch = self._watches[pushed.model, max(versions, key=int)]
-        return watch.label([read_label(label) for label in pushed.labels], self._clock())
+        newest_first = sorted(versions, key=int, reverse=True)
+        shares: dict[str, list[LabelEvent]] = {}
+        for label in map(read_label, pushed.labels):
+            made_it = (v for v in newest_first if self._watches[pushed.model, v].predicted(label))
+            shares.setdefault(next(made_it, newest_first[0]), []).append(label)
+        shares = shares or {newest_first[0]: []}
+        watches = {version: self._watches[pushed.model, version] for version in shares}
+        for version, watch in watches.items():
+            watch.check_labels(shares[version])
+        now = self._clock()
+        return _sum([watch.label(shares[version], now) for version, watch in watches.items()])
 
     def reset_reference(self, model: str) -> str:
         """Begin a new live reference of every version of a model; returns its state in words.
@@ -210,3 +222,12 @@ class Observatory:
         self._lost_before = self.ledger.lost.rows
         self.unwatched = int(state["unwatched"])
         self._saved = dict(state["models"])
+
+
+def _sum(counts: Sequence[LabelCounts]) -> LabelCounts:
+    return LabelCounts(
+        sum(each.accepted for each in counts),
+        sum(each.duplicate for each in counts),
+        sum(each.unknown for each in counts),
+        sum(each.late for each in counts),
+    )

@@ -42,6 +42,27 @@ class TruthWatch:
         self._predictions += event.rows
         return self._judge(self._join.add_event(event), event.timestamp)
 
+    def knows(self, label: LabelEvent) -> bool:
+        """Whether the label's prediction is stored."""
+        return self._join.knows(label.request_id, label.index)
+
+    def check(self, labels: Sequence[LabelEvent]) -> None:
+        """Find out whether labels can be taken in.
+
+        Raises:
+            InvalidInput: a label names no class of the model.
+        """
+        for label in labels:
+            try:
+                index = self._join.class_index(label.y_true)
+            except ValueError as error:
+                raise InvalidInput(f"labels: {error}") from None
+            if index < 0 or (self._classes > 0 and index >= self._classes):
+                raise InvalidInput(
+                    f"labels: class index {index} is not one of the model's, "
+                    f"0 to {self._classes - 1}"
+                )
+
     def labelled(
         self, labels: Sequence[LabelEvent], now: float
     ) -> tuple[LabelCounts, list[JoinedRow]]:
@@ -50,8 +71,7 @@ class TruthWatch:
         Raises:
             InvalidInput: a label names no class of the model; then none was taken in.
         """
-        for label in labels:
-            self._check(label)
+        self.check(labels)
         counts, joined = self._join.add_labels(labels, now)
         told = LabelCounts(counts.accepted, counts.duplicate, counts.unknown, counts.late)
         return told, self._judge(joined, now)
@@ -80,16 +100,6 @@ class TruthWatch:
             self._labelled += len(joined)
             self._accuracy.update(joined, timestamp)
         return joined
-
-    def _check(self, label: LabelEvent) -> None:
-        try:
-            index = self._join.class_index(label.y_true)
-        except ValueError as error:
-            raise InvalidInput(f"labels: {error}") from None
-        if index < 0 or (self._classes > 0 and index >= self._classes):
-            raise InvalidInput(
-                f"labels: class index {index} is not one of the model's, 0 to {self._classes - 1}"
-            )
 
 
 def class_output(config: ModelConfig) -> OutputSpec | None:

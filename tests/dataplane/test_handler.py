@@ -16,7 +16,7 @@ from serving.channel.connection import Connection
 from serving.channel.directory import Directory, Member, ServedModel
 from serving.channel.endpoint import ChannelServer
 from serving.channel.frames import Message
-from serving.channel.inference import BatchMeta, ResultMeta
+from serving.channel.inference import BatchMeta, Forward, ResultMeta
 from serving.dataplane import handler
 from serving.dataplane.handler import DataPlane
 from serving.protocol.messages import InferRequest, RequestedOutput, Tensor
@@ -394,6 +394,30 @@ async def test_priorities(plane: DataPlane, served: Any, make_link: Any, eventua
     with pytest.raises(errors.InvalidInput, match="'flat' has no priority levels"):
         await plane.infer(request("flat", parameters={"priority": 1}))
     assert await ask(plane, "flat", parameters={"priority": 0}) == 2.0
+
+
+async def test_a_priority_that_is_none_of_ours_is_the_other_servers(
+    plane: DataPlane, served: Any, make_link: Any
+) -> None:
+    remote = {"url": "grpc://127.0.0.1:1"}
+    with_levels = {"priority_levels": 2, "default_priority_level": 1}
+    models = (
+        served("far", format="remote", remote=remote),
+        served("leveled", format="remote", remote=remote, batching=with_levels),
+    )
+    plane.apply(Directory(1, models, ()))
+    links = {name: make_link() for name in ("far", "leveled")}
+    for name, link in links.items():
+        plane.add_link(name, "1", link)
+    async with asyncio.timeout(5):
+        while not plane.ready()[0]:  # noqa: ASYNC110
+            await asyncio.sleep(0)
+    await ask(plane, "far", parameters={"priority": 7})
+    forward = links["far"].batches[-1].items[0].bound.forward
+    assert msgspec.msgpack.decode(forward, type=Forward).parameters == {"priority": 7}
+    for name, wrong in (("far", -1), ("far", "1"), ("leveled", 3)):
+        with pytest.raises(errors.InvalidInput, match="priority"):
+            await ask(plane, name, parameters={"priority": wrong})
 
 
 @pytest.mark.parametrize("fair_share", ["client", "none"])

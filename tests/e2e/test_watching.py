@@ -267,7 +267,7 @@ def test_the_drift_report_is_served_by_url(
     assert page.status_code == 200
     assert page.headers["content-type"].startswith("text/html")
     assert b"mean radius" in page.content
-    assert httpx.get(f"{instance.url}/v2/models/cancer/reports/none").status_code == 501
+    assert httpx.get(f"{instance.url}/v2/models/cancer/reports/none").status_code == 404
 
 
 def test_every_metric_of_the_skeleton_is_there(instance: Any, eventually: Eventually) -> None:

@@ -11,7 +11,7 @@ from grpc_reflection.v1alpha import reflection_pb2 as theirs
 
 from serving.gateway.grpc_asgi import STREAMS
 from serving.gateway.grpc_methods import METHODS
-from serving.protocol.pb import health_pb2, reflection_v1_pb2, reflection_v1alpha_pb2
+from serving.protocol.pb import health_pb2, reflection_v1_pb2, reflection_v1alpha_pb2, vigil_pb2
 from serving.protocol.pb import open_inference_pb2 as pb
 
 VERSIONS = [
@@ -23,6 +23,8 @@ SERVICES = [
     "grpc.reflection.v1.ServerReflection",
     "grpc.reflection.v1alpha.ServerReflection",
     "inference.GRPCInferenceService",
+    "vigil.Explain",
+    "vigil.Labels",
 ]
 
 
@@ -80,6 +82,13 @@ async def test_files(client: Any, version: str, module: Any, symbol: str, file: 
     assert list(by_name.file_descriptor_response.file_descriptor_proto) == expected
 
 
+async def test_a_file_comes_with_what_it_imports(client: Any) -> None:
+    question = reflection_v1_pb2.ServerReflectionRequest(file_containing_symbol="vigil.Explain")
+    (answer,) = await ask(client, "v1", reflection_v1_pb2, question)
+    expected = [file.DESCRIPTOR.serialized_pb for file in (vigil_pb2, pb)]
+    assert list(answer.file_descriptor_response.file_descriptor_proto) == expected
+
+
 @pytest.mark.parametrize(("version", "module"), VERSIONS)
 async def test_what_is_unknown_is_an_error_and_the_stream_goes_on(
     client: Any, version: str, module: Any
@@ -103,7 +112,7 @@ async def test_what_is_unknown_is_an_error_and_the_stream_goes_on(
     numbers = answers[7].all_extension_numbers_response
     assert numbers.base_type_name == "inference.ModelInferRequest"
     assert list(numbers.extension_number) == []
-    assert len(answers[8].list_services_response.service) == 4
+    assert len(answers[8].list_services_response.service) == len(SERVICES)
 
 
 async def test_a_message_can_be_built_from_what_is_told(client: Any) -> None:

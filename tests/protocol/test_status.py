@@ -25,6 +25,8 @@ TABLE = [
     (errors.Unsupported, 501, 12),
     (errors.ModelFailed, 500, 13),
     (errors.ClientGone, 499, 1),
+    (errors.Unreachable, 503, 14),
+    (errors.LoadFailed, 500, 13),
 ]
 
 

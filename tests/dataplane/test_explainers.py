@@ -1,0 +1,117 @@
+"""Asking explainers over real sockets: bounded times, and none waits for another's connection."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from serving.channel.connection import Connection
+from serving.channel.directory import Directory, Member
+from serving.channel.endpoint import ChannelServer
+from serving.channel.explanation import ExplainMeta
+from serving.channel.frames import Message
+from serving.dataplane.explainers import ExplainerPool
+from serving.errors import DeadlineExceeded, ModelNotReady
+
+SOON = ExplainMeta(timeout_s=0.05)
+LATE = ExplainMeta(timeout_s=60)
+
+
+class FakeExplainer:
+    """Answers every question; not at all while it is `silent`."""
+
+    def __init__(self, model: str, folder: Path) -> None:
+        self.model = model
+        self.address = f"unix:{folder}/{model}.sock"
+        self.silent = False
+        self.asked = 0
+        self.server = ChannelServer(self._message)
+
+    def _message(self, connection: Connection, message: Message) -> None:
+        self.asked += 1
+        if not self.silent:
+            connection.reply(message.id, self.model)
+
+    @property
+    def member(self) -> Member:
+        return Member("explainer", self.model, 1, self.address, self.model, "1")
+
+
+@pytest.fixture
+async def quick(tmp_path: Path) -> AsyncIterator[FakeExplainer]:
+    made = FakeExplainer("quick", tmp_path)
+    await made.server.start(made.address)
+    yield made
+    made.server.close()
+
+
+@pytest.fixture
+async def mute(tmp_path: Path) -> AsyncIterator[Member]:
+    """An explainer that accepts connections and never shakes hands."""
+    address = f"{tmp_path}/mute.sock"
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(address)
+        listening.listen()
+        yield Member("explainer", "mute", 1, f"unix:{address}", "mute", "1")
+
+
+@pytest.fixture
+async def pool(quick: FakeExplainer, mute: Member) -> AsyncIterator[ExplainerPool]:
+    made = ExplainerPool(None)
+    made.on_directory(Directory(1, (), (quick.member, mute)))
+    yield made
+    made.close()
+    await asyncio.sleep(0)
+
+
+async def test_one_that_does_not_connect_holds_up_no_other(pool: ExplainerPool) -> None:
+    waiting = asyncio.create_task(pool.explain("mute", "1", LATE, ()))
+    await asyncio.sleep(0)
+    assert (await pool.explain("quick", "1", LATE, ())).kind == "reply"
+    assert not waiting.done()
+    waiting.cancel()
+    await asyncio.wait({waiting})
+
+
+async def test_connecting_counts(pool: ExplainerPool) -> None:
+    patient = asyncio.create_task(pool.explain("mute", "1", LATE, ()))
+    with pytest.raises(DeadlineExceeded, match=r"within 0\.05 s.*explain\.max_seconds"):
+        await pool.explain("mute", "1", SOON, ())
+    # Whoever waits longer still waits for the connection that the other gave up on.
+    assert not patient.done()
+    pool.close()
+    with pytest.raises(asyncio.CancelledError):
+        await patient
+
+
+async def test_a_deadline_ends_only_its_own_question(
+    pool: ExplainerPool, quick: FakeExplainer
+) -> None:
+    quick.silent = True
+    with pytest.raises(DeadlineExceeded, match="of model 'quick' within"):
+        await pool.explain("quick", "1", SOON, ())
+    quick.silent = False
+    assert (await pool.explain("quick", "1", LATE, ())).kind == "reply"
+    assert len(quick.server.connections) == 1
+
+
+async def test_one_that_went_away_is_reached_again(
+    pool: ExplainerPool, quick: FakeExplainer
+) -> None:
+    quick.silent = True
+    asking = asyncio.create_task(pool.explain("quick", "1", LATE, ()))
+    async with asyncio.timeout(5):
+        while not quick.asked:  # noqa: ASYNC110
+            await asyncio.sleep(0.002)
+    for connection in list(quick.server.connections):
+        connection.abort()
+    with pytest.raises(ModelNotReady, match="went away"):
+        await asking
+    quick.silent = False
+    assert (await pool.explain("quick", "1", LATE, ())).kind == "reply"
+    with pytest.raises(ModelNotReady, match="not ready"):
+        await pool.explain("quick", "2", LATE, ())
