@@ -13,7 +13,7 @@ NEW    := $(VENV)-constraints
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-all test-packaging lint bench constraints clean
+.PHONY: help demo test test-all test-packaging lint bench bench-micro constraints clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -53,6 +53,9 @@ lint: $(STAMP)  ## Style, types, layers, spelling, generated files; fails if any
 
 bench: $(STAMP)  ## Race Vigil against its peers (results in loadtest/results; BENCH=--quick: 3 minutes)
 	$(BIN)/python -m loadtest.bench $(BENCH)
+
+bench-micro: $(STAMP)  ## Time codec, batcher, channel and gateway by themselves, without a network
+	$(BIN)/python -m pytest loadtest/micro --benchmark-only --benchmark-columns=min,median -p no:randomly
 
 constraints:  ## Remake constraints.txt from the newest versions that pyproject.toml allows
 	@sh deploy/check-python.sh $(PYTHON)
