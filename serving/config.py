@@ -394,15 +394,15 @@ class Listen(_Section):
     headers_timeout_s: float = Field(
         10,
         ge=0.1,
-        description="A client that takes longer for its headers gets 408; Envoy's.",
+        description="A client that takes longer for its headers gets 408.",
     )
     request_timeout_s: float = Field(
         60,
         ge=0.1,
-        description="A client that takes longer for a whole request gets 408; Envoy's.",
+        description="A client that takes longer for a whole request gets 408.",
     )
     idle_timeout_s: float = Field(
-        300, ge=0.1, description="A connection without a request is closed after it; Envoy's."
+        300, ge=0.1, description="A connection without a request is closed after it."
     )
     trusted_proxies: int = Field(
         0, ge=0, le=16, description="Proxies in front, whose `x-forwarded-for` names the client."
