@@ -275,8 +275,11 @@ class Http1(Speaker):
         if lines.count(b"\n") > len(headers) or lines.count(b"\r") > len(headers):
             _log.error("the app's headers have line ends in them: %r", headers)
             status, lines, body = 500, inference.JSON, error_body(inference.INTERNAL)
-        lines = first + lines
-        self._respond(status, lines, body)
+        size = None
+        if not body and self._head is not None and self._head.method == "HEAD":
+            # The app leaves the body out by itself; what it would have been is in its headers.
+            size = next((int(v) for k, v in headers if k == b"content-length"), None)
+        self._respond(status, first + lines, body, size)
 
     # -- answers ------------------------------------------------------------------------
 
@@ -291,8 +294,8 @@ class Http1(Speaker):
         self._last = True
         self._respond(status, inference.JSON, error_body(sentence))
 
-    def _respond(self, status: int, headers: bytes, body: bytes) -> None:
-        """Write an answer and go on to the next request."""
+    def _respond(self, status: int, headers: bytes, body: bytes, size: int | None = None) -> None:
+        """Write an answer and go on to the next request; `size` is told instead of the body's."""
         transport = self._transport
         if transport.is_closing():
             return
@@ -304,7 +307,7 @@ class Http1(Speaker):
             self._server.date,
             headers,
             b"" if keep else _CLOSE,
-            len(body),
+            len(body) if size is None else size,
         )
         if head is not None and head.method == "HEAD":
             body = b""
