@@ -35,12 +35,13 @@ class Pending:
         priority: its level, 1 the highest; 0 where the model has none.
         receive: tells whether the client has left; None when nobody can say.
         turn: its place among the lanes; there only while lanes take turns.
+        on_done: called once it is answered, in the same turn of the loop; it must not raise.
         whole: what it is a part of.
     """
 
     __slots__ = (
-        "attempts", "bound", "enqueued", "flags", "future", "id", "lane", "priority", "receive",
-        "timer", "turn", "whole",
+        "attempts", "bound", "enqueued", "flags", "future", "id", "lane", "on_done", "priority",
+        "receive", "timer", "turn", "whole",
     )  # fmt: skip
 
     turn: tuple[float, int] | None
@@ -65,6 +66,23 @@ class Pending:
         self.flags: list[str] = []
         self.timer: asyncio.TimerHandle | None = None
         self.whole: Whole | None = None
+        self.on_done: Callable[[], None] | None = None
+
+    def answer(self, outputs: dict[str, np.ndarray], flags: list[str]) -> None:
+        """Settle it with its outputs, unless it is settled already."""
+        future = self.future
+        if not future.done():
+            future.set_result(Answer(outputs, flags))
+            if self.on_done is not None:
+                self.on_done()
+
+    def fail(self, error: BaseException) -> None:
+        """Settle it with an error, unless it is settled already."""
+        future = self.future
+        if not future.done():
+            future.set_exception(error)
+            if self.on_done is not None:
+                self.on_done()
 
 
 class Batch:

@@ -15,9 +15,9 @@ from functools import partial
 from guards.guard import Guard
 from serving.config import Batching
 from serving.dataplane.admission import WaitingRoom, weigh
-from serving.dataplane.batch import Answer, Batch, BatchResult, Pending, split
+from serving.dataplane.batch import Batch, BatchResult, Pending, split
 from serving.dataplane.guard_stage import GuardStage
-from serving.dataplane.links import ReplicaLink, ReplicaLost
+from serving.dataplane.links import ChannelLink, ReplicaLink, ReplicaLost
 from serving.dataplane.observer import BatchObserver
 from serving.dataplane.outcomes import broken, no_replica, settle, too_late
 from serving.errors import VigilError, named
@@ -226,23 +226,40 @@ class ModelQueue(WaitingRoom):
         batch.alone = not link.busy
         link.busy += 1
         link.rows += batch.total
-        under_way: asyncio.Future[BatchResult]
+        answered = partial(self._answered, link, batch)
         try:
+            if isinstance(link, ChannelLink):
+                link.ask(batch, answered)
+                return
             under_way = asyncio.ensure_future(link.send(batch))
         except Exception as error:  # noqa: BLE001 - a batch that cannot be encoded, for example
-            under_way = self._loop.create_future()
-            under_way.set_exception(error)
+            self._loop.call_soon(answered, error)
+            return
         # Kept here, because the loop itself holds tasks weakly.
         self._under_way.add(under_way)
-        under_way.add_done_callback(partial(self._done, link, batch))
+        under_way.add_done_callback(partial(self._done, answered))
 
     def _done(
-        self, link: ReplicaLink, batch: Batch, under_way: asyncio.Future[BatchResult]
+        self,
+        answered: Callable[[BatchResult | BaseException], None],
+        under_way: asyncio.Future[BatchResult],
     ) -> None:
         self._under_way.discard(under_way)
+        try:
+            result: BatchResult | BaseException = under_way.result()
+        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - told to who waits
+            result = error
+        answered(result)
+
+    def _answered(
+        self, link: ReplicaLink, batch: Batch, result: BatchResult | BaseException
+    ) -> None:
+        """Take what came back for a batch; never raises."""
         self._release(link, batch)
         try:
-            self._finish(batch, under_way.result())
+            if isinstance(result, BaseException):
+                raise result
+            self._finish(batch, result)
         except ReplicaLost:
             self._retry(link, batch)
         except VigilError as error:
@@ -300,15 +317,15 @@ class ModelQueue(WaitingRoom):
             for item, outputs in zip(answered.items, parts, strict=True):
                 if item.timer is not None:
                     item.timer.cancel()
-                if not item.future.done():
-                    item.future.set_result(Answer(outputs, item.flags))
+                item.answer(outputs, item.flags)
         if self._timed or self._pace.slo_s is not None:  # else nobody asks what was learned
             now = time.monotonic()
             self._pace.learn(batch.total, batch.formed, now, result, alone=batch.alone)
+        observe = self._observer.answered
         if self._parted:  # parts of larger requests may be among them
-            self._tell(partial(self._observer.answered, parted=True), batch, answered, result)
-        else:
-            self._tell(self._observer.answered, batch, answered, result)
+            observe = partial(observe, parted=True)
+        # A turn later, when the answers are on their way: nobody shall wait for the books.
+        self._loop.call_soon(self._tell, observe, batch, answered, result)
 
     def _tell(self, what: Callable[..., None], *arguments: object) -> None:
         try:

@@ -11,7 +11,7 @@ from typing import Any
 from serving.channel.control import ControlMeta
 from serving.channel.directory import Directory, ModelKey, Series, ServedModel
 from serving.channel.endpoint import connect
-from serving.dataplane.batch import Answer, Receive
+from serving.dataplane.batch import Answer, Pending, Receive
 from serving.dataplane.classification import as_asked
 from serving.dataplane.explainers import ExplainerPool
 from serving.dataplane.forwarding import without_row_axis
@@ -35,9 +35,9 @@ _log = logging.getLogger("vigil.gateway")
 
 
 class Ticket:
-    """An admitted request: what it asked for, and the future that gets its answer."""
+    """An admitted request: what it asked for, and what gets its answer."""
 
-    __slots__ = ("entry", "future", "outputs", "request", "started")
+    __slots__ = ("entry", "item", "outputs", "request", "started")
 
     def __init__(
         self,
@@ -45,13 +45,30 @@ class Ticket:
         entry: ServedVersion,
         outputs: tuple[str, ...],
         started: float,
-        future: asyncio.Future[Answer],
+        item: Pending,
     ) -> None:
         self.request = request
         self.entry = entry
         self.outputs = outputs
         self.started = started
-        self.future = future
+        self.item = item
+
+    def then(self, callback: Callable[[], None]) -> None:
+        """Have `callback` called when there is an answer for `finish`; it must not raise.
+
+        It is called in the loop's turn in which the answer comes: a future's callbacks would be a
+        turn later, behind everything else that has arrived by then.
+        """
+        if self.item.future.done():
+            asyncio.get_running_loop().call_soon(callback)
+        else:
+            self.item.on_done = callback
+
+    def cancel(self) -> None:
+        """Give it up: nobody waits for the answer any more, and nobody is told."""
+        self.item.on_done = None
+        if self.item.future.cancel():
+            self.entry.requests.abandoned()
 
 
 class DataPlane:
@@ -366,7 +383,7 @@ class DataPlane:
         """
         ticket = self.begin(request, timeout_s, client, receive)
         try:
-            await ticket.future
+            await ticket.item.future
         except VigilError:
             pass  # `finish` counts and raises it
         except asyncio.CancelledError:
@@ -381,7 +398,7 @@ class DataPlane:
         client: str = "",
         receive: Receive | None = None,
     ) -> Ticket:
-        """Admit one request; `finish` takes the ticket once its future is done.
+        """Admit one request; `finish` takes the ticket once it is answered.
 
         The arguments are those of `infer`.
 
@@ -395,27 +412,23 @@ class DataPlane:
             parameters = request.parameters
             if parameters and "timeout" in parameters:
                 timeout_s = shorter(timeout_s, parameters["timeout"])
-            future = entry.admit(request, bound, started, timeout_s, client, receive).future
+            item = entry.admit(request, bound, started, timeout_s, client, receive)
         except VigilError as error:
             entry.requests.failed(error, time.monotonic() - started)
             raise
-        return Ticket(request, entry, bound.outputs, started, future)
+        return Ticket(request, entry, bound.outputs, started, item)
 
     def finish(self, ticket: Ticket) -> InferResponse:
-        """Return the answer of a ticket whose future is done.
+        """Return the answer of a ticket that is answered.
 
         Raises:
             VigilError: whatever went wrong.
-            CancelledError: whoever asked has given up.
         """
         series = ticket.entry.requests
         try:
-            answer = ticket.future.result()
+            answer = ticket.item.future.result()
         except VigilError as error:
             series.failed(error, time.monotonic() - ticket.started)
-            raise
-        except asyncio.CancelledError:
-            series.abandoned()
             raise
         series.succeeded(time.monotonic() - ticket.started)
         return _respond(ticket.request, ticket.entry, ticket.outputs, answer)

@@ -126,18 +126,38 @@ class ChannelLink:
         """
         future: asyncio.Future[BatchResult] = self._loop.create_future()
 
-        def settle(reply: Message | Exception) -> None:
+        def settle(result: BatchResult | Exception) -> None:
             if future.done():  # whoever sent it has given up
                 return
+            if isinstance(result, Exception):
+                future.set_exception(result)
+            else:
+                future.set_result(result)
+
+        self.ask(batch, settle)
+        return future
+
+    def ask(self, batch: Batch, callback: Callable[[BatchResult | Exception], None]) -> None:
+        """Send a batch as one frame; `callback` gets what `send` gives or raises, once.
+
+        It is called in the loop's turn in which the answer arrives, and must not raise.
+
+        Raises:
+            FrameError: the batch is too large to be sent.
+        """
+
+        def settle(reply: Message | Exception) -> None:
             if isinstance(reply, ChannelClosed):
-                future.set_exception(ReplicaLost(self.id))
+                callback(ReplicaLost(self.id))
             elif isinstance(reply, Exception):
-                future.set_exception(reply)
+                callback(reply)
             else:
                 try:
-                    future.set_result(result_of(reply))
+                    result = result_of(reply)
                 except Exception as error:  # noqa: BLE001 - told to who waits, not to the channel
-                    future.set_exception(error)
+                    callback(error)
+                else:
+                    callback(result)
 
         tensors: Sequence[Tensor | Parts] | None = None
         if self.connection.shares:
@@ -145,7 +165,6 @@ class ChannelLink:
         if tensors is None:
             tensors = batch_tensors(batch, self._specs)
         self.connection.ask("infer", _meta(batch), tensors, settle)
-        return future
 
 
 class HandleLink:

@@ -19,8 +19,7 @@ def settle(item: Pending, error: VigilError) -> None:
     """Answer a request with an error, unless it is answered already."""
     if item.timer is not None:
         item.timer.cancel()
-    if not item.future.done():
-        item.future.set_exception(error)
+    item.fail(error)
 
 
 def abandoned_because(item: Pending) -> str:

@@ -70,13 +70,15 @@ class Whole:
         if whole.done() or future.cancelled():
             return
         if (error := future.exception()) is not None:
-            whole.set_exception(error)
+            self.item.fail(error)
         elif not self._left:
             flags = dict.fromkeys(flag for part in self.parts for flag in part.flags)
             try:
-                whole.set_result(Answer(self.outputs(), list(flags)))
+                outputs = self.outputs()
             except (ValueError, MemoryError) as failure:  # parts whose outputs do not fit together
-                whole.set_exception(failure)
+                self.item.fail(failure)
+            else:
+                self.item.answer(outputs, list(flags))
 
     def _end(self, whole: asyncio.Future[Answer]) -> None:
         if self.item.timer is not None:

@@ -59,17 +59,15 @@ class Calls(Sender):
             self._fail(call, INTERNAL, inference.INTERNAL)
         else:
             call.ticket = ticket
-            ticket.future.add_done_callback(partial(self._inferred, call, ticket))
+            ticket.then(partial(self._inferred, call, ticket))
 
-    def _inferred(self, call: Call, ticket: Ticket, _future: object) -> None:
+    def _inferred(self, call: Call, ticket: Ticket) -> None:
         call.ticket = None
         try:
             response = self._server.plane.finish(ticket)
             message = self._server.responses.write(response, ticket.request, call.raw)
         except errors.VigilError as error:
             self._fail(call, grpc_status(error), error.message)
-        except asyncio.CancelledError:  # by `lost`, or by a data plane that was closed
-            self.reset(call, f.CANCEL)
         except Exception:  # noqa: BLE001 - as above
             _log.exception("an answer of model '%s' cannot be written", ticket.request.model_name)
             self._fail(call, INTERNAL, inference.INTERNAL)

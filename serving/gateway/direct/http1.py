@@ -89,7 +89,7 @@ class Http1(Speaker):
     def lost(self) -> None:
         """Nobody is there any more: give up what is under way."""
         if self._ticket is not None:
-            self._ticket.future.cancel()
+            self._ticket.cancel()
         if self._body is not None:
             self._body.gone.set()
         if self._task is not None:
@@ -209,16 +209,15 @@ class Http1(Speaker):
             self._respond(500, inference.JSON, error_body(inference.INTERNAL))
         else:
             self._ticket = ticket
-            ticket.future.add_done_callback(partial(self._inferred, ticket))
+            ticket.then(self._inferred)
 
-    def _inferred(self, ticket: Ticket, _future: object) -> None:
-        self._ticket = None
+    def _inferred(self) -> None:
+        ticket, self._ticket = self._ticket, None
+        assert ticket is not None
         try:
             headers, body = inference.answer(self._server, ticket)
         except errors.VigilError as error:
             self._fail(error)
-        except asyncio.CancelledError:  # by `lost`, or by a data plane that was closed
-            self._fail(errors.ModelNotReady("the gateway is stopping; send the request again"))
         except Exception:  # noqa: BLE001 - as above
             _log.exception("an answer of model '%s' cannot be written", ticket.request.model_name)
             self._respond(500, inference.JSON, error_body(inference.INTERNAL))

@@ -51,7 +51,7 @@ class Call:
         """Nobody waits for it any more."""
         self.waiting = None
         if self.ticket is not None:
-            self.ticket.future.cancel()
+            self.ticket.cancel()
 
 
 class Sender(Speaker):

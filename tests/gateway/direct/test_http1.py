@@ -241,7 +241,7 @@ async def test_whoever_leaves_is_not_worked_for(connect, post, link, server, pla
     (ticket,) = [c._ticket for c in server.connections]
     await client.close()
     async with asyncio.timeout(5):
-        while not ticket.future.cancelled() or server.connections:  # noqa: ASYNC110
+        while not ticket.item.future.cancelled() or server.connections:  # noqa: ASYNC110
             await asyncio.sleep(0.001)
     link.hold.set()
 

@@ -295,7 +295,7 @@ async def test_a_stream_that_is_reset_is_not_worked_for(connect2, message, link,
     client.h2.reset_stream(call)
     await client.flush()
     async with asyncio.timeout(5):
-        while not ticket.future.cancelled():  # noqa: ASYNC110
+        while not ticket.item.future.cancelled():  # noqa: ASYNC110
             await asyncio.sleep(0.001)
     link.hold.set()
     assert values(await client.answer(await client.call(message))) == [2.0, 4.0]
