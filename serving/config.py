@@ -133,6 +133,13 @@ class Batching(_Section):
     fair_share: Literal["client", "none"] = Field(
         "client", description="`client`: addresses take turns, row by row; `none`: by arrival."
     )
+    busy_poll_us: int = Field(
+        0,
+        ge=0,
+        le=10_000,
+        description="After each batch gateways and replicas stay awake so long for the next event; "
+        "lowers the latency of single requests for processor time.",
+    )
 
     @field_validator("buckets")
     @classmethod

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from functools import partial
 
 from guards.guard import Guard
+from serving.channel.busy_poll import BusyPoll
 from serving.config import Batching
 from serving.dataplane.admission import WaitingRoom, weigh
 from serving.dataplane.batch import Batch, BatchResult, Pending, split
@@ -57,6 +58,7 @@ class ModelQueue(WaitingRoom):
         self._delay: asyncio.TimerHandle | None = None
         self._under_way: set[asyncio.Future[BatchResult]] = set()
         self._on_idle: Callable[[], None] | None = None
+        self._busy_poll = BusyPoll(batching.busy_poll_us / 1e6)
 
     # -- links --------------------------------------------------------------------------
 
@@ -227,6 +229,7 @@ class ModelQueue(WaitingRoom):
         link.busy += 1
         link.rows += batch.total
         answered = partial(self._answered, link, batch)
+        self._busy_poll.extend()
         try:
             if isinstance(link, ChannelLink):
                 link.ask(batch, answered)
@@ -256,6 +259,7 @@ class ModelQueue(WaitingRoom):
     ) -> None:
         """Take what came back for a batch; never raises."""
         self._release(link, batch)
+        self._busy_poll.extend()
         try:
             if isinstance(result, BaseException):
                 raise result

@@ -22,6 +22,7 @@ from guards.decisions import ACTION_OF
 from guards.guard import Guard
 from serving import config, errors
 from serving.channel import frames
+from serving.channel.busy_poll import BusyPoll
 from serving.channel.connection import Connection
 from serving.channel.directory import Member, Report, ServedModel
 from serving.channel.endpoint import ChannelServer
@@ -75,6 +76,7 @@ class ReplicaRole:
         self.batches = 0
         self._computing = 0
         self._tasks: set[asyncio.Task[None]] = set()
+        self._busy_poll: BusyPoll | None = None
 
     def load(self) -> None:
         """Load the model and its guards and warm up; blocks.
@@ -92,6 +94,7 @@ class ReplicaRole:
 
     async def start(self) -> str:
         """Listen and register; returns the address. `load` must have run."""
+        self._busy_poll = BusyPoll(self._entry.config.batching.busy_poll_us / 1e6)
         self._server = ChannelServer(self._message, slots=self._slots, secret=self._secret)
         address = await self._server.start(self._address)
         member = Member(
@@ -147,6 +150,8 @@ class ReplicaRole:
             connection.reply(message.id, *self._infer(message))
         except Exception as error:  # noqa: BLE001 - the peer must get an answer whatever it was
             connection.fail(message.id, _told(error))
+        if self._busy_poll is not None:
+            self._busy_poll.extend()
 
     async def _overlapping(self, connection: Connection, message: Message) -> None:
         """Answer a batch while others are under way, on a model that allows it."""
