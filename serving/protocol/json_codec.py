@@ -76,12 +76,25 @@ def decode_request(
         Unsupported: a tensor is said to lie in shared memory.
     """
     if json_length is None:
-        wire = read_request(bytes(body))
-        rest = None
-    else:
-        _check_json_length(json_length, len(body))
-        wire = _read_head(bytes(body[:json_length]))
-        rest = memoryview(body)[json_length:]
+        return decode_wire(read_request(bytes(body)), None, model_name, model_version, request_id)
+    _check_json_length(json_length, len(body))
+    wire = _read_head(bytes(body[:json_length]))
+    rest = memoryview(body)[json_length:]
+    return decode_wire(wire, rest, model_name, model_version, request_id)
+
+
+def decode_wire(
+    wire: WireRequest,
+    rest: memoryview | None,
+    model_name: str,
+    model_version: str,
+    request_id: str | None = None,
+) -> InferRequest:
+    """Return the request whose JSON part has been read; `rest` are the bytes behind it, if any.
+
+    Raises:
+        InvalidInput, Unsupported: as `decode_request`.
+    """
     inputs: list[Tensor] = []
     for given in wire.inputs:
         tensor, rest = _decode_input(given, rest)

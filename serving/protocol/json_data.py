@@ -55,7 +55,7 @@ _FLAT: Final = {
 
 
 def decode_data(
-    name: str, datatype: str, shape: tuple[int, ...], raw: msgspec.Raw, base64: bool
+    name: str, datatype: str, shape: tuple[int, ...], raw: msgspec.Raw | bytes, base64: bool
 ) -> np.ndarray:
     """Return the JSON text `raw` as a read-only array of `shape`.
 
@@ -102,7 +102,7 @@ def _bf16(name: str, values: np.ndarray) -> np.ndarray:
 
 
 def _decode_bytes(
-    name: str, datatype: str, shape: tuple[int, ...], raw: msgspec.Raw, base64: bool
+    name: str, datatype: str, shape: tuple[int, ...], raw: msgspec.Raw | bytes, base64: bool
 ) -> np.ndarray:
     numpy_dtype(datatype)
     element: type = bytes if base64 else str

@@ -93,17 +93,21 @@ def _refuse_duplicates(text: bytes, wire: WireRequest) -> None:
 
 def _without_data(text: bytes, wire: WireRequest) -> bytes:
     """Return `text` with 0 for the data of its inputs, in which any object is refused anyway."""
-    start = _address(text)
     pieces: list[bytes] = []
     end = 0
     for tensor in wire.inputs:
         if len(tensor.data) < 2:
             continue
         # Where the data lies, and not what it looks like: the same bytes may stand in a text.
-        begin = _address(tensor.data) - start
+        begin = offset(tensor.data, text)
         pieces += (text[end:begin], b"0")
         end = begin + len(tensor.data)
     return b"".join([*pieces, text[end:]])
+
+
+def offset(part: msgspec.Raw, text: bytes) -> int:
+    """Return where in `text` the part begins that msgspec has read from it and not copied."""
+    return _address(part) - _address(text)
 
 
 def _address(text: bytes | msgspec.Raw) -> int:

@@ -18,6 +18,7 @@ from serving.gateway.direct.connection import Opening
 from serving.gateway.direct.heads import HeadReader
 from serving.gateway.direct.speaker import Leaving, Limits, Speaker
 from serving.protocol.grpc_templates import ResponseWriter
+from serving.protocol.json_templates import RequestReader
 
 LINGER_S: Final = 0.3
 BACKLOG: Final = 2048
@@ -53,6 +54,7 @@ class DirectServer:
         self.limits = limits
         self.heads = HeadReader()
         self.responses = ResponseWriter()
+        self.json_requests = RequestReader()
         self.connections: set[Speaker] = set()
         self.proxies = listen.trusted_proxies
         self.stopping = False
