@@ -47,6 +47,7 @@ class Instance:
     log: Path
     engine: str
     ingress: str
+    models: Path | None = None
 
     @property
     def url(self) -> str:
@@ -76,6 +77,15 @@ class Instance:
             for sample in family.samples
             if sample.name == name and labels.items() <= sample.labels.items()
         )
+
+    def statistics(self, model: str) -> dict[str, Any]:
+        """Return the statistics extension's numbers of a model, as they are at this moment.
+
+        Unlike metrics they need no time to get here, but they are those of one gateway.
+        """
+        answer = httpx.get(f"{self.url}/v2/models/{model}/stats", timeout=30)
+        (found,) = answer.json()["model_stats"]
+        return dict(found)
 
     def infer(self, model: str, inputs: list[dict[str, Any]], **more: Any) -> httpx.Response:
         """POST a JSON inference."""
@@ -111,6 +121,7 @@ def running(
     path = workdir / "vigil.yaml"
     path.write_text(yaml.safe_dump(settings))
     with _started(["up", str(path)], workdir, ports, engine, ingress) as instance:
+        instance.models = models
         yield instance
 
 
