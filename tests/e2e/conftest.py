@@ -30,6 +30,18 @@ def _load_helper() -> ModuleType:
 
 e2e = _load_helper()
 
+TIMEOUT_S = 600
+"""For what hangs. Ray alone has taken three minutes to start where there was much else to do."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give every test of this folder time: whichever comes first starts an instance."""
+    folder = Path(__file__).parent
+    for item in items:
+        if item.path.is_relative_to(folder):
+            item.add_marker(pytest.mark.timeout(TIMEOUT_S))
+
+
 LAB_NET = '''
 """A model for tests: y = x W, sleeps x[:, 1] milliseconds, raises when x[:, 0] is 666.
 
@@ -190,5 +202,7 @@ def instance(
     with e2e.running(root, tmp_path_factory.mktemp("run"), engine, ingress, transport) as running:
         # No request waits for the monitor, so it starts last; events before it are dropped.
         findings = f"{running.url}/v2/models/cancer/findings"
-        e2e.eventually("the monitor", lambda: httpx.get(findings, timeout=5).status_code == 200, 90)
+        e2e.eventually(
+            "the monitor", lambda: httpx.get(findings, timeout=5).status_code == 200, 200
+        )
         yield running

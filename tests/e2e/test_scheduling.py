@@ -14,7 +14,7 @@ import pytest
 import tritonclient.grpc
 import yaml
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]  # Ray may take long to start
+pytestmark = pytest.mark.e2e
 ENGINES = ["local", pytest.param("ray", marks=pytest.mark.ray)]
 
 
