@@ -112,4 +112,8 @@ def _settings(method: str, body: bytes) -> dict[str, Any] | None:
     except UNREADABLE as error:
         raise InvalidInput(f"settings: {reason(error)}; send one JSON object") from None
     refuse_duplicates(body, "the settings")
+    try:
+        msgspec.msgpack.encode(settings)  # as they will travel to the hub
+    except OverflowError:
+        raise InvalidInput("settings: a number has more than 64 bits; send a smaller one") from None
     return settings

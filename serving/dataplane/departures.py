@@ -1,7 +1,8 @@
 """Finding out that clients have left while their requests wait.
 
-The server that hosts the app tells nobody: `receive` must be called to learn it, and under Envoy
-each call costs a trip through two threads. So only those are asked about that have waited long.
+Our own server cancels what it asked for. Others tell nobody: `receive` must be called to learn
+it, and under Envoy each call costs a trip through two threads. So only those are asked about that
+have waited long.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ class Departures:
 
     Args:
         waiting: what waits now.
-        on_gone: called after a sweep that followed the leaving of somebody.
+        on_gone: called when nobody waits any more for some of it; takes that out.
     """
 
     def __init__(self, waiting: Callable[[], Iterable[Pending]], on_gone: Callable[[], None]):
@@ -38,7 +39,6 @@ class Departures:
         self._loop = asyncio.get_running_loop()
         self._skip = 0
         self._polls: set[asyncio.Future[Any]] = set()
-        self._found = False
         self.watching = False
 
     def watch(self) -> None:
@@ -47,16 +47,13 @@ class Departures:
         self._loop.call_later(SWEEP_S, self._sweep)
 
     def _sweep(self) -> None:
-        if self._found:
-            self._found = False
-            self._on_gone()
-        old = time.monotonic() - SWEEP_S
         waiting = list(self._waiting())
-        due = [
-            item
-            for item in waiting
-            if item.receive is not None and item.enqueued < old and not item.future.done()
-        ]
+        # Cancelled by the server, found out below, or too late: others may have their room.
+        if any(item.future.done() for item in waiting):
+            self._on_gone()
+            waiting = list(self._waiting())
+        old = time.monotonic() - SWEEP_S
+        due = [item for item in waiting if item.receive is not None and item.enqueued < old]
         self._skip = self._skip if self._skip < len(due) else 0
         for item in islice(due, self._skip, self._skip + POLLS_PER_SWEEP):
             self._ask(item)
@@ -78,7 +75,6 @@ class Departures:
                 # Then the server cannot say, and the request simply stays.
                 _log.debug("cannot tell whether a client is there: %s", error)
             elif poll.result()["type"] == "http.disconnect":
-                self._found = True
                 settle(item, gone())
             else:
                 item.receive = receive  # still there: ask again later

@@ -30,6 +30,10 @@ GRPC_OPTIONS: Final = (
     ("grpc.use_local_subchannel_pool", 1),
 )
 
+# gRPC's own words for a call that failed because nobody was there; a status does not tell by whom
+# it was given.
+_NOBODY: Final = "failed to connect to all addresses"
+
 
 class Carrier(Protocol):
     """Sends calls and waits for their answers."""
@@ -72,7 +76,9 @@ def _grpc_error(
     error: grpc.RpcError, address: Address, timeout_s: float, *, connected: bool
 ) -> VigilError:
     code: grpc.StatusCode = error.code()
-    if code is grpc.StatusCode.UNAVAILABLE and not connected:
+    # By now a server that has come back may be connected, though it was not when the call failed.
+    nobody = not connected or (error.details() or "").startswith(_NOBODY)
+    if code is grpc.StatusCode.UNAVAILABLE and nobody:
         return unreachable(address.url)
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:
         return too_late(address.url, timeout_s)

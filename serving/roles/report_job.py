@@ -9,7 +9,8 @@ from typing import Any, Final
 import msgspec
 import numpy as np
 
-TIMEOUT_S: Final = 60
+TIMEOUT_S: Final = 120
+"""Far more than a report takes: importing the libraries alone took 40 s on a very busy machine."""
 JOB: Final = "job.json"
 CURRENT: Final = "current.npz"
 REPORT: Final = "report"

@@ -69,6 +69,26 @@ async def test_who_has_left_is_not_computed(
     assert link.sent == [["first"]]
 
 
+@pytest.mark.parametrize("rows", [3, 2500])  # 2500 rows wait in parts
+async def test_what_the_server_cancels_waits_no_longer(
+    make_bench: Make, make_link: Make, eventually: Wait, rows: int
+) -> None:
+    bench, link = make_bench(), make_link(manual=True)
+    bench.queue.add_link(link)
+    first = bench.ask("first")
+    await eventually(lambda: link.held)
+    left, stays = bench.ask("left", [1.0] * rows), bench.ask("stays")
+    left.cancel()
+    await eventually(lambda: bench.queue.waiting_rows == 1)  # although the slot is still taken
+    told = bench.observer.of("abandoned")
+    assert {reason for reason, _ in told} == {"disconnect"}
+    assert sum(count for _, count in told) == rows
+    link.manual = False
+    link.answer()
+    await asyncio.gather(first, stays)
+    assert link.sent == [["first"], ["stays"]]
+
+
 @pytest.mark.parametrize("at_once", [True, False])
 async def test_who_stays_is_answered_and_not_asked_again(
     make_bench: Make, make_link: Make, eventually: Wait, at_once: bool

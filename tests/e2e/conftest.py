@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import httpx
 import pytest
@@ -29,11 +30,39 @@ def _load_helper() -> ModuleType:
 
 e2e = _load_helper()
 
+TIMEOUT_S = 600
+"""For what hangs. Ray alone has taken three minutes to start where there was much else to do."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give every test of this folder time: whichever comes first starts an instance."""
+    folder = Path(__file__).parent
+    for item in items:
+        if item.path.is_relative_to(folder):
+            item.add_marker(pytest.mark.timeout(TIMEOUT_S))
+
+
 LAB_NET = '''
-"""A model for tests: y = x W, sleeps x[:, 1] milliseconds, raises when x[:, 0] is 666."""
+"""A model for tests: y = x W, sleeps x[:, 1] milliseconds, raises when x[:, 0] is 666.
+
+Where x[:, 1] is -1, -2 and so on, it waits for as long as a file `hold1`, `hold2` and so on lies
+beside model.yaml; `held1` says that it has begun to wait.
+"""
 import time
+from pathlib import Path
 
 import torch
+
+FOLDER = Path(__file__).parents[1]
+LONGEST_S = 100
+
+
+def hold(gate):
+    closed = FOLDER / f"hold{gate}"
+    until = time.monotonic() + LONGEST_S
+    while closed.exists() and time.monotonic() < until:
+        (FOLDER / f"held{gate}").touch()
+        time.sleep(0.005)
 
 
 class Lab(torch.nn.Module):
@@ -46,6 +75,8 @@ class Lab(torch.nn.Module):
             raise ValueError("poison row")
         if x.shape[0] and float(x[:, 1].max()) > 0:
             time.sleep(float(x[:, 1].max()) / 1000)
+        if x.shape[0] and float(x[:, 1].min()) <= -1:
+            hold(-int(x[:, 1].min()))
         return torch.softmax(self.linear(x), 1)
 
 
@@ -109,6 +140,39 @@ def make_lab(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     return make
 
 
+class Gate:
+    """Stops batches of `lab` in its replica: those with a row whose x[1] is the gate's `row`."""
+
+    def __init__(self, instance: Any, number: int) -> None:
+        self.row = float(-number)
+        folder = instance.models / "lab"
+        self._closed, self._reached = folder / f"hold{number}", folder / f"held{number}"
+        self._reached.unlink(missing_ok=True)
+        self._closed.touch()
+
+    def reached(self) -> bool:
+        """Whether a batch stands before the gate, or has."""
+        return self._reached.exists()
+
+    def open(self) -> None:
+        """Let them go on."""
+        self._closed.unlink(missing_ok=True)
+
+
+@pytest.fixture
+def close_gate() -> Iterator[Callable[..., Gate]]:
+    """Closes a gate of an instance's `lab`, by its number; open again when the test has ended."""
+    gates: list[Gate] = []
+
+    def close(instance: Any, number: int = 1) -> Gate:
+        gates.append(Gate(instance, number))
+        return gates[-1]
+
+    yield close
+    for gate in gates:
+        gate.open()
+
+
 # Each start of Ray takes long. What the last two have in particular, other combinations and
 # test_grpc_services.py cover; together they are only worth it in `make test-all`.
 RARE = (pytest.mark.ray, pytest.mark.long)
@@ -133,9 +197,12 @@ def instance(
     engine, ingress, transport = request.param
     root = tmp_path_factory.mktemp("models") / "all"
     shutil.copytree(demo_root, root)
-    shutil.copytree(make_lab() / "lab", root / "lab")
+    # Long enough for a test that stops a batch until something else has happened.
+    shutil.copytree(make_lab(hang_timeout_s=120) / "lab", root / "lab")
     with e2e.running(root, tmp_path_factory.mktemp("run"), engine, ingress, transport) as running:
         # No request waits for the monitor, so it starts last; events before it are dropped.
         findings = f"{running.url}/v2/models/cancer/findings"
-        e2e.eventually("the monitor", lambda: httpx.get(findings, timeout=5).status_code == 200, 90)
+        e2e.eventually(
+            "the monitor", lambda: httpx.get(findings, timeout=5).status_code == 200, 200
+        )
         yield running

@@ -31,24 +31,37 @@ def ulps(a: np.ndarray, b: np.ndarray) -> int:
     return int(np.abs(a.view(np.int32).astype(np.int64) - b.view(np.int32)).max())
 
 
-def test_mixed_requests_and_one_poison_get_what_they_would_get_alone(instance: Any) -> None:
+def test_mixed_requests_and_one_poison_get_what_they_would_get_alone(
+    instance: Any, eventually: Any, close_gate: Any
+) -> None:
     generator = np.random.default_rng(7)
     payloads = [request_rows(generator, 1 + index % 5) for index in range(40)]
     alone = [outputs(send(instance, data), len(data)) for data in payloads]
     poison = request_rows(generator, 2)
     poison[1, 0] = POISON
-    blockers = [np.array([[0, 400, 0, 0]], np.float32) for _ in range(2)]
-    before = instance.metric("vigil_batch_rows_bucket", model="lab", le="4.0")
-    before_all = instance.metric("vigil_batch_rows_count", model="lab")
+    rows = sum(map(len, payloads))
+    before = batches(instance, rows)
+    gate = close_gate(instance)
+    blocker = np.array([[0, gate.row, 0, 0]], np.float32)
+
+    def waits(metric: str, value: int) -> None:
+        eventually(f"{metric} {value}", lambda: instance.metric(metric, model="lab") == value, 60)
+
     with concurrent.futures.ThreadPoolExecutor(64) as pool:
-        # Two slow batches take both slots, so that everything else must wait and meet.
-        slow = [pool.submit(send, instance, data) for data in blockers]
+        # Two batches stand in both slots until everything else waits, and has to meet.
+        slow = [pool.submit(send, instance, blocker, timeout_s=100)]
+        eventually("the first slot", gate.reached, 60)
+        waits("vigil_replica_slots_used", 1)
+        slow.append(pool.submit(send, instance, blocker, timeout_s=100))
+        waits("vigil_replica_slots_used", 2)
         tasks = []
         for index, data in enumerate(payloads):
             if index == 20:
-                bad = pool.submit(send, instance, poison)
+                bad = pool.submit(send, instance, poison, timeout_s=100)
             more = {"id": f"r{index}", "outputs": [{"name": "y"}]} if index % 2 else {}
-            tasks.append(pool.submit(send, instance, data, **more))
+            tasks.append(pool.submit(send, instance, data, timeout_s=100, **more))
+        waits("vigil_queue_rows", rows + len(poison))
+        gate.open()
         answers = [task.result() for task in tasks]
         failed = bad.result()
         assert all(task.result().status_code == 200 for task in slow)
@@ -58,12 +71,11 @@ def test_mixed_requests_and_one_poison_get_what_they_would_get_alone(instance: A
         assert ulps(outputs(answer, len(data)), want) <= 8
         if index % 2:
             assert answer.json()["id"] == f"r{index}"
+    # One batch had all that waited; the one that failed is not counted.
+    assert batches(instance, rows) == before + 1
 
-    def batches_of_eight_rows() -> bool:
-        small = instance.metric("vigil_batch_rows_bucket", model="lab", le="4.0") - before
-        return instance.metric("vigil_batch_rows_count", model="lab") - before_all > small
 
-    # Counters arrive with the next report of the gateway.
-    import vigil_e2e_instance
-
-    vigil_e2e_instance.eventually("a batch of 8 rows or more", batches_of_eight_rows, 10)
+def batches(instance: Any, rows: int) -> int:
+    """Return how many batches of so many rows there have been."""
+    sizes = instance.statistics("lab")["batch_stats"]
+    return sum(size["compute_infer"]["count"] for size in sizes if size["batch_size"] == rows)

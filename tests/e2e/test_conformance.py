@@ -19,7 +19,7 @@ from serving.config import load_model
 from serving.models.dataset import read_dataset
 from serving.protocol.pb import health_pb2
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]  # Ray may take long to start
+pytestmark = pytest.mark.e2e
 ROW = {"name": "x", "datatype": "FP32", "shape": [1, 4], "data": [1.0, 0.0, 2.0, 3.0]}
 
 

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import tritonclient.grpc
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]  # Ray may take long to start
+pytestmark = pytest.mark.e2e
 
 ENGINES = [
     "local",

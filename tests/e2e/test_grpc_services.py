@@ -19,7 +19,7 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
 
 from serving.protocol.pb import health_pb2
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]  # Ray may take long to start
+pytestmark = pytest.mark.e2e
 SERVING, NOT_SERVING, SERVICE_UNKNOWN = 1, 2, 3
 COMBINATIONS = [
     pytest.param(("local", "envoy"), id="local-envoy"),

@@ -18,7 +18,7 @@ import tritonclient.http
 
 from serving.engines.process import free_port
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
+pytestmark = pytest.mark.e2e
 
 CHECKOUT = Path(__file__).parents[2]
 EXAMPLES = CHECKOUT / "deploy" / "examples"

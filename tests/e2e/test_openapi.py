@@ -1,5 +1,6 @@
 """A real instance against its own description: schemathesis asks, and checks every answer."""
 
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -21,10 +22,15 @@ from schemathesis.specs.openapi.checks import (
 from serving.gateway.openapi import description
 from serving.gateway.routes import ROUTES
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.e2e
 EXAMPLES = 12
 MODELS = ["cancer", "digits", "loans"]
+SPARE = "lab"
+"""The model that orders are about: the other tests do not need it."""
+ORDERS = ("/load", "/unload", "/trace/setting")
 ROWS_OF_A_REPORT = 30
+# As long as a report may take; everything else is quick, where there is not much else to do.
+PATIENCE_S = 150
 CHECKS = [
     not_a_server_error,
     status_code_conformance,
@@ -45,21 +51,19 @@ CASES = [
 @pytest.fixture(scope="module")
 def server(
     demo_root: Path,
+    make_lab: Callable[..., Path],
     running: Callable[..., Any],
     eventually: Callable[..., Any],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Any]:
     """The demo, once its monitor and explainers answer too: what is not ready may say 503."""
-    with running(demo_root, tmp_path_factory.mktemp("openapi")) as started:
+    models = tmp_path_factory.mktemp("models") / "all"
+    shutil.copytree(demo_root, models)
+    shutil.copytree(make_lab() / SPARE, models / SPARE)
+    with running(models, tmp_path_factory.mktemp("openapi")) as started:
         findings = f"{started.url}/v2/models/cancer/findings"
-        eventually("monitor", lambda: httpx.get(findings, timeout=5).status_code == 200, 90)
-        eventually("explainers", lambda: len(started.members("explainer")) == 3, 90)
-        # A report needs rows; the other models would only make the test longer.
-        example = (demo_root / "cancer" / "example.json").read_bytes()
-        for _ in range(ROWS_OF_A_REPORT):
-            httpx.post(f"{started.url}/v2/models/cancer/infer", content=example, timeout=30)
-        report = f"{started.url}/v2/models/cancer/reports/drift"
-        eventually("report", lambda: httpx.get(report, timeout=60).status_code == 200, 90)
+        eventually("monitor", lambda: httpx.get(findings, timeout=5).status_code == 200, 200)
+        eventually("explainers", lambda: len(started.members("explainer")) == 3, 200)
         yield started
 
 
@@ -73,8 +77,7 @@ def test_answers_are_as_described(
     schema: Any, server: Any, path: str, method: str, mode: GenerationMode
 ) -> None:
     operation = schema[path][method]
-    known = ["cancer"] if "{report}" in path else MODELS
-    names = st.sampled_from([*known, None])
+    names = st.sampled_from([*names_for(path), None])
 
     @given(case=operation.as_strategy(generation_mode=mode), name=names)
     @settings(
@@ -89,9 +92,73 @@ def test_answers_are_as_described(
             case.path_parameters["name"] = name
         if name is not None and "version" in (case.path_parameters or {}):
             case.path_parameters["version"] = "1"
-        case.call_and_validate(base_url=server.url, checks=CHECKS, timeout=30)
+        case.call_and_validate(base_url=server.url, checks=CHECKS, timeout=PATIENCE_S)
 
     ask()
+
+
+def names_for(path: str) -> list[str]:
+    if path.endswith(ORDERS):
+        return [SPARE]
+    if "{report}" in path:  # it takes seconds; see the next test for those that are made
+        return []
+    return MODELS
+
+
+@pytest.mark.parametrize("written", ["html", "json"])
+def test_a_report_is_as_described(
+    schema: Any, server: Any, demo_root: Path, eventually: Any, written: str
+) -> None:
+    example = (demo_root / "cancer" / "example.json").read_bytes()
+    url = f"{server.url}/v2/models/cancer"
+    for _ in range(ROWS_OF_A_REPORT):
+        httpx.post(f"{url}/infer", content=example, timeout=PATIENCE_S)
+
+    def report() -> httpx.Response | None:
+        answer = httpx.get(f"{url}/reports/drift?format={written}", timeout=PATIENCE_S)
+        return answer if answer.status_code == 200 else None
+
+    answer = eventually("its rows", report, PATIENCE_S)
+    schema["/v2/models/{name}/reports/{report}"]["GET"].validate_response(answer)
+
+
+def test_orders_that_are_obeyed_are_answered_as_described(schema: Any, server: Any) -> None:
+    def order(verb: str) -> list[dict[str, str]]:
+        operation = schema[f"/v2/repository/models/{{name}}/{verb}"]["POST"]
+        answer = httpx.post(f"{server.url}/v2/repository/models/{SPARE}/{verb}", timeout=PATIENCE_S)
+        assert answer.status_code == 200, answer.text
+        operation.validate_response(answer)
+        index = httpx.post(f"{server.url}/v2/repository/index", timeout=PATIENCE_S)
+        schema["/v2/repository/index"]["POST"].validate_response(index)
+        return [entry for entry in index.json() if entry["name"] == SPARE]
+
+    for _ in range(2):
+        assert [entry["state"] for entry in order("load")] == ["READY"]
+        assert [entry["reason"] for entry in order("unload")] == ["unloaded"]
+
+
+@pytest.mark.parametrize(
+    ("path", "key", "value"),
+    [
+        ("/v2/logging", "log_verbose_level", 0),
+        ("/v2/trace/setting", "trace_level", ["OFF"]),
+        ("/v2/models/{name}/trace/setting", "trace_level", ["OFF"]),
+    ],
+)
+def test_settings_that_are_taken_are_answered_as_described(
+    schema: Any, server: Any, path: str, key: str, value: Any
+) -> None:
+    httpx.post(
+        f"{server.url}/v2/repository/models/{SPARE}/load", timeout=PATIENCE_S
+    ).raise_for_status()
+    url = server.url + path.format(name=SPARE)
+    for answer, method in (
+        (httpx.post(url, json={key: value}, timeout=PATIENCE_S), "POST"),
+        (httpx.get(url, timeout=PATIENCE_S), "GET"),
+    ):
+        assert answer.status_code == 200, answer.text
+        assert answer.json()[key] == value
+        schema[path][method].validate_response(answer)
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -101,7 +168,7 @@ def test_the_examples_of_the_models_are_answered_as_described(
 ) -> None:
     operation = schema[f"/v2/models/{{name}}/{verb}"]["POST"]
     body = (demo_root / model / "example.json").read_bytes()
-    answer = httpx.post(f"{server.url}/v2/models/{model}/{verb}", content=body, timeout=60)
+    answer = httpx.post(f"{server.url}/v2/models/{model}/{verb}", content=body, timeout=PATIENCE_S)
     assert answer.status_code in ({200} if verb == "infer" else {200, 422, 501}), answer.text
     operation.validate_response(answer)
 
@@ -110,5 +177,7 @@ def test_every_error_of_a_route_is_described(server: Any) -> None:
     paths = description()["paths"]
     for path, method in OPERATIONS:
         url = server.url + path.format(name="nothing", version="1", report="drift")
-        answer = httpx.request(method, url, content=b"{" if method == "POST" else None, timeout=10)
+        answer = httpx.request(
+            method, url, content=b"{" if method == "POST" else None, timeout=PATIENCE_S
+        )
         assert str(answer.status_code) in paths[path][method.lower()]["responses"], path

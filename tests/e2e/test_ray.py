@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 import pytest
 
-pytestmark = [pytest.mark.e2e, pytest.mark.ray, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.e2e, pytest.mark.ray]
 
 ROW = {"name": "x", "datatype": "FP32", "shape": [1, 4], "data": [0.0, 0.0, 0.0, 0.0]}
 ASK_RAY = """

@@ -5,7 +5,6 @@ import contextlib
 import http.client
 import json
 import socket
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ import pytest
 import tritonclient.grpc
 import yaml
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]  # Ray may take long to start
+pytestmark = pytest.mark.e2e
 ENGINES = ["local", pytest.param("ray", marks=pytest.mark.ray)]
 
 
@@ -27,7 +26,7 @@ def one_slot(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Any]:
     """An instance whose replica takes one batch of at most two rows at a time."""
-    models = make_lab()
+    models = make_lab(hang_timeout_s=120)
     path = models / "lab" / "model.yaml"
     config = yaml.safe_load(path.read_text())
     config["replicas"]["max_inflight_batches"] = 1
@@ -37,8 +36,9 @@ def one_slot(
         yield instance
 
 
-def body(rows: int, sleep_ms: float = 0, **parameters: Any) -> bytes:
-    data = [[1.0, sleep_ms, 0.0, 0.0]] * rows
+def body(rows: int, gate: Any = None, **parameters: Any) -> bytes:
+    """Return a request that stops at `gate`, if one is given."""
+    data = [[1.0, gate.row if gate else 0.0, 0.0, 0.0]] * rows
     tensor = {"name": "x", "datatype": "FP32", "shape": [rows, 4], "data": data}
     return json.dumps({"inputs": [tensor], "parameters": parameters}).encode()
 
@@ -66,104 +66,113 @@ def leave(instance: Any, content: bytes) -> socket.socket:
     return connection
 
 
-def test_who_leaves_after_the_whole_body_is_not_computed(one_slot: Any, eventually: Any) -> None:
-    instance = one_slot
+@pytest.fixture
+def queued(one_slot: Any, eventually: Any) -> Callable[[int], None]:
+    """Waits until so many rows wait in the gateway."""
 
-    def rows() -> float:
-        return instance.metric("vigil_inference_rows_total", model="lab")
+    def wait(rows: int) -> None:
+        now = lambda: one_slot.metric("vigil_queue_rows", model="lab")  # noqa: E731
+        eventually(f"{rows} rows wait", lambda: now() == rows, 60)
+
+    return wait
+
+
+def test_who_leaves_after_the_whole_body_is_not_computed(
+    one_slot: Any, eventually: Any, queued: Any, close_gate: Any
+) -> None:
+    instance = one_slot
 
     def abandoned() -> float:
         return instance.metric("vigil_queue_rows_abandoned_total", model="lab", reason="disconnect")
 
-    before, before_abandoned = rows(), abandoned()
+    before, before_abandoned = instance.statistics("lab")["inference_count"], abandoned()
     x = tritonclient.grpc.InferInput("x", [3, 4], "FP32")
     x.set_data_from_numpy(np.ones((3, 4), np.float32) * 0)
+    gate = close_gate(instance)
     with concurrent.futures.ThreadPoolExecutor() as pool:
-        # Long enough for several rounds of metrics, each a second or more old.
-        slow = pool.submit(post, instance, body(1, 15_000))
-        eventually("the slot", lambda: instance.metric("vigil_replica_slots_used", model="lab"))
+        slow = pool.submit(post, instance, body(1, gate))
+        eventually("the slot", gate.reached)
         connections = [leave(instance, body(5)) for _ in range(2)]
         client = tritonclient.grpc.InferenceServerClient(instance.grpc)
         call = client.async_infer("lab", [x], lambda result, error: None)
         stays = pool.submit(post, instance, body(2))
-        eventually("15 rows", lambda: instance.metric("vigil_queue_rows", model="lab") == 15)
+        queued(15)
         for connection in connections:
             connection.close()
         call.cancel()
-        eventually("they are gone", lambda: abandoned() - before_abandoned == 13)
-        assert not slow.done()  # nobody waited until it was their turn
+        # Although the slot is still taken: nobody waits until it is their turn.
+        eventually("they are gone", lambda: abandoned() - before_abandoned == 13, 60)
+        queued(2)
+        gate.open()
         assert slow.result()[0] == stays.result()[0] == 200
     client.close()
-    eventually("three rows", lambda: rows() - before == 3)
-    outcomes = {"model": "lab", "outcome": "abandoned"}
-    assert instance.metric("vigil_inference_requests_total", **outcomes) >= 3
+    assert instance.statistics("lab")["inference_count"] - before == 3
+    requests = {"model": "lab", "outcome": "abandoned"}
+    eventually("3", lambda: instance.metric("vigil_inference_requests_total", **requests) >= 3)
 
 
 def test_a_flood_does_not_starve_another_address_whatever_headers_say(
-    one_slot: Any, eventually: Any
+    one_slot: Any, eventually: Any, queued: Any, close_gate: Any
 ) -> None:
     instance = one_slot
-    order: list[str] = []
-    lock = threading.Lock()
+    first, second = close_gate(instance, 1), close_gate(instance, 2)
 
-    def ask(name: str, address: str, number: int) -> int:
+    def ask(address: str, number: int, gate: Any) -> int:
         headers = {"x-forwarded-for": f"10.0.0.{number}", "x-real-ip": f"10.0.1.{number}"}
-        status, _ = post(instance, body(2, 20), address, headers)
-        with lock:
-            order.append(name)
-        return status
+        return post(instance, body(2, gate), address, headers)[0]
 
     with concurrent.futures.ThreadPoolExecutor(64) as pool:
-        slow = pool.submit(post, instance, body(1, 8000))
-        eventually("the slot", lambda: instance.metric("vigil_replica_slots_used", model="lab"))
-        flood = [pool.submit(ask, "flood", "127.0.0.1", n) for n in range(40)]
-        eventually("the flood", lambda: instance.metric("vigil_queue_rows", model="lab") >= 80)
-        others = [pool.submit(ask, "other", "127.0.0.2", n) for n in range(3)]
-        assert {task.result() for task in [*flood, *others]} == {200}
+        slow = pool.submit(post, instance, body(1, first))
+        eventually("the slot", first.reached)
+        flood = [pool.submit(ask, "127.0.0.1", n, None) for n in range(10)]
+        queued(20)
+        rest = [pool.submit(ask, "127.0.0.1", n, second) for n in range(10, 40)]
+        queued(80)
+        others = [pool.submit(ask, "127.0.0.2", n, None) for n in range(3)]
+        queued(86)
+        first.open()
+        # By arrival they would be the last of 43, behind thirty that stop; in turns they are not.
+        assert [task.result() for task in others] == [200] * 3
+        assert not any(task.done() for task in rest)
+        second.open()
+        assert {task.result() for task in [*flood, *rest]} == {200}
         assert slow.result()[0] == 200
-    # By arrival they would be the last three of 43; in turns they are among the first dozen.
-    assert [name for name in order[:20] if name == "other"] == ["other"] * 3
 
 
-def test_priorities_over_both_protocols(one_slot: Any, eventually: Any) -> None:
+def test_priorities_over_both_protocols(
+    one_slot: Any, eventually: Any, queued: Any, close_gate: Any
+) -> None:
     instance = one_slot
-    order: list[str] = []
+    first, second = close_gate(instance, 1), close_gate(instance, 2)
     client = tritonclient.grpc.InferenceServerClient(instance.grpc)
     x = tritonclient.grpc.InferInput("x", [2, 4], "FP32")
     x.set_data_from_numpy(np.ones((2, 4), np.float32) * 0)
-
-    def low(content: bytes) -> int:
-        status, _ = post(instance, content)
-        order.append("low")
-        return status
-
-    def high() -> None:
-        client.infer("lab", [x], priority=1)
-        order.append("high")
-
     with concurrent.futures.ThreadPoolExecutor(32) as pool:
-        slow = pool.submit(post, instance, body(1, 8000))
-        eventually("the slot", lambda: instance.metric("vigil_replica_slots_used", model="lab"))
-        lows = [pool.submit(low, body(2, 20, priority=n % 2 * 2)) for n in range(20)]
-        eventually("them", lambda: instance.metric("vigil_queue_rows", model="lab") >= 40)
-        urgent = pool.submit(high)
-        urgent.result()
-        assert {task.result() for task in lows} == {slow.result()[0]} == {200}
+        slow = pool.submit(post, instance, body(1, first))
+        eventually("the slot", first.reached)
+        lows = [pool.submit(post, instance, body(2, second, priority=n % 2 * 2)) for n in range(20)]
+        queued(40)
+        urgent = [
+            pool.submit(client.infer, "lab", [x], priority=1, client_timeout=60),
+            pool.submit(post, instance, body(2, priority=1)),
+        ]
+        queued(44)
+        first.open()
+        for task in urgent:
+            task.result()
+        assert not any(task.done() for task in lows)
+        second.open()
+        assert {task.result()[0] for task in lows} == {slow.result()[0]} == {200}
     client.close()
-    assert order.index("high") < 10
     for wrong in (3, -1, "1", 1.5, True):
         status, answer = post(instance, body(1, priority=wrong))
         assert status == 400
         assert "priority" in answer["error"]
 
 
-def test_a_request_of_many_batches_is_one_request(one_slot: Any, eventually: Any) -> None:
+def test_a_request_of_many_batches_is_one_request(one_slot: Any) -> None:
     instance = one_slot
-
-    def ok() -> float:
-        return instance.metric("vigil_inference_requests_total", model="lab", outcome="ok")
-
-    before = ok()
+    before = instance.statistics("lab")
     rows = np.zeros((101, 4), np.float32)
     rows[:, 2] = np.arange(101) / 100
     tensor = {"name": "x", "datatype": "FP32", "shape": [101, 4], "data": rows.tolist()}
@@ -175,4 +184,9 @@ def test_a_request_of_many_batches_is_one_request(one_slot: Any, eventually: Any
         alone = post(instance, json.dumps({"inputs": [one]}).encode())[1]["outputs"][0]["data"]
         assert np.allclose(got[index], alone, atol=1e-6)
 
-    eventually("five requests", lambda: ok() == before + 5)
+    now = instance.statistics("lab")
+    requests = [found["inference_stats"]["success"]["count"] for found in (before, now)]
+    assert requests[1] - requests[0] == 5
+    assert now["inference_count"] - before["inference_count"] == 105
+    assert now["execution_count"] - before["execution_count"] == 51 + 4
+    assert max(size["batch_size"] for size in now["batch_stats"]) == 2

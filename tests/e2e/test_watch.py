@@ -19,7 +19,7 @@ from tritonclient.utils import InferenceServerException
 from loadtest.home import bench_home
 from loadtest.peers import mlserver, tritonserver
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.e2e
 
 HEAD = "import numpy as np\nimport triton_python_backend_utils as pb_utils\n\n"
 MODELS = {

@@ -45,6 +45,7 @@ def test_few_false_alarms_in_a_thousand_windows_at_the_default_rate(make_event):
 
 
 @pytest.mark.long
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize(("rows", "window"), [(5000, 500), (300, 200)])
 def test_false_alarm_rate_holds_over_references_and_windows(make_event, rows, window):
     rng = np.random.default_rng(2)

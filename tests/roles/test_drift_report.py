@@ -1,15 +1,20 @@
 import asyncio
 import json
 import re
+import warnings
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 
 from serving.errors import InvalidInput, ModelFailed, ModelNotReady, Overloaded, Unsupported
 from serving.models.columns import input_columns
-from serving.roles.drift_report import comparable, farthest
+from serving.roles.drift_report import comparable, farthest, make
+from serving.roles.report_job import ReportJob, write_job
 from serving.roles.report_runner import ReportRunner
 from serving.roles.served_entry import served_entry
+
+pytestmark = pytest.mark.timeout(240)  # the libraries take long to import, and may
 
 
 @pytest.fixture
@@ -23,20 +28,36 @@ def columns(tabular, tabular_config):
     return {**found, "debt": np.full(100, np.nan, np.float32)}
 
 
-async def test_html_is_complete_and_names_what_is_left_out(entry, columns):
+@pytest.fixture
+def make_report(entry, tmp_path) -> Callable[..., bytes]:
+    """Makes a report in this process: each of its own would import the libraries again."""
+
+    def report(columns: dict[str, np.ndarray], wanted: str) -> bytes:
+        reference = str(entry.directory / "reference.parquet")
+        config = entry.config.model_dump_json()
+        folder = tmp_path / "job"
+        folder.mkdir()
+        job = ReportJob("loans version 1", config, reference, tuple(columns), wanted)
+        write_job(folder, job, columns)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # as in the process that does nothing else
+            return make(folder)
+
+    return report
+
+
+def test_html_is_complete_and_names_what_is_left_out(make_report, columns):
     columns["income"] = columns["income"].copy()
     columns["income"][:3] = [np.inf, -np.inf, np.nan]
-    reply = await ReportRunner().drift(entry, columns, "html")
-    assert reply.content_type == "text/html; charset=utf-8"
-    page = reply.body.decode()
+    page = make_report(columns, "html").decode()
     assert "loans version 1: 100 recent rows against 2000 of the reference." in page
     assert "Left out: debt (no values in the recent rows)." in page
     assert "income" in page
     assert not re.search(r'<(script|link|img)[^>]*(src|href)="?https?:', page)
 
 
-async def test_json_states_its_statistics(entry, columns):
-    report = json.loads((await ReportRunner().drift(entry, columns, "json")).body)
+def test_json_states_its_statistics(make_report, columns):
+    report = json.loads(make_report(columns, "json"))
     assert report["statistics"]["num_method"] == "wasserstein"
     assert report["left_out"] == {"debt": "no values in the recent rows"}
     values = {
@@ -48,6 +69,12 @@ async def test_json_states_its_statistics(entry, columns):
     assert values["income"][1] == pytest.approx(1.0, abs=0.3)
     assert values["purpose"][0] == "jensenshannon"
     assert values["purpose"][1] < 0.2
+
+
+async def test_a_process_makes_it(entry, columns):
+    reply = await ReportRunner().drift(entry, columns, "html")
+    assert reply.content_type == "text/html; charset=utf-8"
+    assert b"loans version 1: 100 recent rows against 2000 of the reference." in reply.body
 
 
 async def test_nothing_to_compare_is_one_sentence(entry, columns):

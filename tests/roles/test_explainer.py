@@ -317,7 +317,7 @@ async def test_the_process_answers_and_ends_at_sigterm(explained, hub, tmp_path,
         reply, _ = await client.explain(rows)
         assert reply.method == "integrated_gradients"
         process.send_signal(signal.SIGTERM)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             assert await process.wait() == 0
     finally:
         if process.returncode is None:

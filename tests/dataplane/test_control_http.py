@@ -1,0 +1,37 @@
+"""Orders over HTTP: what a path and a body ask for, and what is refused."""
+
+from __future__ import annotations
+
+import pytest
+
+from serving.channel.control import ControlMeta
+from serving.dataplane.control_http import read_order
+from serving.errors import InvalidInput
+
+TRACE = ["trace", "setting"]
+SETTINGS = [["v2", "logging"], ["v2", *TRACE], ["v2", "models", "m", *TRACE]]
+
+
+def test_paths_are_orders() -> None:
+    load = ["v2", "repository", "models", "m", "load"]
+    assert read_order("POST", load, b"") == ControlMeta("load", "m")
+    assert read_order("POST", [*load[:-1], "unload"], b"{}") == ControlMeta("unload", "m")
+    assert read_order("GET", load, b"") is None
+    assert read_order("GET", SETTINGS[2], b"") == ControlMeta("trace", "m", None)
+    assert read_order("POST", SETTINGS[0], b'{"a": 1}') == ControlMeta("logging", settings={"a": 1})
+    with pytest.raises(InvalidInput, match="load takes no parameters"):
+        read_order("POST", load, b'{"parameters": {"config": "{}"}}')
+
+
+@pytest.mark.parametrize("path", SETTINGS)
+@pytest.mark.parametrize("number", [2**64, -(2**63) - 1, 10**400])
+def test_integers_that_cannot_travel_are_refused(path: list[str], number: int) -> None:
+    with pytest.raises(InvalidInput, match=r"^settings: .*; send"):
+        read_order("POST", path, b'{"a": {"b": [%d]}}' % number)
+
+
+@pytest.mark.parametrize("path", SETTINGS)
+@pytest.mark.parametrize("body", [b"", b"[]", b"{", b'{"a": 1, "a": 2}', b'{"a": ' + b"[" * 5000])
+def test_what_is_no_object_is_refused(path: list[str], body: bytes) -> None:
+    with pytest.raises(InvalidInput, match="settings"):
+        read_order("POST", path, body)
