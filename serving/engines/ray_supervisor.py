@@ -78,7 +78,7 @@ class RayEngine:
         self._stop = stop
         self._reported: set[str] = set()
         self._deployed: set[str] = set()
-        self._order = Order(0, instance.models)
+        self._order = Order(models=instance.models, active=instance.models)
 
     def run(self) -> bool:
         """Serve until told to stop; returns whether everything in flight was answered."""
