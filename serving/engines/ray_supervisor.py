@@ -159,13 +159,14 @@ class RayEngine:
         return deploy(kind).bind(self._instance)
 
     def _replica(self, served: ServedModel) -> Any:
-        replicas = ModelConfig.model_validate_json(served.config).replicas
+        config = ModelConfig.model_validate_json(served.config)
+        replicas, remote = config.replicas, config.remote
         cpus = replicas.cores if self._config.ray_address else 0
         timeout_s = replicas.hang_timeout_s / UNHEALTHY_AFTER
         deploy = serve.deployment(
             name="replica",
             num_replicas=replicas.min,
-            max_ongoing_requests=replicas.max_inflight_batches,
+            max_ongoing_requests=remote.max_inflight if remote else replicas.max_inflight_batches,
             ray_actor_options={"num_cpus": cpus, "num_gpus": replicas.gpus},
             graceful_shutdown_wait_loop_s=POLL_S,
             **{**self._common(), "health_check_timeout_s": timeout_s},
