@@ -7,10 +7,11 @@ from collections.abc import Callable, Sequence
 
 from serving.admin.control import Engine, ModelControl
 from serving.admin.control_desk import ControlDesk
+from serving.admin.fall_back import fall_back, may_fall_back
 from serving.admin.hub import Hub
 from serving.admin.model_poll import ModelPoll
 from serving.admin.settings_book import Chosen, SettingsBook
-from serving.channel.directory import ServedModel
+from serving.channel.directory import ModelKey, ServedModel
 from serving.channel.settings import Settings
 from serving.config import ServerConfig
 from serving.models.repository import ModelRepository
@@ -39,7 +40,7 @@ class ControlRoom:
         on_settings: Callable[[], None] = lambda: None,
         switch: LogSwitch | None = None,
     ) -> None:
-        repository = ModelRepository(config.models, config.remote_hosts)
+        repository = self._repository = ModelRepository(config.models, config.remote_hosts)
         self._control = ModelControl(
             hub,
             repository,
@@ -53,6 +54,7 @@ class ControlRoom:
             else None
         )
         self._polling: asyncio.Task[None] | None = None
+        self._settling: dict[ModelKey, asyncio.Task[None]] = {}
         self._hub = hub
         self._switch = switch or LogSwitch()
         self._on_settings = on_settings
@@ -72,11 +74,24 @@ class ControlRoom:
             models: what is served from the beginning.
             chosen: what was set in the room that this one replaces.
         """
-        self._control.start(models)
+        generation = self._control.start(models)
+        for served in filter(may_fall_back, models):
+            self._settle(served, generation)
         if chosen is not None and chosen.number:
             self._book.restore(chosen)
         if self._poll:
             self._polling = asyncio.get_running_loop().create_task(self._poll.run())
+
+    def settled(self, key: ModelKey) -> bool:
+        """Whether a version of the start stays what it is; else an earlier one may replace it."""
+        return key not in self._settling
+
+    def _settle(self, served: ServedModel, generation: int) -> None:
+        task = asyncio.get_running_loop().create_task(
+            fall_back(self._hub, self._control, self._repository, served, generation)
+        )
+        self._settling[served.key] = task
+        task.add_done_callback(lambda _: self._settling.pop(served.key, None))
 
     def _set(self, settings: Settings) -> None:
         self._switch.apply(settings.log)
@@ -87,4 +102,6 @@ class ControlRoom:
         """Change nothing any more."""
         if self._polling:
             self._polling.cancel()
+        for task in self._settling.values():
+            task.cancel()
         self._control.stop()

@@ -140,7 +140,7 @@ class EmbeddedInstance:
         return [
             f"model '{served.name}' version {served.version}: {why}"
             for served in self._required
-            if (why := self._hub.failure(served.key))
+            if self._control.settled(served.key) and (why := self._hub.failure(served.key))
         ]
 
     async def news(self, timeout_s: float) -> None:

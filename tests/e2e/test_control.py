@@ -304,6 +304,41 @@ def test_the_folder_is_followed_without_a_call(
         eventually("it is unloaded", lambda: httpx.get(gone).status_code == 404, 60)
 
 
+def test_a_start_with_a_broken_newest_version_serves_the_one_before(
+    running: Any, shelf: Callable[[], Shelf], tmp_path: Path
+) -> None:
+    models = shelf()
+    models.put("steady", 2, 2.0)
+    models.spoil("steady", 3)
+    with (
+        running(models.root, tmp_path) as instance,
+        tritonclient.http.InferenceServerClient(
+            f"127.0.0.1:{instance.http_port}", network_timeout=120
+        ) as http,
+    ):
+
+        def state() -> list[tuple[str, str, str]]:
+            return [(row["name"], row["version"], row["state"]) for row in index(instance)]
+
+        assert factor(instance, "steady") == 2.0
+        assert http.get_model_metadata("steady")["versions"] == ["2"]
+        there = [("other", "1", "READY"), ("steady", "2", "READY"), ("steady", "3", "UNAVAILABLE")]
+        assert state() == there
+        assert "SHA-256" in rows(http)["steady", "3"]["reason"]
+        assert "version 2 serves in its place" in log(instance)
+        with pytest.raises(InferenceServerException, match=r"version 3.*what served before"):
+            http.load_model("steady")
+        assert state() == there
+        models.put("steady", 3, 3.0)
+        http.load_model("steady")
+        assert factor(instance, "steady") == 3.0
+
+
+def index(instance: Any) -> list[dict[str, str]]:
+    listed: list[dict[str, str]] = httpx.post(f"{instance.url}/v2/repository/index").json()
+    return listed
+
+
 def test_only_the_admin_listener_takes_orders_where_others_can_connect(
     running: Any, shelf: Callable[[], Shelf], tmp_path: Path
 ) -> None:
