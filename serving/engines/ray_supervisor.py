@@ -24,7 +24,7 @@ from ray.serve.exceptions import RayServeException
 from ray.serve.schema import ApplicationStatus, LoggingConfig
 
 from serving.channel.directory import ServedModel
-from serving.config import Listen, ModelConfig, ServerConfig
+from serving.config import ConfigError, Listen, ModelConfig, ServerConfig
 from serving.engines.process import free_port
 from serving.engines.ray_cluster import connected, head_address, head_only
 from serving.engines.ray_deployments import (
@@ -106,12 +106,19 @@ class RayEngine:
             http = HTTPOptions(host=listen.host, port=free_port(listen.host))
             grpc = gRPCOptions()
         local = self._config.ray_address is None
-        serve.start(
-            proxy_location=ProxyLocation.HeadOnly if local else ProxyLocation.EveryNode,
-            http_options=http,
-            grpc_options=grpc,
-            logging_config=LoggingConfig(enable_access_log=False, log_level="WARNING"),
-        )
+        try:
+            serve.start(
+                proxy_location=ProxyLocation.HeadOnly if local else ProxyLocation.EveryNode,
+                http_options=http,
+                grpc_options=grpc,
+                logging_config=LoggingConfig(enable_access_log=False, log_level="WARNING"),
+            )
+        except (RayError, TimeoutError) as error:
+            reason = " ".join(str(error).split())[:300]
+            raise ConfigError(
+                f"Ray Serve does not start: {reason}; try again when the machine is less busy, "
+                "or use --engine local"
+            ) from None
 
     def _targets(self) -> list[serve.RunTarget]:
         targets = [self._target(ADMIN_APP, self._single("admin", AdminDeployment))]
