@@ -110,7 +110,7 @@ def make_lab(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
 
 
 # Each start of Ray takes long. What the last two have in particular, other combinations and
-# test_grpc_services.py cover; together they are only worth it in `make test-all`.
+# test_control.py cover; together they are only worth it in `make test-all`.
 RARE = (pytest.mark.ray, pytest.mark.long)
 COMBINATIONS = [
     pytest.param(("local", "direct", "channel"), id="local-direct-channel"),

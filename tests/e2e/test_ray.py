@@ -200,6 +200,7 @@ def test_nothing_outlives_the_supervisor(
         eventually("Ray is gone", lambda: not left(below, ""), 100)
 
 
+@pytest.mark.long
 def test_sigterm_while_starting_ends_everything(
     make_lab: Callable[..., Path], tmp_path: Path, eventually: Any
 ) -> None:
