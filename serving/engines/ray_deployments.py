@@ -27,7 +27,7 @@ from serving.engines.ray_instance import Instance
 SETTLE_S = 1.0
 """A hub that replaces a dead one waits this long for members; a first one loses nothing by it,
 because loading a model takes longer."""
-HAND_OVER_S: Final = 30.0
+HAND_OVER_S: Final = 60.0
 """How long an admin actor that starts waits for the driver to say what is served."""
 
 
