@@ -276,7 +276,7 @@ def test_grpc_takes_labels(instance: Any, demo_root: Path) -> None:
         told = push(request, timeout=30)
         assert (told.accepted, told.duplicate, told.unknown, told.late) == (1, 1, 1, 0)
         request.labels[0].text = "purple"
-        with pytest.raises(grpc.RpcError, match="purple") as caught:
+        with pytest.raises(grpc.RpcError, match="y_true") as caught:
             push(request, timeout=30)
         assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
 
