@@ -26,7 +26,7 @@ from ray.serve.schema import ApplicationStatus, LoggingConfig
 from serving.channel.directory import ServedModel
 from serving.config import ConfigError, Listen, ModelConfig, ServerConfig
 from serving.engines.process import free_port
-from serving.engines.ray_cluster import connected, head_address, head_only
+from serving.engines.ray_cluster import connected, head_address, head_only, in_short
 from serving.engines.ray_deployments import (
     AdminDeployment,
     ExplainerDeployment,
@@ -114,10 +114,9 @@ class RayEngine:
                 logging_config=LoggingConfig(enable_access_log=False, log_level="WARNING"),
             )
         except (RayError, TimeoutError) as error:
-            reason = " ".join(str(error).split())[:300]
             raise ConfigError(
-                f"Ray Serve does not start: {reason}; try again when the machine is less busy, "
-                "or use --engine local"
+                f"Ray Serve does not start: {in_short(error)}; try again when the machine is less "
+                "busy, or use --engine local"
             ) from None
 
     def _targets(self) -> list[serve.RunTarget]:
