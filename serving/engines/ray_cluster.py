@@ -71,7 +71,7 @@ def _start_local(config: ServerConfig, runtime: Path) -> None:
 
 def in_short(error: Exception) -> str:
     """Return what an error of Ray says, in one line of bounded length."""
-    return " ".join(str(error).split())[:300]
+    return " ".join(str(error).split())[:300].rstrip(".")
 
 
 def head_address() -> str:
