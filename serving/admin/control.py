@@ -62,10 +62,14 @@ class ModelControl:
         self._locks: dict[str, asyncio.Lock] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def start(self, models: Sequence[ServedModel]) -> None:
-        """Serve what the instance begins with; readiness waits for it, nobody else does."""
+    def start(self, models: Sequence[ServedModel]) -> int:
+        """Serve what the instance begins with; readiness waits for it, nobody else does.
+
+        Returns:
+            The generation of the directory that says so.
+        """
         self._active = {served.key: served for served in models}
-        self._publish()
+        return self._publish()
 
     def stop(self) -> None:
         """Let go of what is still being retired; the engine ends it."""
@@ -120,6 +124,42 @@ class ModelControl:
             await self._retire(gone)
             _log.info("model '%s' is unloaded", name)
 
+    async def fall_back(
+        self, broken: ServedModel, why: str, earlier: Sequence[ServedModel]
+    ) -> None:
+        """Serve the first of `earlier` that can be loaded, in the place of a version that cannot.
+
+        Args:
+            broken: what is served and does not answer.
+            why: what keeps it from answering.
+            earlier: other versions of the model.
+        """
+        async with self._lock(broken.name):
+            for served in earlier:
+                if not self.serves(broken.key):  # somebody has given other orders meanwhile
+                    return
+                await self._cleared({served.key})
+                failed = await self._try([served])
+                del self._candidates[served.key]
+                if failed:
+                    self._reasons[served.key[:2]] = failed[served.key]
+                    continue
+                self._active[served.key] = served
+                self._reasons[broken.key[:2]] = why
+                await self._retire([broken])
+                break
+            else:
+                self._publish()
+            _log.error(
+                "model '%s' version %s cannot be loaded: %s; %s",
+                broken.name,
+                broken.version,
+                why,
+                f"version {served.version} serves in its place"
+                if served.key in self._active
+                else "no earlier version can be loaded either",
+            )
+
     def index(self) -> list[IndexEntry]:
         """Return every version that is served or was tried, and every other folder's model."""
         unready = {
@@ -144,6 +184,10 @@ class ModelControl:
             if name not in known:
                 found[name, ""] = IndexEntry(name, "", "UNAVAILABLE", UNLOADED)
         return sorted(found.values(), key=lambda entry: (entry.name, int(entry.version or 0)))
+
+    def serves(self, key: ModelKey) -> bool:
+        """Whether clients are to be answered with a revision."""
+        return key in self._active
 
     @property
     def loaded(self) -> set[str]:
@@ -188,7 +232,7 @@ class ModelControl:
         deadline = loop.time() + self._load_timeout_s
         while waiting and (left := deadline - loop.time()) > 0:
             for key in list(waiting):
-                ready, why = self._standing(key, generation)
+                ready, why = self.standing(key, generation)
                 if ready or why:
                     waiting.discard(key)
                 if why:
@@ -198,8 +242,13 @@ class ModelControl:
         late = f"not ready within load_timeout_s ({self._load_timeout_s:g} s)"
         return {**failed, **dict.fromkeys(waiting, late)}
 
-    def _standing(self, key: ModelKey, generation: int) -> tuple[bool, str]:
-        """Whether every gateway can answer with a revision; and why it failed, if it has."""
+    def standing(self, key: ModelKey, generation: int) -> tuple[bool, str]:
+        """Whether every gateway can answer with a revision; and why it failed, if it has.
+
+        Args:
+            key: of a revision that is served, or tried.
+            generation: of a directory with it; gateways that do not know it yet do not count.
+        """
         if (failure := self._hub.failure(key)) is not None:
             return False, failure
         ready = 0
@@ -207,7 +256,9 @@ class ModelControl:
             if status.get("generation", 0) < generation:
                 continue
             if key in self._active:
-                unready = [(name, version) for name, version, _ in status["unready"]]
+                unready = {(name, version): why for name, version, why in status["unready"]}
+                if key[:2] in unready and key in map(tuple, status.get("disproved", ())):
+                    return False, str(unready[key[:2]])
                 ready += key[:2] not in unready
             for *of, state, reason in status["candidates"]:
                 if tuple(of) == key and state == "UNAVAILABLE":

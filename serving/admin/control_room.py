@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from serving.admin.control import Engine, ModelControl
 from serving.admin.control_desk import ControlDesk
+from serving.admin.fall_back import fall_back, may_fall_back
 from serving.admin.hub import Hub
 from serving.admin.model_poll import ModelPoll
-from serving.admin.settings_book import SettingsBook
-from serving.channel.directory import ServedModel
+from serving.admin.settings_book import Chosen, SettingsBook
+from serving.channel.directory import ModelKey, ServedModel
 from serving.channel.settings import Settings
 from serving.config import ServerConfig
 from serving.models.repository import ModelRepository
@@ -24,6 +25,7 @@ class ControlRoom:
         hub: the instance.
         config: where models lie, and the bounds of loading.
         engine: starts and stops replicas; see `ModelControl`.
+        on_settings: called after every change of how gateways log and trace.
         switch: applies log settings here; none: one for the process's own handlers.
 
     Attributes:
@@ -31,9 +33,14 @@ class ControlRoom:
     """
 
     def __init__(
-        self, hub: Hub, config: ServerConfig, engine: Engine, switch: LogSwitch | None = None
+        self,
+        hub: Hub,
+        config: ServerConfig,
+        engine: Engine,
+        on_settings: Callable[[], None] = lambda: None,
+        switch: LogSwitch | None = None,
     ) -> None:
-        repository = ModelRepository(config.models, config.remote_hosts)
+        repository = self._repository = ModelRepository(config.models, config.remote_hosts)
         self._control = ModelControl(
             hub,
             repository,
@@ -47,24 +54,54 @@ class ControlRoom:
             else None
         )
         self._polling: asyncio.Task[None] | None = None
+        self._settling: dict[ModelKey, asyncio.Task[None]] = {}
         self._hub = hub
         self._switch = switch or LogSwitch()
-        book = SettingsBook(config.data_dir.absolute() / "traces", self._set)
-        self.desk = ControlDesk(self._control, book, config)
+        self._on_settings = on_settings
+        self._book = SettingsBook(config.data_dir.absolute() / "traces", self._set)
+        self.desk = ControlDesk(self._control, self._book, config)
         hub.on_control = self.desk.from_client
 
-    def start(self, models: Sequence[ServedModel]) -> None:
-        """Serve these models, and look for others if that is wanted."""
-        self._control.start(models)
+    @property
+    def chosen(self) -> Chosen:
+        """What was set, for a successor of this room."""
+        return self._book.chosen
+
+    def start(self, models: Sequence[ServedModel], chosen: Chosen | None = None) -> None:
+        """Serve these models, and look for others if that is wanted.
+
+        Args:
+            models: what is served from the beginning.
+            chosen: what was set in the room that this one replaces.
+        """
+        generation = self._control.start(models)
+        for served in filter(may_fall_back, models):
+            self._settle(served, generation)
+        if chosen is not None and chosen.number:
+            self._book.restore(chosen)
         if self._poll:
             self._polling = asyncio.get_running_loop().create_task(self._poll.run())
+
+    def settled(self, key: ModelKey) -> bool:
+        """Whether a version of the start stays what it is; else an earlier one may replace it."""
+        return key not in self._settling
+
+    def _settle(self, served: ServedModel, generation: int) -> None:
+        task = asyncio.get_running_loop().create_task(
+            fall_back(self._hub, self._control, self._repository, served, generation)
+        )
+        self._settling[served.key] = task
+        task.add_done_callback(lambda _: self._settling.pop(served.key, None))
 
     def _set(self, settings: Settings) -> None:
         self._switch.apply(settings.log)
         self._hub.set_settings(settings)
+        self._on_settings()
 
     def stop(self) -> None:
         """Change nothing any more."""
         if self._polling:
             self._polling.cancel()
+        for task in self._settling.values():
+            task.cancel()
         self._control.stop()

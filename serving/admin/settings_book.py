@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+import msgspec
+
 from serving.channel.settings import LogSettings, Settings, TraceSettings
 from serving.errors import InvalidInput
 
@@ -27,20 +29,36 @@ _LOG: Final[Mapping[str, Any]] = {
 }
 
 
+class Chosen(msgspec.Struct, frozen=True):
+    """What somebody has set; the rest is the default.
+
+    Attributes:
+        number: grows with every change; 0 before the first.
+        trace, log: settings for all models, and of the log, by name.
+        trace_of: by model, what it has of its own.
+    """
+
+    number: int = 0
+    trace: dict[str, Any] = {}
+    trace_of: dict[str, dict[str, Any]] = {}
+    log: dict[str, Any] = {}
+
+
 class SettingsBook:
     """What was set, for all models and for single ones; the rest is the default.
 
     Args:
         folder: where gateways write traces.
         on_change: told the settings in effect after every change.
+
+    Attributes:
+        chosen: what was set; whoever replaces this book can take it over (`restore`).
     """
 
     def __init__(self, folder: Path, on_change: Callable[[Settings], None]) -> None:
         self._folder = folder
         self._on_change = on_change
-        self._trace: dict[str, Any] = {}
-        self._trace_of: dict[str, dict[str, Any]] = {}
-        self._log: dict[str, Any] = {}
+        self.chosen = Chosen()
 
     def trace(self, model: str, changes: Mapping[str, Any] | None) -> dict[str, Any]:
         """Change trace settings, if any are given, and return those in effect.
@@ -54,19 +72,18 @@ class SettingsBook:
             InvalidInput: one is unknown, wrong, or cannot be changed while the server runs.
         """
         if changes:
-            own = self._trace_of.get(model, {}) if model else self._trace
+            known = self.chosen
+            own = known.trace_of.get(model, {}) if model else known.trace
             changed = _changed(own, changes, _read_trace, ("trace_file", "trace_mode"))
-            if not model:
-                self._trace = changed
-            elif changed:
-                self._trace_of[model] = changed
+            if model:
+                others = {name: each for name, each in known.trace_of.items() if name != model}
+                self._change(trace_of={**others, model: changed} if changed else others)
             else:
-                self._trace_of.pop(model, None)
-            self._publish()
+                self._change(trace=changed)
         return {
             **_TRACE,
-            **self._trace,
-            **self._trace_of.get(model, {}),
+            **self.chosen.trace,
+            **self.chosen.trace_of.get(model, {}),
             "trace_file": str(self._folder / "<gateway>.jsonl"),
         }
 
@@ -77,20 +94,29 @@ class SettingsBook:
             InvalidInput: as for `trace`.
         """
         if changes:
-            self._log = _changed(self._log, changes, _read_log, ("log_file",))
-            self._publish()
-        return {"log_file": "", **_LOG, **self._log}
+            self._change(log=_changed(self.chosen.log, changes, _read_log, ("log_file",)))
+        return {"log_file": "", **_LOG, **self.chosen.log}
+
+    def restore(self, chosen: Chosen) -> None:
+        """Take over what another book has held; to gateways that know it nothing changes."""
+        self.chosen = chosen
+        self._publish()
+
+    def _change(self, **changed: dict[str, Any]) -> None:
+        # The number grows also over a hub that is replaced.
+        self.chosen = msgspec.structs.replace(self.chosen, number=time.time_ns(), **changed)
+        self._publish()
 
     def _publish(self) -> None:
+        chosen = self.chosen
         self._on_change(
             Settings(
-                # Grows also over a hub that is replaced.
-                time.time_ns(),
-                LogSettings(**{**_LOG, **self._log}),
-                _effective(self._trace),
+                chosen.number,
+                LogSettings(**{**_LOG, **chosen.log}),
+                _effective(chosen.trace),
                 {
-                    model: _effective({**self._trace, **own})
-                    for model, own in self._trace_of.items()
+                    model: _effective({**chosen.trace, **own})
+                    for model, own in chosen.trace_of.items()
                 },
                 str(self._folder),
             )

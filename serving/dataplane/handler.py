@@ -322,16 +322,19 @@ class DataPlane:
 
         `generation` is the directory that was applied last, `candidates` holds one
         (name, version, revision, state, reason) for each, `retiring` the keys of what still
-        answers what it had admitted, and `unready` one (name, version, reason) for each version
-        that should answer and cannot.
+        answers what it had admitted, `unready` one (name, version, reason) for each version that
+        should answer and cannot, and `disproved` the keys of those of them that have failed.
         """
         tried = [served.key for served in self._directory.candidates]
         unready = [(e.name, e.version, e.problem) for e in self.entries() if not e.ready]
+        disproved = [e.key for e in self.entries() if e.disproved and not e.ready]
+        wanted = {served.key for served in self._directory.models}
         return {
             "generation": self._directory.generation,
             "candidates": [(*key, *self._standing(key)) for key in tried],
             "retiring": [entry.key for entry in self._retiring],
             "unready": unready + [(*key, why) for key, why in self.refused.items()],
+            "disproved": disproved + [key for key in self._refused if key in wanted],
         }
 
     def _standing(self, key: ModelKey) -> tuple[str, str]:

@@ -21,7 +21,7 @@ from serving.dataplane.links import ReplicaLink, ReplicaLost
 from serving.dataplane.observer import ModelObserver
 from serving.dataplane.publisher import EventPublisher
 from serving.dataplane.request_series import RequestSeries
-from serving.errors import InvalidInput, VigilError
+from serving.errors import InvalidInput, Unreachable, VigilError
 from serving.protocol.datatypes import numpy_dtype
 from serving.protocol.json_codec import decode_request
 from serving.protocol.messages import InferRequest, Parameters
@@ -145,6 +145,20 @@ class ServedVersion:
             return False
         return True
 
+    async def reaches(self, link: ReplicaLink) -> bool:
+        """Ask a replica of a model on another server whether that can be reached.
+
+        Nothing is computed. A server that refuses, or takes long, is there.
+        """
+        try:
+            await link.send(self._batch(self._zeros()))
+        except Unreachable as error:
+            self.problem = error.message
+            return False
+        except (ReplicaLost, VigilError):
+            return True
+        return True
+
     @property
     def ready(self) -> bool:
         """Whether a proven replica is there."""
@@ -156,7 +170,10 @@ class ServedVersion:
             bound = self.binder.bind(request)
         else:
             bound = self._zeros()
-        future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        return self._batch(bound)
+
+    def _batch(self, bound: Bound) -> Batch:
+        future: asyncio.Future[Answer] = self._loop.create_future()
         item = Pending("probe", bound, future, 0.0)
         return Batch(self.binder.input_names, [item], 0.0)
 

@@ -69,7 +69,7 @@ class EmbeddedInstance:
             self._hub_address, self._runtime, self._folder.path, self._replica_failed
         )
         switch = LogSwitch(())
-        self._control = ControlRoom(self._hub, self._config, self._roles.serve, switch)
+        self._control = ControlRoom(self._hub, self._config, self._roles.serve, switch=switch)
         self._clients_control = clients_control
         self._hub.on_control = self._from_client
         history = History()
@@ -140,7 +140,7 @@ class EmbeddedInstance:
         return [
             f"model '{served.name}' version {served.version}: {why}"
             for served in self._required
-            if (why := self._hub.failure(served.key))
+            if self._control.settled(served.key) and (why := self._hub.failure(served.key))
         ]
 
     async def news(self, timeout_s: float) -> None:

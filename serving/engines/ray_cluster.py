@@ -36,15 +36,23 @@ def connected(config: ServerConfig, runtime: Path) -> Iterator[None]:
         runtime: short private folder; a local Ray puts its sockets and logs there.
 
     Raises:
-        ConfigError: no cluster answers at that address.
+        ConfigError: no cluster answers at that address, or no local Ray comes up.
     """
     if config.ray_address:
         try:
             ray.init(config.ray_address, namespace=_NAMESPACE, log_to_driver=False)
         except (ConnectionError, ValueError, RuntimeError) as error:
-            reason = " ".join(str(error).split())[:300]
-            raise ConfigError(f"ray_address {config.ray_address}: {reason}") from None
+            raise ConfigError(f"ray_address {config.ray_address}: {in_short(error)}") from None
     else:
+        _start_local(config, runtime)
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _start_local(config: ServerConfig, runtime: Path) -> None:
+    try:
         ray.init(
             # Never a cluster that happens to be named in the environment.
             "local",
@@ -54,10 +62,16 @@ def connected(config: ServerConfig, runtime: Path) -> Iterator[None]:
             logging_level=logging.ERROR,
             _temp_dir=str(runtime / "ray"),
         )
-    try:
-        yield
-    finally:
-        ray.shutdown()
+    except Exception as error:  # noqa: BLE001 - Ray raises just that when it took too long
+        raise ConfigError(
+            f"Ray does not start on this machine: {in_short(error)}; try again when it is less "
+            "busy, or use --engine local"
+        ) from None
+
+
+def in_short(error: Exception) -> str:
+    """Return what an error of Ray says, in one line of bounded length."""
+    return " ".join(str(error).split())[:300].rstrip(".")
 
 
 def head_address() -> str:

@@ -11,7 +11,8 @@ import contextlib
 import logging
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from typing import Final
 
 import ray
 from ray import serve
@@ -19,21 +20,34 @@ from ray import serve
 from serving.admin.app import AdminServer
 from serving.admin.control_room import ControlRoom
 from serving.admin.hub import Hub
+from serving.admin.settings_book import Chosen
 from serving.channel.directory import ServedModel
 from serving.engines.ray_instance import Instance
 
 SETTLE_S = 1.0
 """A hub that replaces a dead one waits this long for members; a first one loses nothing by it,
 because loading a model takes longer."""
+HAND_OVER_S: Final = 60.0
+"""How long an admin actor that starts waits for the driver to say what is served."""
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What must be deployed: models that serve, and candidates that are tried; 0 is no order."""
+    """What must be deployed, and what an admin actor needs that replaces a dead one.
+
+    Attributes:
+        number: grows with every order; 0 is none yet.
+        models: those that have replicas: what is active, and what still answers its last requests.
+        candidates: what is tried.
+        active: what clients are answered with.
+        chosen: how gateways log and trace.
+    """
 
     number: int = 0
     models: tuple[ServedModel, ...] = ()
     candidates: tuple[ServedModel, ...] = ()
+    active: tuple[ServedModel, ...] = ()
+    chosen: Chosen = field(default_factory=Chosen)
 
 
 def member_name(prefix: str) -> str:
@@ -54,7 +68,11 @@ def gateway_members(instance: Instance) -> int:
 
 
 class AdminDeployment:
-    """The hub and the admin listener."""
+    """The hub and the admin listener.
+
+    The hub opens once the driver has said what is served, for this actor may replace a dead one:
+    a gateway that was told of the models of the start would drop those that were loaded later.
+    """
 
     def __init__(self, instance: Instance) -> None:
         self._instance = instance
@@ -64,41 +82,50 @@ class AdminDeployment:
         # Times tell this actor's orders from those of one that it replaces.
         self._order = Order(time.time_ns(), instance.models)
         self._news = asyncio.Event()
-        self._known = False
-        self._room = ControlRoom(self._hub, instance.config, self._want)
+        self._last = Order(active=instance.models)
+        self._handed_over = asyncio.Event()
+        self._room = ControlRoom(self._hub, instance.config, self._want, self._set)
         self._admin = AdminServer(self._hub, instance.config, self._room.desk)
         self._started = asyncio.get_running_loop().create_task(self._start())
 
     async def _start(self) -> None:
+        with contextlib.suppress(TimeoutError):  # on a cluster the driver may be gone for good
+            async with asyncio.timeout(HAND_OVER_S):
+                await self._handed_over.wait()
         await self._hub.start(self._instance.hub_address)
-        self._room.start(self._instance.models)
+        self._room.start(self._last.active, self._last.chosen)
         await self._admin.start()
 
     def _want(self, models: Sequence[ServedModel], candidates: Sequence[ServedModel]) -> None:
         self._order = Order(self._order.number + 1, tuple(models), tuple(candidates))
         self._news.set()
 
+    def _set(self) -> None:
+        self._order = replace(self._order, number=self._order.number + 1)
+        self._news.set()
+
     async def wanted(self, seen: Order, hold_s: float) -> Order:
         """Return what must be deployed, once it is not what the caller knows, or after `hold_s`.
 
-        A caller that knows a later order than this actor's first had it from the actor's
-        predecessor; what was loaded and unloaded since the start is taken over from there.
+        The first caller's order is that of this actor's predecessor, if it had one; what was
+        loaded, unloaded and set since the start is taken over from there.
         """
+        if not self._handed_over.is_set():
+            self._last = seen
+            self._handed_over.set()
         await asyncio.shield(self._started)
-        if not self._known:
-            self._known = True
-            if seen.number and set(seen.models) != set(self._instance.models):
-                self._room.start(seen.models)
         if self._order.number == seen.number:
             self._news.clear()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(hold_s):
                     await self._news.wait()
-        return self._order
+        active = self._hub.directory.models
+        return replace(self._order, active=active, chosen=self._room.chosen)
 
     async def check_health(self) -> None:
-        """Raise if the listeners could not be opened."""
-        await asyncio.shield(self._started)
+        """Raise if the listeners could not be opened; they need not be open yet."""
+        if self._started.done():
+            self._started.result()
 
     async def ready(self) -> tuple[bool, list[str]]:
         """Whether the instance is ready, and why not."""

@@ -29,6 +29,8 @@ _SETTINGS: Final = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     # Gateways start Envoy by fork and exec at once, where grpc's fork handlers only complain.
     "GRPC_ENABLE_FORK_SUPPORT": "0",
+    # Serve kills a proxy that is not there in time; after its 5 s a busy machine never has one.
+    "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60",
     "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": CALLBACK,
 }
 

@@ -17,6 +17,8 @@ from serving.errors import ModelFailed, VigilError
 
 TRIES: Final = 2
 WATCH_S: Final = 0.2
+ASK_REMOTE_S: Final = 1.0
+"""How often a model on another server is asked whether it is there still."""
 
 
 def replica_app(key: ModelKey) -> str:
@@ -79,9 +81,21 @@ class HandlePlane(DataPlane):
         task.add_done_callback(self._keepers.discard)
 
     async def _keep_linked(self, key: ModelKey, link: HandleLink) -> None:
-        """Prove the link, and again whenever the queue gave it up after losing a replica."""
+        """Prove the link, and again whenever the queue gave it up after losing a replica.
+
+        A replica that fronts another server lives on when that is gone. Over a channel it closes
+        the connection; no connection is here, so it is asked.
+        """
+        loop = asyncio.get_running_loop()
+        asked = loop.time()
         while not self.draining and (entry := self._find(key)) is not None:
             if link.open and link not in entry.queue.links:
                 await self._prove(key, link)
+                asked = loop.time()
+            elif entry.config.remote is not None and loop.time() >= asked + ASK_REMOTE_S:
+                if not await entry.reaches(link):
+                    entry.queue.remove_link(link)
+                    self._ready_changed()
+                asked = loop.time()
             await asyncio.sleep(WATCH_S)
         self._handles.pop(key, None)

@@ -24,9 +24,9 @@ from ray.serve.exceptions import RayServeException
 from ray.serve.schema import ApplicationStatus, LoggingConfig
 
 from serving.channel.directory import ServedModel
-from serving.config import Listen, ModelConfig, ServerConfig
+from serving.config import ConfigError, Listen, ModelConfig, ServerConfig
 from serving.engines.process import free_port
-from serving.engines.ray_cluster import connected, head_address, head_only
+from serving.engines.ray_cluster import connected, head_address, head_only, in_short
 from serving.engines.ray_deployments import (
     AdminDeployment,
     ExplainerDeployment,
@@ -78,7 +78,7 @@ class RayEngine:
         self._stop = stop
         self._reported: set[str] = set()
         self._deployed: set[str] = set()
-        self._order = Order(0, instance.models)
+        self._order = Order(models=instance.models, active=instance.models)
 
     def run(self) -> bool:
         """Serve until told to stop; returns whether everything in flight was answered."""
@@ -106,12 +106,18 @@ class RayEngine:
             http = HTTPOptions(host=listen.host, port=free_port(listen.host))
             grpc = gRPCOptions()
         local = self._config.ray_address is None
-        serve.start(
-            proxy_location=ProxyLocation.HeadOnly if local else ProxyLocation.EveryNode,
-            http_options=http,
-            grpc_options=grpc,
-            logging_config=LoggingConfig(enable_access_log=False, log_level="WARNING"),
-        )
+        try:
+            serve.start(
+                proxy_location=ProxyLocation.HeadOnly if local else ProxyLocation.EveryNode,
+                http_options=http,
+                grpc_options=grpc,
+                logging_config=LoggingConfig(enable_access_log=False, log_level="WARNING"),
+            )
+        except (RayError, TimeoutError) as error:
+            raise ConfigError(
+                f"Ray Serve does not start: {in_short(error)}; try again when the machine is less "
+                "busy, or use --engine local"
+            ) from None
 
     def _targets(self) -> list[serve.RunTarget]:
         targets = [self._target(ADMIN_APP, self._single("admin", AdminDeployment))]
@@ -159,13 +165,14 @@ class RayEngine:
         return deploy(kind).bind(self._instance)
 
     def _replica(self, served: ServedModel) -> Any:
-        replicas = ModelConfig.model_validate_json(served.config).replicas
+        config = ModelConfig.model_validate_json(served.config)
+        replicas, remote = config.replicas, config.remote
         cpus = replicas.cores if self._config.ray_address else 0
         timeout_s = replicas.hang_timeout_s / UNHEALTHY_AFTER
         deploy = serve.deployment(
             name="replica",
             num_replicas=replicas.min,
-            max_ongoing_requests=replicas.max_inflight_batches,
+            max_ongoing_requests=remote.max_inflight if remote else replicas.max_inflight_batches,
             ray_actor_options={"num_cpus": cpus, "num_gpus": replicas.gpus},
             graceful_shutdown_wait_loop_s=POLL_S,
             **{**self._common(), "health_check_timeout_s": timeout_s},

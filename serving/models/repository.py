@@ -122,6 +122,20 @@ class ModelRepository:
         """
         return self.entries(name)[-1]
 
+    def earlier(self, name: str, version: str) -> list[ModelEntry]:
+        """Return the versions before `version` that have weights, newest first.
+
+        Raises:
+            ConfigError: there is no such model, or it is wrong.
+        """
+        if not self.holds(name):
+            raise ConfigError(f"{self.root}: holds no model '{name[:128]}'")
+        folder = self.root / name
+        config = load_model(folder)
+        before = [found for found in _found(folder) if found < int(version)]
+        entries = _described(folder, config, [str(found) for found in reversed(before)])
+        return self._allowed([entry for entry in entries if entry.weights.is_file()])
+
     def _allowed(self, entries: list[ModelEntry]) -> list[ModelEntry]:
         for entry in entries:
             if entry.config.remote is not None:
@@ -137,15 +151,18 @@ def _entries(folder: Path) -> list[ModelEntry]:
             f"and '-', at most 128, and begin with a letter, digit or '_'"
         )
     config = load_model(folder)
-    example = _read_example(folder, config)
-    found = [
-        ModelEntry(folder.name, version, folder / version, config, example)
-        for version in _versions(folder, config)
-    ]
+    found = _described(folder, config, _versions(folder, config))
     for entry in found:
         if not entry.weights.is_file():
             raise ConfigError(f"{entry.weights}: missing; {_hint(entry)}")
     return found
+
+
+def _described(folder: Path, config: ModelConfig, versions: list[str]) -> list[ModelEntry]:
+    example = _read_example(folder, config)
+    return [
+        ModelEntry(folder.name, version, folder / version, config, example) for version in versions
+    ]
 
 
 def _hint(entry: ModelEntry) -> str:
@@ -162,11 +179,7 @@ def _hint(entry: ModelEntry) -> str:
 
 def _versions(folder: Path, config: ModelConfig) -> list[str]:
     """Return the versions that the configuration asks for, oldest first."""
-    found = sorted(
-        int(path.name)
-        for path in folder.iterdir()
-        if path.is_dir() and _VERSION.fullmatch(path.name)
-    )
+    found = _found(folder)
     if not found and config.format == "remote":
         return ["1"]  # nothing of it has to lie here
     if not found:
@@ -181,6 +194,15 @@ def _versions(folder: Path, config: ModelConfig) -> list[str]:
     elif config.versions == "latest":
         found = found[-1:]
     return [str(version) for version in found]
+
+
+def _found(folder: Path) -> list[int]:
+    """Return the versions that have a folder, oldest first."""
+    return sorted(
+        int(path.name)
+        for path in folder.iterdir()
+        if path.is_dir() and _VERSION.fullmatch(path.name)
+    )
 
 
 def _read_example(folder: Path, config: ModelConfig) -> bytes | None:

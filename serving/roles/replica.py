@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import threading
 import time
 from typing import Any
 
@@ -71,7 +70,6 @@ class ReplicaRole:
         self._executor: BatchExecutor | None = None
         self._server: ChannelServer | None = None
         self._reporter: ReporterThread | None = None
-        self._lock = threading.Lock()
         self.busy_since: float | None = None
         self.batches = 0
         self._computing = 0
@@ -173,13 +171,12 @@ class ReplicaRole:
     def _infer(self, message: Message) -> tuple[ResultMeta, list[Tensor]]:
         assert self._executor is not None
         meta, inputs = _read(message)
-        with self._lock:  # the handle transport calls from several threads
-            self.busy_since = time.monotonic()
-            try:
-                result = self._executor.run(meta.rows, inputs)
-            finally:
-                self.busy_since = None
-                self.batches += 1
+        self.busy_since = time.monotonic()
+        try:
+            result = self._executor.run(meta.rows, inputs)
+        finally:
+            self.busy_since = None
+            self.batches += 1
         return self._answer(result)
 
     def _answer(self, result: BatchResult) -> tuple[ResultMeta, list[Tensor]]:

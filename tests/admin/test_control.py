@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,88 +11,10 @@ import pytest
 
 from serving.admin.control import ModelControl
 from serving.admin.hub import Hub
-from serving.channel.directory import Directory, Member, Report, ServedModel
 from serving.errors import LoadFailed, ModelNotFound
 from serving.models.repository import ModelRepository
 
 Wait = Callable[[Callable[[], object]], Awaitable[None]]
-CONFIG = """
-format: torch_export
-versions: {versions}
-inputs: [{{name: x, datatype: FP32, shape: [-1, 2]}}]
-outputs: [{{name: y, datatype: FP32, shape: [-1, 2]}}]
-"""
-
-
-class Gateway:
-    """A gateway that follows every directory at once; candidates fare as `verdict` says."""
-
-    def __init__(self, role: Any) -> None:
-        self.role = role
-        self.verdict = ("READY", "")
-        self.retiring: list[Any] = []
-        role.client._on_directory = self._follow
-        self.directory = Directory()
-
-    def _follow(self, directory: Directory) -> None:
-        self.directory = directory
-        self.tell()
-
-    def tell(self) -> None:
-        status = {
-            "generation": self.directory.generation,
-            "candidates": [(*served.key, *self.verdict) for served in self.directory.candidates],
-            "retiring": self.retiring,
-            "unready": [],
-        }
-        self.role.report = Report(True, (), status)
-        self.role.client.report_now()
-
-
-class Engine:
-    """Writes down which models it is to hold."""
-
-    def __init__(self) -> None:
-        self.orders: list[tuple[set[str], set[str]]] = []
-
-    def __call__(self, models: Sequence[ServedModel], tried: Sequence[ServedModel]) -> None:
-        self.orders.append(({m.version for m in models}, {m.version for m in tried}))
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    return tmp_path / "models"
-
-
-@pytest.fixture
-def put(folder: Path) -> Callable[..., None]:
-    def put(version: str, content: str = "weights", versions: str = "latest") -> None:
-        (folder / "m" / version).mkdir(parents=True, exist_ok=True)
-        (folder / "m" / version / "model.pt2").write_text(content)
-        (folder / "m" / "model.yaml").write_text(CONFIG.format(versions=versions))
-
-    return put
-
-
-@pytest.fixture
-def engine() -> Engine:
-    return Engine()
-
-
-@pytest.fixture
-async def control(hub: Hub, folder: Path, engine: Engine, put: Any) -> AsyncIterator[ModelControl]:
-    put("1")
-    control = ModelControl(
-        hub, ModelRepository(folder), engine, load_timeout_s=5, drain_timeout_s=5
-    )
-    control.start([])
-    yield control
-    control.stop()
-
-
-@pytest.fixture
-async def gateway(join: Any) -> Gateway:
-    return Gateway(join(Member("gateway", "g", 1)))
 
 
 def listed(control: ModelControl) -> dict[str, tuple[str, str]]:
@@ -100,7 +22,7 @@ def listed(control: ModelControl) -> dict[str, tuple[str, str]]:
 
 
 async def test_a_new_version_replaces_the_old_one_once_it_is_proven(
-    control: ModelControl, gateway: Gateway, engine: Engine, put: Any, eventually: Wait
+    control: ModelControl, gateway: Any, engine: Any, put: Any, eventually: Wait
 ) -> None:
     assert listed(control) == {"": ("UNAVAILABLE", "unloaded")}
     await control.load("m")
@@ -121,7 +43,7 @@ async def test_a_new_version_replaces_the_old_one_once_it_is_proven(
 
 
 async def test_replicas_stay_until_what_was_admitted_is_answered(
-    control: ModelControl, gateway: Gateway, engine: Engine, eventually: Wait
+    control: ModelControl, gateway: Any, engine: Any, eventually: Wait
 ) -> None:
     await control.load("m")
     (served,) = gateway.directory.models
@@ -135,7 +57,7 @@ async def test_replicas_stay_until_what_was_admitted_is_answered(
 
 
 async def test_what_fails_leaves_the_old_one_and_says_why(
-    control: ModelControl, gateway: Gateway, engine: Engine, hub: Hub, put: Any
+    control: ModelControl, gateway: Any, engine: Any, hub: Hub, put: Any
 ) -> None:
     await control.load("m")
     before = gateway.directory.models
@@ -153,7 +75,7 @@ async def test_what_fails_leaves_the_old_one_and_says_why(
 
 
 async def test_a_replica_that_cannot_load_is_heard(
-    control: ModelControl, gateway: Gateway, hub: Hub, eventually: Wait
+    control: ModelControl, gateway: Any, hub: Hub, eventually: Wait
 ) -> None:
     gateway.verdict = ("LOADING", "no replica yet")
     loading = asyncio.ensure_future(control.load("m"))
@@ -167,7 +89,7 @@ async def test_a_replica_that_cannot_load_is_heard(
 
 
 async def test_what_has_not_changed_is_left_alone(
-    control: ModelControl, gateway: Gateway, put: Any
+    control: ModelControl, gateway: Any, put: Any
 ) -> None:
     put("2", versions="all")
     await control.load("m")
@@ -181,7 +103,7 @@ async def test_what_has_not_changed_is_left_alone(
 
 
 async def test_one_of_several_fails_and_the_others_are_taken_in(
-    control: ModelControl, gateway: Gateway, hub: Hub, put: Any, eventually: Wait
+    control: ModelControl, gateway: Any, hub: Hub, put: Any, eventually: Wait
 ) -> None:
     put("2", versions="[1, 2]")
     gateway.verdict = ("LOADING", "no replica yet")
@@ -196,7 +118,7 @@ async def test_one_of_several_fails_and_the_others_are_taken_in(
 
 
 async def test_loading_takes_a_bounded_time(
-    hub: Hub, folder: Path, engine: Engine, put: Any, gateway: Gateway
+    hub: Hub, folder: Path, engine: Any, put: Any, gateway: Any
 ) -> None:
     put("1")
     control = ModelControl(
@@ -209,7 +131,7 @@ async def test_loading_takes_a_bounded_time(
     assert engine.orders[-1] == (set(), set())
 
 
-async def test_what_is_not_there(control: ModelControl, folder: Path, gateway: Gateway) -> None:
+async def test_what_is_not_there(control: ModelControl, folder: Path, gateway: Any) -> None:
     for order in (control.load, control.unload):
         with pytest.raises(ModelNotFound, match="Request for unknown model: 'nobody'"):
             await order("nobody")

@@ -101,3 +101,14 @@ def test_wrong_trace_settings(
 def test_wrong_log_settings(book: SettingsBook, changes: dict[str, Any], words: str) -> None:
     with pytest.raises(InvalidInput, match=words):
         book.logging(changes)
+
+
+def test_a_book_that_takes_over_tells_the_same(book: SettingsBook, told: list[Settings]) -> None:
+    book.trace("", {"trace_rate": 5})
+    book.trace("m", {"trace_count": "9"})
+    book.logging({"log_info": False})
+    successor = SettingsBook(Path("/traces"), told.append)
+    successor.restore(book.chosen)
+    assert told[-1] == told[-2]  # also the number, so traces are not counted anew
+    assert successor.trace("m", None) == book.trace("m", None)
+    assert successor.logging(None) == book.logging(None)

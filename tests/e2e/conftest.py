@@ -174,7 +174,7 @@ def close_gate() -> Iterator[Callable[..., Gate]]:
 
 
 # Each start of Ray takes long. What the last two have in particular, other combinations and
-# test_grpc_services.py cover; together they are only worth it in `make test-all`.
+# test_control.py cover; together they are only worth it in `make test-all`.
 RARE = (pytest.mark.ray, pytest.mark.long)
 COMBINATIONS = [
     pytest.param(("local", "direct", "channel"), id="local-direct-channel"),

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]  # Ray may take long to start
 POISON = 666.0
 
 

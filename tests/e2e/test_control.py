@@ -26,6 +26,8 @@ from serving.models.export import save_safetensors
 pytestmark = pytest.mark.e2e
 
 ENGINES = ["local", pytest.param("ray", marks=pytest.mark.ray)]
+# What the hub and the gateways decide, whoever started them; each start of Ray takes long.
+RARELY_RAY = ["local", pytest.param("ray", marks=(pytest.mark.ray, pytest.mark.long))]
 
 SCALE_NET = '''
 """y = x * factor."""
@@ -100,6 +102,11 @@ def shelf(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Shelf]:
 
 @pytest.fixture(scope="module", params=ENGINES)
 def engine(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(scope="module", params=RARELY_RAY)
+def some_engine(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
@@ -239,7 +246,7 @@ def served_by_replicas(instance: Any) -> list[str]:
 
 @pytest.fixture(scope="module")
 def several(
-    engine: str,
+    some_engine: str,
     running: Any,
     shelf: Callable[[], Shelf],
     tmp_path_factory: pytest.TempPathFactory,
@@ -248,7 +255,7 @@ def several(
     models.put("steady", 2, 2.0)
     models.put("steady", 3, 3.0)
     models.describe("steady", "[1, 3]")
-    with running(models.root, tmp_path_factory.mktemp("several"), engine) as instance:
+    with running(models.root, tmp_path_factory.mktemp("several"), some_engine) as instance:
         yield instance, models
 
 
@@ -297,16 +304,51 @@ def test_the_admin_listener_takes_orders_but_not_from_web_pages(
 
 
 def test_the_folder_is_followed_without_a_call(
-    engine: str, running: Any, shelf: Callable[[], Shelf], tmp_path: Path, eventually: Any
+    some_engine: str, running: Any, shelf: Callable[[], Shelf], tmp_path: Path, eventually: Any
 ) -> None:
     models = shelf()
-    with running(models.root, tmp_path, engine, poll_models_s=0.2) as instance:
+    with running(models.root, tmp_path, some_engine, poll_models_s=0.2) as instance:
         assert factor(instance, "steady") == 1.0
         models.put("steady", 2, 2.0)
         eventually("version 2", lambda: factor(instance, "steady") == 2.0, 60)
         shutil.rmtree(models.root / "other")
         gone = f"{instance.url}/v2/models/other"
         eventually("it is unloaded", lambda: httpx.get(gone).status_code == 404, 60)
+
+
+def test_a_start_with_a_broken_newest_version_serves_the_one_before(
+    running: Any, shelf: Callable[[], Shelf], tmp_path: Path
+) -> None:
+    models = shelf()
+    models.put("steady", 2, 2.0)
+    models.spoil("steady", 3)
+    with (
+        running(models.root, tmp_path) as instance,
+        tritonclient.http.InferenceServerClient(
+            f"127.0.0.1:{instance.http_port}", network_timeout=120
+        ) as http,
+    ):
+
+        def state() -> list[tuple[str, str, str]]:
+            return [(row["name"], row["version"], row["state"]) for row in index(instance)]
+
+        assert factor(instance, "steady") == 2.0
+        assert http.get_model_metadata("steady")["versions"] == ["2"]
+        there = [("other", "1", "READY"), ("steady", "2", "READY"), ("steady", "3", "UNAVAILABLE")]
+        assert state() == there
+        assert "SHA-256" in rows(http)["steady", "3"]["reason"]
+        assert "version 2 serves in its place" in log(instance)
+        with pytest.raises(InferenceServerException, match=r"version 3.*what served before"):
+            http.load_model("steady")
+        assert state() == there
+        models.put("steady", 3, 3.0)
+        http.load_model("steady")
+        assert factor(instance, "steady") == 3.0
+
+
+def index(instance: Any) -> list[dict[str, str]]:
+    listed: list[dict[str, str]] = httpx.post(f"{instance.url}/v2/repository/index").json()
+    return listed
 
 
 def test_only_the_admin_listener_takes_orders_where_others_can_connect(

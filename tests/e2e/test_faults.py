@@ -22,6 +22,8 @@ ENGINES = [
     "local",
     pytest.param("ray", marks=pytest.mark.ray),
 ]
+# Each start of Ray takes long, and test_ray.py has the death of an only replica.
+RARELY_RAY = ["local", pytest.param("ray", marks=(pytest.mark.ray, pytest.mark.long))]
 
 
 @pytest.fixture(scope="module", params=ENGINES)
@@ -120,7 +122,7 @@ def test_explicit_deadline_holds_while_the_queue_is_blocked(two_replicas: Any) -
         assert all(task.result().status_code == 200 for task in slow)
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", RARELY_RAY)
 def test_only_replica_killed_gives_503_until_it_is_back(
     engine: str,
     running: Callable[..., Any],

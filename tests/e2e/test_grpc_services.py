@@ -23,7 +23,7 @@ pytestmark = pytest.mark.e2e
 SERVING, NOT_SERVING, SERVICE_UNKNOWN = 1, 2, 3
 COMBINATIONS = [
     pytest.param(("local", "envoy"), id="local-envoy"),
-    pytest.param(("ray", "serve"), id="ray-serve", marks=pytest.mark.ray),
+    pytest.param(("ray", "serve"), id="ray-serve", marks=(pytest.mark.ray, pytest.mark.long)),
 ]
 
 
@@ -69,8 +69,8 @@ class Watcher:
         self._channel.close()
 
 
-def test_a_client_without_our_files_infers(server: Any) -> None:
-    with grpc.insecure_channel(server.grpc) as channel:
+def test_a_client_without_our_files_infers(instance: Any) -> None:
+    with grpc.insecure_channel(instance.grpc) as channel:
         database = ProtoReflectionDescriptorDatabase(channel)
         services = list(database.get_services())
         assert {"inference.GRPCInferenceService", "grpc.health.v1.Health"} <= set(services)
@@ -95,8 +95,8 @@ def test_a_client_without_our_files_infers(server: Any) -> None:
     assert np.frombuffer(answer.raw_output_contents[0], np.float32).sum() == pytest.approx(1)
 
 
-def test_watch_tells_what_is_so(server: Any) -> None:
-    watchers = [Watcher(server.grpc, name) for name in ("", "lab", "nothing")]
+def test_watch_tells_what_is_so(instance: Any) -> None:
+    watchers = [Watcher(instance.grpc, name) for name in ("", "lab", "nothing")]
     assert [watcher.next() for watcher in watchers] == [SERVING, SERVING, SERVICE_UNKNOWN]
     for watcher in watchers:
         watcher.leave()

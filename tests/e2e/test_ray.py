@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import stat
 import subprocess
@@ -33,6 +34,7 @@ def lab(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Any]:
     models = make_lab(hang_timeout_s=3)
+    shutil.copytree(models / "lab", models / "spare")
     with running(models, tmp_path_factory.mktemp("ray"), "ray") as instance:
         yield instance
 
@@ -73,6 +75,23 @@ def left(processes: dict[int, str], *names: str) -> list[int]:
     ]
 
 
+def kill_admin(instance: Any) -> None:
+    """Kill the actor with the hub and the admin listener."""
+    below = descendants(instance.process.pid)
+    actors = [pid for pid, line in below.items() if "ServeReplica:vigil-admin" in line]
+    os.kill(actors[0], signal.SIGKILL)
+
+
+def registered(instance: Any) -> set[str]:
+    """Return the ids of the replicas and gateways that the hub knows."""
+    return {m["id"] for role in ("replica", "gateway") for m in instance.members(role)}
+
+
+def replicas(instance: Any) -> list[int]:
+    """Return the processes that compute for the model `lab`."""
+    return [m["pid"] for m in instance.members("replica") if m["model"] == "lab"]
+
+
 def answers(instance: Any) -> bool:
     return bool(instance.infer("lab", [ROW]).status_code == 200)
 
@@ -97,29 +116,52 @@ def test_a_killed_gateway_is_started_again_by_its_actor(lab: Any, eventually: An
 
 
 def test_a_hung_replica_is_replaced(lab: Any, eventually: Any) -> None:
-    victim = lab.members("replica")[0]["pid"]
+    victim = replicas(lab)[0]
     hang = {**ROW, "data": [0.0, 600_000, 0.0, 0.0]}
     answer = lab.infer("lab", [hang], parameters={"timeout": 500_000}, timeout_s=10)
     assert answer.status_code == 504
-    eventually(
-        "a replacement", lambda: victim not in [m["pid"] for m in lab.members("replica")], 30
-    )
+    eventually("a replacement", lambda: victim not in replicas(lab), 30)
     eventually("it answers again", lambda: answers(lab), 60)
 
 
 def test_a_killed_admin_loses_no_member(lab: Any, eventually: Any) -> None:
-    members = {member["id"] for role in ("replica", "gateway") for member in lab.members(role)}
-    below = descendants(lab.process.pid)
-    admin = next(pid for pid, line in below.items() if "ServeReplica:vigil-admin" in line)
-    os.kill(admin, signal.SIGKILL)
+    members = registered(lab)
+    kill_admin(lab)
     for _ in range(20):  # serving goes on from the last directory
         assert answers(lab)
+    eventually("everybody has registered again", lambda: registered(lab) == members, 60)
+    assert answers(lab)
+
+
+def test_a_new_admin_knows_what_the_dead_one_was_told(lab: Any, eventually: Any) -> None:
+    spare = f"{lab.url}/v2/models/spare"
+    order = f"{lab.url}/v2/repository/models/spare"
+    logging, trace = f"{lab.url}/v2/logging", f"{lab.url}/v2/models/lab/trace/setting"
+    assert httpx.post(f"{order}/unload", timeout=60).status_code == 200
+    eventually("its replica ends", lambda: {m["model"] for m in lab.members("replica")} == {"lab"})
+    assert httpx.post(logging, json={"log_verbose_level": 1}).status_code == 200
+    assert httpx.post(trace, json={"trace_rate": "7"}).status_code == 200
+    members, statuses = registered(lab), set()
+
+    kill_admin(lab)
 
     def back() -> bool:
-        return {m["id"] for role in ("replica", "gateway") for m in lab.members(role)} == members
+        statuses.add(httpx.get(spare).status_code)
+        return registered(lab) == members
 
     eventually("everybody has registered again", back, 60)
+    assert statuses == {404}  # no gateway was told of the models of the start
+    assert httpx.get(logging).json()["log_verbose_level"] == 1
+    assert httpx.get(trace).json()["trace_rate"] == "7"
+    listed = httpx.post(f"{lab.url}/v2/repository/index").json()
+    assert {row["name"]: row["state"] for row in listed} == {"lab": "READY", "spare": "UNAVAILABLE"}
+    assert httpx.get(spare).status_code == 404
     assert answers(lab)
+
+    assert httpx.post(f"{order}/load", timeout=120).status_code == 200
+    assert httpx.get(spare).status_code == 200
+    assert httpx.post(logging, json={"log_verbose_level": None}).status_code == 200
+    assert httpx.post(trace, json={"trace_rate": None}).status_code == 200
 
 
 def test_ray_wants_the_token(lab: Any) -> None:
@@ -158,6 +200,7 @@ def test_nothing_outlives_the_supervisor(
         eventually("Ray is gone", lambda: not left(below, ""), 100)
 
 
+@pytest.mark.long
 def test_sigterm_while_starting_ends_everything(
     make_lab: Callable[..., Path], tmp_path: Path, eventually: Any
 ) -> None:

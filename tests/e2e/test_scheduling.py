@@ -15,7 +15,8 @@ import tritonclient.grpc
 import yaml
 
 pytestmark = pytest.mark.e2e
-ENGINES = ["local", pytest.param("ray", marks=pytest.mark.ray)]
+# Gateways schedule, whoever started them; each start of Ray takes long.
+ENGINES = ["local", pytest.param("ray", marks=(pytest.mark.ray, pytest.mark.long))]
 
 
 @pytest.fixture(scope="module", params=ENGINES)

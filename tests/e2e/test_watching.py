@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import grpc
 import httpx
 import numpy as np
 import pytest
@@ -12,8 +13,9 @@ import pytest
 from serving.config import load_model
 from serving.demo.loans import sample_applicants
 from serving.models.dataset import read_dataset
+from serving.protocol.pb import open_inference_pb2, vigil_pb2
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]  # Ray may take long to start
 Eventually = Callable[..., Any]
 
 
@@ -215,6 +217,68 @@ def test_an_explanation_adds_up(
     ]
     # The gateway's answers and the explanation come from different processes and must agree.
     np.testing.assert_allclose(values.sum(1), outputs[0] - outputs[1], atol=0.05)
+
+
+def test_grpc_explains_as_http_does(instance: Any, demo_root: Path, eventually: Eventually) -> None:
+    data = rows_of(demo_root, "cancer", "x")[:2]
+    request = open_inference_pb2.ModelInferRequest(model_name="cancer", id="why")
+    request.inputs.add(name="x", datatype="FP32", shape=data.shape)
+    request.raw_input_contents.append(data.tobytes())
+    request.parameters["n_steps"].int64_param = 64
+    body = {"inputs": [tensor("x", data)], "parameters": {"n_steps": 64}}
+    url = f"{instance.url}/v2/models/cancer/explain"
+
+    with grpc.insecure_channel(instance.grpc) as channel:
+        explain = channel.unary_unary(
+            "/vigil.Explain/Explain",
+            request_serializer=type(request).SerializeToString,
+            response_deserializer=open_inference_pb2.ModelInferResponse.FromString,
+        )
+
+        def explained() -> Any:
+            try:
+                return explain(request, timeout=60)
+            except grpc.RpcError as error:
+                if error.code() is not grpc.StatusCode.UNAVAILABLE:  # its explainer is loading
+                    pytest.fail(str(error))
+                return None
+
+        answer = eventually("an explanation", explained, 90)
+        request.parameters["method"].string_param = "guessing"
+        with pytest.raises(grpc.RpcError, match="guessing") as caught:
+            explain(request, timeout=60)
+        assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert (answer.id, answer.model_version) == ("why", "1")
+    assert answer.parameters["method"].string_param == "integrated_gradients"
+    over_http = {
+        out["name"]: out for out in httpx.post(url, json=body, timeout=60).json()["outputs"]
+    }
+    for output, raw in zip(answer.outputs, answer.raw_output_contents, strict=True):
+        if output.datatype == "FP64":
+            assert list(output.shape) == over_http[output.name]["shape"]
+            np.testing.assert_allclose(np.frombuffer(raw), over_http[output.name]["data"])
+    assert "attribution:x" in {output.name for output in answer.outputs}
+
+
+def test_grpc_takes_labels(instance: Any, demo_root: Path) -> None:
+    rows = rows_of(demo_root, "cancer", "x")[:2]
+    assert instance.infer("cancer", [tensor("x", rows)], id="over-grpc").status_code == 200
+    label = vigil_pb2.Label(id="over-grpc", index=1, text="benign")
+    request = vigil_pb2.LabelsPushRequest(
+        model_name="cancer", labels=[label, label, vigil_pb2.Label(id="nobody", number=0)]
+    )
+    with grpc.insecure_channel(instance.grpc) as channel:
+        push = channel.unary_unary(
+            "/vigil.Labels/Push",
+            request_serializer=type(request).SerializeToString,
+            response_deserializer=vigil_pb2.LabelsPushResponse.FromString,
+        )
+        told = push(request, timeout=30)
+        assert (told.accepted, told.duplicate, told.unknown, told.late) == (1, 1, 1, 0)
+        request.labels[0].text = "purple"
+        with pytest.raises(grpc.RpcError, match="y_true") as caught:
+            push(request, timeout=30)
+        assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
 
 
 def test_a_model_with_categories_is_explained(instance: Any, eventually: Eventually) -> None:

@@ -7,9 +7,12 @@ from typing import Any
 
 import pytest
 
-from serving.channel.directory import ServedModel
-from serving.config import Listen, ServerConfig
-from serving.errors import InvalidInput
+from serving.channel import frames
+from serving.channel.directory import Directory, Member, ServedModel
+from serving.channel.inference import ResultMeta
+from serving.config import Listen, ModelConfig, ServerConfig
+from serving.errors import InvalidInput, Unreachable
+from serving.protocol.messages import Tensor
 from serving.protocol.pb import open_inference_pb2 as pb
 
 with warnings.catch_warnings():
@@ -203,3 +206,43 @@ async def test_call_hides_tracebacks(monkeypatch: pytest.MonkeyPatch) -> None:
     use(monkeypatch, [ray_handles.RayTaskError("infer_frame", "Traceback ...", cause)])
     with pytest.raises(ray_handles.ModelFailed, match=r"^replica failed: RuntimeError: broken$"):
         await ray_handles.serve_call("app")(b"frame")
+
+
+async def test_a_model_whose_server_is_gone_is_not_ready_over_handles(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    gone = False
+
+    async def call(frame: bytes) -> bytes:
+        if gone:
+            raise Unreachable("nobody answers at grpc://other:1")
+        (x,) = frames.decode(memoryview(frame)[4:]).tensors
+        y = Tensor("y", "FP32", x.shape, x.data)
+        return b"".join(frames.encode("reply", 1, ResultMeta({}, (), 1, 0), [y]))
+
+    async def until(ready: bool) -> str:
+        async with asyncio.timeout(10):
+            while plane.ready()[0] is not ready:
+                await plane.changed
+        return " ".join(plane.ready()[1])
+
+    monkeypatch.setattr(ray_handles, "serve_call", lambda _app: call)
+    monkeypatch.setattr(ray_handles, "ASK_REMOTE_S", 0.01)
+    config = ModelConfig.model_validate(
+        {
+            "format": "remote",
+            "remote": {"url": "grpc://other:1"},
+            "inputs": [{"name": "x", "datatype": "FP32", "shape": [-1, 2]}],
+            "outputs": [{"name": "y", "datatype": "FP32", "shape": [-1, 2]}],
+        }
+    )
+    served = ServedModel("m", "1", config.model_dump_json().encode(), "nowhere")
+    plane = ray_handles.HandlePlane("g")
+    plane.apply(Directory(1, (served,), (Member("replica", "r", 1, "", "m", "1", slots=2),)))
+    await until(True)
+    gone = True
+    assert "nobody answers at grpc://other:1" in await until(False)
+    gone = False
+    await until(True)
+    plane.close()
+    await asyncio.gather(*plane._keepers)
