@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]  # Ray may take long to start
+pytestmark = pytest.mark.e2e
 POISON = 666.0
 
 

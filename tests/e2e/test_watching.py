@@ -15,7 +15,7 @@ from serving.demo.loans import sample_applicants
 from serving.models.dataset import read_dataset
 from serving.protocol.pb import open_inference_pb2, vigil_pb2
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]  # Ray may take long to start
+pytestmark = pytest.mark.e2e
 Eventually = Callable[..., Any]
 
 
