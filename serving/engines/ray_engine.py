@@ -30,6 +30,9 @@ _SETTINGS: Final = {
     # Gateways start Envoy by fork and exec at once, where grpc's fork handlers only complain.
     "GRPC_ENABLE_FORK_SUPPORT": "0",
     "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": CALLBACK,
+    # By default the controller kills a proxy that is not there after five seconds, and then Serve
+    # does not start at all; on a busy machine starting Python takes longer.
+    "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60",
 }
 
 

@@ -91,6 +91,17 @@ class GatewayDeployment:
             grpc_context.set_code(_CODES[grpc_status(error)])
             grpc_context.set_details(error.message)
 
+    async def ModelStreamInfer(  # noqa: N802
+        self, requests: Any, grpc_context: Any
+    ) -> AsyncIterator[Any]:
+        """Refuse the stream in a sentence; Serve's own would list the methods of this class."""
+        grpc_context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        grpc_context.set_details(
+            "ModelStreamInfer is not offered with `ingress: serve`; use ModelInfer"
+        )
+        for never in ():
+            yield never
+
     def _admit(self, request: Any, context: Any) -> None:
         # Serve's gRPC proxy listens on every interface, whatever address it is given.
         if not self._open_to_all and not from_loopback(context.peer()):
