@@ -230,5 +230,5 @@ def test_a_graph_that_reads_a_file_of_the_server(make_exported_model, tmp_path):
         for entry_name, content in {**files, name: json.dumps(model).encode()}.items():
             archive.writestr(entry_name, content)
     write_manifest(entry.directory, [entry.weights.name])
-    with pytest.raises(ConfigError, match="calls 'torch.ops.aten.from_file.default'"):
+    with pytest.raises(ConfigError, match=r"calls 'torch\.ops\.aten\.from_file"):
         load(entry, "cpu")

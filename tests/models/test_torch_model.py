@@ -70,9 +70,7 @@ NOT_DENSE = {
 }
 
 
-@pytest.mark.filterwarnings(
-    "ignore:.*(Sparse|nested).*:UserWarning"
-)  # torch: "in beta", "prototype"
+@pytest.mark.filterwarnings("ignore:.*(Sparse|nested).*:UserWarning")
 @pytest.mark.parametrize("kind", NOT_DENSE)
 def test_what_is_not_dense_is_named(square, kind):
     with pytest.raises(ModelFailed, match=r"output 'y' is a sparse or nested tensor; .*to_dense"):

@@ -129,7 +129,7 @@ class Placed(torch.nn.Module):
 @pytest.mark.parametrize("index", [2, -3, 1e9])
 def test_indices_out_of_range_reach_no_memory(make, index):
     model = load(make(Placed()), "cpu")
-    with pytest.raises(ModelFailed, match="'scripted' failed: RuntimeError: [^:]*ind"):
+    with pytest.raises(ModelFailed, match=r"'scripted' failed: RuntimeError: [^:]*ind"):
         model.predict({"x": np.array([[1, 5, 0], [index, 7, 0]], np.float32)})
     good = np.array([[1, 5, 0], [0, 7, 0]], np.float32)
     np.testing.assert_array_equal(model.predict({"x": good})["y"], [[0, 5], [7, 0]])
