@@ -6,6 +6,7 @@ DIFFERENCES: dict[str, dict[str, str]] = {
     "direct": {},
     "envoy": {
         "codes": "each broken call has one gRPC code that is its own",
+        "unread-lengths": "the app behind Envoy counts a body as it comes",
         "floods": "Envoy ends a connection that does nothing but open and reset streams",
     },
     "serve": {

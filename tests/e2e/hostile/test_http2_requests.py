@@ -118,13 +118,14 @@ def test_paths(target: Any, client: httpx.Client, path: str, status: int) -> Non
         assert answer.status_code in (status, 400), answer.text
 
 
-def test_a_declared_length_over_the_limit(wire: ModuleType, h2: Any) -> None:
+def test_a_declared_length_over_the_limit(wire: ModuleType, target: Any, h2: Any) -> None:
     begin(h2, 1, ("content-length", str(MAX_BODY + 1)))
     while ":status" not in h2.streams[1].headers:  # before any data and any time-out
         h2.flush()
         h2.read()
         assert not h2.closed
-    assert h2.streams[1].headers[":status"] == "413"
+    statuses = ("413", "408") if target.differs("unread-lengths") else ("413",)
+    assert h2.streams[1].headers[":status"] in statuses
     right(wire, h2, 3)
 
 
@@ -204,6 +205,6 @@ def test_methods(wire: ModuleType, h2: Any, method: str) -> None:
     begin(h2, 1, ("x-secret", "canary"), method=method)
     h2.frame(wire.DATA, wire.END_STREAM, 1, body())
     (answer,) = h2.wait(1)
-    refused = answer.reset is not None or answer.headers[":status"] in ("400", "404", "405", "501")
-    assert h2.closed or refused
+    refused = answer.headers.get(":status") in ("400", "404", "405", "501")
+    assert h2.closed or answer.reset is not None or refused
     assert b"canary" not in answer.data

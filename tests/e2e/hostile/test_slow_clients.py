@@ -62,7 +62,10 @@ def test_slow_clients_are_cut_off(wire: ModuleType, target: Any) -> None:
             return
         replies = drip(wire, target, clients, 60)
     assert replies.keys() == SLOW.keys(), "waited for ever"
-    for reply in replies.values():
+    for case, reply in replies.items():
+        if case == "request-line-only" and reply.status == 200:  # what HTTP/0.9 was
+            assert reply.closed
+            continue
         assert reply.status in (0, 408)
         if reply.status:
             assert "too slowly" in json.loads(reply.body)["error"]
