@@ -94,8 +94,9 @@ class GatewayDeployment:
         self, requests: Any, grpc_context: Any
     ) -> AsyncIterator[Any]:
         """Refuse the stream in a sentence; Serve's own would list the methods of this class."""
-        for never in ():
-            yield never
+        nothing: tuple[Any, ...] = ()
+        for message in nothing:  # what makes this a stream
+            yield message
         error = errors.Unsupported(
             "ModelStreamInfer is not offered with `ingress: serve`; use ModelInfer"
         )

@@ -58,7 +58,7 @@ def test_wrong_outputs_are_named(square, run, says):
 
 
 NOT_DENSE = {
-    "coo": lambda x: x.to_sparse(),
+    "coordinates": lambda x: x.to_sparse(),
     "csr": lambda x: x.to_sparse_csr(),
     "csc": lambda x: x.to_sparse_csc(),
     "bsr": lambda x: x.to_sparse_bsr((1, 1)),
