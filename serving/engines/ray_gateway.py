@@ -71,8 +71,7 @@ class GatewayDeployment:
             assert self._app.plane is not None
             return await method.call(self._app.plane, request, None)
         except errors.VigilError as error:
-            context.set_code(_CODES[grpc_status(error)])
-            context.set_details(error.message)
+            _tell(context, error)
         except Exception:  # noqa: BLE001 - the client gets a sentence, the operator the traceback
             _log.exception("unexpected error in a gRPC call")
             context.set_code(_CODES[INTERNAL])
@@ -88,8 +87,21 @@ class GatewayDeployment:
             async for status in statuses(self._app.plane, request.service):
                 yield status
         except errors.VigilError as error:
-            grpc_context.set_code(_CODES[grpc_status(error)])
-            grpc_context.set_details(error.message)
+            _tell(grpc_context, error)
+            raise
+
+    async def ModelStreamInfer(  # noqa: N802
+        self, requests: Any, grpc_context: Any
+    ) -> AsyncIterator[Any]:
+        """Refuse the stream in a sentence; Serve's own would list the methods of this class."""
+        nothing: tuple[Any, ...] = ()
+        for message in nothing:  # what makes this a stream
+            yield message
+        error = errors.Unsupported(
+            "ModelStreamInfer is not offered with `ingress: serve`; use ModelInfer"
+        )
+        _tell(grpc_context, error)
+        raise error
 
     def _admit(self, request: Any, context: Any) -> None:
         # Serve's gRPC proxy listens on every interface, whatever address it is given.
@@ -99,6 +111,12 @@ class GatewayDeployment:
             raise errors.PayloadTooLarge(
                 f"the message is over the limit of {self._max_body} bytes; send a smaller one"
             )
+
+
+def _tell(context: Any, error: errors.VigilError) -> None:
+    """Set a call's status. Serve hands it on with a message, or with an exception that follows."""
+    context.set_code(_CODES[grpc_status(error)])
+    context.set_details(error.message)
 
 
 def _child(instance: Instance, name: str) -> GatewayChild:

@@ -1,6 +1,7 @@
 """What Serve's HTTP proxies load: a middleware that keeps one request id per answer.
 
-Serve appends an `X-Request-ID` of its own to every answer, also to one that has the client's.
+Serve appends an `X-Request-ID` of its own to every answer, also to one that has the client's, and
+fails on a client's that is not UTF-8.
 """
 
 from __future__ import annotations
@@ -10,8 +11,13 @@ from typing import Any, Final
 
 from starlette.middleware import Middleware
 
+from serving.protocol.status import error_body
+
 CALLBACK: Final = "serving.engines.ray_proxy:middlewares"
 _HEADER: Final = b"x-request-id"
+_READ_BY_SERVE: Final = frozenset(
+    {_HEADER, b"serve_multiplexed_model_id", b"serve-multiplexed-model-id", b"x-session-id"}
+)
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -25,7 +31,10 @@ class FirstRequestId:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on."""
+        """Pass a request on, or refuse one whose id Serve cannot read."""
+        if scope.get("type") == "http" and not _readable(scope["headers"]):
+            await _refuse(send)
+            return
 
         async def once(message: MutableMapping[str, Any]) -> None:
             if message["type"] == "http.response.start":
@@ -33,6 +42,24 @@ class FirstRequestId:
             await send(message)
 
         await self._app(scope, receive, once)
+
+
+def _readable(headers: list[tuple[bytes, bytes]]) -> bool:
+    try:
+        for name, value in headers:
+            if name in _READ_BY_SERVE:
+                value.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+async def _refuse(send: Send) -> None:
+    names = ", ".join(sorted(name.decode() for name in _READ_BY_SERVE))
+    body = error_body(f"with `ingress: serve` these headers must be UTF-8: {names}")
+    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
+    await send({"type": "http.response.start", "status": 400, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
 
 
 def first_only(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:

@@ -57,6 +57,9 @@ class VigilApp:
         if scope["type"] != "http":
             if scope["type"] == "lifespan":
                 await self._lifespan(receive, send)
+            else:  # a websocket; closed before it is accepted, which the server answers with 403
+                await receive()
+                await send({"type": "websocket.close", "code": 1000})
             return
         headers = dict(scope["headers"])
         kind = headers.get(b"content-type")

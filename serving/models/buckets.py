@@ -12,6 +12,7 @@ from typing import Any, Final
 import torch
 
 from serving.config import Batching
+from serving.models.tensors import is_dense
 
 LARGEST_AUTOMATIC: Final = 64
 """Compiling takes seconds per bucket, and larger batches gain little from being one."""
@@ -77,8 +78,8 @@ def _cut(found: Any, rows: int, bucket: int) -> Any:
     if isinstance(found, tuple | list):
         return tuple(_cut(part, rows, bucket) for part in found)
     # Anything else than one row per row is left alone, so that it is found and named later.
-    fits = isinstance(found, torch.Tensor) and found.ndim and found.shape[0] == bucket
-    return found[:rows] if fits else found
+    plain = isinstance(found, torch.Tensor) and is_dense(found)
+    return found[:rows] if plain and found.ndim and found.shape[0] == bucket else found
 
 
 def join(parts: Sequence[Any]) -> Any:
@@ -88,4 +89,5 @@ def join(parts: Sequence[Any]) -> Any:
         return first
     if isinstance(first, tuple | list):
         return tuple(join(several) for several in zip(*parts, strict=True))
-    return torch.cat(list(parts)) if isinstance(first, torch.Tensor) else first
+    plain = isinstance(first, torch.Tensor) and is_dense(first)
+    return torch.cat(list(parts)) if plain else first

@@ -1,8 +1,9 @@
 """What an archive of `torch.export.save` may hold without `trust_code`: a graph and its numbers.
 
 `torch.export.load` reads more than that: pickles (weights, constants, sample inputs), compiled
-libraries, names of any function under `torch`, and expressions that it evaluates as Python. So the
-archive is checked, and rebuilt from what was checked, before torch sees it.
+libraries, names of any function under `torch`, operators that read and write files, and
+expressions that it evaluates as Python. So the archive is checked, and rebuilt from what was
+checked, before torch sees it.
 """
 
 from __future__ import annotations
@@ -26,8 +27,14 @@ _ALLOWED: Final = re.compile(
 )
 # Texts for whoever wrote the archive; the model has no use for them.
 _DROPPED: Final = "extra/"
+# Operators that compute, of libraries that are known; others open files, sockets and processes,
+# or believe indices unseen.
 _OPERATOR: Final = re.compile(
-    r"torch\.ops\.[a-z][a-z0-9_]*\.(__i?(and|or|xor|lshift|rshift)__|(?!__)\w+)(\.(?!__)\w+)?"
+    r"torch\.ops\.(aten\.(?!from_file\b|save\b|_sparse_\w*_(unsafe|with_dims_and_tensors)\b)"
+    r"|prims\.|quantized\.|quantized_decomposed\.|torchvision\.)"
+    r"(__i?(and|or|xor|lshift|rshift)__|(?!__)\w+)(\.(?!__)\w+)?"
+    r"|torch\.ops\.higher_order\.(cond|while_loop|map_impl|scan|associative_scan"
+    r"|wrap_with_set_grad_enabled|wrap_with_autocast)"
     r"|_operator\.(add|sub|mul|truediv|floordiv|mod|pow|neg|pos|abs|eq|ne|lt|le|gt|ge|and_|or_|not_"
     r"|getitem)"
     r"|math\.(ceil|floor|trunc|sqrt|pow|log2)"

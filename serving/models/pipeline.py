@@ -21,6 +21,7 @@ from torch.utils._pytree import TreeSpec, tree_flatten, tree_unflatten
 
 from serving.models.buckets import bucket_of, fill, join, pieces
 from serving.models.device_ops import DeviceOps, Mark
+from serving.models.tensors import is_dense
 
 _log = logging.getLogger("vigil.models")
 
@@ -175,14 +176,19 @@ class Pipeline:
             slot.device_in = self._ops.device_buffer(size)
 
     def _download(self, slot: Slot, leaves: list[Any], mark: Mark) -> tuple[list[Any], Mark]:
-        tensors = [leaf for leaf in leaves if isinstance(leaf, torch.Tensor)]
+        # What is not dense fits into no buffer; it is left alone, so that it is named later.
+        tensors = [leaf for leaf in leaves if _is_plain(leaf)]
         layout: Layout = tuple((tuple(tensor.shape), tensor.dtype) for tensor in tensors)
         if slot.host_out.numel() < (size := _size(layout)):
             slot.host_out = self._ops.host_buffer(size)
         views = _views(slot.host_out, layout)
         mark = self._ops.download(mark, zip(views, tensors, strict=True))
         landed = iter(views)
-        return [next(landed) if isinstance(x, torch.Tensor) else x for x in leaves], mark
+        return [next(landed) if _is_plain(x) else x for x in leaves], mark
+
+
+def _is_plain(leaf: Any) -> bool:
+    return isinstance(leaf, torch.Tensor) and is_dense(leaf)
 
 
 def _size(layout: Layout) -> int:
@@ -204,7 +210,7 @@ def _views(buffer: torch.Tensor, layout: Layout) -> list[torch.Tensor]:
 
 
 def _own(leaf: Any, rows: int, bucket: int) -> Any:
-    if not isinstance(leaf, torch.Tensor):
+    if not _is_plain(leaf):
         return leaf
     # Anything else than one row per row is left alone, so that it is found and named later.
     fits = leaf.ndim and leaf.shape[0] == bucket

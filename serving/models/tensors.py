@@ -36,6 +36,11 @@ UNKNOWN_CATEGORY: Final = -1
 ToTorch = Callable[[np.ndarray], torch.Tensor]
 
 
+def is_dense(value: torch.Tensor) -> bool:
+    """Tell if a tensor has an element wherever its shape says so; the protocol knows no other."""
+    return value.layout is torch.strided and not value.is_nested
+
+
 def _silence_read_only_warning() -> None:
     # Arrays are often read-only views on a request's body. Torch warns at the first of them
     # in a process and never again; whoever shares memory here checks that nobody wrote to it.
@@ -115,10 +120,12 @@ class OutputReader:
         """Return the first `rows` rows of the output as an array, sharing memory on a CPU.
 
         Raises:
-            ModelFailed: it is no tensor, or its datatype or shape is not the declared one.
+            ModelFailed: it is no dense tensor, or its datatype or shape is not the declared one.
         """
         if not isinstance(value, torch.Tensor):
             raise self._wrong(f"is a {type(value).__name__}, not a tensor")
+        if not is_dense(value):
+            raise self._wrong("is a sparse or nested tensor; return what its to_dense() gives")
         if value.dtype is not self._dtype:
             raise self._wrong(f"has {value.dtype}, model.yaml declares {self._datatype}")
         if not self._fits(value.shape, rows):
@@ -128,7 +135,8 @@ class OutputReader:
             )
         if self._dtype is torch.bfloat16:
             value = value.view(torch.uint16)
-        return value.cpu().numpy()
+        # Torch may have noted a negation without computing it, which numpy cannot.
+        return value.cpu().resolve_neg().numpy()
 
     def _fits(self, shape: torch.Size, rows: int) -> bool:
         if len(shape) != len(self._shape) or shape[0] != rows:

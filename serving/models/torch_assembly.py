@@ -29,6 +29,8 @@ def assemble(
     Raises:
         ConfigError: what compiling needs is not installed, or a datatype is not torch's.
     """
+    # Indices that a request brings would be believed otherwise, and memory read or written there.
+    torch.sparse.check_sparse_tensor_invariants.enable()  # type: ignore[no-untyped-call]
     config = entry.config
     buckets = buckets_of(config.batching)
     if config.compile in ("default", "max-autotune"):

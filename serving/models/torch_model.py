@@ -13,7 +13,7 @@ from serving.errors import Unsupported
 from serving.models.batch_model import BatchModel
 from serving.models.contract import Capabilities, Prediction
 from serving.models.repository import ModelEntry
-from serving.models.tensors import FLOATING, OutputReader, to_torch
+from serving.models.tensors import FLOATING, OutputReader, is_dense, to_torch
 
 Run = Callable[..., Any]
 """Takes the input tensors in the order of `model.yaml`; returns a tensor or several."""
@@ -103,11 +103,12 @@ class TorchModel(BatchModel):
             return Prediction(arrays)
         if (
             not isinstance(penultimate, torch.Tensor)
+            or not is_dense(penultimate)
             or penultimate.ndim != 2
             or penultimate.shape[0] != rows
         ):
-            raise self._failed("features must be one tensor [rows, width]")
-        return Prediction(arrays, penultimate.to(torch.float32).cpu().numpy())
+            raise self._failed("features must be one dense tensor [rows, width]")
+        return Prediction(arrays, penultimate.to(torch.float32).cpu().resolve_neg().numpy())
 
     def _why_no_features(self) -> str:
         return (

@@ -42,11 +42,11 @@ def load_torchscript(entry: ModelEntry, device: str) -> TorchModel:
     has_features = _returned(entry, module) > declared
 
     def run(*inputs: torch.Tensor) -> Any:
-        results = module(*inputs)
+        results = _call(module, inputs)
         return results[:declared] if has_features else results
 
     def run_with_features(*inputs: torch.Tensor) -> tuple[Any, Any]:
-        results = module(*inputs)
+        results = _call(module, inputs)
         return results[:-1], results[-1]
 
     return assemble(
@@ -57,6 +57,17 @@ def load_torchscript(entry: ModelEntry, device: str) -> TorchModel:
         # Loaded afresh: copies of a compiled module may share its weights.
         lambda: FirstOutput(_load(entry, content, where)),
     )
+
+
+def _call(module: Any, inputs: tuple[torch.Tensor, ...]) -> Any:
+    try:
+        return module(*inputs)
+    except RuntimeError as error:
+        # The archive's own source comes first, and what was wrong behind it.
+        _, _, cause = str(error).rpartition("\nRuntimeError: ")
+        if not cause:
+            raise
+        raise RuntimeError(cause) from None
 
 
 def _load(entry: ModelEntry, content: bytes, device: torch.device) -> Any:

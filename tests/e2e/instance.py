@@ -160,16 +160,19 @@ def _started(
 
 
 def _wait_ready(instance: Instance) -> None:
-    def ready() -> bool:
-        if instance.process.poll() is not None:  # it will never be
-            return True
-        return httpx.get(f"{instance.admin}/readyz", timeout=5).status_code == 200
+    # One client for all attempts: reading the certificates for each takes more than the attempt.
+    with httpx.Client(base_url=instance.admin, timeout=5, verify=False) as client:
 
-    try:
-        eventually("ready", ready, START_TIMEOUT_S)
-        assert instance.process.poll() is None, "it ended"
-    except AssertionError as error:
-        raise AssertionError(f"{error}\n{instance.log.read_text()[-5000:]}") from None
+        def ready() -> bool:
+            if instance.process.poll() is not None:  # it will never be
+                return True
+            return client.get("/readyz").status_code == 200
+
+        try:
+            eventually("ready", ready, START_TIMEOUT_S)
+            assert instance.process.poll() is None, "it ended"
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{instance.log.read_text()[-5000:]}") from None
 
 
 def stop(instance: Instance, timeout_s: float = 60) -> int:

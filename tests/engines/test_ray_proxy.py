@@ -1,5 +1,6 @@
 """Serve's proxies give one request id."""
 
+import json
 from typing import Any
 
 from serving.engines import ray_engine, ray_proxy
@@ -33,6 +34,21 @@ async def test_bodies_pass_untouched() -> None:
     await FirstRequestId(app)({}, receive, send)
     assert sent[0]["headers"] == [(b"x-request-id", b"1")]
     assert sent[1] is body
+
+
+async def test_an_id_that_serve_cannot_read_is_refused_in_a_sentence() -> None:
+    sent: list[Any] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    async def nothing(*_: Any) -> None:
+        raise AssertionError("was passed on")
+
+    scope = {"type": "http", "headers": [(b"host", b"\xff"), (b"x-request-id", b"\xff\xfe")]}
+    await FirstRequestId(nothing)(scope, nothing, send)
+    assert sent[0]["status"] == 400
+    assert "UTF-8" in json.loads(sent[1]["body"])["error"]
 
 
 def test_a_local_ray_is_told_of_it(tmp_path: Any) -> None:

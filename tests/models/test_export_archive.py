@@ -125,6 +125,16 @@ def test_weights_that_run_code(change, tmp_path, what):
         "torch.load",
         "torch.ops.load_library",
         "torch.ops.aten.__class__.mro",
+        "torch.ops.aten.from_file.default",
+        "torch.ops.aten.from_file.out",
+        "torch.ops.aten.save",
+        "torch.ops.aten._sparse_coo_tensor_unsafe.default",
+        "torch.ops.aten._sparse_csr_tensor_unsafe.default",
+        "torch.ops.aten._sparse_coo_tensor_with_dims_and_tensors.default",
+        "torch.ops.debugprims.load_tensor.default",
+        "torch.ops.inductor.resize_storage_bytes_.default",
+        "torch.ops.c10d.send.default",
+        "torch.ops.higher_order.call_torchbind",
         "torch._C._jit_decay_packed_param_input_types",
         "os.system",
         "builtins.exec",
@@ -195,3 +205,30 @@ outputs:
   - {name: y, datatype: FP32, shape: [-1, 2]}
 """
     load(make_exported_model(Net(), config, name="trusted"), "cpu")
+
+
+class Zeros(torch.nn.Module):
+    def forward(self, x):
+        return x[:, :2] + torch.zeros([2])
+
+
+def test_a_graph_that_reads_a_file_of_the_server(make_exported_model, tmp_path):
+    secret = tmp_path / "secret"
+    secret.write_bytes(b"SECRETSE")
+    entry = make_exported_model(Zeros())
+    with zipfile.ZipFile(entry.weights) as archive:
+        files = {name: archive.read(name) for name in archive.namelist()}
+    (name,) = (name for name in files if name.endswith("models/model.json"))
+    model = json.loads(files[name])
+    for node in model["graph_module"]["graph"]["nodes"]:
+        if "zeros" in node["target"]:
+            node["target"] = "torch.ops.aten.from_file.default"
+            given = {"filename": {"as_string": str(secret)}, "shared": {"as_bool": False}}
+            given["size"] = {"as_int": 2}
+            node["inputs"] = [{"name": key, "arg": arg, "kind": 1} for key, arg in given.items()]
+    with zipfile.ZipFile(entry.weights, "w") as archive:
+        for entry_name, content in {**files, name: json.dumps(model).encode()}.items():
+            archive.writestr(entry_name, content)
+    write_manifest(entry.directory, [entry.weights.name])
+    with pytest.raises(ConfigError, match=r"calls 'torch\.ops\.aten\.from_file"):
+        load(entry, "cpu")

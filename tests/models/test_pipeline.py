@@ -253,6 +253,17 @@ async def test_failures_are_the_models(pipelined):
             model.predict(bad)
 
 
+@pytest.mark.parametrize("more", [{}, {"compile": "cuda-graphs", "batching": {"buckets": [2]}}])
+@pytest.mark.parametrize("sparse", [torch.Tensor.to_sparse, torch.Tensor.to_sparse_csr])
+@pytest.mark.filterwarnings("ignore:.*Sparse.*:UserWarning")  # torch: "in beta state"
+async def test_sparse_outputs_are_named_and_free_their_slot(pipelined, more, sparse):
+    model = pipelined(SlowDevice(), **more)
+    model._pipeline._runs[False] = lambda x: sparse(x[:, :2])
+    for _ in range(4):
+        with pytest.raises(ModelFailed, match="is a sparse or nested tensor"):
+            await model.predict_async({"x": rows(3).numpy()}, features=False)
+
+
 async def test_no_features_to_ask_for(tmp_path):
     config = ModelConfig.model_validate(
         {

@@ -57,6 +57,40 @@ def test_wrong_outputs_are_named(square, run, says):
         square(run).predict({"x": X})
 
 
+NOT_DENSE = {
+    "coordinates": lambda x: x.to_sparse(),
+    "csr": lambda x: x.to_sparse_csr(),
+    "csc": lambda x: x.to_sparse_csc(),
+    "bsr": lambda x: x.to_sparse_bsr((1, 1)),
+    "nested": lambda x: torch.nested.nested_tensor([x[0], x[1, :2]]),
+    "jagged": lambda x: torch.nested.nested_tensor([x[0], x[1, :2]], layout=torch.jagged),
+    "out-of-range": lambda x: torch.sparse_coo_tensor(
+        torch.tensor([[9], [9]]), torch.ones(1), (2, 3), check_invariants=False
+    ),
+}
+
+
+@pytest.mark.filterwarnings("ignore:.*(Sparse|nested).*:UserWarning")
+@pytest.mark.parametrize("kind", NOT_DENSE)
+def test_what_is_not_dense_is_named(square, kind):
+    with pytest.raises(ModelFailed, match=r"output 'y' is a sparse or nested tensor; .*to_dense"):
+        square(NOT_DENSE[kind]).predict({"x": X})
+    model = square(lambda x: x, run_with_features=lambda x: (x, NOT_DENSE[kind](x)))
+    with pytest.raises(ModelFailed, match="features must be one dense tensor"):
+        model.predict_with_features({"x": X})
+
+
+def test_a_negation_that_torch_puts_off(square):
+    def run(x):
+        return torch.complex(x, x).conj().imag
+
+    np.testing.assert_array_equal(square(run).predict({"x": X})["y"], -X)
+    found = square(run, run_with_features=lambda x: (run(x), run(x))).predict_with_features(
+        {"x": X}
+    )
+    np.testing.assert_array_equal(found.features, -X)
+
+
 def test_dynamic_output_axes(tmp_path):
     model = model_of(
         tmp_path, lambda x: x, [tensor("x", "FP32", [-1, -1])], [tensor("y", "FP32", [-1, -1])]

@@ -7,6 +7,7 @@ import torch
 
 from explain.integrated_gradients import IntegratedGradients
 from serving.config import ConfigError
+from serving.errors import ModelFailed
 from serving.models.loader import load
 from serving.models.manifest import write_manifest
 from serving.models.repository import ModelEntry, ModelRepository
@@ -105,6 +106,45 @@ def test_the_module_is_a_private_copy(make):
 def test_what_does_not_fit_is_named(make, module, says):
     with pytest.raises(ConfigError, match=says):
         load(make(module()), "cpu")
+
+
+class Sparse(Net):
+    def forward(self, x):
+        return self.linear(x).to_sparse()
+
+
+class SparseInside(Net):
+    def forward(self, x):
+        return torch.sparse.mm(x.to_sparse(), self.linear.weight.t())
+
+
+class Placed(torch.nn.Module):
+    """The first column says where in a row of two the second goes."""
+
+    def forward(self, x):
+        where = torch.stack([torch.arange(x.shape[0]), x[:, 0].long()])
+        return torch.sparse_coo_tensor(where, x[:, 1], [x.shape[0], 2]).to_dense()
+
+
+@pytest.mark.parametrize("index", [2, -3, 1e9])
+def test_indices_out_of_range_reach_no_memory(make, index):
+    model = load(make(Placed()), "cpu")
+    with pytest.raises(ModelFailed, match=r"'scripted' failed: RuntimeError: [^:]*ind"):
+        model.predict({"x": np.array([[1, 5, 0], [index, 7, 0]], np.float32)})
+    good = np.array([[1, 5, 0], [0, 7, 0]], np.float32)
+    np.testing.assert_array_equal(model.predict({"x": good})["y"], [[0, 5], [7, 0]])
+
+
+def test_a_sparse_output_is_the_models_failure(make):
+    with pytest.raises(ModelFailed, match=r"'scripted' failed: output 'y' is a sparse or nested"):
+        load(make(Sparse()), "cpu").predict({"x": X})
+
+
+def test_sparse_tensors_inside_are_the_models_own_business(make):
+    net = SparseInside()
+    expected = torch.from_numpy(X) @ net.linear.weight.detach().t()
+    found = load(make(net), "cpu").predict({"x": X})["y"]
+    np.testing.assert_allclose(found, expected.numpy(), rtol=1e-6)
 
 
 def test_needs_trust(make):

@@ -229,7 +229,9 @@ class Http2(Calls):
         else:
             stream = AppStream(self, ident, head, self._initial, self._server.body_until)
             self._streams[ident] = stream
-            if flags & f.END_STREAM:
+            if head.length > self._server.max_body and not head.grpc:
+                self._too_large(stream)  # it says so itself, so nobody waits for the data
+            elif flags & f.END_STREAM:
                 self._ended(stream, b"")
 
     def _on_trailers(self, flags: int, ident: int, block: bytes) -> None:

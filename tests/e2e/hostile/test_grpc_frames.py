@@ -1,8 +1,10 @@
 """gRPC calls by hand-written HTTP/2 frames: broken, unfinished, by the thousand, and reset."""
 
+import time
 from types import ModuleType
 from typing import Any
 
+import grpc
 import pytest
 
 pytestmark = pytest.mark.e2e
@@ -27,7 +29,7 @@ def fails(target: Any, stream: Any, *codes: int) -> None:
     if stream.grpc_status is not None:
         assert stream.grpc_status != 0
         assert len(stream.headers.get("grpc-message", "")) < 1000
-    if target.ingress == "envoy" and codes:
+    if target.differs("codes") and codes:
         assert stream.grpc_status in codes, stream
 
 
@@ -114,6 +116,9 @@ def test_forbidden_headers(wire: ModuleType, target: Any, h2: Any, case: str) ->
 def test_no_message(wire: ModuleType, target: Any, h2: Any) -> None:
     h2.headers(1, wire.grpc_headers(INFER), end=True)
     h2.grpc(3, INFER, b"")
+    if target.differs("unfinished-calls"):
+        works(wire, h2, 5)
+        return
     for stream in h2.wait(1, 3):
         fails(target, stream, INVALID)
     works(wire, h2, 5)
@@ -134,6 +139,11 @@ BROKEN = {
 }
 
 
+# Where `unfinished-calls` and `forgiven-calls` differ.
+UNFINISHED = {"prefix-cut", "message-cut", "size-just-over-the-limit"}
+FORGIVEN = {"two-messages", "something-behind", "flag-2", "flag-255"}
+
+
 @pytest.mark.parametrize("method", ["ModelInfer", "ModelStreamInfer", "ServerMetadata"])
 @pytest.mark.parametrize("case", BROKEN)
 def test_broken_messages(wire: ModuleType, target: Any, h2: Any, case: str, method: str) -> None:
@@ -141,8 +151,12 @@ def test_broken_messages(wire: ModuleType, target: Any, h2: Any, case: str, meth
         pytest.skip("a stream may carry several messages")
     body, code = BROKEN[case]
     h2.grpc(1, SERVICE + method, body)
+    if case in UNFINISHED and method != "ModelStreamInfer" and target.differs("unfinished-calls"):
+        works(wire, h2, 3)
+        return
     (stream,) = h2.wait(1)
-    fails(target, stream, code)
+    if not (case in FORGIVEN and method == "ServerMetadata" and target.differs("forgiven-calls")):
+        fails(target, stream, code)
     works(wire, h2, 3)
 
 
@@ -185,8 +199,11 @@ def test_half_closed_and_open_streams_hold_up_nobody(
 
 
 def test_a_stream_whose_client_never_ends_it(wire: ModuleType, target: Any, h2: Any) -> None:
-    if target.ingress == "serve":
-        pytest.skip("Ray Serve's gRPC proxy offers no streams from clients")
+    if target.differs("streams"):
+        h2.grpc(1, STREAM, wire.prefixed(b""), end=False)
+        assert h2.wait(1)[0].grpc_status == UNIMPLEMENTED
+        works(wire, h2, 3)
+        return
     h2.headers(1, wire.grpc_headers(STREAM))
     message = wire.prefixed(target.message([1, 2, 3, 4]).SerializeToString())
     h2.frame(wire.DATA, 0, 1, message * 3 + message[:7])
@@ -200,19 +217,21 @@ def test_a_stream_whose_client_never_ends_it(wire: ModuleType, target: Any, h2: 
 
 def test_ten_thousand_calls_on_one_connection(wire: ModuleType, target: Any, h2: Any) -> None:
     answered = 0
-    for start in range(0, 10_000, 100):
+    calls = 500 if target.differs("few-calls") else 10_000
+    for start in range(0, calls, 100):
         numbers = [2 * (start + offset) + 1 for offset in range(100)]
         for number in numbers:
             h2.grpc(number, LIVE, wire.prefixed(b""))
         answered += sum(stream.grpc_status == 0 for stream in h2.wait(*numbers))
         for number in numbers:
             del h2.streams[number]
-    assert answered == 10_000
+    assert answered == calls
 
 
 def test_ten_thousand_calls_at_once(wire: ModuleType, target: Any, h2: Any) -> None:
     """More than may be open: those above the limit are refused, the others answered."""
-    numbers = [2 * number + 1 for number in range(10_000)]
+    calls = 1000 if target.differs("few-calls") else 10_000
+    numbers = [2 * number + 1 for number in range(calls)]
     for number in numbers:
         h2.grpc(number, LIVE, wire.prefixed(b""))
         if number % 400 == 1:
@@ -220,6 +239,20 @@ def test_ten_thousand_calls_at_once(wire: ModuleType, target: Any, h2: Any) -> N
     streams = h2.wait(*numbers)
     if not h2.closed:
         assert all(stream.grpc_status == 0 or stream.reset for stream in streams)
+
+
+def right_again(target: Any) -> None:
+    """At once, or where resets take others with them, as soon as those are worked off."""
+    deadline = time.monotonic() + (60 if target.differs("cancelled-beside") else 0)
+    while True:
+        try:
+            target.still_right()
+        except grpc.RpcError as error:
+            cancelled = error.code() is grpc.StatusCode.CANCELLED
+            if not cancelled or time.monotonic() > deadline:
+                raise
+        else:
+            return
 
 
 def test_rapid_reset(wire: ModuleType, target: Any) -> None:
@@ -231,9 +264,9 @@ def test_rapid_reset(wire: ModuleType, target: Any) -> None:
                 if number % 100 == 1:
                     h2.flush()
             h2.flush()
-            target.still_right()
-            if target.ingress == "envoy":
-                while not h2.closed:  # Envoy ends a connection that does nothing but this
+            right_again(target)
+            if target.differs("floods"):
+                while not h2.closed:
                     h2.read()
 
 
@@ -244,7 +277,7 @@ def test_reset_after_the_message(wire: ModuleType, target: Any) -> None:
             h2.grpc(number, INFER, message)
             h2.frame(wire.RST, 0, number, (8).to_bytes(4, "big"))
         h2.flush()
-        target.still_right()
+        right_again(target)
 
 
 FRAMES = {
