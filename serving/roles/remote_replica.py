@@ -25,6 +25,7 @@ from serving.errors import InvalidInput, ModelFailed, Unreachable, Unsupported, 
 from serving.models.contract import Capabilities
 from serving.protocol.datatypes import numpy_dtype
 from serving.protocol.messages import Tensor
+from serving.remote.access import Access, access_of
 from serving.remote.address import parse_address
 from serving.remote.client import AsyncClient
 from serving.remote.failures import ROWS_MAY_BE_BAD
@@ -60,19 +61,32 @@ class RemoteReplicaRole(ReplicaRole):
         self._remote = remote
         self._slots = remote.max_inflight
         self._capabilities = Capabilities()
+        self._access = Access()
         self._client: AsyncClient | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._watcher: asyncio.Task[None] | None = None
         self._used: set[Connection] = set()
 
     def load(self) -> None:
-        """Do nothing: the other server need not be there yet."""
+        """Find the secret and the certificates; the other server need not be there yet.
+
+        Raises:
+            ConfigError: one is missing.
+        """
+        remote = self._remote
+        self._access = access_of(
+            self._upstream, remote.credentials, remote.tls, self._entry.directory.parent
+        )
 
     async def start(self) -> str:
         """Listen and register; returns the address."""
         remote = self._remote
         self._client = AsyncClient(
-            self._upstream, remote.model or self._entry.name, remote.version, remote.timeout_s
+            self._upstream,
+            remote.model or self._entry.name,
+            remote.version,
+            remote.timeout_s,
+            self._access,
         )
         self._watcher = asyncio.get_running_loop().create_task(self._watch())
         return await super().start()
