@@ -288,6 +288,8 @@ class ModelQueue(WaitingRoom):
     def _finish(self, batch: Batch, result: BatchResult) -> None:
         for guard in result.guards:
             self._guards.apply(batch, guard)
+        for position, remarks in result.remarks.items():
+            batch.items[position].remarks = remarks
         answered = batch
         if result.failed:
             for position, message in result.failed.items():
@@ -301,7 +303,7 @@ class ModelQueue(WaitingRoom):
                 if item.timer is not None:
                     item.timer.cancel()
                 if not item.future.done():
-                    item.future.set_result(Answer(outputs, item.flags))
+                    item.future.set_result(Answer(outputs, item.flags, item.remarks))
         if self._timed or self._pace.slo_s is not None:  # else nobody asks what was learned
             now = time.monotonic()
             self._pace.learn(batch.total, batch.formed, now, result, alone=batch.alone)

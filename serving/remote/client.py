@@ -15,7 +15,7 @@ from serving.remote.address import Address
 from serving.remote.carriers import AsyncCarrier, open_async_carrier, open_carrier
 from serving.remote.grpc_wire import GrpcWire
 from serving.remote.http_wire import HttpWire
-from serving.remote.wire import NOTHING, Answer, Call, Listed, Told, Wire
+from serving.remote.wire import NOTHING, Answer, Call, Inferred, Listed, Told, Wire
 
 BINARY = "binary_tensor_data"
 _SERVER = Call("/v2")
@@ -64,7 +64,8 @@ class Client:
         self, model: str, version: str, inputs: Sequence[Tensor], forward: Forward = NOTHING
     ) -> list[Tensor]:
         """Return the outputs for `inputs`."""
-        return self._wire.read_infer(self._send(self._wire.infer(model, version, forward, inputs)))
+        call = self._wire.infer(model, version, forward, inputs)
+        return self._wire.read_infer(self._send(call)).tensors
 
     def ready(self, model: str, version: str) -> bool:
         """Return whether the model is ready."""
@@ -117,8 +118,8 @@ class AsyncClient:
             self._wire = _http_wire(await self._carrier.send(_SERVER, self._timeout_s))
         return self._wire
 
-    async def infer(self, forward: Forward, inputs: Sequence[Tensor]) -> list[Tensor]:
-        """Return the outputs for `inputs`.
+    async def infer(self, forward: Forward, inputs: Sequence[Tensor]) -> Inferred:
+        """Return the outputs for `inputs`, and the parameters that came with them.
 
         Raises:
             VigilError: the server refused, was too late, or cannot be reached.

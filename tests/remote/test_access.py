@@ -209,7 +209,7 @@ async def asked(server: Guarded, credentials: Any, tls: Any) -> list[Tensor]:
     access = access_of(address, credentials, tls, Path())
     client = AsyncClient(address, "m", "", 10, access)
     try:
-        outputs = await client.infer(NOTHING, [X])
+        outputs = (await client.infer(NOTHING, [X])).tensors
     finally:
         await client.close()
 
