@@ -171,7 +171,7 @@ def watch(
         overrides["data_dir"] = data_dir
     settings = load_server(None, overrides)
     folder = write or settings.data_dir / "watched"
-    tell = partial(_err.print, soft_wrap=True)
+    tell = partial(_err.print, markup=False, soft_wrap=True)
     names = write_repository(
         upstream,
         folder,
@@ -236,7 +236,8 @@ def check(
                 _out.print(f"{entry.name} version {entry.version}: {prepared.measured}")
         except VigilError as error:
             failed += 1
-            _err.print(f"{entry.name} version {entry.version}: {error.message}")
+            failure = f"{entry.name} version {entry.version}: {error.message}"
+            _err.print(failure, markup=False, soft_wrap=True)
     raise typer.Exit(1 if failed else 0)
 
 
@@ -355,7 +356,8 @@ def main() -> None:
     except VigilError as error:
         if os.environ.get("VIGIL_DEBUG"):
             raise
-        _err.print(f"vigil: {error.message}", style="red")
+        # A message may quote anything: nothing in it is markup, and it stays one line.
+        _err.print(f"vigil: {error.message}", style="red", markup=False, soft_wrap=True)
         sys.exit(1)
 
 

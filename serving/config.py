@@ -9,6 +9,7 @@ from typing import Annotated, Any, Final, Literal, TypeVar
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from serving.config_wording import first_problem
 from serving.errors import VigilError
 
 Datatype = Literal[
@@ -543,11 +544,7 @@ def parse(kind: type[SectionT], raw: object, where: str) -> SectionT:
     try:
         return kind.model_validate(raw if raw is not None else {})
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        key = ".".join(str(part) for part in first["loc"])
-        raise ConfigError(
-            f"{where}: {key + ': ' if key else ''}{first['msg'].removeprefix('Value error, ')}"
-        ) from None
+        raise ConfigError(f"{where}: {first_problem(error, kind)}") from None
 
 
 def load_yaml(path: Path) -> object:
@@ -595,4 +592,6 @@ def load_model(directory: Path) -> ModelConfig:
         ConfigError: the file is missing or wrong.
     """
     path = directory / "model.yaml"
+    if not path.exists():
+        raise ConfigError(f"{path}: no such file; every folder among the models needs one")
     return parse(ModelConfig, load_yaml(path), str(path))

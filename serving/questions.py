@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
 from serving.errors import VigilError
+
+if TYPE_CHECKING:
+    import httpx
 
 _out = Console(highlight=False)
 _err = Console(stderr=True, highlight=False)
@@ -29,6 +31,9 @@ def findings(
     admin_url: AdminUrl = "http://127.0.0.1:8002",
 ) -> None:
     """Print the latest findings of a model."""
+    from rich.markup import escape
+    from rich.table import Table
+
     if reset_reference:
         answer = _fetch("POST", f"{admin_url}/models/{model}/reset-reference")
         _out.print(f"drift of model '{model}': {answer['drift']}", soft_wrap=True)
@@ -42,7 +47,7 @@ def findings(
         verdict = {True: "[bold red]breached", False: "fine", None: "too few rows"}
         p_value = item["p_value"]
         table.add_row(
-            item["monitor"], item["metric"], item["subject"], f"{item['value'] or 0:.4g}",
+            item["monitor"], item["metric"], escape(item["subject"]), f"{item['value'] or 0:.4g}",
             f"{item['threshold']:.4g}", "" if p_value is None else f"{p_value:.2g}",
             str(item["n_current"]), verdict[item["breached"]],
         )  # fmt: skip
@@ -53,15 +58,10 @@ def findings(
 
 def status(url: AdminUrl = "http://127.0.0.1:8002") -> None:
     """Tell whether the instance is ready, and which versions it serves; why not, where not."""
-    import httpx
-
-    try:
-        answer = httpx.get(f"{url}/readyz", timeout=5)
-        listed = httpx.post(f"{url}/v2/repository/index", timeout=5)
-    except httpx.HTTPError:
-        raise VigilError(f"nothing answers at {url}; is Vigil up?") from None
+    answer = _asked("GET", f"{url}/readyz", 5)
+    listed = _asked("POST", f"{url}/v2/repository/index", 5)
     if listed.status_code == 200:
-        for row in listed.json():
+        for row in _json(listed):
             what = f"{row['name']} version {row['version']}" if row["version"] else row["name"]
             reason = f" ({row['reason']})" if row["reason"] else ""
             # Reasons quote files and models; nothing in them is markup.
@@ -69,17 +69,41 @@ def status(url: AdminUrl = "http://127.0.0.1:8002") -> None:
     if answer.status_code == 200:
         _out.print("ready")
         return
-    _err.print(answer.json()["error"])
+    _err.print(_error(answer), markup=False, soft_wrap=True)
     raise typer.Exit(1)
 
 
 def _fetch(method: str, url: str) -> Any:
+    answer = _asked(method, url, 30)
+    if answer.status_code != 200:
+        raise VigilError(_error(answer))
+    return _json(answer)
+
+
+def _asked(method: str, url: str, timeout_s: float) -> httpx.Response:
     import httpx
 
     try:
-        answer = httpx.request(method, url, timeout=30)
+        return httpx.request(method, url, timeout=timeout_s)
+    except (httpx.InvalidURL, httpx.UnsupportedProtocol):
+        raise VigilError(f"'{url}' is no address; write http://host:port") from None
     except httpx.HTTPError:
-        raise VigilError(f"nothing answers at {url}; is Vigil up?") from None
-    if answer.status_code != 200:
-        raise VigilError(answer.json().get("error", answer.text))
-    return answer.json()
+        raise VigilError(f"nothing answers at {url}; is Vigil up, and is that its port?") from None
+
+
+def _error(answer: httpx.Response) -> str:
+    told = _json(answer)
+    if not isinstance(told, dict) or "error" not in told:
+        raise _stranger(answer)
+    return str(told["error"])
+
+
+def _json(answer: httpx.Response) -> Any:
+    try:
+        return answer.json()
+    except ValueError:
+        raise _stranger(answer) from None
+
+
+def _stranger(answer: httpx.Response) -> VigilError:
+    return VigilError(f"what answers at {answer.url} is not Vigil; give another address or port")
