@@ -12,11 +12,16 @@ from typing import Any
 import grpc
 import numpy as np
 import pytest
+from hypothesis import settings
 
 from serving.demo.build import build_demo
 from serving.protocol.grpc_codec import decode_request, encode_response
 from serving.protocol.messages import InferRequest, InferResponse, Tensor
 from serving.protocol.pb import open_inference_pb2 as pb
+
+# How long one example takes says something about the machine only.
+settings.register_profile("vigil", deadline=None)
+settings.load_profile("vigil")
 
 
 @pytest.fixture(scope="session")
