@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import sys
@@ -15,7 +14,8 @@ from typing import Annotated, Any, Literal, Optional
 import typer
 from rich.console import Console
 
-from serving.config import Listen, ServerConfig, load_server
+from serving import questions
+from serving.config import Listen, RemoteCredentials, RemoteTls, ServerConfig, load_server, parse
 from serving.errors import VigilError
 
 app = typer.Typer(
@@ -124,6 +124,32 @@ def watch(
         Optional[Path],  # noqa: UP045
         typer.Option(help="Folder to keep the model.yaml files in, to edit; none: --data-dir."),
     ] = None,
+    token_file: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(help="File with a secret that the server wants; no option takes one itself."),
+    ] = None,
+    token_env: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="The same: environment variable that holds it."),
+    ] = None,
+    token_header: Annotated[
+        str, typer.Option(help="Header, or metadata, that carries it; `authorization`: as Bearer.")
+    ] = "authorization",  # noqa: S107 - its name
+    unencrypted: Annotated[
+        bool, typer.Option("--unencrypted", help="Send it without TLS beyond loopback.")
+    ] = False,
+    ca_file: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(help="PEM of who signed the server's certificate; means TLS."),
+    ] = None,
+    cert_file: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(help="PEM of a certificate of our own; means TLS."),
+    ] = None,
+    key_file: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(help="PEM of its key."),
+    ] = None,
     engine: EngineName = "local",
     data_dir: Annotated[
         Optional[Path],  # noqa: UP045
@@ -138,20 +164,45 @@ def watch(
     """Serve the models of a server that runs already, and watch them."""
     from serving.remote.watch import read_examples, write_repository
 
+    credentials = _credentials(token_env, token_file, token_header, unencrypted)
+    tls = _tls(ca_file, cert_file, key_file)
     overrides = _overrides(**locals())
     if data_dir:
         overrides["data_dir"] = data_dir
     settings = load_server(None, overrides)
     folder = write or settings.data_dir / "watched"
-    tell = partial(_err.print, soft_wrap=True)
+    tell = partial(_err.print, markup=False, soft_wrap=True)
     names = write_repository(
-        upstream, folder, model or [], read_examples(example or []), tell, keep=bool(write)
+        upstream,
+        folder,
+        model or [],
+        read_examples(example or []),
+        tell,
+        keep=bool(write),
+        credentials=credentials,
+        tls=tls,
     )
     tell(
         f"watching {', '.join(names)} of {upstream}; for models that appear there later, start "
         f"`vigil watch` again"
     )
     raise typer.Exit(_serve(settings.model_copy(update={"models": folder}), only=names))
+
+
+def _credentials(
+    env: str | None, file: Path | None, header: str, unencrypted: bool
+) -> RemoteCredentials | None:
+    given = {"env": env, "file": None if file is None else str(file.absolute())}
+    if env is None and file is None:
+        return None
+    raw = {**given, "header": header.lower(), "unencrypted": unencrypted}
+    return parse(RemoteCredentials, raw, "--token-env, --token-file, --token-header")
+
+
+def _tls(ca: Path | None, cert: Path | None, key: Path | None) -> RemoteTls | None:
+    given = {"ca_file": ca, "cert_file": cert, "key_file": key}
+    raw = {name: str(path.absolute()) for name, path in given.items() if path is not None}
+    return parse(RemoteTls, raw, "--ca-file, --cert-file, --key-file") if raw else None
 
 
 def _build_demo(models: Path, report: Callable[[str, int, int], None]) -> None:
@@ -185,7 +236,8 @@ def check(
                 _out.print(f"{entry.name} version {entry.version}: {prepared.measured}")
         except VigilError as error:
             failed += 1
-            _err.print(f"{entry.name} version {entry.version}: {error.message}")
+            failure = f"{entry.name} version {entry.version}: {error.message}"
+            _err.print(failure, markup=False, soft_wrap=True)
     raise typer.Exit(1 if failed else 0)
 
 
@@ -244,79 +296,8 @@ def describe(
     _out.print(table)
 
 
-UrlOption = Annotated[str, typer.Option(help="Where the gateway answers.")]
-AdminUrl = Annotated[str, typer.Option(help="Where the admin listener answers.")]
-
-
-@app.command()
-def findings(
-    model: Annotated[str, typer.Argument(help="Name of the model.")],
-    url: UrlOption = "http://127.0.0.1:8000",
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-    reset_reference: Annotated[
-        bool,
-        typer.Option("--reset-reference", help="Begin a new live reference of its drift."),
-    ] = False,
-    admin_url: AdminUrl = "http://127.0.0.1:8002",
-) -> None:
-    """Print the latest findings of a model."""
-    from rich.table import Table
-
-    if reset_reference:
-        answer = _fetch("POST", f"{admin_url}/models/{model}/reset-reference")
-        _out.print(f"drift of model '{model}': {answer['drift']}", soft_wrap=True)
-        return
-    body = _fetch("GET", f"{url}/v2/models/{model}/findings")
-    if as_json:
-        _out.print_json(json.dumps(body))
-        return
-    table = Table("monitor", "metric", "subject", "value", "threshold", "p", "rows", "verdict")
-    for item in body["findings"]:
-        verdict = {True: "[bold red]breached", False: "fine", None: "too few rows"}
-        p_value = item["p_value"]
-        table.add_row(
-            item["monitor"], item["metric"], item["subject"], f"{item['value'] or 0:.4g}",
-            f"{item['threshold']:.4g}", "" if p_value is None else f"{p_value:.2g}",
-            str(item["n_current"]), verdict[item["breached"]],
-        )  # fmt: skip
-    _out.print(table)
-    for note in body["notes"]:
-        _out.print(note, markup=False, soft_wrap=True)
-
-
-@app.command()
-def status(url: AdminUrl = "http://127.0.0.1:8002") -> None:
-    """Tell whether the instance is ready, and which versions it serves; why not, where not."""
-    import httpx
-
-    try:
-        answer = httpx.get(f"{url}/readyz", timeout=5)
-        listed = httpx.post(f"{url}/v2/repository/index", timeout=5)
-    except httpx.HTTPError:
-        raise VigilError(f"nothing answers at {url}; is Vigil up?") from None
-    if listed.status_code == 200:
-        for row in listed.json():
-            what = f"{row['name']} version {row['version']}" if row["version"] else row["name"]
-            reason = f" ({row['reason']})" if row["reason"] else ""
-            # Reasons quote files and models; nothing in them is markup.
-            _out.print(f"{what}: {row['state']}{reason}", markup=False, soft_wrap=True)
-    if answer.status_code == 200:
-        _out.print("ready")
-        return
-    _err.print(answer.json()["error"])
-    raise typer.Exit(1)
-
-
-def _fetch(method: str, url: str) -> Any:
-    import httpx
-
-    try:
-        answer = httpx.request(method, url, timeout=30)
-    except httpx.HTTPError:
-        raise VigilError(f"nothing answers at {url}; is Vigil up?") from None
-    if answer.status_code != 200:
-        raise VigilError(answer.json().get("error", answer.text))
-    return answer.json()
+app.command()(questions.findings)
+app.command()(questions.status)
 
 
 def _with_progress(work: Callable[[Callable[[str, int, int], None]], object]) -> None:
@@ -375,7 +356,8 @@ def main() -> None:
     except VigilError as error:
         if os.environ.get("VIGIL_DEBUG"):
             raise
-        _err.print(f"vigil: {error.message}", style="red")
+        # A message may quote anything: nothing in it is markup, and it stays one line.
+        _err.print(f"vigil: {error.message}", style="red", markup=False, soft_wrap=True)
         sys.exit(1)
 
 

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Final, Literal, TypeVar
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from serving.config_wording import first_problem
 from serving.errors import VigilError
 
 Datatype = Literal[
@@ -250,6 +251,65 @@ class Explain(_Section):
     )
 
 
+class RemoteCredentials(_Section):
+    """A secret that the other server wants; it is in a file or in the environment, never here."""
+
+    env: str | None = Field(
+        None, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", description="Environment variable that holds it."
+    )
+    file: str | None = Field(
+        None,
+        min_length=1,
+        description="File that holds it, read again when it changes; relative to this one.",
+    )
+    header: str = Field(
+        "authorization",
+        pattern=r"^[a-z0-9][a-z0-9_.-]*$",
+        description="Header (gRPC: metadata) that carries it, in lower case.",
+    )
+    scheme: str | None = Field(
+        None,
+        pattern=r"^[A-Za-z0-9._-]*$",
+        description="Word before it; none: `Bearer` in `authorization`, else nothing.",
+    )
+    unencrypted: bool = Field(
+        False, description="Send it without TLS beyond loopback, where everybody between can read."
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> RemoteCredentials:
+        if (self.env is None) == (self.file is None):
+            raise ValueError("give either `env` or `file`, which says where the secret is")
+        if self.header in _NO_CREDENTIALS or self.header.startswith(("grpc-", "inference-")):
+            raise ValueError(f"header: '{self.header}' belongs to the protocol; use another")
+        if self.header.endswith("-bin"):
+            raise ValueError("header: gRPC sends names that end in -bin as bytes; use another")
+        return self
+
+
+_NO_CREDENTIALS: Final = frozenset(
+    ["host", "content-length", "content-type", "transfer-encoding", "connection", "te", "expect"]
+)
+
+
+class RemoteTls(_Section):
+    """Certificates, for `grpcs://` and `https://`; paths are relative to this file."""
+
+    ca_file: str | None = Field(
+        None, description="PEM of who signed the server's certificate; none: the usual authorities."
+    )
+    cert_file: str | None = Field(
+        None, description="PEM of a certificate of our own, if the server asks for one."
+    )
+    key_file: str | None = Field(None, description="PEM of its key.")
+
+    @model_validator(mode="after")
+    def _check(self) -> RemoteTls:
+        if (self.cert_file is None) != (self.key_file is None):
+            raise ValueError("cert_file and key_file belong together; give both")
+        return self
+
+
 class Remote(_Section):
     """A model that another server of the Open Inference Protocol runs (format `remote`)."""
 
@@ -258,6 +318,8 @@ class Remote(_Section):
         description="The server: `grpc://host:port` or `http://host:port`; with TLS `grpcs://` or "
         "`https://`.",
     )
+    credentials: RemoteCredentials | None = None
+    tls: RemoteTls | None = None
     model: str | None = Field(None, description="The model's name there; none: the folder's name.")
     version: str = Field("", description="The version there; empty: the one that server chooses.")
     timeout_s: float = Field(60, gt=0, description="Longest wait for one answer.")
@@ -489,11 +551,7 @@ def parse(kind: type[SectionT], raw: object, where: str) -> SectionT:
     try:
         return kind.model_validate(raw if raw is not None else {})
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        key = ".".join(str(part) for part in first["loc"])
-        raise ConfigError(
-            f"{where}: {key + ': ' if key else ''}{first['msg'].removeprefix('Value error, ')}"
-        ) from None
+        raise ConfigError(f"{where}: {first_problem(error, kind)}") from None
 
 
 def load_yaml(path: Path) -> object:
@@ -541,4 +599,6 @@ def load_model(directory: Path) -> ModelConfig:
         ConfigError: the file is missing or wrong.
     """
     path = directory / "model.yaml"
+    if not path.exists():
+        raise ConfigError(f"{path}: no such file; every folder among the models needs one")
     return parse(ModelConfig, load_yaml(path), str(path))

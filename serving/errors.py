@@ -80,6 +80,10 @@ class Unreachable(NoReplica):
     """The model is on another server, and nobody answers there."""
 
 
+class UpstreamDenied(ModelNotReady):
+    """The model is on another server, which does not take the credentials it gets from here."""
+
+
 class DeadlineExceeded(VigilError):
     """The request's deadline passed before an answer was there."""
 

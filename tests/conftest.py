@@ -44,7 +44,8 @@ def shap() -> ModuleType:
 class Upstream:
     """Another server of the protocol over gRPC: answers what `compute` returns, doubled by default.
 
-    A request with a row that holds `poison` is refused. It writes down every request.
+    A request with a row that holds `poison` is refused. It writes down every request. Its answers
+    have the parameters `said`.
     """
 
     def __init__(self) -> None:
@@ -53,6 +54,7 @@ class Upstream:
         self.refusal = (grpc.StatusCode.INVALID_ARGUMENT, "poison row")
         self.delay_s = 0.0
         self.ready = True
+        self.said: dict[str, Any] | None = None
         self.requests: list[InferRequest] = []
         self.at_once = self.most_at_once = 0
         self.metadata = pb.ModelMetadataResponse(name="m", versions=["1"])
@@ -104,7 +106,7 @@ class Upstream:
                 if tensor.datatype != "BYTES" and (tensor.data == self.poison).any():
                     context.abort(*self.refusal)
             outputs = tuple(self.compute(request))
-            answer = InferResponse(request.model_name, "1", request.id, outputs)
+            answer = InferResponse(request.model_name, "1", request.id, outputs, self.said)
             return encode_response(answer, request, raw=True)
         finally:
             with self._lock:

@@ -1,9 +1,14 @@
+import http.server
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
+
+from serving import questions
+from serving.errors import VigilError
 
 CHECKOUT = Path(__file__).parents[1]
 
@@ -41,6 +46,47 @@ def test_a_bind_beyond_loopback_is_refused_without_insecure(tmp_path: Path) -> N
     done = vigil("up", "--engine", "local", "--models", str(tmp_path), "--host", "0.0.0.0")
     assert done.returncode == 1
     assert "--insecure" in done.stderr
+
+
+def test_what_a_message_quotes_is_no_markup(tmp_path: Path) -> None:
+    file = tmp_path / "[red].yaml"
+    file.write_text("engin: ray")
+    done = vigil("up", str(file))
+    assert done.returncode == 1
+    assert done.stderr == f"vigil: {file}: engin: there is no such key; did you mean 'engine'?\n"
+
+
+def test_what_answers_there_may_be_something_else() -> None:
+    class Page(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b"<html>")
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Page) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        done = vigil("findings", "m", "--url", f"http://127.0.0.1:{server.server_address[1]}")
+        server.shutdown()
+        thread.join()
+    assert done.returncode == 1
+    assert "is not Vigil" in done.stderr
+
+
+@pytest.mark.parametrize("url", ["nonsense", "http://[::1", "ftp://h"])
+def test_what_is_no_address(url: str) -> None:
+    with pytest.raises(VigilError, match="write http://host:port"):
+        questions.status(url)
+
+
+def test_a_secret_is_never_an_argument() -> None:
+    assert vigil("watch", "--upstream", "grpcs://127.0.0.1:1", "--token", "x").returncode == 2
+    done = vigil("watch", "--upstream", "grpc://elsewhere:1", "--token-env", "HOME")
+    assert done.returncode == 1
+    assert "in the clear" in done.stderr
 
 
 TOY_NET = """

@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final
+from weakref import WeakValueDictionary
 
 from serving.admin.hub import Hub
 from serving.admin.served_model import served_model
@@ -59,7 +60,8 @@ class ModelControl:
         self._candidates: dict[ModelKey, ServedModel] = {}
         self._retiring: dict[ModelKey, ServedModel] = {}
         self._reasons: dict[tuple[str, str], str] = {}
-        self._locks: dict[str, asyncio.Lock] = {}
+        # Only while somebody holds or awaits it: names come from clients.
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._tasks: set[asyncio.Task[None]] = set()
 
     def start(self, models: Sequence[ServedModel]) -> int:

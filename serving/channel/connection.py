@@ -239,7 +239,7 @@ class Connection(asyncio.Protocol):
         self._placed = []
         try:
             buffers = frames.encode(kind, ident, meta, tensors, self._place)
-        except FrameError:
+        except Exception:  # whatever it was, no block may stay taken
             self._release(self._placed)
             raise
         self._blocks[ident] = self._placed

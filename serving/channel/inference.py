@@ -48,6 +48,18 @@ class GuardResult(msgspec.Struct, array_like=True, frozen=True):
     rows: tuple[tuple[int, int, str], ...]
 
 
+class Remarks(msgspec.Struct, array_like=True, frozen=True):
+    """What a model on another server said beside the tensors.
+
+    Attributes:
+        parameters: the answer's.
+        outputs: those of its outputs, by output name.
+    """
+
+    parameters: dict[str, Any]
+    outputs: dict[str, dict[str, Any]]
+
+
 class ResultMeta(msgspec.Struct, array_like=True, frozen=True):
     """Meta of the reply. Its tensors are the outputs of the requests that did not fail.
 
@@ -58,6 +70,7 @@ class ResultMeta(msgspec.Struct, array_like=True, frozen=True):
         guard_ns: time in the guards, nanoseconds.
         kinds: name of the domain error by position, for those of `failed` that are no
             `ModelFailed`.
+        remarks: by position of the request, for those that have some.
     """
 
     failed: dict[int, str]
@@ -65,3 +78,4 @@ class ResultMeta(msgspec.Struct, array_like=True, frozen=True):
     compute_ns: int
     guard_ns: int
     kinds: dict[int, str] = {}
+    remarks: dict[int, Remarks] = {}

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import numpy as np
 
-from serving.channel.inference import GuardResult
+from serving.channel.inference import GuardResult, Remarks
 from serving.dataplane.binding import Bound
 
 if TYPE_CHECKING:
@@ -20,10 +20,11 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
 
 class Answer(msgspec.Struct):
-    """What one request gets: its rows of every output, and the guards that flagged it."""
+    """What one request gets: its rows of every output, the guards that flagged it, remarks."""
 
     outputs: dict[str, np.ndarray]
     flags: list[str]
+    remarks: Remarks | None = None
 
 
 class Pending:
@@ -34,6 +35,7 @@ class Pending:
             has levels. Empty where nobody takes turns.
         priority: its level, 1 the highest; 0 where the model has none.
         receive: tells whether the client has left; None when nobody can say.
+        remarks: what a model on another server said beside the tensors.
         turn: its place among the lanes; there only while lanes take turns.
         on_done: called once it is answered, in the same turn of the loop; it must not raise.
         whole: what it is a part of.
@@ -41,7 +43,7 @@ class Pending:
 
     __slots__ = (
         "attempts", "bound", "enqueued", "flags", "future", "id", "lane", "on_done", "priority",
-        "receive", "timer", "turn", "whole",
+        "receive", "remarks", "timer", "turn", "whole",
     )  # fmt: skip
 
     turn: tuple[float, int] | None
@@ -64,15 +66,16 @@ class Pending:
         self.priority = 0
         self.attempts = 0
         self.flags: list[str] = []
+        self.remarks: Remarks | None = None
         self.timer: asyncio.TimerHandle | None = None
         self.whole: Whole | None = None
         self.on_done: Callable[[], None] | None = None
 
-    def answer(self, outputs: dict[str, np.ndarray], flags: list[str]) -> None:
+    def answer(self, outputs: dict[str, np.ndarray]) -> None:
         """Settle it with its outputs, unless it is settled already."""
         future = self.future
         if not future.done():
-            future.set_result(Answer(outputs, flags))
+            future.set_result(Answer(outputs, self.flags, self.remarks))
             if self.on_done is not None:
                 self.on_done()
 
@@ -137,6 +140,7 @@ class BatchResult(msgspec.Struct):
         guards: decisions of the model guards; rows count over the whole batch.
         compute_ns, guard_ns: time spent in the model and in its guards.
         kinds: name of the domain error by position, where it is not `ModelFailed`.
+        remarks: what a model on another server said beside the tensors, by position.
     """
 
     outputs: Mapping[str, np.ndarray]
@@ -145,6 +149,7 @@ class BatchResult(msgspec.Struct):
     compute_ns: int
     guard_ns: int
     kinds: dict[int, str] = {}
+    remarks: dict[int, Remarks] = {}
 
 
 def join(items: Sequence[Pending]) -> tuple[np.ndarray, ...]:

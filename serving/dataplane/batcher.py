@@ -309,6 +309,8 @@ class ModelQueue(WaitingRoom):
     def _finish(self, batch: Batch, result: BatchResult) -> None:
         for guard in result.guards:
             self._guards.apply(batch, guard)
+        for position, remarks in result.remarks.items():
+            batch.items[position].remarks = remarks
         answered = batch
         if result.failed:
             for position, message in result.failed.items():
@@ -321,7 +323,7 @@ class ModelQueue(WaitingRoom):
             for item, outputs in zip(answered.items, parts, strict=True):
                 if item.timer is not None:
                     item.timer.cancel()
-                item.answer(outputs, item.flags)
+                item.answer(outputs)
         if self._timed or self._pace.slo_s is not None:  # else nobody asks what was learned
             now = time.monotonic()
             self._pace.learn(batch.total, batch.formed, now, result, alone=batch.alone)

@@ -1,4 +1,4 @@
-"""What becomes of a request whose model is on another server: its rows, and what is passed on."""
+"""Requests whose model is on another server: their rows, and what is passed on, there and back."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Final
 
 import msgspec
 
-from serving.channel.inference import Forward
+from serving.channel.inference import Forward, Remarks
 from serving.protocol.messages import InferRequest, Parameters, Tensor
 
 OURS: Final = frozenset({"binary_data_output", "sensitive_features", "timeout"})
@@ -63,4 +63,11 @@ def without_row_axis(tensors: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
     return tuple(
         Tensor(t.name, t.datatype, t.shape[1:], t.data.reshape(t.shape[1:]), t.parameters)
         for t in tensors
+    )
+
+
+def with_remarks(tensors: tuple[Tensor, ...], remarks: Remarks) -> tuple[Tensor, ...]:
+    """Return the outputs with what the other server said of each."""
+    return tuple(
+        Tensor(t.name, t.datatype, t.shape, t.data, remarks.outputs.get(t.name)) for t in tensors
     )

@@ -14,7 +14,7 @@ from serving.channel.endpoint import connect
 from serving.dataplane.batch import Answer, Pending, Receive
 from serving.dataplane.classification import as_asked
 from serving.dataplane.explainers import ExplainerPool
-from serving.dataplane.forwarding import without_row_axis
+from serving.dataplane.forwarding import with_remarks, without_row_axis
 from serving.dataplane.links import ChannelLink, LinkPool, ReplicaLink
 from serving.dataplane.publisher import EventPublisher
 from serving.dataplane.served import ServedVersion
@@ -477,11 +477,14 @@ def _respond(
     outputs = tuple(
         [Tensor(name, types[name], given[name].shape, given[name]) for name in wanted or types]
     )
+    parameters: dict[str, Any] | None = None
+    if answer.remarks is not None:
+        outputs = with_remarks(outputs, answer.remarks)
+        parameters = answer.remarks.parameters
     if not entry.row_axis:
         outputs = without_row_axis(outputs)
     if request.outputs:
         outputs = as_asked(request.outputs, outputs, entry.classes)
-    parameters = None
     if answer.flags and entry.config.expose_flags:
-        parameters = {"vigil_flags": ",".join(answer.flags)}
+        parameters = {**(parameters or {}), "vigil_flags": ",".join(answer.flags)}
     return InferResponse(entry.name, entry.version, request.id, outputs, parameters)

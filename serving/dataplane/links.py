@@ -91,6 +91,7 @@ def result_of(message: Message) -> BatchResult:
         meta.compute_ns,
         meta.guard_ns,
         meta.kinds,
+        meta.remarks,
     )
 
 

@@ -73,12 +73,13 @@ class Whole:
             self.item.fail(error)
         elif not self._left:
             flags = dict.fromkeys(flag for part in self.parts for flag in part.flags)
+            self.item.flags = list(flags)
             try:
                 outputs = self.outputs()
             except (ValueError, MemoryError) as failure:  # parts whose outputs do not fit together
                 self.item.fail(failure)
             else:
-                self.item.answer(outputs, list(flags))
+                self.item.answer(outputs)
 
     def _end(self, whole: asyncio.Future[Answer]) -> None:
         if self.item.timer is not None:

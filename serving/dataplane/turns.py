@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Hashable, Iterable, Iterator
 from functools import lru_cache
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 from ipaddress import IPv6Address
 from itertools import count
 
@@ -123,6 +123,7 @@ class Turns:
         while rows > 0:
             lane = max((lane for lane in lanes if lane.rows), key=_worst)
             rows -= self._cut(lane, 1, out)
+        self._let_go()
         return out
 
     def _cut(self, lane: _Lane, rows: int, out: list[Pending]) -> int:
@@ -136,6 +137,15 @@ class Turns:
         lane.rows -= freed
         lane.end -= freed
         return freed
+
+    def _let_go(self) -> None:
+        """Let go of what was pushed out, once it is most of the heap.
+
+        The turn of a lower priority may never come, and each of its requests holds its arrays.
+        """
+        if len(self._heap) > 2 * self._length + MOST_IDLE_LANES:
+            self._heap = [entry for entry in self._heap if entry[2].turn is not None]
+            heapify(self._heap)
 
     def _push(self, lane: _Lane, item: Pending, turn: tuple[float, int]) -> None:
         lane.rows += item.bound.rows

@@ -32,9 +32,6 @@ _SETTINGS: Final = {
     # Serve kills a proxy that is not there in time; after its 5 s a busy machine never has one.
     "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60",
     "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": CALLBACK,
-    # By default the controller kills a proxy that is not there after five seconds, and then Serve
-    # does not start at all; on a busy machine starting Python takes longer.
-    "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60",
 }
 
 

@@ -15,6 +15,7 @@ from serving.errors import InvalidInput, Unsupported
 from serving.models.contract import Capabilities, Prediction, Tensors
 from serving.models.repository import ModelEntry
 from serving.protocol.datatypes import numpy_dtype
+from serving.remote.access import access_of
 from serving.remote.address import parse_address
 from serving.remote.client import Client, not_ready
 from serving.remote.tensors import check_metadata, from_upstream, to_upstream
@@ -46,7 +47,11 @@ class RemoteModel:
 
     def _connected(self) -> Client:
         if self._client is None:
-            self._client = Client(parse_address(self._remote.url), self._remote.timeout_s)
+            address = parse_address(self._remote.url)
+            access = access_of(
+                address, self._remote.credentials, self._remote.tls, self._entry.directory.parent
+            )
+            self._client = Client(address, self._remote.timeout_s, access)
         return self._client
 
     def require_ready(self) -> None:

@@ -6,14 +6,15 @@ All turn whatever goes wrong into the domain's errors, `Unreachable` when nobody
 
 from __future__ import annotations
 
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import grpc
 import httpx
 
 from serving.errors import ModelNotReady, VigilError
+from serving.remote.access import Access
 from serving.remote.address import Address
-from serving.remote.failures import of_grpc, of_http, too_late, unreachable
+from serving.remote.failures import of_grpc, of_http, too_late, unreachable, untrusted
 from serving.remote.http_wire import LENGTH
 from serving.remote.wire import Answer, Call
 
@@ -62,36 +63,43 @@ class AsyncCarrier(Protocol):
         """Close the connection."""
 
 
-def open_carrier(address: Address) -> Carrier:
+def open_carrier(address: Address, access: Access) -> Carrier:
     """Return a blocking carrier; it connects with the first call."""
-    return _Grpc(address) if address.grpc else _Http(address)
+    return _Grpc(address, access) if address.grpc else _Http(address, access)
 
 
-def open_async_carrier(address: Address) -> AsyncCarrier:
+def open_async_carrier(address: Address, access: Access) -> AsyncCarrier:
     """Return an asynchronous carrier; needs a running loop, and connects with the first call."""
-    return _AsyncGrpc(address) if address.grpc else _AsyncHttp(address)
+    return _AsyncGrpc(address, access) if address.grpc else _AsyncHttp(address, access)
+
+
+def _channel_credentials(access: Access) -> grpc.ChannelCredentials:
+    return grpc.ssl_channel_credentials(access.authorities, access.key, access.certificate)
 
 
 def _grpc_error(
     error: grpc.RpcError, address: Address, timeout_s: float, *, connected: bool
 ) -> VigilError:
     code: grpc.StatusCode = error.code()
+    details = error.details() or ""
     # By now a server that has come back may be connected, though it was not when the call failed.
-    nobody = not connected or (error.details() or "").startswith(_NOBODY)
+    nobody = not connected or details.startswith(_NOBODY)
     if code is grpc.StatusCode.UNAVAILABLE and nobody:
-        return unreachable(address.url)
+        failed = address.tls and "ssl" in details.lower()
+        return untrusted(address.url) if failed else unreachable(address.url)
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:
         return too_late(address.url, timeout_s)
     return of_grpc(code.name, error.details())
 
 
 class _Grpc:
-    def __init__(self, address: Address) -> None:
+    def __init__(self, address: Address, access: Access) -> None:
         self._address = address
+        self._access = access
         self._state = grpc.ChannelConnectivity.IDLE
         if address.tls:
             self._channel = grpc.secure_channel(
-                address.netloc, grpc.ssl_channel_credentials(), GRPC_OPTIONS
+                address.netloc, _channel_credentials(access), GRPC_OPTIONS
             )
         else:
             self._channel = grpc.insecure_channel(address.netloc, GRPC_OPTIONS)
@@ -102,8 +110,9 @@ class _Grpc:
 
     def send(self, call: Call, timeout_s: float) -> Answer:
         ask = self._channel.unary_unary(call.path, None, None)
+        metadata = tuple(self._access.headers().items())
         try:
-            return Answer(ask(call.body, timeout=timeout_s))
+            return Answer(ask(call.body, timeout=timeout_s, metadata=metadata))
         except grpc.RpcError as error:
             connected = self._state is grpc.ChannelConnectivity.READY
             raise _grpc_error(error, self._address, timeout_s, connected=connected) from None
@@ -113,11 +122,12 @@ class _Grpc:
 
 
 class _AsyncGrpc:
-    def __init__(self, address: Address) -> None:
+    def __init__(self, address: Address, access: Access) -> None:
         self._address = address
+        self._access = access
         if address.tls:
             self._channel = grpc.aio.secure_channel(
-                address.netloc, grpc.ssl_channel_credentials(), GRPC_OPTIONS
+                address.netloc, _channel_credentials(access), GRPC_OPTIONS
             )
         else:
             self._channel = grpc.aio.insecure_channel(address.netloc, GRPC_OPTIONS)
@@ -127,8 +137,9 @@ class _AsyncGrpc:
         ask = self._methods.get(call.path)
         if ask is None:
             ask = self._methods[call.path] = self._channel.unary_unary(call.path, None, None)
+        metadata = tuple(self._access.headers().items())
         try:
-            return Answer(await ask(call.body, timeout=timeout_s))
+            return Answer(await ask(call.body, timeout=timeout_s, metadata=metadata))
         except grpc.RpcError as error:
             connected = self._channel.get_state() is grpc.ChannelConnectivity.READY
             raise _grpc_error(error, self._address, timeout_s, connected=connected) from None
@@ -152,19 +163,24 @@ def _answer(response: httpx.Response) -> Answer:
     return Answer(response.content, int(length))
 
 
-def _request(call: Call) -> dict[str, object]:
+def _request(call: Call, access: Access) -> dict[str, Any]:
     method = "GET" if call.body is None else "POST"
-    return {"method": method, "url": call.path, "content": call.body, "headers": call.headers}
+    headers = {**call.headers, **access.headers()}
+    return {"method": method, "url": call.path, "content": call.body, "headers": headers}
 
 
 class _Http:
-    def __init__(self, address: Address) -> None:
+    def __init__(self, address: Address, access: Access) -> None:
         self._url = address.url
-        self._client = httpx.Client(base_url=address.url, trust_env=False)
+        self._access = access
+        self._client = httpx.Client(
+            base_url=address.url, trust_env=False, verify=access.ssl_context()
+        )
 
     def send(self, call: Call, timeout_s: float) -> Answer:
         try:
-            return _answer(self._client.request(**_request(call), timeout=timeout_s))  # type: ignore[arg-type]
+            request = _request(call, self._access)
+            return _answer(self._client.request(**request, timeout=timeout_s))
         except httpx.HTTPError as error:
             raise _http_error(error, self._url, timeout_s) from None
 
@@ -172,15 +188,26 @@ class _Http:
         self._client.close()
 
 
+# Many servers close what has lain idle for five seconds. A request that is sent at that moment is
+# lost, so connections are given up well before.
+_LIMITS: Final = httpx.Limits(
+    max_connections=None, max_keepalive_connections=256, keepalive_expiry=2.0
+)
+
+
 class _AsyncHttp:
-    def __init__(self, address: Address) -> None:
+    def __init__(self, address: Address, access: Access) -> None:
         self._url = address.url
-        limits = httpx.Limits(max_connections=None, max_keepalive_connections=256)
-        self._client = httpx.AsyncClient(base_url=address.url, trust_env=False, limits=limits)
+        self._access = access
+        self._client = httpx.AsyncClient(
+            base_url=address.url, trust_env=False, verify=access.ssl_context(), limits=_LIMITS
+        )
 
     async def send(self, call: Call, timeout_s: float) -> Answer:
         try:
-            return _answer(await self._client.request(**_request(call), timeout=timeout_s))  # type: ignore[arg-type]
+            return _answer(
+                await self._client.request(**_request(call, self._access), timeout=timeout_s)
+            )
         except httpx.HTTPError as error:
             raise _http_error(error, self._url, timeout_s) from None
 
@@ -198,6 +225,8 @@ class _AsyncHttp:
 
 
 def _http_error(error: httpx.HTTPError, url: str, timeout_s: float) -> VigilError:
+    if isinstance(error, httpx.ConnectError) and "ssl" in str(error).lower():
+        return untrusted(url)
     if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
         return unreachable(url)
     if isinstance(error, httpx.TimeoutException):

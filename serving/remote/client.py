@@ -10,11 +10,12 @@ from serving.channel.inference import Forward
 from serving.errors import ModelNotReady, VigilError
 from serving.protocol.messages import Tensor
 from serving.protocol.metadata import ModelMetadata
+from serving.remote.access import Access
 from serving.remote.address import Address
 from serving.remote.carriers import AsyncCarrier, open_async_carrier, open_carrier
 from serving.remote.grpc_wire import GrpcWire
 from serving.remote.http_wire import HttpWire
-from serving.remote.wire import NOTHING, Answer, Call, Listed, Told, Wire
+from serving.remote.wire import NOTHING, Answer, Call, Inferred, Listed, Told, Wire
 
 BINARY = "binary_tensor_data"
 _SERVER = Call("/v2")
@@ -40,15 +41,16 @@ class Client:
     Args:
         address: where it listens.
         timeout_s: longest wait for one answer.
+        access: what it asks of its callers.
 
     Raises:
         VigilError: it cannot be reached, or does not speak the protocol.
     """
 
-    def __init__(self, address: Address, timeout_s: float) -> None:
+    def __init__(self, address: Address, timeout_s: float, access: Access | None = None) -> None:
         self.address = address
         self._timeout_s = timeout_s
-        self._carrier = open_carrier(address)
+        self._carrier = open_carrier(address, access or Access())
         try:
             self._wire: Wire = GrpcWire() if address.grpc else _http_wire(self._send(_SERVER))
         except VigilError:
@@ -62,7 +64,8 @@ class Client:
         self, model: str, version: str, inputs: Sequence[Tensor], forward: Forward = NOTHING
     ) -> list[Tensor]:
         """Return the outputs for `inputs`."""
-        return self._wire.read_infer(self._send(self._wire.infer(model, version, forward, inputs)))
+        call = self._wire.infer(model, version, forward, inputs)
+        return self._wire.read_infer(self._send(call)).tensors
 
     def ready(self, model: str, version: str) -> bool:
         """Return whether the model is ready."""
@@ -92,14 +95,22 @@ class AsyncClient:
         address: where it listens; it need not be there yet.
         model, version: the model's name there; an empty version is the server's choice.
         timeout_s: longest wait for one answer.
+        access: what it asks of its callers.
     """
 
-    def __init__(self, address: Address, model: str, version: str, timeout_s: float) -> None:
+    def __init__(
+        self,
+        address: Address,
+        model: str,
+        version: str,
+        timeout_s: float,
+        access: Access | None = None,
+    ) -> None:
         self._address = address
         self._model = model
         self._version = version
         self._timeout_s = timeout_s
-        self._carrier: AsyncCarrier = open_async_carrier(address)
+        self._carrier: AsyncCarrier = open_async_carrier(address, access or Access())
         self._wire: Wire | None = GrpcWire() if address.grpc else None
 
     async def _speak(self) -> Wire:
@@ -107,8 +118,8 @@ class AsyncClient:
             self._wire = _http_wire(await self._carrier.send(_SERVER, self._timeout_s))
         return self._wire
 
-    async def infer(self, forward: Forward, inputs: Sequence[Tensor]) -> list[Tensor]:
-        """Return the outputs for `inputs`.
+    async def infer(self, forward: Forward, inputs: Sequence[Tensor]) -> Inferred:
+        """Return the outputs for `inputs`, and the parameters that came with them.
 
         Raises:
             VigilError: the server refused, was too late, or cannot be reached.

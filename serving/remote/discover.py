@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Final
 
 import msgspec
 
-from serving.config import ConfigError
-from serving.errors import ModelNotFound, ModelNotReady, NoReplica, VigilError
+from serving.config import ConfigError, RemoteCredentials, RemoteTls
+from serving.errors import ModelNotFound, ModelNotReady, NoReplica, UpstreamDenied, VigilError
 from serving.protocol.messages import InferRequest, Tensor
 from serving.protocol.metadata import ModelMetadata
+from serving.remote.access import access_of
 from serving.remote.address import Address, parse_address
 from serving.remote.client import Client
 from serving.remote.wire import NOTHING, Listed, Told
@@ -37,22 +39,34 @@ class Found(msgspec.Struct, frozen=True):
     answered: tuple[Tensor, ...] | None = None
 
 
-def connect(upstream: str) -> Client:
+def connect(
+    upstream: str, credentials: RemoteCredentials | None = None, tls: RemoteTls | None = None
+) -> Client:
     """Connect to `HOST:PORT`, finding out whether HTTP or gRPC is spoken there, or to a URL.
 
+    Paths in `credentials` and `tls` are relative to the working directory.
+
     Raises:
-        ConfigError: that is no address.
+        ConfigError: that is no address, or a secret or a file is missing.
+        UpstreamDenied: the server does not accept the credentials.
         NoReplica: nobody answers there, or in another protocol.
     """
+
+    def speaking(address: Address) -> Client:
+        access = access_of(address, credentials, tls, Path())
+        return _speaking(Client(address, TIMEOUT_S, access))
+
     if "://" in upstream:
-        return _speaking(Client(parse_address(upstream), TIMEOUT_S))
+        return speaking(parse_address(upstream))
     address = parse_address(f"grpc://{upstream}")
     if not upstream.rpartition(":")[2].isdigit():
         raise ConfigError(f"--upstream needs HOST:PORT, not '{upstream[:200]}'")
     # HTTP first: a gRPC server refuses it at once, an HTTP server lets gRPC wait.
-    for scheme in ("http", "grpc"):
+    for scheme in ("https", "grpcs") if tls else ("http", "grpc"):
         try:
-            return _speaking(Client(Address(scheme, address.host, address.port), TIMEOUT_S))
+            return speaking(Address(scheme, address.host, address.port))
+        except (ConfigError, UpstreamDenied):
+            raise
         except VigilError:
             continue
     raise NoReplica(
@@ -80,6 +94,8 @@ def list_models(client: Client, wanted: Sequence[str], tell: Tell) -> list[Liste
     """
     try:
         index = client.index()
+    except UpstreamDenied:
+        raise
     except VigilError:
         if not wanted:
             raise ConfigError(

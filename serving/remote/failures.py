@@ -12,8 +12,6 @@ from serving.remote.wire import MAX_MESSAGE
 _OF_GRPC: Final[dict[str, type[errors.VigilError]]] = {
     "INVALID_ARGUMENT": errors.InvalidInput,
     "OUT_OF_RANGE": errors.InvalidInput,
-    "UNAUTHENTICATED": errors.Unauthenticated,
-    "PERMISSION_DENIED": errors.Forbidden,
     "NOT_FOUND": errors.ModelNotFound,
     "RESOURCE_EXHAUSTED": errors.QuotaExceeded,
     "FAILED_PRECONDITION": errors.InvalidInput,
@@ -24,8 +22,6 @@ _OF_GRPC: Final[dict[str, type[errors.VigilError]]] = {
 }
 _OF_HTTP: Final[dict[int, type[errors.VigilError]]] = {
     400: errors.InvalidInput,
-    401: errors.Unauthenticated,
-    403: errors.Forbidden,
     404: errors.ModelNotFound,
     413: errors.PayloadTooLarge,
     422: errors.InvalidInput,
@@ -49,12 +45,16 @@ class Refusal(msgspec.Struct):
 
 def of_grpc(code: str, details: str | None) -> errors.VigilError:
     """Return the error for a gRPC status, `code` being its name."""
+    if code in ("UNAUTHENTICATED", "PERMISSION_DENIED"):
+        return denied(code)
     kind = _OF_GRPC.get(code, errors.ModelFailed)
     return kind(_short(details) or f"the upstream server answered {code}")
 
 
 def of_http(status: int, body: bytes) -> errors.VigilError:
     """Return the error for an HTTP status and the body that came with it."""
+    if status in (401, 403):
+        return denied(f"status {status}")
     try:
         refusal = msgspec.json.decode(body, type=Refusal)
         told = refusal.error if refusal.error is not None else refusal.detail
@@ -63,6 +63,26 @@ def of_http(status: int, body: bytes) -> errors.VigilError:
     message = told if isinstance(told, str) or told is None else msgspec.json.encode(told).decode()
     kind = _OF_HTTP.get(status, errors.ModelFailed)
     return kind(_short(message) or f"the upstream server answered with status {status}")
+
+
+def denied(said: str) -> errors.UpstreamDenied:
+    """Return the error for credentials that are not taken.
+
+    They are ours and no client's. What the server says is not repeated, since it may repeat them.
+    """
+    return errors.UpstreamDenied(
+        f"the upstream server does not accept the credentials it gets ({said}); correct "
+        f"remote.credentials"
+    )
+
+
+def untrusted(url: str) -> errors.Unreachable:
+    """Return the error for a server whose certificate is not trusted, or that trusts not ours."""
+    return errors.Unreachable(
+        f"TLS with the upstream server {url} fails: one end does not trust the other's "
+        f"certificate; correct remote.url or the files of remote.tls",
+        retry_after_s=1,
+    )
 
 
 def unreachable(url: str) -> errors.Unreachable:

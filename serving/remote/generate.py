@@ -27,8 +27,12 @@ def local_version(found: Found) -> str:
     return found.version if _VERSION.fullmatch(found.version) else "1"
 
 
-def generate(found: Found, url: str, example: InferRequest | None, tell: Tell) -> dict[str, Any]:
+def generate(
+    found: Found, remote: dict[str, Any], example: InferRequest | None, tell: Tell
+) -> dict[str, Any]:
     """Return the content of a `model.yaml`; `tell` gets what people should know of it.
+
+    `remote` says where the server is and what it asks of its callers.
 
     Raises:
         Unsupported: the model cannot be served here; one sentence says why.
@@ -37,7 +41,7 @@ def generate(found: Found, url: str, example: InferRequest | None, tell: Tell) -
     _check(found, example)
     inputs, outputs, rows = _tensors(found, example)
     row_axis, join = _batching(found, inputs, outputs, rows)
-    remote: dict[str, Any] = {"url": url}
+    remote = dict(remote)
     if not row_axis:
         remote |= {"row_axis": False}
     if not join:

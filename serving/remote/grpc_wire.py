@@ -6,8 +6,8 @@ message, so their fields are written and read here, and only the rest of it by p
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
 import numpy as np
 from google.protobuf.message import DecodeError, Message
@@ -16,12 +16,12 @@ from serving.channel.inference import Forward
 from serving.errors import InvalidInput
 from serving.protocol.bytes_tensor import array_to_bytes
 from serving.protocol.grpc_contents import decode_contents
-from serving.protocol.grpc_parameters import decode_parameters, encode_parameters
+from serving.protocol.grpc_parameters import encode_parameters
 from serving.protocol.messages import Tensor
 from serving.protocol.metadata import ModelMetadata, TensorMetadata
 from serving.protocol.pb import open_inference_pb2 as pb
 from serving.protocol.tensors import tensor_from_buffer
-from serving.remote.wire import Answer, Call, Listed, Told, unreadable
+from serving.remote.wire import Answer, Call, Inferred, Listed, Told, scalars, unreadable
 
 SERVICE: Final = "/inference.GRPCInferenceService/"
 
@@ -51,17 +51,18 @@ class GrpcWire:
         parts[0] = message.SerializeToString()
         return Call(SERVICE + "ModelInfer", b"".join(parts))
 
-    def read_infer(self, answer: Answer) -> list[Tensor]:
+    def read_infer(self, answer: Answer) -> Inferred:
         """Return the outputs; numbers are views on the answer."""
         try:
             rest, raw = _split(answer.body)
             message = pb.ModelInferResponse.FromString(rest)
             if raw and len(raw) != len(message.outputs):
                 raise InvalidInput(f"{len(raw)} raw contents for {len(message.outputs)} outputs")
-            return [
+            tensors = [
                 _tensor(output, raw[index] if raw else None)
                 for index, output in enumerate(message.outputs)
             ]
+            return Inferred(tensors, _parameters(message.parameters))
         except (DecodeError, InvalidInput, LookupError, ValueError) as error:
             raise unreadable("answer", error) from None
 
@@ -138,11 +139,17 @@ def _raw(tensor: Tensor) -> bytes | memoryview:
 
 def _tensor(output: pb.ModelInferResponse.InferOutputTensor, raw: memoryview | None) -> Tensor:
     name, datatype, shape = output.name, output.datatype, tuple(output.shape)
-    parameters = decode_parameters(output.parameters)
+    parameters = _parameters(output.parameters) or None
     if raw is not None:
         return tensor_from_buffer(name, datatype, shape, raw, parameters)
     data = decode_contents(name, datatype, shape, output.contents)
     return Tensor(name, datatype, shape, data, parameters)
+
+
+def _parameters(given: Mapping[str, pb.InferParameter]) -> dict[str, Any]:
+    # Unlike a client's, a server's may have any name, and one without a value means nothing.
+    choices = ((name, one, one.WhichOneof("parameter_choice")) for name, one in given.items())
+    return scalars({name: getattr(one, choice) for name, one, choice in choices if choice})
 
 
 def _varint(number: int) -> bytes:

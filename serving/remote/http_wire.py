@@ -16,7 +16,7 @@ from serving.protocol.messages import Tensor
 from serving.protocol.metadata import ModelMetadata, TensorMetadata
 from serving.protocol.parameters import is_base64
 from serving.protocol.tensors import tensor_from_buffer, tensor_to_buffer
-from serving.remote.wire import Answer, Call, Listed, Told, unreadable
+from serving.remote.wire import Answer, Call, Inferred, Listed, Told, scalars, unreadable
 
 LENGTH: Final = "Inference-Header-Content-Length"
 
@@ -31,6 +31,7 @@ class _Output(msgspec.Struct):
 
 class _Answer(msgspec.Struct):
     outputs: list[_Output]
+    parameters: dict[str, Any] | None = None
 
 
 class _Tensor(msgspec.Struct):
@@ -110,16 +111,17 @@ class HttpWire:
         headers = {"Content-Type": "application/octet-stream", LENGTH: str(len(text))}
         return Call(path, b"".join((text, *buffers)), headers)
 
-    def read_infer(self, answer: Answer) -> list[Tensor]:
+    def read_infer(self, answer: Answer) -> Inferred:
         """Return the outputs; those in binary are views on the answer."""
         length = len(answer.body) if answer.json_length is None else answer.json_length
         rest = memoryview(answer.body)[length:]
         tensors = []
         try:
-            for output in msgspec.json.decode(answer.body[:length], type=_Answer).outputs:
+            read = msgspec.json.decode(answer.body[:length], type=_Answer)
+            for output in read.outputs:
                 parameters = dict(output.parameters or {})
                 size = parameters.pop("binary_data_size", None)
-                kept = parameters or None
+                kept = scalars(parameters) or None
                 if size is None:
                     data = decode_data(
                         output.name, output.datatype, output.shape, output.data, is_base64(kept)
@@ -134,7 +136,7 @@ class HttpWire:
                     rest = rest[size:]
         except (*UNREADABLE, InvalidInput, TypeError, ValueError) as error:
             raise unreadable("answer", error) from None
-        return tensors
+        return Inferred(tensors, scalars(read.parameters))
 
     def ready(self, model: str, version: str) -> Call:
         """Ask whether a model is ready; every answer that is no error says yes."""

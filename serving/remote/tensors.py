@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
+from serving.channel.inference import Remarks
 from serving.config import InputSpec, ModelConfig, OutputSpec
 from serving.errors import InvalidInput, ModelFailed
-from serving.protocol.messages import Tensor
+from serving.protocol.messages import Parameters, Tensor
 from serving.protocol.metadata import ModelMetadata, TensorMetadata
+from serving.remote.wire import Inferred
 
 
 def to_upstream(config: ModelConfig, inputs: Mapping[str, np.ndarray]) -> list[Tensor]:
@@ -64,6 +67,29 @@ def from_upstream(
             )
         outputs[spec.name] = data
     return outputs
+
+
+def remarks_of(answer: Inferred, *, alone: bool) -> Remarks | None:
+    """Return what is passed on of an answer's parameters; None when there is nothing.
+
+    Where one request upstream had the rows of several, nobody knows whom a parameter is about:
+    then only `content_type` is kept, which is about none of the rows.
+    """
+    parameters = _passed_on(answer.parameters, alone)
+    outputs = {t.name: kept for t in answer.tensors if (kept := _passed_on(t.parameters, alone))}
+    return Remarks(parameters, outputs) if parameters or outputs else None
+
+
+def _passed_on(parameters: Parameters | None, alone: bool) -> dict[str, Any]:
+    return {
+        name: value
+        for name, value in (parameters or {}).items()
+        if (alone or name == "content_type")
+        # Those say how that server wrote its answer; ours may be written otherwise.
+        and (name, value) != ("content_type", "base64")
+        and name != "binary_data_size"
+        and not name.startswith("shared_memory_")
+    }
 
 
 def _wrong(name: str, what: str) -> ModelFailed:

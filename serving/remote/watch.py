@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import yaml
 
-from serving.config import ConfigError
+from serving.config import ConfigError, RemoteCredentials, RemoteTls
 from serving.errors import VigilError
 from serving.protocol.json_codec import decode_request
 from serving.protocol.messages import InferRequest
@@ -47,6 +47,8 @@ def write_repository(
     tell: Tell,
     *,
     keep: bool,
+    credentials: RemoteCredentials | None = None,
+    tls: RemoteTls | None = None,
 ) -> list[str]:
     """Write a `model.yaml` for each model of `upstream` into `folder`; returns their names.
 
@@ -57,6 +59,7 @@ def write_repository(
         examples: OIP JSON requests by model.
         tell: gets a sentence for everything that people should know.
         keep: leave a `model.yaml` that is there as it is.
+        credentials, tls: what the server asks of its callers; paths must be absolute.
 
     Raises:
         VigilError: the server cannot be reached or looked at, or no model of it can be served.
@@ -64,12 +67,16 @@ def write_repository(
     requests = {
         model: decode_request(body, None, model, "", "example") for model, body in examples.items()
     }
-    client = connect(upstream)
+    client = connect(upstream, credentials, tls)
+    remote: dict[str, Any] = {"url": client.address.url}
+    for key, section in (("credentials", credentials), ("tls", tls)):
+        if section is not None:
+            remote[key] = section.model_dump(exclude_defaults=True)
     try:
         names = []
         for found in look_around(client, wanted, requests, tell):
             example = requests.get(found.name)
-            if _write(found, client.address.url, folder, example, tell, keep=keep):
+            if _write(found, remote, folder, example, tell, keep=keep):
                 names.append(found.name)
                 if example is not None:
                     (folder / found.name / "example.json").write_bytes(examples[found.name])
@@ -83,14 +90,20 @@ def write_repository(
 
 
 def _write(
-    found: Found, url: str, folder: Path, example: InferRequest | None, tell: Tell, *, keep: bool
+    found: Found,
+    remote: dict[str, Any],
+    folder: Path,
+    example: InferRequest | None,
+    tell: Tell,
+    *,
+    keep: bool,
 ) -> bool:
     path = folder / found.name / "model.yaml"
     if keep and path.exists():
         tell(f"{found.name}: {path} is kept as it is")
         return True
     try:
-        made = generate(found, url, example, tell)
+        made = generate(found, remote, example, tell)
     except VigilError as error:
         tell(f"{found.name}: left out: {error.message}")
         return False

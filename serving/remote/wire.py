@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
 import msgspec
 
 from serving.channel.inference import Forward
 from serving.errors import ModelFailed, VigilError
-from serving.protocol.messages import Tensor
+from serving.protocol.messages import Parameters, Tensor
 from serving.protocol.metadata import ModelMetadata
 
 NOTHING = Forward({}, {})
@@ -31,6 +31,13 @@ class Answer(msgspec.Struct, frozen=True):
 
     body: bytes
     json_length: int | None = None
+
+
+class Inferred(msgspec.Struct, frozen=True):
+    """The outputs, each with its parameters, and the parameters of the answer itself."""
+
+    tensors: list[Tensor]
+    parameters: Parameters
 
 
 class Listed(msgspec.Struct, frozen=True):
@@ -64,7 +71,7 @@ class Wire(Protocol):
     def infer(self, model: str, version: str, forward: Forward, inputs: Sequence[Tensor]) -> Call:
         """Ask for an inference."""
 
-    def read_infer(self, answer: Answer) -> list[Tensor]:
+    def read_infer(self, answer: Answer) -> Inferred:
         """Return the outputs; numbers are views on the answer where the wire allows it."""
 
     def ready(self, model: str, version: str) -> Call:
@@ -90,6 +97,16 @@ class Wire(Protocol):
 
     def read_config(self, answer: Answer) -> Told:
         """Return what matters of it."""
+
+
+def scalars(parameters: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return those of a server's parameters that the protocol allows: scalars of 64 bits."""
+    return {
+        name: value
+        for name, value in (parameters or {}).items()
+        if isinstance(value, bool | float | str)
+        or (isinstance(value, int) and -(2**63) <= value < 2**64)
+    }
 
 
 def unreadable(what: str, error: Exception) -> VigilError:

@@ -19,16 +19,17 @@ from serving.channel import frames
 from serving.channel.connection import Connection
 from serving.channel.directory import ServedModel
 from serving.channel.frames import Message
-from serving.channel.inference import PROBE, BatchMeta, Forward, ResultMeta
+from serving.channel.inference import PROBE, BatchMeta, Forward, Remarks, ResultMeta
 from serving.config import OutputSpec
 from serving.errors import InvalidInput, ModelFailed, Unreachable, Unsupported, VigilError
 from serving.models.contract import Capabilities
 from serving.protocol.datatypes import numpy_dtype
 from serving.protocol.messages import Tensor
+from serving.remote.access import Access, access_of
 from serving.remote.address import parse_address
 from serving.remote.client import AsyncClient
 from serving.remote.failures import ROWS_MAY_BE_BAD
-from serving.remote.tensors import check_metadata, from_upstream, to_upstream
+from serving.remote.tensors import check_metadata, from_upstream, remarks_of, to_upstream
 from serving.remote.wire import NOTHING
 from serving.roles.replica import ReplicaRole
 
@@ -60,19 +61,32 @@ class RemoteReplicaRole(ReplicaRole):
         self._remote = remote
         self._slots = remote.max_inflight
         self._capabilities = Capabilities()
+        self._access = Access()
         self._client: AsyncClient | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._watcher: asyncio.Task[None] | None = None
         self._used: set[Connection] = set()
 
     def load(self) -> None:
-        """Do nothing: the other server need not be there yet."""
+        """Find the secret and the certificates; the other server need not be there yet.
+
+        Raises:
+            ConfigError: one is missing.
+        """
+        remote = self._remote
+        self._access = access_of(
+            self._upstream, remote.credentials, remote.tls, self._entry.directory.parent
+        )
 
     async def start(self) -> str:
         """Listen and register; returns the address."""
         remote = self._remote
         self._client = AsyncClient(
-            self._upstream, remote.model or self._entry.name, remote.version, remote.timeout_s
+            self._upstream,
+            remote.model or self._entry.name,
+            remote.version,
+            remote.timeout_s,
+            self._access,
         )
         self._watcher = asyncio.get_running_loop().create_task(self._watch())
         return await super().start()
@@ -130,11 +144,13 @@ class RemoteReplicaRole(ReplicaRole):
             raise InvalidInput("the batch does not hold the rows that it names")
         started = time.perf_counter_ns()
         failed: dict[int, VigilError] = {}
+        remarks: dict[int, Remarks] = {}
         if meta.forward == PROBE:
             outputs: Outputs | None = await self._probe()
         else:
             forward = _decode_forward(meta.forward) if meta.forward else NOTHING
-            outputs = await self._ask(forward, range(len(meta.rows)), meta.rows, inputs, failed)
+            found = (failed, remarks)
+            outputs = await self._ask(forward, range(len(meta.rows)), meta.rows, inputs, found)
         self.batches += 1
         tensors = [
             Tensor(name, self._types[name], array.shape, array)
@@ -143,7 +159,7 @@ class RemoteReplicaRole(ReplicaRole):
         took = time.perf_counter_ns() - started
         messages = {position: error.message for position, error in failed.items()}
         kinds = {position: type(error).__name__ for position, error in failed.items()}
-        return ResultMeta(messages, (), took, 0, kinds), tensors
+        return ResultMeta(messages, (), took, 0, kinds, remarks), tensors
 
     async def _ask(
         self,
@@ -151,25 +167,33 @@ class RemoteReplicaRole(ReplicaRole):
         positions: Sequence[int],
         rows: Sequence[int],
         inputs: Mapping[str, np.ndarray],
-        failed: dict[int, VigilError],
+        found: tuple[dict[int, VigilError], dict[int, Remarks]],
     ) -> Outputs | None:
-        """Ask for the requests at `positions`; one that is refused is found by bisection."""
+        """Ask for the requests at `positions`; one that is refused is found by bisection.
+
+        `found` gets, by position, why one failed, and what was said of one beside the tensors.
+        """
         assert self._client is not None
+        failed, remarks = found
         total = sum(rows[position] for position in positions)
         try:
-            tensors = await self._client.infer(forward, to_upstream(self._config, inputs))
-            return from_upstream(self._entry.name, self._config, tensors, total)
+            answer = await self._client.infer(forward, to_upstream(self._config, inputs))
+            outputs = from_upstream(self._entry.name, self._config, answer.tensors, total)
         except ROWS_MAY_BE_BAD as error:
             if len(positions) == 1:
                 failed[positions[0]] = error
                 return None
+        else:
+            if said := remarks_of(answer, alone=len(positions) == 1):
+                remarks.update(dict.fromkeys(positions, said))
+            return outputs
         half = len(positions) // 2
         cut = sum(rows[position] for position in positions[:half])
         left = {name: array[:cut] for name, array in inputs.items()}
         right = {name: array[cut:] for name, array in inputs.items()}
         return _merge(
-            await self._ask(forward, positions[:half], rows, left, failed),
-            await self._ask(forward, positions[half:], rows, right, failed),
+            await self._ask(forward, positions[:half], rows, left, found),
+            await self._ask(forward, positions[half:], rows, right, found),
         )
 
     async def _probe(self) -> dict[str, np.ndarray]:

@@ -137,6 +137,7 @@ async def test_what_is_not_there(control: ModelControl, folder: Path, gateway: A
             await order("nobody")
     with pytest.raises(ModelNotFound):
         await control.load("../models/m")
+    assert not control._locks  # names come from clients: none may stay
     (folder / "m" / "1" / "model.pt2").unlink()
     with pytest.raises(LoadFailed, match=r"model\.pt2"):
         await control.load("m")

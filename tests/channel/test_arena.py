@@ -146,6 +146,17 @@ async def test_a_peer_that_cannot_map_it_gets_everything_through_the_socket(
     assert connection._arena is None
 
 
+async def test_what_cannot_be_encoded_takes_no_block(pair: Any) -> None:
+    connection, _ = pair
+    await connection.request("infer", None, [tensor(0)])
+    await connection.request("infer", None, [tensor(0)])
+    with pytest.raises(TypeError):
+        connection.request("infer", object(), [tensor(1)])
+    assert connection._arena.used == 0
+    reply = await connection.request("infer", None, [tensor(2)])
+    assert reply.tensors[0].data.tolist() == [2.0 * LARGE]
+
+
 async def test_no_memory_for_an_arena_is_no_failure(pair: Any, monkeypatch: Any) -> None:
     def cannot() -> Arena:
         raise OSError("no memory")

@@ -16,7 +16,7 @@ from serving.channel.connection import Connection
 from serving.channel.directory import Directory, Member, ServedModel
 from serving.channel.endpoint import ChannelServer
 from serving.channel.frames import Message
-from serving.channel.inference import BatchMeta, Forward, ResultMeta
+from serving.channel.inference import BatchMeta, Forward, Remarks, ResultMeta
 from serving.dataplane import handler
 from serving.dataplane.handler import DataPlane
 from serving.protocol.messages import InferRequest, RequestedOutput, Tensor
@@ -341,6 +341,32 @@ async def test_a_model_that_cannot_be_set_up_does_not_keep_others_from_being_ser
         plane.resolve("bad")
     plane.apply(Directory(2, (served(),)))
     assert plane.ready() == (True, [])
+
+
+async def test_remarks_of_another_server_reach_the_request_they_are_about(
+    plane: DataPlane, served: Any, make_link: Any, eventually: Wait
+) -> None:
+    flags = {"guards": [{"name": "schema", "action": "flag"}], "expose_flags": True}
+    plane.apply(Directory(1, (served(**flags),)))
+    link = make_link(manual=True)
+    plane.add_link("m", "1", link)
+    await eventually(lambda: link.held)
+    link.answer()  # the proof
+    await eventually(lambda: plane.resolve("m").ready)
+    asked = [asyncio.ensure_future(plane.infer(request(value=n))) for n in (1.0, 2.0, float("nan"))]
+    await eventually(lambda: link.held)
+    said = Remarks({"n": 7}, {"y": {"unit": "m"}})
+    link.answer(remarks={1: said, 2: said}, failed={0: "no"}, outputs={"y": np.ones((2, 2), "f4")})
+    with pytest.raises(errors.ModelFailed, match="no"):
+        await asked[0]
+    second, third = await asyncio.gather(*asked[1:])
+    assert second.parameters == {"n": 7}
+    assert third.parameters == {"n": 7, "vigil_flags": "schema"}
+    assert second.outputs[0].parameters == {"unit": "m"}
+    again = asyncio.ensure_future(plane.infer(request()))
+    await eventually(lambda: link.held)
+    link.answer()
+    assert (await again).parameters is None
 
 
 async def test_outputs_flags_and_timeout(

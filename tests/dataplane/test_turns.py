@@ -124,6 +124,18 @@ def test_nobody_is_pushed_out_when_it_would_not_be_room_enough() -> None:
     assert len(queue) == 2
 
 
+def test_what_was_pushed_out_is_let_go_although_its_turn_never_comes() -> None:
+    queue = Turns([item("a", priority=1)])
+    for _ in range(10 * turns.MOST_IDLE_LANES):  # an overload by those who go first
+        queue.append(item("low", priority=2))
+        assert len(queue.push_out(item("a", priority=1), 1)) == 1
+        queue.append(item("a", priority=1))
+        assert queue.popleft().priority == 1
+    assert len(queue) == 1
+    assert len(queue._heap) <= 2 + turns.MOST_IDLE_LANES
+    assert [one.priority for one in queue] == [one.priority for one in drain(queue)] == [1]
+
+
 @given(ITEMS, st.integers(1, 20), st.integers(0, 2))
 def test_pushing_out_frees_what_is_needed_from_those_with_less_right(
     given_: list[tuple[str, int, int]], rows: int, priority: int

@@ -1,5 +1,6 @@
 """Vigil inside web applications: the examples, run by a real uvicorn, asked by real clients."""
 
+import asyncio
 import contextlib
 import json
 import os
@@ -16,7 +17,9 @@ import numpy as np
 import pytest
 import tritonclient.http
 
+from serving.embedded import Vigil
 from serving.engines.process import free_port
+from serving.errors import ModelNotReady
 
 pytestmark = pytest.mark.e2e
 
@@ -223,6 +226,23 @@ def test_each_worker_has_its_own(host: Callable[..., Any], eventually: Any) -> N
         eventually("two sets of replicas", lambda: len(zygotes()) >= 8, 120)
         children = descendants(server.process.pid)
     eventually("no process is left", lambda: not any(map(alive, children)))
+
+
+def test_waiting_for_a_model_that_fails_tells_why(tmp_path: Path) -> None:
+    (tmp_path / "models" / "m" / "1").mkdir(parents=True)
+    tensor = "{name: x, datatype: FP32, shape: [-1, 2]}"
+    yaml = f"format: torch_export\ninputs: [{tensor}]\noutputs: [{tensor}]\n"
+    (tmp_path / "models" / "m" / "model.yaml").write_text(yaml)
+    (tmp_path / "models" / "m" / "1" / "model.pt2").write_bytes(b"damaged")
+
+    async def wait() -> None:
+        async with Vigil(models=tmp_path / "models", data_dir=tmp_path / "data") as vigil:
+            with pytest.raises(ModelNotReady, match=r"model 'm' version 1: .*manifest\.json"):
+                await vigil.ready(200)
+        with pytest.raises(ModelNotReady, match="has been stopped"):
+            await vigil.infer("m", {"x": ROWS})
+
+    asyncio.run(wait())
 
 
 def test_without_a_lifespan_the_first_request_starts_it(

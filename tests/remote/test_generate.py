@@ -28,7 +28,7 @@ def found(inputs=(-1, 3), outputs=(-1, 2), told=None, answered=None, **more):
 
 def made(model, example=None):
     said = []
-    config = ModelConfig.model_validate(generate(model, URL, example, said.append))
+    config = ModelConfig.model_validate(generate(model, {"url": URL}, example, said.append))
     return config, " ".join(said)
 
 

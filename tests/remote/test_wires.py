@@ -60,20 +60,42 @@ def test_what_the_server_answers_is_read(kind, datatype):
     response = InferResponse("m", "1", "id", tuple(sent))
     if kind == "grpc":
         body = grpc_codec.encode_response(response, request, raw=True).SerializeToString()
-        read = GrpcWire().read_infer(Answer(body))
+        read = GrpcWire().read_infer(Answer(body)).tensors
     else:
         answer = Answer(*json_codec.encode_response(response, request))
-        read = HttpWire(binary=kind == "binary").read_infer(answer)
+        read = HttpWire(binary=kind == "binary").read_infer(answer).tensors
     for got, right in zip(read, sent, strict=True):
         assert (got.name, got.datatype, got.shape) == (right.name, right.datatype, right.shape)
         np.testing.assert_array_equal(got.data, right.data)
+
+
+@pytest.mark.parametrize("kind", WIRES)
+def test_parameters_of_answers_are_read(kind):
+    said = {"triton_x": True, "n": -3, "f": 0.5, "t": "ö", "big": 2**64 - 1}
+    y = Tensor("y", "FP32", (1,), np.ones(1, np.float32), {"content_type": "np"})
+    request = InferRequest("m", "", "id", (), parameters={"binary_data_output": kind == "binary"})
+    response = InferResponse("m", "1", "id", (y,), said)
+    if kind == "grpc":
+        message = grpc_codec.encode_response(response, request, raw=True)
+        message.parameters["empty"].Clear()
+        read = GrpcWire().read_infer(Answer(message.SerializeToString()))
+    else:
+        body, length = json_codec.encode_response(response, request)
+        odd = b'"parameters":{"none":null,"list":[1],"huge":18446744073709551616,'
+        body = body[: length or None].replace(b'"parameters":{"triton_x"', odd + b'"triton_x"') + (
+            body[length:] if length else b""
+        )
+        length = length and length + len(odd) - len(b'"parameters":{')
+        read = HttpWire(binary=kind == "binary").read_infer(Answer(body, length))
+    assert read.parameters == said
+    assert read.tensors[0].parameters == {"content_type": "np"}
 
 
 def test_typed_contents_are_read_too():
     sent = tensor_of("INT64")
     response = InferResponse("m", "1", "id", (sent,))
     body = grpc_codec.encode_response(response, InferRequest("m", "", "id", ()), raw=False)
-    (got,) = GrpcWire().read_infer(Answer(body.SerializeToString()))
+    (got,) = GrpcWire().read_infer(Answer(body.SerializeToString())).tensors
     np.testing.assert_array_equal(got.data, sent.data)
 
 
@@ -82,7 +104,7 @@ def test_large_tensors_are_views_on_the_answer():
     request = InferRequest("m", "", "id", ())
     message = grpc_codec.encode_response(InferResponse("m", "1", "id", (sent,)), request, raw=True)
     body = message.SerializeToString()
-    (got,) = GrpcWire().read_infer(Answer(body))
+    (got,) = GrpcWire().read_infer(Answer(body)).tensors
     where = got.data.__array_interface__["data"][0]
     start = np.frombuffer(body, np.uint8).__array_interface__["data"][0]
     assert start <= where < start + len(body)

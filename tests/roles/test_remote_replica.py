@@ -109,6 +109,32 @@ async def test_refusals_that_no_row_is_guilty_of_are_not_bisected(connection, up
     assert len(upstream.requests) == 1
 
 
+async def test_what_is_said_of_one_request_reaches_that_one_alone(connection, upstream):
+    def compute(request):
+        x = request.inputs[0]
+        parameters = {"content_type": "np", "unit": "m", "binary_data_size": 8}
+        return [Tensor("y", "FP32", x.shape, x.data * 2, parameters)]
+
+    upstream.compute = compute
+    upstream.said = {"triton_model": "a", "n": 3, "content_type": "pd"}
+    (alone,) = (await ask(connection, [1]))[0].remarks.values()
+    assert alone.parameters == upstream.said
+    assert alone.outputs == {"y": {"content_type": "np", "unit": "m"}}
+    joined = (await ask(connection, [1, 2]))[0].remarks
+    assert joined[0] == joined[1]
+    assert (joined[0].parameters, joined[0].outputs) == (
+        {"content_type": "pd"}, {"y": {"content_type": "np"}},
+    )  # fmt: skip
+    bisected = (await ask(connection, [666, 2]))[0]
+    assert bisected.failed.keys() == {0}
+    assert bisected.remarks.keys() == {1}
+    assert bisected.remarks[1].parameters == upstream.said
+
+
+async def test_nothing_said_costs_nothing(connection):
+    assert (await ask(connection, [1]))[0].remarks == {}
+
+
 async def test_internal_errors_keep_their_message(connection, upstream):
     upstream.refusal = (grpc.StatusCode.INTERNAL, "out of luck")
     result, _ = await ask(connection, [666])

@@ -37,6 +37,8 @@ _PHRASES: Final = {s.value: s.phrase.encode() for s in http.HTTPStatus}
 _JSON: Final = [(b"content-type", b"application/json")]
 _TOKEN: Final = frozenset(b"!#$%&'*+-.^_`|~" + (string.ascii_letters + string.digits).encode())
 _CLOSE: Final = b"connection: close\r\n"
+# A client of HTTP/1.0 that is not told so waits for the connection's end.
+_KEEP: Final = b"connection: keep-alive\r\n"
 
 
 class Http1(Speaker):
@@ -270,8 +272,9 @@ class Http1(Speaker):
     ) -> None:
         # Before the answer, after which they may be those of the next request.
         self._task = self._body = None
-        lines = b"".join([b"%b: %b\r\n" % (k, v) for k, v in headers if k != b"content-length"])
-        if lines.count(b"\n") > len(headers) or lines.count(b"\r") > len(headers):
+        kept = [b"%b: %b\r\n" % (k, v) for k, v in headers if k != b"content-length"]
+        lines = b"".join(kept)
+        if lines.count(b"\n") > len(kept) or lines.count(b"\r") > len(kept):
             _log.error("the app's headers have line ends in them: %r", headers)
             status, lines, body = 500, inference.JSON, error_body(inference.INTERNAL)
         size = None
@@ -305,7 +308,7 @@ class Http1(Speaker):
             _PHRASES.get(status, b""),
             self._server.date,
             headers,
-            b"" if keep else _CLOSE,
+            _CLOSE if not keep else b"" if head is None or head.version == "1.1" else _KEEP,
             len(body) if size is None else size,
         )
         if head is not None and head.method == "HEAD":

@@ -93,7 +93,8 @@ class Sender(Speaker):
         while waiting:
             body, end = waiting[0]
             size = min(len(body), self._room, stream.window, self._max_frame)
-            if (size <= 0 and len(body)) or self._stalled:
+            # An empty frame needs no room, unless the client has taken back more than it had given.
+            if size < 0 or (len(body) and (not size or self._stalled)):
                 self._wait(stream)
                 return
             whole = size == len(body)

@@ -282,6 +282,40 @@ async def test_a_larger_first_window_lets_waiting_answers_go(connect2):
     assert values(await client.answer(call)) == [2.0, 4.0] * 10
 
 
+@pytest.mark.parametrize("left", [100, 0])
+async def test_an_answer_can_end_without_a_window(connect2, server, left):
+    """An empty frame needs none, and must not make the connection's window larger."""
+    shrunk = asyncio.Event()
+
+    async def app(scope, receive, send):
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"x" * 100, "more_body": True})
+        await shrunk.wait()
+        await send({"type": "http.response.body", "body": b""})
+
+    client = await connect2()
+    client.acknowledge = False
+    server.app = app
+    call = await client.ask("/v2")
+    await client.until(lambda: call in client.streams and len(client.streams[call].body) == 100)
+    client.h2.update_settings({SettingCodes.INITIAL_WINDOW_SIZE: left})
+    await client.flush()
+    (connection,) = server.connections
+    async with asyncio.timeout(5):
+        while connection._initial != left:  # noqa: ASYNC110
+            await asyncio.sleep(0)
+    room = connection._room
+    shrunk.set()
+    if not left:  # the client has taken back more than it had given
+        async with asyncio.timeout(5):
+            while not connection._streams[call].waiting:  # noqa: ASYNC110
+                await asyncio.sleep(0)
+        client.h2.increment_flow_control_window(100, call)
+        await client.flush()
+    assert (await client.answer(call)).body == b"x" * 100
+    assert connection._room == room
+
+
 async def test_a_stream_that_is_reset_is_not_worked_for(connect2, message, link, server):
     client = await connect2()
     await client.answer(await client.call(message))
