@@ -92,16 +92,17 @@ class Batch:
     """Requests that go to a replica together, in order.
 
     Attributes:
-        formed: when, in monotonic seconds.
+        formed, ended: when, in monotonic seconds; 0 before its answer has come.
         alone: whether its replica had nothing else to do.
     """
 
-    __slots__ = ("_arrays", "alone", "formed", "items", "names", "rows", "total")
+    __slots__ = ("_arrays", "alone", "ended", "formed", "items", "names", "rows", "total")
 
     def __init__(self, names: tuple[str, ...], items: list[Pending], formed: float) -> None:
         self.names = names
         self.items = items
         self.formed = formed
+        self.ended = 0.0
         self.rows = tuple(item.bound.rows for item in items)
         self.total = sum(self.rows)
         self.alone = False

@@ -307,6 +307,7 @@ class ModelQueue(WaitingRoom):
     # -- answers ------------------------------------------------------------------------
 
     def _finish(self, batch: Batch, result: BatchResult) -> None:
+        batch.ended = time.monotonic()
         for guard in result.guards:
             self._guards.apply(batch, guard)
         for position, remarks in result.remarks.items():
@@ -325,8 +326,7 @@ class ModelQueue(WaitingRoom):
                     item.timer.cancel()
                 item.answer(outputs)
         if self._timed or self._pace.slo_s is not None:  # else nobody asks what was learned
-            now = time.monotonic()
-            self._pace.learn(batch.total, batch.formed, now, result, alone=batch.alone)
+            self._pace.learn(batch.total, batch.formed, batch.ended, result, alone=batch.alone)
         observe = self._observer.answered
         if self._parted:  # parts of larger requests may be among them
             observe = partial(observe, parted=True)

@@ -132,7 +132,7 @@ class ModelObserver:
         self.statistics.answered(
             requests,
             answered.total,
-            int((time.monotonic() - formed) * 1e9),
+            int((batch.ended - formed) * 1e9),
             result.compute_ns,
             result.guard_ns,
             int(now * 1e3),
