@@ -27,6 +27,7 @@ TABLE = [
     (errors.ClientGone, 499, 1),
     (errors.Unreachable, 503, 14),
     (errors.LoadFailed, 500, 13),
+    (errors.UpstreamDenied, 503, 14),
 ]
 
 
