@@ -142,15 +142,15 @@ class Http1(Speaker):
             self._head = head
             self._buffer = b""
             self.deadline = self._server.body_until
-            data = data[end:]
-            if head.expects and not data:
+            if head.expects and len(data) == end:
                 self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
             # A body with raw tensors, that is: JSON is read from bytes.
             quick = head.infer is not None and head.infer.json_length
-            if quick and self._missing >= LONG and self._missing > len(data):
+            if quick and self._missing >= LONG and self._missing > len(data) - end:
                 done = partial(self._begin_long, head)
-                LongBody(self, self._transport, self._missing, data, done)
+                LongBody(self, self._transport, self._missing, memoryview(data)[end:], done)
                 return
+            data = data[end:]
         self._take_body(head, data)
 
     def _keep_head(self, data: bytes) -> None:

@@ -31,7 +31,7 @@ class LongBody(asyncio.BufferedProtocol):
         speaker: Speaker,
         transport: asyncio.Transport,
         length: int,
-        first: bytes,
+        first: memoryview,
         done: Callable[[memoryview], None],
     ) -> None:
         self._speaker = speaker
