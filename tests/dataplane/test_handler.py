@@ -580,3 +580,28 @@ async def test_a_revision_that_cannot_answer_yet_does_not_replace_one_that_can(
     plane.add_link("m", "1", make_link(), "new")
     await eventually(lambda: plane.resolve("m").key == ("m", "1", "new"))
     assert await ask(plane) == 2.0
+
+
+async def test_tickets_tell_in_the_turn_of_the_answer_and_not_after_they_are_given_up(
+    plane: DataPlane, served: Any, make_replica: Any, eventually: Wait
+) -> None:
+    replica = await make_replica()
+    plane.apply(Directory(1, (served(),), (replica.member(),)))
+    await eventually(lambda: plane.ready()[0])
+    replica.hold = True
+    told: list[str] = []
+    tickets = {name: plane.begin(request(), None) for name in ("first", "gone", "last")}
+    for name, ticket in tickets.items():
+        ticket.then(lambda name=name: told.append(name))
+        # A turn of the loop after its future was settled everybody would have been told.
+        ticket.item.future.add_done_callback(lambda _, name=name: told.append(f"{name} settled"))
+    await eventually(lambda: replica.held)
+    tickets["gone"].cancel()
+    tickets["gone"].cancel()
+    replica.release()
+    await eventually(lambda: "last settled" in told)
+    assert told == ["gone settled", "first", "last", "first settled", "last settled"]
+    assert plane.finish(tickets["first"]).outputs[0].data.tolist() == [[2.0, 2.0]]
+    tickets["first"].then(lambda: told.append("late"))
+    await eventually(lambda: told[-1] == "late")
+    assert outcomes(plane) == {"abandoned": 1, "ok": 1}

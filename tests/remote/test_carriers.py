@@ -4,8 +4,8 @@ import grpc
 import pytest
 
 from serving.errors import ModelNotReady, Unreachable
-from serving.remote.address import parse_address
 from serving.remote.access import Access
+from serving.remote.address import parse_address
 from serving.remote.carriers import _grpc_error, open_async_carrier, open_carrier
 from serving.remote.wire import Call
 
