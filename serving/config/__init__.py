@@ -1,0 +1,56 @@
+"""Configuration files as pydantic models: the single source of truth for what may stand in them."""
+
+from serving.config.compute import Batching, Compile, Precision, Replicas
+from serving.config.files import SectionT, load_model, load_server, load_yaml, parse
+from serving.config.model import COMPILED, NEEDS_FACTORY, Format, ModelConfig
+from serving.config.remote import Remote, RemoteCredentials, RemoteTls
+from serving.config.section import ConfigError
+from serving.config.server import Listen, ServerConfig, Telemetry
+from serving.config.tensors import Datatype, Feature, InputSpec, OutputSpec
+from serving.config.watching import (
+    Action,
+    DriftMonitor,
+    Explain,
+    Fairness,
+    Guard,
+    MahalanobisGuard,
+    Monitors,
+    SchemaGuard,
+    Tolerance,
+)
+
+__all__ = [
+    "COMPILED",
+    "NEEDS_FACTORY",
+    "Action",
+    "Batching",
+    "Compile",
+    "ConfigError",
+    "Datatype",
+    "DriftMonitor",
+    "Explain",
+    "Fairness",
+    "Feature",
+    "Format",
+    "Guard",
+    "InputSpec",
+    "Listen",
+    "MahalanobisGuard",
+    "ModelConfig",
+    "Monitors",
+    "OutputSpec",
+    "Precision",
+    "Remote",
+    "RemoteCredentials",
+    "RemoteTls",
+    "Replicas",
+    "SchemaGuard",
+    "SectionT",
+    "ServerConfig",
+    "Telemetry",
+    "Tolerance",
+    "load_model",
+    "load_server",
+    "load_yaml",
+    "parse",
+]

@@ -1,0 +1,79 @@
+"""Reading configurations from files and command lines."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import ValidationError
+
+from serving.config.model import ModelConfig
+from serving.config.section import ConfigError, Section
+from serving.config.server import ServerConfig
+from serving.config.wording import first_problem
+
+SectionT = TypeVar("SectionT", bound=Section)
+
+
+def parse(kind: type[SectionT], raw: object, where: str) -> SectionT:
+    """Validate `raw` (what YAML or JSON gave) as `kind`; `where` names the source in errors.
+
+    Raises:
+        ConfigError: with the first wrong key and what is wrong with it.
+    """
+    try:
+        return kind.model_validate(raw if raw is not None else {})
+    except ValidationError as error:
+        raise ConfigError(f"{where}: {first_problem(error, kind)}") from None
+
+
+def load_yaml(path: Path) -> object:
+    """Read one YAML file.
+
+    Raises:
+        ConfigError: the file is missing or not YAML.
+    """
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}") from None
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
+
+
+def load_server(path: Path | None, overrides: Mapping[str, Any]) -> ServerConfig:
+    """Load `vigil.yaml` (or the defaults) with command-line `overrides` merged on top.
+
+    Relative paths in the file are relative to the file.
+
+    Raises:
+        ConfigError: something in the file or the overrides is wrong.
+    """
+    raw = load_yaml(path) if path else {}
+    if raw is None:
+        raw = {}
+    if not isinstance(raw, dict):
+        raise ConfigError(f"{path}: must be a mapping of keys to values")
+    merged = dict(raw)
+    if path:
+        for key in ("models", "data_dir"):
+            if isinstance(merged.get(key), str):
+                merged[key] = path.parent / merged[key]
+    for key, value in overrides.items():
+        inner = merged.get(key)
+        merged[key] = {**(inner or {}), **value} if isinstance(value, dict) else value
+    return parse(ServerConfig, merged, str(path) if path else "configuration")
+
+
+def load_model(directory: Path) -> ModelConfig:
+    """Load `model.yaml` of the model in `directory`.
+
+    Raises:
+        ConfigError: the file is missing or wrong.
+    """
+    path = directory / "model.yaml"
+    if not path.exists():
+        raise ConfigError(f"{path}: no such file; every folder among the models needs one")
+    return parse(ModelConfig, load_yaml(path), str(path))

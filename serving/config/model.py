@@ -1,0 +1,135 @@
+"""`models/<name>/model.yaml`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from serving.config.compute import Batching, Compile, Precision, Replicas
+from serving.config.remote import Remote
+from serving.config.section import Section
+from serving.config.tensors import InputSpec, OutputSpec
+from serving.config.watching import Explain, Fairness, Guard, MahalanobisGuard, Monitors
+
+Format = Literal[
+    "safetensors", "torch_export", "torchscript", "onnx", "sklearn", "python", "remote"
+]  # fmt: skip
+NEEDS_FACTORY: Final = ("safetensors", "python")
+COMPILED: Final = ("safetensors", "torch_export")
+"""Formats whose graph torch can compile or capture."""
+
+
+class ModelConfig(Section):
+    """`models/<name>/model.yaml`."""
+
+    format: Format = Field(description="What the version's folder holds.")
+    factory: str | None = Field(
+        None,
+        description="`module:function` in a file beside the weights; builds the model "
+        "(`safetensors`, `python`).",
+    )
+    trust_code: bool = Field(False, description="Needed by whatever runs the model's own code.")
+    remote: Remote | None = None
+    inputs: list[InputSpec] = Field(min_length=1, description="One per input tensor.")
+    outputs: list[OutputSpec] = Field(min_length=1, description="One per output tensor.")
+    example: str | None = Field(
+        None, description="File with an OIP request; used for warm-up and readiness."
+    )
+    versions: Literal["latest", "all"] | list[Annotated[int, Field(ge=1)]] = Field(
+        "latest", description="Which versions are served: `latest`, `all`, or a list of numbers."
+    )
+    required: bool = Field(True, description="Readiness waits for this model.")
+    precision: Precision = Field(
+        "fp32",
+        description="What to compute in; `fp32` leaves the model as it was made, the others "
+        "convert it when it is loaded (`safetensors`; `int8-dynamic`: Linear and LSTM, CPU only).",
+    )
+    precision_tolerance: float | None = Field(
+        None,
+        gt=0,
+        description="Largest deviation from the unconverted, uncompiled model that is served, as "
+        "a share of an output's largest value; none: 0.02, or 0.0001 with `precision: fp32`.",
+    )
+    compile: Compile = Field(
+        "none",
+        description="`default` and `max-autotune` compile the graph for each bucket with "
+        "torch.compile and, on a GPU, capture it as a CUDA graph; `cuda-graphs` only captures.",
+    )
+    replicas: Replicas = Field(default_factory=Replicas)
+    batching: Batching = Field(default_factory=Batching)
+    guards: list[Guard] = Field(
+        default_factory=list, description="Judges of single requests, in this order."
+    )
+    expose_flags: bool = Field(False, description="Tell clients which guards flagged a request.")
+    monitors: Monitors = Field(default_factory=Monitors)
+    fairness: Fairness | None = None
+    explain: Explain | None = Field(default_factory=Explain)
+
+    @field_validator("format", mode="before")
+    @classmethod
+    def _no_pickle(cls, value: object) -> object:
+        if value in ("pickle", "joblib"):
+            raise ValueError(
+                f"{value} is not served, because reading one runs whatever code it holds; "
+                f"`vigil convert FILE` makes format sklearn or safetensors of it"
+            )
+        return value
+
+    @model_validator(mode="after")
+    def _check(self) -> ModelConfig:
+        _check_code(self.format, self.factory, self.trust_code)
+        _check_speed(self)
+        if isinstance(self.versions, list) and not self.versions:
+            raise ValueError("versions: name at least one, or write `latest` or `all`")
+        if (self.format == "remote") != (self.remote is not None):
+            raise ValueError("format remote needs the section `remote`, and no other format has it")
+        if self.remote and any(isinstance(guard, MahalanobisGuard) for guard in self.guards):
+            raise ValueError("guards: mahalanobis needs features, which format remote has not")
+        if not [i for i in self.inputs if not i.sensitive]:
+            raise ValueError("inputs: at least one must not be sensitive")
+        if self.fairness:
+            classes = self.outputs[0].classes or []
+            if self.fairness.favorable not in classes:
+                raise ValueError(
+                    f"fairness.favorable: '{self.fairness.favorable}' is not among the classes "
+                    f"of output '{self.outputs[0].name}'"
+                )
+        return self
+
+
+def _check_code(kind: Format, factory: str | None, trust_code: bool) -> None:
+    if kind in NEEDS_FACTORY and not (factory and trust_code):
+        raise ValueError(
+            f"format {kind} needs `factory` and, because that is code, `trust_code: true`"
+        )
+    if kind not in NEEDS_FACTORY and factory:
+        raise ValueError(f"format {kind} has no `factory`; only {', '.join(NEEDS_FACTORY)} do")
+    if kind == "torchscript" and not trust_code:
+        raise ValueError("format torchscript holds code, so it needs `trust_code: true`")
+
+
+def _check_speed(model: ModelConfig) -> None:
+    if model.precision != "fp32" and model.format != "safetensors":
+        raise ValueError(
+            f"format {model.format} computes in the datatypes of its graph, so `precision: "
+            f"{model.precision}` is not for it; use format safetensors, or save the graph converted"
+        )
+    if model.precision == "int8-dynamic" and model.replicas.device == "cuda":
+        raise ValueError("precision int8-dynamic computes on a CPU only; set `device: cpu`")
+    if model.compile == "none":
+        if model.batching.buckets:
+            raise ValueError("batching.buckets: has no use without `compile`")
+        return
+    if model.format not in COMPILED:
+        raise ValueError(
+            f"format {model.format} cannot be compiled; only {', '.join(COMPILED)} can"
+        )
+    if model.compile == "cuda-graphs" and model.replicas.device == "cpu":
+        raise ValueError("compile: cuda-graphs needs a GPU; `default` compiles for a CPU")
+    for spec in model.inputs:
+        if -1 in spec.shape[1:]:
+            raise ValueError(
+                f"compile: input '{spec.name}' has a free axis beside the rows; give its size, or "
+                f"set `compile: none`"
+            )

@@ -1,0 +1,93 @@
+"""A model on another server: where it is and how that is called."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from pydantic import Field, model_validator
+
+from serving.config.section import Section
+
+_NO_CREDENTIALS: Final = frozenset(
+    ["host", "content-length", "content-type", "transfer-encoding", "connection", "te", "expect"]
+)
+
+
+class RemoteCredentials(Section):
+    """A secret that the other server wants; it is in a file or in the environment, never here."""
+
+    env: str | None = Field(
+        None, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", description="Environment variable that holds it."
+    )
+    file: str | None = Field(
+        None,
+        min_length=1,
+        description="File that holds it, read again when it changes; relative to this one.",
+    )
+    header: str = Field(
+        "authorization",
+        pattern=r"^[a-z0-9][a-z0-9_.-]*$",
+        description="Header (gRPC: metadata) that carries it, in lower case.",
+    )
+    scheme: str | None = Field(
+        None,
+        pattern=r"^[A-Za-z0-9._-]*$",
+        description="Word before it; none: `Bearer` in `authorization`, else nothing.",
+    )
+    unencrypted: bool = Field(
+        False, description="Send it without TLS beyond loopback, where everybody between can read."
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> RemoteCredentials:
+        if (self.env is None) == (self.file is None):
+            raise ValueError("give either `env` or `file`, which says where the secret is")
+        if self.header in _NO_CREDENTIALS or self.header.startswith(("grpc-", "inference-")):
+            raise ValueError(f"header: '{self.header}' belongs to the protocol; use another")
+        if self.header.endswith("-bin"):
+            raise ValueError("header: gRPC sends names that end in -bin as bytes; use another")
+        return self
+
+
+class RemoteTls(Section):
+    """Certificates, for `grpcs://` and `https://`; paths are relative to this file."""
+
+    ca_file: str | None = Field(
+        None, description="PEM of who signed the server's certificate; none: the usual authorities."
+    )
+    cert_file: str | None = Field(
+        None, description="PEM of a certificate of our own, if the server asks for one."
+    )
+    key_file: str | None = Field(None, description="PEM of its key.")
+
+    @model_validator(mode="after")
+    def _check(self) -> RemoteTls:
+        if (self.cert_file is None) != (self.key_file is None):
+            raise ValueError("cert_file and key_file belong together; give both")
+        return self
+
+
+class Remote(Section):
+    """A model that another server of the Open Inference Protocol runs (format `remote`)."""
+
+    url: str = Field(
+        pattern=r"^(grpcs?|https?)://[^/?#@\s]+/?$",
+        description="The server: `grpc://host:port` or `http://host:port`; with TLS `grpcs://` or "
+        "`https://`.",
+    )
+    credentials: RemoteCredentials | None = None
+    tls: RemoteTls | None = None
+    model: str | None = Field(None, description="The model's name there; none: the folder's name.")
+    version: str = Field("", description="The version there; empty: the one that server chooses.")
+    timeout_s: float = Field(60, gt=0, description="Longest wait for one answer.")
+    max_inflight: int = Field(
+        8, ge=1, le=256, description="Requests that are under way to that server at once."
+    )
+    row_axis: bool = Field(
+        True,
+        description="Whether the first axis of its tensors is the row. If not, each request is "
+        "one row, and the leading -1 of the shapes in this file is on no wire.",
+    )
+    join: bool = Field(
+        True, description="Send the rows of several clients in one request; needs `row_axis`."
+    )

@@ -1,0 +1,98 @@
+"""`vigil.yaml`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from serving.config.section import Section
+
+
+class Listen(Section):
+    """Where clients and operators connect."""
+
+    host: str = Field("127.0.0.1", description="Address of both inference ports.")
+    http_port: int = Field(8000, ge=0, le=65535, description="Takes HTTP and gRPC; 0: a free one.")
+    grpc_port: int = Field(8001, ge=0, le=65535, description="Takes HTTP and gRPC; 0: a free one.")
+    admin_host: str = Field("127.0.0.1", description="Address of the admin listener.")
+    admin_port: int = Field(8002, ge=0, le=65535, description="Metrics and console; 0: a free one.")
+    max_body_mib: int = Field(64, ge=1, le=1024, description="Largest request body.")
+    headers_timeout_s: float = Field(
+        10,
+        ge=0.1,
+        description="A client that takes longer for its headers gets 408.",
+    )
+    request_timeout_s: float = Field(
+        60,
+        ge=0.1,
+        description="A client that takes longer for a whole request gets 408.",
+    )
+    idle_timeout_s: float = Field(
+        300, ge=0.1, description="A connection without a request is closed after it."
+    )
+    trusted_proxies: int = Field(
+        0, ge=0, le=16, description="Proxies in front, whose `x-forwarded-for` names the client."
+    )
+
+
+class Telemetry(Section):
+    """Where metrics go."""
+
+    prometheus: bool = Field(True, description="Serve `/metrics` on the admin listener.")
+    otlp_endpoint: str | None = Field(
+        None, description="OTLP/HTTP collector, for example http://127.0.0.1:4318."
+    )
+    interval_s: float = Field(10, gt=0, description="Seconds between two OTLP exports.")
+
+
+class ServerConfig(Section):
+    """`vigil.yaml`."""
+
+    engine: Literal["ray", "local"] = Field(
+        "ray", description="What starts and keeps the processes: Ray Serve or one supervisor."
+    )
+    ingress: Literal["direct", "envoy", "serve"] = Field(
+        "direct",
+        description="What answers clients: the gateway itself, Envoy, or Ray Serve's own proxy.",
+    )
+    transport: Literal["channel", "handle"] = Field(
+        "channel", description="From gateway to replica: our frames, or a Ray call per batch."
+    )
+    ray_address: str | None = Field(
+        None, description="Cluster to join; none starts a local Ray for this server."
+    )
+    listen: Listen = Field(default_factory=Listen)
+    insecure: bool = Field(
+        False, description="Allow a listener beyond loopback although nothing authenticates."
+    )
+    gateways: int = Field(1, ge=1, le=64, description="Gateway processes that share the ports.")
+    models: Path = Field(Path("models"), description="Folder of the models.")
+    poll_models_s: float | None = Field(
+        None, gt=0, description="Look for changed models so often; none: load only when told to."
+    )
+    load_timeout_s: float = Field(
+        120, gt=0, description="What loading a model into the running server may take."
+    )
+    remote_hosts: list[str] | None = Field(
+        None,
+        description="Hosts that models of format `remote` may name; none: whatever they name.",
+    )
+    data_dir: Path = Field(Path(".vigil"), description="Where the monitor keeps its state.")
+    telemetry: Telemetry = Field(default_factory=Telemetry)
+    drain_timeout_s: float = Field(30, gt=0, description="Grace for requests in flight at stop.")
+
+    @model_validator(mode="after")
+    def _check(self) -> ServerConfig:
+        if self.engine == "local" and (self.ingress == "serve" or self.transport != "channel"):
+            raise ValueError("engine local has ingress direct or envoy, and transport channel")
+        if self.transport == "handle" and self.ingress != "serve":
+            raise ValueError("transport handle needs ingress serve: other gateways run without Ray")
+        loopback = {"127.0.0.1", "localhost", "::1"}
+        if not self.insecure and not {self.listen.host, self.listen.admin_host} <= loopback:
+            raise ValueError(
+                "listen: without keys Vigil binds loopback only; use 127.0.0.1, or give "
+                "--insecure if everyone who can reach the address may use it"
+            )
+        return self

@@ -1,0 +1,103 @@
+"""What judges and explains a model: guards, monitors, fairness, explanations."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from serving.config.section import Section
+
+Action = Literal["flag", "shadow", "reject"]
+_ACTION = "What happens to a row it dislikes: marked, only counted, or refused with 422."
+
+
+class SchemaGuard(Section):
+    """Range, finiteness and category checks in the gateway."""
+
+    name: Literal["schema"] = Field(description="Chooses this guard.")
+    action: Action = Field("flag", description=_ACTION)
+
+
+class MahalanobisGuard(Section):
+    """Distance of penultimate features from the training classes, in the replica."""
+
+    name: Literal["mahalanobis"] = Field(description="Chooses this guard.")
+    action: Action = Field("flag", description=_ACTION)
+    false_positive_rate: float = Field(
+        0.05, gt=0, lt=1, description="Share of normal rows that it may take for foreign."
+    )
+    on_error: Literal["open", "closed"] = Field(
+        "open", description="`open` lets rows pass when the guard itself fails."
+    )
+
+
+Guard = Annotated[SchemaGuard | MahalanobisGuard, Field(discriminator="name")]
+
+
+class DriftMonitor(Section):
+    """PSI and exact binned Kolmogorov-Smirnov per feature over tumbling windows."""
+
+    reference: Literal["profile", "live"] = Field(
+        "profile",
+        description="What windows are compared with: the version's profile, or the first rows "
+        "that it answers.",
+    )
+    reference_rows: int = Field(
+        1000, ge=100, le=100_000, description="Rows of a `live` reference; more see smaller drifts."
+    )
+    window: int = Field(1000, ge=50, description="Rows per window.")
+    false_alarm_rate: float = Field(
+        0.001, gt=0, lt=1, description="Probability of a false alarm per model and window."
+    )
+    min_psi: float = Field(
+        0.05, ge=0, description="An alarm needs an effect of at least this PSI as well."
+    )
+
+
+class Monitors(Section):
+    """Which windowed judges run for the model."""
+
+    drift: DriftMonitor | None = Field(default_factory=DriftMonitor)
+
+
+class Tolerance(Section):
+    """The largest disparity that is acceptable."""
+
+    demographic_parity_difference: float = Field(
+        0.1, ge=0, le=1, description="Between the groups' shares of favourable outcomes."
+    )
+
+
+class Fairness(Section):
+    """Sensitive attributes and what counts as a favourable outcome."""
+
+    sensitive: list[str] = Field(min_length=1, description="Names of sensitive attributes.")
+    favorable: str = Field(description="The class whose selection is favourable.")
+    tolerance: Tolerance = Field(default_factory=Tolerance)
+    window: int = Field(1000, ge=100, description="Rows per window.")
+
+
+class Explain(Section):
+    """Explanations."""
+
+    method: Literal["auto", "integrated_gradients", "kernel_shap"] = Field(
+        "auto",
+        description="`auto`: `integrated_gradients` if the model is differentiable, else "
+        "`kernel_shap`, which any model allows.",
+    )
+    n_steps: int = Field(
+        32, ge=1, le=1024, description="Steps of `integrated_gradients` to begin with."
+    )
+    n_samples: int = Field(
+        2048, ge=2, le=65536, description="Most evaluations of the model per row in `kernel_shap`."
+    )
+    max_seconds: float = Field(
+        60,
+        gt=0,
+        description="Time for an explanation, waiting for others included; then the request is "
+        "answered 504. A request may ask for less (`timeout`, gRPC's deadline).",
+    )
+    max_completeness_error: float = Field(
+        0.05, gt=0, description="Relative error above which no attribution is returned."
+    )
