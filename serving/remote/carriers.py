@@ -6,6 +6,7 @@ All turn whatever goes wrong into the domain's errors, `Unreachable` when nobody
 
 from __future__ import annotations
 
+import time
 from typing import Any, Final, Protocol
 
 import grpc
@@ -30,6 +31,8 @@ GRPC_OPTIONS: Final = (
     # Two replicas that front one server do not share a connection.
     ("grpc.use_local_subchannel_pool", 1),
 )
+
+_WATCHER_ENDS_S: Final = 0.3
 
 # gRPC's own words for a call that failed because nobody was there; a status does not tell by whom
 # it was given.
@@ -118,6 +121,10 @@ class _Grpc:
             raise _grpc_error(error, self._address, timeout_s, connected=connected) from None
 
     def close(self) -> None:
+        # The thread that watches the state looks five times a second whether anybody listens; a
+        # channel that is closed before it has noticed makes it fail aloud.
+        self._channel.unsubscribe(self._note)
+        time.sleep(_WATCHER_ENDS_S)
         self._channel.close()
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -75,7 +75,7 @@ class ReportRunner:
 async def _run(job: ReportJob, columns: Mapping[str, np.ndarray]) -> bytes:
     with tempfile.TemporaryDirectory(prefix="vigil-report-") as name:
         folder = Path(name)
-        await asyncio.to_thread(write_job, folder, job, columns)
+        await _to_the_end(write_job, folder, job, columns)
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "serving.roles.drift_report", name,
             stdin=asyncio.subprocess.DEVNULL,
@@ -96,3 +96,13 @@ async def _run(job: ReportJob, columns: Mapping[str, np.ndarray]) -> bytes:
             ended = f"the report process ended with {process.returncode}"
             raise ModelFailed(lines[-1] if process.returncode == 1 and lines else ended)
         return await asyncio.to_thread((folder / REPORT).read_bytes)
+
+
+async def _to_the_end(function: Callable[..., None], *arguments: object) -> None:
+    """Run in a thread; who is cancelled leaves only when it has ended, for it uses a folder."""
+    work = asyncio.ensure_future(asyncio.to_thread(function, *arguments))
+    try:
+        await asyncio.shield(work)
+    except asyncio.CancelledError:
+        await asyncio.wait([work])
+        raise

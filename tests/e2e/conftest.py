@@ -34,12 +34,15 @@ TIMEOUT_S = 600
 """For what hangs. Ray alone has taken three minutes to start where there was much else to do."""
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Give every test of this folder time: whichever comes first starts an instance."""
     folder = Path(__file__).parent
     for item in items:
         if item.path.is_relative_to(folder):
             item.add_marker(pytest.mark.timeout(TIMEOUT_S))
+            if item.get_closest_marker("once") and "local-direct" not in item.name:
+                item.add_marker(pytest.mark.long)
 
 
 LAB_NET = '''

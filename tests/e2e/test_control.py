@@ -25,9 +25,8 @@ from serving.models.export import save_safetensors
 
 pytestmark = pytest.mark.e2e
 
-ENGINES = ["local", pytest.param("ray", marks=pytest.mark.ray)]
 # What the hub and the gateways decide, whoever started them; each start of Ray takes long.
-RARELY_RAY = ["local", pytest.param("ray", marks=(pytest.mark.ray, pytest.mark.long))]
+ENGINES = ["local", pytest.param("ray", marks=(pytest.mark.ray, pytest.mark.long))]
 
 SCALE_NET = '''
 """y = x * factor."""
@@ -102,11 +101,6 @@ def shelf(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Shelf]:
 
 @pytest.fixture(scope="module", params=ENGINES)
 def engine(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
-@pytest.fixture(scope="module", params=RARELY_RAY)
-def some_engine(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
@@ -246,7 +240,7 @@ def served_by_replicas(instance: Any) -> list[str]:
 
 @pytest.fixture(scope="module")
 def several(
-    some_engine: str,
+    engine: str,
     running: Any,
     shelf: Callable[[], Shelf],
     tmp_path_factory: pytest.TempPathFactory,
@@ -255,7 +249,7 @@ def several(
     models.put("steady", 2, 2.0)
     models.put("steady", 3, 3.0)
     models.describe("steady", "[1, 3]")
-    with running(models.root, tmp_path_factory.mktemp("several"), some_engine) as instance:
+    with running(models.root, tmp_path_factory.mktemp("several"), engine) as instance:
         yield instance, models
 
 
@@ -304,10 +298,10 @@ def test_the_admin_listener_takes_orders_but_not_from_web_pages(
 
 
 def test_the_folder_is_followed_without_a_call(
-    some_engine: str, running: Any, shelf: Callable[[], Shelf], tmp_path: Path, eventually: Any
+    engine: str, running: Any, shelf: Callable[[], Shelf], tmp_path: Path, eventually: Any
 ) -> None:
     models = shelf()
-    with running(models.root, tmp_path, some_engine, poll_models_s=0.2) as instance:
+    with running(models.root, tmp_path, engine, poll_models_s=0.2) as instance:
         assert factor(instance, "steady") == 1.0
         models.put("steady", 2, 2.0)
         eventually("version 2", lambda: factor(instance, "steady") == 2.0, 60)

@@ -105,7 +105,7 @@ def names_for(path: str) -> list[str]:
     return MODELS
 
 
-@pytest.mark.parametrize("written", ["html", "json"])
+@pytest.mark.parametrize("written", [pytest.param("html", marks=pytest.mark.long), "json"])
 def test_a_report_is_as_described(
     schema: Any, server: Any, demo_root: Path, eventually: Any, written: str
 ) -> None:

@@ -319,6 +319,7 @@ def test_a_model_with_categories_is_explained(instance: Any, eventually: Eventua
     np.testing.assert_allclose(total, approved[0] - approved[1], atol=1e-5)
 
 
+@pytest.mark.once
 def test_the_drift_report_is_served_by_url(
     instance: Any, demo_root: Path, eventually: Eventually
 ) -> None:

@@ -56,11 +56,15 @@ def test_estimates_are_no_worse_than_the_packages_with_as_many_samples(shap):
     x = rows(4, 14)
     exact = KernelShap(curved, ["x"], n_samples=2**14).explain({"x": x}).values["x"]
     ours = KernelShap(curved, ["x"], n_samples=1000).explain({"x": x}).values["x"]
-    package = shap.KernelExplainer(
-        lambda z: curved({"x": z}), np.zeros((1, 14)), silent=True, seed=0
-    )
-    theirs = package.shap_values(x, nsamples=1000, l1_reg=0, silent=True)
-    assert np.abs(ours - exact).max() <= 1.5 * np.abs(theirs - exact).max()
+    theirs = []
+    for seed in range(5):  # one draw of theirs may be lucky
+        np.random.seed(seed)
+        package = shap.KernelExplainer(
+            lambda z: curved({"x": z}), np.zeros((1, 14)), silent=True, seed=seed
+        )
+        values = package.shap_values(x, nsamples=1000, l1_reg=0, silent=True)
+        theirs.append(np.abs(values - exact).mean())
+    assert np.abs(ours - exact).mean() <= 1.2 * np.median(theirs)
     assert np.abs(ours - exact).max() < 0.05
 
 
