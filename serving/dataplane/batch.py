@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Hashable, Mapping, MutableMapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,8 @@ from serving.dataplane.binding import Bound
 
 if TYPE_CHECKING:
     from serving.dataplane.parts import Whole
+
+_log = logging.getLogger("vigil.gateway")
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 """ASGI's `receive` of a request whose body has been read: it tells that the client left."""
@@ -77,7 +80,7 @@ class Pending:
         if not future.done():
             future.set_result(Answer(outputs, self.flags, self.remarks))
             if self.on_done is not None:
-                self.on_done()
+                self._tell(self.on_done)
 
     def fail(self, error: BaseException) -> None:
         """Settle it with an error, unless it is settled already."""
@@ -85,7 +88,13 @@ class Pending:
         if not future.done():
             future.set_exception(error)
             if self.on_done is not None:
-                self.on_done()
+                self._tell(self.on_done)
+
+    def _tell(self, on_done: Callable[[], None]) -> None:
+        try:
+            on_done()
+        except Exception:  # noqa: BLE001 - the others in the batch have answers too
+            _log.exception("the answer to request %r was not passed on", self.id)
 
 
 class Batch:

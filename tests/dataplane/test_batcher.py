@@ -638,3 +638,17 @@ async def test_no_task_is_left_behind(make_bench: Make, make_link: Make) -> None
     await asyncio.gather(*[get(bench.ask(str(index))) for index in range(20)])
     await turn()
     assert asyncio.all_tasks() == before
+
+
+async def test_one_answer_that_cannot_be_passed_on_spoils_no_other(
+    make_bench: Make, make_link: Make, eventually: Wait, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench, link = make_bench(), make_link()
+    link.manual = True
+    bench.queue.add_link(link)
+    futures = [bench.ask(name, [value]) for name, value in (("bad", 1.0), ("good", 2.0))]
+    bench.items[0].on_done = lambda: 1 / 0
+    await eventually(lambda: link.held)
+    link.answer()
+    assert await get(futures[1]) == [4.0]
+    assert "request 'bad' was not passed on" in caplog.text
