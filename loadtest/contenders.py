@@ -52,7 +52,7 @@ CONTENDERS: tuple[Contender, ...] = (
     _triton("triton-delay", "1 ms delay"),
     _vigil("vigil-local-off", vigil.Variant("local", checks=False)),
     _vigil("vigil-local-on", vigil.Variant("local", checks=True)),
-    _vigil("vigil-local-awake", vigil.Variant("local", checks=False, awake=True)),
+    _vigil("vigil-local-asleep", vigil.Variant("local", checks=False, asleep=True)),
     _vigil("vigil-local-envoy", vigil.Variant("local", checks=False, ingress="envoy")),
     _vigil("vigil-ray-off", vigil.Variant("ray", checks=False)),
     _vigil("vigil-ray-on", vigil.Variant("ray", checks=True)),

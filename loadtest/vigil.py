@@ -20,21 +20,21 @@ class Variant:
     """What differs between two entries of Vigil.
 
     `checks`: guards (schema, Mahalanobis), drift monitor and the Prometheus endpoint.
-    `awake`: without checks, and with `batching.busy_poll_us`.
+    `asleep`: without checks, and with `batching.busy_poll_us: 0`.
     """
 
     engine: Literal["local", "ray"]
     checks: bool
     ingress: Literal["direct", "envoy", "serve"] = "direct"
     transport: Literal["channel", "handle"] = "channel"
-    awake: bool = False
+    asleep: bool = False
 
     @property
     def name(self) -> str:
         """How tables call it."""
         checks = "checks on" if self.checks else "checks off"
-        awake = ", busy poll" if self.awake else ""
-        return f"vigil {self.engine} {self.ingress}+{self.transport}, {checks}{awake}"
+        asleep = ", no busy poll" if self.asleep else ""
+        return f"vigil {self.engine} {self.ingress}+{self.transport}, {checks}{asleep}"
 
 
 def prepare(home: Path) -> Path:
@@ -54,7 +54,7 @@ def start(home: Path, variant: Variant, models: Path | None = None) -> Server:
     work.mkdir(parents=True, exist_ok=True)
     configuration = work / "vigil.yaml"
     ports = {"http_port": http_port, "grpc_port": grpc_port, "admin_port": admin_port}
-    folder = "awake" if variant.awake else "on" if variant.checks else "off"
+    folder = "asleep" if variant.asleep else "on" if variant.checks else "off"
     models = models or home / "vigil-models" / folder
     configuration.write_text(
         yaml.safe_dump(

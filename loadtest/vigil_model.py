@@ -21,11 +21,9 @@ from serving.models.repository import ModelRepository
 
 _NET = Path(__file__).with_name("vigil_net.py")
 _REFERENCE_ROWS = 4000
-BUSY_POLL_US = 300
-"""What the contender that stays awake is set to: about a request's time at one connection."""
 
 
-def config(checks: bool, busy_poll_us: int = 0) -> dict[str, object]:
+def config(checks: bool, batching: dict[str, int] | None = None) -> dict[str, object]:
     """Return `model.yaml`; with `checks`: schema, Mahalanobis and drift, else none of them."""
     x: dict[str, object] = {"name": mlp.INPUT, "datatype": "FP32", "shape": [-1, mlp.WIDTHS[0]]}
     if checks:
@@ -43,18 +41,18 @@ def config(checks: bool, busy_poll_us: int = 0) -> dict[str, object]:
         "outputs": [output],
         "example": "example.json",
         "replicas": {"device": "cpu", "cores": 1},
-        "batching": {"busy_poll_us": busy_poll_us},
+        "batching": batching or {},
         "guards": guards if checks else [],
         "monitors": {"drift": {"window": 1000} if checks else None},
     }
 
 
-def build(folder: Path, checks: bool, busy_poll_us: int = 0) -> None:
+def build(folder: Path, checks: bool, batching: dict[str, int] | None = None) -> None:
     """Write `<folder>/mlp` with weights, configuration, example and, for checks, the profile."""
     model = folder / mlp.MODEL
     model.mkdir(parents=True, exist_ok=True)
     save_safetensors(_module(), model / "1", _NET)
-    (model / "model.yaml").write_text(yaml.safe_dump(config(checks, busy_poll_us), sort_keys=False))
+    (model / "model.yaml").write_text(yaml.safe_dump(config(checks, batching), sort_keys=False))
     (model / "example.json").write_bytes(mlp.json_body(mlp.rows(2)).data)
     if not checks:
         return
@@ -101,6 +99,6 @@ if __name__ == "__main__":
     home = Path(sys.argv[1])
     build(home / "off", checks=False)
     build(home / "on", checks=True)
-    build(home / "awake", checks=False, busy_poll_us=BUSY_POLL_US)
-    for folder in (home / "off", home / "on", home / "awake"):
+    build(home / "asleep", checks=False, batching={"busy_poll_us": 0})
+    for folder in (home / "off", home / "on", home / "asleep"):
         build_image(folder)

@@ -61,11 +61,11 @@ class Batching(Section):
         "client", description="`client`: addresses take turns, row by row; `none`: by arrival."
     )
     busy_poll_us: int = Field(
-        0,
+        500,
         ge=0,
         le=10_000,
-        description="After each batch gateways and replicas stay awake so long for the next event; "
-        "lowers the latency of single requests for processor time.",
+        description="Where single requests follow each other more quickly than this, gateways and "
+        "replicas stay awake for the next one, so long at most; 0: never.",
     )
 
     @field_validator("buckets")

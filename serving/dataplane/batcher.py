@@ -13,7 +13,7 @@ from collections.abc import Callable
 from functools import partial
 
 from guards.guard import Guard
-from serving.channel.busy_poll import BusyPoll
+from serving.channel.busy_poll import ANSWER, REQUEST, BusyPoll
 from serving.config import Batching
 from serving.dataplane.admission import WaitingRoom, weigh
 from serving.dataplane.batch import Batch, BatchResult, Pending, split
@@ -229,7 +229,7 @@ class ModelQueue(WaitingRoom):
         link.busy += 1
         link.rows += batch.total
         answered = partial(self._answered, link, batch)
-        self._busy_poll.extend()
+        self._busy_poll.expect(ANSWER, alone=batch.alone and len(batch.items) == 1)
         try:
             if isinstance(link, ChannelLink):
                 link.ask(batch, answered)
@@ -259,7 +259,7 @@ class ModelQueue(WaitingRoom):
     ) -> None:
         """Take what came back for a batch; never raises."""
         self._release(link, batch)
-        self._busy_poll.extend()
+        self._busy_poll.expect(REQUEST, alone=not link.busy and len(batch.items) == 1)
         try:
             if isinstance(result, BaseException):
                 raise result

@@ -21,7 +21,7 @@ from guards.decisions import ACTION_OF
 from guards.guard import Guard
 from serving import config, errors
 from serving.channel import frames
-from serving.channel.busy_poll import BusyPoll
+from serving.channel.busy_poll import REQUEST, BusyPoll
 from serving.channel.connection import Connection
 from serving.channel.directory import Member, Report, ServedModel
 from serving.channel.endpoint import ChannelServer
@@ -73,6 +73,7 @@ class ReplicaRole:
         self.busy_since: float | None = None
         self.batches = 0
         self._computing = 0
+        self._requests = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self._busy_poll: BusyPoll | None = None
 
@@ -142,14 +143,15 @@ class ReplicaRole:
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
             return
+        assert self._busy_poll is not None
+        self._busy_poll.met()
         try:
             if message.kind != "infer":
                 raise errors.Unsupported(f"a replica does not answer '{message.kind}'")
             connection.reply(message.id, *self._infer(message))
         except Exception as error:  # noqa: BLE001 - the peer must get an answer whatever it was
             connection.fail(message.id, _told(error))
-        if self._busy_poll is not None:
-            self._busy_poll.extend()
+        self._busy_poll.expect(REQUEST, alone=self._requests == 1)
 
     async def _overlapping(self, connection: Connection, message: Message) -> None:
         """Answer a batch while others are under way, on a model that allows it."""
@@ -171,6 +173,7 @@ class ReplicaRole:
     def _infer(self, message: Message) -> tuple[ResultMeta, list[Tensor]]:
         assert self._executor is not None
         meta, inputs = _read(message)
+        self._requests = len(meta.rows)
         self.busy_since = time.monotonic()
         try:
             result = self._executor.run(meta.rows, inputs)
