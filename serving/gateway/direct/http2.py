@@ -1,4 +1,4 @@
-"""HTTP/2 on one connection (RFC 9113), for gRPC above all: what comes in, and its bounds.
+"""HTTP/2 on one connection (RFC 9113), for gRPC above all: what comes in, frame by frame.
 
 A plain ModelInfer call goes the quick path: two frames in, three frames out in one write, and
 no task. Every other stream is handed to the ASGI app.
@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any, Final
 from serving import errors
 from serving.gateway.bodies import too_large
 from serving.gateway.direct import frames2 as f
-from serving.gateway.direct.calls2 import Calls
 from serving.gateway.direct.frames2 import ProtocolError
 from serving.gateway.direct.heads import MAX_HEAD
 from serving.gateway.direct.heads2 import Head2, HeadReader2, MalformedHead
+from serving.gateway.direct.intake2 import CONNECTION_WINDOW, STREAM_WINDOW, Intake
 from serving.gateway.direct.pieces import Pieces
 from serving.gateway.direct.sending2 import Call
 from serving.gateway.direct.speaker import NEVER
@@ -28,14 +28,9 @@ if TYPE_CHECKING:
 
 MOST_STREAMS: Final = 1024
 MAX_FRAME: Final = 256 << 10
-STREAM_WINDOW: Final = 1 << 20
-CONNECTION_WINDOW: Final = 16 << 20
 MOST_HEADER_FRAMES: Final = 16
-MOST_RESETS: Final = 2_000
-MOST_CONTROL: Final = 20_000
-"""Frames a second that a client may spend on nothing before it is asked to calm down."""
 SETTINGS_WEIGHT: Final = 100
-"""A SETTINGS frame counts as so many of them: it concerns every stream."""
+"""A SETTINGS frame counts as so many frames that ask for nothing: it concerns every stream."""
 
 _log = logging.getLogger("vigil.gateway")
 _SETTINGS: Final = f.settings(
@@ -48,7 +43,7 @@ _SETTINGS: Final = f.settings(
 ) + f.window_update(0, CONNECTION_WINDOW - f.FIRST_WINDOW)
 
 
-class Http2(Calls):
+class Http2(Intake):
     """A connection that speaks HTTP/2."""
 
     def __init__(
@@ -70,15 +65,6 @@ class Http2(Calls):
         self._block: list[bytes] = []
         self._block_stream = 0
         self._block_flags = 0
-        self._window = CONNECTION_WINDOW
-        """What the client may still send before it is granted more."""
-        self._taken = 0
-        """Bytes that were taken and not granted again yet."""
-        self._held = 0
-        """Bytes of bodies that are not whole yet."""
-        self._most_held = 2 * max(server.max_body, CONNECTION_WINDOW)
-        self._resets = 0
-        self._control = 0
         self._configured = False
         transport.write(_SETTINGS)
 
@@ -150,7 +136,7 @@ class Http2(Calls):
     def sweep(self, now: float) -> None:
         """Once a second: forgive what a client did, and reset streams that are too slow."""
         super().sweep(now)
-        self._resets = self._control = 0
+        self._forgive()
         for stream in list(self._streams.values()):
             if stream.stuck < now or (stream.deadline < now and not stream.complete):
                 self.reset(stream, f.CANCEL)
@@ -367,47 +353,6 @@ class Http2(Calls):
 
     def _on_push(self, _flags: int, _ident: int, _payload: bytes) -> None:
         raise ProtocolError(f.PROTOCOL_ERROR, "a client cannot push")
-
-    def _nothing(self) -> None:
-        self._control += 1
-        if self._control > MOST_CONTROL:
-            raise ProtocolError(f.ENHANCE_YOUR_CALM, "too many frames that ask for nothing")
-
-    def _strike(self) -> None:
-        self._resets += 1
-        if self._resets > MOST_RESETS:
-            raise ProtocolError(f.ENHANCE_YOUR_CALM, "too many streams were reset")
-
-    # -- what the client may send -------------------------------------------------------
-
-    def _acknowledge(self, size: int) -> None:
-        """Let the client send as much again on the connection."""
-        self._taken += size
-        if self._taken >= CONNECTION_WINDOW // 2:
-            self.write(f.window_update(0, self._taken))
-            self._window += self._taken
-            self._taken = 0
-
-    def _grant(self, stream: Call | AppStream) -> None:
-        if stream.unacknowledged >= STREAM_WINDOW // 2:
-            self.write(f.window_update(stream.ident, stream.unacknowledged))
-            stream.unacknowledged = 0
-
-    def consumed(self, stream: AppStream, size: int) -> None:
-        """The app has taken `size` bytes of a stream's body."""
-        if stream.endless:  # other bodies grow in the app until they are whole
-            self._held -= size
-            stream.received -= size
-        self._acknowledge(size)
-        if not stream.complete:
-            self._grant(stream)
-
-    def _shed(self) -> None:
-        """Refuse the youngest body that is not whole: with all of them here, none might be."""
-        for stream in reversed(self._streams.values()):
-            if not stream.complete and stream.received:
-                self.reset(stream, f.ENHANCE_YOUR_CALM if stream.begun else f.REFUSED_STREAM)
-                return
 
     # -- the ends of streams ------------------------------------------------------------
 

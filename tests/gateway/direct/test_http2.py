@@ -11,8 +11,9 @@ from hpack import Encoder
 
 from serving.errors import ModelNotReady
 from serving.gateway.direct import frames2 as f
-from serving.gateway.direct import http2
-from serving.gateway.direct.http2 import CONNECTION_WINDOW, MAX_FRAME, STREAM_WINDOW
+from serving.gateway.direct import intake2
+from serving.gateway.direct.http2 import MAX_FRAME
+from serving.gateway.direct.intake2 import CONNECTION_WINDOW, STREAM_WINDOW
 from serving.gateway.direct.speaker import Limits
 from serving.protocol.pb.open_inference_pb2 import ModelInferRequest, ModelInferResponse
 
@@ -165,8 +166,8 @@ async def test_content_length_must_be_true_for_the_app_as_well(connect2, method)
      f.ENHANCE_YOUR_CALM),
 ])  # fmt: skip
 async def test_who_breaks_the_protocol_is_told_and_closed(connect, raw, code, link, monkeypatch):
-    monkeypatch.setattr(http2, "MOST_CONTROL", 1_000)
-    monkeypatch.setattr(http2, "MOST_RESETS", 100)
+    monkeypatch.setattr(intake2, "MOST_CONTROL", 1_000)
+    monkeypatch.setattr(intake2, "MOST_RESETS", 100)
     link.hold = asyncio.Event()
     client = await connect()
     await client.send(f.PREFACE + raw)
