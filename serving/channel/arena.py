@@ -6,13 +6,17 @@ an anonymous file: it has no name that could be left behind, and no limit of /de
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import mmap
 import os
+import weakref
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 import msgspec
+import numpy as np
 
 ARENA_BYTES: Final = 64 << 20
 """Address space; memory is used only where tensors have been."""
@@ -42,6 +46,7 @@ class Arena:
         os.ftruncate(self._fd, size)
         self._map = mmap.mmap(self._fd, size)
         self._view = memoryview(self._map)
+        self._address = _address(self._view)
         self._free: list[tuple[int, int]] = [(0, size)]
         self._taken: dict[int, int] = {}
         self.offer: Final = ArenaOffer(os.getpid(), self._fd, os.fstat(self._fd).st_ino, size)
@@ -52,6 +57,35 @@ class Arena:
         Returns:
             Where it is; -1 when there is no room.
         """
+        at = start = self._take(size)
+        if at >= 0:
+            for piece in pieces:
+                stop = start + len(piece)
+                self._view[start:stop] = piece
+                start = stop
+        return at
+
+    def landing(self, size: int, skip: int) -> memoryview | None:
+        """Return room for `size` bytes that are still to come; None when there is none.
+
+        It is taken until nobody refers to it any more. What lies behind its first `skip` bytes is
+        aligned.
+        """
+        begin = -skip % _ALIGNED
+        at = self._take(begin + size)
+        if at < 0:
+            return None
+        # Not an array: numpy lets views of views refer to the first of them only, all the memory.
+        block = (ctypes.c_ubyte * size).from_buffer(self._map, at + begin)
+        weakref.finalize(block, self.release, at).atexit = False
+        return memoryview(block).cast("B")
+
+    def find(self, piece: memoryview) -> int:
+        """Return where `piece` lies in this memory; -1 when it lies elsewhere."""
+        at = _address(piece) - self._address
+        return at if 0 <= at < len(self._view) else -1
+
+    def _take(self, size: int) -> int:
         need = -(-size // _ALIGNED) * _ALIGNED
         for index, (at, room) in enumerate(self._free):
             if room >= need:
@@ -60,11 +94,6 @@ class Arena:
                 else:
                     del self._free[index]
                 self._taken[at] = need
-                start = at
-                for piece in pieces:
-                    stop = start + len(piece)
-                    self._view[start:stop] = piece
-                    start = stop
                 return at
         return -1
 
@@ -88,10 +117,19 @@ class Arena:
         return sum(self._taken.values())
 
     def close(self) -> None:
-        """Unmap it; the memory goes when the peer's end is closed as well."""
+        """Unmap it; the memory goes when the peer's end is closed as well.
+
+        What somebody still refers to stays mapped until then.
+        """
         self._view.release()
-        self._map.close()
+        with contextlib.suppress(BufferError):
+            self._map.close()
         os.close(self._fd)
+
+
+def _address(piece: memoryview) -> int:
+    address: int = np.frombuffer(piece, np.uint8).__array_interface__["data"][0]
+    return address
 
 
 def map_offer(offer: ArenaOffer) -> memoryview:

@@ -245,8 +245,14 @@ class Connection(asyncio.Protocol):
         self._blocks[ident] = self._placed
         self._transport.writelines(buffers)
 
+    def landing(self, size: int, skip: int) -> memoryview | None:
+        """Return room in shared memory for bytes to come, if there is; see `Arena.landing`."""
+        return self._arena.landing(size, skip) if self._arena_known and self._arena else None
+
     def _place(self, pieces: Sequence[memoryview], size: int) -> int:
         assert self._arena is not None
+        if len(pieces) == 1 and (at := self._arena.find(pieces[0])) >= 0:
+            return at  # it has landed there, and is taken as long as whoever asks refers to it
         at = self._arena.put(pieces, size)
         if at >= 0:
             self._placed.append(at)

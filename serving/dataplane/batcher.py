@@ -87,6 +87,16 @@ class ModelQueue(WaitingRoom):
             self.waiting_rows = self.waiting_bytes = 0
             self._look_idle()
 
+    def landing(self, size: int, skip: int) -> memoryview | None:
+        """Return memory that the least busy replica shares, for a body that is on its way here.
+
+        Tensors of a request that leaves alone, and to that replica, are not copied any more. None:
+        receive it elsewhere. The arguments are those of `Arena.landing`.
+        """
+        links = self.links
+        link = min(links, key=_load) if links else None
+        return link.connection.landing(size, skip) if isinstance(link, ChannelLink) else None
+
     def retire(self, on_idle: Callable[[], None]) -> None:
         """Finish what was admitted; `on_idle` is called once nothing waits or is under way."""
         self._on_idle = on_idle

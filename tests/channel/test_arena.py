@@ -21,6 +21,7 @@ from serving.channel.connection import Connection
 from serving.channel.endpoint import ChannelServer, connect
 from serving.channel.frames import FrameError, Message
 from serving.protocol.messages import Tensor
+from serving.protocol.tensors import tensor_from_buffer
 
 LARGE = arena.LARGE // 4
 
@@ -178,3 +179,86 @@ async def test_nothing_stays_open_when_the_connection_ends(pair: Any) -> None:
             await asyncio.sleep(0)
     with pytest.raises(OSError, match="Bad file"):
         os.fstat(fd)
+
+
+@given(size=st.integers(1, 3000), skip=st.integers(0, 500))
+def test_what_lands_is_aligned_behind_what_is_skipped_and_leaves_with_its_last_reader(
+    size: int, skip: int
+) -> None:
+    made = Arena(16 << 10)
+    room = made.landing(size + skip, skip)
+    assert room is not None
+    assert len(room) == size + skip
+    data = np.ndarray((size,), np.uint8, room[skip:])[:].reshape(-1)
+    assert data.ctypes.data % 64 == 0
+    other = made.put([memoryview(b"x" * 100)], 100)
+    room[:] = bytes(range(256)) * ((size + skip) // 256) + bytes((size + skip) % 256)
+    shared = map_offer(made.offer)
+    at = made.find(data.data)
+    assert shared[at : at + size] == data.tobytes()
+    assert shared[other : other + 100] == b"x" * 100
+    made.release(other)
+    del room
+    assert made.used >= size
+    del data
+    assert made.used == 0
+    made.close()
+
+
+def test_what_lies_elsewhere_is_not_found_and_what_does_not_fit_does_not_land() -> None:
+    made = Arena(1 << 12)
+    assert made.find(memoryview(b"elsewhere")) == -1
+    assert made.landing((1 << 12) + 1, 0) is None
+    assert made.used == 0
+    made.close()
+
+
+def test_what_is_still_read_outlives_the_arena() -> None:
+    made = Arena(1 << 12)
+    room = made.landing(100, 0)
+    assert room is not None
+    room[:] = b"y" * 100
+    made.close()
+    assert bytes(room) == b"y" * 100
+    del room
+
+
+async def test_what_has_landed_is_not_copied_again(pair: Any) -> None:
+    connection, seen = pair
+    assert connection.landing(100, 0) is None  # nothing is shared yet
+    for _ in range(2):
+        await connection.request("infer", None, [tensor(0)])
+    skip, size = 37, LARGE * 4
+    room = connection.landing(skip + size, skip)
+    data = np.frombuffer(room[skip:], np.float32)
+    data[:] = 3
+    taken = connection._arena.used
+    asked = connection.request("infer", None, [Tensor("x", "FP32", data.shape, data)])
+    assert connection._arena.used == taken
+    assert (await asked).tensors[0].data.tolist() == [3.0 * LARGE]
+    assert in_shared_memory(seen[-1])
+    assert connection._arena.used == taken  # its reader decides how long
+    del room, data, asked
+    assert connection._arena.used == 0
+
+
+async def test_what_lands_for_many_clients_stays_their_own(pair: Any) -> None:
+    connection, _ = pair
+    for _ in range(2):
+        await connection.request("infer", None, [tensor(0)])
+
+    def received(value: float, rows: int) -> Tensor:
+        """What the codec makes of a body that came into the arena."""
+        body = connection.landing(10 + rows * LARGE * 4, 10)
+        body[10:] = np.full(rows * LARGE, value, "<f4").tobytes()
+        return tensor_from_buffer("x", "FP32", (rows, LARGE), memoryview(body)[10:])
+
+    async def client(number: int) -> None:
+        for turn in range(10):
+            sent = received(number * 10 + turn, 1 + turn % 3)
+            await asyncio.sleep(0)  # others land meanwhile
+            reply = await connection.request("infer", None, [sent])
+            assert reply.tensors[0].data.tolist() == [sent.data.size * (number * 10.0 + turn)]
+
+    await asyncio.gather(*[client(number) for number in range(8)])
+    assert connection._arena.used == 0

@@ -145,10 +145,11 @@ class Http1(Speaker):
             if head.expects and len(data) == end:
                 self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
             # A body with raw tensors, that is: JSON is read from bytes.
-            quick = head.infer is not None and head.infer.json_length
-            if quick and self._missing >= LONG and self._missing > len(data) - end:
+            quick = head.infer if head.infer is not None and head.infer.json_length else None
+            if quick is not None and self._missing >= LONG and self._missing > len(data) - end:
                 done = partial(self._begin_long, head)
-                LongBody(self, self._transport, self._missing, memoryview(data)[end:], done)
+                room = inference.landing(self._server, quick, self._missing)
+                LongBody(self, self._transport, self._missing, memoryview(data)[end:], done, room)
                 return
             data = data[end:]
         self._take_body(head, data)

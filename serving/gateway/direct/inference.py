@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from serving import errors
 from serving.dataplane.handler import Ticket
 from serving.gateway.direct.heads import InferHead
 from serving.gateway.inference import raw_request
@@ -33,6 +34,16 @@ def begin(server: DirectServer, head: InferHead, body: bytes | memoryview, clien
     else:
         request = decode_request(body, json_length, head.model, head.version, head.request_id)
     return server.plane.begin(request, None, client)
+
+
+def landing(server: DirectServer, head: InferHead, length: int) -> memoryview | None:
+    """Return memory for a long body where its tensors need not be copied again, if there is."""
+    text = head.json_length or ""
+    skip = int(text[-9:]) if text.isascii() and text.isdigit() else 0
+    try:
+        return server.plane.resolve(head.model, head.version).queue.landing(length, skip)
+    except errors.VigilError:
+        return None  # it will be refused when it is whole
 
 
 def answer(server: DirectServer, ticket: Ticket) -> tuple[bytes, bytes]:

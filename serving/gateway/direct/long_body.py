@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 LONG: Final = 128 << 10
 """Bytes from which on it pays: below, a body comes in one or two pieces anyway."""
 
+_NOTHING: Final = memoryview(b"")
+
 
 class LongBody(asyncio.BufferedProtocol):
     """Has the connection until the body is whole, and gives it back then.
@@ -24,6 +26,7 @@ class LongBody(asyncio.BufferedProtocol):
         length: bytes of the body.
         first: those that have come already.
         done: called with the body, when the speaker has the connection again.
+        room: memory for `length` bytes; None: some of its own.
     """
 
     def __init__(
@@ -33,12 +36,13 @@ class LongBody(asyncio.BufferedProtocol):
         length: int,
         first: memoryview,
         done: Callable[[memoryview], None],
+        room: memoryview | None = None,
     ) -> None:
         self._speaker = speaker
         self._transport = transport
         self._done = done
         # Unlike bytearray, which would be filled with zeros first.
-        self._body = np.empty(length, np.uint8).data
+        self._body = np.empty(length, np.uint8).data if room is None else room
         self._body[: len(first)] = first
         self._at = len(first)
         self._give_to(self)
@@ -52,7 +56,8 @@ class LongBody(asyncio.BufferedProtocol):
         self._at += count
         if self._at == len(self._body):
             self._give_to(self._speaker)
-            self._done(self._body)
+            body, self._body = self._body, _NOTHING
+            self._done(body)
 
     def _give_to(self, protocol: asyncio.BaseProtocol) -> None:
         # Between pauses, because how a transport reads is settled when it begins to.
@@ -65,6 +70,7 @@ class LongBody(asyncio.BufferedProtocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         """The client is gone."""
+        self._body = _NOTHING  # it may be shared memory, which others can use
         self._speaker.connection_lost(error)
 
     def pause_writing(self) -> None:

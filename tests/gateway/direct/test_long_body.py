@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from serving.channel.arena import Arena
+from serving.dataplane.batcher import ModelQueue
 from serving.gateway.direct.speaker import Limits
 
 LONG = 8192
@@ -95,6 +97,40 @@ async def test_one_that_is_too_short_for_its_tensors_is_refused(connect: Any) ->
     request, data = binary(3)
     await client.send(request)
     await check(client, data)
+
+
+async def test_it_is_received_where_its_replica_reads_it(
+    connect: Any, server: Any, monkeypatch: Any
+) -> None:
+    shared = Arena(1 << 20)
+    asked = []
+
+    def landing(_queue: Any, size: int, skip: int) -> memoryview | None:
+        asked.append((size, skip))
+        return shared.landing(size, skip)
+
+    monkeypatch.setattr(ModelQueue, "landing", landing)
+    monkeypatch.setattr("serving.gateway.direct.http1.LONG", 1024)
+    client = await connect()
+    request, data = binary(rows=300)
+    body = request.partition(b"\r\n\r\n")[2]
+    half = len(request) // 2
+    async with asyncio.timeout(5):
+        await client.send(request[:half])
+        while not asked:  # noqa: ASYNC110
+            await asyncio.sleep(0)
+        assert asked == [(len(body), len(body) - data.nbytes)]
+        await client.send(request[half:])
+        await check(client, data)
+        while shared.used:  # noqa: ASYNC110
+            await asyncio.sleep(0)
+        await client.send(request[:half])
+        while len(asked) < 2:  # noqa: ASYNC110
+            await asyncio.sleep(0)
+        await client.close()
+        while shared.used:  # noqa: ASYNC110 - whoever leaves leaves nothing behind
+            await asyncio.sleep(0)
+    shared.close()
 
 
 async def test_a_client_that_leaves_in_the_middle_leaves_nothing_behind(
