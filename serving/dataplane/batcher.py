@@ -325,7 +325,8 @@ class ModelQueue(WaitingRoom):
                 if item.timer is not None:
                     item.timer.cancel()
                 item.answer(outputs)
-        if self._timed or self._pace.slo_s is not None:  # else nobody asks what was learned
+        # Else nobody asks what was learned; and a batch that was bisected took far longer than one.
+        if (self._timed or self._pace.slo_s is not None) and not result.failed:
             self._pace.learn(batch.total, batch.formed, batch.ended, result, alone=batch.alone)
         observe = self._observer.answered
         if self._parted:  # parts of larger requests may be among them
