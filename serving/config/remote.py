@@ -91,5 +91,6 @@ class Remote(Section):
     join: bool = Field(
         True,
         description="Send the rows of several clients in one request, and cut requests that are "
-        "larger than `max_batch_size`; needs `row_axis`. Steps of sequences are never joined or cut.",
+        "larger than `max_batch_size`; needs `row_axis`. Steps of sequences are never joined or "
+        "cut.",
     )
