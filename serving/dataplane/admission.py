@@ -193,6 +193,12 @@ class WaitingRoom:
             self._waiting = Turns(self._waiting)
         return self._waiting
 
+    @property
+    def _next(self) -> Pending:
+        """The request whose turn it is, of those that wait."""
+        waiting = self._waiting
+        return waiting.first if isinstance(waiting, Turns) else waiting[0]
+
     def _back_to_one_lane(self) -> None:
         self._mixed = False
         if isinstance(self._waiting, Turns):

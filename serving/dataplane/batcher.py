@@ -137,8 +137,7 @@ class ModelQueue(WaitingRoom):
         if self._delay is not None:
             self._delay.cancel()
             self._delay = None
-        oldest = next(iter(self._waiting)).enqueued
-        left = oldest + self._pace.delay_s - time.monotonic()
+        left = self._next.enqueued + self._pace.delay_s - time.monotonic()
         if left <= 0 or self.waiting_rows >= self._most_rows():
             return False
         self._delay = self._loop.call_later(left, self._schedule)
@@ -148,9 +147,8 @@ class ModelQueue(WaitingRoom):
         """Rows that the next batch may have."""
         if self._pace.slo_s is None:
             return self._max_rows
-        oldest = next(iter(self._waiting)).enqueued
         slots = max(link.slots for link in self._links)
-        return self._pace.most_rows(oldest, slots, time.monotonic())
+        return self._pace.most_rows(self._next.enqueued, slots, time.monotonic())
 
     def _form(self) -> Batch:
         """Take from the queue what fits together: the oldest, and all that are like it."""
