@@ -67,7 +67,7 @@ class Model(Protocol):
     def predict(self, inputs: Tensors) -> Tensors:
         """Run a batch. Inputs are not written to; outputs keep the first axis (rows).
 
-        Outputs stay what they are when another batch is run; they may be views on the inputs.
+        Outputs stay what they are when another batch is run.
 
         Raises:
             ModelFailed: the model itself raised; message kept.

@@ -61,8 +61,7 @@ class TorchModel(BatchModel):
         self._make_module = make_module
         self._inputs = [(spec.name, to_torch(spec)) for spec in inputs]
         self._outputs = [OutputReader(entry.name, spec) for spec in entry.config.outputs]
-        # A graph does the same with every batch. Code may write to its inputs now and then, or
-        # return memory that it uses again, so all that passes between it and others is copied.
+        # A graph does the same with every batch; code may write to its inputs now and then.
         self._is_graph = entry.config.format == "torch_export"
         self._reads_only: set[bool] = set()
         """Passes of a graph, without and with features, that have not written to their inputs."""
@@ -90,8 +89,7 @@ class TorchModel(BatchModel):
         # Torch counts writes to a tensor, so one that worked in place shows here.
         if self._is_graph and not shared and not any(tensor._version for tensor in tensors):
             self._reads_only.add(features)
-        found = self._read(result, rows, features=features)
-        return found if self._is_graph else _copied(found)
+        return _copied(self._read(result, rows, features=features))
 
     def _tensors(self, arrays: dict[str, np.ndarray]) -> list[torch.Tensor]:
         return [make(arrays[name]) for name, make in self._inputs]
@@ -173,6 +171,7 @@ def _pair(run: Run) -> Run:
 
 
 def _copied(found: Prediction) -> Prediction:
+    """Return the results in memory of their own; a module's buffers are used again."""
     outputs = {name: array.copy() for name, array in found.outputs.items()}
     return Prediction(outputs, None if found.features is None else found.features.copy())
 
