@@ -264,7 +264,7 @@ class Vigil:
 
         Args:
             model: its name.
-            inputs: what each input gets, first axis the rows; not to be changed until answered.
+            inputs: what each input gets, first axis the rows; copied.
             version: empty: the newest that is ready.
             id: names the request, for labels; none: a new one, which the answer tells.
             outputs: names of those wanted; none: all.

@@ -74,7 +74,8 @@ class ModelControl:
         return self._publish()
 
     def stop(self) -> None:
-        """Let go of what is still being retired; the engine ends it."""
+        """Let go of what is still being retired; the engine ends it, and gets no more orders."""
+        self._engine = lambda _models, _candidates: None
         for task in self._tasks:
             task.cancel()
 
@@ -223,11 +224,19 @@ class ModelControl:
 
     async def _try(self, wanted: Sequence[ServedModel]) -> dict[ModelKey, str]:
         """Have gateways prove what is new; returns why, for each version that cannot answer."""
-        for served in wanted:
-            if served.key not in self._active:
-                self._hub.forget_failure(served.key)
-                self._candidates[served.key] = served
-        generation = self._publish()
+        fresh = [served for served in wanted if served.key not in self._active]
+        for served in fresh:
+            self._hub.forget_failure(served.key)
+            self._candidates[served.key] = served
+        try:
+            return await self._proven(wanted, self._publish())
+        except asyncio.CancelledError:  # whoever gave the order has gone
+            for served in fresh:
+                del self._candidates[served.key]
+            self._publish()
+            raise
+
+    async def _proven(self, wanted: Sequence[ServedModel], generation: int) -> dict[ModelKey, str]:
         waiting = {served.key for served in wanted}
         failed: dict[ModelKey, str] = {}
         loop = asyncio.get_running_loop()
@@ -276,11 +285,11 @@ class ModelControl:
             if not any(key[:2] == served.key[:2] for key in self._active):
                 self._reasons.setdefault(served.key[:2], UNLOADED)
         generation = self._publish()
-        await self._followed(generation, (), FOLLOW_S)
         if gone:
             task = asyncio.get_running_loop().create_task(self._end(generation, gone))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
+        await self._followed(generation, (), FOLLOW_S)
 
     async def _end(self, generation: int, gone: Sequence[ServedModel]) -> None:
         """End replicas once gateways have answered all they had admitted for them."""

@@ -57,6 +57,8 @@ class ModelPoll:
                 await self._control.unload(name)
         except VigilError as error:
             _log.error("%s", error.message)
+        except Exception:  # noqa: BLE001 - whatever is wrong with one folder, the others are followed
+            _log.exception("cannot follow the folder of model '%s'", name)
 
     def _look(self) -> Prints | None:
         """Return a fingerprint of every model's folder; None when they cannot be seen."""

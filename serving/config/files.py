@@ -39,7 +39,8 @@ def load_yaml(path: Path) -> object:
         return yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}") from None
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, LookupError, RecursionError) as error:
+        # Dates, numbers and booleans that are none make the reader raise what Python does.
         raise ConfigError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
 
 

@@ -89,5 +89,8 @@ class Remote(Section):
         "one row, and the leading -1 of the shapes in this file is on no wire.",
     )
     join: bool = Field(
-        True, description="Send the rows of several clients in one request; needs `row_axis`."
+        True,
+        description="Send the rows of several clients in one request, and cut requests that are "
+        "larger than `max_batch_size`; needs `row_axis`. Steps of sequences are never joined or "
+        "cut.",
     )

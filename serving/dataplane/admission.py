@@ -89,15 +89,17 @@ class WaitingRoom:
                 break
         else:
             raise no_replica(self._name)
+        if timeout_s is not None:  # first, since nobody shall make room for what is refused then
+            self._timed = True
+            self._require_time(rows, timeout_s)
         if self.waiting_rows + rows > self._free_rows:
             self._require_room(item, rows)
         if timeout_s is not None:
-            self._timed = True
-            self._require_time(rows, timeout_s)
             item.timer = self._loop.call_later(timeout_s, self._expire, item)
         if item.lane != self._lane:
             self._meet(item)
-        if rows > self._max_rows:
+        # What goes alone goes whole: half a step of a sequence would be another step.
+        if rows > self._max_rows and not item.bound.alone:
             self._parted = True
             self._waiting.extend(Whole(item, self._max_rows).parts)
         else:
@@ -190,6 +192,12 @@ class WaitingRoom:
         if not isinstance(self._waiting, Turns):
             self._waiting = Turns(self._waiting)
         return self._waiting
+
+    @property
+    def _next(self) -> Pending:
+        """The request whose turn it is, of those that wait."""
+        waiting = self._waiting
+        return waiting.first if isinstance(waiting, Turns) else waiting[0]
 
     def _back_to_one_lane(self) -> None:
         self._mixed = False

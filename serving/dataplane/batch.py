@@ -185,6 +185,18 @@ def split(outputs: Mapping[str, np.ndarray], rows: Sequence[int]) -> list[dict[s
     return parts
 
 
+def leave_out(
+    batch: Batch, outputs: Mapping[str, np.ndarray], drop: Sequence[int]
+) -> tuple[Batch, Mapping[str, np.ndarray]]:
+    """Return a batch and its outputs without the requests at the positions `drop`."""
+    if not drop:
+        return batch, outputs
+    kept = np.ones(len(batch.items), bool)
+    kept[list(drop)] = False
+    rows = np.repeat(kept, batch.rows)
+    return batch.without(drop), {name: array[rows] for name, array in outputs.items()}
+
+
 def request_of_rows(rows: Sequence[int]) -> np.ndarray:
     """Return for each row of a batch the position of its request, int64 [total]."""
     return np.repeat(np.arange(len(rows)), rows)

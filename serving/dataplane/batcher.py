@@ -147,8 +147,7 @@ class ModelQueue(WaitingRoom):
         if self._delay is not None:
             self._delay.cancel()
             self._delay = None
-        oldest = next(iter(self._waiting)).enqueued
-        left = oldest + self._pace.delay_s - time.monotonic()
+        left = self._next.enqueued + self._pace.delay_s - time.monotonic()
         if left <= 0 or self.waiting_rows >= self._most_rows():
             return False
         self._delay = self._loop.call_later(left, self._schedule)
@@ -158,9 +157,8 @@ class ModelQueue(WaitingRoom):
         """Rows that the next batch may have."""
         if self._pace.slo_s is None:
             return self._max_rows
-        oldest = next(iter(self._waiting)).enqueued
         slots = max(link.slots for link in self._links)
-        return self._pace.most_rows(oldest, slots, time.monotonic())
+        return self._pace.most_rows(self._next.enqueued, slots, time.monotonic())
 
     def _form(self) -> Batch:
         """Take from the queue what fits together: the oldest, and all that are like it."""
@@ -335,7 +333,8 @@ class ModelQueue(WaitingRoom):
                 if item.timer is not None:
                     item.timer.cancel()
                 item.answer(outputs)
-        if self._timed or self._pace.slo_s is not None:  # else nobody asks what was learned
+        # Else nobody asks what was learned; and a batch that was bisected took far longer than one.
+        if (self._timed or self._pace.slo_s is not None) and not result.failed:
             self._pace.learn(batch.total, batch.formed, batch.ended, result, alone=batch.alone)
         observe = self._observer.answered
         if self._parted:  # parts of larger requests may be among them

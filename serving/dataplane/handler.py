@@ -17,6 +17,7 @@ from serving.dataplane.explainers import ExplainerPool
 from serving.dataplane.forwarding import with_remarks, without_row_axis
 from serving.dataplane.links import ChannelLink, LinkPool, ReplicaLink
 from serving.dataplane.publisher import EventPublisher
+from serving.dataplane.queue_gauges import QueueGauges
 from serving.dataplane.served import ServedVersion
 from serving.dataplane.tracing import Tracing
 from serving.errors import (
@@ -27,7 +28,6 @@ from serving.errors import (
     unknown_model,
 )
 from serving.protocol.messages import InferRequest, InferResponse, Tensor
-from serving.telemetry import names
 from serving.telemetry.counters import SeriesSet
 
 RETRY_S = 1.0
@@ -86,6 +86,7 @@ class DataPlane:
     ) -> None:
         self.gateway_id = gateway_id
         self.series = SeriesSet()
+        self._gauges = QueueGauges(self.series)
         self.publisher = EventPublisher(gateway_id, self.series, secret)
         self.explainers = ExplainerPool(secret)
         self._tracing = Tracing(gateway_id)
@@ -438,16 +439,7 @@ class DataPlane:
 
     def snapshot(self) -> tuple[Series, ...]:
         """Return every series of this gateway, gauges brought up to date."""
-        for entry in self.entries():
-            base = {"model": entry.name, "version": entry.version}
-            links = entry.queue.links
-            self.series.gauge(names.QUEUE_ROWS, **base).set(entry.queue.waiting_rows)
-            self.series.gauge(names.REPLICA_SLOTS_TOTAL, **base).set(
-                sum(link.slots for link in links)
-            )
-            self.series.gauge(names.REPLICA_SLOTS_USED, **base).set(
-                sum(link.busy for link in links)
-            )
+        self._gauges.update((*self.entries(), *self._retiring))
         return self.series.snapshot()
 
 

@@ -10,11 +10,12 @@ import numpy as np
 
 from guards.decisions import Action
 from serving.channel.inference import GuardResult
-from serving.dataplane.batch import Batch, BatchResult
-from serving.dataplane.parts import finished, unparted, without_parts
+from serving.dataplane.batch import Batch, BatchResult, Pending, leave_out
+from serving.dataplane.parts import finished, unparted
 from serving.dataplane.publisher import EventPublisher
 from serving.dataplane.statistics import BatchStatistics
 from serving.dataplane.tracing import Tracer
+from serving.errors import GuardRejected
 from serving.telemetry import names
 from serving.telemetry.counters import SeriesSet
 
@@ -139,11 +140,12 @@ class ModelObserver:
         )
         if self._publisher is None:
             return
+        for whole in wholes:
+            self._publish(now, Batch(batch.names, [whole.item], formed), whole.outputs())
         outputs = result.outputs
-        if parted:
-            for whole in wholes:
-                self._publish(now, Batch(batch.names, [whole.item], formed), whole.outputs())
-            answered, outputs = without_parts(answered, outputs)
+        if parted or result.guards:
+            unseen = [at for at, item in enumerate(answered.items) if item.whole or _refused(item)]
+            answered, outputs = leave_out(answered, outputs, unseen)
         if answered.items:
             self._publish(now, answered, outputs)
 
@@ -159,6 +161,11 @@ class ModelObserver:
             outputs,
             _sensitive(batch),
         )
+
+
+def _refused(item: Pending) -> bool:
+    """Whether a guard of the model took the answer back: then it was none."""
+    return not item.future.cancelled() and isinstance(item.future.exception(), GuardRejected)
 
 
 def _sensitive(batch: Batch) -> dict[str, np.ndarray] | None:

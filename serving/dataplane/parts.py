@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
-from serving.dataplane.batch import Answer, Batch, Pending
+from serving.dataplane.batch import Answer, Pending
 from serving.dataplane.binding import Bound
 
 
@@ -40,9 +40,8 @@ class Whole:
     def _part(self, start: int, size: int, future: asyncio.Future[Answer]) -> Pending:
         item, bound = self.item, self.item.bound
         stop = min(start + size, bound.rows)
-        cut = Bound(
-            tuple(array[start:stop] for array in bound.arrays), stop - start, bound.key, (), None
-        )
+        arrays = tuple(array[start:stop] for array in bound.arrays)
+        cut = Bound(arrays, stop - start, bound.key, (), None, bound.forward, bound.alone)
         part = Pending(item.id, cut, future, item.enqueued, item.lane)
         part.priority = item.priority
         part.whole = self
@@ -50,7 +49,8 @@ class Whole:
 
     def answered(self, part: Pending) -> bool:
         """Count one part as answered; whether all are now."""
-        if part.future.cancelled():  # nobody waits for the whole any more
+        future = part.future
+        if future.cancelled() or future.exception() is not None:  # so the whole fails, or has ended
             return False
         self._answered += 1
         return self._answered == len(self.parts)
@@ -74,6 +74,7 @@ class Whole:
         elif not self._left:
             flags = dict.fromkeys(flag for part in self.parts for flag in part.flags)
             self.item.flags = list(flags)
+            self.item.remarks = self.parts[0].remarks
             try:
                 outputs = self.outputs()
             except (ValueError, MemoryError) as failure:  # parts whose outputs do not fit together
@@ -86,17 +87,6 @@ class Whole:
             self.item.timer.cancel()
         for part in self.parts:
             part.future.cancel()
-
-
-def without_parts(
-    batch: Batch, outputs: Mapping[str, np.ndarray]
-) -> tuple[Batch, Mapping[str, np.ndarray]]:
-    """Return a batch and its outputs without the parts of larger requests in it."""
-    drop = [index for index, item in enumerate(batch.items) if item.whole is not None]
-    if not drop:
-        return batch, outputs
-    rows = np.repeat([item.whole is None for item in batch.items], batch.rows)
-    return batch.without(drop), {name: array[rows] for name, array in outputs.items()}
 
 
 def unparted(items: Sequence[Pending]) -> list[Pending]:

@@ -52,6 +52,13 @@ class Turns:
     def __iter__(self) -> Iterator[Pending]:
         return iter([item for *_, item in sorted(self._heap) if item.turn is not None])
 
+    @property
+    def first(self) -> Pending:
+        """The request whose turn it is; there must be one."""
+        while self._heap[0][2].turn is None:  # pushed out
+            heappop(self._heap)
+        return self._heap[0][2]
+
     def append(self, item: Pending) -> None:
         """Queue a request behind those of its lane."""
         key = _key(item.lane)
@@ -73,10 +80,8 @@ class Turns:
 
     def popleft(self) -> Pending:
         """Take the request whose turn it is."""
-        while True:
-            priority, (turn, _), item = heappop(self._heap)
-            if item.turn is not None:  # else pushed out
-                break
+        item = self.first
+        priority, (turn, _), _ = heappop(self._heap)
         if turn > self._now.get(priority, 0.0):
             self._now[priority] = turn
         lane = self._lanes[_key(item.lane)]

@@ -140,12 +140,17 @@ class ZygoteClient:
         ours, theirs = socket.socketpair()
         # One thread per numerics library: a fork must not meet a pool of threads.
         env = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
-        self._process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "serving.engines.zygote", str(theirs.fileno()),
-            pass_fds=[theirs.fileno()], env=env,
-            start_new_session=True, preexec_fn=die_with_parent,
-        )  # fmt: skip
-        theirs.close()
+        try:
+            self._process = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "serving.engines.zygote", str(theirs.fileno()),
+                pass_fds=[theirs.fileno()], env=env,
+                start_new_session=True, preexec_fn=die_with_parent,
+            )  # fmt: skip
+        except BaseException:  # no memory for a process, or nobody wants it any more
+            ours.close()
+            raise
+        finally:
+            theirs.close()
         self._reader, self._writer = await asyncio.open_connection(sock=ours)
         self._listener = asyncio.get_running_loop().create_task(self._listen())
 

@@ -36,6 +36,8 @@ class ArrayModel(BatchModel):
     def __init__(self, entry: ModelEntry, run: Run, run_with_features: Run | None = None) -> None:
         super().__init__(entry, Capabilities(features=run_with_features is not None))
         self._format = entry.config.format
+        # Somebody's own class may return memory that it uses again, or a kind of array of its own.
+        self._copies = self._format == "python"
         self._run = run
         self._run_with_features = run_with_features
         self._outputs = entry.config.outputs
@@ -58,15 +60,19 @@ class ArrayModel(BatchModel):
             raise self._failed(f"it returned a {type(found).__name__}, not arrays by name")
         penultimate = None
         if features:
-            penultimate = found[FEATURES]
-            if penultimate.ndim != 2 or penultimate.shape[0] != rows:
-                raise self._failed("features must be one array [rows, width]")
-            penultimate = penultimate.astype(np.float32, copy=False)
+            penultimate = self._features(found, rows)
         outputs = {spec.name: self._checked(spec, found, rows) for spec in self._outputs}
         return Prediction(outputs, penultimate)
 
     def _why_no_features(self) -> str:
         return f"this one of format {self._format} has no output for them"
+
+    def _features(self, found: Mapping[str, np.ndarray], rows: int) -> np.ndarray:
+        array = found.get(FEATURES)
+        fits = isinstance(array, np.ndarray) and array.ndim == 2 and array.shape[0] == rows
+        if array is None or not fits or array.dtype.kind not in "fiub":
+            raise self._failed("features must be one array of numbers [rows, width]")
+        return np.array(array, np.float32)
 
     def _checked(self, spec: OutputSpec, found: Mapping[str, np.ndarray], rows: int) -> np.ndarray:
         if spec.name not in found:
@@ -87,7 +93,16 @@ class ArrayModel(BatchModel):
                 f"{what} has shape {list(array.shape)} for {rows} rows, model.yaml declares "
                 f"{spec.shape}"
             )
+        if self._copies:
+            array = np.array(array)
+            if array.dtype == object:
+                self._require_bytes(array, what)
         return array
+
+    def _require_bytes(self, array: np.ndarray, what: str) -> None:
+        for value in array.flat:
+            if not isinstance(value, bytes):
+                raise self._failed(f"{what} holds a {type(value).__name__}; BYTES are bytes")
 
 
 def _read_only(array: np.ndarray) -> np.ndarray:

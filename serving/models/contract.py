@@ -67,6 +67,8 @@ class Model(Protocol):
     def predict(self, inputs: Tensors) -> Tensors:
         """Run a batch. Inputs are not written to; outputs keep the first axis (rows).
 
+        Outputs stay what they are when another batch is run.
+
         Raises:
             ModelFailed: the model itself raised; message kept.
         """

@@ -42,12 +42,16 @@ class DeviceOps(Protocol):
     def wait(self, mark: Mark) -> None:
         """Block until `mark` is reached; may be called in any thread."""
 
-    def capture(self, run: Callable[[], Any]) -> tuple[Callable[[], None], Any]:
+    def capture(self, run: Callable[[], Any], pool: Any) -> tuple[Callable[[], None], Any, Any]:
         """Record the work of `run`, whose memory must stay where it is, as one graph.
 
+        Args:
+            run: the work.
+            pool: the scratch memory of graphs that this one may share it with; None for its own.
+
         Returns:
-            A function that does the same work again, and the results, which every repetition
-            overwrites.
+            A function that does the same work again; the results, which every repetition of any
+            graph of the same pool may overwrite; and the pool.
 
         Raises:
             RuntimeError: the work cannot be recorded; it waits for the host, for example.
@@ -70,8 +74,6 @@ class CudaOps:
         # Torch lets convolutions round float32 to 10 bits; `precision` is where numbers change.
         torch.backends.cudnn.allow_tf32 = False
         torch.backends.cuda.matmul.allow_tf32 = False
-        # Graphs share their scratch memory: they never run at the same time.
-        self._pool: Any = None
 
     def host_buffer(self, size: int) -> torch.Tensor:
         """Return host memory; see `DeviceOps`."""
@@ -101,7 +103,7 @@ class CudaOps:
         """Wait; see `DeviceOps`."""
         mark.synchronize()
 
-    def capture(self, run: Callable[[], Any]) -> tuple[Callable[[], None], Any]:
+    def capture(self, run: Callable[[], Any], pool: Any) -> tuple[Callable[[], None], Any, Any]:
         """Capture a CUDA graph; see `DeviceOps`."""
         torch.cuda.synchronize(self._device)
         with torch.cuda.stream(self._run):
@@ -111,11 +113,10 @@ class CudaOps:
         torch.cuda.synchronize(self._device)
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(
-            graph, pool=self._pool, stream=self._run, capture_error_mode="thread_local"
+            graph, pool=pool, stream=self._run, capture_error_mode="thread_local"
         ):
             found = run()
-        self._pool = graph.pool()
-        return graph.replay, found
+        return graph.replay, found, graph.pool()
 
     def _copy(self, stream: torch.cuda.Stream, copies: Copies) -> Mark:
         with torch.cuda.stream(stream):

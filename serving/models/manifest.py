@@ -39,7 +39,7 @@ def verified_path(directory: Path, name: str) -> Path:
     Raises:
         ConfigError: the manifest is missing or wrong, or the file is not what it says.
     """
-    path = _inside(directory, name)
+    path = inside(directory, name)
     try:
         _check(directory, name, _digest_file(path))
     except OSError as error:
@@ -53,7 +53,7 @@ def verified_bytes(directory: Path, name: str) -> bytes:
     Raises:
         ConfigError: as for `verified_path`.
     """
-    path = _inside(directory, name)
+    path = inside(directory, name)
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -72,8 +72,10 @@ def verify_all(directory: Path) -> None:
         verified_path(directory, name)
 
 
-def _inside(directory: Path, name: str) -> Path:
+def inside(directory: Path, name: str, what: str = "the version's folder") -> Path:
     """Return the path of the file `name`, which must lie in `directory`, links followed.
+
+    `what` is what errors call the directory.
 
     Raises:
         ConfigError: it lies elsewhere, or is a pipe or a device, whose reading might never end.
@@ -85,7 +87,7 @@ def _inside(directory: Path, name: str) -> Path:
         why = getattr(error, "strerror", None) or "is no path"
         raise ConfigError(f"{path}: {why}") from None
     if not real.is_relative_to(directory.resolve()):
-        raise ConfigError(f"{path}: lies outside the version's folder; copy the file into it")
+        raise ConfigError(f"{path}: lies outside {what}; copy the file into it")
     if not real.is_file():
         raise ConfigError(f"{path}: is no regular file")
     return path

@@ -34,12 +34,18 @@ Layout = tuple[tuple[tuple[int, ...], torch.dtype], ...]
 
 @dataclass(slots=True)
 class Slot:
-    """Buffers for one batch, and the graphs that read them, by (bucket, features)."""
+    """Buffers for one batch, and the graphs that read them, by (bucket, features).
+
+    Its graphs share one `pool` of scratch memory, and no other slot's do: a graph may lay its
+    results where another of its pool computes, and those are still being copied out when the next
+    slot's batch runs.
+    """
 
     host_in: torch.Tensor
     device_in: torch.Tensor
     host_out: torch.Tensor
     graphs: dict[tuple[int, bool], tuple[Callable[[], None], Any]] = field(default_factory=dict)
+    pool: Any = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +163,8 @@ class Pipeline:
         self, run: Callable[..., Any], slot: Slot, given: list[torch.Tensor], key: tuple[int, bool]
     ) -> None:
         try:
-            slot.graphs[key] = self._ops.capture(lambda: run(*given))
+            replay, found, slot.pool = self._ops.capture(lambda: run(*given), slot.pool)
+            slot.graphs[key] = replay, found
         except RuntimeError as error:
             self._graphs = False
             text = " ".join(str(error).split())[:300]
@@ -172,6 +179,7 @@ class Pipeline:
         size = _size(tuple(((largest, *shape[1:]), dtype) for shape, dtype in layout))
         if slot.host_in.numel() < size:
             slot.graphs.clear()
+            slot.pool = None
             slot.host_in = self._ops.host_buffer(size)
             slot.device_in = self._ops.device_buffer(size)
 

@@ -61,7 +61,7 @@ class PipelinedModel(TorchModel):
         if features:
             self._require_features()
         arrays, rows = self._arrays(inputs)
-        tensors = self._tensors(arrays)
+        tensors = self._tensors(arrays)  # not written to: what the model gets is on the device
         parts = [
             await self._piece([tensor[piece] for tensor in tensors], features)
             for piece in self._pipeline.pieces(rows or 1)
@@ -89,10 +89,6 @@ class PipelinedModel(TorchModel):
                 self._pipeline.collect(ticket)
                 raise self._failed(f"{type(error).__name__}: {error}") from None
             return self._pipeline.collect(ticket)
-
-    def _tensors(self, arrays: dict[str, np.ndarray]) -> list[torch.Tensor]:
-        # Never written to by the model: what it gets is a copy on the device.
-        return [make(arrays[name]) for name, make in self._inputs]
 
 
 def _run(pipeline: Pipeline, tensors: Sequence[torch.Tensor], features: bool) -> Any:

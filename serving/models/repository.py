@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from serving.config import ConfigError, ModelConfig, load_model
+from serving.models.manifest import inside
 from serving.remote.address import check_host, parse_address
 
 WEIGHTS_OF: Final = {
@@ -208,8 +209,10 @@ def _found(folder: Path) -> list[int]:
 def _read_example(folder: Path, config: ModelConfig) -> bytes | None:
     if config.example is None:
         return None
-    path = folder / config.example
     try:
-        return path.read_bytes()
+        return inside(folder, config.example, "the model's folder").read_bytes()
+    except ConfigError as error:
+        raise ConfigError(f"{error.message}; model.yaml names it as `example`") from None
     except OSError as error:
+        path = folder / config.example
         raise ConfigError(f"{path}: {error.strerror}; model.yaml names it as `example`") from None

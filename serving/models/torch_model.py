@@ -61,8 +61,10 @@ class TorchModel(BatchModel):
         self._make_module = make_module
         self._inputs = [(spec.name, to_torch(spec)) for spec in inputs]
         self._outputs = [OutputReader(entry.name, spec) for spec in entry.config.outputs]
-        # Memory is shared with the caller only while the model is known not to write to it.
-        self._writes_to_inputs = True
+        # A graph does the same with every batch; code may write to its inputs now and then.
+        self._is_graph = entry.config.format == "torch_export"
+        self._reads_only: set[bool] = set()
+        """Passes of a graph, without and with features, that have not written to their inputs."""
 
     def module(self) -> torch.nn.Module:
         """Return a new module of the caller's own; see `Model.module`.
@@ -79,15 +81,17 @@ class TorchModel(BatchModel):
     def _compute(self, arrays: dict[str, np.ndarray], rows: int, *, features: bool) -> Prediction:
         run = self._run_with_features if features else self._run
         assert run is not None
+        shared = features in self._reads_only
+        if not shared:
+            arrays = {name: array.copy() for name, array in arrays.items()}
         tensors = self._tensors(arrays)
         result = self._guarded(_infer, run, tensors)
         # Torch counts writes to a tensor, so one that worked in place shows here.
-        self._writes_to_inputs = any(tensor._version for tensor in tensors)
-        return self._read(result, rows, features=features)
+        if self._is_graph and not shared and not any(tensor._version for tensor in tensors):
+            self._reads_only.add(features)
+        return _copied(self._read(result, rows, features=features))
 
     def _tensors(self, arrays: dict[str, np.ndarray]) -> list[torch.Tensor]:
-        if self._writes_to_inputs:
-            arrays = {name: array.copy() for name, array in arrays.items()}
         return [make(arrays[name]) for name, make in self._inputs]
 
     def _read(self, result: Any, rows: int, *, features: bool) -> Prediction:
@@ -164,6 +168,12 @@ def _pair(run: Run) -> Run:
         return outputs, features
 
     return checked
+
+
+def _copied(found: Prediction) -> Prediction:
+    """Return the results in memory of their own; a module's buffers are used again."""
+    outputs = {name: array.copy() for name, array in found.outputs.items()}
+    return Prediction(outputs, None if found.features is None else found.features.copy())
 
 
 def _infer(run: Run, tensors: list[torch.Tensor]) -> Any:

@@ -13,6 +13,8 @@ from serving.protocol.messages import Tensor
 def tensor_of(name: str, datatype: str, value: ArrayLike) -> Tensor:
     """Return `value` as a tensor of an OIP datatype; text becomes UTF-8 where it is BYTES.
 
+    The tensor has memory of its own: monitors read it after the caller has had the answer.
+
     Raises:
         InvalidInput: it is ragged, or has elements that the datatype cannot hold.
     """
@@ -24,7 +26,7 @@ def tensor_of(name: str, datatype: str, value: ArrayLike) -> Tensor:
         elif datatype == "BF16":
             array = fp32_to_bf16(given.astype(np.float32, casting="same_kind"))
         else:
-            array = np.ascontiguousarray(given.astype(dtype, casting="same_kind", copy=False))
+            array = given.astype(dtype, order="C", casting="same_kind", copy=True)
     except (TypeError, ValueError):
         raise InvalidInput(
             f"input '{name}' has datatype {datatype}; give it an array of {dtype.name}"

@@ -93,11 +93,13 @@ def served() -> ServedModel:
 
 
 class Gateway:
-    """A gateway that follows every directory at once; candidates fare as `verdict` says."""
+    """A gateway that follows every directory at once, unless it is `slow` and has to be told to;
+    candidates fare as `verdict` says."""
 
     def __init__(self, role: Any) -> None:
         self.role = role
         self.verdict = ("READY", "")
+        self.slow = False
         self.retiring: list[Any] = []
         self.unready: list[Any] = []
         self.disproved: list[Any] = []
@@ -106,7 +108,8 @@ class Gateway:
 
     def _follow(self, directory: Directory) -> None:
         self.directory = directory
-        self.tell()
+        if not self.slow:
+            self.tell()
 
     def tell(self) -> None:
         status = {

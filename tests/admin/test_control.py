@@ -131,6 +131,41 @@ async def test_loading_takes_a_bounded_time(
     assert engine.orders[-1] == (set(), set())
 
 
+async def test_an_order_that_is_given_up_leaves_nothing_behind(
+    control: ModelControl, gateway: Any, engine: Any, hub: Hub, put: Any, eventually: Wait
+) -> None:
+    await control.load("m")
+    put("2")
+    gateway.verdict = ("LOADING", "no replica yet")
+    loading = asyncio.ensure_future(control.load("m"))
+    await eventually(lambda: gateway.directory.candidates)
+    loading.cancel()
+    await asyncio.wait([loading])
+    assert engine.orders[-1] == ({"1"}, set())
+    assert hub.directory.candidates == ()
+    gateway.slow = True
+    unloading = asyncio.ensure_future(control.unload("m"))
+    await eventually(lambda: not control.loaded)
+    unloading.cancel()
+    await asyncio.wait([unloading])
+    gateway.tell()
+    await eventually(lambda: engine.orders[-1] == (set(), set()))
+
+
+async def test_at_the_end_the_engine_gets_no_more_orders(
+    control: ModelControl, gateway: Any, engine: Any, eventually: Wait
+) -> None:
+    gateway.verdict = ("LOADING", "no replica yet")
+    loading = asyncio.ensure_future(control.load("m"))
+    await eventually(lambda: gateway.directory.candidates)
+    control.stop()
+    before = list(engine.orders)
+    gateway.verdict = ("READY", "")
+    gateway.tell()
+    await loading
+    assert engine.orders == before
+
+
 async def test_what_is_not_there(control: ModelControl, folder: Path, gateway: Any) -> None:
     for order in (control.load, control.unload):
         with pytest.raises(ModelNotFound, match="Request for unknown model: 'nobody'"):

@@ -17,7 +17,7 @@ Wait = Callable[[Callable[[], object]], Awaitable[None]]
 
 
 class Orders:
-    """Takes orders and writes them down; loading `broken` fails."""
+    """Takes orders and writes them down; loading `broken` fails, and `odd` as nothing should."""
 
     def __init__(self) -> None:
         self.given: list[str] = []
@@ -27,6 +27,8 @@ class Orders:
         self.given.append(f"load {name}")
         if name == "broken":
             raise LoadFailed("failed to load 'broken'")
+        if name == "odd":
+            raise RuntimeError("nobody has thought of this")
         self.loaded.add(name)
 
     async def unload(self, name: str) -> None:
@@ -76,6 +78,16 @@ async def test_what_failed_is_tried_again_when_it_changes(
     await eventually(lambda: orders.given == ["load broken", "load other"])
     put(folder, "broken", "mended")
     await eventually(lambda: orders.given[2:] == ["load broken"])
+
+
+async def test_what_nobody_has_thought_of_does_not_end_it(
+    folder: Path, orders: Orders, eventually: Wait, caplog: pytest.LogCaptureFixture
+) -> None:
+    put(folder, "odd")
+    await eventually(lambda: orders.given == ["load odd"])
+    put(folder, "other")
+    await eventually(lambda: orders.given == ["load odd", "load other"])
+    assert "cannot follow the folder of model 'odd'" in caplog.text
 
 
 async def test_a_folder_that_vanishes_unloads_nothing(

@@ -22,6 +22,10 @@ INPUTS = "inputs: [{name: x, datatype: FP32, shape: [-1]}]\n"
         ("listen: 8000", "listen: must be a mapping of keys to values"),
         ("engine: fast", "engine: Input should be 'ray' or 'local'"),
         ("a: [", "not YAML"),
+        ("a: 2001-13-45", "not YAML: month must be in 1..12"),
+        ("a: !!bool maybe", "not YAML"),
+        ("a: !!int ''", "not YAML"),
+        ("a: " + "[" * 5000, "not YAML"),
     ],
 )
 def test_a_wrong_configuration_is_told_by_file_and_key(tmp_path: Path, text: str, why: str) -> None:
@@ -31,6 +35,12 @@ def test_a_wrong_configuration_is_told_by_file_and_key(tmp_path: Path, text: str
         load_server(file, {})
     assert str(told.value).startswith(f"{file}: ")
     assert why in str(told.value)
+
+
+def test_what_is_no_text_is_told_likewise(tmp_path: Path) -> None:
+    (tmp_path / "model.yaml").write_bytes(b"format: \xff")
+    with pytest.raises(ConfigError, match=r"model\.yaml: not YAML: 'utf-8' codec can't decode"):
+        load_model(tmp_path)
 
 
 @pytest.mark.parametrize(

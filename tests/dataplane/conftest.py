@@ -128,9 +128,11 @@ class Bench:
         priority: int = 0,
         **more: Any,
     ) -> asyncio.Future[Answer]:
-        column = np.asarray(values, np.float32)
-        array = np.repeat(column[:, None], width, axis=1)
-        bound = Bound((array,), len(array), ((width,),), (), None)
+        bound = more.pop("bound", None)
+        if bound is None:
+            column = np.asarray(values, np.float32)
+            array = np.repeat(column[:, None], width, axis=1)
+            bound = Bound((array,), len(array), ((width,),), (), None)
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         item = Pending(ident, bound, future, more.pop("enqueued", 0.0), lane, **more)
         if priority:

@@ -17,7 +17,7 @@ from serving.dataplane.batch import BatchResult
 from serving.dataplane.binding import Bound
 from serving.dataplane.pace import Pace
 from serving.dataplane.served import row_bytes
-from serving.errors import DeadlineExceeded, PayloadTooLarge, QueueFull
+from serving.errors import DeadlineExceeded, ModelFailed, PayloadTooLarge, QueueFull
 
 Wait = Callable[[Callable[[], object]], Awaitable[None]]
 Make = Callable[..., Any]
@@ -161,6 +161,21 @@ async def test_a_wrong_lesson_is_forgotten(
     assert await get(bench.ask("tried again", [1.0], timeout_s=0.5)) == [2.0]
 
 
+async def test_nothing_is_learned_from_a_batch_that_was_searched_for_its_poison(
+    make_bench: Make, make_link: Make
+) -> None:
+    bench, link = make_bench(), make_link()
+    slow = await taught(bench, link)
+    slow.seconds = 100.0
+    usual, poison = link.result, {"failed": {0: "poison"}, "outputs": {}}
+    link.result = lambda batch: usual(batch, **poison)
+    for _ in range(latency_model.SAMPLES):
+        with pytest.raises(ModelFailed):
+            await get(bench.ask("poison", timeout_s=1e6))
+    link.result = usual
+    assert await get(bench.ask("in time", [1.0], timeout_s=50.0)) == [2.0]
+
+
 @pytest.mark.parametrize("goal", [None, 4000])
 async def test_what_cannot_be_in_time_any_more_is_given_up_for_those_behind_it(
     make_bench: Make, make_link: Make, eventually: Wait, goal: Any
@@ -292,6 +307,20 @@ async def test_a_full_queue_makes_room_for_priority_and_for_who_has_less(
     assert bench.queue.waiting_rows == 4
     await work_off(link, [*flood, small, urgent])
     assert bench.queue.waiting_rows == 0
+
+
+async def test_nobody_makes_room_for_what_cannot_be_in_time(
+    make_bench: Make, make_link: Make, eventually: Wait
+) -> None:
+    bench, link = make_bench(max_queue_rows=2), make_link(slots=1)
+    await taught(bench, link)
+    link.manual = True
+    await busy(bench, link, eventually)
+    waiting = [bench.ask(f"patient-{n}", lane="patient", priority=2) for n in range(2)]
+    with pytest.raises(DeadlineExceeded):
+        bench.ask("urgent and hopeless", lane="other", priority=1, timeout_s=0.5)
+    await work_off(link, waiting)
+    assert [await get(future) for future in waiting] == [[2.0], [2.0]]
 
 
 @pytest.mark.parametrize(

@@ -518,6 +518,33 @@ async def test_series_do_not_grow_with_what_clients_send(
     assert len(plane.snapshot()) == before
 
 
+def gauges(plane: DataPlane) -> dict[str, float]:
+    wanted = ("vigil.queue.rows", "vigil.replica.slots.total", "vigil.replica.slots.used")
+    return {series.name: series.value for series in plane.snapshot() if series.name in wanted}
+
+
+async def test_gauges_tell_of_what_is_being_removed_and_then_of_nothing(
+    plane: DataPlane, served: Any, make_link: Any, eventually: Wait
+) -> None:
+    plane.apply(Directory(1, (served(),)))
+    link = make_link(manual=True)
+    plane.add_link("m", "1", link)
+    await eventually(lambda: link.held)
+    link.answer()  # the proof
+    await eventually(lambda: plane.ready()[0])
+    asked = [asyncio.ensure_future(ask(plane)) for _ in range(2)]
+    await eventually(lambda: link.held)
+    last = asyncio.ensure_future(ask(plane))
+    await asyncio.sleep(0)
+    plane.apply(Directory(2, ()))
+    assert list(gauges(plane).values()) == [1, 1, 1]
+    link.manual = False
+    link.answer()
+    await asyncio.gather(*asked, last)
+    await eventually(lambda: not plane.status()["retiring"])
+    assert list(gauges(plane).values()) == [0, 0, 0]
+
+
 async def test_a_candidate_answers_nobody_until_it_is_taken_in(
     plane: DataPlane, served: Any, make_link: Any, eventually: Wait
 ) -> None:

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from guards.decisions import Action
-from serving.channel.inference import GuardResult
+from serving.channel.inference import GuardResult, Remarks
 from serving.dataplane.binding import Bound
 from serving.dataplane.observer import ModelObserver
 from serving.errors import DeadlineExceeded, GuardRejected, ModelFailed, QueueFull
@@ -132,6 +132,35 @@ async def test_a_large_request_fits_as_a_whole_or_not_at_all(
     await get(bench.items[0].future)
 
 
+def remote(count: int, *, alone: bool) -> Bound:
+    array = np.arange(count * 2, dtype=np.float32).reshape(count, 2)
+    return Bound((array,), count, ((2,), b"told"), (), None, b"told", alone)
+
+
+async def test_every_part_is_told_what_the_request_passes_on(
+    make_bench: Make, make_link: Make
+) -> None:
+    bench, link = make_bench(max_batch_size=2), make_link()
+    said = Remarks({"n": 7}, {})
+    usual = link.result
+    link.result = lambda batch: usual(batch, remarks={0: said})
+    bench.queue.add_link(link)
+    future = bench.ask("large", bound=remote(3, alone=False))
+    assert (await asyncio.wait_for(future, TIMEOUT)).remarks == said
+    passed_on = [item.bound.forward for batch in link.batches for item in batch.items]
+    assert passed_on == [b"told", b"told"]
+
+
+async def test_a_request_that_goes_alone_goes_whole(make_bench: Make, make_link: Make) -> None:
+    bench, link = make_bench(max_batch_size=2), make_link()
+    bench.queue.add_link(link)
+    futures = [bench.ask("step", bound=remote(3, alone=True)), bench.ask("small")]
+    assert await get(futures[0]) == [0, 4, 8]
+    await get(futures[1])
+    assert link.sent == [["step"], ["small"]]
+    assert bench.queue.waiting_rows == 0
+
+
 class Publisher:
     def __init__(self) -> None:
         self.events: list[tuple[Any, ...]] = []
@@ -169,3 +198,32 @@ async def test_it_is_one_request_for_metrics_statistics_and_events(
     assert (counted.requests.count, counted.rows, counted.batches) == (2, 6, 3)
     waits = next(s for s in series.snapshot() if s.name == "vigil.inference.queue.duration")
     assert sum(waits.counts) == 2
+
+
+async def test_what_a_guard_of_the_model_took_back_is_no_event(
+    make_bench: Make, make_link: Make, eventually: Wait
+) -> None:
+    publisher = Publisher()
+    observer = ModelObserver("m", "1", SeriesSet(), publisher, ("g",))  # type: ignore[arg-type]
+    bench, link = make_bench(observer=observer, max_batch_size=2), make_link(manual=True)
+    future = await cut_in_three(bench, link, eventually)
+    good, bad = bench.ask("good", [9.0]), bench.ask("bad", [8.0])
+    link.answer()
+    await eventually(lambda: link.held)
+    link.answer()
+    await eventually(lambda: link.held)  # the last part, and `good`
+    link.answer(guards=(GuardResult("g", ((0, Action.REJECT, "no"),)),))
+    await eventually(lambda: link.held)
+    link.answer(guards=(GuardResult("g", ((0, Action.REJECT, "no"),)),))
+    for refused in (future, bad):
+        with pytest.raises(GuardRejected):
+            await asyncio.wait_for(refused, TIMEOUT)
+    assert await get(good) == [18.0]
+    last = bench.ask("last", [7.0])
+    await eventually(lambda: link.held)
+    link.answer()
+    await get(last)
+    await eventually(lambda: len(publisher.events) == 2)
+    (_, _, _, ids, rows, inputs, outputs, _), (_, _, _, others, *_) = publisher.events
+    assert (ids, rows, others) == (["good"], (1,), ["last"])
+    assert (inputs["x"][:, 0].tolist(), outputs["y"][:, 0].tolist()) == ([9], [18])

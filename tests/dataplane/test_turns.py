@@ -32,6 +32,18 @@ ITEMS = st.lists(
 )
 
 
+@given(ITEMS, st.integers(0, 20))
+def test_the_first_is_the_one_that_leaves_next(
+    given_: list[tuple[str, int, int]], room: int
+) -> None:
+    queue = Turns(item(*one) for one in given_)
+    if room:
+        queue.push_out(item("a", room, priority=0), room)
+    for _ in range(len(queue)):
+        first = queue.first
+        assert queue.popleft() is first
+
+
 @given(ITEMS)
 def test_nothing_is_lost_and_every_lane_keeps_its_order(given_: list[tuple[str, int, int]]) -> None:
     items = [item(*one) for one in given_]

@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -196,3 +197,21 @@ async def test_a_fork_that_nobody_waits_for_any_more_is_killed(zygote: Any) -> N
     client._starting["next"] = later = asyncio.get_running_loop().create_future()
     says.feed_data(b'{"op": "forked", "id": "next", "pid": 4194999}\n')  # it listens on
     assert (await later).pid == 4194999
+
+
+def open_files() -> set[Path]:
+    return set(Path("/proc/self/fd").iterdir())
+
+
+async def test_a_zygote_that_cannot_be_started_leaves_no_socket_open(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def refuse(*_: object, **__: object) -> None:
+        raise BlockingIOError("no more processes")
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", refuse)
+    before = open_files()
+    with pytest.raises(BlockingIOError) as told:  # keeps everything that the call had
+        await ZygoteClient().start()
+    assert open_files() == before
+    assert told.value.args == ("no more processes",)

@@ -7,6 +7,7 @@ import threading
 import numpy as np
 import pytest
 import torch
+from torch.utils._pytree import tree_leaves
 
 from serving.config import ModelConfig
 from serving.errors import ModelFailed, Unsupported
@@ -14,15 +15,18 @@ from serving.models.contract import AsyncModel, Model
 from serving.models.pipeline import Pipeline
 from serving.models.pipelined_model import PipelinedModel
 from serving.models.repository import ModelEntry
+from serving.models.tensors import is_dense
 
 
 class SlowDevice:
-    """Copies are begun in order and done only when somebody waits for them or a later one."""
+    """Copies are begun in order and done only when somebody waits for them or a later one of the
+    same direction."""
 
     def __init__(self, *, captures=True):
         self.begun = []
-        self.done = 0
+        self.done = {"up": 0, "down": 0}
         self.buffers = 0
+        self.addresses = set()
         self.captured = 0
         self.replayed = 0
         self.captures = captures
@@ -32,49 +36,61 @@ class SlowDevice:
 
     def host_buffer(self, size):
         self.buffers += size > 0
-        return torch.zeros(size, dtype=torch.uint8)
+        buffer = torch.zeros(size, dtype=torch.uint8)
+        self.addresses.add(buffer.data_ptr())
+        return buffer
 
     device_buffer = host_buffer
 
     def upload(self, copies):
-        return self._begin(copies)
+        return self._begin("up", copies)
 
     def compute(self, after, run):
-        # Results must exist now for their shapes; what they are computed from is not late,
-        # because everything before is done first.
+        # Results must exist now for their shapes; what they are computed from is there in time.
         self._until(after)
-        return run(), len(self.begun)
+        return run(), after
 
     def download(self, after, copies):
-        return self._begin(copies)
+        return self._begin("down", copies)
 
     def wait(self, mark):
         assert self.hold.wait(30)
         self._until(mark)
 
-    def capture(self, run):
+    def capture(self, run, pool):
+        """Record `run`; a pool is the results of its graphs, which each of them may overwrite."""
         if not self.captures:
             raise RuntimeError("operation not permitted\n when stream is capturing")
         self.captured += 1
+        pool = [] if pool is None else pool
         found = run()
+        pool += [leaf for leaf in tree_leaves(found) if self._is_scratch(leaf)]
 
         def replay():
             self.replayed += 1
-            for old, new in zip(found, run(), strict=True):
-                old.copy_(new)
+            for result in pool:
+                result.fill_(-99)
+            for old, new in zip(tree_leaves(found), tree_leaves(run()), strict=True):
+                if is_dense(old):
+                    old.copy_(new)
 
-        return replay, found
+        return replay, found, pool
 
-    def _begin(self, copies):
-        self.begun.append(list(copies))
-        return len(self.begun)
+    def _is_scratch(self, leaf):
+        return is_dense(leaf) and leaf.untyped_storage().data_ptr() not in self.addresses
+
+    def _begin(self, direction, copies):
+        self.begun.append((direction, list(copies)))
+        return direction, sum(one == direction for one, _ in self.begun)
 
     def _until(self, mark):
+        direction, count = mark
         with self.lock, torch.inference_mode():
-            while self.done < mark:
-                for target, source in self.begun[self.done]:
+            begun = [copies for one, copies in self.begun if one == direction]
+            for copies in begun[self.done[direction] : count]:
+                for target, source in copies:
                     target.copy_(source)
-                self.done += 1
+            self.done[direction] = max(count, self.done[direction])
 
 
 def twice(x):
@@ -143,6 +159,17 @@ def test_each_slot_captures_each_bucket_once_and_replays_it():
         assert torch.equal(pipeline.run([x], features=False)[0], x * 2)
     assert device.captured == 4
     assert device.replayed == 10
+
+
+def test_a_graph_leaves_the_results_of_the_one_before_it_alone():
+    pipeline = Pipeline(SlowDevice(), {False: twice}, slots=2, buckets=(1, 4), graphs=True)
+    for count in (1, 1, 4, 4):  # both slots capture both sizes
+        pipeline.run([rows(count)], features=False)
+    given = [rows(4), rows(1, 100)]
+    under_way = [pipeline.submit([x], features=False) for x in given]
+    for ticket, x in zip(under_way, given, strict=True):
+        pipeline.wait(ticket)
+        assert torch.equal(pipeline.collect(ticket)[0], x * 2)
 
 
 def test_without_capture_it_computes_plainly_and_says_so(caplog):

@@ -91,6 +91,7 @@ build = WithFeatures
         ("return {'y': x}", r"has shape \[2, 3\] for 2 rows, model\.yaml declares \[-1, 2\]"),
         ("return {'y': x[:1, :2]}", r"has shape \[1, 2\] for 2 rows"),
         ("return {'y': x[0]}", r"has shape \[3\]"),
+        ("return {'y': x.astype(str).astype(object)[:, :2]}", r"has object, model\.yaml declares"),
         ("raise ValueError('no such\\n   thing')", "ValueError: no such thing"),
         ("x[:] = 0", "read-only"),
     ],
@@ -100,6 +101,68 @@ def test_what_goes_wrong_is_named(make, body, says):
     with pytest.raises(ModelFailed, match=f"^model 'coded' failed: .*{says}"):
         load(make(body), "cpu").predict({"x": x})
     np.testing.assert_array_equal(x, X)
+
+
+def test_results_stay_what_they_are_when_their_memory_is_used_again(make):
+    source = """
+import numpy as np
+
+class Thrifty:
+    def __init__(self):
+        self.y = np.empty((8, 2), np.float32)
+        self.features = np.empty((8, 3), np.float32)
+
+    def predict_with_features(self, inputs):
+        x = inputs["x"]
+        np.multiply(x[:, :2], 2, out=self.y[: len(x)])
+        np.copyto(self.features[: len(x)], x)
+        return {"y": self.y[: len(x)], "features": self.features[: len(x)]}
+
+    predict = predict_with_features
+
+build = Thrifty
+"""
+    model = load(make(source=source), "cpu")
+    first = model.predict_with_features({"x": X})
+    model.predict({"x": X + 1})
+    np.testing.assert_array_equal(first.outputs["y"], X[:, :2] * 2)
+    np.testing.assert_array_equal(first.features, X)
+
+
+@pytest.mark.parametrize(
+    "kind", ["y.view(np.matrix)", "np.ma.masked_invalid(y)", "y.T.copy().T", "y[::-1][::-1]"]
+)
+def test_other_kinds_of_arrays_become_plain_ones(make, kind):
+    model = load(make(f"import numpy as np; y = x[:, :2] * 2; return {{'y': {kind}}}"), "cpu")
+    y = model.predict({"x": X})["y"]
+    assert type(y) is np.ndarray
+    np.testing.assert_array_equal(y, X[:, :2] * 2)
+
+
+def test_text_must_be_bytes(make):
+    config = CONFIG.replace("name: y, datatype: FP32", "name: y, datatype: BYTES")
+    entry = make("return {'y': x.astype(str).astype(object)[:, :2]}", config=config)
+    with pytest.raises(ModelFailed, match="output 'y' holds a str; BYTES are bytes"):
+        load(entry, "cpu").predict({"x": X})
+
+
+@pytest.mark.parametrize(
+    "features", ["{}", "{'features': [[1.0]]}", "{'features': x[0]}", "{'features': x.astype('U')}"]
+)
+def test_wrong_features_are_the_models_failure(make, features):
+    source = f"""
+class Wrong:
+    def predict(self, inputs):
+        return {{"y": inputs["x"][:, :2]}}
+
+    def predict_with_features(self, inputs):
+        x = inputs["x"]
+        return {{**self.predict(inputs), **{features}}}
+
+build = Wrong
+"""
+    with pytest.raises(ModelFailed, match=r"features must be one array of numbers \[rows, width\]"):
+        load(make(source=source), "cpu").predict_with_features({"x": X})
 
 
 def test_needs_trust_and_factory(make):

@@ -1,3 +1,4 @@
+import json
 import shutil
 import subprocess
 import sys
@@ -94,6 +95,17 @@ def test_example_is_read_and_must_exist(toy):
         scan(toy)
     (toy / "example.json").write_bytes(b'{"inputs": []}')
     assert scan(toy)[0].example == b'{"inputs": []}'
+
+
+@pytest.mark.parametrize("name", ["../outside.json", "link.json", "/dev/zero", "1", "a\0b"])
+def test_an_example_is_a_file_in_the_models_folder(toy, name):
+    (toy.parent / "outside.json").write_text("{}")
+    (toy / "link.json").symlink_to("../outside.json")
+    config = toy / "model.yaml"
+    config.write_text(config.read_text() + f"example: {json.dumps(name)}\n")
+    says = "(lies outside the model's folder|is no regular file|is no path).*names it as `example`"
+    with pytest.raises(ConfigError, match=says):
+        scan(toy)
 
 
 @pytest.mark.parametrize("name", ["other", "..", "", "a/b", "/tmp"])

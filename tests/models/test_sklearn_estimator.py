@@ -10,7 +10,7 @@ from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import FunctionTransformer, OneHotEncoder
+from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
 from sklearn.svm import LinearSVC
 
 from serving.config import ConfigError
@@ -68,6 +68,17 @@ def test_probabilities_and_labels(make, classifier):
     assert model.predict({"x": HEAD[:0]})["label"].shape == (0,)
     with pytest.raises(Unsupported, match="format sklearn has no gradients"):
         model.module()
+
+
+def test_an_estimator_that_works_in_place_cannot_reach_the_caller(make):
+    scaled = make_pipeline(StandardScaler(copy=False), LogisticRegression(max_iter=1000))
+    scaled.fit(X.copy(), Y)
+    model = load(make(scaled), "cpu")
+    given = HEAD.copy()
+    expected = scaled.predict_proba(HEAD.copy())
+    for _ in range(2):
+        np.testing.assert_allclose(model.predict({"x": given})["y"], expected, rtol=1e-5)
+    np.testing.assert_array_equal(given, HEAD)
 
 
 @pytest.mark.parametrize(("targets", "shape"), [(X[:, 0], "[-1]"), (X[:, :3], "[-1, 3]")])

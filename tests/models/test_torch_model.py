@@ -107,7 +107,43 @@ def test_a_model_that_works_in_place_cannot_reach_the_caller(square):
         np.testing.assert_array_equal(inputs, X)
 
 
-def test_a_clean_model_shares_memory_after_its_first_call(square):
+def test_code_that_works_in_place_only_now_and_then_cannot_reach_the_caller(make_factory_model):
+    body = """
+        if x.max() > 1:
+            x /= 255
+        return self.linear(x)"""
+    model = load(make_factory_model(body), "cpu")
+    bright = np.full((2, 3), 255, np.float32)
+    dark = model.predict({"x": bright / 255})["y"]
+    for _ in range(2):
+        np.testing.assert_array_equal(model.predict({"x": bright})["y"], dark)
+        assert bright.min() == 255
+
+
+def test_a_result_stays_what_it_is_when_code_uses_its_memory_again(make_factory_model):
+    body = """
+        out = self.__dict__.setdefault("out", torch.empty(8, 2))[:len(x)]
+        return torch.mul(x[:, :2], 2, out=out)
+
+    def forward_with_features(self, x):
+        return self.forward(x), self.out[:len(x)]"""
+    model = load(make_factory_model(body), "cpu")
+    first = model.predict_with_features({"x": X})
+    model.predict({"x": X + 1})
+    np.testing.assert_array_equal(first.outputs["y"], X[:, :2] * 2)
+    np.testing.assert_array_equal(first.features, X[:, :2] * 2)
+
+
+def test_a_graph_that_writes_in_one_of_its_passes_only(square):
+    model = square(lambda x: x + 1, run_with_features=lambda x: (x.mul_(2), x))
+    for _ in range(2):
+        inputs = X.copy()
+        model.predict({"x": inputs})
+        model.predict_with_features({"x": inputs})
+        np.testing.assert_array_equal(inputs, X)
+
+
+def test_a_graph_that_only_reads_shares_memory_after_its_first_call(square):
     seen = []
 
     def run(x):

@@ -40,3 +40,11 @@ def test_what_fits(datatype: str, value: Any, expected: np.ndarray) -> None:
 def test_what_does_not(datatype: str, value: Any) -> None:
     with pytest.raises(InvalidInput, match=f"input 'x'.*{datatype}"):
         tensor_of("x", datatype, value)
+
+
+@pytest.mark.parametrize("value", [np.ones((2, 3), np.float32), np.ones((3, 2), np.float32).T])
+def test_it_has_memory_of_its_own(value: np.ndarray) -> None:
+    data = tensor_of("x", "FP32", value).data
+    assert data.flags.c_contiguous
+    value[:] = 0
+    assert (data == 1).all()
