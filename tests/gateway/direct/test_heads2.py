@@ -44,6 +44,7 @@ def test_a_block_is_known_only_as_long_as_the_table_is_the_same():
     [(b"A", b"")], [(b"a b", b"")], [(b"", b"")], [(b"a", b"\n")], [(b":path", b"/")],
     [(b"connection", b"")], [(b"te", b"gzip")], [(b"content-length", b"-1")],
     [(b"content-length", b"1"), (b"content-length", b"1")], [(b"a", b"b")] * 101,
+    [(b"te", b"gzip"), (b"te", b"trailers")],
 ])  # fmt: skip
 def test_what_the_protocol_forbids_is_malformed_and_the_next_block_is_read(extra):
     encoder, reader = Encoder(), HeadReader2()
@@ -57,6 +58,13 @@ def test_what_the_protocol_forbids_is_malformed_and_the_next_block_is_read(extra
 def test_what_cannot_be_decoded_ends_the_connection(block):
     with pytest.raises(ProtocolError):
         HeadReader2().read(block)
+
+
+def test_what_is_given_twice_is_a_list():
+    twice = [(b"x-forwarded-for", b"1.1.1.1"), (b"x-forwarded-for", b"2.2.2.2")]
+    twice += [(b"grpc-timeout", b"1S"), (b"grpc-timeout", b"2S")]
+    head = HeadReader2().read(Encoder().encode([*START, *twice]))
+    assert (head.forwarded, head.timeout_s) == ("1.1.1.1, 2.2.2.2", -1)
 
 
 def test_a_small_block_of_a_huge_list_is_refused():
