@@ -69,6 +69,7 @@ class VigilApp:
             await serve_grpc(self.plane, self._max_body, scope, headers, receive, send)
             return
         try:
+            _check_declared(headers, self._max_body)
             message = await receive()
             body: bytes = message.get("body", b"")
             if message.get("more_body"):
@@ -145,3 +146,10 @@ class VigilApp:
                     return
                 await send({"type": "lifespan.shutdown.complete"})
                 return
+
+
+def _check_declared(headers: Headers, limit: int) -> None:
+    """Refuse a body that is said to be too long, before its client has sent it in vain."""
+    length = headers.get(b"content-length", b"")
+    if length.isdigit() and len(length) < 20 and int(length) > limit:
+        raise too_large(limit)
