@@ -473,10 +473,10 @@ def _respond(
     if answer.remarks is not None:
         outputs = with_remarks(outputs, answer.remarks)
         parameters = answer.remarks.parameters
-    if not entry.row_axis:
-        outputs = without_row_axis(outputs)
     if request.outputs:
         outputs = as_asked(request.outputs, outputs, entry.classes)
+    if not entry.row_axis:
+        outputs = without_row_axis(outputs)
     if answer.flags and entry.config.expose_flags:
         parameters = {**(parameters or {}), "vigil_flags": ",".join(answer.flags)}
     return InferResponse(entry.name, entry.version, request.id, outputs, parameters)

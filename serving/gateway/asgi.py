@@ -15,7 +15,8 @@ from serving.gateway.bodies import read_chunks, too_large
 from serving.gateway.client import client_of
 from serving.gateway.compression import unpack
 from serving.gateway.grpc_asgi import serve_grpc
-from serving.gateway.inference import Headers, infer
+from serving.gateway.headers import Headers, by_name
+from serving.gateway.inference import infer
 from serving.gateway.replies import JSON, Reply, error_reply, packed_reply
 from serving.gateway.routes import Call, find, infer_route, without_handler
 from serving.protocol.status import error_body
@@ -61,13 +62,14 @@ class VigilApp:
                 await receive()
                 await send({"type": "websocket.close", "code": 1000})
             return
-        headers = dict(scope["headers"])
+        headers = by_name(scope["headers"])
         kind = headers.get(b"content-type")
         if kind is not None and kind.startswith(b"application/grpc"):
             assert self.plane is not None
             await serve_grpc(self.plane, self._max_body, scope, headers, receive, send)
             return
         try:
+            _check_declared(headers, self._max_body)
             message = await receive()
             body: bytes = message.get("body", b"")
             if message.get("more_body"):
@@ -144,3 +146,10 @@ class VigilApp:
                     return
                 await send({"type": "lifespan.shutdown.complete"})
                 return
+
+
+def _check_declared(headers: Headers, limit: int) -> None:
+    """Refuse a body that is said to be too long, before its client has sent it in vain."""
+    length = headers.get(b"content-length", b"")
+    if length.isdigit() and len(length) < 20 and int(length) > limit:
+        raise too_large(limit)

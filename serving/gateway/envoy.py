@@ -155,7 +155,8 @@ def _connection_manager(listen: Listen) -> dict[str, Any]:
             "stream_idle_timeout": "300s",
             "common_http_protocol_options": {
                 "idle_timeout": _seconds(listen.idle_timeout_s),
-                "headers_with_underscores_action": "REJECT_REQUEST",
+                # gRPC allows them in metadata, and nothing here takes one for a hyphen.
+                "headers_with_underscores_action": "ALLOW",
             },
             "http_protocol_options": {
                 "accept_http_10": True,

@@ -12,7 +12,6 @@ from serving.gateway.client import client_of
 from serving.gateway.grpc_frames import (
     INTERNAL,
     OK,
-    Headers,
     Receive,
     Scope,
     Send,
@@ -30,6 +29,7 @@ from serving.gateway.grpc_paths import REFLECTION, REFLECTION_ALPHA, STREAM_INFE
 from serving.gateway.grpc_reflection import reflect, reflect_alpha
 from serving.gateway.grpc_stream import stream_infer
 from serving.gateway.grpc_stream_call import serve_stream
+from serving.gateway.headers import Headers
 from serving.protocol.status import grpc_status
 
 STREAMS = {

@@ -9,8 +9,8 @@ from urllib.parse import quote
 from serving import errors
 from serving.gateway.bodies import read_chunks
 from serving.gateway.compression import ENCODINGS, WORTH_IT, pack, unpack
+from serving.gateway.headers import Headers
 
-Headers = dict[bytes, bytes]
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]

@@ -19,8 +19,9 @@ _log = logging.getLogger("vigil.gateway")
 async def stream_infer(call: StreamCall) -> None:
     """Answer one stream of inferences.
 
-    A request that fails is answered with its error and the stream goes on; a message that cannot
-    be read, or the deadline of the call, ends the stream with a status.
+    A request that fails is answered with its error and the stream goes on. A message that cannot
+    be read ends it with a status, behind the answers to what came before; the deadline of the call
+    ends it at once.
     """
     await _Stream(call).run()
 
@@ -33,7 +34,9 @@ class _Stream:
         self._plane = call.plane
         self._client = call.client
         self._deadline = None if call.timeout_s is None else time.monotonic() + call.timeout_s
-        self._answers: asyncio.Queue[asyncio.Task[bytes] | None] = asyncio.Queue()
+        self._answers: asyncio.Queue[asyncio.Task[bytes] | errors.VigilError | None] = (
+            asyncio.Queue()
+        )
         self._running: set[asyncio.Task[bytes]] = set()
         self._room = asyncio.Semaphore(MOST_IN_FLIGHT)
         self._stopped = False
@@ -69,11 +72,15 @@ class _Stream:
         except asyncio.CancelledError:
             if not self._stopped:
                 raise
+        except errors.VigilError as error:
+            self._answers.put_nowait(error)
         self._answers.put_nowait(None)
 
     async def _write(self) -> None:
-        while (task := await self._answers.get()) is not None:
-            await self._call.send(await task)
+        while (answer := await self._answers.get()) is not None:
+            if isinstance(answer, errors.VigilError):
+                raise answer
+            await self._call.send(await answer)
             self._room.release()
 
     async def _answer(self, message: ModelInferRequest) -> bytes:

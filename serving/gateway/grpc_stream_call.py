@@ -12,7 +12,6 @@ from serving.gateway.grpc_frames import (
     INTERNAL,
     OK,
     Disconnected,
-    Headers,
     Receive,
     Send,
     answer_headers,
@@ -24,6 +23,7 @@ from serving.gateway.grpc_frames import (
     send_start,
     status_trailers,
 )
+from serving.gateway.headers import Headers
 from serving.protocol.status import grpc_status
 
 _log = logging.getLogger("vigil.gateway")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from serving.dataplane.batch import Receive
 from serving.dataplane.handler import DataPlane
 from serving.gateway import metadata
+from serving.gateway.headers import Headers
 from serving.gateway.replies import JSON, Reply
 from serving.protocol.json_codec import (
     decode_raw_request,
@@ -14,7 +15,6 @@ from serving.protocol.json_codec import (
 )
 from serving.protocol.messages import InferRequest
 
-Headers = dict[bytes, bytes]
 _OCTETS = (b"content-type", b"application/octet-stream")
 
 

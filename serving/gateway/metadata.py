@@ -35,6 +35,17 @@ PLATFORM: Final[dict[Format, str]] = {
 }
 
 
+BACKEND: Final[dict[Format, str]] = {
+    "safetensors": "pytorch",
+    "torch_export": "pytorch",
+    "torchscript": "pytorch",
+    "onnx": "onnxruntime",
+    "sklearn": "sklearn",
+    "python": "python",
+    "remote": "remote",
+}
+
+
 def _own_version() -> str:
     try:
         return version("vigil")

@@ -7,7 +7,7 @@ import msgspec
 from serving.config import InputSpec, OutputSpec
 from serving.dataplane.handler import DataPlane
 from serving.dataplane.pace import DEFAULT_MAX_BATCH_ROWS
-from serving.gateway.metadata import PLATFORM
+from serving.gateway.metadata import BACKEND, PLATFORM
 
 
 class ConfigInput(msgspec.Struct, frozen=True):
@@ -57,7 +57,7 @@ def model_config(plane: DataPlane, name: str, version: str) -> TritonConfig:
     return TritonConfig(
         entry.name,
         PLATFORM[config.format],
-        "pytorch",
+        BACKEND[config.format],
         (batching.max_batch_size or DEFAULT_MAX_BATCH_ROWS) if entry.row_axis else 0,
         # A sensitive input is for the monitors: requests may leave it out.
         [

@@ -16,7 +16,8 @@ from serving.dataplane.control_http import read_order, refuse_browsers, wants_on
 from serving.dataplane.handler import DataPlane
 from serving.errors import ModelNotReady, NotFound
 from serving.gateway import extensions, labels, metadata, openapi
-from serving.gateway.inference import Headers, infer
+from serving.gateway.headers import Headers
+from serving.gateway.inference import infer
 from serving.gateway.model_config import model_config
 from serving.gateway.replies import JSON, Reply, json_reply
 from serving.gateway.repository_index import index

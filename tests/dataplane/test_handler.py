@@ -369,6 +369,21 @@ async def test_remarks_of_another_server_reach_the_request_they_are_about(
     assert (await again).parameters is None
 
 
+async def test_classes_of_a_model_without_a_row_axis_are_those_of_its_one_row(
+    plane: DataPlane, served: Any, make_link: Any, eventually: Wait
+) -> None:
+    remote = {"url": "grpc://127.0.0.1:1", "row_axis": False}
+    plane.apply(Directory(1, (served(format="remote", remote=remote),)))
+    plane.add_link("m", "1", make_link())
+    await eventually(lambda: plane.ready()[0])
+    tensor = Tensor("x", "FP32", (2,), np.array([1, 2], np.float32))
+    best = RequestedOutput("y", {"classification": 2})
+    response = await plane.infer(InferRequest("m", "", "id", (tensor,), (best,)))
+    (output,) = response.outputs
+    assert (output.datatype, output.shape) == ("BYTES", (2,))
+    assert output.data.tolist() == [b"4.000000:1", b"2.000000:0"]
+
+
 async def test_outputs_flags_and_timeout(
     plane: DataPlane, served: Any, make_link: Any, eventually: Wait
 ) -> None:

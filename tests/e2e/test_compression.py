@@ -1,4 +1,4 @@
-"""Compressed answers as real clients ask for them and read them, through Envoy."""
+"""Compressed answers as real clients ask for them and read them, through both own ingresses."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,13 +17,16 @@ pytestmark = pytest.mark.e2e
 ROWS = np.tile(np.array([1, 0, 2, 3], np.float32), (1000, 1))
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="module", params=["direct", "envoy"])
 def server(
+    request: pytest.FixtureRequest,
     make_lab: Callable[..., Path],
     running: Callable[..., Any],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Any]:
-    with running(make_lab(), tmp_path_factory.mktemp("compression")) as started:
+    with running(
+        make_lab(), tmp_path_factory.mktemp("compression"), "local", request.param
+    ) as started:
         yield started
 
 

@@ -22,6 +22,7 @@ from serving.protocol.pb import health_pb2
 pytestmark = pytest.mark.e2e
 SERVING, NOT_SERVING, SERVICE_UNKNOWN = 1, 2, 3
 COMBINATIONS = [
+    pytest.param(("local", "direct"), id="local-direct"),
     pytest.param(("local", "envoy"), id="local-envoy"),
     pytest.param(("ray", "serve"), id="ray-serve", marks=(pytest.mark.ray, pytest.mark.long)),
 ]
@@ -113,10 +114,11 @@ def test_watch_tells_of_a_dead_replica_and_of_its_successor(server: Any) -> None
     watcher.leave()
 
 
+@pytest.mark.parametrize("ingress", ["direct", "envoy"])
 def test_a_drain_ends_a_watch(
-    make_lab: Callable[..., Path], running: Callable[..., Any], tmp_path: Path
+    make_lab: Callable[..., Path], running: Callable[..., Any], tmp_path: Path, ingress: str
 ) -> None:
-    with running(make_lab(), tmp_path, drain_timeout_s=60) as started:
+    with running(make_lab(), tmp_path, "local", ingress, drain_timeout_s=60) as started:
         watchers = [Watcher(started.grpc, name) for name in ("", "lab")]
         assert [watcher.next() for watcher in watchers] == [SERVING, SERVING]
         started.process.send_signal(signal.SIGTERM)

@@ -1,4 +1,4 @@
-"""Streams over gRPC as Envoy carries them: clients that leave, and clients that are silent."""
+"""Streams over gRPC on both own ingresses: clients that leave, and clients that are silent."""
 
 import queue
 import signal
@@ -18,13 +18,17 @@ PATH = "/inference.GRPCInferenceService/ModelStreamInfer"
 LONGER_THAN_SLOW_CLIENTS_MAY_TAKE_S = 65.0
 
 
-@pytest.fixture(scope="module")
+INGRESSES = ["direct", "envoy"]
+
+
+@pytest.fixture(scope="module", params=INGRESSES)
 def server(
+    request: pytest.FixtureRequest,
     make_lab: Callable[..., Path],
     running: Callable[..., Any],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Any]:
-    with running(make_lab(), tmp_path_factory.mktemp("streams")) as started:
+    with running(make_lab(), tmp_path_factory.mktemp("streams"), "local", request.param) as started:
         yield started
 
 
@@ -102,11 +106,12 @@ def test_a_stream_may_be_silent(server: Any) -> None:
         each.end()
 
 
+@pytest.mark.parametrize("ingress", INGRESSES)
 def test_streams_do_not_hold_up_a_stop(
-    make_lab: Callable[..., Path], running: Callable[..., Any], tmp_path: Path
+    make_lab: Callable[..., Path], running: Callable[..., Any], tmp_path: Path, ingress: str
 ) -> None:
     """What is in flight is answered; then the stream ends with a status, idle or not."""
-    with running(make_lab(), tmp_path, drain_timeout_s=60) as started:
+    with running(make_lab(), tmp_path, "local", ingress, drain_timeout_s=60) as started:
         idle, busy = Stream(started.grpc), Stream(started.grpc)
         for stream in (idle, busy):
             stream.send("first")

@@ -60,6 +60,21 @@ async def test_get(ask: Any, path: str, status: int, has: str) -> None:
     assert has in answer.json()
 
 
+async def test_a_declared_length_over_the_limit_is_refused_before_the_body(app: VigilApp) -> None:
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        raise AssertionError("nobody waits for the body")
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    headers = [(b"content-length", b"%d" % (LIMIT + 1))]
+    scope = {"type": "http", "method": "POST", "path": INFER, "headers": headers}
+    await app(scope, receive, send)
+    assert sent[0]["status"] == 413
+
+
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "PATCH", "TRACE", "X" * 1000])
 async def test_methods_that_a_path_does_not_have(ask: Any, method: str) -> None:
     answer = await ask(method, INFER, body())

@@ -89,6 +89,15 @@ async def test_what_cannot_be_read_ends_the_stream(
     assert (answer.status, answer.trailers["grpc-status"]) == (200, code)
 
 
+async def test_what_came_before_is_answered_all_the_same(ask: Any, link: Any) -> None:
+    link.hold = asyncio.Event()
+    asyncio.get_running_loop().call_later(0.05, link.hold.set)
+    whole = infer("a") + infer("b") + frame(b"\xff\xff\xff") + infer("c")
+    answer = await ask("POST", PATH, whole, [GRPC])
+    assert [reply.infer_response.id for reply in messages(answer.body)] == ["a", "b"]
+    assert answer.trailers["grpc-status"] == "3"
+
+
 async def test_the_deadline_ends_the_stream(ask: Any, link: Any) -> None:
     link.hold = asyncio.Event()
     answer = await ask("POST", PATH, infer("a"), [GRPC, ("grpc-timeout", "20m")])

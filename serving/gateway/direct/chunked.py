@@ -9,6 +9,7 @@ from serving.gateway.direct.heads import BadHead
 from serving.gateway.direct.pieces import Pieces
 
 _SIZE: Final = re.compile(rb"([0-9A-Fa-f]{1,15})(?:[ \t]*;[^\x00\r\n]*)?")
+_TRAILER: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+:[^\x00\r\n]*\r\n")
 _MAX_LINE: Final = 4096
 _MAX_TRAILERS: Final = 16 << 10
 
@@ -60,7 +61,7 @@ class ChunkedBody:
                 if line == b"\r\n":
                     self.left = data[at:]
                     return True
-                if self._trailers > _MAX_TRAILERS or b":" not in line:
+                if self._trailers > _MAX_TRAILERS or not _TRAILER.fullmatch(line):
                     raise _bad()
                 continue
             self._begin(line[:-2])

@@ -16,6 +16,7 @@ import httptools
 import msgspec
 
 from serving.gateway.compression import choose
+from serving.gateway.headers import by_name
 
 MAX_HEAD: Final = 60 << 10
 MAX_HEADERS: Final = 100
@@ -47,7 +48,7 @@ class Head(msgspec.Struct, frozen=True):
         path: decoded and normalised, without the query.
         query: as sent, without the question mark.
         version: `1.0` or `1.1`.
-        headers: names in lower case, values as sent.
+        headers: names in lower case, values without blanks around them.
         length: bytes of the body; None when it comes in chunks.
         keep_alive: whether the connection may carry another request.
         forwarded: `x-forwarded-for`, as sent.
@@ -92,7 +93,8 @@ class _Collector:
         self.target += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self.headers.append((name.lower(), value))
+        # The parser leaves blanks at a value's end, which are no part of it.
+        self.headers.append((name.lower(), value.rstrip(b" \t")))
 
     def on_headers_complete(self) -> None:
         self.complete = True
@@ -147,14 +149,13 @@ def parse(raw: bytes) -> Head:
     if method == "CONNECT" or version not in ("1.0", "1.1"):
         raise BadHead(400, "this is no proxy: send HTTP/1.1 requests for paths under /v2")
     path, query = normalised(found.target)
-    headers = dict(found.headers)
+    headers = by_name(found.headers)
     hosts = sum(name == b"host" for name, _ in found.headers)
     if hosts > 1 or (version == "1.1" and not hosts):
         raise BadHead(400, "send exactly one Host header; HTTP/1.1 asks for it")
     if headers.get(b"content-type", b"").startswith(b"application/grpc"):
         raise BadHead(400, "gRPC needs HTTP/2; use a gRPC client")
     length = _length(version, found.headers)
-    connection = b",".join(value for name, value in found.headers if name == b"connection")
     return Head(
         method,
         path,
@@ -163,7 +164,7 @@ def parse(raw: bytes) -> Head:
         found.headers,
         length,
         # Not the parser's own verdict, which is about the end of the message.
-        _keeps_alive(version, connection),
+        _keeps_alive(version, headers.get(b"connection", b"")),
         version == "1.1" and headers.get(b"expect", b"").lower() == b"100-continue",
         headers.get(b"x-forwarded-for", b"").decode("latin-1"),
         _infer_head(method, path, headers),

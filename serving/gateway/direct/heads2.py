@@ -15,6 +15,7 @@ from hpack import Decoder, HPACKError, OversizedHeaderListError
 from serving.gateway.direct.frames2 import COMPRESSION_ERROR, ENHANCE_YOUR_CALM, ProtocolError
 from serving.gateway.direct.heads import MAX_HEAD, MAX_HEADERS, BadHead, normalised
 from serving.gateway.grpc_paths import SERVICE
+from serving.gateway.headers import by_name
 
 MODEL_INFER: Final = (SERVICE + "ModelInfer").encode()
 _KEPT: Final = 256
@@ -126,7 +127,7 @@ def _head(fields: list[tuple[bytes, bytes]]) -> Head2:
             headers.append((name, value))
     if len(headers) > MAX_HEADERS or not pseudo.keys() >= {b":method", b":path", b":scheme"}:
         raise MalformedHead
-    given = dict(headers)
+    given = by_name(headers)
     if sum(name == b"content-length" for name, _ in headers) > 1:
         raise MalformedHead
     if _FORBIDDEN & given.keys() or given.get(b"te", b"trailers").lower() != b"trailers":

@@ -22,6 +22,7 @@ from serving.gateway.direct.heads import MAX_HEAD, BadHead, Head, too_large_head
 from serving.gateway.direct.long_body import LONG, LongBody
 from serving.gateway.direct.pieces import Pieces
 from serving.gateway.direct.speaker import NEVER, Speaker
+from serving.gateway.headers import by_name
 from serving.gateway.replies import Reply, packed_reply
 from serving.protocol.status import error_body, http_status
 
@@ -236,7 +237,7 @@ class Http1(Speaker):
         if len(body) < WORTH_IT:
             self._respond(200, headers, body)
             return
-        accepted = dict(head.headers)[b"accept-encoding"]
+        accepted = by_name(head.headers)[b"accept-encoding"]
         self._task = asyncio.get_running_loop().create_task(self._pack(accepted, headers, body))
 
     async def _pack(self, accepted: bytes, headers: bytes, body: bytes) -> None:

@@ -37,8 +37,9 @@ def build():
 """
 
 KINDS = {
-    "bool": "BOOL", "int8": "INT8", "int32": "INT32", "int64": "INT64", "uint8": "UINT8",
-    "uint64": "UINT64", "fp16": "FP16", "fp32": "FP32", "fp64": "FP64", "bytes": "BYTES",
+    "bool": "BOOL", "int8": "INT8", "int16": "INT16", "int32": "INT32", "int64": "INT64",
+    "uint8": "UINT8", "uint16": "UINT16", "uint32": "UINT32", "uint64": "UINT64", "fp16": "FP16",
+    "bf16": "BF16", "fp32": "FP32", "fp64": "FP64", "bytes": "BYTES",
 }  # fmt: skip
 
 

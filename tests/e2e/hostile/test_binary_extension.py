@@ -45,9 +45,11 @@ def test_header_that_lies(target: Any, case: str) -> None:
     target.refused(answer, 400)
 
 
-def test_two_different_headers_are_not_one_of_them(target: Any) -> None:
+@pytest.mark.parametrize("last", ["wrong", "right", "the-same"])
+def test_two_headers_are_not_one_of_them(target: Any, last: str) -> None:
     json_part = head()
-    headers = [(LENGTH, str(len(json_part))), (LENGTH, str(len(json_part) - 1))]
+    right, wrong = (LENGTH, str(len(json_part))), (LENGTH, str(len(json_part) - 1))
+    headers = {"wrong": [right, wrong], "right": [wrong, right], "the-same": [right, right]}[last]
     answer = target.http.post("/v2/models/echo/infer", content=json_part + ROW, headers=headers)
     target.refused(answer, 400)
 

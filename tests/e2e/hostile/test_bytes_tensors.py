@@ -14,11 +14,15 @@ pytestmark = pytest.mark.e2e
 OTHERS: dict[str, tuple[str, list[Any]]] = {
     "bool": ("BOOL", [True, False]),
     "int8": ("INT8", [1, 2]),
+    "int16": ("INT16", [1, 2]),
     "int32": ("INT32", [1, 2]),
     "int64": ("INT64", [1, 2]),
     "uint8": ("UINT8", [1, 2]),
+    "uint16": ("UINT16", [1, 2]),
+    "uint32": ("UINT32", [1, 2]),
     "uint64": ("UINT64", [1, 2]),
     "fp16": ("FP16", [1, 2]),
+    "bf16": ("BF16", [1, 2]),
     "fp32": ("FP32", [1, 2]),
     "fp64": ("FP64", [1, 2]),
 }
@@ -62,7 +66,8 @@ def message(buffer: bytes, shape: list[int]) -> Any:
     message = service_pb2.ModelInferRequest(model_name="kinds")
     for name, (datatype, data) in OTHERS.items():
         message.inputs.add(name=name, datatype=datatype, shape=[1, 2])
-        kind = {"BOOL": "bool", "FP16": "float16", "FP32": "float32", "FP64": "float64"}
+        kind = {"BOOL": "bool", "FP16": "float16", "FP32": "float32", "FP64": "float64",
+                "BF16": "uint16"}  # fmt: skip
         array = np.array(data, kind.get(datatype, datatype.lower()))
         message.raw_input_contents.append(array.tobytes())
     message.inputs.add(name="bytes", datatype="BYTES", shape=shape)

@@ -155,6 +155,10 @@ def test_methods_that_are_not_there(target: Any, path: str, code: grpc.StatusCod
     assert caught.value.code() is code
 
 
+def test_metadata_with_names_that_grpc_allows(target: Any) -> None:
+    assert target.call(target.message([1, 2, 3, 4]), metadata=[("x_y.z-1", "a")])
+
+
 @pytest.mark.parametrize(
     "metadata",
     [

@@ -13,11 +13,15 @@ pytestmark = pytest.mark.e2e
 GOOD = {
     "bool": ("BOOL", [True, False]),
     "int8": ("INT8", [-128, 127]),
+    "int16": ("INT16", [-(2**15), 2**15 - 1]),
     "int32": ("INT32", [-(2**31), 2**31 - 1]),
     "int64": ("INT64", [-(2**63), 2**63 - 1]),
     "uint8": ("UINT8", [0, 255]),
+    "uint16": ("UINT16", [0, 2**16 - 1]),
+    "uint32": ("UINT32", [0, 2**32 - 1]),
     "uint64": ("UINT64", [0, 2**64 - 1]),
     "fp16": ("FP16", [65504.0, -0.5]),
+    "bf16": ("BF16", [3.3895313892515355e38, -0.5]),
     "fp32": ("FP32", [3.4028234663852886e38, 1.0]),
     "fp64": ("FP64", [1.7976931348623157e308, 5e-324]),
     "bytes": ("BYTES", ["a\0b", ""]),
@@ -38,7 +42,8 @@ def test_the_extremes_of_every_datatype_come_back_as_they_went(target: Any) -> N
     assert answer.status_code == 200, answer.text
     given = {output["name"]: output["data"] for output in answer.json()["outputs"]}
     expected = {f"{name}_out": data for name, (_, data) in GOOD.items()}
-    for name, datatype in (("fp16_out", np.float16), ("fp32_out", np.float32)):
+    float32 = np.float32  # in which JSON has the numbers of BF16
+    for name, datatype in (("fp16_out", np.float16), ("bf16_out", float32), ("fp32_out", float32)):
         assert datatype(given.pop(name)).tolist() == datatype(expected.pop(name)).tolist()
     assert given == expected
 
@@ -53,6 +58,9 @@ COERCIONS = {
     "under-int32": ("int32", -(2**31) - 1),
     "300-to-int8": ("int8", 300),
     "128-to-int8": ("int8", 128),
+    "over-int16": ("int16", 2**15),
+    "over-uint16": ("uint16", 2**16),
+    "over-uint32": ("uint32", 2**32),
     "over-int64": ("int64", 2**63),
     "1e18-to-int64": ("int64", 1e18),
     "minus-1-to-uint8": ("uint8", -1),
@@ -65,6 +73,9 @@ COERCIONS = {
     "1-to-bool": ("bool", 1),
     "null-to-bool": ("bool", None),
     "over-fp16": ("fp16", 65520),
+    "over-bf16": ("bf16", 3.3999e38),
+    "text-to-bf16": ("bf16", "1"),
+    "bool-to-fp16": ("fp16", True),
     "over-fp32": ("fp32", 1e39),
     "huge-integer-to-fp64": ("fp64", 10**400),
     "text-to-fp32": ("fp32", "1.0"),
@@ -95,6 +106,8 @@ TYPED = {
     "bool-in-int-field": ("bool", "int_contents", [1, 0]),
     "bytes-in-int-field": ("bytes", "int_contents", [1, 0]),
     "fp16-has-none": ("fp16", "fp32_contents", [1, 2]),
+    "bf16-has-none": ("bf16", "fp32_contents", [1, 2]),
+    "over-uint16": ("uint16", "uint_contents", [2**16, 0]),
     "too-few": ("fp32", "fp32_contents", [1]),
     "too-many": ("fp32", "fp32_contents", [1, 2, 3]),
     "none": ("fp32", "fp32_contents", []),

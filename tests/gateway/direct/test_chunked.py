@@ -46,7 +46,9 @@ def test_byte_by_byte_thousands_of_chunks():
     b"\r\n", b"x\r\n", b"1\nx\r\n",
     b"1\r\nxy\r\n", b"1\r\nx\n0\r\n\r\n", b"-1\r\n", b"0x1\r\nx\r\n",
     b"1 \r\nx\r\n", b"1;a\rb\r\nx", b"1;" + b"a" * 5000 + b"\r\nx", b"1" * 16 + b"\r\n",
-    b"0\r\nno trailer\r\n\r\n", b"0\r\n" + b"a: b\r\n" * 9999, b"a" * 5000,
+    b"0\r\nno trailer\r\n\r\n", b"0\r\na: b\0\r\n\r\n", b"0\r\na: b\rc\r\n\r\n",
+    b"0\r\na: b\r\n c\r\n\r\n", b"0\r\na : b\r\n\r\n", b"0\r\n: b\r\n\r\n",
+    b"0\r\n" + b"a: b\r\n" * 9999, b"a" * 5000,
 ])  # fmt: skip
 @pytest.mark.parametrize("step", [1, 10**6])
 def test_what_is_malformed_is_refused_however_it_comes(raw, step):

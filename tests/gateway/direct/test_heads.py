@@ -28,6 +28,18 @@ def test_what_a_head_says():
     assert (head.infer.request_id, head.infer.json_length) == ("r", "3")
 
 
+def test_what_is_given_twice_is_a_list_and_blanks_belong_to_no_value():
+    head = read("POST /v2/models/m/infer HTTP/1.1", "Content-Length: 7 \t", "X-Request-Id:\t a ",
+                "Inference-Header-Content-Length: 3", "Inference-Header-Content-Length: 4",
+                "X-Forwarded-For: 1.1.1.1", "x-forwarded-for: 2.2.2.2", "Connection: x",
+                "Connection: close ")  # fmt: skip
+    assert head.length == 7
+    assert head.infer is not None
+    assert (head.infer.request_id, head.infer.json_length) == ("a", "3, 4")
+    assert head.forwarded == "1.1.1.1, 2.2.2.2"
+    assert not head.keep_alive
+
+
 @pytest.mark.parametrize("first", [
     "GET /v2/models/m/infer HTTP/1.1", "POST /v2/models/m/explain HTTP/1.1",
     "POST /v2/models/m/x/2/infer HTTP/1.1", "POST /v2/models/infer HTTP/1.1",

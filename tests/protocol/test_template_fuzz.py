@@ -1,0 +1,146 @@
+"""Whatever bytes come: read by their likeness to those before, they say what parsing says."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import orjson
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from serving.errors import VigilError
+from serving.protocol import grpc_codec, grpc_templates, json_codec, json_templates
+from serving.protocol.messages import InferRequest
+from serving.protocol.pb.open_inference_pb2 import ModelInferRequest
+
+Change = tuple[float, float, bytes]
+"""Where, as a share of the message; how much goes, as a share of what follows; what comes."""
+
+
+def said(request: InferRequest) -> tuple[Any, ...]:
+    """All that a request says; an id that we made is left out."""
+    tensors = [
+        (t.name, t.datatype, t.shape, t.data.dtype, t.data.shape, t.data.tolist(), t.parameters)
+        for t in request.inputs
+    ]
+    ident = None if len(request.id) == 36 else request.id
+    named = (request.model_name, request.model_version, ident)
+    return (*named, repr(tensors), request.outputs, request.parameters)
+
+
+def outcome(read: Any, content: bytes) -> tuple[Any, ...]:
+    """What a request says, or its refusal."""
+    try:
+        found = read(content)
+    except VigilError as error:
+        return type(error), error.message
+    return said(found[0]) if isinstance(found, tuple) else said(found)
+
+
+def changed(content: bytes, changes: list[Change]) -> bytes:
+    for place, share, piece in changes:
+        at = int(place * len(content))
+        gone = int(share**8 * (len(content) - at))  # mostly a little
+        content = content[:at] + piece + content[at + gone :]
+    return content
+
+
+shares = st.floats(0, 1, exclude_max=True)
+
+
+def changes(pieces: list[bytes]) -> st.SearchStrategy[list[Change]]:
+    piece = st.one_of(st.sampled_from(pieces), st.binary(max_size=3))
+    return st.lists(st.tuples(shares, shares, piece), max_size=3)
+
+
+def body(data: Any, **more: Any) -> bytes:
+    tensor = {"name": "x", "shape": [2, 2], "datatype": "FP32", "data": data}
+    return orjson.dumps({"inputs": [tensor], **more})
+
+
+BODIES = [
+    body([1.5, 2, -3e-7, 4]),
+    body([[1.5, 2], [3, 4]]),
+    body([1, 2, 3, 4], id="mine"),
+    body([1, 2, 3, 4], parameters={"priority": 1}, outputs=[{"name": "y"}]),
+    body([1, 2, 3, 4]).replace(b'"FP32"', b'"INT8"'),
+    body([True, False, True, True]).replace(b'"FP32"', b'"BOOL"'),
+    body(["a", "b:", "]}]}", '"data":[']).replace(b'"FP32"', b'"BYTES"'),
+    b'{"inputs":[{"data":[1,2,3,4],"name":"x","datatype":"BF16","shape":[2,2]}],"id":""}',
+]
+JSON_PIECES = [
+    b"", b",", b"[", b"]", b"{", b"}", b":", b'"', b" ", b"\\", b"]}]}", b"null", b"NaN",
+    b"1e39", b"-",
+    b',"data":[1,2,3,4]', b',"id":"7"', b"],[", b"[1,2,3,4]", b'"data":', b'"name":"y",',
+    b'"shape":[4],',
+    b',{"name":"x","shape":[1],"datatype":"FP32","data":[1]}',
+]  # fmt: skip
+
+
+@settings(max_examples=500)
+@given(st.lists(st.tuples(st.sampled_from(BODIES), changes(JSON_PIECES)), min_size=2, max_size=6))
+def test_json_bodies(bodies: list[tuple[bytes, list[Change]]]) -> None:
+    reader = json_templates.RequestReader()
+    for number, (first, some) in enumerate(bodies):
+        text = changed(first, some)
+        for version in ("", str(number % 2)):  # each has its own memory
+            by_likeness = outcome(lambda text: reader.read(text, "m", version), text)  # noqa: B023
+            by_parsing = outcome(
+                lambda text: json_codec.decode_request(text, None, "m", version),  # noqa: B023
+                text,
+            )
+            assert by_likeness == by_parsing, text
+
+
+def message(datatype: str, shape: list[int], raw: bytes, **more: Any) -> ModelInferRequest:
+    made = ModelInferRequest(model_name="m", **more)
+    made.inputs.add(name="x", datatype=datatype, shape=shape)
+    made.raw_input_contents.append(raw)
+    return made
+
+
+def messages() -> list[bytes]:
+    numbers = np.arange(4, dtype="<f4").tobytes()
+    typed = message("FP32", [2, 2], b"")
+    del typed.raw_input_contents[:]
+    typed.inputs[0].contents.fp32_contents.extend([1, 2, 3, 4])
+    several = message("FP32", [2, 2], numbers)
+    several.inputs.add(name="z", datatype="INT8", shape=[1])
+    several.raw_input_contents.append(b"\x07")
+    asked = message("FP32", [2, 2], numbers, id="a", model_version="1")
+    asked.outputs.add(name="y")
+    asked.parameters["priority"].int64_param = 1
+    made = [
+        message("FP32", [2, 2], numbers),
+        message("FP32", [4], numbers, id="b"),
+        message("BOOL", [2], b"\0\1"),
+        message("BYTES", [1], b"\2\0\0\0hi"),
+        message("BF16", [2, 4], numbers),
+        message("FP32", [0], b""),
+        asked, several, typed, ModelInferRequest(),
+    ]  # fmt: skip
+    return [each.SerializeToString() for each in made]
+
+
+GRPC_PIECES = [
+    b"", b"\x3a\x10", b"\x3a\x00", b"\x3a", b"\x0a\x01n", b"\x1a\x01c", b"\x2a\x00", b"\xff",
+    b"\x00", b"\x32\x03\x0a\x01z", b"\xfa\x7f\x02\x3a\x10",
+]  # fmt: skip
+
+
+@settings(max_examples=500)
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(messages()), changes(GRPC_PIECES), st.booleans()),
+        min_size=2,
+        max_size=8,
+    )
+)
+def test_grpc_messages(payloads: list[tuple[bytes, list[Change], bool]]) -> None:
+    reader = grpc_templates.RequestReader()
+    for first, some, twice in payloads:
+        payload = changed(first, some)
+        # The second of two alike is read without being parsed.
+        for content in (payload, payload) if twice else (payload,):
+            assert outcome(reader.read, content) == outcome(grpc_codec.decode_request, content)
