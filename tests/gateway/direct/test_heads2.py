@@ -7,7 +7,7 @@ from hpack import Encoder
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving.gateway.direct.frames2 import ProtocolError
+from serving.http2.frames import ProtocolError
 from serving.gateway.direct.heads2 import HeadReader2, MalformedHead
 
 START = [(b":method", b"POST"), (b":scheme", b"http"), (b":path", b"/x"), (b":authority", b"v")]

@@ -10,7 +10,7 @@ from h2.settings import SettingCodes
 from hpack import Encoder
 
 from serving.errors import ModelNotReady
-from serving.gateway.direct import frames2 as f
+from serving.http2 import frames as f
 from serving.gateway.direct import http2
 from serving.gateway.direct.http2 import CONNECTION_WINDOW, MAX_FRAME, STREAM_WINDOW
 from serving.gateway.direct.speaker import Limits
