@@ -12,7 +12,7 @@ from loadtest import mlp
 from serving.config import Listen
 from serving.dataplane.handler import DataPlane
 from serving.gateway.asgi import VigilApp
-from serving.gateway.direct import frames2 as f
+from serving.http2 import frames as f
 from serving.gateway.direct.http1 import Http1
 from serving.gateway.direct.http2 import Http2
 from serving.gateway.direct.server import DirectServer

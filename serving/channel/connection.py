@@ -27,7 +27,7 @@ HANDSHAKE_BYTES = 1 << 16
 """Bytes of an unfinished frame that are kept for a peer which has proved nothing yet."""
 
 # A host that dies says no goodbye; without these its connections would live for hours.
-_KEEPALIVE = (
+KEEPALIVE = (
     (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
     (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 5),
     (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 2),
@@ -117,7 +117,7 @@ class Connection(asyncio.Protocol):
         self._transport = transport  # type: ignore[assignment]
         if self._secret is not None:
             wire = transport.get_extra_info("socket")
-            for level, option, value in _KEEPALIVE:
+            for level, option, value in KEEPALIVE:
                 wire.setsockopt(level, option, value)
         self._write("hello", 0, self._hello)
         self._watchdog = self._loop.call_later(HANDSHAKE_TIMEOUT_S, self.abort)

@@ -1,7 +1,8 @@
 """Carriers: they send the calls of a wire to another server, waiting or not.
 
-A blocking carrier serves the command line and the explainer, an asynchronous one the replica.
-All turn whatever goes wrong into the domain's errors, `Unreachable` when nobody is there.
+A blocking carrier serves the command line and the explainer, an asynchronous one the replica; the
+latter are ours, because with one request at a time the libraries' cost more than all else. All turn
+whatever goes wrong into the domain's errors, `Unreachable` when nobody is there.
 """
 
 from __future__ import annotations
@@ -16,8 +17,11 @@ from serving.errors import ModelNotReady, VigilError
 from serving.remote.access import Access
 from serving.remote.address import Address
 from serving.remote.failures import of_grpc, of_http, too_late, unreachable, untrusted
+from serving.remote.grpc_carrier import GrpcCarrier
+from serving.remote.http_carrier import HttpCarrier
 from serving.remote.http_wire import LENGTH
-from serving.remote.wire import Answer, Call
+from serving.remote.pending import Asked
+from serving.remote.wire import Answer, Answered, Call
 
 GRPC_OPTIONS: Final = (
     ("grpc.max_send_message_length", -1),
@@ -56,14 +60,17 @@ class Carrier(Protocol):
 class AsyncCarrier(Protocol):
     """The same without blocking. Belongs to the loop in which it was made."""
 
-    async def send(self, call: Call, timeout_s: float) -> Answer:
-        """Send `call`; see `Carrier.send`."""
+    def ask(self, call: Call, timeout_s: float, callback: Answered) -> Asked:
+        """Send `call`; `callback` gets the answer, or what `Carrier.send` would raise.
+
+        It may be called before this returns.
+        """
 
     async def alive(self) -> bool:
         """Whether the server can be reached, as far as one can tell at little cost."""
 
     async def close(self) -> None:
-        """Close the connection."""
+        """Close the connections; calls under way fail."""
 
 
 def open_carrier(address: Address, access: Access) -> Carrier:
@@ -73,7 +80,7 @@ def open_carrier(address: Address, access: Access) -> Carrier:
 
 def open_async_carrier(address: Address, access: Access) -> AsyncCarrier:
     """Return an asynchronous carrier; needs a running loop, and connects with the first call."""
-    return _AsyncGrpc(address, access) if address.grpc else _AsyncHttp(address, access)
+    return GrpcCarrier(address, access) if address.grpc else HttpCarrier(address, access)
 
 
 def _channel_credentials(access: Access) -> grpc.ChannelCredentials:
@@ -128,37 +135,6 @@ class _Grpc:
         self._channel.close()
 
 
-class _AsyncGrpc:
-    def __init__(self, address: Address, access: Access) -> None:
-        self._address = address
-        self._access = access
-        if address.tls:
-            self._channel = grpc.aio.secure_channel(
-                address.netloc, _channel_credentials(access), GRPC_OPTIONS
-            )
-        else:
-            self._channel = grpc.aio.insecure_channel(address.netloc, GRPC_OPTIONS)
-        self._methods: dict[str, grpc.aio.UnaryUnaryMultiCallable] = {}
-
-    async def send(self, call: Call, timeout_s: float) -> Answer:
-        ask = self._methods.get(call.path)
-        if ask is None:
-            ask = self._methods[call.path] = self._channel.unary_unary(call.path, None, None)
-        metadata = tuple(self._access.headers().items())
-        try:
-            return Answer(await ask(call.body, timeout=timeout_s, metadata=metadata))
-        except grpc.RpcError as error:
-            connected = self._channel.get_state() is grpc.ChannelConnectivity.READY
-            raise _grpc_error(error, self._address, timeout_s, connected=connected) from None
-
-    async def alive(self) -> bool:
-        state = self._channel.get_state(try_to_connect=True)
-        return state is not grpc.ChannelConnectivity.TRANSIENT_FAILURE
-
-    async def close(self) -> None:
-        await self._channel.close()
-
-
 def _answer(response: httpx.Response) -> Answer:
     if response.status_code != httpx.codes.OK:
         raise of_http(response.status_code, response.content)
@@ -193,42 +169,6 @@ class _Http:
 
     def close(self) -> None:
         self._client.close()
-
-
-# Many servers close what has lain idle for five seconds. A request that is sent at that moment is
-# lost, so connections are given up well before.
-_LIMITS: Final = httpx.Limits(
-    max_connections=None, max_keepalive_connections=256, keepalive_expiry=2.0
-)
-
-
-class _AsyncHttp:
-    def __init__(self, address: Address, access: Access) -> None:
-        self._url = address.url
-        self._access = access
-        self._client = httpx.AsyncClient(
-            base_url=address.url, trust_env=False, verify=access.ssl_context(), limits=_LIMITS
-        )
-
-    async def send(self, call: Call, timeout_s: float) -> Answer:
-        try:
-            return _answer(
-                await self._client.request(**_request(call, self._access), timeout=timeout_s)
-            )
-        except httpx.HTTPError as error:
-            raise _http_error(error, self._url, timeout_s) from None
-
-    async def alive(self) -> bool:
-        try:
-            await self._client.get("/v2/health/live", timeout=5)
-        except httpx.ConnectError:
-            return False
-        except httpx.HTTPError:
-            return True  # busy, perhaps: requests will tell
-        return True
-
-    async def close(self) -> None:
-        await self._client.aclose()
 
 
 def _http_error(error: httpx.HTTPError, url: str, timeout_s: float) -> VigilError:

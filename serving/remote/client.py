@@ -1,8 +1,9 @@
-"""A blocking client of another server: for the command line, and for models asked at leisure."""
+"""Clients of another server: a blocking one for the command line and for models that are asked at
+leisure, and one for replicas, which ask many questions at a time."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 
@@ -15,10 +16,14 @@ from serving.remote.address import Address
 from serving.remote.carriers import AsyncCarrier, open_async_carrier, open_carrier
 from serving.remote.grpc_wire import GrpcWire
 from serving.remote.http_wire import HttpWire
-from serving.remote.wire import NOTHING, Answer, Call, Inferred, Listed, Told, Wire
+from serving.remote.pending import Asked, awaited
+from serving.remote.wire import NOTHING, Answer, Call, Inferred, Listed, Told, Wire, unreadable
 
 BINARY = "binary_tensor_data"
 _SERVER = Call("/v2")
+
+Inference = Callable[[Inferred | VigilError], None]
+"""Gets the outputs of an inference, or why there are none, once. It must not raise."""
 
 
 class _Server(msgspec.Struct):
@@ -113,10 +118,33 @@ class AsyncClient:
         self._carrier: AsyncCarrier = open_async_carrier(address, access or Access())
         self._wire: Wire | None = GrpcWire() if address.grpc else None
 
-    async def _speak(self) -> Wire:
-        if self._wire is None:
-            self._wire = _http_wire(await self._carrier.send(_SERVER, self._timeout_s))
-        return self._wire
+    @property
+    def speaks(self) -> bool:
+        """Whether it is known yet how the server is spoken to, so that `ask` may be called."""
+        return self._wire is not None
+
+    def ask(self, forward: Forward, inputs: Sequence[Tensor], callback: Inference) -> Asked:
+        """Ask for the outputs for `inputs`; `callback` gets them, or what `infer` would raise.
+
+        It may be called before this returns. What is asked is on its way by then, without a task.
+        """
+        assert self._wire is not None
+        wire = self._wire
+
+        def answered(answer: Answer | VigilError) -> None:
+            if isinstance(answer, VigilError):
+                callback(answer)
+                return
+            try:
+                outcome: Inferred | VigilError = wire.read_infer(answer)
+            except VigilError as error:
+                outcome = error
+            except Exception as error:  # noqa: BLE001 - whatever it was, who asked is told
+                outcome = unreadable("answer", error)
+            callback(outcome)
+
+        call = wire.infer(self._model, self._version, forward, inputs)
+        return self._carrier.ask(call, self._timeout_s, answered)
 
     async def infer(self, forward: Forward, inputs: Sequence[Tensor]) -> Inferred:
         """Return the outputs for `inputs`, and the parameters that came with them.
@@ -124,9 +152,16 @@ class AsyncClient:
         Raises:
             VigilError: the server refused, was too late, or cannot be reached.
         """
-        wire = self._wire or await self._speak()
-        call = wire.infer(self._model, self._version, forward, inputs)
-        return wire.read_infer(await self._carrier.send(call, self._timeout_s))
+        await self._speak()
+        return await awaited(lambda callback: self.ask(forward, inputs, callback))
+
+    async def _speak(self) -> Wire:
+        if self._wire is None:
+            self._wire = _http_wire(await self._send(_SERVER))
+        return self._wire
+
+    async def _send(self, call: Call) -> Answer:
+        return await awaited(lambda callback: self._carrier.ask(call, self._timeout_s, callback))
 
     async def require_ready(self) -> ModelMetadata:
         """Return what the server tells of the model.
@@ -135,11 +170,10 @@ class AsyncClient:
             VigilError: the model is not ready, or the server cannot be reached.
         """
         wire = await self._speak()
-        send, timeout_s = self._carrier.send, self._timeout_s
-        ready = await send(wire.ready(self._model, self._version), timeout_s)
+        ready = await self._send(wire.ready(self._model, self._version))
         if not wire.read_ready(ready):
             raise not_ready(self._address, self._model)
-        return wire.read_metadata(await send(wire.metadata(self._model, self._version), timeout_s))
+        return wire.read_metadata(await self._send(wire.metadata(self._model, self._version)))
 
     async def alive(self) -> bool:
         """Whether the server can be reached, as far as one can tell at little cost."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import msgspec
@@ -31,6 +31,10 @@ class Answer(msgspec.Struct, frozen=True):
 
     body: bytes
     json_length: int | None = None
+
+
+Answered = Callable[[Answer | VigilError], None]
+"""Gets what came back for a call, or why nothing did, once. It must not raise."""
 
 
 class Inferred(msgspec.Struct, frozen=True):

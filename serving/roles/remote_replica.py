@@ -1,16 +1,18 @@
 """The replica of a model on another server: it passes batches on, many at once.
 
-Nothing is computed here, so every batch is a task that waits for the other server. When that
-cannot be reached, the gateways' connections are closed: they connect again and ask for a proof
-until it is back, and say meanwhile why the model is not ready.
+Nothing is computed here. A batch is passed on in the turn in which it comes, its answer likewise;
+only one that is refused gets a task, which finds out why. When the other server cannot be reached,
+the gateways' connections are closed: they connect again and ask for a proof until it is back, and
+say meanwhile why the model is not ready.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
-from collections.abc import Mapping, Sequence
-from typing import Final
+from collections.abc import Coroutine, Mapping, Sequence
+from typing import Any, Final
 
 import msgspec
 import numpy as np
@@ -30,7 +32,7 @@ from serving.remote.address import parse_address
 from serving.remote.client import AsyncClient
 from serving.remote.failures import ROWS_MAY_BE_BAD
 from serving.remote.tensors import check_metadata, from_upstream, remarks_of, to_upstream
-from serving.remote.wire import NOTHING
+from serving.remote.wire import NOTHING, Inferred
 from serving.roles.replica import ReplicaRole
 
 WATCH_S: Final = 1.0
@@ -40,6 +42,38 @@ _decode_batch = msgspec.msgpack.Decoder(BatchMeta).decode
 _decode_forward = msgspec.msgpack.Decoder(Forward).decode
 
 Outputs = Mapping[str, np.ndarray]
+
+
+class _Batch:
+    """A batch on its way to the other server and back.
+
+    Attributes:
+        probe: whether it only asks if the model is there.
+        rows: rows of each request.
+        inputs: the rows of all requests.
+        forward: what they pass on beside the tensors.
+        failed: why, by position of the request, one failed.
+        remarks: what was said of one beside the tensors, by position.
+
+    Raises:
+        InvalidInput: it does not hold the rows that it names.
+    """
+
+    __slots__ = ("failed", "forward", "inputs", "probe", "remarks", "rows", "started")
+
+    def __init__(self, message: Message) -> None:
+        meta = _decode_batch(message.meta)
+        self.rows = meta.rows
+        self.inputs = {tensor.name: tensor.data for tensor in message.tensors}
+        total = sum(meta.rows)
+        if not total or any(len(array) != total for array in self.inputs.values()):
+            raise InvalidInput("the batch does not hold the rows that it names")
+        self.probe = meta.forward == PROBE
+        plain = self.probe or not meta.forward
+        self.forward = NOTHING if plain else _decode_forward(meta.forward)
+        self.started = time.perf_counter_ns()
+        self.failed: dict[int, VigilError] = {}
+        self.remarks: dict[int, Remarks] = {}
 
 
 class RemoteReplicaRole(ReplicaRole):
@@ -63,7 +97,8 @@ class RemoteReplicaRole(ReplicaRole):
         self._capabilities = Capabilities()
         self._access = Access()
         self._client: AsyncClient | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._under_way = 0
+        """Batches that wait for the other server without a task."""
         self._watcher: asyncio.Task[None] | None = None
         self._used: set[Connection] = set()
 
@@ -100,8 +135,10 @@ class RemoteReplicaRole(ReplicaRole):
         if self._server:
             self._server.goaway()
             await asyncio.sleep(0.2)  # what gateways sent before they read the goodbye
-            if self._tasks:
-                await asyncio.wait(self._tasks, timeout=DRAIN_S)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(DRAIN_S):
+                    while self._under_way or self._tasks:  # noqa: ASYNC110 - seldom, and short
+                        await asyncio.sleep(0.01)
             self._server.close()
         if self._client:
             await self._client.close()
@@ -112,89 +149,141 @@ class RemoteReplicaRole(ReplicaRole):
         Raises:
             VigilError: the batch as a whole is refused.
         """
-        meta, tensors = await self._pass_on(frames.decode(memoryview(frame)[4:]))
-        return b"".join(frames.encode("reply", 1, meta, tensors))
+        batch = _Batch(frames.decode(memoryview(frame)[4:]))
+        result = self._result(batch, await self._pass_on(batch))
+        return b"".join(frames.encode("reply", 1, *result))
 
     # -- batches ------------------------------------------------------------------------
 
     def _message(self, connection: Connection, message: Message) -> None:
-        task = asyncio.get_running_loop().create_task(self._answer_one(connection, message))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    async def _answer_one(self, connection: Connection, message: Message) -> None:
+        assert self._client is not None
         try:
             if message.kind != "infer":
                 raise Unsupported(f"a replica does not answer '{message.kind}'")
-            connection.reply(message.id, *await self._pass_on(message))
-            self._used.add(connection)
-        except VigilError as error:
-            connection.fail(message.id, error)
-            if isinstance(error, Unreachable):
-                self._lose()
+            batch = _Batch(message)
+            if batch.probe or not self._client.speaks:
+                self._spawn(connection, message.id, batch, self._pass_on(batch))
+            else:
+                self._start(connection, message.id, batch)
         except Exception as error:  # noqa: BLE001 - the peer must get an answer whatever it was
-            failed = ModelFailed(f"replica failed: {type(error).__name__}: {error}")
-            connection.fail(message.id, failed)
+            self._refuse(connection, message.id, error)
 
-    async def _pass_on(self, message: Message) -> tuple[ResultMeta, list[Tensor]]:
-        meta = _decode_batch(message.meta)
-        inputs = {tensor.name: tensor.data for tensor in message.tensors}
-        total = sum(meta.rows)
-        if not total or any(len(array) != total for array in inputs.values()):
-            raise InvalidInput("the batch does not hold the rows that it names")
-        started = time.perf_counter_ns()
-        failed: dict[int, VigilError] = {}
-        remarks: dict[int, Remarks] = {}
-        if meta.forward == PROBE:
-            outputs: Outputs | None = await self._probe()
-        else:
-            forward = _decode_forward(meta.forward) if meta.forward else NOTHING
-            found = (failed, remarks)
-            outputs = await self._ask(forward, range(len(meta.rows)), meta.rows, inputs, found)
+    def _start(self, connection: Connection, ident: int, batch: _Batch) -> None:
+        """Pass a batch on without a task, which only one that is refused needs."""
+        assert self._client is not None
+        everything = range(len(batch.rows))
+
+        def answered(outcome: Inferred | VigilError) -> None:
+            self._under_way -= 1
+            self._stay_awake()
+            try:
+                if isinstance(outcome, VigilError):
+                    raise outcome
+                outputs = self._take(batch, everything, outcome)
+                self._reply(connection, ident, batch, outputs)
+            except ROWS_MAY_BE_BAD as error:
+                search = self._search(batch, everything, batch.inputs, error)
+                self._spawn(connection, ident, batch, search)
+            except Exception as error:  # noqa: BLE001 - as above
+                self._refuse(connection, ident, error)
+
+        self._client.ask(batch.forward, to_upstream(self._config, batch.inputs), answered)
+        self._under_way += 1
+        self._stay_awake()
+
+    def _spawn(
+        self,
+        connection: Connection,
+        ident: int,
+        batch: _Batch,
+        outputs: Coroutine[Any, Any, Outputs | None],
+    ) -> None:
+        async def answer() -> None:
+            try:
+                self._reply(connection, ident, batch, await outputs)
+            except Exception as error:  # noqa: BLE001 - as above
+                self._refuse(connection, ident, error)
+
+        task = asyncio.get_running_loop().create_task(answer())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _stay_awake(self) -> None:
+        if self._busy_poll is not None:
+            self._busy_poll.extend()
+
+    def _reply(
+        self, connection: Connection, ident: int, batch: _Batch, outputs: Outputs | None
+    ) -> None:
+        connection.reply(ident, *self._result(batch, outputs))
+        self._used.add(connection)
+
+    def _refuse(self, connection: Connection, ident: int, error: Exception) -> None:
+        if not isinstance(error, VigilError):
+            error = ModelFailed(f"replica failed: {type(error).__name__}: {error}")
+        connection.fail(ident, error)
+        if isinstance(error, Unreachable):
+            self._lose()
+
+    def _result(self, batch: _Batch, outputs: Outputs | None) -> tuple[ResultMeta, list[Tensor]]:
         self.batches += 1
         tensors = [
             Tensor(name, self._types[name], array.shape, array)
             for name, array in (outputs or {}).items()
         ]
-        took = time.perf_counter_ns() - started
-        messages = {position: error.message for position, error in failed.items()}
-        kinds = {position: type(error).__name__ for position, error in failed.items()}
-        return ResultMeta(messages, (), took, 0, kinds, remarks), tensors
+        took = time.perf_counter_ns() - batch.started
+        messages = {position: error.message for position, error in batch.failed.items()}
+        kinds = {position: type(error).__name__ for position, error in batch.failed.items()}
+        return ResultMeta(messages, (), took, 0, kinds, batch.remarks), tensors
+
+    async def _pass_on(self, batch: _Batch) -> Outputs | None:
+        if batch.probe:
+            return await self._probe()
+        return await self._ask(batch, range(len(batch.rows)), batch.inputs)
 
     async def _ask(
-        self,
-        forward: Forward,
-        positions: Sequence[int],
-        rows: Sequence[int],
-        inputs: Mapping[str, np.ndarray],
-        found: tuple[dict[int, VigilError], dict[int, Remarks]],
+        self, batch: _Batch, positions: Sequence[int], inputs: Mapping[str, np.ndarray]
     ) -> Outputs | None:
-        """Ask for the requests at `positions`; one that is refused is found by bisection.
-
-        `found` gets, by position, why one failed, and what was said of one beside the tensors.
-        """
+        """Ask for the requests of a batch at `positions`, whose rows `inputs` holds."""
         assert self._client is not None
-        failed, remarks = found
-        total = sum(rows[position] for position in positions)
         try:
-            answer = await self._client.infer(forward, to_upstream(self._config, inputs))
-            outputs = from_upstream(self._entry.name, self._config, answer.tensors, total)
+            answer = await self._client.infer(batch.forward, to_upstream(self._config, inputs))
+            return self._take(batch, positions, answer)
         except ROWS_MAY_BE_BAD as error:
-            if len(positions) == 1:
-                failed[positions[0]] = error
-                return None
-        else:
-            if said := remarks_of(answer, alone=len(positions) == 1):
-                remarks.update(dict.fromkeys(positions, said))
-            return outputs
+            refused = error
+        return await self._search(batch, positions, inputs, refused)
+
+    async def _search(
+        self,
+        batch: _Batch,
+        positions: Sequence[int],
+        inputs: Mapping[str, np.ndarray],
+        refused: VigilError,
+    ) -> Outputs | None:
+        """Find by bisection who of several is the reason that they were refused."""
+        if len(positions) == 1:
+            batch.failed[positions[0]] = refused
+            return None
         half = len(positions) // 2
-        cut = sum(rows[position] for position in positions[:half])
+        cut = sum(batch.rows[position] for position in positions[:half])
         left = {name: array[:cut] for name, array in inputs.items()}
         right = {name: array[cut:] for name, array in inputs.items()}
         return _merge(
-            await self._ask(forward, positions[:half], rows, left, found),
-            await self._ask(forward, positions[half:], rows, right, found),
+            await self._ask(batch, positions[:half], left),
+            await self._ask(batch, positions[half:], right),
         )
+
+    def _take(self, batch: _Batch, positions: Sequence[int], answer: Inferred) -> Outputs:
+        """Return the outputs of an answer for the requests at `positions`, after a look at it.
+
+        Raises:
+            ModelFailed: it is not what `model.yaml` declares.
+        """
+        total = sum(batch.rows[position] for position in positions)
+        outputs = from_upstream(self._entry.name, self._config, answer.tensors, total)
+        if said := remarks_of(answer, alone=len(positions) == 1):
+            batch.remarks.update(dict.fromkeys(positions, said))
+        return outputs
 
     async def _probe(self) -> dict[str, np.ndarray]:
         """Return a row of zeros once the other server says that the model is ready.

@@ -7,6 +7,7 @@ from serving.errors import ModelNotReady, Unreachable
 from serving.remote.access import Access
 from serving.remote.address import parse_address
 from serving.remote.carriers import _grpc_error, open_async_carrier, open_carrier
+from serving.remote.pending import awaited
 from serving.remote.wire import Call
 
 NOBODY = parse_address("grpc://127.0.0.1:1")
@@ -50,6 +51,6 @@ async def test_every_carrier_says_that_nobody_is_there(url: str) -> None:
     with pytest.raises(Unreachable, match="cannot be reached; start it"):
         blocking.send(call, 10)
     with pytest.raises(Unreachable, match="cannot be reached; start it"):
-        await carrier.send(call, 10)
+        await awaited(lambda callback: carrier.ask(call, 10, callback))
     blocking.close()
     await carrier.close()

@@ -9,10 +9,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from serving import errors
-from serving.gateway.direct import frames2 as f
 from serving.gateway.direct import inference
 from serving.gateway.direct.sending2 import GRPC_START, Call, Sender
 from serving.gateway.grpc_frames import INTERNAL, plain_message
+from serving.http2 import frames as f
 from serving.protocol.grpc_templates import RequestReader
 from serving.protocol.status import grpc_status
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, cast
 
-from serving.gateway.direct.frames2 import PREFACE
 from serving.gateway.direct.http1 import Http1
 from serving.gateway.direct.http2 import Http2
 from serving.gateway.direct.speaker import NEVER, Speaker
+from serving.http2.frames import PREFACE
 
 if TYPE_CHECKING:
     from serving.gateway.direct.server import DirectServer

@@ -1,8 +1,4 @@
-"""Header blocks of HTTP/2 requests: decoded once, then known by their bytes.
-
-After its first requests a client's blocks are indexes into the connection's table, byte for byte
-the same; as long as the table stays as it is, so does what they mean.
-"""
+"""Header blocks of HTTP/2 requests: what they say, and what the protocol forbids in them."""
 
 from __future__ import annotations
 
@@ -10,23 +6,19 @@ import re
 from typing import Final
 
 import msgspec
-from hpack import Decoder, HPACKError, OversizedHeaderListError
 
-from serving.gateway.direct.frames2 import COMPRESSION_ERROR, ENHANCE_YOUR_CALM, ProtocolError
 from serving.gateway.direct.heads import MAX_HEAD, MAX_HEADERS, BadHead, normalised
 from serving.gateway.grpc_paths import SERVICE
 from serving.gateway.headers import by_name
+from serving.http2.blocks import BlockReader, Fields
 
 MODEL_INFER: Final = (SERVICE + "ModelInfer").encode()
-_KEPT: Final = 256
-_KEPT_BYTES: Final = 1024
 _NAME: Final = re.compile(rb":?[!#$%&'*+.^`|~0-9a-z_-]+")
 _BAD_VALUE: Final = re.compile(rb"[\x00\r\n]")
 _FORBIDDEN: Final = frozenset(
     [b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade"]
 )
 _PSEUDO: Final = frozenset([b":method", b":path", b":scheme", b":authority"])
-_RESIZES: Final = frozenset(bytes((first,)) for first in range(0x20, 0x40))
 _UNITS: Final = {b"H": 3600.0, b"M": 60.0, b"S": 1.0, b"m": 1e-3, b"u": 1e-6, b"n": 1e-9}
 
 
@@ -63,9 +55,7 @@ class HeadReader2:
     """Decodes the blocks of one connection."""
 
     def __init__(self) -> None:
-        self._decoder = Decoder(max_header_list_size=MAX_HEAD)
-        self._entries = self._decoder.header_table.dynamic_entries
-        self._known: dict[bytes, Head2] = {}
+        self._blocks = BlockReader(_head, MAX_HEAD)
 
     def read(self, block: bytes) -> Head2:
         """Return what a whole header block says.
@@ -74,27 +64,7 @@ class HeadReader2:
             MalformedHead: it is well encoded and not allowed.
             ProtocolError: it cannot be decoded, so that no later one can be either.
         """
-        known = self._known.get(block)
-        if known is not None:
-            return known
-        if len(block) > MAX_HEAD:
-            raise ProtocolError(ENHANCE_YOUR_CALM, "the headers are too large")
-        table, kept = self._entries, len(self._known)
-        newest, size = (table[0] if table else None), len(table)
-        try:
-            fields = self._decoder.decode(block, raw=True)
-        except OversizedHeaderListError:
-            raise ProtocolError(ENHANCE_YOUR_CALM, "the headers are too large") from None
-        except (HPACKError, IndexError, ValueError):
-            raise ProtocolError(COMPRESSION_ERROR, "a header block cannot be decoded") from None
-        changed = len(table) != size or (table[0] if table else None) is not newest
-        changed = changed or block[:1] in _RESIZES
-        if changed or kept >= _KEPT:
-            self._known.clear()
-        head = _head([(bytes(name), bytes(value)) for name, value in fields])
-        if not changed and len(block) <= _KEPT_BYTES:
-            self._known[block] = head
-        return head
+        return self._blocks.read(block)
 
     def skip(self, block: bytes) -> None:
         """Decode trailers, which change the table and say nothing that is needed.
@@ -102,18 +72,11 @@ class HeadReader2:
         Raises:
             MalformedHead, ProtocolError: as for `read`.
         """
-        self._known.clear()
-        if len(block) > MAX_HEAD:
-            raise ProtocolError(ENHANCE_YOUR_CALM, "the trailers are too large")
-        try:
-            fields = self._decoder.decode(block, raw=True)
-        except (HPACKError, IndexError, ValueError):
-            raise ProtocolError(COMPRESSION_ERROR, "trailers cannot be decoded") from None
-        if any(bytes(name[:1]) == b":" for name, _ in fields):
+        if any(name[:1] == b":" for name, _ in self._blocks.fields(block)):
             raise MalformedHead
 
 
-def _head(fields: list[tuple[bytes, bytes]]) -> Head2:
+def _head(fields: Fields) -> Head2:
     pseudo: dict[bytes, bytes] = {}
     headers: list[tuple[bytes, bytes]] = []
     for name, value in fields:

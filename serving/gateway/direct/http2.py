@@ -12,8 +12,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from serving import errors
 from serving.gateway.bodies import too_large
-from serving.gateway.direct import frames2 as f
-from serving.gateway.direct.frames2 import ProtocolError
 from serving.gateway.direct.heads import MAX_HEAD
 from serving.gateway.direct.heads2 import Head2, HeadReader2, MalformedHead
 from serving.gateway.direct.intake2 import CONNECTION_WINDOW, STREAM_WINDOW, Intake
@@ -21,6 +19,8 @@ from serving.gateway.direct.pieces import Pieces
 from serving.gateway.direct.sending2 import Call
 from serving.gateway.direct.speaker import NEVER
 from serving.gateway.direct.streams2 import AppStream
+from serving.http2 import frames as f
+from serving.http2.frames import ProtocolError
 from serving.protocol.status import grpc_status
 
 if TYPE_CHECKING:
@@ -164,7 +164,7 @@ class Http2(Intake):
         if not ident & 1:
             raise ProtocolError(f.PROTOCOL_ERROR, "a client's streams have odd numbers")
         if flags & f.PADDED:
-            payload = _unpadded(payload)
+            payload = f.unpadded(payload)
         if flags & f.WITH_PRIORITY:
             if len(payload) < 5:
                 raise ProtocolError(f.FRAME_SIZE_ERROR, "a HEADERS frame is too short")
@@ -243,7 +243,7 @@ class Http2(Intake):
             self._on_late_data(stream, ident, size)
             return
         if flags & f.PADDED:
-            payload = _unpadded(payload)
+            payload = f.unpadded(payload)
         if flags & f.END_STREAM and type(stream) is Call and stream.body is None:
             self._acknowledge(size)  # nearly every call: its one frame, which nobody has to keep
             self._complete(stream, payload)
@@ -432,12 +432,6 @@ class Http2(Intake):
         self.write(f.goaway(min(self._last, self._refused_from), code, why))
         self._closing = True
         self.leave()
-
-
-def _unpadded(payload: bytes) -> bytes:
-    if not payload or payload[0] >= len(payload):
-        raise ProtocolError(f.PROTOCOL_ERROR, "a frame is shorter than its padding")
-    return payload[1 : len(payload) - payload[0]]
 
 
 _HANDLERS: Final[dict[int, Any]] = {

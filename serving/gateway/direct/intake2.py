@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final
 
-from serving.gateway.direct import frames2 as f
 from serving.gateway.direct.calls2 import Calls
-from serving.gateway.direct.frames2 import ProtocolError
 from serving.gateway.direct.sending2 import Call
 from serving.gateway.direct.streams2 import AppStream
+from serving.http2 import frames as f
+from serving.http2.frames import ProtocolError
 
 if TYPE_CHECKING:
     from serving.gateway.direct.server import DirectServer

@@ -7,10 +7,10 @@ from abc import abstractmethod
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
-from serving.gateway.direct import frames2 as f
 from serving.gateway.direct.pieces import Pieces
 from serving.gateway.direct.speaker import NEVER, SLOWEST, Speaker
 from serving.gateway.grpc_frames import status_trailers
+from serving.http2 import frames as f
 from serving.protocol.status import error_body
 
 if TYPE_CHECKING:

@@ -7,12 +7,12 @@ import logging
 from collections import deque
 from typing import TYPE_CHECKING
 
-from serving.gateway.direct import frames2 as f
 from serving.gateway.direct.asgi_call import Message, Scope, make_scope
 from serving.gateway.direct.heads2 import Head2
 from serving.gateway.direct.pieces import Pieces
 from serving.gateway.direct.speaker import NEVER
 from serving.gateway.grpc_paths import LONG_LIVED
+from serving.http2 import frames as f
 
 if TYPE_CHECKING:
     from serving.gateway.direct.http2 import Http2

@@ -7,9 +7,9 @@ from hpack import Decoder, Encoder, HPACKError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from serving.gateway.direct.frames2 import ProtocolError
 from serving.gateway.direct.heads import MAX_HEAD
 from serving.gateway.direct.heads2 import HeadReader2, MalformedHead, _head
+from serving.http2.frames import ProtocolError
 
 START = [(b":method", b"POST"), (b":scheme", b"http"), (b":path", b"/x"), (b":authority", b"v")]
 names = st.sampled_from([b"a", b"b", b"long-" * 20])

@@ -10,11 +10,11 @@ from h2.settings import SettingCodes
 from hpack import Encoder
 
 from serving.errors import ModelNotReady
-from serving.gateway.direct import frames2 as f
 from serving.gateway.direct import intake2
 from serving.gateway.direct.http2 import MAX_FRAME
 from serving.gateway.direct.intake2 import CONNECTION_WINDOW, STREAM_WINDOW
 from serving.gateway.direct.speaker import Limits
+from serving.http2 import frames as f
 from serving.protocol.pb.open_inference_pb2 import ModelInferRequest, ModelInferResponse
 
 OPEN = f.PREFACE + f.settings({})

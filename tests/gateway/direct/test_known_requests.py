@@ -9,7 +9,7 @@ import random
 
 from hpack import Encoder
 
-from serving.gateway.direct import frames2 as f
+from serving.http2 import frames as f
 from serving.protocol.pb.open_inference_pb2 import ModelInferRequest, ModelInferResponse
 
 BODY = b'{"inputs":[{"name":"x","datatype":"FP32","shape":[1,2],"data":[%d,2]}]%b}'

@@ -10,7 +10,7 @@ import grpc
 import httpx
 import pytest
 
-from serving.gateway.direct import frames2 as f
+from serving.http2 import frames as f
 from serving.protocol.pb.open_inference_pb2 import ModelInferResponse
 
 METHOD = "/inference.GRPCInferenceService/ModelInfer"

@@ -1,4 +1,4 @@
-"""HTTP/2 frames (RFC 9113, section 4 and 6): constants, and the few that a server writes."""
+"""HTTP/2 frames (RFC 9113, section 4 and 6): constants, and the few that are written here."""
 
 from __future__ import annotations
 
@@ -61,6 +61,11 @@ class ProtocolError(Exception):
         self.why = why
 
 
+def frame_head(size: int, kind: int, flags: int, stream: int) -> bytes:
+    """Return the nine bytes before a payload of `size` bytes."""
+    return _head.pack(size >> 8, size & 255, kind, flags, stream)
+
+
 def frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
     """Return one frame."""
     size = len(payload)
@@ -92,6 +97,17 @@ def read_settings(payload: bytes) -> list[tuple[int, int]]:
     if len(payload) % 6:
         raise ProtocolError(FRAME_SIZE_ERROR, "a SETTINGS frame is not a multiple of 6 bytes")
     return [(int(key), int(value)) for key, value in _setting.iter_unpack(payload)]
+
+
+def unpadded(payload: bytes) -> bytes:
+    """Return the payload of a frame with PADDED without its padding.
+
+    Raises:
+        ProtocolError: the padding is longer than the frame.
+    """
+    if not payload or payload[0] >= len(payload):
+        raise ProtocolError(PROTOCOL_ERROR, "a frame is shorter than its padding")
+    return payload[1 : len(payload) - payload[0]]
 
 
 def window_update(stream: int, increment: int) -> bytes:

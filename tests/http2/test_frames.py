@@ -7,7 +7,7 @@ from hpack import Decoder
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving.gateway.direct import frames2 as f
+from serving.http2 import frames as f
 
 
 @given(st.binary(min_size=1, max_size=300), st.binary(max_size=20_000))
