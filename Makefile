@@ -6,6 +6,8 @@ PIP    ?= 25.3
 ENGINE ?= ray
 # Options of the race; without any it takes about an hour, and says so before it begins.
 BENCH  ?=
+# Processes that run tests; many tests wait more than they compute.
+WORKERS ?= 2
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
@@ -18,7 +20,7 @@ NEW    := $(VENV)-constraints
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
-	@echo "Variables: PYTHON (python3.11), ENGINE (ray, or local) for make demo"
+	@echo "Variables: PYTHON (python3.11), ENGINE (ray, or local) for make demo, WORKERS (2) for tests"
 
 demo: $(STAMP)  ## Build the demo models and serve them (ENGINE=local: without Ray)
 	@echo "When it says ready, try in another terminal:"
@@ -29,10 +31,10 @@ demo: $(STAMP)  ## Build the demo models and serve them (ENGINE=local: without R
 	@exec $(BIN)/vigil demo --engine $(ENGINE)
 
 test: $(STAMP)  ## Every test but the long ones
-	$(BIN)/python -m pytest -m "not long"
+	$(BIN)/python -m pytest -n $(WORKERS) -m "not long"
 
 test-all: $(STAMP)  ## Every test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(WORKERS)
 
 test-packaging: $(STAMP)  ## Build the wheel and try it outside the checkout
 	$(BIN)/python -m pytest tests/packaging

@@ -9,6 +9,7 @@ import contextlib
 import fcntl
 import http.client
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -22,13 +23,31 @@ class ServerError(RuntimeError):
     """A contender did not start, did not stay, or answered wrongly."""
 
 
+# Not those that the kernel gives away by itself: a server may take a minute until it binds, and by
+# then one of those may be somebody else's.
+_PORTS = range(20000, 32000)
+_random = random.SystemRandom()  # nobody seeds it, so no two processes choose alike
+_given: set[int] = set()
+
+
 def free_ports(count: int) -> list[int]:
-    """Return `count` different ports that are free on loopback now."""
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for sock in sockets:
-            sock.bind(("127.0.0.1", 0))
-        return [sock.getsockname()[1] for sock in sockets]
+    """Return `count` ports that are free on loopback now; this process gets none of them twice."""
+    found: list[int] = []
+    while len(found) < count:
+        port = _random.choice(_PORTS)
+        if port not in _given and _is_free(port):
+            _given.add(port)
+            found.append(port)
+    return found
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True
 
 
 @dataclass(slots=True)

@@ -1,5 +1,8 @@
 """Fixtures that several folders share."""
 
+import fcntl
+import os
+import re
 import threading
 import time
 import warnings
@@ -24,11 +27,62 @@ settings.register_profile("vigil", deadline=None)
 settings.load_profile("vigil")
 
 
+# What the fixtures with parameters are called after that tests of many files share.
+SHARED = re.compile(r"\[((?:local|ray)-\w+-\w+|direct|envoy|serve|ray)\b")
+
+
+def group_of(nodeid: str) -> str:
+    """Return the group of a test: one worker runs it as a whole where several work (`-n`).
+
+    What shares an instance is a group, and so is all that starts Ray, for two that start at once
+    only take longer; else a file is. Whoever deals the tests out knows no more than their names.
+    """
+    file, _, name = nodeid.partition("::")
+    if not file.startswith("tests/e2e/"):
+        return file
+    shared = SHARED.search(name)
+    if file.endswith("/test_ray.py") or (shared and shared[1].startswith(("ray", "serve"))):
+        return "ray"
+    if shared is None:
+        return file
+    return f"{'hostile' if '/hostile/' in file else 'instance'} {shared[1]}"
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Deal groups out, in their order."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Scheduling(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return group_of(nodeid)
+
+    config.option.loadscopereorder = False
+    return Scheduling(config, log)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put groups that take long first; within a group the order stays random."""
+    for item in items:
+        starts_ray = item.get_closest_marker("ray") and item.get_closest_marker("e2e")
+        if starts_ray and group_of(item.nodeid) != "ray":
+            raise pytest.UsageError(f"{item.nodeid} starts Ray, and its name does not say so")
+    items.sort(
+        key=lambda item: (group_of(item.nodeid) != "ray", not item.get_closest_marker("e2e"))
+    )
+
+
 @pytest.fixture(scope="session")
 def demo_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The demo repository, built once in a session whatever folder its tests are in."""
-    root = tmp_path_factory.getbasetemp() / "demo-models"
-    build_demo(root)
+    """The demo repository, built once whatever folders and workers its tests are in."""
+    base = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        base = base.parent
+    root = base / "demo-models"
+    with (base / "demo-models.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        build_demo(root)  # does nothing where another worker has done it
     return root
 
 

@@ -3,7 +3,7 @@
 import importlib.util
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -43,6 +43,26 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.timeout(TIMEOUT_S))
             if item.get_closest_marker("once") and "local-direct" not in item.name:
                 item.add_marker(pytest.mark.long)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(
+    item: pytest.Item, nextitem: pytest.Item | None
+) -> Generator[None, Any, Any]:
+    """End an instance of Ray with its last test: idle, it takes a third of a core from the rest.
+
+    Without this it would live until another takes its place or the session ends.
+    """
+    result = yield
+    for name in ("instance", "shared_target"):
+        used, wanted = (
+            getattr(each, "callspec", None) and each.callspec.params.get(name)
+            for each in (item, nextitem)
+        )
+        if used and used[0] == "ray" and used != wanted:
+            # pytest does the same, by itself, when another parameter follows.
+            item._fixtureinfo.name2fixturedefs[name][-1].finish(item._request)
+    return result
 
 
 LAB_NET = '''

@@ -15,12 +15,13 @@ from typing import Any
 import httpx
 import yaml
 
-from serving.engines.process import free_port
+from loadtest.process import free_ports
 
 # Ray took 190 s on a machine that had much else to do; so may every answer take long there.
 START_TIMEOUT_S = 400
 ANSWER_S = 30
 CHECKOUT = Path(__file__).parents[2]
+PORTS = ("http_port", "grpc_port", "admin_port")
 
 
 def eventually(what: str, holds: Callable[[], Any], timeout_s: float = 60.0) -> Any:
@@ -109,7 +110,7 @@ def running(
     **config: Any,
 ) -> Iterator[Instance]:
     """Start an instance, wait until it is ready, and end it and all its children."""
-    ports = {name: free_port("127.0.0.1") for name in ("http_port", "grpc_port", "admin_port")}
+    ports = dict(zip(PORTS, free_ports(len(PORTS)), strict=True))
     settings = {
         "engine": engine,
         "ingress": ingress,
@@ -129,7 +130,7 @@ def running(
 @contextlib.contextmanager
 def watching(upstream: str, workdir: Path, *options: str) -> Iterator[Instance]:
     """Start `vigil watch`, wait until it is ready, and end it and all its children."""
-    ports = {name: free_port("127.0.0.1") for name in ("http_port", "grpc_port", "admin_port")}
+    ports = dict(zip(PORTS, free_ports(len(PORTS)), strict=True))
     given = [f"--{name.replace('_', '-')}={port}" for name, port in ports.items()]
     argv = ["watch", "--upstream", upstream, "--data-dir", str(workdir / "data"), *given, *options]
     engine = "ray" if "--engine=ray" in options else "local"

@@ -17,8 +17,8 @@ import numpy as np
 import pytest
 import tritonclient.http
 
+from loadtest.process import free_ports
 from serving.embedded import Vigil
-from serving.engines.process import free_port
 from serving.errors import ModelNotReady
 
 pytestmark = pytest.mark.e2e
@@ -80,7 +80,7 @@ def host(tmp_path: Path, demo_root: Path) -> Callable[..., Any]:
 
     @contextlib.contextmanager
     def run(app: str, *options: str, folder: Path = EXAMPLES) -> Iterator[Host]:
-        port = free_port("127.0.0.1")
+        (port,) = free_ports(1)
         argv = [sys.executable, "-m", "uvicorn", "--app-dir", str(folder), "--port", str(port)]
         with (tmp_path / "log").open("ab") as log:
             process = subprocess.Popen(

@@ -252,6 +252,17 @@ async def test_compressed_bodies(ask: Any, encoding: str, pack: Any) -> None:
         ("gzip", gzip.compress(bytes(50_000_000), 9)[:LIMIT], 413),
         ("deflate", zlib.compress(bytes(LIMIT + 1)), 413),
     ],
+    ids=[
+        "unknown",
+        "twice",
+        "no-gzip",
+        "empty",
+        "cut",
+        "more",
+        "another",
+        "bomb",
+        "over-the-limit",
+    ],
 )
 async def test_wrong_compressed_bodies(
     ask: Any, encoding: str, content: bytes, status: int

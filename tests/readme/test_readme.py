@@ -17,8 +17,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+from loadtest.process import free_ports
 from serving.config_reference import README
-from serving.engines.process import free_port
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(400)]
 
@@ -79,7 +79,7 @@ def shell(tmp_path: Path, demo_root: Path) -> Iterator[Shell]:
         f"the README runs the command `vigil`, which is not beside {python}; install the checkout"
     )
     shutil.copytree(demo_root, tmp_path / "demo-models")
-    shell = Shell(tmp_path, {port: free_port("127.0.0.1") for port in PORTS})
+    shell = Shell(tmp_path, dict(zip(PORTS, free_ports(len(PORTS)), strict=True)))
     demo = shell.start(
         "vigil demo --engine local --http-port 8000 --grpc-port 8001 --admin-port 8002"
     )
