@@ -101,7 +101,7 @@ class WaitingRoom:
         # What goes alone goes whole: half a step of a sequence would be another step.
         if rows > self._max_rows and not item.bound.alone:
             self._parted = True
-            self._waiting.extend(Whole(item, self._max_rows).parts)
+            self._waiting.extend(Whole(item).cut(self._max_rows))
         else:
             self._waiting.append(item)
         self.waiting_rows += rows

@@ -14,38 +14,48 @@ from serving.dataplane.binding import Bound
 class Whole:
     """A request whose parts travel by themselves; its future is settled when the last one is.
 
-    The first part that fails fails the request; whatever ends the request ends its parts.
+    The first part that fails fails the request; whatever ends the request ends its parts. It knows
+    the futures of its parts and not them, for they know it: a large request must not have to wait
+    for the garbage collector.
 
     Args:
         item: the request; it is never queued itself.
-        size: rows of each part but the last.
     """
 
-    def __init__(self, item: Pending, size: int) -> None:
+    def __init__(self, item: Pending) -> None:
         self.item = item
         self._outputs: dict[str, np.ndarray] | None = None
         self._answered = 0
-        loop = item.future.get_loop()
-        self.parts = [
-            self._part(start, size, loop.create_future())
-            for start in range(0, item.bound.rows, size)
-        ]
-        # Parts leave in order, so the last one waits longest.
-        self.parts[-1].receive = item.receive
-        self._left = len(self.parts)
-        for part in self.parts:
-            part.future.add_done_callback(self._part_done)
-        item.future.add_done_callback(self._end)
+        self._futures: list[asyncio.Future[Answer]] = []
+        self._left = 0
 
-    def _part(self, start: int, size: int, future: asyncio.Future[Answer]) -> Pending:
+    def cut(self, size: int) -> list[Pending]:
+        """Return the parts, in order, of `size` rows each but the last; once."""
+        item = self.item
+        parts = [self._part(start, size) for start in range(0, item.bound.rows, size)]
+        # Parts leave in order, so the last one waits longest.
+        parts[-1].receive = item.receive
+        self._futures = [part.future for part in parts]
+        self._left = len(parts)
+        for future in self._futures:
+            future.add_done_callback(self._part_done)
+        item.future.add_done_callback(self._end)
+        return parts
+
+    def _part(self, start: int, size: int) -> Pending:
         item, bound = self.item, self.item.bound
         stop = min(start + size, bound.rows)
         arrays = tuple(array[start:stop] for array in bound.arrays)
         cut = Bound(arrays, stop - start, bound.key, (), None, bound.forward, bound.alone)
+        future: asyncio.Future[Answer] = item.future.get_loop().create_future()
         part = Pending(item.id, cut, future, item.enqueued, item.lane)
         part.priority = item.priority
         part.whole = self
         return part
+
+    def begins_with(self, part: Pending) -> bool:
+        """Whether `part` is the first of them."""
+        return self._futures[0] is part.future
 
     def answered(self, part: Pending) -> bool:
         """Count one part as answered; whether all are now."""
@@ -53,12 +63,12 @@ class Whole:
         if future.cancelled() or future.exception() is not None:  # so the whole fails, or has ended
             return False
         self._answered += 1
-        return self._answered == len(self.parts)
+        return self._answered == len(self._futures)
 
     def outputs(self) -> dict[str, np.ndarray]:
         """Return the rows of all parts in order; every part must have been answered."""
         if self._outputs is None:
-            parts = [part.future.result().outputs for part in self.parts]
+            parts = [future.result().outputs for future in self._futures]
             self._outputs = {
                 name: np.concatenate([part[name] for part in parts]) for name in parts[0]
             }
@@ -72,9 +82,9 @@ class Whole:
         if (error := future.exception()) is not None:
             self.item.fail(error)
         elif not self._left:
-            flags = dict.fromkeys(flag for part in self.parts for flag in part.flags)
-            self.item.flags = list(flags)
-            self.item.remarks = self.parts[0].remarks
+            answers = [part.result() for part in self._futures]
+            self.item.flags = list(dict.fromkeys(flag for each in answers for flag in each.flags))
+            self.item.remarks = answers[0].remarks
             try:
                 outputs = self.outputs()
             except (ValueError, MemoryError) as failure:  # parts whose outputs do not fit together
@@ -85,13 +95,13 @@ class Whole:
     def _end(self, whole: asyncio.Future[Answer]) -> None:
         if self.item.timer is not None:
             self.item.timer.cancel()
-        for part in self.parts:
-            part.future.cancel()
+        for future in self._futures:
+            future.cancel()
 
 
 def unparted(items: Sequence[Pending]) -> list[Pending]:
     """Return `items` without parts of larger requests but the first of each."""
-    return [item for item in items if item.whole is None or item.whole.parts[0] is item]
+    return [item for item in items if item.whole is None or item.whole.begins_with(item)]
 
 
 def finished(items: Sequence[Pending]) -> list[Whole]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -13,8 +15,10 @@ from hypothesis import strategies as st
 
 from guards.decisions import Action
 from serving.channel.inference import GuardResult, Remarks
+from serving.dataplane.batch import Pending
 from serving.dataplane.binding import Bound
 from serving.dataplane.observer import ModelObserver
+from serving.dataplane.parts import Whole
 from serving.errors import DeadlineExceeded, GuardRejected, ModelFailed, QueueFull
 from serving.telemetry.counters import SeriesSet
 
@@ -227,3 +231,29 @@ async def test_what_a_guard_of_the_model_took_back_is_no_event(
     (_, _, _, ids, rows, inputs, outputs, _), (_, _, _, others, *_) = publisher.events
     assert (ids, rows, others) == (["good"], (1,), ["last"])
     assert (inputs["x"][:, 0].tolist(), outputs["y"][:, 0].tolist()) == ([9], [18])
+
+
+@pytest.mark.parametrize("how", ["answer", "cancel"])
+async def test_what_a_large_request_held_goes_with_it(how: str) -> None:
+    rows = np.zeros((5, 2), np.float32)
+    gone = weakref.ref(rows)
+    future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+    item = Pending("large", Bound((rows,), 5, ((2,),), (), None), future, 0.0)
+    del rows
+    parts = Whole(item).cut(2)
+    gc.disable()
+    try:
+        if how == "cancel":
+            future.cancel()
+        else:
+            for part in parts:
+                part.answer({"y": np.zeros((part.bound.rows, 1))})
+        await asyncio.wait([future], timeout=TIMEOUT)
+        await asyncio.sleep(0)
+        del item, parts, future
+        if how == "answer":
+            del part
+        await asyncio.sleep(0)
+        assert gone() is None
+    finally:
+        gc.enable()
