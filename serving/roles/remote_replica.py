@@ -18,6 +18,7 @@ import msgspec
 import numpy as np
 
 from serving.channel import frames
+from serving.channel.busy_poll import ANSWER, REQUEST
 from serving.channel.connection import Connection
 from serving.channel.directory import ServedModel
 from serving.channel.frames import Message
@@ -175,7 +176,7 @@ class RemoteReplicaRole(ReplicaRole):
 
         def answered(outcome: Inferred | VigilError) -> None:
             self._under_way -= 1
-            self._stay_awake()
+            self._stay_awake(REQUEST, batch)
             try:
                 if isinstance(outcome, VigilError):
                     raise outcome
@@ -188,8 +189,8 @@ class RemoteReplicaRole(ReplicaRole):
                 self._refuse(connection, ident, error)
 
         self._client.ask(batch.forward, to_upstream(self._config, batch.inputs), answered)
+        self._stay_awake(ANSWER, batch)
         self._under_way += 1
-        self._stay_awake()
 
     def _spawn(
         self,
@@ -208,9 +209,10 @@ class RemoteReplicaRole(ReplicaRole):
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    def _stay_awake(self) -> None:
+    def _stay_awake(self, what: int, batch: _Batch) -> None:
         if self._busy_poll is not None:
-            self._busy_poll.extend()
+            alone = not self._under_way and len(batch.rows) == 1
+            self._busy_poll.expect(what, alone=alone)
 
     def _reply(
         self, connection: Connection, ident: int, batch: _Batch, outputs: Outputs | None
