@@ -94,6 +94,17 @@ def read_settings(payload: bytes) -> list[tuple[int, int]]:
     return [(int(key), int(value)) for key, value in _setting.iter_unpack(payload)]
 
 
+def unpadded(payload: bytes) -> bytes:
+    """Return the payload of a padded frame without its padding.
+
+    Raises:
+        ProtocolError: the padding is longer than the frame.
+    """
+    if not payload or payload[0] >= len(payload):
+        raise ProtocolError(PROTOCOL_ERROR, "a frame is shorter than its padding")
+    return payload[1 : len(payload) - payload[0]]
+
+
 def window_update(stream: int, increment: int) -> bytes:
     """Return a WINDOW_UPDATE frame."""
     return frame(WINDOW_UPDATE, 0, stream, increment.to_bytes(4, "big"))

@@ -120,8 +120,8 @@ class Http2(Calls):
             return
         if at < size:
             self._parts, self._have, self._need = [data[at:]], size - at, need
-        if not self._streams:
-            self.deadline = self._server.idle_until
+        if not self._streams and not self._block_stream:  # else it has a deadline, or they have
+            self.deadline = self._server.idle_until if at == size else self._server.head_until
 
     def lost(self) -> None:
         """The connection is gone, and with it whoever waits for an answer."""
@@ -131,8 +131,8 @@ class Http2(Calls):
             stream.lost()
 
     def too_slow(self) -> None:
-        """Nothing has happened for long enough."""
-        self._goodbye(f.NO_ERROR, "idle for too long")
+        """Nothing has happened for long enough, or headers do not end."""
+        self._goodbye(f.NO_ERROR, "nothing whole has come for too long")
 
     def stop(self) -> None:
         """Ask the client to open its next streams elsewhere; end when all is answered."""
@@ -178,7 +178,7 @@ class Http2(Calls):
         if not ident & 1:
             raise ProtocolError(f.PROTOCOL_ERROR, "a client's streams have odd numbers")
         if flags & f.PADDED:
-            payload = _unpadded(payload)
+            payload = f.unpadded(payload)
         if flags & f.WITH_PRIORITY:
             if len(payload) < 5:
                 raise ProtocolError(f.FRAME_SIZE_ERROR, "a HEADERS frame is too short")
@@ -188,6 +188,7 @@ class Http2(Calls):
         else:
             self._block = [payload]
             self._block_stream, self._block_flags = ident, flags
+            self.deadline = self._server.head_until
 
     def _on_continuation(self, flags: int, ident: int, payload: bytes) -> None:
         if not self._block_stream:
@@ -199,6 +200,7 @@ class Http2(Calls):
         if flags & f.END_HEADERS:
             block = b"".join(self._block)
             self._block, self._block_stream = [], 0
+            self.deadline = NEVER
             self._on_block(self._block_flags, ident, block)
 
     def _on_block(self, flags: int, ident: int, block: bytes) -> None:
@@ -210,7 +212,7 @@ class Http2(Calls):
         except MalformedHead:
             self._last = max(self._last, ident)
             self._strike()
-            self._reset_unknown(ident, f.PROTOCOL_ERROR)
+            self.reset_number(ident, f.PROTOCOL_ERROR)
             return
         if len(self._streams) >= self._most:
             self._last = ident
@@ -257,7 +259,7 @@ class Http2(Calls):
             self._on_late_data(stream, ident, size)
             return
         if flags & f.PADDED:
-            payload = _unpadded(payload)
+            payload = f.unpadded(payload)
         if flags & f.END_STREAM and type(stream) is Call and stream.body is None:
             self._acknowledge(size)  # nearly every call: its one frame, which nobody has to keep
             self._complete(stream, payload)
@@ -452,13 +454,6 @@ class Http2(Calls):
                 self.write(f.reset(stream.ident, f.NO_ERROR))
             self.forget(stream)
 
-    def _reset_unknown(self, ident: int, code: int) -> None:
-        stream = self._streams.get(ident)
-        if stream is None:
-            self.write(f.reset(ident, code))
-        else:
-            self.reset(stream, code)
-
     def forget(self, stream: Call | AppStream) -> None:
         """The stream has ended: nothing is kept for it, and its client may send as much again."""
         streams = self._streams
@@ -472,7 +467,9 @@ class Http2(Calls):
         if self._blocked:
             self._blocked.pop(stream.ident, None)
         if not streams:
-            self.deadline = self._server.idle_until
+            if not self._block_stream:
+                server = self._server
+                self.deadline = server.head_until if self._parts else server.idle_until
             if not self._most:
                 self._look_done()
 
@@ -487,12 +484,6 @@ class Http2(Calls):
         self.write(f.goaway(min(self._last, self._refused_from), code, why))
         self._closing = True
         self.leave()
-
-
-def _unpadded(payload: bytes) -> bytes:
-    if not payload or payload[0] >= len(payload):
-        raise ProtocolError(f.PROTOCOL_ERROR, "a frame is shorter than its padding")
-    return payload[1 : len(payload) - payload[0]]
 
 
 _HANDLERS: Final[dict[int, Any]] = {
