@@ -106,8 +106,8 @@ class Http2(Intake):
             return
         if at < size:
             self._parts, self._have, self._need = [data[at:]], size - at, need
-        if not self._streams:
-            self.deadline = self._server.idle_until
+        if not self._streams and not self._block_stream:  # else it has a deadline, or they have
+            self.deadline = self._server.idle_until if at == size else self._server.head_until
 
     def lost(self) -> None:
         """The connection is gone, and with it whoever waits for an answer."""
@@ -117,8 +117,8 @@ class Http2(Intake):
             stream.lost()
 
     def too_slow(self) -> None:
-        """Nothing has happened for long enough."""
-        self._goodbye(f.NO_ERROR, "idle for too long")
+        """Nothing has happened for long enough, or headers do not end."""
+        self._goodbye(f.NO_ERROR, "nothing whole has come for too long")
 
     def stop(self) -> None:
         """Ask the client to open its next streams elsewhere; end when all is answered."""
@@ -174,6 +174,7 @@ class Http2(Intake):
         else:
             self._block = [payload]
             self._block_stream, self._block_flags = ident, flags
+            self.deadline = self._server.head_until
 
     def _on_continuation(self, flags: int, ident: int, payload: bytes) -> None:
         if not self._block_stream:
@@ -185,6 +186,7 @@ class Http2(Intake):
         if flags & f.END_HEADERS:
             block = b"".join(self._block)
             self._block, self._block_stream = [], 0
+            self.deadline = NEVER
             self._on_block(self._block_flags, ident, block)
 
     def _on_block(self, flags: int, ident: int, block: bytes) -> None:
@@ -196,7 +198,7 @@ class Http2(Intake):
         except MalformedHead:
             self._last = max(self._last, ident)
             self._strike()
-            self._reset_unknown(ident, f.PROTOCOL_ERROR)
+            self.reset_number(ident, f.PROTOCOL_ERROR)
             return
         if len(self._streams) >= self._most:
             self._last = ident
@@ -397,13 +399,6 @@ class Http2(Intake):
                 self.write(f.reset(stream.ident, f.NO_ERROR))
             self.forget(stream)
 
-    def _reset_unknown(self, ident: int, code: int) -> None:
-        stream = self._streams.get(ident)
-        if stream is None:
-            self.write(f.reset(ident, code))
-        else:
-            self.reset(stream, code)
-
     def forget(self, stream: Call | AppStream) -> None:
         """The stream has ended: nothing is kept for it, and its client may send as much again."""
         streams = self._streams
@@ -417,7 +412,9 @@ class Http2(Intake):
         if self._blocked:
             self._blocked.pop(stream.ident, None)
         if not streams:
-            self.deadline = self._server.idle_until
+            if not self._block_stream:
+                server = self._server
+                self.deadline = server.head_until if self._parts else server.idle_until
             if not self._most:
                 self._look_done()
 

@@ -180,3 +180,11 @@ class Sender(Speaker):
             self.write(f.reset(stream.ident, code))
             self.forget(stream)
             stream.lost()
+
+    def reset_number(self, ident: int, code: int) -> None:
+        """End the stream of a number, whether or not it is open."""
+        stream = self._streams.get(ident)
+        if stream is None:
+            self.write(f.reset(ident, code))
+        else:
+            self.reset(stream, code)

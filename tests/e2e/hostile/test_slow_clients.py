@@ -72,6 +72,25 @@ def test_slow_clients_are_cut_off(wire: ModuleType, target: Any) -> None:
             assert reply.closed
 
 
+@pytest.mark.parametrize("how", ["headers-without-end", "half-a-frame", "no-body", "half-a-body"])
+def test_slow_clients_of_http_2_are_cut_off(wire: ModuleType, target: Any, how: str) -> None:
+    if target.differs("unfinished-calls"):
+        pytest.skip("grpcio waits for as long as the connection is open")
+    with wire.H2(target.instance.grpc_port) as h2:
+        assert h2.alive()
+        if how == "headers-without-end":
+            h2.streams[1] = wire.Stream()
+            h2.frame(wire.HEADERS, 0, 1, b"\x83\x86")
+        elif how == "half-a-frame":
+            h2.streams[1] = wire.Stream()
+            h2.socket.sendall(wire.frame(wire.HEADERS, 4, 1, b"\x83\x86\x84")[:-1])
+        else:
+            h2.headers(1, wire.grpc_headers("/inference.GRPCInferenceService/ModelInfer"))
+            h2.frame(wire.DATA, 0, 1, b"\0\0\0\0\x10abc" if how == "half-a-body" else b"")
+        (stream,) = h2.wait(1)
+        assert h2.closed or stream.finished
+
+
 def test_a_slow_reader_holds_up_nobody(wire: ModuleType, target: Any) -> None:
     row = b"1,2,3,4,"
     rows = 100_000

@@ -390,6 +390,32 @@ class TestSlowness:
         assert client.goaways
         assert client.goaways[-1][0] == f.NO_ERROR
 
+    @pytest.mark.parametrize("before", ["", "a-call", "a-stream"])
+    @pytest.mark.parametrize("how", ["no-end", "dripping", "half-a-frame"])
+    async def test_headers_that_do_not_end_are_not_waited_for(
+        self, connect, message, server, link, how, before
+    ):
+        server.limits = Limits(head_s=0.2, body_s=60, idle_s=60, stall_s=60, linger_s=0.1,
+                               sweep_s=0.02)  # fmt: skip
+        server._tick()
+        if how == "half-a-frame" and before == "a-stream":
+            return  # that may as well be the stream's, which has a deadline of its own
+        link.hold = asyncio.Event()
+        if before != "a-stream":
+            link.hold.set()
+        client = await connect()
+        await client.send(OPEN)
+        if before:
+            body = b"\0" + len(message).to_bytes(4, "big") + message
+            await client.send(headers() + f.frame(f.DATA, f.END_STREAM, 1, body))
+        await client.send(headers(3, 0) if how != "half-a-frame" else headers(3)[:-1])
+        async with asyncio.timeout(5):
+            while server.connections:
+                if how == "dripping":
+                    await client.send(f.frame(f.CONTINUATION, 0, 3, b""))
+                await asyncio.sleep(0.1)
+        link.hold.set()
+
     async def test_a_body_that_does_not_come_resets_its_stream(self, connect2, server):
         client = await connect2()
         ident = client.h2.get_next_available_stream_id()
