@@ -221,6 +221,7 @@ def check(
     """Validate configuration and models without serving: load, warm up, run the example."""
     from serving.models.prepare import prepare
     from serving.models.repository import ModelRepository
+    from serving.models.warm_up import try_without_example
 
     settings = load_server(config, _overrides(models=models))
     failed = 0
@@ -228,6 +229,7 @@ def check(
     for entry in repository.entries(model) if model else repository.scan():
         try:
             prepared = prepare(entry, "cpu")
+            try_without_example(prepared.model, entry)
             has = prepared.model.capabilities
             _out.print(
                 f"{entry.name} version {entry.version}: fine (features: {has.features}, "
@@ -280,6 +282,16 @@ def convert(
 
     for line in convert_pickle(file, into or file.parent, trust_code=trust_code):
         _out.print(line, soft_wrap=True)
+
+
+@app.command()
+def manifest(
+    folder: Annotated[Path, typer.Argument(help="The version's folder, such as models/mine/1.")],
+) -> None:
+    """Write the manifest of files that were put into a version's folder, or changed, by hand."""
+    from serving.models.manifest import write_folder_manifest
+
+    _out.print(f"wrote {write_folder_manifest(folder)}", soft_wrap=True)
 
 
 @app.command("config")
