@@ -43,8 +43,8 @@ def findings(
         _out.print_json(json.dumps(body))
         return
     # Cut short, the names of columns could not be told apart.
-    folded = [Column(name, overflow="fold") for name in ("monitor", "metric", "subject")]
-    table = Table(*folded, "value", "threshold", "p", "rows", "verdict")
+    names = ("monitor", "metric", "subject", "value", "threshold", "p", "rows", "verdict")
+    table = Table(*(Column(name, overflow="fold") for name in names))
     for item in body["findings"]:
         verdict = {True: "[bold red]breached", False: "fine", None: "too few rows"}
         p_value = item["p_value"]
