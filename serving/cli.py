@@ -35,6 +35,10 @@ ConfigPath = Annotated[
 EngineName = Annotated[Optional[str], typer.Option(help="ray or local.")]  # noqa: UP045
 IngressName = Annotated[Optional[str], typer.Option(help="direct, envoy or serve.")]  # noqa: UP045
 ModelsDir = Annotated[Optional[Path], typer.Option(help="Folder of the models.")]  # noqa: UP045
+DataDir = Annotated[
+    Optional[Path],  # noqa: UP045
+    typer.Option(help="Where the monitor keeps its state; each running instance needs its own."),
+]
 HostName = Annotated[Optional[str], typer.Option(help="Address to bind.")]  # noqa: UP045
 ConfigFile = Literal["server", "model"]
 Port = Annotated[Optional[int], typer.Option(min=0, max=65535)]  # noqa: UP045
@@ -45,7 +49,8 @@ Insecure = Annotated[
 
 def _overrides(**given: Any) -> dict[str, Any]:
     """Turn command-line options into configuration; options not given are left out."""
-    top = {k: given[k] for k in ("engine", "ingress", "transport", "models") if given.get(k)}
+    names = ("engine", "ingress", "transport", "models", "data_dir")
+    top = {name: given[name] for name in names if given.get(name)}
     listen = {
         key: given[key]
         for key in ("host", "http_port", "grpc_port", "admin_port")
@@ -75,6 +80,7 @@ def up(
     ingress: IngressName = None,
     transport: Annotated[Optional[str], typer.Option(help="channel or handle.")] = None,  # noqa: UP045
     models: ModelsDir = None,
+    data_dir: DataDir = None,
     host: HostName = None,
     http_port: Port = None,
     grpc_port: Port = None,
@@ -91,6 +97,7 @@ def demo(
     engine: EngineName = None,
     ingress: IngressName = None,
     models: ModelsDir = None,
+    data_dir: DataDir = None,
     host: HostName = None,
     http_port: Port = None,
     grpc_port: Port = None,
@@ -151,10 +158,7 @@ def watch(
         typer.Option(help="PEM of its key."),
     ] = None,
     engine: EngineName = "local",
-    data_dir: Annotated[
-        Optional[Path],  # noqa: UP045
-        typer.Option(help="Where the monitor keeps its state."),
-    ] = None,
+    data_dir: DataDir = Path(".vigil/watch"),
     host: HostName = None,
     http_port: Port = None,
     grpc_port: Port = None,
@@ -166,10 +170,7 @@ def watch(
 
     credentials = _credentials(token_env, token_file, token_header, unencrypted)
     tls = _tls(ca_file, cert_file, key_file)
-    overrides = _overrides(**locals())
-    if data_dir:
-        overrides["data_dir"] = data_dir
-    settings = load_server(None, overrides)
+    settings = load_server(None, _overrides(**locals()))
     folder = write or settings.data_dir / "watched"
     tell = partial(_err.print, markup=False, soft_wrap=True)
     names = write_repository(
@@ -220,6 +221,7 @@ def check(
     """Validate configuration and models without serving: load, warm up, run the example."""
     from serving.models.prepare import prepare
     from serving.models.repository import ModelRepository
+    from serving.models.warm_up import try_without_example
 
     settings = load_server(config, _overrides(models=models))
     failed = 0
@@ -227,6 +229,7 @@ def check(
     for entry in repository.entries(model) if model else repository.scan():
         try:
             prepared = prepare(entry, "cpu")
+            try_without_example(prepared.model, entry)
             has = prepared.model.capabilities
             _out.print(
                 f"{entry.name} version {entry.version}: fine (features: {has.features}, "
@@ -279,6 +282,16 @@ def convert(
 
     for line in convert_pickle(file, into or file.parent, trust_code=trust_code):
         _out.print(line, soft_wrap=True)
+
+
+@app.command()
+def manifest(
+    folder: Annotated[Path, typer.Argument(help="The version's folder, such as models/mine/1.")],
+) -> None:
+    """Write the manifest of files that were put into a version's folder, or changed, by hand."""
+    from serving.models.manifest import write_folder_manifest
+
+    _out.print(f"wrote {write_folder_manifest(folder)}", soft_wrap=True)
 
 
 @app.command("config")

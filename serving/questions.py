@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _out = Console(highlight=False)
 _err = Console(stderr=True, highlight=False)
 
-UrlOption = Annotated[str, typer.Option(help="Where the gateway answers.")]
+UrlOption = Annotated[str, typer.Option(help="Where the gateway answers HTTP.")]
 AdminUrl = Annotated[str, typer.Option(help="Where the admin listener answers.")]
 
 
@@ -32,7 +32,7 @@ def findings(
 ) -> None:
     """Print the latest findings of a model."""
     from rich.markup import escape
-    from rich.table import Table
+    from rich.table import Column, Table
 
     if reset_reference:
         answer = _fetch("POST", f"{admin_url}/models/{model}/reset-reference")
@@ -42,7 +42,9 @@ def findings(
     if as_json:
         _out.print_json(json.dumps(body))
         return
-    table = Table("monitor", "metric", "subject", "value", "threshold", "p", "rows", "verdict")
+    # Cut short, the names of columns could not be told apart.
+    names = ("monitor", "metric", "subject", "value", "threshold", "p", "rows", "verdict")
+    table = Table(*(Column(name, overflow="fold") for name in names))
     for item in body["findings"]:
         verdict = {True: "[bold red]breached", False: "fine", None: "too few rows"}
         p_value = item["p_value"]

@@ -126,7 +126,9 @@ class Pages:
             order = read_order(request.method, parts, body)
             if order is None:
                 return _error_response(
-                    404, "this listener takes orders only: repository, trace and logging"
+                    404,
+                    "this listener takes orders only: repository, trace and logging; models and "
+                    "findings are at the port for HTTP (listen.http_port)",
                 )
             return _json(await self._desk.answer(order))
         except VigilError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from typing import Final
 
 from serving.channel.connection import ChannelClosed, Connection
 from serving.channel.directory import Directory
@@ -13,16 +14,22 @@ from serving.channel.frames import Message
 from serving.errors import DeadlineExceeded, ModelNotReady
 from serving.protocol.messages import Tensor
 
+PATIENCE_S: Final = 10.0
+"""For so long a question waits for an explainer that is still starting."""
+
 
 class ExplainerPool:
     """One connection per explainer, opened when it is first asked.
 
     Args:
         secret: the cluster's secret for TCP channels; None on one host.
+        patience_s: how long a question waits for an explainer that is not there yet.
     """
 
-    def __init__(self, secret: bytes | None) -> None:
+    def __init__(self, secret: bytes | None, patience_s: float = PATIENCE_S) -> None:
         self._secret = secret
+        self._patience_s = patience_s
+        self._changed = asyncio.Event()
         self._addresses: dict[tuple[str, str], str] = {}
         self._connections: dict[str, asyncio.Task[Connection]] = {}
 
@@ -32,6 +39,8 @@ class ExplainerPool:
             (member.model, member.version): member.address
             for member in directory.of_role("explainer")
         }
+        self._changed.set()
+        self._changed = asyncio.Event()
 
     async def explain(
         self, model: str, version: str, meta: ExplainMeta, tensors: Sequence[Tensor]
@@ -43,13 +52,12 @@ class ExplainerPool:
             DeadlineExceeded: the time is over.
             VigilError: what the explainer answered.
         """
-        address = self._addresses.get((model, version))
-        if address is None:
-            raise ModelNotReady(
-                f"the explainer of model '{model}' is not ready; retry later", retry_after_s=1
-            )
+        limit = meta.timeout_s
+        until = None if limit is None else asyncio.get_running_loop().time() + limit
+        patience_s = self._patience_s if limit is None else min(limit, self._patience_s)
+        address = await self._address(model, version, patience_s)
         try:
-            async with asyncio.timeout(meta.timeout_s):
+            async with asyncio.timeout_at(until):
                 connection = await self._connection(address)
                 return await connection.request(EXPLAIN, meta, tensors)
         except ChannelClosed:
@@ -60,6 +68,17 @@ class ExplainerPool:
             raise DeadlineExceeded(
                 f"no explanation of model '{model}' within {meta.timeout_s:g} s; send fewer rows, "
                 "ask for fewer steps or samples, or allow more time (`explain.max_seconds`)"
+            ) from None
+
+    async def _address(self, model: str, version: str, patience_s: float) -> str:
+        try:
+            async with asyncio.timeout(patience_s):
+                while (address := self._addresses.get((model, version))) is None:
+                    await self._changed.wait()
+                return address
+        except TimeoutError:
+            raise ModelNotReady(
+                f"the explainer of model '{model}' is not ready; retry later", retry_after_s=1
             ) from None
 
     async def _connection(self, address: str) -> Connection:

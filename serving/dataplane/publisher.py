@@ -42,12 +42,15 @@ class Limits(msgspec.Struct, frozen=True):
         rows, bytes: a message leaves when it holds so much.
         delay_s: no row waits longer for company than this.
         unsent_bytes: while the connection holds more than this, events are dropped.
+        early_rows, early_bytes: what waits until the first monitor is there; more is dropped.
     """
 
     rows: int = 512
     bytes: int = 1 << 20
     delay_s: float = 0.05
     unsent_bytes: int = 8 << 20
+    early_rows: int = 16384
+    early_bytes: int = 8 << 20
 
 
 class Totals(msgspec.Struct):
@@ -97,6 +100,8 @@ class EventPublisher:
         self._timer: asyncio.TimerHandle | None = None
         self._address = ""
         self._connection: Connection | None = None
+        # Clients may come before the monitor does, which nobody waits for.
+        self._early = True
         self._task: asyncio.Task[None] | None = None
         self._recorders: dict[tuple[str, str, str], SumSeries] = {}
         self.published = Totals()
@@ -139,10 +144,13 @@ class EventPublisher:
                 continue
             connection.notify(observation.POSITION, self._position())
             self._connection = connection
+            self._early = False
+            self.flush()
             await gone.wait()
 
     def close(self) -> None:
-        """Send what waits and close the connection."""
+        """Send what waits, drop it where no monitor ever came, and close the connection."""
+        self._early = False
         self.flush()
         if self._task:
             self._task.cancel()
@@ -194,10 +202,12 @@ class EventPublisher:
 
     @property
     def pending_rows(self) -> int:
-        """Rows that wait for company."""
+        """Rows that wait for company, or for the first monitor."""
         return sum(pending.rows for pending in self._open.values())
 
     def _flush(self, model: str, version: str, pending: PendingEvents) -> None:
+        if self._early and self._may_wait():
+            return
         for part in pending.take():
             requests, rows = len(part.ids), part.total
             self.published.add(requests, rows)
@@ -218,6 +228,10 @@ class EventPublisher:
                 connection.notify(observation.EVENTS, meta, tensors)
                 self.sent.add(requests, rows)
                 self._recorder(model, version, "").add(rows)
+
+    def _may_wait(self) -> bool:
+        held = sum(pending.bytes for pending in self._open.values())
+        return self.pending_rows <= self._limits.early_rows and held <= self._limits.early_bytes
 
     def _position(self) -> Position:
         sent = self.sent

@@ -21,6 +21,7 @@ from serving.admin.control_room import ControlRoom
 from serving.admin.hub import Hub
 from serving.channel.directory import ModelKey, ServedModel
 from serving.config import ConfigError, Listen, ServerConfig
+from serving.engines.data_folder import held
 from serving.engines.gateway_child import GatewayChild
 from serving.engines.local_roles import LocalRoles
 from serving.engines.process import free_port, require_free_port
@@ -160,11 +161,12 @@ def run(
     """Serve with the local engine until SIGTERM or SIGINT; returns the exit code.
 
     Raises:
-        ConfigError: a port is taken or something the roles need is missing.
+        ConfigError: a port is taken, another instance uses `data_dir`, or something the roles
+            need is missing.
     """
     import uvloop
 
-    with contextlib.suppress(KeyboardInterrupt):
+    with contextlib.suppress(KeyboardInterrupt), held(config.data_dir):
         return uvloop.run(_run(config, models, on_ready))
     return 0
 

@@ -16,6 +16,7 @@ from typing import Final
 
 from serving.channel.directory import ServedModel
 from serving.config import Listen, ServerConfig
+from serving.engines.data_folder import held
 from serving.engines.local import fixed_ports
 from serving.engines.ray_proxy import CALLBACK
 
@@ -68,9 +69,16 @@ def run(
     """Serve with the ray engine until SIGTERM or SIGINT; returns the exit code.
 
     Raises:
-        ConfigError: a port is taken, the cluster does not answer, or something the roles need
-            is missing.
+        ConfigError: a port is taken, the cluster does not answer, another instance uses
+            `data_dir`, or something the roles need is missing.
     """
+    with held(config.data_dir):
+        return _run(config, models, on_ready)
+
+
+def _run(
+    config: ServerConfig, models: Sequence[ServedModel], on_ready: Callable[[Listen], None]
+) -> int:
     if config.ray_address is None:
         config = config.model_copy(update={"listen": fixed_ports(config.listen)})
         os.environ.update(local_environment(ensure_token(config.data_dir)))

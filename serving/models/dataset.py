@@ -69,7 +69,10 @@ def read_dataset(path: Path, config: ModelConfig) -> Dataset:
         if not missing:
             inputs[spec.name] = _read_input(path, table, spec)
         elif not spec.sensitive:
-            raise ConfigError(f"{path}: has no column '{missing[0]}' for input '{spec.name}'")
+            raise ConfigError(
+                f"{path}: has no column '{missing[0]}' for input '{spec.name}'; name its columns "
+                f"under `features` of the input in model.yaml"
+            )
     attributes = config.fairness.sensitive if config.fairness else []
     return Dataset(
         inputs,

@@ -33,6 +33,25 @@ def write_manifest(directory: Path, names: Iterable[str]) -> Path:
     return path
 
 
+def write_folder_manifest(directory: Path) -> Path:
+    """Write the manifest of all files in `directory`, but for hidden ones and reference rows.
+
+    Raises:
+        ConfigError: there is no such folder, or no file in it.
+    """
+    if not directory.is_dir():
+        raise ConfigError(f"{directory}: no such folder; give a version's, such as models/mine/1")
+    names = [
+        path.name
+        for path in directory.iterdir()
+        # Rows for the monitors may be exchanged without touching the model.
+        if path.is_file() and path.name[0] != "." and path.suffix != ".parquet"
+    ]
+    if not set(names) - {MANIFEST}:
+        raise ConfigError(f"{directory}: has no files; put the weights, or the code, there first")
+    return write_manifest(directory, set(names) - {MANIFEST})
+
+
 def verified_path(directory: Path, name: str) -> Path:
     """Return the path of the file `name` after checking it against the manifest.
 
@@ -99,7 +118,7 @@ def _read(directory: Path) -> Manifest:
         return msgspec.json.decode(path.read_bytes(), type=Manifest)
     except OSError as error:
         raise ConfigError(
-            f"{path}: {error.strerror}; the functions of serving.models.export write it"
+            f"{path}: {error.strerror}; `vigil manifest {directory}` writes it"
         ) from None
     except msgspec.DecodeError as error:
         raise ConfigError(f"{path}: {error}") from None
@@ -109,11 +128,14 @@ def _check(directory: Path, name: str, digest: str) -> None:
     path = directory / MANIFEST
     manifest = _read(directory)
     if name not in manifest.sha256:
-        raise ConfigError(f"{path}: does not list {name}, so it is not used")
+        raise ConfigError(
+            f"{path}: does not list {name}, so it is not used; if it belongs there, "
+            f"`vigil manifest {directory}` writes the list anew"
+        )
     if not hmac.compare_digest(manifest.sha256[name].lower(), digest):
         raise ConfigError(
-            f"{directory / name}: its SHA-256 is not the one in {MANIFEST}; restore the file, or "
-            f"save the version anew"
+            f"{directory / name}: its SHA-256 is not the one in {MANIFEST}; restore the file, or, "
+            f"if it was changed on purpose, `vigil manifest {directory}` writes the list anew"
         )
 
 

@@ -87,7 +87,7 @@ def _session(entry: ModelEntry, content: bytes, device: str) -> Any:
         return onnxruntime.InferenceSession(content, options, providers=providers)
     except Exception as error:  # noqa: BLE001 - its errors have no base class of their own
         message = " ".join(str(error).split())[:300]
-        raise ConfigError(f"{entry.weights}: {message}") from None
+        raise ConfigError(f"{entry.weights}: {message}; export the graph anew") from None
 
 
 def _providers(device: str, available: list[str]) -> list[Any]:

@@ -71,7 +71,10 @@ def _load(entry: ModelEntry, content: bytes) -> Any:
             return skops_io.loads(content, trusted=trusted)
     except Exception as error:  # noqa: BLE001 - a damaged archive may fail in many ways
         message = " ".join(str(error).split())[:300]
-        raise ConfigError(f"{entry.weights}: {type(error).__name__}: {message}") from None
+        raise ConfigError(
+            f"{entry.weights}: {type(error).__name__}: {message}; save it with skops, or, if it is "
+            f"a pickle, name it .pkl and let `vigil convert` do it"
+        ) from None
     raise ConfigError(
         f"{entry.weights}: holds types that are not known to be harmless: "
         f"{', '.join(untrusted)}; set `trust_code: true` in model.yaml if you trust them"

@@ -7,9 +7,12 @@ from typing import Final
 
 import numpy as np
 
+from serving.config import InputSpec
+from serving.errors import ModelFailed
 from serving.models.buckets import buckets_of
 from serving.models.contract import Model
 from serving.models.repository import ModelEntry
+from serving.protocol.datatypes import NUMPY_OF
 from serving.protocol.json_codec import decode_request
 
 WARM_UP_ROWS: Final = (1, 2, 8, 32)
@@ -36,6 +39,37 @@ def warm_up(model: Model, entry: ModelEntry) -> None:
         model.predict(batch)
         if model.capabilities.features:
             model.predict_with_features(batch)
+
+
+def try_without_example(model: Model, entry: ModelEntry) -> None:
+    """Run a row of zeros (of text: the first category, or nothing) where there is no example.
+
+    Without it, formats whose file does not tell its inputs and outputs would pass for fine
+    whatever `model.yaml` says. Models on other servers are not asked.
+
+    Raises:
+        ModelFailed: it cannot compute the row.
+    """
+    if entry.example is not None or entry.config.remote is not None:
+        return
+    try:
+        row = {spec.name: _zeros(spec) for spec in entry.config.inputs if not spec.sensitive}
+        model.predict(row)
+    except ModelFailed as error:
+        raise ModelFailed(
+            f"fails on a row of zeros: {error.message}; correct it or what model.yaml declares, "
+            f"or name a request that it answers by `example`"
+        ) from None
+
+
+def _zeros(spec: InputSpec) -> np.ndarray:
+    array = np.zeros([max(size, 1) for size in spec.shape], NUMPY_OF[spec.datatype])
+    if spec.datatype == "BYTES":
+        array[:] = b""
+        for index, column in enumerate(spec.features or ()):
+            if column.categories:
+                array.reshape(-1)[index] = column.categories[0].encode()
+    return array
 
 
 def example_batches(entry: ModelEntry) -> Iterator[dict[str, np.ndarray]]:

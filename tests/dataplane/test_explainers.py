@@ -61,7 +61,7 @@ async def mute(tmp_path: Path) -> AsyncIterator[Member]:
 
 @pytest.fixture
 async def pool(quick: FakeExplainer, mute: Member) -> AsyncIterator[ExplainerPool]:
-    made = ExplainerPool(None)
+    made = ExplainerPool(None, patience_s=0.5)
     made.on_directory(Directory(1, (), (quick.member, mute)))
     yield made
     made.close()
@@ -115,3 +115,22 @@ async def test_one_that_went_away_is_reached_again(
     assert (await pool.explain("quick", "1", LATE, ())).kind == "reply"
     with pytest.raises(ModelNotReady, match="not ready"):
         await pool.explain("quick", "2", LATE, ())
+
+
+async def test_one_that_is_still_starting_is_waited_for(quick: FakeExplainer) -> None:
+    pool = ExplainerPool(None)
+    asking = asyncio.create_task(pool.explain("quick", "1", LATE, ()))
+    await asyncio.sleep(0)
+    pool.on_directory(Directory(1))
+    await asyncio.sleep(0)
+    assert not asking.done()
+    pool.on_directory(Directory(2, (), (quick.member,)))
+    assert (await asking).kind == "reply"
+    pool.close()
+
+
+async def test_one_that_does_not_come_is_waited_for_no_longer_than_was_asked() -> None:
+    pool = ExplainerPool(None, patience_s=60)
+    with pytest.raises(ModelNotReady, match="not ready"):
+        await pool.explain("absent", "1", SOON, ())
+    pool.close()

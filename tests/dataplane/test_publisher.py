@@ -150,9 +150,40 @@ async def test_text_inputs_travel_as_bytes(connected, monitor, until):
     assert monitor.events[0][1]["in:w"].tolist() == words.tolist()
 
 
+async def test_what_comes_before_the_first_monitor_waits_for_it(publisher, monitor, until):
+    for number in range(5):
+        publish(publisher, 50, number * 50)
+    publisher.flush()
+    assert publisher.pending_rows == 250
+    publisher.on_directory(monitor.directory())
+    await until(lambda: bool(monitor.events))
+    [(meta, columns)] = monitor.events
+    assert sum(meta.rows) == publisher.sent.rows == publisher.published.rows == 250
+    assert columns["in:x"].tolist() == [[float(v)] for v in range(250)]
+    assert publisher.pending_rows == 0
+
+
+@pytest.mark.parametrize("bounds", [{"early_rows": 120}, {"early_bytes": 480}])
+async def test_what_waits_for_the_first_monitor_is_bounded(bounds):
+    publisher = EventPublisher("g0", SeriesSet(), limits=Limits(rows=50, **bounds))
+    publish(publisher, 60)
+    publish(publisher, 60)
+    assert publisher.pending_rows == 120
+    publish(publisher, 1)
+    assert (publisher.pending_rows, publisher.dropped[NO_MONITOR].rows) == (0, 121)
+    publisher.close()
+
+
+async def test_what_no_monitor_came_for_is_counted_as_dropped(publisher):
+    publish(publisher, 10)
+    publisher.close()
+    assert publisher.dropped[NO_MONITOR] == publisher.published
+    assert publisher.published.rows == 10
+
+
 async def test_without_a_monitor_everything_is_dropped_and_counted():
     series = SeriesSet()
-    publisher = EventPublisher("g0", series, limits=Limits(rows=100))
+    publisher = EventPublisher("g0", series, limits=Limits(rows=100, early_rows=0))
     for _ in range(5):
         publish(publisher, 50)
     assert publisher.pending_rows == 50

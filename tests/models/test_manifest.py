@@ -1,10 +1,17 @@
 import json
 import os
+from pathlib import Path
 
 import pytest
 
 from serving.config import ConfigError
-from serving.models.manifest import verified_bytes, verified_path, verify_all, write_manifest
+from serving.models.manifest import (
+    verified_bytes,
+    verified_path,
+    verify_all,
+    write_folder_manifest,
+    write_manifest,
+)
 
 
 @pytest.fixture
@@ -89,3 +96,22 @@ def test_pipes_devices_loops_and_folders_are_refused(version):
     for name in ("pipe", "folder", "loop", "a\0b"):
         with pytest.raises(ConfigError, match=r"no regular|is no path|symbolic links"):
             verified_path(version, name)
+
+
+def test_the_manifest_of_files_that_were_put_there_by_hand(tmp_path: Path) -> None:
+    for name in ("model.py", "table.json", "reference.parquet", ".hidden"):
+        (tmp_path / name).write_text(name)
+    (tmp_path / "profile").mkdir()
+    with pytest.raises(ConfigError, match=f"`vigil manifest {tmp_path}` writes it"):
+        verified_bytes(tmp_path, "model.py")
+    for _ in range(2):  # the second finds a manifest, which does not list itself
+        listed = json.loads(write_folder_manifest(tmp_path).read_bytes())["sha256"]
+        assert sorted(listed) == ["model.py", "table.json"]
+    assert verified_bytes(tmp_path, "model.py") == b"model.py"
+
+
+def test_a_folder_without_files_has_no_manifest(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no such folder"):
+        write_folder_manifest(tmp_path / "1")
+    with pytest.raises(ConfigError, match="has no files"):
+        write_folder_manifest(tmp_path)

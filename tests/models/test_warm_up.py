@@ -5,7 +5,7 @@ from serving.errors import InvalidInput, ModelFailed
 from serving.models.contract import Capabilities, Prediction
 from serving.models.loader import load
 from serving.models.repository import ModelEntry, ModelRepository
-from serving.models.warm_up import WARM_UP_ROWS, example_inputs, warm_up
+from serving.models.warm_up import WARM_UP_ROWS, example_inputs, try_without_example, warm_up
 
 EXAMPLE = b'{"inputs": [{"name": "x", "shape": [2, 3], "datatype": "FP32", "data": [1,2,3,4,5,6]}]}'
 
@@ -82,3 +82,34 @@ def test_failing_model(make_factory_model):
     entry = ModelEntry(made.name, made.version, made.directory, made.config, EXAMPLE)
     with pytest.raises(ModelFailed, match="ValueError: no"):
         warm_up(load(entry, "cpu"), entry)
+
+
+def test_a_row_of_zeros_stands_in_for_a_missing_example(make_factory_model):
+    model, made = Recorder(features=False), make_factory_model()
+    given = ModelEntry(made.name, made.version, made.directory, made.config, EXAMPLE)
+    try_without_example(model, given)
+    assert model.rows == []
+    try_without_example(model, made)
+    assert model.rows == [1]
+
+
+def test_a_model_that_cannot_compute_the_row_of_zeros(make_factory_model):
+    made = make_factory_model("raise ValueError('no')")
+    with pytest.raises(ModelFailed, match=r"a row of zeros: .*ValueError: no; .*`example`"):
+        try_without_example(load(made, "cpu"), made)
+
+
+def test_the_row_has_the_first_category_where_categories_are_declared(demo_root):
+    declared = ModelRepository(demo_root).get("loans")
+    entry = ModelEntry(declared.name, declared.version, declared.directory, declared.config)
+    taken = {}
+
+    class Taker(Recorder):
+        def predict(self, inputs):
+            taken.update(inputs)
+            return {}
+
+    try_without_example(Taker(features=False), entry)
+    features = next(spec for spec in entry.config.inputs if spec.name == "categorical").features
+    assert taken["categorical"].tolist() == [[c.categories[0].encode() for c in features]]
+    np.testing.assert_array_equal(taken["numeric"], np.zeros((1, 5), np.float32))
