@@ -11,8 +11,8 @@ import random
 import pytest
 from hpack import Encoder
 
-from serving.gateway.direct import frames2 as f
 from serving.gateway.direct.speaker import Limits
+from serving.http2 import frames as f
 
 BODY = b'{"inputs":[{"name":"x","datatype":"FP32","shape":[1,2],"data":[1,2]}]}'
 CHUNKS = b"%x\r\n%b\r\n0\r\n\r\n" % (len(BODY), BODY)
