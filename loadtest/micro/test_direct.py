@@ -12,10 +12,10 @@ from loadtest import mlp
 from serving.config import Listen
 from serving.dataplane.handler import DataPlane
 from serving.gateway.asgi import VigilApp
-from serving.http2 import frames as f
 from serving.gateway.direct.http1 import Http1
 from serving.gateway.direct.http2 import Http2
 from serving.gateway.direct.server import DirectServer
+from serving.http2 import frames as f
 
 REQUESTS = 64
 

@@ -7,8 +7,8 @@ from hpack import Encoder
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving.http2.frames import ProtocolError
 from serving.gateway.direct.heads2 import HeadReader2, MalformedHead
+from serving.http2.frames import ProtocolError
 
 START = [(b":method", b"POST"), (b":scheme", b"http"), (b":path", b"/x"), (b":authority", b"v")]
 names = st.sampled_from([b"a", b"b", b"long-" * 20])

@@ -10,10 +10,10 @@ from h2.settings import SettingCodes
 from hpack import Encoder
 
 from serving.errors import ModelNotReady
-from serving.http2 import frames as f
 from serving.gateway.direct import http2
 from serving.gateway.direct.http2 import CONNECTION_WINDOW, MAX_FRAME, STREAM_WINDOW
 from serving.gateway.direct.speaker import Limits
+from serving.http2 import frames as f
 from serving.protocol.pb.open_inference_pb2 import ModelInferRequest, ModelInferResponse
 
 OPEN = f.PREFACE + f.settings({})
