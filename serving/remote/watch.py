@@ -82,8 +82,6 @@ def write_repository(
                     (folder / found.name / "example.json").write_bytes(examples[found.name])
         if not names:
             raise ConfigError(f"{client.address.url}: has no model that could be served")
-        if not client.address.grpc:
-            tell(f"{client.address.url} speaks HTTP; if it has a gRPC port too, that is faster")
         return names
     finally:
         client.close()

@@ -20,7 +20,8 @@ Script = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 class Peer:
     """Listens on loopback; `script` is run for each connection, and may be replaced."""
 
-    def __init__(self) -> None:
+    def __init__(self, host: str = "127.0.0.1") -> None:
+        self._host = host
         self.script: Script | None = None
         self.connections = 0
         self.port = 0
@@ -28,7 +29,7 @@ class Peer:
         self.failed: BaseException | None = None
 
     async def start(self) -> None:
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", self.port)
+        self._server = await asyncio.start_server(self._accept, self._host, self.port)
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -61,6 +62,18 @@ class Peer:
 async def peer() -> AsyncIterator[Peer]:
     made = Peer()
     await made.start()
+    yield made
+    await made.stop()
+
+
+@pytest.fixture
+async def peer6() -> AsyncIterator[Peer]:
+    """The same on the loopback of IPv6."""
+    made = Peer("::1")
+    try:
+        await made.start()
+    except OSError:
+        pytest.skip("needs IPv6 on loopback")
     yield made
     await made.stop()
 
