@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal, Optional
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Optional
 
 import typer
 from rich.console import Console
@@ -17,6 +17,9 @@ from rich.console import Console
 from serving import questions
 from serving.config import Listen, RemoteCredentials, RemoteTls, ServerConfig, load_server, parse
 from serving.errors import VigilError
+
+if TYPE_CHECKING:
+    from serving.models.repository import ModelRepository
 
 app = typer.Typer(
     help="A model serving gateway that watches itself.",
@@ -219,29 +222,44 @@ def check(
     model: Annotated[Optional[str], typer.Option(help="Only this model.")] = None,  # noqa: UP045
 ) -> None:
     """Validate configuration and models without serving: load, warm up, run the example."""
-    from serving.models.prepare import prepare
     from serving.models.repository import ModelRepository
-    from serving.models.warm_up import try_without_example
 
     settings = load_server(config, _overrides(models=models))
-    failed = 0
     repository = ModelRepository(settings.models, settings.remote_hosts)
-    for entry in repository.entries(model) if model else repository.scan():
+    names = [model] if model else repository.names()
+    sound = [_check_model(repository, name) for name in names]
+    raise typer.Exit(0 if all(sound) else 1)
+
+
+def _check_model(repository: ModelRepository, name: str) -> bool:
+    from serving.models.prepare import prepare
+    from serving.models.warm_up import try_without_example
+
+    def fail(what: str, error: VigilError) -> bool:
+        _err.print(f"{what}: {error.message}", markup=False, soft_wrap=True)
+        return False
+
+    try:
+        entries = repository.entries(name)
+    except VigilError as error:
+        return fail(name, error)
+    sound = True
+    for entry in entries:
+        what = f"{entry.name} version {entry.version}"
         try:
             prepared = prepare(entry, "cpu")
             try_without_example(prepared.model, entry)
-            has = prepared.model.capabilities
-            _out.print(
-                f"{entry.name} version {entry.version}: fine (features: {has.features}, "
-                f"module: {has.module}, differentiable: {has.differentiable})"
-            )
-            if prepared.measured:
-                _out.print(f"{entry.name} version {entry.version}: {prepared.measured}")
         except VigilError as error:
-            failed += 1
-            failure = f"{entry.name} version {entry.version}: {error.message}"
-            _err.print(failure, markup=False, soft_wrap=True)
-    raise typer.Exit(1 if failed else 0)
+            sound = fail(what, error)
+            continue
+        has = prepared.model.capabilities
+        _out.print(
+            f"{what}: fine (features: {has.features}, module: {has.module}, "
+            f"differentiable: {has.differentiable})"
+        )
+        if prepared.measured:
+            _out.print(f"{what}: {prepared.measured}")
+    return sound
 
 
 @app.command()

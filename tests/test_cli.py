@@ -127,3 +127,9 @@ def test_check_prints_what_a_conversion_changes_and_refuses_too_much(tmp_path: P
     assert done.returncode == 1
     assert "1e-09 allowed; raise precision_tolerance" in done.stderr
     assert "Traceback" not in done.stderr
+    (folder / "model.yaml").write_text(TOY_CONFIG)
+    (tmp_path / "models" / "empty").mkdir()
+    done = vigil("check", "--models", str(tmp_path / "models"))
+    assert done.returncode == 1
+    assert "model.yaml" in done.stderr  # of the empty one, and the other is checked all the same
+    assert "toy version 1: fine" in done.stdout
