@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from monitors.events import LabelEvent, PredictionEvent
 from monitors.predicted_class import predicted_class
@@ -46,6 +46,9 @@ class LabelCounts:
     unknown: int = 0
     late: int = 0
     replaced: int = 0
+
+
+_NOTHING: Final[frozenset[str]] = frozenset()
 
 
 @dataclass(slots=True)
@@ -111,11 +114,12 @@ class LabelJoin:
         if not event.rows:
             return []
         joined = []
+        sensitive = event.sensitive_features
         predicted = predicted_class(event.outputs[self._output]).tolist()
         for at, key in enumerate(zip(event.request_ids, event.row_index.tolist(), strict=True)):
-            known = frozenset(
-                name for name, values in event.sensitive_features.items() if values[at] is not None
-            )
+            known = _NOTHING
+            if sensitive:
+                known = frozenset(n for n, values in sensitive.items() if values[at] is not None)
             row = _Row(predicted[at], event.timestamp, known)
             self.ambiguous += self._rows.pop(key, None) is not None
             self._rows[key] = row
