@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 import msgspec
@@ -15,6 +16,10 @@ from serving.errors import Forbidden, unknown_model
 LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
+async def at_once() -> None:
+    """Nobody else has to know of an order."""
+
+
 class ControlDesk:
     """Answers control requests, from gateways and from the admin listener.
 
@@ -22,12 +27,20 @@ class ControlDesk:
         control: loads and unloads models.
         book: keeps the settings.
         config: says whether clients of the inference ports may control the server.
+        kept: returns once what was ordered so far outlives this process; answers wait for it.
     """
 
-    def __init__(self, control: ModelControl, book: SettingsBook, config: ServerConfig) -> None:
+    def __init__(
+        self,
+        control: ModelControl,
+        book: SettingsBook,
+        config: ServerConfig,
+        kept: Callable[[], Awaitable[None]] = at_once,
+    ) -> None:
         self._control = control
         self._book = book
         self._open = config.listen.host in LOOPBACK
+        self._kept = kept
 
     async def from_client(self, asked: ControlMeta) -> Any:
         """Answer a client of the inference ports, as `answer` does.
@@ -51,6 +64,11 @@ class ControlDesk:
         """
         if asked.operation == "index":
             return msgspec.to_builtins(self._control.index())
+        answer = await self._obey(asked)
+        await self._kept()
+        return answer
+
+    async def _obey(self, asked: ControlMeta) -> Any:
         if asked.operation == "logging":
             return self._book.logging(asked.settings)
         if asked.operation == "trace":

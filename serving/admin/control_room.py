@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from serving.admin.control import Engine, ModelControl
-from serving.admin.control_desk import ControlDesk
+from serving.admin.control_desk import ControlDesk, at_once
 from serving.admin.fall_back import fall_back, may_fall_back
 from serving.admin.hub import Hub
 from serving.admin.model_poll import ModelPoll
@@ -27,6 +27,7 @@ class ControlRoom:
         engine: starts and stops replicas; see `ModelControl`.
         on_settings: called after every change of how gateways log and trace.
         switch: applies log settings here; none: one for the process's own handlers.
+        kept: returns once a successor of this room would know all that was ordered here so far.
 
     Attributes:
         desk: takes orders.
@@ -39,6 +40,7 @@ class ControlRoom:
         engine: Engine,
         on_settings: Callable[[], None] = lambda: None,
         switch: LogSwitch | None = None,
+        kept: Callable[[], Awaitable[None]] = at_once,
     ) -> None:
         repository = self._repository = ModelRepository(config.models, config.remote_hosts)
         self._control = ModelControl(
@@ -59,7 +61,7 @@ class ControlRoom:
         self._switch = switch or LogSwitch()
         self._on_settings = on_settings
         self._book = SettingsBook(config.data_dir.absolute() / "traces", self._set)
-        self.desk = ControlDesk(self._control, self._book, config)
+        self.desk = ControlDesk(self._control, self._book, config, kept)
         hub.on_control = self.desk.from_client
 
     @property

@@ -29,6 +29,8 @@ SETTLE_S = 1.0
 because loading a model takes longer."""
 HAND_OVER_S: Final = 60.0
 """How long an admin actor that starts waits for the driver to say what is served."""
+KEPT_S: Final = 10.0
+"""How long the answer to an order waits until the driver has heard of it; that may be gone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +86,9 @@ class AdminDeployment:
         self._news = asyncio.Event()
         self._last = Order(active=instance.models)
         self._handed_over = asyncio.Event()
-        self._room = ControlRoom(self._hub, instance.config, self._want, self._set)
+        self._known = 0
+        self._learned = asyncio.Event()
+        self._room = ControlRoom(self._hub, instance.config, self._want, self._set, kept=self._kept)
         self._admin = AdminServer(self._hub, instance.config, self._room.desk)
         self._started = asyncio.get_running_loop().create_task(self._start())
 
@@ -104,6 +108,15 @@ class AdminDeployment:
         self._order = replace(self._order, number=self._order.number + 1)
         self._news.set()
 
+    async def _kept(self) -> None:
+        """Wait until the driver knows of what is wanted now, and so would a successor."""
+        number = self._order.number
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(KEPT_S):
+                while self._known < number:
+                    self._learned.clear()
+                    await self._learned.wait()
+
     async def wanted(self, seen: Order, hold_s: float) -> Order:
         """Return what must be deployed, once it is not what the caller knows, or after `hold_s`.
 
@@ -113,6 +126,8 @@ class AdminDeployment:
         if not self._handed_over.is_set():
             self._last = seen
             self._handed_over.set()
+        self._known = seen.number
+        self._learned.set()
         await asyncio.shield(self._started)
         if self._order.number == seen.number:
             self._news.clear()

@@ -139,8 +139,8 @@ def test_a_new_admin_knows_what_the_dead_one_was_told(lab: Any, eventually: Any)
     logging, trace = f"{lab.url}/v2/logging", f"{lab.url}/v2/models/lab/trace/setting"
     assert httpx.post(f"{order}/unload", timeout=60).status_code == 200
     eventually("its replica ends", lambda: {m["model"] for m in lab.members("replica")} == {"lab"})
-    assert httpx.post(logging, json={"log_verbose_level": 1}).status_code == 200
-    assert httpx.post(trace, json={"trace_rate": "7"}).status_code == 200
+    assert httpx.post(logging, json={"log_verbose_level": 1}, timeout=30).status_code == 200
+    assert httpx.post(trace, json={"trace_rate": "7"}, timeout=30).status_code == 200
     members, statuses = registered(lab), set()
 
     kill_admin(lab)
@@ -160,8 +160,8 @@ def test_a_new_admin_knows_what_the_dead_one_was_told(lab: Any, eventually: Any)
 
     assert httpx.post(f"{order}/load", timeout=120).status_code == 200
     assert httpx.get(spare).status_code == 200
-    assert httpx.post(logging, json={"log_verbose_level": None}).status_code == 200
-    assert httpx.post(trace, json={"trace_rate": None}).status_code == 200
+    assert httpx.post(logging, json={"log_verbose_level": None}, timeout=30).status_code == 200
+    assert httpx.post(trace, json={"trace_rate": None}, timeout=30).status_code == 200
 
 
 def test_ray_wants_the_token(lab: Any) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from serving.channel import frames
+from serving.channel.control import ControlMeta
 from serving.channel.directory import Directory, Member, ServedModel
 from serving.channel.inference import ResultMeta
 from serving.config import Listen, ModelConfig, ServerConfig
@@ -18,7 +19,13 @@ from serving.protocol.pb import open_inference_pb2 as pb
 with warnings.catch_warnings():
     # What Ray's own imports warn about is not ours to mend.
     warnings.simplefilter("ignore")
-    from serving.engines import ray_cluster, ray_gateway, ray_handles, ray_supervisor
+    from serving.engines import (
+        ray_cluster,
+        ray_deployments,
+        ray_gateway,
+        ray_handles,
+        ray_supervisor,
+    )
     from serving.engines.ray_instance import Instance
 
 pytestmark = pytest.mark.ray
@@ -158,6 +165,32 @@ def test_every_grpc_method_is_a_method_of_the_deployment() -> None:
         assert asyncio.iscoroutinefunction(
             getattr(ray_gateway.GatewayDeployment, path.rpartition("/")[2])
         )
+
+
+class Admin(ray_deployments.AdminDeployment):
+    """Outside Serve nobody awaits the destructor."""
+
+    def __del__(self) -> None: ...
+
+
+async def test_an_order_is_answered_once_the_driver_knows_of_it(tmp_path: Path) -> None:
+    """Until then the actor that replaces a dead one would not have heard of it."""
+    listen = Listen(http_port=0, grpc_port=0, admin_port=0)
+    config = ServerConfig(listen=listen, data_dir=tmp_path / "data", models=tmp_path)
+    admin = Admin(Instance(config, (), tmp_path, f"unix:{tmp_path}/hub.sock", None))
+    try:
+        first = await admin.wanted(ray_deployments.Order(), 0)
+        order = ControlMeta("logging", settings={"log_verbose_level": 1})
+        answer = asyncio.create_task(admin._room.desk.answer(order))
+        told = await admin.wanted(first, 10)
+        assert told.number > first.number
+        assert told.chosen.log == {"log_verbose_level": 1}
+        assert not answer.done()
+        await admin.wanted(told, 0)
+        assert (await answer)["log_verbose_level"] == 1
+        await admin._room.desk.answer(ControlMeta("logging"))  # a question changes nothing
+    finally:
+        await ray_deployments.AdminDeployment.__del__(admin)
 
 
 class Handle:
