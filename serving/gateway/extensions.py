@@ -15,9 +15,9 @@ from serving.channel.observation import (
     ReportMeta,
     ReportReply,
 )
-from serving.config import Explain, ModelConfig
+from serving.config import Explain
 from serving.dataplane.handler import DataPlane, shorter
-from serving.errors import InvalidInput, NotFound
+from serving.errors import InvalidInput, NotFound, Unsupported
 from serving.protocol.json_codec import decode_request, encode_response
 from serving.protocol.messages import InferRequest, InferResponse, Tensor
 
@@ -51,6 +51,10 @@ async def explain_request(
         VigilError: the request, the model or the explanation is wrong.
     """
     entry = plane.resolve(request.model_name, request.model_version)
+    if entry.config.explain is None:
+        raise Unsupported(
+            f"model '{entry.name}' explains nothing: its model.yaml says `explain: null`"
+        )
     bound = entry.binder.bind(request)
     given = dict(request.parameters or {})
     meta = ExplainMeta(
@@ -59,7 +63,7 @@ async def explain_request(
         baseline=_parameter(given, "baseline", str),
         n_steps=_parameter(given, "n_steps", int),
         n_samples=_parameter(given, "n_samples", int),
-        timeout_s=_time_left(entry.config, given.get("timeout", 0), timeout_s),
+        timeout_s=_time_left(entry.config.explain, given.get("timeout", 0), timeout_s),
     )
     if meta.target is not None and not isinstance(meta.target, int | str):
         raise InvalidInput("parameter target must be a class's index or name")
@@ -83,9 +87,9 @@ async def explain_request(
     return InferResponse(entry.name, entry.version, request.id, tuple(message.tensors), parameters)
 
 
-def _time_left(config: ModelConfig, microseconds: object, timeout_s: float | None) -> float:
+def _time_left(configured: Explain, microseconds: object, timeout_s: float | None) -> float:
     """Return the seconds that an explanation may take, waiting for others included."""
-    allowed = (config.explain or Explain()).max_seconds
+    allowed = configured.max_seconds
     asked = shorter(timeout_s, microseconds)
     return allowed if asked is None else min(allowed, asked)
 

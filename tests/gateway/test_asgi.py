@@ -318,6 +318,15 @@ async def test_an_unexpected_error_tells_the_client_nothing(
     assert "secret detail" in caplog.text
 
 
+async def test_a_model_that_explains_nothing_says_so_at_once(
+    ask: Any, plane: Any, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr(plane.explainers, "explain", lambda *_: 1 / 0)  # nobody is asked
+    answer = await ask("POST", "/v2/models/m/explain", body(3, 4))
+    assert answer.status == 501
+    assert "explains nothing" in answer.json()["error"]
+
+
 async def test_not_ready(ask: Any, plane: Any) -> None:
     plane.draining = True
     answer = await ask("GET", "/v2/health/ready")

@@ -203,7 +203,9 @@ def test_check_tells_what_fits_and_what_does_not(make):
     folder = entry.directory.parent
     config = (folder / "model.yaml").read_text()
     command = ["check", "--models", str(models)]
-    assert CliRunner().invoke(app, command).exit_code == 0
+    done = CliRunner().invoke(app, command)  # without an example: a row of zeros
+    assert done.exit_code == 1
+    assert "declares 'y'" in " ".join(done.stderr.split())
     request = {"inputs": [{"name": "x", "shape": [1, 3], "datatype": "FP32", "data": [1, 2, 3]}]}
     (folder / "example.json").write_text(json.dumps(request))
     (folder / "model.yaml").write_text(config + "example: example.json\n")
