@@ -1,5 +1,8 @@
 """Saves a torch module as a version that Vigil serves: weights, manifest and, if needed, code.
 
+An exported archive tells inputs and outputs as well, so either list may be left out: see
+`serving/models/export_signature.py` for the names that they have then.
+
 A model of one's own is a folder with a `model.yaml` and a version:
 
     folder = Path("models/mine")
@@ -55,7 +58,8 @@ def save_torch_export(
     `(outputs, features)`, the features become the graph's last result, by the name `features`.
 
     Args:
-        module: called with the inputs in the order of `model.yaml`.
+        module: called with the inputs in the order of `model.yaml`. If it returns a dict, its keys
+            are the names of outputs that `model.yaml` leaves out.
         example_inputs: one tensor each, with at least two rows: torch would take a single row
             for a constant. Only the row axis may vary later.
         directory: the version's folder, `<models>/<name>/<number>`; made if missing.

@@ -1,3 +1,4 @@
+import asyncio
 import os
 import shutil
 import subprocess
@@ -10,6 +11,7 @@ from sklearn.datasets import load_iris
 from sklearn.linear_model import LogisticRegression
 
 from serving.config import ConfigError
+from serving.embedded import Vigil
 from serving.models.export import save_files, save_torch_export
 from serving.models.loader import load
 from serving.models.repository import ModelRepository
@@ -74,6 +76,21 @@ def test_the_format_alone_is_enough(make, config, output):
     assert prediction.features.shape == (2, 3)
 
 
+@pytest.mark.e2e
+def test_models_whose_yaml_has_only_a_format_are_served(make, tmp_path):
+    make("format: torch_export", "exported")
+    models = make("format: onnx", "graph").parent
+
+    async def ask():
+        async with Vigil(models=models, data_dir=tmp_path / "data") as vigil:
+            await vigil.ready(200)
+            return [await vigil.infer(name, {"x": X}) for name in ("exported", "graph")]
+
+    exported, graph = asyncio.run(ask())
+    np.testing.assert_array_equal(exported["output"], X * 2)
+    np.testing.assert_array_equal(graph["y"], X * 2)
+
+
 def test_sklearn_alone_is_enough(tmp_path):
     io = pytest.importorskip("skops.io", reason="needs skops, from vigil[sklearn]")
     x, y = load_iris(return_X_y=True)
@@ -109,17 +126,15 @@ def test_a_contradiction_is_found_at_load(make):
 
 
 def test_the_rest_of_the_configuration_is_held_against_what_is_told(make):
-    folder = make("format: onnx\nfairness: {favorable: good}\n")
-    with pytest.raises(
-        ConfigError, match=r"model\.yaml: .*'good' is not among .* as .*model\.onnx"
-    ):
+    folder = make("format: onnx\nfairness: {sensitive: [sex], favorable: good}\n")
+    with pytest.raises(ConfigError, match=r"model\.yaml: .*'good' is not .* as .*model\.onnx"):
         entry(folder)
 
 
 def test_fixed_rows_are_named(make):
     folder = make("format: onnx")
     write_onnx(folder / "1", (1, 3))
-    with pytest.raises(ConfigError, match="input 'x' has a fixed number of rows, .*1"):
+    with pytest.raises(ConfigError, match=r"input 'x' has a fixed number of rows, .*1"):
         entry(folder)
 
 
