@@ -87,8 +87,10 @@ def test_models_whose_yaml_has_only_a_format_are_served(make, tmp_path):
             return [await vigil.infer(name, {"x": X}) for name in ("exported", "graph")]
 
     exported, graph = asyncio.run(ask())
-    np.testing.assert_array_equal(exported["output"], X * 2)
-    np.testing.assert_array_equal(graph["y"], X * 2)
+    for answer, name in ((exported, "output"), (graph, "y")):
+        (output,) = answer.outputs
+        assert (output.name, output.datatype) == (name, "FP32")
+        np.testing.assert_array_equal(output.data, X * 2)
 
 
 def test_sklearn_alone_is_enough(tmp_path):
