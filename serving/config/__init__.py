@@ -2,7 +2,7 @@
 
 from serving.config.compute import Batching, Compile, Precision, Replicas
 from serving.config.files import SectionT, load_model, load_server, load_yaml, parse
-from serving.config.model import COMPILED, NEEDS_FACTORY, Format, ModelConfig
+from serving.config.model import COMPILED, NEEDS_FACTORY, TELLS, Format, ModelConfig
 from serving.config.remote import Remote, RemoteCredentials, RemoteTls
 from serving.config.section import ConfigError
 from serving.config.server import Listen, ServerConfig, Telemetry
@@ -22,6 +22,7 @@ from serving.config.watching import (
 __all__ = [
     "COMPILED",
     "NEEDS_FACTORY",
+    "TELLS",
     "Action",
     "Batching",
     "Compile",

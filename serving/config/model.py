@@ -18,6 +18,8 @@ Format = Literal[
 NEEDS_FACTORY: Final = ("safetensors", "python")
 COMPILED: Final = ("safetensors", "torch_export")
 """Formats whose graph torch can compile or capture."""
+TELLS: Final = ("torch_export", "onnx", "sklearn")
+"""Formats whose artefact tells inputs and outputs, so that `model.yaml` need not."""
 
 
 class ModelConfig(Section):
@@ -31,8 +33,15 @@ class ModelConfig(Section):
     )
     trust_code: bool = Field(False, description="Needed by whatever runs the model's own code.")
     remote: Remote | None = None
-    inputs: list[InputSpec] = Field(min_length=1, description="One per input tensor.")
-    outputs: list[OutputSpec] = Field(min_length=1, description="One per output tensor.")
+    inputs: list[InputSpec] = Field(
+        default_factory=list,
+        min_length=1,
+        description="One per input tensor; left out, they are read from the artefact "
+        "(`torch_export`, `onnx`, `sklearn`).",
+    )
+    outputs: list[OutputSpec] = Field(
+        default_factory=list, min_length=1, description="One per output tensor; as for `inputs`."
+    )
     example: str | None = Field(
         None, description="File with an OIP request; used for warm-up and readiness."
     )
@@ -78,6 +87,9 @@ class ModelConfig(Section):
 
     @model_validator(mode="after")
     def _check(self) -> ModelConfig:
+        for key in ("inputs", "outputs"):
+            if self.format not in TELLS and not getattr(self, key):
+                raise ValueError(_missing(self.format, key))
         _check_code(self.format, self.factory, self.trust_code)
         _check_speed(self)
         if isinstance(self.versions, list) and not self.versions:
@@ -86,9 +98,9 @@ class ModelConfig(Section):
             raise ValueError("format remote needs the section `remote`, and no other format has it")
         if self.remote and any(isinstance(guard, MahalanobisGuard) for guard in self.guards):
             raise ValueError("guards: mahalanobis needs features, which format remote has not")
-        if not [i for i in self.inputs if not i.sensitive]:
+        if self.inputs and all(spec.sensitive for spec in self.inputs):
             raise ValueError("inputs: at least one must not be sensitive")
-        if self.fairness:
+        if self.fairness and self.outputs:
             classes = self.outputs[0].classes or []
             if self.fairness.favorable not in classes:
                 raise ValueError(
@@ -96,6 +108,18 @@ class ModelConfig(Section):
                     f"of output '{self.outputs[0].name}'"
                 )
         return self
+
+
+def _missing(kind: Format, key: str) -> str:
+    if kind == "remote":
+        return (
+            f"{key}: is missing; `vigil watch --upstream HOST:PORT --write FOLDER` writes a "
+            f"model.yaml from what the other server tells"
+        )
+    return (
+        f"{key}: is missing, and what format {kind} holds does not tell; write such as "
+        f"`{key}: [{{name: {'x' if key == 'inputs' else 'y'}, datatype: FP32, shape: [-1, 4]}}]`"
+    )
 
 
 def _check_code(kind: Format, factory: str | None, trust_code: bool) -> None:

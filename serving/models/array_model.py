@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from serving.errors import Unsupported
 from serving.models.batch_model import BatchModel
 from serving.models.contract import Capabilities, Prediction
 from serving.models.repository import ModelEntry
+from serving.models.signature import FEATURES
 from serving.protocol.datatypes import NUMPY_OF
 
 if TYPE_CHECKING:
@@ -19,9 +20,6 @@ if TYPE_CHECKING:
 
 Run = Callable[[dict[str, np.ndarray]], Mapping[str, np.ndarray]]
 """Takes the inputs by name and returns the outputs by name; it may not write to the inputs."""
-
-FEATURES: Final = "features"
-"""What `run_with_features` calls the penultimate activations among its outputs."""
 
 
 class ArrayModel(BatchModel):

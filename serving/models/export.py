@@ -1,5 +1,8 @@
 """Saves a torch module as a version that Vigil serves: weights, manifest and, if needed, code.
 
+An exported archive tells inputs and outputs as well, so either list may be left out: see
+`serving/models/export_signature.py` for the names that they have then.
+
 A model of one's own is a folder with a `model.yaml` and a version:
 
     folder = Path("models/mine")
@@ -14,8 +17,9 @@ A model of one's own is a folder with a `model.yaml` and a version:
 from __future__ import annotations
 
 import copy
+import inspect
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +28,7 @@ from safetensors.torch import save_model
 
 from serving.models.manifest import write_manifest
 from serving.models.repository import WEIGHTS_OF
+from serving.models.signature import FEATURES
 
 
 def save_safetensors(module: torch.nn.Module, directory: Path, source: Path) -> None:
@@ -50,10 +55,11 @@ def save_torch_export(
     """Export `module` as a version of format `torch_export` in `directory`.
 
     If the module has a method `forward_with_features(*inputs)` that returns
-    `(outputs, features)`, the features become the graph's last result.
+    `(outputs, features)`, the features become the graph's last result, by the name `features`.
 
     Args:
-        module: called with the inputs in the order of `model.yaml`.
+        module: called with the inputs in the order of `model.yaml`. If it returns a dict, its keys
+            are the names of outputs that `model.yaml` leaves out.
         example_inputs: one tensor each, with at least two rows: torch would take a single row
             for a constant. Only the row axis may vary later.
         directory: the version's folder, `<models>/<name>/<number>`; made if missing.
@@ -64,10 +70,12 @@ def save_torch_export(
         frozen = _WithFeatures(frozen)
     rows = torch.export.Dim("rows")
     shapes = tuple({0: rows} for _ in example_inputs)
+    only, *others = inspect.signature(frozen.forward).parameters.values()
+    is_open = not others and only.kind is inspect.Parameter.VAR_POSITIONAL
     program = torch.export.export(
         frozen,
         tuple(example_inputs),
-        dynamic_shapes={"inputs": shapes} if isinstance(frozen, _WithFeatures) else shapes,
+        dynamic_shapes={only.name: shapes} if is_open else shapes,
     )
     for node in program.graph.nodes:
         # Paths of the machine that exported; they help nobody and differ on every machine.
@@ -90,13 +98,28 @@ def save_files(directory: Path, *sources: Path) -> None:
     write_manifest(directory, [source.name for source in sources])
 
 
+def _named_like(model: Callable[..., Any], run: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function that does what `run` does, with the names of the arguments of `model`."""
+
+    def forward(*inputs: torch.Tensor) -> Any:
+        return run(*inputs)
+
+    forward.__signature__ = inspect.signature(model)  # type: ignore[attr-defined]
+    return forward
+
+
 class _WithFeatures(torch.nn.Module):
     def __init__(self, inner: Any) -> None:
         super().__init__()
         self.inner = inner
+        # The graph's inputs get the names of these arguments.
+        self.forward: Any = _named_like(inner.forward_with_features, self._forward)
 
-    def forward(self, *inputs: torch.Tensor) -> tuple[Any, ...]:
+    def _forward(self, *inputs: torch.Tensor) -> dict[str, Any]:
         inner: Any = self.inner
         outputs, features = inner.forward_with_features(*inputs)
-        several = outputs if isinstance(outputs, tuple | list) else (outputs,)
-        return (*several, features)
+        if not isinstance(outputs, tuple | list | dict):
+            outputs = {"output": outputs}
+        if not isinstance(outputs, dict):
+            outputs = {f"output_{index}": output for index, output in enumerate(outputs)}
+        return {**outputs, FEATURES: features}

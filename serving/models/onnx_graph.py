@@ -8,9 +8,10 @@ from typing import Any, Final
 import numpy as np
 
 from serving.config import ConfigError, InputSpec, OutputSpec
-from serving.models.array_model import FEATURES, ArrayModel, Run
+from serving.models.array_model import ArrayModel, Run
 from serving.models.manifest import verified_bytes
 from serving.models.repository import WEIGHTS_OF, ModelEntry
+from serving.models.signature import FEATURES
 
 ONNX_OF: Final = {
     "BOOL": "bool",

@@ -6,11 +6,14 @@ Read by the supervisor as well as by replicas, so nothing here imports torch.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from serving.config import ConfigError, ModelConfig, load_model
+from serving.models.complete import completed
 from serving.models.manifest import inside
 from serving.remote.address import check_host, parse_address
 
@@ -38,7 +41,7 @@ class ModelEntry:
         name: the model's name, that of its folder.
         version: the version, a positive number as text.
         directory: the version's folder, `<root>/<name>/<version>`.
-        config: what `model.yaml` says.
+        config: what `model.yaml` says, with what it leaves to the artefact filled in.
         example: the OIP JSON request that `config.example` names, unparsed; None without one.
     """
 
@@ -51,11 +54,7 @@ class ModelEntry:
     @property
     def weights(self) -> Path:
         """The file with the weights, or what stands for them: a factory's file, or an address's."""
-        if self.config.format == "remote":
-            return self.directory.parent / "model.yaml"
-        if self.config.format == "python":
-            return self.directory / f"{(self.config.factory or '').partition(':')[0]}.py"
-        return self.directory / WEIGHTS_OF[self.config.format]
+        return _weights(self.directory, self.config)
 
     @property
     def profile(self) -> Path:
@@ -133,9 +132,8 @@ class ModelRepository:
             raise ConfigError(f"{self.root}: holds no model '{name[:128]}'")
         folder = self.root / name
         config = load_model(folder)
-        before = [found for found in _found(folder) if found < int(version)]
-        entries = _described(folder, config, [str(found) for found in reversed(before)])
-        return self._allowed([entry for entry in entries if entry.weights.is_file()])
+        before = _before(folder, config, version)
+        return self._allowed(_described(folder, dict(before)))
 
     def _allowed(self, entries: list[ModelEntry]) -> list[ModelEntry]:
         for entry in entries:
@@ -152,30 +150,66 @@ def _entries(folder: Path) -> list[ModelEntry]:
             f"and '-', at most 128, and begin with a letter, digit or '_'"
         )
     config = load_model(folder)
-    found = _described(folder, config, _versions(folder, config))
-    for entry in found:
-        if not entry.weights.is_file():
-            raise ConfigError(f"{entry.weights}: missing; {_hint(entry)}")
-    return found
+    versions = _versions(folder, config)
+    for version in versions:
+        weights = _weights(folder / version, config)
+        if not weights.is_file():
+            raise ConfigError(f"{weights}: missing; {_hint(folder / version, config)}")
+    return _described(folder, {version: _told(folder, config, version) for version in versions})
 
 
-def _described(folder: Path, config: ModelConfig, versions: list[str]) -> list[ModelEntry]:
-    example = _read_example(folder, config)
+def _described(folder: Path, configs: dict[str, ModelConfig]) -> list[ModelEntry]:
+    """Return an entry for each version in `configs`, in their order."""
+    example = next((_read_example(folder, config) for config in configs.values()), None)
     return [
-        ModelEntry(folder.name, version, folder / version, config, example) for version in versions
+        ModelEntry(folder.name, version, folder / version, config, example)
+        for version, config in configs.items()
     ]
 
 
-def _hint(entry: ModelEntry) -> str:
-    if entry.config.format == "python":
+def _weights(directory: Path, config: ModelConfig) -> Path:
+    if config.format == "remote":
+        return directory.parent / "model.yaml"
+    if config.format == "python":
+        return directory / f"{(config.factory or '').partition(':')[0]}.py"
+    return directory / WEIGHTS_OF[config.format]
+
+
+def _told(folder: Path, config: ModelConfig, version: str) -> ModelConfig:
+    """Return `config` with what it leaves to the artefact of `version`.
+
+    Where the newest version serves and is broken, an earlier one may serve in its place, so the
+    earlier one tells; loading finds what is wrong with the newest.
+    """
+    try:
+        return completed(config, _weights(folder / version, config))
+    except ConfigError:
+        before = _before(folder, config, version) if config.versions == "latest" else iter(())
+        _earlier, told = next(before, (None, None))
+        if told is None:
+            raise
+        return told
+
+
+def _before(folder: Path, config: ModelConfig, version: str) -> Iterator[tuple[str, ModelConfig]]:
+    """Yield the versions before `version` that have weights, newest first, and what they are."""
+    for found in reversed(_found(folder)):
+        weights = _weights(folder / str(found), config)
+        if found < int(version) and weights.is_file():
+            with suppress(ConfigError):
+                yield str(found), completed(config, weights)
+
+
+def _hint(directory: Path, config: ModelConfig) -> str:
+    if config.format == "python":
         return "`factory` in model.yaml names it"
-    for path in sorted(entry.directory.iterdir()):
+    for path in sorted(directory.iterdir()):
         if path.suffix in PICKLES:
             return (
                 f"{path.name} is not served, because reading a pickle runs whatever code it "
                 f"holds; `vigil convert {path}` converts it"
             )
-    return f"format {entry.config.format} keeps weights there"
+    return f"format {config.format} keeps weights there"
 
 
 def _versions(folder: Path, config: ModelConfig) -> list[str]:

@@ -94,6 +94,8 @@ def _module_runners(program: ExportedProgram, results: int) -> tuple[Results, Re
 
     def everything(*inputs: torch.Tensor) -> tuple[Any, ...]:
         found = module(*inputs)
+        if isinstance(found, dict):
+            return tuple(found.values())
         return tuple(found) if isinstance(found, tuple | list) else (found,)
 
     return lambda *inputs: everything(*inputs)[:results], everything

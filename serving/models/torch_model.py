@@ -132,6 +132,8 @@ class FirstOutput(torch.nn.Module):
     def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
         """Run the wrapped module and return its first output."""
         result = self.inner(*inputs)
+        if isinstance(result, dict):
+            result = list(result.values())
         first: torch.Tensor = result[0] if isinstance(result, tuple | list) else result
         return first
 

@@ -33,6 +33,19 @@ class Two(Plain):
         return x[:, :2], x[:, :2] * 2, x
 
 
+class Named(Plain):
+    def forward(self, x):
+        return {"y": super().forward(x), "features": x * 2}
+
+
+def test_a_dict_of_results_is_taken_in_its_order(make_exported_model):
+    model = load(make_exported_model(Named().eval()), "cpu")
+    prediction = model.predict_with_features({"x": X})
+    np.testing.assert_array_equal(prediction.features, X * 2)
+    single = model.module()(torch.from_numpy(X)).numpy()
+    np.testing.assert_allclose(single, prediction.outputs["y"], rtol=1e-6)
+
+
 def test_same_as_the_module_it_came_from(make_exported_model):
     plain = Plain().eval()
     model = load(make_exported_model(plain), "cpu")
