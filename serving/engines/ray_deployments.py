@@ -166,7 +166,7 @@ class ReplicaDeployment:
         from serving.roles.replica import make_replica
 
         logging.basicConfig(level=logging.INFO)  # what it measures when it loads
-        # It would tell of every request to another server, each batch and each look after it.
+        # It would tell of every question that an explainer asks another server.
         logging.getLogger("httpx").setLevel(logging.WARNING)
         self._role = make_replica(
             served,

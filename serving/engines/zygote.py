@@ -128,7 +128,7 @@ def main() -> None:
     control = socket.socket(fileno=int(sys.argv[1]))
     # For the children: what a replica measured when it loaded belongs into the server's log.
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
-    # It would tell of every request to another server, each batch and each look after it.
+    # It would tell of every question that an explainer asks another server.
     logging.getLogger("httpx").setLevel(logging.WARNING)
     # Imported here for the children's sake: a fork shares them at no cost.
     import torch.export  # noqa: F401
