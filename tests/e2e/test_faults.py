@@ -85,7 +85,7 @@ def test_kill_of_one_of_two_replicas_fails_nothing(two_replicas: Any, eventually
                     pids = {member["pid"] for member in instance.members("replica")}
                     return len(pids) == 2 and victim not in pids
 
-                eventually("a replacement", replaced, 120)
+                eventually("a replacement", replaced, 60)
         finally:
             stop.set()
         for task in tasks:
