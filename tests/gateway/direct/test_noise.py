@@ -26,10 +26,9 @@ HEADERS = [
     b"Inference-Header-Content-Length: 0", b"Expect: 100-continue", b"Connection: close",
     b"Upgrade: h2c",
 ]  # fmt: skip
-# None that streams: such a call lasts as long as its client likes, and here that is for ever.
 PATHS = [
     "/inference.GRPCInferenceService/ModelInfer", "/inference.GRPCInferenceService/ServerLive",
-    "/v2/models/m/infer", "/v2",
+    "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", "/v2/models/m/infer", "/v2",
 ]  # fmt: skip
 EXTRA = [[], [("content-length", "31")], [("grpc-timeout", "1m")], [("grpc-encoding", "gzip")]]
 
