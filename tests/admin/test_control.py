@@ -145,7 +145,9 @@ async def test_an_order_that_is_given_up_leaves_nothing_behind(
     assert hub.directory.candidates == ()
     gateway.slow = True
     unloading = asyncio.ensure_future(control.unload("m"))
-    await eventually(lambda: not control.loaded)
+    # The order reaches the gateway a moment after it was given: it cannot follow one before that.
+    await eventually(lambda: gateway.directory.models == ())
+    assert not control.loaded
     unloading.cancel()
     await asyncio.wait([unloading])
     gateway.tell()

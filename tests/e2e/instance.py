@@ -68,8 +68,27 @@ class Instance:
         states = httpx.get(f"{self.admin}/status", timeout=ANSWER_S).json()["members"]
         return [state["member"] for state in states if state["member"]["role"] == role]
 
+    def settle(self) -> None:
+        """Wait until every member has reported what it had counted when this was called.
+
+        Counts reach `/metrics` with a member's next report. Whoever compares one with an earlier
+        one must settle first, or finds in the later one what was done before.
+        """
+        begun = time.monotonic()
+
+        def reported() -> bool:
+            asked = time.monotonic()
+            states = httpx.get(f"{self.admin}/status", timeout=ANSWER_S).json()["members"]
+            ages = [state["age_s"] for state in states]
+            return all(age is not None and age < asked - begun for age in ages)
+
+        eventually("a report of every member", reported)
+
     def metric(self, name: str, **labels: str) -> float:
-        """Return the sum of a metric's samples that have these labels; 0 when there are none."""
+        """Return the sum of a metric's samples that have these labels; 0 when there are none.
+
+        It may lag behind; see `settle`.
+        """
         from prometheus_client.parser import text_string_to_metric_families
 
         text = httpx.get(f"{self.admin}/metrics", timeout=ANSWER_S).text

@@ -86,6 +86,7 @@ def test_who_leaves_after_the_whole_body_is_not_computed(
     def abandoned() -> float:
         return instance.metric("vigil_queue_rows_abandoned_total", model="lab", reason="disconnect")
 
+    instance.settle()
     before, before_abandoned = instance.statistics("lab")["inference_count"], abandoned()
     x = tritonclient.grpc.InferInput("x", [3, 4], "FP32")
     x.set_data_from_numpy(np.ones((3, 4), np.float32) * 0)

@@ -76,6 +76,7 @@ def test_each_answer_comes_before_the_next_request(server: Any) -> None:
 def test_a_client_that_leaves_takes_its_requests_along(
     server: Any, eventually: Callable[..., Any]
 ) -> None:
+    server.settle()
     before = server.metric("vigil_inference_requests_total", outcome="abandoned")
     stream = Stream(server.grpc)
     stream.send("first")

@@ -48,6 +48,7 @@ def send_all(instance: Any, model: str, name: str, data: np.ndarray) -> None:
 def test_a_foreign_image_is_flagged_and_a_digit_is_not(
     instance: Any, demo_root: Path, eventually: Eventually
 ) -> None:
+    instance.settle()  # tests before this one have sent foreign images too
     before = flagged(instance, "digits")
     digit = rows_of(demo_root, "digits", "image")[:1]
     assert instance.infer("digits", [tensor("image", digit)]).status_code == 200
