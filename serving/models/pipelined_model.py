@@ -15,7 +15,8 @@ from serving.models.contract import Prediction, Tensors
 from serving.models.device_ops import DeviceOps
 from serving.models.pipeline import Pipeline
 from serving.models.repository import ModelEntry
-from serving.models.torch_model import Run, TorchModel
+from serving.models.tensor_names import Run
+from serving.models.torch_model import TorchModel
 
 
 class PipelinedModel(TorchModel):

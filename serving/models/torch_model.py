@@ -13,10 +13,8 @@ from serving.errors import Unsupported
 from serving.models.batch_model import BatchModel
 from serving.models.contract import Capabilities, Prediction
 from serving.models.repository import ModelEntry
+from serving.models.tensor_names import Run
 from serving.models.tensors import FLOATING, OutputReader, is_dense, to_torch
-
-Run = Callable[..., Any]
-"""Takes the input tensors in the order of `model.yaml`; returns a tensor or several."""
 
 
 class TorchModel(BatchModel):
@@ -122,18 +120,23 @@ class TorchModel(BatchModel):
 
 
 class FirstOutput(torch.nn.Module):
-    """Wraps a module that may return several outputs and returns the first."""
+    """Wraps a module whose first output is to be explained.
 
-    def __init__(self, inner: torch.nn.Module) -> None:
+    Args:
+        inner: the module.
+        run: calls it with the inputs in the order of `model.yaml`; returns a tensor, or several
+            of which the first is the first output of `model.yaml`.
+    """
+
+    def __init__(self, inner: torch.nn.Module, run: Run) -> None:
         super().__init__()
         self.inner = inner
         self.training = False
+        self._run = run
 
     def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
         """Run the wrapped module and return its first output."""
-        result = self.inner(*inputs)
-        if isinstance(result, dict):
-            result = list(result.values())
+        result = self._run(*inputs)
         first: torch.Tensor = result[0] if isinstance(result, tuple | list) else result
         return first
 
