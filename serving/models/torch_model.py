@@ -74,7 +74,14 @@ class TorchModel(BatchModel):
             raise Unsupported(
                 f"model '{self._name}' gives no module: not all of its inputs are floating point"
             )
-        return self._make_module()
+        module = self._make_module()
+        forward = module.forward
+
+        def guarded(*inputs: torch.Tensor) -> Any:
+            return self._guarded(forward, *inputs, rows=inputs[0].shape[0])
+
+        module.forward = guarded
+        return module
 
     def _compute(self, arrays: dict[str, np.ndarray], rows: int, *, features: bool) -> Prediction:
         run = self._run_with_features if features else self._run
@@ -83,7 +90,7 @@ class TorchModel(BatchModel):
         if not shared:
             arrays = {name: array.copy() for name, array in arrays.items()}
         tensors = self._tensors(arrays)
-        result = self._guarded(_infer, run, tensors)
+        result = self._guarded(_infer, run, tensors, rows=rows)
         # Torch counts writes to a tensor, so one that worked in place shows here.
         if self._is_graph and not shared and not any(tensor._version for tensor in tensors):
             self._reads_only.add(features)

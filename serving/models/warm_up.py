@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 
 from serving.config import InputSpec
-from serving.errors import ModelFailed
+from serving.errors import InvalidInput, ModelFailed
 from serving.models.buckets import buckets_of
 from serving.models.contract import Model
 from serving.models.repository import ModelEntry
@@ -53,13 +53,24 @@ def try_without_example(model: Model, entry: ModelEntry) -> None:
     if entry.example is not None or entry.config.remote is not None:
         return
     try:
-        row = {spec.name: _zeros(spec) for spec in entry.config.inputs if not spec.sensitive}
-        model.predict(row)
-    except ModelFailed as error:
+        model.predict(known_batch(entry, 1))
+    except (ModelFailed, InvalidInput) as error:
         raise ModelFailed(
             f"fails on a row of zeros: {error.message}; correct it or what model.yaml declares, "
             f"or name a request that it answers by `example`"
         ) from None
+
+
+def known_batch(entry: ModelEntry, rows: int) -> dict[str, np.ndarray]:
+    """Return `rows` rows that the model should compute: its example's, or zeros without one.
+
+    Raises:
+        InvalidInput: the example is not a request that the protocol allows.
+    """
+    inputs = example_inputs(entry) or {
+        spec.name: _zeros(spec) for spec in entry.config.inputs if not spec.sensitive
+    }
+    return {name: _repeat(array, rows) for name, array in inputs.items()}
 
 
 def _zeros(spec: InputSpec) -> np.ndarray:
