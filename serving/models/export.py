@@ -76,7 +76,8 @@ def save_torch_export(
     is_open = not others and only.kind is inspect.Parameter.VAR_POSITIONAL
     program = torch.export.export(
         frozen,
-        tuple(example_inputs),
+        # One tensor for two arguments would make one input of them.
+        tuple(example.clone() for example in example_inputs),
         dynamic_shapes={only.name: shapes} if is_open else shapes,
     )
     for node in program.graph.nodes:

@@ -21,7 +21,11 @@ _DATATYPES: Final = {
 }  # fmt: skip
 """OIP datatypes by torch's number for them in its schema (`torch/_export/serde/schema.py`)."""
 _FLOATING: Final = frozenset({"FP16", "FP32", "FP64", "BF16"})
-_CONSTANTS: Final = frozenset({"as_none", "as_bool", "as_int", "as_float", "as_string"})
+_CONSTANT: Final = "constant_input"
+_KNOWN: Final = (
+    "builtins.tuple", "builtins.list", "builtins.dict", "collections.OrderedDict",
+    "collections.defaultdict",
+)  # fmt: skip
 _NAMELESS: Final = ("builtins.tuple", "builtins.list", "collections.namedtuple")
 _NUMBERED: Final = re.compile(r".*_[0-9]+", re.DOTALL)
 """What torch calls the tensors of `*args`, or of an argument that holds several."""
@@ -79,6 +83,7 @@ class ExportNames(NamedTuple):
         outputs: names of results; placeholders where none is told.
         outputs_told: whether they are keys or fields of what `forward` returns.
         features: the place of the result called `features`, if guards can use it.
+        is_foreign: whether the results are of a class that torch need not know here.
     """
 
     inputs: list[str | None]
@@ -86,6 +91,7 @@ class ExportNames(NamedTuple):
     outputs: list[str]
     outputs_told: bool
     features: int | None
+    is_foreign: bool
 
 
 def read_export_signature(path: Path) -> Signature:
@@ -135,7 +141,7 @@ def _read(path: Path, take: Callable[[_Module], TakenT], content: BinaryIO | Non
 
 def _signature(module: _Module) -> Signature:
     found = _names(module)
-    given = _arguments(module.signature.input_specs, "user_input")
+    given = _arguments(module.signature.input_specs, "user_input", _CONSTANT)
     returned = _arguments(module.signature.output_specs, "user_output")
     values = module.graph.tensor_values
     inputs = [
@@ -155,7 +161,7 @@ def _signature(module: _Module) -> Signature:
 def _names(module: _Module) -> ExportNames:
     calls = [call.signature for call in module.module_call_graph if not call.fqn]
     call = (calls[0] if calls else None) or _CallSignature()
-    given = _arguments(module.signature.input_specs, "user_input")
+    given = _arguments(module.signature.input_specs, "user_input", _CONSTANT)
     returned = _arguments(module.signature.output_specs, "user_output")
     inputs, inputs_told = _input_names(call, given)
     outputs, told = _output_names(call, len(returned))
@@ -163,7 +169,7 @@ def _names(module: _Module) -> ExportNames:
     plain = [name for place, name in enumerate(outputs) if place != features]
     # The exporter of this project gives results without names these, to put features beside them.
     told = told and plain != list(placeholders(len(plain)))
-    return ExportNames(inputs, inputs_told, outputs, told, features)
+    return ExportNames(inputs, inputs_told, outputs, told, features, _is_foreign(call))
 
 
 class _Argument(NamedTuple):
@@ -173,19 +179,14 @@ class _Argument(NamedTuple):
     is_constant: bool
 
 
-def _arguments(specs: list[dict[str, msgspec.Raw]], kind: str) -> list[_Argument]:
+def _arguments(specs: list[dict[str, msgspec.Raw]], *kinds: str) -> list[_Argument]:
     found = []
     for spec in specs:
-        if kind in spec:
+        for kind in spec.keys() & set(kinds):
             argument = msgspec.json.decode(spec[kind], type=dict[str, Any]).get("arg")
-            argument = argument if isinstance(argument, dict) else {}
-            tensor = argument.get("as_tensor")
+            tensor = argument.get("as_tensor") if isinstance(argument, dict) else None
             name = tensor.get("name") if isinstance(tensor, dict) else None
-            found.append(
-                _Argument(
-                    name if isinstance(name, str) else None, not _CONSTANTS.isdisjoint(argument)
-                )
-            )
+            found.append(_Argument(name if isinstance(name, str) else None, kind == _CONSTANT))
     return found
 
 
@@ -231,6 +232,16 @@ def _output_names(call: _CallSignature, count: int) -> tuple[list[str], bool]:
             names += [key] if _is_leaf(child) else [f"{key}_{index}" for index in range(leaves)]
     told = bool(names) and len(names) == count
     return (names, True) if told else (list(placeholders(count)), False)
+
+
+def _is_foreign(call: _CallSignature) -> bool:
+    waiting = [_tree(call.out_spec)]
+    while waiting:
+        inner = waiting.pop()
+        if _children(inner) and inner.get("type") not in _KNOWN:
+            return True
+        waiting += _children(inner)
+    return False
 
 
 def _features(

@@ -71,8 +71,11 @@ def load_torch_export(entry: ModelEntry, device: str) -> TorchModel:
     content = verified_bytes(entry.directory, WEIGHTS_OF["torch_export"])
     if not entry.config.trust_code:
         content = harmless_archive(content, path).getvalue()
+    names = read_export_names(io.BytesIO(content), path)
+    if names.is_foreign:
+        content = with_flat_results(content, path).getvalue()
     program = _load(content, path, where)
-    wiring = _wiring(entry, read_export_names(io.BytesIO(content), path), program)
+    wiring = _wiring(entry, names, program)
     everything = wiring.outputs if wiring.features is None else [*wiring.outputs, wiring.features]
     runner = _lean_runner
     if entry.config.compile in ("default", "max-autotune"):
@@ -89,14 +92,9 @@ def load_torch_export(entry: ModelEntry, device: str) -> TorchModel:
 
 def _load(content: bytes, path: Path, device: torch.device) -> ExportedProgram:
     try:
-        try:
-            program: ExportedProgram = torch.export.load(io.BytesIO(content))
-        except NotImplementedError:  # of a class that only the exporting process knew
-            program = torch.export.load(with_flat_results(content, path))
+        program: ExportedProgram = torch.export.load(io.BytesIO(content))
         if device.type != "cpu":
             program = move_to_device_pass(program, device)
-    except ConfigError:
-        raise
     except Exception as error:  # noqa: BLE001 - torch raises many kinds for a damaged archive
         message = " ".join(str(error).split())[:300]
         raise ConfigError(f"{path}: {type(error).__name__}: {message}") from None
