@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from serving.config import OutputSpec
-from serving.errors import Unsupported
+from serving.errors import OutputMissing, Unsupported
 from serving.models.batch_model import BatchModel
 from serving.models.contract import Capabilities, Prediction
 from serving.models.repository import ModelEntry
@@ -82,7 +82,10 @@ class ArrayModel(BatchModel):
     def _checked(self, spec: OutputSpec, found: Mapping[str, np.ndarray], rows: int) -> np.ndarray:
         if spec.name not in found:
             names = ", ".join(f"'{name}'" for name in found) or "nothing"
-            raise self._failed(f"it returned {names}, model.yaml declares '{spec.name}'")
+            raise OutputMissing(
+                f"model '{self._name}' failed: it returned {names}, model.yaml declares "
+                f"'{spec.name}'; give outputs the names that it returns"
+            )
         array = found[spec.name]
         what = f"output '{spec.name}'"
         if not isinstance(array, np.ndarray):

@@ -8,6 +8,7 @@ here, so that one rule holds. Names that the artefact tells bind by name, in wha
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
@@ -15,7 +16,7 @@ from typing import Any, Final, NamedTuple
 import torch
 
 from serving.config import ConfigError
-from serving.errors import ModelFailed
+from serving.errors import OutputMissing
 from serving.models.repository import ModelEntry
 from serving.models.signature import FEATURES
 
@@ -194,7 +195,9 @@ def by_name(result: Any) -> Mapping[str, Any] | None:
     """Return the parts of a dict, `ModelOutput`, dataclass or NamedTuple; None of anything else."""
     if isinstance(result, Mapping):
         return result
-    names = getattr(type(result), "__match_args__", ())  # of dataclasses and NamedTuples
+    if dataclasses.is_dataclass(result) and not isinstance(result, type):
+        return {field.name: getattr(result, field.name) for field in dataclasses.fields(result)}
+    names = getattr(type(result), "__match_args__", ())  # of NamedTuples, among others
     if names:
         return {name: getattr(result, name) for name in names}
     is_like_a_mapping = hasattr(result, "keys") and hasattr(result, "__getitem__")
@@ -210,7 +213,13 @@ def bound(entry: ModelEntry, forward: Run, taken: Arguments) -> Run:
         ConfigError: the inputs do not fit the arguments.
     """
     run, outputs = with_inputs(entry, forward, taken), OutputsByName(entry, taken)
-    return lambda *tensors: outputs(run(*tensors))
+
+    def call(*tensors: torch.Tensor) -> Any:
+        result = run(*tensors)
+        # What most models return; it is looked at here because a call costs time in each batch.
+        return result if isinstance(result, torch.Tensor) else outputs(result)
+
+    return call
 
 
 def bound_methods(entry: ModelEntry, module: torch.nn.Module) -> tuple[Run, Run | None]:
@@ -254,7 +263,7 @@ class OutputsByName:
         """Return the outputs, or a result without names as it is.
 
         Raises:
-            ModelFailed: it has names, and an output of `model.yaml` is not among them, or it has
+            OutputMissing: it has names, and an output of `model.yaml` is not among them, or it has
                 none, and `model.yaml` lists names of arguments in another order.
         """
         if isinstance(result, torch.Tensor):
@@ -272,8 +281,8 @@ class OutputsByName:
                 )
         return tuple([found[name] for name in self._names])
 
-    def _failed(self, what: str) -> ModelFailed:
-        return ModelFailed(f"model '{self._model}' failed: {what}")
+    def _failed(self, what: str) -> OutputMissing:
+        return OutputMissing(f"model '{self._model}' failed: {what}")
 
 
 def _places(found: Sequence[str], declared: Sequence[str], *, is_loose: bool) -> list[int] | None:

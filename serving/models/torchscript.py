@@ -102,7 +102,7 @@ def _outputs(entry: ModelEntry, module: Any, content: bytes) -> tuple[Run, int |
     if is_dict:
         return OutputsByName(entry, _arguments(module)), None
     parts = returned.type.elements() if kind == "TupleType" else [returned.type]
-    fields = _fields(returned.type, content)
+    fields = _fields(entry, returned.type, content)
     if not fields and any(part.kind() != "TensorType" for part in parts):
         raise ConfigError(
             f"{entry.weights}: forward returns {returned.type}; it must return a tensor or a "
@@ -116,16 +116,24 @@ def _outputs(entry: ModelEntry, module: Any, content: bytes) -> tuple[Run, int |
     return lambda result: tuple([result[place] for place in places]), features
 
 
-def _fields(returned: Any, content: bytes) -> tuple[str, ...]:
+def _fields(entry: ModelEntry, returned: Any, content: bytes) -> tuple[str, ...]:
     """Return the fields of a NamedTuple; none of another type. The archive's source tells them."""
     module, _, name = returned.annotation_str.rpartition(".")
     if returned.kind() != "TupleType" or not module:
         return ()
-    with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        path = f"/code/{module.replace('.', '/')}.py"
-        (file,) = [each for each in archive.namelist() if each.endswith(path)]
-        classes = ast.walk(ast.parse(archive.read(file)))
-    (found,) = [each for each in classes if isinstance(each, ast.ClassDef) and each.name == name]
+    path = f"/code/{module.replace('.', '/')}.py"
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            (file,) = [each for each in archive.namelist() if each.endswith(path)]
+            classes = ast.walk(ast.parse(archive.read(file)))
+        (found,) = [
+            each for each in classes if isinstance(each, ast.ClassDef) and each.name == name
+        ]
+    except (ValueError, SyntaxError):
+        raise ConfigError(
+            f"{entry.weights}: does not tell the fields of what forward returns, {name}; return a "
+            f"dict of tensors"
+        ) from None
     return tuple(
         each.target.id
         for each in found.body

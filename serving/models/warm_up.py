@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 
 from serving.config import InputSpec
-from serving.errors import InvalidInput, ModelFailed
+from serving.errors import InvalidInput, ModelFailed, OutputMissing
 from serving.models.buckets import buckets_of
 from serving.models.contract import Model
 from serving.models.repository import ModelEntry
@@ -39,6 +39,26 @@ def warm_up(model: Model, entry: ModelEntry) -> None:
         model.predict(batch)
         if model.capabilities.features:
             model.predict_with_features(batch)
+
+
+def require_outputs(model: Model, entry: ModelEntry) -> None:
+    """Refuse a model that does not return the outputs that `model.yaml` declares.
+
+    Some formats tell only by running what they return. What an example has not shown, a row of
+    zeros shows; a model that cannot compute one is given the benefit of the doubt. Models on other
+    servers are not asked.
+
+    Raises:
+        OutputMissing: an output is not among what it returns.
+    """
+    if entry.example is not None or entry.config.remote is not None:
+        return
+    try:
+        model.predict(known_batch(entry, 1))
+    except OutputMissing:
+        raise
+    except (ModelFailed, InvalidInput):
+        return
 
 
 def try_without_example(model: Model, entry: ModelEntry) -> None:

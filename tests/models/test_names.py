@@ -49,7 +49,7 @@ class Judged(NamedTuple):
     end: Tensor
     start: Tensor
 
-@dataclasses.dataclass
+@dataclasses.dataclass(kw_only=True)
 class Span:
     start: Tensor
     end: Tensor
@@ -73,7 +73,10 @@ RESULTS = {
         "torch_export safetensors torchscript",
         "def forward(self, a, b): return Pair(a, b)",
     ),
-    "dataclass": ("torch_export safetensors", "def forward(self, a, b): return Span(a, b)"),
+    "dataclass": (
+        "torch_export safetensors",
+        "def forward(self, a, b): return Span(start=a, end=b)",
+    ),
     "ModelOutput": (
         "torch_export safetensors",
         "def forward(self, a, b): return Output(start=a, end=b)",
@@ -277,6 +280,21 @@ def test_names_that_are_not_returned_are_refused(save, kind, outputs):
     says = r"it return\w+ 'start', 'end', model\.yaml declares .*'stop'.*give"
     with pytest.raises((ConfigError, ModelFailed), match=says):
         predict(save(kind, DICT, "ab", outputs), a=A, b=B)
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_a_version_without_a_declared_output_does_not_serve(save, kind):
+    entry = save(kind, DICT, "ab", ["start", "stop"])
+    with pytest.raises((ConfigError, ModelFailed), match=r"'start', 'end', .*'stop'"):
+        prepare(entry, "cpu")
+
+
+@pytest.mark.parametrize(
+    "body", ["raise ValueError('no zeros')", "return {'end': a[:, :0], 'start': b}"]
+)
+def test_what_a_row_of_zeros_does_not_show_is_left_to_clients(save, body):
+    entry = save("safetensors", f"def forward(self, a, b): {body}", "ab", ["start", "end"])
+    prepare(entry, "cpu")
 
 
 @pytest.mark.parametrize("kind", FORMATS)
