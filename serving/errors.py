@@ -100,10 +100,6 @@ class ModelFailed(VigilError):
     """The model itself raised; its message is kept, its traceback is not."""
 
 
-class OutputMissing(ModelFailed):
-    """The model computed, and what it returned lacks an output that `model.yaml` declares."""
-
-
 class LoadFailed(ModelFailed):
     """A model could not be loaded into the running server; what served before goes on."""
 

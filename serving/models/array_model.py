@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from serving.config import OutputSpec
-from serving.errors import OutputMissing, Unsupported
+from serving.errors import Unsupported
 from serving.models.batch_model import BatchModel
 from serving.models.contract import Capabilities, Prediction
 from serving.models.repository import ModelEntry
 from serving.models.signature import FEATURES
-from serving.models.tensor_names import by_name
+from serving.models.tensor_names import OutputMissing, by_name
 from serving.protocol.datatypes import NUMPY_OF
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from typing import Any, Final, NamedTuple
 import torch
 
 from serving.config import ConfigError
-from serving.errors import OutputMissing
+from serving.errors import ModelFailed
 from serving.models.repository import ModelEntry
 from serving.models.signature import FEATURES
 
@@ -28,6 +28,10 @@ WITH_FEATURES: Final = "forward_with_features"
 
 _SHOWN: Final = 16
 """Names that a sentence lists; graphs may have hundreds."""
+
+
+class OutputMissing(ModelFailed):
+    """The model computed, and what it returned lacks an output that `model.yaml` declares."""
 
 
 class Arguments(NamedTuple):
@@ -72,17 +76,16 @@ def arguments_of(forward: Callable[..., Any]) -> Arguments:
         parameters = inspect.signature(forward).parameters.values()
     except (TypeError, ValueError):
         return Arguments((), frozenset(), 0, are_told=False, takes_more=True)
-    kinds = inspect.Parameter
     placed = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-    named = placed + [p for p in parameters if p.kind is kinds.KEYWORD_ONLY]
-    takes_more = any(p.kind is kinds.VAR_POSITIONAL for p in parameters)
+    named = placed + [p for p in parameters if p.kind is p.KEYWORD_ONLY]
+    takes_more = any(p.kind is p.VAR_POSITIONAL for p in parameters)
     return Arguments(
         tuple(p.name for p in named),
-        frozenset(p.name for p in named if p.default is kinds.empty),
+        frozenset(p.name for p in named if p.default is p.empty),
         len(placed),
         are_told=not takes_more,
         takes_more=takes_more,
-        takes_any=any(p.kind is kinds.VAR_KEYWORD for p in parameters),
+        takes_any=any(p.kind is p.VAR_KEYWORD for p in parameters),
     )
 
 

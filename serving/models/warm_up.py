@@ -8,10 +8,11 @@ from typing import Final
 import numpy as np
 
 from serving.config import InputSpec
-from serving.errors import InvalidInput, ModelFailed, OutputMissing
+from serving.errors import InvalidInput, ModelFailed
 from serving.models.buckets import buckets_of
 from serving.models.contract import Model
 from serving.models.repository import ModelEntry
+from serving.models.tensor_names import OutputMissing
 from serving.protocol.datatypes import NUMPY_OF
 from serving.protocol.json_codec import decode_request
 

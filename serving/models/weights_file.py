@@ -14,8 +14,10 @@ from typing import Final
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
+from torch.nn.parameter import is_lazy
 
 from serving.config import ConfigError
+from serving.models.tensors import is_dense
 
 _MAX_MESSAGE: Final = 500
 """A file may name a million tensors that the module does not have."""
@@ -92,7 +94,9 @@ def _shared(state: Mapping[str, torch.Tensor]) -> dict[str, set[str]]:
     """Return for each tensor those whose memory holds all of it, if there are any."""
     by_memory: dict[object, list[str]] = {}
     for name, tensor in state.items():
-        if tensor.numel() and tensor.device.type != "meta":
+        # What is made only at the first batch, or has no numbers, has no memory yet.
+        has_memory = not is_lazy(tensor) and tensor.device.type != "meta" and is_dense(tensor)
+        if has_memory and tensor.numel():
             by_memory.setdefault(tensor.untyped_storage().data_ptr(), []).append(name)
     return {
         name: holders

@@ -161,3 +161,11 @@ def test_one_value_for_one_weight_by_two_names(tmp_path):
 def test_what_the_file_says_of_names_that_are_not_there(tmp_path, tied):
     save_file({"head.weight": torch.rand(5, 3)}, tmp_path / "w", {"format": "pt", **tied})
     load_weights(Tied(), tmp_path / "w", "net:build")
+
+
+def test_a_layer_that_is_made_at_the_first_batch(tmp_path):
+    weights = {"weight": torch.rand(2, 3), "bias": torch.rand(2)}
+    save_file(weights, tmp_path / "w")
+    module = torch.nn.LazyLinear(2)
+    load_weights(module, tmp_path / "w", "net:build")
+    same(state(module), weights)
