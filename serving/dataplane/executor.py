@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping, Sequence
+from typing import Final
 
 import numpy as np
 
@@ -12,10 +13,13 @@ from guards.decisions import Action, Decisions
 from guards.guard import Guard
 from serving.channel.inference import GuardResult
 from serving.dataplane.batch import BatchResult
-from serving.errors import InvalidInput, ModelFailed
+from serving.errors import InvalidInput, ModelFailed, VigilError
 from serving.models.contract import AsyncModel, Model, Prediction
 
 _log = logging.getLogger("vigil.replica")
+
+_OF_A_ROW: Final = (InvalidInput, ModelFailed)
+"""What one request of a batch may bring about; the others have an answer all the same."""
 
 
 class BatchExecutor:
@@ -40,14 +44,15 @@ class BatchExecutor:
     def run(self, rows: Sequence[int], inputs: Mapping[str, np.ndarray]) -> BatchResult:
         """Run a batch; `rows` are the row counts of its requests.
 
-        A request that makes the model raise is found by bisection and fails alone.
+        A request that makes the model raise, or that it refuses, is found by bisection and fails
+        alone.
 
         Raises:
             InvalidInput: `rows` does not add up to the rows of the inputs.
         """
         self._require_rows(rows, inputs)
         started = time.perf_counter_ns()
-        failed: dict[int, str] = {}
+        failed: dict[int, VigilError] = {}
         prediction = self._bisect(list(range(len(rows))), rows, inputs, failed)
         return self._judged(rows, inputs, prediction, failed, started)
 
@@ -60,12 +65,12 @@ class BatchExecutor:
         assert isinstance(self._model, AsyncModel)
         self._require_rows(rows, inputs)
         started = time.perf_counter_ns()
-        failed: dict[int, str] = {}
+        failed: dict[int, VigilError] = {}
         try:
             prediction: Prediction | None = await self._model.predict_async(
                 inputs, features=self._with_features
             )
-        except ModelFailed:
+        except _OF_A_ROW:
             # Rare enough that the search for the poison may hold up the others.
             prediction = self._bisect(list(range(len(rows))), rows, inputs, failed)
         return self._judged(rows, inputs, prediction, failed, started)
@@ -80,7 +85,7 @@ class BatchExecutor:
         rows: Sequence[int],
         inputs: Mapping[str, np.ndarray],
         prediction: Prediction | None,
-        failed: dict[int, str],
+        failed: dict[int, VigilError],
         started: int,
     ) -> BatchResult:
         computed = time.perf_counter_ns()
@@ -89,7 +94,14 @@ class BatchExecutor:
             guards = self._check(rows, inputs, prediction, failed)
         done = time.perf_counter_ns()
         outputs = prediction.outputs if prediction else {}
-        return BatchResult(outputs, failed, guards, computed - started, done - computed)
+        messages = {position: error.message for position, error in failed.items()}
+        kinds = {
+            position: type(error).__name__
+            for position, error in failed.items()
+            if not isinstance(error, ModelFailed)
+        }
+        times = (computed - started, done - computed)
+        return BatchResult(outputs, messages, guards, *times, kinds)
 
     def _forward(self, inputs: Mapping[str, np.ndarray]) -> Prediction:
         if self._with_features:
@@ -101,13 +113,13 @@ class BatchExecutor:
         positions: list[int],
         rows: Sequence[int],
         inputs: Mapping[str, np.ndarray],
-        failed: dict[int, str],
+        failed: dict[int, VigilError],
     ) -> Prediction | None:
         try:
             return self._forward(inputs)
-        except ModelFailed as error:
+        except _OF_A_ROW as error:
             if len(positions) == 1:
-                failed[positions[0]] = error.message
+                failed[positions[0]] = error
                 return None
         half = len(positions) // 2
         cut = sum(rows[position] for position in positions[:half])
@@ -123,7 +135,7 @@ class BatchExecutor:
         rows: Sequence[int],
         inputs: Mapping[str, np.ndarray],
         prediction: Prediction,
-        failed: dict[int, str],
+        failed: dict[int, VigilError],
     ) -> tuple[GuardResult, ...]:
         kept: np.ndarray | None = None
         if failed:

@@ -13,6 +13,7 @@ from serving.models.batch_model import BatchModel
 from serving.models.contract import Capabilities, Prediction
 from serving.models.repository import ModelEntry
 from serving.models.signature import FEATURES
+from serving.models.tensor_names import OutputMissing, by_name
 from serving.protocol.datatypes import NUMPY_OF
 
 if TYPE_CHECKING:
@@ -53,14 +54,20 @@ class ArrayModel(BatchModel):
     def _compute(self, arrays: dict[str, np.ndarray], rows: int, *, features: bool) -> Prediction:
         run = self._run_with_features if features else self._run
         assert run is not None
-        found = self._guarded(run, {name: _read_only(array) for name, array in arrays.items()})
-        if not isinstance(found, Mapping):
-            raise self._failed(f"it returned a {type(found).__name__}, not arrays by name")
+        given = {name: _read_only(array) for name, array in arrays.items()}
+        returned = self._guarded(run, given, rows=rows)
+        found = by_name(returned)
+        if found is None:
+            raise self._failed(f"it returned a {type(returned).__name__}, not arrays by name")
         penultimate = None
         if features:
             penultimate = self._features(found, rows)
         outputs = {spec.name: self._checked(spec, found, rows) for spec in self._outputs}
         return Prediction(outputs, penultimate)
+
+    def _index_error(self, error: Exception) -> str | None:
+        # Code of one's own looks at its inputs itself; an error there is most often its own.
+        return super()._index_error(error) if self._format == "onnx" else None
 
     def _why_no_features(self) -> str:
         return f"this one of format {self._format} has no output for them"
@@ -75,7 +82,10 @@ class ArrayModel(BatchModel):
     def _checked(self, spec: OutputSpec, found: Mapping[str, np.ndarray], rows: int) -> np.ndarray:
         if spec.name not in found:
             names = ", ".join(f"'{name}'" for name in found) or "nothing"
-            raise self._failed(f"it returned {names}, model.yaml declares '{spec.name}'")
+            raise OutputMissing(
+                f"model '{self._name}' failed: it returned {names}, model.yaml declares "
+                f"'{spec.name}'; give outputs the names that it returns"
+            )
         array = found[spec.name]
         what = f"output '{spec.name}'"
         if not isinstance(array, np.ndarray):

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final, TypeVar
 
 import numpy as np
 
 from serving.config import InputSpec
-from serving.errors import InvalidInput, ModelFailed, Unsupported
+from serving.errors import InvalidInput, ModelFailed, Unsupported, VigilError
 from serving.models.contract import Capabilities, Prediction, Tensors
+from serving.models.index_errors import told_index_error
 from serving.models.repository import ModelEntry
+from serving.models.warm_up import known_batch
 
 if TYPE_CHECKING:
     import torch
@@ -30,9 +33,12 @@ class BatchModel(ABC):
     """
 
     def __init__(self, entry: ModelEntry, capabilities: Capabilities) -> None:
+        self._entry = entry
         self._name = entry.name
         self._specs = [spec for spec in entry.config.inputs if not spec.sensitive]
         self._capabilities = capabilities
+        self._sound: dict[int, bool] = {}
+        """Whether the model computes so many rows of a request that it should know."""
 
     @property
     def capabilities(self) -> Capabilities:
@@ -43,7 +49,7 @@ class BatchModel(ABC):
         """Run a batch of n rows; see `Model.predict`. A batch of 0 rows gives 0 rows.
 
         Raises:
-            InvalidInput: an input is missing.
+            InvalidInput: an input is missing, or the model refuses what it is given.
             ModelFailed: the model raised, or its outputs are not what `model.yaml` declares.
         """
         arrays, rows = self._arrays(inputs)
@@ -53,7 +59,7 @@ class BatchModel(ABC):
         """Run a batch of n rows; features are float32 `[n, width]`.
 
         Raises:
-            InvalidInput: an input is missing.
+            InvalidInput: an input is missing, or the model refuses what it is given.
             ModelFailed: the model raised, or its outputs are not what `model.yaml` declares.
             Unsupported: the model has no `features` capability.
         """
@@ -96,16 +102,54 @@ class BatchModel(ABC):
         outputs = {name: array[:0] for name, array in found.outputs.items()}
         return Prediction(outputs, None if found.features is None else found.features[:0])
 
-    def _guarded(self, run: Callable[..., ResultT], *arguments: object) -> ResultT:
-        """Call the model's own code; whatever it raises is its failure, told in one line."""
+    def _guarded(self, run: Callable[..., ResultT], *arguments: object, rows: int) -> ResultT:
+        """Call the model's own code with `rows` rows; what it raises is told in one line.
+
+        Raises:
+            InvalidInput: the model raised it, or an index in the inputs is out of range.
+            ModelFailed: it raised anything else.
+        """
         try:
             return run(*arguments)
         except Exception as error:  # noqa: BLE001 - anything may happen in somebody's own code
-            message = " ".join(str(error).split())[:MAX_MESSAGE]
-            raise self._failed(f"{type(error).__name__}: {message}") from None
+            raise self._raised(error, rows) from None
+
+    def _raised(self, error: Exception, rows: int) -> VigilError:
+        if isinstance(error, InvalidInput):
+            return InvalidInput(error.message[:MAX_MESSAGE])
+        if isinstance(error, ModelFailed):
+            return error
+        index = self._index_error(error)
+        if index is not None and self._is_sound(rows):
+            return InvalidInput(
+                f"model '{self._name}': {_integers(self._specs)} holds an index that is out of "
+                f"range ({index}); send values that the model knows"
+            )
+        message = " ".join(str(error).split())[:MAX_MESSAGE]
+        return self._failed(f"{type(error).__name__}: {message}")
+
+    def _index_error(self, error: Exception) -> str | None:
+        """Return what an error says of an index out of range that a request may have brought."""
+        return told_index_error(error)
+
+    def _is_sound(self, rows: int) -> bool:
+        """Tell if the model computes so many rows that it should know, so it is not at fault."""
+        if rows not in self._sound:
+            self._sound[rows] = False  # also for what it raises now
+            with suppress(ModelFailed, InvalidInput):
+                self.predict(known_batch(self._entry, rows))
+                self._sound[rows] = True
+        return self._sound[rows]
 
     def _failed(self, what: str) -> ModelFailed:
         return ModelFailed(f"model '{self._name}' failed: {what}")
+
+
+def _integers(specs: list[InputSpec]) -> str:
+    """Name the inputs that may hold indices: those of integers, or else all."""
+    names = [spec.name for spec in specs if "INT" in spec.datatype or spec.datatype == "BYTES"]
+    shown = [f"'{name}'" for name in names or [spec.name for spec in specs]]
+    return f"input {' or '.join(shown)}"
 
 
 def _blank_row(spec: InputSpec, array: np.ndarray) -> np.ndarray:

@@ -7,7 +7,7 @@ import zipfile
 import zlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 from serving.config import ConfigError
 
@@ -17,17 +17,23 @@ MOST_MEMBER: Final = 64 << 20
 _CHUNK: Final = 1 << 20
 
 
-def read_member(path: Path, wanted: Callable[[str], bool], what: str) -> bytes:
+def read_member(
+    path: Path, wanted: Callable[[str], bool], what: str, content: BinaryIO | None = None
+) -> bytes:
     """Return the one member of the archive at `path` whose name is `wanted`.
 
-    `what` is what errors call an archive that has it.
+    Args:
+        path: the archive.
+        wanted: tells by its name whether a member is the one.
+        what: what errors call an archive that has it.
+        content: the archive where it has been read already; errors name `path` all the same.
 
     Raises:
         ConfigError: there is none or there are several, it is larger than `MOST_MEMBER`, or the
             file is damaged or no archive.
     """
     try:
-        with _File(path) as file, zipfile.ZipFile(file) as archive:
+        with content or _File(path) as file, zipfile.ZipFile(file) as archive:
             found = [member for member in archive.infolist() if wanted(member.filename)]
             if len(found) != 1:
                 raise ConfigError(f"{path}: is no {what}")

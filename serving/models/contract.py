@@ -7,8 +7,8 @@ missing. Every format is loaded by one function of its file and is one object th
 | format | file | runs code | features | module, differentiable |
 |---|---|---|---|---|
 | safetensors | model.safetensors, factory | trusted | `forward_with_features` | floating inputs |
-| torch_export | model.pt2 | no | one result more than declared | floating inputs |
-| torchscript | model.pt | trusted | one result more than declared | floating inputs, no hooks |
+| torch_export | model.pt2 | no | a result `features`, one more of a tuple | floating inputs |
+| torchscript | model.pt | trusted | a field `features`, one more of a tuple | floating, no hooks |
 | onnx | model.onnx | no | an output named `features` | no |
 | sklearn | model.skops | types unknown to skops: trusted | no | no |
 | python | factory | trusted | `predict_with_features` | no |
@@ -70,6 +70,7 @@ class Model(Protocol):
         Outputs stay what they are when another batch is run.
 
         Raises:
+            InvalidInput: the model refuses an input, or an index in it is out of range.
             ModelFailed: the model itself raised; message kept.
         """
 
@@ -84,7 +85,8 @@ class Model(Protocol):
         """Return a new torch module with these weights, private to the caller.
 
         The module takes the floating-point input tensor(s) in the order of the configuration
-        and returns the first output. Hooks and backward passes on it touch nobody else.
+        and returns the first output. Hooks and backward passes on it touch nobody else. What it
+        raises is what `predict` raises.
 
         Raises:
             Unsupported: the model has no `module` capability.
@@ -102,6 +104,7 @@ class AsyncModel(Model, Protocol):
         untouched until the call returns.
 
         Raises:
+            InvalidInput: the model refuses an input, or an index in it is out of range.
             ModelFailed: the model itself raised; message kept.
             Unsupported: features are asked for and the model has none.
         """

@@ -116,7 +116,8 @@ def _write_skops(estimator: Any, file: Path, target: Path) -> list[str]:
 
 def _write_safetensors(loaded: Any, file: Path, target: Path) -> list[str]:
     import torch
-    from safetensors.torch import save_file
+
+    from serving.models.weights_file import write_weights
 
     weights = loaded.state_dict() if isinstance(loaded, torch.nn.Module) else loaded
     for key in _INSIDE:
@@ -127,10 +128,7 @@ def _write_safetensors(loaded: Any, file: Path, target: Path) -> list[str]:
     odd = [name for name, value in weights.items() if not isinstance(value, torch.Tensor)]
     if odd:
         raise ConfigError(f"{file}: '{odd[0]}' is no tensor, so these are no weights of a module")
-    # Tensors that share memory are refused there, so each is written on its own.
-    save_file({name: value.detach().clone() for name, value in weights.items()}, str(target))
-    # It is written readable by its owner only, but who serves it is often another user.
-    target.chmod(0o644)
+    write_weights(weights, target)
     note = (
         "serve it with `format: safetensors`, `factory: net:build`, `trust_code: true`; beside "
         "model.yaml put a net.py whose build() makes the module"

@@ -24,11 +24,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_model
 
 from serving.models.manifest import write_manifest
 from serving.models.repository import WEIGHTS_OF
-from serving.models.signature import FEATURES
+from serving.models.signature import FEATURES, placeholders
+from serving.models.tensor_names import WITH_FEATURES, arguments_of, by_name
+from serving.models.weights_file import write_weights
 
 
 def save_safetensors(module: torch.nn.Module, directory: Path, source: Path) -> None:
@@ -42,9 +43,7 @@ def save_safetensors(module: torch.nn.Module, directory: Path, source: Path) -> 
     """
     directory.mkdir(parents=True, exist_ok=True)
     weights = directory / WEIGHTS_OF["safetensors"]
-    save_model(module, str(weights))
-    # It is written readable by its owner only, but who serves it is often another user.
-    weights.chmod(0o644)
+    write_weights(module.state_dict(), weights)
     shutil.copyfile(source, directory / source.name)
     write_manifest(directory, [weights.name, source.name])
 
@@ -58,23 +57,27 @@ def save_torch_export(
     `(outputs, features)`, the features become the graph's last result, by the name `features`.
 
     Args:
-        module: called with the inputs in the order of `model.yaml`. If it returns a dict, its keys
-            are the names of outputs that `model.yaml` leaves out.
-        example_inputs: one tensor each, with at least two rows: torch would take a single row
-            for a constant. Only the row axis may vary later.
+        module: the names of its arguments are those of the inputs, and, if it returns a dict, a
+            `ModelOutput`, a dataclass or a NamedTuple, its keys or fields those of the outputs.
+        example_inputs: one tensor each in the order of its arguments, with at least two rows: torch
+            would take a single row for a constant. Only the row axis may vary later.
         directory: the version's folder, `<models>/<name>/<number>`; made if missing.
     """
     directory.mkdir(parents=True, exist_ok=True)
     frozen: torch.nn.Module = copy.deepcopy(module).eval().requires_grad_(requires_grad=False)
-    if hasattr(frozen, "forward_with_features"):
+    if hasattr(frozen, WITH_FEATURES):
         frozen = _WithFeatures(frozen)
+    else:
+        forward: Callable[..., Any] = frozen.forward
+        frozen.forward = _named_like(forward, lambda *inputs: _as_dict(forward(*inputs)))
     rows = torch.export.Dim("rows")
     shapes = tuple({0: rows} for _ in example_inputs)
     only, *others = inspect.signature(frozen.forward).parameters.values()
     is_open = not others and only.kind is inspect.Parameter.VAR_POSITIONAL
     program = torch.export.export(
         frozen,
-        tuple(example_inputs),
+        # One tensor for two arguments would make one input of them.
+        tuple(example.clone() for example in example_inputs),
         dynamic_shapes={only.name: shapes} if is_open else shapes,
     )
     for node in program.graph.nodes:
@@ -108,18 +111,27 @@ def _named_like(model: Callable[..., Any], run: Callable[..., Any]) -> Callable[
     return forward
 
 
+def _as_dict(outputs: Any) -> Any:
+    """Return outputs that have names as a dict: torch writes down the names of no other class."""
+    found = by_name(outputs)
+    return outputs if found is None else dict(found)
+
+
 class _WithFeatures(torch.nn.Module):
     def __init__(self, inner: Any) -> None:
         super().__init__()
         self.inner = inner
+        own = arguments_of(inner.forward_with_features)
+        passes_on = own.takes_more and not own.names
+        named = inner.forward if passes_on else inner.forward_with_features
         # The graph's inputs get the names of these arguments.
-        self.forward: Any = _named_like(inner.forward_with_features, self._forward)
+        self.forward: Any = _named_like(named, self._forward)
 
     def _forward(self, *inputs: torch.Tensor) -> dict[str, Any]:
         inner: Any = self.inner
         outputs, features = inner.forward_with_features(*inputs)
-        if not isinstance(outputs, tuple | list | dict):
-            outputs = {"output": outputs}
+        outputs = _as_dict(outputs)
         if not isinstance(outputs, dict):
-            outputs = {f"output_{index}": output for index, output in enumerate(outputs)}
+            several = outputs if isinstance(outputs, tuple | list) else (outputs,)
+            outputs = dict(zip(placeholders(len(several)), several, strict=True))
         return {**outputs, FEATURES: features}

@@ -9,6 +9,7 @@ checked, before torch sees it.
 from __future__ import annotations
 
 import io
+import json
 import re
 import zipfile
 from pathlib import Path
@@ -70,6 +71,35 @@ def harmless_archive(content: bytes, where: Path) -> io.BytesIO:
         _check_payloads(files.get(f"{name}.json", b""), where)
     _check_sample_inputs(files.get("data/sample_inputs/model.pt", b""), where)
     _check_graph(files.get("models/model.json", b""), where)
+    return _rebuilt(files)
+
+
+def with_flat_results(content: bytes, where: Path) -> io.BytesIO:
+    """Return the archive `content` as if its `forward` returned a tuple of all tensors.
+
+    What is of a class that is not registered with torch here, such as a library's `ModelOutput`,
+    could not be loaded otherwise.
+
+    Raises:
+        ConfigError: it is damaged.
+    """
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            files = {name.partition("/")[2]: archive.read(name) for name in archive.namelist()}
+        program = json.loads(files["models/model.json"])
+        call = program["graph_module"]["module_call_graph"][0]["signature"]
+        results = program["graph_module"]["signature"]["output_specs"]
+        leaf: dict[str, Any] = {"type": None, "context": None, "children_spec": []}
+        leaves = [leaf for result in results if "user_output" in result]
+        nesting = {"type": "builtins.tuple", "context": "null", "children_spec": leaves}
+        call["out_spec"] = json.dumps([json.loads(call["out_spec"])[0], nesting])
+        files["models/model.json"] = json.dumps(program).encode()
+    except (zipfile.BadZipFile, LookupError, TypeError, ValueError, RecursionError) as error:
+        _refuse(where, f"is damaged: {type(error).__name__}: {error}", hint=False)
+    return _rebuilt(files)
+
+
+def _rebuilt(files: dict[str, bytes]) -> io.BytesIO:
     rebuilt = io.BytesIO()
     with zipfile.ZipFile(rebuilt, "w", zipfile.ZIP_STORED) as archive:
         for name, data in files.items():

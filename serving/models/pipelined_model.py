@@ -15,7 +15,8 @@ from serving.models.contract import Prediction, Tensors
 from serving.models.device_ops import DeviceOps
 from serving.models.pipeline import Pipeline
 from serving.models.repository import ModelEntry
-from serving.models.torch_model import Run, TorchModel
+from serving.models.tensor_names import Run
+from serving.models.torch_model import TorchModel
 
 
 class PipelinedModel(TorchModel):
@@ -70,13 +71,14 @@ class PipelinedModel(TorchModel):
 
     def _compute(self, arrays: dict[str, np.ndarray], rows: int, *, features: bool) -> Prediction:
         tensors = self._tensors(arrays)
-        result = self._guarded(_run, self._pipeline, tensors, features)
+        result = self._guarded(_run, self._pipeline, tensors, features, rows=rows)
         return self._read(result, rows, features=features)
 
     async def _piece(self, tensors: Sequence[torch.Tensor], features: bool) -> Any:
         loop = asyncio.get_running_loop()
         async with self._turns:
-            ticket = self._guarded(_submit, self._pipeline, tensors, features)
+            rows = tensors[0].shape[0]
+            ticket = self._guarded(_submit, self._pipeline, tensors, features, rows=rows)
             waiting = loop.run_in_executor(self._waiter, self._pipeline.wait, ticket)
             try:
                 # The buffers are the device's until it is done, whoever gives up meanwhile.
@@ -87,7 +89,7 @@ class PipelinedModel(TorchModel):
                 raise
             except Exception as error:  # noqa: BLE001 - the device tells only now what failed
                 self._pipeline.collect(ticket)
-                raise self._failed(f"{type(error).__name__}: {error}") from None
+                raise self._raised(error, rows) from None
             return self._pipeline.collect(ticket)
 
 

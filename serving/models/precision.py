@@ -17,12 +17,11 @@ import torch
 
 from serving.config import ConfigError
 from serving.models.repository import ModelEntry
+from serving.models.tensor_names import Run, bound_methods
 from serving.models.tensors import FLOATING, TORCH_OF
 
 HALF: Final = {"bf16": torch.bfloat16, "fp16": torch.float16}
 QUANTISED: Final = (torch.nn.Linear, torch.nn.LSTM)
-
-Run = Callable[..., Any]
 
 
 def runs_at_precision(
@@ -42,11 +41,11 @@ def runs_at_precision(
     """
     precision = entry.config.precision
     if precision == "fp32":
-        return _methods(module)
+        return bound_methods(entry, module)
     if precision == "int8-dynamic":
-        return _methods(_quantised(entry, module, device))
+        return bound_methods(entry, _quantised(entry, module, device))
     dtype = HALF[precision]
-    forward, with_features = _methods(module.to(dtype))
+    forward, with_features = bound_methods(entry, module.to(dtype))
     declared = [
         TORCH_OF[spec.datatype] if spec.datatype in FLOATING else None
         for spec in entry.config.outputs
@@ -63,10 +62,6 @@ def runs_at_precision(
         return _cast_back(found[0], declared), found[1]
 
     return run, run_with_features if with_features else None
-
-
-def _methods(module: torch.nn.Module) -> tuple[Run, Run | None]:
-    return module.forward, getattr(module, "forward_with_features", None)
 
 
 def _cast(inputs: tuple[torch.Tensor, ...], dtype: torch.dtype) -> list[torch.Tensor]:

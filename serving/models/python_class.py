@@ -13,12 +13,13 @@ def load_python(entry: ModelEntry) -> ArrayModel:
     """Build the object that `factory` names.
 
     Its `predict` takes arrays by input name and returns arrays by output name, of exactly the
-    datatypes and shapes that `model.yaml` declares; BYTES are object arrays of bytes, and BF16
-    are their bits in uint16. The arrays it is given are read-only and another's memory: to write,
-    copy first. Those that it returns are copied, so it may use their memory again. A method
-    `predict_with_features`, if there is one, returns the same and `features`, an array
-    [rows, width]. Every file in the manifest is checked first, since the class may open any of
-    them beside its `__file__`.
+    datatypes and shapes that `model.yaml` declares; BYTES are object arrays of bytes, and BF16 are
+    their bits in uint16. The arrays it is given are read-only and another's memory: to write, copy
+    first. Those that it returns are copied, so it may use their memory again. A method
+    `predict_with_features`, if there is one, returns the same and `features`, an array [rows,
+    width]. Either may raise `serving.errors.InvalidInput` with one sentence for the client, who
+    gets 400; the rest of the batch goes on. Every file in the manifest is checked first, since the
+    class may open any of them beside its `__file__`.
 
     Raises:
         ConfigError: code is not trusted, a file is missing or is not the one in the manifest,

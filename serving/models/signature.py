@@ -41,6 +41,11 @@ class Signature(NamedTuple):
     outputs: list[Tensor]
 
 
+def placeholders(count: int) -> tuple[str, ...]:
+    """Return the names of `count` outputs of an artefact that tells none."""
+    return ("output",) if count == 1 else tuple(f"output_{index}" for index in range(count))
+
+
 def declared(path: Path, side: Side, tensors: list[Tensor]) -> list[dict[str, Any]]:
     """Return what `model.yaml` would say of the `tensors` of the artefact at `path`.
 

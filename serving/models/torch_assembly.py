@@ -12,7 +12,8 @@ from serving.models.compiled import compiled
 from serving.models.device_ops import CudaOps
 from serving.models.pipelined_model import PipelinedModel
 from serving.models.repository import ModelEntry
-from serving.models.torch_model import Run, TorchModel
+from serving.models.tensor_names import Run
+from serving.models.torch_model import TorchModel
 
 _log = logging.getLogger("vigil.models")
 

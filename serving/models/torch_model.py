@@ -13,10 +13,8 @@ from serving.errors import Unsupported
 from serving.models.batch_model import BatchModel
 from serving.models.contract import Capabilities, Prediction
 from serving.models.repository import ModelEntry
+from serving.models.tensor_names import Run
 from serving.models.tensors import FLOATING, OutputReader, is_dense, to_torch
-
-Run = Callable[..., Any]
-"""Takes the input tensors in the order of `model.yaml`; returns a tensor or several."""
 
 
 class TorchModel(BatchModel):
@@ -76,7 +74,14 @@ class TorchModel(BatchModel):
             raise Unsupported(
                 f"model '{self._name}' gives no module: not all of its inputs are floating point"
             )
-        return self._make_module()
+        module = self._make_module()
+        forward = module.forward
+
+        def guarded(*inputs: torch.Tensor) -> Any:
+            return self._guarded(forward, *inputs, rows=inputs[0].shape[0])
+
+        module.forward = guarded
+        return module
 
     def _compute(self, arrays: dict[str, np.ndarray], rows: int, *, features: bool) -> Prediction:
         run = self._run_with_features if features else self._run
@@ -85,7 +90,7 @@ class TorchModel(BatchModel):
         if not shared:
             arrays = {name: array.copy() for name, array in arrays.items()}
         tensors = self._tensors(arrays)
-        result = self._guarded(_infer, run, tensors)
+        result = self._guarded(_infer, run, tensors, rows=rows)
         # Torch counts writes to a tensor, so one that worked in place shows here.
         if self._is_graph and not shared and not any(tensor._version for tensor in tensors):
             self._reads_only.add(features)
@@ -122,18 +127,23 @@ class TorchModel(BatchModel):
 
 
 class FirstOutput(torch.nn.Module):
-    """Wraps a module that may return several outputs and returns the first."""
+    """Wraps a module whose first output is to be explained.
 
-    def __init__(self, inner: torch.nn.Module) -> None:
+    Args:
+        inner: the module.
+        run: calls it with the inputs in the order of `model.yaml`; returns a tensor, or several
+            of which the first is the first output of `model.yaml`.
+    """
+
+    def __init__(self, inner: torch.nn.Module, run: Run) -> None:
         super().__init__()
         self.inner = inner
         self.training = False
+        self._run = run
 
     def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
         """Run the wrapped module and return its first output."""
-        result = self.inner(*inputs)
-        if isinstance(result, dict):
-            result = list(result.values())
+        result = self._run(*inputs)
         first: torch.Tensor = result[0] if isinstance(result, tuple | list) else result
         return first
 

@@ -8,6 +8,7 @@ become input times gradient. Integrated gradients need no hooks and come out rig
 
 from __future__ import annotations
 
+import ast
 import io
 import warnings
 import zipfile
@@ -19,6 +20,15 @@ from serving.config import ConfigError
 from serving.models.factory import require_trust
 from serving.models.manifest import verified_bytes
 from serving.models.repository import WEIGHTS_OF, ModelEntry
+from serving.models.signature import FEATURES, placeholders
+from serving.models.tensor_names import (
+    Arguments,
+    OutputsByName,
+    Results,
+    Run,
+    bind_results,
+    with_inputs,
+)
 from serving.models.torch_assembly import assemble
 from serving.models.torch_model import FirstOutput, TorchModel, resolve_device
 
@@ -26,8 +36,8 @@ from serving.models.torch_model import FirstOutput, TorchModel, resolve_device
 def load_torchscript(entry: ModelEntry, device: str) -> TorchModel:
     """Load a TorchScript archive.
 
-    A module whose `forward` returns a tuple of one tensor more than `model.yaml` declares
-    outputs gives features: the last is the penultimate activations, and `predict` drops it.
+    A NamedTuple's field `features`, or one tensor more than `model.yaml` declares outputs in a
+    tuple, is the penultimate activations; `predict` drops it.
 
     Raises:
         ConfigError: code is not trusted, the file is missing, is not the one in the manifest,
@@ -37,37 +47,98 @@ def load_torchscript(entry: ModelEntry, device: str) -> TorchModel:
     require_trust(entry, "format torchscript runs code that lies in the archive")
     content = verified_bytes(entry.directory, WEIGHTS_OF["torchscript"])
     module = _load(entry, content, where)
-    _check_arguments(entry, module)
-    declared = len(entry.config.outputs)
-    has_features = _returned(entry, module) > declared
-
-    def run(*inputs: torch.Tensor) -> Any:
-        results = _call(module, inputs)
-        return results[:declared] if has_features else results
+    outputs, features = _outputs(entry, module, content)
+    run = _bound(entry, module)
 
     def run_with_features(*inputs: torch.Tensor) -> tuple[Any, Any]:
-        results = _call(module, inputs)
-        return results[:-1], results[-1]
+        results = run(*inputs)
+        return outputs(results), results[features]
+
+    def private() -> FirstOutput:
+        # Loaded afresh: copies of a compiled module may share its weights.
+        own = _load(entry, content, where)
+        forward = _bound(entry, own)
+        return FirstOutput(own, lambda *inputs: outputs(forward(*inputs)))
 
     return assemble(
         entry,
         where,
-        run,
-        run_with_features if has_features else None,
-        # Loaded afresh: copies of a compiled module may share its weights.
-        lambda: FirstOutput(_load(entry, content, where)),
+        lambda *inputs: outputs(run(*inputs)),
+        None if features is None else run_with_features,
+        private,
     )
 
 
-def _call(module: Any, inputs: tuple[torch.Tensor, ...]) -> Any:
+def _bound(entry: ModelEntry, module: Any) -> Run:
+    """Return a function of the inputs in the order of `model.yaml`."""
+
+    def call(*inputs: torch.Tensor, **named: torch.Tensor) -> Any:
+        try:
+            return module(*inputs, **named)
+        except RuntimeError as error:
+            # The archive's own source comes first, and what was wrong behind it.
+            _, _, cause = str(error).rpartition("\nRuntimeError: ")
+            if not cause:
+                raise
+            raise RuntimeError(cause) from None
+
+    return with_inputs(entry, call, _arguments(module))
+
+
+def _arguments(module: Any) -> Arguments:
+    arguments = module.forward.schema.arguments[1:]
+    return Arguments(
+        tuple(argument.name for argument in arguments),
+        frozenset(each.name for each in arguments if not each.has_default_value()),
+        sum(not argument.kwarg_only for argument in arguments),
+    )
+
+
+def _outputs(entry: ModelEntry, module: Any, content: bytes) -> tuple[Run, int | None]:
+    """Return what takes the outputs out of a result of `forward`, and the place of the features."""
+    (returned,) = module.forward.schema.returns
+    kind = returned.type.kind()
+    is_dict = kind == "DictType" and str(returned.type) == "Dict[str, Tensor]"
+    if is_dict:
+        return OutputsByName(entry, _arguments(module)), None
+    parts = returned.type.elements() if kind == "TupleType" else [returned.type]
+    fields = _fields(entry, returned.type, content)
+    if not fields and any(part.kind() != "TensorType" for part in parts):
+        raise ConfigError(
+            f"{entry.weights}: forward returns {returned.type}; it must return a tensor or a "
+            f"tuple, dict or NamedTuple of tensors"
+        )
+    at = fields.index(FEATURES) if FEATURES in fields else None
+    found = Results(fields or placeholders(len(parts)), bool(fields), at, "tensors")
+    places, features = bind_results(entry, found, _arguments(module))
+    if kind != "TupleType":
+        return lambda result: result, features
+    return lambda result: tuple([result[place] for place in places]), features
+
+
+def _fields(entry: ModelEntry, returned: Any, content: bytes) -> tuple[str, ...]:
+    """Return the fields of a NamedTuple; none of another type. The archive's source tells them."""
+    module, _, name = returned.annotation_str.rpartition(".")
+    if returned.kind() != "TupleType" or not module:
+        return ()
+    path = f"/code/{module.replace('.', '/')}.py"
     try:
-        return module(*inputs)
-    except RuntimeError as error:
-        # The archive's own source comes first, and what was wrong behind it.
-        _, _, cause = str(error).rpartition("\nRuntimeError: ")
-        if not cause:
-            raise
-        raise RuntimeError(cause) from None
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            (file,) = [each for each in archive.namelist() if each.endswith(path)]
+            classes = ast.walk(ast.parse(archive.read(file)))
+        (found,) = [
+            each for each in classes if isinstance(each, ast.ClassDef) and each.name == name
+        ]
+    except (ValueError, SyntaxError):
+        raise ConfigError(
+            f"{entry.weights}: does not tell the fields of what forward returns, {name}; return a "
+            f"dict of tensors"
+        ) from None
+    return tuple(
+        each.target.id
+        for each in found.body
+        if isinstance(each, ast.AnnAssign) and isinstance(each.target, ast.Name)
+    )
 
 
 def _load(entry: ModelEntry, content: bytes, device: torch.device) -> Any:
@@ -99,32 +170,3 @@ def _require_archive(entry: ModelEntry, content: bytes) -> None:
             f"{entry.weights}: is no TorchScript archive; if torch.save wrote it, "
             f"`vigil convert {entry.weights}` makes format safetensors of it"
         )
-
-
-def _check_arguments(entry: ModelEntry, module: Any) -> None:
-    arguments = module.forward.schema.arguments[1:]
-    required = sum(not argument.has_default_value() for argument in arguments)
-    declared = sum(not spec.sensitive for spec in entry.config.inputs)
-    if not required <= declared <= len(arguments):
-        raise ConfigError(
-            f"{entry.weights}: forward takes {len(arguments)} inputs, model.yaml declares "
-            f"{declared} that are not sensitive"
-        )
-
-
-def _returned(entry: ModelEntry, module: Any) -> int:
-    """Return how many tensors `forward` returns, after checking that the outputs fit."""
-    (result,) = module.forward.schema.returns
-    parts = result.type.elements() if result.type.kind() == "TupleType" else [result.type]
-    if any(part.kind() != "TensorType" for part in parts):
-        raise ConfigError(
-            f"{entry.weights}: forward returns {result.type}; it must return a tensor or a "
-            f"tuple of tensors"
-        )
-    declared = len(entry.config.outputs)
-    if len(parts) not in (declared, declared + 1):
-        raise ConfigError(
-            f"{entry.weights}: forward returns {len(parts)} tensors, model.yaml declares "
-            f"{declared} outputs; one more than declared are the features"
-        )
-    return len(parts)

@@ -8,10 +8,11 @@ from typing import Final
 import numpy as np
 
 from serving.config import InputSpec
-from serving.errors import ModelFailed
+from serving.errors import InvalidInput, ModelFailed
 from serving.models.buckets import buckets_of
 from serving.models.contract import Model
 from serving.models.repository import ModelEntry
+from serving.models.tensor_names import OutputMissing
 from serving.protocol.datatypes import NUMPY_OF
 from serving.protocol.json_codec import decode_request
 
@@ -41,6 +42,26 @@ def warm_up(model: Model, entry: ModelEntry) -> None:
             model.predict_with_features(batch)
 
 
+def require_outputs(model: Model, entry: ModelEntry) -> None:
+    """Refuse a model that does not return the outputs that `model.yaml` declares.
+
+    Some formats tell only by running what they return. What an example has not shown, a row of
+    zeros shows; a model that cannot compute one is given the benefit of the doubt. Models on other
+    servers are not asked.
+
+    Raises:
+        OutputMissing: an output is not among what it returns.
+    """
+    if entry.example is not None or entry.config.remote is not None:
+        return
+    try:
+        model.predict(known_batch(entry, 1))
+    except OutputMissing:
+        raise
+    except (ModelFailed, InvalidInput):
+        return
+
+
 def try_without_example(model: Model, entry: ModelEntry) -> None:
     """Run a row of zeros (of text: the first category, or nothing) where there is no example.
 
@@ -53,13 +74,24 @@ def try_without_example(model: Model, entry: ModelEntry) -> None:
     if entry.example is not None or entry.config.remote is not None:
         return
     try:
-        row = {spec.name: _zeros(spec) for spec in entry.config.inputs if not spec.sensitive}
-        model.predict(row)
-    except ModelFailed as error:
+        model.predict(known_batch(entry, 1))
+    except (ModelFailed, InvalidInput) as error:
         raise ModelFailed(
             f"fails on a row of zeros: {error.message}; correct it or what model.yaml declares, "
             f"or name a request that it answers by `example`"
         ) from None
+
+
+def known_batch(entry: ModelEntry, rows: int) -> dict[str, np.ndarray]:
+    """Return `rows` rows that the model should compute: its example's, or zeros without one.
+
+    Raises:
+        InvalidInput: the example is not a request that the protocol allows.
+    """
+    inputs = example_inputs(entry) or {
+        spec.name: _zeros(spec) for spec in entry.config.inputs if not spec.sensitive
+    }
+    return {name: _repeat(array, rows) for name, array in inputs.items()}
 
 
 def _zeros(spec: InputSpec) -> np.ndarray:

@@ -187,7 +187,8 @@ class ReplicaRole:
             Tensor(name, self._types[name], array.shape, array)
             for name, array in result.outputs.items()
         ]
-        meta = ResultMeta(result.failed, result.guards, result.compute_ns, result.guard_ns)
+        times = (result.compute_ns, result.guard_ns)
+        meta = ResultMeta(result.failed, result.guards, *times, result.kinds)
         return meta, tensors
 
     def _report(self) -> Report:

@@ -100,6 +100,23 @@ def test_only_the_poison_fails(requests: list[tuple[int, bool]]) -> None:
         assert part["y"].ravel().tolist() == [2.0 * (index + 1)] * rows[index]
 
 
+class Choosy(Doubler):
+    """Refuses what is over 100, and raises for poison."""
+
+    def predict(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        if (inputs["x"] > 100).any():
+            raise InvalidInput("x must be at most 100")
+        return super().predict(inputs)
+
+
+def test_what_the_model_refuses_is_told_apart_from_what_it_fails_on() -> None:
+    executor = BatchExecutor(Choosy())  # type: ignore[arg-type]
+    result = executor.run((1, 2, 1, 1), column(1, 2, 101, POISON, 3))
+    assert result.failed == {1: "x must be at most 100", 2: "poison row"}
+    assert result.kinds == {1: "InvalidInput"}
+    assert result.outputs["y"].ravel().tolist() == [2, 6]
+
+
 def test_one_poison_costs_a_logarithm_of_passes() -> None:
     model = Doubler()
     values = [1.0] * 64
@@ -126,6 +143,17 @@ class Elsewhere(Doubler):
 def test_a_model_says_by_its_methods_whether_batches_overlap() -> None:
     assert BatchExecutor(Elsewhere()).overlaps  # type: ignore[arg-type]
     assert not BatchExecutor(Doubler()).overlaps  # type: ignore[arg-type]
+
+
+class ChoosyElsewhere(Choosy, Elsewhere):
+    """Both."""
+
+
+async def test_an_overlapping_batch_is_refused_in_part() -> None:
+    executor = BatchExecutor(ChoosyElsewhere())  # type: ignore[arg-type]
+    result = await executor.run_async((1, 1), column(101, 1))
+    assert (result.failed, result.kinds) == ({0: "x must be at most 100"}, {0: "InvalidInput"})
+    assert result.outputs["y"].ravel().tolist() == [2]
 
 
 @pytest.mark.parametrize("values", [(1, 2, 3, 4), (1, POISON, 500, 2), (POISON,) * 4])

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from serving.config import ConfigError
-from serving.models.export_archive import harmless_archive
+from serving.models.export_archive import harmless_archive, with_flat_results
 from serving.models.loader import load
 from serving.models.manifest import write_manifest
 
@@ -232,3 +232,13 @@ def test_a_graph_that_reads_a_file_of_the_server(make_exported_model, tmp_path):
     write_manifest(entry.directory, [entry.weights.name])
     with pytest.raises(ConfigError, match=r"calls 'torch\.ops\.aten\.from_file"):
         load(entry, "cpu")
+
+
+@pytest.mark.parametrize("content", [b"", b"junk", b"no description"])
+def test_results_of_what_is_damaged_are_not_made_flat(tmp_path, content):
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr("archive/models/model.json", '{"graph_module": {}}')
+    for each in (content, packed.getvalue()):
+        with pytest.raises(ConfigError, match=r"model\.pt2: is damaged: "):
+            with_flat_results(each, tmp_path / "model.pt2")

@@ -6,7 +6,7 @@ import torch
 
 from serving.config import ConfigError
 from serving.models.export import save_torch_export
-from serving.models.export_signature import read_export_signature
+from serving.models.export_signature import read_export_names, read_export_signature
 from serving.models.signature import Tensor
 
 NAME = "archive/models/model.json"
@@ -67,6 +67,7 @@ def described(tmp_path):
             text = archive.read(name)
         with zipfile.ZipFile(path, "w") as archive:
             archive.writestr(NAME, alter(text))
+        change.path = path
         return read_export_signature(path)
 
     return change
@@ -165,6 +166,35 @@ def test_a_strange_nesting_leaves_positions(described, spec):
 def test_what_is_no_tensor_has_no_datatype(described, argument):
     found = described(altered("signature", "output_specs", 0, to={"user_output": argument}))
     assert found.outputs[0] == Tensor("output_0", None, None)
+
+
+LEAF = {"type": None, "context": None, "children_spec": []}
+
+
+@pytest.mark.parametrize(
+    ("kind", "context", "is_foreign"),
+    [
+        ("builtins.dict", '["a", "b"]', False),
+        ("collections.OrderedDict", '["a", "b"]', False),
+        ("collections.defaultdict", '{"dict_context": ["a", "b"]}', False),
+        ("library.ModelOutput", '["a", "b"]', True),
+        ("library.Dataclass", '[["a", "b"], ["c"]]', True),
+    ],
+)
+def test_keys_and_fields_of_every_class_name_outputs(described, kind, context, is_foreign):
+    spec = json.dumps([1, {"type": kind, "context": context, "children_spec": [LEAF, LEAF]}])
+    change = altered("module_call_graph", 0, "signature", "out_spec", to=spec)
+    assert [tensor.name for tensor in described(change).outputs] == ["a", "b"]
+    names = read_export_names(described.path.open("rb"), described.path)
+    assert (names.outputs, names.outputs_told, names.is_foreign) == (["a", "b"], True, is_foreign)
+
+
+@pytest.mark.parametrize("context", ["null", "{", '["a"]', '["a", 1]', '[["a"]]', "[[]]", '"ab"'])
+def test_a_context_that_names_nothing_leaves_positions(described, context):
+    kind = {"type": "library.Odd", "context": context, "children_spec": [LEAF, LEAF]}
+    spec = json.dumps([1, kind])
+    found = described(altered("module_call_graph", 0, "signature", "out_spec", to=spec))
+    assert [tensor.name for tensor in found.outputs] == ["output_0", "output_1"]
 
 
 def test_no_archive(tmp_path):

@@ -6,7 +6,7 @@ from typer.testing import CliRunner
 
 from serving.cli import app
 from serving.config import ConfigError
-from serving.errors import ModelFailed, Unsupported
+from serving.errors import InvalidInput, ModelFailed, Unsupported
 from serving.models.export import save_files
 from serving.models.loader import load
 from serving.models.repository import ModelEntry, ModelRepository
@@ -101,6 +101,20 @@ def test_what_goes_wrong_is_named(make, body, says):
     with pytest.raises(ModelFailed, match=f"^model 'coded' failed: .*{says}"):
         load(make(body), "cpu").predict({"x": x})
     np.testing.assert_array_equal(x, X)
+
+
+@pytest.mark.parametrize("text", ["x must be positive", "x\\nmust be " + "9" * 9999])
+def test_it_may_refuse_what_it_is_given(make, text):
+    body = f"from serving.errors import InvalidInput\n        raise InvalidInput('{text}')"
+    with pytest.raises(InvalidInput, match=r"^x.*must be") as caught:
+        load(make(body), "cpu").predict({"x": X})
+    assert caught.value.message.isprintable()
+    assert len(caught.value.message) <= 500
+
+
+def test_an_index_error_is_its_own_fault(make):
+    with pytest.raises(ModelFailed, match="IndexError: index 9 is out of bounds"):
+        load(make("return x[9]"), "cpu").predict({"x": X})
 
 
 def test_results_stay_what_they_are_when_their_memory_is_used_again(make):

@@ -7,7 +7,7 @@ import torch
 
 from explain.integrated_gradients import IntegratedGradients
 from serving.config import ConfigError
-from serving.errors import ModelFailed
+from serving.errors import InvalidInput, ModelFailed
 from serving.models.loader import load
 from serving.models.manifest import write_manifest
 from serving.models.repository import ModelEntry, ModelRepository
@@ -129,7 +129,7 @@ class Placed(torch.nn.Module):
 @pytest.mark.parametrize("index", [2, -3, 1e9])
 def test_indices_out_of_range_reach_no_memory(make, index):
     model = load(make(Placed()), "cpu")
-    with pytest.raises(ModelFailed, match=r"'scripted' failed: RuntimeError: [^:]*ind"):
+    with pytest.raises(InvalidInput, match=r"'scripted': input 'x' holds an index .* \([^:]*ind"):
         model.predict({"x": np.array([[1, 5, 0], [index, 7, 0]], np.float32)})
     good = np.array([[1, 5, 0], [0, 7, 0]], np.float32)
     np.testing.assert_array_equal(model.predict({"x": good})["y"], [[0, 5], [7, 0]])
