@@ -8,6 +8,8 @@ ENGINE ?= ray
 BENCH  ?=
 # Processes that run tests; many tests wait more than they compute.
 WORKERS ?= 2
+# How often `make test-flaky` runs the tests.
+RUNS ?= 10
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
@@ -15,7 +17,7 @@ NEW    := $(VENV)-constraints
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-all test-packaging lint bench bench-micro constraints clean
+.PHONY: help demo test test-all test-flaky test-packaging lint bench bench-micro constraints clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,6 +37,9 @@ test: $(STAMP)  ## Every test but the long ones
 
 test-all: $(STAMP)  ## Every test
 	$(BIN)/python -m pytest -n $(WORKERS)
+
+test-flaky: $(STAMP)  ## `make test` RUNS (10) times, each with another seed, beside a busy process
+	PYTHON=$(BIN)/python RUNS=$(RUNS) WORKERS=$(WORKERS) sh tests/flaky.sh
 
 test-packaging: $(STAMP)  ## Build the wheel and try it outside the checkout
 	$(BIN)/python -m pytest tests/packaging
