@@ -9,7 +9,7 @@ import msgspec
 
 from serving.dataplane.batch import Receive
 from serving.dataplane.handler import DataPlane
-from serving.errors import ModelNotReady
+from serving.errors import ModelNotFound, ModelNotReady, VersionNotFound
 from serving.gateway import grpc_extensions, grpc_health, grpc_settings, labels, metadata
 from serving.gateway.grpc_paths import EXPLAIN, HEALTH, LABELS_PUSH, SERVICE
 from serving.protocol import grpc_codec, grpc_metadata
@@ -41,10 +41,11 @@ async def server_ready(plane: DataPlane, _request: Any, _timeout_s: float | None
 
 
 async def model_ready(plane: DataPlane, request: Any, _timeout_s: float | None) -> Any:
-    """Whether one model can answer now."""
+    """Whether one model can answer now; one that is not served cannot."""
     try:
         metadata.require_ready(plane, request.name, request.version)
-    except ModelNotReady:
+    except (ModelNotFound, VersionNotFound, ModelNotReady):
+        # An answer and no error, as Triton gives it: clients wait for a model by asking again.
         return pb.ModelReadyResponse(ready=False)
     return pb.ModelReadyResponse(ready=True)
 

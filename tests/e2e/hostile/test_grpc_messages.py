@@ -94,6 +94,10 @@ NOT_PROTOBUF = {
 @pytest.mark.parametrize("method", ["ModelInfer", "ModelMetadata", "ModelReady"])
 @pytest.mark.parametrize("case", NOT_PROTOBUF)
 def test_what_is_no_message(target: Any, case: str, method: str) -> None:
+    if (case, method) == ("wrong-wire-type", "ModelReady"):  # a field that is not known
+        answer = target.call(NOT_PROTOBUF[case], SERVICE + method)
+        assert not service_pb2.ModelReadyResponse.FromString(answer).ready
+        return
     with pytest.raises(grpc.RpcError) as caught:
         target.call(NOT_PROTOBUF[case], SERVICE + method)
     allowed = {INVALID, grpc.StatusCode.NOT_FOUND}
