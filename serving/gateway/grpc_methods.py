@@ -72,7 +72,7 @@ async def model_infer(
     """One inference."""
     request = grpc_codec.decode_request(message)
     response = await plane.infer(request, timeout_s, client, receive)
-    return grpc_codec.encode_response(response, request, grpc_codec.wants_raw(message))
+    return grpc_codec.encode_response(response, request)
 
 
 METHODS: dict[str, Method] = {

@@ -88,8 +88,7 @@ class _Stream:
             request = grpc_codec.decode_request(message)
             left = None if self._deadline is None else self._deadline - time.monotonic()
             response = await self._plane.infer(request, left, self._client)
-            raw = grpc_codec.wants_raw(message)
-            answer = grpc_codec.stream_response(response, request, raw)
+            answer = grpc_codec.stream_response(response, request)
         except errors.VigilError as error:
             # Texts in protobuf are Unicode; a model's own message may hold anything.
             text = error.message.encode("utf-8", "replace").decode()
