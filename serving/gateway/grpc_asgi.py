@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError, Message
 
 from serving import errors
 from serving.dataplane.handler import DataPlane
@@ -68,7 +68,7 @@ async def serve_grpc(
 
 async def _call(
     plane: DataPlane, max_body: int, scope: Scope, headers: Headers, receive: Receive
-) -> bytes:
+) -> Message:
     path = scope["path"]
     method = METHODS.get(path)
     if method is None:
@@ -85,5 +85,5 @@ async def _call(
         reply = await method.call(plane, request, timeout_s, client_of(scope), receive)
     else:
         reply = await method.call(plane, request, timeout_s)
-    answer: bytes = reply.SerializeToString()
+    answer: Message = reply
     return answer
