@@ -16,7 +16,7 @@ from pathlib import Path
 from loadtest.home import bench_home
 from loadtest.peers.tritonserver import make_venv
 
-# One of the last releases whose wheels have the binary. It sends what all C++ clients since 2.38 send.
+# One of the last wheels that have the binary. It sends what all C++ clients since 2.38 send.
 REQUIREMENTS = ("tritonclient==2.43.0", "nvidia-cuda-runtime-cu12==12.4.127")
 _COMPLETE = ".perf_analyzer"
 
