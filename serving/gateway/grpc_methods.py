@@ -50,9 +50,9 @@ async def model_ready(plane: DataPlane, request: Any, _timeout_s: float | None) 
     return pb.ModelReadyResponse(ready=True)
 
 
-async def server_metadata(_plane: DataPlane, _request: Any, _timeout_s: float | None) -> Any:
+async def server_metadata(plane: DataPlane, _request: Any, _timeout_s: float | None) -> Any:
     """Name, version and extensions."""
-    return grpc_metadata.server_metadata(metadata.SERVER)
+    return grpc_metadata.server_metadata(metadata.server_metadata(plane))
 
 
 async def model_metadata(plane: DataPlane, request: Any, _timeout_s: float | None) -> Any:

@@ -51,8 +51,8 @@ async def _description(call: Call) -> Reply:
     return json_reply(await asyncio.to_thread(openapi.encoded, call.root_path))
 
 
-async def _server(_call: Call) -> Reply:
-    return json_reply(encode_metadata(metadata.SERVER))
+async def _server(call: Call) -> Reply:
+    return json_reply(encode_metadata(metadata.server_metadata(call.plane)))
 
 
 async def _live(_call: Call) -> Reply:

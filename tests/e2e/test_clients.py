@@ -31,7 +31,8 @@ GZIP = {"accept-encoding": "gzip, deflate"}
 def server(
     triton_models: Path, running: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Any]:
-    with running(triton_models, tmp_path_factory.mktemp("clients")) as started:
+    workdir = tmp_path_factory.mktemp("clients")
+    with running(triton_models, workdir, listen={"server_name": "triton"}) as started:
         yield started
 
 
@@ -135,7 +136,7 @@ def test_sequence_and_schedule_parameters(server: Any) -> None:
         with module.InferenceServerClient(address(server, module)) as client:
             result = client.infer(
                 "simple", pair(module, FIRST, OTHER),
-                sequence_id=7, sequence_start=True, sequence_end=True, priority=1, timeout=9**9,
+                sequence_id=7, sequence_start=True, sequence_end=True, timeout=9**9,
                 parameters={"mine": 3, "other": "a"},
             )  # fmt: skip
         right(result)
@@ -262,6 +263,23 @@ def test_a_model_that_is_unloaded_is_not_ready(server: Any, eventually: Any) -> 
         assert not client.is_model_ready("densenet_onnx")
         client.load_model("densenet_onnx")
         assert client.is_model_ready("densenet_onnx")
+
+
+@pytest.mark.parametrize("module", [tritonclient.http, tritonclient.grpc])
+def test_the_name_that_examples_insist_on(server: Any, module: Any) -> None:
+    with module.InferenceServerClient(address(server, module)) as client:
+        told = client.get_server_metadata()
+    assert (told["name"] if isinstance(told, dict) else told.name) == "triton"
+
+
+def test_a_version_that_is_no_number(stub: Any) -> None:
+    message = simple(True)
+    message.model_version = "wrong_specification"
+    with pytest.raises(grpc.RpcError) as failed:
+        stub.ModelInfer(message, timeout=30)
+    assert failed.value.details().startswith(
+        "failed to get model version from specified version string 'wrong_specification'"
+    )
 
 
 # -- compression --------------------------------------------------------------------------
