@@ -30,6 +30,7 @@ from serving.gateway.grpc_reflection import reflect, reflect_alpha
 from serving.gateway.grpc_stream import stream_infer
 from serving.gateway.grpc_stream_call import serve_stream
 from serving.gateway.headers import Headers
+from serving.protocol.parameters import NO_SHARED_MEMORY
 from serving.protocol.status import grpc_status
 
 STREAMS = {
@@ -72,7 +73,8 @@ async def _call(
     path = scope["path"]
     method = METHODS.get(path)
     if method is None:
-        raise errors.Unsupported(f"unknown gRPC method '{path[:200]}'")
+        unknown = f"unknown gRPC method '{path[:200]}'"
+        raise errors.Unsupported(NO_SHARED_MEMORY if "SharedMemory" in path else unknown)
     timeout_s, encoding = call_options(headers)
     payload = await read_message(max_body, encoding, receive)
     try:

@@ -14,6 +14,9 @@ RESERVED: Final = ("triton_", "vigil_")
 FINAL_RESPONSE: Final = "triton_final_response"
 """Parameter of a stream's answers: whether it is the last one to its request."""
 
+NO_SHARED_MEMORY: Final = "shared memory is not offered; send tensors in the request"
+"""The refusal of whatever asks for it; docs/what-vigil-does-not-do.md says why."""
+
 STREAM_ENDS: Final = frozenset({"triton_enable_empty_final_response", FINAL_RESPONSE})
 """What Triton documents of its prefix. Both are about how the answers to one request end.
 
@@ -55,7 +58,7 @@ def checked_parameters(parameters: Mapping[str, Any] | None) -> Parameters | Non
                 "reserved; leave it out"
             )
         if name.startswith("shared_memory_"):
-            raise Unsupported("shared memory is not offered; send tensors in the request")
+            raise Unsupported(NO_SHARED_MEMORY)
         if value is not None:
             _check_value(name, value)
     if None in parameters.values():

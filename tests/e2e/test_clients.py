@@ -250,9 +250,37 @@ def test_images_are_classified(server: Any, module: Any) -> None:
 
 
 @pytest.mark.parametrize("module", [tritonclient.http, tritonclient.grpc])
+def test_encoded_images_are_classified(server: Any, module: Any) -> None:
+    images = np.array([[b"\xff\xd8long"], [b""]], object)
+    tensor = module.InferInput("INPUT", [2, 1], "BYTES")
+    tensor.set_data_from_numpy(images)
+    wanted = module.InferRequestedOutput("OUTPUT", class_count=1)
+    model = "preprocess_inception_ensemble"
+    with module.InferenceServerClient(address(server, module)) as client:
+        best = client.infer(model, [tensor], outputs=[wanted]).as_numpy("OUTPUT")
+        told = client.get_inference_statistics(model_name=model)
+    assert [text.decode().split(":")[1:] for text in best[:, 0]] == [["0", "night"], ["2", "dawn"]]
+    assert len(told["model_stats"] if isinstance(told, dict) else told.model_stats) == 1
+
+
+def test_a_plain_stub_asks_for_an_output_by_its_name_in_a_graph(stub: Any) -> None:
+    name = "InceptionV3/Predictions/Softmax"
+    message = pb.ModelInferRequest(model_name="densenet_onnx", id="my request id")
+    message.inputs.add(name="input", datatype="FP32", shape=[1, 299, 299, 3])
+    message.outputs.add(name=name)
+    message.raw_input_contents.append(b"a" * 4 * 299 * 299 * 3)
+    answer = stub.ModelInfer(message, timeout=30)
+    assert (answer.id, answer.outputs[0].name) == ("my request id", name)
+    assert len(answer.raw_output_contents[0]) == 16
+    for request in ("ModelReady", "ModelMetadata", "ModelConfig"):
+        asked = getattr(pb, f"{request}Request")(name="densenet_onnx")
+        assert getattr(stub, request)(asked, timeout=30)
+
+
+@pytest.mark.parametrize("module", [tritonclient.http, tritonclient.grpc])
 def test_who_is_ready(server: Any, module: Any) -> None:
     with module.InferenceServerClient(address(server, module)) as client:
-        ready = partial(client.is_model_ready)
+        ready = client.is_model_ready
         assert [ready("simple"), ready("simple", "1")] == [True, True]
         assert [ready("nobody"), ready("simple", "7"), ready("")] == [False, False, False]
 
@@ -280,6 +308,18 @@ def test_a_version_that_is_no_number(stub: Any) -> None:
     assert failed.value.details().startswith(
         "failed to get model version from specified version string 'wrong_specification'"
     )
+
+
+@pytest.mark.parametrize("module", [tritonclient.http, tritonclient.grpc])
+def test_shared_memory_is_refused_in_a_sentence(server: Any, module: Any) -> None:
+    with module.InferenceServerClient(address(server, module)) as client:
+        for ask in (
+            client.get_system_shared_memory_status,
+            client.unregister_cuda_shared_memory,
+            partial(client.register_system_shared_memory, "region", "/key", 64),
+        ):
+            with pytest.raises(InferenceServerException, match="shared memory is not offered"):
+                ask()
 
 
 # -- compression --------------------------------------------------------------------------
