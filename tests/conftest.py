@@ -161,7 +161,7 @@ class Upstream:
                     context.abort(*self.refusal)
             outputs = tuple(self.compute(request))
             answer = InferResponse(request.model_name, "1", request.id, outputs, self.said)
-            return encode_response(answer, request, raw=True)
+            return encode_response(answer, request)
         finally:
             with self._lock:
                 self.at_once -= 1

@@ -59,7 +59,7 @@ def test_write_grpc(benchmark: Any) -> None:
     request = grpc_codec.decode_request(ModelInferRequest.FromString(mlp.grpc_message(mlp.rows(1))))
 
     def write() -> bytes:
-        answer: bytes = grpc_codec.encode_response(_response(), request, True).SerializeToString()
+        answer: bytes = grpc_codec.encode_response(_response(), request).SerializeToString()
         return answer
 
     assert benchmark(write)

@@ -18,6 +18,12 @@ class Listen(Section):
     grpc_port: int = Field(8001, ge=0, le=65535, description="Takes HTTP and gRPC; 0: a free one.")
     admin_host: str = Field("127.0.0.1", description="Address of the admin listener.")
     admin_port: int = Field(8002, ge=0, le=65535, description="Metrics and console; 0: a free one.")
+    server_name: str = Field(
+        "vigil",
+        min_length=1,
+        max_length=256,
+        description="Name in the server metadata; some of Triton's clients insist on `triton`.",
+    )
     max_body_mib: int = Field(64, ge=1, le=1024, description="Largest request body.")
     headers_timeout_s: float = Field(
         10,

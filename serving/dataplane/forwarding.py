@@ -8,15 +8,16 @@ import msgspec
 
 from serving.channel.inference import Forward, Remarks
 from serving.protocol.messages import InferRequest, Parameters, Tensor
+from serving.protocol.parameters import STREAM_ENDS
 
-OURS: Final = frozenset({"binary_data_output", "sensitive_features", "timeout"})
+OURS: Final = frozenset({"binary_data_output", "sensitive_features", "timeout"}) | STREAM_ENDS
 """Request parameters that are for this server; whatever else there is goes on.
 
 `timeout` counts from the request's arrival here, and would keep requests that give different
-ones out of one batch.
+ones out of one batch. How the answers in a client's stream end is between it and this server.
 """
 
-_INPUT_OURS: Final = frozenset({"binary_data_size"})
+_INPUT_OURS: Final = frozenset({"binary_data_size"}) | STREAM_ENDS
 
 _encode = msgspec.msgpack.Encoder().encode
 

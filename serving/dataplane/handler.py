@@ -85,6 +85,7 @@ class DataPlane:
         self, gateway_id: str, secret: bytes | None = None, *, channel: bool = True
     ) -> None:
         self.gateway_id = gateway_id
+        self.server_name = "vigil"
         self.series = SeriesSet()
         self._gauges = QueueGauges(self.series)
         self.publisher = EventPublisher(gateway_id, self.series, secret)
@@ -291,6 +292,13 @@ class DataPlane:
             raise unknown_model(name[:200])
         if version:
             entry = versions.get(version)
+            if entry is None and not (version.isascii() and version.isdigit()):
+                # The beginning is Triton's: its examples look for it.
+                raise VersionNotFound(
+                    "failed to get model version from specified version string "
+                    f"'{version[:40]}': versions are whole numbers; it has "
+                    + ", ".join(sorted(versions))
+                )
             if entry is None:
                 raise VersionNotFound(
                     f"Request for unknown model: '{name[:200]}' version '{version[:40]}' is not "

@@ -76,7 +76,13 @@ class EmbeddedInstance:
         self._exports = Exports(self._hub, self._config, history)
         pages = Pages(self._hub, self._config, history, self._control.desk)
         self.admin: ASGIApp = pages.app(mounted=True)
-        self._gateway = GatewayComposition("gateway-0", self._hub_address, None, guest=True)
+        self._gateway = GatewayComposition(
+            "gateway-0",
+            self._hub_address,
+            None,
+            guest=True,
+            server_name=self._config.listen.server_name,
+        )
         self.app = VigilApp(
             self._gateway.start, self._gateway.stop, self._config.listen.max_body_mib << 20
         )

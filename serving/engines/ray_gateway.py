@@ -39,7 +39,13 @@ class GatewayDeployment:
         beside = config.ingress != "serve"
         ident = f"{name}-serve" if beside else name
         plane = HandlePlane(ident) if config.transport == "handle" else None
-        self._composition = GatewayComposition(ident, instance.hub_address, instance.secret, plane)
+        self._composition = GatewayComposition(
+            ident,
+            instance.hub_address,
+            instance.secret,
+            plane,
+            server_name=config.listen.server_name,
+        )
         self._max_body = config.listen.max_body_mib << 20
         self._app = VigilApp(self._composition.start, self._composition.stop, self._max_body)
         self._open_to_all = not loopback_only(config)

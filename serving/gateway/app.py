@@ -29,6 +29,7 @@ class GatewayComposition:
         plane: made by the caller when links come from elsewhere than the directory.
         guest: whether the process belongs to somebody else, whose garbage collector and log
             handlers are left alone.
+        server_name: what the server metadata call it.
     """
 
     def __init__(
@@ -39,6 +40,7 @@ class GatewayComposition:
         plane: DataPlane | None = None,
         *,
         guest: bool = False,
+        server_name: str,
     ) -> None:
         self._id = gateway_id
         self._hub_address = hub_address
@@ -46,11 +48,13 @@ class GatewayComposition:
         self._plane = plane
         self._hub: HubClient | None = None
         self._guest = guest
+        self._server_name = server_name
         self._switch = LogSwitch(() if guest else None)
 
     async def start(self) -> DataPlane:
         """Make the data plane and join the hub; runs in the loop that will serve."""
         self._plane = plane = self._plane or DataPlane(self._id, self._secret)
+        plane.server_name = self._server_name
         self._hub = HubClient(
             self._hub_address,
             self._secret,
@@ -104,6 +108,7 @@ def composition_from_environment() -> GatewayComposition:
         os.environ["VIGIL_GATEWAY_ID"],
         os.environ["VIGIL_HUB"],
         bytes.fromhex(secret) if secret else None,
+        server_name=os.environ["VIGIL_SERVER_NAME"],
     )
 
 

@@ -1,11 +1,13 @@
-"""Compression in both directions: bounded for what clients send, and where it pays for answers."""
+"""Compression in both directions: bounded for what clients send, where it pays for answers."""
 
 from __future__ import annotations
 
 import asyncio
+import math
 import zlib
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
-from typing import Final
+from typing import Final, Protocol
 
 from serving.errors import InvalidInput, PayloadTooLarge, UnsupportedMedia
 
@@ -17,6 +19,10 @@ ENCODINGS: Final = ("gzip", "deflate")
 WORTH_IT: Final = 4096
 """Bytes below which answers stay as they are: they travel in one burst of packets anyway, and
 compressing one costs more time than answering it."""
+
+# Bytes of an element of what is noise to a compressor: 600 kB of it took nine times as long to
+# answer, and were 7 % smaller.
+_FLOATS: Final = {"FP16": 2, "BF16": 2, "FP32": 4, "FP64": 8}
 
 OFF_LOOP: Final = 64 << 10
 """Bytes from which compression runs in a thread: 64 kB of JSON take about a millisecond, for which
@@ -69,6 +75,28 @@ def decompress(body: bytes, encoding: str, limit: int) -> bytes:
     if stream.unused_data:  # ignored, it would be half of the client's request
         raise InvalidInput(f"data is left after the {encoding} body; send it as one member")
     return plain
+
+
+class Described(Protocol):
+    """A tensor of an answer: ours, or the message of one."""
+
+    @property
+    def datatype(self) -> str: ...  # noqa: D102
+
+    @property
+    def shape(self) -> Sequence[int]: ...  # noqa: D102
+
+
+def pays(size: int, binary: Iterable[Described]) -> bool:
+    """Whether an inference answer of `size` bytes is worth compressing.
+
+    `binary` are the tensors that may lie in it as they do in memory rather than as text. Where
+    half of the answer are such floats, it stays as it is.
+    """
+    if size < WORTH_IT:
+        return False
+    floats = sum(math.prod(t.shape) * _FLOATS.get(t.datatype, 0) for t in binary)
+    return 2 * floats < size
 
 
 async def pack(body: bytes, encoding: str, *, even_if_larger: bool = False) -> bytes | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError, Message
 
 from serving import errors
 from serving.dataplane.handler import DataPlane
@@ -30,6 +30,7 @@ from serving.gateway.grpc_reflection import reflect, reflect_alpha
 from serving.gateway.grpc_stream import stream_infer
 from serving.gateway.grpc_stream_call import serve_stream
 from serving.gateway.headers import Headers
+from serving.protocol.parameters import NO_SHARED_MEMORY
 from serving.protocol.status import grpc_status
 
 STREAMS = {
@@ -68,11 +69,12 @@ async def serve_grpc(
 
 async def _call(
     plane: DataPlane, max_body: int, scope: Scope, headers: Headers, receive: Receive
-) -> bytes:
+) -> Message:
     path = scope["path"]
     method = METHODS.get(path)
     if method is None:
-        raise errors.Unsupported(f"unknown gRPC method '{path[:200]}'")
+        unknown = f"unknown gRPC method '{path[:200]}'"
+        raise errors.Unsupported(NO_SHARED_MEMORY if "SharedMemory" in path else unknown)
     timeout_s, encoding = call_options(headers)
     payload = await read_message(max_body, encoding, receive)
     try:
@@ -85,5 +87,5 @@ async def _call(
         reply = await method.call(plane, request, timeout_s, client_of(scope), receive)
     else:
         reply = await method.call(plane, request, timeout_s)
-    answer: bytes = reply.SerializeToString()
+    answer: Message = reply
     return answer

@@ -41,7 +41,7 @@ async def explain(plane: DataPlane, message: Any, timeout_s: float | None) -> An
     """Explain the rows of an inference request; the answer has the form of an inference's."""
     request = grpc_codec.decode_request(message)
     response = await explain_request(plane, request, timeout_s)
-    return grpc_codec.encode_response(response, request, grpc_codec.wants_raw(message))
+    return grpc_codec.encode_response(response, request)
 
 
 async def repository_load(plane: DataPlane, request: Any, _timeout_s: float | None) -> Any:

@@ -6,10 +6,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from typing import Any
 from urllib.parse import quote
 
+from google.protobuf.message import Message
+
 from serving import errors
 from serving.gateway.bodies import read_chunks
-from serving.gateway.compression import ENCODINGS, WORTH_IT, pack, unpack
+from serving.gateway.compression import ENCODINGS, pack, pays, unpack
 from serving.gateway.headers import Headers
+from serving.protocol.pb.open_inference_pb2 import ModelInferResponse, ModelStreamInferResponse
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -68,13 +71,21 @@ def frame(payload: bytes) -> bytes:
     return b"\x00" + len(payload).to_bytes(4, "big") + payload
 
 
-async def packed_frame(payload: bytes, encoding: str) -> bytes:
+async def packed_frame(message: Message, encoding: str) -> bytes:
     """Return a message with its prefix, compressed where that pays; "" leaves it as it is."""
-    if encoding and len(payload) >= WORTH_IT:
+    payload: bytes = message.SerializeToString()
+    if encoding and _packs(message, len(payload)):
         packed = await pack(payload, encoding)
         if packed is not None:
             return b"\x01" + len(packed).to_bytes(4, "big") + packed
     return frame(payload)
+
+
+def _packs(message: Message, size: int) -> bool:
+    """Whether it is an inference answer that is worth compressing."""
+    if isinstance(message, ModelStreamInferResponse):
+        message = message.infer_response
+    return isinstance(message, ModelInferResponse) and pays(size, message.outputs)
 
 
 async def read_message(max_body: int, encoding: str, receive: Receive) -> bytes:

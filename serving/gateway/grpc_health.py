@@ -71,4 +71,4 @@ async def watch(call: StreamCall) -> None:
 
 async def _send_all(call: StreamCall, service: str) -> None:
     async for status in statuses(call.plane, service):
-        await call.send(status.SerializeToString())
+        await call.send(status)

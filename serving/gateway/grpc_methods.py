@@ -9,7 +9,7 @@ import msgspec
 
 from serving.dataplane.batch import Receive
 from serving.dataplane.handler import DataPlane
-from serving.errors import ModelNotReady
+from serving.errors import ModelNotFound, ModelNotReady, VersionNotFound
 from serving.gateway import grpc_extensions, grpc_health, grpc_settings, labels, metadata
 from serving.gateway.grpc_paths import EXPLAIN, HEALTH, LABELS_PUSH, SERVICE
 from serving.protocol import grpc_codec, grpc_metadata
@@ -41,17 +41,18 @@ async def server_ready(plane: DataPlane, _request: Any, _timeout_s: float | None
 
 
 async def model_ready(plane: DataPlane, request: Any, _timeout_s: float | None) -> Any:
-    """Whether one model can answer now."""
+    """Whether one model can answer now; one that is not served cannot."""
     try:
         metadata.require_ready(plane, request.name, request.version)
-    except ModelNotReady:
+    except (ModelNotFound, VersionNotFound, ModelNotReady):
+        # An answer and no error, as Triton gives it: clients wait for a model by asking again.
         return pb.ModelReadyResponse(ready=False)
     return pb.ModelReadyResponse(ready=True)
 
 
-async def server_metadata(_plane: DataPlane, _request: Any, _timeout_s: float | None) -> Any:
+async def server_metadata(plane: DataPlane, _request: Any, _timeout_s: float | None) -> Any:
     """Name, version and extensions."""
-    return grpc_metadata.server_metadata(metadata.SERVER)
+    return grpc_metadata.server_metadata(metadata.server_metadata(plane))
 
 
 async def model_metadata(plane: DataPlane, request: Any, _timeout_s: float | None) -> Any:
@@ -71,7 +72,7 @@ async def model_infer(
     """One inference."""
     request = grpc_codec.decode_request(message)
     response = await plane.infer(request, timeout_s, client, receive)
-    return grpc_codec.encode_response(response, request, grpc_codec.wants_raw(message))
+    return grpc_codec.encode_response(response, request)
 
 
 METHODS: dict[str, Method] = {

@@ -55,7 +55,7 @@ async def _answer_all(call: StreamCall, pb: Any) -> None:
             question = pb.ServerReflectionRequest.FromString(payload)
         except DecodeError:
             raise InvalidInput("the message is not a valid ServerReflectionRequest") from None
-        await call.send(answer(question, pb).SerializeToString())
+        await call.send(answer(question, pb))
 
 
 def answer(question: Any, pb: Any) -> Any:

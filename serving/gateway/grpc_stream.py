@@ -9,7 +9,7 @@ import time
 from serving import errors
 from serving.gateway.grpc_stream_call import StreamCall, stopping
 from serving.protocol import grpc_codec
-from serving.protocol.pb.open_inference_pb2 import ModelInferRequest
+from serving.protocol.pb.open_inference_pb2 import ModelInferRequest, ModelStreamInferResponse
 
 MOST_IN_FLIGHT = 32
 
@@ -34,10 +34,10 @@ class _Stream:
         self._plane = call.plane
         self._client = call.client
         self._deadline = None if call.timeout_s is None else time.monotonic() + call.timeout_s
-        self._answers: asyncio.Queue[asyncio.Task[bytes] | errors.VigilError | None] = (
-            asyncio.Queue()
-        )
-        self._running: set[asyncio.Task[bytes]] = set()
+        self._answers: asyncio.Queue[
+            asyncio.Task[ModelStreamInferResponse] | errors.VigilError | None
+        ] = asyncio.Queue()
+        self._running: set[asyncio.Task[ModelStreamInferResponse]] = set()
         self._room = asyncio.Semaphore(MOST_IN_FLIGHT)
         self._stopped = False
 
@@ -83,13 +83,12 @@ class _Stream:
             await self._call.send(await answer)
             self._room.release()
 
-    async def _answer(self, message: ModelInferRequest) -> bytes:
+    async def _answer(self, message: ModelInferRequest) -> ModelStreamInferResponse:
         try:
             request = grpc_codec.decode_request(message)
             left = None if self._deadline is None else self._deadline - time.monotonic()
             response = await self._plane.infer(request, left, self._client)
-            raw = grpc_codec.wants_raw(message)
-            answer = grpc_codec.stream_response(response, request, raw)
+            answer = grpc_codec.stream_response(response, request)
         except errors.VigilError as error:
             # Texts in protobuf are Unicode; a model's own message may hold anything.
             text = error.message.encode("utf-8", "replace").decode()
@@ -97,5 +96,4 @@ class _Stream:
         except Exception:  # noqa: BLE001 - the client gets a sentence, the operator the traceback
             _log.exception("unexpected error in a gRPC stream")
             answer = grpc_codec.stream_error("internal error; see the server's log", message.id)
-        content: bytes = answer.SerializeToString()
-        return content
+        return answer

@@ -6,6 +6,8 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 
+from google.protobuf.message import Message
+
 from serving import errors
 from serving.dataplane.handler import DataPlane
 from serving.gateway.grpc_frames import (
@@ -64,13 +66,13 @@ class StreamCall:
         """Return the client's messages, each as soon as it is whole; see `read_messages`."""
         return read_messages(self._max_body, self._encoding, self._receive)
 
-    async def send(self, payload: bytes) -> None:
+    async def send(self, message: Message) -> None:
         """Send a message.
 
         Raises:
             Disconnected: the client went away.
         """
-        body = await packed_frame(payload, self._answer_encoding)
+        body = await packed_frame(message, self._answer_encoding)
         try:
             await self._send({"type": "http.response.body", "body": body, "more_body": True})
         except Exception:  # noqa: BLE001 - each server has its own for a client that is gone

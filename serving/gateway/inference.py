@@ -5,6 +5,7 @@ from __future__ import annotations
 from serving.dataplane.batch import Receive
 from serving.dataplane.handler import DataPlane
 from serving.gateway import metadata
+from serving.gateway.compression import pays
 from serving.gateway.headers import Headers
 from serving.gateway.replies import JSON, Reply
 from serving.protocol.json_codec import (
@@ -53,7 +54,8 @@ async def infer(
     # A header must not carry what could end it; ids are bounded by the codec.
     if ident.isascii() and ident.isprintable():
         answer.append((b"x-request-id", ident.encode()))
-    return Reply(200, answer, content)
+    packs = pays(len(content), () if json_part is None else response.outputs)
+    return Reply(200, answer, content, packs)
 
 
 def raw_request(

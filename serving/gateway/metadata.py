@@ -53,7 +53,12 @@ def _own_version() -> str:
         return "0"
 
 
-SERVER = ServerMetadata("vigil", _own_version(), EXTENSIONS)
+VERSION: Final = _own_version()
+
+
+def server_metadata(plane: DataPlane) -> ServerMetadata:
+    """Describe the server."""
+    return ServerMetadata(plane.server_name, VERSION, EXTENSIONS)
 
 
 def tensor_metadata(spec: InputSpec | OutputSpec, row_axis: bool = True) -> TensorMetadata:

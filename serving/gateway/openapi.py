@@ -9,7 +9,7 @@ from typing import Any, Final
 import msgspec
 import yaml
 
-from serving.gateway.metadata import SERVER
+from serving.gateway.metadata import VERSION
 
 SOURCE: Final = Path(__file__).with_name("openapi.yaml")
 
@@ -18,7 +18,7 @@ def description() -> dict[str, Any]:
     """Return the description, with the version that serves it."""
     found: dict[str, Any] = yaml.safe_load(SOURCE.read_text(encoding="utf-8"))
     del found["x-errors"]  # only there to be referred to within the file
-    found["info"]["version"] = SERVER.version
+    found["info"]["version"] = VERSION
     return found
 
 

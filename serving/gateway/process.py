@@ -26,6 +26,7 @@ def gateway_environment(
         **os.environ,
         "VIGIL_GATEWAY_ID": gateway_id,
         "VIGIL_HUB": hub_address,
+        "VIGIL_SERVER_NAME": listen.server_name,
         "VIGIL_MAX_BODY": str(listen.max_body_mib << 20),
     }
     if secret:

@@ -5,18 +5,24 @@ from __future__ import annotations
 import msgspec
 
 from serving.errors import VigilError
-from serving.gateway.compression import WORTH_IT, choose, pack
+from serving.gateway.compression import choose, pack
 from serving.protocol.status import error_body, http_status
 
 JSON = (b"content-type", b"application/json")
 
 
 class Reply(msgspec.Struct, frozen=True):
-    """An HTTP answer: status, headers beside content-length, body."""
+    """An HTTP answer: status, headers beside content-length, body.
+
+    `packs`: whether it is compressed for a client that likes that better. Only inference answers
+    are: clients that read those compressed do not read everything else so (tritonclient's asyncio
+    client, for one).
+    """
 
     status: int
     headers: list[tuple[bytes, bytes]]
     body: bytes
+    packs: bool = False
 
 
 def json_reply(body: bytes) -> Reply:
@@ -35,11 +41,11 @@ def error_reply(error: VigilError) -> Reply:
 async def packed_reply(reply: Reply, accepted: bytes) -> Reply:
     """Return the answer as its `Accept-Encoding` wants it: compressed where that pays.
 
-    When nothing that the client takes is offered here, it gets the plain answer: that is of more
-    use than an error.
+    A client that says that it takes no plain answer gets whatever it is compressed. When nothing
+    that it takes is offered here, it gets the plain answer: that is of more use than an error.
     """
     encoding, plain_allowed = choose(accepted)
-    if not reply.body or (len(reply.body) < WORTH_IT and (plain_allowed or encoding is None)):
+    if not reply.body or (not reply.packs and (plain_allowed or encoding is None)):
         return reply
     # Left out when the client says nothing: a cache may give its plain answer to everybody.
     headers = [*reply.headers, (b"vary", b"accept-encoding")]

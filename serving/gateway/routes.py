@@ -23,6 +23,7 @@ from serving.gateway.replies import JSON, Reply, json_reply
 from serving.gateway.repository_index import index
 from serving.gateway.statistics import statistics
 from serving.protocol.metadata import encode_metadata
+from serving.protocol.parameters import NO_SHARED_MEMORY
 from serving.protocol.status import error_body
 
 
@@ -51,8 +52,8 @@ async def _description(call: Call) -> Reply:
     return json_reply(await asyncio.to_thread(openapi.encoded, call.root_path))
 
 
-async def _server(_call: Call) -> Reply:
-    return json_reply(encode_metadata(metadata.SERVER))
+async def _server(call: Call) -> Reply:
+    return json_reply(encode_metadata(metadata.server_metadata(call.plane)))
 
 
 async def _live(_call: Call) -> Reply:
@@ -177,6 +178,8 @@ def find(path: str) -> tuple[Mapping[str, Handler], dict[str, str]]:
                     break
             else:
                 return methods, named
+    if "sharedmemory" in path:
+        raise NotFound(NO_SHARED_MEMORY)
     raise NotFound(f"no such path: '{path[:200]}'; see /v2 and /openapi.json")
 
 

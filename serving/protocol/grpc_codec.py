@@ -10,6 +10,7 @@ from serving.protocol.grpc_parameters import decode_parameters, encode_parameter
 from serving.protocol.ids import chosen_id
 from serving.protocol.messages import InferRequest, InferResponse, RequestedOutput, Tensor
 from serving.protocol.names import refuse_twice
+from serving.protocol.parameters import FINAL_RESPONSE
 from serving.protocol.pb.open_inference_pb2 import (
     ModelInferRequest,
     ModelInferResponse,
@@ -23,7 +24,7 @@ _Output = ModelInferResponse.InferOutputTensor
 
 
 def parse_request(data: bytes) -> ModelInferRequest:
-    """Return the message in `data`, for `decode_request` and `wants_raw`.
+    """Return the message in `data`, for `decode_request`.
 
     Raises:
         InvalidInput: `data` is not a ModelInferRequest.
@@ -32,11 +33,6 @@ def parse_request(data: bytes) -> ModelInferRequest:
         return _parse(data)
     except DecodeError:
         raise InvalidInput("the message is not a valid ModelInferRequest") from None
-
-
-def wants_raw(message: ModelInferRequest) -> bool:
-    """Whether the answer to `message` has raw contents: unless the request had typed ones."""
-    return bool(message.raw_input_contents)
 
 
 def decode_request(
@@ -58,7 +54,8 @@ def decode_request(
     most = max(len(given), len(message.outputs), len(message.raw_input_contents))
     if most > MOST_TENSORS:
         raise InvalidInput(f"the request names {most} tensors; at most {MOST_TENSORS} are allowed")
-    inputs = _decode_raw(message) if wants_raw(message) else tuple(map(_decode_typed, given))
+    raw = message.raw_input_contents
+    inputs = _decode_raw(message) if raw else tuple(map(_decode_typed, given))
     if len(inputs) > 1:
         refuse_twice("input", [tensor.name for tensor in inputs])
     outputs = message.outputs
@@ -119,19 +116,29 @@ def _decode_outputs(message: ModelInferRequest) -> tuple[RequestedOutput, ...]:
     )
 
 
-def encode_response(
-    response: InferResponse, request: InferRequest, raw: bool
-) -> ModelInferResponse:
-    """Return `response` as a message, with raw or with typed contents.
+def answers_raw(request: InferRequest) -> bool:
+    """Whether the answer to `request` has raw contents: unless the client asks for typed ones.
 
-    Raw is what tritonclient reads; typed is for clients that sent typed contents, unless the
-    request's parameter `binary_data_output` is true. The two never mix in one message, so one
-    output that has no typed form makes all of them raw.
+    It does so by `binary_data_output: false` of the request, or `binary_data: false` of an output
+    that it names. The form of the inputs does not matter, as it does not to Triton: clients send
+    typed contents and read raw ones.
+    """
+    parameters = request.parameters
+    if parameters and parameters.get("binary_data_output") is False:
+        return False
+    for output in request.outputs:
+        if output.parameters and output.parameters.get("binary_data") is False:
+            return False
+    return True
+
+
+def encode_response(response: InferResponse, request: InferRequest) -> ModelInferResponse:
+    """Return `response` as a message, with raw or with typed contents as `answers_raw` says.
+
+    The two never mix in one message, so one output that has no typed form makes all of them raw.
     """
     outputs = response.outputs
-    if not raw:
-        raw = bool(request.parameters and request.parameters.get("binary_data_output"))
-        raw = raw or not all(has_typed_form(tensor.datatype) for tensor in outputs)
+    raw = answers_raw(request) or not all(has_typed_form(tensor.datatype) for tensor in outputs)
     message = ModelInferResponse(
         model_name=response.model_name,
         model_version=response.model_version,
@@ -156,15 +163,21 @@ def _encode_output(tensor: Tensor, raw: bool) -> _Output:
     return output
 
 
-def stream_response(
-    response: InferResponse, request: InferRequest, raw: bool
-) -> ModelStreamInferResponse:
+def stream_response(response: InferResponse, request: InferRequest) -> ModelStreamInferResponse:
     """Return `response`, encoded as `encode_response` does, as one message of a stream."""
-    return ModelStreamInferResponse(infer_response=encode_response(response, request, raw))
+    return _final(ModelStreamInferResponse(infer_response=encode_response(response, request)))
 
 
 def stream_error(message: str, request_id: str) -> ModelStreamInferResponse:
     """Return the failure of the request `request_id` as one message of a stream."""
-    return ModelStreamInferResponse(
-        error_message=message, infer_response=ModelInferResponse(id=request_id)
+    return _final(
+        ModelStreamInferResponse(
+            error_message=message, infer_response=ModelInferResponse(id=request_id)
+        )
     )
+
+
+def _final(answer: ModelStreamInferResponse) -> ModelStreamInferResponse:
+    """Say that nothing more follows to this request: clients of streams wait for it."""
+    answer.infer_response.parameters[FINAL_RESPONSE].bool_param = True
+    return answer

@@ -59,8 +59,8 @@ class RequestReader:
         self._template: _Template | None = None
         self._misses = 0
 
-    def read(self, payload: bytes) -> tuple[InferRequest, bool]:
-        """Return the request in `payload`, and whether its contents are raw.
+    def read(self, payload: bytes) -> InferRequest:
+        """Return the request in `payload`.
 
         Raises:
             InvalidInput, Unsupported: as for `grpc_codec.decode_request`.
@@ -74,7 +74,7 @@ class RequestReader:
             tensor = Tensor(
                 template.name, template.datatype, template.shape, data, template.tensor_parameters
             )
-            request = InferRequest(
+            return InferRequest(
                 template.model_name,
                 template.model_version,
                 template.id or new_request_id(),
@@ -82,13 +82,12 @@ class RequestReader:
                 template.outputs,
                 template.parameters,
             )
-            return request, True
         message = grpc_codec.parse_request(payload)
         request = grpc_codec.decode_request(message)
         if self._misses < _GIVE_UP:
             self._misses += 1
             self._remember(payload, message, request)
-        return request, grpc_codec.wants_raw(message)
+        return request
 
     def _remember(self, payload: bytes, message: ModelInferRequest, request: InferRequest) -> None:
         self._template = None
@@ -138,11 +137,15 @@ class ResponseWriter:
     def __init__(self) -> None:
         self._known: dict[tuple[str, str, _Key], tuple[bytes, bytes]] = {}
 
-    def write(self, response: InferResponse, request: InferRequest, raw: bool) -> bytes:
+    def write(self, response: InferResponse, request: InferRequest) -> bytes:
         """Return the bytes of the answer, raw or typed as `grpc_codec.encode_response` does."""
         outputs = response.outputs
-        if not raw or response.parameters or any(tensor.parameters for tensor in outputs):
-            message = grpc_codec.encode_response(response, request, raw)
+        if (
+            response.parameters
+            or any(tensor.parameters for tensor in outputs)
+            or not grpc_codec.answers_raw(request)
+        ):
+            message = grpc_codec.encode_response(response, request)
             slow: bytes = message.SerializeToString()
             return slow
         shapes = tuple([(tensor.name, tensor.datatype, tensor.shape) for tensor in outputs])

@@ -24,6 +24,8 @@ def test_parameters_for_this_server_stay_here(bind):
     bound = bind({"timeout": 5, "binary_data_output": True, "priority": 1})
     assert msgspec.msgpack.decode(bound.forward, type=Forward).parameters == {"priority": 1}
     assert bind({"timeout": 5}).forward == b""
+    # Triton itself refuses this one over HTTP; it is about the client's stream to us.
+    assert bind({"triton_enable_empty_final_response": True}).forward == b""
 
 
 def test_equal_parameters_share_a_batch(bind):

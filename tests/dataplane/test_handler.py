@@ -151,6 +151,9 @@ async def test_unknown_names(plane: DataPlane, served: Any) -> None:
         plane.resolve("q")
     with pytest.raises(errors.VersionNotFound, match="it has 1"):
         plane.resolve("m", "2")
+    for wrong in ("newest", "-1", "1.0", "²"):
+        with pytest.raises(errors.VersionNotFound, match="failed to get model version"):
+            plane.resolve("m", wrong)
     with pytest.raises(errors.ModelNotFound) as caught:
         plane.resolve("n" * 10_000)
     assert len(caught.value.message) < 300

@@ -66,8 +66,12 @@ def test_typed_contents_answer_as_raw_ones(
     tensor.contents.fp32_contents.extend(images.ravel().tolist())
     with tritonclient.grpc.InferenceServerClient(instance.grpc) as client:
         answer = client._client_stub.ModelInfer(message)
-    typed = np.array(answer.outputs[0].contents.fp32_contents, np.float32).reshape(2, 10)
-    np.testing.assert_array_equal(typed, grpc_infer(instance, images))
+        message.outputs.add(name="probabilities").parameters["binary_data"].bool_param = False
+        asked = client._client_stub.ModelInfer(message)
+    expected = grpc_infer(instance, images)
+    assert answer.raw_output_contents[0] == expected.tobytes()
+    typed = np.array(asked.outputs[0].contents.fp32_contents, np.float32).reshape(2, 10)
+    np.testing.assert_array_equal(typed, expected)
 
 
 def test_health_and_metadata_agree_on_both_transports(instance: Any) -> None:

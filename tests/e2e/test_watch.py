@@ -9,6 +9,7 @@ import os
 import shutil
 from pathlib import Path
 
+import grpc
 import httpx
 import numpy as np
 import pytest
@@ -18,6 +19,8 @@ from tritonclient.utils import InferenceServerException
 
 from loadtest.home import bench_home
 from loadtest.peers import mlserver, tritonserver
+from serving.protocol.pb import open_inference_pb2 as pb
+from serving.protocol.pb import open_inference_pb2_grpc as pb_grpc
 
 pytestmark = pytest.mark.e2e
 
@@ -203,6 +206,56 @@ def test_refusals_are_those_of_triton(clients, model):
     else:
         assert text.startswith("Request for unknown model")
         assert right.startswith("Request for unknown model")
+
+
+def a_message(typed, **parameters):
+    """One row for `scorer`, as C++ clients and Triton's examples send it."""
+    message = pb.ModelInferRequest(model_name="scorer", id="mine")
+    tensor = message.inputs.add(name="x", datatype="FP32", shape=[1, 3])
+    if typed:
+        tensor.contents.fp32_contents.extend([1, 2, 3])
+    else:
+        message.raw_input_contents.append(np.array([1, 2, 3], "<f4").tobytes())
+    for name, value in parameters.items():
+        message.parameters[name].CopyFrom(value)
+    return message
+
+
+TRUE, NUMBER, TEXT = pb.InferParameter(bool_param=True), pb.InferParameter(int64_param=7), "a-b"
+DOCUMENTED = [
+    {"triton_enable_empty_final_response": TRUE},
+    {"triton_enable_empty_final_response": pb.InferParameter(bool_param=False)},
+    {"sequence_id": NUMBER, "sequence_start": TRUE, "sequence_end": TRUE},
+    {"sequence_id": pb.InferParameter(string_param=TEXT)},
+    {"priority": pb.InferParameter(uint64_param=1), "timeout": pb.InferParameter(int64_param=0)},
+    {"headers": pb.InferParameter(string_param=TEXT), "mine": pb.InferParameter(double_param=1)},
+]
+
+
+@pytest.mark.parametrize("parameters", DOCUMENTED, ids=lambda given: "-".join(given))
+@pytest.mark.parametrize("typed", [True, False], ids=["typed", "raw"])
+def test_messages_are_answered_as_by_triton(triton, watched, typed, parameters):
+    message = a_message(typed, **parameters)
+    answers = []
+    for server in (triton, watched):
+        with grpc.insecure_channel(f"127.0.0.1:{server.grpc_port}") as channel:
+            stub = pb_grpc.GRPCInferenceServiceStub(channel)
+            answers.append((
+                stub.ModelInfer(message, timeout=30),
+                *stub.ModelStreamInfer(iter([message] * 2), timeout=30),
+            ))  # fmt: skip
+    right, got = answers
+    assert got == right
+
+
+@pytest.mark.parametrize(("model", "version"), [("nobody", ""), ("scorer", "9"), ("scorer", "3")])
+def test_who_is_ready_is_told_as_by_triton(triton, watched, model, version):
+    for module, port in ((tritonclient.http, "http_port"), (tritonclient.grpc, "grpc_port")):
+        said = []
+        for server in (triton, watched):
+            with module.InferenceServerClient(f"127.0.0.1:{getattr(server, port)}") as client:
+                said.append(client.is_model_ready(model, version))
+        assert said == [version == "3"] * 2
 
 
 def test_only_the_poisonous_request_fails(watched):

@@ -14,7 +14,9 @@ import numpy as np
 import pytest
 
 from serving.gateway import compression
-from serving.gateway.compression import OFF_LOOP, WORTH_IT, choose, pack
+from serving.gateway.compression import OFF_LOOP, WORTH_IT, choose, pack, pays
+from serving.gateway.routes import ROUTES
+from serving.protocol.messages import Tensor
 from serving.protocol.pb import open_inference_pb2 as pb
 
 INFER = "/v2/models/m/infer"
@@ -66,6 +68,30 @@ async def test_noise_stays_as_it_is() -> None:
     assert await pack(np.random.default_rng(0).bytes(10_000), "gzip") is None
 
 
+def tensor(datatype: str, *shape: int) -> Tensor:
+    return Tensor("y", datatype, shape, np.empty(0))  # nobody looks at the elements
+
+
+@pytest.mark.parametrize(
+    ("size", "binary", "worth"),
+    [
+        (WORTH_IT - 1, [], False),
+        (WORTH_IT, [], True),
+        (8200, [tensor("FP32", 1000, 2)], False),
+        (4200, [tensor("FP16", 1000, 2)], False),
+        (4200, [tensor("BF16", 2000)], False),
+        (8200, [tensor("FP64", 1000)], False),
+        (8200, [tensor("INT64", 1000)], True),
+        (8200, [tensor("BYTES", 400)], True),
+        (8200, [tensor("FP32", 1000), tensor("INT32", 1000)], True),
+        (8200, [tensor("FP32", 1500), tensor("INT32", 500)], False),
+        (8200, [tensor("FP32", 0), tensor("BOOL", 8000)], True),
+    ],
+)
+def test_what_is_worth_it(size: int, binary: list[Tensor], worth: bool) -> None:
+    assert pays(size, binary) is worth
+
+
 @pytest.mark.parametrize(("size", "here"), [(OFF_LOOP - 1, True), (OFF_LOOP, False)])
 async def test_large_bodies_leave_the_loop_alone(
     monkeypatch: pytest.MonkeyPatch, size: int, here: bool
@@ -90,11 +116,12 @@ def body(rows: int, **more: Any) -> bytes:
     return json.dumps({"inputs": [tensor], "id": "a", **more}).encode()
 
 
-BINARY = {"outputs": [{"name": "y", "parameters": {"binary_data": True}}]}
+def binary(**more: Any) -> dict[str, Any]:
+    return {"outputs": [{"name": "y", "parameters": {"binary_data": True, **more}}]}
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "deflate"])
-@pytest.mark.parametrize("more", [{}, BINARY], ids=["json", "binary"])
+@pytest.mark.parametrize("more", [{}, binary(classification=2)], ids=["json", "binary"])
 async def test_large_answers_are_compressed(ask: Any, encoding: str, more: Any) -> None:
     plain = await ask("POST", INFER, body(900, **more))
     answer = await ask("POST", INFER, body(900, **more), [("accept-encoding", encoding)])
@@ -127,7 +154,34 @@ async def test_answers_that_stay_as_they_are(
     assert answer.headers.get("vary") == varies
 
 
-async def test_every_route_takes_and_gives_it(ask: Any) -> None:
+async def test_floats_in_binary_stay_as_they_are(ask: Any) -> None:
+    answer = await ask("POST", INFER, body(900, **binary()), [("accept-encoding", "gzip")])
+    assert "content-encoding" not in answer.headers
+    assert "vary" not in answer.headers
+    assert len(answer.body) > WORTH_IT
+
+
+@pytest.mark.parametrize("path", ROUTES)
+async def test_only_inferences_are_compressed(
+    ask: Any, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """tritonclient's asyncio client cannot read anything else that is compressed."""
+    monkeypatch.setattr(compression, "WORTH_IT", 1)
+    for method in ROUTES[path]:
+        named = path.format(name="m", version="1", report="drift")
+        content = body(900) if "infer" in path else b""
+        answer = await ask(method, named, content, [("accept-encoding", "gzip, deflate")])
+        assert answer.body
+        assert ("content-encoding" in answer.headers) is path.endswith("/infer"), answer
+
+
+async def test_refusals_are_never_compressed(ask: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compression, "WORTH_IT", 1)
+    answer = await ask("POST", "/v2/models/q/infer", body(2), [("accept-encoding", "gzip")])
+    assert "unknown model" in answer.json()["error"]
+
+
+async def test_who_takes_nothing_plain_gets_everything_packed(ask: Any) -> None:
     headers = [("accept-encoding", "identity;q=0, gzip"), ("content-encoding", "deflate")]
     answer = await ask("POST", "/v2/repository/index", zlib.compress(b'{"ready":true}'), headers)
     (model,) = json.loads(gzip.decompress(answer.body))
@@ -148,8 +202,9 @@ async def test_head_has_the_headers_of_get(ask: Any) -> None:
 # -- gRPC -------------------------------------------------------------------------------------
 
 
-def message(rows: int) -> bytes:
+def message(rows: int, classes: int = 0) -> bytes:
     request = pb.ModelInferRequest(model_name="m", id="mine")
+    request.outputs.add(name="y").parameters["classification"].int64_param = classes
     request.inputs.add(name="x", datatype="FP32", shape=[rows, 2])
     request.raw_input_contents.append(np.ones((rows, 2), np.float32).tobytes())
     return request.SerializeToString()
@@ -175,8 +230,8 @@ async def test_a_client_that_compresses_gets_compressed_answers(
     headers = [("grpc-encoding", encoding)]
     if accepted is not None:
         headers.append(("grpc-accept-encoding", accepted))
-    plain = await call(ask, method, frame(message(1000)))
-    answer = await call(ask, method, frame(message(1000)), *headers)
+    plain = await call(ask, method, frame(message(1000, classes=2)))
+    answer = await call(ask, method, frame(message(1000, classes=2)), *headers)
     assert "grpc-encoding" not in plain.headers
     assert answer.headers["grpc-encoding"] == encoding
     assert (plain.body[0], answer.body[0]) == (0, 1)
@@ -185,21 +240,33 @@ async def test_a_client_that_compresses_gets_compressed_answers(
 
 
 @pytest.mark.parametrize(
-    ("rows", "headers"),
+    ("rows", "classes", "headers"),
     [
-        (1000, [("grpc-accept-encoding", "gzip")]),
-        (1000, [("grpc-encoding", "identity"), ("grpc-accept-encoding", "gzip")]),
-        (1000, [("grpc-encoding", "gzip"), ("grpc-accept-encoding", "identity")]),
-        (2, [("grpc-encoding", "gzip"), ("grpc-accept-encoding", "gzip")]),
+        (1000, 2, [("grpc-accept-encoding", "gzip")]),
+        (1000, 2, [("grpc-encoding", "identity"), ("grpc-accept-encoding", "gzip")]),
+        (1000, 2, [("grpc-encoding", "gzip"), ("grpc-accept-encoding", "identity")]),
+        (2, 2, [("grpc-encoding", "gzip"), ("grpc-accept-encoding", "gzip")]),
+        # Floats, which hardly get any smaller.
+        (1000, 0, [("grpc-encoding", "gzip"), ("grpc-accept-encoding", "gzip")]),
     ],
 )
 @pytest.mark.parametrize("method", ["ModelInfer", "ModelStreamInfer"])
 async def test_messages_that_stay_as_they_are(
-    ask: Any, method: str, rows: int, headers: Any
+    ask: Any, method: str, rows: int, classes: int, headers: Any
 ) -> None:
-    answer = await call(ask, method, frame(message(rows)), *headers)
+    answer = await call(ask, method, frame(message(rows, classes)), *headers)
     assert answer.body[0] == 0
     assert int.from_bytes(answer.body[1:5], "big") == len(answer.body) - 5
+
+
+@pytest.mark.parametrize("method", ["ModelStatistics", "ServerMetadata", "ModelConfig"])
+async def test_other_messages_stay_as_they_are(
+    ask: Any, method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compression, "WORTH_IT", 1)
+    content = pb.ModelConfigRequest(name="m") if method == "ModelConfig" else pb.ServerLiveRequest()
+    answer = await call(ask, method, frame(content.SerializeToString()), ("grpc-encoding", "gzip"))
+    assert answer.body[0] == 0
 
 
 async def test_an_encoding_that_is_not_known(ask: Any) -> None:

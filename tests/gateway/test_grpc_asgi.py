@@ -54,12 +54,17 @@ async def test_infer(ask: Any, size: int) -> None:
     assert np.frombuffer(reply.raw_output_contents[0], np.float32).tolist() == [6, 8]
 
 
+OTHER_VERSION = pb.ModelReadyRequest(name="m", version="7")
+
+
 @pytest.mark.parametrize(
     ("method", "request_", "reply", "field", "value"),
     [
         ("ServerLive", pb.ServerLiveRequest(), pb.ServerLiveResponse, "live", True),
         ("ServerReady", pb.ServerReadyRequest(), pb.ServerReadyResponse, "ready", True),
         ("ModelReady", pb.ModelReadyRequest(name="m"), pb.ModelReadyResponse, "ready", True),
+        ("ModelReady", pb.ModelReadyRequest(name="q"), pb.ModelReadyResponse, "ready", False),
+        ("ModelReady", OTHER_VERSION, pb.ModelReadyResponse, "ready", False),
         ("ServerMetadata", pb.ServerMetadataRequest(), pb.ServerMetadataResponse, "name", "vigil"),
         ("ModelMetadata", pb.ModelMetadataRequest(name="m"), pb.ModelMetadataResponse, "name", "m"),
     ],

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from serving.gateway.metadata import SERVER
+from serving.gateway.metadata import VERSION
 from serving.gateway.openapi import description
 from serving.gateway.routes import ROUTES
 
@@ -82,4 +82,4 @@ async def test_it_is_served(ask: Any, described: dict[str, Any]) -> None:
         assert answer.headers["content-type"] == "application/json"
         assert answer.json() == described
     assert described["openapi"] == "3.1.0"
-    assert described["info"]["version"] == SERVER.version
+    assert described["info"]["version"] == VERSION

@@ -163,6 +163,7 @@ async def test_classification(ask: Any) -> None:
         [1, 2]
     )
     message.outputs.add(name="y").parameters["classification"].int64_param = 1
+    message.parameters["binary_data_output"].bool_param = False
     reply = await call(ask, "ModelInfer", message, pb.ModelInferResponse)
     (output,) = reply.outputs
     assert (output.datatype, list(output.shape)) == ("BYTES", [1, 1])

@@ -128,6 +128,6 @@ def test_every_way_out_gives_the_same_tensor(datatype, data):
     body, length = json_codec.encode_response(response, binary)
     assert_same(tensor_from_buffer("x", datatype, tensor.shape, body[length:]), tensor)
 
-    message = grpc_codec.encode_response(response, request, raw=True)
+    message = grpc_codec.encode_response(response, request)
     (buffer,) = message.raw_output_contents
     assert_same(tensor_from_buffer("x", datatype, tensor.shape, buffer), tensor)

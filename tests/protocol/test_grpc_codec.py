@@ -118,9 +118,34 @@ def test_shared_memory_is_not_offered():
         grpc_codec.decode_request(given)
 
 
-def test_who_gets_raw():
-    assert grpc_codec.wants_raw(raw(one()))
-    assert not grpc_codec.wants_raw(typed("FP32", fp32_contents=[1, 2]))
+def asking(parameters=None, **outputs):
+    named = tuple(RequestedOutput(name, said) for name, said in outputs.items())
+    return InferRequest("m", "1", "id", (), named, parameters)
+
+
+@pytest.mark.parametrize(
+    ("request_", "raw"),
+    [
+        (asking(), True),
+        (asking({"priority": 1}, y=None), True),
+        (asking({"binary_data_output": True}, y={"binary_data": True}), True),
+        (asking({"binary_data_output": False}), False),
+        (asking({"binary_data_output": False}, y=None), False),
+        (asking(None, x=None, y={"binary_data": False}), False),
+        (
+            asking({"binary_data_output": True}, y={"binary_data": False, "classification": 1}),
+            False,
+        ),
+    ],
+)
+def test_who_gets_raw(request_, raw):
+    assert grpc_codec.answers_raw(request_) is raw
+
+
+def test_typed_contents_are_answered_raw():
+    request = grpc_codec.decode_request(typed("FP32", fp32_contents=[1, 2]))
+    got = grpc_codec.encode_response(answer(FLOATS), request)
+    assert list(got.raw_output_contents) == [FLOATS.data.tobytes()]
 
 
 def answer(*outputs, **fields):
@@ -128,11 +153,12 @@ def answer(*outputs, **fields):
 
 
 FLOATS = Tensor("y", "FP32", (1, 2), np.array([[0.5, 2]], np.float32), {"note": 1})
+TYPED = asking({"binary_data_output": False})
 HALVES = Tensor("h", "FP16", (1,), np.array([1], np.float16))
 
 
 def test_raw_response():
-    got = grpc_codec.encode_response(answer(FLOATS, parameters={"flag": True}), REQUEST, raw=True)
+    got = grpc_codec.encode_response(answer(FLOATS, parameters={"flag": True}), REQUEST)
     assert (got.model_name, got.model_version, got.id) == ("m", "1", "id")
     assert got.parameters["flag"].bool_param is True
     assert [(o.name, o.datatype, list(o.shape)) for o in got.outputs] == [("y", "FP32", [1, 2])]
@@ -142,34 +168,30 @@ def test_raw_response():
 
 
 def test_typed_response():
-    got = grpc_codec.encode_response(answer(FLOATS), REQUEST, raw=False)
+    got = grpc_codec.encode_response(answer(FLOATS), TYPED)
     assert list(got.outputs[0].contents.fp32_contents) == [0.5, 2]
     assert got.outputs[0].parameters["note"].int64_param == 1
     assert not got.raw_output_contents
 
 
-@pytest.mark.parametrize(
-    ("outputs", "request_"),
-    [
-        ((FLOATS, HALVES), REQUEST),
-        ((FLOATS,), InferRequest("m", "1", "id", (), (), {"binary_data_output": True})),
-    ],
-)
-def test_typed_requests_that_get_raw(outputs, request_):
-    got = grpc_codec.encode_response(answer(*outputs), request_, raw=False)
-    assert list(got.raw_output_contents) == [o.data.tobytes() for o in outputs]
+def test_an_output_without_a_typed_form_makes_all_of_them_raw():
+    got = grpc_codec.encode_response(answer(FLOATS, HALVES), TYPED)
+    assert list(got.raw_output_contents) == [o.data.tobytes() for o in (FLOATS, HALVES)]
     assert not any(o.HasField("contents") for o in got.outputs)
 
 
 def test_large_outputs():
     big = Tensor("y", "FP64", (3000,), np.arange(3000.0))
-    got = grpc_codec.encode_response(answer(big), REQUEST, raw=True)
+    got = grpc_codec.encode_response(answer(big), REQUEST)
     assert got.raw_output_contents[0] == big.data.tobytes()
 
 
 def test_messages_of_a_stream():
-    got = grpc_codec.stream_response(answer(FLOATS), REQUEST, raw=True)
+    got = grpc_codec.stream_response(answer(FLOATS), REQUEST)
     assert got.error_message == ""
     assert got.infer_response.id == "id"
     failed = grpc_codec.stream_error("it failed", "mine")
     assert (failed.error_message, failed.infer_response.id) == ("it failed", "mine")
+    # Clients that count answers look for it, after an error too.
+    for message in (got, failed):
+        assert message.infer_response.parameters["triton_final_response"].bool_param is True

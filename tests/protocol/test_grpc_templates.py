@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from serving.errors import InvalidInput
 from serving.protocol import grpc_codec
 from serving.protocol.grpc_templates import RequestReader, ResponseWriter
-from serving.protocol.messages import InferRequest, InferResponse, Tensor
+from serving.protocol.messages import InferRequest, InferResponse, RequestedOutput, Tensor
 from serving.protocol.pb.open_inference_pb2 import ModelInferRequest, ModelInferResponse
 
 
@@ -41,8 +41,7 @@ def test_the_second_message_is_not_parsed_and_read_alike(monkeypatch: pytest.Mon
     payload = message(two, "a").SerializeToString()
     expected = grpc_codec.decode_request(payload)
     monkeypatch.setattr(grpc_codec, "parse_request", None)
-    request, raw = reader.read(payload)
-    assert raw
+    request = reader.read(payload)
     same(request, expected)
     assert not request.inputs[0].data.flags.writeable
 
@@ -50,7 +49,7 @@ def test_the_second_message_is_not_parsed_and_read_alike(monkeypatch: pytest.Mon
 def test_ids_that_we_make_are_new_ones() -> None:
     reader = RequestReader()
     payload = message(np.ones((1, 2))).SerializeToString()
-    assert len({reader.read(payload)[0].id for _ in range(5)}) == 5
+    assert len({reader.read(payload).id for _ in range(5)}) == 5
 
 
 @given(
@@ -77,8 +76,7 @@ def test_any_row_of_messages_reads_as_by_parsing(
         if parameter:
             made.parameters["priority"].int64_param = number % 2
         payload = made.SerializeToString()
-        request, raw = reader.read(payload)
-        assert raw
+        request = reader.read(payload)
         same(request, grpc_codec.decode_request(payload), ids=bool(ident))
 
 
@@ -88,7 +86,7 @@ def test_contents_that_are_not_last_are_never_taken_from_the_end() -> None:
     # An unknown field whose end looks like contents.
     alike = first + b"\xfa\x7f" + bytes([10]) + b"\x3a\x08" + np.array([7, 7], "<f4").tobytes()
     for payload in (alike, alike):
-        request, _ = reader.read(payload)
+        request = reader.read(payload)
         assert request.inputs[0].data.tolist() == [[1, 1]]
 
 
@@ -105,7 +103,7 @@ def test_a_message_cut_short_is_refused_before_and_after_a_good_one(cut: int) ->
         with pytest.raises(InvalidInput, match=str(error)[:30].replace("(", "\\(")):
             reader.read(broken)
     else:
-        same(reader.read(broken)[0], expected, ids=False)
+        same(reader.read(broken), expected, ids=False)
 
 
 def test_bool_is_looked_at_every_time() -> None:
@@ -130,8 +128,8 @@ def test_answers_are_the_library_s_bytes(rows: int, ident: str) -> None:
             Tensor("label", "BYTES", (1,), np.array([b"cat"], object)),
         )
         response = InferResponse("m", "3", ident, outputs)
-        written = writer.write(response, request, True)
-        library = grpc_codec.encode_response(response, request, True)
+        written = writer.write(response, request)
+        library = grpc_codec.encode_response(response, request)
         assert ModelInferResponse.FromString(written) == library
         if ident:
             assert written == library.SerializeToString()
@@ -139,9 +137,12 @@ def test_answers_are_the_library_s_bytes(rows: int, ident: str) -> None:
 
 def test_answers_with_parameters_or_typed_contents_go_through_the_library() -> None:
     writer = ResponseWriter()
-    request = InferRequest("m", "", "a", ())
     outputs = (Tensor("y", "FP32", (1, 2), np.ones((1, 2), np.float32)),)
-    response = InferResponse("m", "3", "a", outputs, {"vigil_flags": "schema"})
-    for raw in (True, False):
-        expected = grpc_codec.encode_response(response, request, raw).SerializeToString()
-        assert writer.write(response, request, raw) == expected
+    typed = (RequestedOutput("y", {"binary_data": False}),)
+    for asked in ((), typed):
+        request = InferRequest("m", "", "a", (), asked)
+        for parameters in (None, {"vigil_flags": "schema"}):
+            response = InferResponse("m", "3", "a", outputs, parameters)
+            expected = grpc_codec.encode_response(response, request)
+            assert writer.write(response, request) == expected.SerializeToString()
+            assert bool(expected.raw_output_contents) is not bool(asked)

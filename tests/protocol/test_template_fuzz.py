@@ -32,10 +32,9 @@ def said(request: InferRequest) -> tuple[Any, ...]:
 def outcome(read: Any, content: bytes) -> tuple[Any, ...]:
     """What a request says, or its refusal."""
     try:
-        found = read(content)
+        return said(read(content))
     except VigilError as error:
         return type(error), error.message
-    return said(found[0]) if isinstance(found, tuple) else said(found)
 
 
 def changed(content: bytes, changes: list[Change]) -> bytes:
@@ -111,6 +110,8 @@ def messages() -> list[bytes]:
     asked = message("FP32", [2, 2], numbers, id="a", model_version="1")
     asked.outputs.add(name="y")
     asked.parameters["priority"].int64_param = 1
+    wants_typed = message("FP32", [2, 2], numbers)
+    wants_typed.outputs.add(name="y").parameters["binary_data"].bool_param = False
     made = [
         message("FP32", [2, 2], numbers),
         message("FP32", [4], numbers, id="b"),
@@ -118,7 +119,7 @@ def messages() -> list[bytes]:
         message("BYTES", [1], b"\2\0\0\0hi"),
         message("BF16", [2, 4], numbers),
         message("FP32", [0], b""),
-        asked, several, typed, ModelInferRequest(),
+        asked, wants_typed, several, typed, ModelInferRequest(),
     ]  # fmt: skip
     return [each.SerializeToString() for each in made]
 

@@ -82,7 +82,7 @@ def test_http_result_in_both_forms():
 
 
 def test_grpc_result():
-    message = grpc_codec.encode_response(RESPONSE, InferRequest("m", "1", "id", ()), raw=True)
+    message = grpc_codec.encode_response(RESPONSE, InferRequest("m", "1", "id", ()))
     theirs = service_pb2.ModelInferResponse.FromString(message.SerializeToString())
     result = triton_grpc.InferResult(theirs)
     for tensor in OUTPUTS:

@@ -131,7 +131,7 @@ class Guarded:
         request = decode_request(pb.ModelInferRequest.FromString(data))
         x = request.inputs[0]
         answer = InferResponse("m", "1", "", (Tensor("y", "FP32", x.shape, x.data * 2),))
-        return encode_response(answer, request, raw=True)
+        return encode_response(answer, request)
 
     async def stop(self) -> None:
         await self._server.stop(None)

@@ -59,7 +59,7 @@ def test_what_the_server_answers_is_read(kind, datatype):
     request = InferRequest("m", "", "id", (), parameters=parameters)
     response = InferResponse("m", "1", "id", tuple(sent))
     if kind == "grpc":
-        body = grpc_codec.encode_response(response, request, raw=True).SerializeToString()
+        body = grpc_codec.encode_response(response, request).SerializeToString()
         read = GrpcWire().read_infer(Answer(body)).tensors
     else:
         answer = Answer(*json_codec.encode_response(response, request))
@@ -76,7 +76,7 @@ def test_parameters_of_answers_are_read(kind):
     request = InferRequest("m", "", "id", (), parameters={"binary_data_output": kind == "binary"})
     response = InferResponse("m", "1", "id", (y,), said)
     if kind == "grpc":
-        message = grpc_codec.encode_response(response, request, raw=True)
+        message = grpc_codec.encode_response(response, request)
         message.parameters["empty"].Clear()
         read = GrpcWire().read_infer(Answer(message.SerializeToString()))
     else:
@@ -94,7 +94,9 @@ def test_parameters_of_answers_are_read(kind):
 def test_typed_contents_are_read_too():
     sent = tensor_of("INT64")
     response = InferResponse("m", "1", "id", (sent,))
-    body = grpc_codec.encode_response(response, InferRequest("m", "", "id", ()), raw=False)
+    asked = InferRequest("m", "", "id", (), (), {"binary_data_output": False})
+    body = grpc_codec.encode_response(response, asked)
+    assert not body.raw_output_contents
     (got,) = GrpcWire().read_infer(Answer(body.SerializeToString())).tensors
     np.testing.assert_array_equal(got.data, sent.data)
 
@@ -102,7 +104,7 @@ def test_typed_contents_are_read_too():
 def test_large_tensors_are_views_on_the_answer():
     sent = Tensor("y", "FP32", (1000, 100), np.ones((1000, 100), np.float32))
     request = InferRequest("m", "", "id", ())
-    message = grpc_codec.encode_response(InferResponse("m", "1", "id", (sent,)), request, raw=True)
+    message = grpc_codec.encode_response(InferResponse("m", "1", "id", (sent,)), request)
     body = message.SerializeToString()
     (got,) = GrpcWire().read_infer(Answer(body)).tensors
     where = got.data.__array_interface__["data"][0]
@@ -122,7 +124,7 @@ def test_noise_is_a_failure_of_the_other_server(noise):
 def test_a_damaged_answer_is_a_failure_of_the_other_server(at, byte):
     request = InferRequest("m", "", "id", ())
     response = InferResponse("m", "1", "id", (tensor_of("FP32"), tensor_of("BYTES", "z")))
-    body = bytearray(grpc_codec.encode_response(response, request, raw=True).SerializeToString())
+    body = bytearray(grpc_codec.encode_response(response, request).SerializeToString())
     body[at % len(body)] = byte
     with contextlib.suppress(ModelFailed):
         GrpcWire().read_infer(Answer(bytes(body)))

@@ -49,7 +49,7 @@ class Calls(Sender):
         call.complete = True
         try:
             payload = plain_message(body, self._server.max_body)
-            request, call.raw = self._requests.read(payload)
+            request = self._requests.read(payload)
             client = self.client_of(head.forwarded)
             ticket = self._server.plane.begin(request, head.timeout_s, client)
         except errors.VigilError as error:
@@ -65,7 +65,7 @@ class Calls(Sender):
         call.ticket = None
         try:
             response = self._server.plane.finish(ticket)
-            message = self._server.responses.write(response, ticket.request, call.raw)
+            message = self._server.responses.write(response, ticket.request)
         except errors.VigilError as error:
             self._fail(call, grpc_status(error), error.message)
         except Exception:  # noqa: BLE001 - as above

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from serving import errors
 from serving.gateway.bodies import too_large
-from serving.gateway.compression import WORTH_IT
+from serving.gateway.compression import pays
 from serving.gateway.direct import inference
 from serving.gateway.direct.asgi_call import ResponseWriter, Scope, WholeBody, make_scope
 from serving.gateway.direct.chunked import ChunkedBody
@@ -219,7 +219,7 @@ class Http1(Speaker):
         ticket, self._ticket = self._ticket, None
         assert ticket is not None
         try:
-            headers, body = inference.answer(self._server, ticket)
+            headers, body, binary = inference.answer(self._server, ticket)
         except errors.VigilError as error:
             self._fail(error)
         except Exception:  # noqa: BLE001 - as above
@@ -227,21 +227,16 @@ class Http1(Speaker):
             self._respond(500, inference.JSON, error_body(inference.INTERNAL))
         else:
             head = self._head
-            if head is not None and head.infer is not None and head.infer.packs:
-                self._respond_packed(head, headers, body)
+            if head and head.infer and head.infer.packs and pays(len(body), binary):
+                task = self._pack(head, headers, body)
+                self._task = asyncio.get_running_loop().create_task(task)
             else:
                 self._respond(200, headers, body)
 
-    def _respond_packed(self, head: Head, headers: bytes, body: bytes) -> None:
-        """Answer a client that likes compressed answers better, where that pays."""
-        if len(body) < WORTH_IT:
-            self._respond(200, headers, body)
-            return
+    async def _pack(self, head: Head, headers: bytes, body: bytes) -> None:
+        """Answer a client that likes compressed answers better."""
         accepted = by_name(head.headers)[b"accept-encoding"]
-        self._task = asyncio.get_running_loop().create_task(self._pack(accepted, headers, body))
-
-    async def _pack(self, accepted: bytes, headers: bytes, body: bytes) -> None:
-        reply = await packed_reply(Reply(200, [], body), accepted)
+        reply = await packed_reply(Reply(200, [], body, packs=True), accepted)
         self._task = None
         self._write_app(200, reply.headers, reply.body, headers)
 

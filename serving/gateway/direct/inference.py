@@ -12,6 +12,7 @@ from serving.protocol.json_codec import decode_request, encode_response, parse_j
 
 if TYPE_CHECKING:
     from serving.gateway.direct.server import DirectServer
+    from serving.protocol.messages import Tensor
 
 JSON: Final = b"content-type: application/json\r\n"
 OCTETS: Final = b"content-type: application/octet-stream\r\n"
@@ -46,8 +47,8 @@ def landing(server: DirectServer, head: InferHead, length: int) -> memoryview | 
         return None  # it will be refused when it is whole
 
 
-def answer(server: DirectServer, ticket: Ticket) -> tuple[bytes, bytes]:
-    """Return header lines and body for a request that is done.
+def answer(server: DirectServer, ticket: Ticket) -> tuple[bytes, bytes, tuple[Tensor, ...]]:
+    """Return header lines and body for a request that is done, and what is binary in the body.
 
     Raises:
         VigilError: it failed.
@@ -56,10 +57,12 @@ def answer(server: DirectServer, ticket: Ticket) -> tuple[bytes, bytes]:
     response = server.plane.finish(ticket)
     body, json_part = encode_response(response, request)
     headers = JSON
+    binary: tuple[Tensor, ...] = ()
     if json_part is not None:
+        binary = response.outputs
         headers = OCTETS + b"inference-header-content-length: %d\r\n" % json_part
     ident = request.id
     # A header must not carry what could end it.
     if ident.isascii() and ident.isprintable():
         headers += b"x-request-id: %b\r\n" % ident.encode()
-    return headers, body
+    return headers, body, binary

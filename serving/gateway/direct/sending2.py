@@ -26,7 +26,7 @@ class Call:
     """A plain ModelInfer call from its headers to its answer."""
 
     __slots__ = (
-        "body", "complete", "deadline", "head", "ident", "raw", "received", "stuck",
+        "body", "complete", "deadline", "head", "ident", "received", "stuck",
         "ticket", "trailers", "unacknowledged", "waiting", "window",
     )  # fmt: skip
 
@@ -43,7 +43,6 @@ class Call:
         self.unacknowledged = 0
         self.complete = False
         self.ticket: Ticket | None = None
-        self.raw = True
         self.waiting: deque[tuple[bytes | memoryview, bool]] | None = None
         self.trailers = b""
 

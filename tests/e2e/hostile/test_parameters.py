@@ -11,7 +11,8 @@ pytestmark = pytest.mark.e2e
 INVALID = grpc.StatusCode.INVALID_ARGUMENT
 
 WRONG: dict[str, tuple[str, Any]] = {
-    "reserved-triton": ("triton_enable_empty_final_response", True),
+    "reserved-triton": ("triton_request_id", "a"),
+    "stream-end-text": ("triton_enable_empty_final_response", "true"),
     "reserved-vigil": ("vigil_flags", "schema"),
     "reserved-alone": ("vigil_", 1),
     "timeout-negative": ("timeout", -1),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 
+import numpy as np
 import pytest
 from h2.settings import SettingCodes
 from hpack import Encoder
@@ -36,8 +37,8 @@ def headers(ident=1, flags=f.END_HEADERS, *extra):
 
 def values(stream):
     assert stream.trailers["grpc-status"] == "0"
-    (tensor,) = ModelInferResponse.FromString(stream.body[5:]).outputs
-    return list(tensor.contents.fp32_contents)
+    (raw,) = ModelInferResponse.FromString(stream.body[5:]).raw_output_contents
+    return np.frombuffer(raw, "<f4").tolist()
 
 
 def rows(count):
