@@ -49,7 +49,7 @@ def test_kill_of_one_of_two_replicas_fails_nothing(two_replicas: Any, eventually
     rows = [[float(i % 7), 2.0, float(i % 5), 1.0] for i in range(35)]
     expected = [httpx.post(url, content=body(row)).json()["outputs"][0]["data"] for row in rows]
     assert len({tuple(answer) for answer in expected}) > 20
-    stop = threading.Event()
+    stop, replacing = threading.Event(), threading.Event()
     wrong: list[str] = []
     counts = [0] * 8
 
@@ -57,7 +57,7 @@ def test_kill_of_one_of_two_replicas_fails_nothing(two_replicas: Any, eventually
         with httpx.Client(timeout=30) as http:
             index = number
             # Not as fast as it goes: a replacement needs the processor too, and gets little.
-            while not stop.wait(0.01):
+            while not stop.wait(0.2 if replacing.is_set() else 0.01):
                 answer = http.post(url, content=body(rows[index % len(rows)]))
                 if answer.status_code != 200:
                     wrong.append(answer.text)
@@ -85,7 +85,9 @@ def test_kill_of_one_of_two_replicas_fails_nothing(two_replicas: Any, eventually
                     pids = {member["pid"] for member in instance.members("replica")}
                     return len(pids) == 2 and victim not in pids
 
+                replacing.set()
                 eventually("a replacement", replaced, 60)
+                replacing.clear()
         finally:
             stop.set()
         for task in tasks:
