@@ -15,10 +15,10 @@ from weakref import WeakValueDictionary
 from serving.admin.hub import Hub
 from serving.admin.served_model import served_model
 from serving.channel.control import IndexEntry
-from serving.channel.directory import ModelKey, ServedModel
+from serving.channel.directory import BrokenModel, Inventory, ModelKey, ServedModel
 from serving.config import ConfigError
 from serving.errors import LoadFailed, unknown_model
-from serving.models.repository import ModelRepository
+from serving.models.repository import ModelRepository, readable
 
 LOOK_S: Final = 0.5
 """How long to wait for news before looking at the clock again."""
@@ -60,17 +60,21 @@ class ModelControl:
         self._candidates: dict[ModelKey, ServedModel] = {}
         self._retiring: dict[ModelKey, ServedModel] = {}
         self._reasons: dict[tuple[str, str], str] = {}
+        self._required: set[str] = set()
+        """Models of the start that could not be read and that readiness waits for."""
         # Only while somebody holds or awaits it: names come from clients.
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def start(self, models: Sequence[ServedModel]) -> int:
+    def start(self, inventory: Inventory) -> int:
         """Serve what the instance begins with; readiness waits for it, nobody else does.
 
         Returns:
             The generation of the directory that says so.
         """
-        self._active = {served.key: served for served in models}
+        self._active = {served.key: served for served in inventory.models}
+        self._reasons = {(each.name, each.version): each.reason for each in inventory.broken}
+        self._required = {each.name for each in inventory.broken if each.required}
         return self._publish()
 
     def stop(self) -> None:
@@ -108,6 +112,8 @@ class ModelControl:
                 if served.key not in failed:
                     self._active[served.key] = served
             self._reasons.update({key[:2]: why for key, why in failed.items()})
+            if len(failed) < len(wanted):
+                self._required.discard(name)
             await self._retire(replaced)
             if failed:
                 raise LoadFailed(_sentence(name, failed, bool(self._of(name))))
@@ -124,6 +130,7 @@ class ModelControl:
             if not gone and not self._repository.holds(name):
                 raise unknown_model(name[:200])
             self._forget_reasons(name)
+            self._required.discard(name)
             await self._retire(gone)
             _log.info("model '%s' is unloaded", name)
 
@@ -171,8 +178,10 @@ class ModelControl:
             for name, version, why in status.get("unready", ())
         }
         found: dict[tuple[str, str], IndexEntry] = {}
+        loaded = self.loaded
         for (name, version), reason in self._reasons.items():
-            found[name, version] = IndexEntry(name, version, "UNAVAILABLE", reason)
+            if version or name not in loaded:
+                found[name, version] = IndexEntry(name, version, "UNAVAILABLE", reason)
         for name, version, _ in self._candidates:
             found[name, version] = IndexEntry(name, version, "LOADING", "")
         for key in self._active:
@@ -180,7 +189,7 @@ class ModelControl:
                 reason = self._hub.failure(key) or unready[key[:2]]
                 found[key[:2]] = IndexEntry(key[0], key[1], "UNAVAILABLE", reason)
             else:
-                reason = self._reasons.get(key[:2], "")
+                reason = self._reasons.get(key[:2]) or self._reasons.get((key[0], ""), "")
                 found[key[:2]] = IndexEntry(key[0], key[1], "READY", reason)
         known = {name for name, _ in found}
         for name in self._folders():
@@ -204,13 +213,14 @@ class ModelControl:
             raise unknown_model(name[:200])
         try:
             return await asyncio.to_thread(self._served, name)
-        except (ConfigError, OSError) as error:
-            if not self._of(name):
-                self._reasons[name, ""] = str(error)
+        except ConfigError as error:
+            self._reasons[name, ""] = str(error)
+            self._publish()
             raise LoadFailed(f"failed to load '{name}': {error}") from None
 
     def _served(self, name: str) -> list[ServedModel]:
-        return [served_model(entry) for entry in self._repository.entries(name)]
+        with readable(self._repository.root / name):
+            return [served_model(entry) for entry in self._repository.entries(name)]
 
     async def _cleared(self, keys: set[ModelKey]) -> None:
         """Wait until nothing of an earlier time is left: it could be proven while it ends."""
@@ -315,7 +325,16 @@ class ModelControl:
     def _publish(self) -> int:
         active, candidates = tuple(self._active.values()), tuple(self._candidates.values())
         self._engine((*active, *self._retiring.values()), candidates)
-        return self._hub.set_models(active, candidates)
+        return self._hub.set_models(active, candidates, self.broken)
+
+    @property
+    def broken(self) -> tuple[BrokenModel, ...]:
+        """What was found, or tried, and cannot be served."""
+        return tuple(
+            BrokenModel(name, version, reason, name in self._required)
+            for (name, version), reason in self._reasons.items()
+            if reason != UNLOADED
+        )
 
     def _of(self, name: str) -> list[ServedModel]:
         return [served for served in self._active.values() if served.name == name]

@@ -1,7 +1,7 @@
 """Configuration files as pydantic models: the single source of truth for what may stand in them."""
 
 from serving.config.compute import Batching, Compile, Precision, Replicas
-from serving.config.files import SectionT, load_model, load_server, load_yaml, parse
+from serving.config.files import SectionT, insists, load_model, load_server, load_yaml, parse
 from serving.config.model import COMPILED, NEEDS_FACTORY, TELLS, Format, ModelConfig
 from serving.config.remote import Remote, RemoteCredentials, RemoteTls
 from serving.config.section import ConfigError
@@ -50,6 +50,7 @@ __all__ = [
     "ServerConfig",
     "Telemetry",
     "Tolerance",
+    "insists",
     "load_model",
     "load_server",
     "load_yaml",

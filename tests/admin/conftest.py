@@ -11,7 +11,7 @@ import pytest
 
 from serving.admin.control import ModelControl
 from serving.admin.hub import Hub
-from serving.channel.directory import Directory, HubClient, Member, Report, ServedModel
+from serving.channel.directory import Directory, HubClient, Inventory, Member, Report, ServedModel
 from serving.config import InputSpec, ModelConfig, OutputSpec
 from serving.models.repository import ModelRepository
 
@@ -159,7 +159,7 @@ async def control(hub: Hub, folder: Path, engine: Engine, put: Any) -> AsyncIter
     control = ModelControl(
         hub, ModelRepository(folder), engine, load_timeout_s=5, drain_timeout_s=5
     )
-    control.start([])
+    control.start(Inventory())
     yield control
     control.stop()
 

@@ -11,6 +11,7 @@ import pytest
 
 from serving.admin.control import ModelControl
 from serving.admin.hub import Hub
+from serving.channel.directory import Inventory
 from serving.errors import LoadFailed, ModelNotFound
 from serving.models.repository import ModelRepository
 
@@ -124,7 +125,7 @@ async def test_loading_takes_a_bounded_time(
     control = ModelControl(
         hub, ModelRepository(folder), engine, load_timeout_s=0.05, drain_timeout_s=1
     )
-    control.start([])
+    control.start(Inventory())
     gateway.verdict = ("LOADING", "no replica yet")
     with pytest.raises(LoadFailed, match="load_timeout_s"):
         await control.load("m")
