@@ -13,10 +13,10 @@ from typing import Final
 from weakref import WeakValueDictionary
 
 from serving.admin.hub import Hub
-from serving.admin.served_model import served_model
-from serving.channel.control import IndexEntry
+from serving.admin.served_model import config_of, served_model
+from serving.channel.control import ALLOW_SIGNATURE_CHANGE, IndexEntry
 from serving.channel.directory import BrokenModel, Inventory, ModelKey, ServedModel
-from serving.config import ConfigError
+from serving.config import ConfigError, signature_difference
 from serving.errors import LoadFailed, unknown_model
 from serving.models.repository import ModelRepository, readable
 
@@ -85,11 +85,12 @@ class ModelControl:
 
     # -- orders -------------------------------------------------------------------------
 
-    async def load(self, name: str) -> None:
+    async def load(self, name: str, *, allow_signature_change: bool = False) -> None:
         """Serve what the model's folder holds now; returns once every gateway answers with it.
 
         What has not changed is left alone. A version that cannot be loaded leaves the one in
-        its place as it is.
+        its place as it is, and so does one whose tensors are not those that clients know, unless
+        `allow_signature_change`.
 
         Raises:
             ModelNotFound: there is no such folder.
@@ -100,7 +101,10 @@ class ModelControl:
             self._forget_reasons(name)
             fresh = [served for served in wanted if served.key not in self._active]
             await self._cleared({served.key for served in fresh})
-            failed = await self._try(wanted)
+            changed = {} if allow_signature_change else self._changed_signatures(name, fresh)
+            failed = changed | await self._try(
+                [served for served in wanted if served.key not in changed]
+            )
             kept = {served.key for served in wanted if served.key not in failed}
             replaced = [
                 served
@@ -108,7 +112,7 @@ class ModelControl:
                 if served.key not in kept and (not failed or _replaced(served, fresh, failed))
             ]
             for served in fresh:
-                del self._candidates[served.key]
+                self._candidates.pop(served.key, None)
                 if served.key not in failed:
                     self._active[served.key] = served
             self._reasons.update({key[:2]: why for key, why in failed.items()})
@@ -221,6 +225,20 @@ class ModelControl:
     def _served(self, name: str) -> list[ServedModel]:
         with readable(self._repository.root / name):
             return [served_model(entry) for entry in self._repository.entries(name)]
+
+    def _changed_signatures(self, name: str, fresh: Sequence[ServedModel]) -> dict[ModelKey, str]:
+        """Return why, for each new revision that clients of the one before would stumble over."""
+        found: dict[ModelKey, str] = {}
+        for served in fresh:
+            before = _predecessor(served, self._of(name))
+            difference = before and signature_difference(config_of(before), config_of(served))
+            if before and difference:
+                found[served.key] = (
+                    f"its signature is not that of version {before.version}, which answers now: "
+                    f"{difference}; if clients are ready for it, load it with the parameter "
+                    f"{ALLOW_SIGNATURE_CHANGE}: true"
+                )
+        return found
 
     async def _cleared(self, keys: set[ModelKey]) -> None:
         """Wait until nothing of an earlier time is left: it could be proven while it ends."""
@@ -350,6 +368,13 @@ class ModelControl:
             return self._repository.names()
         except (ConfigError, OSError):  # the folder is gone; what serves goes on
             return []
+
+
+def _predecessor(served: ServedModel, active: Sequence[ServedModel]) -> ServedModel | None:
+    """Return what answers in the place of a revision: its own version, or the newest one."""
+    same = (other for other in active if other.version == served.version)
+    newest = max(active, key=lambda other: int(other.version), default=None)
+    return next(same, newest)
 
 
 def _replaced(

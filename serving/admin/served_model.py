@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from serving.channel.directory import BrokenModel, Inventory, ServedModel
-from serving.config import ConfigError
+from serving.config import TELLS, ConfigError, ModelConfig, signature_difference
 from serving.dataplane.served import encode_config
 from serving.models.repository import ModelEntry, ModelRepository, readable, wrong_name
 
@@ -29,6 +29,11 @@ def served_model(entry: ModelEntry) -> ServedModel:
         entry.example,
         _revision(entry),
     )
+
+
+def config_of(served: ServedModel) -> ModelConfig:
+    """Return the whole configuration that the directory carries of a model."""
+    return ModelConfig.model_validate_json(served.config)
 
 
 def inventory(repository: ModelRepository, only: Sequence[str] | None = None) -> Inventory:
@@ -50,6 +55,7 @@ def inventory(repository: ModelRepository, only: Sequence[str] | None = None) ->
             try:
                 with readable(entry.directory):
                     models.append(served_model(entry))
+                    _tell_change(repository, entry)
             except ConfigError as error:
                 required = entry.config.required
                 broken.append(BrokenModel(name, entry.version, error.message, required))
@@ -65,6 +71,29 @@ def inventory(repository: ModelRepository, only: Sequence[str] | None = None) ->
             "%s: holds no model that can be served; put one there, and load it", repository.root
         )
     return Inventory(tuple(models), tuple(broken))
+
+
+def _tell_change(repository: ModelRepository, entry: ModelEntry) -> None:
+    """Log where a start serves another signature than the version before had.
+
+    Nobody is there yet who could be asked, and what was served before the start is not known.
+    """
+    if entry.config.versions != "latest" or entry.config.format not in TELLS:
+        return  # else `model.yaml` is the signature of all versions
+    try:
+        earlier = repository.earlier(entry.name, entry.version)
+    except ConfigError:  # what is wrong with those is no matter of this one
+        return
+    for before in earlier[:1]:
+        if difference := signature_difference(before.config, entry.config):
+            _log.warning(
+                "model '%s' version %s is served although its signature is not that of version "
+                "%s: %s",
+                entry.name,
+                entry.version,
+                before.version,
+                difference,
+            )
 
 
 def _revision(entry: ModelEntry) -> str:

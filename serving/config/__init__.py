@@ -6,6 +6,7 @@ from serving.config.model import COMPILED, NEEDS_FACTORY, TELLS, Format, ModelCo
 from serving.config.remote import Remote, RemoteCredentials, RemoteTls
 from serving.config.section import ConfigError
 from serving.config.server import Listen, ServerConfig, Telemetry
+from serving.config.signature import signature_difference
 from serving.config.tensors import Datatype, Feature, InputSpec, OutputSpec
 from serving.config.watching import (
     Action,
@@ -55,4 +56,5 @@ __all__ = [
     "load_server",
     "load_yaml",
     "parse",
+    "signature_difference",
 ]

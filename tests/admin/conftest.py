@@ -20,7 +20,7 @@ CONFIG = """
 format: torch_export
 versions: {versions}
 inputs: [{{name: x, datatype: FP32, shape: [-1, 2]}}]
-outputs: [{{name: y, datatype: FP32, shape: [-1, 2]}}]
+outputs: [{{name: y, datatype: FP32, shape: [-1, {width}]}}]
 """
 
 
@@ -140,10 +140,12 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def put(folder: Path) -> Callable[..., None]:
-    def put(version: str, content: str = "weights", versions: str = "latest") -> None:
+    def put(
+        version: str, content: str = "weights", versions: str = "latest", width: int = 2
+    ) -> None:
         (folder / "m" / version).mkdir(parents=True, exist_ok=True)
         (folder / "m" / version / "model.pt2").write_text(content)
-        (folder / "m" / "model.yaml").write_text(CONFIG.format(versions=versions))
+        (folder / "m" / "model.yaml").write_text(CONFIG.format(versions=versions, width=width))
 
     return put
 
