@@ -180,6 +180,7 @@ def _problems(
                 "requests failed by the server during the last minute"
             )
     warnings += _breaches(findings)
+    warnings += _non_finite(recent)
     for name, sentence in _TROUBLE.items():
         amount = sum(item.value for item in recent if item.name == name)
         if amount:
@@ -188,6 +189,19 @@ def _problems(
         *({"level": "critical", "text": text} for text in critical),
         *({"level": "warning", "text": text} for text in warnings),
     ]
+
+
+def _non_finite(recent: list[Series]) -> list[str]:
+    """Say which models answered with no numbers during the last minute."""
+    found = []
+    for item in recent:
+        if item.name == names.QUALITY_VIOLATIONS.name and item.value:
+            of = dict(item.attributes)
+            found.append(
+                f"model {of['model']} version {of['version']}: output '{of['output']}' was NaN or "
+                f"infinite in {item.value:.0f} rows during the last minute"
+            )
+    return found
 
 
 def _unserved(hub: Hub) -> list[str]:

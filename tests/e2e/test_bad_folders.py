@@ -66,7 +66,7 @@ def spoil(root: Path) -> dict[str, str]:
     put(root, "two words")
     (root / "empty").mkdir()
     unfinished(root, "no-version", "format: onnx\nrequired: false\n")
-    unfinished(root, "typo", CONFIG.replace("format", "fromat"))
+    unfinished(root, "typo", CONFIG.replace("format", "formatt"))
     unfinished(root, "no-yaml", "format: [onnx\n")
     unfinished(root, "junk", "format: onnx\nrequired: false\n")
     (root / "junk" / "1").mkdir()
@@ -92,7 +92,7 @@ def spoil(root: Path) -> dict[str, str]:
         "two words": "cannot be a model's name",
         "empty": "model.yaml: no such file",
         "no-version": "no version",
-        "typo": "fromat",
+        "typo": "formatt",
         "no-yaml": "not YAML",
         "junk": "model.onnx",
         "example": "gone.json",
@@ -223,7 +223,7 @@ def test_a_required_model_holds_readiness_and_the_others_answer(
     root = tmp_path / "models"
     put(root, "good")
     unfinished(root, "needed", CONFIG)
-    unfinished(root, "typo", "required: true\nfromat: onnx\n")
+    unfinished(root, "typo", "required: true\nformatt: onnx\n")
     with running(root, tmp_path, until_ready=False) as instance:
         eventually("an answer", lambda: instance.infer("good", ONE).status_code == 200)
         answer = httpx.get(f"{instance.url}/v2/health/ready", timeout=30)
