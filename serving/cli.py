@@ -222,35 +222,42 @@ def check(
     model: Annotated[Optional[str], typer.Option(help="Only this model.")] = None,  # noqa: UP045
 ) -> None:
     """Validate configuration and models without serving: load, warm up, run the example."""
-    from serving.models.repository import ModelRepository
+    from serving.models.repository import ModelRepository, wrong_name
 
     settings = load_server(config, _overrides(models=models))
     repository = ModelRepository(settings.models, settings.remote_hosts)
     names = [model] if model else repository.names()
+    misnamed = [] if model else repository.misnamed()
+    for name in misnamed:
+        _err.print(wrong_name(settings.models, name), markup=False, soft_wrap=True)
+    if not names and not misnamed:
+        _err.print(f"{settings.models}: holds no model", markup=False, soft_wrap=True)
     sound = [_check_model(repository, name) for name in names]
-    raise typer.Exit(0 if all(sound) else 1)
+    raise typer.Exit(0 if all(sound) and not misnamed else 1)
 
 
 def _check_model(repository: ModelRepository, name: str) -> bool:
     from serving.models.prepare import prepare
     from serving.models.warm_up import try_without_example
 
-    def fail(what: str, error: VigilError) -> bool:
-        _err.print(f"{what}: {error.message}", markup=False, soft_wrap=True)
+    def fail(what: str, why: str) -> bool:
+        _err.print(f"{what}: {why}", markup=False, soft_wrap=True)
         return False
 
-    try:
-        entries = repository.entries(name)
-    except VigilError as error:
-        return fail(name, error)
-    sound = True
+    entries, broken = repository.survey(name)
+    sound = not broken
+    for each in broken:
+        fail(f"{name} version {each.version}" if each.version else name, each.reason)
     for entry in entries:
         what = f"{entry.name} version {entry.version}"
         try:
             prepared = prepare(entry, "cpu")
             try_without_example(prepared.model, entry)
         except VigilError as error:
-            sound = fail(what, error)
+            sound = fail(what, error.message)
+            continue
+        except Exception as error:  # noqa: BLE001 - the other models are checked all the same
+            sound = fail(what, f"{type(error).__name__}: {error}")
             continue
         has = prepared.model.capabilities
         _out.print(
@@ -348,20 +355,14 @@ def _with_progress(work: Callable[[Callable[[str, int, int], None]], object]) ->
 
 
 def _serve(settings: ServerConfig, only: Sequence[str] | None = None) -> int:
-    from serving.admin.served_model import served_model
+    from serving.admin.served_model import inventory
     from serving.models.repository import ModelRepository
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
     started = time.monotonic()
     repository = ModelRepository(settings.models, settings.remote_hosts)
-    if only is None:
-        entries = repository.scan()
-    else:
-        entries = [entry for name in only for entry in repository.entries(name)]
-    models = [served_model(entry) for entry in entries]
-    if not models:
-        raise VigilError(f"{settings.models}: holds no model; put one there, or try `vigil demo`")
+    found = inventory(repository, only)
 
     def ready(listen: Listen) -> None:
         host = f"[{listen.host}]" if ":" in listen.host else listen.host
@@ -374,10 +375,10 @@ def _serve(settings: ServerConfig, only: Sequence[str] | None = None) -> int:
     if settings.engine == "local":
         from serving.engines import local
 
-        return local.run(settings, models, ready)
+        return local.run(settings, found, ready)
     from serving.engines import ray_engine
 
-    return ray_engine.run(settings, models, ready)
+    return ray_engine.run(settings, found, ready)
 
 
 def main() -> None:

@@ -89,7 +89,7 @@ async def _run(case: Case, seconds: float, seed: int) -> float:
         latency_slo_ms=GOAL_S * 1e3, max_queue_delay_us=int(deferred), fair_share="none"
     )
     kind = _KINDS[case.policy]
-    observer = ModelObserver("m", "1", SeriesSet(), None, ())
+    observer = ModelObserver("m", "1", SeriesSet(), None, (), {})
     queue = kind("m", ("x",), batching, [], observer, 4)
     if isinstance(queue, DeferredQueue):
         queue.curve = case.curve

@@ -41,7 +41,7 @@ def console_data(hub: Hub, history: History) -> dict[str, Any]:
     findings = _findings(states)
     return {
         "ready": ready,
-        "problems": _problems(reasons, states, models, findings, recent),
+        "problems": _problems(reasons, states, models, findings, recent, _unserved(hub)),
         "models": models,
         "findings": findings,
         "notes": _notes(states),
@@ -159,9 +159,10 @@ def _problems(
     models: list[dict[str, Any]],
     findings: list[dict[str, Any]],
     recent: list[Series],
+    unserved: list[str],
 ) -> list[dict[str, str]]:
     critical = list(reasons)
-    warnings = [
+    warnings = unserved + [
         f"{state.member.role} {state.member.id} is not ready"
         for state in states
         if not state.ready and state.member.role != "gateway"
@@ -179,6 +180,7 @@ def _problems(
                 "requests failed by the server during the last minute"
             )
     warnings += _breaches(findings)
+    warnings += _non_finite(recent)
     for name, sentence in _TROUBLE.items():
         amount = sum(item.value for item in recent if item.name == name)
         if amount:
@@ -186,6 +188,29 @@ def _problems(
     return [
         *({"level": "critical", "text": text} for text in critical),
         *({"level": "warning", "text": text} for text in warnings),
+    ]
+
+
+def _non_finite(recent: list[Series]) -> list[str]:
+    """Say which models answered with no numbers during the last minute."""
+    found = []
+    for item in recent:
+        if item.name == names.QUALITY_VIOLATIONS.name and item.value:
+            of = dict(item.attributes)
+            found.append(
+                f"model {of['model']} version {of['version']}: output '{of['output']}' was NaN or "
+                f"infinite in {item.value:.0f} rows during the last minute"
+            )
+    return found
+
+
+def _unserved(hub: Hub) -> list[str]:
+    """What cannot be served and is not among the reasons why the instance is not ready."""
+    missing = hub.directory.missing
+    return [
+        f"cannot serve {broken.sentence}"
+        for broken in hub.directory.broken
+        if broken.sentence not in missing
     ]
 
 

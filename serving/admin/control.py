@@ -13,12 +13,12 @@ from typing import Final
 from weakref import WeakValueDictionary
 
 from serving.admin.hub import Hub
-from serving.admin.served_model import served_model
-from serving.channel.control import IndexEntry
-from serving.channel.directory import ModelKey, ServedModel
-from serving.config import ConfigError
+from serving.admin.served_model import config_of, served_model
+from serving.channel.control import ALLOW_SIGNATURE_CHANGE, IndexEntry
+from serving.channel.directory import BrokenModel, Inventory, ModelKey, ServedModel
+from serving.config import ConfigError, signature_difference
 from serving.errors import LoadFailed, unknown_model
-from serving.models.repository import ModelRepository
+from serving.models.repository import ModelRepository, readable
 
 LOOK_S: Final = 0.5
 """How long to wait for news before looking at the clock again."""
@@ -60,17 +60,21 @@ class ModelControl:
         self._candidates: dict[ModelKey, ServedModel] = {}
         self._retiring: dict[ModelKey, ServedModel] = {}
         self._reasons: dict[tuple[str, str], str] = {}
+        self._required: set[str] = set()
+        """Models of the start that could not be read and that readiness waits for."""
         # Only while somebody holds or awaits it: names come from clients.
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def start(self, models: Sequence[ServedModel]) -> int:
+    def start(self, inventory: Inventory) -> int:
         """Serve what the instance begins with; readiness waits for it, nobody else does.
 
         Returns:
             The generation of the directory that says so.
         """
-        self._active = {served.key: served for served in models}
+        self._active = {served.key: served for served in inventory.models}
+        self._reasons = {(each.name, each.version): each.reason for each in inventory.broken}
+        self._required = {each.name for each in inventory.broken if each.required}
         return self._publish()
 
     def stop(self) -> None:
@@ -81,11 +85,12 @@ class ModelControl:
 
     # -- orders -------------------------------------------------------------------------
 
-    async def load(self, name: str) -> None:
+    async def load(self, name: str, *, allow_signature_change: bool = False) -> None:
         """Serve what the model's folder holds now; returns once every gateway answers with it.
 
         What has not changed is left alone. A version that cannot be loaded leaves the one in
-        its place as it is.
+        its place as it is, and so does one whose tensors are not those that clients know, unless
+        `allow_signature_change`.
 
         Raises:
             ModelNotFound: there is no such folder.
@@ -96,7 +101,10 @@ class ModelControl:
             self._forget_reasons(name)
             fresh = [served for served in wanted if served.key not in self._active]
             await self._cleared({served.key for served in fresh})
-            failed = await self._try(wanted)
+            changed = {} if allow_signature_change else self._changed_signatures(name, fresh)
+            failed = changed | await self._try(
+                [served for served in wanted if served.key not in changed]
+            )
             kept = {served.key for served in wanted if served.key not in failed}
             replaced = [
                 served
@@ -104,10 +112,12 @@ class ModelControl:
                 if served.key not in kept and (not failed or _replaced(served, fresh, failed))
             ]
             for served in fresh:
-                del self._candidates[served.key]
+                self._candidates.pop(served.key, None)
                 if served.key not in failed:
                     self._active[served.key] = served
             self._reasons.update({key[:2]: why for key, why in failed.items()})
+            if len(failed) < len(wanted):
+                self._required.discard(name)
             await self._retire(replaced)
             if failed:
                 raise LoadFailed(_sentence(name, failed, bool(self._of(name))))
@@ -124,6 +134,7 @@ class ModelControl:
             if not gone and not self._repository.holds(name):
                 raise unknown_model(name[:200])
             self._forget_reasons(name)
+            self._required.discard(name)
             await self._retire(gone)
             _log.info("model '%s' is unloaded", name)
 
@@ -171,8 +182,10 @@ class ModelControl:
             for name, version, why in status.get("unready", ())
         }
         found: dict[tuple[str, str], IndexEntry] = {}
+        loaded = self.loaded
         for (name, version), reason in self._reasons.items():
-            found[name, version] = IndexEntry(name, version, "UNAVAILABLE", reason)
+            if version or name not in loaded:
+                found[name, version] = IndexEntry(name, version, "UNAVAILABLE", reason)
         for name, version, _ in self._candidates:
             found[name, version] = IndexEntry(name, version, "LOADING", "")
         for key in self._active:
@@ -180,7 +193,7 @@ class ModelControl:
                 reason = self._hub.failure(key) or unready[key[:2]]
                 found[key[:2]] = IndexEntry(key[0], key[1], "UNAVAILABLE", reason)
             else:
-                reason = self._reasons.get(key[:2], "")
+                reason = self._reasons.get(key[:2]) or self._reasons.get((key[0], ""), "")
                 found[key[:2]] = IndexEntry(key[0], key[1], "READY", reason)
         known = {name for name, _ in found}
         for name in self._folders():
@@ -204,13 +217,28 @@ class ModelControl:
             raise unknown_model(name[:200])
         try:
             return await asyncio.to_thread(self._served, name)
-        except (ConfigError, OSError) as error:
-            if not self._of(name):
-                self._reasons[name, ""] = str(error)
+        except ConfigError as error:
+            self._reasons[name, ""] = str(error)
+            self._publish()
             raise LoadFailed(f"failed to load '{name}': {error}") from None
 
     def _served(self, name: str) -> list[ServedModel]:
-        return [served_model(entry) for entry in self._repository.entries(name)]
+        with readable(self._repository.root / name):
+            return [served_model(entry) for entry in self._repository.entries(name)]
+
+    def _changed_signatures(self, name: str, fresh: Sequence[ServedModel]) -> dict[ModelKey, str]:
+        """Return why, for each new revision that clients of the one before would stumble over."""
+        found: dict[ModelKey, str] = {}
+        for served in fresh:
+            before = _predecessor(served, self._of(name))
+            difference = before and signature_difference(config_of(before), config_of(served))
+            if before and difference:
+                found[served.key] = (
+                    f"its signature is not that of version {before.version}, which answers now: "
+                    f"{difference}; if clients are ready for it, load it with the parameter "
+                    f"{ALLOW_SIGNATURE_CHANGE}: true"
+                )
+        return found
 
     async def _cleared(self, keys: set[ModelKey]) -> None:
         """Wait until nothing of an earlier time is left: it could be proven while it ends."""
@@ -315,7 +343,16 @@ class ModelControl:
     def _publish(self) -> int:
         active, candidates = tuple(self._active.values()), tuple(self._candidates.values())
         self._engine((*active, *self._retiring.values()), candidates)
-        return self._hub.set_models(active, candidates)
+        return self._hub.set_models(active, candidates, self.broken)
+
+    @property
+    def broken(self) -> tuple[BrokenModel, ...]:
+        """What was found, or tried, and cannot be served."""
+        return tuple(
+            BrokenModel(name, version, reason, name in self._required)
+            for (name, version), reason in self._reasons.items()
+            if reason != UNLOADED
+        )
 
     def _of(self, name: str) -> list[ServedModel]:
         return [served for served in self._active.values() if served.name == name]
@@ -331,6 +368,13 @@ class ModelControl:
             return self._repository.names()
         except (ConfigError, OSError):  # the folder is gone; what serves goes on
             return []
+
+
+def _predecessor(served: ServedModel, active: Sequence[ServedModel]) -> ServedModel | None:
+    """Return what answers in the place of a revision: its own version, or the newest one."""
+    same = (other for other in active if other.version == served.version)
+    newest = max(active, key=lambda other: int(other.version), default=None)
+    return next(same, newest)
 
 
 def _replaced(

@@ -76,7 +76,9 @@ class ControlDesk:
                 raise unknown_model(asked.model[:200])
             return self._book.trace(asked.model, asked.settings)
         if asked.operation == "load":
-            await self._control.load(asked.model)
+            await self._control.load(
+                asked.model, allow_signature_change=asked.allow_signature_change
+            )
         else:
             await self._control.unload(asked.model)
         return {}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 
 from serving.admin.control import Engine, ModelControl
 from serving.admin.control_desk import ControlDesk, at_once
@@ -11,7 +11,7 @@ from serving.admin.fall_back import fall_back, may_fall_back
 from serving.admin.hub import Hub
 from serving.admin.model_poll import ModelPoll
 from serving.admin.settings_book import Chosen, SettingsBook
-from serving.channel.directory import ModelKey, ServedModel
+from serving.channel.directory import Inventory, ModelKey, ServedModel
 from serving.channel.settings import Settings
 from serving.config import ServerConfig
 from serving.models.repository import ModelRepository
@@ -69,15 +69,15 @@ class ControlRoom:
         """What was set, for a successor of this room."""
         return self._book.chosen
 
-    def start(self, models: Sequence[ServedModel], chosen: Chosen | None = None) -> None:
+    def start(self, inventory: Inventory, chosen: Chosen | None = None) -> None:
         """Serve these models, and look for others if that is wanted.
 
         Args:
-            models: what is served from the beginning.
+            inventory: what there is from the beginning.
             chosen: what was set in the room that this one replaces.
         """
-        generation = self._control.start(models)
-        for served in filter(may_fall_back, models):
+        generation = self._control.start(inventory)
+        for served in filter(may_fall_back, inventory.models):
             self._settle(served, generation)
         if chosen is not None and chosen.number:
             self._book.restore(chosen)

@@ -18,7 +18,15 @@ import msgspec
 from serving.admin.ledger import Ledger
 from serving.channel.connection import Connection
 from serving.channel.control import CONTROL, FAILED, ControlMeta, FailedMeta
-from serving.channel.directory import Directory, Member, ModelKey, Report, Series, ServedModel
+from serving.channel.directory import (
+    BrokenModel,
+    Directory,
+    Member,
+    ModelKey,
+    Report,
+    Series,
+    ServedModel,
+)
 from serving.channel.endpoint import ChannelServer
 from serving.channel.frames import Message
 from serving.channel.settings import Settings
@@ -99,6 +107,7 @@ class Hub:
         self._restarts: dict[str, int] = {}
         self._models: tuple[ServedModel, ...] = ()
         self._candidates: tuple[ServedModel, ...] = ()
+        self._broken: tuple[BrokenModel, ...] = ()
         self._settings = Settings()
         self._failures: dict[ModelKey, str] = {}
         self._news = asyncio.Event()
@@ -132,15 +141,19 @@ class Hub:
         self._server.close()
 
     def set_models(
-        self, models: Sequence[ServedModel], candidates: Sequence[ServedModel] = ()
+        self,
+        models: Sequence[ServedModel],
+        candidates: Sequence[ServedModel] = (),
+        broken: Sequence[BrokenModel] = (),
     ) -> int:
-        """Replace what should be served, and tried, and tell everybody.
+        """Replace what should be served, what is tried and what cannot be; tell everybody.
 
         Returns:
             The generation of the directory that says so.
         """
         self._models = tuple(models)
         self._candidates = tuple(candidates)
+        self._broken = tuple(broken)
         known = {served.key for served in (*models, *candidates)}
         self._failures = {key: why for key, why in self._failures.items() if key in known}
         self._changed()
@@ -326,7 +339,12 @@ class Hub:
     def _changed(self) -> None:
         members = tuple(seat.member for seat in self._seats.values())
         self.directory = Directory(
-            next(self._generations), self._models, members, self._candidates, self._settings
+            next(self._generations),
+            self._models,
+            members,
+            self._candidates,
+            self._settings,
+            self._broken,
         )
         self._tell_news()
         if self._settling is None and self._pushing is None:

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+import logging
+import os
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-from serving.channel.directory import ServedModel
+from serving.channel.directory import BrokenModel, Inventory, ServedModel
+from serving.config import TELLS, ConfigError, ModelConfig, signature_difference
 from serving.dataplane.served import encode_config
-from serving.models.repository import ModelEntry
+from serving.models.repository import ModelEntry, ModelRepository, readable, wrong_name
 
 REVISION_DIGITS: Final = 12
+
+_log = logging.getLogger("vigil.hub")
 
 
 def served_model(entry: ModelEntry) -> ServedModel:
@@ -26,6 +31,71 @@ def served_model(entry: ModelEntry) -> ServedModel:
     )
 
 
+def config_of(served: ServedModel) -> ModelConfig:
+    """Return the whole configuration that the directory carries of a model."""
+    return ModelConfig.model_validate_json(served.config)
+
+
+def inventory(repository: ModelRepository, only: Sequence[str] | None = None) -> Inventory:
+    """Return what an instance begins with; what is wrong with one model leaves the others alone.
+
+    Args:
+        repository: where models lie.
+        only: names of the models that are meant; none: all.
+
+    Raises:
+        ConfigError: the repository's folder is missing or cannot be read.
+    """
+    models: list[ServedModel] = []
+    broken: list[BrokenModel] = []
+    for name in repository.names() if only is None else only:
+        entries, wrong = repository.survey(name)
+        broken += wrong
+        for entry in entries:
+            try:
+                with readable(entry.directory):
+                    models.append(served_model(entry))
+                    _tell_change(repository, entry)
+            except ConfigError as error:
+                required = entry.config.required
+                broken.append(BrokenModel(name, entry.version, error.message, required))
+    if only is None:
+        broken += [
+            BrokenModel(name, "", wrong_name(repository.root, name))
+            for name in repository.misnamed()
+        ]
+    for each in broken:
+        _log.error("%s", each.sentence)
+    if not models:
+        _log.warning(
+            "%s: holds no model that can be served; put one there, and load it", repository.root
+        )
+    return Inventory(tuple(models), tuple(broken))
+
+
+def _tell_change(repository: ModelRepository, entry: ModelEntry) -> None:
+    """Log where a start serves another signature than the version before had.
+
+    Nobody is there yet who could be asked, and what was served before the start is not known.
+    """
+    if entry.config.versions != "latest" or entry.config.format not in TELLS:
+        return  # else `model.yaml` is the signature of all versions
+    try:
+        earlier = repository.earlier(entry.name, entry.version)
+    except ConfigError:  # what is wrong with those is no matter of this one
+        return
+    for before in earlier[:1]:
+        if difference := signature_difference(before.config, entry.config):
+            _log.warning(
+                "model '%s' version %s is served although its signature is not that of version "
+                "%s: %s",
+                entry.name,
+                entry.version,
+                before.version,
+                difference,
+            )
+
+
 def _revision(entry: ModelEntry) -> str:
     """Digest of configuration, example, and the files' names, sizes and times."""
     # Which versions are served says nothing about what each of them is.
@@ -35,7 +105,7 @@ def _revision(entry: ModelEntry) -> str:
     for path in sorted(_files(entry.directory)):
         about = path.stat()
         name = path.relative_to(entry.directory).as_posix()
-        digest.update(f"{name}\0{about.st_size}\0{about.st_mtime_ns}\n".encode())
+        digest.update(os.fsencode(f"{name}\0{about.st_size}\0{about.st_mtime_ns}\n"))
     return digest.hexdigest()[:REVISION_DIGITS]
 
 

@@ -8,6 +8,8 @@ import msgspec
 
 CONTROL: Final = "control"
 FAILED: Final = "failed"
+ALLOW_SIGNATURE_CHANGE: Final = "allow_signature_change"
+"""Parameter of a load; see `ControlMeta`."""
 
 Operation = Literal["load", "unload", "index", "trace", "logging"]
 
@@ -19,11 +21,14 @@ class ControlMeta(msgspec.Struct, frozen=True):
         operation: what to do.
         model: which model it is about; empty for all.
         settings: new settings by name, None resets one; None asks for them only.
+        allow_signature_change: of a load: whether a version may take and give other tensors than
+            the one whose place it takes.
     """
 
     operation: Operation
     model: str = ""
     settings: dict[str, Any] | None = None
+    allow_signature_change: bool = False
 
 
 class FailedMeta(msgspec.Struct, frozen=True):

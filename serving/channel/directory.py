@@ -83,6 +83,39 @@ class ServedModel(msgspec.Struct, frozen=True):
         return self.name, self.version, self.revision
 
 
+class BrokenModel(msgspec.Struct, frozen=True):
+    """A model, or one version of it, that lies in the repository and cannot be served.
+
+    Attributes:
+        name, version: the version is empty where the whole folder is meant.
+        reason: one sentence.
+        required: whether readiness waits for the model.
+    """
+
+    name: str
+    version: str
+    reason: str
+    required: bool = False
+
+    @property
+    def sentence(self) -> str:
+        """What is wrong, with the name."""
+        version = f" version {self.version}" if self.version else ""
+        return f"model '{self.name}'{version}: {self.reason}"
+
+
+class Inventory(msgspec.Struct, frozen=True):
+    """What an instance begins with.
+
+    Attributes:
+        models: what answers clients.
+        broken: what cannot be served.
+    """
+
+    models: tuple[ServedModel, ...] = ()
+    broken: tuple[BrokenModel, ...] = ()
+
+
 class Directory(msgspec.Struct, frozen=True):
     """Everything that is served and everybody who is there.
 
@@ -92,6 +125,7 @@ class Directory(msgspec.Struct, frozen=True):
         members: who is there.
         candidates: what is to answer clients once every gateway has proven it.
         settings: how gateways log and trace.
+        broken: what lies in the repository and cannot be served.
     """
 
     generation: int = 0
@@ -99,6 +133,17 @@ class Directory(msgspec.Struct, frozen=True):
     members: tuple[Member, ...] = ()
     candidates: tuple[ServedModel, ...] = ()
     settings: Settings = Settings()
+    broken: tuple[BrokenModel, ...] = ()
+
+    @property
+    def missing(self) -> list[str]:
+        """One sentence for each required model of which nothing can be served."""
+        served = {model.name for model in self.models}
+        return [
+            broken.sentence
+            for broken in self.broken
+            if broken.required and broken.name not in served
+        ]
 
     def of_role(self, role: RoleName) -> list[Member]:
         """Return the members with that role."""

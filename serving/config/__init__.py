@@ -1,11 +1,12 @@
 """Configuration files as pydantic models: the single source of truth for what may stand in them."""
 
 from serving.config.compute import Batching, Compile, Precision, Replicas
-from serving.config.files import SectionT, load_model, load_server, load_yaml, parse
+from serving.config.files import SectionT, insists, load_model, load_server, load_yaml, parse
 from serving.config.model import COMPILED, NEEDS_FACTORY, TELLS, Format, ModelConfig
 from serving.config.remote import Remote, RemoteCredentials, RemoteTls
 from serving.config.section import ConfigError
 from serving.config.server import Listen, ServerConfig, Telemetry
+from serving.config.signature import signature_difference
 from serving.config.tensors import Datatype, Feature, InputSpec, OutputSpec
 from serving.config.watching import (
     Action,
@@ -50,8 +51,10 @@ __all__ = [
     "ServerConfig",
     "Telemetry",
     "Tolerance",
+    "insists",
     "load_model",
     "load_server",
     "load_yaml",
     "parse",
+    "signature_difference",
 ]

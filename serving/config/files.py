@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -75,6 +76,32 @@ def load_model(directory: Path) -> ModelConfig:
         ConfigError: the file is missing or wrong.
     """
     path = directory / "model.yaml"
-    if not path.exists():
-        raise ConfigError(f"{path}: no such file; every folder among the models needs one")
-    return parse(ModelConfig, load_yaml(path), str(path))
+    return parse(ModelConfig, _load_regular(path), str(path))
+
+
+def insists(directory: Path) -> bool:
+    """Whether a `model.yaml` says `required: true` itself, however wrong it is otherwise."""
+    try:
+        raw = _load_regular(directory / "model.yaml")
+    except ConfigError:
+        return False
+    return isinstance(raw, dict) and raw.get("required") is True
+
+
+def _load_regular(path: Path) -> object:
+    """Read a `model.yaml`; not from a pipe or a device, whose reading might never end.
+
+    Raises:
+        ConfigError: the file is missing, or is none, or not YAML.
+    """
+    try:
+        regular = stat.S_ISREG(path.stat().st_mode)
+    except FileNotFoundError:
+        raise ConfigError(
+            f"{path}: no such file; every folder among the models needs one"
+        ) from None
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}") from None
+    if not regular:
+        raise ConfigError(f"{path}: is no regular file")
+    return load_yaml(path)

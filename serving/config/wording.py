@@ -10,8 +10,14 @@ from pydantic import BaseModel, ValidationError
 
 
 def first_problem(error: ValidationError, kind: type[BaseModel]) -> str:
-    """Return the first problem that pydantic found while it read a `kind`."""
-    first = error.errors(include_url=False)[0]
+    """Return the first problem that pydantic found while it read a `kind`.
+
+    A key that does not exist comes before one that is missing: it is most often its misspelling.
+    """
+    found = error.errors(include_url=False)
+    unknown = (one for one in found if one["type"] == "extra_forbidden")
+    first = next(unknown, None) if found[0]["type"] == "missing" else None
+    first = first or found[0]
     place = first["loc"]
     key = ".".join(str(part) for part in place)
     if first["type"] == "extra_forbidden":

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
-from serving.channel.control import ControlMeta
+from serving.channel.control import ALLOW_SIGNATURE_CHANGE, ControlMeta
 from serving.errors import Forbidden, InvalidInput
 from serving.protocol.json_data import UNREADABLE, reason
 from serving.protocol.json_duplicates import refuse_duplicates
@@ -38,8 +39,7 @@ def read_order(method: str, parts: list[str], body: bytes) -> ControlMeta | None
     """
     match parts[1:]:
         case ["repository", "models", model, "load"] if method == "POST":
-            refuse_load_parameters(_parameters(body, "load"))
-            return ControlMeta("load", model)
+            return load_order(model, _parameters(body, "load"))
         case ["repository", "models", model, "unload"] if method == "POST":
             _parameters(body, "unload")  # models here have no dependents, so both values are one
             return ControlMeta("unload", model)
@@ -52,17 +52,23 @@ def read_order(method: str, parts: list[str], body: bytes) -> ControlMeta | None
     return None
 
 
-def refuse_load_parameters(names: object) -> None:
-    """Refuse the parameters of a load: Triton's clients could send another configuration.
+def load_order(model: str, parameters: Mapping[str, Any]) -> ControlMeta:
+    """Return the order of a load with its parameters.
 
     Raises:
-        InvalidInput: there are any.
+        InvalidInput: there are others than `allow_signature_change`: Triton's clients could send
+            another configuration.
     """
-    if names:
+    others = parameters.keys() - {ALLOW_SIGNATURE_CHANGE}
+    if others:
         raise InvalidInput(
-            "load takes no parameters: model.yaml and the files in the model's folder decide; "
-            "change them there, then load"
+            f"load takes no parameter '{min(others)[:80]}': model.yaml and the files in the "
+            "model's folder decide; change them there, then load"
         )
+    allow = parameters.get(ALLOW_SIGNATURE_CHANGE, False)
+    if not isinstance(allow, bool):
+        raise InvalidInput(f"parameter {ALLOW_SIGNATURE_CHANGE} must be true or false")
+    return ControlMeta("load", model, allow_signature_change=allow)
 
 
 def refuse_browsers(headers: dict[bytes, bytes]) -> None:

@@ -358,8 +358,8 @@ class DataPlane:
         """Whether an inference through every required model has worked; reasons when not."""
         if self.draining or self.stopping.is_set():
             return False, ["the gateway is draining"]
-        if not self._models and not self._refused:
-            return False, ["no model is loaded yet"]
+        if not self._directory.generation:
+            return False, ["the hub has not said yet what is served"]
         reasons = [
             f"model '{entry.name}': {entry.problem}"
             for entry in self.entries()
@@ -370,6 +370,7 @@ class DataPlane:
             for (name, _), why in self.refused.items()
             if name not in self._models
         ]
+        reasons += self._directory.missing
         return not reasons, reasons
 
     # -- inference ----------------------------------------------------------------------

@@ -16,6 +16,7 @@ from serving.dataplane.publisher import EventPublisher
 from serving.dataplane.statistics import BatchStatistics
 from serving.dataplane.tracing import Tracer
 from serving.errors import GuardRejected
+from serving.protocol.finite import MAY_BE_NON_FINITE, non_finite_rows
 from serving.telemetry import names
 from serving.telemetry.counters import SeriesSet
 
@@ -52,6 +53,7 @@ class ModelObserver:
         series: where the series are kept.
         publisher: takes prediction events; None when nobody monitors this model.
         guards: names of the model's guards; their series exist from the start.
+        outputs: datatypes of the model's outputs by name; NaN and infinity in them are counted.
     """
 
     def __init__(
@@ -61,6 +63,7 @@ class ModelObserver:
         series: SeriesSet,
         publisher: EventPublisher | None,
         guards: tuple[str, ...],
+        outputs: Mapping[str, str],
     ) -> None:
         self._model, self._version = model, version
         self._publisher = publisher
@@ -79,6 +82,11 @@ class ModelObserver:
         }
         self._guard_duration = {
             guard: series.histogram(names.GUARD_DURATION, guard=guard, **base) for guard in guards
+        }
+        self._violations = {
+            output: (datatype, series.sum(names.QUALITY_VIOLATIONS, output=output, **base))
+            for output, datatype in outputs.items()
+            if datatype in MAY_BE_NON_FINITE
         }
         self._decisions = {
             (guard, action): series.sum(
@@ -123,6 +131,7 @@ class ModelObserver:
                     self._guard_duration[guard].record(result.guard_ns / 1e9)
         if not answered.items:
             return
+        self._look_at(result.outputs)
         now = time.time()
         if self.tracer is not None:
             self.tracer.answered(batch, result)
@@ -148,6 +157,12 @@ class ModelObserver:
             answered, outputs = leave_out(answered, outputs, unseen)
         if answered.items:
             self._publish(now, answered, outputs)
+
+    def _look_at(self, outputs: Mapping[str, np.ndarray]) -> None:
+        """Count rows with NaN or infinity."""
+        for output, (datatype, violations) in self._violations.items():
+            if rows := non_finite_rows(outputs[output], datatype):
+                violations.add(rows)
 
     def _publish(self, now: float, batch: Batch, outputs: Mapping[str, np.ndarray]) -> None:
         assert self._publisher is not None

@@ -59,6 +59,7 @@ class ServedVersion:
             series,
             publisher if monitored else None,
             tuple(guard.name for guard in self.config.guards),
+            self.output_types,
         )
         self.requests = RequestSeries(series, served.name, served.version)
         batching = self.config.batching

@@ -10,7 +10,6 @@ import asyncio
 import logging
 import shutil
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,10 +20,10 @@ from serving.admin.exports import Exports
 from serving.admin.history import History
 from serving.admin.hub import Hub
 from serving.admin.pages import Pages
-from serving.admin.served_model import served_model
+from serving.admin.served_model import inventory
 from serving.channel.control import ControlMeta
-from serving.channel.directory import ModelKey, ServedModel
-from serving.config import ConfigError, ModelConfig, ServerConfig
+from serving.channel.directory import Inventory, ModelKey, ServedModel
+from serving.config import ModelConfig, ServerConfig
 from serving.engines.local_roles import LocalRoles
 from serving.engines.worker_folder import WorkerFolder
 from serving.errors import Forbidden
@@ -92,14 +91,15 @@ class EmbeddedInstance:
         """Start every process; returns once the data plane knows what is served.
 
         Raises:
-            ConfigError: the models' folder is missing, empty or wrong.
+            ConfigError: the models' folder is missing or cannot be read.
         """
-        models = await asyncio.to_thread(_scan, self._config)
-        self._required = [served for served in models if _is_required(served)]
+        found = await asyncio.to_thread(_inventory, self._config)
+        self._required = [served for served in found.models if _is_required(served)]
         # The zygote's imports take longest, so it goes first.
         await self._roles.start()
+        # Before the hub listens: whoever joins it learns at once what is served.
+        self._control.start(found)
         await self._hub.start(self._hub_address)
-        self._control.start(models)
         self._exports.start()
         plane = await self._gateway.start()
         while not plane.status()["generation"]:
@@ -143,7 +143,7 @@ class EmbeddedInstance:
 
     def failures(self) -> list[str]:
         """Return why required models of the start could not be loaded, one sentence each."""
-        return [
+        return self._hub.directory.missing + [
             f"model '{served.name}' version {served.version}: {why}"
             for served in self._required
             if self._control.settled(served.key) and (why := self._hub.failure(served.key))
@@ -172,9 +172,5 @@ def _is_required(served: ServedModel) -> bool:
     return ModelConfig.model_validate_json(served.config).required
 
 
-def _scan(config: ServerConfig) -> Sequence[ServedModel]:
-    repository = ModelRepository(config.models, config.remote_hosts)
-    models = [served_model(entry) for entry in repository.scan()]
-    if not models:
-        raise ConfigError(f"{config.models}: holds no model; put one there, or name another folder")
-    return models
+def _inventory(config: ServerConfig) -> Inventory:
+    return inventory(ModelRepository(config.models, config.remote_hosts))

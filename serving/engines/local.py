@@ -13,13 +13,13 @@ import os
 import shutil
 import signal
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 from serving.admin.app import AdminServer
 from serving.admin.control_room import ControlRoom
 from serving.admin.hub import Hub
-from serving.channel.directory import ModelKey, ServedModel
+from serving.channel.directory import Inventory, ModelKey
 from serving.config import ConfigError, Listen, ServerConfig
 from serving.engines.data_folder import held
 from serving.engines.gateway_child import GatewayChild
@@ -58,18 +58,18 @@ class Supervisor:
 
     Args:
         config: the server's configuration.
-        models: what to serve.
+        inventory: what to serve.
         on_ready: called with the addresses once everything required is ready.
     """
 
     def __init__(
         self,
         config: ServerConfig,
-        models: Sequence[ServedModel],
+        inventory: Inventory,
         on_ready: Callable[[Listen], None],
     ) -> None:
         self._config = config
-        self._models = list(models)
+        self._inventory = inventory
         self._on_ready = on_ready
         self._listen = fixed_ports(config.listen)
         # Unix socket paths are limited to 107 bytes, so not under an arbitrary data_dir.
@@ -104,8 +104,9 @@ class Supervisor:
     async def _start(self) -> None:
         # The zygote's imports take longest, so it goes first.
         await self._roles.start()
+        # Before the hub listens: whoever joins it learns at once what is served.
+        self._control.start(self._inventory)
         await self._hub.start(self._hub_address)
-        self._control.start(self._models)
         await self._admin.start()
         for index in range(self._config.gateways):
             self._start_gateway(f"gateway-{index}")
@@ -155,9 +156,7 @@ def _tell_failure(watch: asyncio.Task[None]) -> None:
         os.kill(os.getpid(), signal.SIGTERM)
 
 
-def run(
-    config: ServerConfig, models: Sequence[ServedModel], on_ready: Callable[[Listen], None]
-) -> int:
+def run(config: ServerConfig, inventory: Inventory, on_ready: Callable[[Listen], None]) -> int:
     """Serve with the local engine until SIGTERM or SIGINT; returns the exit code.
 
     Raises:
@@ -167,11 +166,11 @@ def run(
     import uvloop
 
     with contextlib.suppress(KeyboardInterrupt), held(config.data_dir):
-        return uvloop.run(_run(config, models, on_ready))
+        return uvloop.run(_run(config, inventory, on_ready))
     return 0
 
 
 async def _run(
-    config: ServerConfig, models: Sequence[ServedModel], on_ready: Callable[[Listen], None]
+    config: ServerConfig, inventory: Inventory, on_ready: Callable[[Listen], None]
 ) -> int:
-    return await Supervisor(config, models, on_ready).run()
+    return await Supervisor(config, inventory, on_ready).run()

@@ -21,7 +21,7 @@ from serving.admin.app import AdminServer
 from serving.admin.control_room import ControlRoom
 from serving.admin.hub import Hub
 from serving.admin.settings_book import Chosen
-from serving.channel.directory import ServedModel
+from serving.channel.directory import Inventory, ServedModel
 from serving.engines.ray_instance import Instance
 
 SETTLE_S = 1.0
@@ -41,14 +41,14 @@ class Order:
         number: grows with every order; 0 is none yet.
         models: those that have replicas: what is active, and what still answers its last requests.
         candidates: what is tried.
-        active: what clients are answered with.
+        inventory: what clients are answered with, and what cannot be served.
         chosen: how gateways log and trace.
     """
 
     number: int = 0
     models: tuple[ServedModel, ...] = ()
     candidates: tuple[ServedModel, ...] = ()
-    active: tuple[ServedModel, ...] = ()
+    inventory: Inventory = field(default_factory=Inventory)
     chosen: Chosen = field(default_factory=Chosen)
 
 
@@ -82,9 +82,9 @@ class AdminDeployment:
             gateways=gateway_members(instance), secret=instance.secret, settle_s=SETTLE_S
         )
         # Times tell this actor's orders from those of one that it replaces.
-        self._order = Order(time.time_ns(), instance.models)
+        self._order = Order(time.time_ns(), instance.inventory.models)
         self._news = asyncio.Event()
-        self._last = Order(active=instance.models)
+        self._last = Order(inventory=instance.inventory)
         self._handed_over = asyncio.Event()
         self._known = 0
         self._learned = asyncio.Event()
@@ -96,8 +96,9 @@ class AdminDeployment:
         with contextlib.suppress(TimeoutError):  # on a cluster the driver may be gone for good
             async with asyncio.timeout(HAND_OVER_S):
                 await self._handed_over.wait()
+        # Before the hub listens: whoever joins it learns at once what is served.
+        self._room.start(self._last.inventory, self._last.chosen)
         await self._hub.start(self._instance.hub_address)
-        self._room.start(self._last.active, self._last.chosen)
         await self._admin.start()
 
     def _want(self, models: Sequence[ServedModel], candidates: Sequence[ServedModel]) -> None:
@@ -134,8 +135,9 @@ class AdminDeployment:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(hold_s):
                     await self._news.wait()
-        active = self._hub.directory.models
-        return replace(self._order, active=active, chosen=self._room.chosen)
+        now = self._hub.directory
+        inventory = Inventory(now.models, now.broken)
+        return replace(self._order, inventory=inventory, chosen=self._room.chosen)
 
     async def check_health(self) -> None:
         """Raise if the listeners could not be opened; they need not be open yet."""

@@ -10,11 +10,11 @@ import os
 import secrets
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from serving.channel.directory import ServedModel
+from serving.channel.directory import Inventory
 from serving.config import Listen, ServerConfig
 from serving.engines.data_folder import held
 from serving.engines.local import fixed_ports
@@ -63,9 +63,7 @@ def local_environment(token_file: Path) -> dict[str, str]:
     }
 
 
-def run(
-    config: ServerConfig, models: Sequence[ServedModel], on_ready: Callable[[Listen], None]
-) -> int:
+def run(config: ServerConfig, inventory: Inventory, on_ready: Callable[[Listen], None]) -> int:
     """Serve with the ray engine until SIGTERM or SIGINT; returns the exit code.
 
     Raises:
@@ -73,12 +71,10 @@ def run(
             `data_dir`, or something the roles need is missing.
     """
     with held(config.data_dir):
-        return _run(config, models, on_ready)
+        return _run(config, inventory, on_ready)
 
 
-def _run(
-    config: ServerConfig, models: Sequence[ServedModel], on_ready: Callable[[Listen], None]
-) -> int:
+def _run(config: ServerConfig, inventory: Inventory, on_ready: Callable[[Listen], None]) -> int:
     if config.ray_address is None:
         config = config.model_copy(update={"listen": fixed_ports(config.listen)})
         os.environ.update(local_environment(ensure_token(config.data_dir)))
@@ -87,7 +83,7 @@ def _run(
     try:
         from serving.engines.ray_supervisor import supervise
 
-        drained = supervise(config, models, runtime, on_ready)
+        drained = supervise(config, inventory, runtime, on_ready)
     finally:
         shutil.rmtree(runtime, ignore_errors=True)
     return 0 if drained else 1

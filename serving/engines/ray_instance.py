@@ -6,7 +6,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from serving.channel.directory import ServedModel
+from serving.channel.directory import Inventory
 from serving.config import ServerConfig
 
 
@@ -16,7 +16,7 @@ class Instance:
 
     Attributes:
         config: the server's configuration; its ports are the real ones.
-        models: what is served.
+        inventory: what is served from the beginning.
         runtime: folder for sockets on this machine; None on a cluster, where roles that share
             no machine use TCP.
         hub_address: where the hub listens.
@@ -24,7 +24,7 @@ class Instance:
     """
 
     config: ServerConfig
-    models: tuple[ServedModel, ...]
+    inventory: Inventory
     runtime: Path | None
     hub_address: str
     secret: bytes | None

@@ -23,7 +23,7 @@ from ray.serve.config import HTTPOptions, ProxyLocation, gRPCOptions
 from ray.serve.exceptions import RayServeException
 from ray.serve.schema import ApplicationStatus, LoggingConfig
 
-from serving.channel.directory import ServedModel
+from serving.channel.directory import Inventory, ServedModel
 from serving.config import ConfigError, Listen, ModelConfig, ServerConfig
 from serving.engines.process import free_port
 from serving.engines.ray_cluster import connected, head_address, head_only, in_short
@@ -78,7 +78,7 @@ class RayEngine:
         self._stop = stop
         self._reported: set[str] = set()
         self._deployed: set[str] = set()
-        self._order = Order(models=instance.models, active=instance.models)
+        self._order = Order(models=instance.inventory.models, inventory=instance.inventory)
 
     def run(self) -> bool:
         """Serve until told to stop; returns whether everything in flight was answered."""
@@ -121,7 +121,7 @@ class RayEngine:
 
     def _targets(self) -> list[serve.RunTarget]:
         targets = [self._target(ADMIN_APP, self._single("admin", AdminDeployment))]
-        replicas = self._replicas(self._instance.models)
+        replicas = self._replicas(self._instance.inventory.models)
         self._deployed = set(replicas)
         targets += replicas.values()
         gateway = gateway_deployment(
@@ -277,15 +277,15 @@ class RayEngine:
         return False
 
 
-def make_instance(config: ServerConfig, models: Sequence[ServedModel], runtime: Path) -> Instance:
+def make_instance(config: ServerConfig, inventory: Inventory, runtime: Path) -> Instance:
     """Describe an instance: Unix sockets on a local Ray, TCP with a secret on a cluster."""
     # Actors read it as well, and need not have this process's working folder.
     config = config.model_copy(update={"models": config.models.absolute()})
     if config.ray_address is None:
-        return Instance(config, tuple(models), runtime, f"unix:{runtime}/hub.sock", None)
+        return Instance(config, inventory, runtime, f"unix:{runtime}/hub.sock", None)
     # The admin deployment is on the head node; its hub listens beside its web pages.
     hub = f"tcp:{head_address()}:{config.listen.admin_port + 1}"
-    return Instance(config, tuple(models), None, hub, secrets.token_bytes(32))
+    return Instance(config, inventory, None, hub, secrets.token_bytes(32))
 
 
 @contextlib.contextmanager
@@ -303,7 +303,7 @@ def _stop_signals(stop: threading.Event) -> Iterator[None]:
 
 def supervise(
     config: ServerConfig,
-    models: Sequence[ServedModel],
+    inventory: Inventory,
     runtime: Path,
     on_ready: Callable[[Listen], None],
 ) -> bool:
@@ -316,4 +316,4 @@ def supervise(
     logging.getLogger("ray.serve").setLevel(logging.WARNING)
     # Inside, because connecting installs a handler of Ray's own.
     with connected(config, runtime), _stop_signals(stop):
-        return RayEngine(make_instance(config, models, runtime), on_ready, stop).run()
+        return RayEngine(make_instance(config, inventory, runtime), on_ready, stop).run()

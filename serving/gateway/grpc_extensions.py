@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from serving.channel.control import ControlMeta
-from serving.dataplane.control_http import refuse_load_parameters
+from serving.dataplane.control_http import load_order
 from serving.dataplane.handler import DataPlane
 from serving.gateway.extensions import explain_request
 from serving.gateway.model_config import model_config
@@ -46,8 +46,11 @@ async def explain(plane: DataPlane, message: Any, timeout_s: float | None) -> An
 
 async def repository_load(plane: DataPlane, request: Any, _timeout_s: float | None) -> Any:
     """Serve what a model's folder holds now."""
-    refuse_load_parameters(request.parameters)
-    await plane.control(ControlMeta("load", request.model_name))
+    parameters = {
+        name: getattr(value, value.WhichOneof("parameter_choice") or "bool_param")
+        for name, value in request.parameters.items()
+    }
+    await plane.control(load_order(request.model_name, parameters))
     return pb.RepositoryModelLoadResponse()
 
 

@@ -76,6 +76,8 @@ def _find_source(entry: ModelEntry, name: str) -> tuple[Path, str]:
         return beside_weights, verified_bytes(entry.directory, name).decode()
     # Shared by all versions, so no version's manifest can list it.
     shared = entry.directory.parent / name
+    if shared.exists() and not shared.is_file():
+        raise ConfigError(f"{shared}: is no regular file")
     try:
         return shared, shared.read_text(encoding="utf-8")
     except OSError:

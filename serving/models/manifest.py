@@ -115,11 +115,11 @@ def inside(directory: Path, name: str, what: str = "the version's folder") -> Pa
 def _read(directory: Path) -> Manifest:
     path = directory / MANIFEST
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Manifest)
+        return msgspec.json.decode(inside(directory, MANIFEST).read_bytes(), type=Manifest)
+    except ConfigError as error:
+        raise ConfigError(f"{error.message}; `vigil manifest {directory}` writes it") from None
     except OSError as error:
-        raise ConfigError(
-            f"{path}: {error.strerror}; `vigil manifest {directory}` writes it"
-        ) from None
+        raise ConfigError(f"{path}: {error.strerror}") from None
     except msgspec.DecodeError as error:
         raise ConfigError(f"{path}: {error}") from None
 

@@ -11,7 +11,7 @@ from serving.models import deviation
 from serving.models.contract import Model, Tensors
 from serving.models.loader import load
 from serving.models.repository import ModelEntry
-from serving.models.warm_up import example_batches, require_outputs, warm_up
+from serving.models.warm_up import example_batches, require_sound_outputs, warm_up
 
 _log = logging.getLogger("vigil.models")
 
@@ -33,7 +33,8 @@ def prepare(entry: ModelEntry, device: str) -> Prepared:
         ConfigError: files are missing, damaged or do not fit the configuration, or the model
             deviates by more than its tolerance.
         InvalidInput: the example is not a request that the protocol allows.
-        ModelFailed: the model cannot compute its own example, or lacks an output.
+        ModelFailed: the model cannot compute its own example, lacks an output, or gives nothing
+            finite for one.
     """
     model = load(entry, device)
     measured = None
@@ -41,7 +42,7 @@ def prepare(entry: ModelEntry, device: str) -> Prepared:
         measured = _measure(entry, model, device)
         _log.info("model '%s' version %s: %s", entry.name, entry.version, measured)
     warm_up(model, entry)
-    require_outputs(model, entry)
+    require_sound_outputs(model, entry)
     return Prepared(model, measured)
 
 

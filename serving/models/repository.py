@@ -5,14 +5,16 @@ Read by the supervisor as well as by replicas, so nothing here imports torch.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from serving.config import ConfigError, ModelConfig, load_model
+from serving.channel.directory import BrokenModel
+from serving.config import ConfigError, ModelConfig, insists, load_model
 from serving.models.complete import completed
 from serving.models.manifest import inside
 from serving.remote.address import check_host, parse_address
@@ -30,6 +32,8 @@ PICKLES: Final = (".pkl", ".pickle", ".joblib")
 
 # A model's name becomes a part of URLs, file names and metric labels.
 _NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
+# What Python and file systems leave beside models; other such names are no model's anyway.
+_OTHERS: Final = frozenset({"__pycache__"})
 _VERSION: Final = re.compile(r"[1-9][0-9]{0,17}")
 
 
@@ -74,35 +78,33 @@ class ModelRepository:
         self.root = root
         self._remote_hosts = remote_hosts
 
-    def scan(self) -> list[ModelEntry]:
-        """Return every version that is to be served, sorted by name and version.
-
-        Folders whose name begins with a dot are no models; files beside them are ignored.
-
-        Raises:
-            ConfigError: the root or something a model needs is missing or wrong.
-        """
-        return [
-            entry for name in self.names() for entry in self._allowed(_entries(self.root / name))
-        ]
-
     def names(self) -> list[str]:
         """Return the names of all folders that should hold models, sorted.
 
+        Files are no models, nor are folders whose names no model can have, such as `lost+found`.
+
         Raises:
-            ConfigError: the root is missing.
+            ConfigError: the root is missing or cannot be read.
         """
-        if not self.root.is_dir():
-            raise ConfigError(
-                f"{self.root}: no such folder; give the folder that holds the models "
-                f"(one folder each, with a model.yaml)"
-            )
-        folders = (path for path in self.root.iterdir() if path.is_dir())
-        return sorted(path.name for path in folders if not path.name.startswith("."))
+        return [name for name in self._folders() if can_be_model(name)]
+
+    def misnamed(self) -> list[str]:
+        """Return the names of folders that hold a `model.yaml` and cannot be models, sorted.
+
+        Bytes in them that are no text are written as escapes.
+
+        Raises:
+            ConfigError: as for `names`.
+        """
+        return [
+            os.fsencode(name).decode("utf-8", "backslashreplace")
+            for name in self._folders()
+            if name[0] != "." and not can_be_model(name) and _is_there(self.root / name)
+        ]
 
     def holds(self, name: str) -> bool:
         """Whether there is a folder for the model `name`."""
-        return bool(_NAME.fullmatch(name)) and (self.root / name).is_dir()
+        return can_be_model(name) and _is_folder(self.root / name)
 
     def entries(self, name: str) -> list[ModelEntry]:
         """Return the versions of the model `name` that its `versions` asks for, oldest first.
@@ -110,9 +112,35 @@ class ModelRepository:
         Raises:
             ConfigError: there is no such model, or it is wrong.
         """
-        if not self.holds(name):
-            raise ConfigError(f"{self.root}: holds no model '{name[:128]}'")
-        return self._allowed(_entries(self.root / name))
+        with self._reading(name) as folder:
+            config = load_model(folder)
+            return [self._entry(folder, config, each) for each in _versions(folder, config)]
+
+    def survey(self, name: str) -> tuple[list[ModelEntry], list[BrokenModel]]:
+        """Return what of the model `name` can be served, oldest first, and what is wrong.
+
+        Where the newest version serves and is wrong, the newest earlier one that is not stands in.
+        """
+        config: ModelConfig | None = None
+        try:
+            with self._reading(name) as folder:
+                config = load_model(folder)
+                versions = _versions(folder, config)
+        except ConfigError as error:
+            required = config.required if config else insists(self.root / name)
+            return [], [BrokenModel(name, "", error.message, required)]
+        entries: list[ModelEntry] = []
+        broken: list[BrokenModel] = []
+        for version in versions:
+            try:
+                with self._reading(name) as folder:
+                    entries.append(self._entry(folder, config, version))
+            except ConfigError as error:
+                broken.append(BrokenModel(name, version, error.message, config.required))
+        if not entries and config.versions == "latest":
+            with suppress(ConfigError):
+                entries = self.earlier(name, versions[-1])[:1]
+        return entries, broken
 
     def get(self, name: str) -> ModelEntry:
         """Return the newest version of the model `name` that is to be served.
@@ -128,43 +156,88 @@ class ModelRepository:
         Raises:
             ConfigError: there is no such model, or it is wrong.
         """
+        with self._reading(name) as folder:
+            config = load_model(folder)
+            before = _before(folder, config, version)
+            return [self._described(folder, each, told) for each, told in before]
+
+    @contextmanager
+    def _reading(self, name: str) -> Iterator[Path]:
+        """Give the folder of the model `name`; whatever is wrong with it is a sentence."""
+        folder = self.root / name
         if not self.holds(name):
             raise ConfigError(f"{self.root}: holds no model '{name[:128]}'")
-        folder = self.root / name
-        config = load_model(folder)
-        before = _before(folder, config, version)
-        return self._allowed(_described(folder, dict(before)))
+        with readable(folder):
+            yield folder
 
-    def _allowed(self, entries: list[ModelEntry]) -> list[ModelEntry]:
-        for entry in entries:
-            if entry.config.remote is not None:
-                address = parse_address(entry.config.remote.url)
-                check_host(address, self._remote_hosts, entry.name)
-        return entries
+    def _folders(self) -> list[str]:
+        with readable(self.root):
+            if not self.root.is_dir():
+                raise ConfigError(
+                    f"{self.root}: no such folder; give the folder that holds the models "
+                    f"(one folder each, with a model.yaml)"
+                )
+            return sorted(path.name for path in self.root.iterdir() if _is_folder(path))
 
-
-def _entries(folder: Path) -> list[ModelEntry]:
-    if not _NAME.fullmatch(folder.name):
-        raise ConfigError(
-            f"{folder}: '{folder.name}' cannot be a model's name; use letters, digits, '.', '_' "
-            f"and '-', at most 128, and begin with a letter, digit or '_'"
-        )
-    config = load_model(folder)
-    versions = _versions(folder, config)
-    for version in versions:
-        weights = _weights(folder / version, config)
+    def _entry(self, folder: Path, config: ModelConfig, version: str) -> ModelEntry:
+        directory = folder / version
+        if not (directory.is_dir() or config.remote):
+            raise ConfigError(f"{directory}: no such folder; model.yaml names it in `versions`")
+        weights = _weights(directory, config)
         if not weights.is_file():
-            raise ConfigError(f"{weights}: missing; {_hint(folder / version, config)}")
-    return _described(folder, {version: _told(folder, config, version) for version in versions})
+            raise ConfigError(f"{weights}: {_lacks(weights, config)}")
+        return self._described(folder, version, _told(folder, config, version))
+
+    def _described(self, folder: Path, version: str, config: ModelConfig) -> ModelEntry:
+        if config.remote is not None:
+            check_host(parse_address(config.remote.url), self._remote_hosts, folder.name)
+        example = _read_example(folder, config)
+        return ModelEntry(folder.name, version, folder / version, config, example)
 
 
-def _described(folder: Path, configs: dict[str, ModelConfig]) -> list[ModelEntry]:
-    """Return an entry for each version in `configs`, in their order."""
-    example = next((_read_example(folder, config) for config in configs.values()), None)
-    return [
-        ModelEntry(folder.name, version, folder / version, config, example)
-        for version, config in configs.items()
-    ]
+@contextmanager
+def readable(path: Path) -> Iterator[None]:
+    """Turn whatever goes wrong while `path` is read into a sentence: it may hold anything.
+
+    Raises:
+        ConfigError: something went wrong.
+    """
+    try:
+        yield
+    except ConfigError:
+        raise
+    except OSError as error:
+        raise ConfigError(f"{error.filename or path}: {error.strerror}") from None
+    except Exception as error:
+        raise ConfigError(f"{path}: cannot be read ({type(error).__name__}: {error})") from error
+
+
+def can_be_model(name: str) -> bool:
+    """Whether a folder of that name may hold a model."""
+    return bool(_NAME.fullmatch(name)) and name not in _OTHERS
+
+
+def wrong_name(root: Path, name: str) -> str:
+    """Say how a model may be called, as one sentence."""
+    return (
+        f"{root / name}: '{name}' cannot be a model's name; use letters, digits, '.', '_' and "
+        f"'-', at most 128, and begin with a letter, digit or '_'"
+    )
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        # A link that leads nowhere is told as a model that is wrong, since it was to be one.
+        return path.is_dir() or (path.is_symlink() and not path.exists())
+    except OSError:  # for example no right to look where a link leads
+        return True
+
+
+def _is_there(folder: Path) -> bool:
+    try:
+        return (folder / "model.yaml").exists()
+    except OSError:
+        return False
 
 
 def _weights(directory: Path, config: ModelConfig) -> Path:
@@ -200,16 +273,18 @@ def _before(folder: Path, config: ModelConfig, version: str) -> Iterator[tuple[s
                 yield str(found), completed(config, weights)
 
 
-def _hint(directory: Path, config: ModelConfig) -> str:
+def _lacks(weights: Path, config: ModelConfig) -> str:
+    if weights.exists():
+        return "is no regular file"
     if config.format == "python":
-        return "`factory` in model.yaml names it"
-    for path in sorted(directory.iterdir()):
+        return "missing; `factory` in model.yaml names it"
+    for path in sorted(weights.parent.iterdir()):
         if path.suffix in PICKLES:
             return (
-                f"{path.name} is not served, because reading a pickle runs whatever code it "
-                f"holds; `vigil convert {path}` converts it"
+                f"missing; {path.name} is not served, because reading a pickle runs whatever code "
+                f"it holds; `vigil convert {path}` converts it"
             )
-    return f"format {config.format} keeps weights there"
+    return f"missing; format {config.format} keeps weights there"
 
 
 def _versions(folder: Path, config: ModelConfig) -> list[str]:
@@ -220,11 +295,6 @@ def _versions(folder: Path, config: ModelConfig) -> list[str]:
     if not found:
         raise ConfigError(f"{folder}: no version; put the weights into {folder / '1'}")
     if isinstance(config.versions, list):
-        for version in config.versions:
-            if version not in found:
-                raise ConfigError(
-                    f"{folder / str(version)}: no such folder; model.yaml names it in `versions`"
-                )
         found = sorted(set(config.versions))
     elif config.versions == "latest":
         found = found[-1:]

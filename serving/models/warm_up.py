@@ -10,10 +10,11 @@ import numpy as np
 from serving.config import InputSpec
 from serving.errors import InvalidInput, ModelFailed
 from serving.models.buckets import buckets_of
-from serving.models.contract import Model
+from serving.models.contract import Model, Tensors
 from serving.models.repository import ModelEntry
 from serving.models.tensor_names import OutputMissing
-from serving.protocol.datatypes import NUMPY_OF
+from serving.protocol.datatypes import NUMPY_OF, fp32_to_bf16
+from serving.protocol.finite import MAY_BE_NON_FINITE, has_no_finite
 from serving.protocol.json_codec import decode_request
 
 WARM_UP_ROWS: Final = (1, 2, 8, 32)
@@ -28,7 +29,8 @@ def warm_up(model: Model, entry: ModelEntry) -> None:
 
     Raises:
         InvalidInput: the example is not a request that the protocol allows.
-        ModelFailed: the model cannot compute its own example.
+        ModelFailed: the model cannot compute its own example, or not one finite number of an
+            output comes out of it.
     """
     if entry.config.remote is not None:
         # Here, because it loads gRPC, which must not be in a process that forks others.
@@ -37,29 +39,85 @@ def warm_up(model: Model, entry: ModelEntry) -> None:
         assert isinstance(model, RemoteModel)
         model.require_ready()
     for batch in example_batches(entry):
-        model.predict(batch)
+        require_finite(entry, model.predict(batch))
         if model.capabilities.features:
             model.predict_with_features(batch)
 
 
-def require_outputs(model: Model, entry: ModelEntry) -> None:
-    """Refuse a model that does not return the outputs that `model.yaml` declares.
+def require_finite(entry: ModelEntry, outputs: Tensors) -> None:
+    """Refuse what a version gives for its example where no number of an output is finite.
 
-    Some formats tell only by running what they return. What an example has not shown, a row of
-    zeros shows; a model that cannot compute one is given the benefit of the doubt. Models on other
-    servers are not asked.
+    Raises:
+        ModelFailed: an output holds NaN and infinity only.
+    """
+    if found := _without_a_finite(entry, outputs):
+        raise ModelFailed(
+            f"output '{min(found)}' is NaN or infinite throughout for the example; correct the "
+            f"version, or name a request that it can answer by `example` in model.yaml"
+        )
+
+
+def require_sound_outputs(model: Model, entry: ModelEntry) -> None:
+    """Refuse a version without an example that lacks an output, or that gives no finite number.
+
+    Some formats tell only by running what they return, so a row of zeros is tried. Where an output
+    is not finite for zeros, as a logarithm may not be, a row of ones and one at random within the
+    limits of `model.yaml` are tried too. A model that cannot compute them is given the benefit of
+    the doubt. Models on other servers are not asked.
 
     Raises:
         OutputMissing: an output is not among what it returns.
+        ModelFailed: an output holds NaN and infinity only, whatever was tried.
     """
     if entry.example is not None or entry.config.remote is not None:
         return
-    try:
-        model.predict(known_batch(entry, 1))
-    except OutputMissing:
-        raise
-    except (ModelFailed, InvalidInput):
-        return
+    suspects = {spec.name for spec in entry.config.outputs}
+    for batch in _trials(entry):
+        try:
+            suspects &= _without_a_finite(entry, model.predict(batch))
+        except OutputMissing:
+            raise
+        except (ModelFailed, InvalidInput):
+            return
+        if not suspects:
+            return
+    raise ModelFailed(
+        f"output '{min(suspects)}' is NaN or infinite throughout for rows of zeros, ones and "
+        f"random numbers; correct the version, or name a request that it can answer by `example` "
+        f"in model.yaml"
+    )
+
+
+def _without_a_finite(entry: ModelEntry, outputs: Tensors) -> set[str]:
+    return {
+        spec.name
+        for spec in entry.config.outputs
+        if spec.name in outputs and has_no_finite(outputs[spec.name], spec.datatype)
+    }
+
+
+def _trials(entry: ModelEntry) -> Iterator[dict[str, np.ndarray]]:
+    """Give a row of zeros, one of ones and one at random, the last two within their limits."""
+    random = np.random.default_rng(0)
+    zeros = known_batch(entry, 1)
+    yield zeros
+    specs = {spec.name: spec for spec in entry.config.inputs}
+    for draw in (np.ones, random.standard_normal):
+        yield {
+            name: _limited(specs[name], np.asarray(draw(array.shape)), array)
+            for name, array in zeros.items()
+        }
+
+
+def _limited(spec: InputSpec, values: np.ndarray, zeros: np.ndarray) -> np.ndarray:
+    """Return `values` within the input's limits and in its datatype."""
+    if spec.datatype not in MAY_BE_NON_FINITE:  # integers may be indices, which are not guessed
+        return zeros
+    columns = spec.features or []
+    low = [column.min if column.min is not None else -np.inf for column in columns]
+    high = [column.max if column.max is not None else np.inf for column in columns]
+    values = np.clip(values, low or spec.min, high or spec.max)
+    return fp32_to_bf16(values) if spec.datatype == "BF16" else values.astype(zeros.dtype)
 
 
 def try_without_example(model: Model, entry: ModelEntry) -> None:

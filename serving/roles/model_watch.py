@@ -16,6 +16,7 @@ from monitors.finding import Finding
 from monitors.label_join import JoinedRow
 from monitors.live_drift import LiveDriftMonitor
 from monitors.monitor import Monitor
+from monitors.non_finite import NonFiniteMonitor
 from monitors.selection_rate_difference import SelectionRateMonitor
 from serving.channel.observation import LabelCounts
 from serving.config import DriftMonitor as DriftConfig
@@ -24,6 +25,8 @@ from serving.errors import Unsupported
 from serving.models.columns import input_columns
 from serving.models.profile_files import read_drift_reference
 from serving.models.repository import ModelEntry
+from serving.protocol.datatypes import bf16_to_fp32
+from serving.protocol.finite import MAY_BE_NON_FINITE
 from serving.roles.finding_series import FindingSeries
 from serving.roles.recent_rows import RecentRows
 from serving.roles.truth_watch import TruthWatch, class_output
@@ -61,6 +64,9 @@ class ModelWatch:
         self._fairness = _fairness(entry.config)
         if self._fairness:
             self._monitors["fairness"] = self._fairness
+        outputs = [s.name for s in entry.config.outputs if s.datatype in MAY_BE_NON_FINITE]
+        if outputs:
+            self._monitors["quality"] = NonFiniteMonitor(outputs)
 
     def _watch_drift(self, config: DriftConfig) -> None:
         if config.reference == "live":
@@ -88,7 +94,10 @@ class ModelWatch:
         """Show a batch to every monitor; one that fails does not disturb the others."""
         columns = input_columns(event.inputs, self.entry.config)
         self._recent.append(columns, event.rows)
-        views = {"drift": replace(event, inputs=columns)}
+        views = {
+            "drift": replace(event, inputs=columns),
+            "quality": replace(event, outputs=self._widened(event.outputs)),
+        }
         for name, monitor in self._monitors.items():
             with self._guarded(name):
                 monitor.update(views.get(name, event))
@@ -96,6 +105,13 @@ class ModelWatch:
         if self._truth:
             with self._guarded("performance"):
                 self._joined(self._truth.predicted(event))
+
+    def _widened(self, outputs: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
+        """Return outputs as numbers: BF16 travels as its bits."""
+        bits = {s.name for s in self.entry.config.outputs if s.datatype == "BF16"}
+        return {
+            name: bf16_to_fp32(array) if name in bits else array for name, array in outputs.items()
+        }
 
     def predicted(self, label: LabelEvent) -> bool:
         """Whether a label's prediction was made by this version and is stored."""

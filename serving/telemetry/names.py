@@ -114,7 +114,7 @@ DRIFT_P_VALUE: Final = _verdict(
 )
 DRIFT_ALARMS: Final = _total("vigil.drift.alarms", "alarm", "Windows that raised drift.")
 QUALITY_VIOLATIONS: Final = _total(
-    "vigil.quality.violations", "violation", "Values that broke the schema."
+    "vigil.quality.violations", "row", "Answered rows with NaN or infinity in an output."
 )
 
 PERFORMANCE_SCORE: Final = _verdict(

@@ -11,7 +11,7 @@ import pytest
 
 from serving.admin.control import ModelControl
 from serving.admin.hub import Hub
-from serving.channel.directory import Directory, HubClient, Member, Report, ServedModel
+from serving.channel.directory import Directory, HubClient, Inventory, Member, Report, ServedModel
 from serving.config import InputSpec, ModelConfig, OutputSpec
 from serving.models.repository import ModelRepository
 
@@ -20,7 +20,7 @@ CONFIG = """
 format: torch_export
 versions: {versions}
 inputs: [{{name: x, datatype: FP32, shape: [-1, 2]}}]
-outputs: [{{name: y, datatype: FP32, shape: [-1, 2]}}]
+outputs: [{{name: y, datatype: FP32, shape: [-1, {width}]}}]
 """
 
 
@@ -140,10 +140,12 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def put(folder: Path) -> Callable[..., None]:
-    def put(version: str, content: str = "weights", versions: str = "latest") -> None:
+    def put(
+        version: str, content: str = "weights", versions: str = "latest", width: int = 2
+    ) -> None:
         (folder / "m" / version).mkdir(parents=True, exist_ok=True)
         (folder / "m" / version / "model.pt2").write_text(content)
-        (folder / "m" / "model.yaml").write_text(CONFIG.format(versions=versions))
+        (folder / "m" / "model.yaml").write_text(CONFIG.format(versions=versions, width=width))
 
     return put
 
@@ -159,7 +161,7 @@ async def control(hub: Hub, folder: Path, engine: Engine, put: Any) -> AsyncIter
     control = ModelControl(
         hub, ModelRepository(folder), engine, load_timeout_s=5, drain_timeout_s=5
     )
-    control.start([])
+    control.start(Inventory())
     yield control
     control.stop()
 

@@ -11,6 +11,7 @@ import pytest
 
 from serving.admin.control import ModelControl
 from serving.admin.hub import Hub
+from serving.channel.directory import Inventory
 from serving.errors import LoadFailed, ModelNotFound
 from serving.models.repository import ModelRepository
 
@@ -124,7 +125,7 @@ async def test_loading_takes_a_bounded_time(
     control = ModelControl(
         hub, ModelRepository(folder), engine, load_timeout_s=0.05, drain_timeout_s=1
     )
-    control.start([])
+    control.start(Inventory())
     gateway.verdict = ("LOADING", "no replica yet")
     with pytest.raises(LoadFailed, match="load_timeout_s"):
         await control.load("m")
@@ -152,6 +153,36 @@ async def test_an_order_that_is_given_up_leaves_nothing_behind(
     await asyncio.wait([unloading])
     gateway.tell()
     await eventually(lambda: engine.orders[-1] == (set(), set()))
+
+
+async def test_another_signature_is_refused_unless_the_load_allows_it(
+    control: ModelControl, gateway: Any, engine: Any, put: Any
+) -> None:
+    await control.load("m")
+    put("2", width=3)
+    with pytest.raises(LoadFailed, match=r"version 1, which answers now: output 'y' has shape"):
+        await control.load("m")
+    assert [served.version for served in gateway.directory.models] == ["1"]
+    assert engine.orders[-1] == ({"1"}, set())
+    assert "allow_signature_change" in listed(control)["2"][1]
+    await control.load("m", allow_signature_change=True)
+    assert listed(control) == {"1": ("UNAVAILABLE", "unloaded"), "2": ("READY", "")}
+    # What was unloaded on purpose has no clients that could stumble.
+    await control.unload("m")
+    put("3", width=4)
+    await control.load("m")
+    assert listed(control)["3"] == ("READY", "")
+
+
+async def test_the_same_version_with_another_signature_is_refused_too(
+    control: ModelControl, gateway: Any, put: Any
+) -> None:
+    await control.load("m")
+    before = gateway.directory.models
+    put("1", "other weights", width=3)
+    with pytest.raises(LoadFailed, match="allow_signature_change"):
+        await control.load("m")
+    assert gateway.directory.models == before
 
 
 async def test_at_the_end_the_engine_gets_no_more_orders(

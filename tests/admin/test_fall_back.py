@@ -14,7 +14,7 @@ from serving.admin.control import ModelControl
 from serving.admin.fall_back import fall_back, may_fall_back
 from serving.admin.hub import Hub
 from serving.admin.served_model import served_model
-from serving.channel.directory import ServedModel
+from serving.channel.directory import Inventory, ServedModel
 from serving.errors import LoadFailed
 from serving.models.repository import ModelRepository
 
@@ -35,7 +35,7 @@ def start(
 
     def begin() -> tuple[ServedModel, asyncio.Task[None]]:
         served = served_model(repository.get("m"))
-        generation = control.start([served])
+        generation = control.start(Inventory((served,)))
         settling = fall_back(hub, control, repository, served, generation)
         return served, asyncio.ensure_future(settling)
 

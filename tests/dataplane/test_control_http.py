@@ -19,8 +19,18 @@ def test_paths_are_orders() -> None:
     assert read_order("GET", load, b"") is None
     assert read_order("GET", SETTINGS[2], b"") == ControlMeta("trace", "m", None)
     assert read_order("POST", SETTINGS[0], b'{"a": 1}') == ControlMeta("logging", settings={"a": 1})
-    with pytest.raises(InvalidInput, match="load takes no parameters"):
+    with pytest.raises(InvalidInput, match="load takes no parameter 'config'"):
         read_order("POST", load, b'{"parameters": {"config": "{}"}}')
+
+
+def test_a_load_may_allow_another_signature() -> None:
+    load = ["v2", "repository", "models", "m", "load"]
+    body = b'{"parameters": {"allow_signature_change": %s}}'
+    allowed = ControlMeta("load", "m", allow_signature_change=True)
+    assert read_order("POST", load, body % b"true") == allowed
+    assert read_order("POST", load, body % b"false") == ControlMeta("load", "m")
+    with pytest.raises(InvalidInput, match="allow_signature_change must be true or false"):
+        read_order("POST", load, body % b'"yes"')
 
 
 @pytest.mark.parametrize("path", SETTINGS)

@@ -13,7 +13,7 @@ import pytest
 
 from serving import errors
 from serving.channel.connection import Connection
-from serving.channel.directory import Directory, Member, ServedModel
+from serving.channel.directory import BrokenModel, Directory, Member, ServedModel
 from serving.channel.endpoint import ChannelServer
 from serving.channel.frames import Message
 from serving.channel.inference import BatchMeta, Forward, Remarks, ResultMeta
@@ -120,8 +120,20 @@ async def make_replica(tmp_path: Path) -> AsyncIterator[Callable[[], Awaitable[R
     await asyncio.sleep(0.01)
 
 
-def test_ready_needs_a_model(plane: DataPlane) -> None:
-    assert plane.ready() == (False, ["no model is loaded yet"])
+def test_ready_needs_a_directory_and_no_model(plane: DataPlane) -> None:
+    assert plane.ready() == (False, ["the hub has not said yet what is served"])
+    plane.apply(Directory(1))
+    assert plane.ready() == (True, [])
+
+
+async def test_a_required_model_that_cannot_be_read_holds_readiness(
+    plane: DataPlane, served: Any
+) -> None:
+    broken = (BrokenModel("a", "", "no weights", required=True), BrokenModel("b", "2", "a typo"))
+    plane.apply(Directory(1, broken=broken))
+    assert plane.ready() == (False, ["model 'a': no weights"])
+    plane.apply(Directory(2, models=(served(name="a"),), broken=broken))
+    assert plane.ready() == (False, ["model 'a': no replica yet"])
 
 
 async def test_a_proven_replica_makes_the_model_ready_and_answers(

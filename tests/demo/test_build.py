@@ -37,7 +37,8 @@ def quick(monkeypatch):
 
 
 def test_the_repository_is_complete(demo_root):
-    entries = ModelRepository(demo_root).scan()
+    repository = ModelRepository(demo_root)
+    entries = [repository.get(name) for name in repository.names()]
     assert [(entry.name, entry.version) for entry in entries] == [
         ("cancer", "1"),
         ("digits", "1"),

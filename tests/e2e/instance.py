@@ -126,6 +126,7 @@ def running(
     ingress: str = "direct",
     transport: str = "channel",
     host: str = "127.0.0.1",
+    until_ready: bool = True,
     **config: Any,
 ) -> Iterator[Instance]:
     """Start an instance, wait until it is ready, and end it and all its children."""
@@ -141,7 +142,8 @@ def running(
     }
     path = workdir / "vigil.yaml"
     path.write_text(yaml.safe_dump(settings))
-    with _started(["up", str(path)], workdir, ports, engine, ingress) as instance:
+    argv = ["up", str(path)]
+    with _started(argv, workdir, ports, engine, ingress, until_ready) as instance:
         instance.models = models
         yield instance
 
@@ -159,7 +161,12 @@ def watching(upstream: str, workdir: Path, *options: str) -> Iterator[Instance]:
 
 @contextlib.contextmanager
 def _started(
-    argv: list[str], workdir: Path, ports: dict[str, int], engine: str, ingress: str
+    argv: list[str],
+    workdir: Path,
+    ports: dict[str, int],
+    engine: str,
+    ingress: str,
+    until_ready: bool = True,
 ) -> Iterator[Instance]:
     log = workdir / "log"
     with log.open("wb") as out:
@@ -173,7 +180,8 @@ def _started(
         )
     instance = Instance(process, **ports, log=log, engine=engine, ingress=ingress)
     try:
-        _wait_ready(instance)
+        if until_ready:
+            _wait_ready(instance)
         yield instance
     finally:
         stop(instance)

@@ -9,7 +9,7 @@ import pytest
 
 from serving.channel import frames
 from serving.channel.control import ControlMeta
-from serving.channel.directory import Directory, Member, ServedModel
+from serving.channel.directory import Directory, Inventory, Member, ServedModel
 from serving.channel.inference import ResultMeta
 from serving.config import Listen, ModelConfig, ServerConfig
 from serving.errors import InvalidInput, Unreachable
@@ -109,7 +109,7 @@ class Deployment(ray_gateway.GatewayDeployment):
 def deployment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ray_gateway.GatewayDeployment:
     monkeypatch.setattr(ray_gateway, "member_name", lambda prefix: f"{prefix}-0")
     config = ServerConfig(ingress="serve", listen=Listen(max_body_mib=1))
-    instance = Instance(config, (), tmp_path, f"unix:{tmp_path}/hub.sock", None)
+    instance = Instance(config, Inventory(), tmp_path, f"unix:{tmp_path}/hub.sock", None)
     made = Deployment(instance)
     made._app.plane = object()  # type: ignore[assignment]
     return made
@@ -177,7 +177,7 @@ async def test_an_order_is_answered_once_the_driver_knows_of_it(tmp_path: Path) 
     """Until then the actor that replaces a dead one would not have heard of it."""
     listen = Listen(http_port=0, grpc_port=0, admin_port=0)
     config = ServerConfig(listen=listen, data_dir=tmp_path / "data", models=tmp_path)
-    admin = Admin(Instance(config, (), tmp_path, f"unix:{tmp_path}/hub.sock", None))
+    admin = Admin(Instance(config, Inventory(), tmp_path, f"unix:{tmp_path}/hub.sock", None))
     try:
         first = await admin.wanted(ray_deployments.Order(), 0)
         order = ControlMeta("logging", settings={"log_verbose_level": 1})

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from serving.channel.directory import Directory, ServedModel
+from serving.channel.directory import BrokenModel, Directory, ServedModel
 from serving.gateway import grpc_health
 from serving.protocol.pb import health_pb2
 
 PATH = "/grpc.health.v1.Health/Watch"
 SERVING, NOT_SERVING, SERVICE_UNKNOWN = 1, 2, 3
-NO_MODEL = Directory(2, ())
+NO_MODEL = Directory(2, (), broken=(BrokenModel("m", "", "its folder is empty", required=True),))
 
 
 def ask_for(service: str) -> bytes:

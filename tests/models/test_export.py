@@ -33,7 +33,7 @@ def test_the_documented_example_is_enough(tmp_path, monkeypatch):
     code = f"from pathlib import Path\n{example}"
     module = torch.nn.Linear(4, 3)
     exec(code, {"module": module, "torch": torch, "save_torch_export": save_torch_export})
-    (entry,) = ModelRepository(tmp_path / "models").scan()
+    entry = ModelRepository(tmp_path / "models").get("mine")
     outputs = load(entry, "cpu").predict({"x": np.ones((5, 4), np.float32)})
     expected = module(torch.ones(5, 4)).detach().numpy()
     np.testing.assert_allclose(outputs["y"], expected, rtol=1e-6)

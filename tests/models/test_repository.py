@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from serving.config import ConfigError
-from serving.models.repository import ModelRepository
+from serving.models.repository import ModelRepository, wrong_name
 
 
 @pytest.fixture
@@ -17,7 +17,8 @@ def toy(make_factory_model) -> Path:
 
 
 def scan(toy: Path):
-    return ModelRepository(toy.parent).scan()
+    repository = ModelRepository(toy.parent)
+    return [entry for name in repository.names() for entry in repository.entries(name)]
 
 
 def test_entry_tells_what_lies_on_disk(toy):
@@ -42,11 +43,13 @@ def test_legal_names(toy, name):
     assert [entry.name for entry in scan(toy)] == [name]
 
 
-@pytest.mark.parametrize("name", ["a b", "-x", "ü", "a:b", "m" * 129])
+@pytest.mark.parametrize("name", ["a b", "-x", "ü", "a:b", "m" * 129, "__pycache__"])
 def test_illegal_names(toy, name):
     toy.rename(toy.parent / name)
-    with pytest.raises(ConfigError, match="cannot be a model's name"):
-        scan(toy)
+    assert scan(toy) == []
+    repository = ModelRepository(toy.parent)
+    assert repository.misnamed() == [name]
+    assert "cannot be a model's name" in wrong_name(repository.root, name)
 
 
 def test_hidden_folders_and_files_are_skipped(toy):
@@ -63,11 +66,11 @@ def test_models_come_sorted(toy):
 
 def test_missing_root(tmp_path):
     with pytest.raises(ConfigError, match="no such folder"):
-        ModelRepository(tmp_path / "nowhere").scan()
+        ModelRepository(tmp_path / "nowhere").names()
 
 
 def test_empty_root_holds_no_models(tmp_path):
-    assert ModelRepository(tmp_path).scan() == []
+    assert ModelRepository(tmp_path).names() == []
 
 
 def test_no_version(toy):

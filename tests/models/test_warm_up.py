@@ -5,7 +5,13 @@ from serving.errors import InvalidInput, ModelFailed
 from serving.models.contract import Capabilities, Prediction
 from serving.models.loader import load
 from serving.models.repository import ModelEntry, ModelRepository
-from serving.models.warm_up import WARM_UP_ROWS, example_inputs, try_without_example, warm_up
+from serving.models.warm_up import (
+    WARM_UP_ROWS,
+    example_inputs,
+    require_sound_outputs,
+    try_without_example,
+    warm_up,
+)
 
 EXAMPLE = b'{"inputs": [{"name": "x", "shape": [2, 3], "datatype": "FP32", "data": [1,2,3,4,5,6]}]}'
 
@@ -97,6 +103,24 @@ def test_a_model_that_cannot_compute_the_row_of_zeros(make_factory_model):
     made = make_factory_model("raise ValueError('no')")
     with pytest.raises(ModelFailed, match=r"a row of zeros: .*ValueError: no; .*`example`"):
         try_without_example(load(made, "cpu"), made)
+
+
+@pytest.mark.parametrize("value", ["nan", "inf"])
+def test_an_example_without_one_finite_answer_is_refused(make_factory_model, value):
+    made = make_factory_model(f"return x[:, :2] * 0 + float('{value}')")
+    entry = ModelEntry(made.name, made.version, made.directory, made.config, EXAMPLE)
+    with pytest.raises(ModelFailed, match="is NaN or infinite throughout for the example; correct"):
+        warm_up(load(entry, "cpu"), entry)
+
+
+def test_without_an_example_zeros_alone_prove_nothing(make_factory_model):
+    log = make_factory_model("return torch.log(x[:, :2])")
+    require_sound_outputs(load(log, "cpu"), log)
+    never = make_factory_model("return x[:, :2] * float('nan')", name="never")
+    with pytest.raises(ModelFailed, match="throughout for rows of zeros, ones and random numbers"):
+        require_sound_outputs(load(never, "cpu"), never)
+    raising = make_factory_model("raise ValueError('no')", name="raising")
+    require_sound_outputs(load(raising, "cpu"), raising)
 
 
 def test_the_row_has_the_first_category_where_categories_are_declared(demo_root):

@@ -11,6 +11,7 @@ import pytest
 from monitors.drift import ColumnSpec, DriftMonitor
 from monitors.events import PredictionEvent
 from monitors.monitor import Monitor
+from monitors.non_finite import NonFiniteMonitor
 from monitors.reference import ReferenceProfile
 from monitors.selection_rate_difference import SelectionRateMonitor
 
@@ -66,7 +67,7 @@ def mixed_event(make_event: EventMaker) -> EventMaker:
     return make
 
 
-@pytest.fixture(params=["drift", "selection_rate_difference"])
+@pytest.fixture(params=["drift", "selection_rate_difference", "non_finite"])
 def make_monitor(request: pytest.FixtureRequest) -> MonitorMaker:
     def drift() -> Monitor:
         rng = np.random.default_rng(0)
@@ -85,4 +86,12 @@ def make_monitor(request: pytest.FixtureRequest) -> MonitorMaker:
     def selection() -> Monitor:
         return SelectionRateMonitor(["group"], 1, "y", 0.1, window=100, min_rows=25)
 
-    return {"drift": drift, "selection_rate_difference": selection}[request.param]
+    def non_finite() -> Monitor:
+        return NonFiniteMonitor(["y"], window=100)
+
+    makers: dict[str, MonitorMaker] = {
+        "drift": drift,
+        "selection_rate_difference": selection,
+        "non_finite": non_finite,
+    }
+    return makers[request.param]

@@ -57,7 +57,7 @@ async def push(publisher, labels: list[Label]) -> LabelCounts:
 
 
 async def test_nothing_is_found_before_a_window_is_full(connected, tabular):
-    tabular.publish(connected, 150)
+    tabular.publish(connected, 99)
     answer = await ask(connected)
     assert answer == {"model": "loans", "findings": [], "notes": []}
 

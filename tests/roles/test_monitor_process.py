@@ -55,7 +55,7 @@ async def test_a_window_goes_on_after_kill_9(hub, gateway, tabular, spawn, tmp_p
     process = spawn()
     await eventually(lambda: publisher.connected)
     tabular.publish(publisher, 150, shift=1.0)
-    assert (await ask(publisher))["findings"] == []
+    assert not [f for f in (await ask(publisher))["findings"] if f["monitor"] == "drift"]
     await eventually(
         lambda: saved.exists() and json.loads(saved.read_bytes())["ledger"]["received"]["rows"]
     )

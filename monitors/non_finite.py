@@ -1,0 +1,89 @@
+"""Answers that are no numbers: the share of rows with NaN or infinity, for each output."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from monitors.events import PredictionEvent
+from monitors.finding import Finding
+from monitors.finding_state import findings_from_state, findings_to_state
+from monitors.tumbling_window import TumblingWindow
+
+
+class NonFiniteMonitor:
+    """Share of rows in which an output is not finite, over tumbling windows.
+
+    There is no test: a model that is right never answers so, and one such row breaches.
+
+    Args:
+        outputs: names of the floating-point outputs; others have no such values.
+        window: rows per window.
+    """
+
+    def __init__(self, outputs: Sequence[str], window: int = 100) -> None:
+        self._outputs = tuple(outputs)
+        self._window = TumblingWindow(window)
+        self._counts = dict.fromkeys(self._outputs, 0)
+        self._findings: list[Finding] = []
+
+    def update(self, event: PredictionEvent) -> None:
+        """Take in a batch; outputs that it lacks count as finite."""
+        bad = {
+            name: ~np.isfinite(event.outputs[name]).reshape(event.rows, -1).all(axis=1)
+            for name in self._outputs
+            if name in event.outputs and event.rows
+        }
+        completed: list[Finding] = []
+
+        def count(part: slice) -> None:
+            for name, rows in bad.items():
+                self._counts[name] += int(rows[part].sum())
+
+        def close() -> None:
+            completed.extend(self._judge(name) for name in self._outputs)
+            self._counts = dict.fromkeys(self._outputs, 0)
+
+        self._window.add(event.rows, event.timestamp, count, close)
+        self._findings = completed or self._findings
+
+    def evaluate(self) -> list[Finding]:
+        """Return the findings of the last window, or of all windows that one update filled."""
+        return list(self._findings)
+
+    def state(self) -> dict[str, Any]:
+        """Return what is needed to go on after a restart, as JSON values."""
+        return {
+            "window": self._window.state(),
+            "counts": dict(self._counts),
+            "findings": findings_to_state(self._findings),
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from what `state` returned.
+
+        Raises:
+            ValueError: it is of other outputs.
+        """
+        if state["counts"].keys() != self._counts.keys():
+            raise ValueError("the state is of other outputs")
+        self._window.restore(state["window"])
+        self._counts = dict(state["counts"])
+        self._findings = findings_from_state(state["findings"])
+
+    def _judge(self, output: str) -> Finding:
+        share = self._counts[output] / self._window.size
+        return Finding(
+            monitor="quality",
+            metric="non_finite_rows",
+            subject=output,
+            value=share,
+            threshold=0.0,
+            direction="above",
+            breached=share > 0,
+            n_reference=0,
+            n_current=self._window.size,
+            window=self._window.span,
+        )

@@ -1,0 +1,33 @@
+"""Which numbers of an output are finite: NaN and infinity are answers that nobody can use."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+
+from serving.protocol.datatypes import bf16_to_fp32
+
+MAY_BE_NON_FINITE: Final = frozenset({"FP16", "FP32", "FP64", "BF16"})
+"""Datatypes that have NaN and infinity."""
+
+
+def non_finite_rows(array: np.ndarray, datatype: str) -> int:
+    """Return how many rows of an array `[rows, ...]` hold NaN or infinity."""
+    finite = _finite(array, datatype)
+    if finite is None or finite.all():
+        return 0
+    return int(len(finite) - finite.reshape(len(finite), -1).all(axis=1).sum())
+
+
+def has_no_finite(array: np.ndarray, datatype: str) -> bool:
+    """Whether an array holds numbers, and every one of them is NaN or infinite."""
+    finite = _finite(array, datatype)
+    return finite is not None and finite.size > 0 and not finite.any()
+
+
+def _finite(array: np.ndarray, datatype: str) -> np.ndarray | None:
+    if datatype not in MAY_BE_NON_FINITE:
+        return None
+    finite: np.ndarray = np.isfinite(bf16_to_fp32(array) if datatype == "BF16" else array)
+    return finite
