@@ -18,24 +18,12 @@ from serving.channel.observation import (
 from serving.config import Explain
 from serving.dataplane.handler import DataPlane, shorter
 from serving.errors import InvalidInput, NotFound, Unsupported
-from serving.protocol.json_codec import decode_request, encode_response
 from serving.protocol.messages import InferRequest, InferResponse, Tensor
 
 REPORTS = ("drift",)
 
 _decode_reply = msgspec.msgpack.Decoder(ExplainReply).decode
 _decode_report = msgspec.msgpack.Decoder(ReportReply).decode
-
-
-async def explain(plane: DataPlane, body: bytes, name: str, version: str) -> bytes:
-    """Explain the rows of an OIP infer body; returns an OIP response as JSON.
-
-    Raises:
-        VigilError: the body, the model or the explanation is wrong.
-    """
-    request = decode_request(body, None, name, version)
-    content, _ = encode_response(await explain_request(plane, request), request)
-    return content
 
 
 async def explain_request(

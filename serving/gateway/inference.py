@@ -1,4 +1,4 @@
-"""`POST …/infer`, from decompressed body to answer: JSON, binary tensors and raw requests."""
+"""Inference bodies over HTTP, and their answers: JSON, binary tensors and raw requests."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from serving.protocol.json_codec import (
     encode_response,
     parse_json_length,
 )
-from serving.protocol.messages import InferRequest
+from serving.protocol.messages import InferRequest, InferResponse
 
 _OCTETS = (b"content-type", b"application/octet-stream")
 
@@ -35,6 +35,18 @@ async def infer(
     Raises:
         VigilError: whatever went wrong, as the domain's exception.
     """
+    request = read_request(plane, headers, body, name, version)
+    return reply(request, await plane.infer(request, None, client, receive))
+
+
+def read_request(
+    plane: DataPlane, headers: Headers, body: bytes, name: str, version: str
+) -> InferRequest:
+    """Return the request of an infer body in whichever of its three forms.
+
+    Raises:
+        VigilError: it is wrong.
+    """
     header_id = headers.get(b"x-request-id")
     given_id = None if header_id is None else header_id.decode("latin-1")
     json_length: int | None = None
@@ -42,10 +54,16 @@ async def infer(
     if length is not None:
         json_length = parse_json_length(length.decode("latin-1"), len(body))
     if json_length == 0:
-        request = raw_request(plane, body, name, version, given_id)
-    else:
-        request = decode_request(body, json_length, name, version, given_id)
-    response = await plane.infer(request, None, client, receive)
+        return raw_request(plane, body, name, version, given_id)
+    return decode_request(body, json_length, name, version, given_id)
+
+
+def reply(request: InferRequest, response: InferResponse) -> Reply:
+    """Return the answer in the form that the request asks for.
+
+    Raises:
+        InvalidInput: as for `encode_response`.
+    """
     content, json_part = encode_response(response, request)
     answer = [JSON] if json_part is None else [
         _OCTETS, (b"inference-header-content-length", b"%d" % json_part),

@@ -17,7 +17,7 @@ from serving.dataplane.handler import DataPlane
 from serving.errors import ModelNotReady, NotFound
 from serving.gateway import extensions, labels, metadata, openapi
 from serving.gateway.headers import Headers
-from serving.gateway.inference import infer
+from serving.gateway.inference import infer, read_request, reply
 from serving.gateway.model_config import model_config
 from serving.gateway.replies import JSON, Reply, json_reply
 from serving.gateway.repository_index import index
@@ -105,7 +105,8 @@ async def infer_route(call: Call) -> Reply:
 
 
 async def _explain(call: Call) -> Reply:
-    return json_reply(await extensions.explain(call.plane, call.body, call.name, call.version))
+    request = read_request(call.plane, call.headers, call.body, call.name, call.version)
+    return reply(request, await extensions.explain_request(call.plane, request))
 
 
 async def _labels(call: Call) -> Reply:

@@ -42,7 +42,7 @@ _starts_nested = regex(rb"\s*\[\s*\[").match
 
 
 @cache
-def _decoder(element: type, depth: int) -> msgspec.json.Decoder[Any]:
+def _decoder(element: Any, depth: int) -> msgspec.json.Decoder[Any]:
     kind: Any = element
     for _ in range(depth):
         kind = list[kind]
@@ -60,7 +60,8 @@ def decode_data(
     """Return the JSON text `raw` as a read-only array of `shape`.
 
     `raw` is one flat list in C order, or lists nested as `shape` says. `base64` says how BYTES
-    are written.
+    are written. In floating datatypes `null` is NaN, which JSON has no other word for; that is
+    also how answers are written.
 
     Raises:
         InvalidInput: unknown datatype, an element of another type or out of range, or not as
@@ -75,11 +76,11 @@ def decode_data(
         # The quick look decides for almost everyone; the full one follows if that was wrong.
         values = decode(text) if text[1:2] != b"[" else None
     except UNREADABLE as error:
-        if not _starts_nested(text):
+        if not _starts_nested(text) and not _has_nan(text, datatype):
             raise _unfit(name, datatype, error) from None
         values = None
     if values is None:
-        values = _nested(name, datatype, shape, text, _ELEMENTS[datatype][0])
+        values = _slow(name, datatype, shape, text)
     count = math.prod(shape)
     if len(values) != count:
         raise _wrong_count(name, shape, count, len(values))
@@ -93,10 +94,31 @@ def decode_data(
     return np.ndarray(shape, NUMPY_OF[datatype], packed)
 
 
+def _slow(name: str, datatype: str, shape: tuple[int, ...], text: bytes) -> list[Any]:
+    """Read what is no flat list of numbers: nested lists, and `null` among floats."""
+    element: Any = _ELEMENTS[datatype][0]
+    if not _has_nan(text, datatype):
+        return _nested(name, datatype, shape, text, element)
+    kind = element | None
+    try:
+        values = (
+            _nested(name, datatype, shape, text, kind)
+            if _starts_nested(text)
+            else _decoder(kind, 1).decode(text)
+        )
+    except UNREADABLE as error:
+        raise _unfit(name, datatype, error) from None
+    return [math.nan if value is None else value for value in values]
+
+
+def _has_nan(text: bytes, datatype: str) -> bool:
+    return b"null" in text and _ELEMENTS[datatype][0] is float
+
+
 def _bf16(name: str, values: np.ndarray) -> np.ndarray:
     bits = fp32_to_bf16(values)
     # All ones in the exponent: a finite number was rounded to infinity.
-    if ((bits & 0x7F80) == 0x7F80).any():
+    if ((bits & 0x7FFF) == 0x7F80).any():
         raise _out_of_range(name, "BF16")
     return bits
 
@@ -121,7 +143,7 @@ def _decode_bytes(
 
 
 def _nested(
-    name: str, datatype: str, shape: tuple[int, ...], text: bytes, element: type
+    name: str, datatype: str, shape: tuple[int, ...], text: bytes, element: Any
 ) -> list[Any]:
     try:
         rows: list[Any] = _decoder(element, max(1, len(shape))).decode(text)

@@ -103,7 +103,7 @@ def test_duplicate_keys(decode, body):
         ({"data": [1, [2, 3]]}, "got 'array'"),
         ({"data": [[1, 2], 3]}, "Expected 'array'"),
         ({"data": [1, 2, "3"]}, "got 'str'"),
-        ({"data": [1, 2, None]}, "got 'null'"),
+        ({"datatype": "INT32", "data": [1, 2, None]}, "got 'null'"),
         ({"data": [1, 2, True]}, "got 'bool'"),
         ({"shape": [2, 2], "data": [[1, 2, 3], [4]]}, "do not have shape"),
         ({"parameters": {"a": [1]}}, "got 'array'"),

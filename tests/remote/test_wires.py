@@ -148,3 +148,10 @@ def test_triton_configuration_is_read_from_both():
     assert over_http.optional == ("x",)
     assert over_http.stateful
     assert over_http.decoupled
+
+
+def test_null_in_an_answer_is_nan():
+    output = {"name": "y", "datatype": "FP64", "shape": [2, 2], "data": [[1.5, None], [None, 2]]}
+    body = json.dumps({"outputs": [output]}).encode()
+    (got,) = HttpWire(binary=False).read_infer(Answer(body)).tensors
+    np.testing.assert_array_equal(got.data, [[1.5, np.nan], [np.nan, 2]])

@@ -1,0 +1,140 @@
+"""A missing value comes in by every way, and explanations take what inferences take."""
+
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+import skops.io
+import tritonclient.grpc
+import tritonclient.http
+import yaml
+from sklearn.ensemble import HistGradientBoostingClassifier
+
+from serving.models.manifest import write_folder_manifest
+
+pytestmark = pytest.mark.e2e
+
+ROWS = np.array([[0.5, np.nan], [-2.0, 1.0], [np.nan, np.nan]])
+
+
+@pytest.fixture(scope="module")
+def estimator() -> Any:
+    random = np.random.default_rng(0)
+    x = random.normal(size=(300, 2))
+    y = ((x[:, 0] > 0) ^ (np.arange(300) % 5 == 0)).astype(int)
+    x[::5, 1] = np.nan
+    return HistGradientBoostingClassifier(max_iter=20).fit(x, y)
+
+
+@pytest.fixture(scope="module")
+def server(
+    estimator: Any, tmp_path_factory: pytest.TempPathFactory, running: Callable[..., Any]
+) -> Iterator[Any]:
+    root = tmp_path_factory.mktemp("gaps") / "models"
+    folder = root / "gaps" / "1"
+    folder.mkdir(parents=True)
+    skops.io.dump(estimator, folder / "model.skops")
+    write_folder_manifest(folder)
+    request = {"inputs": [tensor(ROWS)]}
+    (root / "gaps" / "example.json").write_text(json.dumps(request))
+    config = {
+        "format": "sklearn",
+        "trust_code": True,
+        "inputs": [
+            {
+                "name": "x",
+                "datatype": "FP64",
+                "shape": [-1, 2],
+                "features": [{"name": "a", "min": -100, "max": 100}, {"name": "b"}],
+            }
+        ],
+        "outputs": [{"name": "p", "datatype": "FP64", "shape": [-1, 2], "classes": ["no", "yes"]}],
+        "example": "example.json",
+        "monitors": {"drift": {"reference": "live"}},
+    }
+    (root / "gaps" / "model.yaml").write_text(yaml.safe_dump(config))
+    with running(root, tmp_path_factory.mktemp("run")) as started:
+        yield started
+
+
+def tensor(rows: np.ndarray) -> dict[str, Any]:
+    data = [None if np.isnan(value) else value for value in rows.ravel().tolist()]
+    return {"name": "x", "datatype": "FP64", "shape": list(rows.shape), "data": data}
+
+
+def binary(rows: np.ndarray, **more: Any) -> tuple[bytes, dict[str, str]]:
+    """Return the body and headers of a request with its tensor in binary."""
+    raw = rows.tobytes()
+    described = {**tensor(rows), "parameters": {"binary_data_size": len(raw)}}
+    del described["data"]
+    head = json.dumps({"inputs": [described], **more}).encode()
+    return head + raw, {"Inference-Header-Content-Length": str(len(head))}
+
+
+def test_every_way_gives_the_answer_of_the_estimator(server: Any, estimator: Any) -> None:
+    wanted = estimator.predict_proba(ROWS)
+    for _ in range(2):  # the second time it is recognised by what surrounds its numbers
+        answer = server.infer("gaps", [tensor(ROWS)])
+        assert answer.status_code == 200, answer.text
+        got = np.array(answer.json()["outputs"][0]["data"]).reshape(-1, 2)
+        np.testing.assert_array_equal(got, wanted)
+    for library, address in (
+        (tritonclient.http, f"127.0.0.1:{server.http_port}"),
+        (tritonclient.grpc, server.grpc),
+    ):
+        with library.InferenceServerClient(address) as client:
+            x = library.InferInput("x", ROWS.shape, "FP64")
+            x.set_data_from_numpy(ROWS)
+            np.testing.assert_array_equal(client.infer("gaps", [x]).as_numpy("p"), wanted)
+
+
+def test_integers_and_tokens_stay_refused(server: Any) -> None:
+    url = f"{server.url}/v2/models/gaps/infer"
+    text = json.dumps({"inputs": [tensor(ROWS)]})
+    for wrong in (text.replace("null", "NaN"), text.replace("FP64", "INT64")):
+        answer = httpx.post(url, content=wrong, timeout=30)
+        assert answer.status_code == 400, answer.text
+
+
+def test_an_explanation_takes_and_gives_what_an_inference_does(
+    server: Any, eventually: Callable[..., Any]
+) -> None:
+    url = f"{server.url}/v2/models/gaps/explain"
+
+    def explained(content: Any, headers: dict[str, str]) -> httpx.Response | None:
+        answer = httpx.post(url, content=content, headers=headers, timeout=60)
+        assert answer.status_code in (200, 503), answer.text
+        return answer if answer.status_code == 200 else None
+
+    plain = json.dumps({"inputs": [tensor(ROWS)], "id": "why"}).encode()
+    first = eventually("an explanation", lambda: explained(plain, {}), 90)
+    by_name = {output["name"]: output for output in first.json()["outputs"]}
+    values = np.array(by_name["attribution:x"]["data"]).reshape(ROWS.shape)
+    assert np.isfinite(values).all()
+    assert first.headers["x-request-id"] == "why"
+
+    raw = ROWS.tobytes()
+    for content, headers in (
+        binary(ROWS),
+        binary(ROWS, parameters={"binary_data_output": True}),
+        (raw, {"Inference-Header-Content-Length": "0"}),
+    ):
+        answer = explained(content, headers)
+        assert answer is not None
+        length = answer.headers.get("inference-header-content-length")
+        # Answers are as asked for; a raw request asks for binary.
+        assert (length is not None) == (content == raw or b"binary_data_output" in content)
+        told = json.loads(answer.content[: None if length is None else int(length)])
+        (found,) = [o for o in told["outputs"] if o["name"] == "attribution:x"]
+        if length is None:
+            got = np.array(found["data"])
+        else:
+            assert told["outputs"][0] is not None
+            assert told["outputs"][0]["name"] == "attribution:x"
+            start = int(length)
+            size = found["parameters"]["binary_data_size"]
+            got = np.frombuffer(answer.content[start : start + size])
+        np.testing.assert_allclose(got.reshape(ROWS.shape), values)
