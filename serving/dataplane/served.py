@@ -109,15 +109,15 @@ class ServedVersion:
         asked = parameters.get("priority", 0) if parameters else 0
         if isinstance(asked, bool) or not isinstance(asked, int) or asked < 0:
             raise InvalidInput("parameter priority must be a whole number, 0 or more")
-        # Without levels of its own here, the other server may have some: it is told.
-        if asked > self._levels and (self._levels or self.config.remote is None):
-            has = f"levels 1 to {self._levels}" if self._levels else "no priority levels"
+        if not self._levels:  # then a priority means nothing, as with Triton
+            return
+        if asked > self._levels:
             raise InvalidInput(
-                f"model '{self.name}' has {has}, not priority {asked}; send 0 for its default"
+                f"model '{self.name}' has levels 1 to {self._levels}, not priority {asked}; "
+                "send 0 for its default"
             )
-        if self._levels:
-            item.priority = asked or self._level
-            item.lane = (item.priority, item.lane)
+        item.priority = asked or self._level
+        item.lane = (item.priority, item.lane)
 
     async def prove(self, link: ReplicaLink) -> bool:
         """Run the example on a new replica; it gets traffic only when that has worked."""
