@@ -21,6 +21,7 @@ from serving.dataplane.links import ReplicaLink, ReplicaLost
 from serving.dataplane.observer import ModelObserver
 from serving.dataplane.publisher import EventPublisher
 from serving.dataplane.request_series import RequestSeries
+from serving.dataplane.statistics import BatchStatistics
 from serving.errors import InvalidInput, Unreachable, VigilError
 from serving.protocol.datatypes import numpy_dtype
 from serving.protocol.json_codec import decode_request
@@ -37,9 +38,16 @@ class ServedVersion:
         served: name, version, configuration and example from the directory.
         series: where its metrics are kept.
         publisher: takes its prediction events.
+        statistics: times of its batches, shared by all revisions of the version.
     """
 
-    def __init__(self, served: ServedModel, series: SeriesSet, publisher: EventPublisher) -> None:
+    def __init__(
+        self,
+        served: ServedModel,
+        series: SeriesSet,
+        publisher: EventPublisher,
+        statistics: BatchStatistics,
+    ) -> None:
         self._loop = asyncio.get_running_loop()
         self.name = served.name
         self.version = served.version
@@ -60,6 +68,7 @@ class ServedVersion:
             publisher if monitored else None,
             tuple(guard.name for guard in self.config.guards),
             self.output_types,
+            statistics,
         )
         self.requests = RequestSeries(series, served.name, served.version)
         batching = self.config.batching
