@@ -144,7 +144,8 @@ class DataPlane:
                     self._pool.open(*member.key, member.id, member.address, known.specs)
         self._tracing.follow(directory.settings)
         for entry in (*self.entries(), *self._candidates.values()):
-            entry.observer.tracer = self._tracing.tracer(entry.name, entry.version)
+            tracer = self._tracing.tracer(entry.name, entry.version, entry.config)
+            entry.observer.tracer = tracer
         self.publisher.on_directory(directory)
         self.explainers.on_directory(directory)
         self._wake_watchers()
