@@ -14,6 +14,7 @@ from serving.dataplane.batcher import ModelQueue
 from serving.dataplane.binding import Bound
 from serving.dataplane.observer import ModelObserver
 from serving.dataplane.outcomes import settle, too_late
+from serving.dataplane.statistics import BatchStatistics
 from serving.errors import VigilError
 from serving.telemetry.counters import SeriesSet
 
@@ -89,7 +90,7 @@ async def _run(case: Case, seconds: float, seed: int) -> float:
         latency_slo_ms=GOAL_S * 1e3, max_queue_delay_us=int(deferred), fair_share="none"
     )
     kind = _KINDS[case.policy]
-    observer = ModelObserver("m", "1", SeriesSet(), None, (), {})
+    observer = ModelObserver("m", "1", SeriesSet(), None, (), {}, BatchStatistics())
     queue = kind("m", ("x",), batching, [], observer, 4)
     if isinstance(queue, DeferredQueue):
         queue.curve = case.curve

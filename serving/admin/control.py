@@ -17,7 +17,7 @@ from serving.admin.served_model import config_of, served_model
 from serving.channel.control import ALLOW_SIGNATURE_CHANGE, IndexEntry
 from serving.channel.directory import BrokenModel, Inventory, ModelKey, ServedModel
 from serving.config import ConfigError, signature_difference
-from serving.errors import LoadFailed, unknown_model
+from serving.errors import LoadFailed, ModelNotFound, unknown_model
 from serving.models.repository import ModelRepository, readable
 
 LOOK_S: Final = 0.5
@@ -132,7 +132,7 @@ class ModelControl:
         async with self._lock(name):
             gone = self._of(name)
             if not gone and not self._repository.holds(name):
-                raise unknown_model(name[:200])
+                raise _no_such_model("unload", name)
             self._forget_reasons(name)
             self._required.discard(name)
             await self._retire(gone)
@@ -214,13 +214,13 @@ class ModelControl:
 
     async def _read(self, name: str) -> list[ServedModel]:
         if not self._repository.holds(name):
-            raise unknown_model(name[:200])
+            raise _no_such_model("load", name)
         try:
             return await asyncio.to_thread(self._served, name)
         except ConfigError as error:
             self._reasons[name, ""] = str(error)
             self._publish()
-            raise LoadFailed(f"failed to load '{name}': {error}") from None
+            raise LoadFailed(f"failed to load '{name}', {error}") from None
 
     def _served(self, name: str) -> list[ServedModel]:
         with readable(self._repository.root / name):
@@ -386,6 +386,12 @@ def _replaced(
         for new in fresh
         if new.name == served.name
     )
+
+
+def _no_such_model(order: str, name: str) -> ModelNotFound:
+    """The error begins as all that keep a model from being loaded; clients look for that."""
+    name = name[:200]
+    return ModelNotFound(f"failed to {order} '{name}', {unknown_model(name).message}")
 
 
 def _sentence(name: str, failed: dict[ModelKey, str], serves: bool) -> str:

@@ -71,10 +71,10 @@ class SettingsBook:
         Raises:
             InvalidInput: one is unknown, wrong, or cannot be changed while the server runs.
         """
-        if changes:
+        if changes := _without_mode(changes or {}):
             known = self.chosen
             own = known.trace_of.get(model, {}) if model else known.trace
-            changed = _changed(own, changes, _read_trace, ("trace_file", "trace_mode"))
+            changed = _changed(own, changes, _read_trace, ("trace_file",))
             if model:
                 others = {name: each for name, each in known.trace_of.items() if name != model}
                 self._change(trace_of={**others, model: changed} if changed else others)
@@ -85,6 +85,7 @@ class SettingsBook:
             **self.chosen.trace,
             **self.chosen.trace_of.get(model, {}),
             "trace_file": str(self._folder / "<gateway>.jsonl"),
+            "trace_mode": "triton",
         }
 
     def logging(self, changes: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -126,11 +127,27 @@ class SettingsBook:
 def _effective(own: Mapping[str, Any]) -> TraceSettings:
     given = {**_TRACE, **own}
     return TraceSettings(
-        "TIMESTAMPS" in given["trace_level"],
-        int(given["trace_rate"]),
-        int(given["trace_count"]),
-        int(given["log_frequency"]),
+        timestamps="TIMESTAMPS" in given["trace_level"],
+        rate=int(given["trace_rate"]),
+        count=int(given["trace_count"]),
+        log_frequency=int(given["log_frequency"]),
+        tensors="TENSORS" in given["trace_level"],
     )
+
+
+def _without_mode(changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the changes without `trace_mode`, of which there is one.
+
+    Raises:
+        InvalidInput: another is asked for.
+    """
+    kept = dict(changes)
+    if kept.pop("trace_mode", None) not in (None, "triton", ["triton"], []):
+        raise InvalidInput(
+            "trace_mode must be triton, which writes files; traces over OpenTelemetry are not "
+            "offered"
+        )
+    return kept
 
 
 def _changed(
@@ -158,9 +175,10 @@ def _read_trace(name: str, value: Any) -> Any:
         return None
     if name == "trace_level":
         levels = value if isinstance(value, list) else [value]
-        if levels not in (["OFF"], ["TIMESTAMPS"]):
-            raise InvalidInput("trace_level must be OFF or TIMESTAMPS")
-        return levels
+        if levels != ["OFF"] and not all(level in ("TIMESTAMPS", "TENSORS") for level in levels):
+            raise InvalidInput("trace_level must be OFF alone, or TIMESTAMPS, TENSORS or both")
+        # Each once, in the order in which Triton tells them.
+        return sorted(set(levels), reverse=True)
     lowest = {"trace_rate": 1, "trace_count": -1, "log_frequency": 0}[name]
     if isinstance(value, list) and len(value) == 1:
         value = value[0]

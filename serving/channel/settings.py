@@ -27,16 +27,18 @@ class TraceSettings(msgspec.Struct, frozen=True):
     """Triton's trace settings that can be changed while the server runs.
 
     Attributes:
-        timestamps: whether requests are traced.
+        timestamps: whether the times of requests are traced.
         rate: every so many-th request is.
         count: how many each gateway traces from now on; -1 for no bound.
         log_frequency: traces that gather before they are written; 0 writes each at once.
+        tensors: whether the tensors of requests and answers are traced.
     """
 
     timestamps: bool = False
     rate: int = 1000
     count: int = -1
     log_frequency: int = 0
+    tensors: bool = False
 
 
 class Settings(msgspec.Struct, frozen=True):

@@ -7,7 +7,7 @@ from serving.config.remote import Remote, RemoteCredentials, RemoteTls
 from serving.config.section import ConfigError
 from serving.config.server import Listen, ServerConfig, Telemetry
 from serving.config.signature import signature_difference
-from serving.config.tensors import Datatype, Feature, InputSpec, OutputSpec
+from serving.config.tensors import Datatype, Feature, InputSpec, OutputSpec, TensorFormat
 from serving.config.watching import (
     Action,
     DriftMonitor,
@@ -50,6 +50,7 @@ __all__ = [
     "SectionT",
     "ServerConfig",
     "Telemetry",
+    "TensorFormat",
     "Tolerance",
     "insists",
     "load_model",

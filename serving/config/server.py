@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from serving.config.section import Section
+
+_ORIGIN: Final = re.compile(r"[a-z][a-z0-9+.-]*://([a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?")
+_USUAL_PORT: Final = re.compile(r"^(http:.*:80|https:.*:443)$")
 
 
 class Listen(Section):
@@ -41,6 +45,22 @@ class Listen(Section):
     trusted_proxies: int = Field(
         0, ge=0, le=16, description="Proxies in front, whose `x-forwarded-for` names the client."
     )
+    cors_origins: list[str] = Field(
+        [],
+        description="Web pages that may read answers, such as `https://app.example.com`; `*`: all.",
+    )
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _origins(cls, origins: list[str]) -> list[str]:
+        for origin in origins:
+            if origin != "*" and (not _ORIGIN.fullmatch(origin) or _USUAL_PORT.search(origin)):
+                raise ValueError(
+                    f"'{origin}' is no origin; write it as browsers send it, such as "
+                    "https://app.example.com or http://localhost:3000: in lower case, without a "
+                    "path and without the scheme's usual port"
+                )
+        return origins
 
 
 class Telemetry(Section):

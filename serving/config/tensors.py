@@ -12,6 +12,7 @@ Datatype = Literal[
     "BOOL", "UINT8", "UINT16", "UINT32", "UINT64", "INT8", "INT16", "INT32", "INT64",
     "FP16", "FP32", "FP64", "BF16", "BYTES",
 ]  # fmt: skip
+TensorFormat = Literal["FORMAT_NONE", "FORMAT_NHWC", "FORMAT_NCHW"]
 
 
 class Feature(Section):
@@ -31,6 +32,11 @@ class InputSpec(Section):
     name: str = Field(description="Name of the tensor in requests.")
     datatype: Datatype = Field(description="Datatype of its elements.")
     shape: list[int] = Field(description="-1 marks the row axis, which comes first.")
+    format: TensorFormat = Field(
+        "FORMAT_NONE",
+        description="Order of the axes of a [-1, …, …, …] image, as clients are told it: channels "
+        "first (`FORMAT_NCHW`) or last.",
+    )
     features: list[Feature] | None = Field(
         None, description="One entry per column of a [-1, n] input."
     )
@@ -44,6 +50,11 @@ class InputSpec(Section):
     def _check(self) -> InputSpec:
         if not self.shape or self.shape[0] != -1:
             raise ValueError(f"input '{self.name}': shape must begin with -1, the row axis")
+        if self.format != "FORMAT_NONE" and len(self.shape) != 4:
+            raise ValueError(
+                f"input '{self.name}': format {self.format} needs a shape of four axes, such as "
+                "[-1, 3, 224, 224]"
+            )
         if self.features is not None and (
             len(self.shape) != 2 or self.shape[1] != len(self.features)
         ):

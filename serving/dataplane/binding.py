@@ -84,7 +84,7 @@ class Binder:
                 or not tensor.shape
                 or not tensor.shape[0]
             ):
-                self._check(tensor, spec)
+                tensor = self._checked(tensor, spec)
             arrays: tuple[np.ndarray, ...] = (tensor.data,)
             key: tuple[tuple[int, ...] | bytes, ...] = (tensor.shape[1:],)
             rows = tensor.shape[0]
@@ -114,7 +114,7 @@ class Binder:
             tensor = given.pop(spec.name, None)
             if tensor is None:
                 raise InvalidInput(f"input '{spec.name}' of model '{self._name}' is missing")
-            self._check(tensor, spec)
+            tensor = self._checked(tensor, spec)
             if rows not in (-1, tensor.shape[0]):
                 raise InvalidInput(
                     f"inputs differ in rows: '{spec.name}' has {tensor.shape[0]}, "
@@ -126,7 +126,7 @@ class Binder:
         for spec in self._sensitive_inputs:
             tensor = given.pop(spec.name, None)
             if tensor is not None:
-                self._check(tensor, spec)
+                self._checked(tensor, spec)
                 if tensor.data.size != rows:
                     raise InvalidInput(f"sensitive input '{spec.name}' needs one value per row")
                 sensitive[spec.name] = _as_text(tensor.data.reshape(-1).tolist())
@@ -137,7 +137,12 @@ class Binder:
             )
         return tuple(arrays), rows, sensitive or None
 
-    def _check(self, tensor: Tensor, spec: InputSpec) -> None:
+    def _checked(self, tensor: Tensor, spec: InputSpec) -> Tensor:
+        """Return the tensor with the shape that is declared.
+
+        Raises:
+            InvalidInput: it does not fit.
+        """
         if tensor.name != spec.name:
             raise InvalidInput(
                 f"unexpected input '{tensor.name[:80]}' for model '{self._name}'; it has "
@@ -148,6 +153,10 @@ class Binder:
                 f"input '{spec.name}' of model '{self._name}' is {spec.datatype}, "
                 f"not {tensor.datatype}"
             )
+        if len(spec.shape) == 1 and tensor.shape[1:] == (1,):
+            # Triton's clients send one value per row like this, for its dims are never empty.
+            shape = tensor.shape[:1]
+            tensor = msgspec.structs.replace(tensor, shape=shape, data=tensor.data.reshape(shape))
         fits = len(tensor.shape) == len(spec.shape) and all(
             want in (-1, got) for want, got in zip(spec.shape, tensor.shape, strict=True)
         )
@@ -158,6 +167,7 @@ class Binder:
             )
         if 0 in tensor.shape:
             raise InvalidInput(f"input '{spec.name}' is empty; send at least one row")
+        return tensor
 
     def _wanted(self, request: InferRequest) -> tuple[str, ...]:
         names = tuple(output.name for output in request.outputs)

@@ -41,7 +41,7 @@ def read_order(method: str, parts: list[str], body: bytes) -> ControlMeta | None
         case ["repository", "models", model, "load"] if method == "POST":
             return load_order(model, _parameters(body, "load"))
         case ["repository", "models", model, "unload"] if method == "POST":
-            _parameters(body, "unload")  # models here have no dependents, so both values are one
+            _parameters(body, "unload")  # `unload_dependents`: models here have none
             return ControlMeta("unload", model)
         case ["logging"]:
             return ControlMeta("logging", settings=_settings(method, body))
@@ -57,18 +57,30 @@ def load_order(model: str, parameters: Mapping[str, Any]) -> ControlMeta:
 
     Raises:
         InvalidInput: there are others than `allow_signature_change`: Triton's clients could send
-            another configuration.
+            another configuration, or files.
     """
-    others = parameters.keys() - {ALLOW_SIGNATURE_CHANGE}
-    if others:
-        raise InvalidInput(
-            f"load takes no parameter '{min(others)[:80]}': model.yaml and the files in the "
-            "model's folder decide; change them there, then load"
-        )
+    for name in sorted(parameters):  # the config before files: who sends files sends one with them
+        if name != ALLOW_SIGNATURE_CHANGE:
+            raise InvalidInput(
+                f"failed to load '{model[:200]}', parameter '{name[:80]}' {_refusal(name)}"
+            )
     allow = parameters.get(ALLOW_SIGNATURE_CHANGE, False)
     if not isinstance(allow, bool):
-        raise InvalidInput(f"parameter {ALLOW_SIGNATURE_CHANGE} must be true or false")
+        raise InvalidInput(
+            f"failed to load '{model[:200]}', parameter '{ALLOW_SIGNATURE_CHANGE}' must be true or "
+            "false"
+        )
     return ControlMeta("load", model, allow_signature_change=allow)
+
+
+def _refusal(name: str) -> str:
+    if name == "config":
+        return (
+            "takes no configuration: change model.yaml in the model's folder, then load without it"
+        )
+    if name.startswith("file:"):
+        return "takes no files: put them into the version's folder, then load without it"
+    return "is unknown: load without it"
 
 
 def refuse_browsers(headers: dict[bytes, bytes]) -> None:

@@ -19,6 +19,7 @@ from serving.dataplane.links import ChannelLink, LinkPool, ReplicaLink
 from serving.dataplane.publisher import EventPublisher
 from serving.dataplane.queue_gauges import QueueGauges
 from serving.dataplane.served import ServedVersion
+from serving.dataplane.statistics import BatchStatistics
 from serving.dataplane.tracing import Tracing
 from serving.errors import (
     InvalidInput,
@@ -68,7 +69,7 @@ class Ticket:
         """Give it up: nobody waits for the answer any more, and nobody is told."""
         self.item.on_done = None
         if self.item.future.cancel():
-            self.entry.requests.abandoned()
+            self.entry.requests.abandoned(time.monotonic() - self.started)
 
 
 class DataPlane:
@@ -87,6 +88,8 @@ class DataPlane:
         self.gateway_id = gateway_id
         self.server_name = "vigil"
         self.series = SeriesSet()
+        # Of versions that are gone as well: one that comes back goes on counting, as its series do.
+        self._statistics: dict[tuple[str, str], BatchStatistics] = {}
         self._gauges = QueueGauges(self.series)
         self.publisher = EventPublisher(gateway_id, self.series, secret)
         self.explainers = ExplainerPool(secret)
@@ -141,7 +144,8 @@ class DataPlane:
                     self._pool.open(*member.key, member.id, member.address, known.specs)
         self._tracing.follow(directory.settings)
         for entry in (*self.entries(), *self._candidates.values()):
-            entry.observer.tracer = self._tracing.tracer(entry.name, entry.version)
+            tracer = self._tracing.tracer(entry.name, entry.version, entry.config)
+            entry.observer.tracer = tracer
         self.publisher.on_directory(directory)
         self.explainers.on_directory(directory)
         self._wake_watchers()
@@ -182,7 +186,8 @@ class DataPlane:
         if served.key in self._refused or self._find(served.key) is not None:
             return
         try:
-            entry = ServedVersion(served, self.series, self.publisher)
+            statistics = self._statistics.setdefault(served.key[:2], BatchStatistics())
+            entry = ServedVersion(served, self.series, self.publisher, statistics)
         except Exception as error:  # noqa: BLE001 - the other models are served all the same
             _log.exception("model '%s' version %s cannot be served", served.name, served.version)
             self._refused[served.key] = str(error)
@@ -400,7 +405,7 @@ class DataPlane:
         except VigilError:
             pass  # `finish` counts and raises it
         except asyncio.CancelledError:
-            ticket.entry.requests.abandoned()
+            ticket.entry.requests.abandoned(time.monotonic() - ticket.started)
             raise
         return self.finish(ticket)
 

@@ -54,6 +54,7 @@ class ModelObserver:
         publisher: takes prediction events; None when nobody monitors this model.
         guards: names of the model's guards; their series exist from the start.
         outputs: datatypes of the model's outputs by name; NaN and infinity in them are counted.
+        statistics: times of its batches; as the series, they go on when the version is reloaded.
     """
 
     def __init__(
@@ -64,11 +65,12 @@ class ModelObserver:
         publisher: EventPublisher | None,
         guards: tuple[str, ...],
         outputs: Mapping[str, str],
+        statistics: BatchStatistics,
     ) -> None:
         self._model, self._version = model, version
         self._publisher = publisher
         self._guards = guards
-        self.statistics = BatchStatistics()
+        self.statistics = statistics
         self.tracer: Tracer | None = None
         base = {"model": model, "version": version}
         self._queue = series.histogram(names.INFERENCE_QUEUE_DURATION, **base)

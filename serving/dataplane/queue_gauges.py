@@ -8,9 +8,11 @@ from serving.dataplane.served import ServedVersion
 from serving.telemetry import names
 from serving.telemetry.counters import SeriesSet
 
+_GAUGES = (names.QUEUE_ROWS, names.REPLICA_SLOTS_TOTAL, names.REPLICA_SLOTS_USED)
+
 
 class QueueGauges:
-    """Brings the gauges up to date; those of versions that are gone fall to 0.
+    """Brings the gauges up to date; versions that are gone have none.
 
     Args:
         series: where they are kept.
@@ -22,18 +24,19 @@ class QueueGauges:
 
     def update(self, entries: Iterable[ServedVersion]) -> None:
         """Set them to what `entries` hold now; several revisions of one version are added up."""
-        found = dict.fromkeys(self._known, (0, 0, 0))
+        found: dict[tuple[str, str], tuple[int, ...]] = {}
         for entry in entries:
-            rows, total, used = found.get((entry.name, entry.version), (0, 0, 0))
             links = entry.queue.links
-            found[entry.name, entry.version] = (
-                rows + entry.queue.waiting_rows,
-                total + sum(link.slots for link in links),
-                used + sum(link.busy for link in links),
+            held = (
+                entry.queue.waiting_rows,
+                sum(link.slots for link in links),
+                sum(link.busy for link in links),
             )
-        self._known.update(found)
-        for (model, version), (rows, total, used) in found.items():
-            base = {"model": model, "version": version}
-            self._series.gauge(names.QUEUE_ROWS, **base).set(rows)
-            self._series.gauge(names.REPLICA_SLOTS_TOTAL, **base).set(total)
-            self._series.gauge(names.REPLICA_SLOTS_USED, **base).set(used)
+            before = found.get((entry.name, entry.version), (0, 0, 0))
+            found[entry.name, entry.version] = tuple(map(sum, zip(before, held, strict=True)))
+        for model, version in self._known - found.keys():
+            self._series.drop_gauges(model=model, version=version)
+        self._known = set(found)
+        for (model, version), values in found.items():
+            for metric, value in zip(_GAUGES, values, strict=True):
+                self._series.gauge(metric, model=model, version=version).set(value)

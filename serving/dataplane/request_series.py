@@ -57,14 +57,17 @@ class RequestSeries:
     def failed(self, error: VigilError, seconds: float) -> None:
         """Count a request that was answered with an error."""
         if isinstance(error, ClientGone):
-            self.abandoned()
+            self.abandoned(seconds)
             return
         # Outcome and reason are closed sets: no client can extend them.
-        requests, duration = self._of(_OUTCOME_OF.get(type(error), names.OUTCOME_FAILED))
-        requests.add(1)
-        duration.record(seconds)
+        self._count(_OUTCOME_OF.get(type(error), names.OUTCOME_FAILED), seconds)
         self._series.sum(names.REJECTED, reason=type(error).__name__, **self._base).add(1)
 
-    def abandoned(self) -> None:
-        """Count a request that its client gave up."""
-        self._of(names.OUTCOME_ABANDONED)[0].add(1)
+    def abandoned(self, seconds: float) -> None:
+        """Count a request that its client gave up, after `seconds`."""
+        self._count(names.OUTCOME_ABANDONED, seconds)
+
+    def _count(self, outcome: str, seconds: float) -> None:
+        requests, duration = self._of(outcome)
+        requests.add(1)
+        duration.record(seconds)

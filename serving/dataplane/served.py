@@ -21,6 +21,7 @@ from serving.dataplane.links import ReplicaLink, ReplicaLost
 from serving.dataplane.observer import ModelObserver
 from serving.dataplane.publisher import EventPublisher
 from serving.dataplane.request_series import RequestSeries
+from serving.dataplane.statistics import BatchStatistics
 from serving.errors import InvalidInput, Unreachable, VigilError
 from serving.protocol.datatypes import numpy_dtype
 from serving.protocol.json_codec import decode_request
@@ -37,9 +38,16 @@ class ServedVersion:
         served: name, version, configuration and example from the directory.
         series: where its metrics are kept.
         publisher: takes its prediction events.
+        statistics: times of its batches, shared by all revisions of the version.
     """
 
-    def __init__(self, served: ServedModel, series: SeriesSet, publisher: EventPublisher) -> None:
+    def __init__(
+        self,
+        served: ServedModel,
+        series: SeriesSet,
+        publisher: EventPublisher,
+        statistics: BatchStatistics,
+    ) -> None:
         self._loop = asyncio.get_running_loop()
         self.name = served.name
         self.version = served.version
@@ -60,6 +68,7 @@ class ServedVersion:
             publisher if monitored else None,
             tuple(guard.name for guard in self.config.guards),
             self.output_types,
+            statistics,
         )
         self.requests = RequestSeries(series, served.name, served.version)
         batching = self.config.batching
@@ -109,15 +118,15 @@ class ServedVersion:
         asked = parameters.get("priority", 0) if parameters else 0
         if isinstance(asked, bool) or not isinstance(asked, int) or asked < 0:
             raise InvalidInput("parameter priority must be a whole number, 0 or more")
-        # Without levels of its own here, the other server may have some: it is told.
-        if asked > self._levels and (self._levels or self.config.remote is None):
-            has = f"levels 1 to {self._levels}" if self._levels else "no priority levels"
+        if not self._levels:  # then a priority means nothing, as with Triton
+            return
+        if asked > self._levels:
             raise InvalidInput(
-                f"model '{self.name}' has {has}, not priority {asked}; send 0 for its default"
+                f"model '{self.name}' has levels 1 to {self._levels}, not priority {asked}; "
+                "send 0 for its default"
             )
-        if self._levels:
-            item.priority = asked or self._level
-            item.lane = (item.priority, item.lane)
+        item.priority = asked or self._level
+        item.lane = (item.priority, item.lane)
 
     async def prove(self, link: ReplicaLink) -> bool:
         """Run the example on a new replica; it gets traffic only when that has worked."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import queue
 import threading
 from collections.abc import Sequence
@@ -11,64 +12,75 @@ from typing import Final
 
 MOST_BYTES: Final = 16 << 20
 """Size at which the file becomes `<name>.1`, in place of the one before."""
-MOST_WAITING: Final = 1000
-"""Chunks that may wait for the disk; more are dropped."""
+MOST_WAITING: Final = 8 << 20
+"""Bytes that may wait for the disk; more are dropped."""
 
 _log = logging.getLogger("vigil.gateway")
 
 
 class TraceFile:
-    """One file of JSON lines.
+    """One file of JSON lines, for its owner alone: it may hold what clients have sent.
 
     Args:
         path: the file; its folder is made.
         most_bytes: when it is put aside.
 
     Attributes:
-        dropped: lines that were not written, because the disk did not keep up or failed.
+        dropped: traces that were not written, because the disk did not keep up or failed.
     """
 
     def __init__(self, path: Path, most_bytes: int = MOST_BYTES) -> None:
         self._path = path
         self._most_bytes = most_bytes
-        self._chunks: queue.Queue[Sequence[bytes] | None] = queue.Queue(MOST_WAITING)
+        self._chunks: queue.SimpleQueue[tuple[bytes, int] | None] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._waiting = 0
         self._thread = threading.Thread(target=self._run, name="traces", daemon=True)
         self._thread.start()
         self.dropped = 0
 
-    def write(self, lines: Sequence[bytes]) -> None:
-        """Have lines appended; returns at once."""
-        try:
-            self._chunks.put_nowait(lines)
-        except queue.Full:
-            self.dropped += len(lines)
+    def write(self, traces: Sequence[bytes]) -> None:
+        """Have traces appended, each some whole lines; returns at once."""
+        data = b"".join(traces)
+        with self._lock:
+            if self._waiting and self._waiting + len(data) > MOST_WAITING:
+                self.dropped += len(traces)
+                return
+            self._waiting += len(data)
+        self._chunks.put((data, len(traces)))
 
     def close(self, timeout_s: float = 2.0) -> None:
         """Write what waits, within a bounded time."""
-        try:
-            self._chunks.put(None, timeout=timeout_s)
-        except queue.Full:
-            return
+        self._chunks.put(None)
         self._thread.join(timeout_s)
 
     def _run(self) -> None:
         failing = False
-        while (lines := self._chunks.get()) is not None:
+        while (chunk := self._chunks.get()) is not None:
+            data, traces = chunk
             try:
-                self._append(b"".join(lines))
+                self._append(data)
                 failing = False
             except OSError as error:
-                self.dropped += len(lines)
+                self.dropped += traces
                 if not failing:
                     _log.error("traces cannot be written: %s", error)
                 failing = True
+            with self._lock:
+                self._waiting -= len(data)
 
     def _append(self, data: bytes) -> None:
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        with self._path.open("ab") as file:
-            if file.tell() and file.tell() + len(data) > self._most_bytes:
-                self._path.replace(self._path.with_name(self._path.name + ".1"))
-            else:
+        with open(self._path, "ab", opener=_private) as file:
+            if not file.tell() or file.tell() + len(data) <= self._most_bytes:
                 file.write(data)
                 return
-        self._path.write_bytes(data)
+        self._path.replace(self._path.with_name(self._path.name + ".1"))
+        with open(self._path, "wb", opener=_private) as file:
+            file.write(data)
+
+
+def _private(path: str, flags: int) -> int:
+    descriptor = os.open(path, flags, 0o600)
+    os.fchmod(descriptor, 0o600)  # one of an earlier release may be open to others
+    return descriptor

@@ -8,51 +8,62 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
 from serving.channel.settings import Settings, TraceSettings
-from serving.dataplane.batch import Batch, BatchResult
+from serving.config import ModelConfig
+from serving.dataplane.batch import Batch, BatchResult, Pending
 from serving.dataplane.trace_file import TraceFile
+from serving.dataplane.traced_tensors import tensors_of
+
+MOST_GATHERED: Final = 1 << 20
+"""Bytes of traces that are written although fewer than `log_frequency` have gathered."""
 
 
 class Sampler:
     """Chooses requests and gathers their traces; shared by all that have the same settings."""
 
     def __init__(self, settings: TraceSettings, file: TraceFile) -> None:
-        self._settings = settings
+        self.settings = settings
         self._file = file
         self._seen = 0
         self._left = settings.count
-        self._lines: list[bytes] = []
+        self._traces: list[bytes] = []
+        self._size = 0
 
     def chooses(self) -> bool:
         """Count one request; whether it is to be traced."""
         self._seen += 1
-        if self._left == 0 or self._seen % self._settings.rate:
+        if self._left == 0 or self._seen % self.settings.rate:
             return False
         self._left -= self._left > 0
         return True
 
-    def add(self, trace: dict[str, Any]) -> None:
+    def add(self, lines: list[dict[str, Any]]) -> None:
         """Keep a trace until it is written with others."""
-        self._lines.append(msgspec.json.encode(trace) + b"\n")
-        if len(self._lines) >= self._settings.log_frequency:
+        trace = b"".join([msgspec.json.encode(line) + b"\n" for line in lines])
+        self._traces.append(trace)
+        self._size += len(trace)
+        if len(self._traces) >= self.settings.log_frequency or self._size > MOST_GATHERED:
             self.flush()
 
     def flush(self) -> None:
         """Have written what has gathered."""
-        if self._lines:
-            self._file.write(self._lines)
-            self._lines = []
+        if self._traces:
+            self._file.write(self._traces)
+            self._traces = []
+            self._size = 0
 
 
 class Tracer:
     """Traces requests of one model version."""
 
-    def __init__(self, model: str, version: str, sampler: Sampler) -> None:
+    def __init__(self, model: str, version: str, config: ModelConfig, sampler: Sampler) -> None:
         self._model, self._version = model, version
+        self._inputs = {spec.name: spec.datatype for spec in config.inputs}
+        self._outputs = {spec.name: spec.datatype for spec in config.outputs}
         self.sampler = sampler
         # Requests are timed by a clock that never jumps; files tell the time of day.
         self._epoch_ns = time.time_ns() - time.monotonic_ns()
@@ -60,14 +71,26 @@ class Tracer:
     def answered(self, batch: Batch, result: BatchResult) -> None:
         """Trace those requests of a batch that are chosen, at the moment of their answer."""
         end = time.monotonic_ns()
+        levels = self.sampler.settings
         for item in batch.items:
-            if self.sampler.chooses():
-                self.sampler.add(self._trace(item.id, item.enqueued, batch.formed, end, result))
+            if not self.sampler.chooses():
+                continue
+            trace: dict[str, Any] = {
+                "id": item.id,
+                "model_name": self._model,
+                "model_version": int(self._version),
+            }
+            lines = [trace]
+            if levels.timestamps:
+                trace["timestamps"] = self._timestamps(item, batch.formed, end, result)
+            if levels.tensors:
+                lines += tensors_of(item, batch.names, self._inputs, self._outputs)
+            self.sampler.add(lines)
 
-    def _trace(
-        self, ident: str, arrived_s: float, formed_s: float, end: int, result: BatchResult
-    ) -> dict[str, Any]:
-        arrived, formed = int(arrived_s * 1e9), int(formed_s * 1e9)
+    def _timestamps(
+        self, item: Pending, formed_s: float, end: int, result: BatchResult
+    ) -> list[dict[str, Any]]:
+        arrived, formed = int(item.enqueued * 1e9), int(formed_s * 1e9)
         output = max(formed, end - result.guard_ns)
         infer = max(formed, output - result.compute_ns)
         moments = {
@@ -80,14 +103,7 @@ class Tracer:
             "COMPUTE_END": end,
             "REQUEST_END": time.monotonic_ns(),
         }
-        return {
-            "id": ident,
-            "model_name": self._model,
-            "model_version": int(self._version),
-            "timestamps": [
-                {"name": name, "ns": self._epoch_ns + moment} for name, moment in moments.items()
-            ],
-        }
+        return [{"name": name, "ns": self._epoch_ns + moment} for name, moment in moments.items()]
 
 
 class Tracing:
@@ -103,7 +119,6 @@ class Tracing:
         self._file: TraceFile | None = None
         self._all: Sampler | None = None
         self._of: dict[str, Sampler | None] = {}
-        self._tracers: dict[tuple[str, str], Tracer] = {}
 
     def follow(self, settings: Settings) -> None:
         """Trace as `settings` say from now on."""
@@ -113,22 +128,16 @@ class Tracing:
         for sampler in (self._all, *self._of.values()):
             if sampler:
                 sampler.flush()
-        self._tracers.clear()
         self._all = self._sampler(settings.trace, settings.folder)
         self._of = {
             model: self._sampler(trace, settings.folder)
             for model, trace in settings.trace_of.items()
         }
 
-    def tracer(self, model: str, version: str) -> Tracer | None:
+    def tracer(self, model: str, version: str, config: ModelConfig) -> Tracer | None:
         """Return what traces a model version; None when nothing does."""
         sampler = self._of.get(model, self._all)
-        if sampler is None:
-            return None
-        key = (model, version)
-        if key not in self._tracers:
-            self._tracers[key] = Tracer(model, version, sampler)
-        return self._tracers[key]
+        return None if sampler is None else Tracer(model, version, config, sampler)
 
     def close(self) -> None:
         """Write what has gathered."""
@@ -139,7 +148,7 @@ class Tracing:
             self._file.close()
 
     def _sampler(self, trace: TraceSettings, folder: str) -> Sampler | None:
-        if not trace.timestamps:
+        if not trace.timestamps and not trace.tensors:
             return None
         if self._file is None:
             self._file = TraceFile(Path(folder) / f"{self._gateway_id}.jsonl")

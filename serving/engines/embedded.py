@@ -83,7 +83,10 @@ class EmbeddedInstance:
             server_name=self._config.listen.server_name,
         )
         self.app = VigilApp(
-            self._gateway.start, self._gateway.stop, self._config.listen.max_body_mib << 20
+            self._gateway.start,
+            self._gateway.stop,
+            self._config.listen.max_body_mib << 20,
+            self._config.listen.cors_origins,
         )
         self._required: list[ServedModel] = []
 

@@ -47,7 +47,12 @@ class GatewayDeployment:
             server_name=config.listen.server_name,
         )
         self._max_body = config.listen.max_body_mib << 20
-        self._app = VigilApp(self._composition.start, self._composition.stop, self._max_body)
+        self._app = VigilApp(
+            self._composition.start,
+            self._composition.stop,
+            self._max_body,
+            config.listen.cors_origins,
+        )
         self._open_to_all = not loopback_only(config)
         self._child = _child(instance, name) if beside else None
         if self._child:

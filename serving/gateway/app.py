@@ -115,7 +115,9 @@ def composition_from_environment() -> GatewayComposition:
 def _from_environment() -> VigilApp:
     logging.basicConfig(level=logging.INFO, format=LOG_FORMAT)
     composition = composition_from_environment()
-    return VigilApp(composition.start, composition.stop, int(os.environ["VIGIL_MAX_BODY"]))
+    max_body = int(os.environ["VIGIL_MAX_BODY"])
+    origins = os.environ["VIGIL_CORS_ORIGINS"].split()
+    return VigilApp(composition.start, composition.stop, max_body, origins)
 
 
 def __getattr__(name: str) -> VigilApp:

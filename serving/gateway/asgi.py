@@ -6,7 +6,7 @@ A plain ASGI 3 callable without a framework: routing and decoding here are the r
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from typing import Any
 
 from serving import errors
@@ -14,6 +14,7 @@ from serving.dataplane.handler import DataPlane
 from serving.gateway.bodies import read_chunks, too_large
 from serving.gateway.client import client_of
 from serving.gateway.compression import unpack
+from serving.gateway.cors import Cors, merged
 from serving.gateway.grpc_asgi import serve_grpc
 from serving.gateway.headers import Headers, by_name
 from serving.gateway.inference import infer
@@ -38,6 +39,7 @@ class VigilApp:
         startup: called at lifespan start; returns the data plane.
         shutdown: called at lifespan end.
         max_body: largest body in bytes, before and after decompression.
+        cors_origins: web pages that may read answers; see `Cors`.
     """
 
     def __init__(
@@ -45,10 +47,12 @@ class VigilApp:
         startup: Callable[[], Awaitable[DataPlane]],
         shutdown: Callable[[], Awaitable[None]],
         max_body: int,
+        cors_origins: Sequence[str] = (),
     ) -> None:
         self._startup = startup
         self._shutdown = shutdown
         self._max_body = max_body
+        self.cors = Cors(cors_origins) if cors_origins else None
         # Paths that have led to an answer, so that the next request need not be routed.
         self._infer_paths: dict[str, tuple[str, str]] = {}
         self.plane: DataPlane | None = None
@@ -89,10 +93,12 @@ class VigilApp:
         accepted = headers.get(b"accept-encoding")
         if accepted is not None:
             reply = await packed_reply(reply, accepted)
-        reply.headers.append((b"content-length", b"%d" % len(reply.body)))
-        await send(
-            {"type": "http.response.start", "status": reply.status, "headers": reply.headers}
-        )
+        answer = reply.headers
+        if self.cors is not None:
+            added = self.cors.headers(scope["method"], scope["path"], headers)
+            answer = merged(answer, added)
+        answer.append((b"content-length", b"%d" % len(reply.body)))
+        await send({"type": "http.response.start", "status": reply.status, "headers": answer})
         body = b"" if scope["method"] == "HEAD" else reply.body
         await send({"type": "http.response.body", "body": body})
 

@@ -67,6 +67,15 @@ def tensor_metadata(spec: InputSpec | OutputSpec, row_axis: bool = True) -> Tens
     return TensorMetadata(spec.name, spec.datatype, tuple(shape))
 
 
+def _input_metadata(spec: InputSpec, row_axis: bool) -> TensorMetadata:
+    """Return an input as clients are to send it: one value per row as [-1, 1], as with Triton.
+
+    Its tools take an input without dims beside the row axis for empty.
+    """
+    told = tensor_metadata(spec, row_axis)
+    return told if spec.shape[1:] else TensorMetadata(told.name, told.datatype, (*told.shape, 1))
+
+
 def model_metadata(plane: DataPlane, name: str, version_: str) -> ModelMetadata:
     """Describe a model.
 
@@ -78,7 +87,7 @@ def model_metadata(plane: DataPlane, name: str, version_: str) -> ModelMetadata:
         entry.name,
         (entry.version,) if version_ else tuple(plane.versions(name)),
         PLATFORM[entry.config.format],
-        tuple(tensor_metadata(spec, entry.row_axis) for spec in entry.config.inputs),
+        tuple(_input_metadata(spec, entry.row_axis) for spec in entry.config.inputs),
         tuple(tensor_metadata(spec, entry.row_axis) for spec in entry.config.outputs),
     )
 

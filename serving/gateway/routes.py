@@ -184,6 +184,11 @@ def find(path: str) -> tuple[Mapping[str, Handler], dict[str, str]]:
     raise NotFound(f"no such path: '{path[:200]}'; see /v2 and /openapi.json")
 
 
+def gives_orders(methods: Mapping[str, Handler]) -> bool:
+    """Whether a route is one of those that control the server."""
+    return _order in methods.values()
+
+
 def without_handler(method: str, path: str, methods: Mapping[str, Handler]) -> Reply:
     """Answer OPTIONS, and a method that the path does not have."""
     offered = [*methods, *(["HEAD"] if "GET" in methods else []), "OPTIONS"]

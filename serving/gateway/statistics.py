@@ -21,7 +21,10 @@ class Duration(msgspec.Struct, frozen=True):
 
 
 class InferenceStats(msgspec.Struct, frozen=True):
-    """Times of requests; one that shared a batch counts with the whole batch's time."""
+    """Times of requests; one that shared a batch counts with the whole batch's time.
+
+    What a client gave up is among the failures, as with Triton.
+    """
 
     success: Duration
     fail: Duration

@@ -58,6 +58,7 @@ class Observatory:
             del self._served[key]
             self._watches.pop(key, None)
             self._problems.pop(key, None)
+            self._series.drop_gauges(model=key[0], version=key[1])
         for key, served in wanted.items():
             if key not in self._served:
                 self._served[key] = served

@@ -131,6 +131,16 @@ class SeriesSet:
         """Return the recorder of a `histogram` metric with these attributes."""
         return self._get(HistogramSeries, "histogram", metric, attributes)
 
+    def drop_gauges(self, **attributes: str) -> None:
+        """Forget the gauges with these attributes: what they are about is gone.
+
+        Sums and histograms outlive what they counted.
+        """
+        gone = set(attributes.items())
+        for key, recorder in list(self._recorders.items()):
+            if isinstance(recorder, GaugeSeries) and gone <= set(recorder.attributes):
+                del self._recorders[key]
+
     def snapshot(self) -> tuple[Series, ...]:
         """Return every series as it stands now."""
         return tuple(recorder.snapshot() for recorder in self._recorders.values())

@@ -200,8 +200,9 @@ async def test_at_the_end_the_engine_gets_no_more_orders(
 
 
 async def test_what_is_not_there(control: ModelControl, folder: Path, gateway: Any) -> None:
-    for order in (control.load, control.unload):
-        with pytest.raises(ModelNotFound, match="Request for unknown model: 'nobody'"):
+    for name, order in (("load", control.load), ("unload", control.unload)):
+        expected = f"^failed to {name} 'nobody', Request for unknown model: 'nobody'"
+        with pytest.raises(ModelNotFound, match=expected):
             await order("nobody")
     with pytest.raises(ModelNotFound):
         await control.load("../models/m")

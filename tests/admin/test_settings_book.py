@@ -46,6 +46,7 @@ def test_a_model_takes_from_all_what_it_has_not_set(
         "trace_count": "9",
         "log_frequency": "0",
         "trace_file": "/traces/<gateway>.jsonl",
+        "trace_mode": "triton",
     }
     assert told[-1].trace == TraceSettings(True, 5)
     assert told[-1].trace_of == {"m": TraceSettings(True, 5, 9)}
@@ -53,6 +54,28 @@ def test_a_model_takes_from_all_what_it_has_not_set(
     assert book.trace("m", {"trace_count": None})["trace_rate"] == "1000"
     assert told[-1].trace_of == {}
     assert told[-1].number > told[0].number
+
+
+@pytest.mark.parametrize(
+    ("given", "level", "timestamps"),
+    [
+        ("TENSORS", ["TENSORS"], False),
+        (["TENSORS", "TIMESTAMPS", "TENSORS"], ["TIMESTAMPS", "TENSORS"], True),
+    ],
+)
+def test_tensors_are_a_level(
+    book: SettingsBook, told: list[Settings], given: Any, level: list[str], timestamps: bool
+) -> None:
+    assert book.trace("m", {"trace_level": given, "trace_mode": "triton"})["trace_level"] == level
+    assert told[-1].trace_of == {"m": TraceSettings(timestamps, tensors=True)}
+
+
+@pytest.mark.parametrize("mode", [None, "triton", ["triton"], []])
+def test_the_one_mode_may_be_set_and_changes_nothing(
+    book: SettingsBook, told: list[Settings], mode: Any
+) -> None:
+    assert book.trace("", {"trace_mode": mode})["trace_mode"] == "triton"
+    assert told == []
 
 
 def test_log_settings_are_set_and_cleared(book: SettingsBook, told: list[Settings]) -> None:
@@ -66,8 +89,11 @@ def test_log_settings_are_set_and_cleared(book: SettingsBook, told: list[Setting
     ("changes", "words"),
     [
         ({"trace_file": "x"}, "cannot be changed"),
-        ({"trace_mode": "opentelemetry"}, "cannot be changed"),
-        ({"trace_level": ["TENSORS"]}, "OFF or TIMESTAMPS"),
+        ({"trace_mode": "opentelemetry"}, "OpenTelemetry are not offered"),
+        ({"trace_mode": ["opentelemetry"]}, "must be triton"),
+        ({"trace_level": ["OFF", "TENSORS"]}, "OFF alone"),
+        ({"trace_level": ["MAX"]}, "TIMESTAMPS, TENSORS or both"),
+        ({"trace_level": [["TENSORS"]]}, "TIMESTAMPS, TENSORS or both"),
         ({"trace_rate": 0}, "from 1"),
         ({"trace_rate": "many"}, "whole number"),
         ({"trace_rate": "9" * 30}, "whole number"),

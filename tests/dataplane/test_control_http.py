@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
 import pytest
 
 from serving.channel.control import ControlMeta
@@ -19,8 +22,23 @@ def test_paths_are_orders() -> None:
     assert read_order("GET", load, b"") is None
     assert read_order("GET", SETTINGS[2], b"") == ControlMeta("trace", "m", None)
     assert read_order("POST", SETTINGS[0], b'{"a": 1}') == ControlMeta("logging", settings={"a": 1})
-    with pytest.raises(InvalidInput, match="load takes no parameter 'config'"):
-        read_order("POST", load, b'{"parameters": {"config": "{}"}}')
+    dependents = b'{"parameters": {"unload_dependents": true}}'
+    assert read_order("POST", [*load[:-1], "unload"], dependents) == ControlMeta("unload", "m")
+
+
+@pytest.mark.parametrize(
+    ("parameters", "what"),
+    [
+        ({"config": "{}"}, "'config' takes no configuration: change model.yaml"),
+        ({"file:1/model.onnx": "", "config": "{}"}, "'config' takes no configuration"),
+        ({"file:1/model.onnx": ""}, "'file:1/model.onnx' takes no files: put them"),
+        ({"swiftly": True}, "'swiftly' is unknown: load without it"),
+    ],
+)
+def test_parameters_of_a_load_are_refused_by_name(parameters: dict[str, Any], what: str) -> None:
+    body = json.dumps({"parameters": parameters}).encode()
+    with pytest.raises(InvalidInput, match=f"^failed to load 'm', parameter {what}"):
+        read_order("POST", ["v2", "repository", "models", "m", "load"], body)
 
 
 def test_a_load_may_allow_another_signature() -> None:
@@ -29,7 +47,7 @@ def test_a_load_may_allow_another_signature() -> None:
     allowed = ControlMeta("load", "m", allow_signature_change=True)
     assert read_order("POST", load, body % b"true") == allowed
     assert read_order("POST", load, body % b"false") == ControlMeta("load", "m")
-    with pytest.raises(InvalidInput, match="allow_signature_change must be true or false"):
+    with pytest.raises(InvalidInput, match="'allow_signature_change' must be true or false"):
         read_order("POST", load, body % b'"yes"')
 
 

@@ -19,6 +19,7 @@ from serving.dataplane.batch import Pending
 from serving.dataplane.binding import Bound
 from serving.dataplane.observer import ModelObserver
 from serving.dataplane.parts import Whole
+from serving.dataplane.statistics import BatchStatistics
 from serving.errors import DeadlineExceeded, GuardRejected, ModelFailed, QueueFull
 from serving.telemetry.counters import SeriesSet
 
@@ -177,7 +178,7 @@ async def test_it_is_one_request_for_metrics_statistics_and_events(
     make_bench: Make, make_link: Make, eventually: Wait
 ) -> None:
     publisher, series = Publisher(), SeriesSet()
-    observer = ModelObserver("m", "1", series, publisher, (), {})  # type: ignore[arg-type]
+    observer = ModelObserver("m", "1", series, publisher, (), {}, BatchStatistics())  # type: ignore[arg-type]
     bench, link = make_bench(observer=observer, max_batch_size=2), make_link()
     bench.queue.add_link(link)
     sensitive = {"sex": np.array(list("MFMFM"), object)}
@@ -208,7 +209,7 @@ async def test_what_a_guard_of_the_model_took_back_is_no_event(
     make_bench: Make, make_link: Make, eventually: Wait
 ) -> None:
     publisher = Publisher()
-    observer = ModelObserver("m", "1", SeriesSet(), publisher, ("g",), {})  # type: ignore[arg-type]
+    observer = ModelObserver("m", "1", SeriesSet(), publisher, ("g",), {}, BatchStatistics())  # type: ignore[arg-type]
     bench, link = make_bench(observer=observer, max_batch_size=2), make_link(manual=True)
     future = await cut_in_three(bench, link, eventually)
     good, bad = bench.ask("good", [9.0]), bench.ask("bad", [8.0])

@@ -288,7 +288,7 @@ def test_the_admin_listener_takes_orders_but_not_from_web_pages(
         assert "model.yaml" in answer.json()["error"]
         unknown = httpx.post(f"{base}/v2/repository/models/nobody/load")
         assert unknown.status_code == 404
-        assert unknown.json()["error"].startswith("Request for unknown model")
+        assert unknown.json()["error"].startswith("failed to load 'nobody', Request for unknown")
         listed = httpx.post(f"{base}/v2/repository/index").json()
         assert {(row["name"], row["version"], row["state"]) for row in listed} == {
             ("other", "1", "READY"),

@@ -104,14 +104,29 @@ async def test_of_models_that_are_not_there(ask: Any, what: str) -> None:
 @pytest.mark.parametrize("path", ["/v2/models/m/config", "/v2/models/m/versions/1/config"])
 async def test_model_configuration(ask: Any, path: str) -> None:
     given = (await ask("GET", path)).json()
+    tensor = {"data_type": "TYPE_FP32", "dims": [2]}
     assert given == {
         "name": "m",
         "platform": "pytorch_export",
         "backend": "pytorch",
         "max_batch_size": 1024,
-        "input": [{"name": "x", "data_type": "TYPE_FP32", "dims": [2], "optional": False}],
-        "output": [{"name": "y", "data_type": "TYPE_FP32", "dims": [2]}],
-        "dynamic_batching": {"max_queue_delay_microseconds": 0},
+        "input": [{"name": "x", **tensor, "format": "FORMAT_NONE", "optional": False}],
+        "output": [{"name": "y", **tensor, "label_filename": ""}],
+        "dynamic_batching": {
+            "max_queue_delay_microseconds": 0,
+            "preferred_batch_size": [],
+            "preserve_ordering": False,
+            "priority_levels": 0,
+            "default_priority_level": 0,
+            "default_queue_policy": {
+                "timeout_action": "REJECT",
+                "default_timeout_microseconds": 0,
+                "allow_timeout_override": True,
+                "max_queue_size": 4096,
+            },
+            "priority_queue_policy": {},
+        },
+        "parameters": {},
     }
     reply = await call(ask, "ModelConfig", pb.ModelConfigRequest(name="m"), pb.ModelConfigResponse)
     assert reply.config.HasField("dynamic_batching")

@@ -82,6 +82,10 @@ async def test_shifted_rows_are_a_finding(connected, tabular, monitor):
     assert series["vigil.drift.alarms", ""] == 1
     assert series["vigil.monitor.lag", ""] == 1.5
     assert series["vigil.events.received", ""] == 200
+    monitor.observatory.serve(())
+    left = {each.name for each in monitor.observatory.snapshot()}
+    assert "vigil.drift.alarms" in left
+    assert not left & {"vigil.drift.score", "vigil.drift.p_value"}
 
 
 async def test_an_alarm_is_counted_once_per_window(connected, tabular, monitor):

@@ -57,6 +57,17 @@ def test_the_same_attributes_give_the_same_recorder() -> None:
     assert score.attributes == (("metric", "accuracy"),)
 
 
+def test_gauges_of_what_is_gone_are_dropped_and_totals_stay() -> None:
+    series = SeriesSet()
+    for version in ("1", "2"):
+        series.gauge(names.QUEUE_ROWS, model="m", version=version).set(3)
+        series.sum(names.RETRIES, model="m", version=version).add()
+    series.drop_gauges(model="m", version="1")
+    left = [(each.name, dict(each.attributes)["version"]) for each in series.snapshot()]
+    assert left == [("vigil.retries", "1"), ("vigil.queue.rows", "2"), ("vigil.retries", "2")]
+    assert series.gauge(names.QUEUE_ROWS, model="m", version="1").snapshot().value == 0
+
+
 def test_a_metric_has_one_kind() -> None:
     with pytest.raises(ValueError, match=r"vigil\.batch\.rows is a histogram, not a sum"):
         SeriesSet().sum(names.BATCH_ROWS)

@@ -101,9 +101,14 @@ class _Collector:
 
 
 class HeadReader:
-    """Parses heads and remembers those that came often. Belongs to one loop's thread."""
+    """Parses heads and remembers those that came often. Belongs to one loop's thread.
 
-    def __init__(self) -> None:
+    Args:
+        cors: whether web pages are answered with more headers; then they take the long path.
+    """
+
+    def __init__(self, *, cors: bool = False) -> None:
+        self._cors = cors
         self._known: dict[bytes, Head] = {}
 
     def read(self, raw: bytes) -> Head:
@@ -117,6 +122,8 @@ class HeadReader:
             if len(raw) > MAX_HEAD:
                 raise too_large_head()
             head = parse(raw)
+            if self._cors and any(name == b"origin" for name, _ in head.headers):
+                head = msgspec.structs.replace(head, infer=None)
             if len(raw) <= _KEPT_BYTES:
                 if len(self._known) >= _KEPT_HEADS:
                     self._known.clear()

@@ -52,7 +52,7 @@ class DirectServer:
         self.plane = plane
         self.max_body = max_body
         self.limits = limits
-        self.heads = HeadReader()
+        self.heads = HeadReader(cors=app.cors is not None)
         self.responses = ResponseWriter()
         self.json_requests = RequestReader()
         self.connections: set[Speaker] = set()

@@ -8,6 +8,8 @@ import json
 import pytest
 
 from serving.errors import InvalidInput
+from serving.gateway.cors import Cors
+from serving.gateway.direct.heads import HeadReader
 from serving.gateway.direct.http1 import MOST_AHEAD
 from serving.gateway.direct.speaker import Limits
 
@@ -299,3 +301,19 @@ async def test_what_cannot_be_http_is_refused_at_once(connect, hello):
     status, _, body = await client.answer()
     assert status == 400
     assert b"plain HTTP" in body
+
+
+@pytest.mark.parametrize("named", [True, False])
+async def test_web_pages_may_read_inferences_where_they_are_named(server, connect, post, named):
+    page = "http://page.example"
+    server.app.cors = Cors([page]) if named else None
+    server.heads = HeadReader(cors=named)
+    client = await connect()
+    for origin in (page, "http://other.example"):
+        await client.send(post(headers=f"Origin: {origin}\r\n"))
+        status, headers, body = await client.answer()
+        assert (status, b"outputs" in body) == (200, True)
+        told = headers.get("access-control-allow-origin")
+        assert told == (page if named and origin == page else None)
+    await client.send(post())
+    assert "vary" not in (await client.answer())[1]

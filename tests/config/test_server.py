@@ -1,0 +1,27 @@
+"""`vigil.yaml`: what is refused, and with which words."""
+
+from __future__ import annotations
+
+import pytest
+
+from serving.config import Listen
+
+
+@pytest.mark.parametrize(
+    "origin",
+    ["*", "https://app.example.com", "http://localhost:3000", "http://[::1]:8080",
+     "chrome-extension://abcdef"],
+)  # fmt: skip
+def test_origins_as_browsers_send_them(origin: str) -> None:
+    assert Listen(cors_origins=[origin]).cors_origins == [origin]
+
+
+@pytest.mark.parametrize(
+    "origin",
+    ["app.example.com", "https://app.example.com/", "https://App.example.com", "null", "",
+     "https://app.example.com:443", "http://localhost:80", "https://*.example.com",
+     "https://a.example https://b.example", "https://a.example\r\nx: y", "http://bücher.example"],
+)  # fmt: skip
+def test_what_no_browser_would_send_is_refused(origin: str) -> None:
+    with pytest.raises(ValueError, match="is no origin; write it as browsers send it"):
+        Listen(cors_origins=[origin])
