@@ -54,6 +54,7 @@ class ModelObserver:
         publisher: takes prediction events; None when nobody monitors this model.
         guards: names of the model's guards; their series exist from the start.
         outputs: datatypes of the model's outputs by name; NaN and infinity in them are counted.
+        publish_inputs: whether a monitor has a use for inputs, as drift has.
     """
 
     def __init__(
@@ -64,7 +65,10 @@ class ModelObserver:
         publisher: EventPublisher | None,
         guards: tuple[str, ...],
         outputs: Mapping[str, str],
+        *,
+        publish_inputs: bool = True,
     ) -> None:
+        self._publish_inputs = publish_inputs
         self._model, self._version = model, version
         self._publisher = publisher
         self._guards = guards
@@ -172,7 +176,7 @@ class ModelObserver:
             now,
             [item.id for item in batch.items],
             batch.rows,
-            batch.inputs(),
+            batch.inputs() if self._publish_inputs else {},
             outputs,
             _sensitive(batch),
         )
