@@ -131,6 +131,10 @@ class SeriesSet:
         """Return the recorder of a `histogram` metric with these attributes."""
         return self._get(HistogramSeries, "histogram", metric, attributes)
 
+    def drop(self, gauge: GaugeSeries) -> None:
+        """End a gauge whose value is not known any more; cumulative series never end."""
+        self._recorders.pop((gauge.metric.name, gauge.attributes), None)
+
     def snapshot(self) -> tuple[Series, ...]:
         """Return every series as it stands now."""
         return tuple(recorder.snapshot() for recorder in self._recorders.values())
