@@ -76,7 +76,7 @@ def _config(settings: dict[str, object]) -> dict[str, object]:
         "example": "example.json",
         "replicas": {"device": "cpu", "cores": 1},
         "batching": {"max_batch_size": BATCH},
-        "monitors": {"drift": None},
+        "monitors": {"drift": None, "performance": None},
         "explain": None,
     }
 

@@ -78,7 +78,7 @@ def build_image(folder: Path) -> None:
         "outputs": [{"name": image.OUTPUT, "datatype": "FP32", "shape": [-1, 3]}],
         "replicas": {"device": "cpu", "cores": 1},
         "batching": {"max_batch_size": 32},
-        "monitors": {"drift": None},
+        "monitors": {"drift": None, "performance": None},
         "explain": None,
     }
     (model / "model.yaml").write_text(yaml.safe_dump(config, sort_keys=False))

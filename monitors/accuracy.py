@@ -19,10 +19,11 @@ class AccuracyMonitor:
 
     The verdict is an exact binomial test, because one end of Wilson's interval alone misses its
     level when nearly all answers are right: a model that is at least as good as the minimum has
-    a false alarm in at most `false_alarm_rate` of its windows.
+    a false alarm in at most `false_alarm_rate` of its windows. Without a minimum there is nothing
+    to test, so the accuracy is reported and the verdict is unknown.
 
     Args:
-        minimum: accuracy below which the model is not good enough.
+        minimum: accuracy below which the model is not good enough; None: not known.
         window: labelled rows per window.
         false_alarm_rate: bound on the probability of a false alarm per window.
         confidence: of the interval that is reported.
@@ -30,7 +31,7 @@ class AccuracyMonitor:
 
     def __init__(
         self,
-        minimum: float,
+        minimum: float | None,
         window: int,
         false_alarm_rate: float = 0.001,
         confidence: float = 0.95,
@@ -39,6 +40,11 @@ class AccuracyMonitor:
         self._window = TumblingWindow(window)
         self._correct = 0
         self._findings: list[Finding] = []
+
+    @property
+    def filled(self) -> tuple[int, int]:
+        """Labelled rows in the current window, and how many complete it."""
+        return self._window.rows, self._window.size
 
     def update(self, rows: Sequence[JoinedRow], timestamp: float) -> None:
         """Take in rows whose truth became known at `timestamp`, seconds since the epoch."""
@@ -67,14 +73,17 @@ class AccuracyMonitor:
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go on from what `state` returned."""
+        """Go on from what `state` returned; findings that another minimum judged are left out."""
         self._window.restore(state["window"])
         self._correct = state["correct"]
-        self._findings = findings_from_state(state["findings"])
+        found = findings_from_state(state["findings"])
+        self._findings = [each for each in found if each.threshold == self._minimum]
 
     def _judge(self) -> Finding:
         rows = self._window.size
-        p_value = float(bdtr(self._correct, rows, self._minimum))
+        p_value = None
+        if self._minimum is not None:
+            p_value = float(bdtr(self._correct, rows, self._minimum))
         return Finding(
             monitor="performance",
             metric="accuracy",
@@ -82,10 +91,11 @@ class AccuracyMonitor:
             value=self._correct / rows,
             threshold=self._minimum,
             direction="below",
-            breached=p_value <= self._rate,
+            breached=None if p_value is None else p_value <= self._rate,
             n_reference=0,
             n_current=rows,
             window=self._window.span,
             p_value=p_value,
             ci=wilson(self._correct, rows, self._confidence),
+            reason="no threshold set" if p_value is None else "",
         )

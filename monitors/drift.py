@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
@@ -21,11 +21,15 @@ from monitors.finding import Finding
 from monitors.finding_state import findings_from_state, findings_to_state
 from monitors.holm import holm
 from monitors.population_stability_index import population_stability_index
-from monitors.reference import CategoricalColumn, ReferenceProfile
+from monitors.reference import CategoricalColumn, Column, ReferenceProfile
 from monitors.tumbling_window import TumblingWindow
 
 CERTAIN: Final = 1e-6
 """How far below the level that decides an upper bound of a p-value makes the exact one needless."""
+
+
+NO_CATEGORIES: Final = "not watched: no text of it is frequent enough to be a category"
+NOTHING_WATCHED: Final = "not watched: no input has numbers or categories to compare"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +57,11 @@ def every_column(reference: ReferenceProfile) -> list[ColumnSpec]:
     ]
 
 
+def _has_bins(column: Column) -> bool:
+    """Whether a change of the column's values can be seen in its counts."""
+    return not (isinstance(column, CategoricalColumn) and not column.categories)
+
+
 class DriftMonitor:
     """PSI and the exact binned Kolmogorov-Smirnov test (chi-square for categories) per column.
 
@@ -65,7 +74,8 @@ class DriftMonitor:
     Findings per column: `psi`, with the adjusted p-value and the verdict, and for numeric columns
     `ks`, the gap between the distribution functions, whose threshold is the classical critical
     value for orientation and whose verdict is that of `psi`. One for the model:
-    `drifted_features`, the number of columns that drifted.
+    `drifted_features`, the number of columns that drifted. A text column of which the reference
+    has no category (each value is rare) cannot be compared: its `psi` is NaN, its verdict None.
 
     Args:
         reference: bins and counts to compare with.
@@ -94,17 +104,25 @@ class DriftMonitor:
                 kind = "categorical" if spec.categorical else "numeric"
                 raise ValueError(f"the reference has no {kind} column '{spec.name}'")
         self._reference = reference
-        self._specs = tuple(columns)
-        self._columns = [reference.columns[spec.name] for spec in columns]
+        compared = [spec for spec in columns if _has_bins(reference.columns[spec.name])]
+        self._specs = tuple(compared)
+        self._not_watched = tuple(spec.name for spec in columns if spec not in compared)
+        self._columns = [reference.columns[spec.name] for spec in compared]
         self._inputs: dict[str, list[int]] = {}
-        for at, spec in enumerate(columns):
+        for at, spec in enumerate(compared):
             self._inputs.setdefault(spec.input, []).append(at)
         bins = [column.bins for column in self._columns]
-        self._starts = np.concatenate(([0], np.cumsum(bins)))
+        self._starts = np.concatenate(([0], np.cumsum(bins, dtype=np.int64)))
         self._rate, self._min_psi = false_alarm_rate, min_psi
         self._window = TumblingWindow(window)
         self._counts = np.zeros(self._starts[-1], dtype=np.int64)
         self._findings: list[Finding] = []
+        self._fingerprint = self._identity()
+
+    @property
+    def filled(self) -> tuple[int, int]:
+        """Rows in the current window, and how many complete it."""
+        return self._window.rows, self._window.size
 
     def update(self, event: PredictionEvent) -> None:
         """Count the event's rows; judge each window that they fill."""
@@ -131,7 +149,7 @@ class DriftMonitor:
     def state(self) -> dict[str, Any]:
         """Return counts, position and last findings as JSON values; the size is constant."""
         return {
-            "reference": self._fingerprint(),
+            "reference": self._fingerprint,
             "window": self._window.state(),
             "counts": self._counts.tolist(),
             "findings": findings_to_state(self._findings),
@@ -141,9 +159,10 @@ class DriftMonitor:
         """Go on from what `state` returned.
 
         Raises:
-            ValueError: the state is of another reference, other columns or another window.
+            ValueError: the state is of another reference, other columns, another window, or was
+                judged by other thresholds.
         """
-        if state["reference"] != self._fingerprint():
+        if state["reference"] != self._fingerprint:
             raise ValueError("the drift state belongs to another reference, columns or window")
         self._window.restore(state["window"])
         self._counts = np.array(state["counts"], dtype=np.int64)
@@ -166,6 +185,13 @@ class DriftMonitor:
         return codes
 
     def _judge(self) -> list[Finding]:
+        return [
+            *(self._compare() if self._specs else []),
+            *(self._unknown("psi", name, NO_CATEGORIES) for name in self._not_watched),
+            *([] if self._specs else [self._unknown("drifted_features", "", NOTHING_WATCHED)]),
+        ]
+
+    def _compare(self) -> list[Finding]:
         current = np.split(self._counts, self._starts[1:-1])
         pairs = [(column.counts, c) for column, c in zip(self._columns, current, strict=True)]
         psi = np.array([float(population_stability_index(*pair)) for pair in pairs])
@@ -227,7 +253,12 @@ class DriftMonitor:
             p_value=p,
         )
 
-    def _fingerprint(self) -> str:
+    def _unknown(self, metric: str, subject: str, reason: str) -> Finding:
+        known = self._finding(metric, subject, math.nan, self._min_psi, verdict=False, p=1.0)
+        return replace(known, threshold=None, breached=None, p_value=None, reason=reason)
+
+    def _identity(self) -> str:
         columns = [(s.input, s.index, s.name) for s in self._specs]
-        raw = json.dumps([self._reference.to_dict(), columns, self._window.size])
+        judged = [self._window.size, self._rate, self._min_psi]
+        raw = json.dumps([self._reference.to_dict(), columns, judged])
         return hashlib.sha256(raw.encode()).hexdigest()

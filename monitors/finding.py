@@ -14,21 +14,22 @@ class Finding:
         metric: what was measured, for example `psi` or `demographic_parity_difference`.
         subject: the feature, attribute or class it was measured on; empty for the whole model.
         value: the measured value; NaN when there was nothing to measure.
-        threshold: what `value` is compared with.
+        threshold: what `value` is compared with; None when nobody has set one.
         direction: `above` or `below`: on which side of the threshold it is bad.
-        breached: the verdict; None when there were too few rows to know.
+        breached: the verdict; None when it is unknown.
         n_reference: rows in the reference.
         n_current: rows in the window.
         window: (first, last) event time in seconds since the epoch.
         p_value: of the test behind the verdict, adjusted for multiplicity; None without a test.
         ci: interval of `value` at the monitor's confidence; None without one.
+        reason: why the verdict is unknown, in a few words; empty when it is known.
     """
 
     monitor: str
     metric: str
     subject: str
     value: float
-    threshold: float
+    threshold: float | None
     direction: str
     breached: bool | None
     n_reference: int
@@ -36,3 +37,4 @@ class Finding:
     window: tuple[float, float]
     p_value: float | None = None
     ci: tuple[float, float] | None = None
+    reason: str = ""

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from monitors.events import LabelEvent, PredictionEvent
+from monitors.forgotten_keys import ForgottenKeys, Key
 from monitors.predicted_class import predicted_class
 
-Key = tuple[str, int]
+Entry = Sequence[Any]
+"""What is saved of one prediction or waiting label: its number first, alone when it is gone."""
+
 Truth = float | str | bool | list[float]
 
 
@@ -36,8 +39,9 @@ class LabelCounts:
     Attributes:
         accepted: joined with a stored prediction.
         duplicate: the row had this very label already.
-        unknown: no such prediction yet; kept until it appears or the time to live is over.
-        late: the prediction is older than the retention.
+        unknown: no such prediction was ever seen; kept until it appears or the time to live is
+            over.
+        late: the prediction is older than the retention, or forgotten.
         replaced: of the accepted: the row had another label before.
     """
 
@@ -53,10 +57,19 @@ _NOTHING: Final[frozenset[str]] = frozenset()
 
 @dataclass(slots=True)
 class _Row:
+    number: int
     predicted: int
     timestamp: float
     known: frozenset[str]  # attributes that came with the request: names only, never values
     label: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    number: int
+    truth: int
+    sensitive: Mapping[str, str]
+    since: float
 
 
 class LabelJoin:
@@ -72,6 +85,8 @@ class LabelJoin:
         max_rows: predictions kept, and labels kept for predictions to come; the oldest go first.
         pending_ttl: seconds for which a label waits for its prediction.
         retention: seconds after which a prediction takes no label any more.
+        forgotten: where the keys of predictions go that are not kept any more; other joins may
+            share it, whose predictions the labels may be about.
     """
 
     def __init__(
@@ -81,13 +96,17 @@ class LabelJoin:
         max_rows: int = 100_000,
         pending_ttl: float = 3600.0,
         retention: float = 30 * 86400.0,
+        forgotten: ForgottenKeys | None = None,
     ) -> None:
         self._output = output_name
         self._classes = {name: index for index, name in enumerate(classes)}
         self._max_rows = max_rows
         self._ttl, self._retention = pending_ttl, retention
         self._rows: OrderedDict[Key, _Row] = OrderedDict()
-        self._pending: OrderedDict[Key, tuple[int, Mapping[str, str], float]] = OrderedDict()
+        self._pending: OrderedDict[Key, _Waiting] = OrderedDict()
+        self._forgotten = ForgottenKeys() if forgotten is None else forgotten
+        self._last_number = 0
+        self._changed: dict[int, Key] = {}
         self.expired = 0
         """Labels whose prediction never appeared."""
         self.ambiguous = 0
@@ -120,14 +139,17 @@ class LabelJoin:
             known = _NOTHING
             if sensitive:
                 known = frozenset(n for n, values in sensitive.items() if values[at] is not None)
-            row = _Row(predicted[at], event.timestamp, known)
-            self.ambiguous += self._rows.pop(key, None) is not None
+            before = self._rows.pop(key, None)
+            if before is not None:
+                self.ambiguous += 1
+                self._changed[before.number] = key
+            row = _Row(self._number(key), predicted[at], event.timestamp, known)
             self._rows[key] = row
-            waiting = self._pending.pop(key, None)
+            waiting = self._stop_waiting(key)
             if waiting is not None:
-                joined.append(_join(row, waiting[0], waiting[1]))
+                joined.append(_join(row, waiting.truth, waiting.sensitive))
         while len(self._rows) > self._max_rows:
-            self._rows.popitem(last=False)
+            self._forget(*self._rows.popitem(last=False))
         return joined
 
     def add_labels(
@@ -145,13 +167,17 @@ class LabelJoin:
         truths = [self.class_index(label.y_true) for label in labels]
         counts = dict.fromkeys(("accepted", "duplicate", "unknown", "late", "replaced"), 0)
         joined = []
-        for label, truth in zip(labels, truths, strict=True):
-            key = (label.request_id, label.index)
+        keys = [(label.request_id, label.index) for label in labels]
+        forgotten = self._forgotten.among([key for key in keys if key not in self._rows])
+        for key, label, truth in zip(keys, labels, truths, strict=True):
             row = self._rows.get(key)
-            if row is None:
-                waiting = self._pending.pop(key, None)
-                counts["duplicate" if waiting and waiting[0] == truth else "unknown"] += 1
-                self._pending[key] = (truth, label.sensitive_features, now)
+            if row is None and key in forgotten:
+                counts["late"] += 1
+            elif row is None:
+                waiting = self._stop_waiting(key)
+                counts["duplicate" if waiting and waiting.truth == truth else "unknown"] += 1
+                sensitive = label.sensitive_features
+                self._pending[key] = _Waiting(self._number(key), truth, sensitive, now)
             elif now - row.timestamp > self._retention:
                 counts["late"] += 1
             elif row.label == truth:
@@ -162,40 +188,92 @@ class LabelJoin:
                 if row.label is None:
                     joined.append(_join(row, truth, label.sensitive_features))
                 row.label = truth
+                self._changed[row.number] = key
         self.expire(now)
         return LabelCounts(**counts), joined
 
     def expire(self, now: float) -> None:
         """Drop labels that have waited too long, or are too many, and count them."""
         while self._pending:
-            key, (_, _, since) = next(iter(self._pending.items()))
-            if now - since <= self._ttl and len(self._pending) <= self._max_rows:
+            key, waiting = next(iter(self._pending.items()))
+            if now - waiting.since <= self._ttl and len(self._pending) <= self._max_rows:
                 return
-            del self._pending[key]
+            self._stop_waiting(key)
             self.expired += 1
 
-    def state(self) -> dict[str, Any]:
-        """Return what is stored as JSON values, without any sensitive value."""
-        return {
-            "rows": [
-                [*key, row.predicted, row.timestamp, sorted(row.known), row.label]
-                for key, row in self._rows.items()
-            ],
-            "pending": [[*key, truth, since] for key, (truth, _, since) in self._pending.items()],
-            "expired": self.expired,
-            "ambiguous": self.ambiguous,
-        }
+    def forget(self) -> None:
+        """Forget everything; labels of these predictions are late from now on."""
+        self._pending.clear()
+        while self._rows:
+            self._forget(*self._rows.popitem(last=False))
 
-    def restore(self, state: dict[str, Any]) -> None:
+    # -- what is saved ------------------------------------------------------------------
+
+    def state(self) -> dict[str, Any]:
+        """Return counts as JSON values; predictions and labels are entries."""
+        return {"expired": self.expired, "ambiguous": self.ambiguous}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
         """Go on from what `state` returned."""
-        self._rows = OrderedDict(
-            ((ident, index), _Row(predicted, timestamp, frozenset(known), label))
-            for ident, index, predicted, timestamp, known, label in state["rows"]
-        )
-        self._pending = OrderedDict(
-            ((ident, index), (truth, {}, since)) for ident, index, truth, since in state["pending"]
-        )
         self.expired, self.ambiguous = state["expired"], state["ambiguous"]
+
+    def changes(self) -> list[Entry]:
+        """Return the entries that differ from those of the last call: JSON values, no attribute.
+
+        An entry replaces the earlier one of its number; a number alone takes it away.
+        """
+        changed, self._changed = self._changed, {}
+        return [self._entry(key, number) or (number,) for number, key in changed.items()]
+
+    def entries(self) -> Iterator[Entry]:
+        """Yield all entries; predictions and labels may come and go meanwhile."""
+        for key in (*self._rows, *self._pending):
+            for kept in (self._rows.get(key), self._pending.get(key)):
+                entry = kept and self._entry(key, kept.number)
+                if entry:
+                    yield entry
+
+    def restore_entries(self, entries: Iterable[Entry]) -> None:
+        """Take in what `changes` and `entries` have returned, one entry a number."""
+        for number, ident, index, *rest in sorted(entries, key=lambda entry: entry[0]):
+            self._last_number = max(self._last_number, number)
+            if len(rest) == 2:
+                self._pending[ident, index] = _Waiting(number, rest[0], {}, rest[1])
+            else:
+                predicted, timestamp, known, label = rest
+                row = _Row(number, predicted, timestamp, frozenset(known), label)
+                self._rows[ident, index] = row
+
+    def _entry(self, key: Key, number: int) -> Entry | None:
+        row = self._rows.get(key)
+        if row is not None and row.number == number:
+            return (number, *key, row.predicted, row.timestamp, sorted(row.known), row.label)
+        waiting = self._pending.get(key)
+        if waiting is not None and waiting.number == number:
+            return (number, *key, waiting.truth, waiting.since)
+        return None
+
+    def _number(self, key: Key) -> int:
+        self._last_number += 1
+        self._changed[self._last_number] = key
+        return self._last_number
+
+    def _stop_waiting(self, key: Key) -> _Waiting | None:
+        waiting = self._pending.pop(key, None)
+        if waiting is not None:
+            self._changed[waiting.number] = key
+        return waiting
+
+    def _forget(self, key: Key, row: _Row) -> None:
+        self._changed[row.number] = key
+        self._forgotten.add(key)
+
+
+def prediction_keys(entries: Iterable[Entry]) -> Iterator[Key]:
+    """Yield the keys of the predictions among saved entries."""
+    for _, ident, index, *rest in entries:
+        if len(rest) != 2:
+            yield ident, index
 
 
 def _join(row: _Row, truth: int, sensitive: Mapping[str, str]) -> JoinedRow:

@@ -44,12 +44,22 @@ class LiveDriftMonitor:
         self._drift: DriftMonitor | None = None
 
     @property
+    def ready(self) -> bool:
+        """Whether the reference is there."""
+        return self._drift is not None
+
+    @property
     def progress(self) -> str:
         """What the reference is, in a few words."""
         if self._drift is None:
             return f"collecting reference: {self._collected} of {self._rows} rows"
         since = datetime.fromtimestamp(self._since, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         return f"reference: first {self._rows} rows since {since}"
+
+    @property
+    def filled(self) -> tuple[int, int]:
+        """Rows in the current window, and how many complete it."""
+        return self._drift.filled if self._drift else (0, self._window)
 
     def update(self, event: PredictionEvent) -> None:
         """Take in columns [n] by name: for the reference, and what is left for the windows."""

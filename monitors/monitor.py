@@ -18,6 +18,10 @@ class Monitor(Protocol):
     def evaluate(self) -> Sequence[Finding]:
         """Return the findings of the last complete window; empty before the first one."""
 
+    @property
+    def filled(self) -> tuple[int, int]:
+        """Rows in the current window, and how many complete it."""
+
     def state(self) -> dict[str, Any]:
         """Return what is needed to go on after a restart, as JSON-serialisable values."""
 

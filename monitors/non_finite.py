@@ -53,6 +53,11 @@ class NonFiniteMonitor:
         """Return the findings of the last window, or of all windows that one update filled."""
         return list(self._findings)
 
+    @property
+    def filled(self) -> tuple[int, int]:
+        """Rows in the current window, and how many complete it."""
+        return self._window.rows, self._window.size
+
     def state(self) -> dict[str, Any]:
         """Return what is needed to go on after a restart, as JSON values."""
         return {

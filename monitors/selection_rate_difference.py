@@ -105,12 +105,18 @@ class SelectionRateMonitor:
         """Return the findings of the last window, or of all windows that one event filled."""
         return list(self._findings)
 
+    @property
+    def filled(self) -> tuple[int, int]:
+        """Rows in the current window, and how many complete it."""
+        return self._window.rows, self._window.size
+
     def state(self) -> dict[str, Any]:
         """Return counts by group, position and last findings as JSON values."""
         cells = {
             name: {g: list(c) for g, c in cells.items()} for name, cells in self._cells.items()
         }
         return {
+            "judges": self._judges(),
             "window": self._window.state(),
             "cells": cells,
             "findings": findings_to_state(self._findings),
@@ -120,14 +126,17 @@ class SelectionRateMonitor:
         """Go on from what `state` returned.
 
         Raises:
-            ValueError: the state is about other attributes.
+            ValueError: the state is about other attributes, another outcome, tolerance or window.
         """
-        if state["cells"].keys() != self._cells.keys():
-            raise ValueError("the fairness state is about other attributes")
+        if state["judges"] != self._judges() or state["cells"].keys() != self._cells.keys():
+            raise ValueError("the fairness state is about other attributes, or judged otherwise")
         self._window.restore(state["window"])
         for name, cells in state["cells"].items():
             self._cells[name] = {group: list(cell) for group, cell in cells.items()}
         self._findings = findings_from_state(state["findings"])
+
+    def _judges(self) -> list[Any]:
+        return [self._output, self._favorable, self._tolerance, self._window.size]
 
     def _judge(self) -> list[Finding]:
         return [
@@ -146,6 +155,7 @@ class SelectionRateMonitor:
             difference = k1 / n1 - k0 / n0
             ratio = (k0 / n0) / (k1 / n1) if k1 else math.nan
             interval = newcombe(k1, n1, k0, n0, self._per_pair(len(shown)))
+        breached = self._verdict(shown)
         found = Finding(
             monitor="fairness",
             metric="demographic_parity_difference",
@@ -153,11 +163,12 @@ class SelectionRateMonitor:
             value=difference,
             threshold=self._tolerance,
             direction="above",
-            breached=self._verdict(shown),
+            breached=breached,
             n_reference=0,
             n_current=sum(cell[1] for cell in shown),
             window=self._window.span,
             ci=interval,
+            reason=self._unknown(shown) if breached is None else "",
         )
         # Four fifths is the usual orientation; the tolerance that counts is the difference's.
         as_ratio = replace(
@@ -179,6 +190,11 @@ class SelectionRateMonitor:
             if apart and newcombe(k1, n1, k0, n0, level)[0] > self._tolerance:
                 return True
         return False if len(judged) == len(shown) > 1 else None
+
+    def _unknown(self, shown: list[list[int]]) -> str:
+        if len(shown) < 2:
+            return f"fewer than two groups have {SMALLEST_GROUP} rows"
+        return f"a group has fewer than {self._min_rows} rows"
 
     def _per_pair(self, groups: int) -> float:
         pairs = max(math.comb(groups, 2), 1) * len(self._cells)

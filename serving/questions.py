@@ -43,15 +43,15 @@ def findings(
         _out.print_json(json.dumps(body))
         return
     # Cut short, the names of columns could not be told apart.
-    names = ("monitor", "metric", "subject", "value", "threshold", "p", "rows", "verdict")
+    names = ("monitor", "metric", "subject", "value", "threshold", "p", "rows", "age", "verdict")
     table = Table(*(Column(name, overflow="fold") for name in names))
     for item in body["findings"]:
-        verdict = {True: "[bold red]breached", False: "fine", None: "too few rows"}
+        verdict = {True: "[bold red]breached", False: "fine", None: f"unknown: {item['reason']}"}
         p_value = item["p_value"]
         table.add_row(
-            item["monitor"], item["metric"], escape(item["subject"]), f"{item['value'] or 0:.4g}",
-            f"{item['threshold']:.4g}", "" if p_value is None else f"{p_value:.2g}",
-            str(item["n_current"]), verdict[item["breached"]],
+            item["monitor"], item["metric"], escape(item["subject"]), _number(item["value"]),
+            _number(item["threshold"], ""), "" if p_value is None else f"{p_value:.2g}",
+            str(item["n_current"]), _age(item["age_s"]), verdict[item["breached"]],
         )  # fmt: skip
     _out.print(table)
     for note in body["notes"]:
@@ -73,6 +73,18 @@ def status(url: AdminUrl = "http://127.0.0.1:8002") -> None:
         return
     _err.print(_error(answer), markup=False, soft_wrap=True)
     raise typer.Exit(1)
+
+
+def _number(value: float | None, none: str = "unknown") -> str:
+    return none if value is None else f"{value:.4g}"
+
+
+def _age(seconds: float) -> str:
+    """Say how long ago a window ended, in the largest unit that is not one."""
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return "< 2 min"
 
 
 def _fetch(method: str, url: str) -> Any:

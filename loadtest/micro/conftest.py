@@ -41,7 +41,7 @@ def model_config() -> bytes:
                 "format": "torch_export",
                 "inputs": [{"name": mlp.INPUT, "datatype": "FP32", "shape": [-1, mlp.WIDTHS[0]]}],
                 "outputs": [{"name": mlp.OUTPUT, "datatype": "FP32", "shape": [-1, 2]}],
-                "monitors": {"drift": None},
+                "monitors": {"drift": None, "performance": None},
                 "explain": None,
             }
         )

@@ -25,6 +25,14 @@ function duration(seconds) {
   return seconds >= 0.001 ? number(seconds * 1e3) + " ms" : whole(seconds * 1e6) + " \u00b5s";
 }
 
+function age(seconds) {
+  if (missing(seconds)) return NONE;
+  for (const [size, unit] of [[86400, "d"], [3600, "h"], [60, "min"]]) {
+    if (seconds >= 2 * size) return Math.round(seconds / size) + " " + unit + " ago";
+  }
+  return Math.round(seconds) + " s ago";
+}
+
 function clock(seconds) {
   return missing(seconds) ? NONE : new Date(seconds * 1000).toLocaleTimeString("en-GB");
 }
@@ -65,15 +73,18 @@ const STATE = {ready: ["Ready", "good"], degraded: ["Degraded", "warning"], down
 const modelName = (row) => missing(row.model) || row.model === "" ? NONE : row.model + " v" + row.version;
 const plain = () => "";
 
-function showProblems(problems, ready) {
+// What nobody judges is not wrong, and not fine either.
+function showProblems({problems, ready, findings, not_judged}) {
+  const unknown = findings.filter((row) => missing(row.breached)).length;
   const items = problems.map(({level, text}) => {
     const item = element("li", null, {class: level});
     item.append(element("strong", level === "critical" ? "\u2716 Critical" : "\u25b2 Warning"), element("span", text));
     return item;
   });
   if (!items.length) {
-    const item = element("li", null, {class: ready ? "good" : "warning"});
-    item.append(element("span", "\u2714 Nothing that the server knows of."));
+    const watched = !unknown && !not_judged.length;
+    const item = element("li", null, {class: !ready ? "warning" : watched ? "good" : ""});
+    item.append(element("span", watched ? "\u2714 Nothing that the server knows of." : "No problem is known, but not everything is judged: " + unknown + " unknown verdicts, " + not_judged.length + " monitors without one. See Findings."));
     items.push(item);
   }
   const list = byId("problems");
@@ -102,7 +113,9 @@ function showModels(models) {
 function verdict(row) {
   if (row.breached === true) return pill("\u25b2 Breached", "warning");
   if (row.breached === false) return pill("\u2714 Fine", "good");
-  return pill("Too few rows", "");
+  const shown = element("span");
+  shown.append(pill("Unknown", ""), element("span", " " + (row.reason || ""), {class: "quiet"}));
+  return shown;
 }
 
 const FINDING_COLUMNS = [
@@ -111,10 +124,10 @@ const FINDING_COLUMNS = [
   ["Monitor", (row) => row.monitor],
   ["Metric", (row) => row.subject ? row.metric + " \u00b7 " + row.subject : row.metric],
   ["Value", (row) => number(row.value) + (row.ci ? " [" + number(row.ci[0]) + ", " + number(row.ci[1]) + "]" : ""), true],
-  ["Bad when", (row) => row.direction + " " + number(row.threshold), true],
+  ["Bad when", (row) => missing(row.threshold) ? NONE : row.direction + " " + number(row.threshold), true],
   ["p-value", (row) => row.p_value < 0.0001 && !missing(row.p_value) ? "< 0.0001" : number(row.p_value, 2), true],
   ["Rows", (row) => whole(row.n_current), true],
-  ["Window ends", (row) => row.window ? clock(row.window[1]) : NONE, true],
+  ["Window ended", (row) => age(row.age_s), true],
 ];
 
 function showFindings(findings) {
@@ -122,7 +135,7 @@ function showFindings(findings) {
   const breached = findings.filter((row) => row.breached === true);
   const unknown = findings.filter((row) => missing(row.breached)).length;
   const fine = findings.length - breached.length - unknown;
-  const rest = fine + " fine, " + unknown + " with too few rows to know";
+  const rest = fine + " fine, " + unknown + " unknown";
   const none = findings.length ? "Nothing is breached: " + rest + "." : "No monitor has reported yet.";
   table("findings", "Breached findings", FINDING_COLUMNS, breached, level, none);
   byId("all-findings-count").textContent = "All findings (" + breached.length + " breached, " + rest + ")";
@@ -164,7 +177,7 @@ function show(data) {
   document.title = (data.ready ? "" : "\u2716 ") + (data.problems.length ? "(" + data.problems.length + ") " : "") + "Vigil console";
   byId("updated").textContent = "Updated " + clock(data.now_s) + ", counting since " + new Date(data.started_s * 1000).toLocaleString("en-GB");
   byId("window").textContent = data.window_s > 0 ? "rates and latency over the last " + Math.round(data.window_s) + " s" : "";
-  showProblems(data.problems, data.ready);
+  showProblems(data);
   showModels(data.models);
   showFindings(data.findings);
   showNotes(data.notes);

@@ -44,7 +44,8 @@ def console_data(hub: Hub, history: History) -> dict[str, Any]:
         "problems": _problems(reasons, states, models, findings, recent, _unserved(hub)),
         "models": models,
         "findings": findings,
-        "notes": _notes(states),
+        "notes": _sentences(states, "notes"),
+        "not_judged": _sentences(states, "not_judged"),
         "guards": _guards(now, recent),
         "members": [_member(state) for state in states],
         "window_s": history.seconds,
@@ -113,7 +114,7 @@ def _findings(states: Iterable[MemberState]) -> list[dict[str, Any]]:
     for state in states:
         given = state.status.get("findings")
         if isinstance(given, list):
-            found += [item for item in given if isinstance(item, dict)]
+            found += [_aged(item, state) for item in given if isinstance(item, dict)]
     order = {True: 0, False: 1, None: 2}
     return sorted(
         found,
@@ -124,9 +125,15 @@ def _findings(states: Iterable[MemberState]) -> list[dict[str, Any]]:
     )
 
 
-def _notes(states: Iterable[MemberState]) -> list[str]:
+def _aged(item: dict[str, Any], state: MemberState) -> dict[str, Any]:
+    """Count on from the report: a monitor that is gone does not."""
+    age = item.get("age_s")
+    return item if age is None else {**item, "age_s": age + (state.age_s or 0.0)}
+
+
+def _sentences(states: Iterable[MemberState], kind: str) -> list[str]:
     """What monitors say about what they watch, and what not."""
-    given = [state.status.get("notes") for state in states]
+    given = [state.status.get(kind) for state in states]
     return [str(note) for notes in given if isinstance(notes, list) for note in notes]
 
 

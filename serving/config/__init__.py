@@ -2,7 +2,7 @@
 
 from serving.config.compute import Batching, Compile, Precision, Replicas
 from serving.config.files import SectionT, insists, load_model, load_server, load_yaml, parse
-from serving.config.model import COMPILED, NEEDS_FACTORY, TELLS, Format, ModelConfig
+from serving.config.model import CLASS_OUTPUT, COMPILED, NEEDS_FACTORY, TELLS, Format, ModelConfig
 from serving.config.remote import Remote, RemoteCredentials, RemoteTls
 from serving.config.section import ConfigError
 from serving.config.server import Listen, ServerConfig, Telemetry
@@ -16,11 +16,13 @@ from serving.config.watching import (
     Guard,
     MahalanobisGuard,
     Monitors,
+    PerformanceMonitor,
     SchemaGuard,
     Tolerance,
 )
 
 __all__ = [
+    "CLASS_OUTPUT",
     "COMPILED",
     "NEEDS_FACTORY",
     "TELLS",
@@ -41,6 +43,7 @@ __all__ = [
     "ModelConfig",
     "Monitors",
     "OutputSpec",
+    "PerformanceMonitor",
     "Precision",
     "Remote",
     "RemoteCredentials",

@@ -18,6 +18,8 @@ Format = Literal[
 NEEDS_FACTORY: Final = ("safetensors", "python")
 COMPILED: Final = ("safetensors", "torch_export")
 """Formats whose graph torch can compile or capture."""
+CLASS_OUTPUT: Final = "scores [-1, classes] or whole numbers [-1], as the first output"
+"""What a classifier answers."""
 TELLS: Final = ("torch_export", "onnx", "sklearn")
 """Formats whose artefact tells inputs and outputs, so that `model.yaml` need not."""
 
@@ -107,7 +109,34 @@ class ModelConfig(Section):
                     f"fairness.favorable: '{self.fairness.favorable}' is not among the classes "
                     f"of output '{self.outputs[0].name}'"
                 )
+        performance = self.monitors.performance
+        if performance and performance.min is not None and self.outputs and not self.class_output:
+            raise ValueError(
+                f"monitors.performance.min: output '{self.outputs[0].name}' names no class "
+                f"({CLASS_OUTPUT}), so there is no accuracy; take `min` out"
+            )
         return self
+
+    @property
+    def class_output(self) -> OutputSpec | None:
+        """The output that names a class per row; None for models that are no classifiers."""
+        output = self.outputs[0]
+        if len(output.shape) == 1:
+            return output if output.datatype.startswith(("INT", "UINT", "BOOL")) else None
+        scores = len(output.shape) == 2 and (output.classes or output.shape[1] >= 2)
+        numeric = output.datatype not in ("BYTES", "BOOL", "BF16")
+        return output if scores and numeric else None
+
+    @property
+    def takes_labels(self) -> bool:
+        """Whether a monitor has a use for labels."""
+        wanted = self.monitors.performance is not None or self.fairness is not None
+        return wanted and self.class_output is not None
+
+    @property
+    def monitored(self) -> bool:
+        """Whether a monitor has a use for predictions."""
+        return self.monitors.drift is not None or self.fairness is not None or self.takes_labels
 
 
 def _missing(kind: Format, key: str) -> str:

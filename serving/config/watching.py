@@ -55,10 +55,29 @@ class DriftMonitor(Section):
     )
 
 
+class PerformanceMonitor(Section):
+    """Accuracy on the rows whose labels clients push, over windows of 200 of them."""
+
+    metric: Literal["accuracy"] = Field("accuracy", description="What is measured.")
+    min: float | None = Field(
+        None,
+        gt=0,
+        le=1,
+        description="Below it the model is not good enough; none: measured, without a verdict.",
+    )
+
+
 class Monitors(Section):
     """Which windowed judges run for the model."""
 
     drift: DriftMonitor | None = Field(default_factory=DriftMonitor)
+    performance: PerformanceMonitor | None = Field(default_factory=PerformanceMonitor)
+    stale_after_s: float = Field(
+        3600,
+        gt=0,
+        description="A finding is unknown once its monitor has had no rows (accuracy: no labels) "
+        "for so long, until the next window is full.",
+    )
 
 
 class Tolerance(Section):

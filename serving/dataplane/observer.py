@@ -55,6 +55,7 @@ class ModelObserver:
         guards: names of the model's guards; their series exist from the start.
         outputs: datatypes of the model's outputs by name; NaN and infinity in them are counted.
         statistics: times of its batches; as the series, they go on when the version is reloaded.
+        publish_inputs: whether a monitor has a use for inputs, as drift has.
     """
 
     def __init__(
@@ -66,7 +67,10 @@ class ModelObserver:
         guards: tuple[str, ...],
         outputs: Mapping[str, str],
         statistics: BatchStatistics,
+        *,
+        publish_inputs: bool = True,
     ) -> None:
+        self._publish_inputs = publish_inputs
         self._model, self._version = model, version
         self._publisher = publisher
         self._guards = guards
@@ -174,7 +178,7 @@ class ModelObserver:
             now,
             [item.id for item in batch.items],
             batch.rows,
-            batch.inputs(),
+            batch.inputs() if self._publish_inputs else {},
             outputs,
             _sensitive(batch),
         )

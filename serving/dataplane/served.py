@@ -60,15 +60,15 @@ class ServedVersion:
         self.row_axis = remote is None or remote.row_axis
         self.classes = {spec.name: spec.classes for spec in self.config.outputs}
         guards: list[Guard] = build_guards(self.config)
-        monitored = self.config.monitors.drift is not None or self.config.fairness is not None
         self.observer = ModelObserver(
             served.name,
             served.version,
             series,
-            publisher if monitored else None,
+            publisher if self.config.monitored else None,
             tuple(guard.name for guard in self.config.guards),
             self.output_types,
             statistics,
+            publish_inputs=self.config.monitors.drift is not None,
         )
         self.requests = RequestSeries(series, served.name, served.version)
         batching = self.config.batching

@@ -13,10 +13,10 @@ import numpy as np
 from serving.config import InputSpec, ModelConfig, load_model
 from serving.models.dataset import Dataset, write_dataset
 from serving.models.profile import Progress, fit_profile
+from serving.models.profile_files import REFERENCE
 from serving.models.repository import ModelRepository
 
 VERSION: Final = "1"
-REFERENCE: Final = "reference.parquet"
 HELD_OUT: Final = "heldout.parquet"
 TEST: Final = "test.parquet"
 

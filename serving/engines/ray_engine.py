@@ -7,6 +7,7 @@ local Ray inherits them. So nothing here imports it before they are set.
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import shutil
 import tempfile
@@ -19,6 +20,7 @@ from serving.config import Listen, ServerConfig
 from serving.engines.data_folder import held
 from serving.engines.local import fixed_ports
 from serving.engines.ray_proxy import CALLBACK
+from serving.roles.set_aside import set_aside
 
 _SETTINGS: Final = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -36,6 +38,9 @@ _SETTINGS: Final = {
 }
 
 
+TOKEN: Final = re.compile(rb"[0-9a-f]{64}\s*")
+
+
 def ensure_token(data_dir: Path) -> Path:
     """Return the file with this instance's Ray token; makes it, readable by the owner only.
 
@@ -44,11 +49,12 @@ def ensure_token(data_dir: Path) -> Path:
     """
     data_dir.mkdir(parents=True, exist_ok=True)
     path = data_dir / "ray.token"
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
+    if path.exists():
         path.chmod(0o600)
-        return path
+        if TOKEN.fullmatch(path.read_bytes()):
+            return path
+        set_aside(path, "it is no token of 64 hexadecimal digits")
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w") as file:
         file.write(secrets.token_hex(32))
     return path

@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 
 from serving.config import InputSpec, ModelConfig
-from serving.protocol.datatypes import bf16_to_fp32
+from serving.protocol.datatypes import NUMPY_OF, bf16_to_fp32
 
 MAX_ELEMENTS: Final = 256
 """Inputs with more elements per row than this give summaries instead of a column each."""
@@ -30,6 +30,13 @@ def input_columns(inputs: Mapping[str, np.ndarray], config: ModelConfig) -> dict
             values = bf16_to_fp32(array) if spec.datatype == "BF16" else array
             columns.update(_columns_of(spec, values, _ambiguous(seen)))
     return columns
+
+
+def fixed_columns(config: ModelConfig) -> set[str]:
+    """Return the names of the columns of every input whose shape is fixed but for the rows."""
+    fixed = [spec for spec in config.inputs if -1 not in spec.shape[1:]]
+    rowless = {spec.name: np.empty((0, *spec.shape[1:]), NUMPY_OF[spec.datatype]) for spec in fixed}
+    return set(input_columns(rowless, config))
 
 
 def _columns_of(spec: InputSpec, array: np.ndarray, ambiguous: set[str]) -> dict[str, np.ndarray]:

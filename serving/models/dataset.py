@@ -102,22 +102,35 @@ def _read_input(path: Path, table: pa.Table, spec: InputSpec) -> np.ndarray:
     dtype = NUMPY_OF[spec.datatype]
     try:
         if not spec.features:
-            flat = table[spec.name].combine_chunks().flatten().to_numpy(zero_copy_only=False)
-            whole: np.ndarray = flat.astype(dtype).reshape(table.num_rows, *spec.shape[1:])
-            return whole
+            return _whole(table[spec.name].combine_chunks(), dtype).reshape(
+                table.num_rows, *spec.shape[1:]
+            )
         array = np.empty((table.num_rows, len(spec.features)), dtype)
         for index, feature in enumerate(spec.features):
             column = table[feature.name]
             array[:, index] = (
-                [str(value).encode() for value in column.to_pylist()]
-                if spec.datatype == "BYTES"
-                else column.to_numpy()
+                _encoded(column.to_pylist()) if spec.datatype == "BYTES" else column.to_numpy()
             )
     except (ValueError, TypeError, AttributeError, pa.ArrowException) as error:
         raise ConfigError(
             f"{path}: input '{spec.name}' cannot be read as {spec.datatype} {spec.shape}: {error}"
         ) from None
     return array
+
+
+def _whole(column: pa.Array, dtype: np.dtype[Any]) -> np.ndarray:
+    """Return all elements of a column, of lists or of one value per row, flat."""
+    values = column.flatten() if pa.types.is_nested(column.type) else column
+    if dtype == np.object_:
+        return _encoded(values.to_pylist())
+    flat: np.ndarray = values.to_numpy(zero_copy_only=False)
+    return flat.astype(dtype)
+
+
+def _encoded(values: list[Any]) -> np.ndarray:
+    encoded = np.empty(len(values), dtype=object)
+    encoded[:] = [each if isinstance(each, bytes) else str(each).encode() for each in values]
+    return encoded
 
 
 def _write_input(array: np.ndarray, spec: InputSpec) -> dict[str, pa.Array]:
@@ -132,7 +145,10 @@ def _write_input(array: np.ndarray, spec: InputSpec) -> dict[str, pa.Array]:
 
 def _column(values: np.ndarray, spec: InputSpec) -> pa.Array:
     if spec.datatype == "BYTES":
-        return pa.array([value.decode() for value in values])
+        try:
+            return pa.array([value.decode() for value in values])
+        except UnicodeDecodeError:  # pictures, for example
+            return pa.array(values.tolist(), type=pa.binary())
     return pa.array(np.ascontiguousarray(values))
 
 

@@ -27,7 +27,12 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 def write_manifest(directory: Path, names: Iterable[str]) -> Path:
     """Write the manifest of the files `names` in `directory` and return its path."""
-    manifest = Manifest({name: _digest_file(directory / name) for name in sorted(names)})
+    return _write(
+        directory, Manifest({name: _digest_file(directory / name) for name in sorted(names)})
+    )
+
+
+def _write(directory: Path, manifest: Manifest) -> Path:
     path = directory / MANIFEST
     path.write_bytes(msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n")
     return path
@@ -50,6 +55,19 @@ def write_folder_manifest(directory: Path) -> Path:
     if not set(names) - {MANIFEST}:
         raise ConfigError(f"{directory}: has no files; put the weights, or the code, there first")
     return write_manifest(directory, set(names) - {MANIFEST})
+
+
+def renew_digest(directory: Path, name: str) -> None:
+    """Write the digest of a file anew where the manifest lists it, as a hand-made one may.
+
+    Raises:
+        ConfigError: the manifest is wrong.
+    """
+    if (directory / MANIFEST).is_file():
+        listed = _read(directory).sha256
+        if name in listed:
+            listed[name] = _digest_file(directory / name)
+            _write(directory, Manifest(listed))
 
 
 def verified_path(directory: Path, name: str) -> Path:

@@ -20,14 +20,19 @@ from serving.config import MahalanobisGuard as MahalanobisConfig
 from serving.models import deviation
 from serving.models.columns import input_columns
 from serving.models.contract import Model, Tensors
-from serving.models.dataset import Dataset, read_dataset
+from serving.models.dataset import Dataset, read_dataset, write_dataset
 from serving.models.loader import load
-from serving.models.profile_files import BASELINE, DRIFT, MAHALANOBIS
+from serving.models.manifest import renew_digest
+from serving.models.profile_files import BASELINE, DRIFT, MAHALANOBIS, REFERENCE
 from serving.models.repository import ModelEntry
 from serving.protocol.datatypes import bf16_to_fp32
 
 Progress = Callable[[str, int, int], None]
 """Told of every step: what is being done, steps done, steps in all."""
+
+REPORT_ROWS: Final = 10_000
+REPORT_BYTES: Final = 64 << 20
+"""Bounds of the rows that are kept for the drift report."""
 
 _BATCH: Final = 256
 _HELD_OUT_SHARE: Final = 0.3
@@ -40,13 +45,15 @@ def fit_profile(
     heldout: Path | None = None,
     progress: Progress = lambda what, done, total: None,
 ) -> list[Path]:
-    """Write `<version>/profile/` and return the files written.
+    """Write `<version>/profile/` and `<version>/reference.parquet`; return the files written.
 
     - `drift.json`: bins and counts of every column of the inputs, over all rows.
     - `mahalanobis.npz`: if the model has that guard: class means and covariance from
       `reference`, and the threshold that gives the configured false positive rate on `heldout`.
     - `baseline.json`: the mean row of every numeric input, and of text the most frequent value of
       every column, over all rows.
+    - `reference.parquet`: the inputs of at most `REPORT_ROWS` rows, spread over all of them, for
+      the drift report; no sensitive input and no label. It stays as it is where it is `reference`.
 
     Args:
         entry: the version to profile.
@@ -80,6 +87,7 @@ def fit_profile(
         written.append(_write_mahalanobis(entry, fitted, held, wanted[0].false_positive_rate))
     progress("profile", 2, 3)
     written.append(_write_baseline(entry, inputs))
+    written.append(_write_reference(entry, reference, inputs))
     progress("profile", 3, 3)
     return written
 
@@ -166,6 +174,30 @@ def _write_baseline(entry: ModelEntry, inputs: Tensors) -> Path:
     identifier = hashlib.sha256(msgspec.json.encode(typical)).hexdigest()[:16]
     path = entry.profile / BASELINE
     return _replace(path, msgspec.json.encode({"id": identifier, "inputs": typical}))
+
+
+def _write_reference(entry: ModelEntry, source: Path, inputs: Tensors) -> Path:
+    path = entry.directory / REFERENCE
+    if path.exists() and path.samefile(source):
+        return path
+    seen = {s.name: inputs[s.name] for s in entry.config.inputs if not s.sensitive}
+    dataset = Dataset(seen)
+    most = min(REPORT_ROWS, max(REPORT_BYTES * dataset.rows // _size(seen), 1))
+    kept = np.unique(np.linspace(0, dataset.rows - 1, min(most, dataset.rows)).astype(np.int64))
+    unfinished = path.with_name(f".{path.name}.unfinished")
+    write_dataset(unfinished, dataset.take(kept), entry.config)
+    unfinished.replace(path)
+    renew_digest(entry.directory, path.name)
+    return path
+
+
+def _size(inputs: Tensors) -> int:
+    """Bytes of all rows, at least one."""
+    total = 1
+    for array in inputs.values():
+        texts = array.ravel().tolist() if array.dtype == object else []
+        total += array.nbytes + sum(map(len, texts))
+    return total
 
 
 def _mean(spec: InputSpec, array: np.ndarray) -> np.ndarray:

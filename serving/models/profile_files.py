@@ -22,6 +22,8 @@ from serving.models.repository import ModelEntry
 DRIFT: Final = "drift.json"
 MAHALANOBIS: Final = "mahalanobis.npz"
 BASELINE: Final = "baseline.json"
+REFERENCE: Final = "reference.parquet"
+"""Beside the weights, not in `profile/`: rows for the drift report."""
 
 
 class Baseline(msgspec.Struct, frozen=True):

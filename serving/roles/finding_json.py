@@ -4,28 +4,56 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 from monitors.finding import Finding
 
+_UNITS = ((86400, "days"), (3600, "hours"), (60, "minutes"))
 
-def plain(finding: Finding, version: str) -> dict[str, Any]:
-    """Return a finding as JSON-serialisable values; NaN and infinity become null."""
+
+def plain(finding: Finding, version: str, now: float) -> dict[str, Any]:
+    """Return a finding as JSON-serialisable values; NaN and infinity become null.
+
+    Args:
+        finding: what was found.
+        version: of the model.
+        now: seconds since the epoch, from which its age is counted.
+    """
     return {
         "version": version,
         "monitor": finding.monitor,
         "metric": finding.metric,
         "subject": finding.subject,
         "value": _number(finding.value),
-        "threshold": _number(finding.threshold),
+        "threshold": None if finding.threshold is None else _number(finding.threshold),
         "direction": finding.direction,
         "breached": finding.breached,
+        "reason": finding.reason,
         "n_reference": finding.n_reference,
         "n_current": finding.n_current,
         "window": _numbers(finding.window),
+        "age_s": round(max(now - finding.window[1], 0.0), 3),
         "p_value": None if finding.p_value is None else _number(finding.p_value),
         "ci": None if finding.ci is None else _numbers(finding.ci),
     }
+
+
+def stale(finding: Finding, idle_s: float) -> Finding:
+    """Return a finding as it counts once its monitor has had no rows for `idle_s` seconds."""
+    if finding.breached is None:
+        return finding
+    was = "breached" if finding.breached else "fine"
+    what = "labels" if finding.monitor == "performance" else "rows"
+    reason = f"stale: no {what} for {_words(idle_s)}; {was} before that"
+    return replace(finding, breached=None, reason=reason)
+
+
+def _words(seconds: float) -> str:
+    for size, unit in _UNITS:
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.0f} seconds"
 
 
 def _number(value: float) -> float | None:

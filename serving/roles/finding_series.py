@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from monitors.finding import Finding
 from serving.telemetry import names
-from serving.telemetry.counters import SeriesSet
+from serving.telemetry.counters import GaugeSeries, SeriesSet
 from serving.telemetry.names import Metric
+
+_Gauge = tuple[Metric, float | None, dict[str, str]]
 
 
 class FindingSeries:
-    """The series of one model version's findings.
+    """The series of one model version's findings. A value that is not known has no series.
 
     Args:
         series: where they are kept.
@@ -22,23 +24,23 @@ class FindingSeries:
     def __init__(self, series: SeriesSet, model: str, version: str) -> None:
         self._series = series
         self._base = {"model": model, "version": version}
+        self._shown: dict[str, dict[tuple[str, ...], GaugeSeries]] = {}
         # From zero on, so that the first alarm is an increase that an alert can see.
         self._alarms = series.sum(names.DRIFT_ALARMS, **self._base)
 
-    def show(self, findings: Iterable[Finding]) -> None:
-        """Set the gauges to the latest findings."""
-        for finding in findings:
-            if finding.monitor == "drift" and finding.metric == "psi":
-                self._gauge(names.DRIFT_SCORE, finding.value, feature=finding.subject)
-                self._gauge(names.DRIFT_P_VALUE, finding.p_value, feature=finding.subject)
-            elif finding.monitor == "fairness":
-                which = {"metric": finding.metric, "attribute": finding.subject}
-                self._gauge(names.FAIRNESS_DISPARITY, finding.value, **which)
-                lower, upper = finding.ci or (None, None)
-                self._gauge(names.FAIRNESS_CI_LOWER, lower, **which)
-                self._gauge(names.FAIRNESS_CI_UPPER, upper, **which)
-            elif finding.monitor == "performance":
-                self._gauge(names.PERFORMANCE_SCORE, finding.value, metric=finding.metric)
+    def show(self, monitor: str, findings: Iterable[Finding]) -> None:
+        """Set a monitor's gauges to its latest findings, and end those it has none for."""
+        found = [gauge for finding in findings for gauge in _gauges(finding)]
+        self._set(monitor, found)
+
+    def hide(self, monitor: str) -> None:
+        """End a monitor's gauges."""
+        self._set(monitor, [])
+
+    def end(self) -> None:
+        """End every gauge: nobody watches the version any more."""
+        self._shown.clear()
+        self._series.drop_gauges(**self._base)
 
     def count_alarms(self, findings: Iterable[Finding]) -> None:
         """Count each window that raised drift."""
@@ -46,8 +48,35 @@ class FindingSeries:
 
     def coverage(self, share: float) -> None:
         """Set the share of predictions that have a label."""
-        self._gauge(names.LABELS_COVERAGE, share)
+        self._set("labels", [(names.LABELS_COVERAGE, share, {})])
 
-    def _gauge(self, gauge: Metric, value: float | None, /, **attributes: str) -> None:
-        if value is not None and not math.isnan(value):
-            self._series.gauge(gauge, **attributes, **self._base).set(value)
+    def _set(self, monitor: str, wanted: Iterable[_Gauge]) -> None:
+        # One event may fill several windows; what the last one found is what is so.
+        latest = {
+            (metric.name, *which.values()): (metric, value, which)
+            for metric, value, which in wanted
+        }
+        shown = {}
+        for key, (metric, value, which) in latest.items():
+            if value is not None and not math.isnan(value):
+                shown[key] = self._series.gauge(metric, **which, **self._base)
+                shown[key].set(value)
+        for key, gauge in self._shown.get(monitor, {}).items():
+            if key not in shown:
+                self._series.drop(gauge)
+        self._shown[monitor] = shown
+
+
+def _gauges(finding: Finding) -> Iterator[_Gauge]:
+    if finding.monitor == "drift" and finding.metric == "psi":
+        feature = {"feature": finding.subject}
+        yield names.DRIFT_SCORE, finding.value, feature
+        yield names.DRIFT_P_VALUE, finding.p_value, feature
+    elif finding.monitor == "fairness":
+        which = {"metric": finding.metric, "attribute": finding.subject}
+        lower, upper = finding.ci or (None, None)
+        yield names.FAIRNESS_DISPARITY, finding.value, which
+        yield names.FAIRNESS_CI_LOWER, lower, which
+        yield names.FAIRNESS_CI_UPPER, upper, which
+    elif finding.monitor == "performance":
+        yield names.PERFORMANCE_SCORE, finding.value, {"metric": finding.metric}

@@ -13,23 +13,26 @@ import numpy as np
 from monitors.drift import DriftMonitor, every_column
 from monitors.events import LabelEvent, PredictionEvent
 from monitors.finding import Finding
-from monitors.label_join import JoinedRow
+from monitors.forgotten_keys import ForgottenKeys
+from monitors.label_join import Entry, JoinedRow
 from monitors.live_drift import LiveDriftMonitor
 from monitors.monitor import Monitor
 from monitors.non_finite import NonFiniteMonitor
 from monitors.selection_rate_difference import SelectionRateMonitor
 from serving.channel.observation import LabelCounts
+from serving.config import CLASS_OUTPUT, ConfigError, ModelConfig
 from serving.config import DriftMonitor as DriftConfig
-from serving.config import ModelConfig
 from serving.errors import Unsupported
-from serving.models.columns import input_columns
+from serving.models.columns import fixed_columns, input_columns
 from serving.models.profile_files import read_drift_reference
 from serving.models.repository import ModelEntry
 from serving.protocol.datatypes import bf16_to_fp32
 from serving.protocol.finite import MAY_BE_NON_FINITE
+from serving.roles.finding_json import stale
 from serving.roles.finding_series import FindingSeries
+from serving.roles.freshness import Freshness
 from serving.roles.recent_rows import RecentRows
-from serving.roles.truth_watch import TruthWatch, class_output
+from serving.roles.truth_watch import TruthWatch
 from serving.telemetry.counters import SeriesSet
 
 RECENT_ROWS: Final = 1000
@@ -43,29 +46,35 @@ class ModelWatch:
     Args:
         entry: the version; its profile is read here.
         series: where the findings are published as metrics.
-
-    Raises:
-        ConfigError: the profile is damaged.
+        forgotten: keys of predictions of the model that are not stored any more.
     """
 
-    def __init__(self, entry: ModelEntry, series: SeriesSet) -> None:
+    def __init__(self, entry: ModelEntry, series: SeriesSet, forgotten: ForgottenKeys) -> None:
         self.entry = entry
+        config = entry.config
         self._notes: list[str] = []
+        self._failures: dict[str, str] = {}
         self._series = FindingSeries(series, entry.name, entry.version)
-        drift = entry.config.monitors.drift
+        self._fresh = Freshness(config.monitors.stale_after_s)
+        drift = config.monitors.drift
         self._recent = RecentRows(drift.window if drift else RECENT_ROWS)
         self._monitors: dict[str, Monitor] = {}
         self._live: LiveDriftMonitor | None = None
         self._shown: dict[str, list[Finding]] = {}
         if drift:
             self._watch_drift(drift)
-        output = class_output(entry.config)
-        self._truth = TruthWatch(output) if output else None
-        self._fairness = _fairness(entry.config)
+        else:
+            self._notes.append(
+                f"drift of model '{entry.name}' is not watched: its monitors.drift is null"
+            )
+        output = config.class_output if config.takes_labels else None
+        performance = config.monitors.performance
+        self._truth = TruthWatch(output, performance, forgotten) if output else None
+        self._fairness = _fairness(config)
         if self._fairness:
             self._monitors["fairness"] = self._fairness
-        outputs = [s.name for s in entry.config.outputs if s.datatype in MAY_BE_NON_FINITE]
-        if outputs:
+        outputs = [s.name for s in config.outputs if s.datatype in MAY_BE_NON_FINITE]
+        if outputs and config.monitored:
             self._monitors["quality"] = NonFiniteMonitor(outputs)
 
     def _watch_drift(self, config: DriftConfig) -> None:
@@ -74,14 +83,25 @@ class ModelWatch:
                 config.reference_rows, config.window, config.false_alarm_rate, config.min_psi
             )
             return
-        reference = read_drift_reference(self.entry)
-        if reference is None:
-            self._notes.append(
-                f"drift of model '{self.entry.name}' is not watched: the version has no profile; "
-                f"run `vigil profile {self.entry.name} --data FILE`, or set "
-                f"monitors.drift.reference to live in its model.yaml"
+        try:
+            reference = read_drift_reference(self.entry)
+        except ConfigError as error:
+            # The other monitors, and labels, have no need of it.
+            self._not_watched(error.message)
+            return
+        if reference is None or not reference.columns:
+            self._not_watched(
+                f"the version has no profile; run `vigil profile {self.entry.name} --data FILE`, "
+                f"or set monitors.drift.reference to live in its model.yaml"
             )
             return
+        absent = sorted(fixed_columns(self.entry.config) - reference.columns.keys())
+        if absent:
+            names = ", ".join(f"'{name}'" for name in absent[:5])
+            more = f" and {len(absent) - 5} more" if len(absent) > 5 else ""
+            self._not_watched(
+                f"the profile has no column {names}{more}; run `vigil profile` again", " in part"
+            )
         self._monitors["drift"] = DriftMonitor(
             reference,
             every_column(reference),
@@ -90,7 +110,11 @@ class ModelWatch:
             min_psi=config.min_psi,
         )
 
-    def update(self, event: PredictionEvent) -> None:
+    def _not_watched(self, why: str, part: str = "") -> None:
+        self._notes.append(f"drift of model '{self.entry.name}' is not watched{part}: {why}")
+        _log.warning("%s", self._notes[-1])
+
+    def update(self, event: PredictionEvent, now: float) -> None:
         """Show a batch to every monitor; one that fails does not disturb the others."""
         columns = input_columns(event.inputs, self.entry.config)
         self._recent.append(columns, event.rows)
@@ -101,10 +125,11 @@ class ModelWatch:
         for name, monitor in self._monitors.items():
             with self._guarded(name):
                 monitor.update(views.get(name, event))
+                self._fresh.fed(name, now)
             self._publish(name, monitor)
         if self._truth:
             with self._guarded("performance"):
-                self._joined(self._truth.predicted(event))
+                self._joined(self._truth.predicted(event), now)
 
     def _widened(self, outputs: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
         """Return outputs as numbers: BF16 travels as its bits."""
@@ -121,7 +146,7 @@ class ModelWatch:
         """Find out whether labels can be taken in.
 
         Raises:
-            Unsupported: the model is no classifier.
+            Unsupported: no monitor has a use for them.
             InvalidInput: a label names no class of the model.
         """
         self._classifier().check(labels)
@@ -130,45 +155,96 @@ class ModelWatch:
         """Join labels with predictions.
 
         Raises:
-            Unsupported: the model is no classifier.
+            Unsupported: no monitor has a use for them.
             InvalidInput: a label names no class of the model; then none was taken in.
         """
         counts, joined = self._classifier().labelled(labels, now)
-        self._joined(joined)
+        self._joined(joined, now)
         return counts
 
     def _classifier(self) -> TruthWatch:
         if self._truth is None:
-            raise Unsupported(f"model '{self.entry.name}' takes no labels: it is no classifier")
+            why = (
+                "its monitors.performance is null, and it has no fairness"
+                if self.entry.config.class_output
+                else f"it is no classifier; one answers {CLASS_OUTPUT}"
+            )
+            raise Unsupported(f"model '{self.entry.name}' takes no labels: {why}")
         return self._truth
 
-    def _joined(self, rows: Sequence[JoinedRow]) -> None:
+    def _joined(self, rows: Sequence[JoinedRow], now: float) -> None:
         assert self._truth is not None
         self._series.coverage(self._truth.coverage)
         if rows:
             if self._fairness:
                 self._fairness.update_joined(rows)
+            self._fresh.fed("performance", now)
             self._publish("performance", self._truth)
 
     def recent(self) -> dict[str, np.ndarray]:
-        """Return the columns of the latest rows."""
+        """Return the columns of the latest rows.
+
+        Raises:
+            Unsupported: inputs are not watched.
+        """
+        if self.entry.config.monitors.drift is None:
+            raise Unsupported(
+                f"model '{self.entry.name}' has no recent rows to report on: its monitors.drift "
+                f"is null in model.yaml"
+            )
         return self._recent.columns()
 
-    def findings(self) -> list[Finding]:
-        """Return the latest finding per monitor, metric and subject."""
+    def findings(self, now: float) -> list[Finding]:
+        """Return the latest finding per monitor, metric and subject; stale ones as unknown."""
+        old = self._fresh.refresh(now)
         latest = {
-            (finding.monitor, finding.metric, finding.subject): finding
-            for findings in self._shown.values()
+            (finding.monitor, finding.metric, finding.subject): stale(
+                finding, self._fresh.idle_s(name, now)
+            )
+            if name in old
+            else finding
+            for name, findings in self._shown.items()
             for finding in findings
         }
         return list(latest.values())
 
+    def refresh(self, now: float) -> None:
+        """End the metrics of findings that are stale."""
+        for name in self._fresh.refresh(now):
+            self._series.hide(name)
+
+    def end(self) -> None:
+        """Leave no metric and no prediction behind: the version is not served any more."""
+        self._series.end()
+        if self._truth:
+            self._truth.forget()
+
     @property
     def notes(self) -> list[str]:
-        """What is not watched and why, and what drift is compared with; one sentence each."""
-        if self._live is None:
-            return self._notes
-        return [*self._notes, f"drift of model '{self.entry.name}': {self._live.progress}"]
+        """What is not judged and why, and what drift is compared with; one sentence each."""
+        if self._live is None or not self._live.ready:
+            return self.not_judged
+        return [f"drift of model '{self.entry.name}': {self._live.progress}", *self.not_judged]
+
+    @property
+    def not_judged(self) -> list[str]:
+        """What is not watched, not judged yet, or failed, and why; one sentence each."""
+        model = self.entry.name
+        told = list(self._notes)
+        for name, kept in self._kept().items():
+            if name in self._shown or not self._judges(name):
+                continue
+            if kept is self._live and not self._live.ready:
+                told.append(f"drift of model '{model}': {self._live.progress}")
+                continue
+            what, kind = ("accuracy", "labelled rows") if name == "performance" else (name, "rows")
+            rows, size = kept.filled
+            told.append(f"{what} of model '{model}': no verdict yet, {rows} of {size} {kind}")
+        failed = self._failures.items()
+        return [*told, *(f"{name} of model '{model}' failed: {error}" for name, error in failed)]
+
+    def _judges(self, name: str) -> bool:
+        return name != "performance" or self.entry.config.monitors.performance is not None
 
     def reset_reference(self) -> str:
         """Begin a new live reference; returns its state in a few words.
@@ -183,11 +259,15 @@ class ModelWatch:
             )
         self._live.reset()
         self._shown.pop("drift", None)
+        self._series.hide("drift")
         return self._live.progress
 
+    # -- what is saved ------------------------------------------------------------------
+
     def state(self) -> dict[str, Any]:
-        """Return the monitors' states as JSON-serialisable values."""
-        return {name: kept.state() for name, kept in self._kept().items()}
+        """Return the monitors' states as JSON-serialisable values; predictions are entries."""
+        states = {name: kept.state() for name, kept in self._kept().items()}
+        return {**states, "freshness": self._fresh.state()}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Go on from what `state` returned; a monitor that has changed since begins anew."""
@@ -198,12 +278,30 @@ class ModelWatch:
                 kept.restore(state[name])
             except (ValueError, KeyError, TypeError):
                 self._notes.append(
-                    f"{name} of model '{self.entry.name}' began anew: its reference or window "
-                    f"is not what it was before the restart"
+                    f"{name} of model '{self.entry.name}' began anew: its reference, window or "
+                    f"threshold is not what it was before the restart"
                 )
+                _log.warning("%s", self._notes[-1])
                 continue
-            self._shown[name] = list(kept.evaluate())
-            self._series.show(self._shown[name])
+            found = list(kept.evaluate())
+            if found:
+                self._shown[name] = found
+                self._series.show(name, found)
+        self._fresh.restore(state["freshness"])
+
+    def changes(self) -> list[Entry]:
+        """Return predictions and labels that differ from those of the last call, as entries."""
+        return self._truth.changes() if self._truth else []
+
+    def entries(self) -> Iterator[Entry]:
+        """Yield all predictions and labels that are stored, as entries."""
+        if self._truth:
+            yield from self._truth.entries()
+
+    def restore_entries(self, entries: Sequence[Entry]) -> None:
+        """Take in predictions and labels that were saved."""
+        if self._truth:
+            self._truth.restore_entries(entries)
 
     def _kept(self) -> dict[str, Monitor | TruthWatch]:
         performance = {"performance": self._truth} if self._truth else {}
@@ -215,15 +313,18 @@ class ModelWatch:
         # Monitors return the same objects until the next window is complete.
         if findings and (not shown or findings[0] is not shown[0]):
             self._shown[name] = findings
-            self._series.show(findings)
+            self._fresh.judged(name)
+            self._series.show(name, findings)
             self._series.count_alarms(findings)
 
     @contextlib.contextmanager
     def _guarded(self, name: str) -> Iterator[None]:
         try:
             yield
+            self._failures.pop(name, None)
         except Exception as error:  # noqa: BLE001 - the other monitors go on
             # Only the kind of error: its text may quote values.
+            self._failures[name] = type(error).__name__
             _log.error("%s of %s failed: %s", name, self.entry.name, type(error).__name__)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import gc
 import logging
 import os
 import signal
@@ -29,8 +30,11 @@ from serving.errors import ModelFailed, Unsupported, VigilError
 from serving.roles.checkpoint import Checkpoint
 from serving.roles.observatory import Observatory
 from serving.roles.report_runner import ReportRunner
+from serving.roles.to_the_end import to_the_end
 
 CHECKPOINT_S: Final = 2.0
+MOST_OF_THE_LOOP: Final = 0.25
+"""Share of the time that saving may take from events."""
 DIRECTORY_WAIT_S: Final = 5.0
 SECRET: Final = "VIGIL_CHANNEL_SECRET"  # noqa: S105 - the variable's name
 
@@ -73,7 +77,9 @@ class MonitorRole:
         self._secret = secret
         self._checkpoint_s = checkpoint_s
         self.observatory = Observatory(clock)
-        self._checkpoint = Checkpoint(data_dir / f"{member_id}.json")
+        self._checkpoint = Checkpoint(data_dir, member_id, self.observatory.entries)
+        self._saving = asyncio.Lock()
+        self._stalled_s = 0.0
         self._reports = ReportRunner()
         self._server = ChannelServer(self._message, secret=secret)
         self._hub: HubClient | None = None
@@ -108,7 +114,8 @@ class MonitorRole:
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=2.0)
         self._server.close()
-        self._save()
+        await self._save()
+        self._checkpoint.close()
         if self._hub:
             await self._hub.stop()
 
@@ -124,28 +131,43 @@ class MonitorRole:
     # -- state --------------------------------------------------------------------------
 
     def _restore(self) -> None:
-        state = self._checkpoint.load()
-        if state is None:
+        saved = self._checkpoint.load()
+        if saved is None:
             return
         try:
-            self.observatory.restore(state)
-        except (KeyError, TypeError, ValueError):
-            _log.error("the saved state is of another release; beginning anew")
+            self.observatory.restore(*saved)
+        except (KeyError, TypeError, ValueError) as error:
+            self._checkpoint.set_aside(f"it does not hold what it should ({type(error).__name__})")
 
     async def _save_regularly(self) -> None:
-        pause = self._checkpoint_s
+        took = 0.0
         while True:
-            await asyncio.sleep(pause)
-            started = time.perf_counter()
-            self._save()
-            # Many predictions that wait for labels make it slow; it must stay a small part.
-            pause = max(self._checkpoint_s, 20 * (time.perf_counter() - started))
+            least = self._stalled_s / MOST_OF_THE_LOOP
+            await asyncio.sleep(max(self._checkpoint_s - took, least))
+            started, self._stalled_s = time.perf_counter(), 0.0
+            await self._save()
+            took = time.perf_counter() - started
 
-    def _save(self) -> None:
+    async def _save(self) -> None:
+        async with self._saving:
+            write = self._prepare()
+            try:
+                await to_the_end(write)
+                while not self._checkpoint.in_force:
+                    await to_the_end(self._prepare())
+            except OSError as error:
+                _log.error("cannot save the monitor's state: %s", error)
+
+    def _prepare(self) -> Callable[[], None]:
+        started = time.perf_counter()
+        # What is made here is freed at once, and a collection would look at all that is held.
+        gc.disable()
         try:
-            self._checkpoint.save(self.observatory.state())
-        except OSError as error:
-            _log.error("cannot save the monitor's state: %s", error)
+            changes = self.observatory.changes()
+            return self._checkpoint.prepare(self.observatory.state(), changes)
+        finally:
+            gc.enable()
+            self._stalled_s += time.perf_counter() - started
 
     # -- messages -----------------------------------------------------------------------
 
@@ -182,12 +204,12 @@ class MonitorRole:
         if message.kind == observation.REPORT:
             return await self._make_report(_decode_report(message.meta))
         if message.kind == observation.RESET_REFERENCE:
-            return self._reset(_decode_reset(message.meta))
+            return await self._reset(_decode_reset(message.meta))
         raise Unsupported(f"a monitor does not answer '{message.kind[:40]}'")
 
-    def _reset(self, asked: observation.ResetMeta) -> str:
+    async def _reset(self, asked: observation.ResetMeta) -> str:
         progress = self.observatory.reset_reference(asked.model)
-        self._save()  # or a restart within the next seconds would bring the old one back
+        await self._save()  # or a restart within the next seconds would bring the old one back
         return progress
 
     async def _make_report(self, asked: observation.ReportMeta) -> observation.ReportReply:

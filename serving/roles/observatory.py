@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from monitors.events import LabelEvent
+from monitors.forgotten_keys import ForgottenKeys
+from monitors.label_join import Entry, prediction_keys
 from serving.channel.directory import Series, ServedModel
 from serving.channel.observation import EventMeta, LabelCounts, LabelsMeta, Position
-from serving.config import ConfigError
 from serving.errors import InvalidInput, VersionNotFound, unknown_model
 from serving.protocol.messages import Tensor
 from serving.roles.event_ledger import EventLedger
@@ -19,6 +20,8 @@ from serving.roles.observed import read_event, read_label
 from serving.roles.served_entry import served_entry
 from serving.telemetry import names
 from serving.telemetry.counters import SeriesSet
+
+Changes = list[tuple[str, Sequence[Entry] | None]]
 
 _log = logging.getLogger("vigil.monitor")
 
@@ -46,8 +49,12 @@ class Observatory:
         self._worst_lag = 0.0
         self._served: dict[tuple[str, str], ServedModel] = {}
         self._watches: dict[tuple[str, str], ModelWatch] = {}
-        self._problems: dict[tuple[str, str], str] = {}
+        self._forgotten: dict[str, ForgottenKeys] = {}
+        # What was saved of versions that are not served, or not yet, by `name/version`.
         self._saved: dict[str, Any] = {}
+        self._saved_entries: dict[str, Sequence[Entry]] = {}
+        self._ended: list[str] = []
+        self._remembered: set[str] = set()
 
     # -- what is served -----------------------------------------------------------------
 
@@ -56,25 +63,32 @@ class Observatory:
         wanted = {(served.name, served.version): served for served in models}
         for key in [key for key, known in self._served.items() if wanted.get(key) != known]:
             del self._served[key]
-            self._watches.pop(key, None)
-            self._problems.pop(key, None)
-            self._series.drop_gauges(model=key[0], version=key[1])
+            self._watches.pop(key).end()
+            self._ended.append("/".join(key))
         for key, served in wanted.items():
             if key not in self._served:
                 self._served[key] = served
                 self._watch(key, served)
+        self._remember_unserved()
 
     def _watch(self, key: tuple[str, str], served: ServedModel) -> None:
-        try:
-            watch = ModelWatch(served_entry(served), self._series)
-        except ConfigError as error:
-            self._problems[key] = error.message
-            _log.error("model %s is not watched: %s", served.name, error.message)
-            return
+        forgotten = self._forgotten.setdefault(served.name, ForgottenKeys())
+        forgotten.restore(self._saved_entries.pop(served.name, ()))
+        watch = ModelWatch(served_entry(served), self._series, forgotten)
+        watch.restore_entries(self._saved_entries.pop("/".join(key), ()))
         state = self._saved.pop("/".join(key), None)
         if state is not None:
             watch.restore(state)
         self._watches[key] = watch
+
+    def _remember_unserved(self) -> None:
+        """Have labels of versions that were replaced while nobody watched answered as late."""
+        for owner, entries in self._saved_entries.items():
+            model, _, version = owner.partition("/")
+            if version and owner not in self._remembered and model in self._forgotten:
+                self._remembered.add(owner)
+                for key in prediction_keys(entries):
+                    self._forgotten[model].add(key)
 
     def watch(self, model: str, version: str) -> ModelWatch:
         """Return the watch of a version.
@@ -111,7 +125,7 @@ class Observatory:
         if watch is None:
             self.unwatched += rows
         else:
-            watch.update(event)
+            watch.update(event, self._clock())
 
     def _count_lost(self) -> None:
         # What was lost before a restart is in the totals of the process that counted it.
@@ -124,7 +138,7 @@ class Observatory:
 
         Raises:
             ModelNotFound: the model is not watched.
-            Unsupported: it is no classifier.
+            Unsupported: no monitor of it has a use for labels.
             InvalidInput: a label names no class of the model; then none was taken in.
         """
         versions = [version for name, version in self._watches if name == pushed.model]
@@ -168,7 +182,7 @@ class Observatory:
         return {
             "model": model,
             "findings": self._findings(keys),
-            "notes": [note for key in keys for note in self._notes(key)],
+            "notes": self._notes(keys),
         }
 
     def status(self) -> dict[str, Any]:
@@ -184,32 +198,34 @@ class Observatory:
                 "lost": self.ledger.lost.rows,
                 "unwatched": self.unwatched,
             },
-            "notes": [note for key in self._served for note in self._notes(key)],
+            "notes": self._notes(self._served),
+            "not_judged": [note for key in self._served for note in self._watches[key].not_judged],
         }
 
     def snapshot(self) -> tuple[Series, ...]:
         """Return every series; the lag is the worst since the last call."""
         self._lag.set(self._worst_lag)
         self._worst_lag = 0.0
+        now = self._clock()
+        for watch in self._watches.values():
+            watch.refresh(now)
         return self._series.snapshot()
 
     def _findings(self, keys: Sequence[tuple[str, str]]) -> list[dict[str, Any]]:
+        now = self._clock()
         return [
-            plain(finding, key[1])
+            plain(finding, key[1], now)
             for key in keys
-            if key in self._watches
-            for finding in self._watches[key].findings()
+            for finding in self._watches[key].findings(now)
         ]
 
-    def _notes(self, key: tuple[str, str]) -> list[str]:
-        if key in self._watches:
-            return self._watches[key].notes
-        return [self._problems[key]] if key in self._problems else []
+    def _notes(self, keys: Iterable[tuple[str, str]]) -> list[str]:
+        return [note for key in keys for note in self._watches[key].notes]
 
     # -- restarts -----------------------------------------------------------------------
 
     def state(self) -> dict[str, Any]:
-        """Return everything that a restart must not forget, as JSON-serialisable values."""
+        """Return what a restart must not forget, without entries, as JSON-serialisable values."""
         watches = {"/".join(key): watch.state() for key, watch in self._watches.items()}
         return {
             "ledger": self.ledger.state(),
@@ -217,12 +233,38 @@ class Observatory:
             "models": {**self._saved, **watches},
         }
 
-    def restore(self, state: Mapping[str, Any]) -> None:
-        """Go on from what `state` returned, before any model is served."""
+    def restore(self, state: Mapping[str, Any], entries: Mapping[str, Sequence[Entry]]) -> None:
+        """Go on from what `state`, `changes` and `entries` told, before any model is served."""
+        self._saved_entries = dict(entries)
         self.ledger.restore(state["ledger"])
         self._lost_before = self.ledger.lost.rows
         self.unwatched = int(state["unwatched"])
         self._saved = dict(state["models"])
+
+    def changes(self) -> Changes:
+        """Return the entries by owner that differ from those of the last call.
+
+        An owner is a version (`name/version`) with its predictions and labels, or a model with
+        the keys that are forgotten. None for one that is gone.
+        """
+        ended, self._ended = self._ended, []
+        # A version that is served anew is gone first.
+        changed: Changes = [(owner, None) for owner in ended]
+        changed += [("/".join(key), watch.changes()) for key, watch in self._watches.items()]
+        changed += [(model, keys.changes()) for model, keys in self._forgotten.items()]
+        return [(owner, entries) for owner, entries in changed if entries != []]
+
+    def entries(self) -> Iterator[tuple[str, Entry]]:
+        """Yield all entries with their owners; the state may change meanwhile."""
+        for owner, saved in list(self._saved_entries.items()):
+            for entry in saved:
+                if owner not in self._saved_entries:
+                    break  # its version is served now, and tells itself what is so
+                yield owner, entry
+        for model, forgotten in list(self._forgotten.items()):
+            yield from ((model, entry) for entry in forgotten.entries())
+        for key, watch in list(self._watches.items()):
+            yield from (("/".join(key), entry) for entry in watch.entries())
 
 
 def _sum(counts: Sequence[LabelCounts]) -> LabelCounts:

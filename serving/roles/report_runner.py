@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
@@ -13,11 +13,12 @@ import numpy as np
 
 from serving.channel.observation import ReportReply
 from serving.errors import InvalidInput, ModelFailed, ModelNotReady, Overloaded, Unsupported
+from serving.models.profile_files import REFERENCE
 from serving.models.repository import ModelEntry
 from serving.roles.report_job import REPORT, TIMEOUT_S, ReportJob, write_job
+from serving.roles.to_the_end import to_the_end
 
 CONTENT_TYPES: Final = {"html": "text/html; charset=utf-8", "json": "application/json"}
-REFERENCE: Final = "reference.parquet"
 MIN_ROWS: Final = 30
 """Fewer recent rows say nothing about a distribution."""
 
@@ -46,8 +47,8 @@ class ReportRunner:
         reference = entry.directory / REFERENCE
         if not reference.is_file():
             raise Unsupported(
-                f"model '{entry.name}' has no {REFERENCE} beside its weights; put the rows there "
-                f"that the report should compare with"
+                f"model '{entry.name}' has no {REFERENCE} beside its weights, with rows to compare "
+                f"with; `vigil profile {entry.name} --data FILE` leaves one"
             )
         rows = len(next(iter(columns.values()))) if columns else 0
         if rows < MIN_ROWS:
@@ -75,7 +76,7 @@ class ReportRunner:
 async def _run(job: ReportJob, columns: Mapping[str, np.ndarray]) -> bytes:
     with tempfile.TemporaryDirectory(prefix="vigil-report-") as name:
         folder = Path(name)
-        await _to_the_end(write_job, folder, job, columns)
+        await to_the_end(write_job, folder, job, columns)
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "serving.roles.drift_report", name,
             stdin=asyncio.subprocess.DEVNULL,
@@ -96,13 +97,3 @@ async def _run(job: ReportJob, columns: Mapping[str, np.ndarray]) -> bytes:
             ended = f"the report process ended with {process.returncode}"
             raise ModelFailed(lines[-1] if process.returncode == 1 and lines else ended)
         return await asyncio.to_thread((folder / REPORT).read_bytes)
-
-
-async def _to_the_end(function: Callable[..., None], *arguments: object) -> None:
-    """Run in a thread; who is cancelled leaves only when it has ended, for it uses a folder."""
-    work = asyncio.ensure_future(asyncio.to_thread(function, *arguments))
-    try:
-        await asyncio.shield(work)
-    except asyncio.CancelledError:
-        await asyncio.wait([work])
-        raise

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from monitors.accuracy import AccuracyMonitor
 from monitors.events import LabelEvent, PredictionEvent
 from monitors.finding import Finding
-from monitors.label_join import JoinedRow, LabelJoin
+from monitors.forgotten_keys import ForgottenKeys
+from monitors.label_join import Entry, JoinedRow, LabelJoin
 from serving.channel.observation import LabelCounts
-from serving.config import ModelConfig, OutputSpec
+from serving.config import OutputSpec, PerformanceMonitor
 from serving.errors import InvalidInput
 
 WINDOW: Final = 200
@@ -21,14 +22,20 @@ class TruthWatch:
     """Joins predictions of one model version with their labels and keeps its accuracy.
 
     Args:
-        output: the output that holds the scores; see `names_class`.
+        output: the output that holds the scores; see `ModelConfig.class_output`.
+        performance: what accuracy is judged by; None: labels are joined, and nothing is judged.
+        forgotten: keys of predictions of the model that are not stored any more.
     """
 
-    def __init__(self, output: OutputSpec) -> None:
+    def __init__(
+        self,
+        output: OutputSpec,
+        performance: PerformanceMonitor | None,
+        forgotten: ForgottenKeys,
+    ) -> None:
         self._classes = len(output.classes or []) or (output.shape[1:] or [0])[0]
-        self._join = LabelJoin(output.name, output.classes or ())
-        # The configuration names no minimum, so nothing is ever below it.
-        self._accuracy = AccuracyMonitor(minimum=0.0, window=WINDOW)
+        self._join = LabelJoin(output.name, output.classes or (), forgotten=forgotten)
+        self._accuracy = AccuracyMonitor(performance.min, WINDOW) if performance else None
         self._predictions = 0
         self._labelled = 0
 
@@ -36,6 +43,11 @@ class TruthWatch:
     def coverage(self) -> float:
         """Share of the predictions whose label is known."""
         return self._labelled / self._predictions if self._predictions else 0.0
+
+    @property
+    def filled(self) -> tuple[int, int]:
+        """Labelled rows in the current window, and how many complete it."""
+        return self._accuracy.filled if self._accuracy else (0, WINDOW)
 
     def predicted(self, event: PredictionEvent) -> list[JoinedRow]:
         """Take in predictions; returns the rows whose label was here already."""
@@ -78,13 +90,17 @@ class TruthWatch:
 
     def evaluate(self) -> list[Finding]:
         """Return the findings of the last window of labelled rows."""
-        return self._accuracy.evaluate()
+        return self._accuracy.evaluate() if self._accuracy else []
+
+    def forget(self) -> None:
+        """Forget every prediction: labels of them are late from now on."""
+        self._join.forget()
 
     def state(self) -> dict[str, Any]:
-        """Return everything as JSON-serialisable values, without any sensitive value."""
+        """Return counts as JSON-serialisable values; predictions are entries."""
         return {
             "join": self._join.state(),
-            "accuracy": self._accuracy.state(),
+            "accuracy": self._accuracy.state() if self._accuracy else None,
             "predictions": self._predictions,
             "labelled": self._labelled,
         }
@@ -92,21 +108,25 @@ class TruthWatch:
     def restore(self, state: Mapping[str, Any]) -> None:
         """Go on from what `state` returned."""
         self._join.restore(state["join"])
-        self._accuracy.restore(state["accuracy"])
+        if self._accuracy and state["accuracy"]:
+            self._accuracy.restore(state["accuracy"])
         self._predictions, self._labelled = state["predictions"], state["labelled"]
+
+    def changes(self) -> list[Entry]:
+        """Return the entries that differ from those of the last call; see `LabelJoin.changes`."""
+        return self._join.changes()
+
+    def entries(self) -> Iterator[Entry]:
+        """Yield all entries; see `LabelJoin.entries`."""
+        return self._join.entries()
+
+    def restore_entries(self, entries: Iterable[Entry]) -> None:
+        """Take in predictions and labels that were saved."""
+        self._join.restore_entries(entries)
 
     def _judge(self, joined: list[JoinedRow], timestamp: float) -> list[JoinedRow]:
         if joined:
             self._labelled += len(joined)
-            self._accuracy.update(joined, timestamp)
+            if self._accuracy:
+                self._accuracy.update(joined, timestamp)
         return joined
-
-
-def class_output(config: ModelConfig) -> OutputSpec | None:
-    """Return the output that names a class per row; None for models that are no classifiers."""
-    output = config.outputs[0]
-    if len(output.shape) == 1:
-        return output if output.datatype.startswith(("INT", "UINT", "BOOL")) else None
-    scores = len(output.shape) == 2 and (output.classes or output.shape[1] >= 2)
-    numeric = output.datatype not in ("BYTES", "BOOL", "BF16")
-    return output if scores and numeric else None

@@ -141,6 +141,10 @@ class SeriesSet:
             if isinstance(recorder, GaugeSeries) and gone <= set(recorder.attributes):
                 del self._recorders[key]
 
+    def drop(self, gauge: GaugeSeries) -> None:
+        """End a gauge whose value is not known any more; cumulative series never end."""
+        self._recorders.pop((gauge.metric.name, gauge.attributes), None)
+
     def snapshot(self) -> tuple[Series, ...]:
         """Return every series as it stands now."""
         return tuple(recorder.snapshot() for recorder in self._recorders.values())

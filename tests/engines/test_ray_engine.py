@@ -26,6 +26,14 @@ def test_token_file_that_others_could_read_is_closed(tmp_path: Path) -> None:
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
+@pytest.mark.parametrize("content", [b"", b"0" * 10, b"\xff" * 64])
+def test_a_token_that_was_cut_short_is_set_aside(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "ray.token").write_bytes(content)
+    assert len(ensure_token(tmp_path).read_text()) == 64
+    (kept,) = tmp_path.glob("ray.token.*.unreadable")
+    assert kept.read_bytes() == content
+
+
 def test_two_instances_have_two_tokens(tmp_path: Path) -> None:
     assert ensure_token(tmp_path / "a").read_text() != ensure_token(tmp_path / "b").read_text()
 

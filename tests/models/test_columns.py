@@ -1,18 +1,21 @@
 import numpy as np
 
 from serving.config import ModelConfig
-from serving.models.columns import input_columns
+from serving.models.columns import fixed_columns, input_columns
 
 
-def columns_of(arrays, *inputs):
-    config = ModelConfig.model_validate(
+def config_of(*inputs):
+    return ModelConfig.model_validate(
         {
             "format": "torch_export",
             "inputs": inputs,
             "outputs": [{"name": "y", "datatype": "FP32", "shape": [-1, 1]}],
         }
     )
-    return input_columns(arrays, config)
+
+
+def columns_of(arrays, *inputs):
+    return input_columns(arrays, config_of(*inputs))
 
 
 def tensor(name, shape, datatype="FP32", **more):
@@ -61,3 +64,14 @@ def test_vectors_bfloat16_sensitive_and_missing_inputs():
 def test_no_rows():
     columns = columns_of({"i": np.zeros((0, 2), np.float32)}, tensor("i", [-1, 2]))
     assert {name: len(column) for name, column in columns.items()} == {"i[0]": 0, "i[1]": 0}
+
+
+def test_columns_that_every_request_has():
+    config = config_of(
+        tensor("x", [-1, 2]),
+        tensor("any", [-1, -1]),
+        tensor("wide", [-1, 300]),
+        tensor("text", [-1], "BYTES"),
+        tensor("sex", [-1, 1], "BYTES", sensitive=True),
+    )
+    assert fixed_columns(config) == {"x[0]", "x[1]", "wide.mean", "wide.std", "text"}

@@ -107,3 +107,22 @@ def test_missing_and_foreign_files(tmp_path):
     for name in ("text", "gone"):
         with pytest.raises(ConfigError, match="not a readable Parquet file"):
             read_dataset(tmp_path / name, config_of(TABLE))
+
+
+def test_texts_and_bytes_without_features_come_back_whatever_they_are(tmp_path):
+    spec = {"name": "words", "datatype": "BYTES", "shape": [-1, 1]}
+    config = config_of(spec)
+    path = tmp_path / "words.parquet"
+    for values in ([b"a", b"\xc3\xa4"], [b"\xff\xd8", b"x"]):
+        words = np.array(values, dtype=object)[:, None]
+        write_dataset(path, Dataset({"words": words}), config)
+        assert read_dataset(path, config).inputs["words"].tolist() == words.tolist()
+
+
+@pytest.mark.parametrize(("datatype", "values"), [("BYTES", ["a", "b"]), ("INT64", [1, 2])])
+def test_one_value_per_row_may_be_a_plain_column(tmp_path, datatype, values):
+    config = config_of({"name": "x", "datatype": datatype, "shape": [-1]})
+    path = tmp_path / "plain.parquet"
+    pq.write_table(pa.table({"x": values}), path)
+    wanted = [value.encode() if isinstance(value, str) else value for value in values]
+    assert read_dataset(path, config).inputs["x"].tolist() == wanted

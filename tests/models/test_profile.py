@@ -9,13 +9,16 @@ import pytest
 
 from guards.decisions import Action
 from serving.config import ConfigError
-from serving.models.dataset import read_dataset, write_dataset
+from serving.models import profile
+from serving.models.dataset import Dataset, read_dataset, write_dataset
 from serving.models.loader import load
+from serving.models.manifest import verify_all, write_manifest
 from serving.models.profile import fit_profile
 from serving.models.profile_files import (
     BASELINE,
     DRIFT,
     MAHALANOBIS,
+    REFERENCE,
     read_baseline,
     read_drift_reference,
     read_mahalanobis,
@@ -59,7 +62,7 @@ def test_files_come_back_as_they_were_fitted(cancer):
     reference = cancer.directory / "reference.parquet"
     heldout = cancer.directory / "heldout.parquet"
     written = fit_profile(cancer, reference, heldout, lambda *step: steps.append(step))
-    assert [path.name for path in written] == [DRIFT, MAHALANOBIS, BASELINE]
+    assert [path.name for path in written] == [DRIFT, MAHALANOBIS, BASELINE, REFERENCE]
     assert [(done, total) for _, done, total in steps] == [(1, 3), (2, 3), (3, 3)]
 
     x = np.concatenate([rows_of(path, cancer).inputs["x"] for path in (reference, heldout)])
@@ -103,7 +106,7 @@ def test_missing_values_do_not_reach_the_baseline(cancer, tmp_path):
     entry = type(cancer)(cancer.name, "1", cancer.directory, unguarded)
     path = tmp_path / "spoilt.parquet"
     write_dataset(path, type(reference)({"x": spoilt}), entry.config)
-    assert [path.name for path in fit_profile(entry, path)] == [DRIFT, BASELINE]
+    assert [path.name for path in fit_profile(entry, path)] == [DRIFT, BASELINE, REFERENCE]
     mean = read_baseline(entry).arrays()["x"][0]
     np.testing.assert_allclose(mean[:4], reference.inputs["x"][2:, :4].mean(axis=0), rtol=1e-5)
     assert mean[4] == 0
@@ -136,6 +139,36 @@ def test_whole_numbers_have_a_mean_too(make_factory_model, tmp_path):
     pq.write_table(pa.table({"x": pa.array([[1, 2, 3], [2, 2, 4]], pa.list_(pa.int64(), 3))}), path)
     fit_profile(entry, path)
     assert read_baseline(entry).arrays()["x"].tolist() == [[1.5, 2.0, 3.5]]
+
+
+def test_rows_for_the_drift_report_are_spread_over_all_and_few(
+    make_factory_model, tmp_path, monkeypatch
+):
+    entry = make_factory_model(UNGUARDED)
+    manifest = entry.directory / "manifest.json"
+    listed = [path.name for path in entry.directory.iterdir() if path != manifest]
+    (entry.directory / REFERENCE).write_bytes(b"of before")
+    write_manifest(entry.directory, [*listed, REFERENCE])
+    path = tmp_path / "rows.parquet"
+    rows = np.arange(300, dtype=np.int64).reshape(100, 3)
+    write_dataset(path, Dataset({"x": rows}, np.arange(100)), entry.config)
+    monkeypatch.setattr(profile, "REPORT_ROWS", 10)
+    fit_profile(entry, path)
+    kept = rows_of(entry.directory / REFERENCE, entry)
+    assert kept.rows == 10
+    assert kept.y_true is None
+    assert set(map(tuple, kept.inputs["x"].tolist())) <= set(map(tuple, rows.tolist()))
+    verify_all(entry.directory)
+    monkeypatch.setattr(profile, "REPORT_BYTES", 4 * 12 + 1)
+    fit_profile(entry, path)
+    assert rows_of(entry.directory / REFERENCE, entry).rows == 4
+
+
+def test_the_data_itself_may_be_the_reference(cancer):
+    reference = cancer.directory / REFERENCE
+    before = reference.read_bytes()
+    fit_profile(cancer, reference)
+    assert reference.read_bytes() == before
 
 
 def test_images_have_a_column_per_pixel(demo_root):

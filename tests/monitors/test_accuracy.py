@@ -56,3 +56,22 @@ def test_goes_on_after_a_restart():
         one.update([WRONG] * 7, timestamp=1)
     assert other.evaluate() == monitor.evaluate()
     assert other.evaluate()[0].value == 0.3
+
+
+def test_without_a_minimum_there_is_no_verdict():
+    monitor = AccuracyMonitor(None, window=10)
+    monitor.update([WRONG] * 10, timestamp=0)
+    (found,) = monitor.evaluate()
+    assert (found.value, found.threshold, found.breached, found.p_value) == (0, None, None, None)
+    assert found.reason == "no threshold set"
+
+
+def test_a_verdict_by_another_minimum_does_not_outlive_a_restart():
+    monitor = AccuracyMonitor(None, window=10)
+    monitor.update([WRONG] * 13, timestamp=0)
+    other = AccuracyMonitor(0.9, window=10)
+    other.restore(json.loads(json.dumps(monitor.state())))
+    assert other.evaluate() == []
+    assert other.filled == (3, 10)
+    other.update([WRONG] * 7, timestamp=1)
+    assert other.evaluate()[0].breached is True

@@ -4,7 +4,7 @@ import math
 import numpy as np
 import pytest
 
-from monitors.drift import ColumnSpec, DriftMonitor
+from monitors.drift import ColumnSpec, DriftMonitor, every_column
 from monitors.reference import ReferenceProfile
 
 FEATURES = 20
@@ -149,3 +149,38 @@ def test_refuses_columns_that_the_reference_does_not_have():
         DriftMonitor(reference, [ColumnSpec("x", 0, "x", categorical=True)], 100, 0.001, 0.05)
     with pytest.raises(ValueError, match="at least one column"):
         DriftMonitor(reference, [], 100, 0.001, 0.05)
+
+
+def test_texts_that_are_no_categories_are_not_watched(make_event):
+    rng = np.random.default_rng(0)
+    ids = np.array([f"id-{n}".encode() for n in range(500)], dtype=object)
+    reference = ReferenceProfile.fit({"x": rng.normal(size=500), "ident": ids})
+    monitor = DriftMonitor(reference, every_column(reference), 100, 0.01, 0.05)
+    monitor.update(make_event({"x": rng.normal(size=100), "ident": ids[:100]}))
+    found = {(f.metric, f.subject): f for f in monitor.evaluate()}
+    unknown = found["psi", "ident"]
+    assert (unknown.breached, unknown.p_value, math.isnan(unknown.value)) == (None, None, True)
+    assert "not watched" in unknown.reason
+    assert found["psi", "x"].breached is False
+    assert found["drifted_features", ""].breached is False
+
+
+def test_nothing_to_compare_is_unknown(make_event):
+    ids = np.array([f"id-{n}".encode() for n in range(500)], dtype=object)
+    reference = ReferenceProfile.fit({"ident": ids})
+    monitor = DriftMonitor(reference, every_column(reference), 100, 0.01, 0.05)
+    monitor.update(make_event({"ident": ids[:100]}))
+    assert {f.metric: f.breached for f in monitor.evaluate()} == {
+        "psi": None,
+        "drifted_features": None,
+    }
+
+
+def test_a_verdict_by_other_thresholds_does_not_outlive_a_restart(make_event):
+    reference = ReferenceProfile.fit({"x": np.arange(500.0)})
+    monitor = DriftMonitor(reference, every_column(reference), 100, 0.01, 0.05)
+    for rate, least in ((0.02, 0.05), (0.01, 0.5)):
+        with pytest.raises(ValueError, match="another reference"):
+            DriftMonitor(reference, every_column(reference), 100, rate, least).restore(
+                monitor.state()
+            )

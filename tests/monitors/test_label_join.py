@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from monitors.events import LabelEvent
+from monitors.forgotten_keys import ForgottenKeys
 from monitors.label_join import JoinedRow, LabelCounts, LabelJoin
 
 
@@ -77,10 +78,24 @@ def test_memory_is_bounded_oldest_first(predict):
     join = LabelJoin("y", max_rows=3)
     join.add_event(predict("abcde", [0] * 5))
     counts, _ = join.add_labels([label(ident, 0) for ident in "abcde"], now=0)
-    assert counts == LabelCounts(accepted=3, unknown=2)
-    join.add_labels([label(ident, 0) for ident in "vwxyz"], now=0)
-    assert len(join.state()["rows"]) == len(join.state()["pending"]) == 3
-    assert join.expired == 4
+    assert counts == LabelCounts(accepted=3, late=2)
+    counts, _ = join.add_labels([label(ident, 0) for ident in "vwxyz"], now=0)
+    assert counts == LabelCounts(unknown=5)
+    assert join.expired == 2
+    assert len(list(join.entries())) == 6
+
+
+def test_forgotten_is_late_and_never_seen_is_unknown(predict):
+    forgotten = ForgottenKeys()
+    join, successor = (LabelJoin("y", forgotten=forgotten) for _ in range(2))
+    join.add_event(predict("ab", [0, 1]))
+    join.add_labels([label("z", 1)], now=0)
+    join.forget()
+    assert list(join.entries()) == []
+    counts, _ = successor.add_labels([label("a", 0), label("a", 0, index=1)], now=0)
+    assert counts == LabelCounts(late=1, unknown=1)
+    successor.add_event(predict("a", [2]))
+    assert successor.add_labels([label("a", 2)], now=0)[1] == [JoinedRow(2, 2)]
 
 
 def test_sensitive_values_are_learned_only_where_the_request_had_none(predict):
@@ -91,20 +106,50 @@ def test_sensitive_values_are_learned_only_where_the_request_had_none(predict):
     assert [row.sensitive_features for row in rows] == [{"age": "old"}, {"sex": "m"}]
 
 
-def test_state_survives_json_and_holds_no_sensitive_value(predict):
+def saved(entries):
+    """What a journal makes of entries: the last one of each number."""
+    kept = {}
+    for entry in json.loads(json.dumps(list(entries), allow_nan=False)):
+        kept[entry[0]] = entry
+    return [entry for entry in kept.values() if len(entry) > 1]
+
+
+def test_entries_survive_json_and_hold_no_sensitive_value(predict):
     join = LabelJoin("y")
     join.add_event(predict("ab", [0, 1], sensitive={"sex": ["Smurf", None]}))
     join.add_labels([label("a", 0), label("z", 2, sex="Smurf")], now=5)
-    raw = json.dumps(join.state(), allow_nan=False)
+    raw = json.dumps([join.state(), list(join.entries())], allow_nan=False)
     assert "Smurf" not in raw
     other = LabelJoin("y")
-    other.restore(json.loads(raw))
-    assert other.state() == join.state()
+    state, entries = json.loads(raw)
+    other.restore(state)
+    other.restore_entries(entries)
+    assert saved(other.entries()) == saved(join.entries())
     assert other.add_labels([label("a", 0), label("b", 0)], now=6) == (
         LabelCounts(accepted=1, duplicate=1),
         [JoinedRow(1, 0)],
     )
     assert other.add_event(predict("z", [2])) == [JoinedRow(2, 2)]
+
+
+def test_changes_add_up_to_all_entries(predict):
+    join = LabelJoin("y", max_rows=40)
+    changes = []
+    random = np.random.default_rng(0)
+    for step in range(50):
+        idents = [str(number) for number in random.integers(0, 90, 7)]
+        join.add_event(predict(idents, random.integers(0, 3, 7)))
+        join.add_labels([label(str(n), 1) for n in random.integers(0, 120, 5)], now=step)
+        if step % 3 == 0:
+            changes += join.changes()
+    changes += join.changes()
+    assert sorted(saved(changes)) == sorted(saved(join.entries()))
+    assert join.changes() == []
+    other = LabelJoin("y", max_rows=40)
+    other.restore_entries(saved(changes))
+    for one in (join, other):  # the same are the oldest
+        one.add_event(predict(["new1", "new2"], [0, 0]))
+    assert sorted(saved(other.entries())) == sorted(saved(join.entries()))
 
 
 @pytest.mark.parametrize("truth", ["horse", 0.5, [1.0], float("nan"), float("inf")])

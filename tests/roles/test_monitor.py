@@ -47,6 +47,10 @@ async def ask(publisher, model="loans") -> dict:
     return json.loads(msgspec.msgpack.decode(reply.meta, type=bytes))
 
 
+async def nothing() -> None:
+    """In the place of `_save`: the monitor dies without."""
+
+
 def verdicts(answer: dict, metric: str) -> dict[str, bool | None]:
     return {f["subject"]: f["breached"] for f in answer["findings"] if f["metric"] == metric}
 
@@ -59,7 +63,13 @@ async def push(publisher, labels: list[Label]) -> LabelCounts:
 async def test_nothing_is_found_before_a_window_is_full(connected, tabular):
     tabular.publish(connected, 99)
     answer = await ask(connected)
-    assert answer == {"model": "loans", "findings": [], "notes": []}
+    assert answer["findings"] == []
+    assert answer["notes"] == [
+        "drift of model 'loans': no verdict yet, 99 of 200 rows",
+        "fairness of model 'loans': no verdict yet, 99 of 400 rows",
+        "quality of model 'loans': no verdict yet, 99 of 100 rows",
+        "accuracy of model 'loans': no verdict yet, 0 of 200 labelled rows",
+    ]
 
 
 async def test_clean_rows_are_no_finding(connected, tabular):
@@ -211,10 +221,10 @@ async def test_published_is_received_dropped_or_lost(tmp_path, hub, gateway, tab
     await eventually(lambda: publisher.connected)
     tabular.publish(publisher, 100)
     await ask(publisher)
-    first._save()
+    await first._save()
     tabular.publish(publisher, 130)
     await ask(publisher)
-    first._save = lambda: None
+    first._save = nothing
     await first.stop()
     await eventually(lambda: not publisher.connected)
     tabular.publish(publisher, 50)
@@ -273,17 +283,18 @@ async def test_a_live_reference_is_collected_kept_and_reset(
     tabular.publish(publisher, 250)
     answer = await ask(publisher)
     assert verdicts(answer, "psi") == {}
-    assert answer["notes"] == ["drift of model 'loans': collecting reference: 250 of 300 rows"]
+    collecting = "drift of model 'loans': collecting reference: 250 of 300 rows"
+    assert [note for note in answer["notes"] if "drift" in note] == [collecting]
     tabular.publish(publisher, 250)
     answer = await ask(publisher)
     since = "drift of model 'loans': reference: first 300 rows since 1970-01-01T00:16:40Z"
-    assert answer["notes"] == [since]
+    assert answer["notes"][0] == since
     assert verdicts(answer, "psi") == {"income": False, "debt": False, "purpose": False}
     assert {f["n_reference"] for f in answer["findings"] if f["monitor"] == "drift"} == {300}
 
     role = await restarted(role, tmp_path, publisher, eventually)
     answer = await ask(publisher)
-    assert answer["notes"] == [since]
+    assert answer["notes"][0] == since
     assert verdicts(answer, "drifted_features") == {"": False}
     tabular.publish(publisher, 200, shift=1.0)
     assert verdicts(await ask(publisher), "psi")["income"] is True
@@ -292,7 +303,7 @@ async def test_a_live_reference_is_collected_kept_and_reset(
     answer = await ask(publisher)
     assert "0 of 300 rows" in answer["notes"][0]
     assert verdicts(answer, "drifted_features") == {}
-    role._save = lambda: None  # as if it was killed before the next checkpoint
+    role._save = nothing  # as if it was killed before the next checkpoint
     role = await restarted(role, tmp_path, publisher, eventually)
     assert "0 of 300 rows" in (await ask(publisher))["notes"][0]
     tabular.publish(publisher, 500, shift=1.0)

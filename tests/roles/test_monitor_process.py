@@ -5,13 +5,22 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
 import pytest
 
-from serving.channel.observation import FindingsMeta, ReportMeta, ReportReply
+from serving.channel.observation import (
+    FindingsMeta,
+    Label,
+    LabelCounts,
+    LabelsMeta,
+    ReportMeta,
+    ReportReply,
+)
+from serving.roles.state_file import FORMAT, read_state, write_state
 
 
 @pytest.fixture
@@ -43,6 +52,12 @@ async def ask(publisher) -> dict:
     return json.loads(msgspec.msgpack.decode(reply.meta, type=bytes))
 
 
+def saved_state(folder: Path) -> dict:
+    """What the file of state tells; nothing before it is there."""
+    content = read_state(folder / "data" / "monitor.json")
+    return {} if content is None else json.loads(content)["state"]
+
+
 def events(hub) -> dict[str, int]:
     for state in hub.states():
         if state.member.role == "monitor":
@@ -51,13 +66,13 @@ def events(hub) -> dict[str, int]:
 
 
 async def test_a_window_goes_on_after_kill_9(hub, gateway, tabular, spawn, tmp_path, eventually):
-    publisher, saved = gateway.publisher, tmp_path / "data" / "monitor.json"
+    publisher = gateway.publisher
     process = spawn()
     await eventually(lambda: publisher.connected)
     tabular.publish(publisher, 150, shift=1.0)
     assert not [f for f in (await ask(publisher))["findings"] if f["monitor"] == "drift"]
     await eventually(
-        lambda: saved.exists() and json.loads(saved.read_bytes())["ledger"]["received"]["rows"]
+        lambda: saved_state(tmp_path).get("ledger", {}).get("received", {}).get("rows")
     )
     process.kill()
     process.wait()
@@ -78,20 +93,67 @@ async def test_sigterm_saves_everything(hub, gateway, tabular, spawn, tmp_path, 
     await ask(gateway.publisher)
     process.send_signal(signal.SIGTERM)
     assert process.wait(10) == 0
-    saved = json.loads((tmp_path / "data" / "monitor.json").read_bytes())
+    saved = saved_state(tmp_path)
     assert saved["ledger"]["received"]["rows"] == 30
     assert saved["models"]["loans/1"]["drift"]["window"]["rows"] == 30
 
 
-@pytest.mark.parametrize("damage", [b"{", b'{"ledger": {}}', b'{"ledger": 3, "models": []}'])
-async def test_a_damaged_state_is_begun_anew(
-    damage, hub, gateway, tabular, spawn, tmp_path, eventually
+async def push(publisher, idents: list[str]) -> LabelCounts:
+    labels = [Label(ident, 0, "yes") for ident in idents]
+    reply = await publisher.request("labels", LabelsMeta("loans", labels))
+    return msgspec.msgpack.decode(reply.meta, type=LabelCounts)
+
+
+async def test_labels_and_predictions_outlive_kill_9(
+    hub, gateway, tabular, spawn, tmp_path, eventually
+):
+    publisher = gateway.publisher
+    process = spawn()
+    await eventually(lambda: publisher.connected)
+    tabular.publish(publisher, 100, timestamp=time.time())
+    assert await push(publisher, ["r1", "r2", "early"]) == LabelCounts(accepted=2, unknown=1)
+    taken = lambda: saved_state(tmp_path).get("models", {}).get("loans/1", {})  # noqa: E731
+    await eventually(lambda: taken().get("performance", {}).get("labelled") == 2)
+    process.kill()
+    process.wait()
+    await eventually(lambda: not publisher.connected)
+    spawn()
+    await eventually(lambda: publisher.connected)
+    answer = await push(publisher, ["r1", "r3", "early", "never"])
+    assert answer == LabelCounts(accepted=1, duplicate=2, unknown=1)
+
+
+DAMAGE = [
+    (b"{", "damaged"),
+    (b'{"ledger": {}}', "damaged"),
+    (json.dumps({"format": FORMAT + 1, "state": {}}).encode(), "a newer release's"),
+]
+
+
+@pytest.mark.parametrize(("damage", "why"), DAMAGE)
+async def test_an_unreadable_state_is_set_aside_and_begun_anew(
+    damage, why, hub, gateway, tabular, spawn, tmp_path, eventually, capfd
 ):
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "monitor.json").write_bytes(damage)
     spawn()
     await eventually(lambda: gateway.publisher.connected)
     assert (await ask(gateway.publisher))["findings"] == []
+    (kept,) = (tmp_path / "data").glob("monitor.json.*.unreadable")
+    assert kept.read_bytes() == damage
+    logged = capfd.readouterr().err
+    assert why in logged
+    assert kept.name in logged
+
+
+async def test_a_state_that_holds_other_things_is_set_aside_too(
+    hub, gateway, spawn, tmp_path, eventually
+):
+    write_state(tmp_path / "data" / "monitor.json", b'{"ledger": 3}')
+    spawn()
+    await eventually(lambda: gateway.publisher.connected)
+    (kept,) = (tmp_path / "data").glob("monitor.json.*.unreadable")
+    assert json.loads(read_state(kept)) == {"ledger": 3}
 
 
 async def test_a_report_over_the_channel(hub, gateway, tabular, spawn, eventually):

@@ -1,0 +1,48 @@
+"""Whether what a monitor found last still says something: not after long without rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+
+class Freshness:
+    """When each monitor of a version had rows last.
+
+    A finding that went stale stays so until the next window is complete: the first row after a
+    long pause says nothing about it.
+
+    Args:
+        stale_after_s: seconds without rows after which a finding is stale.
+    """
+
+    def __init__(self, stale_after_s: float) -> None:
+        self._stale_after_s = stale_after_s
+        self._fed: dict[str, float] = {}
+        self._stale: set[str] = set()
+
+    def fed(self, monitor: str, now: float) -> None:
+        """Take note that a monitor had rows."""
+        self.refresh(now)
+        self._fed[monitor] = now
+
+    def judged(self, monitor: str) -> None:
+        """Take note that a monitor has completed a window."""
+        self._stale.discard(monitor)
+
+    def refresh(self, now: float) -> set[str]:
+        """Return the monitors whose last findings say nothing any more."""
+        self._stale |= {name for name, at in self._fed.items() if now - at > self._stale_after_s}
+        return self._stale
+
+    def idle_s(self, monitor: str, now: float) -> float:
+        """Seconds since the monitor had rows."""
+        return now - self._fed.get(monitor, now)
+
+    def state(self) -> dict[str, Any]:
+        """Return everything as JSON-serialisable values."""
+        return {"fed": dict(self._fed), "stale": sorted(self._stale)}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `state` returned."""
+        self._fed, self._stale = dict(state["fed"]), set(state["stale"])
