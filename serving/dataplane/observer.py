@@ -16,7 +16,8 @@ from serving.dataplane.publisher import EventPublisher
 from serving.dataplane.statistics import BatchStatistics
 from serving.dataplane.tracing import Tracer
 from serving.errors import GuardRejected
-from serving.protocol.finite import MAY_BE_NON_FINITE, non_finite_rows
+from serving.protocol.datatypes import FLOATING
+from serving.protocol.finite import non_finite_rows
 from serving.telemetry import names
 from serving.telemetry.counters import SeriesSet
 
@@ -92,7 +93,7 @@ class ModelObserver:
         self._violations = {
             output: (datatype, series.sum(names.QUALITY_VIOLATIONS, output=output, **base))
             for output, datatype in outputs.items()
-            if datatype in MAY_BE_NON_FINITE
+            if datatype in FLOATING
         }
         self._decisions = {
             (guard, action): series.sum(

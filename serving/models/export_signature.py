@@ -14,13 +14,13 @@ import msgspec
 from serving.config import ConfigError
 from serving.models.bounded_zip import read_member
 from serving.models.signature import FEATURES, Signature, Tensor, placeholders
+from serving.protocol.datatypes import FLOATING
 
 _DATATYPES: Final = {
     1: "UINT8", 2: "INT8", 3: "INT16", 4: "INT32", 5: "INT64", 6: "FP16", 7: "FP32", 8: "FP64",
     12: "BOOL", 13: "BF16", 28: "UINT16", 34: "UINT32", 35: "UINT64",
 }  # fmt: skip
 """OIP datatypes by torch's number for them in its schema (`torch/_export/serde/schema.py`)."""
-_FLOATING: Final = frozenset({"FP16", "FP32", "FP64", "BF16"})
 _CONSTANT: Final = "constant_input"
 _KNOWN: Final = (
     "builtins.tuple", "builtins.list", "builtins.dict", "collections.OrderedDict",
@@ -252,7 +252,7 @@ def _features(
         return None
     place = outputs.index(FEATURES)
     tensor = _tensor(FEATURES, returned[place], values)
-    fits = tensor.datatype in _FLOATING and tensor.shape is not None and len(tensor.shape) == 2
+    fits = tensor.datatype in FLOATING and tensor.shape is not None and len(tensor.shape) == 2
     return place if fits else None
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from serving.models.contract import Model
 from serving.models.onnx_graph import load_onnx
 from serving.models.python_class import load_python
@@ -18,6 +20,9 @@ def load(entry: ModelEntry, device: str) -> Model:
     Raises:
         ConfigError: files are missing, damaged or do not fit the configuration.
     """
+    # Builds of ONNX Runtime send events from their import on, be it by a model's own code, and
+    # heed only this.
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
     match entry.config.format:
         case "safetensors":
             return load_safetensors(entry, device)

@@ -39,19 +39,18 @@ def _write(directory: Path, manifest: Manifest) -> Path:
 
 
 def write_folder_manifest(directory: Path) -> Path:
-    """Write the manifest of all files in `directory`, but for hidden ones and reference rows.
+    """Write the manifest of all files in `directory`, those of its folders included.
+
+    Left out are hidden files, caches of Python, and what may be exchanged without touching the
+    model: rows in Parquet and what `vigil profile` fits.
 
     Raises:
         ConfigError: there is no such folder, or no file in it.
     """
     if not directory.is_dir():
         raise ConfigError(f"{directory}: no such folder; give a version's, such as models/mine/1")
-    names = [
-        path.name
-        for path in directory.iterdir()
-        # Rows for the monitors may be exchanged without touching the model.
-        if path.is_file() and path.name[0] != "." and path.suffix != ".parquet"
-    ]
+    paths = [path.relative_to(directory) for path in directory.rglob("*") if path.is_file()]
+    names = [path.as_posix() for path in paths if _belongs(path)]
     if not set(names) - {MANIFEST}:
         raise ConfigError(f"{directory}: has no files; put the weights, or the code, there first")
     return write_manifest(directory, set(names) - {MANIFEST})
@@ -68,6 +67,12 @@ def renew_digest(directory: Path, name: str) -> None:
         if name in listed:
             listed[name] = _digest_file(directory / name)
             _write(directory, Manifest(listed))
+
+
+def _belongs(path: Path) -> bool:
+    is_hidden = any(part.startswith(".") for part in path.parts)
+    is_made = path.parts[0] == "profile" or "__pycache__" in path.parts
+    return not (is_hidden or is_made or path.suffix == ".parquet")
 
 
 def verified_path(directory: Path, name: str) -> Path:

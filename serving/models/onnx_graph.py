@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
@@ -10,8 +12,11 @@ import numpy as np
 from serving.config import ConfigError, InputSpec, OutputSpec
 from serving.models.array_model import ArrayModel, Run
 from serving.models.manifest import verified_bytes
+from serving.models.onnx_external_data import external_files
+from serving.models.onnx_zipmap import ZIPMAP, Labels, as_table, class_order, zipmap_labels
+from serving.models.protobuf_walk import Damaged, Walk
 from serving.models.repository import WEIGHTS_OF, ModelEntry
-from serving.models.signature import FEATURES
+from serving.models.signature import FEATURES, Tensor, is_features
 
 ONNX_OF: Final = {
     "BOOL": "bool",
@@ -30,10 +35,12 @@ ONNX_OF: Final = {
 }
 """ONNX Runtime's element types by OIP datatype. BF16 has none: numpy cannot carry it there."""
 
-_FLOATING: Final = ("tensor(float16)", "tensor(float)", "tensor(double)")
-# How protobuf writes the key `location`, which a tensor has when its data lie in another file.
-_ELSEWHERE: Final = b"\x0a\x08location\x12"
+_OIP_OF: Final = {onnx: oip for oip, onnx in ONNX_OF.items()}
 _ERRORS_ONLY: Final = 3
+_FOLDER: Final = "session.model_external_initializers_file_folder_path"
+
+Read = Callable[[Any], np.ndarray]
+"""Makes an array for the protocol of what ONNX Runtime returns."""
 
 
 def load_onnx(entry: ModelEntry, device: str) -> ArrayModel:
@@ -41,34 +48,23 @@ def load_onnx(entry: ModelEntry, device: str) -> ArrayModel:
 
     The graph's inputs must be those that are declared and not sensitive. Of its outputs, those
     that are declared are computed; one that is named `features`, floating-point [rows, width],
-    gives features, and any other is left alone. BYTES are UTF-8 strings in the graph.
+    gives features, and any other is left alone. BYTES are UTF-8 strings in the graph, and the maps
+    of a ZipMap become FP32 [rows, classes].
 
     Raises:
-        ConfigError: ONNX Runtime is not installed, the file is missing, is not the one in the
+        ConfigError: ONNX Runtime is not installed, a file is missing, is not the one in the
             manifest or is no graph, or it does not fit what `model.yaml` declares.
     """
     content = verified_bytes(entry.directory, WEIGHTS_OF["onnx"])
-    if _ELSEWHERE in content:
-        raise ConfigError(
-            f"{entry.weights}: keeps weights in other files, which the manifest does not cover; "
-            f"save the graph as one file"
-        )
     session = _session(entry, content, device)
     _check_inputs(entry, session.get_inputs())
-    outputs = {node.name: node for node in session.get_outputs()}
-    for spec in entry.config.outputs:
-        _check(entry, "output", spec, outputs)
-    declared = [spec.name for spec in entry.config.outputs]
-    extra = outputs.get(FEATURES) if FEATURES not in declared else None
-    if extra is not None and (extra.type not in _FLOATING or len(extra.shape) != 2):
-        raise ConfigError(
-            f"{entry.weights}: output 'features' is {_describe(extra)}; features must be "
-            f"floating-point [rows, width]"
-        )
+    nodes = {node.name: node for node in session.get_outputs()}
+    reads = _reads(entry, content, nodes)
+    guards = FEATURES in nodes and FEATURES not in reads and is_features(_told(nodes[FEATURES]))
     return ArrayModel(
         entry,
-        _runner(entry, session, declared),
-        _runner(entry, session, [*declared, FEATURES]) if extra is not None else None,
+        _runner(session, reads),
+        _runner(session, {**reads, FEATURES: np.asarray}) if guards else None,
     )
 
 
@@ -83,6 +79,12 @@ def _session(entry: ModelEntry, content: bytes, device: str) -> Any:
     options.intra_op_num_threads = entry.config.replicas.cores
     options.inter_op_num_threads = 1
     options.log_severity_level = _ERRORS_ONLY
+    files = external_files(entry, content)
+    if files:
+        # The bytes that were checked; of graphs within graphs it reads the files themselves.
+        sizes = [len(file) for file in files.values()]
+        options.add_external_initializers_from_files_in_memory([*files], [*files.values()], sizes)
+        options.add_session_config_entry(_FOLDER, str(entry.directory.absolute()))
     providers = _providers(device, onnxruntime.get_available_providers())
     try:
         return onnxruntime.InferenceSession(content, options, providers=providers)
@@ -115,54 +117,97 @@ def _check_inputs(entry: ModelEntry, nodes: list[Any]) -> None:
         )
 
 
+def _reads(entry: ModelEntry, content: bytes, nodes: dict[str, Any]) -> dict[str, Read]:
+    """Return how each declared output is read, by its name, after checking it."""
+    specs = entry.config.outputs
+    maps = [s.name for s in specs if s.name in nodes and nodes[s.name].type.startswith(ZIPMAP)]
+    labels = _labels(entry, content) if maps else {}
+    found: dict[str, Read] = {}
+    for spec in specs:
+        if spec.name in maps:
+            order = class_order(entry.weights, spec, labels.get(spec.name, []))
+            found[spec.name] = partial(as_table, labels=order)
+            continue
+        _check(entry, "output", spec, nodes)
+        found[spec.name] = _to_bytes if spec.datatype == "BYTES" else np.asarray
+    return found
+
+
+def _labels(entry: ModelEntry, content: bytes) -> dict[str, Labels]:
+    try:
+        return zipmap_labels(Walk(io.BytesIO(content)))
+    except Damaged as error:
+        raise ConfigError(f"{entry.weights}: is no ONNX graph: {error}") from None
+
+
 def _check(
-    entry: ModelEntry, what: str, spec: InputSpec | OutputSpec, found: dict[str, Any]
+    entry: ModelEntry, side: str, spec: InputSpec | OutputSpec, nodes: dict[str, Any]
 ) -> None:
     if spec.datatype not in ONNX_OF:
-        raise ConfigError(f"{entry.weights}: {what} '{spec.name}': {spec.datatype} is not offered")
-    if spec.name not in found:
-        names = ", ".join(f"'{name}'" for name in found)
+        raise ConfigError(f"{entry.weights}: {side} '{spec.name}': {spec.datatype} is not offered")
+    if spec.name not in nodes:
+        names = ", ".join(f"'{name}'" for name in nodes)
         raise ConfigError(
-            f"{entry.weights}: the graph has no {what} '{spec.name}', which model.yaml declares; "
+            f"{entry.weights}: the graph has no {side} '{spec.name}', which model.yaml declares; "
             f"it has {names}"
         )
-    node = found[spec.name]
-    if node.type != f"tensor({ONNX_OF[spec.datatype]})" or not _fits(node.shape, spec.shape):
+    node = nodes[spec.name]
+    told = _told(node)
+    if told.datatype != spec.datatype or not _fits(side, told.shape or [], spec.shape):
         raise ConfigError(
-            f"{entry.weights}: {what} '{spec.name}' is {_describe(node)}, model.yaml declares "
-            f"{spec.datatype} {spec.shape}"
+            f"{entry.weights}: {side} '{spec.name}' is {_describe(node)}, model.yaml declares "
+            f"{spec.datatype} {spec.shape}; {_advice(side, told)}"
         )
 
 
-def _fits(shape: list[Any], declared: list[int]) -> bool:
-    """Tell if the graph's shape, whose free axes are names or None, takes the declared one."""
+def _fits(side: str, shape: list[int | None], declared: list[int]) -> bool:
+    """Tell if the graph's shape takes the declared one."""
     if not shape:
         return True  # The graph does not tell; what it computes is checked in any case.
-    if len(shape) != len(declared) or isinstance(shape[0], int):
+    # Of an output the first size is only what the exporter's example had.
+    if len(shape) != len(declared) or (side == "input" and shape[0] is not None):
         return False
     pairs = zip(shape[1:], declared[1:], strict=True)
-    return all(not isinstance(size, int) or size == wanted for size, wanted in pairs)
+    return all(size is None or size == wanted for size, wanted in pairs)
+
+
+def _advice(side: str, told: Tensor) -> str:
+    if told.datatype is None:
+        return f"leave it out of model.yaml, or export the graph with another {side}"
+    if side == "input" and told.shape and told.shape[0] is not None:
+        return "export it with a first axis that is free"
+    sizes = [-1 if size is None else size for size in told.shape or []]
+    shape = f", shape: {[-1, *sizes[1:]]}" if sizes else ""
+    return f"write `datatype: {told.datatype}{shape}`"
+
+
+def _told(node: Any) -> Tensor:
+    """Return what ONNX Runtime says of an input or output; its free axes are names or None."""
+    kind = node.type.removeprefix("tensor(").removesuffix(")")
+    shape = [size if isinstance(size, int) else None for size in node.shape]
+    return Tensor(node.name, _OIP_OF.get(kind), shape)
 
 
 def _describe(node: Any) -> str:
-    kind = node.type.removeprefix("tensor(").removesuffix(")")
-    names = {onnx: oip for oip, onnx in ONNX_OF.items()}
-    shape = [size if isinstance(size, int) else -1 for size in node.shape]
+    told = _told(node)
+    shape = [-1 if size is None else size for size in told.shape or []]
     fixed = " (a fixed number of rows)" if shape and shape[0] != -1 else ""
-    return f"{names.get(kind, node.type)} {shape}{fixed}"
+    return f"{told.datatype or node.type} {shape}{fixed}"
 
 
-def _runner(entry: ModelEntry, session: Any, names: list[str]) -> Run:
-    texts = {spec.name for spec in entry.config.outputs if spec.datatype == "BYTES"}
-    to_bytes: Callable[[np.ndarray], np.ndarray] = np.vectorize(str.encode, otypes=[object])
-    to_text: Callable[[np.ndarray], np.ndarray] = np.vectorize(bytes.decode, otypes=[object])
+_to_bytes: Final[Read] = np.vectorize(str.encode, otypes=[object])
+_to_text: Final[Read] = np.vectorize(bytes.decode, otypes=[object])
+
+
+def _runner(session: Any, reads: dict[str, Read]) -> Run:
+    names = list(reads)
 
     def run(inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         given = {
-            name: to_text(array) if array.dtype == object else array
+            name: _to_text(array) if array.dtype == object else array
             for name, array in inputs.items()
         }
-        found = dict(zip(names, session.run(names, given), strict=True))
-        return {name: to_bytes(array) if name in texts else array for name, array in found.items()}
+        found = session.run(names, given)
+        return {name: read(value) for (name, read), value in zip(reads.items(), found, strict=True)}
 
     return run

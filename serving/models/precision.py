@@ -18,7 +18,8 @@ import torch
 from serving.config import ConfigError
 from serving.models.repository import ModelEntry
 from serving.models.tensor_names import Run, bound_methods
-from serving.models.tensors import FLOATING, TORCH_OF
+from serving.models.tensors import TORCH_OF
+from serving.protocol.datatypes import FLOATING
 
 HALF: Final = {"bf16": torch.bfloat16, "fp16": torch.float16}
 QUANTISED: Final = (torch.nn.Linear, torch.nn.LSTM)

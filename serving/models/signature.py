@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple
 
 from serving.config import ConfigError
+from serving.protocol.datatypes import FLOATING
 
 FEATURES: Final = "features"
 """What the penultimate activations, which guards judge, are called among the outputs."""
@@ -44,6 +45,12 @@ class Signature(NamedTuple):
 def placeholders(count: int) -> tuple[str, ...]:
     """Return the names of `count` outputs of an artefact that tells none."""
     return ("output",) if count == 1 else tuple(f"output_{index}" for index in range(count))
+
+
+def is_features(tensor: Tensor) -> bool:
+    """Whether an output is for the guards: called `features`, floating-point [rows, width]."""
+    is_table = tensor.shape is not None and len(tensor.shape) == 2
+    return tensor.name == FEATURES and tensor.datatype in FLOATING and is_table
 
 
 def declared(path: Path, side: Side, tensors: list[Tensor]) -> list[dict[str, Any]]:

@@ -17,8 +17,7 @@ from serving.models.array_model import ArrayModel
 from serving.models.manifest import verified_bytes
 from serving.models.repository import WEIGHTS_OF, ModelEntry
 from serving.models.sklearn_table import table_maker
-from serving.models.tensors import FLOATING
-from serving.protocol.datatypes import NUMPY_OF
+from serving.protocol.datatypes import FLOATING, NUMPY_OF
 
 Method = Callable[[Any], np.ndarray]
 

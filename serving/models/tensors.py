@@ -30,7 +30,6 @@ TORCH_OF: Final[dict[str, torch.dtype]] = {
 }
 """Torch dtypes by OIP datatype. BYTES has none: it reaches a model as category codes."""
 
-FLOATING: Final = frozenset({"FP16", "FP32", "FP64", "BF16"})
 UNKNOWN_CATEGORY: Final = -1
 
 ToTorch = Callable[[np.ndarray], torch.Tensor]

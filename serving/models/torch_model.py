@@ -14,7 +14,8 @@ from serving.models.batch_model import BatchModel
 from serving.models.contract import Capabilities, Prediction
 from serving.models.repository import ModelEntry
 from serving.models.tensor_names import Run
-from serving.models.tensors import FLOATING, OutputReader, is_dense, to_torch
+from serving.models.tensors import OutputReader, is_dense, to_torch
+from serving.protocol.datatypes import FLOATING
 
 
 class TorchModel(BatchModel):

@@ -13,8 +13,8 @@ from serving.models.buckets import buckets_of
 from serving.models.contract import Model, Tensors
 from serving.models.repository import ModelEntry
 from serving.models.tensor_names import OutputMissing
-from serving.protocol.datatypes import NUMPY_OF, fp32_to_bf16
-from serving.protocol.finite import MAY_BE_NON_FINITE, has_no_finite
+from serving.protocol.datatypes import FLOATING, NUMPY_OF, fp32_to_bf16
+from serving.protocol.finite import has_no_finite
 from serving.protocol.json_codec import decode_request
 
 WARM_UP_ROWS: Final = (1, 2, 8, 32)
@@ -111,7 +111,7 @@ def _trials(entry: ModelEntry) -> Iterator[dict[str, np.ndarray]]:
 
 def _limited(spec: InputSpec, values: np.ndarray, zeros: np.ndarray) -> np.ndarray:
     """Return `values` within the input's limits and in its datatype."""
-    if spec.datatype not in MAY_BE_NON_FINITE:  # integers may be indices, which are not guessed
+    if spec.datatype not in FLOATING:  # integers may be indices, which are not guessed
         return zeros
     columns = spec.features or []
     low = [column.min if column.min is not None else -np.inf for column in columns]

@@ -26,6 +26,7 @@ NUMPY_OF: Final[dict[str, np.dtype[Any]]] = {
     "BF16": np.dtype(np.uint16),
     "BYTES": np.dtype(np.object_),
 }
+FLOATING: Final = frozenset({"FP16", "FP32", "FP64", "BF16"})
 
 
 def numpy_dtype(datatype: str) -> np.dtype[Any]:

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 import numpy as np
 
-from serving.protocol.datatypes import bf16_to_fp32
-
-MAY_BE_NON_FINITE: Final = frozenset({"FP16", "FP32", "FP64", "BF16"})
-"""Datatypes that have NaN and infinity."""
+from serving.protocol.datatypes import FLOATING, bf16_to_fp32
 
 
 def non_finite_rows(array: np.ndarray, datatype: str) -> int:
@@ -27,7 +22,7 @@ def has_no_finite(array: np.ndarray, datatype: str) -> bool:
 
 
 def _finite(array: np.ndarray, datatype: str) -> np.ndarray | None:
-    if datatype not in MAY_BE_NON_FINITE:
+    if datatype not in FLOATING:
         return None
     finite: np.ndarray = np.isfinite(bf16_to_fp32(array) if datatype == "BF16" else array)
     return finite

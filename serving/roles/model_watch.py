@@ -26,8 +26,7 @@ from serving.errors import Unsupported
 from serving.models.columns import fixed_columns, input_columns
 from serving.models.profile_files import read_drift_reference
 from serving.models.repository import ModelEntry
-from serving.protocol.datatypes import bf16_to_fp32
-from serving.protocol.finite import MAY_BE_NON_FINITE
+from serving.protocol.datatypes import FLOATING, bf16_to_fp32
 from serving.roles.finding_json import stale
 from serving.roles.finding_series import FindingSeries
 from serving.roles.freshness import Freshness
@@ -73,7 +72,7 @@ class ModelWatch:
         self._fairness = _fairness(config)
         if self._fairness:
             self._monitors["fairness"] = self._fairness
-        outputs = [s.name for s in config.outputs if s.datatype in MAY_BE_NON_FINITE]
+        outputs = [s.name for s in config.outputs if s.datatype in FLOATING]
         if outputs and config.monitored:
             self._monitors["quality"] = NonFiniteMonitor(outputs)
 

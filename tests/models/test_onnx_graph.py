@@ -122,27 +122,61 @@ def test_a_fixed_number_of_rows_is_refused(make):
         load(make(linear(shape=(4, 3))), "cpu")
 
 
-def test_features_of_a_wrong_shape_are_refused(make):
-    flat = linear(
-        helper.make_node("ReduceSum", ["x"], ["features"], keepdims=0),
-        outputs=[value("features", [])],
+@pytest.mark.parametrize("axes", [0, 3])
+def test_what_is_no_table_is_no_features_for_guards(make, axes):
+    node = helper.make_node("ReduceSum", ["x"], ["features"], keepdims=0)
+    output = value("features", [])
+    if axes:
+        node = helper.make_node("Unsqueeze", ["x", "two"], ["features"])
+        output = value("features", ["rows", 3, 1])
+    model = linear(node, outputs=[output])
+    if axes:
+        model.graph.initializer.append(onnx.numpy_helper.from_array(np.array([2]), "two"))
+    assert not load(make(model), "cpu").capabilities.features
+
+
+def test_features_that_are_no_table_may_be_an_output(make):
+    node = helper.make_node("Unsqueeze", ["x", "two"], ["features"])
+    model = linear(node, outputs=[value("features", ["rows", 3, 1])])
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.array([2]), "two"))
+    config = CONFIG.replace(
+        "outputs: [", "outputs: [{name: features, datatype: FP32, shape: [-1, 3, 1]}, "
     )
-    with pytest.raises(ConfigError, match=r"output 'features' is FP32 \[\]; features must be"):
-        load(make(flat), "cpu")
+    found = load(make(model, config), "cpu").predict({"x": X})
+    np.testing.assert_array_equal(found["features"], X[:, :, None])
+
+
+@pytest.mark.parametrize("rows", [1, 7])
+def test_the_rows_of_an_output_are_the_exporters_guess(make, rows):
+    model = linear()
+    model.graph.output[0].CopyFrom(value("y", [rows, 2]))
+    model = load(make(model), "cpu")
+    assert model.predict({"x": X})["y"].shape == (2, 2)
+    assert model.predict({"x": X[:1]})["y"].shape == (1, 2)
+
+
+def test_an_output_that_has_other_rows_fails_when_it_is_computed(make):
+    summed = helper.make_node("ReduceSum", ["w"], ["y"], keepdims=1)
+    nodes = [summed, helper.make_node("Identity", ["x"], ["unused"])]
+    made = graph(nodes, [value("x", ["rows", 3])], [value("y", [1, 1])])
+    config = CONFIG.replace("[-1, 2]", "[-1, 1]")
+    with pytest.raises(ModelFailed, match="output 'y'"):
+        load(make(made, config), "cpu").predict({"x": X})
+
+
+def test_a_name_is_no_external_data(make):
+    model = linear()
+    model.graph.input[0].name = "location"
+    model.graph.node[0].input[0] = "location"
+    config = CONFIG.replace("name: x,", "name: location,")
+    weights = np.arange(6, dtype=np.float32).reshape(3, 2)
+    found = load(make(model, config), "cpu").predict({"location": X})
+    np.testing.assert_allclose(found["y"], X @ weights)
 
 
 def test_a_damaged_graph_is_named(make):
     with pytest.raises(ConfigError, match=r"model\.onnx: .*protobuf parsing failed"):
         load(make(content=b"junk"), "cpu")
-
-
-def test_weights_in_other_files_are_refused(make, tmp_path):
-    model = linear()
-    onnx.external_data_helper.convert_model_to_external_data(model, size_threshold=0)
-    path = tmp_path / "big.onnx"
-    onnx.save(model, path)
-    with pytest.raises(ConfigError, match="save the graph as one file"):
-        load(make(content=path.read_bytes()), "cpu")
 
 
 def test_a_changed_graph_is_refused(make):
