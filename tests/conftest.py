@@ -99,7 +99,7 @@ class Upstream:
     """Another server of the protocol over gRPC: answers what `compute` returns, doubled by default.
 
     A request with a row that holds `poison` is refused. It writes down every request. Its answers
-    have the parameters `said`.
+    have the parameters `said` and, as it is when they are given, the version `version`.
     """
 
     def __init__(self) -> None:
@@ -108,6 +108,7 @@ class Upstream:
         self.refusal = (grpc.StatusCode.INVALID_ARGUMENT, "poison row")
         self.delay_s = 0.0
         self.ready = True
+        self.version = "1"
         self.said: dict[str, Any] | None = None
         self.requests: list[InferRequest] = []
         self.at_once = self.most_at_once = 0
@@ -159,8 +160,9 @@ class Upstream:
             for tensor in request.inputs:
                 if tensor.datatype != "BYTES" and (tensor.data == self.poison).any():
                     context.abort(*self.refusal)
+            version = self.version
             outputs = tuple(self.compute(request))
-            answer = InferResponse(request.model_name, "1", request.id, outputs, self.said)
+            answer = InferResponse(request.model_name, version, request.id, outputs, self.said)
             return encode_response(answer, request)
         finally:
             with self._lock:

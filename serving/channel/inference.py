@@ -54,10 +54,12 @@ class Remarks(msgspec.Struct, array_like=True, frozen=True):
     Attributes:
         parameters: the answer's.
         outputs: those of its outputs, by output name.
+        version: of the model there; empty where it is the served one, or where none was told.
     """
 
     parameters: dict[str, Any]
     outputs: dict[str, dict[str, Any]]
+    version: str = ""
 
 
 class ResultMeta(msgspec.Struct, array_like=True, frozen=True):

@@ -3,7 +3,7 @@
 Kinds of messages (meta struct, then reply):
 
 - `events` (notify): `EventMeta` and tensors `in:<input>`, `out:<output>`: coalesced batches of
-  one model version.
+  one model version; of a model on another server, of one version there.
 - `position` (notify): `Position`, sent after every connect, so that the monitor sees at once
   what was lost with the previous connection.
 - `labels`: `LabelsMeta`, answered with `LabelCounts`.
@@ -50,11 +50,12 @@ class EventMeta(msgspec.Struct, array_like=True, frozen=True):
 
     Attributes:
         position: what the gateway had sent before this message.
-        model, version: what answered.
+        model, version: what answered, as it is served.
         timestamp: seconds since the epoch when the last of the batches was answered.
         ids: the client's id of every request.
         rows: rows of every request, in the order of the tensors' first axis.
         sensitive: text or None per row, by attribute; empty when no request gave any.
+        upstream: version that another server gave its answers; empty where it is `version`.
     """
 
     position: Position
@@ -64,6 +65,7 @@ class EventMeta(msgspec.Struct, array_like=True, frozen=True):
     ids: list[str]
     rows: list[int]
     sensitive: dict[str, list[str | None]]
+    upstream: str = ""
 
 
 class Label(msgspec.Struct, array_like=True, frozen=True):

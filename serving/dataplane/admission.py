@@ -101,12 +101,27 @@ class WaitingRoom:
         # What goes alone goes whole: half a step of a sequence would be another step.
         if rows > self._max_rows and not item.bound.alone:
             self._parted = True
-            self._waiting.extend(Whole(item).cut(self._max_rows))
-        else:
-            self._waiting.append(item)
+            Whole(item, self._queue_parts).cut(self._max_rows)
+            return
+        self._waiting.append(item)
         self.waiting_rows += rows
         if self._weighed:
             self.waiting_bytes += weigh(item.bound)
+        self._schedule()
+
+    def _queue_parts(self, parts: list[Pending]) -> None:
+        """Queue parts of a request that was admitted; some may come a second time."""
+        if not any(link.open for link in self._links):
+            for part in parts:
+                settle(part, no_replica(self._name))
+            return
+        if parts[0].lane != self._lane:
+            self._meet(parts[0])
+        self._waiting.extend(parts)
+        for part in parts:
+            self.waiting_rows += part.bound.rows
+            if self._weighed:
+                self.waiting_bytes += weigh(part.bound)
         self._schedule()
 
     def _schedule(self) -> None:

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Hashable, Mapping, MutableMapping, Sequence
+from collections.abc import (
+    Awaitable,
+    Callable,
+    Hashable,
+    Iterator,
+    Mapping,
+    MutableMapping,
+    Sequence,
+)
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -28,6 +36,11 @@ class Answer(msgspec.Struct):
     outputs: dict[str, np.ndarray]
     flags: list[str]
     remarks: Remarks | None = None
+
+    @property
+    def upstream(self) -> str:
+        """Version that another server gave it; empty where it is the served one."""
+        return self.remarks.version if self.remarks is not None else ""
 
 
 class Pending:
@@ -195,6 +208,19 @@ def leave_out(
     kept[list(drop)] = False
     rows = np.repeat(kept, batch.rows)
     return batch.without(drop), {name: array[rows] for name, array in outputs.items()}
+
+
+def by_upstream(
+    batch: Batch, outputs: Mapping[str, np.ndarray]
+) -> Iterator[tuple[str, Batch, Mapping[str, np.ndarray]]]:
+    """Yield a batch's requests by the version that another server gave their answers.
+
+    Rows that were sent together have one; only a batch that was bisected may have several.
+    """
+    given = [item.remarks.version if item.remarks is not None else "" for item in batch.items]
+    for version in dict.fromkeys(given):
+        others = [at for at, other in enumerate(given) if other != version]
+        yield version, *leave_out(batch, outputs, others)
 
 
 def request_of_rows(rows: Sequence[int]) -> np.ndarray:

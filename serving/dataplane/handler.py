@@ -483,14 +483,16 @@ def _respond(
     outputs = tuple(
         [Tensor(name, types[name], given[name].shape, given[name]) for name in wanted or types]
     )
+    version = entry.version
     parameters: dict[str, Any] | None = None
     if answer.remarks is not None:
         outputs = with_remarks(outputs, answer.remarks)
-        parameters = answer.remarks.parameters
+        parameters = answer.remarks.parameters or None
+        version = answer.remarks.version or version
     if request.outputs:
         outputs = as_asked(request.outputs, outputs, entry.classes)
     if not entry.row_axis:
         outputs = without_row_axis(outputs)
     if answer.flags and entry.config.expose_flags:
         parameters = {**(parameters or {}), "vigil_flags": ",".join(answer.flags)}
-    return InferResponse(entry.name, entry.version, request.id, outputs, parameters)
+    return InferResponse(entry.name, version, request.id, outputs, parameters)

@@ -10,7 +10,7 @@ import numpy as np
 
 from guards.decisions import Action
 from serving.channel.inference import GuardResult
-from serving.dataplane.batch import Batch, BatchResult, Pending, leave_out
+from serving.dataplane.batch import Batch, BatchResult, Pending, by_upstream, leave_out
 from serving.dataplane.parts import finished, unparted
 from serving.dataplane.publisher import EventPublisher
 from serving.dataplane.statistics import BatchStatistics
@@ -157,13 +157,17 @@ class ModelObserver:
         if self._publisher is None:
             return
         for whole in wholes:
-            self._publish(now, Batch(batch.names, [whole.item], formed), whole.outputs())
+            one = Batch(batch.names, [whole.item], formed)
+            self._publish(now, one, whole.outputs(), whole.upstream)
         outputs = result.outputs
         if parted or result.guards:
             unseen = [at for at, item in enumerate(answered.items) if item.whole or _refused(item)]
             answered, outputs = leave_out(answered, outputs, unseen)
-        if answered.items:
+        if not result.remarks:  # only another server has any
             self._publish(now, answered, outputs)
+            return
+        for upstream, part, of_part in by_upstream(answered, outputs):
+            self._publish(now, part, of_part, upstream)
 
     def _look_at(self, outputs: Mapping[str, np.ndarray]) -> None:
         """Count rows with NaN or infinity."""
@@ -171,7 +175,9 @@ class ModelObserver:
             if rows := non_finite_rows(outputs[output], datatype):
                 violations.add(rows)
 
-    def _publish(self, now: float, batch: Batch, outputs: Mapping[str, np.ndarray]) -> None:
+    def _publish(
+        self, now: float, batch: Batch, outputs: Mapping[str, np.ndarray], upstream: str = ""
+    ) -> None:
         assert self._publisher is not None
         self._publisher.publish(
             self._model,
@@ -182,6 +188,7 @@ class ModelObserver:
             batch.inputs() if self._publish_inputs else {},
             outputs,
             _sensitive(batch),
+            upstream,
         )
 
 

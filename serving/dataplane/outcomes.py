@@ -7,6 +7,7 @@ from serving.errors import (
     ClientGone,
     DeadlineExceeded,
     ModelFailed,
+    ModelNotReady,
     NoReplica,
     PayloadTooLarge,
     QueueFull,
@@ -73,6 +74,16 @@ def too_heavy(model: str, most_bytes: int) -> PayloadTooLarge:
     return PayloadTooLarge(
         f"the inputs are larger than the queue of model '{model}', which holds "
         f"{most_bytes >> 20} MiB; send fewer rows per request"
+    )
+
+
+def several_versions(times: int) -> ModelNotReady:
+    """Another server keeps changing the version between the parts of a request."""
+    return ModelNotReady(
+        "the upstream server answered the parts of this request by different versions of the "
+        f"model, also when they were sent again ({times} times); retry when its roll-out is over, "
+        "or send fewer rows",
+        retry_after_s=1,
     )
 
 

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Final
 
 import numpy as np
 
 from serving.dataplane.batch import Answer, Pending
 from serving.dataplane.binding import Bound
+from serving.dataplane.outcomes import several_versions
+
+MOST_AGAIN: Final = 3
+"""How often parts are sent again because another version of the model answered the others."""
 
 
 class Whole:
@@ -18,33 +23,47 @@ class Whole:
     the futures of its parts and not them, for they know it: a large request must not have to wait
     for the garbage collector.
 
+    Where the model is on another server, that may change the version between two parts. An answer
+    is of one version, so the parts that another one answered than the last part are sent again.
+
     Args:
         item: the request; it is never queued itself.
+        queue: queues parts.
+
+    Attributes:
+        upstream: version that another server gave the parts; empty where it is the served one.
     """
 
-    def __init__(self, item: Pending) -> None:
+    def __init__(self, item: Pending, queue: Callable[[list[Pending]], None]) -> None:
         self.item = item
+        self.upstream = ""
+        self._queue = queue
+        self._size = 0
         self._outputs: dict[str, np.ndarray] | None = None
-        self._answered = 0
+        self._counted = False
         self._futures: list[asyncio.Future[Answer]] = []
         self._left = 0
+        self._again = MOST_AGAIN
 
-    def cut(self, size: int) -> list[Pending]:
-        """Return the parts, in order, of `size` rows each but the last; once."""
-        item = self.item
-        parts = [self._part(start, size) for start in range(0, item.bound.rows, size)]
-        # Parts leave in order, so the last one waits longest.
-        parts[-1].receive = item.receive
+    def cut(self, size: int) -> None:
+        """Queue the parts, in order, of `size` rows each but the last; once."""
+        self._size = size
+        parts = [self._part(start) for start in range(0, self.item.bound.rows, size)]
         self._futures = [part.future for part in parts]
-        self._left = len(parts)
-        for future in self._futures:
-            future.add_done_callback(self._part_done)
-        item.future.add_done_callback(self._end)
-        return parts
+        self.item.future.add_done_callback(self._end)
+        self._send(parts)
 
-    def _part(self, start: int, size: int) -> Pending:
+    def _send(self, parts: list[Pending]) -> None:
+        # Parts leave in order, so the last one waits longest.
+        parts[-1].receive = self.item.receive
+        self._left = len(parts)
+        for part in parts:
+            part.future.add_done_callback(self._part_done)
+        self._queue(parts)
+
+    def _part(self, start: int) -> Pending:
         item, bound = self.item, self.item.bound
-        stop = min(start + size, bound.rows)
+        stop = min(start + self._size, bound.rows)
         arrays = tuple(array[start:stop] for array in bound.arrays)
         cut = Bound(arrays, stop - start, bound.key, (), None, bound.forward, bound.alone)
         future: asyncio.Future[Answer] = item.future.get_loop().create_future()
@@ -57,13 +76,13 @@ class Whole:
         """Whether `part` is the first of them."""
         return self._futures[0] is part.future
 
-    def answered(self, part: Pending) -> bool:
-        """Count one part as answered; whether all are now."""
-        future = part.future
-        if future.cancelled() or future.exception() is not None:  # so the whole fails, or has ended
+    def complete(self) -> bool:
+        """Whether the request is answered; true once, so that it is counted once."""
+        whole = self.item.future
+        if self._counted or not whole.done() or whole.cancelled() or whole.exception() is not None:
             return False
-        self._answered += 1
-        return self._answered == len(self._futures)
+        self._counted = True
+        return True
 
     def outputs(self) -> dict[str, np.ndarray]:
         """Return the rows of all parts in order; every part must have been answered."""
@@ -83,6 +102,10 @@ class Whole:
             self.item.fail(error)
         elif not self._left:
             answers = [part.result() for part in self._futures]
+            self.upstream = future.result().upstream
+            if any(answer.upstream != self.upstream for answer in answers):
+                self._ask_again(answers)
+                return
             self.item.flags = list(dict.fromkeys(flag for each in answers for flag in each.flags))
             self.item.remarks = answers[0].remarks
             try:
@@ -91,6 +114,19 @@ class Whole:
                 self.item.fail(failure)
             else:
                 self.item.answer(outputs)
+
+    def _ask_again(self, answers: Sequence[Answer]) -> None:
+        """Send the parts again that another version answered than the last one."""
+        if not self._again:
+            self.item.fail(several_versions(MOST_AGAIN))
+            return
+        self._again -= 1
+        parts = []
+        for place, answer in enumerate(answers):
+            if answer.upstream != self.upstream:
+                parts.append(self._part(place * self._size))
+                self._futures[place] = parts[-1].future
+        self._send(parts)
 
     def _end(self, whole: asyncio.Future[Answer]) -> None:
         if self.item.timer is not None:
@@ -105,5 +141,5 @@ def unparted(items: Sequence[Pending]) -> list[Pending]:
 
 
 def finished(items: Sequence[Pending]) -> list[Whole]:
-    """Count the parts among answered `items`; return the requests that are complete by it."""
-    return [item.whole for item in items if item.whole is not None and item.whole.answered(item)]
+    """Return the requests that are complete by the parts among answered `items`, each once."""
+    return [item.whole for item in items if item.whole is not None and item.whole.complete()]

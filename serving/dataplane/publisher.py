@@ -31,6 +31,9 @@ from serving.telemetry.counters import SeriesSet, SumSeries
 # BF16 travels as its bits, in UINT16; the monitor knows the model and widens them.
 _DATATYPE_OF: Final = {dtype: name for name, dtype in NUMPY_OF.items() if name != "BF16"}
 
+_Key = tuple[str, str, str]
+"""A model, its version, and the version that another server gave."""
+
 NO_MONITOR: Final = "no_monitor"
 BACKLOG: Final = "backlog"
 
@@ -96,7 +99,7 @@ class EventPublisher:
         self._limits = limits
         self._max_rows, self._max_bytes = limits.rows, limits.bytes
         self._incarnation = time.time_ns() if incarnation is None else incarnation
-        self._open: dict[tuple[str, str], PendingEvents] = {}
+        self._open: dict[_Key, PendingEvents] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._address = ""
         self._connection: Connection | None = None
@@ -169,23 +172,26 @@ class EventPublisher:
         inputs: Mapping[str, np.ndarray],
         outputs: Mapping[str, np.ndarray],
         sensitive: Mapping[str, np.ndarray] | None = None,
+        upstream: str = "",
     ) -> None:
         """Take in one answered batch; never waits and never raises.
 
         Args:
-            model, version: what answered.
+            model, version: what answered, as it is served.
             timestamp: seconds since the epoch.
             ids: id of each request.
             rows: rows of each request.
             inputs, outputs: arrays of all rows by name; kept for up to `delay_s`, not copied.
             sensitive: object arrays of text or None per row, by attribute.
+            upstream: version that another server gave the answers, where it is not `version`.
         """
-        pending = self._open.get((model, version))
+        key = (model, version, upstream)
+        pending = self._open.get(key)
         if pending is None:
-            pending = self._open[model, version] = PendingEvents()
+            pending = self._open[key] = PendingEvents()
         if pending.add(timestamp, ids, rows, inputs, outputs, sensitive):
             if pending.rows >= self._max_rows or pending.bytes >= self._max_bytes:
-                self._flush(model, version, pending)
+                self._flush(key, pending)
             elif self._timer is None:
                 self._timer = asyncio.get_running_loop().call_later(
                     self._limits.delay_s, self.flush
@@ -196,18 +202,21 @@ class EventPublisher:
         if self._timer:
             self._timer.cancel()
             self._timer = None
-        for (model, version), pending in self._open.items():
+        for key, pending in list(self._open.items()):
             if pending.rows:
-                self._flush(model, version, pending)
+                self._flush(key, pending)
+            elif key[2]:  # another server may make up as many versions as it likes
+                del self._open[key]
 
     @property
     def pending_rows(self) -> int:
         """Rows that wait for company, or for the first monitor."""
         return sum(pending.rows for pending in self._open.values())
 
-    def _flush(self, model: str, version: str, pending: PendingEvents) -> None:
+    def _flush(self, key: _Key, pending: PendingEvents) -> None:
         if self._early and self._may_wait():
             return
+        model, version, upstream = key
         for part in pending.take():
             requests, rows = len(part.ids), part.total
             self.published.add(requests, rows)
@@ -219,7 +228,7 @@ class EventPublisher:
             else:
                 meta = EventMeta(
                     self._position(), model, version, part.timestamp, part.ids, part.rows,
-                    part.sensitive,
+                    part.sensitive, upstream,
                 )  # fmt: skip
                 tensors = [
                     *_tensors(observation.INPUT_PREFIX, part.inputs),

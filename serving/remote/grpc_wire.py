@@ -62,7 +62,7 @@ class GrpcWire:
                 _tensor(output, raw[index] if raw else None)
                 for index, output in enumerate(message.outputs)
             ]
-            return Inferred(tensors, _parameters(message.parameters))
+            return Inferred(tensors, _parameters(message.parameters), message.model_version)
         except (DecodeError, InvalidInput, LookupError, ValueError) as error:
             raise unreadable("answer", error) from None
 

@@ -32,6 +32,7 @@ class _Output(msgspec.Struct):
 class _Answer(msgspec.Struct):
     outputs: list[_Output]
     parameters: dict[str, Any] | None = None
+    model_version: Any = None
 
 
 class _Tensor(msgspec.Struct):
@@ -136,7 +137,9 @@ class HttpWire:
                     rest = rest[size:]
         except (*UNREADABLE, InvalidInput, TypeError, ValueError) as error:
             raise unreadable("answer", error) from None
-        return Inferred(tensors, scalars(read.parameters))
+        told = read.model_version
+        version = str(told) if isinstance(told, str | int) else ""
+        return Inferred(tensors, scalars(read.parameters), version)
 
     def ready(self, model: str, version: str) -> Call:
         """Ask whether a model is ready; every answer that is no error says yes."""

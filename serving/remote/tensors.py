@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -13,6 +13,9 @@ from serving.errors import InvalidInput, ModelFailed
 from serving.protocol.messages import Parameters, Tensor
 from serving.protocol.metadata import ModelMetadata, TensorMetadata
 from serving.remote.wire import Inferred
+
+LONGEST_VERSION: Final = 128
+"""Characters of a version; a longer one is refused, since cut short it might be another's."""
 
 
 def to_upstream(config: ModelConfig, inputs: Mapping[str, np.ndarray]) -> list[Tensor]:
@@ -69,15 +72,31 @@ def from_upstream(
     return outputs
 
 
-def remarks_of(answer: Inferred, *, alone: bool) -> Remarks | None:
-    """Return what is passed on of an answer's parameters; None when there is nothing.
+def version_of(name: str, answer: Inferred) -> str:
+    """Return the version that an answer is of; empty where the server tells none.
 
-    Where one request upstream had the rows of several, nobody knows whom a parameter is about:
+    Raises:
+        ModelFailed: no version is written like that.
+    """
+    version = answer.version
+    if version and (len(version) > LONGEST_VERSION or not version.isprintable()):
+        raise _wrong(
+            name,
+            f"answered as model_version {version[:40]!r}, which is longer than {LONGEST_VERSION} "
+            "characters or not printable",
+        )
+    return version
+
+
+def remarks_of(answer: Inferred, version: str, *, alone: bool) -> Remarks | None:
+    """Return what is passed on of an answer beside its outputs; None when there is nothing.
+
+    `version` is that of the answer where it is not the served one. Where one request upstream had the rows of several, nobody knows whom a parameter is about:
     then only `content_type` is kept, which is about none of the rows.
     """
     parameters = _passed_on(answer.parameters, alone)
     outputs = {t.name: kept for t in answer.tensors if (kept := _passed_on(t.parameters, alone))}
-    return Remarks(parameters, outputs) if parameters or outputs else None
+    return Remarks(parameters, outputs, version) if parameters or outputs or version else None
 
 
 def _passed_on(parameters: Parameters | None, alone: bool) -> dict[str, Any]:

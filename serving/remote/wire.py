@@ -38,10 +38,17 @@ Answered = Callable[[Answer | VigilError], None]
 
 
 class Inferred(msgspec.Struct, frozen=True):
-    """The outputs, each with its parameters, and the parameters of the answer itself."""
+    """The outputs, each with its parameters, and what the answer says of itself.
+
+    Attributes:
+        tensors: the outputs.
+        parameters: the answer's own.
+        version: of the model that gave it; empty where the server tells none.
+    """
 
     tensors: list[Tensor]
     parameters: Parameters
+    version: str = ""
 
 
 class Listed(msgspec.Struct, frozen=True):

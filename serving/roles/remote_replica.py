@@ -32,7 +32,13 @@ from serving.remote.access import Access, access_of
 from serving.remote.address import parse_address
 from serving.remote.client import AsyncClient
 from serving.remote.failures import ROWS_MAY_BE_BAD
-from serving.remote.tensors import check_metadata, from_upstream, remarks_of, to_upstream
+from serving.remote.tensors import (
+    check_metadata,
+    from_upstream,
+    remarks_of,
+    to_upstream,
+    version_of,
+)
 from serving.remote.wire import NOTHING, Inferred
 from serving.roles.replica import ReplicaRole
 
@@ -283,7 +289,9 @@ class RemoteReplicaRole(ReplicaRole):
         """
         total = sum(batch.rows[position] for position in positions)
         outputs = from_upstream(self._entry.name, self._config, answer.tensors, total)
-        if said := remarks_of(answer, alone=len(positions) == 1):
+        version = version_of(self._entry.name, answer)
+        other = "" if version == self._entry.version else version
+        if said := remarks_of(answer, other, alone=len(positions) == 1):
             batch.remarks.update(dict.fromkeys(positions, said))
         return outputs
 

@@ -384,6 +384,23 @@ async def test_remarks_of_another_server_reach_the_request_they_are_about(
     assert (await again).parameters is None
 
 
+async def test_the_version_of_an_answer_is_that_of_the_other_server(
+    plane: DataPlane, served: Any, make_link: Any, eventually: Wait
+) -> None:
+    plane.apply(Directory(1, (served(),)))
+    link = make_link(manual=True)
+    plane.add_link("m", "1", link)
+    await eventually(lambda: link.held)
+    link.answer()  # the proof
+    await eventually(lambda: plane.resolve("m").ready)
+    asked = [asyncio.ensure_future(plane.infer(request(value=n))) for n in (1.0, 2.0)]
+    await eventually(lambda: link.held)
+    link.answer(remarks={1: Remarks({}, {}, "v0.1.0")})
+    answers = await asyncio.gather(*asked)
+    assert [answer.model_version for answer in answers] == ["1", "v0.1.0"]
+    assert answers[1].parameters is None
+
+
 async def test_classes_of_a_model_without_a_row_axis_are_those_of_its_one_row(
     plane: DataPlane, served: Any, make_link: Any, eventually: Wait
 ) -> None:

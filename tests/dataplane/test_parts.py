@@ -20,7 +20,14 @@ from serving.dataplane.binding import Bound
 from serving.dataplane.observer import ModelObserver
 from serving.dataplane.parts import Whole
 from serving.dataplane.statistics import BatchStatistics
-from serving.errors import DeadlineExceeded, GuardRejected, ModelFailed, QueueFull
+from serving.errors import (
+    DeadlineExceeded,
+    GuardRejected,
+    ModelFailed,
+    ModelNotReady,
+    NoReplica,
+    QueueFull,
+)
 from serving.telemetry.counters import SeriesSet
 
 Wait = Callable[[Callable[[], object]], Awaitable[None]]
@@ -156,6 +163,87 @@ async def test_every_part_is_told_what_the_request_passes_on(
     assert passed_on == [b"told", b"told"]
 
 
+def of_versions(link: Any, *versions: str) -> None:
+    """Have a link's batches answered by these versions of another server, one after the other."""
+    usual, upcoming = link.result, iter(versions)
+
+    def result(batch: Any) -> Any:
+        said = Remarks({}, {}, next(upcoming))
+        return usual(batch, remarks=dict.fromkeys(range(len(batch.items)), said))
+
+    link.result = result
+
+
+async def test_an_answer_in_parts_is_of_one_version(
+    make_bench: Make, make_link: Make, eventually: Wait
+) -> None:
+    publisher = Publisher()
+    observer = ModelObserver("m", "1", SeriesSet(), publisher, (), {}, BatchStatistics())  # type: ignore[arg-type]
+    bench, link = make_bench(observer=observer, max_batch_size=2), make_link()
+    of_versions(link, "1", "2", "2", "2", "3")
+    bench.queue.add_link(link)
+    future = bench.ask("large", [1.0, 2.0, 3.0, 4.0, 5.0])
+    answer = await asyncio.wait_for(future, TIMEOUT)
+    assert answer.outputs["y"][:, 0].tolist() == [2, 4, 6, 8, 10]
+    assert answer.remarks.version == "2"
+    rows = [batch.arrays[0][:, 0].tolist() for batch in link.batches]
+    assert rows == [[1, 2], [3, 4], [5], [1, 2]]  # only what version 1 had answered is sent again
+    assert bench.queue.waiting_rows == 0
+    await get(bench.ask("small", [9.0]))
+    await eventually(lambda: len(publisher.events) == 2)
+    assert [(event[3], event[-1]) for event in publisher.events] == [
+        (["large"], "2"), (["small"], "3"),
+    ]  # fmt: skip
+    assert observer.statistics.requests.count == 2
+
+
+async def test_a_request_whose_parts_never_are_of_one_version_fails(
+    make_bench: Make, make_link: Make, eventually: Wait
+) -> None:
+    bench, link = make_bench(max_batch_size=2), make_link()
+    of_versions(link, *"123456789")
+    bench.queue.add_link(link)
+    with pytest.raises(ModelNotReady, match="different versions") as caught:
+        await asyncio.wait_for(bench.ask("large", [1.0, 2.0, 3.0]), TIMEOUT)
+    assert caught.value.retry_after_s
+    assert len(link.sent) == 2 + 3
+    await eventually(lambda: not bench.queue.waiting_rows)
+
+
+async def test_parts_that_nobody_is_left_to_answer_again_fail(
+    make_bench: Make, make_link: Make
+) -> None:
+    bench, link = make_bench(max_batch_size=2), make_link()
+    of_versions(link, "1", "2")
+    bench.queue.add_link(link)
+    future = bench.ask("large", [1.0, 2.0, 3.0])
+    usual = link.result
+
+    def last(batch: Any) -> Any:
+        link.open = len(link.sent) < 2
+        return usual(batch)
+
+    link.result = last
+    with pytest.raises(NoReplica):
+        await asyncio.wait_for(future, TIMEOUT)
+
+
+async def test_a_batch_with_answers_of_two_versions_is_two_events(
+    make_bench: Make, make_link: Make, eventually: Wait
+) -> None:
+    publisher = Publisher()
+    observer = ModelObserver("m", "1", SeriesSet(), publisher, (), {}, BatchStatistics())  # type: ignore[arg-type]
+    bench, link = make_bench(observer=observer), make_link(manual=True)
+    bench.queue.add_link(link)
+    asked = [bench.ask(ident, [value]) for ident, value in (("a", 1.0), ("b", 2.0), ("c", 3.0))]
+    await eventually(lambda: link.held)
+    link.answer(remarks={1: Remarks({}, {}, "2")})
+    assert await asyncio.gather(*map(get, asked)) == [[2], [4], [6]]
+    await eventually(lambda: len(publisher.events) == 2)
+    found = {event[-1]: (event[3], event[6]["y"][:, 0].tolist()) for event in publisher.events}
+    assert found == {"": (["a", "c"], [2, 6]), "2": (["b"], [4])}
+
+
 async def test_a_request_that_goes_alone_goes_whole(make_bench: Make, make_link: Make) -> None:
     bench, link = make_bench(max_batch_size=2), make_link()
     bench.queue.add_link(link)
@@ -191,12 +279,12 @@ async def test_it_is_one_request_for_metrics_statistics_and_events(
     await eventually(lambda: len(publisher.events) == 2)
     assert link.sent == [["large"], ["large"], ["large", "small"]]
     events = {event[3][0]: event for event in publisher.events}
-    _, _, _, ids, rows, inputs, outputs, given = events["large"]
+    _, _, _, ids, rows, inputs, outputs, given, _ = events["large"]
     assert (ids, rows) == (["large"], (5,))
     assert inputs["x"][:, 0].tolist() == [1, 2, 3, 4, 5]
     assert outputs["y"][:, 0].tolist() == [2, 4, 6, 8, 10]
     assert given["sex"].tolist() == list("MFMFM")
-    _, _, _, ids, rows, inputs, outputs, given = events["small"]
+    _, _, _, ids, rows, inputs, outputs, given, _ = events["small"]
     assert (ids, rows, given) == (["small"], (1,), None)
     assert (inputs["x"][:, 0].tolist(), outputs["y"][:, 0].tolist()) == ([9], [18])
     counted = observer.statistics
@@ -229,7 +317,7 @@ async def test_what_a_guard_of_the_model_took_back_is_no_event(
     link.answer()
     await get(last)
     await eventually(lambda: len(publisher.events) == 2)
-    (_, _, _, ids, rows, inputs, outputs, _), (_, _, _, others, *_) = publisher.events
+    (_, _, _, ids, rows, inputs, outputs, *_), (_, _, _, others, *_) = publisher.events
     assert (ids, rows, others) == (["good"], (1,), ["last"])
     assert (inputs["x"][:, 0].tolist(), outputs["y"][:, 0].tolist()) == ([9], [18])
 
@@ -241,7 +329,8 @@ async def test_what_a_large_request_held_goes_with_it(how: str) -> None:
     future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
     item = Pending("large", Bound((rows,), 5, ((2,),), (), None), future, 0.0)
     del rows
-    parts = Whole(item).cut(2)
+    parts: list[Pending] = []
+    Whole(item, parts.extend).cut(2)
     gc.disable()
     try:
         if how == "cancel":
@@ -251,7 +340,8 @@ async def test_what_a_large_request_held_goes_with_it(how: str) -> None:
                 part.answer({"y": np.zeros((part.bound.rows, 1))})
         await asyncio.wait([future], timeout=TIMEOUT)
         await asyncio.sleep(0)
-        del item, parts, future
+        parts.clear()  # as a queue does
+        del item, future
         if how == "answer":
             del part
         await asyncio.sleep(0)

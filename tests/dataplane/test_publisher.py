@@ -143,6 +143,17 @@ async def test_sensitive_values_of_some_batches_only(connected, monitor, until):
     assert monitor.events[0][0].sensitive == {"sex": [None, None, "F", None]}
 
 
+async def test_versions_of_another_server_are_not_joined(connected, monitor, until):
+    for first, upstream in enumerate(["", "2", "", "2", "v3"]):
+        publish(connected, 1, first, upstream=upstream)
+    await until(lambda: len(monitor.events) == 3)
+    told = {meta.upstream: (meta.version, meta.ids) for meta, _ in monitor.events}
+    assert told == {"": ("1", ["r0", "r2"]), "2": ("1", ["r1", "r3"]), "v3": ("1", ["r4"])}
+    publish(connected, 1, 5)
+    connected.flush()
+    assert len(connected._open) == 1  # or each version that a server makes up would stay
+
+
 async def test_text_inputs_travel_as_bytes(connected, monitor, until):
     words = np.array([[b"car"], [b""]], dtype=object)
     connected.publish("m", "1", 0.0, ["a"], [2], {"w": words}, {})

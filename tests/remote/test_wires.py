@@ -91,6 +91,29 @@ def test_parameters_of_answers_are_read(kind):
     assert read.tensors[0].parameters == {"content_type": "np"}
 
 
+@pytest.mark.parametrize("kind", WIRES)
+@pytest.mark.parametrize("version", ["", "2", "v0.1.0"])
+def test_the_version_of_an_answer_is_read(kind, version):
+    y = Tensor("y", "FP32", (1,), np.ones(1, np.float32))
+    request = InferRequest("m", "", "id", (), parameters={"binary_data_output": kind == "binary"})
+    response = InferResponse("m", version, "id", (y,))
+    if kind == "grpc":
+        body = grpc_codec.encode_response(response, request).SerializeToString()
+        read = GrpcWire().read_infer(Answer(body))
+    else:
+        answer = Answer(*json_codec.encode_response(response, request))
+        read = HttpWire(binary=kind == "binary").read_infer(answer)
+    assert read.version == version
+
+
+@pytest.mark.parametrize(
+    ("told", "version"), [("", ""), ('"model_version":null,', ""), ('"model_version":7,', "7")]
+)
+def test_servers_write_no_version_or_a_number(told, version):
+    body = f'{{"model_name":"m",{told}"outputs":[]}}'.encode()
+    assert HttpWire(binary=False).read_infer(Answer(body)).version == version
+
+
 def test_typed_contents_are_read_too():
     sent = tensor_of("INT64")
     response = InferResponse("m", "1", "id", (sent,))

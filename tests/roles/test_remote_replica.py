@@ -131,6 +131,32 @@ async def test_what_is_said_of_one_request_reaches_that_one_alone(connection, up
     assert bisected.remarks[1].parameters == upstream.said
 
 
+async def test_the_version_of_an_answer_is_that_of_the_other_server(connection, upstream):
+    upstream.version = "2"
+    joined = (await ask(connection, [1, 2]))[0].remarks
+    assert {position: said.version for position, said in joined.items()} == {0: "2", 1: "2"}
+
+
+async def test_a_batch_that_is_bisected_may_have_answers_of_several_versions(connection, upstream):
+    versions = iter(["2", "3"])
+
+    def compute(request):
+        upstream.version = next(versions)  # of the next answer
+        return upstream._double(request)
+
+    upstream.version, upstream.compute = "1", compute
+    result, _ = await ask(connection, [1, 2, 3, 666])  # asked again as (1, 2), (3), (666)
+    assert result.failed.keys() == {3}
+    assert {position: said.version for position, said in result.remarks.items()} == {2: "2"}
+
+
+@pytest.mark.parametrize("version", ["9" * 129, "1\n2"])
+async def test_what_cannot_be_a_version_is_refused(connection, upstream, version):
+    upstream.version = version
+    result, _ = await ask(connection, [1])
+    assert "answered as model_version" in result.failed[0]
+
+
 async def test_nothing_said_costs_nothing(connection):
     assert (await ask(connection, [1]))[0].remarks == {}
 
