@@ -43,14 +43,15 @@ def findings(
         _out.print_json(json.dumps(body))
         return
     # Cut short, the names of columns could not be told apart.
-    names = ("monitor", "metric", "subject", "value", "threshold", "p", "rows", "age", "verdict")
+    names = "version monitor metric subject value threshold p rows age verdict".split()
     table = Table(*(Column(name, overflow="fold") for name in names))
     for item in body["findings"]:
         verdict = {True: "[bold red]breached", False: "fine", None: f"unknown: {item['reason']}"}
         p_value = item["p_value"]
         table.add_row(
-            item["monitor"], item["metric"], escape(item["subject"]), _number(item["value"]),
-            _number(item["threshold"], ""), "" if p_value is None else f"{p_value:.2g}",
+            escape(item["version"]), item["monitor"], item["metric"], escape(item["subject"]),
+            _number(item["value"]), _number(item["threshold"], ""),
+            "" if p_value is None else f"{p_value:.2g}",
             str(item["n_current"]), _age(item["age_s"]), verdict[item["breached"]],
         )  # fmt: skip
     _out.print(table)

@@ -102,12 +102,20 @@ class FindingsMeta(msgspec.Struct, array_like=True, frozen=True):
 
 
 class ReportMeta(msgspec.Struct, array_like=True, frozen=True):
-    """Asks for a report. `kind` and `format` are the client's words, checked by the monitor."""
+    """Asks for a report.
+
+    Attributes:
+        model, version: as they are served.
+        kind, format: the client's words, checked by the monitor.
+        only: the version that the report is about, in the client's words; empty: the one that
+            has answered last for `version`.
+    """
 
     model: str
     version: str
     kind: str
     format: str
+    only: str = ""
 
 
 class ResetMeta(msgspec.Struct, array_like=True, frozen=True):

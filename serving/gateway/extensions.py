@@ -103,15 +103,18 @@ async def report(plane: DataPlane, name: str, kind: str, query: bytes) -> tuple[
     Raises:
         NotFound: no such report.
         InvalidInput: the format is neither html nor json.
+        VersionNotFound: `version` names none that is watched.
     """
     entry = plane.resolve(name)
     if kind not in REPORTS:
         raise NotFound(f"no report '{kind[:40]}'; there is: {', '.join(REPORTS)}")
-    wanted = parse_qs(query.decode("latin-1")).get("format", ["html"])[-1]
+    asked = parse_qs(query.decode("latin-1"))
+    wanted = asked.get("format", ["html"])[-1]
     if wanted not in ("html", "json"):
         raise InvalidInput("format must be html or json")
+    only = asked.get("version", [""])[-1]
     message = await plane.publisher.request(
-        REPORT, ReportMeta(entry.name, entry.version, kind, wanted)
+        REPORT, ReportMeta(entry.name, entry.version, kind, wanted, only)
     )
     reply = _decode_report(message.meta)
     return reply.content_type.encode("latin-1"), reply.body

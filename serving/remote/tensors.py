@@ -91,8 +91,9 @@ def version_of(name: str, answer: Inferred) -> str:
 def remarks_of(answer: Inferred, version: str, *, alone: bool) -> Remarks | None:
     """Return what is passed on of an answer beside its outputs; None when there is nothing.
 
-    `version` is that of the answer where it is not the served one. Where one request upstream had the rows of several, nobody knows whom a parameter is about:
-    then only `content_type` is kept, which is about none of the rows.
+    `version` is that of the answer where it is not the served one. Where one request upstream had
+    the rows of several, nobody knows whom a parameter is about: then only `content_type` is kept,
+    which is about none of the rows.
     """
     parameters = _passed_on(answer.parameters, alone)
     outputs = {t.name: kept for t in answer.tensors if (kept := _passed_on(t.parameters, alone))}

@@ -19,14 +19,18 @@ class FindingSeries:
     Args:
         series: where they are kept.
         model, version: attributes of all of them.
+        counted_as: version in the attributes of what is counted, and so never ends.
     """
 
-    def __init__(self, series: SeriesSet, model: str, version: str) -> None:
+    def __init__(
+        self, series: SeriesSet, model: str, version: str, counted_as: str | None = None
+    ) -> None:
         self._series = series
         self._base = {"model": model, "version": version}
         self._shown: dict[str, dict[tuple[str, ...], GaugeSeries]] = {}
         # From zero on, so that the first alarm is an increase that an alert can see.
-        self._alarms = series.sum(names.DRIFT_ALARMS, **self._base)
+        counted = {"model": model, "version": counted_as or version}
+        self._alarms = series.sum(names.DRIFT_ALARMS, **counted)
 
     def show(self, monitor: str, findings: Iterable[Finding]) -> None:
         """Set a monitor's gauges to its latest findings, and end those it has none for."""

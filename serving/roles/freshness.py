@@ -26,6 +26,11 @@ class Freshness:
         self.refresh(now)
         self._fed[monitor] = now
 
+    @property
+    def begun(self) -> bool:
+        """Whether any monitor ever had rows."""
+        return bool(self._fed)
+
     def judged(self, monitor: str) -> None:
         """Take note that a monitor has completed a window."""
         self._stale.discard(monitor)

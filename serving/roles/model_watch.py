@@ -46,14 +46,25 @@ class ModelWatch:
         entry: the version; its profile is read here.
         series: where the findings are published as metrics.
         forgotten: keys of predictions of the model that are not stored any more.
+        upstream_as: what counters call the version where it is another server's; empty: it is
+            one that is served here.
     """
 
-    def __init__(self, entry: ModelEntry, series: SeriesSet, forgotten: ForgottenKeys) -> None:
+    def __init__(
+        self,
+        entry: ModelEntry,
+        series: SeriesSet,
+        forgotten: ForgottenKeys,
+        *,
+        upstream_as: str = "",
+    ) -> None:
         self.entry = entry
+        told = f" version '{entry.version}' upstream" if upstream_as else ""
+        self._model = f"model '{entry.name}'{told}"
         config = entry.config
         self._notes: list[str] = []
         self._failures: dict[str, str] = {}
-        self._series = FindingSeries(series, entry.name, entry.version)
+        self._series = FindingSeries(series, entry.name, entry.version, upstream_as)
         self._fresh = Freshness(config.monitors.stale_after_s)
         drift = config.monitors.drift
         self._recent = RecentRows(drift.window if drift else RECENT_ROWS)
@@ -63,9 +74,7 @@ class ModelWatch:
         if drift:
             self._watch_drift(drift)
         else:
-            self._notes.append(
-                f"drift of model '{entry.name}' is not watched: its monitors.drift is null"
-            )
+            self._notes.append(f"drift of {self._model} is not watched: its monitors.drift is null")
         output = config.class_output if config.takes_labels else None
         performance = config.monitors.performance
         self._truth = TruthWatch(output, performance, forgotten) if output else None
@@ -110,7 +119,7 @@ class ModelWatch:
         )
 
     def _not_watched(self, why: str, part: str = "") -> None:
-        self._notes.append(f"drift of model '{self.entry.name}' is not watched{part}: {why}")
+        self._notes.append(f"drift of {self._model} is not watched{part}: {why}")
         _log.warning("%s", self._notes[-1])
 
     def update(self, event: PredictionEvent, now: float) -> None:
@@ -129,6 +138,11 @@ class ModelWatch:
         if self._truth:
             with self._guarded("performance"):
                 self._joined(self._truth.predicted(event), now)
+
+    @property
+    def had_rows(self) -> bool:
+        """Whether a monitor has ever had rows of this version."""
+        return self._fresh.begun
 
     def _widened(self, outputs: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
         """Return outputs as numbers: BF16 travels as its bits."""
@@ -223,24 +237,24 @@ class ModelWatch:
         """What is not judged and why, and what drift is compared with; one sentence each."""
         if self._live is None or not self._live.ready:
             return self.not_judged
-        return [f"drift of model '{self.entry.name}': {self._live.progress}", *self.not_judged]
+        return [f"drift of {self._model}: {self._live.progress}", *self.not_judged]
 
     @property
     def not_judged(self) -> list[str]:
         """What is not watched, not judged yet, or failed, and why; one sentence each."""
-        model = self.entry.name
+        model = self._model
         told = list(self._notes)
         for name, kept in self._kept().items():
             if name in self._shown or not self._judges(name):
                 continue
             if kept is self._live and not self._live.ready:
-                told.append(f"drift of model '{model}': {self._live.progress}")
+                told.append(f"drift of {model}: {self._live.progress}")
                 continue
             what, kind = ("accuracy", "labelled rows") if name == "performance" else (name, "rows")
             rows, size = kept.filled
-            told.append(f"{what} of model '{model}': no verdict yet, {rows} of {size} {kind}")
+            told.append(f"{what} of {model}: no verdict yet, {rows} of {size} {kind}")
         failed = self._failures.items()
-        return [*told, *(f"{name} of model '{model}' failed: {error}" for name, error in failed)]
+        return [*told, *(f"{name} of {model} failed: {error}" for name, error in failed)]
 
     def _judges(self, name: str) -> bool:
         return name != "performance" or self.entry.config.monitors.performance is not None
@@ -277,7 +291,7 @@ class ModelWatch:
                 kept.restore(state[name])
             except (ValueError, KeyError, TypeError):
                 self._notes.append(
-                    f"{name} of model '{self.entry.name}' began anew: its reference, window or "
+                    f"{name} of {self._model} began anew: its reference, window or "
                     f"threshold is not what it was before the restart"
                 )
                 _log.warning("%s", self._notes[-1])

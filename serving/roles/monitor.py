@@ -213,7 +213,11 @@ class MonitorRole:
         return progress
 
     async def _make_report(self, asked: observation.ReportMeta) -> observation.ReportReply:
-        watch = self.observatory.watch(asked.model, asked.version)
+        watches = self.observatory.watches
+        if asked.only:
+            watch = watches.watch(asked.model, asked.only)
+        else:
+            watch = watches.latest(asked.model, asked.version)
         if asked.kind != "drift":
             raise Unsupported(f"no report '{asked.kind[:40]}'; there is: drift")
         return await self._reports.drift(watch.entry, watch.recent(), asked.format)

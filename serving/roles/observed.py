@@ -28,7 +28,7 @@ def read_event(meta: EventMeta, tensors: Sequence[Tensor]) -> PredictionEvent:
     first = np.repeat(np.cumsum(counts) - counts, counts)
     return PredictionEvent(
         model_name=meta.model,
-        model_version=meta.version,
+        model_version=meta.upstream or meta.version,
         timestamp=meta.timestamp,
         request_ids=[
             ident for ident, rows in zip(meta.ids, meta.rows, strict=True) for _ in range(rows)
