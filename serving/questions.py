@@ -43,7 +43,10 @@ def findings(
         _out.print_json(json.dumps(body))
         return
     # Cut short, the names of columns could not be told apart.
-    names = "version monitor metric subject value threshold p rows age verdict".split()
+    names = (
+        "version", "monitor", "metric", "subject", "value", "threshold", "p", "rows", "age",
+        "verdict",
+    )  # fmt: skip
     table = Table(*(Column(name, overflow="fold") for name in names))
     for item in body["findings"]:
         verdict = {True: "[bold red]breached", False: "fine", None: f"unknown: {item['reason']}"}
