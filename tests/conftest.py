@@ -13,6 +13,7 @@ from types import ModuleType
 from typing import Any
 
 import grpc
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import settings
@@ -99,7 +100,7 @@ class Upstream:
     """Another server of the protocol over gRPC: answers what `compute` returns, doubled by default.
 
     A request with a row that holds `poison` is refused. It writes down every request. Its answers
-    have the parameters `said` and, as it is when they are given, the version `version`.
+    have the parameters `said` and the version `version`, which `compute` finds in the request.
     """
 
     def __init__(self) -> None:
@@ -161,7 +162,7 @@ class Upstream:
                 if tensor.datatype != "BYTES" and (tensor.data == self.poison).any():
                     context.abort(*self.refusal)
             version = self.version
-            outputs = tuple(self.compute(request))
+            outputs = tuple(self.compute(msgspec.structs.replace(request, model_version=version)))
             answer = InferResponse(request.model_name, version, request.id, outputs, self.said)
             return encode_response(answer, request)
         finally:
