@@ -49,6 +49,7 @@ class ExplainReply(msgspec.Struct, array_like=True, frozen=True):
         n_steps: integration steps that were used; None if the method has none.
         n_samples: most evaluations that a row took; None if the method takes no samples.
         n_features: features that were told apart in a row; None means every element.
+        version: of the model on another server; empty where it is the served one.
     """
 
     method: str
@@ -57,3 +58,4 @@ class ExplainReply(msgspec.Struct, array_like=True, frozen=True):
     n_steps: int | None = None
     n_samples: int | None = None
     n_features: int | None = None
+    version: str = ""

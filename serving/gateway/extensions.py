@@ -72,7 +72,8 @@ async def explain_request(
         **{name: value for name, value in effort.items() if value is not None},
         "target": ",".join(str(target) for target in reply.target),
     }
-    return InferResponse(entry.name, entry.version, request.id, tuple(message.tensors), parameters)
+    version = reply.version or entry.version
+    return InferResponse(entry.name, version, request.id, tuple(message.tensors), parameters)
 
 
 def _time_left(configured: Explain, microseconds: object, timeout_s: float | None) -> float:

@@ -18,7 +18,7 @@ from serving.protocol.datatypes import numpy_dtype
 from serving.remote.access import access_of
 from serving.remote.address import parse_address
 from serving.remote.client import Client, not_ready
-from serving.remote.tensors import check_metadata, from_upstream, to_upstream
+from serving.remote.tensors import check_metadata, from_upstream, to_upstream, version_of
 
 if TYPE_CHECKING:
     import torch
@@ -32,6 +32,10 @@ class RemoteModel:
 
     Args:
         entry: its configuration has the section `remote`.
+
+    Attributes:
+        answered_by: versions that have answered, as that server names them; who wants to know
+            empties it before asking.
     """
 
     def __init__(self, entry: ModelEntry) -> None:
@@ -41,6 +45,7 @@ class RemoteModel:
         self._remote = entry.config.remote
         self._model = self._remote.model or entry.name
         self._client: Client | None = None
+        self.answered_by: set[str] = set()
         self._most = entry.config.batching.max_batch_size or MAX_ROWS
         if not self._remote.row_axis:
             self._most = 1
@@ -99,7 +104,8 @@ class RemoteModel:
         answer = self._connected().infer(
             self._model, self._remote.version, to_upstream(self._config, arrays)
         )
-        return from_upstream(self._entry.name, self._config, answer, rows)
+        self.answered_by.add(version_of(self._entry.name, answer) or self._entry.version)
+        return from_upstream(self._entry.name, self._config, answer.tensors, rows)
 
     def _no_rows(self) -> dict[str, np.ndarray]:
         # Servers refuse empty tensors; the shapes are declared.

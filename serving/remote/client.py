@@ -67,10 +67,10 @@ class Client:
 
     def infer(
         self, model: str, version: str, inputs: Sequence[Tensor], forward: Forward = NOTHING
-    ) -> list[Tensor]:
-        """Return the outputs for `inputs`."""
+    ) -> Inferred:
+        """Return the outputs for `inputs`, and what came with them."""
         call = self._wire.infer(model, version, forward, inputs)
-        return self._wire.read_infer(self._send(call)).tensors
+        return self._wire.read_infer(self._send(call))
 
     def ready(self, model: str, version: str) -> bool:
         """Return whether the model is ready."""

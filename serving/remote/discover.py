@@ -138,7 +138,7 @@ def look_at(client: Client, listed: Listed, example: InferRequest | None) -> Fou
         told = None
     answered = None
     if example is not None:
-        answered = tuple(client.infer(listed.name, "", example.inputs, NOTHING))
+        answered = tuple(client.infer(listed.name, "", example.inputs, NOTHING).tensors)
     return Found(listed.name, version, metadata, told, answered)
 
 

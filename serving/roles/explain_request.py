@@ -132,11 +132,16 @@ def _target(target: int | str, config: ModelConfig) -> int:
     return target
 
 
-def write_answer(found: Attribution, baseline: str) -> tuple[ExplainReply, list[Tensor]]:
-    """Return the reply to a question whose baseline was called `baseline`."""
+def write_answer(
+    found: Attribution, baseline: str, version: str = ""
+) -> tuple[ExplainReply, list[Tensor]]:
+    """Return the reply to a question whose baseline was called `baseline`.
+
+    `version` is that of a model on another server, where it is not the served one.
+    """
     targets = tuple(int(target) for target in found.target)
     reply = ExplainReply(
-        found.method, targets, baseline, found.n_steps, found.n_samples, found.n_features
+        found.method, targets, baseline, found.n_steps, found.n_samples, found.n_features, version
     )
     arrays = {
         **{ATTRIBUTION_PREFIX + name: array for name, array in found.values.items()},

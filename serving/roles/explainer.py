@@ -13,7 +13,7 @@ import os
 import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -32,6 +32,7 @@ from serving.errors import (
     DeadlineExceeded,
     InvalidInput,
     ModelFailed,
+    ModelNotReady,
     Overloaded,
     Unsupported,
     VigilError,
@@ -44,6 +45,9 @@ from serving.roles.explain_request import Question, read_question, write_answer
 from serving.roles.served_entry import served_entry
 from serving.telemetry import names
 from serving.telemetry.counters import SeriesSet
+
+if TYPE_CHECKING:
+    from serving.models.remote import RemoteModel
 
 MAX_WAITING: Final = 64
 """Explanations that may be under way; more are refused."""
@@ -86,6 +90,7 @@ class ExplainerRole:
         self._device = device or self._entry.config.replicas.device
         self._mean = read_baseline(self._entry)
         self._explainers: dict[str, Explainer] = {}
+        self._upstream: RemoteModel | None = None
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="explain")
         self._tasks: set[asyncio.Task[None]] = set()
         self._server = ChannelServer(self._message, slots=max_waiting, secret=secret)
@@ -109,6 +114,11 @@ class ExplainerRole:
         # Gradients are those of the model as it was made, not of a converted or compiled one.
         model = load(as_made(self._entry), self._device)
         self._explainers = explainers(self._entry.config, model)
+        if self._entry.config.remote is not None:
+            # Here, because it loads gRPC, which must not be in a process that forks others.
+            from serving.models.remote import RemoteModel
+
+            self._upstream = model if isinstance(model, RemoteModel) else None
 
     async def start(self) -> str:
         """Listen and register; returns the address. `load` must have run."""
@@ -178,13 +188,13 @@ class ExplainerRole:
         loop = asyncio.get_running_loop()
         until = math.inf if timeout_s is None else time.monotonic() + timeout_s
         try:
-            seconds, found = await loop.run_in_executor(
+            seconds, found, version = await loop.run_in_executor(
                 self._worker, self._explain, question, until
             )
             self._duration.record(seconds)
             self._typical_s += 0.2 * (seconds - self._typical_s)
             self._error.record_many(found.relative_error)
-            connection.reply(ident, *write_answer(found, question.baseline))
+            connection.reply(ident, *write_answer(found, question.baseline, version))
         except VigilError as error:
             connection.fail(ident, error)
         except Exception as error:  # noqa: BLE001 - the peer must get an answer whatever it was
@@ -193,11 +203,16 @@ class ExplainerRole:
                 ident, ModelFailed(f"the explanation failed: {type(error).__name__}: {text}")
             )
 
-    def _explain(self, question: Question, until: float) -> tuple[float, Attribution]:
-        """Compute, unless `until` (monotonic seconds) is over; runs in the worker thread."""
+    def _explain(self, question: Question, until: float) -> tuple[float, Attribution, str]:
+        """Compute, unless `until` (monotonic seconds) is over; runs in the worker thread.
+
+        Returns seconds, attributions, and the version where it is not the served one.
+        """
         if time.monotonic() >= until:
             raise DeadlineExceeded("nobody waits for this explanation any more")
         started = time.perf_counter()
+        if self._upstream is not None:
+            self._upstream.answered_by.clear()
         try:
             found = self._explainers[question.method].explain(
                 question.inputs, question.target, question.baselines, question.effort
@@ -208,7 +223,22 @@ class ExplainerRole:
             raise DeadlineExceeded(str(error)) from None
         except ValueError as error:
             raise InvalidInput(str(error)) from None
-        return time.perf_counter() - started, found
+        return time.perf_counter() - started, found, self._version()
+
+    def _version(self) -> str:
+        """Return the version that another server has explained; empty where it is the served one.
+
+        Raises:
+            ModelNotReady: it was more than one, so the attributions are of none.
+        """
+        versions = sorted(self._upstream.answered_by) if self._upstream is not None else []
+        if len(versions) > 1:
+            raise ModelNotReady(
+                f"the upstream server changed the version of model '{self._entry.name}' during "
+                f"the explanation ({', '.join(versions[:5])}); ask again",
+                retry_after_s=1,
+            )
+        return "" if versions in ([], [self._entry.version]) else versions[0]
 
 
 def run(

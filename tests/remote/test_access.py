@@ -216,7 +216,7 @@ async def asked(server: Guarded, credentials: Any, tls: Any) -> list[Tensor]:
     def blocking() -> list[Tensor]:
         client = Client(address, 10, access)
         try:
-            return client.infer("m", "", [X])
+            return client.infer("m", "", [X]).tensors
         finally:
             client.close()
 

@@ -18,7 +18,14 @@ from serving.channel.directory import ServedModel
 from serving.channel.endpoint import connect
 from serving.channel.explanation import EXPLAIN, ExplainMeta, ExplainReply
 from serving.config import Explain, Feature, InputSpec, ModelConfig, OutputSpec
-from serving.errors import DeadlineExceeded, InvalidInput, ModelFailed, Overloaded, Unsupported
+from serving.errors import (
+    DeadlineExceeded,
+    InvalidInput,
+    ModelFailed,
+    ModelNotReady,
+    Overloaded,
+    Unsupported,
+)
 from serving.models.export import save_files, save_torch_export
 from serving.protocol.messages import Tensor
 from serving.roles.explainer import ExplainerRole
@@ -323,3 +330,41 @@ async def test_the_process_answers_and_ends_at_sigterm(explained, hub, tmp_path,
         if process.returncode is None:
             process.kill()
             await process.wait()
+
+
+@pytest.fixture
+async def remote_client(make_role, hub, upstream, tmp_path) -> AsyncIterator[Client]:
+    """An explainer of a model on another server, which doubles its four inputs."""
+    config = ModelConfig.model_validate({
+        "format": "remote",
+        "remote": {"url": f"grpc://{upstream.address}"},
+        "inputs": [{"name": "x", "datatype": "FP32", "shape": [-1, 4]}],
+        "outputs": [{"name": "y", "datatype": "FP32", "shape": [-1, 4]}],
+    })  # fmt: skip
+    served = ServedModel("m", "1", config.model_dump_json().encode(), str(tmp_path / "m" / "1"))
+    role = make_role(served)
+    await role.start()
+    connection = await connect(f"unix:{tmp_path}/explainer.sock")
+    yield Client(connection)
+    connection.close()
+    await role.stop()
+
+
+async def test_an_explanation_is_of_one_version_of_another_server(remote_client, upstream, rows):
+    for version, told in (("1", ""), ("2", "2")):
+        upstream.version = version
+        reply, arrays = await remote_client.explain(rows, target=1)
+        assert reply.version == told
+        np.testing.assert_allclose(arrays["attribution:x"][:, 1], 2 * rows[:, 1], atol=1e-4)
+    asked = len(upstream.requests)
+    double = upstream.compute
+
+    def compute(request):
+        upstream.version = "3"  # of the answers after the first
+        return double(request)
+
+    upstream.compute = compute
+    with pytest.raises(ModelNotReady, match=r"changed the version of model 'm'.*\(2, 3\)"):
+        await remote_client.explain(rows, target=1)
+    assert len(upstream.requests) > asked + 1
+    assert (await remote_client.explain(rows, target=1))[0].version == "3"
