@@ -70,7 +70,9 @@ function table(id, caption, columns, rows, level, empty) {
 }
 
 const STATE = {ready: ["Ready", "good"], degraded: ["Degraded", "warning"], down: ["Down", "critical"]};
-const modelName = (row) => missing(row.model) || row.model === "" ? NONE : row.model + " v" + row.version;
+// Other servers have versions that are no numbers.
+const versioned = (row) => row.model + (/^\d/.test(row.version) ? " v" : " ") + row.version;
+const modelName = (row) => missing(row.model) || row.model === "" ? NONE : versioned(row);
 const plain = () => "";
 
 // What nobody judges is not wrong, and not fine either.
