@@ -163,6 +163,8 @@ class ModelObserver:
         if parted or result.guards:
             unseen = [at for at, item in enumerate(answered.items) if item.whole or _refused(item)]
             answered, outputs = leave_out(answered, outputs, unseen)
+        if not answered.items:
+            return
         if not result.remarks:  # only another server has any
             self._publish(now, answered, outputs)
             return

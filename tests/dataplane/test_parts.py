@@ -175,7 +175,7 @@ def of_versions(link: Any, *versions: str) -> None:
 
 
 async def test_an_answer_in_parts_is_of_one_version(
-    make_bench: Make, make_link: Make, eventually: Wait
+    make_bench: Make, make_link: Make, eventually: Wait, caplog: pytest.LogCaptureFixture
 ) -> None:
     publisher = Publisher()
     observer = ModelObserver("m", "1", SeriesSet(), publisher, (), {}, BatchStatistics())  # type: ignore[arg-type]
@@ -195,6 +195,7 @@ async def test_an_answer_in_parts_is_of_one_version(
         (["large"], "2"), (["small"], "3"),
     ]  # fmt: skip
     assert observer.statistics.requests.count == 2
+    assert not caplog.records  # of an event that could not be made
 
 
 async def test_a_request_whose_parts_never_are_of_one_version_fails(
@@ -263,7 +264,7 @@ class Publisher:
 
 
 async def test_it_is_one_request_for_metrics_statistics_and_events(
-    make_bench: Make, make_link: Make, eventually: Wait
+    make_bench: Make, make_link: Make, eventually: Wait, caplog: pytest.LogCaptureFixture
 ) -> None:
     publisher, series = Publisher(), SeriesSet()
     observer = ModelObserver("m", "1", series, publisher, (), {}, BatchStatistics())  # type: ignore[arg-type]
@@ -291,6 +292,7 @@ async def test_it_is_one_request_for_metrics_statistics_and_events(
     assert (counted.requests.count, counted.rows, counted.batches) == (2, 6, 3)
     waits = next(s for s in series.snapshot() if s.name == "vigil.inference.queue.duration")
     assert sum(waits.counts) == 2
+    assert not caplog.records  # of an event that could not be made
 
 
 async def test_what_a_guard_of_the_model_took_back_is_no_event(
