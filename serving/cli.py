@@ -264,6 +264,7 @@ def _check_model(repository: ModelRepository, name: str) -> bool:
             f"{what}: fine (features: {has.features}, module: {has.module}, "
             f"differentiable: {has.differentiable})"
         )
+        _out.print(f"{what}: {prepared.rows}", markup=False, soft_wrap=True)
         if prepared.measured:
             _out.print(f"{what}: {prepared.measured}")
     return sound

@@ -19,6 +19,7 @@ from serving.dataplane.binding import Binder, Bound
 from serving.dataplane.gateway_guards import build_guards
 from serving.dataplane.links import ReplicaLink, ReplicaLost
 from serving.dataplane.observer import ModelObserver
+from serving.dataplane.outcomes import no_replica
 from serving.dataplane.publisher import EventPublisher
 from serving.dataplane.request_series import RequestSeries
 from serving.dataplane.statistics import BatchStatistics
@@ -56,8 +57,7 @@ class ServedVersion:
         self.binder = Binder(served.name, self.config)
         self.specs = {spec.name: spec for spec in self.config.inputs}
         self.output_types = {spec.name: spec.datatype for spec in self.config.outputs}
-        remote = self.config.remote
-        self.row_axis = remote is None or remote.row_axis
+        self.row_axis = self.config.row_axis
         self.classes = {spec.name: spec.classes for spec in self.config.outputs}
         guards: list[Guard] = build_guards(self.config)
         self.observer = ModelObserver(
@@ -111,8 +111,23 @@ class ServedVersion:
         item = Pending(request.id, bound, future, arrived, client if self._fair else "", receive)
         if self._levels or request.parameters:
             self._set_priority(item, request.parameters)
-        self.queue.submit(item, timeout_s)
+        if bound.rows:
+            self.queue.submit(item, timeout_s)
+        else:
+            self._answer_no_rows(item)
         return item
+
+    def _answer_no_rows(self, item: Pending) -> None:
+        """Give every output without a row; many models cannot compute none at all."""
+        if not self.ready:
+            raise no_replica(self.name)
+        item.answer(
+            {
+                spec.name: np.zeros((0, *(max(size, 0) for size in spec.shape[1:])), dtype)
+                for spec in self.config.outputs
+                for dtype in [numpy_dtype(spec.datatype)]
+            }
+        )
 
     def _set_priority(self, item: Pending, parameters: Parameters | None) -> None:
         asked = parameters.get("priority", 0) if parameters else 0
