@@ -182,7 +182,7 @@ def run(python: Path, file: Path, given: dict[str, str]) -> Verdict:
         if ended.returncode or (passes and "PASS" not in ended.stdout):
             said = (ended.stdout + ended.stderr).strip()[-2000:]
             return Verdict(file.stem, "failed", f"{options}: {ended.returncode}\n{said}")
-    return Verdict(file.stem, f"passed, {len(RUNS[file.stem])} ways")
+    return Verdict(file.stem, f"passed, runs: {len(RUNS[file.stem])}")
 
 
 def run_all(python: Path, folder: Path, work: Path) -> Iterator[Verdict]:

@@ -19,7 +19,7 @@ def written(folder: Path, *lines: str) -> Path:
 
 def test_a_file_passes_when_all_its_ways_do(tmp_path):
     file = written(tmp_path, "assert sys.argv[1:3] == ['-u', 'localhost:1']", "print('PASS')")
-    assert run(PYTHON, file, AT) == Verdict("grpc_client", "passed, 2 ways")
+    assert run(PYTHON, file, AT) == Verdict("grpc_client", "passed, runs: 2")
 
 
 @pytest.mark.parametrize(
