@@ -265,8 +265,9 @@ def _check_model(repository: ModelRepository, name: str) -> bool:
             f"differentiable: {has.differentiable})"
         )
         _out.print(f"{what}: {prepared.rows}", markup=False, soft_wrap=True)
-        if prepared.measured:
-            _out.print(f"{what}: {prepared.measured}")
+        for told in (prepared.measured, prepared.tried):
+            if told:
+                _out.print(f"{what}: {told}", markup=False, soft_wrap=True)
     return sound
 
 

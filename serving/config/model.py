@@ -45,7 +45,10 @@ class ModelConfig(Section):
         default_factory=list, min_length=1, description="One per output tensor; as for `inputs`."
     )
     example: str | None = Field(
-        None, description="File with an OIP request; used for warm-up and readiness."
+        None,
+        description="File with an OIP request, used for warm-up and readiness: JSON, JSON with "
+        "binary tensors behind it as in a body over HTTP, or the bytes of a gRPC "
+        "ModelInferRequest.",
     )
     versions: Literal["latest", "all"] | list[Annotated[int, Field(ge=1)]] = Field(
         "latest", description="Which versions are served: `latest`, `all`, or a list of numbers."

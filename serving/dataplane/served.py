@@ -24,8 +24,9 @@ from serving.dataplane.publisher import EventPublisher
 from serving.dataplane.request_series import RequestSeries
 from serving.dataplane.statistics import BatchStatistics
 from serving.errors import InvalidInput, Unreachable, VigilError
+from serving.models.blank_row import blank_row
 from serving.protocol.datatypes import numpy_dtype
-from serving.protocol.json_codec import decode_request
+from serving.protocol.example import decode_example
 from serving.protocol.messages import InferRequest, Parameters
 from serving.telemetry.counters import SeriesSet
 
@@ -191,7 +192,7 @@ class ServedVersion:
 
     def _make_probe(self, example: bytes | None) -> Batch:
         if example is not None:
-            request = decode_request(example, None, self.name, self.version)
+            request = decode_example(example, self.name, self.version)
             bound = self.binder.bind(request)
         else:
             bound = self._zeros()
@@ -204,14 +205,7 @@ class ServedVersion:
 
     def _zeros(self) -> Bound:
         """A row of zeros, for models that come without an example."""
-        arrays = []
-        for name in self.binder.input_names:
-            spec = self.specs[name]
-            shape = (1, *(max(dim, 1) for dim in spec.shape[1:]))
-            array = np.zeros(shape, dtype=numpy_dtype(spec.datatype))
-            if spec.datatype == "BYTES":
-                array[...] = b""
-            arrays.append(array)
+        arrays = [blank_row(self.specs[name]) for name in self.binder.input_names]
         # Zeros may be no food for a model that is not ours to try: it is asked whether it is there.
         forward = b"" if self.config.remote is None else PROBE
         return Bound(tuple(arrays), 1, tuple(a.shape[1:] for a in arrays), (), None, forward)

@@ -11,6 +11,7 @@ import numpy as np
 
 from serving.config import InputSpec
 from serving.errors import InvalidInput, ModelFailed, Unsupported, VigilError
+from serving.models.blank_row import blank_row
 from serving.models.contract import Capabilities, Prediction, Tensors
 from serving.models.index_errors import told_index_error
 from serving.models.repository import ModelEntry
@@ -120,7 +121,9 @@ class BatchModel(ABC):
         if rows == 0:
             # Many models reshape with -1 or reduce over rows and cannot compute none at all;
             # one row of zeros, thrown away again, gives the outputs their shapes.
-            arrays = {spec.name: _blank_row(spec, arrays[spec.name]) for spec in self._specs}
+            arrays = {
+                spec.name: blank_row(spec, arrays[spec.name].shape[1:]) for spec in self._specs
+            }
         return arrays, rows
 
     def _cut(self, found: Prediction, rows: int) -> Prediction:
@@ -178,15 +181,3 @@ def _integers(specs: list[InputSpec]) -> str:
     names = [spec.name for spec in specs if "INT" in spec.datatype or spec.datatype == "BYTES"]
     shown = [f"'{name}'" for name in names or [spec.name for spec in specs]]
     return f"input {' or '.join(shown)}"
-
-
-def _blank_row(spec: InputSpec, array: np.ndarray) -> np.ndarray:
-    shape = (1, *array.shape[1:])
-    if array.dtype != object:
-        return np.zeros(shape, array.dtype)
-    # A category that the model knows, where the configuration tells one.
-    row = np.full(shape, b"", object)
-    for index, column in enumerate(spec.features or []):
-        if column.categories:
-            row[:, index] = column.categories[0].encode()
-    return row

@@ -8,6 +8,7 @@ from typing import Final
 
 from serving.config import ConfigError
 from serving.models import deviation
+from serving.models.blank_row import told_blank_row
 from serving.models.contract import Model, Tensors
 from serving.models.loader import load
 from serving.models.repository import ModelEntry
@@ -27,11 +28,13 @@ class Prepared:
         model: the model.
         rows: what comparing rows alone and together has shown, a sentence.
         measured: what conversion has changed, a sentence; None if nothing was converted.
+        tried: what text stood for an example, a sentence; None if there is one, or no text.
     """
 
     model: Model
     rows: str
     measured: str | None = None
+    tried: str | None = None
 
 
 def prepare(entry: ModelEntry, device: str) -> Prepared:
@@ -53,7 +56,10 @@ def prepare(entry: ModelEntry, device: str) -> Prepared:
     require_sound_outputs(model, entry)
     rows = compare_rows(model, entry)
     _log.info("model '%s' version %s: %s", entry.name, entry.version, rows)
-    return Prepared(model, rows, measured)
+    tried = told_blank_row(entry.config) if entry.config.remote is None else None
+    if tried:
+        _log.info("model '%s' version %s: %s", entry.name, entry.version, tried)
+    return Prepared(model, rows, measured, tried)
 
 
 def _measure(entry: ModelEntry, model: Model, device: str) -> str:

@@ -9,14 +9,15 @@ import numpy as np
 
 from serving.config import InputSpec
 from serving.errors import InvalidInput, ModelFailed
+from serving.models.blank_row import blank_row
 from serving.models.buckets import buckets_of
 from serving.models.contract import Model, Tensors
 from serving.models.repository import ModelEntry
 from serving.models.rowless import with_rows
 from serving.models.tensor_names import OutputMissing
-from serving.protocol.datatypes import FLOATING, NUMPY_OF, fp32_to_bf16
+from serving.protocol.datatypes import FLOATING, fp32_to_bf16
+from serving.protocol.example import decode_example
 from serving.protocol.finite import has_no_finite
-from serving.protocol.json_codec import decode_request
 
 WARM_UP_ROWS: Final = (1, 2, 8, 32)
 """Kernels are chosen by size, so a few sizes are tried before the first client comes."""
@@ -151,19 +152,9 @@ def known_batch(entry: ModelEntry, rows: int) -> dict[str, np.ndarray]:
         InvalidInput: the example is not a request that the protocol allows.
     """
     inputs = example_inputs(entry) or {
-        spec.name: _zeros(spec) for spec in entry.config.inputs if not spec.sensitive
+        spec.name: blank_row(spec) for spec in entry.config.inputs if not spec.sensitive
     }
     return {name: _repeat(array, rows) for name, array in inputs.items()}
-
-
-def _zeros(spec: InputSpec) -> np.ndarray:
-    array = np.zeros([max(size, 1) for size in spec.shape], NUMPY_OF[spec.datatype])
-    if spec.datatype == "BYTES":
-        array[:] = b""
-        for index, column in enumerate(spec.features or ()):
-            if column.categories:
-                array.reshape(-1)[index] = column.categories[0].encode()
-    return array
 
 
 def example_batches(entry: ModelEntry) -> Iterator[dict[str, np.ndarray]]:
@@ -191,7 +182,7 @@ def example_inputs(entry: ModelEntry) -> dict[str, np.ndarray]:
     """
     if entry.example is None:
         return {}
-    request = decode_request(entry.example, None, entry.name, entry.version, "example")
+    request = decode_example(entry.example, entry.name, entry.version)
     given = {tensor.name: tensor.data for tensor in request.inputs}
     return {name: array for name, array in with_rows(entry.config, given).items() if len(array)}
 
