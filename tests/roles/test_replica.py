@@ -59,7 +59,7 @@ async def role(tmp_path: Path, gated: Gated, monkeypatch) -> AsyncIterator[Repli
         outputs=[OutputSpec(name="y", datatype="FP32", shape=[-1, 1])],
     )
     served = ServedModel("toy", "1", config.model_dump_json().encode(), str(tmp_path))
-    monkeypatch.setattr(replica, "prepare", lambda entry, device: Prepared(gated))
+    monkeypatch.setattr(replica, "prepare", lambda entry, device: Prepared(gated, "not compared"))
     hub = Hub()
     await hub.start(f"unix:{tmp_path}/hub.sock")
     made = ReplicaRole(served, "r-0", f"unix:{tmp_path}/r.sock", f"unix:{tmp_path}/hub.sock")
