@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from itertools import compress
 from typing import Any, Final
 
@@ -22,9 +23,9 @@ _MOST_SHOWN: Final = 10
 _TREATED: Final = r"\[categorical_feature: (\d+(?:,\d+)*)\]"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Categories:
-    """The categories of one column, in the order in which the estimator has them.
+    """The categories of one column.
 
     Attributes:
         values: they; all text, all numbers or all BOOL.
@@ -37,7 +38,13 @@ class Categories:
     strict: bool = False
     typed: bool = True
     dtype: str | None = None
-    _cache: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
+
+    @cached_property
+    def pandas_dtype(self) -> Any:
+        """The type that pandas has for a column of them."""
+        import pandas as pd
+
+        return pd.CategoricalDtype(pd.Index(list(self.values), dtype=self.dtype))
 
     def column(self, where: str, values: np.ndarray) -> Any:
         """Return `values` [n], text or numbers, as a column of the estimator's data frame.
@@ -45,15 +52,9 @@ class Categories:
         Raises:
             InvalidInput: `strict`, and one of the values is none of the categories.
         """
-        if not self.typed:
-            return values
         import pandas as pd
 
-        if not self._cache:
-            self._cache["dtype"] = pd.CategoricalDtype(
-                pd.Index(list(self.values), dtype=self.dtype)
-            )
-        dtype = self._cache["dtype"]
+        dtype = self.pandas_dtype
         codes = dtype.categories.get_indexer(pd.Index(values))
         if self.strict and bool(((codes < 0) & pd.notna(values)).any()):
             raise InvalidInput(
@@ -83,7 +84,9 @@ class Categories:
 def categories_of(
     weights: object, estimator: Any, datatypes: Mapping[str, str]
 ) -> dict[str, Categories]:
-    """Return the categories that `estimator`, or what lies in it, knows of the frame's columns.
+    """Return the categories of the columns that `estimator`, or what lies in it, wants typed.
+
+    Their order does not matter: LightGBM and XGBoost look up the values.
 
     Args:
         weights: the estimator's file, for messages.
@@ -100,12 +103,15 @@ def categories_of(
             if column is None or not categories.values:
                 continue
             _check_datatype(weights, column, categories, datatypes[column])
-            if found.setdefault(column, categories).values != categories.values:
+            if not categories.typed:
+                continue
+            before = found.setdefault(column, categories)
+            if set(before.values) != set(categories.values):
                 raise ConfigError(
                     f"{weights}: two of its estimators were fitted on different categories of "
                     f"the column '{column}'; fit them on one data frame"
                 )
-            if categories.strict or not found[column].typed:
+            if categories.strict:
                 found[column] = categories
     return found
 

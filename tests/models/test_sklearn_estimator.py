@@ -8,10 +8,8 @@ from sklearn.compose import make_column_transformer
 from sklearn.datasets import load_iris
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LinearRegression, LogisticRegression
-from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
-from sklearn.svm import LinearSVC
 
 from serving.config import ConfigError
 from serving.errors import ModelFailed, Unsupported
@@ -134,25 +132,18 @@ def test_names_of_columns_that_do_not_fit(make, names, says):
     [
         ("[-1, 4]", "[-1, 5]", r"fitted on 4 columns, model\.yaml declares input 'x' as \[-1, 5\]"),
         ("[-1, 4]", "[-1]", r"must declare one input \[-1, 4\]"),
-        ("[-1, 3]", "[-1, 2]", r"has 3 classes, model\.yaml declares \[-1, 2\]"),
-        ("FP32, shape: [-1, 3]", "INT64, shape: [-1]", "predicts text, .* INT64"),
+        ("[-1, 3]", "[-1, 2]", r"predict_proba \(FP64 \[-1, 3\]\), .*declares FP32 \[-1, 2\]"),
+        (
+            "FP32, shape: [-1, 3]",
+            "INT64, shape: [-1]",
+            r"predict \(BYTES \[-1\]\), .* declares INT64",
+        ),
         ("[-1, 3]", "[-1, 3], classes: [virginica, versicolor, setosa]", "classes are setosa, v"),
     ],
 )
 def test_what_does_not_fit_is_named(make, classifier, old, new, says):
     with pytest.raises(ConfigError, match=rf"model\.skops: .*{says}"):
         load(make(classifier, CONFIG.replace(old, new)), "cpu")
-
-
-def test_a_classifier_without_probabilities(make):
-    with pytest.raises(ConfigError, match="LinearSVC has no predict_proba"):
-        load(make(LinearSVC().fit(X, Y)), "cpu")
-
-
-def test_several_targets_at_once_are_refused(make):
-    both = KNeighborsClassifier().fit(X, np.column_stack([Y, Y]))
-    with pytest.raises(ConfigError, match="gives several targets"):
-        load(make(both, CONFIG + "trust_code: true\n"), "cpu")
 
 
 def test_types_that_are_not_trusted_are_named(make):
