@@ -65,6 +65,11 @@ def _load(entry: ModelEntry, content: bytes) -> Any:
         trusted = untrusted if entry.config.trust_code else []
         if untrusted == trusted:
             return skops_io.loads(content, trusted=trusted)
+    except ModuleNotFoundError as error:
+        raise ConfigError(
+            f"{entry.weights}: needs the module '{error.name}', which is not there; install its "
+            f"package where the model is served, in the version that the model was saved with"
+        ) from None
     except Exception as error:  # noqa: BLE001 - a damaged archive may fail in many ways
         message = " ".join(str(error).split())[:300]
         raise ConfigError(

@@ -105,7 +105,10 @@ def _only(
         for name, form in offered.items()
         if form.fits(spec) and not form.only_named and not form.refusal
     ]
-    preferred = {"classifier": "predict_proba", "regressor": "predict"}.get(_type(estimator))
+    is_classifier = _type(estimator) == "classifier" or _classes(estimator) is not None
+    preferred = (
+        "predict_proba" if is_classifier else "predict" if _type(estimator) == "regressor" else None
+    )
     for name in able:
         if name == preferred or len(able) == 1:
             return name
@@ -193,7 +196,7 @@ def _decision_function(estimator: Any) -> Form:
 def _transform(estimator: Any) -> Form:
     try:
         width = len(estimator.get_feature_names_out())
-    except (AttributeError, TypeError, ValueError):
+    except Exception:  # noqa: BLE001 - anything may happen in somebody's own code
         width = -1
     return Form(FLOATS, ((width,),))
 

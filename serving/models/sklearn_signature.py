@@ -49,9 +49,9 @@ def read_sklearn_signature(path: Path) -> Signature:
     """Read what the estimator at `path` takes and gives.
 
     The input is `x`, FP64 [-1, k], with the columns' names as `features` where it was fitted on a
-    data frame; for a vectorizer of texts it is BYTES [-1]. A classifier that always gives probabilities has the output `probabilities`, FP64
-    [-1, classes]. Of a pipeline, the first step tells the input and the last the output. What
-    cannot be known so has no datatype.
+    data frame; for a vectorizer of texts it is BYTES [-1]. A classifier that always gives
+    probabilities has the output `probabilities`, FP64 [-1, classes]. Of a pipeline, the first step
+    tells the input and the last the output. What cannot be known so has no datatype.
 
     Raises:
         ConfigError: it is no such archive.

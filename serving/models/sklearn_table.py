@@ -20,7 +20,8 @@ MakeTable = Callable[[dict[str, np.ndarray]], Any]
 def table_maker(entry: ModelEntry, estimator: Any) -> MakeTable:
     """Return the function that makes the estimator's table of a batch's inputs.
 
-    An estimator that was fitted on a data frame gets one, its columns named by `features`; one that
+    An estimator that was fitted on a data frame gets one, its columns named by `features`, or by
+    the input itself where that is [-1] or [-1, 1] and has no `features`; one that
     was fitted on texts gets those of the single input [-1] or [-1, 1] as an array [rows]; any other
     gets the single input [-1, k] as an array. BYTES become text.
 
@@ -74,22 +75,27 @@ def _texts_maker(entry: ModelEntry, specs: list[InputSpec]) -> MakeTable:
 def _frame_maker(
     entry: ModelEntry, estimator: Any, specs: list[InputSpec], fitted: list[str]
 ) -> MakeTable:
-    columns = {
-        feature.name: (spec, index)
-        for spec in specs
-        for index, feature in enumerate(spec.features or [])
-    }
+    columns: dict[str, tuple[InputSpec, int]] = {}
+    for spec in specs:
+        for index, name in enumerate(_column_names(spec)):
+            if name in columns:
+                raise ConfigError(f"{entry.weights}: two inputs have the column '{name}'")
+            columns[name] = (spec, index)
     missing = [name for name in fitted if name not in columns]
     unknown = [name for name in columns if name not in fitted]
+    nameless = [spec.name for spec in specs if not _column_names(spec)]
     for names, what in (
         (missing, "was fitted on the column '{}', which no input in model.yaml has in `features`"),
         (unknown, "does not know the feature '{}', which model.yaml declares"),
+        (nameless, "takes columns by name, and input '{}' has no `features` that name its own"),
     ):
         if names:
             raise ConfigError(f"{entry.weights}: the estimator {what.format(names[0])}")
     places = [(name, *columns[name]) for name in fitted]
     datatypes = {name: spec.datatype for name, spec, _index in places}
     categories = categories_of(entry.weights, estimator, datatypes)
+
+    width = {spec.name: len(_column_names(spec)) for spec in specs}
 
     def column(name: str, spec: InputSpec, array: np.ndarray) -> Any:
         values = _values(spec, array)
@@ -101,10 +107,20 @@ def _frame_maker(
         import pandas as pd
 
         return pd.DataFrame(
-            {name: column(name, spec, inputs[spec.name][:, index]) for name, spec, index in places}
+            {
+                name: column(name, spec, inputs[spec.name].reshape(-1, width[spec.name])[:, index])
+                for name, spec, index in places
+            }
         )
 
     return make
+
+
+def _column_names(spec: InputSpec) -> list[str]:
+    """Return the names of an input's columns; one of a single column may be called like it."""
+    if spec.features:
+        return [feature.name for feature in spec.features]
+    return [spec.name] if spec.shape in ([-1], [-1, 1]) else []
 
 
 def _values(spec: InputSpec, array: np.ndarray) -> np.ndarray:

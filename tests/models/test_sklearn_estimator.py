@@ -1,6 +1,8 @@
 import builtins
+import sys
 import zipfile
 
+import lightgbm
 import numpy as np
 import pandas as pd
 import pytest
@@ -110,6 +112,50 @@ outputs: [{name: y, datatype: FP64, shape: [-1]}]
     given = {"words": np.array([[b"b"]], object), "numbers": np.array([[6]], np.float32)}
     np.testing.assert_allclose(model.predict(given)["y"], [16])
     assert model.predict({name: array[:0] for name, array in given.items()})["y"].shape == (0,)
+
+
+FRAME_CONFIG = """
+format: sklearn
+inputs: [{inputs}]
+outputs: [{{name: y, datatype: FP64, shape: [-1]}}]
+"""
+FP64 = "datatype: FP64, shape"
+
+
+@pytest.mark.parametrize(("one", "other"), [("[-1]", "[-1, 1]"), ("[-1, 1]", "[-1]")])
+def test_an_input_of_one_column_may_be_called_like_it(make, one, other):
+    fitted = LinearRegression().fit(pd.DataFrame(X[:, :2], columns=["b", "a"]), X[:, 0] - X[:, 1])
+    inputs = f"{{name: a, {FP64}: {one}}}, {{name: b, {FP64}: {other}}}"
+    model = load(make(fitted, FRAME_CONFIG.format(inputs=inputs)), "cpu")
+    given = {"a": X[:4, 1], "b": X[:4, 0]}
+    shapes = {"a": one, "b": other}
+    given = {n: v if shapes[n] == "[-1]" else v[:, None] for n, v in given.items()}
+    np.testing.assert_allclose(model.predict(given)["y"], X[:4, 0] - X[:4, 1])
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        (f"{{name: c, {FP64}: [-1]}}", "does not know the feature 'c'"),
+        (f"{{name: c, {FP64}: [-1, 1], features: [{{name: a}}]}}", "two inputs have the column"),
+        (f"{{name: c, {FP64}: [-1, 3]}}", "input 'c' has no `features` that name its own"),
+    ],
+)
+def test_an_input_that_is_no_column_is_refused(make, more, says):
+    fitted = LinearRegression().fit(pd.DataFrame(X[:, :1], columns=["a"]), X[:, 0])
+    inputs = f"{{name: a, {FP64}: [-1]}}, {more}"
+    with pytest.raises(ConfigError, match=says):
+        load(make(fitted, FRAME_CONFIG.format(inputs=inputs)), "cpu")
+
+
+def test_a_package_that_is_missing_is_named(make, monkeypatch):
+    fitted = lightgbm.LGBMRegressor(n_estimators=2, verbose=-1).fit(X, X[:, 0])
+    entry = make(fitted, outputs("{name: y, datatype: FP32, shape: [-1]}") + "trust_code: true\n")
+    for name in [name for name in sys.modules if name.partition(".")[0] == "lightgbm"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "lightgbm", None)
+    with pytest.raises(ConfigError, match=r"needs the module 'lightgbm.*install its package"):
+        load(entry, "cpu")
 
 
 @pytest.mark.parametrize(
