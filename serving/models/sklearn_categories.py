@@ -81,9 +81,34 @@ class Categories:
         return "numbers" if whole else "FP64" if kinds <= {int, float} else ""
 
 
-def categories_of(
-    weights: object, estimator: Any, datatypes: Mapping[str, str]
-) -> dict[str, Categories]:
+class Frame:
+    """The columns of the data frame that an estimator gets, and their declared datatypes.
+
+    Args:
+        datatypes: by the columns' names, in the frame's order.
+    """
+
+    def __init__(self, datatypes: Mapping[str, str]) -> None:
+        self.datatypes = datatypes
+        # LightGBM writes blanks in names so.
+        self._known = {name.replace(" ", "_"): name for name in datatypes} | {
+            name: name for name in datatypes
+        }
+
+    def column(self, name: str) -> str | None:
+        """Return the column that an estimator calls `name`; None if it is none of the frame's.
+
+        Steps before the estimator may put their own names and `__` first.
+        """
+        return self._known.get(name) or self._known.get(name.partition("__")[2])
+
+    def datatype(self, name: str) -> str:
+        """Return "BYTES" or "other"; empty for what is no column of the frame."""
+        column = self.column(name)
+        return "" if column is None else "BYTES" if self.datatypes[column] == "BYTES" else "other"
+
+
+def categories_of(weights: object, estimator: Any, frame: Frame) -> dict[str, Categories]:
     """Return the categories of the columns that `estimator`, or what lies in it, wants typed.
 
     Their order does not matter: LightGBM and XGBoost look up the values.
@@ -91,18 +116,18 @@ def categories_of(
     Args:
         weights: the estimator's file, for messages.
         estimator: fitted on a data frame.
-        datatypes: the declared datatype of each column of that frame, in its order.
+        frame: what it gets.
 
     Raises:
         ConfigError: categories cannot be told, or are not of the datatype of their column.
     """
     found: dict[str, Categories] = {}
     for part in parts(estimator):
-        for name, categories in _of_part(weights, part, datatypes).items():
-            column = _column(name, datatypes)
+        for name, categories in _of_part(weights, part, frame).items():
+            column = frame.column(name)
             if column is None or not categories.values:
                 continue
-            _check_datatype(weights, column, categories, datatypes[column])
+            _check_datatype(weights, column, categories, frame.datatypes[column])
             if not categories.typed:
                 continue
             before = found.setdefault(column, categories)
@@ -116,21 +141,13 @@ def categories_of(
     return found
 
 
-def _of_part(weights: object, part: Any, datatypes: Mapping[str, str]) -> dict[str, Categories]:
+def _of_part(weights: object, part: Any, frame: Frame) -> dict[str, Categories]:
     package = {each.__module__.partition(".")[0] for each in type(part).__mro__}
     if "lightgbm" in package:
-        return _of_lightgbm(weights, getattr(part, "_Booster", None), datatypes)
+        return _of_lightgbm(weights, getattr(part, "_Booster", None), frame)
     if "xgboost" in package:
-        return _of_xgboost(weights, part, datatypes)
+        return _of_xgboost(weights, part, frame)
     return _of_histogram(part)
-
-
-def _column(name: str, datatypes: Mapping[str, str]) -> str | None:
-    """Return the frame's column that is called `name` behind a step that may put its own first."""
-    if name in datatypes:
-        return name
-    inner = name.partition("__")[2]
-    return inner if inner in datatypes else None
 
 
 def _check_datatype(weights: object, name: str, categories: Categories, datatype: str) -> None:
@@ -151,9 +168,7 @@ def _check_datatype(weights: object, name: str, categories: Categories, datatype
         )
 
 
-def _of_lightgbm(
-    weights: object, booster: Any, datatypes: Mapping[str, str]
-) -> dict[str, Categories]:
+def _of_lightgbm(weights: object, booster: Any, frame: Frame) -> dict[str, Categories]:
     """Return the categories by name, which the booster keeps in two lists.
 
     One is of pandas' categories, ordered ones included. The other is of columns that are treated as
@@ -161,16 +176,16 @@ def _of_lightgbm(
     """
     kept = getattr(booster, "pandas_categorical", None)
     names = [str(name) for name in booster.feature_name()] if kept else []
-    if not any(_column(name, datatypes) for name in names):
+    if not any(frame.column(name) for name in names):
         return {}  # it makes the categories of what the steps before it give
     known = [Categories(tuple(values)) for values in kept or ()]
     treated = _treated_as_categorical(booster)
-    texts = [_datatype(name, datatypes) == "BYTES" for name in names]
+    texts = [frame.datatype(name) == "BYTES" for name in names]
     both = [text or index in treated for index, text in enumerate(texts)]
     for chosen in (both, texts):
         columns = list(compress(names, chosen))
         if len(columns) == len(known) and all(
-            _datatype(name, datatypes) in ("", "BYTES" if each.wanted() == "BYTES" else "other")
+            frame.datatype(name) in ("", "BYTES" if each.wanted() == "BYTES" else "other")
             for name, each in zip(columns, known, strict=True)
         ):
             return dict(zip(columns, known, strict=True))
@@ -179,12 +194,6 @@ def _of_lightgbm(
         f"{known[0].shown()}) and does not tell for sure which these are; declare those of text as "
         f"BYTES, or fit it on unordered categories without `categorical_feature`"
     )
-
-
-def _datatype(name: str, datatypes: Mapping[str, str]) -> str:
-    """Return "BYTES" or "other"; empty for what is no column of the frame."""
-    column = _column(name, datatypes)
-    return "" if column is None else "BYTES" if datatypes[column] == "BYTES" else "other"
 
 
 def _treated_as_categorical(booster: Any) -> set[int]:
@@ -197,7 +206,7 @@ def _treated_as_categorical(booster: Any) -> set[int]:
     return {int(index) for index in text[1].split(",")} if text else set()
 
 
-def _of_xgboost(weights: object, part: Any, datatypes: Mapping[str, str]) -> dict[str, Categories]:
+def _of_xgboost(weights: object, part: Any, frame: Frame) -> dict[str, Categories]:
     try:
         booster = part.get_booster()
     except (AttributeError, ValueError):  # it is none, or is not fitted
@@ -211,7 +220,7 @@ def _of_xgboost(weights: object, part: Any, datatypes: Mapping[str, str]) -> dic
     if names and hasattr(booster, "get_categories"):
         kept = dict(booster.get_categories(export_to_arrow=True).to_arrow())
     for name in names:
-        if kept.get(name) is None and _column(name, datatypes):
+        if kept.get(name) is None and frame.column(name):
             raise ConfigError(
                 f"{weights}: does not hold the categories of the column '{name}', as models of "
                 f"XGBoost before 3.1 do not; fit it with XGBoost 3.1 or newer on a data frame with "

@@ -136,7 +136,7 @@ def _cast(spec: OutputSpec, values: np.ndarray) -> np.ndarray:
 
     Raises:
         TypeError: that would be another kind of value.
-        ValueError: an integer does not fit.
+        ValueError: a number is no integer of it.
     """
     if spec.datatype == "BYTES":
         texts = [v if isinstance(v, bytes) else str(v).encode() for v in values.flat]
@@ -144,8 +144,9 @@ def _cast(spec: OutputSpec, values: np.ndarray) -> np.ndarray:
     if spec.datatype == "BF16":
         return fp32_to_bf16(values.astype(np.float32, casting="same_kind"))
     wanted = NUMPY_OF[spec.datatype]
-    if values.dtype.kind in "iu" and wanted.kind in "iu":
-        cast = values.astype(wanted)
+    if values.dtype.kind in "iuf" and wanted.kind in "iu":  # some give whole labels as floats
+        with np.errstate(invalid="ignore"):
+            cast = values.astype(wanted)
         if not np.array_equal(cast, values):
             raise ValueError(f"output '{spec.name}' has a number that {spec.datatype} cannot hold")
         return cast

@@ -105,10 +105,9 @@ def _only(
         for name, form in offered.items()
         if form.fits(spec) and not form.only_named and not form.refusal
     ]
-    is_classifier = _type(estimator) == "classifier" or _classes(estimator) is not None
-    preferred = (
-        "predict_proba" if is_classifier else "predict" if _type(estimator) == "regressor" else None
-    )
+    preferred = {"classifier": "predict_proba", "regressor": "predict"}.get(_type(estimator))
+    if _classes(estimator) is not None:
+        preferred = "predict_proba"
     for name in able:
         if name == preferred or len(able) == 1:
             return name

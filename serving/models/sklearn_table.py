@@ -10,7 +10,7 @@ import numpy as np
 from serving.config import ConfigError, InputSpec
 from serving.errors import InvalidInput
 from serving.models.repository import ModelEntry
-from serving.models.sklearn_categories import categories_of
+from serving.models.sklearn_categories import Frame, categories_of
 from serving.models.sklearn_nesting import parts, takes_text
 from serving.protocol.datatypes import bf16_to_fp32
 
@@ -92,8 +92,8 @@ def _frame_maker(
         if names:
             raise ConfigError(f"{entry.weights}: the estimator {what.format(names[0])}")
     places = [(name, *columns[name]) for name in fitted]
-    datatypes = {name: spec.datatype for name, spec, _index in places}
-    categories = categories_of(entry.weights, estimator, datatypes)
+    frame = Frame({name: spec.datatype for name, spec, _index in places})
+    categories = categories_of(entry.weights, estimator, frame)
 
     width = {spec.name: len(_column_names(spec)) for spec in specs}
 

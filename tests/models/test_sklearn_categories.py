@@ -150,6 +150,14 @@ def test_missing_numbers_and_floats_are_the_categories_they_are(make_sklearn, ma
     np.testing.assert_array_equal(found, estimator.predict_proba(directly))
 
 
+def test_names_with_blanks_behind_other_steps(make_sklearn):
+    frame = FRAME.rename(columns={"purpose": "the purpose"})
+    estimator = passing(lgbm(), True).fit(frame, Y)
+    words = {**INPUTS[0], "features": [{"name": "town"}, {"name": "the purpose"}]}
+    model = load(make_sklearn(estimator, [words, *INPUTS[1:]], OUTPUTS), "cpu")
+    np.testing.assert_array_equal(model.predict(tensors(RAW))["p"], estimator.predict_proba(frame))
+
+
 ORDERED = pd.CategoricalDtype(["home", "car", "boat"], ordered=True)
 
 

@@ -11,7 +11,7 @@ from sklearn.ensemble import IsolationForest, RandomForestClassifier
 from sklearn.linear_model import LinearRegression, LogisticRegression, RidgeClassifier
 from sklearn.mixture import GaussianMixture
 from sklearn.model_selection import GridSearchCV
-from sklearn.multioutput import MultiOutputClassifier
+from sklearn.multioutput import ClassifierChain, MultiOutputClassifier
 from sklearn.neighbors import KernelDensity, LocalOutlierFactor
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
@@ -78,6 +78,9 @@ CHOICES = {
     "several labels": (RandomForestClassifier(3), TWO, "INT64", [-1, 2], "predict"),
     "several labels of one network": (
         MLPClassifier(4, max_iter=5000), TWO > 0, "INT64", [-1, 2], "predict",
+    ),
+    "several labels of a chain": (
+        ClassifierChain(LogisticRegression(max_iter=1000)), TWO > 0, "INT64", [-1, 2], "predict",
     ),
     "several scores": (RidgeClassifier(), TWO > 0, "FP64", [-1, 2], "decision_function"),
 }  # fmt: skip
