@@ -47,7 +47,7 @@ TYPED = LOANS.astype({"purpose": "category", "grade": "category"})
 GOOD = ((LOANS.purpose == "car") ^ (LOANS.amount > 0) ^ (LOANS.grade == 3)).astype(int)
 
 NUMBERS = {"x": X[:7]}
-ASKED = ["money for a meeting", "", "Grüße ans Team", "win"]
+ASKED = ["money for a meeting", "", "Grüße aus Köln", "win"]
 LOAN_INPUTS = {
     "purpose": np.array([[each.encode()] for each in LOANS.purpose[:9]], object),
     "amount": LOANS[["amount"]].to_numpy()[:9],

@@ -20,7 +20,7 @@ from serving.models.sklearn_nesting import takes_text
 
 TEXTS = ["cheap pills", "win money", "meeting at noon", "lunch with the team"] * 3
 Y = ["spam", "spam", "ham", "ham"] * 3
-ASKED = ["money for a meeting", "", "Grüße ans Team"]
+ASKED = ["money for a meeting", "", "Grüße aus Köln"]
 GIVEN = np.array([text.encode() for text in ASKED], object)
 PROBABILITIES = {"name": "p", "datatype": "FP64", "shape": [-1, 2], "classes": ["ham", "spam"]}
 
