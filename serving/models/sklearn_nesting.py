@@ -40,7 +40,7 @@ def last(estimator: Any) -> Any:
     while True:
         steps = getattr(estimator, "steps", None)
         inner = steps[-1][1] if steps else getattr(estimator, "best_estimator_", None)
-        if inner is None:
+        if inner is None or inner == "passthrough":
             return estimator
         estimator = inner
 
