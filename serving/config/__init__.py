@@ -7,7 +7,14 @@ from serving.config.remote import Remote, RemoteCredentials, RemoteTls
 from serving.config.section import ConfigError
 from serving.config.server import Listen, ServerConfig, Telemetry
 from serving.config.signature import signature_difference
-from serving.config.tensors import Datatype, Feature, InputSpec, OutputSpec, TensorFormat
+from serving.config.tensors import (
+    Datatype,
+    Feature,
+    InputSpec,
+    OutputSpec,
+    SklearnMethod,
+    TensorFormat,
+)
 from serving.config.watching import (
     Action,
     DriftMonitor,
@@ -52,6 +59,7 @@ __all__ = [
     "SchemaGuard",
     "SectionT",
     "ServerConfig",
+    "SklearnMethod",
     "Telemetry",
     "TensorFormat",
     "Tolerance",

@@ -18,6 +18,7 @@ Format = Literal[
 NEEDS_FACTORY: Final = ("safetensors", "python")
 COMPILED: Final = ("safetensors", "torch_export")
 """Formats whose graph torch can compile or capture."""
+_NO_CLASS: Final = ("score_samples", "transform")
 CLASS_OUTPUT: Final = "scores [-1, classes] or whole numbers [-1], as the first output"
 """What a classifier answers."""
 TELLS: Final = ("torch_export", "onnx", "sklearn")
@@ -96,6 +97,7 @@ class ModelConfig(Section):
             if self.format not in TELLS and not getattr(self, key):
                 raise ValueError(_missing(self.format, key))
         _check_code(self.format, self.factory, self.trust_code)
+        _check_methods(self.format, self.outputs)
         _check_speed(self)
         if isinstance(self.versions, list) and not self.versions:
             raise ValueError("versions: name at least one, or write `latest` or `all`")
@@ -152,6 +154,8 @@ class ModelConfig(Section):
     def class_output(self) -> OutputSpec | None:
         """The output that names a class per row; None for models that are no classifiers."""
         output = self.outputs[0]
+        if output.method in _NO_CLASS or (output.method == "predict" and len(output.shape) == 2):
+            return None
         if len(output.shape) == 1:
             return output if output.datatype.startswith(("INT", "UINT", "BOOL")) else None
         scores = len(output.shape) == 2 and (output.classes or output.shape[1] >= 2)
@@ -204,6 +208,10 @@ def _check_rows(model: ModelConfig) -> None:
             raise ValueError(
                 "inputs: format remote has none without rows; set `remote: {row_axis: false}`"
             )
+    rowless = [spec.name for spec in model.inputs if spec.rowless]
+    if model.format == "sklearn" and (rowless or not batching.row_axis):
+        mend = f"let the shape of '{rowless[0]}' begin with -1" if rowless else "take row_axis out"
+        raise ValueError(f"format sklearn takes rows in every input; {mend}")
     seen = [spec for spec in model.inputs if not spec.sensitive]
     if batching.row_axis and seen and all(spec.rowless for spec in seen):
         raise ValueError(
@@ -220,6 +228,15 @@ def _check_rows(model: ModelConfig) -> None:
         raise ValueError(
             "compile: cuts and pads the rows of a request, which `batching.join` or "
             "`batching.row_axis` forbids; set `compile: none`"
+        )
+
+
+def _check_methods(kind: Format, outputs: list[OutputSpec]) -> None:
+    named = [spec.name for spec in outputs if spec.method is not None]
+    if named and kind != "sklearn":
+        raise ValueError(
+            f"outputs: '{named[0]}' has `method`, which only format sklearn knows; take it out, "
+            f"because format {kind} gives outputs by their names"
         )
 
 

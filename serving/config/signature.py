@@ -19,9 +19,11 @@ def signature_difference(before: ModelConfig, after: ModelConfig) -> str | None:
     Returns:
         A part of a sentence on the first difference, for example `output 'y' is FP64, not FP32`.
     """
-    return _differing("input", before.inputs, after.inputs) or _differing(
-        "output", before.outputs, after.outputs
-    )
+    found = _differing("input", before.inputs, after.inputs)
+    found = found or _differing("output", before.outputs, after.outputs)
+    if found is None and before.row_axis != after.row_axis:
+        return f"its tensors have {'a' if after.row_axis else 'no'} row axis now"
+    return found
 
 
 def _differing(kind: str, before: Sequence[Spec], after: Sequence[Spec]) -> str | None:
@@ -47,10 +49,14 @@ def _spec_difference(old: Spec, new: Spec) -> str | None:
     if old.shape != new.shape:
         return f"has shape {new.shape}, not {old.shape}"
     if isinstance(old, InputSpec) and isinstance(new, InputSpec):
+        if old.rowless != new.rowless:
+            return "has no rows now" if new.rowless else "has rows now"
         if old.sensitive != new.sensitive:
             return "is sensitive now" if new.sensitive else "is no longer sensitive"
         return _columns(old, new)
     if isinstance(old, OutputSpec) and isinstance(new, OutputSpec):
+        if old.method and new.method and old.method != new.method:
+            return f"is what `{new.method}` gives, not `{old.method}`"
         return _listed("classes", old.classes, new.classes)
     return None
 

@@ -12,6 +12,9 @@ Datatype = Literal[
     "BOOL", "UINT8", "UINT16", "UINT32", "UINT64", "INT8", "INT16", "INT32", "INT64",
     "FP16", "FP32", "FP64", "BF16", "BYTES",
 ]  # fmt: skip
+SklearnMethod = Literal[
+    "predict", "predict_proba", "decision_function", "score_samples", "transform"
+]  # fmt: skip
 TensorFormat = Literal["FORMAT_NONE", "FORMAT_NHWC", "FORMAT_NCHW"]
 
 
@@ -92,6 +95,11 @@ class OutputSpec(Section):
     shape: list[int] = Field(description="-1 marks the row axis, which comes first.")
     classes: list[str] | None = Field(
         None, description="Class names, in the order of the last axis."
+    )
+    method: SklearnMethod | None = Field(
+        None,
+        description="The estimator's method that gives it (format `sklearn`); none: the only one "
+        "that can.",
     )
 
     @model_validator(mode="after")

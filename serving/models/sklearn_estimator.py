@@ -6,35 +6,32 @@ import io
 import json
 import zipfile
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from serving.config import ConfigError, OutputSpec
+from serving.config import ConfigError, OutputSpec, SklearnMethod
 from serving.models.array_model import ArrayModel
 from serving.models.manifest import verified_bytes
 from serving.models.repository import WEIGHTS_OF, ModelEntry
+from serving.models.sklearn_method import method_of
 from serving.models.sklearn_table import table_maker
-from serving.protocol.datatypes import FLOATING, NUMPY_OF
-
-Method = Callable[[Any], np.ndarray]
+from serving.protocol.datatypes import NUMPY_OF, fp32_to_bf16
 
 SCHEMA: Final = "schema.json"
 MOST_SCHEMA: Final = 64 << 20
 MOST_UNPACKED: Final = 8 << 30
 """Bytes that an archive's members may unpack to, counted as often as the schema names them."""
 
-_KINDS: Final = {"U": "text", "S": "text", "O": "text", "b": "BOOL", "i": "integers"}
-
 
 def load_sklearn(entry: ModelEntry) -> ArrayModel:
     """Load an estimator; types that skops does not know need `trust_code: true`.
 
     Trees are among those: a crafted one can make its compiled code read foreign memory.
-    A floating-point output [-1, k] of a classifier is its `predict_proba`; every other output is
-    `predict`, cast to the declared datatype where no meaning is lost.
+    Each output is what one method of the estimator gives (`sklearn_method.py`), cast to the
+    declared datatype where no meaning is lost.
 
     Raises:
         ConfigError: skops is not installed, the file is missing, is not the one in the
@@ -45,12 +42,12 @@ def load_sklearn(entry: ModelEntry) -> ArrayModel:
     cores = entry.config.replicas.cores
     _limit_jobs(estimator, cores)
     table = table_maker(entry, estimator)
-    outputs = [(spec, _method(entry, estimator, spec)) for spec in entry.config.outputs]
+    outputs = [(spec, method_of(entry.weights, estimator, spec)) for spec in entry.config.outputs]
 
     def run(inputs: dict[str, np.ndarray]) -> Mapping[str, np.ndarray]:
         rows = table(inputs)
         with threadpool_limits(limits=cores):
-            return {spec.name: _cast(spec, method(rows)) for spec, method in outputs}
+            return _run(estimator, outputs, rows)
 
     return ArrayModel(entry, run)
 
@@ -68,6 +65,11 @@ def _load(entry: ModelEntry, content: bytes) -> Any:
         trusted = untrusted if entry.config.trust_code else []
         if untrusted == trusted:
             return skops_io.loads(content, trusted=trusted)
+    except ModuleNotFoundError as error:
+        raise ConfigError(
+            f"{entry.weights}: needs the module '{error.name}', which is not there; install its "
+            f"package where the model is served, in the version that the model was saved with"
+        ) from None
     except Exception as error:  # noqa: BLE001 - a damaged archive may fail in many ways
         message = " ".join(str(error).split())[:300]
         raise ConfigError(
@@ -113,51 +115,39 @@ def _limit_jobs(estimator: Any, cores: int) -> None:
         estimator.set_params(**dict.fromkeys(jobs, cores))
 
 
-def _method(entry: ModelEntry, estimator: Any, spec: OutputSpec) -> Method:
-    """Return the method of the estimator that gives the output `spec`."""
-    where = f"{entry.weights}: output '{spec.name}'"
-    classes = getattr(estimator, "classes_", None)
-    if classes is None:
-        return _existing(where, estimator, "predict")
-    if isinstance(classes, list):
-        raise ConfigError(f"{where}: {type(estimator).__name__} gives several targets at once")
-    if spec.datatype in FLOATING and len(spec.shape) == 2:
-        _check_classes(where, spec, classes)
-        return _existing(where, estimator, "predict_proba")
-    found = _KINDS.get(np.asarray(classes).dtype.kind, "")
-    fits = {"text": spec.datatype == "BYTES", "integers": "INT" in spec.datatype}
-    if not fits.get(found, spec.datatype != "BYTES"):
-        raise ConfigError(
-            f"{where}: the estimator predicts {found or 'numbers'}, model.yaml declares "
-            f"{spec.datatype} {spec.shape}; FP32 [-1, {len(classes)}] gives probabilities"
-        )
-    return _existing(where, estimator, "predict")
+def _run(
+    estimator: Any, outputs: list[tuple[OutputSpec, SklearnMethod]], table: Any
+) -> dict[str, np.ndarray]:
+    methods = dict.fromkeys(method for _spec, method in outputs)
+    found = {method: _array(getattr(estimator, method)(table)) for method in methods}
+    return {spec.name: _cast(spec, found[method]) for spec, method in outputs}
 
 
-def _check_classes(where: str, spec: OutputSpec, classes: Any) -> None:
-    names = [str(name) for name in classes]
-    if spec.shape[1] not in (-1, len(names)):
-        raise ConfigError(
-            f"{where}: the estimator has {len(names)} classes, model.yaml declares {spec.shape}"
-        )
-    # Numbers tell nothing of names, but names in another order would swap the classes.
-    if spec.classes and isinstance(classes[0], str) and names != spec.classes:
-        raise ConfigError(
-            f"{where}: the estimator's classes are {', '.join(names)}, model.yaml declares "
-            f"{', '.join(spec.classes)}"
-        )
-
-
-def _existing(where: str, estimator: Any, name: str) -> Method:
-    method: Method | None = getattr(estimator, name, None)
-    if method is None:
-        raise ConfigError(f"{where}: {type(estimator).__name__} has no {name}")
-    return method
+def _array(values: Any) -> np.ndarray:
+    if hasattr(values, "toarray"):  # sparse, as encoders and vectorizers give it
+        values = values.toarray()
+    if isinstance(values, list):
+        raise ValueError("it gives several targets, an array for each, which are no tensor")
+    return np.asarray(values)  # of a data frame, too
 
 
 def _cast(spec: OutputSpec, values: np.ndarray) -> np.ndarray:
+    """Return `values` in the declared datatype.
+
+    Raises:
+        TypeError: that would be another kind of value.
+        ValueError: a number is no integer of it.
+    """
     if spec.datatype == "BYTES":
-        return np.array([str(value).encode() for value in values.flat], object).reshape(
-            values.shape
-        )
-    return values.astype(NUMPY_OF[spec.datatype], casting="same_kind", copy=False)
+        texts = [v if isinstance(v, bytes) else str(v).encode() for v in values.flat]
+        return np.array(texts, object).reshape(values.shape)
+    if spec.datatype == "BF16":
+        return fp32_to_bf16(values.astype(np.float32, casting="same_kind"))
+    wanted = NUMPY_OF[spec.datatype]
+    if values.dtype.kind in "iuf" and wanted.kind in "iu":  # some give whole labels as floats
+        with np.errstate(invalid="ignore"):
+            cast = values.astype(wanted)
+        if not np.array_equal(cast, values):
+            raise ValueError(f"output '{spec.name}' has a number that {spec.datatype} cannot hold")
+        return cast
+    return values.astype(wanted, casting="same_kind", copy=False)

@@ -30,6 +30,7 @@ _PROBABILISTIC = """
 _KNOWN: Final = frozenset(_PROBABILISTIC.split())
 _ENCODERS: Final = ("sklearn.compose.", "sklearn.preprocessing._encoders", "sklearn.impute.")
 """What may take columns that are no numbers; the schema does not tell which are."""
+_VECTORIZERS: Final = ("TfidfVectorizer", "CountVectorizer", "HashingVectorizer")
 _MOST_COLUMNS: Final = 1 << 16
 _MOST_CLASSES: Final = 1 << 16
 
@@ -48,9 +49,9 @@ def read_sklearn_signature(path: Path) -> Signature:
     """Read what the estimator at `path` takes and gives.
 
     The input is `x`, FP64 [-1, k], with the columns' names as `features` where it was fitted on a
-    data frame. A classifier that always gives probabilities has the output `probabilities`, FP64
-    [-1, classes]. Of a pipeline, the first step tells the input and the last the output. What
-    cannot be known so has no datatype.
+    data frame; for a vectorizer of texts it is BYTES [-1]. A classifier that always gives
+    probabilities has the output `probabilities`, FP64 [-1, classes]. Of a pipeline, the first step
+    tells the input and the last the output. What cannot be known so has no datatype.
 
     Raises:
         ConfigError: it is no such archive.
@@ -78,7 +79,14 @@ def _input(estimator: _Node) -> Tensor:
     names = _texts(attributes.get("feature_names_in_"))
     count = _number(attributes.get("n_features_in_"))
     is_known = estimator.module.startswith("sklearn.")
-    if not is_known or estimator.module.startswith(_ENCODERS) or not 0 < count <= _MOST_COLUMNS:
+    if is_known and estimator.kind in _VECTORIZERS:
+        return Tensor("x", "BYTES", [None])
+    # What encodes columns first may have been fitted on text.
+    encoder = attributes.get("_preprocessor")
+    encodes = estimator.module.startswith(_ENCODERS) or (
+        encoder is not None and encoder.module.startswith(_ENCODERS)
+    )
+    if not is_known or encodes or not 0 < count <= _MOST_COLUMNS:
         return Tensor("x", None, None)
     more = {"features": [{"name": name} for name in names]} if len(names) == count else None
     return Tensor("x", "FP64", [None, count], more)
@@ -111,7 +119,7 @@ def _attributes(estimator: _Node) -> dict[str, _Node]:
     """Return what an estimator holds that is an object of the schema itself."""
     inner = _decoded(estimator.content, _Node)
     raw = _decoded(inner.content, dict[str, msgspec.Raw]) if inner else None
-    wanted = ("steps", "n_features_in_", "feature_names_in_", "classes_")
+    wanted = ("steps", "n_features_in_", "feature_names_in_", "classes_", "_preprocessor")
     found = {name: _decoded(raw[name], _Node) for name in wanted if raw and name in raw}
     return {name: node for name, node in found.items() if node}
 

@@ -54,6 +54,31 @@ def test_who_has_a_use_for_predictions_and_labels(output, monitors, takes_labels
     assert (config.takes_labels, config.monitored) == (takes_labels, monitored)
 
 
+@pytest.mark.parametrize(
+    ("output", "is_class"),
+    [
+        ({"shape": [-1, 2], "method": "predict_proba"}, True),
+        ({"shape": [-1, 3], "method": "decision_function"}, True),
+        ({"shape": [-1], "datatype": "INT64", "method": "predict"}, True),
+        ({"shape": [-1, 2], "datatype": "INT64", "method": "predict"}, False),
+        ({"shape": [-1, 2], "method": "transform"}, False),
+        ({"shape": [-1], "method": "score_samples"}, False),
+    ],
+)
+def test_a_method_says_whether_an_output_names_a_class(output, is_class):
+    raw = {"format": "sklearn", "inputs": [X], "outputs": [{**X, **output}]}
+    assert (parse(ModelConfig, raw, "m").class_output is not None) == is_class
+
+
+def test_only_sklearn_has_methods():
+    raw = {"format": "onnx", "outputs": [{**X, "method": "predict"}]}
+    with pytest.raises(ConfigError, match=r"output.* 'x' has `method`, which only format sklearn"):
+        parse(ModelConfig, raw, "m")
+    raw["outputs"][0]["method"] = "score"
+    with pytest.raises(ConfigError, match=r"outputs\.0\.method|outputs\[0\]\.method"):
+        parse(ModelConfig, {**raw, "format": "sklearn"}, "m")
+
+
 def test_labels_are_of_use_to_fairness_too():
     fair = {"sensitive": ["sex"], "favorable": "yes"}
     output = {**X, "shape": [-1, 2], "classes": ["no", "yes"]}

@@ -22,7 +22,7 @@ BEFORE = {
 
 def config(**changes):
     """Return the configuration before, with changes of tensors by name; None takes one away."""
-    made = {"format": "onnx"}
+    made = {"format": "onnx", **changes.get("top", {})}
     for key in ("inputs", "outputs"):
         made[key] = [
             {**spec, **(changes.get(spec["name"]) or {})}
@@ -61,6 +61,8 @@ MORE = {"name": "z", "datatype": "FP32", "shape": [-1, 1]}
             "output 'p' has 'yes' as number 0 of its classes, not 'no'",
         ),
         ({"p": {"classes": None}}, "output 'p' has no classes any more"),
+        ({"kind": {"rowless": True}}, "input 'kind' has no rows now"),
+        ({"top": {"batching": {"row_axis": False}}}, "its tensors have no row axis now"),
     ],
 )
 def test_what_clients_would_stumble_over_is_told(changes, difference):
@@ -86,3 +88,13 @@ def test_the_order_of_tensors_does_not_count():
         update={"inputs": turned.inputs[::-1], "outputs": turned.outputs[::-1]}
     )
     assert signature_difference(config(), turned) is None
+
+
+def test_another_method_of_an_estimator_is_another_output():
+    def scores(method):
+        output = {"name": "score", "datatype": "FP64", "shape": [-1], "method": method}
+        config = {"format": "sklearn", "inputs": BEFORE["inputs"][:1], "outputs": [output]}
+        return ModelConfig.model_validate(config)
+
+    told = signature_difference(scores("predict"), scores("decision_function"))
+    assert told == "output 'score' is what `decision_function` gives, not `predict`"

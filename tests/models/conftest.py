@@ -6,11 +6,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import yaml
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from serving.models.export import save_files, save_safetensors, save_torch_export
+from serving.models.manifest import write_folder_manifest
 from serving.models.repository import ModelEntry, ModelRepository
 from serving.protocol.messages import InferRequest, Tensor
 
@@ -25,6 +27,7 @@ outputs:
 
 TOY_NET = """
 import torch
+import yaml
 
 class Toy(torch.nn.Module):
     def __init__(self):
@@ -209,5 +212,24 @@ def make_format(
         save_files(folder, *folder.iterdir())
         (folder.parent / "model.yaml").write_text(PERCEPTRON_CONFIG.format(format=name, code=code))
         return ModelRepository(root).get(name)
+
+    return make
+
+
+@pytest.fixture
+def make_sklearn(tmp_path: Path) -> Callable[..., ModelEntry]:
+    """Makes a model of format sklearn, trusted, out of a fitted estimator."""
+    io = pytest.importorskip("skops.io", reason="needs skops, from vigil[sklearn]")
+
+    def make(
+        estimator: Any, inputs: list[Any], outputs: list[Any], name: str = "fitted"
+    ) -> ModelEntry:
+        folder = tmp_path / "models" / name / "1"
+        folder.mkdir(parents=True)
+        config = {"format": "sklearn", "trust_code": True, "inputs": inputs, "outputs": outputs}
+        (folder.parent / "model.yaml").write_text(yaml.safe_dump(config))
+        io.dump(estimator, folder / "model.skops")
+        write_folder_manifest(folder)
+        return ModelRepository(tmp_path / "models").get(name)
 
     return make

@@ -1,6 +1,8 @@
 import builtins
+import sys
 import zipfile
 
+import lightgbm
 import numpy as np
 import pandas as pd
 import pytest
@@ -8,10 +10,8 @@ from sklearn.compose import make_column_transformer
 from sklearn.datasets import load_iris
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LinearRegression, LogisticRegression
-from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
-from sklearn.svm import LinearSVC
 
 from serving.config import ConfigError
 from serving.errors import ModelFailed, Unsupported
@@ -114,6 +114,50 @@ outputs: [{name: y, datatype: FP64, shape: [-1]}]
     assert model.predict({name: array[:0] for name, array in given.items()})["y"].shape == (0,)
 
 
+FRAME_CONFIG = """
+format: sklearn
+inputs: [{inputs}]
+outputs: [{{name: y, datatype: FP64, shape: [-1]}}]
+"""
+FP64 = "datatype: FP64, shape"
+
+
+@pytest.mark.parametrize(("one", "other"), [("[-1]", "[-1, 1]"), ("[-1, 1]", "[-1]")])
+def test_an_input_of_one_column_may_be_called_like_it(make, one, other):
+    fitted = LinearRegression().fit(pd.DataFrame(X[:, :2], columns=["b", "a"]), X[:, 0] - X[:, 1])
+    inputs = f"{{name: a, {FP64}: {one}}}, {{name: b, {FP64}: {other}}}"
+    model = load(make(fitted, FRAME_CONFIG.format(inputs=inputs)), "cpu")
+    given = {"a": X[:4, 1], "b": X[:4, 0]}
+    shapes = {"a": one, "b": other}
+    given = {n: v if shapes[n] == "[-1]" else v[:, None] for n, v in given.items()}
+    np.testing.assert_allclose(model.predict(given)["y"], X[:4, 0] - X[:4, 1])
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        (f"{{name: c, {FP64}: [-1]}}", "does not know the feature 'c'"),
+        (f"{{name: c, {FP64}: [-1, 1], features: [{{name: a}}]}}", "two inputs have the column"),
+        (f"{{name: c, {FP64}: [-1, 3]}}", "input 'c' has no `features` that name its own"),
+    ],
+)
+def test_an_input_that_is_no_column_is_refused(make, more, says):
+    fitted = LinearRegression().fit(pd.DataFrame(X[:, :1], columns=["a"]), X[:, 0])
+    inputs = f"{{name: a, {FP64}: [-1]}}, {more}"
+    with pytest.raises(ConfigError, match=says):
+        load(make(fitted, FRAME_CONFIG.format(inputs=inputs)), "cpu")
+
+
+def test_a_package_that_is_missing_is_named(make, monkeypatch):
+    fitted = lightgbm.LGBMRegressor(n_estimators=2, verbose=-1).fit(X, X[:, 0])
+    entry = make(fitted, outputs("{name: y, datatype: FP32, shape: [-1]}") + "trust_code: true\n")
+    for name in [name for name in sys.modules if name.partition(".")[0] == "lightgbm"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "lightgbm", None)
+    with pytest.raises(ConfigError, match=r"needs the module 'lightgbm.*install its package"):
+        load(entry, "cpu")
+
+
 @pytest.mark.parametrize(
     ("names", "says"),
     [
@@ -134,25 +178,18 @@ def test_names_of_columns_that_do_not_fit(make, names, says):
     [
         ("[-1, 4]", "[-1, 5]", r"fitted on 4 columns, model\.yaml declares input 'x' as \[-1, 5\]"),
         ("[-1, 4]", "[-1]", r"must declare one input \[-1, 4\]"),
-        ("[-1, 3]", "[-1, 2]", r"has 3 classes, model\.yaml declares \[-1, 2\]"),
-        ("FP32, shape: [-1, 3]", "INT64, shape: [-1]", "predicts text, .* INT64"),
+        ("[-1, 3]", "[-1, 2]", r"predict_proba \(FP64 \[-1, 3\]\), .*declares FP32 \[-1, 2\]"),
+        (
+            "FP32, shape: [-1, 3]",
+            "INT64, shape: [-1]",
+            r"predict \(BYTES \[-1\]\), .* declares INT64",
+        ),
         ("[-1, 3]", "[-1, 3], classes: [virginica, versicolor, setosa]", "classes are setosa, v"),
     ],
 )
 def test_what_does_not_fit_is_named(make, classifier, old, new, says):
     with pytest.raises(ConfigError, match=rf"model\.skops: .*{says}"):
         load(make(classifier, CONFIG.replace(old, new)), "cpu")
-
-
-def test_a_classifier_without_probabilities(make):
-    with pytest.raises(ConfigError, match="LinearSVC has no predict_proba"):
-        load(make(LinearSVC().fit(X, Y)), "cpu")
-
-
-def test_several_targets_at_once_are_refused(make):
-    both = KNeighborsClassifier().fit(X, np.column_stack([Y, Y]))
-    with pytest.raises(ConfigError, match="gives several targets"):
-        load(make(both, CONFIG + "trust_code: true\n"), "cpu")
 
 
 def test_types_that_are_not_trusted_are_named(make):

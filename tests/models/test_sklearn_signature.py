@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from sklearn.compose import make_column_transformer
 from sklearn.datasets import load_iris
-from sklearn.ensemble import RandomForestClassifier
+from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
+from sklearn.feature_extraction.text import CountVectorizer, HashingVectorizer, TfidfVectorizer
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.naive_bayes import GaussianNB
 from sklearn.neighbors import KNeighborsClassifier
@@ -69,6 +70,21 @@ def test_what_the_schema_does_not_tell(read):
     columns = make_column_transformer((StandardScaler(), [0, 1]))
     found = read(make_pipeline(columns, LogisticRegression()).fit(X, Y))
     assert found.inputs == [Tensor("x", None, None)]
+
+
+def test_texts(read):
+    for vectorizer in (TfidfVectorizer(), CountVectorizer(), HashingVectorizer()):
+        found = read(make_pipeline(vectorizer, LogisticRegression()).fit(["a bc", "cd e"], [0, 1]))
+        assert found.inputs == [Tensor("x", "BYTES", [None])]
+
+
+def test_columns_that_are_encoded_may_be_text(read):
+    fitted = HistGradientBoostingClassifier(max_iter=2).fit(FRAME, Y)
+    assert read(fitted).inputs[0].datatype == "FP64"
+    first, *_ = FRAME.columns
+    frame = FRAME.assign(**{first: np.where(FRAME[first] > 5, "long", "short")})
+    fitted.fit(frame.astype({first: "category"}), Y)
+    assert read(fitted).inputs == [Tensor("x", None, None)]
 
 
 def test_nothing_of_the_archive_is_run(read):
