@@ -1,0 +1,146 @@
+"""The two forms of a line: a JSON object for machines, and plain text for a terminal."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import time
+from typing import Any, Final
+
+import orjson
+
+from serving.logs.causes import Cause, describe
+from serving.logs.events import Event
+from serving.logs.report import FIELDS, MOST_TEXT, Fields
+
+_WARNINGS: Final = "py.warnings"
+_ASYNCIO: Final = "asyncio"
+_WARNING: Final = re.compile(r"(?P<location>.*?:\d+): (?P<category>\w+): ")
+
+
+class Lines(logging.Formatter):
+    """What both forms have in common: the fields of a line, of any record.
+
+    Args:
+        role: what this process is, such as `gateway`.
+    """
+
+    def __init__(self, role: str) -> None:
+        super().__init__()
+        self._role = role
+
+    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: N802
+        """Return when it happened: RFC 3339, UTC, milliseconds."""
+        milliseconds = int(record.created * 1000)
+        seconds = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(milliseconds // 1000))
+        return f"{seconds}.{milliseconds % 1000:03d}Z"
+
+    def fields(self, record: logging.LogRecord) -> Fields:
+        """Return everything that a line says, by name; never raises."""
+        own: Fields | None = getattr(record, FIELDS, None)
+        if own is None:
+            own, message = _of_a_library(record)
+        else:
+            message = record.getMessage()
+        exception = record.exc_text
+        if record.exc_info and record.exc_info[1] is not None and not exception:
+            exception = describe(record.exc_info[1]).exception
+        fields: Fields = {
+            "time": self.formatTime(record),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "event": own["event"],
+            "message": message[:MOST_TEXT],
+            **own,
+            "role": self._role,
+            "pid": os.getpid(),
+        }
+        if exception:
+            fields["exception"] = exception
+        return fields
+
+
+class JsonLines(Lines):
+    """One JSON object a line; what could end the line is escaped in it."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line."""
+        return encoded(self.fields(record))
+
+
+class TextLines(Lines):
+    """A line for people, and the exception, if there is one, in lines below it.
+
+    Attributes:
+        utc: whether times are in UTC, as ISO 8601, and not in local time.
+    """
+
+    utc = False
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line or lines."""
+        fields = self.fields(record)
+        at = fields["time"] if self.utc else logging.Formatter.formatTime(self, record)
+        about = " ".join(
+            f"{name}={_plain(value)}" for name, value in fields.items() if name not in _UNNAMED
+        )
+        level = fields["level"].upper()
+        line = f"{at} {self._role} {level} {fields['event']}: {_plain(fields['message'])}"
+        exception = "\n" + fields["exception"] if "exception" in fields else ""
+        return f"{line} ({about}){exception}" if about else line + exception
+
+
+_UNNAMED: Final = frozenset({
+    "time", "level", "logger", "event", "message", "role", "pid", "exception"
+})  # fmt: skip
+
+
+def encoded(fields: Fields) -> str:
+    """Return fields as one line of JSON."""
+    try:
+        return orjson.dumps(fields, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
+    except orjson.JSONEncodeError:
+        # Text that is no Unicode, for example a name with bytes that are no UTF-8.
+        clean = {name: _unicode(value) for name, value in fields.items()}
+        return orjson.dumps(clean, default=str).decode()
+
+
+def _unicode(value: Any) -> Any:
+    if isinstance(value, bool | int | float | None):
+        return value if not isinstance(value, int) or abs(value) < 1 << 63 else str(value)
+    return str(value).encode("utf-8", "backslashreplace").decode()
+
+
+def _plain(value: object) -> str:
+    text = str(value)
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def _of_a_library(record: logging.LogRecord) -> tuple[Fields, str]:
+    """Return fields and message of a record that others wrote."""
+    try:
+        message = record.getMessage()
+    except Exception as error:  # noqa: BLE001 - a wrong format must cost no line
+        message = f"{record.msg} (its arguments do not fit: {type(error).__name__})"
+    own: Fields = {"event": Event.LIBRARY_LOG.label}
+    if record.name == _WARNINGS:
+        # Its text may quote values of a request, as an exception's may.
+        found = _WARNING.match(message)
+        own = {"event": Event.LIBRARY_WARNING.label}
+        if found is None:
+            return own, "a library warned"
+        own["location"] = found["location"]
+        own["error"] = found["category"]
+        return own, f"{found['category']} at {found['location']}"
+    if record.name == _ASYNCIO:
+        # What follows are representations of tasks and callbacks, with arguments and exceptions.
+        message = re.split(r"[(\n]", message, maxsplit=1)[0].rstrip()
+    if record.exc_info and (error_now := record.exc_info[1]) is not None:
+        cause: Cause = describe(error_now)
+        own["error"] = cause.type
+        if cause.location:
+            own["location"] = cause.location
+    return own, message
