@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 
 from google.protobuf.message import DecodeError, Message
 
@@ -32,6 +31,9 @@ from serving.gateway.grpc_stream_call import serve_stream
 from serving.gateway.headers import Headers
 from serving.protocol.parameters import NO_SHARED_MEMORY
 from serving.protocol.status import grpc_status
+from serving.logs.events import Event
+from serving.logs.report import report
+from serving.dataplane.failed_requests import log_failure
 
 STREAMS = {
     STREAM_INFER: stream_infer,
@@ -40,8 +42,6 @@ STREAMS = {
     REFLECTION_ALPHA: reflect_alpha,
 }
 """Methods whose client or server sends a stream, by their path."""
-
-_log = logging.getLogger("vigil.gateway")
 
 
 async def serve_grpc(
@@ -59,9 +59,11 @@ async def serve_grpc(
     try:
         body = await packed_frame(await _call(plane, max_body, scope, headers, receive), encoding)
     except errors.VigilError as error:
+        log_failure(error, path=scope["path"])
         trailers = status_trailers(grpc_status(error), error.message)
-    except Exception:  # noqa: BLE001 - the client gets a status, the operator the traceback
-        _log.exception("unexpected error in gRPC call %r", scope.get("path"))
+    except Exception as error:  # noqa: BLE001 - the client gets a status, the operator the traceback
+        said = "a gRPC call could not be answered"
+        report(Event.INTERNAL_ERROR, said, path=scope["path"], error=error)
         trailers = status_trailers(INTERNAL, "internal error; see the server's log")
     await send_start(send, answer)
     await send_end(send, trailers, body)

@@ -102,6 +102,7 @@ def report(
     model: str = "",
     version: str = "",
     request_id: str = "",
+    path: str = "",
     error: BaseException | None = None,
     cause: Cause | None = None,
     **facts: object,
@@ -112,6 +113,7 @@ def report(
         event: what kind of fact it is; it decides the level.
         message: one plain sentence, without values of requests.
         model, version, request_id: what it is about, where that is known.
+        path: what a client asked for; as the request's id it is no part of the cause.
         error: an exception that belongs to it; its type and frames are told, not its text.
         cause: the same where it has been described already.
         facts: further fields. Texts among them are part of the cause that the rate is limited
@@ -121,7 +123,7 @@ def report(
         return
     if error is not None and cause is None:
         cause = describe(error)
-    given = {"model": model, "version": version, "request_id": request_id}
+    given = {"model": model, "version": version, "request_id": request_id, "path": path}
     fields: Fields = {name: text[:MOST_TEXT] for name, text in given.items() if text}
     fields.update((name, _bounded(fact)) for name, fact in facts.items())
     caller = sys._getframe(1)

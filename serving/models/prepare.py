@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
 from typing import Final
 
@@ -12,8 +11,9 @@ from serving.models.contract import Model, Tensors
 from serving.models.loader import load
 from serving.models.repository import ModelEntry
 from serving.models.warm_up import example_batches, require_sound_outputs, warm_up
+from serving.logs.events import Event
+from serving.logs.report import report
 
-_log = logging.getLogger("vigil.models")
 
 EXAMPLE: Final = "the example"
 
@@ -40,7 +40,7 @@ def prepare(entry: ModelEntry, device: str) -> Prepared:
     measured = None
     if deviation.changes_numbers(entry.config):
         measured = _measure(entry, model, device)
-        _log.info("model '%s' version %s: %s", entry.name, entry.version, measured)
+        report(Event.MODEL_MEASURED, measured, model=entry.name, version=entry.version)
     warm_up(model, entry)
     require_sound_outputs(model, entry)
     return Prepared(model, measured)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 
 import torch
@@ -14,8 +13,8 @@ from serving.models.pipelined_model import PipelinedModel
 from serving.models.repository import ModelEntry
 from serving.models.tensor_names import Run
 from serving.models.torch_model import TorchModel
-
-_log = logging.getLogger("vigil.models")
+from serving.logs.events import Event
+from serving.logs.report import report
 
 
 def assemble(
@@ -41,7 +40,12 @@ def assemble(
     if device.type == "cuda":
         return PipelinedModel(entry, CudaOps(device), run, run_with_features, make_module)
     if config.compile == "cuda-graphs":
-        _log.warning("model '%s': compile: cuda-graphs does nothing on a CPU", entry.name)
+        report(
+            Event.SETTING_WITHOUT_EFFECT,
+            "compile: cuda-graphs does nothing on a CPU",
+            model=entry.name,
+            version=entry.version,
+        )
     elif config.compile != "none":
         run = in_buckets(run, buckets)
         if run_with_features is not None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
@@ -33,10 +32,10 @@ from serving.roles.freshness import Freshness
 from serving.roles.recent_rows import RecentRows
 from serving.roles.truth_watch import TruthWatch
 from serving.telemetry.counters import SeriesSet
+from serving.logs.events import Event
+from serving.logs.report import report
 
 RECENT_ROWS: Final = 1000
-
-_log = logging.getLogger("vigil.monitor")
 
 
 class ModelWatch:
@@ -111,7 +110,11 @@ class ModelWatch:
 
     def _not_watched(self, why: str, part: str = "") -> None:
         self._notes.append(f"drift of model '{self.entry.name}' is not watched{part}: {why}")
-        _log.warning("%s", self._notes[-1])
+        self._report(Event.MONITOR_BLIND, self._notes[-1], "drift")
+
+    def _report(self, event: Event, said: str, monitor: str, **more: Any) -> None:
+        model, version = self.entry.name, self.entry.version
+        report(event, said, model=model, version=version, monitor=monitor, **more)
 
     def update(self, event: PredictionEvent, now: float) -> None:
         """Show a batch to every monitor; one that fails does not disturb the others."""
@@ -280,7 +283,7 @@ class ModelWatch:
                     f"{name} of model '{self.entry.name}' began anew: its reference, window or "
                     f"threshold is not what it was before the restart"
                 )
-                _log.warning("%s", self._notes[-1])
+                self._report(Event.MONITOR_BEGAN_ANEW, self._notes[-1], name)
                 continue
             found = list(kept.evaluate())
             if found:
@@ -324,7 +327,8 @@ class ModelWatch:
         except Exception as error:  # noqa: BLE001 - the other monitors go on
             # Only the kind of error: its text may quote values.
             self._failures[name] = type(error).__name__
-            _log.error("%s of %s failed: %s", name, self.entry.name, type(error).__name__)
+            said = f"{name} of model '{self.entry.name}' failed and missed a batch"
+            self._report(Event.MONITOR_FAILED, said, name, error=error)
 
 
 def _fairness(config: ModelConfig) -> SelectionRateMonitor | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -20,10 +19,10 @@ from serving.roles.observed import read_event, read_label
 from serving.roles.served_entry import served_entry
 from serving.telemetry import names
 from serving.telemetry.counters import SeriesSet
+from serving.logs.events import Event
+from serving.logs.report import report
 
 Changes = list[tuple[str, Sequence[Entry] | None]]
-
-_log = logging.getLogger("vigil.monitor")
 
 
 class Observatory:
@@ -120,7 +119,15 @@ class Observatory:
         try:
             event = read_event(meta, tensors)
         except InvalidInput as error:
-            _log.error("%s from gateway %s", error.message, meta.position.gateway)
+            report(
+                Event.OBSERVATION_FAILED,
+                "a message of predictions cannot be read, and its rows are not watched",
+                model=meta.model,
+                version=meta.version,
+                error=error,
+                gateway=meta.position.gateway,
+                rows=rows,
+            )
             watch = None
         if watch is None:
             self.unwatched += rows

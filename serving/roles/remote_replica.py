@@ -35,6 +35,8 @@ from serving.remote.failures import ROWS_MAY_BE_BAD
 from serving.remote.tensors import check_metadata, from_upstream, remarks_of, to_upstream
 from serving.remote.wire import NOTHING, Inferred
 from serving.roles.replica import ReplicaRole
+from serving.logs.events import Event
+from serving.logs.report import report
 
 WATCH_S: Final = 1.0
 DRAIN_S: Final = 10.0
@@ -102,6 +104,7 @@ class RemoteReplicaRole(ReplicaRole):
         """Batches that wait for the other server without a task."""
         self._watcher: asyncio.Task[None] | None = None
         self._used: set[Connection] = set()
+        self._reachable = True
 
     def load(self) -> None:
         """Find the secret and the certificates; the other server need not be there yet.
@@ -221,10 +224,9 @@ class RemoteReplicaRole(ReplicaRole):
         self._used.add(connection)
 
     def _refuse(self, connection: Connection, ident: int, error: Exception) -> None:
-        if not isinstance(error, VigilError):
-            error = ModelFailed(f"replica failed: {type(error).__name__}: {error}")
-        connection.fail(ident, error)
-        if isinstance(error, Unreachable):
+        told = self._told(error)
+        connection.fail(ident, told)
+        if isinstance(told, Unreachable):
             self._lose()
 
     def _result(self, batch: _Batch, outputs: Outputs | None) -> tuple[ResultMeta, list[Tensor]]:
@@ -236,7 +238,8 @@ class RemoteReplicaRole(ReplicaRole):
         took = time.perf_counter_ns() - batch.started
         messages = {position: error.message for position, error in batch.failed.items()}
         kinds = {position: type(error).__name__ for position, error in batch.failed.items()}
-        return ResultMeta(messages, (), took, 0, kinds, batch.remarks), tensors
+        causes = {at: error.cause for at, error in batch.failed.items() if error.cause is not None}
+        return ResultMeta(messages, (), took, 0, kinds, batch.remarks, causes), tensors
 
     async def _pass_on(self, batch: _Batch) -> Outputs | None:
         if batch.probe:
@@ -304,14 +307,30 @@ class RemoteReplicaRole(ReplicaRole):
         while True:
             await asyncio.sleep(WATCH_S)
             self._used = {connection for connection in self._used if not connection.closed}
-            if not await self._client.alive():
+            if await self._client.alive():
+                self._found()
+            else:
                 self._lose()
 
     def _lose(self) -> None:
         """Close the connections that had a proof; what is under way on them fails with it."""
+        if self._reachable:
+            self._reachable = False
+            said = f"the upstream server {self._remote.url} cannot be reached"
+            self._report_upstream(Event.UPSTREAM_LOST, said)
         gone, self._used = self._used, set()
         for connection in gone:
             connection.close()
+
+
+    def _found(self) -> None:
+        if not self._reachable:
+            self._reachable = True
+            said = f"the upstream server {self._remote.url} answers again"
+            self._report_upstream(Event.UPSTREAM_BACK, said)
+
+    def _report_upstream(self, event: Event, said: str) -> None:
+        report(event, said, model=self._entry.name, version=self._entry.version)
 
 
 def _merge(left: Outputs | None, right: Outputs | None) -> Outputs | None:
