@@ -17,9 +17,9 @@ from serving.channel.control import ALLOW_SIGNATURE_CHANGE, IndexEntry
 from serving.channel.directory import BrokenModel, Inventory, ModelKey, ServedModel
 from serving.config import ConfigError, signature_difference
 from serving.errors import LoadFailed, ModelNotFound, unknown_model
-from serving.models.repository import ModelRepository, readable
 from serving.logs.events import Event
 from serving.logs.report import report
+from serving.models.repository import ModelRepository, readable
 
 LOOK_S: Final = 0.5
 """How long to wait for news before looking at the clock again."""

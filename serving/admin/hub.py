@@ -30,10 +30,10 @@ from serving.channel.endpoint import ChannelServer
 from serving.channel.frames import Message
 from serving.channel.settings import Settings
 from serving.errors import ModelFailed, Unsupported, VigilError
-from serving.telemetry import names
-from serving.telemetry.counters import SeriesSet, SumSeries
 from serving.logs.events import Event
 from serving.logs.report import report
+from serving.telemetry import names
+from serving.telemetry.counters import SeriesSet, SumSeries
 
 STALE_S: Final = 10.0
 """Seconds without a report after which a member counts as not ready."""

@@ -9,10 +9,9 @@ from pathlib import Path
 from serving.admin.control import ModelControl
 from serving.config import ConfigError
 from serving.errors import VigilError
-from serving.models.repository import ModelRepository
 from serving.logs.events import Event
 from serving.logs.report import report
-
+from serving.models.repository import ModelRepository
 
 Prints = dict[str, int]
 

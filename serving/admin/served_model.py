@@ -11,9 +11,9 @@ from typing import Final
 from serving.channel.directory import BrokenModel, Inventory, ServedModel
 from serving.config import TELLS, ConfigError, ModelConfig, signature_difference
 from serving.dataplane.served import encode_config
-from serving.models.repository import ModelEntry, ModelRepository, readable, wrong_name
 from serving.logs.events import Event
 from serving.logs.report import report
+from serving.models.repository import ModelEntry, ModelRepository, readable, wrong_name
 
 REVISION_DIGITS: Final = 12
 

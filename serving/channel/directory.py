@@ -19,11 +19,14 @@ from serving.channel.endpoint import connect
 from serving.channel.frames import Message
 from serving.channel.settings import Settings
 from serving.errors import ModelNotReady
+from serving.logs.events import Event
+from serving.logs.report import report as log
 
 RoleName = Literal["gateway", "replica", "explainer", "monitor"]
 ModelKey = tuple[str, str, str]
 """Name, version and revision of a served model."""
 RETRY_S = 0.2
+
 
 class Member(msgspec.Struct, frozen=True):
     """One role process.
@@ -251,7 +254,7 @@ class HubClient:
             except Exception as error:  # noqa: BLE001
                 # A fault in one report must not end all later ones.
                 said = f"{self._member.id} could not report to the hub"
-                report(Event.OBSERVATION_FAILED, said, error=error)
+                log(Event.OBSERVATION_FAILED, said, error=error)
                 return
             self._connection.notify("report", report)
 
@@ -289,7 +292,7 @@ class HubClient:
                 self._on_directory(directory)
             except Exception as error:  # noqa: BLE001
                 # It must not cost the lease: the hub would send the same directory again.
-                report(
+                log(
                     Event.DIRECTORY_NOT_FOLLOWED,
                     f"{self._member.id} cannot follow the directory and goes on as before",
                     error=error,

@@ -27,7 +27,6 @@ def log_failure(
         return
     error.logged = True
     kind = type(error).__name__
-    facts: dict[str, object] = {"status": status, "answer": kind}
     event = Event.REQUEST_FAILED if status == _SERVER_ERROR else Event.REQUEST_REFUSED
     message = error.message
     if error.cause is not None:
@@ -44,5 +43,6 @@ def log_failure(
         request_id=request_id,
         path=path,
         cause=error.cause,
-        **facts,
+        status=status,
+        answer=kind,
     )

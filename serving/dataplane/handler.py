@@ -13,6 +13,7 @@ from serving.channel.endpoint import connect
 from serving.dataplane.batch import Answer, Pending, Receive
 from serving.dataplane.classification import as_asked
 from serving.dataplane.explainers import ExplainerPool
+from serving.dataplane.failed_requests import log_failure
 from serving.dataplane.forwarding import with_remarks, without_row_axis
 from serving.dataplane.links import ChannelLink, LinkPool, ReplicaLink
 from serving.dataplane.publisher import EventPublisher
@@ -20,7 +21,6 @@ from serving.dataplane.queue_gauges import QueueGauges
 from serving.dataplane.served import ServedVersion
 from serving.dataplane.statistics import BatchStatistics
 from serving.dataplane.tracing import Tracing
-from serving.dataplane.failed_requests import log_failure
 from serving.errors import (
     InvalidInput,
     ModelNotReady,
@@ -468,9 +468,7 @@ async def _no_hub(_asked: ControlMeta) -> Any:
     raise ModelNotReady("this gateway has no hub that could do it")
 
 
-def _failed(
-    request: InferRequest, entry: ServedVersion, error: VigilError, started: float
-) -> None:
+def _failed(request: InferRequest, entry: ServedVersion, error: VigilError, started: float) -> None:
     """Count and log a request that gets no outputs."""
     entry.requests.failed(error, time.monotonic() - started)
     log_failure(error, model=entry.name, version=entry.version, request_id=request.id)

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
+
 from serving.logs.events import Event
 from serving.logs.report import report
 

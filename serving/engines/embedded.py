@@ -28,10 +28,10 @@ from serving.engines.worker_folder import WorkerFolder
 from serving.errors import Forbidden
 from serving.gateway.app import GatewayComposition
 from serving.gateway.asgi import VigilApp
-from serving.models.repository import ModelRepository
-from serving.telemetry.log_switch import LogSwitch
 from serving.logs.events import Event
 from serving.logs.report import report
+from serving.logs.switch import LogSwitch
+from serving.models.repository import ModelRepository
 
 WATCH_S: Final = 0.5
 STARTING_S: Final = 0.02

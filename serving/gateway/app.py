@@ -16,7 +16,7 @@ from serving.channel.directory import Directory, HubClient, Member, Report
 from serving.dataplane.handler import DataPlane
 from serving.gateway.asgi import VigilApp
 from serving.logs.setup import configure
-from serving.telemetry.log_switch import LogSwitch
+from serving.logs.switch import LogSwitch
 
 
 class GatewayComposition:

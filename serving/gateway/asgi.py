@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from typing import Any
 
 from serving import errors
+from serving.dataplane.failed_requests import log_failure
 from serving.dataplane.handler import DataPlane
 from serving.gateway.bodies import read_chunks, too_large
 from serving.gateway.client import client_of
@@ -19,10 +20,9 @@ from serving.gateway.headers import Headers, by_name
 from serving.gateway.inference import infer
 from serving.gateway.replies import JSON, Reply, error_reply, packed_reply
 from serving.gateway.routes import Call, find, infer_route, without_handler
-from serving.protocol.status import error_body
 from serving.logs.events import Event
 from serving.logs.report import report
-from serving.dataplane.failed_requests import log_failure
+from serving.protocol.status import error_body
 
 MOST_PATHS = 1024
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-
 from google.protobuf.message import DecodeError, Message
 
 from serving import errors
+from serving.dataplane.failed_requests import log_failure
 from serving.dataplane.handler import DataPlane
 from serving.gateway.client import client_of
 from serving.gateway.grpc_frames import (
@@ -29,11 +29,10 @@ from serving.gateway.grpc_reflection import reflect, reflect_alpha
 from serving.gateway.grpc_stream import stream_infer
 from serving.gateway.grpc_stream_call import serve_stream
 from serving.gateway.headers import Headers
-from serving.protocol.parameters import NO_SHARED_MEMORY
-from serving.protocol.status import grpc_status
 from serving.logs.events import Event
 from serving.logs.report import report
-from serving.dataplane.failed_requests import log_failure
+from serving.protocol.parameters import NO_SHARED_MEMORY
+from serving.protocol.status import grpc_status
 
 STREAMS = {
     STREAM_INFER: stream_infer,

@@ -6,13 +6,13 @@ import asyncio
 import time
 
 from serving import errors
-from serving.gateway.grpc_stream_call import StreamCall, stopping
-from serving.protocol import grpc_codec
-from serving.protocol.pb.open_inference_pb2 import ModelInferRequest, ModelStreamInferResponse
-from serving.logs.events import Event
-from serving.logs.report import report
 from serving.dataplane.failed_requests import log_failure
 from serving.gateway.grpc_paths import STREAM_INFER
+from serving.gateway.grpc_stream_call import StreamCall, stopping
+from serving.logs.events import Event
+from serving.logs.report import report
+from serving.protocol import grpc_codec
+from serving.protocol.pb.open_inference_pb2 import ModelInferRequest, ModelStreamInferResponse
 
 MOST_IN_FLIGHT = 32
 

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from google.protobuf.message import Message
 
 from serving import errors
+from serving.dataplane.failed_requests import log_failure
 from serving.dataplane.handler import DataPlane
 from serving.gateway.grpc_frames import (
     INTERNAL,
@@ -25,10 +26,9 @@ from serving.gateway.grpc_frames import (
     status_trailers,
 )
 from serving.gateway.headers import Headers
-from serving.protocol.status import grpc_status
 from serving.logs.events import Event
 from serving.logs.report import report
-from serving.dataplane.failed_requests import log_failure
+from serving.protocol.status import grpc_status
 
 
 class StreamCall:

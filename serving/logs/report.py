@@ -85,7 +85,7 @@ os.register_at_fork(after_in_child=_begin_anew)
 
 def use(reporter: Reporter) -> Reporter:
     """Let `report` write through `reporter`; returns the one before it."""
-    global _reporter  # noqa: PLW0603 - one per process, as there is one log per process
+    global _reporter
     before, _reporter = _reporter, reporter
     return before
 

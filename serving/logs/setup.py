@@ -7,13 +7,12 @@ import logging
 import os
 import sys
 import threading
-from collections.abc import Mapping
 from types import TracebackType
-from typing import Final, Literal
+from typing import Final, Literal, get_args
 
 from serving.logs.events import Event
 from serving.logs.lines import JsonLines, Lines, TextLines
-from serving.logs.report import FIELDS, Reporter, current, logger, report, use
+from serving.logs.report import FIELDS, current, logger, report
 
 LogFormat = Literal["auto", "json", "text"]
 LogLevel = Literal["debug", "info", "warning", "error"]
@@ -62,15 +61,17 @@ def configure(role: str, form: LogFormat | None = None, level: LogLevel | None =
             this one was told.
         level: the least severe lines that are written; None: likewise.
     """
-    form = form or _told(os.environ, FORMAT, ("auto", "json", "text"), "auto")
-    level = level or _told(os.environ, LEVEL, ("debug", "info", "warning", "error"), "info")
-    os.environ[FORMAT], os.environ[LEVEL] = form, level
+    chosen = form or os.environ.get(FORMAT)
+    json = chosen == "json" or (chosen != "text" and not (sys.stderr and sys.stderr.isatty()))
+    told: str = level or os.environ.get(LEVEL, "")
+    told = told if told in get_args(LogLevel) else "info"
+    os.environ[FORMAT], os.environ[LEVEL] = "json" if json else "text", told
     root = logging.getLogger()
     for handler in root.handlers[:]:
         if isinstance(handler, StderrHandler) or _is_plain(handler):
             root.removeHandler(handler)
-    root.addHandler(StderrHandler(JsonLines(role) if _is_json(form) else TextLines(role)))
-    number = logging.getLevelNamesMapping()[level.upper()]
+    root.addHandler(StderrHandler(JsonLines(role) if json else TextLines(role)))
+    number = logging.getLevelNamesMapping()[told.upper()]
     root.setLevel(max(number, logging.INFO))  # libraries' details help nobody
     logger.setLevel(number)
     for name in _QUIET:
@@ -98,17 +99,6 @@ def adopt(*names: str) -> None:
 def writes_json() -> bool:
     """Whether this process logs in JSON."""
     return any(isinstance(each.formatter, JsonLines) for each in logging.getLogger().handlers)
-
-
-def _told(
-    environment: Mapping[str, str], name: str, known: tuple[str, ...], otherwise: str
-) -> str:  # type: ignore[return]
-    given = environment.get(name, "")
-    return given if given in known else otherwise
-
-
-def _is_json(form: LogFormat) -> bool:
-    return form == "json" or (form == "auto" and not (sys.stderr and sys.stderr.isatty()))
 
 
 def _is_plain(handler: logging.Handler) -> bool:
@@ -141,7 +131,7 @@ def _thread_crashed(raised: threading.ExceptHookArgs) -> None:
     )
 
 
-def _unraisable(raised: sys.UnraisableHookArgs) -> None:  # type: ignore[name-defined]
+def _unraisable(raised: sys.UnraisableHookArgs) -> None:
     if raised.exc_value is not None:
         report(
             Event.THREAD_CRASHED,

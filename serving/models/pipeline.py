@@ -18,12 +18,11 @@ import torch
 # Has been in place for years, and nested results need no more than it.
 from torch.utils._pytree import TreeSpec, tree_flatten, tree_unflatten
 
+from serving.logs.events import Event
+from serving.logs.report import report
 from serving.models.buckets import bucket_of, fill, join, pieces
 from serving.models.device_ops import DeviceOps, Mark
 from serving.models.tensors import is_dense
-from serving.logs.events import Event
-from serving.logs.report import report
-
 
 _ALIGNMENT: Final = 256
 """What CUDA's own allocator gives; kernels read whole vectors from such addresses."""

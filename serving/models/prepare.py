@@ -6,14 +6,13 @@ from dataclasses import dataclass
 from typing import Final
 
 from serving.config import ConfigError
+from serving.logs.events import Event
+from serving.logs.report import report
 from serving.models import deviation
 from serving.models.contract import Model, Tensors
 from serving.models.loader import load
 from serving.models.repository import ModelEntry
 from serving.models.warm_up import example_batches, require_sound_outputs, warm_up
-from serving.logs.events import Event
-from serving.logs.report import report
-
 
 EXAMPLE: Final = "the example"
 

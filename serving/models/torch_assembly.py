@@ -6,6 +6,8 @@ from collections.abc import Callable
 
 import torch
 
+from serving.logs.events import Event
+from serving.logs.report import report
 from serving.models.buckets import buckets_of, in_buckets
 from serving.models.compiled import compiled
 from serving.models.device_ops import CudaOps
@@ -13,8 +15,6 @@ from serving.models.pipelined_model import PipelinedModel
 from serving.models.repository import ModelEntry
 from serving.models.tensor_names import Run
 from serving.models.torch_model import TorchModel
-from serving.logs.events import Event
-from serving.logs.report import report
 
 
 def assemble(

@@ -37,18 +37,18 @@ from serving.errors import (
     Unsupported,
     VigilError,
 )
+from serving.logs.causes import describe, origin_of
+from serving.logs.events import Event
+from serving.logs.report import report
 from serving.models.deviation import as_made
 from serving.models.loader import load
 from serving.models.profile_files import read_baseline
 from serving.roles.explain_methods import explainers
 from serving.roles.explain_request import Question, read_question, write_answer
+from serving.roles.last_words import log_load_failure
 from serving.roles.served_entry import served_entry
 from serving.telemetry import names
 from serving.telemetry.counters import SeriesSet
-from serving.logs.events import Event
-from serving.logs.report import report
-from serving.logs.causes import describe, origin_of
-from serving.roles.last_words import log_load_failure
 
 MAX_WAITING: Final = 64
 """Explanations that may be under way; more are refused."""

@@ -22,6 +22,8 @@ from serving.channel.observation import LabelCounts
 from serving.config import CLASS_OUTPUT, ConfigError, ModelConfig
 from serving.config import DriftMonitor as DriftConfig
 from serving.errors import Unsupported
+from serving.logs.events import Event
+from serving.logs.report import report
 from serving.models.columns import fixed_columns, input_columns
 from serving.models.profile_files import read_drift_reference
 from serving.models.repository import ModelEntry
@@ -32,8 +34,6 @@ from serving.roles.freshness import Freshness
 from serving.roles.recent_rows import RecentRows
 from serving.roles.truth_watch import TruthWatch
 from serving.telemetry.counters import SeriesSet
-from serving.logs.events import Event
-from serving.logs.report import report
 
 RECENT_ROWS: Final = 1000
 

@@ -26,13 +26,13 @@ from serving.channel.directory import Directory, HubClient, Member, Report
 from serving.channel.endpoint import ChannelServer
 from serving.channel.frames import Message
 from serving.errors import ModelFailed, Unsupported, VigilError
+from serving.logs.events import Event
+from serving.logs.report import report
+from serving.logs.setup import configure
 from serving.roles.checkpoint import Checkpoint
 from serving.roles.observatory import Observatory
 from serving.roles.report_runner import ReportRunner
 from serving.roles.to_the_end import to_the_end
-from serving.logs.events import Event
-from serving.logs.report import report
-from serving.logs.setup import configure
 
 CHECKPOINT_S: Final = 2.0
 MOST_OF_THE_LOOP: Final = 0.25

@@ -11,6 +11,8 @@ from monitors.label_join import Entry, prediction_keys
 from serving.channel.directory import Series, ServedModel
 from serving.channel.observation import EventMeta, LabelCounts, LabelsMeta, Position
 from serving.errors import InvalidInput, VersionNotFound, unknown_model
+from serving.logs.events import Event
+from serving.logs.report import report
 from serving.protocol.messages import Tensor
 from serving.roles.event_ledger import EventLedger
 from serving.roles.finding_json import plain
@@ -19,8 +21,6 @@ from serving.roles.observed import read_event, read_label
 from serving.roles.served_entry import served_entry
 from serving.telemetry import names
 from serving.telemetry.counters import SeriesSet
-from serving.logs.events import Event
-from serving.logs.report import report
 
 Changes = list[tuple[str, Sequence[Entry] | None]]
 

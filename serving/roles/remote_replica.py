@@ -24,7 +24,9 @@ from serving.channel.directory import ServedModel
 from serving.channel.frames import Message
 from serving.channel.inference import PROBE, BatchMeta, Forward, Remarks, ResultMeta
 from serving.config import OutputSpec
-from serving.errors import InvalidInput, ModelFailed, Unreachable, Unsupported, VigilError
+from serving.errors import InvalidInput, Unreachable, Unsupported, VigilError
+from serving.logs.events import Event
+from serving.logs.report import report
 from serving.models.contract import Capabilities
 from serving.protocol.datatypes import numpy_dtype
 from serving.protocol.messages import Tensor
@@ -35,8 +37,6 @@ from serving.remote.failures import ROWS_MAY_BE_BAD
 from serving.remote.tensors import check_metadata, from_upstream, remarks_of, to_upstream
 from serving.remote.wire import NOTHING, Inferred
 from serving.roles.replica import ReplicaRole
-from serving.logs.events import Event
-from serving.logs.report import report
 
 WATCH_S: Final = 1.0
 DRAIN_S: Final = 10.0
@@ -321,7 +321,6 @@ class RemoteReplicaRole(ReplicaRole):
         gone, self._used = self._used, set()
         for connection in gone:
             connection.close()
-
 
     def _found(self) -> None:
         if not self._reachable:

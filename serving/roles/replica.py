@@ -30,6 +30,9 @@ from serving.channel.frames import Message
 from serving.channel.inference import BatchMeta, ResultMeta
 from serving.dataplane.batch import BatchResult
 from serving.dataplane.executor import BatchExecutor
+from serving.logs.causes import describe
+from serving.logs.events import Event
+from serving.logs.report import report
 from serving.models.prepare import prepare
 from serving.models.profile_files import read_mahalanobis
 from serving.models.repository import ModelEntry
@@ -37,9 +40,6 @@ from serving.protocol.messages import Tensor
 from serving.roles.last_words import tell_failed
 from serving.roles.reporter import ReporterThread
 from serving.roles.served_entry import served_entry
-from serving.logs.causes import describe
-from serving.logs.events import Event
-from serving.logs.report import report
 
 _decode_batch = msgspec.msgpack.Decoder(BatchMeta).decode
 
@@ -92,9 +92,7 @@ class ReplicaRole:
         torch.set_num_threads(self._entry.config.replicas.cores)
         model = prepare(self._entry, self._entry.config.replicas.device).model
         guards, closed = _model_guards(self._entry)
-        self._executor = BatchExecutor(
-            model, guards, closed, self._entry.name, self._entry.version
-        )
+        self._executor = BatchExecutor(model, guards, closed, self._entry.name, self._entry.version)
         self._capabilities = model.capabilities
 
     async def start(self) -> str:
@@ -201,9 +199,7 @@ class ReplicaRole:
             for name, array in result.outputs.items()
         ]
         times = (result.compute_ns, result.guard_ns)
-        meta = ResultMeta(
-            result.failed, result.guards, *times, result.kinds, causes=result.causes
-        )
+        meta = ResultMeta(result.failed, result.guards, *times, result.kinds, causes=result.causes)
         return meta, tensors
 
     def _told(self, error: Exception) -> errors.VigilError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import time
 from pathlib import Path
+
 from serving.logs.events import Event
 from serving.logs.report import report
 

@@ -17,10 +17,10 @@ from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExp
 from opentelemetry.sdk.metrics.export import MetricExportResult
 
 from serving.channel.directory import Series
-from serving.telemetry.counters import SumSeries
-from serving.telemetry.metrics_data import instance_resource, metrics_data
 from serving.logs.events import Event
 from serving.logs.report import report
+from serving.telemetry.counters import SumSeries
+from serving.telemetry.metrics_data import instance_resource, metrics_data
 
 EXPORT_TIMEOUT_S: Final = 3.0
 STOP_TIMEOUT_S: Final = 5.0

@@ -8,16 +8,16 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from serving import errors
+from serving.dataplane.failed_requests import log_failure
 from serving.gateway.direct import inference
 from serving.gateway.direct.sending2 import GRPC_START, Call, Sender
 from serving.gateway.grpc_frames import INTERNAL, plain_message
 from serving.gateway.grpc_paths import SERVICE
 from serving.http2 import frames as f
-from serving.protocol.grpc_templates import RequestReader
-from serving.protocol.status import grpc_status
 from serving.logs.events import Event
 from serving.logs.report import report
-from serving.dataplane.failed_requests import log_failure
+from serving.protocol.grpc_templates import RequestReader
+from serving.protocol.status import grpc_status
 
 if TYPE_CHECKING:
     from serving.dataplane.handler import Ticket
@@ -55,7 +55,7 @@ class Calls(Sender):
             client = self.client_of(head.forwarded)
             ticket = self._server.plane.begin(request, head.timeout_s, client)
         except errors.VigilError as error:
-            self._refuse(call, error)
+            self._decline(call, error)
         except Exception as error:  # noqa: BLE001 - the client gets a status, the operator the trace
             report(Event.INTERNAL_ERROR, "a ModelInfer call could not be begun", error=error)
             self._fail(call, INTERNAL, inference.INTERNAL)
@@ -69,7 +69,7 @@ class Calls(Sender):
             response = self._server.plane.finish(ticket)
             message = self._server.responses.write(response, ticket.request)
         except errors.VigilError as error:
-            self._refuse(call, error)
+            self._decline(call, error)
         except Exception as error:  # noqa: BLE001 - as above
             inference.log_unwritten(ticket, error)
             self._fail(call, INTERNAL, inference.INTERNAL)
@@ -97,7 +97,7 @@ class Calls(Sender):
         call.waiting = deque([(memoryview(prefix + message), False)])
         self.flush(call)
 
-    def _refuse(self, call: Call, error: errors.VigilError) -> None:
+    def _decline(self, call: Call, error: errors.VigilError) -> None:
         log_failure(error, path=SERVICE + "ModelInfer")
         self._fail(call, grpc_status(error), error.message)
 

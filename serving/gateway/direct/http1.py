@@ -12,6 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from serving import errors
+from serving.dataplane.failed_requests import log_failure
 from serving.gateway.bodies import too_large
 from serving.gateway.compression import pays
 from serving.gateway.direct import inference
@@ -23,10 +24,9 @@ from serving.gateway.direct.pieces import Pieces
 from serving.gateway.direct.speaker import NEVER, Speaker
 from serving.gateway.headers import by_name
 from serving.gateway.replies import Reply, packed_reply
-from serving.protocol.status import error_body, http_status
 from serving.logs.events import Event
 from serving.logs.report import report
-from serving.dataplane.failed_requests import log_failure
+from serving.protocol.status import error_body, http_status
 
 if TYPE_CHECKING:
     from serving.dataplane.handler import Ticket

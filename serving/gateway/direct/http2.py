@@ -20,9 +20,9 @@ from serving.gateway.direct.speaker import NEVER
 from serving.gateway.direct.streams2 import AppStream
 from serving.http2 import frames as f
 from serving.http2.frames import ProtocolError
-from serving.protocol.status import grpc_status
 from serving.logs.events import Event
 from serving.logs.report import report
+from serving.protocol.status import grpc_status
 
 if TYPE_CHECKING:
     from serving.gateway.direct.server import DirectServer

@@ -16,10 +16,10 @@ from serving.gateway.asgi import VigilApp
 from serving.gateway.direct.connection import Opening
 from serving.gateway.direct.heads import HeadReader
 from serving.gateway.direct.speaker import Leaving, Limits, Speaker
-from serving.protocol.grpc_templates import ResponseWriter
-from serving.protocol.json_templates import RequestReader
 from serving.logs.events import Event
 from serving.logs.report import report
+from serving.protocol.grpc_templates import ResponseWriter
+from serving.protocol.json_templates import RequestReader
 
 LINGER_S: Final = 0.3
 BACKLOG: Final = 2048
