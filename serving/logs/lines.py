@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import orjson
 
-from serving.logs.causes import Cause, describe
+from serving.logs.causes import describe
 from serving.logs.events import Event
 from serving.logs.report import FIELDS, MOST_TEXT, Fields
 
@@ -40,12 +40,10 @@ class Lines(logging.Formatter):
         """Return everything that a line says, by name; never raises."""
         own: Fields | None = getattr(record, FIELDS, None)
         if own is None:
-            own, message = _of_a_library(record)
+            # Not its `exc_text`: another handler may have left the exception's text there.
+            own, message, exception = _of_a_library(record)
         else:
-            message = record.getMessage()
-        exception = record.exc_text
-        if record.exc_info and record.exc_info[1] is not None and not exception:
-            exception = describe(record.exc_info[1]).exception
+            message, exception = record.getMessage(), record.exc_text
         fields: Fields = {
             "time": self.formatTime(record),
             "level": record.levelname.lower(),
@@ -119,8 +117,8 @@ def _plain(value: object) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
-def _of_a_library(record: logging.LogRecord) -> tuple[Fields, str]:
-    """Return fields and message of a record that others wrote."""
+def _of_a_library(record: logging.LogRecord) -> tuple[Fields, str, str | None]:
+    """Return fields, message and exception of a record that others wrote."""
     try:
         message = record.getMessage()
     except Exception as error:  # noqa: BLE001 - a wrong format must cost no line
@@ -131,16 +129,17 @@ def _of_a_library(record: logging.LogRecord) -> tuple[Fields, str]:
         found = _WARNING.match(message)
         own = {"event": Event.LIBRARY_WARNING.label}
         if found is None:
-            return own, "a library warned"
+            return own, "a library warned", None
         own["location"] = found["location"]
         own["error"] = found["category"]
-        return own, f"{found['category']} at {found['location']}"
+        return own, f"{found['category']} at {found['location']}", None
     if record.name == _ASYNCIO:
         # What follows are representations of tasks and callbacks, with arguments and exceptions.
         message = re.split(r"[(\n]", message, maxsplit=1)[0].rstrip()
-    if record.exc_info and (error_now := record.exc_info[1]) is not None:
-        cause: Cause = describe(error_now)
-        own["error"] = cause.type
-        if cause.location:
-            own["location"] = cause.location
-    return own, message
+    if not record.exc_info or (raised := record.exc_info[1]) is None:
+        return own, message, None
+    cause = describe(raised)
+    own["error"] = cause.type
+    if cause.location:
+        own["location"] = cause.location
+    return own, message, cause.exception
