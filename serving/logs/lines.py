@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import re
@@ -97,17 +98,19 @@ _UNNAMED: Final = frozenset({
 def encoded(fields: Fields) -> str:
     """Return fields as one line of JSON."""
     try:
-        return orjson.dumps(fields, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
+        line = orjson.dumps(fields, default=str).decode()
+        if line.isprintable():
+            return line
     except orjson.JSONEncodeError:
-        # Text that is no Unicode, for example a name with bytes that are no UTF-8.
-        clean = {name: _unicode(value) for name, value in fields.items()}
-        return orjson.dumps(clean, default=str).decode()
+        pass  # text that is no Unicode, or a large number
+    # Some readers end lines at U+2028 or U+0085, and terminals obey U+009B: all of it is escaped.
+    return json.dumps({name: _unicode(value) for name, value in fields.items()}, default=str)
 
 
 def _unicode(value: Any) -> Any:
-    if isinstance(value, bool | int | float | None):
-        return value if not isinstance(value, int) or abs(value) < 1 << 63 else str(value)
-    return str(value).encode("utf-8", "backslashreplace").decode()
+    if not isinstance(value, str):
+        return value
+    return value.encode("utf-8", "backslashreplace").decode()
 
 
 def _plain(value: object) -> str:

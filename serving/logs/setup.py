@@ -21,8 +21,8 @@ FORMAT: Final = "VIGIL_LOG_FORMAT"
 LEVEL: Final = "VIGIL_LOG_LEVEL"
 """Environment variables by which processes that this one starts know the settings."""
 
-_QUIET: Final = ("httpx", "httpcore")
-"""Libraries that tell of every request they send."""
+_QUIET: Final = ("httpx", "httpcore", "uvicorn")
+"""Libraries that tell of every request that they send, or that they have started."""
 
 
 class StderrHandler(logging.StreamHandler):  # type: ignore[type-arg]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
+import traceback
 from typing import Final
 
 from serving.channel.connection import ChannelClosed
@@ -46,8 +47,9 @@ def log_load_failure(served: ServedModel, error: BaseException) -> None:
     """Log that a role could not load its model, in the words of Vigil, not of the model."""
     origin = origin_of(error)
     sentence = "a model could not be loaded"
-    # What a model's own code says may quote its example; a sentence about files does not.
-    if isinstance(error, VigilError) and (origin is None or not isinstance(error, ModelFailed)):
+    # What a model's own code says may hold values; a sentence about its files does not.
+    own = isinstance(error, ModelFailed) or _passed_through(origin, served.directory)
+    if isinstance(error, VigilError) and (origin is None or not own):
         sentence += f": {error.message}"
     report(
         Event.MODEL_LOAD_FAILED,
@@ -56,3 +58,12 @@ def log_load_failure(served: ServedModel, error: BaseException) -> None:
         version=served.version,
         error=error if origin is None else origin,
     )
+
+
+def _passed_through(error: BaseException | None, directory: str) -> bool:
+    """Whether code in a folder raised an exception, or called what did."""
+    if error is None:
+        return False
+    folder = f"{directory.rstrip('/')}/"
+    frames = traceback.walk_tb(error.__traceback__)
+    return any(frame.f_code.co_filename.startswith(folder) for frame, _ in frames)

@@ -110,9 +110,9 @@ def test_a_librarys_exception_leaves_no_text(log: Any) -> None:
     assert SECRET not in log.text
 
 
-def test_wrong_arguments_cost_no_line(log: Any) -> None:
-    logging.getLogger("some.library").warning("%d rows", "none")
-    (line,) = log.lines
+def test_wrong_arguments_cost_no_line() -> None:
+    record = logging.LogRecord("x", logging.INFO, "f.py", 1, "%d rows", ("none",), None)
+    line = orjson.loads(JsonLines("gateway").format(record))
     assert line["message"].startswith("%d rows")
 
 
