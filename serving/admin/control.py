@@ -385,7 +385,7 @@ def _report_refused(key: ModelKey, why: str = "") -> None:
             quote the model, and they have logged it without that.
     """
     name, version, _ = key
-    said = why or "it could not be loaded or proven; the lines before this one tell why"
+    said = why or "its lines model_load_failed or version_unproven tell why"
     said = f"version {version} of model '{name}' is refused: {said}"
     report(Event.VERSION_REFUSED, said, model=name, version=version)
 

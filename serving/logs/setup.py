@@ -26,10 +26,11 @@ _QUIET: Final = ("httpx", "httpcore", "uvicorn")
 
 
 class StderrHandler(logging.StreamHandler):  # type: ignore[type-arg]
-    """Writes records to what standard error is at that moment, and limits those of libraries."""
+    """Writes records to the process's standard error, and limits those of libraries."""
 
     def __init__(self, lines: Lines) -> None:
-        super().__init__(sys.stderr)
+        # Not `sys.stderr`: Ray Serve lets that write to a file of its own.
+        super().__init__(sys.__stderr__ or sys.stderr)
         self.setFormatter(lines)
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -62,7 +63,7 @@ def configure(role: str, form: LogFormat | None = None, level: LogLevel | None =
         level: the least severe lines that are written; None: likewise.
     """
     chosen = form or os.environ.get(FORMAT)
-    json = chosen == "json" or (chosen != "text" and not (sys.stderr and sys.stderr.isatty()))
+    json = chosen == "json" or (chosen != "text" and not (sys.__stderr__ and sys.__stderr__.isatty()))
     told: str = level or os.environ.get(LEVEL, "")
     told = told if told in get_args(LogLevel) else "info"
     os.environ[FORMAT], os.environ[LEVEL] = "json" if json else "text", told
