@@ -71,7 +71,6 @@ class Event(Enum):
     # What others say.
     LIBRARY_LOG = "library_log", INFO
     LIBRARY_WARNING = "library_warning", WARNING
-    OUTPUT = "output", INFO
 
     def __init__(self, label: str, level: int) -> None:
         self.label = label
