@@ -71,7 +71,7 @@ class Keeper:
             except Exception as error:  # noqa: BLE001 - for example no memory for a process
                 report(
                     Event.PROCESS_NOT_STARTED,
-                    f"{self.name} cannot be started",
+                    f"{self.name} cannot be started{_why(error)}",
                     error=error,
                     process=self.name,
                 )
@@ -103,6 +103,11 @@ class Keeper:
             if self.child is None:
                 self._task.cancel()
             await asyncio.wait({self._task}, timeout=5)
+
+
+def _why(error: Exception) -> str:
+    """Return what the system says; the text of other errors is not for the log."""
+    return f": {error}" if isinstance(error, OSError) else ""
 
 
 async def spawn(argv: Sequence[str], env: Mapping[str, str] | None = None) -> Child:

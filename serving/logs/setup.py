@@ -63,7 +63,9 @@ def configure(role: str, form: LogFormat | None = None, level: LogLevel | None =
         level: the least severe lines that are written; None: likewise.
     """
     chosen = form or os.environ.get(FORMAT)
-    json = chosen == "json" or (chosen != "text" and not (sys.__stderr__ and sys.__stderr__.isatty()))
+    json = chosen == "json" or (
+        chosen != "text" and not (sys.__stderr__ and sys.__stderr__.isatty())
+    )
     told: str = level or os.environ.get(LEVEL, "")
     told = told if told in get_args(LogLevel) else "info"
     os.environ[FORMAT], os.environ[LEVEL] = "json" if json else "text", told

@@ -13,11 +13,11 @@ import numpy as np
 
 from serving.channel.observation import ReportReply
 from serving.errors import InvalidInput, ModelFailed, ModelNotReady, Overloaded, Unsupported
-from serving.models.profile_files import REFERENCE
-from serving.models.repository import ModelEntry
 from serving.logs.causes import Cause
 from serving.logs.events import Event
 from serving.logs.report import report
+from serving.models.profile_files import REFERENCE
+from serving.models.repository import ModelEntry
 from serving.roles.report_job import QUOTES, REPORT, TIMEOUT_S, ReportJob, write_job
 from serving.roles.to_the_end import to_the_end
 

@@ -413,7 +413,7 @@ def test_what_is_logged_can_be_changed_and_outlives_a_gateway(
         with pytest.raises(InferenceServerException, match="log_file"):
             http.update_log_settings({"log_file": "elsewhere"})
         if instance.engine == "local":  # actors of Ray have logs of their own
-            eventually("details", lambda: "vigil.gateway DEBUG directory" in log(instance))
+            eventually("details", lambda: DETAILS in log(instance))
             (gateway,) = instance.members("gateway")
             os.kill(gateway["pid"], signal.SIGKILL)
             eventually("a new gateway", lambda: factor(instance, "steady") == 3.0, 60)
@@ -422,9 +422,12 @@ def test_what_is_logged_can_be_changed_and_outlives_a_gateway(
             http.update_log_settings({"log_verbose_level": 2})
             eventually(
                 "details again",
-                lambda: "vigil.gateway DEBUG directory" in log(instance)[length:],
+                lambda: DETAILS in log(instance)[length:],
             )
         assert http.update_log_settings({"log_verbose_level": None})["log_verbose_level"] == 0
+
+
+DETAILS = '"event":"directory_followed"'
 
 
 def log(instance: Any) -> str:

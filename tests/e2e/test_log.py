@@ -153,7 +153,7 @@ def test_a_good_request_and_a_bad_one_leave_no_line(server: Any) -> None:
 def test_a_failed_load_leaves_the_frames_and_the_refused_version(
     server: Any, root: Path, eventually: Callable[..., Any]
 ) -> None:
-    put(root, "fails", "2", build=f'raise OSError(str({int(SECRET * 4)} / 4))')
+    put(root, "fails", "2", build=f"raise OSError(str({int(SECRET * 4)} / 4))")
     assert load(server, "fails").is_error
     line = eventually("a line", lambda: about(server, "model_load_failed", model="fails"))[0]
     assert (line["version"], line["error"], line["role"]) == ("2", "OSError", "replica")

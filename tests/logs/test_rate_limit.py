@@ -70,7 +70,7 @@ def test_memory_is_bounded_and_a_forgotten_cause_is_told_first() -> None:
 
 def test_lines_and_counts_add_up_to_what_happened() -> None:
     limit, clock = make(burst=3, most=7)
-    chance = random.Random(11)  # noqa: S311 - any sequence will do
+    chance = random.Random(11)
     happened = told = 0
     for _ in range(20_000):
         clock.now += chance.expovariate(5)
