@@ -406,11 +406,12 @@ def main() -> None:
     try:
         app()
     except VigilError as error:
-        if os.environ.get("VIGIL_DEBUG"):
-            raise
+        debug = bool(os.environ.get("VIGIL_DEBUG"))
         if writes_json():  # a server, whose standard error is its log
-            report(Event.START_REFUSED, error.message)
+            report(Event.START_REFUSED, error.message, error=error if debug else None)
             sys.exit(1)
+        if debug:
+            raise
         # A message may quote anything: nothing in it is markup, and it stays one line.
         _err.print(f"vigil: {error.message}", style="red", markup=False, soft_wrap=True)
         sys.exit(1)

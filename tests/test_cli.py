@@ -70,7 +70,7 @@ def test_a_server_that_does_not_start_says_so_in_its_log(tmp_path: Path) -> None
     file.write_text("engine: local\nmodels: nowhere\ntelemetry: {log_format: text}")
     done = vigil("up", str(file))
     assert done.returncode == 1
-    assert done.stderr.startswith("vigil: nowhere")
+    assert done.stderr.startswith(f"vigil: {tmp_path}/nowhere: no such folder")
     assert done.stderr.count("\n") == 1
 
 
