@@ -56,7 +56,7 @@ def test_an_exception_leaves_its_type_and_frames_and_no_text(log: Any) -> None:
 HOSTILE = ["a\nb", "a\r\nlevel=error", "\x1b[31mred", "\0", "a\u2028b", '"}', "\udcff", "é" * 9]
 
 
-@pytest.mark.parametrize("text", HOSTILE)
+@pytest.mark.parametrize("text", HOSTILE, ids=ascii)
 def test_names_and_ids_cannot_break_a_line(log: Any, text: str) -> None:
     report(Event.REQUEST_FAILED, f"of {text}", model=text, request_id=text, path=text)
     assert log.text.count("\n") == 1
