@@ -331,7 +331,7 @@ def test_a_start_with_a_broken_newest_version_serves_the_one_before(
         there = [("other", "1", "READY"), ("steady", "2", "READY"), ("steady", "3", "UNAVAILABLE")]
         assert state() == there
         assert "SHA-256" in rows(http)["steady", "3"]["reason"]
-        assert "version 2 serves in its place" in log(instance)
+        assert "version 2 of model 'steady' serves in the place of version 3" in log(instance)
         with pytest.raises(InferenceServerException, match=r"version 3.*what served before"):
             http.load_model("steady")
         assert state() == there
