@@ -277,8 +277,10 @@ def _check_model(repository: ModelRepository, name: str) -> bool:
             f"{what}: fine (features: {has.features}, module: {has.module}, "
             f"differentiable: {has.differentiable})"
         )
-        if prepared.measured:
-            _out.print(f"{what}: {prepared.measured}")
+        _out.print(f"{what}: {prepared.rows}", markup=False, soft_wrap=True)
+        for told in (prepared.measured, prepared.tried):
+            if told:
+                _out.print(f"{what}: {told}", markup=False, soft_wrap=True)
     return sound
 
 

@@ -38,6 +38,18 @@ class Batching(Section):
     max_batch_size: int | None = Field(
         None, ge=1, description="Rows per batch; none: 1024. Larger requests are cut and rejoined."
     )
+    join: bool = Field(
+        True,
+        description="Compute the rows of several requests together, and cut requests that are "
+        "larger than `max_batch_size`. `false`: the rows of a request belong together, as where "
+        "scores are compared with each other, so each request is computed alone and whole.",
+    )
+    row_axis: bool = Field(
+        True,
+        description="Whether the first axis of the tensors is the row. If not, each request is "
+        "one row and is computed alone, and the leading -1 of the shapes in this file is on no "
+        "wire.",
+    )
     max_queue_delay_us: int = Field(
         0, ge=0, le=10_000_000, description="A batch that could grow waits so long for company."
     )

@@ -45,7 +45,10 @@ class ModelConfig(Section):
         default_factory=list, min_length=1, description="One per output tensor; as for `inputs`."
     )
     example: str | None = Field(
-        None, description="File with an OIP request; used for warm-up and readiness."
+        None,
+        description="File with an OIP request, used for warm-up and readiness: JSON, JSON with "
+        "binary tensors behind it as in a body over HTTP, or the bytes of a gRPC "
+        "ModelInferRequest.",
     )
     versions: Literal["latest", "all"] | list[Annotated[int, Field(ge=1)]] = Field(
         "latest", description="Which versions are served: `latest`, `all`, or a list of numbers."
@@ -102,6 +105,7 @@ class ModelConfig(Section):
             raise ValueError("guards: mahalanobis needs features, which format remote has not")
         if self.inputs and all(spec.sensitive for spec in self.inputs):
             raise ValueError("inputs: at least one must not be sensitive")
+        _check_rows(self)
         if self.fairness and self.outputs:
             classes = self.outputs[0].classes or []
             if self.fairness.favorable not in classes:
@@ -116,6 +120,33 @@ class ModelConfig(Section):
                 f"({CLASS_OUTPUT}), so there is no accuracy; take `min` out"
             )
         return self
+
+    @property
+    def row_axis(self) -> bool:
+        """Whether the first axis of a request's tensors is the row."""
+        return self.batching.row_axis if self.remote is None else self.remote.row_axis
+
+    @property
+    def joined(self) -> bool:
+        """Whether rows of several requests may be computed together, and a request be cut."""
+        join = self.batching.join if self.remote is None else self.remote.join
+        return join and self.row_axis
+
+    @property
+    def coupled(self) -> bool:
+        """Whether what a row gives depends on the other rows of its request."""
+        return self.batching.row_axis and not self.batching.join
+
+    @property
+    def explained(self) -> bool:
+        """Whether rows can be explained: a method computes many variants of one together."""
+        rowless = self.row_axis and any(spec.rowless for spec in self.inputs)
+        return self.explain is not None and not self.coupled and not rowless
+
+    def own_shape(self, spec: InputSpec | OutputSpec) -> list[int]:
+        """Return the shape of a tensor as requests, answers and the model itself have it."""
+        without = not self.row_axis or (isinstance(spec, InputSpec) and spec.rowless)
+        return spec.shape[1:] if without else spec.shape
 
     @property
     def class_output(self) -> OutputSpec | None:
@@ -160,6 +191,36 @@ def _check_code(kind: Format, factory: str | None, trust_code: bool) -> None:
         raise ValueError(f"format {kind} has no `factory`; only {', '.join(NEEDS_FACTORY)} do")
     if kind == "torchscript" and not trust_code:
         raise ValueError("format torchscript holds code, so it needs `trust_code: true`")
+
+
+def _check_rows(model: ModelConfig) -> None:
+    batching = model.batching
+    if model.remote is not None:
+        if not (batching.join and batching.row_axis):
+            raise ValueError(
+                "batching: of format remote, `join` and `row_axis` stand in the section `remote`"
+            )
+        if any(spec.rowless for spec in model.inputs):
+            raise ValueError(
+                "inputs: format remote has none without rows; set `remote: {row_axis: false}`"
+            )
+    seen = [spec for spec in model.inputs if not spec.sensitive]
+    if batching.row_axis and seen and all(spec.rowless for spec in seen):
+        raise ValueError(
+            f"inputs: no shape begins with -1, the row axis; write {[-1, *seen[0].shape[2:]]} for "
+            f"input '{seen[0].name}' if its first axis is the row, or set "
+            f"`batching: {{row_axis: false}}` if the model has no rows"
+        )
+    if model.coupled and any(isinstance(guard, MahalanobisGuard) for guard in model.guards):
+        raise ValueError(
+            "guards: mahalanobis judges each row by itself, and `batching: {join: false}` says "
+            "that the rows of a request belong together"
+        )
+    if model.compile != "none" and not model.joined:
+        raise ValueError(
+            "compile: cuts and pads the rows of a request, which `batching.join` or "
+            "`batching.row_axis` forbids; set `compile: none`"
+        )
 
 
 def _check_speed(model: ModelConfig) -> None:

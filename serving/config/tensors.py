@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -31,7 +31,15 @@ class InputSpec(Section):
 
     name: str = Field(description="Name of the tensor in requests.")
     datatype: Datatype = Field(description="Datatype of its elements.")
-    shape: list[int] = Field(description="-1 marks the row axis, which comes first.")
+    shape: list[int] = Field(
+        description="-1 marks the row axis, which comes first. A shape that does not begin so, "
+        "such as [] or [3], is of an input without rows."
+    )
+    rowless: bool = Field(
+        False,
+        description="One value for all rows of a request, a threshold for example. The leading -1 "
+        "of the shape in this file is on no wire then. Requests that differ in it share no batch.",
+    )
     format: TensorFormat = Field(
         "FORMAT_NONE",
         description="Order of the axes of a [-1, …, …, …] image, as clients are told it: channels "
@@ -46,10 +54,22 @@ class InputSpec(Section):
         False, description="A sensitive attribute: counted by fairness, never seen by the model."
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _without_rows(cls, given: Any) -> Any:
+        shape = given.get("shape") if isinstance(given, dict) else None
+        if isinstance(shape, list) and shape[:1] != [-1] and "rowless" not in given:
+            return {**given, "shape": [-1, *shape], "rowless": True}
+        return given
+
     @model_validator(mode="after")
     def _check(self) -> InputSpec:
-        if not self.shape or self.shape[0] != -1:
-            raise ValueError(f"input '{self.name}': shape must begin with -1, the row axis")
+        _require_rows("input", self)
+        if self.rowless and (self.sensitive or self.features):
+            raise ValueError(
+                f"input '{self.name}': has no rows, so it can have neither `features` nor "
+                f"`sensitive`; let its shape begin with -1 if it has one value per row"
+            )
         if self.format != "FORMAT_NONE" and len(self.shape) != 4:
             raise ValueError(
                 f"input '{self.name}': format {self.format} needs a shape of four axes, such as "
@@ -73,3 +93,20 @@ class OutputSpec(Section):
     classes: list[str] | None = Field(
         None, description="Class names, in the order of the last axis."
     )
+
+    @model_validator(mode="after")
+    def _check(self) -> OutputSpec:
+        _require_rows("output", self)
+        return self
+
+
+def _require_rows(side: str, spec: InputSpec | OutputSpec) -> None:
+    if spec.shape[:1] != [-1]:
+        raise ValueError(
+            f"{side} '{spec.name}': shape {spec.shape} must begin with -1, the row axis; of a "
+            f"model without rows (`batching: {{row_axis: false}}`) too, though no wire has it then"
+        )
+    if min(spec.shape) < -1:
+        raise ValueError(
+            f"{side} '{spec.name}': shape {spec.shape} has a size below -1; -1 is a free axis"
+        )

@@ -9,7 +9,7 @@ import numpy as np
 
 from serving.config import InputSpec, ModelConfig
 from serving.dataplane.classification import check_scores
-from serving.dataplane.forwarding import encode_forward, is_stateful, with_row_axis
+from serving.dataplane.forwarding import encode_forward, is_stateful, with_axis, with_row_axis
 from serving.errors import InvalidInput
 from serving.protocol.json_data import UNREADABLE
 from serving.protocol.json_duplicates import refuse_duplicates
@@ -22,8 +22,10 @@ class Bound(msgspec.Struct, frozen=True):
     """A request that fits: its arrays in the model's order, its rows, its sensitive values.
 
     Attributes:
-        arrays: one per model input, first axis `rows`.
-        key: what must be equal for requests to share a batch (all dims but the first).
+        arrays: one per model input, first axis `rows`; the value of an input that has no rows is
+            repeated, without a copy.
+        key: what must be equal for requests to share a batch: all dims but the first, and the
+            values of inputs that have no rows.
         outputs: names of the outputs the client wants, in its order; empty for all.
         sensitive: object arrays of text or None, [rows], by attribute name.
         forward: an encoded `Forward` for a model on another server; empty: nothing to pass on.
@@ -52,7 +54,14 @@ class Binder:
         self._single = only if len(config.inputs) == 1 else None
         self._tail = tuple(only.shape[1:])
         self._fixed = all(dim >= 0 for dim in self._tail)
-        self._remote = config.remote
+        self._row_axis = config.row_axis
+        # Without rows there is nothing that one value could be for.
+        self._rowless = [
+            at for at, spec in enumerate(self._model_inputs) if spec.rowless and self._row_axis
+        ]
+        self._own = {spec.name: config.own_shape(spec) for spec in self._model_inputs}
+        self._is_remote = config.remote is not None
+        self._joined = config.joined
 
     @property
     def input_names(self) -> tuple[str, ...]:
@@ -68,7 +77,7 @@ class Binder:
         outputs: tuple[str, ...] = ()
         if request.outputs:
             outputs = self._wanted(request)
-        if self._remote is not None and not self._remote.row_axis:
+        if not self._row_axis:
             request = with_row_axis(request)
         parameters = request.parameters
         sensitive = None
@@ -91,16 +100,17 @@ class Binder:
         else:
             arrays, rows, sensitive = self._bind_all(request)
             key = tuple(array.shape[1:] for array in arrays)
+            if self._rowless:
+                key += tuple(_value(arrays[at]) for at in self._rowless)
         if parameters and "sensitive_features" in parameters:
             sensitive = {
                 **(sensitive or {}),
                 **self._sensitive(parameters["sensitive_features"], rows),
             }
-        if self._remote is None:
-            return Bound(arrays, rows, key, outputs, sensitive)
+        if not self._is_remote:
+            return Bound(arrays, rows, key, outputs, sensitive, b"", not self._joined)
         forward = encode_forward(request)
-        joined = self._remote.join and self._remote.row_axis
-        alone = not joined or is_stateful(parameters)
+        alone = not self._joined or is_stateful(parameters)
         return Bound(arrays, rows, (*key, forward), outputs, sensitive, forward, alone)
 
     def _bind_all(
@@ -110,10 +120,13 @@ class Binder:
         if len(given) != len(request.inputs):
             raise InvalidInput("an input is given twice; send each input once")
         arrays, rows = [], -1
-        for spec in self._model_inputs:
+        for at, spec in enumerate(self._model_inputs):
             tensor = given.pop(spec.name, None)
             if tensor is None:
                 raise InvalidInput(f"input '{spec.name}' of model '{self._name}' is missing")
+            if at in self._rowless:
+                arrays.append(self._checked(with_axis(tensor), spec).data)
+                continue
             tensor = self._checked(tensor, spec)
             if rows not in (-1, tensor.shape[0]):
                 raise InvalidInput(
@@ -122,6 +135,8 @@ class Binder:
                 )
             rows = tensor.shape[0]
             arrays.append(tensor.data)
+        for at in self._rowless:
+            arrays[at] = np.broadcast_to(arrays[at], (rows, *arrays[at].shape[1:]))
         sensitive: dict[str, np.ndarray] = {}
         for spec in self._sensitive_inputs:
             tensor = given.pop(spec.name, None)
@@ -161,12 +176,11 @@ class Binder:
             want in (-1, got) for want, got in zip(spec.shape, tensor.shape, strict=True)
         )
         if not fits:
+            own = self._own.get(spec.name, spec.shape)
             raise InvalidInput(
-                f"input '{spec.name}' of model '{self._name}' has shape {spec.shape}, "
-                f"not {list(tensor.shape)}"
+                f"input '{spec.name}' of model '{self._name}' has shape {own}, "
+                f"not {list(tensor.shape[len(spec.shape) - len(own) :])}"
             )
-        if 0 in tensor.shape:
-            raise InvalidInput(f"input '{spec.name}' is empty; send at least one row")
         return tensor
 
     def _wanted(self, request: InferRequest) -> tuple[str, ...]:
@@ -206,6 +220,14 @@ class Binder:
             if len(values) != rows:
                 raise wrong
         return {name: _as_text(values) for name, values in given.items()}
+
+
+def _value(rows: np.ndarray) -> bytes:
+    """Return what tells the value of an input without rows from another; `rows` repeat it."""
+    value = rows[:1]
+    if value.dtype != np.object_:
+        return value.tobytes()
+    return b"".join(b"%d:%b" % (len(text), text) for text in value.flat)
 
 
 def _as_text(values: list[Any]) -> np.ndarray:

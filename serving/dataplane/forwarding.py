@@ -52,11 +52,13 @@ def is_stateful(parameters: Parameters | None) -> bool:
 
 def with_row_axis(request: InferRequest) -> InferRequest:
     """Return the request as one row: every input with a leading axis of 1."""
-    inputs = tuple(
-        Tensor(t.name, t.datatype, (1, *t.shape), t.data[None], t.parameters)
-        for t in request.inputs
-    )
-    return msgspec.structs.replace(request, inputs=inputs)
+    return msgspec.structs.replace(request, inputs=tuple(map(with_axis, request.inputs)))
+
+
+def with_axis(tensor: Tensor) -> Tensor:
+    """Return the tensor with a leading axis of 1."""
+    shape = (1, *tensor.shape)
+    return Tensor(tensor.name, tensor.datatype, shape, tensor.data[None], tensor.parameters)
 
 
 def without_row_axis(tensors: tuple[Tensor, ...]) -> tuple[Tensor, ...]:

@@ -19,14 +19,16 @@ from serving.dataplane.binding import Binder, Bound
 from serving.dataplane.gateway_guards import build_guards
 from serving.dataplane.links import ReplicaLink, ReplicaLost
 from serving.dataplane.observer import ModelObserver
+from serving.dataplane.outcomes import no_replica
 from serving.dataplane.publisher import EventPublisher
 from serving.dataplane.request_series import RequestSeries
 from serving.dataplane.statistics import BatchStatistics
 from serving.errors import InvalidInput, ModelNotReady, Unreachable, VigilError
 from serving.logs.events import Event
 from serving.logs.report import report
+from serving.models.blank_row import blank_row
 from serving.protocol.datatypes import numpy_dtype
-from serving.protocol.json_codec import decode_request
+from serving.protocol.example import decode_example
 from serving.protocol.messages import InferRequest, Parameters
 from serving.telemetry.counters import SeriesSet
 
@@ -56,8 +58,7 @@ class ServedVersion:
         self.binder = Binder(served.name, self.config)
         self.specs = {spec.name: spec for spec in self.config.inputs}
         self.output_types = {spec.name: spec.datatype for spec in self.config.outputs}
-        remote = self.config.remote
-        self.row_axis = remote is None or remote.row_axis
+        self.row_axis = self.config.row_axis
         self.classes = {spec.name: spec.classes for spec in self.config.outputs}
         guards: list[Guard] = build_guards(self.config)
         self.observer = ModelObserver(
@@ -112,8 +113,23 @@ class ServedVersion:
         item = Pending(request.id, bound, future, arrived, client if self._fair else "", receive)
         if self._levels or request.parameters:
             self._set_priority(item, request.parameters)
-        self.queue.submit(item, timeout_s)
+        if bound.rows:
+            self.queue.submit(item, timeout_s)
+        else:
+            self._answer_no_rows(item)
         return item
+
+    def _answer_no_rows(self, item: Pending) -> None:
+        """Give every output without a row; many models cannot compute none at all."""
+        if not self.ready:
+            raise no_replica(self.name)
+        item.answer(
+            {
+                spec.name: np.zeros((0, *(max(size, 0) for size in spec.shape[1:])), dtype)
+                for spec in self.config.outputs
+                for dtype in [numpy_dtype(spec.datatype)]
+            }
+        )
 
     def _set_priority(self, item: Pending, parameters: Parameters | None) -> None:
         asked = parameters.get("priority", 0) if parameters else 0
@@ -188,7 +204,7 @@ class ServedVersion:
 
     def _make_probe(self, example: bytes | None) -> Batch:
         if example is not None:
-            request = decode_request(example, None, self.name, self.version)
+            request = decode_example(example, self.name, self.version)
             bound = self.binder.bind(request)
         else:
             bound = self._zeros()
@@ -201,14 +217,7 @@ class ServedVersion:
 
     def _zeros(self) -> Bound:
         """A row of zeros, for models that come without an example."""
-        arrays = []
-        for name in self.binder.input_names:
-            spec = self.specs[name]
-            shape = (1, *(max(dim, 1) for dim in spec.shape[1:]))
-            array = np.zeros(shape, dtype=numpy_dtype(spec.datatype))
-            if spec.datatype == "BYTES":
-                array[...] = b""
-            arrays.append(array)
+        arrays = [blank_row(self.specs[name]) for name in self.binder.input_names]
         # Zeros may be no food for a model that is not ours to try: it is asked whether it is there.
         forward = b"" if self.config.remote is None else PROBE
         return Bound(tuple(arrays), 1, tuple(a.shape[1:] for a in arrays), (), None, forward)

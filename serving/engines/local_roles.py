@@ -152,7 +152,7 @@ class LocalRoles:
         wanted = {
             served.key: served
             for served in self._models
-            if ModelConfig.model_validate_json(served.config).explain is not None
+            if ModelConfig.model_validate_json(served.config).explained
         }
         for key in [key for key in self._explainers if key not in wanted]:
             self._leave([self._explainers.pop(key)])

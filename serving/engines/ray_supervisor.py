@@ -142,7 +142,7 @@ class RayEngine:
     def _explainers(self, models: Sequence[ServedModel]) -> dict[str, serve.RunTarget]:
         found = {}
         for served in models:
-            if ModelConfig.model_validate_json(served.config).explain is not None:
+            if ModelConfig.model_validate_json(served.config).explained:
                 deploy = serve.deployment(
                     name="explainer",
                     ray_actor_options={"num_cpus": 0},

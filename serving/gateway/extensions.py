@@ -43,6 +43,12 @@ async def explain_request(
         raise Unsupported(
             f"model '{entry.name}' explains nothing: its model.yaml says `explain: null`"
         )
+    if not entry.config.explained:
+        raise Unsupported(
+            f"model '{entry.name}' explains nothing: a method computes many variants of a row "
+            f"together, and its model.yaml says that rows belong together (`batching.join`) or "
+            f"declares an input without rows"
+        )
     bound = entry.binder.bind(request)
     given = dict(request.parameters or {})
     meta = ExplainMeta(

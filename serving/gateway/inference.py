@@ -86,8 +86,10 @@ def raw_request(
     """
     entry = plane.resolve(name, version)
     inputs = [
-        metadata.tensor_metadata(spec, entry.row_axis)
+        metadata.tensor_metadata(entry.config, spec)
         for spec in entry.config.inputs
         if not spec.sensitive
     ]
-    return decode_raw_request(body, inputs, name, version, header_id)
+    return decode_raw_request(
+        body, inputs, name, version, header_id, row_axis=entry.config.row_axis
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib.metadata import PackageNotFoundError, version
 from typing import Final
 
-from serving.config import Format, InputSpec, OutputSpec
+from serving.config import Format, InputSpec, ModelConfig, OutputSpec
 from serving.dataplane.handler import DataPlane
 from serving.errors import ModelNotReady
 from serving.protocol.metadata import ModelMetadata, ServerMetadata, TensorMetadata
@@ -61,19 +61,20 @@ def server_metadata(plane: DataPlane) -> ServerMetadata:
     return ServerMetadata(plane.server_name, VERSION, EXTENSIONS)
 
 
-def tensor_metadata(spec: InputSpec | OutputSpec, row_axis: bool = True) -> TensorMetadata:
-    """Return the protocol's view of a declared tensor; `row_axis`: whether requests have one."""
-    shape = spec.shape if row_axis else spec.shape[1:]
-    return TensorMetadata(spec.name, spec.datatype, tuple(shape))
+def tensor_metadata(config: ModelConfig, spec: InputSpec | OutputSpec) -> TensorMetadata:
+    """Return the protocol's view of a declared tensor."""
+    return TensorMetadata(spec.name, spec.datatype, tuple(config.own_shape(spec)))
 
 
-def _input_metadata(spec: InputSpec, row_axis: bool) -> TensorMetadata:
+def _input_metadata(config: ModelConfig, spec: InputSpec) -> TensorMetadata:
     """Return an input as clients are to send it: one value per row as [-1, 1], as with Triton.
 
     Its tools take an input without dims beside the row axis for empty.
     """
-    told = tensor_metadata(spec, row_axis)
-    return told if spec.shape[1:] else TensorMetadata(told.name, told.datatype, (*told.shape, 1))
+    told = tensor_metadata(config, spec)
+    if told.shape != (-1,) or spec.rowless or not config.row_axis:
+        return told
+    return TensorMetadata(told.name, told.datatype, (-1, 1))
 
 
 def model_metadata(plane: DataPlane, name: str, version_: str) -> ModelMetadata:
@@ -87,8 +88,8 @@ def model_metadata(plane: DataPlane, name: str, version_: str) -> ModelMetadata:
         entry.name,
         (entry.version,) if version_ else tuple(plane.versions(name)),
         PLATFORM[entry.config.format],
-        tuple(_input_metadata(spec, entry.row_axis) for spec in entry.config.inputs),
-        tuple(tensor_metadata(spec, entry.row_axis) for spec in entry.config.outputs),
+        tuple(_input_metadata(entry.config, spec) for spec in entry.config.inputs),
+        tuple(tensor_metadata(entry.config, spec) for spec in entry.config.outputs),
     )
 
 

@@ -12,6 +12,7 @@ from serving.errors import Unsupported
 from serving.models.batch_model import BatchModel
 from serving.models.contract import Capabilities, Prediction
 from serving.models.repository import ModelEntry
+from serving.models.rowless import without_rows
 from serving.models.signature import FEATURES
 from serving.models.tensor_names import OutputMissing, by_name
 from serving.protocol.datatypes import NUMPY_OF
@@ -37,8 +38,10 @@ class ArrayModel(BatchModel):
         self._format = entry.config.format
         # Somebody's own class may return memory that it uses again, or a kind of array of its own.
         self._copies = self._format == "python"
-        self._run = run
-        self._run_with_features = run_with_features
+        self._run = without_rows(entry.config, run)
+        self._run_with_features = (
+            without_rows(entry.config, run_with_features) if run_with_features else None
+        )
         self._outputs = entry.config.outputs
 
     def module(self) -> torch.nn.Module:

@@ -11,9 +11,11 @@ import numpy as np
 
 from serving.config import InputSpec
 from serving.errors import InvalidInput, ModelFailed, Unsupported, VigilError
+from serving.models.blank_row import blank_row
 from serving.models.contract import Capabilities, Prediction, Tensors
 from serving.models.index_errors import told_index_error
 from serving.models.repository import ModelEntry
+from serving.models.rowless import rowless_inputs, same_in_all_rows
 from serving.models.warm_up import known_batch
 
 if TYPE_CHECKING:
@@ -37,6 +39,8 @@ class BatchModel(ABC):
         self._name = entry.name
         self._specs = [spec for spec in entry.config.inputs if not spec.sensitive]
         self._capabilities = capabilities
+        self._row_axis = entry.config.row_axis
+        self._rowless = rowless_inputs(entry.config) if self._row_axis else frozenset()
         self._sound: dict[int, bool] = {}
         """Whether the model computes so many rows of a request that it should know."""
 
@@ -53,7 +57,7 @@ class BatchModel(ABC):
             ModelFailed: the model raised, or its outputs are not what `model.yaml` declares.
         """
         arrays, rows = self._arrays(inputs)
-        return self._cut(self._compute(arrays, rows or 1, features=False), rows).outputs
+        return self._cut(self._compute_all(arrays, rows or 1, features=False), rows).outputs
 
     def predict_with_features(self, inputs: Tensors) -> Prediction:
         """Run a batch of n rows; features are float32 `[n, width]`.
@@ -65,7 +69,7 @@ class BatchModel(ABC):
         """
         self._require_features()
         arrays, rows = self._arrays(inputs)
-        return self._cut(self._compute(arrays, rows or 1, features=True), rows)
+        return self._cut(self._compute_all(arrays, rows or 1, features=True), rows)
 
     @abstractmethod
     def module(self) -> torch.nn.Module:
@@ -74,6 +78,25 @@ class BatchModel(ABC):
     @abstractmethod
     def _compute(self, arrays: dict[str, np.ndarray], rows: int, *, features: bool) -> Prediction:
         """Run `rows` rows, at least one; outputs in the order in which they are declared."""
+
+    def _compute_all(
+        self, arrays: dict[str, np.ndarray], rows: int, *, features: bool
+    ) -> Prediction:
+        if self._row_axis or rows == 1:
+            return self._compute(arrays, rows, features=features)
+        # Each row is a request of its own, and one request is all that such a model takes.
+        parts = [
+            self._compute(
+                {name: array[at : at + 1] for name, array in arrays.items()}, 1, features=features
+            )
+            for at in range(rows)
+        ]
+        outputs = {
+            name: np.concatenate([part.outputs[name] for part in parts])
+            for name in parts[0].outputs
+        }
+        penultimate = [part.features for part in parts if part.features is not None]
+        return Prediction(outputs, np.concatenate(penultimate) if penultimate else None)
 
     @abstractmethod
     def _why_no_features(self) -> str:
@@ -89,10 +112,18 @@ class BatchModel(ABC):
         except KeyError as error:
             raise InvalidInput(f"model '{self._name}' needs the input {error}") from None
         rows = next(iter(arrays.values())).shape[0]
+        for name in self._rowless:
+            if not same_in_all_rows(arrays[name]):
+                raise InvalidInput(
+                    f"model '{self._name}': input '{name}' has no rows, so all rows that are "
+                    f"computed together must have the same value in it"
+                )
         if rows == 0:
             # Many models reshape with -1 or reduce over rows and cannot compute none at all;
             # one row of zeros, thrown away again, gives the outputs their shapes.
-            arrays = {spec.name: _blank_row(spec, arrays[spec.name]) for spec in self._specs}
+            arrays = {
+                spec.name: blank_row(spec, arrays[spec.name].shape[1:]) for spec in self._specs
+            }
         return arrays, rows
 
     def _cut(self, found: Prediction, rows: int) -> Prediction:
@@ -150,15 +181,3 @@ def _integers(specs: list[InputSpec]) -> str:
     names = [spec.name for spec in specs if "INT" in spec.datatype or spec.datatype == "BYTES"]
     shown = [f"'{name}'" for name in names or [spec.name for spec in specs]]
     return f"input {' or '.join(shown)}"
-
-
-def _blank_row(spec: InputSpec, array: np.ndarray) -> np.ndarray:
-    shape = (1, *array.shape[1:])
-    if array.dtype != object:
-        return np.zeros(shape, array.dtype)
-    # A category that the model knows, where the configuration tells one.
-    row = np.full(shape, b"", object)
-    for index, column in enumerate(spec.features or []):
-        if column.categories:
-            row[:, index] = column.categories[0].encode()
-    return row

@@ -41,7 +41,7 @@ def completed(config: ModelConfig, weights: Path) -> ModelConfig:
     raw: dict[str, Any] = {key: getattr(config, key) for key in config.model_fields_set}
     for side in _SIDES:
         if not getattr(config, side):
-            raw[side] = declared(path, side, getattr(found, side))
+            raw[side] = declared(path, side, found, row_axis=config.row_axis)
     where = weights.parent.parent / "model.yaml"
     try:
         return parse(ModelConfig, raw, str(where))

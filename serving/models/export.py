@@ -60,7 +60,8 @@ def save_torch_export(
         module: the names of its arguments are those of the inputs, and, if it returns a dict, a
             `ModelOutput`, a dataclass or a NamedTuple, its keys or fields those of the outputs.
         example_inputs: one tensor each in the order of its arguments, with at least two rows: torch
-            would take a single row for a constant. Only the row axis may vary later.
+            would take a single row for a constant. Only the row axis may vary later. A tensor
+            without an axis is an input without rows.
         directory: the version's folder, `<models>/<name>/<number>`; made if missing.
     """
     directory.mkdir(parents=True, exist_ok=True)
@@ -71,7 +72,7 @@ def save_torch_export(
         forward: Callable[..., Any] = frozen.forward
         frozen.forward = _named_like(forward, lambda *inputs: _as_dict(forward(*inputs)))
     rows = torch.export.Dim("rows")
-    shapes = tuple({0: rows} for _ in example_inputs)
+    shapes = tuple({0: rows} if tensor.ndim else {} for tensor in example_inputs)
     only, *others = inspect.signature(frozen.forward).parameters.values()
     is_open = not others and only.kind is inspect.Parameter.VAR_POSITIONAL
     program = torch.export.export(

@@ -153,30 +153,38 @@ def _check(
         )
     node = nodes[spec.name]
     told = _told(node)
-    if told.datatype != spec.datatype or not _fits(side, told.shape or [], spec.shape):
+    own = entry.config.own_shape(spec)
+    if told.datatype != spec.datatype or not _fits(side, told.shape or [], own, spec.shape == own):
         raise ConfigError(
             f"{entry.weights}: {side} '{spec.name}' is {_describe(node)}, model.yaml declares "
-            f"{spec.datatype} {spec.shape}; {_advice(side, told)}"
+            f"{spec.datatype} {own}; {_advice(side, told, entry.config.row_axis)}"
         )
 
 
-def _fits(side: str, shape: list[int | None], declared: list[int]) -> bool:
+def _fits(side: str, shape: list[int | None], declared: list[int], has_rows: bool) -> bool:
     """Tell if the graph's shape takes the declared one."""
-    if not shape:
+    if not shape and side == "output":
         return True  # The graph does not tell; what it computes is checked in any case.
+    if len(shape) != len(declared):
+        return not shape and has_rows  # nor does it of such an input
     # Of an output the first size is only what the exporter's example had.
-    if len(shape) != len(declared) or (side == "input" and shape[0] is not None):
+    if has_rows and side == "input" and shape and shape[0] is not None:
         return False
-    pairs = zip(shape[1:], declared[1:], strict=True)
+    pairs = list(zip(shape, declared, strict=True))[1 if has_rows else 0 :]
     return all(size is None or size == wanted for size, wanted in pairs)
 
 
-def _advice(side: str, told: Tensor) -> str:
+def _advice(side: str, told: Tensor, row_axis: bool) -> str:
     if told.datatype is None:
         return f"leave it out of model.yaml, or export the graph with another {side}"
-    if side == "input" and told.shape and told.shape[0] is not None:
-        return "export it with a first axis that is free"
     sizes = [-1 if size is None else size for size in told.shape or []]
+    if not row_axis:
+        return f"write `datatype: {told.datatype}, shape: {[-1, *sizes]}`"
+    if side == "input" and sizes and sizes[0] != -1:
+        return (
+            f"export it with a first axis that is free, or write `shape: {sizes}` if all rows of "
+            f"a request share its value"
+        )
     shape = f", shape: {[-1, *sizes[1:]]}" if sizes else ""
     return f"write `datatype: {told.datatype}{shape}`"
 

@@ -38,8 +38,9 @@ def read_onnx_signature(path: Path) -> Signature:
     """Read the inputs and outputs of the graph at `path`.
 
     Inputs that have a value in the file are weights and left out, and so are the features for
-    guards, unless there is no other output. Axes without a size are free, and so is the first of
-    an output: exporters write there the rows of their example. The maps of a ZipMap are a table.
+    guards, unless there is no other output. Axes without a size are free; the first size of an
+    output is told as it stands, though exporters write there the rows of their example. The maps
+    of a ZipMap are a table.
 
     Raises:
         ConfigError: the file is no graph, or one of too many parts.
@@ -73,7 +74,7 @@ def _signature(walk: Walk, graphs: list[Field]) -> Signature:
         for weight in walk.inside(graph, _INITIALIZER):
             for name in walk.inside(weight, _TENSOR_NAME):
                 inputs.pop(walk.text(name), None)
-    return Signature(list(inputs.values()), _outputs(walk, outputs))
+    return Signature(list(inputs.values()), _outputs(walk, outputs), output_rows_told=False)
 
 
 def _outputs(walk: Walk, found: list[Tensor]) -> list[Tensor]:
@@ -85,11 +86,7 @@ def _outputs(walk: Walk, found: list[Tensor]) -> list[Tensor]:
             for name, labels in zipmap_labels(walk).items()
             if labels
         }
-    return [maps.get(tensor.name) or _with_rows(tensor) for tensor in served]
-
-
-def _with_rows(tensor: Tensor) -> Tensor:
-    return tensor._replace(shape=[None, *tensor.shape[1:]]) if tensor.shape else tensor
+    return [maps.get(tensor.name, tensor) for tensor in served]
 
 
 def _tensor(walk: Walk, value: Field) -> Tensor:

@@ -9,9 +9,11 @@ from serving.config import ConfigError
 from serving.logs.events import Event
 from serving.logs.report import report
 from serving.models import deviation
+from serving.models.blank_row import told_blank_row
 from serving.models.contract import Model, Tensors
 from serving.models.loader import load
 from serving.models.repository import ModelEntry
+from serving.models.row_coupling import compare_rows
 from serving.models.warm_up import example_batches, require_sound_outputs, warm_up
 
 EXAMPLE: Final = "the example"
@@ -19,10 +21,19 @@ EXAMPLE: Final = "the example"
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A model that may serve, and what was measured of it: a sentence, None if nothing."""
+    """A model that may serve, and what was seen of it.
+
+    Attributes:
+        model: the model.
+        rows: what comparing rows alone and together has shown, a sentence.
+        measured: what conversion has changed, a sentence; None if nothing was converted.
+        tried: what text stood for an example, a sentence; None if there is one, or no text.
+    """
 
     model: Model
+    rows: str
     measured: str | None = None
+    tried: str | None = None
 
 
 def prepare(entry: ModelEntry, device: str) -> Prepared:
@@ -32,8 +43,8 @@ def prepare(entry: ModelEntry, device: str) -> Prepared:
         ConfigError: files are missing, damaged or do not fit the configuration, or the model
             deviates by more than its tolerance.
         InvalidInput: the example is not a request that the protocol allows.
-        ModelFailed: the model cannot compute its own example, lacks an output, or gives nothing
-            finite for one.
+        ModelFailed: the model cannot compute its own example, lacks an output, gives nothing
+            finite for one, or gives a row something else beside other rows than alone.
     """
     model = load(entry, device)
     measured = None
@@ -42,7 +53,12 @@ def prepare(entry: ModelEntry, device: str) -> Prepared:
         report(Event.MODEL_MEASURED, measured, model=entry.name, version=entry.version)
     warm_up(model, entry)
     require_sound_outputs(model, entry)
-    return Prepared(model, measured)
+    rows = compare_rows(model, entry)
+    report(Event.MODEL_MEASURED, rows, model=entry.name, version=entry.version)
+    tried = told_blank_row(entry.config) if entry.config.remote is None else None
+    if tried:
+        report(Event.MODEL_MEASURED, tried, model=entry.name, version=entry.version)
+    return Prepared(model, rows, measured, tried)
 
 
 def _measure(entry: ModelEntry, model: Model, device: str) -> str:

@@ -46,7 +46,7 @@ class ModelEntry:
         version: the version, a positive number as text.
         directory: the version's folder, `<root>/<name>/<version>`.
         config: what `model.yaml` says, with what it leaves to the artefact filled in.
-        example: the OIP JSON request that `config.example` names, unparsed; None without one.
+        example: the OIP request that `config.example` names, unparsed; None without one.
     """
 
     name: str

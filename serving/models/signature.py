@@ -36,10 +36,16 @@ class Tensor(NamedTuple):
 
 
 class Signature(NamedTuple):
-    """The tensors that an artefact takes and gives, in its order."""
+    """The tensors that an artefact takes and gives, in its order.
+
+    Attributes:
+        output_rows_told: whether the first size of an output is more than what the exporter's
+            example had.
+    """
 
     inputs: list[Tensor]
     outputs: list[Tensor]
+    output_rows_told: bool = True
 
 
 def placeholders(count: int) -> tuple[str, ...]:
@@ -53,12 +59,22 @@ def is_features(tensor: Tensor) -> bool:
     return tensor.name == FEATURES and tensor.datatype in FLOATING and is_table
 
 
-def declared(path: Path, side: Side, tensors: list[Tensor]) -> list[dict[str, Any]]:
-    """Return what `model.yaml` would say of the `tensors` of the artefact at `path`.
+def declared(
+    path: Path, side: Side, signature: Signature, *, row_axis: bool = True
+) -> list[dict[str, Any]]:
+    """Return what `model.yaml` would say of one side of the artefact at `path`.
+
+    Args:
+        path: the artefact, for messages.
+        side: which tensors.
+        signature: what the artefact tells.
+        row_axis: whether the first axis is the row. Then an input whose first axis is fixed, or
+            that has none, is without rows where another input has some.
 
     Raises:
         ConfigError: there are none or too many, two have one name, or one cannot be declared.
     """
+    tensors: list[Tensor] = getattr(signature, side)
     if not 0 < len(tensors) <= MOST_TENSORS:
         raise ConfigError(
             f"{path}: has {len(tensors)} {side}, and 1 to {MOST_TENSORS} can be served; declare "
@@ -66,10 +82,27 @@ def declared(path: Path, side: Side, tensors: list[Tensor]) -> list[dict[str, An
         )
     if len({tensor.name for tensor in tensors}) < len(tensors):
         raise ConfigError(f"{path}: two of its {side} have one name")
-    return [_declared(path, side, tensor) for tensor in tensors]
+    if side == "outputs" and row_axis and not signature.output_rows_told:
+        tensors = [_with_rows(tensor) for tensor in tensors]
+    if not row_axis:
+        tensors = [_in_one_row(tensor) for tensor in tensors]
+    rowless = side == "inputs" and any(_has_rows(tensor) for tensor in tensors)
+    return [_declared(path, side, tensor, may_be_rowless=rowless) for tensor in tensors]
 
 
-def _declared(path: Path, side: Side, tensor: Tensor) -> dict[str, Any]:
+def _has_rows(tensor: Tensor) -> bool:
+    return bool(tensor.shape) and tensor.shape is not None and tensor.shape[0] is None
+
+
+def _with_rows(tensor: Tensor) -> Tensor:
+    return tensor._replace(shape=[None, *tensor.shape[1:]]) if tensor.shape else tensor
+
+
+def _in_one_row(tensor: Tensor) -> Tensor:
+    return tensor if tensor.shape is None else tensor._replace(shape=[None, *tensor.shape])
+
+
+def _declared(path: Path, side: Side, tensor: Tensor, *, may_be_rowless: bool) -> dict[str, Any]:
     where = f"{path}: {side[:-1]} '{tensor.name[:80]}'"
     if not 0 < len(tensor.name) <= MOST_NAME:
         raise ConfigError(f"{where}: a name has 1 to {MOST_NAME} characters")
@@ -81,13 +114,17 @@ def _declared(path: Path, side: Side, tensor: Tensor) -> dict[str, Any]:
         raise ConfigError(f"{where} tells no shape; declare `{side}` in model.yaml")
     if len(tensor.shape) > MOST_AXES or not all(_is_size(size) for size in tensor.shape):
         raise ConfigError(f"{where} has a shape that no tensor has")
-    if not tensor.shape or tensor.shape[0] is not None:
+    rowless = not _has_rows(tensor)
+    if rowless and not may_be_rowless:
         raise ConfigError(
             f"{where} has a fixed number of rows, {tensor.shape[:1] or 'none'}; export it with a "
-            f"first axis that is free"
+            f"first axis that is free, or set `batching: {{row_axis: false}}` if that axis is "
+            f"none of rows"
         )
     shape = [-1 if size is None else size for size in tensor.shape]
-    made = {"name": tensor.name, "datatype": tensor.datatype, "shape": shape}
+    made: dict[str, Any] = {"name": tensor.name, "datatype": tensor.datatype, "shape": shape}
+    if rowless:
+        made |= {"shape": [-1, *shape], "rowless": True}
     return made | (tensor.more or {})
 
 

@@ -13,6 +13,7 @@ from serving.models.compiled import compiled
 from serving.models.device_ops import CudaOps
 from serving.models.pipelined_model import PipelinedModel
 from serving.models.repository import ModelEntry
+from serving.models.rowless import without_rows_in_torch
 from serving.models.tensor_names import Run
 from serving.models.torch_model import TorchModel
 
@@ -32,6 +33,9 @@ def assemble(
     # Indices that a request brings would be believed otherwise, and memory read or written there.
     torch.sparse.check_sparse_tensor_invariants.enable()  # type: ignore[no-untyped-call]
     config = entry.config
+    run = without_rows_in_torch(config, run)
+    if run_with_features is not None:
+        run_with_features = without_rows_in_torch(config, run_with_features)
     buckets = buckets_of(config.batching)
     if config.compile in ("default", "max-autotune"):
         run = compiled(entry, run, device, buckets)

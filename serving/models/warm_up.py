@@ -9,13 +9,15 @@ import numpy as np
 
 from serving.config import InputSpec
 from serving.errors import InvalidInput, ModelFailed
+from serving.models.blank_row import blank_row
 from serving.models.buckets import buckets_of
 from serving.models.contract import Model, Tensors
 from serving.models.repository import ModelEntry
+from serving.models.rowless import with_rows
 from serving.models.tensor_names import OutputMissing
-from serving.protocol.datatypes import FLOATING, NUMPY_OF, fp32_to_bf16
+from serving.protocol.datatypes import FLOATING, fp32_to_bf16
+from serving.protocol.example import decode_example
 from serving.protocol.finite import has_no_finite
-from serving.protocol.json_codec import decode_request
 
 WARM_UP_ROWS: Final = (1, 2, 8, 32)
 """Kernels are chosen by size, so a few sizes are tried before the first client comes."""
@@ -104,20 +106,23 @@ def _trials(entry: ModelEntry) -> Iterator[dict[str, np.ndarray]]:
     specs = {spec.name: spec for spec in entry.config.inputs}
     for draw in (np.ones, random.standard_normal):
         yield {
-            name: _limited(specs[name], np.asarray(draw(array.shape)), array)
+            name: limited(specs[name], np.asarray(draw(array.shape)), array)
             for name, array in zeros.items()
         }
 
 
-def _limited(spec: InputSpec, values: np.ndarray, zeros: np.ndarray) -> np.ndarray:
-    """Return `values` within the input's limits and in its datatype."""
+def limited(spec: InputSpec, values: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Return float `values` within the input's limits and in its datatype.
+
+    Of an input of another datatype, return `known`, a row that the model computes.
+    """
     if spec.datatype not in FLOATING:  # integers may be indices, which are not guessed
-        return zeros
+        return known
     columns = spec.features or []
     low = [column.min if column.min is not None else -np.inf for column in columns]
     high = [column.max if column.max is not None else np.inf for column in columns]
     values = np.clip(values, low or spec.min, high or spec.max)
-    return fp32_to_bf16(values) if spec.datatype == "BF16" else values.astype(zeros.dtype)
+    return fp32_to_bf16(values) if spec.datatype == "BF16" else values.astype(known.dtype)
 
 
 def try_without_example(model: Model, entry: ModelEntry) -> None:
@@ -147,19 +152,9 @@ def known_batch(entry: ModelEntry, rows: int) -> dict[str, np.ndarray]:
         InvalidInput: the example is not a request that the protocol allows.
     """
     inputs = example_inputs(entry) or {
-        spec.name: _zeros(spec) for spec in entry.config.inputs if not spec.sensitive
+        spec.name: blank_row(spec) for spec in entry.config.inputs if not spec.sensitive
     }
     return {name: _repeat(array, rows) for name, array in inputs.items()}
-
-
-def _zeros(spec: InputSpec) -> np.ndarray:
-    array = np.zeros([max(size, 1) for size in spec.shape], NUMPY_OF[spec.datatype])
-    if spec.datatype == "BYTES":
-        array[:] = b""
-        for index, column in enumerate(spec.features or ()):
-            if column.categories:
-                array.reshape(-1)[index] = column.categories[0].encode()
-    return array
 
 
 def example_batches(entry: ModelEntry) -> Iterator[dict[str, np.ndarray]]:
@@ -170,6 +165,10 @@ def example_batches(entry: ModelEntry) -> Iterator[dict[str, np.ndarray]]:
     """
     inputs = example_inputs(entry)
     config = entry.config
+    if inputs and not config.joined and config.remote is None:
+        # Each request is computed as it is, and a model may take no other number of rows.
+        yield inputs
+        return
     sizes = WARM_UP_ROWS if config.compile == "none" else buckets_of(config.batching)
     for rows in sizes if inputs else ():
         yield {name: _repeat(array, rows) for name, array in inputs.items()}
@@ -183,8 +182,9 @@ def example_inputs(entry: ModelEntry) -> dict[str, np.ndarray]:
     """
     if entry.example is None:
         return {}
-    request = decode_request(entry.example, None, entry.name, entry.version, "example")
-    return {tensor.name: tensor.data for tensor in request.inputs if tensor.data.shape[0]}
+    request = decode_example(entry.example, entry.name, entry.version)
+    given = {tensor.name: tensor.data for tensor in request.inputs}
+    return {name: array for name, array in with_rows(entry.config, given).items() if len(array)}
 
 
 def _repeat(array: np.ndarray, rows: int) -> np.ndarray:

@@ -30,7 +30,7 @@ from serving.protocol.messages import (
 from serving.protocol.metadata import TensorMetadata
 from serving.protocol.names import refuse_twice
 from serving.protocol.parameters import checked_parameters, is_base64
-from serving.protocol.tensors import tensor_from_buffer, tensor_to_buffer
+from serving.protocol.tensors import check_input, tensor_from_buffer, tensor_to_buffer
 
 _KEPT_HEADS = 256
 _KEPT_BYTES = 1024
@@ -132,6 +132,8 @@ def _read_head(text: bytes) -> WireRequest:
 
 def _decode_input(given: WireInput, rest: memoryview | None) -> tuple[Tensor, memoryview | None]:
     name, shape = given.name, given.shape
+    if 0 in shape:
+        check_input(name, shape)
     parameters: Parameters | None = None
     if given.parameters:
         parameters = checked_parameters(given.parameters)
@@ -178,12 +180,15 @@ def decode_raw_request(
     model_name: str,
     model_version: str,
     request_id: str | None = None,
+    *,
+    row_axis: bool = True,
 ) -> InferRequest:
     """Return the request whose body is nothing but the elements of the model's one input.
 
     That is what `Inference-Header-Content-Length: 0` means. `inputs` are the model's; in their
-    shape one dimension may be -1 and follows from the size of the body. A BYTES input is one
-    element, without a length before it. Outputs are asked for in binary.
+    shape one dimension may be -1 and follows from the size of the body. Where the first is the
+    row and another is free, the body is one row. A BYTES input is one element, without a length
+    before it. Outputs are asked for in binary.
 
     Raises:
         InvalidInput: the model has not exactly one input, or the body does not fit its shape.
@@ -201,18 +206,24 @@ def decode_raw_request(
             raise InvalidInput(f"input '{name}' takes more than one element; send it with JSON")
         tensor = Tensor(name, datatype, shape, object_array([bytes(body)], shape))
     else:
-        tensor = tensor_from_buffer(name, datatype, _raw_shape(spec, len(body)), body)
+        tensor = tensor_from_buffer(name, datatype, _raw_shape(spec, len(body), row_axis), body)
     identity = chosen_id(None, request_id)
     return InferRequest(model_name, model_version, identity, (tensor,), (), _RAW_PARAMETERS)
 
 
-def _raw_shape(spec: TensorMetadata, length: int) -> tuple[int, ...]:
-    if sum(size == -1 for size in spec.shape) > 1:
+def _raw_shape(spec: TensorMetadata, length: int, row_axis: bool) -> tuple[int, ...]:
+    shape = spec.shape
+    if row_axis and -1 in shape[1:]:
+        shape = (1, *shape[1:])
+    free = shape.count(-1)
+    if free > 1:
         raise InvalidInput(f"input '{spec.name}' has several free dimensions; send it with JSON")
-    row = math.prod(size for size in spec.shape if size != -1) * spec.item_size
+    row = math.prod(size for size in shape if size != -1) * spec.item_size
+    if not free and length != row:
+        raise InvalidInput(f"input '{spec.name}' takes {row} bytes, the body has {length}")
     if not length or length % row:
         raise InvalidInput(f"the body has {length} bytes, which is not a multiple of {row}")
-    return tuple(length // row if size == -1 else size for size in spec.shape)
+    return tuple(length // row if size == -1 else size for size in shape)
 
 
 def encode_response(response: InferResponse, request: InferRequest) -> tuple[bytes, int | None]:

@@ -12,7 +12,7 @@ from serving.protocol.json_data import UNREADABLE, reason
 from serving.protocol.json_duplicates import refuse_duplicates
 from serving.protocol.tensors import MAX_NAME, MAX_RANK, MOST_TENSORS
 
-Dimension = Annotated[int, msgspec.Meta(ge=1, le=2**63 - 1)]
+Dimension = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 Shape = Annotated[tuple[Dimension, ...], msgspec.Meta(max_length=MAX_RANK)]
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_NAME)]
 Scalars = dict[str, bool | int | float | str | None]

@@ -17,6 +17,7 @@ MAX_RANK = 32
 MAX_NAME = 256
 # Every one of them costs the loop that serves everybody some time, even if only to refuse it.
 MOST_TENSORS = 4096
+_MOST_BESIDE_ZERO = 1 << 48
 _BOOL = NUMPY_OF["BOOL"]
 _BYTES = NUMPY_OF["BYTES"]
 # Below this, a copy is cheaper than a view.
@@ -27,17 +28,21 @@ def check_input(name: str, shape: tuple[int, ...]) -> None:
     """Check the name and shape that a client gave to an input.
 
     Raises:
-        InvalidInput: the name is empty or longer than `MAX_NAME`, a dimension is below 1, or
-            there are more than `MAX_RANK`.
+        InvalidInput: the name is empty or longer than `MAX_NAME`, a dimension is below 0 or
+            impossibly large, or there are more than `MAX_RANK`.
     """
     if not 1 <= len(name) <= MAX_NAME:
         raise InvalidInput(f"the name of an input must have 1 to {MAX_NAME} characters")
-    if shape and min(shape) < 1:
-        raise InvalidInput(
-            f"input '{name}': shape {list(shape)} has a dimension below 1; give the real sizes"
-        )
     if len(shape) > MAX_RANK:
         raise InvalidInput(f"input '{name}': shape has more than {MAX_RANK} dimensions")
+    if shape and min(shape) < 1:
+        if min(shape) < 0:
+            raise InvalidInput(
+                f"input '{name}': shape {list(shape)} has a dimension below 0; give the real sizes"
+            )
+        # Where one is 0 the number of elements does not bound the others.
+        if math.prod(size for size in shape if size) > _MOST_BESIDE_ZERO:
+            raise InvalidInput(f"input '{name}': shape {list(shape)} is not possible")
 
 
 def tensor_from_buffer(

@@ -11,7 +11,7 @@ import yaml
 
 from serving.config import ConfigError, RemoteCredentials, RemoteTls
 from serving.errors import VigilError
-from serving.protocol.json_codec import decode_request
+from serving.protocol.example import decode_example
 from serving.protocol.messages import InferRequest
 from serving.remote.discover import Found, Tell, connect, look_around
 from serving.remote.generate import generate, local_version
@@ -64,9 +64,7 @@ def write_repository(
     Raises:
         VigilError: the server cannot be reached or looked at, or no model of it can be served.
     """
-    requests = {
-        model: decode_request(body, None, model, "", "example") for model, body in examples.items()
-    }
+    requests = {model: decode_example(body, model, "") for model, body in examples.items()}
     client = connect(upstream, credentials, tls)
     remote: dict[str, Any] = {"url": client.address.url}
     for key, section in (("credentials", credentials), ("tls", tls)):

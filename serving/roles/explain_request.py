@@ -78,6 +78,8 @@ def read_question(
     rows = len(next(iter(inputs.values()))) if inputs else 0
     if not 1 <= rows <= MAX_ROWS:
         raise InvalidInput(f"an explanation takes 1 to {MAX_ROWS} rows, not {rows}")
+    if empty := [name for name, array in inputs.items() if not array.size]:
+        raise InvalidInput(f"input '{empty[0]}' has no elements, so there is nothing to explain")
     effort = _effort(meta, method)
     target = None if meta.target is None else [_target(meta.target, config)] * rows
     baseline = meta.baseline or ("mean" if mean else "zeros")

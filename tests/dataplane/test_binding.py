@@ -69,7 +69,6 @@ def test_one_input_is_bound_without_a_copy(bind: Any) -> None:
         ([tensor(shape=(2,))], "shape"),
         ([tensor(shape=(1, 2, 1))], "shape"),
         ([tensor(shape=())], "shape"),
-        ([tensor(shape=(0, 2))], "empty"),
     ],
 )
 def test_inputs_that_do_not_fit(bind: Any, inputs: list[Tensor], words: str) -> None:
@@ -110,7 +109,6 @@ def test_several_inputs_come_in_the_model_s_order(bind_two: Any) -> None:
     [
         ([tensor("a")], "'b' of model 'm' is missing"),
         ([tensor("a"), tensor("b", "INT64", (2, 3))], "inputs differ in rows"),
-        ([tensor("a"), tensor("b", "INT64", (1, 0))], "empty"),
         ([tensor("a"), tensor("b", "INT64", (1, 3)), tensor("c")], "unexpected input 'c'"),
         (
             [tensor("a"), tensor("b", "INT64", (1, 3)), tensor("sex", "BYTES", (2, 1))],
@@ -155,3 +153,55 @@ def test_wrong_sensitive_features(bind_two: Any, given: Any, words: str) -> None
     inputs = [tensor("a"), tensor("b", "INT64", (1, 1))]
     with pytest.raises(InvalidInput, match=words):
         bind_two(request(*inputs, sensitive_features=given))
+
+
+@pytest.mark.parametrize("shape", [(0, 2), (0,), (3, 0)])
+def test_tensors_without_elements_fit_where_the_shape_is_free(
+    make_config: Callable[..., Any], shape: tuple[int, ...]
+) -> None:
+    free = [-1] * len(shape)
+    config = make_config(inputs=[{"name": "x", "datatype": "FP32", "shape": free}])
+    assert Binder("m", config).bind(request(tensor(shape=shape))).rows == shape[0]
+
+
+ROWLESS = [
+    {"name": "t", "datatype": "FP32", "shape": []},
+    {"name": "x", "datatype": "FP32", "shape": [-1, 2]},
+    {"name": "w", "datatype": "BYTES", "shape": [2]},
+]
+
+
+def rowless(t: float = 1, rows: int = 3, words: Any = (b"a", b"b")) -> InferRequest:
+    words = np.array(words, object)
+    return request(
+        tensor("w", "BYTES", (2,), words),
+        tensor("t", shape=(), data=np.array(t, np.float32)),
+        tensor("x", shape=(rows, 2)),
+    )
+
+
+def test_a_value_without_rows_is_repeated_and_part_of_the_key(
+    make_config: Callable[..., Any],
+) -> None:
+    bind = Binder("m", make_config(inputs=ROWLESS)).bind
+    bound = bind(rowless())
+    assert [array.shape for array in bound.arrays] == [(3,), (3, 2), (3, 2)]
+    assert (bound.rows, bound.alone) == (3, False)
+    assert bound.key == bind(rowless(rows=7)).key
+    others = [rowless(t=2), rowless(t=-1), rowless(words=(b"ab", b"")), rowless(words=(b"b", b"a"))]
+    assert bound.key not in [bind(other).key for other in others]
+    assert bind(rowless(t=np.nan)).key == bind(rowless(t=np.nan)).key
+    as_one = tensor("t", shape=(1,), data=np.ones(1, np.float32))
+    sent = rowless()
+    sent = request(sent.inputs[0], as_one, sent.inputs[2])
+    assert bind(sent).key == bound.key
+
+
+@pytest.mark.parametrize("batching", [{"join": False}, {"row_axis": False}])
+def test_what_belongs_together_goes_alone(
+    make_config: Callable[..., Any], batching: dict[str, bool]
+) -> None:
+    bound = Binder("m", make_config(batching=batching)).bind
+    sent = request(tensor(shape=(3, 2) if "join" in batching else (2,)))
+    assert bound(sent).alone
+    assert bound(sent).rows == (3 if "join" in batching else 1)

@@ -11,9 +11,9 @@ from typing import Any
 import httpx
 import pytest
 import torch
-import yaml
 
-from serving.models.export import save_files, save_safetensors
+from loadtest.peers import example_repository
+from serving.models.export import save_safetensors
 
 
 def _load_helper() -> ModuleType:
@@ -164,68 +164,10 @@ def make_lab(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     return make
 
 
-_TRITON_MODELS = Path(__file__).parents[1] / "testdata" / "triton_models.py"
-_FOUR = ["night", "dusk", "dawn", "day"]
-
-
-def _tensors(datatype: str, dims: list[int], *names: str, **more: Any) -> list[dict[str, Any]]:
-    return [{"name": n, "datatype": datatype, "shape": [-1, *dims], **more} for n in names]
-
-
-def _pair(datatype: str) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    given = _tensors(datatype, [16], "INPUT0", "INPUT1")
-    return given, _tensors(datatype, [16], "OUTPUT0", "OUTPUT1")
-
-
-def _scores(name: str) -> list[dict[str, Any]]:
-    return _tensors("FP32", [4], name, classes=_FOUR)
-
-
-# By name: the function that makes it, its inputs and its outputs.
-TRITON_MODELS = {
-    "simple": ("add_sub", *_pair("INT32")),
-    "simple_int8": ("add_sub", *_pair("INT8")),
-    "simple_string": ("add_sub_strings", *_pair("BYTES")),
-    **{
-        name: ("identity", _tensors(kind, [-1], "INPUT0"), _tensors(kind, [-1], "OUTPUT0"))
-        for name, kind in {
-            "simple_identity": "BYTES",
-            "custom_identity_int32": "INT32",
-            "identity_fp32": "FP32",
-        }.items()
-    },
-    "wide": (
-        "wide",
-        _tensors("INT32", [1], "INPUT0"),
-        _tensors("INT32", [1], *(f"OUTPUT{number}" for number in range(60))),
-    ),
-    "inception_graphdef": (
-        "brightness", _tensors("FP32", [299, 299, 3], "input"), _scores("scores"),
-    ),
-    "densenet_onnx": (
-        "inception",
-        _tensors("FP32", [299, 299, 3], "input"),
-        _scores("InceptionV3/Predictions/Softmax"),
-    ),
-    "preprocess_inception_ensemble": (
-        "sizes", _tensors("BYTES", [1], "INPUT"), _scores("OUTPUT"),
-    ),
-}  # fmt: skip
-
-
 @pytest.fixture(scope="session")
 def triton_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A repository with the models that Triton's examples ask, under their names."""
-    root = tmp_path_factory.mktemp("triton") / "models"
-    for name, (function, inputs, outputs) in TRITON_MODELS.items():
-        save_files(root / name / "1", _TRITON_MODELS)
-        settings = {
-            "format": "python", "factory": f"triton_models:{function}", "trust_code": True,
-            "inputs": inputs, "outputs": outputs,
-            "monitors": {"drift": None}, "explain": None,
-        }  # fmt: skip
-        (root / name / "model.yaml").write_text(yaml.safe_dump(settings))
-    return root
+    return example_repository.write(tmp_path_factory.mktemp("triton") / "models")
 
 
 class Gate:

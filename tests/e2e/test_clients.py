@@ -15,8 +15,9 @@ import tritonclient.grpc
 import tritonclient.grpc.aio
 import tritonclient.http
 import tritonclient.http.aio
-from tritonclient.utils import InferenceServerException
+from tritonclient.utils import InferenceServerException, deserialize_bytes_tensor
 
+from loadtest.peers.example_repository import MODELS
 from serving.protocol.pb import open_inference_pb2 as pb
 from serving.protocol.pb import open_inference_pb2_grpc as pb_grpc
 
@@ -197,8 +198,9 @@ async def test_the_asyncio_client_over_http(
         np.testing.assert_array_equal(result.as_numpy("OUTPUT0"), rows * 2)
         # All of these are far over 4 kB, or name everything.
         assert len((await client.get_model_config("wide", headers=GZIP))["output"]) == 60
-        assert len((await client.get_inference_statistics(headers=GZIP))["model_stats"]) == 10
-        assert len(await client.get_model_repository_index(headers=GZIP)) == 10
+        told = await client.get_inference_statistics(headers=GZIP)
+        assert len(told["model_stats"]) == len(MODELS)
+        assert len(await client.get_model_repository_index(headers=GZIP)) == len(MODELS)
         assert (await client.get_model_metadata("wide", headers=GZIP))["name"] == "wide"
         assert not await client.is_model_ready("nobody", headers=GZIP)
         with pytest.raises(InferenceServerException, match="Request for unknown model"):
@@ -247,6 +249,46 @@ def test_images_are_classified(server: Any, module: Any) -> None:
     with module.InferenceServerClient(address(server, module)) as client:
         best = client.infer("inception_graphdef", [tensor], outputs=[wanted]).as_numpy("scores")
     assert [text.decode().split(":")[2] for text in best[:, 0]] == ["dusk", "night"]
+
+
+def test_images_are_classified_in_a_stream(stub: Any) -> None:
+    """With channels first or one channel, and the parameter as a plain stub writes it."""
+    for model, dims in (("channels_first", [3, 40, 30]), ("grey", [28, 28, 1])):
+        images = np.stack([np.zeros(dims, np.float32), np.ones(dims, np.float32)])
+        message = pb.ModelInferRequest(model_name=model, raw_input_contents=[images.tobytes()])
+        message.inputs.add(name="input", datatype="FP32", shape=images.shape)
+        message.outputs.add(name="scores").parameters["classification"].int64_param = 1
+        for answer in stub.ModelStreamInfer(iter([message] * 2), timeout=30):
+            (best,) = answer.infer_response.raw_output_contents
+            assert list(answer.infer_response.outputs[0].shape) == [2, 1]
+            texts = [text.decode() for text in deserialize_bytes_tensor(best)]
+            assert [text.split(":")[2] for text in texts] == ["dusk", "night"]
+
+
+async def test_texts_and_parameters_in_a_stream(server: Any) -> None:
+    """As clients of language models send them: rows of one value, and texts as parameters."""
+    module = tritonclient.grpc.aio
+
+    async def requests() -> Any:
+        for number, prompt in enumerate((b"The sea is\n", "Käse".encode())):
+            inputs = [module.InferInput(*known) for known in (
+                ("PROMPT", [1], "BYTES"), ("STREAM", [1], "BOOL"),
+            )]  # fmt: skip
+            inputs[0].set_data_from_numpy(np.array([prompt], object))
+            inputs[1].set_data_from_numpy(np.array([False]))
+            yield {
+                "model_name": "vllm", "inputs": inputs, "request_id": str(number),
+                "outputs": [module.InferRequestedOutput("TEXT")],
+                "parameters": {"temperature": "0.1", "top_p": "0.95"},
+            }  # fmt: skip
+
+    async with module.InferenceServerClient(server.grpc) as client:
+        answers = [answer async for answer in client.stream_infer(requests())]
+    assert [error for _, error in answers] == [None, None]
+    assert [result.get_response().id for result, _ in answers] == ["0", "1"]
+    assert [result.as_numpy("TEXT").tolist() for result, _ in answers] == [
+        [b"The sea is\n"], ["Käse".encode()],
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("module", [tritonclient.http, tritonclient.grpc])

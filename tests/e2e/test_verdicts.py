@@ -279,9 +279,13 @@ def test_a_model_that_was_profiled_has_a_drift_report(
 
 
 def test_the_console_tells_that_nobody_judges(server: Any, eventually: Callable[..., Any]) -> None:
-    data = httpx.get(f"{server.admin}/console/data", timeout=30).json()
-    told = "\n".join(data["not_judged"])
-    assert "drift of model 'deaf' is not watched: its monitors.drift is null" in told
+    expected = "drift of model 'deaf' is not watched: its monitors.drift is null"
+
+    def told() -> str:
+        data = httpx.get(f"{server.admin}/console/data", timeout=30).json()
+        return "\n".join(data["not_judged"])
+
+    eventually("the monitor has told", lambda: expected in told())
 
 
 def test_an_unreadable_state_was_set_aside(server: Any, data_dir: Path) -> None:

@@ -115,7 +115,7 @@ def test_strange_attributes_tell_nothing(tmp_path, content):
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("schema.json", json.dumps(node(content)))
     found = read_sklearn_signature(path)
-    assert found == ([Tensor("x", None, None)], [UNKNOWN])
+    assert (found.inputs, found.outputs) == ([Tensor("x", None, None)], [UNKNOWN])
 
 
 @pytest.mark.parametrize("array", [b"", b"\x93NUMPY", np.ones((2, 2)), np.array([None], object)])

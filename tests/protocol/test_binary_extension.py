@@ -74,7 +74,7 @@ def test_binary_floats_may_be_nan():
         (binary_input(8), FLOATS.tobytes() + b"x", "1 bytes are left after"),
         (binary_input(8, data=[1, 2]), FLOATS.tobytes(), "both data and binary_data_size"),
         (binary_input(8, shape=[2**32, 2**32, 16]), FLOATS.tobytes(), "needs"),
-        (binary_input(8, shape=[-1, -2]), FLOATS.tobytes(), ">= 1"),
+        (binary_input(8, shape=[-1, -2]), FLOATS.tobytes(), ">= 0"),
         (binary_input(8, datatype="FP31"), FLOATS.tobytes(), "unknown datatype"),
         (binary_input(5, datatype="BYTES", shape=[1]), b"\2\0\0\0a", "end beyond"),
         (binary_input(8, datatype="BOOL", shape=[8]), b"\2" * 8, "0 or 1"),
@@ -127,6 +127,23 @@ def test_raw_request():
     assert body[length:] == FLOATS.tobytes() * 3
 
 
+@pytest.mark.parametrize(
+    ("declared", "row_axis", "shape"),
+    [
+        ((-1, -1), True, (1, 4)),
+        ((-1, 2, -1), True, (1, 2, 2)),
+        ((-1, 2), True, (2, 2)),
+        ((-1, 2), False, (2, 2)),
+        ((-1,), False, (4,)),
+    ],
+)
+def test_a_raw_request_with_a_free_width_is_one_row(declared, row_axis, shape):
+    spec = TensorMetadata("x", "FP32", declared)
+    body = FLOATS.tobytes() * 2
+    got = decode_raw_request(body, [spec], "m", "1", row_axis=row_axis)
+    assert got.inputs[0].shape == shape
+
+
 def test_raw_request_of_one_text():
     spec = TensorMetadata("x", "BYTES", (-1, 1))
     got = decode_raw_request(b"\xffany bytes", [spec], "m", "1")
@@ -138,10 +155,11 @@ def test_raw_request_of_one_text():
     [
         ([], b"1234", "one input; this has 0"),
         ([TensorMetadata("x", "FP32", (-1,))] * 2, b"1234", "one input; this has 2"),
-        ([TensorMetadata("x", "FP32", (-1, -1))], b"1234", "several free"),
+        ([TensorMetadata("x", "FP32", (-1, -1, -1))], b"1234", "several free"),
+        ([TensorMetadata("x", "FP32", (-1, -1, 2))], b"1234", "not a multiple of 8"),
         ([TensorMetadata("x", "FP32", (-1, 2))], b"1234", "not a multiple of 8"),
         ([TensorMetadata("x", "FP32", (-1, 2))], b"", "not a multiple of 8"),
-        ([TensorMetadata("x", "FP32", (2, 2))], b"12345678", "not a multiple of 16"),
+        ([TensorMetadata("x", "FP32", (2, 2))], b"12345678", "takes 16 bytes, the body has 8"),
         ([TensorMetadata("x", "BYTES", (-1, 2))], b"12345678", "more than one element"),
     ],
 )

@@ -160,7 +160,7 @@ NUMBERS = ("0", "01", "-1", "1.0", "9" * 5000)
 def test_versions_over_grpc(target: Any, case: str) -> None:
     message = target.message([1, 2, 3, 4])
     message.model_version = NAMES.get(case, case)
-    target.fails(grpc.StatusCode.NOT_FOUND, "Request for unknown model", message)
+    target.fails(grpc.StatusCode.NOT_FOUND, "Request for unknown model|model version", message)
 
 
 @pytest.mark.parametrize("case", NAMES)

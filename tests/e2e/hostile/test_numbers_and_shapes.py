@@ -80,7 +80,6 @@ COERCIONS = {
     "huge-integer-to-fp64": ("fp64", 10**400),
     "text-to-fp32": ("fp32", "1.0"),
     "bool-to-fp32": ("fp32", True),
-    "null-to-fp32": ("fp32", None),
     "number-to-bytes": ("bytes", 1),
     "null-to-bytes": ("bytes", None),
     "list-to-bytes": ("bytes", [1]),
