@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
 import time
@@ -17,6 +16,9 @@ from rich.console import Console
 from serving import questions
 from serving.config import Listen, RemoteCredentials, RemoteTls, ServerConfig, load_server, parse
 from serving.errors import VigilError
+from serving.logs.events import Event
+from serving.logs.report import report
+from serving.logs.setup import configure, writes_json
 
 if TYPE_CHECKING:
     from serving.models.repository import ModelRepository
@@ -29,6 +31,8 @@ app = typer.Typer(
 )
 _out = Console(highlight=False)
 _err = Console(stderr=True, highlight=False)
+SUPERVISOR = "supervisor"
+"""The role, in the log, of a process that starts a server."""
 
 # typer reads annotations at run time and does not know `X | None` inside Annotated strings.
 ConfigPath = Annotated[
@@ -91,6 +95,7 @@ def up(
     insecure: Insecure = False,
 ) -> None:
     """Serve the models until SIGTERM."""
+    configure(SUPERVISOR)
     settings = load_server(config, _overrides(**locals()))
     raise typer.Exit(_serve(settings))
 
@@ -109,6 +114,7 @@ def demo(
     build_only: Annotated[bool, typer.Option(help="Build the models, do not serve.")] = False,
 ) -> None:
     """Build the demo models, then serve them."""
+    configure(SUPERVISOR)
     overrides = _overrides(**locals())
     overrides.setdefault("models", Path("demo-models"))
     settings = load_server(None, overrides)
@@ -171,26 +177,33 @@ def watch(
     """Serve the models of a server that runs already, and watch them."""
     from serving.remote.watch import read_examples, write_repository
 
+    configure(SUPERVISOR)
     credentials = _credentials(token_env, token_file, token_header, unencrypted)
     tls = _tls(ca_file, cert_file, key_file)
     settings = load_server(None, _overrides(**locals()))
     folder = write or settings.data_dir / "watched"
-    tell = partial(_err.print, markup=False, soft_wrap=True)
     names = write_repository(
         upstream,
         folder,
         model or [],
         read_examples(example or []),
-        tell,
+        _tell_watched,
         keep=bool(write),
         credentials=credentials,
         tls=tls,
     )
-    tell(
+    _tell_watched(
         f"watching {', '.join(names)} of {upstream}; for models that appear there later, start "
         f"`vigil watch` again"
     )
     raise typer.Exit(_serve(settings.model_copy(update={"models": folder}), only=names))
+
+
+def _tell_watched(sentence: str) -> None:
+    if writes_json():
+        report(Event.UPSTREAM_WATCHED, sentence)
+    else:
+        _err.print(sentence, markup=False, soft_wrap=True)
 
 
 def _credentials(
@@ -345,7 +358,7 @@ def _with_progress(work: Callable[[Callable[[str, int, int], None]], object]) ->
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
     columns = (TextColumn("{task.description:<28}"), BarColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=_err) as progress:
+    with Progress(*columns, console=_err, disable=writes_json()) as progress:
         bars: dict[str, Any] = {}
 
         def report(what: str, done: int, total: int) -> None:
@@ -360,8 +373,7 @@ def _serve(settings: ServerConfig, only: Sequence[str] | None = None) -> int:
     from serving.admin.served_model import inventory
     from serving.models.repository import ModelRepository
 
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
-    logging.getLogger("httpx").setLevel(logging.WARNING)
+    configure(SUPERVISOR, settings.telemetry.log_format, settings.telemetry.log_level)
     started = time.monotonic()
     repository = ModelRepository(settings.models, settings.remote_hosts)
     found = inventory(repository, only)
@@ -373,14 +385,22 @@ def _serve(settings: ServerConfig, only: Sequence[str] | None = None) -> int:
             f"HTTP http://{host}:{listen.http_port}  gRPC {host}:{listen.grpc_port}  "
             f"console http://{listen.admin_host}:{listen.admin_port}/console"
         )
+        seconds = round(time.monotonic() - started, 1)
+        report(Event.SERVER_READY, "every required model answers", seconds=seconds)
 
     if settings.engine == "local":
         from serving.engines import local
 
-        return local.run(settings, found, ready)
-    from serving.engines import ray_engine
+        code = local.run(settings, found, ready)
+    else:
+        from serving.engines import ray_engine
 
-    return ray_engine.run(settings, found, ready)
+        code = ray_engine.run(settings, found, ready)
+    said = "the server has stopped"
+    if code:
+        said += ", and not every request in flight was answered"
+    report(Event.SERVER_STOPPED, said, code=code)
+    return code
 
 
 def main() -> None:
@@ -388,7 +408,11 @@ def main() -> None:
     try:
         app()
     except VigilError as error:
-        if os.environ.get("VIGIL_DEBUG"):
+        debug = bool(os.environ.get("VIGIL_DEBUG"))
+        if writes_json():  # a server, whose standard error is its log
+            report(Event.START_REFUSED, error.message, error=error if debug else None)
+            sys.exit(1)
+        if debug:
             raise
         # A message may quote anything: nothing in it is markup, and it stays one line.
         _err.print(f"vigil: {error.message}", style="red", markup=False, soft_wrap=True)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Self
@@ -20,14 +19,14 @@ from serving.config import load_server
 from serving.engines.embedded import EmbeddedInstance
 from serving.errors import InvalidInput, ModelNotReady, VigilError
 from serving.gateway.mounted import is_grpc, refuse, refuse_grpc, under, without_prefix
+from serving.logs.events import Event
+from serving.logs.report import report
 from serving.protocol.arrays import tensor_of
 from serving.protocol.ids import chosen_id
 from serving.protocol.messages import InferRequest, InferResponse, RequestedOutput
 
 RETRY_S: Final = 5.0
 """Seconds after which a request may try anew what failed to start."""
-
-_log = logging.getLogger("vigil.embedded")
 
 
 class Vigil:
@@ -154,10 +153,10 @@ class Vigil:
             await instance.watch()
         except VigilError as error:
             self._fail(error)
-            _log.error("Vigil did not start: %s", error.message)
-        except Exception:  # noqa: BLE001 - the application goes on without it
+            report(Event.START_REFUSED, f"Vigil did not start: {error.message}")
+        except Exception as error:  # noqa: BLE001 - the application goes on without it
             self._fail(ModelNotReady("the model server failed; see the log of the application"))
-            _log.exception("Vigil failed")
+            report(Event.PROCESS_CRASHED, "Vigil failed", error=error)
         finally:
             self._instance = None
             if self._problem is None:

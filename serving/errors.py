@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from serving.logs.causes import Cause
+
 
 class VigilError(Exception):
     """Base of everything that may become an answer to a client.
 
     The message is one sentence that says what to change; it is shown to the client as it is.
     Control characters in it, which may be the client's own, are escaped: it stays one line.
+
+    Attributes:
+        cause: what it was made from, if its message quotes what others said, as a model's own
+            exception. Then the message is for the client alone, and the log gets the cause.
+        logged: whether the log has a line about it.
     """
+
+    cause: Cause | None = None
+    logged: bool = False
 
     def __init__(self, message: str, *, retry_after_s: float | None = None) -> None:
         self.message = message if message.isprintable() else _escaped(message)
@@ -97,19 +110,23 @@ class Unsupported(VigilError):
 
 
 class ModelFailed(VigilError):
-    """The model itself raised; its message is kept, its traceback is not."""
+    """The model itself raised; its message is kept for the client, its traceback for the log."""
 
 
 class LoadFailed(ModelFailed):
     """A model could not be loaded into the running server; what served before goes on."""
 
 
-def named(kind: str, message: str, retry_after_s: float | None = None) -> VigilError:
+def named(
+    kind: str, message: str, retry_after_s: float | None = None, cause: Cause | None = None
+) -> VigilError:
     """Return the error whose class is called `kind`; `ModelFailed` when there is none such."""
     found = globals().get(kind)
     if not (isinstance(found, type) and issubclass(found, VigilError)):
         found = ModelFailed
-    return found(message, retry_after_s=retry_after_s)
+    error: VigilError = found(message, retry_after_s=retry_after_s)
+    error.cause = cause
+    return error
 
 
 def unknown_model(name: str) -> ModelNotFound:

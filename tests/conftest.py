@@ -19,6 +19,7 @@ import pytest
 from hypothesis import settings
 
 from serving.demo.build import build_demo
+from serving.logs.report import Reporter, use
 from serving.protocol.grpc_codec import decode_request, encode_response
 from serving.protocol.messages import InferRequest, InferResponse, Tensor
 from serving.protocol.pb import open_inference_pb2 as pb
@@ -72,6 +73,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(
         key=lambda item: (group_of(item.nodeid) != "ray", not item.get_closest_marker("e2e"))
     )
+
+
+@pytest.fixture(autouse=True)
+def _every_line() -> Iterator[None]:
+    """Let no test's lines be kept back because those before it wrote the same."""
+    before = use(Reporter())
+    yield
+    use(before)
 
 
 @pytest.fixture(scope="session")

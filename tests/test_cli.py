@@ -1,4 +1,5 @@
 import http.server
+import json
 import os
 import subprocess
 import sys
@@ -51,9 +52,26 @@ def test_a_bind_beyond_loopback_is_refused_without_insecure(tmp_path: Path) -> N
 def test_what_a_message_quotes_is_no_markup(tmp_path: Path) -> None:
     file = tmp_path / "[red].yaml"
     file.write_text("engin: ray")
+    said = f"{file}: engin: there is no such key; did you mean 'engine'?"
+    done = vigil("check", str(file))
+    assert done.returncode == 1
+    assert done.stderr == f"vigil: {said}\n"
+
+
+def test_a_server_that_does_not_start_says_so_in_its_log(tmp_path: Path) -> None:
+    file = tmp_path / "vigil.yaml"
+    file.write_text("engin: ray")
     done = vigil("up", str(file))
     assert done.returncode == 1
-    assert done.stderr == f"vigil: {file}: engin: there is no such key; did you mean 'engine'?\n"
+    (line,) = map(json.loads, done.stderr.splitlines())
+    assert line["event"] == "start_refused"
+    assert line["role"] == "supervisor"
+    assert line["message"] == f"{file}: engin: there is no such key; did you mean 'engine'?"
+    file.write_text("engine: local\nmodels: nowhere\ntelemetry: {log_format: text}")
+    done = vigil("up", str(file))
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"vigil: {tmp_path}/nowhere: no such folder")
+    assert done.stderr.count("\n") == 1
 
 
 def test_what_answers_there_may_be_something_else() -> None:

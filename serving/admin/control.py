@@ -7,7 +7,6 @@ clients, and only after that are the replicas of what it replaces ended.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 from weakref import WeakValueDictionary
@@ -18,6 +17,8 @@ from serving.channel.control import ALLOW_SIGNATURE_CHANGE, IndexEntry
 from serving.channel.directory import BrokenModel, Inventory, ModelKey, ServedModel
 from serving.config import ConfigError, signature_difference
 from serving.errors import LoadFailed, ModelNotFound, unknown_model
+from serving.logs.events import Event
+from serving.logs.report import report
 from serving.models.repository import ModelRepository, readable
 
 LOOK_S: Final = 0.5
@@ -26,7 +27,6 @@ FOLLOW_S: Final = 10.0
 """What gateways may take to follow a directory before a call no longer waits for them."""
 UNLOADED: Final = "unloaded"
 
-_log = logging.getLogger("vigil.hub")
 
 Engine = Callable[[Sequence[ServedModel], Sequence[ServedModel]], None]
 
@@ -119,9 +119,13 @@ class ModelControl:
             if len(failed) < len(wanted):
                 self._required.discard(name)
             await self._retire(replaced)
+            for key, why in failed.items():
+                _report_refused(key, why if key in changed else "")
             if failed:
-                raise LoadFailed(_sentence(name, failed, bool(self._of(name))))
-            _log.info("model '%s' serves version %s", name, _versions(self._of(name)))
+                raise _logged(LoadFailed(_sentence(name, failed, bool(self._of(name)))))
+            versions = _versions(self._of(name))
+            said = f"model '{name}' serves version {versions}"
+            report(Event.VERSION_SERVED, said, model=name, version=versions)
 
     async def unload(self, name: str) -> None:
         """Stop serving a model; returns once no gateway answers for it any more.
@@ -136,7 +140,7 @@ class ModelControl:
             self._forget_reasons(name)
             self._required.discard(name)
             await self._retire(gone)
-            _log.info("model '%s' is unloaded", name)
+            report(Event.MODEL_UNLOADED, f"model '{name}' is unloaded", model=name)
 
     async def fall_back(
         self, broken: ServedModel, why: str, earlier: Sequence[ServedModel]
@@ -157,6 +161,7 @@ class ModelControl:
                 del self._candidates[served.key]
                 if failed:
                     self._reasons[served.key[:2]] = failed[served.key]
+                    _report_refused(served.key)
                     continue
                 self._active[served.key] = served
                 self._reasons[broken.key[:2]] = why
@@ -164,15 +169,15 @@ class ModelControl:
                 break
             else:
                 self._publish()
-            _log.error(
-                "model '%s' version %s cannot be loaded: %s; %s",
-                broken.name,
-                broken.version,
-                why,
-                f"version {served.version} serves in its place"
-                if served.key in self._active
-                else "no earlier version can be loaded either",
-            )
+            _report_refused(broken.key)
+            if served.key in self._active:
+                report(
+                    Event.EARLIER_VERSION_SERVED,
+                    f"version {served.version} of model '{served.name}' serves in the place of "
+                    f"version {broken.version}",
+                    model=served.name,
+                    version=served.version,
+                )
 
     def index(self) -> list[IndexEntry]:
         """Return every version that is served or was tried, and every other folder's model."""
@@ -220,7 +225,8 @@ class ModelControl:
         except ConfigError as error:
             self._reasons[name, ""] = str(error)
             self._publish()
-            raise LoadFailed(f"failed to load '{name}', {error}") from None
+            report(Event.VERSION_REFUSED, str(error), model=name)
+            raise _logged(LoadFailed(f"failed to load '{name}', {error}")) from None
 
     def _served(self, name: str) -> list[ServedModel]:
         with readable(self._repository.root / name):
@@ -368,6 +374,25 @@ class ModelControl:
             return self._repository.names()
         except (ConfigError, OSError):  # the folder is gone; what serves goes on
             return []
+
+
+def _report_refused(key: ModelKey, why: str = "") -> None:
+    """Log that a version is not served.
+
+    Args:
+        key: the version.
+        why: the hub's own reason; empty where a replica or a gateway found it: what they say may
+            quote the model, and they have logged it without that.
+    """
+    name, version, _ = key
+    said = why or "its lines model_load_failed or version_unproven tell why"
+    said = f"version {version} of model '{name}' is refused: {said}"
+    report(Event.VERSION_REFUSED, said, model=name, version=version)
+
+
+def _logged(error: LoadFailed) -> LoadFailed:
+    error.logged = True
+    return error
 
 
 def _predecessor(served: ServedModel, active: Sequence[ServedModel]) -> ServedModel | None:

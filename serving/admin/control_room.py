@@ -14,8 +14,8 @@ from serving.admin.settings_book import Chosen, SettingsBook
 from serving.channel.directory import Inventory, ModelKey, ServedModel
 from serving.channel.settings import Settings
 from serving.config import ServerConfig
+from serving.logs.switch import LogSwitch
 from serving.models.repository import ModelRepository
-from serving.telemetry.log_switch import LogSwitch
 
 
 class ControlRoom:

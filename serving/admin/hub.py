@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
@@ -31,6 +30,8 @@ from serving.channel.endpoint import ChannelServer
 from serving.channel.frames import Message
 from serving.channel.settings import Settings
 from serving.errors import ModelFailed, Unsupported, VigilError
+from serving.logs.events import Event
+from serving.logs.report import report
 from serving.telemetry import names
 from serving.telemetry.counters import SeriesSet, SumSeries
 
@@ -41,7 +42,6 @@ PUSH_S: Final = 0.02
 """Changes within so many seconds of a push travel together: a hundred replicas that register one
 after the other would else send a hundred directories to everybody."""
 
-_log = logging.getLogger("vigil.hub")
 _decode_control = msgspec.msgpack.Decoder(ControlMeta).decode
 _decode_failed = msgspec.msgpack.Decoder(FailedMeta).decode
 _decode_member = msgspec.msgpack.Decoder(Member).decode
@@ -271,8 +271,9 @@ class Hub:
             connection.reply(message.id, await self.on_control(_decode_control(message.meta)))
         except VigilError as error:
             connection.fail(message.id, error)
-        except Exception:  # noqa: BLE001 - the peer must get an answer whatever it was
-            _log.exception("'%s' failed", message.kind)
+        except Exception as error:  # noqa: BLE001 - the peer must get an answer whatever it was
+            said = f"the hub failed to answer '{message.kind[:40]}'"
+            report(Event.INTERNAL_ERROR, said, error=error)
             connection.fail(message.id, ModelFailed("internal error; see the server's log"))
 
     def _on_closed(self, connection: Connection) -> None:
@@ -315,6 +316,15 @@ class Hub:
 
     def _count_restart(self, member: Member) -> None:
         self._restarts[member.id] = self._restarts.get(member.id, 0) + 1
+        report(
+            Event.PROCESS_REPLACED,
+            f"{member.id} is a new process: the one before it ended",
+            model=member.model,
+            version=member.version,
+            process=member.id,
+            process_pid=member.pid,
+            restarts=self._restarts[member.id],
+        )
         if member.role == "replica":
             self._restart_series(member).add(1)
 

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 from pathlib import Path
 
 from serving.admin.control import ModelControl
 from serving.config import ConfigError
 from serving.errors import VigilError
+from serving.logs.events import Event
+from serving.logs.report import report
 from serving.models.repository import ModelRepository
-
-_log = logging.getLogger("vigil.hub")
 
 Prints = dict[str, int]
 
@@ -55,10 +54,11 @@ class ModelPoll:
                 await self._control.load(name)
             elif name in self._control.loaded:
                 await self._control.unload(name)
-        except VigilError as error:
-            _log.error("%s", error.message)
-        except Exception:  # noqa: BLE001 - whatever is wrong with one folder, the others are followed
-            _log.exception("cannot follow the folder of model '%s'", name)
+        except VigilError:
+            pass  # whoever refused it has logged why
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with one folder, the others are followed
+            said = "the folder of a model cannot be followed"
+            report(Event.INTERNAL_ERROR, said, model=name, error=error)
 
     def _look(self) -> Prints | None:
         """Return a fingerprint of every model's folder; None when they cannot be seen."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import logging
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -12,11 +11,11 @@ from typing import Final
 from serving.channel.directory import BrokenModel, Inventory, ServedModel
 from serving.config import TELLS, ConfigError, ModelConfig, signature_difference
 from serving.dataplane.served import encode_config
+from serving.logs.events import Event
+from serving.logs.report import report
 from serving.models.repository import ModelEntry, ModelRepository, readable, wrong_name
 
 REVISION_DIGITS: Final = 12
-
-_log = logging.getLogger("vigil.hub")
 
 
 def served_model(entry: ModelEntry) -> ServedModel:
@@ -65,11 +64,10 @@ def inventory(repository: ModelRepository, only: Sequence[str] | None = None) ->
             for name in repository.misnamed()
         ]
     for each in broken:
-        _log.error("%s", each.sentence)
+        report(Event.VERSION_REFUSED, each.sentence, model=each.name, version=each.version)
     if not models:
-        _log.warning(
-            "%s: holds no model that can be served; put one there, and load it", repository.root
-        )
+        said = f"{repository.root}: holds no model that can be served; put one there, and load it"
+        report(Event.NO_MODEL, said)
     return Inventory(tuple(models), tuple(broken))
 
 
@@ -86,13 +84,12 @@ def _tell_change(repository: ModelRepository, entry: ModelEntry) -> None:
         return
     for before in earlier[:1]:
         if difference := signature_difference(before.config, entry.config):
-            _log.warning(
-                "model '%s' version %s is served although its signature is not that of version "
-                "%s: %s",
-                entry.name,
-                entry.version,
-                before.version,
-                difference,
+            report(
+                Event.SIGNATURE_CHANGED,
+                f"model '{entry.name}' version {entry.version} is served although its signature "
+                f"is not that of version {before.version}: {difference}",
+                model=entry.name,
+                version=entry.version,
             )
 
 

@@ -9,8 +9,9 @@ from typing import Any, Final
 
 import msgspec
 
-from serving.channel.settings import LogSettings, Settings, TraceSettings
+from serving.channel.settings import Settings, TraceSettings
 from serving.errors import InvalidInput
+from serving.logs.switch import LogSettings
 
 MOST: Final = (1 << 31) - 1
 

@@ -20,6 +20,7 @@ from serving import errors
 from serving.channel import frames
 from serving.channel.arena import LARGE, Arena, ArenaOffer, map_offer
 from serving.channel.frames import FrameError, FrameReader, Message, Parts
+from serving.logs.causes import Cause
 from serving.protocol.messages import Tensor
 
 HANDSHAKE_TIMEOUT_S = 5.0
@@ -55,6 +56,8 @@ class Failure(msgspec.Struct, frozen=True):
     error: str
     message: str
     retry_after_s: float | None = None
+    cause: Cause | None = None
+    logged: bool = False
 
 
 _decode_hello = msgspec.msgpack.Decoder(Hello).decode
@@ -202,7 +205,8 @@ class Connection(asyncio.Protocol):
 
     def fail(self, ident: int, error: errors.VigilError) -> None:
         """Answer the request `ident` with a domain error."""
-        failure = Failure(type(error).__name__, error.message, error.retry_after_s)
+        kind = type(error).__name__
+        failure = Failure(kind, error.message, error.retry_after_s, error.cause, error.logged)
         self._write("failure", ident, failure)
 
     def goaway(self) -> None:
@@ -365,4 +369,6 @@ def _any_large(tensors: Sequence[Tensor | Parts]) -> bool:
 
 
 def _domain_error(failure: Failure) -> errors.VigilError:
-    return errors.named(failure.error, failure.message, failure.retry_after_s)
+    error = errors.named(failure.error, failure.message, failure.retry_after_s, failure.cause)
+    error.logged = failure.logged
+    return error

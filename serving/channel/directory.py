@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 from collections.abc import Callable
 from typing import Any, Literal
 
@@ -20,12 +19,13 @@ from serving.channel.endpoint import connect
 from serving.channel.frames import Message
 from serving.channel.settings import Settings
 from serving.errors import ModelNotReady
+from serving.logs.events import Event
+from serving.logs.report import report as log
 
 RoleName = Literal["gateway", "replica", "explainer", "monitor"]
 ModelKey = tuple[str, str, str]
 """Name, version and revision of a served model."""
 RETRY_S = 0.2
-_log = logging.getLogger("vigil.hub")
 
 
 class Member(msgspec.Struct, frozen=True):
@@ -251,9 +251,10 @@ class HubClient:
         if self._connection and not self._connection.closed:
             try:
                 report = self._report()
-            except Exception:  # noqa: BLE001
+            except Exception as error:  # noqa: BLE001
                 # A fault in one report must not end all later ones.
-                _log.exception("no report from %s", self._member.id)
+                said = f"{self._member.id} could not report to the hub"
+                log(Event.OBSERVATION_FAILED, said, error=error)
                 return
             self._connection.notify("report", report)
 
@@ -289,10 +290,14 @@ class HubClient:
             directory = _decode_directory(message.meta)
             try:
                 self._on_directory(directory)
-            except Exception:  # noqa: BLE001
+            except Exception as error:  # noqa: BLE001
                 # It must not cost the lease: the hub would send the same directory again.
-                number = directory.generation
-                _log.exception("%s cannot follow directory %d", self._member.id, number)
+                log(
+                    Event.DIRECTORY_NOT_FOLLOWED,
+                    f"{self._member.id} cannot follow the directory and goes on as before",
+                    error=error,
+                    generation=directory.generation,
+                )
 
 
 def _setter(event: asyncio.Event) -> Callable[[Connection], None]:

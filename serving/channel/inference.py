@@ -6,6 +6,8 @@ from typing import Any, Final
 
 import msgspec
 
+from serving.logs.causes import Cause
+
 
 class BatchMeta(msgspec.Struct, array_like=True, frozen=True):
     """Meta of an `infer` message. Its tensors are the model's inputs, all requests' rows joined.
@@ -73,6 +75,7 @@ class ResultMeta(msgspec.Struct, array_like=True, frozen=True):
         kinds: name of the domain error by position, for those of `failed` that are no
             `ModelFailed`.
         remarks: by position of the request, for those that have some.
+        causes: what the log may tell, by position, of those of `failed` that others raised.
     """
 
     failed: dict[int, str]
@@ -81,3 +84,4 @@ class ResultMeta(msgspec.Struct, array_like=True, frozen=True):
     guard_ns: int
     kinds: dict[int, str] = {}
     remarks: dict[int, Remarks] = {}
+    causes: dict[int, Cause] = {}

@@ -2,25 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import msgspec
 
-
-class LogSettings(msgspec.Struct, frozen=True):
-    """Triton's log settings that can be changed while the server runs.
-
-    Attributes:
-        log_info, log_warning, log_error: whether records of that severity are written.
-        log_verbose_level: 0 writes none of the details, 1 and more all of them.
-        log_format: how times look: `default`, or `ISO8601` in UTC.
-    """
-
-    log_info: bool = True
-    log_warning: bool = True
-    log_error: bool = True
-    log_verbose_level: int = 0
-    log_format: Literal["default", "ISO8601"] = "default"
+from serving.logs.switch import LogSettings
 
 
 class TraceSettings(msgspec.Struct, frozen=True):

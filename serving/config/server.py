@@ -9,6 +9,7 @@ from typing import Final, Literal
 from pydantic import Field, field_validator, model_validator
 
 from serving.config.section import Section
+from serving.logs.setup import LogFormat, LogLevel
 
 _ORIGIN: Final = re.compile(r"[a-z][a-z0-9+.-]*://([a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?")
 _USUAL_PORT: Final = re.compile(r"^(http:.*:80|https:.*:443)$")
@@ -64,13 +65,17 @@ class Listen(Section):
 
 
 class Telemetry(Section):
-    """Where metrics go."""
+    """Where metrics go, and how the log looks."""
 
     prometheus: bool = Field(True, description="Serve `/metrics` on the admin listener.")
     otlp_endpoint: str | None = Field(
         None, description="OTLP/HTTP collector, for example http://127.0.0.1:4318."
     )
     interval_s: float = Field(10, gt=0, description="Seconds between two OTLP exports.")
+    log_format: LogFormat = Field(
+        "auto", description="Lines of the log: JSON objects or text; auto: text on a terminal."
+    )
+    log_level: LogLevel = Field("info", description="The least severe lines that are written.")
 
 
 class ServerConfig(Section):

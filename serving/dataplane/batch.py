@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import (
     Awaitable,
     Callable,
@@ -20,11 +19,12 @@ import numpy as np
 
 from serving.channel.inference import GuardResult, Remarks
 from serving.dataplane.binding import Bound
+from serving.logs.causes import Cause
+from serving.logs.events import Event
+from serving.logs.report import report
 
 if TYPE_CHECKING:
     from serving.dataplane.parts import Whole
-
-_log = logging.getLogger("vigil.gateway")
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 """ASGI's `receive` of a request whose body has been read: it tells that the client left."""
@@ -106,8 +106,9 @@ class Pending:
     def _tell(self, on_done: Callable[[], None]) -> None:
         try:
             on_done()
-        except Exception:  # noqa: BLE001 - the others in the batch have answers too
-            _log.exception("the answer to request %r was not passed on", self.id)
+        except Exception as error:  # noqa: BLE001 - the others in the batch have answers too
+            said = "an answer was not passed on to its client"
+            report(Event.INTERNAL_ERROR, said, request_id=self.id, error=error)
 
 
 class Batch:
@@ -164,6 +165,7 @@ class BatchResult(msgspec.Struct):
         compute_ns, guard_ns: time spent in the model and in its guards.
         kinds: name of the domain error by position, where it is not `ModelFailed`.
         remarks: what a model on another server said beside the tensors, by position.
+        causes: what the log may tell, by position, of errors that others raised.
     """
 
     outputs: Mapping[str, np.ndarray]
@@ -173,6 +175,7 @@ class BatchResult(msgspec.Struct):
     guard_ns: int
     kinds: dict[int, str] = {}
     remarks: dict[int, Remarks] = {}
+    causes: dict[int, Cause] = {}
 
 
 def join(items: Sequence[Pending]) -> tuple[np.ndarray, ...]:

@@ -7,7 +7,6 @@ next free slot takes them all. Belongs to the loop's thread.
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from collections.abc import Callable
 from functools import partial
@@ -22,11 +21,11 @@ from serving.dataplane.links import ChannelLink, ReplicaLink, ReplicaLost
 from serving.dataplane.observer import BatchObserver
 from serving.dataplane.outcomes import broken, no_replica, settle, too_late
 from serving.errors import VigilError, named
+from serving.logs.events import Event
+from serving.logs.report import report
 
 MAX_BATCH_BYTES = 256 << 20
 """Bytes of fixed-size inputs that are joined; far below what a frame may hold."""
-
-_log = logging.getLogger("vigil.gateway")
 
 
 class ModelQueue(WaitingRoom):
@@ -39,6 +38,7 @@ class ModelQueue(WaitingRoom):
         guards: gateway guards, checked once per batch.
         observer: told what happened, for metrics and monitors.
         row_bytes: bytes of a row's inputs; None when rows differ.
+        version: of the model, for the log.
     """
 
     def __init__(
@@ -49,10 +49,12 @@ class ModelQueue(WaitingRoom):
         guards: list[Guard],
         observer: BatchObserver,
         row_bytes: int | None = None,
+        version: str = "",
     ) -> None:
         super().__init__(name, batching, observer, row_bytes)
         self._names = input_names
-        self._guards = GuardStage(name, guards, observer, self._tell)
+        self._version = version
+        self._guards = GuardStage(name, guards, observer, self._tell, version)
         self._again: list[list[Pending]] = []
         self._pump_scheduled = False
         self._delay: asyncio.TimerHandle | None = None
@@ -226,9 +228,9 @@ class ModelQueue(WaitingRoom):
             return _NOTHING
         try:
             return Batch(self._names, items, time.monotonic())
-        except Exception:  # noqa: BLE001
+        except Exception as error:  # noqa: BLE001
             # For example no memory to join them: they are in no queue any more, so answer them.
-            _log.exception("cannot form a batch of %d requests for '%s'", len(items), self._name)
+            self._report_failed("requests could not be joined to a batch", items, error)
             self._settle_all(items, broken(self._name))
             return _NOTHING
 
@@ -278,9 +280,10 @@ class ModelQueue(WaitingRoom):
             self._settle_all(batch.items, error)
         except asyncio.CancelledError:
             self._settle_all(batch.items, no_replica(self._name))
-        except Exception:  # noqa: BLE001
+        except Exception as error:  # noqa: BLE001
             # A reply that cannot be read or does not fit its batch: nobody may wait for it.
-            _log.exception("a batch of model '%s' failed on %s", self._name, link.id)
+            said = f"a batch could not be sent to {link.id}, or its answer could not be read"
+            self._report_failed(said, batch.items, error)
             self._settle_all(batch.items, broken(self._name))
         if self._on_idle:
             self._look_idle()
@@ -324,7 +327,8 @@ class ModelQueue(WaitingRoom):
         if result.failed:
             for position, message in result.failed.items():
                 kind = result.kinds.get(position, "ModelFailed")
-                settle(batch.items[position], named(kind, message))
+                cause = result.causes.get(position)
+                settle(batch.items[position], named(kind, message, cause=cause))
             answered = batch.without(list(result.failed))
         if answered.items:
             _check_rows(answered, result)
@@ -345,8 +349,25 @@ class ModelQueue(WaitingRoom):
     def _tell(self, what: Callable[..., None], *arguments: object) -> None:
         try:
             what(*arguments)
-        except Exception:  # noqa: BLE001 - requests get answers whatever becomes of the numbers
-            _log.exception("a metric or event of model '%s' was not recorded", self._name)
+        except Exception as error:  # noqa: BLE001 - requests get answers whatever becomes of the numbers
+            report(
+                Event.OBSERVATION_FAILED,
+                "a metric or an event was not recorded",
+                model=self._name,
+                version=self._version,
+                error=error,
+            )
+
+    def _report_failed(self, said: str, items: list[Pending], error: Exception) -> None:
+        report(
+            Event.BATCH_FAILED,
+            said,
+            model=self._name,
+            version=self._version,
+            request_id=items[0].id if items else "",
+            error=error,
+            requests=len(items),
+        )
 
     def _settle_all(self, items: list[Pending], error: VigilError) -> None:
         for item in items:

@@ -8,7 +8,6 @@ have waited long.
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from collections.abc import Callable, Iterable, MutableMapping
 from functools import partial
@@ -21,8 +20,6 @@ from serving.dataplane.outcomes import gone, settle
 SWEEP_S = 0.1
 POLLS_PER_SWEEP = 50
 """At most 500 polls a second for each queue."""
-
-_log = logging.getLogger("vigil.gateway")
 
 
 class Departures:
@@ -71,10 +68,9 @@ class Departures:
             self._polls.discard(poll)
             if poll.cancelled():
                 return
-            if (error := poll.exception()) is not None:
-                # Then the server cannot say, and the request simply stays.
-                _log.debug("cannot tell whether a client is there: %s", error)
-            elif poll.result()["type"] == "http.disconnect":
+            if poll.exception() is not None:
+                return  # then the server cannot say, and the request simply stays
+            if poll.result()["type"] == "http.disconnect":
                 settle(item, gone())
             else:
                 item.receive = receive  # still there: ask again later

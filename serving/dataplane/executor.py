@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Mapping, Sequence
 from typing import Final
@@ -14,9 +13,10 @@ from guards.guard import Guard
 from serving.channel.inference import GuardResult
 from serving.dataplane.batch import BatchResult
 from serving.errors import InvalidInput, ModelFailed, VigilError
+from serving.logs.causes import describe, origin_of
+from serving.logs.events import Event
+from serving.logs.report import report
 from serving.models.contract import AsyncModel, Model, Prediction
-
-_log = logging.getLogger("vigil.replica")
 
 _OF_A_ROW: Final = (InvalidInput, ModelFailed)
 """What one request of a batch may bring about; the others have an answer all the same."""
@@ -29,11 +29,18 @@ class BatchExecutor:
         model: the loaded model.
         guards: model guards, checked on every batch.
         closed: names of guards that refuse rows when they themselves fail.
+        name, version: of the model, for the log.
     """
 
     def __init__(
-        self, model: Model, guards: Sequence[Guard] = (), closed: frozenset[str] = frozenset()
+        self,
+        model: Model,
+        guards: Sequence[Guard] = (),
+        closed: frozenset[str] = frozenset(),
+        name: str = "",
+        version: str = "",
     ) -> None:
+        self._name, self._version = name, version
         self._model = model
         self._guards = list(guards)
         self._closed = closed
@@ -71,8 +78,11 @@ class BatchExecutor:
                 inputs, features=self._with_features
             )
         except _OF_A_ROW:
-            # Rare enough that the search for the poison may hold up the others.
-            prediction = self._bisect(list(range(len(rows))), rows, inputs, failed)
+            prediction = None
+        else:
+            return self._judged(rows, inputs, prediction, failed, started)
+        # Rare enough that the search for the poison may hold up the others.
+        prediction = self._bisect(list(range(len(rows))), rows, inputs, failed)
         return self._judged(rows, inputs, prediction, failed, started)
 
     def _require_rows(self, rows: Sequence[int], inputs: Mapping[str, np.ndarray]) -> None:
@@ -100,8 +110,13 @@ class BatchExecutor:
             for position, error in failed.items()
             if not isinstance(error, ModelFailed)
         }
+        causes = {
+            position: describe(origin)
+            for position, error in failed.items()
+            if isinstance(error, ModelFailed) and (origin := origin_of(error)) is not None
+        }
         times = (computed - started, done - computed)
-        return BatchResult(outputs, messages, guards, *times, kinds)
+        return BatchResult(outputs, messages, guards, *times, kinds, causes=causes)
 
     def _forward(self, inputs: Mapping[str, np.ndarray]) -> Prediction:
         if self._with_features:
@@ -167,10 +182,17 @@ class BatchExecutor:
             if decisions.action.shape != (n,):
                 raise ValueError(f"{decisions.action.shape} decisions about {n} rows")
             return decisions
-        except Exception:  # noqa: BLE001 - a guard's own fault must not fail the request
+        except Exception as error:  # noqa: BLE001 - a guard's own fault must not fail the request
             self.guard_errors += 1
-            if self.guard_errors & (self.guard_errors - 1) == 0:  # the 1st, 2nd, 4th, 8th, ...
-                _log.exception("guard '%s' failed, %d times now", guard.name, self.guard_errors)
+            report(
+                Event.GUARD_FAILED,
+                f"guard '{guard.name}' raised {type(error).__name__} and judged no row of a batch",
+                model=self._name,
+                version=self._version,
+                error=error,
+                guard=guard.name,
+                rows=n,
+            )
             action = np.zeros(n, dtype=np.uint8)
             reasons: dict[int, str] = {}
             if guard.name in self._closed:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable
 
@@ -15,8 +14,8 @@ from serving.dataplane.batch import Batch, request_of_rows
 from serving.dataplane.observer import BatchObserver
 from serving.dataplane.outcomes import settle
 from serving.errors import GuardRejected
-
-_log = logging.getLogger("vigil.gateway")
+from serving.logs.events import Event
+from serving.logs.report import report
 
 
 class GuardStage:
@@ -27,6 +26,7 @@ class GuardStage:
         guards: checked in this order, once per batch.
         observer: told times and decisions.
         tell: calls the observer in a way that cannot fail.
+        version: of the model, for the log.
     """
 
     def __init__(
@@ -35,8 +35,9 @@ class GuardStage:
         guards: list[Guard],
         observer: BatchObserver,
         tell: Callable[..., None],
+        version: str = "",
     ) -> None:
-        self._model = model
+        self._model, self._version = model, version
         self.guards = guards
         self._observer = observer
         self._tell = tell
@@ -58,9 +59,19 @@ class GuardStage:
                 rejected = self.apply(batch, GuardResult(guard.name, rows)) if rows else []
                 if rejected:
                     batch = batch.without(rejected)
-            except Exception:  # noqa: BLE001
+            except Exception as error:  # noqa: BLE001
                 # A guard's own fault must not fail requests, and never leave them unanswered.
-                _log.exception("guard '%s' of model '%s' failed", guard.name, self._model)
+                report(
+                    Event.GUARD_FAILED,
+                    f"guard '{guard.name}' raised {type(error).__name__} and judged no row of a "
+                    "batch",
+                    model=self._model,
+                    version=self._version,
+                    request_id=batch.items[0].id,
+                    error=error,
+                    guard=guard.name,
+                    requests=len(batch.items),
+                )
         return batch
 
     def apply(self, batch: Batch, result: GuardResult) -> list[int]:

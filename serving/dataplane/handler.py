@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -14,6 +13,7 @@ from serving.channel.endpoint import connect
 from serving.dataplane.batch import Answer, Pending, Receive
 from serving.dataplane.classification import as_asked
 from serving.dataplane.explainers import ExplainerPool
+from serving.dataplane.failed_requests import log_failure
 from serving.dataplane.forwarding import with_remarks, without_row_axis
 from serving.dataplane.links import ChannelLink, LinkPool, ReplicaLink
 from serving.dataplane.publisher import EventPublisher
@@ -28,11 +28,12 @@ from serving.errors import (
     VigilError,
     unknown_model,
 )
+from serving.logs.events import Event
+from serving.logs.report import report
 from serving.protocol.messages import InferRequest, InferResponse, Tensor
 from serving.telemetry.counters import SeriesSet
 
 RETRY_S = 1.0
-_log = logging.getLogger("vigil.gateway")
 
 
 class Ticket:
@@ -149,12 +150,13 @@ class DataPlane:
         self.publisher.on_directory(directory)
         self.explainers.on_directory(directory)
         self._wake_watchers()
-        _log.debug(
-            "directory %d: %d models, %d candidates, %d members",
-            directory.generation,
-            len(directory.models),
-            len(directory.candidates),
-            len(directory.members),
+        report(
+            Event.DIRECTORY_FOLLOWED,
+            "this gateway follows a new directory",
+            generation=directory.generation,
+            models=len(directory.models),
+            candidates=len(directory.candidates),
+            members=len(directory.members),
         )
         if (before.models, before.candidates) != (directory.models, directory.candidates):
             # Whoever changed what is served waits until every gateway has followed.
@@ -189,7 +191,13 @@ class DataPlane:
             statistics = self._statistics.setdefault(served.key[:2], BatchStatistics())
             entry = ServedVersion(served, self.series, self.publisher, statistics)
         except Exception as error:  # noqa: BLE001 - the other models are served all the same
-            _log.exception("model '%s' version %s cannot be served", served.name, served.version)
+            report(
+                Event.VERSION_UNPROVEN,
+                "this gateway cannot serve a version: its configuration or example is wrong",
+                model=served.name,
+                version=served.version,
+                error=error,
+            )
             self._refused[served.key] = str(error)
             return
         self._candidates[served.key] = entry
@@ -432,7 +440,7 @@ class DataPlane:
                 timeout_s = shorter(timeout_s, parameters["timeout"])
             item = entry.admit(request, bound, started, timeout_s, client, receive)
         except VigilError as error:
-            entry.requests.failed(error, time.monotonic() - started)
+            _failed(request, entry, error, started)
             raise
         return Ticket(request, entry, bound.outputs, started, item)
 
@@ -442,13 +450,12 @@ class DataPlane:
         Raises:
             VigilError: whatever went wrong.
         """
-        series = ticket.entry.requests
         try:
             answer = ticket.item.future.result()
         except VigilError as error:
-            series.failed(error, time.monotonic() - ticket.started)
+            _failed(ticket.request, ticket.entry, error, ticket.started)
             raise
-        series.succeeded(time.monotonic() - ticket.started)
+        ticket.entry.requests.succeeded(time.monotonic() - ticket.started)
         return _respond(ticket.request, ticket.entry, ticket.outputs, answer)
 
     def snapshot(self) -> tuple[Series, ...]:
@@ -459,6 +466,12 @@ class DataPlane:
 
 async def _no_hub(_asked: ControlMeta) -> Any:
     raise ModelNotReady("this gateway has no hub that could do it")
+
+
+def _failed(request: InferRequest, entry: ServedVersion, error: VigilError, started: float) -> None:
+    """Count and log a request that gets no outputs."""
+    entry.requests.failed(error, time.monotonic() - started)
+    log_failure(error, model=entry.name, version=entry.version, request_id=request.id)
 
 
 def shorter(timeout_s: float | None, microseconds: object) -> float | None:

@@ -92,6 +92,7 @@ def result_of(message: Message) -> BatchResult:
         meta.guard_ns,
         meta.kinds,
         meta.remarks,
+        meta.causes,
     )
 
 

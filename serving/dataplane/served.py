@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from math import prod
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -23,14 +23,14 @@ from serving.dataplane.outcomes import no_replica
 from serving.dataplane.publisher import EventPublisher
 from serving.dataplane.request_series import RequestSeries
 from serving.dataplane.statistics import BatchStatistics
-from serving.errors import InvalidInput, Unreachable, VigilError
+from serving.errors import InvalidInput, ModelNotReady, Unreachable, VigilError
+from serving.logs.events import Event
+from serving.logs.report import report
 from serving.models.blank_row import blank_row
 from serving.protocol.datatypes import numpy_dtype
 from serving.protocol.example import decode_example
 from serving.protocol.messages import InferRequest, Parameters
 from serving.telemetry.counters import SeriesSet
-
-_log = logging.getLogger("vigil.gateway")
 
 
 class ServedVersion:
@@ -80,6 +80,7 @@ class ServedVersion:
             guards,
             self.observer,
             row_bytes(self.config),
+            served.version,
         )
         self._fair = batching.fair_share == "client"
         self._levels = batching.priority_levels
@@ -158,18 +159,29 @@ class ServedVersion:
             return False
         except VigilError as error:
             self.problem = error.message
+            if not isinstance(error, ModelNotReady):
+                said = "a replica refused the example"
+                self._report_unproven(said, answer=type(error).__name__)
             return False
-        except Exception:  # noqa: BLE001 - whatever its answer was, it is no proof
-            _log.exception("%s does not answer the example of '%s'", link.id, self.name)
+        except Exception as error:  # noqa: BLE001 - whatever its answer was, it is no proof
+            said = f"{link.id} does not answer the example"
+            self._report_unproven(said, error=error)
             self.problem = "a replica's first answer cannot be read; see the server's log"
             return False
         if result.failed:
             self.problem = f"the example fails: {next(iter(result.failed.values()))}"
+            cause = next(iter(result.causes.values()), None)
+            self._report_unproven("the model fails on its example", cause=cause)
             return False
         if missing := self.output_types.keys() - result.outputs.keys():
             self.problem = f"the model does not give output '{min(missing)}'"
+            self._report_unproven(self.problem)
             return False
         return True
+
+    def _report_unproven(self, said: str, **more: Any) -> None:
+        said += ", so it gets no traffic from here"
+        report(Event.VERSION_UNPROVEN, said, model=self.name, version=self.version, **more)
 
     async def reaches(self, link: ReplicaLink) -> bool:
         """Ask a replica of a model on another server whether that can be reached.

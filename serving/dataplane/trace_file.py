@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import queue
 import threading
@@ -10,12 +9,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from serving.logs.events import Event
+from serving.logs.report import report
+
 MOST_BYTES: Final = 16 << 20
 """Size at which the file becomes `<name>.1`, in place of the one before."""
 MOST_WAITING: Final = 8 << 20
 """Bytes that may wait for the disk; more are dropped."""
-
-_log = logging.getLogger("vigil.gateway")
 
 
 class TraceFile:
@@ -64,7 +64,8 @@ class TraceFile:
             except OSError as error:
                 self.dropped += traces
                 if not failing:
-                    _log.error("traces cannot be written: %s", error)
+                    said = f"traces cannot be written: {error.strerror}"
+                    report(Event.TRACES_NOT_WRITTEN, said, file=str(self._path), error=error)
                 failing = True
             with self._lock:
                 self._waiting -= len(data)

@@ -6,7 +6,6 @@ import asyncio
 import base64
 import contextlib
 import json
-import logging
 import os
 import signal
 import socket
@@ -19,6 +18,8 @@ import msgspec
 
 from serving.channel.directory import ServedModel
 from serving.engines.process import die_with_parent
+from serving.logs.events import Event
+from serving.logs.report import report
 
 FIRST_PAUSE_S = 0.1
 LONGEST_PAUSE_S = 10.0
@@ -26,8 +27,6 @@ STEADY_S = 30.0
 """A child that ran this long before it died is restarted after the first pause again."""
 NOT_STARTED = 127
 """Told as the exit code of a child that could not be started, as shells do."""
-
-_log = logging.getLogger("vigil.supervisor")
 
 
 class Child(Protocol):
@@ -70,7 +69,12 @@ class Keeper:
                 assert self.child is not None
                 code = await self.child.wait()
             except Exception as error:  # noqa: BLE001 - for example no memory for a process
-                _log.error("%s cannot be started: %s", self.name, error)
+                report(
+                    Event.PROCESS_NOT_STARTED,
+                    f"{self.name} cannot be started{_why(error)}",
+                    error=error,
+                    process=self.name,
+                )
                 code = NOT_STARTED
             self.child = None
             if self.stopping:
@@ -99,6 +103,11 @@ class Keeper:
             if self.child is None:
                 self._task.cancel()
             await asyncio.wait({self._task}, timeout=5)
+
+
+def _why(error: Exception) -> str:
+    """Return what the system says; the text of other errors is not for the log."""
+    return f": {error}" if isinstance(error, OSError) else ""
 
 
 async def spawn(argv: Sequence[str], env: Mapping[str, str] | None = None) -> Child:
@@ -195,7 +204,8 @@ class ZygoteClient:
             while line := await self._reader.readline():
                 self._told(json.loads(line))
         except OSError as error:
-            _log.error("the zygote's socket broke: %s", error)
+            said = "the connection to the zygote broke"
+            report(Event.PROCESS_ENDED, said, error=error, process="zygote")
         # Its children die with it.
         for child in self._running.values():
             child.ended.set_result(-signal.SIGKILL)

@@ -7,7 +7,6 @@ alone. When the process dies, the kernel ends its children.
 from __future__ import annotations
 
 import asyncio
-import logging
 import shutil
 import tempfile
 from pathlib import Path
@@ -29,16 +28,16 @@ from serving.engines.worker_folder import WorkerFolder
 from serving.errors import Forbidden
 from serving.gateway.app import GatewayComposition
 from serving.gateway.asgi import VigilApp
+from serving.logs.events import Event
+from serving.logs.report import report
+from serving.logs.switch import LogSwitch
 from serving.models.repository import ModelRepository
-from serving.telemetry.log_switch import LogSwitch
 
 WATCH_S: Final = 0.5
 STARTING_S: Final = 0.02
 """Seconds between two looks while it is not ready yet."""
 NEW_ZYGOTE_S: Final = 2.0
 LAST_WORDS_S: Final = 0.3
-
-_log = logging.getLogger("vigil.embedded")
 
 
 class EmbeddedInstance:
@@ -120,7 +119,8 @@ class EmbeddedInstance:
                 (state.member.id, state.status.get("busy_s", 0.0)) for state in self._hub.states()
             )
             if self._roles.lost:
-                _log.error("the zygote died, and every replica with it; starting another")
+                said = "the zygote died, and every replica with it; another is started"
+                report(Event.PROCESS_ENDED, said, process="zygote")
                 await asyncio.sleep(NEW_ZYGOTE_S)
                 await self._roles.start()
             await asyncio.sleep(WATCH_S if helped else STARTING_S)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import signal
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,11 +12,11 @@ import httpx
 from serving.config import Listen, ServerConfig
 from serving.engines.children import Keeper, spawn
 from serving.engines.drain import drain_envoy
+from serving.engines.local_roles import tell_exit
 from serving.gateway.direct.process import direct_process
 from serving.gateway.envoy import envoy_process
 from serving.gateway.process import GatewayProcess
 
-_log = logging.getLogger("vigil.supervisor")
 LAST_WORDS_S = 2.0
 """What a gateway has for closing once everything is answered."""
 
@@ -51,7 +50,7 @@ class GatewayChild:
         )
         self._socket = process.socket
         env = _without(process.env, hidden)
-        self._keeper = Keeper(ident, lambda: spawn(process.argv, env), self._exited)
+        self._keeper = Keeper(ident, lambda: spawn(process.argv, env), tell_exit)
 
     def start(self) -> None:
         """Begin to keep it running."""
@@ -83,11 +82,6 @@ class GatewayChild:
                 drained = await drain_envoy(self._socket, self._grace_s)
         await self._keeper.stop(LAST_WORDS_S)
         return drained
-
-    @staticmethod
-    def _exited(name: str, code: int) -> None:
-        how = f"signal {-code}" if code < 0 else f"exit code {code}"
-        _log.warning("%s ended with %s; starting it again", name, how)
 
 
 def _without(env: Mapping[str, str], hidden: tuple[str, ...]) -> dict[str, str]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import os
 import shutil
 import signal
@@ -25,8 +24,9 @@ from serving.engines.data_folder import held
 from serving.engines.gateway_child import GatewayChild
 from serving.engines.local_roles import LocalRoles
 from serving.engines.process import free_port, require_free_port
+from serving.logs.events import Event
+from serving.logs.report import report
 
-_log = logging.getLogger("vigil.supervisor")
 WATCH_S = 0.5
 LAST_WORDS_S = 0.3
 
@@ -133,7 +133,8 @@ class Supervisor:
                 (state.member.id, state.status.get("busy_s", 0.0)) for state in self._hub.states()
             )
             if self._roles.lost:
-                _log.critical("the zygote died; stopping so that a service manager can restart us")
+                said = "the zygote died; stopping so that a service manager can start us again"
+                report(Event.SUPERVISOR_STOPS, said)
                 os.kill(os.getpid(), signal.SIGTERM)
                 return
             await asyncio.sleep(WATCH_S if announced else 0.02)
@@ -152,7 +153,8 @@ class Supervisor:
 def _tell_failure(watch: asyncio.Task[None]) -> None:
     if not watch.cancelled() and (error := watch.exception()):
         # Unwatched, hung replicas would stay and readiness never be told: better to start anew.
-        _log.critical("the supervisor cannot watch any more; stopping", exc_info=error)
+        said = "the supervisor cannot watch any more; stopping"
+        report(Event.SUPERVISOR_STOPS, said, error=error)
         os.kill(os.getpid(), signal.SIGTERM)
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import logging
 import os
 import signal
 import sys
@@ -19,11 +18,11 @@ from typing import Any, Final
 from serving.channel.directory import ModelKey, ServedModel
 from serving.config import ModelConfig
 from serving.engines.children import ForkedChild, Keeper, ZygoteClient, spawn
+from serving.logs.events import Event
+from serving.logs.report import report
 
 STOP_S: Final = 5.0
 """What a role may take to finish and leave."""
-
-_log = logging.getLogger("vigil.supervisor")
 
 
 class LocalRoles:
@@ -114,7 +113,15 @@ class LocalRoles:
         keepers = {ident: keeper for of in self._replicas.values() for ident, keeper in of.items()}
         for ident, busy_s in busy:
             if ident in keepers and busy_s > self._limits[ident]:
-                _log.error("%s hangs since %.1f s; replacing it", ident, busy_s)
+                key = next(key for key, of in self._replicas.items() if ident in of)
+                report(
+                    Event.REPLICA_HUNG,
+                    f"{ident} has computed one batch for too long and is replaced",
+                    model=key[0],
+                    version=key[1],
+                    process=ident,
+                    seconds=round(busy_s, 1),
+                )
                 keepers[ident].signal(signal.SIGKILL)
 
     async def stop(self) -> None:
@@ -164,7 +171,7 @@ class LocalRoles:
             return self._zygote.fork(role, served, ident, address, self._hub_address, None)
 
         def exited(name: str, code: int) -> None:
-            tell_exit(name, code)
+            tell_exit(name, code, served.name, served.version)
             if role == "replica":
                 self._on_failed(served.key, f"its process ended with {how_ended(code)}")
 
@@ -184,6 +191,13 @@ def how_ended(code: int) -> str:
     return f"signal {-code}" if code < 0 else f"exit code {code}"
 
 
-def tell_exit(name: str, code: int) -> None:
+def tell_exit(name: str, code: int, model: str = "", version: str = "") -> None:
     """Log that a child ended which should not have."""
-    _log.warning("%s ended with %s; starting it again", name, how_ended(code))
+    report(
+        Event.PROCESS_ENDED,
+        f"{name} ended with {how_ended(code)} and is started again",
+        model=model,
+        version=version,
+        process=name,
+        code=code,
+    )

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -23,6 +22,7 @@ from serving.admin.hub import Hub
 from serving.admin.settings_book import Chosen
 from serving.channel.directory import Inventory, ServedModel
 from serving.engines.ray_instance import Instance
+from serving.logs.setup import adopt, configure
 
 SETTLE_S = 1.0
 """A hub that replaces a dead one waits this long for members; a first one loses nothing by it,
@@ -69,6 +69,13 @@ def gateway_members(instance: Instance) -> int:
     return instance.config.gateways * (1 if instance.config.ingress == "serve" else 2)
 
 
+def log_as(role: str, instance: Instance) -> None:
+    """Have this actor's process log as the instance does; Ray hands its lines to the driver."""
+    telemetry = instance.config.telemetry
+    configure(role, telemetry.log_format, telemetry.log_level)
+    adopt("ray")
+
+
 class AdminDeployment:
     """The hub and the admin listener.
 
@@ -77,6 +84,7 @@ class AdminDeployment:
     """
 
     def __init__(self, instance: Instance) -> None:
+        log_as("hub", instance)
         self._instance = instance
         self._hub = Hub(
             gateways=gateway_members(instance), secret=instance.secret, settle_s=SETTLE_S
@@ -167,9 +175,7 @@ class ReplicaDeployment:
         from serving.roles.last_words import tell_failed
         from serving.roles.replica import make_replica
 
-        logging.basicConfig(level=logging.INFO)  # what it measures when it loads
-        # It would tell of every question that an explainer asks another server.
-        logging.getLogger("httpx").setLevel(logging.WARNING)
+        log_as("replica", instance)
         self._role = make_replica(
             served,
             member_name(f"replica-{'-'.join(served.key)}"),
@@ -202,7 +208,9 @@ class ExplainerDeployment:
 
     def __init__(self, instance: Instance, served: ServedModel) -> None:
         from serving.roles.explainer import ExplainerRole
+        from serving.roles.last_words import log_load_failure
 
+        log_as("explainer", instance)
         self._role = ExplainerRole(
             served,
             f"explainer-{'-'.join(served.key)}",
@@ -210,7 +218,11 @@ class ExplainerDeployment:
             instance.hub_address,
             instance.secret,
         )
-        self._role.load()
+        try:
+            self._role.load()
+        except Exception as error:
+            log_load_failure(served, error)
+            raise
         self._started = asyncio.get_running_loop().create_task(self._role.start())
 
     async def check_health(self) -> None:
@@ -228,6 +240,7 @@ class MonitorDeployment:
     def __init__(self, instance: Instance) -> None:
         from serving.roles.monitor import MonitorRole
 
+        log_as("monitor", instance)
         host = ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]
         self._role = MonitorRole(
             instance.hub_address,

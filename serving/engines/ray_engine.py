@@ -34,6 +34,9 @@ _SETTINGS: Final = {
     "GRPC_ENABLE_FORK_SUPPORT": "0",
     # Serve kills a proxy that is not there in time; after its 5 s a busy machine never has one.
     "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60",
+    # Lines of the log reach this process as the roles wrote them: without a prefix, and every one.
+    "RAY_DISABLE_WORKER_LOG_PREFIX": "1",
+    "RAY_DEDUP_LOGS": "0",
     "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": CALLBACK,
 }
 

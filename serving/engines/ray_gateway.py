@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
-import logging
 from collections.abc import AsyncIterator
 from typing import Any
 from urllib.parse import unquote
@@ -14,17 +13,19 @@ from ray import serve
 
 from serving import errors
 from serving.config import ServerConfig
+from serving.dataplane.failed_requests import log_failure
 from serving.engines.gateway_child import GatewayChild
-from serving.engines.ray_deployments import member_name
+from serving.engines.ray_deployments import log_as, member_name
 from serving.engines.ray_handles import HandlePlane
 from serving.engines.ray_instance import Instance
 from serving.gateway.app import GatewayComposition
 from serving.gateway.asgi import VigilApp
 from serving.gateway.grpc_health import statuses
 from serving.gateway.grpc_methods import METHODS, Method
+from serving.logs.events import Event
+from serving.logs.report import report
 from serving.protocol.status import INTERNAL, grpc_status
 
-_log = logging.getLogger("vigil.gateway")
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
 START_TIMEOUT_S = 20.0
 POLL_S = 0.05
@@ -34,6 +35,7 @@ class GatewayDeployment:
     """Answers Serve's proxies; unless they are the ingress it keeps a gateway process beside it."""
 
     def __init__(self, instance: Instance) -> None:
+        log_as("gateway", instance)
         config = instance.config
         name = member_name("gateway")
         beside = config.ingress != "serve"
@@ -82,9 +84,10 @@ class GatewayDeployment:
             assert self._app.plane is not None
             return await method.call(self._app.plane, request, None)
         except errors.VigilError as error:
+            log_failure(error)
             _tell(context, error)
-        except Exception:  # noqa: BLE001 - the client gets a sentence, the operator the traceback
-            _log.exception("unexpected error in a gRPC call")
+        except Exception as error:  # noqa: BLE001 - the client gets a sentence, the operator the trace
+            report(Event.INTERNAL_ERROR, "a gRPC call could not be answered", error=error)
             context.set_code(_CODES[INTERNAL])
             context.set_details("internal error; see the server's log")
         # With an error status no client reads the message, but Serve insists on one.

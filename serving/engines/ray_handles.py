@@ -14,6 +14,7 @@ from serving.channel.directory import Directory, ModelKey
 from serving.dataplane.handler import DataPlane
 from serving.dataplane.links import HandleLink, ReplicaLost
 from serving.errors import ModelFailed, VigilError
+from serving.logs.causes import describe
 
 TRIES: Final = 2
 WATCH_S: Final = 0.2
@@ -40,7 +41,9 @@ def serve_call(app: str) -> Callable[[bytes], Awaitable[bytes]]:
                 cause = error.cause
                 if isinstance(cause, VigilError):
                     raise cause from None
-                raise ModelFailed(f"replica failed: {type(cause).__name__}: {cause}") from None
+                failed = ModelFailed(f"replica failed: {type(cause).__name__}: {cause}")
+                failed.cause = describe(cause)
+                raise failed from None
             except (RayActorError, RayServeException, KeyError):
                 continue
         raise ReplicaLost(app)

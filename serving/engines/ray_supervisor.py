@@ -37,8 +37,9 @@ from serving.engines.ray_deployments import (
 from serving.engines.ray_gateway import gateway_deployment
 from serving.engines.ray_handles import replica_app
 from serving.engines.ray_instance import Instance
-
-_log = logging.getLogger("vigil.supervisor")
+from serving.logs.events import Event
+from serving.logs.report import report
+from serving.logs.setup import LogFormat, adopt, writes_json
 
 ADMIN_APP: Final = "vigil-admin"
 GATEWAY_APP: Final = "vigil"
@@ -249,8 +250,8 @@ class RayEngine:
         for name, app in serve.status().applications.items():
             if app.status == ApplicationStatus.DEPLOY_FAILED and name not in self._reported:
                 self._reported.add(name)
-                for deployment in app.deployments.values():
-                    _log.error("%s does not start: %s", name, deployment.message)
+                # Serve's message is a traceback, with values in it; the role has logged its own.
+                report(Event.PROCESS_NOT_STARTED, f"{name} does not start", process=name)
 
     # -- ending -------------------------------------------------------------------------
 
@@ -282,6 +283,10 @@ def make_instance(config: ServerConfig, inventory: Inventory, runtime: Path) -> 
     # Actors read it as well, and need not have this process's working folder.
     config = config.model_copy(update={"models": config.models.absolute()})
     if config.ray_address is None:
+        # Its lines are shown where this process writes its own.
+        form: LogFormat = "json" if writes_json() else "text"
+        telemetry = config.telemetry.model_copy(update={"log_format": form})
+        config = config.model_copy(update={"telemetry": telemetry})
         return Instance(config, inventory, runtime, f"unix:{runtime}/hub.sock", None)
     # The admin deployment is on the head node; its hub listens beside its web pages.
     hub = f"tcp:{head_address()}:{config.listen.admin_port + 1}"
@@ -316,4 +321,5 @@ def supervise(
     logging.getLogger("ray.serve").setLevel(logging.WARNING)
     # Inside, because connecting installs a handler of Ray's own.
     with connected(config, runtime), _stop_signals(stop):
+        adopt("ray", "ray.serve")
         return RayEngine(make_instance(config, inventory, runtime), on_ready, stop).run()

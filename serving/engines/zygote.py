@@ -9,19 +9,20 @@ from __future__ import annotations
 
 import base64
 import json
-import logging
 import os
 import select
 import signal
 import socket
 import sys
-import traceback
 from typing import Any
 
 import msgspec
 
 from serving.channel.directory import ServedModel
 from serving.engines.process import die_with_parent
+from serving.logs.events import Event
+from serving.logs.report import current, report
+from serving.logs.setup import configure
 
 _decode_served = msgspec.msgpack.Decoder(ServedModel).decode
 
@@ -82,11 +83,12 @@ class Zygote:
             os.close(self._wake_write)
             _run_role(order)
             code = 0
+        except SystemExit as end:
+            code = end.code if isinstance(end.code, int) else 1
         except BaseException as error:  # noqa: BLE001 - the child must end here whatever it was
-            sys.stderr.write(f"{order['id']}: {type(error).__name__}: {error}\n")
-            if os.environ.get("VIGIL_DEBUG"):
-                traceback.print_exc()
+            report(Event.PROCESS_CRASHED, f"{order['id']} ends with an error", error=error)
         finally:
+            current().flush(everything=True)
             sys.stdout.flush()
             sys.stderr.flush()
             os._exit(code)
@@ -110,6 +112,7 @@ class Zygote:
 def _run_role(order: dict[str, Any]) -> None:
     served = _decode_served(base64.b64decode(order["served"]))
     secret = bytes.fromhex(order["secret"]) if order["secret"] else None
+    configure(order["role"])
     arguments = (served, order["id"], order["address"], order["hub"], secret)
     if order["role"] == "replica":
         from serving.roles import replica
@@ -126,10 +129,7 @@ def main() -> None:
     die_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     control = socket.socket(fileno=int(sys.argv[1]))
-    # For the children: what a replica measured when it loaded belongs into the server's log.
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
-    # It would tell of every question that an explainer asks another server.
-    logging.getLogger("httpx").setLevel(logging.WARNING)
+    configure("zygote")
     # Imported here for the children's sake: a fork shares them at no cost.
     import torch.export  # noqa: F401
 

@@ -6,7 +6,6 @@ This process must stay lean: it imports neither torch nor pandas nor ray.
 from __future__ import annotations
 
 import gc
-import logging
 import os
 from typing import Any
 
@@ -16,7 +15,8 @@ from serving.channel.control import CONTROL, ControlMeta
 from serving.channel.directory import Directory, HubClient, Member, Report
 from serving.dataplane.handler import DataPlane
 from serving.gateway.asgi import VigilApp
-from serving.telemetry.log_switch import LOG_FORMAT, LogSwitch
+from serving.logs.setup import configure
+from serving.logs.switch import LogSwitch
 
 
 class GatewayComposition:
@@ -113,7 +113,7 @@ def composition_from_environment() -> GatewayComposition:
 
 
 def _from_environment() -> VigilApp:
-    logging.basicConfig(level=logging.INFO, format=LOG_FORMAT)
+    configure("gateway")
     composition = composition_from_environment()
     max_body = int(os.environ["VIGIL_MAX_BODY"])
     origins = os.environ["VIGIL_CORS_ORIGINS"].split()

@@ -5,11 +5,11 @@ A plain ASGI 3 callable without a framework: routing and decoding here are the r
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from typing import Any
 
 from serving import errors
+from serving.dataplane.failed_requests import log_failure
 from serving.dataplane.handler import DataPlane
 from serving.gateway.bodies import read_chunks, too_large
 from serving.gateway.client import client_of
@@ -20,6 +20,8 @@ from serving.gateway.headers import Headers, by_name
 from serving.gateway.inference import infer
 from serving.gateway.replies import JSON, Reply, error_reply, packed_reply
 from serving.gateway.routes import Call, find, infer_route, without_handler
+from serving.logs.events import Event
+from serving.logs.report import report
 from serving.protocol.status import error_body
 
 MOST_PATHS = 1024
@@ -27,8 +29,6 @@ MOST_PATHS = 1024
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-
-_log = logging.getLogger("vigil.gateway")
 
 
 class VigilApp:
@@ -85,10 +85,12 @@ class VigilApp:
                 body = await unpack(body, encoding.decode("latin-1"), self._max_body)
             reply = await self._route(scope, headers, body, receive)
         except errors.VigilError as error:
+            log_failure(error, path=scope["path"])
             reply = error_reply(error)
-        except Exception:  # noqa: BLE001
+        except Exception as error:  # noqa: BLE001
             # Whatever it was, the client gets a sentence and the operator the traceback.
-            _log.exception("unexpected error on %r", scope.get("path"))
+            said = "a request could not be answered"
+            report(Event.INTERNAL_ERROR, said, path=scope["path"], error=error)
             reply = Reply(500, [JSON], error_body("internal error; see the server's log"))
         accepted = headers.get(b"accept-encoding")
         if accepted is not None:
@@ -139,7 +141,7 @@ class VigilApp:
                 try:
                     self.plane = await self._startup()
                 except Exception as error:  # noqa: BLE001 - told to the server, which then stops
-                    _log.exception("the gateway did not start")
+                    report(Event.PROCESS_CRASHED, "the gateway did not start", error=error)
                     await send({"type": "lifespan.startup.failed", "message": str(error)})
                     return
                 await send({"type": "lifespan.startup.complete"})
@@ -147,7 +149,7 @@ class VigilApp:
                 try:
                     await self._shutdown()
                 except Exception as error:  # noqa: BLE001 - told to the server
-                    _log.exception("the gateway did not stop cleanly")
+                    report(Event.INTERNAL_ERROR, "the gateway did not stop cleanly", error=error)
                     await send({"type": "lifespan.shutdown.failed", "message": str(error)})
                     return
                 await send({"type": "lifespan.shutdown.complete"})

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import logging
-
 from google.protobuf.message import DecodeError, Message
 
 from serving import errors
+from serving.dataplane.failed_requests import log_failure
 from serving.dataplane.handler import DataPlane
 from serving.gateway.client import client_of
 from serving.gateway.grpc_frames import (
@@ -30,6 +29,8 @@ from serving.gateway.grpc_reflection import reflect, reflect_alpha
 from serving.gateway.grpc_stream import stream_infer
 from serving.gateway.grpc_stream_call import serve_stream
 from serving.gateway.headers import Headers
+from serving.logs.events import Event
+from serving.logs.report import report
 from serving.protocol.parameters import NO_SHARED_MEMORY
 from serving.protocol.status import grpc_status
 
@@ -40,8 +41,6 @@ STREAMS = {
     REFLECTION_ALPHA: reflect_alpha,
 }
 """Methods whose client or server sends a stream, by their path."""
-
-_log = logging.getLogger("vigil.gateway")
 
 
 async def serve_grpc(
@@ -59,9 +58,11 @@ async def serve_grpc(
     try:
         body = await packed_frame(await _call(plane, max_body, scope, headers, receive), encoding)
     except errors.VigilError as error:
+        log_failure(error, path=scope["path"])
         trailers = status_trailers(grpc_status(error), error.message)
-    except Exception:  # noqa: BLE001 - the client gets a status, the operator the traceback
-        _log.exception("unexpected error in gRPC call %r", scope.get("path"))
+    except Exception as error:  # noqa: BLE001 - the client gets a status, the operator the traceback
+        said = "a gRPC call could not be answered"
+        report(Event.INTERNAL_ERROR, said, path=scope["path"], error=error)
         trailers = status_trailers(INTERNAL, "internal error; see the server's log")
     await send_start(send, answer)
     await send_end(send, trailers, body)

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 
 from serving import errors
+from serving.dataplane.failed_requests import log_failure
+from serving.gateway.grpc_paths import STREAM_INFER
 from serving.gateway.grpc_stream_call import StreamCall, stopping
+from serving.logs.events import Event
+from serving.logs.report import report
 from serving.protocol import grpc_codec
 from serving.protocol.pb.open_inference_pb2 import ModelInferRequest, ModelStreamInferResponse
 
 MOST_IN_FLIGHT = 32
-
-_log = logging.getLogger("vigil.gateway")
 
 
 async def stream_infer(call: StreamCall) -> None:
@@ -90,10 +91,12 @@ class _Stream:
             response = await self._plane.infer(request, left, self._client)
             answer = grpc_codec.stream_response(response, request)
         except errors.VigilError as error:
+            log_failure(error, request_id=message.id, path=STREAM_INFER)
             # Texts in protobuf are Unicode; a model's own message may hold anything.
             text = error.message.encode("utf-8", "replace").decode()
             answer = grpc_codec.stream_error(text, message.id)
-        except Exception:  # noqa: BLE001 - the client gets a sentence, the operator the traceback
-            _log.exception("unexpected error in a gRPC stream")
+        except Exception as error:  # noqa: BLE001 - the client gets a sentence, the operator the trace
+            said = "a message of a gRPC stream could not be answered"
+            report(Event.INTERNAL_ERROR, said, request_id=message.id, error=error)
             answer = grpc_codec.stream_error("internal error; see the server's log", message.id)
         return answer

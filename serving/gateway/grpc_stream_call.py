@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 
 from google.protobuf.message import Message
 
 from serving import errors
+from serving.dataplane.failed_requests import log_failure
 from serving.dataplane.handler import DataPlane
 from serving.gateway.grpc_frames import (
     INTERNAL,
@@ -26,9 +26,9 @@ from serving.gateway.grpc_frames import (
     status_trailers,
 )
 from serving.gateway.headers import Headers
+from serving.logs.events import Event
+from serving.logs.report import report
 from serving.protocol.status import grpc_status
-
-_log = logging.getLogger("vigil.gateway")
 
 
 class StreamCall:
@@ -113,9 +113,10 @@ async def serve_stream(
         late = errors.DeadlineExceeded("the deadline of the stream passed; allow more time")
         trailers = status_trailers(grpc_status(late), late.message)
     except errors.VigilError as error:
+        log_failure(error)
         trailers = status_trailers(grpc_status(error), error.message)
-    except Exception:  # noqa: BLE001 - the client gets a status, the operator the traceback
-        _log.exception("unexpected error in a gRPC stream")
+    except Exception as error:  # noqa: BLE001 - the client gets a status, the operator the traceback
+        report(Event.INTERNAL_ERROR, "a gRPC stream could not be answered", error=error)
         trailers = status_trailers(INTERNAL, "internal error; see the server's log")
     await send_end(send, trailers)
 

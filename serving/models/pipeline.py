@@ -7,7 +7,6 @@ graph per bucket, which reads the slot's own device buffer.
 
 from __future__ import annotations
 
-import logging
 import math
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -19,11 +18,11 @@ import torch
 # Has been in place for years, and nested results need no more than it.
 from torch.utils._pytree import TreeSpec, tree_flatten, tree_unflatten
 
+from serving.logs.events import Event
+from serving.logs.report import report
 from serving.models.buckets import bucket_of, fill, join, pieces
 from serving.models.device_ops import DeviceOps, Mark
 from serving.models.tensors import is_dense
-
-_log = logging.getLogger("vigil.models")
 
 _ALIGNMENT: Final = 256
 """What CUDA's own allocator gives; kernels read whole vectors from such addresses."""
@@ -167,11 +166,13 @@ class Pipeline:
             slot.graphs[key] = replay, found
         except RuntimeError as error:
             self._graphs = False
-            text = " ".join(str(error).split())[:300]
-            _log.warning(
-                "batches of %d rows cannot be captured as a CUDA graph, so each kernel is "
-                "launched by itself from now on: %s", key[0], text,
-            )  # fmt: skip
+            report(
+                Event.SETTING_WITHOUT_EFFECT,
+                "batches cannot be captured as a CUDA graph, so each kernel is launched by itself "
+                "from now on",
+                error=error,
+                rows=key[0],
+            )
 
     def _make_room(self, slot: Slot, layout: Layout, bucket: int) -> None:
         # For the largest bucket at once: graphs keep the addresses that they were made with.

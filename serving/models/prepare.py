@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
 from typing import Final
 
 from serving.config import ConfigError
+from serving.logs.events import Event
+from serving.logs.report import report
 from serving.models import deviation
 from serving.models.blank_row import told_blank_row
 from serving.models.contract import Model, Tensors
@@ -14,8 +15,6 @@ from serving.models.loader import load
 from serving.models.repository import ModelEntry
 from serving.models.row_coupling import compare_rows
 from serving.models.warm_up import example_batches, require_sound_outputs, warm_up
-
-_log = logging.getLogger("vigil.models")
 
 EXAMPLE: Final = "the example"
 
@@ -51,14 +50,14 @@ def prepare(entry: ModelEntry, device: str) -> Prepared:
     measured = None
     if deviation.changes_numbers(entry.config):
         measured = _measure(entry, model, device)
-        _log.info("model '%s' version %s: %s", entry.name, entry.version, measured)
+        report(Event.MODEL_MEASURED, measured, model=entry.name, version=entry.version)
     warm_up(model, entry)
     require_sound_outputs(model, entry)
     rows = compare_rows(model, entry)
-    _log.info("model '%s' version %s: %s", entry.name, entry.version, rows)
+    report(Event.MODEL_MEASURED, rows, model=entry.name, version=entry.version)
     tried = told_blank_row(entry.config) if entry.config.remote is None else None
     if tried:
-        _log.info("model '%s' version %s: %s", entry.name, entry.version, tried)
+        report(Event.MODEL_MEASURED, tried, model=entry.name, version=entry.version)
     return Prepared(model, rows, measured, tried)
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 
 import torch
 
+from serving.logs.events import Event
+from serving.logs.report import report
 from serving.models.buckets import buckets_of, in_buckets
 from serving.models.compiled import compiled
 from serving.models.device_ops import CudaOps
@@ -15,8 +16,6 @@ from serving.models.repository import ModelEntry
 from serving.models.rowless import without_rows_in_torch
 from serving.models.tensor_names import Run
 from serving.models.torch_model import TorchModel
-
-_log = logging.getLogger("vigil.models")
 
 
 def assemble(
@@ -45,7 +44,12 @@ def assemble(
     if device.type == "cuda":
         return PipelinedModel(entry, CudaOps(device), run, run_with_features, make_module)
     if config.compile == "cuda-graphs":
-        _log.warning("model '%s': compile: cuda-graphs does nothing on a CPU", entry.name)
+        report(
+            Event.SETTING_WITHOUT_EFFECT,
+            "compile: cuda-graphs does nothing on a CPU",
+            model=entry.name,
+            version=entry.version,
+        )
     elif config.compile != "none":
         run = in_buckets(run, buckets)
         if run_with_features is not None:

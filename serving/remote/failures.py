@@ -7,6 +7,7 @@ from typing import Final
 import msgspec
 
 from serving import errors
+from serving.logs.causes import Cause
 from serving.remote.wire import MAX_MESSAGE
 
 _OF_GRPC: Final[dict[str, type[errors.VigilError]]] = {
@@ -48,7 +49,7 @@ def of_grpc(code: str, details: str | None) -> errors.VigilError:
     if code in ("UNAUTHENTICATED", "PERMISSION_DENIED"):
         return denied(code)
     kind = _OF_GRPC.get(code, errors.ModelFailed)
-    return kind(_short(details) or f"the upstream server answered {code}")
+    return _said(kind, details, f"the upstream server answered {code}", code)
 
 
 def of_http(status: int, body: bytes) -> errors.VigilError:
@@ -62,7 +63,19 @@ def of_http(status: int, body: bytes) -> errors.VigilError:
         told = None
     message = told if isinstance(told, str) or told is None else msgspec.json.encode(told).decode()
     kind = _OF_HTTP.get(status, errors.ModelFailed)
-    return kind(_short(message) or f"the upstream server answered with status {status}")
+    said = f"the upstream server answered with status {status}"
+    return _said(kind, message, said, f"status {status}")
+
+
+def _said(
+    kind: type[errors.VigilError], message: str | None, otherwise: str, code: str
+) -> errors.VigilError:
+    """Return an error with the other server's own words, which may quote values."""
+    text = _short(message)
+    error = kind(text or otherwise)
+    if text:
+        error.cause = Cause(f"upstream {code}")
+    return error
 
 
 def denied(said: str) -> errors.UpstreamDenied:

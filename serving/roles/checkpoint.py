@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 
+from serving.logs.events import Event
+from serving.logs.report import report
 from serving.roles.journal import Changes, Entry, Journal, read_journal, to_line
 from serving.roles.set_aside import set_aside
 from serving.roles.state_file import UnreadableState, read_state, write_state
@@ -25,7 +26,6 @@ SLICE: Final = 10_000
 SMALL: Final = 8 << 20
 """Bytes up to which a journal is never too long."""
 
-_log = logging.getLogger("vigil.state")
 
 Everything = Callable[[], Iterator[tuple[str, Entry]]]
 
@@ -96,7 +96,8 @@ class Checkpoint:
         try:
             entries = read_journal(path, saved.size)
         except UnreadableState as error:
-            _log.error("predictions that wait for labels are lost: %s: %s", path, error)
+            said = f"predictions that wait for labels are lost: {path}: {error}"
+            report(Event.LABELS_LOST, said)
             self._set_journals_aside()
             return state, {}
         self._journal = Journal(path, saved.size)

@@ -26,7 +26,7 @@ from serving.config import ModelConfig
 from serving.errors import VigilError
 from serving.models.columns import input_columns
 from serving.models.dataset import read_dataset
-from serving.roles.report_job import REPORT, TIMEOUT_S, Columns, plain, read_job
+from serving.roles.report_job import QUOTES, REPORT, TIMEOUT_S, Columns, plain, read_job
 
 STATISTICS: Final = {
     "num_method": "wasserstein",
@@ -199,7 +199,7 @@ def main(arguments: list[str]) -> int:
     except Exception as error:  # noqa: BLE001 - a library's failure must reach people as text
         text = " ".join(str(error).split())[:300]
         sys.stderr.write(f"the drift report failed: {type(error).__name__}: {text}\n")
-        return 1
+        return QUOTES
     return 0
 
 

@@ -11,6 +11,7 @@ import asyncio
 import math
 import os
 import signal
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final
@@ -37,11 +38,15 @@ from serving.errors import (
     Unsupported,
     VigilError,
 )
+from serving.logs.causes import describe, origin_of
+from serving.logs.events import Event
+from serving.logs.report import report
 from serving.models.deviation import as_made
 from serving.models.loader import load
 from serving.models.profile_files import read_baseline
 from serving.roles.explain_methods import explainers
 from serving.roles.explain_request import Question, read_question, write_answer
+from serving.roles.last_words import log_load_failure
 from serving.roles.served_entry import served_entry
 from serving.telemetry import names
 from serving.telemetry.counters import SeriesSet
@@ -195,13 +200,29 @@ class ExplainerRole:
             self._typical_s += 0.2 * (seconds - self._typical_s)
             self._error.record_many(found.relative_error)
             connection.reply(ident, *write_answer(found, question.baseline, version))
+        except ModelFailed as error:
+            self._report_failed(error, origin_of(error) or error)
+            connection.fail(ident, error)
         except VigilError as error:
             connection.fail(ident, error)
         except Exception as error:  # noqa: BLE001 - the peer must get an answer whatever it was
-            text = " ".join(str(error).split())[:300]
-            connection.fail(
-                ident, ModelFailed(f"the explanation failed: {type(error).__name__}: {text}")
-            )
+            self._fail(connection, ident, error)
+
+    def _fail(self, connection: Connection, ident: int, error: Exception) -> None:
+        text = " ".join(str(error).split())[:300]
+        failed = ModelFailed(f"the explanation failed: {type(error).__name__}: {text}")
+        self._report_failed(failed, error)
+        connection.fail(ident, failed)
+
+    def _report_failed(self, failed: ModelFailed, origin: BaseException) -> None:
+        failed.cause = describe(origin)
+        report(
+            Event.EXPLAINER_FAILED,
+            f"an explanation failed with {failed.cause.type}",
+            model=self._entry.name,
+            version=self._entry.version,
+            cause=failed.cause,
+        )
 
     def _explain(self, question: Question, until: float) -> tuple[float, Attribution, str]:
         """Compute, unless `until` (monotonic seconds) is over; runs in the worker thread.
@@ -248,7 +269,11 @@ def run(
     import uvloop
 
     role = ExplainerRole(served, member_id, address, hub_address, secret)
-    role.load()
+    try:
+        role.load()
+    except Exception as error:  # noqa: BLE001 - whatever it was, this process ends with it
+        log_load_failure(served, error)
+        sys.exit(1)
 
     async def serve() -> None:
         stop = asyncio.Event()

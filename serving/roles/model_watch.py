@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
@@ -23,6 +22,8 @@ from serving.channel.observation import LabelCounts
 from serving.config import CLASS_OUTPUT, ConfigError, ModelConfig
 from serving.config import DriftMonitor as DriftConfig
 from serving.errors import Unsupported
+from serving.logs.events import Event
+from serving.logs.report import report
 from serving.models.columns import fixed_columns, input_columns
 from serving.models.profile_files import read_drift_reference
 from serving.models.repository import ModelEntry
@@ -35,8 +36,6 @@ from serving.roles.truth_watch import TruthWatch
 from serving.telemetry.counters import SeriesSet
 
 RECENT_ROWS: Final = 1000
-
-_log = logging.getLogger("vigil.monitor")
 
 
 class ModelWatch:
@@ -120,7 +119,11 @@ class ModelWatch:
 
     def _not_watched(self, why: str, part: str = "") -> None:
         self._notes.append(f"drift of {self._model} is not watched{part}: {why}")
-        _log.warning("%s", self._notes[-1])
+        self._report(Event.MONITOR_BLIND, self._notes[-1], "drift")
+
+    def _report(self, event: Event, said: str, monitor: str, **more: Any) -> None:
+        model, version = self.entry.name, self.entry.version
+        report(event, said, model=model, version=version, monitor=monitor, **more)
 
     def update(self, event: PredictionEvent, now: float) -> None:
         """Show a batch to every monitor; one that fails does not disturb the others."""
@@ -294,7 +297,7 @@ class ModelWatch:
                     f"{name} of {self._model} began anew: its reference, window or "
                     f"threshold is not what it was before the restart"
                 )
-                _log.warning("%s", self._notes[-1])
+                self._report(Event.MONITOR_BEGAN_ANEW, self._notes[-1], name)
                 continue
             found = list(kept.evaluate())
             if found:
@@ -338,7 +341,8 @@ class ModelWatch:
         except Exception as error:  # noqa: BLE001 - the other monitors go on
             # Only the kind of error: its text may quote values.
             self._failures[name] = type(error).__name__
-            _log.error("%s of %s failed: %s", name, self.entry.name, type(error).__name__)
+            said = f"{name} of model '{self.entry.name}' failed and missed a batch"
+            self._report(Event.MONITOR_FAILED, said, name, error=error)
 
 
 def _fairness(config: ModelConfig) -> SelectionRateMonitor | None:

@@ -10,7 +10,6 @@ import argparse
 import asyncio
 import contextlib
 import gc
-import logging
 import os
 import signal
 import sys
@@ -27,6 +26,9 @@ from serving.channel.directory import Directory, HubClient, Member, Report
 from serving.channel.endpoint import ChannelServer
 from serving.channel.frames import Message
 from serving.errors import ModelFailed, Unsupported, VigilError
+from serving.logs.events import Event
+from serving.logs.report import report
+from serving.logs.setup import configure
 from serving.roles.checkpoint import Checkpoint
 from serving.roles.observatory import Observatory
 from serving.roles.report_runner import ReportRunner
@@ -38,7 +40,6 @@ MOST_OF_THE_LOOP: Final = 0.25
 DIRECTORY_WAIT_S: Final = 5.0
 SECRET: Final = "VIGIL_CHANNEL_SECRET"  # noqa: S105 - the variable's name
 
-_log = logging.getLogger("vigil.monitor")
 _decode_event = msgspec.msgpack.Decoder(observation.EventMeta).decode
 _decode_position = msgspec.msgpack.Decoder(observation.Position).decode
 _decode_labels = msgspec.msgpack.Decoder(observation.LabelsMeta).decode
@@ -156,7 +157,8 @@ class MonitorRole:
                 while not self._checkpoint.in_force:
                     await to_the_end(self._prepare())
             except OSError as error:
-                _log.error("cannot save the monitor's state: %s", error)
+                said = f"the monitor's state cannot be saved: {error.strerror}"
+                report(Event.STATE_NOT_SAVED, said, file=str(error.filename or ""), error=error)
 
     def _prepare(self) -> Callable[[], None]:
         started = time.perf_counter()
@@ -190,8 +192,8 @@ class MonitorRole:
         except VigilError as error:
             connection.fail(message.id, error)
         except Exception as error:  # noqa: BLE001 - the peer must get an answer whatever it was
-            # Only the kind of error: its text may quote values.
-            _log.error("'%s' failed: %s", message.kind, type(error).__name__)
+            said = f"the monitor failed to answer '{message.kind[:40]}'"
+            report(Event.MONITOR_FAILED, said, error=error)
             failed = ModelFailed(f"the monitor failed to answer '{message.kind}'")
             connection.fail(message.id, failed)
 
@@ -233,7 +235,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--data-dir", required=True, type=Path)
     parser.add_argument("--id", default="monitor")
     options = parser.parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
+    configure("monitor")
     secret = bytes.fromhex(os.environ.get(SECRET, "")) or None
 
     async def serve() -> None:

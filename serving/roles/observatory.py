@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -11,6 +10,8 @@ from monitors.label_join import Entry
 from serving.channel.directory import Series, ServedModel
 from serving.channel.observation import EventMeta, LabelCounts, LabelsMeta, Position
 from serving.errors import InvalidInput, unknown_model
+from serving.logs.events import Event
+from serving.logs.report import report
 from serving.protocol.messages import Tensor
 from serving.roles.event_ledger import EventLedger
 from serving.roles.finding_json import plain
@@ -19,8 +20,6 @@ from serving.roles.observed import read_event, read_label
 from serving.roles.watches import Changes, Watches
 from serving.telemetry import names
 from serving.telemetry.counters import SeriesSet
-
-_log = logging.getLogger("vigil.monitor")
 
 
 class Observatory:
@@ -67,7 +66,15 @@ class Observatory:
         try:
             event = read_event(meta, tensors)
         except InvalidInput as error:
-            _log.error("%s from gateway %s", error.message, meta.position.gateway)
+            report(
+                Event.OBSERVATION_FAILED,
+                "a message of predictions cannot be read, and its rows are not watched",
+                model=meta.model,
+                version=meta.version,
+                error=error,
+                gateway=meta.position.gateway,
+                rows=rows,
+            )
             self.unwatched += rows
             return
         watch = self.watches.answered(meta.model, meta.version, meta.upstream)

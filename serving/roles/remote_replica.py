@@ -24,7 +24,9 @@ from serving.channel.directory import ServedModel
 from serving.channel.frames import Message
 from serving.channel.inference import PROBE, BatchMeta, Forward, Remarks, ResultMeta
 from serving.config import OutputSpec
-from serving.errors import InvalidInput, ModelFailed, Unreachable, Unsupported, VigilError
+from serving.errors import InvalidInput, Unreachable, Unsupported, VigilError
+from serving.logs.events import Event
+from serving.logs.report import report
 from serving.models.contract import Capabilities
 from serving.protocol.datatypes import numpy_dtype
 from serving.protocol.messages import Tensor
@@ -108,6 +110,7 @@ class RemoteReplicaRole(ReplicaRole):
         """Batches that wait for the other server without a task."""
         self._watcher: asyncio.Task[None] | None = None
         self._used: set[Connection] = set()
+        self._reachable = True
 
     def load(self) -> None:
         """Find the secret and the certificates; the other server need not be there yet.
@@ -227,10 +230,9 @@ class RemoteReplicaRole(ReplicaRole):
         self._used.add(connection)
 
     def _refuse(self, connection: Connection, ident: int, error: Exception) -> None:
-        if not isinstance(error, VigilError):
-            error = ModelFailed(f"replica failed: {type(error).__name__}: {error}")
-        connection.fail(ident, error)
-        if isinstance(error, Unreachable):
+        told = self._told(error)
+        connection.fail(ident, told)
+        if isinstance(told, Unreachable):
             self._lose()
 
     def _result(self, batch: _Batch, outputs: Outputs | None) -> tuple[ResultMeta, list[Tensor]]:
@@ -242,7 +244,8 @@ class RemoteReplicaRole(ReplicaRole):
         took = time.perf_counter_ns() - batch.started
         messages = {position: error.message for position, error in batch.failed.items()}
         kinds = {position: type(error).__name__ for position, error in batch.failed.items()}
-        return ResultMeta(messages, (), took, 0, kinds, batch.remarks), tensors
+        causes = {at: error.cause for at, error in batch.failed.items() if error.cause is not None}
+        return ResultMeta(messages, (), took, 0, kinds, batch.remarks, causes), tensors
 
     async def _pass_on(self, batch: _Batch) -> Outputs | None:
         if batch.probe:
@@ -312,14 +315,29 @@ class RemoteReplicaRole(ReplicaRole):
         while True:
             await asyncio.sleep(WATCH_S)
             self._used = {connection for connection in self._used if not connection.closed}
-            if not await self._client.alive():
+            if await self._client.alive():
+                self._found()
+            else:
                 self._lose()
 
     def _lose(self) -> None:
         """Close the connections that had a proof; what is under way on them fails with it."""
+        if self._reachable:
+            self._reachable = False
+            said = f"the upstream server {self._remote.url} cannot be reached"
+            self._report_upstream(Event.UPSTREAM_LOST, said)
         gone, self._used = self._used, set()
         for connection in gone:
             connection.close()
+
+    def _found(self) -> None:
+        if not self._reachable:
+            self._reachable = True
+            said = f"the upstream server {self._remote.url} answers again"
+            self._report_upstream(Event.UPSTREAM_BACK, said)
+
+    def _report_upstream(self, event: Event, said: str) -> None:
+        report(event, said, model=self._entry.name, version=self._entry.version)
 
 
 def _merge(left: Outputs | None, right: Outputs | None) -> Outputs | None:

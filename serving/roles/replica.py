@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import sys
 import time
 from typing import Any
 
@@ -29,6 +30,9 @@ from serving.channel.frames import Message
 from serving.channel.inference import BatchMeta, ResultMeta
 from serving.dataplane.batch import BatchResult
 from serving.dataplane.executor import BatchExecutor
+from serving.logs.causes import describe
+from serving.logs.events import Event
+from serving.logs.report import report
 from serving.models.prepare import prepare
 from serving.models.profile_files import read_mahalanobis
 from serving.models.repository import ModelEntry
@@ -88,7 +92,7 @@ class ReplicaRole:
         torch.set_num_threads(self._entry.config.replicas.cores)
         model = prepare(self._entry, self._entry.config.replicas.device).model
         guards, closed = _model_guards(self._entry)
-        self._executor = BatchExecutor(model, guards, closed)
+        self._executor = BatchExecutor(model, guards, closed, self._entry.name, self._entry.version)
         self._capabilities = model.capabilities
 
     async def start(self) -> str:
@@ -111,6 +115,13 @@ class ReplicaRole:
         )
         self._reporter = ReporterThread(self._hub_address, self._secret, member, self._report)
         self._reporter.start()
+        report(
+            Event.MODEL_LOADED,
+            "a replica is ready for its first batch",
+            model=self._entry.name,
+            version=self._entry.version,
+            process=self._id,
+        )
         return address
 
     async def stop(self) -> None:
@@ -150,7 +161,7 @@ class ReplicaRole:
                 raise errors.Unsupported(f"a replica does not answer '{message.kind}'")
             connection.reply(message.id, *self._infer(message))
         except Exception as error:  # noqa: BLE001 - the peer must get an answer whatever it was
-            connection.fail(message.id, _told(error))
+            connection.fail(message.id, self._told(error))
         self._busy_poll.expect(REQUEST, alone=self._requests == 1)
 
     async def _overlapping(self, connection: Connection, message: Message) -> None:
@@ -163,7 +174,7 @@ class ReplicaRole:
             result = await self._executor.run_async(meta.rows, inputs)
             connection.reply(message.id, *self._answer(result))
         except Exception as error:  # noqa: BLE001 - the peer must get an answer whatever it was
-            connection.fail(message.id, _told(error))
+            connection.fail(message.id, self._told(error))
         finally:
             self._computing -= 1
             # Each end is progress; the clock for a hang starts again with it.
@@ -188,8 +199,16 @@ class ReplicaRole:
             for name, array in result.outputs.items()
         ]
         times = (result.compute_ns, result.guard_ns)
-        meta = ResultMeta(result.failed, result.guards, *times, result.kinds)
+        meta = ResultMeta(result.failed, result.guards, *times, result.kinds, causes=result.causes)
         return meta, tensors
+
+    def _told(self, error: Exception) -> errors.VigilError:
+        """Return what the gateway is told of a batch that failed as a whole."""
+        if isinstance(error, errors.VigilError):
+            return error
+        failed = errors.ModelFailed(f"replica failed: {type(error).__name__}: {error}")
+        failed.cause = describe(error)
+        return failed
 
     def _report(self) -> Report:
         since = self.busy_since
@@ -199,12 +218,6 @@ class ReplicaRole:
 
 def _read(message: Message) -> tuple[BatchMeta, dict[str, np.ndarray]]:
     return _decode_batch(message.meta), {tensor.name: tensor.data for tensor in message.tensors}
-
-
-def _told(error: Exception) -> errors.VigilError:
-    if isinstance(error, errors.VigilError):
-        return error
-    return errors.ModelFailed(f"replica failed: {type(error).__name__}: {error}")
 
 
 def _model_guards(entry: ModelEntry) -> tuple[list[Guard], frozenset[str]]:
@@ -251,9 +264,9 @@ def run(
     role = make_replica(served, member_id, address, hub_address, secret)
     try:
         role.load()
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - whatever it was, this process ends with it
         tell_failed(served, error, hub_address, secret)
-        raise
+        sys.exit(1)
 
     async def serve() -> None:
         stop = asyncio.Event()

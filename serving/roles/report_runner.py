@@ -13,9 +13,12 @@ import numpy as np
 
 from serving.channel.observation import ReportReply
 from serving.errors import InvalidInput, ModelFailed, ModelNotReady, Overloaded, Unsupported
+from serving.logs.causes import Cause
+from serving.logs.events import Event
+from serving.logs.report import report
 from serving.models.profile_files import REFERENCE
 from serving.models.repository import ModelEntry
-from serving.roles.report_job import REPORT, TIMEOUT_S, ReportJob, write_job
+from serving.roles.report_job import QUOTES, REPORT, TIMEOUT_S, ReportJob, write_job
 from serving.roles.to_the_end import to_the_end
 
 CONTENT_TYPES: Final = {"html": "text/html; charset=utf-8", "json": "application/json"}
@@ -69,6 +72,15 @@ class ReportRunner:
                 wanted,
             )
             return ReportReply(CONTENT_TYPES[wanted], await _run(job, columns))
+        except ModelFailed as error:
+            report(
+                Event.REPORT_FAILED,
+                "a drift report could not be made" if error.cause else error.message,
+                model=entry.name,
+                version=entry.version,
+            )
+            error.logged = True
+            raise
         finally:
             self._busy = False
 
@@ -95,5 +107,9 @@ async def _run(job: ReportJob, columns: Mapping[str, np.ndarray]) -> bytes:
         if process.returncode:
             lines = errors.decode("utf-8", "replace").strip().splitlines()
             ended = f"the report process ended with {process.returncode}"
-            raise ModelFailed(lines[-1] if process.returncode == 1 and lines else ended)
+            told = process.returncode in (1, QUOTES) and lines
+            failed = ModelFailed(lines[-1] if told else ended)
+            if process.returncode == QUOTES:
+                failed.cause = Cause("report process")
+            raise failed
         return await asyncio.to_thread((folder / REPORT).read_bytes)

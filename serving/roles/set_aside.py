@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import itertools
-import logging
 import time
 from pathlib import Path
 
-_log = logging.getLogger("vigil.state")
+from serving.logs.events import Event
+from serving.logs.report import report
 
 
 def set_aside(path: Path, why: str) -> Path:
@@ -23,5 +23,6 @@ def set_aside(path: Path, why: str) -> Path:
         if not kept.exists():
             break
     path.rename(kept)
-    _log.error("%s cannot be used: %s; it is kept as %s and state begins anew", path, why, kept)
+    said = f"{path} cannot be used: {why}; it is kept as {kept} and state begins anew"
+    report(Event.STATE_UNREADABLE, said, file=str(path))
     return kept

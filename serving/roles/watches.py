@@ -7,7 +7,6 @@ of another.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -16,6 +15,8 @@ from monitors.forgotten_keys import ForgottenKeys
 from monitors.label_join import Entry, prediction_keys
 from serving.channel.directory import ServedModel
 from serving.errors import VersionNotFound, unknown_model
+from serving.logs.events import Event
+from serving.logs.report import report
 from serving.roles.model_watch import ModelWatch
 from serving.roles.served_entry import served_entry
 from serving.telemetry.counters import SeriesSet
@@ -30,8 +31,6 @@ OTHERS: Final = "other"
 
 Key = tuple[str, str]
 Changes = list[tuple[str, Sequence[Entry] | None]]
-
-_log = logging.getLogger("vigil.monitor")
 
 
 @dataclass(slots=True)
@@ -176,7 +175,8 @@ class Watches:
     def _crowd(self, key: Key) -> None:
         model, version = key
         if model not in self._crowded:
-            _log.warning("version '%s' of '%s' upstream is not watched", version, model)
+            said = "a version of the other server is not watched: too many others answer"
+            report(Event.MONITOR_BLIND, said, model=model, version=version)
         self._crowded[model] = version
 
     # -- look-up ------------------------------------------------------------------------

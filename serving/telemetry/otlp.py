@@ -17,6 +17,8 @@ from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExp
 from opentelemetry.sdk.metrics.export import MetricExportResult
 
 from serving.channel.directory import Series
+from serving.logs.events import Event
+from serving.logs.report import report
 from serving.telemetry.counters import SumSeries
 from serving.telemetry.metrics_data import instance_resource, metrics_data
 
@@ -24,7 +26,6 @@ EXPORT_TIMEOUT_S: Final = 3.0
 STOP_TIMEOUT_S: Final = 5.0
 
 _PATH: Final = "/v1/metrics"
-_logger = logging.getLogger(__name__)
 
 
 class OtlpPusher:
@@ -98,4 +99,4 @@ class OtlpPusher:
         if failed != self._failing:
             self._failing = failed
             how = "fail; they are counted and retried" if failed else "work again"
-            _logger.warning("exports of metrics to %s %s", self._endpoint, how)
+            report(Event.EXPORT_CHANGED, f"exports of metrics to {self._endpoint} {how}", state=how)

@@ -58,7 +58,8 @@ async def test_an_earlier_version_serves_and_stays(
     gateway.tell()
     there = {"2": ("READY", ""), "3": ("UNAVAILABLE", "no weights")}
     assert listed(control) == there
-    assert "version 3 cannot be loaded: no weights; version 2 serves in its place" in caplog.text
+    assert "version 3 of model 'm' is refused" in caplog.text
+    assert "version 2 of model 'm' serves in the place of version 3" in caplog.text
     gateway.verdict = ("UNAVAILABLE", "no weights")
     with pytest.raises(LoadFailed, match="what served before goes on"):
         await control.load("m")
@@ -103,7 +104,9 @@ async def test_without_any_that_works_the_newest_says_why(
         "2": ("UNAVAILABLE", "it is broken, too"),
         "3": ("UNAVAILABLE", "no weights"),
     }
-    assert "no earlier version can be loaded either" in caplog.text
+    assert "version 3 of model 'm' is refused" in caplog.text
+    assert "version 2 of model 'm' is refused" in caplog.text
+    assert "in the place of" not in caplog.text
 
 
 async def test_who_unloads_it_meanwhile_is_obeyed(

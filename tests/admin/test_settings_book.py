@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from serving.admin.settings_book import SettingsBook
-from serving.channel.settings import LogSettings, Settings, TraceSettings
+from serving.channel.settings import Settings, TraceSettings
 from serving.errors import InvalidInput
+from serving.logs.switch import LogSettings
 
 
 @pytest.fixture

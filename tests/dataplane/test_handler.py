@@ -351,7 +351,7 @@ async def test_a_model_that_cannot_be_set_up_does_not_keep_others_from_being_ser
     ready, reasons = plane.ready()
     assert not ready
     assert [reason[:12] for reason in reasons] == ["model 'bad':"]
-    assert caplog.text.count("model 'bad' version 1 cannot be served") == 1
+    assert caplog.text.count("this gateway cannot serve a version") == 1
     with pytest.raises(errors.ModelNotFound):
         plane.resolve("bad")
     plane.apply(Directory(2, (served(),)))

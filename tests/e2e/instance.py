@@ -169,12 +169,13 @@ def _started(
     until_ready: bool = True,
 ) -> Iterator[Instance]:
     log = workdir / "log"
-    with log.open("wb") as out:
+    # Apart, because standard error is the log, and every line of it is JSON.
+    with log.open("wb") as err, (workdir / "out").open("wb") as out:
         process = subprocess.Popen(
             [sys.executable, "-m", "serving.cli", *argv],
             stdin=subprocess.DEVNULL,
             stdout=out,
-            stderr=subprocess.STDOUT,
+            stderr=err,
             cwd=CHECKOUT,
             env={**os.environ, "PYTHONUNBUFFERED": "1"},
         )

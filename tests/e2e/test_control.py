@@ -331,7 +331,7 @@ def test_a_start_with_a_broken_newest_version_serves_the_one_before(
         there = [("other", "1", "READY"), ("steady", "2", "READY"), ("steady", "3", "UNAVAILABLE")]
         assert state() == there
         assert "SHA-256" in rows(http)["steady", "3"]["reason"]
-        assert "version 2 serves in its place" in log(instance)
+        assert "version 2 of model 'steady' serves in the place of version 3" in log(instance)
         with pytest.raises(InferenceServerException, match=r"version 3.*what served before"):
             http.load_model("steady")
         assert state() == there
@@ -413,7 +413,7 @@ def test_what_is_logged_can_be_changed_and_outlives_a_gateway(
         with pytest.raises(InferenceServerException, match="log_file"):
             http.update_log_settings({"log_file": "elsewhere"})
         if instance.engine == "local":  # actors of Ray have logs of their own
-            eventually("details", lambda: "vigil.gateway DEBUG directory" in log(instance))
+            eventually("details", lambda: DETAILS in log(instance))
             (gateway,) = instance.members("gateway")
             os.kill(gateway["pid"], signal.SIGKILL)
             eventually("a new gateway", lambda: factor(instance, "steady") == 3.0, 60)
@@ -422,9 +422,12 @@ def test_what_is_logged_can_be_changed_and_outlives_a_gateway(
             http.update_log_settings({"log_verbose_level": 2})
             eventually(
                 "details again",
-                lambda: "vigil.gateway DEBUG directory" in log(instance)[length:],
+                lambda: DETAILS in log(instance)[length:],
             )
         assert http.update_log_settings({"log_verbose_level": None})["log_verbose_level"] == 0
+
+
+DETAILS = '"event":"directory_followed"'
 
 
 def log(instance: Any) -> str:

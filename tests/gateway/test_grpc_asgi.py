@@ -189,4 +189,5 @@ async def test_an_unexpected_error_tells_the_client_nothing(
     monkeypatch.setattr(plane, "resolve", broken)
     answer = await call(ask, "ModelInfer", frame(infer()))
     assert status(answer) == (13, "internal error; see the server's log")
-    assert "secret detail" in caplog.text
+    assert "Traceback" in caplog.text
+    assert caplog.records[-1].vigil_fields["error"] == "RuntimeError"

@@ -180,9 +180,11 @@ def test_without_capture_it_computes_plainly_and_says_so(caplog):
         assert torch.equal(pipeline.run([x], features=False)[0], x * 2)
     (record,) = caplog.records
     assert record.getMessage() == (
-        "batches of 4 rows cannot be captured as a CUDA graph, so each kernel is launched by "
-        "itself from now on: operation not permitted when stream is capturing"
+        "batches cannot be captured as a CUDA graph, so each kernel is launched by itself from now "
+        "on"
     )
+    assert record.vigil_fields["rows"] == 4
+    assert record.vigil_fields["error"] == "RuntimeError"
 
 
 def test_a_batch_that_fails_frees_its_slot():

@@ -1,6 +1,7 @@
 """The replica of a model on another server, over its real channel; that server misbehaves."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import grpc
@@ -20,6 +21,8 @@ from serving.errors import (
     QuotaExceeded,
     Unreachable,
 )
+from serving.logs.causes import Cause
+from serving.logs.report import FIELDS
 from serving.protocol.messages import Tensor
 from serving.roles.replica import make_replica
 
@@ -166,6 +169,7 @@ async def test_internal_errors_keep_their_message(connection, upstream):
     result, _ = await ask(connection, [666])
     assert result.failed == {0: "out of luck"}
     assert result.kinds == {0: "ModelFailed"}
+    assert result.causes == {0: Cause("upstream INTERNAL")}  # its words are not for the log
 
 
 async def test_a_slow_server_is_given_up(make_role, upstream):
@@ -213,7 +217,8 @@ async def test_a_probe_finds_other_tensors(connection, upstream):
         await ask(connection, [1], PROBE)
 
 
-async def test_a_server_that_dies_and_comes_back(make_role, upstream, eventually, tmp_path):
+async def test_a_server_that_dies_and_comes_back(make_role, upstream, eventually, tmp_path, caplog):
+    caplog.set_level(logging.INFO, "vigil")
     connection = await make_role()
     await ask(connection, [1])
     upstream.stop()
@@ -236,3 +241,9 @@ async def test_a_server_that_dies_and_comes_back(make_role, upstream, eventually
         while not await answers():  # noqa: ASYNC110 - the condition is another server's
             await asyncio.sleep(0.05)
     again.close()
+
+    def told() -> list[str]:
+        events = [getattr(record, FIELDS, {}).get("event", "") for record in caplog.records]
+        return [event for event in events if event.startswith("upstream_")]
+
+    await eventually(lambda: told() == ["upstream_lost", "upstream_back"])

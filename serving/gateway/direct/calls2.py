@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from serving import errors
+from serving.dataplane.failed_requests import log_failure
 from serving.gateway.direct import inference
 from serving.gateway.direct.sending2 import GRPC_START, Call, Sender
 from serving.gateway.grpc_frames import INTERNAL, plain_message
+from serving.gateway.grpc_paths import SERVICE
 from serving.http2 import frames as f
+from serving.logs.events import Event
+from serving.logs.report import report
 from serving.protocol.grpc_templates import RequestReader
 from serving.protocol.status import grpc_status
 
@@ -20,7 +23,6 @@ if TYPE_CHECKING:
     from serving.dataplane.handler import Ticket
     from serving.gateway.direct.server import DirectServer
 
-_log = logging.getLogger("vigil.gateway")
 _GRPC_OK: Final = f.literal(b"grpc-status", b"0")
 # An answer in one write: frame heads without their stream, which comes between the pieces.
 _OK_HEAD: Final = len(GRPC_START).to_bytes(3, "big") + bytes((f.HEADERS, f.END_HEADERS))
@@ -53,9 +55,9 @@ class Calls(Sender):
             client = self.client_of(head.forwarded)
             ticket = self._server.plane.begin(request, head.timeout_s, client)
         except errors.VigilError as error:
-            self._fail(call, grpc_status(error), error.message)
-        except Exception:  # noqa: BLE001 - the client gets a status, the operator the traceback
-            _log.exception("unexpected error in ModelInfer")
+            self._decline(call, error)
+        except Exception as error:  # noqa: BLE001 - the client gets a status, the operator the trace
+            report(Event.INTERNAL_ERROR, "a ModelInfer call could not be begun", error=error)
             self._fail(call, INTERNAL, inference.INTERNAL)
         else:
             call.ticket = ticket
@@ -67,9 +69,9 @@ class Calls(Sender):
             response = self._server.plane.finish(ticket)
             message = self._server.responses.write(response, ticket.request)
         except errors.VigilError as error:
-            self._fail(call, grpc_status(error), error.message)
-        except Exception:  # noqa: BLE001 - as above
-            _log.exception("an answer of model '%s' cannot be written", ticket.request.model_name)
+            self._decline(call, error)
+        except Exception as error:  # noqa: BLE001 - as above
+            inference.log_unwritten(ticket, error)
             self._fail(call, INTERNAL, inference.INTERNAL)
         else:
             if call.ident in self._streams:  # not reset in the same turn
@@ -94,6 +96,10 @@ class Calls(Sender):
         call.trailers = b"".join((_OK_END, ident, _GRPC_OK))
         call.waiting = deque([(memoryview(prefix + message), False)])
         self.flush(call)
+
+    def _decline(self, call: Call, error: errors.VigilError) -> None:
+        log_failure(error, path=SERVICE + "ModelInfer")
+        self._fail(call, grpc_status(error), error.message)
 
     def _fail(self, call: Call, status: int, text: str) -> None:
         if call.ident in self._streams:

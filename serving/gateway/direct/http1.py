@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import http
-import logging
 import string
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from serving import errors
+from serving.dataplane.failed_requests import log_failure
 from serving.gateway.bodies import too_large
 from serving.gateway.compression import pays
 from serving.gateway.direct import inference
@@ -24,6 +24,8 @@ from serving.gateway.direct.pieces import Pieces
 from serving.gateway.direct.speaker import NEVER, Speaker
 from serving.gateway.headers import by_name
 from serving.gateway.replies import Reply, packed_reply
+from serving.logs.events import Event
+from serving.logs.report import report
 from serving.protocol.status import error_body, http_status
 
 if TYPE_CHECKING:
@@ -33,7 +35,6 @@ if TYPE_CHECKING:
 MOST_AHEAD: Final = 256 << 10
 """Bytes of later requests that are read while one is being answered."""
 
-_log = logging.getLogger("vigil.gateway")
 _PHRASES: Final = {s.value: s.phrase.encode() for s in http.HTTPStatus}
 _JSON: Final = [(b"content-type", b"application/json")]
 _TOKEN: Final = frozenset(b"!#$%&'*+-.^_`|~" + (string.ascii_letters + string.digits).encode())
@@ -78,8 +79,8 @@ class Http1(Speaker):
             self._take(data)
         except BadHead as error:
             self._refuse(error.status, error.sentence)
-        except Exception:  # noqa: BLE001 - the event loop would log it, and the client would wait
-            _log.exception("unexpected error in a request")
+        except Exception as error:  # noqa: BLE001 - the event loop would log it, and the client would wait
+            report(Event.INTERNAL_ERROR, "a request could not be read", error=error)
             self._refuse(500, inference.INTERNAL)
 
     def resume_writing(self) -> None:
@@ -208,8 +209,9 @@ class Http1(Speaker):
             ticket = inference.begin(self._server, quick, body, self.client_of(head.forwarded))
         except errors.VigilError as error:
             self._fail(error)
-        except Exception:  # noqa: BLE001 - the client gets a sentence, the operator the traceback
-            _log.exception("unexpected error on %r", head.path)
+        except Exception as error:  # noqa: BLE001 - the client gets a sentence, the operator the trace
+            said = "a request could not be begun"
+            report(Event.INTERNAL_ERROR, said, path=head.path, error=error)
             self._respond(500, inference.JSON, error_body(inference.INTERNAL))
         else:
             self._ticket = ticket
@@ -222,8 +224,8 @@ class Http1(Speaker):
             headers, body, binary = inference.answer(self._server, ticket)
         except errors.VigilError as error:
             self._fail(error)
-        except Exception:  # noqa: BLE001 - as above
-            _log.exception("an answer of model '%s' cannot be written", ticket.request.model_name)
+        except Exception as error:  # noqa: BLE001 - as above
+            inference.log_unwritten(ticket, error)
             self._respond(500, inference.JSON, error_body(inference.INTERNAL))
         else:
             head = self._head
@@ -259,8 +261,9 @@ class Http1(Speaker):
         assert self._body is not None
         try:
             await self._server.app(scope, self._body, writer)
-        except Exception:  # noqa: BLE001 - the app answers its own errors; this is the last resort
-            _log.exception("unexpected error on %r", scope["path"])
+        except Exception as error:  # noqa: BLE001 - the app answers its own errors; this is the last resort
+            said = "a request could not be answered"
+            report(Event.INTERNAL_ERROR, said, path=scope["path"], error=error)
         if not writer.done:
             self._write_app(500, _JSON, error_body(inference.INTERNAL))
 
@@ -272,7 +275,7 @@ class Http1(Speaker):
         kept = [b"%b: %b\r\n" % (k, v) for k, v in headers if k != b"content-length"]
         lines = b"".join(kept)
         if lines.count(b"\n") > len(kept) or lines.count(b"\r") > len(kept):
-            _log.error("the app's headers have line ends in them: %r", headers)
+            report(Event.INTERNAL_ERROR, "an answer was dropped: its headers hold line ends")
             status, lines, body = 500, inference.JSON, error_body(inference.INTERNAL)
         size = None
         if not body and self._head is not None and self._head.method == "HEAD":
@@ -283,6 +286,7 @@ class Http1(Speaker):
     # -- answers ------------------------------------------------------------------------
 
     def _fail(self, error: errors.VigilError) -> None:
+        log_failure(error, path=self._head.path if self._head else "")
         headers = inference.JSON
         if error.retry_after_s is not None:
             headers += b"retry-after: %d\r\n" % max(1, round(error.retry_after_s))

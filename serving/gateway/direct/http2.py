@@ -7,7 +7,6 @@ no task. Every other stream is handed to the ASGI app.
 from __future__ import annotations
 
 import asyncio
-import logging
 from typing import TYPE_CHECKING, Any, Final
 
 from serving import errors
@@ -21,6 +20,8 @@ from serving.gateway.direct.speaker import NEVER
 from serving.gateway.direct.streams2 import AppStream
 from serving.http2 import frames as f
 from serving.http2.frames import ProtocolError
+from serving.logs.events import Event
+from serving.logs.report import report
 from serving.protocol.status import grpc_status
 
 if TYPE_CHECKING:
@@ -32,7 +33,6 @@ MOST_HEADER_FRAMES: Final = 16
 SETTINGS_WEIGHT: Final = 100
 """A SETTINGS frame counts as so many frames that ask for nothing: it concerns every stream."""
 
-_log = logging.getLogger("vigil.gateway")
 _SETTINGS: Final = f.settings(
     {
         f.MAX_CONCURRENT_STREAMS: MOST_STREAMS,
@@ -100,8 +100,8 @@ class Http2(Intake):
         except ProtocolError as error:
             self._goodbye(error.code, error.why)
             return
-        except Exception:  # noqa: BLE001 - the event loop would log it, and the client would wait
-            _log.exception("unexpected error in a frame")
+        except Exception as error:  # noqa: BLE001 - the event loop would log it, and the client would wait
+            report(Event.INTERNAL_ERROR, "a frame could not be handled", error=error)
             self._goodbye(f.INTERNAL_ERROR, "internal error")
             return
         if at < size:

@@ -8,6 +8,8 @@ from serving import errors
 from serving.dataplane.handler import Ticket
 from serving.gateway.direct.heads import InferHead
 from serving.gateway.inference import raw_request
+from serving.logs.events import Event
+from serving.logs.report import report
 from serving.protocol.json_codec import decode_request, encode_response, parse_json_length
 
 if TYPE_CHECKING:
@@ -35,6 +37,18 @@ def begin(server: DirectServer, head: InferHead, body: bytes | memoryview, clien
     else:
         request = decode_request(body, json_length, head.model, head.version, head.request_id)
     return server.plane.begin(request, None, client)
+
+
+def log_unwritten(ticket: Ticket, error: Exception) -> None:
+    """Log that outputs of a model could not be made an answer."""
+    report(
+        Event.INTERNAL_ERROR,
+        "an answer could not be written",
+        model=ticket.entry.name,
+        version=ticket.entry.version,
+        request_id=ticket.request.id,
+        error=error,
+    )
 
 
 def landing(server: DirectServer, head: InferHead, length: int) -> memoryview | None:

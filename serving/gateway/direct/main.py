@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import signal
 import sys
@@ -16,7 +15,7 @@ from serving.gateway.app import composition_from_environment
 from serving.gateway.asgi import VigilApp
 from serving.gateway.direct.server import DirectServer
 from serving.gateway.direct.speaker import Limits
-from serving.telemetry.log_switch import LOG_FORMAT
+from serving.logs.setup import configure
 
 
 async def serve(listen: Listen, drain_s: float) -> bool:
@@ -49,7 +48,7 @@ def limits_of(listen: Listen) -> Limits:
 
 def main() -> None:
     """Read the environment and serve."""
-    logging.basicConfig(level=logging.INFO, format=LOG_FORMAT)
+    configure("gateway")
     listen = Listen.model_validate_json(os.environ["VIGIL_LISTEN"])
     drained = uvloop.run(serve(listen, float(os.environ["VIGIL_DRAIN_S"])))
     sys.exit(0 if drained else 1)

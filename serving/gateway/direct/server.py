@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import socket
 import time
 from email.utils import formatdate
@@ -17,13 +16,13 @@ from serving.gateway.asgi import VigilApp
 from serving.gateway.direct.connection import Opening
 from serving.gateway.direct.heads import HeadReader
 from serving.gateway.direct.speaker import Leaving, Limits, Speaker
+from serving.logs.events import Event
+from serving.logs.report import report
 from serving.protocol.grpc_templates import ResponseWriter
 from serving.protocol.json_templates import RequestReader
 
 LINGER_S: Final = 0.3
 BACKLOG: Final = 2048
-
-_log = logging.getLogger("vigil.gateway")
 
 
 _LIMITS: Final = Limits()
@@ -119,8 +118,8 @@ class DirectServer:
         for connection in list(self.connections):
             try:
                 connection.sweep(self.now)
-            except Exception:  # noqa: BLE001 - the others must be looked at all the same
-                _log.exception("a connection cannot be swept")
+            except Exception as error:  # noqa: BLE001 - the others must be looked at all the same
+                report(Event.INTERNAL_ERROR, "a connection could not be swept", error=error)
                 connection.abort()
 
 

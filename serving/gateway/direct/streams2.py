@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections import deque
 from typing import TYPE_CHECKING
 
@@ -13,11 +12,11 @@ from serving.gateway.direct.pieces import Pieces
 from serving.gateway.direct.speaker import NEVER
 from serving.gateway.grpc_paths import LONG_LIVED
 from serving.http2 import frames as f
+from serving.logs.events import Event
+from serving.logs.report import report
 
 if TYPE_CHECKING:
     from serving.gateway.direct.http2 import Http2
-
-_log = logging.getLogger("vigil.gateway")
 
 
 class Gone(OSError):
@@ -173,6 +172,7 @@ class AppStream:
             await self._connection.app(scope, self.receive, self.send)
         except Gone:
             pass
-        except Exception:  # noqa: BLE001 - the app answers its own errors; this is the last resort
-            _log.exception("unexpected error on %r", scope["path"])
+        except Exception as error:  # noqa: BLE001 - the app answers its own errors; this is the last resort
+            said = "a request could not be answered"
+            report(Event.INTERNAL_ERROR, said, path=scope["path"], error=error)
         self._connection.reset(self, f.INTERNAL_ERROR)  # only where the answer has not ended

@@ -190,7 +190,7 @@ class Target:
         if self.differs("proxy-log"):
             said = b"".join(line for line in said.splitlines(True) if b"(ProxyActor" not in line)
         assert b"Traceback" not in said, said.decode(errors="replace")
-        assert b"unexpected error" not in said, said.decode(errors="replace")
+        assert b'"event":"internal_error"' not in said, said.decode(errors="replace")
 
     def gateway_rss(self) -> int:
         """Resident bytes of all gateway processes."""

@@ -9,8 +9,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from serving.channel.settings import LogSettings
-from serving.telemetry.log_switch import LogSwitch
+from serving.logs.switch import LogSettings, LogSwitch
 
 Written = Callable[[LogSettings], list[str]]
 

@@ -5,11 +5,29 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, Literal
 
-from serving.channel.settings import LogSettings
+import msgspec
+
+from serving.logs.lines import JsonLines, TextLines
 
 LOG_FORMAT: Final = "%(asctime)s %(name)s %(levelname)s %(message)s"
+
+
+class LogSettings(msgspec.Struct, frozen=True):
+    """Triton's log settings that can be changed while the server runs.
+
+    Attributes:
+        log_info, log_warning, log_error: whether records of that severity are written.
+        log_verbose_level: 0 writes none of the details, 1 and more all of them.
+        log_format: how times look in lines of text: `default`, or `ISO8601` in UTC.
+    """
+
+    log_info: bool = True
+    log_warning: bool = True
+    log_error: bool = True
+    log_verbose_level: int = 0
+    log_format: Literal["default", "ISO8601"] = "default"
 
 
 class LogSwitch:
@@ -26,19 +44,20 @@ class LogSwitch:
         self._handlers = handlers
         self._logger = logging.getLogger(logger)
         self._settings = LogSettings()
+        self._quiet = self._logger.level
+        """What it tells while no details are asked for; it is set before the first switch."""
 
     def apply(self, settings: LogSettings) -> None:
         """Log as `settings` say from now on."""
         if settings == self._settings:
             return
         self._settings = settings
-        self._logger.setLevel(logging.DEBUG if settings.log_verbose_level else logging.INFO)
+        self._logger.setLevel(logging.DEBUG if settings.log_verbose_level else self._quiet)
         handlers = self._handlers
         if handlers is None:
             handlers = logging.getLogger().handlers or [_last_resort()]
-        formatter = _formatter(settings)
         for handler in handlers:
-            handler.setFormatter(formatter)
+            _set_times(handler, settings)
             if self._passes not in handler.filters:
                 handler.addFilter(self._passes)
 
@@ -48,6 +67,14 @@ class LogSwitch:
         if record.levelno >= logging.WARNING:
             return self._settings.log_warning
         return self._settings.log_info if record.levelno >= logging.INFO else True
+
+
+def _set_times(handler: logging.Handler, settings: LogSettings) -> None:
+    """Have a handler write times as they are wanted; those in JSON always look the same."""
+    if isinstance(handler.formatter, TextLines):
+        handler.formatter.utc = settings.log_format == "ISO8601"
+    elif not isinstance(handler.formatter, JsonLines):
+        handler.setFormatter(_formatter(settings))
 
 
 def _formatter(settings: LogSettings) -> logging.Formatter:

@@ -1,0 +1,153 @@
+"""Logging one fact: `report` is what all of Vigil calls, whatever becomes of the line.
+
+It goes through the standard library's logger `vigil`, so that an application that hosts Vigil
+gets it in its own log.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import threading
+from typing import Any, Final
+
+from serving.logs.causes import Cause, describe
+from serving.logs.events import Event
+from serving.logs.rate_limit import RateLimit
+
+FIELDS: Final = "vigil_fields"
+"""Attribute of a log record that holds what its line says beside the message."""
+MOST_TEXT: Final = 2000
+"""Characters of one text in a line, the exception apart."""
+
+Fields = dict[str, Any]
+
+logger: Final = logging.getLogger("vigil")
+
+
+class Reporter:
+    """Writes facts as records, not more often than its limit lets it.
+
+    Args:
+        limit: how often one cause may write.
+    """
+
+    def __init__(self, limit: RateLimit[logging.LogRecord] | None = None) -> None:
+        self.limit = limit or RateLimit()
+        self._timer: threading.Timer | None = None
+
+    def write(self, cause: tuple[object, ...], record: logging.LogRecord) -> None:
+        """Write a record now, or count it for later."""
+        suppressed = self.limit.admit(cause, lambda: record)
+        if suppressed is None:
+            self._wake_later()
+        else:
+            _emit(record, suppressed)
+
+    def flush(self, *, everything: bool = False) -> None:
+        """Write what was kept back and may be written now."""
+        for record, suppressed in self.limit.due(everything=everything):
+            _emit(record, suppressed)
+
+    def _wake_later(self) -> None:
+        """Have what is kept back written in time, although its cause may never come again."""
+        if self._timer is None or not self._timer.is_alive():
+            self._timer = threading.Timer(self.limit.interval_s, self._wake)
+            self._timer.daemon = True
+            self._timer.name = "log-flush"
+            self._timer.start()
+
+    def _wake(self) -> None:
+        self._timer = None
+        self.flush()
+        if self.limit.pending:
+            self._wake_later()
+
+
+def _emit(record: logging.LogRecord, suppressed: int) -> None:
+    if suppressed:
+        fields: Fields = getattr(record, FIELDS)
+        setattr(record, FIELDS, {**fields, "suppressed": suppressed})
+    logging.getLogger(record.name).handle(record)
+
+
+_reporter = Reporter()
+
+
+def _begin_anew() -> None:
+    # A forked process has no timer thread, and what is kept back is its parent's to tell.
+    use(Reporter())
+
+
+os.register_at_fork(after_in_child=_begin_anew)
+
+
+def use(reporter: Reporter) -> Reporter:
+    """Let `report` write through `reporter`; returns the one before it."""
+    global _reporter
+    before, _reporter = _reporter, reporter
+    return before
+
+
+def current() -> Reporter:
+    """Return what `report` writes through."""
+    return _reporter
+
+
+def report(
+    event: Event,
+    message: str,
+    *,
+    model: str = "",
+    version: str = "",
+    request_id: str = "",
+    path: str = "",
+    error: BaseException | None = None,
+    cause: Cause | None = None,
+    **facts: object,
+) -> None:
+    """Log one fact.
+
+    Args:
+        event: what kind of fact it is; it decides the level.
+        message: one plain sentence, without values of requests.
+        model, version, request_id: what it is about, where that is known.
+        path: what a client asked for; as the request's id it is no part of the cause.
+        error: an exception that belongs to it; its type and frames are told, not its text.
+        cause: the same where it has been described already.
+        facts: further fields. Texts among them are part of the cause that the rate is limited
+            by, numbers are not.
+    """
+    if not logger.isEnabledFor(event.level):
+        return
+    if error is not None and cause is None:
+        cause = describe(error)
+    given = {"model": model, "version": version, "request_id": request_id, "path": path}
+    fields: Fields = {name: text[:MOST_TEXT] for name, text in given.items() if text}
+    fields.update((name, _bounded(fact)) for name, fact in facts.items())
+    caller = sys._getframe(1)
+    location = f"{caller.f_code.co_filename}:{caller.f_lineno}"
+    if cause is not None:
+        fields["error"] = cause.type
+        if cause.location:
+            fields["location"] = location = cause.location
+    texts = tuple(fact for fact in facts.values() if isinstance(fact, str))
+    record = logging.LogRecord(
+        logger.name,
+        event.level,
+        caller.f_code.co_filename,
+        caller.f_lineno,
+        message[:MOST_TEXT],
+        (),
+        None,
+        caller.f_code.co_name,
+    )
+    setattr(record, FIELDS, {"event": event.label, **fields})
+    if cause is not None and cause.exception:
+        record.exc_text = cause.exception  # formatters of all kinds append it as it is
+    _reporter.write((event, model, version, cause and cause.type, location, texts), record)
+
+
+def _bounded(fact: object) -> object:
+    return fact[:MOST_TEXT] if isinstance(fact, str) else fact
