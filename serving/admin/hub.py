@@ -19,6 +19,7 @@ from serving.admin.ledger import Ledger
 from serving.channel.connection import Connection
 from serving.channel.control import CONTROL, FAILED, ControlMeta, FailedMeta
 from serving.channel.directory import (
+    LEAVING,
     BrokenModel,
     Directory,
     Member,
@@ -109,6 +110,7 @@ class Hub:
         self._candidates: tuple[ServedModel, ...] = ()
         self._broken: tuple[BrokenModel, ...] = ()
         self._settings = Settings()
+        self._leaving = False
         self._failures: dict[ModelKey, str] = {}
         self._news = asyncio.Event()
         self._answers: set[asyncio.Task[None]] = set()
@@ -159,8 +161,13 @@ class Hub:
         self._changed()
         return self.directory.generation
 
+    def leave(self) -> None:
+        """Be not ready from now on, as every gateway is; everything is answered until `drain`."""
+        self._leaving = True
+        self._changed()
+
     def drain(self) -> None:
-        """Tell every gateway that the instance is about to stop."""
+        """Tell every gateway to end: its streams, and its connections once they are answered."""
         for seat in self._seats.values():
             if seat.member.role == "gateway":
                 seat.connection.notify("drain", None)
@@ -221,6 +228,8 @@ class Hub:
 
         A gateway reports ready once an inference through every required model has worked.
         """
+        if self._leaving:
+            return False, [LEAVING]
         gateways = [state for state in self.states() if state.member.role == "gateway"]
         reasons = []
         if len(gateways) < self._gateways:
@@ -345,6 +354,7 @@ class Hub:
             self._candidates,
             self._settings,
             self._broken,
+            self._leaving,
         )
         self._tell_news()
         if self._settling is None and self._pushing is None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
 import shutil
 import signal
 import tempfile
@@ -25,6 +24,7 @@ from serving.engines.data_folder import held
 from serving.engines.gateway_child import GatewayChild
 from serving.engines.local_roles import LocalRoles
 from serving.engines.process import free_port, require_free_port
+from serving.engines.stop_order import StopOrder, tell_delay
 
 _log = logging.getLogger("vigil.supervisor")
 WATCH_S = 0.5
@@ -83,18 +83,21 @@ class Supervisor:
         self._control = ControlRoom(self._hub, config, self._roles.serve)
         self._admin = AdminServer(self._hub, config, self._control.desk)
         self._gateways: list[GatewayChild] = []
+        self._stop_order = StopOrder(asyncio.Event(), asyncio.Event())
+        self._announced = False
 
     async def run(self) -> int:
         """Serve until SIGTERM or SIGINT; returns the exit code."""
-        stop = asyncio.Event()
+        stop = self._stop_order
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, stop.set)
+            loop.add_signal_handler(number, stop.give)
         try:
             await self._start()
             watch = loop.create_task(self._watch())
-            watch.add_done_callback(_tell_failure)
-            await stop.wait()
+            watch.add_done_callback(self._tell_failure)
+            await stop.asked.wait()
+            await self._leave()
             watch.cancel()
             drained = await self._stop()
         finally:
@@ -123,10 +126,9 @@ class Supervisor:
 
     async def _watch(self) -> None:
         """Announce readiness once, then look for replicas that hang."""
-        announced = False
         while True:
-            if not announced and self._hub.ready()[0]:
-                announced = True
+            if not self._announced and self._hub.ready()[0]:
+                self._announced = True
                 self._on_ready(self._listen)
                 self._roles.start_helpers()
             self._roles.kill_hung(
@@ -134,9 +136,19 @@ class Supervisor:
             )
             if self._roles.lost:
                 _log.critical("the zygote died; stopping so that a service manager can restart us")
-                os.kill(os.getpid(), signal.SIGTERM)
+                self._stop_order.give_now()
                 return
-            await asyncio.sleep(WATCH_S if announced else 0.02)
+            await asyncio.sleep(WATCH_S if self._announced else 0.02)
+
+    async def _leave(self) -> None:
+        """Be not ready for a while, and answer meanwhile: balancers need time to hear of it."""
+        delay_s = self._config.drain_delay_s
+        if delay_s and self._announced:  # else nobody has been sent here
+            self._hub.leave()
+            tell_delay(delay_s)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(delay_s):
+                    await self._stop_order.now.wait()
 
     async def _stop(self) -> bool:
         """Drain the gateways, then end everything; whether all in flight was answered."""
@@ -148,12 +160,11 @@ class Supervisor:
         self._hub.stop()
         return all(results)
 
-
-def _tell_failure(watch: asyncio.Task[None]) -> None:
-    if not watch.cancelled() and (error := watch.exception()):
-        # Unwatched, hung replicas would stay and readiness never be told: better to start anew.
-        _log.critical("the supervisor cannot watch any more; stopping", exc_info=error)
-        os.kill(os.getpid(), signal.SIGTERM)
+    def _tell_failure(self, watch: asyncio.Task[None]) -> None:
+        if not watch.cancelled() and (error := watch.exception()):
+            # Unwatched, hung replicas would stay, readiness never be told: better to start anew.
+            _log.critical("the supervisor cannot watch any more; stopping", exc_info=error)
+            self._stop_order.give_now()
 
 
 def run(config: ServerConfig, inventory: Inventory, on_ready: Callable[[Listen], None]) -> int:

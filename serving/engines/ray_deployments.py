@@ -148,8 +148,12 @@ class AdminDeployment:
         """Whether the instance is ready, and why not."""
         return self._hub.ready()
 
+    async def leave(self) -> None:
+        """Be not ready from now on, as every gateway is; everything is answered until `drain`."""
+        self._hub.leave()
+
     async def drain(self) -> None:
-        """Tell the gateways that the instance is about to stop."""
+        """Tell the gateways to end."""
         self._hub.drain()
 
     async def __del__(self) -> None:
