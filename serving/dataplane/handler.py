@@ -257,7 +257,7 @@ class DataPlane:
 
     @property
     def leaving(self) -> bool:
-        """Whether a drain follows soon: clients are to go elsewhere, and are answered until then."""
+        """Whether a drain follows soon; until then everything is answered."""
         return self._directory.leaving
 
     def drain(self) -> None:

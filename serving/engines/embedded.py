@@ -72,7 +72,8 @@ class EmbeddedInstance:
         self._clients_control = clients_control
         self._hub.on_control = self._from_client
         history = History()
-        self._exports = Exports(self._hub, self._config, history)
+        host = "application"
+        self._exports = Exports(self._hub, self._config, history, engine=host, ingress=host)
         pages = Pages(self._hub, self._config, history, self._control.desk)
         self.admin: ASGIApp = pages.app(mounted=True)
         self._gateway = GatewayComposition(

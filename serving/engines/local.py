@@ -25,6 +25,7 @@ from serving.engines.gateway_child import GatewayChild
 from serving.engines.local_roles import LocalRoles
 from serving.engines.process import free_port, require_free_port
 from serving.engines.stop_order import StopOrder, tell_delay
+from serving.telemetry.process import ProcessSeries
 
 _log = logging.getLogger("vigil.supervisor")
 WATCH_S = 0.5
@@ -106,7 +107,10 @@ class Supervisor:
 
     async def _start(self) -> None:
         # The zygote's imports take longest, so it goes first.
-        await self._roles.start()
+        series = self._hub.series
+        pid = await self._roles.start()
+        self._hub.processes.append(ProcessSeries(series, "supervisor", "supervisor"))
+        self._hub.processes.append(ProcessSeries(series, "zygote", "zygote", pid=pid))
         # Before the hub listens: whoever joins it learns at once what is served.
         self._control.start(self._inventory)
         await self._hub.start(self._hub_address)

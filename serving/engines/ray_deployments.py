@@ -23,6 +23,7 @@ from serving.admin.hub import Hub
 from serving.admin.settings_book import Chosen
 from serving.channel.directory import Inventory, ServedModel
 from serving.engines.ray_instance import Instance
+from serving.telemetry.process import ProcessSeries
 
 SETTLE_S = 1.0
 """A hub that replaces a dead one waits this long for members; a first one loses nothing by it,
@@ -81,6 +82,7 @@ class AdminDeployment:
         self._hub = Hub(
             gateways=gateway_members(instance), secret=instance.secret, settle_s=SETTLE_S
         )
+        self._hub.processes.append(ProcessSeries(self._hub.series, "admin", "admin"))
         # Times tell this actor's orders from those of one that it replaces.
         self._order = Order(time.time_ns(), instance.inventory.models)
         self._news = asyncio.Event()

@@ -44,6 +44,7 @@ from serving.roles.explain_request import Question, read_question, write_answer
 from serving.roles.served_entry import served_entry
 from serving.telemetry import names
 from serving.telemetry.counters import SeriesSet
+from serving.telemetry.process import ProcessSeries
 
 MAX_WAITING: Final = 64
 """Explanations that may be under way; more are refused."""
@@ -95,6 +96,9 @@ class ExplainerRole:
         self._duration = self._series.histogram(names.EXPLAIN_DURATION, **base)
         self._error = self._series.histogram(names.EXPLAIN_COMPLETENESS_ERROR, **base)
         self._depth = self._series.gauge(names.EXPLAIN_QUEUE_DEPTH, **base)
+        self._process = ProcessSeries(
+            self._series, "explainer", member_id, served.name, served.version
+        )
         self._typical_s = 0.05
 
     def load(self) -> None:
@@ -140,6 +144,7 @@ class ExplainerRole:
 
     def _report(self) -> Report:
         self._depth.set(len(self._tasks))
+        self._process.update()
         return Report(True, self._series.snapshot(), {"waiting": len(self._tasks)})
 
     def _message(self, connection: Connection, message: Message) -> None:

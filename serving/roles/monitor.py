@@ -31,6 +31,8 @@ from serving.roles.checkpoint import Checkpoint
 from serving.roles.observatory import Observatory
 from serving.roles.report_runner import ReportRunner
 from serving.roles.to_the_end import to_the_end
+from serving.telemetry.counters import SeriesSet
+from serving.telemetry.process import ProcessSeries
 
 CHECKPOINT_S: Final = 2.0
 MOST_OF_THE_LOOP: Final = 0.25
@@ -83,6 +85,8 @@ class MonitorRole:
         self._reports = ReportRunner()
         self._server = ChannelServer(self._message, secret=secret)
         self._hub: HubClient | None = None
+        self._series = SeriesSet()
+        self._process = ProcessSeries(self._series, "monitor", member_id)
         self._told = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -126,7 +130,9 @@ class MonitorRole:
         self._told.set()
 
     def _report(self) -> Report:
-        return Report(True, self.observatory.snapshot(), self.observatory.status())
+        self._process.update()
+        series = (*self.observatory.snapshot(), *self._series.snapshot())
+        return Report(True, series, self.observatory.status())
 
     # -- state --------------------------------------------------------------------------
 

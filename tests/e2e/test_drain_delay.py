@@ -1,4 +1,4 @@
-"""`drain_delay_s`: at SIGTERM an instance is not ready at once, and answers all the same for a while.
+"""`drain_delay_s`: at SIGTERM an instance is not ready at once, and answers for a while yet.
 
 The delay is far longer than the test wherever what is seen must be seen within it: a second signal
 ends it.
