@@ -22,8 +22,8 @@ class LoadFailures:
 
     def __init__(self, series: SeriesSet) -> None:
         self._series = series
-        self._local: dict[ModelKey, bool] = {}
-        """What is served or tried, and whether it is computed here."""
+        self._served: dict[ModelKey, ServedModel] = {}
+        """What is served or tried."""
         self._loaded: set[ModelKey] = set()
         """Of these a replica was there: an end of its process is no failed load."""
         self._told: Counter[ModelKey] = Counter()
@@ -37,13 +37,10 @@ class LoadFailures:
             for reason in names.LOAD_REASONS:
                 # From zero on, so that the first failure is an increase that an alert can see.
                 self.count(name, reason, 0)
-        known = self._local
-        self._local = {
-            each.key: known[each.key] if each.key in known else _is_local(each) for each in served
-        }
-        for keys in (self._loaded, self._disproved):
-            keys &= self._local.keys()
-        self._told = Counter({key: n for key, n in self._told.items() if key in self._local})
+        self._served = {each.key: each for each in served}
+        self._loaded &= self._served.keys()
+        self._disproved &= self._served.keys()
+        self._told = Counter({key: n for key, n in self._told.items() if key in self._served})
 
     def count(self, model: str, reason: str, times: int = 1) -> None:
         """Count failures; `reason` is one of `names.LOAD_REASONS`."""
@@ -56,15 +53,15 @@ class LoadFailures:
     def told(self, failed: FailedMeta) -> None:
         """A replica that could not load it says so, and ends."""
         key = (failed.model, failed.version, failed.revision)
-        if key in self._local:
+        if key in self._served:
             self._told[key] += 1
-            self.count(failed.model, failed.kind)
+            self.count(failed.model, names.LOAD_FAILED)
 
     def ended(self, key: ModelKey) -> None:
         """The process of a replica has ended although nobody told it to."""
         if self._told[key]:
             self._told[key] -= 1
-        elif key in self._local and key not in self._loaded:
+        elif key in self._served and key not in self._loaded:
             self.count(key[0], names.LOAD_CRASH)
 
     def gateways_say(self, statuses: Iterable[Mapping[str, Any]]) -> None:
@@ -78,9 +75,10 @@ class LoadFailures:
             found |= {
                 _key(of) for *of, state, _ in status.get("candidates", ()) if state == "UNAVAILABLE"
             }
-        found = {key for key in found if self._local.get(key)}
-        for name, _, _ in found - self._disproved:
-            self.count(name, names.LOAD_EXAMPLE)
+        found &= self._served.keys()
+        for key in found - self._disproved:
+            if _is_local(self._served[key]):
+                self.count(key[0], names.LOAD_EXAMPLE)
         self._disproved = found
 
 

@@ -32,19 +32,12 @@ class ControlMeta(msgspec.Struct, frozen=True):
 
 
 class FailedMeta(msgspec.Struct, frozen=True):
-    """The last words of a replica that could not load its model.
-
-    Attributes:
-        model, version, revision: what it could not load.
-        reason: why, in one sentence.
-        kind: `configuration` where the folder is at fault, else `model`.
-    """
+    """The last words of a replica that could not load its model."""
 
     model: str
     version: str
     revision: str
     reason: str
-    kind: Literal["configuration", "model"] = "model"
 
 
 class IndexEntry(msgspec.Struct, frozen=True):

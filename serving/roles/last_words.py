@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from typing import Final, Literal
+from typing import Final
 
 from serving.channel.connection import ChannelClosed
 from serving.channel.control import FAILED, FailedMeta
 from serving.channel.directory import ServedModel
 from serving.channel.endpoint import connect
-from serving.config import ConfigError
 
 PATIENCE_S: Final = 3.0
 MOST_CHARACTERS: Final = 500
@@ -22,10 +21,7 @@ def tell_failed(
 ) -> None:
     """Tell the hub that `served` could not be loaded; blocks for a bounded time, never raises."""
     reason = " ".join(str(error).split())[:MOST_CHARACTERS] or type(error).__name__
-    kind: Literal["configuration", "model"] = (
-        "configuration" if isinstance(error, ConfigError) else "model"
-    )
-    meta = FailedMeta(served.name, served.version, served.revision, reason, kind)
+    meta = FailedMeta(served.name, served.version, served.revision, reason)
 
     async def tell() -> None:
         with contextlib.suppress(ChannelClosed):

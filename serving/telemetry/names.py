@@ -256,9 +256,9 @@ ABANDONED_FAILED: Final = "failed"
 ABANDONED_REASONS: Final = (ABANDONED_DISCONNECT, ABANDONED_DEADLINE, ABANDONED_FAILED)
 
 LOAD_CONFIGURATION: Final = "configuration"
-"""What lies in the model's folder is wrong, damaged or missing."""
-LOAD_MODEL: Final = "model"
-"""The model's code, or the library that runs it, raised an error."""
+"""What lies in the model's folder is wrong or missing, as reading it showed."""
+LOAD_FAILED: Final = "load"
+"""A replica could not load it: damaged files, the model's own code, or its warm-up."""
 LOAD_CRASH: Final = "crash"
 """The replica's process ended before it could say why."""
 LOAD_EXAMPLE: Final = "example"
@@ -269,7 +269,7 @@ LOAD_TIMEOUT: Final = "timeout"
 """It was not ready within `load_timeout_s`."""
 
 LOAD_REASONS: Final = (
-    LOAD_CONFIGURATION, LOAD_MODEL, LOAD_CRASH, LOAD_EXAMPLE, LOAD_SIGNATURE, LOAD_TIMEOUT,
+    LOAD_CONFIGURATION, LOAD_FAILED, LOAD_CRASH, LOAD_EXAMPLE, LOAD_SIGNATURE, LOAD_TIMEOUT,
 )  # fmt: skip
 """Why a version could not be loaded."""
 

@@ -76,7 +76,8 @@ def test_a_metric_has_one_kind() -> None:
 
 def test_every_metric_is_well_formed() -> None:
     for name, metric in names.METRICS.items():
-        assert name.startswith("vigil.")
+        # Those of a process have the names that every Prometheus client gives them.
+        assert name.startswith(("vigil.", "process."))
         assert not name.endswith("total") or metric is names.REPLICA_SLOTS_TOTAL
         assert bool(metric.bounds) == (metric.kind == "histogram")
         assert list(metric.bounds) == sorted(set(metric.bounds))
