@@ -363,7 +363,9 @@ def _with_progress(work: Callable[[Callable[[str, int, int], None]], object]) ->
 def _serve(settings: ServerConfig, only: Sequence[str] | None = None) -> int:
     from serving.admin.served_model import inventory
     from serving.models.repository import ModelRepository
+    from serving.telemetry.process_title import set_title
 
+    set_title("supervisor")
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
     started = time.monotonic()

@@ -22,6 +22,7 @@ import msgspec
 
 from serving.channel.directory import ServedModel
 from serving.engines.process import die_with_parent
+from serving.telemetry.process_title import set_title
 
 _decode_served = msgspec.msgpack.Decoder(ServedModel).decode
 
@@ -123,6 +124,7 @@ def _run_role(order: dict[str, Any]) -> None:
 
 def main() -> None:
     """Import what children need, then serve on the inherited socket."""
+    set_title("zygote")
     die_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     control = socket.socket(fileno=int(sys.argv[1]))

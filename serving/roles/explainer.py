@@ -45,6 +45,7 @@ from serving.roles.served_entry import served_entry
 from serving.telemetry import names
 from serving.telemetry.counters import SeriesSet
 from serving.telemetry.process import ProcessSeries
+from serving.telemetry.process_title import set_title
 
 MAX_WAITING: Final = 64
 """Explanations that may be under way; more are refused."""
@@ -222,6 +223,7 @@ def run(
     """Be an explainer process until SIGTERM: load, answer, drain."""
     import uvloop
 
+    set_title("explainer", served.name, served.version)
     role = ExplainerRole(served, member_id, address, hub_address, secret)
     role.load()
 

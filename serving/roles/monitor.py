@@ -33,6 +33,7 @@ from serving.roles.report_runner import ReportRunner
 from serving.roles.to_the_end import to_the_end
 from serving.telemetry.counters import SeriesSet
 from serving.telemetry.process import ProcessSeries
+from serving.telemetry.process_title import set_title
 
 CHECKPOINT_S: Final = 2.0
 MOST_OF_THE_LOOP: Final = 0.25
@@ -229,6 +230,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Be a monitor process until SIGTERM; returns the exit code."""
     import uvloop
 
+    set_title("monitor")
     parser = argparse.ArgumentParser(prog="serving.roles.monitor")
     parser.add_argument("--hub", required=True)
     parser.add_argument("--address", required=True)

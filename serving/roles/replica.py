@@ -39,6 +39,7 @@ from serving.roles.served_entry import served_entry
 from serving.telemetry import names
 from serving.telemetry.counters import SeriesSet
 from serving.telemetry.process import ProcessSeries
+from serving.telemetry.process_title import set_title
 
 _decode_batch = msgspec.msgpack.Decoder(BatchMeta).decode
 
@@ -263,6 +264,7 @@ def run(
     """Be a replica process until SIGTERM: load, serve, drain."""
     import uvloop
 
+    set_title("replica", served.name, served.version)
     role = make_replica(served, member_id, address, hub_address, secret)
     try:
         role.load()

@@ -273,3 +273,28 @@ def test_a_server_behind_it_is_up_or_down(
             failures = values(watch, "vigil_model_load_failures_total", model="steady")
             assert failures
             assert not any(failures)
+
+
+def title(pid: int) -> str:
+    return Path(f"/proc/{pid}/cmdline").read_bytes().rstrip(b"\0").decode()
+
+
+def parent(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
+def test_titles_say_role_model_and_version(instance: Any, eventually: Any) -> None:
+    eventually("the monitor", lambda: instance.members("monitor"))
+    (steady,) = [m["pid"] for m in instance.members("replica") if m["model"] == "steady"]
+    assert title(instance.process.pid) == "vigil: supervisor"
+    if instance.engine == "ray":  # Ray names its actors itself, at every call
+        assert title(steady).startswith("ray::ServeReplica:vigil-replica-steady-1-")
+        return
+    assert title(steady) == "vigil: replica steady v1"
+    assert title(parent(steady)) == "vigil: zygote"
+    (monitor,) = instance.members("monitor")
+    assert title(monitor["pid"]) == "vigil: monitor"
+    (gateway,) = instance.members("gateway")
+    assert title(gateway["pid"]) == "vigil: gateway 0"
+    # What `top` shows.
+    assert Path(f"/proc/{steady}/comm").read_text().strip() == "vigil: replica"[:15]

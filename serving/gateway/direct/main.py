@@ -17,6 +17,7 @@ from serving.gateway.asgi import VigilApp
 from serving.gateway.direct.server import DirectServer
 from serving.gateway.direct.speaker import Limits
 from serving.telemetry.log_switch import LOG_FORMAT
+from serving.telemetry.process_title import set_title
 
 
 async def serve(listen: Listen, drain_s: float) -> bool:
@@ -49,6 +50,7 @@ def limits_of(listen: Listen) -> Limits:
 
 def main() -> None:
     """Read the environment and serve."""
+    set_title(os.environ["VIGIL_GATEWAY_ID"].replace("-", " ", 1))
     logging.basicConfig(level=logging.INFO, format=LOG_FORMAT)
     listen = Listen.model_validate_json(os.environ["VIGIL_LISTEN"])
     drained = uvloop.run(serve(listen, float(os.environ["VIGIL_DRAIN_S"])))
