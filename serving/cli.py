@@ -391,6 +391,10 @@ def _serve(settings: ServerConfig, only: Sequence[str] | None = None) -> int:
 
 def main() -> None:
     """Run the command; errors become one sentence and an exit code."""
+    if os.getpid() == 1:
+        from serving.engines.init import become_init
+
+        become_init()
     try:
         app()
     except VigilError as error:

@@ -218,8 +218,7 @@ def test_each_worker_has_its_own(host: Callable[..., Any], eventually: Any) -> N
             return [
                 pid
                 for pid in descendants(server.process.pid)
-                if b"vigil: zygote" in Path(f"/proc/{pid}/cmdline").read_bytes()
-                and alive(pid)
+                if b"vigil: zygote" in Path(f"/proc/{pid}/cmdline").read_bytes() and alive(pid)
             ]
 
         # Forks of a zygote are called like it: two zygotes, each with three replicas.
