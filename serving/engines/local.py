@@ -11,9 +11,7 @@ import contextlib
 import logging
 import shutil
 import signal
-import tempfile
 from collections.abc import Callable
-from pathlib import Path
 
 from serving.admin.app import AdminServer
 from serving.admin.control_room import ControlRoom
@@ -24,6 +22,7 @@ from serving.engines.data_folder import held
 from serving.engines.gateway_child import GatewayChild
 from serving.engines.local_roles import LocalRoles
 from serving.engines.process import free_port, require_free_port
+from serving.engines.runtime_folder import make_runtime_folder
 from serving.engines.stop_order import StopOrder, tell_delay
 from serving.telemetry.process import ProcessSeries
 
@@ -74,7 +73,7 @@ class Supervisor:
         self._on_ready = on_ready
         self._listen = fixed_ports(config.listen)
         # Unix socket paths are limited to 107 bytes, so not under an arbitrary data_dir.
-        self._runtime = Path(tempfile.mkdtemp(prefix="vigil-"))
+        self._runtime = make_runtime_folder()
         self._hub = Hub(gateways=config.gateways)
         self._hub_address = f"unix:{self._runtime}/hub.sock"
         config = config.model_copy(update={"listen": self._listen})

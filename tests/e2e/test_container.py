@@ -88,3 +88,58 @@ def test_as_pid_1_it_reaps_orphans_and_stops_in_order(
     assert all(state != "Z" for state, _ in children(init).values())
     os.kill(init, signal.SIGTERM)
     assert outer.wait(60) == 0, (tmp_path / "log").read_text()[-5000:]
+
+
+READ_ONLY = """
+mount --make-rprivate / || exit 90
+for folder in $(findmnt -rno TARGET); do
+    case $folder in /proc*|/sys*|/dev*) ;; *) mount -o remount,bind,ro "$folder" || exit 91 ;; esac
+done
+mount -t tmpfs tmpfs "$1" || exit 92
+mount -t tmpfs tmpfs /dev/shm 2>/dev/null
+shift
+exec "$@"
+"""
+
+
+def _read_only(writable: Path, *argv: str, **env: str) -> subprocess.CompletedProcess[str]:
+    """Run the command where nothing but `writable` can be written to."""
+    command = ["unshare", "--mount", "sh", "-c", READ_ONLY, "sh", str(writable)]
+    return subprocess.run(
+        [*command, sys.executable, "-m", "serving.cli", *argv],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        cwd=Path(__file__).parents[2],
+        env={**os.environ, **env},
+    )
+
+
+@needs_namespaces
+@pytest.mark.parametrize("engine", ["local", pytest.param("ray", marks=pytest.mark.ray)])
+def test_a_read_only_root_without_tmp_is_one_sentence(
+    engine: str, make_lab: Callable[..., Path], tmp_path: Path
+) -> None:
+    data = tmp_path / "d"
+    data.mkdir()
+    argv = ["up", "--engine", engine, "--models", str(make_lab()), "--data-dir", str(data / "v")]
+    argv += ["--http-port=0", "--grpc-port=0", "--admin-port=0"]
+    done = _read_only(data, *argv)
+    assert done.returncode == 1, done.stdout + done.stderr
+    (sentence,) = done.stderr.strip().splitlines()
+    assert "set TMPDIR" in sentence
+    done = _read_only(data, *argv[:-4], f"--data-dir={tmp_path / 'elsewhere'}", TMPDIR=str(data))
+    assert done.returncode == 1
+    assert "data_dir" in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+
+
+@needs_namespaces
+def test_a_read_only_root_is_enough_to_check_models(
+    make_lab: Callable[..., Path], tmp_path: Path
+) -> None:
+    data = tmp_path / "d"
+    data.mkdir()
+    done = _read_only(data, "check", "--models", str(make_lab()))
+    assert done.returncode == 0, done.stderr
+    assert "fine" in done.stdout

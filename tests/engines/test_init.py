@@ -1,7 +1,7 @@
 """PID 1: it reaps orphans, takes nobody's exit status, and hands signals on.
 
-The parent here is no PID 1 but a child subreaper, which gets orphans in the same way. The command in
-a PID namespace of its own is in `tests/e2e/test_container.py`.
+The parent here is no PID 1 but a child subreaper, which gets orphans in the same way. The command
+in a PID namespace of its own is in `tests/e2e/test_container.py`.
 """
 
 from __future__ import annotations
