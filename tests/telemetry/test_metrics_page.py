@@ -24,7 +24,7 @@ def rows(text: str) -> dict[str, list[str]]:
 
 def declared(metric: Metric) -> list[str]:
     family = prometheus_name(metric.name, metric.kind, metric.unit)
-    labels = ", ".join(f"`{label}`" for label in metric.labels) or "–"
+    labels = ", ".join(f"`{label}`" for label in metric.labels) or "-"
     return [
         f"`{metric.name}`",
         f"`{family}_total`" if metric.kind == "sum" else f"`{family}`",
@@ -47,7 +47,7 @@ def test_it_has_every_metric_as_it_is_declared_and_no_other() -> None:
 def test_what_is_said_to_be_unrecorded_is_what_no_code_uses() -> None:
     _, _, rest = PAGE.read_text(encoding="utf-8").partition(UNRECORDED)
     names = (ROOT / "serving" / "telemetry" / "names.py").read_text(encoding="utf-8")
-    constants = dict(re.findall(r'^([A-Z_]+): Final = \w+\(\s*"([a-z_.]+)"', names, re.M))
+    constants = dict(re.findall(r'^([A-Z_]+): Final = \w+\(\s*"([a-z_.]+)"', names, re.MULTILINE))
     assert set(constants.values()) == set(METRICS)
     code = "\n".join(
         path.read_text(encoding="utf-8")
