@@ -93,7 +93,7 @@ def instance(
         describe(name, root)
         put(name, root, 1)
     (root / "typo").mkdir()
-    (root / "typo" / "model.yaml").write_text("formt: onnx\n")
+    (root / "typo" / "model.yaml").write_text("format: none\n")
     workdir = tmp_path_factory.mktemp("workdir")
     with running(root, workdir, request.param) as instance:
         yield instance
