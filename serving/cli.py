@@ -49,6 +49,10 @@ DataDir = Annotated[
 HostName = Annotated[Optional[str], typer.Option(help="Address to bind.")]  # noqa: UP045
 ConfigFile = Literal["server", "model"]
 Port = Annotated[Optional[int], typer.Option(min=0, max=65535)]  # noqa: UP045
+DrainDelay = Annotated[
+    Optional[float],  # noqa: UP045
+    typer.Option(help="At SIGTERM: seconds of being not ready, with all answered, before the end."),
+]
 Insecure = Annotated[
     bool, typer.Option("--insecure", help="Bind beyond loopback although nothing authenticates.")
 ]
@@ -56,8 +60,8 @@ Insecure = Annotated[
 
 def _overrides(**given: Any) -> dict[str, Any]:
     """Turn command-line options into configuration; options not given are left out."""
-    names = ("engine", "ingress", "transport", "models", "data_dir")
-    top = {name: given[name] for name in names if given.get(name)}
+    names = ("engine", "ingress", "transport", "models", "data_dir", "drain_delay_s")
+    top = {name: given[name] for name in names if given.get(name) is not None}
     listen = {
         key: given[key]
         for key in ("host", "http_port", "grpc_port", "admin_port")
@@ -92,6 +96,7 @@ def up(
     http_port: Port = None,
     grpc_port: Port = None,
     admin_port: Port = None,
+    drain_delay_s: DrainDelay = None,
     insecure: Insecure = False,
 ) -> None:
     """Serve the models until SIGTERM."""
@@ -172,6 +177,7 @@ def watch(
     http_port: Port = None,
     grpc_port: Port = None,
     admin_port: Port = None,
+    drain_delay_s: DrainDelay = None,
     insecure: Insecure = False,
 ) -> None:
     """Serve the models of a server that runs already, and watch them."""
@@ -372,7 +378,9 @@ def _with_progress(work: Callable[[Callable[[str, int, int], None]], object]) ->
 def _serve(settings: ServerConfig, only: Sequence[str] | None = None) -> int:
     from serving.admin.served_model import inventory
     from serving.models.repository import ModelRepository
+    from serving.telemetry.process_title import set_title
 
+    set_title("supervisor")
     configure(SUPERVISOR, settings.telemetry.log_format, settings.telemetry.log_level)
     started = time.monotonic()
     repository = ModelRepository(settings.models, settings.remote_hosts)
@@ -405,6 +413,10 @@ def _serve(settings: ServerConfig, only: Sequence[str] | None = None) -> int:
 
 def main() -> None:
     """Run the command; errors become one sentence and an exit code."""
+    if os.getpid() == 1:
+        from serving.engines.init import become_init
+
+        become_init()
     try:
         app()
     except VigilError as error:

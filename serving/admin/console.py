@@ -13,6 +13,7 @@ from serving.admin.hub import Hub, MemberState
 from serving.channel.directory import Series, ServedModel
 from serving.config import ModelConfig
 from serving.telemetry import names
+from serving.telemetry.metric import Metric
 
 ERROR_RATE_WARNING: Final = 0.01
 """Share of requests failed by the server over the last minute that is shown as a problem."""
@@ -72,7 +73,7 @@ def _model(
     )
     durations = pool([item for item in recent if mine(item, names.INFERENCE_DURATION)])
 
-    def gauge(metric: names.Metric) -> float:
+    def gauge(metric: Metric) -> float:
         return sum(item.value for item in now if mine(item, metric))
 
     return {
@@ -103,7 +104,7 @@ def _serves(state: MemberState, model: ServedModel) -> bool:
     return (member.role, member.model, member.version) == ("replica", model.name, model.version)
 
 
-def _of_model(name: str, version: str) -> Callable[[Series, names.Metric], bool]:
+def _of_model(name: str, version: str) -> Callable[[Series, Metric], bool]:
     wanted = {("model", name), ("version", version)}
     return lambda item, metric: item.name == metric.name and wanted <= set(item.attributes)
 

@@ -20,6 +20,7 @@ from serving.errors import LoadFailed, ModelNotFound, unknown_model
 from serving.logs.events import Event
 from serving.logs.report import report
 from serving.models.repository import ModelRepository, readable
+from serving.telemetry import names
 
 LOOK_S: Final = 0.5
 """How long to wait for news before looking at the clock again."""
@@ -75,7 +76,10 @@ class ModelControl:
         self._active = {served.key: served for served in inventory.models}
         self._reasons = {(each.name, each.version): each.reason for each in inventory.broken}
         self._required = {each.name for each in inventory.broken if each.required}
-        return self._publish()
+        generation = self._publish()
+        for each in inventory.broken:
+            self._hub.load_failures.count(each.name, names.LOAD_CONFIGURATION)
+        return generation
 
     def stop(self) -> None:
         """Let go of what is still being retired; the engine ends it, and gets no more orders."""
@@ -102,6 +106,7 @@ class ModelControl:
             fresh = [served for served in wanted if served.key not in self._active]
             await self._cleared({served.key for served in fresh})
             changed = {} if allow_signature_change else self._changed_signatures(name, fresh)
+            self._hub.load_failures.count(name, names.LOAD_SIGNATURE, len(changed))
             failed = changed | await self._try(
                 [served for served in wanted if served.key not in changed]
             )
@@ -225,6 +230,7 @@ class ModelControl:
         except ConfigError as error:
             self._reasons[name, ""] = str(error)
             self._publish()
+            self._hub.load_failures.count(name, names.LOAD_CONFIGURATION)
             report(Event.VERSION_REFUSED, str(error), model=name)
             raise _logged(LoadFailed(f"failed to load '{name}', {error}")) from None
 
@@ -285,6 +291,8 @@ class ModelControl:
             if waiting:
                 await self._hub.news(min(left, LOOK_S))
         late = f"not ready within load_timeout_s ({self._load_timeout_s:g} s)"
+        for name, _, _ in waiting:
+            self._hub.load_failures.count(name, names.LOAD_TIMEOUT)
         return {**failed, **dict.fromkeys(waiting, late)}
 
     def standing(self, key: ModelKey, generation: int) -> tuple[bool, str]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import platform
 
 from serving.admin.history import SAMPLE_S, History
 from serving.admin.hub import Hub
 from serving.config import ServerConfig
 from serving.telemetry import names
+from serving.telemetry.metrics_data import own_version
 from serving.telemetry.otlp import OtlpPusher
 
 
@@ -18,14 +20,30 @@ class Exports:
         hub: the instance.
         config: names the collector.
         history: gets the samples.
+        engine, ingress: what runs, for the metrics; none: what the configuration says.
     """
 
-    def __init__(self, hub: Hub, config: ServerConfig, history: History) -> None:
+    def __init__(
+        self,
+        hub: Hub,
+        config: ServerConfig,
+        history: History,
+        engine: str = "",
+        ingress: str = "",
+    ) -> None:
         self._hub = hub
         self._config = config
         self._history = history
         self._tasks: list[asyncio.Task[None]] = []
         self._pusher: OtlpPusher | None = None
+        info = hub.series.gauge(
+            names.BUILD_INFO,
+            version=own_version(),
+            python=platform.python_version(),
+            engine=engine or config.engine,
+            ingress=ingress or config.ingress,
+        )
+        info.set(1)
 
     def start(self) -> None:
         """Begin; needs a running loop."""

@@ -15,9 +15,12 @@ from typing import Any, Final
 import msgspec
 
 from serving.admin.ledger import Ledger
+from serving.admin.load_failures import LoadFailures
+from serving.admin.model_series import ModelSeries
 from serving.channel.connection import Connection
 from serving.channel.control import CONTROL, FAILED, ControlMeta, FailedMeta
 from serving.channel.directory import (
+    LEAVING,
     BrokenModel,
     Directory,
     Member,
@@ -34,6 +37,7 @@ from serving.logs.events import Event
 from serving.logs.report import report
 from serving.telemetry import names
 from serving.telemetry.counters import SeriesSet, SumSeries
+from serving.telemetry.process import ProcessSeries
 
 STALE_S: Final = 10.0
 """Seconds without a report after which a member counts as not ready."""
@@ -109,6 +113,7 @@ class Hub:
         self._candidates: tuple[ServedModel, ...] = ()
         self._broken: tuple[BrokenModel, ...] = ()
         self._settings = Settings()
+        self._leaving = False
         self._failures: dict[ModelKey, str] = {}
         self._news = asyncio.Event()
         self._answers: set[asyncio.Task[None]] = set()
@@ -117,6 +122,10 @@ class Hub:
         # Counted from the wall clock, so that a hub that replaces another continues upwards.
         self._generations = itertools.count(self.started_ns // 1_000_000)
         self.series: Final = SeriesSet()
+        self.load_failures: Final = LoadFailures(self.series)
+        self._model_series = ModelSeries(self.series)
+        self.processes: Final[list[ProcessSeries]] = []
+        """Processes that are no members."""
         self.directory = Directory(next(self._generations))
         self._settling: asyncio.TimerHandle | None = None
         self._pushing: asyncio.TimerHandle | None = None
@@ -156,11 +165,20 @@ class Hub:
         self._broken = tuple(broken)
         known = {served.key for served in (*models, *candidates)}
         self._failures = {key: why for key, why in self._failures.items() if key in known}
+        self.load_failures.follow((*models, *candidates), broken)
         self._changed()
-        return self.directory.generation
+        generation = self.directory.generation
+        self._model_series.follow(generation, self._models, self._candidates, self._broken)
+        return generation
+
+    def leave(self) -> None:
+        """Be not ready from now on, as every gateway is; everything is answered until `drain`."""
+        self._leaving = True
+        self._changed()
 
     def drain(self) -> None:
-        """Tell every gateway that the instance is about to stop."""
+        """Tell every gateway to end: its streams, and its connections once they are answered."""
+        self._model_series.end()
         for seat in self._seats.values():
             if seat.member.role == "gateway":
                 seat.connection.notify("drain", None)
@@ -172,6 +190,7 @@ class Hub:
 
     def note_failure(self, key: ModelKey, reason: str) -> None:
         """Keep why a replica could not be, unless it told that itself or another is there."""
+        self.load_failures.ended(key)
         if not any(seat.member.key == key for seat in self._seats.values()):
             self._failures.setdefault(key, reason)
             self._tell_news()
@@ -192,6 +211,10 @@ class Hub:
 
     def aggregate(self) -> list[Series]:
         """Return every series of the instance, one per name and attributes."""
+        fresh = [state.status for state in self.states() if _reports(state)]
+        self._model_series.update(fresh, self._gateways)
+        for process in self.processes:
+            process.update()
         return self._ledger.aggregate(self.series.snapshot())
 
     def states(self) -> list[MemberState]:
@@ -221,6 +244,8 @@ class Hub:
 
         A gateway reports ready once an inference through every required model has worked.
         """
+        if self._leaving:
+            return False, [LEAVING]
         gateways = [state for state in self.states() if state.member.role == "gateway"]
         reasons = []
         if len(gateways) < self._gateways:
@@ -258,6 +283,7 @@ class Hub:
         elif message.kind == FAILED:
             failed = _decode_failed(message.meta)
             self._failures[failed.model, failed.version, failed.revision] = failed.reason
+            self.load_failures.told(failed)
             self._tell_news()
         elif message.id:
             task = asyncio.get_running_loop().create_task(self._answer(connection, message))
@@ -293,6 +319,7 @@ class Hub:
             # From zero on, so that the first restart is an increase that an alert can see.
             self._restart_series(member).add(0)
             self._failures.pop(member.key, None)
+            self.load_failures.loaded(member.key)
         if self._ledger.join(member.id, member.pid):
             self._count_restart(member)
         self._changed()
@@ -312,6 +339,7 @@ class Hub:
         if self._ledger.report(ident, report.series):
             self._count_restart(seat.member)
         if seat.member.role == "gateway":
+            self.load_failures.gateways_say(self.gateway_statuses())
             self._tell_news()
 
     def _count_restart(self, member: Member) -> None:
@@ -355,6 +383,7 @@ class Hub:
             self._candidates,
             self._settings,
             self._broken,
+            self._leaving,
         )
         self._tell_news()
         if self._settling is None and self._pushing is None:
@@ -378,6 +407,12 @@ class Hub:
     def _tell_news(self) -> None:
         news, self._news = self._news, asyncio.Event()
         news.set()
+
+
+def _reports(state: MemberState) -> bool:
+    """Whether it is a gateway, and what it said last can be relied on."""
+    is_fresh = state.age_s is not None and state.age_s < STALE_S
+    return is_fresh and state.member.role == "gateway"
 
 
 def _reasons(state: MemberState) -> list[str]:

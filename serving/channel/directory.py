@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import msgspec
 
@@ -25,6 +25,8 @@ from serving.logs.report import report as log
 RoleName = Literal["gateway", "replica", "explainer", "monitor"]
 ModelKey = tuple[str, str, str]
 """Name, version and revision of a served model."""
+LEAVING: Final = "the server is about to stop"
+"""Why an instance that leaves is not ready."""
 RETRY_S = 0.2
 
 
@@ -126,6 +128,7 @@ class Directory(msgspec.Struct, frozen=True):
         candidates: what is to answer clients once every gateway has proven it.
         settings: how gateways log and trace.
         broken: what lies in the repository and cannot be served.
+        leaving: whether the instance is about to stop, and so not ready; it still answers.
     """
 
     generation: int = 0
@@ -134,6 +137,7 @@ class Directory(msgspec.Struct, frozen=True):
     candidates: tuple[ServedModel, ...] = ()
     settings: Settings = Settings()
     broken: tuple[BrokenModel, ...] = ()
+    leaving: bool = False
 
     @property
     def missing(self) -> list[str]:

@@ -112,6 +112,11 @@ class ServerConfig(Section):
     )
     data_dir: Path = Field(Path(".vigil"), description="Where the monitor keeps its state.")
     telemetry: Telemetry = Field(default_factory=Telemetry)
+    drain_delay_s: float = Field(
+        0,
+        ge=0,
+        description="At stop: seconds of being not ready, with all answered, before the drain.",
+    )
     drain_timeout_s: float = Field(30, gt=0, description="Grace for requests in flight at stop.")
 
     @model_validator(mode="after")

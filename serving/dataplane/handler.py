@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from serving.channel.control import ControlMeta
-from serving.channel.directory import Directory, ModelKey, Series, ServedModel
+from serving.channel.directory import LEAVING, Directory, ModelKey, Series, ServedModel
 from serving.channel.endpoint import connect
 from serving.dataplane.batch import Answer, Pending, Receive
 from serving.dataplane.classification import as_asked
@@ -149,7 +149,10 @@ class DataPlane:
             entry.observer.tracer = tracer
         self.publisher.on_directory(directory)
         self.explainers.on_directory(directory)
-        self._wake_watchers()
+        if before.leaving == directory.leaving:
+            self._wake_watchers()
+        else:
+            self._ready_changed()
         report(
             Event.DIRECTORY_FOLLOWED,
             "this gateway follows a new directory",
@@ -259,6 +262,11 @@ class DataPlane:
     def _look_again(self) -> None:
         if not self.draining:
             self.apply(self._directory)
+
+    @property
+    def leaving(self) -> bool:
+        """Whether a drain follows soon; until then everything is answered."""
+        return self._directory.leaving
 
     def drain(self) -> None:
         """Be not ready and let streams end; what is under way is finished."""
@@ -371,6 +379,8 @@ class DataPlane:
         """Whether an inference through every required model has worked; reasons when not."""
         if self.draining or self.stopping.is_set():
             return False, ["the gateway is draining"]
+        if self.leaving:
+            return False, [LEAVING]
         if not self._directory.generation:
             return False, ["the hub has not said yet what is served"]
         reasons = [

@@ -144,8 +144,8 @@ class ZygoteClient:
         self._listener: asyncio.Task[None] | None = None
         self.lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
-    async def start(self) -> None:
-        """Start the zygote; orders may be sent before it is ready, they wait in the socket."""
+    async def start(self) -> int:
+        """Start the zygote and return its pid; orders wait in the socket until it is ready."""
         ours, theirs = socket.socketpair()
         # One thread per numerics library: a fork must not meet a pool of threads.
         env = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
@@ -162,6 +162,7 @@ class ZygoteClient:
             theirs.close()
         self._reader, self._writer = await asyncio.open_connection(sock=ours)
         self._listener = asyncio.get_running_loop().create_task(self._listen())
+        return self._process.pid
 
     async def fork(
         self,

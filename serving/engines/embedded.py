@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-import tempfile
-from pathlib import Path
 from typing import Any, Final
 
 from starlette.types import ASGIApp
@@ -24,6 +22,7 @@ from serving.channel.control import ControlMeta
 from serving.channel.directory import Inventory, ModelKey, ServedModel
 from serving.config import ModelConfig, ServerConfig
 from serving.engines.local_roles import LocalRoles
+from serving.engines.runtime_folder import make_runtime_folder
 from serving.engines.worker_folder import WorkerFolder
 from serving.errors import Forbidden
 from serving.gateway.app import GatewayComposition
@@ -60,7 +59,7 @@ class EmbeddedInstance:
         self._folder = WorkerFolder(config.data_dir)
         self._config = config.model_copy(update={"data_dir": self._folder.path, "gateways": 1})
         # Unix socket paths are limited to 107 bytes, so not under an arbitrary data_dir.
-        self._runtime = Path(tempfile.mkdtemp(prefix="vigil-"))
+        self._runtime = make_runtime_folder()
         self._hub_address = f"unix:{self._runtime}/hub.sock"
         self._hub = Hub()
         self._roles = LocalRoles(
@@ -71,7 +70,8 @@ class EmbeddedInstance:
         self._clients_control = clients_control
         self._hub.on_control = self._from_client
         history = History()
-        self._exports = Exports(self._hub, self._config, history)
+        host = "application"
+        self._exports = Exports(self._hub, self._config, history, engine=host, ingress=host)
         pages = Pages(self._hub, self._config, history, self._control.desk)
         self.admin: ASGIApp = pages.app(mounted=True)
         self._gateway = GatewayComposition(

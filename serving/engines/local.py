@@ -8,12 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import shutil
 import signal
-import tempfile
 from collections.abc import Callable
-from pathlib import Path
 
 from serving.admin.app import AdminServer
 from serving.admin.control_room import ControlRoom
@@ -24,8 +21,11 @@ from serving.engines.data_folder import held
 from serving.engines.gateway_child import GatewayChild
 from serving.engines.local_roles import LocalRoles
 from serving.engines.process import free_port, require_free_port
+from serving.engines.runtime_folder import make_runtime_folder
+from serving.engines.stop_order import StopOrder, tell_delay
 from serving.logs.events import Event
 from serving.logs.report import report
+from serving.telemetry.process import ProcessSeries
 
 WATCH_S = 0.5
 LAST_WORDS_S = 0.3
@@ -73,7 +73,7 @@ class Supervisor:
         self._on_ready = on_ready
         self._listen = fixed_ports(config.listen)
         # Unix socket paths are limited to 107 bytes, so not under an arbitrary data_dir.
-        self._runtime = Path(tempfile.mkdtemp(prefix="vigil-"))
+        self._runtime = make_runtime_folder()
         self._hub = Hub(gateways=config.gateways)
         self._hub_address = f"unix:{self._runtime}/hub.sock"
         config = config.model_copy(update={"listen": self._listen})
@@ -83,18 +83,21 @@ class Supervisor:
         self._control = ControlRoom(self._hub, config, self._roles.serve)
         self._admin = AdminServer(self._hub, config, self._control.desk)
         self._gateways: list[GatewayChild] = []
+        self._stop_order = StopOrder(asyncio.Event(), asyncio.Event())
+        self._announced = False
 
     async def run(self) -> int:
         """Serve until SIGTERM or SIGINT; returns the exit code."""
-        stop = asyncio.Event()
+        stop = self._stop_order
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, stop.set)
+            loop.add_signal_handler(number, stop.give)
         try:
             await self._start()
             watch = loop.create_task(self._watch())
-            watch.add_done_callback(_tell_failure)
-            await stop.wait()
+            watch.add_done_callback(self._tell_failure)
+            await stop.asked.wait()
+            await self._leave()
             watch.cancel()
             drained = await self._stop()
         finally:
@@ -103,7 +106,10 @@ class Supervisor:
 
     async def _start(self) -> None:
         # The zygote's imports take longest, so it goes first.
-        await self._roles.start()
+        series = self._hub.series
+        pid = await self._roles.start()
+        self._hub.processes.append(ProcessSeries(series, "supervisor", "supervisor"))
+        self._hub.processes.append(ProcessSeries(series, "zygote", "zygote", pid=pid))
         # Before the hub listens: whoever joins it learns at once what is served.
         self._control.start(self._inventory)
         await self._hub.start(self._hub_address)
@@ -123,10 +129,9 @@ class Supervisor:
 
     async def _watch(self) -> None:
         """Announce readiness once, then look for replicas that hang."""
-        announced = False
         while True:
-            if not announced and self._hub.ready()[0]:
-                announced = True
+            if not self._announced and self._hub.ready()[0]:
+                self._announced = True
                 self._on_ready(self._listen)
                 self._roles.start_helpers()
             self._roles.kill_hung(
@@ -135,9 +140,19 @@ class Supervisor:
             if self._roles.lost:
                 said = "the zygote died; stopping so that a service manager can start us again"
                 report(Event.SUPERVISOR_STOPS, said)
-                os.kill(os.getpid(), signal.SIGTERM)
+                self._stop_order.give_now()
                 return
-            await asyncio.sleep(WATCH_S if announced else 0.02)
+            await asyncio.sleep(WATCH_S if self._announced else 0.02)
+
+    async def _leave(self) -> None:
+        """Be not ready for a while, and answer meanwhile: balancers need time to hear of it."""
+        delay_s = self._config.drain_delay_s
+        if delay_s and self._announced:  # else nobody has been sent here
+            self._hub.leave()
+            tell_delay(delay_s)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(delay_s):
+                    await self._stop_order.now.wait()
 
     async def _stop(self) -> bool:
         """Drain the gateways, then end everything; whether all in flight was answered."""
@@ -149,13 +164,12 @@ class Supervisor:
         self._hub.stop()
         return all(results)
 
-
-def _tell_failure(watch: asyncio.Task[None]) -> None:
-    if not watch.cancelled() and (error := watch.exception()):
-        # Unwatched, hung replicas would stay and readiness never be told: better to start anew.
-        said = "the supervisor cannot watch any more; stopping"
-        report(Event.SUPERVISOR_STOPS, said, error=error)
-        os.kill(os.getpid(), signal.SIGTERM)
+    def _tell_failure(self, watch: asyncio.Task[None]) -> None:
+        if not watch.cancelled() and (error := watch.exception()):
+            # Unwatched, hung replicas would stay, readiness never be told: better to start anew.
+            said = "the supervisor cannot watch any more; stopping"
+            report(Event.SUPERVISOR_STOPS, said, error=error)
+            self._stop_order.give_now()
 
 
 def run(config: ServerConfig, inventory: Inventory, on_ready: Callable[[Listen], None]) -> int:

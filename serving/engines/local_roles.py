@@ -56,15 +56,15 @@ class LocalRoles:
         self._indices: dict[tuple[str, str], itertools.count[int]] = {}
         self._leaving: set[asyncio.Task[None]] = set()
 
-    async def start(self) -> None:
-        """Start the zygote; roles may be ordered at once, they wait for its imports.
+    async def start(self) -> int:
+        """Start the zygote and return its pid; roles may be ordered at once, they wait for it.
 
         Called again after it was lost, it starts another, which then gets every role.
         """
         if self._zygote is not None:
             await self._zygote.stop()
         self._zygote = ZygoteClient()
-        await self._zygote.start()
+        return await self._zygote.start()
 
     @property
     def lost(self) -> bool:

@@ -23,6 +23,7 @@ from serving.admin.settings_book import Chosen
 from serving.channel.directory import Inventory, ServedModel
 from serving.engines.ray_instance import Instance
 from serving.logs.setup import adopt, configure
+from serving.telemetry.process import ProcessSeries
 
 SETTLE_S = 1.0
 """A hub that replaces a dead one waits this long for members; a first one loses nothing by it,
@@ -89,6 +90,7 @@ class AdminDeployment:
         self._hub = Hub(
             gateways=gateway_members(instance), secret=instance.secret, settle_s=SETTLE_S
         )
+        self._hub.processes.append(ProcessSeries(self._hub.series, "admin", "admin"))
         # Times tell this actor's orders from those of one that it replaces.
         self._order = Order(time.time_ns(), instance.inventory.models)
         self._news = asyncio.Event()
@@ -156,8 +158,12 @@ class AdminDeployment:
         """Whether the instance is ready, and why not."""
         return self._hub.ready()
 
+    async def leave(self) -> None:
+        """Be not ready from now on, as every gateway is; everything is answered until `drain`."""
+        self._hub.leave()
+
     async def drain(self) -> None:
-        """Tell the gateways that the instance is about to stop."""
+        """Tell the gateways to end."""
         self._hub.drain()
 
     async def __del__(self) -> None:

@@ -10,7 +10,6 @@ import os
 import re
 import secrets
 import shutil
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -20,6 +19,7 @@ from serving.config import Listen, ServerConfig
 from serving.engines.data_folder import held
 from serving.engines.local import fixed_ports
 from serving.engines.ray_proxy import CALLBACK
+from serving.engines.runtime_folder import make_runtime_folder
 from serving.roles.set_aside import set_aside
 
 _SETTINGS: Final = {
@@ -88,7 +88,7 @@ def _run(config: ServerConfig, inventory: Inventory, on_ready: Callable[[Listen]
         config = config.model_copy(update={"listen": fixed_ports(config.listen)})
         os.environ.update(local_environment(ensure_token(config.data_dir)))
     # Paths of Unix sockets are limited to 107 bytes, so not under an arbitrary data_dir.
-    runtime = Path(tempfile.mkdtemp(prefix="vigil-"))
+    runtime = make_runtime_folder()
     try:
         from serving.engines.ray_supervisor import supervise
 

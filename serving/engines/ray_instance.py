@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 from serving.channel.directory import Inventory
 from serving.config import ServerConfig
+from serving.engines.runtime_folder import make_runtime_folder
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,4 +35,4 @@ class Instance:
 
     def runtime_dir(self) -> Path:
         """Return a short private folder on the caller's machine."""
-        return self.runtime or Path(tempfile.mkdtemp(prefix="vigil-"))
+        return self.runtime or make_runtime_folder()

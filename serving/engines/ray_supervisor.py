@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import secrets
 import signal
 import threading
@@ -37,6 +38,7 @@ from serving.engines.ray_deployments import (
 from serving.engines.ray_gateway import gateway_deployment
 from serving.engines.ray_handles import replica_app
 from serving.engines.ray_instance import Instance
+from serving.engines.stop_order import StopOrder, tell_delay
 from serving.logs.events import Event
 from serving.logs.report import report
 from serving.logs.setup import LogFormat, adopt, writes_json
@@ -67,16 +69,20 @@ class RayEngine:
     Args:
         instance: what to run; Ray is connected.
         on_ready: called with the addresses once everything required is ready.
-        stop: set when the instance is to end.
+        stop: given when the instance is to end.
     """
 
     def __init__(
-        self, instance: Instance, on_ready: Callable[[Listen], None], stop: threading.Event
+        self,
+        instance: Instance,
+        on_ready: Callable[[Listen], None],
+        stop: StopOrder[threading.Event],
     ) -> None:
         self._instance = instance
         self._config = instance.config
         self._on_ready = on_ready
         self._stop = stop
+        self._announced = False
         self._reported: set[str] = set()
         self._deployed: set[str] = set()
         self._order = Order(models=instance.inventory.models, inventory=instance.inventory)
@@ -198,22 +204,43 @@ class RayEngine:
 
     def _watch(self) -> None:
         admin = serve.get_app_handle(ADMIN_APP)
-        announced = False
-        while not self._stop.is_set():
-            if not announced and self._ready(admin):
-                announced = True
+        if self._config.drain_delay_s:
+            # The loop below may wait for an answer in the moment in which the order comes.
+            threading.Thread(target=self._leave, args=[admin], name="leave", daemon=True).start()
+        while (left := self._left()) > 0:
+            if not self._announced and self._ready(admin):
+                self._announced = True
                 self._on_ready(self._config.listen)
                 # What no request waits for is started once requests can be answered.
                 monitor = self._target("vigil-monitor", self._single("monitor", MonitorDeployment))
                 serve.run_many([monitor], wait_for_applications_running=False)
                 self._deploy(self._order, explainers=True)
-            order = self._ask(admin, HOLD_S if announced else 0.0)
+            order = self._ask(admin, min(HOLD_S, left) if self._announced else 0.0)
             if order is not None and order.number != self._order.number:
                 self._order = order
-                self._deploy(order, explainers=announced)
+                self._deploy(order, explainers=self._announced)
             self._report_failures()
-            if order is None or not announced:
-                self._stop.wait(POLL_S)
+            if order is None or not self._announced:
+                (self._stop.now if self._stop.asked.is_set() else self._stop.asked).wait(POLL_S)
+
+    def _left(self) -> float:
+        """Return the seconds until the drain may begin; infinity before the order to stop."""
+        if not self._stop.asked.is_set():
+            return math.inf
+        if self._stop.now.is_set() or not self._announced:  # else nobody has been sent here
+            return 0.0
+        return self._stop.since + self._config.drain_delay_s - time.monotonic()
+
+    def _leave(self, admin: Any) -> None:
+        """Once the order to stop has come, be not ready; what is asked is answered meanwhile."""
+        self._stop.asked.wait()
+        if self._left() > 0:
+            tell_delay(self._config.drain_delay_s)
+            try:
+                admin.leave.remote().result(timeout_s=WATCH_S)
+            except (RayError, RayServeException, TimeoutError) as error:
+                said = "the gateways may not have heard that a stop is near"
+                report(Event.LEAVE_NOT_TOLD, said, error=error)
 
     def _ask(self, admin: Any, hold_s: float) -> Order | None:
         """Return what must be deployed; waits a moment for news, None when nobody answers."""
@@ -294,12 +321,12 @@ def make_instance(config: ServerConfig, inventory: Inventory, runtime: Path) -> 
 
 
 @contextlib.contextmanager
-def _stop_signals(stop: threading.Event) -> Iterator[None]:
-    """Let SIGTERM and SIGINT set `stop`."""
+def _stop_signals(stop: StopOrder[threading.Event]) -> Iterator[None]:
+    """Let SIGTERM and SIGINT give the order."""
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         for number in before:
-            signal.signal(number, lambda _number, _frame: stop.set())
+            signal.signal(number, lambda _number, _frame: stop.give())
         yield
     finally:
         for number, handler in before.items():
@@ -317,7 +344,7 @@ def supervise(
     Returns:
         Whether everything in flight was answered at the end.
     """
-    stop = threading.Event()
+    stop = StopOrder(threading.Event(), threading.Event())
     logging.getLogger("ray.serve").setLevel(logging.WARNING)
     # Inside, because connecting installs a handler of Ray's own.
     with connected(config, runtime), _stop_signals(stop):

@@ -23,6 +23,7 @@ from serving.engines.process import die_with_parent
 from serving.logs.events import Event
 from serving.logs.report import current, report
 from serving.logs.setup import configure
+from serving.telemetry.process_title import set_title
 
 _decode_served = msgspec.msgpack.Decoder(ServedModel).decode
 
@@ -126,6 +127,7 @@ def _run_role(order: dict[str, Any]) -> None:
 
 def main() -> None:
     """Import what children need, then serve on the inherited socket."""
+    set_title("zygote")
     die_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     control = socket.socket(fileno=int(sys.argv[1]))

@@ -17,6 +17,7 @@ from serving.dataplane.handler import DataPlane
 from serving.gateway.asgi import VigilApp
 from serving.logs.setup import configure
 from serving.logs.switch import LogSwitch
+from serving.telemetry.process import ProcessSeries
 
 
 class GatewayComposition:
@@ -46,6 +47,7 @@ class GatewayComposition:
         self._hub_address = hub_address
         self._secret = secret
         self._plane = plane
+        self._process: ProcessSeries | None = None
         self._hub: HubClient | None = None
         self._guest = guest
         self._server_name = server_name
@@ -55,6 +57,7 @@ class GatewayComposition:
         """Make the data plane and join the hub; runs in the loop that will serve."""
         self._plane = plane = self._plane or DataPlane(self._id, self._secret)
         plane.server_name = self._server_name
+        self._process = ProcessSeries(plane.series, "gateway", self._id)
         self._hub = HubClient(
             self._hub_address,
             self._secret,
@@ -88,6 +91,8 @@ class GatewayComposition:
 
     def _report(self) -> Report:
         assert self._plane is not None
+        assert self._process is not None
+        self._process.update()
         ready, reasons = self._plane.ready()
         status = {"reasons": reasons, **self._plane.status()}
         return Report(ready=ready, series=self._plane.snapshot(), status=status)

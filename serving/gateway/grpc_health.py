@@ -32,7 +32,11 @@ async def check(plane: DataPlane, request: Any, _timeout_s: float | None) -> Any
 
 
 def _status(plane: DataPlane, service: str) -> Any:
-    ready = plane.ready()[0] if service in _WHOLE_SERVER else plane.resolve(service).ready
+    if service in _WHOLE_SERVER:
+        ready = plane.ready()[0]
+    else:
+        # Whoever balances by a model's status must go elsewhere in time as well.
+        ready = plane.resolve(service).ready and not plane.leaving
     return _SERVING if ready else _NOT_SERVING
 
 

@@ -19,6 +19,8 @@ class Event(Enum):
 
     # The server and its processes.
     SERVER_READY = "server_ready", INFO
+    SERVER_LEAVES = "server_leaves", INFO
+    LEAVE_NOT_TOLD = "leave_not_told", WARNING
     SERVER_STOPPED = "server_stopped", INFO
     START_REFUSED = "start_refused", CRITICAL
     PROCESS_ENDED = "process_ended", WARNING

@@ -50,6 +50,8 @@ from serving.roles.last_words import log_load_failure
 from serving.roles.served_entry import served_entry
 from serving.telemetry import names
 from serving.telemetry.counters import SeriesSet
+from serving.telemetry.process import ProcessSeries
+from serving.telemetry.process_title import set_title
 
 if TYPE_CHECKING:
     from serving.models.remote import RemoteModel
@@ -105,6 +107,9 @@ class ExplainerRole:
         self._duration = self._series.histogram(names.EXPLAIN_DURATION, **base)
         self._error = self._series.histogram(names.EXPLAIN_COMPLETENESS_ERROR, **base)
         self._depth = self._series.gauge(names.EXPLAIN_QUEUE_DEPTH, **base)
+        self._process = ProcessSeries(
+            self._series, "explainer", member_id, served.name, served.version
+        )
         self._typical_s = 0.05
 
     def load(self) -> None:
@@ -155,6 +160,7 @@ class ExplainerRole:
 
     def _report(self) -> Report:
         self._depth.set(len(self._tasks))
+        self._process.update()
         return Report(True, self._series.snapshot(), {"waiting": len(self._tasks)})
 
     def _message(self, connection: Connection, message: Message) -> None:
@@ -268,6 +274,7 @@ def run(
     """Be an explainer process until SIGTERM: load, answer, drain."""
     import uvloop
 
+    set_title("explainer", served.name, served.version)
     role = ExplainerRole(served, member_id, address, hub_address, secret)
     try:
         role.load()

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from monitors.finding import Finding
 from serving.telemetry import names
 from serving.telemetry.counters import GaugeSeries, SeriesSet
-from serving.telemetry.names import Metric
+from serving.telemetry.metric import Metric
 
 _Gauge = tuple[Metric, float | None, dict[str, str]]
 

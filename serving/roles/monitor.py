@@ -33,6 +33,9 @@ from serving.roles.checkpoint import Checkpoint
 from serving.roles.observatory import Observatory
 from serving.roles.report_runner import ReportRunner
 from serving.roles.to_the_end import to_the_end
+from serving.telemetry.counters import SeriesSet
+from serving.telemetry.process import ProcessSeries
+from serving.telemetry.process_title import set_title
 
 CHECKPOINT_S: Final = 2.0
 MOST_OF_THE_LOOP: Final = 0.25
@@ -84,6 +87,8 @@ class MonitorRole:
         self._reports = ReportRunner()
         self._server = ChannelServer(self._message, secret=secret)
         self._hub: HubClient | None = None
+        self._series = SeriesSet()
+        self._process = ProcessSeries(self._series, "monitor", member_id)
         self._told = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -127,7 +132,9 @@ class MonitorRole:
         self._told.set()
 
     def _report(self) -> Report:
-        return Report(True, self.observatory.snapshot(), self.observatory.status())
+        self._process.update()
+        series = (*self.observatory.snapshot(), *self._series.snapshot())
+        return Report(True, series, self.observatory.status())
 
     # -- state --------------------------------------------------------------------------
 
@@ -229,6 +236,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Be a monitor process until SIGTERM; returns the exit code."""
     import uvloop
 
+    set_title("monitor")
     parser = argparse.ArgumentParser(prog="serving.roles.monitor")
     parser.add_argument("--hub", required=True)
     parser.add_argument("--address", required=True)

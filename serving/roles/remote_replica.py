@@ -43,6 +43,7 @@ from serving.remote.tensors import (
 )
 from serving.remote.wire import NOTHING, Inferred
 from serving.roles.replica import ReplicaRole
+from serving.telemetry import names
 
 WATCH_S: Final = 1.0
 DRAIN_S: Final = 10.0
@@ -112,12 +113,8 @@ class RemoteReplicaRole(ReplicaRole):
         self._used: set[Connection] = set()
         self._reachable = True
 
-    def load(self) -> None:
-        """Find the secret and the certificates; the other server need not be there yet.
-
-        Raises:
-            ConfigError: one is missing.
-        """
+    def _load(self) -> None:
+        """Find the secret and the certificates; the other server need not be there yet."""
         remote = self._remote
         self._access = access_of(
             self._upstream, remote.credentials, remote.tls, self._entry.directory.parent
@@ -313,15 +310,23 @@ class RemoteReplicaRole(ReplicaRole):
         """Notice that the other server is gone although nobody asks it anything."""
         assert self._client is not None
         while True:
-            await asyncio.sleep(WATCH_S)
-            self._used = {connection for connection in self._used if not connection.closed}
-            if await self._client.alive():
+            up = await self._client.alive()
+            self._tell_up(up)
+            if up:
                 self._found()
             else:
                 self._lose()
+            await asyncio.sleep(WATCH_S)
+            self._used = {connection for connection in self._used if not connection.closed}
+
+    def _tell_up(self, up: bool) -> None:
+        model, version = self._entry.name, self._entry.version
+        labels = {"model": model, "version": version, "upstream": self._upstream.url}
+        self._series.gauge(names.UPSTREAM_UP, **labels).set(up)
 
     def _lose(self) -> None:
         """Close the connections that had a proof; what is under way on them fails with it."""
+        self._tell_up(False)
         if self._reachable:
             self._reachable = False
             said = f"the upstream server {self._remote.url} cannot be reached"

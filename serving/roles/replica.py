@@ -40,6 +40,10 @@ from serving.protocol.messages import Tensor
 from serving.roles.last_words import tell_failed
 from serving.roles.reporter import ReporterThread
 from serving.roles.served_entry import served_entry
+from serving.telemetry import names
+from serving.telemetry.counters import SeriesSet
+from serving.telemetry.process import ProcessSeries
+from serving.telemetry.process_title import set_title
 
 _decode_batch = msgspec.msgpack.Decoder(BatchMeta).decode
 
@@ -80,6 +84,9 @@ class ReplicaRole:
         self._requests = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self._busy_poll: BusyPoll | None = None
+        self._series = SeriesSet()
+        name, version = served.name, served.version
+        self._process = ProcessSeries(self._series, "replica", member_id, name, version)
 
     def load(self) -> None:
         """Load the model and its guards and warm up; blocks.
@@ -87,6 +94,14 @@ class ReplicaRole:
         Raises:
             ConfigError: files are missing, damaged or do not fit the configuration.
         """
+        began = time.monotonic()
+        self._load()
+        base = {"model": self._entry.name, "version": self._entry.version}
+        self._series.gauge(names.MODEL_LAST_LOAD_TIMESTAMP, **base).set(time.time())
+        took = self._series.gauge(names.MODEL_LAST_LOAD_DURATION, **base)
+        took.set(time.monotonic() - began)
+
+    def _load(self) -> None:
         import torch
 
         torch.set_num_threads(self._entry.config.replicas.cores)
@@ -213,7 +228,8 @@ class ReplicaRole:
     def _report(self) -> Report:
         since = self.busy_since
         status: dict[str, Any] = {"busy_s": time.monotonic() - since if since else 0.0}
-        return Report(ready=True, series=(), status=status)
+        self._process.update()
+        return Report(ready=True, series=self._series.snapshot(), status=status)
 
 
 def _read(message: Message) -> tuple[BatchMeta, dict[str, np.ndarray]]:
@@ -261,6 +277,7 @@ def run(
     """Be a replica process until SIGTERM: load, serve, drain."""
     import uvloop
 
+    set_title("replica", served.name, served.version)
     role = make_replica(served, member_id, address, hub_address, secret)
     try:
         role.load()

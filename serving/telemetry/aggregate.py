@@ -8,7 +8,8 @@ from typing import Final
 import msgspec
 
 from serving.channel.directory import Series
-from serving.telemetry.names import METRICS, Merge
+from serving.telemetry.metric import Merge
+from serving.telemetry.names import METRICS
 
 SeriesKey = tuple[str, str, str, tuple[tuple[str, str], ...], tuple[float, ...]]
 
@@ -24,8 +25,9 @@ def series_key(series: Series) -> SeriesKey:
 
 
 def is_cumulative(series: Series) -> bool:
-    """Whether the series only grows, so that it must outlive its process."""
-    return series.kind != "gauge"
+    """Whether the series only grows, and must outlive its process."""
+    metric = METRICS.get(series.name)
+    return series.kind != "gauge" and (metric is None or metric.outlives)
 
 
 def went_back(old: Series, new: Series) -> bool:
@@ -57,6 +59,7 @@ def _combine(first: Series, second: Series) -> Series:
         how = metric.merge if metric else _UNKNOWN_GAUGE
         if how == "last":
             return second
-        if how == "max":
-            return first if first.value >= second.value else second
+        if how in ("min", "max"):
+            higher, lower = (first, second) if first.value >= second.value else (second, first)
+            return higher if how == "max" else lower
     return msgspec.structs.replace(first, value=first.value + second.value)

@@ -13,7 +13,7 @@ from typing import Final, TypeVar
 import numpy as np
 
 from serving.channel.directory import Series
-from serving.telemetry.names import Metric
+from serving.telemetry.metric import Metric
 
 Attributes = tuple[tuple[str, str], ...]
 

@@ -25,7 +25,8 @@ from serving.channel.directory import Series
 from serving.telemetry.names import METRICS
 
 
-def _version() -> str:
+def own_version() -> str:
+    """Return Vigil's version."""
     try:
         return version("vigil")
     except PackageNotFoundError:  # run from a checkout that is not installed
@@ -37,7 +38,7 @@ def instance_resource() -> Resource:
 
     `OTEL_RESOURCE_ATTRIBUTES` adds to it, as everywhere in OpenTelemetry.
     """
-    return Resource.create({"service.name": "vigil", "service.version": _version()})
+    return Resource.create({"service.name": "vigil", "service.version": own_version()})
 
 
 def metrics_data(
@@ -55,7 +56,7 @@ def metrics_data(
         _metric(name, kind, unit, list(group), started_ns, now_ns)
         for (name, kind, unit), group in groupby(series, _family)
     ]
-    scope = ScopeMetrics(InstrumentationScope("vigil", _version()), metrics, "")
+    scope = ScopeMetrics(InstrumentationScope("vigil", own_version()), metrics, "")
     return MetricsData([ResourceMetrics(resource, [scope], "")])
 
 

@@ -6,173 +6,222 @@ Counts carry UCUM annotations (`{row}`), which OpenTelemetry's translation to Pr
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final
 
-Kind = Literal["sum", "gauge", "histogram"]
-Merge = Literal["sum", "max", "last"]
-
-LATENCY_BOUNDS_S: Final = (
-    50e-6, 100e-6, 200e-6, 500e-6, 1e-3, 2e-3, 5e-3, 10e-3, 20e-3, 50e-3,
-    100e-3, 200e-3, 500e-3, 1.0, 2.0, 5.0, 10.0,
-)  # fmt: skip
-"""Upper bounds of latency buckets in seconds, 50 microseconds to 10 seconds."""
-
-BATCH_BOUNDS: Final = tuple(float(2**power) for power in range(11))
-"""Upper bounds of batch size buckets, 1 to 1024 rows."""
-
-SCORE_BOUNDS: Final = tuple(float(2.0**power) for power in range(-6, 11))
-"""Upper bounds of guard score buckets; scores have no common scale, so powers of two."""
-
-ERROR_BOUNDS: Final = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 0.1, 0.3, 1.0)
-"""Upper bounds of relative error buckets."""
-
-
-@dataclass(frozen=True, slots=True)
-class Metric:
-    """One metric.
-
-    Attributes:
-        name: OpenTelemetry name.
-        kind: `sum` only ever grows; `gauge` is a current value; `histogram` has fixed bounds.
-        unit: UCUM unit, base units only.
-        description: one line for people.
-        bounds: a histogram's upper bucket bounds.
-        merge: how gauges of several processes with the same attributes become one: amounts
-            add up, lags take the worst, verdicts (which one process makes) take the last.
-    """
-
-    name: str
-    kind: Kind
-    unit: str
-    description: str
-    bounds: tuple[float, ...] = ()
-    merge: Merge = "sum"
-
-
-def _latency(name: str, description: str) -> Metric:
-    return Metric(name, "histogram", "s", description, LATENCY_BOUNDS_S)
-
-
-def _total(name: str, what: str, description: str) -> Metric:
-    return Metric(name, "sum", f"{{{what}}}", description)
-
-
-def _amount(name: str, what: str, description: str) -> Metric:
-    return Metric(name, "gauge", f"{{{what}}}", description)
-
-
-def _verdict(name: str, unit: str, description: str) -> Metric:
-    return Metric(name, "gauge", unit, description, merge="last")
-
-
-INFERENCE_DURATION: Final = _latency(
-    "vigil.inference.duration", "Time from a request's arrival to its answer."
+from serving.telemetry.metric import (
+    BATCH_BOUNDS,
+    ERROR_BOUNDS,
+    OF_PROCESS,
+    OF_VERSION,
+    SCORE_BOUNDS,
+    Metric,
+    amount,
+    latency,
+    process,
+    total,
+    verdict,
 )
-INFERENCE_QUEUE_DURATION: Final = _latency(
+
+INFERENCE_DURATION: Final = latency(
+    "vigil.inference.duration", "Time from a request's arrival to its answer.", "outcome"
+)
+INFERENCE_QUEUE_DURATION: Final = latency(
     "vigil.inference.queue.duration", "Time a request waited for a slot."
 )
-INFERENCE_COMPUTE_DURATION: Final = _latency(
+INFERENCE_COMPUTE_DURATION: Final = latency(
     "vigil.inference.compute.duration", "Time of a batch in the model."
 )
-INFERENCE_REQUESTS: Final = _total(
-    "vigil.inference.requests", "request", "Requests answered, by outcome."
+INFERENCE_REQUESTS: Final = total(
+    "vigil.inference.requests", "request", "Requests answered, by outcome.", "outcome"
 )
-INFERENCE_ROWS: Final = _total("vigil.inference.rows", "row", "Rows predicted.")
+INFERENCE_ROWS: Final = total("vigil.inference.rows", "row", "Rows predicted.")
 BATCH_ROWS: Final = Metric(
-    "vigil.batch.rows", "histogram", "{row}", "Rows per batch.", BATCH_BOUNDS
+    "vigil.batch.rows", "histogram", "{row}", "Rows per batch.", BATCH_BOUNDS, labels=OF_VERSION
 )
-QUEUE_ROWS: Final = _amount("vigil.queue.rows", "row", "Rows that wait for a slot.")
-QUEUE_ROWS_ABANDONED: Final = _total(
+QUEUE_ROWS: Final = amount("vigil.queue.rows", "row", "Rows that wait for a slot.")
+QUEUE_ROWS_ABANDONED: Final = total(
     "vigil.queue.rows.abandoned",
     "row",
     "Rows that waited and were never computed because nobody wanted the answer, by reason.",
+    "reason",
 )
-REPLICA_SLOTS_USED: Final = _amount(
+REPLICA_SLOTS_USED: Final = amount(
     "vigil.replica.slots.used", "slot", "Batch slots of replicas in use."
 )
-REPLICA_SLOTS_TOTAL: Final = _amount(
-    "vigil.replica.slots.total", "slot", "Batch slots of replicas."
-)
-REPLICA_RESTARTS: Final = _total(
+REPLICA_SLOTS_TOTAL: Final = amount("vigil.replica.slots.total", "slot", "Batch slots of replicas.")
+REPLICA_RESTARTS: Final = total(
     "vigil.replica.restarts", "restart", "Replicas that came back after they died."
 )
-RETRIES: Final = _total("vigil.retries", "batch", "Batches sent to another replica.")
-REJECTED: Final = _total("vigil.rejected", "request", "Requests refused, by reason.")
+RETRIES: Final = total("vigil.retries", "batch", "Batches sent to another replica.")
+REJECTED: Final = total("vigil.rejected", "request", "Requests refused, by reason.", "reason")
 
-GUARD_DECISIONS: Final = _total(
-    "vigil.guard.decisions", "row", "Rows a guard did not pass, by guard and action."
+GUARD_DECISIONS: Final = total(
+    "vigil.guard.decisions",
+    "row",
+    "Rows a guard did not pass, by guard and action.",
+    "guard",
+    "action",
 )
-GUARD_DURATION: Final = _latency("vigil.guard.duration", "Time of a guard on a batch.")
+GUARD_DURATION: Final = latency("vigil.guard.duration", "Time of a guard on a batch.", "guard")
 GUARD_SCORE: Final = Metric(
-    "vigil.guard.score", "histogram", "{score}", "Scores that guards gave.", SCORE_BOUNDS
+    "vigil.guard.score",
+    "histogram",
+    "{score}",
+    "Scores that guards gave.",
+    SCORE_BOUNDS,
+    labels=(*OF_VERSION, "guard"),
 )
 
-DRIFT_SCORE: Final = _verdict("vigil.drift.score", "{score}", "Latest drift effect size.")
-DRIFT_P_VALUE: Final = _verdict(
-    "vigil.drift.p_value", "{probability}", "Adjusted p-value of the latest drift test."
+DRIFT_SCORE: Final = verdict("vigil.drift.score", "{score}", "Latest drift effect size.", "feature")
+DRIFT_P_VALUE: Final = verdict(
+    "vigil.drift.p_value", "{probability}", "Adjusted p-value of the latest drift test.", "feature"
 )
-DRIFT_ALARMS: Final = _total("vigil.drift.alarms", "alarm", "Windows that raised drift.")
-QUALITY_VIOLATIONS: Final = _total(
-    "vigil.quality.violations", "row", "Answered rows with NaN or infinity in an output."
-)
-
-PERFORMANCE_SCORE: Final = _verdict(
-    "vigil.performance.score", "{score}", "Latest score against labels, by metric."
-)
-PERFORMANCE_ESTIMATED: Final = _verdict(
-    "vigil.performance.estimated", "{score}", "Latest score estimated without labels."
-)
-PERFORMANCE_ESTIMATION_ERROR: Final = _verdict(
-    "vigil.performance.estimation_error", "{score}", "Estimated minus measured score."
+DRIFT_ALARMS: Final = total("vigil.drift.alarms", "alarm", "Windows that raised drift.")
+QUALITY_VIOLATIONS: Final = total(
+    "vigil.quality.violations", "row", "Answered rows with NaN or infinity in an output.", "output"
 )
 
-FAIRNESS_DISPARITY: Final = _verdict(
-    "vigil.fairness.disparity", "{score}", "Latest disparity, by metric and attribute."
+PERFORMANCE_SCORE: Final = verdict(
+    "vigil.performance.score", "{score}", "Latest score against labels, by metric.", "metric"
 )
-FAIRNESS_CI_LOWER: Final = _verdict(
-    "vigil.fairness.disparity.ci.lower", "{score}", "Lower end of the disparity's interval."
+PERFORMANCE_ESTIMATED: Final = verdict(
+    "vigil.performance.estimated", "{score}", "Latest score estimated without labels.", "metric"
 )
-FAIRNESS_CI_UPPER: Final = _verdict(
-    "vigil.fairness.disparity.ci.upper", "{score}", "Upper end of the disparity's interval."
+PERFORMANCE_ESTIMATION_ERROR: Final = verdict(
+    "vigil.performance.estimation_error", "{score}", "Estimated minus measured score.", "metric"
 )
-LABELS_COVERAGE: Final = _verdict(
+
+FAIRNESS_DISPARITY: Final = verdict(
+    "vigil.fairness.disparity",
+    "{score}",
+    "Latest disparity, by metric and attribute.",
+    "metric",
+    "attribute",
+)
+FAIRNESS_CI_LOWER: Final = verdict(
+    "vigil.fairness.disparity.ci.lower",
+    "{score}",
+    "Lower end of the disparity's interval.",
+    "metric",
+    "attribute",
+)
+FAIRNESS_CI_UPPER: Final = verdict(
+    "vigil.fairness.disparity.ci.upper",
+    "{score}",
+    "Upper end of the disparity's interval.",
+    "metric",
+    "attribute",
+)
+LABELS_COVERAGE: Final = verdict(
     "vigil.labels.coverage", "1", "Share of predictions that have a label."
 )
-FAIRNESS_SUPPRESSED_CELLS: Final = _verdict(
-    "vigil.fairness.suppressed_cells", "{cell}", "Groups too small to be judged."
+FAIRNESS_SUPPRESSED_CELLS: Final = verdict(
+    "vigil.fairness.suppressed_cells",
+    "{cell}",
+    "Groups too small to be judged.",
+    "metric",
+    "attribute",
 )
 
-EXPLAIN_DURATION: Final = _latency("vigil.explain.duration", "Time of an explanation.")
+EXPLAIN_DURATION: Final = latency("vigil.explain.duration", "Time of an explanation.")
 EXPLAIN_COMPLETENESS_ERROR: Final = Metric(
     "vigil.explain.completeness_error",
     "histogram",
     "1",
     "Relative completeness error of attributions.",
     ERROR_BOUNDS,
+    labels=OF_VERSION,
 )
-EXPLAIN_QUEUE_DEPTH: Final = _amount(
+EXPLAIN_QUEUE_DEPTH: Final = amount(
     "vigil.explain.queue.depth", "request", "Explanations that wait."
 )
 
-EVENTS_SENT: Final = _total("vigil.events.sent", "event", "Prediction events sent to the monitor.")
-EVENTS_DROPPED: Final = _total(
-    "vigil.events.dropped", "event", "Prediction events dropped, by reason."
+EVENTS_SENT: Final = total("vigil.events.sent", "event", "Prediction events sent to the monitor.")
+EVENTS_DROPPED: Final = total(
+    "vigil.events.dropped", "event", "Prediction events dropped, by reason.", "reason"
 )
-EVENTS_RECEIVED: Final = _total(
-    "vigil.events.received", "event", "Prediction events the monitor received."
+EVENTS_RECEIVED: Final = total(
+    "vigil.events.received", "event", "Prediction events the monitor received.", of=()
 )
-EVENTS_LOST: Final = _total(
-    "vigil.events.lost", "event", "Prediction events that were sent and never arrived."
+EVENTS_LOST: Final = total(
+    "vigil.events.lost", "event", "Prediction events that were sent and never arrived.", of=()
 )
-STORE_ROWS: Final = _total("vigil.store.rows", "row", "Rows written to the store.")
-STORE_ERRORS: Final = _total("vigil.store.errors", "error", "Writes to the store that failed.")
+STORE_ROWS: Final = total("vigil.store.rows", "row", "Rows written to the store.", of=())
+STORE_ERRORS: Final = total(
+    "vigil.store.errors", "error", "Writes to the store that failed.", of=()
+)
 MONITOR_LAG: Final = Metric(
     "vigil.monitor.lag", "gauge", "s", "Age of the newest event the monitor has read.", merge="max"
 )
-ENERGY_JOULES: Final = Metric("vigil.energy.joules", "sum", "J", "Energy the device used.")
-TELEMETRY_EXPORT_FAILURES: Final = _total(
-    "vigil.telemetry.export.failures", "export", "OTLP exports that failed."
+ENERGY_JOULES: Final = Metric(
+    "vigil.energy.joules", "sum", "J", "Energy the device used.", labels=OF_VERSION
+)
+TELEMETRY_EXPORT_FAILURES: Final = total(
+    "vigil.telemetry.export.failures", "export", "OTLP exports that failed.", of=()
+)
+
+MODEL_READY: Final = Metric(
+    "vigil.model.ready",
+    "gauge",
+    "{boolean}",
+    "1 while every gateway can answer with the version, else 0.",
+    merge="last",
+    labels=(*OF_VERSION, "wanted"),
+)
+MODEL_LOAD_FAILURES: Final = total(
+    "vigil.model.load.failures",
+    "failure",
+    "Times that a version could not be loaded, by reason.",
+    "reason",
+    of=("model",),
+)
+MODEL_LAST_LOAD_TIMESTAMP: Final = Metric(
+    "vigil.model.last_load.timestamp",
+    "gauge",
+    "s",
+    "When a replica of the version was loaded last, Unix time.",
+    merge="max",
+    labels=OF_VERSION,
+)
+MODEL_LAST_LOAD_DURATION: Final = Metric(
+    "vigil.model.last_load.duration",
+    "gauge",
+    "s",
+    "What loading took, warm-up included; the slowest of the version's replicas.",
+    merge="max",
+    labels=OF_VERSION,
+)
+UPSTREAM_UP: Final = Metric(
+    "vigil.upstream.up",
+    "gauge",
+    "{boolean}",
+    "1 while the server that holds the model can be reached, else 0.",
+    merge="min",
+    labels=(*OF_VERSION, "upstream"),
+)
+BUILD_INFO: Final = Metric(
+    "vigil.build.info",
+    "gauge",
+    "{info}",
+    "Always 1; what runs.",
+    merge="last",
+    labels=("version", "python", "engine", "ingress"),
+)
+
+PROCESS_RESIDENT_MEMORY: Final = process(
+    "process.resident_memory", "By", "Resident memory of a process, shared pages included."
+)
+PROCESS_CPU: Final = Metric(
+    "process.cpu",
+    "sum",
+    "s",
+    "Processor time of a process, user and system.",
+    labels=OF_PROCESS,
+    outlives=False,
+)
+PROCESS_OPEN_FDS: Final = process("process.open_fds", "{fd}", "Open file descriptors.")
+PROCESS_START_TIME: Final = process(
+    "process.start_time", "s", "When a process was started, Unix time.", merge="max"
 )
 
 METRICS: Final = {value.name: value for value in list(globals().values()) if type(value) is Metric}
@@ -205,6 +254,24 @@ ABANDONED_FAILED: Final = "failed"
 """Another part of the same request failed."""
 
 ABANDONED_REASONS: Final = (ABANDONED_DISCONNECT, ABANDONED_DEADLINE, ABANDONED_FAILED)
+
+LOAD_CONFIGURATION: Final = "configuration"
+"""What lies in the model's folder is wrong or missing, as reading it showed."""
+LOAD_FAILED: Final = "load"
+"""A replica could not load it: damaged files, the model's own code, or its warm-up."""
+LOAD_CRASH: Final = "crash"
+"""The replica's process ended before it could say why."""
+LOAD_EXAMPLE: Final = "example"
+"""Its replica is there and does not answer the example."""
+LOAD_SIGNATURE: Final = "signature"
+"""Its tensors are not those of the version in whose place it was to serve."""
+LOAD_TIMEOUT: Final = "timeout"
+"""It was not ready within `load_timeout_s`."""
+
+LOAD_REASONS: Final = (
+    LOAD_CONFIGURATION, LOAD_FAILED, LOAD_CRASH, LOAD_EXAMPLE, LOAD_SIGNATURE, LOAD_TIMEOUT,
+)  # fmt: skip
+"""Why a version could not be loaded."""
 
 SERVER_FAULTS: Final = frozenset(
     {OUTCOME_OVERLOADED, OUTCOME_DEADLINE, OUTCOME_UNAVAILABLE, OUTCOME_FAILED}

@@ -136,3 +136,17 @@ async def test_roles_survive_a_new_hub(
     assert second.ready() == (True, [])
     second.stop()
     await asyncio.sleep(0)
+
+
+async def test_who_joins_an_instance_that_leaves_hears_of_it(
+    hub: Hub, join: Join, eventually: Wait
+) -> None:
+    first = join(GATEWAY)
+    first.report = Report(True, ())
+    await eventually(lambda: hub.ready()[0])
+    hub.leave()
+    assert hub.ready() == (False, ["the server is about to stop"])
+    await eventually(lambda: first.directories[-1].leaving)
+    await first.client.stop()
+    second = join(Member("gateway", "gateway-0", 99))
+    await eventually(lambda: second.directories and second.directories[-1].leaving)

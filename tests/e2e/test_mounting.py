@@ -214,15 +214,16 @@ def test_each_worker_has_its_own(host: Callable[..., Any], eventually: Any) -> N
         eventually("two workers", lambda: all(folder.is_dir() for folder in folders), 120)
         wait_ready(server, eventually)
 
+        titles = (b"vigil: zygote", b"vigil: replica")
+
         def zygotes() -> list[int]:
             return [
                 pid
                 for pid in descendants(server.process.pid)
-                if b"serving.engines.zygote" in Path(f"/proc/{pid}/cmdline").read_bytes()
-                and alive(pid)
+                if Path(f"/proc/{pid}/cmdline").read_bytes().startswith(titles) and alive(pid)
             ]
 
-        # Forks of a zygote are called like it: two zygotes, each with three replicas.
+        # Two zygotes, each with three replicas.
         eventually("two sets of replicas", lambda: len(zygotes()) >= 8, 120)
         children = descendants(server.process.pid)
     eventually("no process is left", lambda: not any(map(alive, children)))

@@ -24,7 +24,7 @@ import ray
 ray.init(sys.argv[1], log_to_driver=False)
 """
 
-GATEWAY = "serving.gateway.direct.main"
+GATEWAY = "vigil: gateway"
 
 
 @pytest.fixture(scope="module")

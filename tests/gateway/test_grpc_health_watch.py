@@ -96,6 +96,22 @@ async def test_what_is_unknown_may_become_known(
     await asyncio.wait_for(call, 5)
 
 
+@pytest.mark.parametrize("service", ["", "m"])
+async def test_that_a_drain_is_near_is_told_and_ends_nothing(
+    client: Any, plane: Any, served: ServedModel, service: str
+) -> None:
+    call = client.start(PATH)
+    client.says(ask_for(service), more=False)
+    await until(lambda: statuses(client) == [SERVING])
+    plane.apply(Directory(2, (served,), leaving=True))
+    await until(lambda: statuses(client) == [SERVING, NOT_SERVING])
+    assert plane.ready() == (False, ["the server is about to stop"])
+    assert plane.resolve("m").ready
+    assert not call.done()
+    client.leaves()
+    await asyncio.wait_for(call, 5)
+
+
 @pytest.mark.parametrize("service", ["", "m", "unknown"])
 async def test_a_drain_ends_it(client: Any, plane: Any, service: str) -> None:
     call = client.start(PATH)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from serving.telemetry import names
 from serving.telemetry.counters import HistogramSeries, SeriesSet
+from serving.telemetry.metric import LATENCY_BOUNDS_S
 
 
 def test_a_value_on_a_bound_belongs_to_the_bucket_below() -> None:
@@ -75,11 +76,12 @@ def test_a_metric_has_one_kind() -> None:
 
 def test_every_metric_is_well_formed() -> None:
     for name, metric in names.METRICS.items():
-        assert name.startswith("vigil.")
+        # Those of a process have the names that every Prometheus client gives them.
+        assert name.startswith(("vigil.", "process."))
         assert not name.endswith("total") or metric is names.REPLICA_SLOTS_TOTAL
         assert bool(metric.bounds) == (metric.kind == "histogram")
         assert list(metric.bounds) == sorted(set(metric.bounds))
-    assert names.LATENCY_BOUNDS_S[0] == 50e-6
+    assert LATENCY_BOUNDS_S[0] == 50e-6
 
 
 def test_recorders_stay_light() -> None:

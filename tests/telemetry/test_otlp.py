@@ -17,6 +17,7 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
 from serving.telemetry import names
 from serving.telemetry.aggregate import merge
 from serving.telemetry.counters import SeriesSet, SumSeries
+from serving.telemetry.metric import LATENCY_BOUNDS_S
 from serving.telemetry.otlp import OtlpPusher
 
 
@@ -92,7 +93,7 @@ def test_a_collector_decodes_what_was_offered(collector: Collector, failures: Su
     (point,) = metrics["vigil.inference.duration"].histogram.data_points
     assert point.count == 1
     assert point.sum == 0.003
-    assert list(point.explicit_bounds) == list(names.LATENCY_BOUNDS_S)
+    assert list(point.explicit_bounds) == list(LATENCY_BOUNDS_S)
     assert not point.HasField("min")
     assert failures.value == 0
 

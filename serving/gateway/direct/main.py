@@ -16,6 +16,7 @@ from serving.gateway.asgi import VigilApp
 from serving.gateway.direct.server import DirectServer
 from serving.gateway.direct.speaker import Limits
 from serving.logs.setup import configure
+from serving.telemetry.process_title import set_title
 
 
 async def serve(listen: Listen, drain_s: float) -> bool:
@@ -48,6 +49,7 @@ def limits_of(listen: Listen) -> Limits:
 
 def main() -> None:
     """Read the environment and serve."""
+    set_title(os.environ["VIGIL_GATEWAY_ID"].replace("-", " ", 1))
     configure("gateway")
     listen = Listen.model_validate_json(os.environ["VIGIL_LISTEN"])
     drained = uvloop.run(serve(listen, float(os.environ["VIGIL_DRAIN_S"])))
