@@ -50,7 +50,7 @@ def trial_rows(entry: ModelEntry) -> Iterator[Trial]:
     if len(_distinct(made)) > 1:
         yield Trial(made, f"{ROWS} rows made of {'the example' if example else 'zeros'}")
     copies = {name: _copies(array) for name, array in one.items()}
-    yield Trial(copies, f"{ROWS} copies of {'the example' if example else 'a row of zeros'}")
+    yield Trial(copies, f"{ROWS} copies of {'the example' if example else 'one row'}")
 
 
 def _copies(row: np.ndarray) -> np.ndarray:
@@ -81,7 +81,7 @@ def _distinct(inputs: Tensors) -> list[int]:
     count = min((len(array) for array in inputs.values()), default=0)
     for place in range(count):
         key = tuple(
-            repr(array[place].tolist()).encode()
+            repr(array[place : place + 1].tolist()).encode()
             if array.dtype == object
             else array[place].tobytes()
             for array in inputs.values()

@@ -161,3 +161,18 @@ def test_check_says_what_it_found(make: MakeNet) -> None:
     found = CliRunner().invoke(app, ["check", "--models", str(models)])
     assert found.exit_code == 0
     assert "net version 1: rows not compared: each request is computed alone" in found.output
+
+
+def test_text_of_one_axis_is_compared(make: MakeNet) -> None:
+    text = {"name": "x", "datatype": "BYTES", "shape": [-1]}
+    example = {**text, "shape": [2], "data": ["a", "bc"]}
+    body = "return {'y': np.array([len(t) for t in x], 'f4')}"
+    entry = make(body, inputs=[text])
+    assert prepare(entry, "cpu").rows.startswith("3 copies of one row give the same")
+    folder = entry.directory.parent
+    (folder / "example.json").write_text(json.dumps({"inputs": [example]}))
+    (folder / "model.yaml").write_text(
+        (folder / "model.yaml").read_text() + "example: example.json\n"
+    )
+    entry = ModelRepository(folder.parent).get("net")
+    assert prepare(entry, "cpu").rows.startswith("2 rows of the example give the same")
