@@ -52,12 +52,12 @@ class RateLimit(Generic[LineT]):
         # One thread may be interrupted by a line of its own, by a destructor for example.
         self._lock = threading.RLock()
 
-    def admit(self, cause: Hashable, line: Callable[[], LineT]) -> int | None:
+    def admit(self, cause: Hashable, line: LineT) -> int | None:
         """Ask for a line.
 
         Args:
             cause: what it is one more of.
-            line: makes what is kept for `due` when the line may not be written now.
+            line: what is kept for `due` when it may not be written now.
 
         Returns:
             How many were kept back since the last one that was written; None: keep it back.
@@ -73,7 +73,7 @@ class RateLimit(Generic[LineT]):
                 suppressed, known.suppressed, known.last = known.suppressed, 0, None
                 return suppressed
             known.suppressed += 1
-            known.last = line()
+            known.last = line
             return None
 
     def due(self, *, everything: bool = False) -> list[tuple[LineT, int]]:

@@ -10,6 +10,8 @@ import logging
 import os
 import sys
 import threading
+import time
+from collections.abc import Callable
 from typing import Any, Final
 
 from serving.logs.causes import Cause, describe
@@ -22,6 +24,7 @@ MOST_TEXT: Final = 2000
 """Characters of one text in a line, the exception apart."""
 
 Fields = dict[str, Any]
+Make = Callable[[], logging.LogRecord]
 
 logger: Final = logging.getLogger("vigil")
 
@@ -33,22 +36,22 @@ class Reporter:
         limit: how often one cause may write.
     """
 
-    def __init__(self, limit: RateLimit[logging.LogRecord] | None = None) -> None:
+    def __init__(self, limit: RateLimit[Make] | None = None) -> None:
         self.limit = limit or RateLimit()
         self._timer: threading.Timer | None = None
 
-    def write(self, cause: tuple[object, ...], record: logging.LogRecord) -> None:
-        """Write a record now, or count it for later."""
-        suppressed = self.limit.admit(cause, lambda: record)
+    def write(self, cause: tuple[object, ...], make: Make) -> None:
+        """Write a record now, or count it for later; it is only made if it is written."""
+        suppressed = self.limit.admit(cause, make)
         if suppressed is None:
             self._wake_later()
         else:
-            _emit(record, suppressed)
+            _emit(make(), suppressed)
 
     def flush(self, *, everything: bool = False) -> None:
         """Write what was kept back and may be written now."""
-        for record, suppressed in self.limit.due(everything=everything):
-            _emit(record, suppressed)
+        for make, suppressed in self.limit.due(everything=everything):
+            _emit(make(), suppressed)
 
     def _wake_later(self) -> None:
         """Have what is kept back written in time, although its cause may never come again."""
@@ -123,30 +126,31 @@ def report(
         return
     if error is not None and cause is None:
         cause = describe(error)
-    given = {"model": model, "version": version, "request_id": request_id, "path": path}
-    fields: Fields = {name: text[:MOST_TEXT] for name, text in given.items() if text}
-    fields.update((name, _bounded(fact)) for name, fact in facts.items())
     caller = sys._getframe(1)
-    location = f"{caller.f_code.co_filename}:{caller.f_lineno}"
-    if cause is not None:
-        fields["error"] = cause.type
-        if cause.location:
-            fields["location"] = location = cause.location
-    texts = tuple(fact for fact in facts.values() if isinstance(fact, str))
-    record = logging.LogRecord(
-        logger.name,
-        event.level,
-        caller.f_code.co_filename,
-        caller.f_lineno,
-        message[:MOST_TEXT],
-        (),
-        None,
-        caller.f_code.co_name,
-    )
-    setattr(record, FIELDS, {"event": event.label, **fields})
-    if cause is not None and cause.exception:
-        record.exc_text = cause.exception  # formatters of all kinds append it as it is
-    _reporter.write((event, model, version, cause and cause.type, location, texts), record)
+    code, line, now = caller.f_code, caller.f_lineno, time.time()
+    where = (cause and cause.location) or (code, line)
+    texts = tuple([fact for fact in facts.values() if isinstance(fact, str)])
+
+    def make() -> logging.LogRecord:
+        given = {"model": model, "version": version, "request_id": request_id, "path": path}
+        fields: Fields = {name: text[:MOST_TEXT] for name, text in given.items() if text}
+        fields.update((name, _bounded(fact)) for name, fact in facts.items())
+        record = logging.LogRecord(
+            logger.name, event.level, code.co_filename, line, message[:MOST_TEXT], (), None,
+            code.co_name,
+        )  # fmt: skip
+        record.created, record.msecs = now, now % 1 * 1000
+        if cause is not None:
+            fields["error"] = cause.type
+            if cause.location:
+                fields["location"] = cause.location
+            if cause.exception:
+                record.exc_text = cause.exception  # formatters of all kinds append it as it is
+        setattr(record, FIELDS, {"event": event.label, **fields})
+        return record
+
+    # An overloaded server refuses thousands in a second, and each must cost little.
+    _reporter.write((event, model, version, cause and cause.type, where, texts), make)
 
 
 def _bounded(fact: object) -> object:

@@ -50,7 +50,7 @@ class StderrHandler(logging.StreamHandler):  # type: ignore[type-arg]
         setattr(kept, FIELDS, own)
         about = (own.get("error"), own.get("location"))
         cause = (record.name, record.levelno, record.pathname, record.lineno, *about)
-        current().write(cause, kept)
+        current().write(cause, lambda: kept)
 
 
 def configure(role: str, form: LogFormat | None = None, level: LogLevel | None = None) -> None:
