@@ -85,6 +85,7 @@ class ServedVersion:
         self._fair = batching.fair_share == "client"
         self._levels = batching.priority_levels
         self._level = batching.default_priority_level or self._levels
+        self._has_example = served.example is not None
         self._probe_batch = self._make_probe(served.example)
         self.proven = False
         self.disproved = False
@@ -169,7 +170,9 @@ class ServedVersion:
             self.problem = "a replica's first answer cannot be read; see the server's log"
             return False
         if result.failed:
-            self.problem = f"the example fails: {next(iter(result.failed.values()))}"
+            tried = "the example" if self._has_example else "without an example, a row of zeros"
+            more = "" if self._has_example else "; name a request that it answers by `example`"
+            self.problem = f"{tried} fails: {next(iter(result.failed.values()))}{more}"
             cause = next(iter(result.causes.values()), None)
             self._report_unproven("the model fails on its example", cause=cause)
             return False

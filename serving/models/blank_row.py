@@ -19,7 +19,7 @@ def blank_row(spec: InputSpec, tail: tuple[int, ...] | None = None) -> np.ndarra
     unless `tail` says how many each has.
     """
     if tail is None:
-        tail = tuple(max(size, 1) for size in spec.shape[1:])
+        tail = tuple(1 if size < 0 else size for size in spec.shape[1:])
     row = np.zeros((1, *tail), NUMPY_OF[spec.datatype])
     if spec.datatype == "BYTES":
         row[...] = b""

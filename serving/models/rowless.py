@@ -27,8 +27,19 @@ def rowless_inputs(config: ModelConfig) -> frozenset[str]:
 
 
 def with_rows(config: ModelConfig, request: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Return the arrays of a request, which have their own shapes, with rows throughout."""
+    """Return the arrays of a request, which have their own shapes, with rows throughout.
+
+    One value per row, or none, may have an axis of size 1 behind it, as with Triton's clients.
+    """
     names = rowless_inputs(config)
+    ranks = {spec.name: len(config.own_shape(spec)) for spec in config.inputs}
+    request = {
+        name: array[..., 0]
+        if array.ndim == ranks[name] + 1 <= 2 and array.shape[-1] == 1
+        else array
+        for name, array in request.items()
+        if name in ranks
+    }
     counts = [len(array) for name, array in request.items() if name not in names and array.ndim]
     rows = counts[0] if counts else 1
     return {

@@ -10,26 +10,33 @@ import numpy as np
 from serving.config import InputSpec
 from serving.models.contract import Tensors
 from serving.models.repository import ModelEntry
-from serving.models.warm_up import example_inputs, known_batch, limited
+from serving.models.warm_up import drawn, example_inputs, known_batch
 from serving.protocol.datatypes import FLOATING, bf16_to_fp32
 
-ROWS: Final = 3
 _SPREAD: Final = 0.25
 """How far a made value is from the example's, as a share of it."""
 
 
 class Trial(NamedTuple):
-    """At least two rows, and what they are, in words."""
+    """At least two rows.
+
+    Attributes:
+        inputs: arrays by input name.
+        what: what they are, in words.
+        differ: whether not all of them are one row.
+    """
 
     inputs: Tensors
     what: str
+    differ: bool
 
 
-def trial_rows(entry: ModelEntry) -> Iterator[Trial]:
-    """Yield sets of rows that a model may be tried with, the most telling first.
+def trial_rows(entry: ModelEntry, rows: int) -> Iterator[Trial]:
+    """Yield sets of at most `rows` rows that a model may be tried with, the most telling first.
 
-    Numbers are varied within their limits. Integers and text may be indices or words of a
-    vocabulary, so values are only taken from one place of the example to another.
+    Numbers are varied within their limits. Integers may be indices, so they stay at or below those
+    of the example; text may be words of a vocabulary, so only categories that are declared take
+    each other's place.
 
     Raises:
         InvalidInput: the example is not a request that the protocol allows.
@@ -37,37 +44,52 @@ def trial_rows(entry: ModelEntry) -> Iterator[Trial]:
     example = example_inputs(entry)
     seen = [spec for spec in entry.config.inputs if not spec.sensitive]
     example = {spec.name: example[spec.name] for spec in seen if spec.name in example}
-    places = _distinct(example)[:ROWS]
+    places = _distinct(example)[:rows]
     if len(places) > 1:
-        rows = {name: array[places] for name, array in example.items()}
-        yield Trial(rows, f"{len(places)} rows of the example")
+        taken = {name: array[places] for name, array in example.items()}
+        yield Trial(taken, f"{len(places)} rows of the example", differ=True)
     one = known_batch(entry, 1)
     one = {spec.name: one[spec.name] for spec in seen}
     made = {
-        spec.name: _copies(one[spec.name]) if spec.rowless else _varied(spec, one[spec.name])
+        spec.name: np.repeat(one[spec.name], rows, axis=0)
+        if spec.rowless
+        else _varied(spec, one[spec.name], rows, has_example=bool(example))
         for spec in seen
     }
-    if len(_distinct(made)) > 1:
-        yield Trial(made, f"{ROWS} rows made of {'the example' if example else 'zeros'}")
-    copies = {name: _copies(array) for name, array in one.items()}
-    yield Trial(copies, f"{ROWS} copies of {'the example' if example else 'one row'}")
+    if (differ := len(_distinct(made))) > 1:
+        of = "the example" if example else "zeros"
+        yield Trial(made, f"{rows} rows made of {of}", differ=differ > 1)
+    copies = {name: np.repeat(array, rows, axis=0) for name, array in one.items()}
+    of = "the example" if example else "one row"
+    yield Trial(copies, f"{rows} copies of {of}", differ=False)
 
 
-def _copies(row: np.ndarray) -> np.ndarray:
-    return np.repeat(row[:1], ROWS, axis=0)
-
-
-def _varied(spec: InputSpec, row: np.ndarray) -> np.ndarray:
-    """Return the row and two that differ from it, where the datatype allows it."""
+def _varied(spec: InputSpec, row: np.ndarray, rows: int, *, has_example: bool) -> np.ndarray:
+    """Return the row and others that differ from it, where the datatype allows it."""
+    random = np.random.default_rng(0)
     if spec.datatype in FLOATING:
         values = np.asarray(bf16_to_fp32(row) if spec.datatype == "BF16" else row, np.float64)
-        noise = np.random.default_rng(0).standard_normal((ROWS - 1, *row.shape[1:]))
-        return np.concatenate(
-            [row[:1], *[limited(spec, _moved(values, part), row) for part in noise]]
-        )
-    if spec.features or row.ndim < 2:
-        return _copies(row)
-    return np.concatenate([np.roll(row[:1], places, axis=-1) for places in range(ROWS)])
+        noise = random.standard_normal((rows - 1, *row.shape[1:]))
+        moved = [drawn(spec, _moved(values, part[None]), row) for part in noise]
+        return np.concatenate([row, *moved])
+    varied = np.repeat(row, rows, axis=0)
+    if spec.datatype == "BYTES":
+        for index, column in enumerate(spec.features or ()):
+            known = column.categories or ()
+            for place in range(1, rows if known else 0):
+                varied[place, index] = known[(place + index) % len(known)].encode()
+    elif spec.datatype in ("BOOL", "UINT8") and not spec.features:
+        bound = 2 if spec.datatype == "BOOL" else 256
+        for place in range(1, rows):
+            varied[place] = drawn(spec, random.integers(0, bound, row.shape), row)[0]
+    elif has_example:
+        for place in range(1, rows):
+            # What is below an index is an index too.
+            below = np.where(varied[place] > 0, varied[place] - varied[place] % (place + 1), 0)
+            varied[place] = np.where(row[0] < 0, row[0], below)
+    else:
+        varied[1:] = random.integers(0, 2, varied[1:].shape)
+    return varied
 
 
 def _moved(values: np.ndarray, noise: np.ndarray) -> np.ndarray:

@@ -7,7 +7,7 @@ from typing import Final
 
 import numpy as np
 
-from serving.config import InputSpec
+from serving.config import InputSpec, ModelConfig
 from serving.errors import InvalidInput, ModelFailed
 from serving.models.blank_row import blank_row
 from serving.models.buckets import buckets_of
@@ -65,7 +65,8 @@ def require_sound_outputs(model: Model, entry: ModelEntry) -> None:
     Some formats tell only by running what they return, so a row of zeros is tried. Where an output
     is not finite for zeros, as a logarithm may not be, a row of ones and one at random within the
     limits of `model.yaml` are tried too. A model that cannot compute them is given the benefit of
-    the doubt. Models on other servers are not asked.
+    the doubt, and so is one that takes text, for which nothing can be made up. Models on other
+    servers are not asked.
 
     Raises:
         OutputMissing: an output is not among what it returns.
@@ -83,6 +84,8 @@ def require_sound_outputs(model: Model, entry: ModelEntry) -> None:
             return
         if not suspects:
             return
+    if any(spec.datatype == "BYTES" and not spec.sensitive for spec in entry.config.inputs):
+        return
     raise ModelFailed(
         f"output '{min(suspects)}' is NaN or infinite throughout for rows of zeros, ones and "
         f"random numbers; correct the version, or name a request that it can answer by `example` "
@@ -104,19 +107,26 @@ def _trials(entry: ModelEntry) -> Iterator[dict[str, np.ndarray]]:
     zeros = known_batch(entry, 1)
     yield zeros
     specs = {spec.name: spec for spec in entry.config.inputs}
-    for draw in (np.ones, random.standard_normal):
-        yield {
-            name: limited(specs[name], np.asarray(draw(array.shape)), array)
-            for name, array in zeros.items()
-        }
+    yield {name: drawn(specs[name], np.ones(zero.shape), zero) for name, zero in zeros.items()}
+    yield {
+        name: drawn(specs[name], _at_random(specs[name], random, zero.shape), zero)
+        for name, zero in zeros.items()
+    }
 
 
-def limited(spec: InputSpec, values: np.ndarray, known: np.ndarray) -> np.ndarray:
-    """Return float `values` within the input's limits and in its datatype.
+def _at_random(spec: InputSpec, random: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    if spec.datatype in FLOATING:
+        return random.standard_normal(shape)
+    # Bytes are pixels most often; other integers may be indices, of which only the least are sure.
+    return random.integers(0, 256 if spec.datatype == "UINT8" else 2, shape)
 
-    Of an input of another datatype, return `known`, a row that the model computes.
+
+def drawn(spec: InputSpec, values: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Return `values`, numbers, within the input's limits and in its datatype.
+
+    Of an input of text, return `known`, a row that the model computes.
     """
-    if spec.datatype not in FLOATING:  # integers may be indices, which are not guessed
+    if spec.datatype == "BYTES":
         return known
     columns = spec.features or []
     low = [column.min if column.min is not None else -np.inf for column in columns]
@@ -157,6 +167,12 @@ def known_batch(entry: ModelEntry, rows: int) -> dict[str, np.ndarray]:
     return {name: _repeat(array, rows) for name, array in inputs.items()}
 
 
+def warm_up_rows(config: ModelConfig) -> tuple[int, ...]:
+    """Return the sizes of batches to try: none that requests could not make."""
+    most = config.batching.max_batch_size or WARM_UP_ROWS[-1]
+    return tuple(sorted({min(rows, most) for rows in WARM_UP_ROWS}))
+
+
 def example_batches(entry: ModelEntry) -> Iterator[dict[str, np.ndarray]]:
     """Give the example as batches of the sizes that a warm-up needs; none without an example.
 
@@ -169,7 +185,7 @@ def example_batches(entry: ModelEntry) -> Iterator[dict[str, np.ndarray]]:
         # Each request is computed as it is, and a model may take no other number of rows.
         yield inputs
         return
-    sizes = WARM_UP_ROWS if config.compile == "none" else buckets_of(config.batching)
+    sizes = buckets_of(config.batching) if config.compile != "none" else warm_up_rows(config)
     for rows in sizes if inputs else ():
         yield {name: _repeat(array, rows) for name, array in inputs.items()}
 

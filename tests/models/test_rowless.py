@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -102,6 +103,19 @@ def test_a_graph_without_rows_is_served_request_by_request(make_graph: MakeGraph
     several = {"a": np.stack([X, X + 1]), "b": np.float32([[1, 2], [3, 4]])}
     expected = np.stack([X * [1, 2], (X + 1) * [3, 4]])
     np.testing.assert_array_equal(model.predict(several)["y"], expected)
+
+
+def test_an_example_may_have_tritons_shape(make_graph: MakeGraph) -> None:
+    entry = make_graph(["n"], [], ["n"])
+    triton = [
+        {"name": "a", "datatype": "FP32", "shape": [2, 1], "data": [1, 2]},
+        {"name": "b", "datatype": "FP32", "shape": [1], "data": [3]},
+    ]
+    folder = entry.directory.parent
+    (folder / "example.json").write_text(json.dumps({"inputs": triton}))
+    (folder / "model.yaml").write_text("format: onnx\nexample: example.json\n")
+    entry = ModelRepository(folder.parent).get("graph")
+    assert prepare(entry, "cpu").rows.startswith("2 rows of the example give the same")
 
 
 class Threshold(torch.nn.Module):
