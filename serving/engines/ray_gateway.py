@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 from urllib.parse import unquote
 
 import grpc
 from ray import serve
+from ray.exceptions import RayError
 
 from serving import errors
 from serving.config import ServerConfig
@@ -19,12 +20,14 @@ from serving.engines.ray_deployments import log_as, member_name
 from serving.engines.ray_handles import HandlePlane
 from serving.engines.ray_instance import Instance
 from serving.gateway.app import GatewayComposition
-from serving.gateway.asgi import VigilApp
+from serving.gateway.asgi import Receive, Scope, Send, VigilApp
 from serving.gateway.grpc_health import statuses
 from serving.gateway.grpc_methods import METHODS, Method
 from serving.logs.events import Event
 from serving.logs.report import report
 from serving.protocol.status import INTERNAL, grpc_status
+
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
 START_TIMEOUT_S = 20.0
@@ -60,9 +63,9 @@ class GatewayDeployment:
         if self._child:
             self._child.start()
 
-    def __serve_build_asgi_app__(self) -> VigilApp:
+    def __serve_build_asgi_app__(self) -> App:
         """Give Serve the ASGI app that this actor hosts."""
-        return self._app
+        return _hearing_of_the_end(self._app)
 
     async def check_health(self) -> None:
         """Raise while the gateway is not there; that this is answered shows that the loop is."""
@@ -125,6 +128,21 @@ class GatewayDeployment:
             raise errors.PayloadTooLarge(
                 f"the message is over the limit of {self._max_body} bytes; send a smaller one"
             )
+
+
+def _hearing_of_the_end(app: App) -> App:
+    """Return `app` for Serve, whose `receive` raises where others say that the client has left."""
+
+    async def called(scope: Scope, receive: Receive, send: Send) -> None:
+        async def received() -> Any:
+            try:
+                return await receive()
+            except RayError:
+                return {"type": "http.disconnect"}
+
+        await app(scope, received, send)
+
+    return called
 
 
 def _tell(context: Any, error: errors.VigilError) -> None:

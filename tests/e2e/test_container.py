@@ -1,5 +1,6 @@
 """Life in a container: as PID 1, and without a folder for temporary files."""
 
+import json
 import os
 import signal
 import subprocess
@@ -131,7 +132,7 @@ def test_a_read_only_root_without_tmp_is_one_sentence(
     done = _read_only(data, *argv, str(tmp_path / "elsewhere"), TMPDIR=str(data))
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
-    assert done.stderr.splitlines()[-1].startswith("vigil: data_dir: ")
+    assert json.loads(done.stderr.splitlines()[-1])["message"].startswith("data_dir: ")
 
 
 @needs_namespaces
