@@ -98,8 +98,10 @@ def make(tmp_path):
         (product(constant=external("")), {"model.onnx.data": FILE}),
         (branched(external()), {"model.onnx.data": FILE}),
     ],
-    ids=["usual", "no length", "no offset", "a name", "a folder", "a dot", "dots", "a dot in a constant",
-         "a dot in branches", "constant", "branches"],
+    ids=[
+        "usual", "no length", "no offset", "a name", "a folder", "a dot", "dots",
+        "a dot in a constant", "a dot in branches", "constant", "branches",
+    ],
 )  # fmt: skip
 def test_weights_beside_the_graph_are_read(make, tmp_path, monkeypatch, graph, files):
     monkeypatch.chdir(tmp_path)  # not where the files lie
