@@ -116,8 +116,9 @@ class KernelShap:
         Raises:
             IncompleteAttribution: the output is not finite, or the error is above the tolerance.
             ExplanationTooLong: `limits.seconds` have passed.
-            ValueError: inputs, target, baselines or samples that cannot be used, or more work
-                than `limits.evaluations`; says which.
+            ValueError: inputs, target, baselines or samples that cannot be used, a row with NaN
+                for which the output is not finite, or more work than `limits.evaluations`; says
+                which.
         """
         self._ends = self._clock() + self._limits.seconds
         problem = self._problem(self._arrays(inputs), target, baselines or {})
@@ -167,7 +168,8 @@ class KernelShap:
         chosen = explained_target(at_input, target)
         rows = np.arange(len(chosen))
         end, start = at_input[rows, chosen], at_baseline[rows, chosen]
-        _refuse_infinite(np.concatenate((end, start)))
+        _refuse_infinite(masked, rows, end)
+        _refuse_infinite(masked, rows, start)
         return _Problem(
             rows=masked,
             players=masked.players(),
@@ -232,7 +234,7 @@ class KernelShap:
             count = len(row)
             outputs = self._call(problem.rows.mixed(row, present))
             explained = outputs[np.arange(count), problem.target[row]]
-            _refuse_infinite(explained)
+            _refuse_infinite(problem.rows, row, explained)
             gains[done : done + count] = explained - problem.at_baseline[row]
             done += count
         shapley = np.zeros((len(sizes), problem.rows.features))
@@ -278,8 +280,14 @@ class KernelShap:
             )
 
 
-def _refuse_infinite(outputs: np.ndarray) -> None:
-    if not np.isfinite(outputs).all():
+def _refuse_infinite(masked: MaskedRows, rows: np.ndarray, outputs: np.ndarray) -> None:
+    for row in rows[~np.isfinite(outputs)][:1]:
+        name = masked.not_finite(row)
+        if name is not None:
+            raise ValueError(
+                f"row {row}: the model's output is not finite, and input '{name}' holds NaN or "
+                f"infinity there; send finite numbers"
+            )
         raise IncompleteAttribution(
             "the model's output is not finite at the row, at the baseline or between them; "
             "give another baseline or target"

@@ -58,6 +58,13 @@ class MaskedRows:
             mixed[name] = np.where(mask, array[row], self.baselines[name][row])
         return mixed
 
+    def not_finite(self, row: int) -> str | None:
+        """Return the name of an input that holds NaN or infinity in this row; None if none does."""
+        for name, array in self.inputs.items():
+            if array.dtype.kind == "f" and not np.isfinite(array[row]).all():
+                return name
+        return None
+
     def spread(self, values: np.ndarray) -> dict[str, np.ndarray]:
         """Return each feature's value shared evenly by its elements that differ from the baseline.
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from serving.config import OutputSpec
-from serving.errors import Unsupported
+from serving.errors import InvalidInput, ModelFailed, Unsupported
 from serving.models.batch_model import BatchModel
 from serving.models.contract import Capabilities, Prediction
+from serving.models.non_finite import NonFinite
 from serving.models.repository import ModelEntry
 from serving.models.rowless import without_rows
 from serving.models.signature import FEATURES
@@ -43,6 +45,7 @@ class ArrayModel(BatchModel):
             without_rows(entry.config, run_with_features) if run_with_features else None
         )
         self._outputs = entry.config.outputs
+        self._non_finite = NonFinite(entry)
 
     def module(self) -> torch.nn.Module:
         """Refuse: there is no torch module.
@@ -58,7 +61,7 @@ class ArrayModel(BatchModel):
         run = self._run_with_features if features else self._run
         assert run is not None
         given = {name: _read_only(array) for name, array in arrays.items()}
-        returned = self._guarded(run, given, rows=rows)
+        returned = self._returned(run, given, rows)
         found = by_name(returned)
         if found is None:
             raise self._failed(f"it returned a {type(returned).__name__}, not arrays by name")
@@ -67,6 +70,20 @@ class ArrayModel(BatchModel):
             penultimate = self._features(found, rows)
         outputs = {spec.name: self._checked(spec, found, rows) for spec in self._outputs}
         return Prediction(outputs, penultimate)
+
+    def _returned(
+        self, run: Run, given: dict[str, np.ndarray], rows: int
+    ) -> Mapping[str, np.ndarray]:
+        try:
+            return self._guarded(run, given, rows=rows)
+        except ModelFailed:
+            # Code of one's own can raise `InvalidInput` itself.
+            if self._format == "python":
+                raise
+            found = self._non_finite.at_fault(given, partial(_computes, run))
+            if found is None:
+                raise
+        raise InvalidInput(f"model '{self._name}': {found}")
 
     def _index_error(self, error: Exception) -> str | None:
         # Code of one's own looks at its inputs itself; an error there is most often its own.
@@ -114,6 +131,14 @@ class ArrayModel(BatchModel):
         for value in array.flat:
             if not isinstance(value, bytes):
                 raise self._failed(f"{what} holds a {type(value).__name__}; BYTES are bytes")
+
+
+def _computes(run: Run, inputs: dict[str, np.ndarray]) -> bool:
+    try:
+        run({name: _read_only(array) for name, array in inputs.items()})
+    except Exception:  # noqa: BLE001 - as `_guarded`
+        return False
+    return True
 
 
 def _read_only(array: np.ndarray) -> np.ndarray:

@@ -150,6 +150,11 @@ def _read(directory: Path) -> Manifest:
 def _check(directory: Path, name: str, digest: str) -> None:
     path = directory / MANIFEST
     manifest = _read(directory)
+    if name not in manifest.sha256 and not _belongs(Path(name)):
+        raise ConfigError(
+            f"{path}: does not list {name}, and `vigil manifest` leaves out hidden files, "
+            f"*.parquet, profile/ and __pycache__/; give the file a name that is none of these"
+        )
     if name not in manifest.sha256:
         raise ConfigError(
             f"{path}: does not list {name}, so it is not used; if it belongs there, "

@@ -59,12 +59,15 @@ def external_files(entry: ModelEntry, content: bytes) -> dict[str, bytes]:
         ]
     except Damaged as error:
         raise ConfigError(f"{entry.weights}: is no ONNX graph: {error}") from None
+    read: dict[str, bytes] = {}
     found: dict[str, bytes] = {}
     for part in parts:
         if part is not None:
-            if part.location not in found:
-                found[part.location] = _read(entry, part.location)
-            _check_range(entry, part, len(found[part.location]))
+            name = _name(entry, part.location)
+            if name not in read:
+                read[name] = _read(entry, name)
+            found[part.location] = read[name]
+            _check_range(entry, part, len(read[name]))
     return found
 
 
@@ -94,7 +97,8 @@ def _part(walk: Walk, tensor: Field) -> _Part | None:
     return _Part(about.get("location", ""), about.get("offset", "0"), about.get("length"))
 
 
-def _read(entry: ModelEntry, location: str) -> bytes:
+def _name(entry: ModelEntry, location: str) -> str:
+    """Return the name that the manifest has for a location, which may be `./w` or `a//w`."""
     path = PurePosixPath(location)
     leads_out = path.is_absolute() or ".." in path.parts or location.startswith(_IN_MEMORY)
     if leads_out or not path.parts:
@@ -102,8 +106,12 @@ def _read(entry: ModelEntry, location: str) -> bytes:
             f"{entry.weights}: keeps weights in '{location[:200]}', which is no file of the "
             f"version's folder; save the graph with its weights beside it, under a plain name"
         )
+    return path.as_posix()
+
+
+def _read(entry: ModelEntry, name: str) -> bytes:
     try:
-        return verified_bytes(entry.directory, location)
+        return verified_bytes(entry.directory, name)
     except ConfigError as error:
         raise ConfigError(f"{error.message} ({entry.weights.name} keeps weights there)") from None
 

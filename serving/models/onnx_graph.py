@@ -17,6 +17,7 @@ from serving.models.onnx_zipmap import ZIPMAP, Labels, as_table, class_order, zi
 from serving.models.protobuf_walk import Damaged, Walk
 from serving.models.repository import WEIGHTS_OF, ModelEntry
 from serving.models.signature import FEATURES, Tensor, is_features
+from serving.models.text import texts_of
 
 ONNX_OF: Final = {
     "BOOL": "bool",
@@ -204,7 +205,6 @@ def _describe(node: Any) -> str:
 
 
 _to_bytes: Final[Read] = np.vectorize(str.encode, otypes=[object])
-_to_text: Final[Read] = np.vectorize(bytes.decode, otypes=[object])
 
 
 def _runner(session: Any, reads: dict[str, Read]) -> Run:
@@ -212,7 +212,7 @@ def _runner(session: Any, reads: dict[str, Read]) -> Run:
 
     def run(inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         given = {
-            name: _to_text(array) if array.dtype == object else array
+            name: texts_of(name, array) if array.dtype == object else array
             for name, array in inputs.items()
         }
         found = session.run(names, given)

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from serving.config import ConfigError, InputSpec
-from serving.errors import InvalidInput
 from serving.models.repository import ModelEntry
 from serving.models.sklearn_categories import Frame, categories_of
 from serving.models.sklearn_nesting import parts, takes_text
+from serving.models.text import texts_of
 from serving.protocol.datatypes import bf16_to_fp32
 
 MakeTable = Callable[[dict[str, np.ndarray]], Any]
@@ -131,12 +131,4 @@ def _values(spec: InputSpec, array: np.ndarray) -> np.ndarray:
     """
     if spec.datatype == "BF16":
         return bf16_to_fp32(array)
-    if spec.datatype != "BYTES":
-        return array
-    try:
-        texts = [value.decode() for value in array.flat]
-    except UnicodeDecodeError:
-        raise InvalidInput(
-            f"input '{spec.name}': holds bytes that are no text; send UTF-8"
-        ) from None
-    return np.array(texts, object).reshape(array.shape)
+    return texts_of(spec.name, array) if spec.datatype == "BYTES" else array

@@ -50,6 +50,7 @@ def bf16_to_fp32(bits: np.ndarray) -> np.ndarray:
 
 def fp32_to_bf16(values: np.ndarray) -> np.ndarray:
     """Round float32 (any shape) to BF16 bit patterns, to nearest even; NaN stays NaN."""
-    raw = np.ascontiguousarray(values, dtype=np.float32).view(np.uint32)
+    # Unlike `ascontiguousarray`, it leaves a scalar without axes.
+    raw = np.asarray(values, dtype=np.float32, order="C").view(np.uint32)
     rounded = ((raw + 0x7FFF + ((raw >> 16) & 1)) >> 16).astype(np.uint16)
     return np.where(np.isnan(values), np.uint16(0x7FC0), rounded)

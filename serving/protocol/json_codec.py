@@ -221,7 +221,14 @@ def _raw_shape(spec: TensorMetadata, length: int, row_axis: bool) -> tuple[int, 
     row = math.prod(size for size in shape if size != -1) * spec.item_size
     if not free and length != row:
         raise InvalidInput(f"input '{spec.name}' takes {row} bytes, the body has {length}")
-    if not length or length % row:
+    if free and not length:
+        raise InvalidInput(f"the body is empty; send the elements of input '{spec.name}'")
+    if free and not row:
+        raise InvalidInput(
+            f"input '{spec.name}' has no elements in its shape {list(spec.shape)}, but the body "
+            f"has {length} bytes; send it with JSON"
+        )
+    if free and length % row:
         raise InvalidInput(f"the body has {length} bytes, which is not a multiple of {row}")
     return tuple(length // row if size == -1 else size for size in shape)
 

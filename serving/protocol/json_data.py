@@ -59,9 +59,10 @@ def decode_data(
 ) -> np.ndarray:
     """Return the JSON text `raw` as a read-only array of `shape`.
 
-    `raw` is one flat list in C order, or lists nested as `shape` says. `base64` says how BYTES
-    are written. In floating datatypes `null` is NaN, which JSON has no other word for; that is
-    also how answers are written.
+    `raw` is one flat list in C order, or lists nested as `shape` says; for shape [] it may be the
+    element itself, which is what numpy's `tolist` gives. `base64` says how BYTES are written. In
+    floating datatypes `null` is NaN, which JSON has no other word for; that is also how answers
+    are written.
 
     Raises:
         InvalidInput: unknown datatype, an element of another type or out of range, or not as
@@ -76,6 +77,8 @@ def decode_data(
         # The quick look decides for almost everyone; the full one follows if that was wrong.
         values = decode(text) if text[1:2] != b"[" else None
     except UNREADABLE as error:
+        if _is_bare(shape, text):
+            return decode_data(name, datatype, shape, b"[%b]" % text, base64)
         if not _starts_nested(text) and not _has_nan(text, datatype):
             raise _unfit(name, datatype, error) from None
         values = None
@@ -111,6 +114,10 @@ def _slow(name: str, datatype: str, shape: tuple[int, ...], text: bytes) -> list
     return [math.nan if value is None else value for value in values]
 
 
+def _is_bare(shape: tuple[int, ...], text: bytes) -> bool:
+    return not shape and not text.lstrip().startswith(b"[")
+
+
 def _has_nan(text: bytes, datatype: str) -> bool:
     return b"null" in text and _ELEMENTS[datatype][0] is float
 
@@ -135,6 +142,8 @@ def _decode_bytes(
         else:
             values = _decoder(element, 1).decode(text)
     except UNREADABLE as error:
+        if _is_bare(shape, text):
+            return _decode_bytes(name, datatype, shape, b"[%b]" % text, base64)
         raise _unfit(name, "base64" if base64 else datatype, error) from None
     count = math.prod(shape)
     if len(values) != count:

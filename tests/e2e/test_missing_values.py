@@ -10,8 +10,11 @@ import pytest
 import skops.io
 import tritonclient.grpc
 import tritonclient.http
+import tritonclient.utils
 import yaml
 from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import FunctionTransformer
 
 from serving.models.manifest import write_folder_manifest
 
@@ -34,28 +37,34 @@ def server(
     estimator: Any, tmp_path_factory: pytest.TempPathFactory, running: Callable[..., Any]
 ) -> Iterator[Any]:
     root = tmp_path_factory.mktemp("gaps") / "models"
-    folder = root / "gaps" / "1"
-    folder.mkdir(parents=True)
-    skops.io.dump(estimator, folder / "model.skops")
-    write_folder_manifest(folder)
-    request = {"inputs": [tensor(ROWS)]}
-    (root / "gaps" / "example.json").write_text(json.dumps(request))
-    config = {
-        "format": "sklearn",
-        "trust_code": True,
-        "inputs": [
-            {
-                "name": "x",
-                "datatype": "FP64",
-                "shape": [-1, 2],
-                "features": [{"name": "a", "min": -100, "max": 100}, {"name": "b"}],
-            }
-        ],
-        "outputs": [{"name": "p", "datatype": "FP64", "shape": [-1, 2], "classes": ["no", "yes"]}],
-        "example": "example.json",
-        "monitors": {"drift": {"reference": "live"}},
-    }
-    (root / "gaps" / "model.yaml").write_text(yaml.safe_dump(config))
+    finite = np.nan_to_num(ROWS)
+    strict = LogisticRegression().fit(finite, [0, 1, 0])
+    fitted = {"gaps": estimator, "strict": strict, "echo": FunctionTransformer().fit(finite)}
+    for name, each in fitted.items():
+        folder = root / name / "1"
+        folder.mkdir(parents=True)
+        skops.io.dump(each, folder / "model.skops")
+        write_folder_manifest(folder)
+        config: dict[str, Any] = {
+            "format": "sklearn",
+            "trust_code": True,
+            "inputs": [
+                {
+                    "name": "x",
+                    "datatype": "FP64",
+                    "shape": [-1, 2],
+                    "features": [{"name": "a", "min": -100, "max": 100}, {"name": "b"}],
+                }
+            ],
+            "outputs": [{"name": "p", "datatype": "FP64", "shape": [-1, 2]}],
+        }
+        if name != "echo":
+            config["outputs"][0]["classes"] = ["no", "yes"]
+        if name == "gaps":
+            request = {"inputs": [tensor(ROWS)]}
+            (root / name / "example.json").write_text(json.dumps(request))
+            config |= {"example": "example.json", "monitors": {"drift": {"reference": "live"}}}
+        (root / name / "model.yaml").write_text(yaml.safe_dump(config))
     with running(root, tmp_path_factory.mktemp("run")) as started:
         yield started
 
@@ -138,3 +147,52 @@ def test_an_explanation_takes_and_gives_what_an_inference_does(
             size = found["parameters"]["binary_data_size"]
             got = np.frombuffer(answer.content[start : start + size])
         np.testing.assert_allclose(got.reshape(ROWS.shape), values)
+
+
+def test_what_a_model_does_not_take_is_the_clients_fault(
+    server: Any, eventually: Callable[..., Any]
+) -> None:
+    row = np.array([[0.5, np.nan]])
+    says = "input 'x': column 'b' holds NaN (null in JSON), which the model does not take"
+    infinite = "input 'x': column 'a' holds infinity, which the model does not take"
+    bodies = [
+        (json.dumps({"inputs": [tensor(row)]}).encode(), {}, says),
+        (*binary(row), says),
+        (*binary(np.array([[-np.inf, 1.0]])), infinite),
+    ]
+
+    def refused(action: str) -> bool:
+        for content, headers, told in bodies:
+            url = f"{server.url}/v2/models/strict/{action}"
+            answer = httpx.post(url, content=content, headers=headers, timeout=60)
+            if answer.status_code == 503:
+                return False
+            assert answer.status_code == 400, answer.text
+            assert told in answer.json()["error"]
+        return True
+
+    eventually("refusals", lambda: refused("infer"), 90)
+    eventually("refusals", lambda: refused("explain"), 90)
+    with tritonclient.grpc.InferenceServerClient(server.grpc) as client:
+        x = tritonclient.grpc.InferInput("x", row.shape, "FP64")
+        x.set_data_from_numpy(row)
+        with pytest.raises(tritonclient.utils.InferenceServerException, match="'b' holds NaN") as e:
+            client.infer("strict", [x])
+        assert e.value.status() == "StatusCode.INVALID_ARGUMENT"
+    assert server.infer("strict", [tensor(np.ones((1, 2)))]).status_code == 200
+
+
+def test_an_explanation_says_that_the_output_of_a_row_is_not_finite(
+    server: Any, eventually: Callable[..., Any]
+) -> None:
+    url = f"{server.url}/v2/models/echo/explain"
+    body = {"inputs": [tensor(np.array([[0.5, 1.0], [0.5, np.nan]]))]}
+
+    def refusal() -> str | None:
+        answer = httpx.post(url, json=body, timeout=60)
+        assert answer.status_code in (400, 503), answer.text
+        error: str = answer.json()["error"]
+        return error if answer.status_code == 400 else None
+
+    says = eventually("a refusal", refusal, 90)
+    assert "row 1: the model's output is not finite, and input 'x' holds NaN or infinity" in says

@@ -188,6 +188,24 @@ def test_a_model_that_gives_no_number_is_never_complete():
         KernelShap(broken, ["x"]).explain({"x": np.ones((1, 3))})
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_row_that_is_not_finite_is_told_if_its_output_is_not(value):
+    def total(inputs):
+        return inputs["x"].sum(axis=1) + inputs["y"]
+
+    given = {"x": np.ones((3, 2)), "y": np.ones(3, np.float32)}
+    given["x"][1, 0] = value
+    with pytest.raises(ValueError, match=r"row 1: .* not finite, and input 'x' holds NaN or"):
+        KernelShap(total, ["x", "y"]).explain(given)
+
+    def between(inputs):  # finite at the row and at the baseline
+        x = inputs["x"]
+        return np.where(np.isfinite(x[:, 0]) == (x[:, 1] == 0), 0.0, np.nan)
+
+    with pytest.raises(ValueError, match=r"row 0: .* not finite, and input 'x'"):
+        KernelShap(between, ["x"]).explain({"x": given["x"][[1, 1]]})
+
+
 def test_a_model_that_answers_otherwise_each_time_stays_complete_or_is_refused():
     random = np.random.default_rng(0)
     found = KernelShap(lambda inputs: random.normal(size=len(inputs["x"])), ["x"]).explain(

@@ -46,6 +46,15 @@ def test_unlisted_file_is_refused(version, check):
         check(version, "other")
 
 
+@pytest.mark.parametrize("name", [".hidden", "rows.parquet", "profile/w.bin", "a/__pycache__/w"])
+def test_a_file_that_no_manifest_lists_needs_another_name(version, name):
+    (version / name).parent.mkdir(parents=True, exist_ok=True)
+    (version / name).write_bytes(b"abc")
+    write_folder_manifest(version)
+    with pytest.raises(ConfigError, match=rf"does not list {name}, .* leaves out .* give the file"):
+        verified_bytes(version, name)
+
+
 @pytest.mark.parametrize("check", [verified_bytes, verified_path])
 def test_missing_files(version, check):
     with pytest.raises(ConfigError, match="No such file"):

@@ -91,10 +91,17 @@ def make(tmp_path):
         (product([external(offset=None)]), {"model.onnx.data": W.tobytes()}),
         (product([external(location="w")]), {"w": FILE}),
         (product([external(location="data/w")]), {"data/w": FILE}),
+        (product([external(location="./w")]), {"w": FILE}),
+        (product([external(location="./data/.//w")]), {"data/w": FILE}),
+        (product(constant=external("", location=".//w")), {"w": FILE}),
+        (branched(external(location="./w")), {"w": FILE}),
         (product(constant=external("")), {"model.onnx.data": FILE}),
         (branched(external()), {"model.onnx.data": FILE}),
     ],
-    ids=["usual", "no length", "no offset", "a name", "a folder", "constant", "branches"],
+    ids=[
+        "usual", "no length", "no offset", "a name", "a folder", "a dot", "dots",
+        "a dot in a constant", "a dot in branches", "constant", "branches",
+    ],
 )  # fmt: skip
 def test_weights_beside_the_graph_are_read(make, tmp_path, monkeypatch, graph, files):
     monkeypatch.chdir(tmp_path)  # not where the files lie

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from serving.config import ConfigError
-from serving.errors import ModelFailed, Unsupported
+from serving.errors import InvalidInput, ModelFailed, Unsupported
 from serving.models.export import save_files
 from serving.models.loader import load
 from serving.models.repository import ModelRepository
@@ -88,7 +88,8 @@ outputs: [{name: u, datatype: BYTES, shape: [-1, 1]}]
     loaded = load(make(model, config), "cpu")
     words = np.array([["grün".encode()], [b""]], object)
     np.testing.assert_array_equal(loaded.predict({"t": words})["u"], words)
-    with pytest.raises(ModelFailed, match="UnicodeDecodeError"):
+    assert loaded.predict({"t": words[:0]})["u"].shape == (0, 1)
+    with pytest.raises(InvalidInput, match="input 't': holds bytes that are no text; send UTF-8"):
         loaded.predict({"t": np.array([[b"\xff"]], object)})
 
 

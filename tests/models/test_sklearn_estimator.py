@@ -35,6 +35,10 @@ def keep(x):
     return x
 
 
+def fail(x):
+    raise ValueError("no luck")
+
+
 def outputs(text):
     return CONFIG.replace("{name: y, datatype: FP32, shape: [-1, 3]}", text)
 
@@ -198,9 +202,13 @@ def test_types_that_are_not_trusted_are_named(make):
         load(make(fitted), "cpu")
 
 
-def test_a_failure_of_the_estimator_is_named(make, classifier):
-    with pytest.raises(ModelFailed, match="ValueError: Input X contains NaN"):
-        load(make(classifier), "cpu").predict({"x": np.full((1, 4), np.nan, np.float32)})
+def test_a_failure_of_the_estimator_is_named(make):
+    fitted = make_pipeline(FunctionTransformer(keep), LogisticRegression(max_iter=1000)).fit(X, Y)
+    fitted[0].set_params(func=fail)
+    model = load(make(fitted, f"trust_code: true\n{CONFIG}"), "cpu")
+    for value in (1.0, np.nan):
+        with pytest.raises(ModelFailed, match="ValueError: no luck"):
+            model.predict({"x": np.full((1, 4), value, np.float32)})
 
 
 def test_a_damaged_file_is_named(make, classifier):

@@ -8,7 +8,10 @@ import pytest
 from serving.errors import InvalidInput
 from serving.protocol import json_codec
 from serving.protocol.json_codec import decode_request, encode_response
+from serving.protocol.json_templates import RequestReader
 from serving.protocol.messages import InferRequest, InferResponse, RequestedOutput, Tensor
+
+BASE64 = {"content_type": "base64"}
 
 
 def request(outputs=(), parameters=None):
@@ -74,6 +77,56 @@ def test_deeper_nesting_and_many_dimensions(decode, make_body):
     values = np.arange(24).reshape(2, 1, 3, 4)
     body = make_body({"datatype": "INT8", "shape": [2, 1, 3, 4], "data": values.tolist()})
     assert (decode(body).inputs[0].data == values).all()
+
+
+@pytest.mark.parametrize(
+    ("datatype", "element", "value"),
+    [
+        ("FP32", "3.5", 3.5),
+        ("FP64", " 3 ", 3.0),
+        ("FP16", "null", np.nan),
+        ("BF16", "null", 0x7FC0),
+        ("BF16", "1.0", 0x3F80),
+        ("INT64", "-3", -3),
+        ("UINT8", "7", 7),
+        ("BOOL", "true", True),
+    ],
+)
+def test_the_only_element_of_a_scalar_needs_no_list(datatype, element, value):
+    reader = RequestReader()
+    for data in (element, f"[{element}]", element):
+        body = b'{"inputs":[{"name":"x","shape":[],"datatype":"%b","data":%b}]}' % (
+            datatype.encode(),
+            data.encode(),
+        )
+        for got in (decode_request(body, None, "m", "1"), reader.read(body, "m", "1")):
+            assert got.inputs[0].data.shape == ()
+            np.testing.assert_array_equal(got.inputs[0].data, value)
+
+
+def test_the_only_text_of_a_scalar_needs_no_list(decode, make_body):
+    for text in ("a:b", "", "[1]", "null"):
+        one = decode(make_body({"datatype": "BYTES", "shape": [], "data": text})).inputs[0].data
+        assert (one.shape, one.item()) == ((), text.encode())
+    coded = {"datatype": "BYTES", "shape": [], "data": "/w==", "parameters": BASE64}
+    assert decode(make_body(coded)).inputs[0].data.item() == b"\xff"
+
+
+@pytest.mark.parametrize(
+    ("datatype", "shape", "data", "says"),
+    [
+        ("FP32", [1], 3.0, "Expected 'array', got 'float'"),
+        ("FP32", [], "3", "Expected 'float', got 'str'"),
+        ("FP32", [], {}, "Expected 'float', got 'object'"),
+        ("FP32", [], [3.0, 4.0], "1 elements, but data has 2"),
+        ("UINT8", [], 256, "out of range"),
+        ("INT64", [], None, "Expected 'int', got 'null'"),
+        ("BYTES", [], 3, "Expected 'str', got 'int'"),
+    ],
+)
+def test_an_element_that_does_not_fit_is_told(decode, make_body, datatype, shape, data, says):
+    with pytest.raises(InvalidInput, match=says):
+        decode(make_body({"datatype": datatype, "shape": shape, "data": data}))
 
 
 def test_unknown_and_null_keys_are_ignored(decode, make_body):
