@@ -68,7 +68,7 @@ class ArrayModel(BatchModel):
         outputs = {spec.name: self._checked(spec, found, rows) for spec in self._outputs}
         return Prediction(outputs, penultimate)
 
-    def _index_error(self, error: Exception) -> str | None:
+    def _index_error(self, error: BaseException) -> str | None:
         # Code of one's own looks at its inputs itself; an error there is most often its own.
         return super()._index_error(error) if self._format == "onnx" else None
 

@@ -142,10 +142,12 @@ class BatchModel(ABC):
         """
         try:
             return run(*arguments)
-        except Exception as error:  # noqa: BLE001 - anything may happen in somebody's own code
+        except KeyboardInterrupt:  # somebody ends the process
+            raise
+        except BaseException as error:  # noqa: BLE001 - also `sys.exit` in somebody's own code
             raise self._raised(error, rows) from None
 
-    def _raised(self, error: Exception, rows: int) -> VigilError:
+    def _raised(self, error: BaseException, rows: int) -> VigilError:
         if isinstance(error, InvalidInput):
             return InvalidInput(error.message[:MAX_MESSAGE])
         if isinstance(error, ModelFailed):
@@ -159,7 +161,7 @@ class BatchModel(ABC):
         message = " ".join(str(error).split())[:MAX_MESSAGE]
         return self._failed(f"{type(error).__name__}: {message}")
 
-    def _index_error(self, error: Exception) -> str | None:
+    def _index_error(self, error: BaseException) -> str | None:
         """Return what an error says of an index out of range that a request may have brought."""
         return told_index_error(error)
 
