@@ -13,7 +13,13 @@ _SERVER_ERROR: Final = 500
 
 
 def log_failure(
-    error: VigilError, *, model: str = "", version: str = "", request_id: str = "", path: str = ""
+    error: VigilError,
+    *,
+    model: str = "",
+    version: str = "",
+    request_id: str = "",
+    path: str = "",
+    explains: bool = False,
 ) -> None:
     """Log an error that a client gets, unless that is done, or the client is at fault.
 
@@ -21,20 +27,25 @@ def log_failure(
         error: what the client is told.
         model, version, request_id: what was asked, where that is known.
         path: what was asked for where it was no inference.
+        explains: whether an explanation was asked for.
     """
     status = http_status(error)
     if status < _SERVER_ERROR or error.logged:
         return
     error.logged = True
-    kind = type(error).__name__
-    event = Event.REQUEST_FAILED if status == _SERVER_ERROR else Event.REQUEST_REFUSED
+    failed = status == _SERVER_ERROR
+    event = Event.REQUEST_FAILED if failed else Event.REQUEST_REFUSED
     message = error.message
-    if error.cause is not None:
+    cause = error.cause
+    if cause is not None:
         # The message quotes somebody else's text, and that may quote values.
-        message = f"{error.cause.type} was raised, and a request failed"
-        if model:
+        what = "an explanation" if explains else "a request"
+        raised = f"model '{model}' raised {cause.type}" if model else f"{cause.type} was raised"
+        message = f"{cause.told or raised}, and {what} failed"
+        if model and failed:
             event = Event.MODEL_FAILED
-            message = f"model '{model}' raised {error.cause.type}, and a request failed"
+    if explains and failed:
+        event = Event.EXPLAINER_FAILED
     report(
         event,
         message,
@@ -42,7 +53,7 @@ def log_failure(
         version=version,
         request_id=request_id,
         path=path,
-        cause=error.cause,
+        cause=cause,
         status=status,
-        answer=kind,
+        answer=type(error).__name__,
     )

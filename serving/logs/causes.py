@@ -11,9 +11,12 @@ import linecache
 import traceback
 from functools import lru_cache
 from pathlib import PurePath
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
+
+if TYPE_CHECKING:
+    from serving.errors import VigilError
 
 MOST_FRAMES: Final = 40
 """Frames of one exception that are shown; the outermost and the innermost ones."""
@@ -35,11 +38,13 @@ class Cause(msgspec.Struct, array_like=True, frozen=True):
         type: name of its class, with the module unless that is `builtins`.
         location: `file:line:function` where it was raised; empty when nothing tells.
         exception: type and frames of it and of what led to it, several lines; may be empty.
+        told: what happened, one clause without values, where the type alone does not tell it.
     """
 
     type: str
     location: str = ""
     exception: str = ""
+    told: str = ""
 
 
 class _Outline(NamedTuple):
@@ -56,6 +61,14 @@ class _Outline(NamedTuple):
 def describe(error: BaseException) -> Cause:
     """Return what may be told of an exception."""
     return _cause(_outline(error, {id(error)}, _DEPTH))
+
+
+def cause_of(failed: VigilError) -> Cause | None:
+    """Return what the log may tell of an error that replaces another; None: its own message."""
+    if failed.cause is not None:
+        return failed.cause
+    origin = origin_of(failed)
+    return None if origin is None else describe(origin)
 
 
 def origin_of(error: BaseException) -> BaseException | None:

@@ -11,6 +11,7 @@ import numpy as np
 
 from serving.config import InputSpec
 from serving.errors import InvalidInput, ModelFailed, Unsupported, VigilError
+from serving.logs.causes import describe
 from serving.models.blank_row import blank_row
 from serving.models.contract import Capabilities, Prediction, Tensors
 from serving.models.index_errors import told_index_error
@@ -151,6 +152,8 @@ class BatchModel(ABC):
         if isinstance(error, InvalidInput):
             return InvalidInput(error.message[:MAX_MESSAGE])
         if isinstance(error, ModelFailed):
+            # One that somebody's own code raises may quote values, as any exception may.
+            error.cause = error.cause or describe(error)
             return error
         index = self._index_error(error)
         if index is not None and self._is_sound(rows):

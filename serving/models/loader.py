@@ -28,7 +28,7 @@ def load(entry: ModelEntry, device: str) -> Model:
         return _loaded(entry, device)
     except (Exception, KeyboardInterrupt):
         raise
-    except BaseException as error:  # a model's own code, as `sys.exit` while it is unpickled
+    except BaseException as error:  # noqa: BLE001 - as `sys.exit` in a model's own code
         raise ConfigError(
             f"model '{entry.name}' cannot be loaded: {type(error).__name__}: {error}"
         ) from None

@@ -38,7 +38,7 @@ from serving.errors import (
     Unsupported,
     VigilError,
 )
-from serving.logs.causes import describe, origin_of
+from serving.logs.causes import Cause, cause_of, describe
 from serving.models.deviation import as_made
 from serving.models.loader import load
 from serving.models.profile_files import read_baseline
@@ -207,7 +207,7 @@ class ExplainerRole:
             connection.reply(ident, *write_answer(found, question.baseline, version))
         except ModelFailed as error:
             # The gateway writes the line, because it knows the request.
-            error.cause = describe(origin_of(error) or error)
+            error.cause = cause_of(error)
             connection.fail(ident, error)
         except VigilError as error:
             connection.fail(ident, error)
@@ -231,7 +231,10 @@ class ExplainerRole:
                 question.inputs, question.target, question.baselines, question.effort
             )
         except IncompleteAttribution as error:
-            raise ModelFailed(str(error)) from None
+            failed = ModelFailed(str(error))
+            told = f"the attributions of model '{self._entry.name}' do not add up"
+            failed.cause = Cause("IncompleteAttribution", told=told)
+            raise failed from None
         except ExplanationTooLong as error:
             raise DeadlineExceeded(str(error)) from None
         except ValueError as error:

@@ -124,6 +124,27 @@ build = Leaving
         load(make(source=source), "cpu").predict({"x": X})
 
 
+@pytest.mark.parametrize(
+    ("body", "kind", "told"),
+    [
+        ("return {f'Anna {n}': x for n in range(99)}", "OutputMissing", "no output 'y'"),
+        (
+            "from serving.errors import ModelFailed; raise ModelFailed('Anna 4711')",
+            "serving.errors.ModelFailed",
+            "",
+        ),
+    ],
+)
+def test_what_it_returns_or_says_is_not_for_the_log(make, body, kind, told):
+    with pytest.raises(ModelFailed, match="Anna") as caught:
+        load(make(body), "cpu").predict({"x": X})
+    cause = caught.value.cause
+    assert cause.type == kind
+    assert told in cause.told
+    assert "Anna" not in cause.told
+    assert caught.value.message.count("Anna") <= 10
+
+
 def test_an_interrupt_ends_the_process(make):
     with pytest.raises(KeyboardInterrupt):
         load(make("raise KeyboardInterrupt"), "cpu").predict({"x": X})
