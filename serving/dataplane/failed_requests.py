@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from serving.errors import VigilError
@@ -10,6 +11,13 @@ from serving.logs.report import report
 from serving.protocol.status import http_status
 
 _SERVER_ERROR: Final = 500
+_BEFORE_VALUES: Final = re.compile(r"[^'\"0-9:(]{0,60}")
+
+
+def for_probe(error: VigilError) -> VigilError:
+    """Return the answer to a probe, which asks again and again, and leaves no line."""
+    error.logged = True
+    return error
 
 
 def log_failure(
@@ -54,6 +62,13 @@ def log_failure(
         request_id=request_id,
         path=path,
         cause=cause,
+        kind="" if model else _kind(error.message),
         status=status,
         answer=type(error).__name__,
     )
+
+
+def _kind(message: str) -> str:
+    """Return what a message of ours begins with: names and values in it stand in quotes."""
+    found = _BEFORE_VALUES.match(message)
+    return found[0] if found else ""

@@ -156,6 +156,7 @@ class ServedVersion:
             result = await link.send(self._probe_batch)
         except ReplicaLost:
             self.problem = "a replica died in its first inference"
+            self._report_unproven(self.problem)
             return False
         except VigilError as error:
             self.problem = error.message

@@ -103,3 +103,17 @@ def test_an_explanation_is_told_as_that(told: Any) -> None:
     assert line["message"] == "model 'm' raised ValueError, and an explanation failed"
     assert line["request_id"] == "r-1"
     assert told(NoReplica("no replica is alive"), explains=True)["event"] == "request_refused"
+
+
+def test_refusals_of_no_model_do_not_hide_others(caplog: pytest.LogCaptureFixture) -> None:
+    before = use(Reporter())
+    try:
+        with caplog.at_level(logging.INFO, "vigil"):
+            for number in range(20):
+                log_failure(NoReplica(f"this gateway has {number} tasks"), path="/a")
+                log_failure(NoReplica(f"no model 'b{number}' is there"), path="/b")
+            log_failure(NoReplica("nobody is there"), path="/c")
+    finally:
+        use(before)
+    starts = [record.message.split()[0] for record in caplog.records]
+    assert {start: starts.count(start) for start in starts} == {"this": 5, "no": 5, "nobody": 1}
