@@ -205,8 +205,12 @@ class ServedVersion:
 
     def _make_probe(self, example: bytes | None) -> Batch:
         if example is not None:
-            request = decode_example(example, self.name, self.version)
-            bound = self.binder.bind(request)
+            try:
+                bound = self.binder.bind(decode_example(example, self.name, self.version))
+            except InvalidInput as error:
+                raise InvalidInput(
+                    f"{self.config.example}, which model.yaml names as `example`: {error.message}"
+                ) from None
         else:
             bound = self._zeros()
         return self._batch(bound)
