@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from itertools import islice
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-if TYPE_CHECKING:
-    from serving.logs.causes import Cause
-
+from serving.logs.causes import Cause, describe, origin_of
 
 _MOST_NAMES: Final = 10
 _LONGEST_NAME: Final = 80
@@ -133,6 +131,14 @@ def named(
     error: VigilError = found(message, retry_after_s=retry_after_s)
     error.cause = cause
     return error
+
+
+def cause_of(failed: VigilError) -> Cause | None:
+    """Return what the log may tell of an error that replaces another; None: its own message."""
+    if failed.cause is not None:
+        return failed.cause
+    origin = origin_of(failed)
+    return None if origin is None else describe(origin)
 
 
 def listed(names: Iterable[object], otherwise: str = "none") -> str:

@@ -12,8 +12,7 @@ from guards.decisions import Action, Decisions
 from guards.guard import Guard
 from serving.channel.inference import GuardResult
 from serving.dataplane.batch import BatchResult
-from serving.errors import InvalidInput, ModelFailed, VigilError
-from serving.logs.causes import cause_of
+from serving.errors import InvalidInput, ModelFailed, VigilError, cause_of
 from serving.logs.events import Event
 from serving.logs.report import report
 from serving.models.contract import AsyncModel, Model, Prediction

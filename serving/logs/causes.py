@@ -11,12 +11,9 @@ import linecache
 import traceback
 from functools import lru_cache
 from pathlib import PurePath
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
-
-if TYPE_CHECKING:
-    from serving.errors import VigilError
 
 MOST_FRAMES: Final = 40
 """Frames of one exception that are shown; the outermost and the innermost ones."""
@@ -61,14 +58,6 @@ class _Outline(NamedTuple):
 def describe(error: BaseException) -> Cause:
     """Return what may be told of an exception."""
     return _cause(_outline(error, {id(error)}, _DEPTH))
-
-
-def cause_of(failed: VigilError) -> Cause | None:
-    """Return what the log may tell of an error that replaces another; None: its own message."""
-    if failed.cause is not None:
-        return failed.cause
-    origin = origin_of(failed)
-    return None if origin is None else describe(origin)
 
 
 def origin_of(error: BaseException) -> BaseException | None:

@@ -37,8 +37,9 @@ from serving.errors import (
     Overloaded,
     Unsupported,
     VigilError,
+    cause_of,
 )
-from serving.logs.causes import Cause, cause_of, describe
+from serving.logs.causes import Cause, describe
 from serving.models.deviation import as_made
 from serving.models.loader import load
 from serving.models.profile_files import read_baseline
