@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
+from itertools import islice
+from typing import Final
 
-if TYPE_CHECKING:
-    from serving.logs.causes import Cause
+from serving.logs.causes import Cause, describe, origin_of
+
+_MOST_NAMES: Final = 10
+_LONGEST_NAME: Final = 80
 
 
 class VigilError(Exception):
@@ -127,6 +131,21 @@ def named(
     error: VigilError = found(message, retry_after_s=retry_after_s)
     error.cause = cause
     return error
+
+
+def cause_of(failed: VigilError) -> Cause | None:
+    """Return what the log may tell of an error that replaces another; None: its own message."""
+    if failed.cause is not None:
+        return failed.cause
+    origin = origin_of(failed)
+    return None if origin is None else describe(origin)
+
+
+def listed(names: Iterable[object], otherwise: str = "none") -> str:
+    """Return the first 10 of `names` for a message, each cut to 80 characters."""
+    found = list(islice(names, _MOST_NAMES + 1))
+    shown = ", ".join([f"'{str(name)[:_LONGEST_NAME]}'" for name in found[:_MOST_NAMES]])
+    return (shown or otherwise) + (", …" if len(found) > _MOST_NAMES else "")
 
 
 def unknown_model(name: str) -> ModelNotFound:

@@ -56,6 +56,7 @@ class ModelControl:
         self._repository = repository
         self._engine = engine
         self._load_timeout_s = load_timeout_s
+        self._late = f"not ready within load_timeout_s ({load_timeout_s:g} s)"
         self._drain_timeout_s = drain_timeout_s
         self._active: dict[ModelKey, ServedModel] = {}
         self._candidates: dict[ModelKey, ServedModel] = {}
@@ -110,6 +111,7 @@ class ModelControl:
             failed = changed | await self._try(
                 [served for served in wanted if served.key not in changed]
             )
+            own = {key: self._own(key, why) for key, why in failed.items()} | changed
             kept = {served.key for served in wanted if served.key not in failed}
             replaced = [
                 served
@@ -124,8 +126,8 @@ class ModelControl:
             if len(failed) < len(wanted):
                 self._required.discard(name)
             await self._retire(replaced)
-            for key, why in failed.items():
-                _report_refused(key, why if key in changed else "")
+            for key in failed:
+                _report_refused(key, own[key])
             if failed:
                 raise _logged(LoadFailed(_sentence(name, failed, bool(self._of(name)))))
             versions = _versions(self._of(name))
@@ -158,6 +160,7 @@ class ModelControl:
             earlier: other versions of the model.
         """
         async with self._lock(broken.name):
+            own = self._own(broken.key, why)
             for served in earlier:
                 if not self.serves(broken.key):  # somebody has given other orders meanwhile
                     return
@@ -166,7 +169,7 @@ class ModelControl:
                 del self._candidates[served.key]
                 if failed:
                     self._reasons[served.key[:2]] = failed[served.key]
-                    _report_refused(served.key)
+                    _report_refused(served.key, self._own(served.key, failed[served.key]))
                     continue
                 self._active[served.key] = served
                 self._reasons[broken.key[:2]] = why
@@ -174,7 +177,7 @@ class ModelControl:
                 break
             else:
                 self._publish()
-            _report_refused(broken.key)
+            _report_refused(broken.key, own)
             if served.key in self._active:
                 report(
                     Event.EARLIER_VERSION_SERVED,
@@ -290,10 +293,9 @@ class ModelControl:
                     failed[key] = why
             if waiting:
                 await self._hub.news(min(left, LOOK_S))
-        late = f"not ready within load_timeout_s ({self._load_timeout_s:g} s)"
         for name, _, _ in waiting:
             self._hub.load_failures.count(name, names.LOAD_TIMEOUT)
-        return {**failed, **dict.fromkeys(waiting, late)}
+        return {**failed, **dict.fromkeys(waiting, self._late)}
 
     def standing(self, key: ModelKey, generation: int) -> tuple[bool, str]:
         """Whether every gateway can answer with a revision; and why it failed, if it has.
@@ -318,6 +320,10 @@ class ModelControl:
                     return False, str(reason)
                 ready += tuple(of) == key and state == "READY"
         return ready >= self._hub.gateways_wanted, ""
+
+    def _own(self, key: ModelKey, why: str) -> str:
+        """Return why a revision failed where that was found here; else an empty text."""
+        return why if why in (self._late, self._hub.noted_failure(key)) else ""
 
     async def _retire(self, gone: Sequence[ServedModel]) -> None:
         """Tell gateways what is active now; end what is gone once they are done with it."""

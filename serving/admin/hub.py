@@ -115,6 +115,8 @@ class Hub:
         self._settings = Settings()
         self._leaving = False
         self._failures: dict[ModelKey, str] = {}
+        self._noted: dict[ModelKey, str] = {}
+        """Those of `_failures` that no replica has told."""
         self._news = asyncio.Event()
         self._answers: set[asyncio.Task[None]] = set()
         self.on_control: Callable[[ControlMeta], Awaitable[object]] | None = None
@@ -165,6 +167,7 @@ class Hub:
         self._broken = tuple(broken)
         known = {served.key for served in (*models, *candidates)}
         self._failures = {key: why for key, why in self._failures.items() if key in known}
+        self._noted = {key: why for key, why in self._noted.items() if key in known}
         self.load_failures.follow((*models, *candidates), broken)
         self._changed()
         generation = self.directory.generation
@@ -192,12 +195,14 @@ class Hub:
         """Keep why a replica could not be, unless it told that itself or another is there."""
         self.load_failures.ended(key)
         if not any(seat.member.key == key for seat in self._seats.values()):
-            self._failures.setdefault(key, reason)
+            if self._failures.setdefault(key, reason) == reason:
+                self._noted[key] = reason
             self._tell_news()
 
     def forget_failure(self, key: ModelKey) -> None:
         """Let a revision be tried once more."""
         self._failures.pop(key, None)
+        self._noted.pop(key, None)
 
     async def news(self, timeout_s: float) -> None:
         """Wait for the next report, member or failure; return also when none comes in time."""
@@ -230,6 +235,13 @@ class Hub:
     def failure(self, key: ModelKey) -> str | None:
         """Return why the last replica of a revision could not be; None when one is there."""
         return self._failures.get(key)
+
+    def noted_failure(self, key: ModelKey) -> str | None:
+        """Return why the process of a revision's replica ended, if that is known only from here.
+
+        What a replica says of itself may quote its model; this does not.
+        """
+        return self._noted.get(key)
 
     def gateway_statuses(self) -> list[dict[str, Any]]:
         """Return what each gateway that has reported said about itself last."""

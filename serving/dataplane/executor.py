@@ -12,8 +12,7 @@ from guards.decisions import Action, Decisions
 from guards.guard import Guard
 from serving.channel.inference import GuardResult
 from serving.dataplane.batch import BatchResult
-from serving.errors import InvalidInput, ModelFailed, VigilError
-from serving.logs.causes import describe, origin_of
+from serving.errors import InvalidInput, ModelFailed, VigilError, cause_of
 from serving.logs.events import Event
 from serving.logs.report import report
 from serving.models.contract import AsyncModel, Model, Prediction
@@ -111,9 +110,9 @@ class BatchExecutor:
             if not isinstance(error, ModelFailed)
         }
         causes = {
-            position: describe(origin)
+            position: cause
             for position, error in failed.items()
-            if isinstance(error, ModelFailed) and (origin := origin_of(error)) is not None
+            if isinstance(error, ModelFailed) and (cause := cause_of(error)) is not None
         }
         times = (computed - started, done - computed)
         return BatchResult(outputs, messages, guards, *times, kinds, causes=causes)

@@ -157,6 +157,7 @@ class ServedVersion:
             result = await link.send(self._probe_batch)
         except ReplicaLost:
             self.problem = "a replica died in its first inference"
+            self._report_unproven(self.problem)
             return False
         except VigilError as error:
             self.problem = error.message
@@ -207,8 +208,12 @@ class ServedVersion:
 
     def _make_probe(self, example: bytes | None) -> Batch:
         if example is not None:
-            request = decode_example(example, self.name, self.version)
-            bound = self.binder.bind(request)
+            try:
+                bound = self.binder.bind(decode_example(example, self.name, self.version))
+            except InvalidInput as error:
+                raise InvalidInput(
+                    f"{self.config.example}, which model.yaml names as `example`: {error.message}"
+                ) from None
         else:
             bound = self._zeros()
         return self._batch(bound)

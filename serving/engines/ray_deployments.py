@@ -70,10 +70,11 @@ def gateway_members(instance: Instance) -> int:
     return instance.config.gateways * (1 if instance.config.ingress == "serve" else 2)
 
 
-def log_as(role: str, instance: Instance) -> None:
+def log_as(role: str, instance: Instance, served: ServedModel | None = None) -> None:
     """Have this actor's process log as the instance does; Ray hands its lines to the driver."""
     telemetry = instance.config.telemetry
-    configure(role, telemetry.log_format, telemetry.log_level)
+    about = {"model": served.name, "version": served.version} if served else {}
+    configure(role, telemetry.log_format, telemetry.log_level, **about)
     adopt("ray")
 
 
@@ -181,7 +182,7 @@ class ReplicaDeployment:
         from serving.roles.last_words import tell_failed
         from serving.roles.replica import make_replica
 
-        log_as("replica", instance)
+        log_as("replica", instance, served)
         self._role = make_replica(
             served,
             member_name(f"replica-{'-'.join(served.key)}"),
@@ -216,7 +217,7 @@ class ExplainerDeployment:
         from serving.roles.explainer import ExplainerRole
         from serving.roles.last_words import log_load_failure
 
-        log_as("explainer", instance)
+        log_as("explainer", instance, served)
         self._role = ExplainerRole(
             served,
             f"explainer-{'-'.join(served.key)}",

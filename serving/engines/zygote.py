@@ -113,7 +113,7 @@ class Zygote:
 def _run_role(order: dict[str, Any]) -> None:
     served = _decode_served(base64.b64decode(order["served"]))
     secret = bytes.fromhex(order["secret"]) if order["secret"] else None
-    configure(order["role"])
+    configure(order["role"], model=served.name, version=served.version)
     arguments = (served, order["id"], order["address"], order["hub"], secret)
     if order["role"] == "replica":
         from serving.roles import replica

@@ -16,8 +16,10 @@ from serving.channel.observation import (
     ReportReply,
 )
 from serving.config import Explain
+from serving.dataplane.failed_requests import log_failure
 from serving.dataplane.handler import DataPlane, shorter
-from serving.errors import InvalidInput, NotFound, Unsupported
+from serving.dataplane.served import ServedVersion
+from serving.errors import InvalidInput, NotFound, Unsupported, VigilError
 from serving.protocol.messages import InferRequest, InferResponse, Tensor
 
 REPORTS = ("drift",)
@@ -39,6 +41,18 @@ async def explain_request(
         VigilError: the request, the model or the explanation is wrong.
     """
     entry = plane.resolve(request.model_name, request.model_version)
+    try:
+        return await _explain(plane, entry, request, timeout_s)
+    except VigilError as error:
+        log_failure(
+            error, model=entry.name, version=entry.version, request_id=request.id, explains=True
+        )
+        raise
+
+
+async def _explain(
+    plane: DataPlane, entry: ServedVersion, request: InferRequest, timeout_s: float | None
+) -> InferResponse:
     if entry.config.explain is None:
         raise Unsupported(
             f"model '{entry.name}' explains nothing: its model.yaml says `explain: null`"

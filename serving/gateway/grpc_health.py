@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from google.protobuf.message import DecodeError
 
+from serving.dataplane.failed_requests import for_probe
 from serving.dataplane.handler import DataPlane
 from serving.errors import InvalidInput, ModelNotFound
 from serving.gateway.grpc_frames import Disconnected
@@ -59,7 +60,7 @@ async def statuses(plane: DataPlane, service: str) -> AsyncIterator[Any]:
             yield pb.HealthCheckResponse(status=status)
             last = status
         if stops:
-            raise stopping()
+            raise for_probe(stopping())
         await asyncio.wait({changed}, timeout=LOOK_AGAIN_S)
 
 

@@ -13,6 +13,7 @@ import msgspec
 
 from serving.dataplane.batch import Receive
 from serving.dataplane.control_http import read_order, refuse_browsers, wants_only_ready
+from serving.dataplane.failed_requests import for_probe
 from serving.dataplane.handler import DataPlane
 from serving.errors import ModelNotReady, NotFound
 from serving.gateway import extensions, labels, metadata, openapi
@@ -63,7 +64,7 @@ async def _live(_call: Call) -> Reply:
 async def _ready(call: Call) -> Reply:
     ready, reasons = call.plane.ready()
     if not ready:
-        raise ModelNotReady("not ready: " + "; ".join(reasons))
+        raise for_probe(ModelNotReady("not ready: " + "; ".join(reasons)))
     return json_reply(b'{"ready":true}')
 
 
@@ -72,7 +73,10 @@ async def _model(call: Call) -> Reply:
 
 
 async def _model_ready(call: Call) -> Reply:
-    metadata.require_ready(call.plane, call.name, call.version)
+    try:
+        metadata.require_ready(call.plane, call.name, call.version)
+    except ModelNotReady as error:
+        raise for_probe(error) from None
     return json_reply(b'{"ready":true}')
 
 

@@ -35,11 +35,13 @@ class Cause(msgspec.Struct, array_like=True, frozen=True):
         type: name of its class, with the module unless that is `builtins`.
         location: `file:line:function` where it was raised; empty when nothing tells.
         exception: type and frames of it and of what led to it, several lines; may be empty.
+        told: what happened, one clause without values, where the type alone does not tell it.
     """
 
     type: str
     location: str = ""
     exception: str = ""
+    told: str = ""
 
 
 class _Outline(NamedTuple):

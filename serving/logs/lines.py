@@ -25,11 +25,14 @@ class Lines(logging.Formatter):
 
     Args:
         role: what this process is, such as `gateway`.
+        model, version: what it serves, if that is one version only; in every line that does not
+            say what it is about, as those that the model's own code logs.
     """
 
-    def __init__(self, role: str) -> None:
+    def __init__(self, role: str, model: str = "", version: str = "") -> None:
         super().__init__()
         self._role = role
+        self._about = {"model": model, "version": version} if model else {}
 
     def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: N802
         """Return when it happened: RFC 3339, UTC, milliseconds."""
@@ -51,6 +54,7 @@ class Lines(logging.Formatter):
             "logger": record.name,
             "event": own["event"],
             "message": message[:MOST_TEXT],
+            **self._about,
             **own,
             "role": self._role,
             "pid": os.getpid(),

@@ -108,6 +108,7 @@ def report(
     path: str = "",
     error: BaseException | None = None,
     cause: Cause | None = None,
+    kind: str = "",
     **facts: object,
 ) -> None:
     """Log one fact.
@@ -119,6 +120,7 @@ def report(
         path: what a client asked for; as the request's id it is no part of the cause.
         error: an exception that belongs to it; its type and frames are told, not its text.
         cause: the same where it has been described already.
+        kind: tells causes apart that have the rest in common; one of few, never a client's text.
         facts: further fields. Texts among them are part of the cause that the rate is limited
             by, numbers are not.
     """
@@ -150,7 +152,7 @@ def report(
         return record
 
     # An overloaded server refuses thousands in a second, and each must cost little.
-    _reporter.write((event, model, version, cause and cause.type, where, texts), make)
+    _reporter.write((event, model, version, cause and cause.type, where, kind, texts), make)
 
 
 def _bounded(fact: object) -> object:

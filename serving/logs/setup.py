@@ -53,7 +53,14 @@ class StderrHandler(logging.StreamHandler):  # type: ignore[type-arg]
         current().write(cause, lambda: kept)
 
 
-def configure(role: str, form: LogFormat | None = None, level: LogLevel | None = None) -> None:
+def configure(
+    role: str,
+    form: LogFormat | None = None,
+    level: LogLevel | None = None,
+    *,
+    model: str = "",
+    version: str = "",
+) -> None:
     """Have this process log to standard error. Called again it replaces what it did before.
 
     Args:
@@ -61,6 +68,7 @@ def configure(role: str, form: LogFormat | None = None, level: LogLevel | None =
         form: `json`, `text`, or `auto`: text on a terminal; None: what the process that started
             this one was told.
         level: the least severe lines that are written; None: likewise.
+        model, version: what the process serves, if that is one version only.
     """
     chosen = form or os.environ.get(FORMAT)
     json = chosen == "json" or (
@@ -73,7 +81,8 @@ def configure(role: str, form: LogFormat | None = None, level: LogLevel | None =
     for handler in root.handlers[:]:
         if isinstance(handler, StderrHandler) or _is_plain(handler):
             root.removeHandler(handler)
-    root.addHandler(StderrHandler(JsonLines(role) if json else TextLines(role)))
+    form_of = JsonLines if json else TextLines
+    root.addHandler(StderrHandler(form_of(role, model, version)))
     number = logging.getLevelNamesMapping()[told.upper()]
     root.setLevel(max(number, logging.INFO))  # libraries' details help nobody
     logger.setLevel(number)

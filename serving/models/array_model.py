@@ -16,7 +16,7 @@ from serving.models.non_finite import NonFinite
 from serving.models.repository import ModelEntry
 from serving.models.rowless import without_rows
 from serving.models.signature import FEATURES
-from serving.models.tensor_names import OutputMissing, by_name
+from serving.models.tensor_names import by_name, no_output
 from serving.protocol.datatypes import NUMPY_OF
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ class ArrayModel(BatchModel):
                 raise
         raise InvalidInput(f"model '{self._name}': {found}")
 
-    def _index_error(self, error: Exception) -> str | None:
+    def _index_error(self, error: BaseException) -> str | None:
         # Code of one's own looks at its inputs itself; an error there is most often its own.
         return super()._index_error(error) if self._format == "onnx" else None
 
@@ -101,11 +101,7 @@ class ArrayModel(BatchModel):
 
     def _checked(self, spec: OutputSpec, found: Mapping[str, np.ndarray], rows: int) -> np.ndarray:
         if spec.name not in found:
-            names = ", ".join(f"'{name}'" for name in found) or "nothing"
-            raise OutputMissing(
-                f"model '{self._name}' failed: it returned {names}, model.yaml declares "
-                f"'{spec.name}'; give outputs the names that it returns"
-            )
+            raise no_output(self._name, spec.name, found)
         array = found[spec.name]
         what = f"output '{spec.name}'"
         if not isinstance(array, np.ndarray):

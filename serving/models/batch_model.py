@@ -11,6 +11,7 @@ import numpy as np
 
 from serving.config import InputSpec
 from serving.errors import InvalidInput, ModelFailed, Unsupported, VigilError
+from serving.logs.causes import describe
 from serving.models.blank_row import blank_row
 from serving.models.contract import Capabilities, Prediction, Tensors
 from serving.models.index_errors import told_index_error
@@ -142,13 +143,17 @@ class BatchModel(ABC):
         """
         try:
             return run(*arguments)
-        except Exception as error:  # noqa: BLE001 - anything may happen in somebody's own code
+        except KeyboardInterrupt:  # somebody ends the process
+            raise
+        except BaseException as error:  # noqa: BLE001 - also `sys.exit` in somebody's own code
             raise self._raised(error, rows) from None
 
-    def _raised(self, error: Exception, rows: int) -> VigilError:
+    def _raised(self, error: BaseException, rows: int) -> VigilError:
         if isinstance(error, InvalidInput):
             return InvalidInput(error.message[:MAX_MESSAGE])
         if isinstance(error, ModelFailed):
+            # One that somebody's own code raises may quote values, as any exception may.
+            error.cause = error.cause or describe(error)
             return error
         index = self._index_error(error)
         if index is not None and self._is_sound(rows):
@@ -159,7 +164,7 @@ class BatchModel(ABC):
         message = " ".join(str(error).split())[:MAX_MESSAGE]
         return self._failed(f"{type(error).__name__}: {message}")
 
-    def _index_error(self, error: Exception) -> str | None:
+    def _index_error(self, error: BaseException) -> str | None:
         """Return what an error says of an index out of range that a request may have brought."""
         return told_index_error(error)
 

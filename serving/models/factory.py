@@ -66,7 +66,9 @@ def run_factory(entry: ModelEntry) -> tuple[Path, object]:
     try:
         build = cast(Callable[[], object], getattr(_import_private(path, source), function))
         return path, build()
-    except Exception as error:  # noqa: BLE001 - anything may happen in somebody's own code
+    except KeyboardInterrupt:  # somebody ends the process
+        raise
+    except BaseException as error:  # noqa: BLE001 - also `sys.exit` in somebody's own code
         raise ConfigError(f"{path}: {type(error).__name__}: {error}") from None
 
 

@@ -23,7 +23,7 @@ _ONNX_PREFIX: Final = "Status Message: "
 _MOST: Final = 200
 
 
-def told_index_error(error: Exception) -> str | None:
+def told_index_error(error: BaseException) -> str | None:
     """Return what an error says of an index that is out of range; None if it says nothing such."""
     message = " ".join(str(error).split()).rpartition(_ONNX_PREFIX)[2]
     return message[:_MOST].rstrip(".") if _MESSAGE.search(message) else None

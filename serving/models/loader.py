@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from serving.config import ConfigError
 from serving.models.contract import Model
 from serving.models.onnx_graph import load_onnx
 from serving.models.python_class import load_python
@@ -23,6 +24,17 @@ def load(entry: ModelEntry, device: str) -> Model:
     # Builds of ONNX Runtime send events from their import on, be it by a model's own code, and
     # heed only this.
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+    try:
+        return _loaded(entry, device)
+    except (Exception, KeyboardInterrupt):
+        raise
+    except BaseException as error:  # noqa: BLE001 - as `sys.exit` in a model's own code
+        raise ConfigError(
+            f"model '{entry.name}' cannot be loaded: {type(error).__name__}: {error}"
+        ) from None
+
+
+def _loaded(entry: ModelEntry, device: str) -> Model:
     match entry.config.format:
         case "safetensors":
             return load_safetensors(entry, device)

@@ -15,8 +15,10 @@ from typing import Final
 
 from serving.channel.directory import BrokenModel
 from serving.config import ConfigError, ModelConfig, insists, load_model
+from serving.errors import InvalidInput
 from serving.models.complete import completed
 from serving.models.manifest import inside
+from serving.protocol.example import decode_example
 from serving.remote.address import check_host, parse_address
 
 WEIGHTS_OF: Final = {
@@ -191,7 +193,7 @@ class ModelRepository:
     def _described(self, folder: Path, version: str, config: ModelConfig) -> ModelEntry:
         if config.remote is not None:
             check_host(parse_address(config.remote.url), self._remote_hosts, folder.name)
-        example = _read_example(folder, config)
+        example = _read_example(folder, version, config)
         return ModelEntry(folder.name, version, folder / version, config, example)
 
 
@@ -310,11 +312,17 @@ def _found(folder: Path) -> list[int]:
     )
 
 
-def _read_example(folder: Path, config: ModelConfig) -> bytes | None:
+def _read_example(folder: Path, version: str, config: ModelConfig) -> bytes | None:
     if config.example is None:
         return None
     try:
-        return inside(folder, config.example, "the model's folder").read_bytes()
+        content = inside(folder, config.example, "the model's folder").read_bytes()
+        # Here, because each replica would start, fail and start again, and not name the file.
+        decode_example(content, folder.name, version)
+        return content
+    except InvalidInput as error:
+        path = folder / config.example
+        raise ConfigError(f"{path}: {error.message}; model.yaml names it as `example`") from None
     except ConfigError as error:
         raise ConfigError(f"{error.message}; model.yaml names it as `example`") from None
     except OSError as error:

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 import torch
 
 from serving.config import ConfigError
-from serving.errors import ModelFailed
+from serving.errors import ModelFailed, listed
+from serving.logs.causes import Cause
 from serving.models.repository import ModelEntry
 from serving.models.signature import FEATURES
 
@@ -26,12 +27,18 @@ Run = Callable[..., Any]
 FORWARD: Final = "forward"
 WITH_FEATURES: Final = "forward_with_features"
 
-_SHOWN: Final = 16
-"""Names that a sentence lists; graphs may have hundreds."""
-
 
 class OutputMissing(ModelFailed):
-    """The model computed, and what it returned lacks an output that `model.yaml` declares."""
+    """The model computed, and what it returned lacks an output that `model.yaml` declares.
+
+    Args:
+        message: one sentence for the client; it may name what was returned.
+        told: the same as a clause for the log, which gets nothing that a model returns.
+    """
+
+    def __init__(self, message: str, told: str = "") -> None:
+        super().__init__(message)
+        self.cause = Cause("OutputMissing", told=told) if told else None
 
 
 class Arguments(NamedTuple):
@@ -132,15 +139,15 @@ def bind_inputs(entry: ModelEntry, taken: Arguments) -> tuple[str, ...] | None:
         raise ConfigError(
             f"{entry.weights}: it takes {most if needed == most else f'{needed} to {most}'} "
             f"inputs, model.yaml declares {len(declared)} that are not sensitive; "
-            f"it takes {_listed(taken.names)}"
+            f"it takes {listed(taken.names)}"
         )
     only = len(declared) == 1 and needed <= 1
     places = _places(taken.names, declared, is_loose=only or not taken.are_told)
     bound = declared if places is None else tuple(taken.names[i] for i in places if i < most)
     if (places is None and not taken.takes_any) or not taken.required <= set(bound):
         raise ConfigError(
-            f"{entry.weights}: it takes the inputs {_listed(taken.names)}, model.yaml declares "
-            f"{_listed(declared)}; give them the names that it takes"
+            f"{entry.weights}: it takes the inputs {listed(taken.names)}, model.yaml declares "
+            f"{listed(declared)}; give them the names that it takes"
         )
     return bound if len(bound) == len(declared) else None
 
@@ -188,8 +195,8 @@ def bind_results(
     places = _places(found.names, declared, is_loose=not found.are_told)
     if places is None:
         raise ConfigError(
-            f"{entry.weights}: it returns {_listed(others)}, model.yaml declares the outputs "
-            f"{_listed(declared)}; give them the names that it returns"
+            f"{entry.weights}: it returns {listed(others)}, model.yaml declares the outputs "
+            f"{listed(declared)}; give them the names that it returns"
         )
     return places, None if features in places else features
 
@@ -278,14 +285,20 @@ class OutputsByName:
             return result
         for name in self._names:
             if name not in found:
-                raise self._failed(
-                    f"it returned {_listed(list(found))}, model.yaml declares '{name}'; give "
-                    f"outputs the names that it returns"
-                )
+                raise no_output(self._model, name, found)
         return tuple([found[name] for name in self._names])
 
     def _failed(self, what: str) -> OutputMissing:
         return OutputMissing(f"model '{self._model}' failed: {what}")
+
+
+def no_output(model: str, name: str, returned: Iterable[object]) -> OutputMissing:
+    """Return the error for an output that is not among the names that a model returned."""
+    return OutputMissing(
+        f"model '{model}' failed: it returned {listed(returned, 'nothing')}, model.yaml declares "
+        f"'{name}'; give outputs the names that it returns",
+        told=f"model '{model}' returned no output '{name}', which model.yaml declares",
+    )
 
 
 def _places(found: Sequence[str], declared: Sequence[str], *, is_loose: bool) -> list[int] | None:
@@ -308,11 +321,6 @@ def _swapped(entry: ModelEntry, taken: Arguments) -> str | None:
     if declared == sorted(declared, key=taken.names.index):
         return None
     return (
-        f"it takes {_listed(taken.names)} and returns results without names, and model.yaml lists "
+        f"it takes {listed(taken.names)} and returns results without names, and model.yaml lists "
         f"outputs of these names in another order; list them in that order, or return a dict"
     )
-
-
-def _listed(names: Sequence[object]) -> str:
-    shown = ", ".join(f"'{str(name)[:80]}'" for name in names[:_SHOWN])
-    return (shown or "none") + (", …" if len(names) > _SHOWN else "")

@@ -74,7 +74,7 @@ def _said(
     text = _short(message)
     error = kind(text or otherwise)
     if text:
-        error.cause = Cause(f"upstream {code}")
+        error.cause = Cause(f"upstream {code}", told=otherwise)
     return error
 
 

@@ -11,14 +11,14 @@ from collections.abc import Callable
 from typing import Final
 from weakref import WeakSet
 
-from serving.errors import ModelFailed, ModelNotReady, Unreachable, VigilError
+from serving.errors import ModelNotReady, Unreachable, VigilError
 from serving.remote.access import Access
 from serving.remote.address import Address
 from serving.remote.connecting import Patience, connect, tls_context
 from serving.remote.failures import of_http, too_late, unreachable
 from serving.remote.http_connection import HttpConnection, HungUp, Response, Unreadable
 from serving.remote.pending import awaited
-from serving.remote.wire import Answer, Answered, Call
+from serving.remote.wire import Answer, Answered, Call, unreadable
 
 # Many servers close what has lain idle for five seconds. A request that is sent at that moment is
 # lost, so connections are given up well before.
@@ -204,7 +204,7 @@ class HttpCarrier:
         if isinstance(error, TimeoutError):
             return too_late(url, timeout_s)
         if isinstance(error, Unreadable):
-            return ModelFailed(f"the upstream server's answer cannot be read: {error}")
+            return unreadable("answer", error)
         # It closed the connection: the next request finds out whether it is still there.
         return ModelNotReady(f"the upstream server {url} hung up; retry", retry_after_s=1)
 

@@ -9,7 +9,8 @@ import numpy as np
 
 from serving.channel.inference import Remarks
 from serving.config import InputSpec, ModelConfig, OutputSpec
-from serving.errors import InvalidInput, ModelFailed
+from serving.errors import InvalidInput, ModelFailed, listed
+from serving.logs.causes import Cause
 from serving.protocol.messages import Parameters, Tensor
 from serving.protocol.metadata import ModelMetadata, TensorMetadata
 from serving.remote.wire import Inferred
@@ -53,14 +54,18 @@ def from_upstream(
     for spec in config.outputs:
         tensor = given.get(spec.name)
         if tensor is None:
-            names = ", ".join(f"'{other}'" for other in given) or "nothing"
-            raise _wrong(name, f"answered {names}, model.yaml declares output '{spec.name}'")
+            raise _wrong(
+                name,
+                f"answered {listed(given, 'nothing')}, model.yaml declares output '{spec.name}'",
+                f"answered no output '{spec.name}', which model.yaml declares",
+            )
         data = tensor.data if config.remote.row_axis else tensor.data[None]
         if tensor.datatype != spec.datatype:
             raise _wrong(
                 name,
                 f"answered output '{spec.name}' as {tensor.datatype}, model.yaml declares "
                 f"{spec.datatype}",
+                f"answered output '{spec.name}' with another datatype than model.yaml declares",
             )
         if data.shape[:1] != (rows,):
             raise _wrong(
@@ -84,6 +89,7 @@ def version_of(name: str, answer: Inferred) -> str:
             name,
             f"answered as model_version {version[:40]!r}, which is longer than {LONGEST_VERSION} "
             "characters or not printable",
+            "answered with a model_version that is too long or not printable",
         )
     return version
 
@@ -112,8 +118,12 @@ def _passed_on(parameters: Parameters | None, alone: bool) -> dict[str, Any]:
     }
 
 
-def _wrong(name: str, what: str) -> ModelFailed:
-    return ModelFailed(f"the upstream server of model '{name}' {what}")
+def _wrong(name: str, what: str, told: str = "") -> ModelFailed:
+    """Return an error; `told` says the same without what the server answered, for the log."""
+    server = f"the upstream server of model '{name}'"
+    error = ModelFailed(f"{server} {what}")
+    error.cause = Cause("upstream answer", told=f"{server} {told}") if told else None
+    return error
 
 
 def check_metadata(name: str, config: ModelConfig, told: ModelMetadata) -> None:

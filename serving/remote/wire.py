@@ -9,6 +9,7 @@ import msgspec
 
 from serving.channel.inference import Forward
 from serving.errors import ModelFailed, VigilError
+from serving.logs.causes import Cause
 from serving.protocol.messages import Parameters, Tensor
 from serving.protocol.metadata import ModelMetadata
 
@@ -123,4 +124,7 @@ def scalars(parameters: Mapping[str, Any] | None) -> dict[str, Any]:
 def unreadable(what: str, error: Exception) -> VigilError:
     """Return the error for an answer that is not what the protocol says."""
     text = " ".join(str(error).split())[:MAX_MESSAGE]
-    return ModelFailed(f"the upstream server's {what} cannot be read: {text}")
+    failed = ModelFailed(f"the upstream server's {what} cannot be read: {text}")
+    told = f"the upstream server's {what} cannot be read ({type(error).__name__})"
+    failed.cause = Cause("upstream answer", told=told)  # the text may quote the answer
+    return failed

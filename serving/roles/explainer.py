@@ -37,10 +37,9 @@ from serving.errors import (
     Overloaded,
     Unsupported,
     VigilError,
+    cause_of,
 )
-from serving.logs.causes import describe, origin_of
-from serving.logs.events import Event
-from serving.logs.report import report
+from serving.logs.causes import Cause, describe
 from serving.models.deviation import as_made
 from serving.models.loader import load
 from serving.models.profile_files import read_baseline
@@ -59,6 +58,7 @@ if TYPE_CHECKING:
 MAX_WAITING: Final = 64
 """Explanations that may be under way; more are refused."""
 DRAIN_S: Final = 5.0
+MOST_TEXT: Final = 300
 
 _decode_meta = msgspec.msgpack.Decoder(ExplainMeta).decode
 
@@ -207,28 +207,15 @@ class ExplainerRole:
             self._error.record_many(found.relative_error)
             connection.reply(ident, *write_answer(found, question.baseline, version))
         except ModelFailed as error:
-            self._report_failed(error, origin_of(error) or error)
+            # The gateway writes the line, because it knows the request.
+            error.cause = cause_of(error)
             connection.fail(ident, error)
         except VigilError as error:
             connection.fail(ident, error)
         except Exception as error:  # noqa: BLE001 - the peer must get an answer whatever it was
-            self._fail(connection, ident, error)
-
-    def _fail(self, connection: Connection, ident: int, error: Exception) -> None:
-        text = " ".join(str(error).split())[:300]
-        failed = ModelFailed(f"the explanation failed: {type(error).__name__}: {text}")
-        self._report_failed(failed, error)
-        connection.fail(ident, failed)
-
-    def _report_failed(self, failed: ModelFailed, origin: BaseException) -> None:
-        failed.cause = describe(origin)
-        report(
-            Event.EXPLAINER_FAILED,
-            f"an explanation failed with {failed.cause.type}",
-            model=self._entry.name,
-            version=self._entry.version,
-            cause=failed.cause,
-        )
+            failed = _failed(error)
+            failed.cause = describe(error)
+            connection.fail(ident, failed)
 
     def _explain(self, question: Question, until: float) -> tuple[float, Attribution, str]:
         """Compute, unless `until` (monotonic seconds) is over; runs in the worker thread.
@@ -245,11 +232,20 @@ class ExplainerRole:
                 question.inputs, question.target, question.baselines, question.effort
             )
         except IncompleteAttribution as error:
-            raise ModelFailed(str(error)) from None
+            failed = ModelFailed(str(error))
+            told = f"the attributions of model '{self._entry.name}' do not add up"
+            failed.cause = Cause("IncompleteAttribution", told=told)
+            raise failed from None
         except ExplanationTooLong as error:
             raise DeadlineExceeded(str(error)) from None
         except ValueError as error:
             raise InvalidInput(str(error)) from None
+        except VigilError:
+            raise
+        except BaseException as error:
+            # Also `sys.exit` in the model's own code, which would end the loop. Whatever is to
+            # end the process reaches its main thread, and not this one.
+            raise _failed(error) from error
         return time.perf_counter() - started, found, self._version()
 
     def _version(self) -> str:
@@ -266,6 +262,11 @@ class ExplainerRole:
                 retry_after_s=1,
             )
         return "" if versions in ([], [self._entry.version]) else versions[0]
+
+
+def _failed(error: BaseException) -> ModelFailed:
+    text = " ".join(str(error).split())[:MOST_TEXT]
+    return ModelFailed(f"the explanation failed: {type(error).__name__}: {text}")
 
 
 def run(

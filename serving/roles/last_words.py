@@ -49,7 +49,10 @@ def log_load_failure(served: ServedModel, error: BaseException) -> None:
     sentence = "a model could not be loaded"
     # What a model's own code says may hold values; a sentence about its files does not.
     own = isinstance(error, ModelFailed) or _passed_through(origin, served.directory)
-    if isinstance(error, VigilError) and (origin is None or not own):
+    cause = error.cause if isinstance(error, VigilError) else None
+    if cause is not None:
+        sentence += f": {cause.told}" if cause.told else ""
+    elif isinstance(error, VigilError) and (origin is None or not own):
         sentence += f": {error.message}"
     report(
         Event.MODEL_LOAD_FAILED,
@@ -57,6 +60,7 @@ def log_load_failure(served: ServedModel, error: BaseException) -> None:
         model=served.name,
         version=served.version,
         error=error if origin is None else origin,
+        cause=cause,
     )
 
 

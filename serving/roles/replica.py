@@ -175,7 +175,9 @@ class ReplicaRole:
             if message.kind != "infer":
                 raise errors.Unsupported(f"a replica does not answer '{message.kind}'")
             connection.reply(message.id, *self._infer(message))
-        except Exception as error:  # noqa: BLE001 - the peer must get an answer whatever it was
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # noqa: BLE001 - the peer must get an answer whatever it was
             connection.fail(message.id, self._told(error))
         self._busy_poll.expect(REQUEST, alone=self._requests == 1)
 
@@ -188,7 +190,9 @@ class ReplicaRole:
             meta, inputs = _read(message)
             result = await self._executor.run_async(meta.rows, inputs)
             connection.reply(message.id, *self._answer(result))
-        except Exception as error:  # noqa: BLE001 - the peer must get an answer whatever it was
+        except (KeyboardInterrupt, asyncio.CancelledError):
+            raise
+        except BaseException as error:  # noqa: BLE001 - the peer must get an answer whatever it was
             connection.fail(message.id, self._told(error))
         finally:
             self._computing -= 1
@@ -217,7 +221,7 @@ class ReplicaRole:
         meta = ResultMeta(result.failed, result.guards, *times, result.kinds, causes=result.causes)
         return meta, tensors
 
-    def _told(self, error: Exception) -> errors.VigilError:
+    def _told(self, error: BaseException) -> errors.VigilError:
         """Return what the gateway is told of a batch that failed as a whole."""
         if isinstance(error, errors.VigilError):
             return error

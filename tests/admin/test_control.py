@@ -11,7 +11,9 @@ import pytest
 
 from serving.admin.control import ModelControl
 from serving.admin.hub import Hub
+from serving.channel.control import FAILED, FailedMeta
 from serving.channel.directory import Inventory
+from serving.channel.endpoint import connect
 from serving.errors import LoadFailed, ModelNotFound
 from serving.models.repository import ModelRepository
 
@@ -89,6 +91,36 @@ async def test_a_replica_that_cannot_load_is_heard(
     assert gateway.directory.candidates == () or not hub.directory.candidates
 
 
+async def test_the_log_has_what_the_hub_found_and_not_what_a_model_said(
+    control: ModelControl,
+    gateway: Any,
+    hub: Hub,
+    join: Any,
+    address: str,
+    eventually: Wait,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    gateway.verdict = ("LOADING", "no replica yet")
+    loading = asyncio.ensure_future(control.load("m"))
+    await eventually(lambda: gateway.directory.candidates)
+    (served,) = gateway.directory.candidates
+    hub.note_failure(served.key, "its process ended with exit code 9")
+    with pytest.raises(LoadFailed, match="exit code 9"):
+        await loading
+    assert "'m' is refused: its process ended with exit code 9" in caplog.text
+    caplog.clear()
+    gateway.directory = type(gateway.directory)()
+    loading = asyncio.ensure_future(control.load("m"))
+    await eventually(lambda: gateway.directory.candidates)
+    connection = await connect(address)
+    connection.notify(FAILED, FailedMeta(*served.key, "ValueError: Anna 4711"))
+    with pytest.raises(LoadFailed, match="Anna 4711"):
+        await loading
+    connection.close()
+    assert "model_load_failed or version_unproven" in caplog.text
+    assert "Anna" not in caplog.text
+
+
 async def test_what_has_not_changed_is_left_alone(
     control: ModelControl, gateway: Any, put: Any
 ) -> None:
@@ -119,7 +151,7 @@ async def test_one_of_several_fails_and_the_others_are_taken_in(
 
 
 async def test_loading_takes_a_bounded_time(
-    hub: Hub, folder: Path, engine: Any, put: Any, gateway: Any
+    hub: Hub, folder: Path, engine: Any, put: Any, gateway: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     put("1")
     control = ModelControl(
@@ -130,6 +162,7 @@ async def test_loading_takes_a_bounded_time(
     with pytest.raises(LoadFailed, match="load_timeout_s"):
         await control.load("m")
     assert engine.orders[-1] == (set(), set())
+    assert "version 1 of model 'm' is refused: not ready within load_timeout_s" in caplog.text
 
 
 async def test_an_order_that_is_given_up_leaves_nothing_behind(

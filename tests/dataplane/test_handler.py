@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -640,6 +641,22 @@ async def test_a_candidate_that_fails_its_example_is_told_and_dropped(
     plane.apply(Directory(3, (old,), ()))
     assert plane.status()["candidates"] == []
     assert await ask(plane) == 2.0
+
+
+async def test_an_example_that_is_no_request_of_the_model_is_told_by_its_file(
+    plane: DataPlane, served: Any
+) -> None:
+    old = served()
+    config = json.loads(old.config) | {"example": "ask.json"}
+    tensor = {"name": "z", "datatype": "FP32", "shape": [1, 1], "data": [1.0]}
+    example = json.dumps({"inputs": [tensor]}).encode()
+    new = msgspec.structs.replace(
+        old, revision="new", config=json.dumps(config).encode(), example=example
+    )
+    plane.apply(Directory(1, (), (), (new,)))
+    ((*_, state, reason),) = plane.status()["candidates"]
+    assert state == "UNAVAILABLE"
+    assert reason.startswith("ask.json, which model.yaml names as `example`: ")
 
 
 async def test_a_revision_that_cannot_answer_yet_does_not_replace_one_that_can(

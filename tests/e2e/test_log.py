@@ -212,6 +212,58 @@ def test_a_replica_that_died_is_told(server: Any, eventually: Callable[..., Any]
         assert about(server, "process_ended", model="killed", code=-9)
 
 
+LEAVES = "if (x > 4000).any(): import sys; sys.exit(f'it was {x.tolist()}')"
+
+
+def test_a_model_that_would_leave_fails_one_request(
+    server: Any, root: Path, eventually: Callable[..., Any]
+) -> None:
+    put(root, "leaves", "1", check=f"{LEAVES}\n        import logging; logging.warning('hello')")
+    assert load(server, "leaves").status_code == 200
+    failed = ask(server, SECRET, "leaver", model="leaves")
+    assert failed.status_code == 500
+    assert "SystemExit" in failed.text
+    assert ask(server, 1, "stays", model="leaves").status_code == 200
+    (line,) = eventually("a line", lambda: about(server, "model_failed", request_id="leaver"))
+    assert (line["model"], line["version"], line["error"]) == ("leaves", "1", "SystemExit")
+    own = eventually("a line", lambda: about(server, "library_log", message="hello"))[0]
+    assert (own["model"], own["version"]) == ("leaves", "1")
+
+
+def test_names_that_a_model_returns_are_not_told(
+    server: Any, root: Path, eventually: Callable[..., Any]
+) -> None:
+    put(root, "names", "1", check="if (x > 4000).any(): return {f'of {x.tolist()}': x}")
+    assert load(server, "names").status_code == 200
+    failed = ask(server, SECRET, "namer", model="names")
+    assert failed.status_code == 500
+    assert str(SECRET) in failed.text
+    (line,) = eventually("a line", lambda: about(server, "model_failed", request_id="namer"))
+    assert "returned no output 'y'" in line["message"]
+
+
+def test_a_load_that_ends_the_process_is_told_by_the_hub(
+    server: Any, root: Path, eventually: Callable[..., Any]
+) -> None:
+    if server.engine != "local":
+        pytest.skip("Ray tells nobody how a process ended")
+    put(root, "crashes", "1", build="import os; os._exit(9)")
+    assert load(server, "crashes").is_error
+    line = eventually("a line", lambda: about(server, "version_refused", model="crashes"))[0]
+    assert "its process ended with" in line["message"]
+
+
+def test_a_broken_example_is_told_by_its_file(
+    server: Any, root: Path, eventually: Callable[..., Any]
+) -> None:
+    put(root, "example", "1")
+    (root / "example" / "example.json").write_text('{"inputs": [')
+    assert load(server, "example").is_error
+    line = eventually("a line", lambda: about(server, "version_refused", model="example"))[0]
+    assert "example/example.json: " in line["message"]
+    assert not about(server, "model_load_failed", model="example")
+
+
 def test_every_line_is_whole_and_none_holds_a_value(
     server: Any, eventually: Callable[..., Any]
 ) -> None:

@@ -241,3 +241,12 @@ def test_a_hosts_own_formatter_gets_frames_and_no_text() -> None:
 def test_the_form_of_a_role_is_in_every_line() -> None:
     record = logging.LogRecord("x", logging.INFO, "f.py", 1, "hello", (), None)
     assert orjson.loads(JsonLines("monitor").format(record))["role"] == "monitor"
+
+
+def test_what_a_model_logs_is_known_by_the_model_of_its_process() -> None:
+    lines = JsonLines("replica", "iris", "3")
+    record = logging.LogRecord("own", logging.INFO, "net.py", 7, "it is warm", (), None)
+    line = orjson.loads(lines.format(record))
+    assert (line["event"], line["model"], line["version"]) == ("library_log", "iris", "3")
+    setattr(record, FIELDS, {"event": "model_failed", "model": "other"})
+    assert orjson.loads(lines.format(record))["model"] == "other"

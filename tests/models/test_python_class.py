@@ -103,6 +103,59 @@ def test_what_goes_wrong_is_named(make, body, says):
     np.testing.assert_array_equal(x, X)
 
 
+@pytest.mark.parametrize(
+    "error", ["SystemExit(3)", "GeneratorExit()", "asyncio.CancelledError()", "Panic('lost')"]
+)
+def test_what_ends_a_process_elsewhere_is_its_failure(make, error):
+    source = f"""
+import asyncio
+
+class Panic(BaseException):
+    pass
+
+class Leaving:
+    def predict(self, inputs):
+        raise {error}
+
+build = Leaving
+"""
+    kind = error.partition("(")[0].rpartition(".")[2]
+    with pytest.raises(ModelFailed, match=f"failed: {kind}: "):
+        load(make(source=source), "cpu").predict({"x": X})
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "told"),
+    [
+        ("return {f'Anna {n}': x for n in range(99)}", "OutputMissing", "no output 'y'"),
+        (
+            "from serving.errors import ModelFailed; raise ModelFailed('Anna 4711')",
+            "serving.errors.ModelFailed",
+            "",
+        ),
+    ],
+)
+def test_what_it_returns_or_says_is_not_for_the_log(make, body, kind, told):
+    with pytest.raises(ModelFailed, match="Anna") as caught:
+        load(make(body), "cpu").predict({"x": X})
+    cause = caught.value.cause
+    assert cause.type == kind
+    assert told in cause.told
+    assert "Anna" not in cause.told
+    assert caught.value.message.count("Anna") <= 10
+
+
+def test_an_interrupt_ends_the_process(make):
+    with pytest.raises(KeyboardInterrupt):
+        load(make("raise KeyboardInterrupt"), "cpu").predict({"x": X})
+
+
+@pytest.mark.parametrize("where", ["import sys; sys.exit(3)", "def build(): raise SystemExit(3)"])
+def test_a_factory_that_leaves_is_a_wrong_factory(make, where):
+    with pytest.raises(ConfigError, match=r"model\.py: SystemExit: 3"):
+        load(make(source=where), "cpu")
+
+
 @pytest.mark.parametrize("text", ["x must be positive", "x\\nmust be " + "9" * 9999])
 def test_it_may_refuse_what_it_is_given(make, text):
     body = f"from serving.errors import InvalidInput\n        raise InvalidInput('{text}')"

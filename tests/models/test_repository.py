@@ -96,8 +96,14 @@ def test_example_is_read_and_must_exist(toy):
     config.write_text(config.read_text() + "example: example.json\n")
     with pytest.raises(ConfigError, match=r"example\.json: No such file"):
         scan(toy)
-    (toy / "example.json").write_bytes(b'{"inputs": []}')
-    assert scan(toy)[0].example == b'{"inputs": []}'
+    tensor = {"name": "x", "datatype": "FP32", "shape": [1, 1], "data": [1.0]}
+    example = json.dumps({"inputs": [tensor]}).encode()
+    (toy / "example.json").write_bytes(example)
+    assert scan(toy)[0].example == example
+    for broken in (b'{"inputs": [', b"{}", b"\xff no message"):
+        (toy / "example.json").write_bytes(broken)
+        with pytest.raises(ConfigError, match=r"toy/example\.json: .*names it as `example`$"):
+            scan(toy)
 
 
 @pytest.mark.parametrize("name", ["../outside.json", "link.json", "/dev/zero", "1", "a\0b"])

@@ -173,7 +173,7 @@ async def test_metrics(client, role, rows):
 class Held:
     """An explainer that computes when it is told to."""
 
-    def __init__(self, error: Exception) -> None:
+    def __init__(self, error: BaseException) -> None:
         self.go = threading.Event()
         self.error = error
 
@@ -192,6 +192,11 @@ async def test_what_does_not_add_up_is_no_answer(client, role, rows):
     held.error = RuntimeError("out of\nmemory")
     with pytest.raises(ModelFailed, match="RuntimeError: out of memory"):
         await client.explain(rows)
+    for left in (SystemExit(3), asyncio.CancelledError(), StopIteration(3)):
+        held.error = left
+        with pytest.raises(ModelFailed, match=f"failed: {type(left).__name__}: ") as caught:
+            await client.explain(rows)
+        assert caught.value.cause.type.endswith(type(left).__name__)
     held.error = ExplanationTooLong("longer than 60 s")
     with pytest.raises(DeadlineExceeded, match="60 s"):
         await client.explain(rows)

@@ -169,7 +169,9 @@ async def test_internal_errors_keep_their_message(connection, upstream):
     result, _ = await ask(connection, [666])
     assert result.failed == {0: "out of luck"}
     assert result.kinds == {0: "ModelFailed"}
-    assert result.causes == {0: Cause("upstream INTERNAL")}  # its words are not for the log
+    assert result.causes == {
+        0: Cause("upstream INTERNAL", told="the upstream server answered INTERNAL")
+    }
 
 
 async def test_a_slow_server_is_given_up(make_role, upstream):

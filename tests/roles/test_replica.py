@@ -37,6 +37,8 @@ class Gated:
     def predict(self, inputs):
         if (inputs["x"] == 666).any():
             raise ModelFailed("poison row")
+        if (inputs["x"] == 667).any():
+            raise SystemExit(3)
         return {"y": inputs["x"] * 2}
 
     def predict_with_features(self, inputs):
@@ -115,6 +117,15 @@ async def test_the_poison_fails_alone(gated, ask, eventually) -> None:
     meta = msgspec.msgpack.decode(message.meta, type=ResultMeta)
     assert meta.failed == {1: "poison row"}
     assert values(message) == [2, 6]
+
+
+async def test_whatever_a_batch_raises_is_its_answer(gated, ask) -> None:
+    gated.gates[667] = asyncio.Event()
+    gated.gates[667].set()
+    with pytest.raises(ModelFailed, match="replica failed: SystemExit: 3"):
+        await ask(667)
+    gated.gates[1] = gated.gates[667]
+    assert values(await ask(1)) == [2]
 
 
 async def test_a_malformed_batch_is_refused(ask) -> None:
