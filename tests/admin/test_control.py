@@ -84,10 +84,14 @@ async def test_nothing_goes_on_where_nothing_ever_answered(
     gateway.unready = [("m", "1", "no replica yet")]
     control.start(Inventory((served,)))
     hub.note_failure(served.key, "no weights")
-    await eventually(lambda: hub.gateway_statuses() and hub.gateway_statuses()[0]["unready"])
+    await eventually(
+        lambda: (
+            [s.get("unready") for s in hub.gateway_statuses()] == [[["m", "1", "no replica yet"]]]
+        )
+    )
     put("2")
     gateway.verdict = ("UNAVAILABLE", "no weights either")
-    with pytest.raises(LoadFailed, match="version 2: no weights either$"):
+    with pytest.raises(LoadFailed, match=r"version 2: no weights either$"):
         await control.load("m")
 
 
