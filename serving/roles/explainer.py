@@ -20,6 +20,7 @@ import msgspec
 
 from explain.attribution import (
     Attribution,
+    CannotExplain,
     Explainer,
     ExplanationTooLong,
     IncompleteAttribution,
@@ -248,7 +249,7 @@ class ExplainerRole:
             raise ModelFailed(str(error)) from None
         except ExplanationTooLong as error:
             raise DeadlineExceeded(str(error)) from None
-        except ValueError as error:
+        except CannotExplain as error:
             raise InvalidInput(str(error)) from None
         return time.perf_counter() - started, found, self._version()
 
