@@ -17,6 +17,7 @@ from serving.channel.directory import BrokenModel
 from serving.config import ConfigError, ModelConfig, insists, load_model
 from serving.models.complete import completed
 from serving.models.manifest import inside
+from serving.models.version_folders import VERSION, no_version, unusable
 from serving.remote.address import check_host, parse_address
 
 WEIGHTS_OF: Final = {
@@ -34,7 +35,6 @@ PICKLES: Final = (".pkl", ".pickle", ".joblib")
 _NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 # What Python and file systems leave beside models; other such names are no model's anyway.
 _OTHERS: Final = frozenset({"__pycache__"})
-_VERSION: Final = re.compile(r"[1-9][0-9]{0,17}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +182,8 @@ class ModelRepository:
     def _entry(self, folder: Path, config: ModelConfig, version: str) -> ModelEntry:
         directory = folder / version
         if not (directory.is_dir() or config.remote):
-            raise ConfigError(f"{directory}: no such folder; model.yaml names it in `versions`")
+            why = unusable(directory) or "no such folder"
+            raise ConfigError(f"{directory}: {why}; model.yaml names it in `versions`")
         weights = _weights(directory, config)
         if not weights.is_file():
             raise ConfigError(f"{weights}: {_lacks(weights, config)}")
@@ -293,7 +294,7 @@ def _versions(folder: Path, config: ModelConfig) -> list[str]:
     if not found and config.format == "remote":
         return ["1"]  # nothing of it has to lie here
     if not found:
-        raise ConfigError(f"{folder}: no version; put the weights into {folder / '1'}")
+        raise no_version(folder)
     if isinstance(config.versions, list):
         found = sorted(set(config.versions))
     elif config.versions == "latest":
@@ -306,7 +307,7 @@ def _found(folder: Path) -> list[int]:
     return sorted(
         int(path.name)
         for path in folder.iterdir()
-        if path.is_dir() and _VERSION.fullmatch(path.name)
+        if path.is_dir() and VERSION.fullmatch(path.name)
     )
 
 
