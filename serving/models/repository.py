@@ -15,6 +15,7 @@ from typing import Final
 
 from serving.channel.directory import BrokenModel
 from serving.config import ConfigError, ModelConfig, insists, load_model
+from serving.errors import printable
 from serving.models.complete import completed
 from serving.models.manifest import inside
 from serving.models.version_folders import VERSION, no_version, unusable
@@ -91,13 +92,13 @@ class ModelRepository:
     def misnamed(self) -> list[str]:
         """Return the names of folders that hold a `model.yaml` and cannot be models, sorted.
 
-        Bytes in them that are no text are written as escapes.
+        What is no text in them, or would not be shown as it is, is written as escapes.
 
         Raises:
             ConfigError: as for `names`.
         """
         return [
-            os.fsencode(name).decode("utf-8", "backslashreplace")
+            printable(os.fsencode(name).decode("utf-8", "backslashreplace"))
             for name in self._folders()
             if name[0] != "." and not can_be_model(name) and _is_there(self.root / name)
         ]
@@ -220,7 +221,7 @@ def can_be_model(name: str) -> bool:
 
 def wrong_name(root: Path, name: str) -> str:
     """Say how a model may be called, as one sentence."""
-    return (
+    return printable(
         f"{root / name}: '{name}' cannot be a model's name; use letters, digits, '.', '_' and "
         f"'-', at most 128, and begin with a letter, digit or '_'"
     )

@@ -53,6 +53,14 @@ def test_illegal_names(toy, name):
     assert "cannot be a model's name" in wrong_name(repository.root, name)
 
 
+@pytest.mark.parametrize("name", ["a\nb", "\x1b[2Jgone", "a\rb", "a\u202eb", "a\x85b"])
+def test_what_a_terminal_would_obey_is_escaped(toy, name):
+    toy.rename(toy.parent / name)
+    (shown,) = ModelRepository(toy.parent).misnamed()
+    assert shown == name.encode("unicode_escape").decode()
+    assert wrong_name(toy.parent, name).isprintable()
+
+
 def test_hidden_folders_and_files_are_skipped(toy):
     (toy.parent / ".building").mkdir()
     (toy.parent / "README.md").write_text("models")
