@@ -42,6 +42,13 @@ class IncompleteAttribution(Exception):
     """The attributions do not add up to what they explain; the message names the delta."""
 
 
+class CannotExplain(ValueError):
+    """What was asked for cannot be used; the message says what.
+
+    Other errors, `ValueError` included, are the model's.
+    """
+
+
 class ExplanationTooLong(Exception):
     """The explanation was given up because it took too long; the message says what to change."""
 
@@ -68,5 +75,5 @@ class Explainer(Protocol):
         Raises:
             IncompleteAttribution: the completeness error stays above the tolerance.
             ExplanationTooLong: it was given up.
-            ValueError: something that cannot be used; the message says what.
+            CannotExplain: something cannot be used; the message says what.
         """

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from explain.attribution import Attribution, IncompleteAttribution
+from explain.attribution import Attribution, CannotExplain, IncompleteAttribution
 from explain.completeness import relative_completeness_error
 from explain.target import explained_target
 
@@ -91,12 +91,12 @@ class IntegratedGradients:
 
         Raises:
             IncompleteAttribution: the completeness error of a row stays above the tolerance.
-            ValueError: inputs, target, baselines or steps that cannot be used; says which.
+            CannotExplain: inputs, target, baselines or steps that cannot be used; says which.
         """
         problem = self._problem(inputs, target, baselines or {})
         steps = self._n_steps if n_steps is None else n_steps
         if steps < 1:
-            raise ValueError("n_steps must be at least 1")
+            raise CannotExplain("n_steps must be at least 1")
         rows = np.arange(len(problem.target))
         values = [np.zeros_like(array) for array in problem.inputs]
         delta = np.zeros(len(rows))
@@ -130,7 +130,7 @@ class IntegratedGradients:
     ) -> _Problem:
         unknown = sorted(given.keys() - set(self._names))
         if unknown:
-            raise ValueError(f"baseline '{unknown[0]}': the module has no such input")
+            raise CannotExplain(f"baseline '{unknown[0]}': the module has no such input")
         arrays = [self._floating(name, inputs) for name in self._names]
         baselines = [
             self._baseline(name, given.get(name, self._baselines.get(name, 0.0)), array)
@@ -144,21 +144,21 @@ class IntegratedGradients:
 
     def _floating(self, name: str, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
         if name not in inputs:
-            raise ValueError(f"input '{name}' is missing")
+            raise CannotExplain(f"input '{name}' is missing")
         array = inputs[name]
         if array.dtype.kind != "f":
-            raise ValueError(
+            raise CannotExplain(
                 f"input '{name}' is {array.dtype}: integrated gradients need floating-point inputs"
             )
         if not np.isfinite(array).all():
-            raise ValueError(f"input '{name}' must be finite to be explained")
+            raise CannotExplain(f"input '{name}' must be finite to be explained")
         return array
 
     def _baseline(self, name: str, value: np.ndarray | float, array: np.ndarray) -> np.ndarray:
         try:
             return np.broadcast_to(value, array.shape).astype(array.dtype)
         except ValueError:
-            raise ValueError(
+            raise CannotExplain(
                 f"baseline '{name}' of shape {list(np.shape(value))} does not fit "
                 f"the input's {list(array.shape)}"
             ) from None

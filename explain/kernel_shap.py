@@ -10,7 +10,12 @@ from typing import Final
 
 import numpy as np
 
-from explain.attribution import Attribution, ExplanationTooLong, IncompleteAttribution
+from explain.attribution import (
+    Attribution,
+    CannotExplain,
+    ExplanationTooLong,
+    IncompleteAttribution,
+)
 from explain.coalitions import Coalitions, choose, least_samples
 from explain.completeness import relative_completeness_error
 from explain.masked_rows import MaskedRows, fit_baseline
@@ -116,7 +121,7 @@ class KernelShap:
         Raises:
             IncompleteAttribution: the output is not finite, or the error is above the tolerance.
             ExplanationTooLong: `limits.seconds` have passed.
-            ValueError: inputs, target, baselines or samples that cannot be used, a row with NaN
+            CannotExplain: inputs, target, baselines or samples that cannot be used, a row with NaN
                 for which the output is not finite, or more work than `limits.evaluations`; says
                 which.
         """
@@ -146,10 +151,10 @@ class KernelShap:
     def _arrays(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         for name in self._names:
             if name not in inputs:
-                raise ValueError(f"input '{name}' is missing")
+                raise CannotExplain(f"input '{name}' is missing")
         arrays = {name: inputs[name] for name in self._names}
         if not all(map(len, arrays.values())):
-            raise ValueError("an explanation needs at least one row")
+            raise CannotExplain("an explanation needs at least one row")
         return arrays
 
     def _problem(
@@ -160,7 +165,7 @@ class KernelShap:
     ) -> _Problem:
         unknown = sorted(given.keys() - set(self._names))
         if unknown:
-            raise ValueError(f"baseline '{unknown[0]}': the model has no such input")
+            raise CannotExplain(f"baseline '{unknown[0]}': the model has no such input")
         wanted = {**self._baselines, **given}
         baselines = {name: fit_baseline(name, wanted.get(name), a) for name, a in arrays.items()}
         masked = MaskedRows(arrays, baselines, self._limits.features)
@@ -182,12 +187,12 @@ class KernelShap:
         """The coalitions of rows by their number of players, after a look at what they cost."""
         needed = least_samples(max(players))
         if n_samples < needed:
-            raise ValueError(
+            raise CannotExplain(
                 f"n_samples must be at least {needed} for rows with {max(players)} features"
             )
         cost = sum(min(n_samples, 1 << count) for count in players)
         if cost > self._limits.evaluations:
-            raise ValueError(
+            raise CannotExplain(
                 f"this explanation needs {cost} evaluations of the model and at most "
                 f"{self._limits.evaluations} are allowed; send fewer rows or lower n_samples"
             )

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from explain.attribution import CannotExplain
 from explain.feature_groups import feature_groups
 
 
@@ -95,7 +96,7 @@ def fit_baseline(name: str, value: np.ndarray | float | None, array: np.ndarray)
         array: the input.
 
     Raises:
-        ValueError: the shape does not fit.
+        CannotExplain: the shape does not fit.
     """
     if value is None:
         value = np.array(b"" if array.dtype == object else 0, dtype=array.dtype)
@@ -103,7 +104,7 @@ def fit_baseline(name: str, value: np.ndarray | float | None, array: np.ndarray)
     try:
         whole = np.broadcast_to(given, array.shape)
     except ValueError:
-        raise ValueError(
+        raise CannotExplain(
             f"baseline '{name}' of shape {list(given.shape)} does not fit "
             f"the input's {list(array.shape)}"
         ) from None

@@ -1,4 +1,4 @@
-"""Answers that are no numbers: the share of rows with NaN or infinity, for each output."""
+"""Answers that are no numbers: how many rows have NaN or infinity, for each output."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from monitors.tumbling_window import TumblingWindow
 
 
 class NonFiniteMonitor:
-    """Share of rows in which an output is not finite, over tumbling windows.
+    """Number of rows in which an output is not finite, over tumbling windows.
 
-    There is no test: a model that is right never answers so, and one such row breaches.
+    There is no test: a model that is right never answers so, and one such row breaches, at once.
+    That it answers as it should takes a whole window of rows without one.
 
     Args:
         outputs: names of the floating-point outputs; others have no such values.
@@ -48,9 +49,14 @@ class NonFiniteMonitor:
 
         self._window.add(event.rows, event.timestamp, count, close)
         self._findings = completed or self._findings
+        if any(self._counts.values()):
+            self._findings = [*completed, *self._so_far()]
 
     def evaluate(self) -> list[Finding]:
-        """Return the findings of the last window, or of all windows that one update filled."""
+        """Return the findings of the last window, or of all windows that one update filled.
+
+        The current window counts as soon as it has a row that is not finite.
+        """
         return list(self._findings)
 
     @property
@@ -78,17 +84,26 @@ class NonFiniteMonitor:
         self._counts = dict(state["counts"])
         self._findings = findings_from_state(state["findings"])
 
+    def _so_far(self) -> list[Finding]:
+        """Judge the current window; a breach of the last one stands until a window is clean."""
+        last = {finding.subject: finding for finding in self._findings}
+        found = []
+        for name in self._outputs:
+            before = last.get(name)
+            stands = before is not None and before.breached and not self._counts[name]
+            found.append(before if before and stands else self._judge(name))
+        return found
+
     def _judge(self, output: str) -> Finding:
-        share = self._counts[output] / self._window.size
         return Finding(
             monitor="quality",
             metric="non_finite_rows",
             subject=output,
-            value=share,
+            value=float(self._counts[output]),
             threshold=0.0,
             direction="above",
-            breached=share > 0,
+            breached=self._counts[output] > 0,
             n_reference=0,
-            n_current=self._window.size,
+            n_current=self._window.rows,
             window=self._window.span,
         )

@@ -15,7 +15,7 @@ from rich.console import Console
 
 from serving import questions
 from serving.config import Listen, RemoteCredentials, RemoteTls, ServerConfig, load_server, parse
-from serving.errors import VigilError
+from serving.errors import VigilError, printable
 from serving.logs.events import Event
 from serving.logs.report import report
 from serving.logs.setup import configure, writes_json
@@ -276,7 +276,7 @@ def _check_model(repository: ModelRepository, name: str) -> bool:
             sound = fail(what, error.message)
             continue
         except Exception as error:  # noqa: BLE001 - the other models are checked all the same
-            sound = fail(what, f"{type(error).__name__}: {error}")
+            sound = fail(what, printable(f"{type(error).__name__}: {' '.join(str(error).split())}"))
             continue
         has = prepared.model.capabilities
         _out.print(

@@ -28,12 +28,15 @@ class VigilError(Exception):
     logged: bool = False
 
     def __init__(self, message: str, *, retry_after_s: float | None = None) -> None:
-        self.message = message if message.isprintable() else _escaped(message)
+        self.message = printable(message)
         super().__init__(self.message)
         self.retry_after_s = retry_after_s
 
 
-def _escaped(text: str) -> str:
+def printable(text: str) -> str:
+    """Return a text as one line that a terminal only shows: line ends and such are escaped."""
+    if text.isprintable():
+        return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from serving.errors import VigilError
+from serving.errors import VigilError, printable
 
 if TYPE_CHECKING:
     import httpx
@@ -59,7 +59,7 @@ def findings(
         )  # fmt: skip
     _out.print(table)
     for note in body["notes"]:
-        _out.print(note, markup=False, soft_wrap=True)
+        _out.print(printable(note), markup=False, soft_wrap=True)
 
 
 def status(url: AdminUrl = "http://127.0.0.1:8002") -> None:
@@ -70,12 +70,13 @@ def status(url: AdminUrl = "http://127.0.0.1:8002") -> None:
         for row in _json(listed):
             what = f"{row['name']} version {row['version']}" if row["version"] else row["name"]
             reason = f" ({row['reason']})" if row["reason"] else ""
-            # Reasons quote files and models; nothing in them is markup.
-            _out.print(f"{what}: {row['state']}{reason}", markup=False, soft_wrap=True)
+            # Names and reasons quote files and models; nothing in them is markup.
+            said = printable(f"{what}: {row['state']}{reason}")
+            _out.print(said, markup=False, soft_wrap=True)
     if answer.status_code == 200:
         _out.print("ready")
         return
-    _err.print(_error(answer), markup=False, soft_wrap=True)
+    _err.print(printable(_error(answer)), markup=False, soft_wrap=True)
     raise typer.Exit(1)
 
 

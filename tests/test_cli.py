@@ -6,7 +6,9 @@ import sys
 import threading
 from pathlib import Path
 
+import httpx
 import pytest
+import typer
 
 from serving import questions
 from serving.errors import VigilError
@@ -92,6 +94,33 @@ def test_what_answers_there_may_be_something_else() -> None:
         thread.join()
     assert done.returncode == 1
     assert "is not Vigil" in done.stderr
+
+
+def test_check_shows_names_that_a_terminal_would_obey_as_escapes(tmp_path: Path) -> None:
+    folder = tmp_path / "two\nlines\x1b[2J"
+    folder.mkdir()
+    (folder / "model.yaml").write_text("format: onnx")
+    done = vigil("check", "--models", str(tmp_path))
+    assert done.returncode == 1
+    assert r"two\nlines\x1b[2J" in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert "\x1b" not in done.stderr
+
+
+def test_status_shows_what_a_terminal_would_obey_as_escapes(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = {"name": "a\x1b[2J", "version": "1", "state": "UNAVAILABLE", "reason": "b\nc\x07"}
+    answers = {
+        "GET": httpx.Response(503, json={"error": "d\x1b[2Je"}),
+        "POST": httpx.Response(200, json=[row]),
+    }
+    monkeypatch.setattr(questions, "_asked", lambda method, *_: answers[method])
+    with pytest.raises(typer.Exit):
+        questions.status("http://127.0.0.1:1")
+    printed = capsys.readouterr()
+    assert printed.out == "a\\x1b[2J version 1: UNAVAILABLE (b\\nc\\x07)\n"
+    assert printed.err == "d\\x1b[2Je\n"
 
 
 @pytest.mark.parametrize("url", ["nonsense", "http://[::1", "ftp://h"])

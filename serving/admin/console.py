@@ -64,8 +64,10 @@ def _model(
 ) -> dict[str, Any]:
     config = ModelConfig.model_validate_json(model.config)
     replicas = [state for state in states if _serves(state, model)]
-    able = sum(state.ready for state in replicas)
     mine = _of_model(model.name, model.version)
+    # A replica may run and be of no use: its upstream is gone, or no gateway reaches it.
+    answers = any(item.value for item in now if mine(item, names.MODEL_READY))
+    able = sum(state.ready for state in replicas) if answers else 0
     requests = [item for item in recent if mine(item, names.INFERENCE_REQUESTS)]
     answered = sum(item.value for item in requests)
     failed = sum(
@@ -80,7 +82,7 @@ def _model(
         "name": model.name,
         "version": model.version,
         "required": config.required,
-        "state": _model_state(able, config.replicas.min),
+        "state": _model_state(answers, able, config.replicas.min),
         "replicas_ready": able,
         "replicas_wanted": config.replicas.min,
         "slots_used": gauge(names.REPLICA_SLOTS_USED),
@@ -93,8 +95,8 @@ def _model(
     }
 
 
-def _model_state(able: int, wanted: int) -> str:
-    if able == 0:
+def _model_state(answers: bool, able: int, wanted: int) -> str:
+    if not answers:
         return "down"
     return "ready" if able >= wanted else "degraded"
 

@@ -129,7 +129,7 @@ class ModelControl:
             for key in failed:
                 _report_refused(key, own[key])
             if failed:
-                raise _logged(LoadFailed(_sentence(name, failed, bool(self._of(name)))))
+                raise _logged(LoadFailed(_sentence(name, failed, self._answers(name))))
             versions = _versions(self._of(name))
             said = f"model '{name}' serves version {versions}"
             report(Event.VERSION_SERVED, said, model=name, version=versions)
@@ -189,11 +189,7 @@ class ModelControl:
 
     def index(self) -> list[IndexEntry]:
         """Return every version that is served or was tried, and every other folder's model."""
-        unready = {
-            (name, version): why
-            for status in self._hub.gateway_statuses()
-            for name, version, why in status.get("unready", ())
-        }
+        unready = self._unready()
         found: dict[tuple[str, str], IndexEntry] = {}
         loaded = self.loaded
         for (name, version), reason in self._reasons.items():
@@ -222,6 +218,19 @@ class ModelControl:
     def loaded(self) -> set[str]:
         """Names of the models that are served."""
         return {name for name, _, _ in self._active}
+
+    def _unready(self) -> dict[tuple[str, str], str]:
+        """Return what a gateway cannot answer with, and why, by name and version."""
+        return {
+            (name, version): why
+            for status in self._hub.gateway_statuses()
+            for name, version, why in status.get("unready", ())
+        }
+
+    def _answers(self, name: str) -> bool:
+        """Whether a version of the model answers; one that is served may never have."""
+        unready = self._unready()
+        return any(served.key[:2] not in unready for served in self._of(name))
 
     # -- steps --------------------------------------------------------------------------
 
@@ -433,9 +442,9 @@ def _no_such_model(order: str, name: str) -> ModelNotFound:
     return ModelNotFound(f"failed to {order} '{name}', {unknown_model(name).message}")
 
 
-def _sentence(name: str, failed: dict[ModelKey, str], serves: bool) -> str:
+def _sentence(name: str, failed: dict[ModelKey, str], answers: bool) -> str:
     reasons = "; ".join(f"version {version}: {why}" for (_, version, _), why in failed.items())
-    rest = "; what served before goes on" if serves else ""
+    rest = "; what served before goes on" if answers else ""
     return f"failed to load '{name}', {reasons}{rest}"
 
 

@@ -11,6 +11,7 @@ from serving.admin.fall_back import fall_back, may_fall_back
 from serving.admin.hub import Hub
 from serving.admin.model_poll import ModelPoll
 from serving.admin.settings_book import Chosen, SettingsBook
+from serving.admin.starting import Starting
 from serving.channel.directory import Inventory, ModelKey, ServedModel
 from serving.channel.settings import Settings
 from serving.config import ServerConfig
@@ -57,6 +58,8 @@ class ControlRoom:
         )
         self._polling: asyncio.Task[None] | None = None
         self._settling: dict[ModelKey, asyncio.Task[None]] = {}
+        self._starting: Starting | None = None
+        self._load_timeout_s = config.load_timeout_s
         self._hub = hub
         self._switch = switch or LogSwitch()
         self._on_settings = on_settings
@@ -77,12 +80,20 @@ class ControlRoom:
             chosen: what was set in the room that this one replaces.
         """
         generation = self._control.start(inventory)
+        self._starting = Starting(
+            self._hub, self._control, inventory.models, generation, self._load_timeout_s
+        )
         for served in filter(may_fall_back, inventory.models):
             self._settle(served, generation)
         if chosen is not None and chosen.number:
             self._book.restore(chosen)
         if self._poll:
             self._polling = asyncio.get_running_loop().create_task(self._poll.run())
+
+    @property
+    def started(self) -> bool:
+        """Whether each required model of the start answers or has failed; see `Starting`."""
+        return self._starting is not None and self._starting.over()
 
     def settled(self, key: ModelKey) -> bool:
         """Whether a version of the start stays what it is; else an earlier one may replace it."""

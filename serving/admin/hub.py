@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -17,6 +17,7 @@ import msgspec
 from serving.admin.ledger import Ledger
 from serving.admin.load_failures import LoadFailures
 from serving.admin.model_series import ModelSeries
+from serving.admin.served_model import config_of
 from serving.channel.connection import Connection
 from serving.channel.control import CONTROL, FAILED, ControlMeta, FailedMeta
 from serving.channel.directory import (
@@ -262,16 +263,19 @@ class Hub:
         reasons = []
         if len(gateways) < self._gateways:
             reasons.append(f"{len(gateways)} of {self._gateways} gateways are there")
-        for state in gateways:
-            if not state.ready:
-                reasons += _reasons(state)
+        reasons += _unready_reasons(state for state in gateways if not state.ready)
         if reasons:
-            reasons += [
-                f"model '{served.name}' version {served.version}: {self._failures[served.key]}"
-                for served in self._models
-                if served.key in self._failures
-            ]
+            reasons += self._why_failed(reasons)
         return not reasons, reasons
+
+    def _why_failed(self, told: Sequence[str]) -> list[str]:
+        """Say why required models cannot be loaded, where gateways have not told it."""
+        failed = [
+            (f"model '{served.name}' version {served.version}: ", self._failures[served.key])
+            for served in self._models
+            if served.key in self._failures and config_of(served).required
+        ]
+        return [model + why for model, why in failed if not any(why in each for each in told)]
 
     def status(self) -> dict[str, Any]:
         """Return models, members and readiness as plain JSON values."""
@@ -427,14 +431,19 @@ def _reports(state: MemberState) -> bool:
     return is_fresh and state.member.role == "gateway"
 
 
-def _reasons(state: MemberState) -> list[str]:
-    """Say why a gateway is not ready, in its own words where it gave any."""
-    ident = state.member.id
-    if state.age_s is None:
-        return [f"gateway {ident} has not reported yet"]
-    if state.age_s >= STALE_S:
-        return [f"gateway {ident} has not reported for {state.age_s:.0f} s"]
-    given = state.status.get("reasons")
-    if isinstance(given, list) and given:
-        return [f"gateway {ident}: {reason}" for reason in given]
-    return [f"gateway {ident} is not ready"]
+def _unready_reasons(gateways: Iterable[MemberState]) -> list[str]:
+    """Say why gateways are not ready, in their own words where they gave any; each reason once."""
+    told = []
+    said: dict[str, list[str]] = {}
+    for state in gateways:
+        ident, given = state.member.id, state.status.get("reasons")
+        if state.age_s is None:
+            told.append(f"gateway {ident} has not reported yet")
+        elif state.age_s >= STALE_S:
+            told.append(f"gateway {ident} has not reported for {state.age_s:.0f} s")
+        elif isinstance(given, list) and given:
+            for reason in dict.fromkeys(map(str, given)):
+                said.setdefault(reason, []).append(ident)
+        else:
+            told.append(f"gateway {ident} is not ready")
+    return told + [f"gateway {', '.join(idents)}: {reason}" for reason, idents in said.items()]

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from serving.config.section import Section
 
 _NO_CREDENTIALS: Final = frozenset(
     ["host", "content-length", "content-type", "transfer-encoding", "connection", "te", "expect"]
 )
+
+
+_ADDRESS: Final = re.compile(r"(grpcs?|https?)://[^/?#@\s]+/?")
 
 
 class RemoteCredentials(Section):
@@ -71,7 +75,6 @@ class Remote(Section):
     """A model that another server of the Open Inference Protocol runs (format `remote`)."""
 
     url: str = Field(
-        pattern=r"^(grpcs?|https?)://[^/?#@\s]+/?$",
         description="The server: `grpc://host:port` or `http://host:port`; with TLS `grpcs://` or "
         "`https://`.",
     )
@@ -94,3 +97,19 @@ class Remote(Section):
         "larger than `max_batch_size`; needs `row_axis`. Steps of sequences are never joined or "
         "cut.",
     )
+
+    @field_validator("url")
+    @classmethod
+    def _check_url(cls, url: str) -> str:
+        # It is not quoted, for it may hold a secret.
+        if "@" in url:
+            raise ValueError(
+                "holds a user or a secret; name the file or the environment variable that holds "
+                "the secret in remote.credentials, and write only host and port here"
+            )
+        if not _ADDRESS.fullmatch(url):
+            raise ValueError(
+                "is no address of a server; write grpc://host:port or http://host:port, with TLS "
+                "grpcs:// or https://"
+            )
+        return url

@@ -10,6 +10,7 @@ from typing import Any
 from serving.channel.control import ControlMeta
 from serving.channel.directory import LEAVING, Directory, ModelKey, Series, ServedModel
 from serving.channel.endpoint import connect
+from serving.config import ModelConfig
 from serving.dataplane.batch import Answer, Pending, Receive
 from serving.dataplane.classification import as_asked
 from serving.dataplane.explainers import ExplainerPool
@@ -390,11 +391,20 @@ class DataPlane:
         ]
         reasons += [
             f"model '{name}': {why}"
-            for (name, _), why in self.refused.items()
-            if name not in self._models
+            for (name, version), why in self.refused.items()
+            if name not in self._models and not self._is_optional(name, version)
         ]
         reasons += self._directory.missing
         return not reasons, reasons
+
+    def _is_optional(self, name: str, version: str) -> bool:
+        configs = (
+            each.config for each in self._directory.models if each.key[:2] == (name, version)
+        )
+        try:
+            return not any(ModelConfig.model_validate_json(each).required for each in configs)
+        except ValueError:  # it may be refused for just that
+            return False
 
     # -- inference ----------------------------------------------------------------------
 

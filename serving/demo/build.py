@@ -13,6 +13,7 @@ from typing import Final
 
 from serving.config import ConfigError
 from serving.demo.models import BUILDERS
+from serving.engines.runtime_folder import temporary_folder
 from serving.models.profile import Progress
 
 STAMP: Final = ".vigil-demo"
@@ -33,7 +34,8 @@ def build_demo(root: Path, progress: Progress = lambda what, done, total: None) 
         progress: told of every epoch and every step.
 
     Raises:
-        ConfigError: a model of one of those names is there and was not made by this function.
+        ConfigError: a model of one of those names is there and was not made by this function, or
+            `root`, or the folder for temporary files, cannot be written to.
     """
     stamp = root / STAMP
     wanted = source_digest()
@@ -42,6 +44,17 @@ def build_demo(root: Path, progress: Progress = lambda what, done, total: None) 
             return
     elif not stamp.is_file():
         _refuse_foreign(root)
+    temporary_folder()  # torch and scikit-learn need one while they build
+    try:
+        _build(root, stamp, wanted, progress)
+    except OSError as error:
+        raise ConfigError(
+            f"{error.filename or root}: {error.strerror or error}; the demo models cannot be "
+            "written, give another folder for them with --models"
+        ) from error
+
+
+def _build(root: Path, stamp: Path, wanted: str, progress: Progress) -> None:
     root.mkdir(parents=True, exist_ok=True)
     stamp.write_text(_UNFINISHED, encoding="utf-8")
     for name, build in BUILDERS.items():

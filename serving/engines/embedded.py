@@ -109,10 +109,10 @@ class EmbeddedInstance:
         self.app.plane = plane
 
     async def watch(self) -> None:
-        """Start helpers once all is ready, replace what hangs or is lost; runs until cancelled."""
+        """Start helpers once models are settled, replace what hangs or is lost; never returns."""
         helped = False
         while True:
-            if not helped and self._hub.ready()[0]:
+            if not helped and (self._hub.ready()[0] or self._control.started):
                 helped = True
                 self._roles.start_helpers()
             self._roles.kill_hung(

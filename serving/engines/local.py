@@ -85,6 +85,7 @@ class Supervisor:
         self._gateways: list[GatewayChild] = []
         self._stop_order = StopOrder(asyncio.Event(), asyncio.Event())
         self._announced = False
+        self._helped = False
 
     async def run(self) -> int:
         """Serve until SIGTERM or SIGINT; returns the exit code."""
@@ -128,11 +129,13 @@ class Supervisor:
         self._gateways.append(gateway)
 
     async def _watch(self) -> None:
-        """Announce readiness once, then look for replicas that hang."""
+        """Announce readiness once, start helpers once, and look for replicas that hang."""
         while True:
             if not self._announced and self._hub.ready()[0]:
                 self._announced = True
                 self._on_ready(self._listen)
+            if not self._helped and (self._announced or self._control.started):
+                self._helped = True
                 self._roles.start_helpers()
             self._roles.kill_hung(
                 (state.member.id, state.status.get("busy_s", 0.0)) for state in self._hub.states()
@@ -142,7 +145,7 @@ class Supervisor:
                 report(Event.SUPERVISOR_STOPS, said)
                 self._stop_order.give_now()
                 return
-            await asyncio.sleep(WATCH_S if self._announced else 0.02)
+            await asyncio.sleep(WATCH_S if self._helped else 0.02)
 
     async def _leave(self) -> None:
         """Be not ready for a while, and answer meanwhile: balancers need time to hear of it."""

@@ -159,6 +159,10 @@ class AdminDeployment:
         """Whether the instance is ready, and why not."""
         return self._hub.ready()
 
+    async def started(self) -> bool:
+        """Whether each required model of the start answers or has failed."""
+        return self._room.started
+
     async def leave(self) -> None:
         """Be not ready from now on, as every gateway is; everything is answered until `drain`."""
         self._hub.leave()

@@ -83,6 +83,7 @@ class RayEngine:
         self._on_ready = on_ready
         self._stop = stop
         self._announced = False
+        self._helped = False
         self._reported: set[str] = set()
         self._deployed: set[str] = set()
         self._order = Order(models=instance.inventory.models, inventory=instance.inventory)
@@ -211,6 +212,8 @@ class RayEngine:
             if not self._announced and self._ready(admin):
                 self._announced = True
                 self._on_ready(self._config.listen)
+            if not self._helped and (self._announced or self._started(admin)):
+                self._helped = True
                 # What no request waits for is started once requests can be answered.
                 monitor = self._target("vigil-monitor", self._single("monitor", MonitorDeployment))
                 serve.run_many([monitor], wait_for_applications_running=False)
@@ -218,7 +221,7 @@ class RayEngine:
             order = self._ask(admin, min(HOLD_S, left) if self._announced else 0.0)
             if order is not None and order.number != self._order.number:
                 self._order = order
-                self._deploy(order, explainers=self._announced)
+                self._deploy(order, explainers=self._helped)
             self._report_failures()
             if order is None or not self._announced:
                 (self._stop.now if self._stop.asked.is_set() else self._stop.asked).wait(POLL_S)
@@ -271,6 +274,12 @@ class RayEngine:
         except (RayError, RayServeException, TimeoutError):
             return False
         return bool(ready)
+
+    def _started(self, admin: Any) -> bool:
+        try:
+            return bool(admin.started.remote().result(timeout_s=WATCH_S))
+        except (RayError, RayServeException, TimeoutError):
+            return False
 
     def _report_failures(self) -> None:
         """Say once what could not be deployed; Serve has given it up by then."""

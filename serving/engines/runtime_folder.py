@@ -20,10 +20,7 @@ def make_runtime_folder() -> Path:
     Raises:
         ConfigError: no folder for temporary files can be written to, or its path is too long.
     """
-    try:
-        parent = tempfile.gettempdir()
-    except OSError:  # its message lists what was tried, and says nothing of what to do
-        raise _unusable("cannot be written to") from None
+    parent = temporary_folder()
     if len(f"{parent}/vigil-12345678/".encode()) + _LONGEST_NAME > _LONGEST_SOCKET:
         raise ConfigError(
             f"{parent}: the path is too long for sockets; set TMPDIR to a folder with a short one"
@@ -32,6 +29,18 @@ def make_runtime_folder() -> Path:
         return Path(tempfile.mkdtemp(prefix="vigil-", dir=parent))
     except OSError as error:
         raise _unusable(f"cannot be written to ({error.strerror})", parent) from None
+
+
+def temporary_folder() -> str:
+    """Return the folder for temporary files.
+
+    Raises:
+        ConfigError: there is none that can be written to.
+    """
+    try:
+        return tempfile.gettempdir()
+    except OSError:  # its message lists what was tried, and says nothing of what to do
+        raise _unusable("cannot be written to") from None
 
 
 def _unusable(why: str, folder: str = "the folder for temporary files") -> ConfigError:

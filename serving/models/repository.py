@@ -15,9 +15,10 @@ from typing import Final
 
 from serving.channel.directory import BrokenModel
 from serving.config import ConfigError, ModelConfig, insists, load_model
-from serving.errors import InvalidInput
+from serving.errors import InvalidInput, printable
 from serving.models.complete import completed
 from serving.models.manifest import inside
+from serving.models.version_folders import VERSION, no_version, unusable
 from serving.protocol.example import decode_example
 from serving.remote.address import check_host, parse_address
 
@@ -36,7 +37,6 @@ PICKLES: Final = (".pkl", ".pickle", ".joblib")
 _NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 # What Python and file systems leave beside models; other such names are no model's anyway.
 _OTHERS: Final = frozenset({"__pycache__"})
-_VERSION: Final = re.compile(r"[1-9][0-9]{0,17}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,13 +93,13 @@ class ModelRepository:
     def misnamed(self) -> list[str]:
         """Return the names of folders that hold a `model.yaml` and cannot be models, sorted.
 
-        Bytes in them that are no text are written as escapes.
+        What is no text in them, or would not be shown as it is, is written as escapes.
 
         Raises:
             ConfigError: as for `names`.
         """
         return [
-            os.fsencode(name).decode("utf-8", "backslashreplace")
+            printable(os.fsencode(name).decode("utf-8", "backslashreplace"))
             for name in self._folders()
             if name[0] != "." and not can_be_model(name) and _is_there(self.root / name)
         ]
@@ -184,7 +184,8 @@ class ModelRepository:
     def _entry(self, folder: Path, config: ModelConfig, version: str) -> ModelEntry:
         directory = folder / version
         if not (directory.is_dir() or config.remote):
-            raise ConfigError(f"{directory}: no such folder; model.yaml names it in `versions`")
+            why = unusable(directory) or "no such folder"
+            raise ConfigError(f"{directory}: {why}; model.yaml names it in `versions`")
         weights = _weights(directory, config)
         if not weights.is_file():
             raise ConfigError(f"{weights}: {_lacks(weights, config)}")
@@ -221,7 +222,7 @@ def can_be_model(name: str) -> bool:
 
 def wrong_name(root: Path, name: str) -> str:
     """Say how a model may be called, as one sentence."""
-    return (
+    return printable(
         f"{root / name}: '{name}' cannot be a model's name; use letters, digits, '.', '_' and "
         f"'-', at most 128, and begin with a letter, digit or '_'"
     )
@@ -295,7 +296,7 @@ def _versions(folder: Path, config: ModelConfig) -> list[str]:
     if not found and config.format == "remote":
         return ["1"]  # nothing of it has to lie here
     if not found:
-        raise ConfigError(f"{folder}: no version; put the weights into {folder / '1'}")
+        raise no_version(folder)
     if isinstance(config.versions, list):
         found = sorted(set(config.versions))
     elif config.versions == "latest":
@@ -308,7 +309,7 @@ def _found(folder: Path) -> list[int]:
     return sorted(
         int(path.name)
         for path in folder.iterdir()
-        if path.is_dir() and _VERSION.fullmatch(path.name)
+        if path.is_dir() and VERSION.fullmatch(path.name)
     )
 
 

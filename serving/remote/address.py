@@ -47,6 +47,12 @@ def parse_address(url: str) -> Address:
     Raises:
         ConfigError: it is not that, or the scheme is another one.
     """
+    if "@" in url:  # not quoted, for it may hold a secret
+        raise ConfigError(
+            "an address holds no user and no secret; write host and port, and name the file or "
+            "the environment variable that holds the secret: in remote.credentials, or with "
+            "--token-file or --token-env"
+        )
     try:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port

@@ -20,6 +20,7 @@ import msgspec
 
 from explain.attribution import (
     Attribution,
+    CannotExplain,
     Explainer,
     ExplanationTooLong,
     IncompleteAttribution,
@@ -238,7 +239,7 @@ class ExplainerRole:
             raise failed from None
         except ExplanationTooLong as error:
             raise DeadlineExceeded(str(error)) from None
-        except ValueError as error:
+        except CannotExplain as error:
             raise InvalidInput(str(error)) from None
         except VigilError:
             raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import operator
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
@@ -326,8 +327,8 @@ class ModelWatch:
     def _publish(self, name: str, source: Monitor | TruthWatch) -> None:
         findings = list(source.evaluate())
         shown = self._shown.get(name)
-        # Monitors return the same objects until the next window is complete.
-        if findings and (not shown or findings[0] is not shown[0]):
+        # Monitors return the same objects until they have judged anew.
+        if findings and (not shown or any(map(operator.is_not, findings, shown))):
             self._shown[name] = findings
             self._fresh.judged(name)
             self._series.show(name, findings)

@@ -19,6 +19,7 @@ from serving.logs.events import Event
 from serving.logs.report import report
 from serving.roles.model_watch import ModelWatch
 from serving.roles.served_entry import served_entry
+from serving.roles.unserved import Unserved
 from serving.telemetry.counters import SeriesSet
 
 MOST_UPSTREAM: Final = 4
@@ -58,10 +59,7 @@ class Watches:
         self._crowded: dict[str, str] = {}
         self._counted: dict[str, set[str]] = {}
         self._forgotten: dict[str, ForgottenKeys] = {}
-        # What was saved of versions that are not served, or not yet, by `name/version`.
-        self._saved: dict[str, Any] = {}
-        self._saved_upstream: dict[str, str] = {}
-        self._saved_entries: dict[str, Sequence[Entry]] = {}
+        self._saved = Unserved(clock)
         self._ended: list[str] = []
         self._remembered: set[str] = set()
 
@@ -81,15 +79,16 @@ class Watches:
                 self._served[key] = served
                 self._begin(key, wanted)
         self._remember_unserved()
+        self._drop_unserved()
 
     def _begin(self, key: Key, wanted: Mapping[Key, ServedModel]) -> None:
         """Watch a served version, and those that had answered in its place when all was saved."""
         model, version = key
-        saved = [(model, owner.partition("/")[2]) for owner in self._saved_of(model)]
+        saved = [(model, other) for other in self._saved.versions(model)]
         told = [
             other
             for other in saved
-            if other not in wanted and self._saved_upstream.get("/".join(other)) == version
+            if other not in wanted and self._saved.served_as("/".join(other)) == version
         ]
         # In the order in which they were saved, which is that of their last answers.
         for other in sorted({key, *told}, key=[*saved, key].index):
@@ -97,21 +96,17 @@ class Watches:
                 self._upstream[other] = _Upstream(key, self._clock())
             self._watch(other, key)
 
-    def _saved_of(self, model: str) -> list[str]:
-        return [owner for owner in self._saved if owner.startswith(f"{model}/")]
-
     def _watch(self, key: Key, served: Key) -> ModelWatch:
         model, version = key
         forgotten = self._forgotten.setdefault(model, ForgottenKeys())
-        forgotten.restore(self._saved_entries.pop(model, ()))
+        forgotten.restore(self._saved.take(model)[1])
         entry = served_entry(self._served[served])
         if key != served:
             entry = replace(entry, version=version)
         counted_as = "" if key == served else self._counted_as(key)
         watch = ModelWatch(entry, self._series, forgotten, upstream_as=counted_as)
-        watch.restore_entries(self._saved_entries.pop("/".join(key), ()))
-        self._saved_upstream.pop("/".join(key), None)
-        state = self._saved.pop("/".join(key), None)
+        state, entries = self._saved.take("/".join(key))
+        watch.restore_entries(entries)
         if state is not None:
             watch.restore(state)
         self._watches[key] = watch
@@ -133,12 +128,21 @@ class Watches:
 
     def _remember_unserved(self) -> None:
         """Have labels of versions that were replaced while nobody watched answered as late."""
-        for owner, entries in self._saved_entries.items():
-            model, _, version = owner.partition("/")
-            if version and owner not in self._remembered and model in self._forgotten:
-                self._remembered.add(owner)
-                for key in prediction_keys(entries):
-                    self._forgotten[model].add(key)
+        for model, forgotten in self._forgotten.items():
+            for owner, entries in self._saved.predictions(model):
+                if owner not in self._remembered:
+                    self._remembered.add(owner)
+                    keys = list(prediction_keys(entries))
+                    known = forgotten.among(keys)  # since an earlier restart
+                    for key in keys:
+                        if key not in known:
+                            forgotten.add(key)
+
+    def _drop_unserved(self) -> None:
+        """Drop what was saved of versions that will hardly be served again."""
+        dropped = self._saved.drop({model for model, _ in self._served})
+        self._remembered -= set(dropped)
+        self._ended += dropped
 
     # -- who answers --------------------------------------------------------------------
 
@@ -251,18 +255,18 @@ class Watches:
 
     def state(self) -> dict[str, Any]:
         """Return what a restart must not forget, without entries, as JSON-serialisable values."""
+        saved = self._saved.state()
         watches = {"/".join(key): watch.state() for key, watch in self._watches.items()}
         upstream = {"/".join(key): one.served[1] for key, one in self._upstream.items()}
         return {
-            "models": {**self._saved, **watches},
-            "upstream": {**self._saved_upstream, **upstream},
+            **saved,
+            "models": {**saved["models"], **watches},
+            "upstream": {**saved["upstream"], **upstream},
         }
 
     def restore(self, state: Mapping[str, Any], entries: Mapping[str, Sequence[Entry]]) -> None:
         """Go on from what `state`, `changes` and `entries` told, before any model is served."""
-        self._saved_entries = dict(entries)
-        self._saved = dict(state["models"])
-        self._saved_upstream = dict(state["upstream"])
+        self._saved.restore(state, entries)
 
     def changes(self) -> Changes:
         """Return the entries by owner that differ from those of the last call.
@@ -270,6 +274,7 @@ class Watches:
         An owner is a version (`name/version`) with its predictions and labels, or a model with
         the keys that are forgotten. None for one that is gone.
         """
+        self._drop_unserved()
         ended, self._ended = self._ended, []
         # A version that is served anew is gone first.
         changed: Changes = [(owner, None) for owner in ended]
@@ -279,11 +284,7 @@ class Watches:
 
     def entries(self) -> Iterator[tuple[str, Entry]]:
         """Yield all entries with their owners; the state may change meanwhile."""
-        for owner, saved in list(self._saved_entries.items()):
-            for entry in saved:
-                if owner not in self._saved_entries:
-                    break  # its version is served now, and tells itself what is so
-                yield owner, entry
+        yield from self._saved.entries()
         for model, forgotten in list(self._forgotten.items()):
             yield from ((model, entry) for entry in forgotten.entries())
         for key, watch in list(self._watches.items()):

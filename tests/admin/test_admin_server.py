@@ -115,6 +115,32 @@ async def test_the_console_says_what_is_wrong_first(
     assert [(row["action"], row["rows"]) for row in data["guards"]] == [("reject", 4)]
 
 
+async def test_the_console_says_of_a_model_what_its_gauge_says(
+    hub: Hub, client: httpx.AsyncClient, join: Join, eventually: Wait, served: ServedModel
+) -> None:
+    """As when a model's upstream is gone: its replica runs, and nobody is answered."""
+    generation = hub.set_models([served])
+    gateway = join(Member("gateway", "gateway-0", 1))
+    replica = join(Member("replica", "replica-0", 2, model="m", version="1"))
+    replica.report = Report(True, ())
+
+    async def told(*unready: tuple[str, str, str]) -> tuple[str, int, float]:
+        status = {"generation": generation, "unready": unready}
+        gateway.report = Report(not unready, (), status)
+        await eventually(
+            lambda: hub.ready()[0] is not bool(unready) and all(s.age_s for s in hub.states())
+        )
+        (model,) = (await client.get("/console/data")).json()["models"]
+        (gauge,) = [s.value for s in hub.aggregate() if s.name == names.MODEL_READY.name]
+        return model["state"], model["replicas_ready"], gauge
+
+    assert await told() == ("ready", 1, 1)
+    assert await told(("m", "1", "the upstream does not answer")) == ("down", 0, 0)
+    texts = (await client.get("/console/data")).json()["problems"]
+    assert "model m version 1 has 0 of 1 replicas ready" in [problem["text"] for problem in texts]
+    assert await told() == ("ready", 1, 1)
+
+
 async def test_the_page_is_whole_and_needs_nothing_else(client: httpx.AsyncClient) -> None:
     answer = await client.get("/console")
     assert answer.headers["content-type"] == "text/html; charset=utf-8"

@@ -11,6 +11,7 @@ import pytest
 
 from serving.admin.control import ModelControl
 from serving.admin.hub import Hub
+from serving.admin.served_model import served_model
 from serving.channel.control import FAILED, FailedMeta
 from serving.channel.directory import Inventory
 from serving.channel.endpoint import connect
@@ -75,6 +76,25 @@ async def test_what_fails_leaves_the_old_one_and_says_why(
     gateway.verdict = ("READY", "")
     await control.load("m")
     assert listed(control)["2"] == ("READY", "")
+
+
+async def test_nothing_goes_on_where_nothing_ever_answered(
+    control: ModelControl, gateway: Any, hub: Hub, folder: Path, put: Any, eventually: Wait
+) -> None:
+    """As with weights that could not be read from the start."""
+    served = served_model(ModelRepository(folder).get("m"))
+    gateway.unready = [("m", "1", "no replica yet")]
+    control.start(Inventory((served,)))
+    hub.note_failure(served.key, "no weights")
+    await eventually(
+        lambda: (
+            [s.get("unready") for s in hub.gateway_statuses()] == [[["m", "1", "no replica yet"]]]
+        )
+    )
+    put("2")
+    gateway.verdict = ("UNAVAILABLE", "no weights either")
+    with pytest.raises(LoadFailed, match=r"version 2: no weights either$"):
+        await control.load("m")
 
 
 async def test_a_replica_that_cannot_load_is_heard(

@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import msgspec
+
 from serving.admin.hub import STALE_S, Hub
 from serving.channel.directory import Member, Report, Series, ServedModel
 from serving.channel.endpoint import connect
@@ -97,6 +99,34 @@ async def test_readiness_is_what_gateways_say(hub: Hub, join: Join, eventually: 
     status = hub.status()
     assert status["ready"]
     assert status["members"][0]["member"]["id"] == "gateway-0"
+
+
+async def test_every_reason_is_told_once_and_of_required_models_only(
+    address: str, join: Join, eventually: Wait, served: ServedModel
+) -> None:
+    hub = Hub(gateways=2)
+    await hub.start(address)
+    config = msgspec.json.decode(served.config)
+    spare = msgspec.json.encode({**config, "required": False})
+    models = {
+        name: msgspec.structs.replace(served, name=name) for name in ("lost", "told", "waiting")
+    }
+    models["spare"] = msgspec.structs.replace(served, name="spare", config=spare)
+    hub.set_models(list(models.values()))
+    for name in ("lost", "told", "spare"):
+        hub.note_failure(models[name].key, f"{name} is no graph")
+    waiting = "model 'waiting': no replica yet"
+    reasons = [waiting, "model 'told': told is no graph", waiting]
+    for number in range(2):
+        report = Report(False, (), {"reasons": reasons})
+        join(Member("gateway", f"gateway-{number}", number)).report = report
+    expected = [
+        f"gateway gateway-0, gateway-1: {waiting}",
+        "gateway gateway-0, gateway-1: model 'told': told is no graph",
+        "model 'lost' version 1: lost is no graph",
+    ]
+    await eventually(lambda: hub.ready() == (False, expected))
+    hub.stop()
 
 
 async def test_a_member_that_fell_silent_is_not_ready(address: str, eventually: Wait) -> None:

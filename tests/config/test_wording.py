@@ -53,6 +53,10 @@ def test_what_is_no_text_is_told_likewise(tmp_path: Path) -> None:
         ),
         (INPUTS + "remote: {url: 'grpc://h:1', zzz: x}", "remote.zzz: there is no such key; there"),
         (INPUTS + "remote: {}", "remote.url: is missing"),
+        (INPUTS + "remote: {url: 'h:1'}", "remote.url: is no address of a server; write grpc://"),
+        (INPUTS + "remote: {url: 'http://h:1/v2'}", "remote.url: is no address of a server"),
+        (INPUTS + "remote: {url: 'https://me:s3cret@h:1'}", "remote.url: holds a user or a secret"),
+        (INPUTS + "remote: {url: 'grpc://s3cret@h'}", "in remote.credentials, and write only"),
         ("inputs: [{name: x, shape: [-1]}]", "inputs.0.datatype: is missing"),
         (INPUTS, "format remote needs the section `remote`"),
     ],
@@ -62,6 +66,7 @@ def test_a_wrong_model_is_told_likewise(tmp_path: Path, section: str, why: str) 
     with pytest.raises(ConfigError) as told:
         load_model(tmp_path)
     assert why in str(told.value)
+    assert "s3cret" not in str(told.value)
 
 
 def test_a_folder_without_model_is_told(tmp_path: Path) -> None:

@@ -624,6 +624,19 @@ async def test_a_candidate_answers_nobody_until_it_is_taken_in(
     await eventually(lambda: told[-1] == [])
 
 
+async def test_only_a_required_model_that_is_refused_holds_readiness(
+    plane: DataPlane, served: Callable[..., ServedModel]
+) -> None:
+    spare = served("spare", example=b"not JSON", required=False)
+    plane.apply(Directory(1, (spare,)))
+    assert plane.refused.keys() == {("spare", "1")}
+    assert plane.ready() == (True, [])
+    plane.apply(Directory(2, (spare, served("needed", example=b"not JSON"))))
+    ready, reasons = plane.ready()
+    assert not ready
+    assert [reason.split(":")[0] for reason in reasons] == ["model 'needed'"]
+
+
 async def test_a_candidate_that_fails_its_example_is_told_and_dropped(
     plane: DataPlane, served: Any, make_link: Any, eventually: Wait
 ) -> None:

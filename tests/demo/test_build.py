@@ -1,4 +1,6 @@
 import hashlib
+import tempfile
+from pathlib import Path
 
 import pytest
 
@@ -95,6 +97,17 @@ def test_an_interrupted_build_is_done_again(quick, tmp_path, monkeypatch):
     assert not (tmp_path / "cancer").exists()
     build_demo(tmp_path)
     assert quick == ["digits", "digits", "cancer", "loans"]
+
+
+def test_where_nothing_can_be_written(quick, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(tempfile, "_candidate_tempdir_list", lambda: ["/proc"])
+        patch.setattr(tempfile, "tempdir", None)
+        with pytest.raises(ConfigError, match="set TMPDIR"):
+            build_demo(tmp_path / "models")
+    with pytest.raises(ConfigError, match=r"^/proc/models: .*; .* with --models"):
+        build_demo(Path("/proc/models"))
+    assert quick == []
 
 
 def test_models_of_the_same_name_are_not_overwritten(quick, tmp_path):

@@ -243,6 +243,32 @@ def test_a_required_model_holds_readiness_and_the_others_answer(
         )
 
 
+@pytest.mark.parametrize(
+    "engine",
+    ["local", pytest.param("ray", marks=(pytest.mark.ray, pytest.mark.long))],
+)
+def test_a_required_model_that_cannot_be_loaded_keeps_nothing_from_the_others(
+    tmp_path: Path, running: Callable[..., Any], eventually: Callable[..., Any], engine: str
+) -> None:
+    root = tmp_path / "models"
+    good = put(root, "good")
+    (good / "model.yaml").write_text(CONFIG.replace("explain: null\n", ""))
+    broken = put(root, "broken")
+    (broken / "1" / "net.py").write_text("def build():\n    raise OSError\n")
+    write_folder_manifest(broken / "1")
+    with running(root, tmp_path, engine, until_ready=False) as instance:
+        of = f"{instance.url}/v2/models/good"
+
+        def status(route: str, **body: Any) -> int:
+            method = "POST" if body else "GET"
+            answer = httpx.request(method, f"{of}/{route}", json=body or None, timeout=30)
+            return answer.status_code
+
+        eventually("explained", lambda: status("explain", inputs=ONE) == 200, 120)
+        eventually("findings", lambda: status("findings") == 200)
+        assert httpx.get(f"{instance.url}/v2/health/ready", timeout=30).status_code == 503
+
+
 def test_a_missing_folder_is_a_sentence(tmp_path: Path) -> None:
     for command in ("check", "up"):
         run = [sys.executable, "-m", "serving.cli", command, "--models", str(tmp_path / "gone")]

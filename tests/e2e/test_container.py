@@ -136,6 +136,23 @@ def test_a_read_only_root_without_tmp_is_one_sentence(
 
 
 @needs_namespaces
+def test_the_demo_says_what_it_cannot_write(tmp_path: Path) -> None:
+    data = tmp_path / "d"
+    data.mkdir()
+    ports = ["--engine=local", "--http-port=0", "--grpc-port=0", "--admin-port=0"]
+    models = ("--models", str(data / "models"))
+    for argv, env, said in (
+        ((), {}, "set TMPDIR"),
+        (models, {}, "set TMPDIR"),
+        ((), {"TMPDIR": str(data)}, "--models"),
+    ):
+        done = _read_only(data, "demo", *ports, *argv, **env)
+        assert done.returncode == 1, done.stdout + done.stderr
+        assert "Traceback" not in done.stderr
+        assert said in done.stderr.splitlines()[-1]
+
+
+@needs_namespaces
 def test_a_read_only_root_is_enough_to_check_models(
     make_lab: Callable[..., Path], tmp_path: Path
 ) -> None:

@@ -1,4 +1,5 @@
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -52,6 +53,14 @@ def test_illegal_names(toy, name):
     assert "cannot be a model's name" in wrong_name(repository.root, name)
 
 
+@pytest.mark.parametrize("name", ["a\nb", "\x1b[2Jgone", "a\rb", "a\u202eb", "a\x85b"])
+def test_what_a_terminal_would_obey_is_escaped(toy, name):
+    toy.rename(toy.parent / name)
+    (shown,) = ModelRepository(toy.parent).misnamed()
+    assert shown == name.encode("unicode_escape").decode()
+    assert wrong_name(toy.parent, name).isprintable()
+
+
 def test_hidden_folders_and_files_are_skipped(toy):
     (toy.parent / ".building").mkdir()
     (toy.parent / "README.md").write_text("models")
@@ -71,6 +80,44 @@ def test_missing_root(tmp_path):
 
 def test_empty_root_holds_no_models(tmp_path):
     assert ModelRepository(tmp_path).names() == []
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("0", "/0: a version is a whole number from 1 on"),
+        ("01", "/01: a version is a whole number from 1 on"),
+        ("v1", "/v1: a version is a whole number from 1 on"),
+        ("1.0", "/1.0: a version is a whole number from 1 on"),
+        ("1" * 19, "1: a version has at most 18 digits"),
+        ("9" * 200, "9: a version has at most 18 digits"),
+        ("1 -> 1", "/1: is a symbolic link that leads to nothing"),
+        ("3 -> gone", "/3: is a symbolic link that leads to nothing"),
+        ("1 file", "/1: is no folder"),
+        ("README.1", "no version; put the weights into"),
+        ("2024.txt", "no version; put the weights into"),
+    ],
+)
+def test_what_was_meant_for_a_version_is_told(toy, name, said):
+    shutil.rmtree(toy / "1")
+    link, _, target = name.partition(" -> ")
+    if target:
+        (toy / link).symlink_to(target)
+    elif name.endswith((" file", ".1", ".txt")):
+        (toy / name.removesuffix(" file")).write_text("weights")
+    else:
+        (toy / name).mkdir()
+    with pytest.raises(ConfigError, match=re.escape(said)):
+        scan(toy)
+
+
+def test_a_version_that_is_named_and_is_no_folder(toy):
+    config = yaml.safe_load((toy / "model.yaml").read_text())
+    (toy / "model.yaml").write_text(yaml.safe_dump({**config, "versions": [1, 2, 3]}))
+    (toy / "2").symlink_to("2")
+    reasons = [each.reason for each in ModelRepository(toy.parent).survey("toy")[1]]
+    assert "/2: is a symbolic link that leads to nothing" in reasons[0]
+    assert "/3: no such folder" in reasons[1]
 
 
 def test_no_version(toy):

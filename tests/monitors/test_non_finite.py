@@ -17,10 +17,37 @@ def test_one_row_without_a_number_breaches_and_clean_windows_heal(make_event):
     for bad in (np.nan, np.inf, -np.inf):
         scores[3, 1, 0] = bad
         monitor.update(make_event(outputs={"scores": scores, "label": label}))
-        assert verdicts(monitor) == {"scores": (0.1, True, 10), "label": (0.0, False, 10)}
+        assert verdicts(monitor) == {"scores": (1.0, True, 10), "label": (0.0, False, 10)}
     scores[3, 1, 0] = 0
     monitor.update(make_event(outputs={"scores": scores, "label": label}))
     assert verdicts(monitor)["scores"] == (0.0, False, 10)
+
+
+def test_a_bad_row_breaches_before_its_window_is_full(make_event):
+    monitor = NonFiniteMonitor(["scores", "risk"], window=100)
+    clean = np.zeros((200, 1), np.float32)
+    monitor.update(make_event(outputs={"scores": clean, "risk": clean}))
+    bad = np.full((50, 1), np.nan, np.float32)
+    monitor.update(make_event(outputs={"scores": bad, "risk": clean[:50]}))
+    assert verdicts(monitor) == {"scores": (50.0, True, 50), "risk": (0.0, False, 50)}
+    again = NonFiniteMonitor(["scores", "risk"], window=100)
+    again.restore(monitor.state())
+    for each in (monitor, again):
+        each.update(make_event(outputs={"scores": clean[:50], "risk": clean[:50]}))
+        assert verdicts(each)["scores"] == (50.0, True, 100)
+        each.update(make_event(outputs={"scores": clean[:50], "risk": bad}))
+        # What was wrong with the window before stands until a whole window is right.
+        assert verdicts(each) == {"scores": (50.0, True, 100), "risk": (50.0, True, 50)}
+        each.update(make_event(outputs={"scores": clean[:50], "risk": clean[:50]}))
+        assert verdicts(each) == {"scores": (0.0, False, 100), "risk": (50.0, True, 100)}
+
+
+def test_the_first_rows_of_all_may_breach(make_event):
+    monitor = NonFiniteMonitor(["scores"], window=100)
+    monitor.update(make_event(outputs={"scores": np.zeros((3, 1), np.float32)}))
+    assert verdicts(monitor) == {}
+    monitor.update(make_event(outputs={"scores": np.full((1, 1), np.inf, np.float32)}))
+    assert verdicts(monitor) == {"scores": (1.0, True, 4)}
 
 
 def test_a_state_of_other_outputs_is_refused():

@@ -13,7 +13,7 @@ import pytest
 import torch
 from captum.attr import IntegratedGradients
 
-from explain.attribution import ExplanationTooLong, IncompleteAttribution
+from explain.attribution import CannotExplain, ExplanationTooLong, IncompleteAttribution
 from serving.channel.directory import ServedModel
 from serving.channel.endpoint import connect
 from serving.channel.explanation import EXPLAIN, ExplainMeta, ExplainReply
@@ -197,9 +197,28 @@ async def test_what_does_not_add_up_is_no_answer(client, role, rows):
         with pytest.raises(ModelFailed, match=f"failed: {type(left).__name__}: ") as caught:
             await client.explain(rows)
         assert caught.value.cause.type.endswith(type(left).__name__)
+    held.error = CannotExplain("the target is none")
+    with pytest.raises(InvalidInput, match="the target is none"):
+        await client.explain(rows)
     held.error = ExplanationTooLong("longer than 60 s")
     with pytest.raises(DeadlineExceeded, match="60 s"):
         await client.explain(rows)
+
+
+@pytest.mark.parametrize("method", ["integrated_gradients", "kernel_shap"])
+async def test_a_value_error_of_the_model_is_the_models_failure(client, role, rows, method):
+    explainer = role._explainers[method]
+
+    def forward(*_arguments):
+        raise ValueError("too many values to unpack")
+
+    name = "_predict" if method == "kernel_shap" else "_module"
+    before = getattr(explainer, name)
+    setattr(explainer, name, forward)
+    with pytest.raises(ModelFailed, match="ValueError: too many values to unpack"):
+        await client.explain(rows, method=method)
+    setattr(explainer, name, before)
+    await client.explain(rows, method=method)
 
 
 async def test_a_full_queue_refuses_and_answers_meanwhile(make_role, hub, tmp_path, rows):
