@@ -273,7 +273,7 @@ class Hub:
         failed = [
             (f"model '{served.name}' version {served.version}: ", self._failures[served.key])
             for served in self._models
-            if served.key in self._failures and config_of(served).required
+            if served.key in self._failures and _is_required(served)
         ]
         return [model + why for model, why in failed if not any(why in each for each in told)]
 
@@ -429,6 +429,13 @@ def _reports(state: MemberState) -> bool:
     """Whether it is a gateway, and what it said last can be relied on."""
     is_fresh = state.age_s is not None and state.age_s < STALE_S
     return is_fresh and state.member.role == "gateway"
+
+
+def _is_required(served: ServedModel) -> bool:
+    try:
+        return config_of(served).required
+    except ValueError:  # it may have failed for just that
+        return True
 
 
 def _unready_reasons(gateways: Iterable[MemberState]) -> list[str]:
