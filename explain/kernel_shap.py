@@ -217,7 +217,7 @@ class KernelShap:
             )
         outputs = self._predict(arrays)
         if outputs.dtype.kind not in "biuf" or outputs.ndim not in (1, 2):
-            raise ValueError(
+            raise CannotExplain(
                 f"the output must be numbers [n] or [n, classes]; got {outputs.dtype} with "
                 f"{outputs.ndim} axes"
             )
@@ -289,7 +289,7 @@ def _refuse_infinite(masked: MaskedRows, rows: np.ndarray, outputs: np.ndarray) 
     for row in rows[~np.isfinite(outputs)][:1]:
         name = masked.not_finite(row)
         if name is not None:
-            raise ValueError(
+            raise CannotExplain(
                 f"row {row}: the model's output is not finite, and input '{name}' holds NaN or "
                 f"infinity there; send finite numbers"
             )
