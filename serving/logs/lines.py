@@ -17,7 +17,8 @@ from serving.logs.report import FIELDS, MOST_TEXT, Fields
 
 _WARNINGS: Final = "py.warnings"
 _ASYNCIO: Final = "asyncio"
-_WARNING: Final = re.compile(r"(?P<location>.*?:\d+): (?P<category>\w+): ")
+# What follows the colon is a matter of `warnings.formatwarning`, which libraries replace.
+_WARNING: Final = re.compile(r"(?P<location>.*?:\d+): (?P<category>\w+):\s")
 
 
 class Lines(logging.Formatter):

@@ -199,8 +199,8 @@ async def test_only_required_models_hold_up_readiness(
 @pytest.mark.parametrize(
     ("more", "words"),
     [
-        ({"failed": {0: "poison"}, "outputs": {}}, "the example fails: poison"),
-        ({"failed": {7: "elsewhere"}}, "the example fails: elsewhere"),
+        ({"failed": {0: "poison"}, "outputs": {}}, "a row of zeros fails: poison"),
+        ({"failed": {7: "elsewhere"}}, "a row of zeros fails: elsewhere"),
         ({"outputs": {}}, "does not give output 'y'"),
     ],
 )
@@ -649,7 +649,10 @@ async def test_a_candidate_that_fails_its_example_is_told_and_dropped(
     plane.add_link("m", "1", broken, "new")
     await eventually(lambda: broken.held)
     broken.answer(failed={0: "oh"}, outputs={})
-    wanted = [("m", "1", "new", "UNAVAILABLE", "the example fails: oh")]
+    said = (
+        "without an example, a row of zeros fails: oh; name a request that it answers by `example`"
+    )
+    wanted = [("m", "1", "new", "UNAVAILABLE", said)]
     await eventually(lambda: plane.status()["candidates"] == wanted)
     plane.apply(Directory(3, (old,), ()))
     assert plane.status()["candidates"] == []

@@ -149,7 +149,14 @@ async def test_a_callback_that_raises_tells_no_argument(log: Any) -> None:
     assert SECRET not in log.text
 
 
-def test_a_warning_tells_its_kind_and_place_and_no_text(log: Any) -> None:
+@pytest.mark.parametrize("end", [": {}\n", ":\n\n{}\n\n"], ids=["own", "of-a-library"])
+def test_a_warning_tells_its_kind_and_place_and_no_text(
+    log: Any, monkeypatch: pytest.MonkeyPatch, end: str
+) -> None:
+    def form(text: Any, kind: type, name: str, line: int, source: str | None = None) -> str:
+        return f"{name}:{line}: {kind.__name__}" + end.format(text)
+
+    monkeypatch.setattr(warnings, "formatwarning", form)
     logging.captureWarnings(True)
     try:
         with warnings.catch_warnings():
