@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from serving.demo.loans import sample_applicants
-from serving.errors import InvalidInput, ModelFailed, Unsupported
+from serving.errors import InvalidInput, Unsupported
 from serving.models.contract import Capabilities, Model, Prediction
 from serving.models.dataset import read_dataset
 from serving.models.loader import load
