@@ -24,7 +24,7 @@ _REFERENCE_ROWS = 4000
 
 
 def config(checks: bool, batching: dict[str, int] | None = None) -> dict[str, object]:
-    """Return `model.yaml`; with `checks`: schema, Mahalanobis and drift, else none of them."""
+    """Return `model.yaml`; with `checks`: schema, Mahalanobis and monitors, else none of them."""
     x: dict[str, object] = {"name": mlp.INPUT, "datatype": "FP32", "shape": [-1, mlp.WIDTHS[0]]}
     if checks:
         x["features"] = [{"name": f"x{i}", "min": -10, "max": 10} for i in range(mlp.WIDTHS[0])]
@@ -43,7 +43,7 @@ def config(checks: bool, batching: dict[str, int] | None = None) -> dict[str, ob
         "replicas": {"device": "cpu", "cores": 1},
         "batching": batching or {},
         "guards": guards if checks else [],
-        "monitors": {"drift": {"window": 1000} if checks else None},
+        "monitors": {"drift": {"window": 1000}} if checks else {"drift": None, "performance": None},
     }
 
 
