@@ -104,14 +104,19 @@ exec "$@"
 
 
 def _read_only(writable: Path, *argv: str, **env: str) -> subprocess.CompletedProcess[str]:
-    """Run the command where nothing but `writable` can be written to."""
+    """Run the command where nothing but `writable` can be written to, not even its folder.
+
+    That is an empty one: the checkout may have models of a demo, or data of a server.
+    """
+    folder = writable.parent / "empty"
+    folder.mkdir(exist_ok=True)
     command = ["unshare", "--mount", "sh", "-c", READ_ONLY, "sh", str(writable)]
     return subprocess.run(
         [*command, sys.executable, "-m", "serving.cli", *argv],
         capture_output=True,
         text=True,
         timeout=300,
-        cwd=Path(__file__).parents[2],
+        cwd=folder,
         env={**os.environ, **env},
     )
 
