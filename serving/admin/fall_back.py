@@ -11,9 +11,9 @@ from typing import Final
 
 from serving.admin.control import ModelControl
 from serving.admin.hub import Hub
-from serving.admin.served_model import served_model
+from serving.admin.served_model import config_of, served_model
 from serving.channel.directory import ModelKey, ServedModel
-from serving.config import ConfigError, ModelConfig
+from serving.config import ConfigError
 from serving.models.repository import ModelRepository
 
 CERTAIN_S: Final = 1.0
@@ -25,7 +25,7 @@ def may_fall_back(served: ServedModel) -> bool:
 
     Not where `versions` names them, nor where all of them are one model on another server.
     """
-    config = ModelConfig.model_validate_json(served.config)
+    config = config_of(served)
     return config.versions == "latest" and config.remote is None
 
 

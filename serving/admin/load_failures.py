@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from serving.admin.served_model import config_of
 from serving.channel.control import FailedMeta
 from serving.channel.directory import BrokenModel, ModelKey, ServedModel
-from serving.config import ModelConfig
 from serving.telemetry import names
 from serving.telemetry.counters import SeriesSet
 
@@ -83,7 +83,7 @@ class LoadFailures:
 
 
 def _is_local(served: ServedModel) -> bool:
-    return ModelConfig.model_validate_json(served.config).remote is None
+    return config_of(served).remote is None
 
 
 def _key(of: Iterable[str]) -> ModelKey:

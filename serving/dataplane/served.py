@@ -7,7 +7,6 @@ from math import prod
 from typing import Any
 
 import msgspec
-import numpy as np
 
 from guards.guard import Guard
 from serving.channel.directory import ServedModel
@@ -26,7 +25,7 @@ from serving.dataplane.statistics import BatchStatistics
 from serving.errors import InvalidInput, ModelNotReady, Unreachable, VigilError
 from serving.logs.events import Event
 from serving.logs.report import report
-from serving.models.blank_row import blank_row
+from serving.models.blank_row import blank_row, no_rows
 from serving.protocol.datatypes import numpy_dtype
 from serving.protocol.example import decode_example
 from serving.protocol.messages import InferRequest, Parameters
@@ -85,7 +84,6 @@ class ServedVersion:
         self._fair = batching.fair_share == "client"
         self._levels = batching.priority_levels
         self._level = batching.default_priority_level or self._levels
-        self._has_example = served.example is not None
         self._probe_batch = self._make_probe(served.example)
         self.proven = False
         self.disproved = False
@@ -124,13 +122,7 @@ class ServedVersion:
         """Give every output without a row; many models cannot compute none at all."""
         if not self.ready:
             raise no_replica(self.name)
-        item.answer(
-            {
-                spec.name: np.zeros((0, *(max(size, 0) for size in spec.shape[1:])), dtype)
-                for spec in self.config.outputs
-                for dtype in [numpy_dtype(spec.datatype)]
-            }
-        )
+        item.answer(no_rows(self.config))
 
     def _set_priority(self, item: Pending, parameters: Parameters | None) -> None:
         asked = parameters.get("priority", 0) if parameters else 0
@@ -171,8 +163,9 @@ class ServedVersion:
             self.problem = "a replica's first answer cannot be read; see the server's log"
             return False
         if result.failed:
-            tried = "the example" if self._has_example else "without an example, a row of zeros"
-            more = "" if self._has_example else "; name a request that it answers by `example`"
+            has_example = self.config.example is not None
+            tried = "the example" if has_example else "without an example, a row of zeros"
+            more = "" if has_example else "; name a request that it answers by `example`"
             self.problem = f"{tried} fails: {next(iter(result.failed.values()))}{more}"
             cause = next(iter(result.causes.values()), None)
             self._report_unproven("the model fails on its example", cause=cause)

@@ -17,10 +17,10 @@ from serving.admin.exports import Exports
 from serving.admin.history import History
 from serving.admin.hub import Hub
 from serving.admin.pages import Pages
-from serving.admin.served_model import inventory
+from serving.admin.served_model import config_of, inventory
 from serving.channel.control import ControlMeta
 from serving.channel.directory import Inventory, ModelKey, ServedModel
-from serving.config import ModelConfig, ServerConfig
+from serving.config import ServerConfig
 from serving.engines.local_roles import LocalRoles
 from serving.engines.runtime_folder import make_runtime_folder
 from serving.engines.worker_folder import WorkerFolder
@@ -172,7 +172,7 @@ class EmbeddedInstance:
 
 
 def _is_required(served: ServedModel) -> bool:
-    return ModelConfig.model_validate_json(served.config).required
+    return config_of(served).required
 
 
 def _inventory(config: ServerConfig) -> Inventory:

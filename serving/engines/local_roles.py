@@ -15,8 +15,8 @@ from collections.abc import Callable, Coroutine, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from serving.admin.served_model import config_of
 from serving.channel.directory import ModelKey, ServedModel
-from serving.config import ModelConfig
 from serving.engines.children import ForkedChild, Keeper, ZygoteClient, spawn
 from serving.logs.events import Event
 from serving.logs.report import report
@@ -138,7 +138,7 @@ class LocalRoles:
     # -- one role -----------------------------------------------------------------------
 
     def _start_replicas(self, served: ServedModel) -> None:
-        replicas = ModelConfig.model_validate_json(served.config).replicas
+        replicas = config_of(served).replicas
         keepers: dict[str, Keeper] = {}
         # Counted on over revisions: for a while old and new replicas of a version are both there.
         indices = self._indices.setdefault((served.name, served.version), itertools.count())
@@ -149,11 +149,7 @@ class LocalRoles:
         self._replicas[served.key] = keepers
 
     def _follow_explainers(self) -> None:
-        wanted = {
-            served.key: served
-            for served in self._models
-            if ModelConfig.model_validate_json(served.config).explained
-        }
+        wanted = {served.key: served for served in self._models if config_of(served).explained}
         for key in [key for key in self._explainers if key not in wanted]:
             self._leave([self._explainers.pop(key)])
         for key, served in wanted.items():

@@ -24,8 +24,9 @@ from ray.serve.config import HTTPOptions, ProxyLocation, gRPCOptions
 from ray.serve.exceptions import RayServeException
 from ray.serve.schema import ApplicationStatus, LoggingConfig
 
+from serving.admin.served_model import config_of
 from serving.channel.directory import Inventory, ServedModel
-from serving.config import ConfigError, Listen, ModelConfig, ServerConfig
+from serving.config import ConfigError, Listen, ServerConfig
 from serving.engines.process import free_port
 from serving.engines.ray_cluster import connected, head_address, head_only, in_short
 from serving.engines.ray_deployments import (
@@ -149,7 +150,7 @@ class RayEngine:
     def _explainers(self, models: Sequence[ServedModel]) -> dict[str, serve.RunTarget]:
         found = {}
         for served in models:
-            if ModelConfig.model_validate_json(served.config).explained:
+            if config_of(served).explained:
                 deploy = serve.deployment(
                     name="explainer",
                     ray_actor_options={"num_cpus": 0},
@@ -173,7 +174,7 @@ class RayEngine:
         return deploy(kind).bind(self._instance)
 
     def _replica(self, served: ServedModel) -> Any:
-        config = ModelConfig.model_validate_json(served.config)
+        config = config_of(served)
         replicas, remote = config.replicas, config.remote
         cpus = replicas.cores if self._config.ray_address else 0
         timeout_s = replicas.hang_timeout_s / UNHEALTHY_AFTER

@@ -6,14 +6,24 @@ from typing import Final
 
 import numpy as np
 
-from serving.config import InputSpec, ModelConfig
+from serving.config import InputSpec, ModelConfig, OutputSpec
 from serving.protocol.datatypes import NUMPY_OF
 
 _MOST_TOLD: Final = 8
 
 
-def blank_row(spec: InputSpec, tail: tuple[int, ...] | None = None) -> np.ndarray:
-    """Return one row of an input, an array [1, ...]: zeros, or no text.
+def no_rows(config: ModelConfig) -> dict[str, np.ndarray]:
+    """Return every output without a row; a free axis has no elements either."""
+    return {
+        spec.name: np.zeros(
+            (0, *(max(size, 0) for size in spec.shape[1:])), NUMPY_OF[spec.datatype]
+        )
+        for spec in config.outputs
+    }
+
+
+def blank_row(spec: InputSpec | OutputSpec, tail: tuple[int, ...] | None = None) -> np.ndarray:
+    """Return one row of a tensor, an array [1, ...]: zeros, or no text.
 
     A text column that declares `categories` has the first of them. Free axes have one element,
     unless `tail` says how many each has.
@@ -23,7 +33,8 @@ def blank_row(spec: InputSpec, tail: tuple[int, ...] | None = None) -> np.ndarra
     row = np.zeros((1, *tail), NUMPY_OF[spec.datatype])
     if spec.datatype == "BYTES":
         row[...] = b""
-        for index, column in enumerate(spec.features or ()):
+        columns = spec.features if isinstance(spec, InputSpec) else None
+        for index, column in enumerate(columns or ()):
             if column.categories:
                 row[:, index] = column.categories[0].encode()
     return row

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from serving.errors import InvalidInput, Unsupported
+from serving.models.blank_row import no_rows
 from serving.models.contract import Capabilities, Prediction, Tensors
 from serving.models.repository import ModelEntry
-from serving.protocol.datatypes import numpy_dtype
 from serving.remote.access import access_of
 from serving.remote.address import parse_address
 from serving.remote.client import Client, not_ready
@@ -92,7 +92,7 @@ class RemoteModel:
                 arrays[spec.name] = inputs[spec.name]
         rows = len(next(iter(arrays.values())))
         if rows == 0:
-            return self._no_rows()
+            return no_rows(self._config)  # servers refuse empty tensors
         parts = [
             self._ask({name: array[at : at + self._most] for name, array in arrays.items()})
             for at in range(0, rows, self._most)
@@ -106,15 +106,6 @@ class RemoteModel:
         )
         self.answered_by.add(version_of(self._entry.name, answer) or self._entry.version)
         return from_upstream(self._entry.name, self._config, answer.tensors, rows)
-
-    def _no_rows(self) -> dict[str, np.ndarray]:
-        # Servers refuse empty tensors; the shapes are declared.
-        return {
-            spec.name: np.zeros(
-                (0, *(max(size, 0) for size in spec.shape[1:])), numpy_dtype(spec.datatype)
-            )
-            for spec in self._config.outputs
-        }
 
     def predict_with_features(self, inputs: Tensors) -> Prediction:
         """Refuse: the protocol has no features.

@@ -37,7 +37,7 @@ TOLERATED: Final = {"fp32": 0.02, "fp16": 0.02, "bf16": 0.02, "int8-dynamic": 0.
 that of the whole batch, as with dynamic quantisation."""
 _FLOOR: Final = 1e-6
 """Share of an output's largest value below which a difference is what cancellation has left."""
-_CROWD: Final = 10
+_BEYOND_NOISE: Final = 10
 """How many times as large as that from run to run a difference must be to be the rows' doing."""
 _FEW: Final = 1 / 8
 """Share of an output's labels that may be others: rounding decides where two are as good."""
@@ -184,7 +184,7 @@ class _Comparison:
         noise = self._difference(spec, self._together[0], self._together[1])
         found = self._largest(spec)
         limit = self._tolerated if spec.datatype in FLOATING else _FEW
-        if found > max(limit, _CROWD * noise):
+        if found > max(limit, _BEYOND_NOISE * noise):
             raise RowsCoupled(
                 f"output '{spec.name}' of a row depends on the rows beside it: alone, or in "
                 f"another order, it is another; set `batching: {{join: false}}` if the rows of a "

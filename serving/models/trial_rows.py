@@ -10,7 +10,7 @@ import numpy as np
 from serving.config import InputSpec
 from serving.models.contract import Tensors
 from serving.models.repository import ModelEntry
-from serving.models.warm_up import drawn, example_inputs, known_batch
+from serving.models.warm_up import at_random, drawn, example_inputs, known_batch
 from serving.protocol.datatypes import FLOATING, bf16_to_fp32
 
 _SPREAD: Final = 0.25
@@ -56,9 +56,9 @@ def trial_rows(entry: ModelEntry, rows: int) -> Iterator[Trial]:
         else _varied(spec, one[spec.name], rows, has_example=bool(example))
         for spec in seen
     }
-    if (differ := len(_distinct(made))) > 1:
+    if len(_distinct(made)) > 1:
         of = "the example" if example else "zeros"
-        yield Trial(made, f"{rows} rows made of {of}", differ=differ > 1)
+        yield Trial(made, f"{rows} rows made of {of}", differ=True)
     copies = {name: np.repeat(array, rows, axis=0) for name, array in one.items()}
     of = "the example" if example else "one row"
     yield Trial(copies, f"{rows} copies of {of}", differ=False)
@@ -78,17 +78,13 @@ def _varied(spec: InputSpec, row: np.ndarray, rows: int, *, has_example: bool) -
             known = column.categories or ()
             for place in range(1, rows if known else 0):
                 varied[place, index] = known[(place + index) % len(known)].encode()
-    elif spec.datatype in ("BOOL", "UINT8") and not spec.features:
-        bound = 2 if spec.datatype == "BOOL" else 256
-        for place in range(1, rows):
-            varied[place] = drawn(spec, random.integers(0, bound, row.shape), row)[0]
-    elif has_example:
+    elif has_example and (spec.features or spec.datatype not in ("BOOL", "UINT8")):
         for place in range(1, rows):
             # What is below an index is an index too.
             below = np.where(varied[place] > 0, varied[place] - varied[place] % (place + 1), 0)
             varied[place] = np.where(row[0] < 0, row[0], below)
     else:
-        varied[1:] = random.integers(0, 2, varied[1:].shape)
+        varied[1:] = [drawn(spec, at_random(spec, random, row.shape), row)[0] for _ in varied[1:]]
     return varied
 
 

@@ -109,12 +109,13 @@ def _trials(entry: ModelEntry) -> Iterator[dict[str, np.ndarray]]:
     specs = {spec.name: spec for spec in entry.config.inputs}
     yield {name: drawn(specs[name], np.ones(zero.shape), zero) for name, zero in zeros.items()}
     yield {
-        name: drawn(specs[name], _at_random(specs[name], random, zero.shape), zero)
+        name: drawn(specs[name], at_random(specs[name], random, zero.shape), zero)
         for name, zero in zeros.items()
     }
 
 
-def _at_random(spec: InputSpec, random: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+def at_random(spec: InputSpec, random: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    """Return numbers of `shape` that most models of such an input take; text gets any."""
     if spec.datatype in FLOATING:
         return random.standard_normal(shape)
     # Bytes are pixels most often; other integers may be indices, of which only the least are sure.

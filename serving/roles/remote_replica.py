@@ -23,12 +23,11 @@ from serving.channel.connection import Connection
 from serving.channel.directory import ServedModel
 from serving.channel.frames import Message
 from serving.channel.inference import PROBE, BatchMeta, Forward, Remarks, ResultMeta
-from serving.config import OutputSpec
 from serving.errors import InvalidInput, Unreachable, Unsupported, VigilError
 from serving.logs.events import Event
 from serving.logs.report import report
+from serving.models.blank_row import blank_row
 from serving.models.contract import Capabilities
-from serving.protocol.datatypes import numpy_dtype
 from serving.protocol.messages import Tensor
 from serving.remote.access import Access, access_of
 from serving.remote.address import parse_address
@@ -302,7 +301,7 @@ class RemoteReplicaRole(ReplicaRole):
         """
         assert self._client is not None
         check_metadata(self._entry.name, self._config, await self._client.require_ready())
-        return {spec.name: _zeros(spec) for spec in self._config.outputs}
+        return {spec.name: blank_row(spec) for spec in self._config.outputs}
 
     # -- the other server ---------------------------------------------------------------
 
@@ -349,10 +348,3 @@ def _merge(left: Outputs | None, right: Outputs | None) -> Outputs | None:
     if left is None or right is None:
         return right if left is None else left
     return {name: np.concatenate([array, right[name]]) for name, array in left.items()}
-
-
-def _zeros(spec: OutputSpec) -> np.ndarray:
-    row = np.zeros((1, *(max(size, 1) for size in spec.shape[1:])), numpy_dtype(spec.datatype))
-    if spec.datatype == "BYTES":
-        row[...] = b""
-    return row
