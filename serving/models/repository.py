@@ -18,7 +18,7 @@ from serving.config import ConfigError, ModelConfig, insists, load_model
 from serving.errors import InvalidInput, printable
 from serving.models.complete import completed
 from serving.models.manifest import inside
-from serving.models.version_folders import VERSION, no_version, unusable
+from serving.models.version_folders import found_in, no_folders, unusable, wanted
 from serving.protocol.example import decode_example
 from serving.remote.address import check_host, parse_address
 
@@ -116,7 +116,10 @@ class ModelRepository:
         """
         with self._reading(name) as folder:
             config = load_model(folder)
-            return [self._entry(folder, config, each) for each in _versions(folder, config)]
+            versions = wanted(folder, config)
+            for each in no_folders(folder, config, versions):
+                raise ConfigError(each.reason)
+            return [self._entry(folder, config, each) for each in versions]
 
     def survey(self, name: str) -> tuple[list[ModelEntry], list[BrokenModel]]:
         """Return what of the model `name` can be served, oldest first, and what is wrong.
@@ -127,12 +130,12 @@ class ModelRepository:
         try:
             with self._reading(name) as folder:
                 config = load_model(folder)
-                versions = _versions(folder, config)
+                versions = wanted(folder, config)
+                broken = no_folders(folder, config, versions)
         except ConfigError as error:
             required = config.required if config else insists(self.root / name)
             return [], [BrokenModel(name, "", error.message, required)]
         entries: list[ModelEntry] = []
-        broken: list[BrokenModel] = []
         for version in versions:
             try:
                 with self._reading(name) as folder:
@@ -269,7 +272,7 @@ def _told(folder: Path, config: ModelConfig, version: str) -> ModelConfig:
 
 def _before(folder: Path, config: ModelConfig, version: str) -> Iterator[tuple[str, ModelConfig]]:
     """Yield the versions before `version` that have weights, newest first, and what they are."""
-    for found in reversed(_found(folder)):
+    for found in reversed(found_in(folder)):
         weights = _weights(folder / str(found), config)
         if found < int(version) and weights.is_file():
             with suppress(ConfigError):
@@ -288,29 +291,6 @@ def _lacks(weights: Path, config: ModelConfig) -> str:
                 f"it holds; `vigil convert {path}` converts it"
             )
     return f"missing; format {config.format} keeps weights there"
-
-
-def _versions(folder: Path, config: ModelConfig) -> list[str]:
-    """Return the versions that the configuration asks for, oldest first."""
-    found = _found(folder)
-    if not found and config.format == "remote":
-        return ["1"]  # nothing of it has to lie here
-    if not found:
-        raise no_version(folder)
-    if isinstance(config.versions, list):
-        found = sorted(set(config.versions))
-    elif config.versions == "latest":
-        found = found[-1:]
-    return [str(version) for version in found]
-
-
-def _found(folder: Path) -> list[int]:
-    """Return the versions that have a folder, oldest first."""
-    return sorted(
-        int(path.name)
-        for path in folder.iterdir()
-        if path.is_dir() and VERSION.fullmatch(path.name)
-    )
 
 
 def _read_example(folder: Path, version: str, config: ModelConfig) -> bytes | None:

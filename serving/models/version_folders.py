@@ -1,4 +1,4 @@
-"""What keeps a folder from being a version, in a sentence that says what to change."""
+"""Which versions a model's folder holds, and what keeps a folder from being one, in a sentence."""
 
 from __future__ import annotations
 
@@ -6,13 +6,54 @@ import re
 from pathlib import Path
 from typing import Final
 
-from serving.config import ConfigError
+from serving.channel.directory import BrokenModel
+from serving.config import ConfigError, ModelConfig
 
 _MOST_DIGITS: Final = 18
 VERSION: Final = re.compile(rf"[1-9][0-9]{{0,{_MOST_DIGITS - 1}}}")
 """How the folder of a version is named."""
 _MEANT: Final = re.compile(r"[vV]?[0-9][0-9._-]*")
 """Names that somebody gave who meant a version."""
+
+
+def wanted(folder: Path, config: ModelConfig) -> list[str]:
+    """Return the versions that the configuration asks for, oldest first.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    found = found_in(folder)
+    if not found and config.format == "remote":
+        return ["1"]  # nothing of it has to lie here
+    if not found:
+        raise no_version(folder)
+    if isinstance(config.versions, list):
+        found = sorted(set(config.versions))
+    elif config.versions == "latest":
+        found = found[-1:]
+    return [str(version) for version in found]
+
+
+def found_in(folder: Path) -> list[int]:
+    """Return the versions that have a folder, oldest first."""
+    return sorted(
+        int(path.name)
+        for path in folder.iterdir()
+        if path.is_dir() and VERSION.fullmatch(path.name)
+    )
+
+
+def no_folders(folder: Path, config: ModelConfig, versions: list[str]) -> list[BrokenModel]:
+    """Return what is named as a version that would serve and is none, oldest first."""
+    if isinstance(config.versions, list) or config.format == "remote":
+        return []  # what a list names is read, and what is wrong with it found then
+    named = [int(path.name) for path in folder.iterdir() if VERSION.fullmatch(path.name)]
+    first = int(versions[-1]) if config.versions == "latest" else 0
+    return [
+        BrokenModel(folder.name, str(number), f"{folder / str(number)}: {why}", config.required)
+        for number in sorted(named)
+        if number > first and (why := unusable(folder / str(number)))
+    ]
 
 
 def no_version(folder: Path) -> ConfigError:

@@ -120,6 +120,28 @@ def test_a_version_that_is_named_and_is_no_folder(toy):
     assert "/3: no such folder" in reasons[1]
 
 
+@pytest.mark.parametrize("versions", ["latest", "all"])
+def test_a_newer_version_that_is_no_folder_is_told_beside_the_good_one(toy, versions):
+    config = yaml.safe_load((toy / "model.yaml").read_text())
+    (toy / "model.yaml").write_text(yaml.safe_dump({**config, "versions": versions}))
+    (toy / "2").symlink_to("2")
+    entries, broken = ModelRepository(toy.parent).survey("toy")
+    assert [entry.version for entry in entries] == ["1"]
+    assert [each.version for each in broken] == ["2"]
+    assert "/2: is a symbolic link that leads to nothing" in broken[0].reason
+    with pytest.raises(ConfigError, match="/2: is a symbolic link that leads to nothing"):
+        scan(toy)
+
+
+def test_an_earlier_version_that_is_no_folder_is_not_asked_for(toy):
+    (toy / "1").rename(toy / "2")
+    (toy / "1").symlink_to("gone")
+    entries, broken = ModelRepository(toy.parent).survey("toy")
+    assert [entry.version for entry in entries] == ["2"]
+    assert not broken
+    assert [entry.version for entry in scan(toy)] == ["2"]
+
+
 def test_no_version(toy):
     shutil.rmtree(toy / "1")
     with pytest.raises(ConfigError, match="no version; put the weights into"):
