@@ -17,7 +17,7 @@ from typing import Any, Protocol
 import msgspec
 
 from serving.channel.directory import ServedModel
-from serving.engines.process import die_with_parent
+from serving.engines.process import NOT_STARTED, tied
 from serving.logs.events import Event
 from serving.logs.report import report
 
@@ -25,8 +25,6 @@ FIRST_PAUSE_S = 0.1
 LONGEST_PAUSE_S = 10.0
 STEADY_S = 30.0
 """A child that ran this long before it died is restarted after the first pause again."""
-NOT_STARTED = 127
-"""Told as the exit code of a child that could not be started, as shells do."""
 
 
 class Child(Protocol):
@@ -115,9 +113,7 @@ async def spawn(argv: Sequence[str], env: Mapping[str, str] | None = None) -> Ch
 
     Its own session keeps Ctrl-C in a terminal from reaching it before we drain it.
     """
-    return await asyncio.create_subprocess_exec(
-        *argv, env=env, start_new_session=True, preexec_fn=die_with_parent
-    )
+    return await asyncio.create_subprocess_exec(*tied(argv), env=env, start_new_session=True)
 
 
 class ForkedChild:
@@ -151,9 +147,8 @@ class ZygoteClient:
         env = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
         try:
             self._process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "serving.engines.zygote", str(theirs.fileno()),
-                pass_fds=[theirs.fileno()], env=env,
-                start_new_session=True, preexec_fn=die_with_parent,
+                *tied([sys.executable, "-m", "serving.engines.zygote", str(theirs.fileno())]),
+                pass_fds=[theirs.fileno()], env=env, start_new_session=True,
             )  # fmt: skip
         except BaseException:  # no memory for a process, or nobody wants it any more
             ours.close()

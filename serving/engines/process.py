@@ -3,18 +3,50 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import signal
 import socket
+import sys
+from collections.abc import Sequence
+from typing import Final
 
 from serving.config import ConfigError
 
-_PR_SET_PDEATHSIG = 1
+_PR_SET_PDEATHSIG: Final = 1
 _libc = ctypes.CDLL(None, use_errno=True)
+
+NOT_STARTED: Final = 127
+"""The exit code of a child that could not be started, as shells tell it."""
+_TIE: Final = f"""
+import ctypes, os, signal, sys
+ctypes.CDLL(None).prctl({_PR_SET_PDEATHSIG}, signal.SIGKILL)
+for number in (signal.SIGPIPE, signal.SIGXFSZ):
+    signal.signal(number, signal.SIG_DFL)
+if os.getppid() == int(sys.argv[1]):
+    try:
+        os.execvp(sys.argv[2], sys.argv[2:])
+    except OSError as error:
+        print(f"{{sys.argv[2]}}: {{error.strerror}}", file=sys.stderr)
+        sys.exit({NOT_STARTED})
+"""
 
 
 def die_with_parent() -> None:
     """Ask the kernel to kill this process when its parent dies; run in the child."""
     _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def tied(argv: Sequence[str]) -> list[str]:
+    """Return the command that runs `argv` as a child that the kernel kills when its parent dies.
+
+    The child asks for that itself, before it becomes the program. Code that ran between fork and
+    exec (`preexec_fn`) would do so in a copy of a process whose other threads are gone: with gRPC
+    in the process, one child in sixty ended there, and nobody was told.
+
+    Must be called in the process that becomes the parent. What cannot be executed ends with
+    `NOT_STARTED`.
+    """
+    return [sys.executable, "-ISc", _TIE, str(os.getpid()), *argv]
 
 
 def require_free_port(host: str, port: int, what: str) -> None:

@@ -128,7 +128,6 @@ def _run_role(order: dict[str, Any]) -> None:
 def main() -> None:
     """Import what children need, then serve on the inherited socket."""
     set_title("zygote")
-    die_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     control = socket.socket(fileno=int(sys.argv[1]))
     configure("zygote")

@@ -215,3 +215,71 @@ async def test_a_zygote_that_cannot_be_started_leaves_no_socket_open(
         await ZygoteClient().start()
     assert open_files() == before
     assert told.value.args == ("no more processes",)
+
+
+PARENT = """
+import asyncio, os, sys
+from serving.engines.children import spawn
+
+async def main():
+    child = await spawn(sys.argv[1:])
+    print(child.pid, flush=True)
+    await asyncio.Event().wait()
+
+asyncio.run(main())
+"""
+
+
+async def test_a_child_ends_with_its_parent() -> None:
+    sleeps = [sys.executable, "-c", "import time; time.sleep(60)"]
+    parent = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", PARENT, *sleeps, stdout=asyncio.subprocess.PIPE
+    )
+    assert parent.stdout is not None
+    async with asyncio.timeout(30):
+        child = int(await parent.stdout.readline())
+        while not _command(child).endswith(b"time.sleep(60)\0"):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        parent.kill()
+        await parent.wait()
+        while _runs(child):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+
+def _command(pid: int) -> bytes:
+    return Path(f"/proc/{pid}/cmdline").read_bytes()
+
+
+def _runs(pid: int) -> bool:
+    try:  # whoever inherits it may not have reaped it yet
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+HOOKED = """
+import asyncio, os, sys
+from serving.engines.children import spawn
+
+os.register_at_fork(after_in_child=lambda: os._exit(9))
+
+async def main():
+    return await (await spawn([sys.executable, "-c", "raise SystemExit(3)"])).wait()
+
+raise SystemExit(asyncio.run(main()))
+"""
+
+
+async def test_nothing_of_this_process_runs_in_a_child() -> None:
+    # Fork handlers of gRPC abort now and then in a copy of a process that has lost its threads.
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", HOOKED)
+    async with asyncio.timeout(30):
+        assert await process.wait() == 3
+
+
+async def test_what_cannot_be_executed_ends_as_in_a_shell(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    child = await spawn([str(tmp_path / "nothing")])
+    assert await child.wait() == NOT_STARTED
+    assert capfd.readouterr().err == f"{tmp_path}/nothing: No such file or directory\n"
