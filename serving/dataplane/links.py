@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
@@ -255,7 +256,7 @@ class LinkPool:
             self._open((model, version, revision), ident, address, specs)
         )
         self._opening[ident] = task
-        task.add_done_callback(lambda _task: self._opening.pop(ident, None))
+        task.add_done_callback(lambda task: self._opened(ident, task))
 
     def release(self, model: str, version: str, revision: str) -> list[ChannelLink]:
         """Forget the links to a revision and return them; the caller closes them."""
@@ -270,6 +271,10 @@ class LinkPool:
         for known in list(self._links.values()):
             known.link.connection.close()
 
+    def _opened(self, ident: str, task: asyncio.Task[None] | None) -> None:
+        if self._opening.get(ident) is task:
+            del self._opening[ident]
+
     async def _open(
         self, key: ModelKey, ident: str, address: str, specs: dict[str, InputSpec]
     ) -> None:
@@ -283,13 +288,15 @@ class LinkPool:
                 del self._links[ident]
             self._on_down(key, link)
 
+        connection: Connection | None = None
         try:
-            connection = await self._connect(address, lost)
-        except ChannelClosed:
-            # It died again, or computes for so long that it could not shake hands in time.
-            self._on_failed()
-            return
-        if connection.closed:  # lost before this task went on: `lost` has met no link
+            # In vain if it died again, or computes for so long that it cannot shake hands in time.
+            with contextlib.suppress(ChannelClosed):
+                connection = await self._connect(address, lost)
+        finally:
+            # Before anybody is told, who may ask for it again at once.
+            self._opened(ident, asyncio.current_task())
+        if connection is None or connection.closed:  # lost before `lost` could meet a link
             self._on_failed()
             return
         assert connection.peer is not None

@@ -115,6 +115,7 @@ class Pool:
         self.up: list[ChannelLink] = []
         self.down: list[ChannelLink] = []
         self.failed = 0
+        self.then: Callable[[], None] = lambda: None
         self.tried: list[str] = []
         self._connect = connect_ or (lambda address, lost: connect(address, on_closed=lost))
         self.pool = LinkPool(
@@ -128,6 +129,7 @@ class Pool:
 
     def _fail(self) -> None:
         self.failed += 1
+        self.then()
 
     def open(self, address: str, ident: str = "r") -> None:
         self.pool.open("m", "1", "", ident, address, SPECS)
@@ -196,6 +198,22 @@ async def test_a_link_lost_before_the_pool_knows_it_is_opened_again(
         await eventually(lambda number=number: pool.failed == number)
     assert len(pool.tried) == 2
     assert not pool.up
+
+
+async def test_who_is_told_of_a_failure_can_ask_again_at_once(
+    make_pool: Any, tmp_path: Path, eventually: Wait
+) -> None:
+    pool = make_pool()
+    address = f"unix:{tmp_path}/nobody"
+
+    def again() -> None:
+        if pool.failed < 3:
+            pool.open(address)
+
+    pool.then = again
+    pool.open(address)
+    await eventually(lambda: pool.failed == 3)
+    assert pool.tried == [address] * 3
 
 
 async def test_a_replica_that_came_back_elsewhere_replaces_its_silent_predecessor(
