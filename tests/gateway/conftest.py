@@ -55,7 +55,7 @@ async def plane(link: Doubler) -> AsyncIterator[DataPlane]:
     served = ServedModel("m", "1", CONFIG.model_dump_json().encode(), "nowhere")
     plane.apply(Directory(1, (served,)))
     plane.add_link("m", "1", link)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while not plane.ready()[0]:  # noqa: ASYNC110
             await asyncio.sleep(0)
     yield plane
