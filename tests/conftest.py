@@ -1,8 +1,10 @@
 """Fixtures that several folders share."""
 
 import fcntl
+import logging
 import os
 import re
+import sys
 import threading
 import time
 import warnings
@@ -20,6 +22,7 @@ from hypothesis import settings
 
 from serving.demo.build import build_demo
 from serving.logs.report import Reporter, use
+from serving.logs.setup import FORMAT, LEVEL, QUIET, StderrHandler
 from serving.protocol.grpc_codec import decode_request, encode_response
 from serving.protocol.messages import InferRequest, InferResponse, Tensor
 from serving.protocol.pb import open_inference_pb2 as pb
@@ -76,11 +79,28 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(autouse=True)
-def _every_line() -> Iterator[None]:
-    """Let no test's lines be kept back because those before it wrote the same."""
+def _own_log() -> Iterator[None]:
+    """Keep tests from each other's logs: from lines kept back, and from what `configure` sets."""
     before = use(Reporter())
+    loggers = [logging.getLogger(name) for name in ("", "vigil", *QUIET)]
+    levels = [each.level for each in loggers]
+    handlers = loggers[0].handlers[:]
+    hooks = sys.excepthook, threading.excepthook, sys.unraisablehook
+    told = {name: os.environ.get(name) for name in (FORMAT, LEVEL)}
     yield
     use(before)
+    logging.captureWarnings(False)
+    for handler in loggers[0].handlers[:]:
+        # What pytest adds and takes away around each phase of a test is its own matter.
+        if isinstance(handler, StderrHandler) and handler not in handlers:
+            loggers[0].removeHandler(handler)
+    for each, level in zip(loggers, levels, strict=True):
+        each.setLevel(level)
+    sys.excepthook, threading.excepthook, sys.unraisablehook = hooks
+    for name, value in told.items():
+        os.environ.pop(name, None)
+        if value is not None:
+            os.environ[name] = value
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,8 @@ set -u
 
 "$PYTHON" -c 'while True: pass' &
 busy=$!
-trap 'kill $busy 2>/dev/null' EXIT INT TERM
+trap 'kill $busy 2>/dev/null' EXIT
+trap 'exit 130' INT TERM
 
 failed=0
 run=1

@@ -21,7 +21,7 @@ FORMAT: Final = "VIGIL_LOG_FORMAT"
 LEVEL: Final = "VIGIL_LOG_LEVEL"
 """Environment variables by which processes that this one starts know the settings."""
 
-_QUIET: Final = ("httpx", "httpcore", "uvicorn")
+QUIET: Final = ("httpx", "httpcore", "uvicorn")
 """Libraries that tell of every request that they send, or that they have started."""
 
 
@@ -86,7 +86,7 @@ def configure(
     number = logging.getLevelNamesMapping()[told.upper()]
     root.setLevel(max(number, logging.INFO))  # libraries' details help nobody
     logger.setLevel(number)
-    for name in _QUIET:
+    for name in QUIET:
         logging.getLogger(name).setLevel(max(number, logging.WARNING))
     logging.captureWarnings(True)
     sys.excepthook = _process_crashed
