@@ -150,7 +150,8 @@ class Supervisor:
     async def _leave(self) -> None:
         """Be not ready for a while, and answer meanwhile: balancers need time to hear of it."""
         delay_s = self._config.drain_delay_s
-        if delay_s and self._announced:  # else nobody has been sent here
+        # Else nobody has been sent here. Balancers ask the hub, and may know before `_watch` does.
+        if delay_s and (self._announced or self._hub.ready()[0]):
             self._hub.leave()
             tell_delay(delay_s)
             with contextlib.suppress(TimeoutError):

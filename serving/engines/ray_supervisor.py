@@ -84,6 +84,9 @@ class RayEngine:
         self._on_ready = on_ready
         self._stop = stop
         self._announced = False
+        self._reached: bool | None = None
+        """Whether clients were sent here before the order to stop; None before that order."""
+        self._asking = threading.Lock()
         self._helped = False
         self._reported: set[str] = set()
         self._deployed: set[str] = set()
@@ -209,7 +212,7 @@ class RayEngine:
         if self._config.drain_delay_s:
             # The loop below may wait for an answer in the moment in which the order comes.
             threading.Thread(target=self._leave, args=[admin], name="leave", daemon=True).start()
-        while (left := self._left()) > 0:
+        while (left := self._left(admin)) > 0:
             if not self._announced and self._ready(admin):
                 self._announced = True
                 self._on_ready(self._config.listen)
@@ -227,18 +230,24 @@ class RayEngine:
             if order is None or not self._announced:
                 (self._stop.now if self._stop.asked.is_set() else self._stop.asked).wait(POLL_S)
 
-    def _left(self) -> float:
+    def _left(self, admin: Any) -> float:
         """Return the seconds until the drain may begin; infinity before the order to stop."""
         if not self._stop.asked.is_set():
             return math.inf
-        if self._stop.now.is_set() or not self._announced:  # else nobody has been sent here
+        if self._stop.now.is_set() or not self._config.drain_delay_s:
+            return 0.0
+        with self._asking:  # once, since it is not ready any more as soon as it leaves
+            if self._reached is None:
+                # Balancers ask the hub, and may have its answer sooner than we have.
+                self._reached = self._announced or self._ready(admin)
+        if not self._reached:
             return 0.0
         return self._stop.since + self._config.drain_delay_s - time.monotonic()
 
     def _leave(self, admin: Any) -> None:
         """Once the order to stop has come, be not ready; what is asked is answered meanwhile."""
         self._stop.asked.wait()
-        if self._left() > 0:
+        if self._left(admin) > 0:
             tell_delay(self._config.drain_delay_s)
             try:
                 admin.leave.remote().result(timeout_s=WATCH_S)

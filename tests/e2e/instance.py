@@ -184,6 +184,10 @@ def _started(
         if until_ready:
             _wait_ready(instance)
         yield instance
+    except BaseException:
+        # Shown beside what failed: the folder may be gone when somebody looks.
+        print(f"the log of {' '.join(argv)} ends with:", log.read_text()[-8000:], sep="\n")
+        raise
     finally:
         stop(instance)
 

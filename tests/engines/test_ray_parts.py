@@ -1,8 +1,11 @@
 """The parts of the ray engine that import Ray but start none."""
 
 import asyncio
+import math
+import threading
 import warnings
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -27,6 +30,7 @@ with warnings.catch_warnings():
         ray_supervisor,
     )
     from serving.engines.ray_instance import Instance
+    from serving.engines.stop_order import StopOrder
 
 pytestmark = pytest.mark.ray
 
@@ -279,3 +283,51 @@ async def test_a_model_whose_server_is_gone_is_not_ready_over_handles(
     await until(True)
     plane.close()
     await asyncio.gather(*plane._keepers)
+
+
+class Answer:
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    def result(self, timeout_s: float) -> Any:
+        return self.value
+
+
+class ReadyAdmin:
+    """An admin actor that is ready until it leaves."""
+
+    def __init__(self, ready: bool) -> None:
+        self.is_ready = ready
+        self.ready = self.leave = self
+        self.asked = 0
+
+    def remote(self) -> Answer:
+        self.asked += 1
+        return Answer((self.is_ready, []))
+
+
+def supervisor(delay_s: float) -> ray_supervisor.RayEngine:
+    config = ServerConfig(drain_delay_s=delay_s)
+    instance = SimpleNamespace(config=config, inventory=Inventory((), ()))
+    stop = StopOrder(threading.Event(), threading.Event())
+    return ray_supervisor.RayEngine(instance, lambda _listen: None, stop)  # type: ignore[arg-type]
+
+
+def test_the_delay_counts_although_the_driver_has_not_seen_the_instance_ready() -> None:
+    engine, admin = supervisor(60), ReadyAdmin(ready=True)
+    assert engine._left(admin) == math.inf
+    engine._stop.give()
+    assert 59 < engine._left(admin) <= 60
+    admin.is_ready = False  # it leaves, which shortens nothing
+    assert 59 < engine._left(admin) <= 60
+    assert admin.asked == 1
+    engine._stop.give()
+    assert engine._left(admin) == 0
+
+
+def test_there_is_no_delay_where_nobody_was_sent() -> None:
+    engine, admin = supervisor(60), ReadyAdmin(ready=False)
+    engine._stop.give()
+    assert engine._left(admin) == 0
+    admin.is_ready = True
+    assert engine._left(admin) == 0
