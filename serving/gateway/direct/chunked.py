@@ -7,6 +7,7 @@ from typing import Final
 
 from serving.gateway.direct.heads import BadHead
 from serving.gateway.direct.pieces import Pieces
+from serving.gateway.direct.time_slices import SAMPLE, TimeSlices
 
 _SIZE: Final = re.compile(rb"([0-9A-Fa-f]{1,15})(?:[ \t]*;[^\x00\r\n]*)?")
 _TRAILER: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+:[^\x00\r\n]*\r\n")
@@ -19,10 +20,12 @@ class ChunkedBody:
 
     Args:
         limit: most bytes of the body.
+        slices: asked while many chunks are read whether the turn is over.
     """
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, slices: TimeSlices) -> None:
         self._limit = limit
+        self._slices = slices
         self._rest = b""
         self._pieces = Pieces()
         self._missing = 0
@@ -38,14 +41,23 @@ class ChunkedBody:
         return self._pieces.join()
 
     def feed(self, data: bytes) -> bool:
-        """Take in data; True at the end, when `left` is what came after the body.
+        """Take in data; True at the end of the body.
+
+        `left` is then what came after it. Before the end it is what there was no time for, which is
+        to be fed again in a later turn.
 
         Raises:
             BadHead: the chunks are malformed (400) or too many bytes (413).
         """
         data = self._rest + data if self._rest else data
+        self._rest = self.left = b""
+        slices = self._slices
         at = 0
         while True:
+            slices.spent += 1
+            if slices.spent >= SAMPLE and at < len(data) and slices.over():
+                self.left = data[at:]
+                return False
             if self._missing:
                 at = self._take(data, at)
                 if self._missing:

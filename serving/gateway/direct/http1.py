@@ -22,6 +22,7 @@ from serving.gateway.direct.heads import MAX_HEAD, BadHead, Head, too_large_head
 from serving.gateway.direct.long_body import LONG, LongBody
 from serving.gateway.direct.pieces import Pieces
 from serving.gateway.direct.speaker import NEVER, Speaker
+from serving.gateway.direct.time_slices import CALL_UNITS, SAMPLE, TASK_S
 from serving.gateway.headers import by_name
 from serving.gateway.replies import Reply, packed_reply
 from serving.logs.events import Event
@@ -32,8 +33,9 @@ if TYPE_CHECKING:
     from serving.dataplane.handler import Ticket
     from serving.gateway.direct.server import DirectServer
 
-MOST_AHEAD: Final = 256 << 10
-"""Bytes of later requests that are read while one is being answered."""
+FIRST_LOOKS: Final = 2
+"""Seconds, nearly, after which a client that has shut its side must show that it is there."""
+CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 _PHRASES: Final = {s.value: s.phrase.encode() for s in http.HTTPStatus}
 _JSON: Final = [(b"content-type", b"application/json")]
@@ -63,32 +65,67 @@ class Http1(Speaker):
         self._task: asyncio.Task[None] | None = None
         self._body: WholeBody | None = None
         self._last = False
-        self._put_off = False
+        self._looks = 0
 
     # -- events of the connection -------------------------------------------------------
 
     def data_received(self, data: bytes) -> None:
-        """Take in what the client sent."""
-        if self._answering:
-            self._buffer += data
-            if len(self._buffer) > MOST_AHEAD and not self._full:
-                self._full = True
-                self._transport.pause_reading()
+        """Take in what the client sent, or keep it: for its turn, or until an answer is written."""
+        slices = self._server.slices
+        if self._answering or self._later or self.greedy or slices.closed:
+            self._keep(data)
+            if not self._answering:
+                slices.queue(self)
             return
+        self._read(data, 0)
+        if self._later and not self._answering:
+            slices.queue(self)
+
+    def work(self) -> bool:
+        """Go on with what was kept."""
+        slices = self._server.slices
+        while self._later and not self._answering and not self._stalled:
+            self._read(*self._next_data())
+            if self._later and slices.spent >= SAMPLE and slices.over():
+                return self._answering
+        if not self._answering and not self._later:
+            self._read_on()
+            if self._half_closed:
+                self.close()
+        return True
+
+    def eof_received(self) -> bool:
+        """The client sends nothing more; what it has asked for is answered before the end."""
+        self._half_closed = self._answering or bool(self._later)
+        return self._half_closed and not self._hung_up()
+
+    def sweep(self, now: float) -> None:
+        """Once a second: look whether the client is too slow, or has gone."""
+        super().sweep(now)
+        if self._half_closed and self._answering:
+            self._look_for_client()
+
+    def _look_for_client(self) -> None:
+        """Find out whether a client that sends nothing more still waits for its answer.
+
+        One that has gone looks the same over TCP, until it is sent something, which it answers with
+        a reset. Every client of HTTP/1.1 can read an interim answer (RFC 9110, section 15.2).
+        """
+        self._looks += 1
+        if self._hung_up():
+            self.abort()
+        elif self._looks == FIRST_LOOKS and self._head is not None and self._head.version == "1.1":
+            self._transport.write(CONTINUE)
+
+    def _read(self, data: bytes, at: int) -> None:
+        """Take in one request at most, from `at` on, while the slice lasts; keep the rest."""
         try:
-            self._take(data)
+            self._take(data, at)
         except BadHead as error:
             self._refuse(error.status, error.sentence)
         except Exception as error:  # noqa: BLE001 - the event loop would log it, and the client would wait
             report(Event.INTERNAL_ERROR, "a request could not be read", error=error)
             self._refuse(500, inference.INTERNAL)
-
-    def resume_writing(self) -> None:
-        """The client reads again: go on with what it asked meanwhile."""
-        super().resume_writing()
-        if self._put_off:
-            self._put_off = False
-            self._again()
 
     def lost(self) -> None:
         """Nobody is there any more: give up what is under way."""
@@ -113,28 +150,29 @@ class Http1(Speaker):
     def stopped(self) -> None:
         """Close, unless a request has begun."""
         self._last = True
-        if not self._answering and self._head is None and not self._buffer:
+        begun = self._answering or self._head is not None or self._buffer or self._later
+        if not begun:
             self.close()
 
     # -- requests -----------------------------------------------------------------------
 
-    def _take(self, data: bytes) -> None:
+    def _take(self, data: bytes, at: int) -> None:
         """Read until a request is whole or the data ends."""
         head = self._head
         if head is None:
             if self._buffer:
-                data = self._buffer + data
-            end = data.find(b"\r\n\r\n")
-            if end < 1:
-                self._keep_head(data)
+                data, at = self._buffer + data[at:], 0
+            end = data.find(b"\r\n\r\n", at)
+            if end < at + 1:
+                self._keep_head(data[at:])
                 return
             end += 4
-            head = self._server.heads.read(data[:end])
+            head = self._server.heads.read(data[at:end])
+            self._buffer = b""
             length = head.length
             if length is None:
-                self._chunks = ChunkedBody(self._server.max_body)
+                self._chunks = ChunkedBody(self._server.max_body, self._server.slices)
             elif len(data) == end + length:  # nearly every request, in one piece
-                self._buffer = b""
                 self._begin(head, data[end:])
                 return
             elif length > self._server.max_body:
@@ -142,10 +180,9 @@ class Http1(Speaker):
             else:
                 self._missing = length
             self._head = head
-            self._buffer = b""
             self.deadline = self._server.body_until
             if head.expects and len(data) == end:
-                self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+                self._transport.write(CONTINUE)
             # A body with raw tensors, that is: JSON is read from bytes.
             quick = head.infer if head.infer is not None and head.infer.json_length else None
             if quick is not None and self._missing >= LONG and self._missing > len(data) - end:
@@ -153,16 +190,17 @@ class Http1(Speaker):
                 room = inference.landing(self._server, quick, self._missing)
                 LongBody(self, self._transport, self._missing, memoryview(data)[end:], done, room)
                 return
-            data = data[end:]
-        self._take_body(head, data)
+            at = end
+        self._take_body(head, data, at)
 
     def _keep_head(self, data: bytes) -> None:
         """Keep the beginning of a head; line ends before it mean nothing."""
+        self._server.slices.spent += 1
         if data[:1] in b"\r\n":
             data = data.lstrip(b"\r\n")
             if b"\r\n\r\n" in data:
                 self._buffer = b""
-                self._take(data)
+                self._take(data, 0)
                 return
         if len(data) > MAX_HEAD:
             raise too_large_head()
@@ -174,19 +212,23 @@ class Http1(Speaker):
             self.deadline = self._server.head_until
         self._buffer = data
 
-    def _take_body(self, head: Head, data: bytes) -> None:
+    def _take_body(self, head: Head, data: bytes, at: int) -> None:
         if self._chunks is not None:
-            if self._chunks.feed(data):
-                body, self._buffer = self._chunks.body, self._chunks.left
-                self._chunks = None
+            whole = self._chunks.feed(data[at:] if at else data)
+            if self._chunks.left:
+                self._keep(self._chunks.left)
+            if whole:
+                body, self._chunks = self._chunks.body, None
                 self._begin(head, body)
             return
-        if len(data) < self._missing:
-            self._pieces.add(data)
-            self._missing -= len(data)
+        end = at + self._missing
+        if len(data) < end:
+            self._pieces.add(data[at:] if at else data)
+            self._missing -= len(data) - at
             return
-        self._pieces.add(data[: self._missing])
-        self._buffer = data[self._missing :]
+        self._pieces.add(data[at:end])
+        if end < len(data):
+            self._keep(data, end)
         body = self._pieces.join()
         self._pieces = Pieces()
         self._missing = 0
@@ -201,6 +243,8 @@ class Http1(Speaker):
         self._head = head
         self._answering = True
         self.deadline = NEVER
+        slices = self._server.slices
+        slices.spent += CALL_UNITS + (len(body) >> 12)
         quick = head.infer
         if quick is None:
             self._call_app(head, bytes(body))
@@ -216,6 +260,8 @@ class Http1(Speaker):
         else:
             self._ticket = ticket
             ticket.then(self._inferred)
+        if slices.spent >= SAMPLE:
+            slices.over()
 
     def _inferred(self) -> None:
         ticket, self._ticket = self._ticket, None
@@ -245,6 +291,7 @@ class Http1(Speaker):
     # -- everything else ----------------------------------------------------------------
 
     def _call_app(self, head: Head, body: bytes) -> None:
+        self._server.slices.charge(TASK_S)
         scope = make_scope(
             head.method,
             head.path,
@@ -304,6 +351,8 @@ class Http1(Speaker):
             return
         head = self._head
         keep = not self._last and (head is None or head.keep_alive)
+        if self._half_closed and not self._later:
+            keep = False
         start = b"HTTP/1.1 %d %b\r\n%b%b%bcontent-length: %d\r\n\r\n" % (
             status,
             _PHRASES.get(status, b""),
@@ -319,30 +368,13 @@ class Http1(Speaker):
         else:
             transport.write(start + body)
         self._head = None
+        self._answering = False
         if not keep:
-            if self._last or self._buffer:
+            if self._last or self._buffer or self._later:
                 self.leave()
             else:
                 self.close()
-        elif self._buffer:
-            # In a later turn: a long row of quick requests must not become a deep stack. Until
-            # then the connection counts as busy, so that nothing overtakes what has come.
-            asyncio.get_running_loop().call_soon(self._again)
-        else:
-            self._answering = False
-            self.deadline = self._server.idle_until
-
-    def _again(self) -> None:
-        """Read the next request from what came while the last one was answered."""
-        if self._transport.is_closing():
             return
-        if self._stalled:  # who does not read answers gets no more of them
-            self._put_off = True
-            return
-        data, self._buffer = self._buffer, b""
-        self._answering = False
         self.deadline = self._server.idle_until
-        if self._full:
-            self._full = False
-            self._transport.resume_reading()
-        self.data_received(data)
+        if self._later:  # worked on in a later turn: quick requests must not become a deep stack
+            self._server.slices.queue(self)

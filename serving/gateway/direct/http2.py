@@ -18,6 +18,7 @@ from serving.gateway.direct.pieces import Pieces
 from serving.gateway.direct.sending2 import Call
 from serving.gateway.direct.speaker import NEVER
 from serving.gateway.direct.streams2 import AppStream
+from serving.gateway.direct.time_slices import CALL_UNITS, SAMPLE, TASK_S
 from serving.http2 import frames as f
 from serving.http2.frames import ProtocolError
 from serving.logs.events import Event
@@ -71,9 +72,38 @@ class Http2(Intake):
     # -- events of the connection -------------------------------------------------------
 
     def data_received(self, data: bytes) -> None:
-        """Take in frames."""
+        """Take in frames, or keep them for a later turn."""
         if self._closing:
             return
+        slices = self._server.slices
+        if self._later or self.greedy or slices.closed:
+            self._keep(data)
+            slices.queue(self)
+        else:
+            self._read(data, 0)
+            if self._later:
+                slices.queue(self)
+
+    def work(self) -> bool:
+        """Go on with frames that were kept."""
+        while self._later and not self._stalled:
+            self._read(*self._next_data())
+            if self._later:
+                return False
+        if self._closing or self._stalled:
+            return True  # what is left is worked on once the client reads
+        self._read_on()
+        if self._half_closed:
+            self.close()
+        return True
+
+    def eof_received(self) -> bool:
+        """The client sends nothing more; what it has sent is worked on before the end."""
+        self._half_closed = bool(self._later)
+        return self._half_closed
+
+    def _read(self, data: bytes, at: int) -> None:
+        """Work on frames from `at` on while the slice lasts; keep the rest."""
         if self._parts:
             self._parts.append(data)
             self._have += len(data)
@@ -82,9 +112,10 @@ class Http2(Intake):
             data = b"".join(self._parts)
             self._parts = []
         need = 9
-        at, size = 0, len(data)
+        size = len(data)
         if self._skip:
             at, self._skip = self._skip, 0
+        slices = self._server.slices
         try:
             while size - at >= 9:
                 high, low, kind, flags, ident = f.read_head(data, at)
@@ -97,6 +128,11 @@ class Http2(Intake):
                     break
                 self._take(kind, flags, ident & 0x7FFFFFFF, data[at + 9 : end])
                 at = end
+                slices.spent += 1
+                if slices.spent >= SAMPLE and slices.over():
+                    if at < size and not self._closing:
+                        self._keep(data, at)
+                    return
         except ProtocolError as error:
             self._goodbye(error.code, error.why)
             return
@@ -138,7 +174,8 @@ class Http2(Intake):
         super().sweep(now)
         self._forgive()
         for stream in list(self._streams.values()):
-            if stream.stuck < now or (stream.deadline < now and not stream.complete):
+            late = stream.deadline < now and not stream.complete and not self.queued
+            if late or stream.stuck < now:
                 self.reset(stream, f.CANCEL)
 
     # -- frames -------------------------------------------------------------------------
@@ -207,6 +244,7 @@ class Http2(Intake):
             return
         self._last = ident
         self.deadline = NEVER
+        self._server.slices.spent += CALL_UNITS
         if head.problem is not None:
             self._refuse(ident, head)
         elif head.infer:
@@ -217,6 +255,7 @@ class Http2(Intake):
         else:
             stream = AppStream(self, ident, head, self._initial, self._server.body_until)
             self._streams[ident] = stream
+            self._server.slices.charge(TASK_S)
             if head.length > self._server.max_body and not head.grpc:
                 self._too_large(stream)  # it says so itself, so nobody waits for the data
             elif flags & f.END_STREAM:

@@ -16,6 +16,7 @@ from serving.gateway.asgi import VigilApp
 from serving.gateway.direct.connection import Opening
 from serving.gateway.direct.heads import HeadReader
 from serving.gateway.direct.speaker import Leaving, Limits, Speaker
+from serving.gateway.direct.time_slices import TimeSlices
 from serving.logs.events import Event
 from serving.logs.report import report
 from serving.protocol.grpc_templates import ResponseWriter
@@ -54,6 +55,7 @@ class DirectServer:
         self.heads = HeadReader(cors=app.cors is not None)
         self.responses = ResponseWriter()
         self.json_requests = RequestReader()
+        self.slices = TimeSlices(lambda turn: asyncio.get_running_loop().call_soon(turn))
         self.connections: set[Speaker] = set()
         self.proxies = listen.trusted_proxies
         self.stopping = False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import select
 from abc import abstractmethod
 from typing import TYPE_CHECKING, Final
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 NEVER: Final = float("inf")
 SLOWEST: Final = 1024
 """Bytes a second that a client must take of its answers, after a first pause of `stall_s`."""
+MOST_AHEAD: Final = 256 << 10
+"""Bytes that wait to be worked on; with more of them, no more are read."""
 
 
 class Limits(msgspec.Struct, frozen=True):
@@ -62,6 +65,15 @@ class Speaker(asyncio.Protocol):
         self._stuck = NEVER
         """When a client that leaves its answers unread is given up."""
         self._unread = 0
+        self._later: list[bytes] = []
+        """What was received and waits to be worked on."""
+        self._at = 0
+        """How many bytes of the first of them have been worked on."""
+        self._later_size = 0
+        self._half_closed = False
+        """Whether the client has shut its side: nothing more comes."""
+        self._overdue = False
+        self.queued = self.greedy = False
         self.deadline = server.head_until
         server.connections.add(self)
 
@@ -79,7 +91,55 @@ class Speaker(asyncio.Protocol):
         """The connection is gone."""
         self._server.connections.discard(self)
         self.deadline = self._stuck = NEVER
+        self._give_up_later()
         self.lost()
+
+    # -- what waits to be worked on -----------------------------------------------------
+
+    def work(self) -> bool:
+        """Go on with what waits, while the slice lasts; True if nothing is left to do now."""
+        return True
+
+    def _keep(self, data: bytes, at: int = 0) -> None:
+        """Keep what cannot be worked on now, from `at` on; read no more with too much of it."""
+        if not self._later:
+            self._at = at
+        self._later.append(data)
+        self._later_size += len(data)
+        if self._later_size > MOST_AHEAD and not self._full:
+            self._full = True
+            if not self._transport.is_closing():
+                self._transport.pause_reading()
+
+    def _next_data(self) -> tuple[bytes, int]:
+        """Take what waits, in one, and where to go on in it."""
+        later, at = self._later, self._at
+        if len(later) == 1:
+            data = later[0]
+        else:
+            later[0] = later[0][at:]
+            data, at = b"".join(later), 0
+        self._drop_later()
+        return data, at
+
+    def _drop_later(self) -> None:
+        self._later = []
+        self._later_size = self._at = 0
+
+    def _give_up_later(self) -> None:
+        """The connection ends: what waits is not worked on."""
+        self._drop_later()
+        self.queued = False
+
+    def _read_on(self) -> None:
+        """Nothing waits any more: read again, if that was why nothing was read."""
+        if self._full:
+            self._full = False
+            if not self._stalled and not self._half_closed and not self._transport.is_closing():
+                self._transport.resume_reading()
+        if self._overdue:
+            self.queued = False
+            self.sweep(self._server.now)
 
     def pause_writing(self) -> None:
         """The client does not read: take nothing more from it."""
@@ -94,11 +154,16 @@ class Speaker(asyncio.Protocol):
         if self._transport.is_closing():
             return  # what is left must still be read
         self._stuck = NEVER
-        if not self._full:
+        if not self._full and not self._half_closed:
             self._transport.resume_reading()
+        if self._later:
+            self._server.slices.queue(self)
 
     def sweep(self, now: float) -> None:
         """Look whether the connection is too slow, and end it if so."""
+        self.greedy = False
+        # Nobody is slow whose bytes are here and wait for us; looked at again after that.
+        self._overdue = self.queued
         if self._stuck != NEVER:
             unread = self._transport.get_write_buffer_size()
             taken = max(0, self._unread - unread)
@@ -106,7 +171,7 @@ class Speaker(asyncio.Protocol):
             self._unread = unread
             if self._stuck < now:
                 self._transport.abort()
-        elif self.deadline < now:
+        elif self.deadline < now and not self.queued:
             self.too_slow()
 
     def close(self) -> None:
@@ -119,7 +184,15 @@ class Speaker(asyncio.Protocol):
         self._server.connections.discard(self)
         if not self._transport.is_closing():
             Leaving(self._server, self._transport, self.client)
+        self._give_up_later()
         self.lost()
+
+    def _hung_up(self) -> bool:
+        """Whether the system knows already that nobody is at the other end."""
+        connected = self._transport.get_extra_info("socket")
+        poll = select.poll()
+        poll.register(connected.fileno(), 0)  # errors are always told
+        return bool(poll.poll(0))
 
     def abort(self) -> None:
         """End now."""

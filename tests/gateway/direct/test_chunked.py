@@ -10,8 +10,14 @@ from hypothesis import strategies as st
 
 from serving.gateway.direct.chunked import ChunkedBody
 from serving.gateway.direct.heads import BadHead
+from serving.gateway.direct.time_slices import TimeSlices
 
 chunks = st.lists(st.binary(min_size=1, max_size=40), max_size=8)
+
+
+def endless():
+    """Slices of a turn whose time stands still."""
+    return TimeSlices(lambda turn: None, lambda: 1.0)
 
 
 def encoded(parts, extension=b"", trailers=b""):
@@ -24,7 +30,7 @@ def encoded(parts, extension=b"", trailers=b""):
 def test_a_body_cut_anywhere_is_the_whole_body(parts, extension, trailers, cuts, left):
     raw = encoded(parts, extension, trailers) + left
     places = sorted({0, len(raw), *(min(cut, len(raw)) for cut in cuts)})
-    body, done = ChunkedBody(1000), False
+    body, done = ChunkedBody(1000, endless()), False
     for start, end in itertools.pairwise(places):
         if done:
             body.left += raw[start:end]
@@ -37,7 +43,7 @@ def test_a_body_cut_anywhere_is_the_whole_body(parts, extension, trailers, cuts,
 
 def test_byte_by_byte_thousands_of_chunks():
     raw = encoded([b"x"] * 3000)
-    body = ChunkedBody(3000)
+    body = ChunkedBody(3000, endless())
     assert [body.feed(raw[i : i + 1]) for i in range(len(raw))][-1]
     assert body.body == b"x" * 3000
 
@@ -52,7 +58,7 @@ def test_byte_by_byte_thousands_of_chunks():
 ])  # fmt: skip
 @pytest.mark.parametrize("step", [1, 10**6])
 def test_what_is_malformed_is_refused_however_it_comes(raw, step):
-    body = ChunkedBody(100)
+    body = ChunkedBody(100, endless())
     with pytest.raises(BadHead) as refused:  # noqa: PT012
         for at in range(0, len(raw), step):
             body.feed(raw[at : at + step])
@@ -61,5 +67,5 @@ def test_what_is_malformed_is_refused_however_it_comes(raw, step):
 
 def test_the_limit_holds_before_the_bytes_come():
     with pytest.raises(BadHead) as refused:
-        ChunkedBody(100).feed(b"65\r\n")
+        ChunkedBody(100, endless()).feed(b"65\r\n")
     assert refused.value.status == 413

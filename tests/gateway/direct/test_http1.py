@@ -10,8 +10,7 @@ import pytest
 from serving.errors import InvalidInput
 from serving.gateway.cors import Cors
 from serving.gateway.direct.heads import HeadReader
-from serving.gateway.direct.http1 import MOST_AHEAD
-from serving.gateway.direct.speaker import Limits
+from serving.gateway.direct.speaker import MOST_AHEAD, Limits
 
 NUMBERS = b"1," * 999 + b"1"
 LARGE = b'{"inputs":[{"name":"x","datatype":"FP32","shape":[500,2],"data":[%b]}]}' % NUMBERS
