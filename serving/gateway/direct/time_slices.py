@@ -90,6 +90,7 @@ class TimeSlices:
             return False
         if not self._handing_out:
             self.closed = True
+        self.spent = SAMPLE  # over for whoever asks next as well
         return True
 
     def charge(self, seconds: float) -> None:

@@ -249,6 +249,94 @@ async def test_whoever_leaves_is_not_worked_for(connect, post, link, server, pla
     link.hold.set()
 
 
+class TestHalfClose:
+    """Clients that shut their side of the connection once they have asked (RFC 9112, 9.6)."""
+
+    @pytest.fixture
+    def limits(self):
+        return Limits(sweep_s=0.02)
+
+    @pytest.mark.parametrize("path", ["infer", "app", "chunks", "http10"])
+    async def test_whoever_asked_for_something_whole_gets_it(self, connect, post, link, path):
+        link.hold = asyncio.Event()
+        body = post()[post().index(b"{") :]
+        chunked = b"POST /v2/models/m/infer HTTP/1.1\r\nHost: v\r\nTransfer-Encoding: chunked"
+        asked = {
+            "infer": post(),
+            "app": GET,
+            "chunks": chunked + b"\r\n\r\n%x\r\n%b\r\n0\r\n\r\n" % (len(body), body),
+            "http10": post(version="1.0"),
+        }[path]
+        client = await connect()
+        await client.send(asked)
+        client.writer.write_eof()
+        if path != "app":
+            await asyncio.sleep(0.01)
+        link.hold.set()
+        assert (await client.answer())[0] == 200
+        assert await client.rest() == b""
+
+    async def test_all_that_was_asked_in_a_row(self, connect, post, link):
+        link.hold = asyncio.Event()
+        client = await connect()
+        await client.send(post() + GET + post() + GET)
+        client.writer.write_eof()
+        await asyncio.sleep(0.01)
+        link.hold.set()
+        heads = [(await client.answer())[:2] for _ in range(4)]
+        assert [status for status, _ in heads] == [200] * 4
+        assert [headers.get("connection") for _, headers in heads] == [None, None, None, "close"]
+        assert await client.rest() == b""
+
+    @pytest.mark.parametrize("keep", [1, 30, 90, -1])
+    async def test_in_the_middle_of_a_request_it_ends_the_connection(
+        self, connect, post, server, keep
+    ):
+        client = await connect()
+        await client.send(post()[:keep])
+        client.writer.write_eof()
+        assert await client.rest() == b""
+        async with asyncio.timeout(5):
+            while server.connections:  # noqa: ASYNC110
+                await asyncio.sleep(0.001)
+
+    async def test_a_whole_request_before_half_of_one_is_answered(self, connect, post, link):
+        link.hold = asyncio.Event()
+        client = await connect()
+        await client.send(post() + post()[:50])
+        client.writer.write_eof()
+        await asyncio.sleep(0.01)
+        link.hold.set()
+        assert (await client.answer())[0] == 200
+        assert await client.rest() == b""
+
+    async def test_whoever_has_gone_over_tcp_is_found_out(self, server, post, link):
+        """Its end looks like that of one that still reads, until it is sent something."""
+        link.hold = asyncio.Event()
+        _, writer = await asyncio.open_connection("127.0.0.1", server.ports[0])
+        writer.write(post())
+        async with asyncio.timeout(5):
+            while not any(getattr(c, "_ticket", None) for c in server.connections):  # noqa: ASYNC110
+                await asyncio.sleep(0.001)
+        (ticket,) = [c._ticket for c in server.connections]
+        writer.close()
+        async with asyncio.timeout(5):
+            while not ticket.item.future.cancelled() or server.connections:  # noqa: ASYNC110
+                await asyncio.sleep(0.001)
+        link.hold.set()
+
+    async def test_whoever_still_waits_gets_an_interim_answer_and_then_the_answer(
+        self, connect, post, link
+    ):
+        link.hold = asyncio.Event()
+        client = await connect()
+        await client.send(post())
+        client.writer.write_eof()
+        assert await client.head() == (100, {})
+        link.hold.set()
+        assert (await client.answer())[0] == 200
+
+
 class TestSlowness:
     @pytest.fixture
     def limits(self):
