@@ -99,13 +99,15 @@ def read_settings(payload: bytes) -> list[tuple[int, int]]:
     return [(int(key), int(value)) for key, value in _setting.iter_unpack(payload)]
 
 
-def unpadded(payload: bytes) -> bytes:
-    """Return the payload of a frame with PADDED without its padding.
+def unpadded(payload: bytes, least: int = 0) -> bytes:
+    """Return the payload of a frame with PADDED without its padding; at least `least` bytes.
 
     Raises:
         ProtocolError: the padding is longer than the frame.
     """
-    if not payload or payload[0] >= len(payload):
+    if len(payload) <= least:
+        raise ProtocolError(FRAME_SIZE_ERROR, "a frame is too short")
+    if payload[0] >= len(payload) - least:
         raise ProtocolError(PROTOCOL_ERROR, "a frame is shorter than its padding")
     return payload[1 : len(payload) - payload[0]]
 

@@ -7,13 +7,14 @@ no task. Every other stream is handed to the ASGI app.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from serving import errors
 from serving.gateway.bodies import too_large
+from serving.gateway.direct.control2 import Control
 from serving.gateway.direct.heads import MAX_HEAD
 from serving.gateway.direct.heads2 import Head2, HeadReader2, MalformedHead
-from serving.gateway.direct.intake2 import CONNECTION_WINDOW, STREAM_WINDOW, Intake
+from serving.gateway.direct.intake2 import CONNECTION_WINDOW, STREAM_WINDOW
 from serving.gateway.direct.pieces import Pieces
 from serving.gateway.direct.sending2 import Call
 from serving.gateway.direct.speaker import NEVER
@@ -31,8 +32,6 @@ if TYPE_CHECKING:
 MOST_STREAMS: Final = 1024
 MAX_FRAME: Final = 256 << 10
 MOST_HEADER_FRAMES: Final = 16
-SETTINGS_WEIGHT: Final = 100
-"""A SETTINGS frame counts as so many frames that ask for nothing: it concerns every stream."""
 
 _SETTINGS: Final = f.settings(
     {
@@ -44,7 +43,7 @@ _SETTINGS: Final = f.settings(
 ) + f.window_update(0, CONNECTION_WINDOW - f.FIRST_WINDOW)
 
 
-class Http2(Intake):
+class Http2(Control):
     """A connection that speaks HTTP/2."""
 
     def __init__(
@@ -60,7 +59,6 @@ class Http2(Intake):
         """The beginning of a frame that is not whole yet."""
         self._have = self._need = 0
         self._skip = len(f.PREFACE)
-        self._last = 0
         self._refused_from = f.LARGEST_WINDOW
         self._most = MOST_STREAMS
         self._block: list[bytes] = []
@@ -192,16 +190,17 @@ class Http2(Intake):
         elif kind == f.HEADERS:
             self._on_headers(flags, ident, payload)
         else:
-            handler = _HANDLERS.get(kind)
             self._nothing()
-            if handler is not None:  # frames of unknown types are ignored, as the protocol asks
-                handler(self, flags, ident, payload)
+            if kind == f.CONTINUATION:
+                self._on_continuation(flags, ident, payload)
+            else:
+                self._on_control(kind, flags, ident, payload)
 
     def _on_headers(self, flags: int, ident: int, payload: bytes) -> None:
         if not ident & 1:
             raise ProtocolError(f.PROTOCOL_ERROR, "a client's streams have odd numbers")
         if flags & f.PADDED:
-            payload = f.unpadded(payload)
+            payload = f.unpadded(payload, 5 if flags & f.WITH_PRIORITY else 0)
         if flags & f.WITH_PRIORITY:
             if len(payload) < 5:
                 raise ProtocolError(f.FRAME_SIZE_ERROR, "a HEADERS frame is too short")
@@ -231,18 +230,16 @@ class Http2(Intake):
             if ident <= self._last:
                 self._on_trailers(flags, ident, block)
                 return
+            if ident > self._last + 2:
+                self._closed.opened(ident, self._last)
+            self._last = ident
             head = self._heads.read(block)
         except MalformedHead:
-            self._last = max(self._last, ident)
-            self._strike()
-            self.reset_number(ident, f.PROTOCOL_ERROR)
+            self._turn_away(ident, flags, f.PROTOCOL_ERROR)
             return
         if len(self._streams) >= self._most:
-            self._last = ident
-            self._strike()
-            self.write(f.reset(ident, f.REFUSED_STREAM))
+            self._turn_away(ident, flags, f.REFUSED_STREAM)
             return
-        self._last = ident
         self.deadline = NEVER
         self._server.slices.spent += CALL_UNITS
         if head.problem is not None:
@@ -261,18 +258,35 @@ class Http2(Intake):
             elif flags & f.END_STREAM:
                 self._ended(stream, b"")
 
+    def _turn_away(self, ident: int, flags: int, code: int) -> None:
+        """Reset a stream, open or not, because of headers of its client."""
+        if ident not in self._streams and not flags & f.END_STREAM:
+            self._closed.unfinished(ident)
+        self._strike()
+        self.reset_number(ident, code)
+
     def _on_trailers(self, flags: int, ident: int, block: bytes) -> None:
-        self._heads.skip(block)
         stream = self._streams.get(ident)
         if stream is None:
-            return  # they have crossed its answer
+            self._on_late(flags, ident, opens=True)
+        self._heads.skip(block)
+        if stream is None:
+            return
         if stream.complete:
             self._strike()
             self.reset(stream, f.STREAM_CLOSED)
-        elif not flags & f.END_STREAM:
-            raise ProtocolError(f.PROTOCOL_ERROR, "trailers must end their stream")
+        elif not flags & f.END_STREAM:  # a malformed request (section 8.1)
+            self._strike()
+            self.reset(stream, f.PROTOCOL_ERROR)
         else:
             self._ended(stream, b"")
+
+    def _on_late(self, flags: int, ident: int, *, opens: bool) -> None:
+        """Take a frame for a stream that is not open any more."""
+        self._closed.require_late(ident, opens)
+        self._nothing()
+        if flags & f.END_STREAM:
+            self._closed.ended(ident)
 
     def _on_data(self, flags: int, ident: int, payload: bytes) -> None:
         size = len(payload)
@@ -281,7 +295,7 @@ class Http2(Intake):
         if self._window < 0:
             raise ProtocolError(f.FLOW_CONTROL_ERROR, "more data than the connection's window")
         if stream is None or stream.complete:
-            self._on_late_data(stream, ident, size)
+            self._on_late_data(stream, flags, ident, size)
             return
         if flags & f.PADDED:
             payload = f.unpadded(payload)
@@ -318,82 +332,17 @@ class Http2(Intake):
         if self._held > self._most_held:
             self._shed()
 
-    def _on_late_data(self, stream: Call | AppStream | None, ident: int, size: int) -> None:
-        if ident > self._last or not ident & 1:
+    def _on_late_data(
+        self, stream: Call | AppStream | None, flags: int, ident: int, size: int
+    ) -> None:
+        if self._is_idle(ident):
             raise ProtocolError(f.PROTOCOL_ERROR, "data for a stream that was never opened")
-        if not size:
-            self._nothing()
         self._acknowledge(size)
-        if stream is not None:  # else it crossed our answer or our reset
+        if stream is None:
+            self._on_late(flags, ident, opens=False)
+        else:
             self._strike()
             self.reset(stream, f.STREAM_CLOSED)
-
-    def _on_reset(self, _flags: int, ident: int, payload: bytes) -> None:
-        if len(payload) != 4 or ident > self._last or not ident:
-            raise ProtocolError(f.PROTOCOL_ERROR, "a RST_STREAM frame is malformed")
-        self._strike()
-        stream = self._streams.get(ident)
-        if stream is not None:
-            self.forget(stream)
-            stream.lost()
-
-    def _on_settings(self, flags: int, ident: int, payload: bytes) -> None:
-        if ident:
-            raise ProtocolError(f.PROTOCOL_ERROR, "SETTINGS belong to the connection")
-        if flags & f.ACK:
-            if payload:
-                raise ProtocolError(f.FRAME_SIZE_ERROR, "an acknowledgement has no payload")
-            return
-        self._control += SETTINGS_WEIGHT
-        window = self._initial
-        for key, value in f.read_settings(payload):
-            if key == f.INITIAL_WINDOW_SIZE:
-                if value > f.LARGEST_WINDOW:
-                    raise ProtocolError(f.FLOW_CONTROL_ERROR, "a window is too large")
-                window = value
-            elif key == f.MAX_FRAME_SIZE:
-                if not f.SMALLEST_FRAME <= value < 1 << 24:
-                    raise ProtocolError(f.PROTOCOL_ERROR, "a frame size is out of range")
-                self._max_frame = value
-        self.write(f.frame(f.SETTINGS, f.ACK, 0, b""))
-        self.set_window(window)  # once: it looks at every stream
-
-    def _on_ping(self, flags: int, ident: int, payload: bytes) -> None:
-        if ident or len(payload) != 8:
-            raise ProtocolError(f.FRAME_SIZE_ERROR, "a PING frame is malformed")
-        if not flags & f.ACK:
-            self.write(f.frame(f.PING, f.ACK, 0, payload))
-
-    def _on_window(self, _flags: int, ident: int, payload: bytes) -> None:
-        if len(payload) != 4:
-            raise ProtocolError(f.FRAME_SIZE_ERROR, "a WINDOW_UPDATE frame is malformed")
-        more = int.from_bytes(payload, "big") & 0x7FFFFFFF
-        if not ident:
-            if not more:
-                raise ProtocolError(f.PROTOCOL_ERROR, "a window grows by nothing")
-            self._room += more
-            if self._room > f.LARGEST_WINDOW:
-                raise ProtocolError(f.FLOW_CONTROL_ERROR, "the connection's window is too large")
-            self._flush_blocked()
-            return
-        stream = self._streams.get(ident)
-        if stream is None:
-            if ident > self._last:
-                raise ProtocolError(f.PROTOCOL_ERROR, "a window for a stream that is not open")
-            return
-        stream.window += more
-        if not more or stream.window > f.LARGEST_WINDOW:
-            self._strike()
-            self.reset(stream, f.FLOW_CONTROL_ERROR if more else f.PROTOCOL_ERROR)
-        elif stream.waiting:
-            self.flush(stream)
-
-    def _on_priority(self, _flags: int, ident: int, payload: bytes) -> None:
-        if len(payload) != 5 or not ident:
-            raise ProtocolError(f.FRAME_SIZE_ERROR, "a PRIORITY frame is malformed")
-
-    def _on_push(self, _flags: int, _ident: int, _payload: bytes) -> None:
-        raise ProtocolError(f.PROTOCOL_ERROR, "a client cannot push")
 
     # -- the ends of streams ------------------------------------------------------------
 
@@ -443,6 +392,8 @@ class Http2(Intake):
         streams = self._streams
         if streams.pop(stream.ident, None) is None:
             return
+        if not stream.complete:
+            self._closed.unfinished(stream.ident)
         if stream.received:
             self._held -= stream.received
             stream.received = 0
@@ -468,15 +419,3 @@ class Http2(Intake):
         self.write(f.goaway(min(self._last, self._refused_from), code, why))
         self._closing = True
         self.leave()
-
-
-_HANDLERS: Final[dict[int, Any]] = {
-    f.PRIORITY: Http2._on_priority,
-    f.RST_STREAM: Http2._on_reset,
-    f.SETTINGS: Http2._on_settings,
-    f.PUSH_PROMISE: Http2._on_push,
-    f.PING: Http2._on_ping,
-    f.GOAWAY: lambda *_: None,
-    f.WINDOW_UPDATE: Http2._on_window,
-    f.CONTINUATION: Http2._on_continuation,
-}
