@@ -5,7 +5,6 @@ This process must stay lean: it imports neither torch nor pandas nor ray.
 
 from __future__ import annotations
 
-import gc
 import os
 from typing import Any
 
@@ -15,6 +14,7 @@ from serving.channel.control import CONTROL, ControlMeta
 from serving.channel.directory import Directory, HubClient, Member, Report
 from serving.dataplane.handler import DataPlane
 from serving.gateway.asgi import VigilApp
+from serving.gateway.collector import Collector
 from serving.logs.setup import configure
 from serving.logs.switch import LogSwitch
 from serving.telemetry.process import ProcessSeries
@@ -52,6 +52,7 @@ class GatewayComposition:
         self._guest = guest
         self._server_name = server_name
         self._switch = LogSwitch(() if guest else None)
+        self._collector = Collector()
 
     async def start(self) -> DataPlane:
         """Make the data plane and join the hub; runs in the loop that will serve."""
@@ -70,11 +71,12 @@ class GatewayComposition:
         plane.on_ready_change = plane.on_follow = self._hub.report_now
         self._hub.start()
         if not self._guest:
-            _tune_collector()
+            self._collector.start()
         return plane
 
     async def stop(self) -> None:
         """Leave the hub and close the data plane."""
+        self._collector.stop()
         if self._hub:
             await self._hub.stop()
         if self._plane:
@@ -96,14 +98,6 @@ class GatewayComposition:
         ready, reasons = self._plane.ready()
         status = {"reasons": reasons, **self._plane.status()}
         return Report(ready=ready, series=self._plane.snapshot(), status=status)
-
-
-def _tune_collector() -> None:
-    # Start-up's objects live as long as the process: no collection needs to walk them.
-    gc.collect()
-    gc.freeze()
-    # A request leaves no cycles behind; by default hundreds of looks a second find nothing.
-    gc.set_threshold(50_000, 20, 20)
 
 
 def composition_from_environment() -> GatewayComposition:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from typing import Any
 
 from google.protobuf.message import Message
 
@@ -128,13 +129,23 @@ def stopping() -> errors.ModelNotReady:
 
 async def run_unless(end: Coroutine[None, None, object], work: Coroutine[None, None, None]) -> bool:
     """Run `work` until it is done, or `end` is; return whether it was `work`."""
-    worker, ender = asyncio.ensure_future(work), asyncio.ensure_future(end)
+    tasks = [asyncio.ensure_future(work), asyncio.ensure_future(end)]
     try:
-        await asyncio.wait({worker, ender}, return_when=asyncio.FIRST_COMPLETED)
-        if not worker.done():
-            return False
-        await worker
-        return True
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        worked = tasks[0].done()
+        if worked:
+            await tasks[0]
+        return worked
     finally:
-        worker.cancel()
-        ender.cancel()
+        cancel_all(tasks)
+
+
+def cancel_all(tasks: list[asyncio.Future[Any]]) -> None:
+    """Cancel tasks and empty the list.
+
+    The error that one of them ends with may pass on through a frame that has the list: it would
+    hold the frame, and the frame the task that holds the error.
+    """
+    for task in tasks:
+        task.cancel()
+    tasks.clear()

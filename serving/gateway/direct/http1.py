@@ -92,12 +92,18 @@ class Http1(Speaker):
 
     def lost(self) -> None:
         """Nobody is there any more: give up what is under way."""
-        if self._ticket is not None:
-            self._ticket.cancel()
-        if self._body is not None:
-            self._body.gone.set()
-        if self._task is not None:
-            self._task.cancel()
+        ticket, self._ticket = self._ticket, None
+        body, self._body = self._body, None
+        # A cancelled task keeps its error, whose frames hold this connection and the body.
+        task, self._task = self._task, None
+        self._head = self._chunks = None
+        self._pieces = Pieces()
+        if ticket is not None:
+            ticket.cancel()
+        if body is not None:
+            body.gone.set()
+        if task is not None:
+            task.cancel()
 
     def too_slow(self) -> None:
         """The deadline has passed: say so where a request has begun, and close."""
@@ -254,13 +260,12 @@ class Http1(Speaker):
             (self.client_of(head.forwarded), self._port),
         )
         self._body = WholeBody(body)
-        writer = ResponseWriter(self._write_app)
-        self._task = asyncio.get_running_loop().create_task(self._run_app(scope, writer))
+        run = self._run_app(scope, self._body, ResponseWriter(self._write_app))
+        self._task = asyncio.get_running_loop().create_task(run)
 
-    async def _run_app(self, scope: Scope, writer: ResponseWriter) -> None:
-        assert self._body is not None
+    async def _run_app(self, scope: Scope, body: WholeBody, writer: ResponseWriter) -> None:
         try:
-            await self._server.app(scope, self._body, writer)
+            await self._server.app(scope, body, writer)
         except Exception as error:  # noqa: BLE001 - the app answers its own errors; this is the last resort
             said = "a request could not be answered"
             report(Event.INTERNAL_ERROR, said, path=scope["path"], error=error)

@@ -63,7 +63,8 @@ class AppStream:
             "2",
             (connection.client_of(head.forwarded), 0),
         )
-        self._task = asyncio.get_running_loop().create_task(self._run(scope))
+        task = asyncio.get_running_loop().create_task(self._run(scope))
+        self._task: asyncio.Task[None] | None = task
 
     # -- from the client ----------------------------------------------------------------
 
@@ -94,7 +95,10 @@ class AppStream:
         self.waiting.clear()
         self._woken.set()
         self._room.set()
-        self._task.cancel()
+        # A cancelled task keeps its error, whose frames hold this stream and the body.
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
 
     async def receive(self) -> Message:
         """ASGI's receive."""
