@@ -14,6 +14,7 @@ from serving.channel.control import CONTROL, ControlMeta
 from serving.channel.directory import Directory, HubClient, Member, Report
 from serving.dataplane.handler import DataPlane
 from serving.gateway.asgi import VigilApp
+from serving.gateway.body_budget import BodyBudget, BodySeries
 from serving.gateway.collector import Collector
 from serving.logs.setup import configure
 from serving.logs.switch import LogSwitch
@@ -31,6 +32,7 @@ class GatewayComposition:
         guest: whether the process belongs to somebody else, whose garbage collector and log
             handlers are left alone.
         server_name: what the server metadata call it.
+        bodies: the bytes of bodies that its app may hold.
     """
 
     def __init__(
@@ -42,6 +44,7 @@ class GatewayComposition:
         *,
         guest: bool = False,
         server_name: str,
+        bodies: BodyBudget,
     ) -> None:
         self._id = gateway_id
         self._hub_address = hub_address
@@ -51,6 +54,8 @@ class GatewayComposition:
         self._hub: HubClient | None = None
         self._guest = guest
         self._server_name = server_name
+        self.bodies = bodies
+        self._body_series: BodySeries | None = None
         self._switch = LogSwitch(() if guest else None)
         self._collector = Collector()
 
@@ -59,6 +64,7 @@ class GatewayComposition:
         self._plane = plane = self._plane or DataPlane(self._id, self._secret)
         plane.server_name = self._server_name
         self._process = ProcessSeries(plane.series, "gateway", self._id)
+        self._body_series = BodySeries(self.bodies, plane.series)
         self._hub = HubClient(
             self._hub_address,
             self._secret,
@@ -94,7 +100,9 @@ class GatewayComposition:
     def _report(self) -> Report:
         assert self._plane is not None
         assert self._process is not None
+        assert self._body_series is not None
         self._process.update()
+        self._body_series.update()
         ready, reasons = self._plane.ready()
         status = {"reasons": reasons, **self._plane.status()}
         return Report(ready=ready, series=self._plane.snapshot(), status=status)
@@ -108,6 +116,7 @@ def composition_from_environment() -> GatewayComposition:
         os.environ["VIGIL_HUB"],
         bytes.fromhex(secret) if secret else None,
         server_name=os.environ["VIGIL_SERVER_NAME"],
+        bodies=BodyBudget(int(os.environ["VIGIL_MAX_INFLIGHT"]), int(os.environ["VIGIL_MAX_BODY"])),
     )
 
 
@@ -116,7 +125,7 @@ def _from_environment() -> VigilApp:
     composition = composition_from_environment()
     max_body = int(os.environ["VIGIL_MAX_BODY"])
     origins = os.environ["VIGIL_CORS_ORIGINS"].split()
-    return VigilApp(composition.start, composition.stop, max_body, origins)
+    return VigilApp(composition.start, composition.stop, max_body, origins, composition.bodies)
 
 
 def __getattr__(name: str) -> VigilApp:

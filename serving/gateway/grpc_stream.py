@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from functools import partial
 
 from serving import errors
 from serving.dataplane.failed_requests import log_failure
@@ -68,7 +69,7 @@ class _Stream:
                 await self._room.acquire()
                 task = asyncio.ensure_future(self._answer(grpc_codec.parse_request(payload)))
                 self._running.add(task)
-                task.add_done_callback(self._running.discard)
+                task.add_done_callback(partial(self._answered, len(payload)))
                 self._answers.put_nowait(task)
         except asyncio.CancelledError:
             if not self._stopped:
@@ -76,6 +77,10 @@ class _Stream:
         except errors.VigilError as error:
             self._answers.put_nowait(error)
         self._answers.put_nowait(None)
+
+    def _answered(self, size: int, task: asyncio.Task[ModelStreamInferResponse]) -> None:
+        self._running.discard(task)
+        self._call.share.give_back(size)
 
     async def _write(self) -> None:
         while (answer := await self._answers.get()) is not None:

@@ -35,7 +35,7 @@ async def test_a_cycle_is_freed_in_time_however_few_objects_are_made() -> None:
     for _ in range(2):  # again and again
         left = weakref.ref(Cycle())
         async with asyncio.timeout(20):
-            while left() is not None:
+            while left() is not None:  # noqa: ASYNC110
                 await asyncio.sleep(0.002)
     collector.stop()
     frozen = gc.get_freeze_count()

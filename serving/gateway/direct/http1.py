@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 from serving import errors
 from serving.dataplane.failed_requests import log_failure
 from serving.gateway.bodies import too_large
+from serving.gateway.body_budget import overloaded
 from serving.gateway.compression import pays
 from serving.gateway.direct import inference
 from serving.gateway.direct.asgi_call import ResponseWriter, Scope, WholeBody, make_scope
@@ -64,6 +65,8 @@ class Http1(Speaker):
         self._body: WholeBody | None = None
         self._last = False
         self._put_off = False
+        self.charged = 0
+        """Bytes of the body that came last, of those that all bodies together may have."""
 
     # -- events of the connection -------------------------------------------------------
 
@@ -98,6 +101,7 @@ class Http1(Speaker):
         task, self._task = self._task, None
         self._head = self._chunks = None
         self._pieces = Pieces()
+        self._server.bodies.release(self)
         if ticket is not None:
             ticket.cancel()
         if body is not None:
@@ -150,6 +154,9 @@ class Http1(Speaker):
             self._head = head
             self._buffer = b""
             self.deadline = self._server.body_until
+            if length and not self._server.bodies.cover(self, length):
+                self._no_room()
+                return
             if head.expects and len(data) == end:
                 self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
             # A body with raw tensors, that is: JSON is read from bytes.
@@ -182,7 +189,10 @@ class Http1(Speaker):
 
     def _take_body(self, head: Head, data: bytes) -> None:
         if self._chunks is not None:
-            if self._chunks.feed(data):
+            whole = self._chunks.feed(data)
+            if not self._server.bodies.cover(self, self._chunks.size):
+                self._no_room()
+            elif whole:
                 body, self._buffer = self._chunks.body, self._chunks.left
                 self._chunks = None
                 self._begin(head, body)
@@ -208,6 +218,13 @@ class Http1(Speaker):
         self._answering = True
         self.deadline = NEVER
         quick = head.infer
+        if body and not self.charged:
+            size, bodies = len(body), self._server.bodies
+            if bodies.held + size > bodies.large and not bodies.fits(size, size):
+                self._fail(overloaded())
+                return
+            bodies.held += size
+            self.charged = size
         if quick is None:
             self._call_app(head, bytes(body))
             return
@@ -302,9 +319,18 @@ class Http1(Speaker):
         self._last = True
         self._respond(status, inference.JSON, error_body(sentence))
 
+    def _no_room(self) -> None:
+        """Refuse a body whose rest is not read, because all bodies together are too long."""
+        self._last = True
+        self._chunks = None
+        self._fail(overloaded())
+
     def _respond(self, status: int, headers: bytes, body: bytes, size: int | None = None) -> None:
         """Write an answer and go on to the next request; `size` is told instead of the body's."""
         transport = self._transport
+        if self.charged:
+            self._server.bodies.held -= self.charged
+            self.charged = 0
         if transport.is_closing():
             return
         head = self._head
