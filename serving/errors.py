@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from itertools import islice
-from typing import Final
+from typing import Final, Self
 
 from serving.logs.causes import Cause, describe, origin_of
 
@@ -31,6 +31,17 @@ class VigilError(Exception):
         self.message = printable(message)
         super().__init__(self.message)
         self.retry_after_s = retry_after_s
+
+    def anew(self) -> Self:
+        """Return an error that says the same and has not been raised.
+
+        One that a future or task holds must not be raised to who handles the request: the frames
+        it passes stay in its traceback, hold the request and its body, and through them the
+        future, so that only a full garbage collection would free them.
+        """
+        error = type(self)(self.message, retry_after_s=self.retry_after_s)
+        error.cause, error.logged = self.cause, self.logged
+        return error
 
 
 def printable(text: str) -> str:

@@ -30,6 +30,12 @@ class Listen(Section):
         description="Name in the server metadata; some of Triton's clients insist on `triton`.",
     )
     max_body_mib: int = Field(64, ge=1, le=1024, description="Largest request body.")
+    max_inflight_mib: int | None = Field(
+        None,
+        ge=1,
+        description="Bodies of all requests that a gateway holds at once, unpacked ones beside "
+        "packed ones; beyond it requests get 503. None: four times `max_body_mib`, at least 256.",
+    )
     headers_timeout_s: float = Field(
         10,
         ge=0.1,
@@ -50,6 +56,23 @@ class Listen(Section):
         [],
         description="Web pages that may read answers, such as `https://app.example.com`; `*`: all.",
     )
+
+    @property
+    def inflight_bytes(self) -> int:
+        """Bytes of bodies that a gateway holds at most."""
+        most = self.max_inflight_mib
+        return (max(256, 4 * self.max_body_mib) if most is None else most) << 20
+
+    @model_validator(mode="after")
+    def _room_for_one(self) -> Listen:
+        most = self.max_inflight_mib
+        if most is not None and most < self.max_body_mib:
+            raise ValueError(
+                f"max_inflight_mib is {most}, less than the largest body (max_body_mib: "
+                f"{self.max_body_mib}), which would always be refused; raise it to "
+                f"{self.max_body_mib} or more, or lower max_body_mib"
+            )
+        return self
 
     @field_validator("cors_origins")
     @classmethod

@@ -93,7 +93,7 @@ class Pending:
         if not future.done():
             future.set_result(Answer(outputs, self.flags, self.remarks))
             if self.on_done is not None:
-                self._tell(self.on_done)
+                self._tell()
 
     def fail(self, error: BaseException) -> None:
         """Settle it with an error, unless it is settled already."""
@@ -101,9 +101,12 @@ class Pending:
         if not future.done():
             future.set_exception(error)
             if self.on_done is not None:
-                self._tell(self.on_done)
+                self._tell()
 
-    def _tell(self, on_done: Callable[[], None]) -> None:
+    def _tell(self) -> None:
+        # Whoever is told knows this request: kept, each would keep the other.
+        on_done, self.on_done = self.on_done, None
+        assert on_done is not None
         try:
             on_done()
         except Exception as error:  # noqa: BLE001 - the others in the batch have answers too

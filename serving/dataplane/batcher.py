@@ -258,11 +258,11 @@ class ModelQueue(WaitingRoom):
         under_way: asyncio.Future[BatchResult],
     ) -> None:
         self._under_way.discard(under_way)
-        try:
-            result: BatchResult | BaseException = under_way.result()
-        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - told to who waits
-            result = error
-        answered(result)
+        if under_way.cancelled():
+            answered(asyncio.CancelledError())
+        else:
+            error = under_way.exception()
+            answered(under_way.result() if error is None else error)
 
     def _answered(
         self, link: ReplicaLink, batch: Batch, result: BatchResult | BaseException
@@ -270,23 +270,32 @@ class ModelQueue(WaitingRoom):
         """Take what came back for a batch; never raises."""
         self._release(link, batch)
         self._busy_poll.expect(REQUEST, alone=not link.busy and len(batch.items) == 1)
-        try:
-            if isinstance(result, BaseException):
-                raise result
-            self._finish(batch, result)
-        except ReplicaLost:
+        if isinstance(result, BaseException):
+            self._failed(link, batch, result)
+        else:
+            try:
+                self._finish(batch, result)
+            except Exception as error:  # noqa: BLE001 - a reply that does not fit its batch
+                self._failed(link, batch, error)
+        if self._on_idle:
+            self._look_idle()
+
+    def _failed(self, link: ReplicaLink, batch: Batch, error: BaseException) -> None:
+        """Answer a batch without a result; nobody may wait for one.
+
+        The error is looked at and not raised: in its traceback it would hold this frame, and so
+        itself and the batch.
+        """
+        if isinstance(error, ReplicaLost):
             self._retry(link, batch)
-        except VigilError as error:
-            self._settle_all(batch.items, error)
-        except asyncio.CancelledError:
+        elif isinstance(error, VigilError):
+            self._settle_all(batch.items, error.anew())
+        elif isinstance(error, asyncio.CancelledError):
             self._settle_all(batch.items, no_replica(self._name))
-        except Exception as error:  # noqa: BLE001
-            # A reply that cannot be read or does not fit its batch: nobody may wait for it.
+        else:
             said = f"a batch could not be sent to {link.id}, or its answer could not be read"
             self._report_failed(said, batch.items, error)
             self._settle_all(batch.items, broken(self._name))
-        if self._on_idle:
-            self._look_idle()
 
     def _release(self, link: ReplicaLink, batch: Batch) -> None:
         link.busy -= 1
@@ -358,7 +367,7 @@ class ModelQueue(WaitingRoom):
                 error=error,
             )
 
-    def _report_failed(self, said: str, items: list[Pending], error: Exception) -> None:
+    def _report_failed(self, said: str, items: list[Pending], error: BaseException) -> None:
         report(
             Event.BATCH_FAILED,
             said,

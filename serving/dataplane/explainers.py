@@ -89,7 +89,12 @@ class ExplainerPool:
             task.add_done_callback(_is_open)  # its error is seen although nobody may wait
             self._connections[address] = task
         # One who gives up must not break off what others wait for.
-        return await asyncio.shield(task)
+        try:
+            return await asyncio.shield(task)
+        except ChannelClosed as error:
+            # The task keeps its error, and with it everything in the frames that it has passed.
+            error.__traceback__ = None
+            raise ChannelClosed(str(error)) from None
 
     def close(self) -> None:
         """Close every connection."""

@@ -474,7 +474,9 @@ class DataPlane:
             answer = ticket.item.future.result()
         except VigilError as error:
             _failed(ticket.request, ticket.entry, error, ticket.started)
-            raise
+            # The future keeps its error, and frames that an error has passed know the future.
+            error.__traceback__ = None
+            raise error.anew() from None
         ticket.entry.requests.succeeded(time.monotonic() - ticket.started)
         return _respond(ticket.request, ticket.entry, ticket.outputs, answer)
 

@@ -87,6 +87,13 @@ def several_versions(times: int) -> ModelNotReady:
     )
 
 
+def not_joined() -> ModelFailed:
+    """The outputs of its parts do not fit together; the log has a line already."""
+    error = ModelFailed("internal error; see the server's log")
+    error.logged = True
+    return error
+
+
 def gone() -> ClientGone:
     """The client has left."""
     return ClientGone("the client went away before the answer")

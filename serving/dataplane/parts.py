@@ -10,7 +10,9 @@ import numpy as np
 
 from serving.dataplane.batch import Answer, Pending
 from serving.dataplane.binding import Bound
-from serving.dataplane.outcomes import several_versions
+from serving.dataplane.outcomes import not_joined, several_versions
+from serving.logs.events import Event
+from serving.logs.report import report
 
 MOST_AGAIN: Final = 3
 """How often parts are sent again because another version of the model answered the others."""
@@ -111,7 +113,9 @@ class Whole:
             try:
                 outputs = self.outputs()
             except (ValueError, MemoryError) as failure:  # parts whose outputs do not fit together
-                self.item.fail(failure)
+                said = "the outputs of the parts of a request could not be joined"
+                report(Event.INTERNAL_ERROR, said, request_id=self.item.id, error=failure)
+                self.item.fail(not_joined())
             else:
                 self.item.answer(outputs)
 

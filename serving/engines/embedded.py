@@ -27,6 +27,7 @@ from serving.engines.worker_folder import WorkerFolder
 from serving.errors import Forbidden
 from serving.gateway.app import GatewayComposition
 from serving.gateway.asgi import VigilApp
+from serving.gateway.body_budget import BodyBudget
 from serving.logs.events import Event
 from serving.logs.report import report
 from serving.logs.switch import LogSwitch
@@ -80,12 +81,16 @@ class EmbeddedInstance:
             None,
             guest=True,
             server_name=self._config.listen.server_name,
+            bodies=BodyBudget(
+                self._config.listen.inflight_bytes, self._config.listen.max_body_mib << 20
+            ),
         )
         self.app = VigilApp(
             self._gateway.start,
             self._gateway.stop,
             self._config.listen.max_body_mib << 20,
             self._config.listen.cors_origins,
+            self._gateway.bodies,
         )
         self._required: list[ServedModel] = []
 

@@ -21,6 +21,7 @@ from serving.engines.ray_handles import HandlePlane
 from serving.engines.ray_instance import Instance
 from serving.gateway.app import GatewayComposition
 from serving.gateway.asgi import Receive, Scope, Send, VigilApp
+from serving.gateway.body_budget import BodyBudget
 from serving.gateway.grpc_health import statuses
 from serving.gateway.grpc_methods import METHODS, Method
 from serving.logs.events import Event
@@ -43,6 +44,7 @@ class GatewayDeployment:
         name = member_name("gateway")
         beside = config.ingress != "serve"
         ident = f"{name}-serve" if beside else name
+        self._max_body = config.listen.max_body_mib << 20
         plane = HandlePlane(ident) if config.transport == "handle" else None
         self._composition = GatewayComposition(
             ident,
@@ -50,13 +52,14 @@ class GatewayDeployment:
             instance.secret,
             plane,
             server_name=config.listen.server_name,
+            bodies=BodyBudget(config.listen.inflight_bytes, self._max_body),
         )
-        self._max_body = config.listen.max_body_mib << 20
         self._app = VigilApp(
             self._composition.start,
             self._composition.stop,
             self._max_body,
             config.listen.cors_origins,
+            self._composition.bodies,
         )
         self._open_to_all = not loopback_only(config)
         self._child = _child(instance, name) if beside else None

@@ -5,7 +5,6 @@ This process must stay lean: it imports neither torch nor pandas nor ray.
 
 from __future__ import annotations
 
-import gc
 import os
 from typing import Any
 
@@ -15,6 +14,8 @@ from serving.channel.control import CONTROL, ControlMeta
 from serving.channel.directory import Directory, HubClient, Member, Report
 from serving.dataplane.handler import DataPlane
 from serving.gateway.asgi import VigilApp
+from serving.gateway.body_budget import BodyBudget, BodySeries
+from serving.gateway.collector import Collector
 from serving.logs.setup import configure
 from serving.logs.switch import LogSwitch
 from serving.telemetry.process import ProcessSeries
@@ -31,6 +32,7 @@ class GatewayComposition:
         guest: whether the process belongs to somebody else, whose garbage collector and log
             handlers are left alone.
         server_name: what the server metadata call it.
+        bodies: the bytes of bodies that its app may hold.
     """
 
     def __init__(
@@ -42,6 +44,7 @@ class GatewayComposition:
         *,
         guest: bool = False,
         server_name: str,
+        bodies: BodyBudget,
     ) -> None:
         self._id = gateway_id
         self._hub_address = hub_address
@@ -51,13 +54,17 @@ class GatewayComposition:
         self._hub: HubClient | None = None
         self._guest = guest
         self._server_name = server_name
+        self.bodies = bodies
+        self._body_series: BodySeries | None = None
         self._switch = LogSwitch(() if guest else None)
+        self._collector = Collector()
 
     async def start(self) -> DataPlane:
         """Make the data plane and join the hub; runs in the loop that will serve."""
         self._plane = plane = self._plane or DataPlane(self._id, self._secret)
         plane.server_name = self._server_name
         self._process = ProcessSeries(plane.series, "gateway", self._id)
+        self._body_series = BodySeries(self.bodies, plane.series)
         self._hub = HubClient(
             self._hub_address,
             self._secret,
@@ -70,11 +77,12 @@ class GatewayComposition:
         plane.on_ready_change = plane.on_follow = self._hub.report_now
         self._hub.start()
         if not self._guest:
-            _tune_collector()
+            self._collector.start()
         return plane
 
     async def stop(self) -> None:
         """Leave the hub and close the data plane."""
+        self._collector.stop()
         if self._hub:
             await self._hub.stop()
         if self._plane:
@@ -92,18 +100,12 @@ class GatewayComposition:
     def _report(self) -> Report:
         assert self._plane is not None
         assert self._process is not None
+        assert self._body_series is not None
         self._process.update()
+        self._body_series.update()
         ready, reasons = self._plane.ready()
         status = {"reasons": reasons, **self._plane.status()}
         return Report(ready=ready, series=self._plane.snapshot(), status=status)
-
-
-def _tune_collector() -> None:
-    # Start-up's objects live as long as the process: no collection needs to walk them.
-    gc.collect()
-    gc.freeze()
-    # A request leaves no cycles behind; by default hundreds of looks a second find nothing.
-    gc.set_threshold(50_000, 20, 20)
 
 
 def composition_from_environment() -> GatewayComposition:
@@ -114,6 +116,7 @@ def composition_from_environment() -> GatewayComposition:
         os.environ["VIGIL_HUB"],
         bytes.fromhex(secret) if secret else None,
         server_name=os.environ["VIGIL_SERVER_NAME"],
+        bodies=BodyBudget(int(os.environ["VIGIL_MAX_INFLIGHT"]), int(os.environ["VIGIL_MAX_BODY"])),
     )
 
 
@@ -122,7 +125,7 @@ def _from_environment() -> VigilApp:
     composition = composition_from_environment()
     max_body = int(os.environ["VIGIL_MAX_BODY"])
     origins = os.environ["VIGIL_CORS_ORIGINS"].split()
-    return VigilApp(composition.start, composition.stop, max_body, origins)
+    return VigilApp(composition.start, composition.stop, max_body, origins, composition.bodies)
 
 
 def __getattr__(name: str) -> VigilApp:

@@ -12,6 +12,7 @@ from serving import errors
 from serving.dataplane.failed_requests import log_failure
 from serving.dataplane.handler import DataPlane
 from serving.gateway.bodies import read_chunks, too_large
+from serving.gateway.body_budget import COUNTED, BodyBudget, Share
 from serving.gateway.client import client_of
 from serving.gateway.compression import unpack
 from serving.gateway.cors import Cors, merged
@@ -40,6 +41,8 @@ class VigilApp:
         shutdown: called at lifespan end.
         max_body: largest body in bytes, before and after decompression.
         cors_origins: web pages that may read answers; see `Cors`.
+        bodies: the bytes that all requests together may hold; none: as many as the configuration
+            would allow by itself.
     """
 
     def __init__(
@@ -48,10 +51,12 @@ class VigilApp:
         shutdown: Callable[[], Awaitable[None]],
         max_body: int,
         cors_origins: Sequence[str] = (),
+        bodies: BodyBudget | None = None,
     ) -> None:
         self._startup = startup
         self._shutdown = shutdown
         self._max_body = max_body
+        self.bodies = bodies or BodyBudget(max(256 << 20, 4 * max_body), max_body)
         self.cors = Cors(cors_origins) if cors_origins else None
         # Paths that have led to an answer, so that the next request need not be routed.
         self._infer_paths: dict[str, tuple[str, str]] = {}
@@ -67,31 +72,34 @@ class VigilApp:
                 await send({"type": "websocket.close", "code": 1000})
             return
         headers = by_name(scope["headers"])
-        kind = headers.get(b"content-type")
-        if kind is not None and kind.startswith(b"application/grpc"):
-            assert self.plane is not None
-            await serve_grpc(self.plane, self._max_body, scope, headers, receive, send)
-            return
+        share = Share(self.bodies, counted=COUNTED in (scope.get("extensions") or ()))
         try:
-            _check_declared(headers, self._max_body)
-            message = await receive()
-            body: bytes = message.get("body", b"")
-            if message.get("more_body"):
-                body = await read_chunks(body, receive, self._max_body)
-            elif len(body) > self._max_body:
-                raise too_large(self._max_body)
-            encoding = headers.get(b"content-encoding")
-            if encoding is not None:
-                body = await unpack(body, encoding.decode("latin-1"), self._max_body)
-            reply = await self._route(scope, headers, body, receive)
+            kind = headers.get(b"content-type")
+            if kind is not None and kind.startswith(b"application/grpc"):
+                assert self.plane is not None
+                await serve_grpc(self.plane, self._max_body, scope, headers, receive, send, share)
+            else:
+                reply = await self._reply(scope, headers, receive, share)
+                share.end()
+                await self._send(scope, headers, reply, send)
+        finally:
+            share.end()
+
+    async def _reply(self, scope: Scope, headers: Headers, receive: Receive, share: Share) -> Reply:
+        """Return the answer to one HTTP request; whatever goes wrong becomes one."""
+        try:
+            body = await self._read(headers, receive, share)
+            return await self._route(scope, headers, body, receive)
         except errors.VigilError as error:
             log_failure(error, path=scope["path"])
-            reply = error_reply(error)
+            return error_reply(error)
         except Exception as error:  # noqa: BLE001
             # Whatever it was, the client gets a sentence and the operator the traceback.
             said = "a request could not be answered"
             report(Event.INTERNAL_ERROR, said, path=scope["path"], error=error)
-            reply = Reply(500, [JSON], error_body("internal error; see the server's log"))
+            return Reply(500, [JSON], error_body("internal error; see the server's log"))
+
+    async def _send(self, scope: Scope, headers: Headers, reply: Reply, send: Send) -> None:
         accepted = headers.get(b"accept-encoding")
         if accepted is not None:
             reply = await packed_reply(reply, accepted)
@@ -103,6 +111,24 @@ class VigilApp:
         await send({"type": "http.response.start", "status": reply.status, "headers": answer})
         body = b"" if scope["method"] == "HEAD" else reply.body
         await send({"type": "http.response.body", "body": body})
+
+    async def _read(self, headers: Headers, receive: Receive, share: Share) -> bytes:
+        """Return the body of a request as it was before its client packed it."""
+        limit = self._max_body
+        share.receives(_declared(headers, limit))
+        message = await receive()
+        body: bytes = message.get("body", b"")
+        if message.get("more_body"):
+            body = await read_chunks(body, receive, limit, share)
+        elif len(body) > limit:
+            raise too_large(limit)
+        else:
+            share.receives(len(body))
+        del message
+        encoding = headers.get(b"content-encoding")
+        if encoding is not None:
+            body = await unpack(body, encoding.decode("latin-1"), limit, share)
+        return body
 
     async def _route(self, scope: Scope, headers: Headers, body: bytes, receive: Receive) -> Reply:
         assert self.plane is not None
@@ -156,8 +182,14 @@ class VigilApp:
                 return
 
 
-def _check_declared(headers: Headers, limit: int) -> None:
-    """Refuse a body that is said to be too long, before its client has sent it in vain."""
-    length = headers.get(b"content-length", b"")
-    if length.isdigit() and len(length) < 20 and int(length) > limit:
+def _declared(headers: Headers, limit: int) -> int:
+    """Return the length that a body is said to have, 0 without one.
+
+    Raises:
+        PayloadTooLarge: it is over the limit, so that no client sends it in vain.
+    """
+    text = headers.get(b"content-length", b"")
+    length = int(text) if text.isdigit() and len(text) < 20 else 0
+    if length > limit:
         raise too_large(limit)
+    return length

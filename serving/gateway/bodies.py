@@ -6,21 +6,27 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from serving.errors import InvalidInput, PayloadTooLarge
+from serving.gateway.body_budget import Share
 
 _SOME = 1024
 
 
 async def read_chunks(
-    first: bytes, receive: Callable[[], Awaitable[MutableMapping[str, Any]]], limit: int
+    first: bytes,
+    receive: Callable[[], Awaitable[MutableMapping[str, Any]]],
+    limit: int,
+    share: Share,
 ) -> bytes:
     """Return the body that begins with `first`, of which more comes.
 
     Raises:
         PayloadTooLarge: it is longer than `limit` bytes.
+        Overloaded: all bodies together would be too long.
         InvalidInput: the client went away before its end.
     """
     whole: list[bytes] = []
     chunks, size, more = [first], len(first), True
+    share.receives(size)
     while more:
         message = await receive()
         if message["type"] == "http.disconnect":
@@ -29,6 +35,7 @@ async def read_chunks(
         size += len(chunk)
         if size > limit:
             raise too_large(limit)
+        share.receives(size)
         chunks.append(chunk)
         if len(chunks) == _SOME:
             # An object per chunk may weigh forty times what is in it.

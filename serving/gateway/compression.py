@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
 import zlib
 from collections.abc import Iterable, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Final, Protocol
 
 from serving.errors import InvalidInput, PayloadTooLarge, UnsupportedMedia
+from serving.gateway.body_budget import Share
+from serving.gateway.threads import in_thread
 
 # zlib's window bits: 31 means a gzip header, 15 a zlib one (which HTTP and gRPC call deflate).
 _WINDOW = {"gzip": 31, "x-gzip": 31, "deflate": 15}
@@ -30,28 +31,21 @@ every other request would wait."""
 
 # A body shrinks to a thousandth at most, so that this much unpacks in some milliseconds.
 _UNPACK_OFF_LOOP: Final = 16 << 10
+_PIECE: Final = 4 << 20
+"""Bytes that are unpacked before they are charged and the client is looked after."""
+_INPUT: Final = 256 << 10
 # Tensors are noise to a compressor; higher levels cost five times as much and save a tenth.
 _LEVEL: Final = 1
 
 
-async def unpack(body: bytes, encoding: str, limit: int) -> bytes:
-    """Return the decompressed body; what may take long is done in a thread.
-
-    Raises:
-        UnsupportedMedia, PayloadTooLarge, InvalidInput: as for `decompress`.
-    """
-    if len(body) < _UNPACK_OFF_LOOP:
-        return decompress(body, encoding, limit)
-    return await asyncio.to_thread(decompress, body, encoding, limit)
-
-
-def decompress(body: bytes, encoding: str, limit: int) -> bytes:
-    """Return the decompressed body.
+async def unpack(body: bytes, encoding: str, limit: int, share: Share) -> bytes:
+    """Return the decompressed body; what may take long is done in a thread, piece by piece.
 
     Raises:
         UnsupportedMedia: `encoding` is neither gzip, deflate nor identity.
         PayloadTooLarge: it grows beyond `limit` bytes.
         InvalidInput: it is not what it says it is.
+        Overloaded: all bodies together would be too long.
     """
     encoding = encoding.strip().lower()
     if encoding in ("", "identity"):
@@ -61,20 +55,75 @@ def decompress(body: bytes, encoding: str, limit: int) -> bytes:
         raise UnsupportedMedia(
             f"content-encoding '{encoding[:40]}' is not supported; use gzip, deflate or none"
         )
-    stream = zlib.decompressobj(window)
-    try:
-        plain = stream.decompress(body, limit + 1)
-    except zlib.error:
-        raise InvalidInput(f"the body is not valid {encoding}") from None
-    if len(plain) > limit:
-        raise PayloadTooLarge(
-            f"the body grows beyond the limit of {limit} bytes; send a smaller one"
-        )
-    if not stream.eof:
-        raise InvalidInput(f"the {encoding} body ends too early")
-    if stream.unused_data:  # ignored, it would be half of the client's request
-        raise InvalidInput(f"data is left after the {encoding} body; send it as one member")
-    return plain
+    short = len(body) < _UNPACK_OFF_LOOP
+    unpacking = _Unpacking(memoryview(body), encoding, window, limit)
+    whole = False
+    while not whole:
+        before = unpacking.size
+        whole = unpacking.go_on() if short else await in_thread(_Unpacking.go_on, unpacking)
+        share.add(unpacking.size - before)
+    return unpacking.plain()
+
+
+class _Unpacking:
+    """A body that is unpacked piece by piece, so that nobody pays for all of it unasked.
+
+    Args:
+        body: compressed.
+        encoding: its name, for messages.
+        window: zlib's window bits.
+        limit: most bytes of the result.
+
+    Attributes:
+        size: bytes that there are so far.
+    """
+
+    def __init__(self, body: memoryview, encoding: str, window: int, limit: int) -> None:
+        self._body = body
+        self._encoding = encoding
+        self._limit = limit
+        self._stream = zlib.decompressobj(window)
+        self._pieces: list[bytes] = []
+        self.size = 0
+
+    def go_on(self) -> bool:
+        """Unpack one more piece; whether it was the last one.
+
+        Raises:
+            PayloadTooLarge, InvalidInput: as for `unpack`.
+        """
+        most = min(_PIECE, self._limit + 1 - self.size)
+        # What the stream does not take of its input is copied: so it gets little at once.
+        rest = self._stream.unconsumed_tail
+        more: bytes | memoryview = rest
+        while not self._stream.eof and most > 0:
+            if not more:
+                more, self._body = self._body[:_INPUT], self._body[_INPUT:]
+                if not more:
+                    raise InvalidInput(f"the {self._encoding} body ends too early")
+            try:
+                piece = self._stream.decompress(more, most)
+            except zlib.error:
+                raise InvalidInput(f"the body is not valid {self._encoding}") from None
+            more = self._stream.unconsumed_tail
+            if piece:
+                self._pieces.append(piece)
+                self.size += len(piece)
+                most -= len(piece)
+        if self.size > self._limit:
+            raise PayloadTooLarge(
+                f"the body grows beyond the limit of {self._limit} bytes; send a smaller one"
+            )
+        if self._stream.eof and (self._stream.unused_data or self._body):
+            # Ignored, it would be half of the client's request.
+            raise InvalidInput(
+                f"data is left after the {self._encoding} body; send it as one member"
+            )
+        return self._stream.eof
+
+    def plain(self) -> bytes:
+        """Return the whole result."""
+        return b"".join(self._pieces)
 
 
 class Described(Protocol):
@@ -104,7 +153,7 @@ async def pack(body: bytes, encoding: str, *, even_if_larger: bool = False) -> b
     if len(body) < OFF_LOOP:
         packed = _compress(body, encoding)
     else:
-        packed = await asyncio.to_thread(_compress, body, encoding)
+        packed = await in_thread(partial(_compress, encoding=encoding), body)
     return packed if even_if_larger or len(packed) < len(body) else None
 
 

@@ -7,6 +7,7 @@ from google.protobuf.message import DecodeError, Message
 from serving import errors
 from serving.dataplane.failed_requests import log_failure
 from serving.dataplane.handler import DataPlane
+from serving.gateway.body_budget import Share
 from serving.gateway.client import client_of
 from serving.gateway.grpc_frames import (
     INTERNAL,
@@ -44,19 +45,26 @@ STREAMS = {
 
 
 async def serve_grpc(
-    plane: DataPlane, max_body: int, scope: Scope, headers: Headers, receive: Receive, send: Send
+    plane: DataPlane,
+    max_body: int,
+    scope: Scope,
+    headers: Headers,
+    receive: Receive,
+    send: Send,
+    share: Share,
 ) -> None:
     """Answer one call; whatever goes wrong becomes a gRPC status."""
     stream = STREAMS.get(scope["path"])
     if stream is not None:
         client = client_of(scope)
-        await serve_stream(stream, plane, max_body, headers, receive, send, client)
+        await serve_stream(stream, plane, max_body, headers, receive, send, share, client)
         return
     answer, encoding = answer_headers(headers)
     body = b""
     trailers = OK
     try:
-        body = await packed_frame(await _call(plane, max_body, scope, headers, receive), encoding)
+        reply = await _call(plane, max_body, scope, headers, receive, share)
+        body = await packed_frame(reply, encoding)
     except errors.VigilError as error:
         log_failure(error, path=scope["path"])
         trailers = status_trailers(grpc_status(error), error.message)
@@ -64,12 +72,18 @@ async def serve_grpc(
         said = "a gRPC call could not be answered"
         report(Event.INTERNAL_ERROR, said, path=scope["path"], error=error)
         trailers = status_trailers(INTERNAL, "internal error; see the server's log")
+    share.end()
     await send_start(send, answer)
     await send_end(send, trailers, body)
 
 
 async def _call(
-    plane: DataPlane, max_body: int, scope: Scope, headers: Headers, receive: Receive
+    plane: DataPlane,
+    max_body: int,
+    scope: Scope,
+    headers: Headers,
+    receive: Receive,
+    share: Share,
 ) -> Message:
     path = scope["path"]
     method = METHODS.get(path)
@@ -77,7 +91,7 @@ async def _call(
         unknown = f"unknown gRPC method '{path[:200]}'"
         raise errors.Unsupported(NO_SHARED_MEMORY if "SharedMemory" in path else unknown)
     timeout_s, encoding = call_options(headers)
-    payload = await read_message(max_body, encoding, receive)
+    payload = await read_message(max_body, encoding, receive, share)
     try:
         request = method.request.FromString(payload)
     except DecodeError:

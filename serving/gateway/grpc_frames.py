@@ -10,6 +10,7 @@ from google.protobuf.message import Message
 
 from serving import errors
 from serving.gateway.bodies import read_chunks
+from serving.gateway.body_budget import Share
 from serving.gateway.compression import ENCODINGS, pack, pays, unpack
 from serving.gateway.headers import Headers
 from serving.protocol.pb.open_inference_pb2 import ModelInferResponse, ModelStreamInferResponse
@@ -88,19 +89,24 @@ def _packs(message: Message, size: int) -> bool:
     return isinstance(message, ModelInferResponse) and pays(size, message.outputs)
 
 
-async def read_message(max_body: int, encoding: str, receive: Receive) -> bytes:
+async def read_message(max_body: int, encoding: str, receive: Receive, share: Share) -> bytes:
     """Read the one message of a unary call.
 
     Raises:
         InvalidInput, PayloadTooLarge, Unsupported: there is not exactly one, it is too large, or
             it cannot be unpacked.
+        Overloaded: all bodies together would be too long.
     """
     message = await receive()
     body: bytes = message.get("body", b"")
     if message.get("more_body"):
-        body = await read_chunks(body, receive, max_body + 5)
+        body = await read_chunks(body, receive, max_body + 5, share)
+    else:
+        share.receives(len(body))
+    del message
     check_unary(body, max_body)
-    return await _unpacked(body[0], body[5:], encoding, max_body)
+    flag, body = body[0], body[5:]
+    return body if flag == 0 else await _unpacked(flag, body, encoding, max_body, share)
 
 
 def plain_message(body: bytes, max_body: int) -> bytes:
@@ -124,11 +130,15 @@ def check_unary(body: bytes, max_body: int) -> None:
         raise errors.InvalidInput("a unary call carries exactly one message")
 
 
-async def read_messages(max_body: int, encoding: str, receive: Receive) -> AsyncIterator[bytes]:
+async def read_messages(
+    max_body: int, encoding: str, receive: Receive, share: Share
+) -> AsyncIterator[bytes]:
     """Read the messages of a client's stream, each as soon as it is whole.
 
+    Each is charged with its length until whoever takes it gives that back.
+
     Raises:
-        InvalidInput, PayloadTooLarge, Unsupported: as for `read_message`.
+        InvalidInput, PayloadTooLarge, Unsupported, Overloaded: as for `read_message`.
         Disconnected: the client went away.
     """
     buffer, more = bytearray(), True
@@ -136,13 +146,20 @@ async def read_messages(max_body: int, encoding: str, receive: Receive) -> Async
         while len(buffer) >= 5 and len(buffer) >= (end := _size(buffer, max_body) + 5):
             flag, payload = buffer[0], bytes(memoryview(buffer)[5:end])
             del buffer[:end]
-            yield await _unpacked(flag, payload, encoding, max_body)
+            share.give_back(5)
+            if flag:
+                packed = len(payload)
+                payload = await _unpacked(flag, payload, encoding, max_body, share)
+                share.give_back(packed)
+            yield payload
         if not more:
             break
         message = await receive()
         if message["type"] == "http.disconnect":
             raise Disconnected
-        buffer += message.get("body", b"")
+        piece = message.get("body", b"")
+        share.add(len(piece))
+        buffer += piece
         more = message.get("more_body", False)
     if buffer:
         raise errors.InvalidInput("the stream ends within a message")
@@ -155,13 +172,11 @@ def _size(prefix: bytes | bytearray, max_body: int) -> int:
     return size
 
 
-async def _unpacked(flag: int, payload: bytes, encoding: str, max_body: int) -> bytes:
-    if flag == 0:
-        return payload
+async def _unpacked(flag: int, payload: bytes, encoding: str, max_body: int, share: Share) -> bytes:
     if flag != 1 or encoding in ("", "identity"):
         raise _without_encoding()
     try:
-        return await unpack(payload, encoding, max_body)
+        return await unpack(payload, encoding, max_body, share)
     except errors.UnsupportedMedia as error:
         raise errors.Unsupported(error.message) from None
 

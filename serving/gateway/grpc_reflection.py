@@ -56,6 +56,7 @@ async def _answer_all(call: StreamCall, pb: Any) -> None:
         except DecodeError:
             raise InvalidInput("the message is not a valid ServerReflectionRequest") from None
         await call.send(answer(question, pb))
+        call.share.give_back(len(payload))
 
 
 def answer(question: Any, pb: Any) -> Any:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
+from functools import partial
 
 from serving import errors
 from serving.dataplane.failed_requests import log_failure
 from serving.gateway.grpc_paths import STREAM_INFER
-from serving.gateway.grpc_stream_call import StreamCall, stopping
+from serving.gateway.grpc_stream_call import StreamCall, cancel_all, stopping
 from serving.logs.events import Event
 from serving.logs.report import report
 from serving.protocol import grpc_codec
@@ -44,15 +45,15 @@ class _Stream:
 
     async def run(self) -> None:
         """Return once the client has ended its side and every answer is sent."""
-        reader = asyncio.ensure_future(self._read())
-        writer = asyncio.ensure_future(self._write())
-        stopper = asyncio.ensure_future(self._stop(reader))
+        tasks = [asyncio.ensure_future(self._read()), asyncio.ensure_future(self._write())]
+        tasks.append(asyncio.ensure_future(self._stop(tasks[0])))
         try:
-            await asyncio.gather(reader, writer)
+            await asyncio.gather(*tasks[:2])
         finally:
             # Whatever ended the stream early: nobody waits for what is still computed.
-            for task in (reader, writer, stopper, *self._running):
-                task.cancel()
+            cancel_all([*self._running])
+            cancel_all(tasks)
+            self._answers = asyncio.Queue()  # answers that fail know the stream, so not it them
         if self._stopped:
             raise stopping()
 
@@ -68,7 +69,7 @@ class _Stream:
                 await self._room.acquire()
                 task = asyncio.ensure_future(self._answer(grpc_codec.parse_request(payload)))
                 self._running.add(task)
-                task.add_done_callback(self._running.discard)
+                task.add_done_callback(partial(self._answered, len(payload)))
                 self._answers.put_nowait(task)
         except asyncio.CancelledError:
             if not self._stopped:
@@ -77,10 +78,14 @@ class _Stream:
             self._answers.put_nowait(error)
         self._answers.put_nowait(None)
 
+    def _answered(self, size: int, task: asyncio.Task[ModelStreamInferResponse]) -> None:
+        self._running.discard(task)
+        self._call.share.give_back(size)
+
     async def _write(self) -> None:
         while (answer := await self._answers.get()) is not None:
             if isinstance(answer, errors.VigilError):
-                raise answer
+                raise answer.anew()
             await self._call.send(await answer)
             self._room.release()
 

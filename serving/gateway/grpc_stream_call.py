@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from typing import Any
 
 from google.protobuf.message import Message
 
 from serving import errors
 from serving.dataplane.failed_requests import log_failure
 from serving.dataplane.handler import DataPlane
+from serving.gateway.body_budget import Share
 from serving.gateway.grpc_frames import (
     INTERNAL,
     OK,
@@ -38,6 +40,7 @@ class StreamCall:
         plane: the data plane to answer from.
         timeout_s: seconds that the client allows for the whole call; None without a deadline.
         client: address of whoever asks.
+        share: what its messages hold; a method gives back the length of each that it is done with.
     """
 
     def __init__(
@@ -48,9 +51,11 @@ class StreamCall:
         headers: Headers,
         receive: Receive,
         send: Send,
+        share: Share,
         client: str,
     ) -> None:
         self.plane = plane
+        self.share = share
         self.client = client
         self._answer_encoding = answer_encoding
         self.timeout_s, self._encoding = call_options(headers)
@@ -60,11 +65,11 @@ class StreamCall:
 
     async def message(self) -> bytes:
         """Return the one message of a client that sends no stream; see `read_message`."""
-        return await read_message(self._max_body, self._encoding, self._receive)
+        return await read_message(self._max_body, self._encoding, self._receive, self.share)
 
     def messages(self) -> AsyncIterator[bytes]:
         """Return the client's messages, each as soon as it is whole; see `read_messages`."""
-        return read_messages(self._max_body, self._encoding, self._receive)
+        return read_messages(self._max_body, self._encoding, self._receive, self.share)
 
     async def send(self, message: Message) -> None:
         """Send a message.
@@ -94,6 +99,7 @@ async def serve_stream(
     headers: Headers,
     receive: Receive,
     send: Send,
+    share: Share,
     client: str = "",
 ) -> None:
     """Answer a streaming call: whatever goes wrong, and its deadline, becomes a gRPC status."""
@@ -104,7 +110,7 @@ async def serve_stream(
     await send({"type": "http.response.body", "body": b"", "more_body": True})
     trailers = OK
     try:
-        call = StreamCall(plane, max_body, encoding, headers, receive, send, client)
+        call = StreamCall(plane, max_body, encoding, headers, receive, send, share, client)
         async with asyncio.timeout(call.timeout_s):
             await method(call)
     except Disconnected:
@@ -128,13 +134,23 @@ def stopping() -> errors.ModelNotReady:
 
 async def run_unless(end: Coroutine[None, None, object], work: Coroutine[None, None, None]) -> bool:
     """Run `work` until it is done, or `end` is; return whether it was `work`."""
-    worker, ender = asyncio.ensure_future(work), asyncio.ensure_future(end)
+    tasks = [asyncio.ensure_future(work), asyncio.ensure_future(end)]
     try:
-        await asyncio.wait({worker, ender}, return_when=asyncio.FIRST_COMPLETED)
-        if not worker.done():
-            return False
-        await worker
-        return True
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        worked = tasks[0].done()
+        if worked:
+            await tasks[0]
+        return worked
     finally:
-        worker.cancel()
-        ender.cancel()
+        cancel_all(tasks)
+
+
+def cancel_all(tasks: list[asyncio.Future[Any]]) -> None:
+    """Cancel tasks and empty the list.
+
+    The error that one of them ends with may pass on through a frame that has the list: it would
+    hold the frame, and the frame the task that holds the error.
+    """
+    for task in tasks:
+        task.cancel()
+    tasks.clear()

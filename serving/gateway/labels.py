@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Annotated, Any, Final
 
 import msgspec
@@ -12,6 +12,7 @@ import msgspec
 from serving.channel.observation import LABELS, Label, LabelCounts, LabelsMeta
 from serving.dataplane.handler import DataPlane
 from serving.errors import InvalidInput
+from serving.gateway.threads import in_thread
 from serving.protocol.json_data import UNREADABLE, reason
 from serving.protocol.json_duplicates import MOST, refuse_duplicates
 from serving.protocol.pb import vigil_pb2 as pb
@@ -53,7 +54,8 @@ async def labels(plane: DataPlane, body: bytes, name: str) -> bytes:
     if len(body) <= MOST:
         refuse_duplicates(body, "the body with labels")
     else:
-        await asyncio.to_thread(refuse_duplicates, body, "the body with labels", MAX_LABELS_BYTES)
+        refuse = partial(refuse_duplicates, what="the body with labels", most=MAX_LABELS_BYTES)
+        await in_thread(refuse, body)
     found = [
         _label(label.id, label.index, label.y_true, label.sensitive_features, label.timestamp)
         for label in pushed

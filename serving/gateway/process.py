@@ -28,6 +28,7 @@ def gateway_environment(
         "VIGIL_HUB": hub_address,
         "VIGIL_SERVER_NAME": listen.server_name,
         "VIGIL_MAX_BODY": str(listen.max_body_mib << 20),
+        "VIGIL_MAX_INFLIGHT": str(listen.inflight_bytes),
         "VIGIL_CORS_ORIGINS": " ".join(listen.cors_origins),
     }
     if secret:

@@ -45,6 +45,18 @@ QUEUE_ROWS_ABANDONED: Final = total(
     "Rows that waited and were never computed because nobody wanted the answer, by reason.",
     "reason",
 )
+BODY_HELD: Final = Metric(
+    "vigil.body.held",
+    "gauge",
+    "By",
+    "Bytes of request bodies that gateways hold, what they unpack to included.",
+)
+BODY_REFUSED: Final = total(
+    "vigil.body.refused",
+    "request",
+    "Requests refused because gateways held as many bytes of bodies as they may.",
+    of=(),
+)
 REPLICA_SLOTS_USED: Final = amount(
     "vigil.replica.slots.used", "slot", "Batch slots of replicas in use."
 )

@@ -191,7 +191,9 @@ async def test_a_body_of_more_chunks_than_are_kept_apart(ask: Any) -> None:
 
 async def test_small_chunks_weigh_what_is_in_them() -> None:
     from serving.gateway.bodies import read_chunks
+    from serving.gateway.body_budget import BodyBudget, Share
 
+    share = Share(BodyBudget(1 << 20, 1 << 20), counted=False)
     left = 200_000
 
     async def receive() -> dict[str, Any]:
@@ -201,7 +203,7 @@ async def test_small_chunks_weigh_what_is_in_them() -> None:
 
     tracemalloc.start()
     try:
-        read = await read_chunks(b"", receive, 1 << 20)
+        read = await read_chunks(b"", receive, 1 << 20, share)
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()

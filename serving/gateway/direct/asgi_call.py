@@ -6,10 +6,12 @@ import asyncio
 from collections.abc import Callable, MutableMapping
 from typing import Any, Final
 
+from serving.gateway.body_budget import COUNTED
+
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 
-EXTENSIONS: Final[dict[str, dict[str, object]]] = {"http.response.trailers": {}}
+EXTENSIONS: Final[dict[str, dict[str, object]]] = {"http.response.trailers": {}, COUNTED: {}}
 _ASGI: Final = {"version": "3.0", "spec_version": "2.4"}
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from serving import errors
 from serving.dataplane.failed_requests import log_failure
+from serving.gateway.body_budget import overloaded
 from serving.gateway.direct import inference
 from serving.gateway.direct.sending2 import GRPC_START, Call, Sender
 from serving.gateway.grpc_frames import INTERNAL, plain_message
@@ -49,6 +50,13 @@ class Calls(Sender):
             self.reset(call, f.PROTOCOL_ERROR)
             return
         call.complete = True
+        if not call.charged:
+            size, bodies = len(body), self._server.bodies
+            if bodies.held + size > bodies.large and not bodies.fits(size, size):
+                self._decline(call, overloaded())
+                return
+            bodies.held += size
+            call.charged = size
         try:
             payload = plain_message(body, self._server.max_body)
             request = self._requests.read(payload)
@@ -92,6 +100,7 @@ class Calls(Sender):
             )  # fmt: skip
             self.forget(call)
             return
+        self._server.bodies.release(call)
         self.write(b"".join((_OK_HEAD, ident, GRPC_START)))
         call.trailers = b"".join((_OK_END, ident, _GRPC_OK))
         call.waiting = deque([(memoryview(prefix + message), False)])

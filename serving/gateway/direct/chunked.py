@@ -36,6 +36,11 @@ class ChunkedBody:
         self.left = b""
 
     @property
+    def size(self) -> int:
+        """Bytes of the body so far, all of a chunk as soon as it has begun."""
+        return self._size
+
+    @property
     def body(self) -> bytes:
         """The body so far."""
         return self._pieces.join()

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 from serving import errors
 from serving.dataplane.failed_requests import log_failure
 from serving.gateway.bodies import too_large
+from serving.gateway.body_budget import overloaded
 from serving.gateway.compression import pays
 from serving.gateway.direct import inference
 from serving.gateway.direct.asgi_call import ResponseWriter, Scope, WholeBody, make_scope
@@ -66,6 +67,8 @@ class Http1(Speaker):
         self._body: WholeBody | None = None
         self._last = False
         self._looks = 0
+        self.charged = 0
+        """Bytes of the body that came last, of those that all bodies together may have."""
 
     # -- events of the connection -------------------------------------------------------
 
@@ -129,12 +132,19 @@ class Http1(Speaker):
 
     def lost(self) -> None:
         """Nobody is there any more: give up what is under way."""
-        if self._ticket is not None:
-            self._ticket.cancel()
-        if self._body is not None:
-            self._body.gone.set()
-        if self._task is not None:
-            self._task.cancel()
+        ticket, self._ticket = self._ticket, None
+        body, self._body = self._body, None
+        # A cancelled task keeps its error, whose frames hold this connection and the body.
+        task, self._task = self._task, None
+        self._head = self._chunks = None
+        self._pieces = Pieces()
+        self._server.bodies.release(self)
+        if ticket is not None:
+            ticket.cancel()
+        if body is not None:
+            body.gone.set()
+        if task is not None:
+            task.cancel()
 
     def too_slow(self) -> None:
         """The deadline has passed: say so where a request has begun, and close."""
@@ -181,6 +191,9 @@ class Http1(Speaker):
                 self._missing = length
             self._head = head
             self.deadline = self._server.body_until
+            if length and not self._server.bodies.cover(self, length):
+                self._no_room()
+                return
             if head.expects and len(data) == end:
                 self._transport.write(CONTINUE)
             # A body with raw tensors, that is: JSON is read from bytes.
@@ -215,6 +228,9 @@ class Http1(Speaker):
     def _take_body(self, head: Head, data: bytes, at: int) -> None:
         if self._chunks is not None:
             whole = self._chunks.feed(data[at:] if at else data)
+            if not self._server.bodies.cover(self, self._chunks.size):
+                self._no_room()
+                return
             if self._chunks.left:
                 self._keep(self._chunks.left)
             if whole:
@@ -246,6 +262,13 @@ class Http1(Speaker):
         slices = self._server.slices
         slices.spent += CALL_UNITS + (len(body) >> 12)
         quick = head.infer
+        if body and not self.charged:
+            size, bodies = len(body), self._server.bodies
+            if bodies.held + size > bodies.large and not bodies.fits(size, size):
+                self._fail(overloaded())
+                return
+            bodies.held += size
+            self.charged = size
         if quick is None:
             self._call_app(head, bytes(body))
             return
@@ -301,13 +324,12 @@ class Http1(Speaker):
             (self.client_of(head.forwarded), self._port),
         )
         self._body = WholeBody(body)
-        writer = ResponseWriter(self._write_app)
-        self._task = asyncio.get_running_loop().create_task(self._run_app(scope, writer))
+        run = self._run_app(scope, self._body, ResponseWriter(self._write_app))
+        self._task = asyncio.get_running_loop().create_task(run)
 
-    async def _run_app(self, scope: Scope, writer: ResponseWriter) -> None:
-        assert self._body is not None
+    async def _run_app(self, scope: Scope, body: WholeBody, writer: ResponseWriter) -> None:
         try:
-            await self._server.app(scope, self._body, writer)
+            await self._server.app(scope, body, writer)
         except Exception as error:  # noqa: BLE001 - the app answers its own errors; this is the last resort
             said = "a request could not be answered"
             report(Event.INTERNAL_ERROR, said, path=scope["path"], error=error)
@@ -344,9 +366,18 @@ class Http1(Speaker):
         self._last = True
         self._respond(status, inference.JSON, error_body(sentence))
 
+    def _no_room(self) -> None:
+        """Refuse a body whose rest is not read, because all bodies together are too long."""
+        self._last = True
+        self._chunks = None
+        self._fail(overloaded())
+
     def _respond(self, status: int, headers: bytes, body: bytes, size: int | None = None) -> None:
         """Write an answer and go on to the next request; `size` is told instead of the body's."""
         transport = self._transport
+        if self.charged:
+            self._server.bodies.held -= self.charged
+            self.charged = 0
         if transport.is_closing():
             return
         head = self._head

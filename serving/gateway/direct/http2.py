@@ -10,7 +10,9 @@ import asyncio
 from typing import TYPE_CHECKING, Final
 
 from serving import errors
+from serving.dataplane.failed_requests import log_failure
 from serving.gateway.bodies import too_large
+from serving.gateway.body_budget import overloaded
 from serving.gateway.direct.control2 import Control
 from serving.gateway.direct.heads import MAX_HEAD
 from serving.gateway.direct.heads2 import Head2, HeadReader2, MalformedHead
@@ -20,11 +22,12 @@ from serving.gateway.direct.sending2 import Call
 from serving.gateway.direct.speaker import NEVER
 from serving.gateway.direct.streams2 import AppStream
 from serving.gateway.direct.time_slices import CALL_UNITS, SAMPLE, TASK_S
+from serving.gateway.grpc_paths import LONG_LIVED
 from serving.http2 import frames as f
 from serving.http2.frames import ProtocolError
 from serving.logs.events import Event
 from serving.logs.report import report
-from serving.protocol.status import grpc_status
+from serving.protocol.status import grpc_status, http_status
 
 if TYPE_CHECKING:
     from serving.gateway.direct.server import DirectServer
@@ -148,6 +151,7 @@ class Http2(Control):
         self._closing = True
         streams, self._streams = self._streams, {}
         for stream in streams.values():
+            self._server.bodies.release(stream)
             stream.lost()
 
     def too_slow(self) -> None:
@@ -243,19 +247,25 @@ class Http2(Control):
         self.deadline = NEVER
         self._server.slices.spent += CALL_UNITS
         if head.problem is not None:
+            if not flags & f.END_STREAM:
+                self._closed.unfinished(ident)
             self._refuse(ident, head)
+        elif head.length > 0 and not self._admits(ident, head, flags):
+            pass  # it said itself how long its body is, so nobody waits for the data
         elif head.infer:
             call = Call(ident, head, self._initial, self._server.body_until)
             self._streams[ident] = call
+            if head.length > 0:
+                self._server.bodies.cover(call, head.length)
             if flags & f.END_STREAM:
                 self._complete(call, b"")
         else:
             stream = AppStream(self, ident, head, self._initial, self._server.body_until)
             self._streams[ident] = stream
             self._server.slices.charge(TASK_S)
-            if head.length > self._server.max_body and not head.grpc:
-                self._too_large(stream)  # it says so itself, so nobody waits for the data
-            elif flags & f.END_STREAM:
+            if head.length > 0 and not stream.endless:
+                self._server.bodies.cover(stream, head.length)
+            if flags & f.END_STREAM:
                 self._ended(stream, b"")
 
     def _turn_away(self, ident: int, flags: int, code: int) -> None:
@@ -264,6 +274,26 @@ class Http2(Control):
             self._closed.unfinished(ident)
         self._strike()
         self.reset_number(ident, code)
+
+    def _admits(self, ident: int, head: Head2, flags: int) -> bool:
+        """Whether the body that a head announces may come; if not, it is answered here."""
+        server, length = self._server, head.length
+        if head.path in LONG_LIVED:  # a stream has no length that counts
+            return True
+        error: errors.VigilError
+        if length > server.max_body + (5 if head.grpc else 0):
+            # It costs its client a few bytes: let none ask for thousands.
+            self._strike()
+            error = too_large(server.max_body)
+        elif not server.bodies.fits(length, length):
+            error = overloaded()
+        else:
+            return True
+        self._answer_error(ident, self._initial, head, error)
+        if not flags & f.END_STREAM:
+            self._closed.unfinished(ident)
+            self.write(f.reset(ident, f.NO_ERROR))
+        return False
 
     def _on_trailers(self, flags: int, ident: int, block: bytes) -> None:
         stream = self._streams.get(ident)
@@ -319,7 +349,11 @@ class Http2(Control):
         if stream.received > self._server.max_body + 5 and not stream.endless:
             if not isinstance(stream, Call):
                 self._acknowledge(content)
-            self._too_large(stream)
+            self._end_early(stream, too_large(self._server.max_body))
+        elif not self._cover(stream, payload):
+            if not isinstance(stream, Call):
+                self._acknowledge(content)
+            self._end_early(stream, overloaded())
         elif end:
             self._ended(stream, payload)
         elif isinstance(stream, Call):
@@ -360,23 +394,26 @@ class Http2(Control):
             self._strike()
             self.reset(stream, f.PROTOCOL_ERROR)
 
-    def _too_large(self, stream: Call | AppStream) -> None:
-        """Refuse a body over the limit without reading the rest of it."""
-        error = too_large(self._server.max_body)
+    def _end_early(self, stream: Call | AppStream, error: errors.VigilError) -> None:
+        """Refuse a body without reading the rest of it."""
         if stream.begun:
             self.reset(stream, f.CANCEL)
             return
-        if stream.head.grpc:
-            self.fail_grpc(stream.ident, grpc_status(error), error.message)
-        else:
-            self.fail_json(stream.ident, stream.window, 413, error.message)
+        self._answer_error(stream.ident, stream.window, stream.head, error)
         self.reset(stream, f.NO_ERROR)
+
+    def _answer_error(self, ident: int, window: int, head: Head2, error: errors.VigilError) -> None:
+        log_failure(error, path=head.path)
+        if head.grpc:
+            self.fail_grpc(ident, grpc_status(error), error.message)
+        else:
+            retry_after_s = error.retry_after_s
+            self.fail_json(ident, window, http_status(error), error.message, retry_after_s)
 
     def _refuse(self, ident: int, head: Head2) -> None:
         assert head.problem is not None
         if head.grpc:
-            error = errors.InvalidInput(head.problem.sentence)
-            self.fail_grpc(ident, grpc_status(error), error.message)
+            self._answer_error(ident, 0, head, errors.InvalidInput(head.problem.sentence))
         else:
             self.fail_json(ident, self._initial, head.problem.status, head.problem.sentence)
 
@@ -397,6 +434,8 @@ class Http2(Control):
         if stream.received:
             self._held -= stream.received
             stream.received = 0
+        self._server.bodies.held -= stream.charged
+        stream.charged = 0
         if type(stream) is not Call:
             self._acknowledge(stream.dropped())  # type: ignore[union-attr]
         if self._blocked:

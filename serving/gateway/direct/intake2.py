@@ -73,9 +73,22 @@ class Intake(Calls):
         if stream.endless:  # other bodies grow in the app until they are whole
             self._held -= size
             stream.received -= size
+            self._server.bodies.give_back(stream, size)
         self._acknowledge(size)
         if not stream.complete:
             self._grant(stream)
+
+    def answered(self, stream: Call | AppStream) -> None:
+        """The answer begins: the body is not needed any more, however slowly that is read."""
+        self._server.bodies.release(stream)
+
+    def _cover(self, stream: Call | AppStream, payload: bytes) -> bool:
+        """Charge a stream with what has come of its body; whether there is room for that."""
+        size = stream.received
+        if not stream.charged and stream.head.grpc and not stream.endless and len(payload) >= 5:
+            # What a call says of its message's length stands for a content-length.
+            size = max(size, min(int.from_bytes(payload[1:5], "big"), self._server.max_body) + 5)
+        return self._server.bodies.cover(stream, size)
 
     def _shed(self) -> None:
         """Refuse the youngest body that is not whole: with all of them here, none might be."""

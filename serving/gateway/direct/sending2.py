@@ -26,7 +26,7 @@ class Call:
     """A plain ModelInfer call from its headers to its answer."""
 
     __slots__ = (
-        "body", "complete", "deadline", "head", "ident", "received", "stuck",
+        "body", "charged", "complete", "deadline", "head", "ident", "received", "stuck",
         "ticket", "trailers", "unacknowledged", "waiting", "window",
     )  # fmt: skip
 
@@ -40,6 +40,7 @@ class Call:
         self.stuck = NEVER
         self.body: Pieces | None = None
         self.received = 0
+        self.charged = 0
         self.unacknowledged = 0
         self.complete = False
         self.ticket: Ticket | None = None
@@ -155,11 +156,20 @@ class Sender(Speaker):
         block = GRPC_START + b"".join(f.literal(k, v) for k, v in status_trailers(status, text))
         self.write(f.headers(f.END_STREAM, ident, block, self._max_frame))
 
-    def fail_json(self, ident: int, window: int, status: int, sentence: str) -> None:
+    def fail_json(
+        self,
+        ident: int,
+        window: int,
+        status: int,
+        sentence: str,
+        retry_after_s: float | None = None,
+    ) -> None:
         """Write a whole HTTP answer that says what is wrong, its status alone without room."""
         block = f.literal(b":status", b"%d" % status) + f.literal(
             b"content-type", b"application/json"
         )
+        if retry_after_s is not None:
+            block += f.literal(b"retry-after", b"%d" % max(1, round(retry_after_s)))
         body = error_body(sentence)
         if len(body) > min(self._room, window, self._max_frame):
             self.write(f.headers(f.END_STREAM, ident, block, self._max_frame))

@@ -51,6 +51,7 @@ class DirectServer:
         self.app = app
         self.plane = plane
         self.max_body = max_body
+        self.bodies = app.bodies
         self.limits = limits
         self.heads = HeadReader(cors=app.cors is not None)
         self.responses = ResponseWriter()

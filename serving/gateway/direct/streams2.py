@@ -50,6 +50,7 @@ class AppStream:
         self.endless = head.path in LONG_LIVED
         """A stream of messages rather than one body: the limit is each message's."""
         self.received = 0
+        self.charged = 0
         self.total = 0
         self.unacknowledged = 0
         # A client may keep a stream open and send nothing.
@@ -63,7 +64,8 @@ class AppStream:
             "2",
             (connection.client_of(head.forwarded), 0),
         )
-        self._task = asyncio.get_running_loop().create_task(self._run(scope))
+        task = asyncio.get_running_loop().create_task(self._run(scope))
+        self._task: asyncio.Task[None] | None = task
 
     # -- from the client ----------------------------------------------------------------
 
@@ -94,7 +96,10 @@ class AppStream:
         self.waiting.clear()
         self._woken.set()
         self._room.set()
-        self._task.cancel()
+        # A cancelled task keeps its error, whose frames hold this stream and the body.
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
 
     async def receive(self) -> Message:
         """ASGI's receive."""
@@ -144,6 +149,8 @@ class AppStream:
         block = status + b"".join(f.literal(k.lower(), v) for k, v in self._started)
         self._started = None
         self.begun = True
+        if not self.endless:
+            self._connection.answered(self)
         self._connection.write_block(self.ident, f.END_STREAM if end else 0, block)
 
     async def _write_body(self, body: bytes, end: bool) -> None:
