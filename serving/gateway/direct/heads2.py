@@ -10,7 +10,8 @@ import msgspec
 from serving.gateway.direct.heads import MAX_HEAD, MAX_HEADERS, BadHead, normalised
 from serving.gateway.grpc_paths import SERVICE
 from serving.gateway.headers import by_name
-from serving.http2.blocks import BlockReader, Fields
+from serving.http2.blocks import BlockReader
+from serving.http2.hpack import Fields
 
 MODEL_INFER: Final = (SERVICE + "ModelInfer").encode()
 _NAME: Final = re.compile(rb":?[!#$%&'*+.^`|~0-9a-z_-]+")
