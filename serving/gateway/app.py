@@ -13,6 +13,7 @@ import msgspec
 
 from serving.channel.control import CONTROL, ControlMeta
 from serving.channel.directory import Directory, HubClient, Member, Report
+from serving.config import Listen
 from serving.dataplane.handler import DataPlane
 from serving.gateway.asgi import VigilApp
 from serving.logs.setup import configure
@@ -120,9 +121,11 @@ def composition_from_environment() -> GatewayComposition:
 def _from_environment() -> VigilApp:
     configure("gateway")
     composition = composition_from_environment()
-    max_body = int(os.environ["VIGIL_MAX_BODY"])
-    origins = os.environ["VIGIL_CORS_ORIGINS"].split()
-    return VigilApp(composition.start, composition.stop, max_body, origins)
+    listen = Listen.model_validate_json(os.environ["VIGIL_LISTEN"])
+    max_body = listen.max_body_mib << 20
+    return VigilApp(
+        composition.start, composition.stop, max_body, listen.cors_origins, listen.hosts
+    )
 
 
 def __getattr__(name: str) -> VigilApp:

@@ -5,17 +5,18 @@ A plain ASGI 3 callable without a framework: routing and decoding here are the r
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping, Sequence
 from typing import Any
 
 from serving import errors
 from serving.dataplane.failed_requests import log_failure
 from serving.dataplane.handler import DataPlane
+from serving.dataplane.web_access import WebAccess
 from serving.gateway.bodies import read_chunks, too_large
 from serving.gateway.client import client_of
 from serving.gateway.compression import unpack
 from serving.gateway.cors import Cors, merged
-from serving.gateway.grpc_asgi import serve_grpc
+from serving.gateway.grpc_asgi import refuse_grpc, serve_grpc
 from serving.gateway.headers import Headers, by_name
 from serving.gateway.inference import infer
 from serving.gateway.replies import JSON, Reply, error_reply, packed_reply
@@ -39,7 +40,8 @@ class VigilApp:
         startup: called at lifespan start; returns the data plane.
         shutdown: called at lifespan end.
         max_body: largest body in bytes, before and after decompression.
-        cors_origins: web pages that may read answers; see `Cors`.
+        cors_origins: web pages that may send requests and read answers; see `Cors`.
+        hosts: names of this server beside those of loopback; None: any. See `WebAccess`.
     """
 
     def __init__(
@@ -48,11 +50,13 @@ class VigilApp:
         shutdown: Callable[[], Awaitable[None]],
         max_body: int,
         cors_origins: Sequence[str] = (),
+        hosts: Iterable[str] | None = None,
     ) -> None:
         self._startup = startup
         self._shutdown = shutdown
         self._max_body = max_body
         self.cors = Cors(cors_origins) if cors_origins else None
+        self.access = WebAccess(cors_origins, hosts)
         # Paths that have led to an answer, so that the next request need not be routed.
         self._infer_paths: dict[str, tuple[str, str]] = {}
         self.plane: DataPlane | None = None
@@ -70,9 +74,17 @@ class VigilApp:
         kind = headers.get(b"content-type")
         if kind is not None and kind.startswith(b"application/grpc"):
             assert self.plane is not None
+            # Whatever the method: a call asks for something.
+            refused = self.access.refusal("POST", headers)
+            if refused is not None:
+                await refuse_grpc(errors.Forbidden(refused), scope, send)
+                return
             await serve_grpc(self.plane, self._max_body, scope, headers, receive, send)
             return
         try:
+            refused = self.access.refusal(scope["method"], headers)
+            if refused is not None:
+                raise errors.Forbidden(refused)
             _check_declared(headers, self._max_body)
             message = await receive()
             body: bytes = message.get("body", b"")

@@ -25,7 +25,7 @@ async def serve(listen: Listen, drain_s: float) -> bool:
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     composition = composition_from_environment()
     max_body = listen.max_body_mib << 20
-    app = VigilApp(composition.start, composition.stop, max_body, listen.cors_origins)
+    app = VigilApp(composition.start, composition.stop, max_body, listen.cors_origins, listen.hosts)
     app.plane = plane = await composition.start()
     server = DirectServer(app, plane, listen, max_body, limits_of(listen))
     await server.start(Path(os.environ["VIGIL_PRIVATE_SOCKET"]))
