@@ -21,6 +21,7 @@ from serving.gateway.direct.chunked import ChunkedBody
 from serving.gateway.direct.heads import MAX_HEAD, BadHead, Head, too_large_head
 from serving.gateway.direct.long_body import LONG, LongBody
 from serving.gateway.direct.pieces import Pieces
+from serving.gateway.direct.shapes import HeadReader
 from serving.gateway.direct.speaker import NEVER, Speaker
 from serving.gateway.headers import by_name
 from serving.gateway.replies import Reply, packed_reply
@@ -54,6 +55,7 @@ class Http1(Speaker):
     ) -> None:
         super().__init__(server, transport, client)
         self._buffer = b""
+        self._heads = HeadReader(server.shapes)
         self._head: Head | None = None
         self._pieces = Pieces()
         self._missing = 0
@@ -129,7 +131,7 @@ class Http1(Speaker):
                 self._keep_head(data)
                 return
             end += 4
-            head = self._server.heads.read(data[:end])
+            head = self._heads.read(data[:end])
             length = head.length
             if length is None:
                 self._chunks = ChunkedBody(self._server.max_body)

@@ -14,7 +14,7 @@ from serving.config import Listen
 from serving.dataplane.handler import DataPlane
 from serving.gateway.asgi import VigilApp
 from serving.gateway.direct.connection import Opening
-from serving.gateway.direct.heads import HeadReader
+from serving.gateway.direct.shapes import Shapes
 from serving.gateway.direct.speaker import Leaving, Limits, Speaker
 from serving.logs.events import Event
 from serving.logs.report import report
@@ -51,7 +51,7 @@ class DirectServer:
         self.plane = plane
         self.max_body = max_body
         self.limits = limits
-        self.heads = HeadReader(cors=app.cors is not None)
+        self.shapes = Shapes(app.access, cors=app.cors is not None)
         self.responses = ResponseWriter()
         self.json_requests = RequestReader()
         self.connections: set[Speaker] = set()
