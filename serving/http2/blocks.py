@@ -52,15 +52,6 @@ class BlockReader(Generic[T]):
             self._known[block] = understood
         return understood
 
-    def fields(self, block: bytes) -> Fields:
-        """Return the fields of a block that is like no other.
-
-        Raises:
-            ProtocolError: as for `read`.
-        """
-        self._known.clear()
-        return decoded(self._decoder, block, self._most)
-
 
 def decoded(decoder: Decoder, block: bytes, most: int) -> Fields:
     """Return the fields of a block; `most` is how many bytes it may have, encoded.

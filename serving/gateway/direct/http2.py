@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any, Final
 from serving import errors
 from serving.gateway.bodies import too_large
 from serving.gateway.direct.heads import MAX_HEAD
-from serving.gateway.direct.heads2 import Head2, HeadReader2, MalformedHead
+from serving.gateway.direct.heads2 import Head2, MalformedHead
 from serving.gateway.direct.intake2 import CONNECTION_WINDOW, STREAM_WINDOW, Intake
 from serving.gateway.direct.pieces import Pieces
 from serving.gateway.direct.sending2 import Call
+from serving.gateway.direct.shapes2 import HeadReader2
 from serving.gateway.direct.speaker import NEVER
 from serving.gateway.direct.streams2 import AppStream
 from serving.http2 import frames as f
@@ -54,7 +55,7 @@ class Http2(Intake):
     ) -> None:
         super().__init__(server, transport, client)
         self.app = server.app
-        self._heads = HeadReader2()
+        self._heads = HeadReader2(server.shapes2)
         self._parts: list[bytes] = []
         """The beginning of a frame that is not whole yet."""
         self._have = self._need = 0
@@ -387,7 +388,8 @@ class Http2(Intake):
     def _refuse(self, ident: int, head: Head2) -> None:
         assert head.problem is not None
         if head.grpc:
-            error = errors.InvalidInput(head.problem.sentence)
+            kind = errors.Forbidden if head.problem.status == 403 else errors.InvalidInput
+            error = kind(head.problem.sentence)
             self.fail_grpc(ident, grpc_status(error), error.message)
         else:
             self.fail_json(ident, self._initial, head.problem.status, head.problem.sentence)

@@ -15,6 +15,7 @@ from serving.dataplane.handler import DataPlane
 from serving.gateway.asgi import VigilApp
 from serving.gateway.direct.connection import Opening
 from serving.gateway.direct.shapes import Shapes
+from serving.gateway.direct.shapes2 import Shapes2
 from serving.gateway.direct.speaker import Leaving, Limits, Speaker
 from serving.logs.events import Event
 from serving.logs.report import report
@@ -52,6 +53,7 @@ class DirectServer:
         self.max_body = max_body
         self.limits = limits
         self.shapes = Shapes(app.access, cors=app.cors is not None)
+        self.shapes2 = Shapes2(app.access)
         self.responses = ResponseWriter()
         self.json_requests = RequestReader()
         self.connections: set[Speaker] = set()
