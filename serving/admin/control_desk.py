@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 
@@ -11,9 +11,8 @@ from serving.admin.control import ModelControl
 from serving.admin.settings_book import SettingsBook
 from serving.channel.control import ControlMeta
 from serving.config import ServerConfig
+from serving.config.hosts import LOOPBACK
 from serving.errors import Forbidden, unknown_model
-
-LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
 async def at_once() -> None:

@@ -24,11 +24,10 @@ from serving.admin.monitor_orders import reset_reference
 from serving.channel.control import ControlMeta
 from serving.config import ServerConfig
 from serving.dataplane.control_http import read_order, refuse_browsers, wants_only_ready
+from serving.dataplane.web_access import WebAccess
 from serving.errors import VigilError
 from serving.protocol.status import http_status
 from serving.telemetry.prometheus import CONTENT_TYPE, prometheus_text
-
-LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "[::1]"})
 
 _NO_STORE: Final = {"cache-control": "no-store", "x-content-type-options": "nosniff"}
 
@@ -65,8 +64,9 @@ class Pages:
         if self._desk is not None:
             routes.append(Route("/v2/{path:path}", self.order, methods=["GET", "POST"]))
         middleware = []
-        if not mounted and self._config.listen.admin_host in {"127.0.0.1", "localhost", "::1"}:
-            middleware.append(Middleware(_LoopbackOnly))
+        hosts = None if mounted else self._config.listen.admin_hosts
+        if hosts is not None:
+            middleware.append(Middleware(_KnownHosts, WebAccess(hosts=hosts)))
         paths = ", ".join(sorted(route.path for route in routes))
         return Starlette(
             routes=routes,
@@ -102,10 +102,8 @@ class Pages:
 
     async def reset_reference(self, request: Request) -> Response:
         """Begin a new live reference of a model's drift."""
-        # Browsers name the page that sent them here; none may give orders, whatever its host.
-        if "origin" in request.headers:
-            return _error_response(403, "orders are not taken from web pages; use `vigil findings`")
         try:
+            refuse_browsers(dict(request.scope["headers"]))
             return _json({"drift": await reset_reference(self._hub, request.path_params["model"])})
         except VigilError as error:
             return _error_response(http_status(error), error.message)
@@ -153,24 +151,24 @@ class Pages:
         return _json(console_data(self._hub, self._history))
 
 
-class _LoopbackOnly:
+class _KnownHosts:
     """Refuses requests that name another host.
 
     Without it any web page that the operator visits could point its own name at 127.0.0.1 and
     read this listener through the operator's browser (DNS rebinding).
     """
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, access: WebAccess) -> None:
         self._app = app
+        self._access = access
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        host = dict(scope["headers"]).get(b"host", b"").decode("latin-1")
-        name = host if host.endswith("]") else host.rpartition(":")[0] or host
-        if name.lower() in LOOPBACK:
+        # Each route that changes something looks by itself at where a request comes from.
+        refused = self._access.refusal("GET", dict(scope["headers"]))
+        if refused is None:
             await self._app(scope, receive, send)
         else:
-            refusal = _error_response(403, "this listener answers under a loopback name only")
-            await refusal(scope, receive, send)
+            await _error_response(403, refused)(scope, receive, send)
 
 
 def _json(content: object, status: int = 200) -> Response:

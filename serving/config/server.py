@@ -8,6 +8,7 @@ from typing import Final, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from serving.config.hosts import LOOPBACK, is_host_name
 from serving.config.section import Section
 from serving.logs.setup import LogFormat, LogLevel
 
@@ -54,7 +55,13 @@ class Listen(Section):
     )
     cors_origins: list[str] = Field(
         [],
-        description="Web pages that may read answers, such as `https://app.example.com`; `*`: all.",
+        description="Web pages that may send requests and read answers, such as "
+        "`https://app.example.com`; `*`: all.",
+    )
+    allowed_hosts: list[str] = Field(
+        [],
+        description="Names under which clients reach a listener on loopback, beside localhost and "
+        "loopback addresses, such as `models.example.com`; `*`: any.",
     )
 
     @property
@@ -85,6 +92,27 @@ class Listen(Section):
                     "path and without the scheme's usual port"
                 )
         return origins
+
+    @field_validator("allowed_hosts")
+    @classmethod
+    def _hosts(cls, hosts: list[str]) -> list[str]:
+        for host in hosts:
+            if host != "*" and not is_host_name(host):
+                raise ValueError(
+                    f"'{host}' is no host; write a name or an address alone, such as "
+                    "models.example.com: in lower case, without scheme, port or brackets"
+                )
+        return hosts
+
+    @property
+    def hosts(self) -> list[str] | None:
+        """Names that requests may give beside those of loopback; None: any, or none at all."""
+        return self.allowed_hosts if self.host in LOOPBACK else None
+
+    @property
+    def admin_hosts(self) -> list[str] | None:
+        """The same of the admin listener."""
+        return self.allowed_hosts if self.admin_host in LOOPBACK else None
 
 
 class Telemetry(Section):
@@ -148,8 +176,7 @@ class ServerConfig(Section):
             raise ValueError("engine local has ingress direct or envoy, and transport channel")
         if self.transport == "handle" and self.ingress != "serve":
             raise ValueError("transport handle needs ingress serve: other gateways run without Ray")
-        loopback = {"127.0.0.1", "localhost", "::1"}
-        if not self.insecure and not {self.listen.host, self.listen.admin_host} <= loopback:
+        if not self.insecure and not {self.listen.host, self.listen.admin_host} <= LOOPBACK:
             raise ValueError(
                 "listen: without keys Vigil binds loopback only; use 127.0.0.1, or give "
                 "--insecure if everyone who can reach the address may use it"

@@ -60,7 +60,7 @@ class GatewayChild:
         """Whether its listener is open and its loop answers."""
         transport = httpx.AsyncHTTPTransport(uds=str(self._socket))
         path = "/v2/health/live" if self._direct else "/ready"
-        async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as client:
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
             try:
                 return (await client.get(path, timeout=2)).status_code == 200
             except httpx.HTTPError:

@@ -14,6 +14,7 @@ from ray.exceptions import RayError
 
 from serving import errors
 from serving.config import ServerConfig
+from serving.config.hosts import LOOPBACK
 from serving.dataplane.failed_requests import log_failure
 from serving.engines.gateway_child import GatewayChild
 from serving.engines.ray_deployments import log_as, member_name
@@ -59,6 +60,7 @@ class GatewayDeployment:
             self._composition.stop,
             self._max_body,
             config.listen.cors_origins,
+            config.listen.hosts,
             self._composition.bodies,
         )
         self._open_to_all = not loopback_only(config)
@@ -184,7 +186,7 @@ for _path, _method in METHODS.items():
 
 def loopback_only(config: ServerConfig) -> bool:
     """Whether clients of other machines are to be kept out."""
-    return config.listen.host in {"127.0.0.1", "localhost", "::1"}
+    return config.listen.host in LOOPBACK
 
 
 def from_loopback(peer: str) -> bool:

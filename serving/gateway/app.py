@@ -12,6 +12,7 @@ import msgspec
 
 from serving.channel.control import CONTROL, ControlMeta
 from serving.channel.directory import Directory, HubClient, Member, Report
+from serving.config import Listen
 from serving.dataplane.handler import DataPlane
 from serving.gateway.asgi import VigilApp
 from serving.gateway.body_budget import BodyBudget, BodySeries
@@ -111,21 +112,28 @@ class GatewayComposition:
 def composition_from_environment() -> GatewayComposition:
     """Return the composition that the environment of this process describes."""
     secret = os.environ.get("VIGIL_CHANNEL_SECRET")
+    listen = Listen.model_validate_json(os.environ["VIGIL_LISTEN"])
     return GatewayComposition(
         os.environ["VIGIL_GATEWAY_ID"],
         os.environ["VIGIL_HUB"],
         bytes.fromhex(secret) if secret else None,
-        server_name=os.environ["VIGIL_SERVER_NAME"],
-        bodies=BodyBudget(int(os.environ["VIGIL_MAX_INFLIGHT"]), int(os.environ["VIGIL_MAX_BODY"])),
+        server_name=listen.server_name,
+        bodies=BodyBudget(listen.inflight_bytes, listen.max_body_mib << 20),
     )
 
 
 def _from_environment() -> VigilApp:
     configure("gateway")
     composition = composition_from_environment()
-    max_body = int(os.environ["VIGIL_MAX_BODY"])
-    origins = os.environ["VIGIL_CORS_ORIGINS"].split()
-    return VigilApp(composition.start, composition.stop, max_body, origins, composition.bodies)
+    listen = Listen.model_validate_json(os.environ["VIGIL_LISTEN"])
+    return VigilApp(
+        composition.start,
+        composition.stop,
+        listen.max_body_mib << 20,
+        listen.cors_origins,
+        listen.hosts,
+        composition.bodies,
+    )
 
 
 def __getattr__(name: str) -> VigilApp:

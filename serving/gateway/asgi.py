@@ -5,18 +5,19 @@ A plain ASGI 3 callable without a framework: routing and decoding here are the r
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping, Sequence
 from typing import Any
 
 from serving import errors
 from serving.dataplane.failed_requests import log_failure
 from serving.dataplane.handler import DataPlane
+from serving.dataplane.web_access import WebAccess
 from serving.gateway.bodies import read_chunks, too_large
 from serving.gateway.body_budget import COUNTED, BodyBudget, Share
 from serving.gateway.client import client_of
 from serving.gateway.compression import unpack
 from serving.gateway.cors import Cors, merged
-from serving.gateway.grpc_asgi import serve_grpc
+from serving.gateway.grpc_asgi import refuse_grpc, serve_grpc
 from serving.gateway.headers import Headers, by_name
 from serving.gateway.inference import infer
 from serving.gateway.replies import JSON, Reply, error_reply, packed_reply
@@ -40,7 +41,8 @@ class VigilApp:
         startup: called at lifespan start; returns the data plane.
         shutdown: called at lifespan end.
         max_body: largest body in bytes, before and after decompression.
-        cors_origins: web pages that may read answers; see `Cors`.
+        cors_origins: web pages that may send requests and read answers; see `Cors`.
+        hosts: names of this server beside those of loopback; None: any. See `WebAccess`.
         bodies: the bytes that all requests together may hold; none: as many as the configuration
             would allow by itself.
     """
@@ -51,6 +53,7 @@ class VigilApp:
         shutdown: Callable[[], Awaitable[None]],
         max_body: int,
         cors_origins: Sequence[str] = (),
+        hosts: Iterable[str] | None = None,
         bodies: BodyBudget | None = None,
     ) -> None:
         self._startup = startup
@@ -58,6 +61,7 @@ class VigilApp:
         self._max_body = max_body
         self.bodies = bodies or BodyBudget(max(256 << 20, 4 * max_body), max_body)
         self.cors = Cors(cors_origins) if cors_origins else None
+        self.access = WebAccess(cors_origins, hosts)
         # Paths that have led to an answer, so that the next request need not be routed.
         self._infer_paths: dict[str, tuple[str, str]] = {}
         self.plane: DataPlane | None = None
@@ -76,8 +80,7 @@ class VigilApp:
         try:
             kind = headers.get(b"content-type")
             if kind is not None and kind.startswith(b"application/grpc"):
-                assert self.plane is not None
-                await serve_grpc(self.plane, self._max_body, scope, headers, receive, send, share)
+                await self._grpc(scope, headers, receive, send, share)
             else:
                 reply = await self._reply(scope, headers, receive, share)
                 share.end()
@@ -85,9 +88,23 @@ class VigilApp:
         finally:
             share.end()
 
+    async def _grpc(
+        self, scope: Scope, headers: Headers, receive: Receive, send: Send, share: Share
+    ) -> None:
+        assert self.plane is not None
+        # Whatever its method: a call asks for something.
+        refused = self.access.refusal("POST", headers)
+        if refused is not None:
+            await refuse_grpc(errors.Forbidden(refused), scope, send)
+            return
+        await serve_grpc(self.plane, self._max_body, scope, headers, receive, send, share)
+
     async def _reply(self, scope: Scope, headers: Headers, receive: Receive, share: Share) -> Reply:
         """Return the answer to one HTTP request; whatever goes wrong becomes one."""
         try:
+            refused = self.access.refusal(scope["method"], headers)
+            if refused is not None:
+                raise errors.Forbidden(refused)
             body = await self._read(headers, receive, share)
             return await self._route(scope, headers, body, receive)
         except errors.VigilError as error:

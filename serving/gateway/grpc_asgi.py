@@ -77,6 +77,13 @@ async def serve_grpc(
     await send_end(send, trailers, body)
 
 
+async def refuse_grpc(error: errors.VigilError, scope: Scope, send: Send) -> None:
+    """Answer a call that is not even read."""
+    log_failure(error, path=scope["path"])
+    await send_start(send, answer_headers({})[0])
+    await send_end(send, status_trailers(grpc_status(error), error.message), b"")
+
+
 async def _call(
     plane: DataPlane,
     max_body: int,

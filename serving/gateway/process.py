@@ -26,10 +26,7 @@ def gateway_environment(
         **os.environ,
         "VIGIL_GATEWAY_ID": gateway_id,
         "VIGIL_HUB": hub_address,
-        "VIGIL_SERVER_NAME": listen.server_name,
-        "VIGIL_MAX_BODY": str(listen.max_body_mib << 20),
-        "VIGIL_MAX_INFLIGHT": str(listen.inflight_bytes),
-        "VIGIL_CORS_ORIGINS": " ".join(listen.cors_origins),
+        "VIGIL_LISTEN": listen.model_dump_json(),
     }
     if secret:
         env["VIGIL_CHANNEL_SECRET"] = secret.hex()

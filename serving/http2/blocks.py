@@ -9,15 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final, Generic, TypeVar
 
-from hpack import Decoder, HPACKError, OversizedHeaderListError
-
 from serving.http2.frames import COMPRESSION_ERROR, ENHANCE_YOUR_CALM, ProtocolError
+from serving.http2.hpack import Decoder, Fields, HpackError, TooLarge
 
 _KEPT: Final = 256
 _KEPT_BYTES: Final = 1024
-_RESIZES: Final = frozenset(bytes((first,)) for first in range(0x20, 0x40))
 
-Fields = list[tuple[bytes, bytes]]
 T = TypeVar("T")
 
 
@@ -32,9 +29,8 @@ class BlockReader(Generic[T]):
 
     def __init__(self, understand: Callable[[Fields], T], most: int) -> None:
         self._understand = understand
+        self._decoder = Decoder(most)
         self._most = most
-        self._decoder = Decoder(max_header_list_size=most)
-        self._entries = self._decoder.header_table.dynamic_entries
         self._known: dict[bytes, T] = {}
 
     def read(self, block: bytes) -> T:
@@ -46,34 +42,28 @@ class BlockReader(Generic[T]):
         known = self._known.get(block)
         if known is not None:
             return known
-        table, kept = self._entries, len(self._known)
-        newest, size = (table[0] if table else None), len(table)
-        fields = self._decode(block)
-        changed = len(table) != size or (table[0] if table else None) is not newest
-        changed = changed or block[:1] in _RESIZES
-        if changed or kept >= _KEPT:
+        before = self._decoder.changes
+        fields = decoded(self._decoder, block, self._most)
+        changed = self._decoder.changes != before
+        if changed or len(self._known) >= _KEPT:
             self._known.clear()
         understood = self._understand(fields)
         if not changed and len(block) <= _KEPT_BYTES:
             self._known[block] = understood
         return understood
 
-    def fields(self, block: bytes) -> Fields:
-        """Return the fields of a block that is like no other.
 
-        Raises:
-            ProtocolError: as for `read`.
-        """
-        self._known.clear()
-        return self._decode(block)
+def decoded(decoder: Decoder, block: bytes, most: int) -> Fields:
+    """Return the fields of a block; `most` is how many bytes it may have, encoded.
 
-    def _decode(self, block: bytes) -> Fields:
-        if len(block) > self._most:
-            raise ProtocolError(ENHANCE_YOUR_CALM, "the headers are too large")
-        try:
-            fields = self._decoder.decode(block, raw=True)
-        except OversizedHeaderListError:
-            raise ProtocolError(ENHANCE_YOUR_CALM, "the headers are too large") from None
-        except (HPACKError, IndexError, ValueError):
-            raise ProtocolError(COMPRESSION_ERROR, "a header block cannot be decoded") from None
-        return [(bytes(name), bytes(value)) for name, value in fields]
+    Raises:
+        ProtocolError: it cannot be decoded, so that no later one can be either.
+    """
+    if len(block) > most:
+        raise ProtocolError(ENHANCE_YOUR_CALM, "the headers are too large")
+    try:
+        return decoder.decode(block)
+    except TooLarge:
+        raise ProtocolError(ENHANCE_YOUR_CALM, "the headers are too large") from None
+    except HpackError:
+        raise ProtocolError(COMPRESSION_ERROR, "a header block cannot be decoded") from None

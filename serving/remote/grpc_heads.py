@@ -14,7 +14,7 @@ from urllib.parse import unquote
 import msgspec
 
 from serving.http2 import frames as f
-from serving.http2.blocks import Fields
+from serving.http2.hpack import Fields
 
 # In the order of their numbers.
 STATUSES: Final = (

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import html
 import math
+import re
 import signal
 import sys
 import warnings
@@ -39,6 +40,13 @@ STATISTICS: Final = {
 MAX_COLUMNS: Final = 64
 MAX_ROWS: Final = 10_000
 """Per side. With these bounds the slowest report takes a fraction of the time that it may."""
+
+_BEGIN: Final = "<script>\n    var "
+_END: Final = ";\n</script>"
+# JSON on one line each, so that no name can look like the end of it.
+_DATA: Final = re.compile(
+    re.escape(_BEGIN) + r"\w+ = \{.*\};\n    var additional_graphs_\w+ = \{.*\}" + re.escape(_END)
+)
 
 Pairs = dict[str, tuple[np.ndarray, np.ndarray]]
 """(reference, current) values by column name."""
@@ -146,9 +154,26 @@ def make(folder: Path) -> bytes:
                 "evidently": msgspec.json.decode(snapshot.json()),
             }
         )
-    page: str = snapshot.get_html_str(as_iframe=False)
+    page = harmless(snapshot.get_html_str(as_iframe=False))
     head = f"{job.title}: {rows[1]} recent rows against {rows[0]} of the reference."
     return page.replace("<body>", f"<body>{_preface(head, left_out)}", 1).encode()
+
+
+def harmless(page: str) -> str:
+    """Escape what Evidently has put into a script as JSON.
+
+    A name of a column or a category could end the script otherwise, and begin another.
+
+    Raises:
+        ReportError: the page is not laid out as Evidently's pages are.
+    """
+    found = _DATA.search(page)
+    if found is None:
+        raise ReportError("the report's page has an unknown layout; ask for format json")
+    data = found[0].removeprefix(_BEGIN).removesuffix(_END)
+    for sign in "<>&":
+        data = data.replace(sign, f"\\u{ord(sign):04x}")
+    return f"{page[: found.start()]}{_BEGIN}{data}{_END}{page[found.end() :]}"
 
 
 def _compare(pairs: Pairs) -> Any:

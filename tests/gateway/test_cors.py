@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from serving.dataplane.web_access import WebAccess
 from serving.gateway.asgi import VigilApp
 from serving.gateway.cors import Cors
 
@@ -27,6 +28,7 @@ ORDERS = [
 def app(app: VigilApp, request: pytest.FixtureRequest) -> VigilApp:
     origins = getattr(request, "param", (APP, "http://localhost:3000"))
     app.cors = Cors(origins) if origins else None
+    app.access = WebAccess(origins)
     return app
 
 
@@ -36,9 +38,9 @@ def of_cors(headers: dict[str, str]) -> set[str]:
 
 @pytest.mark.parametrize("app", [()], indirect=True)
 async def test_by_default_no_page_is_told_anything(ask: Any) -> None:
-    for method, headers in (("POST", [("origin", APP)]), ("OPTIONS", PREFLIGHT)):
+    for method, headers, status in (("POST", [("origin", APP)], 403), ("OPTIONS", PREFLIGHT, 200)):
         answer = await ask(method, INFER, BODY, headers)
-        assert answer.status == 200
+        assert answer.status == status
         assert "vary" not in answer.headers
         assert not of_cors(answer.headers)
 

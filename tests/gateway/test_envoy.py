@@ -127,9 +127,7 @@ def test_the_process(tmp_path: Path) -> None:
     env = process.env
     assert env["VIGIL_GATEWAY_ID"] == "g"
     assert env["VIGIL_HUB"] == "unix:/hub"
-    assert env["VIGIL_MAX_BODY"] == str(3 << 20)
-    assert env["VIGIL_SERVER_NAME"] == "vigil"
-    assert env["VIGIL_CORS_ORIGINS"] == ""
+    assert Listen.model_validate_json(env["VIGIL_LISTEN"]) == LISTEN
     assert bytes.fromhex(env["VIGIL_CHANNEL_SECRET"]) == b"\x01\xff"
     assert Path(env["LD_PRELOAD"]).is_file()
     assert "\x01\xff" not in str(written)

@@ -17,10 +17,10 @@ def test_a_block_is_understood_once_as_long_as_the_table_is_the_same():
     block = encoder.encode(fields)
     assert reader.read(block) == reader.read(block) == fields
     assert len(understood) == 2
-    reader.fields(encoder.encode([(b"grpc-message", b"")]))
+    reader.read(encoder.encode([(b"grpc-message", b"")]))
     again = encoder.encode(fields)
     assert reader.read(again) == fields
-    assert len(understood) == 3
+    assert len(understood) == 4
 
 
 def test_what_is_refused_by_who_understands_leaves_the_table_right():

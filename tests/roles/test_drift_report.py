@@ -3,13 +3,14 @@ import json
 import re
 import warnings
 from collections.abc import Callable
+from html.parser import HTMLParser
 
 import numpy as np
 import pytest
 
 from serving.errors import InvalidInput, ModelFailed, ModelNotReady, Overloaded, Unsupported
 from serving.models.columns import input_columns
-from serving.roles.drift_report import comparable, farthest, make
+from serving.roles.drift_report import ReportError, _compare, comparable, farthest, harmless, make
 from serving.roles.report_job import ReportJob, write_job
 from serving.roles.report_runner import ReportRunner
 from serving.roles.served_entry import served_entry
@@ -54,6 +55,60 @@ def test_html_is_complete_and_names_what_is_left_out(make_report, columns):
     assert "Left out: debt (no values in the recent rows)." in page
     assert "income" in page
     assert not re.search(r'<(script|link|img)[^>]*(src|href)="?https?:', page)
+
+
+class Scripts(HTMLParser):
+    """What a browser takes for scripts in a page."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.found: list[str] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: object) -> None:
+        if tag == "script":
+            self.found.append("")
+
+    def handle_data(self, data: str) -> None:
+        if self.lasttag == "script" and self.cdata_elem == "script":
+            self.found[-1] += data
+
+
+def report_page(name: str, category: str) -> str:
+    rng = np.random.default_rng(0)
+    words = np.array([category, "b"])
+    pairs = {
+        name: (rng.normal(size=60), rng.normal(size=60)),
+        "word": (rng.choice(words, 60), rng.choice(words, 60)),
+    }
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        page: str = _compare(pairs).get_html_str(as_iframe=False)
+    return page
+
+
+HOSTILE = [
+    "</script><script>alert(1)</script>", "</SCRIPT ><img src=x onerror=alert(1)>", "<!--<script>",
+    "<body>", ";\n</script>", '"};\n</script>', "a & b < c > d \u2028",
+]  # fmt: skip
+
+
+def test_no_name_becomes_a_script():
+    scripts = len(Scripts(report_page("income", "a")).found)
+    for name in HOSTILE:
+        page = report_page(name, name)
+        safe = harmless(page)
+        found = Scripts(safe)
+        assert len(found.found) == scripts
+        data = re.findall(r" = (\{.*\});\n", found.found[0])
+        assert len(data) == 2
+        assert not set("<>&") & set("".join(data))
+        assert json.dumps(name)[1:-1] in json.dumps(json.loads(data[0]))
+
+
+def test_a_page_of_another_layout_is_not_passed_on():
+    with pytest.raises(ReportError, match="format json"):
+        harmless("<html><script>\n var x = {};\n</script></html>")
 
 
 def test_json_states_its_statistics(make_report, columns):

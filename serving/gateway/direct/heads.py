@@ -1,8 +1,7 @@
-"""Heads of HTTP/1.1 requests: parsed strictly once, then known by their bytes.
+"""Heads of HTTP/1.1 requests (RFC 9112), read strictly.
 
-A client on a kept-alive connection sends the same head again and again, so most heads need no
-parsing at all. What a head means does not depend on anything but its bytes, which makes keeping
-it safe.
+What a head means does not depend on anything but its bytes and the configuration, so that
+`shapes.py` may keep it.
 """
 
 from __future__ import annotations
@@ -12,22 +11,27 @@ import re
 from typing import Final
 from urllib.parse import unquote_to_bytes
 
-import httptools
 import msgspec
 
+from serving.config.hosts import host_name
+from serving.dataplane.web_access import WebAccess
 from serving.gateway.compression import choose
-from serving.gateway.headers import by_name
+from serving.gateway.direct.fields import BLANKS, TARGET, TOKEN, VALUE
+from serving.gateway.headers import Headers, by_name
 
 MAX_HEAD: Final = 60 << 10
 MAX_HEADERS: Final = 100
-_KEPT_HEADS: Final = 1024
-_KEPT_BYTES: Final = 1024
+JSON_LENGTH: Final = b"inference-header-content-length"
+REQUEST_ID: Final = b"x-request-id"
 
-# A bare CR or LF, or a NUL: where two programs may see different ends of one line.
-_BROKEN: Final = re.compile(rb"(?<!\r)\n|\r(?!\n)|\x00")
-_AUTHORITY: Final = re.compile(rb"(?i)https?://[^/?#]*")
+Fields = list[tuple[bytes, bytes]]
+
+_HEAD: Final = re.compile(
+    rb"(?:\r\n)*+(%b{1,64}+) (%b++) HTTP/(1\.[01])\r\n((?:%b++:%b*+\r\n)*+)\r\n"
+    % (TOKEN, TARGET, TOKEN, VALUE)
+)
+_ABSOLUTE: Final = re.compile(rb"(?i)https?://([^/?#]+)")
 _LENGTH: Final = re.compile(rb"[0-9]{1,19}")
-_REQUEST_LINE: Final = re.compile(rb"(?:\r\n)*[^\r\n]+ HTTP/1\.[01]\r\n")
 _ESCAPED_SLASH: Final = re.compile(rb"(?i)%2f|%5c")
 
 
@@ -40,32 +44,70 @@ class BadHead(Exception):
         self.sentence = sentence
 
 
-class Head(msgspec.Struct, frozen=True):
-    """What a request's head says.
+class Steady(msgspec.Struct, frozen=True):
+    """What heads of one shape have in common.
 
     Attributes:
         method: as sent.
         path: decoded and normalised, without the query.
         query: as sent, without the question mark.
         version: `1.0` or `1.1`.
-        headers: names in lower case, values without blanks around them.
-        length: bytes of the body; None when it comes in chunks.
-        keep_alive: whether the connection may carry another request.
-        forwarded: `x-forwarded-for`, as sent.
-        expects: whether the client waits for `100 Continue` before it sends the body.
-        infer: model and version of an inference request, for the quick path; else None.
+        headers: names in lower case, values without blanks around them; None for a value that
+            each head has for itself.
     """
 
     method: str
     path: str
     query: bytes
     version: str
-    headers: list[tuple[bytes, bytes]]
+    headers: list[tuple[bytes, bytes | None]]
+
+
+class Head(msgspec.Struct, frozen=True):
+    """What a request's head says.
+
+    Attributes:
+        steady: what it shares with others.
+        values: of its headers that `steady` leaves open, in their order.
+        length: bytes of the body; None when it comes in chunks.
+        keep_alive: whether the connection may carry another request.
+        expects: whether the client waits for `100 Continue` before it sends the body.
+        forwarded: `x-forwarded-for`, as sent.
+        infer: model and version of an inference request, for the quick path; else None.
+    """
+
+    steady: Steady
+    values: list[bytes]
     length: int | None
     keep_alive: bool
     expects: bool
     forwarded: str = ""
     infer: InferHead | None = None
+
+    @property
+    def method(self) -> str:
+        """As sent."""
+        return self.steady.method
+
+    @property
+    def path(self) -> str:
+        """Decoded and normalised, without the query."""
+        return self.steady.path
+
+    @property
+    def query(self) -> bytes:
+        """As sent, without the question mark."""
+        return self.steady.query
+
+    @property
+    def version(self) -> str:
+        """`1.0` or `1.1`."""
+        return self.steady.version
+
+    @property
+    def headers(self) -> Fields:
+        """Names in lower case, values without blanks around them; made for who asks."""
+        return filled(self.steady.headers, self.values)
 
 
 class InferHead(msgspec.Struct, frozen=True):
@@ -81,96 +123,43 @@ class InferHead(msgspec.Struct, frozen=True):
     packs: bool
 
 
-class _Collector:
-    """Collects what the parser finds."""
-
-    def __init__(self) -> None:
-        self.target = b""
-        self.headers: list[tuple[bytes, bytes]] = []
-        self.complete = False
-
-    def on_url(self, url: bytes) -> None:
-        self.target += url
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        # The parser leaves blanks at a value's end, which are no part of it.
-        self.headers.append((name.lower(), value.rstrip(b" \t")))
-
-    def on_headers_complete(self) -> None:
-        self.complete = True
+def filled(headers: list[tuple[bytes, bytes | None]], values: list[bytes]) -> Fields:
+    """Return headers with their open values filled in."""
+    each = iter(values)
+    return [(name, next(each).strip(BLANKS) if v is None else v) for name, v in headers]
 
 
-class HeadReader:
-    """Parses heads and remembers those that came often. Belongs to one loop's thread.
-
-    Args:
-        cors: whether web pages are answered with more headers; then they take the long path.
-    """
-
-    def __init__(self, *, cors: bool = False) -> None:
-        self._cors = cors
-        self._known: dict[bytes, Head] = {}
-
-    def read(self, raw: bytes) -> Head:
-        """Return what the head `raw` says; it ends with its empty line.
-
-        Raises:
-            BadHead: it is malformed, or asks for something that is not offered.
-        """
-        head = self._known.get(raw)
-        if head is None:
-            if len(raw) > MAX_HEAD:
-                raise too_large_head()
-            head = parse(raw)
-            if self._cors and any(name == b"origin" for name, _ in head.headers):
-                head = msgspec.structs.replace(head, infer=None)
-            if len(raw) <= _KEPT_BYTES:
-                if len(self._known) >= _KEPT_HEADS:
-                    self._known.clear()
-                self._known[raw] = head
-        return head
-
-
-def parse(raw: bytes) -> Head:
-    """Parse one head.
+def parse(raw: bytes, access: WebAccess) -> Head:
+    """Read one head; it ends with its empty line.
 
     Raises:
-        BadHead: as for `HeadReader.read`.
+        BadHead: it is malformed, asks for something that is not offered, or is not let in.
     """
-    if _BROKEN.search(raw) or not _REQUEST_LINE.match(raw):  # the parser knows RTSP as well
-        raise _malformed()
-    found = _Collector()
-    parser = httptools.HttpRequestParser(found)
-    try:
-        parser.feed_data(raw)
-    except httptools.HttpParserUpgrade:
-        pass  # an offer of another protocol, which we do not take up
-    except httptools.HttpParserError:
-        raise _malformed() from None
-    if not found.complete:
-        raise _malformed()
-    if len(found.headers) > MAX_HEADERS:
+    if len(raw) > MAX_HEAD:
         raise too_large_head()
-    method = parser.get_method().decode("ascii")
-    version = parser.get_http_version()
-    if method == "CONNECT" or version not in ("1.0", "1.1"):
+    found = _HEAD.fullmatch(raw)
+    if found is None:
+        raise _malformed()
+    method, version = found[1].decode("ascii"), found[3].decode("ascii")
+    fields = _fields(found[4])
+    if len(fields) > MAX_HEADERS:
+        raise too_large_head()
+    if method == "CONNECT":
         raise BadHead(400, "this is no proxy: send HTTP/1.1 requests for paths under /v2")
-    path, query = normalised(found.target)
-    headers = by_name(found.headers)
-    hosts = sum(name == b"host" for name, _ in found.headers)
-    if hosts > 1 or (version == "1.1" and not hosts):
-        raise BadHead(400, "send exactly one Host header; HTTP/1.1 asks for it")
+    authority, target = _split(method, found[2])
+    fields = _with_host(version, authority, fields)
+    path, query = normalised(target)
+    headers = by_name(fields)
     if headers.get(b"content-type", b"").startswith(b"application/grpc"):
         raise BadHead(400, "gRPC needs HTTP/2; use a gRPC client")
-    length = _length(version, found.headers)
+    length = _length(version, fields)
+    refused = access.refusal(method, headers)
+    if refused is not None:
+        raise BadHead(403, refused)
     return Head(
-        method,
-        path,
-        query,
-        version,
-        found.headers,
+        Steady(method, path, query, version, list(fields)),
+        [],
         length,
-        # Not the parser's own verdict, which is about the end of the message.
         _keeps_alive(version, headers.get(b"connection", b"")),
         version == "1.1" and headers.get(b"expect", b"").lower() == b"100-continue",
         headers.get(b"x-forwarded-for", b"").decode("latin-1"),
@@ -178,32 +167,66 @@ def parse(raw: bytes) -> Head:
     )
 
 
-def _infer_head(method: str, path: str, headers: dict[bytes, bytes]) -> InferHead | None:
-    parts = path.strip("/").split("/")
-    if method != "POST" or parts[:2] != ["v2", "models"] or parts[-1] != "infer":
-        return None
+def _fields(lines: bytes) -> Fields:
+    pairs = [line.split(b":", 1) for line in lines.split(b"\r\n")[:-1]]
+    return [(name.lower(), value.strip(BLANKS)) for name, value in pairs]
+
+
+def _split(method: str, target: bytes) -> tuple[bytes | None, bytes]:
+    """Return the authority of a target, if it has one, and the rest (RFC 9112, section 3.2).
+
+    Raises:
+        BadHead: it is neither a path nor a whole address.
+    """
+    absolute = _ABSOLUTE.match(target)
+    if absolute is not None:
+        return absolute[1], target[absolute.end() :]
+    if target[:1] != b"/" and (method, target) != ("OPTIONS", b"*"):
+        raise BadHead(400, "the request's target is malformed; begin the path with a slash")
+    return None, target
+
+
+def _with_host(version: str, authority: bytes | None, fields: Fields) -> Fields:
+    """Return the fields with the one host that counts: a target's own goes before the header's.
+
+    Raises:
+        BadHead: there is none where there must be one, or it is malformed.
+    """
+    hosts = [value for name, value in fields if name == b"host"]
+    if len(hosts) > 1 or (version == "1.1" and not hosts):
+        raise BadHead(400, "send exactly one Host header; HTTP/1.1 asks for it")
+    if authority is not None:
+        hosts.append(authority)
+        fields = [field for field in fields if field[0] != b"host"] + [(b"host", authority)]
+    if any(host_name(host.decode("latin-1")) is None for host in hosts):
+        raise BadHead(400, "the Host header is malformed; send a name or an address, and a port")
+    return fields
+
+
+def _infer_head(method: str, path: str, headers: Headers) -> InferHead | None:
+    named = infer_path(method, path)
     # Unpacking may take long, and so may an answer that must not be sent as it is.
     encoding, plain_allowed = choose(headers.get(b"accept-encoding", b""))
-    if b"content-encoding" in headers or not plain_allowed:
-        return None
-    if len(parts) == 4:
-        model, version = parts[2], ""
-    elif len(parts) == 6 and parts[3] == "versions":
-        model, version = parts[2], parts[4]
-    else:
+    if named is None or b"content-encoding" in headers or not plain_allowed:
         return None
 
     def text(name: bytes) -> str | None:
         value = headers.get(name)
         return None if value is None else value.decode("latin-1")
 
-    return InferHead(
-        model,
-        version,
-        text(b"inference-header-content-length"),
-        text(b"x-request-id"),
-        encoding is not None,
-    )
+    return InferHead(*named, text(JSON_LENGTH), text(REQUEST_ID), encoding is not None)
+
+
+def infer_path(method: str, path: str) -> tuple[str, str] | None:
+    """Return model and version of a request for inference."""
+    parts = path.strip("/").split("/")
+    if method != "POST" or parts[:2] != ["v2", "models"] or parts[-1] != "infer":
+        return None
+    if len(parts) == 4:
+        return parts[2], ""
+    if len(parts) == 6 and parts[3] == "versions":
+        return parts[2], parts[4]
+    return None
 
 
 def normalised(target: bytes) -> tuple[str, bytes]:
@@ -212,7 +235,6 @@ def normalised(target: bytes) -> tuple[str, bytes]:
     Raises:
         BadHead: the path cannot be decoded, or hides slashes.
     """
-    target = _AUTHORITY.sub(b"", target, count=1)
     raw, _, query = target.partition(b"?")
     if _ESCAPED_SLASH.search(raw):
         raise BadHead(400, "the path has an escaped slash; send the slash itself")

@@ -1,4 +1,8 @@
-"""Header blocks of HTTP/2 requests: what they say, and what the protocol forbids in them."""
+"""Heads of HTTP/2 requests, read strictly (RFC 9113, section 8).
+
+What a head means does not depend on anything but its fields and the configuration, so that
+`shapes2.py` may keep it.
+"""
 
 from __future__ import annotations
 
@@ -7,18 +11,24 @@ from typing import Final
 
 import msgspec
 
-from serving.gateway.direct.heads import MAX_HEAD, MAX_HEADERS, BadHead, normalised
+from serving.config.hosts import host_name
+from serving.dataplane.web_access import WebAccess
+from serving.gateway.direct.fields import BLANKS, TARGET, TOKEN, are_legal
+from serving.gateway.direct.heads import MAX_HEADERS, BadHead, Steady, filled, normalised
 from serving.gateway.grpc_paths import SERVICE
 from serving.gateway.headers import by_name
-from serving.http2.blocks import BlockReader, Fields
+from serving.http2.hpack import Fields
 
 MODEL_INFER: Final = (SERVICE + "ModelInfer").encode()
-_NAME: Final = re.compile(rb":?[!#$%&'*+.^`|~0-9a-z_-]+")
-_BAD_VALUE: Final = re.compile(rb"[\x00\r\n]")
+_NAME: Final = re.compile(rb":?[!#$%&'*+.^_`|~0-9a-z-]+")
+_METHOD: Final = re.compile(TOKEN + rb"{1,64}")
+_SCHEME: Final = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]*")
+_PATH: Final = re.compile(rb"/%b*" % TARGET)
 _FORBIDDEN: Final = frozenset(
     [b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade"]
 )
 _PSEUDO: Final = frozenset([b":method", b":path", b":scheme", b":authority"])
+_NEEDED: Final = _PSEUDO - {b":authority"}
 _UNITS: Final = {b"H": 3600.0, b"M": 60.0, b"S": 1.0, b"m": 1e-3, b"u": 1e-6, b"n": 1e-9}
 
 
@@ -26,19 +36,18 @@ class Head2(msgspec.Struct, frozen=True):
     """What a block of headers says.
 
     Attributes:
-        method, path, query, headers: as for `heads.Head`; the authority is header `host`.
+        steady: what it shares with others; the authority is header `host`.
+        values: of its headers that `steady` leaves open, in their order.
         length: what content-length says; -1 without one.
         grpc: whether it is a gRPC call.
         infer: a plain ModelInfer call, for the quick path.
-        timeout_s: the call's deadline in seconds from now; None without one.
+        timeout_s: the call's deadline in seconds from now; None without one, -1 when it is none.
+        problem: set when the path cannot be read or the client is not let in; the answer is this.
         forwarded: `x-forwarded-for`, as sent.
-        problem: set when the path cannot be read; the answer is this refusal.
     """
 
-    method: str
-    path: str
-    query: bytes
-    headers: list[tuple[bytes, bytes]]
+    steady: Steady
+    values: list[bytes]
     length: int
     grpc: bool
     infer: bool
@@ -46,92 +55,76 @@ class Head2(msgspec.Struct, frozen=True):
     problem: BadHead | None
     forwarded: str = ""
 
+    @property
+    def method(self) -> str:
+        """As sent."""
+        return self.steady.method
+
+    @property
+    def path(self) -> str:
+        """Decoded and normalised, without the query."""
+        return self.steady.path
+
+    @property
+    def query(self) -> bytes:
+        """As sent, without the question mark."""
+        return self.steady.query
+
+    @property
+    def headers(self) -> Fields:
+        """Names and values, the authority as `host`; made for who asks."""
+        return filled(self.steady.headers, self.values)
+
 
 class MalformedHead(Exception):
     """Headers that the protocol forbids: the stream is reset, the connection goes on."""
 
 
-class HeadReader2:
-    """Decodes the blocks of one connection."""
+def understood(fields: Fields, access: WebAccess) -> Head2:
+    """Return what the fields of a request say.
 
-    def __init__(self) -> None:
-        self._blocks = BlockReader(_head, MAX_HEAD)
-
-    def read(self, block: bytes) -> Head2:
-        """Return what a whole header block says.
-
-        Raises:
-            MalformedHead: it is well encoded and not allowed.
-            ProtocolError: it cannot be decoded, so that no later one can be either.
-        """
-        return self._blocks.read(block)
-
-    def skip(self, block: bytes) -> None:
-        """Decode trailers, which change the table and say nothing that is needed.
-
-        Raises:
-            MalformedHead, ProtocolError: as for `read`.
-        """
-        if any(name[:1] == b":" for name, _ in self._blocks.fields(block)):
-            raise MalformedHead
-
-
-def _head(fields: Fields) -> Head2:
+    Raises:
+        MalformedHead: the protocol forbids them.
+    """
     pseudo: dict[bytes, bytes] = {}
-    headers: list[tuple[bytes, bytes]] = []
+    headers: Fields = []
     for name, value in fields:
-        if not _NAME.fullmatch(name) or _BAD_VALUE.search(value):
-            raise MalformedHead
         if name[:1] == b":":
-            if headers or name in pseudo or name not in _PSEUDO:
+            if headers or name in pseudo or name not in _PSEUDO or not is_value(value):
                 raise MalformedHead
             pseudo[name] = value
         else:
             headers.append((name, value))
-    if len(headers) > MAX_HEADERS or not pseudo.keys() >= {b":method", b":path", b":scheme"}:
+    check_fields(headers)
+    if len(headers) > MAX_HEADERS or not pseudo.keys() >= _NEEDED:
         raise MalformedHead
-    given = by_name(headers)
-    if sum(name == b"content-length" for name, _ in headers) > 1:
-        raise MalformedHead
-    if _FORBIDDEN & given.keys() or given.get(b"te", b"trailers").lower() != b"trailers":
-        raise MalformedHead
-    if b":authority" in pseudo:
-        headers.append((b"host", pseudo[b":authority"]))
-    return _understood(pseudo, headers, given)
+    _check_start(pseudo)
+    host = _host(pseudo.get(b":authority"), headers)
+    if host is not None:
+        headers = [field for field in headers if field[0] != b"host"] + [(b"host", host)]
+    return _head(pseudo, headers, access)
 
 
-def _understood(
-    pseudo: dict[bytes, bytes], headers: list[tuple[bytes, bytes]], given: dict[bytes, bytes]
-) -> Head2:
-    grpc = given.get(b"content-type", b"").startswith(b"application/grpc")
-    problem = None
-    try:
-        path, query = normalised(pseudo[b":path"])
-    except BadHead as error:
-        path, query, problem = "/", b"", error
-    method = pseudo[b":method"].decode("latin-1")
-    timeout = given.get(b"grpc-timeout")
-    timeout_s = None if timeout is None else _timeout(timeout)
-    plain = given.get(b"grpc-encoding", b"identity") == b"identity"
-    return Head2(
-        method,
-        path,
-        query,
-        headers,
-        _length(given.get(b"content-length")),
-        grpc,
-        grpc
-        and plain
-        and method == "POST"
-        and pseudo[b":path"] == MODEL_INFER
-        and timeout_s != -1.0,
-        timeout_s,
-        problem,
-        given.get(b"x-forwarded-for", b"").decode("latin-1"),
-    )
+def check_fields(fields: Fields) -> None:
+    """Refuse what the protocol forbids in regular fields and in trailers (sections 8.2 and 8.1).
+
+    Raises:
+        MalformedHead: a pseudo header, a name that is no lower-case token, a value with a
+            character or blanks that it must not have, or a field about one connection.
+    """
+    for name, value in fields:
+        if name[:1] == b":" or not _NAME.fullmatch(name) or not is_value(value):
+            raise MalformedHead
+        if name in _FORBIDDEN or (name == b"te" and value.lower() != b"trailers"):
+            raise MalformedHead
 
 
-def _timeout(value: bytes) -> float:
+def is_value(value: bytes) -> bool:
+    """Whether a field may have this value: legal bytes, no blank first or last (8.2.1)."""
+    return are_legal((value,)) and value == value.strip(BLANKS)
+
+
+def timeout(value: bytes) -> float:
     """Return the seconds of a `grpc-timeout`; -1 when it is not one."""
     unit = _UNITS.get(value[-1:])
     if unit is None or not value[:-1].isdigit() or len(value) > 9:
@@ -139,9 +132,63 @@ def _timeout(value: bytes) -> float:
     return int(value[:-1]) * unit
 
 
-def _length(value: bytes | None) -> int:
-    if value is None:
-        return -1
+def length(value: bytes) -> int:
+    """Return a content-length.
+
+    Raises:
+        MalformedHead: it is not one number.
+    """
     if not value.isdigit() or len(value) > 19:
         raise MalformedHead
     return int(value)
+
+
+def _check_start(pseudo: dict[bytes, bytes]) -> None:
+    """Refuse pseudo headers that no request can have (section 8.3.1)."""
+    method, path = pseudo[b":method"], pseudo[b":path"]
+    if not _METHOD.fullmatch(method) or method == b"CONNECT":
+        raise MalformedHead
+    if not _SCHEME.fullmatch(pseudo[b":scheme"]):
+        raise MalformedHead
+    if not _PATH.fullmatch(path) and (method, path) != (b"OPTIONS", b"*"):
+        raise MalformedHead
+
+
+def _host(authority: bytes | None, headers: Fields) -> bytes | None:
+    """Return the host of a request: one, well-formed, without a user (section 8.3.1)."""
+    hosts = [value for name, value in headers if name == b"host"]
+    if authority is not None:
+        hosts.append(authority)
+    if len({host.lower() for host in hosts}) > 1 or len(hosts) > 2:
+        raise MalformedHead
+    if hosts and host_name(hosts[-1].decode("latin-1")) is None:
+        raise MalformedHead
+    return hosts[-1] if hosts else None
+
+
+def _head(pseudo: dict[bytes, bytes], headers: Fields, access: WebAccess) -> Head2:
+    given = by_name(headers)
+    grpc = given.get(b"content-type", b"").startswith(b"application/grpc")
+    method, problem = pseudo[b":method"].decode("ascii"), None
+    try:
+        path, query = normalised(pseudo[b":path"])
+    except BadHead as error:
+        path, query, problem = "/", b"", error
+    refused = access.refusal("POST" if grpc else method, given)
+    if refused is not None:
+        problem = BadHead(403, refused)
+    late = given.get(b"grpc-timeout")
+    timeout_s = None if late is None else timeout(late)
+    size = given.get(b"content-length")
+    plain = given.get(b"grpc-encoding", b"identity") == b"identity"
+    infer = grpc and plain and method == "POST" and pseudo[b":path"] == MODEL_INFER
+    return Head2(
+        Steady(method, path, query, "2", list(headers)),
+        [],
+        -1 if size is None else length(size),
+        grpc,
+        infer and timeout_s != -1.0,
+        timeout_s,
+        problem,
+        given.get(b"x-forwarded-for", b"").decode("latin-1"),
+    )

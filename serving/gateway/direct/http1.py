@@ -22,6 +22,7 @@ from serving.gateway.direct.chunked import ChunkedBody
 from serving.gateway.direct.heads import MAX_HEAD, BadHead, Head, too_large_head
 from serving.gateway.direct.long_body import LONG, LongBody
 from serving.gateway.direct.pieces import Pieces
+from serving.gateway.direct.shapes import HeadReader
 from serving.gateway.direct.speaker import NEVER, Speaker
 from serving.gateway.direct.time_slices import CALL_UNITS, SAMPLE, TASK_S
 from serving.gateway.headers import by_name
@@ -57,6 +58,7 @@ class Http1(Speaker):
     ) -> None:
         super().__init__(server, transport, client)
         self._buffer = b""
+        self._heads = HeadReader(server.shapes)
         self._head: Head | None = None
         self._pieces = Pieces()
         self._missing = 0
@@ -177,7 +179,7 @@ class Http1(Speaker):
                 self._keep_head(data[at:])
                 return
             end += 4
-            head = self._server.heads.read(data[at:end])
+            head = self._heads.read(data[at:end])
             self._buffer = b""
             length = head.length
             if length is None:

@@ -15,10 +15,11 @@ from serving.gateway.bodies import too_large
 from serving.gateway.body_budget import overloaded
 from serving.gateway.direct.control2 import Control
 from serving.gateway.direct.heads import MAX_HEAD
-from serving.gateway.direct.heads2 import Head2, HeadReader2, MalformedHead
+from serving.gateway.direct.heads2 import Head2, MalformedHead
 from serving.gateway.direct.intake2 import CONNECTION_WINDOW, STREAM_WINDOW
 from serving.gateway.direct.pieces import Pieces
 from serving.gateway.direct.sending2 import Call
+from serving.gateway.direct.shapes2 import HeadReader2
 from serving.gateway.direct.speaker import NEVER
 from serving.gateway.direct.streams2 import AppStream
 from serving.gateway.direct.time_slices import CALL_UNITS, SAMPLE, TASK_S
@@ -57,7 +58,7 @@ class Http2(Control):
     ) -> None:
         super().__init__(server, transport, client)
         self.app = server.app
-        self._heads = HeadReader2()
+        self._heads = HeadReader2(server.shapes2)
         self._parts: list[bytes] = []
         """The beginning of a frame that is not whole yet."""
         self._have = self._need = 0
@@ -250,7 +251,7 @@ class Http2(Control):
             if not flags & f.END_STREAM:
                 self._closed.unfinished(ident)
             self._refuse(ident, head)
-        elif head.length > 0 and not self._admits(ident, head, flags):
+        elif head.length > 0 and not flags & f.END_STREAM and not self._admits(ident, head):
             pass  # it said itself how long its body is, so nobody waits for the data
         elif head.infer:
             call = Call(ident, head, self._initial, self._server.body_until)
@@ -275,7 +276,7 @@ class Http2(Control):
         self._strike()
         self.reset_number(ident, code)
 
-    def _admits(self, ident: int, head: Head2, flags: int) -> bool:
+    def _admits(self, ident: int, head: Head2) -> bool:
         """Whether the body that a head announces may come; if not, it is answered here."""
         server, length = self._server, head.length
         if head.path in LONG_LIVED:  # a stream has no length that counts
@@ -290,9 +291,8 @@ class Http2(Control):
         else:
             return True
         self._answer_error(ident, self._initial, head, error)
-        if not flags & f.END_STREAM:
-            self._closed.unfinished(ident)
-            self.write(f.reset(ident, f.NO_ERROR))
+        self._closed.unfinished(ident)
+        self.write(f.reset(ident, f.NO_ERROR))
         return False
 
     def _on_trailers(self, flags: int, ident: int, block: bytes) -> None:
@@ -413,7 +413,8 @@ class Http2(Control):
     def _refuse(self, ident: int, head: Head2) -> None:
         assert head.problem is not None
         if head.grpc:
-            self._answer_error(ident, 0, head, errors.InvalidInput(head.problem.sentence))
+            kind = errors.Forbidden if head.problem.status == 403 else errors.InvalidInput
+            self._answer_error(ident, 0, head, kind(head.problem.sentence))
         else:
             self.fail_json(ident, self._initial, head.problem.status, head.problem.sentence)
 

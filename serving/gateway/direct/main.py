@@ -26,7 +26,12 @@ async def serve(listen: Listen, drain_s: float) -> bool:
     composition = composition_from_environment()
     max_body = listen.max_body_mib << 20
     app = VigilApp(
-        composition.start, composition.stop, max_body, listen.cors_origins, composition.bodies
+        composition.start,
+        composition.stop,
+        max_body,
+        listen.cors_origins,
+        listen.hosts,
+        composition.bodies,
     )
     app.plane = plane = await composition.start()
     server = DirectServer(app, plane, listen, max_body, limits_of(listen))

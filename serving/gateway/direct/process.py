@@ -38,7 +38,6 @@ def direct_process(
     private = runtime_dir / f"{gateway_id}.http"
     env = {
         **gateway_environment(listen, gateway_id, hub_address, secret),
-        "VIGIL_LISTEN": listen.model_dump_json(),
         "VIGIL_PRIVATE_SOCKET": str(private),
         "VIGIL_DRAIN_S": str(drain_timeout_s),
         **_KEEP_MEMORY,

@@ -14,7 +14,8 @@ from serving.config import Listen
 from serving.dataplane.handler import DataPlane
 from serving.gateway.asgi import VigilApp
 from serving.gateway.direct.connection import Opening
-from serving.gateway.direct.heads import HeadReader
+from serving.gateway.direct.shapes import Shapes
+from serving.gateway.direct.shapes2 import Shapes2
 from serving.gateway.direct.speaker import Leaving, Limits, Speaker
 from serving.gateway.direct.time_slices import TimeSlices
 from serving.logs.events import Event
@@ -53,7 +54,8 @@ class DirectServer:
         self.max_body = max_body
         self.bodies = app.bodies
         self.limits = limits
-        self.heads = HeadReader(cors=app.cors is not None)
+        self.shapes = Shapes(app.access, cors=app.cors is not None)
+        self.shapes2 = Shapes2(app.access)
         self.responses = ResponseWriter()
         self.json_requests = RequestReader()
         self.slices = TimeSlices(lambda turn: asyncio.get_running_loop().call_soon(turn))

@@ -7,8 +7,10 @@ from hpack import Decoder, Encoder, HPACKError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from serving.dataplane.web_access import WebAccess
 from serving.gateway.direct.heads import MAX_HEAD
-from serving.gateway.direct.heads2 import HeadReader2, MalformedHead, _head
+from serving.gateway.direct.heads2 import MalformedHead, understood
+from serving.gateway.direct.shapes2 import HeadReader2, Shapes2
 from serving.http2.frames import ProtocolError
 
 START = [(b":method", b"POST"), (b":scheme", b"http"), (b":path", b"/x"), (b":authority", b"v")]
@@ -20,7 +22,7 @@ fields = st.lists(st.tuples(names, values), max_size=4)
 @given(st.lists(st.tuples(fields, st.sampled_from([None, None, None, 0, 100, 4096]), st.booleans()),
                 max_size=25))  # fmt: skip
 def test_blocks_mean_what_was_encoded_whatever_the_table_went_through(blocks):
-    encoder, reader = Encoder(), HeadReader2()
+    encoder, reader = Encoder(), HeadReader2(Shapes2())
     for extra, resize, huffman in blocks:
         if resize is not None:
             encoder.header_table_size = resize
@@ -49,7 +51,7 @@ blocks = st.lists(instructions, max_size=5).map(b"".join)
 @settings(max_examples=400)
 @given(st.lists(st.tuples(blocks, st.booleans(), st.integers(1, 3)), max_size=12))
 def test_any_row_of_blocks_means_what_it_means_to_a_decoder_that_remembers_nothing(rows):
-    reader, decoder = HeadReader2(), Decoder(max_header_list_size=MAX_HEAD)
+    reader, decoder = HeadReader2(Shapes2()), Decoder(max_header_list_size=MAX_HEAD)
     again = [START_BLOCK + block if start else block for block, start, _ in rows]
     for (_, _, times), block in zip(rows, again, strict=True):
         # Earlier blocks come back between new ones, and may mean something else by then.
@@ -61,7 +63,9 @@ def test_any_row_of_blocks_means_what_it_means_to_a_decoder_that_remembers_nothi
                     reader.read(each)
                 return
             try:
-                expected = _head([(bytes(name), bytes(value)) for name, value in fields])
+                expected = understood(
+                    [(bytes(name), bytes(value)) for name, value in fields], WebAccess()
+                )
             except MalformedHead:
                 with pytest.raises(MalformedHead):
                     reader.read(each)
@@ -73,7 +77,7 @@ def test_any_row_of_blocks_means_what_it_means_to_a_decoder_that_remembers_nothi
 
 
 def test_a_block_is_known_only_as_long_as_the_table_is_the_same():
-    encoder, reader = Encoder(), HeadReader2()
+    encoder, reader = Encoder(), HeadReader2(Shapes2())
     static = [(b":method", b"POST"), (b":scheme", b"http"), (b":path", b"/")]
     first = [*static, (b"a", b"1")]
     reader.read(encoder.encode(first))
@@ -92,7 +96,7 @@ def test_a_block_is_known_only_as_long_as_the_table_is_the_same():
     [(b"te", b"gzip"), (b"te", b"trailers")],
 ])  # fmt: skip
 def test_what_the_protocol_forbids_is_malformed_and_the_next_block_is_read(extra):
-    encoder, reader = Encoder(), HeadReader2()
+    encoder, reader = Encoder(), HeadReader2(Shapes2())
     with pytest.raises(MalformedHead):
         reader.read(encoder.encode([*START, *extra]))
     assert reader.read(encoder.encode(START)).path == "/x"
@@ -102,18 +106,18 @@ def test_what_the_protocol_forbids_is_malformed_and_the_next_block_is_read(extra
                                    b"\x3f\xff\xff\xff\x7f"])  # fmt: skip
 def test_what_cannot_be_decoded_ends_the_connection(block):
     with pytest.raises(ProtocolError):
-        HeadReader2().read(block)
+        HeadReader2(Shapes2()).read(block)
 
 
 def test_what_is_given_twice_is_a_list():
     twice = [(b"x-forwarded-for", b"1.1.1.1"), (b"x-forwarded-for", b"2.2.2.2")]
     twice += [(b"grpc-timeout", b"1S"), (b"grpc-timeout", b"2S")]
-    head = HeadReader2().read(Encoder().encode([*START, *twice]))
+    head = HeadReader2(Shapes2()).read(Encoder().encode([*START, *twice]))
     assert (head.forwarded, head.timeout_s) == ("1.1.1.1, 2.2.2.2", -1)
 
 
 def test_a_small_block_of_a_huge_list_is_refused():
-    encoder, reader = Encoder(), HeadReader2()
+    encoder, reader = Encoder(), HeadReader2(Shapes2())
     reader.read(encoder.encode([*START, (b"a", b"x" * 3900)]))
     with pytest.raises(ProtocolError):
         reader.read(b"\xbe" * 1000)
@@ -123,4 +127,4 @@ def test_a_small_block_of_a_huge_list_is_refused():
                                                 (b"123456789S", -1)])  # fmt: skip
 def test_timeouts(value, seconds):
     block = Encoder().encode([*START, (b"grpc-timeout", value)])
-    assert HeadReader2().read(block).timeout_s == seconds
+    assert HeadReader2(Shapes2()).read(block).timeout_s == seconds

@@ -9,6 +9,7 @@ import random
 
 from hpack import Encoder
 
+from serving.gateway.direct.shapes import Shapes
 from serving.http2 import frames as f
 from serving.protocol.pb.open_inference_pb2 import ModelInferRequest, ModelInferResponse
 
@@ -52,7 +53,7 @@ async def test_requests_in_a_row_are_answered_as_each_by_itself(connect, server)
         row += generator.choices(row, k=4)
         alone = []
         for each in row:
-            server.heads._known.clear()
+            server.shapes = Shapes()
             server.json_requests._known.clear()
             client = await connect()
             await client.send(each)

@@ -13,6 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from serving.config import Listen
+from serving.dataplane.web_access import WebAccess
+from serving.gateway.body_budget import BodyBudget
 from serving.gateway.direct.http1 import Http1
 from serving.gateway.direct.http2 import Http2
 from serving.gateway.direct.server import DirectServer
@@ -202,9 +204,11 @@ class Echo:
     """An app that answers with what it is sent."""
 
     cors = None
+    access = WebAccess()
 
     def __init__(self):
         self.asked = 0
+        self.bodies = BodyBudget(1 << 30, LIMIT)
 
     async def __call__(self, scope, receive, send):
         self.asked += 1
