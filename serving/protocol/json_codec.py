@@ -30,6 +30,7 @@ from serving.protocol.messages import (
 from serving.protocol.metadata import TensorMetadata
 from serving.protocol.names import refuse_twice
 from serving.protocol.parameters import checked_parameters, is_base64
+from serving.protocol.recent import Recent
 from serving.protocol.tensors import check_input, tensor_from_buffer, tensor_to_buffer
 
 _KEPT_HEADS = 256
@@ -108,24 +109,22 @@ def decode_wire(
     return InferRequest(
         model_name,
         model_version,
-        chosen_id(wire.id, request_id),
+        chosen_id(wire.id or None, request_id),
         tuple(inputs),
-        _decode_outputs(wire.outputs) if wire.outputs else (),
+        decode_outputs(wire.outputs) if wire.outputs else (),
         checked_parameters(wire.parameters) if wire.parameters else None,
     )
 
 
-_heads: dict[bytes, WireRequest] = {}
+_heads: Recent[bytes, WireRequest] = Recent(_KEPT_HEADS)
 """JSON parts without numbers, which clients of binary tensors send again and again."""
 
 
 def _read_head(text: bytes) -> WireRequest:
-    known = _heads.get(text)
+    known = _heads[text]
     if known is None:
         known = read_request(text)
         if len(text) <= _KEPT_BYTES and all(given.data is NO_DATA for given in known.inputs):
-            if len(_heads) >= _KEPT_HEADS:
-                _heads.clear()
             _heads[text] = known
     return known
 
@@ -167,10 +166,16 @@ def _decode_binary(
     return tensor, rest[size:]
 
 
-def _decode_outputs(given: list[WireOutput]) -> tuple[RequestedOutput, ...]:
+def decode_outputs(given: list[WireOutput]) -> tuple[RequestedOutput, ...]:
+    """Return the outputs that a request asks for.
+
+    Raises:
+        InvalidInput: one is asked for twice, or its parameters are wrong.
+    """
     refuse_twice("output", [output.name for output in given])
     return tuple(
-        RequestedOutput(output.name, checked_parameters(output.parameters)) for output in given
+        RequestedOutput(output.name, checked_parameters(output.parameters or None))
+        for output in given
     )
 
 

@@ -19,7 +19,7 @@ from serving.gateway.direct.speaker import Leaving, Limits, Speaker
 from serving.logs.events import Event
 from serving.logs.report import report
 from serving.protocol.grpc_templates import ResponseWriter
-from serving.protocol.json_templates import RequestReader
+from serving.protocol.json_reader import RequestReader
 
 LINGER_S: Final = 0.3
 BACKLOG: Final = 2048
