@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from serving.errors import VigilError
-from serving.protocol import grpc_codec, grpc_templates, json_codec, json_reader
+from serving.protocol import grpc_codec, grpc_reader, json_codec, json_reader
 from serving.protocol.messages import InferRequest
 from serving.protocol.pb.open_inference_pb2 import ModelInferRequest
 
@@ -221,18 +221,32 @@ GRPC_PIECES = [
 ]  # fmt: skip
 
 
+def with_id(payload: bytes, ident: str) -> bytes:
+    """Return a valid message with another id, as a client writes it."""
+    made = ModelInferRequest.FromString(payload)
+    made.id = ident
+    return made.SerializeToString()
+
+
 @settings(max_examples=500)
 @given(
     st.lists(
-        st.tuples(st.sampled_from(messages()), changes(GRPC_PIECES), st.booleans()),
+        st.tuples(
+            st.sampled_from(messages()),
+            st.sampled_from(["", "a", "bb", "é" * 64, "x" * 257]),
+            changes(GRPC_PIECES),
+            st.integers(0, 2),
+        ),
         min_size=2,
         max_size=8,
     )
 )
-def test_grpc_messages(payloads: list[tuple[bytes, list[Change], bool]]) -> None:
-    reader = grpc_templates.RequestReader()
-    for first, some, twice in payloads:
-        payload = changed(first, some)
+def test_grpc_messages(payloads: list[tuple[bytes, str, list[Change], int]]) -> None:
+    reader = grpc_reader.RequestReader()
+    for first, ident, some, alter in payloads:
+        payload = with_id(first, ident)
+        if not alter:
+            payload = changed(payload, some)
         # The second of two alike is read without being parsed.
-        for content in (payload, payload) if twice else (payload,):
+        for content in (payload, payload):
             assert outcome(reader.read, content) == outcome(grpc_codec.decode_request, content)

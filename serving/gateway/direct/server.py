@@ -18,8 +18,8 @@ from serving.gateway.direct.heads import HeadReader
 from serving.gateway.direct.speaker import Leaving, Limits, Speaker
 from serving.logs.events import Event
 from serving.logs.report import report
-from serving.protocol.grpc_templates import ResponseWriter
-from serving.protocol.json_reader import RequestReader
+from serving.protocol import grpc_reader, json_reader
+from serving.protocol.grpc_writer import ResponseWriter
 
 LINGER_S: Final = 0.3
 BACKLOG: Final = 2048
@@ -53,7 +53,8 @@ class DirectServer:
         self.limits = limits
         self.heads = HeadReader(cors=app.cors is not None)
         self.responses = ResponseWriter()
-        self.json_requests = RequestReader()
+        self.json_requests = json_reader.RequestReader()
+        self.grpc_requests = grpc_reader.RequestReader()
         self.connections: set[Speaker] = set()
         self.proxies = listen.trusted_proxies
         self.stopping = False
