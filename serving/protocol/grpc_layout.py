@@ -62,17 +62,15 @@ def find_layout(payload: bytes, datatypes: list[str]) -> Layout | None:
         return None
     inputs = [field for field in fields if field.tag == _INPUTS]
     raw = [field for field in fields if field.tag == _RAW_CONTENTS]
-    data = raw or [
-        _typed(payload, field, datatype) for field, datatype in zip(inputs, datatypes, strict=True)
-    ]
-    if len(data) != len(inputs):
-        return None
-    kept = [span for span in data if span is not None]
-    if len(kept) != len(data):
+    data: list[Span | None] = [*raw]
+    if not raw:
+        data = [_typed(payload, *each) for each in zip(inputs, datatypes, strict=True)]
+    spans = [span for span in data if span is not None]
+    if len(spans) != len(inputs):
         return None
     rest = fields[len(once) - 1].end
     head = rest if once[-1] != ID else fields[len(once) - 2].end
-    return Layout(head, rest, kept)
+    return Layout(head, rest, spans)
 
 
 def _typed(payload: bytes, given: Span, datatype: str) -> Span | None:
