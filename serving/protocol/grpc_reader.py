@@ -96,9 +96,11 @@ class RequestReader:
                     if not payload.startswith(literal, at + offset):
                         break
                 else:
-                    request = _filled(template, payload, at, ident)
-                    if request is None:
+                    try:
+                        own = ident.decode() if ident else new_request_id()
+                    except UnicodeDecodeError:
                         break
+                    request = _filled(template, payload, at, own)
                     self._misses = 0
                     if place:
                         known.insert(0, known.pop(place))
@@ -152,24 +154,17 @@ class RequestReader:
         known.append(template)
 
 
-def _filled(template: _Template, payload: bytes, at: int, ident: bytes) -> InferRequest | None:
-    """Return the request that a template and what it leaves open make; None: its id is wrong."""
-    try:
-        own = ident.decode() if ident else new_request_id()
-    except UnicodeDecodeError:
-        return None
+def _filled(template: _Template, payload: bytes, at: int, ident: str) -> InferRequest:
+    """Return the request of a template; what it leaves open begins at `at`."""
+    tensors = []
+    for name, datatype, shape, parameters, dtype, begin in template.inputs:
+        data: np.ndarray = np.ndarray(shape, dtype, payload, at + begin)
+        tensors.append(Tensor(name, datatype, shape, data, parameters))
     return InferRequest(
         template.model_name,
         template.model_version,
-        own,
-        tuple(
-            [
-                Tensor(
-                    name, datatype, shape, np.ndarray(shape, dtype, payload, at + begin), parameters
-                )
-                for name, datatype, shape, parameters, dtype, begin in template.inputs
-            ]
-        ),
+        ident,
+        tuple(tensors),
         template.outputs,
         template.parameters,
     )

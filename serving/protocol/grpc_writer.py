@@ -25,26 +25,24 @@ class ResponseWriter:
 
     def write(self, response: InferResponse, request: InferRequest) -> bytes:
         """Return the bytes of the answer, raw or typed as `grpc_codec.encode_response` does."""
-        outputs = response.outputs
-        if (
-            response.parameters
-            or any(tensor.parameters for tensor in outputs)
-            or not grpc_codec.answers_raw(request)
-        ):
-            message = grpc_codec.encode_response(response, request)
-            slow: bytes = message.SerializeToString()
-            return slow
-        shapes = tuple([(tensor.name, tensor.datatype, tensor.shape) for tensor in outputs])
-        key = (response.model_name, response.model_version, shapes)
-        known = self._known[key]
-        if known is None:
-            known = self._learn(key)
-        ident = response.id.encode()
-        parts: list[bytes | memoryview] = [known[0], _ID, _varint(len(ident)), ident, known[1]]
-        for tensor in outputs:
+        asks = request.parameters or request.outputs
+        if response.parameters or (asks and not grpc_codec.answers_raw(request)):
+            return _by_library(response, request)
+        shapes = []
+        raw: list[bytes | memoryview] = []
+        for tensor in response.outputs:
+            if tensor.parameters:
+                return _by_library(response, request)
+            shapes.append((tensor.name, tensor.datatype, tensor.shape))
             buffer = tensor_to_buffer(tensor)
-            parts += (_RAW_OUTPUT, _varint(len(buffer)), buffer)
-        return b"".join(parts)
+            size = len(buffer)
+            raw += (_RAW_OUTPUT, _SMALL[size] if size < 128 else _varint(size), buffer)
+        key = (response.model_name, response.model_version, tuple(shapes))
+        before, behind = self._known[key] or self._learn(key)
+        ident = response.id.encode()
+        size = len(ident)
+        length = _SMALL[size] if size < 128 else _varint(size)
+        return b"".join((before, _ID, length, ident, behind, *raw))
 
     def _learn(self, key: tuple[str, str, _Key]) -> tuple[bytes, bytes]:
         name, version, shapes = key
@@ -57,13 +55,16 @@ class ResponseWriter:
         return known
 
 
+def _by_library(response: InferResponse, request: InferRequest) -> bytes:
+    message: bytes = grpc_codec.encode_response(response, request).SerializeToString()
+    return message
+
+
 _SMALL: Final = [bytes((number,)) for number in range(128)]
 
 
 def _varint(number: int) -> bytes:
-    """Return a protobuf varint."""
-    if number < 128:
-        return _SMALL[number]
+    """Return a number as protobuf writes it; those below 128 are in `_SMALL`."""
     digits = bytearray()
     while number >= 128:
         digits.append(number & 127 | 128)

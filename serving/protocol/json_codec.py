@@ -11,7 +11,7 @@ import orjson
 from serving.errors import InvalidInput
 from serving.protocol.bytes_tensor import object_array
 from serving.protocol.ids import chosen_id
-from serving.protocol.json_data import decode_data, encode_data
+from serving.protocol.json_data import NATIVE, decode_data, encode_data, native
 from serving.protocol.json_wire import (
     NO_DATA,
     Scalars,
@@ -48,7 +48,8 @@ def parse_json_length(header: str, body_length: int) -> int:
     if not (header.isascii() and header.isdigit() and len(header) <= 20):
         raise InvalidInput("Inference-Header-Content-Length must be a number of bytes")
     length = int(header)
-    _check_json_length(length, body_length)
+    if length > body_length:
+        _check_json_length(length, body_length)
     return length
 
 
@@ -248,16 +249,26 @@ def encode_response(response: InferResponse, request: InferRequest) -> tuple[byt
         InvalidInput: a BYTES output is not UTF-8 and was asked for as plain JSON.
     """
     default = request.parameters is not None and bool(request.parameters.get("binary_data_output"))
-    wanted = {o.name: o.parameters for o in request.outputs if o.parameters is not None}
+    wanted = {o.name: o.parameters for o in request.outputs} if request.outputs else {}
     buffers: list[bytes | memoryview] = []
     outputs: list[dict[str, Any]] = []
     for tensor in response.outputs:
-        asked = wanted.get(tensor.name) if wanted else None
+        asked = wanted.get(tensor.name)
+        datatype = tensor.datatype
         if default if asked is None else asked.get("binary_data", default):
             buffer = tensor_to_buffer(tensor)
             buffers.append(buffer)
             outputs.append(_described(tensor, {"binary_data_size": len(buffer)}))
-        elif is_base64(asked) and tensor.datatype == "BYTES":
+        elif datatype in NATIVE and not tensor.parameters:  # nearly all of them, in one piece
+            outputs.append(
+                {
+                    "name": tensor.name,
+                    "datatype": datatype,
+                    "shape": tensor.shape,
+                    "data": native(tensor.data),
+                }
+            )
+        elif is_base64(asked) and datatype == "BYTES":
             outputs.append(_encoded(tensor, {"content_type": "base64"}))
         else:
             outputs.append(_encoded(tensor, None))

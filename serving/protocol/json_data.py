@@ -39,6 +39,9 @@ _ELEMENTS: Final[dict[str, tuple[type, str]]] = {
     "BF16": (float, "f"),
 }
 _FP32: Final = NUMPY_OF["FP32"]
+NATIVE: Final = NUMPY_OF.keys() - {"BYTES", "BF16"}
+"""Datatypes that orjson writes as they are."""
+
 _starts_nested = regex(rb"\s*\[\s*\[").match
 
 
@@ -217,7 +220,11 @@ def encode_data(tensor: Tensor, base64: bool) -> np.ndarray | list[str]:
         return _encode_bytes(tensor, base64)
     if tensor.datatype == "BF16":
         return bf16_to_fp32(data.ravel())
-    # orjson reads whole elements where they lie.
+    return native(data)
+
+
+def native(data: np.ndarray) -> np.ndarray:
+    """Return numbers flat and as orjson takes them: it reads whole elements where they lie."""
     return data.ravel() if data.flags.aligned else data.flatten()
 
 
