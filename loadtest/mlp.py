@@ -91,11 +91,11 @@ def binary_body(x: np.ndarray, name: str = INPUT) -> Body:
     return Body(head + raw, headers)
 
 
-def grpc_message(x: np.ndarray) -> bytes:
+def grpc_message(x: np.ndarray, ident: str = "") -> bytes:
     """Return a serialized `ModelInferRequest` with raw input contents."""
     from tritonclient.grpc import service_pb2  # loads the protobuf runtime: only when needed
 
-    request = service_pb2.ModelInferRequest(model_name=MODEL)
+    request = service_pb2.ModelInferRequest(model_name=MODEL, id=ident)
     request.inputs.add(name=INPUT, datatype="FP32", shape=list(x.shape))
     request.raw_input_contents.append(np.ascontiguousarray(x, dtype="<f4").tobytes())
     return bytes(request.SerializeToString())

@@ -20,7 +20,7 @@ def test_batch_of_requests(
     async def once() -> int:
         tickets = [plane.begin(request, None) for _ in range(REQUESTS)]
         for ticket in tickets:
-            await ticket.future
+            await ticket.item.future
         return sum(plane.finish(ticket).outputs[0].shape[0] for ticket in tickets)
 
     assert benchmark(lambda: loop.run_until_complete(once())) == REQUESTS

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
 import pytest
 
 from loadtest import mlp
-from serving.protocol import grpc_codec
+from serving.protocol import grpc_codec, grpc_reader, json_reader
 from serving.protocol.json_codec import decode_request, encode_response
 from serving.protocol.messages import InferResponse, Tensor
 from serving.protocol.pb.open_inference_pb2 import ModelInferRequest
@@ -25,6 +26,19 @@ def _response(rows: int = 1) -> InferResponse:
 def test_read_json(benchmark: Any, rows: int) -> None:
     body = mlp.json_body(mlp.rows(rows)).data
     request = benchmark(decode_request, body, None, mlp.MODEL, "")
+    assert request.inputs[0].shape == (rows, mlp.WIDTHS[0])
+
+
+@pytest.mark.parametrize("rows", [1, 64])
+def test_read_json_of_a_known_form(benchmark: Any, rows: int) -> None:
+    """As the gateway reads it: every body has an id and numbers of its own."""
+    reader = json_reader.RequestReader()
+    bodies = [
+        b'{"id":"%d",%b' % (number, mlp.json_body(mlp.rows(rows, number)).data[1:])
+        for number in range(32)
+    ]
+    each = itertools.cycle(bodies)
+    request = benchmark(lambda: reader.read(next(each), None, mlp.MODEL, ""))
     assert request.inputs[0].shape == (rows, mlp.WIDTHS[0])
 
 
@@ -53,6 +67,17 @@ def test_read_grpc(benchmark: Any, rows: int) -> None:
         return grpc_codec.decode_request(grpc_codec.parse_request(payload))
 
     assert benchmark(read).inputs[0].shape == (rows, mlp.WIDTHS[0])
+
+
+@pytest.mark.parametrize("rows", [1, 64])
+def test_read_grpc_of_a_known_form(benchmark: Any, rows: int) -> None:
+    """As the gateway reads it: every message has an id and numbers of its own."""
+    reader = grpc_reader.RequestReader()
+    each = itertools.cycle(
+        [mlp.grpc_message(mlp.rows(rows, number), str(number)) for number in range(32)]
+    )
+    request = benchmark(lambda: reader.read(next(each)))
+    assert request.inputs[0].shape == (rows, mlp.WIDTHS[0])
 
 
 def test_write_grpc(benchmark: Any) -> None:

@@ -1,14 +1,22 @@
-"""The whole gateway without its sockets: request bytes in, answer bytes out, 64 at a time."""
+"""The whole gateway without its sockets: request bytes in, answer bytes out, 64 at a time.
+
+Identical requests, and requests as real clients send them: each with an id of its own in body and
+headers, a trace context, and other numbers. What each costs in Python calls is told at the end.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import itertools
+import json
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from hpack import Encoder
 
 from loadtest import mlp
+from loadtest.micro.conftest import Calls
 from serving.config import Listen
 from serving.dataplane.handler import DataPlane
 from serving.gateway.asgi import VigilApp
@@ -18,6 +26,8 @@ from serving.gateway.direct.server import DirectServer
 from serving.http2 import frames as f
 
 REQUESTS = 64
+ROUNDS = 200
+Loop = asyncio.AbstractEventLoop
 
 
 class Wire:
@@ -47,55 +57,113 @@ def server(plane: DataPlane) -> DirectServer:
     return DirectServer(app, plane, Listen(), 1 << 20)
 
 
-def test_http(benchmark: Any, loop: asyncio.AbstractEventLoop, server: DirectServer) -> None:
-    body = mlp.json_body(mlp.rows(1)).data
-    request = (
-        b"POST /v2/models/mlp/infer HTTP/1.1\r\nHost: localhost:8000\r\n"
-        b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body)
-    ) + body
+@pytest.fixture(params=["identical", "unique"])
+def numbers(request: pytest.FixtureRequest) -> Iterator[int]:
+    """A number for each request: the same for all, or one of its own."""
+    return itertools.repeat(1) if request.param == "identical" else itertools.count(100_000)
+
+
+def json_request(number: int) -> tuple[bytes, bytes]:
+    """Return headers and body."""
+    body = {"id": f"id-{number}", **json.loads(mlp.json_body(mlp.rows(1, number)).data)}
+    return b"content-type: application/json\r\n", json.dumps(body).encode()
+
+
+def binary_request(number: int) -> tuple[bytes, bytes]:
+    """Return headers and body."""
+    body = mlp.binary_body(mlp.rows(1, number))
+    length = int(body.headers["Inference-Header-Content-Length"])
+    request = {"id": f"id-{number}", **json.loads(body.data[:length])}
+    head = json.dumps(request).encode()
+    headers = b"inference-header-content-length: %d\r\n" % len(head)
+    return headers, head + body.data[length:]
+
+
+@pytest.mark.parametrize("make", [json_request, binary_request], ids=["json", "binary"])
+def test_http(
+    benchmark: Any,
+    calls: Calls,
+    loop: Loop,
+    server: DirectServer,
+    make: Callable[[int], tuple[bytes, bytes]],
+    numbers: Iterator[int],
+) -> None:
+    def request() -> bytes:
+        number = next(numbers)
+        headers, body = make(number)
+        return (
+            b"POST /v2/models/mlp/infer HTTP/1.1\r\nHost: localhost:8000\r\n"
+            b"x-request-id: r-%d\r\ntraceparent: 00-%032x-%016x-01\r\n%bContent-Length: %d\r\n\r\n"
+            % (number, number, number, headers, len(body))
+        ) + body
+
     wires = [Wire() for _ in range(REQUESTS)]
     speakers = [Http1(server, wire, None) for wire in wires]  # type: ignore[arg-type]
 
-    async def once() -> int:
-        for speaker in speakers:
-            speaker.data_received(request)
-        while not all(wire.written for wire in wires):  # noqa: ASYNC110 - some turns
+    async def answer(requests: list[bytes]) -> int:
+        for speaker, each in zip(speakers, requests, strict=True):
+            speaker.data_received(each)
+        while not all([wire.written for wire in wires]):  # noqa: ASYNC110, C419 - some turns
             await asyncio.sleep(0)
         answers = [wire.written.pop() for wire in wires]
-        return sum(answer.startswith(b"HTTP/1.1 200 OK\r\n") for answer in answers)
+        return sum([each.startswith(b"HTTP/1.1 200 OK\r\n") for each in answers])
 
-    assert benchmark(lambda: loop.run_until_complete(once())) == REQUESTS
+    def requests() -> list[bytes]:
+        return [request() for _ in range(REQUESTS)]
+
+    _measure(benchmark, calls, loop, answer, requests)
 
 
-def test_grpc(benchmark: Any, loop: asyncio.AbstractEventLoop, server: DirectServer) -> None:
-    payload = mlp.grpc_frame(mlp.grpc_message(mlp.rows(1)))
+def test_grpc(
+    benchmark: Any, calls: Calls, loop: Loop, server: DirectServer, numbers: Iterator[int]
+) -> None:
     encoder = Encoder()
-    headers = [
-        (":method", "POST"), (":scheme", "http"), (":path", mlp.GRPC_PATH),
-        (":authority", "localhost"), ("content-type", "application/grpc"), ("te", "trailers"),
-    ]  # fmt: skip
     wire = Wire()
     speaker = Http2(server, wire, None)  # type: ignore[arg-type]
     windows = f.settings({f.INITIAL_WINDOW_SIZE: 1 << 30}) + f.window_update(0, 1 << 30)
     speaker.data_received(f.PREFACE + windows)
-    # The first block fills the table; those after it are all the same.
-    first, block = encoder.encode(headers), encoder.encode(headers)
-    ident = 1
-    speaker.data_received(f.frame(f.HEADERS, f.END_HEADERS, ident, first))
-    speaker.data_received(f.frame(f.RST_STREAM, 0, ident, bytes(4)))
+    streams = itertools.count(1, 2)
 
-    async def once() -> int:
-        nonlocal ident
+    def request() -> bytes:
+        number, ident = next(numbers), next(streams)
+        headers = [
+            (":method", "POST"), (":scheme", "http"), (":path", mlp.GRPC_PATH),
+            (":authority", "localhost"), ("content-type", "application/grpc"), ("te", "trailers"),
+            ("traceparent", f"00-{number:032x}-{number:016x}-01"),
+        ]  # fmt: skip
+        message = mlp.grpc_message(mlp.rows(1, number), f"id-{number}")
+        return f.frame(f.HEADERS, f.END_HEADERS, ident, encoder.encode(headers)) + f.frame(
+            f.DATA, f.END_STREAM, ident, mlp.grpc_frame(message)
+        )
+
+    async def answer(requests: list[bytes]) -> int:
         wire.written.clear()
-        for _ in range(REQUESTS):
-            ident += 2
-            speaker.data_received(
-                f.frame(f.HEADERS, f.END_HEADERS, ident, block)
-                + f.frame(f.DATA, f.END_STREAM, ident, payload)
-            )
+        for each in requests:
+            speaker.data_received(each)
         while len(wire.written) < REQUESTS:  # noqa: ASYNC110 - some turns
             await asyncio.sleep(0)
         speaker.data_received(f.window_update(0, 1 << 16))
-        return sum(b"grpc-status\x010" in answer for answer in wire.written)
+        return sum([b"grpc-status\x010" in each for each in wire.written])
 
-    assert benchmark(lambda: loop.run_until_complete(once())) == REQUESTS
+    def requests() -> list[bytes]:
+        return [request() for _ in range(REQUESTS)]
+
+    _measure(benchmark, calls, loop, answer, requests)
+
+
+def _measure(
+    benchmark: Any,
+    calls: Calls,
+    loop: Loop,
+    answer: Callable[[list[bytes]], Any],
+    requests: Callable[[], list[bytes]],
+) -> None:
+    def once(some: list[bytes]) -> int:
+        answered: int = loop.run_until_complete(answer(some))
+        return answered
+
+    def setup() -> tuple[tuple[list[bytes]], dict[str, Any]]:
+        return (requests(),), {}
+
+    assert benchmark.pedantic(once, setup=setup, rounds=ROUNDS, warmup_rounds=8) == REQUESTS
+    calls(once, requests(), REQUESTS)

@@ -69,6 +69,8 @@ class WaitingRoom:
         self._mixed = False
         self._parted = False
         self._timed = False
+        self._scheduled = False
+        """Whether somebody looks for a free slot in the loop's next turn anyway."""
         self._sweep_after = 0.0
         self._departures = Departures(lambda: self._waiting, self._drop_answered)
         self.waiting_rows = 0
@@ -107,7 +109,8 @@ class WaitingRoom:
         self.waiting_rows += rows
         if self._weighed:
             self.waiting_bytes += weigh(item.bound)
-        self._schedule()
+        if not self._scheduled:
+            self._schedule()
 
     def _queue_parts(self, parts: list[Pending]) -> None:
         """Queue parts of a request that was admitted; some may come a second time."""

@@ -93,7 +93,11 @@ class Pending:
         if not future.done():
             future.set_result(Answer(outputs, self.flags, self.remarks))
             if self.on_done is not None:
-                self._tell()
+                on_done, self.on_done = self.on_done, None  # kept, each would keep the other
+                try:
+                    on_done()
+                except Exception as error:  # noqa: BLE001 - the others in the batch have answers too
+                    self._not_passed_on(error)
 
     def fail(self, error: BaseException) -> None:
         """Settle it with an error, unless it is settled already."""
@@ -101,17 +105,15 @@ class Pending:
         if not future.done():
             future.set_exception(error)
             if self.on_done is not None:
-                self._tell()
+                on_done, self.on_done = self.on_done, None
+                try:
+                    on_done()
+                except Exception as error:  # noqa: BLE001 - as above
+                    self._not_passed_on(error)
 
-    def _tell(self) -> None:
-        # Whoever is told knows this request: kept, each would keep the other.
-        on_done, self.on_done = self.on_done, None
-        assert on_done is not None
-        try:
-            on_done()
-        except Exception as error:  # noqa: BLE001 - the others in the batch have answers too
-            said = "an answer was not passed on to its client"
-            report(Event.INTERNAL_ERROR, said, request_id=self.id, error=error)
+    def _not_passed_on(self, error: Exception) -> None:
+        said = "an answer was not passed on to its client"
+        report(Event.INTERNAL_ERROR, said, request_id=self.id, error=error)
 
 
 class Batch:
@@ -129,7 +131,8 @@ class Batch:
         self.items = items
         self.formed = formed
         self.ended = 0.0
-        self.rows = tuple(item.bound.rows for item in items)
+        # A list first: a generator would be resumed for every request.
+        self.rows = tuple([item.bound.rows for item in items])
         self.total = sum(self.rows)
         self.alone = False
         self._arrays: tuple[np.ndarray, ...] | None = None
@@ -197,6 +200,13 @@ def split(outputs: Mapping[str, np.ndarray], rows: Sequence[int]) -> list[dict[s
     named = list(outputs.items())
     parts = []
     start = 0
+    if len(named) == 1:  # nearly every model: no loop within the loop
+        [(only, array)] = named
+        for count in rows:
+            stop = start + count
+            parts.append({only: array[start:stop]})
+            start = stop
+        return parts
     for count in rows:
         stop = start + count
         parts.append({name: array[start:stop] for name, array in named})

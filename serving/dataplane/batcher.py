@@ -56,7 +56,6 @@ class ModelQueue(WaitingRoom):
         self._version = version
         self._guards = GuardStage(name, guards, observer, self._tell, version)
         self._again: list[list[Pending]] = []
-        self._pump_scheduled = False
         self._delay: asyncio.TimerHandle | None = None
         self._under_way: set[asyncio.Future[BatchResult]] = set()
         self._on_idle: Callable[[], None] | None = None
@@ -114,12 +113,12 @@ class ModelQueue(WaitingRoom):
 
     def _schedule(self) -> None:
         # One loop turn later, so that requests which arrived together leave together.
-        if not self._pump_scheduled:
-            self._pump_scheduled = True
+        if not self._scheduled:
+            self._scheduled = True
             self._loop.call_soon(self._pump)
 
     def _pump(self) -> None:
-        self._pump_scheduled = False
+        self._scheduled = False
         while self._waiting or self._again:
             link = self._free_link()
             if link is None:

@@ -515,9 +515,14 @@ def _respond(
 ) -> InferResponse:
     types = entry.output_types
     given = answer.outputs
-    outputs = tuple(
-        [Tensor(name, types[name], given[name].shape, given[name]) for name in wanted or types]
-    )
+    if len(types) == 1:  # nearly every model
+        [(name, datatype)] = types.items()
+        array = given[name]
+        outputs: tuple[Tensor, ...] = (Tensor(name, datatype, array.shape, array),)
+    else:
+        outputs = tuple(
+            [Tensor(name, types[name], given[name].shape, given[name]) for name in wanted or types]
+        )
     version = entry.version
     parameters: dict[str, Any] | None = None
     if answer.remarks is not None:

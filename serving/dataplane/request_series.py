@@ -15,7 +15,7 @@ from serving.errors import (
     VigilError,
 )
 from serving.telemetry import names
-from serving.telemetry.counters import HistogramSeries, SeriesSet, SumSeries
+from serving.telemetry.counters import MOST_LATE, HistogramSeries, SeriesSet, SumSeries
 
 _OUTCOME_OF: dict[type[VigilError], str] = {
     InvalidInput: names.OUTCOME_INVALID,
@@ -51,8 +51,11 @@ class RequestSeries:
     def succeeded(self, seconds: float) -> None:
         """Count a request that was answered with outputs."""
         requests, duration = self._ok
-        requests.add(1)
-        duration.record(seconds)
+        requests.value += 1
+        late = duration.late
+        late.append(seconds)
+        if len(late) >= MOST_LATE:
+            duration.count_late()
 
     def failed(self, error: VigilError, seconds: float) -> None:
         """Count a request that was answered with an error."""

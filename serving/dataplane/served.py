@@ -110,8 +110,9 @@ class ServedVersion:
         """
         future: asyncio.Future[Answer] = self._loop.create_future()
         item = Pending(request.id, bound, future, arrived, client if self._fair else "", receive)
-        if self._levels or request.parameters:
-            self._set_priority(item, request.parameters)
+        parameters = request.parameters
+        if self._levels or (parameters and "priority" in parameters):
+            self._set_priority(item, parameters)
         if bound.rows:
             self.queue.submit(item, timeout_s)
         else:

@@ -115,7 +115,8 @@ def plain_message(body: bytes, max_body: int) -> bytes:
     Raises:
         InvalidInput, PayloadTooLarge: as for `read_message`.
     """
-    check_unary(body, max_body)
+    if len(body) < 5 or int.from_bytes(body[1:5], "big") != len(body) - 5 or len(body) > max_body:
+        check_unary(body, max_body)
     if body[0]:
         raise _without_encoding()
     return body[5:]

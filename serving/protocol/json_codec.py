@@ -11,7 +11,7 @@ import orjson
 from serving.errors import InvalidInput
 from serving.protocol.bytes_tensor import object_array
 from serving.protocol.ids import chosen_id
-from serving.protocol.json_data import decode_data, encode_data
+from serving.protocol.json_data import NATIVE, decode_data, encode_data, native
 from serving.protocol.json_wire import (
     NO_DATA,
     Scalars,
@@ -30,6 +30,7 @@ from serving.protocol.messages import (
 from serving.protocol.metadata import TensorMetadata
 from serving.protocol.names import refuse_twice
 from serving.protocol.parameters import checked_parameters, is_base64
+from serving.protocol.recent import Recent
 from serving.protocol.tensors import check_input, tensor_from_buffer, tensor_to_buffer
 
 _KEPT_HEADS = 256
@@ -47,7 +48,8 @@ def parse_json_length(header: str, body_length: int) -> int:
     if not (header.isascii() and header.isdigit() and len(header) <= 20):
         raise InvalidInput("Inference-Header-Content-Length must be a number of bytes")
     length = int(header)
-    _check_json_length(length, body_length)
+    if length > body_length:
+        _check_json_length(length, body_length)
     return length
 
 
@@ -108,24 +110,22 @@ def decode_wire(
     return InferRequest(
         model_name,
         model_version,
-        chosen_id(wire.id, request_id),
+        chosen_id(wire.id or None, request_id),
         tuple(inputs),
-        _decode_outputs(wire.outputs) if wire.outputs else (),
+        decode_outputs(wire.outputs) if wire.outputs else (),
         checked_parameters(wire.parameters) if wire.parameters else None,
     )
 
 
-_heads: dict[bytes, WireRequest] = {}
+_heads: Recent[bytes, WireRequest] = Recent(_KEPT_HEADS)
 """JSON parts without numbers, which clients of binary tensors send again and again."""
 
 
 def _read_head(text: bytes) -> WireRequest:
-    known = _heads.get(text)
+    known = _heads[text]
     if known is None:
         known = read_request(text)
         if len(text) <= _KEPT_BYTES and all(given.data is NO_DATA for given in known.inputs):
-            if len(_heads) >= _KEPT_HEADS:
-                _heads.clear()
             _heads[text] = known
     return known
 
@@ -167,10 +167,16 @@ def _decode_binary(
     return tensor, rest[size:]
 
 
-def _decode_outputs(given: list[WireOutput]) -> tuple[RequestedOutput, ...]:
+def decode_outputs(given: list[WireOutput]) -> tuple[RequestedOutput, ...]:
+    """Return the outputs that a request asks for.
+
+    Raises:
+        InvalidInput: one is asked for twice, or its parameters are wrong.
+    """
     refuse_twice("output", [output.name for output in given])
     return tuple(
-        RequestedOutput(output.name, checked_parameters(output.parameters)) for output in given
+        RequestedOutput(output.name, checked_parameters(output.parameters or None))
+        for output in given
     )
 
 
@@ -243,16 +249,26 @@ def encode_response(response: InferResponse, request: InferRequest) -> tuple[byt
         InvalidInput: a BYTES output is not UTF-8 and was asked for as plain JSON.
     """
     default = request.parameters is not None and bool(request.parameters.get("binary_data_output"))
-    wanted = {o.name: o.parameters for o in request.outputs if o.parameters is not None}
+    wanted = {o.name: o.parameters for o in request.outputs} if request.outputs else {}
     buffers: list[bytes | memoryview] = []
     outputs: list[dict[str, Any]] = []
     for tensor in response.outputs:
-        asked = wanted.get(tensor.name) if wanted else None
+        asked = wanted.get(tensor.name)
+        datatype = tensor.datatype
         if default if asked is None else asked.get("binary_data", default):
             buffer = tensor_to_buffer(tensor)
             buffers.append(buffer)
             outputs.append(_described(tensor, {"binary_data_size": len(buffer)}))
-        elif is_base64(asked) and tensor.datatype == "BYTES":
+        elif datatype in NATIVE and not tensor.parameters:  # nearly all of them, in one piece
+            outputs.append(
+                {
+                    "name": tensor.name,
+                    "datatype": datatype,
+                    "shape": tensor.shape,
+                    "data": native(tensor.data),
+                }
+            )
+        elif is_base64(asked) and datatype == "BYTES":
             outputs.append(_encoded(tensor, {"content_type": "base64"}))
         else:
             outputs.append(_encoded(tensor, None))

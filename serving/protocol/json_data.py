@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import struct
 from binascii import b2a_base64
-from functools import cache
+from collections.abc import Callable
+from functools import cache, lru_cache
 from itertools import chain
 from re import compile as regex
 from typing import Any, Final
@@ -38,6 +39,9 @@ _ELEMENTS: Final[dict[str, tuple[type, str]]] = {
     "BF16": (float, "f"),
 }
 _FP32: Final = NUMPY_OF["FP32"]
+NATIVE: Final = NUMPY_OF.keys() - {"BYTES", "BF16"}
+"""Datatypes that orjson writes as they are."""
+
 _starts_nested = regex(rb"\s*\[\s*\[").match
 
 
@@ -88,13 +92,24 @@ def decode_data(
     if len(values) != count:
         raise _wrong_count(name, shape, count, len(values))
     try:
-        # "<" for its floats: packed natively, 1e39 would become infinity without a word.
-        packed = struct.pack(f"<{count}{code}", *values)
+        packed = packer(count, code)(*values)
     except (struct.error, OverflowError):
         raise _out_of_range(name, datatype) from None
     if datatype == "BF16":
         return _bf16(name, np.ndarray(shape, _FP32, packed))
     return np.ndarray(shape, NUMPY_OF[datatype], packed)
+
+
+@lru_cache(256)
+def packer(count: int, code: str) -> Callable[..., bytes]:
+    """Return what packs `count` numbers, little-endian; it raises where one is out of range.
+
+    Args:
+        count: how many there are.
+        code: that of `struct` for each.
+    """
+    # "<" for its floats: packed natively, 1e39 would become infinity without a word.
+    return struct.Struct(f"<{count}{code}").pack
 
 
 def _slow(name: str, datatype: str, shape: tuple[int, ...], text: bytes) -> list[Any]:
@@ -161,9 +176,8 @@ def _nested(
     if shape and len(rows) != shape[0]:
         raise _ragged(name, shape)
     for size in shape[1:]:
-        for row in rows:
-            if len(row) != size:
-                raise _ragged(name, shape)
+        if not {size}.issuperset(map(len, rows)):
+            raise _ragged(name, shape)
         rows = list(chain.from_iterable(rows))
     return rows
 
@@ -206,7 +220,11 @@ def encode_data(tensor: Tensor, base64: bool) -> np.ndarray | list[str]:
         return _encode_bytes(tensor, base64)
     if tensor.datatype == "BF16":
         return bf16_to_fp32(data.ravel())
-    # orjson reads whole elements where they lie.
+    return native(data)
+
+
+def native(data: np.ndarray) -> np.ndarray:
+    """Return numbers flat and as orjson takes them: it reads whole elements where they lie."""
     return data.ravel() if data.flags.aligned else data.flatten()
 
 

@@ -6,6 +6,7 @@ from typing import Annotated, Final
 
 import msgspec
 import numpy as np
+from msgspec import UNSET, UnsetType
 
 from serving.errors import InvalidInput
 from serving.protocol.json_data import UNREADABLE, reason
@@ -16,6 +17,7 @@ Dimension = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 Shape = Annotated[tuple[Dimension, ...], msgspec.Meta(max_length=MAX_RANK)]
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_NAME)]
 Scalars = dict[str, bool | int | float | str | None]
+MaybeScalars = Scalars | None | UnsetType
 
 NO_DATA: Final = msgspec.Raw(b"")
 
@@ -27,23 +29,26 @@ class WireInput(msgspec.Struct):
     datatype: str
     shape: Shape
     data: msgspec.Raw = NO_DATA
-    parameters: Scalars | None = None
+    parameters: MaybeScalars = UNSET
 
 
 class WireOutput(msgspec.Struct):
     """One requested output."""
 
     name: Name
-    parameters: Scalars | None = None
+    parameters: MaybeScalars = UNSET
+
+
+Outputs = Annotated[list[WireOutput], msgspec.Meta(max_length=MOST_TENSORS)]
 
 
 class WireRequest(msgspec.Struct):
-    """The whole request."""
+    """The whole request. What is null is not what is not there: it has a key."""
 
     inputs: Annotated[list[WireInput], msgspec.Meta(min_length=1, max_length=MOST_TENSORS)]
-    id: str | None = None
-    parameters: Scalars | None = None
-    outputs: Annotated[list[WireOutput], msgspec.Meta(max_length=MOST_TENSORS)] | None = None
+    id: str | UnsetType | None = UNSET
+    parameters: MaybeScalars = UNSET
+    outputs: Outputs | UnsetType | None = UNSET
 
 
 _decode = msgspec.json.Decoder(WireRequest).decode
@@ -69,20 +74,23 @@ def read_request(text: bytes) -> WireRequest:
 
 
 def _count_keys(wire: WireRequest) -> int:
-    keys = 1 + (wire.id is not None)
-    if wire.parameters is not None:
-        keys += 1 + len(wire.parameters)
+    keys = 1 + (wire.id is not UNSET) + _count_parameters(wire.parameters)
     for tensor in wire.inputs:
         keys += 3 + (tensor.data is not NO_DATA)
-        if tensor.parameters is not None:
-            keys += 1 + len(tensor.parameters)
-    if wire.outputs is not None:
-        keys += 1
-        for output in wire.outputs:
-            keys += 1
-            if output.parameters is not None:
-                keys += 1 + len(output.parameters)
+        if tensor.parameters is not UNSET:
+            keys += _count_parameters(tensor.parameters)
+    if wire.outputs is not UNSET:
+        keys += 1 + count_output_keys(wire.outputs or [])
     return keys
+
+
+def _count_parameters(parameters: MaybeScalars) -> int:
+    return 0 if parameters is UNSET else 1 + len(parameters or ())
+
+
+def count_output_keys(outputs: list[WireOutput]) -> int:
+    """Return how many keys there are in a list of outputs."""
+    return sum([1 + _count_parameters(output.parameters) for output in outputs])
 
 
 def _refuse_duplicates(text: bytes, wire: WireRequest) -> None:
@@ -126,7 +134,7 @@ def _colons_in_text(wire: WireRequest) -> int:
     return colons + sum(text.count(":") for text in texts)
 
 
-def _texts(parameters: Scalars | None) -> list[str]:
+def _texts(parameters: MaybeScalars) -> list[str]:
     if not parameters:
         return []
     return [*parameters, *(value for value in parameters.values() if isinstance(value, str))]

@@ -10,7 +10,7 @@ import pytest
 from serving.errors import InvalidInput
 from serving.protocol.datatypes import bf16_to_fp32
 from serving.protocol.json_codec import decode_request
-from serving.protocol.json_templates import RequestReader
+from serving.protocol.json_reader import RequestReader
 
 NAN = float("nan")
 FLOATS = ("FP16", "FP32", "FP64", "BF16")
@@ -38,7 +38,7 @@ def test_readers_that_know_the_request_agree(datatype):
     reader = RequestReader()
     for data in ([1, 2, 3, 4], [0.5, None, None, 2], [1, 2, 3, 4]):
         given = body(datatype, data)
-        (known,) = reader.read(given, "m", "").inputs
+        (known,) = reader.read(given, None, "m", "").inputs
         (read,) = decode_request(given, None, "m", "").inputs
         np.testing.assert_array_equal(numbers(known), numbers(read))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from serving.errors import VigilError
-from serving.protocol import grpc_codec, grpc_templates, json_codec, json_templates
+from serving.protocol import grpc_codec, grpc_reader, json_codec, json_reader
 from serving.protocol.messages import InferRequest
 from serving.protocol.pb.open_inference_pb2 import ModelInferRequest
 
@@ -80,16 +81,106 @@ JSON_PIECES = [
 @settings(max_examples=500)
 @given(st.lists(st.tuples(st.sampled_from(BODIES), changes(JSON_PIECES)), min_size=2, max_size=6))
 def test_json_bodies(bodies: list[tuple[bytes, list[Change]]]) -> None:
-    reader = json_templates.RequestReader()
+    reader = json_reader.RequestReader()
     for number, (first, some) in enumerate(bodies):
         text = changed(first, some)
         for version in ("", str(number % 2)):  # each has its own memory
-            by_likeness = outcome(lambda text: reader.read(text, "m", version), text)  # noqa: B023
+            by_likeness = outcome(lambda text: reader.read(text, None, "m", version), text)  # noqa: B023
             by_parsing = outcome(
                 lambda text: json_codec.decode_request(text, None, "m", version),  # noqa: B023
                 text,
             )
             assert by_likeness == by_parsing, text
+
+
+Form = tuple[list[str], str, bool, tuple[int, int], bool]
+"""Datatypes of the inputs, order of the keys, nested or not, blanks, whether in binary."""
+
+forms = st.tuples(
+    st.lists(st.sampled_from(["FP32", "INT8", "BYTES", "BOOL", "FP64"]), min_size=1, max_size=3),
+    st.permutations("iodp").map("".join),
+    st.booleans(),
+    st.tuples(st.integers(0, 1), st.integers(0, 1)),
+    st.booleans(),
+)
+idents = st.one_of(
+    st.sampled_from([None, "", "a", "b:1", "é" * 256]),
+    st.sampled_from([None, "", "a", "b:1", "é" * 256]),
+    st.text(':\\",[]{}\x00\x7f\ud800é', max_size=4),
+    st.sampled_from(["x" * 257, '","inputs":[', '"}']),
+)
+numbers = st.one_of(
+    st.integers(-3, 300), st.booleans(), st.none(), st.text(":]é", max_size=2),
+    st.floats(allow_nan=False), st.sampled_from([1e39, 1e400, 2**70]),
+)  # fmt: skip
+fillings = st.tuples(
+    idents, st.integers(0, 3), st.integers(1, 2), st.one_of(st.just(7), st.just(7), numbers)
+)
+
+
+def usual(datatype: str, count: int, odd: Any) -> list[Any]:
+    """Values of a datatype, and here and there one that may be of another."""
+    made: list[Any] = {"BYTES": ["a:", "é"], "BOOL": [True, False]}.get(datatype, [7, 1])
+    made = [made[at % 2] for at in range(count)]
+    if count and odd != 7:
+        made[-1] = odd
+    return made
+
+
+def filled(form: Form, filling: tuple[str | None, int, int, Any]) -> tuple[bytes, int | None]:
+    """A body of a form, and the length of its JSON part if something follows it."""
+    datatypes, order, nested, (one, two), in_binary = form
+    ident, height, width, odd = filling
+    tensors, tail = [], b""
+    for number, datatype in enumerate(datatypes):
+        data: Any = usual(datatype, height * width, odd)
+        tensor = {"name": f"x{number}", "shape": [height, width], "datatype": datatype}
+        if in_binary and datatype == "FP32":
+            raw = np.arange(height * width, dtype="<f4").tobytes()
+            tensor["parameters"] = {"binary_data_size": len(raw)}
+            tail += raw
+        else:
+            tensor["data"] = (
+                [data[at * width : (at + 1) * width] for at in range(height)] if nested else data
+            )
+        tensors.append(tensor if one else dict(reversed(tensor.items())))
+    parts = {
+        "i": {"inputs": tensors},
+        "o": {"outputs": [{"name": "y"}]},
+        "d": {} if ident is None else {"id": ident},
+        "p": {"parameters": {"p": 1}},
+    }
+    request = {key: value for name in order for key, value in parts[name].items()}
+    separators = (", ", ": ") if two else (",", ":")
+    text = json.dumps(request, separators=separators, ensure_ascii=bool(one))
+    head = text.encode("utf-8", "surrogatepass")
+    return head + tail, len(head) if tail else None
+
+
+@settings(max_examples=500)
+@given(
+    st.lists(forms, min_size=1, max_size=2),
+    st.lists(
+        st.tuples(fillings, st.integers(0, 1), changes(JSON_PIECES), st.integers(0, 3)),
+        min_size=4, max_size=10,
+    ),
+)  # fmt: skip
+def test_json_of_a_few_forms(
+    some: list[Form],
+    requests: list[tuple[tuple[str | None, int, int, Any], int, list[Change], int]],
+) -> None:
+    reader = json_reader.RequestReader()
+    for filling, which, changes, alter in requests:
+        body, length = filled(some[which % len(some)], filling)
+        if not alter:
+            body = changed(body, changes)
+            length = length if length is None else min(length, len(body))
+        by_likeness = outcome(lambda body: reader.read(body, length, "m", ""), body)  # noqa: B023
+        by_parsing = outcome(
+            lambda body: json_codec.decode_request(body, length, "m", ""),  # noqa: B023
+            body,
+        )
+        assert by_likeness == by_parsing, body
 
 
 def message(datatype: str, shape: list[int], raw: bytes, **more: Any) -> ModelInferRequest:
@@ -130,18 +221,32 @@ GRPC_PIECES = [
 ]  # fmt: skip
 
 
+def with_id(payload: bytes, ident: str) -> bytes:
+    """Return a valid message with another id, as a client writes it."""
+    made = ModelInferRequest.FromString(payload)
+    made.id = ident
+    return made.SerializeToString()
+
+
 @settings(max_examples=500)
 @given(
     st.lists(
-        st.tuples(st.sampled_from(messages()), changes(GRPC_PIECES), st.booleans()),
+        st.tuples(
+            st.sampled_from(messages()),
+            st.sampled_from(["", "a", "bb", "é" * 64, "x" * 257]),
+            changes(GRPC_PIECES),
+            st.integers(0, 2),
+        ),
         min_size=2,
         max_size=8,
     )
 )
-def test_grpc_messages(payloads: list[tuple[bytes, list[Change], bool]]) -> None:
-    reader = grpc_templates.RequestReader()
-    for first, some, twice in payloads:
-        payload = changed(first, some)
+def test_grpc_messages(payloads: list[tuple[bytes, str, list[Change], int]]) -> None:
+    reader = grpc_reader.RequestReader()
+    for first, ident, some, alter in payloads:
+        payload = with_id(first, ident)
+        if not alter:
+            payload = changed(payload, some)
         # The second of two alike is read without being parsed.
-        for content in (payload, payload) if twice else (payload,):
+        for content in (payload, payload):
             assert outcome(reader.read, content) == outcome(grpc_codec.decode_request, content)

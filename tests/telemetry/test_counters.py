@@ -38,6 +38,15 @@ def test_recording_many_is_recording_each(values: list[float]) -> None:
     assert one.snapshot().value == pytest.approx(many.snapshot().value, abs=1e-6)
 
 
+def test_what_was_noted_for_later_is_there_for_whoever_looks() -> None:
+    waits = HistogramSeries(names.INFERENCE_DURATION)
+    waits.record(0.5)
+    waits.late += [0.25, 0.25]
+    for _ in range(2):  # and is counted once
+        assert (sum(waits.snapshot().counts), waits.snapshot().value) == (3, 1.0)
+    assert not waits.late
+
+
 def test_values_that_are_not_finite_leave_no_trace() -> None:
     scores = HistogramSeries(names.GUARD_SCORE)
     scores.record(float("nan"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING, Final
@@ -17,12 +16,10 @@ from serving.gateway.grpc_paths import SERVICE
 from serving.http2 import frames as f
 from serving.logs.events import Event
 from serving.logs.report import report
-from serving.protocol.grpc_templates import RequestReader
 from serving.protocol.status import grpc_status
 
 if TYPE_CHECKING:
     from serving.dataplane.handler import Ticket
-    from serving.gateway.direct.server import DirectServer
 
 _GRPC_OK: Final = f.literal(b"grpc-status", b"0")
 # An answer in one write: frame heads without their stream, which comes between the pieces.
@@ -33,15 +30,6 @@ _OK_DATA: Final = bytes((f.DATA, 0))
 
 class Calls(Sender):
     """Answers calls."""
-
-    def __init__(
-        self,
-        server: DirectServer,
-        transport: asyncio.Transport,
-        client: tuple[str, int] | None,
-    ) -> None:
-        super().__init__(server, transport, client)
-        self._requests = RequestReader()
 
     def _complete(self, call: Call, body: bytes) -> None:
         """Answer a call whose message is whole."""
@@ -59,7 +47,7 @@ class Calls(Sender):
             call.charged = size
         try:
             payload = plain_message(body, self._server.max_body)
-            request = self._requests.read(payload)
+            request = self._server.grpc_requests.read(payload)
             client = self.client_of(head.forwarded)
             ticket = self._server.plane.begin(request, head.timeout_s, client)
         except errors.VigilError as error:

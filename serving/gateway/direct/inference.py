@@ -10,7 +10,7 @@ from serving.gateway.direct.heads import InferHead
 from serving.gateway.inference import raw_request
 from serving.logs.events import Event
 from serving.logs.report import report
-from serving.protocol.json_codec import decode_request, encode_response, parse_json_length
+from serving.protocol.json_codec import encode_response, parse_json_length
 
 if TYPE_CHECKING:
     from serving.gateway.direct.server import DirectServer
@@ -30,12 +30,12 @@ def begin(server: DirectServer, head: InferHead, body: bytes | memoryview, clien
     json_length = None
     if head.json_length is not None:
         json_length = parse_json_length(head.json_length, len(body))
-    if json_length is None:
-        request = server.json_requests.read(bytes(body), head.model, head.version, head.request_id)
-    elif json_length == 0:
+    if json_length == 0:
         request = raw_request(server.plane, body, head.model, head.version, head.request_id)
     else:
-        request = decode_request(body, json_length, head.model, head.version, head.request_id)
+        request = server.json_requests.read(
+            body, json_length, head.model, head.version, head.request_id
+        )
     return server.plane.begin(request, None, client)
 
 

@@ -20,8 +20,8 @@ from serving.gateway.direct.speaker import Leaving, Limits, Speaker
 from serving.gateway.direct.time_slices import TimeSlices
 from serving.logs.events import Event
 from serving.logs.report import report
-from serving.protocol.grpc_templates import ResponseWriter
-from serving.protocol.json_templates import RequestReader
+from serving.protocol import grpc_reader, json_reader
+from serving.protocol.grpc_writer import ResponseWriter
 
 LINGER_S: Final = 0.3
 BACKLOG: Final = 2048
@@ -57,7 +57,8 @@ class DirectServer:
         self.shapes = Shapes(app.access, cors=app.cors is not None)
         self.shapes2 = Shapes2(app.access)
         self.responses = ResponseWriter()
-        self.json_requests = RequestReader()
+        self.json_requests = json_reader.RequestReader()
+        self.grpc_requests = grpc_reader.RequestReader()
         self.slices = TimeSlices(lambda turn: asyncio.get_running_loop().call_soon(turn))
         self.connections: set[Speaker] = set()
         self.proxies = listen.trusted_proxies
