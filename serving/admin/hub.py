@@ -19,7 +19,14 @@ from serving.admin.load_failures import LoadFailures
 from serving.admin.model_series import ModelSeries
 from serving.admin.served_model import config_of
 from serving.channel.connection import Connection
-from serving.channel.control import CONTROL, FAILED, ControlMeta, FailedMeta
+from serving.channel.control import (
+    CONTROL,
+    ENDED,
+    FAILED,
+    ControlMeta,
+    EndedMeta,
+    FailedMeta,
+)
 from serving.channel.directory import (
     LEAVING,
     BrokenModel,
@@ -90,6 +97,7 @@ class Hub:
         settle_s: seconds after the start in which members register but no directory is pushed.
             A hub that replaces a dead one needs it: the first gateway that finds the new hub
             must not be told that there are no replicas, only because they come a moment later.
+        tells_ends: whether `tell_ended` is called for every replica that ends by itself.
         clock: monotonic seconds.
     """
 
@@ -99,10 +107,12 @@ class Hub:
         gateways: int = 1,
         secret: bytes | None = None,
         settle_s: float = 0.0,
+        tells_ends: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._gateways = gateways
         self._settle_s = settle_s
+        self._tells_ends = tells_ends
         self._clock = clock
         self.secret = secret
         self._server = ChannelServer(self._on_message, secret=secret, on_closed=self._on_closed)
@@ -186,6 +196,12 @@ class Hub:
         for seat in self._seats.values():
             if seat.member.role == "gateway":
                 seat.connection.notify("drain", None)
+
+    def tell_ended(self, ended: EndedMeta) -> None:
+        """Tell every gateway how the process of a replica ended."""
+        for seat in self._seats.values():
+            if seat.member.role == "gateway":
+                seat.connection.notify(ENDED, ended)
 
     def set_settings(self, settings: Settings) -> None:
         """Tell every gateway how to log and trace."""
@@ -400,6 +416,7 @@ class Hub:
             self._settings,
             self._broken,
             self._leaving,
+            self._tells_ends,
         )
         self._tell_news()
         if self._settling is None and self._pushing is None:

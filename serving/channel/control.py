@@ -8,6 +8,7 @@ import msgspec
 
 CONTROL: Final = "control"
 FAILED: Final = "failed"
+ENDED: Final = "ended"
 ALLOW_SIGNATURE_CHANGE: Final = "allow_signature_change"
 """Parameter of a load; see `ControlMeta`."""
 
@@ -38,6 +39,20 @@ class FailedMeta(msgspec.Struct, frozen=True):
     version: str
     revision: str
     reason: str
+
+
+class EndedMeta(msgspec.Struct, frozen=True):
+    """How the process of a replica ended, as whoever is its parent knows it; for gateways.
+
+    Attributes:
+        id: the replica's.
+        how: a clause whose subject is the replica, for example `ended with exit code 3`.
+        by_itself: whether its own work ended it; false where somebody else may have.
+    """
+
+    id: str
+    how: str
+    by_itself: bool
 
 
 class IndexEntry(msgspec.Struct, frozen=True):

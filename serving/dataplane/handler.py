@@ -19,6 +19,7 @@ from serving.dataplane.forwarding import with_remarks, without_row_axis
 from serving.dataplane.links import ChannelLink, LinkPool, ReplicaLink
 from serving.dataplane.publisher import EventPublisher
 from serving.dataplane.queue_gauges import QueueGauges
+from serving.dataplane.replica_ends import ReplicaEnds
 from serving.dataplane.served import ServedVersion
 from serving.dataplane.statistics import BatchStatistics
 from serving.dataplane.tracing import Tracing
@@ -110,6 +111,7 @@ class DataPlane:
         self._refused: dict[ModelKey, str] = {}
         self._candidates: dict[ModelKey, ServedVersion] = {}
         self._retiring: list[ServedVersion] = []
+        self.ends = ReplicaEnds()
         self.draining = False
         self.stopping = asyncio.Event()
         self.on_ready_change: Callable[[], None] = lambda: None
@@ -123,6 +125,7 @@ class DataPlane:
         """Take in a new directory: serve its models, reach its replicas, forget what is gone."""
         before = self._directory
         self._directory = directory
+        self.ends.told = directory.tells_ends
         tried = {served.key: served for served in directory.candidates}
         wanted = {served.key: served for served in directory.models}
         self._refused = {k: why for k, why in self._refused.items() if k in wanted or k in tried}
@@ -193,7 +196,7 @@ class DataPlane:
             return
         try:
             statistics = self._statistics.setdefault(served.key[:2], BatchStatistics())
-            entry = ServedVersion(served, self.series, self.publisher, statistics)
+            entry = ServedVersion(served, self.series, self.publisher, statistics, self.ends)
         except Exception as error:  # noqa: BLE001 - the other models are served all the same
             report(
                 Event.VERSION_UNPROVEN,
@@ -233,6 +236,7 @@ class DataPlane:
         if entry is not None and proven and current and link.open:
             if isinstance(link, ChannelLink):
                 self._entry_of[link] = entry
+            self.ends.forget(link.id)
             entry.queue.add_link(link)
             if key in self._candidates:  # it may be what its predecessor waits for
                 self._look_again()

@@ -65,6 +65,7 @@ class GatewayComposition:
             self._report,
             on_directory=self._directory,
             on_drain=plane.drain,
+            on_ended=plane.ends.note,
         )
         plane.control = self._control
         plane.on_ready_change = plane.on_follow = self._hub.report_now

@@ -1,0 +1,79 @@
+"""Requests that ended a replica, remembered for a while so that a retry does not end another."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Hashable
+from typing import Final
+
+from serving.dataplane.binding import Bound
+
+MOST: Final = 256
+"""Requests that are remembered for one model version, the newest."""
+KEPT_S: Final = 600.0
+_SAMPLES: Final = 16
+
+
+class DeadlyRequests:
+    """Digests of inputs, and how the replica ended that computed them; no input is kept.
+
+    Args:
+        clock: monotonic seconds.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._known: dict[bytes, tuple[float, Hashable, str]] = {}
+        self._samples: set[Hashable] = set()
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def add(self, bound: Bound, how: str) -> None:
+        """Remember a request; `how` is what `how` returns."""
+        digest = _digest(bound)
+        self._known.pop(digest, None)
+        if len(self._known) >= MOST:
+            del self._known[next(iter(self._known))]
+        self._known[digest] = (self._clock(), _sample(bound), how)
+        self._follow()
+
+    def how(self, bound: Bound) -> str | None:
+        """Return how the replica ended that computed the same inputs; None if none did lately."""
+        oldest = next(iter(self._known.values()), None)
+        if oldest is not None and self._clock() - oldest[0] > KEPT_S:
+            self._expire()
+        # Digests of large inputs take time, so only what looks like a known one gets one.
+        if _sample(bound) not in self._samples:
+            return None
+        known = self._known.get(_digest(bound))
+        return known[2] if known else None
+
+    def _expire(self) -> None:
+        since = self._clock() - KEPT_S
+        self._known = {d: known for d, known in self._known.items() if known[0] >= since}
+        self._follow()
+
+    def _follow(self) -> None:
+        self._samples = {sample for _, sample, _ in self._known.values()}
+
+
+def _sample(bound: Bound) -> Hashable:
+    parts: list[object] = [bound.key, bound.rows]
+    for array in bound.arrays:
+        flat = array.reshape(-1)
+        few = flat[:: max(1, flat.size // _SAMPLES)]
+        parts.append(tuple(few.tolist()) if array.dtype.hasobject else few.tobytes())
+    return tuple(parts)
+
+
+def _digest(bound: Bound) -> bytes:
+    digest = hashlib.blake2b(repr((bound.key, bound.rows)).encode(), digest_size=16)
+    for array in bound.arrays:
+        if array.dtype.hasobject:
+            for value in array.flat:
+                digest.update(b"%d:%b" % (len(value), value))
+        else:
+            digest.update(array.tobytes())
+    return digest.digest()
