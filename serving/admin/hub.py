@@ -21,9 +21,11 @@ from serving.admin.served_model import config_of
 from serving.channel.connection import Connection
 from serving.channel.control import (
     CONTROL,
+    DEADLY,
     ENDED,
     FAILED,
     ControlMeta,
+    DeadlyMeta,
     EndedMeta,
     FailedMeta,
 )
@@ -54,6 +56,7 @@ PUSH_S: Final = 0.02
 """Changes within so many seconds of a push travel together: a hundred replicas that register one
 after the other would else send a hundred directories to everybody."""
 
+_decode_deadly = msgspec.msgpack.Decoder(DeadlyMeta).decode
 _decode_control = msgspec.msgpack.Decoder(ControlMeta).decode
 _decode_failed = msgspec.msgpack.Decoder(FailedMeta).decode
 _decode_member = msgspec.msgpack.Decoder(Member).decode
@@ -193,15 +196,16 @@ class Hub:
     def drain(self) -> None:
         """Tell every gateway to end: its streams, and its connections once they are answered."""
         self._model_series.end()
-        for seat in self._seats.values():
-            if seat.member.role == "gateway":
-                seat.connection.notify("drain", None)
+        self._tell_gateways("drain", None)
 
     def tell_ended(self, ended: EndedMeta) -> None:
         """Tell every gateway how the process of a replica ended."""
+        self._tell_gateways(ENDED, ended)
+
+    def _tell_gateways(self, kind: str, meta: object, but: Connection | None = None) -> None:
         for seat in self._seats.values():
-            if seat.member.role == "gateway":
-                seat.connection.notify(ENDED, ended)
+            if seat.member.role == "gateway" and seat.connection is not but:
+                seat.connection.notify(kind, meta)
 
     def set_settings(self, settings: Settings) -> None:
         """Tell every gateway how to log and trace."""
@@ -312,6 +316,8 @@ class Hub:
             self._register(connection, _decode_member(message.meta))
         elif message.kind == "report" and connection in self._ids:
             self._reported(self._ids[connection], _decode_report(message.meta))
+        elif message.kind == DEADLY:
+            self._tell_gateways(DEADLY, _decode_deadly(message.meta), but=connection)
         elif message.kind == FAILED:
             failed = _decode_failed(message.meta)
             self._failures[failed.model, failed.version, failed.revision] = failed.reason

@@ -9,6 +9,7 @@ import msgspec
 CONTROL: Final = "control"
 FAILED: Final = "failed"
 ENDED: Final = "ended"
+DEADLY: Final = "deadly"
 ALLOW_SIGNATURE_CHANGE: Final = "allow_signature_change"
 """Parameter of a load; see `ControlMeta`."""
 
@@ -53,6 +54,24 @@ class EndedMeta(msgspec.Struct, frozen=True):
     id: str
     how: str
     by_itself: bool
+
+
+class DeadlyMeta(msgspec.Struct, frozen=True):
+    """A request that ended a replica, from the gateway that found it out to the others.
+
+    Attributes:
+        model, version, revision: what it asked.
+        digest: of its inputs.
+        sample: a number that requests with the same inputs have, and few others.
+        how: as in `EndedMeta`.
+    """
+
+    model: str
+    version: str
+    revision: str
+    digest: bytes
+    sample: int
+    how: str
 
 
 class IndexEntry(msgspec.Struct, frozen=True):

@@ -15,7 +15,7 @@ from typing import Any, Final, Literal
 import msgspec
 
 from serving.channel.connection import ChannelClosed, Connection
-from serving.channel.control import ENDED, EndedMeta
+from serving.channel.control import DEADLY, ENDED, DeadlyMeta, EndedMeta
 from serving.channel.endpoint import connect
 from serving.channel.frames import Message
 from serving.channel.settings import Settings
@@ -189,6 +189,7 @@ class Report(msgspec.Struct, frozen=True):
 
 _decode_directory = msgspec.msgpack.Decoder(Directory).decode
 _decode_ended = msgspec.msgpack.Decoder(EndedMeta).decode
+_decode_deadly = msgspec.msgpack.Decoder(DeadlyMeta).decode
 
 
 class HubClient:
@@ -202,6 +203,7 @@ class HubClient:
         on_directory: called with every new directory, in the loop's thread.
         on_drain: called when the instance is about to stop.
         on_ended: called with how the process of a replica ended, where the hub knows.
+        on_deadly: called with requests that ended a replica, as other gateways found out.
     """
 
     def __init__(
@@ -214,6 +216,7 @@ class HubClient:
         on_directory: Callable[[Directory], None] | None = None,
         on_drain: Callable[[], None] | None = None,
         on_ended: Callable[[EndedMeta], None] | None = None,
+        on_deadly: Callable[[DeadlyMeta], None] | None = None,
         interval_s: float = 1.0,
     ) -> None:
         self._address = address
@@ -223,6 +226,7 @@ class HubClient:
         self._on_directory = on_directory
         self._on_drain = on_drain
         self._on_ended = on_ended
+        self._on_deadly = on_deadly
         self._interval_s = interval_s
         self._connection: Connection | None = None
         self._task: asyncio.Task[None] | None = None
@@ -256,6 +260,11 @@ class HubClient:
             raise ModelNotReady(
                 "the hub went away, and may have done it or not; look, then retry", retry_after_s=1
             ) from None
+
+    def tell_deadly(self, deadly: DeadlyMeta) -> None:
+        """Have the hub tell the other gateways of a request; lost if it cannot be reached."""
+        if self._connection and not self._connection.closed:
+            self._connection.notify(DEADLY, deadly)
 
     def report_now(self) -> None:
         """Send a report without waiting for the interval."""
@@ -299,6 +308,8 @@ class HubClient:
             self._on_drain()
         elif message.kind == ENDED and self._on_ended:
             self._on_ended(_decode_ended(message.meta))
+        elif message.kind == DEADLY and self._on_deadly:
+            self._on_deadly(_decode_deadly(message.meta))
         elif message.kind == "directory" and self._on_directory:
             directory = _decode_directory(message.meta)
             try:

@@ -16,6 +16,7 @@ from serving.channel.busy_poll import ANSWER, REQUEST, BusyPoll
 from serving.config import Batching, Replicas
 from serving.dataplane.admission import WaitingRoom, weigh
 from serving.dataplane.batch import Batch, BatchResult, Pending, split
+from serving.dataplane.deadly_requests import Deadly
 from serving.dataplane.guard_stage import GuardStage
 from serving.dataplane.links import ChannelLink, ReplicaLink, ReplicaLost
 from serving.dataplane.observer import BatchObserver
@@ -70,6 +71,7 @@ class ModelQueue(WaitingRoom):
         self._under_way: set[asyncio.Future[BatchResult]] = set()
         self._on_idle: Callable[[], None] | None = None
         self._busy_poll = BusyPoll(batching.busy_poll_us / 1e6)
+        self.on_deadly: Callable[[Deadly], None] = lambda _deadly: None
         self._suspects = replicas is not None
         self._quarantine = Quarantine(
             name,
@@ -411,11 +413,17 @@ class ModelQueue(WaitingRoom):
                 error=error,
             )
 
-    def _found_deadly(self) -> None:
+    def _found_deadly(self, deadly: Deadly) -> None:
         self._tell(self._observer.deadly)
-        self._refuse = self._refuse_deadly
+        self.refuse_deadly(deadly)
+        self._tell(self.on_deadly, deadly)
 
-    def _refuse_deadly(self, item: Pending) -> None:
+    def refuse_deadly(self, deadly: Deadly) -> None:
+        """Refuse requests with the same inputs for a while."""
+        self._quarantine.deadly.add(deadly)
+        self._refuse = self._refuse_known
+
+    def _refuse_known(self, item: Pending) -> None:
         """Refuse a request that is known to end replicas.
 
         Raises:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from typing import Final
+from zlib import crc32
+
+import msgspec
 
 from serving.dataplane.binding import Bound
 
@@ -15,8 +18,22 @@ KEPT_S: Final = 600.0
 _SAMPLES: Final = 16
 
 
+class Deadly(msgspec.Struct, frozen=True):
+    """One such request, by what its inputs are known again.
+
+    Attributes:
+        digest: of the inputs.
+        sample: a number that is quickly found, and that the same inputs have in all processes.
+        how: how the replica ended, a clause whose subject that is.
+    """
+
+    digest: bytes
+    sample: int
+    how: str
+
+
 class DeadlyRequests:
-    """Digests of inputs, and how the replica ended that computed them; no input is kept.
+    """What is known of requests that ended a replica; no input is kept.
 
     Args:
         clock: monotonic seconds.
@@ -24,19 +41,18 @@ class DeadlyRequests:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._known: dict[bytes, tuple[float, Hashable, str]] = {}
-        self._samples: set[Hashable] = set()
+        self._known: dict[bytes, tuple[float, Deadly]] = {}
+        self._samples: set[int] = set()
 
     def __len__(self) -> int:
         return len(self._known)
 
-    def add(self, bound: Bound, how: str) -> None:
-        """Remember a request; `how` is what `how` returns."""
-        digest = _digest(bound)
-        self._known.pop(digest, None)
+    def add(self, deadly: Deadly) -> None:
+        """Remember a request."""
+        self._known.pop(deadly.digest, None)
         if len(self._known) >= MOST:
             del self._known[next(iter(self._known))]
-        self._known[digest] = (self._clock(), _sample(bound), how)
+        self._known[deadly.digest] = (self._clock(), deadly)
         self._follow()
 
     def how(self, bound: Bound) -> str | None:
@@ -48,7 +64,7 @@ class DeadlyRequests:
         if _sample(bound) not in self._samples:
             return None
         known = self._known.get(_digest(bound))
-        return known[2] if known else None
+        return known[1].how if known else None
 
     def _expire(self) -> None:
         since = self._clock() - KEPT_S
@@ -56,16 +72,21 @@ class DeadlyRequests:
         self._follow()
 
     def _follow(self) -> None:
-        self._samples = {sample for _, sample, _ in self._known.values()}
+        self._samples = {deadly.sample for _, deadly in self._known.values()}
 
 
-def _sample(bound: Bound) -> Hashable:
-    parts: list[object] = [bound.key, bound.rows]
+def deadly_request(bound: Bound, how: str) -> Deadly:
+    """Return what a request is known by; `how` the replica ended that computed it."""
+    return Deadly(_digest(bound), _sample(bound), how)
+
+
+def _sample(bound: Bound) -> int:
+    sample = bound.rows
     for array in bound.arrays:
         flat = array.reshape(-1)
         few = flat[:: max(1, flat.size // _SAMPLES)]
-        parts.append(tuple(few.tolist()) if array.dtype.hasobject else few.tobytes())
-    return tuple(parts)
+        sample = crc32(b"\0".join(few) if array.dtype.hasobject else few.tobytes(), sample)
+    return sample
 
 
 def _digest(bound: Bound) -> bytes:

@@ -7,12 +7,13 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from serving.channel.control import ControlMeta
+from serving.channel.control import ControlMeta, DeadlyMeta
 from serving.channel.directory import LEAVING, Directory, ModelKey, Series, ServedModel
 from serving.channel.endpoint import connect
 from serving.config import ModelConfig
 from serving.dataplane.batch import Answer, Pending, Receive
 from serving.dataplane.classification import as_asked
+from serving.dataplane.deadly_requests import Deadly
 from serving.dataplane.explainers import ExplainerPool
 from serving.dataplane.failed_requests import log_failure
 from serving.dataplane.forwarding import with_remarks, without_row_axis
@@ -117,6 +118,7 @@ class DataPlane:
         self.on_ready_change: Callable[[], None] = lambda: None
         self._changed: asyncio.Future[None] | None = None
         self.on_follow: Callable[[], None] = lambda: None
+        self.on_deadly: Callable[[DeadlyMeta], None] = lambda _deadly: None
         self.control: Callable[[ControlMeta], Awaitable[Any]] = _no_hub
 
     # -- composition --------------------------------------------------------------------
@@ -207,7 +209,16 @@ class DataPlane:
             )
             self._refused[served.key] = str(error)
             return
+        entry.queue.on_deadly = lambda deadly: self.on_deadly(
+            DeadlyMeta(*served.key, deadly.digest, deadly.sample, deadly.how)
+        )
         self._candidates[served.key] = entry
+
+    def note_deadly(self, told: DeadlyMeta) -> None:
+        """Refuse a request from now on by which another gateway has lost a replica."""
+        entry = self._find((told.model, told.version, told.revision))
+        if entry is not None:
+            entry.queue.refuse_deadly(Deadly(told.digest, told.sample, told.how))
 
     def _retire(self, entry: ServedVersion) -> None:
         """Close an entry's links once everything that was admitted is answered."""

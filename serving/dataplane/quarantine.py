@@ -25,7 +25,7 @@ import msgspec
 from serving.channel.control import EndedMeta
 from serving.config import Replicas
 from serving.dataplane.batch import Batch, Pending
-from serving.dataplane.deadly_requests import DeadlyRequests
+from serving.dataplane.deadly_requests import Deadly, DeadlyRequests, deadly_request
 from serving.dataplane.links import ReplicaLink, ReplicaLost
 from serving.dataplane.outcomes import ends_replicas, no_replica, settle
 from serving.dataplane.replica_ends import ReplicaEnds
@@ -75,7 +75,7 @@ class Quarantine:
         on_deadly: told of each request that is found guilty.
 
     Attributes:
-        deadly: requests that were found guilty lately.
+        deadly: requests that are known to end replicas; `on_deadly` adds what is found here.
         held: suspects that wait, in order.
     """
 
@@ -87,7 +87,7 @@ class Quarantine:
         ends: ReplicaEnds,
         changed: Callable[[], None],
         on_again: Callable[[int], None],
-        on_deadly: Callable[[], None],
+        on_deadly: Callable[[Deadly], None],
     ) -> None:
         self._name, self._version = name, version
         self._ends = ends
@@ -147,11 +147,10 @@ class Quarantine:
         self._changed()
 
     def _condemn(self, item: Pending, how: str, lost: ReplicaLost, deaths: int) -> None:
-        self.deadly.add(item.bound, how)
         error = ends_replicas(self._name, how)
         error.logged = True  # in the line that follows
         settle(item, error)
-        self._on_deadly()
+        self._on_deadly(deadly_request(item.bound, how))
         report(
             Event.QUERY_OF_DEATH,
             f"a replica {how} while it computed a request, which is answered 500 and not sent "

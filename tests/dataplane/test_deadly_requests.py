@@ -9,7 +9,7 @@ import pytest
 
 from serving.dataplane import deadly_requests
 from serving.dataplane.binding import Bound
-from serving.dataplane.deadly_requests import KEPT_S, DeadlyRequests
+from serving.dataplane.deadly_requests import KEPT_S, DeadlyRequests, deadly_request
 
 
 def bound(*arrays: Any, key: Any = ((2,),)) -> Bound:
@@ -34,7 +34,7 @@ SAME = [
 @pytest.mark.parametrize(("one", "other"), SAME)
 def test_the_same_inputs_are_known(one: np.ndarray, other: np.ndarray) -> None:
     known = DeadlyRequests()
-    known.add(bound(one), "ended")
+    known.add(deadly_request(bound(one), "ended"))
     assert known.how(bound(other)) == "ended"
     assert len(known) == 1
 
@@ -42,22 +42,22 @@ def test_the_same_inputs_are_known(one: np.ndarray, other: np.ndarray) -> None:
 def test_one_other_value_makes_another_request() -> None:
     known = DeadlyRequests()
     rows = np.zeros((1, 1000), np.float32)
-    known.add(bound(rows), "ended")
+    known.add(deadly_request(bound(rows), "ended"))
     for place in (0, 1, 500, 999):
         other = rows.copy()
         other[0, place] = 1
         assert known.how(bound(other)) is None
     assert known.how(bound(rows, key=((3,),))) is None
-    known.add(bound(text(b"a", b"bc")), "ended")
+    known.add(deadly_request(bound(text(b"a", b"bc")), "ended"))
     assert known.how(bound(text(b"ab", b"c"))) is None
 
 
 def test_it_is_forgotten_after_a_while() -> None:
     now = [0.0]
     known = DeadlyRequests(lambda: now[0])
-    known.add(bound([[1.0, 2.0]]), "first")
+    known.add(deadly_request(bound([[1.0, 2.0]]), "first"))
     now[0] = KEPT_S / 2
-    known.add(bound([[3.0, 4.0]]), "second")
+    known.add(deadly_request(bound([[3.0, 4.0]]), "second"))
     now[0] = KEPT_S + 1
     assert known.how(bound([[1.0, 2.0]])) is None
     assert known.how(bound([[3.0, 4.0]])) == "second"
@@ -68,7 +68,7 @@ def test_the_newest_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(deadly_requests, "MOST", 3)
     known = DeadlyRequests()
     for value in (0.0, 1.0, 2.0, 0.0, 3.0):
-        known.add(bound([[value]]), str(value))
+        known.add(deadly_request(bound([[value]]), str(value)))
     assert [known.how(bound([[value]])) for value in (0.0, 1.0, 2.0, 3.0)] == [
         "0.0", None, "2.0", "3.0",
     ]  # fmt: skip
