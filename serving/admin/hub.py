@@ -19,7 +19,16 @@ from serving.admin.load_failures import LoadFailures
 from serving.admin.model_series import ModelSeries
 from serving.admin.served_model import config_of
 from serving.channel.connection import Connection
-from serving.channel.control import CONTROL, FAILED, ControlMeta, FailedMeta
+from serving.channel.control import (
+    CONTROL,
+    DEADLY,
+    ENDED,
+    FAILED,
+    ControlMeta,
+    DeadlyMeta,
+    EndedMeta,
+    FailedMeta,
+)
 from serving.channel.directory import (
     LEAVING,
     BrokenModel,
@@ -47,6 +56,7 @@ PUSH_S: Final = 0.02
 """Changes within so many seconds of a push travel together: a hundred replicas that register one
 after the other would else send a hundred directories to everybody."""
 
+_decode_deadly = msgspec.msgpack.Decoder(DeadlyMeta).decode
 _decode_control = msgspec.msgpack.Decoder(ControlMeta).decode
 _decode_failed = msgspec.msgpack.Decoder(FailedMeta).decode
 _decode_member = msgspec.msgpack.Decoder(Member).decode
@@ -90,6 +100,7 @@ class Hub:
         settle_s: seconds after the start in which members register but no directory is pushed.
             A hub that replaces a dead one needs it: the first gateway that finds the new hub
             must not be told that there are no replicas, only because they come a moment later.
+        tells_ends: whether `tell_ended` is called for every replica that ends by itself.
         clock: monotonic seconds.
     """
 
@@ -99,10 +110,12 @@ class Hub:
         gateways: int = 1,
         secret: bytes | None = None,
         settle_s: float = 0.0,
+        tells_ends: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._gateways = gateways
         self._settle_s = settle_s
+        self._tells_ends = tells_ends
         self._clock = clock
         self.secret = secret
         self._server = ChannelServer(self._on_message, secret=secret, on_closed=self._on_closed)
@@ -183,9 +196,16 @@ class Hub:
     def drain(self) -> None:
         """Tell every gateway to end: its streams, and its connections once they are answered."""
         self._model_series.end()
+        self._tell_gateways("drain", None)
+
+    def tell_ended(self, ended: EndedMeta) -> None:
+        """Tell every gateway how the process of a replica ended."""
+        self._tell_gateways(ENDED, ended)
+
+    def _tell_gateways(self, kind: str, meta: object, but: Connection | None = None) -> None:
         for seat in self._seats.values():
-            if seat.member.role == "gateway":
-                seat.connection.notify("drain", None)
+            if seat.member.role == "gateway" and seat.connection is not but:
+                seat.connection.notify(kind, meta)
 
     def set_settings(self, settings: Settings) -> None:
         """Tell every gateway how to log and trace."""
@@ -296,6 +316,8 @@ class Hub:
             self._register(connection, _decode_member(message.meta))
         elif message.kind == "report" and connection in self._ids:
             self._reported(self._ids[connection], _decode_report(message.meta))
+        elif message.kind == DEADLY:
+            self._tell_gateways(DEADLY, _decode_deadly(message.meta), but=connection)
         elif message.kind == FAILED:
             failed = _decode_failed(message.meta)
             self._failures[failed.model, failed.version, failed.revision] = failed.reason
@@ -400,6 +422,7 @@ class Hub:
             self._settings,
             self._broken,
             self._leaving,
+            self._tells_ends,
         )
         self._tell_news()
         if self._settling is None and self._pushing is None:

@@ -8,6 +8,7 @@ directory's mode instead.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import hmac
 import secrets
@@ -20,6 +21,7 @@ from serving import errors
 from serving.channel import frames
 from serving.channel.arena import LARGE, Arena, ArenaOffer, map_offer
 from serving.channel.frames import FrameError, FrameReader, Message, Parts
+from serving.channel.progress import Progress, ProgressSheet, decode_offer
 from serving.logs.causes import Cause
 from serving.protocol.messages import Tensor
 
@@ -38,7 +40,17 @@ KEEPALIVE = (
 
 
 class ChannelClosed(Exception):
-    """The connection is gone; what was asked over it may or may not have been done."""
+    """The connection is gone; what was asked over it may or may not have been done.
+
+    Attributes:
+        begun: whether the peer was at work on it; None where nobody can say.
+        busy_s: for how many seconds, if it was.
+    """
+
+    def __init__(self, said: str, begun: bool | None = None, busy_s: float = 0.0) -> None:
+        super().__init__(said)
+        self.begun = begun
+        self.busy_s = busy_s
 
 
 class Hello(msgspec.Struct, frozen=True):
@@ -107,6 +119,8 @@ class Connection(asyncio.Protocol):
         self._blocks: dict[int, list[int]] = {}
         self._placed: list[int] = []
         self._shared: memoryview | None = None
+        self._sheet: ProgressSheet | None = None
+        self.progress: Progress | None = None
         self.peer: Hello | None = None
         self.ready: asyncio.Future[None] = self._loop.create_future()
         self.closed = False
@@ -145,8 +159,15 @@ class Connection(asyncio.Protocol):
             self.ready.exception()  # a server end has nobody who awaits it
         self._close_arena()
         pending, self._pending = self._pending, {}
-        for callback in pending.values():
-            callback(ChannelClosed("connection lost"))
+        sheet, self._sheet = self._sheet, None
+        for ident, callback in pending.items():
+            if sheet is None:
+                callback(ChannelClosed("connection lost"))
+            else:
+                begun = sheet.begun(ident)
+                callback(ChannelClosed("connection lost", begun, sheet.busy_s if begun else 0.0))
+        if sheet is not None:
+            sheet.close()
         self._on_closed(self)
 
     # -- sending ------------------------------------------------------------------------
@@ -183,7 +204,7 @@ class Connection(asyncio.Protocol):
             FrameError: the request is too large to be sent.
         """
         if self.closed:
-            callback(ChannelClosed("connection lost"))
+            callback(ChannelClosed("connection lost", begun=False))
             return
         large = self._secret is None and _any_large(tensors)
         if large and self._arena_known is None:
@@ -298,6 +319,22 @@ class Connection(asyncio.Protocol):
         else:
             self.reply(message.id, None)
 
+    # -- progress -----------------------------------------------------------------------
+
+    def follow_progress(self) -> None:
+        """Have the peer note what it works on, so that `ChannelClosed` can tell; Unix sockets only.
+
+        A peer that cannot reach the memory leaves it as it is.
+        """
+        if self._secret is None and self._sheet is None and not self.closed:
+            with contextlib.suppress(OSError):
+                self._sheet = ProgressSheet()
+                self.notify("progress", self._sheet.offer)
+
+    def _take_sheet(self, message: Message) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            self.progress = Progress(decode_offer(message.meta))
+
     def _write(
         self, kind: str, ident: int, meta: object, tensors: Sequence[Tensor | Parts] = ()
     ) -> None:
@@ -321,6 +358,8 @@ class Connection(asyncio.Protocol):
             self.draining = True
         elif message.kind == "arena" and self._secret is None:
             self._map_arena(message)
+        elif message.kind == "progress" and self._secret is None:
+            self._take_sheet(message)
         else:
             self._on_message(self, message)
 

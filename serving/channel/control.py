@@ -8,6 +8,8 @@ import msgspec
 
 CONTROL: Final = "control"
 FAILED: Final = "failed"
+ENDED: Final = "ended"
+DEADLY: Final = "deadly"
 ALLOW_SIGNATURE_CHANGE: Final = "allow_signature_change"
 """Parameter of a load; see `ControlMeta`."""
 
@@ -38,6 +40,38 @@ class FailedMeta(msgspec.Struct, frozen=True):
     version: str
     revision: str
     reason: str
+
+
+class EndedMeta(msgspec.Struct, frozen=True):
+    """How the process of a replica ended, as whoever is its parent knows it; for gateways.
+
+    Attributes:
+        id: the replica's.
+        how: a clause whose subject is the replica, for example `ended with exit code 3`.
+        by_itself: whether its own work ended it; false where somebody else may have.
+    """
+
+    id: str
+    how: str
+    by_itself: bool
+
+
+class DeadlyMeta(msgspec.Struct, frozen=True):
+    """A request that ended a replica, from the gateway that found it out to the others.
+
+    Attributes:
+        model, version, revision: what it asked.
+        digest: of its inputs.
+        sample: a number that requests with the same inputs have, and few others.
+        how: as in `EndedMeta`.
+    """
+
+    model: str
+    version: str
+    revision: str
+    digest: bytes
+    sample: int
+    how: str
 
 
 class IndexEntry(msgspec.Struct, frozen=True):

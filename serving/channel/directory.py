@@ -15,6 +15,7 @@ from typing import Any, Final, Literal
 import msgspec
 
 from serving.channel.connection import ChannelClosed, Connection
+from serving.channel.control import DEADLY, ENDED, DeadlyMeta, EndedMeta
 from serving.channel.endpoint import connect
 from serving.channel.frames import Message
 from serving.channel.settings import Settings
@@ -129,6 +130,7 @@ class Directory(msgspec.Struct, frozen=True):
         settings: how gateways log and trace.
         broken: what lies in the repository and cannot be served.
         leaving: whether the instance is about to stop, and so not ready; it still answers.
+        tells_ends: whether the hub tells gateways how the process of a replica ended.
     """
 
     generation: int = 0
@@ -138,6 +140,7 @@ class Directory(msgspec.Struct, frozen=True):
     settings: Settings = Settings()
     broken: tuple[BrokenModel, ...] = ()
     leaving: bool = False
+    tells_ends: bool = False
 
     @property
     def missing(self) -> list[str]:
@@ -185,6 +188,8 @@ class Report(msgspec.Struct, frozen=True):
 
 
 _decode_directory = msgspec.msgpack.Decoder(Directory).decode
+_decode_ended = msgspec.msgpack.Decoder(EndedMeta).decode
+_decode_deadly = msgspec.msgpack.Decoder(DeadlyMeta).decode
 
 
 class HubClient:
@@ -197,6 +202,8 @@ class HubClient:
         report: called every `interval_s` to make the report.
         on_directory: called with every new directory, in the loop's thread.
         on_drain: called when the instance is about to stop.
+        on_ended: called with how the process of a replica ended, where the hub knows.
+        on_deadly: called with requests that ended a replica, as other gateways found out.
     """
 
     def __init__(
@@ -208,6 +215,8 @@ class HubClient:
         *,
         on_directory: Callable[[Directory], None] | None = None,
         on_drain: Callable[[], None] | None = None,
+        on_ended: Callable[[EndedMeta], None] | None = None,
+        on_deadly: Callable[[DeadlyMeta], None] | None = None,
         interval_s: float = 1.0,
     ) -> None:
         self._address = address
@@ -216,6 +225,8 @@ class HubClient:
         self._report = report
         self._on_directory = on_directory
         self._on_drain = on_drain
+        self._on_ended = on_ended
+        self._on_deadly = on_deadly
         self._interval_s = interval_s
         self._connection: Connection | None = None
         self._task: asyncio.Task[None] | None = None
@@ -249,6 +260,11 @@ class HubClient:
             raise ModelNotReady(
                 "the hub went away, and may have done it or not; look, then retry", retry_after_s=1
             ) from None
+
+    def tell_deadly(self, deadly: DeadlyMeta) -> None:
+        """Have the hub tell the other gateways of a request; lost if it cannot be reached."""
+        if self._connection and not self._connection.closed:
+            self._connection.notify(DEADLY, deadly)
 
     def report_now(self) -> None:
         """Send a report without waiting for the interval."""
@@ -290,6 +306,10 @@ class HubClient:
     def _message(self, _connection: Connection, message: Message) -> None:
         if message.kind == "drain" and self._on_drain:
             self._on_drain()
+        elif message.kind == ENDED and self._on_ended:
+            self._on_ended(_decode_ended(message.meta))
+        elif message.kind == DEADLY and self._on_deadly:
+            self._on_deadly(_decode_deadly(message.meta))
         elif message.kind == "directory" and self._on_directory:
             directory = _decode_directory(message.meta)
             try:

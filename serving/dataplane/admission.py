@@ -26,6 +26,7 @@ from serving.dataplane.outcomes import (
 from serving.dataplane.pace import Pace
 from serving.dataplane.parts import Whole
 from serving.dataplane.turns import Turns
+from serving.errors import VigilError
 
 SWEEP_S = 0.05
 
@@ -72,6 +73,8 @@ class WaitingRoom:
         self._scheduled = False
         """Whether somebody looks for a free slot in the loop's next turn anyway."""
         self._sweep_after = 0.0
+        self._refuse: Callable[[Pending], None] | None = None
+        """Raises for requests that must not be computed; None while there are none."""
         self._departures = Departures(lambda: self._waiting, self._drop_answered)
         self.waiting_rows = 0
         self.waiting_bytes = 0
@@ -84,6 +87,7 @@ class WaitingRoom:
             PayloadTooLarge: it would not fit into an empty queue.
             QueueFull: the queue is at its bound.
             DeadlineExceeded: the deadline has passed already, or cannot be kept.
+            ModelFailed: the same inputs have ended a replica.
         """
         rows = item.bound.rows
         for link in self._links:
@@ -91,6 +95,8 @@ class WaitingRoom:
                 break
         else:
             raise no_replica(self._name)
+        if self._refuse is not None:
+            self._refuse(item)
         if timeout_s is not None:  # first, since nobody shall make room for what is refused then
             self._timed = True
             self._require_time(rows, timeout_s)
@@ -118,6 +124,13 @@ class WaitingRoom:
             for part in parts:
                 settle(part, no_replica(self._name))
             return
+        if self._refuse is not None:
+            try:
+                for part in parts:
+                    self._refuse(part)
+            except VigilError as error:  # which ends them all
+                settle(parts[0], error)
+                return
         if parts[0].lane != self._lane:
             self._meet(parts[0])
         self._waiting.extend(parts)

@@ -13,19 +13,24 @@ from functools import partial
 
 from guards.guard import Guard
 from serving.channel.busy_poll import ANSWER, REQUEST, BusyPoll
-from serving.config import Batching
+from serving.config import Batching, Replicas
 from serving.dataplane.admission import WaitingRoom, weigh
 from serving.dataplane.batch import Batch, BatchResult, Pending, split
+from serving.dataplane.deadly_requests import Deadly
 from serving.dataplane.guard_stage import GuardStage
 from serving.dataplane.links import ChannelLink, ReplicaLink, ReplicaLost
 from serving.dataplane.observer import BatchObserver
-from serving.dataplane.outcomes import broken, no_replica, settle, too_late
+from serving.dataplane.outcomes import broken, ends_again, no_replica, settle, too_late
+from serving.dataplane.quarantine import Quarantine
+from serving.dataplane.replica_ends import ReplicaEnds
 from serving.errors import VigilError, named
 from serving.logs.events import Event
 from serving.logs.report import report
 
 MAX_BATCH_BYTES = 256 << 20
 """Bytes of fixed-size inputs that are joined; far below what a frame may hold."""
+MOST_AGAIN = 8
+"""How often a request is sent again whose computation a lost replica had not begun."""
 
 
 class ModelQueue(WaitingRoom):
@@ -39,6 +44,9 @@ class ModelQueue(WaitingRoom):
         observer: told what happened, for metrics and monitors.
         row_bytes: bytes of a row's inputs; None when rows differ.
         version: of the model, for the log.
+        replicas: by which replicas that are lost are judged; None where nothing is computed in
+            them, and requests are sent again once.
+        ends: how replicas ended.
     """
 
     def __init__(
@@ -50,6 +58,8 @@ class ModelQueue(WaitingRoom):
         observer: BatchObserver,
         row_bytes: int | None = None,
         version: str = "",
+        replicas: Replicas | None = None,
+        ends: ReplicaEnds | None = None,
     ) -> None:
         super().__init__(name, batching, observer, row_bytes)
         self._names = input_names
@@ -60,6 +70,17 @@ class ModelQueue(WaitingRoom):
         self._under_way: set[asyncio.Future[BatchResult]] = set()
         self._on_idle: Callable[[], None] | None = None
         self._busy_poll = BusyPoll(batching.busy_poll_us / 1e6)
+        self.on_deadly: Callable[[Deadly], None] = lambda _deadly: None
+        self._suspects = replicas is not None
+        self._quarantine = Quarantine(
+            name,
+            version,
+            replicas or Replicas(),
+            ends or ReplicaEnds(),
+            self._schedule,
+            partial(self._tell, observer.retried),
+            self._found_deadly,
+        )
 
     # -- links --------------------------------------------------------------------------
 
@@ -71,6 +92,7 @@ class ModelQueue(WaitingRoom):
     def add_link(self, link: ReplicaLink) -> None:
         """Begin to use a replica."""
         self._links.append(link)
+        self._quarantine.met(len(self._links))
         self._schedule()
 
     def remove_link(self, link: ReplicaLink) -> None:
@@ -78,6 +100,7 @@ class ModelQueue(WaitingRoom):
         if link not in self._links:  # never proven, or given up already
             return
         self._links.remove(link)
+        self._quarantine.lost(link)
         if not self.links:
             error = no_replica(self._name)
             for items in self._again:
@@ -105,7 +128,7 @@ class ModelQueue(WaitingRoom):
 
     def _look_idle(self) -> None:
         busy = self._waiting or self._again or any(link.busy for link in self._links)
-        if self._on_idle and not busy:
+        if self._on_idle and not busy and not self._quarantine.busy:
             on_idle, self._on_idle = self._on_idle, None
             on_idle()
 
@@ -124,20 +147,23 @@ class ModelQueue(WaitingRoom):
             if link is None:
                 if not self._departures.watching:
                     self._departures.watch()
-                return
+                break
             if self._again:
                 batch = self._form_again()
             elif self._pace.delay_s and self._may_grow():
-                return
+                break
             else:
                 batch = self._form()
                 if self._guards.guards:
                     batch = self._guards.check(batch)
             if batch.items:
-                self._dispatch(link, batch)
-        if self._mixed:
-            self._back_to_one_lane()
-        self._look_idle()
+                self._dispatch(link, batch, self._answered)
+        else:
+            if self._mixed:
+                self._back_to_one_lane()
+            self._look_idle()
+        if self._quarantine.held:  # last, so that others have their turn between two of them
+            self._send_suspects()
 
     def _free_link(self) -> ReplicaLink | None:
         free = [link for link in self._links if link.busy < link.slots and link.open]
@@ -233,11 +259,33 @@ class ModelQueue(WaitingRoom):
             self._settle_all(items, broken(self._name))
             return _NOTHING
 
-    def _dispatch(self, link: ReplicaLink, batch: Batch) -> None:
+    def _send_suspects(self) -> None:
+        """Send requests that may end a replica, over a link that holds nothing else."""
+        link = self._quarantine.free_link(self.links)
+        if link is not None:
+            batch = self._join(self._quarantine.next())
+            if batch.items:
+                self._dispatch(link, batch, self._suspects_answered)
+            else:
+                self._quarantine.answered()
+
+    def _suspects_answered(
+        self, link: ReplicaLink, batch: Batch, result: BatchResult | BaseException
+    ) -> None:
+        self._answered(link, batch, result)
+        self._quarantine.answered()
+        self._schedule()
+
+    def _dispatch(
+        self,
+        link: ReplicaLink,
+        batch: Batch,
+        take: Callable[[ReplicaLink, Batch, BatchResult | BaseException], None],
+    ) -> None:
         batch.alone = not link.busy
         link.busy += 1
         link.rows += batch.total
-        answered = partial(self._answered, link, batch)
+        answered = partial(take, link, batch)
         self._busy_poll.expect(ANSWER, alone=batch.alone and len(batch.items) == 1)
         try:
             if isinstance(link, ChannelLink):
@@ -286,7 +334,7 @@ class ModelQueue(WaitingRoom):
         itself and the batch.
         """
         if isinstance(error, ReplicaLost):
-            self._retry(link, batch)
+            self._lost(link, batch, error)
         elif isinstance(error, VigilError):
             self._settle_all(batch.items, error.anew())
         elif isinstance(error, asyncio.CancelledError):
@@ -299,23 +347,30 @@ class ModelQueue(WaitingRoom):
     def _release(self, link: ReplicaLink, batch: Batch) -> None:
         link.busy -= 1
         link.rows -= batch.total
-        if self._waiting or self._again:
+        if self._waiting or self._again or self._quarantine.held:
             self._schedule()
 
-    def _retry(self, lost: ReplicaLink, batch: Batch) -> None:
-        """Give what a dead replica held one more try elsewhere, ahead of what waits.
+    def _lost(self, link: ReplicaLink, batch: Batch, lost: ReplicaLost) -> None:
+        """Send what a lost replica held elsewhere, with care where it may be what ended it."""
+        suspected = self._suspects and (lost.begun is not False or self._quarantine.holds(batch))
+        if suspected:
+            self._quarantine.take(link, batch, lost)  # first, for with the last link all may end
+        if lost.link_lost:
+            self.remove_link(link)
+        if not suspected:
+            self._send_again(batch)
 
-        Once per request, so that a request which kills replicas cannot walk through all of them.
-        """
-        self.remove_link(lost)
-        again = [i for i in batch.items if not i.future.done() and i.attempts == 0]
+    def _send_again(self, batch: Batch) -> None:
+        """Send what a lost replica had not begun elsewhere, ahead of what waits."""
+        most = MOST_AGAIN if self._suspects else 1
+        again = [i for i in batch.items if not i.future.done() and i.attempts < most]
         for item in batch.items:
-            if item.attempts or not self.links:
+            if item.attempts >= most or not self.links:
                 settle(item, no_replica(self._name))
         if not self.links or not again:
             return
         for item in again:
-            item.attempts = 1
+            item.attempts += 1
             self.waiting_rows += item.bound.rows
             if self._weighed:
                 self.waiting_bytes += weigh(item.bound)
@@ -365,6 +420,29 @@ class ModelQueue(WaitingRoom):
                 version=self._version,
                 error=error,
             )
+
+    def _found_deadly(self, deadly: Deadly) -> None:
+        self._tell(self._observer.deadly)
+        self.refuse_deadly(deadly)
+        self._tell(self.on_deadly, deadly)
+
+    def refuse_deadly(self, deadly: Deadly) -> None:
+        """Refuse requests with the same inputs for a while."""
+        self._quarantine.deadly.add(deadly)
+        self._refuse = self._refuse_known
+
+    def _refuse_known(self, item: Pending) -> None:
+        """Refuse a request that is known to end replicas.
+
+        Raises:
+            ModelFailed: it is.
+        """
+        deadly = self._quarantine.deadly
+        if how := deadly.how(item.bound):
+            self._tell(self._observer.deadly)
+            raise ends_again(self._name, how)
+        if not deadly:  # the last one is forgotten
+            self._refuse = None
 
     def _report_failed(self, said: str, items: list[Pending], error: BaseException) -> None:
         report(

@@ -7,18 +7,20 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from serving.channel.control import ControlMeta
+from serving.channel.control import ControlMeta, DeadlyMeta
 from serving.channel.directory import LEAVING, Directory, ModelKey, Series, ServedModel
 from serving.channel.endpoint import connect
 from serving.config import ModelConfig
 from serving.dataplane.batch import Answer, Pending, Receive
 from serving.dataplane.classification import as_asked
+from serving.dataplane.deadly_requests import Deadly
 from serving.dataplane.explainers import ExplainerPool
 from serving.dataplane.failed_requests import log_failure
 from serving.dataplane.forwarding import with_remarks, without_row_axis
 from serving.dataplane.links import ChannelLink, LinkPool, ReplicaLink
 from serving.dataplane.publisher import EventPublisher
 from serving.dataplane.queue_gauges import QueueGauges
+from serving.dataplane.replica_ends import ReplicaEnds
 from serving.dataplane.served import ServedVersion
 from serving.dataplane.statistics import BatchStatistics
 from serving.dataplane.tracing import Tracing
@@ -110,11 +112,13 @@ class DataPlane:
         self._refused: dict[ModelKey, str] = {}
         self._candidates: dict[ModelKey, ServedVersion] = {}
         self._retiring: list[ServedVersion] = []
+        self.ends = ReplicaEnds()
         self.draining = False
         self.stopping = asyncio.Event()
         self.on_ready_change: Callable[[], None] = lambda: None
         self._changed: asyncio.Future[None] | None = None
         self.on_follow: Callable[[], None] = lambda: None
+        self.on_deadly: Callable[[DeadlyMeta], None] = lambda _deadly: None
         self.control: Callable[[ControlMeta], Awaitable[Any]] = _no_hub
 
     # -- composition --------------------------------------------------------------------
@@ -123,6 +127,7 @@ class DataPlane:
         """Take in a new directory: serve its models, reach its replicas, forget what is gone."""
         before = self._directory
         self._directory = directory
+        self.ends.told = directory.tells_ends
         tried = {served.key: served for served in directory.candidates}
         wanted = {served.key: served for served in directory.models}
         self._refused = {k: why for k, why in self._refused.items() if k in wanted or k in tried}
@@ -193,7 +198,7 @@ class DataPlane:
             return
         try:
             statistics = self._statistics.setdefault(served.key[:2], BatchStatistics())
-            entry = ServedVersion(served, self.series, self.publisher, statistics)
+            entry = ServedVersion(served, self.series, self.publisher, statistics, self.ends)
         except Exception as error:  # noqa: BLE001 - the other models are served all the same
             report(
                 Event.VERSION_UNPROVEN,
@@ -204,7 +209,16 @@ class DataPlane:
             )
             self._refused[served.key] = str(error)
             return
+        entry.queue.on_deadly = lambda deadly: self.on_deadly(
+            DeadlyMeta(*served.key, deadly.digest, deadly.sample, deadly.how)
+        )
         self._candidates[served.key] = entry
+
+    def note_deadly(self, told: DeadlyMeta) -> None:
+        """Refuse a request from now on by which another gateway has lost a replica."""
+        entry = self._find((told.model, told.version, told.revision))
+        if entry is not None:
+            entry.queue.refuse_deadly(Deadly(told.digest, told.sample, told.how))
 
     def _retire(self, entry: ServedVersion) -> None:
         """Close an entry's links once everything that was admitted is answered."""
@@ -233,6 +247,7 @@ class DataPlane:
         if entry is not None and proven and current and link.open:
             if isinstance(link, ChannelLink):
                 self._entry_of[link] = entry
+            self.ends.forget(link.id)
             entry.queue.add_link(link)
             if key in self._candidates:  # it may be what its predecessor waits for
                 self._look_again()

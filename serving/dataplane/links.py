@@ -23,7 +23,26 @@ _decode_result = msgspec.msgpack.Decoder(ResultMeta).decode
 
 
 class ReplicaLost(Exception):
-    """The replica went away with the batch; it may or may not have been computed."""
+    """The replica went away with the batch; it may or may not have been computed.
+
+    Attributes:
+        begun: whether the replica was at work on this batch; None where nobody can say.
+        busy_s: for how many seconds, if it was.
+        link_lost: whether the link is of no use any more; false where others answer behind it.
+    """
+
+    def __init__(
+        self,
+        ident: str,
+        begun: bool | None = None,
+        busy_s: float = 0.0,
+        *,
+        link_lost: bool = True,
+    ) -> None:
+        super().__init__(ident)
+        self.begun = begun
+        self.busy_s = busy_s
+        self.link_lost = link_lost
 
 
 class ReplicaLink(Protocol):
@@ -151,7 +170,7 @@ class ChannelLink:
 
         def settle(reply: Message | Exception) -> None:
             if isinstance(reply, ChannelClosed):
-                callback(ReplicaLost(self.id))
+                callback(ReplicaLost(self.id, reply.begun, reply.busy_s))
             elif isinstance(reply, Exception):
                 callback(reply)
             else:
@@ -300,6 +319,7 @@ class LinkPool:
             self._on_failed()
             return
         assert connection.peer is not None
+        connection.follow_progress()
         link = ChannelLink(ident, connection, max(1, connection.peer.slots), specs)
         self._links[ident] = _Reached(link, address, key)
         self._on_up(key, link)

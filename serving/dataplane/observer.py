@@ -34,6 +34,9 @@ class BatchObserver(Protocol):
     def retried(self, requests: int) -> None:
         """Requests of a lost replica go to another one."""
 
+    def deadly(self) -> None:
+        """A request is answered 500 because computing it ends replicas."""
+
     def abandoned(self, reason: str, rows: int) -> None:
         """Rows waited and are not computed because nobody wants the answer any more."""
 
@@ -83,6 +86,7 @@ class ModelObserver:
         self._batch_rows = series.histogram(names.BATCH_ROWS, **base)
         self._rows = series.sum(names.INFERENCE_ROWS, **base)
         self._retries = series.sum(names.RETRIES, **base)
+        self._deadly = series.sum(names.QUERIES_OF_DEATH, **base)
         self._abandoned = {
             reason: series.sum(names.QUEUE_ROWS_ABANDONED, reason=reason, **base)
             for reason in names.ABANDONED_REASONS
@@ -115,6 +119,10 @@ class ModelObserver:
     def retried(self, requests: int) -> None:
         """Count requests that got a second try."""
         self._retries.add(requests)
+
+    def deadly(self) -> None:
+        """Count a request that ends replicas."""
+        self._deadly.add(1)
 
     def abandoned(self, reason: str, rows: int) -> None:
         """Count rows that waited in vain."""

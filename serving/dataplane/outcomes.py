@@ -44,6 +44,22 @@ def broken(model: str) -> ModelFailed:
     return ModelFailed(f"model '{model}' could not be asked; see the server's log")
 
 
+def ends_replicas(model: str, how: str) -> ModelFailed:
+    """It ended a replica; `how` is a clause whose subject that is."""
+    return ModelFailed(
+        f"the replica of model '{model}' that computed this request {how}; the request is not "
+        "sent again: change it, or correct the model"
+    )
+
+
+def ends_again(model: str, how: str) -> ModelFailed:
+    """The same inputs have ended a replica; `how` as above."""
+    return ModelFailed(
+        f"a replica of model '{model}' that computed the same inputs {how}; they are not computed "
+        "again for a while: change them, or correct the model"
+    )
+
+
 def too_late(model: str) -> DeadlineExceeded:
     """The deadline has passed."""
     return DeadlineExceeded(f"the deadline passed before model '{model}' answered; allow more time")

@@ -30,7 +30,8 @@ class QueueGauges:
             held = (
                 entry.queue.waiting_rows,
                 sum(link.slots for link in links),
-                sum(link.busy for link in links),
+                # All of a link are in use while one batch must be alone there.
+                sum(min(link.busy, link.slots) for link in links),
             )
             before = found.get((entry.name, entry.version), (0, 0, 0))
             found[entry.name, entry.version] = tuple(map(sum, zip(before, held, strict=True)))

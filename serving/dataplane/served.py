@@ -20,6 +20,7 @@ from serving.dataplane.links import ReplicaLink, ReplicaLost
 from serving.dataplane.observer import ModelObserver
 from serving.dataplane.outcomes import no_replica
 from serving.dataplane.publisher import EventPublisher
+from serving.dataplane.replica_ends import ReplicaEnds
 from serving.dataplane.request_series import RequestSeries
 from serving.dataplane.statistics import BatchStatistics
 from serving.errors import InvalidInput, ModelNotReady, Unreachable, VigilError
@@ -40,6 +41,7 @@ class ServedVersion:
         series: where its metrics are kept.
         publisher: takes its prediction events.
         statistics: times of its batches, shared by all revisions of the version.
+        ends: how replicas ended.
     """
 
     def __init__(
@@ -48,6 +50,7 @@ class ServedVersion:
         series: SeriesSet,
         publisher: EventPublisher,
         statistics: BatchStatistics,
+        ends: ReplicaEnds | None = None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self.name = served.name
@@ -80,6 +83,9 @@ class ServedVersion:
             self.observer,
             row_bytes(self.config),
             served.version,
+            # What a replica of a model on another server is lost with was not computed in it.
+            self.config.replicas if self.config.remote is None else None,
+            ends,
         )
         self._fair = batching.fair_share == "client"
         self._levels = batching.priority_levels

@@ -62,9 +62,13 @@ class EmbeddedInstance:
         # Unix socket paths are limited to 107 bytes, so not under an arbitrary data_dir.
         self._runtime = make_runtime_folder()
         self._hub_address = f"unix:{self._runtime}/hub.sock"
-        self._hub = Hub()
+        self._hub = Hub(tells_ends=True)
         self._roles = LocalRoles(
-            self._hub_address, self._runtime, self._folder.path, self._replica_failed
+            self._hub_address,
+            self._runtime,
+            self._folder.path,
+            self._replica_failed,
+            self._hub.tell_ended,
         )
         switch = LogSwitch(())
         self._control = ControlRoom(self._hub, self._config, self._roles.serve, switch=switch)

@@ -74,11 +74,15 @@ class Supervisor:
         self._listen = fixed_ports(config.listen)
         # Unix socket paths are limited to 107 bytes, so not under an arbitrary data_dir.
         self._runtime = make_runtime_folder()
-        self._hub = Hub(gateways=config.gateways)
+        self._hub = Hub(gateways=config.gateways, tells_ends=True)
         self._hub_address = f"unix:{self._runtime}/hub.sock"
         config = config.model_copy(update={"listen": self._listen})
         self._roles = LocalRoles(
-            self._hub_address, self._runtime, config.data_dir, self._replica_failed
+            self._hub_address,
+            self._runtime,
+            config.data_dir,
+            self._replica_failed,
+            self._hub.tell_ended,
         )
         self._control = ControlRoom(self._hub, config, self._roles.serve)
         self._admin = AdminServer(self._hub, config, self._control.desk)

@@ -16,13 +16,19 @@ from pathlib import Path
 from typing import Any, Final
 
 from serving.admin.served_model import config_of
+from serving.channel.control import EndedMeta
 from serving.channel.directory import ModelKey, ServedModel
 from serving.engines.children import ForkedChild, Keeper, ZygoteClient, spawn
+from serving.engines.memory_kills import MemoryKills
 from serving.logs.events import Event
 from serving.logs.report import report
 
 STOP_S: Final = 5.0
 """What a role may take to finish and leave."""
+_FROM_OUTSIDE: Final = frozenset(
+    (-signal.SIGKILL, -signal.SIGTERM, -signal.SIGINT, -signal.SIGHUP, -signal.SIGQUIT)
+)
+"""Exit codes that are no evidence against what a process computed: anybody may send these."""
 
 
 class LocalRoles:
@@ -33,6 +39,7 @@ class LocalRoles:
         runtime: short private folder for sockets; their paths are limited to 107 bytes.
         data_dir: where the monitor keeps its state.
         on_failed: told of a replica that ended without being told to, in one sentence.
+        on_ended: told how it ended.
     """
 
     def __init__(
@@ -41,11 +48,15 @@ class LocalRoles:
         runtime: Path,
         data_dir: Path,
         on_failed: Callable[[ModelKey, str], None] = lambda _key, _why: None,
+        on_ended: Callable[[EndedMeta], None] = lambda _ended: None,
     ) -> None:
         self._hub_address = hub_address
         self._runtime = runtime
         self._data_dir = data_dir
         self._on_failed = on_failed
+        self._on_ended = on_ended
+        self._memory = MemoryKills()
+        self._hung: set[str] = set()
         self._zygote: ZygoteClient | None = None
         self._replicas: dict[ModelKey, dict[str, Keeper]] = {}
         self._explainers: dict[ModelKey, Keeper] = {}
@@ -110,6 +121,7 @@ class LocalRoles:
         Args:
             busy: members' ids, and for how many seconds each has computed.
         """
+        self._memory.look()
         keepers = {ident: keeper for of in self._replicas.values() for ident, keeper in of.items()}
         for ident, busy_s in busy:
             if ident in keepers and busy_s > self._limits[ident]:
@@ -122,6 +134,7 @@ class LocalRoles:
                     process=ident,
                     seconds=round(busy_s, 1),
                 )
+                self._hung.add(ident)
                 keepers[ident].signal(signal.SIGKILL)
 
     async def stop(self) -> None:
@@ -164,16 +177,28 @@ class LocalRoles:
 
         def fork() -> Coroutine[Any, Any, ForkedChild]:
             assert self._zygote is not None
+            self._hung.discard(ident)
             return self._zygote.fork(role, served, ident, address, self._hub_address, None)
 
         def exited(name: str, code: int) -> None:
             tell_exit(name, code, served.name, served.version)
             if role == "replica":
+                self._on_ended(self._end_of(name, code))
                 self._on_failed(served.key, f"its process ended with {how_ended(code)}")
 
         keeper = Keeper(ident, fork, exited)
         keeper.run()
         return keeper
+
+    def _end_of(self, ident: str, code: int) -> EndedMeta:
+        """Say how a replica ended, and whether what it computed did that."""
+        if ident in self._hung:
+            self._hung.discard(ident)
+            return EndedMeta(ident, "computed for too long and was replaced", True)
+        if code == -signal.SIGKILL and self._memory.lately():
+            return EndedMeta(ident, "was ended for lack of memory", True)
+        # What a model does to itself by other signals is a crash; nobody else sends those.
+        return EndedMeta(ident, f"ended with {how_ended(code)}", code not in _FROM_OUTSIDE)
 
     def _leave(self, keepers: Iterable[Keeper]) -> None:
         for keeper in keepers:

@@ -31,7 +31,7 @@ def serve_call(app: str) -> Callable[[bytes], Awaitable[bytes]]:
     """Return a function that sends a frame to whichever replica of `app` Serve chooses."""
 
     async def call(frame: bytes) -> bytes:
-        for _ in range(TRIES):  # the second try goes to another replica, or to the replacement
+        for _ in range(TRIES):  # while one is replaced, Serve may know of none
             try:
                 handle = serve.get_deployment_handle("replica", app)
                 answer: bytes = await handle.infer_frame.remote(frame)
@@ -44,9 +44,12 @@ def serve_call(app: str) -> Callable[[bytes], Awaitable[bytes]]:
                 failed = ModelFailed(f"replica failed: {type(cause).__name__}: {cause}")
                 failed.cause = describe(cause)
                 raise failed from None
-            except (RayActorError, RayServeException, KeyError):
+            except RayActorError as error:
+                # Perhaps because of what it computed, so the queue decides what is sent again.
+                raise ReplicaLost(app, link_lost=False) from error
+            except (RayServeException, KeyError):
                 continue
-        raise ReplicaLost(app)
+        raise ReplicaLost(app, begun=False)
 
     return call
 
@@ -70,8 +73,11 @@ class HandlePlane(DataPlane):
             if key in slots and key not in self._handles:
                 self._keep(key)
             if key in self._handles:
-                self._handles[key].open = key in slots
-                self._handles[key].slots = max(1, slots.get(key, 0))
+                link = self._handles[key]
+                if link.open and key not in slots and (entry := self._find(key)) is not None:
+                    entry.queue.remove_link(link)  # until it is proven again
+                link.open = key in slots
+                link.slots = max(1, slots.get(key, 0))
 
     def _keep(self, key: ModelKey) -> None:
         entry = self._find(key)

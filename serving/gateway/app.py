@@ -73,8 +73,11 @@ class GatewayComposition:
             self._report,
             on_directory=self._directory,
             on_drain=plane.drain,
+            on_ended=plane.ends.note,
+            on_deadly=plane.note_deadly,
         )
         plane.control = self._control
+        plane.on_deadly = self._hub.tell_deadly
         plane.on_ready_change = plane.on_follow = self._hub.report_now
         self._hub.start()
         if not self._guest:

@@ -52,6 +52,7 @@ class Event(Enum):
     REQUEST_REFUSED = "request_refused", WARNING
     INTERNAL_ERROR = "internal_error", ERROR
     BATCH_FAILED = "batch_failed", ERROR
+    QUERY_OF_DEATH = "query_of_death", ERROR
     GUARD_FAILED = "guard_failed", ERROR
     EXPLAINER_FAILED = "explainer_failed", ERROR
     UPSTREAM_LOST = "upstream_lost", WARNING

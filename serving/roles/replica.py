@@ -171,6 +171,9 @@ class ReplicaRole:
             return
         assert self._busy_poll is not None
         self._busy_poll.met()
+        progress = connection.progress
+        if progress is not None:
+            progress.begin(message.id, time.monotonic())
         try:
             if message.kind != "infer":
                 raise errors.Unsupported(f"a replica does not answer '{message.kind}'")
@@ -179,13 +182,19 @@ class ReplicaRole:
             raise
         except BaseException as error:  # noqa: BLE001 - the peer must get an answer whatever it was
             connection.fail(message.id, self._told(error))
+        if progress is not None:
+            progress.end(message.id, time.monotonic())
         self._busy_poll.expect(REQUEST, alone=self._requests == 1)
 
     async def _overlapping(self, connection: Connection, message: Message) -> None:
         """Answer a batch while others are under way, on a model that allows it."""
         assert self._executor is not None
         self._computing += 1
-        self.busy_since = self.busy_since or time.monotonic()
+        now = time.monotonic()
+        self.busy_since = self.busy_since or now
+        progress = connection.progress
+        if progress is not None:
+            progress.begin(message.id, now)
         try:
             meta, inputs = _read(message)
             result = await self._executor.run_async(meta.rows, inputs)
@@ -197,8 +206,11 @@ class ReplicaRole:
         finally:
             self._computing -= 1
             # Each end is progress; the clock for a hang starts again with it.
-            self.busy_since = time.monotonic() if self._computing else None
+            now = time.monotonic()
+            self.busy_since = now if self._computing else None
             self.batches += 1
+            if progress is not None:
+                progress.end(message.id, now)
 
     def _infer(self, message: Message) -> tuple[ResultMeta, list[Tensor]]:
         assert self._executor is not None

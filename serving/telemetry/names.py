@@ -65,6 +65,11 @@ REPLICA_RESTARTS: Final = total(
     "vigil.replica.restarts", "restart", "Replicas that came back after they died."
 )
 RETRIES: Final = total("vigil.retries", "batch", "Batches sent to another replica.")
+QUERIES_OF_DEATH: Final = total(
+    "vigil.queries_of_death",
+    "request",
+    "Requests answered 500 because computing them ends replicas.",
+)
 REJECTED: Final = total("vigil.rejected", "request", "Requests refused, by reason.", "reason")
 
 GUARD_DECISIONS: Final = total(

@@ -11,6 +11,7 @@ import pytest
 
 from serving.admin.control import ModelControl
 from serving.admin.hub import Hub
+from serving.channel.control import DeadlyMeta, EndedMeta
 from serving.channel.directory import Directory, HubClient, Inventory, Member, Report, ServedModel
 from serving.config import InputSpec, ModelConfig, OutputSpec
 from serving.models.repository import ModelRepository
@@ -30,12 +31,16 @@ class Role:
     def __init__(self, address: str, member: Member) -> None:
         self.report = Report(True, ())
         self.directories: list[Directory] = []
+        self.ended: list[EndedMeta] = []
+        self.deadly: list[DeadlyMeta] = []
         self.client = HubClient(
             address,
             None,
             member,
             lambda: self.report,
             on_directory=self.directories.append,
+            on_ended=self.ended.append,
+            on_deadly=self.deadly.append,
             interval_s=0.02,
         )
         self.client.start()

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from serving.admin.hub import STALE_S, Hub
+from serving.channel.control import DeadlyMeta, EndedMeta
 from serving.channel.directory import Member, Report, Series, ServedModel
 from serving.channel.endpoint import connect
 
@@ -74,6 +75,23 @@ async def test_a_second_connection_with_the_same_id_replaces_the_first(
     assert hub.directory.members == (REPLICA,)
     new.close()
     await eventually(lambda: not hub.directory.members)
+
+
+async def test_gateways_hear_how_a_replica_ended_and_of_what(
+    hub: Hub, join: Join, eventually: Wait
+) -> None:
+    one, other, replica = join(GATEWAY), join(Member("gateway", "gateway-1", 12)), join(REPLICA)
+    await eventually(lambda: len(hub.directory.members) == 3)
+    ended = EndedMeta(REPLICA.id, "ended with signal 11", by_itself=True)
+    hub.tell_ended(ended)
+    await eventually(lambda: one.ended == other.ended == [ended])
+    deadly = DeadlyMeta("m", "1", "r", b"digest", 7, "ended with signal 11")
+    one.client.tell_deadly(deadly)
+    await eventually(lambda: other.deadly == [deadly])
+    other.client.tell_deadly(deadly)
+    await eventually(lambda: one.deadly == [deadly])
+    assert (replica.ended, replica.deadly) == ([], [])
+    assert other.deadly == [deadly]
 
 
 async def test_garbage_ends_only_its_own_connection(

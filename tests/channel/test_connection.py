@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import hashlib
 import hmac
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -101,6 +102,32 @@ async def test_loss_fails_what_waits_and_what_comes_later(
     with pytest.raises(ChannelClosed):
         await connection.request("echo", None)
     connection.notify("echo", None)  # nobody to tell, nothing to raise
+
+
+async def test_a_lost_connection_tells_what_the_peer_was_at_work_on(
+    serve: Serve, unix: str, eventually: Wait
+) -> None:
+    def work(connection: Connection, message: Message) -> None:
+        if connection.progress is not None and message.kind != "late":
+            connection.progress.begin(message.id, time.monotonic() - 5)
+        if message.kind == "finish":
+            assert connection.progress is not None
+            connection.progress.end(message.id, time.monotonic())
+        elif message.kind == "die":
+            connection.abort()
+
+    server = await serve(unix, work)
+    connection = await connect(server.address)
+    connection.follow_progress()
+    asked = {kind: connection.request(kind, None) for kind in ("finish", "die", "late")}
+    told = await asyncio.gather(*asked.values(), return_exceptions=True)
+    assert [error.begun for error in told] == [False, True, False]  # type: ignore[union-attr]
+    assert [error.busy_s >= 5 for error in told] == [False, True, False]  # type: ignore[union-attr]
+
+    unwatched = await connect(server.address)
+    with pytest.raises(ChannelClosed) as caught:
+        await unwatched.request("die", None)
+    assert caught.value.begun is None
 
 
 async def test_a_request_after_close_is_not_left_waiting(serve: Serve, unix: str) -> None:

@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from serving.config import Batching, ModelConfig
+from serving.config import Batching, ModelConfig, Replicas
 from serving.dataplane.batch import Answer, Batch, BatchResult, Pending
 from serving.dataplane.batcher import ModelQueue
 from serving.dataplane.binding import Bound
 from serving.dataplane.links import ReplicaLost
+from serving.dataplane.replica_ends import ReplicaEnds
 
 Wait = Callable[[Callable[[], object]], Awaitable[None]]
 
@@ -66,11 +67,13 @@ class FakeLink:
     def fail(self, error: BaseException) -> None:
         self.held.pop(0)[1].set_exception(error)
 
-    def die(self) -> None:
+    def die(self, begun: int | None = 0, busy_s: float = 0.0) -> None:
+        """Be lost, at work on the first `begun` batches; None: nobody can say."""
         self.open = False
         held, self.held = self.held, []
-        for _batch, future in held:
-            future.set_exception(ReplicaLost(self.id))
+        for place, (_batch, future) in enumerate(held):
+            was = None if begun is None else place < begun
+            future.set_exception(ReplicaLost(self.id, was, busy_s if was else 0.0))
 
 
 class FakeObserver:
@@ -97,6 +100,9 @@ class FakeObserver:
     def retried(self, requests: int) -> None:
         self._note("retried", requests)
 
+    def deadly(self) -> None:
+        self._note("deadly")
+
     def abandoned(self, reason: str, rows: int) -> None:
         self._note("abandoned", reason, rows)
 
@@ -110,11 +116,24 @@ class Bench:
     """A queue with a fake observer, and requests whose rows name them."""
 
     def __init__(
-        self, guards: Any = (), row_bytes: int | None = 8, observer: Any = None, **batching: Any
+        self,
+        guards: Any = (),
+        row_bytes: int | None = 8,
+        observer: Any = None,
+        replicas: Replicas | None = None,
+        ends: ReplicaEnds | None = None,
+        **batching: Any,
     ) -> None:
         self.observer = observer or FakeObserver()
         self.queue = ModelQueue(
-            "m", ("x",), Batching(**batching), list(guards), self.observer, row_bytes
+            "m",
+            ("x",),
+            Batching(**batching),
+            list(guards),
+            self.observer,
+            row_bytes,
+            replicas=replicas,
+            ends=ends,
         )
         self.items: list[Pending] = []
 

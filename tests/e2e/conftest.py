@@ -69,9 +69,14 @@ def pytest_runtest_teardown(
 LAB_NET = '''
 """A model for tests: y = x W, sleeps x[:, 1] milliseconds, raises when x[:, 0] is 666.
 
+Where x[:, 0] is a key of `DEADLY`, the process ends.
+
 Where x[:, 1] is -1, -2 and so on, it waits for as long as a file `hold1`, `hold2` and so on lies
 beside model.yaml; `held1` says that it has begun to wait.
 """
+import ctypes
+import os
+import signal
 import time
 from pathlib import Path
 
@@ -79,6 +84,11 @@ import torch
 
 FOLDER = Path(__file__).parents[1]
 LONGEST_S = 100
+DEADLY = {
+    667: lambda: os._exit(3),
+    668: lambda: ctypes.string_at(0),
+    669: lambda: os.kill(os.getpid(), signal.SIGKILL),
+}
 
 
 def hold(gate):
@@ -97,6 +107,9 @@ class Lab(torch.nn.Module):
     def forward(self, x):
         if x.shape[0] and bool((x[:, 0] == 666).any()):
             raise ValueError("poison row")
+        for value, end in DEADLY.items():
+            if bool((x[:, 0] == value).any()):
+                end()
         if x.shape[0] and float(x[:, 1].max()) > 0:
             time.sleep(float(x[:, 1].max()) / 1000)
         if x.shape[0] and float(x[:, 1].min()) <= -1:

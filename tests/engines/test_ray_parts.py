@@ -219,15 +219,24 @@ def use(monkeypatch: pytest.MonkeyPatch, results: list[Any]) -> None:
     monkeypatch.setattr(ray_handles.serve, "get_deployment_handle", lambda *_: handle)
 
 
-async def test_call_tries_another_replica_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    use(monkeypatch, [ray_handles.RayActorError(), b"!"])
+async def test_call_is_tried_twice_where_serve_knows_no_replica(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    use(monkeypatch, [KeyError(), b"!"])
     assert await ray_handles.serve_call("app")(b"frame") == b"frame!"
-
-
-async def test_call_gives_up_after_two(monkeypatch: pytest.MonkeyPatch) -> None:
-    use(monkeypatch, [ray_handles.RayActorError(), ray_handles.RayActorError(), b"!"])
-    with pytest.raises(ray_handles.ReplicaLost):
+    use(monkeypatch, [KeyError(), KeyError(), b"!"])
+    with pytest.raises(ray_handles.ReplicaLost) as caught:
         await ray_handles.serve_call("app")(b"frame")
+    assert (caught.value.begun, caught.value.link_lost) == (False, True)
+
+
+async def test_call_is_not_sent_to_a_second_replica_when_the_first_one_dies_of_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    use(monkeypatch, [ray_handles.RayActorError(), b"!"])
+    with pytest.raises(ray_handles.ReplicaLost) as caught:
+        await ray_handles.serve_call("app")(b"frame")
+    assert (caught.value.begun, caught.value.link_lost) == (None, False)
 
 
 async def test_call_raises_the_domain_error_itself(monkeypatch: pytest.MonkeyPatch) -> None:
