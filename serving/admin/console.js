@@ -109,6 +109,7 @@ function showModels(models) {
     ["Errors", (row) => percent(row.error_rate), true],
     ["p50", (row) => duration(row.p50_s), true],
     ["p99", (row) => duration(row.p99_s), true],
+    ["Explainer", (row) => row.explainer || "none"],
   ], models, (row) => row.state === "down" ? "critical" : row.state === "degraded" ? "warning" : "", "No model is served.");
 }
 

@@ -38,7 +38,13 @@ def console_data(hub: Hub, history: History) -> dict[str, Any]:
     now = hub.aggregate()
     recent = history.increase()
     states = hub.states()
-    models = [_model(model, states, now, recent, history.seconds) for model in hub.directory.models]
+    models = [
+        {
+            **_model(model, states, now, recent, history.seconds),
+            "explainer": hub.explainer_state(model),
+        }
+        for model in hub.directory.models
+    ]
     findings = _findings(states)
     return {
         "ready": ready,

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import msgspec
 
+from serving.admin.explainers import Explainers
 from serving.admin.ledger import Ledger
 from serving.admin.load_failures import LoadFailures
 from serving.admin.model_series import ModelSeries
@@ -23,10 +24,12 @@ from serving.channel.control import (
     CONTROL,
     DEADLY,
     ENDED,
+    EXPLAINER,
     FAILED,
     ControlMeta,
     DeadlyMeta,
     EndedMeta,
+    ExplainerMeta,
     FailedMeta,
 )
 from serving.channel.directory import (
@@ -58,6 +61,7 @@ after the other would else send a hundred directories to everybody."""
 
 _decode_deadly = msgspec.msgpack.Decoder(DeadlyMeta).decode
 _decode_control = msgspec.msgpack.Decoder(ControlMeta).decode
+_decode_explainer = msgspec.msgpack.Decoder(ExplainerMeta).decode
 _decode_failed = msgspec.msgpack.Decoder(FailedMeta).decode
 _decode_member = msgspec.msgpack.Decoder(Member).decode
 _decode_report = msgspec.msgpack.Decoder(Report).decode
@@ -134,6 +138,7 @@ class Hub:
         self._news = asyncio.Event()
         self._answers: set[asyncio.Task[None]] = set()
         self.on_control: Callable[[ControlMeta], Awaitable[object]] | None = None
+        self.explainers: Final = Explainers(clock)
         self.started_ns: Final = time.time_ns()
         # Counted from the wall clock, so that a hub that replaces another continues upwards.
         self._generations = itertools.count(self.started_ns // 1_000_000)
@@ -184,6 +189,7 @@ class Hub:
         self._noted = {key: why for key, why in self._noted.items() if key in known}
         self.load_failures.follow((*models, *candidates), broken)
         self._changed()
+        self.explainers.follow(self._models)
         generation = self.directory.generation
         self._model_series.follow(generation, self._models, self._candidates, self._broken)
         return generation
@@ -304,10 +310,25 @@ class Hub:
             "ready": ready,
             "reasons": reasons,
             "generation": self.directory.generation,
-            "models": [{"name": model.name, "version": model.version} for model in self._models],
+            "models": [
+                {
+                    "name": model.name,
+                    "version": model.version,
+                    "explainer": self.explainer_state(model),
+                }
+                for model in self._models
+            ],
             "members": [msgspec.to_builtins(state) for state in self.states()],
             "restarts": dict(self._restarts),
         }
+
+    def explainer_state(self, served: ServedModel) -> str | None:
+        """Say how the explainer of a served version fares; None if there is nothing to explain."""
+        try:
+            explained = config_of(served).explained
+        except ValueError:  # no gateway serves it
+            return None
+        return self.explainers.state(served.key) if explained else None
 
     # -- messages -----------------------------------------------------------------------
 
@@ -319,17 +340,27 @@ class Hub:
         elif message.kind == DEADLY:
             self._tell_gateways(DEADLY, _decode_deadly(message.meta), but=connection)
         elif message.kind == FAILED:
-            failed = _decode_failed(message.meta)
-            self._failures[failed.model, failed.version, failed.revision] = failed.reason
-            self.load_failures.told(failed)
-            self._tell_news()
+            self._failed(_decode_failed(message.meta))
         elif message.id:
             task = asyncio.get_running_loop().create_task(self._answer(connection, message))
             self._answers.add(task)
             task.add_done_callback(self._answers.discard)
 
+    def _failed(self, failed: FailedMeta) -> None:
+        key = (failed.model, failed.version, failed.revision)
+        if failed.role == "explainer":
+            self.explainers.failed(key, failed.reason)
+            return
+        self._failures[key] = failed.reason
+        self.load_failures.told(failed)
+        self._tell_news()
+
     async def _answer(self, connection: Connection, message: Message) -> None:
         try:
+            if message.kind == EXPLAINER:
+                await self.explainers.wanted(_decode_explainer(message.meta))
+                connection.reply(message.id, None)
+                return
             if message.kind != CONTROL or self.on_control is None:
                 raise Unsupported(f"this hub does not answer '{message.kind[:40]}'")
             connection.reply(message.id, await self.on_control(_decode_control(message.meta)))
@@ -358,6 +389,8 @@ class Hub:
             self._restart_series(member).add(0)
             self._failures.pop(member.key, None)
             self.load_failures.loaded(member.key)
+        elif member.role == "explainer":
+            self.explainers.joined(member.key)
         if self._ledger.join(member.id, member.pid):
             self._count_restart(member)
         self._changed()
@@ -367,6 +400,8 @@ class Hub:
         if ident is None:
             return False
         seat = self._seats.pop(ident)
+        if seat.member.role == "explainer":
+            self.explainers.left(seat.member.key)
         self._ledger.leave(ident, seat.member.pid)
         return True
 

@@ -10,6 +10,7 @@ CONTROL: Final = "control"
 FAILED: Final = "failed"
 ENDED: Final = "ended"
 DEADLY: Final = "deadly"
+EXPLAINER: Final = "explainer"
 ALLOW_SIGNATURE_CHANGE: Final = "allow_signature_change"
 """Parameter of a load; see `ControlMeta`."""
 
@@ -34,12 +35,20 @@ class ControlMeta(msgspec.Struct, frozen=True):
 
 
 class FailedMeta(msgspec.Struct, frozen=True):
-    """The last words of a replica that could not load its model."""
+    """The last words of a replica or an explainer that could not load its model."""
 
     model: str
     version: str
     revision: str
     reason: str
+    role: Literal["replica", "explainer"] = "replica"
+
+
+class ExplainerMeta(msgspec.Struct, frozen=True):
+    """Asks for the explainer of a model version; answered once it is there."""
+
+    model: str
+    version: str
 
 
 class EndedMeta(msgspec.Struct, frozen=True):

@@ -1,9 +1,9 @@
-"""Reaching the explainer of a model from the gateway."""
+"""Reaching the explainer of a model from the gateway; the first question has it started."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
 from serving.channel.connection import ChannelClosed, Connection
@@ -14,8 +14,8 @@ from serving.channel.frames import Message
 from serving.errors import DeadlineExceeded, ModelNotReady
 from serving.protocol.messages import Tensor
 
-PATIENCE_S: Final = 10.0
-"""For so long a question waits for an explainer that is still starting."""
+PATIENCE_S: Final = 60.0
+"""For so long a question waits for an explainer that is still starting, if it may take as long."""
 
 
 class ExplainerPool:
@@ -24,11 +24,17 @@ class ExplainerPool:
     Args:
         secret: the cluster's secret for TCP channels; None on one host.
         patience_s: how long a question waits for an explainer that is not there yet.
+
+    Attributes:
+        order: has the explainer of a model and version started; returns once it is there, and
+            raises `ModelNotReady` with the reason if it cannot be.
     """
 
     def __init__(self, secret: bytes | None, patience_s: float = PATIENCE_S) -> None:
         self._secret = secret
         self._patience_s = patience_s
+        self.order: Callable[[str, str], Awaitable[None]] = _nobody
+        self._orders: dict[tuple[str, str], asyncio.Task[None]] = {}
         self._changed = asyncio.Event()
         self._addresses: dict[tuple[str, str], str] = {}
         self._connections: dict[str, asyncio.Task[Connection]] = {}
@@ -48,7 +54,7 @@ class ExplainerPool:
         """Ask the explainer of a model version and wait for `meta.timeout_s` at most.
 
         Raises:
-            ModelNotReady: it is not there, or went away while it worked.
+            ModelNotReady: it cannot be started, or not in time, or went away while it worked.
             DeadlineExceeded: the time is over.
             VigilError: what the explainer answered.
         """
@@ -74,12 +80,28 @@ class ExplainerPool:
         try:
             async with asyncio.timeout(patience_s):
                 while (address := self._addresses.get((model, version))) is None:
-                    await self._changed.wait()
+                    changed = self._changed
+                    await self._ordered(model, version)
+                    # The directory that tells its address may be on its way still.
+                    if (model, version) not in self._addresses:
+                        await changed.wait()
                 return address
         except TimeoutError:
             raise ModelNotReady(
-                f"the explainer of model '{model}' is not ready; retry later", retry_after_s=1
+                f"the explainer of model '{model}' is not ready: it starts with the first "
+                f"question, and has not within {patience_s:g} s; retry later",
+                retry_after_s=1,
             ) from None
+
+    async def _ordered(self, model: str, version: str) -> None:
+        """Order an explainer; questions that come meanwhile wait for the same order."""
+        key = (model, version)
+        task = self._orders.get(key)
+        if task is None or task.done():
+            task = asyncio.ensure_future(self.order(model, version))
+            task.add_done_callback(_seen)
+            self._orders[key] = task
+        await asyncio.shield(task)
 
     async def _connection(self, address: str) -> Connection:
         """Return a connection; whoever waits for an explainer waits for no other one."""
@@ -98,9 +120,21 @@ class ExplainerPool:
 
     def close(self) -> None:
         """Close every connection."""
+        for order in self._orders.values():
+            order.cancel()
         for task in self._connections.values():
             if not task.cancel() and _is_open(task):
                 task.result().close()
+
+
+async def _nobody(_model: str, _version: str) -> None:
+    """Nobody starts explainers on demand here."""
+
+
+def _seen(task: asyncio.Task[None]) -> None:
+    """See the error of an order for which nobody may wait any more."""
+    if not task.cancelled():
+        task.exception()
 
 
 def _is_open(task: asyncio.Task[Connection]) -> bool:

@@ -70,6 +70,9 @@ class EmbeddedInstance:
             self._replica_failed,
             self._hub.tell_ended,
         )
+        self._roles.on_explainer_ended = self._explainer_ended
+        explainers = self._hub.explainers
+        explainers.on_change = lambda: self._roles.explain(explainers.asked)
         switch = LogSwitch(())
         self._control = ControlRoom(self._hub, self._config, self._roles.serve, switch=switch)
         self._clients_control = clients_control
@@ -118,12 +121,12 @@ class EmbeddedInstance:
         self.app.plane = plane
 
     async def watch(self) -> None:
-        """Start helpers once models are settled, replace what hangs or is lost; never returns."""
+        """Start the monitor once models are settled, replace what hangs or is lost; for ever."""
         helped = False
         while True:
             if not helped and (self._hub.ready()[0] or self._control.started):
                 helped = True
-                self._roles.start_helpers()
+                self._roles.start_monitor()
             self._roles.kill_hung(
                 (state.member.id, state.status.get("busy_s", 0.0)) for state in self._hub.states()
             )
@@ -169,6 +172,10 @@ class EmbeddedInstance:
         # What the replica itself could say tells more, and may still be on its way.
         loop = asyncio.get_running_loop()
         loop.call_later(LAST_WORDS_S, self._hub.note_failure, key, why)
+
+    def _explainer_ended(self, key: ModelKey, why: str) -> None:
+        loop = asyncio.get_running_loop()
+        loop.call_later(LAST_WORDS_S, self._hub.explainers.ended, key, why)
 
     async def _from_client(self, asked: ControlMeta) -> Any:
         # Only the application knows who reaches it.

@@ -84,6 +84,9 @@ class Supervisor:
             self._replica_failed,
             self._hub.tell_ended,
         )
+        self._roles.on_explainer_ended = self._explainer_ended
+        explainers = self._hub.explainers
+        explainers.on_change = lambda: self._roles.explain(explainers.asked)
         self._control = ControlRoom(self._hub, config, self._roles.serve)
         self._admin = AdminServer(self._hub, config, self._control.desk)
         self._gateways: list[GatewayChild] = []
@@ -127,20 +130,24 @@ class Supervisor:
         loop = asyncio.get_running_loop()
         loop.call_later(LAST_WORDS_S, self._hub.note_failure, key, why)
 
+    def _explainer_ended(self, key: ModelKey, why: str) -> None:
+        loop = asyncio.get_running_loop()
+        loop.call_later(LAST_WORDS_S, self._hub.explainers.ended, key, why)
+
     def _start_gateway(self, ident: str) -> None:
         gateway = GatewayChild(self._config, self._listen, self._runtime, ident, self._hub_address)
         gateway.start()
         self._gateways.append(gateway)
 
     async def _watch(self) -> None:
-        """Announce readiness once, start helpers once, and look for replicas that hang."""
+        """Announce readiness once, start the monitor once, and look for replicas that hang."""
         while True:
             if not self._announced and self._hub.ready()[0]:
                 self._announced = True
                 self._on_ready(self._listen)
             if not self._helped and (self._announced or self._control.started):
                 self._helped = True
-                self._roles.start_helpers()
+                self._roles.start_monitor()
             self._roles.kill_hung(
                 (state.member.id, state.status.get("busy_s", 0.0)) for state in self._hub.states()
             )

@@ -40,6 +40,9 @@ class LocalRoles:
         data_dir: where the monitor keeps its state.
         on_failed: told of a replica that ended without being told to, in one sentence.
         on_ended: told how it ended.
+
+    Attributes:
+        on_explainer_ended: told of an explainer that did; it is not started again by itself.
     """
 
     def __init__(
@@ -57,12 +60,12 @@ class LocalRoles:
         self._on_ended = on_ended
         self._memory = MemoryKills()
         self._hung: set[str] = set()
+        self.on_explainer_ended: Callable[[ModelKey, str], None] = lambda _key, _why: None
         self._zygote: ZygoteClient | None = None
         self._replicas: dict[ModelKey, dict[str, Keeper]] = {}
         self._explainers: dict[ModelKey, Keeper] = {}
         self._limits: dict[str, float] = {}
         self._monitor: Keeper | None = None
-        self._models: tuple[ServedModel, ...] = ()
         self._numbers = itertools.count()
         self._indices: dict[tuple[str, str], itertools.count[int]] = {}
         self._leaving: set[asyncio.Task[None]] = set()
@@ -86,10 +89,9 @@ class LocalRoles:
         """Hold these models and no others: start what is missing, stop what is not wanted.
 
         Args:
-            models: get replicas, and explainers once `start_helpers` was called.
-            candidates: get replicas only, so that they can be tried.
+            models: what answers clients.
+            candidates: what is tried.
         """
-        self._models = tuple(models)
         wanted = {served.key: served for served in (*models, *candidates)}
         for key in [key for key in self._replicas if key not in wanted]:
             keepers = self._replicas.pop(key)
@@ -99,11 +101,19 @@ class LocalRoles:
         for key, served in wanted.items():
             if key not in self._replicas:
                 self._start_replicas(served)
-        if self._monitor is not None:
-            self._follow_explainers()
 
-    def start_helpers(self) -> None:
-        """Start what no request waits for: the monitor, and the models' explainers."""
+    def explain(self, models: Sequence[ServedModel]) -> None:
+        """Hold an explainer of each of these models, and no others."""
+        wanted = {served.key: served for served in models}
+        for key in [key for key in self._explainers if key not in wanted]:
+            self._leave([self._explainers.pop(key)])
+        for key, served in wanted.items():
+            if key not in self._explainers:
+                ident = f"explainer-{served.name}-{served.version}-{next(self._numbers)}"
+                self._explainers[key] = self._forked("explainer", served, ident)
+
+    def start_monitor(self) -> None:
+        """Start the monitor, for which no request waits."""
         argv = [
             sys.executable, "-m", "serving.roles.monitor",
             "--hub", self._hub_address,
@@ -113,7 +123,6 @@ class LocalRoles:
         env = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
         self._monitor = Keeper("monitor", lambda: spawn(argv, env), tell_exit)
         self._monitor.run()
-        self._follow_explainers()
 
     def kill_hung(self, busy: Iterable[tuple[str, float]]) -> None:
         """Kill replicas whose batch computes for too long; they are started again.
@@ -140,6 +149,7 @@ class LocalRoles:
     async def stop(self) -> None:
         """End every role, then the zygote."""
         self.serve(())
+        self.explain(())
         if self._monitor is not None:
             monitor, self._monitor = self._monitor, None
             self._leave([monitor])
@@ -161,16 +171,6 @@ class LocalRoles:
             self._limits[ident] = replicas.hang_timeout_s
         self._replicas[served.key] = keepers
 
-    def _follow_explainers(self) -> None:
-        wanted = {served.key: served for served in self._models if config_of(served).explained}
-        for key in [key for key in self._explainers if key not in wanted]:
-            self._leave([self._explainers.pop(key)])
-        for key, served in wanted.items():
-            if key not in self._explainers:
-                number = next(self._numbers)
-                ident = f"explainer-{served.name}-{served.version}-{number}"
-                self._explainers[key] = self._forked("explainer", served, ident)
-
     def _forked(self, role: str, served: ServedModel, ident: str) -> Keeper:
         # Names of models may be long, socket paths may not.
         address = f"unix:{self._runtime}/{role}-{next(self._numbers)}.sock"
@@ -181,10 +181,18 @@ class LocalRoles:
             return self._zygote.fork(role, served, ident, address, self._hub_address, None)
 
         def exited(name: str, code: int) -> None:
-            tell_exit(name, code, served.name, served.version)
+            why = f"its process ended with {how_ended(code)}"
             if role == "replica":
                 self._on_ended(self._end_of(name, code))
-                self._on_failed(served.key, f"its process ended with {how_ended(code)}")
+                tell_exit(name, code, served.name, served.version)
+                self._on_failed(served.key, why)
+            else:
+                next_start = "a later question starts it again"
+                tell_exit(name, code, served.name, served.version, next_start)
+                keeper.stopping = True
+                if self._explainers.get(served.key) is keeper:
+                    del self._explainers[served.key]
+                self.on_explainer_ended(served.key, why)
 
         keeper = Keeper(ident, fork, exited)
         keeper.run()
@@ -212,11 +220,13 @@ def how_ended(code: int) -> str:
     return f"signal {-code}" if code < 0 else f"exit code {code}"
 
 
-def tell_exit(name: str, code: int, model: str = "", version: str = "") -> None:
-    """Log that a child ended which should not have."""
+def tell_exit(
+    name: str, code: int, model: str = "", version: str = "", follows: str = "it is started again"
+) -> None:
+    """Log that a child ended which should not have, and what follows."""
     report(
         Event.PROCESS_ENDED,
-        f"{name} ended with {how_ended(code)} and is started again",
+        f"{name} ended with {how_ended(code)}; {follows}",
         model=model,
         version=version,
         process=name,

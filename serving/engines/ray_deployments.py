@@ -20,7 +20,7 @@ from serving.admin.app import AdminServer
 from serving.admin.control_room import ControlRoom
 from serving.admin.hub import Hub
 from serving.admin.settings_book import Chosen
-from serving.channel.directory import Inventory, ServedModel
+from serving.channel.directory import Inventory, ModelKey, ServedModel
 from serving.engines.ray_instance import Instance
 from serving.logs.setup import adopt, configure
 from serving.telemetry.process import ProcessSeries
@@ -42,6 +42,7 @@ class Order:
         number: grows with every order; 0 is none yet.
         models: those that have replicas: what is active, and what still answers its last requests.
         candidates: what is tried.
+        explained: those whose explainers are wanted.
         inventory: what clients are answered with, and what cannot be served.
         chosen: how gateways log and trace.
     """
@@ -49,6 +50,7 @@ class Order:
     number: int = 0
     models: tuple[ServedModel, ...] = ()
     candidates: tuple[ServedModel, ...] = ()
+    explained: tuple[ModelKey, ...] = ()
     inventory: Inventory = field(default_factory=Inventory)
     chosen: Chosen = field(default_factory=Chosen)
 
@@ -100,6 +102,7 @@ class AdminDeployment:
         self._known = 0
         self._learned = asyncio.Event()
         self._room = ControlRoom(self._hub, instance.config, self._want, self._set, kept=self._kept)
+        self._hub.explainers.on_change = self._set
         self._admin = AdminServer(self._hub, instance.config, self._room.desk)
         self._started = asyncio.get_running_loop().create_task(self._start())
 
@@ -109,6 +112,7 @@ class AdminDeployment:
                 await self._handed_over.wait()
         # Before the hub listens: whoever joins it learns at once what is served.
         self._room.start(self._last.inventory, self._last.chosen)
+        self._hub.explainers.restore(self._last.explained)
         await self._hub.start(self._instance.hub_address)
         await self._admin.start()
 
@@ -117,6 +121,7 @@ class AdminDeployment:
         self._news.set()
 
     def _set(self) -> None:
+        """Have the driver ask for what goes with an order besides its models."""
         self._order = replace(self._order, number=self._order.number + 1)
         self._news.set()
 
@@ -148,7 +153,10 @@ class AdminDeployment:
                     await self._news.wait()
         now = self._hub.directory
         inventory = Inventory(now.models, now.broken)
-        return replace(self._order, inventory=inventory, chosen=self._room.chosen)
+        explained = tuple(served.key for served in self._hub.explainers.asked)
+        return replace(
+            self._order, explained=explained, inventory=inventory, chosen=self._room.chosen
+        )
 
     async def check_health(self) -> None:
         """Raise if the listeners could not be opened; they need not be open yet."""
@@ -219,7 +227,7 @@ class ExplainerDeployment:
 
     def __init__(self, instance: Instance, served: ServedModel) -> None:
         from serving.roles.explainer import ExplainerRole
-        from serving.roles.last_words import log_load_failure
+        from serving.roles.last_words import tell_failed
 
         log_as("explainer", instance, served)
         self._role = ExplainerRole(
@@ -232,7 +240,7 @@ class ExplainerDeployment:
         try:
             self._role.load()
         except Exception as error:
-            log_load_failure(served, error)
+            tell_failed(served, error, instance.hub_address, instance.secret, "explainer")
             raise
         self._started = asyncio.get_running_loop().create_task(self._role.start())
 

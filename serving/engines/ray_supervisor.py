@@ -153,16 +153,15 @@ class RayEngine:
     def _explainers(self, models: Sequence[ServedModel]) -> dict[str, serve.RunTarget]:
         found = {}
         for served in models:
-            if config_of(served).explained:
-                deploy = serve.deployment(
-                    name="explainer",
-                    ray_actor_options={"num_cpus": 0},
-                    graceful_shutdown_wait_loop_s=POLL_S,
-                    **self._common(),
-                )
-                app = deploy(ExplainerDeployment).bind(self._instance, served)
-                name = f"vigil-explainer-{'-'.join(part for part in served.key if part)}"
-                found[name] = self._target(name, app)
+            deploy = serve.deployment(
+                name="explainer",
+                ray_actor_options={"num_cpus": 0},
+                graceful_shutdown_wait_loop_s=POLL_S,
+                **self._common(),
+            )
+            app = deploy(ExplainerDeployment).bind(self._instance, served)
+            name = f"vigil-explainer-{'-'.join(part for part in served.key if part)}"
+            found[name] = self._target(name, app)
         return found
 
     def _single(self, name: str, kind: type) -> Any:
@@ -221,11 +220,10 @@ class RayEngine:
                 # What no request waits for is started once requests can be answered.
                 monitor = self._target("vigil-monitor", self._single("monitor", MonitorDeployment))
                 serve.run_many([monitor], wait_for_applications_running=False)
-                self._deploy(self._order, explainers=True)
             order = self._ask(admin, min(HOLD_S, left) if self._announced else 0.0)
             if order is not None and order.number != self._order.number:
                 self._order = order
-                self._deploy(order, explainers=self._helped)
+                self._deploy(order)
             self._report_failures()
             if order is None or not self._announced:
                 (self._stop.now if self._stop.asked.is_set() else self._stop.asked).wait(POLL_S)
@@ -265,11 +263,11 @@ class RayEngine:
             return None
         return order
 
-    def _deploy(self, order: Order, *, explainers: bool) -> None:
+    def _deploy(self, order: Order) -> None:
         """Deploy what is missing and delete what is not wanted any more."""
         wanted = self._replicas((*order.models, *order.candidates))
-        if explainers:
-            wanted |= self._explainers(order.models)
+        explained = [served for served in order.models if served.key in order.explained]
+        wanted |= self._explainers(explained)
         missing = [target for app, target in wanted.items() if app not in self._deployed]
         if missing:
             serve.run_many(missing, wait_for_applications_running=False)

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from serving.channel.control import CONTROL, ControlMeta
+from serving.channel.control import CONTROL, EXPLAINER, ControlMeta, ExplainerMeta
 from serving.channel.directory import Directory, HubClient, Member, Report
 from serving.config import Listen
 from serving.dataplane.handler import DataPlane
@@ -78,6 +78,7 @@ class GatewayComposition:
         )
         plane.control = self._control
         plane.on_deadly = self._hub.tell_deadly
+        plane.explainers.order = self._order_explainer
         plane.on_ready_change = plane.on_follow = self._hub.report_now
         self._hub.start()
         if not self._guest:
@@ -95,6 +96,10 @@ class GatewayComposition:
     async def _control(self, asked: ControlMeta) -> Any:
         assert self._hub is not None
         return msgspec.msgpack.decode((await self._hub.request(CONTROL, asked)).meta)
+
+    async def _order_explainer(self, model: str, version: str) -> None:
+        assert self._hub is not None
+        await self._hub.request(EXPLAINER, ExplainerMeta(model, version))
 
     def _directory(self, directory: Directory) -> None:
         assert self._plane is not None

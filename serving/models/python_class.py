@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import partial
+
+import numpy as np
+
 from serving.config import ConfigError
-from serving.models.array_model import ArrayModel
+from serving.models.array_model import ArrayModel, Run
+from serving.models.core_limit import hold_cores
 from serving.models.factory import run_factory
 from serving.models.manifest import verify_all
 from serving.models.repository import ModelEntry
@@ -33,4 +39,15 @@ def load_python(entry: ModelEntry) -> ArrayModel:
         raise ConfigError(
             f"{path}: {entry.config.factory} must return an object with a method predict"
         )
-    return ArrayModel(entry, predict, getattr(built, "predict_with_features", None))
+    cores = entry.config.replicas.cores
+    with_features = getattr(built, "predict_with_features", None)
+    return ArrayModel(
+        entry,
+        partial(_run, cores, predict),
+        partial(_run, cores, with_features) if with_features else None,
+    )
+
+
+def _run(cores: int, run: Run, inputs: dict[str, np.ndarray]) -> Mapping[str, np.ndarray]:
+    hold_cores(cores)
+    return run(inputs)

@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
 from serving.config import ConfigError, OutputSpec, SklearnMethod
 from serving.models.array_model import ArrayModel
+from serving.models.core_limit import hold_cores
 from serving.models.manifest import verified_bytes
 from serving.models.repository import WEIGHTS_OF, ModelEntry
 from serving.models.sklearn_method import method_of
@@ -40,14 +40,12 @@ def load_sklearn(entry: ModelEntry) -> ArrayModel:
     """
     estimator = _load(entry, verified_bytes(entry.directory, WEIGHTS_OF["sklearn"]))
     cores = entry.config.replicas.cores
-    _limit_jobs(estimator, cores)
     table = table_maker(entry, estimator)
     outputs = [(spec, method_of(entry.weights, estimator, spec)) for spec in entry.config.outputs]
 
     def run(inputs: dict[str, np.ndarray]) -> Mapping[str, np.ndarray]:
-        rows = table(inputs)
-        with threadpool_limits(limits=cores):
-            return _run(estimator, outputs, rows)
+        hold_cores(cores)
+        return _run(estimator, outputs, table(inputs))
 
     return ArrayModel(entry, run)
 
@@ -102,17 +100,6 @@ def _check_archive(entry: ModelEntry, content: bytes) -> None:
     named = sum(schema.count(json.dumps(name).encode()) * size for name, size in sizes.items())
     if named > MOST_UNPACKED:
         raise ConfigError(f"{entry.weights}: names its members more often than a model needs")
-
-
-def _limit_jobs(estimator: Any, cores: int) -> None:
-    # Forests saved with n_jobs=-1 would take every core of the machine for every batch.
-    jobs = [
-        name
-        for name, value in estimator.get_params().items()
-        if name.rpartition("__")[2] == "n_jobs" and value is not None
-    ]
-    if jobs:
-        estimator.set_params(**dict.fromkeys(jobs, cores))
 
 
 def _run(

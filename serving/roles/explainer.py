@@ -46,7 +46,7 @@ from serving.models.loader import load
 from serving.models.profile_files import read_baseline
 from serving.roles.explain_methods import explainers
 from serving.roles.explain_request import Question, read_question, write_answer
-from serving.roles.last_words import log_load_failure
+from serving.roles.last_words import tell_failed
 from serving.roles.served_entry import served_entry
 from serving.telemetry import names
 from serving.telemetry.counters import SeriesSet
@@ -281,7 +281,7 @@ def run(
     try:
         role.load()
     except Exception as error:  # noqa: BLE001 - whatever it was, this process ends with it
-        log_load_failure(served, error)
+        tell_failed(served, error, hub_address, secret, "explainer")
         sys.exit(1)
 
     async def serve() -> None:

@@ -1,4 +1,4 @@
-"""A replica that cannot load its model tells the log and the hub why before it ends."""
+"""A role that cannot load its model tells the log and the hub why before it ends."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import threading
 import traceback
-from typing import Final
+from typing import Final, Literal
 
 from serving.channel.connection import ChannelClosed
 from serving.channel.control import FAILED, FailedMeta
@@ -22,12 +22,16 @@ MOST_CHARACTERS: Final = 500
 
 
 def tell_failed(
-    served: ServedModel, error: BaseException, hub_address: str, secret: bytes | None
+    served: ServedModel,
+    error: BaseException,
+    hub_address: str,
+    secret: bytes | None,
+    role: Literal["replica", "explainer"] = "replica",
 ) -> None:
     """Tell that `served` could not be loaded; blocks for a bounded time, never raises."""
     log_load_failure(served, error)
     reason = " ".join(str(error).split())[:MOST_CHARACTERS] or type(error).__name__
-    meta = FailedMeta(served.name, served.version, served.revision, reason)
+    meta = FailedMeta(served.name, served.version, served.revision, reason, role)
 
     async def tell() -> None:
         with contextlib.suppress(ChannelClosed):

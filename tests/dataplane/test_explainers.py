@@ -129,6 +129,48 @@ async def test_one_that_is_still_starting_is_waited_for(quick: FakeExplainer) ->
     pool.close()
 
 
+async def test_the_first_question_orders_it_once_and_the_next_do_not(quick: FakeExplainer) -> None:
+    pool = ExplainerPool(None)
+    orders: list[tuple[str, str]] = []
+    there = asyncio.Event()
+
+    async def order(model: str, version: str) -> None:
+        orders.append((model, version))
+        await there.wait()
+
+    pool.order = order
+    asking = [asyncio.create_task(pool.explain("quick", "1", LATE, ())) for _ in range(20)]
+    await asyncio.sleep(0)
+    asking[0].cancel()  # who gives up takes the order from nobody
+    await asyncio.sleep(0.01)
+    assert orders == [("quick", "1")]
+    there.set()
+    await asyncio.sleep(0)
+    pool.on_directory(Directory(1, (), (quick.member,)))
+    assert {(await task).kind for task in asking[1:]} == {"reply"}
+    await pool.explain("quick", "1", LATE, ())
+    assert orders == [("quick", "1")]
+    pool.close()
+
+
+async def test_why_it_cannot_be_started_is_told_at_once_and_it_is_ordered_again() -> None:
+    pool = ExplainerPool(None)
+    orders = 0
+
+    async def order(model: str, version: str) -> None:
+        nonlocal orders
+        orders += 1
+        raise ModelNotReady(f"{model} has no weights", retry_after_s=5)
+
+    pool.order = order
+    for asked in (1, 2):
+        with pytest.raises(ModelNotReady, match="quick has no weights") as caught:
+            await pool.explain("quick", "1", LATE, ())
+        assert caught.value.retry_after_s == 5
+        assert orders == asked
+    pool.close()
+
+
 async def test_one_that_does_not_come_is_waited_for_no_longer_than_was_asked() -> None:
     pool = ExplainerPool(None, patience_s=60)
     with pytest.raises(ModelNotReady, match="not ready"):

@@ -1,8 +1,10 @@
 """A model without gradients and without a profile: explained by both transports, and watched."""
 
 import os
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ import httpx
 import numpy as np
 import pytest
 
+from serving.admin.explainers import ON_DEMAND
 from serving.models.export import save_files
 from serving.protocol.pb import open_inference_pb2 as pb
 
@@ -73,17 +76,35 @@ def explain(instance: Any, **parameters: Any) -> httpx.Response:
     )
 
 
-def explained(instance: Any, eventually: Eventually, **parameters: Any) -> dict[str, Any]:
-    def answer() -> Any:
-        found = explain(instance, **parameters)
-        assert found.status_code in (200, 503), found.text
-        return found.json() if found.status_code == 200 else None
-
-    return eventually("an explanation", answer, 60)
+def explained(instance: Any, **parameters: Any) -> dict[str, Any]:
+    found = explain(instance, **parameters)
+    assert found.status_code == 200, found.text
+    body: dict[str, Any] = found.json()
+    return body
 
 
-def test_it_is_explained_over_http(instance: Any, eventually: Eventually) -> None:
-    body = explained(instance, eventually, n_samples=100)
+def states(instance: Any) -> list[str]:
+    models = httpx.get(f"{instance.admin}/status", timeout=30).json()["models"]
+    return [model["explainer"] for model in models]
+
+
+def test_its_explainer_starts_with_the_first_question(instance: Any) -> None:
+    assert (instance.members("explainer"), states(instance)) == ([], [ON_DEMAND])
+    explained(instance)
+    (member,) = instance.members("explainer")
+    assert states(instance) == ["ready"]
+
+    # One that is killed is not missed by anybody until the next question.
+    os.kill(member["pid"], signal.SIGKILL)
+    asked_at = time.monotonic()
+    while explain(instance).status_code != 200:  # its connection may be known still
+        assert time.monotonic() - asked_at < 60
+    (another,) = instance.members("explainer")
+    assert another["pid"] != member["pid"]
+
+
+def test_it_is_explained_over_http(instance: Any) -> None:
+    body = explained(instance, n_samples=100)
     outputs = {output["name"]: output for output in body["outputs"]}
     assert body["parameters"] == {
         "method": "kernel_shap",
@@ -98,8 +119,7 @@ def test_it_is_explained_over_http(instance: Any, eventually: Eventually) -> Non
     np.testing.assert_allclose(outputs["convergence_delta"]["data"], [0, 0], atol=1e-6)
 
 
-def test_it_is_explained_over_grpc(instance: Any, eventually: Eventually) -> None:
-    explained(instance, eventually)  # so that the explainer is there
+def test_it_is_explained_over_grpc(instance: Any) -> None:
     tensor = pb.ModelInferRequest.InferInputTensor(name="x", datatype="FP32", shape=[1, 3])
     request = pb.ModelInferRequest(
         model_name="line",
@@ -135,12 +155,10 @@ def test_it_is_explained_over_grpc(instance: Any, eventually: Eventually) -> Non
 )
 def test_what_cannot_be_is_said(
     instance: Any,
-    eventually: Eventually,
     parameters: dict[str, Any],
     status: int,
     sentence: str,
 ) -> None:
-    explained(instance, eventually)
     answer = explain(instance, **parameters)
     assert (answer.status_code, sentence in answer.json()["error"]) == (status, True), answer.text
 

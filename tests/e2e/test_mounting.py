@@ -160,18 +160,8 @@ def ask_all(host: Host, eventually: Any) -> None:
 
     eventually("a label that finds its prediction", labelled)
     body = json.dumps({"inputs": [tensor]})
-    explained = httpx.post(f"{models}/v2/models/cancer/explain", content=body, timeout=30)
-    if explained.status_code == 503:  # explainers start last
-        eventually(
-            "an explanation",
-            lambda: (
-                httpx.post(
-                    f"{models}/v2/models/cancer/explain", content=body, timeout=30
-                ).status_code
-                == 200
-            ),
-            60,
-        )
+    explained = httpx.post(f"{models}/v2/models/cancer/explain", content=body, timeout=90)
+    assert explained.status_code == 200, explained.text
 
 
 @pytest.mark.parametrize(

@@ -58,14 +58,18 @@ def server(
     eventually: Callable[..., Any],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Any]:
-    """The demo, once its monitor and explainers answer too: what is not ready may say 503."""
+    """The demo, once its monitor answers too, and its explainers: what is not there may say 503."""
     models = tmp_path_factory.mktemp("models") / "all"
     shutil.copytree(demo_root, models)
     shutil.copytree(make_lab() / SPARE, models / SPARE)
     with running(models, tmp_path_factory.mktemp("openapi")) as started:
         findings = f"{started.url}/v2/models/cancer/findings"
         eventually("monitor", lambda: httpx.get(findings, timeout=5).status_code == 200, 200)
-        eventually("explainers", lambda: len(started.members("explainer")) == 3, 200)
+        for example in sorted(models.glob("*/example.json")):
+            url = f"{started.url}/v2/models/{example.parent.name}/explain"
+            explained = httpx.post(url, content=example.read_bytes(), timeout=200)
+            assert explained.status_code in (200, 501), explained.text
+        assert len(started.members("explainer")) == 3
         yield started
 
 

@@ -188,22 +188,16 @@ def test_a_planted_disparity_is_measured_with_its_interval(
 
 
 @pytest.mark.parametrize(("model", "name"), [("cancer", "x"), ("digits", "image")])
-def test_an_explanation_adds_up(
-    instance: Any, demo_root: Path, eventually: Eventually, model: str, name: str
-) -> None:
+def test_an_explanation_adds_up(instance: Any, demo_root: Path, model: str, name: str) -> None:
     data = rows_of(demo_root, model, name)[:3]
 
-    def explained() -> Any:
-        answer = httpx.post(
-            f"{instance.url}/v2/models/{model}/explain",
-            json={"inputs": [tensor(name, data)]},
-            timeout=60,
-        )
-        assert answer.status_code in (200, 503), answer.text
-        return answer.json() if answer.status_code == 200 else None
-
-    # Explainers start after the gateways are ready: a first 503 is right.
-    body = eventually("an explanation", explained, 90)
+    answer = httpx.post(
+        f"{instance.url}/v2/models/{model}/explain",
+        json={"inputs": [tensor(name, data)]},
+        timeout=90,
+    )
+    assert answer.status_code == 200, answer.text
+    body = answer.json()
     by_name = {output["name"]: output for output in body["outputs"]}
     assert body["parameters"]["method"] == "integrated_gradients"
     assert by_name[f"attribution:{name}"]["shape"] == list(data.shape)
@@ -221,7 +215,7 @@ def test_an_explanation_adds_up(
     np.testing.assert_allclose(values.sum(1), outputs[0] - outputs[1], atol=0.05)
 
 
-def test_grpc_explains_as_http_does(instance: Any, demo_root: Path, eventually: Eventually) -> None:
+def test_grpc_explains_as_http_does(instance: Any, demo_root: Path) -> None:
     data = rows_of(demo_root, "cancer", "x")[:2]
     request = open_inference_pb2.ModelInferRequest(model_name="cancer", id="why")
     request.inputs.add(name="x", datatype="FP32", shape=data.shape)
@@ -237,15 +231,7 @@ def test_grpc_explains_as_http_does(instance: Any, demo_root: Path, eventually: 
             response_deserializer=open_inference_pb2.ModelInferResponse.FromString,
         )
 
-        def explained() -> Any:
-            try:
-                return explain(request, timeout=60)
-            except grpc.RpcError as error:
-                if error.code() is not grpc.StatusCode.UNAVAILABLE:  # its explainer is loading
-                    pytest.fail(str(error))
-                return None
-
-        answer = eventually("an explanation", explained, 90)
+        answer = explain(request, timeout=90)
         request.parameters["method"].string_param = "guessing"
         with pytest.raises(grpc.RpcError, match="guessing") as caught:
             explain(request, timeout=60)

@@ -96,8 +96,8 @@ def shell(tmp_path: Path, demo_root: Path) -> Iterator[Shell]:
 def _wait_ready(demo: subprocess.Popen[bytes], shell: Shell) -> None:
     curl = "curl -sf --retry 100 --retry-all-errors --retry-delay 1 localhost:8002/readyz"
     shell.run(curl)
-    # Explainers and the monitor start once requests can be answered.
-    roles = {"explainer": 3, "monitor": 1}
+    # The monitor starts once requests can be answered.
+    roles = {"monitor": 1}
     for _ in range(300):
         members = httpx.get(f"http://127.0.0.1:{shell.ports[8002]}/status").json()["members"]
         ready = [state["member"]["role"] for state in members if state["ready"]]
