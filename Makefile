@@ -59,7 +59,7 @@ lint: $(STAMP)  ## Style, types, layers, spelling, generated files; fails if any
 	echo "lint: all passed"
 
 bench: $(STAMP)  ## Race Vigil against its peers (results in loadtest/results; BENCH=--quick: 3 minutes)
-	$(BIN)/python -m loadtest.bench $(BENCH)
+	$(BIN)/python -m loadtest.bench --write $(BENCH)
 
 bench-micro: $(STAMP)  ## Time codec, batcher, channel and gateway by themselves, without a network
 	$(BIN)/python -m pytest loadtest/micro --benchmark-only --benchmark-columns=min,median -p no:randomly
