@@ -55,11 +55,12 @@ lint: $(STAMP)  ## Style, types, layers, spelling, generated files; fails if any
 	check codespell; \
 	check python -m serving.protocol.pb.generate --check; \
 	check python -m serving.config_reference --check; \
+	check python -m loadtest.readme --check; \
 	if [ -n "$$failed" ]; then echo "lint: failed:$$failed"; exit 1; fi; \
 	echo "lint: all passed"
 
 bench: $(STAMP)  ## Race Vigil against its peers (results in loadtest/results; BENCH=--quick: 3 minutes)
-	$(BIN)/python -m loadtest.bench $(BENCH)
+	$(BIN)/python -m loadtest.bench --write $(BENCH)
 
 bench-micro: $(STAMP)  ## Time codec, batcher, channel and gateway by themselves, without a network
 	$(BIN)/python -m pytest loadtest/micro --benchmark-only --benchmark-columns=min,median -p no:randomly

@@ -1,8 +1,8 @@
 """The race: `python -m loadtest.bench [--rounds N] [--seconds S] [--only KEYS] [--quick]`.
 
-Starts every contender on loopback, measures them in interleaved rounds, prints medians and
-ratios, and leaves JSON, Markdown and a picture in `loadtest/results`. Ends by itself; exit
-status 1 when a round was invalid or somebody could not be raced.
+Starts every contender on loopback, measures them in interleaved rounds and prints medians and
+ratios; with --write, leaves JSON, Markdown and a picture in `loadtest/results`. Ends by itself;
+exit status 1 when a round was invalid or somebody could not be raced.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from loadtest.process import only_one, stop_on_sigterm
 from loadtest.race import Section, SectionResult, run_section, sections
 from loadtest.ratios import summarize
 
-QUICK_LOADS = "json-1,json-64,binary-64,grpc-4x16"
-RAY_LOADS = "json-1,json-64,grpc-4x16"
+QUICK_LOADS = "json-1-unique,json-64-unique,json-64,binary-64-unique,grpc-4x16-unique"
+RAY_LOADS = "json-1-unique,json-64-unique,grpc-4x16-unique"
 _OVERHEAD_S = 1.5  # warm-up and checks around each measurement
 _START_S = 12  # a section's slowest start and stop, roughly
 
@@ -44,7 +44,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     loads, ray_loads = _loads(options.loads), _loads(options.ray_loads)
     plan = sections(chosen, loads, ray_loads)
     home = bench_home()
-    known = facts.machine() | {"rounds": options.rounds, "seconds_per_round": options.seconds}
+    known = {"command": facts.command("loadtest.bench", arguments)} | facts.machine()
+    known |= {"rounds": options.rounds, "seconds_per_round": options.seconds}
     _announce(console, plan, options.rounds, options.seconds)
     results: list[SectionResult] = []
     with only_one(home):
@@ -52,8 +53,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         try:
             _run(console, plan, options.rounds, options.seconds, results)
         finally:  # an interrupted race keeps the sections that were finished
-            name = options.name or ("quick" if options.quick else "full")
-            status = _finish(console, name, known, results)
+            name = options.name or ("quick" if options.quick else "race")
+            status = _finish(console, name if options.write else None, known, results)
     return status
 
 
@@ -66,6 +67,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--loads", default=",".join(load.name for load in LOADS))
     parser.add_argument("--ray-loads", default=RAY_LOADS, help="loads of the sections with Ray")
     parser.add_argument("--quick", action="store_true", help="about 3 minutes, without Ray")
+    parser.add_argument("--write", action="store_true", help="keep the results")
     parser.add_argument("--name", help="of the files in loadtest/results")
     return parser
 
@@ -119,7 +121,7 @@ def _run(
 
 
 def _finish(
-    console: Console, name: str, known: dict[str, object], results: Sequence[SectionResult]
+    console: Console, name: str | None, known: dict[str, object], results: Sequence[SectionResult]
 ) -> int:
     samples = [sample for result in results for sample in result.samples]
     absent = {key: why for result in results for key, why in result.absent.items()}
@@ -128,9 +130,10 @@ def _finish(
     labels = {contender.key: contender.label for contender in CONTENDERS}
     summaries = summarize(samples, TRITON)
     report.show(console, summaries, labels)
-    folder = ROOT / "loadtest" / "results"
-    report.write(folder, name, known, summaries, samples, labels)
-    plot.draw(folder / f"{name}.svg", summaries, labels)
+    if name is not None:
+        folder = ROOT / "loadtest" / "results"
+        report.write(folder, name, known, summaries, samples, labels)
+        plot.draw(folder / f"{name}.svg", summaries, labels)
     for key, why in absent.items():
         console.print(f"[red]NOT RACED[/red] {key}: {escape(why)}")
     return 1 if absent or any(not sample.valid for sample in samples) else 0

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from loadtest import vigil
-from loadtest.peers import rayserve, triton
+from loadtest.peers import mosecserver, rayserve, triton
 from loadtest.process import Server
 from loadtest.verify import Protocol
 
@@ -50,6 +50,7 @@ TRITON = ("triton-eager", "triton-delay")
 CONTENDERS: tuple[Contender, ...] = (
     _triton("triton-eager", "no delay"),
     _triton("triton-delay", "1 ms delay"),
+    Contender("mosec", "mosec (no OIP), 1 ms wait", frozenset({"json"}), mosecserver.start),
     _vigil("vigil-local-off", vigil.Variant("local", checks=False)),
     _vigil("vigil-local-on", vigil.Variant("local", checks=True)),
     _vigil("vigil-local-asleep", vigil.Variant("local", checks=False, asleep=True)),
@@ -69,5 +70,7 @@ def prepare(home: Path, chosen: list[Contender]) -> None:
     """Install and build what the `chosen` need, so that no start pays for it."""
     if any(contender.key in TRITON for contender in chosen):
         triton.install(home)
+    if any(contender.key == "mosec" for contender in chosen):
+        mosecserver.install(home)
     if any(contender.key.startswith("vigil") for contender in chosen):
         vigil.prepare(home)

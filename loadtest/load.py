@@ -1,4 +1,4 @@
-"""The loads, and the two generators (wrk for HTTP, h2load for gRPC) that make them.
+"""The loads, and the generators that make them: wrk, h2load, and `replay` for unique gRPC calls.
 
 A round in which anything went wrong is worth nothing: its `Measurement` carries the reason in
 `problems`, and no ratio is made of it.
@@ -8,37 +8,57 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import re
+import resource
 import subprocess
+import sys
 import tempfile
-from dataclasses import dataclass
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, Final
 
 import numpy as np
 
-from loadtest import image, mlp
+from loadtest import image, mlp, unique
+from loadtest.home import ROOT
 from loadtest.process import Server, ServerError
 from loadtest.verify import Protocol, check, request
 
 _LUA = Path(__file__).with_name("wrk.lua")
+BUSIEST_GENERATOR: Final = 0.95
+"""A generator that used more of a core than this was the limit itself: the round is void."""
 
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """`connections` clients, each with `streams` requests in flight (more than 1: gRPC only)."""
+    """`connections` clients, each with `streams` requests in flight (more than 1: gRPC only).
+
+    `unique`: no two requests are alike (`loadtest.unique`); else they are all the same.
+    """
 
     protocol: Protocol
     connections: int
     streams: int = 1
+    unique: bool = False
 
     @property
     def name(self) -> str:
         """How tables and options call it."""
         streams = f"x{self.streams}" if self.protocol == "grpc" else ""
-        return f"{self.protocol}-{self.connections}{streams}"
+        return f"{self.protocol}-{self.connections}{streams}{'-unique' if self.unique else ''}"
 
 
+UNIQUE_LOADS = (
+    *(Load("json", connections, unique=True) for connections in (1, 64, 256)),
+    Load("binary", 64, unique=True),
+    *(Load("grpc", *shape, unique=True) for shape in ((1, 1), (4, 16), (8, 32))),
+)
+"""What the race is about: requests as clients behind a mesh or with an SDK send them."""
 LOADS = (
+    *UNIQUE_LOADS,
     *(Load("json", connections) for connections in (1, 16, 64, 256)),
     Load("binary", 64),
     Load("image", 8),
@@ -48,31 +68,34 @@ LOADS = (
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """One round of one load against one server. `problems` is empty when the round counts."""
+    """One round of one load against one server. `problems` is empty when the round counts.
+
+    `generator_cpu`: how much of a core the generator used.
+    """
 
     requests_per_s: float
     p50_ms: float
     p99_ms: float
     problems: tuple[str, ...] = ()
+    generator_cpu: float = 0.0
 
 
 def measure(server: Server, load: Load, seconds: float, warm_up_s: float = 0.5) -> Measurement:
     """Check the answers, warm up, load for `seconds`, and check the answers again."""
     try:
-        size = check(server, load.protocol)
-        _generate(server, load, warm_up_s)
-        measured, per_answer = _generate(server, load, seconds)
-        check(server, load.protocol, seed=11)
+        size = check(server, load.protocol, unique=load.unique)
+        generate(server, load, warm_up_s)
+        measured, per_answer = generate(server, load, seconds)
+        check(server, load.protocol, seed=11, unique=load.unique)
     except (ServerError, subprocess.SubprocessError, ValueError) as error:
         return Measurement(0, 0, 0, (f"{error}"[:500],))
+    problems = measured.problems
     if size_problem := check_size(load.protocol, per_answer, size):
-        return Measurement(
-            measured.requests_per_s,
-            measured.p50_ms,
-            measured.p99_ms,
-            (*measured.problems, size_problem),
-        )
-    return measured
+        problems += (size_problem,)
+    if measured.generator_cpu > BUSIEST_GENERATOR:
+        share = f"{measured.generator_cpu:.2f}"
+        problems += (f"the generator used {share} of a core, so it was the limit",)
+    return replace(measured, problems=problems)
 
 
 def check_size(protocol: Protocol, per_answer: float, size: int) -> str | None:
@@ -87,10 +110,12 @@ def check_size(protocol: Protocol, per_answer: float, size: int) -> str | None:
     return f"answers were {per_answer:.0f} bytes on average where a right one has {size}"
 
 
-def _generate(server: Server, load: Load, seconds: float) -> tuple[Measurement, float]:
+def generate(server: Server, load: Load, seconds: float) -> tuple[Measurement, float]:
+    """Load a server for about `seconds`; return what was measured, and the bytes per answer."""
     with tempfile.TemporaryDirectory(prefix="vb-") as name:
         if load.protocol == "grpc":
-            return _h2load(server, load, seconds, Path(name))
+            call = _replay if load.unique else _h2load
+            return call(server, load, seconds, Path(name))
         return _wrk(server, load, seconds, Path(name))
 
 
@@ -98,13 +123,20 @@ def _wrk(server: Server, load: Load, seconds: float, work: Path) -> tuple[Measur
     model = image if load.protocol == "image" else mlp
     path, body = request(load.protocol, model.rows(1))
     (work / "body").write_bytes(body.data)
+    if load.unique:
+        pool = b"".join(b"%d\n%b" % (len(r), r) for r in unique.http_pool(load.protocol))
+        (work / "pool").write_bytes(pool.replace(unique.PORT, b"%d" % server.http_port))
     headers = "\n".join(f"{name}: {value}" for name, value in body.headers.items())
     # wrk takes whole seconds only.
     command = ["wrk", "-t1", f"-c{load.connections}", f"-d{max(1, round(seconds))}s"]
     command += ["--timeout", "5s", "-s", str(_LUA)]
     command += [f"http://127.0.0.1:{server.http_port}{path}"]
     env = {**os.environ, "BODY": str(work / "body"), "HEADERS": headers}
-    return parse_wrk(_run(command, seconds, env))
+    if load.unique:
+        env["POOL"] = str(work / "pool")
+    output, busy = _run(command, seconds, env)
+    measured, per_answer = parse_wrk(output)
+    return replace(measured, generator_cpu=busy), per_answer
 
 
 def parse_wrk(output: str) -> tuple[Measurement, float]:
@@ -144,8 +176,9 @@ def _h2load_count(server: Server, load: Load, count: int, work: Path) -> tuple[M
     command += [f"--log-file={work / 'log'}"]
     command += [f"http://127.0.0.1:{server.grpc_port}{mlp.GRPC_PATH}"]
     (work / "log").unlink(missing_ok=True)
-    output = _run(command, 30, dict(os.environ))
-    return parse_h2load(output, (work / "log").read_text())
+    output, busy = _run(command, 30, dict(os.environ))
+    measured, per_answer = parse_h2load(output, (work / "log").read_text())
+    return replace(measured, generator_cpu=busy), per_answer
 
 
 def parse_h2load(output: str, log: str) -> tuple[Measurement, float]:
@@ -189,11 +222,53 @@ def _find(pattern: str, output: str) -> tuple[str, ...]:
     return found.groups()
 
 
-def _run(command: list[str], seconds: float, env: dict[str, str]) -> str:
+def _replay(server: Server, load: Load, seconds: float, work: Path) -> tuple[Measurement, float]:
+    assert server.grpc_port is not None
+    rings = unique.grpc_rings(load.connections)
+    return parse_replay(replay(server.grpc_port, rings, load.streams, seconds, work))
+
+
+def replay(
+    port: int, connections: Sequence[Any], streams: int, seconds: float, work: Path, *how: str
+) -> dict[str, Any]:
+    """Run `loadtest.replay` in a process of its own; return what it tells.
+
+    The file with the requests goes into the folder `work`.
+    """
+    (work / "requests").write_bytes(pickle.dumps(connections))
+    command = [sys.executable, "-m", "loadtest.replay", str(work / "requests"), str(port)]
+    command += [str(seconds), str(streams), *how]
+    output, _ = _run(command, seconds, {**os.environ, "PYTHONPATH": str(ROOT)})
+    found: dict[str, Any] = json.loads(output)
+    return found
+
+
+def parse_replay(found: dict[str, Any]) -> tuple[Measurement, float]:
+    """Make a measurement of what `loadtest.replay` tells; return it and the bytes per answer."""
+    problems = tuple(found["problems"])
+    wrong = {status: n for status, n in found["statuses"].items() if status != "200"}
+    problems += tuple(f"{count} answers: {status}" for status, count in wrong.items())
+    if not found["requests"]:
+        problems += ("no request was answered",)
+    rate = found["requests"] / found["seconds"]
+    p50, p99, busy = (float(found[key]) for key in ("p50_ms", "p99_ms", "cpu"))
+    measured = Measurement(rate, p50, p99, problems, busy)
+    return measured, found["bytes"] / max(found["requests"], 1)
+
+
+def _run(command: list[str], seconds: float, env: dict[str, str]) -> tuple[str, float]:
+    """Run a generator; return its output and how much of a core it used."""
+    used, began = _children_cpu_s(), time.monotonic()
     done = subprocess.run(
         command, env=env, capture_output=True, text=True, timeout=seconds + 60, check=False
     )
     if done.returncode:
         tail = (done.stderr or done.stdout)[-300:]
         raise ServerError(f"{command[0]} ended with {done.returncode}: {tail}")
-    return done.stdout
+    return done.stdout, (_children_cpu_s() - used) / (time.monotonic() - began)
+
+
+def _children_cpu_s() -> float:
+    # Of those that have ended and were waited for; servers have not.
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime

@@ -59,6 +59,7 @@ class Summary:
     reference: str | None = None
     ratio: Ratio | None = None
     to_baseline: Ratio | None = None
+    generator_cpu: float | None = None
 
 
 def better(samples: Sequence[Sample], keys: Sequence[str]) -> str | None:
@@ -119,4 +120,5 @@ def _summary(group: Sequence[Sample], key: str, reference: str | None) -> Summar
         reference=reference,
         ratio=ratio(group, key, reference) if reference else None,
         to_baseline=ratio(group, key, BASELINE) if key not in (CONTROL, BASELINE) else None,
+        generator_cpu=median(m.generator_cpu for m in valid) if valid else None,
     )

@@ -21,6 +21,7 @@ _COLUMNS = (
     "p99 ms",
     "to Triton's better",
     "to Vigil local off",
+    "generator cpu",
     "rounds",
 )
 
@@ -62,6 +63,7 @@ def _markdown(
     lines = [f"# {name}", "", "## Machine and run", ""]
     lines += [f"- {key.replace('_', ' ')}: {_plain(value)}" for key, value in facts.items()]
     lines += ["", "Ratios are made in each round; the median is given, then smallest to largest."]
+    lines += ["`unique`: no two requests alike. Generator cpu: how much of a core it used."]
     for (section, load), group in _groups(summaries).items():
         lines += ["", f"## {load} ({section})", "", "| " + " | ".join(_COLUMNS) + " |"]
         lines += ["|---|" + "---:|" * (len(_COLUMNS) - 1)]
@@ -82,7 +84,7 @@ def _cells(summary: Summary, group: Sequence[Summary], labels: Mapping[str, str]
     if summary.key == CONTROL:
         label = f"A/A control: {labels.get(group[0].key, group[0].key)} again, to itself"
     if summary.requests_per_s is None or summary.p50_ms is None or summary.p99_ms is None:
-        return [label, "invalid", "", "", "", "", "0"]
+        return [label, "invalid", "", "", "", "", "", "0"]
     return [
         label,
         f"{summary.requests_per_s:,.0f}",
@@ -90,6 +92,7 @@ def _cells(summary: Summary, group: Sequence[Summary], labels: Mapping[str, str]
         f"{summary.p99_ms:.2f}",
         _ratio(summary.ratio),
         _ratio(summary.to_baseline),
+        f"{summary.generator_cpu:.2f}" if summary.generator_cpu is not None else "-",
         str(summary.valid_rounds),
     ]
 

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import http.client
 import json
+import random
 from typing import Literal
 
 import numpy as np
 
 from loadtest import image, mlp
+from loadtest import unique as own
 from loadtest.process import Server, ServerError
 
 Protocol = Literal["json", "binary", "grpc", "image"]
@@ -20,10 +22,13 @@ Protocol = Literal["json", "binary", "grpc", "image"]
 TOLERANCE = 1e-5
 
 
-def check(server: Server, protocol: Protocol, batch: int = 1, seed: int = 7) -> int:
+def check(
+    server: Server, protocol: Protocol, batch: int = 1, seed: int = 7, unique: bool = False
+) -> int:
     """Send one request of `batch` rows and compare; return the size of the answer in bytes.
 
-    The size is what the generator should see per answer: an error is shorter or longer.
+    The size is what the generator should see per answer: an error is shorter or longer. `unique`:
+    the request has an id and headers of its own.
 
     Raises:
         ServerError: no answer, an error, or a probability off by more than `TOLERANCE`.
@@ -31,7 +36,7 @@ def check(server: Server, protocol: Protocol, batch: int = 1, seed: int = 7) -> 
     model = image if protocol == "image" else mlp
     x = model.rows(batch, seed)
     try:
-        answer, size = _ask(server, protocol, x)
+        answer, size = _ask(server, protocol, x, random.Random(seed) if unique else None)
     except ServerError:
         raise
     except Exception as error:
@@ -49,10 +54,18 @@ def request(protocol: Protocol, x: np.ndarray) -> tuple[str, mlp.Body]:
     return mlp.INFER_PATH, mlp.json_body(x) if protocol == "json" else mlp.binary_body(x)
 
 
-def _ask(server: Server, protocol: Protocol, x: np.ndarray) -> tuple[np.ndarray, int]:
+def _ask(
+    server: Server, protocol: Protocol, x: np.ndarray, generator: random.Random | None
+) -> tuple[np.ndarray, int]:
     if protocol == "grpc":
-        return _ask_grpc(server, x)
+        return _ask_grpc(server, x, generator)
     path, body = request(protocol, x)
+    if generator:
+        if protocol == "json":
+            body = own.json_body(x, generator, least_digits=17)  # as they are, to be compared
+        else:
+            body = own.binary_body(x, generator)
+        body.headers.update(own.identity(generator))
     connection = http.client.HTTPConnection("127.0.0.1", server.http_port, timeout=30)
     try:
         connection.request("POST", path, body.data, body.headers)
@@ -71,13 +84,18 @@ def _ask(server: Server, protocol: Protocol, x: np.ndarray) -> tuple[np.ndarray,
     return values.reshape(output["shape"]), len(data)
 
 
-def _ask_grpc(server: Server, x: np.ndarray) -> tuple[np.ndarray, int]:
+def _ask_grpc(
+    server: Server, x: np.ndarray, generator: random.Random | None
+) -> tuple[np.ndarray, int]:
     import grpc
     from tritonclient.grpc import service_pb2
 
+    message, metadata = mlp.grpc_message(x), {}
+    if generator:
+        message, metadata = own.unique_message(x, generator), own.identity(generator)
     with grpc.insecure_channel(f"127.0.0.1:{server.grpc_port}") as channel:
         call = channel.unary_unary(mlp.GRPC_PATH, None, None)  # bytes in, bytes out
-        data = call(mlp.grpc_message(x), timeout=30)
+        data = call(message, timeout=30, metadata=tuple(metadata.items()))
     response = service_pb2.ModelInferResponse.FromString(data)
     shape = list(response.outputs[0].shape)
     if response.raw_output_contents:

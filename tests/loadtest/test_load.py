@@ -1,6 +1,6 @@
 import pytest
 
-from loadtest.load import LOADS, Load, check_size, parse_h2load, parse_wrk
+from loadtest.load import LOADS, Load, check_size, parse_h2load, parse_replay, parse_wrk
 
 WRK = """Running 2s test @ http://127.0.0.1:38065/v2/models/mlp/infer
   1 threads and 64 connections
@@ -78,3 +78,19 @@ def test_loads_have_different_names():
     assert len(set(names)) == len(names)
     assert Load("grpc", 4, 16).name == "grpc-4x16"
     assert Load("json", 64).name == "json-64"
+    assert Load("json", 64, unique=True).name == "json-64-unique"
+
+
+REPLAY = {"seconds": 2.0, "requests": 10, "bytes": 500, "p50_ms": 1.0, "p99_ms": 2.0, "cpu": 0.3}
+
+
+def test_a_replay_is_read():
+    found = {**REPLAY, "statuses": {"200": 10}, "problems": []}
+    measured, per_answer = parse_replay(found)
+    assert (measured.requests_per_s, measured.p50_ms, measured.p99_ms) == (5.0, 1.0, 2.0)
+    assert (measured.generator_cpu, per_answer, measured.problems) == (0.3, 50, ())
+
+
+def test_answers_of_a_replay_that_are_not_right_make_the_round_invalid():
+    found = {**REPLAY, "statuses": {"200": 8, "no message": 2}, "problems": ["1 times: lost"]}
+    assert parse_replay(found)[0].problems == ("1 times: lost", "2 answers: no message")
