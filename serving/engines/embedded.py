@@ -97,7 +97,7 @@ class EmbeddedInstance:
             self._gateway.stop,
             self._config.listen.max_body_mib << 20,
             self._config.listen.cors_origins,
-            self._gateway.bodies,
+            bodies=self._gateway.bodies,  # under which names the host is reached is its own matter
         )
         self._required: list[ServedModel] = []
 
