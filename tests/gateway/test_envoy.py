@@ -128,6 +128,7 @@ def test_the_process(tmp_path: Path) -> None:
     assert env["VIGIL_GATEWAY_ID"] == "g"
     assert env["VIGIL_HUB"] == "unix:/hub"
     assert env["VIGIL_MAX_BODY"] == str(3 << 20)
+    assert env["VIGIL_MAX_INFLIGHT"] == str(256 << 20)
     assert env["VIGIL_SERVER_NAME"] == "vigil"
     assert env["VIGIL_CORS_ORIGINS"] == ""
     assert bytes.fromhex(env["VIGIL_CHANNEL_SECRET"]) == b"\x01\xff"
