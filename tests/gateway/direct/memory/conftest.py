@@ -27,6 +27,7 @@ from serving.channel.observation import LABELS, LabelCounts
 from serving.config import Listen, ModelConfig
 from serving.dataplane.handler import DataPlane
 from serving.gateway.asgi import VigilApp
+from serving.gateway.body_budget import BodyBudget
 from serving.gateway.direct.server import DirectServer
 from serving.gateway.direct.speaker import Limits
 from serving.http2 import frames as f
@@ -72,7 +73,7 @@ class Helper:
         elif self.does == "answer" and message.kind == LABELS:
             connection.reply(message.id, LabelCounts(accepted=1))
         elif self.does == "answer":
-            connection.reply(message.id, ExplainReply("m", "zeros", (0,)), message.tensors)
+            connection.reply(message.id, ExplainReply("m", (0,), "zeros"), message.tensors)
 
 
 @pytest.fixture
@@ -104,14 +105,20 @@ async def plane(link: Any, helper: Helper) -> AsyncIterator[DataPlane]:
 
 
 @pytest.fixture
-async def app(plane: DataPlane) -> VigilApp:
+def bodies() -> BodyBudget:
+    """What all bodies together may have."""
+    return BodyBudget(64 << 20, MOST)
+
+
+@pytest.fixture
+async def app(plane: DataPlane, bodies: BodyBudget) -> VigilApp:
     async def start() -> DataPlane:
         return plane
 
     async def stop() -> None:
         pass
 
-    app = VigilApp(start, stop, MOST)
+    app = VigilApp(start, stop, MOST, bodies=bodies)
     app.plane = plane
     return app
 

@@ -120,7 +120,11 @@ class Behind:
 
 
 async def clean(
-    garbage: Any, once: Callable[[], Awaitable[None]], over: Callable[[], bool], wait_until: Any
+    server: Any,
+    garbage: Any,
+    once: Callable[[], Awaitable[None]],
+    over: Callable[[], bool],
+    wait_until: Any,
 ) -> None:
     """Do something once to warm up, then some times more, and look for what is left of these."""
     await once()
@@ -129,6 +133,7 @@ async def clean(
     for _ in range(ROUNDS):
         await once()
         await wait_until(over)
+    assert server.bodies.held == 0
     left = garbage.found()
     assert not left, f"only a collection frees: {sorted(set(left))}"
     assert garbage.held() < 50_000, "something as large as a body is held"
@@ -180,7 +185,7 @@ async def test_the_client_leaves_in_mid_body(
         await asyncio.sleep(0.01)  # the app takes what has come
         client.close()
 
-    await clean(garbage, once, lambda: not server.connections, wait_until)
+    await clean(server, garbage, once, lambda: not server.connections, wait_until)
 
 
 @every
@@ -196,11 +201,12 @@ async def test_the_client_leaves_before_the_answer(
         client = raw()
         await tell(client, asked, protocol)
         await wait_until(lambda: behind.asked > before)
+        assert server.bodies.held >= len(asked.body)
         client.close()
         await wait_until(lambda: not server.connections)
         behind.go_on()
 
-    await clean(garbage, once, lambda: idle(server.plane), wait_until)
+    await clean(server, garbage, once, lambda: idle(server.plane), wait_until)
 
 
 ENDS: dict[str, Exception | None] = {
@@ -234,8 +240,12 @@ async def test_the_connection_stays(
         client = raw()
         clients.append(client)
         await tell(client, asked, protocol)
-        await client.answer(protocol)
+        answer = await client.answer(protocol)
+        good = b"grpc-status\x010" if asked.grpc else b"HTTP/1.1 200 " if protocol == 1 else b"\x88"
+        assert (good in answer) == (error is None or asked.path.endswith("StreamInfer")), answer[
+            :300
+        ]
         if not entry.queue.links:  # it was lost
             entry.queue.add_link(behind.link)
 
-    await clean(garbage, once, lambda: idle(server.plane), wait_until)
+    await clean(server, garbage, once, lambda: idle(server.plane), wait_until)
