@@ -12,7 +12,7 @@ pytestmark = pytest.mark.e2e
 
 MAX_BODY = 16 << 20
 BODY = b'{"inputs":[{"name":"x","datatype":"FP32","shape":[1,4],"data":[1,2,3,4]}]}'
-HEAD = b"POST /v2/models/echo/infer HTTP/1.1\r\nHost: vigil\r\n"
+HEAD = b"POST /v2/models/echo/infer HTTP/1.1\r\nHost: localhost\r\n"
 AT_ONCE_S = 4.0  # before any limit on slow clients
 
 

@@ -45,7 +45,12 @@ def h2(wire: ModuleType, port: int) -> Iterator[Any]:
 
 
 def begin(h2: Any, stream: int, *more: tuple[str, str], method: str = "POST") -> None:
-    pairs = [(":method", method), (":scheme", "http"), (":path", INFER), (":authority", "vigil")]
+    pairs = [
+        (":method", method),
+        (":scheme", "http"),
+        (":path", INFER),
+        (":authority", "localhost"),
+    ]
     h2.headers(stream, [*pairs, ("content-type", "application/json"), *more])
 
 

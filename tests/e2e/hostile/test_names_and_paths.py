@@ -58,7 +58,7 @@ SEGMENTS = {
 
 
 def ask(wire: ModuleType, target: Any, path: str) -> Any:
-    line = f"POST {path} HTTP/1.1\r\nHost: vigil\r\nContent-Length: {len(BODY)}\r\n\r\n"
+    line = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(BODY)}\r\n\r\n"
     return wire.exchange(target.instance.http_port, line.encode("latin-1") + BODY)
 
 
@@ -122,7 +122,7 @@ def test_a_legal_name_with_dots_passes(wire: ModuleType, target: Any, path: str)
 def test_methods_and_paths_that_are_not_there(
     wire: ModuleType, target: Any, method: str, path: str
 ) -> None:
-    line = f"{method} {path} HTTP/1.1\r\nHost: vigil\r\nContent-Length: 0\r\n\r\n"
+    line = f"{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n"
     reply = wire.exchange(target.instance.http_port, line.encode())
     allowed = {0, 400, 404, 405, 501} if target.differs("own-words") else {400, 404, 405}
     if method == "OPTIONS":  # which tells what may be asked here

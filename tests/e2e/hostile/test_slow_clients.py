@@ -14,7 +14,7 @@ import pytest
 pytestmark = pytest.mark.e2e
 
 BODY = b'{"inputs":[{"name":"x","datatype":"FP32","shape":[1,4],"data":[1,2,3,4]}]}'
-HEAD = b"POST /v2/models/echo/infer HTTP/1.1\r\nHost: vigil\r\n"
+HEAD = b"POST /v2/models/echo/infer HTTP/1.1\r\nHost: localhost\r\n"
 MIB = 1 << 20
 
 

@@ -212,7 +212,7 @@ def frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
 
 def grpc_headers(path: str, **more: str) -> list[tuple[str, str]]:
     """Return the headers of a gRPC call."""
-    pairs = [(":method", "POST"), (":scheme", "http"), (":path", path), (":authority", "vigil")]
+    pairs = [(":method", "POST"), (":scheme", "http"), (":path", path), (":authority", "localhost")]
     pairs += [("content-type", "application/grpc"), ("te", "trailers")]
     return pairs + [(name.replace("_", "-"), value) for name, value in more.items()]
 

@@ -131,10 +131,17 @@ class Client2:
     async def flush(self) -> None:
         await self.raw.send(self.h2.data_to_send())
 
-    async def call(self, message: bytes, *extra: tuple[str, str], pieces: int = 1) -> int:
+    async def call(
+        self,
+        message: bytes,
+        *extra: tuple[str, str],
+        pieces: int = 1,
+        host: tuple[str, str] = (":authority", "vigil"),
+    ) -> int:
         """Send one ModelInfer call and return its stream."""
         ident = self.h2.get_next_available_stream_id()
-        self.h2.send_headers(ident, [*HEADERS, *extra])
+        start = [host if name == host[0] else (name, value) for name, value in HEADERS]
+        self.h2.send_headers(ident, [*start, *extra])
         data = b"\0" + len(message).to_bytes(4, "big") + message
         step = -(-len(data) // pieces)
         cuts = [data[at : at + step] for at in range(0, len(data), step)]
