@@ -65,6 +65,7 @@ class EmbeddedInstance:
         self._roles = LocalRoles(
             self._hub_address, self._runtime, self._folder.path, self._replica_failed
         )
+        self._hub.on_joined = lambda member: self._roles.joined(member.id)
         self._roles.on_explainer_ended = self._explainer_ended
         explainers = self._hub.explainers
         explainers.on_change = lambda: self._roles.explain(explainers.asked)
