@@ -138,6 +138,7 @@ class Hub:
         self._news = asyncio.Event()
         self._answers: set[asyncio.Task[None]] = set()
         self.on_control: Callable[[ControlMeta], Awaitable[object]] | None = None
+        self.on_joined: Callable[[Member], None] = lambda _member: None
         self.explainers: Final = Explainers(clock)
         self.started_ns: Final = time.time_ns()
         # Counted from the wall clock, so that a hub that replaces another continues upwards.
@@ -393,6 +394,7 @@ class Hub:
             self.explainers.joined(member.key)
         if self._ledger.join(member.id, member.pid):
             self._count_restart(member)
+        self.on_joined(member)
         self._changed()
 
     def _vacate(self, connection: Connection) -> bool:

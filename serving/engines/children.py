@@ -16,6 +16,7 @@ from typing import Any, Protocol
 
 import msgspec
 
+from serving.admin.served_model import config_of
 from serving.channel.directory import ServedModel
 from serving.engines.process import NOT_STARTED, tied
 from serving.logs.events import Event
@@ -103,6 +104,13 @@ class Keeper:
             await asyncio.wait({self._task}, timeout=5)
 
 
+def _format_of(served: ServedModel) -> str:
+    try:
+        return config_of(served).format
+    except ValueError:  # the role says what is wrong with it
+        return ""
+
+
 def _why(error: Exception) -> str:
     """Return what the system says; the text of other errors is not for the log."""
     return f": {error}" if isinstance(error, OSError) else ""
@@ -143,8 +151,13 @@ class ZygoteClient:
     async def start(self) -> int:
         """Start the zygote and return its pid; orders wait in the socket until it is ready."""
         ours, theirs = socket.socketpair()
-        # One thread per numerics library: a fork must not meet a pool of threads.
-        env = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+        # One thread per numerics library, and none of arrow's: a fork must not meet another thread.
+        env = {
+            **os.environ,
+            "OPENBLAS_NUM_THREADS": "1",
+            "OMP_NUM_THREADS": "1",
+            "JE_ARROW_MALLOC_CONF": "background_thread:false",
+        }
         try:
             self._process = await asyncio.create_subprocess_exec(
                 *tied([sys.executable, "-m", "serving.engines.zygote", str(theirs.fileno())]),
@@ -174,6 +187,7 @@ class ZygoteClient:
             raise ConnectionError("the zygote died")
         order = {
             "role": role,
+            "format": _format_of(served),
             "served": base64.b64encode(msgspec.msgpack.encode(served)).decode(),
             "id": ident,
             "address": address,

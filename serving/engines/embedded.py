@@ -70,6 +70,7 @@ class EmbeddedInstance:
             self._replica_failed,
             self._hub.tell_ended,
         )
+        self._hub.on_joined = lambda member: self._roles.joined(member.id)
         self._roles.on_explainer_ended = self._explainer_ended
         explainers = self._hub.explainers
         explainers.on_change = lambda: self._roles.explain(explainers.asked)

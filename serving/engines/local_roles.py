@@ -11,14 +11,15 @@ import itertools
 import os
 import signal
 import sys
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from serving.admin.served_model import config_of
 from serving.channel.control import EndedMeta
 from serving.channel.directory import ModelKey, ServedModel
 from serving.engines.children import ForkedChild, Keeper, ZygoteClient, spawn
+from serving.engines.load_turns import LoadTurns
 from serving.engines.memory_kills import MemoryKills
 from serving.logs.events import Event
 from serving.logs.report import report
@@ -66,6 +67,7 @@ class LocalRoles:
         self._explainers: dict[ModelKey, Keeper] = {}
         self._limits: dict[str, float] = {}
         self._monitor: Keeper | None = None
+        self._turns = LoadTurns()
         self._numbers = itertools.count()
         self._indices: dict[tuple[str, str], itertools.count[int]] = {}
         self._leaving: set[asyncio.Task[None]] = set()
@@ -124,6 +126,10 @@ class LocalRoles:
         self._monitor = Keeper("monitor", lambda: spawn(argv, env), tell_exit)
         self._monitor.run()
 
+    def joined(self, ident: str) -> None:
+        """A role has loaded its model and told the hub that it is there."""
+        self._turns.leave(ident)
+
     def kill_hung(self, busy: Iterable[tuple[str, float]]) -> None:
         """Kill replicas whose batch computes for too long; they are started again.
 
@@ -175,10 +181,22 @@ class LocalRoles:
         # Names of models may be long, socket paths may not.
         address = f"unix:{self._runtime}/{role}-{next(self._numbers)}.sock"
 
-        def fork() -> Coroutine[Any, Any, ForkedChild]:
-            assert self._zygote is not None
+        async def fork() -> ForkedChild:
             self._hung.discard(ident)
-            return self._zygote.fork(role, served, ident, address, self._hub_address, None)
+            # What is on another server is not loaded, and a question waits for an explainer.
+            config = config_of(served)
+            if role == "replica" and config.remote is None:
+                await self._turns.enter(ident, required=config.required)
+            try:
+                assert self._zygote is not None
+                child = await self._zygote.fork(
+                    role, served, ident, address, self._hub_address, None
+                )
+            except BaseException:
+                self._turns.leave(ident)
+                raise
+            child.ended.add_done_callback(lambda _: self._turns.leave(ident))
+            return child
 
         def exited(name: str, code: int) -> None:
             why = f"its process ended with {how_ended(code)}"

@@ -1,6 +1,7 @@
-"""A process that has imported torch once and forks every role that needs it.
+"""A process that has imported once what roles need, and forks them.
 
-Importing torch takes seconds; a fork of a process that has it takes milliseconds. The zygote
+Importing torch, or what a format needs, takes seconds; a fork of a process that has it takes
+milliseconds and shares its memory. The zygote
 itself computes nothing, has one thread and no CUDA context, so that forking it is safe. It obeys
 JSON lines on the socket it inherits, and dies, with its children, when that closes.
 """
@@ -8,6 +9,7 @@ JSON lines on the socket it inherits, and dies, with its children, when that clo
 from __future__ import annotations
 
 import base64
+import gc
 import json
 import os
 import select
@@ -23,6 +25,7 @@ from serving.engines.process import die_with_parent
 from serving.logs.events import Event
 from serving.logs.report import current, report
 from serving.logs.setup import configure
+from serving.models.format_libraries import import_libraries
 from serving.telemetry.process_title import set_title
 
 _decode_served = msgspec.msgpack.Decoder(ServedModel).decode
@@ -38,6 +41,7 @@ class Zygote:
     def __init__(self, control: socket.socket) -> None:
         self._control = control
         self._children: dict[int, str] = {}
+        self._formats: set[str] = set()
         self._buffer = b""
         self._wake_read, self._wake_write = os.pipe()
         os.set_blocking(self._wake_write, False)
@@ -65,7 +69,16 @@ class Zygote:
             self._fork(json.loads(line))
         return True
 
+    def _prepare(self, order: dict[str, Any]) -> None:
+        """Import what the model's format needs, with the first model of that format."""
+        model_format = order["format"]
+        if model_format not in self._formats:
+            self._formats.add(model_format)
+            import_libraries(model_format)
+            keep_shared()
+
     def _fork(self, order: dict[str, Any]) -> None:
+        self._prepare(order)
         pid = os.fork()
         if pid == 0:
             self._child(order)
@@ -110,6 +123,12 @@ class Zygote:
         self._control.sendall(json.dumps(message).encode() + b"\n")
 
 
+def keep_shared() -> None:
+    """Keep collections, here and in children, from writing to memory that they share."""
+    gc.collect()
+    gc.freeze()
+
+
 def _run_role(order: dict[str, Any]) -> None:
     served = _decode_served(base64.b64decode(order["served"]))
     secret = bytes.fromhex(order["secret"]) if order["secret"] else None
@@ -134,8 +153,10 @@ def main() -> None:
     # Imported here for the children's sake: a fork shares them at no cost.
     import torch.export  # noqa: F401
 
+    import serving.roles.explainer
     import serving.roles.replica  # noqa: F401
 
+    keep_shared()
     Zygote(control).run()
 
 

@@ -334,7 +334,11 @@ def test_every_metric_of_the_skeleton_is_there(instance: Any, eventually: Eventu
         "vigil_explain_queue_depth",
         "vigil_events_sent_total",
     }
-    assert instance.infer("cancer", [tensor("x", np.ones((1, 30), np.float32))]).status_code == 200
+    row = tensor("x", np.ones((1, 30), np.float32))
+    assert instance.infer("cancer", [row]).status_code == 200
+    # The first question starts the explainer, which then has series of its own.
+    url = f"{instance.url}/v2/models/cancer/explain"
+    assert httpx.post(url, json={"inputs": [row]}, timeout=120).status_code == 200
 
     def missing() -> bool:
         text = httpx.get(f"{instance.admin}/metrics", timeout=10).text
