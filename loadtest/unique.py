@@ -107,6 +107,25 @@ def grpc_rings(
     return tuple(made)
 
 
+@cache
+def grpc_pool(rows: int, count: int) -> tuple[Call, ...]:
+    """Return `count` calls that any connection may make in any order.
+
+    Their header blocks refer to no entry of a table, for which each is larger than one of a ring.
+    """
+    generator = random.Random(f"pool {rows}")
+    encoder = hpack.Encoder()
+    encoder.header_table_size = 0
+    encoder.encode([])  # takes the update of the size with it
+    return tuple(
+        grpc_call(
+            encoder.encode(grpc_headers(identity(generator))),
+            mlp.grpc_frame(unique_message(x, generator)),
+        )
+        for x in _rows(count, rows, "pool")
+    )
+
+
 def grpc_headers(more: dict[str, str]) -> list[tuple[str, str]]:
     """Return the headers of a call as gRPC's own clients send them, and `more`."""
     return [
