@@ -18,8 +18,9 @@ from typing import Any, Final
 from serving.admin.served_model import config_of
 from serving.channel.control import EndedMeta
 from serving.channel.directory import ModelKey, ServedModel
-from serving.engines.children import ForkedChild, Keeper, ZygoteClient, spawn
+from serving.engines.children import ForkedChild, Keeper, spawn
 from serving.engines.memory_kills import MemoryKills
+from serving.engines.zygote_keeper import ZygoteKeeper
 from serving.logs.events import Event
 from serving.logs.report import report
 
@@ -40,6 +41,9 @@ class LocalRoles:
         data_dir: where the monitor keeps its state.
         on_failed: told of a replica that ended without being told to, in one sentence.
         on_ended: told how it ended.
+
+    Attributes:
+        zygote: what starts replicas and explainers.
     """
 
     def __init__(
@@ -57,7 +61,7 @@ class LocalRoles:
         self._on_ended = on_ended
         self._memory = MemoryKills()
         self._hung: set[str] = set()
-        self._zygote: ZygoteClient | None = None
+        self.zygote = ZygoteKeeper()
         self._replicas: dict[ModelKey, dict[str, Keeper]] = {}
         self._explainers: dict[ModelKey, Keeper] = {}
         self._limits: dict[str, float] = {}
@@ -67,20 +71,9 @@ class LocalRoles:
         self._indices: dict[tuple[str, str], itertools.count[int]] = {}
         self._leaving: set[asyncio.Task[None]] = set()
 
-    async def start(self) -> int:
-        """Start the zygote and return its pid; roles may be ordered at once, they wait for it.
-
-        Called again after it was lost, it starts another, which then gets every role.
-        """
-        if self._zygote is not None:
-            await self._zygote.stop()
-        self._zygote = ZygoteClient()
-        return await self._zygote.start()
-
-    @property
-    def lost(self) -> bool:
-        """Whether the zygote died; nothing can be started any more."""
-        return self._zygote is not None and self._zygote.lost.done()
+    async def start(self) -> None:
+        """Start the zygote; roles may be ordered at once, they wait for it."""
+        await self.zygote.start()
 
     def serve(self, models: Sequence[ServedModel], candidates: Sequence[ServedModel] = ()) -> None:
         """Hold these models and no others: start what is missing, stop what is not wanted.
@@ -145,8 +138,7 @@ class LocalRoles:
             self._leave([monitor])
         if self._leaving:
             await asyncio.wait(self._leaving)
-        if self._zygote:
-            await self._zygote.stop()
+        await self.zygote.stop()
 
     # -- one role -----------------------------------------------------------------------
 
@@ -176,9 +168,8 @@ class LocalRoles:
         address = f"unix:{self._runtime}/{role}-{next(self._numbers)}.sock"
 
         def fork() -> Coroutine[Any, Any, ForkedChild]:
-            assert self._zygote is not None
             self._hung.discard(ident)
-            return self._zygote.fork(role, served, ident, address, self._hub_address, None)
+            return self.zygote.fork(role, served, ident, address, self._hub_address, None)
 
         def exited(name: str, code: int) -> None:
             tell_exit(name, code, served.name, served.version)
