@@ -21,9 +21,9 @@ import hpack
 import numpy as np
 
 from loadtest import facts, mlp, record, vigil
+from loadtest.gateway_memory import gateways, memory, wait_idle
 from loadtest.home import bench_home
 from loadtest.link import Closed, Link
-from loadtest.gateway_memory import gateways, memory, wait_idle
 from loadtest.process import Server, only_one, stop_on_sigterm
 from loadtest.verify import check
 from serving.http2 import frames as f

@@ -12,13 +12,13 @@ import socket
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import msgspec
 
 from serving.admin.served_model import config_of
 from serving.channel.directory import ServedModel
-from serving.engines.process import NOT_STARTED, tied
+from serving.engines.process import NOT_STARTED, Adoption, tied
 from serving.logs.events import Event
 from serving.logs.report import report
 
@@ -125,26 +125,54 @@ async def spawn(argv: Sequence[str], env: Mapping[str, str] | None = None) -> Ch
 
 
 class ForkedChild:
-    """A child of the zygote; its end is told by the zygote."""
+    """A child that the zygote has made for this process; see `engines.zygote`."""
 
     def __init__(self, pid: int) -> None:
         self.pid = pid
-        self.ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._loop = asyncio.get_running_loop()
+        self.ended: asyncio.Future[int] = self._loop.create_future()
+        try:
+            self._descriptor = os.pidfd_open(pid)
+        except ProcessLookupError:  # it has ended, and somebody else has waited for it
+            self.ended.set_result(-signal.SIGKILL)
+        else:
+            self._loop.add_reader(self._descriptor, self._reap)
 
     async def wait(self) -> int:
         """Wait for its end; returns the exit code."""
         return await asyncio.shield(self.ended)
 
+    def _reap(self) -> None:
+        self._loop.remove_reader(self._descriptor)
+        os.close(self._descriptor)
+        try:
+            _, status = os.waitpid(self.pid, os.WNOHANG)
+        except ChildProcessError:
+            # An application that waits for every child there is has the status. It may be anything.
+            code = -signal.SIGKILL
+        else:
+            code = os.waitstatus_to_exitcode(status)
+        if not self.ended.done():
+            self.ended.set_result(code)
+
+
+_adoption: Final = Adoption()
+
 
 class ZygoteClient:
-    """The supervisor's end of the zygote's socket; see `engines.zygote`."""
+    """The supervisor's end of the zygote's socket; see `engines.zygote`.
+
+    Attributes:
+        ready: whether it has ever been ready.
+        lost: done once it has ended.
+    """
 
     def __init__(self) -> None:
+        self.ready = False
         self._process: asyncio.subprocess.Process | None = None
         self._reader: asyncio.StreamReader | None = None
         self._writer: asyncio.StreamWriter | None = None
         self._starting: dict[str, asyncio.Future[ForkedChild]] = {}
-        self._running: dict[int, ForkedChild] = {}
         self._listener: asyncio.Task[None] | None = None
         self.lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -193,20 +221,29 @@ class ZygoteClient:
             "address": address,
             "hub": hub,
             "secret": secret.hex() if secret else "",
+            "parent": os.getpid(),
         }
         future: asyncio.Future[ForkedChild] = asyncio.get_running_loop().create_future()
         self._starting[ident] = future
+        self._follow_orders()
         self._writer.write(json.dumps(order).encode() + b"\n")
         return await future
 
     async def stop(self) -> None:
-        """Close the socket, which ends the zygote, and reap it."""
-        if self._listener:
-            self._listener.cancel()
+        """End the zygote and reap it; what it has made lives on, what it still makes does not."""
+        for future in self._starting.values():
+            future.cancel()
         if self._writer:
+            if not self.lost.done():
+                self._writer.write_eof()
+            await self.lost
             self._writer.close()
         if self._process:
             await self._process.wait()
+
+    def _follow_orders(self) -> None:
+        """Adopt orphans as long as children are made: nobody else's are wanted here."""
+        _adoption.want(self, wanted=bool(self._starting))
 
     async def _listen(self) -> None:
         assert self._reader is not None
@@ -216,26 +253,26 @@ class ZygoteClient:
         except OSError as error:
             said = "the connection to the zygote broke"
             report(Event.PROCESS_ENDED, said, error=error, process="zygote")
-        # Its children die with it.
-        for child in self._running.values():
-            child.ended.set_result(-signal.SIGKILL)
-        self._running.clear()
         for future in self._starting.values():
             if not future.done():
                 future.set_exception(ConnectionError("the zygote died"))
         self._starting.clear()
+        self._follow_orders()
         self.lost.set_result(None)
 
     def _told(self, message: dict[str, Any]) -> None:
+        if message["op"] == "ready":
+            self.ready = True
+            return
+        future = self._starting.pop(message["id"], None)
+        self._follow_orders()
         if message["op"] == "forked":
-            child = self._running[message["pid"]] = ForkedChild(message["pid"])
-            future = self._starting.pop(message["id"], None)
+            child = ForkedChild(message["pid"])
             if future is not None and not future.done():
                 future.set_result(child)
             else:  # whoever ordered it has been stopped in the meantime
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(child.pid, signal.SIGKILL)
-        elif message["op"] == "exited":
-            ended = self._running.pop(message["pid"], None)
-            if ended is not None and not ended.ended.done():
-                ended.ended.set_result(message["code"])
+        elif future is not None and not future.done():
+            number = message["errno"]
+            future.set_exception(OSError(number, os.strerror(number)))

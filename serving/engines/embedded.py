@@ -28,15 +28,12 @@ from serving.errors import Forbidden
 from serving.gateway.app import GatewayComposition
 from serving.gateway.asgi import VigilApp
 from serving.gateway.body_budget import BodyBudget
-from serving.logs.events import Event
-from serving.logs.report import report
 from serving.logs.switch import LogSwitch
 from serving.models.repository import ModelRepository
 
 WATCH_S: Final = 0.5
 STARTING_S: Final = 0.02
 """Seconds between two looks while it is not ready yet."""
-NEW_ZYGOTE_S: Final = 2.0
 LAST_WORDS_S: Final = 0.3
 
 
@@ -122,7 +119,7 @@ class EmbeddedInstance:
         self.app.plane = plane
 
     async def watch(self) -> None:
-        """Start the monitor once models are settled, replace what hangs or is lost; for ever."""
+        """Start the monitor once models are settled, replace what hangs; never returns."""
         helped = False
         while True:
             if not helped and (self._hub.ready()[0] or self._control.started):
@@ -131,11 +128,6 @@ class EmbeddedInstance:
             self._roles.kill_hung(
                 (state.member.id, state.status.get("busy_s", 0.0)) for state in self._hub.states()
             )
-            if self._roles.lost:
-                said = "the zygote died, and every replica with it; another is started"
-                report(Event.PROCESS_ENDED, said, process="zygote")
-                await asyncio.sleep(NEW_ZYGOTE_S)
-                await self._roles.start()
             await asyncio.sleep(WATCH_S if helped else STARTING_S)
 
     async def stop(self) -> None:

@@ -116,9 +116,11 @@ class Supervisor:
     async def _start(self) -> None:
         # The zygote's imports take longest, so it goes first.
         series = self._hub.series
-        pid = await self._roles.start()
+        zygote = ProcessSeries(series, "zygote", "zygote", pid=0)
+        self._roles.zygote.on_start = zygote.follow
+        await self._roles.start()
         self._hub.processes.append(ProcessSeries(series, "supervisor", "supervisor"))
-        self._hub.processes.append(ProcessSeries(series, "zygote", "zygote", pid=pid))
+        self._hub.processes.append(zygote)
         # Before the hub listens: whoever joins it learns at once what is served.
         self._control.start(self._inventory)
         await self._hub.start(self._hub_address)
@@ -152,8 +154,8 @@ class Supervisor:
             self._roles.kill_hung(
                 (state.member.id, state.status.get("busy_s", 0.0)) for state in self._hub.states()
             )
-            if self._roles.lost:
-                said = "the zygote died; stopping so that a service manager can start us again"
+            if self._roles.zygote.hopeless:
+                said = "the zygote cannot be started; stopping so that a service manager tries anew"
                 report(Event.SUPERVISOR_STOPS, said)
                 self._stop_order.give_now()
                 return

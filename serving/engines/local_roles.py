@@ -18,9 +18,10 @@ from typing import Final
 from serving.admin.served_model import config_of
 from serving.channel.control import EndedMeta
 from serving.channel.directory import ModelKey, ServedModel
-from serving.engines.children import ForkedChild, Keeper, ZygoteClient, spawn
+from serving.engines.children import ForkedChild, Keeper, spawn
 from serving.engines.load_turns import LoadTurns
 from serving.engines.memory_kills import MemoryKills
+from serving.engines.zygote_keeper import ZygoteKeeper
 from serving.logs.events import Event
 from serving.logs.report import report
 
@@ -43,6 +44,7 @@ class LocalRoles:
         on_ended: told how it ended.
 
     Attributes:
+        zygote: what starts replicas and explainers.
         on_explainer_ended: told of an explainer that did; it is not started again by itself.
     """
 
@@ -62,7 +64,7 @@ class LocalRoles:
         self._memory = MemoryKills()
         self._hung: set[str] = set()
         self.on_explainer_ended: Callable[[ModelKey, str], None] = lambda _key, _why: None
-        self._zygote: ZygoteClient | None = None
+        self.zygote = ZygoteKeeper()
         self._replicas: dict[ModelKey, dict[str, Keeper]] = {}
         self._explainers: dict[ModelKey, Keeper] = {}
         self._limits: dict[str, float] = {}
@@ -72,20 +74,9 @@ class LocalRoles:
         self._indices: dict[tuple[str, str], itertools.count[int]] = {}
         self._leaving: set[asyncio.Task[None]] = set()
 
-    async def start(self) -> int:
-        """Start the zygote and return its pid; roles may be ordered at once, they wait for it.
-
-        Called again after it was lost, it starts another, which then gets every role.
-        """
-        if self._zygote is not None:
-            await self._zygote.stop()
-        self._zygote = ZygoteClient()
-        return await self._zygote.start()
-
-    @property
-    def lost(self) -> bool:
-        """Whether the zygote died; nothing can be started any more."""
-        return self._zygote is not None and self._zygote.lost.done()
+    async def start(self) -> None:
+        """Start the zygote; roles may be ordered at once, they wait for it."""
+        await self.zygote.start()
 
     def serve(self, models: Sequence[ServedModel], candidates: Sequence[ServedModel] = ()) -> None:
         """Hold these models and no others: start what is missing, stop what is not wanted.
@@ -161,8 +152,7 @@ class LocalRoles:
             self._leave([monitor])
         if self._leaving:
             await asyncio.wait(self._leaving)
-        if self._zygote:
-            await self._zygote.stop()
+        await self.zygote.stop()
 
     # -- one role -----------------------------------------------------------------------
 
@@ -188,8 +178,7 @@ class LocalRoles:
             if role == "replica" and config.remote is None:
                 await self._turns.enter(ident, required=config.required)
             try:
-                assert self._zygote is not None
-                child = await self._zygote.fork(
+                child = await self.zygote.fork(
                     role, served, ident, address, self._hub_address, None
                 )
             except BaseException:

@@ -13,6 +13,8 @@ from typing import Final
 from serving.config import ConfigError
 
 _PR_SET_PDEATHSIG: Final = 1
+_PR_SET_CHILD_SUBREAPER: Final = 36
+_PR_GET_CHILD_SUBREAPER: Final = 37
 _libc = ctypes.CDLL(None, use_errno=True)
 
 NOT_STARTED: Final = 127
@@ -34,6 +36,30 @@ if os.getppid() == int(sys.argv[1]):
 def die_with_parent() -> None:
     """Ask the kernel to kill this process when its parent dies; run in the child."""
     _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+class Adoption:
+    """Whether processes below this one become its children when their own parents end.
+
+    They do as long as anybody wants it; then it is again as it was, for the process may belong to
+    an application that has no use for others' children.
+    """
+
+    def __init__(self) -> None:
+        self._wanting: set[object] = set()
+        self._before = 0
+
+    def want(self, who: object, *, wanted: bool) -> None:
+        """Note whether `who` wants it from now on."""
+        had = bool(self._wanting)
+        (self._wanting.add if wanted else self._wanting.discard)(who)
+        if had == bool(self._wanting):
+            return
+        if not had:
+            before = ctypes.c_int()
+            _libc.prctl(_PR_GET_CHILD_SUBREAPER, ctypes.byref(before), 0, 0, 0)
+            self._before = before.value
+        _libc.prctl(_PR_SET_CHILD_SUBREAPER, self._before if had else 1, 0, 0, 0)
 
 
 def tied(argv: Sequence[str]) -> list[str]:

@@ -3,7 +3,11 @@
 Importing torch, or what a format needs, takes seconds; a fork of a process that has it takes
 milliseconds and shares its memory. The zygote
 itself computes nothing, has one thread and no CUDA context, so that forking it is safe. It obeys
-JSON lines on the socket it inherits, and dies, with its children, when that closes.
+JSON lines on the socket it inherits, and ends when that closes.
+
+What it forks is the supervisor's child and not its own, so that a role outlives the zygote, ends
+with the supervisor, and is waited for there: the zygote forks twice, and the process between ends
+at once, which makes the kernel give its child to the nearest process above that adopts orphans.
 """
 
 from __future__ import annotations
@@ -12,7 +16,6 @@ import base64
 import gc
 import json
 import os
-import select
 import signal
 import socket
 import sys
@@ -32,7 +35,7 @@ _decode_served = msgspec.msgpack.Decoder(ServedModel).decode
 
 
 class Zygote:
-    """Forks children on request and tells when they end.
+    """Forks children on request.
 
     Args:
         control: the socket to the supervisor.
@@ -40,34 +43,22 @@ class Zygote:
 
     def __init__(self, control: socket.socket) -> None:
         self._control = control
-        self._children: dict[int, str] = {}
         self._formats: set[str] = set()
         self._buffer = b""
-        self._wake_read, self._wake_write = os.pipe()
-        os.set_blocking(self._wake_write, False)
-        os.set_blocking(self._wake_read, False)
 
     def run(self) -> None:
         """Serve until the supervisor closes its end."""
-        signal.signal(signal.SIGCHLD, lambda *_: None)
-        signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
         self._tell({"op": "ready"})
-        while True:
-            readable, _, _ = select.select([self._control.fileno(), self._wake_read], [], [])
-            if self._wake_read in readable:
-                os.read(self._wake_read, 4096)
-                self._reap()
-            if self._control.fileno() in readable and not self._obey():
-                return
+        while data := self._control.recv(1 << 20):
+            *lines, self._buffer = (self._buffer + data).split(b"\n")
+            for line in lines:
+                self._obey(json.loads(line))
 
-    def _obey(self) -> bool:
-        data = self._control.recv(1 << 20)
-        if not data:
-            return False
-        *lines, self._buffer = (self._buffer + data).split(b"\n")
-        for line in lines:
-            self._fork(json.loads(line))
-        return True
+    def _obey(self, order: dict[str, Any]) -> None:
+        try:
+            self._fork(order)
+        except OSError as error:  # no memory for a process, for example
+            self._tell({"op": "failed", "id": order["id"], "errno": error.errno})
 
     def _prepare(self, order: dict[str, Any]) -> None:
         """Import what the model's format needs, with the first model of that format."""
@@ -79,22 +70,48 @@ class Zygote:
 
     def _fork(self, order: dict[str, Any]) -> None:
         self._prepare(order)
-        pid = os.fork()
-        if pid == 0:
-            self._child(order)
-        self._children[pid] = order["id"]
-        self._tell({"op": "forked", "id": order["id"], "pid": pid})
+        told, tell = os.pipe()
+        wait, go = os.pipe()
+        between = os.fork()
+        if between == 0:
+            code = 0
+            try:
+                child = os.fork()
+                if child == 0:
+                    for end in (told, tell, go):
+                        os.close(end)
+                    self._child(order, wait)
+                os.write(tell, b"%d" % child)
+            except OSError as error:
+                code = error.errno or 1
+            finally:
+                os._exit(code)
+        os.close(tell)
+        os.close(wait)
+        try:
+            pid = os.read(told, 32)
+            _, status = os.waitpid(between, 0)
+            if not pid:
+                code = max(0, os.waitstatus_to_exitcode(status))
+                raise OSError(code, os.strerror(code))
+            # By now it has its new parent, who has to know of it before it does anything.
+            self._tell({"op": "forked", "id": order["id"], "pid": int(pid)})
+            os.write(go, b"!")
+        finally:
+            os.close(told)
+            os.close(go)
 
-    def _child(self, order: dict[str, Any]) -> None:
+    def _child(self, order: dict[str, Any], wait: int) -> None:
         code = 1
         try:
+            if not os.read(wait, 1):  # the zygote has ended, and nobody knows of this process
+                os._exit(code)
+            os.close(wait)
             die_with_parent()
-            signal.set_wakeup_fd(-1)
-            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            if os.getppid() != order["parent"]:
+                os._exit(code)
             signal.signal(signal.SIGINT, signal.SIG_IGN)
             self._control.close()
-            os.close(self._wake_read)
-            os.close(self._wake_write)
             _run_role(order)
             code = 0
         except SystemExit as end:
@@ -106,18 +123,6 @@ class Zygote:
             sys.stdout.flush()
             sys.stderr.flush()
             os._exit(code)
-
-    def _reap(self) -> None:
-        while True:
-            try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
-            except ChildProcessError:
-                return
-            if pid == 0:
-                return
-            ident = self._children.pop(pid, "")
-            code = os.waitstatus_to_exitcode(status)
-            self._tell({"op": "exited", "id": ident, "pid": pid, "code": code})
 
     def _tell(self, message: dict[str, Any]) -> None:
         self._control.sendall(json.dumps(message).encode() + b"\n")

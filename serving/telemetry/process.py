@@ -39,10 +39,17 @@ class ProcessSeries:
         about = {"role": role, "process": process, "model": model, "version": version}
         labels = {name: value for name, value in about.items() if value}
         self._folder = Path("/proc", "self" if pid is None else str(pid))
+        self._spent_before = 0.0
         self._memory = series.gauge(names.PROCESS_RESIDENT_MEMORY, **labels)
         self._cpu = series.sum(names.PROCESS_CPU, **labels)
         self._files = series.gauge(names.PROCESS_OPEN_FDS, **labels)
         self._start = series.gauge(names.PROCESS_START_TIME, **labels)
+
+    def follow(self, pid: int) -> None:
+        """Be about another process from now on, which has taken the place of the one before."""
+        self._folder = Path("/proc", str(pid))
+        self._start.set(0)
+        self._spent_before = self._cpu.value
 
     def update(self) -> None:
         """Bring them up to date; those of a process that has ended stay as they were."""
@@ -53,7 +60,7 @@ class ProcessSeries:
             return
         self._memory.set(int(fields[_RSS]) * _PAGE)
         spent = (int(fields[_UTIME]) + int(fields[_STIME])) / _TICKS
-        self._cpu.add(max(0.0, spent - self._cpu.value))
+        self._cpu.add(max(0.0, self._spent_before + spent - self._cpu.value))
         self._files.set(files)
         if not self._start.value:
             self._start.set(_boot_time() + int(fields[_STARTTIME]) / _TICKS)

@@ -5,7 +5,6 @@ ends it.
 """
 
 import json
-import os
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -147,16 +146,3 @@ def test_the_delay_ends_by_itself_and_no_request_before_its_end_fails(
         client.close()
         assert instance.process.wait(60) == 0, instance.log.read_text()[-5000:]
         assert time.monotonic() - began >= 1.5
-
-
-def test_a_lost_zygote_is_no_reason_to_wait(
-    running: Callable[..., Any],
-    make_lab: Callable[..., Path],
-    eventually: Callable[..., Any],
-    tmp_path: Path,
-) -> None:
-    with running(make_lab(), tmp_path, drain_delay_s=LONG_S) as instance:
-        replica = instance.members("replica")[0]["pid"]
-        zygote = int(Path(f"/proc/{replica}/stat").read_text().rpartition(")")[2].split()[1])
-        os.kill(zygote, signal.SIGKILL)
-        eventually("its end", lambda: instance.process.poll() is not None, 60)

@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -62,6 +62,16 @@ def descendants(pid: int) -> list[int]:
     found = list(parents.get(pid, ()))
     for child in found:
         found += parents.get(child, ())
+    return found
+
+
+def titled(pids: Iterable[int], title: bytes) -> list[int]:
+    """Return those of the processes that live and whose title begins so."""
+    found = []
+    for pid in pids:
+        with contextlib.suppress(OSError):
+            if Path(f"/proc/{pid}/cmdline").read_bytes().startswith(title) and alive(pid):
+                found.append(pid)
     return found
 
 
@@ -193,6 +203,16 @@ def test_a_killed_host_leaves_nothing(host: Callable[..., Any], eventually: Any)
         wait_ready(server, eventually)
         children = descendants(server.process.pid)
         assert len(children) >= 4
+        (zygote,) = titled(children, b"vigil: zygote")
+        os.kill(zygote, signal.SIGKILL)
+        eventually(
+            "another zygote",
+            lambda: set(titled(descendants(server.process.pid), b"vigil: zygote")) - {zygote},
+        )
+        replicas = titled(children, b"vigil: replica")
+        assert replicas
+        assert all(map(alive, replicas))
+        children = {*children, *descendants(server.process.pid)}
         server.process.kill()
         server.process.wait()
         eventually("no process is left", lambda: not any(map(alive, children)))
@@ -206,15 +226,12 @@ def test_each_worker_has_its_own(host: Callable[..., Any], eventually: Any) -> N
 
         titles = (b"vigil: zygote", b"vigil: replica")
 
-        def zygotes() -> list[int]:
-            return [
-                pid
-                for pid in descendants(server.process.pid)
-                if Path(f"/proc/{pid}/cmdline").read_bytes().startswith(titles) and alive(pid)
-            ]
-
         # Two zygotes, each with three replicas.
-        eventually("two sets of replicas", lambda: len(zygotes()) >= 8, 120)
+        eventually(
+            "two sets of replicas",
+            lambda: sum(len(titled(descendants(server.process.pid), t)) for t in titles) >= 8,
+            120,
+        )
         children = descendants(server.process.pid)
     eventually("no process is left", lambda: not any(map(alive, children)))
 

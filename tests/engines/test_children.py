@@ -177,13 +177,26 @@ async def test_the_end_of_the_zygote_ends_what_waits_for_it(zygote: Any) -> None
     starting: asyncio.Future[ForkedChild] = asyncio.get_running_loop().create_future()
     client._starting["later"] = starting
     client._starting["a"] = first = asyncio.get_running_loop().create_future()
-    says.feed_data(b'{"op": "ready"}\n{"op": "forked", "id": "a", "pid": 4194999}\n')
+    stray = await spawn([sys.executable, "-c", "import time; time.sleep(60)"])
+    says.feed_data(b'{"op": "ready"}\n{"op": "forked", "id": "a", "pid": %d}\n' % stray.pid)
     child = await first
     says.feed_eof()
-    assert await child.wait() == -signal.SIGKILL
     with pytest.raises(ConnectionError):
         await starting
     assert client.lost.done()
+    assert client.ready
+    assert not child.ended.done()  # it lives on
+    os.kill(stray.pid, signal.SIGKILL)
+    assert await child.wait() == -signal.SIGKILL
+
+
+async def test_a_fork_that_fails_is_told_and_others_go_on(zygote: Any) -> None:
+    client, says = zygote
+    client._starting["a"] = first = asyncio.get_running_loop().create_future()
+    says.feed_data(b'{"op": "failed", "id": "a", "errno": 12}\n')
+    with pytest.raises(OSError, match="Cannot allocate memory"):
+        await first
+    assert not client.lost.done()
 
 
 async def test_a_fork_that_nobody_waits_for_any_more_is_killed(zygote: Any) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
 import socket
 
 import pytest
 
 from serving.config import ConfigError
-from serving.engines.process import free_port, require_free_port
+from serving.engines.process import Adoption, free_port, require_free_port
 
 
 @pytest.mark.parametrize("share", [False, True], ids=["exclusive", "SO_REUSEPORT"])
@@ -44,3 +45,20 @@ def test_an_address_of_another_machine_is_refused() -> None:
 
 def test_a_free_port_is_free() -> None:
     require_free_port("127.0.0.1", free_port("127.0.0.1"), "http_port")
+
+
+def test_orphans_are_adopted_only_while_somebody_wants_them() -> None:
+    def adopts() -> bool:
+        value = ctypes.c_int()
+        ctypes.CDLL(None).prctl(37, ctypes.byref(value), 0, 0, 0)
+        return bool(value.value)
+
+    adoption, one, other = Adoption(), object(), object()
+    before = adopts()
+    adoption.want(one, wanted=True)
+    adoption.want(other, wanted=True)
+    adoption.want(one, wanted=False)
+    assert adopts()
+    adoption.want(other, wanted=False)
+    adoption.want(other, wanted=False)
+    assert adopts() == before

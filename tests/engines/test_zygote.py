@@ -1,4 +1,4 @@
-"""A real zygote forks roles and tells how they end; its own end is told as well."""
+"""A real zygote makes roles that are children of this process; its own end is told."""
 
 from __future__ import annotations
 
