@@ -4,7 +4,7 @@ PYTHON ?= python3.11
 # pip older than 25.1 knows no dependency groups.
 PIP    ?= 25.3
 ENGINE ?= ray
-# Options of the race; without any it takes about an hour, and says so before it begins.
+# Options of the race; without any it takes about two hours, and says so before it begins.
 BENCH  ?=
 # Processes that run tests; many tests wait more than they compute.
 WORKERS ?= 2
