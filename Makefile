@@ -4,12 +4,14 @@ PYTHON ?= python3.11
 # pip older than 25.1 knows no dependency groups.
 PIP    ?= 25.3
 ENGINE ?= ray
-# Options of the race; without any it takes about an hour, and says so before it begins.
+# Options of the race; without any it takes about two hours, and says so before it begins.
 BENCH  ?=
 # Processes that run tests; many tests wait more than they compute.
 WORKERS ?= 2
 # How often `make test-flaky` runs the tests.
 RUNS ?= 10
+# Seconds that `make fuzz` tries each of HTTP/1.1 and HTTP/2.
+FUZZ ?= 65
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
@@ -17,7 +19,7 @@ NEW    := $(VENV)-constraints
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-all test-flaky test-packaging lint bench bench-micro constraints clean
+.PHONY: help demo test test-all fuzz test-flaky test-packaging lint bench bench-micro constraints clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,6 +39,10 @@ test: $(STAMP)  ## Every test but the long ones
 
 test-all: $(STAMP)  ## Every test
 	$(BIN)/python -m pytest -n $(WORKERS)
+
+fuzz: $(STAMP)  ## Wrong requests to the direct ingress and to Envoy, FUZZ (65) seconds a protocol
+	seed=$${VIGIL_FUZZ_SEED:-$$(od -An -N4 -tu4 /dev/urandom | tr -d ' ')}; echo "VIGIL_FUZZ_SEED=$$seed"; \
+	VIGIL_FUZZ_SEED=$$seed VIGIL_FUZZ_SECONDS=$(FUZZ) $(BIN)/python -m pytest -m fuzz tests/e2e/fuzz
 
 test-flaky: $(STAMP)  ## `make test` RUNS (10) times, each with another seed, beside a busy process
 	PYTHON=$(BIN)/python RUNS=$(RUNS) WORKERS=$(WORKERS) sh tests/flaky.sh

@@ -34,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     stop_on_sigterm()
     if options.quick:
-        options.rounds, options.seconds, options.loads = 2, 2, QUICK_LOADS
+        options.rounds, options.seconds, options.loads = 2, 1, QUICK_LOADS
     # Logs and pipes claim 80 columns; the tables need more.
     console = Console() if Console().is_terminal else Console(width=130)
     if missing := facts.missing_tools():

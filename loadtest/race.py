@@ -118,7 +118,7 @@ def sections(
     """
     light = tuple(c for c in chosen if not c.ray)
     found = [Section("main", light, tuple(loads))] if light else []
-    beside = tuple(c for c in light if c.key != "vigil-local-on")
+    beside = tuple(c for c in light if c.key not in ("vigil-local-on", "mosec"))
     for contender in (c for c in chosen if c.ray):
         able = tuple(load for load in ray_loads if load.protocol in contender.protocols)
         found.append(Section(contender.key, (*beside, contender), able))
