@@ -89,12 +89,11 @@ class Share:
         charged: bytes of the budget.
     """
 
-    __slots__ = ("_budget", "_counted", "_ended", "_received", "charged")
+    __slots__ = ("_budget", "_counted", "_ended", "charged")
 
     def __init__(self, budget: BodyBudget, *, counted: bool) -> None:
         self._budget = budget
         self._counted = counted
-        self._received = 0
         self._ended = False
         self.charged = 0
 
@@ -104,7 +103,6 @@ class Share:
         Raises:
             Overloaded: there is no room for it.
         """
-        self._received = max(self._received, size)
         if not self._counted and not self._ended and not self._budget.cover(self, size):
             raise overloaded()
 
@@ -113,18 +111,22 @@ class Share:
 
         Raises:
             Overloaded: there is no room for it.
-            PayloadTooLarge: there would not be, even if nothing else were held.
         """
-        if self._ended:  # a part of the request that is about to end
-            return
-        size = self.charged + more
-        if size + (self._received if self._counted else 0) > self._budget.large:
+        # A part of a request that has ended may go on for a moment.
+        if not self._ended and not self._budget.cover(self, self.charged + more):
+            raise overloaded()
+
+    def require(self, size: int) -> None:
+        """Refuse a body that takes `size` bytes, packed and unpacked, if that never fits.
+
+        Raises:
+            PayloadTooLarge: it does not, even if nothing else is held.
+        """
+        if size > self._budget.large:
             raise PayloadTooLarge(
                 "the body and what it unpacks to are over the limit of all bodies together "
                 "(`listen.max_inflight_mib`); send a smaller one"
             )
-        if not self._budget.cover(self, size):
-            raise overloaded()
 
     def give_back(self, size: int) -> None:
         """Take back `size` bytes: a message of a stream is answered."""

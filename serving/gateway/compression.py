@@ -61,6 +61,7 @@ async def unpack(body: bytes, encoding: str, limit: int, share: Share) -> bytes:
     while not whole:
         before = unpacking.size
         whole = unpacking.go_on() if short else await in_thread(_Unpacking.go_on, unpacking)
+        share.require(len(body) + unpacking.size)
         share.add(unpacking.size - before)
     return unpacking.plain()
 

@@ -8,6 +8,17 @@ from serving.config import Listen
 
 
 @pytest.mark.parametrize(
+    ("given", "mib"),
+    [
+        ({}, 256), ({"max_body_mib": 3}, 256), ({"max_body_mib": 100}, 400),
+        ({"max_inflight_mib": 64}, 64), ({"max_body_mib": 1, "max_inflight_mib": 1}, 1),
+    ],
+)  # fmt: skip
+def test_bodies_that_are_held_at_once(given: dict[str, int], mib: int) -> None:
+    assert Listen(**given).inflight_bytes == mib << 20
+
+
+@pytest.mark.parametrize(
     "origin",
     ["*", "https://app.example.com", "http://localhost:3000", "http://[::1]:8080",
      "chrome-extension://abcdef"],

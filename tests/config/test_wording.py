@@ -19,6 +19,10 @@ INPUTS = "inputs: [{name: x, datatype: FP32, shape: [-1]}]\n"
         ("listen: {http_prot: 1}", "listen.http_prot: there is no such key; did you mean 'http_p"),
         ("wings: 2", "wings: there is no such key; there are engine, ingress, "),
         ("[]", "must be a mapping"),
+        (
+            "listen: {max_body_mib: 64, max_inflight_mib: 10}",
+            "listen: max_inflight_mib is 10, less than the largest body (max_body_mib: 64), which",
+        ),
         ("listen: 8000", "listen: must be a mapping of keys to values"),
         ("engine: fast", "engine: Input should be 'ray' or 'local'"),
         ("a: [", "not YAML"),

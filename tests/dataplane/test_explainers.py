@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import socket
+import weakref
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from serving.channel.connection import Connection
@@ -16,6 +19,7 @@ from serving.channel.explanation import ExplainMeta
 from serving.channel.frames import Message
 from serving.dataplane.explainers import ExplainerPool
 from serving.errors import DeadlineExceeded, ModelNotReady
+from serving.protocol.messages import Tensor
 
 SOON = ExplainMeta(timeout_s=0.05)
 LATE = ExplainMeta(timeout_s=60)
@@ -175,4 +179,29 @@ async def test_one_that_does_not_come_is_waited_for_no_longer_than_was_asked() -
     pool = ExplainerPool(None, patience_s=60)
     with pytest.raises(ModelNotReady, match="not ready"):
         await pool.explain("absent", "1", SOON, ())
+    pool.close()
+
+
+async def test_what_was_asked_of_one_that_cannot_be_reached_goes_with_the_question(
+    tmp_path: Path,
+) -> None:
+    """Regression: the pool kept the error of its attempt, and that who had waited for it."""
+    pool = ExplainerPool(None)
+    gone = Member("explainer", "gone", 1, f"unix:{tmp_path}/gone.sock", "gone", "1")
+    pool.on_directory(Directory(1, (), (gone,)))
+    rows = np.zeros((2, 3), np.float32)
+    left = weakref.ref(rows)
+    tensor = Tensor("x", "FP32", (2, 3), rows)
+    del rows
+    gc.disable()
+    try:
+        for asking in [pool.explain("gone", "1", LATE, (tensor,)) for _ in range(2)]:
+            task = asyncio.create_task(asking)
+            await asyncio.wait({task})
+            assert isinstance(task.exception(), ModelNotReady)
+            del task, asking
+        del tensor
+        assert left() is None
+    finally:
+        gc.enable()
     pool.close()

@@ -324,7 +324,7 @@ async def test_what_a_guard_of_the_model_took_back_is_no_event(
     assert (inputs["x"][:, 0].tolist(), outputs["y"][:, 0].tolist()) == ([9], [18])
 
 
-@pytest.mark.parametrize("how", ["answer", "cancel"])
+@pytest.mark.parametrize("how", ["answer", "cancel", "misfit"])
 async def test_what_a_large_request_held_goes_with_it(how: str) -> None:
     rows = np.zeros((5, 2), np.float32)
     gone = weakref.ref(rows)
@@ -338,13 +338,16 @@ async def test_what_a_large_request_held_goes_with_it(how: str) -> None:
         if how == "cancel":
             future.cancel()
         else:
-            for part in parts:
-                part.answer({"y": np.zeros((part.bound.rows, 1))})
+            for width, part in enumerate(parts, 1):
+                shape = (part.bound.rows, width if how == "misfit" else 1)
+                part.answer({"y": np.zeros(shape)})
         await asyncio.wait([future], timeout=TIMEOUT)
+        if how == "misfit":
+            assert isinstance(future.exception(), ModelFailed)
         await asyncio.sleep(0)
         parts.clear()  # as a queue does
         del item, future
-        if how == "answer":
+        if how != "cancel":
             del part
         await asyncio.sleep(0)
         assert gone() is None

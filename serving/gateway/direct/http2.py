@@ -350,10 +350,8 @@ class Http2(Control):
             if not isinstance(stream, Call):
                 self._acknowledge(content)
             self._end_early(stream, too_large(self._server.max_body))
-        elif not self._cover(stream, payload):
-            if not isinstance(stream, Call):
-                self._acknowledge(content)
-            self._end_early(stream, overloaded())
+        elif stream.refused or not self._cover(stream, payload):
+            self._no_room(stream, content, end=end)
         elif end:
             self._ended(stream, payload)
         elif isinstance(stream, Call):
@@ -393,6 +391,17 @@ class Http2(Control):
         if stream.head.length not in (-1, stream.total):
             self._strike()
             self.reset(stream, f.PROTOCOL_ERROR)
+
+    def _no_room(self, stream: Call | AppStream, content: int, *, end: bool) -> None:
+        """Refuse a body, or the rest of a stream, because all bodies together are too long."""
+        if not isinstance(stream, Call):
+            self._acknowledge(content)
+            if stream.endless:  # what came before is answered first
+                self._held -= content
+                stream.received -= content
+                stream.refuse(end=end)
+                return
+        self._end_early(stream, overloaded())
 
     def _end_early(self, stream: Call | AppStream, error: errors.VigilError) -> None:
         """Refuse a body without reading the rest of it."""

@@ -30,7 +30,7 @@ class Call:
         "ticket", "trailers", "unacknowledged", "waiting", "window",
     )  # fmt: skip
 
-    begun = endless = False
+    begun = endless = refused = False
 
     def __init__(self, ident: int, head: Head2, window: int, deadline: float) -> None:
         self.ident = ident

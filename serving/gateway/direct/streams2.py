@@ -6,6 +6,7 @@ import asyncio
 from collections import deque
 from typing import TYPE_CHECKING
 
+from serving.gateway.body_budget import overloaded
 from serving.gateway.direct.asgi_call import Message, Scope, make_scope
 from serving.gateway.direct.heads2 import Head2
 from serving.gateway.direct.pieces import Pieces
@@ -39,6 +40,8 @@ class AppStream:
         self._pieces = Pieces()
         self._pending = 0
         self._whole = False
+        self.refused = False
+        """Whether nothing more is taken, because all bodies together are too long."""
         self._told_end = False
         self._gone = False
         self._woken = asyncio.Event()
@@ -83,6 +86,11 @@ class AppStream:
         self._whole = self._whole or end
         self._woken.set()
 
+    def refuse(self, *, end: bool) -> None:
+        """Take nothing more of a stream; the app is told so behind what it has not taken yet."""
+        self.refused = True
+        self.feed(b"", end)
+
     def dropped(self) -> int:
         """Take no more; return how many bytes the app has not taken, and never will."""
         pending, self._pending = self._pending, 0
@@ -102,14 +110,20 @@ class AppStream:
             task.cancel()
 
     async def receive(self) -> Message:
-        """ASGI's receive."""
+        """ASGI's receive.
+
+        Raises:
+            Overloaded: the rest of a stream finds no room.
+        """
         while not self._gone:
-            if self._pending or (self._whole and not self._told_end):
+            if self._pending or (self._whole and not self._told_end and not self.refused):
                 body = self._pieces.join()
                 self._pieces, self._pending = Pieces(), 0
-                self._told_end = self._whole
+                self._told_end = self._whole and not self.refused
                 self._connection.consumed(self, len(body))
-                return {"type": "http.request", "body": body, "more_body": not self._whole}
+                return {"type": "http.request", "body": body, "more_body": not self._told_end}
+            if self.refused:
+                raise overloaded()
             self._woken.clear()
             await self._woken.wait()
         return {"type": "http.disconnect"}

@@ -173,19 +173,30 @@ def garbage() -> Iterator[Garbage]:
     gc.enable()
 
 
-def _whole_1(got: bytes) -> bool:
-    head, end, body = got.partition(b"\r\n\r\n")
-    return bool(end) and len(body) == int(head.split(b"\r\ncontent-length: ")[1].split(b"\r\n")[0])
+def _whole_1(got: bytearray) -> bool:
+    end = got.find(b"\r\n\r\n") + 4
+    if end < 4:
+        return False
+    length = bytes(got[:end]).split(b"\r\ncontent-length: ")[1].split(b"\r\n")[0]
+    return len(got) == end + int(length)
 
 
-def _whole_2(got: bytes) -> bool:
-    at = 0
-    while at + 9 <= len(got):
-        high, low, kind, flags, ident = f.read_head(got, at)
-        if ident == 1 and flags & f.END_STREAM and kind in (f.DATA, f.HEADERS):
-            return len(got) >= at + 9 + (high << 8 | low)
-        at += 9 + (high << 8 | low)
-    return False
+class _Whole2:
+    """Whether stream 1 has ended; looks at each frame once."""
+
+    def __init__(self) -> None:
+        self._at = 0
+
+    def __call__(self, got: bytearray) -> bool:
+        while self._at + 9 <= len(got):
+            high, low, kind, flags, ident = f.read_head(got, self._at)
+            end = self._at + 9 + (high << 8 | low)
+            if len(got) < end:
+                return False
+            if ident == 1 and flags & f.END_STREAM and kind in (f.DATA, f.HEADERS):
+                return True
+            self._at = end
+        return False
 
 
 class Raw:
@@ -199,12 +210,12 @@ class Raw:
     async def send(self, data: bytes) -> None:
         await asyncio.get_running_loop().sock_sendall(self._socket, data)
 
-    async def until(self, done: Callable[[bytes], bool]) -> bytes:
+    async def until(self, done: Callable[[bytearray], bool]) -> bytes:
         """Return what has come once that is enough."""
         loop = asyncio.get_running_loop()
         got = bytearray()
         async with asyncio.timeout(20):
-            while not done(bytes(got)):
+            while not done(got):
                 data = await loop.sock_recv(self._socket, 1 << 18)
                 if not data:
                     break
@@ -213,7 +224,7 @@ class Raw:
 
     async def answer(self, protocol: int) -> bytes:
         """Return all of one answer: on stream 1 for HTTP/2, with a length for HTTP/1.1."""
-        return await self.until(_whole_1 if protocol == 1 else _whole_2)
+        return await self.until(_whole_1 if protocol == 1 else _Whole2())
 
     def close(self) -> None:
         self._socket.close()

@@ -168,11 +168,14 @@ async def test_messages_of_a_stream_count_until_they_are_answered(
     one = framed(message(200_000))  # 1.6 MB: five are too much
     client = raw()
     await client.send(OPEN + question(STREAM, b"", GRPC).head_2(1))
+    answer = asyncio.create_task(client.answer(2))
 
     async def say(times: int) -> None:
         for frame in question(STREAM, one * times, GRPC).data_2(1, end=False):
+            if server.bodies.refused:  # then nobody takes more, and the window closes
+                break
             await client.send(frame)
-            await asyncio.sleep(0)  # or it would be more than the stream's window
+            await asyncio.sleep(0)
 
     link.hold = asyncio.Event()
     await say(3)
@@ -183,7 +186,7 @@ async def test_messages_of_a_stream_count_until_they_are_answered(
     await say(5)
     await wait_until(lambda: server.bodies.refused == 1)
     link.hold.set()
-    assert refused("grpc", await client.answer(2))  # behind the answers to the others
+    assert refused("grpc", await answer)  # behind the answers to the others
     await wait_until(lambda: server.bodies.held == 0)
 
 
