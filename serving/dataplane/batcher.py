@@ -127,8 +127,10 @@ class ModelQueue(WaitingRoom):
         self._look_idle()
 
     def _look_idle(self) -> None:
+        if self._on_idle is None:  # nearly always
+            return
         busy = self._waiting or self._again or any(link.busy for link in self._links)
-        if self._on_idle and not busy and not self._quarantine.busy:
+        if not busy and not self._quarantine.busy:
             on_idle, self._on_idle = self._on_idle, None
             on_idle()
 
@@ -167,7 +169,9 @@ class ModelQueue(WaitingRoom):
 
     def _free_link(self) -> ReplicaLink | None:
         free = [link for link in self._links if link.busy < link.slots and link.open]
-        return min(free, key=_load) if free else None
+        if len(free) < 2:
+            return free[0] if free else None
+        return min(free, key=_load)
 
     def _may_grow(self) -> bool:
         """Whether the next batch should wait for company; then somebody looks again in time."""

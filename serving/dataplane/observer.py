@@ -139,7 +139,7 @@ class ModelObserver:
         formed = batch.formed
         # A request in parts has waited for a slot until its first part left.
         waiting = unparted(batch.items) if parted else batch.items
-        self._queue.record_many(np.array([formed - item.enqueued for item in waiting]))
+        self._queue.record_late([formed - item.enqueued for item in waiting])
         if result.guard_ns:
             for guard in self._guards:
                 if guard != "schema":  # that one runs, and is timed, in the gateway
@@ -209,9 +209,10 @@ def _refused(item: Pending) -> bool:
 
 def _sensitive(batch: Batch) -> dict[str, np.ndarray] | None:
     """Join the requests' sensitive values; rows of requests that gave none hold None."""
-    names_given = {name for item in batch.items for name in item.bound.sensitive or ()}
-    if not names_given:
+    given = [item.bound.sensitive for item in batch.items if item.bound.sensitive]
+    if not given:
         return None
+    names_given = {name for values in given for name in values}
     joined = {}
     for name in names_given:
         column = np.full(batch.total, None, dtype=np.object_)

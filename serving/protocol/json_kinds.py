@@ -130,10 +130,14 @@ def kinds_of(wire: WireRequest) -> Kinds | None:
                 return None
             kinds.append(Binary)
             continue
-        data = bytes(given.data)
-        listed = _is_flat(data) and b"null" not in data
-        kinds.append(_KIND_OF.get(given.datatype, Text) if listed else Text)
+        kinds.append(kind_of(given.datatype, bytes(given.data)))
     return tuple(kinds)
+
+
+def kind_of(datatype: str, data: bytes) -> type[AnyInput]:
+    """Return the kind of input that has this datatype and JSON as its data."""
+    kind = _KIND_OF.get(datatype, Text)
+    return kind if kind is not Text and _is_flat(data) and b"null" not in data else Text
 
 
 @lru_cache(256)

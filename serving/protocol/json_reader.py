@@ -27,6 +27,7 @@ from serving.protocol.json_kinds import (
     Text,
     Unfit,
     decoder,
+    kind_of,
     kinds_of,
     known_outputs,
     known_parameters,
@@ -41,6 +42,10 @@ _MOST_MODELS: Final = 256
 _MOST_FORMS: Final = 4
 """Forms of one model's requests that are tried: flat and nested lists, with and without binary."""
 
+_LARGE: Final = 1 << 20
+"""Bytes of JSON beyond which only the form that came last is tried; a try may read all of it."""
+
+_LONGEST_NAME: Final = 512
 _PATIENCE: Final = 64
 """Requests of no known form in a row after which one of `_SELDOM` is learned from."""
 
@@ -76,14 +81,17 @@ class RequestReader:
             text, rest = bytes(body[:json_length]), memoryview(body)[json_length:]
         known = self._known[model_name, model_version]
         if known is not None:
+            request: InferRequest | None
             try:
                 wire = known[0](text)
                 request = _request(wire, text, rest, model_name, model_version, request_id)
             except _WRONG:
-                others = self._by_others(known, text, rest, model_name, model_version, request_id)
-                if others is not None:
-                    return others
-            else:
+                request = None
+                if len(known) > 1 and len(text) <= _LARGE:
+                    request = self._by_others(
+                        known, text, rest, model_name, model_version, request_id
+                    )
+            if request is not None:
                 self._misses = 0
                 return request
         return self._by_codec(text, rest, model_name, model_version, request_id)
@@ -105,7 +113,6 @@ class RequestReader:
             except _WRONG:  # if it is wrong, and not only different, the codec finds the words
                 continue
             known.insert(0, known.pop(place))
-            self._misses = 0
             return request
         return None
 
@@ -126,7 +133,7 @@ class RequestReader:
 
     def _learn(self, wire: WireRequest, model_name: str, model_version: str) -> None:
         kinds = kinds_of(wire)
-        if kinds is None:
+        if kinds is None or len(model_name) + len(model_version) > _LONGEST_NAME:
             return
         decode = decoder(kinds)
         known = self._known[model_name, model_version]
@@ -200,7 +207,10 @@ def _inputs(given: tuple[AnyInput, ...], rest: memoryview | None) -> tuple[tuple
                 raise Unfit
             data = np.ndarray(shape, NUMPY_OF[datatype], packer(count, code)(*one.data))
         elif isinstance(one, Text):
-            data = decode_data(name, datatype, shape, one.data, is_base64(parameters))
+            content = bytes(one.data)
+            if kind_of(datatype, content) is not Text:  # there is a quicker form to be learned
+                raise Unfit
+            data = decode_data(name, datatype, shape, content, is_base64(parameters))
         else:
             raise Unfit
         tensors.append(Tensor(name, datatype, shape, data, parameters))

@@ -230,6 +230,14 @@ def test_several_clients_of_one_model_are_all_known(monkeypatch):
             )
 
 
+def test_flat_lists_have_their_quick_form_whoever_came_first(monkeypatch):
+    reader = RequestReader()
+    for name in ("nested", "requests"):
+        reader.read(FORMS[name]("a", 1)[0], None, "m", "1")
+    monkeypatch.setattr("serving.protocol.json_reader.decode_data", lambda *_: 1 / 0)
+    assert reader.read(FORMS["requests"]("b", 2)[0], None, "m", "1").id == "b"
+
+
 def test_a_flood_of_new_forms_does_not_evict_who_comes_again(monkeypatch):
     reader = RequestReader()
     reader.read(FIRST, None, "m", "1")
@@ -350,9 +358,26 @@ def test_wrong_sizes_of_binary_tensors(size, length):
     )
 
 
+def test_a_large_body_is_not_tried_in_every_form(monkeypatch):
+    """What is wrong at its end would be read as often as there are forms, and nothing else done."""
+    reader = RequestReader()
+    flat, nested = _dumped(), _dumped(nested=True)
+    for form in (flat, nested):
+        reader.read(form("a", 1)[0], None, "m", "1")
+    assert reader.read(nested("a", 1)[0], None, "m", "1").id == "a"  # it came last
+    assert reader.read(flat("a", 1)[0], None, "m", "1").id == "a"
+    large, _ = nested("a", 20_000)
+    monkeypatch.setattr(reader, "_by_others", lambda *_: 1 / 0)
+    assert of(reader, large) == of_codec(large)
+    with pytest.raises(ZeroDivisionError):
+        reader.read(nested("a", 1)[0], None, "m", "1")
+
+
 def test_clients_cannot_fill_the_memory():
     reader = RequestReader()
     for number in range(1000):
         reader.read(FIRST, None, f"model-{number}", "")
+        reader.read(FIRST, None, "n" * 600 + str(number), "")
         reader.read(body([1.0, 2.0, 3.0], parameters={"long": "x" * 2000}), None, "m", "1")
-    assert reader._known.kept <= 256
+    assert reader._known.kept <= 512
+    assert not any(len(name) > 600 for name, _ in reader._known)

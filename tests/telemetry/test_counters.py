@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from serving.telemetry import names
-from serving.telemetry.counters import HistogramSeries, SeriesSet
+from serving.telemetry.counters import MOST_LATE, HistogramSeries, SeriesSet
 from serving.telemetry.metric import LATENCY_BOUNDS_S
 
 
@@ -45,6 +45,18 @@ def test_what_was_noted_for_later_is_there_for_whoever_looks() -> None:
     for _ in range(2):  # and is counted once
         assert (sum(waits.snapshot().counts), waits.snapshot().value) == (3, 1.0)
     assert not waits.late
+
+
+@given(st.lists(st.lists(st.floats(-1e3, 1e3), max_size=400), max_size=5))
+def test_recording_late_is_recording_each(batches: list[list[float]]) -> None:
+    one, late = HistogramSeries(names.GUARD_SCORE), HistogramSeries(names.GUARD_SCORE)
+    for values in batches:
+        for value in values:
+            one.record(value)
+        late.record_late(values)
+        assert len(late.late) < MOST_LATE
+    assert one.snapshot().counts == late.snapshot().counts
+    assert one.snapshot().value == pytest.approx(late.snapshot().value, abs=1e-6)
 
 
 def test_values_that_are_not_finite_leave_no_trace() -> None:
