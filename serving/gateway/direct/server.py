@@ -13,6 +13,7 @@ from typing import Final
 from serving.config import Listen
 from serving.dataplane.handler import DataPlane
 from serving.gateway.asgi import VigilApp
+from serving.gateway.direct.backlog import Backlog
 from serving.gateway.direct.connection import Opening
 from serving.gateway.direct.heads import HeadReader
 from serving.gateway.direct.speaker import Leaving, Limits, Speaker
@@ -55,6 +56,7 @@ class DirectServer:
         self.heads = HeadReader(cors=app.cors is not None)
         self.responses = ResponseWriter()
         self.json_requests = RequestReader()
+        self.backlog = Backlog(plane)
         self.slices = TimeSlices(lambda turn: asyncio.get_running_loop().call_soon(turn))
         self.connections: set[Speaker] = set()
         self.proxies = listen.trusted_proxies
