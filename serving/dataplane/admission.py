@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 
 from serving.config import Batching
 from serving.dataplane.batch import Pending
 from serving.dataplane.binding import Bound
+from serving.dataplane.crowding import Crowding
 from serving.dataplane.departures import Departures
 from serving.dataplane.links import ReplicaLink
 from serving.dataplane.observer import BatchObserver
@@ -45,6 +46,8 @@ class WaitingRoom:
 
     Attributes:
         waiting_rows: rows of all that waits.
+        crowded: the queues that have refused somebody lately; several queues share it.
+        on_room: called when there may be room in a queue that was `full`, or no replica any more.
     """
 
     def __init__(
@@ -78,6 +81,9 @@ class WaitingRoom:
         self._departures = Departures(lambda: self._waiting, self._drop_answered)
         self.waiting_rows = 0
         self.waiting_bytes = 0
+        self._crowding = Crowding(self._max_queue_rows, self._max_queue_bytes)
+        self.crowded: set[WaitingRoom] = set()
+        self.on_room: Callable[[], None] | None = None
 
     def submit(self, item: Pending, timeout_s: float | None) -> None:
         """Queue a bound request; its future gets the answer or the error.
@@ -160,6 +166,8 @@ class WaitingRoom:
         if not self._fits(rows, weight):
             self._sweep()
             if not self._fits(rows, weight) and not self._push_out(item, rows, weight):
+                self._crowding.refused(rows, weight)
+                self.crowded.add(self)
                 raise queue_full(self._name)
 
     def _fits(self, rows: int, weight: int) -> bool:
@@ -167,6 +175,24 @@ class WaitingRoom:
             self.waiting_rows + rows <= self._max_queue_rows
             and self.waiting_bytes + weight <= self._max_queue_bytes
         )
+
+    @property
+    def full(self) -> bool:
+        """Whether the next request would be refused, as far as that can be told unread."""
+        return self._crowding.full(self.waiting_rows, self.waiting_bytes) and bool(self._links)
+
+    def may_make_room(self, lane: Hashable) -> bool:
+        """Whether a full queue might refuse another request instead of one of this lane."""
+        if not self._mixed:
+            return lane != self._lane
+        return self._take_turns().has_share_left(lane)
+
+    def _look_for_room(self) -> None:
+        """Some of what waited has left."""
+        if self._crowding.active and self._crowding.eased(self.waiting_rows, self.waiting_bytes):
+            self.crowded.discard(self)
+        if self.on_room is not None and not self.full:
+            self.on_room()
 
     def _sweep(self) -> None:
         now = self._loop.time()

@@ -109,6 +109,7 @@ class ModelQueue(WaitingRoom):
             while self._waiting:
                 settle(self._waiting.popleft(), error)
             self.waiting_rows = self.waiting_bytes = 0
+            self._look_for_room()
             self._look_idle()
 
     def landing(self, size: int, skip: int) -> memoryview | None:
@@ -158,6 +159,8 @@ class ModelQueue(WaitingRoom):
                 batch = self._form()
                 if self._guards.guards:
                     batch = self._guards.check(batch)
+            if self._crowding.active or self.on_room is not None:
+                self._look_for_room()
             if batch.items:
                 self._dispatch(link, batch, self._answered)
         else:

@@ -11,6 +11,7 @@ from serving.channel.control import ControlMeta, DeadlyMeta
 from serving.channel.directory import LEAVING, Directory, ModelKey, Series, ServedModel
 from serving.channel.endpoint import connect
 from serving.config import ModelConfig
+from serving.dataplane.admission import WaitingRoom
 from serving.dataplane.batch import Answer, Pending, Receive
 from serving.dataplane.classification import as_asked
 from serving.dataplane.deadly_requests import Deadly
@@ -18,6 +19,7 @@ from serving.dataplane.explainers import ExplainerPool
 from serving.dataplane.failed_requests import log_failure
 from serving.dataplane.forwarding import with_remarks, without_row_axis
 from serving.dataplane.links import ChannelLink, LinkPool, ReplicaLink
+from serving.dataplane.outcomes import queue_full
 from serving.dataplane.publisher import EventPublisher
 from serving.dataplane.queue_gauges import QueueGauges
 from serving.dataplane.replica_ends import ReplicaEnds
@@ -27,6 +29,7 @@ from serving.dataplane.tracing import Tracing
 from serving.errors import (
     InvalidInput,
     ModelNotReady,
+    QueueFull,
     VersionNotFound,
     VigilError,
     unknown_model,
@@ -100,6 +103,8 @@ class DataPlane:
         self._tracing = Tracing(gateway_id)
         self._channel = channel
         self._models: dict[str, dict[str, ServedVersion]] = {}
+        self.crowded: set[WaitingRoom] = set()
+        """Queues that have refused somebody lately."""
         self._directory = Directory()
         self._proofs: set[asyncio.Task[None]] = set()
         self._pool = LinkPool(
@@ -199,6 +204,7 @@ class DataPlane:
         try:
             statistics = self._statistics.setdefault(served.key[:2], BatchStatistics())
             entry = ServedVersion(served, self.series, self.publisher, statistics, self.ends)
+            entry.queue.crowded = self.crowded
         except Exception as error:  # noqa: BLE001 - the other models are served all the same
             report(
                 Event.VERSION_UNPROVEN,
@@ -229,6 +235,7 @@ class DataPlane:
             for link in links:
                 link.connection.close()
             self._retiring.remove(entry)
+            self.crowded.discard(entry.queue)
             self.on_follow()
 
         entry.queue.retire(close)
@@ -478,6 +485,13 @@ class DataPlane:
             _failed(request, entry, error, started)
             raise
         return Ticket(request, entry, bound.outputs, started, item)
+
+    def refuse_unread(self, entry: ServedVersion, waited_s: float) -> QueueFull:
+        """Count and log a request that waited in vain for room in a queue; return its error."""
+        error = queue_full(entry.name)
+        entry.requests.failed(error, waited_s)
+        log_failure(error, model=entry.name, version=entry.version)
+        return error
 
     def finish(self, ticket: Ticket) -> InferResponse:
         """Return the answer of a ticket that is answered.

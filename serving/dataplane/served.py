@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Hashable
 from math import prod
 from typing import Any
 
@@ -124,6 +125,19 @@ class ServedVersion:
         else:
             self._answer_no_rows(item)
         return item
+
+    def may_make_room(self, client: str, body: bytes | memoryview) -> bool:
+        """Whether a full queue might take a request all the same that has not been read yet.
+
+        A client that has less than its share of the queue, or a higher priority than something that
+        waits, gets room. Its priority would be in the body, so a body that has the word is read.
+        """
+        lane: Hashable = client if self._fair else ""
+        if self._levels:
+            if b"priority" in bytes(body):
+                return True
+            lane = (self._level, lane)
+        return self.queue.may_make_room(lane)
 
     def _answer_no_rows(self, item: Pending) -> None:
         """Give every output without a row; many models cannot compute none at all."""

@@ -102,6 +102,21 @@ class Turns:
         for item in items:
             self.appendleft(item)
 
+    def has_share_left(self, lane: Hashable) -> bool:
+        """Whether `push_out` might make room for a request of a lane, however small it is."""
+        mine = self._lanes.get(_key(lane))
+        priority = lane[0] if isinstance(lane, tuple) else 0
+        rows = peers = 0
+        for other in self._lanes.values():
+            if not other.rows:
+                continue
+            if other.priority > priority:
+                return True
+            if other.priority == priority:
+                rows += other.rows
+                peers += 1
+        return peers > 0 and (1 + (mine.rows if mine else 0)) * peers <= rows
+
     def push_out(self, item: Pending, rows: int) -> list[Pending]:
         """Make room of `rows` for a request that has a better right to it.
 

@@ -16,10 +16,18 @@ from serving.gateway.grpc_paths import SERVICE
 from serving.http2 import frames as f
 from serving.logs.events import Event
 from serving.logs.report import report
+from serving.protocol.grpc_peek import peek_model
 from serving.protocol.status import grpc_status
 
 if TYPE_CHECKING:
+    import asyncio
+
     from serving.dataplane.handler import Ticket
+    from serving.gateway.direct.backlog import Waiter
+    from serving.gateway.direct.server import DirectServer
+
+MESSAGE_AT: Final = 5
+"""Where the message begins in the body of a call."""
 
 _GRPC_OK: Final = f.literal(b"grpc-status", b"0")
 # An answer in one write: frame heads without their stream, which comes between the pieces.
@@ -30,6 +38,16 @@ _OK_DATA: Final = bytes((f.DATA, 0))
 
 class Calls(Sender):
     """Answers calls."""
+
+    def __init__(
+        self,
+        server: DirectServer,
+        transport: asyncio.Transport,
+        client: tuple[str, int] | None,
+    ) -> None:
+        super().__init__(server, transport, client)
+        self._due: deque[tuple[Call, bytes, bool]] = deque()
+        """Calls whose wait for room is over, and whether there may be some."""
 
     def _complete(self, call: Call, body: bytes) -> None:
         """Answer a call whose message is whole."""
@@ -45,11 +63,51 @@ class Calls(Sender):
                 return
             bodies.held += size
             call.charged = size
+        if not self._server.plane.crowded or not self._must_wait(call, body):
+            self._admit(call, body, head.timeout_s)
+
+    def _must_wait(self, call: Call, body: bytes) -> bool:
+        """Let a call wait unread if its queue is full; whether it does."""
+        asked = peek_model(body, MESSAGE_AT)
+        if asked is None:
+            return False
+        waiter = self._server.backlog.place(*asked, self.client_of(call.head.forwarded), body)
+        if waiter is None:
+            return False
+        self._park(waiter, call, body if waiter.kept else b"")
+        return True
+
+    def _park(self, waiter: Waiter, call: Call, body: bytes) -> None:
+        call.waiter = waiter
+        self._server.backlog.wait(waiter, partial(self._resume, call, body))
+
+    def _resume(self, call: Call, body: bytes, room: bool) -> None:
+        self._due.append((call, body, room))
+        self._server.slices.queue(self)
+
+    def _begin_due(self, call: Call, body: bytes, room: bool) -> None:
+        """Go on with a call that has waited for room."""
+        waiter, call.waiter = call.waiter, None
+        if call.ident not in self._streams:  # reset in the meantime
+            return
+        assert waiter is not None
+        backlog, timeout_s = self._server.backlog, call.head.timeout_s
+        if not room:
+            self._decline(call, backlog.refuse(waiter))
+        elif backlog.has_room(waiter):
+            left = None if timeout_s is None else timeout_s - backlog.waited_s(waiter)
+            self._admit(call, body, left)
+        else:
+            self._park(waiter, call, body)
+
+    def _admit(self, call: Call, body: bytes, timeout_s: float | None) -> None:
+        """Read and queue a call."""
         try:
             payload = plain_message(body, self._server.max_body)
+            self._server.slices.spent += len(payload) >> 12
             request = self._server.grpc_requests.read(payload)
-            client = self.client_of(head.forwarded)
-            ticket = self._server.plane.begin(request, head.timeout_s, client)
+            client = self.client_of(call.head.forwarded)
+            ticket = self._server.plane.begin(request, timeout_s, client)
         except errors.VigilError as error:
             self._decline(call, error)
         except Exception as error:  # noqa: BLE001 - the client gets a status, the operator the trace

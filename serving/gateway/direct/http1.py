@@ -19,7 +19,13 @@ from serving.gateway.compression import pays
 from serving.gateway.direct import inference
 from serving.gateway.direct.asgi_call import ResponseWriter, Scope, WholeBody, make_scope
 from serving.gateway.direct.chunked import ChunkedBody
-from serving.gateway.direct.heads import MAX_HEAD, BadHead, Head, too_large_head
+from serving.gateway.direct.heads import (
+    MAX_HEAD,
+    BadHead,
+    Head,
+    InferHead,
+    too_large_head,
+)
 from serving.gateway.direct.long_body import LONG, LongBody
 from serving.gateway.direct.pieces import Pieces
 from serving.gateway.direct.shapes import HeadReader
@@ -33,6 +39,7 @@ from serving.protocol.status import error_body, http_status
 
 if TYPE_CHECKING:
     from serving.dataplane.handler import Ticket
+    from serving.gateway.direct.backlog import Waiter
     from serving.gateway.direct.server import DirectServer
 
 FIRST_LOOKS: Final = 2
@@ -67,6 +74,9 @@ class Http1(Speaker):
         self._ticket: Ticket | None = None
         self._task: asyncio.Task[None] | None = None
         self._body: WholeBody | None = None
+        self._waiter: Waiter | None = None
+        self._due: tuple[Head, bytes | memoryview, bool] | None = None
+        """A request whose wait for room is over, and whether there may be some."""
         self._last = False
         self._looks = 0
         self.charged = 0
@@ -89,6 +99,8 @@ class Http1(Speaker):
     def work(self) -> bool:
         """Go on with what was kept."""
         slices = self._server.slices
+        if self._due is not None:
+            self._begin_due(*self._due)
         while self._later and not self._answering and not self._stalled:
             self._read(*self._next_data())
             if self._later and slices.spent >= SAMPLE and slices.over():
@@ -136,15 +148,18 @@ class Http1(Speaker):
         """Nobody is there any more: give up what is under way."""
         ticket, self._ticket = self._ticket, None
         body, self._body = self._body, None
+        waiter, self._waiter = self._waiter, None
         # A cancelled task keeps its error, whose frames hold this connection and the body.
         task, self._task = self._task, None
-        self._head = self._chunks = None
+        self._head = self._chunks = self._due = None
         self._pieces = Pieces()
         self._server.bodies.release(self)
         if ticket is not None:
             ticket.cancel()
         if body is not None:
             body.gone.set()
+        if waiter is not None:
+            waiter.cancel()
         if task is not None:
             task.cancel()
 
@@ -273,7 +288,43 @@ class Http1(Speaker):
             self.charged = size
         if quick is None:
             self._call_app(head, bytes(body))
-            return
+        elif not self._server.plane.crowded or not self._must_wait(head, quick, body):
+            self._admit(head, quick, body)
+        if slices.spent >= SAMPLE:
+            slices.over()
+
+    def _must_wait(self, head: Head, quick: InferHead, body: bytes | memoryview) -> bool:
+        """Let a request wait unread if its queue is full; whether it does."""
+        client = self.client_of(head.forwarded)
+        waiter = self._server.backlog.place(quick.model, quick.version, client, body)
+        if waiter is None:
+            return False
+        self._park(waiter, head, body if waiter.kept else b"")
+        return True
+
+    def _park(self, waiter: Waiter, head: Head, body: bytes | memoryview) -> None:
+        self._waiter = waiter
+        self._server.backlog.wait(waiter, partial(self._resume, head, body))
+
+    def _resume(self, head: Head, body: bytes | memoryview, room: bool) -> None:
+        self._due = (head, body, room)
+        self._server.slices.queue(self)
+
+    def _begin_due(self, head: Head, body: bytes | memoryview, room: bool) -> None:
+        """Go on with a request that has waited for room."""
+        waiter, self._waiter, self._due = self._waiter, None, None
+        assert waiter is not None
+        assert head.infer is not None
+        self._server.slices.spent += CALL_UNITS + (len(body) >> 12)
+        if not room:
+            self._fail(self._server.backlog.refuse(waiter))
+        elif self._server.backlog.has_room(waiter):
+            self._admit(head, head.infer, body)
+        else:
+            self._park(waiter, head, body)
+
+    def _admit(self, head: Head, quick: InferHead, body: bytes | memoryview) -> None:
+        """Read and queue an inference."""
         try:
             ticket = inference.begin(self._server, quick, body, self.client_of(head.forwarded))
         except errors.VigilError as error:
@@ -285,8 +336,6 @@ class Http1(Speaker):
         else:
             self._ticket = ticket
             ticket.then(self._inferred)
-        if slices.spent >= SAMPLE:
-            slices.over()
 
     def _inferred(self) -> None:
         ticket, self._ticket = self._ticket, None

@@ -15,6 +15,7 @@ from serving.protocol.status import error_body
 
 if TYPE_CHECKING:
     from serving.dataplane.handler import Ticket
+    from serving.gateway.direct.backlog import Waiter
     from serving.gateway.direct.heads2 import Head2
     from serving.gateway.direct.server import DirectServer
     from serving.gateway.direct.streams2 import AppStream
@@ -27,7 +28,7 @@ class Call:
 
     __slots__ = (
         "body", "charged", "complete", "deadline", "head", "ident", "received", "stuck",
-        "ticket", "trailers", "unacknowledged", "waiting", "window",
+        "ticket", "trailers", "unacknowledged", "waiter", "waiting", "window",
     )  # fmt: skip
 
     begun = endless = refused = False
@@ -44,6 +45,7 @@ class Call:
         self.unacknowledged = 0
         self.complete = False
         self.ticket: Ticket | None = None
+        self.waiter: Waiter | None = None
         self.waiting: deque[tuple[bytes | memoryview, bool]] | None = None
         self.trailers = b""
 
@@ -52,6 +54,8 @@ class Call:
         self.waiting = None
         if self.ticket is not None:
             self.ticket.cancel()
+        if self.waiter is not None:
+            self.waiter.cancel()
 
 
 class Sender(Speaker):

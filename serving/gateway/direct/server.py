@@ -13,6 +13,7 @@ from typing import Final
 from serving.config import Listen
 from serving.dataplane.handler import DataPlane
 from serving.gateway.asgi import VigilApp
+from serving.gateway.direct.backlog import Backlog
 from serving.gateway.direct.connection import Opening
 from serving.gateway.direct.shapes import Shapes
 from serving.gateway.direct.shapes2 import Shapes2
@@ -59,6 +60,7 @@ class DirectServer:
         self.responses = ResponseWriter()
         self.json_requests = json_reader.RequestReader()
         self.grpc_requests = grpc_reader.RequestReader()
+        self.backlog = Backlog(plane)
         self.slices = TimeSlices(lambda turn: asyncio.get_running_loop().call_soon(turn))
         self.connections: set[Speaker] = set()
         self.proxies = listen.trusted_proxies

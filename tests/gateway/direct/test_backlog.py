@@ -1,0 +1,243 @@
+"""Requests that wait unread for room in a full queue, over HTTP/1.1 and gRPC."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+
+import pytest
+
+from serving.channel.directory import Directory, ServedModel
+from serving.config import ModelConfig
+from serving.dataplane.handler import DataPlane
+from serving.gateway.direct.backlog import Backlog
+
+ROWS = 8
+"""What the queue holds; the link takes four batches of one request at once."""
+WAIT_S = 0.5
+
+
+def config(**batching):
+    return ModelConfig.model_validate({
+        "format": "torch_export",
+        "inputs": [{"name": "x", "datatype": "FP32", "shape": [-1, 2]}],
+        "outputs": [{"name": "y", "datatype": "FP32", "shape": [-1, 2]}],
+        "monitors": {"drift": None}, "explain": None,
+        "batching": {"max_queue_rows": ROWS, "max_batch_size": 2, **batching},
+    })  # fmt: skip
+
+
+@pytest.fixture
+def batching():
+    return {}
+
+
+@pytest.fixture
+async def plane(link, batching):
+    plane = DataPlane("g")
+    link.slots = 1
+    served = ServedModel("m", "1", config(**batching).model_dump_json().encode(), "nowhere")
+    plane.apply(Directory(1, (served,)))
+    plane.add_link("m", "1", link)
+    async with asyncio.timeout(20):
+        while not plane.ready()[0]:  # noqa: ASYNC110
+            await asyncio.sleep(0)
+    yield plane
+    plane.close()
+
+
+@pytest.fixture
+def reads(server, monkeypatch):
+    """Counts the requests that are read."""
+    read, counted = server.json_requests.read, []
+
+    def count(*arguments):
+        counted.append(arguments)
+        return read(*arguments)
+
+    monkeypatch.setattr(server.json_requests, "read", count)
+    return counted
+
+
+def body(rows, number=1, **more):
+    tensor = {"name": "x", "datatype": "FP32", "shape": [rows, 2], "data": [number] * (2 * rows)}
+    return json.dumps({"id": str(number), "inputs": [tensor], **more}).encode()
+
+
+async def eventually(done):
+    async with asyncio.timeout(10):
+        while not done():  # noqa: ASYNC110
+            await asyncio.sleep(0.001)
+
+
+@pytest.fixture
+async def full(server, plane, link, connect, post):
+    """A queue that is full, and has refused somebody."""
+    link.hold = asyncio.Event()
+    clients = [await connect() for _ in range(5)]
+    for number, client in enumerate(clients):
+        await client.send(post(body(2, number)))
+        await eventually(lambda n=number: plane.entries()[0].queue.waiting_rows == 2 * n)
+    refused = await connect()
+    await refused.send(post(body(2)))
+    assert (await refused.answer())[0] == 503
+    assert plane.crowded
+    return clients
+
+
+async def test_whoever_comes_to_a_full_queue_is_read_when_there_is_room(
+    full, server, link, connect, post, reads
+):
+    server.backlog = Backlog(server.plane, 60)
+    late = [await connect() for _ in range(6)]
+    for number, client in enumerate(late):
+        await client.send(post(body(2, 10 + number)))
+    await eventually(lambda: len(server.backlog._waiting.get(*server.plane.crowded, ())) == 6)
+    assert not reads
+    link.hold.set()
+    for number, client in enumerate([*full, *late]):
+        status, _, answer = await client.answer()
+        assert status == 200
+        ident = str(number if number < 5 else 5 + number)
+        assert json.loads(answer)["id"] == ident
+    assert len(reads) == 6
+    assert [json.loads(arguments[0])["id"] for arguments in reads] == [
+        str(n) for n in range(10, 16)
+    ]
+    assert not server.plane.crowded
+    assert not server.backlog._waiting
+    assert not server.backlog._bytes
+    assert server.plane.entries()[0].queue.on_room is None
+
+
+async def test_whoever_waits_in_vain_is_refused_unread(full, server, connect, post, reads, link):
+    server.backlog = Backlog(server.plane, 0.05)
+    client = await connect()
+    began = asyncio.get_running_loop().time()
+    await client.send(post(body(2)) + post(body(2)))  # the second waits for the first's answer
+    for waits in (1, 2):
+        status, headers, answer = await client.answer()
+        assert (status, headers["retry-after"]) == (503, "1")
+        assert json.loads(answer) == {"error": "the queue of model 'm' is full; retry later"}
+        assert asyncio.get_running_loop().time() - began >= waits * 0.05
+    assert not reads
+    assert not server.backlog._bytes
+    refused = [s for s in server.plane.snapshot() if s.name == "vigil.rejected"]
+    assert [dict(s.attributes)["reason"] for s in refused] == ["QueueFull"]
+    link.hold.set()
+
+
+async def test_grpc_calls_wait_as_well(full, server, link, connect2, message):
+    server.backlog = Backlog(server.plane, 60)
+    client = await connect2()
+    idents = [await client.call(message) for _ in range(6)]
+    await eventually(lambda: len(server.backlog._waiting.get(*server.plane.crowded, ())) == 6)
+    link.hold.set()
+    for ident in idents:
+        assert (await client.answer(ident)).trailers["grpc-status"] == "0"
+
+
+async def test_grpc_calls_are_refused_unread(full, server, connect2, message, link):
+    server.backlog = Backlog(server.plane, 0.05)
+    client = await connect2()
+    stream = await client.answer(await client.call(message))
+    assert stream.headers["grpc-status"] == "14"
+    assert "is full" in stream.headers["grpc-message"]
+    link.hold.set()
+
+
+async def test_a_deadline_passes_while_a_call_waits(full, server, connect2, message, link):
+    server.backlog = Backlog(server.plane, 60)
+    client = await connect2()
+    ident = await client.call(message, ("grpc-timeout", "10m"))
+    await eventually(lambda: server.backlog._waiting)
+    await asyncio.sleep(0.02)
+    link.hold.set()
+    assert (await client.answer(ident)).headers["grpc-status"] == "4"
+
+
+@pytest.mark.parametrize("how", ["http", "stream", "connection"])
+async def test_whoever_leaves_waits_no_longer(full, server, link, connect, connect2, message, post,
+                                              reads, how):  # fmt: skip
+    server.backlog = Backlog(server.plane, 60)
+    if how == "http":
+        client = await connect()
+        await client.send(post(body(2)))
+    else:
+        client = await connect2()
+        ident = await client.call(message)
+    await eventually(lambda: server.backlog._waiting)
+    ((_, waiter),) = next(iter(server.backlog._waiting.values()))
+    if how == "stream":
+        client.h2.reset_stream(ident)
+        await client.flush()
+    else:
+        await getattr(client, "raw", client).close()
+    await eventually(lambda: waiter.resume is None)
+    link.hold.set()
+    await eventually(lambda: not server.backlog._waiting)
+    assert not server.backlog._bytes
+    assert not reads
+
+
+async def test_bodies_beyond_the_bound_are_let_go_and_refused_as_late(
+    full, server, connect, post, reads, link
+):
+    server.backlog = Backlog(server.plane, 0.1, most_bytes=len(body(2)) + 10)
+    clients = [await connect() for _ in range(3)]
+    for client in clients:
+        await client.send(post(body(2)))
+    await eventually(lambda: sum(getattr(c, "_waiter", None) is not None
+                                 for c in server.connections) == 3)  # fmt: skip
+    assert server.backlog._bytes == len(body(2))
+    for client in clients:
+        assert (await client.answer())[0] == 503
+    assert not reads
+    link.hold.set()
+
+
+async def test_a_lost_replica_ends_the_wait(full, server, plane, link, connect, post):
+    server.backlog = Backlog(plane, 60)
+    client = await connect()
+    await client.send(post(body(2)))
+    await eventually(lambda: server.backlog._waiting)
+    plane.entries()[0].queue.remove_link(link)
+    status, _, answer = await client.answer()
+    assert status == 503
+    assert b"no replica" in answer
+    link.hold.set()
+
+
+class TestRights:
+    """Who may get room in a full queue is read, and not refused unread."""
+
+    @pytest.fixture
+    def batching(self):
+        return {"priority_levels": 2, "default_priority_level": 2}
+
+    async def test_a_higher_priority_is_read_and_makes_room(
+        self, full, server, connect, post, link
+    ):
+        server.backlog = Backlog(server.plane, 60)
+        client = await connect()
+        await client.send(post(body(2, 77, parameters={"priority": 1})))
+        await eventually(lambda: server.plane.entries()[0].queue.waiting_rows == ROWS)
+        newest = await full[-1].answer()
+        assert newest[0] == 503
+        link.hold.set()
+        assert (await client.answer())[0] == 200
+
+    async def test_another_client_is_read_and_makes_room(self, full, server, plane, link):
+        entry = plane.entries()[0]
+        assert entry.queue.full
+        assert not entry.may_make_room("", body(2))
+        assert entry.may_make_room("10.0.0.1", body(2))
+        assert server.backlog.place("m", "", "10.0.0.1", body(2)) is None
+        assert server.backlog.place("m", "", "", body(2)) is not None
+        link.hold.set()
+
+
+async def test_what_cannot_be_answered_at_all_is_not_kept_waiting(full, server, link):
+    assert server.backlog.place("nobody", "", "", b"") is None
+    assert server.backlog.place("m", "7", "", b"") is None
+    link.hold.set()
