@@ -153,7 +153,8 @@ def test_grpc_of_a_mesh(
             (":method", "POST"), (":scheme", "http"), (":path", mlp.GRPC_PATH),
             (":authority", "localhost"), ("content-type", "application/grpc"), ("te", "trailers"),
             ("user-agent", "grpc-go/1.60"), ("x-request-id", ident),
-            ("traceparent", f"00-{ident}-{ident[:16]}-01"), ("grpc-timeout", f"{900 + number % 90}m"),
+            ("traceparent", f"00-{ident}-{ident[:16]}-01"),
+            ("grpc-timeout", f"{900 + number % 90}m"),
         ])  # fmt: skip
 
     def calls() -> list[bytes]:
