@@ -41,6 +41,8 @@ STATIC: Final[tuple[Field, ...]] = (
 )
 """Appendix A; the first has index 1."""
 _DYNAMIC: Final = len(STATIC) + 1
+_NEWEST: Final = _DYNAMIC - 1
+"""Less an index of the dynamic table: its place, from the end."""
 _LONGEST_STATIC: Final = 64
 
 
@@ -64,6 +66,8 @@ class Decoder:
         self._table: Fields = []  # the newest is the last
         self._size = 0
         self._capacity = TABLE_SIZE
+        self._longest = _LONGEST_STATIC
+        """Bytes that no field in a table has been longer than."""
         self.changes = 0
         """Grows with every change of the table: while it stays, blocks keep their meaning."""
 
@@ -74,50 +78,67 @@ class Decoder:
             TooLarge: there are too many.
             HpackError: it is malformed.
         """
+        # One function on purpose: a call for each field would cost as much as all the rest.
         table, fields = self._table, []
-        largest = self._size + 2 * len(block) + _LONGEST_STATIC
+        # A string has at most 8 bytes for 5 of its Huffman code.
+        largest = self._longest + 2 * len(block) + OVERHEAD
         at, end = 0, len(block)
         try:
             while at < end:
                 first = block[at]
                 at += 1
-                if 0xBE <= first < 0xFF:  # in the dynamic table, where index 62 is newest
-                    fields.append(table[0xBD - first])
-                elif first & 0x80:
-                    index = first & 0x7F
-                    if index == 0x7F:
-                        index, at = _integer(block, at, index)
-                    fields.append(self._entry(index))
+                if first >= 0x80:
+                    if 0xBE <= first < 0xFF:  # in the dynamic table, where index 62 is the newest
+                        fields.append(table[0xBD - first])
+                    elif 0x80 < first < 0xBE:
+                        fields.append(STATIC[first - 0x81])
+                    else:
+                        index, at = _integer(block, at, 0x7F) if first == 0xFF else (0, at)
+                        fields.append(self._entry(index))
                 elif first & 0x60 == 0x20:
                     if fields:
                         raise HpackError("the table's size changes within a block")
                     size, at = _integer(block, at, 31) if first == 0x3F else (first & 31, at)
                     self._resize(size)
                 else:
-                    # A literal: most have a short value, and a name from a table or a short one.
                     mask = 0x3F if first & 0x40 else 0x0F
                     index = first & mask
                     if index == mask:
                         index, at = _integer(block, at, mask)
                     if index:
-                        name = self._entry(index)[0]
+                        entry = STATIC[index - 1] if index < _DYNAMIC else table[_NEWEST - index]
+                        name = entry[0]
+                    elif block[at] < 0x7F:
+                        until = at + 1 + block[at]
+                        name = block[at + 1 : until]
+                        at = until
                     else:
                         name, at = _text(block, at)
                     size = block[at]
-                    if size < 0x7F:
-                        at += 1 + size
-                        value = block[at - size : at]
+                    if size & 0x7F != 0x7F:  # nearly all values; others cost a call, as above
+                        until = at + 1 + (size & 0x7F)
+                        value = block[at + 1 : until]
+                        at = until
+                        if size & 0x80:
+                            value = decode(value)
                     else:
                         value, at = _text(block, at)
                     field = name, value
                     fields.append(field)
                     if first & 0x40:
-                        self._insert(field)
+                        self.changes += 1
+                        table.append(field)
+                        size = len(name) + len(value)
+                        if size > self._longest:
+                            self._longest = size
+                        self._size += size + OVERHEAD
+                        if self._size > self._capacity:
+                            self._evict()
         except (IndexError, HuffmanError):
             raise HpackError("a header block is malformed") from None
         if at > end:
             raise HpackError("a header block ends early")
-        if len(fields) * (largest + OVERHEAD) > self._most:  # else it cannot be too large
+        if len(fields) * largest > self._most:  # else it cannot be too large
             self._measure(fields)
         return fields
 
@@ -131,14 +152,7 @@ class Decoder:
             if not index:
                 raise HpackError("a field has index 0")
             return STATIC[index - 1]
-        return self._table[_DYNAMIC - 1 - index]
-
-    def _insert(self, field: Field) -> None:
-        self.changes += 1
-        self._table.append(field)
-        self._size += len(field[0]) + len(field[1]) + OVERHEAD
-        if self._size > self._capacity:
-            self._evict()
+        return self._table[_NEWEST - index]
 
     def _evict(self) -> None:
         """Drop the oldest entries until the rest has room; perhaps all (section 4.4)."""

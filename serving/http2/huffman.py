@@ -5,7 +5,7 @@ The code is canonical, so the lengths of its codes are all there is to know.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 _EOS: Final = 256
 _LENGTHS: Final = (
@@ -40,40 +40,26 @@ def _codes() -> dict[tuple[int, int], int]:
 _CODES: Final = _codes()
 
 
-class _Row(dict[int, tuple[bytes, "_Row"]]):
-    """By the next byte: which symbols it completes, and where that leads.
+_MAY_END: Final = 256
+"""Where a row tells whether a string may end there, behind what it tells of each byte."""
 
-    Filled as bytes come, because few of its 256 are ever met.
+Row = list[Any]
+"""By the next byte: (the symbols that it completes as text, the row that follows); None: unknown.
 
-    Args:
-        size, bits: the beginning of a code that has been read so far.
-    """
-
-    def __init__(self, size: int, bits: int) -> None:
-        self._size = size
-        self._bits = bits
-        # Padding is the beginning of EOS, which is ones, and shorter than a byte.
-        self.may_end = size < 8 and bits == (1 << size) - 1
-
-    def __missing__(self, byte: int) -> tuple[bytes, _Row]:
-        size, bits, out = self._size, self._bits, bytearray()
-        for shift in range(7, -1, -1):
-            size, bits = size + 1, bits << 1 | byte >> shift & 1
-            symbol = _CODES.get((size, bits))
-            if symbol == _EOS:
-                raise HuffmanError("a string holds the end of strings")
-            if symbol is not None:
-                out.append(symbol)
-                size = bits = 0
-        row = _ROWS.get((size, bits))
-        if row is None:
-            row = _ROWS[size, bits] = _Row(size, bits)
-        step = self[byte] = bytes(out), row
-        return step
+Filled as bytes come, because few are ever met.
+"""
 
 
-_START: Final = _Row(0, 0)
-_ROWS: Final = {(0, 0): _START}
+def _row(size: int, bits: int) -> Row:
+    """Return a row for the beginning of a code that has been read so far."""
+    # Padding is the beginning of EOS, which is ones, and shorter than a byte.
+    row: Row = [None] * _MAY_END + [size < 8 and bits == (1 << size) - 1]
+    _ROWS[size, bits] = row
+    return row
+
+
+_ROWS: Final[dict[tuple[int, int], Row]] = {}
+_START: Final = _row(0, 0)
 
 
 def decode(coded: bytes) -> bytes:
@@ -82,10 +68,33 @@ def decode(coded: bytes) -> bytes:
     Raises:
         HuffmanError: it holds the code for its own end, or its padding is wrong.
     """
-    row, out = _START, []
-    for byte in coded:
-        symbols, row = row[byte]
-        out.append(symbols)
-    if not row.may_end:
+    row, out = _START, ""
+    try:
+        for byte in coded:
+            symbols, row = row[byte]
+            out += symbols
+    except TypeError:
+        _learn(coded)
+        return decode(coded)
+    if not row[_MAY_END]:
         raise HuffmanError("the padding of a string is wrong")
-    return b"".join(out)
+    return out.encode("latin-1")
+
+
+def _learn(coded: bytes) -> None:
+    """Fill the rows in with what a string needs."""
+    size = bits = 0
+    row = _START
+    for byte in coded:
+        out = ""
+        for shift in range(7, -1, -1):
+            size, bits = size + 1, bits << 1 | byte >> shift & 1
+            symbol = _CODES.get((size, bits))
+            if symbol == _EOS:
+                raise HuffmanError("a string holds the end of strings")
+            if symbol is not None:
+                out += chr(symbol)
+                size = bits = 0
+        following = _ROWS.get((size, bits)) or _row(size, bits)
+        row[byte] = out, following
+        row = following

@@ -171,6 +171,22 @@ async def test_loopback_names_are_let_in(client: httpx.AsyncClient, host: str) -
     assert (await client.get("/healthz", headers={"host": host})).status_code == 200
 
 
+async def test_other_names_are_let_in_where_they_are_allowed(hub: Hub) -> None:
+    admin = AdminServer(hub, ServerConfig(listen=Listen(admin_port=0, allowed_hosts=["ops.name"])))
+    await admin.start()
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{admin.port}") as client:
+        for host, status in (("ops.name:8002", 200), ("localhost", 200), ("evil.ops.name", 403)):
+            answer = await client.get("/healthz", headers={"host": host})
+            assert answer.status_code == status
+    assert "listen.allowed_hosts" in answer.json()["error"]
+    await admin.stop()
+
+
+@pytest.mark.parametrize("says", [{"origin": "null"}, {"sec-fetch-site": "same-site"}])
+async def test_no_page_gives_orders(client: httpx.AsyncClient, says: dict[str, str]) -> None:
+    assert (await client.post("/models/m/reset-reference", headers=says)).status_code == 403
+
+
 async def test_a_crash_is_a_json_sentence_too(hub: Hub, client: httpx.AsyncClient) -> None:
     hub.set_models([ServedModel("m", "1", b"not json", "")])
     answer = await client.get("/config")

@@ -7,7 +7,6 @@ anew with each request, such as a request's id or what a mesh adds for tracing.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from typing import Final
 
 TOKEN: Final = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]"
@@ -16,6 +15,7 @@ VALUE: Final = rb"[\t\x20-\x7e\x80-\xff]"
 TARGET: Final = rb"[\x21-\x22\x24-\x7e\x80-\xff]"
 """One byte of a request's target: no blank, no control character, no fragment."""
 LEGAL: Final = bytes(byte for byte in range(256) if re.match(VALUE, bytes((byte,))))
+"""All of them: what `bytes.translate` leaves when it deletes these is not legal."""
 
 BLANKS: Final = b" \t"
 
@@ -32,11 +32,6 @@ Of all other fields only some are looked at, and those are read anew for each re
 """
 
 
-def are_legal(values: Iterable[bytes]) -> bool:
-    """Whether all bytes of all values are legal; blanks around a value are another matter."""
-    return not b"".join(values).translate(None, LEGAL)
-
-
-def text_at(values: list[bytes], at: int) -> str | None:
-    """Return a value as text, without blanks around it; None where `at` is -1."""
-    return None if at < 0 else values[at].strip(BLANKS).decode("latin-1")
+def text(value: bytes) -> str:
+    """Return a value as text, without blanks around it."""
+    return value.strip(BLANKS).decode("latin-1")

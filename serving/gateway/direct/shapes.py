@@ -13,7 +13,7 @@ from typing import Final
 import msgspec
 
 from serving.dataplane.web_access import WebAccess
-from serving.gateway.direct.fields import STEADY, TOKEN, VALUE, are_legal, text_at
+from serving.gateway.direct.fields import LEGAL, STEADY, TOKEN, VALUE, text
 from serving.gateway.direct.heads import (
     JSON_LENGTH,
     MAX_HEAD,
@@ -70,7 +70,7 @@ class Shape:
             values.append(raw[at:end])
             at = end + len(piece)
         # A value with a line's end in it is not legal, so none hides another field.
-        if at != len(raw) or at > MAX_HEAD or not are_legal(values):
+        if at != len(raw) or at > MAX_HEAD or b"".join(values).translate(None, LEGAL):
             return None
         head = self._head
         length = head.length
@@ -81,13 +81,14 @@ class Shape:
             length = int(digits)
         forwarded, infer = head.forwarded, head.infer
         if self._forwarded_at >= 0:
-            forwarded = text_at(values, self._forwarded_at) or ""
+            forwarded = text(values[self._forwarded_at])
         if infer is not None:
+            json_at, request_at = self._json_at, self._request_at
             infer = InferHead(
                 infer.model,
                 infer.version,
-                text_at(values, self._json_at),
-                text_at(values, self._request_at),
+                None if json_at < 0 else text(values[json_at]),
+                None if request_at < 0 else text(values[request_at]),
                 infer.packs,
             )
         return Head(self._steady, values, length, head.keep_alive, head.expects, forwarded, infer)

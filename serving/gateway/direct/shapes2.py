@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 from serving.dataplane.web_access import WebAccess
-from serving.gateway.direct.fields import BLANKS, STEADY, are_legal, text_at
+from serving.gateway.direct.fields import BLANKS, LEGAL, STEADY, text
 from serving.gateway.direct.heads import MAX_HEAD, Steady
 from serving.gateway.direct.heads2 import Head2, check_fields, timeout, understood
 from serving.gateway.direct.recent import Recent
@@ -48,7 +48,7 @@ class Shape2:
 
     def fill(self, values: list[bytes]) -> Head2 | None:
         """Return what a head of this shape says; None for a wrong value."""
-        if not are_legal(values):
+        if b"".join(values).translate(None, LEGAL):
             return None
         for value in values:
             if value != value.strip(BLANKS):
@@ -65,7 +65,7 @@ class Shape2:
             if timeout_s == -1.0:
                 return None
         if self._forwarded_at >= 0:
-            forwarded = text_at(values, self._forwarded_at) or ""
+            forwarded = text(values[self._forwarded_at])
         return Head2(
             self._steady, values, length, head.grpc, head.infer, timeout_s, head.problem, forwarded
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
@@ -227,3 +228,25 @@ def post() -> Callable[..., bytes]:
         ).encode() + body
 
     return post
+
+
+@pytest.fixture
+def count_calls() -> Callable[[Callable[[], object]], int]:
+    """Counts the calls of Python functions that something takes."""
+
+    def count(run: Callable[[], object]) -> int:
+        calls = 0
+
+        def profile(_frame: object, event: str, _argument: object) -> None:
+            nonlocal calls
+            calls += event == "call"
+
+        before = sys.getprofile()
+        sys.setprofile(profile)
+        try:
+            run()
+        finally:
+            sys.setprofile(before)
+        return calls
+
+    return count

@@ -159,3 +159,10 @@ def test_other_pages_are_refused(more):
         with pytest.raises(BadHead) as refused:
             reader.read(request(more=more))
         assert refused.value.status == 403
+
+
+def test_a_known_shape_costs_few_calls(count_calls):
+    reader = HeadReader(Shapes())
+    heads = [request(b"id-%d" % number, b"%d" % number) for number in range(101)]
+    reader.read(heads.pop())
+    assert count_calls(lambda: [reader.read(raw) for raw in heads]) <= 300 + 2

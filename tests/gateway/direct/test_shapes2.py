@@ -150,3 +150,12 @@ def test_pages_and_foreign_hosts_are_refused_each_time(read_slowly, extra):
         head = reader.read(encoder.encode([*start, extra, (b"x-request-id", b"%d" % number)]))
         assert head.problem.status == 403
     assert len(read_slowly) == 1
+
+
+@pytest.mark.parametrize(("kind", "most"), [("indexed", 14), ("huffman", 18), ("literal", 9)])
+def test_a_known_shape_costs_few_calls(count_calls, kind, most):
+    reader, encoder = HeadReader2(Shapes2()), Encoder()
+    blocks = [encoded(encoder, kind, call(number)) for number in range(300)]
+    for block in blocks[:200]:  # as many as fill the table
+        reader.read(block)
+    assert count_calls(lambda: [reader.read(block) for block in blocks[200:]]) <= 100 * most + 2
