@@ -17,7 +17,7 @@ from typing import Final
 from serving.engines.process import die_with_parent
 from serving.telemetry.process_title import set_title
 
-_HANDED_ON: Final = frozenset(
+HANDED_ON: Final = frozenset(
     {
         signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT,
         signal.SIGUSR1, signal.SIGUSR2,
@@ -32,7 +32,7 @@ def become_init() -> None:
 
     Must be called before there are threads.
     """
-    watched = _HANDED_ON | {signal.SIGCHLD}
+    watched = HANDED_ON | {signal.SIGCHLD}
     # Blocked, they wait for `sigwaitinfo`, also those that the kernel would keep from a PID 1
     # without a handler.
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # whoever started us may ignore it
@@ -54,15 +54,20 @@ def _keep(child: int, watched: frozenset[signal.Signals]) -> int:
     while True:
         told = signal.sigwaitinfo(watched)
         if told.si_signo == signal.SIGCHLD:
-            if (code := _reap(child)) is not None:
+            if (code := reap(child)) is not None:
                 return code if code >= 0 else 128 - code
-        elif told.si_code <= _FROM_PROCESS:
-            # What a terminal sends (Ctrl-C) goes to the whole group, so the child has it already.
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(child, told.si_signo)
+        else:
+            hand_on(told, child)
 
 
-def _reap(child: int) -> int | None:
+def hand_on(told: signal.struct_siginfo, child: int) -> None:
+    """Send a child the signal that this process was sent, unless the child has it already."""
+    if told.si_code <= _FROM_PROCESS:  # what a terminal sends (Ctrl-C) goes to the whole group
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(child, told.si_signo)
+
+
+def reap(child: int) -> int | None:
     """Wait for all that have ended; returns how `child` ended, if it has."""
     ended: int | None = None
     while True:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import re
 import secrets
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -18,8 +17,9 @@ from serving.channel.directory import Inventory
 from serving.config import Listen, ServerConfig
 from serving.engines.data_folder import held
 from serving.engines.local import fixed_ports
+from serving.engines.ray_keeper import Kept, keep
 from serving.engines.ray_proxy import CALLBACK
-from serving.engines.runtime_folder import make_runtime_folder
+from serving.engines.runtime_folder import runtime_folder
 from serving.roles.set_aside import set_aside
 
 _SETTINGS: Final = {
@@ -84,15 +84,24 @@ def run(config: ServerConfig, inventory: Inventory, on_ready: Callable[[Listen],
 
 
 def _run(config: ServerConfig, inventory: Inventory, on_ready: Callable[[Listen], None]) -> int:
-    if config.ray_address is None:
-        config = config.model_copy(update={"listen": fixed_ports(config.listen)})
-        os.environ.update(local_environment(ensure_token(config.data_dir)))
-    # Paths of Unix sockets are limited to 107 bytes, so not under an arbitrary data_dir.
-    runtime = make_runtime_folder()
-    try:
-        from serving.engines.ray_supervisor import supervise
+    if config.ray_address is not None:
+        with runtime_folder() as runtime:
+            return _drive(config, inventory, on_ready, runtime, None)
+    config = config.model_copy(update={"listen": fixed_ports(config.listen)})
+    os.environ.update(local_environment(ensure_token(config.data_dir)))
+    with runtime_folder() as folder:
+        return keep(
+            lambda kept, runtime: _drive(config, inventory, on_ready, runtime, kept), Kept(folder)
+        )
 
-        drained = supervise(config, inventory, runtime, on_ready)
-    finally:
-        shutil.rmtree(runtime, ignore_errors=True)
-    return 0 if drained else 1
+
+def _drive(
+    config: ServerConfig,
+    inventory: Inventory,
+    on_ready: Callable[[Listen], None],
+    runtime: Path,
+    kept: Kept | None,
+) -> int:
+    from serving.engines.ray_supervisor import supervise
+
+    return 0 if supervise(config, inventory, runtime, on_ready, kept) else 1

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+import msgspec
 from ray import serve
 from ray.exceptions import RayError
 from ray.serve.config import HTTPOptions, ProxyLocation, gRPCOptions
@@ -25,6 +26,7 @@ from ray.serve.exceptions import RayServeException
 from ray.serve.schema import ApplicationStatus, LoggingConfig
 
 from serving.admin.served_model import config_of
+from serving.admin.settings_book import Chosen
 from serving.channel.directory import Inventory, ServedModel
 from serving.config import ConfigError, Listen, ServerConfig
 from serving.engines.process import free_port
@@ -39,6 +41,8 @@ from serving.engines.ray_deployments import (
 from serving.engines.ray_gateway import gateway_deployment
 from serving.engines.ray_handles import replica_app
 from serving.engines.ray_instance import Instance
+from serving.engines.ray_keeper import Kept
+from serving.engines.ray_loss import ending_with_ray
 from serving.engines.stop_order import StopOrder, tell_delay
 from serving.logs.events import Event
 from serving.logs.report import report
@@ -63,6 +67,8 @@ HOLD_S: Final = 1.0
 FORCE_S: Final = 10.0
 """What ending may take beyond the drain time before it is ended by force."""
 
+_decode_order = msgspec.msgpack.Decoder(Order).decode
+
 
 class RayEngine:
     """Deploys one instance, watches it, takes it down.
@@ -71,6 +77,8 @@ class RayEngine:
         instance: what to run; Ray is connected.
         on_ready: called with the addresses once everything required is ready.
         stop: given when the instance is to end.
+        on_order: told of everything that changes what must be served, and how.
+        before: what the driver whose place this one takes was to serve.
     """
 
     def __init__(
@@ -78,8 +86,11 @@ class RayEngine:
         instance: Instance,
         on_ready: Callable[[Listen], None],
         stop: StopOrder[threading.Event],
+        on_order: Callable[[Order], None] = lambda _order: None,
+        before: Order | None = None,
     ) -> None:
         self._instance = instance
+        self._on_order = on_order
         self._config = instance.config
         self._on_ready = on_ready
         self._stop = stop
@@ -90,7 +101,10 @@ class RayEngine:
         self._helped = False
         self._reported: set[str] = set()
         self._deployed: set[str] = set()
-        self._order = Order(models=instance.inventory.models, inventory=instance.inventory)
+        chosen = before.chosen if before is not None else Chosen()
+        self._order = Order(
+            models=instance.inventory.models, inventory=instance.inventory, chosen=chosen
+        )
 
     def run(self) -> bool:
         """Serve until told to stop; returns whether everything in flight was answered."""
@@ -223,6 +237,7 @@ class RayEngine:
             order = self._ask(admin, min(HOLD_S, left) if self._announced else 0.0)
             if order is not None and order.number != self._order.number:
                 self._order = order
+                self._on_order(order)
                 self._deploy(order)
             self._report_failures()
             if order is None or not self._announced:
@@ -355,15 +370,35 @@ def supervise(
     inventory: Inventory,
     runtime: Path,
     on_ready: Callable[[Listen], None],
+    kept: Kept | None = None,
 ) -> bool:
     """Connect to Ray and serve until SIGTERM or SIGINT.
+
+    With `kept`, a local Ray that is lost ends this process, and what is served is kept there.
 
     Returns:
         Whether everything in flight was answered at the end.
     """
+    before = _decode_order(kept.order) if kept is not None and kept.order is not None else None
+    if before is not None:
+        inventory = before.inventory
     stop = StopOrder(threading.Event(), threading.Event())
     logging.getLogger("ray.serve").setLevel(logging.WARNING)
     # Inside, because connecting installs a handler of Ray's own.
-    with connected(config, runtime), _stop_signals(stop):
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(connected(config, runtime))
+        stack.enter_context(_stop_signals(stop))
         adopt("ray", "ray.serve")
-        return RayEngine(make_instance(config, inventory, runtime), on_ready, stop).run()
+        instance = make_instance(config, inventory, runtime)
+        if kept is None:
+            return RayEngine(instance, on_ready, stop).run()
+        stack.enter_context(ending_with_ray())
+
+        def ready(listen: Listen) -> None:
+            kept.note_ready()
+            on_ready(listen)
+
+        def changed(order: Order) -> None:
+            kept.keep(msgspec.msgpack.encode(order))
+
+        return RayEngine(instance, ready, stop, changed, before).run()

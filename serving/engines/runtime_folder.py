@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import shutil
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -29,6 +32,20 @@ def make_runtime_folder() -> Path:
         return Path(tempfile.mkdtemp(prefix="vigil-", dir=parent))
     except OSError as error:
         raise _unusable(f"cannot be written to ({error.strerror})", parent) from None
+
+
+@contextlib.contextmanager
+def runtime_folder() -> Iterator[Path]:
+    """Make the folder, and remove it at the end.
+
+    Raises:
+        ConfigError: as `make_runtime_folder`.
+    """
+    folder = make_runtime_folder()
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def temporary_folder() -> str:

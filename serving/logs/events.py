@@ -29,6 +29,7 @@ class Event(Enum):
     PROCESS_CRASHED = "process_crashed", CRITICAL
     THREAD_CRASHED = "thread_crashed", ERROR
     SUPERVISOR_STOPS = "supervisor_stops", CRITICAL
+    RAY_LOST = "ray_lost", ERROR
     REPLICA_HUNG = "replica_hung", ERROR
     DIRECTORY_NOT_FOLLOWED = "directory_not_followed", ERROR
     DIRECTORY_FOLLOWED = "directory_followed", DEBUG

@@ -66,6 +66,14 @@ def command(pid: int) -> str:
         return ""
 
 
+def comm(pid: int) -> str:
+    """Return a process's short name; empty when it is gone."""
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    except OSError:
+        return ""
+
+
 def left(processes: dict[int, str], *names: str) -> list[int]:
     """Return which of the processes whose command lines hold one of the names are alive."""
     return [
@@ -162,6 +170,67 @@ def test_a_new_admin_knows_what_the_dead_one_was_told(lab: Any, eventually: Any)
     assert httpx.get(spare).status_code == 200
     assert httpx.post(logging, json={"log_verbose_level": None}, timeout=30).status_code == 200
     assert httpx.post(trace, json={"trace_rate": None}, timeout=30).status_code == 200
+
+
+@pytest.mark.parametrize("name", ["raylet", pytest.param("gcs_server", marks=pytest.mark.long)])
+def test_a_lost_ray_is_started_again_with_what_was_served(
+    lab: Any, eventually: Any, name: str
+) -> None:
+    order = f"{lab.url}/v2/repository/models/spare"
+    trace = f"{lab.url}/v2/models/lab/trace/setting"
+    assert httpx.post(f"{order}/unload", timeout=60).status_code == 200
+    assert httpx.post(trace, json={"trace_rate": "7"}, timeout=30).status_code == 200
+    eventually("its replica ends", lambda: {m["model"] for m in lab.members("replica")} == {"lab"})
+    below = descendants(lab.process.pid)
+    (victim,) = [pid for pid in below if comm(pid) == name]
+    os.kill(victim, signal.SIGKILL)
+
+    statuses = set()
+
+    def back() -> bool:
+        try:
+            statuses.add(lab.infer("lab", [ROW]).status_code)
+        except httpx.TransportError:  # nobody listens, or who did has ended
+            return False
+        return 200 in statuses and not left(below, "raylet", "gcs_server", "ServeReplica", GATEWAY)
+
+    eventually("it answers again", back, 300)
+    assert statuses <= {200, 503}
+    eventually("it is ready", lambda: httpx.get(f"{lab.admin}/readyz").status_code == 200, 100)
+    assert answers(lab)
+    assert '"ray_lost"' in lab.log.read_text()
+    told = subprocess.run(
+        [sys.executable, "-m", "serving.cli", "status", lab.admin],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert told.returncode == 0, told.stderr
+    assert "lab version 1: READY" in told.stdout
+    assert httpx.get(f"{lab.url}/v2/models/spare").status_code == 404
+    assert httpx.get(trace).json()["trace_rate"] == "7"
+    # Nothing of the lost one is left, but for the command itself.
+    assert not left({pid: line for pid, line in below.items() if pid != victim}, "")
+
+    assert httpx.post(f"{order}/load", timeout=120).status_code == 200
+    assert httpx.post(trace, json={"trace_rate": None}, timeout=30).status_code == 200
+    eventually("both models", lambda: len({m["model"] for m in lab.members("replica")}) == 2)
+
+
+def test_a_request_that_hangs_its_replica_is_not_sent_to_another(lab: Any, eventually: Any) -> None:
+    (victim,) = replicas(lab)
+    hang = {**ROW, "data": [0.0, 700_000, 0.0, 0.0]}
+    answer = lab.infer("lab", [hang], timeout_s=120)
+    assert answer.status_code == 500, answer.text
+    assert "computed this request computed for too long and was replaced" in answer.json()["error"]
+    eventually("it answers again", lambda: answers(lab), 60)
+    pids = replicas(lab)
+    assert victim not in pids
+    answer = lab.infer("lab", [hang])
+    assert answer.status_code == 500
+    assert "the same inputs" in answer.json()["error"]
+    assert replicas(lab) == pids
 
 
 def test_ray_wants_the_token(lab: Any) -> None:
