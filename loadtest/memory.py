@@ -48,12 +48,9 @@ def costs(pid: int) -> list[Cost]:
             title = Path(f"/proc/{process}/cmdline").read_bytes().replace(b"\0", b" ").decode()
         except OSError:  # it has just ended
             continue
-        kib: dict[str, int] = defaultdict(int)
-        for name, value in re.findall(r"^(\w+):\s+(\d+) kB", rollup, re.MULTILINE):
-            kib[name.partition("_")[0]] += int(value) if name != "Pss_Dirty" else 0
-        # `Pss_Anon` and the like are parts of `Pss`.
-        pss = int(re.search(r"^Pss:\s+(\d+)", rollup, re.MULTILINE)[1])  # type: ignore[index]
-        found.append(Cost(_role(title), pss / 1024, kib["Private"] / 1024, kib["Rss"] / 1024))
+        kib = {k: int(v) for k, v in re.findall(r"^(\w+):\s+(\d+) kB", rollup, re.MULTILINE)}
+        private = kib["Private_Clean"] + kib["Private_Dirty"]
+        found.append(Cost(_role(title), kib["Pss"] / 1024, private / 1024, kib["Rss"] / 1024))
     return found
 
 

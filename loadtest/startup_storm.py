@@ -19,7 +19,7 @@ from rich.console import Console
 
 from loadtest import facts, memory, vigil
 from loadtest.home import ROOT, bench_home
-from loadtest.process import Server, only_one, stop_on_sigterm
+from loadtest.process import Server, cpu_seconds, only_one, stop_on_sigterm
 from loadtest.vigil import Variant
 
 CONFIG = """format: sklearn
@@ -84,16 +84,21 @@ def main() -> int:
         try:
             seconds = _answered(server, models, began)
             found = memory.costs(server.process.pid)
+            cpu_s = cpu_seconds(server.process.pid)
         finally:
             server.stop()
     console = Console()
-    console.print(f"{options.models} models: the last one answered after {seconds:.1f} s")
+    console.print(
+        f"{options.models} models: the last one answered after {seconds:.1f} s, "
+        f"{cpu_s:.1f} s of processor time"
+    )
     console.print(memory.table(found))
     if options.write:
         result = {
             "facts": facts.machine(),
             "models": options.models,
             "seconds": round(seconds, 1),
+            "processor_seconds": round(cpu_s, 1),
             "processes": len(found),
             "pss_mib": round(memory.total(found)),
         }

@@ -1,9 +1,9 @@
 """A process that has imported once what roles need, and forks them.
 
 Importing torch, or what a format needs, takes seconds; a fork of a process that has it takes
-milliseconds and shares its memory. The zygote
-itself computes nothing, has one thread and no CUDA context, so that forking it is safe. It obeys
-JSON lines on the socket it inherits, and ends when that closes.
+milliseconds and shares its memory. The zygote itself computes nothing, has one thread and no CUDA
+context, so that forking it is safe. It obeys JSON lines on the socket it inherits, and ends when
+that closes.
 
 What it forks is the supervisor's child and not its own, so that a role outlives the zygote, ends
 with the supervisor, and is waited for there: the zygote forks twice, and the process between ends

@@ -44,6 +44,9 @@ def instance(
     skops.dump(LinearRegression().fit(x, x @ WEIGHTS + 1), root / "model.skops")
     save_files(root / "models" / "line" / "1", root / "model.skops")
     (root / "models" / "line" / "model.yaml").write_text(CONFIG)
+    save_files(root / "models" / "gone" / "1", root / "model.skops")
+    unwatched = CONFIG.partition("monitors:")[0] + "monitors: {drift: null}\n"
+    (root / "models" / "gone" / "model.yaml").write_text(unwatched)
     with running(root / "models", root) as started:
         yield started
 
@@ -67,10 +70,10 @@ def rows(count: int, shift: float = 0.0) -> dict[str, Any]:
     return {"name": "x", "datatype": "FP32", "shape": [count, 3], "data": data.ravel().tolist()}
 
 
-def explain(instance: Any, **parameters: Any) -> httpx.Response:
+def explain(instance: Any, model: str = "line", **parameters: Any) -> httpx.Response:
     x = {"name": "x", "datatype": "FP32", "shape": [2, 3], "data": [1, 2, 3, -1, 0, 5]}
     return httpx.post(
-        f"{instance.url}/v2/models/line/explain",
+        f"{instance.url}/v2/models/{model}/explain",
         json={"inputs": [x], "parameters": parameters},
         timeout=60,
     )
@@ -83,16 +86,18 @@ def explained(instance: Any, **parameters: Any) -> dict[str, Any]:
     return body
 
 
-def states(instance: Any) -> list[str]:
+def state(instance: Any, model: str) -> str:
     models = httpx.get(f"{instance.admin}/status", timeout=30).json()["models"]
-    return [model["explainer"] for model in models]
+    shown = httpx.get(f"{instance.admin}/console/data", timeout=30).json()["models"]
+    (said,) = {each["explainer"] for each in (*models, *shown) if each["name"] == model}
+    return str(said)
 
 
 def test_its_explainer_starts_with_the_first_question(instance: Any) -> None:
-    assert (instance.members("explainer"), states(instance)) == ([], [ON_DEMAND])
+    assert (instance.members("explainer"), state(instance, "line")) == ([], ON_DEMAND)
     explained(instance)
     (member,) = instance.members("explainer")
-    assert states(instance) == ["ready"]
+    assert state(instance, "line") == "ready"
 
     # One that is killed is not missed by anybody until the next question.
     os.kill(member["pid"], signal.SIGKILL)
@@ -101,6 +106,21 @@ def test_its_explainer_starts_with_the_first_question(instance: Any) -> None:
         assert time.monotonic() - asked_at < 60
     (another,) = instance.members("explainer")
     assert another["pid"] != member["pid"]
+
+
+def test_one_that_cannot_load_is_not_started_again_and_again(
+    instance: Any, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    (served,) = Path(tmp_path_factory.getbasetemp()).glob("black-box*/models/gone/1/model.skops")
+    served.unlink()
+    refused = [explain(instance, "gone") for _ in range(3)]
+    assert {answer.status_code for answer in refused} == {503}
+    for answer in refused:
+        assert "the explainer of model 'gone' could not be started" in answer.json()["error"]
+        assert int(answer.headers["retry-after"]) >= 1
+    assert state(instance, "gone").startswith("could not be started")
+    assert instance.log.read_text().count("model_load_failed") == 1
+    assert httpx.get(f"{instance.url}/v2/health/ready", timeout=30).status_code == 200
 
 
 def test_it_is_explained_over_http(instance: Any) -> None:

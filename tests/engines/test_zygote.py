@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from serving.channel.directory import ServedModel
+from serving.config import InputSpec, ModelConfig, OutputSpec
+from serving.dataplane.served import encode_config
 from serving.engines.children import ZygoteClient
 
 
@@ -27,6 +29,27 @@ async def gone(pid: int) -> None:
     async with asyncio.timeout(10):
         while Path(f"/proc/{pid}").exists():  # noqa: ASYNC110, ASYNC240
             await asyncio.sleep(0.01)
+
+
+async def test_it_imports_what_a_format_needs_once_and_stays_one_thread(
+    zygote: ZygoteClient, tmp_path: Path
+) -> None:
+    pytest.importorskip("skops", reason="needs skops, from vigil[sklearn]")
+    inputs = [InputSpec(name="x", datatype="FP32", shape=[-1, 2])]
+    outputs = [OutputSpec(name="y", datatype="FP32", shape=[-1])]
+    assert zygote._process is not None
+    pid = zygote._process.pid
+    address = f"unix:{tmp_path}/r"
+    for of, ident in (("torch_export", "a"), ("sklearn", "b"), ("sklearn", "c")):
+        config = ModelConfig(format=of, inputs=inputs, outputs=outputs)
+        absent = ServedModel("m", "1", encode_config(config), str(tmp_path / "nowhere"))
+        async with asyncio.timeout(60):
+            child = await zygote.fork("replica", absent, ident, address, "unix:/hub", None)
+            assert await child.wait() == 1
+        mapped = Path(f"/proc/{pid}/maps").read_text()  # noqa: ASYNC240
+        assert ("/sklearn/" in mapped) == (of == "sklearn")
+        # A fork copies only the thread that forks.
+        assert len(list(Path(f"/proc/{pid}/task").iterdir())) == 1  # noqa: ASYNC240
 
 
 async def test_it_forks_tells_the_end_and_its_own_end_fails_what_waits(
