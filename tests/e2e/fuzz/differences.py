@@ -15,10 +15,10 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class Known:
-    """A difference. `answers` is the ingress that answers while the other refuses."""
+    """A difference. `answers` is who answers while the other refuses, or `both`, but not alike."""
 
     pattern: bytes
-    answers: Literal["direct", "envoy"]
+    answers: Literal["direct", "envoy", "both"]
     reason: str
 
 
@@ -86,6 +86,10 @@ HTTP2: Sequence[Known] = (
         "direct", "open: RFC 9110, 9.1: a method is a token, and a gRPC call has POST",
     ),
     Known(
+        rb"\x07:method\x04HEAD.*application/grpc", "both",
+        "open: a gRPC call has POST; direct answers HEAD without a body, Envoy with one",
+    ),
+    Known(
         rb"\x07:scheme(?:\x00|[\x00-\x7f][^\x00]*?[^A-Za-z0-9+.\x00-\x1f-])", "direct",
         "open: RFC 9113, 8.3.1: a request has a scheme, of letters, digits, `+`, `-` and `.`",
     ),
@@ -122,9 +126,9 @@ def explained(
     known: Sequence[Known], pieces: Sequence[bytes], direct: Sequence[str], envoy: Sequence[str]
 ) -> bool:
     """Whether the table has a case that one of them answers further than the other."""
-    if len(direct) == len(envoy):  # both answer, and not alike
-        return False
     answers = "direct" if len(direct) > len(envoy) else "envoy"
+    if len(direct) == len(envoy):
+        answers = "both"
     whole = joined(pieces)
     return any(
         each.answers == answers and re.search(each.pattern, whole, re.DOTALL) for each in known
