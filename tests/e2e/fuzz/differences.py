@@ -108,6 +108,7 @@ HTTP2: Sequence[Known] = (
         rb":path[\x00-\x7f]/v2.*application/grpc", "envoy",
         "what says that it is gRPC is read as gRPC, whatever its path",
     ),
+    Known(rb"\x04host", "envoy", "RFC 9113, 8.3.1: host that is not as :authority is refused"),
     Known(rb"\x02te.*\x02te", "envoy", "RFC 9113, 8.2.2: `trailers` is all that te may hold"),
     Known(
         rb"(?:\x03x-a|content-length)[\x01-\x7f](?:[ \t]|[^\x00]*[ \t]\x00)", "envoy",
