@@ -74,6 +74,7 @@ HTTP2: Sequence[Known] = (
     Known(rb"\x00\x00\x00\x09\x00", "direct",
           "an empty CONTINUATION is allowed; Envoy counts them"),
     Known(rb"(?:\x00{8}\x01){2}", "direct", "so is an empty DATA; Envoy counts them"),
+    Known(rb"\x00\x40\x01\x20", "direct", "direct offers to take frames of more than 16 KiB"),
     Known(rb"\x03X-T", "direct", "open: RFC 9113, 8.2.1: names in trailers are in lower case"),
     Known(
         rb"\x01[\x20-\x2f](?:\x00\x00\x00\x01){2}", "direct",
