@@ -62,7 +62,9 @@ def test_direct_answers_what_envoy_does(
     while not count or time.monotonic() < ends:
         made = [cases.case(generator) for _ in range(BATCH)]
         tried.update(name for _, used in made for name in used)
-        wrong += asyncio.run(comparison.problems(made))
+        found = asyncio.run(comparison.problems(made))
+        print(*found, sep="\n", end="\n" * bool(found), flush=True)  # before anything else fails
+        wrong += found
         count += BATCH
         try:
             both.still_right()
