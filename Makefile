@@ -42,7 +42,7 @@ test-all: $(STAMP)  ## Every test
 
 fuzz: $(STAMP)  ## Wrong requests to the direct ingress and to Envoy, FUZZ (65) seconds a protocol
 	seed=$${VIGIL_FUZZ_SEED:-$$(od -An -N4 -tu4 /dev/urandom | tr -d ' ')}; echo "VIGIL_FUZZ_SEED=$$seed"; \
-	VIGIL_FUZZ_SEED=$$seed VIGIL_FUZZ_SECONDS=$(FUZZ) $(BIN)/python -m pytest -m fuzz tests/e2e/fuzz
+	VIGIL_FUZZ_SEED=$$seed VIGIL_FUZZ_SECONDS=$(FUZZ) $(BIN)/python -m pytest -s -m fuzz tests/e2e/fuzz
 
 test-flaky: $(STAMP)  ## `make test` RUNS (10) times, each with another seed, beside a busy process
 	PYTHON=$(BIN)/python RUNS=$(RUNS) WORKERS=$(WORKERS) sh tests/flaky.sh

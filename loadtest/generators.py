@@ -12,7 +12,7 @@ import argparse
 import contextlib
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from statistics import median
 
 from loadtest import facts, record
@@ -40,8 +40,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         loads = [load for load in loads if load.name in QUICK]
     known = {"command": facts.command("loadtest.generators", arguments)} | facts.machine()
     home = bench_home()
-    with only_one(home), contextlib.closing(_Null()) as null:
-        found = _measure(null.server, loads, options.rounds, options.seconds)
+    with only_one(home), null_server() as null:
+        found = _measure(null, loads, options.rounds, options.seconds)
     tables = [record.Table("What the generators can do", _COLUMNS, _rows(found))]
     samples = [
         {"load": name, "round": number, "requests_per_s": m.requests_per_s,
@@ -54,20 +54,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return int(any(m.problems for measured in found.values() for m in measured))
 
 
-class _Null:
-    """The null server as a child."""
-
-    def __init__(self) -> None:
-        (port,) = free_ports(1)
-        log = bench_home() / "logs" / "null.log"
-        command = [sys.executable, "-m", "loadtest.null_server", str(port)]
-        process = spawn(command, environment(), log)
-        self.server = Server("null", process, port, port, log)
-        wait_ready(self.server, lambda: _listens(port))
-
-    def close(self) -> None:
-        """End it."""
-        self.server.stop()
+@contextlib.contextmanager
+def null_server() -> Iterator[Server]:
+    """Start `loadtest.null_server` as a child; it ends with the context."""
+    (port,) = free_ports(1)
+    log = bench_home() / "logs" / "null.log"
+    command = [sys.executable, "-m", "loadtest.null_server", str(port)]
+    server = Server("null", spawn(command, environment(), log), port, port, log)
+    wait_ready(server, lambda: _listens(port))
+    try:
+        yield server
+    finally:
+        server.stop()
 
 
 def _listens(port: int) -> bool:

@@ -17,6 +17,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -133,7 +134,8 @@ class Calls(asyncio.Protocol):
         # A table of no size lets one header block be read without those before it.
         table = {f.HEADER_TABLE_SIZE: 0} if self._run.tell_statuses else {}
         settings = f.settings({**table, f.INITIAL_WINDOW_SIZE: _WINDOW, f.ENABLE_PUSH: 0})
-        transport.write(f.PREFACE + settings + f.window_update(0, _WINDOW - f.FIRST_WINDOW))  # type: ignore[attr-defined]
+        window = f.window_update(0, _WINDOW - f.FIRST_WINDOW)
+        self.transport.write(f.PREFACE + settings + window)
 
     def begin(self, streams: int) -> None:
         """Make the first calls."""
@@ -236,11 +238,7 @@ async def replay(
     for first, ring in connections:
         requests = itertools.chain(first, itertools.cycle(ring))
         kind = Requests if isinstance(ring[0], bytes) else Calls
-        _, protocol = await loop.create_connection(
-            lambda kind=kind, requests=requests: kind(run, requests),
-            "127.0.0.1",
-            port,  # type: ignore[misc]
-        )
+        _, protocol = await loop.create_connection(partial(kind, run, requests), "127.0.0.1", port)
         made.append(protocol)
     start, used = time.perf_counter(), time.process_time()
     run.ends = start + seconds

@@ -2,7 +2,9 @@
 
 One gateway. A client that behaves sends inferences at a steady rate (Poisson arrivals; latency
 counts from when a request should have been sent, so a stall is charged to all that came in it),
-while one attacker of `loadtest.attacks` has one connection. `none` is the control, first and last.
+while one attacker of `loadtest.attacks` has one connection. There are two controls: `none` attacks
+nobody, and `elsewhere` a server beside the gateway, which shows what the attacker's own need of
+processor time does where there are few cores.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from typing import Any, Final
 
 from loadtest import facts, mlp, record, vigil
 from loadtest.attacks import ATTACKS
+from loadtest.generators import null_server
 from loadtest.home import ROOT, bench_home
 from loadtest.process import Server, only_one, stop_on_sigterm
 from loadtest.verify import check
@@ -28,6 +31,7 @@ RATE: Final = 200
 TARGET_MS: Final = 20.0
 """Its p99 under each attack should be at most this."""
 NONE: Final = "none"
+ELSEWHERE: Final = "elsewhere"
 QUICK: Final = ("one-byte-chunks", "huge-lengths", "pipelined")
 
 
@@ -35,22 +39,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Measure and print; 1 when an answer of the client that behaves was wrong or missing."""
     options = _parser().parse_args(arguments)
     stop_on_sigterm()
-    names = [NONE, *ATTACKS]
+    names = [NONE, ELSEWHERE, *ATTACKS]
     if options.quick:
         options.rounds, options.seconds = 1, 2
-        names = [NONE, *QUICK]
+        names = [NONE, ELSEWHERE, *QUICK]
     known = {"command": facts.command("loadtest.stalls", arguments)} | facts.machine()
     known |= {"rounds": options.rounds, "seconds": options.seconds, "requests_per_s": RATE}
     home = bench_home()
     samples = []
-    with only_one(home):
+    with only_one(home), null_server() as beside:
         vigil.prepare(home)
         server = vigil.start(home, vigil.Variant("local", checks=True))
         try:
             for number in range(options.rounds):
                 for name in [*names, NONE]:
                     sample = {"round": number, "attack": name}
-                    sample |= _measure(server, name, options.seconds, number)
+                    sample |= _measure(server, beside, name, options.seconds, number)
                     print(json.dumps(sample), flush=True)
                     samples.append(sample)
         finally:
@@ -71,11 +75,14 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _measure(server: Server, name: str, seconds: float, seed: int) -> dict[str, Any]:
+def _measure(
+    server: Server, beside: Server, name: str, seconds: float, seed: int
+) -> dict[str, Any]:
     check(server, "json")
     if name == NONE:
         return _client(server, seconds, seed) | {"connections": 0, "sent_mb": 0.0}
-    command = [sys.executable, "-m", "loadtest.attacks", name, str(server.http_port)]
+    victim, attack = (beside, "pipelined") if name == ELSEWHERE else (server, name)
+    command = [sys.executable, "-m", "loadtest.attacks", attack, str(victim.http_port)]
     attacker = subprocess.Popen(
         [*command, str(seconds + 3)], cwd=ROOT, stdout=subprocess.PIPE, text=True
     )

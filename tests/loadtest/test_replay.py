@@ -1,7 +1,10 @@
 import asyncio
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 
+import grpc
 import pytest
+from tritonclient.grpc import service_pb2
 
 from loadtest import mlp, unique
 from loadtest.null_server import Null
@@ -122,7 +125,35 @@ class TestGrpc:
 
     async def test_it_waits_for_the_servers_window(self, serve):
         call = unique.grpc_call(b"\x88", mlp.grpc_frame(bytes(9000)))
-        found = await replay(await serve(Narrow), [([], [call])], 30, SECONDS)
+        found = await replay(await serve(Narrow), [([], [call])], 30, 1)
         assert found["problems"] == []
-        assert found["requests"] > 30
+        assert found["requests"] > f.FIRST_WINDOW // 9000
         assert Narrow.most <= f.FIRST_WINDOW
+
+    async def test_another_implementation_reads_the_same_calls(self, rings):
+        seen: list[tuple[str, str, str]] = []
+
+        def answer(request, context):
+            metadata = dict(context.invocation_metadata())
+            seen.append((request.id, metadata["x-request-id"], metadata["traceparent"]))
+            return request
+
+        message = service_pb2.ModelInferRequest
+        methods = {
+            "ModelInfer": grpc.unary_unary_rpc_method_handler(
+                answer, message.FromString, lambda request: request.SerializeToString()
+            )
+        }
+        server = grpc.server(ThreadPoolExecutor(4), options=(("grpc.so_reuseport", 0),))
+        service = "inference.GRPCInferenceService"
+        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, methods),))
+        port = server.add_insecure_port("127.0.0.1:0")
+        server.start()
+        try:
+            found = await replay(port, rings, 8, 0.5)
+        finally:
+            server.stop(None).wait()
+        assert found["problems"] == []
+        assert found["statuses"] == {"200": len(seen)}
+        one = len(rings[0][0]) + len(rings[0][1])  # what a connection sends before it repeats
+        assert all(len(set(each)) >= min(len(seen), one) for each in zip(*seen, strict=True))

@@ -15,10 +15,10 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class Known:
-    """A difference. `answers` is the ingress that answers while the other refuses."""
+    """A difference. `answers` is who answers while the other refuses, or `both`, but not alike."""
 
     pattern: bytes
-    answers: Literal["direct", "envoy"]
+    answers: Literal["direct", "envoy", "both"]
     reason: str
 
 
@@ -74,6 +74,7 @@ HTTP2: Sequence[Known] = (
     Known(rb"\x00\x00\x00\x09\x00", "direct",
           "an empty CONTINUATION is allowed; Envoy counts them"),
     Known(rb"(?:\x00{8}\x01){2}", "direct", "so is an empty DATA; Envoy counts them"),
+    Known(rb"\x00\x40\x01\x20", "direct", "direct offers to take frames of more than 16 KiB"),
     Known(rb"\x03X-T", "direct", "open: RFC 9113, 8.2.1: names in trailers are in lower case"),
     Known(
         rb"\x01[\x20-\x2f](?:\x00\x00\x00\x01){2}", "direct",
@@ -84,6 +85,10 @@ HTTP2: Sequence[Known] = (
         rb"\x07:method(?:\x00|\x07CONNECT|"
         rb"[\x00-\x7f][^\x00]*?[^A-Za-z0-9!#$%&'*+.^_`|~\x00-\x1f-])",
         "direct", "open: RFC 9110, 9.1: a method is a token, and a gRPC call has POST",
+    ),
+    Known(
+        rb"\x07:method\x04HEAD.*application/grpc", "both",
+        "open: a gRPC call has POST; direct answers HEAD without a body, Envoy with one",
     ),
     Known(
         rb"\x07:scheme(?:\x00|[\x00-\x7f][^\x00]*?[^A-Za-z0-9+.\x00-\x1f-])", "direct",
@@ -104,6 +109,7 @@ HTTP2: Sequence[Known] = (
         rb":path[\x00-\x7f]/v2.*application/grpc", "envoy",
         "what says that it is gRPC is read as gRPC, whatever its path",
     ),
+    Known(rb"\x04host", "envoy", "RFC 9113, 8.3.1: host that is not as :authority is refused"),
     Known(rb"\x02te.*\x02te", "envoy", "RFC 9113, 8.2.2: `trailers` is all that te may hold"),
     Known(
         rb"(?:\x03x-a|content-length)[\x01-\x7f](?:[ \t]|[^\x00]*[ \t]\x00)", "envoy",
@@ -122,9 +128,9 @@ def explained(
     known: Sequence[Known], pieces: Sequence[bytes], direct: Sequence[str], envoy: Sequence[str]
 ) -> bool:
     """Whether the table has a case that one of them answers further than the other."""
-    if len(direct) == len(envoy):  # both answer, and not alike
-        return False
     answers = "direct" if len(direct) > len(envoy) else "envoy"
+    if len(direct) == len(envoy):
+        answers = "both"
     whole = joined(pieces)
     return any(
         each.answers == answers and re.search(each.pattern, whole, re.DOTALL) for each in known

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 
 BODY = b'{"inputs":[{"name":"x","datatype":"FP32","shape":[1,4],"data":[1,2,3,4]}]}'
 INFER = b"/v2/models/echo/infer"
-SMUGGLED = b"GET /v2 HTTP/1.1\r\nHost: vigil\r\n\r\n"
+SMUGGLED = b"GET /v2 HTTP/1.1\r\nHost: localhost\r\n\r\n"
 """Stands in a body. Where one ingress takes it for a request, its answer is one too many."""
-MARKER = b"GET /v2/health/live HTTP/1.1\r\nHost: vigil\r\nConnection: close\r\n\r\n"
+MARKER = b"GET /v2/health/live HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
 """Ends every case: whoever has read what came before it rightly answers it and closes."""
 
 
@@ -42,10 +42,10 @@ def valid(generator: random.Random) -> Request:
         target = generator.choice(
             [b"/v2", b"/v2/health/live", b"/v2/models/echo", b"/v2/health/ready"]
         )
-        return Request(b"GET", target, headers=[b"Host: vigil"], body=b"")
+        return Request(b"GET", target, headers=[b"Host: localhost"], body=b"")
     number = b"%d" % generator.randrange(1000)
     body = BODY.replace(b"[1,2,3,4]", b"[" + number + b",2,3,4]")
-    request = Request(headers=[b"Host: vigil", b"Content-Type: application/json"], body=body)
+    request = Request(headers=[b"Host: localhost", b"Content-Type: application/json"], body=body)
     if generator.random() < 0.5:
         request.headers.append(b"Content-Length: %d" % len(body))
         return request
@@ -71,11 +71,13 @@ def _method(g: random.Random, r: Request) -> None:
 def _target(g: random.Random, r: Request) -> None:
     t = r.target
     r.target = g.choice([
-        b"http://vigil" + t, b"https://vigil:8000" + t, b"//" + t, b"/./v2/.." + t, t + b"/",
+        b"http://localhost" + t, b"https://localhost:8000" + t, b"//" + t, b"/./v2/.." + t,
+        t + b"/",
         t.replace(b"/v2", b"/%76%32"), t + b"?a=b&c", t + b"?", t + b"#f", t + b"%", t + b"%zz",
         t.replace(b"/v2/", b"/v2%2f"), t + b"%00", t + b"%ff", b"*", b"", t[1:], b"/" + b"a" * 9000,
         t + b"?q=" + bytes([g.randrange(128, 256)]), t + bytes([g.randrange(128, 256)]),
-        t + b"\x7f", t + b"\x01", t.replace(b"/v2", b"/v2\\"), b"vigil:80", b"ftp://vigil" + t,
+        t + b"\x7f", t + b"\x01", t.replace(b"/v2", b"/v2\\"), b"localhost:80",
+        b"ftp://localhost" + t,
         t + b"%2e%2e", t + b";x=y", t + b"|", t + b'"', t + b"<>", t + b"\t",
     ])  # fmt: skip
 
@@ -119,10 +121,10 @@ def _many_headers(g: random.Random, r: Request) -> None:
 
 def _host(g: random.Random, r: Request) -> None:
     _replace(r, b"host", *g.choice([
-        (), (b"Host: vigil", b"Host: vigil"), (b"Host: a", b"Host: b"), (b"Host:",),
+        (), (b"Host: localhost", b"Host: localhost"), (b"Host: a", b"Host: b"), (b"Host:",),
         (b"Host: a b",),
-        (b"Host: a,b",), (b"Host: a/b",), (b"Host: user@vigil",), (b"Host: vigil:99999",),
-        (b"Host: [::1]:80",), (b"host: vigil",), (b"HOST: vigil:80",), (b"Host: [::1",),
+        (b"Host: a,b",), (b"Host: a/b",), (b"Host: user@localhost",), (b"Host: localhost:99999",),
+        (b"Host: [::1]:80",), (b"host: localhost",), (b"HOST: localhost:80",), (b"Host: [::1",),
         (b"Host: a\0",),
         (b"Host: \xe9",),
     ]))  # fmt: skip
@@ -227,7 +229,7 @@ def _wishes(g: random.Random, r: Request) -> None:
 
 def _smuggle(g: random.Random, r: Request) -> None:
     r.body = SMUGGLED
-    r.headers = [b"Host: vigil", b"Content-Length: %d" % len(SMUGGLED)]
+    r.headers = [b"Host: localhost", b"Content-Length: %d" % len(SMUGGLED)]
     r.chunks, r.method, r.target = None, b"POST", INFER
     g.choice([_length, _coding, _length_and_coding, _line_end, _header])(g, r)
 
@@ -239,6 +241,11 @@ OPERATORS: dict[str, Callable[[random.Random, Request], None]] = {
     "chunk size": _chunk_size, "chunk data": _chunk_data, "trailers": _trailers, "wishes": _wishes,
     "smuggle": _smuggle,
 }  # fmt: skip
+
+
+def pieces(request: Request) -> tuple[bytes, ...]:
+    """Return what is sent of one request: it and the marker."""
+    return (request.wire() + MARKER,)
 
 
 def noisy(generator: random.Random, wire: bytes) -> bytes:

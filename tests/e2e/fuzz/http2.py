@@ -88,7 +88,7 @@ def pairs(method: bytes, path: bytes) -> list[Pair]:
         (b":method", method),
         (b":scheme", b"http"),
         (b":path", path),
-        (b":authority", b"vigil"),
+        (b":authority", b"localhost"),
     ]
 
 
@@ -147,7 +147,8 @@ def _method(g: random.Random, r: Request) -> None:
 def _path(g: random.Random, r: Request) -> None:
     p = dict(r.pairs).get(b":path", b"/")
     _set(r, b":path", g.choice([
-        p[1:], b"*", b"http://vigil" + p, p + b"#f", p + b"?a=b", p + b" x", p + b"\t", p + b"%",
+        p[1:], b"*", b"http://localhost" + p, p + b"#f", p + b"?a=b", p + b" x", p + b"\t",
+        p + b"%",
         p + b"%00",
         p + b"%zz", b"//" + p, b"/./a/.." + p, p + b"\x7f", p + b"\x80", p.replace(b"/", b"\\"),
         p + b"/",
@@ -160,9 +161,11 @@ def _scheme(g: random.Random, r: Request) -> None:
 
 
 def _authority(g: random.Random, r: Request) -> None:
-    value = g.choice([b"user@vigil", b"user:pw@vigil", b"a b", b"a/b", b"vigil:99999", b"a,b",
+    value = g.choice([b"user@localhost", b"user:pw@localhost", b"a b", b"a/b", b"localhost:99999",
+                      b"a,b",
                       b"[::1]:80",
-                      b"vigil\0", b"\xe9", b"vigil:80", b"[::1", b"a?b", b"a#b"])  # fmt: skip
+                      b"localhost\0", b"\xe9", b"localhost:80", b"[::1", b"a?b",
+                      b"a#b"])  # fmt: skip
     _set(r, b":authority", value)
 
 
@@ -170,9 +173,9 @@ def _host(g: random.Random, r: Request) -> None:
     if g.random() < 0.3:
         _set(r, b":authority")
     r.pairs += [(b"host", value) for value in g.choice([
-        (b"vigil",), (b"other",), (b"vigil", b"vigil"), (b"a", b"b"), (b"",), (b"a b",),
-        (b"VIGIL",),
-        (b"vigil:80",), (b"u@vigil",),
+        (b"localhost",), (b"other",), (b"localhost", b"localhost"), (b"a", b"b"), (b"",), (b"a b",),
+        (b"LOCALHOST",),
+        (b"localhost:80",), (b"u@localhost",),
     ])]  # fmt: skip
 
 
@@ -423,6 +426,11 @@ OPERATORS: dict[str, Callable[[random.Random, Request], None]] = {
     "grpc header": _grpc_header,
     "settings": _settings,
 }  # fmt: skip
+
+
+def pieces(request: Request) -> tuple[bytes, ...]:
+    """Return what is sent of a request, and then of the marker."""
+    return request.pieces()
 
 
 def case(generator: random.Random) -> tuple[tuple[bytes, ...], frozenset[str]]:
