@@ -183,9 +183,14 @@ class Http2(Control):
         super().sweep(now)
         self._forgive()
         for stream in list(self._streams.values()):
-            late = stream.deadline < now and not stream.complete and not self.queued
-            if late or stream.stuck < now:
+            if (stream.deadline < now and not stream.complete) or stream.stuck < now:
                 self.reset(stream, f.CANCEL)
+
+    def _prolong(self, seconds: float) -> None:
+        """Allow the client more time, for each of its streams as well."""
+        super()._prolong(seconds)
+        for stream in self._streams.values():
+            stream.deadline += seconds
 
     # -- frames -------------------------------------------------------------------------
 

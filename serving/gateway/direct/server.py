@@ -65,6 +65,7 @@ class DirectServer:
         self.connections: set[Speaker] = set()
         self.proxies = listen.trusted_proxies
         self.stopping = False
+        self.now = time.monotonic()
         self._tick()
         self._listen = listen
         self._servers: list[asyncio.Server] = []
@@ -109,8 +110,10 @@ class DirectServer:
 
     def _tick(self) -> None:
         """Read the clock: what is computed here need not be computed for every request."""
+        before = self.now
         self.now = now = time.monotonic()
         """Seconds, one sweep old at most: exact enough for the limits on slowness."""
+        self.elapsed_s = now - before
         limits = self.limits
         self.head_until = now + limits.head_s
         self.body_until = now + limits.body_s

@@ -72,7 +72,6 @@ class Speaker(asyncio.Protocol):
         self._later_size = 0
         self._half_closed = False
         """Whether the client has shut its side: nothing more comes."""
-        self._overdue = False
         self.queued = self.greedy = False
         self.deadline = server.head_until
         server.connections.add(self)
@@ -137,9 +136,6 @@ class Speaker(asyncio.Protocol):
             self._full = False
             if not self._stalled and not self._half_closed and not self._transport.is_closing():
                 self._transport.resume_reading()
-        if self._overdue:
-            self.queued = False
-            self.sweep(self._server.now)
 
     def pause_writing(self) -> None:
         """The client does not read: take nothing more from it."""
@@ -162,8 +158,8 @@ class Speaker(asyncio.Protocol):
     def sweep(self, now: float) -> None:
         """Look whether the connection is too slow, and end it if so."""
         self.greedy = False
-        # Nobody is slow whose bytes are here and wait for us; looked at again after that.
-        self._overdue = self.queued
+        if self.queued:  # its bytes are here and wait for us
+            self._prolong(self._server.elapsed_s)
         if self._stuck != NEVER:
             unread = self._transport.get_write_buffer_size()
             taken = max(0, self._unread - unread)
@@ -171,8 +167,12 @@ class Speaker(asyncio.Protocol):
             self._unread = unread
             if self._stuck < now:
                 self._transport.abort()
-        elif self.deadline < now and not self.queued:
+        elif self.deadline < now:
             self.too_slow()
+
+    def _prolong(self, seconds: float) -> None:
+        """Allow the client more time: so much was not its own."""
+        self.deadline += seconds
 
     def close(self) -> None:
         """Close once the client has read what was written."""

@@ -15,7 +15,9 @@ ANSWERS = 20
 
 
 def chunks(wire: ModuleType) -> bytes:
-    head = b"POST /v2/models/echo/infer HTTP/1.1\r\nHost: v\r\nTransfer-Encoding: chunked\r\n"
+    head = (
+        b"POST /v2/models/echo/infer HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n"
+    )
     return head + b"Connection: close\r\n\r\n" + b"1\r\n \r\n" * PIECES + b"0\r\n\r\n"
 
 

@@ -337,16 +337,35 @@ async def test_a_connection_that_ends_while_its_bytes_wait_is_not_worked_on():
     assert not server.connections
 
 
-async def test_nobody_is_too_slow_whose_bytes_wait_for_their_turn():
+async def test_time_in_which_bytes_wait_for_their_turn_is_not_the_client_s():
     now = itertools.count()
     server, wire, speaker = make(Http1, lambda: 1.0 + next(now) * SLICE_S)
     speaker.data_received(CHUNKED + b"1\r\nx\r\n" * 1_000)
-    speaker.deadline = server.now - 1
-    speaker.sweep(server.now)
+    until, server.elapsed_s = speaker.deadline, 30.0
+    speaker.sweep(until + 20)
     assert not wire.written
     while speaker._later:  # noqa: ASYNC110
         await asyncio.sleep(0)
-    assert wire.written.startswith(b"HTTP/1.1 408")  # all of it is read, and its end is late
+    speaker.sweep(until + 29)
+    assert not wire.written
+    speaker.sweep(until + 31)  # nothing waits, and the end of the body has not come
+    assert wire.written.startswith(b"HTTP/1.1 408")
+
+
+async def test_time_in_which_frames_wait_is_not_that_of_a_stream():
+    now = itertools.count()
+    server, _wire, speaker = make(Http2, lambda: 1.0 + next(now) * SLICE_S)
+    data = f.frame(f.DATA, 0, 1, b"x")
+    speaker.data_received(OPEN + heads(1)[0] + data * 1_000)
+    until, server.elapsed_s = speaker._streams[1].deadline, 30.0
+    speaker.sweep(until + 20)
+    while speaker._later:  # noqa: ASYNC110
+        await asyncio.sleep(0)
+    assert 1 in speaker._streams
+    speaker.sweep(until + 29)
+    assert 1 in speaker._streams
+    speaker.sweep(until + 31)
+    assert not speaker._streams
 
 
 @pytest.mark.parametrize("kind", [Http1, Http2])
