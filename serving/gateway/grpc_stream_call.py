@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, MutableSequence
+from typing import Any, TypeVar
 
 from google.protobuf.message import Message
 
@@ -31,6 +31,8 @@ from serving.gateway.headers import Headers
 from serving.logs.events import Event
 from serving.logs.report import report
 from serving.protocol.status import grpc_status
+
+T = TypeVar("T")
 
 
 class StreamCall:
@@ -145,7 +147,7 @@ async def run_unless(end: Coroutine[None, None, object], work: Coroutine[None, N
         cancel_all(tasks)
 
 
-def cancel_all(tasks: list[asyncio.Future[Any]]) -> None:
+def cancel_all(tasks: MutableSequence[asyncio.Task[T]]) -> None:
     """Cancel tasks and empty the list.
 
     The error that one of them ends with may pass on through a frame that has the list: it would

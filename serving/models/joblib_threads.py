@@ -48,10 +48,12 @@ class CoresBackend(ThreadingBackend):  # type: ignore[misc]
     """As many threads as the process may compute with, each of which computes alone."""
 
     supports_inner_max_num_threads = True
+    _pool: ThreadPool | None = None
 
     def effective_n_jobs(self, n_jobs: int | None) -> int:
         """Return how many of `n_jobs` run at once."""
-        return min(super().effective_n_jobs(n_jobs), _limits.own or _cores)
+        asked: int = super().effective_n_jobs(n_jobs)
+        return min(asked, _limits.own or _cores)
 
     def configure(self, n_jobs: int = 1, parallel: Any = None, **_asked: Any) -> int:
         """Make ready for a call and return how many jobs run at once.
