@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, MutableSequence
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from google.protobuf.message import Message
 
