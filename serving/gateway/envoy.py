@@ -160,7 +160,7 @@ def _connection_manager(listen: Listen) -> dict[str, Any]:
             },
             "http_protocol_options": {
                 "accept_http_10": True,
-                "default_host_for_http_10": "vigil",
+                "default_host_for_http_10": "localhost",
                 # Whoever asks for one (WebSocket, say) is answered in plain HTTP all the same.
                 "ignore_http_11_upgrade": [{"safe_regex": {"regex": ".*"}}],
             },
