@@ -145,7 +145,7 @@ async def run_unless(end: Coroutine[None, None, object], work: Coroutine[None, N
         cancel_all(tasks)
 
 
-def cancel_all(tasks: list[asyncio.Future[Any]]) -> None:
+def cancel_all(tasks: list[asyncio.Task[Any]]) -> None:
     """Cancel tasks and empty the list.
 
     The error that one of them ends with may pass on through a frame that has the list: it would

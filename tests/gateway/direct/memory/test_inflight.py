@@ -228,16 +228,19 @@ class TestSlow:
         await wait_until(lambda: server.bodies.held == 0)
 
 
-@pytest.mark.parametrize("protocol", [1, 2])
-@pytest.mark.parametrize("path", [INFER, EXPLAIN, CALL, EXPLAIN_CALL])
+@pytest.mark.parametrize(
+    ("protocol", "path"),
+    [(1, INFER), (1, EXPLAIN), (1, "packed"), (2, INFER), (2, EXPLAIN), (2, "packed"), (2, CALL),
+     (2, EXPLAIN_CALL)],
+)  # fmt: skip
 async def test_who_does_not_read_its_answer_holds_no_room(
     server: Any, raw: Any, question: Any, wait_until: Any, helper: Any, protocol: int, path: str
 ) -> None:
-    if protocol == 1 and path in (CALL, EXPLAIN_CALL):
-        return
     grpc = path in (CALL, EXPLAIN_CALL)
     body = framed(message(100_000)) if grpc else json_body(100_000)
     asked = question(path, body, GRPC if grpc else ())
+    if path == "packed":
+        asked = question(EXPLAIN, gzip.compress(body), (("content-encoding", "gzip"),))
     client = raw()
     if protocol == 1:
         await client.send(asked.over_1())
