@@ -97,9 +97,13 @@ class Behind:
         async def counted(batch: Any) -> Any:
             self.sent += 1
             answer = await send(batch)
-            if self.error is not None:  # a new one each time: it gets a traceback
-                raise type(self.error)(*self.error.args)
-            return answer
+            if self.error is None:
+                return answer
+            try:
+                raise LookupError
+            except LookupError:
+                # As links do with the errors of what carries them: it knows this frame twice.
+                raise type(self.error)(*self.error.args) from None
 
         link.send = counted
 
