@@ -317,3 +317,35 @@ async def test_the_account_comes_out_even_whatever_clients_do(
     assert server.bodies.refused
     await wait_until(lambda: not server.connections)
     await wait_until(lambda: server.bodies.held == 0)
+
+
+@pytest.mark.parametrize("path", [INFER, EXPLAIN])
+async def test_a_small_request_without_room_keeps_its_connection(
+    server: Any, raw: Any, question: Any, path: str
+) -> None:
+    asked = question(path, json_body(3))
+    client = raw()
+    server.bodies.held = server.bodies.most
+    await client.send(asked.over_1())
+    answer = await client.answer(1)
+    assert refused("http1", answer)
+    assert b"connection: close" not in answer
+    server.bodies.held -= server.bodies.most
+    await client.send(asked.over_1())
+    assert (await client.answer(1)).startswith(b"HTTP/1.1 200 ")
+    assert server.bodies.held == 0
+
+
+async def test_a_small_call_without_room_keeps_its_connection(
+    server: Any, raw: Any, question: Any
+) -> None:
+    asked = question(CALL, framed(message(3)), GRPC)
+    client = raw()
+    server.bodies.held = server.bodies.most
+    await client.send(OPEN + asked.head_2(1) + b"".join(asked.data_2(1)))
+    assert refused("grpc", await client.answer(2))
+    server.bodies.held -= server.bodies.most
+    await client.send(asked.head_2(3) + b"".join(asked.data_2(3)))
+    answer = await client.until(lambda got: b"grpc-status" in got)
+    assert f.literal(b"grpc-status", b"0") in answer
+    assert server.bodies.held == 0
