@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, MutableSequence
-from typing import TypeVar
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from typing import Any
 
 from google.protobuf.message import Message
 
@@ -31,8 +31,6 @@ from serving.gateway.headers import Headers
 from serving.logs.events import Event
 from serving.logs.report import report
 from serving.protocol.status import grpc_status
-
-T = TypeVar("T")
 
 
 class StreamCall:
@@ -147,7 +145,7 @@ async def run_unless(end: Coroutine[None, None, object], work: Coroutine[None, N
         cancel_all(tasks)
 
 
-def cancel_all(tasks: MutableSequence[asyncio.Task[T]]) -> None:
+def cancel_all(tasks: list[asyncio.Task[Any]]) -> None:
     """Cancel tasks and empty the list.
 
     The error that one of them ends with may pass on through a frame that has the list: it would

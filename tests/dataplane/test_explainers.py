@@ -202,6 +202,9 @@ async def test_what_was_asked_of_one_that_cannot_be_reached_goes_with_the_questi
             del task, asking
         del tensor
         assert left() is None
+        kept = pool._connections[gone.address].exception()
+        assert kept is not None
+        assert kept.__traceback__ is None  # or it would know its task, which knows it
     finally:
         gc.enable()
     pool.close()

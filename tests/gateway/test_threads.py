@@ -27,6 +27,14 @@ async def test_work_that_is_given_up_while_it_waits_lets_go_of_its_body() -> Non
     go_on = threading.Event()
     busy = asyncio.create_task(in_thread(go_on.wait, None))
     await asyncio.sleep(0)
+    try:
+        await give_up()
+    finally:
+        go_on.set()
+    await busy
+
+
+async def give_up() -> None:
     bodies = [Body() for _ in range(3)]
     left = [weakref.ref(body) for body in bodies]
     tasks = [asyncio.create_task(in_thread(id, body)) for body in bodies]
@@ -38,5 +46,3 @@ async def test_work_that_is_given_up_while_it_waits_lets_go_of_its_body() -> Non
     await asyncio.wait(tasks)
     del task, tasks
     assert not any(ref() for ref in left)
-    go_on.set()
-    await busy

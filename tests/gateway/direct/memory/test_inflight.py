@@ -228,16 +228,19 @@ class TestSlow:
         await wait_until(lambda: server.bodies.held == 0)
 
 
-@pytest.mark.parametrize("protocol", [1, 2])
-@pytest.mark.parametrize("path", [INFER, EXPLAIN, CALL, EXPLAIN_CALL])
+@pytest.mark.parametrize(
+    ("protocol", "path"),
+    [(1, INFER), (1, EXPLAIN), (1, "packed"), (2, INFER), (2, EXPLAIN), (2, "packed"), (2, CALL),
+     (2, EXPLAIN_CALL)],
+)  # fmt: skip
 async def test_who_does_not_read_its_answer_holds_no_room(
     server: Any, raw: Any, question: Any, wait_until: Any, helper: Any, protocol: int, path: str
 ) -> None:
-    if protocol == 1 and path in (CALL, EXPLAIN_CALL):
-        return
     grpc = path in (CALL, EXPLAIN_CALL)
     body = framed(message(100_000)) if grpc else json_body(100_000)
     asked = question(path, body, GRPC if grpc else ())
+    if path == "packed":
+        asked = question(EXPLAIN, gzip.compress(body), (("content-encoding", "gzip"),))
     client = raw()
     if protocol == 1:
         await client.send(asked.over_1())
@@ -314,3 +317,35 @@ async def test_the_account_comes_out_even_whatever_clients_do(
     assert server.bodies.refused
     await wait_until(lambda: not server.connections)
     await wait_until(lambda: server.bodies.held == 0)
+
+
+@pytest.mark.parametrize("path", [INFER, EXPLAIN])
+async def test_a_small_request_without_room_keeps_its_connection(
+    server: Any, raw: Any, question: Any, path: str
+) -> None:
+    asked = question(path, json_body(3))
+    client = raw()
+    server.bodies.held = server.bodies.most
+    await client.send(asked.over_1())
+    answer = await client.answer(1)
+    assert refused("http1", answer)
+    assert b"connection: close" not in answer
+    server.bodies.held -= server.bodies.most
+    await client.send(asked.over_1())
+    assert (await client.answer(1)).startswith(b"HTTP/1.1 200 ")
+    assert server.bodies.held == 0
+
+
+async def test_a_small_call_without_room_keeps_its_connection(
+    server: Any, raw: Any, question: Any
+) -> None:
+    asked = question(CALL, framed(message(3)), GRPC)
+    client = raw()
+    server.bodies.held = server.bodies.most
+    await client.send(OPEN + asked.head_2(1) + b"".join(asked.data_2(1)))
+    assert refused("grpc", await client.answer(2))
+    server.bodies.held -= server.bodies.most
+    await client.send(asked.head_2(3) + b"".join(asked.data_2(3)))
+    answer = await client.until(lambda got: b"grpc-status" in got)
+    assert f.literal(b"grpc-status", b"0") in answer
+    assert server.bodies.held == 0

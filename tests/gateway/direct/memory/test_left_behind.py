@@ -96,9 +96,14 @@ class Behind:
 
         async def counted(batch: Any) -> Any:
             self.sent += 1
-            if self.error is not None:  # a new one each time: it gets a traceback
-                raise type(self.error)(*self.error.args)
-            return await send(batch)
+            answer = await send(batch)
+            if self.error is None:
+                return answer
+            try:
+                raise LookupError
+            except LookupError:
+                # As links do with the errors of what carries them: it knows this frame twice.
+                raise type(self.error)(*self.error.args) from None
 
         link.send = counted
 
@@ -190,14 +195,24 @@ async def test_the_client_leaves_in_mid_body(
     await clean(server, garbage, once, lambda: not server.connections, wait_until)
 
 
-@every
+LEFT = [(*case, "answered") for case in CASES] + [
+    (protocol, name, "failed")
+    for protocol, name in CASES
+    if name in ("infer", "infer in parts", "infer by the app", "call", "call stream")
+]
+
+
+@pytest.mark.parametrize(
+    ("protocol", "name", "end"), LEFT, ids=[f"{n}-{v}-{end}" for v, n, end in LEFT]
+)
 async def test_the_client_leaves_before_the_answer(
     server: Any, raw: Any, question: Any, garbage: Any, wait_until: Any, behind: Behind,
-    protocol: int, name: str,
+    protocol: int, name: str, end: str,
 ) -> None:  # fmt: skip
     asked = question(*ALL[name])
 
     async def once() -> None:
+        behind.error = None
         behind.wait()
         before = behind.asked
         client = raw()
@@ -206,6 +221,8 @@ async def test_the_client_leaves_before_the_answer(
         assert server.bodies.held >= len(asked.body) - PREFIXES
         client.close()
         await wait_until(lambda: not server.connections)
+        if end == "failed":
+            behind.refuse(errors.ModelFailed("no"))
         behind.go_on()
 
     await clean(server, garbage, once, lambda: idle(server.plane), wait_until)
