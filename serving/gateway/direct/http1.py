@@ -84,6 +84,10 @@ class Http1(Speaker):
         """Take in what the client sent, or keep it: for its turn, or until an answer is written."""
         slices = self._server.slices
         if self._answering or self._later or self.greedy or slices.closed:
+            if self._missing > len(data) and not self._answering and not self._later:
+                self._pieces.add(data)  # which costs no more than to keep it
+                self._missing -= len(data)
+                return
             self._keep(data)
             if not self._answering:
                 slices.queue(self)

@@ -311,6 +311,23 @@ async def test_no_flood_is_worked_on_in_one_turn(attack):
     assert not speaker._full
 
 
+async def test_pieces_of_a_body_do_not_wait_one_by_one():
+    now = itertools.count()
+    server, wire, speaker = make(Http1, lambda: 1.0 + next(now) * SLICE_S)
+    speaker.data_received(b"POST /p HTTP/1.1\r\nHost: v\r\nContent-Length: 3000\r\n\r\nx")
+    server.slices.over()
+    server.slices.over()
+    assert server.slices.closed
+    for _ in range(2998):
+        speaker.data_received(b"x")
+        assert not speaker.queued
+    speaker.data_received(b"x")
+    assert speaker.queued  # now there is something to do
+    while not done(speaker):  # noqa: ASYNC110
+        await asyncio.sleep(0)
+    assert wire.written.endswith(b"\r\n\r\n/p" + b"x" * 3000)
+
+
 async def test_long_bodies_that_are_whole_wait_for_their_turn_as_well():
     now = itertools.count()
     server, wire, speaker = make(Http1, lambda: 1.0 + next(now) * SLICE_S)
