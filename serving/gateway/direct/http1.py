@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from serving.gateway.direct.backlog import Waiter
     from serving.gateway.direct.server import DirectServer
 
+LONG_HEAD: Final = 1024
 FIRST_LOOKS: Final = 2
 """Seconds, nearly, after which a client that has shut its side must show that it is there."""
 CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -76,7 +77,7 @@ class Http1(Speaker):
         self._body: WholeBody | None = None
         self._waiter: Waiter | None = None
         self._due: tuple[Head, bytes | memoryview, bool] | None = None
-        """A request whose wait for room is over, and whether there may be some."""
+        """A request that has only to wait for its turn, and whether there may be room for it."""
         self._last = False
         self._looks = 0
         self.charged = 0
@@ -88,6 +89,10 @@ class Http1(Speaker):
         """Take in what the client sent, or keep it: for its turn, or until an answer is written."""
         slices = self._server.slices
         if self._answering or self._later or self.greedy or slices.closed:
+            if self._missing > len(data) and not self._answering and not self._later:
+                self._pieces.add(data)  # which costs no more than to keep it
+                self._missing -= len(data)
+                return
             self._keep(data)
             if not self._answering:
                 slices.queue(self)
@@ -105,7 +110,8 @@ class Http1(Speaker):
             self._read(*self._next_data())
             if self._later and slices.spent >= SAMPLE and slices.over():
                 return self._answering
-        if not self._answering and not self._later:
+        ended = self not in self._server.connections
+        if not self._answering and not self._later and not ended:
             self._read_on()
             if self._half_closed:
                 self.close()
@@ -195,6 +201,8 @@ class Http1(Speaker):
                 return
             end += 4
             head = self._heads.read(data[at:end])
+            if end - at > LONG_HEAD:
+                self._server.slices.spent += (end - at) >> 8
             self._buffer = b""
             length = head.length
             if length is None:
@@ -269,7 +277,13 @@ class Http1(Speaker):
 
     def _begin_long(self, head: Head, body: memoryview) -> None:
         self._missing = 0
-        self._begin(head, body)
+        slices = self._server.slices
+        if slices.closed:
+            self._head, self._answering, self.deadline = head, True, NEVER
+            self._due = (head, body, True)
+            slices.queue(self)
+        else:
+            self._begin(head, body)
 
     def _begin(self, head: Head, body: bytes | memoryview) -> None:
         """Answer a whole request."""
@@ -311,9 +325,11 @@ class Http1(Speaker):
         self._server.slices.queue(self)
 
     def _begin_due(self, head: Head, body: bytes | memoryview, room: bool) -> None:
-        """Go on with a request that has waited for room."""
+        """Go on with a whole request that has waited for its turn, or for room in its queue."""
         waiter, self._waiter, self._due = self._waiter, None, None
-        assert waiter is not None
+        if waiter is None:
+            self._begin(head, body)
+            return
         assert head.infer is not None
         self._server.slices.spent += CALL_UNITS + (len(body) >> 12)
         if not room:
