@@ -144,7 +144,7 @@ class HeadReader2:
         head = shape.fill(values) if shape is not None and shape.key == key else None
         if head is None:
             self._shape, head = self._shapes.read(key, values, fields)
-        if decoder.changes == changes and self._shape is not None:
+        if self._shape is not None:  # where the block has moved the table, nothing is known by it
             self._block, self._head, self._changes = block, head, changes
         return head
 
