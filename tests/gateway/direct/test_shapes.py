@@ -175,3 +175,14 @@ def test_a_known_shape_costs_few_calls(count_calls):
     heads = [request(b"id-%d" % number, b"%d" % number) for number in range(101)]
     reader.read(heads.pop())
     assert count_calls(lambda: [reader.read(raw) for raw in heads]) <= 300 + 2
+
+
+@pytest.mark.parametrize("more", [b"x: %b\r\n" % (b"v" * 3000), b"x: v\r\n" * 60])
+def test_large_heads_are_read_and_not_kept(parsed, more):
+    shapes = Shapes()
+    reader = HeadReader(shapes)
+    for number in range(3):
+        head = reader.read(request(b"%d" % number, more=more))
+        assert head.infer.request_id == f"{number}"
+    assert len(parsed) == 3
+    assert len(shapes._recent) == 0

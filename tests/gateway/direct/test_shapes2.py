@@ -176,3 +176,14 @@ def test_a_known_shape_costs_few_calls(count_calls, kind, most):
     for block in blocks[:200]:  # as many as fill the table
         reader.read(block)
     assert count_calls(lambda: [reader.read(block) for block in blocks[200:]]) <= 100 * most + 2
+
+
+@pytest.mark.parametrize("more", [[(b"x", b"v" * 3000)], [(b"x", b"v")] * 60])
+def test_large_blocks_are_read_and_not_kept(read_slowly, more):
+    shapes = Shapes2()
+    reader, encoder = HeadReader2(shapes), Encoder()
+    for number in range(3):
+        head = reader.read(encoder.encode([*call(number), *more]))
+        assert head.headers[3] == (b"x-request-id", b"id-%d" % number)
+    assert len(read_slowly) == 3
+    assert len(shapes._recent) == 0
