@@ -88,6 +88,7 @@ def test_every_string_survives_its_huffman_code(value):
     b"\x80",  # index 0
     b"\xbe", b"\x7e\x01v", b"\xff\x80\x80\x80\x80\x00",  # beyond the table
     b"\xff\xff\xff\xff\xff\xff\xff\xff\x7f",  # an index of 56 bits
+    b"\x00\x7f\x80\x80\x80\x80\x00" + b"a" * 127 + b"\x01v",  # 127, in too many bytes
     b"\x00\x7f\xff\xff\xff\xff\xff\xff\x7f", b"\x00\x01",  # a length that nothing follows
     b"\x00\x01a\x05v", b"\x00\x01a\x7f\x05v", b"\x00\x05a", b"\x00\x01a",
     b"\x3f\xe2\x1f", b"\x3f\xff\xff\xff\xff\xff\x0f",  # a table of 4097 bytes; of 36 bits

@@ -19,6 +19,9 @@ LEGAL: Final = bytes(byte for byte in range(256) if re.match(VALUE, bytes((byte,
 
 BLANKS: Final = b" \t"
 
+MOST_KEPT: Final = 48
+"""Fields of a head whose shape is kept; more come from nobody who will come back."""
+
 STEADY: Final = frozenset(
     b"host connection keep-alive proxy-connection transfer-encoding upgrade te trailer expect "
     b"content-type content-encoding accept accept-encoding accept-language accept-charset "

@@ -13,7 +13,7 @@ from typing import Final
 import msgspec
 
 from serving.dataplane.web_access import WebAccess
-from serving.gateway.direct.fields import LEGAL, STEADY, TOKEN, VALUE, text
+from serving.gateway.direct.fields import LEGAL, MOST_KEPT, STEADY, TOKEN, VALUE, text
 from serving.gateway.direct.heads import (
     JSON_LENGTH,
     MAX_HEAD,
@@ -123,7 +123,7 @@ class Shapes:
         head = parse(raw, self._access)
         if self._cors and any(name == b"origin" for name, _ in head.headers):
             head = msgspec.structs.replace(head, infer=None)
-        if len(raw) > _KEPT_BYTES:
+        if len(raw) > _KEPT_BYTES or len(head.steady.headers) > MOST_KEPT:
             return None, head
         shape = Shape(raw, head)
         if not shape.is_plain:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 from serving.dataplane.web_access import WebAccess
-from serving.gateway.direct.fields import BLANKS, LEGAL, STEADY, text
+from serving.gateway.direct.fields import BLANKS, LEGAL, MOST_KEPT, STEADY, text
 from serving.gateway.direct.heads import MAX_HEAD, Steady
 from serving.gateway.direct.heads2 import Head2, check_fields, timeout, understood
 from serving.gateway.direct.recent import Recent
@@ -94,7 +94,9 @@ class Shapes2:
         if filled is not None:
             return shape, filled
         head = understood(fields, self._access)
-        if shape is not None or sum(len(name) + len(value) for name, value in fields) > _KEPT_BYTES:
+        if shape is not None or len(fields) > MOST_KEPT:
+            return None, head
+        if sum(len(name) + len(value) for name, value in fields) > _KEPT_BYTES:
             return None, head
         shape = Shape2(key, head)
         if not shape.is_plain:
@@ -144,7 +146,7 @@ class HeadReader2:
         head = shape.fill(values) if shape is not None and shape.key == key else None
         if head is None:
             self._shape, head = self._shapes.read(key, values, fields)
-        if decoder.changes == changes and self._shape is not None:
+        if self._shape is not None:  # where the block has moved the table, nothing is known by it
             self._block, self._head, self._changes = block, head, changes
         return head
 
