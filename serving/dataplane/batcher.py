@@ -435,7 +435,10 @@ class ModelQueue(WaitingRoom):
 
     def refuse_deadly(self, deadly: Deadly) -> None:
         """Refuse requests with the same inputs for a while."""
-        self._quarantine.deadly.add(deadly)
+        self._quarantine.refuse(deadly)
+        self._quarantine.refuse_known(self._waiting)
+        for items in self._again:
+            self._quarantine.refuse_known(items)
         self._refuse = self._refuse_known
 
     def _refuse_known(self, item: Pending) -> None:

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Final
 
@@ -27,7 +27,7 @@ from serving.config import Replicas
 from serving.dataplane.batch import Batch, Pending
 from serving.dataplane.deadly_requests import Deadly, DeadlyRequests, deadly_request
 from serving.dataplane.links import ReplicaLink, ReplicaLost
-from serving.dataplane.outcomes import ends_replicas, no_replica, settle
+from serving.dataplane.outcomes import ends_again, ends_replicas, no_replica, settle
 from serving.dataplane.replica_ends import ReplicaEnds
 from serving.logs.events import Event
 from serving.logs.report import report
@@ -135,13 +135,18 @@ class Quarantine:
             self._condemn(batch.items[0], ended.how if ended else "was lost", lost, deaths)
         else:
             proven = proven or (before is not None and before.proven)
+            self.refuse_known(batch.items)
             alive = [item for item in batch.items if not item.future.done()]
             now = self._loop.time()
             until = risk_at = now + WAIT_S
             if deaths < 2 and not proven:
                 risk_at = now + _patience(alive, now)
-            for piece in _cut(alive):
-                self.held.append(Suspects(piece, deaths, proven, until, risk_at))
+            pieces = [Suspects(each, deaths, proven, until, risk_at) for each in _cut(alive)]
+            if before is None:
+                self.held.extend(pieces)
+            else:
+                # First, so that the one who is guilty is known before others who ask the same.
+                self.held.extendleft(reversed(pieces))
             self._on_again(len(alive))
             self._watch()
         self._changed()
@@ -161,6 +166,20 @@ class Quarantine:
             process=str(lost),
             replicas=deaths,
         )
+
+    def refuse(self, deadly: Deadly) -> None:
+        """Refuse a request from now on, and whoever asks the same among the suspects."""
+        self.deadly.add(deadly)
+        for suspects in self.held:
+            self.refuse_known(suspects.items)
+
+    def refuse_known(self, items: Iterable[Pending]) -> None:
+        """Answer those of `items` that are known to end replicas."""
+        if not self.deadly:
+            return
+        for item in items:
+            if not item.future.done() and (how := self.deadly.how(item.bound)):
+                settle(item, ends_again(self._name, how))
 
     # -- sending ------------------------------------------------------------------------
 

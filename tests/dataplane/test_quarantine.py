@@ -281,6 +281,22 @@ async def test_a_retry_of_a_deadly_request_reaches_no_replica(
     assert len(world.bench.observer.of("deadly")) == 4
 
 
+@pytest.mark.parametrize("ended", [CRASHED, KILLED])
+async def test_many_that_ask_the_same_at_once_end_no_more_replicas(
+    make_bench: Make, make_link: Make, ended: EndedMeta
+) -> None:
+    world = World(make_bench, make_link, 2, ended)
+    asked = []
+    for turn in range(4):  # some share a batch, some lie ready, some wait
+        asked += [world.bench.ask(f"killer {turn}", [DEADLY]) for _ in range(8)]
+        asked.append(world.bench.ask("innocent", [1.0], lane=turn))
+        await asyncio.sleep(0)
+    answers = await world.finish(asked)
+    assert sum(isinstance(answer, ModelFailed) for answer in answers) == 32
+    assert sum(right(answer, 1.0) for answer in answers) == 4
+    assert world.deaths <= (8 if ended is CRASHED else 12)
+
+
 async def test_a_part_of_a_large_request_is_found_and_remembered(
     make_bench: Make, make_link: Make
 ) -> None:

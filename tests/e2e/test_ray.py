@@ -200,7 +200,7 @@ def test_a_lost_ray_is_started_again_with_what_was_served(
     assert answers(lab)
     assert '"ray_lost"' in lab.log.read_text()
     told = subprocess.run(
-        [sys.executable, "-m", "serving.cli", "status", lab.admin],
+        [sys.executable, "-m", "serving.cli", "status", "--url", lab.admin],
         capture_output=True,
         text=True,
         timeout=60,
