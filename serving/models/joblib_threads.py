@@ -48,12 +48,10 @@ class CoresBackend(ThreadingBackend):  # type: ignore[misc]
     """As many threads as the process may compute with, each of which computes alone."""
 
     supports_inner_max_num_threads = True
-    _pool: ThreadPool | None = None
 
     def effective_n_jobs(self, n_jobs: int | None) -> int:
         """Return how many of `n_jobs` run at once."""
-        asked: int = super().effective_n_jobs(n_jobs)
-        return min(asked, _limits.own or _cores)
+        return min(int(super().effective_n_jobs(n_jobs)), _limits.own or _cores)
 
     def configure(self, n_jobs: int = 1, parallel: Any = None, **_asked: Any) -> int:
         """Make ready for a call and return how many jobs run at once.
@@ -75,7 +73,7 @@ class CoresBackend(ThreadingBackend):  # type: ignore[misc]
         """Let BLAS have threads of its own again."""
         limit_blas(_cores)
 
-    def _get_pool(self) -> ThreadPool:
+    def _get_pool(self) -> Any:
         if self._pool is None:
             self._pool = ThreadPool(self._n_jobs, _compute_alone)
         return self._pool
