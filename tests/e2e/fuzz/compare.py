@@ -8,6 +8,7 @@ from types import ModuleType
 from typing import Any
 
 Pieces = tuple[bytes, ...]
+NOISE = "noise"
 TRIES = 3
 MOST = 10
 """Cases of one batch that are tried again: if so many differ, something is wrong with all."""
@@ -27,10 +28,12 @@ class Comparison:
         direct, envoy = await asyncio.gather(*(self._send(port, pieces) for port in ports))
         return direct, envoy
 
-    async def _problem(self, pieces: Pieces) -> str | None:
+    async def _problem(self, pieces: Pieces, used: frozenset[str]) -> str | None:
         direct, envoy = await self.answers(pieces)
         cut = self._talk.until_refused(direct), self._talk.until_refused(envoy)
         alike = cut[0] == cut[1] or self._differences.explained(self._known, pieces, *cut)
+        # What a changed byte makes need not be answered by us because somebody else forgives it.
+        alike = alike or (NOISE in used and cut[0] == cut[1][: len(cut[0])])
         if alike and self._talk.HANGS not in direct:
             return None
         return f"direct {direct}\n  envoy  {envoy}"
@@ -41,12 +44,12 @@ class Comparison:
         A busy machine may take longer than the instances allow. So what differs is tried again,
         alone, and counts only if it does so each time.
         """
-        found = await asyncio.gather(*(self._problem(pieces) for pieces, _ in made))
+        found = await asyncio.gather(*(self._problem(*case) for case in made))
         suspects = [case for case, said in zip(made, found, strict=True) if said]
         confirmed = []
         for pieces, used in suspects[:MOST]:
             for _ in range(TRIES):
-                said = await self._problem(pieces)
+                said = await self._problem(pieces, used)
                 if said is None:
                     break
             else:
