@@ -23,7 +23,7 @@ from serving.gateway.direct.heads import (
     Steady,
     parse,
 )
-from serving.gateway.direct.recent import Recent
+from serving.protocol.recent import Recent
 
 _KEPT_BYTES: Final = 2048
 _KEPT_LINES: Final = 512
@@ -114,7 +114,7 @@ class Shapes:
             BadHead: as for `heads.parse`.
         """
         line = raw[: raw.find(b"\r\n")]
-        known = self._recent.get(line) or []
+        known = self._recent[line] or []
         for at, shape in enumerate(known):
             filled = shape.fill(raw)
             if filled is not None:
@@ -129,7 +129,7 @@ class Shapes:
         if not shape.is_plain:
             return None, head
         if not known:
-            self._recent.put(line, known)
+            self._recent[line] = known
         known[_KEPT_SHAPES - 1 :] = [shape]
         return shape, head
 

@@ -12,9 +12,9 @@ from serving.dataplane.web_access import WebAccess
 from serving.gateway.direct.fields import BLANKS, LEGAL, MOST_KEPT, STEADY, text
 from serving.gateway.direct.heads import MAX_HEAD, Steady
 from serving.gateway.direct.heads2 import Head2, check_fields, timeout, understood
-from serving.gateway.direct.recent import Recent
 from serving.http2.blocks import decoded
 from serving.http2.hpack import Decoder, Field, Fields
+from serving.protocol.recent import Recent
 
 _KEPT_BYTES: Final = 2048
 _KEPT_SHAPES: Final = 512
@@ -89,7 +89,7 @@ class Shapes2:
             MalformedHead: the protocol forbids it.
         """
         wanted = tuple(key)
-        shape = self._recent.get(wanted)
+        shape = self._recent[wanted]
         filled = None if shape is None else shape.fill(values)
         if filled is not None:
             return shape, filled
@@ -101,7 +101,7 @@ class Shapes2:
         shape = Shape2(key, head)
         if not shape.is_plain:
             return None, head
-        self._recent.put(wanted, shape)
+        self._recent[wanted] = shape
         return shape, head
 
 

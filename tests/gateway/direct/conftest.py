@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
@@ -242,11 +243,14 @@ def count_calls() -> Callable[[Callable[[], object]], int]:
             calls += event == "call"
 
         before = sys.getprofile()
+        gc.collect()
+        gc.disable()  # its callbacks, hypothesis has one, are nobody's calls here
         sys.setprofile(profile)
         try:
             run()
         finally:
             sys.setprofile(before)
+            gc.enable()
         return calls
 
     return count
