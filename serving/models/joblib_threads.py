@@ -48,6 +48,7 @@ class CoresBackend(ThreadingBackend):  # type: ignore[misc]
     """As many threads as the process may compute with, each of which computes alone."""
 
     supports_inner_max_num_threads = True
+    _pool: ThreadPool | None
 
     def effective_n_jobs(self, n_jobs: int | None) -> int:
         """Return how many of `n_jobs` run at once."""
