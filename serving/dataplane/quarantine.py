@@ -42,7 +42,7 @@ PATIENCE_S: Final = 5.0
 _OF_DEADLINE: Final = 0.25
 _OF_HANG: Final = 0.9
 """Share of the time allowed after which a replica that is lost was ended for hanging."""
-_HUNG: Final = "computed for too long and was replaced"
+_HUNG: Final = "took too long and was replaced"
 
 
 class Suspects(msgspec.Struct, eq=False):

@@ -209,7 +209,7 @@ class LocalRoles:
         """Say how a replica ended, and whether what it computed did that."""
         if ident in self._hung:
             self._hung.discard(ident)
-            return EndedMeta(ident, "computed for too long and was replaced", True)
+            return EndedMeta(ident, "took too long and was replaced", True)
         if code == -signal.SIGKILL and self._memory.lately():
             return EndedMeta(ident, "was ended for lack of memory", True)
         # What a model does to itself by other signals is a crash; nobody else sends those.

@@ -247,7 +247,7 @@ async def test_a_hang_is_evidence_that_the_gateway_has_itself(
     await eventually(future.done)  # its client has been told that it is too late
     link = next(link for link in world.links if link.held)
     await world.kill(link, begun=1, busy_s=Replicas().hang_timeout_s + 1)
-    with pytest.raises(ModelFailed, match="same inputs computed for too long"):
+    with pytest.raises(ModelFailed, match="same inputs took too long"):
         world.bench.ask("retry", [1.0])
     assert world.deaths == 1
 

@@ -77,7 +77,7 @@ def both_are_there(instance: Any) -> bool:
         ([667.0, 0.0, 0.0, 1.0], "ended with exit code 3", 2),
         ([668.0, 0.0, 0.0, 2.0], "ended with signal 11", 2),
         ([669.0, 0.0, 0.0, 3.0], "ended with signal 9", 4),
-        ([0.0, 600_000.0, 0.0, 4.0], "computed for too long and was replaced", 2),
+        ([0.0, 600_000.0, 0.0, 4.0], "took too long and was replaced", 2),
     ],
     ids=["exit", "segfault", "kill", "hang"],
 )

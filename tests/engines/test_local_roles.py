@@ -44,5 +44,5 @@ def test_a_kill_for_lack_of_memory_is_the_models_own_work(
 
 def test_a_replica_that_is_replaced_because_it_hangs_is_told_once(roles: LocalRoles) -> None:
     roles._hung.add("r")
-    assert roles._end_of("r", -signal.SIGKILL).how == "computed for too long and was replaced"
+    assert roles._end_of("r", -signal.SIGKILL).how == "took too long and was replaced"
     assert roles._end_of("r", -signal.SIGKILL).how == "ended with signal 9"
