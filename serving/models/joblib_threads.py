@@ -48,7 +48,7 @@ class CoresBackend(ThreadingBackend):  # type: ignore[misc]
     """As many threads as the process may compute with, each of which computes alone."""
 
     supports_inner_max_num_threads = True
-    _pool: ThreadPool | None
+    _pool: ThreadPool | None = None
 
     def effective_n_jobs(self, n_jobs: int | None) -> int:
         """Return how many of `n_jobs` run at once."""
@@ -74,7 +74,7 @@ class CoresBackend(ThreadingBackend):  # type: ignore[misc]
         """Let BLAS have threads of its own again."""
         limit_blas(_cores)
 
-    def _get_pool(self) -> Any:
+    def _get_pool(self) -> ThreadPool:
         if self._pool is None:
             self._pool = ThreadPool(self._n_jobs, _compute_alone)
         return self._pool
