@@ -166,7 +166,7 @@ class WaitingRoom:
         if not self._fits(rows, weight):
             self._sweep()
             if not self._fits(rows, weight) and not self._push_out(item, rows, weight):
-                self._crowding.refused(rows, weight)
+                self._crowding.refused(rows, weight, self._loop.time())
                 self.crowded.add(self)
                 raise queue_full(self._name)
 
@@ -189,8 +189,10 @@ class WaitingRoom:
 
     def _look_for_room(self) -> None:
         """Some of what waited has left."""
-        if self._crowding.active and self._crowding.eased(self.waiting_rows, self.waiting_bytes):
-            self.crowded.discard(self)
+        if self._crowding.active:
+            rows, size = self.waiting_rows, self.waiting_bytes
+            if self._crowding.eased(rows, size, self._loop.time()):
+                self.crowded.discard(self)
         if self.on_room is not None and not self.full:
             self.on_room()
 
