@@ -97,6 +97,9 @@ class VigilApp:
         if refused is not None:
             await refuse_grpc(errors.Forbidden(refused), scope, send)
             return
+        if scope["method"] != "POST":
+            await refuse_grpc(errors.Unsupported("a gRPC call has the method POST"), scope, send)
+            return
         await serve_grpc(self.plane, self._max_body, scope, headers, receive, send, share)
 
     async def _reply(self, scope: Scope, headers: Headers, receive: Receive, share: Share) -> Reply:

@@ -8,7 +8,7 @@ import pytest
 
 from serving.dataplane.web_access import WebAccess
 from serving.gateway.asgi import VigilApp
-from serving.protocol.status import PERMISSION_DENIED
+from serving.protocol.status import PERMISSION_DENIED, UNIMPLEMENTED
 
 BODY = b'{"inputs":[{"name":"x","datatype":"FP32","shape":[1,2],"data":[1,2]}]}'
 PAGE = ("origin", "https://evil.example")
@@ -53,6 +53,14 @@ async def test_calls_are_refused_before_they_are_read(
     grpc = ("content-type", "application/grpc")
     answer = await ask(method, path, [None], [grpc, *headers])
     assert int(answer.trailers["grpc-status"]) == PERMISSION_DENIED
+
+
+@pytest.mark.parametrize("path", CALLS)
+@pytest.mark.parametrize("method", ["GET", "HEAD", "PUT"])
+async def test_a_call_is_a_post(ask: Any, path: str, method: str) -> None:
+    answer = await ask(method, path, [None], [("content-type", "application/grpc")])
+    assert int(answer.trailers["grpc-status"]) == UNIMPLEMENTED
+    assert "POST" in answer.trailers["grpc-message"]
 
 
 async def test_a_report_reaches_nothing(ask: Any, monkeypatch: pytest.MonkeyPatch) -> None:
