@@ -40,6 +40,7 @@ from serving.protocol.messages import InferRequest, InferResponse, Tensor
 from serving.telemetry.counters import SeriesSet
 
 RETRY_S = 1.0
+NOTHING_SAID = "the hub has not said yet what is served"
 
 
 class Ticket:
@@ -330,9 +331,12 @@ class DataPlane:
 
         Raises:
             ModelNotFound, VersionNotFound: nothing of that name is served.
+            ModelNotReady: nobody has said yet what is.
         """
         versions = self._models.get(name)
         if versions is None:
+            if not self._directory.generation:
+                raise ModelNotReady(f"{NOTHING_SAID}; retry later", retry_after_s=1)
             raise unknown_model(name[:200])
         if version:
             entry = versions.get(version)
@@ -405,7 +409,7 @@ class DataPlane:
         if self.leaving:
             return False, [LEAVING]
         if not self._directory.generation:
-            return False, ["the hub has not said yet what is served"]
+            return False, [NOTHING_SAID]
         reasons = [
             f"model '{entry.name}': {entry.problem}"
             for entry in self.entries()

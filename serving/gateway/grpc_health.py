@@ -10,7 +10,7 @@ from google.protobuf.message import DecodeError
 
 from serving.dataplane.failed_requests import for_probe
 from serving.dataplane.handler import DataPlane
-from serving.errors import InvalidInput, ModelNotFound
+from serving.errors import InvalidInput, ModelNotFound, ModelNotReady
 from serving.gateway.grpc_frames import Disconnected
 from serving.gateway.grpc_paths import SERVICE
 from serving.gateway.grpc_stream_call import StreamCall, run_unless, stopping
@@ -54,7 +54,7 @@ async def statuses(plane: DataPlane, service: str) -> AsyncIterator[Any]:
         changed, stops = plane.changed, plane.stopping.is_set()
         try:
             status = _NOT_SERVING if stops else _status(plane, service)
-        except ModelNotFound:
+        except (ModelNotFound, ModelNotReady):
             status = pb.HealthCheckResponse.SERVICE_UNKNOWN
         if status != last:
             yield pb.HealthCheckResponse(status=status)

@@ -61,7 +61,8 @@ def leave(instance: Any, content: bytes) -> socket.socket:
     """Send a whole request; closing what is returned is leaving."""
     connection = socket.create_connection(("127.0.0.1", instance.http_port))
     head = (
-        f"POST /v2/models/lab/infer HTTP/1.1\r\nhost: a\r\ncontent-length: {len(content)}\r\n\r\n"
+        "POST /v2/models/lab/infer HTTP/1.1\r\nhost: localhost\r\n"
+        f"content-length: {len(content)}\r\n\r\n"
     )
     connection.sendall(head.encode() + content)
     return connection

@@ -76,6 +76,8 @@ class Control(Intake):
                 self._max_frame = value
             elif key == f.ENABLE_PUSH and value > 1:
                 raise ProtocolError(f.PROTOCOL_ERROR, "ENABLE_PUSH is neither 0 nor 1")
+            elif key == f.ENABLE_CONNECT_PROTOCOL and value > 1:  # RFC 8441, section 3
+                raise ProtocolError(f.PROTOCOL_ERROR, "the setting is neither 0 nor 1")
         self.write(f.frame(f.SETTINGS, f.ACK, 0, b""))
         self.set_window(window)  # once: it looks at every stream
 

@@ -156,6 +156,7 @@ TABLE = [
     ("6.5", "an acknowledgement on a stream", "open",
      frame(f.SETTINGS, b"", flags=f.ACK, stream=1), Closed(P)),
     ("6.5.2", "ENABLE_PUSH=2", "idle", setting(f.ENABLE_PUSH, 2), Closed(P)),
+    ("8441:3", "CONNECT_PROTOCOL=2", "idle", setting(f.ENABLE_CONNECT_PROTOCOL, 2), Closed(P)),
     ("6.5.2", "ENABLE_PUSH=0", "idle", setting(f.ENABLE_PUSH, 0), GOES_ON),
     ("6.5.2", "ENABLE_PUSH=1", "idle", setting(f.ENABLE_PUSH, 1), GOES_ON),
     ("6.5.2", "INITIAL_WINDOW_SIZE=2^31", "idle", setting(f.INITIAL_WINDOW_SIZE, 1 << 31),
