@@ -135,7 +135,7 @@ class WaitingRoom:
                 for part in parts:
                     self._refuse(part)
             except VigilError as error:  # which ends them all
-                settle(parts[0], error)
+                settle(parts[0], error.anew())
                 return
         if parts[0].lane != self._lane:
             self._meet(parts[0])

@@ -254,9 +254,20 @@ async def test_the_client_leaves_while_its_request_waits_for_a_slot(
     await clean(server, garbage, once, over, wait_until)
 
 
+OK_2 = b"\x01\x04\x00\x00\x00\x01\x88"
+"""The end of a frame's head, and the status 200 of HTTP/2."""
+
+
+class LostUnbegun(ReplicaLost):
+    """A replica that was lost before it was at work on the batch; else it would be suspected."""
+
+    def __init__(self, ident: str) -> None:
+        super().__init__(ident, begun=False)
+
+
 ENDS: dict[str, Exception | None] = {
     "answered": None, "refused": errors.InvalidInput("no"), "failed": errors.ModelFailed("no"),
-    "lost": ReplicaLost("r0"), "broken": ValueError("x"),
+    "lost": LostUnbegun("r0"), "deadly": ReplicaLost("r0"), "broken": ValueError("x"),
 }  # fmt: skip
 """How a request may end. Helpers know the first two only."""
 ENDED = [
@@ -265,6 +276,14 @@ ENDED = [
     for end in ENDS
     if end in ("answered", "refused") or name in REPLICA
 ]
+
+
+async def replaced(entry: Any, link: Any) -> None:
+    """Put another replica in the place of every one that is lost."""
+    while True:
+        if not entry.queue.links:
+            entry.queue.add_link(link)
+        await asyncio.sleep(0)
 
 
 @pytest.mark.parametrize(
@@ -285,8 +304,12 @@ async def test_the_connection_stays(
         client = raw()
         clients.append(client)
         await tell(client, asked, protocol)
+        replacing = asyncio.create_task(replaced(entry, behind.link)) if end == "deadly" else None
         answer = await client.answer(protocol)
-        good = b"grpc-status\x010" if asked.grpc else b"HTTP/1.1 200 " if protocol == 1 else b"\x88"
+        if replacing is not None:
+            replacing.cancel()
+            await asyncio.wait([replacing])
+        good = b"grpc-status\x010" if asked.grpc else b"HTTP/1.1 200 " if protocol == 1 else OK_2
         assert (good in answer) == (error is None or asked.path.endswith("StreamInfer")), answer[
             :300
         ]
