@@ -63,26 +63,16 @@ class Steady(msgspec.Struct, frozen=True):
     headers: list[tuple[bytes, bytes | None]]
 
 
-class Head(msgspec.Struct, frozen=True):
-    """What a request's head says.
+class KnownHead(msgspec.Struct, frozen=True):
+    """A request's head in either protocol: what it shares with others, and what is its own.
 
     Attributes:
         steady: what it shares with others.
         values: of its headers that `steady` leaves open, in their order.
-        length: bytes of the body; None when it comes in chunks.
-        keep_alive: whether the connection may carry another request.
-        expects: whether the client waits for `100 Continue` before it sends the body.
-        forwarded: `x-forwarded-for`, as sent.
-        infer: model and version of an inference request, for the quick path; else None.
     """
 
     steady: Steady
     values: list[bytes]
-    length: int | None
-    keep_alive: bool
-    expects: bool
-    forwarded: str = ""
-    infer: InferHead | None = None
 
     @property
     def method(self) -> str:
@@ -100,14 +90,32 @@ class Head(msgspec.Struct, frozen=True):
         return self.steady.query
 
     @property
-    def version(self) -> str:
-        """`1.0` or `1.1`."""
-        return self.steady.version
-
-    @property
     def headers(self) -> Fields:
         """Names in lower case, values without blanks around them; made for who asks."""
         return filled(self.steady.headers, self.values)
+
+
+class Head(KnownHead, frozen=True):
+    """What a request's head says.
+
+    Attributes:
+        length: bytes of the body; None when it comes in chunks.
+        keep_alive: whether the connection may carry another request.
+        expects: whether the client waits for `100 Continue` before it sends the body.
+        forwarded: `x-forwarded-for`, as sent.
+        infer: model and version of an inference request, for the quick path; else None.
+    """
+
+    length: int | None
+    keep_alive: bool
+    expects: bool
+    forwarded: str = ""
+    infer: InferHead | None = None
+
+    @property
+    def version(self) -> str:
+        """`1.0` or `1.1`."""
+        return self.steady.version
 
 
 class InferHead(msgspec.Struct, frozen=True):

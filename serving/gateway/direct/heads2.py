@@ -9,12 +9,10 @@ from __future__ import annotations
 import re
 from typing import Final
 
-import msgspec
-
 from serving.config.hosts import host_name
 from serving.dataplane.web_access import WebAccess
 from serving.gateway.direct.fields import BLANKS, LEGAL, TARGET, TOKEN
-from serving.gateway.direct.heads import MAX_HEADERS, BadHead, Steady, filled, normalised
+from serving.gateway.direct.heads import MAX_HEADERS, BadHead, KnownHead, Steady, normalised
 from serving.gateway.grpc_paths import SERVICE
 from serving.gateway.headers import by_name
 from serving.http2.hpack import Fields
@@ -32,12 +30,10 @@ _NEEDED: Final = _PSEUDO - {b":authority"}
 _UNITS: Final = {b"H": 3600.0, b"M": 60.0, b"S": 1.0, b"m": 1e-3, b"u": 1e-6, b"n": 1e-9}
 
 
-class Head2(msgspec.Struct, frozen=True):
-    """What a block of headers says.
+class Head2(KnownHead, frozen=True):
+    """What a block of headers says; the authority is header `host`.
 
     Attributes:
-        steady: what it shares with others; the authority is header `host`.
-        values: of its headers that `steady` leaves open, in their order.
         length: what content-length says; -1 without one.
         grpc: whether it is a gRPC call.
         infer: a plain ModelInfer call, for the quick path.
@@ -46,34 +42,12 @@ class Head2(msgspec.Struct, frozen=True):
         forwarded: `x-forwarded-for`, as sent.
     """
 
-    steady: Steady
-    values: list[bytes]
     length: int
     grpc: bool
     infer: bool
     timeout_s: float | None
     problem: BadHead | None
     forwarded: str = ""
-
-    @property
-    def method(self) -> str:
-        """As sent."""
-        return self.steady.method
-
-    @property
-    def path(self) -> str:
-        """Decoded and normalised, without the query."""
-        return self.steady.path
-
-    @property
-    def query(self) -> bytes:
-        """As sent, without the question mark."""
-        return self.steady.query
-
-    @property
-    def headers(self) -> Fields:
-        """Names and values, the authority as `host`; made for who asks."""
-        return filled(self.steady.headers, self.values)
 
 
 class MalformedHead(Exception):
