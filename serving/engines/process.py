@@ -7,7 +7,8 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Final
 
 from serving.config import ConfigError
@@ -103,3 +104,13 @@ def free_port(host: str) -> int:
     with socket.socket(family, socket.SOCK_STREAM) as probe:
         probe.bind((host, 0))
         return int(probe.getsockname()[1])
+
+
+def all_processes() -> Iterator[tuple[int, int, str]]:
+    """Yield the pid, the parent's pid, and the name of every process that this one can see."""
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            head, _, tail = stat.read_text().rpartition(")")
+        except OSError:  # it has ended meanwhile
+            continue
+        yield int(stat.parent.name), int(tail.split()[1]), head.partition("(")[2]

@@ -19,7 +19,7 @@ from typing import Final
 
 from serving.config import ConfigError
 from serving.engines.init import HANDED_ON, hand_on, reap
-from serving.engines.process import Adoption, die_with_parent
+from serving.engines.process import Adoption, all_processes, die_with_parent
 from serving.engines.runtime_folder import runtime_folder
 from serving.errors import VigilError
 from serving.logs.events import Event
@@ -240,10 +240,8 @@ def end_descendants() -> None:
 
 def _descendants(pid: int) -> list[int]:
     parents: dict[int, list[int]] = {}
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError):  # it has ended meanwhile
-            fields = stat.read_text().rpartition(")")[2].split()
-            parents.setdefault(int(fields[1]), []).append(int(stat.parent.name))
+    for child, parent, _ in all_processes():
+        parents.setdefault(parent, []).append(child)
     found = list(parents.get(pid, ()))
     for child in found:
         found += parents.get(child, ())

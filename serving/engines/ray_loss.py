@@ -7,8 +7,9 @@ import os
 import select
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Final
+
+from serving.engines.process import all_processes
 
 LOST: Final = 70
 """Exit code of a driver that has lost its Ray."""
@@ -17,13 +18,7 @@ _CARRIERS: Final = ("raylet", "gcs_server")
 
 def carriers(pid: int) -> list[int]:
     """Return those children of a process without which its local Ray is lost."""
-    found = []
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError):  # it has ended meanwhile
-            head, _, tail = stat.read_text().rpartition(")")
-            if int(tail.split()[1]) == pid and head.partition("(")[2] in _CARRIERS:
-                found.append(int(stat.parent.name))
-    return found
+    return [child for child, parent, name in all_processes() if parent == pid and name in _CARRIERS]
 
 
 @contextlib.contextmanager
