@@ -4,6 +4,7 @@ Each runs in a fork of a process that has computed nothing, because pools outliv
 Arguments: the cores that a model may have, and a folder. Prints a JSON object by estimator.
 """
 
+import contextlib
 import json
 import multiprocessing
 import os
@@ -212,8 +213,11 @@ def threads():
 
 def processes():
     """Return how many children there are."""
-    tasks = Path("/proc/self/task").iterdir()
-    return sum(len((task / "children").read_text().split()) for task in tasks)
+    found = 0
+    for task in Path("/proc/self/task").iterdir():
+        with contextlib.suppress(OSError):  # a thread that has ended in the meantime
+            found += len((task / "children").read_text().split())
+    return found
 
 
 def tell(make, cores, folder):
