@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import linecache
 import socket
 import tracemalloc
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -137,19 +138,22 @@ async def server(
 class Garbage:
     """What only a collection would free, since the collector is off."""
 
-    def __init__(self) -> None:
-        self._before = 0
-
     def start(self) -> None:
         """Begin to look: what is there now does not count."""
         gc.collect()
         gc.freeze()
         tracemalloc.start()
-        self._before = tracemalloc.get_traced_memory()[0]
 
-    def held(self) -> int:
-        """Return the bytes that are held now and were not at the start."""
-        return tracemalloc.get_traced_memory()[0] - self._before
+    def held(self) -> dict[str, int]:
+        """Return the bytes that are held now and were not at the start, by line of source.
+
+        Lines with less than a kilobyte are left out, and so are sources that are kept for
+        tracebacks: when they are read depends on which failures are logged.
+        """
+        kept_for_tracebacks = tracemalloc.Filter(False, linecache.__file__)
+        snapshot = tracemalloc.take_snapshot().filter_traces([kept_for_tracebacks])
+        found = {str(line.traceback): line.size for line in snapshot.statistics("lineno")}
+        return {line: size for line, size in found.items() if size >= 1024}
 
     def found(self) -> list[str]:
         """Return the types of unreachable objects; they are gone then."""
