@@ -21,11 +21,12 @@ import hpack
 import numpy as np
 
 from loadtest import facts, mlp, record, vigil
-from loadtest.gateway_memory import gateways, memory, wait_idle
+from loadtest.gateway_memory import Memory, gateways, memory, wait_idle
 from loadtest.home import bench_home
 from loadtest.link import Closed, Link
 from loadtest.process import Server, only_one, stop_on_sigterm
 from loadtest.verify import check
+from serving.gateway.spare_memory import INTERVAL_S
 from serving.http2 import frames as f
 
 Point = Literal["head", "half", "whole"]
@@ -139,7 +140,7 @@ def measure(server: Server, case: Case) -> dict[str, Any]:
     idle = wait_idle(pids)
     for _ in range(20):
         check(server, "json")
-    after = memory(pids)
+    after = _settled(pids, before.pss + TARGET_MIB)
     return {
         "before": asdict(before),
         "most": asdict(most),
@@ -148,6 +149,14 @@ def measure(server: Server, case: Case) -> dict[str, Any]:
         "held_rss_mib": after.rss - before.rss,
         "idle": idle,
     }
+
+
+def _settled(pids: Sequence[int], enough: float) -> Memory:
+    """Return what is held once it is little, or once a gateway has had time to give it back."""
+    ends = time.monotonic() + 1.5 * INTERVAL_S
+    while (held := memory(pids)).pss > enough and time.monotonic() < ends:
+        time.sleep(0.5)
+    return held
 
 
 def leave(server: Server, case: Case, body: bytes) -> None:

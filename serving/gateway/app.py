@@ -17,6 +17,7 @@ from serving.dataplane.handler import DataPlane
 from serving.gateway.asgi import VigilApp
 from serving.gateway.body_budget import BodyBudget, BodySeries
 from serving.gateway.collector import Collector
+from serving.gateway.spare_memory import SpareMemory
 from serving.logs.setup import configure
 from serving.logs.switch import LogSwitch
 from serving.telemetry.process import ProcessSeries
@@ -30,8 +31,8 @@ class GatewayComposition:
         hub_address: where the hub listens.
         secret: the cluster's secret for TCP channels.
         plane: made by the caller when links come from elsewhere than the directory.
-        guest: whether the process belongs to somebody else, whose garbage collector and log
-            handlers are left alone.
+        guest: whether the process belongs to somebody else, whose garbage collector, allocator
+            and log handlers are left alone.
         server_name: what the server metadata call it.
         bodies: the bytes of bodies that its app may hold.
     """
@@ -59,6 +60,7 @@ class GatewayComposition:
         self._body_series: BodySeries | None = None
         self._switch = LogSwitch(() if guest else None)
         self._collector = Collector()
+        self._spare = SpareMemory(bodies)
 
     async def start(self) -> DataPlane:
         """Make the data plane and join the hub; runs in the loop that will serve."""
@@ -83,11 +85,13 @@ class GatewayComposition:
         self._hub.start()
         if not self._guest:
             self._collector.start()
+            self._spare.start()
         return plane
 
     async def stop(self) -> None:
         """Leave the hub and close the data plane."""
         self._collector.stop()
+        self._spare.stop()
         if self._hub:
             await self._hub.stop()
         if self._plane:
