@@ -9,8 +9,8 @@ from typing import Final
 from serving.config import Listen
 from serving.gateway.process import GatewayProcess, gateway_environment
 
-# A large body would otherwise get fresh pages from the kernel, and give them back, every time. What
-# a heap of a thread's own keeps at its end nobody can give back (`spare_memory`): there is one heap.
+# A large body would otherwise get fresh pages from the kernel, and give them back, every time.
+# What a heap of a thread's own keeps at its end nobody can give back: all threads share one.
 _KEEP_MEMORY: Final = {
     "MALLOC_ARENA_MAX": "1",
     "MALLOC_MMAP_THRESHOLD_": str(32 << 20),
