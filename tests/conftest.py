@@ -66,9 +66,25 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     return Scheduling(config, log)
 
 
+def makes_sense(item: pytest.Item) -> bool:
+    """Whether a case can be there: no mark `not_on` names one of its parameters.
+
+    A skip says that something is missing. What cannot be, as a stream over a proxy that has none,
+    is no case.
+    """
+    callspec = getattr(item, "callspec", None)
+    given = callspec.params.values() if callspec else ()
+    parameters = {each for value in given for each in (value if type(value) is tuple else [value])
+                  if isinstance(each, str)}  # fmt: skip
+    return not any(mark.args[0] in parameters for mark in item.iter_markers("not_on"))
+
+
 @pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Put groups that take long first; within a group the order stays random."""
+    if nonsense := [item for item in items if not makes_sense(item)]:
+        config.hook.pytest_deselected(items=nonsense)
+        items[:] = [item for item in items if makes_sense(item)]
     for item in items:
         starts_ray = item.get_closest_marker("ray") and item.get_closest_marker("e2e")
         if starts_ray and group_of(item.nodeid) != "ray":

@@ -91,7 +91,7 @@ def test_a_client_without_our_files_infers(instance: Any) -> None:
             request_serializer=type(request).SerializeToString,
             response_deserializer=GetMessageClass(method.output_type).FromString,
         )
-        answer = infer(request, timeout=30)
+        answer = infer(request, timeout=60)
     assert answer.id == "dynamic"
     assert np.frombuffer(answer.raw_output_contents[0], np.float32).sum() == pytest.approx(1)
 

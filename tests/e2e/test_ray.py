@@ -147,29 +147,29 @@ def test_a_new_admin_knows_what_the_dead_one_was_told(lab: Any, eventually: Any)
     logging, trace = f"{lab.url}/v2/logging", f"{lab.url}/v2/models/lab/trace/setting"
     assert httpx.post(f"{order}/unload", timeout=60).status_code == 200
     eventually("its replica ends", lambda: {m["model"] for m in lab.members("replica")} == {"lab"})
-    assert httpx.post(logging, json={"log_verbose_level": 1}, timeout=30).status_code == 200
-    assert httpx.post(trace, json={"trace_rate": "7"}, timeout=30).status_code == 200
+    assert httpx.post(logging, json={"log_verbose_level": 1}, timeout=60).status_code == 200
+    assert httpx.post(trace, json={"trace_rate": "7"}, timeout=60).status_code == 200
     members, statuses = registered(lab), set()
 
     kill_admin(lab)
 
     def back() -> bool:
-        statuses.add(httpx.get(spare).status_code)
+        statuses.add(httpx.get(spare, timeout=60).status_code)
         return registered(lab) == members
 
     eventually("everybody has registered again", back, 60)
     assert statuses == {404}  # no gateway was told of the models of the start
-    assert httpx.get(logging).json()["log_verbose_level"] == 1
-    assert httpx.get(trace).json()["trace_rate"] == "7"
-    listed = httpx.post(f"{lab.url}/v2/repository/index").json()
+    assert httpx.get(logging, timeout=60).json()["log_verbose_level"] == 1
+    assert httpx.get(trace, timeout=60).json()["trace_rate"] == "7"
+    listed = httpx.post(f"{lab.url}/v2/repository/index", timeout=60).json()
     assert {row["name"]: row["state"] for row in listed} == {"lab": "READY", "spare": "UNAVAILABLE"}
-    assert httpx.get(spare).status_code == 404
+    assert httpx.get(spare, timeout=60).status_code == 404
     assert answers(lab)
 
     assert httpx.post(f"{order}/load", timeout=120).status_code == 200
-    assert httpx.get(spare).status_code == 200
-    assert httpx.post(logging, json={"log_verbose_level": None}, timeout=30).status_code == 200
-    assert httpx.post(trace, json={"trace_rate": None}, timeout=30).status_code == 200
+    assert httpx.get(spare, timeout=60).status_code == 200
+    assert httpx.post(logging, json={"log_verbose_level": None}, timeout=60).status_code == 200
+    assert httpx.post(trace, json={"trace_rate": None}, timeout=60).status_code == 200
 
 
 @pytest.mark.parametrize("name", ["raylet", pytest.param("gcs_server", marks=pytest.mark.long)])
@@ -179,7 +179,7 @@ def test_a_lost_ray_is_started_again_with_what_was_served(
     order = f"{lab.url}/v2/repository/models/spare"
     trace = f"{lab.url}/v2/models/lab/trace/setting"
     assert httpx.post(f"{order}/unload", timeout=60).status_code == 200
-    assert httpx.post(trace, json={"trace_rate": "7"}, timeout=30).status_code == 200
+    assert httpx.post(trace, json={"trace_rate": "7"}, timeout=60).status_code == 200
     eventually("its replica ends", lambda: {m["model"] for m in lab.members("replica")} == {"lab"})
     below = descendants(lab.process.pid)
     (victim,) = [pid for pid in below if comm(pid) == name]
@@ -196,7 +196,9 @@ def test_a_lost_ray_is_started_again_with_what_was_served(
 
     eventually("it answers again", back, 300)
     assert statuses <= {200, 503}
-    eventually("it is ready", lambda: httpx.get(f"{lab.admin}/readyz").status_code == 200, 100)
+    eventually(
+        "it is ready", lambda: httpx.get(f"{lab.admin}/readyz", timeout=60).status_code == 200, 100
+    )
     assert answers(lab)
     assert '"ray_lost"' in lab.log.read_text()
     told = subprocess.run(
@@ -208,13 +210,13 @@ def test_a_lost_ray_is_started_again_with_what_was_served(
     )
     assert told.returncode == 0, told.stderr
     assert "lab version 1: READY" in told.stdout
-    assert httpx.get(f"{lab.url}/v2/models/spare").status_code == 404
-    assert httpx.get(trace).json()["trace_rate"] == "7"
+    assert httpx.get(f"{lab.url}/v2/models/spare", timeout=60).status_code == 404
+    assert httpx.get(trace, timeout=60).json()["trace_rate"] == "7"
     # Nothing of the lost one is left, but for the command itself.
     assert not left({pid: line for pid, line in below.items() if pid != victim}, "")
 
     assert httpx.post(f"{order}/load", timeout=120).status_code == 200
-    assert httpx.post(trace, json={"trace_rate": None}, timeout=30).status_code == 200
+    assert httpx.post(trace, json={"trace_rate": None}, timeout=60).status_code == 200
     eventually("both models", lambda: len({m["model"] for m in lab.members("replica")}) == 2)
 
 
@@ -302,4 +304,4 @@ def test_metrics_of_every_role_reach_the_admin_listener(lab: Any, eventually: An
         "requests are counted",
         lambda: lab.metric("vigil_inference_requests_total", model="lab", outcome="ok") > 0,
     )
-    assert httpx.get(f"{lab.admin}/healthz").status_code == 200
+    assert httpx.get(f"{lab.admin}/healthz", timeout=60).status_code == 200

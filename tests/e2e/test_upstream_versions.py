@@ -248,7 +248,7 @@ def test_answers_and_findings_are_of_the_version_that_the_server_has_then(
     now = client.findings()["1", "drifted_features"]
     assert {**now, "age_s": 0} == {**before, "age_s": 0}
     instance.settle()
-    told = httpx.get(f"{instance.admin}/console/data", timeout=30).json()
+    told = httpx.get(f"{instance.admin}/console/data", timeout=60).json()
     breached = {one["version"] for one in told["findings"] if one["breached"]}
     assert breached == {"2"}
     assert any("drift in model m version 2" in problem["text"] for problem in told["problems"])
@@ -279,7 +279,7 @@ def test_grpc_clients_are_told_the_version_too(rolling):
         stub = pb_grpc.GRPCInferenceServiceStub(channel)
         for version in ("1", "v2"):
             model.roll(version)
-            answer = stub.ModelInfer(request, timeout=30)
+            answer = stub.ModelInfer(request, timeout=60)
             streamed = [one.infer_response for one in stub.ModelStreamInfer(iter([request] * 2))]
             for one in (answer, *streamed):
                 assert one.model_version == version

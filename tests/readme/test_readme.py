@@ -99,7 +99,9 @@ def _wait_ready(demo: subprocess.Popen[bytes], shell: Shell) -> None:
     # The monitor starts once requests can be answered.
     roles = {"monitor": 1}
     for _ in range(300):
-        members = httpx.get(f"http://127.0.0.1:{shell.ports[8002]}/status").json()["members"]
+        members = httpx.get(f"http://127.0.0.1:{shell.ports[8002]}/status", timeout=60).json()[
+            "members"
+        ]
         ready = [state["member"]["role"] for state in members if state["ready"]]
         if all(ready.count(role) >= count for role, count in roles.items()):
             return

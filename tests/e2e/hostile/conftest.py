@@ -103,7 +103,7 @@ class Target:
     def __init__(self, instance: Any) -> None:
         self.instance = instance
         self.ingress: str = instance.ingress
-        self.http = httpx.Client(base_url=instance.url, timeout=20, verify=False)
+        self.http = httpx.Client(base_url=instance.url, timeout=60, verify=False)
         self.channel = grpc.insecure_channel(instance.grpc)
         self._good = itertools.count(1)
         self._log_seen = 0
@@ -129,7 +129,7 @@ class Target:
         """Make a unary gRPC call; `message` is bytes or a protobuf message."""
         payload = message if isinstance(message, bytes) else message.SerializeToString()
         send = self.channel.unary_unary(path, None, None)
-        answer: bytes = send(payload, timeout=20, **options)
+        answer: bytes = send(payload, timeout=60, **options)
         return answer
 
     def refused(self, answer: httpx.Response, status: int, words: str = "") -> None:
@@ -168,7 +168,7 @@ class Target:
         row = [number, 0.5, -number, 4.0]
         body = json.dumps(self.request(row))
         with contextlib.closing(
-            http.client.HTTPConnection("127.0.0.1", self.instance.http_port, timeout=20)
+            http.client.HTTPConnection("127.0.0.1", self.instance.http_port, timeout=60)
         ) as new:
             new.request("GET", "/v2/health/live")
             live = new.getresponse()

@@ -19,7 +19,6 @@ DIFFERENCES: dict[str, dict[str, str]] = {
         "streams": "Serve's proxy is not asked to pass streams from clients on",
         "ids-in-utf-8": "Serve's proxy decodes x-request-id as UTF-8",
         "own-ids": "Serve's proxy adds a request id where ours cannot be a header",
-        "http-1-only": "uvicorn speaks HTTP/1.1, and grpcio answers only gRPC",
         "few-calls": "each call crosses three processes of Python: tens of thousands are too many",
         "cancelled-beside": "calls that are reset by the thousand may take others with them in "
         "Serve's proxy (CANCELLED), until the resets are worked off",

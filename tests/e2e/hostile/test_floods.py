@@ -32,12 +32,12 @@ def frames(wire: ModuleType) -> bytes:
     return bytes(start + head + flood + wire.frame(wire.PING, 0, 0, b"short"))
 
 
+@pytest.mark.not_on("envoy", reason="it reads in threads of its own")
+@pytest.mark.not_on("serve", reason="its proxy reads in a process of its own")
 @pytest.mark.parametrize("flood", [chunks, frames])
 def test_others_are_answered_while_one_connection_floods(
     wire: ModuleType, target: Any, flood: Any
 ) -> None:
-    if target.ingress != "direct":
-        pytest.skip("other ingresses read in threads of their own")
     content, begun, over = flood(wire), threading.Event(), threading.Event()
 
     def attack() -> None:

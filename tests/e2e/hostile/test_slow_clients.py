@@ -72,10 +72,9 @@ def test_slow_clients_are_cut_off(wire: ModuleType, target: Any) -> None:
             assert reply.closed
 
 
+@pytest.mark.not_on("serve", reason="grpcio waits for as long as the connection is open")
 @pytest.mark.parametrize("how", ["headers-without-end", "half-a-frame", "no-body", "half-a-body"])
 def test_slow_clients_of_http_2_are_cut_off(wire: ModuleType, target: Any, how: str) -> None:
-    if target.differs("unfinished-calls"):
-        pytest.skip("grpcio waits for as long as the connection is open")
     with wire.H2(target.instance.grpc_port) as h2:
         assert h2.alive()
         if how == "headers-without-end":
@@ -132,7 +131,7 @@ def test_hundreds_that_come_and_go_at_once(target: Any) -> None:
         writer.transport.abort()
 
     async def crowd() -> None:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             await asyncio.gather(*map(one, range(500)))
 
     asyncio.run(crowd())

@@ -39,7 +39,7 @@ async def plane(link, batching):
     served = ServedModel("m", "1", config(**batching).model_dump_json().encode(), "nowhere")
     plane.apply(Directory(1, (served,)))
     plane.add_link("m", "1", link)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not plane.ready()[0]:  # noqa: ASYNC110
             await asyncio.sleep(0)
     yield plane
@@ -65,7 +65,7 @@ def body(rows, number=1, **more):
 
 
 async def eventually(done):
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not done():  # noqa: ASYNC110
             await asyncio.sleep(0.001)
 
