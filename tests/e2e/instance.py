@@ -19,12 +19,12 @@ from loadtest.process import free_ports
 
 # Ray took 190 s on a machine that had much else to do; so may every answer take long there.
 START_TIMEOUT_S = 400
-ANSWER_S = 30
+ANSWER_S = 60
 CHECKOUT = Path(__file__).parents[2]
 PORTS = ("http_port", "grpc_port", "admin_port")
 
 
-def eventually(what: str, holds: Callable[[], Any], timeout_s: float = 60.0) -> Any:
+def eventually(what: str, holds: Callable[[], Any], timeout_s: float = 120.0) -> Any:
     """Wait until `holds()` is true and return its value; it may raise while it is not."""
     deadline = time.monotonic() + timeout_s
     last: Exception | None = None
@@ -68,6 +68,13 @@ class Instance:
         states = httpx.get(f"{self.admin}/status", timeout=ANSWER_S).json()["members"]
         return [state["member"] for state in states if state["member"]["role"] == role]
 
+    def stops(self) -> bool:
+        """Whether it has taken up the order to stop: it says so, or nobody answers any more."""
+        try:
+            return httpx.get(f"{self.admin}/readyz", timeout=ANSWER_S).status_code != 200
+        except httpx.TransportError:
+            return True
+
     def settle(self) -> None:
         """Wait until every member has reported what it had counted when this was called.
 
@@ -110,7 +117,7 @@ class Instance:
 
     def infer(self, model: str, inputs: list[dict[str, Any]], **more: Any) -> httpx.Response:
         """POST a JSON inference."""
-        timeout = more.pop("timeout_s", 30)
+        timeout = more.pop("timeout_s", ANSWER_S)
         return httpx.post(
             f"{self.url}/v2/models/{model}/infer",
             content=json.dumps({"inputs": inputs, **more}),
@@ -216,5 +223,5 @@ def stop(instance: Instance, timeout_s: float = 60) -> int:
             instance.process.wait(timeout_s)
         except subprocess.TimeoutExpired:
             instance.process.kill()
-            instance.process.wait(10)
+            instance.process.wait(60)
     return instance.process.returncode

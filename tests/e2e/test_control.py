@@ -307,10 +307,10 @@ def test_the_folder_is_followed_without_a_call(
     with running(models.root, tmp_path, engine, poll_models_s=0.2) as instance:
         assert factor(instance, "steady") == 1.0
         models.put("steady", 2, 2.0)
-        eventually("version 2", lambda: factor(instance, "steady") == 2.0, 60)
+        eventually("version 2", lambda: factor(instance, "steady") == 2.0)
         shutil.rmtree(models.root / "other")
         gone = f"{instance.url}/v2/models/other"
-        eventually("it is unloaded", lambda: httpx.get(gone, timeout=60).status_code == 404, 60)
+        eventually("it is unloaded", lambda: httpx.get(gone, timeout=60).status_code == 404)
 
 
 def test_a_start_with_a_broken_newest_version_serves_the_one_before(
@@ -421,7 +421,7 @@ def test_what_is_logged_can_be_changed_and_outlives_a_gateway(
             eventually("details", lambda: DETAILS in log(instance))
             (gateway,) = instance.members("gateway")
             os.kill(gateway["pid"], signal.SIGKILL)
-            eventually("a new gateway", lambda: factor(instance, "steady") == 3.0, 60)
+            eventually("a new gateway", lambda: factor(instance, "steady") == 3.0)
             length = len(log(instance))
             http.load_model("other")
             http.update_log_settings({"log_verbose_level": 2})

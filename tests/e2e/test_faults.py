@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -33,7 +32,7 @@ def two_replicas(
     make_lab: Callable[..., Path],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Any]:
-    models = make_lab(replicas=2)
+    models = make_lab(replicas=2, hang_timeout_s=120)
     with running(models, tmp_path_factory.mktemp("two"), request.param) as instance:
         yield instance
 
@@ -88,7 +87,7 @@ def test_kill_of_one_of_two_replicas_fails_nothing(two_replicas: Any, eventually
                     return len(pids) == 2 and victim not in pids
 
                 replacing.set()
-                eventually("a replacement", replaced, 60)
+                eventually("a replacement", replaced)
                 replacing.clear()
         finally:
             stop.set()
@@ -111,19 +110,30 @@ def test_gateway_process_has_neither_torch_nor_ray(two_replicas: Any) -> None:
             assert library not in text
 
 
-def test_explicit_deadline_holds_while_the_queue_is_blocked(two_replicas: Any) -> None:
+def test_explicit_deadline_holds_while_the_queue_is_blocked(
+    two_replicas: Any, eventually: Any, close_gate: Any
+) -> None:
     url = f"{two_replicas.url}/v2/models/lab/infer"
     tensor = {"name": "x", "datatype": "FP32", "shape": [1, 4], "data": [0.0, 0.0, 0.0, 0.0]}
     quick = json.dumps({"inputs": [tensor], "parameters": {"timeout": 300_000}})
-    with concurrent.futures.ThreadPoolExecutor(8) as pool:
-        slow = [
-            pool.submit(httpx.post, url, content=body([0.0, 2000.0, 0.0, 0.0]), timeout=60)
-            for _ in range(4)
-        ]
-        time.sleep(0.5)  # all slots are taken by now; were they not, the answer would be 200
-        answer = httpx.post(url, content=quick, timeout=60)
-        assert answer.status_code == 504
-        assert answer.elapsed.total_seconds() < 1.4
+    gate = close_gate(two_replicas)
+    stopped = body([0.0, gate.row, 0.0, 0.0])
+    with concurrent.futures.ThreadPoolExecutor(64) as pool:
+        slow = []
+
+        def blocked() -> bool:
+            slow.append(pool.submit(httpx.post, url, content=stopped, timeout=60))
+            answer = httpx.post(url, content=quick, timeout=60)
+            assert answer.status_code in (200, 504)
+            return answer.status_code == 504
+
+        try:
+            # As soon as no slot is free; until the gate opens only its deadline ends it.
+            eventually("its deadline", blocked)
+            assert httpx.post(url, content=quick, timeout=60).status_code == 504
+            assert not any(task.done() for task in slow)
+        finally:
+            gate.open()
         assert all(task.result().status_code == 200 for task in slow)
 
 
@@ -148,7 +158,7 @@ def test_only_replica_killed_gives_503_until_it_is_back(
             assert "no replica of model 'lab'" in answer.json()["error"]
             return True
 
-        eventually("503", refused, 5)
+        eventually("503", refused)
         assert httpx.get(f"{instance.url}/v2/health/live", timeout=60).status_code == 200
         eventually(
             "it is back",
@@ -177,7 +187,7 @@ def test_a_hung_replica_is_replaced(
             members = instance.members("replica")
             return bool(members) and members[0]["pid"] != victim
 
-        eventually("a replacement", replaced, 20)
+        eventually("a replacement", replaced)
         eventually(
             "answers again",
             lambda: httpx.post(url, content=body([0.0] * 4), timeout=60).status_code == 200,
@@ -186,11 +196,17 @@ def test_a_hung_replica_is_replaced(
 
 @pytest.mark.parametrize("engine", ENGINES)
 def test_sigterm_answers_what_is_in_flight_on_every_transport(
-    engine: str, running: Callable[..., Any], make_lab: Callable[..., Path], tmp_path: Path
+    engine: str,
+    running: Callable[..., Any],
+    make_lab: Callable[..., Path],
+    eventually: Any,
+    close_gate: Any,
+    tmp_path: Path,
 ) -> None:
-    with running(make_lab(), tmp_path, engine) as instance:
+    with running(make_lab(hang_timeout_s=120), tmp_path, engine) as instance:
         url = f"{instance.url}/v2/models/lab/infer"
-        slow = [1.0, 3000.0, 2.0, 3.0]
+        gate = close_gate(instance)
+        slow = [1.0, gate.row, 2.0, 3.0]
 
         def http(version: str) -> str:
             # curl, because Python's h2 takes a GOAWAY for the end of streams that go on.
@@ -205,15 +221,20 @@ def test_sigterm_answers_what_is_in_flight_on_every_transport(
             with tritonclient.grpc.InferenceServerClient(instance.grpc) as client:
                 return client.infer("lab", [given]).as_numpy("y").shape
 
+        def waits(metric: str, value: int) -> None:
+            eventually(metric, lambda: instance.metric(metric, model="lab") == value)
+
         with concurrent.futures.ThreadPoolExecutor(3) as pool:
-            tasks = [
-                pool.submit(http, "--http1.1"),
-                pool.submit(http, "--http2-prior-knowledge"),
-                pool.submit(grpc),
-            ]
-            time.sleep(1.0)  # they are in flight for 3 s: this is in the middle of them
-            assert not any(task.done() for task in tasks)
+            tasks = [pool.submit(http, "--http1.1")]
+            eventually("the first is computed", gate.reached)
+            tasks.append(pool.submit(http, "--http2-prior-knowledge"))
+            waits("vigil_replica_slots_used", 2)
+            tasks.append(pool.submit(grpc))
+            waits("vigil_queue_rows", 1)
             instance.process.send_signal(signal.SIGTERM)
+            eventually("it stops", instance.stops)
+            assert not any(task.done() for task in tasks)
+            gate.open()
             assert tasks[0].result() == "200 1.1"
             assert tasks[1].result() == "200 2"
             assert tasks[2].result() == (1, 3)

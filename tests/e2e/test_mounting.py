@@ -164,7 +164,7 @@ def ask_all(host: Host, eventually: Any) -> None:
     )
 
     findings = f"{models}/v2/models/cancer/findings"
-    eventually("the monitor", lambda: httpx.get(findings, timeout=5).status_code == 200, 90)
+    eventually("the monitor", lambda: httpx.get(findings, timeout=5).status_code == 200)
 
     def labelled() -> bool:
         asked = {"inputs": [tensor], "id": "l-1"}

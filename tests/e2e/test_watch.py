@@ -315,10 +315,10 @@ def test_it_comes_back_with_the_server(watching, eventually, tmp_path):
                 answer = httpx.get(f"{instance.url}/v2/models/scorer/ready", timeout=5)
                 return answer.status_code == 503 and "cannot be reached" in answer.text
 
-            eventually("not ready, and why", says_why, 60)
+            eventually("not ready, and why", says_why)
             assert instance.infer("scorer", x).status_code == 503
             server = tritonserver.serve("triton", venv, models, tmp_path / "log-2", ports)
-            eventually("back", lambda: instance.infer("scorer", x).status_code == 200, 60)
+            eventually("back", lambda: instance.infer("scorer", x).status_code == 200)
     finally:
         server.stop()
 

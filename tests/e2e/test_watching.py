@@ -287,7 +287,7 @@ def test_a_model_with_categories_is_explained(instance: Any, eventually: Eventua
         assert answer.status_code in (200, 503), answer.text
         return answer.json() if answer.status_code == 200 else None
 
-    body = eventually("an explanation", explained, 90)
+    body = eventually("an explanation", explained)
     by_name = {output["name"]: output for output in body["outputs"]}
     assert body["parameters"]["method"] == "kernel_shap"
     assert by_name["attribution:categorical"]["shape"] == [3, 2]
@@ -344,7 +344,7 @@ def test_every_metric_of_the_skeleton_is_there(instance: Any, eventually: Eventu
         text = httpx.get(f"{instance.admin}/metrics", timeout=60).text
         return not [name for name in wanted if name not in text]
 
-    eventually("all metrics", missing, 60)
+    eventually("all metrics", missing)
 
 
 def test_the_console_answers(instance: Any) -> None:

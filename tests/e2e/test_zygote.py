@@ -106,7 +106,7 @@ def test_what_a_lost_zygote_has_made_ends_with_the_supervisor(
         below = children(instance.process.pid)
         assert replicas(instance) < set(below)
         instance.process.kill()
-        instance.process.wait(10)
+        instance.process.wait(60)
         eventually(
             "every process is gone",
             lambda: not [pid for pid in below if Path(f"/proc/{pid}/cmdline").exists()],

@@ -266,6 +266,7 @@ async def test_a_child_ends_with_its_parent() -> None:
         await parent.wait()
         while _runs(child):  # noqa: ASYNC110
             await asyncio.sleep(0.01)
+        await parent.communicate()  # to the end, which the child had open: else it stays open
 
 
 def _command(pid: int) -> bytes:

@@ -54,7 +54,7 @@ class SlowDevice:
         return self._begin("down", copies)
 
     def wait(self, mark):
-        assert self.hold.wait(30)
+        assert self.hold.wait(60)
         self._until(mark)
 
     def capture(self, run, pool):

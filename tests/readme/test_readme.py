@@ -90,7 +90,7 @@ def shell(tmp_path: Path, demo_root: Path) -> Iterator[Shell]:
         for process in shell.background:
             process.send_signal(signal.SIGTERM)
         for process in shell.background:
-            process.wait(30)
+            process.wait(60)
 
 
 def _wait_ready(demo: subprocess.Popen[bytes], shell: Shell) -> None:

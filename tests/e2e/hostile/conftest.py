@@ -23,8 +23,9 @@ from serving.models.export import save_files
 
 MAX_BODY = 16 << 20
 INFER = "/inference.GRPCInferenceService/ModelInfer"
-HEADERS_TIMEOUT_S = 2.0
-REQUEST_TIMEOUT_S = 6.0
+# What no request of a starved client takes, and tests of slow ones wait for.
+HEADERS_TIMEOUT_S = 5.0
+REQUEST_TIMEOUT_S = 10.0
 
 ECHO_NET = """
 class Echo:
