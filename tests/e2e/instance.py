@@ -91,6 +91,15 @@ class Instance:
 
         eventually("a report of every member", reported)
 
+    def linked(self, model: str, replicas: int) -> bool:
+        """Whether every gateway can send to so many replicas of a model, of two slots each.
+
+        An instance is ready as soon as there is one.
+        """
+        self.settle()
+        slots = 2 * replicas * len(self.members("gateway"))
+        return self.metric("vigil_replica_slots_total", model=model) == slots
+
     def metric(self, name: str, **labels: str) -> float:
         """Return the sum of a metric's samples that have these labels; 0 when there are none.
 

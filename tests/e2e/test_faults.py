@@ -75,6 +75,7 @@ def test_kill_of_one_of_two_replicas_fails_nothing(two_replicas: Any, eventually
             for _ in range(2):
                 seen = sum(counts)
                 eventually("200 requests", lambda seen=seen: sum(counts) > seen + 200)
+                eventually("both replicas", lambda: instance.linked("lab", 2))
                 replicas = instance.members("replica")
                 assert len(replicas) == 2
                 victim = replicas[0]["pid"]

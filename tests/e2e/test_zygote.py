@@ -45,6 +45,7 @@ def test_a_lost_zygote_costs_no_request_and_is_replaced(
 ) -> None:
     models = make_lab(replicas=2)
     with running(models, tmp_path) as instance:
+        eventually("both replicas", lambda: instance.linked("lab", 2))
         before = replicas(instance)
         assert len(before) == 2
         stop, wrong, counts = threading.Event(), [], [0] * 4
