@@ -164,7 +164,7 @@ def engine() -> Engine:
 async def control(hub: Hub, folder: Path, engine: Engine, put: Any) -> AsyncIterator[ModelControl]:
     put("1")
     control = ModelControl(
-        hub, ModelRepository(folder), engine, load_timeout_s=5, drain_timeout_s=5
+        hub, ModelRepository(folder), engine, load_timeout_s=60, drain_timeout_s=60
     )
     control.start(Inventory())
     yield control

@@ -157,7 +157,7 @@ async def test_stop_sends_a_last_report(
     serve: Serve, unix: str, hub: FakeHub, client: Any, eventually: Wait
 ) -> None:
     server = await serve(unix, hub)
-    one = client(interval_s=60)
+    one = client(interval_s=3600)
     await eventually(lambda: hub.said == ["register", "report"])
     await one.stop()
     await eventually(lambda: hub.said == ["register", "report", "report"])
@@ -168,7 +168,7 @@ async def test_stop_ends_although_the_hub_goes_at_that_moment(
     serve: Serve, unix: str, hub: FakeHub, client: Any, eventually: Wait
 ) -> None:
     server = await serve(unix, hub)
-    one = client(interval_s=60)
+    one = client(interval_s=3600)
     await eventually(lambda: hub.members)
     for connection in list(server.connections):
         connection.abort()

@@ -21,6 +21,13 @@ TIMEOUT = 60
 DEADLY = 666.0
 
 
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody waits in vain for long enough to be told so, but where a test says for how long."""
+    monkeypatch.setattr(quarantine, "WAIT_S", 3600.0)
+    monkeypatch.setattr(quarantine, "PATIENCE_S", 3600.0)
+
+
 class World:
     """A queue whose replicas die of a row with the value `DEADLY`, and are replaced."""
 

@@ -145,7 +145,7 @@ async def test_stop_during_a_pause_and_before_a_start(
     family.children[0].ended.set_result(1)
     await eventually(lambda: family.exits)
     async with asyncio.timeout(60):
-        await family.keeper.stop(5)
+        await family.keeper.stop(600)
     assert family.keeper._task is not None
     assert family.keeper._task.done()
 

@@ -33,8 +33,8 @@ HEADERS = [
 
 @pytest.fixture
 def limits() -> Limits:
-    """What clients may take; a test that waits for one of them has its own."""
-    return Limits()
+    """What clients may take: longer than any test waits; one that waits for a limit has its own."""
+    return Limits(head_s=600, body_s=600, idle_s=600, stall_s=600)
 
 
 @pytest.fixture

@@ -394,7 +394,7 @@ class TestSlowness:
     async def test_headers_that_do_not_end_are_not_waited_for(
         self, connect, message, server, link, how, before
     ):
-        server.limits = Limits(head_s=0.2, body_s=60, idle_s=60, stall_s=60, linger_s=0.1,
+        server.limits = Limits(head_s=0.2, body_s=600, idle_s=600, stall_s=600, linger_s=0.1,
                                sweep_s=0.02)  # fmt: skip
         server._tick()
         if how == "half-a-frame" and before == "a-stream":

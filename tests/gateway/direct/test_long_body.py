@@ -6,6 +6,7 @@ import asyncio
 import json
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -150,8 +151,8 @@ async def test_a_client_that_leaves_in_the_middle_leaves_nothing_behind(
 
 class TestSlow:
     @pytest.fixture
-    def limits(self) -> Limits:
-        return Limits(body_s=0.2, sweep_s=0.05, linger_s=0.2)
+    def limits(self, limits: Limits) -> Limits:
+        return msgspec.structs.replace(limits, body_s=0.2, sweep_s=0.05, linger_s=0.2)
 
     async def test_one_that_stops_in_the_middle_is_told_so(self, connect: Any) -> None:
         client = await connect()
