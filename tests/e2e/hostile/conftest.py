@@ -24,8 +24,8 @@ from serving.models.export import save_files
 MAX_BODY = 16 << 20
 INFER = "/inference.GRPCInferenceService/ModelInfer"
 # What no request of a starved client takes, and tests of slow ones wait for.
-HEADERS_TIMEOUT_S = 5.0
-REQUEST_TIMEOUT_S = 10.0
+HEADERS_TIMEOUT_S = 4.0
+REQUEST_TIMEOUT_S = 8.0
 
 ECHO_NET = """
 class Echo:
