@@ -11,6 +11,7 @@ import httpx
 import numpy as np
 import pytest
 
+from serving.gateway.direct import server as server_module
 from serving.http2 import frames as f
 from serving.protocol.pb.open_inference_pb2 import ModelInferResponse
 
@@ -148,6 +149,31 @@ async def test_the_end_cuts_nothing(connect, server, post, message, link):
     for client in (idle, late, new, busy, busy2):
         await client.close()
     assert await draining
+
+
+async def test_without_a_connection_the_end_waits_for_nobody(server, monkeypatch):
+    monkeypatch.setattr(server_module, "LINGER_S", 3600.0)
+    async with asyncio.timeout(60):
+        assert await server.drain(36_000)
+
+
+async def test_whoever_was_accepted_as_the_end_began_is_answered(
+    connect, server, post, monkeypatch
+):
+    opening, draining = server_module.Opening, []
+
+    def accepted(*arguments):
+        assert not server.connections
+        draining.append(asyncio.ensure_future(server.drain(36_000)))
+        return opening(*arguments)
+
+    monkeypatch.setattr(server_module, "LINGER_S", 3600.0)
+    monkeypatch.setattr(server_module, "Opening", accepted)
+    client = await connect()
+    await client.send(post())
+    assert (await client.answer())[0] == 200
+    assert not draining[0].done()
+    draining[0].cancel()
 
 
 async def test_what_does_not_end_is_cut_at_the_end_of_the_time(connect, server, post, link):
