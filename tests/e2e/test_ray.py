@@ -33,7 +33,7 @@ def lab(
     make_lab: Callable[..., Path],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Any]:
-    models = make_lab(hang_timeout_s=3)
+    models = make_lab(hang_timeout_s=6)  # Serve checks it three times in this time
     shutil.copytree(models / "lab", models / "spare")
     with running(models, tmp_path_factory.mktemp("ray"), "ray") as instance:
         yield instance
@@ -126,7 +126,7 @@ def test_a_killed_gateway_is_started_again_by_its_actor(lab: Any, eventually: An
 def test_a_hung_replica_is_replaced(lab: Any, eventually: Any) -> None:
     victim = replicas(lab)[0]
     hang = {**ROW, "data": [0.0, 600_000, 0.0, 0.0]}
-    answer = lab.infer("lab", [hang], parameters={"timeout": 500_000}, timeout_s=10)
+    answer = lab.infer("lab", [hang], parameters={"timeout": 500_000})
     assert answer.status_code == 504
     eventually("a replacement", lambda: victim not in replicas(lab))
     eventually("it answers again", lambda: answers(lab))
