@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -69,10 +70,11 @@ class Instance:
         return [state["member"] for state in states if state["member"]["role"] == role]
 
     def stops(self) -> bool:
-        """Whether it has taken up the order to stop: it says so, or nobody answers any more."""
+        """Whether it has taken up the order to stop: nobody new is let in, or it says so."""
         try:
+            socket.create_connection(("127.0.0.1", self.http_port), ANSWER_S).close()
             return httpx.get(f"{self.admin}/readyz", timeout=ANSWER_S).status_code != 200
-        except httpx.TransportError:
+        except (OSError, httpx.TransportError):
             return True
 
     def settle(self) -> None:
