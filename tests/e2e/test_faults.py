@@ -50,6 +50,7 @@ def test_kill_of_one_of_two_replicas_fails_nothing(two_replicas: Any, eventually
         httpx.post(url, content=body(row), timeout=60).json()["outputs"][0]["data"] for row in rows
     ]
     assert len({tuple(answer) for answer in expected}) > 20
+    eventually("both replicas", lambda: instance.linked("lab", 2))
     stop, replacing = threading.Event(), threading.Event()
     wrong: list[str] = []
     counts = [0] * 8
@@ -75,7 +76,6 @@ def test_kill_of_one_of_two_replicas_fails_nothing(two_replicas: Any, eventually
             for _ in range(2):
                 seen = sum(counts)
                 eventually("200 requests", lambda seen=seen: sum(counts) > seen + 200)
-                eventually("both replicas", lambda: instance.linked("lab", 2))
                 replicas = instance.members("replica")
                 assert len(replicas) == 2
                 victim = replicas[0]["pid"]
@@ -85,7 +85,7 @@ def test_kill_of_one_of_two_replicas_fails_nothing(two_replicas: Any, eventually
 
                 def replaced(victim: int = victim) -> bool:
                     pids = {member["pid"] for member in instance.members("replica")}
-                    return len(pids) == 2 and victim not in pids
+                    return victim not in pids and instance.linked("lab", 2)
 
                 replacing.set()
                 eventually("a replacement", replaced)
