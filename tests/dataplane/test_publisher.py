@@ -72,7 +72,7 @@ async def publisher() -> AsyncIterator[EventPublisher]:
 @pytest.fixture
 def until() -> Callable[[Callable[[], bool]], "asyncio.Future[None]"]:
     async def wait(condition: Callable[[], bool]) -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while not condition():  # noqa: ASYNC110 - the condition is in other objects' state
                 await asyncio.sleep(0.002)
 

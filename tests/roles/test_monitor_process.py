@@ -92,7 +92,7 @@ async def test_sigterm_saves_everything(hub, gateway, tabular, spawn, tmp_path, 
     tabular.publish(gateway.publisher, 30)
     await ask(gateway.publisher)
     process.send_signal(signal.SIGTERM)
-    assert process.wait(10) == 0
+    assert process.wait(60) == 0
     saved = saved_state(tmp_path)
     assert saved["ledger"]["received"]["rows"] == 30
     assert saved["models"]["loans/1"]["drift"]["window"]["rows"] == 30
