@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Self
+from typing import Final, Self
 
 import numpy as np
 
 from guards.decisions import Action, Decisions
 from guards.ledoit_wolf import ledoit_wolf_covariance
 
-_REASON = "the input is unlike the data the model was trained on"
+_LARGEST: Final = float(np.finfo(np.float32).max)
+_SMALLEST: Final = float(np.finfo(np.float64).tiny)
+_REASON: Final = "the input is unlike the data the model was trained on"
 
 
 class MahalanobisGuard:
@@ -35,6 +37,7 @@ class MahalanobisGuard:
         self._action = action
         self._whitening = np.empty((0, 0))
         self._means = np.empty((0, 0))
+        self._twice_projected = np.empty((0, 0))
         self._squares = np.empty(0)
         self._threshold = math.nan
 
@@ -107,13 +110,14 @@ class MahalanobisGuard:
         width = len(self._whitening)
         if features.ndim != 2 or features.shape[1] != width or not width:
             raise ValueError(f"features must be [n, {width}] (fitted width); got {features.shape}")
+        # A batch is a few rows, so what this costs is the number of calls and not the arithmetic.
         rows = _normalised(features) @ self._whitening
-        cross = rows @ self._projected
-        cross -= self._squares
-        scores: np.ndarray = np.einsum("ij,ij->i", rows, rows) - 2 * cross.max(axis=1)
-        np.maximum(scores, 0, out=scores)
-        scores[np.isnan(scores)] = np.inf
-        return scores
+        nearness = rows @ self._twice_projected
+        nearness -= self._squares
+        distances: np.ndarray = np.vecdot(rows, rows)
+        distances -= np.maximum.reduce(nearness, axis=1)
+        np.maximum(distances, 0, out=distances)
+        return np.fmin(distances, np.inf, out=distances)  # a NaN becomes infinity
 
     def check(self, inputs: Mapping[str, np.ndarray], features: np.ndarray | None) -> Decisions:
         """Judge a batch by its features [n, width]; `inputs` is not looked at.
@@ -126,12 +130,16 @@ class MahalanobisGuard:
         if math.isnan(self._threshold):
             raise ValueError("the mahalanobis guard is not calibrated")
         scores = self.score(features)
-        above = scores > self._threshold
+        above = (scores > self._threshold).nonzero()[0].tolist()
+        action = np.zeros(len(scores), dtype=np.uint8)
+        if above:
+            action[above] = self._action
+        np.minimum(scores, _LARGEST, out=scores)
         return Decisions(
             guard=self.name,
-            action=above.astype(np.uint8) * np.uint8(self._action),
-            reasons=dict.fromkeys(np.flatnonzero(above).tolist(), _REASON),
-            score=np.minimum(scores, np.finfo(np.float32).max).astype(np.float32),
+            action=action,
+            reasons=dict.fromkeys(above, _REASON),
+            score=scores.astype(np.float32),
         )
 
     def to_arrays(self) -> dict[str, np.ndarray]:
@@ -153,15 +161,17 @@ class MahalanobisGuard:
         return guard
 
     def _project(self) -> None:
+        # |x - m|^2 = |x|^2 - (2 x m - |m|^2), where all but |x|^2 is the same for every row.
         projected = self._means @ self._whitening
-        self._projected = np.ascontiguousarray(projected.T)
-        self._squares = np.square(projected).sum(axis=1) / 2
+        self._twice_projected = np.ascontiguousarray(2 * projected.T)
+        self._squares = np.square(projected).sum(axis=1)
 
 
 def _normalised(features: np.ndarray) -> np.ndarray:
     rows: np.ndarray = features.astype(np.float64)
     # A row of zeros stays zeros; a row with an infinity becomes NaN, which `score` makes inf.
     with np.errstate(invalid="ignore", over="ignore"):
-        norms = np.sqrt(np.einsum("ij,ij->i", rows, rows))[:, None]
-        rows /= np.maximum(norms, np.finfo(np.float64).tiny)
+        norms = np.sqrt(np.vecdot(rows, rows))
+        np.maximum(norms, _SMALLEST, out=norms)
+        rows /= norms[:, None]
     return rows
