@@ -117,7 +117,8 @@ class MahalanobisGuard:
         distances: np.ndarray = np.vecdot(rows, rows)
         distances -= np.maximum.reduce(nearness, axis=1)
         np.maximum(distances, 0, out=distances)
-        return np.fmin(distances, np.inf, out=distances)  # a NaN becomes infinity
+        np.fmin(distances, np.inf, out=distances)  # a NaN becomes infinity
+        return distances
 
     def check(self, inputs: Mapping[str, np.ndarray], features: np.ndarray | None) -> Decisions:
         """Judge a batch by its features [n, width]; `inputs` is not looked at.

@@ -50,7 +50,8 @@ class NumericColumn:
         # A binary search guesses wrong at every step. To compare with all of a few edges is
         # quicker, and what is not below an edge, as NaN, is counted alike.
         below = (search[:, None] >= values).view(np.uint8)
-        return (len(search) - np.add.reduce(below, axis=0, dtype=np.uint8)).astype(np.int64)
+        codes: np.ndarray = len(search) - np.add.reduce(below, axis=0, dtype=np.uint8)
+        return codes.astype(np.int64)
 
 
 @dataclass(frozen=True, slots=True)

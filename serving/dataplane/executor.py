@@ -161,7 +161,7 @@ class BatchExecutor:
             listed = self._decide(guard, inputs, prediction.features).found()
             if listed:
                 if kept is not None:
-                    listed = tuple([(int(kept[row]), *what) for row, *what in listed])
+                    listed = tuple([(int(kept[row]), action, why) for row, action, why in listed])
                 results.append(GuardResult(guard.name, listed))
         return tuple(results)
 

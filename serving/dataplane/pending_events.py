@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -12,10 +12,6 @@ import numpy as np
 Arrays = Mapping[str, np.ndarray]
 _Columns = tuple[Mapping[str, list[np.ndarray]], Mapping[str, list[np.ndarray]]]
 _Batch = tuple[float, Sequence[str], Sequence[int], Arrays, Arrays, Arrays | None]
-
-_INPUTS: Final = 3
-_OUTPUTS: Final = 4
-"""Where a batch has its arrays."""
 
 
 class JoinedEvents(msgspec.Struct):
@@ -96,8 +92,7 @@ def _columns(batches: list[_Batch]) -> _Columns | None:
     A signature per batch would say the same, and cost more than all the rest of a message.
     """
     found = []
-    for at in (_INPUTS, _OUTPUTS):
-        sides = [batch[at] for batch in batches]
+    for sides in ([batch[3] for batch in batches], [batch[4] for batch in batches]):
         names = sides[0].keys()
         if any(side.keys() != names for side in sides):
             return None
@@ -112,8 +107,8 @@ def _columns(batches: list[_Batch]) -> _Columns | None:
 def _signature(batch: _Batch) -> frozenset[Any]:
     return frozenset(
         (at, name, array.dtype, array.shape[1:])
-        for at in (_INPUTS, _OUTPUTS)
-        for name, array in batch[at].items()
+        for at, side in enumerate((batch[3], batch[4]))
+        for name, array in side.items()
     )
 
 
