@@ -11,6 +11,7 @@ import numpy as np
 from guards.decisions import Action, Decisions
 from guards.ledoit_wolf import ledoit_wolf_covariance
 
+_FEW_DISTANCES: Final = 16
 _LARGEST: Final = float(np.finfo(np.float32).max)
 _SMALLEST: Final = float(np.finfo(np.float64).tiny)
 _REASON: Final = "the input is unlike the data the model was trained on"
@@ -39,6 +40,7 @@ class MahalanobisGuard:
         self._means = np.empty((0, 0))
         self._twice_projected = np.empty((0, 0))
         self._squares = np.empty(0)
+        self._listed: list[float] = []
         self._threshold = math.nan
 
     @property
@@ -107,18 +109,7 @@ class MahalanobisGuard:
         Raises:
             ValueError: the guard is not fitted, or the width differs from the fitted one.
         """
-        width = len(self._whitening)
-        if features.ndim != 2 or features.shape[1] != width or not width:
-            raise ValueError(f"features must be [n, {width}] (fitted width); got {features.shape}")
-        # A batch is a few rows, so what this costs is the number of calls and not the arithmetic.
-        rows = _normalised(features) @ self._whitening
-        nearness = rows @ self._twice_projected
-        nearness -= self._squares
-        distances: np.ndarray = np.vecdot(rows, rows)
-        distances -= np.maximum.reduce(nearness, axis=1)
-        np.maximum(distances, 0, out=distances)
-        np.fmin(distances, np.inf, out=distances)  # a NaN becomes infinity
-        return distances
+        return np.array(self._scores(features), dtype=np.float64)
 
     def check(self, inputs: Mapping[str, np.ndarray], features: np.ndarray | None) -> Decisions:
         """Judge a batch by its features [n, width]; `inputs` is not looked at.
@@ -130,17 +121,16 @@ class MahalanobisGuard:
             raise ValueError("the mahalanobis guard needs the model's penultimate features")
         if math.isnan(self._threshold):
             raise ValueError("the mahalanobis guard is not calibrated")
-        scores = self.score(features)
-        above = (scores > self._threshold).nonzero()[0].tolist()
+        scores = self._scores(features)
+        above = [row for row, score in enumerate(scores) if score > self._threshold]
         action = np.zeros(len(scores), dtype=np.uint8)
         if above:
             action[above] = self._action
-        np.minimum(scores, _LARGEST, out=scores)
         return Decisions(
             guard=self.name,
             action=action,
             reasons=dict.fromkeys(above, _REASON),
-            score=scores.astype(np.float32),
+            score=np.array([min(score, _LARGEST) for score in scores], dtype=np.float32),
         )
 
     def to_arrays(self) -> dict[str, np.ndarray]:
@@ -161,15 +151,55 @@ class MahalanobisGuard:
         guard._project()
         return guard
 
+    def _scores(self, features: np.ndarray) -> list[float]:
+        width = len(self._whitening)
+        if features.ndim != 2 or features.shape[1] != width or not width:
+            raise ValueError(f"features must be [n, {width}] (fitted width); got {features.shape}")
+        rows: np.ndarray = features.astype(np.float64)
+        # With one request at a time the caches are cold, and each numpy call costs microseconds.
+        if len(rows) * len(self._squares) <= _FEW_DISTANCES:
+            return [self._score_of(row) for row in rows]
+        scores: list[float] = self._score_all(rows).tolist()
+        return scores
+
+    def _score_of(self, row: np.ndarray) -> float:
+        """What `_score_all` gives for one row, up to rounding, in few calls."""
+        squared = float(row.dot(row))
+        if not _SMALLEST < squared < math.inf:  # zeros, or not finite
+            return float(self._score_all(row[None])[0])
+        whitened = row.dot(self._whitening)
+        norm = math.sqrt(squared)
+        nearness = whitened.dot(self._twice_projected).tolist()
+        nearest = max(
+            [near / norm - square for near, square in zip(nearness, self._listed, strict=True)]
+        )
+        return max(float(whitened.dot(whitened)) / squared - nearest, 0.0)
+
+    def _score_all(self, rows: np.ndarray) -> np.ndarray:
+        """Score float64 rows, which are written to."""
+        whitened = _normalise(rows) @ self._whitening
+        nearness = whitened @ self._twice_projected
+        nearness -= self._squares
+        distances: np.ndarray = np.vecdot(whitened, whitened)
+        distances -= np.maximum.reduce(nearness, axis=1)
+        np.maximum(distances, 0, out=distances)
+        np.fmin(distances, np.inf, out=distances)  # a NaN becomes infinity
+        return distances
+
     def _project(self) -> None:
         # |x - m|^2 = |x|^2 - (2 x m - |m|^2), where all but |x|^2 is the same for every row.
         projected = self._means @ self._whitening
         self._twice_projected = np.ascontiguousarray(2 * projected.T)
         self._squares = np.square(projected).sum(axis=1)
+        self._listed = self._squares.tolist()
 
 
 def _normalised(features: np.ndarray) -> np.ndarray:
-    rows: np.ndarray = features.astype(np.float64)
+    return _normalise(features.astype(np.float64))
+
+
+def _normalise(rows: np.ndarray) -> np.ndarray:
+    """Divide rows by their lengths, in place."""
     # A row of zeros stays zeros; a row with an infinity becomes NaN, which `score` makes inf.
     with np.errstate(invalid="ignore", over="ignore"):
         norms = np.sqrt(np.vecdot(rows, rows))

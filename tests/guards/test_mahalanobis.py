@@ -150,7 +150,7 @@ def plain_scores(guard, features):
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
-@pytest.mark.parametrize("rows", [0, 1, 2, 20, 333])
+@pytest.mark.parametrize("rows", [0, 1, 2, 8, 20, 333])
 def test_decides_as_the_definition_does(rows, dtype):
     for seed in range(20):
         rng = np.random.default_rng([seed, rows])
@@ -166,6 +166,8 @@ def test_decides_as_the_definition_does(rows, dtype):
         decisions = guard.check({}, features)
         expected = plain_scores(guard, features)
         assert_allclose(guard.score(features), expected, rtol=1e-9, atol=1e-9)
+        alone = [float(guard.score(features[at : at + 1])[0]) for at in range(rows)]
+        assert_allclose(alone, expected, rtol=1e-9, atol=1e-9)
         above = expected > guard.threshold
         assert_array_equal(decisions.action, np.where(above, Action.REJECT, Action.PASS))
         assert list(decisions.reasons) == np.flatnonzero(above).tolist()
