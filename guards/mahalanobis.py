@@ -157,7 +157,8 @@ class MahalanobisGuard:
             raise ValueError(f"features must be [n, {width}] (fitted width); got {features.shape}")
         rows: np.ndarray = features.astype(np.float64)
         # With one request at a time the caches are cold, and each numpy call costs microseconds.
-        if len(rows) * len(self._squares) <= _FEW_DISTANCES:
+        # Squares of larger numbers than float32 has may overflow, which is dealt with for all.
+        if len(rows) * len(self._squares) <= _FEW_DISTANCES and features.dtype.itemsize <= 4:
             return [self._score_of(row) for row in rows]
         scores: list[float] = self._score_all(rows).tolist()
         return scores
@@ -169,11 +170,10 @@ class MahalanobisGuard:
             return float(self._score_all(row[None])[0])
         whitened = row.dot(self._whitening)
         norm = math.sqrt(squared)
-        nearness = whitened.dot(self._twice_projected).tolist()
-        nearest = max(
-            [near / norm - square for near, square in zip(nearness, self._listed, strict=True)]
-        )
-        return max(float(whitened.dot(whitened)) / squared - nearest, 0.0)
+        nearness: list[float] = whitened.dot(self._twice_projected).tolist()
+        nearest = max([near / norm - own for near, own in zip(nearness, self._listed, strict=True)])
+        score: float = float(whitened.dot(whitened)) / squared - nearest
+        return max(score, 0.0)
 
     def _score_all(self, rows: np.ndarray) -> np.ndarray:
         """Score float64 rows, which are written to."""
@@ -191,7 +191,7 @@ class MahalanobisGuard:
         projected = self._means @ self._whitening
         self._twice_projected = np.ascontiguousarray(2 * projected.T)
         self._squares = np.square(projected).sum(axis=1)
-        self._listed = self._squares.tolist()
+        self._listed = list(map(float, self._squares))
 
 
 def _normalised(features: np.ndarray) -> np.ndarray:

@@ -174,3 +174,16 @@ def test_decides_as_the_definition_does(rows, dtype):
         assert [row for row, *_ in decisions.found()] == list(decisions.reasons)
         assert decisions.score.shape == decisions.action.shape == (rows,)
         assert_array_equal(features, kept)
+
+
+@pytest.mark.parametrize("rows", [1, 30])
+def test_features_of_any_size_are_scored_without_a_warning(make_blobs, rows):
+    features, labels = make_blobs(np.random.default_rng(7), 300)
+    guard = MahalanobisGuard().fit(features, labels).calibrate(features, 0.01)
+    for dtype in (np.float16, np.float32, np.float64):
+        limits = np.finfo(dtype)
+        for value in (limits.max, limits.min, limits.tiny, limits.smallest_subnormal, 0, np.inf):
+            scores = guard.score(np.full((rows, features.shape[1]), value, dtype))
+            assert not np.isnan(scores).any()
+            assert (scores >= 0).all()
+            assert_allclose(scores, scores[0])
