@@ -177,3 +177,9 @@ def test_it_starts_fast_and_light():
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
     )
     assert done.stdout.strip() == "[]"
+
+
+async def test_it_takes_no_processor_from_who_answers(hub, gateway, spawn, eventually):
+    process = spawn()
+    await eventually(lambda: gateway.publisher.connected)
+    assert os.sched_getscheduler(process.pid) == os.SCHED_BATCH
