@@ -36,3 +36,13 @@ class Decisions:
     action: np.ndarray
     reasons: dict[int, str]
     score: np.ndarray | None = None
+
+    def found(self) -> tuple[tuple[int, int, str], ...]:
+        """Return row, action and public reason of every row that did not pass, in their order."""
+        action = self.action
+        # Most batches pass as a whole: this is the cheapest way to see it.
+        if not np.count_nonzero(action):
+            return ()
+        reasons = self.reasons.get
+        rows = action.nonzero()[0].tolist()
+        return tuple([(row, int(action[row]), reasons(row, "")) for row in rows])

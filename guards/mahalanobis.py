@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Self
+from typing import Final, Self
 
 import numpy as np
 
 from guards.decisions import Action, Decisions
 from guards.ledoit_wolf import ledoit_wolf_covariance
 
-_REASON = "the input is unlike the data the model was trained on"
+_FEW_DISTANCES: Final = 16
+_LARGEST: Final = float(np.finfo(np.float32).max)
+_SMALLEST: Final = float(np.finfo(np.float64).tiny)
+_REASON: Final = "the input is unlike the data the model was trained on"
 
 
 class MahalanobisGuard:
@@ -35,7 +38,9 @@ class MahalanobisGuard:
         self._action = action
         self._whitening = np.empty((0, 0))
         self._means = np.empty((0, 0))
+        self._twice_projected = np.empty((0, 0))
         self._squares = np.empty(0)
+        self._listed: list[float] = []
         self._threshold = math.nan
 
     @property
@@ -104,16 +109,7 @@ class MahalanobisGuard:
         Raises:
             ValueError: the guard is not fitted, or the width differs from the fitted one.
         """
-        width = len(self._whitening)
-        if features.ndim != 2 or features.shape[1] != width or not width:
-            raise ValueError(f"features must be [n, {width}] (fitted width); got {features.shape}")
-        rows = _normalised(features) @ self._whitening
-        cross = rows @ self._projected
-        cross -= self._squares
-        scores: np.ndarray = np.einsum("ij,ij->i", rows, rows) - 2 * cross.max(axis=1)
-        np.maximum(scores, 0, out=scores)
-        scores[np.isnan(scores)] = np.inf
-        return scores
+        return np.array(self._scores(features), dtype=np.float64)
 
     def check(self, inputs: Mapping[str, np.ndarray], features: np.ndarray | None) -> Decisions:
         """Judge a batch by its features [n, width]; `inputs` is not looked at.
@@ -125,13 +121,16 @@ class MahalanobisGuard:
             raise ValueError("the mahalanobis guard needs the model's penultimate features")
         if math.isnan(self._threshold):
             raise ValueError("the mahalanobis guard is not calibrated")
-        scores = self.score(features)
-        above = scores > self._threshold
+        scores = self._scores(features)
+        above = [row for row, score in enumerate(scores) if score > self._threshold]
+        action = np.zeros(len(scores), dtype=np.uint8)
+        if above:
+            action[above] = self._action
         return Decisions(
             guard=self.name,
-            action=above.astype(np.uint8) * np.uint8(self._action),
-            reasons=dict.fromkeys(np.flatnonzero(above).tolist(), _REASON),
-            score=np.minimum(scores, np.finfo(np.float32).max).astype(np.float32),
+            action=action,
+            reasons=dict.fromkeys(above, _REASON),
+            score=np.array([min(score, _LARGEST) for score in scores], dtype=np.float32),
         )
 
     def to_arrays(self) -> dict[str, np.ndarray]:
@@ -152,16 +151,58 @@ class MahalanobisGuard:
         guard._project()
         return guard
 
+    def _scores(self, features: np.ndarray) -> list[float]:
+        width = len(self._whitening)
+        if features.ndim != 2 or features.shape[1] != width or not width:
+            raise ValueError(f"features must be [n, {width}] (fitted width); got {features.shape}")
+        rows: np.ndarray = features.astype(np.float64)
+        # With one request at a time the caches are cold, and each numpy call costs microseconds.
+        # Squares of larger numbers than float32 has may overflow, which is dealt with for all.
+        if len(rows) * len(self._squares) <= _FEW_DISTANCES and features.dtype.itemsize <= 4:
+            return [self._score_of(row) for row in rows]
+        scores: list[float] = self._score_all(rows).tolist()
+        return scores
+
+    def _score_of(self, row: np.ndarray) -> float:
+        """What `_score_all` gives for one row, up to rounding, in few calls."""
+        squared = float(row.dot(row))
+        if not _SMALLEST < squared < math.inf:  # zeros, or not finite
+            return float(self._score_all(row[None])[0])
+        whitened = row.dot(self._whitening)
+        norm = math.sqrt(squared)
+        nearness: list[float] = whitened.dot(self._twice_projected).tolist()
+        nearest = max([near / norm - own for near, own in zip(nearness, self._listed, strict=True)])
+        score: float = float(whitened.dot(whitened)) / squared - nearest
+        return max(score, 0.0)
+
+    def _score_all(self, rows: np.ndarray) -> np.ndarray:
+        """Score float64 rows, which are written to."""
+        whitened = _normalise(rows) @ self._whitening
+        nearness = whitened @ self._twice_projected
+        nearness -= self._squares
+        distances: np.ndarray = np.vecdot(whitened, whitened)
+        distances -= np.maximum.reduce(nearness, axis=1)
+        np.maximum(distances, 0, out=distances)
+        np.fmin(distances, np.inf, out=distances)  # a NaN becomes infinity
+        return distances
+
     def _project(self) -> None:
+        # |x - m|^2 = |x|^2 - (2 x m - |m|^2), where all but |x|^2 is the same for every row.
         projected = self._means @ self._whitening
-        self._projected = np.ascontiguousarray(projected.T)
-        self._squares = np.square(projected).sum(axis=1) / 2
+        self._twice_projected = np.ascontiguousarray(2 * projected.T)
+        self._squares = np.square(projected).sum(axis=1)
+        self._listed = list(map(float, self._squares))
 
 
 def _normalised(features: np.ndarray) -> np.ndarray:
-    rows: np.ndarray = features.astype(np.float64)
+    return _normalise(features.astype(np.float64))
+
+
+def _normalise(rows: np.ndarray) -> np.ndarray:
+    """Divide rows by their lengths, in place."""
     # A row of zeros stays zeros; a row with an infinity becomes NaN, which `score` makes inf.
     with np.errstate(invalid="ignore", over="ignore"):
-        norms = np.sqrt(np.einsum("ij,ij->i", rows, rows))[:, None]
-        rows /= np.maximum(norms, np.finfo(np.float64).tiny)
+        norms = np.sqrt(np.vecdot(rows, rows))
+        np.maximum(norms, _SMALLEST, out=norms)
+        rows /= norms[:, None]
     return rows

@@ -85,7 +85,9 @@ class _Values:
             return True
         low, high = self._cast.get(values.dtype) or self._bounds(values.dtype)
         # Comparisons with NaN are false, and the bounds are finite: this is all of the check.
-        return bool(((values >= low) & (values <= high)).all())
+        allowed = values >= low
+        allowed &= values <= high
+        return int(np.count_nonzero(allowed)) == allowed.size
 
     def reasons(self, values: np.ndarray) -> dict[int, str]:
         """Return why rows break the rule, by row index; one reason per row."""

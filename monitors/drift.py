@@ -112,6 +112,7 @@ class DriftMonitor:
         for at, spec in enumerate(compared):
             self._inputs.setdefault(spec.input, []).append(at)
         bins = [column.bins for column in self._columns]
+        self._alike = [[at for at, n in enumerate(bins) if n == size] for size in set(bins)]
         self._starts = np.concatenate(([0], np.cumsum(bins, dtype=np.int64)))
         self._rate, self._min_psi = false_alarm_rate, min_psi
         self._window = TumblingWindow(window)
@@ -194,7 +195,7 @@ class DriftMonitor:
     def _compare(self) -> list[Finding]:
         current = np.split(self._counts, self._starts[1:-1])
         pairs = [(column.counts, c) for column, c in zip(self._columns, current, strict=True)]
-        psi = np.array([float(population_stability_index(*pair)) for pair in pairs])
+        psi = self._psi(pairs)
         tests = [self._test(at, *pair, psi[at]) for at, pair in enumerate(pairs)]
         p_values = holm(np.array([p for _, p in tests]))
         drifted = (p_values <= self._rate) & (psi >= self._min_psi)
@@ -214,6 +215,14 @@ class DriftMonitor:
             *findings,
             self._finding("drifted_features", "", number, 0.0, bool(number), least),
         ]
+
+    def _psi(self, pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
+        """PSI of each column; those with as many bins are computed at once."""
+        psi = np.empty(len(pairs))
+        for members in self._alike:
+            reference, current = zip(*[pairs[at] for at in members], strict=True)
+            psi[members] = population_stability_index(np.stack(reference), np.stack(current))
+        return psi
 
     def _test(
         self, at: int, reference: np.ndarray, current: np.ndarray, psi: float

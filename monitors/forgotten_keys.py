@@ -38,16 +38,19 @@ class ForgottenKeys:
 
     def add(self, key: Key) -> None:
         """Remember a key."""
-        hashed = _hash(key)
-        self._take(hashed)
-        if len(self._unsaved) < self._most:
-            self._unsaved.append(hashed)
+        self.add_all([key])
+
+    def add_all(self, keys: Sequence[Key]) -> None:
+        """Remember keys, the oldest first."""
+        hashes = _hashes(keys)
+        self._take(hashes)
+        self._unsaved += hashes[: max(self._most - len(self._unsaved), 0)]
 
     def among(self, keys: Sequence[Key]) -> set[Key]:
         """Return those of `keys` that were forgotten."""
         if not keys or not len(self):
             return set()
-        hashes = [_hash(key) for key in keys]
+        hashes = _hashes(keys)
         found = np.array([each in self._recent for each in hashes])
         wanted = np.array(hashes, dtype=np.uint64)
         for block in self._blocks:
@@ -71,18 +74,26 @@ class ForgottenKeys:
         """Remember what `changes` or `entries` returned."""
         for number, *hashes in entries:
             self._saved = max(self._saved, number)
-            for each in hashes:
-                self._take(each)
+            self._take(hashes)
 
-    def _take(self, hashed: int) -> None:
-        self._recent.add(hashed)
-        if len(self._recent) == BLOCK:
-            self._blocks.append(np.sort(np.array(list(self._recent), dtype=np.uint64)))
-            self._recent = set()
-            if len(self._blocks) * BLOCK > self._most:
-                self._blocks.popleft()
+    def _take(self, hashes: Sequence[int]) -> None:
+        taken = 0
+        while taken < len(hashes):
+            before = taken
+            taken += BLOCK - len(self._recent)
+            self._recent.update(hashes[before:taken])
+            if len(self._recent) == BLOCK:
+                self._blocks.append(np.sort(np.array(list(self._recent), dtype=np.uint64)))
+                self._recent = set()
+                if len(self._blocks) * BLOCK > self._most:
+                    self._blocks.popleft()
 
 
-def _hash(key: Key) -> int:
-    text = f"{key[1]}:{key[0]}".encode("utf-8", "surrogatepass")
-    return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "little")
+def _hashes(keys: Sequence[Key]) -> list[int]:
+    hashed = [
+        hashlib.blake2b(f"{index}:{ident}".encode("utf-8", "surrogatepass"), digest_size=8)
+        for ident, index in keys
+    ]
+    digests = b"".join([each.digest() for each in hashed])
+    found: list[int] = np.frombuffer(digests, dtype="<u8").tolist()
+    return found

@@ -18,7 +18,7 @@ import grpc
 import msgspec
 import numpy as np
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from serving.demo.build import build_demo
 from serving.logs.report import Reporter, use
@@ -27,8 +27,8 @@ from serving.protocol.grpc_codec import decode_request, encode_response
 from serving.protocol.messages import InferRequest, InferResponse, Tensor
 from serving.protocol.pb import open_inference_pb2 as pb
 
-# A busy machine takes longer for an example than the 200 ms after which hypothesis fails it.
-settings.register_profile("vigil", deadline=None)
+# A busy machine takes longer for an example, and for making it, than hypothesis allows.
+settings.register_profile("vigil", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("vigil")
 
 
@@ -66,9 +66,25 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     return Scheduling(config, log)
 
 
+def makes_sense(item: pytest.Item) -> bool:
+    """Whether a case can be there: no mark `not_on` names one of its parameters.
+
+    A skip says that something is missing. What cannot be, as a stream over a proxy that has none,
+    is no case.
+    """
+    callspec = getattr(item, "callspec", None)
+    given = callspec.params.values() if callspec else ()
+    parameters = {each for value in given for each in (value if type(value) is tuple else [value])
+                  if isinstance(each, str)}  # fmt: skip
+    return not any(mark.args[0] in parameters for mark in item.iter_markers("not_on"))
+
+
 @pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Put groups that take long first; within a group the order stays random."""
+    if nonsense := [item for item in items if not makes_sense(item)]:
+        config.hook.pytest_deselected(items=nonsense)
+        items[:] = [item for item in items if makes_sense(item)]
     for item in items:
         starts_ray = item.get_closest_marker("ray") and item.get_closest_marker("e2e")
         if starts_ray and group_of(item.nodeid) != "ray":

@@ -158,17 +158,10 @@ class BatchExecutor:
             inputs = {name: array[kept] for name, array in inputs.items()}
         results = []
         for guard in self._guards:
-            decisions = self._decide(guard, inputs, prediction.features)
-            hit = np.flatnonzero(decisions.action)
-            if len(hit):
-                listed = tuple(
-                    (
-                        int(row if kept is None else kept[row]),
-                        int(decisions.action[row]),
-                        decisions.reasons.get(int(row), ""),
-                    )
-                    for row in hit
-                )
+            listed = self._decide(guard, inputs, prediction.features).found()
+            if listed:
+                if kept is not None:
+                    listed = tuple([(int(kept[row]), action, why) for row, action, why in listed])
                 results.append(GuardResult(guard.name, listed))
         return tuple(results)
 

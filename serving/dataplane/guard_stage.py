@@ -5,8 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-import numpy as np
-
 from guards.decisions import Action
 from guards.guard import Guard
 from serving.channel.inference import GuardResult
@@ -49,12 +47,7 @@ class GuardStage:
                 break
             started = time.perf_counter_ns()
             try:
-                decisions = guard.check(batch.inputs(), None)
-                hit = np.flatnonzero(decisions.action)
-                rows = tuple(
-                    (int(r), int(decisions.action[r]), decisions.reasons.get(int(r), ""))
-                    for r in hit
-                )
+                rows = guard.check(batch.inputs(), None).found()
                 self._tell(self._observer.guard_time, guard.name, time.perf_counter_ns() - started)
                 rejected = self.apply(batch, GuardResult(guard.name, rows)) if rows else []
                 if rejected:

@@ -19,7 +19,7 @@ from serving.errors import GuardRejected
 from serving.protocol.datatypes import FLOATING
 from serving.protocol.finite import non_finite_rows
 from serving.telemetry import names
-from serving.telemetry.counters import SeriesSet
+from serving.telemetry.counters import SeriesSet, SumSeries
 
 
 class BatchObserver(Protocol):
@@ -77,7 +77,6 @@ class ModelObserver:
         self._publish_inputs = publish_inputs
         self._model, self._version = model, version
         self._publisher = publisher
-        self._guards = guards
         self.statistics = statistics
         self.tracer: Tracer | None = None
         base = {"model": model, "version": version}
@@ -94,12 +93,17 @@ class ModelObserver:
         self._guard_duration = {
             guard: series.histogram(names.GUARD_DURATION, guard=guard, **base) for guard in guards
         }
+        self._model_guard_durations = [
+            duration
+            for guard, duration in self._guard_duration.items()
+            if guard != "schema"  # that one runs, and is timed, in the gateway
+        ]
         self._violations = {
             output: (datatype, series.sum(names.QUALITY_VIOLATIONS, output=output, **base))
             for output, datatype in outputs.items()
             if datatype in FLOATING
         }
-        self._decisions = {
+        self._decisions: dict[tuple[str, int], SumSeries] = {
             (guard, action): series.sum(
                 names.GUARD_DECISIONS, guard=guard, action=action.name.lower(), **base
             )
@@ -114,7 +118,7 @@ class ModelObserver:
     def guard_decisions(self, result: GuardResult) -> None:
         """Count decisions per row."""
         for _row, action, _reason in result.rows:
-            self._decisions[result.guard, Action(action)].add(1)
+            self._decisions[result.guard, action].add(1)
 
     def retried(self, requests: int) -> None:
         """Count requests that got a second try."""
@@ -141,9 +145,8 @@ class ModelObserver:
         waiting = unparted(batch.items) if parted else batch.items
         self._queue.record_late([formed - item.enqueued for item in waiting])
         if result.guard_ns:
-            for guard in self._guards:
-                if guard != "schema":  # that one runs, and is timed, in the gateway
-                    self._guard_duration[guard].record(result.guard_ns / 1e9)
+            for duration in self._model_guard_durations:
+                duration.record(result.guard_ns / 1e9)
         if not answered.items:
             return
         self._look_at(result.outputs)
@@ -168,7 +171,7 @@ class ModelObserver:
             one = Batch(batch.names, [whole.item], formed)
             self._publish(now, one, whole.outputs(), whole.upstream)
         outputs = result.outputs
-        if parted or result.guards:
+        if parted or _rejects(result):
             unseen = [at for at, item in enumerate(answered.items) if item.whole or _refused(item)]
             answered, outputs = leave_out(answered, outputs, unseen)
         if not answered.items:
@@ -200,6 +203,11 @@ class ModelObserver:
             _sensitive(batch),
             upstream,
         )
+
+
+def _rejects(result: BatchResult) -> bool:
+    """Whether a guard of the model refused a row; most only flag some, in most batches."""
+    return any(action == Action.REJECT for guard in result.guards for _, action, _ in guard.rows)
 
 
 def _refused(item: Pending) -> bool:

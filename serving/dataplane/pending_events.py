@@ -10,6 +10,7 @@ import msgspec
 import numpy as np
 
 Arrays = Mapping[str, np.ndarray]
+_Columns = tuple[Mapping[str, list[np.ndarray]], Mapping[str, list[np.ndarray]]]
 _Batch = tuple[float, Sequence[str], Sequence[int], Arrays, Arrays, Arrays | None]
 
 
@@ -38,7 +39,7 @@ class PendingEvents:
 
     Attributes:
         rows: rows that wait.
-        bytes: bytes of their inputs (of BYTES inputs: of the references to the values).
+        bytes: bytes of their inputs and outputs (of BYTES: of the references to the values).
     """
 
     __slots__ = ("_batches", "bytes", "rows")
@@ -64,53 +65,69 @@ class PendingEvents:
         self.rows += rows[0] if len(rows) == 1 else sum(rows)
         for array in inputs.values():
             self.bytes += array.nbytes
+        for array in outputs.values():
+            self.bytes += array.nbytes
         return True
 
     def take(self) -> Iterator[JoinedEvents]:
         """Give everything away; several parts only where batches differ in shape or outputs."""
         batches, self._batches = self._batches, []
         self.rows = self.bytes = 0
-        if not _uniform(batches):
-            for _, alike in itertools.groupby(batches, _signature):
-                yield _join(list(alike))
-        elif batches:
-            yield _join(batches)
+        if not batches:
+            return
+        columns = _columns(batches)
+        if columns is not None:
+            yield _join(batches, columns)
+            return
+        for _, run in itertools.groupby(batches, _signature):
+            alike = list(run)
+            columns = _columns(alike)
+            assert columns is not None  # their signatures are equal
+            yield _join(alike, columns)
 
 
-def _uniform(batches: list[_Batch]) -> bool:
-    return len(batches) < 2 or len(set(map(_signature, batches))) == 1
+def _columns(batches: list[_Batch]) -> _Columns | None:
+    """Return the arrays of all batches by name, inputs and outputs; None: they cannot be joined.
+
+    A signature per batch would say the same, and cost more than all the rest of a message.
+    """
+    found = []
+    for sides in ([batch[3] for batch in batches], [batch[4] for batch in batches]):
+        names = sides[0].keys()
+        if any(side.keys() != names for side in sides):
+            return None
+        columns = {name: [side[name] for side in sides] for name in names}
+        for arrays in columns.values():
+            if len({array.dtype for array in arrays}) + len({a.shape[1:] for a in arrays}) > 2:
+                return None
+        found.append(columns)
+    return found[0], found[1]
 
 
-def _signature(batch: _Batch) -> tuple[Any, ...]:
-    return tuple(
-        (name, array.dtype, array.shape[1:])
-        for arrays in (batch[3], batch[4])
-        for name, array in arrays.items()
+def _signature(batch: _Batch) -> frozenset[Any]:
+    return frozenset(
+        (at, name, array.dtype, array.shape[1:])
+        for at, side in enumerate((batch[3], batch[4]))
+        for name, array in side.items()
     )
 
 
-def _join(batches: list[_Batch]) -> JoinedEvents:
-    ids = list(itertools.chain.from_iterable(batch[1] for batch in batches))
-    rows = list(itertools.chain.from_iterable(batch[2] for batch in batches))
-    return JoinedEvents(
-        batches[-1][0],
-        ids,
-        rows,
-        _concatenate([batch[3] for batch in batches]),
-        _concatenate([batch[4] for batch in batches]),
-        _sensitive(batches),
-        sum(rows),
-    )
+def _join(batches: list[_Batch], columns: _Columns) -> JoinedEvents:
+    ids = list(itertools.chain.from_iterable([batch[1] for batch in batches]))
+    rows = list(itertools.chain.from_iterable([batch[2] for batch in batches]))
+    inputs, outputs = map(_concatenate, columns)
+    return JoinedEvents(batches[-1][0], ids, rows, inputs, outputs, _sensitive(batches), sum(rows))
 
 
-def _concatenate(parts: list[Arrays]) -> dict[str, np.ndarray]:
-    if len(parts) == 1:
-        return dict(parts[0])
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+def _concatenate(columns: Mapping[str, list[np.ndarray]]) -> dict[str, np.ndarray]:
+    return {
+        name: arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
+        for name, arrays in columns.items()
+    }
 
 
 def _sensitive(batches: list[_Batch]) -> dict[str, list[str | None]]:
-    attributes = {name for batch in batches for name in batch[5] or ()}
+    attributes = {name for given in [batch[5] for batch in batches] if given for name in given}
     joined: dict[str, list[str | None]] = {name: [] for name in attributes}
     for name, column in joined.items():
         for batch in batches:

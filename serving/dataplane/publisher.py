@@ -43,14 +43,15 @@ class Limits(msgspec.Struct, frozen=True):
 
     Attributes:
         rows, bytes: a message leaves when it holds so much.
-        delay_s: no row waits longer for company than this.
+        delay_s: no row waits longer for company than this. A message costs as much as hundreds of
+            rows, at both ends, and findings are about windows: nobody waits for a single row.
         unsent_bytes: while the connection holds more than this, events are dropped.
         early_rows, early_bytes: what waits until the first monitor is there; more is dropped.
     """
 
-    rows: int = 512
+    rows: int = 2048
     bytes: int = 1 << 20
-    delay_s: float = 0.05
+    delay_s: float = 0.25
     unsent_bytes: int = 8 << 20
     early_rows: int = 16384
     early_bytes: int = 8 << 20

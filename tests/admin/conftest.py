@@ -52,7 +52,7 @@ Join = Callable[[Member], Role]
 @pytest.fixture
 def eventually() -> Wait:
     async def wait(condition: Callable[[], object]) -> None:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not condition():  # noqa: ASYNC110 - the condition is in other objects' state
                 await asyncio.sleep(0.005)
 
@@ -164,7 +164,7 @@ def engine() -> Engine:
 async def control(hub: Hub, folder: Path, engine: Engine, put: Any) -> AsyncIterator[ModelControl]:
     put("1")
     control = ModelControl(
-        hub, ModelRepository(folder), engine, load_timeout_s=5, drain_timeout_s=5
+        hub, ModelRepository(folder), engine, load_timeout_s=60, drain_timeout_s=60
     )
     control.start(Inventory())
     yield control

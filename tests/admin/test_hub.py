@@ -174,9 +174,15 @@ async def test_roles_survive_a_new_hub(
     first.stop()
     await asyncio.sleep(0.05)
 
-    second = Hub(settle_s=0.5)
+    second = Hub(settle_s=3600)
     second.set_models([served])
     await second.start(address)
+    await eventually(lambda: len(second.states()) == 2)
+    await asyncio.sleep(0.05)
+    assert gateway.directories[-1].generation == before, "pushed before its time was over"
+    assert second._settling is not None
+    second._settling.cancel()
+    second._settled()
     await eventually(lambda: gateway.directories[-1].generation > before)
     # Nothing that was pushed since shows an instance without its replica.
     later = [item for item in gateway.directories if item.generation > before]

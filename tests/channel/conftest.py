@@ -20,7 +20,7 @@ Wait = Callable[[Callable[[], object]], Awaitable[None]]
 @pytest.fixture
 def eventually() -> Wait:
     async def wait(condition: Callable[[], object]) -> None:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not condition():  # noqa: ASYNC110 - the condition is in other objects' state
                 await asyncio.sleep(0.002)
 
@@ -66,7 +66,7 @@ class RawPeer:
 
     async def receive(self) -> Message | None:
         """The next message, None at the end."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not self._ready:
                 data = await self.reader.read(1 << 16)
                 if not data:

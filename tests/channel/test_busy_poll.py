@@ -125,8 +125,8 @@ async def test_without_a_time_or_a_second_processor_the_loop_sleeps(
 
 
 async def test_the_loop_does_its_other_work_meanwhile():
-    poll = BusyPoll(0.5)
+    poll = BusyPoll(300)
     poll.expect(REQUEST, alone=True)
     begun = time.monotonic()
     await asyncio.sleep(0.001)
-    assert time.monotonic() - begun < 0.4
+    assert time.monotonic() - begun < 60

@@ -62,7 +62,7 @@ async def test_replies_find_their_requests_in_any_order(serve: Serve, unix: str)
     server = await serve(unix, lambda c, m: held.append((c, m)))
     connection = await connect(server.address)
     asked = [connection.request("echo", number) for number in range(5)]
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while len(held) < 5:  # noqa: ASYNC110
             await asyncio.sleep(0.001)
     for peer, message in reversed(held):
@@ -134,7 +134,7 @@ async def test_a_request_after_close_is_not_left_waiting(serve: Serve, unix: str
     connection = await connect((await serve(unix, echo)).address)
     connection.close()
     with pytest.raises(ChannelClosed):
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             await connection.request("echo", None)
 
 
@@ -304,6 +304,7 @@ async def test_a_bad_tensor_ends_the_connection_quietly(serve: Serve, raw: Raw, 
 
 async def test_a_silent_server_times_out(unix: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("serving.channel.endpoint.HANDSHAKE_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(connection_module, "HANDSHAKE_TIMEOUT_S", 3600.0)  # its own watchdog
     ended = asyncio.Event()
 
     async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -315,7 +316,7 @@ async def test_a_silent_server_times_out(unix: str, monkeypatch: pytest.MonkeyPa
     server = await asyncio.start_unix_server(silent, unix[5:])
     with pytest.raises(ChannelClosed, match="cannot connect"):
         await connect(unix)
-    async with asyncio.timeout(2):  # well before the connection's own watchdog
+    async with asyncio.timeout(60):
         await ended.wait()
     server.close()
 
@@ -334,10 +335,20 @@ async def test_a_silent_client_is_put_out(
 async def test_the_watchdog_stops_with_the_handshake(
     serve: Serve, unix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connection_module, "HANDSHAKE_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(connection_module, "HANDSHAKE_TIMEOUT_S", 1234.0)
+    loop = asyncio.get_running_loop()
+    call_later, watchdogs = loop.call_later, []
+
+    def noted(delay: float, *arguments: Any) -> asyncio.TimerHandle:
+        handle = call_later(delay, *arguments)
+        if delay == 1234.0:
+            watchdogs.append(handle)
+        return handle
+
+    monkeypatch.setattr(loop, "call_later", noted)
     connection = await connect((await serve(unix, echo)).address)
-    await asyncio.sleep(0.15)
     assert msgspec.msgpack.decode((await connection.request("echo", 1)).meta) == 1
+    assert [each.cancelled() for each in watchdogs] == [True, True]  # one at each end
     connection.close()
 
 

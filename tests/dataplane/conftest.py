@@ -22,7 +22,7 @@ Wait = Callable[[Callable[[], object]], Awaitable[None]]
 @pytest.fixture
 def eventually() -> Wait:
     async def wait(condition: Callable[[], object]) -> None:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not condition():  # noqa: ASYNC110 - the condition is in other objects' state
                 await asyncio.sleep(0.002)
 

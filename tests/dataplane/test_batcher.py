@@ -25,7 +25,7 @@ from serving.errors import (
 
 Wait = Callable[[Callable[[], object]], Awaitable[None]]
 Make = Callable[..., Any]
-TIMEOUT = 5
+TIMEOUT = 60
 
 
 async def get(future: asyncio.Future[Any]) -> list[float]:

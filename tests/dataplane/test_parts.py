@@ -32,7 +32,7 @@ from serving.telemetry.counters import SeriesSet
 
 Wait = Callable[[Callable[[], object]], Awaitable[None]]
 Make = Callable[..., Any]
-TIMEOUT = 5
+TIMEOUT = 60
 
 
 async def get(future: asyncio.Future[Any]) -> list[float]:

@@ -146,7 +146,7 @@ def test_what_the_disk_does_not_keep_up_with_is_dropped(
     go_on, written = threading.Event(), []
 
     def append(_file: TraceFile, data: bytes) -> None:
-        go_on.wait(10)
+        go_on.wait(60)
         written.append(len(data))
 
     monkeypatch.setattr(TraceFile, "_append", append)

@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -19,12 +20,12 @@ from loadtest.process import free_ports
 
 # Ray took 190 s on a machine that had much else to do; so may every answer take long there.
 START_TIMEOUT_S = 400
-ANSWER_S = 30
+ANSWER_S = 60
 CHECKOUT = Path(__file__).parents[2]
 PORTS = ("http_port", "grpc_port", "admin_port")
 
 
-def eventually(what: str, holds: Callable[[], Any], timeout_s: float = 60.0) -> Any:
+def eventually(what: str, holds: Callable[[], Any], timeout_s: float = 120.0) -> Any:
     """Wait until `holds()` is true and return its value; it may raise while it is not."""
     deadline = time.monotonic() + timeout_s
     last: Exception | None = None
@@ -68,6 +69,14 @@ class Instance:
         states = httpx.get(f"{self.admin}/status", timeout=ANSWER_S).json()["members"]
         return [state["member"] for state in states if state["member"]["role"] == role]
 
+    def stops(self) -> bool:
+        """Whether it has taken up the order to stop: nobody new is let in, or it says so."""
+        try:
+            socket.create_connection(("127.0.0.1", self.http_port), ANSWER_S).close()
+            return httpx.get(f"{self.admin}/readyz", timeout=ANSWER_S).status_code != 200
+        except (OSError, httpx.TransportError):
+            return True
+
     def settle(self) -> None:
         """Wait until every member has reported what it had counted when this was called.
 
@@ -83,6 +92,15 @@ class Instance:
             return all(age is not None and age < asked - begun for age in ages)
 
         eventually("a report of every member", reported)
+
+    def linked(self, model: str, replicas: int) -> bool:
+        """Whether every gateway can send to so many replicas of a model, of two slots each.
+
+        An instance is ready as soon as there is one.
+        """
+        self.settle()
+        slots = 2 * replicas * len(self.members("gateway"))
+        return self.metric("vigil_replica_slots_total", model=model) == slots
 
     def metric(self, name: str, **labels: str) -> float:
         """Return the sum of a metric's samples that have these labels; 0 when there are none.
@@ -110,7 +128,7 @@ class Instance:
 
     def infer(self, model: str, inputs: list[dict[str, Any]], **more: Any) -> httpx.Response:
         """POST a JSON inference."""
-        timeout = more.pop("timeout_s", 30)
+        timeout = more.pop("timeout_s", ANSWER_S)
         return httpx.post(
             f"{self.url}/v2/models/{model}/infer",
             content=json.dumps({"inputs": inputs, **more}),
@@ -216,5 +234,5 @@ def stop(instance: Instance, timeout_s: float = 60) -> int:
             instance.process.wait(timeout_s)
         except subprocess.TimeoutExpired:
             instance.process.kill()
-            instance.process.wait(10)
+            instance.process.wait(60)
     return instance.process.returncode

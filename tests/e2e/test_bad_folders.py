@@ -128,21 +128,21 @@ def server(
 
 
 def rows(server: Any, name: str) -> list[tuple[str, str, str]]:
-    found = httpx.post(f"{server.url}/v2/repository/index", timeout=30).json()
+    found = httpx.post(f"{server.url}/v2/repository/index", timeout=60).json()
     return [(r["version"], r["state"], r["reason"]) for r in found if r["name"] == name]
 
 
 def test_the_good_ones_answer_and_the_server_is_ready(server: Any) -> None:
     for name in ("good", "half"):
         assert server.infer(name, ONE).json()["outputs"][0]["data"] == [42.0]
-    assert httpx.get(f"{server.url}/v2/health/ready", timeout=30).status_code == 200
+    assert httpx.get(f"{server.url}/v2/health/ready", timeout=60).status_code == 200
 
 
 def test_the_others_are_told_with_a_sentence(
     server: Any, repository: tuple[Path, dict[str, str]], eventually: Callable[..., Any]
 ) -> None:
     log = server.log.read_text()
-    problems = httpx.get(f"{server.admin}/console/data", timeout=30).json()["problems"]
+    problems = httpx.get(f"{server.admin}/console/data", timeout=60).json()["problems"]
     told = " ".join(problem["text"] for problem in problems)
     with tritonclient.grpc.InferenceServerClient(server.grpc) as client:
         index = client.get_model_repository_index().models
@@ -209,8 +209,8 @@ def test_an_empty_folder_is_a_start_and_required_models_hold_readiness(
     root = tmp_path / "models"
     root.mkdir()
     with running(root, tmp_path, engine) as instance:
-        assert httpx.get(f"{instance.url}/v2/health/ready", timeout=30).status_code == 200
-        assert httpx.post(f"{instance.url}/v2/repository/index", timeout=30).json() == []
+        assert httpx.get(f"{instance.url}/v2/health/ready", timeout=60).status_code == 200
+        assert httpx.post(f"{instance.url}/v2/repository/index", timeout=60).json() == []
         put(root, "late")
         load = httpx.post(f"{instance.url}/v2/repository/models/late/load", timeout=120)
         assert load.status_code == 200, load.text
@@ -226,11 +226,11 @@ def test_a_required_model_holds_readiness_and_the_others_answer(
     unfinished(root, "typo", "required: true\nformatt: onnx\n")
     with running(root, tmp_path, until_ready=False) as instance:
         eventually("an answer", lambda: instance.infer("good", ONE).status_code == 200)
-        answer = httpx.get(f"{instance.url}/v2/health/ready", timeout=30)
+        answer = httpx.get(f"{instance.url}/v2/health/ready", timeout=60)
         assert answer.status_code == 503
         assert "model 'needed': " in answer.text
         assert "model 'typo': " in answer.text
-        assert "no version" in httpx.get(f"{instance.admin}/readyz", timeout=30).text
+        assert "no version" in httpx.get(f"{instance.admin}/readyz", timeout=60).text
         shutil.rmtree(root / "needed")
         put(root, "needed")
         shutil.rmtree(root / "typo")
@@ -239,7 +239,7 @@ def test_a_required_model_holds_readiness_and_the_others_answer(
             load = f"{instance.url}/v2/repository/models/{name}/load"
             assert httpx.post(load, timeout=60).status_code == 200
         eventually(
-            "ready", lambda: httpx.get(f"{instance.admin}/readyz", timeout=30).status_code == 200
+            "ready", lambda: httpx.get(f"{instance.admin}/readyz", timeout=60).status_code == 200
         )
 
 
@@ -261,12 +261,12 @@ def test_a_required_model_that_cannot_be_loaded_keeps_nothing_from_the_others(
 
         def status(route: str, **body: Any) -> int:
             method = "POST" if body else "GET"
-            answer = httpx.request(method, f"{of}/{route}", json=body or None, timeout=30)
+            answer = httpx.request(method, f"{of}/{route}", json=body or None, timeout=60)
             return answer.status_code
 
         eventually("explained", lambda: status("explain", inputs=ONE) == 200, 120)
         eventually("findings", lambda: status("findings") == 200)
-        assert httpx.get(f"{instance.url}/v2/health/ready", timeout=30).status_code == 503
+        assert httpx.get(f"{instance.url}/v2/health/ready", timeout=60).status_code == 503
 
 
 def test_a_missing_folder_is_a_sentence(tmp_path: Path) -> None:

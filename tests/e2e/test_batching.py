@@ -45,12 +45,12 @@ def test_mixed_requests_and_one_poison_get_what_they_would_get_alone(
     blocker = np.array([[0, gate.row, 0, 0]], np.float32)
 
     def waits(metric: str, value: int) -> None:
-        eventually(f"{metric} {value}", lambda: instance.metric(metric, model="lab") == value, 60)
+        eventually(f"{metric} {value}", lambda: instance.metric(metric, model="lab") == value)
 
     with concurrent.futures.ThreadPoolExecutor(64) as pool:
         # Two batches stand in both slots until everything else waits, and has to meet.
         slow = [pool.submit(send, instance, blocker, timeout_s=100)]
-        eventually("the first slot", gate.reached, 60)
+        eventually("the first slot", gate.reached)
         waits("vigil_replica_slots_used", 1)
         slow.append(pool.submit(send, instance, blocker, timeout_s=100))
         waits("vigil_replica_slots_used", 2)

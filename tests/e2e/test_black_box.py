@@ -88,8 +88,8 @@ def explained(instance: Any, **parameters: Any) -> dict[str, Any]:
 
 
 def state(instance: Any, model: str) -> str:
-    models = httpx.get(f"{instance.admin}/status", timeout=30).json()["models"]
-    shown = httpx.get(f"{instance.admin}/console/data", timeout=30).json()["models"]
+    models = httpx.get(f"{instance.admin}/status", timeout=60).json()["models"]
+    shown = httpx.get(f"{instance.admin}/console/data", timeout=60).json()["models"]
     (said,) = {each["explainer"] for each in (*models, *shown) if each["name"] == model}
     return str(said)
 
@@ -122,7 +122,7 @@ def test_one_that_cannot_load_is_not_started_again_and_again(instance: Any) -> N
         assert int(answer.headers["retry-after"]) >= 1
     assert state(instance, "gone").startswith("could not be started")
     assert instance.log.read_text().count("model_load_failed") == 1
-    assert httpx.get(f"{instance.url}/v2/health/ready", timeout=30).status_code == 200
+    assert httpx.get(f"{instance.url}/v2/health/ready", timeout=60).status_code == 200
 
 
 def test_it_is_explained_over_http(instance: Any) -> None:
@@ -189,7 +189,7 @@ def test_it_is_watched_against_its_first_rows(instance: Any, eventually: Eventua
     url = f"{instance.url}/v2/models/line/findings"
 
     def said() -> dict[str, Any]:
-        return httpx.get(url, timeout=10).json()
+        return httpx.get(url, timeout=60).json()
 
     def drifted() -> bool | None:
         verdicts = [f["breached"] for f in said()["findings"] if f["metric"] == "drifted_features"]
@@ -200,7 +200,9 @@ def test_it_is_watched_against_its_first_rows(instance: Any, eventually: Eventua
     eventually("rows", lambda: "collecting reference: 120 of 200 rows" in said()["notes"][0])
     assert "120 of 200 rows" in vigil("findings", "line", "--url", instance.url)
     console = f"{instance.admin}/console/data"
-    eventually("the console", lambda: said()["notes"][0] in httpx.get(console).json()["notes"])
+    eventually(
+        "the console", lambda: said()["notes"][0] in httpx.get(console, timeout=60).json()["notes"]
+    )
     assert instance.infer("line", [rows(80)]).status_code == 200
     assert instance.infer("line", [rows(100)]).status_code == 200
     eventually("a window", lambda: drifted() is False)

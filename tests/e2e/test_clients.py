@@ -92,11 +92,11 @@ def test_answers_are_raw_and_say_that_they_are_the_last(
     stub: Any, typed: bool, parameters: Any
 ) -> None:
     message = simple(typed, **parameters)
-    unary = [stub.ModelInfer(message, timeout=30) for _ in range(2)]
+    unary = [stub.ModelInfer(message, timeout=60) for _ in range(2)]
     assert [numbers(answer) for answer in unary] == [RIGHT] * 2
     assert not any(answer.parameters for answer in unary)
     nobody = pb.ModelInferRequest(model_name="nobody", id="other")
-    answers = list(stub.ModelStreamInfer(iter([message, nobody, message]), timeout=30))
+    answers = list(stub.ModelStreamInfer(iter([message, nobody, message]), timeout=60))
     assert [a.infer_response.id for a in answers] == ["mine", "other", "mine"]
     for answer in answers:
         last = answer.infer_response.parameters["triton_final_response"]
@@ -114,8 +114,8 @@ def test_typed_answers_where_they_are_asked_for(
     if not of_the_request:
         for name in ("OUTPUT0", "OUTPUT1"):
             message.outputs.add(name=name).parameters["binary_data"].bool_param = False
-    unary = [stub.ModelInfer(message, timeout=30) for _ in range(2)]
-    streamed = [a.infer_response for a in stub.ModelStreamInfer(iter([message] * 2), timeout=30)]
+    unary = [stub.ModelInfer(message, timeout=60) for _ in range(2)]
+    streamed = [a.infer_response for a in stub.ModelStreamInfer(iter([message] * 2), timeout=60)]
     for answer in (*unary, *streamed):
         assert not answer.raw_output_contents
         assert [list(output.contents.int_contents) for output in answer.outputs] == RIGHT
@@ -124,7 +124,7 @@ def test_typed_answers_where_they_are_asked_for(
 @pytest.mark.parametrize("name", ["triton_request_id", "vigil_flags"])
 def test_what_nobody_documents_is_reserved(stub: Any, server: Any, name: str) -> None:
     with pytest.raises(grpc.RpcError) as failed:
-        stub.ModelInfer(simple(False, **{name: pb.InferParameter(bool_param=True)}), timeout=30)
+        stub.ModelInfer(simple(False, **{name: pb.InferParameter(bool_param=True)}), timeout=60)
     assert failed.value.code() is grpc.StatusCode.INVALID_ARGUMENT
     assert "reserved" in failed.value.details()
     row = {"name": "INPUT0", "datatype": "INT32", "shape": [1, 1], "data": [1]}
@@ -159,7 +159,7 @@ def test_asynchronous_calls(server: Any) -> None:
         for _ in range(4):
             client.async_infer("simple", given, lambda result, error: got.put(error or result))
         for _ in range(4):
-            right(got.get(timeout=30))
+            right(got.get(timeout=60))
 
 
 @pytest.mark.parametrize("empty_final", [True, False])
@@ -173,7 +173,7 @@ def test_a_stream_of_tritonclient(server: Any, empty_final: bool) -> None:
                 request_id=str(number), enable_empty_final_response=empty_final,
             )  # fmt: skip
         for number in range(3):
-            result = got.get(timeout=30)
+            result = got.get(timeout=60)
             right(result)
             response = result.get_response()
             assert response.id == str(number)
@@ -258,7 +258,7 @@ def test_images_are_classified_in_a_stream(stub: Any) -> None:
         message = pb.ModelInferRequest(model_name=model, raw_input_contents=[images.tobytes()])
         message.inputs.add(name="input", datatype="FP32", shape=images.shape)
         message.outputs.add(name="scores").parameters["classification"].int64_param = 1
-        for answer in stub.ModelStreamInfer(iter([message] * 2), timeout=30):
+        for answer in stub.ModelStreamInfer(iter([message] * 2), timeout=60):
             (best,) = answer.infer_response.raw_output_contents
             assert list(answer.infer_response.outputs[0].shape) == [2, 1]
             texts = [text.decode() for text in deserialize_bytes_tensor(best)]
@@ -311,12 +311,12 @@ def test_a_plain_stub_asks_for_an_output_by_its_name_in_a_graph(stub: Any) -> No
     message.inputs.add(name="input", datatype="FP32", shape=[1, 299, 299, 3])
     message.outputs.add(name=name)
     message.raw_input_contents.append(b"a" * 4 * 299 * 299 * 3)
-    answer = stub.ModelInfer(message, timeout=30)
+    answer = stub.ModelInfer(message, timeout=60)
     assert (answer.id, answer.outputs[0].name) == ("my request id", name)
     assert len(answer.raw_output_contents[0]) == 16
     for request in ("ModelReady", "ModelMetadata", "ModelConfig"):
         asked = getattr(pb, f"{request}Request")(name="densenet_onnx")
-        assert getattr(stub, request)(asked, timeout=30)
+        assert getattr(stub, request)(asked, timeout=60)
 
 
 @pytest.mark.parametrize("module", [tritonclient.http, tritonclient.grpc])
@@ -346,7 +346,7 @@ def test_a_version_that_is_no_number(stub: Any) -> None:
     message = simple(True)
     message.model_version = "wrong_specification"
     with pytest.raises(grpc.RpcError) as failed:
-        stub.ModelInfer(message, timeout=30)
+        stub.ModelInfer(message, timeout=60)
     assert failed.value.details().startswith(
         "failed to get model version from specified version string 'wrong_specification'"
     )
@@ -373,7 +373,7 @@ def test_floats_in_binary_are_not_compressed(server: Any) -> None:
     tensor.set_data_from_numpy(rows)
     body, length = tritonclient.http.InferenceServerClient.generate_request_body([tensor])
     answer = httpx.post(
-        f"{server.url}/v2/models/identity_fp32/infer", content=body, timeout=30,
+        f"{server.url}/v2/models/identity_fp32/infer", content=body, timeout=60,
         headers={**GZIP, "inference-header-content-length": str(length)},
     )  # fmt: skip
     assert answer.headers["content-type"] == "application/octet-stream"
@@ -387,7 +387,7 @@ def test_floats_in_binary_are_not_compressed(server: Any) -> None:
     "path", ["", "/models/stats", "/models/wide/config", "/models/wide", "/../openapi.json"]
 )
 def test_what_is_no_inference_is_not_compressed(server: Any, path: str) -> None:
-    answer = httpx.get(f"{server.url}/v2{path}", headers=GZIP, timeout=30)
+    answer = httpx.get(f"{server.url}/v2{path}", headers=GZIP, timeout=60)
     assert answer.status_code == 200
     assert "content-encoding" not in answer.headers
 
@@ -396,7 +396,7 @@ def test_text_is_compressed(server: Any) -> None:
     row = {"name": "INPUT0", "datatype": "INT32", "shape": [1, 4000], "data": [7] * 4000}
     answer = httpx.post(
         f"{server.url}/v2/models/custom_identity_int32/infer", json={"inputs": [row]},
-        headers=GZIP, timeout=30,
+        headers=GZIP, timeout=60,
     )  # fmt: skip
     assert answer.headers["content-encoding"] == "gzip"
     assert answer.json()["outputs"][0]["data"] == [7] * 4000

@@ -49,7 +49,7 @@ def test_what_is_on_the_wire(server: Any) -> None:
     tensor = {"name": "x", "datatype": "FP32", "shape": list(ROWS.shape)}
     body = {"inputs": [{**tensor, "data": ROWS.ravel().tolist()}]}
     url = f"{server.url}/v2/models/lab/infer"
-    answer = httpx.post(url, json=body, headers={"accept-encoding": "gzip"}, timeout=30)
+    answer = httpx.post(url, json=body, headers={"accept-encoding": "gzip"}, timeout=60)
     assert answer.headers["content-encoding"] == "gzip"
     assert answer.headers["vary"] == "accept-encoding"
     assert int(answer.headers["content-length"]) < len(answer.content) / 2
@@ -77,7 +77,7 @@ def test_a_channel_that_compresses(server: Any, stream: bool) -> None:
                 "/inference.GRPCInferenceService/ModelStreamInfer",
                 request_serializer=pb.ModelInferRequest.SerializeToString,
                 response_deserializer=pb.ModelStreamInferResponse.FromString,
-            )(iter([request, request]), timeout=30)
+            )(iter([request, request]), timeout=60)
             answers = [answer.infer_response for answer in call]
         else:
             unary = channel.unary_unary(
@@ -85,7 +85,7 @@ def test_a_channel_that_compresses(server: Any, stream: bool) -> None:
                 request_serializer=pb.ModelInferRequest.SerializeToString,
                 response_deserializer=pb.ModelInferResponse.FromString,
             )
-            answers = [unary(request, timeout=30)]
+            answers = [unary(request, timeout=60)]
     assert len(answers) == 1 + stream
     for answer in answers:
         assert np.frombuffer(answer.raw_output_contents[0], np.float32).shape == (3000,)
@@ -93,10 +93,13 @@ def test_a_channel_that_compresses(server: Any, stream: bool) -> None:
 
 def test_methods_through_the_front(server: Any) -> None:
     for path in ("/v2", "/v2/health/ready/", "/v2/models/lab/stats"):
-        head, get = httpx.head(server.url + path), httpx.get(server.url + path)
+        head, get = (
+            httpx.head(server.url + path, timeout=60),
+            httpx.get(server.url + path, timeout=60),
+        )
         assert (head.status_code, head.content) == (200, b"")
         assert head.headers["content-length"] == str(len(get.content))
-        options = httpx.options(server.url + path)
+        options = httpx.options(server.url + path, timeout=60)
         assert (options.status_code, options.headers["allow"]) == (200, "GET, HEAD, OPTIONS")
-        wrong = httpx.put(server.url + path)
+        wrong = httpx.put(server.url + path, timeout=60)
         assert (wrong.status_code, list(wrong.json())) == (405, ["error"])

@@ -85,7 +85,7 @@ def test_as_pid_1_it_reaps_orphans_and_stops_in_order(
     for _ in range(5):
         subprocess.run([*inside, "sh", "-c", "(sleep 0.2 &); exit 0"], check=True, timeout=60)
     # They were there, and each is gone once its sleep is over.
-    eventually("no orphan and no zombie", lambda: len(children(init)) == 1, 60)
+    eventually("no orphan and no zombie", lambda: len(children(init)) == 1)
     assert all(state != "Z" for state, _ in children(init).values())
     os.kill(init, signal.SIGTERM)
     assert outer.wait(60) == 0, (tmp_path / "log").read_text()[-5000:]

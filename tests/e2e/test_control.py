@@ -258,7 +258,7 @@ def factor(instance: Any, path: str) -> float:
     answer = httpx.post(
         f"{instance.url}/v2/models/{path}/infer",
         content=json.dumps({"inputs": [tensor]}),
-        timeout=30,
+        timeout=60,
     )
     assert answer.status_code == 200, answer.text
     return float(answer.json()["outputs"][0]["data"][0])
@@ -266,10 +266,13 @@ def factor(instance: Any, path: str) -> float:
 
 def test_several_versions_answer_side_by_side(several: tuple[Any, Shelf]) -> None:
     instance, _models = several
-    assert httpx.get(f"{instance.url}/v2/models/steady").json()["versions"] == ["1", "3"]
+    assert httpx.get(f"{instance.url}/v2/models/steady", timeout=60).json()["versions"] == [
+        "1",
+        "3",
+    ]
     assert factor(instance, "steady") == 3.0
     assert factor(instance, "steady/versions/1") == 1.0
-    missing = httpx.get(f"{instance.url}/v2/models/steady/versions/2")
+    missing = httpx.get(f"{instance.url}/v2/models/steady/versions/2", timeout=60)
     assert missing.status_code == 404
 
 
@@ -280,16 +283,16 @@ def test_the_admin_listener_takes_orders_but_not_from_web_pages(
     for base in (instance.admin, instance.url):
         path = f"{base}/v2/repository/models/other/load"
         assert httpx.post(path, timeout=60).status_code == 200
-        refused = httpx.post(path, headers={"origin": "http://evil.example"})
+        refused = httpx.post(path, headers={"origin": "http://evil.example"}, timeout=60)
         assert refused.status_code == 403
         override = {"parameters": {"config": "{}"}}
-        answer = httpx.post(path, json=override)
+        answer = httpx.post(path, json=override, timeout=60)
         assert answer.status_code == 400
         assert "model.yaml" in answer.json()["error"]
-        unknown = httpx.post(f"{base}/v2/repository/models/nobody/load")
+        unknown = httpx.post(f"{base}/v2/repository/models/nobody/load", timeout=60)
         assert unknown.status_code == 404
         assert unknown.json()["error"].startswith("failed to load 'nobody', Request for unknown")
-        listed = httpx.post(f"{base}/v2/repository/index").json()
+        listed = httpx.post(f"{base}/v2/repository/index", timeout=60).json()
         assert {(row["name"], row["version"], row["state"]) for row in listed} == {
             ("other", "1", "READY"),
             ("steady", "1", "READY"),
@@ -304,10 +307,10 @@ def test_the_folder_is_followed_without_a_call(
     with running(models.root, tmp_path, engine, poll_models_s=0.2) as instance:
         assert factor(instance, "steady") == 1.0
         models.put("steady", 2, 2.0)
-        eventually("version 2", lambda: factor(instance, "steady") == 2.0, 60)
+        eventually("version 2", lambda: factor(instance, "steady") == 2.0)
         shutil.rmtree(models.root / "other")
         gone = f"{instance.url}/v2/models/other"
-        eventually("it is unloaded", lambda: httpx.get(gone).status_code == 404, 60)
+        eventually("it is unloaded", lambda: httpx.get(gone, timeout=60).status_code == 404)
 
 
 def test_a_start_with_a_broken_newest_version_serves_the_one_before(
@@ -341,7 +344,9 @@ def test_a_start_with_a_broken_newest_version_serves_the_one_before(
 
 
 def index(instance: Any) -> list[dict[str, str]]:
-    listed: list[dict[str, str]] = httpx.post(f"{instance.url}/v2/repository/index").json()
+    listed: list[dict[str, str]] = httpx.post(
+        f"{instance.url}/v2/repository/index", timeout=60
+    ).json()
     return listed
 
 
@@ -351,7 +356,7 @@ def test_only_the_admin_listener_takes_orders_where_others_can_connect(
     models = shelf()
     with running(models.root, tmp_path, insecure=True, host="0.0.0.0") as instance:
         path = "/v2/repository/models/other/load"
-        refused = httpx.post(instance.url + path)
+        refused = httpx.post(instance.url + path, timeout=60)
         assert refused.status_code == 403
         assert "admin listener" in refused.json()["error"]
         with (
@@ -416,7 +421,7 @@ def test_what_is_logged_can_be_changed_and_outlives_a_gateway(
             eventually("details", lambda: DETAILS in log(instance))
             (gateway,) = instance.members("gateway")
             os.kill(gateway["pid"], signal.SIGKILL)
-            eventually("a new gateway", lambda: factor(instance, "steady") == 3.0, 60)
+            eventually("a new gateway", lambda: factor(instance, "steady") == 3.0)
             length = len(log(instance))
             http.load_model("other")
             http.update_log_settings({"log_verbose_level": 2})

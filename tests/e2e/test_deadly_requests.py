@@ -66,11 +66,6 @@ def load(instance: Any, clients: int = 8) -> Iterator[Callable[[], int]]:
     assert not wrong, wrong[:3]
 
 
-def both_are_there(instance: Any) -> bool:
-    """Whether both replicas are linked by both gateways."""
-    return instance.metric("vigil_replica_slots_total", model="lab") == 8
-
-
 @pytest.mark.parametrize(
     ("values", "said", "deaths"),
     [
@@ -84,7 +79,7 @@ def both_are_there(instance: Any) -> bool:
 def test_only_the_request_that_ends_replicas_fails(
     lab: Any, eventually: Any, values: list[float], said: str, deaths: int
 ) -> None:
-    eventually("both replicas", lambda: both_are_there(lab))
+    eventually("both replicas", lambda: lab.linked("lab", 2))
     lab.settle()
     before = lab.metric("vigil_replica_restarts_total", model="lab")
     with load(lab) as count:
@@ -92,7 +87,7 @@ def test_only_the_request_that_ends_replicas_fails(
         answer = lab.infer("lab", [row(values)], timeout_s=120)
         assert answer.status_code == 500, answer.text
         assert f"of model 'lab' that computed this request {said}" in answer.json()["error"]
-        eventually("both replicas again", lambda: both_are_there(lab), 90)
+        eventually("both replicas again", lambda: lab.linked("lab", 2))
         seen = count()
         eventually("more load", lambda: count() > seen + 50)
     lab.settle()
@@ -104,12 +99,12 @@ def test_a_retry_is_answered_at_once_over_grpc_too(lab: Any, eventually: Any) ->
     values = [667.0, 0.0, 0.0, 77.0]
     tensor = tritonclient.grpc.InferInput("x", [1, 4], "FP32")
     tensor.set_data_from_numpy(np.array([values], np.float32))
-    eventually("both replicas", lambda: both_are_there(lab), 90)
+    eventually("both replicas", lambda: lab.linked("lab", 2))
     with tritonclient.grpc.InferenceServerClient(lab.grpc) as client:
         with pytest.raises(InferenceServerException, match="computed this request") as caught:
             client.infer("lab", [tensor])
         assert caught.value.status() == str(grpc.StatusCode.INTERNAL)
-        eventually("both replicas", lambda: both_are_there(lab), 90)
+        eventually("both replicas", lambda: lab.linked("lab", 2))
         pids = {member["pid"] for member in lab.members("replica")}
     for _ in range(8):  # each on a new connection: either gateway may take it
         with (

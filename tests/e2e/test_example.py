@@ -80,5 +80,5 @@ def test_binary_examples_and_known_text(
     assert "picky version 1: 2 rows of the example give the same alone" in checked
     with running(root / "models", tmp_path_factory.mktemp("run")) as server:
         for name in inputs:
-            ready = httpx.get(f"{server.url}/v2/models/{name}/ready")
+            ready = httpx.get(f"{server.url}/v2/models/{name}/ready", timeout=60)
             assert ready.status_code == 200, ready.text

@@ -208,7 +208,7 @@ def test_a_reload_keeps_statistics_and_an_unload_takes_gauges_away(
         eventually("the slots", slots)
         http.unload_model("reloaded", unload_dependents=True)
         server.settle()
-        metrics = httpx.get(f"{server.admin}/metrics", timeout=30).text.splitlines()
+        metrics = httpx.get(f"{server.admin}/metrics", timeout=60).text.splitlines()
         left = {line.split("{")[0] for line in metrics if 'model="reloaded"' in line}
         assert "vigil_inference_requests_total" in left
         gauges = {"vigil_replica_slots_total", "vigil_replica_slots_used", "vigil_queue_rows"}
@@ -370,7 +370,7 @@ def test_a_named_page_may_ask_and_nobody_else(server: Any) -> None:
     url = f"{server.url}/v2/models/double/infer"
     content = json.dumps({"id": "mine", "inputs": [tensor("x", [1])]})
     asks = {"access-control-request-method": "POST", "access-control-request-headers": "x-a"}
-    with httpx.Client(timeout=30) as http:
+    with httpx.Client(timeout=60) as http:
         for origin in (PAGE, "http://other.example"):
             preflight = http.options(url, headers={"origin": origin, **asks})
             answer = http.post(url, content=content, headers={"origin": origin})

@@ -91,7 +91,7 @@ def test_a_client_without_our_files_infers(instance: Any) -> None:
             request_serializer=type(request).SerializeToString,
             response_deserializer=GetMessageClass(method.output_type).FromString,
         )
-        answer = infer(request, timeout=30)
+        answer = infer(request, timeout=60)
     assert answer.id == "dynamic"
     assert np.frombuffer(answer.raw_output_contents[0], np.float32).sum() == pytest.approx(1)
 
@@ -118,7 +118,7 @@ def test_watch_tells_of_a_dead_replica_and_of_its_successor(server: Any) -> None
 def test_a_drain_ends_a_watch(
     make_lab: Callable[..., Path], running: Callable[..., Any], tmp_path: Path, ingress: str
 ) -> None:
-    with running(make_lab(), tmp_path, "local", ingress, drain_timeout_s=60) as started:
+    with running(make_lab(), tmp_path, "local", ingress, drain_timeout_s=300) as started:
         watchers = [Watcher(started.grpc, name) for name in ("", "lab")]
         assert [watcher.next() for watcher in watchers] == [SERVING, SERVING]
         started.process.send_signal(signal.SIGTERM)
@@ -126,4 +126,4 @@ def test_a_drain_ends_a_watch(
             assert watcher.next() == NOT_SERVING
             assert watcher.next() is grpc.StatusCode.UNAVAILABLE
             watcher.leave()
-        assert started.process.wait(50) == 0, started.log.read_text()
+        assert started.process.wait(60) == 0, started.log.read_text()

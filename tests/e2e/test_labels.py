@@ -56,7 +56,7 @@ def test_labels_find_the_version_that_made_the_prediction(
             answer = httpx.post(
                 f"{instance.url}/v2/models/lab/versions/{version}/infer",
                 json={"id": f"v{version}-{number}", "inputs": [tensor]},
-                timeout=30,
+                timeout=60,
             ).json()
             assert answer["model_version"] == version
             scores = np.array(answer["outputs"][0]["data"]).reshape(ROWS, 3)
@@ -69,9 +69,9 @@ def test_labels_find_the_version_that_made_the_prediction(
         for number in range(4)
     ]
     url = f"{instance.url}/v2/models/lab/labels"
-    told = httpx.post(url, json={"labels": labels}, timeout=30).json()
+    told = httpx.post(url, json={"labels": labels}, timeout=60).json()
     assert told == {"accepted": 400, "duplicate": 0, "unknown": 0, "late": 0}
-    told = httpx.post(url, json={"labels": labels}, timeout=30).json()
+    told = httpx.post(url, json={"labels": labels}, timeout=60).json()
     assert told == {"accepted": 0, "duplicate": 400, "unknown": 0, "late": 0}
 
     def of(version: str) -> tuple[float, ...]:
@@ -83,7 +83,7 @@ def test_labels_find_the_version_that_made_the_prediction(
 
     eventually("metrics of version 1", lambda: of("1") == (0.8, 1.0, 4))
     eventually("metrics of version 2", lambda: of("2") == (0.2, 0.8, 5))
-    found = httpx.get(findings, timeout=30).json()["findings"]
+    found = httpx.get(findings, timeout=60).json()["findings"]
     accuracy = {item["version"]: item["value"] for item in found if item["metric"] == "accuracy"}
     assert {version: round(value, 3) for version, value in accuracy.items()} == {
         "1": 0.8,

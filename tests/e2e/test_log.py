@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,8 +15,8 @@ from serving.models.manifest import write_folder_manifest
 pytestmark = pytest.mark.e2e
 
 SECRET = 4711.25
-QUIET_S = 12
-"""Longer than a line is kept back."""
+OFTEN = 9000.5
+"""What one test alone sends, so that no line of another is counted with its own."""
 NET = """
 class Net:
     def predict(self, inputs):
@@ -30,7 +29,9 @@ def build():
     {build}
     return Net()
 """
-RAISES = """if (x > 4000).any():
+RAISES = """if (x > 9000).any():
+            raise LookupError(f"bad {x.tolist()}")
+        if (x > 4000).any():
             try:
                 raise ValueError(f"bad {x.tolist()}")
             except ValueError as error:
@@ -127,29 +128,19 @@ def test_a_models_exception_leaves_its_frames_and_the_request(
     assert "ValueError" in line["exception"].splitlines()[-1]
 
 
-def quiet(count: Callable[[], int]) -> int:
-    """Return a count once it has not changed for a while: what is kept back comes later."""
-    since, last = time.monotonic(), count()
-    while time.monotonic() - since < QUIET_S:
-        time.sleep(0.2)
-        if (now := count()) != last:
-            since, last = time.monotonic(), now
-    return last
-
-
 def test_many_failures_of_one_cause_are_few_lines_that_count_them(
     server: Any, eventually: Callable[..., Any]
 ) -> None:
     def told() -> int:
-        found = about(server, "model_failed", model="m", error="ExceptionGroup")
+        found = about(server, "model_failed", model="m", error="LookupError")
         return sum(1 + line.get("suppressed", 0) for line in found)
 
-    before = quiet(told)
+    assert told() == 0
     for number in range(30):
-        assert ask(server, SECRET, f"many-{number}").status_code == 500
-    eventually("every failure is counted", lambda: told() >= before + 30)
-    assert told() == before + 30
-    assert len(about(server, "model_failed", model="m")) < 15
+        assert ask(server, OFTEN, f"many-{number}").status_code == 500
+    eventually("every failure is counted", lambda: told() >= 30)
+    assert told() == 30
+    assert len(about(server, "model_failed", model="m", error="LookupError")) < 15
 
 
 def test_a_good_request_and_a_bad_one_leave_no_line(server: Any) -> None:
@@ -157,7 +148,7 @@ def test_a_good_request_and_a_bad_one_leave_no_line(server: Any) -> None:
     assert ask(server, 1, "good").status_code == 200
     refused = server.infer("m", [], id="bad")
     assert refused.status_code == 400
-    assert httpx.get(f"{server.url}/v2/models/none", timeout=30).status_code == 404
+    assert httpx.get(f"{server.url}/v2/models/none", timeout=60).status_code == 404
     new = lines(server)[before:]
     assert not [line for line in new if line.get("request_id") in ("good", "bad")]
     assert not [line for line in new if line["event"].startswith("request_")]
@@ -245,7 +236,7 @@ def test_a_failed_explanation_is_one_line_that_names_the_request(
         answer = httpx.post(url, json=body, timeout=60)
         return None if answer.status_code == 503 else answer  # it starts last
 
-    failed = eventually("an explanation", lambda: explain(SECRET), 90)
+    failed = eventually("an explanation", lambda: explain(SECRET))
     assert failed.status_code == 500
     assert "SystemExit" in failed.text
     answered = explain(2.0)
@@ -269,11 +260,10 @@ def test_names_that_a_model_returns_are_not_told(
     assert "returned no output 'y'" in line["message"]
 
 
+@pytest.mark.not_on("ray", reason="it tells nobody how a process ended")
 def test_a_load_that_ends_the_process_is_told_by_the_hub(
     server: Any, root: Path, eventually: Callable[..., Any]
 ) -> None:
-    if server.engine != "local":
-        pytest.skip("Ray tells nobody how a process ended")
     put(root, "crashes", "1", build="import os; os._exit(9)")
     assert load(server, "crashes").is_error
     line = eventually("a line", lambda: about(server, "version_refused", model="crashes"))[0]

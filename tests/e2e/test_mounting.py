@@ -122,8 +122,8 @@ def wait_ready(host: Host, eventually: Any, path: str = "/models") -> None:
 
 def ask_all(host: Host, eventually: Any) -> None:
     """Ask everything that both examples have."""
-    assert httpx.get(host.url).json() == {"hello": "world"}
-    assert httpx.get(f"{host.url}/nowhere").status_code == 404
+    assert httpx.get(host.url, timeout=60).json() == {"hello": "world"}
+    assert httpx.get(f"{host.url}/nowhere", timeout=60).status_code == 404
 
     client = tritonclient.http.InferenceServerClient(f"127.0.0.1:{host.port}/models")
     x = tritonclient.http.InferInput("x", ROWS.shape, "FP32")
@@ -133,26 +133,30 @@ def ask_all(host: Host, eventually: Any) -> None:
     np.testing.assert_allclose(answer.sum(1), 1, atol=1e-5)
     client.close()
 
-    own = httpx.post(f"{host.url}/diagnosis", json=ROWS[0].tolist()).json()
+    own = httpx.post(f"{host.url}/diagnosis", json=ROWS[0].tolist(), timeout=60).json()
     np.testing.assert_allclose([own["malignant"], own["benign"]], answer[0], rtol=1e-5)
-    wrong = httpx.post(f"{host.url}/diagnosis", json=[1.0])
+    wrong = httpx.post(f"{host.url}/diagnosis", json=[1.0], timeout=60)
     assert wrong.status_code == 400
     assert "error" in wrong.json()
 
     models = f"{host.url}/models"
     tensor = {"name": "x", "datatype": "FP32", "shape": [1, 30], "data": ROWS[0].tolist()}
     named = httpx.post(
-        f"{models}/v2/models/cancer/infer", json={"inputs": [tensor]}, headers={"x-request-id": "h"}
+        f"{models}/v2/models/cancer/infer",
+        json={"inputs": [tensor]},
+        headers={"x-request-id": "h"},
+        timeout=60,
     )
     assert named.headers["x-request-id"] == named.json()["id"] == "h"
-    assert httpx.get(f"{models}/openapi.json").json()["servers"] == [{"url": "/models"}]
-    assert httpx.get(f"{models}/nothing").status_code == 404
-    refused = httpx.post(f"{models}/v2/repository/models/cancer/unload")
+    assert httpx.get(f"{models}/openapi.json", timeout=60).json()["servers"] == [{"url": "/models"}]
+    assert httpx.get(f"{models}/nothing", timeout=60).status_code == 404
+    refused = httpx.post(f"{models}/v2/repository/models/cancer/unload", timeout=60)
     assert refused.status_code == 403
     assert "orders" in refused.json()["error"]
     grpc = httpx.post(
         f"{models}/inference.GRPCInferenceService/ServerLive",
         headers={"content-type": "application/grpc"},
+        timeout=60,
     )
     assert grpc.headers["grpc-status"] == "12"
     assert (
@@ -160,12 +164,13 @@ def ask_all(host: Host, eventually: Any) -> None:
     )
 
     findings = f"{models}/v2/models/cancer/findings"
-    eventually("the monitor", lambda: httpx.get(findings, timeout=5).status_code == 200, 90)
+    eventually("the monitor", lambda: httpx.get(findings, timeout=5).status_code == 200)
 
     def labelled() -> bool:
-        httpx.post(f"{models}/v2/models/cancer/infer", json={"inputs": [tensor], "id": "l-1"})
+        asked = {"inputs": [tensor], "id": "l-1"}
+        httpx.post(f"{models}/v2/models/cancer/infer", json=asked, timeout=60)
         labels = {"labels": [{"id": "l-1", "y_true": "benign"}]}
-        counts = httpx.post(f"{models}/v2/models/cancer/labels", json=labels).json()
+        counts = httpx.post(f"{models}/v2/models/cancer/labels", json=labels, timeout=60).json()
         return bool(counts["accepted"] + counts["duplicate"])
 
     eventually("a label that finds its prediction", labelled)
@@ -184,9 +189,9 @@ def test_the_examples_answer_and_leave_nothing(
         wait_ready(server, eventually)
         ask_all(server, eventually)
         if "fastapi" in app:
-            metrics = httpx.get(f"{server.url}/vigil/metrics").text
+            metrics = httpx.get(f"{server.url}/vigil/metrics", timeout=60).text
             assert 'vigil_inference_requests_total{model="cancer"' in metrics
-            index = httpx.post(f"{server.url}/vigil/v2/repository/index").json()
+            index = httpx.post(f"{server.url}/vigil/v2/repository/index", timeout=60).json()
             assert {row["name"] for row in index} == {"cancer", "digits", "loans"}
         maps = Path(f"/proc/{server.process.pid}/maps").read_text()
         assert "libtorch" not in maps
@@ -264,7 +269,7 @@ def test_without_a_lifespan_the_first_request_starts_it(
         assert first.headers["retry-after"] == "1"
         assert "starting" in first.json()["error"]
         wait_ready(server, eventually, "/m")
-        assert httpx.get(url).json()["name"] == "cancer"
+        assert httpx.get(url, timeout=60).json()["name"] == "cancer"
         children = descendants(server.process.pid)
         assert children
     eventually("no process is left", lambda: not any(map(alive, children)))

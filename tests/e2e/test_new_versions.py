@@ -85,7 +85,7 @@ def answers(server: Any, name: str, value: float = 21) -> tuple[str, list[Any]]:
 
 
 def index(server: Any, name: str) -> dict[str, tuple[str, str]]:
-    found = httpx.post(f"{server.url}/v2/repository/index", timeout=30).json()
+    found = httpx.post(f"{server.url}/v2/repository/index", timeout=60).json()
     return {r["version"]: (r["state"], r["reason"]) for r in found if r["name"] == name}
 
 
@@ -147,7 +147,7 @@ def test_answers_that_are_no_numbers_are_counted_told_and_found(
     eventually("count", lambda: server.metric("vigil_quality_violations_total", **labels) == 1)
 
     def told() -> bool:
-        page = httpx.get(f"{server.admin}/console/data", timeout=30).json()
+        page = httpx.get(f"{server.admin}/console/data", timeout=60).json()
         sentence = "model sometimes version 1: output 'y' was NaN or infinite in 1 rows"
         return any(problem["text"].startswith(sentence) for problem in page["problems"])
 
@@ -157,5 +157,5 @@ def test_answers_that_are_no_numbers_are_counted_told_and_found(
 
 
 def findings(server: Any) -> list[dict[str, Any]] | None:
-    answer = httpx.get(f"{server.url}/v2/models/sometimes/findings", timeout=30)
+    answer = httpx.get(f"{server.url}/v2/models/sometimes/findings", timeout=60)
     return list(answer.json()["findings"]) if answer.status_code == 200 else None

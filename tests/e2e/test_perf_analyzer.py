@@ -3,7 +3,9 @@
 import json
 import os
 import re
-from collections.abc import Callable, Iterator
+import subprocess
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -48,34 +50,42 @@ def rows(tmp_path: Path) -> Path:
     return path
 
 
-def measure(server: Any, protocol: str, model: str, *options: str) -> None:
-    """Run it, and look at what both sides have counted."""
+def measure(server: Any, protocols: Iterable[str], model: str, *options: str) -> None:
+    """Run one for each protocol, side by side, and look at what both sides have counted."""
+
+    def run(protocol: str) -> subprocess.CompletedProcess[str]:
+        address = server.url.removeprefix("http://") if protocol == "http" else server.grpc
+        where = ["-m", model, "-u", address, *PROTOCOLS[protocol]]
+        return perf_analyzer.run(HOME, [*where, *SHORT, *options], timeout_s=200)
+
     before = server.statistics(model)["inference_stats"]["success"]["count"]
-    address = server.url.removeprefix("http://") if protocol == "http" else server.grpc
-    where = ["-m", model, "-u", address, *PROTOCOLS[protocol]]
-    ended = perf_analyzer.run(HOME, [*where, *SHORT, *options], timeout_s=120)
-    said = ended.stdout + ended.stderr
-    assert ended.returncode == 0, said
-    (rate,) = re.findall(r"throughput: ([\d.]+) infer/sec", said)
-    assert float(rate) > 0
+    with ThreadPoolExecutor(len(PROTOCOLS)) as pool:
+        runs = dict(zip(protocols, pool.map(run, protocols), strict=True))
+    asked = 0
+    for protocol, ended in runs.items():
+        said = ended.stdout + ended.stderr
+        assert ended.returncode == 0, (protocol, said)
+        (rate,) = re.findall(r"throughput: ([\d.]+) infer/sec", said)
+        assert float(rate) > 0, protocol
+        (count,) = re.findall(r"Client:.*?Request count: (\d+)", said, re.DOTALL)
+        assert int(count) >= 150, protocol
+        asked += int(count)
     counted = server.statistics(model)["inference_stats"]
-    assert counted["success"]["count"] >= before + 150
+    assert counted["success"]["count"] >= before + asked
     assert counted["fail"]["count"] == 0
 
 
-@pytest.mark.parametrize("protocol", PROTOCOLS)
-def test_a_free_dimension_whose_size_is_given(server: Any, protocol: str) -> None:
-    measure(server, protocol, "identity_fp32", "--shape", "INPUT0:7")
+def test_a_free_dimension_whose_size_is_given(server: Any) -> None:
+    measure(server, PROTOCOLS, "identity_fp32", "--shape", "INPUT0:7")
 
 
-@pytest.mark.parametrize("protocol", PROTOCOLS)
-def test_rows_from_a_file_sixteen_at_a_time(server: Any, protocol: str, rows: Path) -> None:
+def test_rows_from_a_file_sixteen_at_a_time(server: Any, rows: Path) -> None:
     measure(
-        server, protocol, "identity_fp32",
+        server, PROTOCOLS, "identity_fp32",
         "--input-data", str(rows), "--concurrency-range", "16", "-b", "2",
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("protocol", ["http", "stream"])
-def test_texts(server: Any, protocol: str) -> None:
-    measure(server, protocol, "simple_identity", "--shape", "INPUT0:3", "--string-length", "8")
+def test_texts(server: Any) -> None:
+    texts = ("--shape", "INPUT0:3", "--string-length", "8")
+    measure(server, ("http", "stream"), "simple_identity", *texts)

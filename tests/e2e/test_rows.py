@@ -184,7 +184,7 @@ def test_candidates_are_scored_against_those_of_their_request_only(server: Any, 
 
 
 def test_a_first_axis_of_time_is_none_of_rows(server: Any) -> None:
-    metadata = httpx.get(f"{server.url}/v2/models/time").json()
+    metadata = httpx.get(f"{server.url}/v2/models/time", timeout=60).json()
     assert metadata["inputs"] == [{"name": "x", "datatype": "FP32", "shape": [-1, 4]}]
     assert metadata["outputs"][0]["shape"] == [-1, 4]
 
@@ -201,7 +201,7 @@ def test_a_first_axis_of_time_is_none_of_rows(server: Any) -> None:
 
 
 def test_what_mixes_rows_is_not_served_joined(server: Any) -> None:
-    index = httpx.post(f"{server.url}/v2/repository/index").json()
+    index = httpx.post(f"{server.url}/v2/repository/index", timeout=60).json()
     (row,) = [row for row in index if row["name"] == "mixed"]
     assert row["state"] == "UNAVAILABLE"
     assert "output 'y' of a row depends on the rows beside it" in row["reason"]
@@ -223,7 +223,7 @@ def test_requests_with_another_value_share_no_batch(server: Any, way: str) -> No
 
 
 def test_inputs_without_rows_are_told_so(server: Any) -> None:
-    metadata = httpx.get(f"{server.url}/v2/models/scaled").json()
+    metadata = httpx.get(f"{server.url}/v2/models/scaled", timeout=60).json()
     shapes = {each["name"]: each["shape"] for each in metadata["inputs"]}
     assert shapes == {"t": [], "x": [-1, 2], "w": [2]}
     wrong = server.infer("scaled", [tensor("t", np.zeros(())), tensor("x", np.zeros((1, 2))),
@@ -270,6 +270,7 @@ def test_a_raw_body_is_one_request_of_its_size(server: Any) -> None:
         f"{server.url}/v2/models/time/infer",
         content=x.tobytes(),
         headers={"Inference-Header-Content-Length": "0"},
+        timeout=60,
     )
     assert answer.status_code == 200, answer.text
     length = int(answer.headers["Inference-Header-Content-Length"])

@@ -74,7 +74,7 @@ def queued(one_slot: Any, eventually: Any) -> Callable[[int], None]:
 
     def wait(rows: int) -> None:
         now = lambda: one_slot.metric("vigil_queue_rows", model="lab")  # noqa: E731
-        eventually(f"{rows} rows wait", lambda: now() == rows, 60)
+        eventually(f"{rows} rows wait", lambda: now() == rows)
 
     return wait
 
@@ -104,7 +104,7 @@ def test_who_leaves_after_the_whole_body_is_not_computed(
             connection.close()
         call.cancel()
         # Although the slot is still taken: nobody waits until it is their turn.
-        eventually("they are gone", lambda: abandoned() - before_abandoned == 13, 60)
+        eventually("they are gone", lambda: abandoned() - before_abandoned == 13)
         queued(2)
         gate.open()
         assert slow.result()[0] == stays.result()[0] == 200

@@ -44,10 +44,11 @@ class Stream:
             response_deserializer=pb.ModelStreamInferResponse.FromString,
         )(iter(self._requests.get, None))
 
-    def send(self, ident: str, sleep_ms: float = 0.0) -> None:
+    def send(self, ident: str, gate: Any = None) -> None:
+        """Send a request; it stops at `gate`, if one is given."""
         message = pb.ModelInferRequest(model_name="lab", id=ident)
         message.inputs.add(name="x", datatype="FP32", shape=[1, 4])
-        row = np.array([1, sleep_ms, 2, 3], np.float32)
+        row = np.array([1, gate.row if gate else 0, 2, 3], np.float32)
         message.raw_input_contents.append(row.tobytes())
         self._requests.put(message)
 
@@ -74,21 +75,23 @@ def test_each_answer_comes_before_the_next_request(server: Any) -> None:
 
 
 def test_a_client_that_leaves_takes_its_requests_along(
-    server: Any, eventually: Callable[..., Any]
+    server: Any, eventually: Callable[..., Any], close_gate: Callable[..., Any]
 ) -> None:
     server.settle()
     before = server.metric("vigil_inference_requests_total", outcome="abandoned")
     stream = Stream(server.grpc)
     stream.send("first")
     assert stream.answer().infer_response.id == "first"
+    gate = close_gate(server)
     for number in range(8):
-        stream.send(str(number), sleep_ms=300)
-    time.sleep(0.1)
+        stream.send(str(number), gate)
+    eventually("one is computed", gate.reached)
     stream.leave()
     eventually(
         "the rest is abandoned",
         lambda: server.metric("vigil_inference_requests_total", outcome="abandoned") > before,
     )
+    gate.open()
     again = Stream(server.grpc)
     again.send("again")
     assert again.answer().infer_response.id == "again"
@@ -109,24 +112,31 @@ def test_a_stream_may_be_silent(server: Any) -> None:
 
 @pytest.mark.parametrize("ingress", INGRESSES)
 def test_streams_do_not_hold_up_a_stop(
-    make_lab: Callable[..., Path], running: Callable[..., Any], tmp_path: Path, ingress: str
+    make_lab: Callable[..., Path],
+    running: Callable[..., Any],
+    eventually: Callable[..., Any],
+    close_gate: Callable[..., Any],
+    tmp_path: Path,
+    ingress: str,
 ) -> None:
     """What is in flight is answered; then the stream ends with a status, idle or not."""
-    with running(make_lab(), tmp_path, "local", ingress, drain_timeout_s=60) as started:
+    with running(make_lab(), tmp_path, "local", ingress, drain_timeout_s=300) as started:
         idle, busy = Stream(started.grpc), Stream(started.grpc)
         for stream in (idle, busy):
             stream.send("first")
             assert stream.answer().infer_response.id == "first"
-        busy.send("slow", sleep_ms=1500)
-        time.sleep(0.3)  # it computes by now, or it would be refused below
-        began = time.monotonic()
+        gate = close_gate(started)
+        busy.send("slow", gate)
+        eventually("it is computed", gate.reached)
         started.process.send_signal(signal.SIGTERM)
+        eventually("it stops", started.stops)
+        gate.open()
         assert busy.answer().infer_response.id == "slow"
         for stream in (idle, busy):
             with pytest.raises(grpc.RpcError) as caught:
                 stream.answer()
             assert caught.value.code() == grpc.StatusCode.UNAVAILABLE
-        assert started.process.wait(50) == 0, started.log.read_text()
-        assert time.monotonic() - began < 30  # half of what an open stream would have held it
+        # A fifth of the time for which an open stream would have held it.
+        assert started.process.wait(60) == 0, started.log.read_text()
         for stream in (idle, busy):
             stream.leave()

@@ -222,7 +222,7 @@ def test_what_the_library_refuses_is_the_clients_fault(server: Any) -> None:
         f"{server.url}/v2/models/spam/infer",
         content=head + len(raw).to_bytes(4, "little") + raw,
         headers={"Inference-Header-Content-Length": str(len(head))},
-        timeout=30,
+        timeout=60,
     )
     assert answer.status_code == 400, answer.text
     assert "holds bytes that are no text" in answer.json()["error"]
@@ -296,7 +296,7 @@ def test_a_score_without_a_method_is_refused_and_the_rest_is_served(
     with running(models, tmp_path / "run") as server:
 
         def reason() -> str:
-            index = httpx.post(f"{server.url}/v2/repository/index", timeout=30).json()
+            index = httpx.post(f"{server.url}/v2/repository/index", timeout=60).json()
             (iso,) = [entry for entry in index if entry["name"] == "iso"]
             assert iso["state"] == "UNAVAILABLE"
             return str(iso["reason"])

@@ -119,7 +119,7 @@ def server(
 def ask(server: Any, model: str, idents: list[str], x: np.ndarray, **parameters: str) -> None:
     """One request of one row for each id."""
     words = x.dtype.kind in "OU"
-    with httpx.Client(base_url=server.url, timeout=30) as client:
+    with httpx.Client(base_url=server.url, timeout=60) as client:
         for ident, row in zip(idents, x, strict=True):
             tensor = {
                 "name": "x",
@@ -135,11 +135,11 @@ def ask(server: Any, model: str, idents: list[str], x: np.ndarray, **parameters:
 def push(server: Any, model: str, idents: list[str], truth: object) -> httpx.Response:
     labels = [{"id": ident, "y_true": truth} for ident in idents]
     url = f"{server.url}/v2/models/{model}/labels"
-    return httpx.post(url, json={"labels": labels}, timeout=30)
+    return httpx.post(url, json={"labels": labels}, timeout=60)
 
 
 def found(server: Any, model: str) -> dict[str, Any]:
-    answer = httpx.get(f"{server.url}/v2/models/{model}/findings", timeout=30)
+    answer = httpx.get(f"{server.url}/v2/models/{model}/findings", timeout=60)
     assert answer.status_code == 200, answer.text
     return dict(answer.json())
 
@@ -196,7 +196,7 @@ def test_a_disparity_that_becomes_unknown_is_no_series_any_more(
     server: Any, eventually: Callable[..., Any]
 ) -> None:
     def disparities() -> list[str]:
-        text = httpx.get(f"{server.admin}/metrics", timeout=30).text
+        text = httpx.get(f"{server.admin}/metrics", timeout=60).text
         return [line for line in text.splitlines() if line.startswith("vigil_fairness_disparity{")]
 
     for sex, x in (("F", POSITIVE[:50]), ("M", -POSITIVE[:50])):
@@ -237,7 +237,7 @@ def test_a_breach_of_an_idle_model_is_no_problem_for_ever(
     assert finding["reason"].endswith("breached before that")
 
     def console() -> dict[str, Any]:
-        return dict(httpx.get(f"{server.admin}/console/data", timeout=30).json())
+        return dict(httpx.get(f"{server.admin}/console/data", timeout=60).json())
 
     def settled() -> bool:
         mine = [item for item in console()["findings"] if item["model"] == "idle"]
@@ -282,7 +282,7 @@ def test_the_console_tells_that_nobody_judges(server: Any, eventually: Callable[
     expected = "drift of model 'deaf' is not watched: its monitors.drift is null"
 
     def told() -> str:
-        data = httpx.get(f"{server.admin}/console/data", timeout=30).json()
+        data = httpx.get(f"{server.admin}/console/data", timeout=60).json()
         return "\n".join(data["not_judged"])
 
     eventually("the monitor has told", lambda: expected in told())

@@ -242,8 +242,8 @@ def test_messages_are_answered_as_by_triton(triton, watched, typed, parameters):
         with grpc.insecure_channel(f"127.0.0.1:{server.grpc_port}") as channel:
             stub = pb_grpc.GRPCInferenceServiceStub(channel)
             answers.append((
-                stub.ModelInfer(message, timeout=30),
-                *stub.ModelStreamInfer(iter([message] * 2), timeout=30),
+                stub.ModelInfer(message, timeout=60),
+                *stub.ModelStreamInfer(iter([message] * 2), timeout=60),
             ))  # fmt: skip
     right, got = answers
     assert got == right
@@ -285,13 +285,13 @@ def test_parameters_arrive_upstream(watched):
         "inputs": [{"name": "x", "shape": [1, 1], "datatype": "INT64", "data": [1]}],
         "parameters": {"colour": "red", "depth": 3, "sensitive_features": "{}"},
     }
-    answer = httpx.post(f"{watched.url}/v2/models/parameters/infer", json=body, timeout=30)
+    answer = httpx.post(f"{watched.url}/v2/models/parameters/infer", json=body, timeout=60)
     assert json.loads(answer.json()["outputs"][0]["data"][0]) == {"colour": "red", "depth": 3}
 
 
 def test_what_cannot_be_served_is_left_out_with_a_sentence(watched):
     assert "streamer: left out: it is decoupled" in watched.log.read_text()
-    index = httpx.post(f"{watched.url}/v2/repository/index", timeout=30).json()
+    index = httpx.post(f"{watched.url}/v2/repository/index", timeout=60).json()
     assert [(m["name"], m["version"]) for m in index] == [
         ("parameters", "1"), ("scorer", "3"), ("vector", "1"), ("words", "1"),
     ]  # fmt: skip
@@ -315,10 +315,10 @@ def test_it_comes_back_with_the_server(watching, eventually, tmp_path):
                 answer = httpx.get(f"{instance.url}/v2/models/scorer/ready", timeout=5)
                 return answer.status_code == 503 and "cannot be reached" in answer.text
 
-            eventually("not ready, and why", says_why, 60)
+            eventually("not ready, and why", says_why)
             assert instance.infer("scorer", x).status_code == 503
             server = tritonserver.serve("triton", venv, models, tmp_path / "log-2", ports)
-            eventually("back", lambda: instance.infer("scorer", x).status_code == 200, 60)
+            eventually("back", lambda: instance.infer("scorer", x).status_code == 200)
     finally:
         server.stop()
 
@@ -364,7 +364,7 @@ def test_mlserver(iris, watching, tmp_path, transport):
             for place, value in missing.items():
                 asked["inputs"][0]["data"][place] = value
             right, got = (
-                httpx.post(f"http://127.0.0.1:{p}/v2/models/iris/infer", json=asked, timeout=30)
+                httpx.post(f"http://127.0.0.1:{p}/v2/models/iris/infer", json=asked, timeout=60)
                 for p in (iris.http_port, instance.http_port)
             )
             assert got.status_code == right.status_code == 200, got.text

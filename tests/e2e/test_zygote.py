@@ -45,6 +45,7 @@ def test_a_lost_zygote_costs_no_request_and_is_replaced(
 ) -> None:
     models = make_lab(replicas=2)
     with running(models, tmp_path) as instance:
+        eventually("both replicas", lambda: instance.linked("lab", 2))
         before = replicas(instance)
         assert len(before) == 2
         stop, wrong, counts = threading.Event(), [], [0] * 4
@@ -106,7 +107,7 @@ def test_what_a_lost_zygote_has_made_ends_with_the_supervisor(
         below = children(instance.process.pid)
         assert replicas(instance) < set(below)
         instance.process.kill()
-        instance.process.wait(10)
+        instance.process.wait(60)
         eventually(
             "every process is gone",
             lambda: not [pid for pid in below if Path(f"/proc/{pid}/cmdline").exists()],

@@ -21,12 +21,12 @@ async def zygote() -> AsyncIterator[ZygoteClient]:
     client = ZygoteClient()
     await client.start()
     yield client
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         await client.stop()
 
 
 async def gone(pid: int) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while Path(f"/proc/{pid}").exists():  # noqa: ASYNC110, ASYNC240
             await asyncio.sleep(0.01)
 
@@ -57,7 +57,7 @@ async def test_it_forks_tells_the_end_and_its_own_end_fails_what_waits(
 ) -> None:
     nothing = ServedModel("m", "1", b"no configuration", str(tmp_path))
     address = f"unix:{tmp_path}/r"
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         # A role that cannot start ends with a code, and the zygote goes on.
         for role in ("replica", "explainer"):
             child = await zygote.fork(role, nothing, f"{role}-0", address, "unix:/hub", None)
@@ -77,7 +77,7 @@ async def test_it_forks_tells_the_end_and_its_own_end_fails_what_waits(
     await asyncio.sleep(0)
     os.kill(pid, signal.SIGKILL)
     with pytest.raises(ConnectionError):
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await asked
     assert zygote.lost.done()
     await gone(pid)

@@ -17,7 +17,7 @@ ORDER = ("replica", SERVED, "r0", "unix:/r", "unix:/h", None)
 
 
 async def eventually(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not condition():  # noqa: ASYNC110 - the condition is in other objects' state
             await asyncio.sleep(0.002)
 

@@ -55,7 +55,7 @@ async def plane(link: Doubler) -> AsyncIterator[DataPlane]:
     served = ServedModel("m", "1", CONFIG.model_dump_json().encode(), "nowhere")
     plane.apply(Directory(1, (served,)))
     plane.add_link("m", "1", link)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not plane.ready()[0]:  # noqa: ASYNC110
             await asyncio.sleep(0)
     yield plane
@@ -113,7 +113,7 @@ def ask(app: VigilApp) -> Callable[..., Awaitable[Answer]]:
             "type": "http", "method": method, "path": path, "query_string": query.encode(),
             "headers": [(name.encode(), value.encode("latin-1")) for name, value in headers],
         }  # fmt: skip
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await app(scope, receive, send)
 
         def read(message: Any) -> dict[str, str]:

@@ -35,7 +35,7 @@ async def seen(plane: Any, tmp_path: Path) -> AsyncIterator[Seen]:
     server = ChannelServer(message)
     address = await server.start(f"unix:{tmp_path}/monitor.sock")
     plane.publisher.on_directory(Directory(2, (), (Member("monitor", "monitor", 1, address),)))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while not plane.publisher.connected:  # noqa: ASYNC110
             await asyncio.sleep(0.002)
     yield found

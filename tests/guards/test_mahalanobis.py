@@ -134,3 +134,56 @@ def test_says_what_is_missing(make_blobs):
 def test_refuses_to_fit_what_teaches_nothing(features, labels, reason):
     with pytest.raises(ValueError, match=reason):
         MahalanobisGuard().fit(features, labels)
+
+
+def plain_scores(guard, features):
+    """The definition, row by row and class by class."""
+    learned = guard.to_arrays()
+    found = []
+    for row in features.astype(np.float64):
+        with np.errstate(invalid="ignore", over="ignore"):
+            length = max(np.sqrt((row * row).sum()), np.finfo(np.float64).tiny)
+            offsets = (row / length - learned["means"]) @ learned["whitening"]
+        least = (offsets * offsets).sum(axis=1).min()
+        found.append(np.inf if np.isnan(least) else least)
+    return np.array(found)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+@pytest.mark.parametrize("rows", [0, 1, 2, 8, 20, 333])
+def test_decides_as_the_definition_does(rows, dtype):
+    for seed in range(20):
+        rng = np.random.default_rng([seed, rows])
+        width, classes = int(rng.integers(1, 90)), int(rng.integers(1, 12))
+        labels = np.append(np.arange(classes), rng.integers(classes, size=300))
+        learned = rng.normal(size=(classes, width))[labels] + rng.normal(size=(len(labels), width))
+        guard = MahalanobisGuard(Action.REJECT).fit(learned, labels).calibrate(learned, 0.3)
+        features = (rng.normal(size=(rows, width)) * 10.0 ** rng.integers(-3, 4)).astype(dtype)
+        features[rng.random(rows) < 0.1] = 0
+        bad = rng.random(features.shape) < 0.1 / width
+        features[bad] = rng.choice([np.nan, np.inf, -np.inf], size=int(bad.sum()))
+        kept = features.copy()
+        decisions = guard.check({}, features)
+        expected = plain_scores(guard, features)
+        assert_allclose(guard.score(features), expected, rtol=1e-9, atol=1e-9)
+        alone = [float(guard.score(features[at : at + 1])[0]) for at in range(rows)]
+        assert_allclose(alone, expected, rtol=1e-9, atol=1e-9)
+        above = expected > guard.threshold
+        assert_array_equal(decisions.action, np.where(above, Action.REJECT, Action.PASS))
+        assert list(decisions.reasons) == np.flatnonzero(above).tolist()
+        assert [row for row, *_ in decisions.found()] == list(decisions.reasons)
+        assert decisions.score.shape == decisions.action.shape == (rows,)
+        assert_array_equal(features, kept)
+
+
+@pytest.mark.parametrize("rows", [1, 30])
+def test_features_of_any_size_are_scored_without_a_warning(make_blobs, rows):
+    features, labels = make_blobs(np.random.default_rng(7), 300)
+    guard = MahalanobisGuard().fit(features, labels).calibrate(features, 0.01)
+    for dtype in (np.float16, np.float32, np.float64):
+        limits = np.finfo(dtype)
+        for value in (limits.max, limits.min, limits.tiny, limits.smallest_subnormal, 0, np.inf):
+            scores = guard.score(np.full((rows, features.shape[1]), value, dtype))
+            assert not np.isnan(scores).any()
+            assert (scores >= 0).all()
+            assert_allclose(scores, scores[0])

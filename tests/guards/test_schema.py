@@ -84,3 +84,46 @@ def test_the_first_rule_that_is_broken_gives_the_reason():
 
 def test_no_rules_pass_everything():
     assert SchemaGuard([]).check({"x": np.full(3, np.nan)}, None).action.tolist() == [0, 0, 0]
+
+
+DTYPES = [np.float16, np.float32, np.float64, np.int8, np.int64, np.uint8, np.uint16, np.bool_]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("shape", [(0, 3), (1, 3), (20, 3), (7,), (5, 2, 3)])
+def test_decides_as_value_by_value(shape, dtype):
+    limits = [(None, None), (-1.5, None), (None, 2), (-1, 1), (np.array([-1, -np.inf, 0.1]), 2)]
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        minimum, maximum = limits[seed % len(limits)]
+        if len(shape) == 1 and np.ndim(minimum):
+            continue
+        x = (rng.normal(size=shape) * rng.choice([0.3, 1, 3])).astype(np.float32)
+        odd = rng.random(shape) < 0.05
+        with np.errstate(invalid="ignore"):
+            x = x.astype(dtype)
+            if x.dtype.kind == "f":
+                x[odd] = rng.choice([np.nan, np.inf, -np.inf, -1, 2, 0.1], size=int(odd.sum()))
+        kept = x.copy()
+        decisions = SchemaGuard([InputRule("x", minimum, maximum)], Action.REJECT).check(
+            {"x": x}, None
+        )
+        rows = [row for row in range(len(x)) if not allowed(x[row], minimum, maximum)]
+        assert decisions.action.tolist() == [3 * (row in rows) for row in range(len(x))]
+        assert sorted(decisions.reasons) == rows
+        np.testing.assert_array_equal(x, kept)
+
+
+def allowed(row, minimum, maximum):
+    """Whether every value of a row is allowed: in Python's numbers, and one by one."""
+    if row.dtype.kind not in "fiu":
+        return True
+    limits = []
+    for bound, without in ((minimum, -np.inf), (maximum, np.inf)):
+        each = np.broadcast_to(without if bound is None else bound, row.shape)
+        # A bound is rounded as values are, so that a value that is the bound passes.
+        limits.append((each.astype(row.dtype) if row.dtype.kind == "f" else each).ravel().tolist())
+    return all(
+        low <= value <= high and np.isfinite(value)
+        for value, low, high in zip(row.ravel().tolist(), *limits, strict=True)
+    )

@@ -51,10 +51,10 @@ class Sink:
             last.bind(("127.0.0.1", 0))
             self._last = last.getsockname()
             last.connect(("127.0.0.1", self.port))
-            self._threads[0].join(30)
+            self._threads[0].join(60)
         self._server.close()
         for thread in self._threads:
-            thread.join(30)
+            thread.join(60)
         assert self.error is None, self.error
 
 

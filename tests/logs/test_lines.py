@@ -220,7 +220,7 @@ def test_what_was_kept_back_is_written_although_nothing_comes_any_more(log: Any)
     before = use(reporter)
     try:
         fail_often(3)
-        assert written.wait(10)
+        assert written.wait(60)
         assert log.lines[-1] | {"suppressed": 1, "request_id": "r2"} == log.lines[-1]
     finally:
         use(before)

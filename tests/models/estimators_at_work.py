@@ -1,6 +1,7 @@
 """Predicts with estimators that ask for eight threads or processes; tells how many were at work.
 
 Each runs in a fork of a process that has computed nothing, because pools outlive a prediction.
+Some forks are there at once, for what they do most is wait for threads that are not to come.
 Arguments: the cores that a model may have, and a folder. Prints a JSON object by estimator.
 """
 
@@ -47,6 +48,7 @@ from serving.models.sklearn_nesting import parts
 
 X, Y = load_iris(return_X_y=True)
 MANY = 8
+FORKS = 8
 CONFIG = """
 format: sklearn
 trust_code: true
@@ -74,7 +76,7 @@ class Meter:
             self.now -= 1
 
 
-meter = Meter(1)
+meter = Meter(0)  # while they are fitted nobody waits
 
 
 class Seen(TransformerMixin, BaseEstimator):
@@ -236,7 +238,7 @@ def tell(make, cores, folder):
         model.predict({"x": big})
     # Each library keeps a pool of its own, in which the thread that calls it works as well.
     allowed = before + (cores - 1) * len(threadpool_info())
-    until = time.monotonic() + 5
+    until = time.monotonic() + 30
     while threading.active_count() > 1 or threads() > allowed:
         if time.monotonic() > until:
             break
@@ -249,20 +251,37 @@ def tell(make, cores, folder):
     }
 
 
+def start(make, cores, folder):
+    """Fork; returns the process and a file with what it will have found."""
+    read, write = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.close(read)
+        place = Path(tempfile.mkdtemp(dir=folder))
+        os.write(write, json.dumps(tell(make, cores, place)).encode())
+        os._exit(0)
+    os.close(write)
+    return pid, os.fdopen(read, "rb")
+
+
 def main(cores, folder):
-    found = {}
+    found, started = {}, {}
     for name, make in CASES.items():
-        read, write = os.pipe()
-        pid = os.fork()
-        if pid == 0:
-            place = Path(tempfile.mkdtemp(dir=folder))
-            os.write(write, json.dumps(tell(make, cores, place)).encode())
-            os._exit(0)
-        os.close(write)
-        with os.fdopen(read, "rb") as told:
-            found[name] = json.loads(told.read() or b"null")
-        os.waitpid(pid, 0)
+        if len(started) == FORKS:
+            collect(found, started)
+        started[name] = start(make, cores, folder)
+    while started:
+        collect(found, started)
     print(json.dumps(found))
+
+
+def collect(found, started):
+    """Wait for the oldest fork."""
+    name = next(iter(started))
+    pid, told = started.pop(name)
+    with told:
+        found[name] = json.loads(told.read() or b"null")
+    os.waitpid(pid, 0)
 
 
 if __name__ == "__main__":

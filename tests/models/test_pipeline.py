@@ -54,7 +54,7 @@ class SlowDevice:
         return self._begin("down", copies)
 
     def wait(self, mark):
-        assert self.hold.wait(30)
+        assert self.hold.wait(60)
         self._until(mark)
 
     def capture(self, run, pool):
@@ -310,7 +310,7 @@ async def test_no_features_to_ask_for(tmp_path):
 @pytest.fixture
 def eventually():
     async def wait(holds):
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while not holds():  # noqa: ASYNC110 - any condition, not one event
                 await asyncio.sleep(0.001)
 

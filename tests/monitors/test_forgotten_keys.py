@@ -49,3 +49,16 @@ def test_changes_and_entries_bring_everything_back():
         other.restore(sorted(json.loads(json.dumps(saved))))
         assert other.among(keys(0, 40)) == set(keys(0, 30))
         assert other.changes() == []
+
+
+def test_many_at_once_are_as_one_after_the_other():
+    one, many = ForgottenKeys(most=24), ForgottenKeys(most=24)
+    added = [*keys(0, 30), *keys(20, 45), ("\ud800", 3), *keys(0, 3)]
+    for key in added:
+        one.add(key)
+    many.add_all([])
+    many.add_all(added[:1])
+    many.add_all(added[1:])
+    assert list(many.entries()) == list(one.entries())
+    assert many.changes() == one.changes()
+    assert many.among(added) == one.among(added)

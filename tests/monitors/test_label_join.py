@@ -168,3 +168,28 @@ def test_booleans_and_whole_numbers_are_class_indices():
 
 def test_events_without_rows_are_nothing(make_event):
     assert LabelJoin("y").add_event(make_event(ids=[])) == []
+
+
+def test_joins_alike_however_rows_are_split_into_events(make_event):
+    rng = np.random.default_rng(5)
+    ids = [f"r{number}" for number in rng.integers(30, size=200)]
+    scores = rng.random((200, 2))
+    groups = np.array(["a", None], dtype=np.object_)[rng.integers(2, size=200)]
+
+    def fed(size):
+        join = LabelJoin("y")
+        early = [label(f"r{number}", number % 2, group="a") for number in range(5)]
+        join.add_labels(early, 0.0)
+        joined = []
+        for start in range(0, 200, size):
+            part = slice(start, start + size)
+            event = make_event(
+                ids=ids[part],
+                outputs={"y": scores[part]},
+                sensitive={"group": groups[part]},
+            )
+            joined += join.add_event(event)
+        return joined, join.state(), join.changes(), list(join.entries())
+
+    assert fed(1) == fed(64) == fed(200)
+    assert len(fed(1)[0]) == 5

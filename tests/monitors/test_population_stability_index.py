@@ -37,3 +37,14 @@ def test_without_drift_it_is_about_what_the_docstring_says():
     reference = rng.multinomial(5000, [0.05] * 20, 500)
     current = rng.multinomial(500, [0.05] * 20, 500)
     assert psi(reference, current).mean() == pytest.approx(19 * (1 / 5000 + 1 / 500), rel=0.1)
+
+
+def test_columns_at_once_are_to_the_bit_as_one_by_one():
+    rng = np.random.default_rng(3)
+    for bins in (1, 2, 3, 8, 24, 130):
+        reference, current = rng.integers(0, 40, size=(2, 30, bins))
+        current[0] = reference[1] = 0
+        at_once = psi(reference, current)
+        pairs = zip(reference, current, strict=True)
+        one_by_one = [float(psi(*pair)) for pair in pairs]
+        np.testing.assert_array_equal(at_once, one_by_one)

@@ -112,3 +112,21 @@ def test_survives_json():
 def test_refuses_what_is_no_reference(columns, max_bins):
     with pytest.raises(ValueError, match=r"reference columns|max_bins"):
         ReferenceProfile.fit(columns, max_bins)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32, np.int64, np.bool_])
+@pytest.mark.parametrize("edges", [0, 1, 20, 60, 61, 300])
+def test_bins_are_those_of_a_search_however_many_rows_and_edges(edges, dtype):
+    rng = np.random.default_rng(edges)
+    inner = np.unique(rng.normal(scale=3, size=edges))
+    column = NumericColumn(inner, np.zeros(len(inner) + 4, dtype=np.int64))
+    outer = [-np.inf, *inner, np.finfo(np.float64).max, np.inf]
+    for rows in (0, 1, 255, 256, 3000):
+        values = rng.normal(scale=3, size=rows).astype(dtype)
+        if np.issubdtype(dtype, np.floating) and rows:
+            odd = [np.nan, np.inf, -np.inf, np.finfo(dtype).max, -0.0, *inner[:3].astype(dtype)]
+            at = rng.random(rows) < 0.2
+            values[at] = rng.choice(np.array(odd, dtype), size=int(at.sum()))
+        codes = column.codes(values)
+        assert codes.dtype == np.int64
+        np.testing.assert_array_equal(codes, np.searchsorted(outer, values))

@@ -28,7 +28,7 @@ async def refusal() -> str:
     """Return what gRPC says of a call to an address where nobody is."""
     async with grpc.aio.insecure_channel(NOBODY.netloc) as channel:
         with pytest.raises(grpc.RpcError) as failed:
-            await channel.unary_unary("/a/b", None, None)(b"", timeout=10)
+            await channel.unary_unary("/a/b", None, None)(b"", timeout=60)
     return str(failed.value.details())
 
 

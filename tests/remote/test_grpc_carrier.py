@@ -89,7 +89,7 @@ async def client(echo, client_of):
 
 
 async def until(condition) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not condition():  # noqa: ASYNC110 - the condition is a server's
             await asyncio.sleep(0.005)
 
@@ -188,7 +188,7 @@ async def test_a_server_that_goes_and_comes_back(client, echo):
     assert not await client.carrier.alive()
     assert isinstance(await client.refused(Call("/echo/Echo", b"")), Unreachable)
     await echo.start()
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not await client.carrier.alive():  # noqa: ASYNC110 - a server's condition
             await asyncio.sleep(0.02)
     assert (await client.send(Call("/echo/Echo", b"again"))).body == b"again"
@@ -197,9 +197,9 @@ async def test_a_server_that_goes_and_comes_back(client, echo):
 async def test_a_server_that_says_goodbye_finishes_what_it_has(client, echo):
     under_way = asyncio.create_task(client.send(Call("/echo/Wait", b"kept")))
     await until(lambda: echo.waiting == 1)
-    stopping = asyncio.create_task(echo.server.stop(20))
+    stopping = asyncio.create_task(echo.server.stop(300))
     echo.go_on.set()
     assert (await under_way).body == b"kept"
-    async with asyncio.timeout(10):  # it ends before its grace does, since we have left
+    async with asyncio.timeout(60):  # it ends before its grace does, since we have left
         await stopping
     assert not await client.carrier.alive()

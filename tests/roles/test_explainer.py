@@ -178,7 +178,7 @@ class Held:
         self.error = error
 
     def explain(self, *_arguments) -> None:
-        self.go.wait(20)
+        self.go.wait(60)
         raise self.error
 
 

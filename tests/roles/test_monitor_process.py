@@ -92,7 +92,7 @@ async def test_sigterm_saves_everything(hub, gateway, tabular, spawn, tmp_path, 
     tabular.publish(gateway.publisher, 30)
     await ask(gateway.publisher)
     process.send_signal(signal.SIGTERM)
-    assert process.wait(10) == 0
+    assert process.wait(60) == 0
     saved = saved_state(tmp_path)
     assert saved["ledger"]["received"]["rows"] == 30
     assert saved["models"]["loans/1"]["drift"]["window"]["rows"] == 30
@@ -177,3 +177,9 @@ def test_it_starts_fast_and_light():
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
     )
     assert done.stdout.strip() == "[]"
+
+
+async def test_it_takes_no_processor_from_who_answers(hub, gateway, spawn, eventually):
+    process = spawn()
+    await eventually(lambda: gateway.publisher.connected)
+    assert os.sched_getscheduler(process.pid) == os.SCHED_BATCH

@@ -175,9 +175,9 @@ async def test_internal_errors_keep_their_message(connection, upstream):
 
 
 async def test_a_slow_server_is_given_up(make_role, upstream):
-    connection = await make_role(timeout_s=0.1)
-    upstream.delay_s = 1
-    with pytest.raises(DeadlineExceeded, match=r"did not answer within 0\.1 s"):
+    connection = await make_role(timeout_s=0.5)
+    upstream.delay_s = 5
+    with pytest.raises(DeadlineExceeded, match=r"did not answer within 0\.5 s"):
         await ask(connection, [1])
     connection.close()
 
@@ -239,7 +239,7 @@ async def test_a_server_that_dies_and_comes_back(make_role, upstream, eventually
             return False
         return True
 
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not await answers():  # noqa: ASYNC110 - the condition is another server's
             await asyncio.sleep(0.05)
     again.close()

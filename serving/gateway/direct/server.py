@@ -25,6 +25,8 @@ from serving.protocol import grpc_reader, json_reader
 from serving.protocol.grpc_writer import ResponseWriter
 
 LINGER_S: Final = 0.3
+ACCEPTING_TURNS: Final = 4
+"""Turns of the loop after which whoever was accepted when the listeners closed is known."""
 BACKLOG: Final = 2048
 
 
@@ -91,9 +93,12 @@ class DirectServer:
             server.close()
         for connection in list(self.connections):
             connection.stop()
+        for _ in range(ACCEPTING_TURNS):
+            await asyncio.sleep(0)
         # Who is about to send a request on a connection that lies idle shall get an answer that
-        # says it was the last, and not a reset.
-        await asyncio.sleep(min(LINGER_S, timeout_s / 4))
+        # says it was the last, and not a reset. Without a connection there is nobody to wait for.
+        if self.connections:
+            await asyncio.sleep(min(LINGER_S, timeout_s / 4))
         for connection in list(self.connections):
             connection.stopped()
         with contextlib.suppress(TimeoutError):

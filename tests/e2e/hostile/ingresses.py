@@ -19,7 +19,6 @@ DIFFERENCES: dict[str, dict[str, str]] = {
         "streams": "Serve's proxy is not asked to pass streams from clients on",
         "ids-in-utf-8": "Serve's proxy decodes x-request-id as UTF-8",
         "own-ids": "Serve's proxy adds a request id where ours cannot be a header",
-        "http-1-only": "uvicorn speaks HTTP/1.1, and grpcio answers only gRPC",
         "few-calls": "each call crosses three processes of Python: tens of thousands are too many",
         "cancelled-beside": "calls that are reset by the thousand may take others with them in "
         "Serve's proxy (CANCELLED), until the resets are worked off",
@@ -56,7 +55,7 @@ EVERYWHERE: dict[str, set[str | None] | None] = {
     "test_a_body_that_comes": {"1-False"},
     "test_an_upgrade_that_is_not_offered": {"websocket", "h2c"},
     "test_slow_clients_are_cut_off": {None},
-    "test_slow_clients_of_http_2_are_cut_off": {"headers-without-end"},
+    "test_slow_clients_of_http_2_are_cut_off": {None},
     "test_one_byte_chunks": {"65537"},
     "test_of_the_request": {"timeout-negative", "reserved-vigil"},
     "test_class_counts": {"-1", "1001"},

@@ -186,7 +186,7 @@ def test_metadata_with_names_that_grpc_allows(target: Any) -> None:
 def test_metadata(target: Any, metadata: list[tuple[str, Any]]) -> None:
     call = target.channel.unary_unary(INFER)
     payload = target.message([1, 2, 3, 4]).SerializeToString()
-    code = call.future(payload, timeout=20, metadata=metadata).code()
+    code = call.future(payload, timeout=60, metadata=metadata).code()
     # Ignored where it fits, refused where it does not; never an end of the connection's others.
     assert code in {
         grpc.StatusCode.OK, grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.INTERNAL,

@@ -9,7 +9,12 @@ import httpx
 import numpy as np
 import pytest
 
-pytestmark = pytest.mark.e2e
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.not_on(
+        "serve", reason="its HTTP proxy speaks HTTP/1 only, its gRPC proxy gRPC only"
+    ),
+]
 
 INFER = "/v2/models/echo/infer"
 MAX_BODY = 16 << 20
@@ -25,15 +30,13 @@ def body(*row: float) -> bytes:
 @pytest.fixture(params=["http_port", "grpc_port"])
 def port(request: pytest.FixtureRequest, target: Any) -> int:
     """Either port, for both take everything."""
-    if target.differs("http-1-only"):
-        pytest.skip("Serve's HTTP proxy speaks HTTP/1 only, its gRPC proxy gRPC only")
     return int(getattr(target.instance, request.param))
 
 
 @pytest.fixture
 def client(port: int) -> Iterator[httpx.Client]:
     with httpx.Client(
-        http1=False, http2=True, base_url=f"http://127.0.0.1:{port}", timeout=20, verify=False
+        http1=False, http2=True, base_url=f"http://127.0.0.1:{port}", timeout=60, verify=False
     ) as client:
         yield client
 

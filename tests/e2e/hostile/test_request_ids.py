@@ -23,7 +23,7 @@ def request(target: Any, number: float, ident: str) -> dict[str, Any]:
 def test_one_id_for_all_never_mixes_answers_over_http(target: Any) -> None:
     async def client(number: int) -> None:
         async with httpx.AsyncClient(
-            base_url=target.instance.url, timeout=30, verify=False
+            base_url=target.instance.url, timeout=60, verify=False
         ) as http:
             for turn in range(20):
                 value = float(number * 100 + turn)
@@ -55,7 +55,7 @@ def test_one_id_for_all_never_mixes_answers_over_grpc(target: Any) -> None:
     ]
     values = [float(number) for number in range(400)]
     pending = [
-        calls[index % 8].future(message(value).SerializeToString(), timeout=30)
+        calls[index % 8].future(message(value).SerializeToString(), timeout=60)
         for index, value in enumerate(values)
     ]
     for value, future in zip(values, pending, strict=True):

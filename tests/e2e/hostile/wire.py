@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import hpack
 
-TIMEOUT_S = 20.0
+TIMEOUT_S = 60.0
 """No answer within this is a hang."""
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"

@@ -33,8 +33,8 @@ HEADERS = [
 
 @pytest.fixture
 def limits() -> Limits:
-    """What clients may take; a test that waits for one of them has its own."""
-    return Limits()
+    """What clients may take: longer than any test waits; one that waits for a limit has its own."""
+    return Limits(head_s=600, body_s=600, idle_s=600, stall_s=600)
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ class Client:
         await self.writer.drain()
 
     async def head(self) -> tuple[int, dict[str, str]]:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             raw = await self.reader.readuntil(b"\r\n\r\n")
         first, *lines = raw.decode().split("\r\n")[:-2]
         pairs = [line.split(": ", 1) for line in lines]
@@ -69,12 +69,12 @@ class Client:
     async def answer(self, *, body: bool = True) -> tuple[int, dict[str, str], bytes]:
         status, headers = await self.head()
         size = int(headers["content-length"]) if body else 0
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             return status, headers, await self.reader.readexactly(size)
 
     async def rest(self) -> bytes:
         """Return what comes until the server closes."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             return await self.reader.read()
 
     async def close(self) -> None:
@@ -163,7 +163,7 @@ class Client2:
 
     async def read(self) -> bool:
         """Take in what has come; False at the end of the connection."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             data = await self.raw.reader.read(1 << 16)
         if not data:
             return False

@@ -14,7 +14,6 @@ from serving.gateway.direct.backlog import Backlog
 
 ROWS = 8
 """What the queue holds; the link takes four batches of one request at once."""
-WAIT_S = 0.5
 
 
 def config(**batching):
@@ -39,7 +38,7 @@ async def plane(link, batching):
     served = ServedModel("m", "1", config(**batching).model_dump_json().encode(), "nowhere")
     plane.apply(Directory(1, (served,)))
     plane.add_link("m", "1", link)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not plane.ready()[0]:  # noqa: ASYNC110
             await asyncio.sleep(0)
     yield plane
@@ -65,7 +64,7 @@ def body(rows, number=1, **more):
 
 
 async def eventually(done):
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not done():  # noqa: ASYNC110
             await asyncio.sleep(0.001)
 
@@ -88,7 +87,7 @@ async def full(server, plane, link, connect, post):
 async def test_whoever_comes_to_a_full_queue_is_read_when_there_is_room(
     full, server, link, connect, post, reads
 ):
-    server.backlog = Backlog(server.plane, 60)
+    server.backlog = Backlog(server.plane, 600)
     late = [await connect() for _ in range(6)]
     for number, client in enumerate(late):
         await client.send(post(body(2, 10 + number)))
@@ -127,7 +126,7 @@ async def test_whoever_waits_in_vain_is_refused_unread(full, server, connect, po
 
 
 async def test_grpc_calls_wait_as_well(full, server, link, connect2, message):
-    server.backlog = Backlog(server.plane, 60)
+    server.backlog = Backlog(server.plane, 600)
     client = await connect2()
     idents = [await client.call(message) for _ in range(6)]
     await eventually(lambda: len(server.backlog._waiting.get(*server.plane.crowded, ())) == 6)
@@ -146,7 +145,7 @@ async def test_grpc_calls_are_refused_unread(full, server, connect2, message, li
 
 
 async def test_a_deadline_passes_while_a_call_waits(full, server, connect2, message, link):
-    server.backlog = Backlog(server.plane, 60)
+    server.backlog = Backlog(server.plane, 600)
     client = await connect2()
     ident = await client.call(message, ("grpc-timeout", "10m"))
     await eventually(lambda: server.backlog._waiting)
@@ -158,7 +157,7 @@ async def test_a_deadline_passes_while_a_call_waits(full, server, connect2, mess
 @pytest.mark.parametrize("how", ["http", "stream", "connection"])
 async def test_whoever_leaves_waits_no_longer(full, server, link, connect, connect2, message, post,
                                               reads, how):  # fmt: skip
-    server.backlog = Backlog(server.plane, 60)
+    server.backlog = Backlog(server.plane, 600)
     if how == "http":
         client = await connect()
         await client.send(post(body(2)))
@@ -196,7 +195,7 @@ async def test_bodies_beyond_the_bound_are_let_go_and_refused_as_late(
 
 
 async def test_a_lost_replica_ends_the_wait(full, server, plane, link, connect, post):
-    server.backlog = Backlog(plane, 60)
+    server.backlog = Backlog(plane, 600)
     client = await connect()
     await client.send(post(body(2)))
     await eventually(lambda: server.backlog._waiting)
@@ -217,7 +216,7 @@ class TestRights:
     async def test_a_higher_priority_is_read_and_makes_room(
         self, full, server, connect, post, link
     ):
-        server.backlog = Backlog(server.plane, 60)
+        server.backlog = Backlog(server.plane, 600)
         client = await connect()
         await client.send(post(body(2, 77, parameters={"priority": 1})))
         await eventually(lambda: server.plane.entries()[0].queue.waiting_rows == ROWS)

@@ -254,7 +254,7 @@ class Wire:
                     break
                 payload, self.rest = self.rest[9:end], self.rest[end:]
                 yield kind, flags, ident, payload
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 data = await self.client.reader.read(1 << 16)
             if not data:
                 return

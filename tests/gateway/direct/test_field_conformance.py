@@ -37,7 +37,7 @@ class Frames:
     async def on(self, ident):
         """Return the first frame on a stream, as (type, payload)."""
         while True:
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 high, low, kind, _, stream = f.read_head(await self._client.reader.readexactly(9))
                 payload = await self._client.reader.readexactly(high << 8 | low)
             assert kind != f.GOAWAY, payload

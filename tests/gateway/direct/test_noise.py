@@ -99,7 +99,7 @@ class TestNoise:
             assert b"[2.0,4.0]" in (await good.answer())[2]
             await good.close()
         assert [r for r in caplog.records if r.levelno >= logging.ERROR] == []
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while server.connections:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
         assert not [task for task in asyncio.all_tasks() if "_run" in repr(task.get_coro())]

@@ -11,6 +11,7 @@ import httpx
 import numpy as np
 import pytest
 
+from serving.gateway.direct import server as server_module
 from serving.http2 import frames as f
 from serving.protocol.pb.open_inference_pb2 import ModelInferResponse
 
@@ -29,7 +30,9 @@ GET = b"GET /v2/health/live HTTP/1.1\r\nHost: v\r\n\r\n"
 async def test_httpx_is_served_on_both_ports(server, port, http2, post):
     body = post()[post().index(b"{") :]
     url = f"http://127.0.0.1:{server.ports[port]}"
-    async with httpx.AsyncClient(http1=not http2, http2=http2, trust_env=False) as client:
+    async with httpx.AsyncClient(
+        http1=not http2, http2=http2, trust_env=False, timeout=60
+    ) as client:
         for _ in range(3):
             answer = await client.post(f"{url}/v2/models/m/infer", content=body)
             assert answer.json()["outputs"][0]["data"] == [2.0, 4.0]
@@ -47,12 +50,12 @@ async def test_grpc_is_served_on_both_ports(server, message):
     for port in server.ports:
         async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
             call = channel.unary_unary(METHOD, response_deserializer=ModelInferResponse.FromString)
-            answers = await asyncio.gather(*(call(message, timeout=10) for _ in range(20)))
+            answers = await asyncio.gather(*(call(message, timeout=60) for _ in range(20)))
             assert {a.raw_output_contents[0] for a in answers} == {
                 np.array([2, 4], "<f4").tobytes()
             }
             with pytest.raises(grpc.aio.AioRpcError) as failed:
-                await call(b"\xff", timeout=10)
+                await call(b"\xff", timeout=60)
             assert failed.value.code() is grpc.StatusCode.INVALID_ARGUMENT
 
 
@@ -106,7 +109,7 @@ async def test_broken_bytes_harm_nobody_else(connect, server, message, post, kin
     assert status == 200
     assert json.loads(answer)["outputs"][0]["data"] == [2.0, 4.0]
     await client.close()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while server.connections:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
     assert "Traceback" not in caplog.text
@@ -124,7 +127,7 @@ async def test_the_end_cuts_nothing(connect, server, post, message, link):
     call = f.frame(f.HEADERS, f.END_HEADERS, 1, BLOCK)
     data = f.frame(f.DATA, f.END_STREAM, 1, b"\0" + len(message).to_bytes(4, "big") + message)
     await busy2.send(f.PREFACE + f.settings({}) + call + data)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while len(server.connections) < 5 or not all(  # noqa: ASYNC110
             getattr(c, "_answering", True) or c._head is None for c in server.connections
         ):
@@ -148,11 +151,36 @@ async def test_the_end_cuts_nothing(connect, server, post, message, link):
     assert await draining
 
 
+async def test_without_a_connection_the_end_waits_for_nobody(server, monkeypatch):
+    monkeypatch.setattr(server_module, "LINGER_S", 3600.0)
+    async with asyncio.timeout(60):
+        assert await server.drain(36_000)
+
+
+async def test_whoever_was_accepted_as_the_end_began_is_answered(
+    connect, server, post, monkeypatch
+):
+    opening, draining = server_module.Opening, []
+
+    def accepted(*arguments):
+        assert not server.connections
+        draining.append(asyncio.ensure_future(server.drain(36_000)))
+        return opening(*arguments)
+
+    monkeypatch.setattr(server_module, "LINGER_S", 3600.0)
+    monkeypatch.setattr(server_module, "Opening", accepted)
+    client = await connect()
+    await client.send(post())
+    assert (await client.answer())[0] == 200
+    assert not draining[0].done()
+    draining[0].cancel()
+
+
 async def test_what_does_not_end_is_cut_at_the_end_of_the_time(connect, server, post, link):
     link.hold = asyncio.Event()
     client = await connect()
     await client.send(post())
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while not any(getattr(c, "_answering", False) for c in server.connections):  # noqa: ASYNC110
             await asyncio.sleep(0.01)
     assert not await server.drain(0.1)

@@ -97,7 +97,7 @@ async def plane(link: Any, helper: Helper) -> AsyncIterator[DataPlane]:
     )
     plane.apply(Directory(1, (served,), members))
     plane.add_link("m", "1", link)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not (plane.ready()[0] and plane.publisher.connected):  # noqa: ASYNC110
             await asyncio.sleep(0.001)
     yield plane
@@ -218,7 +218,7 @@ class Raw:
         """Return what has come once that is enough."""
         loop = asyncio.get_running_loop()
         got = bytearray()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not done(got):
                 data = await loop.sock_recv(self._socket, 1 << 18)
                 if not data:
@@ -288,7 +288,7 @@ class Question(msgspec.Struct, frozen=True):
 
 async def settled(done: Callable[[], bool]) -> None:
     """Wait for a condition, then for whatever follows it in the next turns of the loop."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not done():  # noqa: ASYNC110
             await asyncio.sleep(0.002)
     for _ in range(5):

@@ -92,7 +92,7 @@ class Call:
     async def over(self) -> None:
         task, self.task = self.task, None
         assert task is not None
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await asyncio.wait({task})
         if not task.cancelled():
             task.exception()  # or the loop would log it, with all its frames

@@ -7,6 +7,7 @@ import gzip
 import random
 from typing import Any
 
+import msgspec
 import pytest
 
 from serving.gateway.body_budget import BodyBudget
@@ -214,8 +215,8 @@ async def test_a_flood_of_lengths_over_the_limit_costs_nothing_and_ends(
 
 class TestSlow:
     @pytest.fixture
-    def limits(self) -> Limits:
-        return Limits(body_s=0.2, sweep_s=0.05)
+    def limits(self, limits: Limits) -> Limits:
+        return msgspec.structs.replace(limits, body_s=0.2, sweep_s=0.05)
 
     @pytest.mark.parametrize("path", [INFER, EXPLAIN])
     @pytest.mark.parametrize("how", HOWS)
