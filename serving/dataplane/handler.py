@@ -12,17 +12,19 @@ from serving.channel.directory import LEAVING, Directory, ModelKey, Series, Serv
 from serving.channel.endpoint import connect
 from serving.config import ModelConfig
 from serving.dataplane.admission import WaitingRoom
-from serving.dataplane.batch import Answer, Pending, Receive
+from serving.dataplane.batch import Pending, Receive
 from serving.dataplane.classification import as_asked
 from serving.dataplane.deadly_requests import Deadly
 from serving.dataplane.explainers import ExplainerPool
 from serving.dataplane.failed_requests import log_failure
 from serving.dataplane.forwarding import with_remarks, without_row_axis
-from serving.dataplane.links import ChannelLink, LinkPool, ReplicaLink
+from serving.dataplane.link_pool import LinkPool
+from serving.dataplane.links import ChannelLink, ReplicaLink
 from serving.dataplane.outcomes import queue_full
 from serving.dataplane.publisher import EventPublisher
 from serving.dataplane.queue_gauges import QueueGauges
 from serving.dataplane.replica_ends import ReplicaEnds
+from serving.dataplane.results import Answer
 from serving.dataplane.served import ServedVersion
 from serving.dataplane.statistics import BatchStatistics
 from serving.dataplane.tracing import Tracing

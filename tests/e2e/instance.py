@@ -22,6 +22,8 @@ START_TIMEOUT_S = 400
 ANSWER_S = 30
 CHECKOUT = Path(__file__).parents[2]
 PORTS = ("http_port", "grpc_port", "admin_port")
+INSTALLED = os.environ.get("VIGIL_INSTALLED")
+"""A folder in which a wheel is installed: instances then run that, and not the checkout."""
 
 
 def eventually(what: str, holds: Callable[[], Any], timeout_s: float = 60.0) -> Any:
@@ -177,7 +179,7 @@ def _started(
             stdout=out,
             stderr=err,
             cwd=CHECKOUT,
-            env={**os.environ, "PYTHONUNBUFFERED": "1"},
+            env={**os.environ, "PYTHONUNBUFFERED": "1", **_installed()},
         )
     instance = Instance(process, **ports, log=log, engine=engine, ingress=ingress)
     try:
@@ -190,6 +192,14 @@ def _started(
         raise
     finally:
         stop(instance)
+
+
+def _installed() -> dict[str, str]:
+    """Return what has an instance run the wheel in `INSTALLED`, if one is wanted."""
+    if INSTALLED is None:
+        return {}
+    # Without the second, `python -m` would look into the current folder first: the checkout.
+    return {"PYTHONPATH": str(Path(INSTALLED).resolve()), "PYTHONSAFEPATH": "1"}
 
 
 def _wait_ready(instance: Instance) -> None:
