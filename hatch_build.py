@@ -41,12 +41,12 @@ class CompiledModules(BuildHookInterface[Any]):
         """Compile into a temporary folder, and have the results put into the wheel."""
         if version == "editable":  # it links the sources
             return
-        _check_tools()
+        check_tools()
         self._folder = TemporaryDirectory(prefix="vigil-compiled-")
         folder = Path(self._folder.name)
         built = folder / "built"
         with contextlib.chdir(self.root):
-            _compile(self._modules(), self.config["unread"], folder, built)
+            _compile(modules(Path.cwd(), self.config), self.config["unread"], folder, built)
         files = {str(path): str(path.relative_to(built)) for path in built.rglob("*.so")}
         build_data["force_include"].update(files)
         build_data["pure_python"] = False
@@ -57,21 +57,29 @@ class CompiledModules(BuildHookInterface[Any]):
         if version != "editable":
             self._folder.cleanup()
 
-    def _modules(self) -> list[str]:
-        """Return the paths of the modules to compile, relative to the project's root."""
-        root = Path(self.root)
 
-        def matched(option: str) -> set[str]:
-            found = {glob: list(root.glob(glob)) for glob in self.config[option]}
-            if missing := [glob for glob, paths in found.items() if not paths]:
-                raise SystemExit(f"pyproject.toml: {option} has what no file matches: {missing}")
-            return {str(path.relative_to(root)) for paths in found.values() for path in paths}
+def modules(root: Path, config: dict[str, Any]) -> list[str]:
+    """Return the paths of the modules to compile, relative to the project's root.
 
-        return sorted(matched("compile") - matched("interpret"))
+    Raises:
+        SystemExit: a pattern matches no file.
+    """
+
+    def matched(option: str) -> set[str]:
+        found = {glob: list(root.glob(glob)) for glob in config[option]}
+        if missing := [glob for glob, paths in found.items() if not paths]:
+            raise SystemExit(f"pyproject.toml: {option} has what no file matches: {missing}")
+        return {str(path.relative_to(root)) for paths in found.values() for path in paths}
+
+    return sorted(matched("compile") - matched("interpret"))
 
 
-def _check_tools() -> None:
-    """Say what is missing, before anything is compiled."""
+def check_tools() -> None:
+    """Say what is missing, before anything is compiled.
+
+    Raises:
+        SystemExit: there is no C compiler, or Python's headers are not there.
+    """
     compiler = shlex.split(sysconfig.get_config_var("CC") or "cc")[0]
     if shutil.which(compiler) is None:
         raise SystemExit(
@@ -86,8 +94,8 @@ def _check_tools() -> None:
         )
 
 
-def _compile(modules: list[str], unread: list[str], folder: Path, built: Path) -> None:
-    """Type check `modules`, translate them to C and compile that; the results lie in `built`."""
+def _compile(paths: list[str], unread: list[str], folder: Path, built: Path) -> None:
+    """Type check the modules at `paths`, translate them to C, and compile that into `built`."""
     from mypyc.build import mypycify  # only where a wheel is compiled
     from setuptools import Distribution
     from setuptools.command.build_ext import build_ext
@@ -96,8 +104,8 @@ def _compile(modules: list[str], unread: list[str], folder: Path, built: Path) -
     names = ",".join(f"{library}.*" for library in unread)
     settings.write_text(MYPY.format(cache=folder / "cache", unread=names))
     extensions = mypycify(
-        ["--config-file", str(settings), *modules],
-        only_compile_paths=modules,
+        ["--config-file", str(settings), *paths],
+        only_compile_paths=paths,
         target_dir=str(folder / "c"),
         opt_level="3",
         debug_level="0",

@@ -22,8 +22,8 @@ START_TIMEOUT_S = 400
 ANSWER_S = 30
 CHECKOUT = Path(__file__).parents[2]
 PORTS = ("http_port", "grpc_port", "admin_port")
-INSTALLED = os.environ.get("VIGIL_INSTALLED")
-"""A folder in which a wheel is installed: instances then run that, and not the checkout."""
+COMPILED = os.environ.get("VIGIL_COMPILED")
+"""A folder with the compiled wheel's files: instances then run these, and not the checkout."""
 
 
 def eventually(what: str, holds: Callable[[], Any], timeout_s: float = 60.0) -> Any:
@@ -179,7 +179,7 @@ def _started(
             stdout=out,
             stderr=err,
             cwd=CHECKOUT,
-            env={**os.environ, "PYTHONUNBUFFERED": "1", **_installed()},
+            env={**os.environ, "PYTHONUNBUFFERED": "1", **_sources()},
         )
     instance = Instance(process, **ports, log=log, engine=engine, ingress=ingress)
     try:
@@ -194,12 +194,12 @@ def _started(
         stop(instance)
 
 
-def _installed() -> dict[str, str]:
-    """Return what has an instance run the wheel in `INSTALLED`, if one is wanted."""
-    if INSTALLED is None:
+def _sources() -> dict[str, str]:
+    """Return what has an instance run other files than the checkout's, if that is wanted."""
+    if COMPILED is None:
         return {}
     # Without the second, `python -m` would look into the current folder first: the checkout.
-    return {"PYTHONPATH": str(Path(INSTALLED).resolve()), "PYTHONSAFEPATH": "1"}
+    return {"PYTHONPATH": str(Path(COMPILED).resolve()), "PYTHONSAFEPATH": "1"}
 
 
 def _wait_ready(instance: Instance) -> None:
