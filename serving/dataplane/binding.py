@@ -30,6 +30,7 @@ class Binder:
         self._attributes = set(config.fairness.sensitive) if config.fairness else set()
         only = self._model_inputs[0]
         self._single = only if len(config.inputs) == 1 else None
+        self._single_name, self._single_datatype = only.name, only.datatype
         self._tail = tuple(only.shape[1:])
         self._fixed = all(dim >= 0 for dim in self._tail)
         self._row_axis = config.row_axis
@@ -62,16 +63,15 @@ class Binder:
         if self._single is not None and len(request.inputs) == 1:
             # Nearly every request of nearly every model: one input of a fixed shape.
             tensor = request.inputs[0]
-            spec = self._single
             if (
-                tensor.name != spec.name
-                or tensor.datatype != spec.datatype
+                tensor.name != self._single_name
+                or tensor.datatype != self._single_datatype
                 or not self._fixed
                 or tensor.shape[1:] != self._tail
                 or not tensor.shape
                 or not tensor.shape[0]
             ):
-                tensor = self._checked(tensor, spec)
+                tensor = self._checked(tensor, self._single)
             arrays: tuple[np.ndarray, ...] = (tensor.data,)
             key: tuple[tuple[int, ...] | bytes, ...] = (tensor.shape[1:],)
             rows = tensor.shape[0]

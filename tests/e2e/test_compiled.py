@@ -34,6 +34,7 @@ def test_compiled_modules_go_before_their_sources(folder: Path) -> None:
         str(Path(file).relative_to(folder)).partition(".")[0].replace("/", ".") for file in files
     ]
     assert "serving.gateway.direct.http1" in names
+    assert [file for file in files if not Path(f"{file.partition('.')[0]}.py").exists()] == []
     told = subprocess.run(
         [sys.executable, "-c", ASK, *names],
         env={**os.environ, "PYTHONPATH": str(folder), "PYTHONSAFEPATH": "1"},
