@@ -12,6 +12,8 @@ WORKERS ?= 2
 RUNS ?= 10
 # Seconds that `make fuzz` tries each of HTTP/1.1 and HTTP/2.
 FUZZ ?= 65
+FUZZ_COMPILED ?= 15
+COMPILED := build/compiled
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
@@ -19,7 +21,7 @@ NEW    := $(VENV)-constraints
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-all fuzz test-flaky test-packaging lint bench bench-micro constraints clean
+.PHONY: help demo wheel test test-all test-compiled fuzz test-flaky test-packaging lint bench bench-micro constraints clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,6 +51,21 @@ test-flaky: $(STAMP)  ## `make test` RUNS (10) times, each with another seed, be
 
 test-packaging: $(STAMP)  ## Build the wheel and try it outside the checkout
 	$(BIN)/python -m pytest tests/packaging
+
+# Without isolation: the tools are those of constraints.txt, and nothing is downloaded.
+wheel: $(STAMP)  ## Build the wheel for this platform into dist, hot modules compiled (needs gcc)
+	rm -f dist/vigil-*-linux_*.whl
+	HATCH_BUILD_HOOK_ENABLE_CUSTOM=1 $(BIN)/python -m build --wheel --no-isolation --outdir dist .
+
+test-compiled: wheel  ## Hostile, batching and gRPC tests against the compiled wheel
+	rm -rf $(COMPILED)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-index \
+	  --target $(COMPILED) dist/vigil-*-linux_*.whl
+	VIGIL_COMPILED=$(COMPILED) $(BIN)/python -m pytest -n $(WORKERS) \
+	  -m "not long and not ray and not fuzz" -k "not envoy" tests/e2e/test_compiled.py \
+	  tests/e2e/hostile tests/e2e/test_grpc_services.py tests/e2e/test_batching.py
+	VIGIL_COMPILED=$(COMPILED) VIGIL_FUZZ_SECONDS=$(FUZZ_COMPILED) \
+	  $(BIN)/python -m pytest -m fuzz tests/e2e/fuzz
 
 lint: $(STAMP)  ## Style, types, layers, spelling, generated files; fails if any of them fails
 	@failed=; \

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from loadtest import vigil
+from loadtest import compiled, vigil
 from loadtest.peers import mosecserver, rayserve, triton
 from loadtest.process import Server
 from loadtest.verify import Protocol
@@ -30,7 +30,8 @@ class Contender:
     ray: bool = False
 
 
-def _vigil(key: str, variant: vigil.Variant) -> Contender:
+def _vigil(key: str, variant: vigil.Variant, *, interpreted: bool = False) -> Contender:
+    variant = replace(variant, compiled=not interpreted)
     start = partial(vigil.start, variant=variant)
     return Contender(key, variant.name, _ALL, start, ray=variant.engine == "ray")
 
@@ -53,6 +54,7 @@ CONTENDERS: tuple[Contender, ...] = (
     Contender("mosec", "mosec (no OIP), 1 ms wait", frozenset({"json"}), mosecserver.start),
     _vigil("vigil-local-off", vigil.Variant("local", checks=False)),
     _vigil("vigil-local-on", vigil.Variant("local", checks=True)),
+    _vigil("vigil-local-interpreted", vigil.Variant("local", checks=True), interpreted=True),
     _vigil("vigil-local-asleep", vigil.Variant("local", checks=False, asleep=True)),
     _vigil("vigil-local-envoy", vigil.Variant("local", checks=False, ingress="envoy")),
     _vigil("vigil-ray-off", vigil.Variant("ray", checks=False)),
@@ -74,3 +76,4 @@ def prepare(home: Path, chosen: list[Contender]) -> None:
         mosecserver.install(home)
     if any(contender.key.startswith("vigil") for contender in chosen):
         vigil.prepare(home)
+        compiled.build(home)

@@ -11,6 +11,7 @@ from typing import Literal
 
 import yaml
 
+from loadtest import compiled
 from loadtest.home import ROOT
 from loadtest.process import Server, free_ports, http_status, spawn, wait_ready
 
@@ -21,6 +22,7 @@ class Variant:
 
     `checks`: guards (schema, Mahalanobis), drift monitor and the Prometheus endpoint.
     `asleep`: without checks, and with `batching.busy_poll_us: 0`.
+    `compiled`: the files of the compiled wheel, which `compiled.build` makes, and not the checkout.
     """
 
     engine: Literal["local", "ray"]
@@ -28,13 +30,15 @@ class Variant:
     ingress: Literal["direct", "envoy", "serve"] = "direct"
     transport: Literal["channel", "handle"] = "channel"
     asleep: bool = False
+    compiled: bool = False
 
     @property
     def name(self) -> str:
         """How tables call it."""
         checks = "checks on" if self.checks else "checks off"
         asleep = ", no busy poll" if self.asleep else ""
-        return f"vigil {self.engine} {self.ingress}+{self.transport}, {checks}{asleep}"
+        built = "compiled" if self.compiled else "interpreted"
+        return f"vigil {self.engine} {self.ingress}+{self.transport}, {checks}{asleep}, {built}"
 
 
 def prepare(home: Path) -> Path:
@@ -72,13 +76,16 @@ def start(home: Path, variant: Variant, models: Path | None = None) -> Server:
     )
     command = [sys.executable, "-m", "serving.cli", "up", str(configuration)]
     log = home / "logs" / f"{slug}.log"
-    server = Server(variant.name, spawn(command, environment(), log), http_port, grpc_port, log)
+    env = environment(compiled.unpacked(home) if variant.compiled else ROOT)
+    server = Server(variant.name, spawn(command, env, log), http_port, grpc_port, log)
     return wait_ready(server, lambda: http_status(http_port, "/v2/health/ready") == 200)
 
 
-def environment() -> dict[str, str]:
-    """Return the environment in which Vigil is started from the checkout."""
+def environment(files: Path = ROOT) -> dict[str, str]:
+    """Return the environment in which Vigil is started from `files`."""
     # A Ray that the caller's shell points to is none of ours: Vigil starts its own.
     env = {key: value for key, value in os.environ.items() if not key.startswith("RAY_")}
-    env["PYTHONPATH"] = f"{ROOT}{os.pathsep}{env.get('PYTHONPATH', '')}".rstrip(os.pathsep)
+    # Whatever the current folder is: `python -m` would look there first.
+    env["PYTHONSAFEPATH"] = "1"
+    env["PYTHONPATH"] = f"{files}{os.pathsep}{env.get('PYTHONPATH', '')}".rstrip(os.pathsep)
     return env

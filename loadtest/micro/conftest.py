@@ -14,8 +14,9 @@ import uvloop
 from loadtest import mlp
 from serving.channel.directory import Directory, ServedModel
 from serving.config import ModelConfig
-from serving.dataplane.batch import Batch, BatchResult
+from serving.dataplane.batch import Batch
 from serving.dataplane.handler import DataPlane
+from serving.dataplane.results import BatchResult
 
 Calls = Callable[[Callable[[Any], object], Any, int], None]
 """Runs a function on an argument and notes how many Python calls that is for each request."""

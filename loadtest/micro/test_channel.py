@@ -13,7 +13,7 @@ import pytest
 from serving.channel import frames
 from serving.channel.connection import Connection
 from serving.channel.endpoint import ChannelServer, connect
-from serving.channel.frames import Message
+from serving.channel.frame_parts import Message
 from serving.channel.inference import BatchMeta
 from serving.protocol.messages import Tensor
 

@@ -9,11 +9,12 @@ import numpy as np
 
 from loadtest.scheduling.setting import GOAL_S, Case, Curve, arrivals
 from serving.config import Batching
-from serving.dataplane.batch import Batch, BatchResult, Pending
+from serving.dataplane.batch import Batch, Pending
 from serving.dataplane.batcher import ModelQueue
-from serving.dataplane.binding import Bound
+from serving.dataplane.bound import Bound
 from serving.dataplane.observer import ModelObserver
 from serving.dataplane.outcomes import settle, too_late
+from serving.dataplane.results import BatchResult
 from serving.dataplane.statistics import BatchStatistics
 from serving.errors import VigilError
 from serving.telemetry.counters import SeriesSet

@@ -43,7 +43,7 @@ from serving.channel.directory import (
     ServedModel,
 )
 from serving.channel.endpoint import ChannelServer
-from serving.channel.frames import Message
+from serving.channel.frame_parts import Message
 from serving.channel.settings import Settings
 from serving.errors import ModelFailed, Unsupported, VigilError
 from serving.logs.events import Event

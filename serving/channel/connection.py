@@ -20,9 +20,10 @@ import msgspec
 from serving import errors
 from serving.channel import frames
 from serving.channel.arena import LARGE, Arena, ArenaOffer, map_offer
-from serving.channel.frames import FrameError, FrameReader, Message, Parts
+from serving.channel.connection_messages import Failure, Hello
+from serving.channel.frame_parts import Message, Parts
+from serving.channel.frames import FrameError, FrameReader
 from serving.channel.progress import Progress, ProgressSheet, decode_offer
-from serving.logs.causes import Cause
 from serving.protocol.messages import Tensor
 
 HANDSHAKE_TIMEOUT_S = 5.0
@@ -53,25 +54,6 @@ class ChannelClosed(Exception):
         self.busy_s = busy_s
 
 
-class Hello(msgspec.Struct, frozen=True):
-    """What each end says first. `slots` is how many requests the sender takes at once."""
-
-    version: int
-    max_frame: int
-    slots: int
-    nonce: bytes
-
-
-class Failure(msgspec.Struct, frozen=True):
-    """A domain error on its way to the other end."""
-
-    error: str
-    message: str
-    retry_after_s: float | None = None
-    cause: Cause | None = None
-    logged: bool = False
-
-
 _decode_hello = msgspec.msgpack.Decoder(Hello).decode
 _decode_offer = msgspec.msgpack.Decoder(ArenaOffer).decode
 _decode_failure = msgspec.msgpack.Decoder(Failure).decode
@@ -81,8 +63,11 @@ MessageCallback = Callable[["Connection", Message], None]
 ClosedCallback = Callable[["Connection"], None]
 
 
-class Connection(asyncio.Protocol):
+class Connection:
     """One end of a connection. All methods belong to the loop's thread.
+
+    It is what a transport asks of a protocol, and does not inherit from `asyncio.Protocol`: only a
+    class without interpreted bases has quick attributes when it is compiled.
 
     Args:
         server: whether this end accepted the connection.
@@ -126,7 +111,7 @@ class Connection(asyncio.Protocol):
         self.closed = False
         self.draining = False
 
-    # -- asyncio.Protocol ---------------------------------------------------------------
+    # -- called by the transport ---------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Say hello and give the peer a bounded time to do the same."""
@@ -169,6 +154,16 @@ class Connection(asyncio.Protocol):
         if sheet is not None:
             sheet.close()
         self._on_closed(self)
+
+    def eof_received(self) -> bool:
+        """The peer has shut its side: the transport closes."""
+        return False
+
+    def pause_writing(self) -> None:
+        """The peer reads slowly; what is written is kept, and `unsent_bytes` tells of it."""
+
+    def resume_writing(self) -> None:
+        """The peer reads again."""
 
     # -- sending ------------------------------------------------------------------------
 

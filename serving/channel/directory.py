@@ -17,7 +17,7 @@ import msgspec
 from serving.channel.connection import ChannelClosed, Connection
 from serving.channel.control import DEADLY, ENDED, DeadlyMeta, EndedMeta
 from serving.channel.endpoint import connect
-from serving.channel.frames import Message
+from serving.channel.frame_parts import Message
 from serving.channel.settings import Settings
 from serving.errors import ModelNotReady
 from serving.logs.events import Event

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import cast
 
 from serving.channel.connection import (
     HANDSHAKE_TIMEOUT_S,
@@ -17,7 +18,7 @@ from serving.channel.connection import (
     Connection,
     MessageCallback,
 )
-from serving.channel.frames import Message
+from serving.channel.frame_parts import Message
 
 
 def split_tcp(address: str) -> tuple[str, int]:
@@ -51,7 +52,7 @@ async def connect(
     secret = None if unix else _require(secret)
     opened: list[Connection] = []
 
-    def make() -> Connection:
+    def make() -> asyncio.Protocol:
         opened.append(
             Connection(
                 server=False,
@@ -61,23 +62,23 @@ async def connect(
                 on_closed=on_closed,
             )
         )
-        return opened[-1]
+        return cast(asyncio.Protocol, opened[-1])
 
     try:
         async with asyncio.timeout(HANDSHAKE_TIMEOUT_S):
             if unix:
-                _, connection = await loop.create_unix_connection(make, address[5:])
+                await loop.create_unix_connection(make, address[5:])
             else:
                 host, port = split_tcp(address)
-                _, connection = await loop.create_connection(make, host, port)
-            await connection.ready
+                await loop.create_connection(make, host, port)
+            await opened[-1].ready
     except (OSError, TimeoutError, ValueError) as error:
         _abort(opened)
         raise ChannelClosed(f"cannot connect to {address}: {error}") from None
     except asyncio.CancelledError:
         _abort(opened)
         raise
-    return connection
+    return opened[-1]
 
 
 def _abort(opened: list[Connection]) -> None:
@@ -147,7 +148,7 @@ class ChannelServer:
             with contextlib.suppress(OSError):
                 Path(self.address[5:]).unlink(missing_ok=True)
 
-    def _make(self, secret: bytes | None) -> Connection:
+    def _make(self, secret: bytes | None) -> asyncio.Protocol:
         connection = Connection(
             server=True,
             secret=secret,
@@ -156,7 +157,7 @@ class ChannelServer:
             on_closed=self._gone,
         )
         self.connections.add(connection)
-        return connection
+        return cast(asyncio.Protocol, connection)
 
     def _gone(self, connection: Connection) -> None:
         self.connections.discard(connection)

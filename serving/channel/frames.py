@@ -14,6 +14,7 @@ import msgspec
 import numpy as np
 
 from serving.channel.arena import LARGE
+from serving.channel.frame_parts import Header, Message, OutHeader, Parts, TensorHeader
 from serving.errors import InvalidInput
 from serving.protocol.bytes_tensor import array_to_bytes, bytes_to_array
 from serving.protocol.datatypes import NUMPY_OF
@@ -27,61 +28,6 @@ MAX_FRAME: Final = 1 << 30
 
 class FrameError(Exception):
     """The peer sent something that is no frame of this version, or one over the limit."""
-
-
-class TensorHeader(msgspec.Struct, array_like=True, frozen=True):
-    """Where a tensor lies: in the frame's payload, where the one before it there ends; or, when
-    `at` is not -1, in the memory that the sender shares with the receiver."""
-
-    name: str
-    datatype: str
-    shape: tuple[int, ...]
-    nbytes: int
-    at: int = -1
-
-
-class Parts(msgspec.Struct, frozen=True):
-    """A tensor of numbers whose rows lie in several arrays, not joined yet."""
-
-    name: str
-    datatype: str
-    shape: tuple[int, ...]
-    arrays: tuple[np.ndarray, ...]
-
-    @property
-    def data(self) -> np.ndarray:
-        """The rows joined."""
-        return np.concatenate(self.arrays)
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of all rows."""
-        return sum(array.nbytes for array in self.arrays)
-
-
-class Header(msgspec.Struct, array_like=True):
-    """What a frame is. `id` pairs a request with its reply; 0 expects none."""
-
-    kind: str
-    id: int
-    meta: msgspec.Raw
-    tensors: list[TensorHeader]
-
-
-class _OutHeader(msgspec.Struct, array_like=True):
-    kind: str
-    id: int
-    meta: Any
-    tensors: list[TensorHeader]
-
-
-class Message(msgspec.Struct):
-    """A received frame. `meta` is undecoded msgpack; arrays are read-only views on the frame."""
-
-    kind: str
-    id: int
-    meta: msgspec.Raw
-    tensors: list[Tensor]
 
 
 _encoder = msgspec.msgpack.Encoder()
@@ -126,7 +72,7 @@ def encode(
         headers.append(TensorHeader(tensor.name, tensor.datatype, data.shape, size))
         buffers.append(buffer)
         payload += size
-    header = _encoder.encode(_OutHeader(kind, ident, meta, headers))
+    header = _encoder.encode(OutHeader(kind, ident, meta, headers))
     size = 4 + len(header) + payload
     if size > MAX_FRAME:
         raise FrameError(f"a frame of {size} bytes is over the limit of {MAX_FRAME}")

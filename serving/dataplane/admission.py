@@ -9,7 +9,7 @@ from collections.abc import Callable, Hashable
 
 from serving.config import Batching
 from serving.dataplane.batch import Pending
-from serving.dataplane.binding import Bound
+from serving.dataplane.bound import Bound
 from serving.dataplane.crowding import Crowding
 from serving.dataplane.departures import Departures
 from serving.dataplane.links import ReplicaLink

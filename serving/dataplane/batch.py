@@ -14,12 +14,11 @@ from collections.abc import (
 )
 from typing import TYPE_CHECKING, Any
 
-import msgspec
 import numpy as np
 
-from serving.channel.inference import GuardResult, Remarks
-from serving.dataplane.binding import Bound
-from serving.logs.causes import Cause
+from serving.channel.inference import Remarks
+from serving.dataplane.bound import Bound
+from serving.dataplane.results import Answer
 from serving.logs.events import Event
 from serving.logs.report import report
 
@@ -28,19 +27,6 @@ if TYPE_CHECKING:
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 """ASGI's `receive` of a request whose body has been read: it tells that the client left."""
-
-
-class Answer(msgspec.Struct):
-    """What one request gets: its rows of every output, the guards that flagged it, remarks."""
-
-    outputs: dict[str, np.ndarray]
-    flags: list[str]
-    remarks: Remarks | None = None
-
-    @property
-    def upstream(self) -> str:
-        """Version that another server gave it; empty where it is the served one."""
-        return self.remarks.version if self.remarks is not None else ""
 
 
 class Pending:
@@ -108,8 +94,8 @@ class Pending:
                 on_done, self.on_done = self.on_done, None
                 try:
                     on_done()
-                except Exception as error:  # noqa: BLE001 - as above
-                    self._not_passed_on(error)
+                except Exception as broken:  # noqa: BLE001 - as above
+                    self._not_passed_on(broken)
 
     def _not_passed_on(self, error: Exception) -> None:
         said = "an answer was not passed on to its client"
@@ -159,29 +145,6 @@ class Batch:
         drop = set(rejected)
         kept = [item for index, item in enumerate(self.items) if index not in drop]
         return Batch(self.names, kept, self.formed)
-
-
-class BatchResult(msgspec.Struct):
-    """A replica's answer to a batch.
-
-    Attributes:
-        outputs: rows of the requests that did not fail, in order, by output name.
-        failed: message by position of the request.
-        guards: decisions of the model guards; rows count over the whole batch.
-        compute_ns, guard_ns: time spent in the model and in its guards.
-        kinds: name of the domain error by position, where it is not `ModelFailed`.
-        remarks: what a model on another server said beside the tensors, by position.
-        causes: what the log may tell, by position, of errors that others raised.
-    """
-
-    outputs: Mapping[str, np.ndarray]
-    failed: dict[int, str]
-    guards: tuple[GuardResult, ...]
-    compute_ns: int
-    guard_ns: int
-    kinds: dict[int, str] = {}
-    remarks: dict[int, Remarks] = {}
-    causes: dict[int, Cause] = {}
 
 
 def join(items: Sequence[Pending]) -> tuple[np.ndarray, ...]:

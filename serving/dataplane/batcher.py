@@ -15,7 +15,7 @@ from guards.guard import Guard
 from serving.channel.busy_poll import ANSWER, REQUEST, BusyPoll
 from serving.config import Batching, Replicas
 from serving.dataplane.admission import WaitingRoom, weigh
-from serving.dataplane.batch import Batch, BatchResult, Pending, split
+from serving.dataplane.batch import Batch, Pending, split
 from serving.dataplane.deadly_requests import Deadly
 from serving.dataplane.guard_stage import GuardStage
 from serving.dataplane.links import ChannelLink, ReplicaLink, ReplicaLost
@@ -23,6 +23,7 @@ from serving.dataplane.observer import BatchObserver
 from serving.dataplane.outcomes import broken, ends_again, no_replica, settle, too_late
 from serving.dataplane.quarantine import Quarantine
 from serving.dataplane.replica_ends import ReplicaEnds
+from serving.dataplane.results import BatchResult
 from serving.errors import VigilError, named
 from serving.logs.events import Event
 from serving.logs.report import report

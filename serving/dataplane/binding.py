@@ -8,6 +8,7 @@ import msgspec
 import numpy as np
 
 from serving.config import InputSpec, ModelConfig
+from serving.dataplane.bound import Bound
 from serving.dataplane.classification import check_scores
 from serving.dataplane.forwarding import encode_forward, is_stateful, with_axis, with_row_axis
 from serving.errors import InvalidInput
@@ -16,29 +17,6 @@ from serving.protocol.json_duplicates import refuse_duplicates
 from serving.protocol.messages import InferRequest, Tensor
 
 _decode_sensitive = msgspec.json.Decoder(dict[str, list[str | int | bool | None]]).decode
-
-
-class Bound(msgspec.Struct, frozen=True):
-    """A request that fits: its arrays in the model's order, its rows, its sensitive values.
-
-    Attributes:
-        arrays: one per model input, first axis `rows`; the value of an input that has no rows is
-            repeated, without a copy.
-        key: what must be equal for requests to share a batch: all dims but the first, and the
-            values of inputs that have no rows.
-        outputs: names of the outputs the client wants, in its order; empty for all.
-        sensitive: object arrays of text or None, [rows], by attribute name.
-        forward: an encoded `Forward` for a model on another server; empty: nothing to pass on.
-        alone: whether it shares a batch with no other request.
-    """
-
-    arrays: tuple[np.ndarray, ...]
-    rows: int
-    key: tuple[tuple[int, ...] | bytes, ...]
-    outputs: tuple[str, ...]
-    sensitive: dict[str, np.ndarray] | None
-    forward: bytes = b""
-    alone: bool = False
 
 
 class Binder:
@@ -52,6 +30,7 @@ class Binder:
         self._attributes = set(config.fairness.sensitive) if config.fairness else set()
         only = self._model_inputs[0]
         self._single = only if len(config.inputs) == 1 else None
+        self._single_name, self._single_datatype = only.name, only.datatype
         self._tail = tuple(only.shape[1:])
         self._fixed = all(dim >= 0 for dim in self._tail)
         self._row_axis = config.row_axis
@@ -84,16 +63,15 @@ class Binder:
         if self._single is not None and len(request.inputs) == 1:
             # Nearly every request of nearly every model: one input of a fixed shape.
             tensor = request.inputs[0]
-            spec = self._single
             if (
-                tensor.name != spec.name
-                or tensor.datatype != spec.datatype
+                tensor.name != self._single_name
+                or tensor.datatype != self._single_datatype
                 or not self._fixed
                 or tensor.shape[1:] != self._tail
                 or not tensor.shape
                 or not tensor.shape[0]
             ):
-                tensor = self._checked(tensor, spec)
+                tensor = self._checked(tensor, self._single)
             arrays: tuple[np.ndarray, ...] = (tensor.data,)
             key: tuple[tuple[int, ...] | bytes, ...] = (tensor.shape[1:],)
             rows = tensor.shape[0]

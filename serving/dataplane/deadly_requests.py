@@ -10,7 +10,7 @@ from zlib import crc32
 
 import msgspec
 
-from serving.dataplane.binding import Bound
+from serving.dataplane.bound import Bound
 
 MOST: Final = 256
 """Requests that are remembered for one model version, the newest."""

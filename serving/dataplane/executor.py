@@ -11,7 +11,7 @@ import numpy as np
 from guards.decisions import Action, Decisions
 from guards.guard import Guard
 from serving.channel.inference import GuardResult
-from serving.dataplane.batch import BatchResult
+from serving.dataplane.results import BatchResult
 from serving.errors import InvalidInput, ModelFailed, VigilError, cause_of
 from serving.logs.events import Event
 from serving.logs.report import report

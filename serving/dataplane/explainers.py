@@ -10,7 +10,7 @@ from serving.channel.connection import ChannelClosed, Connection
 from serving.channel.directory import Directory
 from serving.channel.endpoint import connect
 from serving.channel.explanation import EXPLAIN, ExplainMeta
-from serving.channel.frames import Message
+from serving.channel.frame_parts import Message
 from serving.errors import DeadlineExceeded, ModelNotReady
 from serving.protocol.messages import Tensor
 

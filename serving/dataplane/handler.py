@@ -12,17 +12,19 @@ from serving.channel.directory import LEAVING, Directory, ModelKey, Series, Serv
 from serving.channel.endpoint import connect
 from serving.config import ModelConfig
 from serving.dataplane.admission import WaitingRoom
-from serving.dataplane.batch import Answer, Pending, Receive
+from serving.dataplane.batch import Pending, Receive
 from serving.dataplane.classification import as_asked
 from serving.dataplane.deadly_requests import Deadly
 from serving.dataplane.explainers import ExplainerPool
 from serving.dataplane.failed_requests import log_failure
 from serving.dataplane.forwarding import with_remarks, without_row_axis
-from serving.dataplane.links import ChannelLink, LinkPool, ReplicaLink
+from serving.dataplane.link_pool import LinkPool
+from serving.dataplane.links import ChannelLink, ReplicaLink
 from serving.dataplane.outcomes import queue_full
 from serving.dataplane.publisher import EventPublisher
 from serving.dataplane.queue_gauges import QueueGauges
 from serving.dataplane.replica_ends import ReplicaEnds
+from serving.dataplane.results import Answer
 from serving.dataplane.served import ServedVersion
 from serving.dataplane.statistics import BatchStatistics
 from serving.dataplane.tracing import Tracing
@@ -124,6 +126,8 @@ class DataPlane:
         self.on_ready_change: Callable[[], None] = lambda: None
         self._changed: asyncio.Future[None] | None = None
         self.on_follow: Callable[[], None] = lambda: None
+        self.on_directory: Callable[[Directory], None] = lambda _directory: None
+        """Called with every directory that was taken in; may add and remove links."""
         self.on_deadly: Callable[[DeadlyMeta], None] = lambda _deadly: None
         self.control: Callable[[ControlMeta], Awaitable[Any]] = _no_hub
 
@@ -152,7 +156,7 @@ class DataPlane:
             self._retire(self._candidates.pop(key))
         if self._channel:
             for member in directory.of_role("replica"):
-                known = self._find(member.key)
+                known = self.find(member.key)
                 if known is not None:
                     self._pool.open(*member.key, member.id, member.address, known.specs)
         self._tracing.follow(directory.settings)
@@ -164,7 +168,7 @@ class DataPlane:
         if before.leaving == directory.leaving:
             self._wake_watchers()
         else:
-            self._ready_changed()
+            self.ready_changed()
         report(
             Event.DIRECTORY_FOLLOWED,
             "this gateway follows a new directory",
@@ -176,8 +180,10 @@ class DataPlane:
         if (before.models, before.candidates) != (directory.models, directory.candidates):
             # Whoever changed what is served waits until every gateway has followed.
             self.on_follow()
+        self.on_directory(directory)
 
-    def _find(self, key: ModelKey) -> ServedVersion | None:
+    def find(self, key: ModelKey) -> ServedVersion | None:
+        """Return the entry of a revision, whether it answers already or is a candidate."""
         active = self._models.get(key[0], {}).get(key[1])
         if active is not None and active.key == key:
             return active
@@ -200,7 +206,7 @@ class DataPlane:
 
     def _try(self, served: ServedModel) -> None:
         """Make an entry that answers nobody yet, so that its replicas can be proven."""
-        if served.key in self._refused or self._find(served.key) is not None:
+        if served.key in self._refused or self.find(served.key) is not None:
             return
         try:
             statistics = self._statistics.setdefault(served.key[:2], BatchStatistics())
@@ -223,7 +229,7 @@ class DataPlane:
 
     def note_deadly(self, told: DeadlyMeta) -> None:
         """Refuse a request from now on by which another gateway has lost a replica."""
-        entry = self._find((told.model, told.version, told.revision))
+        entry = self.find((told.model, told.version, told.revision))
         if entry is not None:
             entry.queue.refuse_deadly(Deadly(told.digest, told.sample, told.how))
 
@@ -243,15 +249,16 @@ class DataPlane:
 
     def add_link(self, name: str, version: str, link: ReplicaLink, revision: str = "") -> None:
         """Prove a link by running the model's example over it, then give it traffic."""
-        task = asyncio.get_running_loop().create_task(self._prove((name, version, revision), link))
+        task = asyncio.get_running_loop().create_task(self.prove((name, version, revision), link))
         self._proofs.add(task)
         task.add_done_callback(self._proofs.discard)
 
-    async def _prove(self, key: ModelKey, link: ReplicaLink) -> None:
-        entry = self._find(key)
+    async def prove(self, key: ModelKey, link: ReplicaLink) -> None:
+        """Run the example over a link, and give it traffic if that has worked."""
+        entry = self.find(key)
         proven = entry is not None and await entry.prove(link)
         # While it was proved the link may have been lost, or the model removed.
-        current = self._find(key) is entry
+        current = self.find(key) is entry
         if entry is not None and proven and current and link.open:
             if isinstance(link, ChannelLink):
                 self._entry_of[link] = entry
@@ -259,7 +266,7 @@ class DataPlane:
             entry.queue.add_link(link)
             if key in self._candidates:  # it may be what its predecessor waits for
                 self._look_again()
-            self._ready_changed()
+            self.ready_changed()
         else:
             if isinstance(link, ChannelLink):
                 link.connection.close()
@@ -274,7 +281,7 @@ class DataPlane:
         entry = self._entry_of.pop(link, None)
         if entry is not None:
             entry.queue.remove_link(link)
-            self._ready_changed()
+            self.ready_changed()
         # The connection may have broken although the replica lives: look again, at once after
         # good work, with a pause when the replica has never got through its example.
         self._look_again_in(0.1 if entry is not None else RETRY_S)
@@ -295,7 +302,7 @@ class DataPlane:
     def drain(self) -> None:
         """Be not ready and let streams end; what is under way is finished."""
         self.stopping.set()
-        self._ready_changed()
+        self.ready_changed()
 
     @property
     def changed(self) -> asyncio.Future[None]:
@@ -304,7 +311,8 @@ class DataPlane:
             self._changed = asyncio.get_running_loop().create_future()
         return self._changed
 
-    def _ready_changed(self) -> None:
+    def ready_changed(self) -> None:
+        """Tell everybody who waits that what is ready may have changed."""
         self._wake_watchers()
         self.on_ready_change()
 
@@ -395,7 +403,7 @@ class DataPlane:
         }
 
     def _standing(self, key: ModelKey) -> tuple[str, str]:
-        entry = self._find(key)
+        entry = self.find(key)
         if entry is None:
             return "UNAVAILABLE", self._refused.get(key, "")
         if entry.ready:

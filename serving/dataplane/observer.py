@@ -10,9 +10,10 @@ import numpy as np
 
 from guards.decisions import Action
 from serving.channel.inference import GuardResult
-from serving.dataplane.batch import Batch, BatchResult, Pending, by_upstream, leave_out
+from serving.dataplane.batch import Batch, Pending, by_upstream, leave_out
 from serving.dataplane.parts import finished, unparted
 from serving.dataplane.publisher import EventPublisher
+from serving.dataplane.results import BatchResult
 from serving.dataplane.statistics import BatchStatistics
 from serving.dataplane.tracing import Tracer
 from serving.errors import GuardRejected

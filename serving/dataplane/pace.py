@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from serving.config import Batching
-from serving.dataplane.batch import BatchResult
 from serving.dataplane.latency_model import LatencyModel
 from serving.dataplane.links import ReplicaLink
+from serving.dataplane.results import BatchResult
 
 DEFAULT_MAX_BATCH_ROWS = 1024
 _SMOOTHING = 0.1

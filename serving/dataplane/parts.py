@@ -8,9 +8,10 @@ from typing import Final
 
 import numpy as np
 
-from serving.dataplane.batch import Answer, Pending
-from serving.dataplane.binding import Bound
+from serving.dataplane.batch import Pending
+from serving.dataplane.bound import Bound
 from serving.dataplane.outcomes import not_joined, several_versions
+from serving.dataplane.results import Answer
 from serving.logs.events import Event
 from serving.logs.report import report
 

@@ -19,7 +19,7 @@ from serving.channel import observation
 from serving.channel.connection import ChannelClosed, Connection
 from serving.channel.directory import RETRY_S, Directory
 from serving.channel.endpoint import connect
-from serving.channel.frames import Message
+from serving.channel.frame_parts import Message
 from serving.channel.observation import EventMeta, Position
 from serving.dataplane.pending_events import PendingEvents
 from serving.errors import ModelNotReady

@@ -13,9 +13,10 @@ from guards.guard import Guard
 from serving.channel.directory import ServedModel
 from serving.channel.inference import PROBE
 from serving.config import ModelConfig
-from serving.dataplane.batch import Answer, Batch, Pending, Receive
+from serving.dataplane.batch import Batch, Pending, Receive
 from serving.dataplane.batcher import ModelQueue
-from serving.dataplane.binding import Binder, Bound
+from serving.dataplane.binding import Binder
+from serving.dataplane.bound import Bound
 from serving.dataplane.gateway_guards import build_guards
 from serving.dataplane.links import ReplicaLink, ReplicaLost
 from serving.dataplane.observer import ModelObserver
@@ -23,6 +24,7 @@ from serving.dataplane.outcomes import no_replica
 from serving.dataplane.publisher import EventPublisher
 from serving.dataplane.replica_ends import ReplicaEnds
 from serving.dataplane.request_series import RequestSeries
+from serving.dataplane.results import Answer
 from serving.dataplane.statistics import BatchStatistics
 from serving.errors import InvalidInput, ModelNotReady, Unreachable, VigilError
 from serving.logs.events import Event

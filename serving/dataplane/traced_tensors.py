@@ -8,7 +8,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from serving.dataplane.batch import Answer, Pending
+from serving.dataplane.batch import Pending
+from serving.dataplane.results import Answer
 from serving.protocol.datatypes import bf16_to_fp32
 
 MOST_VALUES: Final = 4096

@@ -14,7 +14,8 @@ import msgspec
 
 from serving.channel.settings import Settings, TraceSettings
 from serving.config import ModelConfig
-from serving.dataplane.batch import Batch, BatchResult, Pending
+from serving.dataplane.batch import Batch, Pending
+from serving.dataplane.results import BatchResult
 from serving.dataplane.trace_file import TraceFile
 from serving.dataplane.traced_tensors import tensors_of
 

@@ -16,9 +16,10 @@ from serving import errors
 from serving.config import ServerConfig
 from serving.config.hosts import LOOPBACK
 from serving.dataplane.failed_requests import log_failure
+from serving.dataplane.handler import DataPlane
 from serving.engines.gateway_child import GatewayChild
 from serving.engines.ray_deployments import log_as, member_name
-from serving.engines.ray_handles import HandlePlane
+from serving.engines.ray_handles import HandleLinks
 from serving.engines.ray_instance import Instance
 from serving.gateway.app import GatewayComposition
 from serving.gateway.asgi import Receive, Scope, Send, VigilApp
@@ -46,7 +47,10 @@ class GatewayDeployment:
         beside = config.ingress != "serve"
         ident = f"{name}-serve" if beside else name
         self._max_body = config.listen.max_body_mib << 20
-        plane = HandlePlane(ident) if config.transport == "handle" else None
+        plane = None
+        if config.transport == "handle":
+            plane = DataPlane(ident, channel=False)
+            HandleLinks(plane)
         self._composition = GatewayComposition(
             ident,
             instance.hub_address,

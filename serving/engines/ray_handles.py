@@ -54,17 +54,21 @@ def serve_call(app: str) -> Callable[[bytes], Awaitable[bytes]]:
     return call
 
 
-class HandlePlane(DataPlane):
-    """A data plane whose links are Serve handles, one per model version."""
+class HandleLinks:
+    """Gives a data plane Serve handles as links, one per model version.
 
-    def __init__(self, gateway_id: str) -> None:
-        super().__init__(gateway_id, channel=False)
+    Args:
+        plane: one that opens no channels.
+    """
+
+    def __init__(self, plane: DataPlane) -> None:
+        self._plane = plane
+        plane.on_directory = self._follow
         self._handles: dict[ModelKey, HandleLink] = {}
         self._keepers: set[asyncio.Task[None]] = set()
 
-    def apply(self, directory: Directory) -> None:
+    def _follow(self, directory: Directory) -> None:
         """Take in a new directory; a model's link is open while it has a replica."""
-        super().apply(directory)
         slots: dict[ModelKey, int] = {}
         for member in directory.of_role("replica"):
             slots[member.key] = slots.get(member.key, 0) + member.slots
@@ -74,13 +78,13 @@ class HandlePlane(DataPlane):
                 self._keep(key)
             if key in self._handles:
                 link = self._handles[key]
-                if link.open and key not in slots and (entry := self._find(key)) is not None:
+                if link.open and key not in slots and (entry := self._plane.find(key)) is not None:
                     entry.queue.remove_link(link)  # until it is proven again
                 link.open = key in slots
                 link.slots = max(1, slots.get(key, 0))
 
     def _keep(self, key: ModelKey) -> None:
-        entry = self._find(key)
+        entry = self._plane.find(key)
         if entry is None:
             return
         link = HandleLink("-".join(key), 1, entry.specs, serve_call(replica_app(key)))
@@ -97,14 +101,14 @@ class HandlePlane(DataPlane):
         """
         loop = asyncio.get_running_loop()
         asked = loop.time()
-        while not self.draining and (entry := self._find(key)) is not None:
+        while not self._plane.draining and (entry := self._plane.find(key)) is not None:
             if link.open and link not in entry.queue.links:
-                await self._prove(key, link)
+                await self._plane.prove(key, link)
                 asked = loop.time()
             elif entry.config.remote is not None and loop.time() >= asked + ASK_REMOTE_S:
                 if not await entry.reaches(link):
                     entry.queue.remove_link(link)
-                    self._ready_changed()
+                    self._plane.ready_changed()
                 asked = loop.time()
             await asyncio.sleep(WATCH_S)
         self._handles.pop(key, None)

@@ -8,16 +8,15 @@ results these are.
 from __future__ import annotations
 
 from math import prod
-from typing import Final, NamedTuple
+from typing import Final
 
-import msgspec
 import numpy as np
 
 from serving.protocol import grpc_codec
 from serving.protocol.datatypes import NUMPY_OF
 from serving.protocol.grpc_layout import ID, MODEL_VERSION, find_layout
 from serving.protocol.ids import new_request_id
-from serving.protocol.messages import InferRequest, Parameters, RequestedOutput, Tensor
+from serving.protocol.messages import InferRequest, Parameters, Tensor
 from serving.protocol.recent import Recent
 
 _MOST_LENGTHS: Final = 512
@@ -37,30 +36,34 @@ _LONG: Final = 0x80
 """A length of so much takes more than one byte."""
 
 
-class _Input(NamedTuple):
-    """An input, and where its elements begin, counted from the end of the id."""
-
-    name: str
-    datatype: str
-    shape: tuple[int, ...]
-    parameters: Parameters | None
-    dtype: np.dtype
-    begin: int
+_Input = tuple[str, str, tuple[int, ...], Parameters | None, np.dtype, int]
+"""Name, datatype, shape, parameters and type of an input, and where its elements begin, counted
+from the end of the id."""
 
 
-class _Template(msgspec.Struct, frozen=True):
+class _Template:
     """What stays the same behind the id.
 
-    Attributes:
+    Args:
+        request: one of those that it stands for.
         literals: bytes around the elements, and where they stand, counted from the end of the id.
+        inputs: what is known of them.
     """
 
-    model_name: str
-    model_version: str
-    literals: tuple[tuple[int, bytes], ...]
-    inputs: tuple[_Input, ...]
-    outputs: tuple[RequestedOutput, ...]
-    parameters: Parameters | None
+    __slots__ = ("inputs", "literals", "model_name", "model_version", "outputs", "parameters")
+
+    def __init__(
+        self,
+        request: InferRequest,
+        literals: list[tuple[int, bytes]],
+        inputs: list[_Input],
+    ) -> None:
+        self.model_name = request.model_name
+        self.model_version = request.model_version
+        self.outputs = request.outputs
+        self.parameters = request.parameters
+        self.literals = literals
+        self.inputs = inputs
 
 
 class RequestReader:
@@ -120,14 +123,16 @@ class RequestReader:
         layout = find_layout(payload, datatypes)
         if layout is None or len(payload) - sum(s.end - s.begin for s in layout.data) > _LONGEST:
             return
-        inputs, literals, at = [], [], layout.rest
+        inputs: list[_Input] = []
+        literals: list[tuple[int, bytes]] = []
+        at = layout.rest
         for tensor, span in zip(request.inputs, layout.data, strict=True):
             dtype = NUMPY_OF[tensor.datatype]
             if prod(tensor.shape) * dtype.itemsize != span.end - span.begin:
                 return
             literals.append((at - layout.rest, payload[at : span.begin]))
             inputs.append(
-                _Input(
+                (
                     tensor.name, tensor.datatype, tensor.shape, tensor.parameters, dtype,
                     span.begin - layout.rest,
                 )
@@ -135,14 +140,7 @@ class RequestReader:
             at = span.end
         if at < len(payload):
             literals.append((at - layout.rest, payload[at:]))
-        template = _Template(
-            request.model_name,
-            request.model_version,
-            tuple(literals),
-            tuple(inputs),
-            request.outputs,
-            request.parameters,
-        )
+        template = _Template(request, literals, inputs)
         key = (payload[: layout.head], len(payload) - layout.rest)
         known = self._known[key]
         if known is None:

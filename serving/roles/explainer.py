@@ -29,7 +29,7 @@ from serving.channel.connection import Connection
 from serving.channel.directory import HubClient, Member, Report, ServedModel
 from serving.channel.endpoint import ChannelServer
 from serving.channel.explanation import EXPLAIN, ExplainMeta
-from serving.channel.frames import Message
+from serving.channel.frame_parts import Message
 from serving.errors import (
     DeadlineExceeded,
     InvalidInput,

@@ -24,7 +24,7 @@ from serving.channel import observation
 from serving.channel.connection import Connection
 from serving.channel.directory import Directory, HubClient, Member, Report
 from serving.channel.endpoint import ChannelServer
-from serving.channel.frames import Message
+from serving.channel.frame_parts import Message
 from serving.errors import ModelFailed, Unsupported, VigilError
 from serving.logs.events import Event
 from serving.logs.report import report

@@ -21,7 +21,7 @@ from serving.channel import frames
 from serving.channel.busy_poll import ANSWER, REQUEST
 from serving.channel.connection import Connection
 from serving.channel.directory import ServedModel
-from serving.channel.frames import Message
+from serving.channel.frame_parts import Message
 from serving.channel.inference import PROBE, BatchMeta, Forward, Remarks, ResultMeta
 from serving.errors import InvalidInput, Unreachable, Unsupported, VigilError
 from serving.logs.events import Event

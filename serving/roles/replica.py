@@ -26,10 +26,10 @@ from serving.channel.busy_poll import REQUEST, BusyPoll
 from serving.channel.connection import Connection
 from serving.channel.directory import Member, Report, ServedModel
 from serving.channel.endpoint import ChannelServer
-from serving.channel.frames import Message
+from serving.channel.frame_parts import Message
 from serving.channel.inference import BatchMeta, ResultMeta
-from serving.dataplane.batch import BatchResult
 from serving.dataplane.executor import BatchExecutor
+from serving.dataplane.results import BatchResult
 from serving.logs.causes import describe
 from serving.logs.events import Event
 from serving.logs.report import report

@@ -12,7 +12,8 @@ import pytest
 from serving.channel import frames
 from serving.channel.connection import Connection
 from serving.channel.endpoint import ChannelServer
-from serving.channel.frames import FrameReader, Message
+from serving.channel.frame_parts import Message
+from serving.channel.frames import FrameReader
 
 Wait = Callable[[Callable[[], object]], Awaitable[None]]
 

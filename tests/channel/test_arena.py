@@ -19,7 +19,8 @@ from serving.channel import arena, frames
 from serving.channel.arena import Arena, ArenaOffer, map_offer
 from serving.channel.connection import Connection
 from serving.channel.endpoint import ChannelServer, connect
-from serving.channel.frames import FrameError, Message
+from serving.channel.frame_parts import Message
+from serving.channel.frames import FrameError
 from serving.protocol.messages import Tensor
 from serving.protocol.tensors import tensor_from_buffer
 

@@ -17,9 +17,11 @@ import pytest
 from serving import errors
 from serving.channel import connection as connection_module
 from serving.channel import frames
-from serving.channel.connection import ChannelClosed, Connection, Hello
+from serving.channel.connection import ChannelClosed, Connection
+from serving.channel.connection_messages import Hello
 from serving.channel.endpoint import ChannelServer, connect
-from serving.channel.frames import FrameError, Message
+from serving.channel.frame_parts import Message
+from serving.channel.frames import FrameError
 from serving.protocol.messages import Tensor
 
 Serve = Callable[..., Awaitable[ChannelServer]]

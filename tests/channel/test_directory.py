@@ -13,7 +13,7 @@ from serving.channel import directory as directory_module
 from serving.channel.connection import Connection
 from serving.channel.directory import Directory, HubClient, Member, Report
 from serving.channel.endpoint import ChannelServer
-from serving.channel.frames import Message
+from serving.channel.frame_parts import Message
 
 Serve = Callable[..., Awaitable[ChannelServer]]
 Wait = Callable[[Callable[[], object]], Awaitable[None]]

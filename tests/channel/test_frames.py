@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from serving.channel import frames
-from serving.channel.frames import FrameError, FrameReader, TensorHeader
+from serving.channel.frame_parts import TensorHeader
+from serving.channel.frames import FrameError, FrameReader
 from serving.protocol.bytes_tensor import object_array
 from serving.protocol.datatypes import NUMPY_OF
 from serving.protocol.messages import Tensor

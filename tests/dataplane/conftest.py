@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 
 from serving.config import Batching, ModelConfig, Replicas
-from serving.dataplane.batch import Answer, Batch, BatchResult, Pending
+from serving.dataplane.batch import Batch, Pending
 from serving.dataplane.batcher import ModelQueue
-from serving.dataplane.binding import Bound
+from serving.dataplane.bound import Bound
 from serving.dataplane.links import ReplicaLost
 from serving.dataplane.replica_ends import ReplicaEnds
+from serving.dataplane.results import Answer, BatchResult
 
 Wait = Callable[[Callable[[], object]], Awaitable[None]]
 

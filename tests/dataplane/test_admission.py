@@ -13,9 +13,9 @@ from guards.decisions import Decisions
 from serving.config import Batching, ConfigError, ModelConfig, parse
 from serving.dataplane import admission, latency_model
 from serving.dataplane.admission import weigh
-from serving.dataplane.batch import BatchResult
-from serving.dataplane.binding import Bound
+from serving.dataplane.bound import Bound
 from serving.dataplane.pace import Pace
+from serving.dataplane.results import BatchResult
 from serving.dataplane.served import row_bytes
 from serving.errors import DeadlineExceeded, ModelFailed, PayloadTooLarge, QueueFull
 

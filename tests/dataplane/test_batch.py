@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from serving.dataplane.batch import Batch, Pending, join, request_of_rows, split
-from serving.dataplane.binding import Bound
+from serving.dataplane.bound import Bound
 
 
 def pending(*arrays: np.ndarray, ident: str = "i") -> Pending:

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from serving.dataplane.binding import Binder, Bound
+from serving.dataplane.binding import Binder
+from serving.dataplane.bound import Bound
 from serving.errors import InvalidInput
 from serving.protocol.datatypes import NUMPY_OF
 from serving.protocol.messages import InferRequest, RequestedOutput, Tensor

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from serving.dataplane import deadly_requests
-from serving.dataplane.binding import Bound
+from serving.dataplane.bound import Bound
 from serving.dataplane.deadly_requests import KEPT_S, DeadlyRequests, deadly_request
 
 

@@ -16,7 +16,7 @@ from serving.channel.connection import Connection
 from serving.channel.directory import Directory, Member
 from serving.channel.endpoint import ChannelServer
 from serving.channel.explanation import ExplainMeta
-from serving.channel.frames import Message
+from serving.channel.frame_parts import Message
 from serving.dataplane.explainers import ExplainerPool
 from serving.errors import DeadlineExceeded, ModelNotReady
 from serving.protocol.messages import Tensor

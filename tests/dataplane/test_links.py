@@ -16,12 +16,13 @@ from serving.channel import frames
 from serving.channel.arena import LARGE
 from serving.channel.connection import ChannelClosed, Connection
 from serving.channel.endpoint import ChannelServer, connect
-from serving.channel.frames import Message
+from serving.channel.frame_parts import Message
 from serving.channel.inference import BatchMeta, GuardResult, ResultMeta
 from serving.config import InputSpec
 from serving.dataplane.batch import Batch, Pending
-from serving.dataplane.binding import Bound
-from serving.dataplane.links import ChannelLink, HandleLink, LinkPool, ReplicaLost
+from serving.dataplane.bound import Bound
+from serving.dataplane.link_pool import LinkPool
+from serving.dataplane.links import ChannelLink, HandleLink, ReplicaLost
 from serving.protocol.messages import Tensor
 
 Wait = Callable[[Callable[[], object]], Awaitable[None]]

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from guards.decisions import Action
 from serving.channel.inference import GuardResult, Remarks
 from serving.dataplane.batch import Pending
-from serving.dataplane.binding import Bound
+from serving.dataplane.bound import Bound
 from serving.dataplane.observer import ModelObserver
 from serving.dataplane.parts import Whole
 from serving.dataplane.statistics import BatchStatistics

@@ -11,7 +11,7 @@ import pytest
 from serving.channel.connection import Connection
 from serving.channel.directory import Directory, Member
 from serving.channel.endpoint import ChannelServer
-from serving.channel.frames import Message
+from serving.channel.frame_parts import Message
 from serving.channel.observation import EVENTS, POSITION, EventMeta, FindingsMeta, Position
 from serving.dataplane.publisher import BACKLOG, NO_MONITOR, EventPublisher, Limits
 from serving.errors import ModelNotReady

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from serving.dataplane.batch import Answer, Pending
-from serving.dataplane.binding import Bound
+from serving.dataplane.batch import Pending
+from serving.dataplane.bound import Bound
+from serving.dataplane.results import Answer
 from serving.dataplane.traced_tensors import MOST_TEXT, MOST_VALUES, tensors_of
 from serving.errors import ModelFailed
 

@@ -15,8 +15,9 @@ import pytest
 
 from serving.channel.settings import Settings, TraceSettings
 from serving.config import ModelConfig
-from serving.dataplane.batch import Batch, BatchResult, Pending
-from serving.dataplane.binding import Bound
+from serving.dataplane.batch import Batch, Pending
+from serving.dataplane.bound import Bound
+from serving.dataplane.results import BatchResult
 from serving.dataplane.trace_file import MOST_WAITING, TraceFile
 from serving.dataplane.tracing import Tracing
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from serving.dataplane import turns
 from serving.dataplane.batch import Pending
-from serving.dataplane.binding import Bound
+from serving.dataplane.bound import Bound
 from serving.dataplane.turns import Turns
 
 

@@ -23,6 +23,8 @@ START_TIMEOUT_S = 400
 ANSWER_S = 60
 CHECKOUT = Path(__file__).parents[2]
 PORTS = ("http_port", "grpc_port", "admin_port")
+COMPILED = os.environ.get("VIGIL_COMPILED")
+"""A folder with the compiled wheel's files: instances then run these, and not the checkout."""
 
 
 def eventually(what: str, holds: Callable[[], Any], timeout_s: float = 120.0) -> Any:
@@ -195,7 +197,7 @@ def _started(
             stdout=out,
             stderr=err,
             cwd=CHECKOUT,
-            env={**os.environ, "PYTHONUNBUFFERED": "1"},
+            env={**os.environ, "PYTHONUNBUFFERED": "1", **_sources()},
         )
     instance = Instance(process, **ports, log=log, engine=engine, ingress=ingress)
     try:
@@ -208,6 +210,14 @@ def _started(
         raise
     finally:
         stop(instance)
+
+
+def _sources() -> dict[str, str]:
+    """Return what has an instance run other files than the checkout's, if that is wanted."""
+    if COMPILED is None:
+        return {}
+    # Without the second, `python -m` would look into the current folder first: the checkout.
+    return {"PYTHONPATH": str(Path(COMPILED).resolve()), "PYTHONSAFEPATH": "1"}
 
 
 def _wait_ready(instance: Instance) -> None:

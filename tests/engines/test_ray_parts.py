@@ -15,6 +15,7 @@ from serving.channel.control import ControlMeta
 from serving.channel.directory import Directory, Inventory, Member, ServedModel
 from serving.channel.inference import ResultMeta
 from serving.config import Listen, ModelConfig, ServerConfig
+from serving.dataplane.handler import DataPlane
 from serving.errors import InvalidInput, Unreachable
 from serving.protocol.messages import Tensor
 from serving.protocol.pb import open_inference_pb2 as pb
@@ -283,7 +284,8 @@ async def test_a_model_whose_server_is_gone_is_not_ready_over_handles(
         }
     )
     served = ServedModel("m", "1", config.model_dump_json().encode(), "nowhere")
-    plane = ray_handles.HandlePlane("g")
+    plane = DataPlane("g", channel=False)
+    links = ray_handles.HandleLinks(plane)
     plane.apply(Directory(1, (served,), (Member("replica", "r", 1, "", "m", "1", slots=2),)))
     await until(True)
     gone = True
@@ -291,7 +293,7 @@ async def test_a_model_whose_server_is_gone_is_not_ready_over_handles(
     gone = False
     await until(True)
     plane.close()
-    await asyncio.gather(*plane._keepers)
+    await asyncio.gather(*links._keepers)
 
 
 class Answer:

@@ -11,8 +11,9 @@ import pytest
 
 from serving.channel.directory import Directory, ServedModel
 from serving.config import ModelConfig
-from serving.dataplane.batch import Batch, BatchResult
+from serving.dataplane.batch import Batch
 from serving.dataplane.handler import DataPlane
+from serving.dataplane.results import BatchResult
 from serving.gateway.asgi import VigilApp
 
 LIMIT = 10_000

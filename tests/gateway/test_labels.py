@@ -13,7 +13,7 @@ import pytest
 from serving.channel.connection import Connection
 from serving.channel.directory import Directory, Member
 from serving.channel.endpoint import ChannelServer
-from serving.channel.frames import Message
+from serving.channel.frame_parts import Message
 from serving.channel.observation import LABELS, Label, LabelCounts, LabelsMeta
 from serving.errors import InvalidInput, ModelNotFound
 from serving.gateway.labels import labels, push

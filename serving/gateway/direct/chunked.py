@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from serving.gateway.direct.heads import BadHead
+from serving.gateway.direct.known_heads import BadHead
 from serving.gateway.direct.pieces import Pieces
 from serving.gateway.direct.time_slices import SAMPLE, TimeSlices
 

@@ -26,7 +26,8 @@ class Opening(asyncio.Protocol):
         connected = cast(asyncio.Transport, transport)
         peer = connected.get_extra_info("peername")
         client = (peer[0], peer[1]) if isinstance(peer, tuple) else None
-        connected.set_protocol(Undecided(self._server, connected, client))
+        undecided = Undecided(self._server, connected, client)
+        connected.set_protocol(cast(asyncio.Protocol, undecided))
 
 
 class Undecided(Speaker):
@@ -42,7 +43,7 @@ class Undecided(Speaker):
         self._server.connections.discard(self)
         kind = Http2 if first.startswith(PREFACE) else Http1
         speaker = kind(self._server, self._transport, self.client)
-        self._transport.set_protocol(speaker)
+        self._transport.set_protocol(cast(asyncio.Protocol, speaker))
         if self._server.stopping:
             speaker.stop()
         speaker.data_received(first)

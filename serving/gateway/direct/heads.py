@@ -11,20 +11,17 @@ import re
 from typing import Final
 from urllib.parse import unquote_to_bytes
 
-import msgspec
-
 from serving.config.hosts import host_name
 from serving.dataplane.web_access import WebAccess
 from serving.gateway.compression import choose
 from serving.gateway.direct.fields import BLANKS, TARGET, TOKEN, VALUE
+from serving.gateway.direct.known_heads import BadHead, Fields, Head, InferHead, Steady
 from serving.gateway.headers import Headers, by_name
 
 MAX_HEAD: Final = 60 << 10
 MAX_HEADERS: Final = 100
 JSON_LENGTH: Final = b"inference-header-content-length"
 REQUEST_ID: Final = b"x-request-id"
-
-Fields = list[tuple[bytes, bytes]]
 
 _HEAD: Final = re.compile(
     rb"(?:\r\n)*+(%b{1,64}+) (%b++) HTTP/(1\.[01])\r\n((?:%b++:%b*+\r\n)*+)\r\n"
@@ -33,108 +30,6 @@ _HEAD: Final = re.compile(
 _ABSOLUTE: Final = re.compile(rb"(?i)https?://([^/?#]+)")
 _LENGTH: Final = re.compile(rb"[0-9]{1,19}")
 _ESCAPED_SLASH: Final = re.compile(rb"(?i)%2f|%5c")
-
-
-class BadHead(Exception):
-    """A head that is refused: the status of the answer, and what to change."""
-
-    def __init__(self, status: int, sentence: str) -> None:
-        super().__init__(sentence)
-        self.status = status
-        self.sentence = sentence
-
-
-class Steady(msgspec.Struct, frozen=True):
-    """What heads of one shape have in common.
-
-    Attributes:
-        method: as sent.
-        path: decoded and normalised, without the query.
-        query: as sent, without the question mark.
-        version: `1.0` or `1.1`.
-        headers: names in lower case, values without blanks around them; None for a value that
-            each head has for itself.
-    """
-
-    method: str
-    path: str
-    query: bytes
-    version: str
-    headers: list[tuple[bytes, bytes | None]]
-
-
-class KnownHead(msgspec.Struct, frozen=True):
-    """A request's head in either protocol: what it shares with others, and what is its own.
-
-    Attributes:
-        steady: what it shares with others.
-        values: of its headers that `steady` leaves open, in their order.
-    """
-
-    steady: Steady
-    values: list[bytes]
-
-    @property
-    def method(self) -> str:
-        """As sent."""
-        return self.steady.method
-
-    @property
-    def path(self) -> str:
-        """Decoded and normalised, without the query."""
-        return self.steady.path
-
-    @property
-    def query(self) -> bytes:
-        """As sent, without the question mark."""
-        return self.steady.query
-
-    @property
-    def headers(self) -> Fields:
-        """Names in lower case, values without blanks around them; made for who asks."""
-        return filled(self.steady.headers, self.values)
-
-
-class Head(KnownHead, frozen=True):
-    """What a request's head says.
-
-    Attributes:
-        length: bytes of the body; None when it comes in chunks.
-        keep_alive: whether the connection may carry another request.
-        expects: whether the client waits for `100 Continue` before it sends the body.
-        forwarded: `x-forwarded-for`, as sent.
-        infer: model and version of an inference request, for the quick path; else None.
-    """
-
-    length: int | None
-    keep_alive: bool
-    expects: bool
-    forwarded: str = ""
-    infer: InferHead | None = None
-
-    @property
-    def version(self) -> str:
-        """`1.0` or `1.1`."""
-        return self.steady.version
-
-
-class InferHead(msgspec.Struct, frozen=True):
-    """What the head of an inference request says beside its body.
-
-    `packs`: whether its client likes a compressed answer better.
-    """
-
-    model: str
-    version: str
-    json_length: str | None
-    request_id: str | None
-    packs: bool
-
-
-def filled(headers: list[tuple[bytes, bytes | None]], values: list[bytes]) -> Fields:
-    """Return headers with their open values filled in."""
-    each = iter(values)
-    return [(name, next(each).strip(BLANKS) if v is None else v) for name, v in headers]
 
 
 def parse(raw: bytes, access: WebAccess) -> Head:

@@ -12,7 +12,8 @@ from typing import Final
 from serving.config.hosts import host_name
 from serving.dataplane.web_access import WebAccess
 from serving.gateway.direct.fields import BLANKS, LEGAL, TARGET, TOKEN
-from serving.gateway.direct.heads import MAX_HEADERS, BadHead, KnownHead, Steady, normalised
+from serving.gateway.direct.heads import MAX_HEADERS, normalised
+from serving.gateway.direct.known_heads import BadHead, Head2, Steady
 from serving.gateway.grpc_paths import SERVICE
 from serving.gateway.headers import by_name
 from serving.http2.hpack import Fields
@@ -28,26 +29,6 @@ _FORBIDDEN: Final = frozenset(
 _PSEUDO: Final = frozenset([b":method", b":path", b":scheme", b":authority"])
 _NEEDED: Final = _PSEUDO - {b":authority"}
 _UNITS: Final = {b"H": 3600.0, b"M": 60.0, b"S": 1.0, b"m": 1e-3, b"u": 1e-6, b"n": 1e-9}
-
-
-class Head2(KnownHead, frozen=True):
-    """What a block of headers says; the authority is header `host`.
-
-    Attributes:
-        length: what content-length says; -1 without one.
-        grpc: whether it is a gRPC call.
-        infer: a plain ModelInfer call, for the quick path.
-        timeout_s: the call's deadline in seconds from now; None without one, -1 when it is none.
-        problem: set when the path cannot be read or the client is not let in; the answer is this.
-        forwarded: `x-forwarded-for`, as sent.
-    """
-
-    length: int
-    grpc: bool
-    infer: bool
-    timeout_s: float | None
-    problem: BadHead | None
-    forwarded: str = ""
 
 
 class MalformedHead(Exception):

@@ -19,13 +19,8 @@ from serving.gateway.compression import pays
 from serving.gateway.direct import inference
 from serving.gateway.direct.asgi_call import ResponseWriter, Scope, WholeBody, make_scope
 from serving.gateway.direct.chunked import ChunkedBody
-from serving.gateway.direct.heads import (
-    MAX_HEAD,
-    BadHead,
-    Head,
-    InferHead,
-    too_large_head,
-)
+from serving.gateway.direct.heads import MAX_HEAD, too_large_head
+from serving.gateway.direct.known_heads import BadHead, Head, InferHead
 from serving.gateway.direct.long_body import LONG, LongBody
 from serving.gateway.direct.pieces import Pieces
 from serving.gateway.direct.shapes import HeadReader

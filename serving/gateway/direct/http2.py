@@ -15,8 +15,9 @@ from serving.gateway.bodies import too_large
 from serving.gateway.body_budget import overloaded
 from serving.gateway.direct.control2 import Control
 from serving.gateway.direct.heads import MAX_HEAD
-from serving.gateway.direct.heads2 import Head2, MalformedHead
+from serving.gateway.direct.heads2 import MalformedHead
 from serving.gateway.direct.intake2 import CONNECTION_WINDOW, STREAM_WINDOW
+from serving.gateway.direct.known_heads import Head2
 from serving.gateway.direct.pieces import Pieces
 from serving.gateway.direct.sending2 import Call
 from serving.gateway.direct.shapes2 import HeadReader2

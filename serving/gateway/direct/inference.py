@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from serving import errors
 from serving.dataplane.handler import Ticket
-from serving.gateway.direct.heads import InferHead
+from serving.gateway.direct.known_heads import InferHead
 from serving.gateway.inference import raw_request
 from serving.logs.events import Event
 from serving.logs.report import report

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 import numpy as np
 
@@ -55,7 +55,7 @@ class LongBody(asyncio.BufferedProtocol):
         """Note that so many have come."""
         self._at += count
         if self._at == len(self._body):
-            self._give_to(self._speaker)
+            self._give_to(cast(asyncio.Protocol, self._speaker))
             body, self._body = self._body, _NOTHING
             self._done(body)
 

@@ -13,8 +13,8 @@ import uvloop
 from serving.config import Listen
 from serving.gateway.app import composition_from_environment
 from serving.gateway.asgi import VigilApp
+from serving.gateway.direct.limits import Limits
 from serving.gateway.direct.server import DirectServer
-from serving.gateway.direct.speaker import Limits
 from serving.logs.setup import configure
 from serving.telemetry.process_title import set_title
 

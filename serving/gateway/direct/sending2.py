@@ -16,7 +16,7 @@ from serving.protocol.status import error_body
 if TYPE_CHECKING:
     from serving.dataplane.handler import Ticket
     from serving.gateway.direct.backlog import Waiter
-    from serving.gateway.direct.heads2 import Head2
+    from serving.gateway.direct.known_heads import Head2
     from serving.gateway.direct.server import DirectServer
     from serving.gateway.direct.streams2 import AppStream
 
@@ -31,7 +31,9 @@ class Call:
         "ticket", "trailers", "unacknowledged", "waiter", "waiting", "window",
     )  # fmt: skip
 
-    begun = endless = refused = False
+    begun = False
+    endless = False
+    refused = False
 
     def __init__(self, ident: int, head: Head2, window: int, deadline: float) -> None:
         self.ident = ident

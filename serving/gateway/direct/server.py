@@ -8,16 +8,17 @@ import socket
 import time
 from email.utils import formatdate
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from serving.config import Listen
 from serving.dataplane.handler import DataPlane
 from serving.gateway.asgi import VigilApp
 from serving.gateway.direct.backlog import Backlog
 from serving.gateway.direct.connection import Opening
+from serving.gateway.direct.limits import Limits
 from serving.gateway.direct.shapes import Shapes
 from serving.gateway.direct.shapes2 import Shapes2
-from serving.gateway.direct.speaker import Leaving, Limits, Speaker
+from serving.gateway.direct.speaker import Leaving, Speaker
 from serving.gateway.direct.time_slices import TimeSlices
 from serving.logs.events import Event
 from serving.logs.report import report
@@ -84,7 +85,7 @@ class DirectServer:
         # Its folder is private; what a gateway that was killed left there is replaced.
         server = await loop.create_unix_server(lambda: Opening(self), str(private))
         self._servers.append(server)
-        return [server.sockets[0].getsockname()[1] for server in self._servers[:2]]
+        return [_port(server) for server in self._servers[:2]]
 
     async def drain(self, timeout_s: float) -> bool:
         """Take nothing new and answer what is under way; whether all of it was answered."""
@@ -137,6 +138,12 @@ class DirectServer:
             except Exception as error:  # noqa: BLE001 - the others must be looked at all the same
                 report(Event.INTERNAL_ERROR, "a connection could not be swept", error=error)
                 connection.abort()
+
+
+def _port(server: Any) -> int:
+    # Not typed: compiled code checks types, and uvloop has a list where asyncio has a tuple.
+    port: int = server.sockets[0].getsockname()[1]
+    return port
 
 
 def _bind(host: str, port: int) -> socket.socket:

@@ -14,15 +14,8 @@ import msgspec
 
 from serving.dataplane.web_access import WebAccess
 from serving.gateway.direct.fields import LEGAL, MOST_KEPT, STEADY, TOKEN, VALUE, text
-from serving.gateway.direct.heads import (
-    JSON_LENGTH,
-    MAX_HEAD,
-    REQUEST_ID,
-    Head,
-    InferHead,
-    Steady,
-    parse,
-)
+from serving.gateway.direct.heads import JSON_LENGTH, MAX_HEAD, REQUEST_ID, parse
+from serving.gateway.direct.known_heads import Head, InferHead, Steady
 from serving.protocol.recent import Recent
 
 _KEPT_BYTES: Final = 2048

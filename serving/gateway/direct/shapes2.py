@@ -10,8 +10,9 @@ from typing import Final
 
 from serving.dataplane.web_access import WebAccess
 from serving.gateway.direct.fields import BLANKS, LEGAL, MOST_KEPT, STEADY, text
-from serving.gateway.direct.heads import MAX_HEAD, Steady
-from serving.gateway.direct.heads2 import Head2, check_fields, timeout, understood
+from serving.gateway.direct.heads import MAX_HEAD
+from serving.gateway.direct.heads2 import check_fields, timeout, understood
+from serving.gateway.direct.known_heads import Head2, Steady
 from serving.http2.blocks import decoded
 from serving.http2.hpack import Decoder, Field, Fields
 from serving.protocol.recent import Recent

@@ -5,9 +5,7 @@ from __future__ import annotations
 import asyncio
 import select
 from abc import abstractmethod
-from typing import TYPE_CHECKING, Final
-
-import msgspec
+from typing import TYPE_CHECKING, Final, cast
 
 from serving.gateway.client import behind
 
@@ -21,28 +19,11 @@ MOST_AHEAD: Final = 256 << 10
 """Bytes that wait to be worked on; with more of them, no more are read."""
 
 
-class Limits(msgspec.Struct, frozen=True):
-    """What clients may take, in seconds.
-
-    Attributes:
-        head_s: for the head of a request.
-        body_s: for its body.
-        idle_s: how long a connection may stay open without a request.
-        stall_s: how long a client may leave its answers unread.
-        linger_s: how long a connection that ends is still read, so that its client sees why.
-        sweep_s: how often all this is looked at.
-    """
-
-    head_s: float = 10.0
-    body_s: float = 60.0
-    idle_s: float = 300.0
-    stall_s: float = 60.0
-    linger_s: float = 2.0
-    sweep_s: float = 1.0
-
-
-class Speaker(asyncio.Protocol):
+class Speaker:
     """One connection from its first byte to its last.
+
+    It is what a transport asks of a protocol, and does not inherit from `asyncio.Protocol`: only a
+    class without interpreted bases has quick attributes when it is compiled.
 
     Args:
         server: what all connections share.
@@ -85,6 +66,14 @@ class Speaker(asyncio.Protocol):
     def client(self) -> tuple[str, int] | None:
         """The peer's address; None on a Unix socket."""
         return (self._peer, self._port) if self._peer else None
+
+    @abstractmethod
+    def data_received(self, data: bytes) -> None:
+        """Take in what the client sent."""
+
+    def eof_received(self) -> bool:
+        """The client has shut its side; whether the connection stays open all the same."""
+        return False
 
     def connection_lost(self, _error: Exception | None) -> None:
         """The connection is gone."""
@@ -234,7 +223,7 @@ class Leaving(Speaker):
     ) -> None:
         super().__init__(server, transport, client)
         self.deadline = server.now + server.limits.linger_s
-        transport.set_protocol(self)
+        transport.set_protocol(cast(asyncio.Protocol, self))
         if transport.can_write_eof():
             transport.write_eof()
         transport.resume_reading()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from serving.gateway.body_budget import overloaded
 from serving.gateway.direct.asgi_call import Message, Scope, make_scope
-from serving.gateway.direct.heads2 import Head2
+from serving.gateway.direct.known_heads import Head2
 from serving.gateway.direct.pieces import Pieces
 from serving.gateway.direct.speaker import NEVER
 from serving.gateway.grpc_paths import LONG_LIVED

@@ -18,8 +18,8 @@ import pytest
 from serving.config import Listen
 from serving.dataplane.handler import DataPlane
 from serving.gateway.asgi import VigilApp
+from serving.gateway.direct.limits import Limits
 from serving.gateway.direct.server import DirectServer
-from serving.gateway.direct.speaker import Limits
 from serving.protocol.pb.open_inference_pb2 import ModelInferRequest
 
 LIMIT = 10_000

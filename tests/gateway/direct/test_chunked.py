@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from serving.gateway.direct.chunked import ChunkedBody
-from serving.gateway.direct.heads import BadHead
+from serving.gateway.direct.known_heads import BadHead
 from serving.gateway.direct.time_slices import TimeSlices
 
 chunks = st.lists(st.binary(min_size=1, max_size=40), max_size=8)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from serving.dataplane.web_access import WebAccess
-from serving.gateway.direct.heads import BadHead, normalised, parse
+from serving.gateway.direct.heads import normalised, parse
+from serving.gateway.direct.known_heads import BadHead
 
 
 def read(first, *lines):

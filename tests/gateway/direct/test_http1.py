@@ -11,8 +11,9 @@ import pytest
 from serving.dataplane.web_access import WebAccess
 from serving.errors import InvalidInput
 from serving.gateway.cors import Cors
+from serving.gateway.direct.limits import Limits
 from serving.gateway.direct.shapes import Shapes
-from serving.gateway.direct.speaker import MOST_AHEAD, Limits
+from serving.gateway.direct.speaker import MOST_AHEAD
 
 NUMBERS = b"1," * 999 + b"1"
 LARGE = b'{"inputs":[{"name":"x","datatype":"FP32","shape":[500,2],"data":[%b]}]}' % NUMBERS

@@ -14,7 +14,7 @@ from serving.errors import ModelNotReady
 from serving.gateway.direct import intake2
 from serving.gateway.direct.http2 import MAX_FRAME
 from serving.gateway.direct.intake2 import CONNECTION_WINDOW, STREAM_WINDOW
-from serving.gateway.direct.speaker import Limits
+from serving.gateway.direct.limits import Limits
 from serving.http2 import frames as f
 from serving.protocol.pb.open_inference_pb2 import ModelInferRequest, ModelInferResponse
 

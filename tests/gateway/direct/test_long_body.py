@@ -12,7 +12,7 @@ import pytest
 
 from serving.channel.arena import Arena
 from serving.dataplane.batcher import ModelQueue
-from serving.gateway.direct.speaker import Limits
+from serving.gateway.direct.limits import Limits
 
 LONG = 8192
 ROWS = LONG // 8 + 1000

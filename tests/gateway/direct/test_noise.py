@@ -11,7 +11,7 @@ import random
 import pytest
 from hpack import Encoder
 
-from serving.gateway.direct.speaker import Limits
+from serving.gateway.direct.limits import Limits
 from serving.http2 import frames as f
 
 BODY = b'{"inputs":[{"name":"x","datatype":"FP32","shape":[1,2],"data":[1,2]}]}'

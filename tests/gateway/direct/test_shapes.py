@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from serving.dataplane.web_access import WebAccess
-from serving.gateway.direct.heads import MAX_HEAD, BadHead, parse
+from serving.gateway.direct.heads import MAX_HEAD, parse
+from serving.gateway.direct.known_heads import BadHead
 from serving.gateway.direct.shapes import HeadReader, Shapes
 
 ACCESS = WebAccess(["https://app.example.com"], ["v"])

@@ -23,14 +23,14 @@ from serving.channel.connection import Connection
 from serving.channel.directory import Directory, Member, ServedModel
 from serving.channel.endpoint import ChannelServer
 from serving.channel.explanation import EXPLAIN, ExplainReply
-from serving.channel.frames import Message
+from serving.channel.frame_parts import Message
 from serving.channel.observation import LABELS, LabelCounts
 from serving.config import Listen, ModelConfig
 from serving.dataplane.handler import DataPlane
 from serving.gateway.asgi import VigilApp
 from serving.gateway.body_budget import BodyBudget
+from serving.gateway.direct.limits import Limits
 from serving.gateway.direct.server import DirectServer
-from serving.gateway.direct.speaker import Limits
 from serving.http2 import frames as f
 
 MOST = 4 << 20
