@@ -7,8 +7,9 @@ import pytest
 
 from guards.decisions import Action
 from serving.channel.inference import GuardResult
-from serving.dataplane.batch import Batch, BatchResult, Pending
+from serving.dataplane.batch import Batch, Pending
 from serving.dataplane.observer import ModelObserver
+from serving.dataplane.results import BatchResult
 from serving.dataplane.statistics import BatchStatistics
 from serving.errors import GuardRejected
 from serving.telemetry.counters import SeriesSet
