@@ -19,6 +19,9 @@ from loadtest.ratios import CONTROL, Sample
 
 Step = Callable[[str], None]
 
+MAIN_ONLY = ("vigil-local-on", "vigil-local-interpreted", "mosec")
+"""Who is raced in the main section only, and not beside those with Ray."""
+
 
 @dataclass(frozen=True, slots=True)
 class Section:
@@ -118,7 +121,7 @@ def sections(
     """
     light = tuple(c for c in chosen if not c.ray)
     found = [Section("main", light, tuple(loads))] if light else []
-    beside = tuple(c for c in light if c.key not in ("vigil-local-on", "mosec"))
+    beside = tuple(c for c in light if c.key not in MAIN_ONLY)
     for contender in (c for c in chosen if c.ray):
         able = tuple(load for load in ray_loads if load.protocol in contender.protocols)
         found.append(Section(contender.key, (*beside, contender), able))

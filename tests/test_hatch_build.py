@@ -56,6 +56,20 @@ def test_no_struct_is_compiled(hook: ModuleType, config: dict[str, Any]) -> None
     assert structs == []
 
 
+def test_no_compiled_function_tells_positions_from_names(
+    hook: ModuleType, config: dict[str, Any]
+) -> None:
+    """Compiled, `f(metric, /, **attributes)` does not take an attribute that is called metric."""
+    functions = [
+        (module, node.name)
+        for module in hook.modules(ROOT, config)
+        for node in ast.walk(ast.parse((ROOT / module).read_text()))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        if node.args.posonlyargs and node.args.kwarg
+    ]
+    assert functions == []
+
+
 def test_no_interpreted_class_inherits_from_a_compiled_one(
     hook: ModuleType, config: dict[str, Any]
 ) -> None:
