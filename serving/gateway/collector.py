@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import gc
 from typing import Final
+
+from serving.gateway.periodic import Periodic
 
 INTERVAL_S: Final = 60.0
 
@@ -22,8 +23,7 @@ class Collector:
     """
 
     def __init__(self, interval_s: float = INTERVAL_S) -> None:
-        self._interval_s = interval_s
-        self._timer: asyncio.TimerHandle | None = None
+        self._periodic = Periodic(interval_s, gc.collect)
 
     def start(self) -> None:
         """Begin, in the running loop, with what has been made so far set apart."""
@@ -32,18 +32,8 @@ class Collector:
         gc.collect()
         gc.freeze()
         gc.set_threshold(50_000, 20, 20)
-        self._wait()
+        self._periodic.start()
 
     def stop(self) -> None:
         """Collect no more by time."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-
-    def _wait(self) -> None:
-        loop = asyncio.get_running_loop()
-        self._timer = loop.call_later(self._interval_s, self._collect)
-
-    def _collect(self) -> None:
-        gc.collect()
-        self._wait()
+        self._periodic.stop()

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import ctypes
 import os
 from pathlib import Path
 from typing import Final
 
 from serving.gateway.body_budget import BodyBudget
+from serving.gateway.periodic import Periodic
 
 INTERVAL_S: Final = 10.0
 SPARE: Final = 32 << 20
@@ -34,9 +34,8 @@ class SpareMemory:
 
     def __init__(self, bodies: BodyBudget, interval_s: float = INTERVAL_S) -> None:
         self._bodies = bodies
-        self._interval_s = interval_s
         self._least = 0
-        self._timer: asyncio.TimerHandle | None = None
+        self._periodic = Periodic(interval_s, self._look)
         # Another C library may have none, and then keeps what it keeps.
         self._trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
 
@@ -44,16 +43,11 @@ class SpareMemory:
         """Begin, in the running loop."""
         if self._trim is not None:
             self._least = _resident()
-            self._wait()
+            self._periodic.start()
 
     def stop(self) -> None:
         """Look no more."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-
-    def _wait(self) -> None:
-        self._timer = asyncio.get_running_loop().call_later(self._interval_s, self._look)
+        self._periodic.stop()
 
     def _look(self) -> None:
         resident = _resident()
@@ -62,7 +56,6 @@ class SpareMemory:
             assert self._trim is not None
             self._trim(0)
             self._least = _resident()  # what is in use now is no reason to look again
-        self._wait()
 
 
 def _resident() -> int:

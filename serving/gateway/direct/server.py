@@ -20,6 +20,7 @@ from serving.gateway.direct.shapes import Shapes
 from serving.gateway.direct.shapes2 import Shapes2
 from serving.gateway.direct.speaker import Leaving, Speaker
 from serving.gateway.direct.time_slices import TimeSlices
+from serving.gateway.periodic import Periodic
 from serving.logs.events import Event
 from serving.logs.report import report
 from serving.protocol import grpc_reader, json_reader
@@ -72,11 +73,12 @@ class DirectServer:
         self._tick()
         self._listen = listen
         self._servers: list[asyncio.Server] = []
-        self._sweeping: asyncio.TimerHandle | None = None
+        self._sweeping = Periodic(limits.sweep_s, self._sweep)
 
     async def start(self, private: Path) -> list[int]:
         """Listen on both ports, and on a Unix socket of this process alone; return the ports."""
         self._sweep()
+        self._sweeping.start()
         loop = asyncio.get_running_loop()
         for port in (self._listen.http_port, self._listen.grpc_port):
             listener = _bind(self._listen.host, port)
@@ -110,8 +112,7 @@ class DirectServer:
         drained = all(isinstance(connection, Leaving) for connection in self.connections)
         for connection in list(self.connections):
             connection.abort()
-        if self._sweeping:
-            self._sweeping.cancel()
+        self._sweeping.stop()
         return drained
 
     def _tick(self) -> None:
@@ -129,8 +130,6 @@ class DirectServer:
 
     def _sweep(self) -> None:
         """Once a second: the time, the date, and connections that are too slow."""
-        loop = asyncio.get_running_loop()
-        self._sweeping = loop.call_later(self.limits.sweep_s, self._sweep)
         self._tick()
         for connection in list(self.connections):
             try:
