@@ -36,10 +36,6 @@ class ForgottenKeys:
         """Number of keys remembered."""
         return len(self._blocks) * BLOCK + len(self._recent)
 
-    def add(self, key: Key) -> None:
-        """Remember a key."""
-        self.add_all([key])
-
     def add_all(self, keys: Sequence[Key]) -> None:
         """Remember keys, the oldest first."""
         hashes = _hashes(keys)

@@ -134,9 +134,7 @@ class Watches:
                     self._remembered.add(owner)
                     keys = list(prediction_keys(entries))
                     known = forgotten.among(keys)  # since an earlier restart
-                    for key in keys:
-                        if key not in known:
-                            forgotten.add(key)
+                    forgotten.add_all([key for key in keys if key not in known])
 
     def _drop_unserved(self) -> None:
         """Drop what was saved of versions that will hardly be served again."""
