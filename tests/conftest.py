@@ -82,9 +82,10 @@ def makes_sense(item: pytest.Item) -> bool:
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Put groups that take long first; within a group the order stays random."""
-    if nonsense := [item for item in items if not makes_sense(item)]:
+    cases = {item: makes_sense(item) for item in items}
+    if nonsense := [item for item, sense in cases.items() if not sense]:
         config.hook.pytest_deselected(items=nonsense)
-        items[:] = [item for item in items if makes_sense(item)]
+        items[:] = [item for item, sense in cases.items() if sense]
     for item in items:
         starts_ray = item.get_closest_marker("ray") and item.get_closest_marker("e2e")
         if starts_ray and group_of(item.nodeid) != "ray":
