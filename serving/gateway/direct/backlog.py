@@ -23,7 +23,8 @@ WAIT_S: Final = 0.5
 MOST_BYTES: Final = 128 << 20
 """Bytes of bodies that are kept; whoever comes later waits as long and is refused."""
 AT_ONCE: Final = 16
-"""Requests that are read when there is room; those that find none any more wait again."""
+"""Requests that are let go when there is room. Each that finds some lets the next one go, so that a
+batch is followed by one as large; those that find none any more wait again."""
 
 
 class Waiter:
@@ -93,8 +94,8 @@ class Backlog:
 
         Args:
             waiter: from `place`.
-            resume: called once: with True when there may be room, in which case it asks `has_room`
-                when it is its turn; with False when it has waited too long.
+            resume: called once: with True when there may be room, in which case it asks
+                `take_room` when it is its turn; with False when it has waited too long.
         """
         waiter.resume = resume
         queue = waiter.entry.queue
@@ -106,13 +107,21 @@ class Backlog:
         waiting = self._waiting.get(queue)
         if waiting is None:
             waiting = self._waiting[queue] = []
-            queue.on_room = partial(self._on_room, queue)
+            queue.on_room = partial(self._let_come, queue, AT_ONCE)
             self._watch(queue, waiter.began + self._wait_s)
         heappush(waiting, (waiter.serial, waiter))
 
-    def has_room(self, waiter: Waiter) -> bool:
-        """Whether the queue may still have room, now that it is this request's turn."""
-        return not waiter.entry.queue.full
+    def take_room(self, waiter: Waiter) -> bool:
+        """Whether the queue may still have room, now that it is this request's turn.
+
+        Then the next one may come too.
+        """
+        queue = waiter.entry.queue
+        if queue.full:
+            return False
+        if queue in self._waiting:
+            self._let_come(queue, 1)
+        return True
 
     def refuse(self, waiter: Waiter) -> VigilError:
         """Return the error of a request that has waited in vain; it is counted and logged."""
@@ -123,8 +132,8 @@ class Backlog:
         """Return for how long it has waited."""
         return asyncio.get_running_loop().time() - waiter.began
 
-    def _on_room(self, queue: ModelQueue) -> None:
-        waiting, left = self._waiting[queue], AT_ONCE
+    def _let_come(self, queue: ModelQueue, left: int) -> None:
+        waiting = self._waiting[queue]
         while waiting and left:
             left -= self._let_go(heappop(waiting)[1], True)
         if not waiting:

@@ -94,7 +94,7 @@ class Calls(Sender):
         backlog, timeout_s = self._server.backlog, call.head.timeout_s
         if not room:
             self._decline(call, backlog.refuse(waiter))
-        elif backlog.has_room(waiter):
+        elif backlog.take_room(waiter):
             left = None if timeout_s is None else timeout_s - backlog.waited_s(waiter)
             self._admit(call, body, left)
         else:

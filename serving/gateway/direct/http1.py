@@ -329,7 +329,7 @@ class Http1(Speaker):
         self._server.slices.spent += CALL_UNITS + (len(body) >> 12)
         if not room:
             self._fail(self._server.backlog.refuse(waiter))
-        elif self._server.backlog.has_room(waiter):
+        elif self._server.backlog.take_room(waiter):
             self._admit(head, head.infer, body)
         else:
             self._park(waiter, head, body)

@@ -13,7 +13,7 @@ from serving.dataplane.handler import DataPlane
 from serving.gateway.direct.backlog import Backlog
 
 ROWS = 8
-"""What the queue holds; the link takes four batches of one request at once."""
+"""What the queue holds."""
 
 
 def config(**batching):
@@ -74,9 +74,10 @@ async def full(server, plane, link, connect, post):
     """A queue that is full, and has refused somebody."""
     link.hold = asyncio.Event()
     clients = [await connect() for _ in range(5)]
+    queue = plane.entries()[0].queue
     for number, client in enumerate(clients):
         await client.send(post(body(2, number)))
-        await eventually(lambda n=number: plane.entries()[0].queue.waiting_rows == 2 * n)
+        await eventually(lambda n=number: link.busy and queue.waiting_rows == 2 * n)
     refused = await connect()
     await refused.send(post(body(2)))
     assert (await refused.answer())[0] == 503
@@ -204,6 +205,53 @@ async def test_a_lost_replica_ends_the_wait(full, server, plane, link, connect, 
     assert status == 503
     assert b"no replica" in answer
     link.hold.set()
+
+
+async def test_one_that_finds_room_lets_the_next_one_go(
+    full, server, plane, link, connect, post, monkeypatch
+):
+    monkeypatch.setattr("serving.gateway.direct.backlog.AT_ONCE", 1)
+    server.backlog = Backlog(plane, 600)
+    late = [await connect() for _ in range(4)]
+    for client in late:
+        await client.send(post(body(2)))
+    await eventually(lambda: len(server.backlog._waiting.get(*plane.crowded, ())) == 4)
+    plane.entries()[0].queue.remove_link(link)  # which is told once
+    for client in late:
+        status, _, answer = await client.answer()
+        assert status == 503
+        assert b"no replica" in answer
+    link.hold.set()
+
+
+class TestLargeBatches:
+    """A batch takes all that waits; what waits unread fills the queue again."""
+
+    @pytest.fixture
+    def batching(self):
+        return {"max_batch_size": ROWS}
+
+    async def test_a_batch_of_what_waited_unread_is_as_large(
+        self, full, server, plane, link, connect, post, monkeypatch
+    ):
+        monkeypatch.setattr("serving.gateway.direct.backlog.AT_ONCE", 1)
+        server.backlog = Backlog(plane, 600)
+        queue, sent, send = plane.entries()[0].queue, [], link.send
+
+        async def slow(batch):
+            sent.append(batch.total)
+            await eventually(lambda: queue.waiting_rows == ROWS or not server.backlog._waiting)
+            return await send(batch)
+
+        monkeypatch.setattr(link, "send", slow)
+        late = [await connect() for _ in range(8)]
+        for client in late:
+            await client.send(post(body(2)))
+        await eventually(lambda: len(server.backlog._waiting.get(*plane.crowded, ())) == 8)
+        link.hold.set()
+        for client in late:
+            assert (await client.answer())[0] == 200
+        assert sent == [ROWS, ROWS, ROWS]
 
 
 class TestRights:
