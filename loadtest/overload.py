@@ -25,6 +25,7 @@ from loadtest.verify import Protocol, check
 CONNECTIONS: Final = (8, 16, 32, 64, 128, 256, 512)
 ROWS: Final = (1, 20, 200)
 PROTOCOLS: Final[tuple[Protocol, ...]] = ("json", "binary", "grpc")
+LOADS: Final = {f"{protocol}-{rows}": (protocol, rows) for protocol in PROTOCOLS for rows in ROWS}
 TARGET: Final = 0.9
 """What the most connections should have at least, as a share of the best."""
 _BYTES: Final = 8 << 20
@@ -34,12 +35,17 @@ _REFUSED: Final = ("503", "grpc-status 8", "grpc-status 14")
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure and print; 1 when an answer was neither right nor a refusal."""
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if options.write and (options.quick or len(options.loads) < len(LOADS)):
+        parser.error("--write keeps whole results: leave --quick and --loads out")
     stop_on_sigterm()
-    connections, rows = CONNECTIONS, ROWS
+    connections = CONNECTIONS
+    loads = [LOADS[name] for name in options.loads]
     if options.quick:
         options.rounds, options.seconds = 1, 1
-        connections, rows = (8, 64, 512), (1, 200)
+        connections = (8, 64, 512)
+        loads = [(protocol, rows) for protocol, rows in loads if rows != 20]
     known = {"command": facts.command("loadtest.overload", arguments)} | facts.machine()
     known |= {"rounds": options.rounds, "seconds_per_point": options.seconds}
     home = bench_home()
@@ -49,11 +55,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         server = vigil.start(home, vigil.Variant("local", checks=True))
         try:
             for number in range(options.rounds):
-                for protocol in PROTOCOLS:
-                    for count in rows:
-                        for clients in connections:
-                            point = _measure(server, protocol, count, clients, options.seconds)
-                            samples.append({"round": number, **point})
+                for protocol, rows in loads:
+                    for clients in connections:
+                        point = _measure(server, protocol, rows, clients, options.seconds)
+                        samples.append({"round": number, **point})
         finally:
             server.stop()
     tables = [_table(samples, connections)]
@@ -68,6 +73,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--rounds", type=int, choices=range(1, 11), default=3, metavar="N")
     parser.add_argument("--seconds", type=int, choices=range(1, 31), default=3, metavar="S")
     parser.add_argument("--quick", action="store_true", help="one short round of a few points")
+    parser.add_argument("--loads", nargs="+", choices=LOADS, default=[*LOADS], metavar="LOAD",
+                        help="protocol and rows, as json-20; all of them if not given")  # fmt: skip
     parser.add_argument("--write", action="store_true", help="keep the results")
     return parser
 

@@ -1,4 +1,6 @@
-from loadtest.overload import _table
+import pytest
+
+from loadtest.overload import _table, main
 
 
 def point(clients: int, good: float, refused: float = 0, number: int = 0) -> dict:
@@ -17,3 +19,10 @@ def test_medians_are_over_rounds():
     rounds = [point(8, rate, number=n) for n, rate in enumerate((100, 110, 500))]
     (row,) = _table([*rounds, point(512, 110)], (8, 512)).rows
     assert row[1:] == ("110 (0)", "110 (0)", "1.00")
+
+
+def test_a_part_of_the_loads_is_not_kept_as_the_whole(capsys):
+    for part in (["--loads", "json-20"], ["--quick"]):
+        with pytest.raises(SystemExit):
+            main(["--write", *part])
+        assert "leave --quick and --loads out" in capsys.readouterr().err
