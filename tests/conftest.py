@@ -98,7 +98,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 @pytest.fixture(autouse=True)
 def _own_log() -> Iterator[None]:
     """Keep tests from each other's logs: from lines kept back, and from what `configure` sets."""
-    before = use(Reporter())
+    before = use(mine := Reporter())
     loggers = [logging.getLogger(name) for name in ("", "vigil", *QUIET)]
     levels = [each.level for each in loggers]
     handlers = loggers[0].handlers[:]
@@ -106,6 +106,7 @@ def _own_log() -> Iterator[None]:
     told = {name: os.environ.get(name) for name in (FORMAT, LEVEL)}
     yield
     use(before)
+    mine.limit.due(everything=True)  # or a timer would write it into a later test's log
     logging.captureWarnings(False)
     for handler in loggers[0].handlers[:]:
         # What pytest adds and takes away around each phase of a test is its own matter.

@@ -8,65 +8,83 @@ read when there is room, in order of arrival, and refused if there is none in ti
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable
 from functools import partial
-from heapq import heappop, heappush
-from itertools import count
 from typing import Final
 
 from serving.dataplane.batcher import ModelQueue
 from serving.dataplane.handler import DataPlane
 from serving.dataplane.served import ServedVersion
 from serving.errors import VigilError
+from serving.gateway.direct.time_slices import SAMPLE, TimeSlices, Worker
+from serving.logs.events import Event
+from serving.logs.report import report
 
 WAIT_S: Final = 0.5
 MOST_BYTES: Final = 128 << 20
 """Bytes of bodies that are kept; whoever comes later waits as long and is refused."""
-AT_ONCE: Final = 16
-"""Requests that are let go when there is room. Each that finds some lets the next one go, so that a
-batch is followed by one as large; those that find none any more wait again."""
 
 
 class Waiter:
-    """One request that waits."""
+    """One request that waits.
 
-    __slots__ = ("began", "entry", "kept", "resume", "serial", "size")
+    Attributes:
+        kept: whether its body is to be kept; without it, it is only refused later.
+        owner: its connection, which ends if it cannot go on.
+        resume: called once: with True when there is room, with False when it has waited too long;
+            None when nobody waits for the answer any more.
+    """
 
-    def __init__(
-        self, entry: ServedVersion, serial: int, began: float, size: int, kept: bool
-    ) -> None:
+    __slots__ = ("began", "entry", "kept", "owner", "resume", "size")
+
+    def __init__(self, entry: ServedVersion, began: float, size: int, kept: bool) -> None:
         self.entry = entry
-        self.serial = serial
         self.began = began
         self.size = size
         self.kept = kept
-        """Whether its body is to be kept; without it, it is only refused later."""
+        self.owner: Worker | None = None
         self.resume: Callable[[bool], None] | None = None
 
     def cancel(self) -> None:
         """Nobody waits for the answer any more."""
-        self.resume = None
+        self.resume = self.owner = None
 
 
 class Backlog:
     """All that waits unread in one gateway process.
 
+    What goes on is read in the loop's next turn, while its slice lasts, and the rest as one worker
+    among the connections: were each connection to wait for a turn of its own, all that comes in
+    would have to wait behind them.
+
     Args:
         plane: its queues.
+        slices: the loop's turns.
         wait_s: most seconds that a request waits.
         most_bytes: bytes of bodies that are kept.
     """
 
     def __init__(
-        self, plane: DataPlane, wait_s: float = WAIT_S, most_bytes: int = MOST_BYTES
+        self,
+        plane: DataPlane,
+        slices: TimeSlices,
+        wait_s: float = WAIT_S,
+        most_bytes: int = MOST_BYTES,
     ) -> None:
         self._plane = plane
+        self._slices = slices
         self._wait_s = wait_s
         self._most_bytes = most_bytes
         self._bytes = 0
-        self._serial = count()
-        self._waiting: dict[ModelQueue, list[tuple[int, Waiter]]] = {}
+        self._waiting: dict[ModelQueue, deque[Waiter]] = {}
         self._timers: dict[ModelQueue, asyncio.TimerHandle] = {}
+        self._with_room: set[ModelQueue] = set()
+        self._late: deque[Waiter] = deque()
+        """Those that have waited too long and are to be refused."""
+        self._coming = False
+        self.queued = False
+        self.greedy = False
 
     def place(
         self, model: str, version: str, client: str, body: bytes | memoryview
@@ -87,72 +105,106 @@ class Backlog:
             return None
         kept = self._bytes + len(body) <= self._most_bytes
         began = asyncio.get_running_loop().time()
-        return Waiter(entry, next(self._serial), began, len(body) if kept else 0, kept)
+        return Waiter(entry, began, len(body) if kept else 0, kept)
 
-    def wait(self, waiter: Waiter, resume: Callable[[bool], None]) -> None:
-        """Let a request wait, for the first time or again, in its place.
+    def wait(self, waiter: Waiter, owner: Worker, resume: Callable[[bool], None]) -> None:
+        """Let a request wait.
 
         Args:
             waiter: from `place`.
-            resume: called once: with True when there may be room, in which case it asks
-                `take_room` when it is its turn; with False when it has waited too long.
+            owner: the request's connection.
+            resume: see `Waiter`.
         """
+        waiter.owner = owner
         waiter.resume = resume
         queue = waiter.entry.queue
         if not waiter.kept:
             loop = asyncio.get_running_loop()
-            loop.call_at(waiter.began + self._wait_s, self._let_go, waiter, False)
+            loop.call_at(waiter.began + self._wait_s, self._too_late, waiter)
             return
         self._bytes += waiter.size
         waiting = self._waiting.get(queue)
         if waiting is None:
-            waiting = self._waiting[queue] = []
-            queue.on_room = partial(self._let_come, queue, AT_ONCE)
+            waiting = self._waiting[queue] = deque()
+            queue.on_room = partial(self._on_room, queue)
             self._watch(queue, waiter.began + self._wait_s)
-        heappush(waiting, (waiter.serial, waiter))
-
-    def take_room(self, waiter: Waiter) -> bool:
-        """Whether the queue may still have room, now that it is this request's turn.
-
-        Then the next one may come too.
-        """
-        queue = waiter.entry.queue
-        if queue.full:
-            return False
-        if queue in self._waiting:
-            self._let_come(queue, 1)
-        return True
+        waiting.append(waiter)
 
     def refuse(self, waiter: Waiter) -> VigilError:
         """Return the error of a request that has waited in vain; it is counted and logged."""
-        waited_s = asyncio.get_running_loop().time() - waiter.began
-        return self._plane.refuse_unread(waiter.entry, waited_s)
+        return self._plane.refuse_unread(waiter.entry, self.waited_s(waiter))
 
     def waited_s(self, waiter: Waiter) -> float:
         """Return for how long it has waited."""
         return asyncio.get_running_loop().time() - waiter.began
 
-    def _let_come(self, queue: ModelQueue, left: int) -> None:
-        waiting = self._waiting[queue]
-        while waiting and left:
-            left -= self._let_go(heappop(waiting)[1], True)
-        if not waiting:
-            self._forget(queue)
+    # -- turns --------------------------------------------------------------------------
 
-    def _let_go(self, waiter: Waiter, room: bool) -> bool:
-        """End a wait; whether anybody still waited."""
-        self._bytes -= waiter.size
-        resume, waiter.resume = waiter.resume, None
-        if resume is not None:
+    def work(self) -> bool:
+        """Let those go on for which there is room, and refuse those that are late."""
+        slices = self._slices
+        while self._late:
+            self._let_go(self._late.popleft(), False)
+            if slices.spent >= SAMPLE and slices.over():
+                return False
+        while self._with_room:
+            queue = next(iter(self._with_room))
+            waiting = self._waiting.get(queue, ())
+            while waiting and not queue.full:
+                waiter = waiting.popleft()
+                self._bytes -= waiter.size
+                self._let_go(waiter, True)
+                if slices.spent >= SAMPLE and slices.over():
+                    return False
+            self._with_room.discard(queue)
+            if not waiting:
+                self._forget(queue)
+        return True
+
+    def abort(self) -> None:
+        """End nothing: each request that cannot go on has ended its own connection."""
+
+    def _let_go(self, waiter: Waiter, room: bool) -> None:
+        resume, owner = waiter.resume, waiter.owner
+        waiter.cancel()
+        if resume is None or owner is None:
+            return
+        self._slices.spent += 1
+        try:
             resume(room)
-        return resume is not None
+        except Exception as error:  # noqa: BLE001 - the others go on all the same
+            report(Event.INTERNAL_ERROR, "a request that waited could not go on", error=error)
+            owner.abort()
+
+    def _come(self) -> None:
+        if not self._coming and not self.queued:
+            self._coming = True
+            asyncio.get_running_loop().call_soon(self._turn)
+
+    def _turn(self) -> None:
+        self._coming = False
+        self.greedy = False  # it is always somebody else's request
+        if self._slices.closed or not self.work():
+            self._slices.queue(self)
+
+    def _on_room(self, queue: ModelQueue) -> None:
+        self._with_room.add(queue)
+        self._come()
+
+    # -- time ---------------------------------------------------------------------------
+
+    def _too_late(self, waiter: Waiter) -> None:
+        self._late.append(waiter)
+        self._come()
 
     def _expire(self, queue: ModelQueue) -> None:
         now, waiting = asyncio.get_running_loop().time(), self._waiting[queue]
-        while waiting and waiting[0][1].began + self._wait_s <= now:
-            self._let_go(heappop(waiting)[1], False)
+        while waiting and waiting[0].began + self._wait_s <= now:
+            waiter = waiting.popleft()
+            self._bytes -= waiter.size
+            self._too_late(waiter)
         if waiting:
-            self._watch(queue, waiting[0][1].began + self._wait_s)
+            self._watch(queue, waiting[0].began + self._wait_s)
         else:
             self._forget(queue)
 
@@ -161,6 +213,6 @@ class Backlog:
         self._timers[queue] = loop.call_at(until, self._expire, queue)
 
     def _forget(self, queue: ModelQueue) -> None:
-        del self._waiting[queue]
-        queue.on_room = None
-        self._timers.pop(queue).cancel()
+        if self._waiting.pop(queue, None) is not None:
+            queue.on_room = None
+            self._timers.pop(queue).cancel()

@@ -11,6 +11,7 @@ from serving.dataplane.failed_requests import log_failure
 from serving.gateway.body_budget import overloaded
 from serving.gateway.direct import inference
 from serving.gateway.direct.sending2 import GRPC_START, Call, Sender
+from serving.gateway.direct.time_slices import CALL_UNITS
 from serving.gateway.grpc_frames import INTERNAL, plain_message
 from serving.gateway.grpc_paths import SERVICE
 from serving.http2 import frames as f
@@ -20,11 +21,7 @@ from serving.protocol.grpc_peek import peek_model
 from serving.protocol.status import grpc_status
 
 if TYPE_CHECKING:
-    import asyncio
-
     from serving.dataplane.handler import Ticket
-    from serving.gateway.direct.backlog import Waiter
-    from serving.gateway.direct.server import DirectServer
 
 MESSAGE_AT: Final = 5
 """Where the message begins in the body of a call."""
@@ -38,16 +35,6 @@ _OK_DATA: Final = bytes((f.DATA, 0))
 
 class Calls(Sender):
     """Answers calls."""
-
-    def __init__(
-        self,
-        server: DirectServer,
-        transport: asyncio.Transport,
-        client: tuple[str, int] | None,
-    ) -> None:
-        super().__init__(server, transport, client)
-        self._due: deque[tuple[Call, bytes, bool]] = deque()
-        """Calls whose wait for room is over, and whether there may be some."""
 
     def _complete(self, call: Call, body: bytes) -> None:
         """Answer a call whose message is whole."""
@@ -74,31 +61,22 @@ class Calls(Sender):
         waiter = self._server.backlog.place(*asked, self.client_of(call.head.forwarded), body)
         if waiter is None:
             return False
-        self._park(waiter, call, body if waiter.kept else b"")
+        call.waiter = waiter
+        resume = partial(self._resume, call, body if waiter.kept else b"")
+        self._server.backlog.wait(waiter, self, resume)
         return True
 
-    def _park(self, waiter: Waiter, call: Call, body: bytes) -> None:
-        call.waiter = waiter
-        self._server.backlog.wait(waiter, partial(self._resume, call, body))
-
     def _resume(self, call: Call, body: bytes, room: bool) -> None:
-        self._due.append((call, body, room))
-        self._server.slices.queue(self)
-
-    def _begin_due(self, call: Call, body: bytes, room: bool) -> None:
-        """Go on with a call that has waited for room."""
+        """Go on with a call that has waited for room in its queue, or refuse it."""
         waiter, call.waiter = call.waiter, None
-        if call.ident not in self._streams:  # reset in the meantime
-            return
         assert waiter is not None
+        self._server.slices.spent += CALL_UNITS
         backlog, timeout_s = self._server.backlog, call.head.timeout_s
-        if not room:
-            self._decline(call, backlog.refuse(waiter))
-        elif backlog.take_room(waiter):
+        if room:
             left = None if timeout_s is None else timeout_s - backlog.waited_s(waiter)
             self._admit(call, body, left)
         else:
-            self._park(waiter, call, body)
+            self._decline(call, backlog.refuse(waiter))
 
     def _admit(self, call: Call, body: bytes, timeout_s: float | None) -> None:
         """Read and queue a call."""

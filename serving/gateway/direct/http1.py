@@ -71,8 +71,8 @@ class Http1(Speaker):
         self._task: asyncio.Task[None] | None = None
         self._body: WholeBody | None = None
         self._waiter: Waiter | None = None
-        self._due: tuple[Head, bytes | memoryview, bool] | None = None
-        """A request that has only to wait for its turn, and whether there may be room for it."""
+        self._due: tuple[Head, bytes | memoryview] | None = None
+        """A whole request that has only to wait for its turn."""
         self._last = False
         self._looks = 0
         self.charged = 0
@@ -99,8 +99,9 @@ class Http1(Speaker):
     def work(self) -> bool:
         """Go on with what was kept."""
         slices = self._server.slices
-        if self._due is not None:
-            self._begin_due(*self._due)
+        due, self._due = self._due, None
+        if due is not None:
+            self._begin(*due)
         while self._later and not self._answering and not self._stalled:
             self._read(*self._next_data())
             if self._later and slices.spent >= SAMPLE and slices.over():
@@ -275,7 +276,7 @@ class Http1(Speaker):
         slices = self._server.slices
         if slices.closed:
             self._head, self._answering, self.deadline = head, True, NEVER
-            self._due = (head, body, True)
+            self._due = (head, body)
             slices.queue(self)
         else:
             self._begin(head, body)
@@ -308,31 +309,21 @@ class Http1(Speaker):
         waiter = self._server.backlog.place(quick.model, quick.version, client, body)
         if waiter is None:
             return False
-        self._park(waiter, head, body if waiter.kept else b"")
+        self._waiter = waiter
+        resume = partial(self._resume, head, body if waiter.kept else b"")
+        self._server.backlog.wait(waiter, self, resume)
         return True
 
-    def _park(self, waiter: Waiter, head: Head, body: bytes | memoryview) -> None:
-        self._waiter = waiter
-        self._server.backlog.wait(waiter, partial(self._resume, head, body))
-
     def _resume(self, head: Head, body: bytes | memoryview, room: bool) -> None:
-        self._due = (head, body, room)
-        self._server.slices.queue(self)
-
-    def _begin_due(self, head: Head, body: bytes | memoryview, room: bool) -> None:
-        """Go on with a whole request that has waited for its turn, or for room in its queue."""
-        waiter, self._waiter, self._due = self._waiter, None, None
-        if waiter is None:
-            self._begin(head, body)
-            return
+        """Go on with a request that has waited for room in its queue, or refuse it."""
+        waiter, self._waiter = self._waiter, None
+        assert waiter is not None
         assert head.infer is not None
         self._server.slices.spent += CALL_UNITS + (len(body) >> 12)
-        if not room:
-            self._fail(self._server.backlog.refuse(waiter))
-        elif self._server.backlog.take_room(waiter):
+        if room:
             self._admit(head, head.infer, body)
         else:
-            self._park(waiter, head, body)
+            self._fail(self._server.backlog.refuse(waiter))
 
     def _admit(self, head: Head, quick: InferHead, body: bytes | memoryview) -> None:
         """Read and queue an inference."""

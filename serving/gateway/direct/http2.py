@@ -89,12 +89,6 @@ class Http2(Control):
 
     def work(self) -> bool:
         """Go on with frames that were kept."""
-        slices = self._server.slices
-        while self._due:
-            self._begin_due(*self._due.popleft())
-            slices.spent += CALL_UNITS
-            if slices.spent >= SAMPLE and slices.over() and (self._due or self._later):
-                return False
         while self._later and not self._stalled:
             self._read(*self._next_data())
             if self._later:

@@ -64,8 +64,8 @@ class DirectServer:
         self.responses = ResponseWriter()
         self.json_requests = json_reader.RequestReader()
         self.grpc_requests = grpc_reader.RequestReader()
-        self.backlog = Backlog(plane)
         self.slices = TimeSlices(lambda turn: asyncio.get_running_loop().call_soon(turn))
+        self.backlog = Backlog(plane, self.slices)
         self.connections: set[Speaker] = set()
         self.proxies = listen.trusted_proxies
         self.stopping = False

@@ -88,7 +88,7 @@ async def full(server, plane, link, connect, post):
 async def test_whoever_comes_to_a_full_queue_is_read_when_there_is_room(
     full, server, link, connect, post, reads
 ):
-    server.backlog = Backlog(server.plane, 600)
+    server.backlog = Backlog(server.plane, server.slices, 600)
     late = [await connect() for _ in range(6)]
     for number, client in enumerate(late):
         await client.send(post(body(2, 10 + number)))
@@ -110,7 +110,7 @@ async def test_whoever_comes_to_a_full_queue_is_read_when_there_is_room(
 
 
 async def test_whoever_waits_in_vain_is_refused_unread(full, server, connect, post, reads, link):
-    server.backlog = Backlog(server.plane, 0.05)
+    server.backlog = Backlog(server.plane, server.slices, 0.05)
     client = await connect()
     began = asyncio.get_running_loop().time()
     await client.send(post(body(2)) + post(body(2)))  # the second waits for the first's answer
@@ -127,7 +127,7 @@ async def test_whoever_waits_in_vain_is_refused_unread(full, server, connect, po
 
 
 async def test_grpc_calls_wait_as_well(full, server, link, connect2, message):
-    server.backlog = Backlog(server.plane, 600)
+    server.backlog = Backlog(server.plane, server.slices, 600)
     client = await connect2()
     idents = [await client.call(message) for _ in range(6)]
     await eventually(lambda: len(server.backlog._waiting.get(*server.plane.crowded, ())) == 6)
@@ -137,7 +137,7 @@ async def test_grpc_calls_wait_as_well(full, server, link, connect2, message):
 
 
 async def test_grpc_calls_are_refused_unread(full, server, connect2, message, link):
-    server.backlog = Backlog(server.plane, 0.05)
+    server.backlog = Backlog(server.plane, server.slices, 0.05)
     client = await connect2()
     stream = await client.answer(await client.call(message))
     assert stream.headers["grpc-status"] == "14"
@@ -146,7 +146,7 @@ async def test_grpc_calls_are_refused_unread(full, server, connect2, message, li
 
 
 async def test_a_deadline_passes_while_a_call_waits(full, server, connect2, message, link):
-    server.backlog = Backlog(server.plane, 600)
+    server.backlog = Backlog(server.plane, server.slices, 600)
     client = await connect2()
     ident = await client.call(message, ("grpc-timeout", "10m"))
     await eventually(lambda: server.backlog._waiting)
@@ -158,7 +158,7 @@ async def test_a_deadline_passes_while_a_call_waits(full, server, connect2, mess
 @pytest.mark.parametrize("how", ["http", "stream", "connection"])
 async def test_whoever_leaves_waits_no_longer(full, server, link, connect, connect2, message, post,
                                               reads, how):  # fmt: skip
-    server.backlog = Backlog(server.plane, 600)
+    server.backlog = Backlog(server.plane, server.slices, 600)
     if how == "http":
         client = await connect()
         await client.send(post(body(2)))
@@ -166,7 +166,7 @@ async def test_whoever_leaves_waits_no_longer(full, server, link, connect, conne
         client = await connect2()
         ident = await client.call(message)
     await eventually(lambda: server.backlog._waiting)
-    ((_, waiter),) = next(iter(server.backlog._waiting.values()))
+    (waiter,) = next(iter(server.backlog._waiting.values()))
     if how == "stream":
         client.h2.reset_stream(ident)
         await client.flush()
@@ -182,7 +182,7 @@ async def test_whoever_leaves_waits_no_longer(full, server, link, connect, conne
 async def test_bodies_beyond_the_bound_are_let_go_and_refused_as_late(
     full, server, connect, post, reads, link
 ):
-    server.backlog = Backlog(server.plane, 0.1, most_bytes=len(body(2)) + 10)
+    server.backlog = Backlog(server.plane, server.slices, 0.1, most_bytes=len(body(2)) + 10)
     clients = [await connect() for _ in range(3)]
     for client in clients:
         await client.send(post(body(2)))
@@ -196,7 +196,7 @@ async def test_bodies_beyond_the_bound_are_let_go_and_refused_as_late(
 
 
 async def test_a_lost_replica_ends_the_wait(full, server, plane, link, connect, post):
-    server.backlog = Backlog(plane, 600)
+    server.backlog = Backlog(plane, server.slices, 600)
     client = await connect()
     await client.send(post(body(2)))
     await eventually(lambda: server.backlog._waiting)
@@ -207,11 +207,8 @@ async def test_a_lost_replica_ends_the_wait(full, server, plane, link, connect, 
     link.hold.set()
 
 
-async def test_one_that_finds_room_lets_the_next_one_go(
-    full, server, plane, link, connect, post, monkeypatch
-):
-    monkeypatch.setattr("serving.gateway.direct.backlog.AT_ONCE", 1)
-    server.backlog = Backlog(plane, 600)
+async def test_one_that_finds_room_lets_the_next_one_go(full, server, plane, link, connect, post):
+    server.backlog = Backlog(plane, server.slices, 600)
     late = [await connect() for _ in range(4)]
     for client in late:
         await client.send(post(body(2)))
@@ -234,8 +231,7 @@ class TestLargeBatches:
     async def test_a_batch_of_what_waited_unread_is_as_large(
         self, full, server, plane, link, connect, post, monkeypatch
     ):
-        monkeypatch.setattr("serving.gateway.direct.backlog.AT_ONCE", 1)
-        server.backlog = Backlog(plane, 600)
+        server.backlog = Backlog(plane, server.slices, 600)
         queue, sent, send = plane.entries()[0].queue, [], link.send
 
         async def slow(batch):
@@ -264,7 +260,7 @@ class TestRights:
     async def test_a_higher_priority_is_read_and_makes_room(
         self, full, server, connect, post, link
     ):
-        server.backlog = Backlog(server.plane, 600)
+        server.backlog = Backlog(server.plane, server.slices, 600)
         client = await connect()
         await client.send(post(body(2, 77, parameters={"priority": 1})))
         await eventually(lambda: server.plane.entries()[0].queue.waiting_rows == ROWS)
