@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 PATIENCE_S: Final = 30.0
+CONNECT_S: Final = 10.0
 
 
 class Refused(VigilError):
@@ -96,10 +97,9 @@ class Client:
         # Here, because most commands ask nobody.
         import httpx
 
+        patience = httpx.Timeout(self.patience_s, connect=min(self.patience_s, CONNECT_S))
         try:
-            return httpx.request(
-                method, url, content=body, headers=headers, timeout=self.patience_s
-            )
+            return httpx.request(method, url, content=body, headers=headers, timeout=patience)
         except (httpx.InvalidURL, httpx.UnsupportedProtocol):
             problem = f"'{self.url}' is no address; write http://host:port"
         except (httpx.ReadTimeout, httpx.WriteTimeout):

@@ -11,6 +11,7 @@ import typer
 from serving.cli.check import check
 from serving.cli.console import complain
 from serving.cli.findings import findings
+from serving.cli.infer import infer
 from serving.cli.model_files import convert, manifest, profile
 from serving.cli.reference import describe
 from serving.cli.status import status
@@ -30,7 +31,7 @@ app = typer.Typer(
 for command in (up, demo, watch, check, profile, convert, manifest):
     app.command()(command)
 app.command("config")(describe)
-for command in (findings, status):
+for command in (infer, findings, status):
     app.command()(command)
 
 
