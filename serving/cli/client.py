@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeVar
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import msgspec
 
@@ -98,10 +98,13 @@ class Client:
         import httpx
 
         patience = httpx.Timeout(self.patience_s, connect=min(self.patience_s, CONNECT_S))
+        no_address = f"'{self.url}' is no address; write http://host:port"
+        if not _is_address(self.url):
+            raise VigilError(no_address)
         try:
             return httpx.request(method, url, content=body, headers=headers, timeout=patience)
-        except (httpx.InvalidURL, httpx.UnsupportedProtocol):
-            problem = f"'{self.url}' is no address; write http://host:port"
+        except (httpx.InvalidURL, UnicodeError):  # of the host, which httpx or the resolver encode
+            problem = no_address
         except (httpx.ReadTimeout, httpx.WriteTimeout):
             problem = f"{url} has not answered within {self.patience_s:g} s"
         except (httpx.ProtocolError, httpx.DecodingError):
@@ -121,9 +124,21 @@ def stranger(url: str) -> VigilError:
     return VigilError(f"what answers at {url} is not Vigil; give another address or port")
 
 
+def _is_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        return False
+    # A query or a fragment would swallow the path.
+    return parts.scheme in ("http", "https") and bool(parts.hostname) and not {*"?#"} & {*url}
+
+
 def _segment(text: str) -> str:
     """Return a text as one segment of a path; `..`, left as it is, would take the one before."""
-    return quote(text, safe="") if text.strip(".") else text.replace(".", "%2E")
+    if not text.strip("."):
+        return text.replace(".", "%2E")
+    return quote(text, safe="", errors="surrogateescape")  # arguments may be any bytes
 
 
 class _Error(msgspec.Struct):

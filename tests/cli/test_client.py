@@ -52,6 +52,7 @@ def test_a_refusal_is_the_server_s_own_sentence(instance) -> None:
         ("a/b?c#d", "/v2/models/a%2Fb%3Fc%23d/ready"),
         ("..", "/v2/models/%2E%2E/ready"),
         ("é %", "/v2/models/%C3%A9%20%25/ready"),
+        ("\udcff", "/v2/models/%FF/ready"),
         ("resnet50.v1", "/v2/models/resnet50.v1/ready"),
     ],
 )
@@ -61,7 +62,11 @@ def test_a_name_stays_one_segment_of_the_path(instance, name: str, path: str) ->
     assert asked.asked[0][1] == path
 
 
-@pytest.mark.parametrize("url", ["nonsense", "http://[::1", "ftp://h", "", "http://h\n:1"])
+@pytest.mark.parametrize(
+    "url",
+    ["nonsense", "http://[::1", "ftp://h", "", "http://h\n:1", "http://h:1?a", "http://h:1/#a",
+     "http://h:x", "http://127.0.0.1:99999", f"http://{'a' * 64}.example", "http://\udcff", "http://é\u200b"],
+)  # fmt: skip
 def test_what_is_no_address(url: str) -> None:
     with pytest.raises(VigilError, match="write http://host:port"):
         Client(url).get("readyz")
