@@ -11,11 +11,13 @@ _IDENT = "example"
 _read_first = json.JSONDecoder().raw_decode
 
 
-def decode_example(content: bytes, model_name: str, model_version: str) -> InferRequest:
+def decode_example(
+    content: bytes, model_name: str, model_version: str, request_id: str = _IDENT
+) -> InferRequest:
     """Return the request in `content`.
 
     That is JSON, JSON with binary tensors behind it as in a body over HTTP, or the bytes of a
-    gRPC ModelInferRequest.
+    gRPC ModelInferRequest. An id in it wins over `request_id`.
 
     Raises:
         InvalidInput: it is none of them, or not a request that the protocol allows.
@@ -24,9 +26,9 @@ def decode_example(content: bytes, model_name: str, model_version: str) -> Infer
         # Here, because processes that fork others load no protobuf if they can help it.
         from serving.protocol import grpc_codec
 
-        return grpc_codec.decode_request(content, _IDENT)
+        return grpc_codec.decode_request(content, request_id)
     length = _json_length(content)
-    return decode_request(content, length, model_name, model_version, _IDENT)
+    return decode_request(content, length, model_name, model_version, request_id)
 
 
 def _json_length(content: bytes) -> int | None:

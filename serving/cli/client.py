@@ -1,0 +1,145 @@
+"""Asking a running instance over HTTP. Whatever goes wrong there becomes one sentence, here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, TypeVar
+from urllib.parse import quote, urlsplit
+
+import msgspec
+
+from serving.errors import VigilError
+
+if TYPE_CHECKING:
+    import httpx
+
+T = TypeVar("T")
+
+PATIENCE_S: Final = 30.0
+CONNECT_S: Final = 10.0
+
+
+class Refused(VigilError):
+    """The instance did not do what it was asked; the sentence is its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the instance answered, with status 200.
+
+    Attributes:
+        url: what was asked.
+        content: the body, decompressed.
+        headers: by name, whose case does not matter.
+    """
+
+    url: str
+    content: bytes
+    headers: Mapping[str, str]
+
+    def read(self, form: type[T]) -> T:
+        """Return the JSON of the body.
+
+        Raises:
+            VigilError: it is no JSON, or not of that form.
+        """
+        try:
+            return msgspec.json.decode(self.content, type=form)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            raise stranger(self.url) from None
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """Asks one listener of an instance.
+
+    Attributes:
+        url: where it answers, such as http://host:port.
+        patience_s: how long it may take.
+    """
+
+    url: str
+    patience_s: float = PATIENCE_S
+
+    def get(self, *path: str) -> Answer:
+        """Return the answer to GET; `path` are the segments, as they are before quoting.
+
+        Raises:
+            Refused: the instance answered with an error.
+            VigilError: nothing answers there, or something else does.
+        """
+        return self._ask("GET", path)
+
+    def post(
+        self, *path: str, body: bytes = b"", headers: Mapping[str, str] | None = None
+    ) -> Answer:
+        """Return the answer to POST, as `get` does."""
+        return self._ask("POST", path, body, headers)
+
+    def _ask(
+        self,
+        method: str,
+        path: tuple[str, ...],
+        body: bytes = b"",
+        headers: Mapping[str, str] | None = None,
+    ) -> Answer:
+        url = "/".join((self.url.rstrip("/"), *map(_segment, path)))
+        got = self._sent(method, url, body, headers)
+        answer = Answer(url, got.content, got.headers)
+        if got.status_code != 200:
+            raise Refused(answer.read(_Error).error)
+        return answer
+
+    def _sent(
+        self, method: str, url: str, body: bytes, headers: Mapping[str, str] | None
+    ) -> httpx.Response:
+        # Here, because most commands ask nobody.
+        import httpx
+
+        patience = httpx.Timeout(self.patience_s, connect=min(self.patience_s, CONNECT_S))
+        no_address = f"'{self.url}' is no address; write http://host:port"
+        if not _is_address(self.url):
+            raise VigilError(no_address)
+        try:
+            return httpx.request(method, url, content=body, headers=headers, timeout=patience)
+        except (httpx.InvalidURL, UnicodeError):  # of the host, which httpx or the resolver encode
+            problem = no_address
+        except (httpx.ReadTimeout, httpx.WriteTimeout):
+            problem = f"{url} has not answered within {self.patience_s:g} s"
+        except (httpx.ProtocolError, httpx.DecodingError):
+            raise stranger(url) from None
+        except (httpx.ReadError, httpx.WriteError):
+            problem = f"the connection to {url} broke before the answer was there"
+        except httpx.HTTPError as error:
+            if "SSL" in str(error):
+                problem = f"no TLS with {url}: {error}"
+            else:
+                problem = f"nothing answers at {url}; is Vigil up, and is that its port?"
+        raise VigilError(problem)
+
+
+def stranger(url: str) -> VigilError:
+    """Return the error for an answer that Vigil would not give."""
+    return VigilError(f"what answers at {url} is not Vigil; give another address or port")
+
+
+def _is_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        return False
+    # A query or a fragment would swallow the path.
+    return parts.scheme in ("http", "https") and bool(parts.hostname) and not {*"?#"} & {*url}
+
+
+def _segment(text: str) -> str:
+    """Return a text as one segment of a path; `..`, left as it is, would take the one before."""
+    if not text.strip("."):
+        return text.replace(".", "%2E")
+    return quote(text, safe="", errors="surrogateescape")  # arguments may be any bytes
+
+
+class _Error(msgspec.Struct):
+    error: str

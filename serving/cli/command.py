@@ -1,0 +1,64 @@
+"""The command `vigil` as a whole. Exit codes: 0 fine, 1 it failed, 2 wrong usage."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from serving.cli.check import check
+from serving.cli.console import complain
+from serving.cli.findings import findings
+from serving.cli.infer import infer
+from serving.cli.model_files import convert, manifest, profile
+from serving.cli.reference import describe
+from serving.cli.status import status
+from serving.cli.up import demo, up
+from serving.cli.watch import watch
+from serving.errors import VigilError
+from serving.logs.events import Event
+from serving.logs.report import report
+from serving.logs.setup import writes_json
+
+app = typer.Typer(
+    help="A model serving gateway that watches itself.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+for command in (up, demo, watch, check, profile, convert, manifest):
+    app.command()(command)
+app.command("config")(describe)
+for command in (infer, findings, status):
+    app.command()(command)
+
+
+@app.callback()
+def options(
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+) -> None:
+    """A model serving gateway that watches itself."""
+    if debug:
+        # In the environment, because child processes must hear of it as well.
+        os.environ["VIGIL_DEBUG"] = "1"
+
+
+def main() -> None:
+    """Run the command; errors become one sentence and an exit code."""
+    if os.getpid() == 1:
+        from serving.engines.init import become_init
+
+        become_init()
+    try:
+        app()
+    except VigilError as error:
+        debug = bool(os.environ.get("VIGIL_DEBUG"))
+        if writes_json():  # a server, whose standard error is its log
+            report(Event.START_REFUSED, error.message, error=error if debug else None)
+            sys.exit(1)
+        if debug:
+            raise
+        complain(f"vigil: {error.message}", style="red")
+        sys.exit(1)

@@ -1,0 +1,60 @@
+"""The commands that write files of a model version: `profile`, `convert`, `manifest`."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from serving.cli.console import say, with_progress
+from serving.cli.server_options import ModelsDir, overrides
+from serving.config import load_server
+
+
+def profile(
+    model: Annotated[str, typer.Argument(help="Name of the model.")],
+    data: Annotated[Path, typer.Option(help="Parquet file with reference rows.")],
+    heldout: Annotated[
+        Path | None,
+        typer.Option(help="Parquet file to calibrate guards on; none: a part of --data."),
+    ] = None,
+    models: ModelsDir = None,
+) -> None:
+    """Fit the reference profile (drift, guards, baselines) of every version that is served."""
+    from serving.models.profile import fit_profile
+    from serving.models.repository import ModelRepository
+
+    settings = load_server(None, overrides(models=models))
+    for entry in ModelRepository(settings.models, settings.remote_hosts).entries(model):
+        with_progress(partial(fit_profile, entry, data, heldout))
+        say(f"profile of {entry.name} version {entry.version} is in {entry.profile}")
+
+
+def convert(
+    file: Annotated[
+        Path, typer.Argument(help="A pickle of scikit-learn (.pkl, .joblib) or torch (.pt, .pth).")
+    ],
+    into: Annotated[
+        Path | None,
+        typer.Option(help="The version's folder, such as models/mine/1; none: the file's own."),
+    ] = None,
+    trust_code: Annotated[
+        bool, typer.Option("--trust-code", help="Read the pickle, which runs what it holds.")
+    ] = False,
+) -> None:
+    """Convert a pickle to a file that Vigil serves: skops or safetensors, and its manifest."""
+    from serving.models.convert import convert_pickle
+
+    for line in convert_pickle(file, into or file.parent, trust_code=trust_code):
+        say(line)
+
+
+def manifest(
+    folder: Annotated[Path, typer.Argument(help="The version's folder, such as models/mine/1.")],
+) -> None:
+    """Write the manifest of files that were put into a version's folder, or changed, by hand."""
+    from serving.models.manifest import write_folder_manifest
+
+    say(f"wrote {write_folder_manifest(folder)}")

@@ -1,0 +1,58 @@
+"""Serving until SIGTERM, with the engine that the configuration names."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from serving.cli.console import OUT
+from serving.config import Listen, ServerConfig
+from serving.logs.events import Event
+from serving.logs.report import report
+from serving.logs.setup import configure
+
+SUPERVISOR: Final = "supervisor"
+"""The role, in the log, of a process that starts a server."""
+
+
+def serve(settings: ServerConfig, only: Sequence[str] | None = None) -> int:
+    """Serve the models, or those in `only`; return the exit code."""
+    from serving.admin.served_model import inventory
+    from serving.models.repository import ModelRepository
+    from serving.telemetry.process_title import set_title
+
+    set_title(SUPERVISOR)
+    configure(SUPERVISOR, settings.telemetry.log_format, settings.telemetry.log_level)
+    ready = _announcer(time.monotonic())
+    repository = ModelRepository(settings.models, settings.remote_hosts)
+    found = inventory(repository, only)
+    if settings.engine == "local":
+        from serving.engines import local
+
+        code = local.run(settings, found, ready)
+    else:
+        from serving.engines import ray_engine
+
+        code = ray_engine.run(settings, found, ready)
+    said = "the server has stopped"
+    if code:
+        said += ", and not every request in flight was answered"
+    report(Event.SERVER_STOPPED, said, code=code)
+    return code
+
+
+def _announcer(started: float) -> Callable[[Listen], None]:
+    """Return what says where the server listens; `started` is by the monotonic clock."""
+
+    def ready(listen: Listen) -> None:
+        seconds = time.monotonic() - started
+        host = f"[{listen.host}]" if ":" in listen.host else listen.host
+        OUT.print(
+            f"ready after {seconds:.1f} s: "
+            f"HTTP http://{host}:{listen.http_port}  gRPC {host}:{listen.grpc_port}  "
+            f"console http://{listen.admin_host}:{listen.admin_port}/console"
+        )
+        report(Event.SERVER_READY, "every required model answers", seconds=round(seconds, 1))
+
+    return ready

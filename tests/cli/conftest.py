@@ -1,0 +1,89 @@
+"""The command as a process, and instances that answer what a test says."""
+
+import http.server
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+CHECKOUT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def vigil() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Runs the command in a process of its own."""
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "serving.cli", *arguments],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            cwd=CHECKOUT,
+            env={**os.environ, "COLUMNS": "200"},
+        )
+
+    return run
+
+
+class Instance:
+    """Answers any request as `answers` says: by path, a status and a body."""
+
+    def __init__(self, answers: dict[str, tuple[int, bytes]]) -> None:
+        self.answers = answers
+        self.asked: list[tuple[str, str, dict[str, str], bytes]] = []
+        """Method, path, headers and body of every request."""
+        self.headers: dict[str, str] = {}
+        """Of every answer."""
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
+
+    def _handler(self) -> type[http.server.BaseHTTPRequestHandler]:
+        instance = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                self._answer()
+
+            def do_POST(self) -> None:
+                self._answer()
+
+            def _answer(self) -> None:
+                body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                headers = {name.lower(): value for name, value in self.headers.items()}
+                instance.asked.append((self.command, self.path, headers, body))
+                status, content = instance.answers.get(self.path, (404, b'{"error": "none"}'))
+                self.send_response(status)
+                for name, value in instance.headers.items():
+                    self.send_header(name, value)
+                self.end_headers()
+                self.wfile.write(content)
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        return Handler
+
+
+@pytest.fixture
+def instance() -> Iterator[Callable[..., Instance]]:
+    """Starts instances that end with the test."""
+    started: list[tuple[Any, threading.Thread]] = []
+
+    def start(answers: dict[str, tuple[int, bytes]]) -> Instance:
+        made = Instance(answers)
+        thread = threading.Thread(target=made.server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        started.append((made.server, thread))
+        return made
+
+    yield start
+    for server, thread in started:
+        server.shutdown()
+        server.server_close()
+        thread.join()

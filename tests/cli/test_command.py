@@ -1,0 +1,47 @@
+import json
+from pathlib import Path
+
+import pytest
+
+
+def test_an_error_is_one_sentence_and_exit_code_1(vigil, tmp_path: Path) -> None:
+    done = vigil("up", "--engine", "local", "--models", str(tmp_path / "none"))
+    assert done.returncode == 1
+    assert "no such folder" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_debug_shows_the_traceback(vigil, tmp_path: Path) -> None:
+    done = vigil("--debug", "up", "--engine", "local", "--models", str(tmp_path / "none"))
+    assert done.returncode == 1
+    assert "Traceback" in done.stderr
+
+
+@pytest.mark.parametrize("arguments", [("fly",), ("up", "--http-port", "-1")])
+def test_wrong_usage_is_exit_code_2(vigil, arguments: tuple[str, ...]) -> None:
+    assert vigil(*arguments).returncode == 2
+
+
+def test_what_a_message_quotes_is_no_markup(vigil, tmp_path: Path) -> None:
+    file = tmp_path / "[red].yaml"
+    file.write_text("engin: ray")
+    said = f"{file}: engin: there is no such key; did you mean 'engine'?"
+    done = vigil("check", str(file))
+    assert done.returncode == 1
+    assert done.stderr == f"vigil: {said}\n"
+
+
+def test_a_server_that_does_not_start_says_so_in_its_log(vigil, tmp_path: Path) -> None:
+    file = tmp_path / "vigil.yaml"
+    file.write_text("engin: ray")
+    done = vigil("up", str(file))
+    assert done.returncode == 1
+    (line,) = map(json.loads, done.stderr.splitlines())
+    assert line["event"] == "start_refused"
+    assert line["role"] == "supervisor"
+    assert line["message"] == f"{file}: engin: there is no such key; did you mean 'engine'?"
+    file.write_text("engine: local\nmodels: nowhere\ntelemetry: {log_format: text}")
+    done = vigil("up", str(file))
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"vigil: {tmp_path}/nowhere: no such folder")
+    assert done.stderr.count("\n") == 1
