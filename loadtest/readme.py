@@ -84,7 +84,9 @@ def identical(results: Results) -> str:
         for label, load, p50 in (*ROWS, IMAGES)
     ]  # fmt: skip
     columns = ("One request again and again", "Triton", "Vigil, checks off", "Vigil, checks on")
-    return Table("", columns, rows).markdown() + _origin(results, [row[1] for row in (*ROWS, IMAGES)])
+    return Table("", columns, rows).markdown() + _origin(
+        results, [row[1] for row in (*ROWS, IMAGES)]
+    )
 
 
 def everything(results: Results) -> str:
@@ -219,7 +221,7 @@ def _control(results: Results, loads: Sequence[str]) -> str:
     low, high = min(ratio["low"] for ratio in ratios), max(ratio["high"] for ratio in ratios)
     return (
         f"\nA/A control (one server measured twice): {low:.2f}-{high:.2f} of itself. "
-        "A smaller difference is none.\n"
+        "Differences within this range are noise.\n"
     )
 
 
