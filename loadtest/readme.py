@@ -84,7 +84,9 @@ def identical(results: Results) -> str:
         for label, load, p50 in (*ROWS, IMAGES)
     ]  # fmt: skip
     columns = ("One request again and again", "Triton", "Vigil, checks off", "Vigil, checks on")
-    return Table("", columns, rows).markdown() + _origin(results, [row[1] for row in ROWS])
+    return Table("", columns, rows).markdown() + _origin(
+        results, [row[1] for row in (*ROWS, IMAGES)]
+    )
 
 
 def everything(results: Results) -> str:
@@ -100,8 +102,12 @@ def everything(results: Results) -> str:
 
 
 PLACES: Final = {
-    ROOT / "README.md": {"unique requests": headline, "identical requests": identical},
-    ROOT / "docs" / "speed.md": {"unique requests": headline, "every load": everything},
+    ROOT / "README.md": {"unique requests": headline},
+    ROOT / "docs" / "speed.md": {
+        "unique requests": headline,
+        "identical requests": identical,
+        "every load": everything,
+    },
 }
 
 
@@ -193,7 +199,7 @@ def _order(item: tuple[str, object]) -> tuple[bool, str, int]:
 
 
 def _origin(results: Results, loads: Sequence[str]) -> str:
-    """Say of what race the figures are, and on what machine."""
+    """Say of what race the figures are, on what machine, and how far apart equals were."""
     lines = []
     races = {results[load]["name"]: results[load]["facts"] for load in loads if load in results}
     for name, facts in races.items():
@@ -203,7 +209,20 @@ def _origin(results: Results, loads: Sequence[str]) -> str:
             f"({facts['processor']}), {facts['memory_gib']} GiB, {facts['rounds']} rounds of "
             f"{facts['seconds_per_round']} s, commit {facts['commit']}.\n"
         )
-    return "".join(lines)
+    return "".join(lines) + _control(results, loads)
+
+
+def _control(results: Results, loads: Sequence[str]) -> str:
+    """Say how far the A/A control ranged over the loads, so that nobody believes a smaller gap."""
+    controls = [results[load]["by_key"].get(CONTROL) for load in loads if load in results]
+    ratios = [control["ratio"] for control in controls if control and control["ratio"]]
+    if not ratios:
+        return ""
+    low, high = min(ratio["low"] for ratio in ratios), max(ratio["high"] for ratio in ratios)
+    return (
+        f"\nA/A control (one server measured twice): {low:.2f}-{high:.2f} of itself. "
+        "Differences within this range are noise.\n"
+    )
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """The configuration reference, written from the pydantic models so that it cannot be wrong.
 
-`python -m serving.config_reference` writes it into README.md between two markers; with
-`--check` it writes nothing and fails when the text there is out of date.
+`python -m serving.config_reference` writes it into docs/configuration.md between two markers;
+with `--check` it writes nothing and fails when the text there is out of date.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pydantic.fields import FieldInfo
 
 from serving.config import ModelConfig, ServerConfig
 
-README: Final = Path(__file__).resolve().parents[1] / "README.md"
+DOCUMENT: Final = Path(__file__).resolve().parents[1] / "docs" / "configuration.md"
 BEGIN: Final = "<!-- config:begin -->"
 END: Final = "<!-- config:end -->"
 FILES: Final[dict[str, type[BaseModel]]] = {"server": ServerConfig, "model": ModelConfig}
@@ -52,7 +52,7 @@ def markdown() -> str:
     """Return the whole reference as Markdown tables."""
     parts = []
     for name, kind in FILES.items():
-        parts.append(f"### {_TITLES[name]}\n")
+        parts.append(f"## {_TITLES[name]}\n")
         parts.append("| Key | Type | Default | Meaning |\n|---|---|---|---|")
         for key, what, default, meaning in rows(kind):
             cells = (f"`{key}`", what, default, meaning)
@@ -62,7 +62,7 @@ def markdown() -> str:
 
 
 def replaced(text: str) -> str:
-    """Return the README's `text` with the reference as it should be.
+    """Return the document's `text` with the reference as it should be.
 
     Raises:
         ValueError: a marker is missing.
@@ -70,7 +70,7 @@ def replaced(text: str) -> str:
     before, begin, rest = text.partition(BEGIN)
     _old, end, after = rest.partition(END)
     if not begin or not end:
-        raise ValueError(f"README.md needs the markers {BEGIN} and {END}")
+        raise ValueError(f"docs/configuration.md needs the markers {BEGIN} and {END}")
     return f"{before}{BEGIN}\n{markdown()}{END}{after}"
 
 
@@ -138,14 +138,16 @@ def _tag(section: type[BaseModel]) -> str:
 
 
 def main(arguments: list[str]) -> int:
-    """Write the reference into README.md, or with `--check` tell whether it is up to date."""
-    old = README.read_text(encoding="utf-8")
+    """Write the reference, or with `--check` tell whether it is up to date."""
+    old = DOCUMENT.read_text(encoding="utf-8")
     new = replaced(old)
     if "--check" in arguments:
         if old != new:
-            sys.stderr.write("README.md: out of date; run `python -m serving.config_reference`\n")
+            sys.stderr.write(
+                "docs/configuration.md: out of date; run `python -m serving.config_reference`\n"
+            )
         return int(old != new)
-    README.write_text(new, encoding="utf-8")
+    DOCUMENT.write_text(new, encoding="utf-8")
     return 0
 
 

@@ -72,8 +72,19 @@ class TestTables:
 
     def test_where_the_figures_are_from_is_told(self, tmp_path):
         write(tmp_path, "race", "json-64-unique")
-        said = readme.headline(readme.read(tmp_path)).splitlines()[-1]
+        said = readme.headline(readme.read(tmp_path))
         assert "race.md): 2026-01-02, 2 cores (P), 8.0 GiB, 1 rounds of 4 s, commit abc." in said
+
+    def test_the_range_of_equals_is_told_for_the_loads_of_the_table(self, tmp_path):
+        write(tmp_path, "local-vs-triton", "json-64-unique", RATES | {CONTROL: 12_500})
+        write(tmp_path, "race", "json-64")
+        results = readme.read(tmp_path)
+        assert "twice): 1.25-1.25 of itself." in readme.headline(results)
+        assert "twice): 0.90-1.25 of itself." in readme.everything(results)
+
+    def test_without_a_control_no_range_is_told(self, tmp_path):
+        write(tmp_path, "race", "json-64-unique", {"triton-eager": 10_000})
+        assert "A/A control" not in readme.headline(readme.read(tmp_path))
 
 
 class TestMarkers:

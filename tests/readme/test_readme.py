@@ -1,7 +1,9 @@
-"""Runs everything that README.md shows, against a demo of its own, and compares the output.
+"""Runs everything that README.md and docs/ show, against one demo, and compares the output.
 
 A block whose first line is `# name` is that file; a `console` block has commands after `$ ` and
-what they print. `VIGIL_README_UPDATE=1` writes what they print now into README.md instead.
+what they print. The pages of docs/ continue what README.md began, and none needs another one.
+A page without a `console` block runs nothing, so its files are fragments and are not written.
+`VIGIL_README_UPDATE=1` writes what the commands print now into the pages instead.
 """
 
 import os
@@ -18,11 +20,12 @@ from pathlib import Path
 import httpx
 import pytest
 
+from loadtest.home import ROOT
 from loadtest.process import free_ports
-from serving.config_reference import README
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(400)]
 
+PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 NAMED = re.compile(r"# (\S+\.(?:py|yaml))\n")
 NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?")
@@ -84,7 +87,7 @@ class Shell:
 def shell(tmp_path: Path, demo_root: Path) -> Iterator[Shell]:
     python = Path(sys.executable)
     assert (python.parent / "vigil").is_file() or shutil.which("vigil"), (
-        f"the README runs the command `vigil`, which is not beside {python}; install the checkout"
+        f"the pages run the command `vigil`, which is not beside {python}; install the checkout"
     )
     shutil.copytree(demo_root, tmp_path / "demo-models")
     shell = Shell(tmp_path, dict(zip(PORTS, free_ports(len(PORTS)), strict=True)))
@@ -148,12 +151,12 @@ def _play(block: str, run: Callable[[str], str]) -> tuple[str, list[str]]:
                 break
         played += f"$ {command}\n{printed}"
         if not _same(shown, printed):
-            wrong.append(f"$ {command}\nREADME.md:\n{shown}now:\n{printed}")
+            wrong.append(f"$ {command}\nshown:\n{shown}now:\n{printed}")
     return played, wrong
 
 
-def test_what_the_readme_shows_is_what_happens(shell: Shell) -> None:
-    text = README.read_text(encoding="utf-8")
+def _play_page(text: str, shell: Shell) -> tuple[str, list[str], int]:
+    """Run a page; returns it with what was printed, what differs, and how many blocks it ran."""
     wrong: list[str] = []
     played = 0
     for language, block in BLOCK.findall(text):
@@ -166,8 +169,21 @@ def test_what_the_readme_shows_is_what_happens(shell: Shell) -> None:
             text = text.replace(block, now)
             wrong += differs
             played += 1
-    if os.environ.get("VIGIL_README_UPDATE"):
-        README.write_text(text, encoding="utf-8")
-    else:
-        assert wrong == [], "\n".join(wrong)
-    assert played > 5
+    return text, wrong, played
+
+
+def test_what_the_pages_show_is_what_happens(shell: Shell) -> None:
+    wrong: list[str] = []
+    played = 0
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        if "console" not in (language for language, _ in BLOCK.findall(text)):
+            continue
+        now, differs, blocks = _play_page(text, shell)
+        played += blocks
+        if os.environ.get("VIGIL_README_UPDATE"):
+            page.write_text(now, encoding="utf-8")
+        else:
+            wrong += [f"{page.name}: {each}" for each in differs]
+    assert wrong == [], "\n".join(wrong)
+    assert played > 9
