@@ -7,14 +7,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from monitors.events import LabelEvent, PredictionEvent
 from monitors.finding import Finding
-from monitors.forgotten_keys import ForgottenKeys
+from monitors.performance.forgotten_keys import ForgottenKeys
+from monitors.performance.labels import LabelEvent
 from serving.channel.observation import LabelCounts
 from serving.config import ModelConfig
 from serving.errors import Unsupported
 from serving.models.repository import ModelEntry
 from serving.roles.model_watch import ModelWatch
+from serving.roles.observed import PredictionEvent
 from serving.telemetry.counters import SeriesSet
 
 HOUR = 3600.0
@@ -63,7 +64,7 @@ def predictions(
     else:
         answers = np.ones(n, np.int64)
     return PredictionEvent(
-        "loans", "1", 1000.0, [f"r{number}" for number in range(first, first + n)],
+        1000.0, [f"r{number}" for number in range(first, first + n)],
         np.zeros(n, np.int64), {"x": np.zeros((n, 1), np.float32) if x is None else x},
         {"p": answers}, {},
     )  # fmt: skip
