@@ -5,10 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 Severity = Literal["info", "ticket", "page"]
 """What a breach is worth: to be looked up, to be worked on in office hours, to wake somebody."""
+
+
+NO_THRESHOLD: Final = "no threshold set"
+"""Why a finding without one has no verdict."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +66,13 @@ class Finding:
     def __post_init__(self) -> None:
         if self.threshold is None and self.breached is not None:
             raise ValueError(f"{self.monitor}: {self.metric} has a verdict without a threshold")
+
+    @property
+    def why_unknown(self) -> str:
+        """Why there is no verdict, in a few words; empty when there is one."""
+        if self.breached is not None:
+            return ""
+        return self.reason or (NO_THRESHOLD if self.threshold is None else "not enough is known")
 
 
 def findings_to_state(findings: Iterable[Finding]) -> list[dict[str, Any]]:

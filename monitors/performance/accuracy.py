@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from scipy.special import bdtr
 
-from monitors.finding import Finding, findings_from_state, findings_to_state
+from monitors.finding import NO_THRESHOLD, Finding, findings_from_state, findings_to_state
 from monitors.monitor import Needs
 from monitors.rows import Rows
 from monitors.statistics.wilson import wilson
@@ -102,7 +102,7 @@ class AccuracyMonitor:
             window=self._window.span,
             p_value=p_value,
             ci=wilson(self._correct, rows, self._confidence),
-            reason="no threshold set" if p_value is None else "",
+            reason=NO_THRESHOLD if p_value is None else "",
             severity="page",
             window_id=self._window.ident,
         )

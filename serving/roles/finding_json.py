@@ -28,7 +28,7 @@ def plain(finding: Finding, now: float) -> dict[str, Any]:
         "threshold": None if finding.threshold is None else _number(finding.threshold),
         "direction": finding.direction,
         "breached": finding.breached,
-        "reason": finding.reason,
+        "reason": finding.why_unknown,
         "n_reference": finding.n_reference,
         "n_current": finding.n_current,
         "window": _numbers(finding.window),

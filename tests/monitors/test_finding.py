@@ -19,6 +19,19 @@ def test_without_a_threshold_there_is_no_verdict(breached):
         Finding(**LEAST, breached=breached)
 
 
+@pytest.mark.parametrize(
+    ("more", "why"),
+    [
+        ({}, "no threshold set"),
+        ({"reason": "no rows"}, "no rows"),
+        ({"threshold": 0.1}, "not enough is known"),
+        ({"threshold": 0.1, "breached": False}, ""),
+    ],
+)
+def test_an_unknown_verdict_always_has_a_reason(more, why):
+    assert Finding(**LEAST, **more).why_unknown == why
+
+
 def test_survives_json():
     found = [
         Finding(**LEAST, threshold=0.1, breached=True, ci=(0.4, 0.6), severity="page",

@@ -73,6 +73,7 @@ def test_its_findings_are_told_and_without_a_threshold_they_are_no_verdict(toy, 
     )
     answer(observatory, clock, 6)
     (windows,) = found(observatory).values()
+    assert windows["reason"] == "no threshold set"
     assert (windows["version"], windows["value"], windows["breached"], windows["threshold"]) == (
         "1",
         1.0,
@@ -80,6 +81,13 @@ def test_its_findings_are_told_and_without_a_threshold_they_are_no_verdict(toy, 
         None,
     )
     assert not any("toy" in note for note in observatory.status()["not_judged"])
+    gauges = {
+        one.name: one.value
+        for one in observatory.snapshot()
+        if dict(one.attributes).get("monitor") == "toy"
+    }
+    assert gauges["vigil.finding.value"] == 1.0
+    assert "vigil.finding.breached" not in gauges
 
 
 def test_what_it_finds_by_the_clock_is_told_and_does_not_go_stale(toy, clock, tmp_path):
