@@ -113,9 +113,11 @@ class ModelWatch:
             row_index=event.row_index,
         )
         for judge in self._judges:
+            if not judge.needs.takes_predictions:
+                continue
             if failed is not None and judge.needs.predicted:
                 self._failed(judge.name, failed)
-            elif judge.needs.takes_predictions:
+            else:
                 self._feed(judge, rows, now)
         if self._truth:
             self._join(self._truth, rows, failed, now)

@@ -172,10 +172,13 @@ def test_does_not_write_to_rows(make):
         assert_equal(getattr(rows, name), getattr(before, name))
 
 
-def test_a_batch_without_rows_changes_nothing(make):
+@pytest.mark.parametrize("broken", [0, 10])
+def test_a_batch_without_rows_changes_nothing(make, broken):
     for rows_before in (10, 300):
         monitor = make()
-        monitor.update(rows_for(monitor, rows_before, seed=5), now=0.0)
+        rows = rows_for(monitor, rows_before, seed=5)
+        rows.outputs["y"][-broken:] = np.nan if broken else rows.outputs["y"]
+        monitor.update(rows, now=0.0)
         before = copy.deepcopy(monitor.state())
         assert list(monitor.update(rows_for(monitor, 0, seed=6, timestamp=9e9), now=0.0)) == []
         assert monitor.state() == before
