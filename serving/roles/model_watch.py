@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -17,17 +17,13 @@ from serving.channel.observation import LabelCounts
 from serving.config import CLASS_OUTPUT
 from serving.config.consumers import LABELS, consumers, reads_inputs
 from serving.errors import Unsupported
-from serving.logs.events import Event
-from serving.logs.report import report
 from serving.models.columns import input_columns
 from serving.models.repository import ModelEntry
 from serving.protocol.datatypes import bf16_to_fp32
-from serving.roles.finding_json import stale
 from serving.roles.finding_series import FindingSeries
-from serving.roles.freshness import Freshness
-from serving.roles.judges.descriptor import Blind, MonitorDescriptor
-from serving.roles.judges.judge import Judge
+from serving.roles.judges.descriptor import MonitorDescriptor
 from serving.roles.judges.listed import MONITORS
+from serving.roles.judges.monitor_set import MonitorSet
 from serving.roles.observed import PredictionEvent
 from serving.roles.recent_rows import RecentRows
 from serving.roles.truth_watch import TruthWatch
@@ -60,40 +56,17 @@ class ModelWatch:
     ) -> None:
         self.entry = entry
         told = f" version '{entry.version}' upstream" if upstream_as else ""
-        self._model = f"model '{entry.name}'{told}"
+        model = f"model '{entry.name}'{told}"
         config = entry.config
-        self._notes: list[str] = []
-        self._failures: dict[str, str] = {}
         self._series = FindingSeries(series, entry.name, entry.version, upstream_as)
-        self._fresh = Freshness(config.monitors.stale_after_s)
         drift = config.monitors.drift
         self._recent = RecentRows(drift.window if drift else RECENT_ROWS)
-        self._judges = [judge for each in monitors if (judge := self._judge(each))]
+        self._monitors = MonitorSet(entry, model, self._series, monitors)
         output = config.class_output if LABELS in consumers(config) else None
         self._truth = TruthWatch(output, forgotten) if output else None
         self._bits = [spec.name for spec in config.outputs if spec.datatype == "BF16"]
-        wanted = any(judge.needs.predicted for judge in self._judges)
+        wanted = any(judge.needs.predicted for judge in self._monitors.judges)
         self._class_output = config.outputs[0].name if wanted or self._truth else ""
-
-    def _judge(self, descriptor: MonitorDescriptor) -> Judge | None:
-        if not descriptor.wanted(self.entry.config):
-            if descriptor.unwanted:
-                title, why = descriptor.title or descriptor.name, descriptor.unwanted
-                self._notes.append(f"{title} of {self._model} is not watched: {why}")
-            return None
-        built = descriptor.build(self.entry)
-        for blind in built.blind:
-            self._not_watched(descriptor, blind)
-        return Judge(descriptor, built.monitor, self.entry) if built.monitor else None
-
-    def _not_watched(self, descriptor: MonitorDescriptor, blind: Blind) -> None:
-        title, part = descriptor.title or descriptor.name, " in part" if blind.in_part else ""
-        self._notes.append(f"{title} of {self._model} is not watched{part}: {blind.why}")
-        self._report(Event.MONITOR_BLIND, self._notes[-1], descriptor.name)
-
-    def _report(self, event: Event, said: str, monitor: str, **more: Any) -> None:
-        model, version = self.entry.name, self.entry.version
-        report(event, said, model=model, version=version, monitor=monitor, **more)
 
     # -- what happens -------------------------------------------------------------------
 
@@ -112,13 +85,7 @@ class ModelWatch:
             request_ids=event.request_ids,
             row_index=event.row_index,
         )
-        for judge in self._judges:
-            if not judge.needs.takes_predictions:
-                continue
-            if failed is not None and judge.needs.predicted:
-                self._failed(judge.name, failed)
-            else:
-                self._feed(judge, rows, now)
+        self._monitors.predicted(rows, now, failed)
         if self._truth:
             self._join(self._truth, rows, failed, now)
 
@@ -138,34 +105,10 @@ class ModelWatch:
         wide = {name: bf16_to_fp32(outputs[name]) for name in self._bits if name in outputs}
         return {**outputs, **wide}
 
-    def _feed(self, judge: Judge, rows: Rows, now: float) -> None:
-        try:
-            found = judge.monitor.update(rows, now)
-        except Exception as error:  # noqa: BLE001 - the other monitors go on
-            self._failed(judge.name, error)
-            return
-        self._failures.pop(judge.name, None)
-        if judge.needs.labels or rows.labels is None:
-            self._fresh.fed(judge.name, now)
-        if found:
-            self._publish(judge, found)
-
-    def _failed(self, name: str, error: Exception) -> None:
-        # Only the kind of error: its text may quote values.
-        self._failures[name] = type(error).__name__
-        said = f"{name} of model '{self.entry.name}' failed and missed a batch"
-        self._report(Event.MONITOR_FAILED, said, name, error=error)
-
-    def _publish(self, judge: Judge, found: Sequence[Finding]) -> None:
-        findings = judge.take(found)
-        self._fresh.judged(judge.name)
-        self._series.show(judge.name, findings)
-        self._series.count_alarms(findings)
-
     @property
     def had_rows(self) -> bool:
         """Whether a monitor has ever had rows of this version."""
-        return self._fresh.begun
+        return self._monitors.had_rows
 
     # -- labels -------------------------------------------------------------------------
 
@@ -210,9 +153,9 @@ class ModelWatch:
                 raise failed
             joined = truth.predicted(rows)
         except Exception as error:  # noqa: BLE001 - the next batch may be well
-            self._failed(LABELS, error)
+            self._monitors.failed(LABELS, error)
             return
-        self._failures.pop(LABELS, None)
+        self._monitors.worked(LABELS)
         self._joined(truth, joined, rows.timestamp, now)
 
     def _joined(
@@ -220,10 +163,7 @@ class ModelWatch:
     ) -> None:
         self._series.coverage(truth.coverage)
         if joined:
-            rows = joined_rows(joined, timestamp)
-            for judge in self._judges:
-                if judge.needs.takes_labelled:
-                    self._feed(judge, rows, now)
+            self._monitors.labelled(joined_rows(joined, timestamp), now)
 
     # -- what it says -------------------------------------------------------------------
 
@@ -245,29 +185,11 @@ class ModelWatch:
 
         Those that are stale are unknown.
         """
-        old = self._fresh.refresh(now)
-        latest = {}
-        for judge in self._judges:
-            idle_s = self._fresh.idle_s(judge.name, now)
-            for found in judge.latest:
-                key = (found.monitor, found.metric, found.subject, found.segment)
-                is_old = judge.name in old
-                latest[key] = stale(found, idle_s, judge.fed_by) if is_old else found
-        return list(latest.values())
+        return self._monitors.findings(now)
 
     def refresh(self, now: float) -> None:
         """Let monitors judge by the clock, and end the metrics of findings that are stale."""
-        for judge in self._judges:
-            try:
-                found = judge.monitor.tick(now)
-            except Exception as error:  # noqa: BLE001 - the other monitors go on
-                self._failed(judge.name, error)
-                continue
-            if found:
-                self._publish(judge, found)
-                self._fresh.judged_by_clock(judge.name, now)
-        for name in self._fresh.refresh(now):
-            self._series.hide(name)
+        self._monitors.tick(now)
 
     def end(self) -> None:
         """Leave no metric and no prediction behind: the version is not served any more."""
@@ -278,23 +200,12 @@ class ModelWatch:
     @property
     def notes(self) -> list[str]:
         """What is not judged and why, and what drift is compared with; one sentence each."""
-        learnt = [
-            f"{judge.title} of {self._model}: {judge.learns.progress}"
-            for judge in self._judges
-            if judge.learns is not None and judge.learns.ready
-        ]
-        return [*learnt, *self.not_judged]
+        return [*self._monitors.references, *self.not_judged]
 
     @property
     def not_judged(self) -> list[str]:
         """What is not watched, not judged yet, or failed, and why; one sentence each."""
-        waiting = (judge.not_judged(self._model) for judge in self._judges)
-        failed = self._failures.items()
-        return [
-            *self._notes,
-            *filter(None, waiting),
-            *(f"{name} of {self._model} failed: {error}" for name, error in failed),
-        ]
+        return self._monitors.not_judged
 
     def reset_reference(self) -> str:
         """Begin a new live reference; returns its state in a few words.
@@ -302,12 +213,7 @@ class ModelWatch:
         Raises:
             Unsupported: drift is not compared with live rows.
         """
-        told = ""
-        for judge in self._judges:
-            if judge.learns is not None:
-                judge.reset_reference()
-                self._series.hide(judge.name)
-                told = told or judge.learns.progress
+        told = self._monitors.reset_reference()
         if not told:
             raise Unsupported(
                 f"model '{self.entry.name}' has no live reference: its monitors.drift.reference "
@@ -319,32 +225,15 @@ class ModelWatch:
 
     def state(self) -> dict[str, Any]:
         """Return the monitors' states as JSON-serialisable values; predictions are entries."""
-        states: dict[str, Any] = {judge.name: judge.monitor.state() for judge in self._judges}
-        if self._truth:
-            states[LABELS] = self._truth.state()
-        return {**states, "freshness": self._fresh.state()}
+        labels = {LABELS: self._truth.state()} if self._truth else {}
+        return {**labels, **self._monitors.state()}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Go on from what `state` returned; a monitor that has changed since begins anew."""
         saved = by_consumer(state)
-        for judge in self._judges:
-            if judge.name in saved and self._go_on(judge.name, judge.restore, saved):
-                self._series.show(judge.name, judge.latest)
+        self._monitors.restore(saved)
         if self._truth and LABELS in saved:
-            self._go_on(LABELS, self._truth.restore, saved)
-        self._fresh.restore(state["freshness"])
-
-    def _go_on(self, name: str, restore: Callable[[Any], object], saved: Mapping[str, Any]) -> bool:
-        try:
-            restore(saved[name])
-        except (ValueError, KeyError, TypeError):
-            self._notes.append(
-                f"{name} of {self._model} began anew: its reference, window or "
-                f"threshold is not what it was before the restart"
-            )
-            self._report(Event.MONITOR_BEGAN_ANEW, self._notes[-1], name)
-            return False
-        return True
+            self._monitors.go_on(LABELS, self._truth.restore, saved)
 
     def changes(self) -> list[Entry]:
         """Return predictions and labels that differ from those of the last call, as entries."""

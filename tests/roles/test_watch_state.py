@@ -48,7 +48,7 @@ def test_every_monitor_goes_on_with_what_it_had_found():
 
 def test_every_monitor_is_where_it_was_in_its_window():
     (watch,) = restored().watches
-    filled = {judge.name: judge.monitor.filled for judge in watch._judges}
+    filled = {judge.name: judge.monitor.filled for judge in watch._monitors.judges}
     assert filled == {
         "drift": (0, 50),
         "fairness": (50, 100),

@@ -53,3 +53,8 @@ class MonitorDescriptor:
     build: Callable[[ModelEntry], Built]
     title: str = ""
     unwanted: str = ""
+
+    @property
+    def called(self) -> str:
+        """What people call what it judges."""
+        return self.title or self.name

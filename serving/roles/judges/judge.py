@@ -26,7 +26,7 @@ class Judge:
 
     def __init__(self, descriptor: MonitorDescriptor, monitor: Monitor, entry: ModelEntry) -> None:
         self.name = descriptor.name
-        self.title = descriptor.title or descriptor.name
+        self.title = descriptor.called
         self.monitor = monitor
         self.needs = monitor.needs
         self.learns = monitor if isinstance(monitor, LearnsReference) else None
