@@ -2,39 +2,97 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Final, Literal
+
+Severity = Literal["info", "ticket", "page"]
+"""What a breach is worth: to be looked up, to be worked on in office hours, to wake somebody."""
 
 
-@dataclass(frozen=True, slots=True)
+NO_THRESHOLD: Final = "no threshold set"
+"""Why a finding without one has no verdict."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
     """One metric of one monitor over one window.
+
+    Monitors know neither the model nor its version; whoever runs them fills both in.
 
     Attributes:
         monitor: the monitor's name, for example `drift`.
         metric: what was measured, for example `psi` or `demographic_parity_difference`.
         subject: the feature, attribute or class it was measured on; empty for the whole model.
         value: the measured value; NaN when there was nothing to measure.
-        threshold: what `value` is compared with; None when nobody has set one.
         direction: `above` or `below`: on which side of the threshold it is bad.
-        breached: the verdict; None when it is unknown.
         n_reference: rows in the reference.
         n_current: rows in the window.
         window: (first, last) event time in seconds since the epoch.
+        threshold: what `value` is compared with; None when nobody has set one.
+        breached: the verdict; None when it is unknown, as it is without a threshold.
         p_value: of the test behind the verdict, adjusted for multiplicity; None without a test.
         ci: interval of `value` at the monitor's confidence; None without one.
         reason: why the verdict is unknown, in a few words; empty when it is known.
+        severity: what a breach is worth.
+        window_id: tells the window from all others of the monitor; see `TumblingWindow.ident`.
+        segment: the part of the rows it is about; empty for all of them.
+        model, version: what was judged; empty as monitors return it.
+
+    Raises:
+        ValueError: there is a verdict and nothing that it could have been judged by.
     """
 
     monitor: str
     metric: str
     subject: str
     value: float
-    threshold: float | None
-    direction: str
-    breached: bool | None
+    direction: Literal["above", "below"]
     n_reference: int
     n_current: int
     window: tuple[float, float]
+    threshold: float | None = None
+    breached: bool | None = None
     p_value: float | None = None
     ci: tuple[float, float] | None = None
     reason: str = ""
+    severity: Severity = "info"
+    window_id: str = ""
+    segment: str = ""
+    model: str = ""
+    version: str = ""
+
+    def __post_init__(self) -> None:
+        if self.threshold is None and self.breached is not None:
+            raise ValueError(f"{self.monitor}: {self.metric} has a verdict without a threshold")
+
+    @property
+    def why_unknown(self) -> str:
+        """Why there is no verdict, in a few words; empty when there is one."""
+        if self.breached is not None:
+            return ""
+        return self.reason or (NO_THRESHOLD if self.threshold is None else "not enough is known")
+
+
+def findings_to_state(findings: Iterable[Finding]) -> list[dict[str, Any]]:
+    """Return findings as JSON values; a NaN value becomes null, which strict JSON can hold."""
+    return [
+        {**asdict(finding), "value": None if math.isnan(finding.value) else finding.value}
+        for finding in findings
+    ]
+
+
+def findings_from_state(raw: Iterable[Mapping[str, Any]]) -> list[Finding]:
+    """Return the findings that `findings_to_state` was given; attributes may be missing."""
+    return [
+        Finding(
+            **{
+                **item,
+                "value": math.nan if item["value"] is None else item["value"],
+                "window": tuple(item["window"]),
+                "ci": None if item["ci"] is None else tuple(item["ci"]),
+            }
+        )
+        for item in raw
+    ]

@@ -1,22 +1,71 @@
-"""The extension point of this package: one small Protocol, batch-first."""
+"""The extension point of this package: what a monitor is, and what it says it needs."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
 
-from monitors.events import PredictionEvent
 from monitors.finding import Finding
+from monitors.rows import Rows
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Needs:
+    """Which rows a monitor is shown, and what has to be in them.
+
+    A monitor that needs labels is shown rows whose truth became known; any other one predictions.
+    One that needs groups is shown both, because some learn their groups with the label.
+
+    Attributes:
+        columns: the watched columns of the inputs.
+        outputs: the model's outputs.
+        predicted: the predicted class.
+        labels: the true class.
+        groups: names of sensitive attributes.
+    """
+
+    columns: bool = False
+    outputs: bool = False
+    predicted: bool = False
+    labels: bool = False
+    groups: tuple[str, ...] = ()
+
+    @property
+    def takes_predictions(self) -> bool:
+        """Whether it is shown predictions."""
+        return not self.labels
+
+    @property
+    def takes_labelled(self) -> bool:
+        """Whether it is shown rows whose truth became known."""
+        return self.labels or bool(self.groups)
 
 
 class Monitor(Protocol):
-    """A windowed judge of one model version. Not thread-safe; owned by one monitor role."""
+    """A windowed judge of one model version. Not thread-safe; owned by one monitor role.
 
-    def update(self, event: PredictionEvent) -> None:
-        """Take in a batch; the event's arrays are not written to and may be kept."""
+    Windows are cut by the rows' own timestamps, so that the same rows give the same findings
+    whenever they are shown; `now` is for what is judged by the clock.
+    """
 
-    def evaluate(self) -> Sequence[Finding]:
-        """Return the findings of the last complete window; empty before the first one."""
+    @property
+    def needs(self) -> Needs:
+        """Which rows it is shown, and what has to be in them; always the same."""
+
+    def update(self, rows: Rows, now: float) -> Sequence[Finding]:
+        """Take in a batch; returns the findings of the windows that it closed, oldest first.
+
+        Args:
+            rows: what `needs` names is in it; nothing in it may be written to.
+            now: seconds since the epoch.
+        """
+
+    def tick(self, now: float) -> Sequence[Finding]:
+        """Return the findings of windows that ended with the time, with or without rows.
+
+        Called about once a second, also while there are no rows.
+        """
 
     @property
     def filled(self) -> tuple[int, int]:
@@ -25,5 +74,26 @@ class Monitor(Protocol):
     def state(self) -> dict[str, Any]:
         """Return what is needed to go on after a restart, as JSON-serialisable values."""
 
-    def restore(self, state: dict[str, Any]) -> None:
-        """Go on from what `state` returned."""
+    def restore(self, state: dict[str, Any]) -> Sequence[Finding]:
+        """Go on from what `state` returned; returns the last findings, if they still stand.
+
+        Raises:
+            ValueError, KeyError, TypeError: the state is of a monitor that was set up otherwise;
+                then nothing was taken from it.
+        """
+
+
+@runtime_checkable
+class LearnsReference(Protocol):
+    """A monitor that takes its reference from the first rows, and can begin anew."""
+
+    @property
+    def ready(self) -> bool:
+        """Whether the reference is there."""
+
+    @property
+    def progress(self) -> str:
+        """What the reference is, or how far it is collected, in a few words."""
+
+    def reset(self) -> None:
+        """Forget the reference and what was found with it; collect a new one."""

@@ -1,6 +1,7 @@
 """Fixtures that several folders share."""
 
 import fcntl
+import importlib.util
 import logging
 import os
 import re
@@ -243,3 +244,15 @@ def make_upstream() -> Iterator[Callable[[], Upstream]]:
     yield make
     for server in made:
         server.stop()
+
+
+@pytest.fixture(scope="session")
+def toy() -> ModuleType:
+    """The module of a toy monitor."""
+    path = Path(__file__).with_name("testdata") / "toy_monitor.py"
+    spec = importlib.util.spec_from_file_location("toy_monitor", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

@@ -69,7 +69,7 @@ class EventMeta(msgspec.Struct, array_like=True, frozen=True):
 
 
 class Label(msgspec.Struct, array_like=True, frozen=True):
-    """One label as a client pushed it; see `monitors.events.LabelEvent`."""
+    """One label as a client pushed it; see `monitors.performance.labels.LabelEvent`."""
 
     request_id: str
     index: int

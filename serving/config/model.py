@@ -162,17 +162,6 @@ class ModelConfig(Section):
         numeric = output.datatype not in ("BYTES", "BOOL", "BF16")
         return output if scores and numeric else None
 
-    @property
-    def takes_labels(self) -> bool:
-        """Whether a monitor has a use for labels."""
-        wanted = self.monitors.performance is not None or self.fairness is not None
-        return wanted and self.class_output is not None
-
-    @property
-    def monitored(self) -> bool:
-        """Whether a monitor has a use for predictions."""
-        return self.monitors.drift is not None or self.fairness is not None or self.takes_labels
-
 
 def _missing(kind: Format, key: str) -> str:
     if kind == "remote":

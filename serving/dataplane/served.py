@@ -13,6 +13,7 @@ from guards.guard import Guard
 from serving.channel.directory import ServedModel
 from serving.channel.inference import PROBE
 from serving.config import ModelConfig
+from serving.config.consumers import consumers, reads_inputs
 from serving.dataplane.batch import Batch, Pending, Receive
 from serving.dataplane.batcher import ModelQueue
 from serving.dataplane.binding import Binder
@@ -70,11 +71,11 @@ class ServedVersion:
             served.name,
             served.version,
             series,
-            publisher if self.config.monitored else None,
+            publisher if consumers(self.config) else None,
             tuple(guard.name for guard in self.config.guards),
             self.output_types,
             statistics,
-            publish_inputs=self.config.monitors.drift is not None,
+            publish_inputs=reads_inputs(self.config),
         )
         self.requests = RequestSeries(series, served.name, served.version)
         batching = self.config.batching

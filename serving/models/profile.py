@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 
 from guards.mahalanobis import MahalanobisGuard
-from monitors.reference import ReferenceProfile
+from monitors.reference.profile import ReferenceProfile
 from serving.config import ConfigError, InputSpec, ModelConfig
 from serving.config import MahalanobisGuard as MahalanobisConfig
 from serving.models import deviation

@@ -15,7 +15,7 @@ import numpy as np
 
 from guards.decisions import Action
 from guards.mahalanobis import MahalanobisGuard
-from monitors.reference import ReferenceProfile
+from monitors.reference.profile import ReferenceProfile
 from serving.config import ConfigError
 from serving.models.repository import ModelEntry
 

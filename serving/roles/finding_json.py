@@ -12,16 +12,15 @@ from monitors.finding import Finding
 _UNITS = ((86400, "days"), (3600, "hours"), (60, "minutes"))
 
 
-def plain(finding: Finding, version: str, now: float) -> dict[str, Any]:
+def plain(finding: Finding, now: float) -> dict[str, Any]:
     """Return a finding as JSON-serialisable values; NaN and infinity become null.
 
     Args:
         finding: what was found.
-        version: of the model.
         now: seconds since the epoch, from which its age is counted.
     """
     return {
-        "version": version,
+        "version": finding.version,
         "monitor": finding.monitor,
         "metric": finding.metric,
         "subject": finding.subject,
@@ -29,22 +28,30 @@ def plain(finding: Finding, version: str, now: float) -> dict[str, Any]:
         "threshold": None if finding.threshold is None else _number(finding.threshold),
         "direction": finding.direction,
         "breached": finding.breached,
-        "reason": finding.reason,
+        "reason": finding.why_unknown,
         "n_reference": finding.n_reference,
         "n_current": finding.n_current,
         "window": _numbers(finding.window),
         "age_s": round(max(now - finding.window[1], 0.0), 3),
         "p_value": None if finding.p_value is None else _number(finding.p_value),
         "ci": None if finding.ci is None else _numbers(finding.ci),
+        "severity": finding.severity,
+        "segment": finding.segment,
+        "window_id": finding.window_id,
     }
 
 
-def stale(finding: Finding, idle_s: float) -> Finding:
-    """Return a finding as it counts once its monitor has had no rows for `idle_s` seconds."""
+def stale(finding: Finding, idle_s: float, what: str = "rows") -> Finding:
+    """Return a finding as it counts once its monitor has had no rows for `idle_s` seconds.
+
+    Args:
+        finding: what was found.
+        idle_s: seconds without rows.
+        what: what the monitor calls its rows.
+    """
     if finding.breached is None:
         return finding
     was = "breached" if finding.breached else "fine"
-    what = "labels" if finding.monitor == "performance" else "rows"
     reason = f"stale: no {what} for {_words(idle_s)}; {was} before that"
     return replace(finding, breached=None, reason=reason)
 

@@ -1,9 +1,13 @@
-"""Findings as metrics. Attributes are columns, metrics and attribute names of the configuration."""
+"""Findings as metrics. Attributes are columns, metrics and attribute names of the configuration.
+
+Every finding has the same series, whatever monitor it is of; some have a name of their area too.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from typing import Final
 
 from monitors.finding import Finding
 from serving.telemetry import names
@@ -72,15 +76,44 @@ class FindingSeries:
 
 
 def _gauges(finding: Finding) -> Iterator[_Gauge]:
-    if finding.monitor == "drift" and finding.metric == "psi":
+    if finding.segment:  # it would stand in the place of the finding about all rows
+        return
+    which = {"monitor": finding.monitor, "metric": finding.metric}
+    if finding.subject:
+        which["subject"] = finding.subject
+    lower, upper = finding.ci or (None, None)
+    breached = None if finding.breached is None else float(finding.breached)
+    yield names.FINDING_VALUE, finding.value, which
+    yield names.FINDING_BREACHED, breached, which
+    yield names.FINDING_CI_LOWER, lower, which
+    yield names.FINDING_CI_UPPER, upper, which
+    yield names.FINDING_ROWS, None if math.isnan(finding.value) else finding.n_current, which
+    if finding.monitor in _OF_AREA:
+        yield from _OF_AREA[finding.monitor](finding)
+
+
+def _of_drift(finding: Finding) -> Iterator[_Gauge]:
+    if finding.metric == "psi":
         feature = {"feature": finding.subject}
         yield names.DRIFT_SCORE, finding.value, feature
         yield names.DRIFT_P_VALUE, finding.p_value, feature
-    elif finding.monitor == "fairness":
-        which = {"metric": finding.metric, "attribute": finding.subject}
-        lower, upper = finding.ci or (None, None)
-        yield names.FAIRNESS_DISPARITY, finding.value, which
-        yield names.FAIRNESS_CI_LOWER, lower, which
-        yield names.FAIRNESS_CI_UPPER, upper, which
-    elif finding.monitor == "performance":
-        yield names.PERFORMANCE_SCORE, finding.value, {"metric": finding.metric}
+
+
+def _of_fairness(finding: Finding) -> Iterator[_Gauge]:
+    which = {"metric": finding.metric, "attribute": finding.subject}
+    lower, upper = finding.ci or (None, None)
+    yield names.FAIRNESS_DISPARITY, finding.value, which
+    yield names.FAIRNESS_CI_LOWER, lower, which
+    yield names.FAIRNESS_CI_UPPER, upper, which
+
+
+def _of_performance(finding: Finding) -> Iterator[_Gauge]:
+    yield names.PERFORMANCE_SCORE, finding.value, {"metric": finding.metric}
+
+
+_OF_AREA: Final[dict[str, Callable[[Finding], Iterator[_Gauge]]]] = {
+    "drift": _of_drift,
+    "fairness": _of_fairness,
+    "performance": _of_performance,
+}
+"""Names of an area beside the generic ones, for the monitors that have some."""

@@ -2,38 +2,32 @@
 
 from __future__ import annotations
 
-import contextlib
-import operator
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
 
-from monitors.drift import DriftMonitor, every_column
-from monitors.events import LabelEvent, PredictionEvent
 from monitors.finding import Finding
-from monitors.forgotten_keys import ForgottenKeys
-from monitors.label_join import Entry, JoinedRow
-from monitors.live_drift import LiveDriftMonitor
-from monitors.monitor import Monitor
-from monitors.non_finite import NonFiniteMonitor
-from monitors.selection_rate_difference import SelectionRateMonitor
+from monitors.performance.forgotten_keys import ForgottenKeys
+from monitors.performance.label_join import Entry
+from monitors.performance.labels import JoinedRow, LabelEvent, joined_rows
+from monitors.performance.predicted_class import predicted_class
+from monitors.rows import Rows
 from serving.channel.observation import LabelCounts
-from serving.config import CLASS_OUTPUT, ConfigError, ModelConfig
-from serving.config import DriftMonitor as DriftConfig
+from serving.config import CLASS_OUTPUT
+from serving.config.consumers import LABELS, consumers, reads_inputs
 from serving.errors import Unsupported
-from serving.logs.events import Event
-from serving.logs.report import report
-from serving.models.columns import fixed_columns, input_columns
-from serving.models.profile_files import read_drift_reference
+from serving.models.columns import input_columns
 from serving.models.repository import ModelEntry
-from serving.protocol.datatypes import FLOATING, bf16_to_fp32
-from serving.roles.finding_json import stale
+from serving.protocol.datatypes import bf16_to_fp32
 from serving.roles.finding_series import FindingSeries
-from serving.roles.freshness import Freshness
+from serving.roles.judges.descriptor import MonitorDescriptor
+from serving.roles.judges.listed import MONITORS
+from serving.roles.judges.monitor_set import MonitorSet
+from serving.roles.observed import PredictionEvent
 from serving.roles.recent_rows import RecentRows
 from serving.roles.truth_watch import TruthWatch
+from serving.roles.watch_state import by_consumer
 from serving.telemetry.counters import SeriesSet
 
 RECENT_ROWS: Final = 1000
@@ -48,6 +42,7 @@ class ModelWatch:
         forgotten: keys of predictions of the model that are not stored any more.
         upstream_as: what counters call the version where it is another server's; empty: it is
             one that is served here.
+        monitors: which kinds of monitors there are.
     """
 
     def __init__(
@@ -57,103 +52,65 @@ class ModelWatch:
         forgotten: ForgottenKeys,
         *,
         upstream_as: str = "",
+        monitors: Sequence[MonitorDescriptor] = MONITORS,
     ) -> None:
         self.entry = entry
         told = f" version '{entry.version}' upstream" if upstream_as else ""
-        self._model = f"model '{entry.name}'{told}"
+        model = f"model '{entry.name}'{told}"
         config = entry.config
-        self._notes: list[str] = []
-        self._failures: dict[str, str] = {}
         self._series = FindingSeries(series, entry.name, entry.version, upstream_as)
-        self._fresh = Freshness(config.monitors.stale_after_s)
         drift = config.monitors.drift
         self._recent = RecentRows(drift.window if drift else RECENT_ROWS)
-        self._monitors: dict[str, Monitor] = {}
-        self._live: LiveDriftMonitor | None = None
-        self._shown: dict[str, list[Finding]] = {}
-        if drift:
-            self._watch_drift(drift)
-        else:
-            self._notes.append(f"drift of {self._model} is not watched: its monitors.drift is null")
-        output = config.class_output if config.takes_labels else None
-        performance = config.monitors.performance
-        self._truth = TruthWatch(output, performance, forgotten) if output else None
-        self._fairness = _fairness(config)
-        if self._fairness:
-            self._monitors["fairness"] = self._fairness
-        outputs = [s.name for s in config.outputs if s.datatype in FLOATING]
-        if outputs and config.monitored:
-            self._monitors["quality"] = NonFiniteMonitor(outputs)
+        self._monitors = MonitorSet(entry, model, self._series, monitors)
+        output = config.class_output if LABELS in consumers(config) else None
+        self._truth = TruthWatch(output, forgotten) if output else None
+        self._bits = [spec.name for spec in config.outputs if spec.datatype == "BF16"]
+        wanted = any(judge.needs.predicted for judge in self._monitors.judges)
+        self._class_output = config.outputs[0].name if wanted or self._truth else ""
 
-    def _watch_drift(self, config: DriftConfig) -> None:
-        if config.reference == "live":
-            self._live = self._monitors["drift"] = LiveDriftMonitor(
-                config.reference_rows, config.window, config.false_alarm_rate, config.min_psi
-            )
-            return
-        try:
-            reference = read_drift_reference(self.entry)
-        except ConfigError as error:
-            # The other monitors, and labels, have no need of it.
-            self._not_watched(error.message)
-            return
-        if reference is None or not reference.columns:
-            self._not_watched(
-                f"the version has no profile; run `vigil profile {self.entry.name} --data FILE`, "
-                f"or set monitors.drift.reference to live in its model.yaml"
-            )
-            return
-        absent = sorted(fixed_columns(self.entry.config) - reference.columns.keys())
-        if absent:
-            names = ", ".join(f"'{name}'" for name in absent[:5])
-            more = f" and {len(absent) - 5} more" if len(absent) > 5 else ""
-            self._not_watched(
-                f"the profile has no column {names}{more}; run `vigil profile` again", " in part"
-            )
-        self._monitors["drift"] = DriftMonitor(
-            reference,
-            every_column(reference),
-            window=config.window,
-            false_alarm_rate=config.false_alarm_rate,
-            min_psi=config.min_psi,
-        )
-
-    def _not_watched(self, why: str, part: str = "") -> None:
-        self._notes.append(f"drift of {self._model} is not watched{part}: {why}")
-        self._report(Event.MONITOR_BLIND, self._notes[-1], "drift")
-
-    def _report(self, event: Event, said: str, monitor: str, **more: Any) -> None:
-        model, version = self.entry.name, self.entry.version
-        report(event, said, model=model, version=version, monitor=monitor, **more)
+    # -- what happens -------------------------------------------------------------------
 
     def update(self, event: PredictionEvent, now: float) -> None:
         """Show a batch to every monitor; one that fails does not disturb the others."""
         columns = input_columns(event.inputs, self.entry.config)
         self._recent.append(columns, event.rows)
-        views = {
-            "drift": replace(event, inputs=columns),
-            "quality": replace(event, outputs=self._widened(event.outputs)),
-        }
-        for name, monitor in self._monitors.items():
-            with self._guarded(name):
-                monitor.update(views.get(name, event))
-                self._fresh.fed(name, now)
-            self._publish(name, monitor)
+        predicted, failed = self._predicted(event)
+        rows = Rows(
+            n=event.rows,
+            timestamp=event.timestamp,
+            columns=columns,
+            outputs=self._widened(event.outputs),
+            groups=event.sensitive_features,
+            predicted=predicted,
+            request_ids=event.request_ids,
+            row_index=event.row_index,
+        )
+        self._monitors.predicted(rows, now, failed)
         if self._truth:
-            with self._guarded("performance"):
-                self._joined(self._truth.predicted(event), now)
+            self._join(self._truth, rows, failed, now)
+
+    def _predicted(self, event: PredictionEvent) -> tuple[np.ndarray | None, Exception | None]:
+        """Return the predicted classes, or why there are none."""
+        if not self._class_output:
+            return None, None
+        try:
+            return predicted_class(event.outputs[self._class_output]), None
+        except (KeyError, ValueError) as error:
+            return None, error
+
+    def _widened(self, outputs: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
+        """Return outputs as numbers: BF16 travels as its bits."""
+        if not self._bits:
+            return outputs
+        wide = {name: bf16_to_fp32(outputs[name]) for name in self._bits if name in outputs}
+        return {**outputs, **wide}
 
     @property
     def had_rows(self) -> bool:
         """Whether a monitor has ever had rows of this version."""
-        return self._fresh.begun
+        return self._monitors.had_rows
 
-    def _widened(self, outputs: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
-        """Return outputs as numbers: BF16 travels as its bits."""
-        bits = {s.name for s in self.entry.config.outputs if s.datatype == "BF16"}
-        return {
-            name: bf16_to_fp32(array) if name in bits else array for name, array in outputs.items()
-        }
+    # -- labels -------------------------------------------------------------------------
 
     def predicted(self, label: LabelEvent) -> bool:
         """Whether a label's prediction was made by this version and is stored."""
@@ -175,8 +132,9 @@ class ModelWatch:
             Unsupported: no monitor has a use for them.
             InvalidInput: a label names no class of the model; then none was taken in.
         """
-        counts, joined = self._classifier().labelled(labels, now)
-        self._joined(joined, now)
+        truth = self._classifier()
+        counts, joined = truth.labelled(labels, now)
+        self._joined(truth, joined, now, now)
         return counts
 
     def _classifier(self) -> TruthWatch:
@@ -189,14 +147,25 @@ class ModelWatch:
             raise Unsupported(f"model '{self.entry.name}' takes no labels: {why}")
         return self._truth
 
-    def _joined(self, rows: Sequence[JoinedRow], now: float) -> None:
-        assert self._truth is not None
-        self._series.coverage(self._truth.coverage)
-        if rows:
-            if self._fairness:
-                self._fairness.update_joined(rows)
-            self._fresh.fed("performance", now)
-            self._publish("performance", self._truth)
+    def _join(self, truth: TruthWatch, rows: Rows, failed: Exception | None, now: float) -> None:
+        try:
+            if failed is not None:
+                raise failed
+            joined = truth.predicted(rows)
+        except Exception as error:  # noqa: BLE001 - the next batch may be well
+            self._monitors.failed(LABELS, error)
+            return
+        self._monitors.worked(LABELS)
+        self._joined(truth, joined, rows.timestamp, now)
+
+    def _joined(
+        self, truth: TruthWatch, joined: Sequence[JoinedRow], timestamp: float, now: float
+    ) -> None:
+        self._series.coverage(truth.coverage)
+        if joined:
+            self._monitors.labelled(joined_rows(joined, timestamp), now)
+
+    # -- what it says -------------------------------------------------------------------
 
     def recent(self) -> dict[str, np.ndarray]:
         """Return the columns of the latest rows.
@@ -204,7 +173,7 @@ class ModelWatch:
         Raises:
             Unsupported: inputs are not watched.
         """
-        if self.entry.config.monitors.drift is None:
+        if not reads_inputs(self.entry.config):
             raise Unsupported(
                 f"model '{self.entry.name}' has no recent rows to report on: its monitors.drift "
                 f"is null in model.yaml"
@@ -212,23 +181,15 @@ class ModelWatch:
         return self._recent.columns()
 
     def findings(self, now: float) -> list[Finding]:
-        """Return the latest finding per monitor, metric and subject; stale ones as unknown."""
-        old = self._fresh.refresh(now)
-        latest = {
-            (finding.monitor, finding.metric, finding.subject): stale(
-                finding, self._fresh.idle_s(name, now)
-            )
-            if name in old
-            else finding
-            for name, findings in self._shown.items()
-            for finding in findings
-        }
-        return list(latest.values())
+        """Return the latest finding per monitor, metric, subject and segment.
+
+        Those that are stale are unknown.
+        """
+        return self._monitors.findings(now)
 
     def refresh(self, now: float) -> None:
-        """End the metrics of findings that are stale."""
-        for name in self._fresh.refresh(now):
-            self._series.hide(name)
+        """Let monitors judge by the clock, and end the metrics of findings that are stale."""
+        self._monitors.tick(now)
 
     def end(self) -> None:
         """Leave no metric and no prediction behind: the version is not served any more."""
@@ -239,29 +200,12 @@ class ModelWatch:
     @property
     def notes(self) -> list[str]:
         """What is not judged and why, and what drift is compared with; one sentence each."""
-        if self._live is None or not self._live.ready:
-            return self.not_judged
-        return [f"drift of {self._model}: {self._live.progress}", *self.not_judged]
+        return [*self._monitors.references, *self.not_judged]
 
     @property
     def not_judged(self) -> list[str]:
         """What is not watched, not judged yet, or failed, and why; one sentence each."""
-        model = self._model
-        told = list(self._notes)
-        for name, kept in self._kept().items():
-            if name in self._shown or not self._judges(name):
-                continue
-            if kept is self._live and not self._live.ready:
-                told.append(f"drift of {model}: {self._live.progress}")
-                continue
-            what, kind = ("accuracy", "labelled rows") if name == "performance" else (name, "rows")
-            rows, size = kept.filled
-            told.append(f"{what} of {model}: no verdict yet, {rows} of {size} {kind}")
-        failed = self._failures.items()
-        return [*told, *(f"{name} of {model} failed: {error}" for name, error in failed)]
-
-    def _judges(self, name: str) -> bool:
-        return name != "performance" or self.entry.config.monitors.performance is not None
+        return self._monitors.not_judged
 
     def reset_reference(self) -> str:
         """Begin a new live reference; returns its state in a few words.
@@ -269,42 +213,27 @@ class ModelWatch:
         Raises:
             Unsupported: drift is not compared with live rows.
         """
-        if self._live is None:
+        told = self._monitors.reset_reference()
+        if not told:
             raise Unsupported(
                 f"model '{self.entry.name}' has no live reference: its monitors.drift.reference "
                 f"is profile; `vigil profile` makes a new one"
             )
-        self._live.reset()
-        self._shown.pop("drift", None)
-        self._series.hide("drift")
-        return self._live.progress
+        return told
 
     # -- what is saved ------------------------------------------------------------------
 
     def state(self) -> dict[str, Any]:
         """Return the monitors' states as JSON-serialisable values; predictions are entries."""
-        states = {name: kept.state() for name, kept in self._kept().items()}
-        return {**states, "freshness": self._fresh.state()}
+        labels = {LABELS: self._truth.state()} if self._truth else {}
+        return {**labels, **self._monitors.state()}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Go on from what `state` returned; a monitor that has changed since begins anew."""
-        for name, kept in self._kept().items():
-            if name not in state:
-                continue
-            try:
-                kept.restore(state[name])
-            except (ValueError, KeyError, TypeError):
-                self._notes.append(
-                    f"{name} of {self._model} began anew: its reference, window or "
-                    f"threshold is not what it was before the restart"
-                )
-                self._report(Event.MONITOR_BEGAN_ANEW, self._notes[-1], name)
-                continue
-            found = list(kept.evaluate())
-            if found:
-                self._shown[name] = found
-                self._series.show(name, found)
-        self._fresh.restore(state["freshness"])
+        saved = by_consumer(state)
+        self._monitors.restore(saved)
+        if self._truth and LABELS in saved:
+            self._monitors.go_on(LABELS, self._truth.restore, saved)
 
     def changes(self) -> list[Entry]:
         """Return predictions and labels that differ from those of the last call, as entries."""
@@ -319,42 +248,3 @@ class ModelWatch:
         """Take in predictions and labels that were saved."""
         if self._truth:
             self._truth.restore_entries(entries)
-
-    def _kept(self) -> dict[str, Monitor | TruthWatch]:
-        performance = {"performance": self._truth} if self._truth else {}
-        return {**self._monitors, **performance}
-
-    def _publish(self, name: str, source: Monitor | TruthWatch) -> None:
-        findings = list(source.evaluate())
-        shown = self._shown.get(name)
-        # Monitors return the same objects until they have judged anew.
-        if findings and (not shown or any(map(operator.is_not, findings, shown))):
-            self._shown[name] = findings
-            self._fresh.judged(name)
-            self._series.show(name, findings)
-            self._series.count_alarms(findings)
-
-    @contextlib.contextmanager
-    def _guarded(self, name: str) -> Iterator[None]:
-        try:
-            yield
-            self._failures.pop(name, None)
-        except Exception as error:  # noqa: BLE001 - the other monitors go on
-            # Only the kind of error: its text may quote values.
-            self._failures[name] = type(error).__name__
-            said = f"{name} of model '{self.entry.name}' failed and missed a batch"
-            self._report(Event.MONITOR_FAILED, said, name, error=error)
-
-
-def _fairness(config: ModelConfig) -> SelectionRateMonitor | None:
-    wanted = config.fairness
-    if wanted is None:
-        return None
-    output = config.outputs[0]
-    return SelectionRateMonitor(
-        wanted.sensitive,
-        (output.classes or []).index(wanted.favorable),
-        output.name,
-        wanted.tolerance.demographic_parity_difference,
-        wanted.window,
-    )

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from monitors.events import LabelEvent
-from monitors.label_join import Entry
+from monitors.performance.label_join import Entry
+from monitors.performance.labels import LabelEvent
 from serving.channel.directory import Series, ServedModel
 from serving.channel.observation import EventMeta, LabelCounts, LabelsMeta, Position
 from serving.errors import InvalidInput, unknown_model
@@ -15,6 +15,8 @@ from serving.logs.report import report
 from serving.protocol.messages import Tensor
 from serving.roles.event_ledger import EventLedger
 from serving.roles.finding_json import plain
+from serving.roles.judges.descriptor import MonitorDescriptor
+from serving.roles.judges.listed import MONITORS
 from serving.roles.model_watch import ModelWatch
 from serving.roles.observed import read_event, read_label
 from serving.roles.watches import Changes, Watches
@@ -27,13 +29,16 @@ class Observatory:
 
     Args:
         clock: seconds since the epoch.
+        monitors: which kinds of monitors there are.
 
     Attributes:
         ledger: what was received and what is lost.
         unwatched: rows received for versions that are not watched (any more, or yet).
     """
 
-    def __init__(self, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, clock: Callable[[], float], monitors: Sequence[MonitorDescriptor] = MONITORS
+    ) -> None:
         self._clock = clock
         self.ledger = EventLedger()
         self.unwatched = 0
@@ -43,7 +48,7 @@ class Observatory:
         self._lost_before = 0
         self._lag = self._series.gauge(names.MONITOR_LAG)
         self._worst_lag = 0.0
-        self.watches = Watches(self._series, clock)
+        self.watches = Watches(self._series, clock, monitors)
 
     def serve(self, models: Sequence[ServedModel]) -> None:
         """Watch these model versions and no others; one that changed is watched anew."""
@@ -172,7 +177,7 @@ class Observatory:
 
     def _findings(self, watch: ModelWatch) -> list[dict[str, Any]]:
         now = self._clock()
-        return [plain(finding, watch.entry.version, now) for finding in watch.findings(now)]
+        return [plain(finding, now) for finding in watch.findings(now)]
 
     def _notes(self, watches: Sequence[ModelWatch], model: str = "") -> list[str]:
         return [*(note for watch in watches for note in watch.notes), *self.watches.notes(model)]

@@ -2,14 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
-from monitors.events import LabelEvent, PredictionEvent
+from monitors.performance.labels import LabelEvent
 from serving.channel.observation import INPUT_PREFIX, OUTPUT_PREFIX, EventMeta, Label
 from serving.errors import InvalidInput
 from serving.protocol.messages import Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class PredictionEvent:
+    """What one message tells was answered; struct of arrays, first axis is the row.
+
+    Attributes:
+        timestamp: seconds since the epoch when the last of its batches was answered.
+        request_ids: the client's id of each row's request, length n.
+        row_index: index of each row inside its request, int64 [n].
+        inputs: input arrays by name, [n, ...]; BYTES are object arrays of bytes.
+        outputs: output arrays by name, [n, ...]; BF16 as its bits.
+        sensitive_features: values as text by attribute name, object arrays [n]; None where a
+            request gave none. They never leave the monitors except as counts.
+    """
+
+    timestamp: float
+    request_ids: list[str]
+    row_index: np.ndarray
+    inputs: Mapping[str, np.ndarray]
+    outputs: Mapping[str, np.ndarray]
+    sensitive_features: Mapping[str, np.ndarray]
+
+    @property
+    def rows(self) -> int:
+        """Number of rows n."""
+        return len(self.request_ids)
 
 
 def read_event(meta: EventMeta, tensors: Sequence[Tensor]) -> PredictionEvent:
@@ -27,8 +55,6 @@ def read_event(meta: EventMeta, tensors: Sequence[Tensor]) -> PredictionEvent:
         raise InvalidInput("the columns of an event differ in length")
     first = np.repeat(np.cumsum(counts) - counts, counts)
     return PredictionEvent(
-        model_name=meta.model,
-        model_version=meta.upstream or meta.version,
         timestamp=meta.timestamp,
         request_ids=[
             ident for ident, rows in zip(meta.ids, meta.rows, strict=True) for _ in range(rows)
@@ -37,8 +63,6 @@ def read_event(meta: EventMeta, tensors: Sequence[Tensor]) -> PredictionEvent:
         inputs=inputs,
         outputs=outputs,
         sensitive_features={name: _objects(values) for name, values in meta.sensitive.items()},
-        gateway=meta.position.gateway,
-        sequence=meta.position.sequence,
     )
 
 

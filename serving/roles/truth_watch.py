@@ -1,41 +1,30 @@
-"""What becomes known about a classifier once labels come: which of its rows were right."""
+"""What becomes known about a classifier once labels come: the truth about its rows."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Final
+from typing import Any
 
-from monitors.accuracy import AccuracyMonitor
-from monitors.events import LabelEvent, PredictionEvent
-from monitors.finding import Finding
-from monitors.forgotten_keys import ForgottenKeys
-from monitors.label_join import Entry, JoinedRow, LabelJoin
+from monitors.performance.forgotten_keys import ForgottenKeys
+from monitors.performance.label_join import Entry, LabelJoin
+from monitors.performance.labels import JoinedRow, LabelEvent
+from monitors.rows import Rows
 from serving.channel.observation import LabelCounts
-from serving.config import OutputSpec, PerformanceMonitor
+from serving.config import OutputSpec
 from serving.errors import InvalidInput
-
-WINDOW: Final = 200
-"""Labelled rows per verdict: few, because labels are rarer than predictions."""
 
 
 class TruthWatch:
-    """Joins predictions of one model version with their labels and keeps its accuracy.
+    """Joins predictions of one model version with their labels; monitors judge what is joined.
 
     Args:
         output: the output that holds the scores; see `ModelConfig.class_output`.
-        performance: what accuracy is judged by; None: labels are joined, and nothing is judged.
         forgotten: keys of predictions of the model that are not stored any more.
     """
 
-    def __init__(
-        self,
-        output: OutputSpec,
-        performance: PerformanceMonitor | None,
-        forgotten: ForgottenKeys,
-    ) -> None:
+    def __init__(self, output: OutputSpec, forgotten: ForgottenKeys) -> None:
         self._classes = len(output.classes or []) or (output.shape[1:] or [0])[0]
-        self._join = LabelJoin(output.name, output.classes or (), forgotten=forgotten)
-        self._accuracy = AccuracyMonitor(performance.min, WINDOW) if performance else None
+        self._join = LabelJoin(output.classes or (), forgotten=forgotten)
         self._predictions = 0
         self._labelled = 0
 
@@ -44,15 +33,12 @@ class TruthWatch:
         """Share of the predictions whose label is known."""
         return self._labelled / self._predictions if self._predictions else 0.0
 
-    @property
-    def filled(self) -> tuple[int, int]:
-        """Labelled rows in the current window, and how many complete it."""
-        return self._accuracy.filled if self._accuracy else (0, WINDOW)
-
-    def predicted(self, event: PredictionEvent) -> list[JoinedRow]:
+    def predicted(self, rows: Rows) -> list[JoinedRow]:
         """Take in predictions; returns the rows whose label was here already."""
-        self._predictions += event.rows
-        return self._judge(self._join.add_event(event), event.timestamp)
+        self._predictions += rows.n
+        joined = self._join.add(rows)
+        self._labelled += len(joined)
+        return joined
 
     def knows(self, label: LabelEvent) -> bool:
         """Whether the label's prediction is stored."""
@@ -85,12 +71,9 @@ class TruthWatch:
         """
         self.check(labels)
         counts, joined = self._join.add_labels(labels, now)
+        self._labelled += len(joined)
         told = LabelCounts(counts.accepted, counts.duplicate, counts.unknown, counts.late)
-        return told, self._judge(joined, now)
-
-    def evaluate(self) -> list[Finding]:
-        """Return the findings of the last window of labelled rows."""
-        return self._accuracy.evaluate() if self._accuracy else []
+        return told, joined
 
     def forget(self) -> None:
         """Forget every prediction: labels of them are late from now on."""
@@ -100,17 +83,15 @@ class TruthWatch:
         """Return counts as JSON-serialisable values; predictions are entries."""
         return {
             "join": self._join.state(),
-            "accuracy": self._accuracy.state() if self._accuracy else None,
             "predictions": self._predictions,
             "labelled": self._labelled,
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Go on from what `state` returned."""
+        predictions, labelled = state["predictions"], state["labelled"]
         self._join.restore(state["join"])
-        if self._accuracy and state["accuracy"]:
-            self._accuracy.restore(state["accuracy"])
-        self._predictions, self._labelled = state["predictions"], state["labelled"]
+        self._predictions, self._labelled = predictions, labelled
 
     def changes(self) -> list[Entry]:
         """Return the entries that differ from those of the last call; see `LabelJoin.changes`."""
@@ -123,10 +104,3 @@ class TruthWatch:
     def restore_entries(self, entries: Iterable[Entry]) -> None:
         """Take in predictions and labels that were saved."""
         self._join.restore_entries(entries)
-
-    def _judge(self, joined: list[JoinedRow], timestamp: float) -> list[JoinedRow]:
-        if joined:
-            self._labelled += len(joined)
-            if self._accuracy:
-                self._accuracy.update(joined, timestamp)
-        return joined

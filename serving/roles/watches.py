@@ -11,12 +11,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from monitors.forgotten_keys import ForgottenKeys
-from monitors.label_join import Entry, prediction_keys
+from monitors.performance.forgotten_keys import ForgottenKeys
+from monitors.performance.label_join import Entry, prediction_keys
 from serving.channel.directory import ServedModel
 from serving.errors import VersionNotFound, unknown_model
 from serving.logs.events import Event
 from serving.logs.report import report
+from serving.roles.judges.descriptor import MonitorDescriptor
+from serving.roles.judges.listed import MONITORS
 from serving.roles.model_watch import ModelWatch
 from serving.roles.served_entry import served_entry
 from serving.roles.unserved import Unserved
@@ -48,10 +50,17 @@ class Watches:
     Args:
         series: where findings are published as metrics.
         clock: seconds since the epoch.
+        monitors: which kinds of monitors there are.
     """
 
-    def __init__(self, series: SeriesSet, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        series: SeriesSet,
+        clock: Callable[[], float],
+        monitors: Sequence[MonitorDescriptor] = MONITORS,
+    ) -> None:
         self._series = series
+        self._monitors = monitors
         self._clock = clock
         self._served: dict[Key, ServedModel] = {}
         self._upstream: dict[Key, _Upstream] = {}
@@ -104,7 +113,9 @@ class Watches:
         if key != served:
             entry = replace(entry, version=version)
         counted_as = "" if key == served else self._counted_as(key)
-        watch = ModelWatch(entry, self._series, forgotten, upstream_as=counted_as)
+        watch = ModelWatch(
+            entry, self._series, forgotten, upstream_as=counted_as, monitors=self._monitors
+        )
         state, entries = self._saved.take("/".join(key))
         watch.restore_entries(entries)
         if state is not None:

@@ -51,6 +51,7 @@ class Metric:
 
 
 OF_VERSION: Final = ("model", "version")
+OF_FINDING: Final = ("monitor", "metric", "subject")
 OF_PROCESS: Final = ("role", "process", *OF_VERSION)
 
 

@@ -11,6 +11,7 @@ from typing import Final
 from serving.telemetry.metric import (
     BATCH_BOUNDS,
     ERROR_BOUNDS,
+    OF_FINDING,
     OF_PROCESS,
     OF_VERSION,
     SCORE_BOUNDS,
@@ -89,6 +90,27 @@ GUARD_SCORE: Final = Metric(
     labels=(*OF_VERSION, "guard"),
 )
 
+FINDING_VALUE: Final = verdict(
+    "vigil.finding.value",
+    "{value}",
+    "Latest measured value, by monitor, metric and what it was measured on.",
+    *OF_FINDING,
+)
+FINDING_BREACHED: Final = verdict(
+    "vigil.finding.breached",
+    "{boolean}",
+    "1 while the value is on the bad side of its threshold, else 0.",
+    *OF_FINDING,
+)
+FINDING_CI_LOWER: Final = verdict(
+    "vigil.finding.ci.lower", "{value}", "Lower end of the value's interval.", *OF_FINDING
+)
+FINDING_CI_UPPER: Final = verdict(
+    "vigil.finding.ci.upper", "{value}", "Upper end of the value's interval.", *OF_FINDING
+)
+FINDING_ROWS: Final = verdict(
+    "vigil.finding.rows", "{row}", "Rows that the value was measured on.", *OF_FINDING
+)
 DRIFT_SCORE: Final = verdict("vigil.drift.score", "{score}", "Latest drift effect size.", "feature")
 DRIFT_P_VALUE: Final = verdict(
     "vigil.drift.p_value", "{probability}", "Adjusted p-value of the latest drift test.", "feature"

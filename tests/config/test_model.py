@@ -35,26 +35,6 @@ def test_an_artefact_that_tells_may_but_an_empty_list_is_a_mistake(kind):
 
 
 @pytest.mark.parametrize(
-    ("output", "monitors", "takes_labels", "monitored"),
-    [
-        ({"shape": [-1, 2]}, {}, True, True),
-        ({"shape": [-1, 2]}, {"drift": None}, True, True),
-        ({"shape": [-1, 2]}, {"drift": None, "performance": None}, False, False),
-        ({"shape": [-1, 2]}, {"performance": None}, False, True),
-        ({"shape": [-1, 1]}, {"drift": None}, False, False),
-        ({"shape": [-1]}, {"drift": None}, False, False),
-        ({"shape": [-1, -1]}, {"drift": None}, False, False),
-        ({"shape": [-1], "datatype": "INT64"}, {"drift": None}, True, True),
-        ({"shape": [-1], "datatype": "BYTES"}, {}, False, True),
-    ],
-)
-def test_who_has_a_use_for_predictions_and_labels(output, monitors, takes_labels, monitored):
-    raw = {"format": "safetensors", **CODE, "inputs": [X], "monitors": monitors}
-    config = parse(ModelConfig, {**raw, "outputs": [{**X, **output}]}, "m")
-    assert (config.takes_labels, config.monitored) == (takes_labels, monitored)
-
-
-@pytest.mark.parametrize(
     ("output", "is_class"),
     [
         ({"shape": [-1, 2], "method": "predict_proba"}, True),
@@ -77,16 +57,6 @@ def test_only_sklearn_has_methods():
     raw["outputs"][0]["method"] = "score"
     with pytest.raises(ConfigError, match=r"outputs\.0\.method|outputs\[0\]\.method"):
         parse(ModelConfig, {**raw, "format": "sklearn"}, "m")
-
-
-def test_labels_are_of_use_to_fairness_too():
-    fair = {"sensitive": ["sex"], "favorable": "yes"}
-    output = {**X, "shape": [-1, 2], "classes": ["no", "yes"]}
-    monitors = {"drift": None, "performance": None}
-    raw = {"format": "torch_export", "inputs": [X], "outputs": [output], "fairness": fair}
-    config = parse(ModelConfig, {**raw, "monitors": monitors}, "m")
-    assert config.takes_labels
-    assert config.monitored
 
 
 def test_a_minimum_of_accuracy_needs_classes():

@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from monitors.reference import ReferenceProfile
+from monitors.reference.profile import ReferenceProfile
 from serving.admin.hub import Hub
 from serving.channel.directory import Directory, HubClient, Member, Report, ServedModel
 from serving.config import DriftMonitor as DriftConfig

@@ -1,20 +1,22 @@
 """What each combination of monitors makes of predictions and labels."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from monitors.events import LabelEvent, PredictionEvent
 from monitors.finding import Finding
-from monitors.forgotten_keys import ForgottenKeys
+from monitors.performance.forgotten_keys import ForgottenKeys
+from monitors.performance.labels import LabelEvent
 from serving.channel.observation import LabelCounts
 from serving.config import ModelConfig
 from serving.errors import Unsupported
 from serving.models.repository import ModelEntry
 from serving.roles.model_watch import ModelWatch
+from serving.roles.observed import PredictionEvent
 from serving.telemetry.counters import SeriesSet
 
 HOUR = 3600.0
@@ -63,7 +65,7 @@ def predictions(
     else:
         answers = np.ones(n, np.int64)
     return PredictionEvent(
-        "loans", "1", 1000.0, [f"r{number}" for number in range(first, first + n)],
+        1000.0, [f"r{number}" for number in range(first, first + n)],
         np.zeros(n, np.int64), {"x": np.zeros((n, 1), np.float32) if x is None else x},
         {"p": answers}, {},
     )  # fmt: skip
@@ -209,3 +211,38 @@ def test_texts_that_are_no_categories_are_not_watched_live(make):
     assert found["x[0]"].breached is False
     assert found["ident"].breached is None
     assert found["ident"].reason.startswith("not watched: ")
+
+
+def test_answers_that_name_no_class_fail_only_those_who_need_one(make):
+    watch = make(monitors={"drift": LIVE}, fairness=FAIRNESS)
+    fine = predictions(150)
+    watch.update(replace(fine, outputs={"p": np.zeros((150, 1), np.float32)}), 1000)
+    assert {finding.monitor for finding in watch.findings(1000)} == {"drift", "quality"}
+    failed = [note for note in watch.not_judged if "failed" in note]
+    assert failed == [
+        "fairness of model 'loans' failed: ValueError",
+        "labels of model 'loans' failed: ValueError",
+    ]
+    watch.update(fine, 1000)
+    assert not any("failed" in note for note in watch.not_judged)
+
+
+def test_labels_do_not_keep_what_was_found_in_predictions_fresh(make):
+    watch = make(monitors={"drift": None}, fairness={**FAIRNESS, "window": 100})
+    event = predictions(100)
+    watch.update(replace(event, sensitive_features={"sex": np.array(["f", "m"] * 50, object)}), 0)
+    assert {f.breached for f in watch.findings(0) if f.monitor == "fairness"} == {None}
+    later = 2 * HOUR
+    watch.label([LabelEvent(f"r{n}", 0, 1, {"sex": "f"}) for n in range(10)], later)
+    old = [finding for finding in watch.findings(later) if finding.monitor == "quality"]
+    assert [finding.reason for finding in old] == ["stale: no rows for 2 hours; fine before that"]
+    assert watch.state()["freshness"]["fed"] == {"fairness": 0, "quality": 0, "performance": later}
+
+
+def test_brain_floats_are_judged_as_numbers(make):
+    output = {"name": "p", "datatype": "BF16", "shape": [-1, 2]}
+    watch = make(output, {"drift": LIVE})
+    bits = np.array([[0x3F80, 0x7FC0]] * 3, np.uint16)  # 1 and NaN
+    watch.update(replace(predictions(3, output), outputs={"p": bits}), 1000)
+    (found,) = (finding for finding in watch.findings(1000) if finding.monitor == "quality")
+    assert (found.value, found.breached) == (3, True)

@@ -113,7 +113,7 @@ async def test_labels_and_predictions_outlive_kill_9(
     tabular.publish(publisher, 100, timestamp=time.time())
     assert await push(publisher, ["r1", "r2", "early"]) == LabelCounts(accepted=2, unknown=1)
     taken = lambda: saved_state(tmp_path).get("models", {}).get("loans/1", {})  # noqa: E731
-    await eventually(lambda: taken().get("performance", {}).get("labelled") == 2)
+    await eventually(lambda: taken().get("labels", {}).get("labelled") == 2)
     process.kill()
     process.wait()
     await eventually(lambda: not publisher.connected)

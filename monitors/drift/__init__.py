@@ -1,0 +1,1 @@
+"""Monitors that judge whether a model's inputs have changed."""

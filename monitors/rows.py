@@ -1,0 +1,59 @@
+"""The one value that every monitor is fed with: a batch of rows as a struct of arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+
+def _nothing() -> dict[str, np.ndarray]:
+    return {}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rows:
+    """Rows of one model version: predictions, or with `labels` those whose truth became known.
+
+    The first axis of every array is the row. Nobody writes to the arrays, and they may be kept.
+
+    Attributes:
+        n: number of rows.
+        timestamp: seconds since the epoch when they were answered, or their truth became known.
+        columns: the watched columns of the inputs by name, [n] or [n, ...].
+        outputs: the model's outputs by name, [n, ...].
+        groups: sensitive values as text by attribute name, object arrays [n]; None where a row
+            has none. With labels: those that came with the label and not with the request. They
+            never leave the monitors except as counts.
+        predicted: index of the predicted class, int64 [n], -1 where the model gave no number;
+            None where nobody needs it.
+        labels: index of the true class, int64 [n]; None for predictions.
+        request_ids: the client's id of each row's request, length n; empty with labels.
+        row_index: index of each row inside its request, int64 [n]; empty with labels.
+    """
+
+    n: int
+    timestamp: float
+    columns: Mapping[str, np.ndarray] = field(default_factory=_nothing)
+    outputs: Mapping[str, np.ndarray] = field(default_factory=_nothing)
+    groups: Mapping[str, np.ndarray] = field(default_factory=_nothing)
+    predicted: np.ndarray | None = None
+    labels: np.ndarray | None = None
+    request_ids: Sequence[str] = ()
+    row_index: np.ndarray | Sequence[int] = ()
+
+    def part(self, rows: slice) -> Rows:
+        """Return some of the rows; `rows` has no step."""
+        first, last, _ = rows.indices(self.n)
+        return replace(
+            self,
+            n=max(last - first, 0),
+            columns={name: array[rows] for name, array in self.columns.items()},
+            outputs={name: array[rows] for name, array in self.outputs.items()},
+            groups={name: array[rows] for name, array in self.groups.items()},
+            predicted=None if self.predicted is None else self.predicted[rows],
+            labels=None if self.labels is None else self.labels[rows],
+            request_ids=self.request_ids[rows],
+            row_index=self.row_index[rows],
+        )

@@ -1,0 +1,76 @@
+"""Windows of a fixed number of rows that follow each other without gap or overlap."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+
+class TumblingWindow:
+    """Cuts a stream of batches into windows of `size` rows; a batch may span several windows.
+
+    Args:
+        size: rows per window, positive.
+    """
+
+    def __init__(self, size: int) -> None:
+        if size < 1:
+            raise ValueError("a window needs at least one row")
+        self.size = size
+        self.rows = 0
+        self._number = 0
+        self._first, self._last = math.inf, -math.inf
+
+    @property
+    def ident(self) -> str:
+        """Tells the current window from all others of the stream: its number and its beginning.
+
+        The number alone would not: a monitor may begin anew and count from 0 again.
+        """
+        return f"{self._number}@{self._first:.3f}"
+
+    @property
+    def span(self) -> tuple[float, float]:
+        """First and last event time in the current window; event times may be out of order."""
+        return self._first, self._last
+
+    def add(
+        self,
+        rows: int,
+        timestamp: float,
+        count: Callable[[slice], None],
+        close: Callable[[], None],
+    ) -> None:
+        """Take in a batch.
+
+        Args:
+            rows: rows of the batch.
+            timestamp: its event time in seconds.
+            count: called with each part of the batch that belongs to one window.
+            close: called whenever a window is full, before the next one begins.
+        """
+        start = 0
+        while start < rows:
+            stop = min(start + self.size - self.rows, rows)
+            count(slice(start, stop))
+            self.rows += stop - start
+            self._first = min(self._first, timestamp)
+            self._last = max(self._last, timestamp)
+            if self.rows == self.size:
+                close()
+                self.rows = 0
+                self._number += 1
+                self._first, self._last = math.inf, -math.inf
+            start = stop
+
+    def state(self) -> dict[str, Any]:
+        """Return the position in the current window as JSON values."""
+        span = list(self.span) if self.rows else None
+        return {"rows": self.rows, "span": span, "number": self._number}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from what `state` returned."""
+        rows, (first, last) = state["rows"], state["span"] or (math.inf, -math.inf)
+        self.rows, self._first, self._last = rows, first, last
+        self._number = state.get("number", 0)  # which was not saved at first

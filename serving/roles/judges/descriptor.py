@@ -1,0 +1,60 @@
+"""What the monitor role knows about a kind of monitor."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from monitors.monitor import Monitor
+from serving.config import ModelConfig
+from serving.models.repository import ModelEntry
+
+
+class Blind(NamedTuple):
+    """Why something is not watched although the configuration wants it.
+
+    Attributes:
+        why: the reason, and what to do about it.
+        in_part: whether the rest is watched.
+    """
+
+    why: str
+    in_part: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """What became of building a monitor.
+
+    Attributes:
+        monitor: None when it cannot run; then `blind` says why.
+        blind: what it does not watch.
+    """
+
+    monitor: Monitor | None
+    blind: tuple[Blind, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MonitorDescriptor:
+    """One kind of monitor.
+
+    Attributes:
+        name: of its state, of its notes, and in its findings' `monitor`.
+        wanted: whether a model's configuration asks for it.
+        build: makes one for a model version; called where it is wanted, and imports what it needs.
+        title: what people call what it judges; empty: its name.
+        unwanted: told to people where it is not wanted; empty: nothing is.
+    """
+
+    name: str
+    wanted: Callable[[ModelConfig], bool]
+    build: Callable[[ModelEntry], Built]
+    title: str = ""
+    unwanted: str = ""
+
+    @property
+    def called(self) -> str:
+        """What people call what it judges."""
+        return self.title or self.name

@@ -1,0 +1,14 @@
+"""Quality of a model version's answers: whether they are numbers."""
+
+from __future__ import annotations
+
+from monitors.quality.non_finite import NonFiniteMonitor
+from serving.models.repository import ModelEntry
+from serving.protocol.datatypes import FLOATING
+from serving.roles.judges.descriptor import Built
+
+
+def build(entry: ModelEntry) -> Built:
+    """Return the monitor of the floating-point outputs, which needs no section."""
+    outputs = [spec.name for spec in entry.config.outputs if spec.datatype in FLOATING]
+    return Built(NonFiniteMonitor(outputs))

@@ -1,0 +1,210 @@
+import json
+
+import numpy as np
+import pytest
+
+from monitors.performance.forgotten_keys import ForgottenKeys
+from monitors.performance.label_join import LabelCounts, LabelJoin
+from monitors.performance.labels import JoinedRow, LabelEvent, joined_rows
+
+
+@pytest.fixture
+def predict(make_rows):
+    def make(ids, classes, timestamp=0.0, sensitive=None):
+        scores = np.eye(3)[classes]
+        return make_rows(
+            outputs={"y": scores}, ids=list(ids), timestamp=timestamp, groups=sensitive
+        )
+
+    return make
+
+
+def label(ident, y_true, index=0, **sensitive):
+    return LabelEvent(ident, index, y_true, sensitive)
+
+
+def test_joins_by_id_and_row(predict):
+    join = LabelJoin(classes=["cat", "dog", "cow"])
+    assert join.add(predict("ab", [0, 2])) == []
+    counts, rows = join.add_labels([label("a", "dog"), label("b", 2)], now=1)
+    assert counts == LabelCounts(accepted=2)
+    assert rows == [JoinedRow(0, 1), JoinedRow(2, 2)]
+
+
+def test_the_same_label_is_a_duplicate_and_another_replaces(predict):
+    join = LabelJoin()
+    join.add(predict("a", [0]))
+    join.add_labels([label("a", 1)], now=1)
+    assert join.add_labels([label("a", 1)], now=2) == (LabelCounts(duplicate=1), [])
+    assert join.add_labels([label("a", 2)], now=3) == (LabelCounts(accepted=1, replaced=1), [])
+    assert join.add_labels([label("a", 2)], now=4) == (LabelCounts(duplicate=1), [])
+
+
+def test_a_label_waits_for_its_prediction(predict):
+    join = LabelJoin()
+    assert join.add_labels([label("a", 1)], now=0) == (LabelCounts(unknown=1), [])
+    assert join.add_labels([label("a", 1)], now=1) == (LabelCounts(duplicate=1), [])
+    assert join.add_labels([label("b", 1, index=7)], now=1)[0] == LabelCounts(unknown=1)
+    assert join.add(predict("ab", [1, 1])) == [JoinedRow(1, 1)]
+    assert join.add_labels([label("a", 1)], now=2)[0] == LabelCounts(duplicate=1)
+
+
+def test_waiting_ends(predict):
+    join = LabelJoin(pending_ttl=60)
+    join.add_labels([label("a", 1)], now=0)
+    join.expire(now=60)
+    assert join.expired == 0
+    join.expire(now=61)
+    assert join.expired == 1
+    assert join.add(predict("a", [1])) == []
+
+
+def test_late_is_older_than_the_retention(predict):
+    join = LabelJoin(retention=100)
+    join.add(predict("a", [1], timestamp=0))
+    assert join.add_labels([label("a", 1)], now=101) == (LabelCounts(late=1), [])
+    assert join.add_labels([label("a", 1)], now=100)[0] == LabelCounts(accepted=1)
+
+
+def test_the_newest_prediction_of_an_id_wins(predict):
+    join = LabelJoin()
+    join.add(predict("1", [0]))
+    join.add(predict("1", [2]))
+    assert join.ambiguous == 1
+    assert join.add_labels([label("1", 2)], now=0)[1] == [JoinedRow(2, 2)]
+
+
+def test_memory_is_bounded_oldest_first(predict):
+    join = LabelJoin(max_rows=3)
+    join.add(predict("abcde", [0] * 5))
+    counts, _ = join.add_labels([label(ident, 0) for ident in "abcde"], now=0)
+    assert counts == LabelCounts(accepted=3, late=2)
+    counts, _ = join.add_labels([label(ident, 0) for ident in "vwxyz"], now=0)
+    assert counts == LabelCounts(unknown=5)
+    assert join.expired == 2
+    assert len(list(join.entries())) == 6
+
+
+def test_forgotten_is_late_and_never_seen_is_unknown(predict):
+    forgotten = ForgottenKeys()
+    join, successor = (LabelJoin(forgotten=forgotten) for _ in range(2))
+    join.add(predict("ab", [0, 1]))
+    join.add_labels([label("z", 1)], now=0)
+    join.forget()
+    assert list(join.entries()) == []
+    counts, _ = successor.add_labels([label("a", 0), label("a", 0, index=1)], now=0)
+    assert counts == LabelCounts(late=1, unknown=1)
+    successor.add(predict("a", [2]))
+    assert successor.add_labels([label("a", 2)], now=0)[1] == [JoinedRow(2, 2)]
+
+
+def test_sensitive_values_are_learned_only_where_the_request_had_none(predict):
+    join = LabelJoin()
+    join.add(predict("ab", [0, 0], sensitive={"sex": ["f", None]}))
+    pushed = [label("a", 0, sex="m", age="old"), label("b", 0, sex="m")]
+    _, rows = join.add_labels(pushed, now=0)
+    assert [row.sensitive_features for row in rows] == [{"age": "old"}, {"sex": "m"}]
+
+
+def saved(entries):
+    """What a journal makes of entries: the last one of each number."""
+    kept = {}
+    for entry in json.loads(json.dumps(list(entries), allow_nan=False)):
+        kept[entry[0]] = entry
+    return [entry for entry in kept.values() if len(entry) > 1]
+
+
+def test_entries_survive_json_and_hold_no_sensitive_value(predict):
+    join = LabelJoin()
+    join.add(predict("ab", [0, 1], sensitive={"sex": ["Smurf", None]}))
+    join.add_labels([label("a", 0), label("z", 2, sex="Smurf")], now=5)
+    raw = json.dumps([join.state(), list(join.entries())], allow_nan=False)
+    assert "Smurf" not in raw
+    other = LabelJoin()
+    state, entries = json.loads(raw)
+    other.restore(state)
+    other.restore_entries(entries)
+    assert saved(other.entries()) == saved(join.entries())
+    assert other.add_labels([label("a", 0), label("b", 0)], now=6) == (
+        LabelCounts(accepted=1, duplicate=1),
+        [JoinedRow(1, 0)],
+    )
+    assert other.add(predict("z", [2])) == [JoinedRow(2, 2)]
+
+
+def test_changes_add_up_to_all_entries(predict):
+    join = LabelJoin(max_rows=40)
+    changes = []
+    random = np.random.default_rng(0)
+    for step in range(50):
+        idents = [str(number) for number in random.integers(0, 90, 7)]
+        join.add(predict(idents, random.integers(0, 3, 7)))
+        join.add_labels([label(str(n), 1) for n in random.integers(0, 120, 5)], now=step)
+        if step % 3 == 0:
+            changes += join.changes()
+    changes += join.changes()
+    assert sorted(saved(changes)) == sorted(saved(join.entries()))
+    assert join.changes() == []
+    other = LabelJoin(max_rows=40)
+    other.restore_entries(saved(changes))
+    for one in (join, other):  # the same are the oldest
+        one.add(predict(["new1", "new2"], [0, 0]))
+    assert sorted(saved(other.entries())) == sorted(saved(join.entries()))
+
+
+@pytest.mark.parametrize("truth", ["horse", 0.5, [1.0], float("nan"), float("inf")])
+def test_labels_that_name_no_class_change_nothing(predict, truth):
+    join = LabelJoin(classes=["cat", "dog", "cow"])
+    join.add(predict("a", [0]))
+    with pytest.raises(ValueError, match="y_true must be"):
+        join.add_labels([label("a", 0), label("b", truth)], now=0)
+    assert join.add_labels([label("a", 0)], now=0)[0] == LabelCounts(accepted=1)
+
+
+def test_booleans_and_whole_numbers_are_class_indices():
+    join = LabelJoin(classes=["no", "yes"])
+    assert [join.class_index(truth) for truth in (True, 1.0, 1, "yes")] == [1, 1, 1, 1]
+
+
+def test_events_without_rows_are_nothing(make_rows):
+    assert LabelJoin().add(make_rows(ids=[])) == []
+
+
+def test_joins_alike_however_rows_are_split_into_events(make_rows):
+    rng = np.random.default_rng(5)
+    ids = [f"r{number}" for number in rng.integers(30, size=200)]
+    scores = rng.random((200, 2))
+    groups = np.array(["a", None], dtype=np.object_)[rng.integers(2, size=200)]
+
+    def fed(size):
+        join = LabelJoin()
+        early = [label(f"r{number}", number % 2, group="a") for number in range(5)]
+        join.add_labels(early, 0.0)
+        joined = []
+        for start in range(0, 200, size):
+            part = slice(start, start + size)
+            event = make_rows(
+                ids=ids[part],
+                outputs={"y": scores[part]},
+                groups={"group": groups[part]},
+            )
+            joined += join.add(event)
+        return joined, join.state(), join.changes(), list(join.entries())
+
+    assert fed(1) == fed(64) == fed(200)
+    assert len(fed(1)[0]) == 5
+
+
+def test_joined_rows_are_one_batch_for_the_monitors():
+    joined = [
+        JoinedRow(1, 0, {"sex": "f"}),
+        JoinedRow(-1, 2),
+        JoinedRow(0, 0, {"sex": "m", "age": "old"}),
+    ]
+    rows = joined_rows(joined, timestamp=5.0)
+    assert (rows.n, rows.timestamp) == (3, 5.0)
+    assert (rows.predicted.tolist(), rows.labels.tolist()) == ([1, -1, 0], [0, 2, 0])
+    assert {name: values.tolist() for name, values in rows.groups.items()} == {
+        "sex": ["f", None, "m"],
+        "age": [None, None, "old"],
+    }
