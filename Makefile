@@ -77,7 +77,7 @@ lint: $(STAMP)  ## Style, types, layers, spelling, generated files; fails if any
 	check lint-imports; \
 	check codespell; \
 	check python -m serving.protocol.pb.generate --check; \
-	check python -m serving.config_reference --check; \
+	check python -m serving.config.reference --check; \
 	check python -m loadtest.readme --check; \
 	if [ -n "$$failed" ]; then echo "lint: failed:$$failed"; exit 1; fi; \
 	echo "lint: all passed"

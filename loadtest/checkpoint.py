@@ -21,10 +21,10 @@ import numpy as np
 
 from loadtest import facts
 from loadtest.vigil import ROOT
-from serving.admin.hub import Hub
-from serving.channel.directory import ServedModel
-from serving.channel.observation import EventMeta, Label, LabelsMeta, Position
+from serving.channel.messages.directory import ServedModel
+from serving.channel.messages.observation import EventMeta, Label, LabelsMeta, Position
 from serving.config import ModelConfig
+from serving.control.registry import Hub
 from serving.protocol.messages import Tensor
 from serving.roles.monitor import MonitorRole
 

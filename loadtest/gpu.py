@@ -27,12 +27,12 @@ from rich.console import Console
 
 from loadtest.gpu_models import BATCHES, NETS, PRECISIONS, Case, build, cases, network, rows
 from loadtest.process import ServerError, spawn, stop_on_sigterm
-from serving.admin.hub import Hub
 from serving.channel.connection import ChannelClosed, Connection
 from serving.channel.endpoint import connect
-from serving.channel.inference import BatchMeta
-from serving.models.device_ops import CudaOps
-from serving.models.pipeline import Pipeline
+from serving.channel.messages.inference import BatchMeta
+from serving.control.registry import Hub
+from serving.models.torch.device_ops import CudaOps
+from serving.models.torch.pipeline import Pipeline
 from serving.protocol.messages import Tensor
 
 ROOT = Path(__file__).resolve().parent.parent

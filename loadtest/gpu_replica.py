@@ -6,10 +6,10 @@ import logging
 import sys
 from pathlib import Path
 
-from serving.channel.directory import ServedModel
+from serving.channel.messages.directory import ServedModel
 from serving.errors import VigilError
-from serving.models.repository import ModelRepository
-from serving.roles import replica
+from serving.models.repository.folder import ModelRepository
+from serving.replica import server as replica
 
 
 def main(models: str, name: str, address: str, hub: str) -> None:

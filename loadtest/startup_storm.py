@@ -51,7 +51,7 @@ def make(folder: Path, count: int) -> Path:
     """Make a repository of `count` fitted models, and return it."""
     from skops import io
 
-    from serving.models.manifest import write_manifest
+    from serving.models.repository.manifest import write_manifest
 
     shutil.rmtree(folder, ignore_errors=True)
     random = np.random.default_rng(0)

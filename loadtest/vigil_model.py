@@ -14,10 +14,10 @@ import torch
 import yaml
 
 from loadtest import image, mlp, vigil_image
-from serving.models.dataset import Dataset, write_dataset
 from serving.models.export import save_safetensors
-from serving.models.profile import fit_profile
-from serving.models.repository import ModelRepository
+from serving.models.profile.dataset import Dataset, write_dataset
+from serving.models.profile.fit import fit_profile
+from serving.models.repository.folder import ModelRepository
 
 _NET = Path(__file__).with_name("vigil_net.py")
 _REFERENCE_ROWS = 4000

@@ -19,11 +19,11 @@ from serving.config import load_server
 from serving.engines.embedded import EmbeddedInstance
 from serving.errors import InvalidInput, ModelNotReady, VigilError
 from serving.gateway.mounted import is_grpc, refuse, refuse_grpc, under, without_prefix
-from serving.logs.events import Event
-from serving.logs.report import report
 from serving.protocol.arrays import tensor_of
 from serving.protocol.ids import chosen_id
 from serving.protocol.messages import InferRequest, InferResponse, RequestedOutput
+from serving.telemetry.logs.events import Event
+from serving.telemetry.logs.report import report
 
 RETRY_S: Final = 5.0
 """Seconds after which a request may try anew what failed to start."""

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from itertools import islice
 from typing import Final, Self
 
-from serving.logs.causes import Cause, describe, origin_of
+from serving.telemetry.logs.causes import Cause, describe, origin_of
 
 _MOST_NAMES: Final = 10
 _LONGEST_NAME: Final = 80

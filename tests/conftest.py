@@ -1,5 +1,8 @@
 """Fixtures that several folders share."""
 
+from __future__ import annotations
+
+import asyncio
 import fcntl
 import importlib.util
 import logging
@@ -9,7 +12,7 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import ModuleType
@@ -21,12 +24,17 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
 
+from serving.channel.hub_client import HubClient
+from serving.channel.messages.control import DeadlyMeta, EndedMeta
+from serving.channel.messages.directory import Directory, Member, Report, ServedModel
+from serving.config import InputSpec, ModelConfig, OutputSpec
+from serving.control.registry import Hub
 from serving.demo.build import build_demo
-from serving.logs.report import Reporter, use
-from serving.logs.setup import FORMAT, LEVEL, QUIET, StderrHandler
-from serving.protocol.grpc_codec import decode_request, encode_response
+from serving.protocol.grpc.codec import decode_request, encode_response
 from serving.protocol.messages import InferRequest, InferResponse, Tensor
 from serving.protocol.pb import open_inference_pb2 as pb
+from serving.telemetry.logs.report import Reporter, use
+from serving.telemetry.logs.setup import FORMAT, LEVEL, QUIET, StderrHandler
 
 # A busy machine takes longer for an example, and for making it, than hypothesis allows.
 settings.register_profile("vigil", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -94,6 +102,81 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items.sort(
         key=lambda item: (group_of(item.nodeid) != "ray", not item.get_closest_marker("e2e"))
     )
+
+
+Wait = Callable[[Callable[[], object]], Awaitable[None]]
+
+
+class Role:
+    """A role's end: what it reports is an attribute, what it was told is kept."""
+
+    def __init__(self, address: str, member: Member) -> None:
+        self.report = Report(True, ())
+        self.directories: list[Directory] = []
+        self.ended: list[EndedMeta] = []
+        self.deadly: list[DeadlyMeta] = []
+        self.client = HubClient(
+            address,
+            None,
+            member,
+            lambda: self.report,
+            on_directory=self.directories.append,
+            on_ended=self.ended.append,
+            on_deadly=self.deadly.append,
+            interval_s=0.02,
+        )
+        self.client.start()
+
+
+Join = Callable[[Member], Role]
+
+
+@pytest.fixture
+def eventually() -> Wait:
+    async def wait(condition: Callable[[], object]) -> None:
+        async with asyncio.timeout(60):
+            while not condition():  # noqa: ASYNC110 - the condition is in other objects' state
+                await asyncio.sleep(0.005)
+
+    return wait
+
+
+@pytest.fixture
+def address(tmp_path: Path) -> str:
+    return f"unix:{tmp_path}/hub.sock"
+
+
+@pytest.fixture
+async def hub(address: str) -> AsyncIterator[Hub]:
+    hub = Hub()
+    await hub.start(address)
+    yield hub
+    hub.stop()
+    await asyncio.sleep(0)
+
+
+@pytest.fixture
+async def join(address: str) -> AsyncIterator[Join]:
+    roles: list[Role] = []
+
+    def start(member: Member) -> Role:
+        roles.append(Role(address, member))
+        return roles[-1]
+
+    yield start
+    for role in roles:
+        await role.client.stop()
+    await asyncio.sleep(0)
+
+
+@pytest.fixture
+def served() -> ServedModel:
+    config = ModelConfig(
+        format="torch_export",
+        inputs=[InputSpec(name="x", datatype="FP32", shape=[-1, 3])],
+        outputs=[OutputSpec(name="p", datatype="FP32", shape=[-1, 2])],
+    )
+    return ServedModel("m", "1", config.model_dump_json().encode(), "models/m/1")
 
 
 @pytest.fixture(autouse=True)

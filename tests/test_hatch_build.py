@@ -46,7 +46,7 @@ def test_nothing_is_compiled_unless_asked_for(config: dict[str, Any]) -> None:
 
 def test_no_struct_is_compiled(hook: ModuleType, config: dict[str, Any]) -> None:
     modules = hook.modules(ROOT, config)
-    assert "serving/gateway/direct/http1.py" in modules
+    assert "serving/gateway/direct/http1/connection.py" in modules
     structs = [
         (module, one.name)
         for module in modules

@@ -12,11 +12,11 @@ import pytest
 import uvloop
 
 from loadtest import mlp
-from serving.channel.directory import Directory, ServedModel
+from serving.channel.messages.directory import Directory, ServedModel
+from serving.channel.messages.inference import BatchResult
 from serving.config import ModelConfig
-from serving.dataplane.batch import Batch
+from serving.dataplane.batching.batch import Batch
 from serving.dataplane.handler import DataPlane
-from serving.dataplane.results import BatchResult
 
 Calls = Callable[[Callable[[Any], object], Any, int], None]
 """Runs a function on an argument and notes how many Python calls that is for each request."""

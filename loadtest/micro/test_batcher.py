@@ -7,7 +7,7 @@ from typing import Any
 
 from loadtest import mlp
 from serving.dataplane.handler import DataPlane
-from serving.protocol.json_codec import decode_request
+from serving.protocol.json.codec import decode_request
 
 REQUESTS = 64
 

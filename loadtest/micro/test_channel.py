@@ -14,7 +14,7 @@ from serving.channel import frames
 from serving.channel.connection import Connection
 from serving.channel.endpoint import ChannelServer, connect
 from serving.channel.frame_parts import Message
-from serving.channel.inference import BatchMeta
+from serving.channel.messages.inference import BatchMeta
 from serving.protocol.messages import Tensor
 
 SIZES = [(16, 30), (8, 3 * 224 * 224)]

@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 
 from loadtest import mlp
-from serving.protocol import grpc_codec, grpc_reader, json_reader
-from serving.protocol.json_codec import decode_request, encode_response
+from serving.protocol.grpc import codec as grpc_codec
+from serving.protocol.grpc import reader as grpc_reader
+from serving.protocol.json import reader as json_reader
+from serving.protocol.json.codec import decode_request, encode_response
 from serving.protocol.messages import InferResponse, Tensor
 from serving.protocol.pb.open_inference_pb2 import ModelInferRequest
 

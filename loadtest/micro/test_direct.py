@@ -20,8 +20,8 @@ from loadtest.micro.conftest import Calls
 from serving.config import Listen
 from serving.dataplane.handler import DataPlane
 from serving.gateway.asgi import VigilApp
-from serving.gateway.direct.http1 import Http1
-from serving.gateway.direct.http2 import Http2
+from serving.gateway.direct.http1.connection import Http1
+from serving.gateway.direct.http2.connection import Http2
 from serving.gateway.direct.server import DirectServer
 from serving.http2 import frames as f
 

@@ -8,14 +8,14 @@ import time
 import numpy as np
 
 from loadtest.scheduling.setting import GOAL_S, Case, Curve, arrivals
+from serving.channel.messages.inference import BatchResult
 from serving.config import Batching
-from serving.dataplane.batch import Batch, Pending
-from serving.dataplane.batcher import ModelQueue
-from serving.dataplane.bound import Bound
-from serving.dataplane.observer import ModelObserver
-from serving.dataplane.outcomes import settle, too_late
-from serving.dataplane.results import BatchResult
-from serving.dataplane.statistics import BatchStatistics
+from serving.dataplane.batching.batch import Batch, Pending
+from serving.dataplane.batching.batcher import ModelQueue
+from serving.dataplane.hooks.observer import ModelObserver
+from serving.dataplane.hooks.statistics import BatchStatistics
+from serving.dataplane.requests.bound import Bound
+from serving.dataplane.requests.rejections import settle, too_late
 from serving.errors import VigilError
 from serving.telemetry.counters import SeriesSet
 

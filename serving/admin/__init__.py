@@ -1,1 +1,1 @@
-"""The hub of an instance: who is there, what all of them counted, and the pages operators see."""
+"""The admin listener: what operators and their browsers see."""

@@ -8,12 +8,13 @@ from typing import Any, Final
 
 import msgspec
 
-from serving.admin.history import History, pool, quantile
-from serving.admin.hub import Hub, MemberState
-from serving.channel.directory import Series, ServedModel
+from serving.channel.messages.directory import ServedModel
 from serving.config import ModelConfig
+from serving.control.history import History, pool, quantile
+from serving.control.registry import Hub, MemberState
 from serving.telemetry import names
 from serving.telemetry.metric import Metric
+from serving.telemetry.series import Series
 
 ERROR_RATE_WARNING: Final = 0.01
 """Share of requests failed by the server over the last minute that is shown as a problem."""

@@ -16,18 +16,18 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from serving.access.web import WebAccess
 from serving.admin.console import console_data
-from serving.admin.control_desk import ControlDesk
-from serving.admin.history import History
-from serving.admin.hub import Hub
-from serving.admin.monitor_orders import reset_reference
-from serving.channel.control import ControlMeta
 from serving.config import ServerConfig
-from serving.dataplane.control_http import read_order, refuse_browsers, wants_only_ready
-from serving.dataplane.web_access import WebAccess
+from serving.control.commands import ControlDesk
+from serving.control.history import History
+from serving.control.monitor_orders import reset_reference
+from serving.control.registry import Hub
 from serving.errors import VigilError
+from serving.protocol.json.repository import read_order, refuse_browsers, wants_only_ready
+from serving.protocol.repository import ControlMeta
 from serving.protocol.status import http_status
-from serving.telemetry.prometheus import CONTENT_TYPE, prometheus_text
+from serving.telemetry.export.prometheus import CONTENT_TYPE, prometheus_text
 
 _NO_STORE: Final = {"cache-control": "no-store", "x-content-type-options": "nosniff"}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from serving.logs.causes import Cause
+from serving.telemetry.logs.causes import Cause
 
 
 class Hello(msgspec.Struct, frozen=True):

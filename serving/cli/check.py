@@ -12,7 +12,7 @@ from serving.config import load_server
 from serving.errors import VigilError
 
 if TYPE_CHECKING:
-    from serving.models.repository import ModelEntry, ModelRepository
+    from serving.models.repository.folder import ModelEntry, ModelRepository
 
 
 def check(
@@ -21,7 +21,7 @@ def check(
     model: Annotated[str | None, typer.Option(help="Only this model.")] = None,
 ) -> None:
     """Validate configuration and models without serving: load, warm up, run the example."""
-    from serving.models.repository import ModelRepository, wrong_name
+    from serving.models.repository.folder import ModelRepository, wrong_name
 
     settings = load_server(config, overrides(models=models))
     repository = ModelRepository(settings.models, settings.remote_hosts)
@@ -45,8 +45,8 @@ def _check_model(repository: ModelRepository, name: str) -> bool:
 
 
 def _check_version(entry: ModelEntry) -> bool:
-    from serving.models.prepare import prepare
-    from serving.models.warm_up import try_without_example
+    from serving.models.preparation.prepare import prepare
+    from serving.models.preparation.warm_up import try_without_example
 
     what = f"{entry.name} version {entry.version}"
     try:

@@ -18,9 +18,9 @@ from serving.cli.status import status
 from serving.cli.up import demo, up
 from serving.cli.watch import watch
 from serving.errors import VigilError
-from serving.logs.events import Event
-from serving.logs.report import report
-from serving.logs.setup import writes_json
+from serving.telemetry.logs.events import Event
+from serving.telemetry.logs.report import report
+from serving.telemetry.logs.setup import writes_json
 
 app = typer.Typer(
     help="A model serving gateway that watches itself.",

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from serving.errors import printable
-from serving.logs.setup import writes_json
+from serving.telemetry.logs.setup import writes_json
 
 OUT: Final = Console(highlight=False)
 ERR: Final = Console(stderr=True, highlight=False)

@@ -78,7 +78,7 @@ def _read(file: Path, model: str, version: str) -> InferRequest:
 
 def _as_json(response: InferResponse, request: InferRequest) -> str:
     """Return the answer as the server would give it in JSON alone."""
-    from serving.protocol.json_codec import encode_response
+    from serving.protocol.json.codec import encode_response
     from serving.protocol.messages import InferRequest, RequestedOutput
 
     in_base64 = tuple(

@@ -23,8 +23,8 @@ def profile(
     models: ModelsDir = None,
 ) -> None:
     """Fit the reference profile (drift, guards, baselines) of every version that is served."""
-    from serving.models.profile import fit_profile
-    from serving.models.repository import ModelRepository
+    from serving.models.profile.fit import fit_profile
+    from serving.models.repository.folder import ModelRepository
 
     settings = load_server(None, overrides(models=models))
     for entry in ModelRepository(settings.models, settings.remote_hosts).entries(model):
@@ -55,6 +55,6 @@ def manifest(
     folder: Annotated[Path, typer.Argument(help="The version's folder, such as models/mine/1.")],
 ) -> None:
     """Write the manifest of files that were put into a version's folder, or changed, by hand."""
-    from serving.models.manifest import write_folder_manifest
+    from serving.models.repository.manifest import write_folder_manifest
 
     say(f"wrote {write_folder_manifest(folder)}")

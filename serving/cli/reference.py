@@ -17,7 +17,7 @@ def describe(
     """Describe every key of a configuration file."""
     from rich.table import Table
 
-    from serving.config_reference import FILES, rows
+    from serving.config.reference import FILES, rows
 
     table = Table("key", "type", "default", "meaning")
     for cells in rows(FILES[file]):

@@ -8,9 +8,9 @@ from typing import Final
 
 from serving.cli.console import OUT
 from serving.config import Listen, ServerConfig
-from serving.logs.events import Event
-from serving.logs.report import report
-from serving.logs.setup import configure
+from serving.telemetry.logs.events import Event
+from serving.telemetry.logs.report import report
+from serving.telemetry.logs.setup import configure
 
 SUPERVISOR: Final = "supervisor"
 """The role, in the log, of a process that starts a server."""
@@ -18,8 +18,8 @@ SUPERVISOR: Final = "supervisor"
 
 def serve(settings: ServerConfig, only: Sequence[str] | None = None) -> int:
     """Serve the models, or those in `only`; return the exit code."""
-    from serving.admin.served_model import inventory
-    from serving.models.repository import ModelRepository
+    from serving.control.served_model import inventory
+    from serving.models.repository.folder import ModelRepository
     from serving.telemetry.process_title import set_title
 
     set_title(SUPERVISOR)
@@ -28,11 +28,11 @@ def serve(settings: ServerConfig, only: Sequence[str] | None = None) -> int:
     repository = ModelRepository(settings.models, settings.remote_hosts)
     found = inventory(repository, only)
     if settings.engine == "local":
-        from serving.engines import local
+        from serving.engines.local import supervisor as local
 
         code = local.run(settings, found, ready)
     else:
-        from serving.engines import ray_engine
+        from serving.engines.ray import engine as ray_engine
 
         code = ray_engine.run(settings, found, ready)
     said = "the server has stopped"

@@ -22,7 +22,7 @@ from serving.cli.server_options import (
     overrides,
 )
 from serving.config import load_server
-from serving.logs.setup import configure
+from serving.telemetry.logs.setup import configure
 
 
 def up(

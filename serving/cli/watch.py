@@ -19,9 +19,9 @@ from serving.cli.server_options import (
     overrides,
 )
 from serving.config import RemoteCredentials, RemoteTls, load_server, parse
-from serving.logs.events import Event
-from serving.logs.report import report
-from serving.logs.setup import configure, writes_json
+from serving.telemetry.logs.events import Event
+from serving.telemetry.logs.report import report
+from serving.telemetry.logs.setup import configure, writes_json
 
 
 def watch(
@@ -72,7 +72,7 @@ def watch(
     insecure: Insecure = False,
 ) -> None:
     """Serve the models of a server that runs already, and watch them."""
-    from serving.remote.watch import read_examples, write_repository
+    from serving.remote.discovery.watch import read_examples, write_repository
 
     configure(SUPERVISOR)
     credentials = _credentials(token_env, token_file, token_header, unencrypted)

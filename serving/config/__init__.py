@@ -3,6 +3,18 @@
 from serving.config.compute import Batching, Compile, Precision, Replicas
 from serving.config.files import SectionT, insists, load_model, load_server, load_yaml, parse
 from serving.config.model import CLASS_OUTPUT, COMPILED, NEEDS_FACTORY, TELLS, Format, ModelConfig
+from serving.config.monitoring import (
+    Action,
+    DriftMonitor,
+    Explain,
+    Fairness,
+    Guard,
+    MahalanobisGuard,
+    Monitors,
+    PerformanceMonitor,
+    SchemaGuard,
+    Tolerance,
+)
 from serving.config.remote import Remote, RemoteCredentials, RemoteTls
 from serving.config.section import ConfigError
 from serving.config.server import Listen, ServerConfig, Telemetry
@@ -14,18 +26,6 @@ from serving.config.tensors import (
     OutputSpec,
     SklearnMethod,
     TensorFormat,
-)
-from serving.config.watching import (
-    Action,
-    DriftMonitor,
-    Explain,
-    Fairness,
-    Guard,
-    MahalanobisGuard,
-    Monitors,
-    PerformanceMonitor,
-    SchemaGuard,
-    Tolerance,
 )
 
 __all__ = [

@@ -10,7 +10,7 @@ from pydantic import Field, field_validator, model_validator
 
 from serving.config.hosts import LOOPBACK, is_host_name
 from serving.config.section import Section
-from serving.logs.setup import LogFormat, LogLevel
+from serving.telemetry.logs.setup import LogFormat, LogLevel
 
 _ORIGIN: Final = re.compile(r"[a-z][a-z0-9+.-]*://([a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?")
 _USUAL_PORT: Final = re.compile(r"^(http:.*:80|https:.*:443)$")

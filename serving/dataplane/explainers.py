@@ -7,10 +7,10 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
 from serving.channel.connection import ChannelClosed, Connection
-from serving.channel.directory import Directory
 from serving.channel.endpoint import connect
-from serving.channel.explanation import EXPLAIN, ExplainMeta
 from serving.channel.frame_parts import Message
+from serving.channel.messages.directory import Directory
+from serving.channel.messages.explanation import EXPLAIN, ExplainMeta
 from serving.errors import DeadlineExceeded, ModelNotReady
 from serving.protocol.messages import Tensor
 

@@ -7,27 +7,27 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from serving.channel.control import ControlMeta, DeadlyMeta
-from serving.channel.directory import LEAVING, Directory, ModelKey, Series, ServedModel
 from serving.channel.endpoint import connect
+from serving.channel.messages.control import DeadlyMeta
+from serving.channel.messages.directory import LEAVING, Directory, ModelKey, ServedModel
 from serving.config import ModelConfig
-from serving.dataplane.admission import WaitingRoom
-from serving.dataplane.batch import Pending, Receive
-from serving.dataplane.classification import as_asked
-from serving.dataplane.deadly_requests import Deadly
+from serving.dataplane.batching.batch import Pending, Receive
+from serving.dataplane.batching.deadly_requests import Deadly
 from serving.dataplane.explainers import ExplainerPool
-from serving.dataplane.failed_requests import log_failure
-from serving.dataplane.forwarding import with_remarks, without_row_axis
-from serving.dataplane.link_pool import LinkPool
-from serving.dataplane.links import ChannelLink, ReplicaLink
-from serving.dataplane.outcomes import queue_full
-from serving.dataplane.publisher import EventPublisher
-from serving.dataplane.queue_gauges import QueueGauges
-from serving.dataplane.replica_ends import ReplicaEnds
+from serving.dataplane.hooks.failed_requests import log_failure
+from serving.dataplane.hooks.publisher import EventPublisher
+from serving.dataplane.hooks.queue_gauges import QueueGauges
+from serving.dataplane.hooks.statistics import BatchStatistics
+from serving.dataplane.hooks.tracing import Tracing
+from serving.dataplane.links.link import ChannelLink, ReplicaLink
+from serving.dataplane.links.pool import LinkPool
+from serving.dataplane.links.replica_ends import ReplicaEnds
+from serving.dataplane.queue.waiting_room import WaitingRoom
+from serving.dataplane.requests.classification import as_asked
+from serving.dataplane.requests.passthrough import with_remarks, without_row_axis
+from serving.dataplane.requests.rejections import queue_full
 from serving.dataplane.results import Answer
 from serving.dataplane.served import ServedVersion
-from serving.dataplane.statistics import BatchStatistics
-from serving.dataplane.tracing import Tracing
 from serving.errors import (
     InvalidInput,
     ModelNotReady,
@@ -36,10 +36,12 @@ from serving.errors import (
     VigilError,
     unknown_model,
 )
-from serving.logs.events import Event
-from serving.logs.report import report
 from serving.protocol.messages import InferRequest, InferResponse, Tensor
+from serving.protocol.repository import ControlMeta
 from serving.telemetry.counters import SeriesSet
+from serving.telemetry.logs.events import Event
+from serving.telemetry.logs.report import report
+from serving.telemetry.series import Series
 
 RETRY_S = 1.0
 NOTHING_SAID = "the hub has not said yet what is served"

@@ -7,34 +7,32 @@ from collections.abc import Hashable
 from math import prod
 from typing import Any
 
-import msgspec
-
 from guards.guard import Guard
-from serving.channel.directory import ServedModel
-from serving.channel.inference import PROBE
+from serving.channel.messages.directory import ServedModel
+from serving.channel.messages.inference import PROBE
 from serving.config import ModelConfig
 from serving.config.consumers import consumers, reads_inputs
-from serving.dataplane.batch import Batch, Pending, Receive
-from serving.dataplane.batcher import ModelQueue
-from serving.dataplane.binding import Binder
-from serving.dataplane.bound import Bound
-from serving.dataplane.gateway_guards import build_guards
-from serving.dataplane.links import ReplicaLink, ReplicaLost
-from serving.dataplane.observer import ModelObserver
-from serving.dataplane.outcomes import no_replica
-from serving.dataplane.publisher import EventPublisher
-from serving.dataplane.replica_ends import ReplicaEnds
-from serving.dataplane.request_series import RequestSeries
+from serving.dataplane.batching.batch import Batch, Pending, Receive
+from serving.dataplane.batching.batcher import ModelQueue
+from serving.dataplane.guards.build import build_guards
+from serving.dataplane.hooks.observer import ModelObserver
+from serving.dataplane.hooks.publisher import EventPublisher
+from serving.dataplane.hooks.request_series import RequestSeries
+from serving.dataplane.hooks.statistics import BatchStatistics
+from serving.dataplane.links.link import ReplicaLink, ReplicaLost
+from serving.dataplane.links.replica_ends import ReplicaEnds
+from serving.dataplane.requests.binding import Binder
+from serving.dataplane.requests.bound import Bound
+from serving.dataplane.requests.rejections import no_replica
 from serving.dataplane.results import Answer
-from serving.dataplane.statistics import BatchStatistics
 from serving.errors import InvalidInput, ModelNotReady, Unreachable, VigilError
-from serving.logs.events import Event
-from serving.logs.report import report
-from serving.models.blank_row import blank_row, no_rows
+from serving.models.preparation.blank_row import blank_row, no_rows
 from serving.protocol.datatypes import numpy_dtype
 from serving.protocol.example import decode_example
 from serving.protocol.messages import InferRequest, Parameters
 from serving.telemetry.counters import SeriesSet
+from serving.telemetry.logs.events import Event
+from serving.telemetry.logs.report import report
 
 
 class ServedVersion:
@@ -258,8 +256,3 @@ def row_bytes(config: ModelConfig) -> int | None:
             return None
         total += numpy_dtype(spec.datatype).itemsize * prod(spec.shape[1:])
     return total
-
-
-def encode_config(config: ModelConfig) -> bytes:
-    """Return a configuration as the JSON that `ServedModel.config` carries."""
-    return msgspec.json.encode(config.model_dump(mode="json", exclude_defaults=False))

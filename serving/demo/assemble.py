@@ -11,10 +11,10 @@ import msgspec
 import numpy as np
 
 from serving.config import InputSpec, ModelConfig, load_model
-from serving.models.dataset import Dataset, write_dataset
-from serving.models.profile import Progress, fit_profile
-from serving.models.profile_files import REFERENCE
-from serving.models.repository import ModelRepository
+from serving.models.profile.dataset import Dataset, write_dataset
+from serving.models.profile.files import REFERENCE
+from serving.models.profile.fit import Progress, fit_profile
+from serving.models.repository.folder import ModelRepository
 
 VERSION: Final = "1"
 HELD_OUT: Final = "heldout.parquet"

@@ -14,7 +14,7 @@ from typing import Final
 from serving.config import ConfigError
 from serving.demo.models import BUILDERS
 from serving.engines.runtime_folder import temporary_folder
-from serving.models.profile import Progress
+from serving.models.profile.fit import Progress
 
 STAMP: Final = ".vigil-demo"
 _UNFINISHED: Final = "unfinished"

@@ -31,7 +31,7 @@ from typing import Final
 
 import numpy as np
 
-from serving.models.dataset import Dataset
+from serving.models.profile.dataset import Dataset
 
 DISPARITY: Final = 0.12
 LABEL_NOISE: Final = 0.03

@@ -14,9 +14,9 @@ from serving.demo import loans
 from serving.demo.assemble import VERSION, Splits, assemble, split
 from serving.demo.nets import cancer_net, digits_net, loans_net
 from serving.demo.training import Recipe, train
-from serving.models.dataset import Dataset
 from serving.models.export import save_safetensors, save_torch_export
-from serving.models.profile import Progress
+from serving.models.profile.dataset import Dataset
+from serving.models.profile.fit import Progress
 
 
 def build_digits(folder: Path, progress: Progress) -> None:

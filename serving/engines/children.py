@@ -16,11 +16,11 @@ from typing import Any, Final, Protocol
 
 import msgspec
 
-from serving.admin.served_model import config_of
-from serving.channel.directory import ServedModel
+from serving.channel.messages.directory import ServedModel
+from serving.control.served_model import config_of
 from serving.engines.process import NOT_STARTED, Adoption, tied
-from serving.logs.events import Event
-from serving.logs.report import report
+from serving.telemetry.logs.events import Event
+from serving.telemetry.logs.report import report
 
 FIRST_PAUSE_S = 0.1
 LONGEST_PAUSE_S = 10.0
@@ -188,7 +188,7 @@ class ZygoteClient:
         }
         try:
             self._process = await asyncio.create_subprocess_exec(
-                *tied([sys.executable, "-m", "serving.engines.zygote", str(theirs.fileno())]),
+                *tied([sys.executable, "-m", "serving.engines.local.zygote", str(theirs.fileno())]),
                 pass_fds=[theirs.fileno()], env=env, start_new_session=True,
             )  # fmt: skip
         except BaseException:  # no memory for a process, or nobody wants it any more

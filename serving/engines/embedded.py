@@ -12,24 +12,24 @@ from typing import Any, Final
 
 from starlette.types import ASGIApp
 
-from serving.admin.control_room import ControlRoom
-from serving.admin.exports import Exports
-from serving.admin.history import History
-from serving.admin.hub import Hub
 from serving.admin.pages import Pages
-from serving.admin.served_model import config_of, inventory
-from serving.channel.control import ControlMeta
-from serving.channel.directory import Inventory, ModelKey, ServedModel
+from serving.channel.messages.directory import Inventory, ModelKey, ServedModel
 from serving.config import ServerConfig
-from serving.engines.local_roles import LocalRoles
+from serving.control.composition import ControlRoom
+from serving.control.exports import Exports
+from serving.control.history import History
+from serving.control.registry import Hub
+from serving.control.served_model import config_of, inventory
+from serving.engines.local.roles import LocalRoles
 from serving.engines.runtime_folder import make_runtime_folder
 from serving.engines.worker_folder import WorkerFolder
 from serving.errors import Forbidden
 from serving.gateway.app import GatewayComposition
 from serving.gateway.asgi import VigilApp
 from serving.gateway.body_budget import BodyBudget
-from serving.logs.switch import LogSwitch
-from serving.models.repository import ModelRepository
+from serving.models.repository.folder import ModelRepository
+from serving.protocol.repository import ControlMeta
+from serving.telemetry.logs.switch import LogSwitch
 
 WATCH_S: Final = 0.5
 STARTING_S: Final = 0.02

@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from typing import Generic, Protocol, TypeVar
 
-from serving.logs.events import Event
-from serving.logs.report import report
+from serving.telemetry.logs.events import Event
+from serving.telemetry.logs.report import report
 
 
 class Flag(Protocol):

@@ -10,16 +10,18 @@ from typing import Any
 
 import msgspec
 
-from serving.channel.control import CONTROL, EXPLAINER, ControlMeta, ExplainerMeta
-from serving.channel.directory import Directory, HubClient, Member, Report
+from serving.channel.hub_client import HubClient
+from serving.channel.messages.control import CONTROL, EXPLAINER, ExplainerMeta
+from serving.channel.messages.directory import Directory, Member, Report
 from serving.config import Listen
 from serving.dataplane.handler import DataPlane
 from serving.gateway.asgi import VigilApp
 from serving.gateway.body_budget import BodyBudget, BodySeries
-from serving.gateway.collector import Collector
-from serving.gateway.spare_memory import SpareMemory
-from serving.logs.setup import configure
-from serving.logs.switch import LogSwitch
+from serving.gateway.upkeep.collector import Collector
+from serving.gateway.upkeep.spare_memory import SpareMemory
+from serving.protocol.repository import ControlMeta
+from serving.telemetry.logs.setup import configure
+from serving.telemetry.logs.switch import LogSwitch
 from serving.telemetry.process import ProcessSeries
 
 

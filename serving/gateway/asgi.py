@@ -9,22 +9,22 @@ from collections.abc import Awaitable, Callable, Iterable, MutableMapping, Seque
 from typing import Any
 
 from serving import errors
-from serving.dataplane.failed_requests import log_failure
+from serving.access.web import WebAccess
 from serving.dataplane.handler import DataPlane
-from serving.dataplane.web_access import WebAccess
-from serving.gateway.bodies import read_chunks, too_large
+from serving.dataplane.hooks.failed_requests import log_failure
 from serving.gateway.body_budget import COUNTED, BodyBudget, Share
 from serving.gateway.client import client_of
-from serving.gateway.compression import unpack
-from serving.gateway.cors import Cors, merged
-from serving.gateway.grpc_asgi import refuse_grpc, serve_grpc
-from serving.gateway.headers import Headers, by_name
-from serving.gateway.inference import infer
-from serving.gateway.replies import JSON, Reply, error_reply, packed_reply
-from serving.gateway.routes import Call, find, infer_route, without_handler
-from serving.logs.events import Event
-from serving.logs.report import report
+from serving.gateway.grpc.asgi import refuse_grpc, serve_grpc
+from serving.gateway.http.bodies import read_chunks, too_large
+from serving.gateway.http.compression import unpack
+from serving.gateway.http.cors import Cors, merged
+from serving.gateway.http.headers import Headers, by_name
+from serving.gateway.http.inference import infer
+from serving.gateway.http.replies import JSON, Reply, error_reply, packed_reply
+from serving.gateway.http.routes import Call, find, infer_route, without_handler
 from serving.protocol.status import error_body
+from serving.telemetry.logs.events import Event
+from serving.telemetry.logs.report import report
 
 MOST_PATHS = 1024
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from serving.config import ConfigError, Listen
-from serving.gateway.grpc_paths import LONG_LIVED
+from serving.gateway.grpc.paths import LONG_LIVED
 from serving.gateway.process import GatewayProcess, gateway_environment
 
 APP = "serving.gateway.app:app"

@@ -7,8 +7,8 @@ from typing import Final
 from starlette.types import Receive, Scope, Send
 
 from serving.errors import Unsupported, VigilError
-from serving.gateway.grpc_frames import status_trailers
-from serving.gateway.replies import error_reply
+from serving.gateway.grpc.frames import status_trailers
+from serving.gateway.http.replies import error_reply
 from serving.protocol.status import grpc_status
 
 _NO_GRPC: Final = Unsupported(

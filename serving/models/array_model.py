@@ -12,11 +12,11 @@ from serving.config import OutputSpec
 from serving.errors import InvalidInput, ModelFailed, Unsupported
 from serving.models.batch_model import BatchModel
 from serving.models.contract import Capabilities, Prediction
-from serving.models.non_finite import NonFinite
-from serving.models.repository import ModelEntry
+from serving.models.execution.non_finite import NonFinite
+from serving.models.formats.signature import FEATURES
+from serving.models.repository.folder import ModelEntry
 from serving.models.rowless import without_rows
-from serving.models.signature import FEATURES
-from serving.models.tensor_names import by_name, no_output
+from serving.models.torch.tensor_names import by_name, no_output
 from serving.protocol.datatypes import NUMPY_OF
 
 if TYPE_CHECKING:

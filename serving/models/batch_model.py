@@ -11,13 +11,13 @@ import numpy as np
 
 from serving.config import InputSpec
 from serving.errors import InvalidInput, ModelFailed, Unsupported, VigilError
-from serving.logs.causes import describe
-from serving.models.blank_row import blank_row
 from serving.models.contract import Capabilities, Prediction, Tensors
-from serving.models.index_errors import told_index_error
-from serving.models.repository import ModelEntry
+from serving.models.execution.index_errors import told_index_error
+from serving.models.preparation.blank_row import blank_row
+from serving.models.preparation.warm_up import known_batch
+from serving.models.repository.folder import ModelEntry
 from serving.models.rowless import rowless_inputs, same_in_all_rows
-from serving.models.warm_up import known_batch
+from serving.telemetry.logs.causes import describe
 
 if TYPE_CHECKING:
     import torch

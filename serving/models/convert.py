@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from serving.config import ConfigError
-from serving.models.manifest import MANIFEST, write_manifest
-from serving.models.repository import PICKLES, WEIGHTS_OF
+from serving.models.repository.folder import PICKLES, WEIGHTS_OF
+from serving.models.repository.manifest import MANIFEST, write_manifest
 
 _TORCH: Final = (".pt", ".pth")
 # Where checkpoints of common training loops keep the weights.
@@ -117,7 +117,7 @@ def _write_skops(estimator: Any, file: Path, target: Path) -> list[str]:
 def _write_safetensors(loaded: Any, file: Path, target: Path) -> list[str]:
     import torch
 
-    from serving.models.weights_file import write_weights
+    from serving.models.torch.weights_file import write_weights
 
     weights = loaded.state_dict() if isinstance(loaded, torch.nn.Module) else loaded
     for key in _INSIDE:

@@ -1,7 +1,7 @@
 """Saves a torch module as a version that Vigil serves: weights, manifest and, if needed, code.
 
 An exported archive tells inputs and outputs as well, so either list may be left out: see
-`serving/models/export_signature.py` for the names that they have then.
+`serving/models/formats/torch_export/signature.py` for the names that they have then.
 
 A model of one's own is a folder with a `model.yaml` and a version:
 
@@ -25,11 +25,11 @@ from typing import Any
 
 import torch
 
-from serving.models.manifest import write_manifest
-from serving.models.repository import WEIGHTS_OF
-from serving.models.signature import FEATURES, placeholders
-from serving.models.tensor_names import WITH_FEATURES, arguments_of, by_name
-from serving.models.weights_file import write_weights
+from serving.models.formats.signature import FEATURES, placeholders
+from serving.models.repository.folder import WEIGHTS_OF
+from serving.models.repository.manifest import write_manifest
+from serving.models.torch.tensor_names import WITH_FEATURES, arguments_of, by_name
+from serving.models.torch.weights_file import write_weights
 
 
 def save_safetensors(module: torch.nn.Module, directory: Path, source: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from serving.protocol.json_codec import decode_request
+from serving.protocol.json.codec import decode_request
 from serving.protocol.messages import InferRequest
 
 _IDENT = "example"
@@ -24,7 +24,7 @@ def decode_example(
     """
     if content.lstrip()[:1] != b"{":
         # Here, because processes that fork others load no protobuf if they can help it.
-        from serving.protocol import grpc_codec
+        from serving.protocol.grpc import codec as grpc_codec
 
         return grpc_codec.decode_request(content, request_id)
     length = _json_length(content)

@@ -17,9 +17,9 @@ from serving.errors import ModelNotReady, VigilError
 from serving.remote.access import Access
 from serving.remote.address import Address
 from serving.remote.failures import of_grpc, of_http, too_late, unreachable, untrusted
-from serving.remote.grpc_carrier import GrpcCarrier
-from serving.remote.http_carrier import HttpCarrier
-from serving.remote.http_wire import LENGTH
+from serving.remote.grpc.carrier import GrpcCarrier
+from serving.remote.http.carrier import HttpCarrier
+from serving.remote.http.wire import LENGTH
 from serving.remote.pending import Asked
 from serving.remote.wire import Answer, Answered, Call
 

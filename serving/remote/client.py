@@ -7,15 +7,15 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from serving.channel.inference import Forward
+from serving.channel.messages.inference import Forward
 from serving.errors import ModelNotReady, VigilError
 from serving.protocol.messages import Tensor
 from serving.protocol.metadata import ModelMetadata
 from serving.remote.access import Access
 from serving.remote.address import Address
 from serving.remote.carriers import AsyncCarrier, open_async_carrier, open_carrier
-from serving.remote.grpc_wire import GrpcWire
-from serving.remote.http_wire import HttpWire
+from serving.remote.grpc.wire import GrpcWire
+from serving.remote.http.wire import HttpWire
 from serving.remote.pending import Asked, awaited
 from serving.remote.wire import NOTHING, Answer, Call, Inferred, Listed, Told, Wire, unreadable
 

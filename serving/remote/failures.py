@@ -7,8 +7,8 @@ from typing import Final
 import msgspec
 
 from serving import errors
-from serving.logs.causes import Cause
 from serving.remote.wire import MAX_MESSAGE
+from serving.telemetry.logs.causes import Cause
 
 _OF_GRPC: Final[dict[str, type[errors.VigilError]]] = {
     "INVALID_ARGUMENT": errors.InvalidInput,

@@ -7,13 +7,13 @@ from typing import Any, Final
 
 import numpy as np
 
-from serving.channel.inference import Remarks
+from serving.channel.messages.inference import Remarks
 from serving.config import InputSpec, ModelConfig, OutputSpec
 from serving.errors import InvalidInput, ModelFailed, listed
-from serving.logs.causes import Cause
 from serving.protocol.messages import Parameters, Tensor
 from serving.protocol.metadata import ModelMetadata, TensorMetadata
 from serving.remote.wire import Inferred
+from serving.telemetry.logs.causes import Cause
 
 LONGEST_VERSION: Final = 128
 """Characters of a version; a longer one is refused, since cut short it might be another's."""

@@ -7,11 +7,11 @@ from typing import Any, Protocol
 
 import msgspec
 
-from serving.channel.inference import Forward
+from serving.channel.messages.inference import Forward
 from serving.errors import ModelFailed, VigilError
-from serving.logs.causes import Cause
 from serving.protocol.messages import Parameters, Tensor
 from serving.protocol.metadata import ModelMetadata
+from serving.telemetry.logs.causes import Cause
 
 NOTHING = Forward({}, {})
 """Nothing to pass on beside the tensors."""

@@ -1,1 +1,1 @@
-"""One composition root per role: what a process of that role is made of."""
+"""What roles share, and the monitor."""

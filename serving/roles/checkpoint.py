@@ -15,11 +15,11 @@ from typing import Any, Final
 
 import msgspec
 
-from serving.logs.events import Event
-from serving.logs.report import report
 from serving.roles.journal import Changes, Entry, Journal, read_journal, to_line
 from serving.roles.set_aside import set_aside
 from serving.roles.state_file import UnreadableState, read_state, write_state
+from serving.telemetry.logs.events import Event
+from serving.telemetry.logs.report import report
 
 SLICE: Final = 10_000
 """Entries copied to a new journal at each save."""

@@ -25,8 +25,8 @@ from scipy.stats import wasserstein_distance
 
 from serving.config import ModelConfig
 from serving.errors import VigilError
-from serving.models.columns import input_columns
-from serving.models.dataset import read_dataset
+from serving.models.profile.columns import input_columns
+from serving.models.profile.dataset import read_dataset
 from serving.roles.report_job import QUOTES, REPORT, TIMEOUT_S, Columns, plain, read_job
 
 STATISTICS: Final = {

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
-from serving.channel.observation import Position
+from serving.channel.messages.observation import Position
 
 MAX_GATEWAYS: Final = 256
 """Gateway processes remembered; the one not heard of for longest is forgotten."""

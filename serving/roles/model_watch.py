@@ -13,12 +13,12 @@ from monitors.performance.label_join import Entry
 from monitors.performance.labels import JoinedRow, LabelEvent, joined_rows
 from monitors.performance.predicted_class import predicted_class
 from monitors.rows import Rows
-from serving.channel.observation import LabelCounts
+from serving.channel.messages.observation import LabelCounts
 from serving.config import CLASS_OUTPUT
 from serving.config.consumers import LABELS, consumers, reads_inputs
 from serving.errors import Unsupported
-from serving.models.columns import input_columns
-from serving.models.repository import ModelEntry
+from serving.models.profile.columns import input_columns
+from serving.models.repository.folder import ModelEntry
 from serving.protocol.datatypes import bf16_to_fp32
 from serving.roles.finding_series import FindingSeries
 from serving.roles.judges.descriptor import MonitorDescriptor

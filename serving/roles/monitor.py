@@ -20,20 +20,21 @@ from typing import Any, Final
 
 import msgspec
 
-from serving.channel import observation
 from serving.channel.connection import Connection
-from serving.channel.directory import Directory, HubClient, Member, Report
 from serving.channel.endpoint import ChannelServer
 from serving.channel.frame_parts import Message
+from serving.channel.hub_client import HubClient
+from serving.channel.messages import observation
+from serving.channel.messages.directory import Directory, Member, Report
 from serving.errors import ModelFailed, Unsupported, VigilError
-from serving.logs.events import Event
-from serving.logs.report import report
-from serving.logs.setup import configure
 from serving.roles.checkpoint import Checkpoint
 from serving.roles.observatory import Observatory
 from serving.roles.report_runner import ReportRunner
 from serving.roles.to_the_end import to_the_end
 from serving.telemetry.counters import SeriesSet
+from serving.telemetry.logs.events import Event
+from serving.telemetry.logs.report import report
+from serving.telemetry.logs.setup import configure
 from serving.telemetry.process import ProcessSeries
 from serving.telemetry.process_title import set_title
 

@@ -7,11 +7,9 @@ from typing import Any
 
 from monitors.performance.label_join import Entry
 from monitors.performance.labels import LabelEvent
-from serving.channel.directory import Series, ServedModel
-from serving.channel.observation import EventMeta, LabelCounts, LabelsMeta, Position
+from serving.channel.messages.directory import ServedModel
+from serving.channel.messages.observation import EventMeta, LabelCounts, LabelsMeta, Position
 from serving.errors import InvalidInput, unknown_model
-from serving.logs.events import Event
-from serving.logs.report import report
 from serving.protocol.messages import Tensor
 from serving.roles.event_ledger import EventLedger
 from serving.roles.finding_json import plain
@@ -22,6 +20,9 @@ from serving.roles.observed import read_event, read_label
 from serving.roles.watches import Changes, Watches
 from serving.telemetry import names
 from serving.telemetry.counters import SeriesSet
+from serving.telemetry.logs.events import Event
+from serving.telemetry.logs.report import report
+from serving.telemetry.series import Series
 
 
 class Observatory:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from monitors.performance.labels import LabelEvent
-from serving.channel.observation import INPUT_PREFIX, OUTPUT_PREFIX, EventMeta, Label
+from serving.channel.messages.observation import INPUT_PREFIX, OUTPUT_PREFIX, EventMeta, Label
 from serving.errors import InvalidInput
 from serving.protocol.messages import Tensor
 

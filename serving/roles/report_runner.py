@@ -11,15 +11,15 @@ from typing import Final
 
 import numpy as np
 
-from serving.channel.observation import ReportReply
+from serving.channel.messages.observation import ReportReply
 from serving.errors import InvalidInput, ModelFailed, ModelNotReady, Overloaded, Unsupported
-from serving.logs.causes import Cause
-from serving.logs.events import Event
-from serving.logs.report import report
-from serving.models.profile_files import REFERENCE
-from serving.models.repository import ModelEntry
+from serving.models.profile.files import REFERENCE
+from serving.models.repository.folder import ModelEntry
 from serving.roles.report_job import QUOTES, REPORT, TIMEOUT_S, ReportJob, write_job
 from serving.roles.to_the_end import to_the_end
+from serving.telemetry.logs.causes import Cause
+from serving.telemetry.logs.events import Event
+from serving.telemetry.logs.report import report
 
 CONTENT_TYPES: Final = {"html": "text/html; charset=utf-8", "json": "application/json"}
 MIN_ROWS: Final = 30

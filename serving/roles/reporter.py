@@ -6,7 +6,8 @@ import asyncio
 import threading
 from collections.abc import Callable
 
-from serving.channel.directory import HubClient, Member, Report
+from serving.channel.hub_client import HubClient
+from serving.channel.messages.directory import Member, Report
 
 
 class ReporterThread:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from serving.channel.directory import ServedModel
+from serving.channel.messages.directory import ServedModel
 from serving.config import ModelConfig
-from serving.models.repository import ModelEntry
+from serving.models.repository.folder import ModelEntry
 
 
 def served_entry(served: ServedModel) -> ModelEntry:

@@ -6,8 +6,8 @@ import itertools
 import time
 from pathlib import Path
 
-from serving.logs.events import Event
-from serving.logs.report import report
+from serving.telemetry.logs.events import Event
+from serving.telemetry.logs.report import report
 
 
 def set_aside(path: Path, why: str) -> Path:

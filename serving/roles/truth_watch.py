@@ -9,7 +9,7 @@ from monitors.performance.forgotten_keys import ForgottenKeys
 from monitors.performance.label_join import Entry, LabelJoin
 from monitors.performance.labels import JoinedRow, LabelEvent
 from monitors.rows import Rows
-from serving.channel.observation import LabelCounts
+from serving.channel.messages.observation import LabelCounts
 from serving.config import OutputSpec
 from serving.errors import InvalidInput
 

@@ -13,16 +13,16 @@ from typing import Any, Final
 
 from monitors.performance.forgotten_keys import ForgottenKeys
 from monitors.performance.label_join import Entry, prediction_keys
-from serving.channel.directory import ServedModel
+from serving.channel.messages.directory import ServedModel
 from serving.errors import VersionNotFound, unknown_model
-from serving.logs.events import Event
-from serving.logs.report import report
 from serving.roles.judges.descriptor import MonitorDescriptor
 from serving.roles.judges.listed import MONITORS
 from serving.roles.model_watch import ModelWatch
 from serving.roles.served_entry import served_entry
 from serving.roles.unserved import Unserved
 from serving.telemetry.counters import SeriesSet
+from serving.telemetry.logs.events import Event
+from serving.telemetry.logs.report import report
 
 MOST_UPSTREAM: Final = 4
 """Versions of other servers that are watched per model; another one displaces the oldest."""

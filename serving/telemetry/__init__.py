@@ -1,1 +1,1 @@
-"""Cumulative counters in every role, and their way out: Prometheus text and OTLP."""
+"""Cumulative counters in every role and their way out, and the log."""

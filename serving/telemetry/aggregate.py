@@ -7,9 +7,9 @@ from typing import Final
 
 import msgspec
 
-from serving.channel.directory import Series
 from serving.telemetry.metric import Merge
 from serving.telemetry.names import METRICS
+from serving.telemetry.series import Series
 
 SeriesKey = tuple[str, str, str, tuple[tuple[str, str], ...], tuple[float, ...]]
 

@@ -12,8 +12,8 @@ from typing import Final, TypeVar
 
 import numpy as np
 
-from serving.channel.directory import Series
 from serving.telemetry.metric import Metric
+from serving.telemetry.series import Series
 
 Attributes = tuple[tuple[str, str], ...]
 

@@ -14,10 +14,10 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from serving.admin.app import AdminServer
-from serving.admin.hub import Hub
-from serving.channel.directory import Member, Report, ServedModel
+from serving.admin.server import AdminServer
+from serving.channel.messages.directory import Member, Report, ServedModel
 from serving.config import ConfigError, Listen, ServerConfig, Telemetry
+from serving.control.registry import Hub
 from serving.telemetry import names
 from serving.telemetry.counters import SeriesSet
 

@@ -8,7 +8,7 @@ import pytest
 
 from serving.cli.infer import infer
 from serving.errors import VigilError
-from serving.protocol.json_codec import encode_response
+from serving.protocol.json.codec import encode_response
 from serving.protocol.messages import InferRequest, InferResponse, Tensor
 from serving.protocol.pb import open_inference_pb2 as pb
 

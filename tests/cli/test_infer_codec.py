@@ -7,7 +7,7 @@ import pytest
 from serving.cli.infer_codec import HEADER, decode, encode
 from serving.errors import InvalidInput
 from serving.protocol.datatypes import NUMPY_OF, fp32_to_bf16
-from serving.protocol.json_codec import decode_request, encode_response
+from serving.protocol.json.codec import decode_request, encode_response
 from serving.protocol.messages import (
     InferRequest,
     InferResponse,

@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from serving.channel.messages.inference import BatchResult
 from serving.config import Batching, ModelConfig, Replicas
-from serving.dataplane.batch import Batch, Pending
-from serving.dataplane.batcher import ModelQueue
-from serving.dataplane.bound import Bound
-from serving.dataplane.links import ReplicaLost
-from serving.dataplane.replica_ends import ReplicaEnds
-from serving.dataplane.results import Answer, BatchResult
+from serving.dataplane.batching.batch import Batch, Pending
+from serving.dataplane.batching.batcher import ModelQueue
+from serving.dataplane.links.link import ReplicaLost
+from serving.dataplane.links.replica_ends import ReplicaEnds
+from serving.dataplane.requests.bound import Bound
+from serving.dataplane.results import Answer
 
 Wait = Callable[[Callable[[], object]], Awaitable[None]]
 

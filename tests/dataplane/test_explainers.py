@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 
 from serving.channel.connection import Connection
-from serving.channel.directory import Directory, Member
 from serving.channel.endpoint import ChannelServer
-from serving.channel.explanation import ExplainMeta
 from serving.channel.frame_parts import Message
+from serving.channel.messages.directory import Directory, Member
+from serving.channel.messages.explanation import ExplainMeta
 from serving.dataplane.explainers import ExplainerPool
 from serving.errors import DeadlineExceeded, ModelNotReady
 from serving.protocol.messages import Tensor

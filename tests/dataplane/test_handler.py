@@ -14,10 +14,10 @@ import pytest
 
 from serving import errors
 from serving.channel.connection import Connection
-from serving.channel.directory import BrokenModel, Directory, Member, ServedModel
 from serving.channel.endpoint import ChannelServer
 from serving.channel.frame_parts import Message
-from serving.channel.inference import BatchMeta, Forward, Remarks, ResultMeta
+from serving.channel.messages.directory import BrokenModel, Directory, Member, ServedModel
+from serving.channel.messages.inference import BatchMeta, Forward, Remarks, ResultMeta
 from serving.dataplane import handler
 from serving.dataplane.handler import DataPlane
 from serving.protocol.messages import InferRequest, RequestedOutput, Tensor

@@ -8,7 +8,7 @@ from serving.config import ConfigError
 from serving.demo import build
 from serving.demo.build import STAMP, build_demo
 from serving.demo.models import build_cancer
-from serving.models.repository import ModelRepository
+from serving.models.repository.folder import ModelRepository
 
 
 def nothing(what, done, total):

@@ -3,8 +3,8 @@ import pytest
 
 from serving.demo import loans
 from serving.demo.loans import approval_rate, proxy_shift, sample_applicants
-from serving.models.loader import load
-from serving.models.repository import ModelRepository
+from serving.models.formats.loader import load
+from serving.models.repository.folder import ModelRepository
 
 ROWS = 100_000
 

@@ -3,10 +3,10 @@ import pytest
 from sklearn.datasets import load_breast_cancer
 
 from guards.decisions import Action
-from serving.models.dataset import read_dataset
-from serving.models.loader import load
-from serving.models.profile_files import read_mahalanobis
-from serving.models.repository import ModelRepository
+from serving.models.formats.loader import load
+from serving.models.profile.dataset import read_dataset
+from serving.models.profile.files import read_mahalanobis
+from serving.models.repository.folder import ModelRepository
 
 
 @pytest.fixture(params=["digits", "cancer", "loans"])

@@ -13,7 +13,7 @@ import httpx
 import pytest
 import tritonclient.grpc
 
-from serving.models.manifest import write_folder_manifest
+from serving.models.repository.manifest import write_folder_manifest
 
 pytestmark = pytest.mark.e2e
 

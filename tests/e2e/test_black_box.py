@@ -14,7 +14,7 @@ import httpx
 import numpy as np
 import pytest
 
-from serving.admin.explainers import ON_DEMAND
+from serving.control.explainers import ON_DEMAND
 from serving.models.export import save_files
 from serving.protocol.pb import open_inference_pb2 as pb
 

@@ -33,7 +33,7 @@ def test_compiled_modules_go_before_their_sources(folder: Path) -> None:
     names = [
         str(Path(file).relative_to(folder)).partition(".")[0].replace("/", ".") for file in files
     ]
-    assert "serving.gateway.direct.http1" in names
+    assert "serving.gateway.direct.http1.connection" in names
     assert [file for file in files if not Path(f"{file.partition('.')[0]}.py").exists()] == []
     told = subprocess.run(
         [sys.executable, "-c", ASK, *names],

@@ -16,7 +16,7 @@ from tritonclient.grpc import service_pb2
 from tritonclient.utils import InferenceServerException
 
 from serving.config import load_model
-from serving.models.dataset import read_dataset
+from serving.models.profile.dataset import read_dataset
 from serving.protocol.pb import health_pb2
 
 pytestmark = pytest.mark.e2e

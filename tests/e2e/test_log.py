@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from serving.models.manifest import write_folder_manifest
+from serving.models.repository.manifest import write_folder_manifest
 
 pytestmark = pytest.mark.e2e
 

@@ -16,7 +16,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import FunctionTransformer
 
-from serving.models.manifest import write_folder_manifest
+from serving.models.repository.manifest import write_folder_manifest
 
 pytestmark = pytest.mark.e2e
 

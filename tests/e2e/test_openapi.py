@@ -20,8 +20,8 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
+from serving.gateway.http.routes import ROUTES
 from serving.gateway.openapi import description
-from serving.gateway.routes import ROUTES
 
 pytestmark = pytest.mark.e2e
 EXAMPLES = 12

@@ -12,8 +12,8 @@ import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from serving.models.export import save_files
+from serving.telemetry.export.prometheus import prometheus_name
 from serving.telemetry.names import METRICS
-from serving.telemetry.prometheus import prometheus_name
 
 pytestmark = pytest.mark.e2e
 

@@ -20,7 +20,7 @@ import yaml
 from onnx import TensorProto, helper
 
 from serving.models.export import save_files
-from serving.models.manifest import write_folder_manifest
+from serving.models.repository.manifest import write_folder_manifest
 from serving.protocol.pb import open_inference_pb2 as pb
 
 pytestmark = pytest.mark.e2e

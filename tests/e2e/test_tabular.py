@@ -26,7 +26,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.svm import LinearSVC
 
-from serving.models.manifest import write_folder_manifest
+from serving.models.repository.manifest import write_folder_manifest
 
 pytestmark = pytest.mark.e2e
 

@@ -17,7 +17,7 @@ import pytest
 import yaml
 
 from serving.models.export import save_files
-from serving.models.manifest import verify_all
+from serving.models.repository.manifest import verify_all
 
 pytestmark = pytest.mark.e2e
 

@@ -12,7 +12,7 @@ import pytest
 
 from serving.config import load_model
 from serving.demo.loans import sample_applicants
-from serving.models.dataset import read_dataset
+from serving.models.profile.dataset import read_dataset
 from serving.protocol.pb import open_inference_pb2, vigil_pb2
 
 pytestmark = pytest.mark.e2e

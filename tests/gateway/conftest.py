@@ -9,11 +9,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from serving.channel.directory import Directory, ServedModel
+from serving.channel.messages.directory import Directory, ServedModel
+from serving.channel.messages.inference import BatchResult
 from serving.config import ModelConfig
-from serving.dataplane.batch import Batch
+from serving.dataplane.batching.batch import Batch
 from serving.dataplane.handler import DataPlane
-from serving.dataplane.results import BatchResult
 from serving.gateway.asgi import VigilApp
 
 LIMIT = 10_000

@@ -190,8 +190,8 @@ async def test_a_body_of_more_chunks_than_are_kept_apart(ask: Any) -> None:
 
 
 async def test_small_chunks_weigh_what_is_in_them() -> None:
-    from serving.gateway.bodies import read_chunks
     from serving.gateway.body_budget import BodyBudget, Share
+    from serving.gateway.http.bodies import read_chunks
 
     share = Share(BodyBudget(1 << 20, 1 << 20), counted=False)
     left = 200_000

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from serving.channel.directory import BrokenModel, Directory, ServedModel
-from serving.gateway import grpc_health
+from serving.channel.messages.directory import BrokenModel, Directory, ServedModel
+from serving.gateway.grpc import health as grpc_health
 from serving.protocol.pb import health_pb2
 
 PATH = "/grpc.health.v1.Health/Watch"

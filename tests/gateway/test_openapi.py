@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from serving.gateway.http.routes import ROUTES
 from serving.gateway.metadata import VERSION
 from serving.gateway.openapi import description
-from serving.gateway.routes import ROUTES
 
 
 # Described, and served by a change that is not merged yet: to be emptied then.

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from serving.dataplane.web_access import WebAccess
+from serving.access.web import WebAccess
 from serving.gateway.asgi import VigilApp
 from serving.protocol.status import PERMISSION_DENIED, UNIMPLEMENTED
 
@@ -67,7 +67,7 @@ async def test_a_report_reaches_nothing(ask: Any, monkeypatch: pytest.MonkeyPatc
     async def report(*_: Any) -> tuple[bytes, bytes]:
         return b"text/html; charset=utf-8", b"<script></script>"
 
-    monkeypatch.setattr("serving.gateway.extensions.report", report)
+    monkeypatch.setattr("serving.gateway.extensions.monitoring.report", report)
     answer = await ask("GET", "/v2/models/m/reports/drift")
     assert answer.headers["content-security-policy"] == "sandbox allow-scripts"
     assert answer.headers["x-content-type-options"] == "nosniff"

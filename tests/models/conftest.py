@@ -12,8 +12,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from serving.models.export import save_files, save_safetensors, save_torch_export
-from serving.models.manifest import write_folder_manifest
-from serving.models.repository import ModelEntry, ModelRepository
+from serving.models.repository.folder import ModelEntry, ModelRepository
+from serving.models.repository.manifest import write_folder_manifest
 from serving.protocol.messages import InferRequest, Tensor
 
 TOY_CONFIG = """

@@ -40,11 +40,11 @@ from sklearn.pipeline import FeatureUnion, make_pipeline
 from skops import io
 from threadpoolctl import threadpool_info
 
-from serving.models.core_limit import hold_cores
-from serving.models.loader import load
-from serving.models.manifest import write_manifest
-from serving.models.repository import ModelRepository
-from serving.models.sklearn_nesting import parts
+from serving.models.execution.core_limit import hold_cores
+from serving.models.formats.loader import load
+from serving.models.formats.sklearn.nesting import parts
+from serving.models.repository.folder import ModelRepository
+from serving.models.repository.manifest import write_manifest
 
 X, Y = load_iris(return_X_y=True)
 MANY = 8

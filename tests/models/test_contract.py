@@ -8,9 +8,9 @@ import torch
 from serving.demo.loans import sample_applicants
 from serving.errors import InvalidInput, Unsupported
 from serving.models.contract import Capabilities, Model, Prediction
-from serving.models.dataset import read_dataset
-from serving.models.loader import load
-from serving.models.repository import ModelRepository
+from serving.models.formats.loader import load
+from serving.models.profile.dataset import read_dataset
+from serving.models.repository.folder import ModelRepository
 
 MAX_ULP = 8
 ROWS = 192

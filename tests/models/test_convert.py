@@ -13,8 +13,8 @@ from typer.testing import CliRunner
 from serving.cli import app
 from serving.config import ConfigError
 from serving.models.convert import convert_pickle
-from serving.models.loader import load
-from serving.models.repository import ModelRepository
+from serving.models.formats.loader import load
+from serving.models.repository.folder import ModelRepository
 
 X, Y = load_iris(return_X_y=True)
 SKLEARN = """

@@ -5,8 +5,8 @@ import torch
 
 from serving.models import export
 from serving.models.export import save_safetensors, save_torch_export
-from serving.models.loader import load
-from serving.models.repository import ModelRepository
+from serving.models.formats.loader import load
+from serving.models.repository.folder import ModelRepository
 
 TWO_INPUTS = """
 format: torch_export

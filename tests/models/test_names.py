@@ -19,11 +19,11 @@ from explain.integrated_gradients import IntegratedGradients
 from serving.config import Batching, ConfigError
 from serving.errors import ModelFailed
 from serving.models.export import save_files, save_safetensors, save_torch_export
-from serving.models.loader import load
-from serving.models.manifest import write_manifest
-from serving.models.pipelined_model import PipelinedModel
-from serving.models.prepare import prepare
-from serving.models.repository import ModelEntry, ModelRepository
+from serving.models.formats.loader import load
+from serving.models.preparation.prepare import prepare
+from serving.models.repository.folder import ModelEntry, ModelRepository
+from serving.models.repository.manifest import write_manifest
+from serving.models.torch.pipelined_model import PipelinedModel
 
 FORMATS = ["torch_export", "safetensors", "torchscript"]
 NEEDS = {
@@ -425,7 +425,7 @@ def test_on_a_device_beside_the_host(save, kind, monkeypatch):
 
     entry = save(kind, BOTH, "ba", ["end", "start"])
     monkeypatch.setattr(
-        "serving.models.torch_assembly.TorchModel",
+        "serving.models.torch.assembly.TorchModel",
         lambda entry, *runs: PipelinedModel(entry, Memory(), *runs),
     )
     model = load(entry, "cpu")

@@ -16,10 +16,10 @@ from onnx import TensorProto, helper
 from serving.config import ConfigError
 from serving.errors import InvalidInput
 from serving.models.export import save_torch_export
-from serving.models.loader import load
-from serving.models.manifest import write_folder_manifest
-from serving.models.prepare import prepare
-from serving.models.repository import ModelEntry, ModelRepository
+from serving.models.formats.loader import load
+from serving.models.preparation.prepare import prepare
+from serving.models.repository.folder import ModelEntry, ModelRepository
+from serving.models.repository.manifest import write_folder_manifest
 from serving.models.rowless import same_in_all_rows
 
 X = np.arange(6, dtype=np.float32).reshape(3, 2)

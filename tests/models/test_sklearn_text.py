@@ -15,8 +15,8 @@ from sklearn.preprocessing import FunctionTransformer, OneHotEncoder
 
 from serving.config import ConfigError
 from serving.errors import InvalidInput
-from serving.models.loader import load
-from serving.models.sklearn_nesting import takes_text
+from serving.models.formats.loader import load
+from serving.models.formats.sklearn.nesting import takes_text
 
 TEXTS = ["cheap pills", "win money", "meeting at noon", "lunch with the team"] * 3
 Y = ["spam", "spam", "ham", "ham"] * 3

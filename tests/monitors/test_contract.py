@@ -21,7 +21,7 @@ from monitors.reference.profile import ReferenceProfile
 from monitors.rows import Rows
 from serving.config import ModelConfig
 from serving.config.consumers import DRIFT
-from serving.models.repository import ModelEntry
+from serving.models.repository.folder import ModelEntry
 from serving.roles.judges.listed import MONITORS
 
 MOST_ROWS = 1200

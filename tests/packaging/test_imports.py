@@ -20,7 +20,7 @@ def _loaded_by(module: str) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    "module", ["serving.gateway.app", "serving.cli", "serving.admin.app", "serving.embedded"]
+    "module", ["serving.gateway.app", "serving.cli", "serving.admin.server", "serving.embedded"]
 )
 def test_lean_processes_import_nothing_heavy(module: str) -> None:
     assert _loaded_by(module) & set(HEAVY) == set()

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from serving.protocol.json_codec import decode_request
+from serving.protocol.json.codec import decode_request
 from serving.protocol.messages import InferRequest
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from serving.errors import InvalidInput, Unsupported
-from serving.protocol.json_codec import (
+from serving.protocol.json.codec import (
     decode_raw_request,
     decode_request,
     encode_response,

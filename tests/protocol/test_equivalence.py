@@ -9,10 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from serving.protocol import grpc_codec, json_codec
 from serving.protocol.bytes_tensor import object_array
 from serving.protocol.datatypes import NUMPY_OF, bf16_to_fp32
-from serving.protocol.grpc_contents import encode_contents, has_typed_form
+from serving.protocol.grpc import codec as grpc_codec
+from serving.protocol.grpc.contents import encode_contents, has_typed_form
+from serving.protocol.json import codec as json_codec
 from serving.protocol.messages import InferRequest, InferResponse, Tensor
 from serving.protocol.pb.open_inference_pb2 import ModelInferRequest
 from serving.protocol.tensors import tensor_from_buffer, tensor_to_buffer

@@ -1,6 +1,6 @@
 import json
 
-from serving.protocol.grpc_metadata import model_metadata, server_metadata
+from serving.protocol.grpc.metadata import model_metadata, server_metadata
 from serving.protocol.metadata import (
     ModelMetadata,
     ServerMetadata,

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from serving.errors import VigilError
-from serving.protocol import grpc_codec, json_codec
+from serving.protocol.grpc import codec as grpc_codec
+from serving.protocol.json import codec as json_codec
 
 PAYLOADS = Path(__file__).parents[1] / "testdata" / "tritonclient"
 LENGTHS = json.loads((PAYLOADS / "json_lengths.json").read_text())

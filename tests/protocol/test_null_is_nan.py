@@ -9,8 +9,8 @@ import pytest
 
 from serving.errors import InvalidInput
 from serving.protocol.datatypes import bf16_to_fp32
-from serving.protocol.json_codec import decode_request
-from serving.protocol.json_reader import RequestReader
+from serving.protocol.json.codec import decode_request
+from serving.protocol.json.reader import RequestReader
 
 NAN = float("nan")
 FLOATS = ("FP16", "FP32", "FP64", "BF16")

@@ -1,7 +1,7 @@
 import pytest
 
 from serving.errors import InvalidInput, Unsupported
-from serving.protocol.grpc_parameters import decode_parameters, encode_parameters
+from serving.protocol.grpc.parameters import decode_parameters, encode_parameters
 from serving.protocol.parameters import checked_parameters
 from serving.protocol.pb.open_inference_pb2 import InferParameter, ModelInferResponse
 

@@ -11,7 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from serving.errors import VigilError
-from serving.protocol import grpc_codec, grpc_reader, json_codec, json_reader
+from serving.protocol.grpc import codec as grpc_codec
+from serving.protocol.grpc import reader as grpc_reader
+from serving.protocol.json import codec as json_codec
+from serving.protocol.json import reader as json_reader
 from serving.protocol.messages import InferRequest
 from serving.protocol.pb.open_inference_pb2 import ModelInferRequest
 

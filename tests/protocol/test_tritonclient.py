@@ -9,8 +9,9 @@ import tritonclient.grpc as triton_grpc
 import tritonclient.http as triton_http
 from tritonclient.grpc import service_pb2
 
-from serving.protocol import grpc_codec, json_codec
 from serving.protocol.bytes_tensor import object_array
+from serving.protocol.grpc import codec as grpc_codec
+from serving.protocol.json import codec as json_codec
 from serving.protocol.messages import InferRequest, InferResponse, RequestedOutput, Tensor
 
 PAYLOADS = Path(__file__).parents[1] / "testdata" / "tritonclient"

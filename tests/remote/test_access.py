@@ -25,21 +25,21 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from pydantic import ValidationError
 
-from serving.channel.directory import ServedModel
 from serving.channel.endpoint import connect as connect_channel
-from serving.channel.inference import BatchMeta, ResultMeta
+from serving.channel.messages.directory import ServedModel
+from serving.channel.messages.inference import BatchMeta, ResultMeta
 from serving.config import ConfigError, ModelConfig, RemoteCredentials, RemoteTls
 from serving.errors import ModelNotReady, NoReplica, Unreachable, UpstreamDenied
-from serving.protocol.grpc_codec import decode_request, encode_response
+from serving.protocol.grpc.codec import decode_request, encode_response
 from serving.protocol.messages import InferResponse, Tensor
 from serving.protocol.pb import open_inference_pb2 as pb
 from serving.remote.access import access_of
 from serving.remote.address import parse_address
 from serving.remote.client import AsyncClient, Client
-from serving.remote.discover import connect
-from serving.remote.watch import write_repository
+from serving.remote.discovery.discover import connect
+from serving.remote.discovery.watch import write_repository
 from serving.remote.wire import NOTHING
-from serving.roles.replica import make_replica
+from serving.replica.server import make_replica
 
 TOKEN = "canary-7f3a"
 X = Tensor("x", "FP32", (1, 2), np.array([[1, 2]], np.float32))

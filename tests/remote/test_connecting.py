@@ -12,7 +12,7 @@ from serving.errors import Unreachable
 from serving.remote import connecting
 from serving.remote.address import Address, parse_address
 from serving.remote.connecting import Patience, connect
-from serving.remote.http_connection import HttpConnection
+from serving.remote.http.connection import HttpConnection
 
 
 def make() -> HttpConnection:

@@ -8,14 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving.channel.inference import Forward
+from serving.channel.messages.inference import Forward
 from serving.errors import ModelFailed
-from serving.protocol import grpc_codec, json_codec
 from serving.protocol.datatypes import NUMPY_OF
+from serving.protocol.grpc import codec as grpc_codec
+from serving.protocol.json import codec as json_codec
 from serving.protocol.messages import InferRequest, InferResponse, Tensor
 from serving.protocol.pb import open_inference_pb2 as pb
-from serving.remote.grpc_wire import GrpcWire
-from serving.remote.http_wire import LENGTH, HttpWire
+from serving.remote.grpc.wire import GrpcWire
+from serving.remote.http.wire import LENGTH, HttpWire
 from serving.remote.wire import Answer
 
 FORWARD = Forward({"colour": "red", "deep": 3, "on": True}, {"x": {"content_type": "np"}})

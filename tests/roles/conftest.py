@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import msgspec
@@ -11,28 +11,18 @@ import numpy as np
 import pytest
 
 from monitors.reference.profile import ReferenceProfile
-from serving.admin.hub import Hub
-from serving.channel.directory import Directory, HubClient, Member, Report, ServedModel
+from serving.channel.hub_client import HubClient
+from serving.channel.messages.directory import Directory, Member, Report, ServedModel
 from serving.config import DriftMonitor as DriftConfig
 from serving.config import Fairness, Feature, InputSpec, ModelConfig, Monitors, OutputSpec
-from serving.dataplane.publisher import EventPublisher, Limits
-from serving.models.columns import input_columns
-from serving.models.dataset import Dataset, write_dataset
+from serving.control.registry import Hub
+from serving.dataplane.hooks.publisher import EventPublisher, Limits
+from serving.models.profile.columns import input_columns
+from serving.models.profile.dataset import Dataset, write_dataset
 from serving.telemetry.counters import SeriesSet
 
-Wait = Callable[[Callable[[], object]], Awaitable[None]]
 WINDOW = 200
 PURPOSES = [b"car", b"home", b"other"]
-
-
-@pytest.fixture
-def eventually() -> Wait:
-    async def wait(condition: Callable[[], object]) -> None:
-        async with asyncio.timeout(60):
-            while not condition():  # noqa: ASYNC110 - the condition is in other objects' state
-                await asyncio.sleep(0.005)
-
-    return wait
 
 
 class Tabular:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from serving.errors import InvalidInput, ModelFailed, ModelNotReady, Overloaded, Unsupported
-from serving.models.columns import input_columns
+from serving.models.profile.columns import input_columns
 from serving.roles.drift_report import ReportError, _compare, comparable, farthest, harmless, make
 from serving.roles.report_job import ReportJob, write_job
 from serving.roles.report_runner import ReportRunner

@@ -1,6 +1,6 @@
 import msgspec
 
-from serving.channel.observation import Position
+from serving.channel.messages.observation import Position
 from serving.roles.event_ledger import MAX_GATEWAYS, EventLedger, Tally
 
 

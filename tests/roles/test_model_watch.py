@@ -11,10 +11,10 @@ import pytest
 from monitors.finding import Finding
 from monitors.performance.forgotten_keys import ForgottenKeys
 from monitors.performance.labels import LabelEvent
-from serving.channel.observation import LabelCounts
+from serving.channel.messages.observation import LabelCounts
 from serving.config import ModelConfig
 from serving.errors import Unsupported
-from serving.models.repository import ModelEntry
+from serving.models.repository.folder import ModelEntry
 from serving.roles.model_watch import ModelWatch
 from serving.roles.observed import PredictionEvent
 from serving.telemetry.counters import SeriesSet

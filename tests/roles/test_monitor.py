@@ -8,8 +8,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from serving.admin.monitor_orders import reset_reference
-from serving.channel.observation import (
+from serving.channel.messages.observation import (
     FindingsMeta,
     Label,
     LabelCounts,
@@ -18,6 +17,7 @@ from serving.channel.observation import (
 )
 from serving.config import DriftMonitor as DriftConfig
 from serving.config import Monitors
+from serving.control.monitor_orders import reset_reference
 from serving.errors import InvalidInput, ModelNotFound, ModelNotReady, Unsupported
 from serving.roles.monitor import MonitorRole
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from serving.channel.observation import (
+from serving.channel.messages.observation import (
     FindingsMeta,
     Label,
     LabelCounts,

@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from serving.channel.directory import ServedModel
-from serving.channel.observation import EventMeta, Label, LabelCounts, LabelsMeta, Position
+from serving.channel.messages.directory import ServedModel
+from serving.channel.messages.observation import EventMeta, Label, LabelCounts, LabelsMeta, Position
 from serving.config import ModelConfig
 from serving.protocol.messages import Tensor
 from serving.roles.observatory import Observatory

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from serving.channel.observation import EventMeta, Label, Position
+from serving.channel.messages.observation import EventMeta, Label, Position
 from serving.errors import InvalidInput
 from serving.protocol.messages import Tensor
 from serving.roles.observed import read_event, read_label

@@ -6,7 +6,7 @@ import pytest
 from monitors.performance.forgotten_keys import ForgottenKeys
 from monitors.performance.labels import JoinedRow, LabelEvent
 from monitors.rows import Rows
-from serving.channel.observation import LabelCounts
+from serving.channel.messages.observation import LabelCounts
 from serving.config import OutputSpec
 from serving.errors import InvalidInput
 from serving.roles.truth_watch import TruthWatch

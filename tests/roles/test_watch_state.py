@@ -3,8 +3,8 @@
 import json
 from pathlib import Path
 
-from serving.channel.directory import ServedModel
-from serving.channel.observation import Label, LabelCounts, LabelsMeta
+from serving.channel.messages.directory import ServedModel
+from serving.channel.messages.observation import Label, LabelCounts, LabelsMeta
 from serving.config import ModelConfig
 from serving.roles.observatory import Observatory
 from serving.roles.watch_state import by_consumer

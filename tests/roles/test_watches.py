@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from serving.channel.directory import ServedModel
-from serving.channel.observation import EventMeta, Label, LabelCounts, LabelsMeta, Position
+from serving.channel.messages.directory import ServedModel
+from serving.channel.messages.observation import EventMeta, Label, LabelCounts, LabelsMeta, Position
 from serving.config import ModelConfig
 from serving.errors import ModelNotFound, VersionNotFound
-from serving.logs.report import FIELDS
 from serving.protocol.messages import Tensor
 from serving.roles.observatory import Observatory
 from serving.roles.watches import ACTIVE_S, MOST_COUNTED, MOST_UPSTREAM, OTHERS
+from serving.telemetry.logs.report import FIELDS
 
 NOW = 1000.0
 DRIFT = {"reference": "live", "reference_rows": 100, "window": 50}

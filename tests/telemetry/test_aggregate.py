@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from serving.channel.directory import Series
 from serving.telemetry import names
 from serving.telemetry.aggregate import merge, series_key
 from serving.telemetry.counters import SeriesSet
+from serving.telemetry.series import Series
 
 
 def snapshot(rows: float, lag: float, score: float, seconds: float) -> tuple[Series, ...]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from serving.telemetry.export.prometheus import prometheus_name
 from serving.telemetry.metric import Metric
 from serving.telemetry.names import METRICS
-from serving.telemetry.prometheus import prometheus_name
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "metrics.md"

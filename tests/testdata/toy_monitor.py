@@ -9,7 +9,7 @@ from monitors.monitor import Needs
 from monitors.rows import Rows
 from monitors.windows.tumbling_window import TumblingWindow
 from serving.config import ModelConfig
-from serving.models.repository import ModelEntry
+from serving.models.repository.folder import ModelEntry
 from serving.roles.judges.descriptor import Built, MonitorDescriptor
 
 SILENT_S = 60.0

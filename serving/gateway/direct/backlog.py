@@ -13,13 +13,13 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final
 
-from serving.dataplane.batcher import ModelQueue
+from serving.dataplane.batching.batcher import ModelQueue
 from serving.dataplane.handler import DataPlane
 from serving.dataplane.served import ServedVersion
 from serving.errors import VigilError
 from serving.gateway.direct.time_slices import SAMPLE, TimeSlices, Worker
-from serving.logs.events import Event
-from serving.logs.report import report
+from serving.telemetry.logs.events import Event
+from serving.telemetry.logs.report import report
 
 WAIT_S: Final = 0.5
 MOST_BYTES: Final = 128 << 20

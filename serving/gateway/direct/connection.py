@@ -1,64 +1,249 @@
-"""An accepted connection until it is clear which protocol its client speaks."""
+"""What every connection of the direct ingress has, whatever protocol its client speaks."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, cast
+import select
+from abc import abstractmethod
+from typing import TYPE_CHECKING, Final, cast
 
-from serving.gateway.direct.http1 import Http1
-from serving.gateway.direct.http2 import Http2
-from serving.gateway.direct.speaker import NEVER, Speaker
-from serving.http2.frames import PREFACE
+from serving.gateway.client import behind
 
 if TYPE_CHECKING:
     from serving.gateway.direct.server import DirectServer
 
+NEVER: Final = float("inf")
+SLOWEST: Final = 1024
+"""Bytes a second that a client must take of its answers, after a first pause of `stall_s`."""
+MOST_AHEAD: Final = 256 << 10
+"""Bytes that wait to be worked on; with more of them, no more are read."""
 
-class Opening(asyncio.Protocol):
-    """A connection before it is made."""
 
-    def __init__(self, server: DirectServer) -> None:
+class Speaker:
+    """One connection from its first byte to its last.
+
+    It is what a transport asks of a protocol, and does not inherit from `asyncio.Protocol`: only a
+    class without interpreted bases has quick attributes when it is compiled.
+
+    Args:
+        server: what all connections share.
+        transport: the connection.
+        client: the peer's address, or None on a Unix socket.
+    """
+
+    def __init__(
+        self,
+        server: DirectServer,
+        transport: asyncio.Transport,
+        client: tuple[str, int] | None,
+    ) -> None:
+        self._peer = client[0] if client else ""
+        self._port = client[1] if client else 0
         self._server = server
+        self._transport = transport
+        self._stalled = False
+        self._full = False
+        self._stuck = NEVER
+        """When a client that leaves its answers unread is given up."""
+        self._unread = 0
+        self._later: list[bytes] = []
+        """What was received and waits to be worked on."""
+        self._at = 0
+        """How many bytes of the first of them have been worked on."""
+        self._later_size = 0
+        self._half_closed = False
+        """Whether the client has shut its side: nothing more comes."""
+        self.queued = self.greedy = False
+        self.deadline = server.head_until
+        server.connections.add(self)
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begin."""
-        # uvloop's transports are no subclass of asyncio's.
-        connected = cast(asyncio.Transport, transport)
-        peer = connected.get_extra_info("peername")
-        client = (peer[0], peer[1]) if isinstance(peer, tuple) else None
-        undecided = Undecided(self._server, connected, client)
-        connected.set_protocol(cast(asyncio.Protocol, undecided))
+    def client_of(self, forwarded: str) -> str:
+        """Return the address of whoever asks: the peer's, or what trusted proxies have added."""
+        proxies = self._server.proxies
+        return behind(self._peer, forwarded, proxies) if proxies else self._peer
 
+    @property
+    def client(self) -> tuple[str, int] | None:
+        """The peer's address; None on a Unix socket."""
+        return (self._peer, self._port) if self._peer else None
 
-class Undecided(Speaker):
-    """A connection that has not said enough; whoever speaks its protocol takes over."""
-
-    _first = b""
-
+    @abstractmethod
     def data_received(self, data: bytes) -> None:
-        """Choose the speaker, hand the connection over, and what came so far with it."""
-        first = self._first = self._first + data
-        if len(first) < len(PREFACE) and PREFACE.startswith(first):
-            return
+        """Take in what the client sent."""
+
+    def eof_received(self) -> bool:
+        """The client has shut its side; whether the connection stays open all the same."""
+        return False
+
+    def connection_lost(self, _error: Exception | None) -> None:
+        """The connection is gone."""
         self._server.connections.discard(self)
-        kind = Http2 if first.startswith(PREFACE) else Http1
-        speaker = kind(self._server, self._transport, self.client)
-        self._transport.set_protocol(cast(asyncio.Protocol, speaker))
-        if self._server.stopping:
-            speaker.stop()
-        speaker.data_received(first)
+        self.deadline = self._stuck = NEVER
+        self._give_up_later()
+        self.lost()
+
+    # -- what waits to be worked on -----------------------------------------------------
+
+    def work(self) -> bool:
+        """Go on with what waits, while the slice lasts; True if nothing is left to do now."""
+        return True
+
+    def _keep(self, data: bytes, at: int = 0) -> None:
+        """Keep what cannot be worked on now, from `at` on; read no more with too much of it."""
+        if not self._later:
+            self._at = at
+        self._later.append(data)
+        self._later_size += len(data)
+        if self._later_size > MOST_AHEAD and not self._full:
+            self._full = True
+            if not self._transport.is_closing():
+                self._transport.pause_reading()
+
+    def _next_data(self) -> tuple[bytes, int]:
+        """Take what waits, in one, and where to go on in it."""
+        later, at = self._later, self._at
+        if len(later) == 1:
+            data = later[0]
+        else:
+            later[0] = later[0][at:]
+            data, at = b"".join(later), 0
+        self._drop_later()
+        return data, at
+
+    def _drop_later(self) -> None:
+        self._later = []
+        self._later_size = self._at = 0
+
+    def _give_up_later(self) -> None:
+        """The connection ends: what waits is not worked on."""
+        self._drop_later()
+        self.queued = False
+
+    def _read_on(self) -> None:
+        """Nothing waits any more: read again, if that was why nothing was read."""
+        if self._full:
+            self._full = False
+            if not self._stalled and not self._half_closed and not self._transport.is_closing():
+                self._transport.resume_reading()
+
+    def pause_writing(self) -> None:
+        """The client does not read: take nothing more from it."""
+        self._stalled = True
+        self._watch()
+        if not self._transport.is_closing():
+            self._transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        """The client reads again."""
+        self._stalled = False
+        if self._transport.is_closing():
+            return  # what is left must still be read
+        self._stuck = NEVER
+        if not self._full and not self._half_closed:
+            self._transport.resume_reading()
+        if self._later:
+            self._server.slices.queue(self)
+
+    def sweep(self, now: float) -> None:
+        """Look whether the connection is too slow, and end it if so."""
+        self.greedy = False
+        if self.queued:  # its bytes are here and wait for us
+            self._prolong(self._server.elapsed_s)
+        if self._stuck != NEVER:
+            unread = self._transport.get_write_buffer_size()
+            taken = max(0, self._unread - unread)
+            self._stuck = min(self._server.stall_until, self._stuck + taken / SLOWEST)
+            self._unread = unread
+            if self._stuck < now:
+                self._transport.abort()
+        elif self.deadline < now:
+            self.too_slow()
+
+    def _prolong(self, seconds: float) -> None:
+        """Allow the client more time: so much was not its own."""
+        self.deadline += seconds
+
+    def close(self) -> None:
+        """Close once the client has read what was written."""
+        self._transport.close()
+        self._watch()
+
+    def leave(self) -> None:
+        """Close, but not before the client has had a chance to read why."""
+        self._server.connections.discard(self)
+        if not self._transport.is_closing():
+            Leaving(self._server, self._transport, self.client)
+        self._give_up_later()
+        self.lost()
+
+    def _hung_up(self) -> bool:
+        """Whether the system knows already that nobody is at the other end."""
+        connected = self._transport.get_extra_info("socket")
+        poll = select.poll()
+        poll.register(connected.fileno(), 0)  # errors are always told
+        return bool(poll.poll(0))
+
+    def abort(self) -> None:
+        """End now."""
+        self._transport.abort()
+
+    def _watch(self) -> None:
+        self._stuck = self._server.stall_until
+        self._unread = self._transport.get_write_buffer_size()
+
+    @abstractmethod
+    def lost(self) -> None:
+        """Nobody is there any more: give up what is under way."""
+
+    @abstractmethod
+    def too_slow(self) -> None:
+        """The deadline has passed."""
+
+    @abstractmethod
+    def stop(self) -> None:
+        """The gateway is about to stop: say so with the next answer."""
+
+    @abstractmethod
+    def stopped(self) -> None:
+        """Take nothing new, and end after what is under way."""
+
+
+class Leaving(Speaker):
+    """A connection whose last answer is written; what still comes is thrown away for a moment.
+
+    Were it closed at once, what the client is still sending would be answered with a reset, which
+    may reach it before it has read the answer.
+    """
+
+    def __init__(
+        self,
+        server: DirectServer,
+        transport: asyncio.Transport,
+        client: tuple[str, int] | None,
+    ) -> None:
+        super().__init__(server, transport, client)
+        self.deadline = server.now + server.limits.linger_s
+        transport.set_protocol(cast(asyncio.Protocol, self))
+        if transport.can_write_eof():
+            transport.write_eof()
+        transport.resume_reading()
+
+    def data_received(self, _data: bytes) -> None:
+        """It comes too late."""
+
+    def pause_writing(self) -> None:
+        """Nothing is written any more."""
 
     def lost(self) -> None:
         """Nothing was under way."""
 
     def too_slow(self) -> None:
-        """It has said nothing that could be answered."""
+        """The client has had its moment."""
         self.deadline = NEVER
         self.close()
 
     def stop(self) -> None:
-        """It may still speak."""
+        """It is stopping."""
 
     def stopped(self) -> None:
-        """Too late."""
-        self.close()
+        """It is stopping."""

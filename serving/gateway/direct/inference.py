@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Final
 from serving import errors
 from serving.dataplane.handler import Ticket
 from serving.gateway.direct.known_heads import InferHead
-from serving.gateway.inference import raw_request
-from serving.logs.events import Event
-from serving.logs.report import report
-from serving.protocol.json_codec import encode_response, parse_json_length
+from serving.gateway.http.inference import raw_request
+from serving.protocol.json.codec import encode_response, parse_json_length
+from serving.telemetry.logs.events import Event
+from serving.telemetry.logs.report import report
 
 if TYPE_CHECKING:
     from serving.gateway.direct.server import DirectServer

@@ -15,7 +15,7 @@ from serving.gateway.app import composition_from_environment
 from serving.gateway.asgi import VigilApp
 from serving.gateway.direct.limits import Limits
 from serving.gateway.direct.server import DirectServer
-from serving.logs.setup import configure
+from serving.telemetry.logs.setup import configure
 from serving.telemetry.process_title import set_title
 
 

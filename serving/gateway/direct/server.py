@@ -14,17 +14,18 @@ from serving.config import Listen
 from serving.dataplane.handler import DataPlane
 from serving.gateway.asgi import VigilApp
 from serving.gateway.direct.backlog import Backlog
-from serving.gateway.direct.connection import Opening
+from serving.gateway.direct.connection import Leaving, Speaker
+from serving.gateway.direct.http1.shapes import Shapes
+from serving.gateway.direct.http2.shapes import Shapes2
 from serving.gateway.direct.limits import Limits
-from serving.gateway.direct.shapes import Shapes
-from serving.gateway.direct.shapes2 import Shapes2
-from serving.gateway.direct.speaker import Leaving, Speaker
+from serving.gateway.direct.protocol_detection import Opening
 from serving.gateway.direct.time_slices import TimeSlices
-from serving.gateway.periodic import Periodic
-from serving.logs.events import Event
-from serving.logs.report import report
-from serving.protocol import grpc_reader, json_reader
-from serving.protocol.grpc_writer import ResponseWriter
+from serving.gateway.upkeep.periodic import Periodic
+from serving.protocol.grpc import reader as grpc_reader
+from serving.protocol.grpc.writer import ResponseWriter
+from serving.protocol.json import reader as json_reader
+from serving.telemetry.logs.events import Event
+from serving.telemetry.logs.report import report
 
 LINGER_S: Final = 0.3
 ACCEPTING_TURNS: Final = 4

@@ -11,8 +11,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final, Protocol
 
-from serving.logs.events import Event
-from serving.logs.report import report
+from serving.telemetry.logs.events import Event
+from serving.telemetry.logs.report import report
 
 SLICE_S: Final = 0.002
 """Seconds of a turn that connections get together, once for what comes in and once for the rest."""

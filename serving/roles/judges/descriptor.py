@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from monitors.monitor import Monitor
 from serving.config import ModelConfig
-from serving.models.repository import ModelEntry
+from serving.models.repository.folder import ModelEntry
 
 
 class Blind(NamedTuple):

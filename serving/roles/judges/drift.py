@@ -5,9 +5,9 @@ from __future__ import annotations
 from monitors.drift.column_drift import DriftMonitor, every_column
 from monitors.drift.live_drift import LiveDriftMonitor
 from serving.config import ConfigError
-from serving.models.columns import fixed_columns
-from serving.models.profile_files import read_drift_reference
-from serving.models.repository import ModelEntry
+from serving.models.profile.columns import fixed_columns
+from serving.models.profile.files import read_drift_reference
+from serving.models.repository.folder import ModelEntry
 from serving.roles.judges.descriptor import Blind, Built
 
 MOST_NAMED = 5

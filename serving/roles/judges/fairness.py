@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from monitors.fairness.selection_rate_difference import SelectionRateMonitor
-from serving.models.repository import ModelEntry
+from serving.models.repository.folder import ModelEntry
 from serving.roles.judges.descriptor import Built
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from monitors.finding import Finding
 from monitors.monitor import LearnsReference, Monitor
-from serving.models.repository import ModelEntry
+from serving.models.repository.folder import ModelEntry
 from serving.roles.judges.descriptor import MonitorDescriptor
 
 

@@ -11,7 +11,7 @@ from typing import Final
 
 from serving.config import ModelConfig
 from serving.config.consumers import DRIFT, FAIRNESS, PERFORMANCE, QUALITY, consumers
-from serving.models.repository import ModelEntry
+from serving.models.repository.folder import ModelEntry
 from serving.roles.judges.descriptor import Built, MonitorDescriptor
 
 

@@ -7,14 +7,14 @@ from typing import Any
 
 from monitors.finding import Finding
 from monitors.rows import Rows
-from serving.logs.events import Event
-from serving.logs.report import report
-from serving.models.repository import ModelEntry
+from serving.models.repository.folder import ModelEntry
 from serving.roles.finding_json import stale
 from serving.roles.finding_series import FindingSeries
 from serving.roles.freshness import Freshness
 from serving.roles.judges.descriptor import Blind, MonitorDescriptor
 from serving.roles.judges.judge import Judge
+from serving.telemetry.logs.events import Event
+from serving.telemetry.logs.report import report
 
 
 class MonitorSet:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from monitors.performance.accuracy import AccuracyMonitor
-from serving.models.repository import ModelEntry
+from serving.models.repository.folder import ModelEntry
 from serving.roles.judges.descriptor import Built
 
 WINDOW: Final = 200

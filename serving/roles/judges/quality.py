@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from monitors.quality.non_finite import NonFiniteMonitor
-from serving.models.repository import ModelEntry
+from serving.models.repository.folder import ModelEntry
 from serving.protocol.datatypes import FLOATING
 from serving.roles.judges.descriptor import Built
 

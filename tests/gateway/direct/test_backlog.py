@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from serving.channel.directory import Directory, ServedModel
+from serving.channel.messages.directory import Directory, ServedModel
 from serving.config import ModelConfig
 from serving.dataplane.handler import DataPlane
 from serving.gateway.direct.backlog import Backlog

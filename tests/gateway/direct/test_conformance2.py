@@ -20,8 +20,8 @@ from typing import NamedTuple
 import pytest
 from hpack import Encoder
 
-from serving.gateway.direct import http2
-from serving.gateway.direct.http2 import MAX_FRAME
+from serving.gateway.direct.http2 import connection as http2
+from serving.gateway.direct.http2.connection import MAX_FRAME
 from serving.http2 import frames as f
 
 PING = b"conforms"

@@ -9,7 +9,7 @@ import random
 
 from hpack import Encoder
 
-from serving.gateway.direct.shapes import Shapes
+from serving.gateway.direct.http1.shapes import Shapes
 from serving.http2 import frames as f
 from serving.protocol.pb.open_inference_pb2 import ModelInferRequest, ModelInferResponse
 

@@ -12,13 +12,13 @@ from hpack import Encoder
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from serving.access.web import WebAccess
 from serving.config import Listen
-from serving.dataplane.web_access import WebAccess
 from serving.gateway.body_budget import BodyBudget
-from serving.gateway.direct.http1 import Http1
-from serving.gateway.direct.http2 import Http2
+from serving.gateway.direct.connection import MOST_AHEAD
+from serving.gateway.direct.http1.connection import Http1
+from serving.gateway.direct.http2.connection import Http2
 from serving.gateway.direct.server import DirectServer
-from serving.gateway.direct.speaker import MOST_AHEAD
 from serving.gateway.direct.time_slices import QUANTUM_S, SAMPLE, SLICE_S, TimeSlices
 from serving.http2 import frames as f
 

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from serving.dataplane.web_access import WebAccess
+from serving.access.web import WebAccess
 from serving.gateway.asgi import VigilApp
 from serving.protocol.status import PERMISSION_DENIED
 

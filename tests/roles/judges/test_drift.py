@@ -13,7 +13,7 @@ from monitors.drift.column_drift import DriftMonitor
 from monitors.drift.live_drift import LiveDriftMonitor
 from monitors.reference.profile import ReferenceProfile
 from serving.config import ModelConfig
-from serving.models.repository import ModelEntry
+from serving.models.repository.folder import ModelEntry
 from serving.roles.judges.drift import build
 
 

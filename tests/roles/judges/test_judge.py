@@ -7,7 +7,7 @@ from monitors.drift.live_drift import LiveDriftMonitor
 from monitors.performance.accuracy import AccuracyMonitor
 from monitors.rows import Rows
 from serving.config import ModelConfig
-from serving.models.repository import ModelEntry
+from serving.models.repository.folder import ModelEntry
 from serving.roles.judges.descriptor import Built, MonitorDescriptor
 from serving.roles.judges.judge import Judge
 

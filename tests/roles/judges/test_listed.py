@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from serving.channel.directory import ServedModel
-from serving.channel.observation import EventMeta, Position
+from serving.channel.messages.directory import ServedModel
+from serving.channel.messages.observation import EventMeta, Position
 from serving.config import ModelConfig
 from serving.protocol.messages import Tensor
 from serving.roles.judges.listed import MONITORS

@@ -14,7 +14,7 @@ import pytest
 from monitors.monitor import Needs
 from monitors.rows import Rows
 from serving.config import ModelConfig
-from serving.models.repository import ModelEntry
+from serving.models.repository.folder import ModelEntry
 from serving.roles.finding_series import FindingSeries
 from serving.roles.judges.descriptor import Blind, Built, MonitorDescriptor
 from serving.roles.judges.monitor_set import MonitorSet

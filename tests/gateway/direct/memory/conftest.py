@@ -20,11 +20,11 @@ import uvloop
 
 from serving import errors
 from serving.channel.connection import Connection
-from serving.channel.directory import Directory, Member, ServedModel
 from serving.channel.endpoint import ChannelServer
-from serving.channel.explanation import EXPLAIN, ExplainReply
 from serving.channel.frame_parts import Message
-from serving.channel.observation import LABELS, LabelCounts
+from serving.channel.messages.directory import Directory, Member, ServedModel
+from serving.channel.messages.explanation import EXPLAIN, ExplainReply
+from serving.channel.messages.observation import LABELS, LabelCounts
 from serving.config import Listen, ModelConfig
 from serving.dataplane.handler import DataPlane
 from serving.gateway.asgi import VigilApp

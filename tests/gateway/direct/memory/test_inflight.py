@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from serving.gateway.body_budget import BodyBudget
-from serving.gateway.direct import intake2
+from serving.gateway.direct.http2 import intake as intake2
 from serving.gateway.direct.limits import Limits
 from serving.http2 import frames as f
 from serving.protocol.pb import open_inference_pb2 as pb

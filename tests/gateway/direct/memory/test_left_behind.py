@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from serving import errors
-from serving.dataplane.links import ReplicaLost
+from serving.dataplane.links.link import ReplicaLost
 from serving.http2 import frames as f
 from serving.protocol.pb import open_inference_pb2 as pb
 from serving.protocol.pb import vigil_pb2

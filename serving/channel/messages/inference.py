@@ -1,0 +1,112 @@
+"""What gateways and replicas say to each other: one batch there, one result back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+
+from serving.telemetry.logs.causes import Cause
+
+
+class BatchMeta(msgspec.Struct, array_like=True, frozen=True):
+    """Meta of an `infer` message. Its tensors are the model's inputs, all requests' rows joined.
+
+    Attributes:
+        rows: rows of each request, in order.
+        forward: an encoded `Forward` that all of them share, for models on other servers; empty
+            when there is nothing to pass on; `PROBE` asks whether the model could be used.
+    """
+
+    rows: tuple[int, ...]
+    forward: bytes = b""
+
+
+class Forward(msgspec.Struct, array_like=True, frozen=True):
+    """What a model on another server is told beside the tensors.
+
+    Attributes:
+        parameters: the request's, without those that are for this server.
+        inputs: those of its inputs, by input name.
+    """
+
+    parameters: dict[str, Any]
+    inputs: dict[str, dict[str, Any]]
+
+
+PROBE: Final = b"probe"
+"""In place of an encoded `Forward`: compute nothing, say whether the model is there."""
+
+
+class GuardResult(msgspec.Struct, array_like=True, frozen=True):
+    """What one model guard decided: only rows that did not pass are listed.
+
+    Attributes:
+        guard: the guard's name.
+        rows: (row in the batch, `guards.decisions.Action`, public reason).
+    """
+
+    guard: str
+    rows: tuple[tuple[int, int, str], ...]
+
+
+class Remarks(msgspec.Struct, array_like=True, frozen=True):
+    """What a model on another server said beside the tensors.
+
+    Attributes:
+        parameters: the answer's.
+        outputs: those of its outputs, by output name.
+        version: of the model there; empty where it is the served one, or where none was told.
+    """
+
+    parameters: dict[str, Any]
+    outputs: dict[str, dict[str, Any]]
+    version: str = ""
+
+
+class ResultMeta(msgspec.Struct, array_like=True, frozen=True):
+    """Meta of the reply. Its tensors are the outputs of the requests that did not fail.
+
+    Attributes:
+        failed: message by position of the request in the batch.
+        guards: decisions of the model guards; rows count over the whole batch.
+        compute_ns: time in the model, nanoseconds.
+        guard_ns: time in the guards, nanoseconds.
+        kinds: name of the domain error by position, for those of `failed` that are no
+            `ModelFailed`.
+        remarks: by position of the request, for those that have some.
+        causes: what the log may tell, by position, of those of `failed` that others raised.
+    """
+
+    failed: dict[int, str]
+    guards: tuple[GuardResult, ...]
+    compute_ns: int
+    guard_ns: int
+    kinds: dict[int, str] = {}
+    remarks: dict[int, Remarks] = {}
+    causes: dict[int, Cause] = {}
+
+
+class BatchResult(msgspec.Struct):
+    """A replica's answer to a batch.
+
+    Attributes:
+        outputs: rows of the requests that did not fail, in order, by output name.
+        failed: message by position of the request.
+        guards: decisions of the model guards; rows count over the whole batch.
+        compute_ns, guard_ns: time spent in the model and in its guards.
+        kinds: name of the domain error by position, where it is not `ModelFailed`.
+        remarks: what a model on another server said beside the tensors, by position.
+        causes: what the log may tell, by position, of errors that others raised.
+    """
+
+    outputs: Mapping[str, np.ndarray]
+    failed: dict[int, str]
+    guards: tuple[GuardResult, ...]
+    compute_ns: int
+    guard_ns: int
+    kinds: dict[int, str] = {}
+    remarks: dict[int, Remarks] = {}
+    causes: dict[int, Cause] = {}

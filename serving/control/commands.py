@@ -1,0 +1,83 @@
+"""Takes orders for the running instance and decides who may give them."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import msgspec
+
+from serving.config import ServerConfig
+from serving.config.hosts import LOOPBACK
+from serving.control.lifecycle import ModelControl
+from serving.control.runtime_settings import SettingsBook
+from serving.errors import Forbidden, unknown_model
+from serving.protocol.repository import ControlMeta
+
+
+async def at_once() -> None:
+    """Nobody else has to know of an order."""
+
+
+class ControlDesk:
+    """Answers control requests, from gateways and from the admin listener.
+
+    Args:
+        control: loads and unloads models.
+        book: keeps the settings.
+        config: says whether clients of the inference ports may control the server.
+        kept: returns once what was ordered so far outlives this process; answers wait for it.
+    """
+
+    def __init__(
+        self,
+        control: ModelControl,
+        book: SettingsBook,
+        config: ServerConfig,
+        kept: Callable[[], Awaitable[None]] = at_once,
+    ) -> None:
+        self._control = control
+        self._book = book
+        self._open = config.listen.host in LOOPBACK
+        self._kept = kept
+
+    async def from_client(self, asked: ControlMeta) -> Any:
+        """Answer a client of the inference ports, as `answer` does.
+
+        Raises:
+            Forbidden: those ports can be reached from elsewhere, and nothing says who asks.
+        """
+        # Which models there are is no secret: whoever may infer may list them.
+        if not self._open and asked.operation != "index":
+            raise Forbidden(
+                "nothing authenticates clients and this port is not on loopback; use the admin "
+                "listener, or bind listen.host to 127.0.0.1"
+            )
+        return await self.answer(asked)
+
+    async def answer(self, asked: ControlMeta) -> Any:
+        """Carry out one order; returns plain values.
+
+        Raises:
+            VigilError: it cannot be carried out.
+        """
+        if asked.operation == "index":
+            return msgspec.to_builtins(self._control.index())
+        answer = await self._obey(asked)
+        await self._kept()
+        return answer
+
+    async def _obey(self, asked: ControlMeta) -> Any:
+        if asked.operation == "logging":
+            return self._book.logging(asked.settings)
+        if asked.operation == "trace":
+            if asked.model and asked.model not in self._control.loaded:
+                raise unknown_model(asked.model[:200])
+            return self._book.trace(asked.model, asked.settings)
+        if asked.operation == "load":
+            await self._control.load(
+                asked.model, allow_signature_change=asked.allow_signature_change
+            )
+        else:
+            await self._control.unload(asked.model)
+        return {}

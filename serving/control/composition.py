@@ -1,0 +1,120 @@
+"""Composes what controls a running instance: the models, who may change them, and the poll."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from serving.channel.messages.directory import Inventory, ModelKey, ServedModel
+from serving.channel.messages.settings import Settings
+from serving.config import ServerConfig
+from serving.control.commands import ControlDesk, at_once
+from serving.control.fall_back import fall_back, may_fall_back
+from serving.control.lifecycle import Engine, ModelControl
+from serving.control.model_poll import ModelPoll
+from serving.control.registry import Hub
+from serving.control.runtime_settings import Chosen, SettingsBook
+from serving.control.starting import Starting
+from serving.models.repository.folder import ModelRepository
+from serving.telemetry.logs.switch import LogSwitch
+
+
+class ControlRoom:
+    """Everything that changes what `hub` tells gateways to serve.
+
+    Args:
+        hub: the instance.
+        config: where models lie, and the bounds of loading.
+        engine: starts and stops replicas; see `ModelControl`.
+        on_settings: called after every change of how gateways log and trace.
+        switch: applies log settings here; none: one for the process's own handlers.
+        kept: returns once a successor of this room would know all that was ordered here so far.
+
+    Attributes:
+        desk: takes orders.
+    """
+
+    def __init__(
+        self,
+        hub: Hub,
+        config: ServerConfig,
+        engine: Engine,
+        on_settings: Callable[[], None] = lambda: None,
+        switch: LogSwitch | None = None,
+        kept: Callable[[], Awaitable[None]] = at_once,
+    ) -> None:
+        repository = self._repository = ModelRepository(config.models, config.remote_hosts)
+        self._control = ModelControl(
+            hub,
+            repository,
+            engine,
+            load_timeout_s=config.load_timeout_s,
+            drain_timeout_s=config.drain_timeout_s,
+        )
+        self._poll = (
+            ModelPoll(self._control, repository, config.poll_models_s)
+            if config.poll_models_s
+            else None
+        )
+        self._polling: asyncio.Task[None] | None = None
+        self._settling: dict[ModelKey, asyncio.Task[None]] = {}
+        self._starting: Starting | None = None
+        self._load_timeout_s = config.load_timeout_s
+        self._hub = hub
+        self._switch = switch or LogSwitch()
+        self._on_settings = on_settings
+        self._book = SettingsBook(config.data_dir.absolute() / "traces", self._set)
+        self.desk = ControlDesk(self._control, self._book, config, kept)
+        hub.on_control = self.desk.from_client
+
+    @property
+    def chosen(self) -> Chosen:
+        """What was set, for a successor of this room."""
+        return self._book.chosen
+
+    def start(self, inventory: Inventory, chosen: Chosen | None = None) -> None:
+        """Serve these models, and look for others if that is wanted.
+
+        Args:
+            inventory: what there is from the beginning.
+            chosen: what was set in the room that this one replaces.
+        """
+        generation = self._control.start(inventory)
+        self._starting = Starting(
+            self._hub, self._control, inventory.models, generation, self._load_timeout_s
+        )
+        for served in filter(may_fall_back, inventory.models):
+            self._settle(served, generation)
+        if chosen is not None and chosen.number:
+            self._book.restore(chosen)
+        if self._poll:
+            self._polling = asyncio.get_running_loop().create_task(self._poll.run())
+
+    @property
+    def started(self) -> bool:
+        """Whether each required model of the start answers or has failed; see `Starting`."""
+        return self._starting is not None and self._starting.over()
+
+    def settled(self, key: ModelKey) -> bool:
+        """Whether a version of the start stays what it is; else an earlier one may replace it."""
+        return key not in self._settling
+
+    def _settle(self, served: ServedModel, generation: int) -> None:
+        task = asyncio.get_running_loop().create_task(
+            fall_back(self._hub, self._control, self._repository, served, generation)
+        )
+        self._settling[served.key] = task
+        task.add_done_callback(lambda _: self._settling.pop(served.key, None))
+
+    def _set(self, settings: Settings) -> None:
+        self._switch.apply(settings.log)
+        self._hub.set_settings(settings)
+        self._on_settings()
+
+    def stop(self) -> None:
+        """Change nothing any more."""
+        if self._polling:
+            self._polling.cancel()
+        for task in self._settling.values():
+            task.cancel()
+        self._control.stop()

@@ -1,0 +1,76 @@
+"""What becomes of the totals while the instance runs: samples for the console, pushes by OTLP."""
+
+from __future__ import annotations
+
+import asyncio
+import platform
+
+from serving.config import ServerConfig
+from serving.control.history import SAMPLE_S, History
+from serving.control.registry import Hub
+from serving.telemetry import names
+from serving.telemetry.export.metrics_data import own_version
+from serving.telemetry.export.otlp import OtlpPusher
+
+
+class Exports:
+    """Samples the totals of `hub` and pushes them to a collector if there is one.
+
+    Args:
+        hub: the instance.
+        config: names the collector.
+        history: gets the samples.
+        engine, ingress: what runs, for the metrics; none: what the configuration says.
+    """
+
+    def __init__(
+        self,
+        hub: Hub,
+        config: ServerConfig,
+        history: History,
+        engine: str = "",
+        ingress: str = "",
+    ) -> None:
+        self._hub = hub
+        self._config = config
+        self._history = history
+        self._tasks: list[asyncio.Task[None]] = []
+        self._pusher: OtlpPusher | None = None
+        info = hub.series.gauge(
+            names.BUILD_INFO,
+            version=own_version(),
+            python=platform.python_version(),
+            engine=engine or config.engine,
+            ingress=ingress or config.ingress,
+        )
+        info.set(1)
+
+    def start(self) -> None:
+        """Begin; needs a running loop."""
+        create = asyncio.get_running_loop().create_task
+        self._tasks = [create(self._sample())]
+        endpoint = self._config.telemetry.otlp_endpoint
+        if endpoint:
+            failures = self._hub.series.sum(names.TELEMETRY_EXPORT_FAILURES)
+            self._pusher = OtlpPusher(endpoint, self._hub.started_ns, failures)
+            self._pusher.start()
+            self._tasks.append(create(self._push(self._pusher)))
+
+    async def stop(self) -> None:
+        """Export once more; bounded to a few seconds."""
+        for task in self._tasks:
+            task.cancel()
+        if self._pusher:
+            self._pusher.offer(self._hub.aggregate())
+            await asyncio.to_thread(self._pusher.stop)
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _sample(self) -> None:
+        while True:
+            self._history.sample(self._hub.aggregate())
+            await asyncio.sleep(SAMPLE_S)
+
+    async def _push(self, pusher: OtlpPusher) -> None:
+        while True:
+            await asyncio.sleep(self._config.telemetry.interval_s)
+            pusher.offer(self._hub.aggregate())

@@ -1,0 +1,84 @@
+"""The books over every process's series: totals never go backwards when a process dies."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+from serving.telemetry.aggregate import SeriesKey, is_cumulative, merge, series_key, went_back
+from serving.telemetry.series import Series
+
+MAX_DEPARTED: Final = 256
+"""Dead members whose last report is kept apart, in case the same process comes back."""
+
+
+class Ledger:
+    """Latest series by member, and what the dead have left behind.
+
+    A member is a unique id and a process. When it leaves, its sums and histograms stay and its
+    gauges vanish. If the *same* process returns (only its connection broke), its new report
+    replaces the old one; if it is a new process, the old report goes into the retired base and
+    counting continues on top of it.
+    """
+
+    def __init__(self) -> None:
+        self._live: dict[str, tuple[Series, ...]] = {}
+        self._departed: dict[str, tuple[int, tuple[Series, ...]]] = {}
+        self._base: list[Series] = []
+
+    def join(self, member: str, pid: int) -> bool:
+        """Note that `member` registered; returns whether it is a new process of a known id."""
+        known = self._departed.get(member)
+        if known is None or known[0] == pid:
+            return False
+        self._retire(member)
+        return True
+
+    def report(self, member: str, series: tuple[Series, ...]) -> bool:
+        """Replace the series of a live member.
+
+        Returns:
+            Whether the numbers show a new process although the pid did not (containers like to
+            start with the same pid).
+        """
+        reborn = False
+        if member in self._departed:
+            reborn = _contradicts(self._departed[member][1], series)
+            if reborn:
+                self._retire(member)
+            else:
+                del self._departed[member]
+        self._live[member] = series
+        return reborn
+
+    def leave(self, member: str, pid: int) -> None:
+        """Note that `member` is gone."""
+        left = tuple(item for item in self._live.pop(member, ()) if is_cumulative(item))
+        # One that leaves again before its first report must not wipe out what it left before.
+        if left or member not in self._departed:
+            self._departed[member] = (pid, left)
+        if len(self._departed) > MAX_DEPARTED:
+            self._retire(next(iter(self._departed)))
+
+    def aggregate(self, more: Iterable[Series] = ()) -> list[Series]:
+        """Return one series per name and attributes over everybody, dead or alive."""
+        everything = list(self._base)
+        for _pid, left in self._departed.values():
+            everything += left
+        for series in self._live.values():
+            everything += series
+        everything += more
+        return merge(everything)
+
+    def _retire(self, member: str) -> None:
+        _pid, left = self._departed.pop(member)
+        self._base = merge([*self._base, *left])
+
+
+def _contradicts(old: tuple[Series, ...], new: tuple[Series, ...]) -> bool:
+    now: dict[SeriesKey, Series] = {series_key(item): item for item in new}
+    for item in old:
+        current = now.get(series_key(item))
+        if current is None or went_back(item, current):
+            return True
+    return False

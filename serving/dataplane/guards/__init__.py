@@ -1,0 +1,1 @@
+"""Guards in the gateway: built from the configuration, run over a batch."""

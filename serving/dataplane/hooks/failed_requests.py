@@ -1,0 +1,74 @@
+"""One line in the log for each request that is answered with a status of 500 or more."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from serving.errors import VigilError
+from serving.protocol.status import http_status
+from serving.telemetry.logs.events import Event
+from serving.telemetry.logs.report import report
+
+_SERVER_ERROR: Final = 500
+_BEFORE_VALUES: Final = re.compile(r"[^'\"0-9:(]{0,60}")
+
+
+def for_probe(error: VigilError) -> VigilError:
+    """Return the answer to a probe, which asks again and again, and leaves no line."""
+    error.logged = True
+    return error
+
+
+def log_failure(
+    error: VigilError,
+    *,
+    model: str = "",
+    version: str = "",
+    request_id: str = "",
+    path: str = "",
+    explains: bool = False,
+) -> None:
+    """Log an error that a client gets, unless that is done, or the client is at fault.
+
+    Args:
+        error: what the client is told.
+        model, version, request_id: what was asked, where that is known.
+        path: what was asked for where it was no inference.
+        explains: whether an explanation was asked for.
+    """
+    status = http_status(error)
+    if status < _SERVER_ERROR or error.logged:
+        return
+    error.logged = True
+    failed = status == _SERVER_ERROR
+    event = Event.REQUEST_FAILED if failed else Event.REQUEST_REFUSED
+    message = error.message
+    cause = error.cause
+    if cause is not None:
+        # The message quotes somebody else's text, and that may quote values.
+        what = "an explanation" if explains else "a request"
+        raised = f"model '{model}' raised {cause.type}" if model else f"{cause.type} was raised"
+        message = f"{cause.told or raised}, and {what} failed"
+        if model and failed:
+            event = Event.MODEL_FAILED
+    if explains and failed:
+        event = Event.EXPLAINER_FAILED
+    report(
+        event,
+        message,
+        model=model,
+        version=version,
+        request_id=request_id,
+        path=path,
+        cause=cause,
+        kind="" if model else _kind(error.message),
+        status=status,
+        answer=type(error).__name__,
+    )
+
+
+def _kind(message: str) -> str:
+    """Return what a message of ours begins with: names and values in it stand in quotes."""
+    found = _BEFORE_VALUES.match(message)
+    return found[0] if found else ""

@@ -1,0 +1,86 @@
+"""Tensors as the trace level TENSORS writes them: Triton's names, values as text, bounded."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+import numpy as np
+
+from serving.dataplane.batching.batch import Pending
+from serving.dataplane.results import Answer
+from serving.protocol.datatypes import bf16_to_fp32
+
+MOST_VALUES: Final = 4096
+"""Values that are written of one tensor."""
+MOST_TEXT: Final = 64 << 10
+"""Characters that are written of one BYTES tensor, quotes and commas left aside."""
+
+
+def tensors_of(
+    item: Pending, names: tuple[str, ...], inputs: Mapping[str, str], outputs: Mapping[str, str]
+) -> Iterator[dict[str, Any]]:
+    """Yield what a model was given for a request and, unless that failed, what it answered.
+
+    Sensitive attributes are not among them: the model does not see them.
+
+    Args:
+        item: the request, once its batch has been answered.
+        names: of the arrays that it brings.
+        inputs, outputs: datatypes by name.
+    """
+    for name, array in zip(names, item.bound.arrays, strict=True):
+        yield _activity(item, "TENSOR_QUEUE_INPUT", name, inputs[name], array)
+    answer = _answer(item)
+    if answer is not None:
+        for name, array in answer.outputs.items():
+            if name in outputs:
+                yield _activity(item, "TENSOR_BACKEND_OUTPUT", name, outputs[name], array)
+
+
+def _answer(item: Pending) -> Answer | None:
+    future = item.future
+    if not future.done() or future.cancelled() or future.exception() is not None:
+        return None
+    return future.result()
+
+
+def _activity(
+    item: Pending, activity: str, name: str, datatype: str, array: np.ndarray
+) -> dict[str, Any]:
+    texts = _texts(datatype, array)
+    tensor: dict[str, Any] = {
+        "name": name,
+        "data": ",".join(texts),
+        "shape": ",".join(map(str, array.shape)),
+        "dtype": datatype,
+    }
+    if len(texts) < array.size:
+        tensor["truncated"] = True
+    return {"id": item.id, "activity": activity, "tensor": tensor}
+
+
+def _texts(datatype: str, array: np.ndarray) -> list[str]:
+    """Return the first values in row-major order."""
+    values = array.flat[:MOST_VALUES]
+    if datatype == "BYTES":
+        return _quoted(values)
+    if datatype == "BOOL":
+        values = values.view(np.uint8)  # 0 and 1, as Triton writes them
+    elif datatype == "BF16":
+        values = bf16_to_fp32(values)
+    texts: list[str] = values.astype(np.str_).tolist()
+    return texts
+
+
+def _quoted(values: np.ndarray) -> list[str]:
+    texts: list[str] = []
+    left = MOST_TEXT
+    for value in values:
+        text = value if isinstance(value, str) else bytes(value).decode("utf-8", "replace")
+        left -= len(text)
+        if left < 0:
+            break
+        texts.append(json.dumps(text, ensure_ascii=False))
+    return texts

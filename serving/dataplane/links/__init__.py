@@ -1,0 +1,1 @@
+"""Links from a gateway to the replicas of a model."""

@@ -1,0 +1,1 @@
+"""What waits for a slot: bounds, order, room, and clients that leave."""

@@ -1,0 +1,213 @@
+"""The gateway as a Serve deployment: Serve's ingress for HTTP and gRPC, and ours beside it."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+from urllib.parse import unquote
+
+import grpc
+from ray import serve
+from ray.exceptions import RayError
+
+from serving import errors
+from serving.config import ServerConfig
+from serving.config.hosts import LOOPBACK
+from serving.dataplane.handler import DataPlane
+from serving.dataplane.hooks.failed_requests import log_failure
+from serving.engines.gateway_child import GatewayChild
+from serving.engines.ray.deployments import log_as, member_name
+from serving.engines.ray.handles import HandleLinks
+from serving.engines.ray.instance import Instance
+from serving.gateway.app import GatewayComposition
+from serving.gateway.asgi import Receive, Scope, Send, VigilApp
+from serving.gateway.body_budget import BodyBudget
+from serving.gateway.grpc.health import statuses
+from serving.gateway.grpc.methods import METHODS, Method
+from serving.protocol.status import INTERNAL, grpc_status
+from serving.telemetry.logs.events import Event
+from serving.telemetry.logs.report import report
+
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+_CODES = {code.value[0]: code for code in grpc.StatusCode}
+START_TIMEOUT_S = 20.0
+POLL_S = 0.05
+
+
+class GatewayDeployment:
+    """Answers Serve's proxies; unless they are the ingress it keeps a gateway process beside it."""
+
+    def __init__(self, instance: Instance) -> None:
+        log_as("gateway", instance)
+        config = instance.config
+        name = member_name("gateway")
+        beside = config.ingress != "serve"
+        ident = f"{name}-serve" if beside else name
+        self._max_body = config.listen.max_body_mib << 20
+        plane = None
+        if config.transport == "handle":
+            plane = DataPlane(ident, channel=False)
+            HandleLinks(plane)
+        self._composition = GatewayComposition(
+            ident,
+            instance.hub_address,
+            instance.secret,
+            plane,
+            server_name=config.listen.server_name,
+            bodies=BodyBudget(config.listen.inflight_bytes, self._max_body),
+        )
+        self._app = VigilApp(
+            self._composition.start,
+            self._composition.stop,
+            self._max_body,
+            config.listen.cors_origins,
+            config.listen.hosts,
+            self._composition.bodies,
+        )
+        self._open_to_all = not loopback_only(config)
+        self._child = _child(instance, name) if beside else None
+        if self._child:
+            self._child.start()
+
+    def __serve_build_asgi_app__(self) -> App:
+        """Give Serve the ASGI app that this actor hosts."""
+        return _hearing_of_the_end(self._app)
+
+    async def check_health(self) -> None:
+        """Raise while the gateway is not there; that this is answered shows that the loop is."""
+        if self._child:
+            # A bounded time, because a restart takes a moment.
+            async with asyncio.timeout(START_TIMEOUT_S):
+                while not await self._child.alive():  # noqa: ASYNC110 - it tells nobody
+                    await asyncio.sleep(POLL_S)
+
+    async def __del__(self) -> None:
+        """Let it finish what is in flight; Serve has waited for its own requests already."""
+        if self._child:
+            await self._child.stop()
+
+    async def answer(self, method: Method, request: Any, context: Any) -> Any:
+        """Answer one unary gRPC call that came through Serve's proxy."""
+        try:
+            self._admit(request, context)
+            assert self._app.plane is not None
+            return await method.call(self._app.plane, request, None)
+        except errors.VigilError as error:
+            log_failure(error)
+            _tell(context, error)
+        except Exception as error:  # noqa: BLE001 - the client gets a sentence, the operator the trace
+            report(Event.INTERNAL_ERROR, "a gRPC call could not be answered", error=error)
+            context.set_code(_CODES[INTERNAL])
+            context.set_details("internal error; see the server's log")
+        # With an error status no client reads the message, but Serve insists on one.
+        return request
+
+    async def Watch(self, request: Any, grpc_context: Any) -> AsyncIterator[Any]:  # noqa: N802
+        """Answer the health protocol's `Watch`; Serve cancels it when the client leaves."""
+        try:
+            self._admit(request, grpc_context)
+            assert self._app.plane is not None
+            async for status in statuses(self._app.plane, request.service):
+                yield status
+        except errors.VigilError as error:
+            _tell(grpc_context, error)
+            raise
+
+    async def ModelStreamInfer(  # noqa: N802
+        self, requests: Any, grpc_context: Any
+    ) -> AsyncIterator[Any]:
+        """Refuse the stream in a sentence; Serve's own would list the methods of this class."""
+        nothing: tuple[Any, ...] = ()
+        for message in nothing:  # what makes this a stream
+            yield message
+        error = errors.Unsupported(
+            "ModelStreamInfer is not offered with `ingress: serve`; use ModelInfer"
+        )
+        _tell(grpc_context, error)
+        raise error
+
+    def _admit(self, request: Any, context: Any) -> None:
+        # Serve's gRPC proxy listens on every interface, whatever address it is given.
+        if not self._open_to_all and not from_loopback(context.peer()):
+            raise errors.Forbidden("this server answers calls from its own machine only")
+        if request.ByteSize() > self._max_body:
+            raise errors.PayloadTooLarge(
+                f"the message is over the limit of {self._max_body} bytes; send a smaller one"
+            )
+
+
+def _hearing_of_the_end(app: App) -> App:
+    """Return `app` for Serve, whose `receive` raises where others say that the client has left."""
+
+    async def called(scope: Scope, receive: Receive, send: Send) -> None:
+        async def received() -> Any:
+            try:
+                return await receive()
+            except RayError:
+                return {"type": "http.disconnect"}
+
+        await app(scope, received, send)
+
+    return called
+
+
+def _tell(context: Any, error: errors.VigilError) -> None:
+    """Set a call's status. Serve hands it on with a message, or with an exception that follows."""
+    context.set_code(_CODES[grpc_status(error)])
+    context.set_details(error.message)
+
+
+def _child(instance: Instance, name: str) -> GatewayChild:
+    return GatewayChild(
+        instance.config,
+        instance.config.listen,
+        instance.runtime_dir(),
+        name,
+        instance.hub_address,
+        instance.secret,
+        # Ray's variables hold its token, which is no business of the process that meets clients.
+        hidden=("RAY_",),
+    )
+
+
+def _grpc_method(name: str, method: Method) -> Any:
+    async def call(self: GatewayDeployment, request: Any, grpc_context: Any) -> Any:
+        return await self.answer(method, request, grpc_context)
+
+    call.__name__ = name
+    call.__doc__ = f"The gRPC method {name}."
+    return call
+
+
+# Serve's proxy calls the method of the deployment that has the name of the gRPC method.
+for _path, _method in METHODS.items():
+    _name = _path.rpartition("/")[2]
+    setattr(GatewayDeployment, _name, _grpc_method(_name, _method))
+
+
+def loopback_only(config: ServerConfig) -> bool:
+    """Whether clients of other machines are to be kept out."""
+    return config.listen.host in LOOPBACK
+
+
+def from_loopback(peer: str) -> bool:
+    """Whether a gRPC peer, for example `ipv4:127.0.0.1:4711`, is on this machine."""
+    kind, _, address = unquote(peer).partition(":")
+    if kind == "unix":
+        return True
+    host = address.rpartition(":")[0].strip("[]")
+    try:
+        parsed = ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    mapped = getattr(parsed, "ipv4_mapped", None)
+    return bool((mapped or parsed).is_loopback)
+
+
+def gateway_deployment(config: ServerConfig, **options: Any) -> Any:
+    """Return the gateway as a Serve deployment that is an ingress."""
+    ingress = serve.ingress()(GatewayDeployment)
+    return serve.deployment(ingress, name="gateway", num_replicas=config.gateways, **options)

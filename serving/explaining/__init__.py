@@ -1,0 +1,1 @@
+"""The explainer role: attributions from a private copy of one model."""

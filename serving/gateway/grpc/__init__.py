@@ -1,0 +1,1 @@
+"""gRPC in the ASGI app: frames, methods, streams, health, reflection."""

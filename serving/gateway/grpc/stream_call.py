@@ -1,0 +1,156 @@
+"""A streaming gRPC call over ASGI: its messages in both directions, and how it ends."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from typing import Any
+
+from google.protobuf.message import Message
+
+from serving import errors
+from serving.dataplane.handler import DataPlane
+from serving.dataplane.hooks.failed_requests import log_failure
+from serving.gateway.body_budget import Share
+from serving.gateway.grpc.frames import (
+    INTERNAL,
+    OK,
+    Disconnected,
+    Receive,
+    Send,
+    answer_headers,
+    call_options,
+    packed_frame,
+    read_message,
+    read_messages,
+    send_end,
+    send_start,
+    status_trailers,
+)
+from serving.gateway.http.headers import Headers
+from serving.protocol.status import grpc_status
+from serving.telemetry.logs.events import Event
+from serving.telemetry.logs.report import report
+
+
+class StreamCall:
+    """What a streaming method sees of its call.
+
+    Attributes:
+        plane: the data plane to answer from.
+        timeout_s: seconds that the client allows for the whole call; None without a deadline.
+        client: address of whoever asks.
+        share: what its messages hold; a method gives back the length of each that it is done with.
+    """
+
+    def __init__(
+        self,
+        plane: DataPlane,
+        max_body: int,
+        answer_encoding: str,
+        headers: Headers,
+        receive: Receive,
+        send: Send,
+        share: Share,
+        client: str,
+    ) -> None:
+        self.plane = plane
+        self.share = share
+        self.client = client
+        self._answer_encoding = answer_encoding
+        self.timeout_s, self._encoding = call_options(headers)
+        self._max_body = max_body
+        self._receive = receive
+        self._send = send
+
+    async def message(self) -> bytes:
+        """Return the one message of a client that sends no stream; see `read_message`."""
+        return await read_message(self._max_body, self._encoding, self._receive, self.share)
+
+    def messages(self) -> AsyncIterator[bytes]:
+        """Return the client's messages, each as soon as it is whole; see `read_messages`."""
+        return read_messages(self._max_body, self._encoding, self._receive, self.share)
+
+    async def send(self, message: Message) -> None:
+        """Send a message.
+
+        Raises:
+            Disconnected: the client went away.
+        """
+        body = await packed_frame(message, self._answer_encoding)
+        try:
+            await self._send({"type": "http.response.body", "body": body, "more_body": True})
+        except Exception:  # noqa: BLE001 - each server has its own for a client that is gone
+            raise Disconnected from None
+
+    async def disconnected(self) -> None:
+        """Return once the client is gone; only after its last message has been read."""
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+
+
+Method = Callable[[StreamCall], Awaitable[None]]
+
+
+async def serve_stream(
+    method: Method,
+    plane: DataPlane,
+    max_body: int,
+    headers: Headers,
+    receive: Receive,
+    send: Send,
+    share: Share,
+    client: str = "",
+) -> None:
+    """Answer a streaming call: whatever goes wrong, and its deadline, becomes a gRPC status."""
+    answer, encoding = answer_headers(headers)
+    await send_start(send, answer)
+    # Headers leave with the first piece of the body, and until they have left the server counts
+    # the call as a request that comes too slowly.
+    await send({"type": "http.response.body", "body": b"", "more_body": True})
+    trailers = OK
+    try:
+        call = StreamCall(plane, max_body, encoding, headers, receive, send, share, client)
+        async with asyncio.timeout(call.timeout_s):
+            await method(call)
+    except Disconnected:
+        return
+    except TimeoutError:
+        late = errors.DeadlineExceeded("the deadline of the stream passed; allow more time")
+        trailers = status_trailers(grpc_status(late), late.message)
+    except errors.VigilError as error:
+        log_failure(error)
+        trailers = status_trailers(grpc_status(error), error.message)
+    except Exception as error:  # noqa: BLE001 - the client gets a status, the operator the traceback
+        report(Event.INTERNAL_ERROR, "a gRPC stream could not be answered", error=error)
+        trailers = status_trailers(INTERNAL, "internal error; see the server's log")
+    await send_end(send, trailers)
+
+
+def stopping() -> errors.ModelNotReady:
+    """Return the error that ends streams when the gateway drains."""
+    return errors.ModelNotReady("the gateway is stopping; open a new stream")
+
+
+async def run_unless(end: Coroutine[None, None, object], work: Coroutine[None, None, None]) -> bool:
+    """Run `work` until it is done, or `end` is; return whether it was `work`."""
+    tasks = [asyncio.ensure_future(work), asyncio.ensure_future(end)]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        worked = tasks[0].done()
+        if worked:
+            await tasks[0]
+        return worked
+    finally:
+        cancel_all(tasks)
+
+
+def cancel_all(tasks: list[asyncio.Task[Any]]) -> None:
+    """Cancel tasks and empty the list.
+
+    The error that one of them ends with may pass on through a frame that has the list: it would
+    hold the frame, and the frame the task that holds the error.
+    """
+    for task in tasks:
+        task.cancel()
+    tasks.clear()

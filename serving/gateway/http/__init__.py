@@ -1,0 +1,1 @@
+"""HTTP in the ASGI app: routes, bodies, compression, answers."""

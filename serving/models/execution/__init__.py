@@ -1,0 +1,1 @@
+"""What holds while any model computes: its threads, and whose fault an error is."""

@@ -1,0 +1,1 @@
+"""The formats in which a model can come, each behind the same contract."""

@@ -1,0 +1,1 @@
+"""Format `onnx`: read from its protobuf without ONNX Runtime, computed with it."""

@@ -1,0 +1,112 @@
+"""The files that `vigil profile` leaves beside a version, and their readers.
+
+The roles read them without torch, so fitting lives elsewhere.
+"""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import numpy as np
+
+from guards.decisions import Action
+from guards.mahalanobis import MahalanobisGuard
+from monitors.reference.profile import ReferenceProfile
+from serving.config import ConfigError
+from serving.models.repository.folder import ModelEntry
+
+DRIFT: Final = "drift.json"
+MAHALANOBIS: Final = "mahalanobis.npz"
+BASELINE: Final = "baseline.json"
+REFERENCE: Final = "reference.parquet"
+"""Beside the weights, not in `profile/`: rows for the drift report."""
+
+
+class Baseline(msgspec.Struct, frozen=True):
+    """The point that explanations start from.
+
+    Attributes:
+        id: changes whenever the values do.
+        inputs: one row per input, as nested lists of numbers or texts without the row axis.
+    """
+
+    id: str
+    inputs: dict[str, list[object]]
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return the baseline as arrays `[1, ...]` by input name: float64, or objects of bytes."""
+        return {name: _baseline_row(row) for name, row in self.inputs.items()}
+
+
+def _baseline_row(row: list[object]) -> np.ndarray:
+    array = np.array([row])
+    if array.dtype.kind != "U":
+        return array.astype(np.float64)
+    texts = np.empty(array.shape, dtype=object)
+    texts.ravel()[:] = [text.encode() for text in array.ravel().tolist()]
+    return texts
+
+
+def read_drift_reference(entry: ModelEntry) -> ReferenceProfile | None:
+    """Return the reference for drift, or None if the version has no profile.
+
+    Raises:
+        ConfigError: the file is damaged.
+    """
+    path = entry.profile / DRIFT
+    if not path.is_file():
+        return None
+    try:
+        return ReferenceProfile.from_dict(msgspec.json.decode(path.read_bytes()))
+    except (OSError, msgspec.DecodeError, KeyError, TypeError, ValueError) as error:
+        raise _damaged(path, error) from None
+
+
+def read_mahalanobis(entry: ModelEntry, action: Action) -> MahalanobisGuard | None:
+    """Return the fitted and calibrated guard, or None if the version has no profile for it.
+
+    Raises:
+        ConfigError: the file is damaged.
+    """
+    path = entry.profile / MAHALANOBIS
+    if not path.is_file():
+        return None
+    try:
+        # From memory: numpy leaves the file open when it turns out to be no archive.
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as arrays:
+            return MahalanobisGuard.from_arrays(dict(arrays), action)
+    except (
+        OSError,
+        EOFError,
+        KeyError,
+        ValueError,
+        TypeError,
+        IndexError,
+        zipfile.BadZipFile,
+    ) as error:
+        raise _damaged(path, error) from None
+
+
+def read_baseline(entry: ModelEntry) -> Baseline | None:
+    """Return the baseline for explanations, or None if the version has no profile.
+
+    Raises:
+        ConfigError: the file is damaged.
+    """
+    path = entry.profile / BASELINE
+    if not path.is_file():
+        return None
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Baseline)
+    except (OSError, msgspec.DecodeError) as error:
+        raise _damaged(path, error) from None
+
+
+def _damaged(path: Path, error: Exception) -> ConfigError:
+    return ConfigError(
+        f"{path}: damaged ({type(error).__name__}: {error}); run `vigil profile` again"
+    )

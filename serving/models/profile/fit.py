@@ -1,0 +1,230 @@
+"""Fits what guards, monitors and explanations must know about a version before it serves."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+
+from guards.mahalanobis import MahalanobisGuard
+from monitors.reference.profile import ReferenceProfile
+from serving.config import ConfigError, InputSpec, ModelConfig
+from serving.config import MahalanobisGuard as MahalanobisConfig
+from serving.models.contract import Model, Tensors
+from serving.models.formats.loader import load
+from serving.models.preparation import deviation
+from serving.models.profile.columns import input_columns
+from serving.models.profile.dataset import Dataset, read_dataset, write_dataset
+from serving.models.profile.files import BASELINE, DRIFT, MAHALANOBIS, REFERENCE
+from serving.models.repository.folder import ModelEntry
+from serving.models.repository.manifest import renew_digest
+from serving.protocol.datatypes import bf16_to_fp32
+
+Progress = Callable[[str, int, int], None]
+"""Told of every step: what is being done, steps done, steps in all."""
+
+REPORT_ROWS: Final = 10_000
+REPORT_BYTES: Final = 64 << 20
+"""Bounds of the rows that are kept for the drift report."""
+
+_BATCH: Final = 256
+_HELD_OUT_SHARE: Final = 0.3
+_LEAST_FREQUENT: Final = 20  # rows that a text needs, because a rare one may identify somebody
+
+
+def fit_profile(
+    entry: ModelEntry,
+    reference: Path,
+    heldout: Path | None = None,
+    progress: Progress = lambda what, done, total: None,
+) -> list[Path]:
+    """Write `<version>/profile/` and `<version>/reference.parquet`; return the files written.
+
+    - `drift.json`: bins and counts of every column of the inputs, over all rows.
+    - `mahalanobis.npz`: if the model has that guard: class means and covariance from
+      `reference`, and the threshold that gives the configured false positive rate on `heldout`.
+    - `baseline.json`: the mean row of every numeric input, and of text the most frequent value of
+      every column, over all rows.
+    - `reference.parquet`: the inputs of at most `REPORT_ROWS` rows, spread over all of them, for
+      the drift report; no sensitive input and no label. It stays as it is where it is `reference`.
+
+    Args:
+        entry: the version to profile.
+        reference: Parquet file of rows that look like the training data, best the training
+            rows themselves.
+        heldout: Parquet file of rows that the model was not trained on. Without it a fixed
+            random 30 % of `reference` is held out of the fit; if the model was trained on
+            those rows, more new rows than stated will be flagged.
+        progress: told of every step.
+
+    Raises:
+        ConfigError: a file or a column is missing, there are too few rows for the guard, or the
+            converted model deviates on the held-out rows by more than its tolerance.
+    """
+    fitted = read_dataset(reference, entry.config)
+    if heldout:
+        held = read_dataset(heldout, entry.config)
+    else:
+        fitted, held = _hold_out(fitted)
+    inputs = {
+        name: np.concatenate([fitted.inputs[name], held.inputs[name]])
+        for name in fitted.inputs.keys() & held.inputs.keys()
+    }
+    if entry.config.precision != "fp32":
+        _require_precision(entry, held)
+    entry.profile.mkdir(exist_ok=True)
+    written = [_write_drift(entry, inputs)]
+    progress("profile", 1, 3)
+    wanted = [guard for guard in entry.config.guards if isinstance(guard, MahalanobisConfig)]
+    if wanted:
+        written.append(_write_mahalanobis(entry, fitted, held, wanted[0].false_positive_rate))
+    progress("profile", 2, 3)
+    written.append(_write_baseline(entry, inputs))
+    written.append(_write_reference(entry, reference, inputs))
+    progress("profile", 3, 3)
+    return written
+
+
+def _require_precision(entry: ModelEntry, held: Dataset) -> None:
+    """Measure what the conversion changes on real rows; an example has only a few."""
+    plain = _uncompiled(entry)
+    served = load(plain, "cpu")
+    reference = load(deviation.as_made(entry), "cpu")
+    batches = (
+        {name: array[start : start + _BATCH] for name, array in held.inputs.items()}
+        for start in range(0, held.rows, _BATCH)
+    )
+    found = deviation.measure(plain, served, reference, batches)
+    deviation.require_tolerable(plain, found, "the held-out rows")
+
+
+def _uncompiled(entry: ModelEntry) -> ModelEntry:
+    made = deviation.as_made(entry).config
+    return replace(entry, config=made.model_copy(update={"precision": entry.config.precision}))
+
+
+def _hold_out(dataset: Dataset) -> tuple[Dataset, Dataset]:
+    order = np.random.default_rng(0).permutation(dataset.rows)
+    held = int(dataset.rows * _HELD_OUT_SHARE)
+    return dataset.take(np.sort(order[held:])), dataset.take(np.sort(order[:held]))
+
+
+def _write_drift(entry: ModelEntry, inputs: Tensors) -> Path:
+    profile = ReferenceProfile.fit(input_columns(inputs, entry.config))
+    path = entry.profile / DRIFT
+    return _replace(path, msgspec.json.encode(profile.to_dict()))
+
+
+def _write_mahalanobis(entry: ModelEntry, fitted: Dataset, held: Dataset, rate: float) -> Path:
+    model = load(_uncompiled(entry), "cpu")
+    if not model.capabilities.features:
+        raise ConfigError(
+            f"model '{entry.name}': the guard mahalanobis needs features, which this model does "
+            f"not give; see forward_with_features, or take the guard out of model.yaml"
+        )
+    outputs, features = _run(model, entry.config, fitted)
+    try:
+        guard = MahalanobisGuard().fit(features, _labels(entry, fitted, outputs))
+        guard.calibrate(_run(model, entry.config, held)[1], rate)
+    except ValueError as error:
+        raise ConfigError(f"model '{entry.name}': guard mahalanobis: {error}") from None
+    path = entry.profile / MAHALANOBIS
+    arrays: dict[str, Any] = guard.to_arrays()
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)
+    return _replace(path, buffer.getvalue())
+
+
+def _labels(entry: ModelEntry, dataset: Dataset, outputs: np.ndarray) -> np.ndarray:
+    if dataset.y_true is not None:
+        return np.unique(dataset.y_true.astype(str), return_inverse=True)[1]
+    if outputs.ndim != 2:
+        raise ConfigError(
+            f"model '{entry.name}': the guard mahalanobis needs classes; give a column y_true"
+        )
+    # Without labels the predicted class is the next best grouping of the features.
+    predicted: np.ndarray = outputs.argmax(axis=1)
+    return predicted
+
+
+def _run(model: Model, config: ModelConfig, dataset: Dataset) -> tuple[np.ndarray, np.ndarray]:
+    outputs, features = [], []
+    for start in range(0, dataset.rows, _BATCH):
+        batch = {name: array[start : start + _BATCH] for name, array in dataset.inputs.items()}
+        prediction = model.predict_with_features(batch)
+        outputs.append(prediction.outputs[config.outputs[0].name])
+        features.append(prediction.features)
+    return np.concatenate(outputs), np.concatenate([f for f in features if f is not None])
+
+
+def _write_baseline(entry: ModelEntry, inputs: Tensors) -> Path:
+    typical: dict[str, Any] = {}
+    for spec in entry.config.inputs:
+        if not spec.sensitive and spec.name in inputs:
+            array = inputs[spec.name]
+            row = _most_frequent(spec, array) if spec.datatype == "BYTES" else _mean(spec, array)
+            typical[spec.name] = row.tolist()
+    identifier = hashlib.sha256(msgspec.json.encode(typical)).hexdigest()[:16]
+    path = entry.profile / BASELINE
+    return _replace(path, msgspec.json.encode({"id": identifier, "inputs": typical}))
+
+
+def _write_reference(entry: ModelEntry, source: Path, inputs: Tensors) -> Path:
+    path = entry.directory / REFERENCE
+    if path.exists() and path.samefile(source):
+        return path
+    seen = {s.name: inputs[s.name] for s in entry.config.inputs if not s.sensitive}
+    dataset = Dataset(seen)
+    most = min(REPORT_ROWS, max(REPORT_BYTES * dataset.rows // _size(seen), 1))
+    kept = np.unique(np.linspace(0, dataset.rows - 1, min(most, dataset.rows)).astype(np.int64))
+    unfinished = path.with_name(f".{path.name}.unfinished")
+    write_dataset(unfinished, dataset.take(kept), entry.config)
+    unfinished.replace(path)
+    renew_digest(entry.directory, path.name)
+    return path
+
+
+def _size(inputs: Tensors) -> int:
+    """Bytes of all rows, at least one."""
+    total = 1
+    for array in inputs.values():
+        texts = array.ravel().tolist() if array.dtype == object else []
+        total += array.nbytes + sum(map(len, texts))
+    return total
+
+
+def _mean(spec: InputSpec, array: np.ndarray) -> np.ndarray:
+    values = bf16_to_fp32(array) if spec.datatype == "BF16" else array
+    # Missing values are for the guard to judge; the mean is of those that are there.
+    known = np.isfinite(values)
+    total = np.where(known, values, 0).sum(axis=0, dtype=np.float64)
+    mean: np.ndarray = total / np.maximum(known.sum(axis=0), 1)
+    return mean
+
+
+def _most_frequent(spec: InputSpec, array: np.ndarray) -> np.ndarray:
+    """Per column, object array of str; a value too rare to tell about is replaced."""
+    columns = array.reshape(len(array), -1)
+    row = np.full(columns.shape[1], "", dtype=object)
+    for index in range(columns.shape[1]):
+        value, times = Counter(columns[:, index].tolist()).most_common(1)[0]
+        declared = spec.features[index].categories if spec.features else None
+        if times >= _LEAST_FREQUENT:
+            row[index] = value.decode("utf-8", "replace")
+        elif declared:
+            row[index] = declared[0]
+    return row.reshape(array.shape[1:])
+
+
+def _replace(path: Path, content: bytes) -> Path:
+    # A replica that starts meanwhile must find the old file or the new one, never half of it.
+    unfinished = path.with_name(f".{path.name}.unfinished")
+    unfinished.write_bytes(content)
+    return unfinished.replace(path)

@@ -1,0 +1,1 @@
+"""The model repository: folders of models and versions, completed and verified, never loaded."""

@@ -1,0 +1,1 @@
+"""How torch models compute: tensors, devices, precision, compiled graphs, batches in a pipeline."""

@@ -1,0 +1,1 @@
+"""Finding out what another server serves, and making a model repository of it."""

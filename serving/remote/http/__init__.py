@@ -1,0 +1,1 @@
+"""A client's HTTP calls to other servers."""

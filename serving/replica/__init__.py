@@ -1,0 +1,1 @@
+"""The replica role: one model version on one device, or on another server, that runs batches."""

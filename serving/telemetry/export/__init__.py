@@ -1,0 +1,1 @@
+"""Metrics on their way out: Prometheus text, and OTLP in a thread of its own."""

@@ -1,0 +1,185 @@
+"""The role's end of the hub: registers, reports, and finds its way back."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import msgspec
+import pytest
+
+from serving.channel import hub_client
+from serving.channel.connection import Connection
+from serving.channel.endpoint import ChannelServer
+from serving.channel.frame_parts import Message
+from serving.channel.hub_client import HubClient
+from serving.channel.messages.directory import Directory, Member, Report
+
+Serve = Callable[..., Awaitable[ChannelServer]]
+Wait = Callable[[Callable[[], object]], Awaitable[None]]
+ME = Member("gateway", "g", 1)
+
+
+class FakeHub:
+    """Keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+        self.members: list[Member] = []
+        self.connections: list[Connection] = []
+        self.refuses = False
+
+    def __call__(self, connection: Connection, message: Message) -> None:
+        self.said.append(message.kind)
+        if message.kind == "register":
+            self.members.append(msgspec.msgpack.decode(message.meta, type=Member))
+            self.connections.append(connection)
+            if self.refuses:
+                connection.abort()
+
+
+@pytest.fixture
+def hub() -> FakeHub:
+    return FakeHub()
+
+
+@pytest.fixture
+async def client(unix: str) -> AsyncIterator[Callable[..., HubClient]]:
+    clients: list[HubClient] = []
+
+    def start(report: Any = lambda: Report(True, ()), **options: Any) -> HubClient:
+        options.setdefault("interval_s", 0.01)
+        clients.append(HubClient(unix, None, ME, report, **options))
+        clients[-1].start()
+        return clients[-1]
+
+    yield start
+    for item in clients:
+        async with asyncio.timeout(60):
+            await item.stop()
+    await asyncio.sleep(0.01)
+
+
+async def test_registers_first_and_reports_regularly(
+    serve: Serve, unix: str, hub: FakeHub, client: Any, eventually: Wait
+) -> None:
+    await serve(unix, hub)
+    client()
+    await eventually(lambda: hub.said.count("report") >= 3)
+    assert hub.said[0] == "register"
+    assert hub.said.count("register") == 1
+    assert hub.members == [ME]
+
+
+async def test_waits_for_a_hub_that_is_not_there_yet(
+    serve: Serve, unix: str, hub: FakeHub, client: Any, eventually: Wait
+) -> None:
+    client()
+    await asyncio.sleep(0.05)
+    await serve(unix, hub)
+    await eventually(lambda: hub.members == [ME])
+
+
+async def test_registers_again_after_a_loss(
+    serve: Serve, unix: str, hub: FakeHub, client: Any, eventually: Wait
+) -> None:
+    server = await serve(unix, hub)
+    client()
+    await eventually(lambda: hub.members)
+    server.close()
+    for connection in list(server.connections):
+        connection.abort()
+    await serve(unix, hub)
+    await eventually(lambda: hub.members == [ME, ME])
+
+
+async def test_a_hub_that_always_closes_is_not_asked_in_a_tight_loop(
+    serve: Serve,
+    unix: str,
+    hub: FakeHub,
+    client: Any,
+    eventually: Wait,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    hub.refuses = True
+    await serve(unix, hub)
+    with monkeypatch.context() as patch:
+        patch.setattr(hub_client, "RETRY_S", 0.01)
+        first = client()
+        await eventually(lambda: len(hub.members) >= 2)
+        await first.stop()
+    monkeypatch.setattr(hub_client, "RETRY_S", 3600.0)
+    before = len(hub.members)
+    client()
+    await eventually(lambda: len(hub.members) > before)
+    await asyncio.sleep(0.1)
+    assert len(hub.members) == before + 1
+
+
+async def test_a_failing_report_ends_nothing(
+    serve: Serve, unix: str, hub: FakeHub, client: Any, eventually: Wait, caplog: Any
+) -> None:
+    calls: list[int] = []
+
+    def report() -> Report:
+        calls.append(1)
+        if len(calls) < 3:
+            raise RuntimeError("not now")
+        return Report(True, ())
+
+    await serve(unix, hub)
+    client(report)
+    await eventually(lambda: "report" in hub.said)
+    assert "g could not report to the hub" in caplog.text
+
+
+async def test_directories_arrive_and_a_failing_listener_keeps_the_lease(
+    serve: Serve, unix: str, hub: FakeHub, client: Any, eventually: Wait, caplog: Any
+) -> None:
+    seen: list[int] = []
+
+    def listen(directory: Directory) -> None:
+        seen.append(directory.generation)
+        if directory.generation == 1:
+            raise RuntimeError("cannot follow")
+
+    await serve(unix, hub)
+    client(on_directory=listen)
+    await eventually(lambda: hub.connections)
+    for generation in (1, 2):
+        hub.connections[0].notify("directory", Directory(generation, (), (ME,)))
+    await eventually(lambda: seen == [1, 2])
+    assert len(hub.members) == 1
+    assert "cannot follow the directory" in caplog.text
+
+
+async def test_stop_sends_a_last_report(
+    serve: Serve, unix: str, hub: FakeHub, client: Any, eventually: Wait
+) -> None:
+    server = await serve(unix, hub)
+    one = client(interval_s=3600)
+    await eventually(lambda: hub.said == ["register", "report"])
+    await one.stop()
+    await eventually(lambda: hub.said == ["register", "report", "report"])
+    await eventually(lambda: not server.connections)
+
+
+async def test_stop_ends_although_the_hub_goes_at_that_moment(
+    serve: Serve, unix: str, hub: FakeHub, client: Any, eventually: Wait
+) -> None:
+    server = await serve(unix, hub)
+    one = client(interval_s=3600)
+    await eventually(lambda: hub.members)
+    for connection in list(server.connections):
+        connection.abort()
+    while not one._connection.closed:  # noqa: ASYNC110 - to the very turn of the loss
+        await asyncio.sleep(0)
+    async with asyncio.timeout(60):
+        await one.stop()
+    assert one._task.cancelled()
+
+
+def test_members_by_role() -> None:
+    replica = Member("replica", "r", 2)
+    assert Directory(1, (), (ME, replica)).of_role("replica") == [replica]

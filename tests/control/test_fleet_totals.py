@@ -1,0 +1,109 @@
+"""Totals outlive their process, are never counted twice, and never go backwards."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from serving.control.fleet_totals import MAX_DEPARTED, Ledger
+from serving.telemetry.series import Series
+
+
+def rows(value: float) -> Series:
+    return Series("vigil.inference.rows", "sum", "{row}", (), value)
+
+
+def waiting(value: float) -> Series:
+    return Series("vigil.queue.rows", "gauge", "{row}", (), value)
+
+
+def total(ledger: Ledger) -> float:
+    return sum(item.value for item in ledger.aggregate() if item.kind == "sum")
+
+
+def test_two_members_with_the_same_series_add_up() -> None:
+    ledger = Ledger()
+    for pid, member in enumerate(("a", "b")):
+        ledger.join(member, pid)
+        ledger.report(member, (rows(5), waiting(1)))
+    assert [item.value for item in ledger.aggregate()] == [10, 2]
+
+
+def test_the_dead_leave_their_totals_and_take_their_gauges() -> None:
+    ledger = Ledger()
+    ledger.join("a", 1)
+    ledger.report("a", (rows(5), waiting(1)))
+    ledger.leave("a", 1)
+    assert ledger.aggregate() == [rows(5)]
+
+
+def test_a_process_that_only_lost_its_connection_is_not_counted_twice() -> None:
+    ledger = Ledger()
+    ledger.join("a", 1)
+    ledger.report("a", (rows(5),))
+    ledger.leave("a", 1)
+    assert not ledger.join("a", 1)
+    assert total(ledger) == 5
+    assert not ledger.report("a", (rows(6),))
+    assert total(ledger) == 6
+
+
+def test_a_new_process_counts_on_top() -> None:
+    ledger = Ledger()
+    ledger.join("a", 1)
+    ledger.report("a", (rows(5),))
+    ledger.leave("a", 1)
+    assert ledger.join("a", 2)
+    ledger.report("a", (rows(6),))
+    assert total(ledger) == 11
+
+
+def test_a_new_process_with_the_old_pid_is_told_by_its_numbers() -> None:
+    ledger = Ledger()
+    ledger.join("a", 1)
+    ledger.report("a", (rows(5),))
+    ledger.leave("a", 1)
+    assert not ledger.join("a", 1)
+    assert ledger.report("a", (rows(2),))
+    assert total(ledger) == 7
+
+
+def test_leaving_before_the_first_report_forgets_nothing() -> None:
+    ledger = Ledger()
+    ledger.join("a", 1)
+    ledger.report("a", (rows(5),))
+    for _ in range(2):
+        ledger.leave("a", 1)
+        ledger.join("a", 1)
+    assert total(ledger) == 5
+
+
+def test_members_that_never_come_back_are_bounded() -> None:
+    ledger = Ledger()
+    for number in range(MAX_DEPARTED + 10):
+        ledger.join(f"replica-{number}", number)
+        ledger.report(f"replica-{number}", (rows(1),))
+        ledger.leave(f"replica-{number}", number)
+    assert total(ledger) == MAX_DEPARTED + 10
+
+
+@given(st.lists(st.tuples(st.sampled_from("ab"), st.sampled_from(["work", "die", "reconnect"]))))
+def test_totals_equal_the_work_done(steps: list[tuple[str, str]]) -> None:
+    ledger = Ledger()
+    pid = {"a": 1, "b": 2}
+    done = {"a": 0.0, "b": 0.0}
+    work = 0.0
+    for member in "ab":
+        ledger.join(member, pid[member])
+    for member, step in steps:
+        if step == "work":
+            done[member] += 1
+            work += 1
+        else:
+            ledger.leave(member, pid[member])
+            if step == "die":
+                pid[member] += 2
+                done[member] = 0
+            ledger.join(member, pid[member])
+        ledger.report(member, (rows(done[member]),))
+        assert total(ledger) == work

@@ -1,0 +1,207 @@
+"""The hub over real sockets: leases, the directory, restarts, readiness, and its own death."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import msgspec
+
+from serving.channel.endpoint import connect
+from serving.channel.messages.control import DeadlyMeta, EndedMeta
+from serving.channel.messages.directory import Member, Report, ServedModel
+from serving.control.registry import STALE_S, Hub
+from serving.telemetry.series import Series
+
+GATEWAY = Member("gateway", "gateway-0", 10)
+REPLICA = Member("replica", "replica-m-1-0", 11, "unix:/r", "m", "1", slots=2)
+
+Join = Callable[[Member], Any]
+Wait = Callable[[Callable[[], object]], Awaitable[None]]
+
+
+def rows(value: float) -> Series:
+    return Series("vigil.inference.rows", "sum", "{row}", (), value)
+
+
+def value(hub: Hub, name: str) -> float | None:
+    return next((item.value for item in hub.aggregate() if item.name == name), None)
+
+
+async def test_everybody_sees_who_comes_and_goes(
+    hub: Hub, join: Join, eventually: Wait, served: ServedModel
+) -> None:
+    gateway = join(GATEWAY)
+    hub.set_models([served])
+    replica = join(REPLICA)
+    await eventually(lambda: len(hub.directory.members) == 2 and gateway.directories)
+    await eventually(lambda: gateway.directories[-1].of_role("replica") == [REPLICA])
+    assert gateway.directories[-1].models == (served,)
+
+    await replica.client.stop()
+    await eventually(lambda: gateway.directories[-1].members == (GATEWAY,))
+    generations = [directory.generation for directory in gateway.directories]
+    assert generations == sorted(set(generations))
+
+
+async def test_a_restarted_replica_is_counted_and_its_totals_go_on(
+    hub: Hub, join: Join, eventually: Wait
+) -> None:
+    first = join(REPLICA)
+    first.report = Report(True, (rows(5),))
+    await eventually(lambda: value(hub, "vigil.inference.rows") == 5)
+    assert value(hub, "vigil.replica.restarts") == 0
+    await first.client.stop()
+    await eventually(lambda: not hub.directory.members)
+    assert value(hub, "vigil.inference.rows") == 5
+
+    second = join(Member("replica", REPLICA.id, 99, "unix:/r", "m", "1", slots=2))
+    second.report = Report(True, (rows(2),))
+    await eventually(lambda: value(hub, "vigil.inference.rows") == 7)
+    assert value(hub, "vigil.replica.restarts") == 1
+    assert hub.states()[0].restarts == 1
+
+
+async def test_a_second_connection_with_the_same_id_replaces_the_first(
+    hub: Hub, address: str, eventually: Wait
+) -> None:
+    old = await connect(address)
+    old.notify("register", REPLICA)
+    await eventually(lambda: hub.directory.members)
+    new = await connect(address)
+    new.notify("register", REPLICA)
+    await eventually(lambda: old.closed)
+    await asyncio.sleep(0.02)
+    assert hub.directory.members == (REPLICA,)
+    new.close()
+    await eventually(lambda: not hub.directory.members)
+
+
+async def test_gateways_hear_how_a_replica_ended_and_of_what(
+    hub: Hub, join: Join, eventually: Wait
+) -> None:
+    one, other, replica = join(GATEWAY), join(Member("gateway", "gateway-1", 12)), join(REPLICA)
+    await eventually(lambda: len(hub.directory.members) == 3)
+    ended = EndedMeta(REPLICA.id, "ended with signal 11", by_itself=True)
+    hub.tell_ended(ended)
+    await eventually(lambda: one.ended == other.ended == [ended])
+    deadly = DeadlyMeta("m", "1", "r", b"digest", 7, "ended with signal 11")
+    one.client.tell_deadly(deadly)
+    await eventually(lambda: other.deadly == [deadly])
+    other.client.tell_deadly(deadly)
+    await eventually(lambda: one.deadly == [deadly])
+    assert (replica.ended, replica.deadly) == ([], [])
+    assert other.deadly == [deadly]
+
+
+async def test_garbage_ends_only_its_own_connection(
+    hub: Hub, join: Join, address: str, eventually: Wait
+) -> None:
+    join(GATEWAY)
+    await eventually(lambda: hub.directory.members)
+    rogue = await connect(address)
+    rogue.notify("report", "before registering: ignored")
+    rogue.notify("register", {"role": "emperor"})
+    await eventually(lambda: rogue.closed)
+    assert hub.directory.members == (GATEWAY,)
+
+
+async def test_readiness_is_what_gateways_say(hub: Hub, join: Join, eventually: Wait) -> None:
+    assert hub.ready() == (False, ["0 of 1 gateways are there"])
+    gateway = join(GATEWAY)
+    gateway.report = Report(False, (), {"reasons": ["model 'm': no replica is there"]})
+    expected = ["gateway gateway-0: model 'm': no replica is there"]
+    await eventually(lambda: hub.ready() == (False, expected))
+    gateway.report = Report(True, ())
+    await eventually(lambda: hub.ready() == (True, []))
+    status = hub.status()
+    assert status["ready"]
+    assert status["members"][0]["member"]["id"] == "gateway-0"
+
+
+async def test_every_reason_is_told_once_and_of_required_models_only(
+    address: str, join: Join, eventually: Wait, served: ServedModel
+) -> None:
+    hub = Hub(gateways=2)
+    await hub.start(address)
+    config = msgspec.json.decode(served.config)
+    spare = msgspec.json.encode({**config, "required": False})
+    models = {
+        name: msgspec.structs.replace(served, name=name) for name in ("lost", "told", "waiting")
+    }
+    models["spare"] = msgspec.structs.replace(served, name="spare", config=spare)
+    hub.set_models(list(models.values()))
+    for name in ("lost", "told", "spare"):
+        hub.note_failure(models[name].key, f"{name} is no graph")
+    waiting = "model 'waiting': no replica yet"
+    reasons = [waiting, "model 'told': told is no graph", waiting]
+    for number in range(2):
+        report = Report(False, (), {"reasons": reasons})
+        join(Member("gateway", f"gateway-{number}", number)).report = report
+    expected = [
+        f"gateway gateway-0, gateway-1: {waiting}",
+        "gateway gateway-0, gateway-1: model 'told': told is no graph",
+        "model 'lost' version 1: lost is no graph",
+    ]
+    await eventually(lambda: hub.ready() == (False, expected))
+    hub.stop()
+
+
+async def test_a_member_that_fell_silent_is_not_ready(address: str, eventually: Wait) -> None:
+    now = [0.0]
+    hub = Hub(clock=lambda: now[0])
+    await hub.start(address)
+    silent = await connect(address)
+    silent.notify("register", GATEWAY)
+    await eventually(lambda: hub.ready()[1] == ["gateway gateway-0 has not reported yet"])
+    silent.notify("report", Report(True, ()))
+    await eventually(lambda: hub.ready()[0])
+    now[0] = STALE_S + 5
+    assert hub.ready() == (False, ["gateway gateway-0 has not reported for 15 s"])
+    hub.stop()
+    await eventually(lambda: silent.closed)
+
+
+async def test_roles_survive_a_new_hub(
+    address: str, join: Join, eventually: Wait, served: ServedModel
+) -> None:
+    first = Hub()
+    await first.start(address)
+    first.set_models([served])
+    gateway, _replica = join(GATEWAY), join(REPLICA)
+    await eventually(lambda: gateway.directories and len(gateway.directories[-1].members) == 2)
+    before = gateway.directories[-1].generation
+    first.stop()
+    await asyncio.sleep(0.05)
+
+    second = Hub(settle_s=3600)
+    second.set_models([served])
+    await second.start(address)
+    await eventually(lambda: len(second.states()) == 2)
+    await asyncio.sleep(0.05)
+    assert gateway.directories[-1].generation == before, "pushed before its time was over"
+    assert second._settling is not None
+    second._settling.cancel()
+    second._settled()
+    await eventually(lambda: gateway.directories[-1].generation > before)
+    # Nothing that was pushed since shows an instance without its replica.
+    later = [item for item in gateway.directories if item.generation > before]
+    assert all(item.of_role("replica") == [REPLICA] and item.models for item in later)
+    assert second.ready() == (True, [])
+    second.stop()
+    await asyncio.sleep(0)
+
+
+async def test_who_joins_an_instance_that_leaves_hears_of_it(
+    hub: Hub, join: Join, eventually: Wait
+) -> None:
+    first = join(GATEWAY)
+    first.report = Report(True, ())
+    await eventually(lambda: hub.ready()[0])
+    hub.leave()
+    assert hub.ready() == (False, ["the server is about to stop"])
+    await eventually(lambda: first.directories[-1].leaving)
+    await first.client.stop()
+    second = join(Member("gateway", "gateway-0", 99))
+    await eventually(lambda: second.directories and second.directories[-1].leaving)

@@ -1,0 +1,66 @@
+import itertools
+
+import numpy as np
+import pytest
+
+from serving.dataplane.hooks.pending_events import PendingEvents
+
+
+def make(number, rng):
+    """One batch of random names, types, shapes and requests, as the publisher adds it."""
+    rows = rng.integers(0, 3, size=rng.integers(1, 4)).tolist()
+    total = sum(rows)
+    kind = rng.integers(4)
+    dtype = [np.float32, np.float64, np.float32, np.float32][kind]
+    inputs = {"x": rng.random((total, 2 + (kind == 2))).astype(dtype)}
+    if kind == 3:
+        inputs["t"] = np.array([f"{number}".encode()] * total, dtype=np.object_)
+    outputs = {"y": rng.integers(9, size=total).astype(np.int64)}
+    sensitive = None
+    if rng.random() < 0.5:
+        sensitive = {"g": np.array(["a"] * total, dtype=np.object_)}
+    return (
+        float(number),
+        [f"r{number}-{at}" for at in range(len(rows))],
+        rows,
+        inputs,
+        outputs,
+        sensitive,
+    )
+
+
+def signature(batch):
+    sides = (batch[3], batch[4])
+    return [[(n, a.dtype, a.shape[1:]) for n, a in side.items()] for side in sides]
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_gives_all_that_was_added_in_order_and_in_as_few_parts_as_shapes_allow(seed):
+    rng = np.random.default_rng(seed)
+    pending = PendingEvents()
+    batches = [make(number, rng) for number in range(int(rng.integers(0, 25)))]
+    if seed % 2:  # alike, all of them
+        batches = [batch for batch in batches if signature(batch) == signature(batches[0])]
+    for batch in batches:
+        assert pending.add(*batch)
+    assert pending.rows == sum(sum(batch[2]) for batch in batches)
+    sides = [side for batch in batches for side in batch[3:5]]
+    assert pending.bytes == sum(array.nbytes for side in sides for array in side.values())
+    parts = list(pending.take())
+    expected = [list(run) for _, run in itertools.groupby(batches, signature)]
+    assert len(parts) == len(expected)
+    for part, run in zip(parts, expected, strict=True):
+        assert part.timestamp == run[-1][0]
+        assert part.ids == [ident for batch in run for ident in batch[1]]
+        assert part.rows == [rows for batch in run for rows in batch[2]]
+        assert part.total == sum(part.rows)
+        for joined, at in ((part.inputs, 3), (part.outputs, 4)):
+            assert list(joined) == list(run[0][at])
+            for name, array in joined.items():
+                whole = np.concatenate([batch[at][name] for batch in run])
+                assert array.dtype == whole.dtype
+                np.testing.assert_array_equal(array, whole)
+        given = [(["a"] if batch[5] else [None]) * sum(batch[2]) for batch in run]
+        told = any(batch[5] for batch in run)
+        assert part.sensitive == ({"g": list(itertools.chain(*given))} if told else {})
+    assert (pending.rows, pending.bytes, list(pending.take())) == (0, 0, [])

@@ -1,0 +1,273 @@
+import asyncio
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+
+from serving.channel.connection import Connection
+from serving.channel.endpoint import ChannelServer
+from serving.channel.frame_parts import Message
+from serving.channel.messages.directory import Directory, Member
+from serving.channel.messages.observation import EVENTS, POSITION, EventMeta, FindingsMeta, Position
+from serving.dataplane.hooks.publisher import BACKLOG, NO_MONITOR, EventPublisher, Limits
+from serving.errors import ModelNotReady
+from serving.telemetry.counters import SeriesSet
+
+
+class FakeMonitor:
+    """Listens like a monitor and keeps what it gets."""
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+        self.messages: list[Message] = []
+        self.server = ChannelServer(self._message)
+
+    def _message(self, connection: Connection, message: Message) -> None:
+        self.messages.append(message)
+        if message.id:
+            connection.reply(message.id, b"{}")
+
+    @property
+    def events(self) -> list[tuple[EventMeta, dict[str, np.ndarray]]]:
+        return [
+            (
+                msgspec.msgpack.decode(message.meta, type=EventMeta),
+                {tensor.name: tensor.data for tensor in message.tensors},
+            )
+            for message in self.messages
+            if message.kind == EVENTS
+        ]
+
+    @property
+    def positions(self) -> list[Position]:
+        return [
+            msgspec.msgpack.decode(message.meta, type=Position)
+            for message in self.messages
+            if message.kind == POSITION
+        ]
+
+    def directory(self) -> Directory:
+        return Directory(1, (), (Member("monitor", "monitor", 1, self.address),))
+
+
+@pytest.fixture
+async def monitor(tmp_path: Path) -> AsyncIterator[FakeMonitor]:
+    fake = FakeMonitor(f"unix:{tmp_path}/monitor.sock")
+    await fake.server.start(fake.address)
+    yield fake
+    fake.server.close()
+
+
+@pytest.fixture
+async def publisher() -> AsyncIterator[EventPublisher]:
+    made = EventPublisher("g0", SeriesSet(), limits=Limits(rows=100), incarnation=7)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def until() -> Callable[[Callable[[], bool]], "asyncio.Future[None]"]:
+    async def wait(condition: Callable[[], bool]) -> None:
+        async with asyncio.timeout(60):
+            while not condition():  # noqa: ASYNC110 - the condition is in other objects' state
+                await asyncio.sleep(0.002)
+
+    return wait
+
+
+@pytest.fixture
+async def connected(publisher, monitor, until) -> EventPublisher:
+    publisher.on_directory(monitor.directory())
+    await until(lambda: publisher.connected and bool(monitor.positions))
+    return publisher
+
+
+def publish(publisher: EventPublisher, rows: int, first: int = 0, **more) -> None:
+    x = np.arange(first, first + rows, dtype=np.float32).reshape(rows, 1)
+    publisher.publish("m", "1", 5.0, [f"r{first}"], [rows], {"x": x}, {"y": -x}, **more)
+
+
+async def test_small_batches_leave_as_one_message(connected, monitor, until):
+    for number in range(10):
+        publish(connected, 3, number * 3)
+    assert not monitor.events
+    await until(lambda: bool(monitor.events))
+    [(meta, columns)] = monitor.events
+    assert (meta.model, meta.version, meta.timestamp) == ("m", "1", 5.0)
+    assert meta.rows == [3] * 10
+    assert meta.ids == [f"r{number * 3}" for number in range(10)]
+    assert meta.position == Position("g0", 7, 0, 0, 0)
+    assert columns["in:x"].tolist() == [[float(v)] for v in range(30)]
+    assert columns["out:y"].tolist() == [[-float(v)] for v in range(30)]
+    assert meta.sensitive == {}
+
+
+async def test_a_full_message_leaves_at_once(connected):
+    publish(connected, 99)
+    assert connected.sent.rows == 0
+    publish(connected, 1)
+    assert connected.sent.rows == 100
+    assert connected.pending_rows == 0
+
+
+@pytest.mark.parametrize("side", [0, 1])
+async def test_large_arrays_leave_before_many_rows_have_come(connected, side):
+    arrays = [{}, {}]
+    arrays[side] = {"x": np.zeros((2, 1 << 18), np.float32)}
+    connected.publish("m", "1", 0.0, ["a"], [2], *arrays)
+    assert connected.sent.rows == 2
+
+
+async def test_positions_add_up_over_messages(connected, monitor, until):
+    for _ in range(3):
+        publish(connected, 100)
+    await until(lambda: len(monitor.events) == 3)
+    assert [meta.position for meta, _ in monitor.events] == [
+        Position("g0", 7, n, n, n * 100) for n in range(3)
+    ]
+
+
+async def test_batches_that_cannot_be_joined_leave_one_after_the_other(connected, monitor, until):
+    for width in (2, 2, 5):
+        connected.publish("m", "1", 0.0, ["a"], [1], {"x": np.ones((1, width))}, {})
+    await until(lambda: len(monitor.events) == 2)
+    assert [columns["in:x"].shape for _, columns in monitor.events] == [(2, 2), (1, 5)]
+
+
+async def test_sensitive_values_of_some_batches_only(connected, monitor, until):
+    publish(connected, 2)
+    publish(connected, 2, sensitive={"sex": np.array(["F", None], dtype=object)})
+    await until(lambda: bool(monitor.events))
+    assert monitor.events[0][0].sensitive == {"sex": [None, None, "F", None]}
+
+
+async def test_versions_of_another_server_are_not_joined(connected, monitor, until):
+    for first, upstream in enumerate(["", "2", "", "2", "v3"]):
+        publish(connected, 1, first, upstream=upstream)
+    await until(lambda: len(monitor.events) == 3)
+    told = {meta.upstream: (meta.version, meta.ids) for meta, _ in monitor.events}
+    assert told == {"": ("1", ["r0", "r2"]), "2": ("1", ["r1", "r3"]), "v3": ("1", ["r4"])}
+    publish(connected, 1, 5)
+    connected.flush()
+    assert len(connected._open) == 1  # or each version that a server makes up would stay
+
+
+async def test_text_inputs_travel_as_bytes(connected, monitor, until):
+    words = np.array([[b"car"], [b""]], dtype=object)
+    connected.publish("m", "1", 0.0, ["a"], [2], {"w": words}, {})
+    await until(lambda: bool(monitor.events))
+    assert monitor.events[0][1]["in:w"].tolist() == words.tolist()
+
+
+async def test_what_comes_before_the_first_monitor_waits_for_it(publisher, monitor, until):
+    for number in range(5):
+        publish(publisher, 50, number * 50)
+    publisher.flush()
+    assert publisher.pending_rows == 250
+    publisher.on_directory(monitor.directory())
+    await until(lambda: bool(monitor.events))
+    [(meta, columns)] = monitor.events
+    assert sum(meta.rows) == publisher.sent.rows == publisher.published.rows == 250
+    assert columns["in:x"].tolist() == [[float(v)] for v in range(250)]
+    assert publisher.pending_rows == 0
+
+
+@pytest.mark.parametrize("bounds", [{"early_rows": 120}, {"early_bytes": 960}])
+async def test_what_waits_for_the_first_monitor_is_bounded(bounds):
+    publisher = EventPublisher("g0", SeriesSet(), limits=Limits(rows=50, **bounds))
+    publish(publisher, 60)
+    publish(publisher, 60)
+    assert publisher.pending_rows == 120
+    publish(publisher, 1)
+    assert (publisher.pending_rows, publisher.dropped[NO_MONITOR].rows) == (0, 121)
+    publisher.close()
+
+
+async def test_what_no_monitor_came_for_is_counted_as_dropped(publisher):
+    publish(publisher, 10)
+    publisher.close()
+    assert publisher.dropped[NO_MONITOR] == publisher.published
+    assert publisher.published.rows == 10
+
+
+async def test_without_a_monitor_everything_is_dropped_and_counted():
+    series = SeriesSet()
+    publisher = EventPublisher("g0", series, limits=Limits(rows=100, early_rows=0))
+    for _ in range(5):
+        publish(publisher, 50)
+    assert publisher.pending_rows == 50
+    publisher.flush()
+    dropped = publisher.dropped[NO_MONITOR]
+    assert (dropped.requests, dropped.rows) == (5, 250)
+    assert publisher.published == dropped
+    [recorded] = series.snapshot()
+    assert (recorded.name, recorded.value) == ("vigil.events.dropped", 250)
+    assert ("reason", NO_MONITOR) in recorded.attributes
+    publisher.close()
+
+
+async def test_a_slow_monitor_costs_bounded_memory(tmp_path, until):
+    fake = FakeMonitor(f"unix:{tmp_path}/monitor.sock")
+    await fake.server.start(fake.address)
+    limits = Limits(rows=1, unsent_bytes=100_000)
+    publisher = EventPublisher("g0", SeriesSet(), limits=limits)
+    publisher.on_directory(fake.directory())
+    await until(lambda: publisher.connected and len(fake.server.connections) == 1)
+    [connection] = fake.server.connections
+    connection._transport.pause_reading()
+    block = np.zeros((1, 50_000), np.float32)
+    for number in range(40):
+        publisher.publish("m", "1", 0.0, [str(number)], [1], {"x": block}, {})
+        await asyncio.sleep(0)
+    backlog, sent = publisher.dropped[BACKLOG], publisher.sent
+    assert backlog.rows > 0
+    assert sent.rows + backlog.rows == publisher.published.rows == 40
+    connection._transport.resume_reading()
+    await until(lambda: len(fake.events) == sent.events)
+    publisher.close()
+    fake.server.close()
+
+
+async def test_it_finds_the_monitor_again(connected, monitor, until):
+    publish(connected, 100)
+    await until(lambda: len(monitor.events) == 1)
+    monitor.server.close()
+    await until(lambda: not connected.connected)
+    publish(connected, 100)
+    assert connected.dropped[NO_MONITOR].rows == 100
+    monitor.server = ChannelServer(monitor._message)
+    await monitor.server.start(monitor.address)
+    await until(lambda: len(monitor.positions) == 2)
+    assert monitor.positions[1] == Position("g0", 7, 1, 1, 100)
+
+
+async def test_questions_see_what_was_published_before(connected, monitor):
+    publish(connected, 1)
+    await connected.request("findings", FindingsMeta("m"))
+    assert [message.kind for message in monitor.messages] == [POSITION, EVENTS, "findings"]
+
+
+async def test_a_question_without_a_monitor(publisher):
+    with pytest.raises(ModelNotReady, match="monitor"):
+        await publisher.request("findings", FindingsMeta("m"))
+
+
+async def test_a_directory_that_names_no_monitor_changes_nothing(connected, until):
+    connected.on_directory(Directory(2))
+    publish(connected, 100)
+    assert connected.sent.rows == 100
+
+
+def test_the_gateway_process_stays_lean():
+    code = (
+        "import sys, serving.dataplane.hooks.publisher\n"
+        "print([m for m in ('torch', 'pandas', 'ray', 'scipy') if m in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,48 @@
+"""How the end of a replica's process is told: as its own work's, or as anybody's."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+
+import pytest
+
+from serving.engines.local.memory_kills import MemoryKills
+from serving.engines.local.roles import LocalRoles
+
+
+@pytest.fixture
+def roles(tmp_path: Path) -> LocalRoles:
+    return LocalRoles("unix:/nowhere", tmp_path, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("code", "how", "by_itself"),
+    [
+        (3, "ended with exit code 3", True),
+        (0, "ended with exit code 0", True),
+        (-signal.SIGSEGV, "ended with signal 11", True),
+        (-signal.SIGABRT, "ended with signal 6", True),
+        (-signal.SIGKILL, "ended with signal 9", False),
+        (-signal.SIGTERM, "ended with signal 15", False),
+    ],
+)
+def test_a_signal_that_anybody_may_send_is_no_evidence(
+    roles: LocalRoles, code: int, how: str, by_itself: bool
+) -> None:
+    ended = roles._end_of("r", code)
+    assert (ended.id, ended.how, ended.by_itself) == ("r", how, by_itself)
+
+
+def test_a_kill_for_lack_of_memory_is_the_models_own_work(
+    roles: LocalRoles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(MemoryKills, "lately", lambda _self: True)
+    ended = roles._end_of("r", -signal.SIGKILL)
+    assert (ended.how, ended.by_itself) == ("was ended for lack of memory", True)
+
+
+def test_a_replica_that_is_replaced_because_it_hangs_is_told_once(roles: LocalRoles) -> None:
+    roles._hung.add("r")
+    assert roles._end_of("r", -signal.SIGKILL).how == "took too long and was replaced"
+    assert roles._end_of("r", -signal.SIGKILL).how == "ended with signal 9"

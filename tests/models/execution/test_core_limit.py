@@ -1,0 +1,120 @@
+import json
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+from joblib import Parallel, delayed, effective_n_jobs
+from threadpoolctl import threadpool_info, threadpool_limits
+
+from serving.models.execution import core_limit
+from serving.models.execution.core_limit import hold_cores
+
+SCRIPT = Path(__file__).with_name("estimators_at_work.py")
+
+
+@pytest.fixture(autouse=True)
+def _as_before():
+    """What a model may have is for the whole process, which here is that of other tests, too."""
+    yield
+    hold_cores(os.cpu_count() or 1)
+
+
+@pytest.mark.parametrize("cores", [1, 2])
+def test_estimators_that_ask_for_more_get_their_cores(cores, tmp_path):
+    pytest.importorskip("skops.io", reason="needs skops, from vigil[sklearn]")
+    # BLAS and OpenMP would take as much as this unless they were limited later.
+    env = {**os.environ, "OPENBLAS_NUM_THREADS": "8", "OMP_NUM_THREADS": "8"}
+    said = subprocess.run(
+        [sys.executable, SCRIPT, str(cores), tmp_path],
+        env=env, check=True, capture_output=True, text=True,
+    )  # fmt: skip
+    found = json.loads(said.stdout)
+    assert len(found) > 20
+    over = {
+        name: seen
+        for name, seen in found.items()
+        if not seen
+        or seen["threads"] > cores
+        or seen["too many in pools"]
+        or seen["processes"]
+        or seen["pools"] != [cores]
+    }
+    assert not over, said.stderr
+    assert max(seen["threads"] for seen in found.values()) == cores
+
+
+def test_jobs_share_the_cores_they_have():
+    hold_cores(2)
+    both = threading.Barrier(2)
+    assert effective_n_jobs(8) == 2
+    waits = (delayed(both.wait)(60) for _ in range(2))
+    assert sorted(Parallel(n_jobs=8)(waits)) == [0, 1]  # neither would return alone
+    hold_cores(1)
+    assert effective_n_jobs(8) == 1
+
+
+def test_blas_has_its_threads_back_after_jobs_that_failed():
+    hold_cores(2)
+
+    def seen(fail):
+        if fail:
+            raise LookupError("no luck")
+        return {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"}
+
+    assert Parallel(n_jobs=2)(delayed(seen)(False) for _ in range(2)) == [{1}, {1}]
+    with pytest.raises(LookupError):
+        Parallel(n_jobs=2)(delayed(seen)(fail) for fail in (False, True))
+    assert seen(False) == {2}
+
+
+def test_each_thread_is_held():
+    hold_cores(1)
+    found = []
+
+    def openmp():
+        threads = [p["num_threads"] for p in threadpool_info() if p["user_api"] == "openmp"]
+        return set(threads)
+
+    def work():
+        with threadpool_limits(3, user_api="openmp"):  # as where nothing limits a new thread
+            hold_cores(1)
+            found.append(openmp())
+
+    import torch  # noqa: F401 - brings an OpenMP
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert found == [{1}]
+
+
+def test_libraries_are_looked_for_when_one_was_loaded(monkeypatch):
+    hold_cores(1)
+    looked = []
+
+    def look():
+        looked.append(1)
+        return real()
+
+    real = core_limit.ThreadpoolController
+    monkeypatch.setattr(core_limit, "ThreadpoolController", look)
+    for _ in range(100):
+        hold_cores(1)
+    assert not looked
+    held = core_limit._libraries_loaded()
+    monkeypatch.setattr(core_limit, "_libraries_loaded", lambda: held + 1)
+    for _ in range(100):
+        hold_cores(1)
+    assert len(looked) == 1
+
+
+def test_a_library_that_is_loaded_counts():
+    code = (
+        "import ctypes; from serving.models.execution.core_limit import _libraries_loaded\n"
+        "before = _libraries_loaded(); assert _libraries_loaded() == before\n"
+        "import _decimal; assert _libraries_loaded() > before"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,0 +1,231 @@
+"""One batch on one model: the poison is found, guards see what is left, nobody is shifted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from guards.decisions import Action, Decisions
+from serving.dataplane.batching.batch import split
+from serving.errors import InvalidInput, ModelFailed
+from serving.models.contract import Capabilities, Prediction
+from serving.replica.executor import BatchExecutor
+
+POISON = -1.0
+
+
+class Doubler:
+    """Doubles, and raises when a poison row is in the batch."""
+
+    def __init__(self) -> None:
+        self.passes = 0
+
+    def predict(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        self.passes += 1
+        if (inputs["x"] == POISON).any():
+            raise ModelFailed("poison row")
+        return {"y": inputs["x"] * 2}
+
+    def predict_with_features(self, inputs: Mapping[str, np.ndarray]) -> Prediction:
+        return Prediction(self.predict(inputs), inputs["x"] * 10)
+
+
+class Suspicious:
+    """Rejects rows above a limit; keeps what it was shown."""
+
+    name = "suspicious"
+
+    def __init__(self, limit: float = 100, needs_features: bool = False) -> None:
+        self.needs_features = needs_features
+        self.limit = limit
+        self.seen: list[list[float]] = []
+
+    def check(self, inputs: Mapping[str, np.ndarray], features: np.ndarray | None) -> Decisions:
+        values = inputs["x"][:, 0]
+        self.seen.append(values.tolist())
+        if self.needs_features:
+            assert features is not None
+            np.testing.assert_array_equal(features[:, 0], values * 10)
+        hit = np.flatnonzero(values > self.limit)
+        action = np.zeros(len(values), np.uint8)
+        action[hit] = Action.REJECT
+        return Decisions(self.name, action, {int(row): f"row {row}" for row in hit})
+
+
+class Broken:
+    name = "broken"
+    needs_features = False
+
+    def __init__(self, answer: Any = None) -> None:
+        self.answer = answer
+
+    def check(self, inputs: Mapping[str, np.ndarray], features: np.ndarray | None) -> Decisions:
+        if self.answer is None:
+            raise RuntimeError("the guard is broken")
+        return self.answer
+
+
+def column(*values: float) -> dict[str, np.ndarray]:
+    return {"x": np.array(values, np.float32)[:, None]}
+
+
+def test_a_good_batch_takes_one_pass() -> None:
+    model = Doubler()
+    result = BatchExecutor(model).run((1, 2), column(1, 2, 3))  # type: ignore[arg-type]
+    assert result.outputs["y"].ravel().tolist() == [2, 4, 6]
+    assert (result.failed, result.guards, model.passes) == ({}, (), 1)
+    assert result.compute_ns > 0
+
+
+@given(st.lists(st.tuples(st.integers(1, 4), st.booleans()), min_size=1, max_size=12))
+def test_only_the_poison_fails(requests: list[tuple[int, bool]]) -> None:
+    rows = tuple(n for n, _ in requests)
+    values: list[float] = []
+    for index, (n, poisoned) in enumerate(requests):
+        values += [POISON if poisoned and row == n - 1 else index + 1 for row in range(n)]
+    result = BatchExecutor(Doubler()).run(rows, column(*values))  # type: ignore[arg-type]
+    bad = {index for index, (_, poisoned) in enumerate(requests) if poisoned}
+    assert result.failed == dict.fromkeys(bad, "poison row")
+    good = [index for index in range(len(requests)) if index not in bad]
+    if not good:
+        assert result.outputs == {}
+        return
+    parts = split(result.outputs, [rows[index] for index in good])
+    for index, part in zip(good, parts, strict=True):
+        assert part["y"].ravel().tolist() == [2.0 * (index + 1)] * rows[index]
+
+
+class Choosy(Doubler):
+    """Refuses what is over 100, and raises for poison."""
+
+    def predict(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        if (inputs["x"] > 100).any():
+            raise InvalidInput("x must be at most 100")
+        return super().predict(inputs)
+
+
+def test_what_the_model_refuses_is_told_apart_from_what_it_fails_on() -> None:
+    executor = BatchExecutor(Choosy())  # type: ignore[arg-type]
+    result = executor.run((1, 2, 1, 1), column(1, 2, 101, POISON, 3))
+    assert result.failed == {1: "x must be at most 100", 2: "poison row"}
+    assert result.kinds == {1: "InvalidInput"}
+    assert result.outputs["y"].ravel().tolist() == [2, 6]
+
+
+def test_one_poison_costs_a_logarithm_of_passes() -> None:
+    model = Doubler()
+    values = [1.0] * 64
+    values[41] = POISON
+    BatchExecutor(model).run((1,) * 64, column(*values))  # type: ignore[arg-type]
+    assert model.passes == 1 + 2 * 6
+
+
+class Elsewhere(Doubler):
+    """Computes outside of the loop."""
+
+    capabilities = Capabilities(features=True)
+
+    async def predict_async(
+        self, inputs: Mapping[str, np.ndarray], *, features: bool
+    ) -> Prediction:
+        if features:
+            return self.predict_with_features(inputs)
+        return Prediction(self.predict(inputs))
+
+    def module(self) -> None: ...
+
+
+def test_a_model_says_by_its_methods_whether_batches_overlap() -> None:
+    assert BatchExecutor(Elsewhere()).overlaps  # type: ignore[arg-type]
+    assert not BatchExecutor(Doubler()).overlaps  # type: ignore[arg-type]
+
+
+class ChoosyElsewhere(Choosy, Elsewhere):
+    """Both."""
+
+
+async def test_an_overlapping_batch_is_refused_in_part() -> None:
+    executor = BatchExecutor(ChoosyElsewhere())  # type: ignore[arg-type]
+    result = await executor.run_async((1, 1), column(101, 1))
+    assert (result.failed, result.kinds) == ({0: "x must be at most 100"}, {0: "InvalidInput"})
+    assert result.outputs["y"].ravel().tolist() == [2]
+
+
+@pytest.mark.parametrize("values", [(1, 2, 3, 4), (1, POISON, 500, 2), (POISON,) * 4])
+async def test_an_overlapping_batch_comes_out_like_any_other(values: tuple[float, ...]) -> None:
+    def executor(model: Doubler) -> BatchExecutor:
+        return BatchExecutor(model, [Suspicious(needs_features=True)])  # type: ignore[arg-type]
+
+    expected = executor(Doubler()).run((1, 2, 1), column(*values))
+    result = await executor(Elsewhere()).run_async((1, 2, 1), column(*values))
+    assert (result.failed, result.guards) == (expected.failed, expected.guards)
+    assert {name: array.tolist() for name, array in result.outputs.items()} == {
+        name: array.tolist() for name, array in expected.outputs.items()
+    }
+    with pytest.raises(InvalidInput):
+        await executor(Elsewhere()).run_async((1,), column(1, 2))
+
+
+@pytest.mark.parametrize("needs_features", [False, True])
+def test_guards_judge_what_did_not_fail_and_name_rows_of_the_whole_batch(
+    needs_features: bool,
+) -> None:
+    guard = Suspicious(needs_features=needs_features)
+    executor = BatchExecutor(Doubler(), [guard])  # type: ignore[arg-type]
+    result = executor.run((2, 1, 2, 1), column(1, POISON, 500, 2, 600, 700))
+    assert list(result.failed) == [0]
+    assert guard.seen == [[500, 2, 600, 700]]
+    (judged,) = result.guards
+    assert judged.guard == "suspicious"
+    assert judged.rows == (
+        (2, Action.REJECT, "row 0"),
+        (4, Action.REJECT, "row 2"),
+        (5, Action.REJECT, "row 3"),
+    )
+
+
+def test_guards_that_let_all_pass_send_nothing() -> None:
+    executor = BatchExecutor(Doubler(), [Suspicious()])  # type: ignore[arg-type]
+    assert executor.run((1,), column(1)).guards == ()
+
+
+def test_guards_are_not_asked_about_nothing() -> None:
+    guard = Suspicious()
+    BatchExecutor(Doubler(), [guard]).run((1,), column(POISON))  # type: ignore[arg-type]
+    assert guard.seen == []
+
+
+WRONG = [
+    None,
+    Decisions("broken", np.zeros(5, np.uint8), {}),
+    Decisions("broken", np.zeros((2, 1), np.uint8), {}),
+]
+
+
+@pytest.mark.parametrize("answer", WRONG, ids=["raises", "too many", "wrong shape"])
+def test_a_guard_that_fails_open_lets_rows_pass(answer: Any, caplog: Any) -> None:
+    executor = BatchExecutor(Doubler(), [Broken(answer), Suspicious(limit=1.5)])  # type: ignore[arg-type, list-item]
+    result = executor.run((1, 1), column(1, 2))
+    assert result.outputs["y"].ravel().tolist() == [2, 4]
+    assert [guard.guard for guard in result.guards] == ["suspicious"]
+    assert executor.guard_errors == 1
+    assert "guard 'broken' raised" in caplog.text
+
+
+@pytest.mark.parametrize("answer", WRONG, ids=["raises", "too many", "wrong shape"])
+def test_a_guard_that_fails_closed_refuses_every_row(answer: Any) -> None:
+    executor = BatchExecutor(Doubler(), [Broken(answer)], frozenset({"broken"}))  # type: ignore[arg-type, list-item]
+    (judged,) = executor.run((1, 1), column(1, 2)).guards
+    assert [row[:2] for row in judged.rows] == [(0, Action.REJECT), (1, Action.REJECT)]
+    assert "could not judge" in judged.rows[0][2]
+
+
+@pytest.mark.parametrize("rows", [(), (1,), (1, 3), (0, 0)])
+def test_rows_that_do_not_add_up_are_refused(rows: tuple[int, ...]) -> None:
+    with pytest.raises(InvalidInput, match="rows"):
+        BatchExecutor(Doubler()).run(rows, column(1, POISON))  # type: ignore[arg-type]

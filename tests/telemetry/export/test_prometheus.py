@@ -1,0 +1,62 @@
+"""The exposition: names by OpenTelemetry's rules, readable by Prometheus's own parser."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from serving.telemetry import names
+from serving.telemetry.aggregate import merge
+from serving.telemetry.counters import SeriesSet
+from serving.telemetry.export.prometheus import prometheus_name, prometheus_text
+from serving.telemetry.series import Series
+
+
+@pytest.mark.parametrize(
+    ("metric", "expected"),
+    [
+        (names.INFERENCE_DURATION, "vigil_inference_duration_seconds"),
+        (names.INFERENCE_REQUESTS, "vigil_inference_requests"),
+        (names.BATCH_ROWS, "vigil_batch_rows"),
+        (names.QUEUE_ROWS, "vigil_queue_rows"),
+        (names.LABELS_COVERAGE, "vigil_labels_coverage_ratio"),
+        (names.EXPLAIN_COMPLETENESS_ERROR, "vigil_explain_completeness_error"),
+        (names.ENERGY_JOULES, "vigil_energy_joules"),
+        (names.MONITOR_LAG, "vigil_monitor_lag_seconds"),
+    ],
+)
+def test_names(metric: names.Metric, expected: str) -> None:
+    assert prometheus_name(metric.name, metric.kind, metric.unit) == expected
+
+
+def test_the_exposition_parses_back() -> None:
+    series = SeriesSet()
+    for model in ("a", 'quote " slash \\ line \n end'):
+        series.sum(names.INFERENCE_REQUESTS, model=model, outcome="ok").add(5)
+        series.histogram(names.INFERENCE_DURATION, model=model).record(0.003)
+    series.gauge(names.DRIFT_SCORE, model="a").set(math.nan)
+    text = prometheus_text(merge(series.snapshot())).decode()
+    families = {family.name: family for family in text_string_to_metric_families(text)}
+
+    requests = families["vigil_inference_requests"]
+    assert requests.type == "counter"
+    assert requests.documentation == "Requests answered, by outcome."
+    assert {sample.name for sample in requests.samples} == {"vigil_inference_requests_total"}
+    assert [sample.labels["model"] for sample in requests.samples][1].startswith('quote "')
+
+    duration = families["vigil_inference_duration_seconds"]
+    assert duration.type == "histogram"
+    of_a = [sample for sample in duration.samples if sample.labels["model"] == "a"]
+    buckets = {s.labels["le"]: s.value for s in of_a if s.name.endswith("_bucket")}
+    assert buckets["0.002"] == 0
+    assert buckets["0.005"] == 1
+    assert buckets["+Inf"] == 1
+    assert {s.value for s in of_a if s.name.endswith("_sum")} == {0.003}
+    assert math.isnan(families["vigil_drift_score"].samples[0].value)
+
+
+def test_a_series_that_nobody_described_is_exposed_all_the_same() -> None:
+    text = prometheus_text([Series("other.size", "gauge", "By", (("a.b", "c"),), 2.0)]).decode()
+    assert 'other_size_bytes{a_b="c"} 2.0' in text
