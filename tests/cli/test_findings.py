@@ -3,6 +3,7 @@ from typing import Any
 
 import pytest
 
+from serving.cli.console import OUT
 from serving.cli.findings import findings
 from serving.errors import VigilError
 
@@ -25,7 +26,7 @@ def body(*rows: dict[str, Any], notes: tuple[str, ...] = ()) -> tuple[int, bytes
 
 @pytest.fixture(autouse=True)
 def wide(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setattr(OUT, "width", 200)  # `COLUMNS` counts only when it is made
 
 
 def test_every_finding_is_a_row_and_nothing_in_it_is_markup(
