@@ -25,8 +25,8 @@ from serving.channel.messages.directory import ServedModel
 from serving.channel.messages.observation import EventMeta, Label, LabelsMeta, Position
 from serving.config import ModelConfig
 from serving.control.registry import Hub
+from serving.monitoring.role import MonitorRole
 from serving.protocol.messages import Tensor
-from serving.roles.monitor import MonitorRole
 
 PER_MODEL = 100_000
 """Predictions that one model version keeps."""

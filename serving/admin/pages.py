@@ -19,7 +19,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from serving.access.web import WebAccess
 from serving.admin.console import console_data
 from serving.config import ServerConfig
-from serving.control.commands import ControlDesk
+from serving.control.commands import Commands
 from serving.control.history import History
 from serving.control.monitor_orders import reset_reference
 from serving.control.registry import Hub
@@ -36,7 +36,7 @@ class Pages:
     """Handlers of one instance's admin listener."""
 
     def __init__(
-        self, hub: Hub, config: ServerConfig, history: History, desk: ControlDesk | None = None
+        self, hub: Hub, config: ServerConfig, history: History, desk: Commands | None = None
     ) -> None:
         self._hub = hub
         self._desk = desk

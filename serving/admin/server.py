@@ -11,7 +11,7 @@ import uvicorn
 
 from serving.admin.pages import Pages
 from serving.config import ConfigError, ServerConfig
-from serving.control.commands import ControlDesk
+from serving.control.commands import Commands
 from serving.control.exports import Exports
 from serving.control.history import History
 from serving.control.registry import Hub
@@ -29,7 +29,7 @@ class AdminServer:
         port: where it listens; once started also when the configuration says 0.
     """
 
-    def __init__(self, hub: Hub, config: ServerConfig, desk: ControlDesk | None = None) -> None:
+    def __init__(self, hub: Hub, config: ServerConfig, desk: Commands | None = None) -> None:
         self._hub = hub
         self._desk = desk
         self._config = config

@@ -10,7 +10,7 @@ import msgspec
 from serving.config import ServerConfig
 from serving.config.hosts import LOOPBACK
 from serving.control.lifecycle import ModelControl
-from serving.control.runtime_settings import SettingsBook
+from serving.control.runtime_settings import RuntimeSettings
 from serving.errors import Forbidden, unknown_model
 from serving.protocol.repository import ControlMeta
 
@@ -19,7 +19,7 @@ async def at_once() -> None:
     """Nobody else has to know of an order."""
 
 
-class ControlDesk:
+class Commands:
     """Answers control requests, from gateways and from the admin listener.
 
     Args:
@@ -32,7 +32,7 @@ class ControlDesk:
     def __init__(
         self,
         control: ModelControl,
-        book: SettingsBook,
+        book: RuntimeSettings,
         config: ServerConfig,
         kept: Callable[[], Awaitable[None]] = at_once,
     ) -> None:

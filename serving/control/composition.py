@@ -8,18 +8,18 @@ from collections.abc import Awaitable, Callable
 from serving.channel.messages.directory import Inventory, ModelKey, ServedModel
 from serving.channel.messages.settings import Settings
 from serving.config import ServerConfig
-from serving.control.commands import ControlDesk, at_once
+from serving.control.commands import Commands, at_once
 from serving.control.fall_back import fall_back, may_fall_back
 from serving.control.lifecycle import Engine, ModelControl
 from serving.control.model_poll import ModelPoll
 from serving.control.registry import Hub
-from serving.control.runtime_settings import Chosen, SettingsBook
+from serving.control.runtime_settings import Chosen, RuntimeSettings
 from serving.control.starting import Starting
 from serving.models.repository.folder import ModelRepository
 from serving.telemetry.logs.switch import LogSwitch
 
 
-class ControlRoom:
+class ControlPlane:
     """Everything that changes what `hub` tells gateways to serve.
 
     Args:
@@ -63,8 +63,8 @@ class ControlRoom:
         self._hub = hub
         self._switch = switch or LogSwitch()
         self._on_settings = on_settings
-        self._book = SettingsBook(config.data_dir.absolute() / "traces", self._set)
-        self.desk = ControlDesk(self._control, self._book, config, kept)
+        self._book = RuntimeSettings(config.data_dir.absolute() / "traces", self._set)
+        self.desk = Commands(self._control, self._book, config, kept)
         hub.on_control = self.desk.from_client
 
     @property

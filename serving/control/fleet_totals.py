@@ -12,7 +12,7 @@ MAX_DEPARTED: Final = 256
 """Dead members whose last report is kept apart, in case the same process comes back."""
 
 
-class Ledger:
+class FleetTotals:
     """Latest series by member, and what the dead have left behind.
 
     A member is a unique id and a process. When it leaves, its sums and histograms stay and its

@@ -39,7 +39,7 @@ from serving.channel.messages.directory import (
 )
 from serving.channel.messages.settings import Settings
 from serving.control.explainers import Explainers
-from serving.control.fleet_totals import Ledger
+from serving.control.fleet_totals import FleetTotals
 from serving.control.load_failures import LoadFailures
 from serving.control.model_series import ModelSeries
 from serving.control.served_model import config_of
@@ -125,7 +125,7 @@ class Hub:
         self._server = ChannelServer(self._on_message, secret=secret, on_closed=self._on_closed)
         self._seats: dict[str, _Seat] = {}
         self._ids: dict[Connection, str] = {}
-        self._ledger = Ledger()
+        self._ledger = FleetTotals()
         self._restarts: dict[str, int] = {}
         self._models: tuple[ServedModel, ...] = ()
         self._candidates: tuple[ServedModel, ...] = ()

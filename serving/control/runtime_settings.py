@@ -45,7 +45,7 @@ class Chosen(msgspec.Struct, frozen=True):
     log: dict[str, Any] = {}
 
 
-class SettingsBook:
+class RuntimeSettings:
     """What was set, for all models and for single ones; the rest is the default.
 
     Args:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import msgspec
 import numpy as np
 
-from serving.channel.messages.inference import Remarks
+from serving.channel.messages.inference import ResponseParameters
 
 
 class Answer(msgspec.Struct):
@@ -16,7 +16,7 @@ class Answer(msgspec.Struct):
 
     outputs: dict[str, np.ndarray]
     flags: list[str]
-    remarks: Remarks | None = None
+    remarks: ResponseParameters | None = None
 
     @property
     def upstream(self) -> str:

@@ -15,7 +15,7 @@ from starlette.types import ASGIApp
 from serving.admin.pages import Pages
 from serving.channel.messages.directory import Inventory, ModelKey, ServedModel
 from serving.config import ServerConfig
-from serving.control.composition import ControlRoom
+from serving.control.composition import ControlPlane
 from serving.control.exports import Exports
 from serving.control.history import History
 from serving.control.registry import Hub
@@ -72,7 +72,7 @@ class EmbeddedInstance:
         explainers = self._hub.explainers
         explainers.on_change = lambda: self._roles.explain(explainers.asked)
         switch = LogSwitch(())
-        self._control = ControlRoom(self._hub, self._config, self._roles.serve, switch=switch)
+        self._control = ControlPlane(self._hub, self._config, self._roles.serve, switch=switch)
         self._clients_control = clients_control
         self._hub.on_control = self._from_client
         history = History()

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from serving.channel.messages.inference import Forward
+from serving.channel.messages.inference import Passthrough
 from serving.errors import ModelNotReady, VigilError
 from serving.protocol.messages import Tensor
 from serving.protocol.metadata import ModelMetadata
@@ -66,7 +66,11 @@ class Client:
         return self._carrier.send(call, self._timeout_s)
 
     def infer(
-        self, model: str, version: str, inputs: Sequence[Tensor], forward: Forward = NOTHING
+        self,
+        model: str,
+        version: str,
+        inputs: Sequence[Tensor],
+        forward: Passthrough = NOTHING,
     ) -> Inferred:
         """Return the outputs for `inputs`, and what came with them."""
         call = self._wire.infer(model, version, forward, inputs)
@@ -123,7 +127,7 @@ class AsyncClient:
         """Whether it is known yet how the server is spoken to, so that `ask` may be called."""
         return self._wire is not None
 
-    def ask(self, forward: Forward, inputs: Sequence[Tensor], callback: Inference) -> Asked:
+    def ask(self, forward: Passthrough, inputs: Sequence[Tensor], callback: Inference) -> Asked:
         """Ask for the outputs for `inputs`; `callback` gets them, or what `infer` would raise.
 
         It may be called before this returns. What is asked is on its way by then, without a task.
@@ -146,7 +150,7 @@ class AsyncClient:
         call = wire.infer(self._model, self._version, forward, inputs)
         return self._carrier.ask(call, self._timeout_s, answered)
 
-    async def infer(self, forward: Forward, inputs: Sequence[Tensor]) -> Inferred:
+    async def infer(self, forward: Passthrough, inputs: Sequence[Tensor]) -> Inferred:
         """Return the outputs for `inputs`, and the parameters that came with them.
 
         Raises:

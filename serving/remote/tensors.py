@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from serving.channel.messages.inference import Remarks
+from serving.channel.messages.inference import ResponseParameters
 from serving.config import InputSpec, ModelConfig, OutputSpec
 from serving.errors import InvalidInput, ModelFailed, listed
 from serving.protocol.messages import Parameters, Tensor
@@ -94,7 +94,7 @@ def version_of(name: str, answer: Inferred) -> str:
     return version
 
 
-def remarks_of(answer: Inferred, version: str, *, alone: bool) -> Remarks | None:
+def remarks_of(answer: Inferred, version: str, *, alone: bool) -> ResponseParameters | None:
     """Return what is passed on of an answer beside its outputs; None when there is nothing.
 
     `version` is that of the answer where it is not the served one. Where one request upstream had
@@ -103,7 +103,11 @@ def remarks_of(answer: Inferred, version: str, *, alone: bool) -> Remarks | None
     """
     parameters = _passed_on(answer.parameters, alone)
     outputs = {t.name: kept for t in answer.tensors if (kept := _passed_on(t.parameters, alone))}
-    return Remarks(parameters, outputs, version) if parameters or outputs or version else None
+    return (
+        ResponseParameters(parameters, outputs, version)
+        if parameters or outputs or version
+        else None
+    )
 
 
 def _passed_on(parameters: Parameters | None, alone: bool) -> dict[str, Any]:

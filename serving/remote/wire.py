@@ -7,13 +7,13 @@ from typing import Any, Protocol
 
 import msgspec
 
-from serving.channel.messages.inference import Forward
+from serving.channel.messages.inference import Passthrough
 from serving.errors import ModelFailed, VigilError
 from serving.protocol.messages import Parameters, Tensor
 from serving.protocol.metadata import ModelMetadata
 from serving.telemetry.logs.causes import Cause
 
-NOTHING = Forward({}, {})
+NOTHING = Passthrough({}, {})
 """Nothing to pass on beside the tensors."""
 
 MAX_MESSAGE = 500
@@ -80,7 +80,9 @@ class Told(msgspec.Struct, frozen=True):
 class Wire(Protocol):
     """Makes calls and reads their answers. Whatever it cannot read raises `ModelFailed`."""
 
-    def infer(self, model: str, version: str, forward: Forward, inputs: Sequence[Tensor]) -> Call:
+    def infer(
+        self, model: str, version: str, forward: Passthrough, inputs: Sequence[Tensor]
+    ) -> Call:
         """Ask for an inference."""
 
     def read_infer(self, answer: Answer) -> Inferred:

@@ -22,7 +22,13 @@ from serving.channel.busy_poll import ANSWER, REQUEST
 from serving.channel.connection import Connection
 from serving.channel.frame_parts import Message
 from serving.channel.messages.directory import ServedModel
-from serving.channel.messages.inference import PROBE, BatchMeta, Forward, Remarks, ResultMeta
+from serving.channel.messages.inference import (
+    PROBE,
+    BatchMeta,
+    Passthrough,
+    ResponseParameters,
+    ResultMeta,
+)
 from serving.errors import InvalidInput, Unreachable, Unsupported, VigilError
 from serving.models.contract import Capabilities
 from serving.models.preparation.blank_row import blank_row
@@ -48,7 +54,7 @@ WATCH_S: Final = 1.0
 DRAIN_S: Final = 10.0
 
 _decode_batch = msgspec.msgpack.Decoder(BatchMeta).decode
-_decode_forward = msgspec.msgpack.Decoder(Forward).decode
+_decode_forward = msgspec.msgpack.Decoder(Passthrough).decode
 
 Outputs = Mapping[str, np.ndarray]
 
@@ -82,7 +88,7 @@ class _Batch:
         self.forward = NOTHING if plain else _decode_forward(meta.forward)
         self.started = time.perf_counter_ns()
         self.failed: dict[int, VigilError] = {}
-        self.remarks: dict[int, Remarks] = {}
+        self.remarks: dict[int, ResponseParameters] = {}
 
 
 class RemoteReplicaRole(ReplicaRole):

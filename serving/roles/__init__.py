@@ -1,1 +1,1 @@
-"""What roles share, and the monitor."""
+"""What roles share: the way to the hub, and what a role says that cannot load its model."""

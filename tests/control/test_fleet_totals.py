@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving.control.fleet_totals import MAX_DEPARTED, Ledger
+from serving.control.fleet_totals import MAX_DEPARTED, FleetTotals
 from serving.telemetry.series import Series
 
 
@@ -17,12 +17,12 @@ def waiting(value: float) -> Series:
     return Series("vigil.queue.rows", "gauge", "{row}", (), value)
 
 
-def total(ledger: Ledger) -> float:
+def total(ledger: FleetTotals) -> float:
     return sum(item.value for item in ledger.aggregate() if item.kind == "sum")
 
 
 def test_two_members_with_the_same_series_add_up() -> None:
-    ledger = Ledger()
+    ledger = FleetTotals()
     for pid, member in enumerate(("a", "b")):
         ledger.join(member, pid)
         ledger.report(member, (rows(5), waiting(1)))
@@ -30,7 +30,7 @@ def test_two_members_with_the_same_series_add_up() -> None:
 
 
 def test_the_dead_leave_their_totals_and_take_their_gauges() -> None:
-    ledger = Ledger()
+    ledger = FleetTotals()
     ledger.join("a", 1)
     ledger.report("a", (rows(5), waiting(1)))
     ledger.leave("a", 1)
@@ -38,7 +38,7 @@ def test_the_dead_leave_their_totals_and_take_their_gauges() -> None:
 
 
 def test_a_process_that_only_lost_its_connection_is_not_counted_twice() -> None:
-    ledger = Ledger()
+    ledger = FleetTotals()
     ledger.join("a", 1)
     ledger.report("a", (rows(5),))
     ledger.leave("a", 1)
@@ -49,7 +49,7 @@ def test_a_process_that_only_lost_its_connection_is_not_counted_twice() -> None:
 
 
 def test_a_new_process_counts_on_top() -> None:
-    ledger = Ledger()
+    ledger = FleetTotals()
     ledger.join("a", 1)
     ledger.report("a", (rows(5),))
     ledger.leave("a", 1)
@@ -59,7 +59,7 @@ def test_a_new_process_counts_on_top() -> None:
 
 
 def test_a_new_process_with_the_old_pid_is_told_by_its_numbers() -> None:
-    ledger = Ledger()
+    ledger = FleetTotals()
     ledger.join("a", 1)
     ledger.report("a", (rows(5),))
     ledger.leave("a", 1)
@@ -69,7 +69,7 @@ def test_a_new_process_with_the_old_pid_is_told_by_its_numbers() -> None:
 
 
 def test_leaving_before_the_first_report_forgets_nothing() -> None:
-    ledger = Ledger()
+    ledger = FleetTotals()
     ledger.join("a", 1)
     ledger.report("a", (rows(5),))
     for _ in range(2):
@@ -79,7 +79,7 @@ def test_leaving_before_the_first_report_forgets_nothing() -> None:
 
 
 def test_members_that_never_come_back_are_bounded() -> None:
-    ledger = Ledger()
+    ledger = FleetTotals()
     for number in range(MAX_DEPARTED + 10):
         ledger.join(f"replica-{number}", number)
         ledger.report(f"replica-{number}", (rows(1),))
@@ -89,7 +89,7 @@ def test_members_that_never_come_back_are_bounded() -> None:
 
 @given(st.lists(st.tuples(st.sampled_from("ab"), st.sampled_from(["work", "die", "reconnect"]))))
 def test_totals_equal_the_work_done(steps: list[tuple[str, str]]) -> None:
-    ledger = Ledger()
+    ledger = FleetTotals()
     pid = {"a": 1, "b": 2}
     done = {"a": 0.0, "b": 0.0}
     work = 0.0

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from serving.channel.messages.settings import Settings, TraceSettings
-from serving.control.runtime_settings import SettingsBook
+from serving.control.runtime_settings import RuntimeSettings
 from serving.errors import InvalidInput
 from serving.telemetry.logs.switch import LogSettings
 
@@ -19,11 +19,13 @@ def told() -> list[Settings]:
 
 
 @pytest.fixture
-def book(told: list[Settings]) -> SettingsBook:
-    return SettingsBook(Path("/traces"), told.append)
+def book(told: list[Settings]) -> RuntimeSettings:
+    return RuntimeSettings(Path("/traces"), told.append)
 
 
-def test_asking_changes_nothing_and_tells_nobody(book: SettingsBook, told: list[Settings]) -> None:
+def test_asking_changes_nothing_and_tells_nobody(
+    book: RuntimeSettings, told: list[Settings]
+) -> None:
     assert book.trace("", None)["trace_rate"] == "1000"
     assert book.trace("m", {})["trace_level"] == ["OFF"]
     assert book.logging(None) == {
@@ -38,7 +40,7 @@ def test_asking_changes_nothing_and_tells_nobody(book: SettingsBook, told: list[
 
 
 def test_a_model_takes_from_all_what_it_has_not_set(
-    book: SettingsBook, told: list[Settings]
+    book: RuntimeSettings, told: list[Settings]
 ) -> None:
     book.trace("", {"trace_rate": 5, "trace_level": "TIMESTAMPS"})
     assert book.trace("m", {"trace_count": ["9"]}) == {
@@ -65,7 +67,7 @@ def test_a_model_takes_from_all_what_it_has_not_set(
     ],
 )
 def test_tensors_are_a_level(
-    book: SettingsBook, told: list[Settings], given: Any, level: list[str], timestamps: bool
+    book: RuntimeSettings, told: list[Settings], given: Any, level: list[str], timestamps: bool
 ) -> None:
     assert book.trace("m", {"trace_level": given, "trace_mode": "triton"})["trace_level"] == level
     assert told[-1].trace_of == {"m": TraceSettings(timestamps, tensors=True)}
@@ -73,13 +75,13 @@ def test_tensors_are_a_level(
 
 @pytest.mark.parametrize("mode", [None, "triton", ["triton"], []])
 def test_the_one_mode_may_be_set_and_changes_nothing(
-    book: SettingsBook, told: list[Settings], mode: Any
+    book: RuntimeSettings, told: list[Settings], mode: Any
 ) -> None:
     assert book.trace("", {"trace_mode": mode})["trace_mode"] == "triton"
     assert told == []
 
 
-def test_log_settings_are_set_and_cleared(book: SettingsBook, told: list[Settings]) -> None:
+def test_log_settings_are_set_and_cleared(book: RuntimeSettings, told: list[Settings]) -> None:
     book.logging({"log_info": False, "log_verbose_level": 2, "log_format": "ISO8601"})
     assert told[-1].log == LogSettings(False, True, True, 2, "ISO8601")
     book.logging({"log_info": None, "log_verbose_level": None, "log_format": None})
@@ -106,7 +108,7 @@ def test_log_settings_are_set_and_cleared(book: SettingsBook, told: list[Setting
     ],
 )
 def test_wrong_trace_settings(
-    book: SettingsBook, told: list[Settings], changes: dict[str, Any], words: str
+    book: RuntimeSettings, told: list[Settings], changes: dict[str, Any], words: str
 ) -> None:
     with pytest.raises(InvalidInput, match=words):
         book.trace("", {"trace_level": "TIMESTAMPS", **changes})
@@ -125,16 +127,16 @@ def test_wrong_trace_settings(
         ({"log_color": True}, "unknown log setting"),
     ],
 )
-def test_wrong_log_settings(book: SettingsBook, changes: dict[str, Any], words: str) -> None:
+def test_wrong_log_settings(book: RuntimeSettings, changes: dict[str, Any], words: str) -> None:
     with pytest.raises(InvalidInput, match=words):
         book.logging(changes)
 
 
-def test_a_book_that_takes_over_tells_the_same(book: SettingsBook, told: list[Settings]) -> None:
+def test_a_book_that_takes_over_tells_the_same(book: RuntimeSettings, told: list[Settings]) -> None:
     book.trace("", {"trace_rate": 5})
     book.trace("m", {"trace_count": "9"})
     book.logging({"log_info": False})
-    successor = SettingsBook(Path("/traces"), told.append)
+    successor = RuntimeSettings(Path("/traces"), told.append)
     successor.restore(book.chosen)
     assert told[-1] == told[-2]  # also the number, so traces are not counted anew
     assert successor.trace("m", None) == book.trace("m", None)

@@ -17,7 +17,12 @@ from serving.channel.connection import Connection
 from serving.channel.endpoint import ChannelServer
 from serving.channel.frame_parts import Message
 from serving.channel.messages.directory import BrokenModel, Directory, Member, ServedModel
-from serving.channel.messages.inference import BatchMeta, Forward, Remarks, ResultMeta
+from serving.channel.messages.inference import (
+    BatchMeta,
+    Passthrough,
+    ResponseParameters,
+    ResultMeta,
+)
 from serving.dataplane import handler
 from serving.dataplane.handler import DataPlane
 from serving.protocol.messages import InferRequest, RequestedOutput, Tensor
@@ -371,7 +376,7 @@ async def test_remarks_of_another_server_reach_the_request_they_are_about(
     await eventually(lambda: plane.resolve("m").ready)
     asked = [asyncio.ensure_future(plane.infer(request(value=n))) for n in (1.0, 2.0, float("nan"))]
     await eventually(lambda: link.held)
-    said = Remarks({"n": 7}, {"y": {"unit": "m"}})
+    said = ResponseParameters({"n": 7}, {"y": {"unit": "m"}})
     link.answer(remarks={1: said, 2: said}, failed={0: "no"}, outputs={"y": np.ones((2, 2), "f4")})
     with pytest.raises(errors.ModelFailed, match="no"):
         await asked[0]
@@ -396,7 +401,7 @@ async def test_the_version_of_an_answer_is_that_of_the_other_server(
     await eventually(lambda: plane.resolve("m").ready)
     asked = [asyncio.ensure_future(plane.infer(request(value=n))) for n in (1.0, 2.0)]
     await eventually(lambda: link.held)
-    link.answer(remarks={1: Remarks({}, {}, "v0.1.0")})
+    link.answer(remarks={1: ResponseParameters({}, {}, "v0.1.0")})
     answers = await asyncio.gather(*asked)
     assert [answer.model_version for answer in answers] == ["1", "v0.1.0"]
     assert answers[1].parameters is None
@@ -490,7 +495,7 @@ async def test_a_priority_that_is_none_of_ours_is_the_other_servers(
             await asyncio.sleep(0)
     await ask(plane, "far", parameters={"priority": 7})
     forward = links["far"].batches[-1].items[0].bound.forward
-    assert msgspec.msgpack.decode(forward, type=Forward).parameters == {"priority": 7}
+    assert msgspec.msgpack.decode(forward, type=Passthrough).parameters == {"priority": 7}
     for name, wrong in (("far", -1), ("far", "1"), ("leveled", 3)):
         with pytest.raises(errors.InvalidInput, match="priority"):
             await ask(plane, name, parameters={"priority": wrong})

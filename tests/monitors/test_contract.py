@@ -22,7 +22,7 @@ from monitors.rows import Rows
 from serving.config import ModelConfig
 from serving.config.consumers import DRIFT
 from serving.models.repository.folder import ModelEntry
-from serving.roles.judges.listed import MONITORS
+from serving.monitoring.judges.listed import MONITORS
 
 MOST_ROWS = 1200
 """Within so many rows every monitor here has judged a window."""

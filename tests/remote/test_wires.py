@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving.channel.messages.inference import Forward
+from serving.channel.messages.inference import Passthrough
 from serving.errors import ModelFailed
 from serving.protocol.datatypes import NUMPY_OF
 from serving.protocol.grpc import codec as grpc_codec
@@ -19,7 +19,7 @@ from serving.remote.grpc.wire import GrpcWire
 from serving.remote.http.wire import LENGTH, HttpWire
 from serving.remote.wire import Answer
 
-FORWARD = Forward({"colour": "red", "deep": 3, "on": True}, {"x": {"content_type": "np"}})
+FORWARD = Passthrough({"colour": "red", "deep": 3, "on": True}, {"x": {"content_type": "np"}})
 WIRES = ["grpc", "binary", "json"]
 
 

@@ -12,7 +12,7 @@ import pytest
 from serving.channel.connection import ChannelClosed, Connection
 from serving.channel.endpoint import connect
 from serving.channel.messages.directory import ServedModel
-from serving.channel.messages.inference import PROBE, BatchMeta, Forward, ResultMeta
+from serving.channel.messages.inference import PROBE, BatchMeta, Passthrough, ResultMeta
 from serving.config import ModelConfig
 from serving.errors import (
     DeadlineExceeded,
@@ -76,7 +76,7 @@ async def ask(connection, rows, forward=b""):
 
 
 async def test_a_batch_is_one_request_upstream(connection, upstream):
-    forward = msgspec.msgpack.encode(Forward({"priority": 2}, {"x": {"unit": "m"}}))
+    forward = msgspec.msgpack.encode(Passthrough({"priority": 2}, {"x": {"unit": "m"}}))
     result, outputs = await ask(connection, [1, 2, 3], forward)
     np.testing.assert_array_equal(outputs["y"], [[2, 2], [4, 4], [6, 6]])
     assert result.failed == {}

@@ -10,7 +10,7 @@ from monitors.rows import Rows
 from monitors.windows.tumbling_window import TumblingWindow
 from serving.config import ModelConfig
 from serving.models.repository.folder import ModelEntry
-from serving.roles.judges.descriptor import Built, MonitorDescriptor
+from serving.monitoring.judges.descriptor import Built, MonitorDescriptor
 
 SILENT_S = 60.0
 

@@ -16,7 +16,7 @@ class BatchMeta(msgspec.Struct, array_like=True, frozen=True):
 
     Attributes:
         rows: rows of each request, in order.
-        forward: an encoded `Forward` that all of them share, for models on other servers; empty
+        forward: an encoded `Passthrough` that all of them share, for models on other servers; empty
             when there is nothing to pass on; `PROBE` asks whether the model could be used.
     """
 
@@ -24,7 +24,7 @@ class BatchMeta(msgspec.Struct, array_like=True, frozen=True):
     forward: bytes = b""
 
 
-class Forward(msgspec.Struct, array_like=True, frozen=True):
+class Passthrough(msgspec.Struct, array_like=True, frozen=True):
     """What a model on another server is told beside the tensors.
 
     Attributes:
@@ -37,7 +37,7 @@ class Forward(msgspec.Struct, array_like=True, frozen=True):
 
 
 PROBE: Final = b"probe"
-"""In place of an encoded `Forward`: compute nothing, say whether the model is there."""
+"""In place of an encoded `Passthrough`: compute nothing, say whether the model is there."""
 
 
 class GuardResult(msgspec.Struct, array_like=True, frozen=True):
@@ -52,7 +52,7 @@ class GuardResult(msgspec.Struct, array_like=True, frozen=True):
     rows: tuple[tuple[int, int, str], ...]
 
 
-class Remarks(msgspec.Struct, array_like=True, frozen=True):
+class ResponseParameters(msgspec.Struct, array_like=True, frozen=True):
     """What a model on another server said beside the tensors.
 
     Attributes:
@@ -85,7 +85,7 @@ class ResultMeta(msgspec.Struct, array_like=True, frozen=True):
     compute_ns: int
     guard_ns: int
     kinds: dict[int, str] = {}
-    remarks: dict[int, Remarks] = {}
+    remarks: dict[int, ResponseParameters] = {}
     causes: dict[int, Cause] = {}
 
 
@@ -108,5 +108,5 @@ class BatchResult(msgspec.Struct):
     compute_ns: int
     guard_ns: int
     kinds: dict[int, str] = {}
-    remarks: dict[int, Remarks] = {}
+    remarks: dict[int, ResponseParameters] = {}
     causes: dict[int, Cause] = {}

@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from serving.channel.messages.inference import Remarks
+from serving.channel.messages.inference import ResponseParameters
 from serving.dataplane.requests.bound import Bound
 from serving.dataplane.results import Answer
 from serving.telemetry.logs.events import Event
 from serving.telemetry.logs.report import report
 
 if TYPE_CHECKING:
-    from serving.dataplane.requests.splitting import Whole
+    from serving.dataplane.requests.splitting import SplitRequest
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 """ASGI's `receive` of a request whose body has been read: it tells that the client left."""
@@ -68,9 +68,9 @@ class Pending:
         self.priority = 0
         self.attempts = 0
         self.flags: list[str] = []
-        self.remarks: Remarks | None = None
+        self.remarks: ResponseParameters | None = None
         self.timer: asyncio.TimerHandle | None = None
-        self.whole: Whole | None = None
+        self.whole: SplitRequest | None = None
         self.on_done: Callable[[], None] | None = None
 
     def answer(self, outputs: dict[str, np.ndarray]) -> None:

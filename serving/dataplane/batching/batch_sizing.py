@@ -14,7 +14,7 @@ _SMOOTHING = 0.1
 _HARDLY_LONGER = 1.25
 
 
-class Pace:
+class BatchSizing:
     """The learned side of one queue.
 
     Attributes:

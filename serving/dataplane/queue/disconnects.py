@@ -22,7 +22,7 @@ POLLS_PER_SWEEP = 50
 """At most 500 polls a second for each queue."""
 
 
-class Departures:
+class Disconnects:
     """Looks through one queue every 100 ms for as long as something waits in it.
 
     Args:

@@ -31,7 +31,7 @@ class _Lane:
         self.end = 0.0
 
 
-class Turns:
+class FairQueue:
     """A queue with the methods of a deque that the batcher uses; leaves in fair order.
 
     What was taken may be put back (`appendleft`, the last taken first) and keeps its place.

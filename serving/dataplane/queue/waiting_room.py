@@ -9,12 +9,12 @@ from collections.abc import Callable, Hashable
 
 from serving.config import Batching
 from serving.dataplane.batching.batch import Pending
-from serving.dataplane.batching.batch_sizing import Pace
+from serving.dataplane.batching.batch_sizing import BatchSizing
 from serving.dataplane.hooks.observer import BatchObserver
 from serving.dataplane.links.link import ReplicaLink
 from serving.dataplane.queue.crowding import Crowding
-from serving.dataplane.queue.disconnects import Departures
-from serving.dataplane.queue.fair_queue import Turns
+from serving.dataplane.queue.disconnects import Disconnects
+from serving.dataplane.queue.fair_queue import FairQueue
 from serving.dataplane.requests.bound import Bound
 from serving.dataplane.requests.rejections import (
     abandoned_because,
@@ -26,7 +26,7 @@ from serving.dataplane.requests.rejections import (
     too_large,
     too_late,
 )
-from serving.dataplane.requests.splitting import Whole
+from serving.dataplane.requests.splitting import SplitRequest
 from serving.errors import VigilError
 
 SWEEP_S = 0.05
@@ -55,7 +55,7 @@ class WaitingRoom:
     ) -> None:
         self._name = name
         self._observer = observer
-        self._pace = Pace(batching)
+        self._pace = BatchSizing(batching)
         self._max_rows = self._pace.max_rows
         self._max_queue_bytes = batching.max_queue_mib << 20
         self._max_queue_rows = batching.max_queue_rows
@@ -67,7 +67,7 @@ class WaitingRoom:
         # Rows up to which nothing has to be asked; with rows that differ, always.
         self._free_rows = -1 if self._weighed else self._max_queue_rows
         self._loop = asyncio.get_running_loop()
-        self._waiting: deque[Pending] | Turns = deque()
+        self._waiting: deque[Pending] | FairQueue = deque()
         self._links: list[ReplicaLink] = []
         self._lane: object = ""
         self._mixed = False
@@ -78,7 +78,7 @@ class WaitingRoom:
         self._sweep_after = 0.0
         self._refuse: Callable[[Pending], None] | None = None
         """Raises for requests that must not be computed; None while there are none."""
-        self._departures = Departures(lambda: self._waiting, self._drop_answered)
+        self._departures = Disconnects(lambda: self._waiting, self._drop_answered)
         self.waiting_rows = 0
         self.waiting_bytes = 0
         self._crowding = Crowding(self._max_queue_rows, self._max_queue_bytes)
@@ -115,7 +115,7 @@ class WaitingRoom:
         # What goes alone goes whole: half a step of a sequence would be another step.
         if rows > self._max_rows and not item.bound.alone:
             self._parted = True
-            Whole(item, self._queue_parts).cut(self._max_rows)
+            SplitRequest(item, self._queue_parts).cut(self._max_rows)
             return
         self._waiting.append(item)
         self.waiting_rows += rows
@@ -225,8 +225,8 @@ class WaitingRoom:
         if not done:
             return
         kept = [item for item in self._waiting if not item.future.done()]
-        turns = isinstance(self._waiting, Turns)
-        self._waiting = Turns(kept) if turns else deque(kept)
+        turns = isinstance(self._waiting, FairQueue)
+        self._waiting = FairQueue(kept) if turns else deque(kept)
         for item in done:
             self._forget(item)
 
@@ -246,21 +246,21 @@ class WaitingRoom:
         else:
             self._lane = item.lane
 
-    def _take_turns(self) -> Turns:
+    def _take_turns(self) -> FairQueue:
         """From now on, and until the queue is empty, lanes take turns."""
-        if not isinstance(self._waiting, Turns):
-            self._waiting = Turns(self._waiting)
+        if not isinstance(self._waiting, FairQueue):
+            self._waiting = FairQueue(self._waiting)
         return self._waiting
 
     @property
     def _next(self) -> Pending:
         """The request whose turn it is, of those that wait."""
         waiting = self._waiting
-        return waiting.first if isinstance(waiting, Turns) else waiting[0]
+        return waiting.first if isinstance(waiting, FairQueue) else waiting[0]
 
     def _back_to_one_lane(self) -> None:
         self._mixed = False
-        if isinstance(self._waiting, Turns):
+        if isinstance(self._waiting, FairQueue):
             self._waiting = deque()
 
     # -- deadlines ----------------------------------------------------------------------

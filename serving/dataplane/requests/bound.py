@@ -16,7 +16,7 @@ class Bound(msgspec.Struct, frozen=True):
             values of inputs that have no rows.
         outputs: names of the outputs the client wants, in its order; empty for all.
         sensitive: object arrays of text or None, [rows], by attribute name.
-        forward: an encoded `Forward` for a model on another server; empty: nothing to pass on.
+        forward: an encoded `Passthrough` for a model on another server; empty: nothing to pass on.
         alone: whether it shares a batch with no other request.
     """
 

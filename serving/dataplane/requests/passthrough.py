@@ -6,7 +6,7 @@ from typing import Final
 
 import msgspec
 
-from serving.channel.messages.inference import Forward, Remarks
+from serving.channel.messages.inference import Passthrough, ResponseParameters
 from serving.protocol.messages import InferRequest, Parameters, Tensor
 from serving.protocol.parameters import STREAM_ENDS
 
@@ -23,7 +23,7 @@ _encode = msgspec.msgpack.Encoder().encode
 
 
 def encode_forward(request: InferRequest) -> bytes:
-    """Return the encoded `Forward` of a request; empty when there is nothing to pass on.
+    """Return the encoded `Passthrough` of a request; empty when there is nothing to pass on.
 
     Equal parameters give equal bytes whatever their order was, so that such requests may share
     a batch.
@@ -36,7 +36,7 @@ def encode_forward(request: InferRequest) -> bytes:
     }
     if not parameters and not inputs:
         return b""
-    return _encode(Forward(parameters, dict(sorted(inputs.items()))))
+    return _encode(Passthrough(parameters, dict(sorted(inputs.items()))))
 
 
 def _kept(parameters: Parameters | None, ours: frozenset[str]) -> dict[str, object]:
@@ -69,7 +69,7 @@ def without_row_axis(tensors: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
     )
 
 
-def with_remarks(tensors: tuple[Tensor, ...], remarks: Remarks) -> tuple[Tensor, ...]:
+def with_remarks(tensors: tuple[Tensor, ...], remarks: ResponseParameters) -> tuple[Tensor, ...]:
     """Return the outputs with what the other server said of each."""
     return tuple(
         Tensor(t.name, t.datatype, t.shape, t.data, remarks.outputs.get(t.name)) for t in tensors

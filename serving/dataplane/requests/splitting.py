@@ -19,7 +19,7 @@ MOST_AGAIN: Final = 3
 """How often parts are sent again because another version of the model answered the others."""
 
 
-class Whole:
+class SplitRequest:
     """A request whose parts travel by themselves; its future is settled when the last one is.
 
     The first part that fails fails the request; whatever ends the request ends its parts. It knows
@@ -145,6 +145,6 @@ def unparted(items: Sequence[Pending]) -> list[Pending]:
     return [item for item in items if item.whole is None or item.whole.begins_with(item)]
 
 
-def finished(items: Sequence[Pending]) -> list[Whole]:
+def finished(items: Sequence[Pending]) -> list[SplitRequest]:
     """Return the requests that are complete by the parts among answered `items`, each once."""
     return [item.whole for item in items if item.whole is not None and item.whole.complete()]

@@ -108,7 +108,7 @@ class LocalRoles:
     def start_monitor(self) -> None:
         """Start the monitor, for which no request waits."""
         argv = [
-            sys.executable, "-m", "serving.roles.monitor",
+            sys.executable, "-m", "serving.monitoring.role",
             "--hub", self._hub_address,
             "--address", f"unix:{self._runtime}/monitor.sock",
             "--data-dir", str(self._data_dir.absolute()),

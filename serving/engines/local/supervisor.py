@@ -15,7 +15,7 @@ from collections.abc import Callable
 from serving.admin.server import AdminServer
 from serving.channel.messages.directory import Inventory, ModelKey
 from serving.config import ConfigError, Listen, ServerConfig
-from serving.control.composition import ControlRoom
+from serving.control.composition import ControlPlane
 from serving.control.registry import Hub
 from serving.engines.data_folder import held
 from serving.engines.gateway_child import GatewayChild
@@ -88,7 +88,7 @@ class Supervisor:
         self._roles.on_explainer_ended = self._explainer_ended
         explainers = self._hub.explainers
         explainers.on_change = lambda: self._roles.explain(explainers.asked)
-        self._control = ControlRoom(self._hub, config, self._roles.serve)
+        self._control = ControlPlane(self._hub, config, self._roles.serve)
         self._admin = AdminServer(self._hub, config, self._control.desk)
         self._gateways: list[GatewayChild] = []
         self._stop_order = StopOrder(asyncio.Event(), asyncio.Event())

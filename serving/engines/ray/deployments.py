@@ -18,7 +18,7 @@ from ray import serve
 
 from serving.admin.server import AdminServer
 from serving.channel.messages.directory import Inventory, ModelKey, ServedModel
-from serving.control.composition import ControlRoom
+from serving.control.composition import ControlPlane
 from serving.control.registry import Hub
 from serving.control.runtime_settings import Chosen
 from serving.engines.ray.instance import Instance
@@ -101,7 +101,9 @@ class AdminDeployment:
         self._handed_over = asyncio.Event()
         self._known = 0
         self._learned = asyncio.Event()
-        self._room = ControlRoom(self._hub, instance.config, self._want, self._set, kept=self._kept)
+        self._room = ControlPlane(
+            self._hub, instance.config, self._want, self._set, kept=self._kept
+        )
         self._hub.explainers.on_change = self._set
         self._admin = AdminServer(self._hub, instance.config, self._room.desk)
         self._started = asyncio.get_running_loop().create_task(self._start())
@@ -257,7 +259,7 @@ class MonitorDeployment:
     """The monitor of the instance."""
 
     def __init__(self, instance: Instance) -> None:
-        from serving.roles.monitor import MonitorRole
+        from serving.monitoring.role import MonitorRole
 
         log_as("monitor", instance)
         host = ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]

@@ -20,7 +20,7 @@ from serving.engines.local.supervisor import fixed_ports
 from serving.engines.ray.keeper import Kept, keep
 from serving.engines.ray.proxy import CALLBACK
 from serving.engines.runtime_folder import runtime_folder
-from serving.roles.set_aside import set_aside
+from serving.monitoring.set_aside import set_aside
 
 _SETTINGS: Final = {
     "RAY_USAGE_STATS_ENABLED": "0",

@@ -7,7 +7,7 @@ from typing import Final
 _SOME: Final = 1024
 
 
-class Pieces:
+class BodyBuffer:
     """Collects pieces; an object for each may weigh forty times what is in it."""
 
     __slots__ = ("_pieces", "_whole")

@@ -26,11 +26,11 @@ class Opening(asyncio.Protocol):
         connected = cast(asyncio.Transport, transport)
         peer = connected.get_extra_info("peername")
         client = (peer[0], peer[1]) if isinstance(peer, tuple) else None
-        undecided = Undecided(self._server, connected, client)
+        undecided = ProtocolDetection(self._server, connected, client)
         connected.set_protocol(cast(asyncio.Protocol, undecided))
 
 
-class Undecided(Speaker):
+class ProtocolDetection(Speaker):
     """A connection that has not said enough; whoever speaks its protocol takes over."""
 
     _first = b""

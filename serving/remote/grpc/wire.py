@@ -12,7 +12,7 @@ from typing import Any, Final
 import numpy as np
 from google.protobuf.message import DecodeError, Message
 
-from serving.channel.messages.inference import Forward
+from serving.channel.messages.inference import Passthrough
 from serving.errors import InvalidInput
 from serving.protocol.bytes_tensor import array_to_bytes
 from serving.protocol.grpc.contents import decode_contents
@@ -35,7 +35,9 @@ _SEQUENCE_BATCHING, _TRANSACTION_POLICY = 13, 19
 class GrpcWire:
     """Speaks `inference.GRPCInferenceService`."""
 
-    def infer(self, model: str, version: str, forward: Forward, inputs: Sequence[Tensor]) -> Call:
+    def infer(
+        self, model: str, version: str, forward: Passthrough, inputs: Sequence[Tensor]
+    ) -> Call:
         """Ask for an inference, with raw contents."""
         message = pb.ModelInferRequest(model_name=model, model_version=version)
         encode_parameters(forward.parameters, message.parameters)

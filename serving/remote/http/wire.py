@@ -9,7 +9,7 @@ from urllib.parse import quote
 import msgspec
 import orjson
 
-from serving.channel.messages.inference import Forward
+from serving.channel.messages.inference import Passthrough
 from serving.errors import InvalidInput
 from serving.protocol.json.data import UNREADABLE, decode_data, encode_data
 from serving.protocol.messages import Tensor
@@ -82,7 +82,9 @@ class HttpWire:
     def __init__(self, binary: bool) -> None:
         self._binary = binary
 
-    def infer(self, model: str, version: str, forward: Forward, inputs: Sequence[Tensor]) -> Call:
+    def infer(
+        self, model: str, version: str, forward: Passthrough, inputs: Sequence[Tensor]
+    ) -> Call:
         """Ask for an inference."""
         buffers: list[bytes | memoryview] = []
         described = []

@@ -4,7 +4,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from serving.channel.messages.inference import Forward
+from serving.channel.messages.inference import Passthrough
 from serving.dataplane.requests.binding import Binder
 from serving.protocol.messages import InferRequest, Tensor
 
@@ -22,7 +22,7 @@ def bind(make_config):
 
 def test_parameters_for_this_server_stay_here(bind):
     bound = bind({"timeout": 5, "binary_data_output": True, "priority": 1})
-    assert msgspec.msgpack.decode(bound.forward, type=Forward).parameters == {"priority": 1}
+    assert msgspec.msgpack.decode(bound.forward, type=Passthrough).parameters == {"priority": 1}
     assert bind({"timeout": 5}).forward == b""
     # Triton itself refuses this one over HTTP; it is about the client's stream to us.
     assert bind({"triton_enable_empty_final_response": True}).forward == b""

@@ -14,12 +14,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from guards.decisions import Action
-from serving.channel.messages.inference import GuardResult, Remarks
+from serving.channel.messages.inference import GuardResult, ResponseParameters
 from serving.dataplane.batching.batch import Pending
 from serving.dataplane.hooks.observer import ModelObserver
 from serving.dataplane.hooks.statistics import BatchStatistics
 from serving.dataplane.requests.bound import Bound
-from serving.dataplane.requests.splitting import Whole
+from serving.dataplane.requests.splitting import SplitRequest
 from serving.errors import (
     DeadlineExceeded,
     GuardRejected,
@@ -153,7 +153,7 @@ async def test_every_part_is_told_what_the_request_passes_on(
     make_bench: Make, make_link: Make
 ) -> None:
     bench, link = make_bench(max_batch_size=2), make_link()
-    said = Remarks({"n": 7}, {})
+    said = ResponseParameters({"n": 7}, {})
     usual = link.result
     link.result = lambda batch: usual(batch, remarks={0: said})
     bench.queue.add_link(link)
@@ -168,7 +168,7 @@ def of_versions(link: Any, *versions: str) -> None:
     usual, upcoming = link.result, iter(versions)
 
     def result(batch: Any) -> Any:
-        said = Remarks({}, {}, next(upcoming))
+        said = ResponseParameters({}, {}, next(upcoming))
         return usual(batch, remarks=dict.fromkeys(range(len(batch.items)), said))
 
     link.result = result
@@ -238,7 +238,7 @@ async def test_a_batch_with_answers_of_two_versions_is_two_events(
     bench.queue.add_link(link)
     asked = [bench.ask(ident, [value]) for ident, value in (("a", 1.0), ("b", 2.0), ("c", 3.0))]
     await eventually(lambda: link.held)
-    link.answer(remarks={1: Remarks({}, {}, "2")})
+    link.answer(remarks={1: ResponseParameters({}, {}, "2")})
     assert await asyncio.gather(*map(get, asked)) == [[2], [4], [6]]
     await eventually(lambda: len(publisher.events) == 2)
     found = {event[-1]: (event[3], event[6]["y"][:, 0].tolist()) for event in publisher.events}
@@ -332,7 +332,7 @@ async def test_what_a_large_request_held_goes_with_it(how: str) -> None:
     item = Pending("large", Bound((rows,), 5, ((2,),), (), None), future, 0.0)
     del rows
     parts: list[Pending] = []
-    Whole(item, parts.extend).cut(2)
+    SplitRequest(item, parts.extend).cut(2)
     gc.disable()
     try:
         if how == "cancel":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from serving.gateway.direct.body_buffer import Pieces
+from serving.gateway.direct.body_buffer import BodyBuffer
 from serving.gateway.direct.known_heads import BadHead
 from serving.gateway.direct.time_slices import SAMPLE, TimeSlices
 
@@ -27,7 +27,7 @@ class ChunkedBody:
         self._limit = limit
         self._slices = slices
         self._rest = b""
-        self._pieces = Pieces()
+        self._pieces = BodyBuffer()
         self._missing = 0
         """Bytes of the current chunk that have not come, with the two that end it."""
         self._trailers = -1

@@ -16,7 +16,7 @@ from serving.dataplane.hooks.failed_requests import log_failure
 from serving.gateway.body_budget import overloaded
 from serving.gateway.direct import inference
 from serving.gateway.direct.asgi_call import ResponseWriter, Scope, WholeBody, make_scope
-from serving.gateway.direct.body_buffer import Pieces
+from serving.gateway.direct.body_buffer import BodyBuffer
 from serving.gateway.direct.connection import NEVER, Speaker
 from serving.gateway.direct.http1.chunked import ChunkedBody
 from serving.gateway.direct.http1.heads import MAX_HEAD, too_large_head
@@ -63,7 +63,7 @@ class Http1(Speaker):
         self._buffer = b""
         self._heads = HeadReader(server.shapes)
         self._head: Head | None = None
-        self._pieces = Pieces()
+        self._pieces = BodyBuffer()
         self._missing = 0
         self._chunks: ChunkedBody | None = None
         self._answering = False
@@ -154,7 +154,7 @@ class Http1(Speaker):
         # A cancelled task keeps its error, whose frames hold this connection and the body.
         task, self._task = self._task, None
         self._head = self._chunks = self._due = None
-        self._pieces = Pieces()
+        self._pieces = BodyBuffer()
         self._server.bodies.release(self)
         if ticket is not None:
             ticket.cancel()
@@ -267,7 +267,7 @@ class Http1(Speaker):
         if end < len(data):
             self._keep(data, end)
         body = self._pieces.join()
-        self._pieces = Pieces()
+        self._pieces = BodyBuffer()
         self._missing = 0
         self._begin(head, body)
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from serving import errors
 from serving.dataplane.hooks.failed_requests import log_failure
 from serving.gateway.body_budget import overloaded
-from serving.gateway.direct.body_buffer import Pieces
+from serving.gateway.direct.body_buffer import BodyBuffer
 from serving.gateway.direct.connection import NEVER
 from serving.gateway.direct.http1.heads import MAX_HEAD
 from serving.gateway.direct.http2.control import Control
@@ -362,7 +362,7 @@ class Http2(Control):
         elif end:
             self._ended(stream, payload)
         elif isinstance(stream, Call):
-            stream.body = stream.body or Pieces()
+            stream.body = stream.body or BodyBuffer()
             if content:
                 stream.body.add(payload)
             self._grant(stream)

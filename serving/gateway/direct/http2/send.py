@@ -7,7 +7,7 @@ from abc import abstractmethod
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
-from serving.gateway.direct.body_buffer import Pieces
+from serving.gateway.direct.body_buffer import BodyBuffer
 from serving.gateway.direct.connection import NEVER, SLOWEST, Speaker
 from serving.gateway.grpc.frames import status_trailers
 from serving.http2 import frames as f
@@ -41,7 +41,7 @@ class Call:
         self.window = window
         self.deadline = deadline
         self.stuck = NEVER
-        self.body: Pieces | None = None
+        self.body: BodyBuffer | None = None
         self.received = 0
         self.charged = 0
         self.unacknowledged = 0

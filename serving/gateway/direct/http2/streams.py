@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from serving.gateway.body_budget import overloaded
 from serving.gateway.direct.asgi_call import Message, Scope, make_scope
-from serving.gateway.direct.body_buffer import Pieces
+from serving.gateway.direct.body_buffer import BodyBuffer
 from serving.gateway.direct.connection import NEVER
 from serving.gateway.direct.known_heads import Head2
 from serving.gateway.grpc.paths import LONG_LIVED
@@ -37,7 +37,7 @@ class AppStream:
         self.waiting: deque[tuple[bytes | memoryview, bool]] = deque()
         """Pieces of DATA that did not fit into a window, and whether each ends the stream."""
         self._connection = connection
-        self._pieces = Pieces()
+        self._pieces = BodyBuffer()
         self._pending = 0
         self._whole = False
         self.refused = False
@@ -95,7 +95,7 @@ class AppStream:
         """Take no more; return how many bytes the app has not taken, and never will."""
         pending, self._pending = self._pending, 0
         self._gone = True
-        self._pieces = Pieces()
+        self._pieces = BodyBuffer()
         return pending
 
     def lost(self) -> None:
@@ -118,7 +118,7 @@ class AppStream:
         while not self._gone:
             if self._pending or (self._whole and not self._told_end and not self.refused):
                 body = self._pieces.join()
-                self._pieces, self._pending = Pieces(), 0
+                self._pieces, self._pending = BodyBuffer(), 0
                 self._told_end = self._whole and not self.refused
                 self._connection.consumed(self, len(body))
                 return {"type": "http.request", "body": body, "more_body": not self._told_end}

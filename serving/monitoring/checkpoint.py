@@ -1,0 +1,203 @@
+"""What the monitor must not forget when it is killed, saved at a cost that follows the traffic.
+
+Counts and findings are few and are written as a whole. Predictions that wait for labels are many,
+so only those that changed are appended to a journal; once it is much longer than what it holds, a
+new one is written beside it, a slice at each save.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from serving.monitoring.journal import Changes, Entry, Journal, read_journal, to_line
+from serving.monitoring.set_aside import set_aside
+from serving.monitoring.state_file import UnreadableState, read_state, write_state
+from serving.telemetry.logs.events import Event
+from serving.telemetry.logs.report import report
+
+SLICE: Final = 10_000
+"""Entries copied to a new journal at each save."""
+SMALL: Final = 8 << 20
+"""Bytes up to which a journal is never too long."""
+
+
+Everything = Callable[[], Iterator[tuple[str, Entry]]]
+
+
+class _Saved(msgspec.Struct):
+    journal: str
+    size: int
+    state: msgspec.Raw
+
+
+class Checkpoint:
+    """A file of state `<name>.json`, and a journal `<name>.<number>.journal` that it names.
+
+    Args:
+        folder: made when it is missing, readable by the owner only.
+        name: of the role.
+        everything: yields all entries with their owners, while they change.
+        slice_entries: see `SLICE`.
+        small_bytes: see `SMALL`.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        name: str,
+        everything: Everything,
+        *,
+        slice_entries: int = SLICE,
+        small_bytes: int = SMALL,
+    ) -> None:
+        self._folder, self._name = folder, name
+        self._everything = everything
+        self._slice, self._small = slice_entries, small_bytes
+        self._number = 0
+        self._journal: Journal | None = None
+        self._shorter: Journal | None = None
+        self._to_copy: Iterator[tuple[str, Entry]] | None = None
+        self._allowed = small_bytes
+
+    @property
+    def path(self) -> Path:
+        """The file of state."""
+        return self._folder / f"{self._name}.json"
+
+    # -- reading ------------------------------------------------------------------------
+
+    def load(self) -> tuple[dict[str, Any], Mapping[str, Sequence[Entry]]] | None:
+        """Return state and entries as they were saved last; None when there is nothing to use.
+
+        What cannot be read is set aside.
+
+        Raises:
+            OSError: it cannot be set aside.
+        """
+        try:
+            content = read_state(self.path)
+            saved = None if content is None else msgspec.json.decode(content, type=_Saved)
+        except (UnreadableState, msgspec.DecodeError) as error:
+            self.set_aside(str(error))
+            return None
+        if saved is None:
+            self._set_journals_aside()
+            return None
+        state: dict[str, Any] = msgspec.json.decode(saved.state)
+        path = self._folder / saved.journal
+        self._number = int(path.suffixes[-2].removeprefix("."))
+        self._delete_journals(but=path)
+        try:
+            entries = read_journal(path, saved.size)
+        except UnreadableState as error:
+            said = f"predictions that wait for labels are lost: {path}: {error}"
+            report(Event.LABELS_LOST, said)
+            self._set_journals_aside()
+            return state, {}
+        self._journal = Journal(path, saved.size)
+        return state, entries
+
+    def set_aside(self, why: str) -> None:
+        """Keep what was saved under other names and begin anew.
+
+        Raises:
+            OSError: it cannot be renamed.
+        """
+        self._give_up()
+        set_aside(self.path, why)
+        self._set_journals_aside()
+
+    def _set_journals_aside(self) -> None:
+        for path in self._journals():
+            set_aside(path, "it belongs to state that cannot be used")
+
+    def _journals(self) -> list[Path]:
+        return sorted(self._folder.glob(f"{self._name}.*.journal"))
+
+    def _delete_journals(self, but: Path) -> None:
+        for path in self._journals():
+            if path != but:
+                path.unlink(missing_ok=True)
+
+    # -- writing ------------------------------------------------------------------------
+
+    def prepare(self, state: dict[str, Any], changes: Changes) -> Callable[[], None]:
+        """Encode what is to be saved; returns what writes it, for another thread.
+
+        The call must have ended before the next `prepare`. It raises OSError when something
+        cannot be written; then the next one saves everything.
+
+        Args:
+            state: small and JSON-serialisable, written as a whole.
+            changes: entries that changed since the last call.
+        """
+        lines = [to_line(changes)] if changes else []
+        if self._to_copy is None and (not self._journal or self._journal.size > self._allowed):
+            self._number += 1
+            self._to_copy = self._everything()
+        copied: list[bytes] = []
+        complete = False
+        if self._to_copy is not None:
+            part = list(itertools.islice(self._to_copy, self._slice))
+            complete = len(part) < self._slice
+            copied = [to_line(_by_owner(part))] if part else []
+        encoded = msgspec.Raw(msgspec.json.encode(state))
+
+        def write() -> None:
+            try:
+                self._write(encoded, lines, copied, complete=complete)
+            except OSError:
+                self._give_up()
+                raise
+
+        return write
+
+    @property
+    def in_force(self) -> bool:
+        """Whether the file of state tells what was prepared last."""
+        return self._journal is not None
+
+    def _write(
+        self, state: msgspec.Raw, lines: list[bytes], copied: list[bytes], *, complete: bool
+    ) -> None:
+        if self._journal:
+            self._journal.write(lines)
+        if self._to_copy is not None:
+            if self._shorter is None:
+                path = self._folder / f"{self._name}.{self._number}.journal"
+                self._shorter = Journal(path)
+            # Changes first: what is copied is as new as they are, or newer.
+            self._shorter.write([*lines, *copied])
+        before = self._journal
+        if complete:
+            self._journal, self._shorter, self._to_copy = self._shorter, None, None
+        if self._journal:
+            saved = _Saved(self._journal.path.name, self._journal.size, state)
+            write_state(self.path, msgspec.json.encode(saved))
+            if complete:
+                self._allowed = max(self._small, 3 * self._journal.size)
+                self._delete_journals(but=self._journal.path)
+        if complete and before:
+            before.close()
+
+    def close(self) -> None:
+        """Let go of the files."""
+        self._give_up()
+
+    def _give_up(self) -> None:
+        for journal in (self._journal, self._shorter):
+            if journal:
+                with contextlib.suppress(OSError):
+                    journal.close()
+        self._journal = self._shorter = self._to_copy = None
+
+
+def _by_owner(entries: list[tuple[str, Entry]]) -> Changes:
+    grouped = itertools.groupby(entries, key=lambda pair: pair[0])
+    return [(owner, [entry for _, entry in group]) for owner, group in grouped]

@@ -1,0 +1,73 @@
+"""A monitor that runs for one model version, with what it found last."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from monitors.finding import Finding
+from monitors.monitor import LearnsReference, Monitor
+from serving.models.repository.folder import ModelEntry
+from serving.monitoring.judges.descriptor import MonitorDescriptor
+
+
+class Judge:
+    """One monitor of one model version.
+
+    Args:
+        descriptor: what kind of monitor it is.
+        monitor: the monitor.
+        entry: the version that it judges.
+
+    Attributes:
+        latest: what it found last, with the model's name and version; empty before that.
+    """
+
+    def __init__(self, descriptor: MonitorDescriptor, monitor: Monitor, entry: ModelEntry) -> None:
+        self.name = descriptor.name
+        self.title = descriptor.called
+        self.monitor = monitor
+        self.needs = monitor.needs
+        self.learns = monitor if isinstance(monitor, LearnsReference) else None
+        self.latest: list[Finding] = []
+        self._entry = entry
+
+    @property
+    def fed_by(self) -> str:
+        """What it lives on, in one word."""
+        return "labels" if self.needs.labels else "rows"
+
+    def take(self, found: Sequence[Finding]) -> list[Finding]:
+        """Remember what the monitor has found; returns it with the model's name and version."""
+        model, version = self._entry.name, self._entry.version
+        self.latest = [replace(each, model=model, version=version) for each in found]
+        return self.latest
+
+    def reset_reference(self) -> None:
+        """Begin a new reference."""
+        assert self.learns is not None
+        self.learns.reset()
+        self.latest = []
+
+    def not_judged(self, model: str) -> str:
+        """Return why there is no finding yet; empty when there is one.
+
+        Args:
+            model: the model in words.
+        """
+        if self.latest:
+            return ""
+        if self.learns is not None and not self.learns.ready:
+            return f"{self.title} of {model}: {self.learns.progress}"
+        kind = "labelled rows" if self.needs.labels else "rows"
+        rows, size = self.monitor.filled
+        return f"{self.title} of {model}: no verdict yet, {rows} of {size} {kind}"
+
+    def restore(self, state: dict[str, Any]) -> list[Finding]:
+        """Go on from what the monitor's `state` returned; returns findings that still stand.
+
+        Raises:
+            ValueError, KeyError, TypeError: the state is not of such a monitor.
+        """
+        return self.take(self.monitor.restore(state))

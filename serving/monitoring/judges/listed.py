@@ -1,0 +1,62 @@
+"""Every kind of monitor that can run: the only place that knows them by name.
+
+A new one is a file with a `build` and an entry here; one with a configuration section of its own
+also has a line in `serving.config.consumers`, which gateways go by.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from serving.config import ModelConfig
+from serving.config.consumers import DRIFT, FAIRNESS, PERFORMANCE, QUALITY, consumers
+from serving.models.repository.folder import ModelEntry
+from serving.monitoring.judges.descriptor import Built, MonitorDescriptor
+
+
+def _consumes(name: str) -> Callable[[ModelConfig], bool]:
+    return lambda config: name in consumers(config)
+
+
+# A monitor's libraries are imported when the first model wants it.
+
+
+def _drift(entry: ModelEntry) -> Built:
+    from serving.monitoring.judges.drift import build
+
+    return build(entry)
+
+
+def _fairness(entry: ModelEntry) -> Built:
+    from serving.monitoring.judges.fairness import build
+
+    return build(entry)
+
+
+def _quality(entry: ModelEntry) -> Built:
+    from serving.monitoring.judges.quality import build
+
+    return build(entry)
+
+
+def _performance(entry: ModelEntry) -> Built:
+    from serving.monitoring.judges.performance import build
+
+    return build(entry)
+
+
+MONITORS: Final = (
+    MonitorDescriptor(
+        name=DRIFT,
+        wanted=_consumes(DRIFT),
+        build=_drift,
+        unwanted="its monitors.drift is null",
+    ),
+    MonitorDescriptor(name=FAIRNESS, wanted=_consumes(FAIRNESS), build=_fairness),
+    MonitorDescriptor(name=QUALITY, wanted=_consumes(QUALITY), build=_quality),
+    MonitorDescriptor(
+        name=PERFORMANCE, wanted=_consumes(PERFORMANCE), build=_performance, title="accuracy"
+    ),
+)
+"""In the order in which they are shown rows and told of."""

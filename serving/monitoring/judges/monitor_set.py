@@ -1,0 +1,218 @@
+"""All monitors of one model version: fed, asked and saved together, each failing by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from monitors.finding import Finding
+from monitors.rows import Rows
+from serving.models.repository.folder import ModelEntry
+from serving.monitoring.finding_json import stale
+from serving.monitoring.finding_series import FindingSeries
+from serving.monitoring.freshness import Freshness
+from serving.monitoring.judges.descriptor import Blind, MonitorDescriptor
+from serving.monitoring.judges.judge import Judge
+from serving.telemetry.logs.events import Event
+from serving.telemetry.logs.report import report
+
+
+class MonitorSet:
+    """The monitors that a model version wants.
+
+    Args:
+        entry: the version; its profile is read here.
+        model: the version in words.
+        series: where the findings are published as metrics.
+        descriptors: which kinds of monitors there are.
+
+    Attributes:
+        judges: those that run.
+    """
+
+    def __init__(
+        self,
+        entry: ModelEntry,
+        model: str,
+        series: FindingSeries,
+        descriptors: Sequence[MonitorDescriptor],
+    ) -> None:
+        self._entry, self._model, self._series = entry, model, series
+        self._notes: list[str] = []
+        self._failures: dict[str, str] = {}
+        self._fresh = Freshness(entry.config.monitors.stale_after_s)
+        self.judges = [judge for each in descriptors if (judge := self._begin(each))]
+
+    def _begin(self, descriptor: MonitorDescriptor) -> Judge | None:
+        if not descriptor.wanted(self._entry.config):
+            if descriptor.unwanted:
+                told = f"{descriptor.called} of {self._model} is not watched"
+                self._notes.append(f"{told}: {descriptor.unwanted}")
+            return None
+        try:
+            built = descriptor.build(self._entry)
+        except Exception as error:  # noqa: BLE001 - the other monitors need not do without
+            self.failed(descriptor.name, error, "cannot be set up")
+            return None
+        for blind in built.blind:
+            self._not_watched(descriptor, blind)
+        return Judge(descriptor, built.monitor, self._entry) if built.monitor else None
+
+    def _not_watched(self, descriptor: MonitorDescriptor, blind: Blind) -> None:
+        part = " in part" if blind.in_part else ""
+        told = f"{descriptor.called} of {self._model} is not watched{part}"
+        self._notes.append(f"{told}: {blind.why}")
+        self._report(Event.MONITOR_BLIND, self._notes[-1], descriptor.name)
+
+    def _report(self, event: Event, said: str, monitor: str, **more: Any) -> None:
+        model, version = self._entry.name, self._entry.version
+        report(event, said, model=model, version=version, monitor=monitor, **more)
+
+    # -- what happens -------------------------------------------------------------------
+
+    def predicted(self, rows: Rows, now: float, no_class: Exception | None = None) -> None:
+        """Show predictions to the monitors that take some.
+
+        Args:
+            rows: the predictions.
+            now: seconds since the epoch.
+            no_class: why the rows have no predicted class although a monitor needs it.
+        """
+        for judge in self.judges:
+            if not judge.needs.takes_predictions:
+                continue
+            if no_class is not None and judge.needs.predicted:
+                self.failed(judge.name, no_class)
+            else:
+                self._feed(judge, rows, now)
+
+    def labelled(self, rows: Rows, now: float) -> None:
+        """Show rows whose truth became known to the monitors that take some."""
+        for judge in self.judges:
+            if judge.needs.takes_labelled:
+                self._feed(judge, rows, now)
+
+    def tick(self, now: float) -> None:
+        """Let monitors judge by the clock, and end the metrics of findings that are stale."""
+        for judge in self.judges:
+            try:
+                found = judge.monitor.tick(now)
+            except Exception as error:  # noqa: BLE001 - the other monitors go on
+                self.failed(judge.name, error)
+                continue
+            if found:
+                self._publish(judge, found)
+                self._fresh.judged_by_clock(judge.name, now)
+        for name in self._fresh.refresh(now):
+            self._series.hide(name)
+
+    def failed(self, name: str, error: Exception, how: str = "failed and missed a batch") -> None:
+        """Tell that a consumer failed."""
+        # Only the kind of error: its text may quote values.
+        self._failures[name] = type(error).__name__
+        said = f"{name} of model '{self._entry.name}' {how}"
+        self._report(Event.MONITOR_FAILED, said, name, error=error)
+
+    def worked(self, name: str) -> None:
+        """Take note that a consumer works (again)."""
+        self._failures.pop(name, None)
+
+    def _feed(self, judge: Judge, rows: Rows, now: float) -> None:
+        try:
+            found = judge.monitor.update(rows, now)
+        except Exception as error:  # noqa: BLE001 - the other monitors go on
+            self.failed(judge.name, error)
+            return
+        self._failures.pop(judge.name, None)
+        if judge.needs.labels or rows.labels is None:
+            self._fresh.fed(judge.name, now)
+        if found:
+            self._publish(judge, found)
+
+    def _publish(self, judge: Judge, found: Sequence[Finding]) -> None:
+        findings = judge.take(found)
+        self._fresh.judged(judge.name)
+        self._series.show(judge.name, findings)
+        self._series.count_alarms(findings)
+
+    def reset_reference(self) -> str:
+        """Begin a new reference of every monitor that learns its own.
+
+        Returns the state of the first one in a few words; empty: none learns its own.
+        """
+        told = ""
+        for judge in self.judges:
+            if judge.learns is not None:
+                judge.reset_reference()
+                self._series.hide(judge.name)
+                told = told or judge.learns.progress
+        return told
+
+    # -- what it says -------------------------------------------------------------------
+
+    @property
+    def had_rows(self) -> bool:
+        """Whether a monitor has ever had rows of this version."""
+        return self._fresh.begun
+
+    def findings(self, now: float) -> list[Finding]:
+        """Return the latest finding per monitor, metric, subject and segment.
+
+        Those that are stale are unknown.
+        """
+        old = self._fresh.refresh(now)
+        latest = {}
+        for judge in self.judges:
+            idle_s = self._fresh.idle_s(judge.name, now)
+            for found in judge.latest:
+                key = (found.monitor, found.metric, found.subject, found.segment)
+                is_old = judge.name in old
+                latest[key] = stale(found, idle_s, judge.fed_by) if is_old else found
+        return list(latest.values())
+
+    @property
+    def references(self) -> list[str]:
+        """What monitors that have learnt their reference compare with; one sentence each."""
+        return [
+            f"{judge.title} of {self._model}: {judge.learns.progress}"
+            for judge in self.judges
+            if judge.learns is not None and judge.learns.ready
+        ]
+
+    @property
+    def not_judged(self) -> list[str]:
+        """What is not watched, not judged yet, or failed, and why; one sentence each."""
+        waiting = (judge.not_judged(self._model) for judge in self.judges)
+        failed = self._failures.items()
+        return [
+            *self._notes,
+            *filter(None, waiting),
+            *(f"{name} of {self._model} failed: {error}" for name, error in failed),
+        ]
+
+    # -- what is saved ------------------------------------------------------------------
+
+    def state(self) -> dict[str, Any]:
+        """Return the monitors' states by name, and `freshness`, as JSON-serialisable values."""
+        states = {judge.name: judge.monitor.state() for judge in self.judges}
+        return {**states, "freshness": self._fresh.state()}
+
+    def restore(self, saved: Mapping[str, Any]) -> None:
+        """Go on from what `state` returned; a monitor that has changed since begins anew."""
+        for judge in self.judges:
+            if judge.name in saved and self.go_on(judge.name, judge.restore, saved):
+                self._series.show(judge.name, judge.latest)
+        self._fresh.restore(saved["freshness"])
+
+    def go_on(self, name: str, restore: Callable[[Any], object], saved: Mapping[str, Any]) -> bool:
+        """Have a consumer go on from its saved state, or tell that it begins anew."""
+        try:
+            restore(saved[name])
+        except Exception:  # noqa: BLE001 - whatever was saved, the other monitors go on
+            self._notes.append(
+                f"{name} of {self._model} began anew: its reference, window or "
+                f"threshold is not what it was before the restart"
+            )
+            self._report(Event.MONITOR_BEGAN_ANEW, self._notes[-1], name)
+            return False
+        return True

@@ -1,0 +1,106 @@
+"""What becomes known about a classifier once labels come: the truth about its rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from monitors.performance.forgotten_keys import ForgottenKeys
+from monitors.performance.label_join import Entry, LabelJoin
+from monitors.performance.labels import JoinedRow, LabelEvent
+from monitors.rows import Rows
+from serving.channel.messages.observation import LabelCounts
+from serving.config import OutputSpec
+from serving.errors import InvalidInput
+
+
+class LabelledRows:
+    """Joins predictions of one model version with their labels; monitors judge what is joined.
+
+    Args:
+        output: the output that holds the scores; see `ModelConfig.class_output`.
+        forgotten: keys of predictions of the model that are not stored any more.
+    """
+
+    def __init__(self, output: OutputSpec, forgotten: ForgottenKeys) -> None:
+        self._classes = len(output.classes or []) or (output.shape[1:] or [0])[0]
+        self._join = LabelJoin(output.classes or (), forgotten=forgotten)
+        self._predictions = 0
+        self._labelled = 0
+
+    @property
+    def coverage(self) -> float:
+        """Share of the predictions whose label is known."""
+        return self._labelled / self._predictions if self._predictions else 0.0
+
+    def predicted(self, rows: Rows) -> list[JoinedRow]:
+        """Take in predictions; returns the rows whose label was here already."""
+        self._predictions += rows.n
+        joined = self._join.add(rows)
+        self._labelled += len(joined)
+        return joined
+
+    def knows(self, label: LabelEvent) -> bool:
+        """Whether the label's prediction is stored."""
+        return self._join.knows(label.request_id, label.index)
+
+    def check(self, labels: Sequence[LabelEvent]) -> None:
+        """Find out whether labels can be taken in.
+
+        Raises:
+            InvalidInput: a label names no class of the model.
+        """
+        for label in labels:
+            try:
+                index = self._join.class_index(label.y_true)
+            except ValueError as error:
+                raise InvalidInput(f"labels: {error}") from None
+            if index < 0 or (self._classes > 0 and index >= self._classes):
+                raise InvalidInput(
+                    f"labels: class index {index} is not one of the model's, "
+                    f"0 to {self._classes - 1}"
+                )
+
+    def labelled(
+        self, labels: Sequence[LabelEvent], now: float
+    ) -> tuple[LabelCounts, list[JoinedRow]]:
+        """Take in labels; returns what became of them and the rows whose label is known now.
+
+        Raises:
+            InvalidInput: a label names no class of the model; then none was taken in.
+        """
+        self.check(labels)
+        counts, joined = self._join.add_labels(labels, now)
+        self._labelled += len(joined)
+        told = LabelCounts(counts.accepted, counts.duplicate, counts.unknown, counts.late)
+        return told, joined
+
+    def forget(self) -> None:
+        """Forget every prediction: labels of them are late from now on."""
+        self._join.forget()
+
+    def state(self) -> dict[str, Any]:
+        """Return counts as JSON-serialisable values; predictions are entries."""
+        return {
+            "join": self._join.state(),
+            "predictions": self._predictions,
+            "labelled": self._labelled,
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `state` returned."""
+        predictions, labelled = state["predictions"], state["labelled"]
+        self._join.restore(state["join"])
+        self._predictions, self._labelled = predictions, labelled
+
+    def changes(self) -> list[Entry]:
+        """Return the entries that differ from those of the last call; see `LabelJoin.changes`."""
+        return self._join.changes()
+
+    def entries(self) -> Iterator[Entry]:
+        """Yield all entries; see `LabelJoin.entries`."""
+        return self._join.entries()
+
+    def restore_entries(self, entries: Iterable[Entry]) -> None:
+        """Take in predictions and labels that were saved."""
+        self._join.restore_entries(entries)

@@ -1,0 +1,250 @@
+"""Everything that watches one model version: its monitors, its recent rows, its findings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
+
+import numpy as np
+
+from monitors.finding import Finding
+from monitors.performance.forgotten_keys import ForgottenKeys
+from monitors.performance.label_join import Entry
+from monitors.performance.labels import JoinedRow, LabelEvent, joined_rows
+from monitors.performance.predicted_class import predicted_class
+from monitors.rows import Rows
+from serving.channel.messages.observation import LabelCounts
+from serving.config import CLASS_OUTPUT
+from serving.config.consumers import LABELS, consumers, reads_inputs
+from serving.errors import Unsupported
+from serving.models.profile.columns import input_columns
+from serving.models.repository.folder import ModelEntry
+from serving.monitoring.event_decoding import PredictionEvent
+from serving.monitoring.finding_series import FindingSeries
+from serving.monitoring.judges.descriptor import MonitorDescriptor
+from serving.monitoring.judges.listed import MONITORS
+from serving.monitoring.judges.monitor_set import MonitorSet
+from serving.monitoring.labelled_rows import LabelledRows
+from serving.monitoring.recent_rows import RecentRows
+from serving.monitoring.saved_state import by_consumer
+from serving.protocol.datatypes import bf16_to_fp32
+from serving.telemetry.counters import SeriesSet
+
+RECENT_ROWS: Final = 1000
+
+
+class ModelMonitors:
+    """The monitors of one model version.
+
+    Args:
+        entry: the version; its profile is read here.
+        series: where the findings are published as metrics.
+        forgotten: keys of predictions of the model that are not stored any more.
+        upstream_as: what counters call the version where it is another server's; empty: it is
+            one that is served here.
+        monitors: which kinds of monitors there are.
+    """
+
+    def __init__(
+        self,
+        entry: ModelEntry,
+        series: SeriesSet,
+        forgotten: ForgottenKeys,
+        *,
+        upstream_as: str = "",
+        monitors: Sequence[MonitorDescriptor] = MONITORS,
+    ) -> None:
+        self.entry = entry
+        told = f" version '{entry.version}' upstream" if upstream_as else ""
+        model = f"model '{entry.name}'{told}"
+        config = entry.config
+        self._series = FindingSeries(series, entry.name, entry.version, upstream_as)
+        drift = config.monitors.drift
+        self._recent = RecentRows(drift.window if drift else RECENT_ROWS)
+        self._monitors = MonitorSet(entry, model, self._series, monitors)
+        output = config.class_output if LABELS in consumers(config) else None
+        self._truth = LabelledRows(output, forgotten) if output else None
+        self._bits = [spec.name for spec in config.outputs if spec.datatype == "BF16"]
+        wanted = any(judge.needs.predicted for judge in self._monitors.judges)
+        self._class_output = config.outputs[0].name if wanted or self._truth else ""
+
+    # -- what happens -------------------------------------------------------------------
+
+    def update(self, event: PredictionEvent, now: float) -> None:
+        """Show a batch to every monitor; one that fails does not disturb the others."""
+        columns = input_columns(event.inputs, self.entry.config)
+        self._recent.append(columns, event.rows)
+        predicted, failed = self._predicted(event)
+        rows = Rows(
+            n=event.rows,
+            timestamp=event.timestamp,
+            columns=columns,
+            outputs=self._widened(event.outputs),
+            groups=event.sensitive_features,
+            predicted=predicted,
+            request_ids=event.request_ids,
+            row_index=event.row_index,
+        )
+        self._monitors.predicted(rows, now, failed)
+        if self._truth:
+            self._join(self._truth, rows, failed, now)
+
+    def _predicted(self, event: PredictionEvent) -> tuple[np.ndarray | None, Exception | None]:
+        """Return the predicted classes, or why there are none."""
+        if not self._class_output:
+            return None, None
+        try:
+            return predicted_class(event.outputs[self._class_output]), None
+        except (KeyError, ValueError) as error:
+            return None, error
+
+    def _widened(self, outputs: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
+        """Return outputs as numbers: BF16 travels as its bits."""
+        if not self._bits:
+            return outputs
+        wide = {name: bf16_to_fp32(outputs[name]) for name in self._bits if name in outputs}
+        return {**outputs, **wide}
+
+    @property
+    def had_rows(self) -> bool:
+        """Whether a monitor has ever had rows of this version."""
+        return self._monitors.had_rows
+
+    # -- labels -------------------------------------------------------------------------
+
+    def predicted(self, label: LabelEvent) -> bool:
+        """Whether a label's prediction was made by this version and is stored."""
+        return self._truth is not None and self._truth.knows(label)
+
+    def check_labels(self, labels: Sequence[LabelEvent]) -> None:
+        """Find out whether labels can be taken in.
+
+        Raises:
+            Unsupported: no monitor has a use for them.
+            InvalidInput: a label names no class of the model.
+        """
+        self._classifier().check(labels)
+
+    def label(self, labels: Sequence[LabelEvent], now: float) -> LabelCounts:
+        """Join labels with predictions.
+
+        Raises:
+            Unsupported: no monitor has a use for them.
+            InvalidInput: a label names no class of the model; then none was taken in.
+        """
+        truth = self._classifier()
+        counts, joined = truth.labelled(labels, now)
+        self._joined(truth, joined, now, now)
+        return counts
+
+    def _classifier(self) -> LabelledRows:
+        if self._truth is None:
+            why = (
+                "its monitors.performance is null, and it has no fairness"
+                if self.entry.config.class_output
+                else f"it is no classifier; one answers {CLASS_OUTPUT}"
+            )
+            raise Unsupported(f"model '{self.entry.name}' takes no labels: {why}")
+        return self._truth
+
+    def _join(self, truth: LabelledRows, rows: Rows, failed: Exception | None, now: float) -> None:
+        try:
+            if failed is not None:
+                raise failed
+            joined = truth.predicted(rows)
+        except Exception as error:  # noqa: BLE001 - the next batch may be well
+            self._monitors.failed(LABELS, error)
+            return
+        self._monitors.worked(LABELS)
+        self._joined(truth, joined, rows.timestamp, now)
+
+    def _joined(
+        self, truth: LabelledRows, joined: Sequence[JoinedRow], timestamp: float, now: float
+    ) -> None:
+        self._series.coverage(truth.coverage)
+        if joined:
+            self._monitors.labelled(joined_rows(joined, timestamp), now)
+
+    # -- what it says -------------------------------------------------------------------
+
+    def recent(self) -> dict[str, np.ndarray]:
+        """Return the columns of the latest rows.
+
+        Raises:
+            Unsupported: inputs are not watched.
+        """
+        if not reads_inputs(self.entry.config):
+            raise Unsupported(
+                f"model '{self.entry.name}' has no recent rows to report on: its monitors.drift "
+                f"is null in model.yaml"
+            )
+        return self._recent.columns()
+
+    def findings(self, now: float) -> list[Finding]:
+        """Return the latest finding per monitor, metric, subject and segment.
+
+        Those that are stale are unknown.
+        """
+        return self._monitors.findings(now)
+
+    def refresh(self, now: float) -> None:
+        """Let monitors judge by the clock, and end the metrics of findings that are stale."""
+        self._monitors.tick(now)
+
+    def end(self) -> None:
+        """Leave no metric and no prediction behind: the version is not served any more."""
+        self._series.end()
+        if self._truth:
+            self._truth.forget()
+
+    @property
+    def notes(self) -> list[str]:
+        """What is not judged and why, and what drift is compared with; one sentence each."""
+        return [*self._monitors.references, *self.not_judged]
+
+    @property
+    def not_judged(self) -> list[str]:
+        """What is not watched, not judged yet, or failed, and why; one sentence each."""
+        return self._monitors.not_judged
+
+    def reset_reference(self) -> str:
+        """Begin a new live reference; returns its state in a few words.
+
+        Raises:
+            Unsupported: drift is not compared with live rows.
+        """
+        told = self._monitors.reset_reference()
+        if not told:
+            raise Unsupported(
+                f"model '{self.entry.name}' has no live reference: its monitors.drift.reference "
+                f"is profile; `vigil profile` makes a new one"
+            )
+        return told
+
+    # -- what is saved ------------------------------------------------------------------
+
+    def state(self) -> dict[str, Any]:
+        """Return the monitors' states as JSON-serialisable values; predictions are entries."""
+        labels = {LABELS: self._truth.state()} if self._truth else {}
+        return {**labels, **self._monitors.state()}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `state` returned; a monitor that has changed since begins anew."""
+        saved = by_consumer(state)
+        self._monitors.restore(saved)
+        if self._truth and LABELS in saved:
+            self._monitors.go_on(LABELS, self._truth.restore, saved)
+
+    def changes(self) -> list[Entry]:
+        """Return predictions and labels that differ from those of the last call, as entries."""
+        return self._truth.changes() if self._truth else []
+
+    def entries(self) -> Iterator[Entry]:
+        """Yield all predictions and labels that are stored, as entries."""
+        if self._truth:
+            yield from self._truth.entries()
+
+    def restore_entries(self, entries: Sequence[Entry]) -> None:
+        """Take in predictions and labels that were saved."""
+        if self._truth:
+            self._truth.restore_entries(entries)

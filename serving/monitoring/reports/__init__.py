@@ -1,0 +1,1 @@
+"""Reports, each made in a process of its own."""

@@ -1,0 +1,273 @@
+"""The monitor role: takes in what gateways publish, and keeps the windowed judges of every model.
+
+`python -m serving.monitoring.role --hub ADDRESS --address ADDRESS --data-dir FOLDER`. It never
+touches a request; when it is gone, gateways go on and count what it missed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import gc
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from serving.channel.connection import Connection
+from serving.channel.endpoint import ChannelServer
+from serving.channel.frame_parts import Message
+from serving.channel.hub_client import HubClient
+from serving.channel.messages import observation
+from serving.channel.messages.directory import Directory, Member, Report
+from serving.errors import ModelFailed, Unsupported, VigilError
+from serving.monitoring.checkpoint import Checkpoint
+from serving.monitoring.reports.runner import ReportRunner
+from serving.monitoring.service import MonitoringService
+from serving.monitoring.to_the_end import to_the_end
+from serving.telemetry.counters import SeriesSet
+from serving.telemetry.logs.events import Event
+from serving.telemetry.logs.report import report
+from serving.telemetry.logs.setup import configure
+from serving.telemetry.process import ProcessSeries
+from serving.telemetry.process_title import set_title
+
+CHECKPOINT_S: Final = 2.0
+MOST_OF_THE_LOOP: Final = 0.25
+"""Share of the time that saving may take from events."""
+DIRECTORY_WAIT_S: Final = 5.0
+SECRET: Final = "VIGIL_CHANNEL_SECRET"  # noqa: S105 - the variable's name
+
+_decode_event = msgspec.msgpack.Decoder(observation.EventMeta).decode
+_decode_position = msgspec.msgpack.Decoder(observation.Position).decode
+_decode_labels = msgspec.msgpack.Decoder(observation.LabelsMeta).decode
+_decode_findings = msgspec.msgpack.Decoder(observation.FindingsMeta).decode
+_decode_report = msgspec.msgpack.Decoder(observation.ReportMeta).decode
+_decode_reset = msgspec.msgpack.Decoder(observation.ResetMeta).decode
+
+
+class MonitorRole:
+    """One monitor.
+
+    Args:
+        hub_address: where the hub listens.
+        address: where to listen, `unix:...` or `tcp:host:port`.
+        data_dir: where the state is kept that a restart goes on from.
+        member_id: unique name of this monitor.
+        secret: the cluster's secret for TCP channels.
+        checkpoint_s: seconds between two checkpoints.
+        clock: seconds since the epoch.
+    """
+
+    def __init__(
+        self,
+        hub_address: str,
+        address: str,
+        data_dir: Path,
+        member_id: str = "monitor",
+        secret: bytes | None = None,
+        *,
+        checkpoint_s: float = CHECKPOINT_S,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._hub_address = hub_address
+        self._address = address
+        self._id = member_id
+        self._secret = secret
+        self._checkpoint_s = checkpoint_s
+        self.observatory = MonitoringService(clock)
+        self._checkpoint = Checkpoint(data_dir, member_id, self.observatory.entries)
+        self._saving = asyncio.Lock()
+        self._stalled_s = 0.0
+        self._reports = ReportRunner()
+        self._server = ChannelServer(self._message, secret=secret)
+        self._hub: HubClient | None = None
+        self._series = SeriesSet()
+        self._process = ProcessSeries(self._series, "monitor", member_id)
+        self._told = asyncio.Event()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def start(self) -> str:
+        """Restore the last checkpoint, register, listen; returns the address."""
+        self._restore()
+        address = self._address
+        if address.endswith(":0"):
+            address = await self._server.start(address)
+        member = Member(role="monitor", id=self._id, pid=os.getpid(), address=address)
+        self._hub = HubClient(
+            self._hub_address, self._secret, member, self._report, on_directory=self._directory
+        )
+        self._hub.start()
+        if not self._server.address:
+            # Gateways reconnect as soon as somebody listens; what they send before the models
+            # are known could not be judged.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(DIRECTORY_WAIT_S):
+                    await self._told.wait()
+            await self._server.start(address)
+        self._keep(self._save_regularly())
+        return address
+
+    async def stop(self) -> None:
+        """Save everything and leave."""
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=2.0)
+        self._server.close()
+        await self._save()
+        self._checkpoint.close()
+        if self._hub:
+            await self._hub.stop()
+
+    # -- the hub ------------------------------------------------------------------------
+
+    def _directory(self, directory: Directory) -> None:
+        self.observatory.serve(directory.models)
+        self._told.set()
+
+    def _report(self) -> Report:
+        self._process.update()
+        series = (*self.observatory.snapshot(), *self._series.snapshot())
+        return Report(True, series, self.observatory.status())
+
+    # -- state --------------------------------------------------------------------------
+
+    def _restore(self) -> None:
+        saved = self._checkpoint.load()
+        if saved is None:
+            return
+        try:
+            self.observatory.restore(*saved)
+        except (KeyError, TypeError, ValueError) as error:
+            self._checkpoint.set_aside(f"it does not hold what it should ({type(error).__name__})")
+
+    async def _save_regularly(self) -> None:
+        took = 0.0
+        while True:
+            least = self._stalled_s / MOST_OF_THE_LOOP
+            await asyncio.sleep(max(self._checkpoint_s - took, least))
+            started, self._stalled_s = time.perf_counter(), 0.0
+            await self._save()
+            took = time.perf_counter() - started
+
+    async def _save(self) -> None:
+        async with self._saving:
+            write = self._prepare()
+            try:
+                await to_the_end(write)
+                while not self._checkpoint.in_force:
+                    await to_the_end(self._prepare())
+            except OSError as error:
+                said = f"the monitor's state cannot be saved: {error.strerror}"
+                report(Event.STATE_NOT_SAVED, said, file=str(error.filename or ""), error=error)
+
+    def _prepare(self) -> Callable[[], None]:
+        started = time.perf_counter()
+        # What is made here is freed at once, and a collection would look at all that is held.
+        gc.disable()
+        try:
+            changes = self.observatory.changes()
+            return self._checkpoint.prepare(self.observatory.state(), changes)
+        finally:
+            gc.enable()
+            self._stalled_s += time.perf_counter() - started
+
+    # -- messages -----------------------------------------------------------------------
+
+    def _message(self, connection: Connection, message: Message) -> None:
+        if message.kind == observation.EVENTS:
+            self.observatory.observe(_decode_event(message.meta), message.tensors)
+        elif message.kind == observation.POSITION:
+            self.observatory.at(_decode_position(message.meta))
+        elif message.id:
+            self._keep(self._answer(connection, message))
+
+    def _keep(self, work: Any) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _answer(self, connection: Connection, message: Message) -> None:
+        try:
+            connection.reply(message.id, await self._reply(message))
+        except VigilError as error:
+            connection.fail(message.id, error)
+        except Exception as error:  # noqa: BLE001 - the peer must get an answer whatever it was
+            said = f"the monitor failed to answer '{message.kind[:40]}'"
+            report(Event.MONITOR_FAILED, said, error=error)
+            failed = ModelFailed(f"the monitor failed to answer '{message.kind}'")
+            connection.fail(message.id, failed)
+
+    async def _reply(self, message: Message) -> object:
+        if message.kind == observation.LABELS:
+            return self.observatory.label(_decode_labels(message.meta))
+        if message.kind == observation.FINDINGS:
+            asked = _decode_findings(message.meta)
+            return msgspec.json.encode(self.observatory.findings(asked.model, asked.version))
+        if message.kind == observation.REPORT:
+            return await self._make_report(_decode_report(message.meta))
+        if message.kind == observation.RESET_REFERENCE:
+            return await self._reset(_decode_reset(message.meta))
+        raise Unsupported(f"a monitor does not answer '{message.kind[:40]}'")
+
+    async def _reset(self, asked: observation.ResetMeta) -> str:
+        progress = self.observatory.reset_reference(asked.model)
+        await self._save()  # or a restart within the next seconds would bring the old one back
+        return progress
+
+    async def _make_report(self, asked: observation.ReportMeta) -> observation.ReportReply:
+        watches = self.observatory.watches
+        if asked.only:
+            watch = watches.watch(asked.model, asked.only)
+        else:
+            watch = watches.latest(asked.model, asked.version)
+        if asked.kind != "drift":
+            raise Unsupported(f"no report '{asked.kind[:40]}'; there is: drift")
+        return await self._reports.drift(watch.entry, watch.recent(), asked.format)
+
+
+def step_aside() -> None:
+    """Have the kernel wake this process without taking the processor from who answers requests.
+
+    Its share of a busy machine stays the same, so it keeps up with gateways as before.
+    """
+    with contextlib.suppress(OSError):  # a sandbox that does not allow it
+        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Be a monitor process until SIGTERM; returns the exit code."""
+    import uvloop
+
+    set_title("monitor")
+    parser = argparse.ArgumentParser(prog="serving.monitoring.role")
+    parser.add_argument("--hub", required=True)
+    parser.add_argument("--address", required=True)
+    parser.add_argument("--data-dir", required=True, type=Path)
+    parser.add_argument("--id", default="monitor")
+    options = parser.parse_args(arguments)
+    configure("monitor")
+    step_aside()
+    secret = bytes.fromhex(os.environ.get(SECRET, "")) or None
+
+    async def serve() -> None:
+        stop = asyncio.Event()
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+        role = MonitorRole(options.hub, options.address, options.data_dir, options.id, secret)
+        await role.start()
+        await stop.wait()
+        await role.stop()
+
+    uvloop.run(serve())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

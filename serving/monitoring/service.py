@@ -1,0 +1,218 @@
+"""The monitor's state without its sockets: books, watches, and what they say."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from monitors.performance.label_join import Entry
+from monitors.performance.labels import LabelEvent
+from serving.channel.messages.directory import ServedModel
+from serving.channel.messages.observation import EventMeta, LabelCounts, LabelsMeta, Position
+from serving.errors import InvalidInput, unknown_model
+from serving.monitoring.delivery_accounting import DeliveryAccounting
+from serving.monitoring.event_decoding import read_event, read_label
+from serving.monitoring.finding_json import plain
+from serving.monitoring.judges.descriptor import MonitorDescriptor
+from serving.monitoring.judges.listed import MONITORS
+from serving.monitoring.model_monitors import ModelMonitors
+from serving.monitoring.monitored_versions import Changes, MonitoredVersions
+from serving.protocol.messages import Tensor
+from serving.telemetry import names
+from serving.telemetry.counters import SeriesSet
+from serving.telemetry.logs.events import Event
+from serving.telemetry.logs.report import report
+from serving.telemetry.series import Series
+
+
+class MonitoringService:
+    """Watches every served model version. Belongs to one thread.
+
+    Args:
+        clock: seconds since the epoch.
+        monitors: which kinds of monitors there are.
+
+    Attributes:
+        ledger: what was received and what is lost.
+        unwatched: rows received for versions that are not watched (any more, or yet).
+    """
+
+    def __init__(
+        self, clock: Callable[[], float], monitors: Sequence[MonitorDescriptor] = MONITORS
+    ) -> None:
+        self._clock = clock
+        self.ledger = DeliveryAccounting()
+        self.unwatched = 0
+        self._series = SeriesSet()
+        self._received = self._series.sum(names.EVENTS_RECEIVED)
+        self._lost = self._series.sum(names.EVENTS_LOST)
+        self._lost_before = 0
+        self._lag = self._series.gauge(names.MONITOR_LAG)
+        self._worst_lag = 0.0
+        self.watches = MonitoredVersions(self._series, clock, monitors)
+
+    def serve(self, models: Sequence[ServedModel]) -> None:
+        """Watch these model versions and no others; one that changed is watched anew."""
+        self.watches.serve(models)
+
+    # -- what happens -------------------------------------------------------------------
+
+    def at(self, position: Position) -> None:
+        """Count what a gateway has sent and this monitor has not received."""
+        self.ledger.at(position)
+        self._count_lost()
+
+    def observe(self, meta: EventMeta, tensors: Sequence[Tensor]) -> None:
+        """Take in one message of predictions."""
+        rows = sum(meta.rows)
+        self.ledger.arrived(meta.position, len(meta.ids), rows)
+        self._received.add(rows)
+        self._count_lost()
+        self._worst_lag = max(self._worst_lag, self._clock() - meta.timestamp)
+        try:
+            event = read_event(meta, tensors)
+        except InvalidInput as error:
+            report(
+                Event.OBSERVATION_FAILED,
+                "a message of predictions cannot be read, and its rows are not watched",
+                model=meta.model,
+                version=meta.version,
+                error=error,
+                gateway=meta.position.gateway,
+                rows=rows,
+            )
+            self.unwatched += rows
+            return
+        watch = self.watches.answered(meta.model, meta.version, meta.upstream)
+        if watch is None:
+            self.unwatched += rows
+        else:
+            watch.update(event, self._clock())
+
+    def _count_lost(self) -> None:
+        # What was lost before a restart is in the totals of the process that counted it.
+        self._lost.value = max(self._lost.value, self.ledger.lost.rows - self._lost_before)
+
+    def label(self, pushed: LabelsMeta) -> LabelCounts:
+        """Join labels with predictions of the version that made them.
+
+        A label whose prediction is not there yet waits at the newest version.
+
+        Raises:
+            ModelNotFound: the model is not watched.
+            Unsupported: no monitor of it has a use for labels.
+            InvalidInput: a label names no class of the model; then none was taken in.
+        """
+        newest_first = self.watches.newest_first(pushed.model)
+        if not newest_first:
+            raise unknown_model(pushed.model[:200])
+        shares: dict[int, list[LabelEvent]] = {}
+        for label in map(read_label, pushed.labels):
+            made_it = (at for at, watch in enumerate(newest_first) if watch.predicted(label))
+            shares.setdefault(next(made_it, 0), []).append(label)
+        shares = shares or {0: []}
+        for at, share in shares.items():
+            newest_first[at].check_labels(share)
+        now = self._clock()
+        return _sum([newest_first[at].label(share, now) for at, share in shares.items()])
+
+    def reset_reference(self, model: str) -> str:
+        """Begin a new live reference of every version of a model; returns its state in words.
+
+        Raises:
+            ModelNotFound: the model is not watched.
+            Unsupported: its drift is not compared with live rows.
+        """
+        watches = self.watches.newest_first(model)
+        if not watches:
+            raise unknown_model(model[:200])
+        states = [watch.reset_reference() for watch in watches]
+        return states[0]
+
+    # -- what it says -------------------------------------------------------------------
+
+    def findings(self, model: str, version: str = "") -> dict[str, Any]:
+        """Return a model's latest findings, and notes on what is not watched.
+
+        Raises:
+            ModelNotFound: no such model is served.
+        """
+        watches = self.watches.listed(model)
+        if version:
+            watches = [watch for watch in watches if watch.entry.version == version]
+        if not watches:
+            raise unknown_model(model[:200])
+        return {
+            "model": model,
+            "findings": [finding for watch in watches for finding in self._findings(watch)],
+            "notes": self._notes(watches, model),
+        }
+
+    def status(self) -> dict[str, Any]:
+        """Return findings of all models, books and notes as JSON-serialisable values."""
+        watches = self.watches.listed()
+        crowded = self.watches.notes()
+        return {
+            "findings": [
+                {"model": watch.entry.name, **finding}
+                for watch in watches
+                for finding in self._findings(watch)
+            ],
+            "events": {
+                "received": self.ledger.received.rows,
+                "lost": self.ledger.lost.rows,
+                "unwatched": self.unwatched,
+            },
+            "notes": self._notes(watches),
+            "not_judged": [*(note for watch in watches for note in watch.not_judged), *crowded],
+        }
+
+    def snapshot(self) -> tuple[Series, ...]:
+        """Return every series; the lag is the worst since the last call."""
+        self._lag.set(self._worst_lag)
+        self._worst_lag = 0.0
+        now = self._clock()
+        for watch in self.watches:
+            watch.refresh(now)
+        return self._series.snapshot()
+
+    def _findings(self, watch: ModelMonitors) -> list[dict[str, Any]]:
+        now = self._clock()
+        return [plain(finding, now) for finding in watch.findings(now)]
+
+    def _notes(self, watches: Sequence[ModelMonitors], model: str = "") -> list[str]:
+        return [*(note for watch in watches for note in watch.notes), *self.watches.notes(model)]
+
+    # -- restarts -----------------------------------------------------------------------
+
+    def state(self) -> dict[str, Any]:
+        """Return what a restart must not forget, without entries, as JSON-serialisable values."""
+        return {
+            "ledger": self.ledger.state(),
+            "unwatched": self.unwatched,
+            **self.watches.state(),
+        }
+
+    def restore(self, state: Mapping[str, Any], entries: Mapping[str, Sequence[Entry]]) -> None:
+        """Go on from what `state`, `changes` and `entries` told, before any model is served."""
+        self.watches.restore(state, entries)
+        self.ledger.restore(state["ledger"])
+        self._lost_before = self.ledger.lost.rows
+        self.unwatched = int(state["unwatched"])
+
+    def changes(self) -> Changes:
+        """Return the entries by owner that differ from those of the last call."""
+        return self.watches.changes()
+
+    def entries(self) -> Iterator[tuple[str, Entry]]:
+        """Yield all entries with their owners; the state may change meanwhile."""
+        return self.watches.entries()
+
+
+def _sum(counts: Sequence[LabelCounts]) -> LabelCounts:
+    return LabelCounts(
+        sum(each.accepted for each in counts),
+        sum(each.duplicate for each in counts),
+        sum(each.unknown for each in counts),
+        sum(each.late for each in counts),
+    )

@@ -1,0 +1,66 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from monitors.drift.live_drift import LiveDriftMonitor
+from monitors.performance.accuracy import AccuracyMonitor
+from monitors.rows import Rows
+from serving.config import ModelConfig
+from serving.models.repository.folder import ModelEntry
+from serving.monitoring.judges.descriptor import Built, MonitorDescriptor
+from serving.monitoring.judges.judge import Judge
+
+
+def judge(monitor, title=""):
+    config = ModelConfig.model_validate({
+        "format": "python", "factory": "net:build", "trust_code": True,
+        "inputs": [{"name": "x", "datatype": "FP32", "shape": [-1, 1]}],
+        "outputs": [{"name": "p", "datatype": "FP32", "shape": [-1, 2]}],
+    })  # fmt: skip
+    entry = ModelEntry("loans", "2", Path("/nowhere"), config)
+    descriptor = MonitorDescriptor(
+        name="mine", wanted=lambda _: True, build=lambda _: Built(monitor), title=title
+    )
+    return Judge(descriptor, monitor, entry)
+
+
+def answered(n, timestamp=0.0):
+    return Rows(
+        n=n,
+        timestamp=timestamp,
+        columns={"x": np.arange(float(n))},
+        predicted=np.ones(n, np.int64),
+        labels=np.ones(n, np.int64),
+    )
+
+
+@pytest.mark.parametrize(("title", "called"), [("", "mine"), ("accuracy", "accuracy")])
+def test_it_says_how_full_its_window_is_until_it_has_found_something(title, called):
+    made = judge(AccuracyMonitor(None, window=10), title)
+    assert made.fed_by == "labels"
+    made.monitor.update(answered(7), now=0.0)
+    expected = f"{called} of it: no verdict yet, 7 of 10 labelled rows"
+    assert made.not_judged("it") == expected
+    made.take(made.monitor.update(answered(3), now=0.0))
+    assert made.not_judged("it") == ""
+    assert [(one.model, one.version) for one in made.latest] == [("loans", "2")]
+
+
+def test_one_that_learns_its_reference_says_how_far_it_is():
+    made = judge(LiveDriftMonitor(100, 50, 0.01, 0.05))
+    assert made.fed_by == "rows"
+    assert made.not_judged("it") == "mine of it: collecting reference: 0 of 100 rows"
+    made.monitor.update(answered(120), now=0.0)
+    assert made.not_judged("it") == "mine of it: no verdict yet, 20 of 50 rows"
+    made.take(made.monitor.update(answered(40), now=0.0))
+    assert made.latest
+    made.reset_reference()
+    assert made.not_judged("it") == "mine of it: collecting reference: 0 of 100 rows"
+
+
+def test_what_is_restored_bears_the_name_of_the_version():
+    made, again = (judge(AccuracyMonitor(0.5, window=10)) for _ in range(2))
+    made.take(made.monitor.update(answered(13), now=0.0))
+    assert again.restore(made.monitor.state()) == made.latest
+    assert again.latest == made.latest

@@ -1,0 +1,128 @@
+"""A new monitor is one new file and one entry in the list."""
+
+import json
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+
+from serving.channel.messages.directory import ServedModel
+from serving.channel.messages.observation import EventMeta, Position
+from serving.config import ModelConfig
+from serving.monitoring.judges.listed import MONITORS
+from serving.monitoring.service import MonitoringService
+from serving.protocol.messages import Tensor
+
+
+class Clock:
+    """Seconds that a test sets."""
+
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+def served(folder: Path) -> ServedModel:
+    config = ModelConfig.model_validate({
+        "format": "python", "factory": "net:build", "trust_code": True,
+        "inputs": [{"name": "x", "datatype": "FP32", "shape": [-1, 1]}],
+        "outputs": [{"name": "p", "datatype": "FP32", "shape": [-1, 2]}],
+        "monitors": {"drift": None},
+    })  # fmt: skip
+    return ServedModel("loans", "1", config.model_dump_json().encode(), str(folder))
+
+
+def watching(toy: ModuleType, clock: Clock, folder: Path) -> MonitoringService:
+    observatory = MonitoringService(clock, (*MONITORS, toy.DESCRIPTOR))
+    observatory.serve([served(folder)])
+    return observatory
+
+
+def answer(observatory: MonitoringService, clock: Clock, rows: int) -> None:
+    sent = observatory.ledger.received
+    position = Position("gateway-0", 1, sent.events, sent.requests, sent.rows)
+    idents = [f"r{sent.rows + at}" for at in range(rows)]
+    meta = EventMeta(position, "loans", "1", clock.now, idents, [1] * rows, {})
+    scores = np.tile(np.array([[0.1, 0.9]], np.float32), (rows, 1))
+    observatory.observe(meta, [Tensor("out:p", "FP32", (rows, 2), scores)])
+
+
+def found(observatory: MonitoringService) -> dict[str, dict[str, Any]]:
+    findings = observatory.findings("loans")["findings"]
+    return {one["metric"]: one for one in findings if one["monitor"] == "toy"}
+
+
+def test_names_in_the_list_are_unique():
+    names = [each.name for each in MONITORS]
+    assert len(set(names)) == len(names)
+
+
+def test_its_findings_are_told_and_without_a_threshold_they_are_no_verdict(toy, clock, tmp_path):
+    observatory = watching(toy, clock, tmp_path)
+    answer(observatory, clock, 7)
+    assert (
+        "toy of model 'loans': no verdict yet, 7 of 10 rows" in (observatory.status()["not_judged"])
+    )
+    answer(observatory, clock, 6)
+    (windows,) = found(observatory).values()
+    assert windows["reason"] == "no threshold set"
+    assert (windows["version"], windows["value"], windows["breached"], windows["threshold"]) == (
+        "1",
+        1.0,
+        None,
+        None,
+    )
+    assert not any("toy" in note for note in observatory.status()["not_judged"])
+    gauges = {
+        one.name: one.value
+        for one in observatory.snapshot()
+        if dict(one.attributes).get("monitor") == "toy"
+    }
+    assert gauges["vigil.finding.value"] == 1.0
+    assert "vigil.finding.breached" not in gauges
+
+
+def test_what_it_finds_by_the_clock_is_told_and_does_not_go_stale(toy, clock, tmp_path):
+    observatory = watching(toy, clock, tmp_path)
+    answer(observatory, clock, 10)
+    for idle_s in (30, 5 * 3600):
+        clock.now = 1000.0 + idle_s
+        observatory.snapshot()
+        told = found(observatory)
+        assert ("idle_s" in told) is (idle_s > toy.SILENT_S)
+    assert (told["idle_s"]["value"], told["idle_s"]["breached"]) == (5 * 3600, True)
+
+
+def test_it_goes_on_after_a_restart(toy, clock, tmp_path):
+    observatory = watching(toy, clock, tmp_path)
+    answer(observatory, clock, 17)
+    again = MonitoringService(clock, (*MONITORS, toy.DESCRIPTOR))
+    again.restore(json.loads(json.dumps(observatory.state())), {})
+    again.serve([served(tmp_path)])
+    answer(again, clock, 3)
+    assert found(again)["windows"]["value"] == 2.0
+
+
+def test_a_monitor_that_fails_disturbs_no_other(toy, clock, tmp_path, monkeypatch):
+    def fail(*_: object) -> None:
+        raise RuntimeError("values that must not be told")
+
+    observatory = watching(toy, clock, tmp_path)
+    for method in ("update", "tick"):
+        monkeypatch.setattr(toy.ToyMonitor, method, fail)
+    answer(observatory, clock, 100)
+    observatory.snapshot()
+    answered = observatory.findings("loans")
+    assert {one["monitor"] for one in answered["findings"]} == {"quality"}
+    assert answered["notes"][-1] == "toy of model 'loans' failed: RuntimeError"
+    monkeypatch.undo()
+    answer(observatory, clock, 10)
+    assert "failed" not in str(observatory.findings("loans")["notes"])

@@ -1,0 +1,332 @@
+"""A monitor in this process, fed over real sockets by a real publisher."""
+
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+
+from serving.channel.messages.observation import (
+    FindingsMeta,
+    Label,
+    LabelCounts,
+    LabelsMeta,
+    ReportMeta,
+)
+from serving.config import DriftMonitor as DriftConfig
+from serving.config import Monitors
+from serving.control.monitor_orders import reset_reference
+from serving.errors import InvalidInput, ModelNotFound, ModelNotReady, Unsupported
+from serving.monitoring.role import MonitorRole
+
+
+@pytest.fixture
+async def monitor(tmp_path: Path, hub) -> AsyncIterator[MonitorRole]:
+    role = MonitorRole(
+        f"unix:{tmp_path}/hub.sock",
+        f"unix:{tmp_path}/monitor.sock",
+        tmp_path / "data",
+        checkpoint_s=60,
+        clock=lambda: 1001.5,
+    )
+    await role.start()
+    yield role
+    await role.stop()
+
+
+@pytest.fixture
+async def connected(monitor, gateway, eventually):
+    await eventually(lambda: gateway.publisher.connected)
+    return gateway.publisher
+
+
+async def ask(publisher, model="loans") -> dict:
+    reply = await publisher.request("findings", FindingsMeta(model))
+    return json.loads(msgspec.msgpack.decode(reply.meta, type=bytes))
+
+
+async def nothing() -> None:
+    """In the place of `_save`: the monitor dies without."""
+
+
+def verdicts(answer: dict, metric: str) -> dict[str, bool | None]:
+    return {f["subject"]: f["breached"] for f in answer["findings"] if f["metric"] == metric}
+
+
+async def push(publisher, labels: list[Label]) -> LabelCounts:
+    reply = await publisher.request("labels", LabelsMeta("loans", labels))
+    return msgspec.msgpack.decode(reply.meta, type=LabelCounts)
+
+
+async def test_nothing_is_found_before_a_window_is_full(connected, tabular):
+    tabular.publish(connected, 99)
+    answer = await ask(connected)
+    assert answer["findings"] == []
+    assert answer["notes"] == [
+        "drift of model 'loans': no verdict yet, 99 of 200 rows",
+        "fairness of model 'loans': no verdict yet, 99 of 400 rows",
+        "quality of model 'loans': no verdict yet, 99 of 100 rows",
+        "accuracy of model 'loans': no verdict yet, 0 of 200 labelled rows",
+    ]
+
+
+async def test_clean_rows_are_no_finding(connected, tabular):
+    tabular.publish(connected, 200)
+    answer = await ask(connected)
+    assert verdicts(answer, "psi") == {"income": False, "debt": False, "purpose": False}
+    assert verdicts(answer, "drifted_features") == {"": False}
+
+
+async def test_shifted_rows_are_a_finding(connected, tabular, monitor):
+    tabular.publish(connected, 200, shift=1.0)
+    answer = await ask(connected)
+    assert verdicts(answer, "psi") == {"income": True, "debt": False, "purpose": False}
+    series = {
+        (s.name, dict(s.attributes).get("feature", "")): s.value
+        for s in monitor.observatory.snapshot()
+    }
+    assert series["vigil.drift.score", "income"] > 0.5 > series["vigil.drift.score", "debt"]
+    assert series["vigil.drift.p_value", "income"] < 1e-6
+    assert series["vigil.drift.alarms", ""] == 1
+    assert series["vigil.monitor.lag", ""] == 1.5
+    assert series["vigil.events.received", ""] == 200
+    monitor.observatory.serve(())
+    left = {each.name for each in monitor.observatory.snapshot()}
+    assert "vigil.drift.alarms" in left
+    assert not left & {"vigil.drift.score", "vigil.drift.p_value"}
+
+
+async def test_an_alarm_is_counted_once_per_window(connected, tabular, monitor):
+    for _ in range(2):
+        tabular.publish(connected, 250, shift=1.0)
+        await ask(connected)
+    alarms = [s.value for s in monitor.observatory.snapshot() if s.name == "vigil.drift.alarms"]
+    assert alarms == [2]
+
+
+async def test_unequal_selection_rates_are_a_finding(connected, tabular, monitor):
+    sex = np.array(["F", "M"] * 200, dtype=object)
+    favorable = tabular.random.random(400) < np.where(sex == "F", 0.2, 0.8)
+    tabular.publish(connected, 400, favorable=favorable, sex=sex)
+    answer = await ask(connected)
+    assert verdicts(answer, "demographic_parity_difference") == {"sex": True}
+    [finding] = [f for f in answer["findings"] if f["metric"] == "demographic_parity_difference"]
+    assert finding["ci"][0] > 0.1
+    names = {s.name for s in monitor.observatory.snapshot()}
+    assert "vigil.fairness.disparity.ci.lower" in names
+    everything = json.dumps([answer, monitor.observatory.status()])
+    assert '"F"' not in everything
+
+
+async def test_labels_are_joined_and_scored(connected, tabular, monitor):
+    truth = np.arange(200) % 2 == 0
+    tabular.publish(connected, 200, favorable=truth, ids="a")
+    labels = [Label(f"a{row}", 0, "yes" if truth[row] else "no") for row in range(200)]
+    labels[:20] = [Label(f"a{row}", 0, "no" if truth[row] else "yes") for row in range(20)]
+    assert await push(connected, labels) == LabelCounts(accepted=200)
+    assert await push(connected, labels[:5]) == LabelCounts(duplicate=5)
+    answer = await ask(connected)
+    [accuracy] = [f for f in answer["findings"] if f["monitor"] == "performance"]
+    assert accuracy["value"] == pytest.approx(0.9)
+    series = {s.name: s.value for s in monitor.observatory.snapshot()}
+    assert series["vigil.performance.score"] == pytest.approx(0.9)
+    assert series["vigil.labels.coverage"] == 1.0
+
+
+async def test_labels_may_come_first(connected, tabular, monitor):
+    labels = [Label(f"b{row}", 0, "yes") for row in range(200)]
+    assert await push(connected, labels) == LabelCounts(unknown=200)
+    tabular.publish(connected, 200, favorable=np.ones(200, bool), ids="b")
+    answer = await ask(connected)
+    assert [f["value"] for f in answer["findings"] if f["monitor"] == "performance"] == [1.0]
+
+
+async def test_labels_may_bring_the_sensitive_values(connected, tabular):
+    sex = ["F", "M"] * 200
+    favorable = np.array([s == "M" for s in sex])
+    tabular.publish(connected, 390, favorable=favorable[:390], ids="c")
+    await push(connected, [Label(f"c{row}", 0, 1, {"sex": sex[row]}) for row in range(390)])
+    tabular.publish(connected, 10, ids="d")
+    answer = await ask(connected)
+    assert verdicts(answer, "demographic_parity_difference") == {"sex": True}
+
+
+@pytest.mark.parametrize("y_true", ["maybe", 7, 0.5, [1.0]])
+async def test_a_label_that_names_no_class(connected, y_true):
+    with pytest.raises(InvalidInput, match="labels"):
+        await push(connected, [Label("a", 0, "yes"), Label("a", 0, y_true)])
+
+
+async def test_unknown_models(connected):
+    with pytest.raises(ModelNotFound):
+        await ask(connected, "other")
+    with pytest.raises(ModelNotFound):
+        await connected.request("labels", LabelsMeta("other", []))
+    with pytest.raises(Unsupported):
+        await connected.request("infer", None)
+
+
+async def test_reports_that_cannot_be_made(connected):
+    with pytest.raises(Unsupported, match="fairness"):
+        await connected.request("report", ReportMeta("loans", "1", "fairness", "html"))
+    with pytest.raises(ModelNotReady, match="0 rows"):
+        await connected.request("report", ReportMeta("loans", "1", "drift", "html"))
+
+
+async def test_findings_reach_the_hub(connected, tabular, hub, eventually):
+    tabular.publish(connected, 200, shift=1.0)
+    await ask(connected)
+
+    def findings():
+        statuses = [s.status for s in hub.states() if s.member.role == "monitor"]
+        return statuses and statuses[0].get("findings")
+
+    await eventually(findings)
+    assert {f["model"] for f in findings()} == {"loans"}
+
+
+async def test_rows_of_a_model_that_is_not_served_are_counted(connected, tabular, hub, monitor):
+    hub.set_models([])
+    connected.publish("gone", "1", 0.0, ["a"], [3], {"x": np.ones((3, 1))}, {"y": np.ones((3, 1))})
+    with pytest.raises(ModelNotFound):
+        await ask(connected, "gone")
+    assert monitor.observatory.unwatched == 3
+    assert monitor.observatory.ledger.received.rows == 3
+
+
+async def test_a_version_without_a_profile_says_so(tmp_path, hub, gateway, served, eventually):
+    (Path(served.directory) / "profile" / "drift.json").unlink()
+    role = MonitorRole(
+        f"unix:{tmp_path}/hub.sock", f"unix:{tmp_path}/monitor.sock", tmp_path / "data"
+    )
+    await role.start()
+    await eventually(lambda: gateway.publisher.connected)
+    assert "vigil profile loans" in (await ask(gateway.publisher))["notes"][0]
+    await role.stop()
+
+
+async def test_published_is_received_dropped_or_lost(tmp_path, hub, gateway, tabular, eventually):
+    """Through a monitor that dies without a checkpoint of what it had received.
+
+    What is published before there ever was a monitor waits for it; later gaps are dropped.
+    """
+    publisher = gateway.publisher
+    addresses = f"unix:{tmp_path}/hub.sock", f"unix:{tmp_path}/monitor.sock"
+    tabular.publish(publisher, 70)
+    publisher.flush()
+    first = MonitorRole(*addresses, tmp_path / "data", checkpoint_s=60)
+    await first.start()
+    await eventually(lambda: publisher.connected)
+    tabular.publish(publisher, 100)
+    await ask(publisher)
+    await first._save()
+    tabular.publish(publisher, 130)
+    await ask(publisher)
+    first._save = nothing
+    await first.stop()
+    await eventually(lambda: not publisher.connected)
+    tabular.publish(publisher, 50)
+    publisher.flush()
+    second = MonitorRole(*addresses, tmp_path / "data", checkpoint_s=60)
+    await second.start()
+    await eventually(lambda: publisher.connected)
+    tabular.publish(publisher, 20)
+    await ask(publisher)
+    ledger = second.observatory.ledger
+    dropped = sum(totals.rows for totals in publisher.dropped.values())
+    assert publisher.published.rows == 370
+    assert dropped == 50
+    assert (ledger.received.rows, ledger.lost.rows) == (190, 130)
+    assert publisher.published.rows == ledger.received.rows + dropped + ledger.lost.rows
+    await second.stop()
+
+
+@pytest.fixture
+def live(hub, served, tabular_config):
+    """The version without a profile, compared with its own first rows."""
+    (Path(served.directory) / "profile" / "drift.json").unlink()
+    drift = DriftConfig(reference="live", reference_rows=300, window=200)
+    config = tabular_config.model_copy(update={"monitors": Monitors(drift=drift)})
+    changed = msgspec.structs.replace(served, config=config.model_dump_json().encode())
+    hub.set_models([changed])
+    return changed
+
+
+async def restarted(role, tmp_path, publisher, eventually) -> MonitorRole:
+    await role.stop()
+    await eventually(lambda: not publisher.connected)
+    again = MonitorRole(
+        f"unix:{tmp_path}/hub.sock",
+        f"unix:{tmp_path}/monitor.sock",
+        tmp_path / "data",
+        checkpoint_s=60,
+    )
+    await again.start()
+    await eventually(lambda: publisher.connected)
+    return again
+
+
+async def test_a_live_reference_is_collected_kept_and_reset(
+    live, tmp_path, hub, gateway, tabular, eventually
+):
+    role = MonitorRole(
+        f"unix:{tmp_path}/hub.sock",
+        f"unix:{tmp_path}/monitor.sock",
+        tmp_path / "data",
+        checkpoint_s=60,
+    )
+    await role.start()
+    publisher = gateway.publisher
+    await eventually(lambda: publisher.connected)
+    tabular.publish(publisher, 250)
+    answer = await ask(publisher)
+    assert verdicts(answer, "psi") == {}
+    collecting = "drift of model 'loans': collecting reference: 250 of 300 rows"
+    assert [note for note in answer["notes"] if "drift" in note] == [collecting]
+    tabular.publish(publisher, 250)
+    answer = await ask(publisher)
+    since = "drift of model 'loans': reference: first 300 rows since 1970-01-01T00:16:40Z"
+    assert answer["notes"][0] == since
+    assert verdicts(answer, "psi") == {"income": False, "debt": False, "purpose": False}
+    assert {f["n_reference"] for f in answer["findings"] if f["monitor"] == "drift"} == {300}
+
+    role = await restarted(role, tmp_path, publisher, eventually)
+    answer = await ask(publisher)
+    assert answer["notes"][0] == since
+    assert verdicts(answer, "drifted_features") == {"": False}
+    tabular.publish(publisher, 200, shift=1.0)
+    assert verdicts(await ask(publisher), "psi")["income"] is True
+
+    assert "0 of 300" in await reset_reference(hub, "loans")
+    answer = await ask(publisher)
+    assert "0 of 300 rows" in answer["notes"][0]
+    assert verdicts(answer, "drifted_features") == {}
+    role._save = nothing  # as if it was killed before the next checkpoint
+    role = await restarted(role, tmp_path, publisher, eventually)
+    assert "0 of 300 rows" in (await ask(publisher))["notes"][0]
+    tabular.publish(publisher, 500, shift=1.0)
+    assert verdicts(await ask(publisher), "drifted_features") == {"": False}
+    assert "first 300 rows" in role.observatory.status()["notes"][0]
+    await role.stop()
+
+
+async def test_no_row_of_a_live_reference_is_saved(live, monitor, gateway, tabular, eventually):
+    await eventually(lambda: gateway.publisher.connected)
+    tabular.publish(gateway.publisher, 250)
+    await ask(gateway.publisher)
+    state = monitor.observatory.state()["models"]["loans/1"]["drift"]
+    assert state == {"rows": 300, "reference": None}
+
+
+async def test_only_a_live_reference_can_be_reset(connected, hub):
+    with pytest.raises(Unsupported, match="no live reference"):
+        await reset_reference(hub, "loans")
+    with pytest.raises(ModelNotFound):
+        await reset_reference(hub, "other")
+
+
+async def test_without_a_monitor_nothing_is_reset(hub):
+    with pytest.raises(ModelNotReady, match="monitor is not there"):
+        await reset_reference(hub, "loans")

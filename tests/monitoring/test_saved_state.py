@@ -1,0 +1,82 @@
+"""What an earlier monitor has saved is read by this one."""
+
+import json
+from pathlib import Path
+
+from serving.channel.messages.directory import ServedModel
+from serving.channel.messages.observation import Label, LabelCounts, LabelsMeta
+from serving.config import ModelConfig
+from serving.monitoring.saved_state import by_consumer
+from serving.monitoring.service import MonitoringService
+
+SAVED = Path(__file__).parents[1] / "testdata" / "saved_monitor_state.json"
+"""State, entries and findings of 250 rows and 210 labels, when monitors kept labels themselves."""
+
+
+def served(minimum: float = 0.9) -> ServedModel:
+    config = ModelConfig.model_validate({
+        "format": "python", "factory": "net:build", "trust_code": True,
+        "inputs": [{"name": "x", "datatype": "FP32", "shape": [-1, 1]}],
+        "outputs": [{"name": "p", "datatype": "FP32", "shape": [-1, 2], "classes": ["no", "yes"]}],
+        "monitors": {
+            "drift": {"reference": "live", "reference_rows": 100, "window": 50},
+            "performance": {"min": minimum},
+        },
+        "fairness": {"sensitive": ["sex"], "favorable": "yes", "window": 100},
+    })  # fmt: skip
+    return ServedModel("loans", "1", config.model_dump_json().encode(), "/nowhere")
+
+
+def restored(minimum: float = 0.9) -> MonitoringService:
+    saved = json.loads(SAVED.read_text())
+    observatory = MonitoringService(lambda: 1000.0)
+    observatory.restore(saved["state"], saved["entries"])
+    observatory.serve([served(minimum)])
+    return observatory
+
+
+def test_every_monitor_goes_on_with_what_it_had_found():
+    observatory = restored()
+    answer = observatory.findings("loans")
+    before = json.loads(SAVED.read_text())["findings"]
+    assert {one["monitor"] for one in before} == {"drift", "fairness", "performance", "quality"}
+    for was, now in zip(before, answer["findings"], strict=True):
+        assert now.items() >= was.items()
+    since = "reference: first 100 rows since 1970-01-01T00:16:40Z"
+    assert answer["notes"] == [f"drift of model 'loans': {since}"]
+
+
+def test_every_monitor_is_where_it_was_in_its_window():
+    (watch,) = restored().watches
+    filled = {judge.name: judge.monitor.filled for judge in watch._monitors.judges}
+    assert filled == {
+        "drift": (0, 50),
+        "fairness": (50, 100),
+        "quality": (50, 100),
+        "performance": (10, 200),
+    }
+
+
+def test_labels_are_joined_with_the_predictions_of_before():
+    observatory = restored()
+    labels = LabelsMeta("loans", [Label(f"r{n}", 0, "yes") for n in (209, 210, 249)])
+    assert observatory.label(labels) == LabelCounts(accepted=2, duplicate=1)
+    coverage = [s.value for s in observatory.snapshot() if s.name == "vigil.labels.coverage"]
+    assert coverage == [212 / 250]
+
+
+def test_accuracy_by_another_minimum_is_judged_anew():
+    findings = restored(minimum=0.5).findings("loans")["findings"]
+    assert {one["monitor"] for one in findings} == {"drift", "fairness", "quality"}
+
+
+def test_labels_without_accuracy_are_read_too():
+    join = {"join": {"expired": 1, "ambiguous": 2}, "predictions": 3, "labelled": 1}
+    state = {"performance": {**join, "accuracy": None}, "freshness": {}}
+    assert by_consumer(state) == {"labels": join, "freshness": {}}
+
+
+def test_what_is_saved_now_is_left_as_it_is():
+    (watch,) = restored().watches
+    state = json.loads(json.dumps(watch.state()))
+    assert by_consumer(state) == state
