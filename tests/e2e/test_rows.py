@@ -200,12 +200,16 @@ def test_a_first_axis_of_time_is_none_of_rows(server: Any) -> None:
         list(clients.map(ask, range(CLIENTS)))
 
 
-def test_what_mixes_rows_is_not_served_joined(server: Any) -> None:
-    index = httpx.post(f"{server.url}/v2/repository/index", timeout=60).json()
-    (row,) = [row for row in index if row["name"] == "mixed"]
-    assert row["state"] == "UNAVAILABLE"
-    assert "output 'y' of a row depends on the rows beside it" in row["reason"]
-    assert "`batching: {join: false}`" in row["reason"]
+def test_what_mixes_rows_is_not_served_joined(server: Any, eventually: Callable[..., Any]) -> None:
+    def reason() -> str:
+        index = httpx.post(f"{server.url}/v2/repository/index", timeout=60).json()
+        (row,) = [row for row in index if row["name"] == "mixed"]
+        assert row["state"] == "UNAVAILABLE"
+        return "" if row["reason"] == "no replica yet" else str(row["reason"])
+
+    told = eventually("the model that mixes rows has been tried", reason)
+    assert "output 'y' of a row depends on the rows beside it" in told
+    assert "`batching: {join: false}`" in told
 
 
 @pytest.mark.parametrize("way", WAYS)
