@@ -20,8 +20,8 @@ LINK = re.compile(r"\]\(([^)\s]+)\)")
 HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 OURS = re.compile(r"`((?:serving|monitors|guards|explain|loadtest|tests|deploy)/[^`\s]*)`")
 SHORTENED = re.compile(r"`([\w/]+\.py)`")
-NAMED = re.compile(r"`([\w/]+\.py)`\s\(((?:`\w+`[^`)]*)+)\)")
-"""A file and, in parentheses, names of what it defines."""
+NAMED = re.compile(r"`([\w/]+\.py)`(?:,\s+|\s+\()((?:`\w+`(?:,\s+(?:and\s+)?)?)+)")
+"""A file and, behind it, names of what it defines."""
 ROW = re.compile(r"^\| (?!---)(.+?) \| (.+?) \|", re.MULTILINE)
 LAYERS = "layers of serving"
 SOUGHT = {
