@@ -9,7 +9,7 @@ from pathlib import Path
 from serving.channel.messages.directory import ServedModel
 from serving.errors import VigilError
 from serving.models.repository.folder import ModelRepository
-from serving.replica import server as replica
+from serving.replica import role as replica
 
 
 def main(models: str, name: str, address: str, hub: str) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 from serving.config.hosts import host_name, is_loopback
+from serving.errors import Forbidden
 
 ANY: Final = "*"
 _ASKING: Final = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -74,3 +75,15 @@ class WebAccess:
         if len(self._known) < _MOST_KEPT:
             self._known.add(host)
         return None
+
+
+def refuse_browsers(headers: dict[bytes, bytes]) -> None:
+    """Refuse an order that a web page sends: browsers tell where such a request comes from.
+
+    Without it any page that the operator visits could unload models on this machine.
+
+    Raises:
+        Forbidden: it comes from a page.
+    """
+    if b"origin" in headers or headers.get(b"sec-fetch-site", b"none") != b"none":
+        raise Forbidden("this server takes no orders from web pages; use a client")

@@ -16,7 +16,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from serving.access.web import WebAccess
+from serving.access.web import WebAccess, refuse_browsers
 from serving.admin.console import console_data
 from serving.config import ServerConfig
 from serving.control.commands import Commands
@@ -24,7 +24,7 @@ from serving.control.history import History
 from serving.control.monitor_orders import reset_reference
 from serving.control.registry import Hub
 from serving.errors import VigilError
-from serving.protocol.json.repository import read_order, refuse_browsers, wants_only_ready
+from serving.protocol.json.repository import read_order, wants_only_ready
 from serving.protocol.repository import ControlMeta
 from serving.protocol.status import http_status
 from serving.telemetry.export.prometheus import CONTENT_TYPE, prometheus_text

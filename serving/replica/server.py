@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
-import sys
 import time
 from typing import Any
 
@@ -33,7 +31,6 @@ from serving.models.profile.files import read_mahalanobis
 from serving.models.repository.folder import ModelEntry
 from serving.protocol.messages import Tensor
 from serving.replica.executor import BatchExecutor
-from serving.roles.load_failure import tell_failed
 from serving.roles.reporter import ReporterThread
 from serving.roles.served_entry import served_entry
 from serving.telemetry import names
@@ -42,7 +39,6 @@ from serving.telemetry.logs.causes import describe
 from serving.telemetry.logs.events import Event
 from serving.telemetry.logs.report import report
 from serving.telemetry.process import ProcessSeries
-from serving.telemetry.process_title import set_title
 
 _decode_batch = msgspec.msgpack.Decoder(BatchMeta).decode
 
@@ -268,44 +264,3 @@ def _model_guards(entry: ModelEntry) -> tuple[list[Guard], frozenset[str]]:
         if wanted.on_error == "closed":
             closed.add(wanted.name)
     return guards, frozenset(closed)
-
-
-def make_replica(
-    served: ServedModel,
-    member_id: str,
-    address: str,
-    hub_address: str,
-    secret: bytes | None = None,
-) -> ReplicaRole:
-    """Return the role for the model's format; see `ReplicaRole` for the arguments."""
-    if served_entry(served).config.remote is None:
-        return ReplicaRole(served, member_id, address, hub_address, secret)
-    # Here, because it loads gRPC, which must not be in a process that forks others.
-    from serving.replica.upstream import RemoteReplicaRole
-
-    return RemoteReplicaRole(served, member_id, address, hub_address, secret)
-
-
-def run(
-    served: ServedModel, member_id: str, address: str, hub_address: str, secret: bytes | None
-) -> None:
-    """Be a replica process until SIGTERM: load, serve, drain."""
-    import uvloop
-
-    set_title("replica", served.name, served.version)
-    role = make_replica(served, member_id, address, hub_address, secret)
-    try:
-        role.load()
-    except Exception as error:  # noqa: BLE001 - whatever it was, this process ends with it
-        tell_failed(served, error, hub_address, secret)
-        sys.exit(1)
-
-    async def serve() -> None:
-        stop = asyncio.Event()
-        loop = asyncio.get_running_loop()
-        loop.add_signal_handler(signal.SIGTERM, stop.set)
-        await role.start()
-        await stop.wait()
-        await role.stop()
-
-    uvloop.run(serve())

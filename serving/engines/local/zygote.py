@@ -140,7 +140,7 @@ def _run_role(order: dict[str, Any]) -> None:
     configure(order["role"], model=served.name, version=served.version)
     arguments = (served, order["id"], order["address"], order["hub"], secret)
     if order["role"] == "replica":
-        from serving.replica import server as replica
+        from serving.replica import role as replica
 
         replica.run(*arguments)
     else:
@@ -159,7 +159,7 @@ def main() -> None:
     import torch.export  # noqa: F401
 
     import serving.explaining.role
-    import serving.replica.server  # noqa: F401
+    import serving.replica.role  # noqa: F401
 
     keep_shared()
     Zygote(control).run()

@@ -193,7 +193,7 @@ class ReplicaDeployment:
 
     def __init__(self, instance: Instance, served: ServedModel) -> None:
         # Imports torch, which costs seconds that only replicas have to pay.
-        from serving.replica.server import make_replica
+        from serving.replica.role import make_replica
         from serving.roles.load_failure import tell_failed
 
         log_as("replica", instance, served)

@@ -19,6 +19,8 @@ LEGAL: Final = bytes(byte for byte in range(256) if re.match(VALUE, bytes((byte,
 
 BLANKS: Final = b" \t"
 
+MAX_HEADERS: Final = 100
+"""Fields that a head may have."""
 MOST_KEPT: Final = 48
 """Fields of a head whose shape is kept; more come from nobody who will come back."""
 

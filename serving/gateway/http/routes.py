@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
+from serving.access.web import refuse_browsers
 from serving.dataplane.batching.batch import Receive
 from serving.dataplane.handler import DataPlane
 from serving.dataplane.hooks.failed_requests import for_probe
@@ -24,7 +25,7 @@ from serving.gateway.extensions.statistics import statistics
 from serving.gateway.http.headers import Headers
 from serving.gateway.http.inference import infer, read_request, reply
 from serving.gateway.http.replies import JSON, Reply, json_reply
-from serving.protocol.json.repository import read_order, refuse_browsers, wants_only_ready
+from serving.protocol.json.repository import read_order, wants_only_ready
 from serving.protocol.metadata import encode_metadata
 from serving.protocol.parameters import NO_SHARED_MEMORY
 from serving.protocol.status import error_body

@@ -6,46 +6,16 @@ and everything that joblib starts, at whatever depth of an estimator it is asked
 
 from __future__ import annotations
 
-import ctypes
 import sys
 import threading
-from typing import Any, Final
+from typing import Final
 
-from threadpoolctl import ThreadpoolController
-
-
-class _Loaded(ctypes.Structure):
-    """`struct dl_phdr_info` of glibc and musl, as far as its count of loaded libraries."""
-
-    _fields_ = (
-        ("addr", ctypes.c_void_p),
-        ("name", ctypes.c_char_p),
-        ("phdr", ctypes.c_void_p),
-        ("phnum", ctypes.c_uint16),
-        ("adds", ctypes.c_ulonglong),
-    )
-
-
-_Visit: Final = ctypes.CFUNCTYPE(
-    ctypes.c_int, ctypes.POINTER(_Loaded), ctypes.c_size_t, ctypes.POINTER(ctypes.c_ulonglong)
+from serving.models.execution.thread_pools import (
+    libraries_loaded,
+    libraries_when_looked,
+    limit_blas,
+    limit_openmp,
 )
-
-
-def _first(library: Any, _size: int, adds: Any) -> int:
-    adds[0] = library[0].adds
-    return 1  # each library tells the same count
-
-
-_take_first: Final = _Visit(_first)
-_visit_libraries: Final = ctypes.CDLL(None).dl_iterate_phdr
-_visit_libraries.argtypes = (_Visit, ctypes.POINTER(ctypes.c_ulonglong))
-
-
-def _libraries_loaded() -> int:
-    """Return how many libraries this process has ever loaded; microseconds."""
-    adds = ctypes.c_ulonglong()
-    _visit_libraries(_take_first, ctypes.byref(adds))
-    return adds.value
 
 
 class _Held(threading.local):
@@ -57,28 +27,6 @@ class _Held(threading.local):
 _held: Final = _Held()
 
 
-class _Pools:
-    """The libraries with thread pools of their own that this process has loaded.
-
-    Attributes:
-        loaded: how many libraries had been loaded when they were looked for.
-    """
-
-    def __init__(self) -> None:
-        self.loaded = -1
-        self._found: list[Any] = []
-
-    def of(self, api: str) -> list[Any]:
-        """Return those with this programming interface; milliseconds if one was loaded since."""
-        if self.loaded != _libraries_loaded():
-            self._found = ThreadpoolController().lib_controllers
-            self.loaded = _libraries_loaded()  # looking may itself have loaded something
-        return [library for library in self._found if library.user_api == api]
-
-
-_pools: Final = _Pools()
-
-
 def hold_cores(cores: int) -> None:
     """Let the calling thread and what it starts compute with `cores` threads at most.
 
@@ -86,7 +34,7 @@ def hold_cores(cores: int) -> None:
     all others cost microseconds. Processes and threads that a model starts with its own hands are
     not limited.
     """
-    if _held.key == (cores, _libraries_loaded(), "joblib" in sys.modules):
+    if _held.key == (cores, libraries_loaded(), "joblib" in sys.modules):
         return
     limit_blas(cores)
     limit_openmp(cores)
@@ -94,25 +42,4 @@ def hold_cores(cores: int) -> None:
         from serving.models.execution import joblib_threads  # only where joblib is needed anyway
 
         joblib_threads.limit(cores)
-    _held.key = (cores, _pools.loaded, "joblib" in sys.modules)
-
-
-def limit_blas(threads: int) -> None:
-    """Limit the pools of BLAS, for the whole process."""
-    for library in _pools.of("blas"):
-        library.set_num_threads(threads)
-
-
-def limit_openmp(threads: int) -> None:
-    """Limit the pools of OpenMP, for loops that the calling thread starts.
-
-    Loops that name a number of threads themselves are limited as well. Boosters do that: they ask
-    for every core unless they are told otherwise, each in its own way. GNU's library keeps that
-    limit (`thread-limit-var`) per thread, and has it set by the entry that compilers call for
-    `teams thread_limit(n)`.
-    """
-    for library in _pools.of("openmp"):
-        library.set_num_threads(threads)
-        teams = getattr(library.dynlib, "GOMP_teams", None)
-        if teams is not None:
-            teams(ctypes.c_uint(1), ctypes.c_uint(threads))
+    _held.key = (cores, libraries_when_looked(), "joblib" in sys.modules)

@@ -20,7 +20,7 @@ from joblib.parallel import (
     ThreadingBackend,
 )
 
-from serving.models.execution.core_limit import limit_blas, limit_openmp
+from serving.models.execution.thread_pools import limit_blas, limit_openmp
 
 
 class _Limits(threading.local):

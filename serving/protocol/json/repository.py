@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from serving.errors import Forbidden, InvalidInput
+from serving.errors import InvalidInput
 from serving.protocol.json.data import UNREADABLE, reason
 from serving.protocol.json.duplicates import refuse_duplicates
 from serving.protocol.repository import ALLOW_SIGNATURE_CHANGE, ControlMeta
@@ -81,18 +81,6 @@ def _refusal(name: str) -> str:
     if name.startswith("file:"):
         return "takes no files: put them into the version's folder, then load without it"
     return "is unknown: load without it"
-
-
-def refuse_browsers(headers: dict[bytes, bytes]) -> None:
-    """Refuse an order that a web page sends: browsers tell where such a request comes from.
-
-    Without it any page that the operator visits could unload models on this machine.
-
-    Raises:
-        Forbidden: it comes from a page.
-    """
-    if b"origin" in headers or headers.get(b"sec-fetch-site", b"none") != b"none":
-        raise Forbidden("this server takes no orders from web pages; use a client")
 
 
 def wants_only_ready(body: bytes) -> bool:

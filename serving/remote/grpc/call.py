@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from typing import Final, Protocol
 
 from serving.remote.grpc.heads import AnswerHead, Refused, refused_by
 from serving.remote.packed import MOST, unpacked
-
-if TYPE_CHECKING:
-    from serving.remote.grpc.connection import GrpcConnection
 
 _PREFIX: Final = 5
 
 
 class Lost(Exception):
     """The connection is gone; what was asked may or may not have been done."""
+
+
+class Carrier(Protocol):
+    """The connection of a call, as far as a call needs it."""
+
+    def abandon(self, call: GrpcCall, /) -> None:
+        """Stop a call that nobody waits for."""
 
 
 class GrpcCall:
@@ -58,7 +62,7 @@ class GrpcCall:
         self.block = block
         self.callback = callback
         self.timer: asyncio.TimerHandle | None = None
-        self.connection: GrpcConnection | None = None
+        self.connection: Carrier | None = None
         self.done = False
         self.again = False
         self._prefix = b"\x00" + len(message).to_bytes(4, "big")

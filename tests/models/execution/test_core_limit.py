@@ -9,7 +9,7 @@ import pytest
 from joblib import Parallel, delayed, effective_n_jobs
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from serving.models.execution import core_limit
+from serving.models.execution import core_limit, thread_pools
 from serving.models.execution.core_limit import hold_cores
 
 SCRIPT = Path(__file__).with_name("estimators_at_work.py")
@@ -99,13 +99,14 @@ def test_libraries_are_looked_for_when_one_was_loaded(monkeypatch):
         looked.append(1)
         return real()
 
-    real = core_limit.ThreadpoolController
-    monkeypatch.setattr(core_limit, "ThreadpoolController", look)
+    real = thread_pools.ThreadpoolController
+    monkeypatch.setattr(thread_pools, "ThreadpoolController", look)
     for _ in range(100):
         hold_cores(1)
     assert not looked
-    held = core_limit._libraries_loaded()
-    monkeypatch.setattr(core_limit, "_libraries_loaded", lambda: held + 1)
+    held = thread_pools.libraries_loaded()
+    for module in (core_limit, thread_pools):
+        monkeypatch.setattr(module, "libraries_loaded", lambda: held + 1)
     for _ in range(100):
         hold_cores(1)
     assert len(looked) == 1
@@ -113,8 +114,8 @@ def test_libraries_are_looked_for_when_one_was_loaded(monkeypatch):
 
 def test_a_library_that_is_loaded_counts():
     code = (
-        "import ctypes; from serving.models.execution.core_limit import _libraries_loaded\n"
-        "before = _libraries_loaded(); assert _libraries_loaded() == before\n"
-        "import _decimal; assert _libraries_loaded() > before"
+        "import ctypes; from serving.models.execution.thread_pools import libraries_loaded\n"
+        "before = libraries_loaded(); assert libraries_loaded() == before\n"
+        "import _decimal; assert libraries_loaded() > before"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -6,20 +6,18 @@ What a head means does not depend on anything but its bytes and the configuratio
 
 from __future__ import annotations
 
-import posixpath
 import re
 from typing import Final
-from urllib.parse import unquote_to_bytes
 
 from serving.access.web import WebAccess
 from serving.config.hosts import host_name
-from serving.gateway.direct.fields import BLANKS, TARGET, TOKEN, VALUE
+from serving.gateway.direct.fields import BLANKS, MAX_HEADERS, TARGET, TOKEN, VALUE
 from serving.gateway.direct.known_heads import BadHead, Fields, Head, InferHead, Steady
+from serving.gateway.direct.targets import normalised
 from serving.gateway.http.compression import choose
 from serving.gateway.http.headers import Headers, by_name
 
 MAX_HEAD: Final = 60 << 10
-MAX_HEADERS: Final = 100
 JSON_LENGTH: Final = b"inference-header-content-length"
 REQUEST_ID: Final = b"x-request-id"
 
@@ -29,7 +27,6 @@ _HEAD: Final = re.compile(
 )
 _ABSOLUTE: Final = re.compile(rb"(?i)https?://([^/?#]+)")
 _LENGTH: Final = re.compile(rb"[0-9]{1,19}")
-_ESCAPED_SLASH: Final = re.compile(rb"(?i)%2f|%5c")
 
 
 def parse(raw: bytes, access: WebAccess) -> Head:
@@ -130,26 +127,6 @@ def infer_path(method: str, path: str) -> tuple[str, str] | None:
     if len(parts) == 6 and parts[3] == "versions":
         return parts[2], parts[4]
     return None
-
-
-def normalised(target: bytes) -> tuple[str, bytes]:
-    """Return path and query of a request's target: decoded, without empty or dot segments.
-
-    Raises:
-        BadHead: the path cannot be decoded, or hides slashes.
-    """
-    raw, _, query = target.partition(b"?")
-    if _ESCAPED_SLASH.search(raw):
-        raise BadHead(400, "the path has an escaped slash; send the slash itself")
-    try:
-        path = unquote_to_bytes(raw).decode("utf-8")
-    except UnicodeDecodeError:
-        raise BadHead(400, "the path is not valid UTF-8; percent-encode it as UTF-8") from None
-    if "//" in path or "/." in path:
-        end = "/" if path.endswith("/") else ""
-        inner = posixpath.normpath(path).strip("/")
-        path = f"/{inner}{end}" if inner else "/"
-    return path or "/", query
 
 
 def _length(version: str, headers: list[tuple[bytes, bytes]]) -> int | None:

@@ -11,9 +11,9 @@ from typing import Final
 
 from serving.access.web import WebAccess
 from serving.config.hosts import host_name
-from serving.gateway.direct.fields import BLANKS, LEGAL, TARGET, TOKEN
-from serving.gateway.direct.http1.heads import MAX_HEADERS, normalised
+from serving.gateway.direct.fields import BLANKS, LEGAL, MAX_HEADERS, TARGET, TOKEN
 from serving.gateway.direct.known_heads import BadHead, Head2, Steady
+from serving.gateway.direct.targets import normalised
 from serving.gateway.grpc.paths import SERVICE
 from serving.gateway.http.headers import by_name
 from serving.http2.hpack import Fields

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from serving.access.web import WebAccess
-from serving.gateway.direct.http1.heads import normalised, parse
+from serving.gateway.direct.http1.heads import parse
 from serving.gateway.direct.known_heads import BadHead
+from serving.gateway.direct.targets import normalised
 
 
 def read(first, *lines):
