@@ -39,7 +39,7 @@ from serving.remote.client import AsyncClient, Client
 from serving.remote.discovery.discover import connect
 from serving.remote.discovery.watch import write_repository
 from serving.remote.wire import NOTHING
-from serving.replica.server import make_replica
+from serving.replica.role import make_replica
 
 TOKEN = "canary-7f3a"
 X = Tensor("x", "FP32", (1, 2), np.array([[1, 2]], np.float32))

@@ -22,7 +22,7 @@ from serving.errors import (
     Unreachable,
 )
 from serving.protocol.messages import Tensor
-from serving.replica.server import make_replica
+from serving.replica.role import make_replica
 from serving.telemetry.logs.causes import Cause
 from serving.telemetry.logs.report import FIELDS
 
