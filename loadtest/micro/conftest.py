@@ -13,7 +13,7 @@ import uvloop
 
 from loadtest import mlp
 from serving.channel.messages.directory import Directory, ServedModel
-from serving.channel.messages.inference import BatchResult
+from serving.channel.messages.inference import BatchResult, ResultMeta
 from serving.config import ModelConfig
 from serving.dataplane.batching.batch import Batch
 from serving.dataplane.handler import DataPlane
@@ -66,7 +66,7 @@ class Instant:
         """Answer in the next turn."""
         future: asyncio.Future[BatchResult] = self._loop.create_future()
         outputs = {mlp.OUTPUT: self._outputs[: batch.total]}
-        self._loop.call_soon(future.set_result, BatchResult(outputs, {}, (), 1, 0))
+        self._loop.call_soon(future.set_result, BatchResult(outputs, ResultMeta({}, (), 1, 0)))
         return future
 
 

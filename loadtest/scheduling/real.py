@@ -8,7 +8,7 @@ import time
 import numpy as np
 
 from loadtest.scheduling.setting import GOAL_S, Case, Curve, arrivals
-from serving.channel.messages.inference import BatchResult
+from serving.channel.messages.inference import BatchResult, ResultMeta
 from serving.config import Batching
 from serving.dataplane.batching.batch import Batch, Pending
 from serving.dataplane.batching.batcher import ModelQueue
@@ -35,7 +35,7 @@ class SleepingLink:
     async def send(self, batch: Batch) -> BatchResult:
         seconds = self._curve.seconds(batch.total)
         await asyncio.sleep(seconds)
-        return BatchResult({"y": batch.arrays[0]}, {}, (), int(seconds * 1e9), 0)
+        return BatchResult({"y": batch.arrays[0]}, ResultMeta({}, (), int(seconds * 1e9), 0))
 
 
 class NeverGivingUp(ModelQueue):

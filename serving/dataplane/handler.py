@@ -23,10 +23,10 @@ from serving.dataplane.links.link import ChannelLink, ReplicaLink
 from serving.dataplane.links.pool import LinkPool
 from serving.dataplane.links.replica_ends import ReplicaEnds
 from serving.dataplane.queue.waiting_room import WaitingRoom
+from serving.dataplane.requests.answer import Answer
 from serving.dataplane.requests.classification import as_asked
 from serving.dataplane.requests.passthrough import with_remarks, without_row_axis
 from serving.dataplane.requests.rejections import queue_full
-from serving.dataplane.results import Answer
 from serving.dataplane.served import ServedVersion
 from serving.errors import (
     InvalidInput,

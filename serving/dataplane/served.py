@@ -21,10 +21,10 @@ from serving.dataplane.hooks.request_series import RequestSeries
 from serving.dataplane.hooks.statistics import BatchStatistics
 from serving.dataplane.links.link import ReplicaLink, ReplicaLost
 from serving.dataplane.links.replica_ends import ReplicaEnds
+from serving.dataplane.requests.answer import Answer
 from serving.dataplane.requests.binding import Binder
 from serving.dataplane.requests.bound import Bound
 from serving.dataplane.requests.rejections import no_replica
-from serving.dataplane.results import Answer
 from serving.errors import InvalidInput, ModelNotReady, Unreachable, VigilError
 from serving.models.preparation.blank_row import blank_row, no_rows
 from serving.protocol.datatypes import numpy_dtype
@@ -184,12 +184,12 @@ class ServedVersion:
             self._report_unproven(said, error=error)
             self.problem = "a replica's first answer cannot be read; see the server's log"
             return False
-        if result.failed:
+        if result.meta.failed:
             has_example = self.config.example is not None
             tried = "the example" if has_example else "without an example, a row of zeros"
             more = "" if has_example else "; name a request that it answers by `example`"
-            self.problem = f"{tried} fails: {next(iter(result.failed.values()))}{more}"
-            cause = next(iter(result.causes.values()), None)
+            self.problem = f"{tried} fails: {next(iter(result.meta.failed.values()))}{more}"
+            cause = next(iter(result.meta.causes.values()), None)
             self._report_unproven("the model fails on its example", cause=cause)
             return False
         if missing := self.output_types.keys() - result.outputs.keys():

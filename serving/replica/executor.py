@@ -10,7 +10,7 @@ import numpy as np
 
 from guards.decisions import Action, Decisions
 from guards.guard import Guard
-from serving.channel.messages.inference import BatchResult, GuardResult
+from serving.channel.messages.inference import BatchResult, GuardResult, ResultMeta
 from serving.errors import InvalidInput, ModelFailed, VigilError, cause_of
 from serving.models.contract import AsyncModel, Model, Prediction
 from serving.telemetry.logs.events import Event
@@ -114,7 +114,7 @@ class BatchExecutor:
             if isinstance(error, ModelFailed) and (cause := cause_of(error)) is not None
         }
         times = (computed - started, done - computed)
-        return BatchResult(outputs, messages, guards, *times, kinds, causes=causes)
+        return BatchResult(outputs, ResultMeta(messages, guards, *times, kinds, causes=causes))
 
     def _forward(self, inputs: Mapping[str, np.ndarray]) -> Prediction:
         if self._with_features:

@@ -224,9 +224,7 @@ class ReplicaRole:
             Tensor(name, self._types[name], array.shape, array)
             for name, array in result.outputs.items()
         ]
-        times = (result.compute_ns, result.guard_ns)
-        meta = ResultMeta(result.failed, result.guards, *times, result.kinds, causes=result.causes)
-        return meta, tensors
+        return result.meta, tensors
 
     def _told(self, error: BaseException) -> errors.VigilError:
         """Return what the gateway is told of a batch that failed as a whole."""

@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from serving.channel.messages.inference import BatchResult
+from serving.channel.messages.inference import BatchResult, ResultMeta
 from serving.config import Batching, ModelConfig, Replicas
 from serving.dataplane.batching.batch import Batch, Pending
 from serving.dataplane.batching.batcher import ModelQueue
 from serving.dataplane.links.link import ReplicaLost
 from serving.dataplane.links.replica_ends import ReplicaEnds
+from serving.dataplane.requests.answer import Answer
 from serving.dataplane.requests.bound import Bound
-from serving.dataplane.results import Answer
 
 Wait = Callable[[Callable[[], object]], Awaitable[None]]
 
@@ -54,13 +54,13 @@ class FakeLink:
 
     def result(self, batch: Batch, **more: Any) -> BatchResult:
         fields: dict[str, Any] = {
-            "outputs": {"y": batch.arrays[0] * 2},
             "failed": {},
             "guards": (),
             "compute_ns": 1000,
             "guard_ns": 0,
         }
-        return BatchResult(**{**fields, **more})
+        outputs = more.pop("outputs", {"y": batch.arrays[0] * 2})
+        return BatchResult(outputs, ResultMeta(**{**fields, **more}))
 
     def answer(self, **more: Any) -> None:
         batch, future = self.held.pop(0)

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from serving.channel.messages.directory import Directory, ServedModel
-from serving.channel.messages.inference import BatchResult
+from serving.channel.messages.inference import BatchResult, ResultMeta
 from serving.config import ModelConfig
 from serving.dataplane.batching.batch import Batch
 from serving.dataplane.handler import DataPlane
@@ -42,7 +42,7 @@ class Doubler:
             await self.hold.wait()
         if self.error:
             raise self.error
-        return BatchResult({"y": batch.arrays[0] * 2}, {}, (), 1, 0)
+        return BatchResult({"y": batch.arrays[0] * 2}, ResultMeta({}, (), 1, 0))
 
 
 @pytest.fixture

@@ -78,8 +78,8 @@ def test_a_good_batch_takes_one_pass() -> None:
     model = Doubler()
     result = BatchExecutor(model).run((1, 2), column(1, 2, 3))  # type: ignore[arg-type]
     assert result.outputs["y"].ravel().tolist() == [2, 4, 6]
-    assert (result.failed, result.guards, model.passes) == ({}, (), 1)
-    assert result.compute_ns > 0
+    assert (result.meta.failed, result.meta.guards, model.passes) == ({}, (), 1)
+    assert result.meta.compute_ns > 0
 
 
 @given(st.lists(st.tuples(st.integers(1, 4), st.booleans()), min_size=1, max_size=12))
@@ -90,7 +90,7 @@ def test_only_the_poison_fails(requests: list[tuple[int, bool]]) -> None:
         values += [POISON if poisoned and row == n - 1 else index + 1 for row in range(n)]
     result = BatchExecutor(Doubler()).run(rows, column(*values))  # type: ignore[arg-type]
     bad = {index for index, (_, poisoned) in enumerate(requests) if poisoned}
-    assert result.failed == dict.fromkeys(bad, "poison row")
+    assert result.meta.failed == dict.fromkeys(bad, "poison row")
     good = [index for index in range(len(requests)) if index not in bad]
     if not good:
         assert result.outputs == {}
@@ -112,8 +112,8 @@ class Choosy(Doubler):
 def test_what_the_model_refuses_is_told_apart_from_what_it_fails_on() -> None:
     executor = BatchExecutor(Choosy())  # type: ignore[arg-type]
     result = executor.run((1, 2, 1, 1), column(1, 2, 101, POISON, 3))
-    assert result.failed == {1: "x must be at most 100", 2: "poison row"}
-    assert result.kinds == {1: "InvalidInput"}
+    assert result.meta.failed == {1: "x must be at most 100", 2: "poison row"}
+    assert result.meta.kinds == {1: "InvalidInput"}
     assert result.outputs["y"].ravel().tolist() == [2, 6]
 
 
@@ -152,7 +152,10 @@ class ChoosyElsewhere(Choosy, Elsewhere):
 async def test_an_overlapping_batch_is_refused_in_part() -> None:
     executor = BatchExecutor(ChoosyElsewhere())  # type: ignore[arg-type]
     result = await executor.run_async((1, 1), column(101, 1))
-    assert (result.failed, result.kinds) == ({0: "x must be at most 100"}, {0: "InvalidInput"})
+    assert (result.meta.failed, result.meta.kinds) == (
+        {0: "x must be at most 100"},
+        {0: "InvalidInput"},
+    )
     assert result.outputs["y"].ravel().tolist() == [2]
 
 
@@ -163,7 +166,7 @@ async def test_an_overlapping_batch_comes_out_like_any_other(values: tuple[float
 
     expected = executor(Doubler()).run((1, 2, 1), column(*values))
     result = await executor(Elsewhere()).run_async((1, 2, 1), column(*values))
-    assert (result.failed, result.guards) == (expected.failed, expected.guards)
+    assert (result.meta.failed, result.meta.guards) == (expected.meta.failed, expected.meta.guards)
     assert {name: array.tolist() for name, array in result.outputs.items()} == {
         name: array.tolist() for name, array in expected.outputs.items()
     }
@@ -178,9 +181,9 @@ def test_guards_judge_what_did_not_fail_and_name_rows_of_the_whole_batch(
     guard = Suspicious(needs_features=needs_features)
     executor = BatchExecutor(Doubler(), [guard])  # type: ignore[arg-type]
     result = executor.run((2, 1, 2, 1), column(1, POISON, 500, 2, 600, 700))
-    assert list(result.failed) == [0]
+    assert list(result.meta.failed) == [0]
     assert guard.seen == [[500, 2, 600, 700]]
-    (judged,) = result.guards
+    (judged,) = result.meta.guards
     assert judged.guard == "suspicious"
     assert judged.rows == (
         (2, Action.REJECT, "row 0"),
@@ -191,7 +194,7 @@ def test_guards_judge_what_did_not_fail_and_name_rows_of_the_whole_batch(
 
 def test_guards_that_let_all_pass_send_nothing() -> None:
     executor = BatchExecutor(Doubler(), [Suspicious()])  # type: ignore[arg-type]
-    assert executor.run((1,), column(1)).guards == ()
+    assert executor.run((1,), column(1)).meta.guards == ()
 
 
 def test_guards_are_not_asked_about_nothing() -> None:
@@ -212,7 +215,7 @@ def test_a_guard_that_fails_open_lets_rows_pass(answer: Any, caplog: Any) -> Non
     executor = BatchExecutor(Doubler(), [Broken(answer), Suspicious(limit=1.5)])  # type: ignore[arg-type, list-item]
     result = executor.run((1, 1), column(1, 2))
     assert result.outputs["y"].ravel().tolist() == [2, 4]
-    assert [guard.guard for guard in result.guards] == ["suspicious"]
+    assert [guard.guard for guard in result.meta.guards] == ["suspicious"]
     assert executor.guard_errors == 1
     assert "guard 'broken' raised" in caplog.text
 
@@ -220,7 +223,7 @@ def test_a_guard_that_fails_open_lets_rows_pass(answer: Any, caplog: Any) -> Non
 @pytest.mark.parametrize("answer", WRONG, ids=["raises", "too many", "wrong shape"])
 def test_a_guard_that_fails_closed_refuses_every_row(answer: Any) -> None:
     executor = BatchExecutor(Doubler(), [Broken(answer)], frozenset({"broken"}))  # type: ignore[arg-type, list-item]
-    (judged,) = executor.run((1, 1), column(1, 2)).guards
+    (judged,) = executor.run((1, 1), column(1, 2)).meta.guards
     assert [row[:2] for row in judged.rows] == [(0, Action.REJECT), (1, Action.REJECT)]
     assert "could not judge" in judged.rows[0][2]
 

@@ -94,19 +94,8 @@ class BatchResult(msgspec.Struct):
 
     Attributes:
         outputs: rows of the requests that did not fail, in order, by output name.
-        failed: message by position of the request.
-        guards: decisions of the model guards; rows count over the whole batch.
-        compute_ns, guard_ns: time spent in the model and in its guards.
-        kinds: name of the domain error by position, where it is not `ModelFailed`.
-        remarks: what a model on another server said beside the tensors, by position.
-        causes: what the log may tell, by position, of errors that others raised.
+        meta: what became of the requests.
     """
 
     outputs: Mapping[str, np.ndarray]
-    failed: dict[int, str]
-    guards: tuple[GuardResult, ...]
-    compute_ns: int
-    guard_ns: int
-    kinds: dict[int, str] = {}
-    remarks: dict[int, ResponseParameters] = {}
-    causes: dict[int, Cause] = {}
+    meta: ResultMeta

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from serving.channel.messages.inference import ResponseParameters
+from serving.dataplane.requests.answer import Answer
 from serving.dataplane.requests.bound import Bound
-from serving.dataplane.results import Answer
 from serving.telemetry.logs.events import Event
 from serving.telemetry.logs.report import report
 

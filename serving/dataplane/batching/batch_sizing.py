@@ -35,7 +35,7 @@ class BatchSizing:
         self, rows: int, formed: float, now: float, result: BatchResult, *, alone: bool
     ) -> None:
         """Take in a batch that was formed and answered at these monotonic times."""
-        computed = (result.compute_ns + result.guard_ns) / 1e9
+        computed = (result.meta.compute_ns + result.meta.guard_ns) / 1e9
         if alone:
             # Only then is all the rest the way there and back, and none of it waiting.
             self._channel_s += _SMOOTHING * (max(0.0, now - formed - computed) - self._channel_s)

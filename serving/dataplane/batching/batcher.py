@@ -390,17 +390,17 @@ class ModelQueue(WaitingRoom):
 
     def _finish(self, batch: Batch, result: BatchResult) -> None:
         batch.ended = time.monotonic()
-        for guard in result.guards:
+        for guard in result.meta.guards:
             self._guards.apply(batch, guard)
-        for position, remarks in result.remarks.items():
+        for position, remarks in result.meta.remarks.items():
             batch.items[position].remarks = remarks
         answered = batch
-        if result.failed:
-            for position, message in result.failed.items():
-                kind = result.kinds.get(position, "ModelFailed")
-                cause = result.causes.get(position)
+        if result.meta.failed:
+            for position, message in result.meta.failed.items():
+                kind = result.meta.kinds.get(position, "ModelFailed")
+                cause = result.meta.causes.get(position)
                 settle(batch.items[position], named(kind, message, cause=cause))
-            answered = batch.without(list(result.failed))
+            answered = batch.without(list(result.meta.failed))
         if answered.items:
             _check_rows(answered, result)
             parts = split(result.outputs, answered.rows)
@@ -409,7 +409,7 @@ class ModelQueue(WaitingRoom):
                     item.timer.cancel()
                 item.answer(outputs)
         # Else nobody asks what was learned; and a batch that was bisected took far longer than one.
-        if (self._timed or self._pace.slo_s is not None) and not result.failed:
+        if (self._timed or self._pace.slo_s is not None) and not result.meta.failed:
             self._pace.learn(batch.total, batch.formed, batch.ended, result, alone=batch.alone)
         observe = self._observer.answered
         if self._parted:  # parts of larger requests may be among them

@@ -136,7 +136,7 @@ class ModelObserver:
         self, batch: Batch, answered: Batch, result: BatchResult, *, parted: bool = False
     ) -> None:
         """Record one batch and publish it."""
-        compute_s = result.compute_ns / 1e9
+        compute_s = result.meta.compute_ns / 1e9
         self._compute.record(compute_s)
         self._batch_rows.record(batch.total)
         self._rows.add(batch.total)
@@ -144,9 +144,9 @@ class ModelObserver:
         # A request in parts has waited for a slot until its first part left.
         waiting = unparted(batch.items) if parted else batch.items
         self._queue.record_late([formed - item.enqueued for item in waiting])
-        if result.guard_ns:
+        if result.meta.guard_ns:
             for duration in self._model_guard_durations:
-                duration.record(result.guard_ns / 1e9)
+                duration.record(result.meta.guard_ns / 1e9)
         if not answered.items:
             return
         self._look_at(result.outputs)
@@ -161,8 +161,8 @@ class ModelObserver:
             requests,
             answered.total,
             int((batch.ended - formed) * 1e9),
-            result.compute_ns,
-            result.guard_ns,
+            result.meta.compute_ns,
+            result.meta.guard_ns,
             int(now * 1e3),
         )
         if self._publisher is None:
@@ -176,7 +176,7 @@ class ModelObserver:
             answered, outputs = leave_out(answered, outputs, unseen)
         if not answered.items:
             return
-        if not result.remarks:  # only another server has any
+        if not result.meta.remarks:  # only another server has any
             self._publish(now, answered, outputs)
             return
         for upstream, part, of_part in by_upstream(answered, outputs):
@@ -207,7 +207,9 @@ class ModelObserver:
 
 def _rejects(result: BatchResult) -> bool:
     """Whether a guard of the model refused a row; most only flag some, in most batches."""
-    return any(action == Action.REJECT for guard in result.guards for _, action, _ in guard.rows)
+    return any(
+        action == Action.REJECT for guard in result.meta.guards for _, action, _ in guard.rows
+    )
 
 
 def _refused(item: Pending) -> bool:

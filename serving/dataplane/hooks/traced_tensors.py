@@ -9,7 +9,7 @@ from typing import Any, Final
 import numpy as np
 
 from serving.dataplane.batching.batch import Pending
-from serving.dataplane.results import Answer
+from serving.dataplane.requests.answer import Answer
 from serving.protocol.datatypes import bf16_to_fp32
 
 MOST_VALUES: Final = 4096

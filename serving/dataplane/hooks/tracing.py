@@ -92,8 +92,8 @@ class Tracer:
         self, item: Pending, formed_s: float, end: int, result: BatchResult
     ) -> list[dict[str, Any]]:
         arrived, formed = int(item.enqueued * 1e9), int(formed_s * 1e9)
-        output = max(formed, end - result.guard_ns)
-        infer = max(formed, output - result.compute_ns)
+        output = max(formed, end - result.meta.guard_ns)
+        infer = max(formed, output - result.meta.compute_ns)
         moments = {
             "REQUEST_START": arrived,
             "QUEUE_START": arrived,

@@ -101,17 +101,8 @@ def batch_tensors(batch: Batch, specs: dict[str, InputSpec]) -> list[Tensor]:
 
 def result_of(message: Message) -> BatchResult:
     """Turn a replica's reply into a result; arrays are views on the frame."""
-    meta = _decode_result(message.meta)
-    return BatchResult(
-        {tensor.name: tensor.data for tensor in message.tensors},
-        meta.failed,
-        meta.guards,
-        meta.compute_ns,
-        meta.guard_ns,
-        meta.kinds,
-        meta.remarks,
-        meta.causes,
-    )
+    outputs = {tensor.name: tensor.data for tensor in message.tensors}
+    return BatchResult(outputs, _decode_result(message.meta))
 
 
 def _meta(batch: Batch) -> BatchMeta:

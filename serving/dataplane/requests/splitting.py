@@ -9,9 +9,9 @@ from typing import Final
 import numpy as np
 
 from serving.dataplane.batching.batch import Pending
+from serving.dataplane.requests.answer import Answer
 from serving.dataplane.requests.bound import Bound
 from serving.dataplane.requests.rejections import not_joined, several_versions
-from serving.dataplane.results import Answer
 from serving.telemetry.logs.events import Event
 from serving.telemetry.logs.report import report
 

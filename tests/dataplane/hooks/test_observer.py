@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from guards.decisions import Action
-from serving.channel.messages.inference import BatchResult, GuardResult
+from serving.channel.messages.inference import BatchResult, GuardResult, ResultMeta
 from serving.dataplane.batching.batch import Batch, Pending
 from serving.dataplane.hooks.observer import ModelObserver
 from serving.dataplane.hooks.statistics import BatchStatistics
@@ -71,7 +71,7 @@ async def test_publishes_all_but_what_a_guard_of_the_model_refused(bench, seed):
     outputs = {"y": np.arange(batch.total, dtype=np.float32)}
     bench.observer.guard_decisions(result)
     bench.observer.answered(
-        batch, batch, BatchResult(outputs, {}, (result,), 1000, 500, {}, causes={})
+        batch, batch, BatchResult(outputs, ResultMeta({}, (result,), 1000, 500))
     )
     kept = [at for at in range(6) if at not in refused]
     if kept:
@@ -91,7 +91,7 @@ async def test_publishes_all_but_what_a_guard_of_the_model_refused(bench, seed):
 async def test_times_of_guards_are_told_by_who_ran_them(bench):
     batch = make_batch([1])
     batch.items[0].answer({})
-    result = BatchResult({"y": np.zeros(1, np.float32)}, {}, (), 1000, 500, {}, causes={})
+    result = BatchResult({"y": np.zeros(1, np.float32)}, ResultMeta({}, (), 1000, 500))
     bench.observer.guard_time("schema", 200)
     bench.observer.answered(batch, batch, result)
     bench.observer.answered(batch, batch, result)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from serving.channel.messages.inference import BatchResult
+from serving.channel.messages.inference import BatchResult, ResultMeta
 from serving.channel.messages.settings import Settings, TraceSettings
 from serving.config import ModelConfig
 from serving.dataplane.batching.batch import Batch, Pending
@@ -26,7 +26,7 @@ SIGNATURE = [{"name": name, "datatype": "FP32", "shape": [-1, 2]} for name in "x
 CONFIG = ModelConfig.model_validate(
     {"format": "onnx", "inputs": SIGNATURE[:1], "outputs": SIGNATURE[1:]}
 )
-RESULT = BatchResult({}, {}, (), 1000, 500)
+RESULT = BatchResult({}, ResultMeta({}, (), 1000, 500))
 
 
 @pytest.fixture
@@ -71,8 +71,8 @@ def test_a_trace_tells_the_times_of_its_request(tracing: Tracing, tmp_path: Path
     ]  # fmt: skip
     times = [moment["ns"] for moment in trace["timestamps"]]
     assert times == sorted(times)
-    assert times[4] - times[3] == RESULT.compute_ns
-    assert times[5] - times[4] == RESULT.guard_ns
+    assert times[4] - times[3] == RESULT.meta.compute_ns
+    assert times[5] - times[4] == RESULT.meta.guard_ns
     assert abs(times[-1] - time.time_ns()) < 60e9
 
 

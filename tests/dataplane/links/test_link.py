@@ -66,9 +66,9 @@ async def replica(tmp_path: Path) -> AsyncIterator[ChannelServer]:
 
 def check(result: Any) -> None:
     assert result.outputs["y"].tolist() == [[2, 2], [4, 4], [4, 4]]
-    assert result.failed == {1: "(1, 2)"}
-    assert result.guards == (GuardResult("g", ((0, 2, "odd"),)),)
-    assert (result.compute_ns, result.guard_ns) == (5, 6)
+    assert result.meta.failed == {1: "(1, 2)"}
+    assert result.meta.guards == (GuardResult("g", ((0, 2, "odd"),)),)
+    assert (result.meta.compute_ns, result.meta.guard_ns) == (5, 6)
 
 
 async def test_channel_link(replica: ChannelServer, batch: Batch, eventually: Wait) -> None:

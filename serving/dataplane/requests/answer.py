@@ -1,7 +1,4 @@
-"""What comes back for a batch, and what each of its requests gets.
-
-Values only: structs stay interpreted where `batch` is compiled.
-"""
+"""What one request gets. A file of its own: structs stay interpreted where `batch` is compiled."""
 
 from __future__ import annotations
 
