@@ -15,18 +15,6 @@ from serving.channel.endpoint import ChannelServer
 from serving.channel.frame_parts import Message
 from serving.channel.frames import FrameReader
 
-Wait = Callable[[Callable[[], object]], Awaitable[None]]
-
-
-@pytest.fixture
-def eventually() -> Wait:
-    async def wait(condition: Callable[[], object]) -> None:
-        async with asyncio.timeout(60):
-            while not condition():  # noqa: ASYNC110 - the condition is in other objects' state
-                await asyncio.sleep(0.002)
-
-    return wait
-
 
 @pytest.fixture
 def unix(tmp_path: Path) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -17,18 +17,6 @@ from serving.dataplane.links.link import ReplicaLost
 from serving.dataplane.links.replica_ends import ReplicaEnds
 from serving.dataplane.requests.answer import Answer
 from serving.dataplane.requests.bound import Bound
-
-Wait = Callable[[Callable[[], object]], Awaitable[None]]
-
-
-@pytest.fixture
-def eventually() -> Wait:
-    async def wait(condition: Callable[[], object]) -> None:
-        async with asyncio.timeout(60):
-            while not condition():  # noqa: ASYNC110 - the condition is in other objects' state
-                await asyncio.sleep(0.002)
-
-    return wait
 
 
 class FakeLink:
