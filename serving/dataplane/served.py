@@ -11,7 +11,6 @@ from guards.guard import Guard
 from serving.channel.messages.directory import ServedModel
 from serving.channel.messages.inference import PROBE
 from serving.config import ModelConfig
-from serving.config.consumers import consumers, reads_inputs
 from serving.dataplane.batching.batch import Batch, Pending, Receive
 from serving.dataplane.batching.batcher import ModelQueue
 from serving.dataplane.guards.build import build_guards
@@ -26,6 +25,7 @@ from serving.dataplane.requests.binding import Binder
 from serving.dataplane.requests.bound import Bound
 from serving.dataplane.requests.rejections import no_replica
 from serving.errors import InvalidInput, ModelNotReady, Unreachable, VigilError
+from serving.models.consumers import consumers, reads_inputs
 from serving.models.preparation.blank_row import blank_row, no_rows
 from serving.protocol.datatypes import numpy_dtype
 from serving.protocol.example import decode_example

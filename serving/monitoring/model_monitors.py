@@ -15,8 +15,8 @@ from monitors.performance.predicted_class import predicted_class
 from monitors.rows import Rows
 from serving.channel.messages.observation import LabelCounts
 from serving.config import CLASS_OUTPUT
-from serving.config.consumers import LABELS, consumers, reads_inputs
 from serving.errors import Unsupported
+from serving.models.consumers import LABELS, consumers, reads_inputs
 from serving.models.profile.columns import input_columns
 from serving.models.repository.folder import ModelEntry
 from serving.monitoring.event_decoding import PredictionEvent

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from serving.config.consumers import LABELS, PERFORMANCE
+from serving.models.consumers import LABELS, PERFORMANCE
 
 
 def by_consumer(state: Mapping[str, Any]) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from monitors.monitor import Monitor, Needs
 from monitors.reference.profile import ReferenceProfile
 from monitors.rows import Rows
 from serving.config import ModelConfig
-from serving.config.consumers import DRIFT
+from serving.models.consumers import DRIFT
 from serving.models.repository.folder import ModelEntry
 from serving.monitoring.judges.listed import MONITORS
 

@@ -1,7 +1,7 @@
 """Every kind of monitor that can run: the only place that knows them by name.
 
 A new one is a file with a `build` and an entry here; one with a configuration section of its own
-also has a line in `serving.config.consumers`, which gateways go by.
+also has a line in `serving.models.consumers`, which gateways go by.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Final
 
 from serving.config import ModelConfig
-from serving.config.consumers import DRIFT, FAIRNESS, PERFORMANCE, QUALITY, consumers
+from serving.models.consumers import DRIFT, FAIRNESS, PERFORMANCE, QUALITY, consumers
 from serving.models.repository.folder import ModelEntry
 from serving.monitoring.judges.descriptor import Built, MonitorDescriptor
 

@@ -1,7 +1,7 @@
 import pytest
 
 from serving.config import ModelConfig, parse
-from serving.config.consumers import (
+from serving.models.consumers import (
     DRIFT,
     FAIRNESS,
     LABELS,

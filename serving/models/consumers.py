@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from serving.config.model import ModelConfig
+from serving.protocol.datatypes import FLOATING
 
 DRIFT: Final = "drift"
 FAIRNESS: Final = "fairness"
@@ -15,7 +16,6 @@ LABELS: Final = "labels"
 
 READS_INPUTS: Final = frozenset({DRIFT})
 """Consumers that need inputs; the others only see outputs and sensitive values."""
-_FLOATING: Final = frozenset({"FP16", "FP32", "FP64", "BF16"})
 
 
 def consumers(config: ModelConfig) -> frozenset[str]:
@@ -34,7 +34,7 @@ def consumers(config: ModelConfig) -> frozenset[str]:
         if found & {PERFORMANCE, FAIRNESS}:
             found.add(LABELS)
     # Answers are looked at where they are seen anyway.
-    if found and any(spec.datatype in _FLOATING for spec in config.outputs):
+    if found and any(spec.datatype in FLOATING for spec in config.outputs):
         found.add(QUALITY)
     return frozenset(found)
 
