@@ -26,7 +26,6 @@ from serving.monitoring.judges.listed import MONITORS
 from serving.monitoring.judges.monitor_set import MonitorSet
 from serving.monitoring.labelled_rows import LabelledRows
 from serving.monitoring.recent_rows import RecentRows
-from serving.monitoring.saved_state import by_consumer
 from serving.protocol.datatypes import bf16_to_fp32
 from serving.telemetry.counters import SeriesSet
 
@@ -230,10 +229,9 @@ class ModelMonitors:
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Go on from what `state` returned; a monitor that has changed since begins anew."""
-        saved = by_consumer(state)
-        self._monitors.restore(saved)
-        if self._truth and LABELS in saved:
-            self._monitors.go_on(LABELS, self._truth.restore, saved)
+        self._monitors.restore(state)
+        if self._truth and LABELS in state:
+            self._monitors.go_on(LABELS, self._truth.restore, state)
 
     def changes(self) -> list[Entry]:
         """Return predictions and labels that differ from those of the last call, as entries."""
