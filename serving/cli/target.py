@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import wraps
-from inspect import Parameter, signature
-from typing import Annotated, Any, Concatenate, Final, ParamSpec
+from typing import Annotated, Concatenate, Final, ParamSpec
 
 import typer
+
+from serving.cli.added_options import with_options
 
 P = ParamSpec("P")
 
@@ -43,19 +43,4 @@ def asks(
         "as_json": (Annotated[bool, typer.Option("--json", help="Print JSON.")], False),
     }
 
-    def decorate(command: Callable[Concatenate[Target, P], None]) -> Callable[..., None]:
-        @wraps(command)
-        def run(url: str, as_json: bool, **given: Any) -> None:
-            command(Target(url, as_json), **given)  # type: ignore[call-arg]
-
-        # typer makes options of what the signature says.
-        own = signature(command, eval_str=True)
-        _, *others = own.parameters.values()
-        added = [
-            Parameter(name, Parameter.KEYWORD_ONLY, default=value, annotation=kind)
-            for name, (kind, value) in options.items()
-        ]
-        run.__signature__ = own.replace(parameters=[*others, *added])  # type: ignore[attr-defined]
-        return run
-
-    return decorate
+    return lambda command: with_options(command, options, Target)

@@ -3,28 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from serving.cli.console import complain
 from serving.cli.serve import SUPERVISOR, serve
-from serving.cli.server_options import (
-    DataDir,
-    DrainDelay,
-    EngineName,
-    HostName,
-    Insecure,
-    Port,
-    overrides,
-)
+from serving.cli.server_options import starts
 from serving.config import RemoteCredentials, RemoteTls, load_server, parse
 from serving.telemetry.logs.events import Event
 from serving.telemetry.logs.report import report
 from serving.telemetry.logs.setup import configure, writes_json
 
 
+@starts(without=("ingress", "transport", "models"), engine="local", data_dir=Path(".vigil/watch"))
 def watch(
+    given: dict[str, Any],
     upstream: Annotated[
         str, typer.Option(help="The server that runs: HOST:PORT of its HTTP or gRPC.")
     ],
@@ -62,14 +56,6 @@ def watch(
         Path | None, typer.Option(help="PEM of a certificate of our own; means TLS.")
     ] = None,
     key_file: Annotated[Path | None, typer.Option(help="PEM of its key.")] = None,
-    engine: EngineName = "local",
-    data_dir: DataDir = Path(".vigil/watch"),
-    host: HostName = None,
-    http_port: Port = None,
-    grpc_port: Port = None,
-    admin_port: Port = None,
-    drain_delay_s: DrainDelay = None,
-    insecure: Insecure = False,
 ) -> None:
     """Serve the models of a server that runs already, and watch them."""
     from serving.remote.discovery.watch import read_examples, write_repository
@@ -77,7 +63,7 @@ def watch(
     configure(SUPERVISOR)
     credentials = _credentials(token_env, token_file, token_header, unencrypted)
     tls = _tls(ca_file, cert_file, key_file)
-    settings = load_server(None, overrides(**locals()))
+    settings = load_server(None, given)
     folder = write or settings.data_dir / "watched"
     names = write_repository(
         upstream,
