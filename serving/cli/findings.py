@@ -79,7 +79,8 @@ def _show(found: Findings) -> None:
     table = Table(*(Column(name, overflow="fold") for name in _COLUMNS))
     for item in found.findings:
         table.add_row(*_cells(item))
-    OUT.print(table)
+    if found.findings:
+        OUT.print(table)
     for note in found.notes:
         say(note)
 

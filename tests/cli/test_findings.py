@@ -43,6 +43,12 @@ def test_every_finding_is_a_row_and_nothing_in_it_is_markup(
     assert printed.endswith("a\\x1bb\n")
 
 
+def test_no_table_is_shown_of_nothing(capsys: pytest.CaptureFixture[str], instance) -> None:
+    url = instance({PATH: body(notes=("drift: no verdict yet",))}).url
+    findings(url=url, as_json=False, model="m")
+    assert capsys.readouterr().out == "drift: no verdict yet\n"
+
+
 def test_json_is_the_answer_as_it_came(capsys: pytest.CaptureFixture[str], instance) -> None:
     more = FINE | {"window": [0, 1]}
     findings(url=instance({PATH: body(more)}).url, as_json=True, model="m")
