@@ -30,8 +30,8 @@ from serving.channel.messages.inference import (
     ResultMeta,
 )
 from serving.errors import InvalidInput, Unreachable, Unsupported, VigilError
+from serving.models.blank_row import blank_row
 from serving.models.contract import Capabilities
-from serving.models.preparation.blank_row import blank_row
 from serving.protocol.messages import Tensor
 from serving.remote.access import Access, access_of
 from serving.remote.address import parse_address
