@@ -2,7 +2,9 @@
 
 from serving.config.compute import Batching, Compile, Precision, Replicas
 from serving.config.files import SectionT, insists, load_model, load_server, load_yaml, parse
-from serving.config.model import CLASS_OUTPUT, COMPILED, NEEDS_FACTORY, TELLS, Format, ModelConfig
+from serving.config.formats.descriptor import FormatDescriptor, Library
+from serving.config.formats.listed import PICKLES, format_named
+from serving.config.model import CLASS_OUTPUT, ModelConfig
 from serving.config.monitoring import (
     Action,
     DriftMonitor,
@@ -30,9 +32,7 @@ from serving.config.tensors import (
 
 __all__ = [
     "CLASS_OUTPUT",
-    "COMPILED",
-    "NEEDS_FACTORY",
-    "TELLS",
+    "PICKLES",
     "Action",
     "Batching",
     "Compile",
@@ -42,9 +42,10 @@ __all__ = [
     "Explain",
     "Fairness",
     "Feature",
-    "Format",
+    "FormatDescriptor",
     "Guard",
     "InputSpec",
+    "Library",
     "Listen",
     "MahalanobisGuard",
     "ModelConfig",
@@ -63,6 +64,7 @@ __all__ = [
     "Telemetry",
     "TensorFormat",
     "Tolerance",
+    "format_named",
     "insists",
     "load_model",
     "load_server",

@@ -2,38 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Final, Literal
 
 import msgspec
 from pydantic import Field, field_validator, model_validator
 
 from serving.config.compute import Batching, Compile, Precision, Replicas
+from serving.config.formats.descriptor import FormatDescriptor
+from serving.config.formats.listed import format_named, names_of
 from serving.config.monitoring import Explain, Fairness, Guard, MahalanobisGuard, Monitors
+from serving.config.one_of import OneOf
 from serving.config.remote import Remote
 from serving.config.section import Section
 from serving.config.tensors import InputSpec, OutputSpec
 
-Format = Literal[
-    "safetensors", "torch_export", "torchscript", "onnx", "sklearn", "python", "remote"
-]  # fmt: skip
-NEEDS_FACTORY: Final = ("safetensors", "python")
-COMPILED: Final = ("safetensors", "torch_export")
-"""Formats whose graph torch can compile or capture."""
 _NO_CLASS: Final = ("score_samples", "transform")
 CLASS_OUTPUT: Final = "scores [-1, classes] or whole numbers [-1], as the first output"
 """What a classifier answers."""
-TELLS: Final = ("torch_export", "onnx", "sklearn")
-"""Formats whose artefact tells inputs and outputs, so that `model.yaml` need not."""
+
+
+def _quoted(names: Sequence[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names)
 
 
 class ModelConfig(Section):
     """`models/<name>/model.yaml`."""
 
-    format: Format = Field(description="What the version's folder holds.")
+    format: Annotated[str, OneOf(names_of)] = Field(description="What the version's folder holds.")
     factory: str | None = Field(
         None,
         description="`module:function` in a file beside the weights; builds the model "
-        "(`safetensors`, `python`).",
+        f"({_quoted(names_of(lambda each: each.needs_factory))}).",
     )
     trust_code: bool = Field(False, description="Needed by whatever runs the model's own code.")
     remote: Remote | None = None
@@ -41,7 +41,7 @@ class ModelConfig(Section):
         default_factory=list,
         min_length=1,
         description="One per input tensor; left out, they are read from the artefact "
-        "(`torch_export`, `onnx`, `sklearn`).",
+        f"({_quoted(names_of(lambda each: each.signature))}).",
     )
     outputs: list[OutputSpec] = Field(
         default_factory=list, min_length=1, description="One per output tensor; as for `inputs`."
@@ -59,7 +59,8 @@ class ModelConfig(Section):
     precision: Precision = Field(
         "fp32",
         description="What to compute in; `fp32` leaves the model as it was made, the others "
-        "convert it when it is loaded (`safetensors`; `int8-dynamic`: Linear and LSTM, CPU only).",
+        f"convert it when it is loaded ({_quoted(names_of(lambda each: each.converts_precision))}; "
+        "`int8-dynamic`: Linear and LSTM, CPU only).",
     )
     precision_tolerance: float | None = Field(
         None,
@@ -88,24 +89,23 @@ class ModelConfig(Section):
         if value in ("pickle", "joblib"):
             raise ValueError(
                 f"{value} is not served, because reading one runs whatever code it holds; "
-                f"`vigil convert FILE` makes format sklearn or safetensors of it"
+                f"`vigil convert FILE` makes format "
+                f"{' or '.join(names_of(lambda each: each.conversion))} of it"
             )
         return value
 
     @model_validator(mode="after")
     def _check(self) -> ModelConfig:
+        kind = self.descriptor
         for key in ("inputs", "outputs"):
-            if self.format not in TELLS and not getattr(self, key):
-                raise ValueError(_missing(self.format, key))
-        _check_code(self.format, self.factory, self.trust_code)
-        _check_methods(self.format, self.outputs)
+            if not kind.signature and not getattr(self, key):
+                raise ValueError(_missing(kind, key))
+        _check_code(kind, self.factory, self.trust_code)
+        _check_methods(kind, self.outputs)
         _check_speed(self)
         if isinstance(self.versions, list) and not self.versions:
             raise ValueError("versions: name at least one, or write `latest` or `all`")
-        if (self.format == "remote") != (self.remote is not None):
-            raise ValueError("format remote needs the section `remote`, and no other format has it")
-        if self.remote and any(isinstance(guard, MahalanobisGuard) for guard in self.guards):
-            raise ValueError("guards: mahalanobis needs features, which format remote has not")
+        _check_remote(self)
         if self.inputs and all(spec.sensitive for spec in self.inputs):
             raise ValueError("inputs: at least one must not be sensitive")
         _check_rows(self)
@@ -123,6 +123,11 @@ class ModelConfig(Section):
                 f"({CLASS_OUTPUT}), so there is no accuracy; take `min` out"
             )
         return self
+
+    @property
+    def descriptor(self) -> FormatDescriptor:
+        """What is known of the model's format."""
+        return format_named(self.format)
 
     @property
     def row_axis(self) -> bool:
@@ -164,27 +169,36 @@ class ModelConfig(Section):
         return output if scores and numeric else None
 
 
-def _missing(kind: Format, key: str) -> str:
-    if kind == "remote":
+def _missing(kind: FormatDescriptor, key: str) -> str:
+    if kind.elsewhere:
         return (
             f"{key}: is missing; `vigil watch --upstream HOST:PORT --write FOLDER` writes a "
             f"model.yaml from what the other server tells"
         )
     return (
-        f"{key}: is missing, and what format {kind} holds does not tell; write such as "
+        f"{key}: is missing, and what format {kind.name} holds does not tell; write such as "
         f"`{key}: [{{name: {'x' if key == 'inputs' else 'y'}, datatype: FP32, shape: [-1, 4]}}]`"
     )
 
 
-def _check_code(kind: Format, factory: str | None, trust_code: bool) -> None:
-    if kind in NEEDS_FACTORY and not (factory and trust_code):
+def _check_code(kind: FormatDescriptor, factory: str | None, trust_code: bool) -> None:
+    if kind.needs_factory and not (factory and trust_code):
         raise ValueError(
-            f"format {kind} needs `factory` and, because that is code, `trust_code: true`"
+            f"format {kind.name} needs `factory` and, because that is code, `trust_code: true`"
         )
-    if kind not in NEEDS_FACTORY and factory:
-        raise ValueError(f"format {kind} has no `factory`; only {', '.join(NEEDS_FACTORY)} do")
-    if kind == "torchscript" and not trust_code:
-        raise ValueError("format torchscript holds code, so it needs `trust_code: true`")
+    if factory and not kind.needs_factory:
+        others = ", ".join(names_of(lambda each: each.needs_factory))
+        raise ValueError(f"format {kind.name} has no `factory`; only {others} do")
+    if kind.holds_code and not trust_code:
+        raise ValueError(f"format {kind.name} holds code, so it needs `trust_code: true`")
+
+
+def _check_remote(model: ModelConfig) -> None:
+    if model.descriptor.elsewhere != (model.remote is not None):
+        them = " or ".join(names_of(lambda each: each.elsewhere))
+        raise ValueError(f"format {them} needs the section `remote`, and no other format has it")
+    if model.remote and any(isinstance(guard, MahalanobisGuard) for guard in model.guards):
+        raise ValueError(f"guards: mahalanobis needs features, which format {model.format} has not")
 
 
 def _check_rows(model: ModelConfig) -> None:
@@ -192,16 +206,18 @@ def _check_rows(model: ModelConfig) -> None:
     if model.remote is not None:
         if not (batching.join and batching.row_axis):
             raise ValueError(
-                "batching: of format remote, `join` and `row_axis` stand in the section `remote`"
+                f"batching: of format {model.format}, `join` and `row_axis` stand in the section "
+                f"`remote`"
             )
         if any(spec.rowless for spec in model.inputs):
             raise ValueError(
-                "inputs: format remote has none without rows; set `remote: {row_axis: false}`"
+                f"inputs: format {model.format} has none without rows; set "
+                f"`remote: {{row_axis: false}}`"
             )
     rowless = [spec.name for spec in model.inputs if spec.rowless]
-    if model.format == "sklearn" and (rowless or not batching.row_axis):
+    if model.descriptor.rows_only and (rowless or not batching.row_axis):
         mend = f"let the shape of '{rowless[0]}' begin with -1" if rowless else "take row_axis out"
-        raise ValueError(f"format sklearn takes rows in every input; {mend}")
+        raise ValueError(f"format {model.format} takes rows in every input; {mend}")
     seen = [spec for spec in model.inputs if not spec.sensitive]
     if batching.row_axis and seen and all(spec.rowless for spec in seen):
         raise ValueError(
@@ -221,20 +237,22 @@ def _check_rows(model: ModelConfig) -> None:
         )
 
 
-def _check_methods(kind: Format, outputs: list[OutputSpec]) -> None:
+def _check_methods(kind: FormatDescriptor, outputs: list[OutputSpec]) -> None:
     named = [spec.name for spec in outputs if spec.method is not None]
-    if named and kind != "sklearn":
+    if named and not kind.has_methods:
+        them = " or ".join(names_of(lambda each: each.has_methods))
         raise ValueError(
-            f"outputs: '{named[0]}' has `method`, which only format sklearn knows; take it out, "
-            f"because format {kind} gives outputs by their names"
+            f"outputs: '{named[0]}' has `method`, which only format {them} knows; take it out, "
+            f"because format {kind.name} gives outputs by their names"
         )
 
 
 def _check_speed(model: ModelConfig) -> None:
-    if model.precision != "fp32" and model.format != "safetensors":
+    if model.precision != "fp32" and not model.descriptor.converts_precision:
+        them = " or ".join(names_of(lambda each: each.converts_precision))
         raise ValueError(
             f"format {model.format} computes in the datatypes of its graph, so `precision: "
-            f"{model.precision}` is not for it; use format safetensors, or save the graph converted"
+            f"{model.precision}` is not for it; use format {them}, or save the graph converted"
         )
     if model.precision == "int8-dynamic" and model.replicas.device == "cuda":
         raise ValueError("precision int8-dynamic computes on a CPU only; set `device: cpu`")
@@ -242,10 +260,9 @@ def _check_speed(model: ModelConfig) -> None:
         if model.batching.buckets:
             raise ValueError("batching.buckets: has no use without `compile`")
         return
-    if model.format not in COMPILED:
-        raise ValueError(
-            f"format {model.format} cannot be compiled; only {', '.join(COMPILED)} can"
-        )
+    if not model.descriptor.compiles:
+        them = ", ".join(names_of(lambda each: each.compiles))
+        raise ValueError(f"format {model.format} cannot be compiled; only {them} can")
     if model.compile == "cuda-graphs" and model.replicas.device == "cpu":
         raise ValueError("compile: cuda-graphs needs a GPU; `default` compiles for a CPU")
     for spec in model.inputs:

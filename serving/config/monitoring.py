@@ -6,6 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from serving.config.explainers.listed import AUTO, MOST_SAMPLES, MOST_STEPS, method_names
+from serving.config.one_of import OneOf
 from serving.config.section import Section
 
 Action = Literal["flag", "shadow", "reject"]
@@ -100,16 +102,19 @@ class Fairness(Section):
 class Explain(Section):
     """Explanations."""
 
-    method: Literal["auto", "integrated_gradients", "kernel_shap"] = Field(
-        "auto",
-        description="`auto`: `integrated_gradients` if the model is differentiable, else "
-        "`kernel_shap`, which any model allows.",
+    method: Annotated[str, OneOf(method_names)] = Field(
+        AUTO,
+        description=f"`{AUTO}`: the first of the others that the model allows; those by gradients "
+        "need a model that is differentiable in its inputs.",
     )
     n_steps: int = Field(
-        32, ge=1, le=1024, description="Steps of `integrated_gradients` to begin with."
+        32, ge=1, le=MOST_STEPS, description="Steps of `integrated_gradients` to begin with."
     )
     n_samples: int = Field(
-        2048, ge=2, le=65536, description="Most evaluations of the model per row in `kernel_shap`."
+        2048,
+        ge=2,
+        le=MOST_SAMPLES,
+        description="Most evaluations of the model per row in `kernel_shap`.",
     )
     max_seconds: float = Field(
         60,

@@ -16,6 +16,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from serving.config import ModelConfig, ServerConfig
+from serving.config.one_of import OneOf
 
 DOCUMENT: Final = Path(__file__).resolve().parents[2] / "docs" / "configuration.md"
 BEGIN: Final = "<!-- config:begin -->"
@@ -90,7 +91,10 @@ def _sections(annotation: Any) -> tuple[list[type[BaseModel]], str]:
 
 def _type_name(annotation: Any, field: FieldInfo | None = None) -> str:
     origin = get_origin(annotation)
-    if origin is Annotated:
+    listed = [rule for rule in (field.metadata if field else ()) if isinstance(rule, OneOf)]
+    if listed:
+        text = ", ".join(f"`{name}`" for name in listed[0].names())
+    elif origin is Annotated:
         text = _type_name(get_args(annotation)[0])
     elif origin is Literal:
         text = ", ".join(f"`{value}`" for value in get_args(annotation))

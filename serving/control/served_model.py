@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from serving.channel.messages.directory import BrokenModel, Inventory, ServedModel
-from serving.config import TELLS, ConfigError, ModelConfig, signature_difference
+from serving.config import ConfigError, ModelConfig, signature_difference
 from serving.config.model import encode_config
 from serving.models.repository.folder import ModelEntry, ModelRepository, readable, wrong_name
 from serving.telemetry.logs.events import Event
@@ -76,7 +76,7 @@ def _tell_change(repository: ModelRepository, entry: ModelEntry) -> None:
 
     Nobody is there yet who could be asked, and what was served before the start is not known.
     """
-    if entry.config.versions != "latest" or entry.config.format not in TELLS:
+    if entry.config.versions != "latest" or not entry.config.descriptor.signature:
         return  # else `model.yaml` is the signature of all versions
     try:
         earlier = repository.earlier(entry.name, entry.version)

@@ -26,8 +26,8 @@ from serving.dataplane.requests.binding import Binder
 from serving.dataplane.requests.bound import Bound
 from serving.dataplane.requests.rejections import no_replica
 from serving.errors import InvalidInput, ModelNotReady, Unreachable, VigilError
+from serving.models.blank_row import blank_row, no_rows
 from serving.models.consumers import consumers, reads_inputs
-from serving.models.preparation.blank_row import blank_row, no_rows
 from serving.protocol.datatypes import numpy_dtype
 from serving.protocol.example import decode_example
 from serving.protocol.messages import InferRequest, Parameters

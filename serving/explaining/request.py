@@ -17,15 +17,14 @@ from serving.channel.messages.explanation import (
     ExplainReply,
 )
 from serving.config import ModelConfig
+from serving.config.explainers.descriptor import ExplainerDescriptor
+from serving.config.explainers.listed import AUTO, explainer_named, method_names
 from serving.errors import InvalidInput, Unsupported
-from serving.explaining.methods import INTEGRATED_GRADIENTS, KERNEL_SHAP
 from serving.models.profile.files import Baseline
 from serving.protocol.datatypes import NUMPY_OF, bf16_to_fp32
 from serving.protocol.messages import Tensor
 
 MAX_ROWS: Final = 256
-MAX_EFFORT: Final = {INTEGRATED_GRADIENTS: ("n_steps", 1024), KERNEL_SHAP: ("n_samples", 65536)}
-"""How each method's effort is called, and the most of it."""
 
 # BF16 is widened to FP32 before it is explained.
 _DATATYPE_OF: Final = {dtype: name for name, dtype in NUMPY_OF.items() if name != "BF16"}
@@ -88,34 +87,36 @@ def read_question(
     if baseline == "mean" and mean is None:
         raise InvalidInput("baseline mean needs a profile of the model; run `vigil profile` first")
     baselines = mean.arrays() if mean and baseline == "mean" else None
-    return Question(method, inputs, target, baseline, baselines, effort)
+    return Question(method.name, inputs, target, baseline, baselines, effort)
 
 
-def _method(asked: str | None, config: ModelConfig, offered: Sequence[str]) -> str:
-    configured = config.explain.method if config.explain else "auto"
-    wanted = configured if asked in (None, "auto") else asked
-    if wanted == "auto":
-        return offered[0]
-    if wanted not in MAX_EFFORT:
-        known = ", ".join(("auto", *MAX_EFFORT))
+def _method(asked: str | None, config: ModelConfig, offered: Sequence[str]) -> ExplainerDescriptor:
+    configured = config.explain.method if config.explain else AUTO
+    wanted = configured if asked in (None, AUTO) else asked
+    if wanted == AUTO:
+        return explainer_named(offered[0])
+    if wanted not in method_names():
+        known = ", ".join(method_names())
         raise InvalidInput(f"method '{wanted[:40]}' is not offered; use one of {known}")
     if wanted not in offered:
         raise Unsupported(
             f"{wanted} needs a differentiable model whose inputs are all floating-point; "
             f"use method {' or '.join(offered)}"
         )
-    return wanted
+    return explainer_named(wanted)
 
 
-def _effort(meta: ExplainMeta, method: str) -> int | None:
-    given = {"n_steps": meta.n_steps, "n_samples": meta.n_samples}
-    name, most = MAX_EFFORT[method]
-    effort = given.pop(name)
-    for other, value in given.items():
-        if value is not None:
-            raise InvalidInput(f"method {method} takes no {other}; it takes {name}")
-    if effort is not None and not 1 <= effort <= most:
-        raise InvalidInput(f"{name} must be 1 to {most}")
+def _effort(meta: ExplainMeta, method: ExplainerDescriptor) -> int | None:
+    own = method.effort
+    for name in meta.effort:
+        if own is None or name != own.name:
+            takes = "" if own is None else f"; it takes {own.name}"
+            raise InvalidInput(f"method {method.name} takes no {name[:40]}{takes}")
+    if own is None or own.name not in meta.effort:
+        return None
+    effort = meta.effort[own.name]
+    if not 1 <= effort <= own.most:
+        raise InvalidInput(f"{own.name} must be 1 to {own.most}")
     return effort
 
 

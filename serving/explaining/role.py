@@ -41,7 +41,7 @@ from serving.errors import (
     VigilError,
     cause_of,
 )
-from serving.explaining.methods import explainers
+from serving.explaining.methods.offered import explainers
 from serving.explaining.request import Question, read_question, write_answer
 from serving.models.formats.loader import load
 from serving.models.preparation.deviation import as_made

@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib.metadata import PackageNotFoundError, version
 from typing import Final
 
-from serving.config import Format, InputSpec, ModelConfig, OutputSpec
+from serving.config import InputSpec, ModelConfig, OutputSpec
 from serving.dataplane.handler import DataPlane
 from serving.errors import ModelNotReady
 from serving.protocol.metadata import ModelMetadata, ServerMetadata, TensorMetadata
@@ -23,27 +23,6 @@ EXTENSIONS = (
     "vigil_labels",
     "vigil_monitors",
 )
-
-PLATFORM: Final[dict[Format, str]] = {
-    "safetensors": "pytorch_safetensors",
-    "torch_export": "pytorch_export",
-    "torchscript": "pytorch_libtorch",
-    "onnx": "onnxruntime_onnx",
-    "sklearn": "sklearn",
-    "python": "python",
-    "remote": "remote",
-}
-
-
-BACKEND: Final[dict[Format, str]] = {
-    "safetensors": "pytorch",
-    "torch_export": "pytorch",
-    "torchscript": "pytorch",
-    "onnx": "onnxruntime",
-    "sklearn": "sklearn",
-    "python": "python",
-    "remote": "remote",
-}
 
 
 def _own_version() -> str:
@@ -87,7 +66,7 @@ def model_metadata(plane: DataPlane, name: str, version_: str) -> ModelMetadata:
     return ModelMetadata(
         entry.name,
         (entry.version,) if version_ else tuple(plane.versions(name)),
-        PLATFORM[entry.config.format],
+        entry.config.descriptor.platform,
         tuple(_input_metadata(entry.config, spec) for spec in entry.config.inputs),
         tuple(tensor_metadata(entry.config, spec) for spec in entry.config.outputs),
     )

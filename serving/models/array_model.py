@@ -13,9 +13,9 @@ from serving.errors import InvalidInput, ModelFailed, Unsupported
 from serving.models.batch_model import BatchModel
 from serving.models.contract import Capabilities, Prediction
 from serving.models.execution.non_finite import NonFinite
-from serving.models.formats.signature import FEATURES
 from serving.models.repository.folder import ModelEntry
 from serving.models.rowless import without_rows
+from serving.models.signature import FEATURES
 from serving.models.torch.tensor_names import by_name, no_output
 from serving.protocol.datatypes import NUMPY_OF
 
@@ -33,13 +33,25 @@ class ArrayModel(BatchModel):
         entry: what is served; sensitive inputs of its configuration never reach the model.
         run: the forward pass; returns at least the outputs that are declared.
         run_with_features: the same, with a `features` besides; None if it cannot.
+        is_own_code: somebody's own class computes. It looks at its inputs itself, so an error is
+            most often its own, and it may return memory that it uses again, or a kind of array of
+            its own.
+        tells_indices: its errors tell an index out of range that a request may have brought.
     """
 
-    def __init__(self, entry: ModelEntry, run: Run, run_with_features: Run | None = None) -> None:
+    def __init__(
+        self,
+        entry: ModelEntry,
+        run: Run,
+        run_with_features: Run | None = None,
+        *,
+        is_own_code: bool = False,
+        tells_indices: bool = False,
+    ) -> None:
         super().__init__(entry, Capabilities(features=run_with_features is not None))
         self._format = entry.config.format
-        # Somebody's own class may return memory that it uses again, or a kind of array of its own.
-        self._copies = self._format == "python"
+        self._is_own_code = is_own_code
+        self._tells_indices = tells_indices
         self._run = without_rows(entry.config, run)
         self._run_with_features = (
             without_rows(entry.config, run_with_features) if run_with_features else None
@@ -78,7 +90,7 @@ class ArrayModel(BatchModel):
             return self._guarded(run, given, rows=rows)
         except ModelFailed:
             # Code of one's own can raise `InvalidInput` itself.
-            if self._format == "python":
+            if self._is_own_code:
                 raise
             found = self._non_finite.at_fault(given, partial(_computes, run))
             if found is None:
@@ -86,8 +98,7 @@ class ArrayModel(BatchModel):
         raise InvalidInput(f"model '{self._name}': {found}")
 
     def _index_error(self, error: BaseException) -> str | None:
-        # Code of one's own looks at its inputs itself; an error there is most often its own.
-        return super()._index_error(error) if self._format == "onnx" else None
+        return super()._index_error(error) if self._tells_indices else None
 
     def _why_no_features(self) -> str:
         return f"this one of format {self._format} has no output for them"
@@ -117,7 +128,7 @@ class ArrayModel(BatchModel):
                 f"{what} has shape {list(array.shape)} for {rows} rows, model.yaml declares "
                 f"{spec.shape}"
             )
-        if self._copies:
+        if self._is_own_code:
             array = np.array(array)
             if array.dtype == object:
                 self._require_bytes(array, what)

@@ -11,10 +11,10 @@ import numpy as np
 
 from serving.config import InputSpec
 from serving.errors import InvalidInput, ModelFailed, Unsupported, VigilError
+from serving.models.blank_row import blank_row
 from serving.models.contract import Capabilities, Prediction, Tensors
 from serving.models.execution.index_errors import told_index_error
-from serving.models.preparation.blank_row import blank_row
-from serving.models.preparation.warm_up import known_batch
+from serving.models.known_rows import known_batch
 from serving.models.repository.folder import ModelEntry
 from serving.models.rowless import rowless_inputs, same_in_all_rows
 from serving.telemetry.logs.causes import describe

@@ -25,9 +25,9 @@ from typing import Any
 
 import torch
 
-from serving.models.formats.signature import FEATURES, placeholders
-from serving.models.repository.folder import WEIGHTS_OF
+from serving.config import format_named
 from serving.models.repository.manifest import write_manifest
+from serving.models.signature import FEATURES, placeholders
 from serving.models.torch.tensor_names import WITH_FEATURES, arguments_of, by_name
 from serving.models.torch.weights_file import write_weights
 
@@ -42,7 +42,7 @@ def save_safetensors(module: torch.nn.Module, directory: Path, source: Path) -> 
             beside the weights, so it may import only what is installed where it is served.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    weights = directory / WEIGHTS_OF["safetensors"]
+    weights = _weights(directory, "safetensors")
     write_weights(module.state_dict(), weights)
     shutil.copyfile(source, directory / source.name)
     write_manifest(directory, [weights.name, source.name])
@@ -84,7 +84,7 @@ def save_torch_export(
     for node in program.graph.nodes:
         # Paths of the machine that exported; they help nobody and differ on every machine.
         node.meta.pop("stack_trace", None)
-    weights = directory / WEIGHTS_OF["torch_export"]
+    weights = _weights(directory, "torch_export")
     torch.export.save(program, weights)
     write_manifest(directory, [weights.name])
 
@@ -100,6 +100,12 @@ def save_files(directory: Path, *sources: Path) -> None:
         if source.resolve() != (directory / source.name).resolve():
             shutil.copyfile(source, directory / source.name)
     write_manifest(directory, [source.name for source in sources])
+
+
+def _weights(directory: Path, model_format: str) -> Path:
+    name = format_named(model_format).weights
+    assert name is not None
+    return directory / name
 
 
 def _named_like(model: Callable[..., Any], run: Callable[..., Any]) -> Callable[..., Any]:

@@ -29,8 +29,8 @@ from serving.channel.messages.inference import (
 )
 from serving.config import Remote
 from serving.errors import InvalidInput, Unreachable, VigilError
+from serving.models.blank_row import blank_row
 from serving.models.contract import Capabilities
-from serving.models.preparation.blank_row import blank_row
 from serving.models.repository.folder import ModelEntry
 from serving.remote.access import Access, access_of
 from serving.remote.address import parse_address

@@ -83,13 +83,18 @@ async def role(make_role, hub) -> AsyncIterator[ExplainerRole]:
     await role.stop()
 
 
+def asked(**wishes) -> ExplainMeta:
+    effort = {name: wishes.pop(name) for name in ("n_steps", "n_samples") if name in wishes}
+    return ExplainMeta(**{"effort": effort, **wishes})
+
+
 class Client:
     def __init__(self, connection) -> None:
         self.connection = connection
 
     async def explain(self, rows: np.ndarray, **meta) -> tuple[ExplainReply, dict]:
         tensor = Tensor("x", "FP32", rows.shape, rows)
-        message = await self.connection.request(EXPLAIN, ExplainMeta(**meta), [tensor])
+        message = await self.connection.request(EXPLAIN, asked(**meta), [tensor])
         arrays = {tensor.name: tensor.data for tensor in message.tensors}
         return msgspec.msgpack.decode(message.meta, type=ExplainReply), arrays
 
@@ -136,6 +141,7 @@ async def test_without_wishes_the_predicted_class_from_the_mean(client, net, row
         ({"target": -1}, "0 to 2"),
         ({"method": "shap"}, "auto, integrated_gradients, kernel_shap"),
         ({"baseline": "noise"}, "zeros or mean"),
+        ({"effort": {"n_trees": 3}}, "takes no n_trees; it takes n_steps"),
         ({"n_steps": 0}, "n_steps"),
         ({"n_steps": 10**6}, "n_steps"),
         ({"n_samples": 100}, "integrated_gradients takes no n_samples"),
@@ -295,7 +301,7 @@ async def ask_shop(connection, baseline=None, **meta):
         Tensor("price", "INT32", (2, 1), price),
         Tensor("colour", "BYTES", (2, 1), colour),
     ]
-    message = await connection.request(EXPLAIN, ExplainMeta(baseline=baseline, **meta), tensors)
+    message = await connection.request(EXPLAIN, asked(baseline=baseline, **meta), tensors)
     reply = msgspec.msgpack.decode(message.meta, type=ExplainReply)
     return reply, {tensor.name: tensor.data.ravel().tolist() for tensor in message.tensors}
 

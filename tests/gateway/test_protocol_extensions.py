@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-from typing import Any, get_args
+from typing import Any
 
 import pytest
 from google.protobuf.json_format import MessageToDict
 
 from serving import errors
-from serving.config import Format
-from serving.gateway.metadata import BACKEND, PLATFORM
 from serving.protocol.pb import open_inference_pb2 as pb
 
 INFER = "/v2/models/m/infer"
@@ -131,10 +129,6 @@ async def test_model_configuration(ask: Any, path: str) -> None:
     reply = await call(ask, "ModelConfig", pb.ModelConfigRequest(name="m"), pb.ModelConfigResponse)
     assert reply.config.HasField("dynamic_batching")
     assert like_json(reply.config) == given
-
-
-def test_every_format_has_a_platform_and_a_backend() -> None:
-    assert PLATFORM.keys() == BACKEND.keys() == set(get_args(Format))
 
 
 @pytest.mark.parametrize("content", [b"", b"{}", b'{"ready": false}', b" "])

@@ -95,7 +95,7 @@ def test_torchscript_is_told_its_format(tmp_path):
 @pytest.mark.parametrize(
     ("name", "content", "says"),
     [
-        ("m.txt", b"", r"its name must end in \.pkl"),
+        ("m.txt", b"", r"its name must end in \.pt, \.pth, \.pkl, \.pickle, \.joblib,"),
         ("m.pkl", pickle.dumps([1]), "holds a list, not a scikit-learn estimator"),
         ("m.pkl", b"junk", "cannot be read"),
         ("m.pt", b"junk", "cannot be read"),

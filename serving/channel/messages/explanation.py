@@ -26,16 +26,14 @@ class ExplainMeta(msgspec.Struct, array_like=True, frozen=True):
         target: class to explain in every row, by index or by name; None explains the class that
             each row was predicted to be.
         baseline: `zeros` or `mean` (of the reference data).
-        n_steps: integration steps to begin with.
-        n_samples: most evaluations of the model per row.
+        effort: how much to compute, by the parameter's name, as each method calls it.
         timeout_s: seconds after which nobody waits for the answer any more.
     """
 
     method: str | None = None
     target: int | str | None = None
     baseline: str | None = None
-    n_steps: int | None = None
-    n_samples: int | None = None
+    effort: dict[str, int] = {}
     timeout_s: float | None = None
 
 

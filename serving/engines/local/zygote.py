@@ -25,7 +25,7 @@ import msgspec
 
 from serving.channel.messages.directory import ServedModel
 from serving.engines.process import die_with_parent
-from serving.models.formats.libraries import import_libraries
+from serving.models.formats.libraries import import_before_fork
 from serving.telemetry.logs.events import Event
 from serving.telemetry.logs.report import current, report
 from serving.telemetry.logs.setup import configure
@@ -63,9 +63,10 @@ class Zygote:
     def _prepare(self, order: dict[str, Any]) -> None:
         """Import what the model's format needs, with the first model of that format."""
         model_format = order["format"]
-        if model_format not in self._formats:
+        # No format: its configuration cannot be read, and the role says so.
+        if model_format and model_format not in self._formats:
             self._formats.add(model_format)
-            import_libraries(model_format)
+            import_before_fork(model_format)
             keep_shared()
 
     def _fork(self, order: dict[str, Any]) -> None:

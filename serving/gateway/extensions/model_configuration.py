@@ -9,7 +9,6 @@ import msgspec
 from serving.config import Batching, InputSpec, OutputSpec, TensorFormat
 from serving.dataplane.batching.batch_sizing import DEFAULT_MAX_BATCH_ROWS
 from serving.dataplane.handler import DataPlane
-from serving.gateway.metadata import BACKEND, PLATFORM
 
 LABEL_FILE: Final = "model.yaml"
 """Where class names stand in the model's folder; they are among the parameters as well."""
@@ -94,8 +93,8 @@ def model_config(plane: DataPlane, name: str, version: str) -> TritonConfig:
     batching = config.batching
     return TritonConfig(
         entry.name,
-        PLATFORM[config.format],
-        BACKEND[config.format],
+        config.descriptor.platform,
+        config.descriptor.backend,
         (batching.max_batch_size or DEFAULT_MAX_BATCH_ROWS) if entry.row_axis else 0,
         # A sensitive input is for the monitors: requests may leave it out.
         [

@@ -17,6 +17,7 @@ from serving.channel.messages.observation import (
     ReportReply,
 )
 from serving.config import Explain
+from serving.config.explainers.listed import effort_names
 from serving.dataplane.context import RequestContext
 from serving.dataplane.handler import DataPlane, shorter
 from serving.dataplane.hooks.failed_requests import log_failure
@@ -71,8 +72,11 @@ async def _explain(
         method=_parameter(given, "method", str),
         target=given.get("target"),
         baseline=_parameter(given, "baseline", str),
-        n_steps=_parameter(given, "n_steps", int),
-        n_samples=_parameter(given, "n_samples", int),
+        effort={
+            name: wanted
+            for name in effort_names()
+            if (wanted := _parameter(given, name, int)) is not None
+        },
         timeout_s=_time_left(
             entry.config.explain, given.get("timeout", 0), context.time_left(time.monotonic())
         ),

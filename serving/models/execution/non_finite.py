@@ -16,7 +16,7 @@ import numpy as np
 from serving.config import InputSpec
 from serving.errors import InvalidInput
 from serving.models.contract import Tensors
-from serving.models.preparation.warm_up import known_batch
+from serving.models.known_rows import known_batch
 from serving.models.repository.folder import ModelEntry
 from serving.protocol.datatypes import FLOATING, bf16_to_fp32
 

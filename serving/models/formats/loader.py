@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from pkgutil import resolve_name
 
 from serving.config import ConfigError
 from serving.models.contract import Model
-from serving.models.formats.onnx.graph import load_onnx
-from serving.models.formats.python_class import load_python
-from serving.models.formats.safetensors_factory import load_safetensors
-from serving.models.formats.sklearn.estimator import load_sklearn
-from serving.models.formats.torch_export.graph import load_torch_export
-from serving.models.formats.torchscript import load_torchscript
+from serving.models.formats.libraries import require
 from serving.models.repository.folder import ModelEntry
+
+Load = Callable[[ModelEntry, str], Model]
+"""Loads an entry of its format onto a device (auto, cpu, cuda or cuda:N); raises ConfigError."""
 
 
 def load(entry: ModelEntry, device: str) -> Model:
@@ -35,21 +35,9 @@ def load(entry: ModelEntry, device: str) -> Model:
 
 
 def _loaded(entry: ModelEntry, device: str) -> Model:
-    match entry.config.format:
-        case "safetensors":
-            return load_safetensors(entry, device)
-        case "torch_export":
-            return load_torch_export(entry, device)
-        case "torchscript":
-            return load_torchscript(entry, device)
-        case "onnx":
-            return load_onnx(entry, device)
-        case "sklearn":
-            return load_sklearn(entry)
-        case "python":
-            return load_python(entry)
-        case "remote":
-            # Here, because it loads gRPC, which must not be in a process that forks others.
-            from serving.models.formats.remote import load_remote
-
-            return load_remote(entry)
+    kind = entry.config.descriptor
+    if kind.library is not None:
+        require(kind.library, f"model '{entry.name}': format {kind.name}")
+    # Here, when the first model wants it: some formats load what others must not have.
+    load_it: Load = resolve_name(kind.load)
+    return load_it(entry, device)

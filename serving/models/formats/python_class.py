@@ -15,7 +15,7 @@ from serving.models.repository.folder import ModelEntry
 from serving.models.repository.manifest import verify_all
 
 
-def load_python(entry: ModelEntry) -> ArrayModel:
+def load_python(entry: ModelEntry, _device: str) -> ArrayModel:
     """Build the object that `factory` names.
 
     Its `predict` takes arrays by input name and returns arrays by output name, of exactly the
@@ -45,6 +45,7 @@ def load_python(entry: ModelEntry) -> ArrayModel:
         entry,
         partial(_run, cores, predict),
         partial(_run, cores, with_features) if with_features else None,
+        is_own_code=True,
     )
 
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from serving.errors import InvalidInput, Unsupported
+from serving.models.blank_row import no_rows
 from serving.models.contract import Capabilities, Prediction, Tensors
-from serving.models.preparation.blank_row import no_rows
 from serving.models.repository.folder import ModelEntry
 from serving.remote.access import access_of
 from serving.remote.address import parse_address
@@ -124,6 +124,6 @@ class RemoteModel:
         raise Unsupported(f"model '{self._entry.name}' gives no module: it is on another server")
 
 
-def load_remote(entry: ModelEntry) -> RemoteModel:
+def load_remote(entry: ModelEntry, _device: str) -> RemoteModel:
     """Return the model; it connects when it is first asked, so its server need not be there yet."""
     return RemoteModel(entry)

@@ -8,7 +8,7 @@ import torch
 
 from serving.config import ConfigError
 from serving.models.formats.factory import run_factory
-from serving.models.repository.folder import WEIGHTS_OF, ModelEntry
+from serving.models.repository.folder import ModelEntry
 from serving.models.repository.manifest import verified_path
 from serving.models.torch.assembly import assemble
 from serving.models.torch.model import FirstOutput, TorchModel, resolve_device
@@ -41,7 +41,7 @@ def _build(entry: ModelEntry, device: torch.device) -> torch.nn.Module:
     path, module = run_factory(entry)
     if not isinstance(module, torch.nn.Module):
         raise ConfigError(f"{path}: {entry.config.factory} must return a torch.nn.Module")
-    weights = verified_path(entry.directory, WEIGHTS_OF["safetensors"])
+    weights = verified_path(entry.directory, entry.weights.name)
     load_weights(module, weights, entry.config.factory or "")
     try:
         return module.eval().requires_grad_(requires_grad=False).to(device)

@@ -18,9 +18,9 @@ import torch
 
 from serving.config import ConfigError
 from serving.models.formats.factory import require_trust
-from serving.models.formats.signature import FEATURES, placeholders
-from serving.models.repository.folder import WEIGHTS_OF, ModelEntry
+from serving.models.repository.folder import ModelEntry
 from serving.models.repository.manifest import verified_bytes
+from serving.models.signature import FEATURES, placeholders
 from serving.models.torch.assembly import assemble
 from serving.models.torch.model import FirstOutput, TorchModel, resolve_device
 from serving.models.torch.tensor_names import (
@@ -45,7 +45,7 @@ def load_torchscript(entry: ModelEntry, device: str) -> TorchModel:
     """
     where = resolve_device(device)
     require_trust(entry, "format torchscript runs code that lies in the archive")
-    content = verified_bytes(entry.directory, WEIGHTS_OF["torchscript"])
+    content = verified_bytes(entry.directory, entry.weights.name)
     module = _load(entry, content, where)
     outputs, features = _outputs(entry, module, content)
     run = _bound(entry, module)

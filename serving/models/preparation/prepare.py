@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from serving.config import ConfigError
+from serving.models.blank_row import told_blank_row
 from serving.models.contract import Model, Tensors
 from serving.models.formats.loader import load
 from serving.models.preparation import deviation
-from serving.models.preparation.blank_row import told_blank_row
 from serving.models.preparation.row_coupling import compare_rows
 from serving.models.preparation.warm_up import example_batches, require_sound_outputs, warm_up
 from serving.models.repository.folder import ModelEntry

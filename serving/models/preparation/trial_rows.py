@@ -9,7 +9,8 @@ import numpy as np
 
 from serving.config import InputSpec
 from serving.models.contract import Tensors
-from serving.models.preparation.warm_up import at_random, drawn, example_inputs, known_batch
+from serving.models.known_rows import example_inputs, known_batch
+from serving.models.preparation.warm_up import at_random, drawn
 from serving.models.repository.folder import ModelEntry
 from serving.protocol.datatypes import FLOATING, bf16_to_fp32
 

@@ -10,13 +10,11 @@ import numpy as np
 from serving.config import InputSpec, ModelConfig
 from serving.errors import InvalidInput, ModelFailed
 from serving.models.contract import Model, Tensors
-from serving.models.preparation.blank_row import blank_row
+from serving.models.known_rows import example_inputs, known_batch, repeated
 from serving.models.repository.folder import ModelEntry
-from serving.models.rowless import with_rows
 from serving.models.torch.buckets import buckets_of
 from serving.models.torch.tensor_names import OutputMissing
 from serving.protocol.datatypes import FLOATING, fp32_to_bf16
-from serving.protocol.example import decode_example
 from serving.protocol.finite import has_no_finite
 
 WARM_UP_ROWS: Final = (1, 2, 8, 32)
@@ -156,18 +154,6 @@ def try_without_example(model: Model, entry: ModelEntry) -> None:
         ) from None
 
 
-def known_batch(entry: ModelEntry, rows: int) -> dict[str, np.ndarray]:
-    """Return `rows` rows that the model should compute: its example's, or zeros without one.
-
-    Raises:
-        InvalidInput: the example is not a request that the protocol allows.
-    """
-    inputs = example_inputs(entry) or {
-        spec.name: blank_row(spec) for spec in entry.config.inputs if not spec.sensitive
-    }
-    return {name: _repeat(array, rows) for name, array in inputs.items()}
-
-
 def warm_up_rows(config: ModelConfig) -> tuple[int, ...]:
     """Return the sizes of batches to try: none that requests could not make."""
     most = config.batching.max_batch_size or WARM_UP_ROWS[-1]
@@ -188,21 +174,4 @@ def example_batches(entry: ModelEntry) -> Iterator[dict[str, np.ndarray]]:
         return
     sizes = buckets_of(config.batching) if config.compile != "none" else warm_up_rows(config)
     for rows in sizes if inputs else ():
-        yield {name: _repeat(array, rows) for name, array in inputs.items()}
-
-
-def example_inputs(entry: ModelEntry) -> dict[str, np.ndarray]:
-    """Return the arrays of the model's example by input name; empty without an example.
-
-    Raises:
-        InvalidInput: the example is not a request that the protocol allows.
-    """
-    if entry.example is None:
-        return {}
-    request = decode_example(entry.example, entry.name, entry.version)
-    given = {tensor.name: tensor.data for tensor in request.inputs}
-    return {name: array for name, array in with_rows(entry.config, given).items() if len(array)}
-
-
-def _repeat(array: np.ndarray, rows: int) -> np.ndarray:
-    return np.resize(array, (rows, *array.shape[1:]))
+        yield {name: repeated(array, rows) for name, array in inputs.items()}

@@ -8,20 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any, Final
 
 from serving.config import ConfigError, ModelConfig, parse
-from serving.models.formats.onnx.signature import read_onnx_signature
-from serving.models.formats.signature import Side, Signature, declared
-from serving.models.formats.sklearn.signature import read_sklearn_signature
-from serving.models.formats.torch_export.signature import read_export_signature
 from serving.models.repository.manifest import inside
+from serving.models.signature import Side, Signature, declared
 
-_READERS: Final[dict[str, Callable[[Path], Signature]]] = {
-    "torch_export": read_export_signature,
-    "onnx": read_onnx_signature,
-    "sklearn": read_sklearn_signature,
-}
+Read = Callable[[Path], Signature]
+"""Reads the signature of the artefact at a path; imports nothing that would compute it."""
+
 _SIDES: Final[tuple[Side, ...]] = ("inputs", "outputs")
 
 
@@ -37,7 +33,10 @@ def completed(config: ModelConfig, weights: Path) -> ModelConfig:
     if config.inputs and config.outputs:
         return config
     path = inside(weights.parent, weights.name)
-    found = _READERS[config.format](path)
+    reader = config.descriptor.signature
+    assert reader is not None  # else `ModelConfig` asks for inputs and outputs
+    read: Read = resolve_name(reader)
+    found = read(path)
     raw: dict[str, Any] = {key: getattr(config, key) for key in config.model_fields_set}
     for side in _SIDES:
         if not getattr(config, side):

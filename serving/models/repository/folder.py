@@ -14,24 +14,13 @@ from pathlib import Path
 from typing import Final
 
 from serving.channel.messages.directory import BrokenModel
-from serving.config import ConfigError, ModelConfig, insists, load_model
+from serving.config import PICKLES, ConfigError, ModelConfig, insists, load_model
 from serving.errors import InvalidInput, printable
 from serving.models.repository.complete import completed
 from serving.models.repository.manifest import inside
 from serving.models.repository.versions import found_in, no_folders, unusable, wanted
 from serving.protocol.example import decode_example
 from serving.remote.address import check_host, parse_address
-
-WEIGHTS_OF: Final = {
-    "safetensors": "model.safetensors",
-    "torch_export": "model.pt2",
-    "torchscript": "model.pt",
-    "onnx": "model.onnx",
-    "sklearn": "model.skops",
-}
-"""The weights file of each format that has one, inside the version's folder."""
-
-PICKLES: Final = (".pkl", ".pickle", ".joblib")
 
 # A model's name becomes a part of URLs, file names and metric labels.
 _NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
@@ -247,11 +236,12 @@ def _is_there(folder: Path) -> bool:
 
 
 def _weights(directory: Path, config: ModelConfig) -> Path:
-    if config.format == "remote":
-        return directory.parent / "model.yaml"
-    if config.format == "python":
+    kind = config.descriptor
+    if kind.weights is not None:
+        return directory / kind.weights
+    if kind.needs_factory:
         return directory / f"{(config.factory or '').partition(':')[0]}.py"
-    return directory / WEIGHTS_OF[config.format]
+    return directory.parent / "model.yaml"
 
 
 def _told(folder: Path, config: ModelConfig, version: str) -> ModelConfig:
@@ -282,7 +272,7 @@ def _before(folder: Path, config: ModelConfig, version: str) -> Iterator[tuple[s
 def _lacks(weights: Path, config: ModelConfig) -> str:
     if weights.exists():
         return "is no regular file"
-    if config.format == "python":
+    if config.descriptor.weights is None:
         return "missing; `factory` in model.yaml names it"
     for path in sorted(weights.parent.iterdir()):
         if path.suffix in PICKLES:

@@ -23,7 +23,7 @@ def wanted(folder: Path, config: ModelConfig) -> list[str]:
         ConfigError: there is none.
     """
     found = found_in(folder)
-    if not found and config.format == "remote":
+    if not found and config.remote:
         return ["1"]  # nothing of it has to lie here
     if not found:
         raise no_version(folder)
@@ -45,7 +45,7 @@ def found_in(folder: Path) -> list[int]:
 
 def no_folders(folder: Path, config: ModelConfig, versions: list[str]) -> list[BrokenModel]:
     """Return what is named as a version that would serve and is none, oldest first."""
-    if isinstance(config.versions, list) or config.format == "remote":
+    if isinstance(config.versions, list) or config.remote:
         return []  # what a list names is read, and what is wrong with it found then
     named = [int(path.name) for path in folder.iterdir() if VERSION.fullmatch(path.name)]
     first = int(versions[-1]) if config.versions == "latest" else 0

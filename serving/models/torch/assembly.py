@@ -24,6 +24,8 @@ def assemble(
     run: Run,
     run_with_features: Run | None,
     make_module: Callable[[], torch.nn.Module],
+    *,
+    is_graph: bool = False,
 ) -> TorchModel:
     """Return the model that serves `run`; the arguments are those of `TorchModel`.
 
@@ -54,4 +56,4 @@ def assemble(
         run = in_buckets(run, buckets)
         if run_with_features is not None:
             run_with_features = in_buckets(run_with_features, buckets)
-    return TorchModel(entry, run, run_with_features, make_module)
+    return TorchModel(entry, run, run_with_features, make_module, is_graph=is_graph)

@@ -35,6 +35,7 @@ class TorchModel(BatchModel):
         run: the forward pass; returns the outputs in the order of `model.yaml`.
         run_with_features: the same, returning `(outputs, features)`; None if it cannot.
         make_module: builds a new module, private to the caller, that returns the first output.
+        is_graph: it does the same with every batch; code may write to its inputs now and then.
 
     Raises:
         ConfigError: an input or output is declared that torch cannot have.
@@ -46,6 +47,8 @@ class TorchModel(BatchModel):
         run: Run,
         run_with_features: Run | None,
         make_module: Callable[[], torch.nn.Module],
+        *,
+        is_graph: bool = False,
     ) -> None:
         inputs = [spec for spec in entry.config.inputs if not spec.sensitive]
         floating = all(spec.datatype in FLOATING for spec in inputs)
@@ -60,8 +63,7 @@ class TorchModel(BatchModel):
         self._make_module = make_module
         self._inputs = [(spec.name, to_torch(spec)) for spec in inputs]
         self._outputs = [OutputReader(entry.name, spec) for spec in entry.config.outputs]
-        # A graph does the same with every batch; code may write to its inputs now and then.
-        self._is_graph = entry.config.format == "torch_export"
+        self._is_graph = is_graph
         self._reads_only: set[bool] = set()
         """Passes of a graph, without and with features, that have not written to their inputs."""
 

@@ -17,8 +17,8 @@ import torch
 
 from serving.config import ConfigError
 from serving.errors import ModelFailed, listed
-from serving.models.formats.signature import FEATURES
 from serving.models.repository.folder import ModelEntry
+from serving.models.signature import FEATURES
 from serving.telemetry.logs.causes import Cause
 
 Run = Callable[..., Any]

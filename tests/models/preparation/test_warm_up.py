@@ -4,9 +4,9 @@ import pytest
 from serving.errors import InvalidInput, ModelFailed
 from serving.models.contract import Capabilities, Prediction
 from serving.models.formats.loader import load
+from serving.models.known_rows import example_inputs
 from serving.models.preparation.warm_up import (
     WARM_UP_ROWS,
-    example_inputs,
     require_sound_outputs,
     try_without_example,
     warm_up,
@@ -70,10 +70,6 @@ def test_nothing_without_an_example(make_factory_model):
     model = Recorder(features=True)
     warm_up(model, make_factory_model())
     assert model.rows == []
-
-
-def test_example_is_decoded(entry):
-    np.testing.assert_array_equal(example_inputs(entry)["x"], [[1, 2, 3], [4, 5, 6]])
 
 
 def test_broken_example(make_factory_model):

@@ -14,9 +14,9 @@ from serving.models.array_model import ArrayModel, Run
 from serving.models.formats.onnx.external_data import external_files
 from serving.models.formats.onnx.zipmap import ZIPMAP, Labels, as_table, class_order, zipmap_labels
 from serving.models.formats.protobuf_walk import Damaged, Walk
-from serving.models.formats.signature import FEATURES, Tensor, is_features
-from serving.models.repository.folder import WEIGHTS_OF, ModelEntry
+from serving.models.repository.folder import ModelEntry
 from serving.models.repository.manifest import verified_bytes
+from serving.models.signature import FEATURES, Tensor, is_features
 from serving.models.text import texts_of
 
 ONNX_OF: Final = {
@@ -56,7 +56,7 @@ def load_onnx(entry: ModelEntry, device: str) -> ArrayModel:
         ConfigError: ONNX Runtime is not installed, a file is missing, is not the one in the
             manifest or is no graph, or it does not fit what `model.yaml` declares.
     """
-    content = verified_bytes(entry.directory, WEIGHTS_OF["onnx"])
+    content = verified_bytes(entry.directory, entry.weights.name)
     session = _session(entry, content, device)
     _check_inputs(entry, session.get_inputs())
     nodes = {node.name: node for node in session.get_outputs()}
@@ -66,16 +66,13 @@ def load_onnx(entry: ModelEntry, device: str) -> ArrayModel:
         entry,
         _runner(session, reads),
         _runner(session, {**reads, FEATURES: np.asarray}) if guards else None,
+        tells_indices=True,
     )
 
 
 def _session(entry: ModelEntry, content: bytes, device: str) -> Any:
-    try:
-        import onnxruntime
-    except ImportError:
-        raise ConfigError(
-            f"model '{entry.name}': format onnx needs ONNX Runtime; install vigil[onnx]"
-        ) from None
+    import onnxruntime  # its import starts threads
+
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = entry.config.replicas.cores
     options.inter_op_num_threads = 1

@@ -12,7 +12,7 @@ from typing import Final
 from serving.config import ConfigError
 from serving.models.formats.onnx.zipmap import zipmap_labels
 from serving.models.formats.protobuf_walk import Damaged, Field, Walk
-from serving.models.formats.signature import Signature, Tensor, is_features
+from serving.models.signature import Signature, Tensor, is_features
 
 _DATATYPES: Final = {
     1: "FP32", 2: "UINT8", 3: "INT8", 4: "UINT16", 5: "INT16", 6: "INT32", 7: "INT64", 8: "BYTES",

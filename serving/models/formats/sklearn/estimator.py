@@ -16,7 +16,7 @@ from serving.models.array_model import ArrayModel
 from serving.models.execution.core_limit import hold_cores
 from serving.models.formats.sklearn.method import method_of
 from serving.models.formats.sklearn.table import table_maker
-from serving.models.repository.folder import WEIGHTS_OF, ModelEntry
+from serving.models.repository.folder import ModelEntry
 from serving.models.repository.manifest import verified_bytes
 from serving.protocol.datatypes import NUMPY_OF, fp32_to_bf16
 
@@ -26,7 +26,7 @@ MOST_UNPACKED: Final = 8 << 30
 """Bytes that an archive's members may unpack to, counted as often as the schema names them."""
 
 
-def load_sklearn(entry: ModelEntry) -> ArrayModel:
+def load_sklearn(entry: ModelEntry, _device: str) -> ArrayModel:
     """Load an estimator; types that skops does not know need `trust_code: true`.
 
     Trees are among those: a crafted one can make its compiled code read foreign memory.
@@ -38,7 +38,7 @@ def load_sklearn(entry: ModelEntry) -> ArrayModel:
             manifest, is unreadable or holds types that are not trusted, or the estimator does
             not fit what `model.yaml` declares.
     """
-    estimator = _load(entry, verified_bytes(entry.directory, WEIGHTS_OF["sklearn"]))
+    estimator = _load(entry, verified_bytes(entry.directory, entry.weights.name))
     cores = entry.config.replicas.cores
     table = table_maker(entry, estimator)
     outputs = [(spec, method_of(entry.weights, estimator, spec)) for spec in entry.config.outputs]
@@ -51,12 +51,8 @@ def load_sklearn(entry: ModelEntry) -> ArrayModel:
 
 
 def _load(entry: ModelEntry, content: bytes) -> Any:
-    try:
-        from skops import io as skops_io
-    except ImportError:
-        raise ConfigError(
-            f"model '{entry.name}': format sklearn needs skops; install vigil[sklearn]"
-        ) from None
+    from skops import io as skops_io
+
     _check_archive(entry, content)
     try:
         untrusted = skops_io.get_untrusted_types(data=content)

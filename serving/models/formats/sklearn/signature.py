@@ -16,7 +16,7 @@ import numpy as np
 
 from serving.config import ConfigError
 from serving.models.formats.bounded_zip import read_member
-from serving.models.formats.signature import Signature, Tensor
+from serving.models.signature import Signature, Tensor
 
 _WHAT: Final = "archive of skops"
 _PROBABILISTIC = """

@@ -24,7 +24,7 @@ from torch.utils._pytree import tree_leaves, tree_unflatten
 from serving.config import ConfigError
 from serving.models.formats.torch_export.archive import harmless_archive, with_flat_results
 from serving.models.formats.torch_export.signature import ExportNames, read_export_names
-from serving.models.repository.folder import WEIGHTS_OF, ModelEntry
+from serving.models.repository.folder import ModelEntry
 from serving.models.repository.manifest import verified_bytes
 from serving.models.torch.assembly import assemble
 from serving.models.torch.model import FirstOutput, TorchModel, resolve_device
@@ -68,7 +68,7 @@ def load_torch_export(entry: ModelEntry, device: str) -> TorchModel:
     """
     where = resolve_device(device)
     path = entry.weights
-    content = verified_bytes(entry.directory, WEIGHTS_OF["torch_export"])
+    content = verified_bytes(entry.directory, path.name)
     if not entry.config.trust_code:
         content = harmless_archive(content, path).getvalue()
     names = read_export_names(io.BytesIO(content), path)
@@ -87,6 +87,7 @@ def load_torch_export(entry: ModelEntry, device: str) -> TorchModel:
         runner(program, wiring.inputs, wiring.outputs),
         None if wiring.features is None else _split(runner(program, wiring.inputs, everything)),
         lambda: _first_output(_load(content, path, where), wiring),
+        is_graph=True,
     )
 
 

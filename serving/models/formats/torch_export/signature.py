@@ -13,7 +13,7 @@ import msgspec
 
 from serving.config import ConfigError
 from serving.models.formats.bounded_zip import read_member
-from serving.models.formats.signature import FEATURES, Signature, Tensor, placeholders
+from serving.models.signature import FEATURES, Signature, Tensor, placeholders
 from serving.protocol.datatypes import FLOATING
 
 _DATATYPES: Final = {

@@ -5,7 +5,7 @@ import pytest
 
 from serving.config import ConfigError
 from serving.models.formats.onnx.signature import read_onnx_signature
-from serving.models.formats.signature import Tensor
+from serving.models.signature import Tensor
 
 onnx = pytest.importorskip("onnx", reason="needs onnx, from the group dev, to write graphs")
 TensorProto, helper = onnx.TensorProto, onnx.helper

@@ -1,4 +1,3 @@
-import builtins
 import sys
 import zipfile
 
@@ -221,14 +220,7 @@ def test_a_damaged_file_is_named(make, classifier):
 
 def test_without_the_extra_it_is_named(make, classifier, monkeypatch):
     entry = make(classifier)
-    real = builtins.__import__
-
-    def without(name, *args, **kwargs):
-        if name == "skops":
-            raise ImportError(name)
-        return real(name, *args, **kwargs)
-
-    monkeypatch.setattr(builtins, "__import__", without)
+    monkeypatch.setitem(sys.modules, "skops.io", None)
     with pytest.raises(ConfigError, match=r"needs skops; install vigil\[sklearn\]"):
         load(entry, "cpu")
 

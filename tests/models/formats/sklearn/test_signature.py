@@ -15,8 +15,8 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
 
 from serving.config import ConfigError
-from serving.models.formats.signature import Tensor
 from serving.models.formats.sklearn.signature import read_sklearn_signature
+from serving.models.signature import Tensor
 
 io = pytest.importorskip("skops.io", reason="needs skops, from vigil[sklearn]")
 

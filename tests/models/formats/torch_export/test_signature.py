@@ -6,8 +6,8 @@ import torch
 
 from serving.config import ConfigError
 from serving.models.export import save_torch_export
-from serving.models.formats.signature import Tensor
 from serving.models.formats.torch_export.signature import read_export_names, read_export_signature
+from serving.models.signature import Tensor
 
 NAME = "archive/models/model.json"
 

@@ -1,4 +1,4 @@
-"""Which methods can explain a model, and how they are made for it."""
+"""KernelSHAP of any model, from its predictions alone."""
 
 from __future__ import annotations
 
@@ -7,49 +7,27 @@ from typing import Final
 
 import numpy as np
 
-from explain.attribution import Explainer
-from explain.integrated_gradients import IntegratedGradients
 from explain.kernel_shap import KernelShap, Limits, Predict
 from serving.config import InputSpec, ModelConfig
 from serving.models.contract import Model
 from serving.protocol.datatypes import bf16_to_fp32, fp32_to_bf16
 
-INTEGRATED_GRADIENTS: Final = "integrated_gradients"
-KERNEL_SHAP: Final = "kernel_shap"
-
 BATCH_ROWS: Final = 256
 
 
-def explainers(config: ModelConfig, model: Model) -> dict[str, Explainer]:
-    """Return the explainers that a model allows by their method's name, the best one first.
-
-    Args:
-        config: of the model; without a section `explain` there are none.
-        model: a copy that nobody else uses.
-    """
-    wanted = config.explain
-    if wanted is None:
-        return {}
+def build(config: ModelConfig, model: Model) -> KernelShap:
+    """Return the explainer of a model's first output; `config` has a section `explain`."""
+    assert config.explain is not None
     specs = [spec for spec in config.inputs if not spec.sensitive]
-    names = [spec.name for spec in specs]
-    found: dict[str, Explainer] = {}
-    if model.capabilities.module and model.capabilities.differentiable:
-        found[INTEGRATED_GRADIENTS] = IntegratedGradients(
-            model.module(),
-            names,
-            n_steps=wanted.n_steps,
-            max_relative_error=wanted.max_completeness_error,
-        )
-    most = config.batching.max_batch_size
-    found[KERNEL_SHAP] = KernelShap(
+    rows = min(config.batching.max_batch_size or BATCH_ROWS, BATCH_ROWS)
+    return KernelShap(
         _predict(config, model),
-        names,
+        [spec.name for spec in specs],
         {spec.name: _first_categories(spec) for spec in specs if spec.datatype == "BYTES"},
-        n_samples=wanted.n_samples,
-        max_relative_error=wanted.max_completeness_error,
-        limits=Limits(batch_rows=min(most or BATCH_ROWS, BATCH_ROWS), seconds=wanted.max_seconds),
+        n_samples=config.explain.n_samples,
+        max_relative_error=config.explain.max_completeness_error,
+        limits=Limits(batch_rows=rows, seconds=config.explain.max_seconds),
     )
-    return found
 
 
 def _predict(config: ModelConfig, model: Model) -> Predict:
