@@ -9,9 +9,9 @@ from typing import Any, Final
 import msgspec
 
 from serving.channel.messages.directory import ServedModel
-from serving.config import ModelConfig
 from serving.control.history import History, pool, quantile
 from serving.control.registry import Hub, MemberState
+from serving.control.served_model import config_of
 from serving.telemetry import names
 from serving.telemetry.metric import Metric
 from serving.telemetry.series import Series
@@ -69,7 +69,7 @@ def _model(
     recent: list[Series],
     seconds: float,
 ) -> dict[str, Any]:
-    config = ModelConfig.model_validate_json(model.config)
+    config = config_of(model)
     replicas = [state for state in states if _serves(state, model)]
     mine = _of_model(model.name, model.version)
     # A replica may run and be of no use: its upstream is gone, or no gateway reaches it.

@@ -10,7 +10,7 @@ from typing import Any
 from serving.channel.endpoint import connect
 from serving.channel.messages.control import DeadlyMeta
 from serving.channel.messages.directory import LEAVING, Directory, ModelKey, ServedModel
-from serving.config import ModelConfig
+from serving.config.encoded import decode_config
 from serving.dataplane.batching.batch import Pending, Receive
 from serving.dataplane.batching.deadly_requests import Deadly
 from serving.dataplane.explainers import ExplainerPool
@@ -438,7 +438,7 @@ class DataPlane:
             each.config for each in self._directory.models if each.key[:2] == (name, version)
         )
         try:
-            return not any(ModelConfig.model_validate_json(each).required for each in configs)
+            return not any(decode_config(each).required for each in configs)
         except ValueError:  # it may be refused for just that
             return False
 
