@@ -17,6 +17,7 @@ from serving.config import ModelConfig
 from serving.config.encoded import decode_config
 from serving.control.fall_back import may_fall_back
 from serving.control.history import History
+from serving.control.instance_status import instance_status
 from serving.control.registry import Hub
 from serving.dataplane.handler import DataPlane
 from serving.roles.served_entry import served_entry
@@ -50,7 +51,7 @@ async def test_the_hub_parses_it_once(hub: Hub, served: ServedModel, parsed: lis
         hub.set_models([again(served)])
         may_fall_back(hub.directory.models[0])
         console_data(hub, History())
-        hub.status()
+        instance_status(hub)
         hub.note_failure(served.key, "no weights")
         hub.ready()
     assert parsed == [served.config]

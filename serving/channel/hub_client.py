@@ -16,7 +16,8 @@ from serving.channel.connection import ChannelClosed, Connection
 from serving.channel.endpoint import connect
 from serving.channel.frame_parts import Message
 from serving.channel.messages.control import DEADLY, ENDED, DeadlyMeta, EndedMeta
-from serving.channel.messages.directory import Directory, Member, Report
+from serving.channel.messages.directory import Directory, Member
+from serving.channel.messages.reports import REPORT, Report
 from serving.errors import ModelNotReady
 from serving.telemetry.logs.events import Event
 from serving.telemetry.logs.report import report as log
@@ -36,6 +37,7 @@ class HubClient:
         secret: the cluster's secret, for TCP.
         member: what this role is; registered again after every reconnect.
         report: called every `interval_s` to make the report.
+        on_up: called after every (re)connect, once the hub knows who is there.
         on_directory: called with every new directory, in the loop's thread.
         on_drain: called when the instance is about to stop.
         on_ended: called with how the process of a replica ended, where the hub knows.
@@ -49,6 +51,7 @@ class HubClient:
         member: Member,
         report: Callable[[], Report],
         *,
+        on_up: Callable[[], None] | None = None,
         on_directory: Callable[[Directory], None] | None = None,
         on_drain: Callable[[], None] | None = None,
         on_ended: Callable[[EndedMeta], None] | None = None,
@@ -59,6 +62,7 @@ class HubClient:
         self._secret = secret
         self._member = member
         self._report = report
+        self._on_up = on_up
         self._on_directory = on_directory
         self._on_drain = on_drain
         self._on_ended = on_ended
@@ -97,10 +101,19 @@ class HubClient:
                 "the hub went away, and may have done it or not; look, then retry", retry_after_s=1
             ) from None
 
+    @property
+    def connected(self) -> bool:
+        """Whether the hub can be told something now."""
+        return self._connection is not None and not self._connection.closed
+
+    def notify(self, kind: str, meta: object) -> None:
+        """Tell the hub something; lost if it cannot be reached."""
+        if self._connection and not self._connection.closed:
+            self._connection.notify(kind, meta)
+
     def tell_deadly(self, deadly: DeadlyMeta) -> None:
         """Have the hub tell the other gateways of a request; lost if it cannot be reached."""
-        if self._connection and not self._connection.closed:
-            self._connection.notify(DEADLY, deadly)
+        self.notify(DEADLY, deadly)
 
     def report_now(self) -> None:
         """Send a report without waiting for the interval."""
@@ -112,7 +125,7 @@ class HubClient:
                 said = f"{self._member.id} could not report to the hub"
                 log(Event.OBSERVATION_FAILED, said, error=error)
                 return
-            self._connection.notify("report", report)
+            self._connection.notify(REPORT, report)
 
     async def _run(self) -> None:
         while True:
@@ -129,6 +142,8 @@ class HubClient:
                 continue
             self._connection = connection
             connection.notify("register", self._member)
+            if self._on_up:
+                self._on_up()
             while not lost.is_set():
                 self.report_now()
                 # Not `wait_for`, which in Python 3.11 swallows a cancellation that meets the loss.

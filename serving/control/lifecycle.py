@@ -199,7 +199,7 @@ class ModelControl:
             found[name, version] = IndexEntry(name, version, "LOADING", "")
         for key in self._active:
             if key[:2] in unready:
-                reason = self._hub.failure(key) or unready[key[:2]]
+                reason = self._hub.failures.of(key) or unready[key[:2]]
                 found[key[:2]] = IndexEntry(key[0], key[1], "UNAVAILABLE", reason)
             else:
                 reason = self._reasons.get(key[:2]) or self._reasons.get((key[0], ""), "")
@@ -222,9 +222,9 @@ class ModelControl:
     def _unready(self) -> dict[tuple[str, str], str]:
         """Return what a gateway cannot answer with, and why, by name and version."""
         return {
-            (name, version): why
+            which: why
             for status in self._hub.gateway_statuses()
-            for name, version, why in status.get("unready", ())
+            for which, why in status.why_unready.items()
         }
 
     def _answers(self, name: str) -> bool:
@@ -278,7 +278,7 @@ class ModelControl:
         """Have gateways prove what is new; returns why, for each version that cannot answer."""
         fresh = [served for served in wanted if served.key not in self._active]
         for served in fresh:
-            self._hub.forget_failure(served.key)
+            self._hub.failures.forget(served.key)
             self._candidates[served.key] = served
         try:
             return await self._proven(wanted, self._publish())
@@ -313,26 +313,26 @@ class ModelControl:
             key: of a revision that is served, or tried.
             generation: of a directory with it; gateways that do not know it yet do not count.
         """
-        if (failure := self._hub.failure(key)) is not None:
+        if (failure := self._hub.failures.of(key)) is not None:
             return False, failure
         ready = 0
         for status in self._hub.gateway_statuses():
-            if status.get("generation", 0) < generation:
+            if status.generation < generation:
                 continue
             if key in self._active:
-                unready = {(name, version): why for name, version, why in status["unready"]}
-                if key[:2] in unready and key in map(tuple, status.get("disproved", ())):
-                    return False, str(unready[key[:2]])
+                unready = status.why_unready
+                if key[:2] in unready and key in status.disproved:
+                    return False, unready[key[:2]]
                 ready += key[:2] not in unready
-            for *of, state, reason in status["candidates"]:
-                if tuple(of) == key and state == "UNAVAILABLE":
-                    return False, str(reason)
-                ready += tuple(of) == key and state == "READY"
+            for each in status.candidates:
+                if each.key == key and each.state == "UNAVAILABLE":
+                    return False, each.reason
+                ready += each.key == key and each.state == "READY"
         return ready >= self._hub.gateways_wanted, ""
 
     def _own(self, key: ModelKey, why: str) -> str:
         """Return why a revision failed where that was found here; else an empty text."""
-        return why if why in (self._late, self._hub.noted_failure(key)) else ""
+        return why if why in (self._late, self._hub.failures.noted(key)) else ""
 
     async def _retire(self, gone: Sequence[ServedModel]) -> None:
         """Tell gateways what is active now; end what is gone once they are done with it."""
@@ -362,8 +362,7 @@ class ModelControl:
         while (left := deadline - loop.time()) > 0:
             statuses = self._hub.gateway_statuses()
             if all(
-                status.get("generation", 0) >= generation
-                and not set(gone) & {tuple(key) for key in status.get("retiring", ())}
+                status.generation >= generation and not set(gone) & set(status.retiring)
                 for status in statuses
             ):
                 return

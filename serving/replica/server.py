@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from typing import Any
 
 import msgspec
 import numpy as np
@@ -24,8 +23,9 @@ from serving.channel.busy_poll import REQUEST, BusyPoll
 from serving.channel.connection import Connection
 from serving.channel.endpoint import ChannelServer
 from serving.channel.frame_parts import Message
-from serving.channel.messages.directory import Member, Report, ServedModel
+from serving.channel.messages.directory import Member, ServedModel
 from serving.channel.messages.inference import BatchMeta, BatchResult, ResultMeta
+from serving.channel.messages.reports import ReplicaStatus, Report
 from serving.models.preparation.prepare import prepare
 from serving.models.profile.files import read_mahalanobis
 from serving.models.repository.folder import ModelEntry
@@ -236,9 +236,9 @@ class ReplicaRole:
 
     def _report(self) -> Report:
         since = self.busy_since
-        status: dict[str, Any] = {"busy_s": time.monotonic() - since if since else 0.0}
         self._process.update()
-        return Report(ready=True, series=self._series.snapshot(), status=status)
+        status = ReplicaStatus(time.monotonic() - since if since else 0.0)
+        return Report(True, self._series.snapshot(), status)
 
 
 def _read(message: Message) -> tuple[BatchMeta, dict[str, np.ndarray]]:

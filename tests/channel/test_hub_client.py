@@ -14,11 +14,13 @@ from serving.channel.connection import Connection
 from serving.channel.endpoint import ChannelServer
 from serving.channel.frame_parts import Message
 from serving.channel.hub_client import HubClient
-from serving.channel.messages.directory import Directory, Member, Report
+from serving.channel.messages.directory import Directory, Member
+from serving.channel.messages.reports import GatewayStatus, Report
 
 Serve = Callable[..., Awaitable[ChannelServer]]
 Wait = Callable[[Callable[[], object]], Awaitable[None]]
 ME = Member("gateway", "g", 1)
+WELL = Report(True, (), GatewayStatus())
 
 
 class FakeHub:
@@ -48,7 +50,7 @@ def hub() -> FakeHub:
 async def client(unix: str) -> AsyncIterator[Callable[..., HubClient]]:
     clients: list[HubClient] = []
 
-    def start(report: Any = lambda: Report(True, ()), **options: Any) -> HubClient:
+    def start(report: Any = lambda: WELL, **options: Any) -> HubClient:
         options.setdefault("interval_s", 0.01)
         clients.append(HubClient(unix, None, ME, report, **options))
         clients[-1].start()
@@ -126,7 +128,7 @@ async def test_a_failing_report_ends_nothing(
         calls.append(1)
         if len(calls) < 3:
             raise RuntimeError("not now")
-        return Report(True, ())
+        return WELL
 
     await serve(unix, hub)
     client(report)

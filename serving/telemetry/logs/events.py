@@ -32,6 +32,7 @@ class Event(Enum):
     RAY_LOST = "ray_lost", ERROR
     REPLICA_HUNG = "replica_hung", ERROR
     DIRECTORY_NOT_FOLLOWED = "directory_not_followed", ERROR
+    MEMBER_UNREADABLE = "member_unreadable", ERROR
     DIRECTORY_FOLLOWED = "directory_followed", DEBUG
 
     # Models and their versions.
