@@ -7,10 +7,12 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import msgspec
+import pytest
 
 from serving.channel.endpoint import connect
 from serving.channel.messages.control import DeadlyMeta, EndedMeta
 from serving.channel.messages.directory import Member, ServedModel
+from serving.channel.messages.findings import FINDINGS_CHANGED, FindingRecord, FindingsChanged
 from serving.channel.messages.reports import GatewayStatus, ReplicaStatus, Report
 from serving.control.instance_status import instance_status
 from serving.control.members import STALE_S
@@ -19,6 +21,28 @@ from serving.telemetry.series import Series
 
 GATEWAY = Member("gateway", "gateway-0", 10)
 REPLICA = Member("replica", "replica-m-1-0", 11, "unix:/r", "m", "1", slots=2)
+MONITOR = Member("monitor", "monitor", 12)
+FOUND = FindingRecord(
+    model="m",
+    version="1",
+    monitor="drift",
+    metric="psi",
+    subject="",
+    value=0.4,
+    threshold=0.05,
+    direction="above",
+    breached=True,
+    reason="",
+    n_reference=100,
+    n_current=10,
+    window=(0.0, 1.0),
+    age_s=5.0,
+    p_value=None,
+    ci=None,
+    severity="info",
+    segment="",
+    window_id="",
+)
 
 Join = Callable[[Member], Any]
 Wait = Callable[[Callable[[], object]], Awaitable[None]]
@@ -108,6 +132,51 @@ async def test_garbage_ends_only_its_own_connection(
     rogue.notify("register", {"role": "emperor"})
     await eventually(lambda: rogue.closed)
     assert hub.directory.members == (GATEWAY,)
+
+
+async def test_what_a_member_says_and_nobody_understands_ends_nothing(
+    hub: Hub, join: Join, address: str, eventually: Wait, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As while a release is rolled out: the hub is of one, and a role of another."""
+    gateway = join(GATEWAY)
+    await eventually(lambda: hub.ready()[0])
+    strange = await connect(address)
+    strange.notify("register", MONITOR)
+    for _ in range(3):
+        strange.notify("report", {"ready": True, "series": [], "status": {"role": "emperor"}})
+        strange.notify("findings_changed", {"findings": [{"monitor": "drift"}]})
+    strange.notify("findings_changed", FindingsChanged(()))
+    await eventually(lambda: len(caplog.messages) == 2)
+    assert "a report of monitor cannot be read" in caplog.messages[0]
+    assert "a message of findings of monitor cannot be read" in caplog.messages[1]
+    assert not strange.closed
+    assert {state.member.id: state.ready for state in hub.states()} == {
+        "gateway-0": True,
+        "monitor": False,
+    }
+    assert not gateway.client._connection.closed
+    strange.close()
+    await eventually(lambda: len(hub.states()) == 1)
+
+
+async def test_findings_of_a_monitor_that_is_gone_are_unknown(
+    hub: Hub, join: Join, eventually: Wait, served: ServedModel
+) -> None:
+    hub.set_models([served])
+    first = join(MONITOR)
+    await eventually(lambda: hub.states() and hub.states()[0].ready)
+    first.client.notify(FINDINGS_CHANGED, FindingsChanged((FOUND,)))
+    await eventually(hub.findings)
+    assert [each.breached for each in hub.findings()] == [True]
+    await first.client.stop()
+    await eventually(lambda: not hub.states())
+    unknown = [(None, "the monitor is gone; breached before that")]
+    assert [(each.breached, each.reason) for each in hub.findings()] == unknown
+    second = join(msgspec.structs.replace(MONITOR, pid=13))
+    await eventually(lambda: hub.states() and hub.states()[0].ready)
+    assert [(each.breached, each.reason) for each in hub.findings()] == unknown
+    second.client.notify(FINDINGS_CHANGED, FindingsChanged((FOUND,)))
+    await eventually(lambda: [each.breached for each in hub.findings()] == [True])
 
 
 async def test_readiness_is_what_gateways_say(hub: Hub, join: Join, eventually: Wait) -> None:
