@@ -154,7 +154,7 @@ async def test_what_a_member_says_and_nobody_understands_ends_nothing(
         "gateway-0": True,
         "monitor": False,
     }
-    assert not gateway.client._connection.closed
+    assert gateway.client.connected
     strange.close()
     await eventually(lambda: len(hub.states()) == 1)
 
