@@ -52,5 +52,5 @@ class Starting:
     def _settled(self, key: tuple[str, str, str]) -> bool:
         if not self._control.serves(key):
             return True
-        ready, why = self._control.standing(key, self._generation)
+        ready, why = self._control.gateways.standing(key, self._generation)
         return ready or bool(why)

@@ -94,7 +94,7 @@ async def test_orders_that_fail_are_counted_by_their_reason(
     await eventually(lambda: not gateway.directory.candidates)
     gateway.tell()
     gateway.verdict = ("LOADING", "no replica yet")
-    control._load_timeout_s = 0.1
+    control.gateways._load_timeout_s = 0.1
     with pytest.raises(LoadFailed, match="load_timeout_s"):
         await control.load("m")
     assert some(hub.series) == {"example": 1, "timeout": 1}
