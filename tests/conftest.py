@@ -26,7 +26,15 @@ from hypothesis import HealthCheck, settings
 
 from serving.channel.hub_client import HubClient
 from serving.channel.messages.control import DeadlyMeta, EndedMeta
-from serving.channel.messages.directory import Directory, Member, Report, ServedModel
+from serving.channel.messages.directory import Directory, Member, RoleName, ServedModel
+from serving.channel.messages.reports import (
+    ExplainerStatus,
+    GatewayStatus,
+    MonitorStatus,
+    ReplicaStatus,
+    Report,
+    RoleStatus,
+)
 from serving.config import InputSpec, ModelConfig, OutputSpec
 from serving.control.registry import Hub
 from serving.demo.build import build_demo
@@ -107,11 +115,19 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 Wait = Callable[[Callable[[], object]], Awaitable[None]]
 
 
+NOTHING_TO_SAY: dict[RoleName, RoleStatus] = {
+    "gateway": GatewayStatus(),
+    "replica": ReplicaStatus(),
+    "explainer": ExplainerStatus(),
+    "monitor": MonitorStatus(),
+}
+
+
 class Role:
     """A role's end: what it reports is an attribute, what it was told is kept."""
 
     def __init__(self, address: str, member: Member) -> None:
-        self.report = Report(True, ())
+        self.report = Report(True, (), NOTHING_TO_SAY[member.role])
         self.directories: list[Directory] = []
         self.ended: list[EndedMeta] = []
         self.deadly: list[DeadlyMeta] = []

@@ -9,9 +9,12 @@ from typing import Any, Final
 import msgspec
 
 from serving.channel.messages.directory import ServedModel
-from serving.config import ModelConfig
+from serving.channel.messages.findings import FindingRecord
+from serving.channel.messages.reports import MonitorStatus
 from serving.control.history import History, pool, quantile
-from serving.control.registry import Hub, MemberState
+from serving.control.members import MemberState
+from serving.control.registry import Hub
+from serving.control.served_model import config_of
 from serving.telemetry import names
 from serving.telemetry.metric import Metric
 from serving.telemetry.series import Series
@@ -39,6 +42,7 @@ def console_data(hub: Hub, history: History) -> dict[str, Any]:
     now = hub.aggregate()
     recent = history.increase()
     states = hub.states()
+    monitors = [each.status for each in states if isinstance(each.status, MonitorStatus)]
     models = [
         {
             **_model(model, states, now, recent, history.seconds),
@@ -46,14 +50,14 @@ def console_data(hub: Hub, history: History) -> dict[str, Any]:
         }
         for model in hub.directory.models
     ]
-    findings = _findings(states)
+    findings = _in_order(hub.findings())
     return {
         "ready": ready,
         "problems": _problems(reasons, states, models, findings, recent, _unserved(hub)),
         "models": models,
         "findings": findings,
-        "notes": _sentences(states, "notes"),
-        "not_judged": _sentences(states, "not_judged"),
+        "notes": [note for status in monitors for note in status.notes],
+        "not_judged": [note for status in monitors for note in status.not_judged],
         "guards": _guards(now, recent),
         "members": [_member(state) for state in states],
         "window_s": history.seconds,
@@ -69,7 +73,7 @@ def _model(
     recent: list[Series],
     seconds: float,
 ) -> dict[str, Any]:
-    config = ModelConfig.model_validate_json(model.config)
+    config = config_of(model)
     replicas = [state for state in states if _serves(state, model)]
     mine = _of_model(model.name, model.version)
     # A replica may run and be of no use: its upstream is gone, or no gateway reaches it.
@@ -118,33 +122,15 @@ def _of_model(name: str, version: str) -> Callable[[Series, Metric], bool]:
     return lambda item, metric: item.name == metric.name and wanted <= set(item.attributes)
 
 
-def _findings(states: Iterable[MemberState]) -> list[dict[str, Any]]:
-    """Collect what monitors report, breached ones first, undecided ones last."""
-    found: list[dict[str, Any]] = []
-    for state in states:
-        given = state.status.get("findings")
-        if isinstance(given, list):
-            found += [_aged(item, state) for item in given if isinstance(item, dict)]
+def _in_order(findings: Iterable[FindingRecord]) -> list[FindingRecord]:
+    """Return breached ones first, undecided ones last."""
     order = {True: 0, False: 1, None: 2}
     return sorted(
-        found,
-        key=lambda item: (
-            order.get(item.get("breached"), 2),
-            *(str(item.get(key, "")) for key in ("model", "version", "monitor", "metric")),
+        findings,
+        key=lambda found: (
+            order[found.breached], found.model, found.version, found.monitor, found.metric
         ),
-    )
-
-
-def _aged(item: dict[str, Any], state: MemberState) -> dict[str, Any]:
-    """Count on from the report: a monitor that is gone does not."""
-    age = item.get("age_s")
-    return item if age is None else {**item, "age_s": age + (state.age_s or 0.0)}
-
-
-def _sentences(states: Iterable[MemberState], kind: str) -> list[str]:
-    """What monitors say about what they watch, and what not."""
-    given = [state.status.get(kind) for state in states]
-    return [str(note) for notes in given if isinstance(notes, list) for note in notes]
+    )  # fmt: skip
 
 
 def _guards(now: list[Series], recent: list[Series]) -> list[dict[str, Any]]:
@@ -174,7 +160,7 @@ def _problems(
     reasons: list[str],
     states: list[MemberState],
     models: list[dict[str, Any]],
-    findings: list[dict[str, Any]],
+    findings: list[FindingRecord],
     recent: list[Series],
     unserved: list[str],
 ) -> list[dict[str, str]]:
@@ -231,24 +217,22 @@ def _unserved(hub: Hub) -> list[str]:
     ]
 
 
-def _breaches(findings: list[dict[str, Any]]) -> list[str]:
+def _breaches(findings: list[FindingRecord]) -> list[str]:
     """Say one sentence per model and monitor: drift in one feature often comes with more."""
-    groups: dict[tuple[str, ...], list[dict[str, Any]]] = {}
-    for item in findings:
-        if item.get("breached") is True:
-            key = tuple(str(item.get(part, "")) for part in ("monitor", "model", "version"))
-            groups.setdefault(key, []).append(item)
+    groups: dict[tuple[str, str, str], list[FindingRecord]] = {}
+    for found in findings:
+        if found.breached:
+            groups.setdefault((found.monitor, found.model, found.version), []).append(found)
     sentences = []
-    for (monitor, model, version), (item, *others) in groups.items():
-        subject = f" of {item['subject']}" if item.get("subject") else ""
+    for (monitor, model, version), (first, *others) in groups.items():
+        subject = f" of {first.subject}" if first.subject else ""
         more = f", and {len(others)} more" if others else ""
         sentences.append(
-            f"{monitor} in model {model} version {version}: {item.get('metric')}{subject} is "
-            f"{_number(item.get('value'))}, {item.get('direction')} "
-            f"{_number(item.get('threshold'))}{more}"
+            f"{monitor} in model {model} version {version}: {first.metric}{subject} is "
+            f"{_number(first.value)}, {first.direction} {_number(first.threshold)}{more}"
         )
     return sentences
 
 
-def _number(value: object) -> str:
-    return f"{value:.3g}" if isinstance(value, int | float) else "unknown"
+def _number(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:.3g}"

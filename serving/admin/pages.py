@@ -21,6 +21,7 @@ from serving.admin.console import console_data
 from serving.config import ServerConfig
 from serving.control.commands import Commands
 from serving.control.history import History
+from serving.control.instance_status import instance_status
 from serving.control.monitor_orders import reset_reference
 from serving.control.registry import Hub
 from serving.errors import VigilError
@@ -98,7 +99,7 @@ class Pages:
 
     async def status(self, _request: Request) -> Response:
         """Answer who is there and whether the instance is ready, for programs."""
-        return _json(self._hub.status())
+        return _json(instance_status(self._hub))
 
     async def reset_reference(self, request: Request) -> Response:
         """Begin a new live reference of a model's drift."""

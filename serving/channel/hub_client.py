@@ -7,21 +7,19 @@ once. When the hub dies, roles keep the last directory they were given and recon
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Callable
 
 import msgspec
 
 from serving.channel.connection import ChannelClosed, Connection
-from serving.channel.endpoint import connect
 from serving.channel.frame_parts import Message
 from serving.channel.messages.control import DEADLY, ENDED, DeadlyMeta, EndedMeta
-from serving.channel.messages.directory import Directory, Member, Report
+from serving.channel.messages.directory import Directory, Member
+from serving.channel.messages.reports import REPORT, Report
+from serving.channel.peer import Peer
 from serving.errors import ModelNotReady
 from serving.telemetry.logs.events import Event
 from serving.telemetry.logs.report import report as log
-
-RETRY_S = 0.2
 
 _decode_directory = msgspec.msgpack.Decoder(Directory).decode
 _decode_ended = msgspec.msgpack.Decoder(EndedMeta).decode
@@ -36,6 +34,7 @@ class HubClient:
         secret: the cluster's secret, for TCP.
         member: what this role is; registered again after every reconnect.
         report: called every `interval_s` to make the report.
+        on_up: called after every (re)connect, once the hub knows who is there.
         on_directory: called with every new directory, in the loop's thread.
         on_drain: called when the instance is about to stop.
         on_ended: called with how the process of a replica ended, where the hub knows.
@@ -49,6 +48,7 @@ class HubClient:
         member: Member,
         report: Callable[[], Report],
         *,
+        on_up: Callable[[], None] | None = None,
         on_directory: Callable[[Directory], None] | None = None,
         on_drain: Callable[[], None] | None = None,
         on_ended: Callable[[EndedMeta], None] | None = None,
@@ -56,30 +56,27 @@ class HubClient:
         interval_s: float = 1.0,
     ) -> None:
         self._address = address
-        self._secret = secret
         self._member = member
         self._report = report
+        self._on_up = on_up
         self._on_directory = on_directory
         self._on_drain = on_drain
         self._on_ended = on_ended
         self._on_deadly = on_deadly
         self._interval_s = interval_s
-        self._connection: Connection | None = None
-        self._task: asyncio.Task[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._peer = Peer(
+            "the hub", secret, on_up=self._up, on_down=self._down, on_message=self._message
+        )
 
     def start(self) -> None:
         """Begin to connect, register and report; needs a running loop."""
-        self._task = asyncio.get_running_loop().create_task(self._run())
+        self._peer.reach(self._address)
 
     async def stop(self) -> None:
         """Send a last report and leave."""
-        if self._task:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
-        if self._connection and not self._connection.closed:
-            self.report_now()
-            self._connection.close()
+        self.report_now()
+        self._peer.close()
 
     async def request(self, kind: str, meta: object) -> Message:
         """Ask the hub and return its reply.
@@ -88,56 +85,55 @@ class HubClient:
             ModelNotReady: the hub cannot be reached, or went away meanwhile.
             VigilError: what the hub answered.
         """
-        if self._connection is None or self._connection.closed:
+        if (connection := self._peer.connection) is None:
             raise ModelNotReady("the hub cannot be reached; retry later", retry_after_s=1)
         try:
-            return await self._connection.request(kind, meta)
+            return await connection.request(kind, meta)
         except ChannelClosed:
             raise ModelNotReady(
                 "the hub went away, and may have done it or not; look, then retry", retry_after_s=1
             ) from None
 
+    @property
+    def connected(self) -> bool:
+        """Whether the hub can be told something now."""
+        return self._peer.connection is not None
+
+    def notify(self, kind: str, meta: object) -> None:
+        """Tell the hub something; lost if it cannot be reached."""
+        if (connection := self._peer.connection) is not None:
+            connection.notify(kind, meta)
+
     def tell_deadly(self, deadly: DeadlyMeta) -> None:
         """Have the hub tell the other gateways of a request; lost if it cannot be reached."""
-        if self._connection and not self._connection.closed:
-            self._connection.notify(DEADLY, deadly)
+        self.notify(DEADLY, deadly)
 
     def report_now(self) -> None:
         """Send a report without waiting for the interval."""
-        if self._connection and not self._connection.closed:
-            try:
-                report = self._report()
-            except Exception as error:  # noqa: BLE001
-                # A fault in one report must not end all later ones.
-                said = f"{self._member.id} could not report to the hub"
-                log(Event.OBSERVATION_FAILED, said, error=error)
-                return
-            self._connection.notify("report", report)
+        if not self.connected:
+            return
+        try:
+            report = self._report()
+        except Exception as error:  # noqa: BLE001 - a fault in one must not end all later ones
+            said = f"{self._member.id} could not report to the hub"
+            log(Event.OBSERVATION_FAILED, said, error=error)
+            return
+        self.notify(REPORT, report)
 
-    async def _run(self) -> None:
-        while True:
-            lost = asyncio.Event()
-            try:
-                connection = await connect(
-                    self._address,
-                    self._secret,
-                    on_message=self._message,
-                    on_closed=_setter(lost),
-                )
-            except ChannelClosed:
-                await asyncio.sleep(RETRY_S)
-                continue
-            self._connection = connection
-            connection.notify("register", self._member)
-            while not lost.is_set():
-                self.report_now()
-                # Not `wait_for`, which in Python 3.11 swallows a cancellation that meets the loss.
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(self._interval_s):
-                        await lost.wait()
-            # A hub that closes at once, as it does to the older of two roles with one id, must
-            # not be asked again in a tight loop.
-            await asyncio.sleep(RETRY_S)
+    def _up(self, connection: Connection) -> None:
+        connection.notify("register", self._member)
+        if self._on_up:
+            self._on_up()
+        self._report_regularly()
+
+    def _down(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _report_regularly(self) -> None:
+        self.report_now()
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(self._interval_s, self._report_regularly)
 
     def _message(self, _connection: Connection, message: Message) -> None:
         if message.kind == "drain" and self._on_drain:
@@ -158,7 +154,3 @@ class HubClient:
                     error=error,
                     generation=directory.generation,
                 )
-
-
-def _setter(event: asyncio.Event) -> Callable[[Connection], None]:
-    return lambda _connection: event.set()

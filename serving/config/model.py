@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, Final, Literal
 
-import msgspec
 from pydantic import Field, field_validator, model_validator
 
 from serving.config.compute import Batching, Compile, Precision, Replicas
@@ -271,8 +270,3 @@ def _check_speed(model: ModelConfig) -> None:
                 f"compile: input '{spec.name}' has a free axis beside the rows; give its size, or "
                 f"set `compile: none`"
             )
-
-
-def encode_config(config: ModelConfig) -> bytes:
-    """Return a configuration as the JSON that `ServedModel.config` carries."""
-    return msgspec.json.encode(config.model_dump(mode="json", exclude_defaults=False))

@@ -14,6 +14,7 @@ from typing import Final
 
 from serving.channel.messages.control import ExplainerMeta
 from serving.channel.messages.directory import ModelKey, ServedModel
+from serving.control.news import News
 from serving.errors import ModelNotReady
 
 START_S: Final = 60.0
@@ -52,7 +53,7 @@ class Explainers:
         """Of these one was there since it was asked for."""
         self._there: set[ModelKey] = set()
         self._failures: dict[ModelKey, _Failure] = {}
-        self._news = asyncio.Event()
+        self._news = News()
 
     @property
     def asked(self) -> tuple[ServedModel, ...]:
@@ -116,7 +117,7 @@ class Explainers:
         self._there.add(key)
         self._loaded.add(key)
         self._failures.pop(key, None)
-        self._tell()
+        self._news.tell()
 
     def left(self, key: ModelKey) -> None:
         """An explainer cannot be reached any more."""
@@ -156,8 +157,4 @@ class Explainers:
 
     def _changed(self) -> None:
         self.on_change()
-        self._tell()
-
-    def _tell(self) -> None:
-        news, self._news = self._news, asyncio.Event()
-        news.set()
+        self._news.tell()

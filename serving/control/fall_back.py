@@ -57,7 +57,7 @@ async def _failure(hub: Hub, control: ModelControl, key: ModelKey, generation: i
     loop = asyncio.get_running_loop()
     since: float | None = None
     while control.serves(key):
-        ready, why = control.standing(key, generation)
+        ready, why = control.gateways.standing(key, generation)
         if ready:
             return ""
         since = (since or loop.time()) if why else None

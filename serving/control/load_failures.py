@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable
 
 from serving.channel.messages.control import FailedMeta
 from serving.channel.messages.directory import BrokenModel, ModelKey, ServedModel
+from serving.channel.messages.reports import GatewayStatus
 from serving.control.served_model import config_of
 from serving.telemetry import names
 from serving.telemetry.counters import SeriesSet
@@ -64,17 +64,15 @@ class LoadFailures:
         elif key in self._served and key not in self._loaded:
             self.count(key[0], names.LOAD_CRASH)
 
-    def gateways_say(self, statuses: Iterable[Mapping[str, Any]]) -> None:
+    def gateways_say(self, statuses: Iterable[GatewayStatus]) -> None:
         """Count versions whose replicas do not answer the example, as gateways find out.
 
         Models on other servers are left out: these are not loaded here, only reached or not.
         """
         found: set[ModelKey] = set()
         for status in statuses:
-            found |= {_key(of) for of in status.get("disproved", ())}
-            found |= {
-                _key(of) for *of, state, _ in status.get("candidates", ()) if state == "UNAVAILABLE"
-            }
+            found.update(status.disproved)
+            found.update(each.key for each in status.candidates if each.state == "UNAVAILABLE")
         found &= self._served.keys()
         for key in found - self._disproved:
             if _is_local(self._served[key]):
@@ -84,8 +82,3 @@ class LoadFailures:
 
 def _is_local(served: ServedModel) -> bool:
     return config_of(served).remote is None
-
-
-def _key(of: Iterable[str]) -> ModelKey:
-    name, version, revision = of
-    return name, version, revision

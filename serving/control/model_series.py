@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
 from serving.channel.messages.directory import BrokenModel, ModelKey, ServedModel
+from serving.channel.messages.reports import GatewayStatus
 from serving.telemetry import names
 from serving.telemetry.counters import GaugeSeries, SeriesSet
 
@@ -45,7 +45,7 @@ class ModelSeries:
         self._models = self._candidates = self._broken = ()
         self._show({})
 
-    def update(self, statuses: Sequence[Mapping[str, Any]], gateways: int) -> None:
+    def update(self, statuses: Sequence[GatewayStatus], gateways: int) -> None:
         """Bring them up to date.
 
         Args:
@@ -83,20 +83,18 @@ class ModelSeries:
             self._shown[key].set(ready)
 
 
-def _every(statuses: Iterable[Mapping[str, Any]], gateways: int, key: ModelKey, since: int) -> bool:
+def _every(statuses: Iterable[GatewayStatus], gateways: int, key: ModelKey, since: int) -> bool:
     """Whether every gateway knows a version and does not say that it cannot answer with it."""
     able = sum(
-        status.get("generation", 0) >= since
-        and not any(tuple(of[:2]) == key[:2] for of in status.get("unready", ()))
-        for status in statuses
+        status.generation >= since and key[:2] not in status.why_unready for status in statuses
     )
-    return bool(able >= gateways)
+    return able >= gateways
 
 
-def _proven(statuses: Iterable[Mapping[str, Any]], gateways: int, key: ModelKey) -> bool:
+def _proven(statuses: Iterable[GatewayStatus], gateways: int, key: ModelKey) -> bool:
     """Whether every gateway has proven a candidate."""
     able = sum(
-        any(tuple(of) == key and state == "READY" for *of, state, _ in status.get("candidates", ()))
+        any(each.key == key and each.state == "READY" for each in status.candidates)
         for status in statuses
     )
     return able >= gateways

@@ -10,7 +10,7 @@ from typing import Final
 
 from serving.channel.messages.directory import BrokenModel, Inventory, ServedModel
 from serving.config import ConfigError, ModelConfig, signature_difference
-from serving.config.model import encode_config
+from serving.config.encoded import decode_config, encode_config
 from serving.models.repository.folder import ModelEntry, ModelRepository, readable, wrong_name
 from serving.telemetry.logs.events import Event
 from serving.telemetry.logs.report import report
@@ -32,7 +32,7 @@ def served_model(entry: ModelEntry) -> ServedModel:
 
 def config_of(served: ServedModel) -> ModelConfig:
     """Return the whole configuration that the directory carries of a model."""
-    return ModelConfig.model_validate_json(served.config)
+    return decode_config(served.config)
 
 
 def inventory(repository: ModelRepository, only: Sequence[str] | None = None) -> Inventory:

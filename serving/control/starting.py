@@ -46,14 +46,11 @@ class Starting:
         self._awaited = {key for key in self._awaited if not self._settled(key)}
         if asyncio.get_running_loop().time() >= self._until:
             return True
-        told = sum(
-            status.get("generation", 0) >= self._generation
-            for status in self._hub.gateway_statuses()
-        )
+        told = sum(status.generation >= self._generation for status in self._hub.gateway_statuses())
         return not self._awaited and told >= self._hub.gateways_wanted
 
     def _settled(self, key: tuple[str, str, str]) -> bool:
         if not self._control.serves(key):
             return True
-        ready, why = self._control.standing(key, self._generation)
+        ready, why = self._control.gateways.standing(key, self._generation)
         return ready or bool(why)

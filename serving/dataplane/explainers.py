@@ -7,10 +7,10 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
 from serving.channel.connection import ChannelClosed, Connection
-from serving.channel.endpoint import connect
 from serving.channel.frame_parts import Message
 from serving.channel.messages.directory import Directory
 from serving.channel.messages.explanation import EXPLAIN, ExplainMeta
+from serving.channel.peer import Peer
 from serving.errors import DeadlineExceeded, ModelNotReady
 from serving.protocol.messages import Tensor
 
@@ -19,7 +19,7 @@ PATIENCE_S: Final = 60.0
 
 
 class ExplainerPool:
-    """One connection per explainer, opened when it is first asked.
+    """One connection per explainer, opened when it is first asked, and kept.
 
     Args:
         secret: the cluster's secret for TCP channels; None on one host.
@@ -37,7 +37,7 @@ class ExplainerPool:
         self._orders: dict[tuple[str, str], asyncio.Task[None]] = {}
         self._changed = asyncio.Event()
         self._addresses: dict[tuple[str, str], str] = {}
-        self._connections: dict[str, asyncio.Task[Connection]] = {}
+        self._peers: dict[str, Peer] = {}
 
     def on_directory(self, directory: Directory) -> None:
         """Learn where the explainers are."""
@@ -45,6 +45,7 @@ class ExplainerPool:
             (member.model, member.version): member.address
             for member in directory.of_role("explainer")
         }
+        self._forget_lost()
         self._changed.set()
         self._changed = asyncio.Event()
 
@@ -105,26 +106,29 @@ class ExplainerPool:
 
     async def _connection(self, address: str) -> Connection:
         """Return a connection; whoever waits for an explainer waits for no other one."""
-        task = self._connections.get(address)
-        if task is None or (task.done() and not _is_open(task)):
-            task = asyncio.get_running_loop().create_task(connect(address, self._secret))
-            task.add_done_callback(_is_open)  # its error is seen although nobody may wait
-            self._connections[address] = task
-        # One who gives up must not break off what others wait for.
-        try:
-            return await asyncio.shield(task)
-        except ChannelClosed as error:
-            # The task keeps its error, and with it everything in the frames that it has passed.
-            error.__traceback__ = None
-            raise ChannelClosed(str(error)) from None
+        peer = self._peers.get(address)
+        if peer is None:
+            peer = self._peers[address] = Peer(
+                f"the explainer at {address}", self._secret, on_down=self._forget_lost
+            )
+            peer.reach(address)
+        return await peer.connected()
+
+    def _forget_lost(self) -> None:
+        """Do not come back to explainers that the directory has no more."""
+        told = set(self._addresses.values())
+        for address, peer in list(self._peers.items()):
+            if address not in told and peer.connection is None:
+                del self._peers[address]
+                peer.close()
 
     def close(self) -> None:
         """Close every connection."""
         for order in self._orders.values():
             order.cancel()
-        for task in self._connections.values():
-            if not task.cancel() and _is_open(task):
-                task.result().close()
+        peers, self._peers = self._peers, {}
+        for peer in peers.values():
+            peer.close()
 
 
 async def _nobody(_model: str, _version: str) -> None:
@@ -135,7 +139,3 @@ def _seen(task: asyncio.Task[None]) -> None:
     """See the error of an order for which nobody may wait any more."""
     if not task.cancelled():
         task.exception()
-
-
-def _is_open(task: asyncio.Task[Connection]) -> bool:
-    return not task.cancelled() and task.exception() is None and not task.result().closed

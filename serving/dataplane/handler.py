@@ -10,7 +10,13 @@ from typing import Any
 from serving.channel.endpoint import connect
 from serving.channel.messages.control import DeadlyMeta
 from serving.channel.messages.directory import LEAVING, Directory, ModelKey, ServedModel
-from serving.config import ModelConfig
+from serving.channel.messages.reports import (
+    CandidateStanding,
+    GatewayStatus,
+    Standing,
+    UnreadyVersion,
+)
+from serving.config.encoded import decode_config
 from serving.dataplane.batching.batch import Pending
 from serving.dataplane.batching.deadly_requests import Deadly
 from serving.dataplane.context import NO_CONTEXT, RequestContext
@@ -385,27 +391,21 @@ class DataPlane:
         wanted = {served.key for served in self._directory.models}
         return {key[:2]: why for key, why in self._refused.items() if key in wanted}
 
-    def status(self) -> dict[str, Any]:
-        """Return what the hub must know of the models here, as plain values.
-
-        `generation` is the directory that was applied last, `candidates` holds one
-        (name, version, revision, state, reason) for each, `retiring` the keys of what still
-        answers what it had admitted, `unready` one (name, version, reason) for each version that
-        should answer and cannot, and `disproved` the keys of those of them that have failed.
-        """
+    def status(self) -> GatewayStatus:
+        """Return what the hub must know of the models here."""
         tried = [served.key for served in self._directory.candidates]
-        unready = [(e.name, e.version, e.problem) for e in self.entries() if not e.ready]
+        unready = {(e.name, e.version): e.problem for e in self.entries() if not e.ready}
         disproved = [e.key for e in self.entries() if e.disproved and not e.ready]
         wanted = {served.key for served in self._directory.models}
-        return {
-            "generation": self._directory.generation,
-            "candidates": [(*key, *self._standing(key)) for key in tried],
-            "retiring": [entry.key for entry in self._retiring],
-            "unready": unready + [(*key, why) for key, why in self.refused.items()],
-            "disproved": disproved + [key for key in self._refused if key in wanted],
-        }
+        return GatewayStatus(
+            self._directory.generation,
+            tuple(CandidateStanding(*key, *self._standing(key)) for key in tried),
+            tuple(entry.key for entry in self._retiring),
+            tuple(UnreadyVersion(*key, why) for key, why in (unready | self.refused).items()),
+            (*disproved, *(key for key in self._refused if key in wanted)),
+        )
 
-    def _standing(self, key: ModelKey) -> tuple[str, str]:
+    def _standing(self, key: ModelKey) -> tuple[Standing, str]:
         entry = self.find(key)
         if entry is None:
             return "UNAVAILABLE", self._refused.get(key, "")
@@ -439,7 +439,7 @@ class DataPlane:
             each.config for each in self._directory.models if each.key[:2] == (name, version)
         )
         try:
-            return not any(ModelConfig.model_validate_json(each).required for each in configs)
+            return not any(decode_config(each).required for each in configs)
         except ValueError:  # it may be refused for just that
             return False
 

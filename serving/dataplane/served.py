@@ -11,6 +11,7 @@ from guards.guard import Guard
 from serving.channel.messages.directory import ServedModel
 from serving.channel.messages.inference import PROBE
 from serving.config import ModelConfig
+from serving.config.encoded import decode_config
 from serving.dataplane.batching.batch import Batch, Pending
 from serving.dataplane.batching.batcher import ModelQueue
 from serving.dataplane.context import RequestContext
@@ -59,7 +60,7 @@ class ServedVersion:
         self.name = served.name
         self.version = served.version
         self.key = served.key
-        self.config = ModelConfig.model_validate_json(served.config)
+        self.config = decode_config(served.config)
         self.binder = Binder(served.name, self.config)
         self.specs = {spec.name: spec for spec in self.config.inputs}
         self.output_types = {spec.name: spec.datatype for spec in self.config.outputs}

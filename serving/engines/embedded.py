@@ -114,7 +114,7 @@ class EmbeddedInstance:
         await self._hub.start(self._hub_address)
         self._exports.start()
         plane = await self._gateway.start()
-        while not plane.status()["generation"]:
+        while not plane.status().generation:
             await plane.changed
         self.app.plane = plane
 
@@ -125,9 +125,7 @@ class EmbeddedInstance:
             if not helped and (self._hub.ready()[0] or self._control.started):
                 helped = True
                 self._roles.start_monitor()
-            self._roles.kill_hung(
-                (state.member.id, state.status.get("busy_s", 0.0)) for state in self._hub.states()
-            )
+            self._roles.kill_hung((state.member.id, state.busy_s) for state in self._hub.states())
             await asyncio.sleep(WATCH_S if helped else STARTING_S)
 
     async def stop(self) -> None:
@@ -154,7 +152,7 @@ class EmbeddedInstance:
         return self._hub.directory.missing + [
             f"model '{served.name}' version {served.version}: {why}"
             for served in self._required
-            if self._control.settled(served.key) and (why := self._hub.failure(served.key))
+            if self._control.settled(served.key) and (why := self._hub.failures.of(served.key))
         ]
 
     async def news(self, timeout_s: float) -> None:

@@ -29,8 +29,9 @@ from serving.channel.connection import Connection
 from serving.channel.endpoint import ChannelServer
 from serving.channel.frame_parts import Message
 from serving.channel.hub_client import HubClient
-from serving.channel.messages.directory import Member, Report, ServedModel
+from serving.channel.messages.directory import Member, ServedModel
 from serving.channel.messages.explanation import EXPLAIN, ExplainMeta
+from serving.channel.messages.reports import ExplainerStatus, Report
 from serving.errors import (
     DeadlineExceeded,
     InvalidInput,
@@ -163,7 +164,7 @@ class ExplainerRole:
     def _report(self) -> Report:
         self._depth.set(len(self._tasks))
         self._process.update()
-        return Report(True, self._series.snapshot(), {"waiting": len(self._tasks)})
+        return Report(True, self._series.snapshot(), ExplainerStatus(len(self._tasks)))
 
     def _message(self, connection: Connection, message: Message) -> None:
         try:

@@ -12,7 +12,8 @@ import msgspec
 
 from serving.channel.hub_client import HubClient
 from serving.channel.messages.control import CONTROL, EXPLAINER, ExplainerMeta
-from serving.channel.messages.directory import Directory, Member, Report
+from serving.channel.messages.directory import Directory, Member
+from serving.channel.messages.reports import Report
 from serving.config import Listen
 from serving.dataplane.handler import DataPlane
 from serving.gateway.asgi import VigilApp
@@ -119,8 +120,8 @@ class GatewayComposition:
         self._process.update()
         self._body_series.update()
         ready, reasons = self._plane.ready()
-        status = {"reasons": reasons, **self._plane.status()}
-        return Report(ready=ready, series=self._plane.snapshot(), status=status)
+        status = msgspec.structs.replace(self._plane.status(), reasons=tuple(reasons))
+        return Report(ready, self._plane.snapshot(), status)
 
 
 def composition_from_environment() -> GatewayComposition:

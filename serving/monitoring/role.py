@@ -25,9 +25,12 @@ from serving.channel.endpoint import ChannelServer
 from serving.channel.frame_parts import Message
 from serving.channel.hub_client import HubClient
 from serving.channel.messages import observation
-from serving.channel.messages.directory import Directory, Member, Report
+from serving.channel.messages.directory import Directory, Member
+from serving.channel.messages.findings import FINDINGS_CHANGED
+from serving.channel.messages.reports import Report
 from serving.errors import ModelFailed, Unsupported, VigilError
 from serving.monitoring.checkpoint import Checkpoint
+from serving.monitoring.findings_feed import FindingsFeed
 from serving.monitoring.reports.runner import ReportRunner
 from serving.monitoring.service import MonitoringService
 from serving.monitoring.to_the_end import to_the_end
@@ -39,6 +42,8 @@ from serving.telemetry.process import ProcessSeries
 from serving.telemetry.process_title import set_title
 
 CHECKPOINT_S: Final = 2.0
+TELL_S: Final = 1.0
+"""How soon the hub hears of a finding; what changes within that time travels together."""
 MOST_OF_THE_LOOP: Final = 0.25
 """Share of the time that saving may take from events."""
 DIRECTORY_WAIT_S: Final = 5.0
@@ -88,6 +93,7 @@ class MonitorRole:
         self._reports = ReportRunner()
         self._server = ChannelServer(self._message, secret=secret)
         self._hub: HubClient | None = None
+        self._feed = FindingsFeed()
         self._series = SeriesSet()
         self._process = ProcessSeries(self._series, "monitor", member_id)
         self._told = asyncio.Event()
@@ -101,7 +107,12 @@ class MonitorRole:
             address = await self._server.start(address)
         member = Member(role="monitor", id=self._id, pid=os.getpid(), address=address)
         self._hub = HubClient(
-            self._hub_address, self._secret, member, self._report, on_directory=self._directory
+            self._hub_address,
+            self._secret,
+            member,
+            self._report,
+            on_up=self._feed.forget,
+            on_directory=self._directory,
         )
         self._hub.start()
         if not self._server.address:
@@ -112,6 +123,7 @@ class MonitorRole:
                     await self._told.wait()
             await self._server.start(address)
         self._keep(self._save_regularly())
+        self._keep(self._tell_findings(self._hub))
         return address
 
     async def stop(self) -> None:
@@ -136,6 +148,14 @@ class MonitorRole:
         self._process.update()
         series = (*self.observatory.snapshot(), *self._series.snapshot())
         return Report(True, series, self.observatory.status())
+
+    async def _tell_findings(self, hub: HubClient) -> None:
+        """Tell the hub all findings when one has changed; not before it is known what is served."""
+        await self._told.wait()
+        while True:
+            if hub.connected and (changed := self._feed.changed(self.observatory.all_findings())):
+                hub.notify(FINDINGS_CHANGED, changed)
+            await asyncio.sleep(TELL_S)
 
     # -- state --------------------------------------------------------------------------
 

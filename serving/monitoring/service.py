@@ -8,11 +8,13 @@ from typing import Any
 from monitors.performance.label_join import Entry
 from monitors.performance.labels import LabelEvent
 from serving.channel.messages.directory import ServedModel
+from serving.channel.messages.findings import FindingRecord, ModelFindings
 from serving.channel.messages.observation import EventMeta, LabelCounts, LabelsMeta, Position
+from serving.channel.messages.reports import EventCounts, MonitorStatus
 from serving.errors import InvalidInput, unknown_model
 from serving.monitoring.delivery_accounting import DeliveryAccounting
 from serving.monitoring.event_decoding import read_event, read_label
-from serving.monitoring.finding_json import plain
+from serving.monitoring.finding_records import record
 from serving.monitoring.judges.descriptor import MonitorDescriptor
 from serving.monitoring.judges.listed import MONITORS
 from serving.monitoring.model_monitors import ModelMonitors
@@ -131,7 +133,7 @@ class MonitoringService:
 
     # -- what it says -------------------------------------------------------------------
 
-    def findings(self, model: str, version: str = "") -> dict[str, Any]:
+    def findings(self, model: str, version: str = "") -> ModelFindings:
         """Return a model's latest findings, and notes on what is not watched.
 
         Raises:
@@ -142,30 +144,29 @@ class MonitoringService:
             watches = [watch for watch in watches if watch.entry.version == version]
         if not watches:
             raise unknown_model(model[:200])
-        return {
-            "model": model,
-            "findings": [finding for watch in watches for finding in self._findings(watch)],
-            "notes": self._notes(watches, model),
-        }
+        now = self._clock()
+        found = [record(each, now) for watch in watches for each in watch.findings(now)]
+        return ModelFindings(model, tuple(found), self._notes(watches, model))
 
-    def status(self) -> dict[str, Any]:
-        """Return findings of all models, books and notes as JSON-serialisable values."""
+    def all_findings(self) -> tuple[FindingRecord, ...]:
+        """Return the latest findings of all models."""
+        now = self._clock()
+        return tuple(
+            record(each, now, watch.entry.name)
+            for watch in self.watches.listed()
+            for each in watch.findings(now)
+        )
+
+    def status(self) -> MonitorStatus:
+        """Return what was received, and notes on all models."""
         watches = self.watches.listed()
-        crowded = self.watches.notes()
-        return {
-            "findings": [
-                {"model": watch.entry.name, **finding}
-                for watch in watches
-                for finding in self._findings(watch)
-            ],
-            "events": {
-                "received": self.ledger.received.rows,
-                "lost": self.ledger.lost.rows,
-                "unwatched": self.unwatched,
-            },
-            "notes": self._notes(watches),
-            "not_judged": [*(note for watch in watches for note in watch.not_judged), *crowded],
-        }
+        received, lost = self.ledger.received.rows, self.ledger.lost.rows
+        not_judged = (note for watch in watches for note in watch.not_judged)
+        return MonitorStatus(
+            EventCounts(received, lost, self.unwatched),
+            self._notes(watches),
+            (*not_judged, *self.watches.notes()),
+        )
 
     def snapshot(self) -> tuple[Series, ...]:
         """Return every series; the lag is the worst since the last call."""
@@ -176,12 +177,8 @@ class MonitoringService:
             watch.refresh(now)
         return self._series.snapshot()
 
-    def _findings(self, watch: ModelMonitors) -> list[dict[str, Any]]:
-        now = self._clock()
-        return [plain(finding, now) for finding in watch.findings(now)]
-
-    def _notes(self, watches: Sequence[ModelMonitors], model: str = "") -> list[str]:
-        return [*(note for watch in watches for note in watch.notes), *self.watches.notes(model)]
+    def _notes(self, watches: Sequence[ModelMonitors], model: str = "") -> tuple[str, ...]:
+        return (*(note for watch in watches for note in watch.notes), *self.watches.notes(model))
 
     # -- restarts -----------------------------------------------------------------------
 

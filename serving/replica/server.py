@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import os
 import time
-from typing import Any
 
 import msgspec
 
 from serving.channel import frames
 from serving.channel.busy_poll import BusyPoll
 from serving.channel.endpoint import ChannelServer
-from serving.channel.messages.directory import Member, Report, ServedModel
+from serving.channel.messages.directory import Member, ServedModel
+from serving.channel.messages.reports import ReplicaStatus, Report
 from serving.models.repository.folder import ModelEntry
 from serving.replica.batch_handler import BatchHandler
 from serving.roles.reporter import ReporterThread
@@ -127,6 +127,6 @@ class ReplicaServer:
 
     def _report(self) -> Report:
         since = self._batches.busy_since
-        status: dict[str, Any] = {"busy_s": time.monotonic() - since if since else 0.0}
         self._process.update()
-        return Report(ready=True, series=self._series.snapshot(), status=status)
+        status = ReplicaStatus(time.monotonic() - since if since else 0.0)
+        return Report(True, self._series.snapshot(), status)

@@ -7,7 +7,8 @@ import threading
 from collections.abc import Callable
 
 from serving.channel.hub_client import HubClient
-from serving.channel.messages.directory import Member, Report
+from serving.channel.messages.directory import Member
+from serving.channel.messages.reports import Report
 
 
 class ReporterThread:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from serving.channel.messages.directory import ServedModel
-from serving.config import ModelConfig
+from serving.config.encoded import decode_config
 from serving.models.repository.folder import ModelEntry
 
 
@@ -15,6 +15,6 @@ def served_entry(served: ServedModel) -> ModelEntry:
         served.name,
         served.version,
         Path(served.directory),
-        ModelConfig.model_validate_json(served.config),
+        decode_config(served.config),
         served.example,
     )

@@ -11,11 +11,20 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from serving.admin.server import AdminServer
-from serving.channel.messages.directory import Member, Report, ServedModel
+from serving.channel.messages.directory import Member, ServedModel
+from serving.channel.messages.findings import FINDINGS_CHANGED, FindingRecord, FindingsChanged
+from serving.channel.messages.reports import (
+    GatewayStatus,
+    MonitorStatus,
+    ReplicaStatus,
+    Report,
+    UnreadyVersion,
+)
 from serving.config import ConfigError, Listen, ServerConfig, Telemetry
 from serving.control.registry import Hub
 from serving.telemetry import names
@@ -25,17 +34,27 @@ Join = Callable[[Member], Any]
 Wait = Callable[[Callable[[], object]], Awaitable[None]]
 
 CONFIG = ServerConfig(listen=Listen(admin_port=0))
-FINDING = {
-    "model": "m",
-    "version": "1",
-    "monitor": "drift",
-    "metric": "psi",
-    "subject": "<script>alert(1)</script>",
-    "value": 0.4,
-    "threshold": 0.05,
-    "direction": "above",
-    "breached": True,
-}
+FINDING = FindingRecord(
+    model="m",
+    version="1",
+    monitor="drift",
+    metric="psi",
+    subject="<script>alert(1)</script>",
+    value=0.4,
+    threshold=0.05,
+    direction="above",
+    breached=True,
+    reason="",
+    n_reference=1000,
+    n_current=200,
+    window=(900.0, 1000.0),
+    age_s=5.0,
+    p_value=1e-9,
+    ci=None,
+    severity="info",
+    segment="",
+    window_id="",
+)
 
 
 @pytest.fixture
@@ -56,7 +75,7 @@ def gateway_report(ready: bool = True) -> Report:
     series.gauge(names.REPLICA_SLOTS_TOTAL, **labels).set(2)
     series.sum(names.GUARD_DECISIONS, guard="schema", action="reject", **labels).add(4)
     series.sum(names.GUARD_DECISIONS, guard="schema", action="flag", **labels).add(0)
-    return Report(ready, series.snapshot())
+    return Report(ready, series.snapshot(), GatewayStatus())
 
 
 async def test_health_and_readiness(
@@ -98,9 +117,11 @@ async def test_the_console_says_what_is_wrong_first(
 ) -> None:
     hub.set_models([served])
     join(Member("gateway", "gateway-0", 1)).report = gateway_report(ready=False)
-    findings = [{**FINDING, "breached": False, "value": float("nan")}, FINDING, "junk"]
-    join(Member("monitor", "monitor-0", 2)).report = Report(True, (), {"findings": findings})
+    monitor = join(Member("monitor", "monitor-0", 2))
+    fine = msgspec.structs.replace(FINDING, breached=False, value=None)
     await eventually(lambda: [s.age_s is not None for s in hub.states()] == [True, True])
+    monitor.client.notify(FINDINGS_CHANGED, FindingsChanged((fine, FINDING)))
+    await eventually(hub.findings)
     data = (await client.get("/console/data")).json()
     assert data["ready"] is False
     assert [problem["level"] for problem in data["problems"]] == ["critical", "critical", "warning"]
@@ -122,10 +143,10 @@ async def test_the_console_says_of_a_model_what_its_gauge_says(
     generation = hub.set_models([served])
     gateway = join(Member("gateway", "gateway-0", 1))
     replica = join(Member("replica", "replica-0", 2, model="m", version="1"))
-    replica.report = Report(True, ())
+    replica.report = Report(True, (), ReplicaStatus())
 
-    async def told(*unready: tuple[str, str, str]) -> tuple[str, int, float]:
-        status = {"generation": generation, "unready": unready}
+    async def told(*unready: UnreadyVersion) -> tuple[str, int, float]:
+        status = GatewayStatus(generation, unready=unready)
         gateway.report = Report(not unready, (), status)
         await eventually(
             lambda: hub.ready()[0] is not bool(unready) and all(s.age_s for s in hub.states())
@@ -135,7 +156,7 @@ async def test_the_console_says_of_a_model_what_its_gauge_says(
         return model["state"], model["replicas_ready"], gauge
 
     assert await told() == ("ready", 1, 1)
-    assert await told(("m", "1", "the upstream does not answer")) == ("down", 0, 0)
+    assert await told(UnreadyVersion("m", "1", "the upstream does not answer")) == ("down", 0, 0)
     texts = (await client.get("/console/data")).json()["problems"]
     assert "model m version 1 has 0 of 1 replicas ready" in [problem["text"] for problem in texts]
     assert await told() == ("ready", 1, 1)
@@ -231,7 +252,7 @@ async def test_prometheus_can_be_off_and_a_dead_collector_shows_as_a_count(
 async def test_what_monitors_say_is_on_the_page(client: httpx.AsyncClient, join: Join) -> None:
     monitor = join(Member("monitor", "monitor", 1))
     note = "drift of model 'm': collecting reference: 640 of 1000 rows"
-    monitor.report = Report(True, (), {"findings": [], "notes": [note]})
+    monitor.report = Report(True, (), MonitorStatus(notes=(note,)))
 
     async def shown() -> list[str]:
         return (await client.get("/console/data")).json()["notes"]

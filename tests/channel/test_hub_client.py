@@ -9,16 +9,19 @@ from typing import Any
 import msgspec
 import pytest
 
-from serving.channel import hub_client
+from serving.channel import peer
 from serving.channel.connection import Connection
 from serving.channel.endpoint import ChannelServer
 from serving.channel.frame_parts import Message
 from serving.channel.hub_client import HubClient
-from serving.channel.messages.directory import Directory, Member, Report
+from serving.channel.messages.directory import Directory, Member
+from serving.channel.messages.reports import GatewayStatus, Report
+from serving.channel.peer import State
 
 Serve = Callable[..., Awaitable[ChannelServer]]
 Wait = Callable[[Callable[[], object]], Awaitable[None]]
 ME = Member("gateway", "g", 1)
+WELL = Report(True, (), GatewayStatus())
 
 
 class FakeHub:
@@ -48,7 +51,7 @@ def hub() -> FakeHub:
 async def client(unix: str) -> AsyncIterator[Callable[..., HubClient]]:
     clients: list[HubClient] = []
 
-    def start(report: Any = lambda: Report(True, ()), **options: Any) -> HubClient:
+    def start(report: Any = lambda: WELL, **options: Any) -> HubClient:
         options.setdefault("interval_s", 0.01)
         clients.append(HubClient(unix, None, ME, report, **options))
         clients[-1].start()
@@ -105,11 +108,11 @@ async def test_a_hub_that_always_closes_is_not_asked_in_a_tight_loop(
     hub.refuses = True
     await serve(unix, hub)
     with monkeypatch.context() as patch:
-        patch.setattr(hub_client, "RETRY_S", 0.01)
+        patch.setattr(peer, "FIRST_PAUSE_S", 0.01)
         first = client()
         await eventually(lambda: len(hub.members) >= 2)
         await first.stop()
-    monkeypatch.setattr(hub_client, "RETRY_S", 3600.0)
+    monkeypatch.setattr(peer, "FIRST_PAUSE_S", 3600.0)
     before = len(hub.members)
     client()
     await eventually(lambda: len(hub.members) > before)
@@ -126,7 +129,7 @@ async def test_a_failing_report_ends_nothing(
         calls.append(1)
         if len(calls) < 3:
             raise RuntimeError("not now")
-        return Report(True, ())
+        return WELL
 
     await serve(unix, hub)
     client(report)
@@ -173,11 +176,10 @@ async def test_stop_ends_although_the_hub_goes_at_that_moment(
     await eventually(lambda: hub.members)
     for connection in list(server.connections):
         connection.abort()
-    while not one._connection.closed:  # noqa: ASYNC110 - to the very turn of the loss
+    while one.connected:  # noqa: ASYNC110 - to the very turn of the loss
         await asyncio.sleep(0)
-    async with asyncio.timeout(60):
-        await one.stop()
-    assert one._task.cancelled()
+    await one.stop()
+    assert one._peer.state is State.CLOSED
 
 
 def test_members_by_role() -> None:

@@ -8,7 +8,14 @@ from typing import Any
 
 import pytest
 
-from serving.channel.messages.directory import Directory, Inventory, Member, Report, ServedModel
+from serving.channel.messages.directory import Directory, Inventory, Member, ModelKey, ServedModel
+from serving.channel.messages.reports import (
+    CandidateStanding,
+    GatewayStatus,
+    Report,
+    Standing,
+    UnreadyVersion,
+)
 from serving.control.lifecycle import ModelControl
 from serving.control.registry import Hub
 from serving.models.repository.folder import ModelRepository
@@ -27,11 +34,11 @@ class Gateway:
 
     def __init__(self, role: Any) -> None:
         self.role = role
-        self.verdict = ("READY", "")
+        self.verdict: tuple[Standing, str] = ("READY", "")
         self.slow = False
-        self.retiring: list[Any] = []
-        self.unready: list[Any] = []
-        self.disproved: list[Any] = []
+        self.retiring: list[ModelKey] = []
+        self.unready: list[UnreadyVersion] = []
+        self.disproved: list[ModelKey] = []
         role.client._on_directory = self._follow
         self.directory = Directory()
 
@@ -41,13 +48,14 @@ class Gateway:
             self.tell()
 
     def tell(self) -> None:
-        status = {
-            "generation": self.directory.generation,
-            "candidates": [(*served.key, *self.verdict) for served in self.directory.candidates],
-            "retiring": self.retiring,
-            "unready": self.unready,
-            "disproved": self.disproved,
-        }
+        candidates = self.directory.candidates
+        status = GatewayStatus(
+            self.directory.generation,
+            tuple(CandidateStanding(*served.key, *self.verdict) for served in candidates),
+            tuple(self.retiring),
+            tuple(self.unready),
+            tuple(self.disproved),
+        )
         self.role.report = Report(True, (), status)
         self.role.client.report_now()
 

@@ -15,6 +15,7 @@ from serving.channel.messages.control import EXPLAINER, FAILED, ExplainerMeta, F
 from serving.channel.messages.directory import Member, ServedModel
 from serving.control import explainers
 from serving.control.explainers import FIRST_PAUSE_S, LONGEST_PAUSE_S, ON_DEMAND, Explainers
+from serving.control.instance_status import instance_status
 from serving.control.registry import Hub
 from serving.errors import ModelNotReady
 
@@ -143,8 +144,7 @@ async def test_a_gateway_asks_the_hub(
     hub: Hub, address: str, join: Any, eventually: Wait, served: ServedModel
 ) -> None:
     hub.set_models([served])
-    told = hub.status()["models"]
-    assert [model["explainer"] for model in told] == [ON_DEMAND]
+    assert [each.explainer for each in instance_status(hub).models] == [ON_DEMAND]
     connection: Connection = await connect(address)
     order = ExplainerMeta(served.name, served.version)
 
@@ -154,7 +154,7 @@ async def test_a_gateway_asks_the_hub(
     connection.notify(FAILED, failed)
     with pytest.raises(ModelNotReady, match="no luck"):
         await asking
-    assert hub.failure(served.key) is None  # its replicas are well
+    assert hub.failures.of(served.key) is None  # its replicas are well
 
     hub.explainers.follow([])
     hub.set_models([served])
@@ -162,5 +162,5 @@ async def test_a_gateway_asks_the_hub(
     await eventually(lambda: hub.explainers.asked)
     join(Member("explainer", "e", 12, "unix:/e", *served.key[:2], revision=served.revision))
     assert msgspec.msgpack.decode((await asking).meta) is None
-    assert hub.status()["models"][0]["explainer"] == "ready"
+    assert instance_status(hub).models[0].explainer == "ready"
     connection.close()

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from serving.channel.messages.directory import Inventory, ServedModel
+from serving.channel.messages.reports import UnreadyVersion
 from serving.control import fall_back as module
 from serving.control.fall_back import fall_back, may_fall_back
 from serving.control.lifecycle import ModelControl
@@ -49,7 +50,7 @@ def listed(control: ModelControl) -> dict[str, tuple[str, str]]:
 async def test_an_earlier_version_serves_and_stays(
     start: Start, control: ModelControl, gateway: Any, hub: Hub, caplog: pytest.LogCaptureFixture
 ) -> None:
-    gateway.unready = [("m", "3", "no replica yet")]
+    gateway.unready = [UnreadyVersion("m", "3", "no replica yet")]
     broken, settling = start()
     hub.note_failure(broken.key, "no weights")
     await settling
@@ -69,7 +70,7 @@ async def test_an_earlier_version_serves_and_stays(
 async def test_a_version_that_fails_its_example_counts_as_broken(
     start: Start, gateway: Any, hub: Hub
 ) -> None:
-    gateway.unready = [("m", "3", "the example fails: oh")]
+    gateway.unready = [UnreadyVersion("m", "3", "the example fails: oh")]
     broken, settling = start()
     gateway.disproved = [broken.key]
     gateway.tell()
@@ -80,7 +81,7 @@ async def test_a_version_that_fails_its_example_counts_as_broken(
 async def test_a_version_that_answers_is_left_alone(
     start: Start, control: ModelControl, gateway: Any, hub: Hub, eventually: Wait
 ) -> None:
-    gateway.unready = [("m", "3", "no replica yet")]
+    gateway.unready = [UnreadyVersion("m", "3", "no replica yet")]
     served, settling = start()
     await eventually(lambda: gateway.directory.models)
     assert not settling.done()
@@ -94,7 +95,7 @@ async def test_a_version_that_answers_is_left_alone(
 async def test_without_any_that_works_the_newest_says_why(
     start: Start, control: ModelControl, gateway: Any, hub: Hub, caplog: pytest.LogCaptureFixture
 ) -> None:
-    gateway.unready = [("m", "3", "no replica yet")]
+    gateway.unready = [UnreadyVersion("m", "3", "no replica yet")]
     gateway.verdict = ("UNAVAILABLE", "it is broken, too")
     broken, settling = start()
     hub.note_failure(broken.key, "no weights")
@@ -112,7 +113,7 @@ async def test_without_any_that_works_the_newest_says_why(
 async def test_who_unloads_it_meanwhile_is_obeyed(
     start: Start, control: ModelControl, gateway: Any, hub: Hub
 ) -> None:
-    gateway.unready = [("m", "3", "no replica yet")]
+    gateway.unready = [UnreadyVersion("m", "3", "no replica yet")]
     broken, settling = start()
     await control.unload("m")
     await settling

@@ -12,6 +12,7 @@ import pytest
 from serving.channel.endpoint import connect
 from serving.channel.messages.control import FAILED, FailedMeta
 from serving.channel.messages.directory import Inventory
+from serving.channel.messages.reports import UnreadyVersion
 from serving.control.lifecycle import ModelControl
 from serving.control.registry import Hub
 from serving.control.served_model import served_model
@@ -83,13 +84,11 @@ async def test_nothing_goes_on_where_nothing_ever_answered(
 ) -> None:
     """As with weights that could not be read from the start."""
     served = served_model(ModelRepository(folder).get("m"))
-    gateway.unready = [("m", "1", "no replica yet")]
+    gateway.unready = [UnreadyVersion("m", "1", "no replica yet")]
     control.start(Inventory((served,)))
     hub.note_failure(served.key, "no weights")
     await eventually(
-        lambda: (
-            [s.get("unready") for s in hub.gateway_statuses()] == [[["m", "1", "no replica yet"]]]
-        )
+        lambda: [s.unready for s in hub.gateway_statuses()] == [tuple(gateway.unready)]
     )
     put("2")
     gateway.verdict = ("UNAVAILABLE", "no weights either")

@@ -9,6 +9,7 @@ import pytest
 
 from serving.channel.messages.control import FailedMeta
 from serving.channel.messages.directory import BrokenModel, ServedModel
+from serving.channel.messages.reports import GatewayStatus
 from serving.control.lifecycle import ModelControl
 from serving.control.load_failures import LoadFailures
 from serving.control.registry import Hub
@@ -65,17 +66,17 @@ def test_what_is_not_served_any_more_is_not_counted(failures: Any) -> None:
     load.follow([], [])
     load.told(WORDS)
     load.ended(served.key)
-    load.gateways_say([{"disproved": [served.key]}])
+    load.gateways_say([GatewayStatus(disproved=(served.key,))])
     assert not some(series)
 
 
 def test_gateways_that_say_the_same_again_and_again(failures: Any) -> None:
     load, series, served = failures
-    says = {"disproved": [list(served.key)]}
+    says = GatewayStatus(disproved=(served.key,))
     load.gateways_say([says, says])
     load.gateways_say([says])
     assert some(series) == {"example": 1}
-    load.gateways_say([{}])
+    load.gateways_say([GatewayStatus()])
     load.gateways_say([says])
     assert some(series) == {"example": 2}
 
@@ -93,7 +94,7 @@ async def test_orders_that_fail_are_counted_by_their_reason(
     await eventually(lambda: not gateway.directory.candidates)
     gateway.tell()
     gateway.verdict = ("LOADING", "no replica yet")
-    control._load_timeout_s = 0.1
+    control.gateways._load_timeout_s = 0.1
     with pytest.raises(LoadFailed, match="load_timeout_s"):
         await control.load("m")
     assert some(hub.series) == {"example": 1, "timeout": 1}

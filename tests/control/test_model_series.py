@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from serving.channel.messages.directory import BrokenModel, ServedModel
+from serving.channel.messages.reports import CandidateStanding, GatewayStatus, UnreadyVersion
 from serving.control.model_series import ModelSeries
 from serving.telemetry.counters import SeriesSet
 
@@ -12,8 +13,8 @@ M1 = ServedModel("m", "1", b"{}", "/m/1", revision="a")
 M2 = ServedModel("m", "2", b"{}", "/m/2", revision="b")
 
 
-def status(generation: int = 9, **more: Any) -> dict[str, Any]:
-    return {"generation": generation, "unready": [], "candidates": [], **more}
+def status(generation: int = 9, **more: Any) -> GatewayStatus:
+    return GatewayStatus(generation, **more)
 
 
 def shown(series: SeriesSet) -> dict[tuple[str, str, str], float]:
@@ -35,7 +36,7 @@ def test_every_gateway_must_know_the_version_and_be_able_to_answer() -> None:
     assert shown(series) == {key: 0}
     models.update([status(), status(5)], 2)
     assert shown(series) == {key: 1}
-    models.update([status(), status(unready=[("m", "1", "no replica yet")])], 2)
+    models.update([status(), status(unready=(UnreadyVersion("m", "1", "no replica yet"),))], 2)
     assert shown(series) == {key: 0}
     # Another change of the directory is no reason to doubt a version that it does not change.
     models.follow(20, (M1, M2), (), ())
@@ -49,7 +50,7 @@ def test_what_is_tried_is_not_wanted_yet_and_what_failed_is() -> None:
     models.follow(5, (M1,), (M2,), ())
     models.update([status()], 1)
     assert shown(series) == {("m", "1", "true"): 1, ("m", "2", "false"): 0}
-    models.update([status(candidates=[(*M2.key, "READY", "")])], 1)
+    models.update([status(candidates=(CandidateStanding(*M2.key, "READY"),))], 1)
     assert shown(series) == {("m", "1", "true"): 1, ("m", "2", "false"): 1}
     models.follow(6, (M1,), (), (BrokenModel("m", "2", "why"),))
     models.update([status()], 1)

@@ -7,15 +7,42 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import msgspec
+import pytest
 
 from serving.channel.endpoint import connect
 from serving.channel.messages.control import DeadlyMeta, EndedMeta
-from serving.channel.messages.directory import Member, Report, ServedModel
-from serving.control.registry import STALE_S, Hub
+from serving.channel.messages.directory import Member, ServedModel
+from serving.channel.messages.findings import FINDINGS_CHANGED, FindingRecord, FindingsChanged
+from serving.channel.messages.reports import GatewayStatus, ReplicaStatus, Report
+from serving.control.instance_status import instance_status
+from serving.control.members import STALE_S
+from serving.control.registry import Hub
 from serving.telemetry.series import Series
 
 GATEWAY = Member("gateway", "gateway-0", 10)
 REPLICA = Member("replica", "replica-m-1-0", 11, "unix:/r", "m", "1", slots=2)
+MONITOR = Member("monitor", "monitor", 12)
+FOUND = FindingRecord(
+    model="m",
+    version="1",
+    monitor="drift",
+    metric="psi",
+    subject="",
+    value=0.4,
+    threshold=0.05,
+    direction="above",
+    breached=True,
+    reason="",
+    n_reference=100,
+    n_current=10,
+    window=(0.0, 1.0),
+    age_s=5.0,
+    p_value=None,
+    ci=None,
+    severity="info",
+    segment="",
+    window_id="",
+)
 
 Join = Callable[[Member], Any]
 Wait = Callable[[Callable[[], object]], Awaitable[None]]
@@ -49,7 +76,7 @@ async def test_a_restarted_replica_is_counted_and_its_totals_go_on(
     hub: Hub, join: Join, eventually: Wait
 ) -> None:
     first = join(REPLICA)
-    first.report = Report(True, (rows(5),))
+    first.report = Report(True, (rows(5),), ReplicaStatus())
     await eventually(lambda: value(hub, "vigil.inference.rows") == 5)
     assert value(hub, "vigil.replica.restarts") == 0
     await first.client.stop()
@@ -57,7 +84,7 @@ async def test_a_restarted_replica_is_counted_and_its_totals_go_on(
     assert value(hub, "vigil.inference.rows") == 5
 
     second = join(Member("replica", REPLICA.id, 99, "unix:/r", "m", "1", slots=2))
-    second.report = Report(True, (rows(2),))
+    second.report = Report(True, (rows(2),), ReplicaStatus())
     await eventually(lambda: value(hub, "vigil.inference.rows") == 7)
     assert value(hub, "vigil.replica.restarts") == 1
     assert hub.states()[0].restarts == 1
@@ -107,17 +134,62 @@ async def test_garbage_ends_only_its_own_connection(
     assert hub.directory.members == (GATEWAY,)
 
 
+async def test_what_a_member_says_and_nobody_understands_ends_nothing(
+    hub: Hub, join: Join, address: str, eventually: Wait, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As while a release is rolled out: the hub is of one, and a role of another."""
+    gateway = join(GATEWAY)
+    await eventually(lambda: hub.ready()[0])
+    strange = await connect(address)
+    strange.notify("register", MONITOR)
+    for _ in range(3):
+        strange.notify("report", {"ready": True, "series": [], "status": {"role": "emperor"}})
+        strange.notify("findings_changed", {"findings": [{"monitor": "drift"}]})
+    strange.notify("findings_changed", FindingsChanged(()))
+    await eventually(lambda: len(caplog.messages) == 2)
+    assert "a report of monitor cannot be read" in caplog.messages[0]
+    assert "a message of findings of monitor cannot be read" in caplog.messages[1]
+    assert not strange.closed
+    assert {state.member.id: state.ready for state in hub.states()} == {
+        "gateway-0": True,
+        "monitor": False,
+    }
+    assert gateway.client.connected
+    strange.close()
+    await eventually(lambda: len(hub.states()) == 1)
+
+
+async def test_findings_of_a_monitor_that_is_gone_are_unknown(
+    hub: Hub, join: Join, eventually: Wait, served: ServedModel
+) -> None:
+    hub.set_models([served])
+    first = join(MONITOR)
+    await eventually(lambda: hub.states() and hub.states()[0].ready)
+    first.client.notify(FINDINGS_CHANGED, FindingsChanged((FOUND,)))
+    await eventually(hub.findings)
+    assert [each.breached for each in hub.findings()] == [True]
+    await first.client.stop()
+    await eventually(lambda: not hub.states())
+    unknown = [(None, "the monitor is gone; breached before that")]
+    assert [(each.breached, each.reason) for each in hub.findings()] == unknown
+    second = join(msgspec.structs.replace(MONITOR, pid=13))
+    await eventually(lambda: hub.states() and hub.states()[0].ready)
+    assert [(each.breached, each.reason) for each in hub.findings()] == unknown
+    second.client.notify(FINDINGS_CHANGED, FindingsChanged((FOUND,)))
+    await eventually(lambda: [each.breached for each in hub.findings()] == [True])
+
+
 async def test_readiness_is_what_gateways_say(hub: Hub, join: Join, eventually: Wait) -> None:
     assert hub.ready() == (False, ["0 of 1 gateways are there"])
     gateway = join(GATEWAY)
-    gateway.report = Report(False, (), {"reasons": ["model 'm': no replica is there"]})
+    gateway.report = Report(False, (), GatewayStatus(reasons=("model 'm': no replica is there",)))
     expected = ["gateway gateway-0: model 'm': no replica is there"]
     await eventually(lambda: hub.ready() == (False, expected))
-    gateway.report = Report(True, ())
+    gateway.report = Report(True, (), GatewayStatus())
     await eventually(lambda: hub.ready() == (True, []))
-    status = hub.status()
-    assert status["ready"]
-    assert status["members"][0]["member"]["id"] == "gateway-0"
+    status = instance_status(hub)
+    assert status.ready
+    assert status.members[0].member.id == "gateway-0"
 
 
 async def test_every_reason_is_told_once_and_of_required_models_only(
@@ -135,9 +207,9 @@ async def test_every_reason_is_told_once_and_of_required_models_only(
     for name in ("lost", "told", "spare"):
         hub.note_failure(models[name].key, f"{name} is no graph")
     waiting = "model 'waiting': no replica yet"
-    reasons = [waiting, "model 'told': told is no graph", waiting]
+    reasons = (waiting, "model 'told': told is no graph", waiting)
     for number in range(2):
-        report = Report(False, (), {"reasons": reasons})
+        report = Report(False, (), GatewayStatus(reasons=reasons))
         join(Member("gateway", f"gateway-{number}", number)).report = report
     expected = [
         f"gateway gateway-0, gateway-1: {waiting}",
@@ -155,7 +227,7 @@ async def test_a_member_that_fell_silent_is_not_ready(address: str, eventually: 
     silent = await connect(address)
     silent.notify("register", GATEWAY)
     await eventually(lambda: hub.ready()[1] == ["gateway gateway-0 has not reported yet"])
-    silent.notify("report", Report(True, ()))
+    silent.notify("report", Report(True, (), GatewayStatus()))
     await eventually(lambda: hub.ready()[0])
     now[0] = STALE_S + 5
     assert hub.ready() == (False, ["gateway gateway-0 has not reported for 15 s"])
@@ -181,9 +253,7 @@ async def test_roles_survive_a_new_hub(
     await eventually(lambda: len(second.states()) == 2)
     await asyncio.sleep(0.05)
     assert gateway.directories[-1].generation == before, "pushed before its time was over"
-    assert second._settling is not None
-    second._settling.cancel()
-    second._settled()
+    second._push.settled()
     await eventually(lambda: gateway.directories[-1].generation > before)
     # Nothing that was pushed since shows an instance without its replica.
     later = [item for item in gateway.directories if item.generation > before]
@@ -197,7 +267,7 @@ async def test_who_joins_an_instance_that_leaves_hears_of_it(
     hub: Hub, join: Join, eventually: Wait
 ) -> None:
     first = join(GATEWAY)
-    first.report = Report(True, ())
+    first.report = Report(True, (), GatewayStatus())
     await eventually(lambda: hub.ready()[0])
     hub.leave()
     assert hub.ready() == (False, ["the server is about to stop"])

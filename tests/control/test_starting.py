@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from serving.channel.messages.directory import Inventory, ServedModel
+from serving.channel.messages.reports import UnreadyVersion
 from serving.control.lifecycle import ModelControl
 from serving.control.registry import Hub
 from serving.control.served_model import served_model
@@ -31,10 +32,10 @@ def begin(hub: Hub, control: ModelControl, served: ServedModel, limit_s: float =
 async def test_it_waits_until_the_model_answers(
     hub: Hub, control: ModelControl, gateway: Any, served: ServedModel, eventually: Wait
 ) -> None:
-    gateway.unready = [("m", "1", "no replica yet")]
+    gateway.unready = [UnreadyVersion("m", "1", "no replica yet")]
     starting = begin(hub, control, served)
     await eventually(lambda: gateway.directory.models)
-    await eventually(lambda: hub.gateway_statuses() and hub.gateway_statuses()[0]["unready"])
+    await eventually(lambda: hub.gateway_statuses() and hub.gateway_statuses()[0].unready)
     assert not starting.over()
     gateway.unready = []
     gateway.tell()
@@ -52,12 +53,12 @@ async def test_it_waits_for_gateways_first(
 async def test_a_model_that_failed_once_is_not_waited_for(
     hub: Hub, control: ModelControl, gateway: Any, served: ServedModel, eventually: Wait
 ) -> None:
-    gateway.unready = [("m", "1", "no replica yet")]
+    gateway.unready = [UnreadyVersion("m", "1", "no replica yet")]
     gateway.slow = True
     starting = begin(hub, control, served)
     hub.note_failure(served.key, "no weights")
     assert not starting.over()
-    hub.forget_failure(served.key)  # its replica is started again
+    hub.failures.forget(served.key)  # its replica is started again
     gateway.slow = False
     await eventually(lambda: gateway.directory.models)
     gateway.tell()
@@ -67,7 +68,7 @@ async def test_a_model_that_failed_once_is_not_waited_for(
 async def test_a_model_that_never_settles_is_waited_for_within_bounds(
     hub: Hub, control: ModelControl, gateway: Any, served: ServedModel, eventually: Wait
 ) -> None:
-    gateway.unready = [("m", "1", "no replica yet")]
+    gateway.unready = [UnreadyVersion("m", "1", "no replica yet")]
     starting = begin(hub, control, served, limit_s=0.1)
     assert not starting.over()
     await eventually(starting.over)

@@ -17,6 +17,7 @@ from serving.channel.endpoint import ChannelServer
 from serving.channel.frame_parts import Message
 from serving.channel.messages.directory import Directory, Member
 from serving.channel.messages.explanation import ExplainMeta
+from serving.channel.peer import State
 from serving.dataplane.explainers import ExplainerPool
 from serving.errors import DeadlineExceeded, ModelNotReady
 from serving.protocol.messages import Tensor
@@ -88,7 +89,7 @@ async def test_connecting_counts(pool: ExplainerPool) -> None:
     # Whoever waits longer still waits for the connection that the other gave up on.
     assert not patient.done()
     pool.close()
-    with pytest.raises(asyncio.CancelledError):
+    with pytest.raises(ModelNotReady, match="went away"):
         await patient
 
 
@@ -202,9 +203,27 @@ async def test_what_was_asked_of_one_that_cannot_be_reached_goes_with_the_questi
             del task, asking
         del tensor
         assert left() is None
-        kept = pool._connections[gone.address].exception()
-        assert kept is not None
-        assert kept.__traceback__ is None  # or it would know its task, which knows it
     finally:
         gc.enable()
     pool.close()
+
+
+async def test_one_that_the_directory_has_no_more_is_kept_until_it_is_lost(
+    pool: ExplainerPool, quick: FakeExplainer
+) -> None:
+    """A hub that has just restarted knows nobody yet; and nobody comes back to what is gone."""
+    await pool.explain("quick", "1", LATE, ())
+    quick.silent = True
+    asking = asyncio.create_task(pool.explain("quick", "1", LATE, ()))
+    async with asyncio.timeout(60):
+        while quick.asked < 2:  # noqa: ASYNC110
+            await asyncio.sleep(0.002)
+    pool.on_directory(Directory(2))
+    (peer,) = pool._peers.values()
+    assert peer.state is State.UP
+    for connection in list(quick.server.connections):
+        connection.abort()
+    with pytest.raises(ModelNotReady, match="went away"):
+        await asking
+    assert peer.state is State.CLOSED
+    assert not pool._peers

@@ -24,6 +24,7 @@ from serving.channel.messages.inference import (
     ResponseParameters,
     ResultMeta,
 )
+from serving.channel.messages.reports import CandidateStanding
 from serving.dataplane import handler
 from serving.dataplane.context import RequestContext
 from serving.dataplane.handler import DataPlane
@@ -615,7 +616,7 @@ async def test_gauges_tell_of_what_is_being_removed_and_then_of_nothing(
     link.manual = False
     link.answer()
     await asyncio.gather(*asked, last)
-    await eventually(lambda: not plane.status()["retiring"])
+    await eventually(lambda: not plane.status().retiring)
     assert gauges(plane) == {}
 
 
@@ -630,22 +631,24 @@ async def test_a_candidate_answers_nobody_until_it_is_taken_in(
     first.answer()
     await eventually(lambda: plane.ready()[0])
     plane.apply(Directory(2, (old,), (), (new,)))
-    assert plane.status()["candidates"] == [("m", "1", "new", "LOADING", "no replica yet")]
+    assert plane.status().candidates == (
+        CandidateStanding("m", "1", "new", "LOADING", "no replica yet"),
+    )
     plane.add_link("m", "1", second, "new")
-    await eventually(lambda: plane.status()["candidates"][0][3] == "READY")
+    await eventually(lambda: plane.status().candidates[0].state == "READY")
     admitted = asyncio.ensure_future(ask(plane))
     await eventually(lambda: first.held)
     assert len(second.batches) == 1  # the proof
     told: list[object] = []
-    plane.on_follow = lambda: told.append(plane.status()["retiring"])
+    plane.on_follow = lambda: told.append(plane.status().retiring)
     plane.apply(Directory(3, (new,), ()))
     assert await ask(plane) == 2.0
     assert len(second.batches) == 2
     # The old one still answers what it had taken.
-    assert told == [[("m", "1", "old")]]
+    assert told == [(("m", "1", "old"),)]
     first.answer()
     assert await admitted == 2.0
-    await eventually(lambda: told[-1] == [])
+    await eventually(lambda: told[-1] == ())
 
 
 async def test_only_a_required_model_that_is_refused_holds_readiness(
@@ -676,10 +679,10 @@ async def test_a_candidate_that_fails_its_example_is_told_and_dropped(
     said = (
         "without an example, a row of zeros fails: oh; name a request that it answers by `example`"
     )
-    wanted = [("m", "1", "new", "UNAVAILABLE", said)]
-    await eventually(lambda: plane.status()["candidates"] == wanted)
+    wanted = (CandidateStanding("m", "1", "new", "UNAVAILABLE", said),)
+    await eventually(lambda: plane.status().candidates == wanted)
     plane.apply(Directory(3, (old,), ()))
-    assert plane.status()["candidates"] == []
+    assert plane.status().candidates == ()
     assert await ask(plane) == 2.0
 
 
@@ -694,9 +697,9 @@ async def test_an_example_that_is_no_request_of_the_model_is_told_by_its_file(
         old, revision="new", config=json.dumps(config).encode(), example=example
     )
     plane.apply(Directory(1, (), (), (new,)))
-    ((*_, state, reason),) = plane.status()["candidates"]
-    assert state == "UNAVAILABLE"
-    assert reason.startswith("ask.json, which model.yaml names as `example`: ")
+    (told,) = plane.status().candidates
+    assert told.state == "UNAVAILABLE"
+    assert told.reason.startswith("ask.json, which model.yaml names as `example`: ")
 
 
 async def test_a_revision_that_cannot_answer_yet_does_not_replace_one_that_can(

@@ -12,7 +12,8 @@ import pytest
 
 from monitors.reference.profile import ReferenceProfile
 from serving.channel.hub_client import HubClient
-from serving.channel.messages.directory import Directory, Member, Report, ServedModel
+from serving.channel.messages.directory import Directory, Member, ServedModel
+from serving.channel.messages.reports import GatewayStatus, Report
 from serving.config import DriftMonitor as DriftConfig
 from serving.config import Fairness, Feature, InputSpec, ModelConfig, Monitors, OutputSpec
 from serving.control.registry import Hub
@@ -131,7 +132,7 @@ class Gateway:
             hub_address,
             None,
             Member("gateway", ident, 1),
-            lambda: Report(True, self.series.snapshot()),
+            lambda: Report(True, self.series.snapshot(), GatewayStatus()),
             on_directory=self._directory,
             interval_s=0.05,
         )

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from serving.channel.messages.directory import ServedModel
+from serving.channel.messages.findings import FindingRecord
 from serving.channel.messages.observation import EventMeta, Label, LabelCounts, LabelsMeta, Position
 from serving.config import ModelConfig
 from serving.errors import ModelNotFound, VersionNotFound
@@ -78,10 +79,10 @@ class Bench:
         self.observatory.restore(state, entries)
         self.serve(*versions)
 
-    def found(self, metric: str) -> dict[str, dict[str, Any]]:
+    def found(self, metric: str) -> dict[str, FindingRecord]:
         """The findings of a metric by version."""
-        findings = self.observatory.findings("m")["findings"]
-        return {one["version"]: one for one in findings if one["metric"] == metric}
+        findings = self.observatory.findings("m").findings
+        return {one.version: one for one in findings if one.metric == metric}
 
     def versions(self) -> set[str]:
         return {watch.entry.version for watch in self.observatory.watches}
@@ -102,10 +103,10 @@ def test_findings_of_two_versions_are_apart(bench):
         bench.answered("", 50)
         bench.answered("v2", 50, mean=4.0 if step >= 2 else 0.0)
     found = bench.found("drifted_features")
-    assert {version: one["breached"] for version, one in found.items()} == {"1": False, "v2": True}
-    assert {one["n_reference"] for one in found.values()} == {100}
-    reported = bench.observatory.status()["findings"]
-    assert {(one["model"], one["version"]) for one in reported} == {("m", "1"), ("m", "v2")}
+    assert {version: one.breached for version, one in found.items()} == {"1": False, "v2": True}
+    assert {one.n_reference for one in found.values()} == {100}
+    reported = bench.observatory.all_findings()
+    assert {(one.model, one.version) for one in reported} == {("m", "1"), ("m", "v2")}
     assert bench.gauges() == {"1", "v2"}
     alarms = {
         dict(one.attributes)["version"]: one.value
@@ -121,7 +122,7 @@ def test_labels_count_for_the_version_that_answered(bench):
     counts = bench.push(*(f"{ids}{row}" for ids in ("old", "new") for row in range(200)))
     assert counts == LabelCounts(accepted=400)
     found = bench.found("accuracy")
-    assert {version: one["value"] for version, one in found.items()} == {"1": 0.0, "v0.1.0": 1.0}
+    assert {version: one.value for version, one in found.items()} == {"1": 0.0, "v0.1.0": 1.0}
 
 
 def test_a_label_waits_at_the_version_that_answered_last(bench):
@@ -145,8 +146,8 @@ def test_a_restart_goes_on_with_every_version(bench):
     assert [w.entry.version for w in bench.observatory.watches] == ["2", "1", "3"]
     assert bench.push("one7", "two7", "three7", "never0") == LabelCounts(accepted=3, unknown=1)
     bench.answered("3", 50, mean=-2.0)
-    assert bench.found("drifted_features")["3"]["breached"] is True
-    assert bench.found("drifted_features")["2"]["breached"] is False
+    assert bench.found("drifted_features")["3"].breached is True
+    assert bench.found("drifted_features")["2"].breached is False
 
 
 def test_a_version_that_is_served_after_a_restart_goes_on_as_it_was(bench):
@@ -159,7 +160,7 @@ def test_a_version_that_is_served_after_a_restart_goes_on_as_it_was(bench):
     assert bench.versions() == {"2"}
     assert bench.found("drifted_features") == {"2": before}
     bench.answered("", 50, version="2", mean=4.0)
-    assert bench.found("drifted_features")["2"]["breached"] is True
+    assert bench.found("drifted_features")["2"].breached is True
     assert bench.push("new0", "old0") == LabelCounts(accepted=1, late=1)
     bench.answered("1", version="2")  # rolled back
     assert bench.versions() == {"1", "2"}
@@ -193,14 +194,14 @@ def test_a_server_that_makes_up_versions_is_bounded(bench, caplog):
     (told,) = [r for r in caplog.records if "is not watched" in r.message]
     assert getattr(told, FIELDS)["version"] == f"made-up-{MOST_UPSTREAM}"
     assert "version 'made-up-99' of model 'm' upstream is not watched" in str(
-        bench.observatory.findings("m")["notes"]
+        bench.observatory.findings("m").notes
     )
-    assert "made-up-99" in str(bench.observatory.status()["not_judged"])
+    assert "made-up-99" in str(bench.observatory.status().not_judged)
     for version in range(2 * MOST_COUNTED):
         bench.now += 2 * ACTIVE_S
         bench.answered(f"slowly-{version}")
     assert len(bench.versions()) == 1 + MOST_UPSTREAM
-    assert bench.observatory.findings("m")["notes"][-1].count("is not watched") == 0
+    assert bench.observatory.findings("m").notes[-1].count("is not watched") == 0
     counted = {
         dict(one.attributes)["version"]
         for one in bench.observatory.snapshot()
@@ -212,14 +213,14 @@ def test_a_server_that_makes_up_versions_is_bounded(bench, caplog):
 
 def test_a_served_version_that_never_answered_is_not_told_of(bench):
     """What is called 1 here may be `v0.1.0` there."""
-    notes = bench.observatory.findings("m")["notes"]
+    notes = bench.observatory.findings("m").notes
     assert any("model 'm':" in note for note in notes)
     bench.answered("v0.1.0", 10)
-    notes = bench.observatory.findings("m")["notes"]
+    notes = bench.observatory.findings("m").notes
     assert notes
     assert all("model 'm' version 'v0.1.0' upstream" in note for note in notes)
     bench.answered("", 10)
-    notes = bench.observatory.findings("m")["notes"]
+    notes = bench.observatory.findings("m").notes
     assert any("model 'm':" in note for note in notes)
 
 

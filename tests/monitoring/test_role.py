@@ -17,8 +17,11 @@ from serving.channel.messages.observation import (
 )
 from serving.config import DriftMonitor as DriftConfig
 from serving.config import Monitors
+from serving.control.latest_findings import LatestFindings
 from serving.control.monitor_orders import reset_reference
+from serving.control.registry import Hub
 from serving.errors import InvalidInput, ModelNotFound, ModelNotReady, Unsupported
+from serving.monitoring import role as role_module
 from serving.monitoring.role import MonitorRole
 
 
@@ -116,8 +119,8 @@ async def test_unequal_selection_rates_are_a_finding(connected, tabular, monitor
     assert finding["ci"][0] > 0.1
     names = {s.name for s in monitor.observatory.snapshot()}
     assert "vigil.fairness.disparity.ci.lower" in names
-    everything = json.dumps([answer, monitor.observatory.status()])
-    assert '"F"' not in everything
+    told = [answer, monitor.observatory.all_findings(), monitor.observatory.status()]
+    assert b'"F"' not in msgspec.json.encode(told)
 
 
 async def test_labels_are_joined_and_scored(connected, tabular, monitor):
@@ -179,12 +182,41 @@ async def test_findings_reach_the_hub(connected, tabular, hub, eventually):
     tabular.publish(connected, 200, shift=1.0)
     await ask(connected)
 
-    def findings():
-        statuses = [s.status for s in hub.states() if s.member.role == "monitor"]
-        return statuses and statuses[0].get("findings")
+    await eventually(hub.findings)
+    assert {found.model for found in hub.findings()} == {"loans"}
+    assert {found.subject for found in hub.findings() if found.breached} >= {"income"}
 
-    await eventually(findings)
-    assert {f["model"] for f in findings()} == {"loans"}
+
+async def test_the_hub_hears_of_findings_when_they_change_and_after_it_was_replaced(
+    connected, tabular, hub, monitor, tmp_path, eventually, monkeypatch
+):
+    monkeypatch.setattr(role_module, "TELL_S", 0.01)
+    told = []
+    monkeypatch.setattr(LatestFindings, "told", lambda _self, *what: told.append(what))
+    looked = []
+    all_findings = monitor.observatory.all_findings
+
+    def look():
+        looked.append(all_findings())
+        return looked[-1]
+
+    monkeypatch.setattr(monitor.observatory, "all_findings", look)
+    tabular.publish(connected, 200, shift=1.0)
+    await ask(connected)
+    await eventually(lambda: told and told[-1][1].findings)
+    times, seen = len(told), len(looked)
+    await eventually(lambda: len(looked) >= seen + 5)
+    assert len(told) == times, "told again although nothing has changed"
+    tabular.publish(connected, 200)
+    await ask(connected)
+    await eventually(lambda: len(told) == times + 1)
+    hub.stop()
+    successor = Hub()
+    await successor.start(f"unix:{tmp_path}/hub.sock")
+    await eventually(lambda: len(told) > times + 1)
+    assert told[-1][0] == "monitor"
+    assert len(told[-1][1].findings) == len(looked[-1])
+    successor.stop()
 
 
 async def test_rows_of_a_model_that_is_not_served_are_counted(connected, tabular, hub, monitor):
@@ -308,7 +340,7 @@ async def test_a_live_reference_is_collected_kept_and_reset(
     assert "0 of 300 rows" in (await ask(publisher))["notes"][0]
     tabular.publish(publisher, 500, shift=1.0)
     assert verdicts(await ask(publisher), "drifted_features") == {"": False}
-    assert "first 300 rows" in role.observatory.status()["notes"][0]
+    assert "first 300 rows" in role.observatory.status().notes[0]
     await role.stop()
 
 

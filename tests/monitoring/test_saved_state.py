@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+import msgspec
+
 from serving.channel.messages.directory import ServedModel
 from serving.channel.messages.observation import Label, LabelCounts, LabelsMeta
 from serving.config import ModelConfig
@@ -40,10 +42,11 @@ def test_every_monitor_goes_on_with_what_it_had_found():
     answer = observatory.findings("loans")
     before = json.loads(SAVED.read_text())["findings"]
     assert {one["monitor"] for one in before} == {"drift", "fairness", "performance", "quality"}
-    for was, now in zip(before, answer["findings"], strict=True):
+    findings = json.loads(msgspec.json.encode(answer.findings))
+    for was, now in zip(before, findings, strict=True):
         assert now.items() >= was.items()
     since = "reference: first 100 rows since 1970-01-01T00:16:40Z"
-    assert answer["notes"] == [f"drift of model 'loans': {since}"]
+    assert answer.notes == (f"drift of model 'loans': {since}",)
 
 
 def test_every_monitor_is_where_it_was_in_its_window():
@@ -66,8 +69,8 @@ def test_labels_are_joined_with_the_predictions_of_before():
 
 
 def test_accuracy_by_another_minimum_is_judged_anew():
-    findings = restored(minimum=0.5).findings("loans")["findings"]
-    assert {one["monitor"] for one in findings} == {"drift", "fairness", "quality"}
+    findings = restored(minimum=0.5).findings("loans").findings
+    assert {one.monitor for one in findings} == {"drift", "fairness", "quality"}
 
 
 def test_labels_go_on_although_accuracy_was_not_saved():
@@ -76,8 +79,8 @@ def test_labels_go_on_although_accuracy_was_not_saved():
     assert watch.state()["labels"]["labelled"] == 210
     filled = {judge.name: judge.monitor.filled for judge in watch._monitors.judges}
     assert filled["performance"] == (0, 200)
-    findings = observatory.findings("loans")["findings"]
-    assert {one["monitor"] for one in findings} == {"drift", "fairness", "quality"}
+    findings = observatory.findings("loans").findings
+    assert {one.monitor for one in findings} == {"drift", "fairness", "quality"}
 
 
 def test_what_goes_on_is_saved_as_it_was():

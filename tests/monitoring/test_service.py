@@ -1,4 +1,5 @@
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -6,6 +7,7 @@ import numpy as np
 import pytest
 
 from serving.channel.messages.directory import ServedModel
+from serving.channel.messages.findings import FindingRecord
 from serving.channel.messages.observation import EventMeta, Label, LabelCounts, LabelsMeta, Position
 from serving.config import ModelConfig
 from serving.monitoring.service import MonitoringService
@@ -53,9 +55,9 @@ def push(observatory: MonitoringService, *idents: str) -> LabelCounts:
     return observatory.label(LabelsMeta("loans", [Label(ident, 0, 1) for ident in idents]))
 
 
-def accuracy(answer: dict[str, Any]) -> dict[str, Any]:
-    (found,) = [one for one in answer["findings"] if one["metric"] == "accuracy"]
-    return dict(found)
+def accuracy(findings: Sequence[FindingRecord]) -> FindingRecord:
+    (found,) = [one for one in findings if one.metric == "accuracy"]
+    return found
 
 
 def restarted(observatory: MonitoringService, clock: Clock) -> MonitoringService:
@@ -142,8 +144,8 @@ def test_a_version_that_is_gone_leaves_no_gauge(tmp_path, clock):
         ]
 
     assert scores() == [1.0]
-    finding = accuracy(observatory.findings("loans"))
-    assert (finding["breached"], finding["reason"], finding["age_s"]) == (
+    finding = accuracy(observatory.findings("loans").findings)
+    assert (finding.breached, finding.reason, finding.age_s) == (
         None,
         "no threshold set",
         0,
@@ -160,6 +162,6 @@ def test_a_gauge_ends_when_its_finding_is_stale(tmp_path, clock):
     clock.now = NOW + 3600
     names = [one.name for one in observatory.snapshot()]
     assert not [name for name in names if name.endswith("performance.score")]
-    finding = accuracy(observatory.status())
-    assert (finding["breached"], finding["age_s"]) == (None, 3600)
-    assert finding["reason"] == "stale: no labels for 60 minutes; fine before that"
+    finding = accuracy(observatory.all_findings())
+    assert (finding.breached, finding.age_s) == (None, 3600)
+    assert finding.reason == "stale: no labels for 60 minutes; fine before that"

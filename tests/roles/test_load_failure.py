@@ -19,13 +19,13 @@ async def test_the_hub_hears_the_reason(tmp_path: Path) -> None:
         error = ValueError("weights\nare wet")
         await asyncio.to_thread(tell_failed, served, error, address, None)
         async with asyncio.timeout(60):
-            while hub.failure(served.key) is None:
+            while hub.failures.of(served.key) is None:
                 await hub.news(0.1)
-        assert hub.failure(served.key) == "weights are wet"
+        assert hub.failures.of(served.key) == "weights are wet"
         assert any("weights are wet" in reason for reason in hub.ready()[1])
         # What only tells how the process ended does not replace it.
         hub.note_failure(served.key, "exit code 1")
-        assert hub.failure(served.key) == "weights are wet"
+        assert hub.failures.of(served.key) == "weights are wet"
     finally:
         hub.stop()
         await asyncio.sleep(0.01)

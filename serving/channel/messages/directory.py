@@ -1,13 +1,12 @@
-"""The directory: what is served and who is there, and what each role tells of itself."""
+"""The directory: what is served and who is there."""
 
 from __future__ import annotations
 
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 import msgspec
 
 from serving.channel.messages.settings import Settings
-from serving.telemetry.series import Series
 
 RoleName = Literal["gateway", "replica", "explainer", "monitor"]
 ModelKey = tuple[str, str, str]
@@ -140,11 +139,3 @@ class Directory(msgspec.Struct, frozen=True):
     def of_role(self, role: RoleName) -> list[Member]:
         """Return the members with that role."""
         return [member for member in self.members if member.role == role]
-
-
-class Report(msgspec.Struct, frozen=True):
-    """What a role tells the hub about itself every second."""
-
-    ready: bool
-    series: tuple[Series, ...]
-    status: dict[str, Any] = {}

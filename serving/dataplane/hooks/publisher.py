@@ -16,12 +16,11 @@ import msgspec
 import numpy as np
 
 from serving.channel.connection import ChannelClosed, Connection
-from serving.channel.endpoint import connect
 from serving.channel.frame_parts import Message
-from serving.channel.hub_client import RETRY_S
 from serving.channel.messages import observation
 from serving.channel.messages.directory import Directory
 from serving.channel.messages.observation import EventMeta, Position
+from serving.channel.peer import Peer
 from serving.dataplane.hooks.pending_events import PendingEvents
 from serving.errors import ModelNotReady
 from serving.protocol.datatypes import NUMPY_OF
@@ -96,18 +95,15 @@ class EventPublisher:
     ) -> None:
         self._gateway = gateway
         self._series = series
-        self._secret = secret
         limits = limits or Limits()
         self._limits = limits
         self._max_rows, self._max_bytes = limits.rows, limits.bytes
         self._incarnation = time.time_ns() if incarnation is None else incarnation
         self._open: dict[_Key, PendingEvents] = {}
         self._timer: asyncio.TimerHandle | None = None
-        self._address = ""
-        self._connection: Connection | None = None
+        self._monitor = Peer("the monitor", secret, on_up=self._up)
         # Clients may come before the monitor does, which nobody waits for.
         self._early = True
-        self._task: asyncio.Task[None] | None = None
         self._recorders: dict[tuple[str, str, str], SumSeries] = {}
         self.published = Totals()
         self.sent = Totals()
@@ -118,49 +114,25 @@ class EventPublisher:
     @property
     def connected(self) -> bool:
         """Whether a monitor is there to take events."""
-        return self._connection is not None and not self._connection.closed
+        return self._monitor.connection is not None
 
     def on_directory(self, directory: Directory) -> None:
         """Learn where the monitor is; connects and reconnects by itself from then on."""
         monitors = directory.of_role("monitor")
-        address = monitors[0].address if monitors else ""
-        if not address:
-            # A hub that has just restarted knows nobody yet; the monitor may well be there.
-            return
-        if address != self._address:
-            self._address = address
-            if self._connection:
-                self._connection.close()
-        if self._task is None:
-            self._task = asyncio.get_running_loop().create_task(self._stay_connected())
+        # A hub that has just restarted knows nobody yet; the monitor may well be there.
+        if monitors and monitors[0].address:
+            self._monitor.reach(monitors[0].address)
 
-    async def _stay_connected(self) -> None:
-        gone = asyncio.Event()
-
-        def lost(_connection: Connection) -> None:
-            gone.set()
-
-        while True:
-            gone.clear()
-            try:
-                connection = await connect(self._address, self._secret, on_closed=lost)
-            except ChannelClosed:
-                await asyncio.sleep(RETRY_S)
-                continue
-            connection.notify(observation.POSITION, self._position())
-            self._connection = connection
-            self._early = False
-            self.flush()
-            await gone.wait()
+    def _up(self, connection: Connection) -> None:
+        connection.notify(observation.POSITION, self._position())
+        self._early = False
+        self.flush()
 
     def close(self) -> None:
         """Send what waits, drop it where no monitor ever came, and close the connection."""
         self._early = False
         self.flush()
-        if self._task:
-            self._task.cancel()
-        if self._connection:
-            self._connection.close()
+        self._monitor.close()
 
     # -- events -------------------------------------------------------------------------
 
@@ -222,8 +194,8 @@ class EventPublisher:
         for part in pending.take():
             requests, rows = len(part.ids), part.total
             self.published.add(requests, rows)
-            connection = self._connection
-            if connection is None or connection.closed:
+            connection = self._monitor.connection
+            if connection is None:
                 self._drop(model, version, NO_MONITOR, requests, rows)
             elif connection.unsent_bytes > self._limits.unsent_bytes:
                 self._drop(model, version, BACKLOG, requests, rows)
@@ -273,9 +245,9 @@ class EventPublisher:
             VigilError: what the monitor answered.
         """
         self.flush()
-        if self._connection is not None:
+        if (connection := self._monitor.connection) is not None:
             with contextlib.suppress(ChannelClosed):
-                return await self._connection.request(kind, meta, tensors)
+                return await connection.request(kind, meta, tensors)
         raise ModelNotReady("the monitor is not there; retry later", retry_after_s=1)
 
 

@@ -151,9 +151,7 @@ class Supervisor:
             if not self._helped and (self._announced or self._control.started):
                 self._helped = True
                 self._roles.start_monitor()
-            self._roles.kill_hung(
-                (state.member.id, state.status.get("busy_s", 0.0)) for state in self._hub.states()
-            )
+            self._roles.kill_hung((state.member.id, state.busy_s) for state in self._hub.states())
             if self._roles.zygote.hopeless:
                 said = "the zygote cannot be started; stopping so that a service manager tries anew"
                 report(Event.SUPERVISOR_STOPS, said)

@@ -8,7 +8,7 @@ from typing import Any
 from monitors.finding import Finding
 from monitors.rows import Rows
 from serving.models.repository.folder import ModelEntry
-from serving.monitoring.finding_json import stale
+from serving.monitoring.finding_records import stale
 from serving.monitoring.finding_series import FindingSeries
 from serving.monitoring.freshness import Freshness
 from serving.monitoring.judges.descriptor import Blind, MonitorDescriptor

@@ -23,7 +23,7 @@ import msgspec
 import numpy as np
 from scipy.stats import wasserstein_distance
 
-from serving.config import ModelConfig
+from serving.config.encoded import decode_config
 from serving.errors import VigilError
 from serving.models.profile.columns import input_columns
 from serving.models.profile.dataset import read_dataset
@@ -131,7 +131,7 @@ def make(folder: Path) -> bytes:
         VigilError: the reference cannot be read, or no column can be compared.
     """
     job, recent = read_job(folder)
-    config = ModelConfig.model_validate_json(job.config)
+    config = decode_config(job.config.encode())
     fitted = input_columns(read_dataset(Path(job.reference), config).inputs, config)
     reference = {name: plain(_thinned(values)) for name, values in fitted.items()}
     current = {name: _thinned(values) for name, values in recent.items()}

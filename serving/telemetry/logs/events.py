@@ -32,6 +32,9 @@ class Event(Enum):
     RAY_LOST = "ray_lost", ERROR
     REPLICA_HUNG = "replica_hung", ERROR
     DIRECTORY_NOT_FOLLOWED = "directory_not_followed", ERROR
+    PEER_UNREACHABLE = "peer_unreachable", WARNING
+    PEER_BACK = "peer_back", INFO
+    MEMBER_UNREADABLE = "member_unreadable", ERROR
     DIRECTORY_FOLLOWED = "directory_followed", DEBUG
 
     # Models and their versions.

@@ -12,7 +12,7 @@ import pytest
 
 from serving.channel.messages.directory import ServedModel
 from serving.config import InputSpec, ModelConfig, OutputSpec
-from serving.config.model import encode_config
+from serving.config.encoded import encode_config
 from serving.engines.children import ZygoteClient
 
 

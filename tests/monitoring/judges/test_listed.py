@@ -3,12 +3,12 @@
 import json
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 import numpy as np
 import pytest
 
 from serving.channel.messages.directory import ServedModel
+from serving.channel.messages.findings import FindingRecord
 from serving.channel.messages.observation import EventMeta, Position
 from serving.config import ModelConfig
 from serving.monitoring.judges.listed import MONITORS
@@ -55,9 +55,9 @@ def answer(observatory: MonitoringService, clock: Clock, rows: int) -> None:
     observatory.observe(meta, [Tensor("out:p", "FP32", (rows, 2), scores)])
 
 
-def found(observatory: MonitoringService) -> dict[str, dict[str, Any]]:
-    findings = observatory.findings("loans")["findings"]
-    return {one["metric"]: one for one in findings if one["monitor"] == "toy"}
+def found(observatory: MonitoringService) -> dict[str, FindingRecord]:
+    findings = observatory.findings("loans").findings
+    return {one.metric: one for one in findings if one.monitor == "toy"}
 
 
 def test_names_in_the_list_are_unique():
@@ -68,19 +68,17 @@ def test_names_in_the_list_are_unique():
 def test_its_findings_are_told_and_without_a_threshold_they_are_no_verdict(toy, clock, tmp_path):
     observatory = watching(toy, clock, tmp_path)
     answer(observatory, clock, 7)
-    assert (
-        "toy of model 'loans': no verdict yet, 7 of 10 rows" in (observatory.status()["not_judged"])
-    )
+    assert "toy of model 'loans': no verdict yet, 7 of 10 rows" in observatory.status().not_judged
     answer(observatory, clock, 6)
     (windows,) = found(observatory).values()
-    assert windows["reason"] == "no threshold set"
-    assert (windows["version"], windows["value"], windows["breached"], windows["threshold"]) == (
+    assert windows.reason == "no threshold set"
+    assert (windows.version, windows.value, windows.breached, windows.threshold) == (
         "1",
         1.0,
         None,
         None,
     )
-    assert not any("toy" in note for note in observatory.status()["not_judged"])
+    assert not any("toy" in note for note in observatory.status().not_judged)
     gauges = {
         one.name: one.value
         for one in observatory.snapshot()
@@ -98,7 +96,7 @@ def test_what_it_finds_by_the_clock_is_told_and_does_not_go_stale(toy, clock, tm
         observatory.snapshot()
         told = found(observatory)
         assert ("idle_s" in told) is (idle_s > toy.SILENT_S)
-    assert (told["idle_s"]["value"], told["idle_s"]["breached"]) == (5 * 3600, True)
+    assert (told["idle_s"].value, told["idle_s"].breached) == (5 * 3600, True)
 
 
 def test_it_goes_on_after_a_restart(toy, clock, tmp_path):
@@ -108,7 +106,7 @@ def test_it_goes_on_after_a_restart(toy, clock, tmp_path):
     again.restore(json.loads(json.dumps(observatory.state())), {})
     again.serve([served(tmp_path)])
     answer(again, clock, 3)
-    assert found(again)["windows"]["value"] == 2.0
+    assert found(again)["windows"].value == 2.0
 
 
 def test_a_monitor_that_fails_disturbs_no_other(toy, clock, tmp_path, monkeypatch):
@@ -121,8 +119,8 @@ def test_a_monitor_that_fails_disturbs_no_other(toy, clock, tmp_path, monkeypatc
     answer(observatory, clock, 100)
     observatory.snapshot()
     answered = observatory.findings("loans")
-    assert {one["monitor"] for one in answered["findings"]} == {"quality"}
-    assert answered["notes"][-1] == "toy of model 'loans' failed: RuntimeError"
+    assert {one.monitor for one in answered.findings} == {"quality"}
+    assert answered.notes[-1] == "toy of model 'loans' failed: RuntimeError"
     monkeypatch.undo()
     answer(observatory, clock, 10)
-    assert "failed" not in str(observatory.findings("loans")["notes"])
+    assert "failed" not in str(observatory.findings("loans").notes)

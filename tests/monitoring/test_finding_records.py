@@ -2,10 +2,11 @@ import json
 import math
 from dataclasses import replace
 
+import msgspec
 import pytest
 
 from monitors.finding import Finding
-from serving.monitoring.finding_json import plain, stale
+from serving.monitoring.finding_records import record, stale
 
 FOUND = Finding(
     monitor="drift",
@@ -24,16 +25,16 @@ FOUND = Finding(
 
 
 def test_window_and_age_are_told():
-    found = plain(replace(FOUND, version="3"), 1060.5)
-    assert (found["version"], found["window"], found["age_s"]) == ("3", [900.0, 1000.0], 60.5)
-    assert plain(FOUND, 990.0)["age_s"] == 0  # clocks of two machines differ
+    found = record(replace(FOUND, version="3"), 1060.5)
+    assert (found.version, found.window, found.age_s) == ("3", (900.0, 1000.0), 60.5)
+    assert record(FOUND, 990.0).age_s == 0  # clocks of two machines differ
 
 
 def test_what_is_unknown_is_null_and_not_zero():
     unknown = replace(
         FOUND, value=math.nan, threshold=None, breached=None, p_value=None, reason="why"
     )
-    found = json.loads(json.dumps(plain(unknown, 1000), allow_nan=False))
+    found = json.loads(msgspec.json.encode(record(unknown, 1000)))
     names = ("value", "threshold", "breached", "p_value", "reason")
     assert [found[name] for name in names] == [None, None, None, None, "why"]
 
@@ -56,8 +57,8 @@ def test_what_was_unknown_keeps_its_reason():
 
 
 def test_it_says_what_a_breach_is_worth_and_what_it_is_about():
-    found = plain(replace(FOUND, severity="ticket", segment="age > 60", window_id="3@900"), 1000)
-    assert (found["severity"], found["segment"], found["window_id"]) == (
+    found = record(replace(FOUND, severity="ticket", segment="age > 60", window_id="3@900"), 1000)
+    assert (found.severity, found.segment, found.window_id) == (
         "ticket",
         "age > 60",
         "3@900",

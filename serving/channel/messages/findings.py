@@ -1,0 +1,58 @@
+"""Findings on their way from the monitor to the hub, and to clients that ask for a model's.
+
+Kind `findings_changed` (notify, monitor to hub): `FindingsChanged`, all findings of the monitor,
+sent when one differs from what the hub was told last, and after every (re)connect.
+"""
+
+from __future__ import annotations
+
+from typing import Final, Literal
+
+import msgspec
+
+FINDINGS_CHANGED: Final = "findings_changed"
+
+
+class FindingRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One finding; see `monitors.finding.Finding`. A number that is not finite is None.
+
+    Attributes:
+        model: what was judged; empty, and left out, where all findings are of one named model.
+        reason: why there is no verdict; empty when there is one.
+        window: (first, last) event time in seconds since the epoch.
+        age_s: seconds since the end of the window, when this was made.
+    """
+
+    model: str = ""
+    version: str
+    monitor: str
+    metric: str
+    subject: str
+    value: float | None
+    threshold: float | None
+    direction: Literal["above", "below"]
+    breached: bool | None
+    reason: str
+    n_reference: int
+    n_current: int
+    window: tuple[float | None, float | None]
+    age_s: float
+    p_value: float | None
+    ci: tuple[float | None, float | None] | None
+    severity: Literal["info", "ticket", "page"]
+    segment: str
+    window_id: str
+
+
+class FindingsChanged(msgspec.Struct, frozen=True):
+    """All findings of a monitor; each names its model."""
+
+    findings: tuple[FindingRecord, ...]
+
+
+class ModelFindings(msgspec.Struct, frozen=True):
+    """The latest findings of one model, and notes on what is not watched; as JSON for clients."""
+
+    model: str
+    findings: tuple[FindingRecord, ...]
+    notes: tuple[str, ...]

@@ -1,0 +1,51 @@
+"""What an instance says of itself to programs: models, members and readiness."""
+
+from __future__ import annotations
+
+import msgspec
+
+from serving.control.members import MemberState
+from serving.control.registry import Hub
+
+
+class ModelLine(msgspec.Struct, frozen=True):
+    """A version that should answer.
+
+    Attributes:
+        explainer: how its explainer fares; None if there is nothing to explain.
+    """
+
+    name: str
+    version: str
+    explainer: str | None
+
+
+class InstanceStatus(msgspec.Struct, frozen=True):
+    """The whole answer.
+
+    Attributes:
+        ready, reasons: whether it is ready; else why not, one sentence each.
+        generation: of the directory.
+        restarts: how often each member came back as a new process.
+    """
+
+    ready: bool
+    reasons: list[str]
+    generation: int
+    models: list[ModelLine]
+    members: list[MemberState]
+    restarts: dict[str, int]
+
+
+def instance_status(hub: Hub) -> InstanceStatus:
+    """Return what `hub` knows of its instance now."""
+    ready, reasons = hub.ready()
+    directory = hub.directory
+    models = [
+        ModelLine(served.name, served.version, hub.explainer_state(served))
+        for served in directory.models
+    ]
+    restarts = dict(hub.members.restarts)
+    return InstanceStatus(
+        ready, reasons, directory.generation, models, hub.members.states(), restarts
+    )

@@ -1,0 +1,32 @@
+"""What programs are told of an instance, as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import msgspec
+
+from serving.channel.messages.directory import Member, ServedModel
+from serving.control.instance_status import instance_status
+from serving.control.registry import Hub
+
+Wait = Callable[[Callable[[], object]], Awaitable[None]]
+
+
+async def test_it_is_plain_json(hub: Hub, join: Any, eventually: Wait, served: ServedModel) -> None:
+    generation = hub.set_models([served])
+    join(Member("gateway", "g", 12))
+    await eventually(lambda: hub.ready()[0])
+    told = msgspec.json.decode(msgspec.json.encode(instance_status(hub)))
+    (member,) = told.pop("members")
+    assert told.pop("generation") > generation
+    assert told == {
+        "ready": True,
+        "reasons": [],
+        "models": [{"name": "m", "version": "1", "explainer": "starts with the first question"}],
+        "restarts": {},
+    }
+    assert member["member"]["id"] == "g"
+    assert (member["ready"], member["restarts"]) == (True, 0)
+    assert member["status"]["role"] == "gateway"
