@@ -95,7 +95,7 @@ class Backlog:
         place of others, are read (`ServedVersion.may_make_room`).
         """
         try:
-            entry = self._plane.resolve(model, version)
+            entry = self._plane.served_version(model, version)
         except VigilError:
             return None  # it says why when it is read
         queue = entry.queue
