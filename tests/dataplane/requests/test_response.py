@@ -15,6 +15,8 @@ from serving.channel.messages.inference import (
     ResponseParameters,
 )
 from serving.dataplane.handler import DataPlane
+from serving.dataplane.requests.answer import Answer
+from serving.dataplane.requests.response import Responder
 from serving.protocol.messages import InferRequest, RequestedOutput, Tensor
 
 Wait = Callable[[Callable[[], object]], Awaitable[None]]
@@ -78,3 +80,23 @@ async def test_classes_of_a_model_without_a_row_axis_are_those_of_its_one_row(
     (output,) = response.outputs
     assert (output.datatype, output.shape) == ("BYTES", (2,))
     assert output.data.tolist() == [b"4.000000:1", b"2.000000:0"]
+
+
+def test_outputs_come_in_the_order_asked_for_and_all_without_an_order(make_config: Any) -> None:
+    outputs = [{"name": name, "datatype": "FP32", "shape": [-1, 1]} for name in ("a", "b")]
+    responder = Responder("m", "3", make_config(outputs=outputs))
+    given = {name: np.ones((2, 1), np.float32) for name in ("b", "a", "more")}
+    request = InferRequest("m", "", "id", ())
+    for wanted, told in (((), ["a", "b"]), (("b", "a"), ["b", "a"]), (("b",), ["b"])):
+        response = responder.respond(request, wanted, Answer(given, [], None))
+        assert [output.name for output in response.outputs] == told
+        assert (response.model_name, response.model_version, response.id) == ("m", "3", "id")
+        assert response.parameters is None
+
+
+@pytest.mark.parametrize("expose", [True, False])
+def test_flags_are_told_only_where_the_model_says_so(make_config: Any, expose: bool) -> None:
+    responder = Responder("m", "1", make_config(expose_flags=expose))
+    answer = Answer({"y": np.ones((1, 2), np.float32)}, ["schema", "range"], None)
+    response = responder.respond(InferRequest("m", "", "id", ()), (), answer)
+    assert response.parameters == ({"vigil_flags": "schema,range"} if expose else None)
