@@ -95,9 +95,11 @@ class Backlog:
         place of others, are read (`ServedVersion.may_make_room`).
         """
         try:
-            entry = self._plane.served_version(model, version)
+            entry = self._plane.resolve(model, version)
         except VigilError:
             return None  # it says why when it is read
+        if not isinstance(entry, ServedVersion):
+            return None  # it may answer without a queue
         queue = entry.queue
         if not queue.full and queue not in self._waiting:
             return None
