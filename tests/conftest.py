@@ -348,8 +348,18 @@ def make_upstream() -> Iterator[Callable[[], Upstream]]:
 @pytest.fixture(scope="session")
 def toy() -> ModuleType:
     """The module of a toy monitor."""
-    path = Path(__file__).with_name("testdata") / "toy_monitor.py"
-    spec = importlib.util.spec_from_file_location("toy_monitor", path)
+    return _module("toy_monitor")
+
+
+@pytest.fixture(scope="session")
+def toy_endpoints() -> ModuleType:
+    """The module of endpoints that are no served version."""
+    return _module("toy_endpoints")
+
+
+def _module(name: str) -> ModuleType:
+    path = Path(__file__).with_name("testdata") / f"{name}.py"
+    spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)

@@ -1,44 +1,44 @@
-"""One served model version as the gateway sees it: its checks, its queue, its links."""
+"""One served model version as the gateway sees it: checks, queue, links and answers."""
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Hashable
 from math import prod
-from typing import Any
 
 from guards.guard import Guard
 from serving.channel.messages.directory import ServedModel
-from serving.channel.messages.inference import PROBE
 from serving.config import ModelConfig
 from serving.config.encoded import decode_config
-from serving.dataplane.batching.batch import Batch, Pending
+from serving.dataplane.batching.batch import Pending
 from serving.dataplane.batching.batcher import ModelQueue
 from serving.dataplane.context import RequestContext
+from serving.dataplane.endpoint import Ticket
 from serving.dataplane.guards.build import build_guards
+from serving.dataplane.hooks.failed_requests import log_failure
 from serving.dataplane.hooks.observer import ModelObserver
 from serving.dataplane.hooks.publisher import EventPublisher
 from serving.dataplane.hooks.request_series import RequestSeries
 from serving.dataplane.hooks.statistics import BatchStatistics
-from serving.dataplane.links.link import ReplicaLink, ReplicaLost
+from serving.dataplane.links.link import ReplicaLink
 from serving.dataplane.links.replica_ends import ReplicaEnds
+from serving.dataplane.probe import Probe
 from serving.dataplane.requests.answer import Answer
 from serving.dataplane.requests.binding import Binder
-from serving.dataplane.requests.bound import Bound
-from serving.dataplane.requests.rejections import no_replica
-from serving.errors import InvalidInput, ModelNotReady, Unreachable, VigilError
-from serving.models.blank_row import blank_row, no_rows
+from serving.dataplane.requests.rejections import no_replica, queue_full
+from serving.dataplane.requests.response import Responder
+from serving.dataplane.requests.timeout import shorter
+from serving.errors import InvalidInput, QueueFull, VigilError
+from serving.models.blank_row import no_rows
 from serving.models.consumers import consumers, reads_inputs
 from serving.protocol.datatypes import numpy_dtype
-from serving.protocol.example import decode_example
-from serving.protocol.messages import InferRequest, Parameters
+from serving.protocol.messages import InferRequest, InferResponse, Parameters
 from serving.telemetry.counters import SeriesSet
-from serving.telemetry.logs.events import Event
-from serving.telemetry.logs.report import report
 
 
 class ServedVersion:
-    """A model version that this gateway answers for.
+    """A model version that this gateway answers for with replicas; an `Endpoint`.
 
     Args:
         served: name, version, configuration and example from the directory.
@@ -46,6 +46,12 @@ class ServedVersion:
         publisher: takes its prediction events.
         statistics: times of its batches, shared by all revisions of the version.
         ends: how replicas ended.
+
+    Raises:
+        InvalidInput: its example is no request of the model.
+
+    Attributes:
+        disproved: whether the last replica that was tried has failed the example.
     """
 
     def __init__(
@@ -63,9 +69,7 @@ class ServedVersion:
         self.config = decode_config(served.config)
         self.binder = Binder(served.name, self.config)
         self.specs = {spec.name: spec for spec in self.config.inputs}
-        self.output_types = {spec.name: spec.datatype for spec in self.config.outputs}
-        self.row_axis = self.config.row_axis
-        self.classes = {spec.name: spec.classes for spec in self.config.outputs}
+        self._responder = Responder(served.name, served.version, self.config)
         guards: list[Guard] = build_guards(self.config)
         self.observer = ModelObserver(
             served.name,
@@ -73,7 +77,7 @@ class ServedVersion:
             series,
             publisher if consumers(self.config) else None,
             tuple(guard.name for guard in self.config.guards),
-            self.output_types,
+            {spec.name: spec.datatype for spec in self.config.outputs},
             statistics,
             publish_inputs=reads_inputs(self.config),
         )
@@ -94,40 +98,71 @@ class ServedVersion:
         self._fair = batching.fair_share == "client"
         self._levels = batching.priority_levels
         self._level = batching.default_priority_level or self._levels
-        self._probe_batch = self._make_probe(served.example)
-        self.proven = False
+        self._probe = Probe(self.name, self.version, self.config, self.binder, served.example)
         self.disproved = False
         self.problem = "no replica yet"
 
-    def admit(
-        self,
-        request: InferRequest,
-        bound: Bound,
-        arrived: float,
-        timeout_s: float | None,
-        context: RequestContext,
-    ) -> Pending:
-        """Queue a bound request that arrived at `arrived` (monotonic seconds).
+    # -- as an endpoint -----------------------------------------------------------------
 
-        Args:
-            timeout_s: seconds until the earliest deadline; None without one.
-            context: what it came with; its clients take turns where the model says so.
+    def begin(self, request: InferRequest, context: RequestContext, arm: str = "") -> Ticket:
+        """Check one request and queue it; see `Endpoint.begin`.
 
         Raises:
-            InvalidInput: its priority is none of the model's.
+            InvalidInput: it does not fit the model, or its priority is none of the model's.
             VigilError: what `ModelQueue.submit` raises.
         """
-        future: asyncio.Future[Answer] = self._loop.create_future()
-        lane = context.client if self._fair else ""
-        item = Pending(request.id, bound, future, arrived, lane, context)
-        parameters = request.parameters
-        if self._levels or (parameters and "priority" in parameters):
-            self._set_priority(item, parameters)
-        if bound.rows:
-            self.queue.submit(item, timeout_s)
-        else:
-            self._answer_no_rows(item)
-        return item
+        started = time.monotonic()
+        try:
+            bound = self.binder.bind(request)
+            timeout_s = None if context.deadline is None else context.deadline - started
+            parameters = request.parameters
+            if parameters and "timeout" in parameters:
+                timeout_s = shorter(timeout_s, parameters["timeout"])
+            future: asyncio.Future[Answer] = self._loop.create_future()
+            lane = context.client if self._fair else ""
+            item = Pending(request.id, bound, future, started, lane, context, arm)
+            if self._levels or (parameters and "priority" in parameters):
+                self._set_priority(item, parameters)
+            if bound.rows:
+                self.queue.submit(item, timeout_s)
+            else:
+                self._answer_no_rows(item)
+        except VigilError as error:
+            self._failed(request, error, started)
+            raise
+        return Ticket(request, self, started, item, bound.outputs)
+
+    def finish(self, ticket: Ticket) -> InferResponse:
+        """Return the answer of a ticket that is answered; see `Endpoint.finish`.
+
+        Raises:
+            VigilError: whatever went wrong.
+        """
+        try:
+            answer: Answer = ticket.item.future.result()
+        except VigilError as error:
+            self._failed(ticket.request, error, ticket.started)
+            # The future keeps its error, and frames that an error has passed know the future.
+            error.__traceback__ = None
+            raise error.anew() from None
+        self.requests.succeeded(time.monotonic() - ticket.started)
+        return self._responder.respond(ticket.request, ticket.kept, answer)
+
+    def abandon(self, ticket: Ticket) -> None:
+        """Count a request that its client gave up."""
+        self.requests.abandoned(time.monotonic() - ticket.started)
+
+    def refuse_unread(self, waited_s: float) -> QueueFull:
+        """Count and log a request that waited in vain for room in the queue; return its error."""
+        error = queue_full(self.name)
+        self.requests.failed(error, waited_s)
+        log_failure(error, model=self.name, version=self.version)
+        return error
+
+    def _failed(self, request: InferRequest, error: VigilError, started: float) -> None:
+        """Count and log a request that gets no outputs."""
+        self.requests.failed(error, time.monotonic() - started)
+        log_failure(error, model=self.name, version=self.version, request_id=request.id)
 
     def may_make_room(self, client: str, body: bytes | memoryview) -> bool:
         """Whether a full queue might take a request all the same that has not been read yet.
@@ -163,90 +198,25 @@ class ServedVersion:
         item.priority = asked or given or self._level
         item.lane = (item.priority, item.lane)
 
-    async def prove(self, link: ReplicaLink) -> bool:
-        """Run the example on a new replica; it gets traffic only when that has worked."""
-        self.disproved = not await self._works(link)
-        self.proven = self.proven or not self.disproved
-        return not self.disproved
-
-    async def _works(self, link: ReplicaLink) -> bool:
-        try:
-            result = await link.send(self._probe_batch)
-        except ReplicaLost:
-            self.problem = "a replica died in its first inference"
-            self._report_unproven(self.problem)
-            return False
-        except VigilError as error:
-            self.problem = error.message
-            if not isinstance(error, ModelNotReady):
-                said = "a replica refused the example"
-                self._report_unproven(said, answer=type(error).__name__)
-            return False
-        except Exception as error:  # noqa: BLE001 - whatever its answer was, it is no proof
-            said = f"{link.id} does not answer the example"
-            self._report_unproven(said, error=error)
-            self.problem = "a replica's first answer cannot be read; see the server's log"
-            return False
-        if result.meta.failed:
-            has_example = self.config.example is not None
-            tried = "the example" if has_example else "without an example, a row of zeros"
-            more = "" if has_example else "; name a request that it answers by `example`"
-            self.problem = f"{tried} fails: {next(iter(result.meta.failed.values()))}{more}"
-            cause = next(iter(result.meta.causes.values()), None)
-            self._report_unproven("the model fails on its example", cause=cause)
-            return False
-        if missing := self.output_types.keys() - result.outputs.keys():
-            self.problem = f"the model does not give output '{min(missing)}'"
-            self._report_unproven(self.problem)
-            return False
-        return True
-
-    def _report_unproven(self, said: str, **more: Any) -> None:
-        said += ", so it gets no traffic from here"
-        report(Event.VERSION_UNPROVEN, said, model=self.name, version=self.version, **more)
-
-    async def reaches(self, link: ReplicaLink) -> bool:
-        """Ask a replica of a model on another server whether that can be reached.
-
-        Nothing is computed. A server that refuses, or takes long, is there.
-        """
-        try:
-            await link.send(self._batch(self._zeros()))
-        except Unreachable as error:
-            self.problem = error.message
-            return False
-        except (ReplicaLost, VigilError):
-            return True
-        return True
+    # -- its replicas -------------------------------------------------------------------
 
     @property
     def ready(self) -> bool:
         """Whether a proven replica is there."""
         return bool(self.queue.links)
 
-    def _make_probe(self, example: bytes | None) -> Batch:
-        if example is not None:
-            try:
-                bound = self.binder.bind(decode_example(example, self.name, self.version))
-            except InvalidInput as error:
-                raise InvalidInput(
-                    f"{self.config.example}, which model.yaml names as `example`: {error.message}"
-                ) from None
-        else:
-            bound = self._zeros()
-        return self._batch(bound)
+    async def prove(self, link: ReplicaLink) -> bool:
+        """Run the example on a new replica; it gets traffic only when that has worked."""
+        problem = await self._probe.run(link)
+        self.disproved = problem is not None
+        self.problem = problem or self.problem
+        return not self.disproved
 
-    def _batch(self, bound: Bound) -> Batch:
-        future: asyncio.Future[Answer] = self._loop.create_future()
-        item = Pending("probe", bound, future, 0.0)
-        return Batch(self.binder.input_names, [item], 0.0)
-
-    def _zeros(self) -> Bound:
-        """A row of zeros, for models that come without an example."""
-        arrays = [blank_row(self.specs[name]) for name in self.binder.input_names]
-        # Zeros may be no food for a model that is not ours to try: it is asked whether it is there.
-        forward = b"" if self.config.remote is None else PROBE
-        return Bound(tuple(arrays), 1, tuple(a.shape[1:] for a in arrays), (), None, forward)
+    async def reaches(self, link: ReplicaLink) -> bool:
+        """Ask a replica of a model on another server whether that can be reached."""
+        problem = await self._probe.reach(link)
+        self.problem = problem or self.problem
+        return problem is None
 
 
 def row_bytes(config: ModelConfig) -> int | None:

@@ -79,12 +79,12 @@ class GatewayComposition:
             on_directory=self._directory,
             on_drain=plane.drain,
             on_ended=plane.ends.note,
-            on_deadly=plane.note_deadly,
+            on_deadly=plane.reconciler.note_deadly,
         )
         plane.control = self._control
-        plane.on_deadly = self._hub.tell_deadly
+        plane.reconciler.on_deadly = self._hub.tell_deadly
         plane.explainers.order = self._order_explainer
-        plane.on_ready_change = plane.on_follow = self._hub.report_now
+        plane.readiness.on_change = plane.reconciler.on_follow = self._hub.report_now
         self._hub.start()
         if not self._guest:
             self._collector.start()

@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
-from serving.channel.messages.inference import BatchResult, ResultMeta
+from serving.channel.connection import Connection
+from serving.channel.endpoint import ChannelServer
+from serving.channel.frame_parts import Message
+from serving.channel.messages.directory import Member, ServedModel
+from serving.channel.messages.inference import BatchMeta, BatchResult, ResultMeta
 from serving.config import Batching, ModelConfig, Replicas
 from serving.dataplane.batching.batch import Batch, Pending
 from serving.dataplane.batching.batcher import ModelQueue
 from serving.dataplane.context import RequestContext
+from serving.dataplane.handler import DataPlane
 from serving.dataplane.links.link import ReplicaLost
 from serving.dataplane.links.replica_ends import ReplicaEnds
 from serving.dataplane.requests.answer import Answer
 from serving.dataplane.requests.bound import Bound
+from serving.protocol.messages import InferRequest, Tensor
 
 
 class FakeLink:
@@ -176,3 +184,119 @@ def make_config() -> Callable[..., ModelConfig]:
         return ModelConfig.model_validate({**fields, **changes})
 
     return make
+
+
+class Replica:
+    """A replica on a real socket that doubles; `hold` keeps answers back."""
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+        self.hold = False
+        self.held: list[tuple[Connection, Message]] = []
+        self.wrong: Any = None
+        self.asked = 0
+        self.server = ChannelServer(self._message, slots=1)
+
+    def _message(self, connection: Connection, message: Message) -> None:
+        self.asked += 1
+        if self.hold:
+            self.held.append((connection, message))
+        else:
+            self.answer(connection, message)
+
+    def answer(self, connection: Connection, message: Message) -> None:
+        if self.wrong is not None:
+            connection.reply(message.id, self.wrong)
+            return
+        (x,) = message.tensors
+        y = Tensor("y", "FP32", x.shape, x.data * 2)
+        msgspec.msgpack.decode(message.meta, type=BatchMeta)
+        connection.reply(message.id, ResultMeta({}, (), 1, 0), [y])
+
+    def release(self) -> None:
+        self.hold = False
+        for item in self.held:
+            self.answer(*item)
+        self.held.clear()
+
+    def member(self, version: str = "1", ident: str = "r0") -> Member:
+        return Member("replica", ident, 1, self.address, "m", version, slots=1)
+
+    def cut(self) -> None:
+        for connection in list(self.server.connections):
+            connection.abort()
+
+
+@pytest.fixture
+async def make_replica(tmp_path: Path) -> AsyncIterator[Callable[[], Awaitable[Replica]]]:
+    replicas: list[Replica] = []
+
+    async def make() -> Replica:
+        replica = Replica(f"unix:{tmp_path}/{len(replicas)}")
+        await replica.server.start(replica.address)
+        replicas.append(replica)
+        return replica
+
+    yield make
+    for replica in replicas:
+        replica.server.close()
+        replica.cut()
+    await asyncio.sleep(0.01)
+
+
+@pytest.fixture
+async def plane() -> AsyncIterator[DataPlane]:
+    plane = DataPlane("g")
+    yield plane
+    plane.close()
+    await asyncio.sleep(0.01)
+
+
+@pytest.fixture
+def served(make_config: Callable[..., Any]) -> Callable[..., ServedModel]:
+    """Makes what a directory holds of a model; `changes` are of its configuration."""
+
+    def make(
+        name: str = "m", version: str = "1", example: Any = None, **changes: Any
+    ) -> ServedModel:
+        config = make_config(**changes).model_dump_json().encode()
+        return ServedModel(name, version, config, "nowhere", example)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def make_request() -> Callable[..., InferRequest]:
+    """Makes a request of one row, both of whose values are `value`."""
+
+    def make(name: str = "m", version: str = "", value: float = 1.0, **more: Any) -> InferRequest:
+        data = np.full((1, 2), value, np.float32)
+        return InferRequest(name, version, "id", (Tensor("x", "FP32", (1, 2), data),), **more)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def ask(make_request: Any) -> Callable[..., Awaitable[float]]:
+    """Asks a data plane and returns the first value of the answer."""
+
+    async def ask(plane: DataPlane, *arguments: Any, **options: Any) -> float:
+        async with asyncio.timeout(60):
+            response = await plane.infer(make_request(*arguments, **options))
+        return float(response.outputs[0].data[0, 0])
+
+    return ask
+
+
+@pytest.fixture(scope="session")
+def outcomes() -> Callable[[DataPlane], dict[str, float]]:
+    """Returns how often requests ended how."""
+
+    def outcomes(plane: DataPlane) -> dict[str, float]:
+        return {
+            dict(series.attributes)["outcome"]: series.value
+            for series in plane.snapshot()
+            if series.name == "vigil.inference.requests" and series.value
+        }
+
+    return outcomes

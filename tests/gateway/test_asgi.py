@@ -331,7 +331,7 @@ async def test_a_model_that_explains_nothing_says_so_at_once(
 
 
 async def test_not_ready(ask: Any, plane: Any) -> None:
-    plane.draining = True
+    plane.readiness.draining = True
     answer = await ask("GET", "/v2/health/ready")
     assert answer.status == 503
     assert "draining" in answer.json()["error"]
@@ -339,9 +339,8 @@ async def test_not_ready(ask: Any, plane: Any) -> None:
 
 
 async def test_probes_leave_no_line(ask: Any, plane: Any, link: Any, caplog: Any) -> None:
-    plane.draining = True
+    plane.readiness.draining = True
     (entry,) = plane.entries()
-    entry.proven = False
     for known in list(entry.queue.links):
         entry.queue.remove_link(known)
     for path in ("/v2/health/ready", "/v2/models/m/ready", "/v2/models/m/versions/1/ready"):

@@ -33,6 +33,7 @@ SOUGHT = {
     "an HTTP status chosen",
     "a gRPC status chosen",
     "a replica chosen",
+    "a version chosen",
     "a request refused for lack of room",
     "a log event declared",
     "a metric declared",

@@ -27,6 +27,7 @@ class Pending:
             has levels. Empty where nobody takes turns.
         priority: its level, 1 the highest; 0 where the model has none.
         context: what it came with.
+        arm: of its route; empty where traffic is not split.
         receive: tells whether the client has left; None when nobody can say, or is asked already.
         remarks: what a model on another server said beside the tensors.
         turn: its place among the lanes; there only while lanes take turns.
@@ -35,8 +36,8 @@ class Pending:
     """
 
     __slots__ = (
-        "attempts", "bound", "context", "enqueued", "flags", "future", "id", "lane", "on_done",
-        "priority", "receive", "remarks", "timer", "turn", "whole",
+        "arm", "attempts", "bound", "context", "enqueued", "flags", "future", "id", "lane",
+        "on_done", "priority", "receive", "remarks", "timer", "turn", "whole",
     )  # fmt: skip
 
     turn: tuple[float, int] | None
@@ -49,6 +50,7 @@ class Pending:
         enqueued: float,
         lane: Hashable = "",
         context: RequestContext = NO_CONTEXT,
+        arm: str = "",
     ) -> None:
         self.id = ident
         self.bound = bound
@@ -56,6 +58,7 @@ class Pending:
         self.enqueued = enqueued
         self.lane = lane
         self.context = context
+        self.arm = arm
         self.receive = context.disconnect
         self.priority = 0
         self.attempts = 0

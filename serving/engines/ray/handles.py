@@ -62,8 +62,9 @@ class HandleLinks:
     """
 
     def __init__(self, plane: DataPlane) -> None:
-        self._plane = plane
-        plane.on_directory = self._follow
+        self._reconciler = plane.reconciler
+        self._readiness = plane.readiness
+        plane.reconciler.on_directory = self._follow
         self._handles: dict[ModelKey, HandleLink] = {}
         self._keepers: set[asyncio.Task[None]] = set()
 
@@ -78,13 +79,14 @@ class HandleLinks:
                 self._keep(key)
             if key in self._handles:
                 link = self._handles[key]
-                if link.open and key not in slots and (entry := self._plane.find(key)) is not None:
+                entry = self._reconciler.find(key)
+                if link.open and key not in slots and entry is not None:
                     entry.queue.remove_link(link)  # until it is proven again
                 link.open = key in slots
                 link.slots = max(1, slots.get(key, 0))
 
     def _keep(self, key: ModelKey) -> None:
-        entry = self._plane.find(key)
+        entry = self._reconciler.find(key)
         if entry is None:
             return
         link = HandleLink("-".join(key), 1, entry.specs, serve_call(replica_app(key)))
@@ -101,14 +103,14 @@ class HandleLinks:
         """
         loop = asyncio.get_running_loop()
         asked = loop.time()
-        while not self._plane.draining and (entry := self._plane.find(key)) is not None:
+        while not self._readiness.draining and (entry := self._reconciler.find(key)) is not None:
             if link.open and link not in entry.queue.links:
-                await self._plane.prove(key, link)
+                await self._reconciler.links.prove(key, link)
                 asked = loop.time()
             elif entry.config.remote is not None and loop.time() >= asked + ASK_REMOTE_S:
                 if not await entry.reaches(link):
                     entry.queue.remove_link(link)
-                    self._plane.ready_changed()
+                    self._readiness.may_have_changed()
                 asked = loop.time()
             await asyncio.sleep(WATCH_S)
         self._handles.pop(key, None)

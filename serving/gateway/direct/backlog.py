@@ -98,6 +98,8 @@ class Backlog:
             entry = self._plane.resolve(model, version)
         except VigilError:
             return None  # it says why when it is read
+        if not isinstance(entry, ServedVersion):
+            return None  # it may answer without a queue
         queue = entry.queue
         if not queue.full and queue not in self._waiting:
             return None

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from serving import errors
 from serving.dataplane.context import RequestContext
-from serving.dataplane.handler import Ticket
+from serving.dataplane.endpoint import Ticket
 from serving.gateway.direct.known_heads import InferHead
 from serving.gateway.http.inference import raw_request
 from serving.protocol.json.codec import encode_response, parse_json_length
@@ -47,8 +47,8 @@ def log_unwritten(ticket: Ticket, error: Exception) -> None:
     report(
         Event.INTERNAL_ERROR,
         "an answer could not be written",
-        model=ticket.entry.name,
-        version=ticket.entry.version,
+        model=ticket.endpoint.name,
+        version=ticket.endpoint.version,
         request_id=ticket.request.id,
         error=error,
     )
@@ -59,7 +59,7 @@ def landing(server: DirectServer, head: InferHead, length: int) -> memoryview | 
     text = head.json_length or ""
     skip = int(text[-9:]) if text.isascii() and text.isdigit() else 0
     try:
-        return server.plane.resolve(head.model, head.version).queue.landing(length, skip)
+        return server.plane.served_version(head.model, head.version).queue.landing(length, skip)
     except errors.VigilError:
         return None  # it will be refused when it is whole
 

@@ -95,7 +95,7 @@ def model_config(plane: DataPlane, name: str, version: str) -> TritonConfig:
         entry.name,
         config.descriptor.platform,
         config.descriptor.backend,
-        (batching.max_batch_size or DEFAULT_MAX_BATCH_ROWS) if entry.row_axis else 0,
+        (batching.max_batch_size or DEFAULT_MAX_BATCH_ROWS) if config.row_axis else 0,
         # A sensitive input is for the monitors: requests may leave it out.
         [
             ConfigInput(

@@ -19,8 +19,9 @@ from serving.channel.messages.observation import (
 from serving.config import Explain
 from serving.config.explainers.listed import effort_names
 from serving.dataplane.context import RequestContext
-from serving.dataplane.handler import DataPlane, shorter
+from serving.dataplane.handler import DataPlane
 from serving.dataplane.hooks.failed_requests import log_failure
+from serving.dataplane.requests.timeout import shorter
 from serving.dataplane.served import ServedVersion
 from serving.errors import InvalidInput, NotFound, Unsupported, VigilError
 from serving.protocol.messages import InferRequest, InferResponse, Tensor
@@ -43,7 +44,7 @@ async def explain_request(
     Raises:
         VigilError: the request, the model or the explanation is wrong.
     """
-    entry = plane.resolve(request.model_name, request.model_version)
+    entry = plane.served_version(request.model_name, request.model_version)
     try:
         return await _explain(plane, entry, request, context)
     except VigilError as error:

@@ -71,9 +71,9 @@ def statistics(plane: DataPlane, name: str, version: str) -> Statistics:
         ModelNotFound, VersionNotFound: it is not served.
     """
     if name:
-        numbers = [plane.resolve(name, version).version] if version else plane.versions(name)
+        numbers = [plane.served_version(name, version).version] if version else plane.versions(name)
         # Of a model without a version `resolve` says in the usual words that it is unknown.
-        entries = [plane.resolve(name, number) for number in numbers or [""]]
+        entries = [plane.served_version(name, number) for number in numbers or [""]]
     else:
         entries = sorted(plane.entries(), key=lambda entry: (entry.name, int(entry.version)))
     series = plane.series.snapshot()

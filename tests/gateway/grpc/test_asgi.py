@@ -80,7 +80,7 @@ async def test_the_other_methods(
 @pytest.mark.parametrize("service", ["", "inference.GRPCInferenceService", "m"])
 @pytest.mark.parametrize("ready", [True, False])
 async def test_health(ask: Any, plane: Any, link: Any, service: str, ready: bool) -> None:
-    plane.draining = not ready
+    plane.readiness.draining = not ready
     link.open = ready
     request = frame(health_pb2.HealthCheckRequest(service=service).SerializeToString())
     answer = await ask("POST", "/grpc.health.v1.Health/Check", request, [GRPC])

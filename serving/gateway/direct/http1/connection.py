@@ -33,7 +33,7 @@ from serving.telemetry.logs.events import Event
 from serving.telemetry.logs.report import report
 
 if TYPE_CHECKING:
-    from serving.dataplane.handler import Ticket
+    from serving.dataplane.endpoint import Ticket
     from serving.gateway.direct.backlog import Waiter
     from serving.gateway.direct.server import DirectServer
 

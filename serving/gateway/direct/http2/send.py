@@ -15,7 +15,7 @@ from serving.http2 import frames as f
 from serving.protocol.status import error_body
 
 if TYPE_CHECKING:
-    from serving.dataplane.handler import Ticket
+    from serving.dataplane.endpoint import Ticket
     from serving.gateway.direct.backlog import Waiter
     from serving.gateway.direct.http2.streams import AppStream
     from serving.gateway.direct.known_heads import Head2

@@ -21,7 +21,7 @@ from serving.telemetry.logs.events import Event
 from serving.telemetry.logs.report import report
 
 if TYPE_CHECKING:
-    from serving.dataplane.handler import Ticket
+    from serving.dataplane.endpoint import Ticket
 
 MESSAGE_AT: Final = 5
 """Where the message begins in the body of a call."""

@@ -1,0 +1,194 @@
+"""A served version as an endpoint: what it admits, in which order, and what it counts."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import msgspec
+import pytest
+
+from serving import errors
+from serving.channel.messages.directory import Directory
+from serving.channel.messages.inference import (
+    Passthrough,
+)
+from serving.dataplane.context import RequestContext
+from serving.dataplane.handler import DataPlane
+from serving.protocol.messages import InferRequest, RequestedOutput
+
+Wait = Callable[[Callable[[], object]], Awaitable[None]]
+FLOOD, OTHER = RequestContext(client="flood"), RequestContext(client="other")
+
+
+def within(seconds: float) -> RequestContext:
+    return RequestContext(deadline=time.monotonic() + seconds)
+
+
+async def test_outputs_flags_and_timeout(
+    plane: DataPlane, served: Any, make_link: Any, eventually: Wait, make_request: Any
+) -> None:
+    plane.apply(
+        Directory(1, (served(guards=[{"name": "schema", "action": "flag"}], expose_flags=True),))
+    )
+    link = make_link()
+    plane.add_link("m", "1", link)
+    await eventually(lambda: plane.ready()[0])
+    response = await plane.infer(
+        make_request(value=float("nan"), outputs=(RequestedOutput("y"),), parameters={"timeout": 0})
+    )
+    assert response.parameters == {"vigil_flags": "schema"}
+    assert [output.name for output in response.outputs] == ["y"]
+    assert response.model_version == "1"
+    link.manual = True
+    for parameters, timeout_s in (({"timeout": 20_000}, 60), ({"timeout": 60_000_000}, 0.02)):
+        with pytest.raises(errors.DeadlineExceeded):
+            await plane.infer(make_request(parameters=parameters), within(timeout_s))
+        link.answer() if link.held else None
+    for wrong in (-1, True, "1", 1.5):
+        with pytest.raises(errors.InvalidInput, match="timeout"):
+            await plane.infer(make_request(parameters={"timeout": wrong}))
+
+
+async def test_priorities(
+    plane: DataPlane, served: Any, make_link: Any, eventually: Wait, make_request: Any, ask: Any
+) -> None:
+    levels = {"priority_levels": 3, "default_priority_level": 2, "max_batch_size": 1}
+    plane.apply(Directory(1, (served(batching=levels), served("flat")), ()))
+    link = make_link(manual=True)
+    plane.add_link("m", "1", link)
+    await eventually(lambda: link.held)
+    link.answer()
+    plane.add_link("flat", "1", make_link())
+    await eventually(lambda: plane.ready()[0])
+    first = asyncio.create_task(ask(plane, value=9.0))
+    await eventually(lambda: link.held)
+    tasks = [
+        asyncio.create_task(ask(plane, value=float(n), parameters={"priority": priority}))
+        for n, priority in enumerate((3, 0, 2, 1))
+    ]
+    await asyncio.sleep(0)
+    link.manual = False
+    link.answer()
+    await asyncio.gather(first, *tasks)
+    assert [batch.arrays[0][0, 0] for batch in link.batches[2:]] == [3, 1, 2, 0]
+    first = asyncio.create_task(ask(plane, value=9.0))
+    link.manual = True
+    await eventually(lambda: link.held)
+    for level in (9, 0, 1):  # of the contexts; a level below the lowest is the lowest
+        context = RequestContext(priority=level)
+        tasks.append(asyncio.create_task(plane.infer(make_request(value=float(level)), context)))
+    tasks.append(asyncio.create_task(ask(plane, value=5.0, parameters={"priority": 1})))
+    await asyncio.sleep(0)
+    link.manual = False
+    link.answer()
+    await asyncio.gather(first, *tasks)
+    assert [batch.arrays[0][0, 0] for batch in link.batches[-4:]] == [1, 5, 0, 9]
+    for wrong in (4, -1, True, "1", 1.0):
+        with pytest.raises(errors.InvalidInput, match="priority"):
+            await plane.infer(make_request(parameters={"priority": wrong}))
+        if wrong != 4:
+            with pytest.raises(errors.InvalidInput, match="priority"):
+                await plane.infer(make_request("flat", parameters={"priority": wrong}))
+    for meaningless in (0, 1, 7):  # without levels, as with Triton
+        assert await ask(plane, "flat", parameters={"priority": meaningless}) == 2.0
+
+
+async def test_a_priority_that_is_none_of_ours_is_the_other_servers(
+    plane: DataPlane, served: Any, make_link: Any, ask: Any
+) -> None:
+    remote = {"url": "grpc://127.0.0.1:1"}
+    with_levels = {"priority_levels": 2, "default_priority_level": 1}
+    models = (
+        served("far", format="remote", remote=remote),
+        served("leveled", format="remote", remote=remote, batching=with_levels),
+    )
+    plane.apply(Directory(1, models, ()))
+    links = {name: make_link() for name in ("far", "leveled")}
+    for name, link in links.items():
+        plane.add_link(name, "1", link)
+    async with asyncio.timeout(60):
+        while not plane.ready()[0]:  # noqa: ASYNC110
+            await asyncio.sleep(0)
+    await ask(plane, "far", parameters={"priority": 7})
+    forward = links["far"].batches[-1].items[0].bound.forward
+    assert msgspec.msgpack.decode(forward, type=Passthrough).parameters == {"priority": 7}
+    for name, wrong in (("far", -1), ("far", "1"), ("leveled", 3)):
+        with pytest.raises(errors.InvalidInput, match="priority"):
+            await ask(plane, name, parameters={"priority": wrong})
+
+
+@pytest.mark.parametrize("fair_share", ["client", "none"])
+async def test_clients_take_turns_where_the_model_says_so(
+    plane: DataPlane,
+    served: Any,
+    make_link: Any,
+    eventually: Wait,
+    fair_share: str,
+    make_request: Any,
+) -> None:
+    plane.apply(Directory(1, (served(batching={"fair_share": fair_share, "max_batch_size": 1}),)))
+    link = make_link()
+    plane.add_link("m", "1", link)
+    await eventually(lambda: plane.ready()[0])
+    link.manual = True
+    tasks = [asyncio.create_task(plane.infer(make_request(value=0.0), FLOOD))]
+    await eventually(lambda: link.held)
+    tasks += [asyncio.create_task(plane.infer(make_request(value=1.0), FLOOD)) for _ in range(4)]
+    tasks += [asyncio.create_task(plane.infer(make_request(value=2.0), OTHER))]
+    await asyncio.sleep(0)
+    link.manual = False
+    link.answer()
+    await asyncio.gather(*tasks)
+    order = [batch.arrays[0][0, 0] for batch in link.batches[2:]]
+    assert order.index(2.0) <= 1 if fair_share == "client" else order.index(2.0) == 4
+
+
+async def test_every_outcome_is_counted(
+    plane: DataPlane,
+    served: Any,
+    make_link: Any,
+    eventually: Wait,
+    make_request: Any,
+    ask: Any,
+    outcomes: Any,
+) -> None:
+    schema = [{"name": "schema", "action": "reject"}]
+    plane.apply(Directory(1, (served(guards=schema, batching={"max_queue_rows": 1}),)))
+    with pytest.raises(errors.NoReplica):
+        await ask(plane)
+    link = make_link()
+    plane.add_link("m", "1", link)
+    await eventually(lambda: plane.ready()[0])
+    await ask(plane)
+    with pytest.raises(errors.GuardRejected):
+        await ask(plane, value=float("inf"))
+    with pytest.raises(errors.InvalidInput):
+        await plane.infer(InferRequest("m", "", "id", ()))
+    link.manual = True
+    under_way = asyncio.create_task(ask(plane))
+    await eventually(lambda: link.held)
+    with pytest.raises(errors.DeadlineExceeded):
+        await plane.infer(make_request(), within(0.01))
+    abandoned = asyncio.create_task(ask(plane))
+    await asyncio.sleep(0)
+    with pytest.raises(errors.QueueFull):
+        await ask(plane)
+    abandoned.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await abandoned
+    link.fail(errors.ModelFailed("no"))
+    with pytest.raises(errors.ModelFailed):
+        await under_way
+    assert outcomes(plane) == {
+        "unavailable": 1,
+        "ok": 1,
+        "rejected": 1,
+        "invalid": 1,
+        "deadline": 1,
+        "abandoned": 1,
+        "overloaded": 1,
+        "failed": 1,
+    }
