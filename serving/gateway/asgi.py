@@ -11,7 +11,6 @@ from typing import Any
 from serving import errors
 from serving.access.web import WebAccess
 from serving.dataplane.handler import DataPlane
-from serving.dataplane.hooks.failed_requests import log_failure
 from serving.gateway.body_budget import COUNTED, BodyBudget, Share
 from serving.gateway.client import context_of
 from serving.gateway.grpc.asgi import refuse_grpc, serve_grpc
@@ -20,9 +19,9 @@ from serving.gateway.http.compression import unpack
 from serving.gateway.http.cors import Cors, merged
 from serving.gateway.http.headers import Headers, by_name
 from serving.gateway.http.inference import infer
-from serving.gateway.http.replies import JSON, Reply, error_reply, packed_reply
+from serving.gateway.http.replies import Reply, error_reply, packed_reply
 from serving.gateway.http.routes import Call, find, infer_route, without_handler
-from serving.protocol.status import error_body
+from serving.gateway.internal_errors import client_error
 from serving.telemetry.logs.events import Event
 from serving.telemetry.logs.report import report
 
@@ -110,14 +109,9 @@ class VigilApp:
                 raise errors.Forbidden(refused)
             body = await self._read(headers, receive, share)
             return await self._route(scope, headers, body, receive)
-        except errors.VigilError as error:
-            log_failure(error, path=scope["path"])
-            return error_reply(error)
-        except Exception as error:  # noqa: BLE001
-            # Whatever it was, the client gets a sentence and the operator the traceback.
+        except Exception as error:  # noqa: BLE001 - the client gets a sentence, the log the traceback
             said = "a request could not be answered"
-            report(Event.INTERNAL_ERROR, said, path=scope["path"], error=error)
-            return Reply(500, [JSON], error_body("internal error; see the server's log"))
+            return error_reply(client_error(error, said, path=scope["path"]))
 
     async def _send(self, scope: Scope, headers: Headers, reply: Reply, send: Send) -> None:
         accepted = headers.get(b"accept-encoding")

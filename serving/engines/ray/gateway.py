@@ -16,7 +16,6 @@ from serving import errors
 from serving.config import ServerConfig
 from serving.config.hosts import LOOPBACK
 from serving.dataplane.handler import DataPlane
-from serving.dataplane.hooks.failed_requests import log_failure
 from serving.engines.gateway_child import GatewayChild
 from serving.engines.ray.deployments import log_as, member_name
 from serving.engines.ray.handles import HandleLinks
@@ -26,9 +25,8 @@ from serving.gateway.asgi import Receive, Scope, Send, VigilApp
 from serving.gateway.body_budget import BodyBudget
 from serving.gateway.grpc.health import statuses
 from serving.gateway.grpc.methods import METHODS, Method
-from serving.protocol.status import INTERNAL, grpc_status
-from serving.telemetry.logs.events import Event
-from serving.telemetry.logs.report import report
+from serving.gateway.internal_errors import client_error
+from serving.protocol.status import grpc_status
 
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
@@ -95,13 +93,8 @@ class GatewayDeployment:
             self._admit(request, context)
             assert self._app.plane is not None
             return await method.call(self._app.plane, request, None)
-        except errors.VigilError as error:
-            log_failure(error)
-            _tell(context, error)
-        except Exception as error:  # noqa: BLE001 - the client gets a sentence, the operator the trace
-            report(Event.INTERNAL_ERROR, "a gRPC call could not be answered", error=error)
-            context.set_code(_CODES[INTERNAL])
-            context.set_details("internal error; see the server's log")
+        except Exception as error:  # noqa: BLE001 - the client gets a status, the log the traceback
+            _tell(context, client_error(error, "a gRPC call could not be answered"))
         # With an error status no client reads the message, but Serve insists on one.
         return request
 

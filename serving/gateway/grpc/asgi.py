@@ -10,7 +10,6 @@ from serving.dataplane.hooks.failed_requests import log_failure
 from serving.gateway.body_budget import Share
 from serving.gateway.client import context_of
 from serving.gateway.grpc.frames import (
-    INTERNAL,
     OK,
     Receive,
     Scope,
@@ -21,19 +20,17 @@ from serving.gateway.grpc.frames import (
     read_message,
     send_end,
     send_start,
-    status_trailers,
 )
 from serving.gateway.grpc.health import watch
 from serving.gateway.grpc.methods import METHODS
 from serving.gateway.grpc.paths import REFLECTION, REFLECTION_ALPHA, STREAM_INFER, WATCH
 from serving.gateway.grpc.reflection import reflect, reflect_alpha
+from serving.gateway.grpc.replies import error_trailers
 from serving.gateway.grpc.stream import stream_infer
 from serving.gateway.grpc.stream_call import serve_stream
 from serving.gateway.http.headers import Headers
+from serving.gateway.internal_errors import client_error
 from serving.protocol.parameters import NO_SHARED_MEMORY
-from serving.protocol.status import grpc_status
-from serving.telemetry.logs.events import Event
-from serving.telemetry.logs.report import report
 
 STREAMS = {
     STREAM_INFER: stream_infer,
@@ -64,13 +61,9 @@ async def serve_grpc(
     try:
         reply = await _call(plane, max_body, scope, headers, receive, share)
         body = await packed_frame(reply, encoding)
-    except errors.VigilError as error:
-        log_failure(error, path=scope["path"])
-        trailers = status_trailers(grpc_status(error), error.message)
-    except Exception as error:  # noqa: BLE001 - the client gets a status, the operator the traceback
+    except Exception as error:  # noqa: BLE001 - the client gets a status, the log the traceback
         said = "a gRPC call could not be answered"
-        report(Event.INTERNAL_ERROR, said, path=scope["path"], error=error)
-        trailers = status_trailers(INTERNAL, "internal error; see the server's log")
+        trailers = error_trailers(client_error(error, said, path=scope["path"]))
     share.end()
     await send_start(send, answer)
     await send_end(send, trailers, body)
@@ -80,7 +73,7 @@ async def refuse_grpc(error: errors.VigilError, scope: Scope, send: Send) -> Non
     """Answer a call that is not even read."""
     log_failure(error, path=scope["path"])
     await send_start(send, answer_headers({})[0])
-    await send_end(send, status_trailers(grpc_status(error), error.message), b"")
+    await send_end(send, error_trailers(error), b"")
 
 
 async def _call(

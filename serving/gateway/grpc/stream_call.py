@@ -11,11 +11,9 @@ from google.protobuf.message import Message
 
 from serving import errors
 from serving.dataplane.handler import DataPlane
-from serving.dataplane.hooks.failed_requests import log_failure
 from serving.gateway.body_budget import Share
 from serving.gateway.client import context_of
 from serving.gateway.grpc.frames import (
-    INTERNAL,
     OK,
     Disconnected,
     Receive,
@@ -28,12 +26,10 @@ from serving.gateway.grpc.frames import (
     read_messages,
     send_end,
     send_start,
-    status_trailers,
 )
+from serving.gateway.grpc.replies import error_trailers
 from serving.gateway.http.headers import Headers
-from serving.protocol.status import grpc_status
-from serving.telemetry.logs.events import Event
-from serving.telemetry.logs.report import report
+from serving.gateway.internal_errors import client_error
 
 
 class StreamCall:
@@ -118,14 +114,11 @@ async def serve_stream(
     except Disconnected:
         return
     except TimeoutError:
-        late = errors.DeadlineExceeded("the deadline of the stream passed; allow more time")
-        trailers = status_trailers(grpc_status(late), late.message)
-    except errors.VigilError as error:
-        log_failure(error)
-        trailers = status_trailers(grpc_status(error), error.message)
-    except Exception as error:  # noqa: BLE001 - the client gets a status, the operator the traceback
-        report(Event.INTERNAL_ERROR, "a gRPC stream could not be answered", error=error)
-        trailers = status_trailers(INTERNAL, "internal error; see the server's log")
+        late = "the deadline of the stream passed; allow more time"
+        trailers = error_trailers(errors.DeadlineExceeded(late))
+    except Exception as error:  # noqa: BLE001 - the client gets a status, the log the traceback
+        said = "a gRPC stream could not be answered"
+        trailers = error_trailers(client_error(error, said, path=scope["path"]))
     await send_end(send, trailers)
 
 

@@ -24,11 +24,10 @@ from serving.gateway.extensions.repository_index import index
 from serving.gateway.extensions.statistics import statistics
 from serving.gateway.http.headers import Headers
 from serving.gateway.http.inference import infer, read_request, reply
-from serving.gateway.http.replies import JSON, Reply, json_reply
+from serving.gateway.http.replies import Reply, json_reply, sentence_reply
 from serving.protocol.json.repository import read_order, wants_only_ready
 from serving.protocol.metadata import encode_metadata
 from serving.protocol.parameters import NO_SHARED_MEMORY
-from serving.protocol.status import error_body
 
 
 class Call(msgspec.Struct, frozen=True):
@@ -207,4 +206,4 @@ def without_handler(method: str, path: str, methods: Mapping[str, Handler]) -> R
     if method == "OPTIONS":
         return Reply(200, [allow], b"")
     text = f"{method[:16]} is not possible at '{path[:200]}'; use {' or '.join(methods)}"
-    return Reply(405, [JSON, allow], error_body(text))
+    return sentence_reply(405, text, allow)
