@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
-from typing import Any
+from collections.abc import AsyncIterator
 from urllib.parse import quote
 
 from google.protobuf.message import Message
 
 from serving import errors
+from serving.gateway.asgi_types import Receive, Send
 from serving.gateway.body_budget import Share
 from serving.gateway.grpc.deadline import MALFORMED_TIMEOUT, NO_TIMEOUT, timeout_seconds
 from serving.gateway.http.bodies import read_chunks
 from serving.gateway.http.compression import ENCODINGS, pack, pays, unpack
 from serving.gateway.http.headers import Headers
 from serving.protocol.pb.open_inference_pb2 import ModelInferResponse, ModelStreamInferResponse
-
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 HEADERS = [(b"content-type", b"application/grpc")]
 _ACCEPTED = (b"grpc-accept-encoding", b",".join([*(e.encode() for e in ENCODINGS), b"identity"]))

@@ -86,6 +86,7 @@ class _Stream:
 
     async def _answer(self, message: ModelInferRequest) -> ModelStreamInferResponse:
         try:
+            self._call.require(message.model_name)
             request = grpc_codec.decode_request(message)
             response = await self._plane.infer(request, self._call.context)
             answer = grpc_codec.stream_response(response, request)
