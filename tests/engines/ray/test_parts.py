@@ -10,14 +10,19 @@ from typing import Any
 
 import pytest
 
+from serving.access.decision import Access
+from serving.access.principals import Principal
 from serving.access.scopes import Scope
 from serving.channel import frames
 from serving.channel.messages.directory import Directory, Inventory, Member, ServedModel
 from serving.channel.messages.inference import ResultMeta
 from serving.config import Listen, ModelConfig, ServerConfig
+from serving.dataplane.context import RequestContext
 from serving.dataplane.handler import DataPlane
-from serving.errors import InvalidInput, Unreachable
+from serving.errors import Forbidden, InvalidInput, Unreachable
+from serving.gateway.grpc.methods import NAME
 from serving.protocol.messages import Tensor
+from serving.protocol.pb import health_pb2
 from serving.protocol.pb import open_inference_pb2 as pb
 from serving.protocol.repository import ControlMeta
 
@@ -34,6 +39,7 @@ with warnings.catch_warnings():
 
 pytestmark = pytest.mark.ray
 
+LOCAL = "127.0.0.1"
 MODEL = ServedModel("lab", "1", b"{}", "/models/lab/1")
 
 
@@ -148,6 +154,57 @@ async def test_grpc_maps_errors(
     method = ray_gateway.Method(pb.ServerLiveRequest, fail, Scope.HEALTH)
     await deployment.answer(method, pb.ServerLiveRequest(), context)
     assert (context.code.name, context.details) == (code, details)
+
+
+class Denying(Access):
+    """Refuses mallory what is asked of the model m; who asks is in the metadata."""
+
+    def principal_of(self, headers: Any) -> Principal:
+        return Principal(headers.get(b"x_name", b"").decode())
+
+    def decide(self, scope: Any, model: str, principal: Principal, *_: Any) -> Any:
+        refused = (scope, model, principal.name) == (Scope.HEALTH, "m", "mallory")
+        return Forbidden("the decision says no") if refused else None
+
+
+@pytest.mark.parametrize(
+    ("model", "name", "refused"),
+    [("m", "mallory", True), ("m", "alice", False), ("other", "mallory", False)],
+)
+async def test_another_decision_reaches_calls_through_the_proxy(
+    deployment: ray_gateway.GatewayDeployment, model: str, name: str, refused: bool
+) -> None:
+    deployment._app.access = Denying()
+    known: list[Any] = []
+
+    async def ready(_plane: object, _request: object, context: RequestContext) -> Any:
+        known.append(context)
+        return pb.ModelReadyResponse(ready=True)
+
+    call = Context(x_name=name)
+    method = ray_gateway.Method(pb.ModelReadyRequest, ready, Scope.HEALTH, NAME)
+    await deployment.answer(method, pb.ModelReadyRequest(name=model), call)
+    assert (call.code and call.code.name) == ("PERMISSION_DENIED" if refused else None)
+    assert [(c.principal.name, c.client) for c in known] == ([] if refused else [(name, LOCAL)])
+
+
+async def test_another_decision_reaches_a_watch_through_the_proxy(
+    deployment: ray_gateway.GatewayDeployment,
+) -> None:
+    deployment._app.access = Denying()
+    call = Context(x_name="mallory")
+    with pytest.raises(Forbidden):
+        await anext(deployment.Watch(health_pb2.HealthCheckRequest(service="m"), call))
+    assert call.code.name == "PERMISSION_DENIED"
+
+
+async def test_an_order_from_a_page_is_refused(
+    deployment: ray_gateway.GatewayDeployment,
+) -> None:
+    call = Context(origin="https://evil.example")
+    method = ray_gateway.METHODS["/inference.GRPCInferenceService/RepositoryModelUnload"]
+    await deployment.answer(method, pb.RepositoryModelUnloadRequest(model_name="m"), call)
+    assert call.code.name == "PERMISSION_DENIED"
 
 
 def test_every_grpc_method_is_a_method_of_the_deployment() -> None:
