@@ -17,8 +17,8 @@ from serving.dataplane.handler import DataPlane
 from serving.dataplane.hooks.failed_requests import for_probe
 from serving.errors import ModelNotReady, NotFound
 from serving.gateway import metadata, openapi
-from serving.gateway.extensions import labels
-from serving.gateway.extensions import monitoring as extensions
+from serving.gateway.extensions import labels, monitoring
+from serving.gateway.extensions.explanations import explain_request
 from serving.gateway.extensions.model_configuration import model_config
 from serving.gateway.extensions.repository_index import index
 from serving.gateway.extensions.statistics import statistics
@@ -110,7 +110,7 @@ async def _infer(call: Call) -> Reply:
 
 async def _explain(call: Call) -> Reply:
     request = read_request(call.plane, call.headers, call.body, call.name, call.version)
-    return reply(request, await extensions.explain_request(call.plane, request, call.context))
+    return reply(request, await explain_request(call.plane, request, call.context))
 
 
 async def _labels(call: Call) -> Reply:
@@ -118,11 +118,11 @@ async def _labels(call: Call) -> Reply:
 
 
 async def _findings(call: Call) -> Reply:
-    return json_reply(await extensions.findings(call.plane, call.name))
+    return json_reply(await monitoring.findings(call.plane, call.name))
 
 
 async def _report(call: Call) -> Reply:
-    kind, content = await extensions.report(call.plane, call.name, call.report, call.query)
+    kind, content = await monitoring.report(call.plane, call.name, call.report, call.query)
     return Reply(200, [(b"content-type", kind), *_SANDBOXED], content)
 
 
