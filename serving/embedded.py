@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Self
@@ -16,10 +15,13 @@ from typing import Any, Final, Self
 from numpy.typing import ArrayLike
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from serving.access.principals import APPLICATION
+from serving.access.scopes import Scope as Asked
 from serving.config import load_server
 from serving.dataplane.context import RequestContext
 from serving.engines.embedded import EmbeddedInstance
 from serving.errors import InvalidInput, ModelNotReady, VigilError
+from serving.gateway.context import deadline_in
 from serving.gateway.mounted import is_grpc, refuse, refuse_grpc, under, without_prefix
 from serving.protocol.arrays import tensor_of
 from serving.protocol.ids import chosen_id
@@ -278,8 +280,12 @@ class Vigil:
         Raises:
             VigilError: whatever went wrong, as the domain's exception (`serving.errors`).
         """
-        plane = self._here().app.plane
+        app = self._here().app
+        plane = app.plane
         assert plane is not None
+        refused = app.access.decide(Asked.INFER, model, APPLICATION)
+        if refused is not None:
+            raise refused
         entry = plane.resolve(model, version)
         datatypes = {spec.name: spec.datatype for spec in entry.config.inputs}
         unknown = sorted(set(inputs) - set(datatypes))
@@ -290,5 +296,5 @@ class Vigil:
         tensors = tuple(tensor_of(name, datatypes[name], inputs[name]) for name in inputs)
         wanted = tuple(RequestedOutput(name) for name in outputs)
         request = InferRequest(model, version, chosen_id(id, None), tensors, wanted, parameters)
-        deadline = None if timeout_s is None else time.monotonic() + timeout_s
-        return await plane.infer(request, RequestContext(deadline=deadline))
+        context = RequestContext(principal=APPLICATION, deadline=deadline_in(timeout_s))
+        return await plane.infer(request, context)

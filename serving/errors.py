@@ -135,6 +135,10 @@ class LoadFailed(ModelFailed):
     """A model could not be loaded into the running server; what served before goes on."""
 
 
+class InternalError(VigilError):
+    """Something unforeseen went wrong here; the log has it, and the client hears no more of it."""
+
+
 def named(
     kind: str, message: str, retry_after_s: float | None = None, cause: Cause | None = None
 ) -> VigilError:

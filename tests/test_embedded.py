@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from serving.config import ConfigError
+from serving.access.decision import Access
+from serving.access.principals import ANYBODY, APPLICATION, Principal
+from serving.access.scopes import Scope
+from serving.config import ConfigError, ServerConfig
 from serving.embedded import Vigil
+from serving.engines.embedded import EmbeddedInstance
 from serving.engines.worker_folder import WorkerFolder
-from serving.errors import InvalidInput, ModelNotReady
+from serving.errors import Forbidden, InvalidInput, ModelNotReady
 from serving.gateway import openapi
 from serving.gateway.mounted import inner_path, under, without_prefix
 
@@ -97,3 +102,43 @@ def test_workers_have_folders_of_their_own(tmp_path: Path) -> None:
     assert again.path.name == "worker-0"
     again.release()
     second.release()
+
+
+class Denying(Access):
+    """Refuses whoever it is; remembers who asked for what."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[tuple[Scope | None, str, Principal]] = []
+
+    def decide(self, scope: Scope | None, model: str, principal: Principal, *_: Any) -> Forbidden:
+        self.asked.append((scope, model, principal))
+        return Forbidden("the decision says no")
+
+
+async def test_another_decision_reaches_what_the_application_asks_in_code(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    vigil, access = Vigil(models=tmp_path), Denying()
+    app = SimpleNamespace(access=access, plane=object())
+    monkeypatch.setattr(vigil, "_here", lambda: SimpleNamespace(app=app))
+    with pytest.raises(Forbidden, match="says no"):
+        await vigil.infer("m", {})
+    assert access.asked == [(Scope.INFER, "m", APPLICATION)]
+
+
+@pytest.mark.parametrize("clients_control", [True, False])
+async def test_clients_control_the_server_only_where_the_application_says_so(
+    tmp_path: Path, clients_control: bool
+) -> None:
+    config = ServerConfig(data_dir=tmp_path)
+    instance = EmbeddedInstance(config, clients_control=clients_control)
+    try:
+        decide = instance.app.access.decide
+        for method, headers in (("POST", {b"host": b"anything"}), ("GET", {}), ("", None)):
+            refused = decide(Scope.CONTROL, "m", ANYBODY, method, headers)
+            assert (refused is None) is clients_control
+            assert refused is None or "admin pages" in refused.message
+            assert decide(Scope.METADATA, "", ANYBODY, method, headers) is None
+    finally:
+        await instance.stop()

@@ -1,1 +1,1 @@
-"""Who may ask for what; every listener asks here."""
+"""Who may ask for what: scopes, principals, and the one decision that every listener asks for."""

@@ -19,3 +19,6 @@ class Principal(msgspec.Struct, frozen=True):
 
 ANYBODY: Final = Principal("anybody")
 """Whoever reaches the server: nothing authenticates clients yet."""
+
+APPLICATION: Final = Principal("application")
+"""The application that hosts the server, when its own code asks."""

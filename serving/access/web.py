@@ -11,7 +11,6 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 from serving.config.hosts import host_name, is_loopback
-from serving.errors import Forbidden
 
 ANY: Final = "*"
 _ASKING: Final = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -22,6 +21,8 @@ FROM_A_PAGE: Final = (
     "this server takes no requests from web pages, except those of origins that the operator names "
     "in listen.cors_origins"
 )
+
+NO_ORDERS: Final = "this server takes no orders from web pages; use a client"
 
 
 class WebAccess:
@@ -77,13 +78,13 @@ class WebAccess:
         return None
 
 
-def refuse_browsers(headers: dict[bytes, bytes]) -> None:
-    """Refuse an order that a web page sends: browsers tell where such a request comes from.
+def refuses_order(method: str, headers: Mapping[bytes, bytes]) -> str | None:
+    """Return why an order to the server is refused; None if it does not come from a page.
 
-    Without it any page that the operator visits could unload models on this machine.
-
-    Raises:
-        Forbidden: it comes from a page.
+    Browsers tell where such a request comes from. Without this any page that the operator visits
+    could unload models on this machine; to name its origin does not allow that either.
     """
-    if b"origin" in headers or headers.get(b"sec-fetch-site", b"none") != b"none":
-        raise Forbidden("this server takes no orders from web pages; use a client")
+    if method in _ASKING:
+        return None
+    foreign = b"origin" in headers or headers.get(b"sec-fetch-site", b"none") != b"none"
+    return NO_ORDERS if foreign else None

@@ -13,10 +13,13 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.routing import Match, Route
+from starlette.types import ASGIApp, Receive, Send
+from starlette.types import Scope as AsgiScope
 
-from serving.access.web import WebAccess, refuse_browsers
+from serving.access.decision import Access
+from serving.access.scopes import Scope
+from serving.access.web import WebAccess
 from serving.admin.console import console_data
 from serving.config import ServerConfig
 from serving.control.commands import Commands
@@ -31,6 +34,8 @@ from serving.protocol.status import http_status
 from serving.telemetry.export.prometheus import CONTENT_TYPE, prometheus_text
 
 _NO_STORE: Final = {"cache-control": "no-store", "x-content-type-options": "nosniff"}
+
+Offered = list[tuple[Scope, Route]]
 
 
 class Pages:
@@ -51,27 +56,27 @@ class Pages:
         Args:
             mounted: whether another application hosts it and decides who may come.
         """
-        routes = [
-            Route("/healthz", self.healthz),
-            Route("/readyz", self.readyz),
-            Route("/config", self.config),
-            Route("/status", self.status),
-            Route("/console", self.console),
-            Route("/console/data", self.data),
-            Route("/models/{model}/reset-reference", self.reset_reference, methods=["POST"]),
+        reset = Route("/models/{model}/reset-reference", self.reset_reference, methods=["POST"])
+        offered = [
+            (Scope.HEALTH, Route("/healthz", self.healthz)),
+            (Scope.HEALTH, Route("/readyz", self.readyz)),
+            (Scope.OBSERVE, Route("/config", self.config)),
+            (Scope.OBSERVE, Route("/status", self.status)),
+            (Scope.OBSERVE, Route("/console", self.console)),
+            (Scope.OBSERVE, Route("/console/data", self.data)),
+            (Scope.CONTROL, reset),
         ]
         if self._config.telemetry.prometheus:
-            routes.append(Route("/metrics", self.metrics))
+            offered.append((Scope.OBSERVE, Route("/metrics", self.metrics)))
         if self._desk is not None:
-            routes.append(Route("/v2/{path:path}", self.order, methods=["GET", "POST"]))
-        middleware = []
+            order = Route("/v2/{path:path}", self.order, methods=["GET", "POST"])
+            offered.append((Scope.CONTROL, order))
         hosts = None if mounted else self._config.listen.admin_hosts
-        if hosts is not None:
-            middleware.append(Middleware(_KnownHosts, WebAccess(hosts=hosts)))
-        paths = ", ".join(sorted(route.path for route in routes))
+        access = Access(WebAccess(hosts=hosts))
+        paths = ", ".join(sorted(route.path for _, route in offered))
         return Starlette(
-            routes=routes,
-            middleware=middleware,
+            routes=[route for _, route in offered],
+            middleware=[Middleware(_Decision, access, offered)],
             exception_handlers={
                 404: lambda _request, _error: _error_response(
                     404, f"nothing is here; this listener has {paths}"
@@ -104,7 +109,6 @@ class Pages:
     async def reset_reference(self, request: Request) -> Response:
         """Begin a new live reference of a model's drift."""
         try:
-            refuse_browsers(dict(request.scope["headers"]))
             return _json({"drift": await reset_reference(self._hub, request.path_params["model"])})
         except VigilError as error:
             return _error_response(http_status(error), error.message)
@@ -116,8 +120,6 @@ class Pages:
         parts = ["v2", *request.path_params["path"].strip("/").split("/")]
         body = await request.body()
         try:
-            if request.method == "POST":
-                refuse_browsers(dict(request.scope["headers"]))
             if request.method == "POST" and parts[1:] == ["repository", "index"]:
                 ready = wants_only_ready(body)
                 rows = await self._desk.answer(ControlMeta("index"))
@@ -152,24 +154,38 @@ class Pages:
         return _json(console_data(self._hub, self._history))
 
 
-class _KnownHosts:
-    """Refuses requests that name another host.
+class _Decision:
+    """Refuses what may not be asked for, before a page is made.
 
-    Without it any web page that the operator visits could point its own name at 127.0.0.1 and
-    read this listener through the operator's browser (DNS rebinding).
+    Args:
+        app: the pages.
+        access: decides.
+        offered: the routes, and what each lets ask for.
     """
 
-    def __init__(self, app: ASGIApp, access: WebAccess) -> None:
+    def __init__(self, app: ASGIApp, access: Access, offered: Offered) -> None:
         self._app = app
         self._access = access
+        self._offered = offered
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        # Each route that changes something looks by itself at where a request comes from.
-        refused = self._access.refusal("GET", dict(scope["headers"]))
-        if refused is None:
-            await self._app(scope, receive, send)
-        else:
-            await _error_response(403, refused)(scope, receive, send)
+    async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            refused = self._refused(scope, dict(scope["headers"]))
+            if refused is not None:
+                await _error_response(http_status(refused), refused.message)(scope, receive, send)
+                return
+        await self._app(scope, receive, send)
+
+    def _refused(self, scope: AsgiScope, headers: dict[bytes, bytes]) -> VigilError | None:
+        asked: Scope | None = None
+        model = ""
+        for its_scope, route in self._offered:
+            match, found = route.matches(scope)
+            if match is Match.FULL:
+                asked, model = its_scope, found["path_params"].get("model", "")
+                break
+        principal = self._access.principal_of(headers)
+        return self._access.decide(asked, model, principal, scope["method"], headers)
 
 
 def _json(content: object, status: int = 200) -> Response:

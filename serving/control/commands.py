@@ -7,11 +7,9 @@ from typing import Any
 
 import msgspec
 
-from serving.config import ServerConfig
-from serving.config.hosts import LOOPBACK
 from serving.control.lifecycle import ModelControl
 from serving.control.runtime_settings import RuntimeSettings
-from serving.errors import Forbidden, unknown_model
+from serving.errors import unknown_model
 from serving.protocol.repository import ControlMeta
 
 
@@ -25,7 +23,6 @@ class Commands:
     Args:
         control: loads and unloads models.
         book: keeps the settings.
-        config: says whether clients of the inference ports may control the server.
         kept: returns once what was ordered so far outlives this process; answers wait for it.
     """
 
@@ -33,27 +30,11 @@ class Commands:
         self,
         control: ModelControl,
         book: RuntimeSettings,
-        config: ServerConfig,
         kept: Callable[[], Awaitable[None]] = at_once,
     ) -> None:
         self._control = control
         self._book = book
-        self._open = config.listen.host in LOOPBACK
         self._kept = kept
-
-    async def from_client(self, asked: ControlMeta) -> Any:
-        """Answer a client of the inference ports, as `answer` does.
-
-        Raises:
-            Forbidden: those ports can be reached from elsewhere, and nothing says who asks.
-        """
-        # Which models there are is no secret: whoever may infer may list them.
-        if not self._open and asked.operation != "index":
-            raise Forbidden(
-                "nothing authenticates clients and this port is not on loopback; use the admin "
-                "listener, or bind listen.host to 127.0.0.1"
-            )
-        return await self.answer(asked)
 
     async def answer(self, asked: ControlMeta) -> Any:
         """Carry out one order; returns plain values.

@@ -64,8 +64,8 @@ class ControlPlane:
         self._switch = switch or LogSwitch()
         self._on_settings = on_settings
         self._book = RuntimeSettings(config.data_dir.absolute() / "traces", self._set)
-        self.desk = Commands(self._control, self._book, config, kept)
-        hub.on_control = self.desk.from_client
+        self.desk = Commands(self._control, self._book, kept)
+        hub.on_control = self.desk.answer
 
     @property
     def chosen(self) -> Chosen:

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from typing import Any, Final
+from typing import Final
 
 from starlette.types import ASGIApp
 
+from serving.access.decision import Access
+from serving.access.scopes import Scope
+from serving.access.web import WebAccess
 from serving.admin.pages import Pages
 from serving.channel.messages.directory import Inventory, ModelKey, ServedModel
 from serving.config import ServerConfig
@@ -23,18 +26,21 @@ from serving.control.served_model import config_of, inventory
 from serving.engines.local.roles import LocalRoles
 from serving.engines.runtime_folder import make_runtime_folder
 from serving.engines.worker_folder import WorkerFolder
-from serving.errors import Forbidden
 from serving.gateway.app import GatewayComposition
 from serving.gateway.asgi import VigilApp
 from serving.gateway.body_budget import BodyBudget
 from serving.models.repository.folder import ModelRepository
-from serving.protocol.repository import ControlMeta
 from serving.telemetry.logs.switch import LogSwitch
 
 WATCH_S: Final = 0.5
 STARTING_S: Final = 0.02
 """Seconds between two looks while it is not ready yet."""
 LAST_WORDS_S: Final = 0.3
+
+_NO_CONTROL: Final = (
+    "this application lets its clients give no orders to the model server; use its admin pages, if "
+    "it mounts them"
+)
 
 
 class EmbeddedInstance:
@@ -73,8 +79,6 @@ class EmbeddedInstance:
         explainers.on_change = lambda: self._roles.explain(explainers.asked)
         switch = LogSwitch(())
         self._control = ControlPlane(self._hub, self._config, self._roles.serve, switch=switch)
-        self._clients_control = clients_control
-        self._hub.on_control = self._from_client
         history = History()
         host = "application"
         self._exports = Exports(self._hub, self._config, history, engine=host, ingress=host)
@@ -95,7 +99,12 @@ class EmbeddedInstance:
             self._gateway.stop,
             self._config.listen.max_body_mib << 20,
             self._config.listen.cors_origins,
-            bodies=self._gateway.bodies,  # under which names the host is reached is its own matter
+            # Under which names the host is reached, and by whom, is its own matter.
+            Access(
+                WebAccess(self._config.listen.cors_origins),
+                {} if clients_control else {Scope.CONTROL: _NO_CONTROL},
+            ),
+            self._gateway.bodies,
         )
         self._required: list[ServedModel] = []
 
@@ -167,15 +176,6 @@ class EmbeddedInstance:
     def _explainer_ended(self, key: ModelKey, why: str) -> None:
         loop = asyncio.get_running_loop()
         loop.call_later(LAST_WORDS_S, self._hub.explainers.ended, key, why)
-
-    async def _from_client(self, asked: ControlMeta) -> Any:
-        # Only the application knows who reaches it.
-        if not self._clients_control and asked.operation != "index":
-            raise Forbidden(
-                "this application lets its clients give no orders to the model server; use its "
-                "admin pages, if it mounts them"
-            )
-        return await self._control.desk.answer(asked)
 
 
 def _is_required(served: ServedModel) -> bool:

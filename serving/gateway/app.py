@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from serving.access.decision import access_of
 from serving.channel.hub_client import HubClient
 from serving.channel.messages.control import CONTROL, EXPLAINER, ExplainerMeta
 from serving.channel.messages.directory import Directory, Member
@@ -146,7 +147,7 @@ def _from_environment() -> VigilApp:
         composition.stop,
         listen.max_body_mib << 20,
         listen.cors_origins,
-        listen.hosts,
+        access_of(listen),
         composition.bodies,
     )
 

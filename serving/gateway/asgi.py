@@ -5,32 +5,28 @@ A plain ASGI 3 callable without a framework: routing and decoding here are the r
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping, Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Sequence
 
-from serving import errors
+from serving.access.decision import Access
 from serving.access.web import WebAccess
+from serving.dataplane.context import RequestContext
 from serving.dataplane.handler import DataPlane
-from serving.dataplane.hooks.failed_requests import log_failure
+from serving.gateway.asgi_types import Exchange, Receive, Scope, Send
 from serving.gateway.body_budget import COUNTED, BodyBudget, Share
-from serving.gateway.client import context_of
-from serving.gateway.grpc.asgi import refuse_grpc, serve_grpc
+from serving.gateway.context import context_of
+from serving.gateway.grpc.asgi import serve_grpc
 from serving.gateway.http.bodies import read_chunks, too_large
 from serving.gateway.http.compression import unpack
 from serving.gateway.http.cors import Cors, merged
 from serving.gateway.http.headers import Headers, by_name
 from serving.gateway.http.inference import infer
-from serving.gateway.http.replies import JSON, Reply, error_reply, packed_reply
-from serving.gateway.http.routes import Call, find, infer_route, without_handler
-from serving.protocol.status import error_body
+from serving.gateway.http.replies import Reply, error_reply, packed_reply
+from serving.gateway.http.routes import INFER, Call, Target, target_of, without_route
+from serving.gateway.internal_errors import client_error
 from serving.telemetry.logs.events import Event
 from serving.telemetry.logs.report import report
 
 MOST_PATHS = 1024
-
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 
 class VigilApp:
@@ -42,7 +38,7 @@ class VigilApp:
         shutdown: called at lifespan end.
         max_body: largest body in bytes, before and after decompression.
         cors_origins: web pages that may send requests and read answers; see `Cors`.
-        hosts: names of this server beside those of loopback; None: any. See `WebAccess`.
+        access: decides what requests may ask for; none: as of a server that everybody reaches.
         bodies: the bytes that all requests together may hold; none: as many as the configuration
             would allow by itself.
     """
@@ -53,7 +49,7 @@ class VigilApp:
         shutdown: Callable[[], Awaitable[None]],
         max_body: int,
         cors_origins: Sequence[str] = (),
-        hosts: Iterable[str] | None = None,
+        access: Access | None = None,
         bodies: BodyBudget | None = None,
     ) -> None:
         self._startup = startup
@@ -61,9 +57,9 @@ class VigilApp:
         self._max_body = max_body
         self.bodies = bodies or BodyBudget(max(256 << 20, 4 * max_body), max_body)
         self.cors = Cors(cors_origins) if cors_origins else None
-        self.access = WebAccess(cors_origins, hosts)
+        self.access = access or Access(WebAccess(cors_origins))
         # Paths that have led to an answer, so that the next request need not be routed.
-        self._infer_paths: dict[str, tuple[str, str]] = {}
+        self._infer_paths: dict[str, Target] = {}
         self.plane: DataPlane | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -80,7 +76,9 @@ class VigilApp:
         try:
             kind = headers.get(b"content-type")
             if kind is not None and kind.startswith(b"application/grpc"):
-                await self._grpc(scope, headers, receive, send, share)
+                assert self.plane is not None
+                exchange = Exchange(scope, headers, receive, send, share)
+                await serve_grpc(self.plane, self.access, self._max_body, exchange)
             else:
                 reply = await self._reply(scope, headers, receive, share)
                 share.end()
@@ -88,36 +86,24 @@ class VigilApp:
         finally:
             share.end()
 
-    async def _grpc(
-        self, scope: Scope, headers: Headers, receive: Receive, send: Send, share: Share
-    ) -> None:
-        assert self.plane is not None
-        # Whatever its method: a call asks for something.
-        refused = self.access.refusal("POST", headers)
-        if refused is not None:
-            await refuse_grpc(errors.Forbidden(refused), scope, send)
-            return
-        if scope["method"] != "POST":
-            await refuse_grpc(errors.Unsupported("a gRPC call has the method POST"), scope, send)
-            return
-        await serve_grpc(self.plane, self._max_body, scope, headers, receive, send, share)
-
     async def _reply(self, scope: Scope, headers: Headers, receive: Receive, share: Share) -> Reply:
         """Return the answer to one HTTP request; whatever goes wrong becomes one."""
+        method, path = scope["method"], scope["path"]
         try:
-            refused = self.access.refusal(scope["method"], headers)
+            target = self._infer_paths.get(path) if method == "POST" else None
+            if target is None:
+                target = target_of(method, path)
+            context = context_of(self.access.principal_of(headers), scope, headers, receive)
+            refused = self.access.decide(
+                target.scope, target.name, context.principal, method, headers
+            )
             if refused is not None:
-                raise errors.Forbidden(refused)
+                raise refused
             body = await self._read(headers, receive, share)
-            return await self._route(scope, headers, body, receive)
-        except errors.VigilError as error:
-            log_failure(error, path=scope["path"])
-            return error_reply(error)
-        except Exception as error:  # noqa: BLE001
-            # Whatever it was, the client gets a sentence and the operator the traceback.
+            return await self._answer(target, scope, headers, body, context)
+        except Exception as error:  # noqa: BLE001 - the client gets a sentence, the log the traceback
             said = "a request could not be answered"
-            report(Event.INTERNAL_ERROR, said, path=scope["path"], error=error)
-            return Reply(500, [JSON], error_body("internal error; see the server's log"))
+            return error_reply(client_error(error, said, path=path))
 
     async def _send(self, scope: Scope, headers: Headers, reply: Reply, send: Send) -> None:
         accepted = headers.get(b"accept-encoding")
@@ -150,33 +136,33 @@ class VigilApp:
             body = await unpack(body, encoding.decode("latin-1"), limit, share)
         return body
 
-    async def _route(self, scope: Scope, headers: Headers, body: bytes, receive: Receive) -> Reply:
+    async def _answer(
+        self, target: Target, scope: Scope, headers: Headers, body: bytes, context: RequestContext
+    ) -> Reply:
         assert self.plane is not None
-        method, path = scope["method"], scope["path"]
-        context = context_of(scope, headers, disconnect=receive)
-        if method == "POST":
-            known = self._infer_paths.get(path)
-            if known is not None:
-                return await infer(self.plane, headers, body, *known, context)
-        methods, named = find(path)
-        handler = methods.get("GET" if method == "HEAD" else method)
-        if handler is None:
-            return without_handler(method, path, methods)
-        call = Call(
-            self.plane,
-            headers,
-            scope["query_string"],
-            body,
-            method,
-            path,
-            context,
-            root_path=scope.get("root_path", ""),
-            **named,
+        method, path, route = scope["method"], scope["path"], target.route
+        if route is INFER:
+            reply = await infer(self.plane, headers, body, target.name, target.version, context)
+            if len(self._infer_paths) < MOST_PATHS:
+                self._infer_paths[path] = target  # answered, so the model exists
+            return reply
+        if route is None:
+            return without_route(method, path, target.methods)
+        return await route.handle(
+            Call(
+                self.plane,
+                headers,
+                scope["query_string"],
+                body,
+                method,
+                path,
+                context,
+                target.name,
+                target.version,
+                target.report,
+                scope.get("root_path", ""),
+            )
         )
-        reply = await handler(call)
-        if handler is infer_route and len(self._infer_paths) < MOST_PATHS:
-            self._infer_paths[path] = (call.name, call.version)  # answered, so the model exists
-        return reply
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         while True:

@@ -7,9 +7,8 @@ from typing import Final
 from starlette.types import Receive, Scope, Send
 
 from serving.errors import Unsupported, VigilError
-from serving.gateway.grpc.frames import status_trailers
+from serving.gateway.grpc.replies import error_headers
 from serving.gateway.http.replies import error_reply
-from serving.protocol.status import grpc_status
 
 _NO_GRPC: Final = Unsupported(
     "gRPC is not offered inside a web application, whose server sends no trailers; use HTTP here, "
@@ -70,9 +69,6 @@ def is_grpc(scope: Scope) -> bool:
 
 async def refuse_grpc(send: Send) -> None:
     """Answer a gRPC call with a status in the headers, which needs no trailers."""
-    headers = [
-        (b"content-type", b"application/grpc"),
-        *status_trailers(grpc_status(_NO_GRPC), _NO_GRPC.message),
-    ]
+    headers = error_headers(_NO_GRPC)
     await send({"type": "http.response.start", "status": 200, "headers": headers})
     await send({"type": "http.response.body", "body": b""})

@@ -38,6 +38,7 @@ _HTTP: Final[Mapping[type[BaseException], int]] = {
     errors.DeadlineExceeded: 504,
     errors.Unsupported: 501,
     errors.ModelFailed: 500,
+    errors.InternalError: 500,
     errors.ClientGone: 499,  # as others count it; nobody reads it
 }
 
@@ -57,6 +58,7 @@ _GRPC: Final[Mapping[type[BaseException], int]] = {
     errors.DeadlineExceeded: DEADLINE_EXCEEDED,
     errors.Unsupported: UNIMPLEMENTED,
     errors.ModelFailed: INTERNAL,
+    errors.InternalError: INTERNAL,
     errors.ClientGone: CANCELLED,
 }
 

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from typing import Any
 
 import msgspec
 import pytest
 
+from serving.access.decision import Access
+from serving.access.principals import Principal
+from serving.access.scopes import Scope
 from serving.channel.messages.directory import Directory, ServedModel
 from serving.channel.messages.inference import BatchResult, ResultMeta
 from serving.config import ModelConfig
 from serving.dataplane.batching.batch import Batch
 from serving.dataplane.handler import DataPlane
+from serving.errors import Forbidden, VigilError
 from serving.gateway.asgi import VigilApp
 
 LIMIT = 10_000
+DENIED = "the decision says no"
 CONFIG = ModelConfig.model_validate(
     {
         "format": "torch_export",
@@ -75,6 +80,38 @@ async def app(plane: DataPlane) -> VigilApp:
     app = VigilApp(start, stop, LIMIT)
     app.plane = plane
     return app
+
+
+Denied = Callable[[Scope | None, str, str], bool]
+
+
+class Denying(Access):
+    """Another decision: refuses what `denied` says of the scope, the model and who asks.
+
+    Who asks is in the header `x-name`.
+    """
+
+    def __init__(self, denied: Denied) -> None:
+        super().__init__()
+        self._denied = denied
+
+    def principal_of(self, headers: Mapping[bytes, bytes]) -> Principal:
+        return Principal(headers.get(b"x-name", b"").decode())
+
+    def decide(
+        self, scope: Scope | None, model: str, principal: Principal, *_: Any
+    ) -> VigilError | None:
+        return Forbidden(DENIED) if self._denied(scope, model, principal.name) else None
+
+
+@pytest.fixture
+def deny(app: VigilApp) -> Callable[[Denied], None]:
+    """Replaces the decision of the app, for whichever ingress leads to it."""
+
+    def deny(denied: Denied) -> None:
+        app.access = Denying(denied)
+
+    return deny
 
 
 class Answer(msgspec.Struct):

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from serving.access.decision import Access
 from serving.access.web import WebAccess
 from serving.gateway.asgi import VigilApp
 from serving.protocol.status import PERMISSION_DENIED, UNIMPLEMENTED
@@ -21,7 +22,7 @@ CALLS = [
 
 @pytest.fixture
 def app(app: VigilApp) -> VigilApp:
-    app.access = WebAccess(hosts=())
+    app.access = Access(WebAccess(hosts=()))
     return app
 
 

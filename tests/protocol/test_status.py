@@ -24,6 +24,7 @@ TABLE = [
     (errors.DeadlineExceeded, 504, 4),
     (errors.Unsupported, 501, 12),
     (errors.ModelFailed, 500, 13),
+    (errors.InternalError, 500, 13),
     (errors.ClientGone, 499, 1),
     (errors.Unreachable, 503, 14),
     (errors.LoadFailed, 500, 13),

@@ -3,34 +3,36 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
-from urllib.parse import unquote
 
 import grpc
 from ray import serve
 from ray.exceptions import RayError
 
 from serving import errors
+from serving.access.decision import access_of
+from serving.access.scopes import Scope
 from serving.config import ServerConfig
 from serving.config.hosts import LOOPBACK
+from serving.dataplane.context import RequestContext
 from serving.dataplane.handler import DataPlane
-from serving.dataplane.hooks.failed_requests import log_failure
 from serving.engines.gateway_child import GatewayChild
+from serving.engines.ray.call_context import context_of, from_loopback, metadata_of
 from serving.engines.ray.deployments import log_as, member_name
 from serving.engines.ray.handles import HandleLinks
 from serving.engines.ray.instance import Instance
 from serving.gateway.app import GatewayComposition
-from serving.gateway.asgi import Receive, Scope, Send, VigilApp
+from serving.gateway.asgi import VigilApp
+from serving.gateway.asgi_types import Receive, Send
+from serving.gateway.asgi_types import Scope as AsgiScope
 from serving.gateway.body_budget import BodyBudget
-from serving.gateway.grpc.health import statuses
+from serving.gateway.grpc.health import model_asked, statuses
 from serving.gateway.grpc.methods import METHODS, Method
-from serving.protocol.status import INTERNAL, grpc_status
-from serving.telemetry.logs.events import Event
-from serving.telemetry.logs.report import report
+from serving.gateway.internal_errors import client_error
+from serving.protocol.status import grpc_status
 
-App = Callable[[Scope, Receive, Send], Awaitable[None]]
+App = Callable[[AsgiScope, Receive, Send], Awaitable[None]]
 
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
 START_TIMEOUT_S = 20.0
@@ -64,7 +66,7 @@ class GatewayDeployment:
             self._composition.stop,
             self._max_body,
             config.listen.cors_origins,
-            config.listen.hosts,
+            access_of(config.listen),
             self._composition.bodies,
         )
         self._open_to_all = not loopback_only(config)
@@ -92,24 +94,23 @@ class GatewayDeployment:
     async def answer(self, method: Method, request: Any, context: Any) -> Any:
         """Answer one unary gRPC call that came through Serve's proxy."""
         try:
-            self._admit(request, context)
+            known = self._admit(method.scope, request, context)
             assert self._app.plane is not None
-            return await method.call(self._app.plane, request, None)
-        except errors.VigilError as error:
-            log_failure(error)
-            _tell(context, error)
-        except Exception as error:  # noqa: BLE001 - the client gets a sentence, the operator the trace
-            report(Event.INTERNAL_ERROR, "a gRPC call could not be answered", error=error)
-            context.set_code(_CODES[INTERNAL])
-            context.set_details("internal error; see the server's log")
+            return await method.answer(self._app.plane, self._app.access, request, known)
+        except Exception as error:  # noqa: BLE001 - the client gets a status, the log the traceback
+            _tell(context, client_error(error, "a gRPC call could not be answered"))
         # With an error status no client reads the message, but Serve insists on one.
         return request
 
     async def Watch(self, request: Any, grpc_context: Any) -> AsyncIterator[Any]:  # noqa: N802
         """Answer the health protocol's `Watch`; Serve cancels it when the client leaves."""
         try:
-            self._admit(request, grpc_context)
+            known = self._admit(Scope.HEALTH, request, grpc_context)
             assert self._app.plane is not None
+            asked = model_asked(request)
+            refused = self._app.access.decide(Scope.HEALTH, asked, known.principal)
+            if refused is not None:
+                raise refused
             async for status in statuses(self._app.plane, request.service):
                 yield status
         except errors.VigilError as error:
@@ -129,20 +130,31 @@ class GatewayDeployment:
         _tell(grpc_context, error)
         raise error
 
-    def _admit(self, request: Any, context: Any) -> None:
+    def _admit(self, scope: Scope, request: Any, call: Any) -> RequestContext:
+        """Return the context of a call that may be made.
+
+        Raises:
+            VigilError: it may not.
+        """
         # Serve's gRPC proxy listens on every interface, whatever address it is given.
-        if not self._open_to_all and not from_loopback(context.peer()):
+        if not self._open_to_all and not from_loopback(call.peer()):
             raise errors.Forbidden("this server answers calls from its own machine only")
         if request.ByteSize() > self._max_body:
             raise errors.PayloadTooLarge(
                 f"the message is over the limit of {self._max_body} bytes; send a smaller one"
             )
+        access, metadata = self._app.access, metadata_of(call)
+        context = context_of(access, call, metadata)
+        refused = access.decide(scope, "", context.principal, "POST", metadata)
+        if refused is not None:
+            raise refused
+        return context
 
 
 def _hearing_of_the_end(app: App) -> App:
     """Return `app` for Serve, whose `receive` raises where others say that the client has left."""
 
-    async def called(scope: Scope, receive: Receive, send: Send) -> None:
+    async def called(scope: AsgiScope, receive: Receive, send: Send) -> None:
         async def received() -> Any:
             try:
                 return await receive()
@@ -191,20 +203,6 @@ for _path, _method in METHODS.items():
 def loopback_only(config: ServerConfig) -> bool:
     """Whether clients of other machines are to be kept out."""
     return config.listen.host in LOOPBACK
-
-
-def from_loopback(peer: str) -> bool:
-    """Whether a gRPC peer, for example `ipv4:127.0.0.1:4711`, is on this machine."""
-    kind, _, address = unquote(peer).partition(":")
-    if kind == "unix":
-        return True
-    host = address.rpartition(":")[0].strip("[]")
-    try:
-        parsed = ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    mapped = getattr(parsed, "ipv4_mapped", None)
-    return bool((mapped or parsed).is_loopback)
 
 
 def gateway_deployment(config: ServerConfig, **options: Any) -> Any:

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from starlette.middleware import Middleware
 
-from serving.protocol.status import error_body
+from serving.gateway.http.replies import sentence_reply
 
 CALLBACK: Final = "serving.engines.ray.proxy:middlewares"
 _HEADER: Final = b"x-request-id"
@@ -56,10 +56,10 @@ def _readable(headers: list[tuple[bytes, bytes]]) -> bool:
 
 async def _refuse(send: Send) -> None:
     names = ", ".join(sorted(name.decode() for name in _READ_BY_SERVE))
-    body = error_body(f"with `ingress: serve` these headers must be UTF-8: {names}")
-    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
-    await send({"type": "http.response.start", "status": 400, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
+    reply = sentence_reply(400, f"with `ingress: serve` these headers must be UTF-8: {names}")
+    headers = [*reply.headers, (b"content-length", b"%d" % len(reply.body))]
+    await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+    await send({"type": "http.response.body", "body": reply.body})
 
 
 def first_only(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:

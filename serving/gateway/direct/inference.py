@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from serving import errors
+from serving.access.scopes import Scope
 from serving.dataplane.context import RequestContext
 from serving.dataplane.endpoint import Ticket
 from serving.gateway.direct.known_heads import InferHead
@@ -30,6 +31,9 @@ def begin(
     Raises:
         VigilError: it is refused.
     """
+    refused = server.app.access.decide(Scope.INFER, head.model, context.principal)
+    if refused is not None:
+        raise refused
     json_length = None
     if head.json_length is not None:
         json_length = parse_json_length(head.json_length, len(body))

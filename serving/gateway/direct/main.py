@@ -10,6 +10,7 @@ from pathlib import Path
 
 import uvloop
 
+from serving.access.decision import access_of
 from serving.config import Listen
 from serving.gateway.app import composition_from_environment
 from serving.gateway.asgi import VigilApp
@@ -30,7 +31,7 @@ async def serve(listen: Listen, drain_s: float) -> bool:
         composition.stop,
         max_body,
         listen.cors_origins,
-        listen.hosts,
+        access_of(listen),
         composition.bodies,
     )
     app.plane = plane = await composition.start()

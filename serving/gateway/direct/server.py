@@ -60,8 +60,8 @@ class DirectServer:
         self.max_body = max_body
         self.bodies = app.bodies
         self.limits = limits
-        self.shapes = Shapes(app.access, cors=app.cors is not None)
-        self.shapes2 = Shapes2(app.access)
+        self.shapes = Shapes(app.access.web, cors=app.cors is not None)
+        self.shapes2 = Shapes2(app.access.web)
         self.responses = ResponseWriter()
         self.json_requests = json_reader.RequestReader()
         self.grpc_requests = grpc_reader.RequestReader()

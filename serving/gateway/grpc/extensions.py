@@ -8,8 +8,8 @@ import msgspec
 
 from serving.dataplane.context import RequestContext
 from serving.dataplane.handler import DataPlane
+from serving.gateway.extensions.explanations import explain_request
 from serving.gateway.extensions.model_configuration import model_config
-from serving.gateway.extensions.monitoring import explain_request
 from serving.gateway.extensions.repository_index import index
 from serving.gateway.extensions.statistics import statistics
 from serving.protocol.grpc import codec as grpc_codec

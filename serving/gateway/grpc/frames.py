@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
-from typing import Any
+from collections.abc import AsyncIterator
 from urllib.parse import quote
 
 from google.protobuf.message import Message
 
 from serving import errors
+from serving.gateway.asgi_types import Receive, Send
 from serving.gateway.body_budget import Share
+from serving.gateway.grpc.deadline import MALFORMED_TIMEOUT, NO_TIMEOUT, timeout_seconds
 from serving.gateway.http.bodies import read_chunks
 from serving.gateway.http.compression import ENCODINGS, pack, pays, unpack
 from serving.gateway.http.headers import Headers
 from serving.protocol.pb.open_inference_pb2 import ModelInferResponse, ModelStreamInferResponse
-
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 HEADERS = [(b"content-type", b"application/grpc")]
 _ACCEPTED = (b"grpc-accept-encoding", b",".join([*(e.encode() for e in ENCODINGS), b"identity"]))
@@ -25,7 +22,6 @@ OK = [(b"grpc-status", b"0")]
 INTERNAL = 13
 MOST_TEXT = 2000
 _SAFE = " !\"#$&'()*+,-./:;<=>?@[]^_`{|}~"
-_UNITS = {b"H": 3600.0, b"M": 60.0, b"S": 1.0, b"m": 1e-3, b"u": 1e-6, b"n": 1e-9}
 
 
 class Disconnected(Exception):
@@ -38,8 +34,10 @@ def call_options(headers: Headers) -> tuple[float | None, str]:
     Raises:
         InvalidInput: the deadline is none of the protocol's.
     """
-    timeout = headers.get(b"grpc-timeout")
-    timeout_s = None if timeout is None else _timeout(timeout)
+    given = headers.get(b"grpc-timeout")
+    timeout_s = None if given is None else timeout_seconds(given)
+    if timeout_s == NO_TIMEOUT:
+        raise errors.InvalidInput(MALFORMED_TIMEOUT)
     return timeout_s, headers.get(b"grpc-encoding", b"").decode("latin-1")
 
 
@@ -58,13 +56,6 @@ def answer_headers(headers: Headers) -> tuple[list[tuple[bytes, bytes]], str]:
     if encoding not in ENCODINGS or (accepted and encoding not in read):
         return answer, ""
     return [*answer, (b"grpc-encoding", encoding.encode())], encoding
-
-
-def _timeout(value: bytes) -> float:
-    unit = _UNITS.get(value[-1:])
-    if unit is None or not value[:-1].isdigit() or len(value) > 9:
-        raise errors.InvalidInput("grpc-timeout must be up to 8 digits and one of H M S m u n")
-    return int(value[:-1]) * unit
 
 
 def frame(payload: bytes) -> bytes:

@@ -24,6 +24,11 @@ LOOK_AGAIN_S: Final = 1.0
 """A replica that is about to leave takes nothing new, and nobody is told until it has left."""
 
 
+def model_asked(request: Any) -> str:
+    """Return the model that a `HealthCheckRequest` is about; empty for the whole server."""
+    return "" if request.service in _WHOLE_SERVER else request.service
+
+
 async def check(plane: DataPlane, request: Any, _context: RequestContext) -> Any:
     """Whether the server (no service, or the inference service) or one model can answer now.
 
@@ -71,6 +76,7 @@ async def watch(call: StreamCall) -> None:
         request = pb.HealthCheckRequest.FromString(await call.message())
     except DecodeError:
         raise InvalidInput("the message is not a valid HealthCheckRequest") from None
+    call.require(model_asked(request))
     if not await run_unless(call.disconnected(), _send_all(call, request.service)):
         raise Disconnected
 

@@ -6,13 +6,11 @@ import asyncio
 from functools import partial
 
 from serving import errors
-from serving.dataplane.hooks.failed_requests import log_failure
 from serving.gateway.grpc.paths import STREAM_INFER
 from serving.gateway.grpc.stream_call import StreamCall, cancel_all, stopping
+from serving.gateway.internal_errors import client_error
 from serving.protocol.grpc import codec as grpc_codec
 from serving.protocol.pb.open_inference_pb2 import ModelInferRequest, ModelStreamInferResponse
-from serving.telemetry.logs.events import Event
-from serving.telemetry.logs.report import report
 
 MOST_IN_FLIGHT = 32
 
@@ -88,16 +86,14 @@ class _Stream:
 
     async def _answer(self, message: ModelInferRequest) -> ModelStreamInferResponse:
         try:
+            self._call.require(message.model_name)
             request = grpc_codec.decode_request(message)
             response = await self._plane.infer(request, self._call.context)
             answer = grpc_codec.stream_response(response, request)
-        except errors.VigilError as error:
-            log_failure(error, request_id=message.id, path=STREAM_INFER)
-            # Texts in protobuf are Unicode; a model's own message may hold anything.
-            text = error.message.encode("utf-8", "replace").decode()
-            answer = grpc_codec.stream_error(text, message.id)
-        except Exception as error:  # noqa: BLE001 - the client gets a sentence, the operator the trace
+        except Exception as error:  # noqa: BLE001 - the client gets a sentence, the log the traceback
             said = "a message of a gRPC stream could not be answered"
-            report(Event.INTERNAL_ERROR, said, request_id=message.id, error=error)
-            answer = grpc_codec.stream_error("internal error; see the server's log", message.id)
+            told = client_error(error, said, request_id=message.id, path=STREAM_INFER)
+            # Texts in protobuf are Unicode; a model's own message may hold anything.
+            text = told.message.encode("utf-8", "replace").decode()
+            answer = grpc_codec.stream_error(text, message.id)
         return answer

@@ -7,20 +7,19 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from typing import Any
 
+import msgspec
 from google.protobuf.message import Message
 
 from serving import errors
+from serving.access.decision import Access
+from serving.access.principals import Principal
+from serving.access.scopes import Scope
 from serving.dataplane.handler import DataPlane
-from serving.dataplane.hooks.failed_requests import log_failure
-from serving.gateway.body_budget import Share
-from serving.gateway.client import context_of
+from serving.gateway.asgi_types import Exchange
+from serving.gateway.context import context_of
 from serving.gateway.grpc.frames import (
-    INTERNAL,
     OK,
     Disconnected,
-    Receive,
-    Scope,
-    Send,
     answer_headers,
     call_options,
     packed_frame,
@@ -28,12 +27,9 @@ from serving.gateway.grpc.frames import (
     read_messages,
     send_end,
     send_start,
-    status_trailers,
 )
-from serving.gateway.http.headers import Headers
-from serving.protocol.status import grpc_status
-from serving.telemetry.logs.events import Event
-from serving.telemetry.logs.report import report
+from serving.gateway.grpc.replies import error_trailers
+from serving.gateway.internal_errors import client_error
 
 
 class StreamCall:
@@ -48,22 +44,33 @@ class StreamCall:
     def __init__(
         self,
         plane: DataPlane,
+        access: Access,
+        asked: Scope,
+        principal: Principal,
         max_body: int,
         answer_encoding: str,
-        scope: Scope,
-        headers: Headers,
-        receive: Receive,
-        send: Send,
-        share: Share,
+        exchange: Exchange,
     ) -> None:
         self.plane = plane
-        self.share = share
+        self.share = exchange.share
+        self._access = access
+        self._asked = asked
         self._answer_encoding = answer_encoding
-        timeout_s, self._encoding = call_options(headers)
-        self.context = context_of(scope, headers, timeout_s=timeout_s)
+        timeout_s, self._encoding = call_options(exchange.headers)
+        self.context = context_of(principal, exchange.scope, exchange.headers, timeout_s=timeout_s)
         self._max_body = max_body
-        self._receive = receive
-        self._send = send
+        self._receive = exchange.receive
+        self._send = exchange.send
+
+    def require(self, model: str) -> None:
+        """Refuse what a message asks of a model, if whoever calls may not ask it.
+
+        Raises:
+            VigilError: it is refused.
+        """
+        refused = self._access.decide(self._asked, model, self.context.principal)
+        if refused is not None:
+            raise refused
 
     async def message(self) -> bytes:
         """Return the one message of a client that sends no stream; see `read_message`."""
@@ -91,41 +98,41 @@ class StreamCall:
             pass
 
 
-Method = Callable[[StreamCall], Awaitable[None]]
+class StreamMethod(msgspec.Struct, frozen=True):
+    """A method that streams: a coroutine that answers a call, and what it lets ask for."""
+
+    answer: Callable[[StreamCall], Awaitable[None]]
+    scope: Scope
 
 
 async def serve_stream(
-    method: Method,
+    method: StreamMethod,
     plane: DataPlane,
+    access: Access,
     max_body: int,
-    scope: Scope,
-    headers: Headers,
-    receive: Receive,
-    send: Send,
-    share: Share,
+    exchange: Exchange,
+    principal: Principal,
 ) -> None:
     """Answer a streaming call: whatever goes wrong, and its deadline, becomes a gRPC status."""
-    answer, encoding = answer_headers(headers)
+    send = exchange.send
+    answer, encoding = answer_headers(exchange.headers)
     await send_start(send, answer)
     # Headers leave with the first piece of the body, and until they have left the server counts
     # the call as a request that comes too slowly.
     await send({"type": "http.response.body", "body": b"", "more_body": True})
     trailers = OK
     try:
-        call = StreamCall(plane, max_body, encoding, scope, headers, receive, send, share)
+        call = StreamCall(plane, access, method.scope, principal, max_body, encoding, exchange)
         async with asyncio.timeout(call.context.time_left(time.monotonic())):
-            await method(call)
+            await method.answer(call)
     except Disconnected:
         return
     except TimeoutError:
-        late = errors.DeadlineExceeded("the deadline of the stream passed; allow more time")
-        trailers = status_trailers(grpc_status(late), late.message)
-    except errors.VigilError as error:
-        log_failure(error)
-        trailers = status_trailers(grpc_status(error), error.message)
-    except Exception as error:  # noqa: BLE001 - the client gets a status, the operator the traceback
-        report(Event.INTERNAL_ERROR, "a gRPC stream could not be answered", error=error)
-        trailers = status_trailers(INTERNAL, "internal error; see the server's log")
+        late = "the deadline of the stream passed; allow more time"
+        trailers = error_trailers(errors.DeadlineExceeded(late))
+    except Exception as error:  # noqa: BLE001 - the client gets a status, the log the traceback
+        said = "a gRPC stream could not be answered"
+        trailers = error_trailers(client_error(error, said, path=exchange.scope["path"]))
     await send_end(send, trailers)
 
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from serving.errors import NotFound
 from serving.gateway.http.headers import Headers
-from serving.gateway.http.routes import find, gives_orders
+from serving.gateway.http.routes import gives_orders, target_of
 
 KEPT_S: Final = 600
 """Seconds for which browsers need not ask again before they send a request."""
@@ -38,11 +37,8 @@ class Cors:
         origin = asked.get(b"origin")
         if origin is None and method == "POST":  # no page, and nothing that a cache would keep
             return []
-        try:
-            methods, _ = find(path)
-        except NotFound:
-            return []
-        if gives_orders(methods):
+        methods = target_of(method, path).methods
+        if not methods or gives_orders(methods):
             return []
         added = [] if self._any else [_VARY]
         if origin is None or not (self._any or origin in self._origins):

@@ -31,11 +31,25 @@ def json_reply(body: bytes) -> Reply:
 
 
 def error_reply(error: VigilError) -> Reply:
-    """Return the answer to a request that failed."""
-    headers = [JSON]
+    """Return the answer to a request that failed, whichever ingress writes it.
+
+    `retry-after` is in whole seconds, at least one (RFC 9110, section 10.2.3).
+    """
+    reply = sentence_reply(http_status(error), error.message)
     if error.retry_after_s is not None:
-        headers.append((b"retry-after", b"%d" % max(1, round(error.retry_after_s))))
-    return Reply(http_status(error), headers, error_body(error.message))
+        reply.headers.append((b"retry-after", b"%d" % max(1, round(error.retry_after_s))))
+    return reply
+
+
+def sentence_reply(status: int, sentence: str, *more: tuple[bytes, bytes]) -> Reply:
+    """Return an answer that says what is wrong, for a status that HTTP alone knows, as 405.
+
+    Args:
+        status: of HTTP.
+        sentence: what to change.
+        more: headers beside `content-type`.
+    """
+    return Reply(status, [JSON, *more], error_body(sentence))
 
 
 async def packed_reply(reply: Reply, accepted: bytes) -> Reply:

@@ -1,4 +1,4 @@
-"""The HTTP routes: one table of paths and methods, and the handlers behind them.
+"""The HTTP routes: one table of paths, methods and scopes, and the handlers behind them.
 
 The table's templates are the paths of the OpenAPI description.
 """
@@ -11,24 +11,23 @@ from typing import Any, Final
 
 import msgspec
 
-from serving.access.web import refuse_browsers
+from serving.access.scopes import Scope
 from serving.dataplane.context import RequestContext
 from serving.dataplane.handler import DataPlane
 from serving.dataplane.hooks.failed_requests import for_probe
 from serving.errors import ModelNotReady, NotFound
 from serving.gateway import metadata, openapi
-from serving.gateway.extensions import labels
-from serving.gateway.extensions import monitoring as extensions
+from serving.gateway.extensions import labels, monitoring
+from serving.gateway.extensions.explanations import explain_request
 from serving.gateway.extensions.model_configuration import model_config
 from serving.gateway.extensions.repository_index import index
 from serving.gateway.extensions.statistics import statistics
 from serving.gateway.http.headers import Headers
 from serving.gateway.http.inference import infer, read_request, reply
-from serving.gateway.http.replies import JSON, Reply, json_reply
+from serving.gateway.http.replies import Reply, json_reply, sentence_reply
 from serving.protocol.json.repository import read_order, wants_only_ready
 from serving.protocol.metadata import encode_metadata
 from serving.protocol.parameters import NO_SHARED_MEMORY
-from serving.protocol.status import error_body
 
 
 class Call(msgspec.Struct, frozen=True):
@@ -47,7 +46,11 @@ class Call(msgspec.Struct, frozen=True):
     root_path: str = ""
 
 
-Handler = Callable[[Call], Awaitable[Reply]]
+class Route(msgspec.Struct, frozen=True):
+    """What stands at a path for one method: what it lets ask for, and what answers."""
+
+    scope: Scope
+    handle: Callable[[Call], Awaitable[Reply]]
 
 
 async def _description(call: Call) -> Reply:
@@ -96,21 +99,18 @@ async def _index(call: Call) -> Reply:
 
 async def _order(call: Call) -> Reply:
     """Give an order to the server, or ask for its settings."""
-    if call.method == "POST":
-        refuse_browsers(call.headers)
     order = read_order(call.method, call.path.strip("/").split("/"), call.body)
     assert order is not None
     return _encoded(await call.plane.control(order))
 
 
-async def infer_route(call: Call) -> Reply:
-    """Answer an inference whose path has not been met before."""
+async def _infer(call: Call) -> Reply:
     return await infer(call.plane, call.headers, call.body, call.name, call.version, call.context)
 
 
 async def _explain(call: Call) -> Reply:
     request = read_request(call.plane, call.headers, call.body, call.name, call.version)
-    return reply(request, await extensions.explain_request(call.plane, request, call.context))
+    return reply(request, await explain_request(call.plane, request, call.context))
 
 
 async def _labels(call: Call) -> Reply:
@@ -118,11 +118,11 @@ async def _labels(call: Call) -> Reply:
 
 
 async def _findings(call: Call) -> Reply:
-    return json_reply(await extensions.findings(call.plane, call.name))
+    return json_reply(await monitoring.findings(call.plane, call.name))
 
 
 async def _report(call: Call) -> Reply:
-    kind, content = await extensions.report(call.plane, call.name, call.report, call.query)
+    kind, content = await monitoring.report(call.plane, call.name, call.report, call.query)
     return Reply(200, [(b"content-type", kind), *_SANDBOXED], content)
 
 
@@ -137,48 +137,67 @@ def _encoded(value: Any) -> Reply:
     return json_reply(msgspec.json.encode(value))
 
 
+INFER: Final = Route(Scope.INFER, _infer)
+_ORDER: Final = Route(Scope.CONTROL, _order)
 _MODEL: Final = "/v2/models/{name}"
 _VERSION: Final = _MODEL + "/versions/{version}"
 
-ROUTES: Final[Mapping[str, Mapping[str, Handler]]] = {
-    "/openapi.json": {"GET": _description},
-    "/v2": {"GET": _server},
-    "/v2/health/live": {"GET": _live},
-    "/v2/health/ready": {"GET": _ready},
-    "/v2/models/stats": {"GET": _stats},
-    _MODEL: {"GET": _model},
-    _VERSION: {"GET": _model},
-    _MODEL + "/ready": {"GET": _model_ready},
-    _VERSION + "/ready": {"GET": _model_ready},
-    _MODEL + "/infer": {"POST": infer_route},
-    _VERSION + "/infer": {"POST": infer_route},
-    _MODEL + "/stats": {"GET": _stats},
-    _VERSION + "/stats": {"GET": _stats},
-    _MODEL + "/config": {"GET": _config},
-    _VERSION + "/config": {"GET": _config},
-    "/v2/repository/index": {"POST": _index},
-    "/v2/repository/models/{name}/load": {"POST": _order},
-    "/v2/repository/models/{name}/unload": {"POST": _order},
-    "/v2/trace/setting": {"GET": _order, "POST": _order},
-    _MODEL + "/trace/setting": {"GET": _order, "POST": _order},
-    "/v2/logging": {"GET": _order, "POST": _order},
-    _MODEL + "/explain": {"POST": _explain},
-    _VERSION + "/explain": {"POST": _explain},
-    _MODEL + "/labels": {"POST": _labels},
-    _MODEL + "/findings": {"GET": _findings},
-    _MODEL + "/reports/{report}": {"GET": _report},
+ROUTES: Final[Mapping[str, Mapping[str, Route]]] = {
+    "/openapi.json": {"GET": Route(Scope.METADATA, _description)},
+    "/v2": {"GET": Route(Scope.METADATA, _server)},
+    "/v2/health/live": {"GET": Route(Scope.HEALTH, _live)},
+    "/v2/health/ready": {"GET": Route(Scope.HEALTH, _ready)},
+    "/v2/models/stats": {"GET": Route(Scope.OBSERVE, _stats)},
+    _MODEL: {"GET": Route(Scope.METADATA, _model)},
+    _VERSION: {"GET": Route(Scope.METADATA, _model)},
+    _MODEL + "/ready": {"GET": Route(Scope.HEALTH, _model_ready)},
+    _VERSION + "/ready": {"GET": Route(Scope.HEALTH, _model_ready)},
+    _MODEL + "/infer": {"POST": INFER},
+    _VERSION + "/infer": {"POST": INFER},
+    _MODEL + "/stats": {"GET": Route(Scope.OBSERVE, _stats)},
+    _VERSION + "/stats": {"GET": Route(Scope.OBSERVE, _stats)},
+    _MODEL + "/config": {"GET": Route(Scope.METADATA, _config)},
+    _VERSION + "/config": {"GET": Route(Scope.METADATA, _config)},
+    "/v2/repository/index": {"POST": Route(Scope.METADATA, _index)},
+    "/v2/repository/models/{name}/load": {"POST": _ORDER},
+    "/v2/repository/models/{name}/unload": {"POST": _ORDER},
+    "/v2/trace/setting": {"GET": _ORDER, "POST": _ORDER},
+    _MODEL + "/trace/setting": {"GET": _ORDER, "POST": _ORDER},
+    "/v2/logging": {"GET": _ORDER, "POST": _ORDER},
+    _MODEL + "/explain": {"POST": Route(Scope.EXPLAIN, _explain)},
+    _VERSION + "/explain": {"POST": Route(Scope.EXPLAIN, _explain)},
+    _MODEL + "/labels": {"POST": Route(Scope.LABEL, _labels)},
+    _MODEL + "/findings": {"GET": Route(Scope.OBSERVE, _findings)},
+    _MODEL + "/reports/{report}": {"GET": Route(Scope.OBSERVE, _report)},
 }
-"""Handlers by path and method; of two that fit a path the first counts. HEAD goes with GET."""
+"""Routes by path and method; of two that fit a path the first counts. HEAD goes with GET."""
 
 _TABLE = [(template.strip("/").split("/"), methods) for template, methods in ROUTES.items()]
 
 
-def find(path: str) -> tuple[Mapping[str, Handler], dict[str, str]]:
-    """Return the handlers of a path, with or without a slash at its end, and what it names.
+class Target(msgspec.Struct, frozen=True):
+    """What a request is for.
 
-    Raises:
-        NotFound: nothing is there.
+    Attributes:
+        route: of its path and method; None where there is none.
+        methods: the routes of its path; none where nothing is at the path.
+        name, version, report: what the path names; empty where it names none.
     """
+
+    route: Route | None = None
+    methods: Mapping[str, Route] = {}
+    name: str = ""
+    version: str = ""
+    report: str = ""
+
+    @property
+    def scope(self) -> Scope | None:
+        """What is asked for; None for what is not offered, and for OPTIONS."""
+        return None if self.route is None else self.route.scope
+
+
+def target_of(method: str, path: str) -> Target:
+    """Return what a request is for; the path may have a slash at its end."""
     parts = path.strip("/").split("/")
     for template, methods in _TABLE:
         if len(template) == len(parts):
@@ -189,22 +208,31 @@ def find(path: str) -> tuple[Mapping[str, Handler], dict[str, str]]:
                 elif wanted != part:
                     break
             else:
-                return methods, named
-    if "sharedmemory" in path:
-        raise NotFound(NO_SHARED_MEMORY)
-    raise NotFound(f"no such path: '{path[:200]}'; see /v2 and /openapi.json")
+                route = methods.get("GET" if method == "HEAD" else method)
+                return Target(route, methods, **named)
+    return _NOWHERE
 
 
-def gives_orders(methods: Mapping[str, Handler]) -> bool:
-    """Whether a route is one of those that control the server."""
-    return _order in methods.values()
+_NOWHERE: Final = Target()
 
 
-def without_handler(method: str, path: str, methods: Mapping[str, Handler]) -> Reply:
-    """Answer OPTIONS, and a method that the path does not have."""
+def gives_orders(methods: Mapping[str, Route]) -> bool:
+    """Whether a path is one of those that control the server."""
+    return any(route.scope is Scope.CONTROL for route in methods.values())
+
+
+def without_route(method: str, path: str, methods: Mapping[str, Route]) -> Reply:
+    """Answer OPTIONS, and a method that the path does not have.
+
+    Raises:
+        NotFound: nothing is at the path.
+    """
+    if not methods:
+        nowhere = f"no such path: '{path[:200]}'; see /v2 and /openapi.json"
+        raise NotFound(NO_SHARED_MEMORY if "sharedmemory" in path else nowhere)
     offered = [*methods, *(["HEAD"] if "GET" in methods else []), "OPTIONS"]
     allow = (b"allow", ", ".join(offered).encode())
     if method == "OPTIONS":
         return Reply(200, [allow], b"")
     text = f"{method[:16]} is not possible at '{path[:200]}'; use {' or '.join(methods)}"
-    return Reply(405, [JSON, allow], error_body(text))
+    return sentence_reply(405, text, allow)

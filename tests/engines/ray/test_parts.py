@@ -10,13 +10,19 @@ from typing import Any
 
 import pytest
 
+from serving.access.decision import Access
+from serving.access.principals import Principal
+from serving.access.scopes import Scope
 from serving.channel import frames
 from serving.channel.messages.directory import Directory, Inventory, Member, ServedModel
 from serving.channel.messages.inference import ResultMeta
 from serving.config import Listen, ModelConfig, ServerConfig
+from serving.dataplane.context import RequestContext
 from serving.dataplane.handler import DataPlane
-from serving.errors import InvalidInput, Unreachable
+from serving.errors import Forbidden, InvalidInput, Unreachable
+from serving.gateway.grpc.methods import NAME
 from serving.protocol.messages import Tensor
+from serving.protocol.pb import health_pb2
 from serving.protocol.pb import open_inference_pb2 as pb
 from serving.protocol.repository import ControlMeta
 
@@ -33,27 +39,8 @@ with warnings.catch_warnings():
 
 pytestmark = pytest.mark.ray
 
+LOCAL = "127.0.0.1"
 MODEL = ServedModel("lab", "1", b"{}", "/models/lab/1")
-
-
-@pytest.mark.parametrize(
-    ("peer", "local"),
-    [
-        ("ipv4:127.0.0.1:4711", True),
-        ("ipv4:127.8.8.8:1", True),
-        ("ipv6:[::1]:4711", True),
-        ("ipv6:%5B::1%5D:4711", True),
-        ("ipv6:[::ffff:127.0.0.1]:9", True),
-        ("unix:/run/vigil.sock", True),
-        ("ipv4:192.0.2.7:4711", False),
-        ("ipv6:[2001:db8::1]:4711", False),
-        ("ipv6:[::ffff:192.0.2.7]:9", False),
-        ("", False),
-        ("nonsense", False),
-    ],
-)
-def test_peers_of_this_machine(peer: str, local: bool) -> None:
-    assert ray_gateway.from_loopback(peer) is local
 
 
 def test_roles_of_one_machine_use_sockets(tmp_path: Path) -> None:
@@ -87,13 +74,17 @@ def test_object_store_is_larger_when_bodies_travel_through_it() -> None:
 class Context:
     """What the deployment needs of Serve's gRPC context."""
 
-    def __init__(self, peer: str = "ipv4:127.0.0.1:4711") -> None:
+    def __init__(self, peer: str = "ipv4:127.0.0.1:4711", **metadata: str) -> None:
         self._peer = peer
+        self._metadata = list(metadata.items())
         self.code: Any = None
         self.details = ""
 
     def peer(self) -> str:
         return self._peer
+
+    def invocation_metadata(self) -> list[tuple[str, str | bytes]]:
+        return self._metadata
 
     def set_code(self, code: Any) -> None:
         self.code = code
@@ -118,13 +109,13 @@ def deployment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ray_gateway.G
     return made
 
 
-async def live(_plane: object, _request: object, _timeout_s: float | None) -> Any:
+async def live(_plane: object, _request: object, _context: object) -> Any:
     return pb.ServerLiveResponse(live=True)
 
 
 async def test_grpc_answers(deployment: ray_gateway.GatewayDeployment) -> None:
     context = Context()
-    method = ray_gateway.Method(pb.ServerLiveRequest, live)
+    method = ray_gateway.Method(pb.ServerLiveRequest, live, Scope.HEALTH)
     reply = await deployment.answer(method, pb.ServerLiveRequest(), context)
     assert reply.live
     assert context.code is None
@@ -132,7 +123,7 @@ async def test_grpc_answers(deployment: ray_gateway.GatewayDeployment) -> None:
 
 async def test_grpc_refuses_other_machines(deployment: ray_gateway.GatewayDeployment) -> None:
     context = Context("ipv4:192.0.2.7:4711")
-    method = ray_gateway.Method(pb.ServerLiveRequest, live)
+    method = ray_gateway.Method(pb.ServerLiveRequest, live, Scope.HEALTH)
     await deployment.answer(method, pb.ServerLiveRequest(), context)
     assert context.code.name == "PERMISSION_DENIED"
 
@@ -140,7 +131,9 @@ async def test_grpc_refuses_other_machines(deployment: ray_gateway.GatewayDeploy
 async def test_grpc_refuses_what_is_too_large(deployment: ray_gateway.GatewayDeployment) -> None:
     context = Context()
     request = pb.ModelInferRequest(raw_input_contents=[bytes(2 << 20)])
-    await deployment.answer(ray_gateway.Method(pb.ModelInferRequest, live), request, context)
+    await deployment.answer(
+        ray_gateway.Method(pb.ModelInferRequest, live, Scope.INFER), request, context
+    )
     assert context.code.name == "RESOURCE_EXHAUSTED"
 
 
@@ -154,13 +147,64 @@ async def test_grpc_refuses_what_is_too_large(deployment: ray_gateway.GatewayDep
 async def test_grpc_maps_errors(
     deployment: ray_gateway.GatewayDeployment, error: Exception, code: str, details: str
 ) -> None:
-    async def fail(_plane: object, _request: object, _timeout_s: float | None) -> Any:
+    async def fail(_plane: object, _request: object, _context: object) -> Any:
         raise error
 
     context = Context()
-    method = ray_gateway.Method(pb.ServerLiveRequest, fail)
+    method = ray_gateway.Method(pb.ServerLiveRequest, fail, Scope.HEALTH)
     await deployment.answer(method, pb.ServerLiveRequest(), context)
     assert (context.code.name, context.details) == (code, details)
+
+
+class Denying(Access):
+    """Refuses mallory what is asked of the model m; who asks is in the metadata."""
+
+    def principal_of(self, headers: Any) -> Principal:
+        return Principal(headers.get(b"x_name", b"").decode())
+
+    def decide(self, scope: Any, model: str, principal: Principal, *_: Any) -> Any:
+        refused = (scope, model, principal.name) == (Scope.HEALTH, "m", "mallory")
+        return Forbidden("the decision says no") if refused else None
+
+
+@pytest.mark.parametrize(
+    ("model", "name", "refused"),
+    [("m", "mallory", True), ("m", "alice", False), ("other", "mallory", False)],
+)
+async def test_another_decision_reaches_calls_through_the_proxy(
+    deployment: ray_gateway.GatewayDeployment, model: str, name: str, refused: bool
+) -> None:
+    deployment._app.access = Denying()
+    known: list[Any] = []
+
+    async def ready(_plane: object, _request: object, context: RequestContext) -> Any:
+        known.append(context)
+        return pb.ModelReadyResponse(ready=True)
+
+    call = Context(x_name=name)
+    method = ray_gateway.Method(pb.ModelReadyRequest, ready, Scope.HEALTH, NAME)
+    await deployment.answer(method, pb.ModelReadyRequest(name=model), call)
+    assert (call.code and call.code.name) == ("PERMISSION_DENIED" if refused else None)
+    assert [(c.principal.name, c.client) for c in known] == ([] if refused else [(name, LOCAL)])
+
+
+async def test_another_decision_reaches_a_watch_through_the_proxy(
+    deployment: ray_gateway.GatewayDeployment,
+) -> None:
+    deployment._app.access = Denying()
+    call = Context(x_name="mallory")
+    with pytest.raises(Forbidden):
+        await anext(deployment.Watch(health_pb2.HealthCheckRequest(service="m"), call))
+    assert call.code.name == "PERMISSION_DENIED"
+
+
+async def test_an_order_from_a_page_is_refused(
+    deployment: ray_gateway.GatewayDeployment,
+) -> None:
+    call = Context(origin="https://evil.example")
+    method = ray_gateway.METHODS["/inference.GRPCInferenceService/RepositoryModelUnload"]
+    await deployment.answer(method, pb.RepositoryModelUnloadRequest(model_name="m"), call)
+    assert call.code.name == "PERMISSION_DENIED"
 
 
 def test_every_grpc_method_is_a_method_of_the_deployment() -> None:

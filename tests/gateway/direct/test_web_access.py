@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from serving.access.decision import Access
 from serving.access.web import WebAccess
 from serving.gateway.asgi import VigilApp
 from serving.protocol.status import PERMISSION_DENIED
@@ -15,7 +16,7 @@ PAGE = "http://page.example"
 
 @pytest.fixture
 def app(app: VigilApp) -> VigilApp:
-    app.access = WebAccess([PAGE], [])
+    app.access = Access(WebAccess([PAGE], []))
     return app
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from serving.access.decision import Access
 from serving.access.web import WebAccess
 from serving.gateway.asgi import VigilApp
 from serving.gateway.http.cors import Cors
@@ -28,7 +29,7 @@ ORDERS = [
 def app(app: VigilApp, request: pytest.FixtureRequest) -> VigilApp:
     origins = getattr(request, "param", (APP, "http://localhost:3000"))
     app.cors = Cors(origins) if origins else None
-    app.access = WebAccess(origins)
+    app.access = Access(WebAccess(origins))
     return app
 
 

@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from serving import errors
+from serving.access.scopes import Scope
 from serving.dataplane.hooks.failed_requests import log_failure
 from serving.gateway.body_budget import overloaded
 from serving.gateway.direct import inference
@@ -83,6 +84,10 @@ class Calls(Sender):
             payload = plain_message(body, self._server.max_body)
             self._server.slices.spent += len(payload) >> 12
             request = self._server.grpc_requests.read(payload)
+            access, principal = self._server.app.access, call.context.principal
+            refused = access.decide(Scope.INFER, request.model_name, principal)
+            if refused is not None:
+                raise refused
             ticket = self._server.plane.begin(request, call.context)
         except errors.VigilError as error:
             self._decline(call, error)

@@ -8,6 +8,7 @@ import json
 import msgspec
 import pytest
 
+from serving.access.decision import Access
 from serving.access.web import WebAccess
 from serving.errors import InvalidInput
 from serving.gateway.direct.connection import MOST_AHEAD
@@ -394,8 +395,8 @@ async def test_what_cannot_be_http_is_refused_at_once(connect, hello):
 async def test_web_pages_may_read_inferences_where_they_are_named(server, connect, post, named):
     page = "http://page.example"
     server.app.cors = Cors([page]) if named else None
-    server.app.access = WebAccess([page] if named else [])
-    server.shapes = Shapes(server.app.access, cors=named)
+    server.app.access = Access(WebAccess([page] if named else []))
+    server.shapes = Shapes(server.app.access.web, cors=named)
     for origin in (page, "http://other.example"):
         client = await connect()
         await client.send(post())

@@ -1,0 +1,99 @@
+"""What the pages let ask for: one decision stands before each of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import pytest
+
+from serving.access.decision import Access
+from serving.access.principals import Principal
+from serving.access.scopes import Scope
+from serving.admin.pages import Pages
+from serving.config import ServerConfig
+from serving.control.commands import Commands
+from serving.control.history import History
+from serving.control.registry import Hub
+from serving.errors import Forbidden
+
+SCOPES = {
+    ("GET", "/healthz"): Scope.HEALTH,
+    ("GET", "/readyz"): Scope.HEALTH,
+    ("GET", "/config"): Scope.OBSERVE,
+    ("GET", "/status"): Scope.OBSERVE,
+    ("GET", "/console"): Scope.OBSERVE,
+    ("GET", "/console/data"): Scope.OBSERVE,
+    ("GET", "/metrics"): Scope.OBSERVE,
+    ("POST", "/models/m/reset-reference"): Scope.CONTROL,
+    ("POST", "/v2/repository/models/m/load"): Scope.CONTROL,
+    ("POST", "/v2/repository/index"): Scope.CONTROL,
+    ("GET", "/v2/logging"): Scope.CONTROL,
+}
+PAGE = {"origin": "https://evil.example"}
+Decide = Callable[[Scope | None, str], bool]
+
+
+@pytest.fixture
+def replaced(monkeypatch: pytest.MonkeyPatch) -> Callable[[Decide], None]:
+    """Replaces the decision."""
+
+    def replace(denied: Decide) -> None:
+        def decide(_: Access, scope: Scope | None, model: str, _by: Principal, *_more: Any) -> Any:
+            return Forbidden("the decision says no") if denied(scope, model) else None
+
+        monkeypatch.setattr(Access, "decide", decide)
+
+    return replace
+
+
+@pytest.fixture
+def client(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> httpx.AsyncClient:
+    async def answer(_: Commands, _order: object) -> list[object]:
+        return []
+
+    monkeypatch.setattr(Commands, "answer", answer)
+    pages = Pages(hub, ServerConfig(), History(), Commands.__new__(Commands))
+    transport = httpx.ASGITransport(pages.app())
+    return httpx.AsyncClient(transport=transport, base_url="http://localhost")
+
+
+def is_denied(answer: httpx.Response) -> bool:
+    return answer.status_code == 403 and answer.json() == {"error": "the decision says no"}
+
+
+@pytest.mark.parametrize("denied", Scope)
+async def test_a_scope(client: httpx.AsyncClient, replaced: Any, denied: Scope) -> None:
+    replaced(lambda scope, _model: scope is denied)
+    for (method, path), scope in SCOPES.items():
+        answer = await client.request(method, path)
+        assert is_denied(answer) is (scope is denied), path
+
+
+async def test_a_model(client: httpx.AsyncClient, replaced: Any) -> None:
+    replaced(lambda scope, model: (scope, model) == (Scope.CONTROL, "m"))
+    assert is_denied(await client.post("/models/m/reset-reference"))
+    assert not is_denied(await client.post("/models/other/reset-reference"))
+
+
+def test_every_page_is_listed_above(hub: Hub) -> None:
+    pages = Pages(hub, ServerConfig(), History(), Commands.__new__(Commands))
+    first = {path.split("/")[1] for _, path in SCOPES}
+    assert {route.path.split("/")[1] for route in pages.app().routes} == first  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(("method", "path"), SCOPES)
+async def test_pages_of_others_give_no_orders(
+    client: httpx.AsyncClient, method: str, path: str
+) -> None:
+    refused = (await client.request(method, path, headers=PAGE)).status_code == 403
+    assert refused is (method == "POST")
+
+
+async def test_a_mounted_listener_is_reached_under_any_name(hub: Hub) -> None:
+    for mounted, status in ((True, 200), (False, 403)):
+        pages = Pages(hub, ServerConfig(), History())
+        transport = httpx.ASGITransport(pages.app(mounted=mounted))
+        async with httpx.AsyncClient(transport=transport, base_url="http://host.example") as asking:
+            assert (await asking.get("/healthz")).status_code == status

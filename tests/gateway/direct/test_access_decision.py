@@ -1,0 +1,66 @@
+"""Another decision than today's reaches the quick paths of the direct ingress as well."""
+
+from __future__ import annotations
+
+import json
+from urllib.parse import unquote
+
+import pytest
+
+from serving.access.scopes import Scope
+from serving.protocol.status import PERMISSION_DENIED
+
+SAYS = "the decision says no"
+LIVE = b"GET /v2/health/live HTTP/1.1\r\nHost: v\r\n\r\n"
+
+
+def grpc_end(answer) -> tuple[int, str]:
+    said = {**answer.headers, **answer.trailers}
+    return int(said["grpc-status"]), unquote(said.get("grpc-message", ""))
+
+
+@pytest.mark.parametrize("asked", ["infer", "m"])
+async def test_an_inference_over_http_1(server, deny, connect, post, asked):
+    client = await connect()
+    await client.send(post())  # its head is known from now on, and its verdict must not be
+    assert (await client.answer())[0] == 200
+    deny(lambda scope, model, _name: asked in (scope, model))
+    for _ in range(2):
+        await client.send(post())
+        status, _, body = await client.answer()
+        assert (status, json.loads(body)) == (403, {"error": SAYS})
+    await client.send(LIVE)
+    assert (await client.answer())[0] == 200
+    deny(lambda *_: False)
+    await client.send(post())
+    assert (await client.answer())[0] == 200
+
+
+async def test_everything_else_over_http_1(server, deny, connect):
+    client = await connect()
+    deny(lambda scope, _model, _name: scope is Scope.HEALTH)
+    await client.send(LIVE)
+    status, _, body = await client.answer()
+    assert (status, json.loads(body)) == (403, {"error": SAYS})
+
+
+@pytest.mark.parametrize("asked", ["infer", "m"])
+@pytest.mark.parametrize("pieces", [1, 3])
+async def test_a_call_over_http_2(server, deny, connect2, message, asked, pieces):
+    client = await connect2()
+    assert grpc_end(await client.answer(await client.call(message)))[0] == 0
+    deny(lambda scope, model, _name: asked in (scope, model))
+    for _ in range(2):
+        answer = await client.answer(await client.call(message, pieces=pieces))
+        assert grpc_end(answer) == (PERMISSION_DENIED, SAYS)
+    live = await client.answer(await client.ask("/v2/health/live"))
+    assert live.headers[":status"] == "200"
+    deny(lambda *_: False)
+    assert grpc_end(await client.answer(await client.call(message)))[0] == 0
+
+
+async def test_everything_else_over_http_2(server, deny, connect2):
+    client = await connect2()
+    deny(lambda scope, _model, _name: scope is Scope.HEALTH)
+    answer = await client.answer(await client.ask("/v2/health/live"))
+    assert (answer.headers[":status"], json.loads(answer.body)) == ("403", {"error": SAYS})

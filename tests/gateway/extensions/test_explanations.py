@@ -1,0 +1,122 @@
+"""Requests for explanations: what is refused, what is asked of the explainer, what is answered."""
+
+from __future__ import annotations
+
+import time
+from types import SimpleNamespace
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+
+from serving.channel.messages.explanation import ExplainMeta, ExplainReply
+from serving.config import ModelConfig
+from serving.dataplane.context import NO_CONTEXT, RequestContext
+from serving.errors import InvalidInput, Unsupported
+from serving.gateway.extensions.explanations import explain_request
+from serving.protocol.messages import InferRequest, Tensor
+
+REQUEST = InferRequest("m", "", "r7", ())
+ATTRIBUTIONS = Tensor("x", "FP32", (1, 2), np.zeros((1, 2), np.float32))
+
+
+class Plane:
+    """One model, and an explainer that remembers what it was asked."""
+
+    def __init__(self, reply: ExplainReply | None = None, **config: Any) -> None:
+        self.asked: list[tuple[str, str, ExplainMeta, list[Tensor]]] = []
+        self.explainers = self
+        self._reply = reply or ExplainReply("kernel_shap", (1, 0), "mean", n_samples=6)
+        spec = {"datatype": "FP32", "shape": [-1, 2]}
+        self._config = ModelConfig.model_validate(
+            {
+                "format": "torch_export",
+                "inputs": [{"name": "x", **spec}],
+                "outputs": [{"name": "y", **spec}],
+                "monitors": {"drift": None},
+                **config,
+            }
+        )
+
+    def resolve(self, name: str, _version: str) -> Any:
+        bound = SimpleNamespace(arrays=[np.ones((1, 2), np.float32)])
+        binder = SimpleNamespace(bind=lambda _request: bound, input_names=["x"])
+        specs = {spec.name: spec for spec in self._config.inputs}
+        return SimpleNamespace(
+            name=name, version="2", config=self._config, binder=binder, specs=specs
+        )
+
+    async def explain(
+        self, name: str, version: str, meta: ExplainMeta, tensors: list[Tensor]
+    ) -> Any:
+        self.asked.append((name, version, meta, tensors))
+        return SimpleNamespace(meta=msgspec.msgpack.encode(self._reply), tensors=[ATTRIBUTIONS])
+
+
+def asking(**parameters: Any) -> InferRequest:
+    return msgspec.structs.replace(REQUEST, parameters=parameters)
+
+
+async def test_what_is_asked_and_answered() -> None:
+    plane: Any = Plane()
+    request = asking(method="kernel_shap", target="cat", baseline="zeros", n_samples=8)
+    answer = await explain_request(plane, request, NO_CONTEXT)
+    ((name, version, meta, (tensor,)),) = plane.asked
+    assert (name, version, tensor.name) == ("m", "2", "x")
+    assert meta == ExplainMeta("kernel_shap", "cat", "zeros", None, 8, timeout_s=60)
+    assert (answer.model_name, answer.model_version, answer.id) == ("m", "2", "r7")
+    assert answer.outputs == (ATTRIBUTIONS,)
+    assert answer.parameters == {
+        "method": "kernel_shap", "baseline": "mean", "n_samples": 6, "target": "1,0",
+    }  # fmt: skip
+
+
+async def test_the_version_of_another_server_is_told() -> None:
+    plane: Any = Plane(ExplainReply("kernel_shap", (0,), "mean", version="9"))
+    assert (await explain_request(plane, REQUEST, NO_CONTEXT)).model_version == "9"
+
+
+@pytest.mark.parametrize(
+    ("parameters", "within_s", "most_s"),
+    [({}, None, 30), ({}, 20, 20), ({}, 90, 30), ({"timeout": 5_000_000}, 20, 5), ({}, 0, 0)],
+)
+async def test_the_earliest_limit_counts(
+    parameters: dict[str, Any], within_s: float | None, most_s: float
+) -> None:
+    plane: Any = Plane(explain={"max_seconds": 30})
+    deadline = None if within_s is None else time.monotonic() + within_s
+    await explain_request(plane, asking(**parameters), RequestContext(deadline=deadline))
+    ((_, _, meta, _),) = plane.asked
+    assert meta.timeout_s <= most_s
+    exact = within_s != most_s
+    assert (meta.timeout_s == most_s) if exact else (meta.timeout_s > most_s - 10)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "said"),
+    [
+        ({"method": 1}, "parameter method must be a text"),
+        ({"baseline": True}, "parameter baseline must be a text"),
+        ({"n_steps": "many"}, "parameter n_steps must be a whole number"),
+        ({"n_samples": True}, "parameter n_samples must be a whole number"),
+        ({"target": 1.5}, "parameter target must be"),
+        ({"timeout": -1}, "parameter timeout must be"),
+    ],
+)
+async def test_wrong_parameters(parameters: dict[str, Any], said: str) -> None:
+    plane: Any = Plane()
+    with pytest.raises(InvalidInput, match=said):
+        await explain_request(plane, asking(**parameters), NO_CONTEXT)
+    assert not plane.asked
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [({"explain": None}, "explain: null"), ({"batching": {"join": False}}, "belong together")],
+)
+async def test_models_that_explain_nothing(config: dict[str, Any], said: str) -> None:
+    plane: Any = Plane(**config)
+    with pytest.raises(Unsupported, match=said):
+        await explain_request(plane, REQUEST, NO_CONTEXT)
+    assert not plane.asked
