@@ -2,17 +2,15 @@
 
 from serving.config.compute import Batching, Compile, Precision, Replicas
 from serving.config.files import SectionT, insists, load_model, load_server, load_yaml, parse
+from serving.config.guards.listed import GUARDS, Guard, descriptor_of
+from serving.config.guards.section import GuardSection
 from serving.config.model import CLASS_OUTPUT, COMPILED, NEEDS_FACTORY, TELLS, Format, ModelConfig
 from serving.config.monitoring import (
-    Action,
     DriftMonitor,
     Explain,
     Fairness,
-    Guard,
-    MahalanobisGuard,
     Monitors,
     PerformanceMonitor,
-    SchemaGuard,
     Tolerance,
 )
 from serving.config.remote import Remote, RemoteCredentials, RemoteTls
@@ -31,9 +29,9 @@ from serving.config.tensors import (
 __all__ = [
     "CLASS_OUTPUT",
     "COMPILED",
+    "GUARDS",
     "NEEDS_FACTORY",
     "TELLS",
-    "Action",
     "Batching",
     "Compile",
     "ConfigError",
@@ -44,9 +42,9 @@ __all__ = [
     "Feature",
     "Format",
     "Guard",
+    "GuardSection",
     "InputSpec",
     "Listen",
-    "MahalanobisGuard",
     "ModelConfig",
     "Monitors",
     "OutputSpec",
@@ -56,13 +54,13 @@ __all__ = [
     "RemoteCredentials",
     "RemoteTls",
     "Replicas",
-    "SchemaGuard",
     "SectionT",
     "ServerConfig",
     "SklearnMethod",
     "Telemetry",
     "TensorFormat",
     "Tolerance",
+    "descriptor_of",
     "insists",
     "load_model",
     "load_server",

@@ -7,8 +7,10 @@ from typing import Annotated, Final, Literal
 import msgspec
 from pydantic import Field, field_validator, model_validator
 
+from guards.guard import Stage
 from serving.config.compute import Batching, Compile, Precision, Replicas
-from serving.config.monitoring import Explain, Fairness, Guard, MahalanobisGuard, Monitors
+from serving.config.guards.listed import Guard, descriptor_of
+from serving.config.monitoring import Explain, Fairness, Monitors
 from serving.config.remote import Remote
 from serving.config.section import Section
 from serving.config.tensors import InputSpec, OutputSpec
@@ -104,8 +106,7 @@ class ModelConfig(Section):
             raise ValueError("versions: name at least one, or write `latest` or `all`")
         if (self.format == "remote") != (self.remote is not None):
             raise ValueError("format remote needs the section `remote`, and no other format has it")
-        if self.remote and any(isinstance(guard, MahalanobisGuard) for guard in self.guards):
-            raise ValueError("guards: mahalanobis needs features, which format remote has not")
+        _check_guards(self)
         if self.inputs and all(spec.sensitive for spec in self.inputs):
             raise ValueError("inputs: at least one must not be sensitive")
         _check_rows(self)
@@ -209,16 +210,28 @@ def _check_rows(model: ModelConfig) -> None:
             f"input '{seen[0].name}' if its first axis is the row, or set "
             f"`batching: {{row_axis: false}}` if the model has no rows"
         )
-    if model.coupled and any(isinstance(guard, MahalanobisGuard) for guard in model.guards):
-        raise ValueError(
-            "guards: mahalanobis judges each row by itself, and `batching: {join: false}` says "
-            "that the rows of a request belong together"
-        )
     if model.compile != "none" and not model.joined:
         raise ValueError(
             "compile: cuts and pads the rows of a request, which `batching.join` or "
             "`batching.row_axis` forbids; set `compile: none`"
         )
+
+
+def _check_guards(model: ModelConfig) -> None:
+    seen: set[str] = set()
+    for guard in model.guards:
+        if guard.name in seen:
+            raise ValueError(f"guards: {guard.name} stands there twice; take one of them out")
+        seen.add(guard.name)
+        kind = descriptor_of(guard)
+        if model.remote and kind.in_replica:
+            lacks = "features" if kind.stage is Stage.FEATURES else "the model beside it"
+            raise ValueError(f"guards: {guard.name} needs {lacks}, which format remote has not")
+        if model.coupled and kind.stage.needs_model:
+            raise ValueError(
+                f"guards: {guard.name} judges each row by itself, and `batching: {{join: false}}` "
+                "says that the rows of a request belong together"
+            )
 
 
 def _check_methods(kind: Format, outputs: list[OutputSpec]) -> None:

@@ -7,13 +7,11 @@ from collections.abc import Hashable
 from math import prod
 from typing import Any
 
-from guards.guard import Guard
 from serving.channel.messages.directory import ServedModel
 from serving.channel.messages.inference import PROBE
 from serving.config import ModelConfig
 from serving.dataplane.batching.batch import Batch, Pending, Receive
 from serving.dataplane.batching.batcher import ModelQueue
-from serving.dataplane.guards.build import build_guards
 from serving.dataplane.hooks.observer import ModelObserver
 from serving.dataplane.hooks.publisher import EventPublisher
 from serving.dataplane.hooks.request_series import RequestSeries
@@ -26,6 +24,7 @@ from serving.dataplane.requests.bound import Bound
 from serving.dataplane.requests.rejections import no_replica
 from serving.errors import InvalidInput, ModelNotReady, Unreachable, VigilError
 from serving.models.consumers import consumers, reads_inputs
+from serving.models.guards.build import gateway_guards
 from serving.models.preparation.blank_row import blank_row, no_rows
 from serving.protocol.datatypes import numpy_dtype
 from serving.protocol.example import decode_example
@@ -64,7 +63,6 @@ class ServedVersion:
         self.output_types = {spec.name: spec.datatype for spec in self.config.outputs}
         self.row_axis = self.config.row_axis
         self.classes = {spec.name: spec.classes for spec in self.config.outputs}
-        guards: list[Guard] = build_guards(self.config)
         self.observer = ModelObserver(
             served.name,
             served.version,
@@ -81,7 +79,7 @@ class ServedVersion:
             served.name,
             self.binder.input_names,
             batching,
-            guards,
+            gateway_guards(self.config),
             self.observer,
             row_bytes(self.config),
             served.version,

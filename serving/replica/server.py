@@ -16,9 +16,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from guards.decisions import ACTION_OF
-from guards.guard import Guard
-from serving import config, errors
+from serving import errors
 from serving.channel import frames
 from serving.channel.busy_poll import REQUEST, BusyPoll
 from serving.channel.connection import Connection
@@ -26,9 +24,8 @@ from serving.channel.endpoint import ChannelServer
 from serving.channel.frame_parts import Message
 from serving.channel.messages.directory import Member, Report, ServedModel
 from serving.channel.messages.inference import BatchMeta, BatchResult, ResultMeta
+from serving.models.guards.build import replica_guards
 from serving.models.preparation.prepare import prepare
-from serving.models.profile.files import read_mahalanobis
-from serving.models.repository.folder import ModelEntry
 from serving.protocol.messages import Tensor
 from serving.replica.executor import BatchExecutor
 from serving.roles.reporter import ReporterThread
@@ -101,8 +98,8 @@ class ReplicaRole:
 
         torch.set_num_threads(self._entry.config.replicas.cores)
         model = prepare(self._entry, self._entry.config.replicas.device).model
-        guards, closed = _model_guards(self._entry)
-        self._executor = BatchExecutor(model, guards, closed, self._entry.name, self._entry.version)
+        guards = replica_guards(self._entry, model.capabilities)
+        self._executor = BatchExecutor(model, guards, self._entry.name, self._entry.version)
         self._capabilities = model.capabilities
 
     async def start(self) -> str:
@@ -243,22 +240,3 @@ class ReplicaRole:
 
 def _read(message: Message) -> tuple[BatchMeta, dict[str, np.ndarray]]:
     return _decode_batch(message.meta), {tensor.name: tensor.data for tensor in message.tensors}
-
-
-def _model_guards(entry: ModelEntry) -> tuple[list[Guard], frozenset[str]]:
-    """Build the guards that need the model, from what `vigil profile` stored."""
-    guards: list[Guard] = []
-    closed: set[str] = set()
-    for wanted in entry.config.guards:
-        if not isinstance(wanted, config.MahalanobisGuard):
-            continue
-        guard = read_mahalanobis(entry, ACTION_OF[wanted.action])
-        if guard is None:
-            raise config.ConfigError(
-                f"model '{entry.name}': guard mahalanobis has no profile; run "
-                f"`vigil profile {entry.name} --data FILE` first"
-            )
-        guards.append(guard)
-        if wanted.on_error == "closed":
-            closed.add(wanted.name)
-    return guards, frozenset(closed)

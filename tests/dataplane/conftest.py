@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from guards.runner import GuardRunner, GuardSetup
 from serving.channel.messages.inference import BatchResult, ResultMeta
 from serving.config import Batching, ModelConfig, Replicas
 from serving.dataplane.batching.batch import Batch, Pending
@@ -81,11 +82,8 @@ class FakeObserver:
         if self.broken:
             raise RuntimeError("the observer is broken")
 
-    def guard_time(self, guard: str, nanoseconds: int) -> None:
-        self._note("guard_time", guard)
-
-    def guard_decisions(self, result: Any) -> None:
-        self._note("guard_decisions", result)
+    def guards_judged(self, results: Any) -> None:
+        self._note("guards_judged", *results)
 
     def retried(self, requests: int) -> None:
         self._note("retried", requests)
@@ -119,7 +117,7 @@ class Bench:
             "m",
             ("x",),
             Batching(**batching),
-            list(guards),
+            GuardRunner([GuardSetup(guard) for guard in guards]),
             self.observer,
             row_bytes,
             replicas=replicas,
