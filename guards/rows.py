@@ -14,7 +14,7 @@ class Requests(NamedTuple):
     Attributes:
         rows: rows of each request; they add up to the batch's.
         ids: the id of each, which its client chose.
-        clients: who sent each; empty where nobody can say.
+        clients: address of who sent each; empty where nobody can say.
     """
 
     rows: tuple[int, ...]

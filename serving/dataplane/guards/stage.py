@@ -94,4 +94,4 @@ class GuardStage:
 
 def _requests(batch: Batch) -> Requests:
     ids = tuple([item.id for item in batch.items])
-    return Requests(batch.rows, ids, ())
+    return Requests(batch.rows, ids, tuple([item.context.client for item in batch.items]))

@@ -13,6 +13,7 @@ from guards.guard import Needs, Stage
 from guards.rows import Rows
 from guards.runner import GuardRunner, GuardSetup
 from serving.dataplane.batching.batch import Batch, Pending
+from serving.dataplane.context import RequestContext
 from serving.dataplane.guards.stage import GuardStage
 from serving.dataplane.requests.bound import Bound
 from serving.errors import GuardRejected
@@ -62,7 +63,8 @@ def batch(*requests: list[float]) -> Batch:
     for number, values in enumerate(requests):
         x = np.array(values, np.float32)[:, None]
         bound = Bound((x,), len(x), ((1,),), (), None)
-        items.append(Pending(f"r{number}", bound, loop.create_future(), 0.0))
+        context = RequestContext(client=f"10.0.0.{number}")
+        items.append(Pending(f"r{number}", bound, loop.create_future(), 0.0, context=context))
     return Batch(("x",), items, 0.0)
 
 
@@ -138,6 +140,7 @@ async def test_who_asks_is_told_to_guards_that_need_it_and_rows_are_not_joined_f
     [rows] = guard.seen
     assert rows.requests is not None
     assert (rows.n, rows.requests.rows, rows.requests.ids) == (3, (1, 2), ("r0", "r1"))
+    assert rows.requests.clients == ("10.0.0.0", "10.0.0.1")
     assert rows.inputs == {}
     assert before.parts() is not None
 
