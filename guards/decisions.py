@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import Final
 
 import numpy as np
 
@@ -20,6 +21,9 @@ class Action(IntEnum):
 ACTION_OF = {"shadow": Action.SHADOW, "flag": Action.FLAG, "reject": Action.REJECT}
 """Actions by their name in the configuration."""
 
+MOST_SCORE: Final = 1e6
+"""What a larger score is told as, an infinite one too: in a sum it would hide all the others."""
+
 
 @dataclass(frozen=True, slots=True)
 class Decisions:
@@ -29,7 +33,8 @@ class Decisions:
         guard: the guard's name.
         action: `Action` per row, uint8 [n].
         reasons: public reason by row index, for rows that did not pass; it never holds a score.
-        score: float32 [n], higher is more suspicious; None for guards without a score.
+        score: float32 [n] in multiples of the guard's threshold, at most `MOST_SCORE`: a row does
+            not pass where it is above 1. None for guards without a score.
     """
 
     guard: str

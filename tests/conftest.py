@@ -348,20 +348,27 @@ def make_upstream() -> Iterator[Callable[[], Upstream]]:
 @pytest.fixture(scope="session")
 def toy() -> ModuleType:
     """The module of a toy monitor."""
-    return _module("toy_monitor")
+    return _module_of("toy_monitor")
 
 
 @pytest.fixture(scope="session")
 def toy_endpoints() -> ModuleType:
     """The module of endpoints that are no served version."""
-    return _module("toy_endpoints")
+    return _module_of("toy_endpoints")
 
 
-def _module(name: str) -> ModuleType:
+@pytest.fixture(scope="session")
+def toy_guards() -> list[ModuleType]:
+    """The modules of two toy guards, of which the second needs the model and a profile."""
+    return [_module_of("toy_guard"), _module_of("toy_output_guard")]
+
+
+def _module_of(name: str) -> ModuleType:
     path = Path(__file__).with_name("testdata") / f"{name}.py"
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # where pydantic looks up the annotations of its sections
     spec.loader.exec_module(module)
     return module

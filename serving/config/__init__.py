@@ -4,17 +4,15 @@ from serving.config.compute import Batching, Compile, Precision, Replicas
 from serving.config.files import SectionT, insists, load_model, load_server, load_yaml, parse
 from serving.config.formats.descriptor import FormatDescriptor, Library
 from serving.config.formats.listed import PICKLES, format_named
+from serving.config.guards.listed import GUARDS, Guard, descriptor_of
+from serving.config.guards.section import GuardSection
 from serving.config.model import CLASS_OUTPUT, ModelConfig
 from serving.config.monitoring import (
-    Action,
     DriftMonitor,
     Explain,
     Fairness,
-    Guard,
-    MahalanobisGuard,
     Monitors,
     PerformanceMonitor,
-    SchemaGuard,
     Tolerance,
 )
 from serving.config.remote import Remote, RemoteCredentials, RemoteTls
@@ -32,8 +30,8 @@ from serving.config.tensors import (
 
 __all__ = [
     "CLASS_OUTPUT",
+    "GUARDS",
     "PICKLES",
-    "Action",
     "Batching",
     "Compile",
     "ConfigError",
@@ -44,10 +42,10 @@ __all__ = [
     "Feature",
     "FormatDescriptor",
     "Guard",
+    "GuardSection",
     "InputSpec",
     "Library",
     "Listen",
-    "MahalanobisGuard",
     "ModelConfig",
     "Monitors",
     "OutputSpec",
@@ -57,13 +55,13 @@ __all__ = [
     "RemoteCredentials",
     "RemoteTls",
     "Replicas",
-    "SchemaGuard",
     "SectionT",
     "ServerConfig",
     "SklearnMethod",
     "Telemetry",
     "TensorFormat",
     "Tolerance",
+    "descriptor_of",
     "format_named",
     "insists",
     "load_model",

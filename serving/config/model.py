@@ -7,10 +7,12 @@ from typing import Annotated, Final, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from guards.guard import Stage
 from serving.config.compute import Batching, Compile, Precision, Replicas
 from serving.config.formats.descriptor import FormatDescriptor
 from serving.config.formats.listed import format_named, names_of
-from serving.config.monitoring import Explain, Fairness, Guard, MahalanobisGuard, Monitors
+from serving.config.guards.listed import Guard, descriptor_of
+from serving.config.monitoring import Explain, Fairness, Monitors
 from serving.config.one_of import OneOf
 from serving.config.remote import Remote
 from serving.config.section import Section
@@ -105,6 +107,7 @@ class ModelConfig(Section):
         if isinstance(self.versions, list) and not self.versions:
             raise ValueError("versions: name at least one, or write `latest` or `all`")
         _check_remote(self)
+        _check_guards(self)
         if self.inputs and all(spec.sensitive for spec in self.inputs):
             raise ValueError("inputs: at least one must not be sensitive")
         _check_rows(self)
@@ -196,8 +199,6 @@ def _check_remote(model: ModelConfig) -> None:
     if model.descriptor.elsewhere != (model.remote is not None):
         them = " or ".join(names_of(lambda each: each.elsewhere))
         raise ValueError(f"format {them} needs the section `remote`, and no other format has it")
-    if model.remote and any(isinstance(guard, MahalanobisGuard) for guard in model.guards):
-        raise ValueError(f"guards: mahalanobis needs features, which format {model.format} has not")
 
 
 def _check_rows(model: ModelConfig) -> None:
@@ -224,16 +225,30 @@ def _check_rows(model: ModelConfig) -> None:
             f"input '{seen[0].name}' if its first axis is the row, or set "
             f"`batching: {{row_axis: false}}` if the model has no rows"
         )
-    if model.coupled and any(isinstance(guard, MahalanobisGuard) for guard in model.guards):
-        raise ValueError(
-            "guards: mahalanobis judges each row by itself, and `batching: {join: false}` says "
-            "that the rows of a request belong together"
-        )
     if model.compile != "none" and not model.joined:
         raise ValueError(
             "compile: cuts and pads the rows of a request, which `batching.join` or "
             "`batching.row_axis` forbids; set `compile: none`"
         )
+
+
+def _check_guards(model: ModelConfig) -> None:
+    seen: set[str] = set()
+    for guard in model.guards:
+        if guard.name in seen:
+            raise ValueError(f"guards: {guard.name} stands there twice; take one of them out")
+        seen.add(guard.name)
+        kind = descriptor_of(guard)
+        if model.remote and kind.in_replica:
+            lacks = "features" if kind.stage is Stage.FEATURES else "the model beside it"
+            raise ValueError(
+                f"guards: {guard.name} needs {lacks}, which format {model.format} has not"
+            )
+        if model.coupled and kind.stage.needs_model:
+            raise ValueError(
+                f"guards: {guard.name} judges each row by itself, and `batching: {{join: false}}` "
+                "says that the rows of a request belong together"
+            )
 
 
 def _check_methods(kind: FormatDescriptor, outputs: list[OutputSpec]) -> None:

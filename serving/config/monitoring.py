@@ -1,4 +1,4 @@
-"""What judges and explains a model: guards, monitors, fairness, explanations."""
+"""What judges and explains a model: monitors, fairness, explanations."""
 
 from __future__ import annotations
 
@@ -9,32 +9,6 @@ from pydantic import Field
 from serving.config.explainers.listed import AUTO, MOST_SAMPLES, MOST_STEPS, method_names
 from serving.config.one_of import OneOf
 from serving.config.section import Section
-
-Action = Literal["flag", "shadow", "reject"]
-_ACTION = "What happens to a row it dislikes: marked, only counted, or refused with 422."
-
-
-class SchemaGuard(Section):
-    """Range, finiteness and category checks in the gateway."""
-
-    name: Literal["schema"] = Field(description="Chooses this guard.")
-    action: Action = Field("flag", description=_ACTION)
-
-
-class MahalanobisGuard(Section):
-    """Distance of penultimate features from the training classes, in the replica."""
-
-    name: Literal["mahalanobis"] = Field(description="Chooses this guard.")
-    action: Action = Field("flag", description=_ACTION)
-    false_positive_rate: float = Field(
-        0.05, gt=0, lt=1, description="Share of normal rows that it may take for foreign."
-    )
-    on_error: Literal["open", "closed"] = Field(
-        "open", description="`open` lets rows pass when the guard itself fails."
-    )
-
-
-Guard = Annotated[SchemaGuard | MahalanobisGuard, Field(discriminator="name")]
 
 
 class DriftMonitor(Section):

@@ -7,7 +7,6 @@ import time
 from collections.abc import Hashable
 from math import prod
 
-from guards.guard import Guard
 from serving.channel.messages.directory import ServedModel
 from serving.config import ModelConfig
 from serving.config.encoded import decode_config
@@ -15,7 +14,6 @@ from serving.dataplane.batching.batch import Pending
 from serving.dataplane.batching.batcher import ModelQueue
 from serving.dataplane.context import RequestContext
 from serving.dataplane.endpoint import Ticket
-from serving.dataplane.guards.build import build_guards
 from serving.dataplane.hooks.failed_requests import log_failure
 from serving.dataplane.hooks.observer import ModelObserver
 from serving.dataplane.hooks.publisher import EventPublisher
@@ -32,6 +30,7 @@ from serving.dataplane.requests.timeout import shorter
 from serving.errors import InvalidInput, QueueFull, VigilError
 from serving.models.blank_row import no_rows
 from serving.models.consumers import consumers, reads_inputs
+from serving.models.guards.build import gateway_guards
 from serving.protocol.datatypes import numpy_dtype
 from serving.protocol.messages import InferRequest, InferResponse, Parameters
 from serving.telemetry.counters import SeriesSet
@@ -70,7 +69,6 @@ class ServedVersion:
         self.binder = Binder(served.name, self.config)
         self.specs = {spec.name: spec for spec in self.config.inputs}
         self._responder = Responder(served.name, served.version, self.config)
-        guards: list[Guard] = build_guards(self.config)
         self.observer = ModelObserver(
             served.name,
             served.version,
@@ -87,7 +85,7 @@ class ServedVersion:
             served.name,
             self.binder.input_names,
             batching,
-            guards,
+            gateway_guards(self.config),
             self.observer,
             row_bytes(self.config),
             served.version,

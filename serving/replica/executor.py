@@ -8,13 +8,12 @@ from typing import Final
 
 import numpy as np
 
-from guards.decisions import Action, Decisions
-from guards.guard import Guard
+from guards.rows import Rows
+from guards.runner import GuardRunner
 from serving.channel.messages.inference import BatchResult, GuardResult, ResultMeta
 from serving.errors import InvalidInput, ModelFailed, VigilError, cause_of
 from serving.models.contract import AsyncModel, Model, Prediction
-from serving.telemetry.logs.events import Event
-from serving.telemetry.logs.report import report
+from serving.models.guards.report import report_failure, result_of
 
 _OF_A_ROW: Final = (InvalidInput, ModelFailed)
 """What one request of a batch may bring about; the others have an answer all the same."""
@@ -25,26 +24,23 @@ class BatchExecutor:
 
     Args:
         model: the loaded model.
-        guards: model guards, checked on every batch.
-        closed: names of guards that refuse rows when they themselves fail.
+        guards: those that run beside the model.
         name, version: of the model, for the log.
     """
 
     def __init__(
         self,
         model: Model,
-        guards: Sequence[Guard] = (),
-        closed: frozenset[str] = frozenset(),
+        guards: GuardRunner | None = None,
         name: str = "",
         version: str = "",
     ) -> None:
         self._name, self._version = name, version
         self._model = model
-        self._guards = list(guards)
-        self._closed = closed
-        self._with_features = any(guard.needs_features for guard in guards)
+        self._guards = guards or GuardRunner()
+        self._guarded = bool(self._guards.names)
+        self._with_features = self._guards.needs.features
         self.overlaps = isinstance(model, AsyncModel)
-        self.guard_errors = 0
 
     def run(self, rows: Sequence[int], inputs: Mapping[str, np.ndarray]) -> BatchResult:
         """Run a batch; `rows` are the row counts of its requests.
@@ -98,7 +94,7 @@ class BatchExecutor:
     ) -> BatchResult:
         computed = time.perf_counter_ns()
         guards: tuple[GuardResult, ...] = ()
-        if self._guards and prediction is not None:
+        if self._guarded and prediction is not None:
             guards = self._check(rows, inputs, prediction, failed)
         done = time.perf_counter_ns()
         outputs = prediction.outputs if prediction else {}
@@ -151,45 +147,22 @@ class BatchExecutor:
         failed: dict[int, VigilError],
     ) -> tuple[GuardResult, ...]:
         kept: np.ndarray | None = None
+        n = sum(rows)
         if failed:
             alive = np.array([position not in failed for position in range(len(rows))])
             kept = np.flatnonzero(np.repeat(alive, rows))
+            n = len(kept)
             inputs = {name: array[kept] for name, array in inputs.items()}
+        shown = Rows(n, inputs, prediction.features, prediction.outputs)
         results = []
-        for guard in self._guards:
-            listed = self._decide(guard, inputs, prediction.features).found()
-            if listed:
-                if kept is not None:
-                    listed = tuple([(int(kept[row]), action, why) for row, action, why in listed])
-                results.append(GuardResult(guard.name, listed))
+        for outcome in self._guards.run(shown):
+            if outcome.failure is not None:
+                report_failure(outcome, self._name, self._version, rows=n)
+            if kept is not None and outcome.rows:
+                places = [(int(kept[row]), action, why) for row, action, why in outcome.rows]
+                outcome = outcome._replace(rows=tuple(places))
+            results.append(result_of(outcome))
         return tuple(results)
-
-    def _decide(
-        self, guard: Guard, inputs: Mapping[str, np.ndarray], features: np.ndarray | None
-    ) -> Decisions:
-        n = len(next(iter(inputs.values())))
-        try:
-            decisions = guard.check(inputs, features)
-            if decisions.action.shape != (n,):
-                raise ValueError(f"{decisions.action.shape} decisions about {n} rows")
-            return decisions
-        except Exception as error:  # noqa: BLE001 - a guard's own fault must not fail the request
-            self.guard_errors += 1
-            report(
-                Event.GUARD_FAILED,
-                f"guard '{guard.name}' raised {type(error).__name__} and judged no row of a batch",
-                model=self._name,
-                version=self._version,
-                error=error,
-                guard=guard.name,
-                rows=n,
-            )
-            action = np.zeros(n, dtype=np.uint8)
-            reasons: dict[int, str] = {}
-            if guard.name in self._closed:
-                action[:] = Action.REJECT
-                reasons = dict.fromkeys(range(n), f"guard '{guard.name}' could not judge this row")
-            return Decisions(guard.name, action, reasons)
 
 
 def _merge(left: Prediction | None, right: Prediction | None) -> Prediction | None:

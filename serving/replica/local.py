@@ -13,16 +13,13 @@ import time
 import msgspec
 import numpy as np
 
-from guards.decisions import ACTION_OF
-from guards.guard import Guard
-from serving import config
 from serving.channel.busy_poll import REQUEST, BusyPoll
 from serving.channel.connection import Connection
 from serving.channel.frame_parts import Message
 from serving.channel.messages.inference import BatchMeta, BatchResult
 from serving.models.contract import Capabilities
+from serving.models.guards.build import replica_guards
 from serving.models.preparation.prepare import prepare
-from serving.models.profile.files import read_mahalanobis
 from serving.models.repository.folder import ModelEntry
 from serving.replica.batch_handler import Reply, require_infer, tensors_of, told
 from serving.replica.executor import BatchExecutor
@@ -60,8 +57,8 @@ class LocalBatches:
 
         torch.set_num_threads(self._entry.config.replicas.cores)
         model = prepare(self._entry, self._entry.config.replicas.device).model
-        guards, closed = _model_guards(self._entry)
-        self._executor = BatchExecutor(model, guards, closed, self._entry.name, self._entry.version)
+        guards = replica_guards(self._entry, model.capabilities)
+        self._executor = BatchExecutor(model, guards, self._entry.name, self._entry.version)
         self.capabilities = model.capabilities
 
     def start(self, busy_poll: BusyPoll) -> None:
@@ -158,22 +155,3 @@ class LocalBatches:
 
 def _read(message: Message) -> tuple[BatchMeta, dict[str, np.ndarray]]:
     return _decode_batch(message.meta), {tensor.name: tensor.data for tensor in message.tensors}
-
-
-def _model_guards(entry: ModelEntry) -> tuple[list[Guard], frozenset[str]]:
-    """Build the guards that need the model, from what `vigil profile` stored."""
-    guards: list[Guard] = []
-    closed: set[str] = set()
-    for wanted in entry.config.guards:
-        if not isinstance(wanted, config.MahalanobisGuard):
-            continue
-        guard = read_mahalanobis(entry, ACTION_OF[wanted.action])
-        if guard is None:
-            raise config.ConfigError(
-                f"model '{entry.name}': guard mahalanobis has no profile; run "
-                f"`vigil profile {entry.name} --data FILE` first"
-            )
-        guards.append(guard)
-        if wanted.on_error == "closed":
-            closed.add(wanted.name)
-    return guards, frozenset(closed)

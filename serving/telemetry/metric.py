@@ -17,8 +17,15 @@ LATENCY_BOUNDS_S: Final = (
 BATCH_BOUNDS: Final = tuple(float(2**power) for power in range(11))
 """Upper bounds of batch size buckets, 1 to 1024 rows."""
 
-SCORE_BOUNDS: Final = tuple(float(2.0**power) for power in range(-6, 11))
-"""Upper bounds of guard score buckets; scores have no common scale, so powers of two."""
+SCORE_BOUNDS: Final = (
+    0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.2, 1.5, 2.0, 3.0, 5.0, 10.0, 100.0,
+)  # fmt: skip
+"""Upper bounds of guard score buckets, in multiples of the threshold.
+
+Raw scores of two guards, models or profiles have no common scale; these have. The threshold is a
+bound itself, so that what is above it is the share that did not pass. Bounds are closest around
+it: rows that move there are seen before they are flagged.
+"""
 
 ERROR_BOUNDS: Final = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 0.1, 0.3, 1.0)
 """Upper bounds of relative error buckets."""

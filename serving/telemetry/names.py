@@ -81,11 +81,18 @@ GUARD_DECISIONS: Final = total(
     "action",
 )
 GUARD_DURATION: Final = latency("vigil.guard.duration", "Time of a guard on a batch.", "guard")
+GUARD_FAILURES: Final = total(
+    "vigil.guard.failures",
+    "batch",
+    "Batches that a guard did not judge, or not in time, by reason.",
+    "guard",
+    "reason",
+)
 GUARD_SCORE: Final = Metric(
     "vigil.guard.score",
     "histogram",
-    "{score}",
-    "Scores that guards gave.",
+    "1",
+    "Scores that a guard gave, in multiples of its threshold.",
     SCORE_BOUNDS,
     labels=(*OF_VERSION, "guard"),
 )

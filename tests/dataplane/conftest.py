@@ -11,6 +11,7 @@ import msgspec
 import numpy as np
 import pytest
 
+from guards.runner import GuardRunner, GuardSetup
 from serving.channel.connection import Connection
 from serving.channel.endpoint import ChannelServer
 from serving.channel.frame_parts import Message
@@ -90,11 +91,8 @@ class FakeObserver:
         if self.broken:
             raise RuntimeError("the observer is broken")
 
-    def guard_time(self, guard: str, nanoseconds: int) -> None:
-        self._note("guard_time", guard)
-
-    def guard_decisions(self, result: Any) -> None:
-        self._note("guard_decisions", result)
+    def guards_judged(self, results: Any) -> None:
+        self._note("guards_judged", *results)
 
     def retried(self, requests: int) -> None:
         self._note("retried", requests)
@@ -128,7 +126,7 @@ class Bench:
             "m",
             ("x",),
             Batching(**batching),
-            list(guards),
+            GuardRunner([GuardSetup(guard) for guard in guards]),
             self.observer,
             row_bytes,
             replicas=replicas,

@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_breast_cancer
 
-from guards.decisions import Action
+from guards.rows import Rows
 from serving.models.formats.loader import load
+from serving.models.guards.build import build_guard
 from serving.models.profile.dataset import read_dataset
-from serving.models.profile.files import read_mahalanobis
 from serving.models.repository.folder import ModelRepository
 
 
@@ -65,11 +65,12 @@ def test_inputs_are_within_the_declared_ranges(entry):
 def test_foreign_images_are_flagged_and_digits_mostly_not(demo_root):
     digits = ModelRepository(demo_root).get("digits")
     model = load(digits, "cpu")
-    guard = read_mahalanobis(digits, Action.FLAG)
+    [section] = [guard for guard in digits.config.guards if guard.name == "mahalanobis"]
+    guard = build_guard(digits, section)
 
     def flagged(images):
         features = model.predict_with_features({"image": images}).features
-        return (guard.check({}, features).action > 0).mean()
+        return (guard.check(Rows(len(features), features=features)).action > 0).mean()
 
     noise = np.random.default_rng(0).uniform(0, 16, (300, 1, 8, 8)).astype(np.float32)
     assert flagged(noise) > 0.9

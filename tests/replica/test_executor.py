@@ -11,6 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from guards.decisions import Action, Decisions
+from guards.guard import Needs, Stage
+from guards.rows import Rows
+from guards.runner import GuardRunner, GuardSetup
+from serving.channel.messages.inference import BatchResult
 from serving.dataplane.batching.batch import split
 from serving.errors import InvalidInput, ModelFailed
 from serving.models.contract import Capabilities, Prediction
@@ -39,35 +43,44 @@ class Suspicious:
     """Rejects rows above a limit; keeps what it was shown."""
 
     name = "suspicious"
+    stage = Stage.OUTPUT
+    action = Action.REJECT
 
-    def __init__(self, limit: float = 100, needs_features: bool = False) -> None:
-        self.needs_features = needs_features
+    def __init__(self, limit: float = 100, features: bool = False) -> None:
+        self.needs = Needs(inputs=True, features=features, outputs=True)
         self.limit = limit
         self.seen: list[list[float]] = []
 
-    def check(self, inputs: Mapping[str, np.ndarray], features: np.ndarray | None) -> Decisions:
-        values = inputs["x"][:, 0]
+    def check(self, rows: Rows) -> Decisions:
+        values = rows.inputs["x"][:, 0]
         self.seen.append(values.tolist())
-        if self.needs_features:
-            assert features is not None
-            np.testing.assert_array_equal(features[:, 0], values * 10)
+        if self.needs.features:
+            assert rows.features is not None
+            np.testing.assert_array_equal(rows.features[:, 0], values * 10)
+        np.testing.assert_array_equal(rows.outputs["y"][:, 0], values * 2)
         hit = np.flatnonzero(values > self.limit)
-        action = np.zeros(len(values), np.uint8)
+        action = np.zeros(rows.n, np.uint8)
         action[hit] = Action.REJECT
-        return Decisions(self.name, action, {int(row): f"row {row}" for row in hit})
+        score = (values / self.limit).astype(np.float32)
+        return Decisions(self.name, action, {int(row): f"row {row}" for row in hit}, score)
 
 
 class Broken:
     name = "broken"
-    needs_features = False
+    stage = Stage.OUTPUT
+    needs = Needs()
+    action = Action.FLAG
 
-    def __init__(self, answer: Any = None) -> None:
-        self.answer = answer
+    def check(self, rows: Rows) -> Decisions:
+        raise RuntimeError("the guard is broken")
 
-    def check(self, inputs: Mapping[str, np.ndarray], features: np.ndarray | None) -> Decisions:
-        if self.answer is None:
-            raise RuntimeError("the guard is broken")
-        return self.answer
+
+def runner(*guards: Any, on_error: Any = "open") -> GuardRunner:
+    return GuardRunner([GuardSetup(guard, on_error) for guard in guards])
+
+
+def told(result: BatchResult) -> list[Any]:
+    return [(one.guard, one.rows, one.failure, one.scores) for one in result.meta.guards]
 
 
 def column(*values: float) -> dict[str, np.ndarray]:
@@ -162,11 +175,12 @@ async def test_an_overlapping_batch_is_refused_in_part() -> None:
 @pytest.mark.parametrize("values", [(1, 2, 3, 4), (1, POISON, 500, 2), (POISON,) * 4])
 async def test_an_overlapping_batch_comes_out_like_any_other(values: tuple[float, ...]) -> None:
     def executor(model: Doubler) -> BatchExecutor:
-        return BatchExecutor(model, [Suspicious(needs_features=True)])  # type: ignore[arg-type]
+        return BatchExecutor(model, runner(Suspicious(features=True)))  # type: ignore[arg-type]
 
     expected = executor(Doubler()).run((1, 2, 1), column(*values))
     result = await executor(Elsewhere()).run_async((1, 2, 1), column(*values))
-    assert (result.meta.failed, result.meta.guards) == (expected.meta.failed, expected.meta.guards)
+    assert result.meta.failed == expected.meta.failed
+    assert told(result) == told(expected)
     assert {name: array.tolist() for name, array in result.outputs.items()} == {
         name: array.tolist() for name, array in expected.outputs.items()
     }
@@ -174,12 +188,10 @@ async def test_an_overlapping_batch_comes_out_like_any_other(values: tuple[float
         await executor(Elsewhere()).run_async((1,), column(1, 2))
 
 
-@pytest.mark.parametrize("needs_features", [False, True])
-def test_guards_judge_what_did_not_fail_and_name_rows_of_the_whole_batch(
-    needs_features: bool,
-) -> None:
-    guard = Suspicious(needs_features=needs_features)
-    executor = BatchExecutor(Doubler(), [guard])  # type: ignore[arg-type]
+@pytest.mark.parametrize("features", [False, True])
+def test_guards_judge_what_did_not_fail_and_name_rows_of_the_whole_batch(features: bool) -> None:
+    guard = Suspicious(features=features)
+    executor = BatchExecutor(Doubler(), runner(guard))  # type: ignore[arg-type]
     result = executor.run((2, 1, 2, 1), column(1, POISON, 500, 2, 600, 700))
     assert list(result.meta.failed) == [0]
     assert guard.seen == [[500, 2, 600, 700]]
@@ -190,41 +202,38 @@ def test_guards_judge_what_did_not_fail_and_name_rows_of_the_whole_batch(
         (4, Action.REJECT, "row 2"),
         (5, Action.REJECT, "row 3"),
     )
+    assert np.frombuffer(judged.scores, "<f4").tolist() == pytest.approx([5, 0.02, 6, 7])
 
 
-def test_guards_that_let_all_pass_send_nothing() -> None:
-    executor = BatchExecutor(Doubler(), [Suspicious()])  # type: ignore[arg-type]
-    assert executor.run((1,), column(1)).meta.guards == ()
+def test_guards_that_let_all_pass_list_no_row_and_tell_their_own_time() -> None:
+    guards = runner(Suspicious(), Broken())
+    meta = BatchExecutor(Doubler(), guards).run((1,), column(1)).meta  # type: ignore[arg-type]
+    assert [(one.guard, one.rows) for one in meta.guards] == [("suspicious", ()), ("broken", ())]
+    assert all(one.nanoseconds > 0 for one in meta.guards)
+    assert sum(one.nanoseconds for one in meta.guards) <= meta.guard_ns
 
 
 def test_guards_are_not_asked_about_nothing() -> None:
     guard = Suspicious()
-    BatchExecutor(Doubler(), [guard]).run((1,), column(POISON))  # type: ignore[arg-type]
-    assert guard.seen == []
+    result = BatchExecutor(Doubler(), runner(guard)).run((1,), column(POISON))  # type: ignore[arg-type]
+    assert (guard.seen, result.meta.guards) == ([], ())
 
 
-WRONG = [
-    None,
-    Decisions("broken", np.zeros(5, np.uint8), {}),
-    Decisions("broken", np.zeros((2, 1), np.uint8), {}),
-]
-
-
-@pytest.mark.parametrize("answer", WRONG, ids=["raises", "too many", "wrong shape"])
-def test_a_guard_that_fails_open_lets_rows_pass(answer: Any, caplog: Any) -> None:
-    executor = BatchExecutor(Doubler(), [Broken(answer), Suspicious(limit=1.5)])  # type: ignore[arg-type, list-item]
-    result = executor.run((1, 1), column(1, 2))
+def test_a_guard_that_fails_open_lets_rows_pass(caplog: Any) -> None:
+    guards = runner(Broken(), Suspicious(limit=1.5))
+    result = BatchExecutor(Doubler(), guards).run((1, 1), column(1, 2))  # type: ignore[arg-type]
     assert result.outputs["y"].ravel().tolist() == [2, 4]
-    assert [guard.guard for guard in result.meta.guards] == ["suspicious"]
-    assert executor.guard_errors == 1
-    assert "guard 'broken' raised" in caplog.text
+    broken, suspicious = result.meta.guards
+    assert (broken.rows, broken.failure, broken.scores) == ((), "error", b"")
+    assert [row[:2] for row in suspicious.rows] == [(1, Action.REJECT)]
+    assert "guard 'broken' raised RuntimeError" in caplog.text
 
 
-@pytest.mark.parametrize("answer", WRONG, ids=["raises", "too many", "wrong shape"])
-def test_a_guard_that_fails_closed_refuses_every_row(answer: Any) -> None:
-    executor = BatchExecutor(Doubler(), [Broken(answer)], frozenset({"broken"}))  # type: ignore[arg-type, list-item]
-    (judged,) = executor.run((1, 1), column(1, 2)).meta.guards
-    assert [row[:2] for row in judged.rows] == [(0, Action.REJECT), (1, Action.REJECT)]
+def test_a_guard_that_fails_closed_refuses_every_row_that_did_not_fail() -> None:
+    guards = runner(Broken(), on_error="closed")
+    executor = BatchExecutor(Doubler(), guards)  # type: ignore[arg-type]
+    (judged,) = executor.run((1, 1, 1), column(1, POISON, 2)).meta.guards
+    assert [row[:2] for row in judged.rows] == [(0, Action.REJECT), (2, Action.REJECT)]
     assert "could not judge" in judged.rows[0][2]
 
 

@@ -41,15 +41,21 @@ PROBE: Final = b"probe"
 
 
 class GuardResult(msgspec.Struct, array_like=True, frozen=True):
-    """What one model guard decided: only rows that did not pass are listed.
+    """What became of one guard on a batch: only rows that did not pass are listed.
 
     Attributes:
         guard: the guard's name.
         rows: (row in the batch, `guards.decisions.Action`, public reason).
+        nanoseconds: how long it took; 0 where it was skipped.
+        failure: one of `guards.runner.REASONS`; empty where it judged in time.
+        scores: float32, one per row that it judged, as bytes; see `guards.decisions.Decisions`.
     """
 
     guard: str
     rows: tuple[tuple[int, int, str], ...]
+    nanoseconds: int = 0
+    failure: str = ""
+    scores: bytes = b""
 
 
 class ResponseParameters(msgspec.Struct, array_like=True, frozen=True):
@@ -71,9 +77,10 @@ class ResultMeta(msgspec.Struct, array_like=True, frozen=True):
 
     Attributes:
         failed: message by position of the request in the batch.
-        guards: decisions of the model guards; rows count over the whole batch.
+        guards: what became of each guard of the model; rows count over the whole batch. Empty where
+            no row was left for them.
         compute_ns: time in the model, nanoseconds.
-        guard_ns: time in the guards, nanoseconds.
+        guard_ns: time in all guards, nanoseconds.
         kinds: name of the domain error by position, for those of `failed` that are no
             `ModelFailed`.
         remarks: by position of the request, for those that have some.

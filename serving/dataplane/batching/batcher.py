@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 
-from guards.guard import Guard
+from guards.runner import GuardRunner
 from serving.channel.busy_poll import ANSWER, REQUEST, BusyPoll
 from serving.channel.messages.inference import BatchResult
 from serving.config import Batching, Replicas
@@ -41,7 +41,7 @@ class ModelQueue(WaitingRoom):
         name: the model's name, for messages.
         input_names: inputs that the model sees, in order.
         batching: bounds from the model's configuration.
-        guards: gateway guards, checked once per batch.
+        guards: the gateway's, run once per batch.
         observer: told what happened, for metrics and monitors.
         row_bytes: bytes of a row's inputs; None when rows differ.
         version: of the model, for the log.
@@ -55,7 +55,7 @@ class ModelQueue(WaitingRoom):
         name: str,
         input_names: tuple[str, ...],
         batching: Batching,
-        guards: list[Guard],
+        guards: GuardRunner,
         observer: BatchObserver,
         row_bytes: int | None = None,
         version: str = "",
@@ -158,7 +158,7 @@ class ModelQueue(WaitingRoom):
                 break
             else:
                 batch = self._form()
-                if self._guards.guards:
+                if not self._guards.empty:
                     batch = self._guards.check(batch)
             if self._crowding.active or self.on_room is not None:
                 self._look_for_room()
@@ -391,7 +391,8 @@ class ModelQueue(WaitingRoom):
     def _finish(self, batch: Batch, result: BatchResult) -> None:
         batch.ended = time.monotonic()
         for guard in result.meta.guards:
-            self._guards.apply(batch, guard)
+            if guard.rows:
+                self._guards.apply(batch, guard)
         for position, remarks in result.meta.remarks.items():
             batch.items[position].remarks = remarks
         answered = batch

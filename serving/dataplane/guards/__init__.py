@@ -1,1 +1,1 @@
-"""Guards in the gateway: built from the configuration, run over a batch."""
+"""Guards in the gateway: run over a batch, and what their decisions do to its requests."""

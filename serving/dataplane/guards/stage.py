@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 
 from guards.decisions import Action
-from guards.guard import Guard
+from guards.rows import Requests, Rows
+from guards.runner import GuardRunner, Outcome
 from serving.channel.messages.inference import GuardResult
 from serving.dataplane.batching.batch import Batch, request_of_rows
 from serving.dataplane.hooks.observer import BatchObserver
 from serving.dataplane.requests.rejections import settle
 from serving.errors import GuardRejected
-from serving.telemetry.logs.events import Event
-from serving.telemetry.logs.report import report
+from serving.models.guards.report import report_failure, result_of
 
 
 class GuardStage:
@@ -21,59 +20,52 @@ class GuardStage:
 
     Args:
         model: name of the model, for messages.
-        guards: checked in this order, once per batch.
-        observer: told times and decisions.
+        runner: the guards that need no model.
+        observer: told what became of them.
         tell: calls the observer in a way that cannot fail.
         version: of the model, for the log.
+
+    Attributes:
+        empty: whether there is no guard.
     """
 
     def __init__(
         self,
         model: str,
-        guards: list[Guard],
+        runner: GuardRunner,
         observer: BatchObserver,
         tell: Callable[..., None],
         version: str = "",
     ) -> None:
         self._model, self._version = model, version
-        self.guards = guards
+        self._runner = runner
+        self._with_inputs = runner.needs.inputs
+        self._with_requests = runner.needs.requests
+        self.empty = not runner.names
         self._observer = observer
         self._tell = tell
 
     def check(self, batch: Batch) -> Batch:
         """Answer what the guards reject; return the rest."""
-        for guard in self.guards:
-            if not batch.items:
-                break
-            started = time.perf_counter_ns()
-            try:
-                rows = guard.check(batch.inputs(), None).found()
-                self._tell(self._observer.guard_time, guard.name, time.perf_counter_ns() - started)
-                rejected = self.apply(batch, GuardResult(guard.name, rows)) if rows else []
-                if rejected:
-                    batch = batch.without(rejected)
-            except Exception as error:  # noqa: BLE001
-                # A guard's own fault must not fail requests, and never leave them unanswered.
-                report(
-                    Event.GUARD_FAILED,
-                    f"guard '{guard.name}' raised {type(error).__name__} and judged no row of a "
-                    "batch",
-                    model=self._model,
-                    version=self._version,
-                    request_id=batch.items[0].id,
-                    error=error,
-                    guard=guard.name,
-                    requests=len(batch.items),
-                )
-        return batch
+        if not batch.items:
+            return batch
+        outcomes = self._outcomes(batch)
+        results = tuple([result_of(outcome) for outcome in outcomes])
+        self._tell(self._observer.guards_judged, results)
+        rejected: list[int] = []
+        for outcome, result in zip(outcomes, results, strict=True):
+            if outcome.failure is not None:
+                self._report(batch, outcome)
+            if result.rows:
+                rejected += self.apply(batch, result)
+        return batch.without(rejected) if rejected else batch
 
     def apply(self, batch: Batch, result: GuardResult) -> list[int]:
-        """Count a guard's decisions, mark flagged requests, settle rejected ones.
+        """Mark the requests that a guard flagged, settle those that it rejected.
 
         Returns:
             Positions of the rejected requests.
         """
-        self._tell(self._observer.guard_decisions, result)
         position = request_of_rows(batch.rows)
         rejected: list[int] = []
         for row, action, reason in result.rows:
@@ -86,3 +78,20 @@ class GuardStage:
             elif action == Action.FLAG and result.guard not in item.flags:
                 item.flags.append(result.guard)
         return rejected
+
+    def _outcomes(self, batch: Batch) -> list[Outcome]:
+        try:
+            inputs = batch.inputs() if self._with_inputs else {}
+        except Exception as error:  # noqa: BLE001 - for example no memory to join them
+            return self._runner.failed(error, batch.total)
+        requests = _requests(batch) if self._with_requests else None
+        return self._runner.run(Rows(batch.total, inputs, None, {}, requests))
+
+    def _report(self, batch: Batch, outcome: Outcome) -> None:
+        first, requests = batch.items[0].id, len(batch.items)
+        report_failure(outcome, self._model, self._version, request_id=first, requests=requests)
+
+
+def _requests(batch: Batch) -> Requests:
+    ids = tuple([item.id for item in batch.items])
+    return Requests(batch.rows, ids, tuple([item.context.client for item in batch.items]))

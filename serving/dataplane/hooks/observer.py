@@ -11,6 +11,7 @@ import numpy as np
 from guards.decisions import Action
 from serving.channel.messages.inference import BatchResult, GuardResult
 from serving.dataplane.batching.batch import Batch, Pending, by_upstream, leave_out
+from serving.dataplane.hooks.guard_series import GuardSeries
 from serving.dataplane.hooks.publisher import EventPublisher
 from serving.dataplane.hooks.statistics import BatchStatistics
 from serving.dataplane.hooks.tracing import Tracer
@@ -19,17 +20,14 @@ from serving.errors import GuardRejected
 from serving.protocol.datatypes import FLOATING
 from serving.protocol.finite import non_finite_rows
 from serving.telemetry import names
-from serving.telemetry.counters import SeriesSet, SumSeries
+from serving.telemetry.counters import SeriesSet
 
 
 class BatchObserver(Protocol):
     """Told by a model's queue what happens to batches; must be quick and must not raise."""
 
-    def guard_time(self, guard: str, nanoseconds: int) -> None:
-        """A gateway guard has checked a batch."""
-
-    def guard_decisions(self, result: GuardResult) -> None:
-        """A guard did not let every row pass."""
+    def guards_judged(self, results: tuple[GuardResult, ...]) -> None:
+        """The gateway's guards have looked at a batch."""
 
     def retried(self, requests: int) -> None:
         """Requests of a lost replica go to another one."""
@@ -90,35 +88,16 @@ class ModelObserver:
             reason: series.sum(names.QUEUE_ROWS_ABANDONED, reason=reason, **base)
             for reason in names.ABANDONED_REASONS
         }
-        self._guard_duration = {
-            guard: series.histogram(names.GUARD_DURATION, guard=guard, **base) for guard in guards
-        }
-        self._model_guard_durations = [
-            duration
-            for guard, duration in self._guard_duration.items()
-            if guard != "schema"  # that one runs, and is timed, in the gateway
-        ]
         self._violations = {
             output: (datatype, series.sum(names.QUALITY_VIOLATIONS, output=output, **base))
             for output, datatype in outputs.items()
             if datatype in FLOATING
         }
-        self._decisions: dict[tuple[str, int], SumSeries] = {
-            (guard, action): series.sum(
-                names.GUARD_DECISIONS, guard=guard, action=action.name.lower(), **base
-            )
-            for guard in guards
-            for action in (Action.SHADOW, Action.FLAG, Action.REJECT)
-        }
+        self._guards = GuardSeries(series, guards, model, version)
 
-    def guard_time(self, guard: str, nanoseconds: int) -> None:
-        """Record how long a guard took on a batch."""
-        self._guard_duration[guard].record(nanoseconds / 1e9)
-
-    def guard_decisions(self, result: GuardResult) -> None:
-        """Count decisions per row."""
-        for _row, action, _reason in result.rows:
-            self._decisions[result.guard, action].add(1)
+    def guards_judged(self, results: tuple[GuardResult, ...]) -> None:
+        """Count what became of the gateway's guards."""
+        self._guards.judged(results)
 
     def retried(self, requests: int) -> None:
         """Count requests that got a second try."""
@@ -144,9 +123,8 @@ class ModelObserver:
         # A request in parts has waited for a slot until its first part left.
         waiting = unparted(batch.items) if parted else batch.items
         self._queue.record_late([formed - item.enqueued for item in waiting])
-        if result.meta.guard_ns:
-            for duration in self._model_guard_durations:
-                duration.record(result.meta.guard_ns / 1e9)
+        if result.meta.guards:
+            self._guards.judged(result.meta.guards)
         if not answered.items:
             return
         self._look_at(result.outputs)

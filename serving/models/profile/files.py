@@ -13,14 +13,11 @@ from typing import Final
 import msgspec
 import numpy as np
 
-from guards.decisions import Action
-from guards.mahalanobis import MahalanobisGuard
 from monitors.reference.profile import ReferenceProfile
 from serving.config import ConfigError
 from serving.models.repository.folder import ModelEntry
 
 DRIFT: Final = "drift.json"
-MAHALANOBIS: Final = "mahalanobis.npz"
 BASELINE: Final = "baseline.json"
 REFERENCE: Final = "reference.parquet"
 """Beside the weights, not in `profile/`: rows for the drift report."""
@@ -63,22 +60,27 @@ def read_drift_reference(entry: ModelEntry) -> ReferenceProfile | None:
     try:
         return ReferenceProfile.from_dict(msgspec.json.decode(path.read_bytes()))
     except (OSError, msgspec.DecodeError, KeyError, TypeError, ValueError) as error:
-        raise _damaged(path, error) from None
+        raise damaged(path, error) from None
 
 
-def read_mahalanobis(entry: ModelEntry, action: Action) -> MahalanobisGuard | None:
-    """Return the fitted and calibrated guard, or None if the version has no profile for it.
+def learned_path(entry: ModelEntry, guard: str) -> Path:
+    """Return where a version has what a guard has learned."""
+    return entry.profile / f"{guard}.npz"
+
+
+def read_learned(entry: ModelEntry, guard: str) -> dict[str, np.ndarray] | None:
+    """Return the arrays that a guard has learned, or None if the version has no profile for it.
 
     Raises:
         ConfigError: the file is damaged.
     """
-    path = entry.profile / MAHALANOBIS
+    path = learned_path(entry, guard)
     if not path.is_file():
         return None
     try:
         # From memory: numpy leaves the file open when it turns out to be no archive.
         with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as arrays:
-            return MahalanobisGuard.from_arrays(dict(arrays), action)
+            return dict(arrays)
     except (
         OSError,
         EOFError,
@@ -88,7 +90,7 @@ def read_mahalanobis(entry: ModelEntry, action: Action) -> MahalanobisGuard | No
         IndexError,
         zipfile.BadZipFile,
     ) as error:
-        raise _damaged(path, error) from None
+        raise damaged(path, error) from None
 
 
 def read_baseline(entry: ModelEntry) -> Baseline | None:
@@ -103,10 +105,11 @@ def read_baseline(entry: ModelEntry) -> Baseline | None:
     try:
         return msgspec.json.decode(path.read_bytes(), type=Baseline)
     except (OSError, msgspec.DecodeError) as error:
-        raise _damaged(path, error) from None
+        raise damaged(path, error) from None
 
 
-def _damaged(path: Path, error: Exception) -> ConfigError:
+def damaged(path: Path, error: Exception) -> ConfigError:
+    """Return what is said of a file that cannot be read."""
     return ConfigError(
         f"{path}: damaged ({type(error).__name__}: {error}); run `vigil profile` again"
     )

@@ -13,16 +13,16 @@ from typing import Any, Final
 import msgspec
 import numpy as np
 
-from guards.mahalanobis import MahalanobisGuard
+from guards.guard import Stage
 from monitors.reference.profile import ReferenceProfile
-from serving.config import ConfigError, InputSpec, ModelConfig
-from serving.config import MahalanobisGuard as MahalanobisConfig
-from serving.models.contract import Model, Tensors
+from serving.config import ConfigError, GuardSection, InputSpec, ModelConfig, descriptor_of
+from serving.config.guards.descriptor import ReferenceRows, lacks_features
+from serving.models.contract import Model, Prediction, Tensors
 from serving.models.formats.loader import load
 from serving.models.preparation import deviation
 from serving.models.profile.columns import input_columns
 from serving.models.profile.dataset import Dataset, read_dataset, write_dataset
-from serving.models.profile.files import BASELINE, DRIFT, MAHALANOBIS, REFERENCE
+from serving.models.profile.files import BASELINE, DRIFT, REFERENCE, learned_path
 from serving.models.repository.folder import ModelEntry
 from serving.models.repository.manifest import renew_digest
 from serving.protocol.datatypes import bf16_to_fp32
@@ -48,8 +48,8 @@ def fit_profile(
     """Write `<version>/profile/` and `<version>/reference.parquet`; return the files written.
 
     - `drift.json`: bins and counts of every column of the inputs, over all rows.
-    - `mahalanobis.npz`: if the model has that guard: class means and covariance from
-      `reference`, and the threshold that gives the configured false positive rate on `heldout`.
+    - `<guard>.npz`: for every guard of the model that learns, as `mahalanobis` does: what it
+      learned from `reference` and `heldout`.
     - `baseline.json`: the mean row of every numeric input, and of text the most frequent value of
       every column, over all rows.
     - `reference.parquet`: the inputs of at most `REPORT_ROWS` rows, spread over all of them, for
@@ -82,9 +82,9 @@ def fit_profile(
     entry.profile.mkdir(exist_ok=True)
     written = [_write_drift(entry, inputs)]
     progress("profile", 1, 3)
-    wanted = [guard for guard in entry.config.guards if isinstance(guard, MahalanobisConfig)]
-    if wanted:
-        written.append(_write_mahalanobis(entry, fitted, held, wanted[0].false_positive_rate))
+    learning = [guard for guard in entry.config.guards if descriptor_of(guard).fit is not None]
+    if learning:
+        written += _write_guards(entry, learning, fitted, held)
     progress("profile", 2, 3)
     written.append(_write_baseline(entry, inputs))
     written.append(_write_reference(entry, reference, inputs))
@@ -122,46 +122,56 @@ def _write_drift(entry: ModelEntry, inputs: Tensors) -> Path:
     return _replace(path, msgspec.json.encode(profile.to_dict()))
 
 
-def _write_mahalanobis(entry: ModelEntry, fitted: Dataset, held: Dataset, rate: float) -> Path:
+def _write_guards(
+    entry: ModelEntry, guards: list[GuardSection], fitted: Dataset, held: Dataset
+) -> list[Path]:
     model = load(_uncompiled(entry), "cpu")
-    if not model.capabilities.features:
-        raise ConfigError(
-            f"model '{entry.name}': the guard mahalanobis needs features, which this model does "
-            f"not give; see forward_with_features, or take the guard out of model.yaml"
-        )
-    outputs, features = _run(model, entry.config, fitted)
-    try:
-        guard = MahalanobisGuard().fit(features, _labels(entry, fitted, outputs))
-        guard.calibrate(_run(model, entry.config, held)[1], rate)
-    except ValueError as error:
-        raise ConfigError(f"model '{entry.name}': guard mahalanobis: {error}") from None
-    path = entry.profile / MAHALANOBIS
-    arrays: dict[str, Any] = guard.to_arrays()
-    buffer = io.BytesIO()
-    np.savez(buffer, **arrays)
-    return _replace(path, buffer.getvalue())
+    for guard in guards:
+        if descriptor_of(guard).stage is Stage.FEATURES and not model.capabilities.features:
+            raise lacks_features(entry.name, guard.name)
+    rows = [_reference_rows(model, entry.config, dataset) for dataset in (fitted, held)]
+    written = []
+    for guard in guards:
+        fit = descriptor_of(guard).fit
+        assert fit is not None
+        try:
+            arrays: dict[str, Any] = fit(guard, *rows)
+        except ValueError as error:
+            raise ConfigError(f"model '{entry.name}': guard {guard.name}: {error}") from None
+        buffer = io.BytesIO()
+        np.savez(buffer, **arrays)
+        written.append(_replace(learned_path(entry, guard.name), buffer.getvalue()))
+    return written
 
 
-def _labels(entry: ModelEntry, dataset: Dataset, outputs: np.ndarray) -> np.ndarray:
+def _reference_rows(model: Model, config: ModelConfig, dataset: Dataset) -> ReferenceRows:
+    found = []
+    for start in range(0, dataset.rows, _BATCH):
+        batch = {name: array[start : start + _BATCH] for name, array in dataset.inputs.items()}
+        if model.capabilities.features:
+            found.append(model.predict_with_features(batch))
+        else:
+            found.append(Prediction(model.predict(batch)))
+    outputs = {
+        name: np.concatenate([each.outputs[name] for each in found]) for name in found[0].outputs
+    }
+    features = [each.features for each in found if each.features is not None]
+    return ReferenceRows(
+        inputs=dataset.inputs,
+        outputs=outputs,
+        features=np.concatenate(features) if features else None,
+        classes=_classes(dataset, outputs[config.outputs[0].name]),
+    )
+
+
+def _classes(dataset: Dataset, outputs: np.ndarray) -> np.ndarray | None:
     if dataset.y_true is not None:
         return np.unique(dataset.y_true.astype(str), return_inverse=True)[1]
     if outputs.ndim != 2:
-        raise ConfigError(
-            f"model '{entry.name}': the guard mahalanobis needs classes; give a column y_true"
-        )
+        return None
     # Without labels the predicted class is the next best grouping of the features.
     predicted: np.ndarray = outputs.argmax(axis=1)
     return predicted
-
-
-def _run(model: Model, config: ModelConfig, dataset: Dataset) -> tuple[np.ndarray, np.ndarray]:
-    outputs, features = [], []
-    for start in range(0, dataset.rows, _BATCH):
-        batch = {name: array[start : start + _BATCH] for name, array in dataset.inputs.items()}
-        prediction = model.predict_with_features(batch)
-        outputs.append(prediction.outputs[config.outputs[0].name])
-        features.append(prediction.features)
-    return np.concatenate(outputs), np.concatenate([f for f in features if f is not None])
 
 
 def _write_baseline(entry: ModelEntry, inputs: Tensors) -> Path:

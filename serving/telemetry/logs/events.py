@@ -58,6 +58,7 @@ class Event(Enum):
     BATCH_FAILED = "batch_failed", ERROR
     QUERY_OF_DEATH = "query_of_death", ERROR
     GUARD_FAILED = "guard_failed", ERROR
+    GUARD_SKIPPED = "guard_skipped", ERROR
     EXPLAINER_FAILED = "explainer_failed", ERROR
     UPSTREAM_LOST = "upstream_lost", WARNING
     UPSTREAM_BACK = "upstream_back", INFO

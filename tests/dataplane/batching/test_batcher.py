@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from guards.decisions import Action, Decisions
+from guards.guard import Needs, Stage
+from guards.rows import Rows
 from serving.channel.messages.inference import GuardResult
 from serving.dataplane.batching import batcher
 from serving.dataplane.queue import waiting_room as admission
@@ -508,20 +510,21 @@ async def test_a_broken_observer_costs_no_answer(
 class Limit:
     """Does `action` to rows above 100."""
 
-    name = "limit"
-    needs_features = False
+    stage = Stage.INPUT
+    needs = Needs(inputs=True)
 
-    def __init__(self, action: Action) -> None:
+    def __init__(self, action: Action, name: str = "limit") -> None:
+        self.name = name
         self.action = action
         self.batches = 0
         self.error: Exception | None = None
 
-    def check(self, inputs: Mapping[str, np.ndarray], features: np.ndarray | None) -> Decisions:
+    def check(self, rows: Rows) -> Decisions:
         self.batches += 1
         if self.error:
             raise self.error
-        hit = np.flatnonzero(inputs["x"][:, 0] > 100)
-        action = np.zeros(len(inputs["x"]), np.uint8)
+        hit = np.flatnonzero(rows.inputs["x"][:, 0] > 100)
+        action = np.zeros(rows.n, np.uint8)
         action[hit] = self.action
         return Decisions(self.name, action, {int(row): f"row {row} is too large" for row in hit})
 
@@ -540,14 +543,14 @@ async def test_a_rejected_request_does_not_reach_the_replica(
         await asyncio.wait_for(bad, TIMEOUT)
     assert link.sent == [["good", "also"]]
     assert guard.batches == 1
-    ((result,),) = bench.observer.of("guard_decisions")
+    ((result,),) = bench.observer.of("guards_judged")
     assert [row[0] for row in result.rows] == [2, 3]
 
 
 async def test_a_batch_rejected_as_a_whole_leaves_the_slot_to_the_next(
     make_bench: Make, make_link: Make
 ) -> None:
-    bench, link = make_bench([Limit(Action.REJECT), Limit(Action.REJECT)]), make_link()
+    bench, link = make_bench([Limit(Action.REJECT), Limit(Action.REJECT, "other")]), make_link()
     bench.queue.add_link(link)
     with pytest.raises(GuardRejected):
         await asyncio.wait_for(bench.ask("bad", [500.0]), TIMEOUT)
@@ -564,7 +567,7 @@ async def test_flag_and_shadow_let_the_answer_through(
     future, clean = bench.ask("a", [500.0, 600.0]), bench.ask("b", [1.0])
     assert (await asyncio.wait_for(future, TIMEOUT)).flags == flags
     assert (await clean).flags == []
-    ((result,),) = bench.observer.of("guard_decisions")
+    ((result,),) = bench.observer.of("guards_judged")
     assert [row[1] for row in result.rows] == [action, action]
 
 

@@ -69,7 +69,6 @@ async def test_publishes_all_but_what_a_guard_of_the_model_refused(bench, seed):
         else:
             item.answer({})
     outputs = {"y": np.arange(batch.total, dtype=np.float32)}
-    bench.observer.guard_decisions(result)
     bench.observer.answered(
         batch, batch, BatchResult(outputs, ResultMeta({}, (result,), 1000, 500))
     )
@@ -88,11 +87,12 @@ async def test_publishes_all_but_what_a_guard_of_the_model_refused(bench, seed):
     assert seen == {name: by_name.count(name) for name in set(by_name)}
 
 
-async def test_times_of_guards_are_told_by_who_ran_them(bench):
+async def test_guards_count_wherever_they_ran(bench):
     batch = make_batch([1])
     batch.items[0].answer({})
-    result = BatchResult({"y": np.zeros(1, np.float32)}, ResultMeta({}, (), 1000, 500))
-    bench.observer.guard_time("schema", 200)
+    ran = GuardResult("mahalanobis", (), 300)
+    result = BatchResult({"y": np.zeros(1, np.float32)}, ResultMeta({}, (ran,), 1000, 500))
+    bench.observer.guards_judged((GuardResult("schema", (), 200),))
     bench.observer.answered(batch, batch, result)
     bench.observer.answered(batch, batch, result)
     assert counts(bench.series, "vigil.guard.duration") == {"schema": 1, "mahalanobis": 2}

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import numpy as np
 import pytest
 
-from guards.decisions import Decisions
+from guards.decisions import Action, Decisions
+from guards.guard import Needs, Stage
+from guards.rows import Rows
 from serving.channel.messages.inference import BatchResult, ResultMeta
 from serving.config import Batching, ConfigError, ModelConfig, parse
 from serving.dataplane.batching import latency_model
@@ -342,14 +344,16 @@ def test_the_default_level_is_one_of_the_levels(make_config: Make, wrong: Any) -
 
 class Counting:
     name = "counting"
-    needs_features = False
+    stage = Stage.INPUT
+    needs = Needs(inputs=True)
+    action = Action.FLAG
 
     def __init__(self) -> None:
         self.rows: list[float] = []
 
-    def check(self, inputs: Mapping[str, np.ndarray], features: Any) -> Decisions:
-        self.rows += inputs["x"][:, 0].tolist()
-        return Decisions(self.name, np.zeros(len(inputs["x"]), np.uint8), {})
+    def check(self, rows: Rows) -> Decisions:
+        self.rows += rows.inputs["x"][:, 0].tolist()
+        return Decisions(self.name, np.zeros(rows.n, np.uint8), {})
 
 
 async def test_what_a_lost_replica_held_does_not_pass_the_guards_again(

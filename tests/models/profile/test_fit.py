@@ -7,19 +7,19 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from guards.decisions import Action
+from guards.rows import Rows
 from serving.config import ConfigError
 from serving.models.formats.loader import load
+from serving.models.guards.build import build_guard
 from serving.models.profile import fit as profile
 from serving.models.profile.dataset import Dataset, read_dataset, write_dataset
 from serving.models.profile.files import (
     BASELINE,
     DRIFT,
-    MAHALANOBIS,
     REFERENCE,
     read_baseline,
     read_drift_reference,
-    read_mahalanobis,
+    read_learned,
 )
 from serving.models.profile.fit import fit_profile
 from serving.models.repository.folder import ModelRepository
@@ -53,7 +53,7 @@ def rows_of(path, entry):
 
 def test_no_profile_yet(cancer):
     assert read_drift_reference(cancer) is None
-    assert read_mahalanobis(cancer, Action.FLAG) is None
+    assert read_learned(cancer, "mahalanobis") is None
     assert read_baseline(cancer) is None
 
 
@@ -62,7 +62,7 @@ def test_files_come_back_as_they_were_fitted(cancer):
     reference = cancer.directory / "reference.parquet"
     heldout = cancer.directory / "heldout.parquet"
     written = fit_profile(cancer, reference, heldout, lambda *step: steps.append(step))
-    assert [path.name for path in written] == [DRIFT, MAHALANOBIS, BASELINE, REFERENCE]
+    assert [path.name for path in written] == [DRIFT, "mahalanobis.npz", BASELINE, REFERENCE]
     assert [(done, total) for _, done, total in steps] == [(1, 3), (2, 3), (3, 3)]
 
     x = np.concatenate([rows_of(path, cancer).inputs["x"] for path in (reference, heldout)])
@@ -79,8 +79,9 @@ def test_threshold_gives_the_stated_rate_on_the_held_out_rows(cancer):
     fit_profile(cancer, cancer.directory / "reference.parquet", heldout)
     inputs = rows_of(heldout, cancer).inputs
     features = load(cancer, "cpu").predict_with_features(inputs).features
-    flagged = read_mahalanobis(cancer, Action.FLAG).check(inputs, features).action > 0
-    n = len(flagged)
+    n = len(features)
+    [section] = [guard for guard in cancer.config.guards if guard.name == "mahalanobis"]
+    flagged = build_guard(cancer, section).check(Rows(n, features=features)).action > 0
     assert flagged.sum() == n - math.ceil((n + 1) * 0.95)
 
 
@@ -209,7 +210,7 @@ def test_too_few_rows_for_the_guard(cancer, tmp_path):
     ("name", "read"),
     [
         (DRIFT, read_drift_reference),
-        (MAHALANOBIS, lambda entry: read_mahalanobis(entry, Action.FLAG)),
+        ("mahalanobis.npz", lambda entry: read_learned(entry, "mahalanobis")),
         (BASELINE, read_baseline),
     ],
 )

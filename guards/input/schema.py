@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 import numpy as np
 
 from guards.decisions import Action, Decisions
+from guards.guard import Needs, Stage
+from guards.rows import Rows
 
 _NAMED_CATEGORIES = 10  # more of them would make a reason that nobody reads
 
@@ -44,26 +46,28 @@ class SchemaGuard:
     """
 
     name = "schema"
-    needs_features = False
+    stage = Stage.INPUT
+    needs = Needs(inputs=True)
 
     def __init__(self, rules: Sequence[InputRule], action: Action = Action.FLAG) -> None:
-        self._action = action
+        self.action = action
         self._rules: list[_Values | _Categories] = []
         for rule in rules:
             self._rules.append(_Values(rule))
             if rule.categories is not None:
                 self._rules.append(_Categories(rule, rule.categories))
 
-    def check(self, inputs: Mapping[str, np.ndarray], features: np.ndarray | None) -> Decisions:
-        """Judge a batch; `inputs` holds every input that has a rule, `features` is not needed."""
+    def check(self, rows: Rows) -> Decisions:
+        """Judge a batch by its inputs, among which is every one that has a rule."""
+        inputs = rows.inputs
         reasons: dict[int, str] = {}
         for rule in self._rules:
             values = inputs[rule.name]
             if not rule.holds(values):
                 reasons = rule.reasons(values) | reasons
-        action = np.zeros(len(next(iter(inputs.values()))), dtype=np.uint8)
+        action = np.zeros(rows.n, dtype=np.uint8)
         if reasons:
-            action[list(reasons)] = self._action
+            action[list(reasons)] = self.action
         return Decisions(guard=self.name, action=action, reasons=reasons)
 
 

@@ -8,11 +8,12 @@ from typing import Final, Self
 
 import numpy as np
 
-from guards.decisions import Action, Decisions
-from guards.ledoit_wolf import ledoit_wolf_covariance
+from guards.decisions import MOST_SCORE, Action, Decisions
+from guards.feature.ledoit_wolf import ledoit_wolf_covariance
+from guards.guard import Needs, Stage
+from guards.rows import Rows
 
 _FEW_DISTANCES: Final = 16
-_LARGEST: Final = float(np.finfo(np.float32).max)
 _SMALLEST: Final = float(np.finfo(np.float64).tiny)
 _REASON: Final = "the input is unlike the data the model was trained on"
 
@@ -32,10 +33,11 @@ class MahalanobisGuard:
     """
 
     name = "mahalanobis"
-    needs_features = True
+    stage = Stage.FEATURES
+    needs = Needs(features=True)
 
     def __init__(self, action: Action = Action.FLAG) -> None:
-        self._action = action
+        self.action = action
         self._whitening = np.empty((0, 0))
         self._means = np.empty((0, 0))
         self._twice_projected = np.empty((0, 0))
@@ -111,26 +113,29 @@ class MahalanobisGuard:
         """
         return np.array(self._scores(features), dtype=np.float64)
 
-    def check(self, inputs: Mapping[str, np.ndarray], features: np.ndarray | None) -> Decisions:
-        """Judge a batch by its features [n, width]; `inputs` is not looked at.
+    def check(self, rows: Rows) -> Decisions:
+        """Judge a batch by its features [n, width].
 
         Raises:
             ValueError: no features, a wrong width, or the guard is not calibrated.
         """
-        if features is None:
+        if rows.features is None:
             raise ValueError("the mahalanobis guard needs the model's penultimate features")
-        if math.isnan(self._threshold):
+        threshold = self._threshold
+        if math.isnan(threshold):
             raise ValueError("the mahalanobis guard is not calibrated")
-        scores = self._scores(features)
-        above = [row for row, score in enumerate(scores) if score > self._threshold]
+        scores = self._scores(rows.features)
+        above = [row for row, score in enumerate(scores) if score > threshold]
         action = np.zeros(len(scores), dtype=np.uint8)
         if above:
-            action[above] = self._action
+            action[above] = self.action
+        # Divided in Python's own numbers: of few rows, which is what most batches have.
+        unit = max(threshold, _SMALLEST)
         return Decisions(
             guard=self.name,
             action=action,
             reasons=dict.fromkeys(above, _REASON),
-            score=np.array([min(score, _LARGEST) for score in scores], dtype=np.float32),
+            score=np.array([min(score / unit, MOST_SCORE) for score in scores], dtype=np.float32),
         )
 
     def to_arrays(self) -> dict[str, np.ndarray]:

@@ -2,11 +2,12 @@ import numpy as np
 import pytest
 
 from guards.decisions import Action
-from guards.schema import InputRule, SchemaGuard
+from guards.input.schema import InputRule, SchemaGuard
+from guards.rows import Rows
 
 
 def reasons(rule, values):
-    return SchemaGuard([rule]).check({rule.name: values}, None).reasons
+    return SchemaGuard([rule]).check(Rows(len(values), {rule.name: values})).reasons
 
 
 def test_reasons_name_feature_and_range():
@@ -76,14 +77,15 @@ def test_long_lists_of_categories_are_counted():
 def test_the_first_rule_that_is_broken_gives_the_reason():
     guard = SchemaGuard([InputRule("a", minimum=0.0), InputRule("b", minimum=0.0)], Action.SHADOW)
     both = np.array([[1.0], [-1.0]])
-    decisions = guard.check({"a": both, "b": both[::-1]}, None)
+    decisions = guard.check(Rows(len(both), {"a": both, "b": both[::-1]}))
     assert decisions.action.tolist() == [Action.SHADOW] * 2
     assert decisions.reasons[0].startswith("input 'b'")
     assert decisions.reasons[1].startswith("input 'a'")
 
 
 def test_no_rules_pass_everything():
-    assert SchemaGuard([]).check({"x": np.full(3, np.nan)}, None).action.tolist() == [0, 0, 0]
+    rows = Rows(3, {"x": np.full(3, np.nan)})
+    assert SchemaGuard([]).check(rows).action.tolist() == [0, 0, 0]
 
 
 DTYPES = [np.float16, np.float32, np.float64, np.int8, np.int64, np.uint8, np.uint16, np.bool_]
@@ -106,7 +108,7 @@ def test_decides_as_value_by_value(shape, dtype):
                 x[odd] = rng.choice([np.nan, np.inf, -np.inf, -1, 2, 0.1], size=int(odd.sum()))
         kept = x.copy()
         decisions = SchemaGuard([InputRule("x", minimum, maximum)], Action.REJECT).check(
-            {"x": x}, None
+            Rows(len(x), {"x": x})
         )
         rows = [row for row in range(len(x)) if not allowed(x[row], minimum, maximum)]
         assert decisions.action.tolist() == [3 * (row in rows) for row in range(len(x))]

@@ -3,7 +3,7 @@ import pytest
 from numpy.testing import assert_allclose
 from sklearn.covariance import ledoit_wolf
 
-from guards.ledoit_wolf import ledoit_wolf_covariance
+from guards.feature.ledoit_wolf import ledoit_wolf_covariance
 
 
 @pytest.mark.parametrize(("rows", "width"), [(500, 4), (50, 64), (64, 64), (2, 3)])

@@ -5,9 +5,14 @@ from sklearn.datasets import load_digits
 from sklearn.metrics import roc_auc_score
 
 from guards.binomial import binomial_bounds
-from guards.decisions import Action
-from guards.ledoit_wolf import ledoit_wolf_covariance
-from guards.mahalanobis import MahalanobisGuard
+from guards.decisions import MOST_SCORE, Action
+from guards.feature.ledoit_wolf import ledoit_wolf_covariance
+from guards.feature.mahalanobis import MahalanobisGuard
+from guards.rows import Rows
+
+
+def check(guard, features):
+    return guard.check(Rows(len(features), features=features))
 
 
 def test_score_is_the_distance_of_the_definition(make_blobs):
@@ -41,9 +46,9 @@ def test_foreign_rows_score_higher_on_digits():
     scores = np.concatenate([guard.score(digits.data[clean]), guard.score(foreign)])
     truth = np.repeat([0, 1], len(clean))
     assert roc_auc_score(truth, scores) >= 0.98
-    flagged = guard.check({}, foreign).action > 0
+    flagged = check(guard, foreign).action > 0
     assert flagged.mean() >= 0.9
-    false = int((guard.check({}, digits.data[clean]).action > 0).sum())
+    false = int((check(guard, digits.data[clean]).action > 0).sum())
     lower, upper = binomial_bounds(false, len(clean), 0.99)
     assert lower <= 0.05
     assert upper >= 0.02
@@ -56,7 +61,7 @@ def test_stated_false_positive_rate_holds(make_blobs):
     rates = []
     for _ in range(200):
         guard.calibrate(make_blobs(rng, 99)[0], 0.1)
-        rates.append((guard.check({}, make_blobs(rng, 200)[0]).action > 0).mean())
+        rates.append((check(guard, make_blobs(rng, 200)[0]).action > 0).mean())
     assert np.mean(rates) <= 0.1 + 2 * np.std(rates) / np.sqrt(len(rates))
     assert np.mean(rates) >= 0.08
 
@@ -80,9 +85,10 @@ def test_features_that_are_not_finite_score_highest(make_blobs, value):
     rows = features[:3].copy()
     rows[1, 0] = value
     assert np.isinf(guard.score(rows)[1])
-    decisions = guard.check({}, rows)
+    decisions = check(guard, rows)
     assert decisions.action[1] == Action.FLAG
-    assert np.isfinite(decisions.score).all()
+    assert decisions.score[1] == np.float32(MOST_SCORE)
+    assert_allclose(decisions.score[[0, 2]], guard.score(rows)[[0, 2]] / guard.threshold)
     assert decisions.score.dtype == np.float32
 
 
@@ -91,9 +97,9 @@ def test_silent_units_that_fire_are_foreign(make_blobs):
     features = np.column_stack((features, np.zeros((400, 4), np.float32)))
     guard = MahalanobisGuard().fit(features, labels).calibrate(features, 0.01)
     row = features[:1].copy()
-    assert guard.check({}, row).action[0] == 0
+    assert check(guard, row).action[0] == 0
     row[0, -1] = 3
-    assert guard.check({}, row).action[0] != 0
+    assert check(guard, row).action[0] != 0
     assert np.isfinite(guard.score(np.zeros((1, 12)))).all()
 
 
@@ -105,7 +111,7 @@ def test_arrays_bring_back_the_very_same_guard(make_blobs):
     probe = make_blobs(rng, 50)[0]
     assert_array_equal(back.score(probe), guard.score(probe))
     assert back.threshold == guard.threshold
-    assert set(back.check({}, probe).action.tolist()) <= {0, Action.REJECT}
+    assert set(check(back, probe).action.tolist()) <= {0, Action.REJECT}
 
 
 def test_says_what_is_missing(make_blobs):
@@ -115,9 +121,9 @@ def test_says_what_is_missing(make_blobs):
         guard.score(features)
     guard.fit(features, labels)
     with pytest.raises(ValueError, match="not calibrated"):
-        guard.check({}, features)
+        check(guard, features)
     with pytest.raises(ValueError, match="penultimate features"):
-        guard.check({}, None)
+        guard.check(Rows(30))
     with pytest.raises(ValueError, match=r"features must be \[n, 8\]"):
         guard.score(features[:, :5])
 
@@ -163,7 +169,7 @@ def test_decides_as_the_definition_does(rows, dtype):
         bad = rng.random(features.shape) < 0.1 / width
         features[bad] = rng.choice([np.nan, np.inf, -np.inf], size=int(bad.sum()))
         kept = features.copy()
-        decisions = guard.check({}, features)
+        decisions = check(guard, features)
         expected = plain_scores(guard, features)
         assert_allclose(guard.score(features), expected, rtol=1e-9, atol=1e-9)
         alone = [float(guard.score(features[at : at + 1])[0]) for at in range(rows)]

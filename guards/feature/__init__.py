@@ -1,0 +1,1 @@
+"""Guards that judge the penultimate activations of a row."""

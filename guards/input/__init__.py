@@ -1,0 +1,1 @@
+"""Guards that judge the values of a row; they need no model."""

@@ -1,0 +1,44 @@
+"""What others are told of guards, wherever they run: results as messages, failures as log lines."""
+
+from __future__ import annotations
+
+from guards.runner import ERROR, Outcome
+from serving.channel.messages.inference import GuardResult
+from serving.telemetry.logs.events import Event
+from serving.telemetry.logs.report import report
+
+
+def result_of(outcome: Outcome) -> GuardResult:
+    """Return what became of a guard as a message."""
+    guard, rows, nanoseconds, scores, failure = outcome
+    return GuardResult(
+        guard,
+        rows,
+        nanoseconds,
+        "" if failure is None else failure.reason,
+        b"" if scores is None else scores.astype("<f4", copy=False).tobytes(),
+    )
+
+
+def report_failure(outcome: Outcome, model: str, version: str, **facts: object) -> None:
+    """Log that a guard raised, or that it is skipped from now on; nothing for any other outcome.
+
+    A late batch, and each batch that a guard is skipped for, are only counted
+    (`vigil.guard.failures`).
+
+    Args:
+        outcome: what became of it on a batch.
+        model, version: the model's.
+        facts: further fields of the line.
+    """
+    guard, failure = outcome.guard, outcome.failure
+    if failure is None:
+        return
+    about = {"model": model, "version": version, "guard": guard, **facts}
+    if failure.reason == ERROR:
+        said = f"guard '{guard}' raised {type(failure.error).__name__} and judged no row of a batch"
+        report(Event.GUARD_FAILED, said, error=failure.error, **about)  # type: ignore[arg-type]
+    if failure.pause_ns:
+        said = f"guard '{guard}' takes longer than its budget_ms and is skipped for a while"
+        times = {"seconds": failure.pause_ns / 1e9, "took_ms": round(outcome.nanoseconds / 1e6, 3)}
+        report(Event.GUARD_SKIPPED, said, **times, **about)  # type: ignore[arg-type]
