@@ -1,14 +1,15 @@
 """The configuration reference, written from the pydantic models so that it cannot be wrong.
 
-`python -m serving.config.reference` writes it into docs/configuration.md between two markers;
-with `--check` it writes nothing and fails when the text there is out of date.
+`python -m serving.config.reference` writes it into docs/configuration.md between two markers, and
+the tables of formats into docs/models.md. With `--check` it writes nothing and fails when the text
+there is out of date.
 """
 
 from __future__ import annotations
 
 import sys
 import types
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
 
@@ -16,11 +17,10 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from serving.config import ModelConfig, ServerConfig
+from serving.config.formats.tables import formats_table, signatures_table
 from serving.config.one_of import OneOf
 
-DOCUMENT: Final = Path(__file__).resolve().parents[2] / "docs" / "configuration.md"
-BEGIN: Final = "<!-- config:begin -->"
-END: Final = "<!-- config:end -->"
+DOCS: Final = Path(__file__).resolve().parents[2] / "docs"
 FILES: Final[dict[str, type[BaseModel]]] = {"server": ServerConfig, "model": ModelConfig}
 _TITLES: Final = {
     "server": "The server: `vigil.yaml`",
@@ -62,17 +62,32 @@ def markdown() -> str:
     return "\n".join(parts)
 
 
-def replaced(text: str) -> str:
-    """Return the document's `text` with the reference as it should be.
+WRITTEN: Final[dict[str, dict[str, Callable[[], str]]]] = {
+    "configuration.md": {"config": markdown},
+    "models.md": {"formats": formats_table, "signatures": signatures_table},
+}
+"""What is written into each page, by the name in the markers around it."""
+
+
+def markers(name: str) -> tuple[str, str]:
+    """Return the lines between which a written part of a page stands."""
+    return f"<!-- {name}:begin -->", f"<!-- {name}:end -->"
+
+
+def replaced(page: str, text: str) -> str:
+    """Return the `text` of a page of `docs` with its written parts as they should be.
 
     Raises:
         ValueError: a marker is missing.
     """
-    before, begin, rest = text.partition(BEGIN)
-    _old, end, after = rest.partition(END)
-    if not begin or not end:
-        raise ValueError(f"docs/configuration.md needs the markers {BEGIN} and {END}")
-    return f"{before}{BEGIN}\n{markdown()}{END}{after}"
+    for name, write in WRITTEN[page].items():
+        first, last = markers(name)
+        before, begin, rest = text.partition(first)
+        _old, end, after = rest.partition(last)
+        if not begin or not end:
+            raise ValueError(f"docs/{page} needs the markers {first} and {last}")
+        text = f"{before}{begin}\n{write()}{end}{after}"
+    return text
 
 
 def _sections(annotation: Any) -> tuple[list[type[BaseModel]], str]:
@@ -142,17 +157,21 @@ def _tag(section: type[BaseModel]) -> str:
 
 
 def main(arguments: list[str]) -> int:
-    """Write the reference, or with `--check` tell whether it is up to date."""
-    old = DOCUMENT.read_text(encoding="utf-8")
-    new = replaced(old)
-    if "--check" in arguments:
-        if old != new:
+    """Write what is written into pages, or with `--check` tell whether it is up to date."""
+    stale = 0
+    for page in WRITTEN:
+        old = (DOCS / page).read_text(encoding="utf-8")
+        new = replaced(page, old)
+        if old == new:
+            continue
+        if "--check" in arguments:
+            stale = 1
             sys.stderr.write(
-                "docs/configuration.md: out of date; run `python -m serving.config.reference`\n"
+                f"docs/{page}: out of date; run `python -m serving.config.reference`\n"
             )
-        return int(old != new)
-    DOCUMENT.write_text(new, encoding="utf-8")
-    return 0
+        else:
+            (DOCS / page).write_text(new, encoding="utf-8")
+    return stale
 
 
 if __name__ == "__main__":

@@ -4,19 +4,10 @@ A model always predicts. What guards and explainers may need beyond that are *ca
 which a format has or lacks; whoever needs one asks for it first and says clearly when it is
 missing. Every format is loaded by one function of its file and is one object that fulfils `Model`.
 
-| format | file | runs code | features | module, differentiable |
-|---|---|---|---|---|
-| safetensors | model.safetensors, factory | trusted | `forward_with_features` | floating inputs |
-| torch_export | model.pt2 | no | a result `features`, one more of a tuple | floating inputs |
-| torchscript | model.pt | trusted | a field `features`, one more of a tuple | floating, no hooks |
-| onnx | model.onnx | no | an output named `features` | no |
-| sklearn | model.skops | types unknown to skops: trusted | no | no |
-| python | factory | trusted | `predict_with_features` | no |
-| remote | none, it is elsewhere | elsewhere | no | no |
+docs/models.md has the table of formats, written from their list (`serving/config/formats`).
 
-"Trusted" means that `trust_code: true` must stand in `model.yaml`. "No hooks": an explainer that
-hooks activations (DeepLift) finds none in TorchScript and becomes input times gradient, unsaid.
-`precision` is for safetensors, `compile` for safetensors and torch_export (serving/config.py).
+An explainer that hooks activations (DeepLift) finds none in TorchScript and becomes input times
+gradient, unsaid.
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ from serving.models.contract import Capabilities, Model, Prediction
 from serving.models.formats.loader import load
 from serving.models.profile.dataset import read_dataset
 from serving.models.repository.folder import ModelRepository
+from serving.protocol.datatypes import FLOATING
 
 MAX_ULP = 8
 ROWS = 192
@@ -75,6 +76,9 @@ def ulp(left, right):
 def test_it_is_a_model(entry, model):
     assert isinstance(model, Model)
     assert model.capabilities == CAPABILITIES[entry.name]
+    floating = all(spec.datatype in FLOATING for spec in entry.config.inputs if not spec.sensitive)
+    has_gradients = entry.config.descriptor.has_gradients and floating
+    assert model.capabilities.differentiable == has_gradients
 
 
 def test_outputs_are_as_declared(entry, model, inputs):

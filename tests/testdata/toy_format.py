@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from serving.config import ConfigError, FormatDescriptor, Library
-from serving.config.formats.descriptor import Conversion
+from serving.config.formats.descriptor import Conversion, Guide
 from serving.models.array_model import ArrayModel
 from serving.models.repository.folder import ModelEntry
 from serving.models.repository.manifest import verified_bytes
@@ -51,6 +51,9 @@ def _read(path: Path) -> dict[str, float]:
 DESCRIPTOR = FormatDescriptor(
     name="toy",
     load="toy_format:load",
+    guide=Guide(
+        "`model.toy`", "none", "no", inputs="`x`, FP32 [-1, columns]", outputs="`y`, like `x`"
+    ),
     platform="toy_json",
     backend="toys",
     weights="model.toy",

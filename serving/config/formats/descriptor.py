@@ -44,6 +44,24 @@ class Conversion:
     write: str
 
 
+@dataclass(frozen=True, slots=True)
+class Guide:
+    """What docs/models.md says of a format; parts of sentences in Markdown.
+
+    Attributes:
+        holds: what the version's folder holds.
+        code: whether it runs the model's own code.
+        features: where guards find the penultimate activations.
+        inputs, outputs: which of them its file tells; empty where it tells none.
+    """
+
+    holds: str
+    code: str
+    features: str
+    inputs: str = ""
+    outputs: str = ""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FormatDescriptor:
     """One format.
@@ -52,6 +70,7 @@ class FormatDescriptor:
         name: what `format` in `model.yaml` says.
         load: `module:function`, which takes an entry of the repository and a device and returns a
             model (`serving.models.formats.loader.Load`).
+        guide: what people are told of it.
         platform, backend: what metadata and `model_configuration` call it.
         weights: the file in the version's folder by which a version is recognised; None where it
             is the factory's, or nothing.
@@ -60,6 +79,8 @@ class FormatDescriptor:
         elsewhere: another server computes it, which the section `remote` names.
         signature: `module:function`, which reads inputs and outputs from the file's path
             (`serving.models.signature.Signature`); None where files do not tell them.
+        has_gradients: it computes with a torch module, which is differentiable where all inputs are
+            floating-point.
         compiles: torch can compile or capture its graph.
         converts_precision: `precision` can convert it at load.
         has_methods: an output is what a method of the model gives, which `method` names.
@@ -72,6 +93,7 @@ class FormatDescriptor:
 
     name: str
     load: str
+    guide: Guide
     platform: str
     backend: str
     weights: str | None = None
@@ -79,6 +101,7 @@ class FormatDescriptor:
     holds_code: bool = False
     elsewhere: bool = False
     signature: str | None = None
+    has_gradients: bool = False
     compiles: bool = False
     converts_precision: bool = False
     has_methods: bool = False

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from serving.config.formats.descriptor import Conversion, FormatDescriptor, Library
+from serving.config.formats.descriptor import Conversion, FormatDescriptor, Guide, Library
 
 PICKLES: Final = (".pkl", ".pickle", ".joblib")
 """What files that Python's `pickle` wrote are called; none is served, since reading one runs it."""
@@ -17,37 +17,66 @@ FORMATS: Final = (
     FormatDescriptor(
         name="safetensors",
         load="serving.models.formats.safetensors_factory:load_safetensors",
+        guide=Guide(
+            holds="`model.safetensors` and the factory's file",
+            code="trusted",
+            features="`forward_with_features`",
+        ),
         platform="pytorch_safetensors",
         backend="pytorch",
         weights="model.safetensors",
         needs_factory=True,
         compiles=True,
         converts_precision=True,
+        has_gradients=True,
         before_fork=("serving.models.formats.safetensors_factory",),
         conversion=Conversion((".pt", ".pth"), "serving.models.formats.checkpoint:to_safetensors"),
     ),
     FormatDescriptor(
         name="torch_export",
         load="serving.models.formats.torch_export.graph:load_torch_export",
+        guide=Guide(
+            holds="`model.pt2`",
+            code="none",
+            features="a result `features`; of a tuple, one more than declared",
+            inputs="the arguments of `forward`",
+            outputs="the keys or fields of the dict, `ModelOutput`, dataclass or NamedTuple that "
+            "`forward` returns, `features` of [rows, width] left out; else `output`, or "
+            "`output_0`, `output_1`, …",
+        ),
         platform="pytorch_export",
         backend="pytorch",
         weights="model.pt2",
         signature="serving.models.formats.torch_export.signature:read_export_signature",
         compiles=True,
+        has_gradients=True,
         before_fork=("serving.models.formats.torch_export.graph",),
     ),
     FormatDescriptor(
         name="torchscript",
         load="serving.models.formats.torchscript:load_torchscript",
+        guide=Guide(
+            holds="`model.pt`",
+            code="trusted",
+            features="a field `features`; of a tuple, one more than declared",
+        ),
         platform="pytorch_libtorch",
         backend="pytorch",
         weights="model.pt",
         holds_code=True,
+        has_gradients=True,
         before_fork=("serving.models.formats.torchscript",),
     ),
     FormatDescriptor(
         name="onnx",
         load="serving.models.formats.onnx.graph:load_onnx",
+        guide=Guide(
+            holds="`model.onnx`, and files of weights beside it that it names",
+            code="none",
+            features="an output named `features`",
+            inputs="the graph's",
+            outputs="the graph's, `features` left out",
+        ),
         platform="onnxruntime_onnx",
         backend="onnxruntime",
         weights="model.onnx",
@@ -59,6 +88,15 @@ FORMATS: Final = (
     FormatDescriptor(
         name="sklearn",
         load="serving.models.formats.sklearn.estimator:load_sklearn",
+        guide=Guide(
+            holds="`model.skops`",
+            code="trusted if skops does not know a type",
+            features="no",
+            inputs="`x`, FP64 [-1, columns], or BYTES [-1] for a vectorizer of texts; "
+            "columns that may be text must be declared",
+            outputs="`probabilities`, FP64 with `classes`, of classifiers that always give them; "
+            "all else must be declared",
+        ),
         platform="sklearn",
         backend="sklearn",
         weights="model.skops",
@@ -76,6 +114,11 @@ FORMATS: Final = (
     FormatDescriptor(
         name="python",
         load="serving.models.formats.python_class:load_python",
+        guide=Guide(
+            holds="the factory's file and what it reads",
+            code="trusted",
+            features="`predict_with_features`",
+        ),
         platform="python",
         backend="python",
         needs_factory=True,
@@ -85,6 +128,11 @@ FORMATS: Final = (
         name="remote",
         # It loads gRPC, which must not be in a process that forks others.
         load="serving.models.formats.remote:load_remote",
+        guide=Guide(
+            holds="nothing: the model is on another server, `remote.url`",
+            code="there",
+            features="no",
+        ),
         platform="remote",
         backend="remote",
         elsewhere=True,
