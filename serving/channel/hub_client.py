@@ -143,14 +143,19 @@ class HubClient:
         elif message.kind == DEADLY and self._on_deadly:
             self._on_deadly(_decode_deadly(message.meta))
         elif message.kind == "directory" and self._on_directory:
+            self._follow(message, self._on_directory)
+
+    def _follow(self, message: Message, follow: Callable[[Directory], None]) -> None:
+        """Take in a directory. One that cannot be must not cost the lease: it would come again."""
+        generation = 0
+        try:
             directory = _decode_directory(message.meta)
-            try:
-                self._on_directory(directory)
-            except Exception as error:  # noqa: BLE001
-                # It must not cost the lease: the hub would send the same directory again.
-                log(
-                    Event.DIRECTORY_NOT_FOLLOWED,
-                    f"{self._member.id} cannot follow the directory and goes on as before",
-                    error=error,
-                    generation=directory.generation,
-                )
+            generation = directory.generation
+            follow(directory)
+        except Exception as error:  # noqa: BLE001
+            log(
+                Event.DIRECTORY_NOT_FOLLOWED,
+                f"{self._member.id} cannot follow the directory and goes on as before",
+                error=error,
+                generation=generation,
+            )

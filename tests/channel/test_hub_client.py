@@ -157,6 +157,31 @@ async def test_directories_arrive_and_a_failing_listener_keeps_the_lease(
     assert "cannot follow the directory" in caplog.text
 
 
+async def test_a_directory_of_another_release_keeps_the_lease(
+    serve: Serve, unix: str, hub: FakeHub, client: Any, eventually: Wait, caplog: Any
+) -> None:
+    seen: list[int] = []
+    await serve(unix, hub)
+    client(on_directory=lambda directory: seen.append(directory.generation))
+    await eventually(lambda: hub.connections)
+    hub.connections[0].notify("directory", {"generation": "seven"})
+    hub.connections[0].notify("directory", Directory(8))
+    await eventually(lambda: seen == [8])
+    assert len(hub.members) == 1
+    assert "cannot follow the directory" in caplog.text
+
+
+async def test_what_the_hub_knows_nothing_of_is_told_after_every_connect(
+    serve: Serve, unix: str, hub: FakeHub, client: Any, eventually: Wait
+) -> None:
+    server = await serve(unix, hub)
+    one = client(interval_s=3600, on_up=lambda: one.notify("news", None))
+    await eventually(lambda: hub.said == ["register", "news", "report"])
+    for connection in list(server.connections):
+        connection.abort()
+    await eventually(lambda: hub.said == 2 * ["register", "news", "report"])
+
+
 async def test_stop_sends_a_last_report(
     serve: Serve, unix: str, hub: FakeHub, client: Any, eventually: Wait
 ) -> None:
