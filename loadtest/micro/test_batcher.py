@@ -18,7 +18,7 @@ def test_batch_of_requests(
     request = decode_request(mlp.json_body(mlp.rows(1)).data, None, mlp.MODEL, "")
 
     async def once() -> int:
-        tickets = [plane.begin(request, None) for _ in range(REQUESTS)]
+        tickets = [plane.begin(request) for _ in range(REQUESTS)]
         for ticket in tickets:
             await ticket.item.future
         return sum(plane.finish(ticket).outputs[0].shape[0] for ticket in tickets)

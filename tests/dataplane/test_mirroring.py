@@ -63,11 +63,19 @@ async def test_a_mirror_keeps_nobody_waiting_and_its_failure_is_its_own(
 
 
 async def test_a_mirror_that_is_broken_is_told_and_not_noticed(
-    plane: DataPlane, links: Any, ask: Any, monkeypatch: pytest.MonkeyPatch, caplog: Any
+    plane: DataPlane, links: Any, ask: Any, toy_endpoints: Any, caplog: Any
 ) -> None:
-    monkeypatch.setattr(plane.resolve("shadow").binder, "bind", lambda _: 1 / 0)
+    class Broken(toy_endpoints.Toy):  # type: ignore[misc, name-defined]
+        def begin(self, *_: Any) -> None:
+            raise RuntimeError("oh")
+
+    broken = Route(Broken(plane.resolve("shadow"), "broken"))
+    working = Route(plane.resolve("shadow"))
+    plane.router.put(Route(plane.resolve("m"), mirrors=(broken, working)))
+    before = len(links["shadow"].sent)
     assert await ask(plane) == 2.0
     assert "a request was not mirrored" in caplog.text
+    assert len(links["shadow"].sent) == before + 1  # the next one gets its copy
 
 
 async def test_a_refused_request_is_not_mirrored(plane: DataPlane, links: Any, ask: Any) -> None:

@@ -312,7 +312,7 @@ async def test_an_unexpected_error_tells_the_client_nothing(
     def broken(*_: Any) -> None:
         raise RuntimeError("secret detail")
 
-    monkeypatch.setattr(plane, "resolve", broken)
+    monkeypatch.setattr(plane.router, "choose", broken)
     answer = await ask("POST", INFER, body())
     assert (answer.status, answer.json()) == (
         500, {"error": "internal error; see the server's log"},

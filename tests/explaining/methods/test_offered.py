@@ -22,7 +22,7 @@ from serving.dataplane.handler import DataPlane
 from serving.errors import InvalidInput, Unsupported
 from serving.explaining.methods.offered import explainers
 from serving.explaining.role import ExplainerRole
-from serving.gateway.extensions.monitoring import explain_request
+from serving.gateway.extensions.explanations import explain_request
 from serving.models.contract import Capabilities
 from serving.models.export import save_files
 from serving.models.repository.folder import ModelRepository
@@ -179,7 +179,7 @@ import numpy as np, torch
 import serving.explaining.role
 from serving.config import ModelConfig
 from serving.explaining.methods.offered import explainers
-from serving.gateway.extensions.monitoring import explain_request
+from serving.gateway.extensions.explanations import explain_request
 from serving.models.contract import Capabilities
 
 class Fake:

@@ -186,7 +186,7 @@ async def test_an_unexpected_error_tells_the_client_nothing(
     def broken(*_: Any) -> None:
         raise RuntimeError("secret detail")
 
-    monkeypatch.setattr(plane, "resolve", broken)
+    monkeypatch.setattr(plane.router, "choose", broken)
     answer = await call(ask, "ModelInfer", frame(infer()))
     assert status(answer) == (13, "internal error; see the server's log")
     assert "Traceback" in caplog.text
