@@ -22,7 +22,7 @@ from serving.models.preparation.prepare import prepare
 from serving.models.repository.folder import ModelRepository
 from serving.models.repository.manifest import write_manifest
 from serving.protocol.messages import InferRequest, Tensor
-from serving.replica.server import ReplicaRole
+from serving.replica.role import make_replica
 
 X = np.arange(6, dtype=np.float32).reshape(2, 3)
 
@@ -115,7 +115,7 @@ def test_a_file_is_converted_to_it(toy, folder, tmp_path):
 async def test_a_replica_serves_it(toy, folder, hub, address, tmp_path, eventually):
     served = served_model(entry(folder))
     at = f"unix:{tmp_path}/r.sock"
-    role = ReplicaRole(served, "r-0", at, address)
+    role = make_replica(served, "r-0", at, address)
     role.load()
     await role.start()
     plane = DataPlane("g")
