@@ -16,7 +16,7 @@ def model_of(tmp_path, run, inputs, outputs, run_with_features=None):
         {"format": "torch_export", "inputs": inputs, "outputs": outputs}
     )
     entry = ModelEntry("toy", "1", tmp_path, config)
-    return TorchModel(entry, run, run_with_features, torch.nn.Module)
+    return TorchModel(entry, run, run_with_features, torch.nn.Module, is_graph=True)
 
 
 def tensor(name, datatype, shape, **more):
