@@ -39,7 +39,10 @@ class Access:
         self._refused = refused
 
     def principal_of(self, _headers: Mapping[bytes, bytes]) -> Principal:
-        """Return who sends a request with these headers or gRPC metadata."""
+        """Return who sends a request with these headers or gRPC metadata.
+
+        Whoever is not known is somebody too: `decide` refuses them.
+        """
         return ANYBODY
 
     def decide(

@@ -74,6 +74,24 @@ async def test_a_model_and_who_asks_over_http(ask: Any, deny: Any, path: str, me
     assert not is_denied(await ask(method, at(path, "other"), BODY, [("x-name", "mallory")]))
 
 
+@pytest.mark.parametrize("headers", [[], [GRPC]])
+@pytest.mark.parametrize(
+    "path", ["/v2/models/m/infer", SERVICE + "ModelInfer", STREAM_INFER, "/no"]
+)
+async def test_a_decision_that_fails_lets_nothing_through(
+    ask: Any, deny: Any, path: str, headers: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fails(*_: object) -> bool:
+        raise ZeroDivisionError("secret")
+
+    deny(fails)
+    answer = await ask("POST", path, [], headers)
+    said = answer.trailers["grpc-message"] if headers else answer.json()["error"]
+    assert said == "internal error; see the server's log"
+    assert answer.status == (200 if headers else 500)
+    assert "ZeroDivisionError" in caplog.text
+
+
 async def test_a_path_that_was_answered_is_decided_again(ask: Any, deny: Any) -> None:
     for _ in range(2):
         assert (await ask("POST", "/v2/models/m/infer", BODY)).status == 200

@@ -113,9 +113,10 @@ class GatewayDeployment:
                 raise refused
             async for status in statuses(self._app.plane, request.service):
                 yield status
-        except errors.VigilError as error:
-            _tell(grpc_context, error)
-            raise
+        except Exception as error:  # noqa: BLE001 - the client gets a status, the log the traceback
+            told = client_error(error, "a gRPC stream could not be answered")
+            _tell(grpc_context, told)
+            raise told from None
 
     async def ModelStreamInfer(  # noqa: N802
         self, requests: Any, grpc_context: Any

@@ -45,20 +45,34 @@ async def serve_grpc(plane: DataPlane, access: Access, max_body: int, exchange: 
     """Answer one call; whatever goes wrong becomes a gRPC status."""
     path = exchange.scope["path"]
     stream, method = STREAMS.get(path), METHODS.get(path)
-    known = stream or method
-    principal = access.principal_of(exchange.headers)
-    # Whatever its method of HTTP: a call asks for something.
-    refused = access.decide(
-        None if known is None else known.scope, "", principal, "POST", exchange.headers
-    )
-    if refused is None and exchange.scope["method"] != "POST":
-        refused = errors.Unsupported("a gRPC call has the method POST")
-    if refused is not None:
-        await _refuse(refused, exchange)
-    elif stream is not None:
+    try:
+        principal = _admit(stream or method, access, exchange)
+    except Exception as error:  # noqa: BLE001 - the client gets a status, the log the traceback
+        told = client_error(error, "a gRPC call could not be answered", path=path)
+        await send_start(exchange.send, answer_headers({})[0])
+        await send_end(exchange.send, error_trailers(told), b"")
+        return
+    if stream is not None:
         await serve_stream(stream, plane, access, max_body, exchange, principal)
     else:
         await _serve_unary(method, plane, access, max_body, exchange, principal)
+
+
+def _admit(known: StreamMethod | Method | None, access: Access, exchange: Exchange) -> Principal:
+    """Return who calls, if the method may be called; nothing of the call has been read.
+
+    Raises:
+        VigilError: it may not.
+    """
+    principal = access.principal_of(exchange.headers)
+    scope = None if known is None else known.scope
+    # Whatever its method of HTTP: a call asks for something.
+    refused = access.decide(scope, "", principal, "POST", exchange.headers)
+    if refused is not None:
+        raise refused
+    if exchange.scope["method"] != "POST":
+        raise errors.Unsupported("a gRPC call has the method POST")
+    return principal
 
 
 async def _serve_unary(
@@ -81,13 +95,6 @@ async def _serve_unary(
     exchange.share.end()
     await send_start(exchange.send, answer)
     await send_end(exchange.send, trailers, body)
-
-
-async def _refuse(error: errors.VigilError, exchange: Exchange) -> None:
-    """Answer a call that is not even read."""
-    told = client_error(error, "a gRPC call was refused", path=exchange.scope["path"])
-    await send_start(exchange.send, answer_headers({})[0])
-    await send_end(exchange.send, error_trailers(told), b"")
 
 
 async def _call(

@@ -20,7 +20,7 @@ def grpc_end(answer) -> tuple[int, str]:
 
 
 @pytest.mark.parametrize("asked", ["infer", "m"])
-async def test_an_inference_over_http_1(server, deny, connect, post, asked):
+async def test_an_inference_over_http_1(deny, server, connect, post, asked):
     client = await connect()
     await client.send(post())  # its head is known from now on, and its verdict must not be
     assert (await client.answer())[0] == 200
@@ -36,7 +36,7 @@ async def test_an_inference_over_http_1(server, deny, connect, post, asked):
     assert (await client.answer())[0] == 200
 
 
-async def test_everything_else_over_http_1(server, deny, connect):
+async def test_everything_else_over_http_1(deny, server, connect):
     client = await connect()
     deny(lambda scope, _model, _name: scope is Scope.HEALTH)
     await client.send(LIVE)
@@ -46,7 +46,7 @@ async def test_everything_else_over_http_1(server, deny, connect):
 
 @pytest.mark.parametrize("asked", ["infer", "m"])
 @pytest.mark.parametrize("pieces", [1, 3])
-async def test_a_call_over_http_2(server, deny, connect2, message, asked, pieces):
+async def test_a_call_over_http_2(deny, server, connect2, message, asked, pieces):
     client = await connect2()
     assert grpc_end(await client.answer(await client.call(message)))[0] == 0
     deny(lambda scope, model, _name: asked in (scope, model))
@@ -59,7 +59,7 @@ async def test_a_call_over_http_2(server, deny, connect2, message, asked, pieces
     assert grpc_end(await client.answer(await client.call(message)))[0] == 0
 
 
-async def test_everything_else_over_http_2(server, deny, connect2):
+async def test_everything_else_over_http_2(deny, server, connect2):
     client = await connect2()
     deny(lambda scope, _model, _name: scope is Scope.HEALTH)
     answer = await client.answer(await client.ask("/v2/health/live"))
