@@ -10,11 +10,12 @@ import numpy as np
 from loadtest.scheduling.setting import GOAL_S, Case, Curve, arrivals
 from serving.channel.messages.inference import BatchResult, ResultMeta
 from serving.config import Batching
-from serving.dataplane.batching.batch import Batch, Pending
+from serving.dataplane.batching.batch import Batch
 from serving.dataplane.batching.batcher import ModelQueue
 from serving.dataplane.hooks.observer import ModelObserver
 from serving.dataplane.hooks.statistics import BatchStatistics
 from serving.dataplane.requests.bound import Bound
+from serving.dataplane.requests.pending import Pending
 from serving.dataplane.requests.rejections import settle, too_late
 from serving.errors import VigilError
 from serving.telemetry.counters import SeriesSet

@@ -11,7 +11,6 @@ from serving.channel.endpoint import connect
 from serving.channel.messages.control import DeadlyMeta
 from serving.channel.messages.directory import LEAVING, Directory, ModelKey, ServedModel
 from serving.config import ModelConfig
-from serving.dataplane.batching.batch import Pending, Receive
 from serving.dataplane.batching.deadly_requests import Deadly
 from serving.dataplane.explainers import ExplainerPool
 from serving.dataplane.hooks.failed_requests import log_failure
@@ -26,6 +25,7 @@ from serving.dataplane.queue.waiting_room import WaitingRoom
 from serving.dataplane.requests.answer import Answer
 from serving.dataplane.requests.classification import as_asked
 from serving.dataplane.requests.passthrough import with_remarks, without_row_axis
+from serving.dataplane.requests.pending import Pending, Receive
 from serving.dataplane.requests.rejections import queue_full
 from serving.dataplane.served import ServedVersion
 from serving.errors import (

@@ -11,7 +11,7 @@ from guards.guard import Guard
 from serving.channel.messages.directory import ServedModel
 from serving.channel.messages.inference import PROBE
 from serving.config import ModelConfig
-from serving.dataplane.batching.batch import Batch, Pending, Receive
+from serving.dataplane.batching.batch import Batch
 from serving.dataplane.batching.batcher import ModelQueue
 from serving.dataplane.guards.build import build_guards
 from serving.dataplane.hooks.observer import ModelObserver
@@ -23,6 +23,7 @@ from serving.dataplane.links.replica_ends import ReplicaEnds
 from serving.dataplane.requests.answer import Answer
 from serving.dataplane.requests.binding import Binder
 from serving.dataplane.requests.bound import Bound
+from serving.dataplane.requests.pending import Pending, Receive
 from serving.dataplane.requests.rejections import no_replica
 from serving.errors import InvalidInput, ModelNotReady, Unreachable, VigilError
 from serving.models.consumers import consumers, reads_inputs

@@ -11,12 +11,13 @@ import pytest
 
 from serving.channel.messages.inference import BatchResult, ResultMeta
 from serving.config import Batching, ModelConfig, Replicas
-from serving.dataplane.batching.batch import Batch, Pending
+from serving.dataplane.batching.batch import Batch
 from serving.dataplane.batching.batcher import ModelQueue
 from serving.dataplane.links.link import ReplicaLost
 from serving.dataplane.links.replica_ends import ReplicaEnds
 from serving.dataplane.requests.answer import Answer
 from serving.dataplane.requests.bound import Bound
+from serving.dataplane.requests.pending import Pending
 
 
 class FakeLink:

@@ -15,7 +15,7 @@ from guards.guard import Guard
 from serving.channel.busy_poll import ANSWER, REQUEST, BusyPoll
 from serving.channel.messages.inference import BatchResult
 from serving.config import Batching, Replicas
-from serving.dataplane.batching.batch import Batch, Pending, split
+from serving.dataplane.batching.batch import Batch, split
 from serving.dataplane.batching.deadly_requests import Deadly
 from serving.dataplane.batching.quarantine import Quarantine
 from serving.dataplane.guards.stage import GuardStage
@@ -23,6 +23,7 @@ from serving.dataplane.hooks.observer import BatchObserver
 from serving.dataplane.links.link import ChannelLink, ReplicaLink, ReplicaLost
 from serving.dataplane.links.replica_ends import ReplicaEnds
 from serving.dataplane.queue.waiting_room import WaitingRoom, weigh
+from serving.dataplane.requests.pending import Pending
 from serving.dataplane.requests.rejections import broken, ends_again, no_replica, settle, too_late
 from serving.errors import VigilError, named
 from serving.telemetry.logs.events import Event

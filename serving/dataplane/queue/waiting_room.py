@@ -8,7 +8,6 @@ from collections import deque
 from collections.abc import Callable, Hashable
 
 from serving.config import Batching
-from serving.dataplane.batching.batch import Pending
 from serving.dataplane.batching.batch_sizing import BatchSizing
 from serving.dataplane.hooks.observer import BatchObserver
 from serving.dataplane.links.link import ReplicaLink
@@ -16,6 +15,7 @@ from serving.dataplane.queue.crowding import Crowding
 from serving.dataplane.queue.disconnects import Disconnects
 from serving.dataplane.queue.fair_queue import FairQueue
 from serving.dataplane.requests.bound import Bound
+from serving.dataplane.requests.pending import Pending
 from serving.dataplane.requests.rejections import (
     abandoned_because,
     cannot_be_in_time,

@@ -7,8 +7,8 @@ from typing import Any
 
 import msgspec
 
-from serving.dataplane.batching.batch import Receive
 from serving.dataplane.handler import DataPlane
+from serving.dataplane.requests.pending import Receive
 from serving.errors import ModelNotFound, ModelNotReady, VersionNotFound
 from serving.gateway import metadata
 from serving.gateway.extensions import labels

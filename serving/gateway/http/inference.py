@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from serving.dataplane.batching.batch import Receive
 from serving.dataplane.handler import DataPlane
+from serving.dataplane.requests.pending import Receive
 from serving.gateway import metadata
 from serving.gateway.http.compression import pays
 from serving.gateway.http.headers import Headers

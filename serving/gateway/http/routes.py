@@ -12,9 +12,9 @@ from typing import Any, Final
 import msgspec
 
 from serving.access.web import refuse_browsers
-from serving.dataplane.batching.batch import Receive
 from serving.dataplane.handler import DataPlane
 from serving.dataplane.hooks.failed_requests import for_probe
+from serving.dataplane.requests.pending import Receive
 from serving.errors import ModelNotReady, NotFound
 from serving.gateway import metadata, openapi
 from serving.gateway.extensions import labels

@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 
 from guards.decisions import Action
 from serving.channel.messages.inference import GuardResult, ResponseParameters
-from serving.dataplane.batching.batch import Pending
 from serving.dataplane.hooks.observer import ModelObserver
 from serving.dataplane.hooks.statistics import BatchStatistics
 from serving.dataplane.requests.bound import Bound
+from serving.dataplane.requests.pending import Pending
 from serving.dataplane.requests.splitting import SplitRequest
 from serving.errors import (
     DeadlineExceeded,
