@@ -21,7 +21,7 @@ from serving.dataplane.hooks.tracing import Tracing
 from serving.dataplane.links.link import ChannelLink, ReplicaLink
 from serving.dataplane.links.pool import LinkPool
 from serving.dataplane.links.replica_ends import ReplicaEnds
-from serving.dataplane.queue.waiting_room import WaitingRoom
+from serving.dataplane.queue.request_queue import RequestQueue
 from serving.dataplane.requests.answer import Answer
 from serving.dataplane.requests.classification import as_asked
 from serving.dataplane.requests.passthrough import with_remarks, without_row_axis
@@ -108,7 +108,7 @@ class DataPlane:
         self._tracing = Tracing(gateway_id)
         self._channel = channel
         self._models: dict[str, dict[str, ServedVersion]] = {}
-        self.crowded: set[WaitingRoom] = set()
+        self.crowded: set[RequestQueue] = set()
         """Queues that have refused somebody lately."""
         self._directory = Directory()
         self._proofs: set[asyncio.Task[None]] = set()
@@ -224,7 +224,7 @@ class DataPlane:
             )
             self._refused[served.key] = str(error)
             return
-        entry.queue.on_deadly = lambda deadly: self.on_deadly(
+        entry.batcher.lost.on_deadly = lambda deadly: self.on_deadly(
             DeadlyMeta(*served.key, deadly.digest, deadly.sample, deadly.how)
         )
         self._candidates[served.key] = entry
@@ -233,7 +233,7 @@ class DataPlane:
         """Refuse a request from now on by which another gateway has lost a replica."""
         entry = self.find((told.model, told.version, told.revision))
         if entry is not None:
-            entry.queue.refuse_deadly(Deadly(told.digest, told.sample, told.how))
+            entry.batcher.lost.refuse(Deadly(told.digest, told.sample, told.how))
 
     def _retire(self, entry: ServedVersion) -> None:
         """Close an entry's links once everything that was admitted is answered."""
@@ -247,7 +247,7 @@ class DataPlane:
             self.crowded.discard(entry.queue)
             self.on_follow()
 
-        entry.queue.retire(close)
+        entry.batcher.retire(close)
 
     def add_link(self, name: str, version: str, link: ReplicaLink, revision: str = "") -> None:
         """Prove a link by running the model's example over it, then give it traffic."""
@@ -265,7 +265,7 @@ class DataPlane:
             if isinstance(link, ChannelLink):
                 self._entry_of[link] = entry
             self.ends.forget(link.id)
-            entry.queue.add_link(link)
+            entry.batcher.add_link(link)
             if key in self._candidates:  # it may be what its predecessor waits for
                 self._look_again()
             self.ready_changed()
@@ -282,7 +282,7 @@ class DataPlane:
         # Not looked up by name: its model may have been removed, and replaced, in the meantime.
         entry = self._entry_of.pop(link, None)
         if entry is not None:
-            entry.queue.remove_link(link)
+            entry.batcher.remove_link(link)
             self.ready_changed()
         # The connection may have broken although the replica lives: look again, at once after
         # good work, with a pause when the replica has never got through its example.

@@ -12,7 +12,7 @@ from serving.channel.messages.directory import ServedModel
 from serving.channel.messages.inference import PROBE
 from serving.config import ModelConfig
 from serving.dataplane.batching.batch import Batch
-from serving.dataplane.batching.batcher import ModelQueue
+from serving.dataplane.batching.batcher import Batcher
 from serving.dataplane.guards.build import build_guards
 from serving.dataplane.hooks.observer import ModelObserver
 from serving.dataplane.hooks.publisher import EventPublisher
@@ -78,7 +78,7 @@ class ServedVersion:
         )
         self.requests = RequestSeries(series, served.name, served.version)
         batching = self.config.batching
-        self.queue = ModelQueue(
+        self.batcher = Batcher(
             served.name,
             self.binder.input_names,
             batching,
@@ -90,6 +90,7 @@ class ServedVersion:
             self.config.replicas if self.config.remote is None else None,
             ends,
         )
+        self.queue = self.batcher.queue
         self._fair = batching.fair_share == "client"
         self._levels = batching.priority_levels
         self._level = batching.default_priority_level or self._levels
@@ -115,7 +116,7 @@ class ServedVersion:
 
         Raises:
             InvalidInput: its priority is none of the model's.
-            VigilError: what `ModelQueue.submit` raises.
+            VigilError: what `Batcher.submit` raises.
         """
         future: asyncio.Future[Answer] = self._loop.create_future()
         item = Pending(request.id, bound, future, arrived, client if self._fair else "", receive)
@@ -123,7 +124,7 @@ class ServedVersion:
         if self._levels or (parameters and "priority" in parameters):
             self._set_priority(item, parameters)
         if bound.rows:
-            self.queue.submit(item, timeout_s)
+            self.batcher.submit(item, timeout_s)
         else:
             self._answer_no_rows(item)
         return item
@@ -220,7 +221,7 @@ class ServedVersion:
     @property
     def ready(self) -> bool:
         """Whether a proven replica is there."""
-        return bool(self.queue.links)
+        return bool(self.batcher.links)
 
     def _make_probe(self, example: bytes | None) -> Batch:
         if example is not None:

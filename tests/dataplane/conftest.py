@@ -12,7 +12,7 @@ import pytest
 from serving.channel.messages.inference import BatchResult, ResultMeta
 from serving.config import Batching, ModelConfig, Replicas
 from serving.dataplane.batching.batch import Batch
-from serving.dataplane.batching.batcher import ModelQueue
+from serving.dataplane.batching.batcher import Batcher
 from serving.dataplane.links.link import ReplicaLost
 from serving.dataplane.links.replica_ends import ReplicaEnds
 from serving.dataplane.requests.answer import Answer
@@ -104,7 +104,7 @@ class FakeObserver:
 
 
 class Bench:
-    """A queue with a fake observer, and requests whose rows name them."""
+    """A batcher with a fake observer, and requests whose rows name them."""
 
     def __init__(
         self,
@@ -116,7 +116,7 @@ class Bench:
         **batching: Any,
     ) -> None:
         self.observer = observer or FakeObserver()
-        self.queue = ModelQueue(
+        self.batcher = Batcher(
             "m",
             ("x",),
             Batching(**batching),
@@ -126,6 +126,7 @@ class Bench:
             replicas=replicas,
             ends=ends,
         )
+        self.queue = self.batcher.queue
         self.items: list[Pending] = []
 
     def ask(
@@ -147,7 +148,7 @@ class Bench:
         item = Pending(ident, bound, future, more.pop("enqueued", 0.0), lane, **more)
         if priority:
             item.priority, item.lane = priority, (priority, lane)
-        self.queue.submit(item, timeout_s)
+        self.batcher.submit(item, timeout_s)
         self.items.append(item)
         return item.future
 

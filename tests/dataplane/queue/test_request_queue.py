@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
@@ -14,8 +15,7 @@ from serving.channel.messages.inference import BatchResult, ResultMeta
 from serving.config import Batching, ConfigError, ModelConfig, parse
 from serving.dataplane.batching import latency_model
 from serving.dataplane.batching.batch_sizing import BatchSizing
-from serving.dataplane.queue import waiting_room as admission
-from serving.dataplane.queue.waiting_room import weigh
+from serving.dataplane.queue.request_queue import weigh
 from serving.dataplane.requests.bound import Bound
 from serving.dataplane.served import row_bytes
 from serving.errors import DeadlineExceeded, ModelFailed, PayloadTooLarge, QueueFull
@@ -32,7 +32,7 @@ async def get(future: asyncio.Future[Any]) -> list[float]:
 
 async def busy(bench: Any, link: Any, eventually: Wait) -> None:
     """Let a first request take the only slot."""
-    bench.queue.add_link(link)
+    bench.batcher.add_link(link)
     bench.ask("first")
     await eventually(lambda: link.held)
 
@@ -107,7 +107,7 @@ class Slow:
 
 async def taught(bench: Any, link: Any) -> Slow:
     slow = Slow(link)
-    bench.queue.add_link(link)
+    bench.batcher.add_link(link)
     for number in range(latency_model.SAMPLES):
         await get(bench.ask(str(number), timeout_s=1e6))
     return slow
@@ -117,7 +117,7 @@ async def test_nothing_is_refused_before_anything_is_learned(
     make_bench: Make, make_link: Make
 ) -> None:
     bench = make_bench()
-    bench.queue.add_link(make_link())
+    bench.batcher.add_link(make_link())
     assert await get(bench.ask("a", [1.0], timeout_s=1.0)) == [2.0]
 
 
@@ -149,7 +149,7 @@ async def test_a_wrong_lesson_is_forgotten(
     make_bench: Make, make_link: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = [1000.0]
-    monkeypatch.setattr(admission.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
     bench, link = make_bench(), make_link()
     slow = await taught(bench, link)
     slow.seconds = 0.001
@@ -211,9 +211,9 @@ async def test_a_goal_bounds_the_rows_of_a_batch_until_it_is_lost(
     make_bench: Make, make_link: Make, eventually: Wait, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = [1000.0]
-    monkeypatch.setattr(admission.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
     bench, link = make_bench(latency_slo_ms=100), make_link(slots=1)
-    bench.queue.add_link(link)
+    bench.batcher.add_link(link)
     slow = Slow(link)
     for rows in (1, 4, 16) * latency_model.SAMPLES:
         slow.seconds = 0.005 * rows  # ten rows take half of the goal
@@ -242,17 +242,17 @@ async def test_a_batch_waits_for_company_and_not_for_longer(
     loop = asyncio.get_running_loop()
     bench = make_bench(max_queue_delay_us=500_000, max_batch_size=3)
     link = make_link()
-    bench.queue.add_link(link)
+    bench.batcher.add_link(link)
     started = loop.time()
-    one = bench.ask("one", enqueued=admission.time.monotonic())
+    one = bench.ask("one", enqueued=time.monotonic())
     for _ in range(20):
         await asyncio.sleep(0)
     assert not link.sent
-    two = bench.ask("two", enqueued=admission.time.monotonic())
+    two = bench.ask("two", enqueued=time.monotonic())
     await asyncio.gather(get(one), get(two))
     assert link.sent == [["one", "two"]]
     assert loop.time() - started >= 0.49
-    full = [bench.ask(str(n), enqueued=admission.time.monotonic() + 3600) for n in range(3)]
+    full = [bench.ask(str(n), enqueued=time.monotonic() + 3600) for n in range(3)]
     await asyncio.gather(*[get(future) for future in full])
     assert len(link.sent) == 2
 
@@ -358,10 +358,10 @@ async def test_what_a_lost_replica_held_does_not_pass_the_guards_again(
     guard = Counting()
     bench = make_bench([guard])
     dying, other = make_link("dying", manual=True), make_link("other", manual=True)
-    bench.queue.add_link(dying)
+    bench.batcher.add_link(dying)
     first = bench.ask("first", [1.0])
     await eventually(lambda: dying.held)
-    bench.queue.add_link(other)
+    bench.batcher.add_link(other)
     second = bench.ask("second", [2.0])
     await eventually(lambda: other.held)
     third = bench.ask("third", [3.0])
