@@ -13,6 +13,7 @@ from serving.channel.messages.inference import PROBE
 from serving.config import ModelConfig
 from serving.dataplane.batching.batch import Batch
 from serving.dataplane.batching.batcher import Batcher
+from serving.dataplane.context import RequestContext
 from serving.dataplane.guards.build import build_guards
 from serving.dataplane.hooks.observer import ModelObserver
 from serving.dataplane.hooks.publisher import EventPublisher
@@ -23,7 +24,7 @@ from serving.dataplane.links.replica_ends import ReplicaEnds
 from serving.dataplane.requests.answer import Answer
 from serving.dataplane.requests.binding import Binder
 from serving.dataplane.requests.bound import Bound
-from serving.dataplane.requests.pending import Pending, Receive
+from serving.dataplane.requests.pending import Pending
 from serving.dataplane.requests.rejections import no_replica
 from serving.errors import InvalidInput, ModelNotReady, Unreachable, VigilError
 from serving.models.consumers import consumers, reads_inputs
@@ -105,21 +106,21 @@ class ServedVersion:
         bound: Bound,
         arrived: float,
         timeout_s: float | None,
-        client: str = "",
-        receive: Receive | None = None,
+        context: RequestContext,
     ) -> Pending:
         """Queue a bound request that arrived at `arrived` (monotonic seconds).
 
         Args:
-            client: address of whoever asks; clients take turns where the model says so.
-            receive: tells whether the client has left.
+            timeout_s: seconds until the earliest deadline; None without one.
+            context: what it came with; its clients take turns where the model says so.
 
         Raises:
             InvalidInput: its priority is none of the model's.
             VigilError: what `Batcher.submit` raises.
         """
         future: asyncio.Future[Answer] = self._loop.create_future()
-        item = Pending(request.id, bound, future, arrived, client if self._fair else "", receive)
+        lane = context.client if self._fair else ""
+        item = Pending(request.id, bound, future, arrived, lane, context)
         parameters = request.parameters
         if self._levels or (parameters and "priority" in parameters):
             self._set_priority(item, parameters)
@@ -159,7 +160,8 @@ class ServedVersion:
                 f"model '{self.name}' has levels 1 to {self._levels}, not priority {asked}; "
                 "send 0 for its default"
             )
-        item.priority = asked or self._level
+        given = min(item.context.priority, self._levels)
+        item.priority = asked or given or self._level
         item.lane = (item.priority, item.lane)
 
     async def prove(self, link: ReplicaLink) -> bool:

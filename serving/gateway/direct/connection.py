@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import select
+import time
 from abc import abstractmethod
 from typing import TYPE_CHECKING, Final, cast
 
+from serving.dataplane.context import RequestContext
 from serving.gateway.client import behind
 
 if TYPE_CHECKING:
@@ -39,6 +41,8 @@ class Speaker:
     ) -> None:
         self._peer = client[0] if client else ""
         self._port = client[1] if client else 0
+        self._context = RequestContext(client=self._peer)
+        """Of requests that bring nothing of their own."""
         self._server = server
         self._transport = transport
         self._stalled = False
@@ -61,6 +65,13 @@ class Speaker:
         """Return the address of whoever asks: the peer's, or what trusted proxies have added."""
         proxies = self._server.proxies
         return behind(self._peer, forwarded, proxies) if proxies else self._peer
+
+    def context_of(self, forwarded: str, timeout_s: float | None = None) -> RequestContext:
+        """Return the context of a request; most of a connection share one."""
+        if timeout_s is None and not self._server.proxies:
+            return self._context
+        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        return RequestContext(client=self.client_of(forwarded), deadline=deadline)
 
     @property
     def client(self) -> tuple[str, int] | None:

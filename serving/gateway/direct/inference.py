@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from serving import errors
+from serving.dataplane.context import RequestContext
 from serving.dataplane.handler import Ticket
 from serving.gateway.direct.known_heads import InferHead
 from serving.gateway.http.inference import raw_request
@@ -21,7 +22,9 @@ OCTETS: Final = b"content-type: application/octet-stream\r\n"
 INTERNAL: Final = "internal error; see the server's log"
 
 
-def begin(server: DirectServer, head: InferHead, body: bytes | memoryview, client: str) -> Ticket:
+def begin(
+    server: DirectServer, head: InferHead, body: bytes | memoryview, context: RequestContext
+) -> Ticket:
     """Decode, check and admit one request.
 
     Raises:
@@ -36,7 +39,7 @@ def begin(server: DirectServer, head: InferHead, body: bytes | memoryview, clien
         request = server.json_requests.read(
             body, json_length, head.model, head.version, head.request_id
         )
-    return server.plane.begin(request, None, client)
+    return server.plane.begin(request, context)
 
 
 def log_unwritten(ticket: Ticket, error: Exception) -> None:

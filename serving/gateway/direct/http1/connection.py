@@ -328,7 +328,7 @@ class Http1(Speaker):
     def _admit(self, head: Head, quick: InferHead, body: bytes | memoryview) -> None:
         """Read and queue an inference."""
         try:
-            ticket = inference.begin(self._server, quick, body, self.client_of(head.forwarded))
+            ticket = inference.begin(self._server, quick, body, self.context_of(head.forwarded))
         except errors.VigilError as error:
             self._fail(error)
         except Exception as error:  # noqa: BLE001 - the client gets a sentence, the operator the trace

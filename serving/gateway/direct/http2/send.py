@@ -7,6 +7,7 @@ from abc import abstractmethod
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
+from serving.dataplane.context import NO_CONTEXT
 from serving.gateway.direct.body_buffer import BodyBuffer
 from serving.gateway.direct.connection import NEVER, SLOWEST, Speaker
 from serving.gateway.grpc.frames import status_trailers
@@ -27,7 +28,7 @@ class Call:
     """A plain ModelInfer call from its headers to its answer."""
 
     __slots__ = (
-        "body", "charged", "complete", "deadline", "head", "ident", "received", "stuck",
+        "body", "charged", "complete", "context", "deadline", "head", "ident", "received", "stuck",
         "ticket", "trailers", "unacknowledged", "waiter", "waiting", "window",
     )  # fmt: skip
 
@@ -46,6 +47,7 @@ class Call:
         self.charged = 0
         self.unacknowledged = 0
         self.complete = False
+        self.context = NO_CONTEXT
         self.ticket: Ticket | None = None
         self.waiter: Waiter | None = None
         self.waiting: deque[tuple[bytes | memoryview, bool]] | None = None

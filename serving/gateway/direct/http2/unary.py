@@ -50,15 +50,16 @@ class Calls(Sender):
                 return
             bodies.held += size
             call.charged = size
+        call.context = self.context_of(head.forwarded, head.timeout_s)
         if not self._server.plane.crowded or not self._must_wait(call, body):
-            self._admit(call, body, head.timeout_s)
+            self._admit(call, body)
 
     def _must_wait(self, call: Call, body: bytes) -> bool:
         """Let a call wait unread if its queue is full; whether it does."""
         asked = peek_model(body, MESSAGE_AT)
         if asked is None:
             return False
-        waiter = self._server.backlog.place(*asked, self.client_of(call.head.forwarded), body)
+        waiter = self._server.backlog.place(*asked, call.context.client, body)
         if waiter is None:
             return False
         call.waiter = waiter
@@ -71,21 +72,18 @@ class Calls(Sender):
         waiter, call.waiter = call.waiter, None
         assert waiter is not None
         self._server.slices.spent += CALL_UNITS
-        backlog, timeout_s = self._server.backlog, call.head.timeout_s
         if room:
-            left = None if timeout_s is None else timeout_s - backlog.waited_s(waiter)
-            self._admit(call, body, left)
+            self._admit(call, body)
         else:
-            self._decline(call, backlog.refuse(waiter))
+            self._decline(call, self._server.backlog.refuse(waiter))
 
-    def _admit(self, call: Call, body: bytes, timeout_s: float | None) -> None:
+    def _admit(self, call: Call, body: bytes) -> None:
         """Read and queue a call."""
         try:
             payload = plain_message(body, self._server.max_body)
             self._server.slices.spent += len(payload) >> 12
             request = self._server.grpc_requests.read(payload)
-            client = self.client_of(call.head.forwarded)
-            ticket = self._server.plane.begin(request, timeout_s, client)
+            ticket = self._server.plane.begin(request, call.context)
         except errors.VigilError as error:
             self._decline(call, error)
         except Exception as error:  # noqa: BLE001 - the client gets a status, the operator the trace
