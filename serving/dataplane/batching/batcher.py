@@ -16,14 +16,14 @@ from serving.config import Batching, Replicas
 from serving.dataplane.batching.answering import Answering
 from serving.dataplane.batching.batch import Batch
 from serving.dataplane.batching.batch_sizing import BatchSizing
-from serving.dataplane.batching.dispatching import Dispatcher, load
+from serving.dataplane.batching.dispatching import Dispatcher
 from serving.dataplane.batching.failed_batch import answer_all
 from serving.dataplane.batching.forming import BatchForming
 from serving.dataplane.batching.lost_batches import LostBatches
 from serving.dataplane.batching.telling import Telling
 from serving.dataplane.guards.stage import GuardStage
 from serving.dataplane.hooks.observer import BatchObserver
-from serving.dataplane.links.link import ChannelLink, ReplicaLink, ReplicaLost
+from serving.dataplane.links.link import ReplicaLink, ReplicaLost
 from serving.dataplane.links.replica_ends import ReplicaEnds
 from serving.dataplane.queue.request_queue import RequestQueue
 from serving.dataplane.requests.pending import Pending
@@ -50,6 +50,7 @@ class Batcher:
 
     Attributes:
         queue: the requests that wait.
+        dispatcher: sends batches over the links.
         lost: sends lost requests again, and knows those that end replicas.
     """
 
@@ -66,24 +67,22 @@ class Batcher:
         ends: ReplicaEnds | None = None,
         forming: type[BatchForming] = BatchForming,
     ) -> None:
-        self._name = name
-        self._observer = observer
+        self._name, self._observer = name, observer
         self._tell = tell = Telling(name, version).tell
         self._loop = asyncio.get_running_loop()
         self._scheduled = False
         """Whether somebody looks for a free slot in the loop's next turn anyway."""
         self._on_idle: Callable[[], None] | None = None
+        changed = self._schedule
         self._sizing = sizing = BatchSizing(batching)
-        self._max_rows = sizing.max_rows
-        self._dispatcher = Dispatcher(batching.busy_poll_us / 1e6)
-        self._links = links = self._dispatcher.links
+        self.dispatcher = Dispatcher(batching.busy_poll_us / 1e6)
+        self._links = links = self.dispatcher.links
         self.queue = queue = RequestQueue(name, batching, row_bytes, self._abandoned)
-        self._forming = forming(name, version, input_names, queue, sizing, links, self._schedule)
+        self._forming = forming(name, version, input_names, queue, sizing, links, changed)
         self._guards = GuardStage(name, guards, observer, tell, version)
         self._answering = Answering(name, version, self._guards, sizing, observer, tell)
-        ends = ends or ReplicaEnds()
         self.lost = LostBatches(
-            name, version, queue, links, replicas, ends, observer, tell, self._schedule
+            name, version, queue, links, replicas, ends, observer, tell, changed
         )
         self._quarantine = self.lost.quarantine
 
@@ -106,17 +105,16 @@ class Batcher:
             raise no_replica(self._name)
         if self.lost.refuses:
             self.lost.require_harmless(item)
-        rows = item.bound.rows
+        rows, sizing = item.bound.rows, self._sizing
         needed_s = 0.0
         if timeout_s is not None:
-            sizing = self._sizing
             sizing.deadlines = True
             needed_s = sizing.least_s(rows, self.queue.ahead, self._links, time.monotonic())
         # What goes alone goes whole: half a step of a sequence would be another step.
-        if rows > self._max_rows and not item.bound.alone:
+        if rows > sizing.max_rows and not item.bound.alone:
             self.queue.append(item, timeout_s, needed_s, in_parts=True)
             self._answering.parted = True
-            SplitRequest(item, self._submit_parts).cut(self._max_rows)
+            SplitRequest(item, self._submit_parts).cut(sizing.max_rows)
             return
         self.queue.append(item, timeout_s, needed_s)
         if not self._scheduled:
@@ -142,7 +140,7 @@ class Batcher:
     @property
     def links(self) -> list[ReplicaLink]:
         """Links that batches may be sent over."""
-        return self._dispatcher.open_links
+        return self.dispatcher.open_links
 
     def add_link(self, link: ReplicaLink) -> None:
         """Begin to use a replica."""
@@ -161,16 +159,6 @@ class Batcher:
         if not self.links:
             self.queue.evict(no_replica(self._name))
             self._look_idle()
-
-    def landing(self, size: int, skip: int) -> memoryview | None:
-        """Return memory that the least busy replica shares, for a body that is on its way here.
-
-        Tensors of a request that leaves alone, and to that replica, are not copied any more. None:
-        receive it elsewhere. The arguments are those of `Arena.landing`.
-        """
-        links = self.links
-        link = min(links, key=load) if links else None
-        return link.connection.landing(size, skip) if isinstance(link, ChannelLink) else None
 
     def retire(self, on_idle: Callable[[], None]) -> None:
         """Finish what was admitted; `on_idle` is called once nothing waits or is under way."""
@@ -197,7 +185,7 @@ class Batcher:
         self._scheduled = False
         queue = self.queue
         while queue.waiting_rows:
-            link = self._dispatcher.free_link()
+            link = self.dispatcher.free_link()
             if link is None:
                 if not queue.departures.watching:
                     queue.departures.watch()
@@ -211,7 +199,7 @@ class Batcher:
                 if self._guards.guards:
                     batch = self._guards.check(batch)
             if batch.items:
-                self._dispatcher.send(link, batch, self._answered)
+                self.dispatcher.send(link, batch, self._answered)
         else:
             self._look_idle()
         if self._quarantine.held:  # last, so that others have their turn between two of them
@@ -223,7 +211,7 @@ class Batcher:
         if link is not None:
             batch = self._forming.join(self._quarantine.next())
             if batch.items:
-                self._dispatcher.send(link, batch, self._suspects_answered)
+                self.dispatcher.send(link, batch, self._suspects_answered)
             else:
                 self._quarantine.answered()
 
@@ -238,7 +226,7 @@ class Batcher:
         self, link: ReplicaLink, batch: Batch, result: BatchResult | BaseException
     ) -> None:
         """Take what came back for a batch; never raises."""
-        self._dispatcher.release(link, batch)
+        self.dispatcher.release(link, batch)
         if self.queue.waiting_rows or self._quarantine.held:
             self._schedule()
         if isinstance(result, BaseException):

@@ -38,10 +38,23 @@ class Dispatcher:
 
     def free_link(self) -> ReplicaLink | None:
         """Return the least busy link that takes another batch, if there is one."""
-        free = [link for link in self.links if link.busy < link.slots and link.open]
-        if len(free) < 2:
-            return free[0] if free else None
-        return min(free, key=load)
+        best: ReplicaLink | None = None
+        for link in self.links:
+            if link.busy < link.slots and link.open and (best is None or _busier(best, link)):
+                best = link
+        return best
+
+    def landing(self, size: int, skip: int) -> memoryview | None:
+        """Return memory that the least busy replica shares, for a body that is on its way here.
+
+        Tensors of a request that leaves alone, and to that replica, are not copied any more. None:
+        receive it elsewhere. The arguments are those of `Arena.landing`.
+        """
+        best: ReplicaLink | None = None
+        for link in self.links:
+            if link.open and (best is None or _busier(best, link)):
+                best = link
+        return best.connection.landing(size, skip) if isinstance(best, ChannelLink) else None
 
     def send(self, link: ReplicaLink, batch: Batch, take: Take) -> None:
         """Send a batch; `take` is called once with what came back, in a later turn of the loop."""
@@ -81,6 +94,5 @@ class Dispatcher:
         self._busy_poll.expect(REQUEST, alone=not link.busy and len(batch.items) == 1)
 
 
-def load(link: ReplicaLink) -> tuple[int, int]:
-    """Return how busy a link is, for comparisons."""
-    return (link.rows, link.busy)
+def _busier(one: ReplicaLink, other: ReplicaLink) -> bool:
+    return (one.rows, one.busy) > (other.rows, other.busy)

@@ -10,6 +10,7 @@ from serving.config import Batching
 from serving.dataplane.queue.crowding import Crowding
 from serving.dataplane.queue.disconnects import Disconnects
 from serving.dataplane.queue.fair_queue import FairQueue
+from serving.dataplane.queue.taking import take_alike
 from serving.dataplane.requests.bound import Bound
 from serving.dataplane.requests.pending import Pending
 from serving.dataplane.requests.rejections import (
@@ -160,41 +161,11 @@ class RequestQueue:
         return [item for items in (*self.returned, self._waiting) for item in items]
 
     def take(self, most: int, most_bytes: int, lost_before: float) -> list[Pending]:
-        """Take what fits together: the request whose turn it is, and all that are like it.
-
-        Args:
-            most, most_bytes: rows and bytes of all, unless the first has more by itself.
-            lost_before: the loop's time before which no deadline can be kept any more; 0: unknown.
-        """
+        """Take what fits together; the arguments are those of `take_alike`."""
         if self._mixed and self.waiting_rows > most:
             self._take_turns()
-        waiting, rows, key = self._waiting, 0, None
-        taken: list[Pending] = []
-        passed_over: list[Pending] = []
-        dropped: list[Pending] = []
-        while waiting:
-            item = waiting.popleft()
-            bound = item.bound
-            if item.future.done() or (  # expired or cancelled while it waited
-                lost_before and item.timer is not None and item.timer.when() < lost_before
-            ):
-                dropped.append(item)
-                continue
-            if key is None:
-                key = bound.key
-                row_bytes = sum(array.nbytes for array in bound.arrays) // bound.rows
-                most = min(most, most_bytes // max(row_bytes, 1))
-            if bound.key != key or (taken and bound.alone):
-                passed_over.append(item)
-            elif taken and rows + bound.rows > most:
-                waiting.appendleft(item)
-                break
-            else:
-                taken.append(item)
-                rows += bound.rows
-                if bound.alone:
-                    break
-        waiting.extendleft(reversed(passed_over))
+        waiting = self._waiting
+        taken, rows, dropped = take_alike(waiting, most, most_bytes, lost_before)
         self.waiting_rows -= rows
         if self._weighed:
             self.waiting_bytes -= sum(weigh(item.bound) for item in taken)
@@ -268,9 +239,12 @@ class RequestQueue:
         if weight > self._max_bytes:
             raise too_heavy(self._name, self._max_bytes)
         if not self._fits(rows, weight):
-            self._sweep()
+            now = self._loop.time()
+            if now >= self._sweep_after:  # an overload must not spend its time here
+                self._sweep_after = now + SWEEP_S
+                self.drop_answered()
             if not self._fits(rows, weight) and not self._push_out(item, rows, weight):
-                self._crowding.refused(rows, weight, self._loop.time())
+                self._crowding.refused(rows, weight, now)
                 self.crowded.add(self)
                 raise queue_full(self._name)
 
@@ -299,12 +273,6 @@ class RequestQueue:
                 self.crowded.discard(self)
         if self.on_room is not None and not self.full:
             self.on_room()
-
-    def _sweep(self) -> None:
-        now = self._loop.time()
-        if now >= self._sweep_after:  # an overload must not spend its time here
-            self._sweep_after = now + SWEEP_S
-            self.drop_answered()
 
     def _push_out(self, item: Pending, rows: int, weight: int) -> bool:
         """Refuse others instead of `item` where it has a better right; whether it fits now."""

@@ -12,6 +12,7 @@ import pytest
 from serving.channel.messages.control import EndedMeta
 from serving.config import Replicas
 from serving.dataplane.batching import quarantine
+from serving.dataplane.batching.batch_sizing import DEFAULT_MAX_BATCH_ROWS
 from serving.dataplane.links.replica_ends import ReplicaEnds
 from serving.errors import ModelFailed, NoReplica
 
@@ -309,7 +310,7 @@ async def test_a_part_of_a_large_request_is_found_and_remembered(
     make_bench: Make, make_link: Make
 ) -> None:
     world = World(make_bench, make_link, 1, CRASHED)
-    most = world.bench.batcher._max_rows
+    most = DEFAULT_MAX_BATCH_ROWS
     rows = np.arange(2.0 * most) % 100
     rows[most + 1] = DEADLY
     (answer,) = await world.finish([world.bench.ask("large", rows)])
