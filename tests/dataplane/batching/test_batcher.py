@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 
 from guards.decisions import Action, Decisions
 from serving.channel.messages.inference import GuardResult
-from serving.dataplane.batching import forming
 from serving.dataplane.queue import request_queue
 from serving.errors import (
     DeadlineExceeded,
@@ -85,18 +84,6 @@ async def test_a_batch_never_exceeds_its_rows_and_keeps_the_order(
     answers = [await get(future) for future in futures]
     assert answers == [[2.0 * index] * n for index, n in enumerate(sizes)]
     assert link.sent == [["0", "1"], ["2"], ["3"], ["4", "5"]]
-
-
-async def test_a_batch_never_exceeds_its_bytes(
-    make_bench: Make, make_link: Make, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(forming, "MAX_BATCH_BYTES", 100)  # a row of width 5 has 20 bytes
-    bench, link = make_bench(), make_link()
-    bench.batcher.add_link(link)
-    futures = [bench.ask(str(i), [1.0] * n, width=5) for i, n in enumerate((3, 2, 1, 9, 1))]
-    for future in futures:
-        await get(future)
-    assert link.sent == [["0", "1"], ["2"], ["3"], ["4"]]
 
 
 async def test_the_least_loaded_replica_takes_the_next_batch(
@@ -468,22 +455,6 @@ async def test_a_reply_that_does_not_fit_gives_nobody_another_s_answer(
             await asyncio.wait_for(future, TIMEOUT)
     link.manual = False
     assert await get(bench.ask("c", [1.0])) == [2.0]
-
-
-async def test_a_batch_that_cannot_be_formed_is_answered(
-    make_bench: Make, make_link: Make, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def no_memory(_items: Any) -> Any:
-        raise MemoryError
-
-    bench = make_bench()
-    bench.batcher.add_link(make_link())
-    with monkeypatch.context() as patch:
-        patch.setattr("serving.dataplane.batching.batch.join", no_memory)
-        with pytest.raises(ModelFailed):
-            await asyncio.wait_for(bench.ask("a"), TIMEOUT)
-    assert bench.queue.waiting_rows == 0
-    assert await get(bench.ask("b", [1.0])) == [2.0]
 
 
 async def test_a_broken_observer_costs_no_answer(
