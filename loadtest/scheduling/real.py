@@ -10,11 +10,13 @@ import numpy as np
 from loadtest.scheduling.setting import GOAL_S, Case, Curve, arrivals
 from serving.channel.messages.inference import BatchResult, ResultMeta
 from serving.config import Batching
-from serving.dataplane.batching.batch import Batch, Pending
-from serving.dataplane.batching.batcher import ModelQueue
+from serving.dataplane.batching.batch import Batch
+from serving.dataplane.batching.batcher import Batcher
+from serving.dataplane.batching.forming import BatchForming
 from serving.dataplane.hooks.observer import ModelObserver
 from serving.dataplane.hooks.statistics import BatchStatistics
 from serving.dataplane.requests.bound import Bound
+from serving.dataplane.requests.pending import Pending
 from serving.dataplane.requests.rejections import settle, too_late
 from serving.errors import VigilError
 from serving.telemetry.counters import SeriesSet
@@ -38,43 +40,45 @@ class SleepingLink:
         return BatchResult({"y": batch.arrays[0]}, ResultMeta({}, (), int(seconds * 1e9), 0))
 
 
-class NeverGivingUp(ModelQueue):
-    """The batcher without its giving up of requests that cannot be in time any more."""
+class NeverGivingUp(BatchForming):
+    """The batcher's forming without its giving up of requests that cannot be in time any more."""
 
-    def _lost_before(self, most: int) -> float:
+    def lost_before(self, most: int) -> float:
         return 0.0
 
 
-class DeferredQueue(ModelQueue):
+class DeferredForming(BatchForming):
     """Begins a batch as late as the oldest request allows; knows the true cost curve."""
 
     curve: Curve
 
     def _oldest_deadline(self) -> float:
-        return next(iter(self._waiting)).enqueued + GOAL_S - MARGIN_S
+        return self._queue.head.enqueued + GOAL_S - MARGIN_S
 
-    def _may_grow(self) -> bool:
+    def may_grow(self) -> bool:
         now = time.monotonic()
         sustained = self.curve.most_rows(GOAL_S / 2)
-        while self._waiting and (
-            self._waiting[0].future.done()
-            or now + self.curve.seconds(min(self.waiting_rows, sustained)) > self._oldest_deadline()
-        ):
-            item = self._waiting.popleft()
+        queue = self._queue
+        rows = queue.waiting_rows
+        for item in queue.items():
+            takes = self.curve.seconds(min(rows, sustained))
+            if not item.future.done() and now + takes <= item.enqueued + GOAL_S - MARGIN_S:
+                break
             settle(item, too_late(self._name))
-            self.waiting_rows -= 1
-        if not self._waiting:
+            rows -= 1
+        queue.drop_answered()
+        if not queue.waiting_rows:
             return True
-        rows = min(self.waiting_rows, self._most_rows())
+        rows = min(rows, self.most_rows())
         left = self._oldest_deadline() - self.curve.seconds(rows + 1) - now
         if left <= 0:
             return False
         if self._delay is not None:
             self._delay.cancel()
-        self._delay = self._loop.call_later(left, self._schedule)
+        self._delay = self._loop.call_later(left, self._changed)
         return True
 
-    def _most_rows(self) -> int:
+    def most_rows(self) -> int:
         return self.curve.most_rows(self._oldest_deadline() - time.monotonic())
 
 
@@ -90,12 +94,11 @@ async def _run(case: Case, seconds: float, seed: int) -> float:
     batching = Batching(
         latency_slo_ms=GOAL_S * 1e3, max_queue_delay_us=int(deferred), fair_share="none"
     )
-    kind = _KINDS[case.policy]
     observer = ModelObserver("m", "1", SeriesSet(), None, (), {}, BatchStatistics())
-    queue = kind("m", ("x",), batching, [], observer, 4)
-    if isinstance(queue, DeferredQueue):
-        queue.curve = case.curve
-    queue.add_link(SleepingLink(case.curve))
+    DeferredForming.curve = case.curve
+    forming = _FORMING[case.policy]
+    batcher = Batcher("m", ("x",), batching, [], observer, 4, forming=forming)
+    batcher.add_link(SleepingLink(case.curve))
     bound = Bound((np.zeros((1, 1), np.float32),), 1, ((1,),), (), None)
     loop = asyncio.get_running_loop()
     began = time.monotonic()
@@ -116,7 +119,7 @@ async def _run(case: Case, seconds: float, seed: int) -> float:
         # Open loop: a request counts from when it was due, however late this loop is.
         item = Pending("", bound, loop.create_future(), due)
         try:
-            queue.submit(item, due + GOAL_S - time.monotonic())
+            batcher.submit(item, due + GOAL_S - time.monotonic())
         except VigilError:
             if at >= WARM_UP_S:
                 good.append(False)
@@ -128,4 +131,8 @@ async def _run(case: Case, seconds: float, seed: int) -> float:
     return sum(good) / len(good)
 
 
-_KINDS = {"eager": NeverGivingUp, "eager, giving up": ModelQueue, "deferred": DeferredQueue}
+_FORMING: dict[str, type[BatchForming]] = {
+    "eager": NeverGivingUp,
+    "eager, giving up": BatchForming,
+    "deferred": DeferredForming,
+}

@@ -79,7 +79,7 @@ class LinkProving:
             if isinstance(link, ChannelLink):
                 self._entry_of[link] = entry
             self._ends.forget(link.id)
-            entry.queue.add_link(link)
+            entry.batcher.add_link(link)
             self._revisions.proven(key)
         else:
             if isinstance(link, ChannelLink):
@@ -98,7 +98,7 @@ class LinkProving:
         # Not looked up by name: its model may have been removed, and replaced, in the meantime.
         entry = self._entry_of.pop(link, None)
         if entry is not None:
-            entry.queue.remove_link(link)
+            entry.batcher.remove_link(link)
             self._revisions.lost()
         # The connection may have broken although the replica lives: look again, at once after
         # good work, with a pause when the replica has never got through its example.

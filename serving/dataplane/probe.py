@@ -7,11 +7,12 @@ from typing import Any
 
 from serving.channel.messages.inference import PROBE, BatchResult
 from serving.config import ModelConfig
-from serving.dataplane.batching.batch import Batch, Pending
+from serving.dataplane.batching.batch import Batch
 from serving.dataplane.links.link import ReplicaLink, ReplicaLost
 from serving.dataplane.requests.answer import Answer
 from serving.dataplane.requests.binding import Binder
 from serving.dataplane.requests.bound import Bound
+from serving.dataplane.requests.pending import Pending
 from serving.errors import InvalidInput, ModelNotReady, Unreachable, VigilError
 from serving.models.blank_row import blank_row
 from serving.protocol.example import decode_example

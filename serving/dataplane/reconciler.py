@@ -19,7 +19,7 @@ from serving.dataplane.hooks.statistics import BatchStatistics
 from serving.dataplane.hooks.tracing import Tracing
 from serving.dataplane.link_proving import LinkProving
 from serving.dataplane.links.replica_ends import ReplicaEnds
-from serving.dataplane.queue.waiting_room import WaitingRoom
+from serving.dataplane.queue.request_queue import RequestQueue
 from serving.dataplane.readiness import Readiness, missing
 from serving.dataplane.routing import Route, Router
 from serving.dataplane.served import ServedVersion
@@ -74,7 +74,7 @@ class Reconciler:
         self._candidates: dict[ModelKey, ServedVersion] = {}
         self._refused: dict[ModelKey, str] = {}
         self.retiring: list[ServedVersion] = []
-        self.crowded: set[WaitingRoom] = set()
+        self.crowded: set[RequestQueue] = set()
         self.ends = ReplicaEnds()
         self.readiness = Readiness(
             lambda: missing(self._directory, self.entries(), self.refused),
@@ -165,7 +165,7 @@ class Reconciler:
             )
             self._refused[served.key] = str(error)
             return
-        entry.queue.on_deadly = lambda deadly: self.on_deadly(
+        entry.batcher.lost.on_deadly = lambda deadly: self.on_deadly(
             DeadlyMeta(*served.key, deadly.digest, deadly.sample, deadly.how)
         )
         self._candidates[served.key] = entry
@@ -182,13 +182,13 @@ class Reconciler:
             self.crowded.discard(entry.queue)
             self.on_follow()
 
-        entry.queue.retire(close)
+        entry.batcher.retire(close)
 
     def note_deadly(self, told: DeadlyMeta) -> None:
         """Refuse a request from now on by which another gateway has lost a replica."""
         entry = self.find((told.model, told.version, told.revision))
         if entry is not None:
-            entry.queue.refuse_deadly(Deadly(told.digest, told.sample, told.how))
+            entry.batcher.lost.refuse(Deadly(told.digest, told.sample, told.how))
 
     # -- what `LinkProving` needs and tells ---------------------------------------------
 

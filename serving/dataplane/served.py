@@ -10,8 +10,7 @@ from math import prod
 from serving.channel.messages.directory import ServedModel
 from serving.config import ModelConfig
 from serving.config.encoded import decode_config
-from serving.dataplane.batching.batch import Pending
-from serving.dataplane.batching.batcher import ModelQueue
+from serving.dataplane.batching.batcher import Batcher
 from serving.dataplane.context import RequestContext
 from serving.dataplane.endpoint import Ticket
 from serving.dataplane.hooks.failed_requests import log_failure
@@ -24,6 +23,7 @@ from serving.dataplane.links.replica_ends import ReplicaEnds
 from serving.dataplane.probe import Probe
 from serving.dataplane.requests.answer import Answer
 from serving.dataplane.requests.binding import Binder
+from serving.dataplane.requests.pending import Pending
 from serving.dataplane.requests.rejections import no_replica, queue_full
 from serving.dataplane.requests.response import Responder
 from serving.dataplane.requests.timeout import shorter
@@ -81,7 +81,7 @@ class ServedVersion:
         )
         self.requests = RequestSeries(series, served.name, served.version)
         batching = self.config.batching
-        self.queue = ModelQueue(
+        self.batcher = Batcher(
             served.name,
             self.binder.input_names,
             batching,
@@ -93,6 +93,7 @@ class ServedVersion:
             self.config.replicas if self.config.remote is None else None,
             ends,
         )
+        self.queue = self.batcher.queue
         self._fair = batching.fair_share == "client"
         self._levels = batching.priority_levels
         self._level = batching.default_priority_level or self._levels
@@ -107,7 +108,7 @@ class ServedVersion:
 
         Raises:
             InvalidInput: it does not fit the model, or its priority is none of the model's.
-            VigilError: what `ModelQueue.submit` raises.
+            VigilError: what `Batcher.submit` raises.
         """
         started = time.monotonic()
         try:
@@ -122,7 +123,7 @@ class ServedVersion:
             if self._levels or (parameters and "priority" in parameters):
                 self._set_priority(item, parameters)
             if bound.rows:
-                self.queue.submit(item, timeout_s)
+                self.batcher.submit(item, timeout_s)
             else:
                 self._answer_no_rows(item)
         except VigilError as error:
@@ -201,7 +202,7 @@ class ServedVersion:
     @property
     def ready(self) -> bool:
         """Whether a proven replica is there."""
-        return bool(self.queue.links)
+        return bool(self.batcher.links)
 
     async def prove(self, link: ReplicaLink) -> bool:
         """Run the example on a new replica; it gets traffic only when that has worked."""

@@ -18,14 +18,15 @@ from serving.channel.frame_parts import Message
 from serving.channel.messages.directory import Member, ServedModel
 from serving.channel.messages.inference import BatchMeta, BatchResult, ResultMeta
 from serving.config import Batching, ModelConfig, Replicas
-from serving.dataplane.batching.batch import Batch, Pending
-from serving.dataplane.batching.batcher import ModelQueue
+from serving.dataplane.batching.batch import Batch
+from serving.dataplane.batching.batcher import Batcher
 from serving.dataplane.context import RequestContext
 from serving.dataplane.handler import DataPlane
 from serving.dataplane.links.link import ReplicaLost
 from serving.dataplane.links.replica_ends import ReplicaEnds
 from serving.dataplane.requests.answer import Answer
 from serving.dataplane.requests.bound import Bound
+from serving.dataplane.requests.pending import Pending
 from serving.protocol.messages import InferRequest, Tensor
 
 
@@ -110,7 +111,7 @@ class FakeObserver:
 
 
 class Bench:
-    """A queue with a fake observer, and requests whose rows name them."""
+    """A batcher with a fake observer, and requests whose rows name them."""
 
     def __init__(
         self,
@@ -122,7 +123,7 @@ class Bench:
         **batching: Any,
     ) -> None:
         self.observer = observer or FakeObserver()
-        self.queue = ModelQueue(
+        self.batcher = Batcher(
             "m",
             ("x",),
             Batching(**batching),
@@ -132,6 +133,7 @@ class Bench:
             replicas=replicas,
             ends=ends,
         )
+        self.queue = self.batcher.queue
         self.items: list[Pending] = []
 
     def ask(
@@ -154,7 +156,7 @@ class Bench:
         item = Pending(ident, bound, future, more.pop("enqueued", 0.0), lane, context, **more)
         if priority:
             item.priority, item.lane = priority, (priority, lane)
-        self.queue.submit(item, timeout_s)
+        self.batcher.submit(item, timeout_s)
         self.items.append(item)
         return item.future
 

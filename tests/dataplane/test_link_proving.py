@@ -32,7 +32,7 @@ async def test_a_replica_that_fails_its_proof_gets_no_traffic(
     await eventually(lambda: link.held)
     link.answer(**more)
     await eventually(lambda: words in plane.ready()[1][0])
-    assert not plane.resolve("m").queue.links
+    assert not plane.resolve("m").batcher.links
 
 
 async def test_a_proof_that_cannot_be_read_is_no_proof_and_is_tried_again(

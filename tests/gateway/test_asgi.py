@@ -341,8 +341,8 @@ async def test_not_ready(ask: Any, plane: Any) -> None:
 async def test_probes_leave_no_line(ask: Any, plane: Any, link: Any, caplog: Any) -> None:
     plane.readiness.draining = True
     (entry,) = plane.entries()
-    for known in list(entry.queue.links):
-        entry.queue.remove_link(known)
+    for known in list(entry.batcher.links):
+        entry.batcher.remove_link(known)
     for path in ("/v2/health/ready", "/v2/models/m/ready", "/v2/models/m/versions/1/ready"):
         assert (await ask("GET", path)).status == 503
     assert not [record for record in caplog.records if record.name == "vigil"]

@@ -2,99 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from serving.channel.messages.inference import ResponseParameters
-from serving.dataplane.context import NO_CONTEXT, RequestContext
-from serving.dataplane.requests.answer import Answer
-from serving.dataplane.requests.bound import Bound
-from serving.telemetry.logs.events import Event
-from serving.telemetry.logs.report import report
-
-if TYPE_CHECKING:
-    from serving.dataplane.requests.splitting import SplitRequest
-
-
-class Pending:
-    """One admitted request on its way to an answer, or a part of one that is too large.
-
-    Attributes:
-        lane: who it takes turns with others for: its client, with its priority where a model
-            has levels. Empty where nobody takes turns.
-        priority: its level, 1 the highest; 0 where the model has none.
-        context: what it came with.
-        arm: of its route; empty where traffic is not split.
-        receive: tells whether the client has left; None when nobody can say, or is asked already.
-        remarks: what a model on another server said beside the tensors.
-        turn: its place among the lanes; there only while lanes take turns.
-        on_done: called once it is answered, in the same turn of the loop; it must not raise.
-        whole: what it is a part of.
-    """
-
-    __slots__ = (
-        "arm", "attempts", "bound", "context", "enqueued", "flags", "future", "id", "lane",
-        "on_done", "priority", "receive", "remarks", "timer", "turn", "whole",
-    )  # fmt: skip
-
-    turn: tuple[float, int] | None
-
-    def __init__(
-        self,
-        ident: str,
-        bound: Bound,
-        future: asyncio.Future[Answer],
-        enqueued: float,
-        lane: Hashable = "",
-        context: RequestContext = NO_CONTEXT,
-        arm: str = "",
-    ) -> None:
-        self.id = ident
-        self.bound = bound
-        self.future = future
-        self.enqueued = enqueued
-        self.lane = lane
-        self.context = context
-        self.arm = arm
-        self.receive = context.disconnect
-        self.priority = 0
-        self.attempts = 0
-        self.flags: list[str] = []
-        self.remarks: ResponseParameters | None = None
-        self.timer: asyncio.TimerHandle | None = None
-        self.whole: SplitRequest | None = None
-        self.on_done: Callable[[], None] | None = None
-
-    def answer(self, outputs: dict[str, np.ndarray]) -> None:
-        """Settle it with its outputs, unless it is settled already."""
-        future = self.future
-        if not future.done():
-            future.set_result(Answer(outputs, self.flags, self.remarks))
-            if self.on_done is not None:
-                on_done, self.on_done = self.on_done, None  # kept, each would keep the other
-                try:
-                    on_done()
-                except Exception as error:  # noqa: BLE001 - the others in the batch have answers too
-                    self._not_passed_on(error)
-
-    def fail(self, error: BaseException) -> None:
-        """Settle it with an error, unless it is settled already."""
-        future = self.future
-        if not future.done():
-            future.set_exception(error)
-            if self.on_done is not None:
-                on_done, self.on_done = self.on_done, None
-                try:
-                    on_done()
-                except Exception as broken:  # noqa: BLE001 - as above
-                    self._not_passed_on(broken)
-
-    def _not_passed_on(self, error: Exception) -> None:
-        said = "an answer was not passed on to its client"
-        report(Event.INTERNAL_ERROR, said, request_id=self.id, error=error)
+from serving.dataplane.requests.pending import Pending
 
 
 class Batch:

@@ -21,6 +21,7 @@ class BatchSizing:
         max_rows: rows that a batch may have at all.
         slo_s: the latency goal in seconds, or None.
         delay_s: how long a batch that could grow waits for company.
+        deadlines: whether requests have had deadlines; the batcher says so.
     """
 
     def __init__(self, batching: Batching) -> None:
@@ -28,6 +29,7 @@ class BatchSizing:
         slo = batching.latency_slo_ms
         self.slo_s = None if slo is None else slo / 1e3
         self.delay_s = batching.max_queue_delay_us / 1e6
+        self.deadlines = False
         self._model = LatencyModel()
         self._channel_s = 0.0
 

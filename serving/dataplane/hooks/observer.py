@@ -10,11 +10,12 @@ import numpy as np
 
 from guards.decisions import Action
 from serving.channel.messages.inference import BatchResult, GuardResult
-from serving.dataplane.batching.batch import Batch, Pending, by_upstream, leave_out
+from serving.dataplane.batching.batch import Batch, by_upstream, leave_out
 from serving.dataplane.hooks.guard_series import GuardSeries
 from serving.dataplane.hooks.publisher import EventPublisher
 from serving.dataplane.hooks.statistics import BatchStatistics
 from serving.dataplane.hooks.tracing import Tracer
+from serving.dataplane.requests.pending import Pending
 from serving.dataplane.requests.splitting import finished, unparted
 from serving.errors import GuardRejected
 from serving.protocol.datatypes import FLOATING

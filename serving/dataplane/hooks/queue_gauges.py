@@ -26,7 +26,7 @@ class QueueGauges:
         """Set them to what `entries` hold now; several revisions of one version are added up."""
         found: dict[tuple[str, str], tuple[int, ...]] = {}
         for entry in entries:
-            links = entry.queue.links
+            links = entry.batcher.links
             held = (
                 entry.queue.waiting_rows,
                 sum(link.slots for link in links),

@@ -8,8 +8,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from serving.dataplane.batching.batch import Pending
 from serving.dataplane.requests.answer import Answer
+from serving.dataplane.requests.pending import Pending
 from serving.protocol.datatypes import bf16_to_fp32
 
 MOST_VALUES: Final = 4096

@@ -15,9 +15,10 @@ import msgspec
 from serving.channel.messages.inference import BatchResult
 from serving.channel.messages.settings import Settings, TraceSettings
 from serving.config import ModelConfig
-from serving.dataplane.batching.batch import Batch, Pending
+from serving.dataplane.batching.batch import Batch
 from serving.dataplane.hooks.trace_file import TraceFile
 from serving.dataplane.hooks.traced_tensors import tensors_of
+from serving.dataplane.requests.pending import Pending
 
 MOST_GATHERED: Final = 1 << 20
 """Bytes of traces that are written although fewer than `log_frequency` have gathered."""

@@ -14,7 +14,7 @@ from functools import partial
 from itertools import islice
 from typing import Any
 
-from serving.dataplane.batching.batch import Pending
+from serving.dataplane.requests.pending import Pending
 from serving.dataplane.requests.rejections import gone, settle
 
 SWEEP_S = 0.1

@@ -13,7 +13,7 @@ from heapq import heapify, heappop, heappush
 from ipaddress import IPv6Address
 from itertools import count
 
-from serving.dataplane.batching.batch import Pending
+from serving.dataplane.requests.pending import Pending
 
 MOST_IDLE_LANES = 256
 """Lanes without a waiting request whose places are remembered."""

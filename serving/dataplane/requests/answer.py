@@ -1,4 +1,4 @@
-"""What one request gets. A file of its own: structs stay interpreted where `batch` is compiled."""
+"""What one request gets. A file of its own: structs are interpreted, `pending` is compiled."""
 
 from __future__ import annotations
 

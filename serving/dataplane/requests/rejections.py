@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from serving.dataplane.batching.batch import Pending
+from serving.dataplane.requests.pending import Pending
 from serving.errors import (
     ClientGone,
     DeadlineExceeded,

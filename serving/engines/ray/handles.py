@@ -81,7 +81,7 @@ class HandleLinks:
                 link = self._handles[key]
                 entry = self._reconciler.find(key)
                 if link.open and key not in slots and entry is not None:
-                    entry.queue.remove_link(link)  # until it is proven again
+                    entry.batcher.remove_link(link)  # until it is proven again
                 link.open = key in slots
                 link.slots = max(1, slots.get(key, 0))
 
@@ -104,12 +104,12 @@ class HandleLinks:
         loop = asyncio.get_running_loop()
         asked = loop.time()
         while not self._readiness.draining and (entry := self._reconciler.find(key)) is not None:
-            if link.open and link not in entry.queue.links:
+            if link.open and link not in entry.batcher.links:
                 await self._reconciler.links.prove(key, link)
                 asked = loop.time()
             elif entry.config.remote is not None and loop.time() >= asked + ASK_REMOTE_S:
                 if not await entry.reaches(link):
-                    entry.queue.remove_link(link)
+                    entry.batcher.remove_link(link)
                     self._readiness.may_have_changed()
                 asked = loop.time()
             await asyncio.sleep(WATCH_S)

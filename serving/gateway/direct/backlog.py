@@ -13,8 +13,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final
 
-from serving.dataplane.batching.batcher import ModelQueue
 from serving.dataplane.handler import DataPlane
+from serving.dataplane.queue.request_queue import RequestQueue
 from serving.dataplane.served import ServedVersion
 from serving.errors import VigilError
 from serving.gateway.direct.time_slices import SAMPLE, TimeSlices, Worker
@@ -77,9 +77,9 @@ class Backlog:
         self._wait_s = wait_s
         self._most_bytes = most_bytes
         self._bytes = 0
-        self._waiting: dict[ModelQueue, deque[Waiter]] = {}
-        self._timers: dict[ModelQueue, asyncio.TimerHandle] = {}
-        self._with_room: set[ModelQueue] = set()
+        self._waiting: dict[RequestQueue, deque[Waiter]] = {}
+        self._timers: dict[RequestQueue, asyncio.TimerHandle] = {}
+        self._with_room: set[RequestQueue] = set()
         self._late: deque[Waiter] = deque()
         """Those that have waited too long and are to be refused."""
         self._coming = False
@@ -189,7 +189,7 @@ class Backlog:
         if self._slices.closed or not self.work():
             self._slices.queue(self)
 
-    def _on_room(self, queue: ModelQueue) -> None:
+    def _on_room(self, queue: RequestQueue) -> None:
         self._with_room.add(queue)
         self._come()
 
@@ -199,7 +199,7 @@ class Backlog:
         self._late.append(waiter)
         self._come()
 
-    def _expire(self, queue: ModelQueue) -> None:
+    def _expire(self, queue: RequestQueue) -> None:
         now, waiting = asyncio.get_running_loop().time(), self._waiting[queue]
         while waiting and waiting[0].began + self._wait_s <= now:
             waiter = waiting.popleft()
@@ -210,11 +210,11 @@ class Backlog:
         else:
             self._forget(queue)
 
-    def _watch(self, queue: ModelQueue, until: float) -> None:
+    def _watch(self, queue: RequestQueue, until: float) -> None:
         loop = asyncio.get_running_loop()
         self._timers[queue] = loop.call_at(until, self._expire, queue)
 
-    def _forget(self, queue: ModelQueue) -> None:
+    def _forget(self, queue: RequestQueue) -> None:
         if self._waiting.pop(queue, None) is not None:
             queue.on_room = None
             self._timers.pop(queue).cancel()

@@ -63,7 +63,8 @@ def landing(server: DirectServer, head: InferHead, length: int) -> memoryview | 
     text = head.json_length or ""
     skip = int(text[-9:]) if text.isascii() and text.isdigit() else 0
     try:
-        return server.plane.served_version(head.model, head.version).queue.landing(length, skip)
+        batcher = server.plane.served_version(head.model, head.version).batcher
+        return batcher.dispatcher.landing(length, skip)
     except errors.VigilError:
         return None  # it will be refused when it is whole
 

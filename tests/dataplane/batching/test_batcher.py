@@ -15,8 +15,7 @@ from guards.decisions import Action, Decisions
 from guards.guard import Needs, Stage
 from guards.rows import Rows
 from serving.channel.messages.inference import GuardResult
-from serving.dataplane.batching import batcher
-from serving.dataplane.queue import waiting_room as admission
+from serving.dataplane.queue import request_queue
 from serving.errors import (
     DeadlineExceeded,
     GuardRejected,
@@ -44,7 +43,7 @@ async def turn(times: int = 3) -> None:
 
 async def test_one_request_gets_its_answer(make_bench: Make, make_link: Make) -> None:
     bench, link = make_bench(), make_link()
-    bench.queue.add_link(link)
+    bench.batcher.add_link(link)
     assert await get(bench.ask("a", [3.0])) == [6.0]
     assert (link.busy, link.rows, bench.queue.waiting_rows) == (0, 0, 0)
     ((batch, answered, _result),) = bench.observer.of("answered")
@@ -55,7 +54,7 @@ async def test_what_waits_for_a_slot_leaves_together(
     make_bench: Make, make_link: Make, eventually: Wait
 ) -> None:
     bench, link = make_bench(), make_link(manual=True)
-    bench.queue.add_link(link)
+    bench.batcher.add_link(link)
     first = bench.ask("a", [1.0])
     await eventually(lambda: link.held)
     rest = [bench.ask(name, [value, value]) for name, value in (("b", 2.0), ("c", 3.0))]
@@ -72,7 +71,7 @@ async def test_what_waits_for_a_slot_leaves_together(
 
 async def test_requests_of_one_loop_turn_share_a_batch(make_bench: Make, make_link: Make) -> None:
     bench, link = make_bench(), make_link(slots=8)
-    bench.queue.add_link(link)
+    bench.batcher.add_link(link)
     await asyncio.gather(*[get(bench.ask(str(index))) for index in range(5)])
     assert link.sent == [["0", "1", "2", "3", "4"]]
 
@@ -81,24 +80,12 @@ async def test_a_batch_never_exceeds_its_rows_and_keeps_the_order(
     make_bench: Make, make_link: Make
 ) -> None:
     bench, link = make_bench(max_batch_size=4), make_link()
-    bench.queue.add_link(link)
+    bench.batcher.add_link(link)
     sizes = [2, 2, 1, 4, 3, 1]
     futures = [bench.ask(str(index), [float(index)] * n) for index, n in enumerate(sizes)]
     answers = [await get(future) for future in futures]
     assert answers == [[2.0 * index] * n for index, n in enumerate(sizes)]
     assert link.sent == [["0", "1"], ["2"], ["3"], ["4", "5"]]
-
-
-async def test_a_batch_never_exceeds_its_bytes(
-    make_bench: Make, make_link: Make, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(batcher, "MAX_BATCH_BYTES", 100)  # a row of width 5 has 20 bytes
-    bench, link = make_bench(), make_link()
-    bench.queue.add_link(link)
-    futures = [bench.ask(str(i), [1.0] * n, width=5) for i, n in enumerate((3, 2, 1, 9, 1))]
-    for future in futures:
-        await get(future)
-    assert link.sent == [["0", "1"], ["2"], ["3"], ["4"]]
 
 
 async def test_the_least_loaded_replica_takes_the_next_batch(
@@ -107,7 +94,7 @@ async def test_the_least_loaded_replica_takes_the_next_batch(
     bench = make_bench()
     one, two = make_link("one", 2, manual=True), make_link("two", 2, manual=True)
     for link in (one, two):
-        bench.queue.add_link(link)
+        bench.batcher.add_link(link)
     for index, rows in enumerate((5, 1, 1)):
         bench.ask(str(index), [1.0] * rows)
         await eventually(lambda index=index: len(one.sent) + len(two.sent) == index + 1)
@@ -122,7 +109,7 @@ async def test_the_queue_is_bounded_by_rows(
     make_bench: Make, make_link: Make, eventually: Wait
 ) -> None:
     bench, link = make_bench(max_queue_rows=4), make_link(manual=True)
-    bench.queue.add_link(link)
+    bench.batcher.add_link(link)
     futures = [bench.ask("under way")]
     await eventually(lambda: link.held)
     futures.append(bench.ask("waits", [1.0] * 3))
@@ -140,7 +127,7 @@ async def test_the_queue_is_bounded_by_rows(
 
 async def test_more_rows_than_may_wait_are_refused(make_bench: Make, make_link: Make) -> None:
     bench = make_bench(max_queue_rows=2)
-    bench.queue.add_link(make_link())
+    bench.batcher.add_link(make_link())
     with pytest.raises(PayloadTooLarge, match="3 rows; model 'm' takes at most 2"):
         bench.ask("a", [1.0] * 3)
 
@@ -150,7 +137,7 @@ async def test_without_a_replica_nothing_is_queued(make_bench: Make, make_link: 
     with pytest.raises(NoReplica):
         bench.ask("a")
     link.open = False
-    bench.queue.add_link(link)
+    bench.batcher.add_link(link)
     with pytest.raises(NoReplica) as caught:
         bench.ask("a")
     assert caught.value.retry_after_s == 1
@@ -164,7 +151,7 @@ async def test_a_deadline_passes_while_queued_and_while_running(
     make_bench: Make, make_link: Make, eventually: Wait
 ) -> None:
     bench, link = make_bench(), make_link(manual=True)
-    bench.queue.add_link(link)
+    bench.batcher.add_link(link)
     running = bench.ask("running", timeout_s=0.03)
     await eventually(lambda: link.held)
     queued = bench.ask("queued", timeout_s=0.03)
@@ -185,7 +172,7 @@ async def test_a_deadline_that_has_passed_is_refused(
     make_bench: Make, make_link: Make, timeout_s: float
 ) -> None:
     bench = make_bench()
-    bench.queue.add_link(make_link())
+    bench.batcher.add_link(make_link())
     with pytest.raises(DeadlineExceeded):
         bench.ask("a", timeout_s=timeout_s)
     assert bench.queue.waiting_rows == 0
@@ -194,9 +181,9 @@ async def test_a_deadline_that_has_passed_is_refused(
 async def test_requests_that_nobody_waits_for_do_not_fill_the_queue(
     make_bench: Make, make_link: Make, eventually: Wait, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(admission, "SWEEP_S", 3600)
+    monkeypatch.setattr(request_queue, "SWEEP_S", 3600)
     bench, link = make_bench(max_queue_rows=4), make_link(manual=True)
-    bench.queue.add_link(link)
+    bench.batcher.add_link(link)
     bench.ask("hangs")
     await eventually(lambda: link.held)
     expired = bench.ask("expired", [1.0] * 2, timeout_s=0.01)
@@ -217,7 +204,7 @@ async def test_a_cancelled_request_is_not_computed_and_its_timer_ends(
     make_bench: Make, make_link: Make, eventually: Wait
 ) -> None:
     bench, link = make_bench(), make_link(manual=True)
-    bench.queue.add_link(link)
+    bench.batcher.add_link(link)
     bench.ask("first")
     await eventually(lambda: link.held)
     gone = bench.ask("gone", timeout_s=1e9)
@@ -233,7 +220,7 @@ async def test_a_cancelled_request_is_not_computed_and_its_timer_ends(
 
 async def test_an_answer_ends_the_timer(make_bench: Make, make_link: Make) -> None:
     bench = make_bench()
-    bench.queue.add_link(make_link())
+    bench.batcher.add_link(make_link())
     await get(bench.ask("a", timeout_s=1e9))
     assert bench.items[0].timer.cancelled()
 
@@ -245,7 +232,7 @@ async def test_other_shapes_travel_apart_and_nobody_starves(
     make_bench: Make, make_link: Make, eventually: Wait
 ) -> None:
     bench, link = make_bench(), make_link(manual=True)
-    bench.queue.add_link(link)
+    bench.batcher.add_link(link)
     futures = [bench.ask("w2", width=2)]
     await eventually(lambda: link.held)
     futures += [bench.ask(f"{w}-{i}", [float(i)], width=w) for i in range(3) for w in (2, 3, 4)]
@@ -269,7 +256,7 @@ async def test_what_was_passed_over_stays_ahead_of_what_did_not_fit(
     make_bench: Make, make_link: Make
 ) -> None:
     bench, link = make_bench(max_batch_size=3), make_link()
-    bench.queue.add_link(link)
+    bench.batcher.add_link(link)
     sent = (("a", 2, 2), ("other", 1, 5), ("too much", 2, 2))
     for future in [bench.ask(name, [1.0] * rows, width=width) for name, rows, width in sent]:
         await get(future)
@@ -289,7 +276,7 @@ def test_everybody_gets_their_own_answer(
         bench = make_bench(max_batch_size=most)
         links = [make_link(str(index), slots) for index in range(2)]
         for link in links:
-            bench.queue.add_link(link)
+            bench.batcher.add_link(link)
         futures = [
             bench.ask(str(i), [100.0 * i + row for row in range(n)], width=width)
             for i, (n, width) in enumerate(asked)
@@ -312,12 +299,12 @@ async def test_a_lost_batch_is_retried_once_in_order_ahead_of_what_waits(
 ) -> None:
     bench = make_bench(max_batch_size=3)
     dying, other = make_link("dying", manual=True), make_link("other", manual=True)
-    bench.queue.add_link(dying)
+    bench.batcher.add_link(dying)
     lost = [bench.ask(name, [value]) for name, value in (("a", 1.0), ("b", 2.0), ("c", 3.0))]
     await eventually(lambda: dying.held)
     later = bench.ask("d", [4.0])
     await turn()
-    bench.queue.add_link(other)
+    bench.batcher.add_link(other)
     await eventually(lambda: other.held)  # "d"
     last = bench.ask("e", [5.0])
     dying.die()
@@ -332,7 +319,7 @@ async def test_a_lost_batch_is_retried_once_in_order_ahead_of_what_waits(
         [2.0], [4.0], [6.0], [8.0], [10.0],
     ]  # fmt: skip
     assert bench.observer.of("retried") == [(3,)]
-    assert bench.queue.links == [other]
+    assert bench.batcher.links == [other]
     assert (dying.busy, dying.rows, bench.queue.waiting_rows) == (0, 0, 0)
 
 
@@ -342,7 +329,7 @@ async def test_a_request_that_kills_two_replicas_is_not_given_a_third(
     bench = make_bench()
     links = [make_link(str(index), manual=True) for index in range(3)]
     for link in links:
-        bench.queue.add_link(link)
+        bench.batcher.add_link(link)
     future = bench.ask("killer")
     for _ in range(2):
         await eventually(lambda: any(link.held for link in links))
@@ -350,7 +337,7 @@ async def test_a_request_that_kills_two_replicas_is_not_given_a_third(
     with pytest.raises(NoReplica):
         await asyncio.wait_for(future, TIMEOUT)
     assert sum(len(link.sent) for link in links) == 2
-    (alive,) = bench.queue.links
+    (alive,) = bench.batcher.links
     alive.manual = False
     assert await get(bench.ask("next", [1.0])) == [2.0]
 
@@ -360,34 +347,34 @@ async def test_the_last_replica_lost_answers_everybody_at_once(
     make_bench: Make, make_link: Make, eventually: Wait, told_first: bool
 ) -> None:
     bench, link = make_bench(), make_link(manual=True)
-    bench.queue.add_link(link)
+    bench.batcher.add_link(link)
     futures = [bench.ask("running")]
     await eventually(lambda: link.held)
     futures.append(bench.ask("waiting"))
     link.die()
     if told_first:
-        bench.queue.remove_link(link)
+        bench.batcher.remove_link(link)
     for future in futures:
         with pytest.raises(NoReplica):
             await asyncio.wait_for(future, TIMEOUT)
     assert bench.queue.waiting_rows == 0
-    bench.queue.remove_link(link)
+    bench.batcher.remove_link(link)
 
 
 async def test_losing_a_replica_that_was_never_proven_disturbs_nobody(
     make_bench: Make, make_link: Make, eventually: Wait
 ) -> None:
     bench, link = make_bench(), make_link(manual=True)
-    bench.queue.add_link(link)
+    bench.batcher.add_link(link)
     bench.ask("running")
     await eventually(lambda: link.held)
     waiting = bench.ask("waiting", [1.0])
     link.open = False  # it drains: no new batches, but it has not left yet
-    bench.queue.remove_link(make_link("stranger"))
+    bench.batcher.remove_link(make_link("stranger"))
     await turn()
     assert not waiting.done()
     replacement = make_link("replacement")
-    bench.queue.add_link(replacement)
+    bench.batcher.add_link(replacement)
     assert await get(waiting) == [2.0]
     link.answer()
     await turn()
@@ -400,7 +387,7 @@ async def test_whatever_a_link_raises_is_answered_and_the_slot_is_free_again(
     make_bench: Make, make_link: Make, eventually: Wait, error: Exception, caplog: Any
 ) -> None:
     bench, link = make_bench(), make_link(manual=True)
-    bench.queue.add_link(link)
+    bench.batcher.add_link(link)
     future = bench.ask("a")
     await eventually(lambda: link.held)
     link.fail(error)
@@ -416,7 +403,7 @@ async def test_an_error_of_the_replica_goes_to_the_whole_batch(
     make_bench: Make, make_link: Make, eventually: Wait
 ) -> None:
     bench, link = make_bench(), make_link(manual=True)
-    bench.queue.add_link(link)
+    bench.batcher.add_link(link)
     futures = [bench.ask("a"), bench.ask("b")]
     await eventually(lambda: link.held)
     link.fail(ModelFailed("no memory on the device"))
@@ -429,7 +416,7 @@ async def test_failed_requests_fail_alone(
     make_bench: Make, make_link: Make, eventually: Wait
 ) -> None:
     bench, link = make_bench(), make_link(manual=True)
-    bench.queue.add_link(link)
+    bench.batcher.add_link(link)
     futures = [bench.ask(str(i), [float(i)] * (i + 1)) for i in range(4)]
     await eventually(lambda: link.held)
     kept = np.array([[0.0], [2], [2], [2]], np.float32)
@@ -461,7 +448,7 @@ async def test_a_reply_that_does_not_fit_gives_nobody_another_s_answer(
     make_bench: Make, make_link: Make, eventually: Wait, wrong: dict[str, Any]
 ) -> None:
     bench, link = make_bench(), make_link(manual=True)
-    bench.queue.add_link(link)
+    bench.batcher.add_link(link)
     futures = [bench.ask("a", [1.0]), bench.ask("b", [2.0, 3.0])]
     await eventually(lambda: link.held)
     link.answer(**wrong)
@@ -472,32 +459,16 @@ async def test_a_reply_that_does_not_fit_gives_nobody_another_s_answer(
     assert await get(bench.ask("c", [1.0])) == [2.0]
 
 
-async def test_a_batch_that_cannot_be_formed_is_answered(
-    make_bench: Make, make_link: Make, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def no_memory(_items: Any) -> Any:
-        raise MemoryError
-
-    bench = make_bench()
-    bench.queue.add_link(make_link())
-    with monkeypatch.context() as patch:
-        patch.setattr("serving.dataplane.batching.batch.join", no_memory)
-        with pytest.raises(ModelFailed):
-            await asyncio.wait_for(bench.ask("a"), TIMEOUT)
-    assert bench.queue.waiting_rows == 0
-    assert await get(bench.ask("b", [1.0])) == [2.0]
-
-
 async def test_a_broken_observer_costs_no_answer(
     make_bench: Make, make_link: Make, eventually: Wait
 ) -> None:
     bench = make_bench([Limit(Action.FLAG)])
     bench.observer.broken = True
     dying, link = make_link("dying", manual=True), make_link("link", manual=True)
-    bench.queue.add_link(dying)
+    bench.batcher.add_link(dying)
     futures = [bench.ask("a", [1.0]), bench.ask("b", [200.0])]
     await eventually(lambda: dying.held)
-    bench.queue.add_link(link)
+    bench.batcher.add_link(link)
     dying.die()
     await eventually(lambda: link.held)
     link.answer(guards=(GuardResult("model guard", ((0, Action.FLAG, "why"),)),))
@@ -534,7 +505,7 @@ async def test_a_rejected_request_does_not_reach_the_replica(
 ) -> None:
     guard = Limit(Action.REJECT)
     bench, link = make_bench([guard]), make_link()
-    bench.queue.add_link(link)
+    bench.batcher.add_link(link)
     good, bad, also = (
         bench.ask("good", [1.0]), bench.ask("bad", [2.0, 500.0, 600.0]), bench.ask("also", [3.0]),
     )  # fmt: skip
@@ -551,7 +522,7 @@ async def test_a_batch_rejected_as_a_whole_leaves_the_slot_to_the_next(
     make_bench: Make, make_link: Make
 ) -> None:
     bench, link = make_bench([Limit(Action.REJECT), Limit(Action.REJECT, "other")]), make_link()
-    bench.queue.add_link(link)
+    bench.batcher.add_link(link)
     with pytest.raises(GuardRejected):
         await asyncio.wait_for(bench.ask("bad", [500.0]), TIMEOUT)
     assert (link.sent, link.busy) == ([], 0)
@@ -563,7 +534,7 @@ async def test_flag_and_shadow_let_the_answer_through(
     make_bench: Make, make_link: Make, action: Action, flags: list[str]
 ) -> None:
     bench = make_bench([Limit(action)])
-    bench.queue.add_link(make_link())
+    bench.batcher.add_link(make_link())
     future, clean = bench.ask("a", [500.0, 600.0]), bench.ask("b", [1.0])
     assert (await asyncio.wait_for(future, TIMEOUT)).flags == flags
     assert (await clean).flags == []
@@ -575,7 +546,7 @@ async def test_model_guards_reject_and_flag_by_row_of_the_batch(
     make_bench: Make, make_link: Make, eventually: Wait
 ) -> None:
     bench, link = make_bench(), make_link(manual=True)
-    bench.queue.add_link(link)
+    bench.batcher.add_link(link)
     futures = [bench.ask(str(i), [float(i)] * 2) for i in range(3)]
     await eventually(lambda: link.held)
     rows = ((2, Action.FLAG, "odd"), (5, Action.REJECT, "foreign"))
@@ -592,7 +563,7 @@ async def test_a_guard_that_raises_lets_requests_pass(
     guard = Limit(Action.REJECT)
     guard.error = RuntimeError("the guard is broken")
     bench = make_bench([guard])
-    bench.queue.add_link(make_link())
+    bench.batcher.add_link(make_link())
     assert await get(bench.ask("a", [500.0])) == [1000.0]
     assert "guard 'limit' raised" in caplog.text
 
@@ -605,11 +576,11 @@ async def test_retire_waits_for_what_was_admitted(
 ) -> None:
     bench, link = make_bench(), make_link(manual=True)
     idle: list[int] = []
-    bench.queue.add_link(link)
+    bench.batcher.add_link(link)
     futures = [bench.ask("a", [1.0])]
     await eventually(lambda: link.held)
     futures.append(bench.ask("b", [2.0]))
-    bench.queue.retire(lambda: idle.append(1))
+    bench.batcher.retire(lambda: idle.append(1))
     link.answer()
     await eventually(lambda: link.held)
     assert not idle
@@ -622,13 +593,13 @@ async def test_retire_is_done_at_once_when_idle_and_when_the_replica_dies(
     make_bench: Make, make_link: Make, eventually: Wait
 ) -> None:
     idle: list[int] = []
-    make_bench().queue.retire(lambda: idle.append(1))
+    make_bench().batcher.retire(lambda: idle.append(1))
     assert idle == [1]
     bench, link = make_bench(), make_link(manual=True)
-    bench.queue.add_link(link)
+    bench.batcher.add_link(link)
     future = bench.ask("a")
     await eventually(lambda: link.held)
-    bench.queue.retire(lambda: idle.append(2))
+    bench.batcher.retire(lambda: idle.append(2))
     link.die()
     with pytest.raises(NoReplica):
         await asyncio.wait_for(future, TIMEOUT)
@@ -638,7 +609,7 @@ async def test_retire_is_done_at_once_when_idle_and_when_the_replica_dies(
 async def test_no_task_is_left_behind(make_bench: Make, make_link: Make) -> None:
     before = asyncio.all_tasks()
     bench, link = make_bench(), make_link()
-    bench.queue.add_link(link)
+    bench.batcher.add_link(link)
     await asyncio.gather(*[get(bench.ask(str(index))) for index in range(20)])
     await turn()
     assert asyncio.all_tasks() == before
@@ -649,7 +620,7 @@ async def test_one_answer_that_cannot_be_passed_on_spoils_no_other(
 ) -> None:
     bench, link = make_bench(), make_link()
     link.manual = True
-    bench.queue.add_link(link)
+    bench.batcher.add_link(link)
     futures = [bench.ask(name, [value]) for name, value in (("bad", 1.0), ("good", 2.0))]
     bench.items[0].on_done = lambda: 1 / 0
     await eventually(lambda: link.held)

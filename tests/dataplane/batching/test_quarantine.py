@@ -12,6 +12,7 @@ import pytest
 from serving.channel.messages.control import EndedMeta
 from serving.config import Replicas
 from serving.dataplane.batching import quarantine
+from serving.dataplane.batching.batch_sizing import DEFAULT_MAX_BATCH_ROWS
 from serving.dataplane.links.replica_ends import ReplicaEnds
 from serving.errors import ModelFailed, NoReplica
 
@@ -49,7 +50,7 @@ class World:
         self.ends.forget(ident)
         link = self.make_link(ident, 2, manual=True)
         self.links.append(link)
-        self.bench.queue.add_link(link)
+        self.bench.batcher.add_link(link)
 
     async def work(self) -> None:
         """Answer the batch that each replica is at work on, or die of it."""
@@ -237,7 +238,7 @@ async def test_suspects_wait_for_a_replacement_no_longer_than_they_may(
     future = world.bench.ask("a", [1.0])
     idle: list[int] = []
     await eventually(lambda: world.links[0].held)
-    world.bench.queue.retire(lambda: idle.append(1))
+    world.bench.batcher.retire(lambda: idle.append(1))
     await world.kill(world.links[0], begun=1)
     await asyncio.sleep(0)
     assert not future.done()
@@ -266,7 +267,7 @@ async def test_what_another_server_computes_is_never_suspected(
     bench = make_bench(replicas=None)
     links = [make_link(str(index), manual=True) for index in range(3)]
     for link in links:
-        bench.queue.add_link(link)
+        bench.batcher.add_link(link)
     future = bench.ask("a")
     for _ in range(2):
         await eventually(lambda: any(link.held for link in links))
@@ -309,7 +310,7 @@ async def test_a_part_of_a_large_request_is_found_and_remembered(
     make_bench: Make, make_link: Make
 ) -> None:
     world = World(make_bench, make_link, 1, CRASHED)
-    most = world.bench.queue._max_rows
+    most = DEFAULT_MAX_BATCH_ROWS
     rows = np.arange(2.0 * most) % 100
     rows[most + 1] = DEADLY
     (answer,) = await world.finish([world.bench.ask("large", rows)])

@@ -12,10 +12,11 @@ from guards.decisions import Action, Decisions
 from guards.guard import Needs, Stage
 from guards.rows import Rows
 from guards.runner import GuardRunner, GuardSetup
-from serving.dataplane.batching.batch import Batch, Pending
+from serving.dataplane.batching.batch import Batch
 from serving.dataplane.context import RequestContext
 from serving.dataplane.guards.stage import GuardStage
 from serving.dataplane.requests.bound import Bound
+from serving.dataplane.requests.pending import Pending
 from serving.errors import GuardRejected
 
 

@@ -7,9 +7,10 @@ import pytest
 
 from guards.decisions import Action
 from serving.channel.messages.inference import BatchResult, GuardResult, ResultMeta
-from serving.dataplane.batching.batch import Batch, Pending
+from serving.dataplane.batching.batch import Batch
 from serving.dataplane.hooks.observer import ModelObserver
 from serving.dataplane.hooks.statistics import BatchStatistics
+from serving.dataplane.requests.pending import Pending
 from serving.errors import GuardRejected
 from serving.telemetry.counters import SeriesSet
 

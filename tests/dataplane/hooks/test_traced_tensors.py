@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from serving.dataplane.batching.batch import Pending
 from serving.dataplane.hooks.traced_tensors import MOST_TEXT, MOST_VALUES, tensors_of
 from serving.dataplane.requests.answer import Answer
 from serving.dataplane.requests.bound import Bound
+from serving.dataplane.requests.pending import Pending
 from serving.errors import ModelFailed
 
 

@@ -16,10 +16,11 @@ import pytest
 from serving.channel.messages.inference import BatchResult, ResultMeta
 from serving.channel.messages.settings import Settings, TraceSettings
 from serving.config import ModelConfig
-from serving.dataplane.batching.batch import Batch, Pending
+from serving.dataplane.batching.batch import Batch
 from serving.dataplane.hooks.trace_file import MOST_WAITING, TraceFile
 from serving.dataplane.hooks.tracing import Tracing
 from serving.dataplane.requests.bound import Bound
+from serving.dataplane.requests.pending import Pending
 
 ON = TraceSettings(timestamps=True, rate=1)
 SIGNATURE = [{"name": name, "datatype": "FP32", "shape": [-1, 2]} for name in "xy"]

@@ -45,7 +45,7 @@ class Client:
 
 
 async def waiting(bench: Any, link: Any, eventually: Wait, client: Client) -> Any:
-    bench.queue.add_link(link)
+    bench.batcher.add_link(link)
     first = bench.ask("first", receive=Client().receive, enqueued=time.monotonic())
     await eventually(lambda: link.held)
     return first, bench.ask("waits", [1.0] * 3, receive=client.receive, enqueued=time.monotonic())
@@ -74,7 +74,7 @@ async def test_what_the_server_cancels_waits_no_longer(
     make_bench: Make, make_link: Make, eventually: Wait, rows: int
 ) -> None:
     bench, link = make_bench(), make_link(manual=True)
-    bench.queue.add_link(link)
+    bench.batcher.add_link(link)
     first = bench.ask("first")
     await eventually(lambda: link.held)
     left, stays = bench.ask("left", [1.0] * rows), bench.ask("stays")
@@ -105,7 +105,7 @@ async def test_who_stays_is_answered_and_not_asked_again(
     await asyncio.sleep(0.05)
     assert client.asked == asked
     assert client.asked == 1 or at_once
-    assert not bench.queue._departures.watching
+    assert not bench.queue.departures.watching
     assert asyncio.all_tasks() == before
 
 
@@ -128,19 +128,19 @@ async def test_the_number_of_questions_is_bounded_and_everybody_is_asked(
     monkeypatch.setattr(departures, "POLLS_PER_SWEEP", 3)
     bench, link = make_bench(), make_link(manual=True)
     clients = [Client() for _ in range(8)]
-    bench.queue.add_link(link)
+    bench.batcher.add_link(link)
     futures = [bench.ask("first")]
     await eventually(lambda: link.held)
     futures += [bench.ask(str(n), receive=client.receive) for n, client in enumerate(clients)]
     sweeps = 0
-    sweep = bench.queue._departures._sweep
+    sweep = bench.queue.departures._sweep
 
     def counted() -> None:
         nonlocal sweeps
         sweeps += 1
         sweep()
 
-    monkeypatch.setattr(bench.queue._departures, "_sweep", counted)
+    monkeypatch.setattr(bench.queue.departures, "_sweep", counted)
     await eventually(lambda: all(client.asked for client in clients))
     assert sum(client.asked for client in clients) <= 3 * (sweeps + 1)
     link.manual = False

@@ -10,10 +10,10 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving.dataplane.batching.batch import Pending
 from serving.dataplane.queue import fair_queue as turns
 from serving.dataplane.queue.fair_queue import FairQueue
 from serving.dataplane.requests.bound import Bound
+from serving.dataplane.requests.pending import Pending
 
 
 def item(lane: Any, rows: int = 1, priority: int = 0, ident: str = "") -> Pending:

@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 
 from guards.decisions import Action
 from serving.channel.messages.inference import GuardResult, ResponseParameters
-from serving.dataplane.batching.batch import Pending
 from serving.dataplane.hooks.observer import ModelObserver
 from serving.dataplane.hooks.statistics import BatchStatistics
 from serving.dataplane.requests.bound import Bound
+from serving.dataplane.requests.pending import Pending
 from serving.dataplane.requests.splitting import SplitRequest
 from serving.errors import (
     DeadlineExceeded,
@@ -49,7 +49,7 @@ def test_everybody_gets_their_rows_in_order(
         bench = make_bench(max_batch_size=most)
         links = [make_link(str(index), slots) for index in range(2)]
         for link in links:
-            bench.queue.add_link(link)
+            bench.batcher.add_link(link)
         futures = [
             bench.ask(str(i), [100.0 * i + row for row in range(n)]) for i, n in enumerate(asked)
         ]
@@ -62,7 +62,7 @@ def test_everybody_gets_their_rows_in_order(
 
 
 async def cut_in_three(bench: Any, link: Any, eventually: Wait, **more: Any) -> Any:
-    bench.queue.add_link(link)
+    bench.batcher.add_link(link)
     future = bench.ask("large", [1.0, 2.0, 3.0, 4.0, 5.0], **more)
     await eventually(lambda: link.held)
     return future
@@ -156,7 +156,7 @@ async def test_every_part_is_told_what_the_request_passes_on(
     said = ResponseParameters({"n": 7}, {})
     usual = link.result
     link.result = lambda batch: usual(batch, remarks={0: said})
-    bench.queue.add_link(link)
+    bench.batcher.add_link(link)
     future = bench.ask("large", bound=remote(3, alone=False))
     assert (await asyncio.wait_for(future, TIMEOUT)).remarks == said
     passed_on = [item.bound.forward for batch in link.batches for item in batch.items]
@@ -181,7 +181,7 @@ async def test_an_answer_in_parts_is_of_one_version(
     observer = ModelObserver("m", "1", SeriesSet(), publisher, (), {}, BatchStatistics())  # type: ignore[arg-type]
     bench, link = make_bench(observer=observer, max_batch_size=2), make_link()
     of_versions(link, "1", "2", "2", "2", "3")
-    bench.queue.add_link(link)
+    bench.batcher.add_link(link)
     future = bench.ask("large", [1.0, 2.0, 3.0, 4.0, 5.0])
     answer = await asyncio.wait_for(future, TIMEOUT)
     assert answer.outputs["y"][:, 0].tolist() == [2, 4, 6, 8, 10]
@@ -203,7 +203,7 @@ async def test_a_request_whose_parts_never_are_of_one_version_fails(
 ) -> None:
     bench, link = make_bench(max_batch_size=2), make_link()
     of_versions(link, *"123456789")
-    bench.queue.add_link(link)
+    bench.batcher.add_link(link)
     with pytest.raises(ModelNotReady, match="different versions") as caught:
         await asyncio.wait_for(bench.ask("large", [1.0, 2.0, 3.0]), TIMEOUT)
     assert caught.value.retry_after_s
@@ -216,7 +216,7 @@ async def test_parts_that_nobody_is_left_to_answer_again_fail(
 ) -> None:
     bench, link = make_bench(max_batch_size=2), make_link()
     of_versions(link, "1", "2")
-    bench.queue.add_link(link)
+    bench.batcher.add_link(link)
     future = bench.ask("large", [1.0, 2.0, 3.0])
     usual = link.result
 
@@ -235,7 +235,7 @@ async def test_a_batch_with_answers_of_two_versions_is_two_events(
     publisher = Publisher()
     observer = ModelObserver("m", "1", SeriesSet(), publisher, (), {}, BatchStatistics())  # type: ignore[arg-type]
     bench, link = make_bench(observer=observer), make_link(manual=True)
-    bench.queue.add_link(link)
+    bench.batcher.add_link(link)
     asked = [bench.ask(ident, [value]) for ident, value in (("a", 1.0), ("b", 2.0), ("c", 3.0))]
     await eventually(lambda: link.held)
     link.answer(remarks={1: ResponseParameters({}, {}, "2")})
@@ -247,7 +247,7 @@ async def test_a_batch_with_answers_of_two_versions_is_two_events(
 
 async def test_a_request_that_goes_alone_goes_whole(make_bench: Make, make_link: Make) -> None:
     bench, link = make_bench(max_batch_size=2), make_link()
-    bench.queue.add_link(link)
+    bench.batcher.add_link(link)
     futures = [bench.ask("step", bound=remote(3, alone=True)), bench.ask("small")]
     assert await get(futures[0]) == [0, 4, 8]
     await get(futures[1])
@@ -269,7 +269,7 @@ async def test_it_is_one_request_for_metrics_statistics_and_events(
     publisher, series = Publisher(), SeriesSet()
     observer = ModelObserver("m", "1", series, publisher, (), {}, BatchStatistics())  # type: ignore[arg-type]
     bench, link = make_bench(observer=observer, max_batch_size=2), make_link()
-    bench.queue.add_link(link)
+    bench.batcher.add_link(link)
     sensitive = {"sex": np.array(list("MFMFM"), object)}
     large = bench.ask("large", [1.0, 2.0, 3.0, 4.0, 5.0])
     item = bench.items[0]

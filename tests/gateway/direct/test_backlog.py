@@ -200,7 +200,7 @@ async def test_a_lost_replica_ends_the_wait(full, server, plane, link, connect, 
     client = await connect()
     await client.send(post(body(2)))
     await eventually(lambda: server.backlog._waiting)
-    plane.entries()[0].queue.remove_link(link)
+    plane.entries()[0].batcher.remove_link(link)
     status, _, answer = await client.answer()
     assert status == 503
     assert b"no replica" in answer
@@ -213,7 +213,7 @@ async def test_one_that_finds_room_lets_the_next_one_go(full, server, plane, lin
     for client in late:
         await client.send(post(body(2)))
     await eventually(lambda: len(server.backlog._waiting.get(*plane.crowded, ())) == 4)
-    plane.entries()[0].queue.remove_link(link)  # which is told once
+    plane.entries()[0].batcher.remove_link(link)  # which is told once
     for client in late:
         status, _, answer = await client.answer()
         assert status == 503

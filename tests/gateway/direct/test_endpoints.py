@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from serving.dataplane.batching.batcher import ModelQueue
+from serving.dataplane.queue.request_queue import RequestQueue
 from serving.dataplane.routing import Route
 from serving.protocol.pb.open_inference_pb2 import ModelInferRequest, ModelInferResponse
 
@@ -71,7 +71,7 @@ async def test_what_is_asked_of_a_graph(
 async def test_only_requests_that_need_a_place_in_a_queue_wait_for_one(
     server: Any, plane: Any, toy_endpoints: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ModelQueue, "full", True)
+    monkeypatch.setattr(RequestQueue, "full", True)
     assert server.backlog.place("m", "", "", b"") is not None
     plane.router.put(Route(toy_endpoints.Cache(plane.resolve("m"))))
     assert server.backlog.place("m", "", "", b"") is None

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from serving.channel.arena import Arena
-from serving.dataplane.batching.batcher import ModelQueue
+from serving.dataplane.batching.dispatching import Dispatcher
 from serving.gateway.direct.limits import Limits
 
 LONG = 8192
@@ -106,11 +106,11 @@ async def test_it_is_received_where_its_replica_reads_it(
     shared = Arena(1 << 20)
     asked = []
 
-    def landing(_queue: Any, size: int, skip: int) -> memoryview | None:
+    def landing(_dispatcher: Any, size: int, skip: int) -> memoryview | None:
         asked.append((size, skip))
         return shared.landing(size, skip)
 
-    monkeypatch.setattr(ModelQueue, "landing", landing)
+    monkeypatch.setattr(Dispatcher, "landing", landing)
     monkeypatch.setattr("serving.gateway.direct.http1.connection.LONG", 1024)
     client = await connect()
     request, data = binary(rows=300)

@@ -150,8 +150,8 @@ async def clean(
 def idle(plane: Any) -> bool:
     """Whether no request is under way, and no event about one waits to be sent."""
     plane.publisher.flush()
-    queue = plane.resolve("m").queue
-    return not queue.waiting_rows and not any(link.busy for link in queue.links)
+    entry = plane.resolve("m")
+    return not entry.queue.waiting_rows and not any(link.busy for link in entry.batcher.links)
 
 
 def partly(asked: Any, protocol: int) -> bytes:
@@ -251,7 +251,7 @@ async def test_the_client_leaves_while_its_request_waits_for_a_slot(
         behind.link.slots = 4
 
     # The sweep that has found out ends by itself.
-    over = lambda: idle(server.plane) and not queue._departures.watching  # noqa: E731
+    over = lambda: idle(server.plane) and not queue.departures.watching  # noqa: E731
     await clean(server, garbage, once, over, wait_until)
 
 
@@ -282,8 +282,8 @@ ENDED = [
 async def replaced(entry: Any, link: Any) -> None:
     """Put another replica in the place of every one that is lost."""
     while True:
-        if not entry.queue.links:
-            entry.queue.add_link(link)
+        if not entry.batcher.links:
+            entry.batcher.add_link(link)
         await asyncio.sleep(0)
 
 
@@ -314,7 +314,7 @@ async def test_the_connection_stays(
         assert (good in answer) == (error is None or asked.path.endswith("StreamInfer")), answer[
             :300
         ]
-        if not entry.queue.links:  # it was lost
-            entry.queue.add_link(behind.link)
+        if not entry.batcher.links:  # it was lost
+            entry.batcher.add_link(behind.link)
 
     await clean(server, garbage, once, lambda: idle(server.plane), wait_until)

@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import numpy as np
 import pytest
 
-from guards.decisions import Action, Decisions
-from guards.guard import Needs, Stage
-from guards.rows import Rows
-from serving.channel.messages.inference import BatchResult, ResultMeta
 from serving.config import Batching, ConfigError, ModelConfig, parse
 from serving.dataplane.batching import latency_model
-from serving.dataplane.batching.batch_sizing import BatchSizing
-from serving.dataplane.queue import waiting_room as admission
-from serving.dataplane.queue.waiting_room import weigh
+from serving.dataplane.queue.request_queue import RequestQueue, weigh
+from serving.dataplane.requests.answer import Answer
 from serving.dataplane.requests.bound import Bound
+from serving.dataplane.requests.pending import Pending
 from serving.dataplane.served import row_bytes
-from serving.errors import DeadlineExceeded, ModelFailed, PayloadTooLarge, QueueFull
+from serving.errors import DeadlineExceeded, ModelFailed, NoReplica, PayloadTooLarge, QueueFull
 
 Wait = Callable[[Callable[[], object]], Awaitable[None]]
 Make = Callable[..., Any]
@@ -34,7 +31,7 @@ async def get(future: asyncio.Future[Any]) -> list[float]:
 
 async def busy(bench: Any, link: Any, eventually: Wait) -> None:
     """Let a first request take the only slot."""
-    bench.queue.add_link(link)
+    bench.batcher.add_link(link)
     bench.ask("first")
     await eventually(lambda: link.held)
 
@@ -45,6 +42,152 @@ async def work_off(link: Any, futures: Any) -> None:
         link.answer()
     for future in futures:
         await asyncio.wait_for(future, TIMEOUT)
+
+
+# -- the queue by itself ----------------------------------------------------------------------
+
+
+class Owner:
+    """What a batcher is for a queue."""
+
+    def __init__(self, row_bytes: int | None = 8, **batching: Any) -> None:
+        self.abandoned: list[str] = []
+        self.queue = RequestQueue(
+            "m", Batching(**batching), row_bytes, lambda item: self.abandoned.append(item.id)
+        )
+        self.queue.served = True
+
+    def item(self, ident: str = "", rows: int = 1, lane: Any = "") -> Pending:
+        bound = Bound((np.zeros((rows, 2), np.float32),), rows, ((2,),), (), None)
+        future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        return Pending(ident, bound, future, 0.0, lane)
+
+    def ask(self, ident: str, rows: int = 1, lane: Any = "", **more: Any) -> Pending:
+        item = self.item(ident, rows, lane)
+        self.queue.append(item, **more)
+        return item
+
+    def take(self, most: int = 100, lost_before: float = 0.0) -> list[str]:
+        return [item.id for item in self.queue.take(most, 1 << 20, lost_before)]
+
+
+@pytest.mark.parametrize(
+    ("timeout_s", "needed_s", "refused"),
+    [(None, 9.0, None), (1.0, 0.0, None), (1.0, 1.0, None), (1.0, 1.1, "needs at least 1.1e"),
+     (0.0, 0.0, "passed"), (-1.0, 0.0, "passed")],
+)  # fmt: skip
+async def test_a_deadline_that_cannot_be_kept_is_refused(
+    timeout_s: float | None, needed_s: float, refused: str | None
+) -> None:
+    owner = Owner()
+    if refused is None:
+        item = owner.ask("a", timeout_s=timeout_s, needed_s=needed_s)
+        assert (item.timer is None) == (timeout_s is None)
+        assert owner.take() == ["a"]
+    else:
+        with pytest.raises(DeadlineExceeded, match=refused):
+            owner.ask("a", timeout_s=timeout_s, needed_s=needed_s)
+        assert owner.queue.waiting_rows == 0
+
+
+async def test_a_request_in_parts_gets_room_and_a_deadline_and_does_not_wait_itself(
+    eventually: Wait,
+) -> None:
+    owner = Owner(max_queue_rows=4)
+    whole = owner.ask("whole", 4, timeout_s=0.01, in_parts=True)
+    assert owner.queue.waiting_rows == 0
+    parts = [owner.item(f"part {n}", 2) for n in range(2)]
+    owner.queue.extend(parts)
+    assert owner.queue.waiting_rows == 4
+    with pytest.raises(QueueFull):
+        owner.ask("other")
+    assert owner.take() == ["part 0", "part 1"]
+    await eventually(whole.future.done)
+    assert isinstance(whole.future.exception(), DeadlineExceeded)
+    owner.queue.extend([owner.item("part", 4)])  # for a second time: never refused
+    with pytest.raises(QueueFull):
+        owner.ask("another", 4, in_parts=True)
+
+
+@pytest.mark.parametrize("row_bytes", [8, None])
+async def test_what_was_sent_in_vain_counts_and_goes_first_without_who_has_left(
+    row_bytes: int | None,
+) -> None:
+    owner = Owner(row_bytes)
+    for ident in "abcd":
+        owner.ask(ident, 2)
+    queue = owner.queue
+    sent = queue.take(4, 1 << 20, 0.0)
+    queue.put_back(sent)
+    assert queue.waiting_rows == 8
+    assert queue.waiting_bytes == (0 if row_bytes else 64)
+    assert [item.id for item in queue.items()] == ["a", "b", "c", "d"]
+    sent[1].future.cancel()
+    assert [item.id for item in queue.take_returned()] == ["a"]
+    assert owner.abandoned == ["b"]
+    assert not queue.returned
+    assert owner.take() == ["c", "d"]
+    assert (queue.waiting_rows, queue.waiting_bytes) == (0, 0)
+
+
+async def test_who_is_evicted_is_answered_whatever_it_waits_for() -> None:
+    owner = Owner()
+    items = [owner.ask("returned"), owner.ask("one", lane="a"), owner.ask("two", lane="b")]
+    owner.queue.put_back(owner.queue.take(1, 1 << 20, 0.0))
+    room: list[int] = []
+    owner.queue.on_room = lambda: room.append(owner.queue.waiting_rows)
+    owner.queue.served = False
+    owner.queue.evict(NoReplica("nobody"))
+    for item in items:
+        assert isinstance(item.future.exception(), NoReplica)
+    assert (owner.queue.waiting_rows, owner.queue.items(), room) == (0, [], [0])
+
+
+async def test_it_is_full_only_while_somebody_computes() -> None:
+    owner = Owner(max_queue_rows=1)
+    owner.ask("a")
+    with pytest.raises(QueueFull):
+        owner.ask("b")
+    assert owner.queue.full
+    assert owner.queue.crowded == {owner.queue}
+    owner.queue.served = False
+    assert not owner.queue.full
+
+
+async def test_what_is_ahead_of_a_request_is_certain_only_in_one_lane() -> None:
+    owner = Owner()
+    owner.ask("a", 3)
+    assert owner.queue.ahead == 3
+    owner.ask("b", 2, lane="other")
+    assert (owner.queue.ahead, owner.queue.waiting_rows) == (0, 5)
+    assert owner.take() == ["a", "b"]
+    owner.ask("c", 2, lane="other")
+    assert owner.queue.ahead == 2
+
+
+async def test_the_head_is_what_leaves_next() -> None:
+    owner = Owner()
+    for number in range(4):
+        owner.ask(f"flood {number}", lane="flood")
+    owner.ask("other", lane="other")
+    while owner.queue.waiting_rows:
+        head = owner.queue.head
+        assert owner.take(1) == [head.id]
+
+
+async def test_whoever_is_answered_by_a_take_may_ask_again_at_once() -> None:
+    """Its connection reads the next request in the same turn, which others may make room for."""
+    owner = Owner(max_queue_rows=4)
+    late = owner.ask("late", timeout_s=1.0)
+    flood = [owner.ask(f"flood {n}", lane="flood") for n in range(3)]
+    late.on_done = lambda: owner.queue.append(owner.item("again", 2, lane="small"))
+    soon = asyncio.get_running_loop().time() + 10.0
+    assert owner.take(lost_before=soon) == ["flood 0", "flood 1", "flood 2"]
+    assert not any(item.future.done() for item in flood)
+    assert owner.abandoned == ["late"]
+    assert owner.queue.waiting_rows == 2
+    assert owner.take() == ["again"]
+    assert owner.queue.waiting_rows == 0
 
 
 # -- bytes ------------------------------------------------------------------------------------
@@ -109,7 +252,7 @@ class Slow:
 
 async def taught(bench: Any, link: Any) -> Slow:
     slow = Slow(link)
-    bench.queue.add_link(link)
+    bench.batcher.add_link(link)
     for number in range(latency_model.SAMPLES):
         await get(bench.ask(str(number), timeout_s=1e6))
     return slow
@@ -119,7 +262,7 @@ async def test_nothing_is_refused_before_anything_is_learned(
     make_bench: Make, make_link: Make
 ) -> None:
     bench = make_bench()
-    bench.queue.add_link(make_link())
+    bench.batcher.add_link(make_link())
     assert await get(bench.ask("a", [1.0], timeout_s=1.0)) == [2.0]
 
 
@@ -151,7 +294,7 @@ async def test_a_wrong_lesson_is_forgotten(
     make_bench: Make, make_link: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = [1000.0]
-    monkeypatch.setattr(admission.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
     bench, link = make_bench(), make_link()
     slow = await taught(bench, link)
     slow.seconds = 0.001
@@ -204,59 +347,6 @@ async def test_what_cannot_be_in_time_any_more_is_given_up_for_those_behind_it(
             await asyncio.wait_for(tight, TIMEOUT)
         assert bench.observer.of("abandoned") == [("deadline", 1)]
     assert ("tight" in [name for sent in link.sent for name in sent]) == (goal is None)
-
-
-# -- the latency goal and the delay -----------------------------------------------------------
-
-
-async def test_a_goal_bounds_the_rows_of_a_batch_until_it_is_lost(
-    make_bench: Make, make_link: Make, eventually: Wait, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    now = [1000.0]
-    monkeypatch.setattr(admission.time, "monotonic", lambda: now[0])
-    bench, link = make_bench(latency_slo_ms=100), make_link(slots=1)
-    bench.queue.add_link(link)
-    slow = Slow(link)
-    for rows in (1, 4, 16) * latency_model.SAMPLES:
-        slow.seconds = 0.005 * rows  # ten rows take half of the goal
-        await get(bench.ask("teach", [1.0] * rows, enqueued=now[0]))
-    link.sent.clear()
-    futures = [bench.ask(str(n), enqueued=now[0]) for n in range(40)]
-    await asyncio.gather(*[get(future) for future in futures])
-    assert [len(sent) for sent in link.sent] == [10, 10, 10, 10]
-    late = [bench.ask(str(n), enqueued=now[0] - 0.2) for n in range(40)]
-    link.sent.clear()
-    await asyncio.gather(*[get(future) for future in late])
-    assert [len(sent) for sent in link.sent] == [40]
-
-
-async def test_a_goal_that_no_batch_can_keep_does_not_make_batches_tiny() -> None:
-    pace = BatchSizing(Batching(latency_slo_ms=50))
-    for rows in (1, 2, 4, 8, 16, 32) * latency_model.SAMPLES:
-        result = BatchResult({}, ResultMeta({}, (), int((0.040 + 0.0005 * rows) * 1e9), 0))
-        pace.learn(rows, 0.0, 0.0, result, alone=False)
-    assert 16 <= pace.most_rows(0.0, 2, 0.0) <= 24
-
-
-async def test_a_batch_waits_for_company_and_not_for_longer(
-    make_bench: Make, make_link: Make, eventually: Wait
-) -> None:
-    loop = asyncio.get_running_loop()
-    bench = make_bench(max_queue_delay_us=500_000, max_batch_size=3)
-    link = make_link()
-    bench.queue.add_link(link)
-    started = loop.time()
-    one = bench.ask("one", enqueued=admission.time.monotonic())
-    for _ in range(20):
-        await asyncio.sleep(0)
-    assert not link.sent
-    two = bench.ask("two", enqueued=admission.time.monotonic())
-    await asyncio.gather(get(one), get(two))
-    assert link.sent == [["one", "two"]]
-    assert loop.time() - started >= 0.49
-    full = [bench.ask(str(n), enqueued=admission.time.monotonic() + 3600) for n in range(3)]
-    await asyncio.gather(*[get(future) for future in full])
-    assert len(link.sent) == 2
 
 
 # -- priorities and clients -------------------------------------------------------------------
@@ -337,40 +427,3 @@ def test_the_default_level_is_one_of_the_levels(make_config: Make, wrong: Any) -
     raw = {**config.model_dump(mode="json"), "batching": wrong}
     with pytest.raises(ConfigError, match="default_priority_level must be one of"):
         parse(ModelConfig, raw, "model.yaml")
-
-
-# -- retries ----------------------------------------------------------------------------------
-
-
-class Counting:
-    name = "counting"
-    stage = Stage.INPUT
-    needs = Needs(inputs=True)
-    action = Action.FLAG
-
-    def __init__(self) -> None:
-        self.rows: list[float] = []
-
-    def check(self, rows: Rows) -> Decisions:
-        self.rows += rows.inputs["x"][:, 0].tolist()
-        return Decisions(self.name, np.zeros(rows.n, np.uint8), {})
-
-
-async def test_what_a_lost_replica_held_does_not_pass_the_guards_again(
-    make_bench: Make, make_link: Make, eventually: Wait
-) -> None:
-    guard = Counting()
-    bench = make_bench([guard])
-    dying, other = make_link("dying", manual=True), make_link("other", manual=True)
-    bench.queue.add_link(dying)
-    first = bench.ask("first", [1.0])
-    await eventually(lambda: dying.held)
-    bench.queue.add_link(other)
-    second = bench.ask("second", [2.0])
-    await eventually(lambda: other.held)
-    third = bench.ask("third", [3.0])
-    dying.die()
-    await asyncio.sleep(0)
-    await work_off(other, [first, second, third])
-    assert other.sent == [["second"], ["first"], ["third"]]
-    assert guard.rows == [1.0, 2.0, 3.0]

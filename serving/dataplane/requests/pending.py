@@ -1,0 +1,136 @@
+"""One admitted request on its way to an answer, and one that travels in parts."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Hashable
+
+import numpy as np
+
+from serving.channel.messages.inference import ResponseParameters
+from serving.dataplane.context import NO_CONTEXT, RequestContext
+from serving.dataplane.requests.answer import Answer
+from serving.dataplane.requests.bound import Bound
+from serving.telemetry.logs.events import Event
+from serving.telemetry.logs.report import report
+
+
+class Pending:
+    """One admitted request on its way to an answer, or a part of one that is too large.
+
+    Attributes:
+        lane: who it takes turns with others for: its client, with its priority where a model
+            has levels. Empty where nobody takes turns.
+        priority: its level, 1 the highest; 0 where the model has none.
+        context: what it came with.
+        arm: of its route; empty where traffic is not split.
+        receive: tells whether the client has left; None when nobody can say, or is asked already.
+        remarks: what a model on another server said beside the tensors.
+        turn: its place among the lanes; there only while lanes take turns.
+        on_done: called once it is answered, in the same turn of the loop; it must not raise.
+        whole: what it is a part of; None where it travels whole.
+    """
+
+    __slots__ = (
+        "arm", "attempts", "bound", "context", "enqueued", "flags", "future", "id", "lane",
+        "on_done", "priority", "receive", "remarks", "timer", "turn", "whole",
+    )  # fmt: skip
+
+    turn: tuple[float, int] | None
+
+    def __init__(
+        self,
+        ident: str,
+        bound: Bound,
+        future: asyncio.Future[Answer],
+        enqueued: float,
+        lane: Hashable = "",
+        context: RequestContext = NO_CONTEXT,
+        arm: str = "",
+    ) -> None:
+        self.id = ident
+        self.bound = bound
+        self.future = future
+        self.enqueued = enqueued
+        self.lane = lane
+        self.context = context
+        self.arm = arm
+        self.receive = context.disconnect
+        self.priority = 0
+        self.attempts = 0
+        self.flags: list[str] = []
+        self.remarks: ResponseParameters | None = None
+        self.timer: asyncio.TimerHandle | None = None
+        self.whole: Whole | None = None
+        self.on_done: Callable[[], None] | None = None
+
+    def answer(self, outputs: dict[str, np.ndarray]) -> None:
+        """Settle it with its outputs, unless it is settled already."""
+        future = self.future
+        if not future.done():
+            future.set_result(Answer(outputs, self.flags, self.remarks))
+            if self.on_done is not None:
+                on_done, self.on_done = self.on_done, None  # kept, each would keep the other
+                try:
+                    on_done()
+                except Exception as error:  # noqa: BLE001 - the others in the batch have answers too
+                    self._not_passed_on(error)
+
+    def fail(self, error: BaseException) -> None:
+        """Settle it with an error, unless it is settled already."""
+        future = self.future
+        if not future.done():
+            future.set_exception(error)
+            if self.on_done is not None:
+                on_done, self.on_done = self.on_done, None
+                try:
+                    on_done()
+                except Exception as broken:  # noqa: BLE001 - as above
+                    self._not_passed_on(broken)
+
+    def _not_passed_on(self, error: Exception) -> None:
+        said = "an answer was not passed on to its client"
+        report(Event.INTERNAL_ERROR, said, request_id=self.id, error=error)
+
+
+class Whole:
+    """A request that travels in parts: what its parts, and who books them, know of it.
+
+    It knows the futures of its parts and not them, for they know it: a large request must not have
+    to wait for the garbage collector.
+
+    Attributes:
+        item: the request; it is never queued itself.
+        futures: of its parts, in the order of their rows.
+        upstream: version that another server gave the parts; empty where it is the served one.
+    """
+
+    __slots__ = ("_counted", "_outputs", "futures", "item", "upstream")
+
+    def __init__(self, item: Pending) -> None:
+        self.item = item
+        self.futures: list[asyncio.Future[Answer]] = []
+        self.upstream = ""
+        self._outputs: dict[str, np.ndarray] | None = None
+        self._counted = False
+
+    def begins_with(self, part: Pending) -> bool:
+        """Whether `part` is the first of them."""
+        return self.futures[0] is part.future
+
+    def complete(self) -> bool:
+        """Whether the request is answered; true once, so that it is counted once."""
+        whole = self.item.future
+        if self._counted or not whole.done() or whole.cancelled() or whole.exception() is not None:
+            return False
+        self._counted = True
+        return True
+
+    def outputs(self) -> dict[str, np.ndarray]:
+        """Return the rows of all parts in order; every part must have been answered."""
+        if self._outputs is None:
+            parts = [future.result().outputs for future in self.futures]
+            self._outputs = {
+                name: np.concatenate([part[name] for part in parts]) for name in parts[0]
+            }
+        return self._outputs

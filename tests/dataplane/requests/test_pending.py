@@ -1,0 +1,78 @@
+"""A request is settled once, and whoever is told of it spoils nothing; parts know their whole."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import numpy as np
+import pytest
+
+from serving.dataplane.requests.answer import Answer
+from serving.dataplane.requests.bound import Bound
+from serving.dataplane.requests.pending import Pending, Whole
+from serving.errors import ModelFailed
+
+
+def pending(rows: int = 1) -> Pending:
+    bound = Bound((np.zeros((rows, 1)),), rows, ((1,),), (), None)
+    future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+    return Pending("i", bound, future, 0.0)
+
+
+@pytest.mark.parametrize("first", ["answer", "fail"])
+async def test_it_is_settled_once_and_tells_once(first: str) -> None:
+    item = pending()
+    told: list[bool] = []
+    item.on_done = lambda: told.append(item.future.done())
+    settle: list[Any] = [lambda: item.answer({}), lambda: item.fail(ModelFailed("no"))]
+    for one in settle if first == "answer" else reversed(settle):
+        one()
+    assert told == [True]
+    assert (item.future.exception() is None) == (first == "answer")
+
+
+@pytest.mark.parametrize("how", ["answer", "fail"])
+async def test_whoever_is_told_and_raises_costs_no_answer(
+    how: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    item = pending()
+    item.on_done = lambda: 1 / 0  # type: ignore[assignment, return-value]
+    if how == "answer":
+        item.answer({})
+    else:
+        item.fail(ModelFailed("no"))
+    assert item.future.done()
+    assert item.future.exception() is None or how == "fail"
+    assert "an answer was not passed on to its client" in caplog.text
+
+
+def parted() -> tuple[Whole, list[Pending]]:
+    whole = Whole(pending(3))
+    parts = [pending(2), pending(1)]
+    whole.futures = [part.future for part in parts]
+    for part in parts:
+        part.whole = whole
+    return whole, parts
+
+
+async def test_parts_are_put_together_in_the_order_of_their_rows() -> None:
+    whole, parts = parted()
+    parts[1].answer({"y": np.array([3])})
+    parts[0].answer({"y": np.array([1, 2])})
+    assert whole.outputs()["y"].tolist() == [1, 2, 3]
+    assert whole.outputs() is whole.outputs()  # joined once
+    assert [whole.begins_with(part) for part in parts] == [True, False]
+
+
+@pytest.mark.parametrize("end", ["answer", "fail", "cancel", None])
+async def test_it_is_complete_once_and_only_when_it_is_answered(end: str | None) -> None:
+    whole, _ = parted()
+    if end == "answer":
+        whole.item.answer({})
+    elif end == "fail":
+        whole.item.fail(ModelFailed("no"))
+        whole.item.future.exception()
+    elif end == "cancel":
+        whole.item.future.cancel()
+    assert [whole.complete() for _ in range(2)] == [end == "answer", False]
