@@ -101,14 +101,16 @@ class Whole:
 
     Attributes:
         item: the request; it is never queued itself.
+        size: rows of each part but the last.
         futures: of its parts, in the order of their rows.
         upstream: version that another server gave the parts; empty where it is the served one.
     """
 
-    __slots__ = ("_counted", "_outputs", "futures", "item", "upstream")
+    __slots__ = ("_counted", "_outputs", "futures", "item", "size", "upstream")
 
     def __init__(self, item: Pending) -> None:
         self.item = item
+        self.size = 0
         self.futures: list[asyncio.Future[Answer]] = []
         self.upstream = ""
         self._outputs: dict[str, np.ndarray] | None = None

@@ -34,13 +34,12 @@ class SplitRequest:
         self._item = item
         self._whole = Whole(item)
         self._queue = queue
-        self._size = 0
         self._left = 0
         self._again = MOST_AGAIN
 
     def cut(self, size: int) -> None:
         """Queue the parts, in order, of `size` rows each but the last; once."""
-        self._size = size
+        self._whole.size = size
         parts = [self._part(start) for start in range(0, self._item.bound.rows, size)]
         self._whole.futures = [part.future for part in parts]
         self._item.future.add_done_callback(self._end)
@@ -56,7 +55,7 @@ class SplitRequest:
 
     def _part(self, start: int) -> Pending:
         item, bound = self._item, self._item.bound
-        stop = min(start + self._size, bound.rows)
+        stop = min(start + self._whole.size, bound.rows)
         arrays = tuple(array[start:stop] for array in bound.arrays)
         cut = Bound(arrays, stop - start, bound.key, (), None, bound.forward, bound.alone)
         future: asyncio.Future[Answer] = item.future.get_loop().create_future()
@@ -99,7 +98,7 @@ class SplitRequest:
         parts = []
         for place, answer in enumerate(answers):
             if answer.upstream != self._whole.upstream:
-                parts.append(self._part(place * self._size))
+                parts.append(self._part(place * self._whole.size))
                 self._whole.futures[place] = parts[-1].future
         self._send(parts)
 
