@@ -426,7 +426,7 @@ def test_on_a_device_beside_the_host(save, kind, monkeypatch):
     entry = save(kind, BOTH, "ba", ["end", "start"])
     monkeypatch.setattr(
         "serving.models.torch.assembly.TorchModel",
-        lambda entry, *runs: PipelinedModel(entry, Memory(), *runs),
+        lambda entry, *runs, is_graph: PipelinedModel(entry, Memory(), *runs),
     )
     model = load(entry, "cpu")
     assert isinstance(model, PipelinedModel)

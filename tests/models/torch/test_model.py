@@ -16,7 +16,7 @@ def model_of(tmp_path, run, inputs, outputs, run_with_features=None):
         {"format": "torch_export", "inputs": inputs, "outputs": outputs}
     )
     entry = ModelEntry("toy", "1", tmp_path, config)
-    return TorchModel(entry, run, run_with_features, torch.nn.Module)
+    return TorchModel(entry, run, run_with_features, torch.nn.Module, is_graph=True)
 
 
 def tensor(name, datatype, shape, **more):
@@ -156,6 +156,24 @@ def test_a_graph_that_only_reads_shares_memory_after_its_first_call(square):
     model.predict({"x": inputs})
     assert seen[0] != inputs.ctypes.data
     assert seen[1] == inputs.ctypes.data
+
+
+def test_code_that_is_no_graph_gets_a_copy_every_time(tmp_path):
+    seen = []
+
+    def run(x):
+        seen.append(x.data_ptr())
+        return x
+
+    config = ModelConfig.model_validate({
+        "format": "torch_export",
+        "inputs": [tensor("x", "FP32", [-1, 3])],
+        "outputs": [tensor("y", "FP32", [-1, 3])],
+    })  # fmt: skip
+    model = TorchModel(ModelEntry("toy", "1", tmp_path, config), run, None, torch.nn.Module)
+    for _ in range(3):
+        model.predict({"x": X})
+    assert X.ctypes.data not in seen
 
 
 def test_several_outputs_in_order(tmp_path):
