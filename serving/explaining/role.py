@@ -14,7 +14,7 @@ import signal
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import msgspec
 
@@ -44,6 +44,7 @@ from serving.errors import (
 )
 from serving.explaining.methods.offered import explainers
 from serving.explaining.request import Question, read_question, write_answer
+from serving.models.contract import UpstreamModel
 from serving.models.formats.loader import load
 from serving.models.preparation.deviation import as_made
 from serving.models.profile.files import read_baseline
@@ -54,9 +55,6 @@ from serving.telemetry.counters import SeriesSet
 from serving.telemetry.logs.causes import Cause, describe
 from serving.telemetry.process import ProcessSeries
 from serving.telemetry.process_title import set_title
-
-if TYPE_CHECKING:
-    from serving.models.formats.remote import RemoteModel
 
 MAX_WAITING: Final = 64
 """Explanations that may be under way; more are refused."""
@@ -100,7 +98,7 @@ class ExplainerRole:
         self._device = device or self._entry.config.replicas.device
         self._mean = read_baseline(self._entry)
         self._explainers: dict[str, Explainer] = {}
-        self._upstream: RemoteModel | None = None
+        self._upstream: UpstreamModel | None = None
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="explain")
         self._tasks: set[asyncio.Task[None]] = set()
         self._server = ChannelServer(self._message, slots=max_waiting, secret=secret)
@@ -127,11 +125,7 @@ class ExplainerRole:
         # Gradients are those of the model as it was made, not of a converted or compiled one.
         model = load(as_made(self._entry), self._device)
         self._explainers = explainers(self._entry.config, model)
-        if self._entry.config.remote is not None:
-            # Here, because it loads gRPC, which must not be in a process that forks others.
-            from serving.models.formats.remote import RemoteModel
-
-            self._upstream = model if isinstance(model, RemoteModel) else None
+        self._upstream = model if isinstance(model, UpstreamModel) else None
 
     async def start(self) -> str:
         """Listen and register; returns the address. `load` must have run."""

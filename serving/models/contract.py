@@ -99,3 +99,23 @@ class AsyncModel(Model, Protocol):
             ModelFailed: the model itself raised; message kept.
             Unsupported: features are asked for and the model has none.
         """
+
+
+@runtime_checkable
+class UpstreamModel(Model, Protocol):
+    """A model that another server computes.
+
+    Attributes:
+        answered_by: versions that have answered, as that server names them; who wants to know
+            empties it before asking.
+    """
+
+    answered_by: set[str]
+
+    def require_ready(self) -> None:
+        """Ask the server whether it has the model as `model.yaml` declares it.
+
+        Raises:
+            VigilError: the server cannot be reached, the model is not ready there, or its
+                tensors are others than `model.yaml` says.
+        """

@@ -9,7 +9,7 @@ import numpy as np
 
 from serving.config import InputSpec, ModelConfig
 from serving.errors import InvalidInput, ModelFailed
-from serving.models.contract import Model, Tensors
+from serving.models.contract import Model, Tensors, UpstreamModel
 from serving.models.known_rows import example_inputs, known_batch, repeated
 from serving.models.repository.folder import ModelEntry
 from serving.models.torch.buckets import buckets_of
@@ -32,11 +32,7 @@ def warm_up(model: Model, entry: ModelEntry) -> None:
         ModelFailed: the model cannot compute its own example, or not one finite number of an
             output comes out of it.
     """
-    if entry.config.remote is not None:
-        # Here, because it loads gRPC, which must not be in a process that forks others.
-        from serving.models.formats.remote import RemoteModel
-
-        assert isinstance(model, RemoteModel)
+    if isinstance(model, UpstreamModel):
         model.require_ready()
     for batch in example_batches(entry):
         require_finite(entry, model.predict(batch))

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from serving.channel.messages.directory import Directory, Member
 from serving.config import ConfigError, ModelConfig, parse
@@ -110,6 +111,13 @@ def test_a_file_is_converted_to_it(toy, folder, tmp_path):
     np.testing.assert_array_equal(load(entry(folder), "cpu").predict({"x": X})["y"], 5 * X)
     with pytest.raises(ConfigError, match=r"\.pt, \.pth, .*, \.plaything, which tells"):
         next(convert_pickle(tmp_path / "old.ball", into, trust_code=True))
+
+
+def test_of_the_formats_of_torch_an_exported_one_is_a_graph(
+    make_exported_model, make_factory_model
+):
+    assert load(make_exported_model(torch.nn.Linear(3, 2)), "cpu")._is_graph
+    assert not load(make_factory_model(), "cpu")._is_graph
 
 
 async def test_a_replica_serves_it(toy, folder, hub, address, tmp_path, eventually):

@@ -158,6 +158,24 @@ def test_a_graph_that_only_reads_shares_memory_after_its_first_call(square):
     assert seen[1] == inputs.ctypes.data
 
 
+def test_code_that_is_no_graph_gets_a_copy_every_time(tmp_path):
+    seen = []
+
+    def run(x):
+        seen.append(x.data_ptr())
+        return x
+
+    config = ModelConfig.model_validate({
+        "format": "torch_export",
+        "inputs": [tensor("x", "FP32", [-1, 3])],
+        "outputs": [tensor("y", "FP32", [-1, 3])],
+    })  # fmt: skip
+    model = TorchModel(ModelEntry("toy", "1", tmp_path, config), run, None, torch.nn.Module)
+    for _ in range(3):
+        model.predict({"x": X})
+    assert X.ctypes.data not in seen
+
+
 def test_several_outputs_in_order(tmp_path):
     model = model_of(
         tmp_path,
