@@ -10,19 +10,19 @@ import pytest
 
 from guards.runner import Failure, Outcome
 from serving.channel.messages.inference import GuardResult
-from serving.models.guards.report import report_failure, result_of
+from serving.models.guards.report import report_failure, results_of
 
 
 @pytest.mark.parametrize(
     "outcome",
     [
-        Outcome("a", ((1, 3, "why"),), 7, np.array([0.5, 2], np.float64), None),
+        Outcome("a", ((1, 3, "why"),), 7, np.array([0.5, 2], np.float32), None),
         Outcome("a", (), 0, None, Failure("skipped")),
         Outcome("a", (), 9, np.empty(0, np.float32), Failure("late", None, 5)),
     ],
 )
 def test_a_result_comes_through_the_channel_as_it_was(outcome: Outcome) -> None:
-    sent = msgspec.msgpack.encode(result_of(outcome))
+    sent = msgspec.msgpack.encode(results_of([outcome])[0])
     told = msgspec.msgpack.decode(sent, type=GuardResult)
     assert (told.guard, told.rows, told.nanoseconds) == outcome[:3]
     assert told.failure == (outcome.failure.reason if outcome.failure else "")
