@@ -45,9 +45,8 @@ class Decisions:
     def found(self) -> tuple[tuple[int, int, str], ...]:
         """Return row, action and public reason of every row that did not pass, in their order."""
         action = self.action
-        # Most batches pass as a whole: this is the cheapest way to see it.
-        if not np.count_nonzero(action):
+        rows = action.nonzero()[0]
+        if not rows.size:  # most batches pass as a whole
             return ()
         reasons = self.reasons.get
-        rows = action.nonzero()[0].tolist()
-        return tuple([(row, int(action[row]), reasons(row, "")) for row in rows])
+        return tuple([(row, int(action[row]), reasons(row, "")) for row in rows.tolist()])

@@ -123,7 +123,8 @@ class GuardRunner:
         for one in self._guards:
             budget = one.budget
             if budget.resume_ns > began:
-                outcomes.append(Outcome(one.name, one.unjudged(rows.n), 0, None, _SKIPPED))
+                skipped = (one.name, one.unjudged(rows.n), 0, None, _SKIPPED)
+                outcomes.append(_new(Outcome, skipped))
                 continue
             failure: Failure | None = None
             scores: np.ndarray | None = None
@@ -131,8 +132,13 @@ class GuardRunner:
                 decisions = one.check(rows)
                 scores = decisions.score
                 listed = decisions.found()
-                if listed or decisions.action.shape != (rows.n,) or scores is not None:
-                    _require_sound(decisions, listed, rows.n)
+                shape = (rows.n,)
+                if (
+                    decisions.action.shape != shape
+                    or listed
+                    or (scores is not None and (scores.shape != shape or scores.dtype != _FLOAT32))
+                ):
+                    _require_sound(decisions, listed, shape)
             except Exception as error:  # noqa: BLE001 - its own fault must fail no request
                 failure, scores = Failure(ERROR, error), None
                 listed = one.unjudged(rows.n)
@@ -142,7 +148,7 @@ class GuardRunner:
                 failure = (failure or _LATE)._replace(pause_ns=budget.exceeded(ended))
             elif budget.late:
                 budget.kept()
-            outcomes.append(Outcome(one.name, listed, took, scores, failure))
+            outcomes.append(_new(Outcome, (one.name, listed, took, scores, failure)))
             began = ended
         return outcomes
 
@@ -180,22 +186,25 @@ def _require_offered(name: str, needs: Needs, stage: Stage) -> None:
             raise ValueError(f"guard '{name}' needs {what}, and stage {stage.value} has none")
 
 
-def _require_sound(decisions: Decisions, listed: Listed, n: int) -> None:
+def _require_sound(decisions: Decisions, listed: Listed, shape: tuple[int]) -> None:
     """Refuse what is no decision about each row: it would be another row's, or nobody's.
 
     Raises:
         ValueError: it is not.
     """
-    if decisions.action.shape != (n,):
-        raise ValueError(f"decisions of shape {decisions.action.shape} about {n} rows")
+    if decisions.action.shape != shape:
+        raise ValueError(f"decisions of shape {decisions.action.shape} about {shape[0]} rows")
     score = decisions.score
-    if score is not None and (score.shape != (n,) or score.dtype.kind != "f"):
-        raise ValueError(f"scores of shape {score.shape} and type {score.dtype} for {n} rows")
+    if score is not None and (score.shape != shape or score.dtype != _FLOAT32):
+        raise ValueError(f"scores {score.dtype} {list(score.shape)}, not float32 {list(shape)}")
     for _row, action, reason in listed:
         if action not in _ACTIONS or not isinstance(reason, str):
             raise ValueError(f"action {action!r} with a reason of type {type(reason).__name__}")
 
 
+_new: Final = tuple.__new__
+"""Makes an `Outcome` of its values; called by its name it would make one by way of Python code."""
+_FLOAT32: Final = np.dtype(np.float32)
 _ACTIONS: Final = frozenset(map(int, Action))
 _LATE: Final = Failure(LATE)
 _SKIPPED: Final = Failure(SKIPPED)

@@ -13,7 +13,7 @@ from guards.runner import GuardRunner
 from serving.channel.messages.inference import BatchResult, GuardResult, ResultMeta
 from serving.errors import InvalidInput, ModelFailed, VigilError, cause_of
 from serving.models.contract import AsyncModel, Model, Prediction
-from serving.models.guards.report import report_failure, result_of
+from serving.models.guards.report import report_failure, results_of
 
 _OF_A_ROW: Final = (InvalidInput, ModelFailed)
 """What one request of a batch may bring about; the others have an answer all the same."""
@@ -153,16 +153,14 @@ class BatchExecutor:
             kept = np.flatnonzero(np.repeat(alive, rows))
             n = len(kept)
             inputs = {name: array[kept] for name, array in inputs.items()}
-        shown = Rows(n, inputs, prediction.features, prediction.outputs)
-        results = []
-        for outcome in self._guards.run(shown):
+        outcomes = self._guards.run(Rows(n, inputs, prediction.features, prediction.outputs))
+        for at, outcome in enumerate(outcomes):
             if outcome.failure is not None:
                 report_failure(outcome, self._name, self._version, rows=n)
             if kept is not None and outcome.rows:
                 places = [(int(kept[row]), action, why) for row, action, why in outcome.rows]
-                outcome = outcome._replace(rows=tuple(places))
-            results.append(result_of(outcome))
-        return tuple(results)
+                outcomes[at] = outcome._replace(rows=tuple(places))
+        return results_of(outcomes)
 
 
 def _merge(left: Prediction | None, right: Prediction | None) -> Prediction | None:

@@ -147,9 +147,13 @@ def running(
     transport: str = "channel",
     host: str = "127.0.0.1",
     until_ready: bool = True,
+    sources: Path | None = None,
     **config: Any,
 ) -> Iterator[Instance]:
-    """Start an instance, wait until it is ready, and end it and all its children."""
+    """Start an instance, wait until it is ready, and end it and all its children.
+
+    It runs the files in the folder `sources`, where that is given, and else the checkout's.
+    """
     ports = dict(zip(PORTS, free_ports(len(PORTS)), strict=True))
     settings = {
         "engine": engine,
@@ -163,7 +167,7 @@ def running(
     path = workdir / "vigil.yaml"
     path.write_text(yaml.safe_dump(settings))
     argv = ["up", str(path)]
-    with _started(argv, workdir, ports, engine, ingress, until_ready) as instance:
+    with _started(argv, workdir, ports, engine, ingress, until_ready, sources) as instance:
         instance.models = models
         yield instance
 
@@ -187,6 +191,7 @@ def _started(
     engine: str,
     ingress: str,
     until_ready: bool = True,
+    sources: Path | None = None,
 ) -> Iterator[Instance]:
     log = workdir / "log"
     # Apart, because standard error is the log, and every line of it is JSON.
@@ -197,7 +202,7 @@ def _started(
             stdout=out,
             stderr=err,
             cwd=CHECKOUT,
-            env={**os.environ, "PYTHONUNBUFFERED": "1", **_sources()},
+            env={**os.environ, "PYTHONUNBUFFERED": "1", **_sources(sources)},
         )
     instance = Instance(process, **ports, log=log, engine=engine, ingress=ingress)
     try:
@@ -212,12 +217,13 @@ def _started(
         stop(instance)
 
 
-def _sources() -> dict[str, str]:
-    """Return what has an instance run other files than the checkout's, if that is wanted."""
-    if COMPILED is None:
+def _sources(sources: Path | None) -> dict[str, str]:
+    """Return what has a process run other files than the checkout's, if that is wanted."""
+    folder = sources or (COMPILED and Path(COMPILED).resolve())
+    if not folder:
         return {}
     # Without the second, `python -m` would look into the current folder first: the checkout.
-    return {"PYTHONPATH": str(Path(COMPILED).resolve()), "PYTHONSAFEPATH": "1"}
+    return {"PYTHONPATH": str(folder), "PYTHONSAFEPATH": "1"}
 
 
 def _wait_ready(instance: Instance) -> None:

@@ -110,6 +110,7 @@ WRONG = {
     "no text": decisions(np.array([0, 2], np.uint8), {1: b"bytes"}),
     "no reasons": Decisions("fake", np.array([0, 2], np.uint8), None),  # type: ignore[arg-type]
     "scores of others": decisions(np.zeros(2, np.uint8), score=np.zeros(3, np.float32)),
+    "scores of twice the size": decisions(np.zeros(2, np.uint8), score=np.zeros(2)),
     "no number": decisions(np.zeros(2, np.uint8), score=np.array(["a", "b"])),
     "scores in a list": decisions(np.zeros(2, np.uint8), score=[0.0, 0.0]),
 }

@@ -12,7 +12,7 @@ from serving.dataplane.batching.batch import Batch, request_of_rows
 from serving.dataplane.hooks.observer import BatchObserver
 from serving.dataplane.requests.rejections import settle
 from serving.errors import GuardRejected
-from serving.models.guards.report import report_failure, result_of
+from serving.models.guards.report import report_failure, results_of
 
 
 class GuardStage:
@@ -49,8 +49,13 @@ class GuardStage:
         """Answer what the guards reject; return the rest."""
         if not batch.items:
             return batch
-        outcomes = self._outcomes(batch)
-        results = tuple([result_of(outcome) for outcome in outcomes])
+        try:
+            inputs = batch.inputs() if self._with_inputs else {}
+            requests = _requests(batch) if self._with_requests else None
+            outcomes = self._runner.run(Rows(batch.total, inputs, None, {}, requests))
+        except Exception as error:  # noqa: BLE001 - for example no memory to join them
+            outcomes = self._runner.failed(error, batch.total)
+        results = results_of(outcomes)
         self._tell(self._observer.guards_judged, results)
         rejected: list[int] = []
         for outcome, result in zip(outcomes, results, strict=True):
@@ -78,14 +83,6 @@ class GuardStage:
             elif action == Action.FLAG and result.guard not in item.flags:
                 item.flags.append(result.guard)
         return rejected
-
-    def _outcomes(self, batch: Batch) -> list[Outcome]:
-        try:
-            inputs = batch.inputs() if self._with_inputs else {}
-        except Exception as error:  # noqa: BLE001 - for example no memory to join them
-            return self._runner.failed(error, batch.total)
-        requests = _requests(batch) if self._with_requests else None
-        return self._runner.run(Rows(batch.total, inputs, None, {}, requests))
 
     def _report(self, batch: Batch, outcome: Outcome) -> None:
         first, requests = batch.items[0].id, len(batch.items)

@@ -6,6 +6,7 @@ Belongs to the loop's thread.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Final
 
 import numpy as np
 
@@ -60,11 +61,15 @@ class GuardSeries:
             if result.failure:
                 self._failures[guard, result.failure].add(1)
             if result.scores:
-                self._score(guard, result.scores)
+                scores = self._scores.get(guard) or self._scores_of(guard)
+                scores.late += np.frombuffer(result.scores, _FLOAT32).tolist()
+                if len(scores.late) >= MOST_LATE:
+                    scores.count_late()
 
-    def _score(self, guard: str, scores: bytes) -> None:
-        histogram = self._scores.get(guard)
-        if histogram is None:
-            histogram = self._series.histogram(names.GUARD_SCORE, guard=guard, **self._base)
-            self._scores[guard] = histogram
-        histogram.record_late(np.frombuffer(scores, "<f4").tolist())
+    def _scores_of(self, guard: str) -> HistogramSeries:
+        scores = self._series.histogram(names.GUARD_SCORE, guard=guard, **self._base)
+        self._scores[guard] = scores
+        return scores
+
+
+_FLOAT32: Final = np.dtype("<f4")

@@ -94,11 +94,7 @@ class ModelObserver:
             for output, datatype in outputs.items()
             if datatype in FLOATING
         }
-        self._guards = GuardSeries(series, guards, model, version)
-
-    def guards_judged(self, results: tuple[GuardResult, ...]) -> None:
-        """Count what became of the gateway's guards."""
-        self._guards.judged(results)
+        self.guards_judged = GuardSeries(series, guards, model, version).judged
 
     def retried(self, requests: int) -> None:
         """Count requests that got a second try."""
@@ -125,7 +121,7 @@ class ModelObserver:
         waiting = unparted(batch.items) if parted else batch.items
         self._queue.record_late([formed - item.enqueued for item in waiting])
         if result.meta.guards:
-            self._guards.judged(result.meta.guards)
+            self.guards_judged(result.meta.guards)
         if not answered.items:
             return
         self._look_at(result.outputs)

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from guards.runner import ERROR, Outcome
 from serving.channel.messages.inference import GuardResult
 from serving.telemetry.logs.events import Event
 from serving.telemetry.logs.report import report
 
 
-def result_of(outcome: Outcome) -> GuardResult:
-    """Return what became of a guard as a message."""
-    guard, rows, nanoseconds, scores, failure = outcome
-    return GuardResult(
-        guard,
-        rows,
-        nanoseconds,
-        "" if failure is None else failure.reason,
-        b"" if scores is None else scores.astype("<f4", copy=False).tobytes(),
-    )
+def results_of(outcomes: Iterable[Outcome]) -> tuple[GuardResult, ...]:
+    """Return what became of guards on a batch as messages."""
+    results = []
+    for guard, rows, nanoseconds, scores, failure in outcomes:
+        reason = "" if failure is None else failure.reason
+        told = b"" if scores is None else scores.tobytes()
+        results.append(GuardResult(guard, rows, nanoseconds, reason, told))
+    return tuple(results)
 
 
 def report_failure(outcome: Outcome, model: str, version: str, **facts: object) -> None:
