@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from serving import errors
 from serving.dataplane.handler import Ticket
 from serving.gateway.direct.known_heads import InferHead
+from serving.gateway.direct.state import ServerState
 from serving.gateway.http.inference import raw_request
 from serving.protocol.json.codec import encode_response, parse_json_length
+from serving.protocol.messages import Tensor
 from serving.telemetry.logs.events import Event
 from serving.telemetry.logs.report import report
-
-if TYPE_CHECKING:
-    from serving.gateway.direct.server import DirectServer
-    from serving.protocol.messages import Tensor
 
 JSON: Final = b"content-type: application/json\r\n"
 OCTETS: Final = b"content-type: application/octet-stream\r\n"
 INTERNAL: Final = "internal error; see the server's log"
 
 
-def begin(server: DirectServer, head: InferHead, body: bytes | memoryview, client: str) -> Ticket:
+def begin(state: ServerState, head: InferHead, body: bytes | memoryview, client: str) -> Ticket:
     """Decode, check and admit one request.
 
     Raises:
@@ -31,12 +29,12 @@ def begin(server: DirectServer, head: InferHead, body: bytes | memoryview, clien
     if head.json_length is not None:
         json_length = parse_json_length(head.json_length, len(body))
     if json_length == 0:
-        request = raw_request(server.plane, body, head.model, head.version, head.request_id)
+        request = raw_request(state.plane, body, head.model, head.version, head.request_id)
     else:
-        request = server.json_requests.read(
+        request = state.json_requests.read(
             body, json_length, head.model, head.version, head.request_id
         )
-    return server.plane.begin(request, None, client)
+    return state.plane.begin(request, None, client)
 
 
 def log_unwritten(ticket: Ticket, error: Exception) -> None:
@@ -51,24 +49,24 @@ def log_unwritten(ticket: Ticket, error: Exception) -> None:
     )
 
 
-def landing(server: DirectServer, head: InferHead, length: int) -> memoryview | None:
+def landing(state: ServerState, head: InferHead, length: int) -> memoryview | None:
     """Return memory for a long body where its tensors need not be copied again, if there is."""
     text = head.json_length or ""
     skip = int(text[-9:]) if text.isascii() and text.isdigit() else 0
     try:
-        return server.plane.resolve(head.model, head.version).queue.landing(length, skip)
+        return state.plane.resolve(head.model, head.version).queue.landing(length, skip)
     except errors.VigilError:
         return None  # it will be refused when it is whole
 
 
-def answer(server: DirectServer, ticket: Ticket) -> tuple[bytes, bytes, tuple[Tensor, ...]]:
+def answer(state: ServerState, ticket: Ticket) -> tuple[bytes, bytes, tuple[Tensor, ...]]:
     """Return header lines and body for a request that is done, and what is binary in the body.
 
     Raises:
         VigilError: it failed.
     """
     request = ticket.request
-    response = server.plane.finish(ticket)
+    response = state.plane.finish(ticket)
     body, json_part = encode_response(response, request)
     headers = JSON
     binary: tuple[Tensor, ...] = ()

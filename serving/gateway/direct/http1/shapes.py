@@ -125,32 +125,3 @@ class Shapes:
             self._recent[line] = known
         known[_KEPT_SHAPES - 1 :] = [shape]
         return shape, head
-
-
-class HeadReader:
-    """Reads the heads of one connection, whose last shape comes first.
-
-    Args:
-        shapes: what other connections have seen.
-    """
-
-    def __init__(self, shapes: Shapes) -> None:
-        self._shapes = shapes
-        self._shape: Shape | None = None
-        self._raw = b""
-        self._head: Head | None = None
-
-    def read(self, raw: bytes) -> Head:
-        """Return what the head `raw` says; it ends with its empty line.
-
-        Raises:
-            BadHead: it is malformed, asks for something that is not offered, or is not let in.
-        """
-        if raw == self._raw and self._head is not None:
-            return self._head
-        head = None if self._shape is None else self._shape.fill(raw)
-        if head is None:
-            self._shape, head = self._shapes.read(raw)
-        if self._shape is not None:
-            self._raw, self._head = raw, head
-        return head

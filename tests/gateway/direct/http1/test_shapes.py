@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from serving.access.web import WebAccess
+from serving.gateway.direct.http1.head_reader import HeadReader
 from serving.gateway.direct.http1.heads import MAX_HEAD, parse
-from serving.gateway.direct.http1.shapes import HeadReader, Shapes
+from serving.gateway.direct.http1.shapes import Shapes
 from serving.gateway.direct.known_heads import BadHead
 
 ACCESS = WebAccess(["https://app.example.com"], ["v"])
