@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Self
@@ -16,6 +17,7 @@ from numpy.typing import ArrayLike
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from serving.config import load_server
+from serving.dataplane.context import RequestContext
 from serving.engines.embedded import EmbeddedInstance
 from serving.errors import InvalidInput, ModelNotReady, VigilError
 from serving.gateway.mounted import is_grpc, refuse, refuse_grpc, under, without_prefix
@@ -288,4 +290,5 @@ class Vigil:
         tensors = tuple(tensor_of(name, datatypes[name], inputs[name]) for name in inputs)
         wanted = tuple(RequestedOutput(name) for name in outputs)
         request = InferRequest(model, version, chosen_id(id, None), tensors, wanted, parameters)
-        return await plane.infer(request, timeout_s)
+        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        return await plane.infer(request, RequestContext(deadline=deadline))

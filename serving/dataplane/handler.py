@@ -11,8 +11,9 @@ from serving.channel.endpoint import connect
 from serving.channel.messages.control import DeadlyMeta
 from serving.channel.messages.directory import LEAVING, Directory, ModelKey, ServedModel
 from serving.config import ModelConfig
-from serving.dataplane.batching.batch import Pending, Receive
+from serving.dataplane.batching.batch import Pending
 from serving.dataplane.batching.deadly_requests import Deadly
+from serving.dataplane.context import NO_CONTEXT, RequestContext
 from serving.dataplane.explainers import ExplainerPool
 from serving.dataplane.hooks.failed_requests import log_failure
 from serving.dataplane.hooks.publisher import EventPublisher
@@ -445,25 +446,19 @@ class DataPlane:
     # -- inference ----------------------------------------------------------------------
 
     async def infer(
-        self,
-        request: InferRequest,
-        timeout_s: float | None = None,
-        client: str = "",
-        receive: Receive | None = None,
+        self, request: InferRequest, context: RequestContext = NO_CONTEXT
     ) -> InferResponse:
         """Answer one request.
 
         Args:
             request: decoded, not yet checked against the model.
-            timeout_s: seconds until the transport's deadline; the request parameter `timeout`
-                (microseconds) may shorten it.
-            client: address of whoever asks, for taking turns.
-            receive: tells whether the client has left, once its body has been read.
+            context: what it came with; the request parameter `timeout` (microseconds) may be
+                earlier than its deadline.
 
         Raises:
             VigilError: whatever went wrong, as the domain's exception.
         """
-        ticket = self.begin(request, timeout_s, client, receive)
+        ticket = self.begin(request, context)
         try:
             await ticket.item.future
         except VigilError:
@@ -473,13 +468,7 @@ class DataPlane:
             raise
         return self.finish(ticket)
 
-    def begin(
-        self,
-        request: InferRequest,
-        timeout_s: float | None,
-        client: str = "",
-        receive: Receive | None = None,
-    ) -> Ticket:
+    def begin(self, request: InferRequest, context: RequestContext = NO_CONTEXT) -> Ticket:
         """Admit one request; `finish` takes the ticket once it is answered.
 
         The arguments are those of `infer`.
@@ -491,10 +480,11 @@ class DataPlane:
         entry = self.resolve(request.model_name, request.model_version)
         try:
             bound = entry.binder.bind(request)
+            timeout_s = None if context.deadline is None else context.deadline - started
             parameters = request.parameters
             if parameters and "timeout" in parameters:
                 timeout_s = shorter(timeout_s, parameters["timeout"])
-            item = entry.admit(request, bound, started, timeout_s, client, receive)
+            item = entry.admit(request, bound, started, timeout_s, context)
         except VigilError as error:
             _failed(request, entry, error, started)
             raise

@@ -11,8 +11,9 @@ from guards.guard import Guard
 from serving.channel.messages.directory import ServedModel
 from serving.channel.messages.inference import PROBE
 from serving.config import ModelConfig
-from serving.dataplane.batching.batch import Batch, Pending, Receive
+from serving.dataplane.batching.batch import Batch, Pending
 from serving.dataplane.batching.batcher import ModelQueue
+from serving.dataplane.context import RequestContext
 from serving.dataplane.guards.build import build_guards
 from serving.dataplane.hooks.observer import ModelObserver
 from serving.dataplane.hooks.publisher import EventPublisher
@@ -103,21 +104,21 @@ class ServedVersion:
         bound: Bound,
         arrived: float,
         timeout_s: float | None,
-        client: str = "",
-        receive: Receive | None = None,
+        context: RequestContext,
     ) -> Pending:
         """Queue a bound request that arrived at `arrived` (monotonic seconds).
 
         Args:
-            client: address of whoever asks; clients take turns where the model says so.
-            receive: tells whether the client has left.
+            timeout_s: seconds until the earliest deadline; None without one.
+            context: what it came with; its clients take turns where the model says so.
 
         Raises:
             InvalidInput: its priority is none of the model's.
             VigilError: what `ModelQueue.submit` raises.
         """
         future: asyncio.Future[Answer] = self._loop.create_future()
-        item = Pending(request.id, bound, future, arrived, client if self._fair else "", receive)
+        lane = context.client if self._fair else ""
+        item = Pending(request.id, bound, future, arrived, lane, context)
         parameters = request.parameters
         if self._levels or (parameters and "priority" in parameters):
             self._set_priority(item, parameters)
@@ -157,7 +158,8 @@ class ServedVersion:
                 f"model '{self.name}' has levels 1 to {self._levels}, not priority {asked}; "
                 "send 0 for its default"
             )
-        item.priority = asked or self._level
+        given = min(item.context.priority, self._levels)
+        item.priority = asked or given or self._level
         item.lane = (item.priority, item.lane)
 
     async def prove(self, link: ReplicaLink) -> bool:

@@ -12,7 +12,7 @@ import httpx
 from serving.config import Listen, ServerConfig
 from serving.engines.children import Keeper, spawn
 from serving.engines.drain import drain_envoy
-from serving.engines.local.roles import tell_exit
+from serving.engines.exits import tell_exit
 from serving.gateway.direct.process import direct_process
 from serving.gateway.envoy import envoy_process
 from serving.gateway.process import GatewayProcess

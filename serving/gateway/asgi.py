@@ -13,7 +13,7 @@ from serving.access.web import WebAccess
 from serving.dataplane.handler import DataPlane
 from serving.dataplane.hooks.failed_requests import log_failure
 from serving.gateway.body_budget import COUNTED, BodyBudget, Share
-from serving.gateway.client import client_of
+from serving.gateway.client import context_of
 from serving.gateway.grpc.asgi import refuse_grpc, serve_grpc
 from serving.gateway.http.bodies import read_chunks, too_large
 from serving.gateway.http.compression import unpack
@@ -153,12 +153,11 @@ class VigilApp:
     async def _route(self, scope: Scope, headers: Headers, body: bytes, receive: Receive) -> Reply:
         assert self.plane is not None
         method, path = scope["method"], scope["path"]
+        context = context_of(scope, headers, disconnect=receive)
         if method == "POST":
             known = self._infer_paths.get(path)
             if known is not None:
-                return await infer(
-                    self.plane, headers, body, *known, client=client_of(scope), receive=receive
-                )
+                return await infer(self.plane, headers, body, *known, context)
         methods, named = find(path)
         handler = methods.get("GET" if method == "HEAD" else method)
         if handler is None:
@@ -170,8 +169,7 @@ class VigilApp:
             body,
             method,
             path,
-            client_of(scope),
-            receive,
+            context,
             root_path=scope.get("root_path", ""),
             **named,
         )

@@ -7,9 +7,12 @@ import signal
 import sys
 
 from serving.channel.messages.directory import ServedModel
-from serving.replica.server import ReplicaRole
+from serving.replica.batch_handler import BatchHandler
+from serving.replica.local import LocalBatches
+from serving.replica.server import ReplicaServer
 from serving.roles.load_failure import tell_failed
 from serving.roles.served_entry import served_entry
+from serving.telemetry.counters import SeriesSet
 from serving.telemetry.process_title import set_title
 
 
@@ -19,14 +22,19 @@ def make_replica(
     address: str,
     hub_address: str,
     secret: bytes | None = None,
-) -> ReplicaRole:
-    """Return the role for the model's format; see `ReplicaRole` for the arguments."""
-    if served_entry(served).config.remote is None:
-        return ReplicaRole(served, member_id, address, hub_address, secret)
-    # Here, because it loads gRPC, which must not be in a process that forks others.
-    from serving.replica.upstream import RemoteReplicaRole
+) -> ReplicaServer:
+    """Return a replica with what answers its batches; see `ReplicaServer` for the arguments."""
+    entry, series = served_entry(served), SeriesSet()
+    remote = entry.config.remote
+    batches: BatchHandler
+    if remote is None:
+        batches = LocalBatches(entry)
+    else:
+        # Here, because it loads gRPC, which must not be in a process that forks others.
+        from serving.replica.upstream import UpstreamBatches
 
-    return RemoteReplicaRole(served, member_id, address, hub_address, secret)
+        batches = UpstreamBatches(entry, remote, series)
+    return ReplicaServer(served, entry, batches, series, member_id, address, hub_address, secret)
 
 
 def run(

@@ -17,11 +17,9 @@ from typing import Any, Final
 import msgspec
 import numpy as np
 
-from serving.channel import frames
-from serving.channel.busy_poll import ANSWER, REQUEST
+from serving.channel.busy_poll import ANSWER, REQUEST, BusyPoll
 from serving.channel.connection import Connection
 from serving.channel.frame_parts import Message
-from serving.channel.messages.directory import ServedModel
 from serving.channel.messages.inference import (
     PROBE,
     BatchMeta,
@@ -29,10 +27,11 @@ from serving.channel.messages.inference import (
     ResponseParameters,
     ResultMeta,
 )
-from serving.errors import InvalidInput, Unreachable, Unsupported, VigilError
+from serving.config import Remote
+from serving.errors import InvalidInput, Unreachable, VigilError
 from serving.models.contract import Capabilities
 from serving.models.preparation.blank_row import blank_row
-from serving.protocol.messages import Tensor
+from serving.models.repository.folder import ModelEntry
 from serving.remote.access import Access, access_of
 from serving.remote.address import parse_address
 from serving.remote.client import AsyncClient
@@ -45,8 +44,9 @@ from serving.remote.tensors import (
     version_of,
 )
 from serving.remote.wire import NOTHING, Inferred
-from serving.replica.server import ReplicaRole
+from serving.replica.batch_handler import Reply, require_infer, tensors_of, told
 from serving.telemetry import names
+from serving.telemetry.counters import SeriesSet
 from serving.telemetry.logs.events import Event
 from serving.telemetry.logs.report import report
 
@@ -91,25 +91,29 @@ class _Batch:
         self.remarks: dict[int, ResponseParameters] = {}
 
 
-class RemoteReplicaRole(ReplicaRole):
-    """One replica that fronts another server; see `ReplicaRole` for its arguments."""
+class UpstreamBatches:
+    """A `BatchHandler` that passes batches on.
 
-    def __init__(
-        self,
-        served: ServedModel,
-        member_id: str,
-        address: str,
-        hub_address: str,
-        secret: bytes | None = None,
-    ) -> None:
-        super().__init__(served, member_id, address, hub_address, secret)
-        remote = self._entry.config.remote
-        assert remote is not None
-        self._config = self._entry.config
+    Args:
+        entry: the model version.
+        remote: where it is computed.
+        series: where `vigil.upstream.up` is kept.
+    """
+
+    def __init__(self, entry: ModelEntry, remote: Remote, series: SeriesSet) -> None:
+        self._entry = entry
+        self._config = entry.config
         self._upstream = parse_address(remote.url)
         self._remote = remote
-        self._slots = remote.max_inflight
-        self._capabilities = Capabilities()
+        self._series = series
+        self.slots = remote.max_inflight
+        self.capabilities = Capabilities()
+        self.batches = 0
+        self.busy_since: float | None = None
+        """Never: that the other server takes long is no sign of a replica that hangs."""
+        self._types = {spec.name: spec.datatype for spec in entry.config.outputs}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._busy_poll: BusyPoll | None = None
         self._access = Access()
         self._client: AsyncClient | None = None
         self._under_way = 0
@@ -118,16 +122,17 @@ class RemoteReplicaRole(ReplicaRole):
         self._used: set[Connection] = set()
         self._reachable = True
 
-    def _load(self) -> None:
+    def load(self) -> None:
         """Find the secret and the certificates; the other server need not be there yet."""
         remote = self._remote
         self._access = access_of(
             self._upstream, remote.credentials, remote.tls, self._entry.directory.parent
         )
 
-    async def start(self) -> str:
-        """Listen and register; returns the address."""
+    def start(self, busy_poll: BusyPoll) -> None:
+        """Begin; `message` may be called from now on."""
         remote = self._remote
+        self._busy_poll = busy_poll
         self._client = AsyncClient(
             self._upstream,
             remote.model or self._entry.name,
@@ -136,42 +141,38 @@ class RemoteReplicaRole(ReplicaRole):
             self._access,
         )
         self._watcher = asyncio.get_running_loop().create_task(self._watch())
-        return await super().start()
 
-    async def stop(self) -> None:
-        """Leave the directory, wait for what is under way, close."""
-        if self._reporter:
-            self._reporter.stop()
+    async def drained(self) -> None:
+        """Return once everything is answered that has been sent, or after `DRAIN_S`."""
         if self._watcher:
             self._watcher.cancel()
-        if self._server:
-            self._server.goaway()
-            await asyncio.sleep(0.2)  # what gateways sent before they read the goodbye
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(DRAIN_S):
-                    while self._under_way or self._tasks:  # noqa: ASYNC110 - seldom, and short
-                        await asyncio.sleep(0.01)
-            self._server.close()
+        await asyncio.sleep(0.2)  # what gateways sent before they read the goodbye
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(DRAIN_S):
+                while self._under_way or self._tasks:  # noqa: ASYNC110 - seldom, and short
+                    await asyncio.sleep(0.01)
+
+    async def close(self) -> None:
+        """Close the connections to the other server."""
         if self._client:
             await self._client.close()
 
-    async def infer_frame(self, frame: bytes) -> bytes:
-        """Answer one encoded `infer` frame with an encoded reply; for the handle transport.
+    async def infer(self, message: Message) -> Reply:
+        """Answer an `infer` message that came by another way than a connection.
 
         Raises:
             VigilError: the batch as a whole is refused.
         """
-        batch = _Batch(frames.decode(memoryview(frame)[4:]))
-        result = self._result(batch, await self._pass_on(batch))
-        return b"".join(frames.encode("reply", 1, *result))
+        batch = _Batch(message)
+        return self._result(batch, await self._pass_on(batch))
 
     # -- batches ------------------------------------------------------------------------
 
-    def _message(self, connection: Connection, message: Message) -> None:
+    def message(self, connection: Connection, message: Message) -> None:
+        """Answer a message over its connection, later; never raises."""
         assert self._client is not None
         try:
-            if message.kind != "infer":
-                raise Unsupported(f"a replica does not answer '{message.kind}'")
+            require_infer(message)
             batch = _Batch(message)
             if batch.probe or not self._client.speaks:
                 self._spawn(connection, message.id, batch, self._pass_on(batch))
@@ -232,17 +233,14 @@ class RemoteReplicaRole(ReplicaRole):
         self._used.add(connection)
 
     def _refuse(self, connection: Connection, ident: int, error: Exception) -> None:
-        told = self._told(error)
-        connection.fail(ident, told)
-        if isinstance(told, Unreachable):
+        refused = told(error)
+        connection.fail(ident, refused)
+        if isinstance(refused, Unreachable):
             self._lose()
 
-    def _result(self, batch: _Batch, outputs: Outputs | None) -> tuple[ResultMeta, list[Tensor]]:
+    def _result(self, batch: _Batch, outputs: Outputs | None) -> Reply:
         self.batches += 1
-        tensors = [
-            Tensor(name, self._types[name], array.shape, array)
-            for name, array in (outputs or {}).items()
-        ]
+        tensors = tensors_of(outputs or {}, self._types)
         took = time.perf_counter_ns() - batch.started
         messages = {position: error.message for position, error in batch.failed.items()}
         kinds = {position: type(error).__name__ for position, error in batch.failed.items()}

@@ -13,6 +13,7 @@ from serving.channel.messages.inference import BatchResult, ResultMeta
 from serving.config import Batching, ModelConfig, Replicas
 from serving.dataplane.batching.batch import Batch, Pending
 from serving.dataplane.batching.batcher import ModelQueue
+from serving.dataplane.context import RequestContext
 from serving.dataplane.links.link import ReplicaLost
 from serving.dataplane.links.replica_ends import ReplicaEnds
 from serving.dataplane.requests.answer import Answer
@@ -143,7 +144,8 @@ class Bench:
             array = np.repeat(column[:, None], width, axis=1)
             bound = Bound((array,), len(array), ((width,),), (), None)
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        item = Pending(ident, bound, future, more.pop("enqueued", 0.0), lane, **more)
+        context = RequestContext(disconnect=more.pop("receive", None))
+        item = Pending(ident, bound, future, more.pop("enqueued", 0.0), lane, context, **more)
         if priority:
             item.priority, item.lane = priority, (priority, lane)
         self.queue.submit(item, timeout_s)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -24,10 +25,16 @@ from serving.channel.messages.inference import (
     ResultMeta,
 )
 from serving.dataplane import handler
+from serving.dataplane.context import RequestContext
 from serving.dataplane.handler import DataPlane
 from serving.protocol.messages import InferRequest, RequestedOutput, Tensor
 
 Wait = Callable[[Callable[[], object]], Awaitable[None]]
+FLOOD, OTHER = RequestContext(client="flood"), RequestContext(client="other")
+
+
+def within(seconds: float) -> RequestContext:
+    return RequestContext(deadline=time.monotonic() + seconds)
 
 
 @pytest.fixture
@@ -440,7 +447,7 @@ async def test_outputs_flags_and_timeout(
     link.manual = True
     for parameters, timeout_s in (({"timeout": 20_000}, 60), ({"timeout": 60_000_000}, 0.02)):
         with pytest.raises(errors.DeadlineExceeded):
-            await plane.infer(request(parameters=parameters), timeout_s)
+            await plane.infer(request(parameters=parameters), within(timeout_s))
         link.answer() if link.held else None
     for wrong in (-1, True, "1", 1.5):
         with pytest.raises(errors.InvalidInput, match="timeout"):
@@ -467,6 +474,18 @@ async def test_priorities(plane: DataPlane, served: Any, make_link: Any, eventua
     link.answer()
     await asyncio.gather(first, *tasks)
     assert [batch.arrays[0][0, 0] for batch in link.batches[2:]] == [3, 1, 2, 0]
+    first = asyncio.create_task(ask(plane, value=9.0))
+    link.manual = True
+    await eventually(lambda: link.held)
+    for level in (9, 0, 1):  # of the contexts; a level below the lowest is the lowest
+        context = RequestContext(priority=level)
+        tasks.append(asyncio.create_task(plane.infer(request(value=float(level)), context)))
+    tasks.append(asyncio.create_task(ask(plane, value=5.0, parameters={"priority": 1})))
+    await asyncio.sleep(0)
+    link.manual = False
+    link.answer()
+    await asyncio.gather(first, *tasks)
+    assert [batch.arrays[0][0, 0] for batch in link.batches[-4:]] == [1, 5, 0, 9]
     for wrong in (4, -1, True, "1", 1.0):
         with pytest.raises(errors.InvalidInput, match="priority"):
             await plane.infer(request(parameters={"priority": wrong}))
@@ -510,10 +529,10 @@ async def test_clients_take_turns_where_the_model_says_so(
     plane.add_link("m", "1", link)
     await eventually(lambda: plane.ready()[0])
     link.manual = True
-    tasks = [asyncio.create_task(plane.infer(request(value=0.0), None, "flood"))]
+    tasks = [asyncio.create_task(plane.infer(request(value=0.0), FLOOD))]
     await eventually(lambda: link.held)
-    tasks += [asyncio.create_task(plane.infer(request(value=1.0), None, "flood")) for _ in range(4)]
-    tasks += [asyncio.create_task(plane.infer(request(value=2.0), None, "other"))]
+    tasks += [asyncio.create_task(plane.infer(request(value=1.0), FLOOD)) for _ in range(4)]
+    tasks += [asyncio.create_task(plane.infer(request(value=2.0), OTHER))]
     await asyncio.sleep(0)
     link.manual = False
     link.answer()
@@ -541,7 +560,7 @@ async def test_every_outcome_is_counted(
     under_way = asyncio.create_task(ask(plane))
     await eventually(lambda: link.held)
     with pytest.raises(errors.DeadlineExceeded):
-        await plane.infer(request(), 0.01)
+        await plane.infer(request(), within(0.01))
     abandoned = asyncio.create_task(ask(plane))
     await asyncio.sleep(0)
     with pytest.raises(errors.QueueFull):
@@ -704,7 +723,7 @@ async def test_tickets_tell_in_the_turn_of_the_answer_and_not_after_they_are_giv
     await eventually(lambda: plane.ready()[0])
     replica.hold = True
     told: list[str] = []
-    tickets = {name: plane.begin(request(), None) for name in ("first", "gone", "last")}
+    tickets = {name: plane.begin(request()) for name in ("first", "gone", "last")}
     for name, ticket in tickets.items():
         ticket.then(lambda name=name: told.append(name))
         # A turn of the loop after its future was settled everybody would have been told.

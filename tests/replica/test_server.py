@@ -1,144 +1,163 @@
-"""A replica over its real channel, with a model that computes elsewhere."""
+"""A replica over its real channel, whatever answers its batches."""
+
+from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
 import pytest
 
+from serving.channel import frames
+from serving.channel.busy_poll import BusyPoll
 from serving.channel.connection import Connection
 from serving.channel.endpoint import connect
+from serving.channel.frame_parts import Message
 from serving.channel.messages.directory import ServedModel
 from serving.channel.messages.inference import BatchMeta, ResultMeta
 from serving.config import InputSpec, ModelConfig, OutputSpec
 from serving.control.registry import Hub
-from serving.errors import InvalidInput, ModelFailed
-from serving.models.contract import Capabilities, Prediction
-from serving.models.preparation.prepare import Prepared
+from serving.errors import InvalidInput, Unsupported
+from serving.models.contract import Capabilities
 from serving.protocol.messages import Tensor
-from serving.replica import server as replica
-from serving.replica.server import ReplicaRole
+from serving.replica.batch_handler import Reply, require_infer, tensors_of, told
+from serving.replica.server import ReplicaServer
+from serving.roles.served_entry import served_entry
+from serving.telemetry.counters import SeriesSet
 
 
-class Gated:
-    """Doubles x, each batch only when its gate is opened; a batch is known by its first value."""
+class Negation:
+    """Answers with -x, when it is let."""
 
-    capabilities = Capabilities()
+    slots = 7
+    capabilities = Capabilities(differentiable=True)
+    batches = 0
+    busy_since: float | None = None
 
     def __init__(self) -> None:
-        self.gates: dict[float, asyncio.Event] = {}
+        self.calls: list[str] = []
+        self.gate = asyncio.Event()
 
-    async def predict_async(self, inputs, *, features):
-        await self.gates.setdefault(float(inputs["x"][0, 0]), asyncio.Event()).wait()
-        return Prediction(self.predict(inputs))
+    def load(self) -> None:
+        self.calls.append("load")
 
-    def predict(self, inputs):
-        if (inputs["x"] == 666).any():
-            raise ModelFailed("poison row")
-        if (inputs["x"] == 667).any():
-            raise SystemExit(3)
-        return {"y": inputs["x"] * 2}
+    def start(self, _busy_poll: BusyPoll) -> None:
+        self.calls.append("start")
 
-    def predict_with_features(self, inputs):
-        raise AssertionError("no guard asks for them")
+    def message(self, connection: Connection, message: Message) -> None:
+        try:
+            require_infer(message)
+            connection.reply(message.id, *self._answer(message))
+        except Exception as error:
+            connection.fail(message.id, told(error))
 
-    def module(self):
-        raise AssertionError("nobody explains")
+    async def infer(self, message: Message) -> Reply:
+        return self._answer(message)
+
+    def _answer(self, message: Message) -> Reply:
+        (x,) = message.tensors
+        if not x.shape[0]:
+            raise InvalidInput("no rows")
+        self.batches += 1
+        return ResultMeta({}, (), 5, 0), tensors_of({"y": -x.data}, {"y": "FP32"})
+
+    async def drained(self) -> None:
+        self.calls.append("drained")
+        await self.gate.wait()
+
+    async def close(self) -> None:
+        self.calls.append("close")
 
 
 @pytest.fixture
-def gated() -> Gated:
-    return Gated()
+def batches() -> Negation:
+    return Negation()
 
 
 @pytest.fixture
-async def role(tmp_path: Path, gated: Gated, monkeypatch) -> AsyncIterator[ReplicaRole]:
+async def hub(tmp_path: Path, eventually: Any) -> AsyncIterator[Hub]:
+    hub = Hub()
+    await hub.start(f"unix:{tmp_path}/hub.sock")
+    yield hub
+    await eventually(lambda: not hub.directory.members)  # the replica has left
+    hub.stop()
+    await asyncio.sleep(0)
+
+
+@pytest.fixture
+async def server(
+    tmp_path: Path, hub: Hub, batches: Negation, eventually: Any
+) -> AsyncIterator[ReplicaServer]:
     config = ModelConfig(
         format="torch_export",
         inputs=[InputSpec(name="x", datatype="FP32", shape=[-1, 1])],
         outputs=[OutputSpec(name="y", datatype="FP32", shape=[-1, 1])],
     )
     served = ServedModel("toy", "1", config.model_dump_json().encode(), str(tmp_path))
-    monkeypatch.setattr(replica, "prepare", lambda entry, device: Prepared(gated, "not compared"))
-    hub = Hub()
-    await hub.start(f"unix:{tmp_path}/hub.sock")
-    made = ReplicaRole(served, "r-0", f"unix:{tmp_path}/r.sock", f"unix:{tmp_path}/hub.sock")
+    here, hub_address = f"unix:{tmp_path}/r.sock", f"unix:{tmp_path}/hub.sock"
+    entry = served_entry(served)
+    made = ReplicaServer(served, entry, batches, SeriesSet(), "r-0", here, hub_address)
     made.load()
     await made.start()
+    await eventually(lambda: hub.directory.of_role("replica"))
     yield made
-    for gate in gated.gates.values():
-        gate.set()
+    batches.gate.set()
     if (tmp_path / "r.sock").exists():  # else a test has stopped it already
         await made.stop()
-    hub.stop()
-    await asyncio.sleep(0)
 
 
-@pytest.fixture
-async def ask(role: ReplicaRole, tmp_path: Path) -> AsyncIterator[Callable[..., asyncio.Future]]:
-    connection: Connection = await connect(f"unix:{tmp_path}/r.sock")
+def batch(*values: float) -> list[Tensor]:
+    x = np.array(values, np.float32)[:, None]
+    return [Tensor("x", "FP32", x.shape, x)]
 
-    def infer(*values: float, rows: tuple[int, ...] | None = None) -> asyncio.Future:
-        x = np.array(values, np.float32)[:, None]
-        meta = BatchMeta(rows or (1,) * len(values))
-        return connection.request("infer", meta, [Tensor("x", "FP32", x.shape, x)])
 
-    yield infer
+async def test_it_registers_what_its_handler_says(server: ReplicaServer, hub: Hub) -> None:
+    (member,) = hub.directory.of_role("replica")
+    assert (member.id, member.model, member.slots) == ("r-0", "toy", 7)
+    assert member.capabilities == ("differentiable",)
+
+
+async def test_batches_over_the_channel_and_as_frames(
+    server: ReplicaServer, tmp_path: Path
+) -> None:
+    connection = await connect(f"unix:{tmp_path}/r.sock")
+    message = await connection.request("infer", BatchMeta((2,)), batch(1, 2))
+    assert message.tensors[0].data.ravel().tolist() == [-1, -2]
+    with pytest.raises(Unsupported, match="does not answer 'dance'"):
+        await connection.request("dance", BatchMeta((1,)), batch(1))
+    frame = b"".join(frames.encode("infer", 1, BatchMeta((1,)), batch(3)))
+    answer = frames.decode(memoryview(await server.infer_frame(frame))[4:])
+    assert answer.tensors[0].data.ravel().tolist() == [-3]
+    assert msgspec.msgpack.decode(answer.meta, type=ResultMeta).compute_ns == 5
     connection.close()
 
 
-def values(message):
-    return message.tensors[0].data.ravel().tolist()
+async def test_an_error_of_a_frame_is_raised(server: ReplicaServer) -> None:
+    with pytest.raises(InvalidInput, match="no rows"):
+        await server.infer_frame(b"".join(frames.encode("infer", 1, BatchMeta(()), batch())))
 
 
-async def test_two_batches_are_under_way_and_each_gets_its_own_answer(
-    role, gated, ask, eventually
+async def test_stopping_waits_for_the_handler_and_then_closes_it(
+    server: ReplicaServer, batches: Negation, tmp_path: Path, eventually: Any
 ) -> None:
-    first, second = ask(1, 2), ask(10)
-    await eventually(lambda: gated.gates.keys() == {1, 10})
-    assert role.busy_since is not None
-    gated.gates[10].set()
-    assert values(await second) == [20]
-    assert not first.done()
-    assert role.busy_since is not None
-    gated.gates[1].set()
-    assert values(await first) == [2, 4]
-    await eventually(lambda: role.busy_since is None)
-    assert role.batches == 2
-
-
-async def test_the_poison_fails_alone(gated, ask, eventually) -> None:
-    answer = ask(1, 666, 3)
-    await eventually(lambda: gated.gates)
-    gated.gates[1].set()
-    message = await answer
-    meta = msgspec.msgpack.decode(message.meta, type=ResultMeta)
-    assert meta.failed == {1: "poison row"}
-    assert values(message) == [2, 6]
-
-
-async def test_whatever_a_batch_raises_is_its_answer(gated, ask) -> None:
-    gated.gates[667] = asyncio.Event()
-    gated.gates[667].set()
-    with pytest.raises(ModelFailed, match="replica failed: SystemExit: 3"):
-        await ask(667)
-    gated.gates[1] = gated.gates[667]
-    assert values(await ask(1)) == [2]
-
-
-async def test_a_malformed_batch_is_refused(ask) -> None:
-    with pytest.raises(InvalidInput, match="does not hold the rows that it names"):
-        await ask(1, 2, rows=(1, 4))
-
-
-async def test_stopping_waits_for_what_is_under_way(role, gated, ask, eventually) -> None:
-    answer = ask(5)
-    await eventually(lambda: gated.gates)
-    stopping = asyncio.create_task(role.stop())
-    await asyncio.sleep(0.5)
+    connection = await connect(f"unix:{tmp_path}/r.sock")
+    stopping = asyncio.create_task(server.stop())
+    await eventually(lambda: "drained" in batches.calls)
+    assert not connection.closed
     assert not stopping.done()
-    gated.gates[5].set()
-    assert values(await answer) == [10]
+    batches.gate.set()
     await stopping
+    assert batches.calls == ["load", "start", "drained", "close"]
+    connection.close()
+
+
+def test_whatever_was_raised_is_told_as_an_error_of_ours() -> None:
+    refused = InvalidInput("no")
+    assert told(refused) is refused
+    failed = told(ZeroDivisionError("by zero"))
+    assert failed.message == "replica failed: ZeroDivisionError: by zero"
+    assert failed.cause is not None
+    assert failed.cause.type == "ZeroDivisionError"

@@ -3,20 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import (
-    Awaitable,
-    Callable,
-    Hashable,
-    Iterator,
-    Mapping,
-    MutableMapping,
-    Sequence,
-)
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from serving.channel.messages.inference import ResponseParameters
+from serving.dataplane.context import NO_CONTEXT, RequestContext
 from serving.dataplane.requests.answer import Answer
 from serving.dataplane.requests.bound import Bound
 from serving.telemetry.logs.events import Event
@@ -24,9 +17,6 @@ from serving.telemetry.logs.report import report
 
 if TYPE_CHECKING:
     from serving.dataplane.requests.splitting import SplitRequest
-
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-"""ASGI's `receive` of a request whose body has been read: it tells that the client left."""
 
 
 class Pending:
@@ -36,7 +26,8 @@ class Pending:
         lane: who it takes turns with others for: its client, with its priority where a model
             has levels. Empty where nobody takes turns.
         priority: its level, 1 the highest; 0 where the model has none.
-        receive: tells whether the client has left; None when nobody can say.
+        context: what it came with.
+        receive: tells whether the client has left; None when nobody can say, or is asked already.
         remarks: what a model on another server said beside the tensors.
         turn: its place among the lanes; there only while lanes take turns.
         on_done: called once it is answered, in the same turn of the loop; it must not raise.
@@ -44,8 +35,8 @@ class Pending:
     """
 
     __slots__ = (
-        "attempts", "bound", "enqueued", "flags", "future", "id", "lane", "on_done", "priority",
-        "receive", "remarks", "timer", "turn", "whole",
+        "attempts", "bound", "context", "enqueued", "flags", "future", "id", "lane", "on_done",
+        "priority", "receive", "remarks", "timer", "turn", "whole",
     )  # fmt: skip
 
     turn: tuple[float, int] | None
@@ -57,14 +48,15 @@ class Pending:
         future: asyncio.Future[Answer],
         enqueued: float,
         lane: Hashable = "",
-        receive: Receive | None = None,
+        context: RequestContext = NO_CONTEXT,
     ) -> None:
         self.id = ident
         self.bound = bound
         self.future = future
         self.enqueued = enqueued
         self.lane = lane
-        self.receive = receive
+        self.context = context
+        self.receive = context.disconnect
         self.priority = 0
         self.attempts = 0
         self.flags: list[str] = []

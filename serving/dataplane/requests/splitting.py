@@ -70,7 +70,8 @@ class SplitRequest:
         arrays = tuple(array[start:stop] for array in bound.arrays)
         cut = Bound(arrays, stop - start, bound.key, (), None, bound.forward, bound.alone)
         future: asyncio.Future[Answer] = item.future.get_loop().create_future()
-        part = Pending(item.id, cut, future, item.enqueued, item.lane)
+        part = Pending(item.id, cut, future, item.enqueued, item.lane, item.context)
+        part.receive = None  # one of them asks for all
         part.priority = item.priority
         part.whole = self
         return part

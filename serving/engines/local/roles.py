@@ -19,6 +19,7 @@ from serving.channel.messages.control import EndedMeta
 from serving.channel.messages.directory import ModelKey, ServedModel
 from serving.control.served_model import config_of
 from serving.engines.children import ForkedChild, Keeper, spawn
+from serving.engines.exits import how_ended, tell_exit
 from serving.engines.local.load_turns import LoadTurns
 from serving.engines.local.memory_kills import MemoryKills
 from serving.engines.local.zygote_keeper import ZygoteKeeper
@@ -220,22 +221,3 @@ class LocalRoles:
             task = asyncio.get_running_loop().create_task(keeper.stop(STOP_S))
             self._leaving.add(task)
             task.add_done_callback(self._leaving.discard)
-
-
-def how_ended(code: int) -> str:
-    """Say how a process ended."""
-    return f"signal {-code}" if code < 0 else f"exit code {code}"
-
-
-def tell_exit(
-    name: str, code: int, model: str = "", version: str = "", follows: str = "it is started again"
-) -> None:
-    """Log that a child ended which should not have, and what follows."""
-    report(
-        Event.PROCESS_ENDED,
-        f"{name} ended with {how_ended(code)}; {follows}",
-        model=model,
-        version=version,
-        process=name,
-        code=code,
-    )

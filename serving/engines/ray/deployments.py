@@ -216,7 +216,7 @@ class ReplicaDeployment:
         await asyncio.shield(self._started)
 
     async def infer_frame(self, frame: bytes) -> bytes:
-        """Answer one encoded frame with one; see `ReplicaRole.infer_frame`."""
+        """Answer one encoded frame with one; see `ReplicaServer.infer_frame`."""
         return await self._role.infer_frame(frame)
 
     async def __del__(self) -> None:

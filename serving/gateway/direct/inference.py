@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from serving import errors
+from serving.dataplane.context import RequestContext
 from serving.dataplane.handler import Ticket
 from serving.gateway.direct.known_heads import InferHead
 from serving.gateway.direct.state import ServerState
@@ -19,7 +20,9 @@ OCTETS: Final = b"content-type: application/octet-stream\r\n"
 INTERNAL: Final = "internal error; see the server's log"
 
 
-def begin(state: ServerState, head: InferHead, body: bytes | memoryview, client: str) -> Ticket:
+def begin(
+    state: ServerState, head: InferHead, body: bytes | memoryview, context: RequestContext
+) -> Ticket:
     """Decode, check and admit one request.
 
     Raises:
@@ -34,7 +37,7 @@ def begin(state: ServerState, head: InferHead, body: bytes | memoryview, client:
         request = state.json_requests.read(
             body, json_length, head.model, head.version, head.request_id
         )
-    return state.plane.begin(request, None, client)
+    return state.plane.begin(request, context)
 
 
 def log_unwritten(ticket: Ticket, error: Exception) -> None:

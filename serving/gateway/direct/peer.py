@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import time
+
+from serving.dataplane.context import RequestContext
 from serving.gateway.client import behind
+from serving.telemetry.trace_context import traceparent
 
 
 class Peer:
@@ -17,13 +21,30 @@ class Peer:
         port: its port; 0 on a Unix socket.
     """
 
-    __slots__ = ("_proxies", "host", "port")
+    __slots__ = ("_context", "_proxies", "host", "port")
 
     def __init__(self, address: tuple[str, int] | None, proxies: int) -> None:
         self.host = address[0] if address else ""
         self.port = address[1] if address else 0
         self._proxies = proxies
+        self._context = RequestContext(client=self.host)
+        """Of all requests that bring nothing of their own."""
 
     def asking(self, forwarded: str) -> str:
         """Return the address of whoever asks: the peer's, or what trusted proxies have added."""
         return behind(self.host, forwarded, self._proxies) if self._proxies else self.host
+
+    def context(self, forwarded: str, timeout_s: float | None, trace: bytes) -> RequestContext:
+        """Return the context of a request; most of a connection share one.
+
+        Args:
+            forwarded: `x-forwarded-for`, as sent.
+            timeout_s: seconds that the client allows from now on; None: any time.
+            trace: `traceparent`, as sent; empty without one.
+        """
+        if timeout_s is None and not trace and not self._proxies:
+            return self._context
+        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        return RequestContext(
+            trace=traceparent(trace), deadline=deadline, client=self.asking(forwarded)
+        )

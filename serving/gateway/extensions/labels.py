@@ -10,6 +10,7 @@ from typing import Annotated, Any, Final
 import msgspec
 
 from serving.channel.messages.observation import LABELS, Label, LabelCounts, LabelsMeta
+from serving.dataplane.context import RequestContext
 from serving.dataplane.handler import DataPlane
 from serving.errors import InvalidInput
 from serving.gateway.threads import in_thread
@@ -63,7 +64,7 @@ async def labels(plane: DataPlane, body: bytes, name: str) -> bytes:
     return msgspec.json.encode(await _push(plane, name, found))
 
 
-async def push(plane: DataPlane, request: Any, _timeout_s: float | None) -> Any:
+async def push(plane: DataPlane, request: Any, _context: RequestContext) -> Any:
     """Take in the labels of a gRPC message; returns what became of them as another.
 
     Raises:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -16,6 +17,7 @@ from serving.channel.messages.observation import (
     ReportReply,
 )
 from serving.config import Explain
+from serving.dataplane.context import RequestContext
 from serving.dataplane.handler import DataPlane, shorter
 from serving.dataplane.hooks.failed_requests import log_failure
 from serving.dataplane.served import ServedVersion
@@ -29,20 +31,20 @@ _decode_report = msgspec.msgpack.Decoder(ReportReply).decode
 
 
 async def explain_request(
-    plane: DataPlane, request: InferRequest, timeout_s: float | None = None
+    plane: DataPlane, request: InferRequest, context: RequestContext
 ) -> InferResponse:
     """Explain the rows of an OIP request, whatever transport it came by.
 
     Args:
-        timeout_s: seconds until the transport's deadline; the request parameter `timeout`
-            (microseconds) and the model's `explain.max_seconds` may shorten it.
+        context: what it came with; the request parameter `timeout` (microseconds) and the model's
+            `explain.max_seconds` may be earlier than its deadline.
 
     Raises:
         VigilError: the request, the model or the explanation is wrong.
     """
     entry = plane.resolve(request.model_name, request.model_version)
     try:
-        return await _explain(plane, entry, request, timeout_s)
+        return await _explain(plane, entry, request, context)
     except VigilError as error:
         log_failure(
             error, model=entry.name, version=entry.version, request_id=request.id, explains=True
@@ -51,7 +53,7 @@ async def explain_request(
 
 
 async def _explain(
-    plane: DataPlane, entry: ServedVersion, request: InferRequest, timeout_s: float | None
+    plane: DataPlane, entry: ServedVersion, request: InferRequest, context: RequestContext
 ) -> InferResponse:
     if entry.config.explain is None:
         raise Unsupported(
@@ -71,7 +73,9 @@ async def _explain(
         baseline=_parameter(given, "baseline", str),
         n_steps=_parameter(given, "n_steps", int),
         n_samples=_parameter(given, "n_samples", int),
-        timeout_s=_time_left(entry.config.explain, given.get("timeout", 0), timeout_s),
+        timeout_s=_time_left(
+            entry.config.explain, given.get("timeout", 0), context.time_left(time.monotonic())
+        ),
     )
     if meta.target is not None and not isinstance(meta.target, int | str):
         raise InvalidInput("parameter target must be a class's index or name")

@@ -8,7 +8,7 @@ from serving import errors
 from serving.dataplane.handler import DataPlane
 from serving.dataplane.hooks.failed_requests import log_failure
 from serving.gateway.body_budget import Share
-from serving.gateway.client import client_of
+from serving.gateway.client import context_of
 from serving.gateway.grpc.frames import (
     INTERNAL,
     OK,
@@ -56,8 +56,7 @@ async def serve_grpc(
     """Answer one call; whatever goes wrong becomes a gRPC status."""
     stream = STREAMS.get(scope["path"])
     if stream is not None:
-        client = client_of(scope)
-        await serve_stream(stream, plane, max_body, headers, receive, send, share, client)
+        await serve_stream(stream, plane, max_body, scope, headers, receive, send, share)
         return
     answer, encoding = answer_headers(headers)
     body = b""
@@ -98,6 +97,7 @@ async def _call(
         unknown = f"unknown gRPC method '{path[:200]}'"
         raise errors.Unsupported(NO_SHARED_MEMORY if "SharedMemory" in path else unknown)
     timeout_s, encoding = call_options(headers)
+    context = context_of(scope, headers, timeout_s=timeout_s, disconnect=receive)
     payload = await read_message(max_body, encoding, receive, share)
     try:
         request = method.request.FromString(payload)
@@ -105,9 +105,5 @@ async def _call(
         raise errors.InvalidInput(
             "the message is not a valid protobuf message of this method"
         ) from None
-    if method.waits:
-        reply = await method.call(plane, request, timeout_s, client_of(scope), receive)
-    else:
-        reply = await method.call(plane, request, timeout_s)
-    answer: Message = reply
+    answer: Message = await method.call(plane, request, context)
     return answer

@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from serving.dataplane.context import RequestContext
 from serving.dataplane.handler import DataPlane
 from serving.gateway.extensions.model_configuration import model_config
 from serving.gateway.extensions.monitoring import explain_request
@@ -19,32 +20,32 @@ from serving.protocol.repository import ControlMeta
 # The values have the messages' field names, so they become messages as they are.
 
 
-async def model_statistics(plane: DataPlane, request: Any, _timeout_s: float | None) -> Any:
+async def model_statistics(plane: DataPlane, request: Any, _context: RequestContext) -> Any:
     """Statistics of all models, of one, or of one version."""
     found = statistics(plane, request.name, request.version)
     return pb.ModelStatisticsResponse(**msgspec.to_builtins(found))
 
 
-async def config(plane: DataPlane, request: Any, _timeout_s: float | None) -> Any:
+async def config(plane: DataPlane, request: Any, _context: RequestContext) -> Any:
     """A model in the words that Triton's tools read."""
     found = model_config(plane, request.name, request.version)
     return pb.ModelConfigResponse(config=pb.ModelConfig(**msgspec.to_builtins(found)))
 
 
-async def repository_index(plane: DataPlane, request: Any, _timeout_s: float | None) -> Any:
+async def repository_index(plane: DataPlane, request: Any, _context: RequestContext) -> Any:
     """What is served, and what is not and why."""
     found = await index(plane, request.ready)
     return pb.RepositoryIndexResponse(models=msgspec.to_builtins(found))
 
 
-async def explain(plane: DataPlane, message: Any, timeout_s: float | None) -> Any:
+async def explain(plane: DataPlane, message: Any, context: RequestContext) -> Any:
     """Explain the rows of an inference request; the answer has the form of an inference's."""
     request = grpc_codec.decode_request(message)
-    response = await explain_request(plane, request, timeout_s)
+    response = await explain_request(plane, request, context)
     return grpc_codec.encode_response(response, request)
 
 
-async def repository_load(plane: DataPlane, request: Any, _timeout_s: float | None) -> Any:
+async def repository_load(plane: DataPlane, request: Any, _context: RequestContext) -> Any:
     """Serve what a model's folder holds now."""
     parameters = {
         name: getattr(value, value.WhichOneof("parameter_choice") or "bool_param")
@@ -54,7 +55,7 @@ async def repository_load(plane: DataPlane, request: Any, _timeout_s: float | No
     return pb.RepositoryModelLoadResponse()
 
 
-async def repository_unload(plane: DataPlane, request: Any, _timeout_s: float | None) -> Any:
+async def repository_unload(plane: DataPlane, request: Any, _context: RequestContext) -> Any:
     """Stop serving a model."""
     await plane.control(ControlMeta("unload", request.model_name))
     return pb.RepositoryModelUnloadResponse()

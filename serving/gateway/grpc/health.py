@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from google.protobuf.message import DecodeError
 
+from serving.dataplane.context import RequestContext
 from serving.dataplane.handler import DataPlane
 from serving.dataplane.hooks.failed_requests import for_probe
 from serving.errors import InvalidInput, ModelNotFound, ModelNotReady
@@ -23,7 +24,7 @@ LOOK_AGAIN_S: Final = 1.0
 """A replica that is about to leave takes nothing new, and nobody is told until it has left."""
 
 
-async def check(plane: DataPlane, request: Any, _timeout_s: float | None) -> Any:
+async def check(plane: DataPlane, request: Any, _context: RequestContext) -> Any:
     """Whether the server (no service, or the inference service) or one model can answer now.
 
     Raises:

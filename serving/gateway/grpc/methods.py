@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from serving.dataplane.batching.batch import Receive
+from serving.dataplane.context import RequestContext
 from serving.dataplane.handler import DataPlane
 from serving.errors import ModelNotFound, ModelNotReady, VersionNotFound
 from serving.gateway import metadata
@@ -25,27 +25,23 @@ Call = Callable[..., Awaitable[Any]]
 
 
 class Method(msgspec.Struct, frozen=True):
-    """A unary method: its request class, and a coroutine that answers a parsed request.
-
-    One that `waits` is also told who asks and how to find out that they have left.
-    """
+    """A unary method: its request class, and a coroutine that answers a parsed request."""
 
     request: Any
     call: Call
-    waits: bool = False
 
 
-async def server_live(_plane: DataPlane, _request: Any, _timeout_s: float | None) -> Any:
+async def server_live(_plane: DataPlane, _request: Any, _context: RequestContext) -> Any:
     """Whoever can answer is alive."""
     return pb.ServerLiveResponse(live=True)
 
 
-async def server_ready(plane: DataPlane, _request: Any, _timeout_s: float | None) -> Any:
+async def server_ready(plane: DataPlane, _request: Any, _context: RequestContext) -> Any:
     """Whether an inference through every required model has worked."""
     return pb.ServerReadyResponse(ready=plane.ready()[0])
 
 
-async def model_ready(plane: DataPlane, request: Any, _timeout_s: float | None) -> Any:
+async def model_ready(plane: DataPlane, request: Any, _context: RequestContext) -> Any:
     """Whether one model can answer now; one that is not served cannot."""
     try:
         metadata.require_ready(plane, request.name, request.version)
@@ -55,28 +51,22 @@ async def model_ready(plane: DataPlane, request: Any, _timeout_s: float | None) 
     return pb.ModelReadyResponse(ready=True)
 
 
-async def server_metadata(plane: DataPlane, _request: Any, _timeout_s: float | None) -> Any:
+async def server_metadata(plane: DataPlane, _request: Any, _context: RequestContext) -> Any:
     """Name, version and extensions."""
     return grpc_metadata.server_metadata(metadata.server_metadata(plane))
 
 
-async def model_metadata(plane: DataPlane, request: Any, _timeout_s: float | None) -> Any:
+async def model_metadata(plane: DataPlane, request: Any, _context: RequestContext) -> Any:
     """Inputs, outputs and versions of one model."""
     return grpc_metadata.model_metadata(
         metadata.model_metadata(plane, request.name, request.version)
     )
 
 
-async def model_infer(
-    plane: DataPlane,
-    message: Any,
-    timeout_s: float | None,
-    client: str = "",
-    receive: Receive | None = None,
-) -> Any:
+async def model_infer(plane: DataPlane, message: Any, context: RequestContext) -> Any:
     """One inference."""
     request = grpc_codec.decode_request(message)
-    response = await plane.infer(request, timeout_s, client, receive)
+    response = await plane.infer(request, context)
     return grpc_codec.encode_response(response, request)
 
 
@@ -86,7 +76,7 @@ METHODS: dict[str, Method] = {
     SERVICE + "ModelReady": Method(pb.ModelReadyRequest, model_ready),
     SERVICE + "ServerMetadata": Method(pb.ServerMetadataRequest, server_metadata),
     SERVICE + "ModelMetadata": Method(pb.ModelMetadataRequest, model_metadata),
-    SERVICE + "ModelInfer": Method(pb.ModelInferRequest, model_infer, waits=True),
+    SERVICE + "ModelInfer": Method(pb.ModelInferRequest, model_infer),
     SERVICE + "ModelStatistics": Method(
         pb.ModelStatisticsRequest, grpc_extensions.model_statistics
     ),

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from serving.dataplane.context import RequestContext
 from serving.dataplane.handler import DataPlane
 from serving.protocol.pb import open_inference_pb2 as pb
 from serving.protocol.repository import ControlMeta
 
 
-async def trace_setting(plane: DataPlane, request: Any, _timeout_s: float | None) -> Any:
+async def trace_setting(plane: DataPlane, request: Any, _context: RequestContext) -> Any:
     """Trace settings of all models or of one, after changing those that are given."""
     # A setting without values is cleared.
     changes = {name: list(given.value) or None for name, given in request.settings.items()}
@@ -23,7 +24,7 @@ async def trace_setting(plane: DataPlane, request: Any, _timeout_s: float | None
     )
 
 
-async def log_settings(plane: DataPlane, request: Any, _timeout_s: float | None) -> Any:
+async def log_settings(plane: DataPlane, request: Any, _context: RequestContext) -> Any:
     """Log settings, after changing those that are given."""
     changes = {}
     for name, given in request.settings.items():

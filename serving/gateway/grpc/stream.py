@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from functools import partial
 
 from serving import errors
@@ -34,8 +33,6 @@ class _Stream:
     def __init__(self, call: StreamCall) -> None:
         self._call = call
         self._plane = call.plane
-        self._client = call.client
-        self._deadline = None if call.timeout_s is None else time.monotonic() + call.timeout_s
         self._answers: asyncio.Queue[
             asyncio.Task[ModelStreamInferResponse] | errors.VigilError | None
         ] = asyncio.Queue()
@@ -92,8 +89,7 @@ class _Stream:
     async def _answer(self, message: ModelInferRequest) -> ModelStreamInferResponse:
         try:
             request = grpc_codec.decode_request(message)
-            left = None if self._deadline is None else self._deadline - time.monotonic()
-            response = await self._plane.infer(request, left, self._client)
+            response = await self._plane.infer(request, self._call.context)
             answer = grpc_codec.stream_response(response, request)
         except errors.VigilError as error:
             log_failure(error, request_id=message.id, path=STREAM_INFER)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from typing import Any
 
@@ -12,11 +13,13 @@ from serving import errors
 from serving.dataplane.handler import DataPlane
 from serving.dataplane.hooks.failed_requests import log_failure
 from serving.gateway.body_budget import Share
+from serving.gateway.client import context_of
 from serving.gateway.grpc.frames import (
     INTERNAL,
     OK,
     Disconnected,
     Receive,
+    Scope,
     Send,
     answer_headers,
     call_options,
@@ -38,8 +41,7 @@ class StreamCall:
 
     Attributes:
         plane: the data plane to answer from.
-        timeout_s: seconds that the client allows for the whole call; None without a deadline.
-        client: address of whoever asks.
+        context: what the call came with; its deadline is the whole call's.
         share: what its messages hold; a method gives back the length of each that it is done with.
     """
 
@@ -48,17 +50,17 @@ class StreamCall:
         plane: DataPlane,
         max_body: int,
         answer_encoding: str,
+        scope: Scope,
         headers: Headers,
         receive: Receive,
         send: Send,
         share: Share,
-        client: str,
     ) -> None:
         self.plane = plane
         self.share = share
-        self.client = client
         self._answer_encoding = answer_encoding
-        self.timeout_s, self._encoding = call_options(headers)
+        timeout_s, self._encoding = call_options(headers)
+        self.context = context_of(scope, headers, timeout_s=timeout_s)
         self._max_body = max_body
         self._receive = receive
         self._send = send
@@ -96,11 +98,11 @@ async def serve_stream(
     method: Method,
     plane: DataPlane,
     max_body: int,
+    scope: Scope,
     headers: Headers,
     receive: Receive,
     send: Send,
     share: Share,
-    client: str = "",
 ) -> None:
     """Answer a streaming call: whatever goes wrong, and its deadline, becomes a gRPC status."""
     answer, encoding = answer_headers(headers)
@@ -110,8 +112,8 @@ async def serve_stream(
     await send({"type": "http.response.body", "body": b"", "more_body": True})
     trailers = OK
     try:
-        call = StreamCall(plane, max_body, encoding, headers, receive, send, share, client)
-        async with asyncio.timeout(call.timeout_s):
+        call = StreamCall(plane, max_body, encoding, scope, headers, receive, send, share)
+        async with asyncio.timeout(call.context.time_left(time.monotonic())):
             await method(call)
     except Disconnected:
         return

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from serving.dataplane.batching.batch import Receive
+from serving.dataplane.context import RequestContext
 from serving.dataplane.handler import DataPlane
 from serving.gateway import metadata
 from serving.gateway.http.compression import pays
@@ -25,18 +25,17 @@ async def infer(
     body: bytes,
     name: str,
     version: str,
-    client: str = "",
-    receive: Receive | None = None,
+    context: RequestContext,
 ) -> Reply:
     """Answer one inference.
 
-    `client` and `receive` are as for `DataPlane.infer`.
+    `context` is as for `DataPlane.infer`.
 
     Raises:
         VigilError: whatever went wrong, as the domain's exception.
     """
     request = read_request(plane, headers, body, name, version)
-    return reply(request, await plane.infer(request, None, client, receive))
+    return reply(request, await plane.infer(request, context))
 
 
 def read_request(

@@ -12,7 +12,7 @@ from typing import Any, Final
 import msgspec
 
 from serving.access.web import refuse_browsers
-from serving.dataplane.batching.batch import Receive
+from serving.dataplane.context import RequestContext
 from serving.dataplane.handler import DataPlane
 from serving.dataplane.hooks.failed_requests import for_probe
 from serving.errors import ModelNotReady, NotFound
@@ -40,8 +40,7 @@ class Call(msgspec.Struct, frozen=True):
     body: bytes
     method: str
     path: str
-    client: str
-    receive: Receive
+    context: RequestContext
     name: str = ""
     version: str = ""
     report: str = ""
@@ -106,14 +105,12 @@ async def _order(call: Call) -> Reply:
 
 async def infer_route(call: Call) -> Reply:
     """Answer an inference whose path has not been met before."""
-    return await infer(
-        call.plane, call.headers, call.body, call.name, call.version, call.client, call.receive
-    )
+    return await infer(call.plane, call.headers, call.body, call.name, call.version, call.context)
 
 
 async def _explain(call: Call) -> Reply:
     request = read_request(call.plane, call.headers, call.body, call.name, call.version)
-    return reply(request, await extensions.explain_request(call.plane, request))
+    return reply(request, await extensions.explain_request(call.plane, request, call.context))
 
 
 async def _labels(call: Call) -> Reply:

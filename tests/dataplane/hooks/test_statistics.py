@@ -94,7 +94,7 @@ async def test_who_leaves_is_one_failure(
         with pytest.raises(asyncio.CancelledError):
             await task
     else:
-        ticket = plane.begin(request(), None)
+        ticket = plane.begin(request())
         await eventually(lambda: link.held)
         if how == "ticket":
             ticket.cancel()

@@ -11,6 +11,7 @@ from functools import partial
 from typing import Final
 
 from serving import errors
+from serving.dataplane.context import NO_CONTEXT
 from serving.dataplane.handler import Ticket
 from serving.dataplane.hooks.failed_requests import log_failure
 from serving.gateway.body_budget import overloaded
@@ -55,6 +56,7 @@ class Exchange:
         self._peer = peer
         self._respond = respond
         self._head: Head | None = None
+        self._context = NO_CONTEXT
         self._ticket: Ticket | None = None
         self._task: asyncio.Task[None] | None = None
         self._body: WholeBody | None = None
@@ -75,7 +77,9 @@ class Exchange:
             self.charged = size
         if quick is None:
             self._call_app(head, bytes(body))
-        elif not state.plane.crowded or not self._must_wait(head, quick, body):
+            return
+        self._context = self._peer.context(head.forwarded, None, quick.trace)
+        if not state.plane.crowded or not self._must_wait(head, quick, body):
             self._admit(head, quick, body)
 
     def lost(self) -> None:
@@ -101,8 +105,8 @@ class Exchange:
 
     def _must_wait(self, head: Head, quick: InferHead, body: bytes | memoryview) -> bool:
         """Let a request wait unread if its queue is full; whether it does."""
-        client, backlog = self._peer.asking(head.forwarded), self._state.backlog
-        waiter = backlog.place(quick.model, quick.version, client, body)
+        backlog = self._state.backlog
+        waiter = backlog.place(quick.model, quick.version, self._context.client, body)
         if waiter is None:
             return False
         self._waiter = waiter
@@ -124,7 +128,7 @@ class Exchange:
     def _admit(self, head: Head, quick: InferHead, body: bytes | memoryview) -> None:
         """Read and queue an inference."""
         try:
-            ticket = inference.begin(self._state, quick, body, self._peer.asking(head.forwarded))
+            ticket = inference.begin(self._state, quick, body, self._context)
         except errors.VigilError as error:
             self.fail(error, head)
         except Exception as error:  # noqa: BLE001 - the client gets a sentence, the operator the trace

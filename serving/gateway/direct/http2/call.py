@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 
+from serving.dataplane.context import RequestContext
 from serving.dataplane.handler import Ticket
 from serving.gateway.direct.backlog import Waiter
 from serving.gateway.direct.body_buffer import BodyBuffer
@@ -15,7 +16,7 @@ class Call:
     """A plain ModelInfer call from its headers to its answer."""
 
     __slots__ = (
-        "body", "charged", "complete", "deadline", "head", "ident", "received", "stuck",
+        "body", "charged", "complete", "context", "deadline", "head", "ident", "received", "stuck",
         "ticket", "trailers", "unacknowledged", "waiter", "waiting", "window",
     )  # fmt: skip
 
@@ -23,9 +24,12 @@ class Call:
     endless = False
     refused = False
 
-    def __init__(self, ident: int, head: Head2, window: int, deadline: float) -> None:
+    def __init__(
+        self, ident: int, head: Head2, context: RequestContext, window: int, deadline: float
+    ) -> None:
         self.ident = ident
         self.head = head
+        self.context = context
         self.window = window
         self.deadline = deadline
         self.stuck = NEVER

@@ -52,7 +52,7 @@ class Http2(Connection):
         self._sender = sender = Sender(transport, state.clock)
         self._intake = intake = Intake(state, sender)
         self._streams = streams = OpenStreams(state, sender, intake, self._emptied)
-        calls = UnaryCalls(state, transport, peer, streams, sender)
+        calls = UnaryCalls(state, transport, streams, sender)
         self._requests = Requests(state, peer, streams, sender, intake, calls, shapes)
         self._control = ControlFrames(streams, sender, intake)
         self._parts: list[bytes] = []

@@ -15,7 +15,6 @@ from serving.gateway.direct import inference
 from serving.gateway.direct.http2.call import Call
 from serving.gateway.direct.http2.open_streams import OpenStreams
 from serving.gateway.direct.http2.sender import GRPC_START, Sender
-from serving.gateway.direct.peer import Peer
 from serving.gateway.direct.state import ServerState
 from serving.gateway.direct.time_slices import CALL_UNITS
 from serving.gateway.grpc.frames import INTERNAL, plain_message
@@ -42,7 +41,6 @@ class UnaryCalls:
     Args:
         state: what all connections share.
         transport: the connection's.
-        peer: who is at its other end.
         streams: the open streams of the connection.
         sender: writes answers.
     """
@@ -51,13 +49,11 @@ class UnaryCalls:
         self,
         state: ServerState,
         transport: asyncio.Transport,
-        peer: Peer,
         streams: OpenStreams,
         sender: Sender,
     ) -> None:
         self._state = state
         self._transport = transport
-        self._peer = peer
         self._streams = streams
         self._sender = sender
 
@@ -76,14 +72,14 @@ class UnaryCalls:
             bodies.held += size
             call.charged = size
         if not self._state.plane.crowded or not self._must_wait(call, body):
-            self._admit(call, body, head.timeout_s)
+            self._admit(call, body)
 
     def _must_wait(self, call: Call, body: bytes) -> bool:
         """Let a call wait unread if its queue is full; whether it does."""
         asked = peek_model(body, MESSAGE_AT)
         if asked is None:
             return False
-        waiter = self._state.backlog.place(*asked, self._peer.asking(call.head.forwarded), body)
+        waiter = self._state.backlog.place(*asked, call.context.client, body)
         if waiter is None:
             return False
         call.waiter = waiter
@@ -96,21 +92,18 @@ class UnaryCalls:
         waiter, call.waiter = call.waiter, None
         assert waiter is not None
         self._state.slices.spent += CALL_UNITS
-        backlog, timeout_s = self._state.backlog, call.head.timeout_s
         if room:
-            left = None if timeout_s is None else timeout_s - backlog.waited_s(waiter)
-            self._admit(call, body, left)
+            self._admit(call, body)
         else:
-            self._decline(call, backlog.refuse(waiter))
+            self._decline(call, self._state.backlog.refuse(waiter))
 
-    def _admit(self, call: Call, body: bytes, timeout_s: float | None) -> None:
+    def _admit(self, call: Call, body: bytes) -> None:
         """Read and queue a call."""
         try:
             payload = plain_message(body, self._state.max_body)
             self._state.slices.spent += len(payload) >> 12
             request = self._state.grpc_requests.read(payload)
-            client = self._peer.asking(call.head.forwarded)
-            ticket = self._state.plane.begin(request, timeout_s, client)
+            ticket = self._state.plane.begin(request, call.context)
         except errors.VigilError as error:
             self._decline(call, error)
         except Exception as error:  # noqa: BLE001 - the client gets a status, the operator the trace

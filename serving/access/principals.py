@@ -1,0 +1,21 @@
+"""Who a request comes from, as far as that is known."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+
+class Principal(msgspec.Struct, frozen=True):
+    """Somebody who asks.
+
+    Attributes:
+        name: what the log and the records call them.
+    """
+
+    name: str
+
+
+ANYBODY: Final = Principal("anybody")
+"""Whoever reaches the server: nothing authenticates clients yet."""
