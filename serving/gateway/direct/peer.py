@@ -46,5 +46,7 @@ class Peer:
             return self._context
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
         return RequestContext(
-            trace=traceparent(trace), deadline=deadline, client=self.asking(forwarded)
+            trace=traceparent(trace) if trace else "",
+            deadline=deadline,
+            client=self.asking(forwarded) if self._proxies else self.host,
         )

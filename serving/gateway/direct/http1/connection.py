@@ -250,6 +250,7 @@ class Http1(Connection):
         if transport.is_closing():
             return
         head = self._head
+        steady = None if head is None else head.steady  # its properties would each be a call
         keep = not self._last and (head is None or head.keep_alive)
         if self._half_closed and not self._later:
             keep = False
@@ -258,10 +259,10 @@ class Http1(Connection):
             _PHRASES.get(status, b""),
             state.clock.date,
             headers,
-            _CLOSE if not keep else b"" if head is None or head.version == "1.1" else _KEEP,
+            _CLOSE if not keep else b"" if steady is None or steady.version == "1.1" else _KEEP,
             len(body) if size is None else size,
         )
-        if head is not None and head.method == "HEAD":
+        if steady is not None and steady.method == "HEAD":
             body = b""
         if len(body) > 65536:
             transport.writelines([start, body])

@@ -134,7 +134,8 @@ class UnaryCalls:
         prefix = b"\x00" + len(message).to_bytes(4, "big")
         if size <= sender.room and size <= call.window and size <= sender.max_frame:
             sender.room -= size
-            sender.write(
+            # Not by the sender: whoever is closing has no open streams.
+            self._transport.write(
                 b"".join((
                     _OK_HEAD, ident, GRPC_START,
                     size.to_bytes(3, "big"), _OK_DATA, ident, prefix, message,
