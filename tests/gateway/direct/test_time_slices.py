@@ -407,15 +407,15 @@ async def test_time_in_which_frames_wait_is_not_that_of_a_stream():
     server, _wire, speaker = make(Http2, lambda: 1.0 + next(now) * SLICE_S)
     data = f.frame(f.DATA, 0, 1, b"x")
     speaker.data_received(OPEN + heads(1)[0] + data * 1_000)
-    until, server.state.clock.elapsed_s = speaker._streams[1].deadline, 30.0
+    until, server.state.clock.elapsed_s = speaker._streams.by_number[1].deadline, 30.0
     speaker.sweep(until + 20)
     while speaker._later:  # noqa: ASYNC110
         await asyncio.sleep(0)
-    assert 1 in speaker._streams
+    assert 1 in speaker._streams.by_number
     speaker.sweep(until + 29)
-    assert 1 in speaker._streams
+    assert 1 in speaker._streams.by_number
     speaker.sweep(until + 31)
-    assert not speaker._streams
+    assert not speaker._streams.by_number
 
 
 async def test_whoever_is_refused_may_read_why_even_if_it_was_slow_as_well():
@@ -423,8 +423,8 @@ async def test_whoever_is_refused_may_read_why_even_if_it_was_slow_as_well():
     server, wire, speaker = make(Http1, lambda: 1.0 + next(now) * SLICE_S)
     speaker.data_received(CHUNKED + b"1\r\nx\r\n" * 100 + b"no chunk\r\n")
     server.state.clock.elapsed_s = 2.0
-    speaker.deadline = server.now - 1
-    speaker.sweep(server.now)
+    speaker.deadline = server.state.clock.now - 1
+    speaker.sweep(server.state.clock.now)
     while speaker._later:  # noqa: ASYNC110
         await asyncio.sleep(0)
     assert wire.written.startswith(b"HTTP/1.1 400")
@@ -486,7 +486,7 @@ def http2_bytes(asked):
 
 
 def done(speaker):
-    busy = speaker._streams if isinstance(speaker, Http2) else speaker._answering
+    busy = speaker._streams.by_number if isinstance(speaker, Http2) else speaker._answering
     return not busy and not speaker._later and not speaker.queued
 
 
@@ -562,3 +562,16 @@ def test_nothing_is_lost_or_reordered_wherever_slices_end(asked, kind, cuts, ste
         rest = rest[size:]
     assert answers == expected1(asked)
     assert wire.closing == half_closed
+
+
+async def test_a_slice_that_ends_behind_a_refused_head_leaves_the_connection_its_idle_limit():
+    now = itertools.count()
+    server, wire, speaker = make(Http2, lambda: 1.0 + next(now) * SLICE_S)
+    speaker.data_received(OPEN)
+    server.state.slices.over()
+    server.state.slices.spent = SAMPLE - 1
+    refused = [*START[:3], (":path", "/a%2fb")]
+    speaker.data_received(f.frame(f.HEADERS, f.END_HEADERS, 1, Encoder().encode(refused)))
+    assert b"escaped slash" in wire.written
+    assert not speaker._streams.by_number
+    assert speaker.deadline == server.state.clock.idle_until

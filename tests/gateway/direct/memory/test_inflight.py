@@ -204,7 +204,7 @@ async def test_a_flood_of_lengths_over_the_limit_costs_nothing_and_ends(
     answer = await client.answer(2)
     assert f.literal(b"grpc-status", b"8") in answer if grpc else b"over the limit" in answer
     (connection,) = server.connections
-    assert not connection._streams
+    assert not connection._streams.by_number
     assert len(asyncio.all_tasks()) == tasks
     flood = [asked.head_2(at, ("content-length", str(1 << 40))) for at in range(3, 1001, 2)]
     await client.send(b"".join(flood))
@@ -252,7 +252,7 @@ async def test_who_does_not_read_its_answer_holds_no_room(
     await wait_until(lambda: server.state.bodies.held == 0)
     if protocol == 2:
         (connection,) = server.connections
-        assert connection._streams  # the answer waits for a window
+        assert connection._streams.by_number  # the answer waits for a window
 
 
 QUESTIONS = [
