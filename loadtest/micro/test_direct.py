@@ -22,6 +22,7 @@ from serving.dataplane.handler import DataPlane
 from serving.gateway.asgi import VigilApp
 from serving.gateway.direct.http1.connection import Http1
 from serving.gateway.direct.http2.connection import Http2
+from serving.gateway.direct.peer import Peer
 from serving.gateway.direct.server import DirectServer
 from serving.http2 import frames as f
 
@@ -98,7 +99,7 @@ def test_http(
         ) + body
 
     wires = [Wire() for _ in range(REQUESTS)]
-    speakers = [Http1(server, wire, None) for wire in wires]  # type: ignore[arg-type]
+    speakers = [Http1(server.state, wire, Peer(None, 0), server.shapes) for wire in wires]  # type: ignore[arg-type]
 
     async def answer(requests: list[bytes]) -> int:
         for speaker, each in zip(speakers, requests, strict=True):
@@ -119,7 +120,7 @@ def test_grpc(
 ) -> None:
     encoder = Encoder()
     wire = Wire()
-    speaker = Http2(server, wire, None)  # type: ignore[arg-type]
+    speaker = Http2(server.state, wire, Peer(None, 0), server.shapes2)  # type: ignore[arg-type]
     windows = f.settings({f.INITIAL_WINDOW_SIZE: 1 << 30}) + f.window_update(0, 1 << 30)
     speaker.data_received(f.PREFACE + windows)
     streams = itertools.count(1, 2)

@@ -116,7 +116,10 @@ class GatewayDeployment:
         except Exception as error:  # noqa: BLE001 - the client gets a status, the log the traceback
             told = client_error(error, "a gRPC stream could not be answered")
             _tell(grpc_context, told)
-            raise told from None
+            try:
+                raise told from None
+            finally:
+                del told  # its traceback knows this frame
 
     async def ModelStreamInfer(  # noqa: N802
         self, requests: Any, grpc_context: Any

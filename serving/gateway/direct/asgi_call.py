@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Final
 
 from serving.gateway.body_budget import COUNTED
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 EXTENSIONS: Final[dict[str, dict[str, object]]] = {"http.response.trailers": {}, COUNTED: {}}
 _ASGI: Final = {"version": "3.0", "spec_version": "2.4"}

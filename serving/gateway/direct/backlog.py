@@ -11,19 +11,26 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 from functools import partial
-from typing import Final
+from typing import Final, Protocol
 
 from serving.dataplane.handler import DataPlane
 from serving.dataplane.queue.request_queue import RequestQueue
 from serving.dataplane.served import ServedVersion
 from serving.errors import VigilError
-from serving.gateway.direct.time_slices import SAMPLE, TimeSlices, Worker
+from serving.gateway.direct.time_slices import SAMPLE, TimeSlices
 from serving.telemetry.logs.events import Event
 from serving.telemetry.logs.report import report
 
 WAIT_S: Final = 0.5
 MOST_BYTES: Final = 128 << 20
 """Bytes of bodies that are kept; whoever comes later waits as long and is refused."""
+
+
+class Owner(Protocol):
+    """The connection of a request that waits."""
+
+    def abort(self) -> None:
+        """End it: the request cannot go on."""
 
 
 class Waiter:
@@ -43,7 +50,7 @@ class Waiter:
         self.began = began
         self.size = size
         self.kept = kept
-        self.owner: Worker | None = None
+        self.owner: Owner | None = None
         self.resume: Callable[[bool], None] | None = None
 
     def cancel(self) -> None:
@@ -109,12 +116,12 @@ class Backlog:
         began = asyncio.get_running_loop().time()
         return Waiter(entry, began, len(body) if kept else 0, kept)
 
-    def wait(self, waiter: Waiter, owner: Worker, resume: Callable[[bool], None]) -> None:
+    def wait(self, waiter: Waiter, owner: Owner, resume: Callable[[bool], None]) -> None:
         """Let a request wait.
 
         Args:
             waiter: from `place`.
-            owner: the request's connection.
+            owner: the request's connection, or its transport.
             resume: see `Waiter`.
         """
         waiter.owner = owner

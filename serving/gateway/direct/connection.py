@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import select
-import time
 from abc import abstractmethod
-from typing import TYPE_CHECKING, Final, cast
+from typing import Final, cast
 
-from serving.dataplane.context import RequestContext
-from serving.gateway.client import behind
-
-if TYPE_CHECKING:
-    from serving.gateway.direct.server import DirectServer
+from serving.gateway.direct.peer import Peer
+from serving.gateway.direct.state import ServerState
 
 NEVER: Final = float("inf")
 SLOWEST: Final = 1024
@@ -21,30 +17,22 @@ MOST_AHEAD: Final = 256 << 10
 """Bytes that wait to be worked on; with more of them, no more are read."""
 
 
-class Speaker:
+class Connection:
     """One connection from its first byte to its last.
 
     It is what a transport asks of a protocol, and does not inherit from `asyncio.Protocol`: only a
     class without interpreted bases has quick attributes when it is compiled.
 
     Args:
-        server: what all connections share.
+        state: what all connections share.
         transport: the connection.
-        client: the peer's address, or None on a Unix socket.
+        peer: who is at its other end.
     """
 
-    def __init__(
-        self,
-        server: DirectServer,
-        transport: asyncio.Transport,
-        client: tuple[str, int] | None,
-    ) -> None:
-        self._peer = client[0] if client else ""
-        self._port = client[1] if client else 0
-        self._context = RequestContext(client=self._peer)
-        """Of requests that bring nothing of their own."""
-        self._server = server
+    def __init__(self, state: ServerState, transport: asyncio.Transport, peer: Peer) -> None:
+        self._state = state
         self._transport = transport
+        self._peer = peer
         self._stalled = False
         self._full = False
         self._stuck = NEVER
@@ -58,25 +46,8 @@ class Speaker:
         self._half_closed = False
         """Whether the client has shut its side: nothing more comes."""
         self.queued = self.greedy = False
-        self.deadline = server.head_until
-        server.connections.add(self)
-
-    def client_of(self, forwarded: str) -> str:
-        """Return the address of whoever asks: the peer's, or what trusted proxies have added."""
-        proxies = self._server.proxies
-        return behind(self._peer, forwarded, proxies) if proxies else self._peer
-
-    def context_of(self, forwarded: str, timeout_s: float | None = None) -> RequestContext:
-        """Return the context of a request; most of a connection share one."""
-        if timeout_s is None and not self._server.proxies:
-            return self._context
-        deadline = None if timeout_s is None else time.monotonic() + timeout_s
-        return RequestContext(client=self.client_of(forwarded), deadline=deadline)
-
-    @property
-    def client(self) -> tuple[str, int] | None:
-        """The peer's address; None on a Unix socket."""
-        return (self._peer, self._port) if self._peer else None
+        self.deadline = state.clock.head_until
+        state.connections.open.add(self)
 
     @abstractmethod
     def data_received(self, data: bytes) -> None:
@@ -88,7 +59,7 @@ class Speaker:
 
     def connection_lost(self, _error: Exception | None) -> None:
         """The connection is gone."""
-        self._server.connections.discard(self)
+        self._state.connections.open.discard(self)
         self.deadline = self._stuck = NEVER
         self._give_up_later()
         self.lost()
@@ -153,17 +124,17 @@ class Speaker:
         if not self._full and not self._half_closed:
             self._transport.resume_reading()
         if self._later:
-            self._server.slices.queue(self)
+            self._state.slices.queue(self)
 
     def sweep(self, now: float) -> None:
         """Look whether the connection is too slow, and end it if so."""
         self.greedy = False
         if self.queued:  # its bytes are here and wait for us
-            self._prolong(self._server.elapsed_s)
+            self._prolong(self._state.clock.elapsed_s)
         if self._stuck != NEVER:
             unread = self._transport.get_write_buffer_size()
             taken = max(0, self._unread - unread)
-            self._stuck = min(self._server.stall_until, self._stuck + taken / SLOWEST)
+            self._stuck = min(self._state.clock.stall_until, self._stuck + taken / SLOWEST)
             self._unread = unread
             if self._stuck < now:
                 self._transport.abort()
@@ -181,9 +152,9 @@ class Speaker:
 
     def leave(self) -> None:
         """Close, but not before the client has had a chance to read why."""
-        self._server.connections.discard(self)
+        self._state.connections.open.discard(self)
         if not self._transport.is_closing():
-            Leaving(self._server, self._transport, self.client)
+            Leaving(self._state, self._transport, self._peer)
         self._give_up_later()
         self.lost()
 
@@ -199,7 +170,7 @@ class Speaker:
         self._transport.abort()
 
     def _watch(self) -> None:
-        self._stuck = self._server.stall_until
+        self._stuck = self._state.clock.stall_until
         self._unread = self._transport.get_write_buffer_size()
 
     @abstractmethod
@@ -219,21 +190,16 @@ class Speaker:
         """Take nothing new, and end after what is under way."""
 
 
-class Leaving(Speaker):
+class Leaving(Connection):
     """A connection whose last answer is written; what still comes is thrown away for a moment.
 
     Were it closed at once, what the client is still sending would be answered with a reset, which
     may reach it before it has read the answer.
     """
 
-    def __init__(
-        self,
-        server: DirectServer,
-        transport: asyncio.Transport,
-        client: tuple[str, int] | None,
-    ) -> None:
-        super().__init__(server, transport, client)
-        self.deadline = server.now + server.limits.linger_s
+    def __init__(self, state: ServerState, transport: asyncio.Transport, peer: Peer) -> None:
+        super().__init__(state, transport, peer)
+        self.deadline = state.clock.linger_until
         transport.set_protocol(cast(asyncio.Protocol, self))
         if transport.can_write_eof():
             transport.write_eof()

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from serving import errors
 from serving.access.scopes import Scope
 from serving.dataplane.context import RequestContext
 from serving.dataplane.endpoint import Ticket
 from serving.gateway.direct.known_heads import InferHead
+from serving.gateway.direct.state import ServerState
 from serving.gateway.http.inference import raw_request
 from serving.protocol.json.codec import encode_response, parse_json_length
+from serving.protocol.messages import Tensor
 from serving.telemetry.logs.events import Event
 from serving.telemetry.logs.report import report
-
-if TYPE_CHECKING:
-    from serving.gateway.direct.server import DirectServer
-    from serving.protocol.messages import Tensor
 
 JSON: Final = b"content-type: application/json\r\n"
 OCTETS: Final = b"content-type: application/octet-stream\r\n"
@@ -24,26 +22,26 @@ INTERNAL: Final = "internal error; see the server's log"
 
 
 def begin(
-    server: DirectServer, head: InferHead, body: bytes | memoryview, context: RequestContext
+    state: ServerState, head: InferHead, body: bytes | memoryview, context: RequestContext
 ) -> Ticket:
     """Decode, check and admit one request.
 
     Raises:
         VigilError: it is refused.
     """
-    refused = server.app.access.decide(Scope.INFER, head.model, context.principal)
+    refused = state.app.access.decide(Scope.INFER, head.model, context.principal)
     if refused is not None:
         raise refused
     json_length = None
     if head.json_length is not None:
         json_length = parse_json_length(head.json_length, len(body))
     if json_length == 0:
-        request = raw_request(server.plane, body, head.model, head.version, head.request_id)
+        request = raw_request(state.plane, body, head.model, head.version, head.request_id)
     else:
-        request = server.json_requests.read(
+        request = state.json_requests.read(
             body, json_length, head.model, head.version, head.request_id
         )
-    return server.plane.begin(request, context)
+    return state.plane.begin(request, context)
 
 
 def log_unwritten(ticket: Ticket, error: Exception) -> None:
@@ -58,25 +56,25 @@ def log_unwritten(ticket: Ticket, error: Exception) -> None:
     )
 
 
-def landing(server: DirectServer, head: InferHead, length: int) -> memoryview | None:
+def landing(state: ServerState, head: InferHead, length: int) -> memoryview | None:
     """Return memory for a long body where its tensors need not be copied again, if there is."""
     text = head.json_length or ""
     skip = int(text[-9:]) if text.isascii() and text.isdigit() else 0
     try:
-        batcher = server.plane.served_version(head.model, head.version).batcher
+        batcher = state.plane.served_version(head.model, head.version).batcher
         return batcher.dispatcher.landing(length, skip)
     except errors.VigilError:
         return None  # it will be refused when it is whole
 
 
-def answer(server: DirectServer, ticket: Ticket) -> tuple[bytes, bytes, tuple[Tensor, ...]]:
+def answer(state: ServerState, ticket: Ticket) -> tuple[bytes, bytes, tuple[Tensor, ...]]:
     """Return header lines and body for a request that is done, and what is binary in the body.
 
     Raises:
         VigilError: it failed.
     """
     request = ticket.request
-    response = server.plane.finish(ticket)
+    response = state.plane.finish(ticket)
     body, json_part = encode_response(response, request)
     headers = JSON
     binary: tuple[Tensor, ...] = ()

@@ -99,7 +99,9 @@ class Head(KnownHead, frozen=True):
 class InferHead(msgspec.Struct, frozen=True):
     """What the head of an inference request says beside its body.
 
-    `packs`: whether its client likes a compressed answer better.
+    Attributes:
+        packs: whether its client likes a compressed answer better.
+        trace: `traceparent`, as sent; empty without one.
     """
 
     model: str
@@ -107,6 +109,7 @@ class InferHead(msgspec.Struct, frozen=True):
     json_length: str | None
     request_id: str | None
     packs: bool
+    trace: bytes = b""
 
 
 class Head2(KnownHead, frozen=True):
@@ -119,6 +122,7 @@ class Head2(KnownHead, frozen=True):
         timeout_s: the call's deadline in seconds from now; None without one, -1 when it is none.
         problem: set when the path cannot be read or the client is not let in; the answer is this.
         forwarded: `x-forwarded-for`, as sent.
+        trace: `traceparent`, as sent; empty without one.
     """
 
     length: int
@@ -127,6 +131,7 @@ class Head2(KnownHead, frozen=True):
     timeout_s: float | None
     problem: BadHead | None
     forwarded: str = ""
+    trace: bytes = b""
 
 
 def filled(headers: list[tuple[bytes, bytes | None]], values: list[bytes]) -> Fields:

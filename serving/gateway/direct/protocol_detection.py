@@ -3,50 +3,76 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
-from serving.gateway.direct.connection import NEVER, Speaker
+from serving.gateway.direct.connection import NEVER, Connection
 from serving.gateway.direct.http1.connection import Http1
+from serving.gateway.direct.http1.shapes import Shapes
 from serving.gateway.direct.http2.connection import Http2
+from serving.gateway.direct.http2.shapes import Shapes2
+from serving.gateway.direct.peer import Peer
+from serving.gateway.direct.state import ServerState
 from serving.http2.frames import PREFACE
-
-if TYPE_CHECKING:
-    from serving.gateway.direct.server import DirectServer
 
 
 class Opening(asyncio.Protocol):
-    """A connection before it is made."""
+    """A connection before it is made.
 
-    def __init__(self, server: DirectServer) -> None:
-        self._server = server
+    Args:
+        state: what all connections share.
+        shapes: heads of HTTP/1.1 that they have seen.
+        shapes2: heads of HTTP/2 that they have seen.
+    """
+
+    def __init__(self, state: ServerState, shapes: Shapes, shapes2: Shapes2) -> None:
+        self._state = state
+        self._shapes = shapes
+        self._shapes2 = shapes2
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin."""
         # uvloop's transports are no subclass of asyncio's.
         connected = cast(asyncio.Transport, transport)
-        peer = connected.get_extra_info("peername")
-        client = (peer[0], peer[1]) if isinstance(peer, tuple) else None
-        undecided = ProtocolDetection(self._server, connected, client)
+        name = connected.get_extra_info("peername")
+        address = (name[0], name[1]) if isinstance(name, tuple) else None
+        peer = Peer(address, self._state.proxies)
+        undecided = ProtocolDetection(self._state, connected, peer, self._shapes, self._shapes2)
         connected.set_protocol(cast(asyncio.Protocol, undecided))
 
 
-class ProtocolDetection(Speaker):
-    """A connection that has not said enough; whoever speaks its protocol takes over."""
+class ProtocolDetection(Connection):
+    """A connection that has not said enough; one that speaks its protocol takes over."""
 
-    _first = b""
+    def __init__(
+        self,
+        state: ServerState,
+        transport: asyncio.Transport,
+        peer: Peer,
+        shapes: Shapes,
+        shapes2: Shapes2,
+    ) -> None:
+        super().__init__(state, transport, peer)
+        self._shapes = shapes
+        self._shapes2 = shapes2
+        self._first = b""
 
     def data_received(self, data: bytes) -> None:
-        """Choose the speaker, hand the connection over, and what came so far with it."""
+        """Choose the protocol, hand the connection over, and what came so far with it."""
         first = self._first = self._first + data
         if len(first) < len(PREFACE) and PREFACE.startswith(first):
             return
-        self._server.connections.discard(self)
-        kind = Http2 if first.startswith(PREFACE) else Http1
-        speaker = kind(self._server, self._transport, self.client)
-        self._transport.set_protocol(cast(asyncio.Protocol, speaker))
-        if self._server.stopping:
-            speaker.stop()
-        speaker.data_received(first)
+        connections = self._state.connections
+        connections.open.discard(self)
+        chosen = self._chosen(first)
+        self._transport.set_protocol(cast(asyncio.Protocol, chosen))
+        if connections.stopping:
+            chosen.stop()
+        chosen.data_received(first)
+
+    def _chosen(self, first: bytes) -> Connection:
+        if first.startswith(PREFACE):
+            return Http2(self._state, self._transport, self._peer, self._shapes2)
+        return Http1(self._state, self._transport, self._peer, self._shapes)
 
     def lost(self) -> None:
         """Nothing was under way."""

@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-import time
-from email.utils import formatdate
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,11 +12,13 @@ from serving.config import Listen
 from serving.dataplane.handler import DataPlane
 from serving.gateway.asgi import VigilApp
 from serving.gateway.direct.backlog import Backlog
-from serving.gateway.direct.connection import Leaving, Speaker
+from serving.gateway.direct.clock import Clock
+from serving.gateway.direct.connection import Leaving
 from serving.gateway.direct.http1.shapes import Shapes
 from serving.gateway.direct.http2.shapes import Shapes2
 from serving.gateway.direct.limits import Limits
 from serving.gateway.direct.protocol_detection import Opening
+from serving.gateway.direct.state import Connections, Open, ServerState
 from serving.gateway.direct.time_slices import TimeSlices
 from serving.gateway.upkeep.periodic import Periodic
 from serving.protocol.grpc import reader as grpc_reader
@@ -55,26 +55,34 @@ class DirectServer:
         max_body: int,
         limits: Limits = _LIMITS,
     ) -> None:
-        self.app = app
-        self.plane = plane
-        self.max_body = max_body
-        self.bodies = app.bodies
-        self.limits = limits
+        slices = TimeSlices(lambda turn: asyncio.get_running_loop().call_soon(turn))
+        self.state = ServerState(
+            app=app,
+            plane=plane,
+            max_body=max_body,
+            bodies=app.bodies,
+            proxies=listen.trusted_proxies,
+            clock=Clock(limits),
+            connections=Connections(),
+            slices=slices,
+            backlog=Backlog(plane, slices),
+            json_requests=json_reader.RequestReader(),
+            grpc_requests=grpc_reader.RequestReader(),
+            grpc_responses=ResponseWriter(),
+        )
         self.shapes = Shapes(app.access.web, cors=app.cors is not None)
         self.shapes2 = Shapes2(app.access.web)
-        self.responses = ResponseWriter()
-        self.json_requests = json_reader.RequestReader()
-        self.grpc_requests = grpc_reader.RequestReader()
-        self.slices = TimeSlices(lambda turn: asyncio.get_running_loop().call_soon(turn))
-        self.backlog = Backlog(plane, self.slices)
-        self.connections: set[Speaker] = set()
-        self.proxies = listen.trusted_proxies
-        self.stopping = False
-        self.now = time.monotonic()
-        self._tick()
         self._listen = listen
         self._servers: list[asyncio.Server] = []
         self._sweeping = Periodic(limits.sweep_s, self._sweep)
+
+    @property
+    def connections(self) -> set[Open]:
+        """Those that are open."""
+        return self.state.connections.open
+
+    def _opening(self) -> Opening:
+        return Opening(self.state, self.shapes, self.shapes2)
 
     async def start(self, private: Path) -> list[int]:
         """Listen on both ports, and on a Unix socket of this process alone; return the ports."""
@@ -83,16 +91,16 @@ class DirectServer:
         loop = asyncio.get_running_loop()
         for port in (self._listen.http_port, self._listen.grpc_port):
             listener = _bind(self._listen.host, port)
-            server = await loop.create_server(lambda: Opening(self), sock=listener, backlog=BACKLOG)
+            server = await loop.create_server(self._opening, sock=listener, backlog=BACKLOG)
             self._servers.append(server)
         # Its folder is private; what a gateway that was killed left there is replaced.
-        server = await loop.create_unix_server(lambda: Opening(self), str(private))
+        server = await loop.create_unix_server(self._opening, str(private))
         self._servers.append(server)
         return [_port(server) for server in self._servers[:2]]
 
     async def drain(self, timeout_s: float) -> bool:
         """Take nothing new and answer what is under way; whether all of it was answered."""
-        self.stopping = True
+        self.state.connections.stopping = True
         for server in self._servers:
             server.close()
         for connection in list(self.connections):
@@ -116,25 +124,13 @@ class DirectServer:
         self._sweeping.stop()
         return drained
 
-    def _tick(self) -> None:
-        """Read the clock: what is computed here need not be computed for every request."""
-        before = self.now
-        self.now = now = time.monotonic()
-        """Seconds, one sweep old at most: exact enough for the limits on slowness."""
-        self.elapsed_s = now - before
-        limits = self.limits
-        self.head_until = now + limits.head_s
-        self.body_until = now + limits.body_s
-        self.idle_until = now + limits.idle_s
-        self.stall_until = now + limits.stall_s
-        self.date = b"date: %b\r\n" % formatdate(usegmt=True).encode()
-
     def _sweep(self) -> None:
         """Once a second: the time, the date, and connections that are too slow."""
-        self._tick()
+        clock = self.state.clock
+        clock.tick()
         for connection in list(self.connections):
             try:
-                connection.sweep(self.now)
+                connection.sweep(clock.now)
             except Exception as error:  # noqa: BLE001 - the others must be looked at all the same
                 report(Event.INTERNAL_ERROR, "a connection could not be swept", error=error)
                 connection.abort()

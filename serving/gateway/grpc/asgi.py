@@ -48,9 +48,10 @@ async def serve_grpc(plane: DataPlane, access: Access, max_body: int, exchange: 
     try:
         principal = _admit(stream or method, access, exchange)
     except Exception as error:  # noqa: BLE001 - the client gets a status, the log the traceback
-        told = client_error(error, "a gRPC call could not be answered", path=path)
+        said = "a gRPC call could not be answered"
+        trailers = error_trailers(client_error(error, said, path=path))
         await send_start(exchange.send, answer_headers({})[0])
-        await send_end(exchange.send, error_trailers(told), b"")
+        await send_end(exchange.send, trailers, b"")
         return
     if stream is not None:
         await serve_stream(stream, plane, access, max_body, exchange, principal)

@@ -92,8 +92,9 @@ class _Stream:
             answer = grpc_codec.stream_response(response, request)
         except Exception as error:  # noqa: BLE001 - the client gets a sentence, the log the traceback
             said = "a message of a gRPC stream could not be answered"
-            told = client_error(error, said, request_id=message.id, path=STREAM_INFER)
+            # Not by a name: its traceback knows this frame, and so the frame would know itself.
+            text = client_error(error, said, request_id=message.id, path=STREAM_INFER).message
             # Texts in protobuf are Unicode; a model's own message may hold anything.
-            text = told.message.encode("utf-8", "replace").decode()
+            text = text.encode("utf-8", "replace").decode()
             answer = grpc_codec.stream_error(text, message.id)
         return answer

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -14,6 +15,19 @@ from serving.gateway.direct.backlog import Backlog
 
 ROWS = 8
 """What the queue holds."""
+
+
+def waiting(server):
+    """How many requests wait unread for the one queue."""
+    state = server.state
+    return len(state.backlog._waiting.get(*state.plane.crowded, ()))
+
+
+def wait_at_most(server, seconds, **more):
+    """Have a new backlog for all clients that connect from now on."""
+    state = server.state
+    backlog = Backlog(state.plane, state.slices, seconds, **more)
+    server.state = replace(state, backlog=backlog)
 
 
 def config(**batching):
@@ -48,13 +62,13 @@ async def plane(link, batching):
 @pytest.fixture
 def reads(server, monkeypatch):
     """Counts the requests that are read."""
-    read, counted = server.json_requests.read, []
+    read, counted = server.state.json_requests.read, []
 
     def count(*arguments):
         counted.append(arguments)
         return read(*arguments)
 
-    monkeypatch.setattr(server.json_requests, "read", count)
+    monkeypatch.setattr(server.state.json_requests, "read", count)
     return counted
 
 
@@ -88,11 +102,13 @@ async def full(server, plane, link, connect, post):
 async def test_whoever_comes_to_a_full_queue_is_read_when_there_is_room(
     full, server, link, connect, post, reads
 ):
-    server.backlog = Backlog(server.plane, server.slices, 600)
+    wait_at_most(server, 600)
     late = [await connect() for _ in range(6)]
     for number, client in enumerate(late):
         await client.send(post(body(2, 10 + number)))
-    await eventually(lambda: len(server.backlog._waiting.get(*server.plane.crowded, ())) == 6)
+    await eventually(
+        lambda: len(server.state.backlog._waiting.get(*server.state.plane.crowded, ())) == 6
+    )
     assert not reads
     link.hold.set()
     for number, client in enumerate([*full, *late]):
@@ -104,13 +120,13 @@ async def test_whoever_comes_to_a_full_queue_is_read_when_there_is_room(
     assert [json.loads(arguments[0])["id"] for arguments in reads] == [
         str(n) for n in range(10, 16)
     ]
-    assert not server.backlog._waiting
-    assert not server.backlog._bytes
-    assert server.plane.entries()[0].queue.on_room is None
+    assert not server.state.backlog._waiting
+    assert not server.state.backlog._bytes
+    assert server.state.plane.entries()[0].queue.on_room is None
 
 
 async def test_whoever_waits_in_vain_is_refused_unread(full, server, connect, post, reads, link):
-    server.backlog = Backlog(server.plane, server.slices, 0.05)
+    wait_at_most(server, 0.05)
     client = await connect()
     began = asyncio.get_running_loop().time()
     await client.send(post(body(2)) + post(body(2)))  # the second waits for the first's answer
@@ -120,24 +136,26 @@ async def test_whoever_waits_in_vain_is_refused_unread(full, server, connect, po
         assert json.loads(answer) == {"error": "the queue of model 'm' is full; retry later"}
         assert asyncio.get_running_loop().time() - began >= waits * 0.05
     assert not reads
-    assert not server.backlog._bytes
-    refused = [s for s in server.plane.snapshot() if s.name == "vigil.rejected"]
+    assert not server.state.backlog._bytes
+    refused = [s for s in server.state.plane.snapshot() if s.name == "vigil.rejected"]
     assert [dict(s.attributes)["reason"] for s in refused] == ["QueueFull"]
     link.hold.set()
 
 
 async def test_grpc_calls_wait_as_well(full, server, link, connect2, message):
-    server.backlog = Backlog(server.plane, server.slices, 600)
+    wait_at_most(server, 600)
     client = await connect2()
     idents = [await client.call(message) for _ in range(6)]
-    await eventually(lambda: len(server.backlog._waiting.get(*server.plane.crowded, ())) == 6)
+    await eventually(
+        lambda: len(server.state.backlog._waiting.get(*server.state.plane.crowded, ())) == 6
+    )
     link.hold.set()
     for ident in idents:
         assert (await client.answer(ident)).trailers["grpc-status"] == "0"
 
 
 async def test_grpc_calls_are_refused_unread(full, server, connect2, message, link):
-    server.backlog = Backlog(server.plane, server.slices, 0.05)
+    wait_at_most(server, 0.05)
     client = await connect2()
     stream = await client.answer(await client.call(message))
     assert stream.headers["grpc-status"] == "14"
@@ -146,10 +164,10 @@ async def test_grpc_calls_are_refused_unread(full, server, connect2, message, li
 
 
 async def test_a_deadline_passes_while_a_call_waits(full, server, connect2, message, link):
-    server.backlog = Backlog(server.plane, server.slices, 600)
+    wait_at_most(server, 600)
     client = await connect2()
     ident = await client.call(message, ("grpc-timeout", "10m"))
-    await eventually(lambda: server.backlog._waiting)
+    await eventually(lambda: server.state.backlog._waiting)
     await asyncio.sleep(0.02)
     link.hold.set()
     assert (await client.answer(ident)).headers["grpc-status"] == "4"
@@ -158,15 +176,15 @@ async def test_a_deadline_passes_while_a_call_waits(full, server, connect2, mess
 @pytest.mark.parametrize("how", ["http", "stream", "connection"])
 async def test_whoever_leaves_waits_no_longer(full, server, link, connect, connect2, message, post,
                                               reads, how):  # fmt: skip
-    server.backlog = Backlog(server.plane, server.slices, 600)
+    wait_at_most(server, 600)
     if how == "http":
         client = await connect()
         await client.send(post(body(2)))
     else:
         client = await connect2()
         ident = await client.call(message)
-    await eventually(lambda: server.backlog._waiting)
-    (waiter,) = next(iter(server.backlog._waiting.values()))
+    await eventually(lambda: server.state.backlog._waiting)
+    (waiter,) = next(iter(server.state.backlog._waiting.values()))
     if how == "stream":
         client.h2.reset_stream(ident)
         await client.flush()
@@ -174,21 +192,21 @@ async def test_whoever_leaves_waits_no_longer(full, server, link, connect, conne
         await getattr(client, "raw", client).close()
     await eventually(lambda: waiter.resume is None)
     link.hold.set()
-    await eventually(lambda: not server.backlog._waiting)
-    assert not server.backlog._bytes
+    await eventually(lambda: not server.state.backlog._waiting)
+    assert not server.state.backlog._bytes
     assert not reads
 
 
 async def test_bodies_beyond_the_bound_are_let_go_and_refused_as_late(
     full, server, connect, post, reads, link
 ):
-    server.backlog = Backlog(server.plane, server.slices, 0.1, most_bytes=len(body(2)) + 10)
+    wait_at_most(server, 0.1, most_bytes=len(body(2)) + 10)
     clients = [await connect() for _ in range(3)]
     for client in clients:
         await client.send(post(body(2)))
-    await eventually(lambda: sum(getattr(c, "_waiter", None) is not None
-                                 for c in server.connections) == 3)  # fmt: skip
-    assert server.backlog._bytes == len(body(2))
+    exchanges = lambda: [c._exchange for c in server.connections if hasattr(c, "_exchange")]  # noqa: E731
+    await eventually(lambda: sum(each._waiter is not None for each in exchanges()) == 3)
+    assert server.state.backlog._bytes == len(body(2))
     for client in clients:
         assert (await client.answer())[0] == 503
     assert not reads
@@ -196,10 +214,10 @@ async def test_bodies_beyond_the_bound_are_let_go_and_refused_as_late(
 
 
 async def test_a_lost_replica_ends_the_wait(full, server, plane, link, connect, post):
-    server.backlog = Backlog(plane, server.slices, 600)
+    wait_at_most(server, 600)
     client = await connect()
     await client.send(post(body(2)))
-    await eventually(lambda: server.backlog._waiting)
+    await eventually(lambda: server.state.backlog._waiting)
     plane.entries()[0].batcher.remove_link(link)
     status, _, answer = await client.answer()
     assert status == 503
@@ -208,11 +226,11 @@ async def test_a_lost_replica_ends_the_wait(full, server, plane, link, connect, 
 
 
 async def test_one_that_finds_room_lets_the_next_one_go(full, server, plane, link, connect, post):
-    server.backlog = Backlog(plane, server.slices, 600)
+    wait_at_most(server, 600)
     late = [await connect() for _ in range(4)]
     for client in late:
         await client.send(post(body(2)))
-    await eventually(lambda: len(server.backlog._waiting.get(*plane.crowded, ())) == 4)
+    await eventually(lambda: waiting(server) == 4)
     plane.entries()[0].batcher.remove_link(link)  # which is told once
     for client in late:
         status, _, answer = await client.answer()
@@ -231,19 +249,21 @@ class TestLargeBatches:
     async def test_a_batch_of_what_waited_unread_is_as_large(
         self, full, server, plane, link, connect, post, monkeypatch
     ):
-        server.backlog = Backlog(plane, server.slices, 600)
+        wait_at_most(server, 600)
         queue, sent, send = plane.entries()[0].queue, [], link.send
 
         async def slow(batch):
             sent.append(batch.total)
-            await eventually(lambda: queue.waiting_rows == ROWS or not server.backlog._waiting)
+            await eventually(
+                lambda: queue.waiting_rows == ROWS or not server.state.backlog._waiting
+            )
             return await send(batch)
 
         monkeypatch.setattr(link, "send", slow)
         late = [await connect() for _ in range(8)]
         for client in late:
             await client.send(post(body(2)))
-        await eventually(lambda: len(server.backlog._waiting.get(*plane.crowded, ())) == 8)
+        await eventually(lambda: waiting(server) == 8)
         link.hold.set()
         for client in late:
             assert (await client.answer())[0] == 200
@@ -260,10 +280,10 @@ class TestRights:
     async def test_a_higher_priority_is_read_and_makes_room(
         self, full, server, connect, post, link
     ):
-        server.backlog = Backlog(server.plane, server.slices, 600)
+        wait_at_most(server, 600)
         client = await connect()
         await client.send(post(body(2, 77, parameters={"priority": 1})))
-        await eventually(lambda: server.plane.entries()[0].queue.waiting_rows == ROWS)
+        await eventually(lambda: server.state.plane.entries()[0].queue.waiting_rows == ROWS)
         newest = await full[-1].answer()
         assert newest[0] == 503
         link.hold.set()
@@ -274,12 +294,12 @@ class TestRights:
         assert entry.queue.full
         assert not entry.may_make_room("", body(2))
         assert entry.may_make_room("10.0.0.1", body(2))
-        assert server.backlog.place("m", "", "10.0.0.1", body(2)) is None
-        assert server.backlog.place("m", "", "", body(2)) is not None
+        assert server.state.backlog.place("m", "", "10.0.0.1", body(2)) is None
+        assert server.state.backlog.place("m", "", "", body(2)) is not None
         link.hold.set()
 
 
 async def test_what_cannot_be_answered_at_all_is_not_kept_waiting(full, server, link):
-    assert server.backlog.place("nobody", "", "", b"") is None
-    assert server.backlog.place("m", "7", "", b"") is None
+    assert server.state.backlog.place("nobody", "", "", b"") is None
+    assert server.state.backlog.place("m", "7", "", b"") is None
     link.hold.set()

@@ -72,6 +72,6 @@ async def test_only_requests_that_need_a_place_in_a_queue_wait_for_one(
     server: Any, plane: Any, toy_endpoints: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(RequestQueue, "full", True)
-    assert server.backlog.place("m", "", "", b"") is not None
+    assert server.state.backlog.place("m", "", "", b"") is not None
     plane.router.put(Route(toy_endpoints.Cache(plane.resolve("m"))))
-    assert server.backlog.place("m", "", "", b"") is None
+    assert server.state.backlog.place("m", "", "", b"") is None

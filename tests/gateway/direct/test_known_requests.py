@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import json
 import random
+from dataclasses import replace
 
 from hpack import Encoder
 
@@ -54,7 +55,7 @@ async def test_requests_in_a_row_are_answered_as_each_by_itself(connect, server)
         alone = []
         for each in row:
             server.shapes = Shapes()
-            server.json_requests._known.clear()
+            server.state.json_requests._known.clear()
             client = await connect()
             await client.send(each)
             alone.append(without_made_ids(await client.answer()))
@@ -97,7 +98,7 @@ async def test_a_known_block_means_what_the_table_says_now(connect, server):
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": b""})
 
-    server.app = app
+    server.state = replace(server.state, app=app)
     client, encoder = await connect(), Encoder()
     start = [(":method", "GET"), (":scheme", "http")]
     blocks = [encoder.encode([*start, (":path", "/first"), ("x-of", "1")])]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections import deque
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -12,12 +13,13 @@ from hpack import Encoder
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from serving.access.web import WebAccess
+from serving.access.decision import Access
 from serving.config import Listen
 from serving.gateway.body_budget import BodyBudget
 from serving.gateway.direct.connection import MOST_AHEAD
 from serving.gateway.direct.http1.connection import Http1
 from serving.gateway.direct.http2.connection import Http2
+from serving.gateway.direct.peer import Peer
 from serving.gateway.direct.server import DirectServer
 from serving.gateway.direct.time_slices import QUANTUM_S, SAMPLE, SLICE_S, TimeSlices
 from serving.http2 import frames as f
@@ -204,7 +206,7 @@ class Echo:
     """An app that answers with what it is sent."""
 
     cors = None
-    access = WebAccess()
+    access = Access()
 
     def __init__(self):
         self.asked = 0
@@ -227,9 +229,19 @@ def make(kind, clock):
     """Return a connection over a wire, with slices of its own clock."""
     server = DirectServer(Echo(), None, Listen(), LIMIT)
     loop = asyncio.get_running_loop()
-    server.slices = TimeSlices(loop.call_soon, clock)
+    server.state = replace(server.state, slices=TimeSlices(loop.call_soon, clock))
     wire = Wire()
-    return server, wire, kind(server, wire, None)
+    return server, wire, connection(kind, server, wire)
+
+
+def connection(kind, server, wire):
+    shapes = server.shapes if kind is Http1 else server.shapes2
+    return kind(server.state, wire, Peer(None, 0), shapes)
+
+
+def opened(speaker):
+    """The number of the last stream of an HTTP/2 client."""
+    return speaker._streams.last if isinstance(speaker, Http2) else 0
 
 
 START = [(":method", "POST"), (":scheme", "http"), (":authority", "v"), (":path", "/p")]
@@ -294,7 +306,7 @@ async def test_no_flood_is_worked_on_in_one_turn(attack):
     speaker.data_received(data[:READ])
     assert speaker.queued or (attack.startswith("pipelined") and speaker._answering)
     other_wire = Wire()
-    other = Http1(server, other_wire, None)
+    other = connection(Http1, server, other_wire)
     other.data_received(b"GET /other HTTP/1.1\r\nHost: v\r\n\r\n")
     turns = 0
     while not other_wire.written:
@@ -306,11 +318,11 @@ async def test_no_flood_is_worked_on_in_one_turn(attack):
     # A block of many new fields is a turn's work by itself.
     most = 3 if attack.startswith("new headers") else 2 * SAMPLE
     while speaker._later and not wire.closing:
-        seen, asked, last = next(looks), server.app.asked, getattr(speaker, "_last", 0)
+        seen, asked, last = next(looks), server.state.app.asked, opened(speaker)
         await asyncio.sleep(0)
         assert next(looks) - seen < 16
-        assert server.app.asked - asked <= most
-        assert (getattr(speaker, "_last", 0) - last) // 2 <= most
+        assert server.state.app.asked - asked <= most
+        assert (opened(speaker) - last) // 2 <= most
     assert not speaker._full
 
 
@@ -318,9 +330,9 @@ async def test_pieces_of_a_body_do_not_wait_one_by_one():
     now = itertools.count()
     server, wire, speaker = make(Http1, lambda: 1.0 + next(now) * SLICE_S)
     speaker.data_received(b"POST /p HTTP/1.1\r\nHost: v\r\nContent-Length: 3000\r\n\r\nx")
-    server.slices.over()
-    server.slices.over()
-    assert server.slices.closed
+    server.state.slices.over()
+    server.state.slices.over()
+    assert server.state.slices.closed
     for _ in range(2998):
         speaker.data_received(b"x")
         assert not speaker.queued
@@ -334,13 +346,13 @@ async def test_pieces_of_a_body_do_not_wait_one_by_one():
 async def test_long_bodies_that_are_whole_wait_for_their_turn_as_well():
     now = itertools.count()
     server, wire, speaker = make(Http1, lambda: 1.0 + next(now) * SLICE_S)
-    server.slices.over()
-    server.slices.over()
-    assert server.slices.closed
+    server.state.slices.over()
+    server.state.slices.over()
+    assert server.state.slices.closed
     head = speaker._heads.read(b"POST /p HTTP/1.1\r\nHost: v\r\nContent-Length: 4\r\n\r\n")
     speaker._begin_long(head, memoryview(b"body"))
     speaker.data_received(b"GET /next HTTP/1.1\r\nHost: v\r\n\r\n")
-    assert not server.app.asked
+    assert not server.state.app.asked
     while not done(speaker):  # noqa: ASYNC110
         await asyncio.sleep(0)
     assert wire.written.index(b"/pbody") < wire.written.index(b"/next")
@@ -365,12 +377,12 @@ async def test_a_connection_that_ends_while_its_bytes_wait_is_not_worked_on():
     now = itertools.count()
     server, _, speaker = make(Http2, lambda: 1.0 + next(now) * SLICE_S)
     speaker.data_received(OPEN + b"".join(heads(200)))
-    asked = len(speaker._streams)
+    asked = len(speaker._streams.by_number)
     speaker.connection_lost(None)
     for _ in range(20):
         await asyncio.sleep(0)
     assert asked <= SAMPLE
-    assert server.app.asked <= asked
+    assert server.state.app.asked <= asked
     assert not speaker._later
     assert not server.connections
 
@@ -379,7 +391,7 @@ async def test_time_in_which_bytes_wait_for_their_turn_is_not_the_client_s():
     now = itertools.count()
     server, wire, speaker = make(Http1, lambda: 1.0 + next(now) * SLICE_S)
     speaker.data_received(CHUNKED + b"1\r\nx\r\n" * 1_000)
-    until, server.elapsed_s = speaker.deadline, 30.0
+    until, server.state.clock.elapsed_s = speaker.deadline, 30.0
     speaker.sweep(until + 20)
     assert not wire.written
     while speaker._later:  # noqa: ASYNC110
@@ -395,24 +407,24 @@ async def test_time_in_which_frames_wait_is_not_that_of_a_stream():
     server, _wire, speaker = make(Http2, lambda: 1.0 + next(now) * SLICE_S)
     data = f.frame(f.DATA, 0, 1, b"x")
     speaker.data_received(OPEN + heads(1)[0] + data * 1_000)
-    until, server.elapsed_s = speaker._streams[1].deadline, 30.0
+    until, server.state.clock.elapsed_s = speaker._streams.by_number[1].deadline, 30.0
     speaker.sweep(until + 20)
     while speaker._later:  # noqa: ASYNC110
         await asyncio.sleep(0)
-    assert 1 in speaker._streams
+    assert 1 in speaker._streams.by_number
     speaker.sweep(until + 29)
-    assert 1 in speaker._streams
+    assert 1 in speaker._streams.by_number
     speaker.sweep(until + 31)
-    assert not speaker._streams
+    assert not speaker._streams.by_number
 
 
 async def test_whoever_is_refused_may_read_why_even_if_it_was_slow_as_well():
     now = itertools.count()
     server, wire, speaker = make(Http1, lambda: 1.0 + next(now) * SLICE_S)
     speaker.data_received(CHUNKED + b"1\r\nx\r\n" * 100 + b"no chunk\r\n")
-    server.elapsed_s = 2.0
-    speaker.deadline = server.now - 1
-    speaker.sweep(server.now)
+    server.state.clock.elapsed_s = 2.0
+    speaker.deadline = server.state.clock.now - 1
+    speaker.sweep(server.state.clock.now)
     while speaker._later:  # noqa: ASYNC110
         await asyncio.sleep(0)
     assert wire.written.startswith(b"HTTP/1.1 400")
@@ -424,9 +436,9 @@ async def test_whoever_is_refused_may_read_why_even_if_it_was_slow_as_well():
 async def test_a_drain_while_bytes_wait_answers_or_refuses_them(kind):
     now = itertools.count()
     server, wire, speaker = make(kind, lambda: 1.0 + next(now) * SLICE_S)
-    server.slices.over()
-    server.slices.over()
-    assert server.slices.closed
+    server.state.slices.over()
+    server.state.slices.over()
+    assert server.state.slices.closed
     asked = [("/a", b"body", True)]
     speaker.data_received(http1_bytes(asked) if kind is Http1 else http2_bytes(asked))
     speaker.stop()
@@ -474,7 +486,7 @@ def http2_bytes(asked):
 
 
 def done(speaker):
-    busy = speaker._streams if isinstance(speaker, Http2) else speaker._answering
+    busy = speaker._streams.by_number if isinstance(speaker, Http2) else speaker._answering
     return not busy and not speaker._later and not speaker.queued
 
 
@@ -504,7 +516,7 @@ def test_nothing_is_lost_or_reordered_wherever_slices_end(asked, kind, cuts, ste
             return now
 
         server, wire, speaker = make(kind, clock)
-        server.slices.over()
+        server.state.slices.over()
         raw = http1_bytes(asked) if kind is Http1 else http2_bytes(asked)
         least = len(f.PREFACE) if kind is Http2 else 1  # until then it has no speaker
         places = sorted({0, len(raw), *(min(least + cut, len(raw)) for cut in cuts)})
@@ -512,7 +524,7 @@ def test_nothing_is_lost_or_reordered_wherever_slices_end(asked, kind, cuts, ste
             while not wire.reading:  # noqa: ASYNC110
                 await asyncio.sleep(0)
             # Every look at the clock is due: a slice may end after every unit of work.
-            server.slices.spent = SAMPLE
+            server.state.slices.spent = SAMPLE
             speaker.data_received(raw[start:end])
         if half_closed and kind is Http1:
             speaker._hung_up = lambda: False
@@ -550,3 +562,16 @@ def test_nothing_is_lost_or_reordered_wherever_slices_end(asked, kind, cuts, ste
         rest = rest[size:]
     assert answers == expected1(asked)
     assert wire.closing == half_closed
+
+
+async def test_a_slice_that_ends_behind_a_refused_head_leaves_the_connection_its_idle_limit():
+    now = itertools.count()
+    server, wire, speaker = make(Http2, lambda: 1.0 + next(now) * SLICE_S)
+    speaker.data_received(OPEN)
+    server.state.slices.over()
+    server.state.slices.spent = SAMPLE - 1
+    refused = [*START[:3], (":path", "/a%2fb")]
+    speaker.data_received(f.frame(f.HEADERS, f.END_HEADERS, 1, Encoder().encode(refused)))
+    assert b"escaped slash" in wire.written
+    assert not speaker._streams.by_number
+    assert speaker.deadline == server.state.clock.idle_until

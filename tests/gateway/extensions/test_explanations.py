@@ -39,7 +39,7 @@ class Plane:
             }
         )
 
-    def resolve(self, name: str, _version: str) -> Any:
+    def served_version(self, name: str, _version: str) -> Any:
         bound = SimpleNamespace(arrays=[np.ones((1, 2), np.float32)])
         binder = SimpleNamespace(bind=lambda _request: bound, input_names=["x"])
         specs = {spec.name: spec for spec in self._config.inputs}

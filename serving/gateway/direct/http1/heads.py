@@ -20,6 +20,7 @@ from serving.gateway.http.headers import Headers, by_name
 MAX_HEAD: Final = 60 << 10
 JSON_LENGTH: Final = b"inference-header-content-length"
 REQUEST_ID: Final = b"x-request-id"
+TRACE: Final = b"traceparent"
 
 _HEAD: Final = re.compile(
     rb"(?:\r\n)*+(%b{1,64}+) (%b++) HTTP/(1\.[01])\r\n((?:%b++:%b*+\r\n)*+)\r\n"
@@ -114,7 +115,13 @@ def _infer_head(method: str, path: str, headers: Headers) -> InferHead | None:
         value = headers.get(name)
         return None if value is None else value.decode("latin-1")
 
-    return InferHead(*named, text(JSON_LENGTH), text(REQUEST_ID), encoding is not None)
+    return InferHead(
+        *named,
+        text(JSON_LENGTH),
+        text(REQUEST_ID),
+        encoding is not None,
+        headers.get(TRACE, b""),
+    )
 
 
 def infer_path(method: str, path: str) -> tuple[str, str] | None:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final, cast
+from typing import Final, cast
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from serving.gateway.direct.connection import Speaker
+from serving.gateway.direct.connection import Connection
 
 LONG: Final = 128 << 10
 """Bytes from which on it pays: below, a body comes in one or two pieces anyway."""
@@ -18,27 +17,27 @@ _NOTHING: Final = memoryview(b"")
 
 
 class LongBody(asyncio.BufferedProtocol):
-    """Has the connection until the body is whole, and gives it back then.
+    """Has the transport until the body is whole, and gives it back then.
 
     Args:
-        speaker: whose connection it is.
-        transport: the connection.
+        connection: whose body it is.
+        transport: the connection's.
         length: bytes of the body.
         first: those that have come already.
-        done: called with the body, when the speaker has the connection again.
+        done: called with the body, when the connection has its transport again.
         room: memory for `length` bytes; None: some of its own.
     """
 
     def __init__(
         self,
-        speaker: Speaker,
+        connection: Connection,
         transport: asyncio.Transport,
         length: int,
         first: memoryview,
         done: Callable[[memoryview], None],
         room: memoryview | None = None,
     ) -> None:
-        self._speaker = speaker
+        self._connection = connection
         self._transport = transport
         self._done = done
         # Unlike bytearray, which would be filled with zeros first.
@@ -55,7 +54,7 @@ class LongBody(asyncio.BufferedProtocol):
         """Note that so many have come."""
         self._at += count
         if self._at == len(self._body):
-            self._give_to(cast(asyncio.Protocol, self._speaker))
+            self._give_to(cast(asyncio.Protocol, self._connection))
             body, self._body = self._body, _NOTHING
             self._done(body)
 
@@ -71,12 +70,12 @@ class LongBody(asyncio.BufferedProtocol):
     def connection_lost(self, error: Exception | None) -> None:
         """The client is gone."""
         self._body = _NOTHING  # it may be shared memory, which others can use
-        self._speaker.connection_lost(error)
+        self._connection.connection_lost(error)
 
     def pause_writing(self) -> None:
         """Pass it on."""
-        self._speaker.pause_writing()
+        self._connection.pause_writing()
 
     def resume_writing(self) -> None:
         """Pass it on."""
-        self._speaker.resume_writing()
+        self._connection.resume_writing()

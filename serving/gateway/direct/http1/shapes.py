@@ -13,8 +13,8 @@ from typing import Final
 import msgspec
 
 from serving.access.web import WebAccess
-from serving.gateway.direct.fields import LEGAL, MOST_KEPT, STEADY, TOKEN, VALUE, text
-from serving.gateway.direct.http1.heads import JSON_LENGTH, MAX_HEAD, REQUEST_ID, parse
+from serving.gateway.direct.fields import BLANKS, LEGAL, MOST_KEPT, STEADY, TOKEN, VALUE, text
+from serving.gateway.direct.http1.heads import JSON_LENGTH, MAX_HEAD, REQUEST_ID, TRACE, parse
 from serving.gateway.direct.known_heads import Head, InferHead, Steady
 from serving.protocol.recent import Recent
 
@@ -24,7 +24,7 @@ _KEPT_SHAPES: Final = 8
 """Of each request line: whoever sends ever new ones takes the last place only."""
 
 _FIELD: Final = re.compile(rb"\r\n(%b+):[ \t]*(%b*)" % (TOKEN, VALUE))
-_READ: Final = (b"content-length", JSON_LENGTH, REQUEST_ID, b"x-forwarded-for")
+_READ: Final = (b"content-length", JSON_LENGTH, REQUEST_ID, b"x-forwarded-for", TRACE)
 
 
 class Shape:
@@ -43,7 +43,9 @@ class Shape:
         self._begin = len(self._first)
         names = [field[1].lower() for field in found]
         places = [names.index(name) if name in names else -1 for name in _READ]
-        self._length_at, self._json_at, self._request_at, self._forwarded_at = places
+        self._length_at, self._json_at, self._request_at, self._forwarded_at, self._trace_at = (
+            places
+        )
         self.is_plain = all(names.count(name) < 2 for name in _READ)
         """Whether each value that is read has one place."""
         steady = head.steady
@@ -76,13 +78,14 @@ class Shape:
         if self._forwarded_at >= 0:
             forwarded = text(values[self._forwarded_at])
         if infer is not None:
-            json_at, request_at = self._json_at, self._request_at
+            json_at, request_at, trace_at = self._json_at, self._request_at, self._trace_at
             infer = InferHead(
                 infer.model,
                 infer.version,
                 None if json_at < 0 else text(values[json_at]),
                 None if request_at < 0 else text(values[request_at]),
                 infer.packs,
+                b"" if trace_at < 0 else values[trace_at].strip(BLANKS),
             )
         return Head(self._steady, values, length, head.keep_alive, head.expects, forwarded, infer)
 
@@ -125,32 +128,3 @@ class Shapes:
             self._recent[line] = known
         known[_KEPT_SHAPES - 1 :] = [shape]
         return shape, head
-
-
-class HeadReader:
-    """Reads the heads of one connection, whose last shape comes first.
-
-    Args:
-        shapes: what other connections have seen.
-    """
-
-    def __init__(self, shapes: Shapes) -> None:
-        self._shapes = shapes
-        self._shape: Shape | None = None
-        self._raw = b""
-        self._head: Head | None = None
-
-    def read(self, raw: bytes) -> Head:
-        """Return what the head `raw` says; it ends with its empty line.
-
-        Raises:
-            BadHead: it is malformed, asks for something that is not offered, or is not let in.
-        """
-        if raw == self._raw and self._head is not None:
-            return self._head
-        head = None if self._shape is None else self._shape.fill(raw)
-        if head is None:
-            self._shape, head = self._shapes.read(raw)
-        if self._shape is not None:
-            self._raw, self._head = raw, head
-        return head

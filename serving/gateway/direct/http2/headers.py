@@ -19,6 +19,7 @@ from serving.gateway.http.headers import by_name
 from serving.http2.hpack import Fields
 
 MODEL_INFER: Final = (SERVICE + "ModelInfer").encode()
+TRACE: Final = b"traceparent"
 _NAME: Final = re.compile(rb":?[!#$%&'*+.^_`|~0-9a-z-]+")
 _METHOD: Final = re.compile(TOKEN + rb"{1,64}")
 _SCHEME: Final = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]*")
@@ -146,4 +147,5 @@ def _head(pseudo: dict[bytes, bytes], headers: Fields, access: WebAccess) -> Hea
         timeout_s,
         problem,
         given.get(b"x-forwarded-for", b"").decode("latin-1"),
+        given.get(TRACE, b""),
     )

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-from serving.gateway.direct.http2.send import Call
+from serving.gateway.direct.http2.call import Call
+from serving.gateway.direct.http2.sender import Sender
 from serving.gateway.direct.http2.streams import AppStream
-from serving.gateway.direct.http2.unary import Calls
+from serving.gateway.direct.state import ServerState
 from serving.http2 import frames as f
 from serving.http2.frames import ProtocolError
-
-if TYPE_CHECKING:
-    from serving.gateway.direct.server import DirectServer
 
 STREAM_WINDOW: Final = 1 << 20
 CONNECTION_WINDOW: Final = 16 << 20
@@ -21,78 +18,83 @@ MOST_CONTROL: Final = 20_000
 """Frames a second that a client may spend on nothing before it is asked to calm down."""
 
 
-class Intake(Calls):
-    """A connection that bounds what its client sends, and grants it more as that is taken."""
+class Intake:
+    """Bounds what a client sends on a connection, and grants it more as that is taken.
 
-    def __init__(
-        self,
-        server: DirectServer,
-        transport: asyncio.Transport,
-        client: tuple[str, int] | None,
-    ) -> None:
-        super().__init__(server, transport, client)
-        self._window = CONNECTION_WINDOW
-        """What the client may still send before it is granted more."""
-        self._taken = 0
-        """Bytes that were taken and not granted again yet."""
-        self._held = 0
-        """Bytes of bodies that are not whole yet."""
-        self._most_held = 2 * max(server.max_body, CONNECTION_WINDOW)
+    Args:
+        state: what all connections share.
+        sender: writes what is granted.
+
+    Attributes:
+        window: what the client may still send before it is granted more.
+        taken: bytes that were taken and not granted again yet.
+        held: bytes of bodies that are not whole yet.
+        most_held: how many of these there may be.
+        control: frames that asked for nothing, since these were forgiven.
+    """
+
+    def __init__(self, state: ServerState, sender: Sender) -> None:
+        self._state = state
+        self._sender = sender
         self._resets = 0
-        self._control = 0
+        self.window = CONNECTION_WINDOW
+        self.taken = 0
+        self.held = 0
+        self.most_held = 2 * max(state.max_body, CONNECTION_WINDOW)
+        self.control = 0
 
-    def _forgive(self) -> None:
+    def forgive(self) -> None:
         """Forget what the client has spent on nothing."""
-        self._resets = self._control = 0
+        self._resets = self.control = 0
 
-    def _nothing(self) -> None:
-        self._control += 1
-        if self._control > MOST_CONTROL:
+    def nothing(self) -> None:
+        """Count a frame that asks for nothing.
+
+        Raises:
+            ProtocolError: there were too many.
+        """
+        self.control += 1
+        if self.control > MOST_CONTROL:
             raise ProtocolError(f.ENHANCE_YOUR_CALM, "too many frames that ask for nothing")
 
-    def _strike(self) -> None:
+    def strike(self) -> None:
+        """Count a stream that had to be reset.
+
+        Raises:
+            ProtocolError: there were too many.
+        """
         self._resets += 1
         if self._resets > MOST_RESETS:
             raise ProtocolError(f.ENHANCE_YOUR_CALM, "too many streams were reset")
 
-    def _acknowledge(self, size: int) -> None:
+    def acknowledge(self, size: int) -> None:
         """Let the client send as much again on the connection."""
-        self._taken += size
-        if self._taken >= CONNECTION_WINDOW // 2:
-            self.write(f.window_update(0, self._taken))
-            self._window += self._taken
-            self._taken = 0
+        self.taken += size
+        if self.taken >= CONNECTION_WINDOW // 2:
+            self._sender.write(f.window_update(0, self.taken))
+            self.window += self.taken
+            self.taken = 0
 
-    def _grant(self, stream: Call | AppStream) -> None:
+    def grant(self, stream: Call | AppStream) -> None:
+        """Let the client send as much again on a stream."""
         if stream.unacknowledged >= STREAM_WINDOW // 2:
-            self.write(f.window_update(stream.ident, stream.unacknowledged))
+            self._sender.write(f.window_update(stream.ident, stream.unacknowledged))
             stream.unacknowledged = 0
 
     def consumed(self, stream: AppStream, size: int) -> None:
         """The app has taken `size` bytes of a stream's body."""
         if stream.endless:  # other bodies grow in the app until they are whole
-            self._held -= size
+            self.held -= size
             stream.received -= size
-            self._server.bodies.give_back(stream, size)
-        self._acknowledge(size)
+            self._state.bodies.give_back(stream, size)
+        self.acknowledge(size)
         if not stream.complete:
-            self._grant(stream)
+            self.grant(stream)
 
-    def answered(self, stream: Call | AppStream) -> None:
-        """The answer begins: the body is not needed any more, however slowly that is read."""
-        self._server.bodies.release(stream)
-
-    def _cover(self, stream: Call | AppStream, payload: bytes) -> bool:
+    def cover(self, stream: Call | AppStream, payload: bytes) -> bool:
         """Charge a stream with what has come of its body; whether there is room for that."""
         size = stream.received
         if not stream.charged and stream.head.grpc and not stream.endless and len(payload) >= 5:
             # What a call says of its message's length stands for a content-length.
-            size = max(size, min(int.from_bytes(payload[1:5], "big"), self._server.max_body) + 5)
-        return self._server.bodies.cover(stream, size)
-
-    def _shed(self) -> None:
-        """Refuse the youngest body that is not whole: with all of them here, none might be."""
-        for stream in reversed(self._streams.values()):
-            if not stream.complete and stream.received:
-                self.reset(stream, f.ENHANCE_YOUR_CALM if stream.begun else f.REFUSED_STREAM)
-                return
+            size = max(size, min(int.from_bytes(payload[1:5], "big"), self._state.max_body) + 5)
+        return self._state.bodies.cover(stream, size)

@@ -11,7 +11,7 @@ from typing import Final
 from serving.access.web import WebAccess
 from serving.gateway.direct.fields import BLANKS, LEGAL, MOST_KEPT, STEADY, text
 from serving.gateway.direct.http1.heads import MAX_HEAD
-from serving.gateway.direct.http2.headers import check_fields, timeout, understood
+from serving.gateway.direct.http2.headers import TRACE, check_fields, timeout, understood
 from serving.gateway.direct.known_heads import Head2, Steady
 from serving.http2.blocks import decoded
 from serving.http2.hpack import Decoder, Field, Fields
@@ -19,7 +19,7 @@ from serving.protocol.recent import Recent
 
 _KEPT_BYTES: Final = 2048
 _KEPT_SHAPES: Final = 512
-_READ: Final = (b"content-length", b"grpc-timeout", b"x-forwarded-for")
+_READ: Final = (b"content-length", b"grpc-timeout", b"x-forwarded-for", TRACE)
 
 Key = list[Field | bytes]
 """Fields that belong to a shape, and the names of the others."""
@@ -37,7 +37,7 @@ class Shape2:
         self.key = key
         names = [part for part in key if isinstance(part, bytes)]
         places = [names.index(name) if name in names else -1 for name in _READ]
-        self._length_at, self._timeout_at, self._forwarded_at = places
+        self._length_at, self._timeout_at, self._forwarded_at, self._trace_at = places
         self.is_plain = all(names.count(name) < 2 for name in _READ)
         """Whether each value that is read has one place."""
         steady = head.steady
@@ -67,8 +67,17 @@ class Shape2:
                 return None
         if self._forwarded_at >= 0:
             forwarded = text(values[self._forwarded_at])
+        trace = b"" if self._trace_at < 0 else values[self._trace_at]
         return Head2(
-            self._steady, values, length, head.grpc, head.infer, timeout_s, head.problem, forwarded
+            self._steady,
+            values,
+            length,
+            head.grpc,
+            head.infer,
+            timeout_s,
+            head.problem,
+            forwarded,
+            trace,
         )
 
 

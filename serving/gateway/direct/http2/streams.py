@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from serving.gateway.body_budget import overloaded
-from serving.gateway.direct.asgi_call import Message, Scope, make_scope
+from serving.gateway.direct.asgi_call import App, Message, Scope, make_scope
 from serving.gateway.direct.body_buffer import BodyBuffer
 from serving.gateway.direct.connection import NEVER
 from serving.gateway.direct.known_heads import Head2
@@ -16,19 +16,55 @@ from serving.http2 import frames as f
 from serving.telemetry.logs.events import Event
 from serving.telemetry.logs.report import report
 
-if TYPE_CHECKING:
-    from serving.gateway.direct.http2.connection import Http2
-
 
 class Gone(OSError):
     """The client has reset the stream, or the connection is gone."""
 
 
+class Carrier(Protocol):
+    """What a stream asks of its connection."""
+
+    def consumed(self, stream: AppStream, size: int) -> None:
+        """The app has taken `size` bytes of the stream's body."""
+
+    def answered(self, stream: AppStream) -> None:
+        """The answer begins: the body is not needed any more, however slowly that is read."""
+
+    def write_block(self, ident: int, flags: int, block: bytes) -> None:
+        """Write a header block of the answer."""
+
+    def flush(self, stream: AppStream) -> None:
+        """Write what waits, as far as the client has made room."""
+
+    def finished(self, stream: AppStream) -> None:
+        """The app has ended its answer."""
+
+    def reset(self, stream: AppStream, code: int) -> None:
+        """End the stream without the rest of the answer, if it has not ended."""
+
+
 class AppStream:
-    """One stream between the connection and the app: pieces of body in, pieces of answer out."""
+    """One stream between its connection and the app: pieces of body in, pieces of answer out.
+
+    Args:
+        app: answers it.
+        carrier: the open streams of its connection.
+        ident: its number.
+        head: what its headers say.
+        window: bytes that its client takes on it.
+        deadline: when its body must be here.
+        client: address and port of whoever asks.
+    """
 
     def __init__(
-        self, connection: Http2, ident: int, head: Head2, window: int, deadline: float
+        self,
+        app: App,
+        carrier: Carrier,
+        ident: int,
+        head: Head2,
+        window: int,
+        deadline: float,
+        client: tuple[str, int],
     ) -> None:
         self.ident = ident
         self.head = head
@@ -36,7 +72,8 @@ class AppStream:
         """What the client still takes on this stream; the connection has a bound of its own."""
         self.waiting: deque[tuple[bytes | memoryview, bool]] = deque()
         """Pieces of DATA that did not fit into a window, and whether each ends the stream."""
-        self._connection = connection
+        self._app = app
+        self._carrier = carrier
         self._pieces = BodyBuffer()
         self._pending = 0
         self._whole = False
@@ -65,7 +102,7 @@ class AppStream:
             head.query,
             head.headers,
             "2",
-            (connection.client_of(head.forwarded), 0),
+            client,
         )
         task = asyncio.get_running_loop().create_task(self._run(scope))
         self._task: asyncio.Task[None] | None = task
@@ -120,7 +157,7 @@ class AppStream:
                 body = self._pieces.join()
                 self._pieces, self._pending = BodyBuffer(), 0
                 self._told_end = self._whole and not self.refused
-                self._connection.consumed(self, len(body))
+                self._carrier.consumed(self, len(body))
                 return {"type": "http.request", "body": body, "more_body": not self._told_end}
             if self.refused:
                 raise overloaded()
@@ -147,15 +184,15 @@ class AppStream:
             if self._started is not None:
                 self._write_head(end and not body)
                 if end and not body:
-                    self._connection.finished(self)
+                    self._carrier.finished(self)
                     return
             if body or end:
                 await self._write_body(body, end)
         elif kind == "http.response.trailers":
             block = b"".join(f.literal(k, v) for k, v in message["headers"])
             await self._drained()
-            self._connection.write_block(self.ident, f.END_STREAM, block)
-            self._connection.finished(self)
+            self._carrier.write_block(self.ident, f.END_STREAM, block)
+            self._carrier.finished(self)
 
     def _write_head(self, end: bool) -> None:
         status = b"\x88" if self._status == 200 else f.literal(b":status", b"%d" % self._status)
@@ -164,15 +201,15 @@ class AppStream:
         self._started = None
         self.begun = True
         if not self.endless:
-            self._connection.answered(self)
-        self._connection.write_block(self.ident, f.END_STREAM if end else 0, block)
+            self._carrier.answered(self)
+        self._carrier.write_block(self.ident, f.END_STREAM if end else 0, block)
 
     async def _write_body(self, body: bytes, end: bool) -> None:
         self.waiting.append((body, end))
-        self._connection.flush(self)
+        self._carrier.flush(self)
         await self._drained()
         if end:
-            self._connection.finished(self)
+            self._carrier.finished(self)
 
     async def _drained(self) -> None:
         """Wait until the client has made room for all that was written."""
@@ -190,10 +227,10 @@ class AppStream:
 
     async def _run(self, scope: Scope) -> None:
         try:
-            await self._connection.app(scope, self.receive, self.send)
+            await self._app(scope, self.receive, self.send)
         except Gone:
             pass
         except Exception as error:  # noqa: BLE001 - the app answers its own errors; this is the last resort
             said = "a request could not be answered"
             report(Event.INTERNAL_ERROR, said, path=scope["path"], error=error)
-        self._connection.reset(self, f.INTERNAL_ERROR)  # only where the answer has not ended
+        self._carrier.reset(self, f.INTERNAL_ERROR)  # only where the answer has not ended

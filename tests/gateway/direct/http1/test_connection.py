@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import replace
 
 import msgspec
 import pytest
@@ -19,6 +20,12 @@ from serving.gateway.http.cors import Cors
 NUMBERS = b"1," * 999 + b"1"
 LARGE = b'{"inputs":[{"name":"x","datatype":"FP32","shape":[500,2],"data":[%b]}]}' % NUMBERS
 GET = b"GET /v2/health/live HTTP/1.1\r\nHost: v\r\n\r\n"
+
+
+def tickets(server):
+    """Those of all connections whose request waits for its batch."""
+    exchanges = [c._exchange for c in server.connections if hasattr(c, "_exchange")]
+    return [each._ticket for each in exchanges if each._ticket]
 
 
 async def test_an_inference_is_answered_and_the_connection_goes_on(connect, post):
@@ -214,7 +221,7 @@ async def test_a_line_end_in_a_header_of_the_app_is_not_sent(connect, server, ot
         await send({"type": "http.response.start", "status": 200, "headers": broken})
         await send({"type": "http.response.body", "body": b"x"})
 
-    server.app = app
+    server.state = replace(server.state, app=app)
     client = await connect()
     await client.send(GET)
     status, headers, _ = await client.answer()
@@ -228,7 +235,7 @@ async def test_an_app_that_fails_is_answered_for(connect, server, ends):
         if not ends:
             raise RuntimeError("no")
 
-    server.app = app
+    server.state = replace(server.state, app=app)
     client = await connect()
     await client.send(GET + GET)
     assert (await client.answer())[0] == 500
@@ -240,9 +247,9 @@ async def test_whoever_leaves_is_not_worked_for(connect, post, link, server, pla
     client = await connect()
     await client.send(post())
     async with asyncio.timeout(60):
-        while not any(c._ticket for c in server.connections if hasattr(c, "_ticket")):  # noqa: ASYNC110
+        while not tickets(server):  # noqa: ASYNC110
             await asyncio.sleep(0.001)
-    (ticket,) = [c._ticket for c in server.connections]
+    (ticket,) = tickets(server)
     await client.close()
     async with asyncio.timeout(60):
         while not ticket.item.future.cancelled() or server.connections:  # noqa: ASYNC110
@@ -317,9 +324,9 @@ class TestHalfClose:
         _, writer = await asyncio.open_connection("127.0.0.1", server.ports[0])
         writer.write(post())
         async with asyncio.timeout(60):
-            while not any(getattr(c, "_ticket", None) for c in server.connections):  # noqa: ASYNC110
+            while not tickets(server):  # noqa: ASYNC110
                 await asyncio.sleep(0.001)
-        (ticket,) = [c._ticket for c in server.connections]
+        (ticket,) = tickets(server)
         writer.close()
         async with asyncio.timeout(60):
             while not ticket.item.future.cancelled() or server.connections:  # noqa: ASYNC110
@@ -394,9 +401,9 @@ async def test_what_cannot_be_http_is_refused_at_once(connect, hello):
 @pytest.mark.parametrize("named", [True, False])
 async def test_web_pages_may_read_inferences_where_they_are_named(server, connect, post, named):
     page = "http://page.example"
-    server.app.cors = Cors([page]) if named else None
-    server.app.access = Access(WebAccess([page] if named else []))
-    server.shapes = Shapes(server.app.access.web, cors=named)
+    server.state.app.cors = Cors([page]) if named else None
+    server.state.app.access = Access(WebAccess([page] if named else []))
+    server.shapes = Shapes(server.state.app.access.web, cors=named)
     for origin in (page, "http://other.example"):
         client = await connect()
         await client.send(post())

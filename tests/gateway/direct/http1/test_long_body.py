@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -22,7 +23,7 @@ ROWS = LONG // 8 + 1000
 def larger(server: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     # A request of 128 kB would have more rows of this model than its queue takes.
     monkeypatch.setattr("serving.gateway.direct.http1.connection.LONG", LONG)
-    server.max_body = 1 << 22
+    server.state = replace(server.state, max_body=1 << 22)
 
 
 def binary(start: int = 0, rows: int = ROWS) -> tuple[bytes, np.ndarray]:

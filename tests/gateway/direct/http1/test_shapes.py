@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from serving.access.web import WebAccess
+from serving.gateway.direct.http1.head_reader import HeadReader
 from serving.gateway.direct.http1.heads import MAX_HEAD, parse
-from serving.gateway.direct.http1.shapes import HeadReader, Shapes
+from serving.gateway.direct.http1.shapes import Shapes
 from serving.gateway.direct.known_heads import BadHead
 
 ACCESS = WebAccess(["https://app.example.com"], ["v"])
@@ -16,6 +17,8 @@ ATTRIBUTES = (
     "method", "path", "query", "version", "headers", "length", "keep_alive", "expects", "forwarded",
     "infer",
 )  # fmt: skip
+
+TRACE = b"00-%b-%b-01" % (b"a" * 32, b"b" * 16)
 
 
 def outcome(read, raw):
@@ -43,7 +46,8 @@ names = st.sampled_from([
 ])  # fmt: skip
 values = st.one_of(
     st.sampled_from([
-        b"1", b"007", b"", b"7 ", b"\t7", b"+7", b"1_0", b"9" * 20, b"a", b"00-ab-cd-01", b"gzip",
+        b"1", b"007", b"", b"7 ", b"\t7", b"+7", b"1_0", b"9" * 20, b"a", TRACE, b"00-ab-cd-01",
+        b"gzip",
         b"100-continue", b"close", b"https://app.example.com", b"https://evil.example", b"chunked",
         b"v", b"localhost:80", b"none", b"a\r\nx: b", b"a\r\ncontent-length: 3", b"a\nb", b"a\rb",
         b"\r\n", b"\x00", b"\x7f", b"\xff", b"\xb2", b"a b", b"1.2.3.4", b"application/grpc",
@@ -54,6 +58,7 @@ blanks = st.sampled_from([b" ", b" ", b"", b"\t", b"  "])
 # What is read of each head, right for the most part, so that much of it gets far.
 read = st.sampled_from([
     (b"X-Request-Id", b" ", b"a"), (b"x-request-id", b" ", b"b "), (b"Content-Length", b" ", b"7"),
+    (b"traceparent", b" ", TRACE), (b"Traceparent", b"", TRACE.replace(b"b", b"c") + b" "),
     (b"X-Forwarded-For", b" ", b"1.1.1.1"), (b"Inference-Header-Content-Length", b" ", b"3"),
 ])  # fmt: skip
 fields = st.one_of(

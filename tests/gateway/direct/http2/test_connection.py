@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -72,8 +73,8 @@ async def test_a_call_in_pieces_as_well(connect2, message, pieces, server):
     client = await connect2()
     assert values(await client.answer(await client.call(message, pieces=pieces))) == [2.0, 4.0]
     (connection,) = server.connections
-    assert connection._held == 0
-    assert not connection._streams
+    assert connection._intake.held == 0
+    assert not connection._streams.by_number
 
 
 async def test_calls_are_answered_as_they_finish(connect2, message, link):
@@ -193,7 +194,7 @@ async def test_bodies_over_the_limit_are_refused(connect2, grpc, server):
         answer = await client.answer(await client.ask("/v2/models/m/infer", "POST", bytes(12_000)))
         assert answer.headers[":status"] == "413"
     (connection,) = server.connections
-    assert connection._held == 0
+    assert connection._intake.held == 0
 
 
 async def test_no_window_leaks_with_streams_that_are_cancelled(connect2, message, server):
@@ -210,15 +211,15 @@ async def test_no_window_leaks_with_streams_that_are_cancelled(connect2, message
         client.h2.reset_stream(ident)
         await client.flush()
     await client.answer(await client.call(message))
-    assert connection._held == 0
-    assert connection._window + connection._taken == CONNECTION_WINDOW
+    assert connection._intake.held == 0
+    assert connection._intake.window + connection._intake.taken == CONNECTION_WINDOW
 
 
 async def test_more_data_than_was_allowed_ends_the_connection(connect, server):
     async def app(scope, receive, send):
         await asyncio.Event().wait()
 
-    server.app, server.max_body = app, 1 << 30
+    server.state = replace(server.state, app=app, max_body=1 << 30)
     client = await connect()
     piece = f.frame(f.DATA, 0, 1, bytes(MAX_FRAME))
     path = [item if item[0] != ":path" else (":path", "/v2/models/m/infer") for item in START[:4]]
@@ -232,7 +233,7 @@ async def test_too_many_bodies_at_once_refuse_the_youngest_and_not_all(connect2,
     client = await connect2()
     await client.answer(await client.call(message))
     (connection,) = server.connections
-    connection._most_held = 4_000
+    connection._intake.most_held = 4_000
     streams = []
     for _ in range(3):
         ident = client.h2.get_next_available_stream_id()
@@ -247,7 +248,7 @@ async def test_too_many_bodies_at_once_refuse_the_youngest_and_not_all(connect2,
     await client.flush()
     for ident in streams[:2]:
         assert values(await client.answer(ident)) == [2.0, 4.0]
-    assert connection._held == 0
+    assert connection._intake.held == 0
 
 
 async def test_answers_wait_for_the_windows_of_the_client(connect2, link):
@@ -295,25 +296,25 @@ async def test_an_answer_can_end_without_a_window(connect2, server, left):
 
     client = await connect2()
     client.acknowledge = False
-    server.app = app
+    server.state = replace(server.state, app=app)
     call = await client.ask("/v2")
     await client.until(lambda: call in client.streams and len(client.streams[call].body) == 100)
     client.h2.update_settings({SettingCodes.INITIAL_WINDOW_SIZE: left})
     await client.flush()
     (connection,) = server.connections
     async with asyncio.timeout(60):
-        while connection._initial != left:  # noqa: ASYNC110
+        while connection._sender.initial != left:  # noqa: ASYNC110
             await asyncio.sleep(0)
-    room = connection._room
+    room = connection._sender.room
     shrunk.set()
     if not left:  # the client has taken back more than it had given
         async with asyncio.timeout(60):
-            while not connection._streams[call].waiting:  # noqa: ASYNC110
+            while not connection._streams.by_number[call].waiting:  # noqa: ASYNC110
                 await asyncio.sleep(0)
         client.h2.increment_flow_control_window(100, call)
         await client.flush()
     assert (await client.answer(call)).body == b"x" * 100
-    assert connection._room == room
+    assert connection._sender.room == room
 
 
 async def test_a_stream_that_is_reset_is_not_worked_for(connect2, message, link, server):
@@ -323,9 +324,9 @@ async def test_a_stream_that_is_reset_is_not_worked_for(connect2, message, link,
     link.hold = asyncio.Event()
     call = await client.call(message)
     async with asyncio.timeout(60):
-        while not connection._streams or not connection._streams[call].ticket:  # noqa: ASYNC110
+        while not connection._streams.by_number or not connection._streams.by_number[call].ticket:  # noqa: ASYNC110
             await asyncio.sleep(0.001)
-    ticket = connection._streams[call].ticket
+    ticket = connection._streams.by_number[call].ticket
     client.h2.reset_stream(call)
     await client.flush()
     async with asyncio.timeout(60):
@@ -342,7 +343,7 @@ async def test_an_app_that_fails_resets_its_stream(connect2, server, ends):
             raise RuntimeError("no")
 
     client = await connect2()
-    server.app = app
+    server.state = replace(server.state, app=app)
     connection_app = await client.ask("/v2")
     assert (await client.answer(connection_app)).reset == f.INTERNAL_ERROR
 
@@ -396,7 +397,7 @@ class TestSlowness:
     ):
         server.limits = Limits(head_s=0.2, body_s=600, idle_s=600, stall_s=600, linger_s=0.1,
                                sweep_s=0.02)  # fmt: skip
-        server._tick()
+        server.state.clock.tick()
         if how == "half-a-frame" and before == "a-stream":
             return  # that may as well be the stream's, which has a deadline of its own
         link.hold = asyncio.Event()
@@ -428,7 +429,7 @@ class TestSlowness:
         client.h2.update_settings({SettingCodes.INITIAL_WINDOW_SIZE: 0})
         assert (await client.answer(await client.call(message))).reset == f.CANCEL
         assert (await client.answer(await client.ask("/v2"))).reset == f.CANCEL
-        assert not any(c._blocked or c._streams for c in server.connections)
+        assert not any(c._sender.blocked or c._streams.by_number for c in server.connections)
 
     async def test_a_call_under_way_has_all_the_time(self, connect2, message, link):
         link.hold = asyncio.Event()

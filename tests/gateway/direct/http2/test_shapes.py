@@ -15,7 +15,9 @@ from serving.http2 import frames as f
 ACCESS = WebAccess(["https://app.example.com"], ["v"])
 ATTRIBUTES = (
     "method", "path", "query", "headers", "length", "grpc", "infer", "timeout_s", "forwarded",
+    "trace",
 )  # fmt: skip
+TRACE = b"00-%b-%b-01" % (b"a" * 32, b"b" * 16)
 START = [
     (b":method", b"POST"), (b":scheme", b"http"), (b":path", MODEL_INFER), (b":authority", b"v"),
     (b"content-type", b"application/grpc"), (b"te", b"trailers"),
@@ -49,7 +51,8 @@ values = st.one_of(
     st.sampled_from([
         b"1", b"007", b"", b"7 ", b"\t7", b"+7", b"9" * 20, b"1S", b"20m", b"123456789S", b"a",
         b"v", b"V", b"u@v", b"evil", b"trailers", b"gzip", b"identity", b"https://app.example.com",
-        b"https://evil.example", b"a\r\nb", b"a\x00", b"\x7f", b"\xff", b" ", b"a b", b"none",
+        b"https://evil.example", TRACE,
+        b"a\r\nb", b"a\x00", b"\x7f", b"\xff", b" ", b"a b", b"none",
     ]),
     st.binary(max_size=6),
 )  # fmt: skip
@@ -57,6 +60,7 @@ values = st.one_of(
 read = st.sampled_from([
     (b"grpc-timeout", b"1S"), (b"grpc-timeout", b"20m"), (b"grpc-timeout", b"x"),
     (b"x-forwarded-for", b"1.1.1.1"), (b"x-forwarded-for", b"2.2.2.2"), (b"content-length", b"7"),
+    (b"traceparent", TRACE), (b"traceparent", TRACE.replace(b"b", b"c")),
 ])  # fmt: skip
 fields = st.one_of(
     st.lists(st.tuples(names, values), max_size=6),

@@ -82,12 +82,12 @@ async def test_who_comes_first_is_served_first(
     early = [raw(), raw()]
     for client in early:
         await client.send(announced(first, question, path, HALF))
-    await wait_until(lambda: server.bodies.held == 2 * HALF)
+    await wait_until(lambda: server.state.bodies.held == 2 * HALF)
 
     late = raw()
     await late.send(announced(second, question, path, 100_000))
     assert refused(second, await late.answer(1 if second == "http1" else 2))
-    assert (server.bodies.held, server.bodies.refused) == (2 * HALF, 1)
+    assert (server.state.bodies.held, server.state.bodies.refused) == (2 * HALF, 1)
 
     small = question(INFER, json_body(3))
     client = raw()
@@ -96,20 +96,20 @@ async def test_who_comes_first_is_served_first(
 
     for client in early:
         client.close()
-    await wait_until(lambda: server.bodies.held == 0)
+    await wait_until(lambda: server.state.bodies.held == 0)
     larger = question(INFER, json_body(17_000))
     client = raw()
     await client.send(larger.over_1())
     assert (await client.answer(1)).startswith(b"HTTP/1.1 200 ")
-    assert server.bodies.held == 0
+    assert server.state.bodies.held == 0
 
 
 async def fill(server: Any, raw: Any, question: Any, wait_until: Any, left: int) -> None:
     """Take the budget of large bodies but for `left` bytes."""
-    before, wanted = server.bodies.held, server.bodies.large - left
+    before, wanted = server.state.bodies.held, server.state.bodies.large - left
     for size in (wanted // 2, wanted - wanted // 2):
         await raw().send(announced("http1", question, INFER, size))
-    await wait_until(lambda: server.bodies.held == before + wanted)
+    await wait_until(lambda: server.state.bodies.held == before + wanted)
 
 
 @pytest.mark.parametrize("path", [INFER, EXPLAIN])
@@ -135,7 +135,7 @@ async def test_bodies_of_unknown_length_are_refused_as_they_grow(
         for _ in range(21):
             await client.send(f.frame(f.DATA, 0, 1, bytes(5_000)))
         assert refused(how, await client.answer(2))
-    assert server.bodies.held == server.bodies.large - 100_000
+    assert server.state.bodies.held == server.state.bodies.large - 100_000
 
 
 @pytest.mark.parametrize("path", [INFER, EXPLAIN])
@@ -160,7 +160,7 @@ async def test_what_a_body_unpacks_to_counts(
         await client.send(OPEN + asked.head_2(1) + b"".join(asked.data_2(1)))
     answer = await client.answer(1 if how == "http1" else 2)
     assert refused(how, answer) == (room < MIB)
-    await wait_until(lambda: server.bodies.held == server.bodies.large - room)
+    await wait_until(lambda: server.state.bodies.held == server.state.bodies.large - room)
 
 
 async def test_messages_of_a_stream_count_until_they_are_answered(
@@ -173,22 +173,22 @@ async def test_messages_of_a_stream_count_until_they_are_answered(
 
     async def say(times: int) -> None:
         for frame in question(STREAM, one * times, GRPC).data_2(1, end=False):
-            if server.bodies.refused:  # then nobody takes more, and the window closes
+            if server.state.bodies.refused:  # then nobody takes more, and the window closes
                 break
             await client.send(frame)
             await asyncio.sleep(0)
 
     link.hold = asyncio.Event()
     await say(3)
-    await wait_until(lambda: server.bodies.held == 3 * (len(one) - 5))
+    await wait_until(lambda: server.state.bodies.held == 3 * (len(one) - 5))
     link.hold.set()
-    await wait_until(lambda: server.bodies.held == 0)
+    await wait_until(lambda: server.state.bodies.held == 0)
     link.hold = asyncio.Event()
     await say(5)
-    await wait_until(lambda: server.bodies.refused == 1)
+    await wait_until(lambda: server.state.bodies.refused == 1)
     link.hold.set()
     assert refused("grpc", await answer)  # behind the answers to the others
-    await wait_until(lambda: server.bodies.held == 0)
+    await wait_until(lambda: server.state.bodies.held == 0)
 
 
 @pytest.mark.parametrize("grpc", [False, True])
@@ -204,13 +204,13 @@ async def test_a_flood_of_lengths_over_the_limit_costs_nothing_and_ends(
     answer = await client.answer(2)
     assert f.literal(b"grpc-status", b"8") in answer if grpc else b"over the limit" in answer
     (connection,) = server.connections
-    assert not connection._streams
+    assert not connection._streams.by_number
     assert len(asyncio.all_tasks()) == tasks
     flood = [asked.head_2(at, ("content-length", str(1 << 40))) for at in range(3, 1001, 2)]
     await client.send(b"".join(flood))
     rest = await client.until(lambda got: b"too many streams were reset" in got)
     assert f.ENHANCE_YOUR_CALM.to_bytes(4, "big") + b"too many streams were reset" in rest
-    assert server.bodies.held == 0
+    assert server.state.bodies.held == 0
 
 
 class TestSlow:
@@ -225,8 +225,8 @@ class TestSlow:
     ) -> None:
         client = raw()
         await client.send(announced(how, question, path, HALF))
-        await wait_until(lambda: server.bodies.held == HALF)
-        await wait_until(lambda: server.bodies.held == 0)
+        await wait_until(lambda: server.state.bodies.held == HALF)
+        await wait_until(lambda: server.state.bodies.held == 0)
 
 
 @pytest.mark.parametrize(
@@ -248,11 +248,11 @@ async def test_who_does_not_read_its_answer_holds_no_room(
     else:
         await client.send(f.PREFACE + f.settings({}) + asked.head_2(1))
         await client.send(b"".join(asked.data_2(1)))
-    await wait_until(lambda: server.bodies.held > 0)
-    await wait_until(lambda: server.bodies.held == 0)
+    await wait_until(lambda: server.state.bodies.held > 0)
+    await wait_until(lambda: server.state.bodies.held == 0)
     if protocol == 2:
         (connection,) = server.connections
-        assert connection._streams  # the answer waits for a window
+        assert connection._streams.by_number  # the answer waits for a window
 
 
 QUESTIONS = [
@@ -306,7 +306,8 @@ async def test_the_account_comes_out_even_whatever_clients_do(
     server: Any, raw: Any, question: Any, wait_until: Any, helper: Any, seed: int
 ) -> None:
     chance = random.Random(seed)
-    server.bodies.most, server.bodies.large = 1 << 20, 900_000  # so that some find no room
+    bodies = server.state.bodies
+    bodies.most, bodies.large = 1 << 20, 900_000  # so that some find no room
     visitor = Visitor(chance, raw, question)
 
     async def visits() -> None:
@@ -315,9 +316,9 @@ async def test_the_account_comes_out_even_whatever_clients_do(
             await visitor.visit()
 
     await asyncio.gather(*(visits() for _ in range(8)))
-    assert server.bodies.refused
+    assert server.state.bodies.refused
     await wait_until(lambda: not server.connections)
-    await wait_until(lambda: server.bodies.held == 0)
+    await wait_until(lambda: server.state.bodies.held == 0)
 
 
 @pytest.mark.parametrize("path", [INFER, EXPLAIN])
@@ -326,15 +327,15 @@ async def test_a_small_request_without_room_keeps_its_connection(
 ) -> None:
     asked = question(path, json_body(3))
     client = raw()
-    server.bodies.held = server.bodies.most
+    server.state.bodies.held = server.state.bodies.most
     await client.send(asked.over_1())
     answer = await client.answer(1)
     assert refused("http1", answer)
     assert b"connection: close" not in answer
-    server.bodies.held -= server.bodies.most
+    server.state.bodies.held -= server.state.bodies.most
     await client.send(asked.over_1())
     assert (await client.answer(1)).startswith(b"HTTP/1.1 200 ")
-    assert server.bodies.held == 0
+    assert server.state.bodies.held == 0
 
 
 async def test_a_small_call_without_room_keeps_its_connection(
@@ -342,11 +343,11 @@ async def test_a_small_call_without_room_keeps_its_connection(
 ) -> None:
     asked = question(CALL, framed(message(3)), GRPC)
     client = raw()
-    server.bodies.held = server.bodies.most
+    server.state.bodies.held = server.state.bodies.most
     await client.send(OPEN + asked.head_2(1) + b"".join(asked.data_2(1)))
     assert refused("grpc", await client.answer(2))
-    server.bodies.held -= server.bodies.most
+    server.state.bodies.held -= server.state.bodies.most
     await client.send(asked.head_2(3) + b"".join(asked.data_2(3)))
     answer = await client.until(lambda got: b"grpc-status" in got)
     assert f.literal(b"grpc-status", b"0") in answer
-    assert server.bodies.held == 0
+    assert server.state.bodies.held == 0

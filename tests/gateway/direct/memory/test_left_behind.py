@@ -140,7 +140,7 @@ async def clean(
     for _ in range(ROUNDS):
         await once()
         await wait_until(over)
-    assert server.bodies.held == 0
+    assert server.state.bodies.held == 0
     left = garbage.found()
     assert not left, f"only a collection frees: {sorted(set(left))}"
     held = garbage.held()
@@ -219,14 +219,14 @@ async def test_the_client_leaves_before_the_answer(
         client = raw()
         await tell(client, asked, protocol)
         await wait_until(lambda: behind.asked > before)
-        assert server.bodies.held >= len(asked.body) - PREFIXES
+        assert server.state.bodies.held >= len(asked.body) - PREFIXES
         client.close()
         await wait_until(lambda: not server.connections)
         if end == "failed":
             behind.refuse(errors.ModelFailed("no"))
         behind.go_on()
 
-    await clean(server, garbage, once, lambda: idle(server.plane), wait_until)
+    await clean(server, garbage, once, lambda: idle(server.state.plane), wait_until)
 
 
 WAIT = [(protocol, name) for protocol, name in CASES if name in REPLICA]
@@ -238,20 +238,20 @@ async def test_the_client_leaves_while_its_request_waits_for_a_slot(
     protocol: int, name: str,
 ) -> None:  # fmt: skip
     asked = question(*ALL[name])
-    queue = server.plane.resolve("m").queue
+    queue = server.state.plane.resolve("m").queue
 
     async def once() -> None:
         behind.link.slots = 0
         client = raw()
         await tell(client, asked, protocol)
         await wait_until(lambda: queue.waiting_rows >= ROWS)
-        assert server.bodies.held >= len(asked.body) - PREFIXES
+        assert server.state.bodies.held >= len(asked.body) - PREFIXES
         client.close()
         await wait_until(lambda: not server.connections and not queue.waiting_rows)
         behind.link.slots = 4
 
     # The sweep that has found out ends by itself.
-    over = lambda: idle(server.plane) and not queue.departures.watching  # noqa: E731
+    over = lambda: idle(server.state.plane) and not queue.departures.watching  # noqa: E731
     await clean(server, garbage, once, over, wait_until)
 
 
@@ -297,7 +297,7 @@ async def test_the_connection_stays(
     error = ENDS[end]
     asked = question(*ALL[name])
     clients: list[Any] = []
-    entry = server.plane.resolve("m")
+    entry = server.state.plane.resolve("m")
     if error is not None:
         behind.refuse(error)
 
@@ -317,4 +317,4 @@ async def test_the_connection_stays(
         if not entry.batcher.links:  # it was lost
             entry.batcher.add_link(behind.link)
 
-    await clean(server, garbage, once, lambda: idle(server.plane), wait_until)
+    await clean(server, garbage, once, lambda: idle(server.state.plane), wait_until)

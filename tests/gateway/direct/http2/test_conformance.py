@@ -20,7 +20,7 @@ from typing import NamedTuple
 import pytest
 from hpack import Encoder
 
-from serving.gateway.direct.http2 import connection as http2
+from serving.gateway.direct.http2 import requests
 from serving.gateway.direct.http2.connection import MAX_FRAME
 from serving.http2 import frames as f
 
@@ -362,7 +362,7 @@ async def test_streams_over_the_limit_are_refused_and_the_others_answered(
 ):
     """Section 5.1.2; what the client has sent for a refused one is ignored."""
     link.hold = asyncio.Event()
-    monkeypatch.setattr(http2, "MOST_STREAMS", 1)
+    monkeypatch.setattr(requests, "MOST_STREAMS", 1)
     wire = Wire(await connect(), "call", message)
     await wire.reach("held")
     late = frame(f.DATA, b"x", flags=f.END_STREAM, stream=3)

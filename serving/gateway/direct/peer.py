@@ -1,0 +1,52 @@
+"""Who is at the other end of a connection."""
+
+from __future__ import annotations
+
+import time
+
+from serving.dataplane.context import RequestContext
+from serving.gateway.client import behind
+from serving.telemetry.trace_context import traceparent
+
+
+class Peer:
+    """The other end of a connection, and whoever asks through it.
+
+    Args:
+        address: its address and port; None on a Unix socket.
+        proxies: how many trusted proxies stand in front (`listen.trusted_proxies`).
+
+    Attributes:
+        host: its address; empty on a Unix socket.
+        port: its port; 0 on a Unix socket.
+    """
+
+    __slots__ = ("_context", "_proxies", "host", "port")
+
+    def __init__(self, address: tuple[str, int] | None, proxies: int) -> None:
+        self.host = address[0] if address else ""
+        self.port = address[1] if address else 0
+        self._proxies = proxies
+        self._context = RequestContext(client=self.host)
+        """Of all requests that bring nothing of their own."""
+
+    def asking(self, forwarded: str) -> str:
+        """Return the address of whoever asks: the peer's, or what trusted proxies have added."""
+        return behind(self.host, forwarded, self._proxies) if self._proxies else self.host
+
+    def context(self, forwarded: str, timeout_s: float | None, trace: bytes) -> RequestContext:
+        """Return the context of a request; most of a connection share one.
+
+        Args:
+            forwarded: `x-forwarded-for`, as sent.
+            timeout_s: seconds that the client allows from now on; None: any time.
+            trace: `traceparent`, as sent; empty without one.
+        """
+        if timeout_s is None and not trace and not self._proxies:
+            return self._context
+        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        return RequestContext(
+            trace=traceparent(trace) if trace else "",
+            deadline=deadline,
+            client=self.asking(forwarded) if self._proxies else self.host,
+        )
