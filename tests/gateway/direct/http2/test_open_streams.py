@@ -1,0 +1,134 @@
+"""The ends of streams: nothing is kept for one that has ended, and the last one's end is told."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+
+from serving.dataplane.context import NO_CONTEXT
+from serving.gateway.body_budget import BodyBudget
+from serving.gateway.direct.clock import Clock
+from serving.gateway.direct.connection import NEVER
+from serving.gateway.direct.http2.call import Call
+from serving.gateway.direct.http2.intake import Intake
+from serving.gateway.direct.http2.open_streams import OpenStreams
+from serving.gateway.direct.http2.sender import Sender
+from serving.gateway.direct.limits import Limits
+from serving.http2 import frames as f
+
+HEAD = SimpleNamespace(grpc=True)
+
+
+class Wire:
+    """A transport that keeps what is written."""
+
+    def __init__(self):
+        self.written = b""
+
+    def write(self, data):
+        self.written += data
+
+
+@pytest.fixture
+def wire():
+    return Wire()
+
+
+@pytest.fixture
+def made(wire):
+    """The open streams, and what stands beside them."""
+    clock = Clock(Limits())
+    state = SimpleNamespace(max_body=1000, bodies=BodyBudget(10_000, 1000), clock=clock)
+    sender = Sender(wire, clock)
+    intake = Intake(state, sender)
+    emptied = []
+    streams = OpenStreams(state, sender, intake, lambda: emptied.append(True))
+    return SimpleNamespace(state=state, sender=sender, intake=intake, streams=streams, told=emptied)
+
+
+def opened(made, *idents, deadline=NEVER):
+    """Open a call for each number; 10 bytes of its body have come."""
+    calls = []
+    for ident in idents:
+        call = Call(ident, HEAD, NO_CONTEXT, 100, deadline)
+        call.received = call.charged = 10
+        made.intake.held += 10
+        made.state.bodies.held += 10
+        made.streams.by_number[ident] = call
+        made.streams.last = ident
+        calls.append(call)
+    return calls
+
+
+def test_a_stream_that_is_forgotten_gives_back_what_it_held(made):
+    first, second = opened(made, 1, 3)
+    made.streams.forget(first)
+    assert (made.intake.held, made.state.bodies.held, made.told) == (10, 10, [])
+    made.streams.forget(first)  # a second time there is nothing
+    assert (made.intake.held, made.state.bodies.held) == (10, 10)
+    made.streams.forget(second)
+    assert (made.intake.held, made.state.bodies.held, made.told) == (0, 0, [True])
+
+
+def test_frames_for_a_stream_that_was_reset_here_are_late_and_no_error(made, wire):
+    (call,) = opened(made, 1)
+    made.streams.reset(call, f.CANCEL)
+    assert wire.written == f.reset(1, f.CANCEL)
+    made.streams.closed.require_late(1, opens=False)
+    made.streams.reset(call, f.CANCEL)  # it has ended
+    assert wire.written == f.reset(1, f.CANCEL)
+
+
+def test_a_number_is_reset_whether_or_not_it_is_open(made, wire):
+    opened(made, 1)
+    made.streams.reset_number(1, f.CANCEL)
+    made.streams.reset_number(3, f.REFUSED_STREAM)
+    assert wire.written == f.reset(1, f.CANCEL) + f.reset(3, f.REFUSED_STREAM)
+    assert not made.streams.by_number
+
+
+@pytest.mark.parametrize(("ident", "idle"), [(1, False), (3, False), (5, True), (2, True)])
+def test_numbers_that_were_never_opened_are_idle(made, ident, idle):
+    opened(made, 3)
+    assert made.streams.is_idle(ident) == idle
+
+
+def test_the_youngest_body_that_is_not_whole_is_shed(made, wire):
+    _, second, third = opened(made, 1, 3, 5)
+    third.complete = True
+    made.streams.shed()
+    assert list(made.streams.by_number) == [1, 5]
+    assert wire.written == f.reset(second.ident, f.REFUSED_STREAM)
+
+
+def test_a_sweep_resets_those_whose_bodies_are_late(made, wire):
+    late, whole = opened(made, 1, 3, deadline=5.0)
+    whole.complete = True
+    made.streams.prolong(1.0)
+    made.streams.sweep(5.5)
+    assert wire.written == b""
+    made.streams.sweep(6.5)
+    assert wire.written == f.reset(late.ident, f.CANCEL)
+    whole.stuck = 6.0
+    made.streams.sweep(6.5)
+    assert not made.streams.by_number
+
+
+def test_a_new_window_counts_for_streams_that_are_open(made):
+    (call,) = opened(made, 1)
+    made.streams.set_window(f.FIRST_WINDOW + 7)
+    assert call.window == 107
+    made.streams.set_window(f.FIRST_WINDOW - 1_000)
+    assert call.window < 0
+    call.window = f.LARGEST_WINDOW
+    with pytest.raises(f.ProtocolError) as ended:
+        made.streams.set_window(f.LARGEST_WINDOW)
+    assert ended.value.code == f.FLOW_CONTROL_ERROR
+
+
+def test_once_the_connection_is_lost_nobody_is_told_and_nothing_is_held(made):
+    opened(made, 1, 3)
+    made.streams.lost()
+    assert (made.state.bodies.held, made.told) == (0, [])
+    assert not made.streams.by_number

@@ -1,0 +1,110 @@
+"""Answers go out as far as the client has made room: on stream and connection, and in a frame."""
+
+from __future__ import annotations
+
+from collections import deque
+
+import pytest
+
+from serving.dataplane.context import NO_CONTEXT
+from serving.gateway.direct.clock import Clock
+from serving.gateway.direct.connection import NEVER
+from serving.gateway.direct.http2.call import Call
+from serving.gateway.direct.http2.sender import Sender
+from serving.gateway.direct.limits import Limits
+from serving.http2 import frames as f
+
+TRAILERS = b"the trailers"
+
+
+class Wire:
+    """A transport that keeps what is written."""
+
+    def __init__(self):
+        self.written = b""
+
+    def write(self, data):
+        self.written += data
+
+
+@pytest.fixture
+def wire():
+    return Wire()
+
+
+@pytest.fixture
+def sender(wire):
+    return Sender(wire, Clock(Limits()))
+
+
+def answering(size, window=1 << 20):
+    """A call whose answer of `size` bytes waits."""
+    call = Call(1, None, NO_CONTEXT, window, NEVER)
+    call.trailers = TRAILERS
+    call.waiting = deque([(memoryview(b"x" * size), False)])
+    return call
+
+
+def data_sizes(written):
+    """The lengths of the DATA frames, and what came behind the last."""
+    sizes, at = [], 0
+    while not written.startswith(TRAILERS, at) and at < len(written):
+        high, low, kind, _, ident = f.read_head(written, at)
+        assert (kind, ident) == (f.DATA, 1)
+        sizes.append(high << 8 | low)
+        at += 9 + sizes[-1]
+    return sizes, written[at:]
+
+
+def test_a_whole_answer_ends_with_its_trailers(sender, wire):
+    assert sender.flush(answering(3))
+    assert data_sizes(wire.written) == ([3], TRAILERS)
+    assert sender.room == f.FIRST_WINDOW - 3
+
+
+def test_no_frame_is_larger_than_the_client_takes(sender, wire):
+    assert sender.flush(answering(f.SMALLEST_FRAME + 5))
+    assert data_sizes(wire.written) == ([f.SMALLEST_FRAME, 5], TRAILERS)
+
+
+def test_without_room_on_the_connection_a_stream_waits_among_the_blocked(sender, wire):
+    sender.room = 2
+    call = answering(5)
+    assert not sender.flush(call)
+    assert data_sizes(wire.written) == ([2], b"")
+    assert sender.blocked == {1: call}
+    assert call.stuck != NEVER
+    sender.room = 10
+    assert sender.flush(call)
+    assert data_sizes(wire.written) == ([2, 3], TRAILERS)
+    assert (sender.blocked, call.stuck) == ({}, NEVER)
+
+
+def test_without_room_of_its_own_a_stream_waits_for_its_own_window(sender, wire):
+    call = answering(5, window=2)
+    assert not sender.flush(call)
+    assert data_sizes(wire.written) == ([2], b"")
+    assert sender.blocked == {}
+    call.window = 3
+    assert sender.flush(call)
+
+
+def test_a_client_that_reads_nothing_is_sent_nothing(sender, wire):
+    sender.stalled = True
+    call = answering(5)
+    assert not sender.flush(call)
+    assert wire.written == b""
+    assert sender.blocked == {1: call}
+
+
+def test_nothing_is_written_once_it_is_closing(sender, wire):
+    sender.closing = True
+    sender.write(b"late")
+    assert wire.written == b""
+
+
+def test_an_error_without_room_for_its_body_is_its_status_alone(sender, wire):
+    sender.fail_json(1, 3, 400, "what to change")
+    high, low, kind, flags, _ = f.read_head(wire.written, 0)
+    assert (kind, flags & f.END_STREAM) == (f.HEADERS, f.END_STREAM)
+    assert len(wire.written) == 9 + (high << 8 | low)
