@@ -188,7 +188,7 @@ async def test_findings_reach_the_hub(connected, tabular, hub, eventually):
 
 
 async def test_the_hub_hears_of_findings_when_they_change_and_after_it_was_replaced(
-    connected, tabular, hub, monitor, tmp_path, eventually, monkeypatch
+    connected, tabular, hub, monitor, served, tmp_path, eventually, monkeypatch
 ):
     monkeypatch.setattr(role_module, "TELL_S", 0.01)
     told = []
@@ -212,6 +212,7 @@ async def test_the_hub_hears_of_findings_when_they_change_and_after_it_was_repla
     await eventually(lambda: len(told) == times + 1)
     hub.stop()
     successor = Hub()
+    successor.set_models([served])  # so nothing changes for the monitor but the hub
     await successor.start(f"unix:{tmp_path}/hub.sock")
     await eventually(lambda: len(told) > times + 1)
     assert told[-1][0] == "monitor"
