@@ -74,7 +74,7 @@ class EmbeddedInstance:
         switch = LogSwitch(())
         self._control = ControlPlane(self._hub, self._config, self._roles.serve, switch=switch)
         self._clients_control = clients_control
-        self._hub.on_control = self._from_client
+        self._hub.requests.on_control = self._from_client
         history = History()
         host = "application"
         self._exports = Exports(self._hub, self._config, history, engine=host, ingress=host)
