@@ -220,6 +220,22 @@ async def test_the_hub_hears_of_findings_when_they_change_and_after_it_was_repla
     successor.stop()
 
 
+async def test_a_fault_in_findings_ends_none_that_come_later(
+    connected, tabular, hub, monitor, eventually, monkeypatch, caplog
+):
+    monkeypatch.setattr(role_module, "TELL_S", 0.01)
+
+    def fail():
+        raise RuntimeError("not now")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(monitor.observatory, "all_findings", fail)
+        await eventually(lambda: "the hub could not be told of findings" in caplog.messages)
+    tabular.publish(connected, 200, shift=1.0)
+    await ask(connected)
+    await eventually(hub.findings)
+
+
 async def test_rows_of_a_model_that_is_not_served_are_counted(connected, tabular, hub, monitor):
     hub.set_models([])
     connected.publish("gone", "1", 0.0, ["a"], [3], {"x": np.ones((3, 1))}, {"y": np.ones((3, 1))})
