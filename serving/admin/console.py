@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
+from typing import Final
 
 import msgspec
 
@@ -17,6 +18,8 @@ from serving.control.members import MemberState
 from serving.control.registry import Hub
 from serving.telemetry import names
 from serving.telemetry.series import Series
+
+NO_MONITOR: Final = "no monitor is there, so nothing is judged"
 
 GuardRow = dict[str, str | float]
 """Attributes of a count of decisions, `rows` since the start, and `recent` ones."""
@@ -82,7 +85,7 @@ def console_data(hub: Hub, history: History) -> ConsoleData:
         models=models,
         findings=findings,
         notes=[note for status in monitors for note in status.notes],
-        not_judged=[note for status in monitors for note in status.not_judged],
+        not_judged=_not_judged(monitors, models),
         guards=_guards(now, recent),
         members=[_member(state) for state in states],
         window_s=history.seconds,
@@ -104,6 +107,12 @@ def _in_order(findings: Iterable[FindingRecord]) -> list[FindingRecord]:
             found.metric,
         ),
     )
+
+
+def _not_judged(monitors: Sequence[MonitorStatus], models: Sequence[ModelRow]) -> list[str]:
+    if models and not monitors:
+        return [NO_MONITOR]
+    return [note for status in monitors for note in status.not_judged]
 
 
 def _guards(now: Sequence[Series], recent: Sequence[Series]) -> list[GuardRow]:

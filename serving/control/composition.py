@@ -65,7 +65,7 @@ class ControlPlane:
         self._on_settings = on_settings
         self._book = RuntimeSettings(config.data_dir.absolute() / "traces", self._set)
         self.desk = Commands(self._control, self._book, kept)
-        hub.on_control = self.desk.answer
+        hub.requests.on_control = self.desk.answer
 
     @property
     def chosen(self) -> Chosen:

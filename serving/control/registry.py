@@ -6,10 +6,9 @@ it costs no request: roles keep their last directory, reconnect, and register ag
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import msgspec
@@ -18,14 +17,11 @@ from serving.channel.connection import Connection
 from serving.channel.endpoint import ChannelServer
 from serving.channel.frame_parts import Message
 from serving.channel.messages.control import (
-    CONTROL,
     DEADLY,
     ENDED,
-    EXPLAINER,
     FAILED,
     DeadlyMeta,
     EndedMeta,
-    ExplainerMeta,
     FailedMeta,
 )
 from serving.channel.messages.directory import (
@@ -48,18 +44,13 @@ from serving.control.members import Members, MemberState
 from serving.control.model_series import ModelSeries
 from serving.control.news import News
 from serving.control.readiness import unready_reasons
+from serving.control.role_requests import RoleRequests
 from serving.control.served_model import config_of
-from serving.errors import ModelFailed, Unsupported, VigilError
-from serving.protocol.repository import ControlMeta
 from serving.telemetry.counters import SeriesSet
-from serving.telemetry.logs.events import Event
-from serving.telemetry.logs.report import report
 from serving.telemetry.process import ProcessSeries
 from serving.telemetry.series import Series
 
 _decode_deadly = msgspec.msgpack.Decoder(DeadlyMeta).decode
-_decode_control = msgspec.msgpack.Decoder(ControlMeta).decode
-_decode_explainer = msgspec.msgpack.Decoder(ExplainerMeta).decode
 _decode_failed = msgspec.msgpack.Decoder(FailedMeta).decode
 _decode_findings = msgspec.msgpack.Decoder(FindingsChanged).decode
 _decode_member = msgspec.msgpack.Decoder(Member).decode
@@ -82,6 +73,7 @@ class Hub:
         members: who is there.
         failures: why versions could not be loaded.
         explainers: which explainers there are.
+        requests: answers what roles ask.
         series: the hub's own.
         processes: processes that are no members, whose series are the hub's.
     """
@@ -106,10 +98,9 @@ class Hub:
         self._settings = Settings()
         self._leaving = False
         self._news = News()
-        self._answers: set[asyncio.Task[None]] = set()
-        self.on_control: Callable[[ControlMeta], Awaitable[object]] | None = None
         self.on_joined: Callable[[Member], None] = lambda _member: None
         self.explainers: Final = Explainers(clock)
+        self.requests: Final = RoleRequests(self.explainers)
         self.started_ns: Final = time.time_ns()
         # Counted from the wall clock, so that a hub that replaces another continues upwards.
         self._generations = itertools.count(self.started_ns // 1_000_000)
@@ -135,8 +126,7 @@ class Hub:
     def stop(self) -> None:
         """Stop listening and close every member's connection."""
         self._push.stop()
-        for task in self._answers:
-            task.cancel()
+        self.requests.stop()
         self._server.close()
 
     # -- what it is told from here ------------------------------------------------------
@@ -258,9 +248,7 @@ class Hub:
         elif message.kind == FAILED:
             self._failed(_decode_failed(message.meta))
         elif message.id:
-            task = asyncio.get_running_loop().create_task(self._answer(connection, message))
-            self._answers.add(task)
-            task.add_done_callback(self._answers.discard)
+            self.requests.take(connection, message)
 
     def _failed(self, failed: FailedMeta) -> None:
         key = (failed.model, failed.version, failed.revision)
@@ -270,22 +258,6 @@ class Hub:
         self.failures.told(key, failed.reason)
         self.load_failures.told(failed)
         self._news.tell()
-
-    async def _answer(self, connection: Connection, message: Message) -> None:
-        try:
-            if message.kind == EXPLAINER:
-                await self.explainers.wanted(_decode_explainer(message.meta))
-                connection.reply(message.id, None)
-                return
-            if message.kind != CONTROL or self.on_control is None:
-                raise Unsupported(f"this hub does not answer '{message.kind[:40]}'")
-            connection.reply(message.id, await self.on_control(_decode_control(message.meta)))
-        except VigilError as error:
-            connection.fail(message.id, error)
-        except Exception as error:  # noqa: BLE001 - the peer must get an answer whatever it was
-            said = f"the hub failed to answer '{message.kind[:40]}'"
-            report(Event.INTERNAL_ERROR, said, error=error)
-            connection.fail(message.id, ModelFailed("internal error; see the server's log"))
 
     def _register(self, connection: Connection, member: Member) -> None:
         for gone in self.members.register(member, connection):

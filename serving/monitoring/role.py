@@ -153,8 +153,13 @@ class MonitorRole:
         """Tell the hub all findings when one has changed; not before it is known what is served."""
         await self._told.wait()
         while True:
-            if hub.connected and (changed := self._feed.changed(self.observatory.all_findings())):
-                hub.notify(FINDINGS_CHANGED, changed)
+            try:
+                if hub.connected and (
+                    changed := self._feed.changed(self.observatory.all_findings())
+                ):
+                    hub.notify(FINDINGS_CHANGED, changed)
+            except Exception as error:  # noqa: BLE001 - a fault in one must not end all later ones
+                report(Event.MONITOR_FAILED, "the hub could not be told of findings", error=error)
             await asyncio.sleep(TELL_S)
 
     # -- state --------------------------------------------------------------------------

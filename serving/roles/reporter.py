@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from collections.abc import Callable
 
@@ -31,6 +32,7 @@ class ReporterThread:
         self._arguments = (hub_address, secret, member, report)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop: asyncio.Event | None = None
+        self._ended = False
         self._thread = threading.Thread(target=self._main, name="reporter", daemon=True)
 
     def start(self) -> None:
@@ -39,16 +41,20 @@ class ReporterThread:
 
     def stop(self, timeout_s: float = 2.0) -> None:
         """Send a last report, leave, and join the thread."""
+        self._ended = True  # first: the thread may only just be about to make its loop
         if self._loop and self._stop:
-            self._loop.call_soon_threadsafe(self._stop.set)
+            with contextlib.suppress(RuntimeError):  # it has just ended its loop
+                self._loop.call_soon_threadsafe(self._stop.set)
         self._thread.join(timeout_s)
 
     def _main(self) -> None:
         asyncio.run(self._run())
 
     async def _run(self) -> None:
-        self._loop = asyncio.get_running_loop()
         self._stop = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+        if self._ended:
+            return
         client = HubClient(*self._arguments)
         client.start()
         await self._stop.wait()

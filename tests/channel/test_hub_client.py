@@ -182,6 +182,37 @@ async def test_what_the_hub_knows_nothing_of_is_told_after_every_connect(
     await eventually(lambda: hub.said == 2 * ["register", "news", "report"])
 
 
+async def test_however_often_the_hub_was_lost_reports_are_sent_at_one_pace(
+    serve: Serve,
+    unix: str,
+    hub: FakeHub,
+    client: Any,
+    eventually: Wait,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    server = await serve(unix, hub)
+    loop = asyncio.get_running_loop()
+    timers: list[asyncio.TimerHandle] = []
+    later = loop.call_later
+
+    def note(delay: float, callback: Any, *args: Any) -> asyncio.TimerHandle:
+        timer = later(delay, callback, *args)
+        if callback == one._report_regularly:
+            timers.append(timer)
+        return timer
+
+    monkeypatch.setattr(loop, "call_later", note)
+    one = client(interval_s=3600)
+    for times in (1, 2, 3):
+        await eventually(lambda times=times: len(timers) == times)
+        for connection in list(server.connections):
+            connection.abort()
+    await eventually(lambda: len(timers) == 4)
+    assert [timer.cancelled() for timer in timers] == [True, True, True, False]
+    await one.stop()
+    assert timers[3].cancelled()
+
+
 async def test_stop_sends_a_last_report(
     serve: Serve, unix: str, hub: FakeHub, client: Any, eventually: Wait
 ) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from serving.channel import peer as module
 from serving.channel.connection import ChannelClosed, Connection
-from serving.channel.endpoint import ChannelServer
+from serving.channel.endpoint import ChannelServer, connect
 from serving.channel.peer import Peer, State
 
 Serve = Callable[..., Awaitable[ChannelServer]]
@@ -127,6 +127,30 @@ async def test_only_a_connection_that_lasts_makes_them_short_again(
     drop(server)
     await eventually(lambda: len(pauses) == 4)
     assert pauses[3] == 0.1
+
+
+async def test_a_connection_that_is_lost_before_anybody_has_it_was_never_up(
+    serve: Serve,
+    unix: str,
+    kept: Kept,
+    eventually: Wait,
+    pauses: list[float],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def lost_at_once(*args: Any, **options: Any) -> Connection:
+        connection = await connect(*args, **options)
+        connection.abort()
+        await asyncio.sleep(0.001)
+        return connection
+
+    await serve(unix)
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "connect", lost_at_once)
+        kept.peer.reach(unix)
+        await eventually(lambda: len(pauses) >= 2)
+    assert not kept.up
+    await eventually(lambda: kept.up)
+    assert kept.down == 0
 
 
 async def test_another_address_takes_the_place_of_the_one_before(

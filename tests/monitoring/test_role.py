@@ -188,7 +188,7 @@ async def test_findings_reach_the_hub(connected, tabular, hub, eventually):
 
 
 async def test_the_hub_hears_of_findings_when_they_change_and_after_it_was_replaced(
-    connected, tabular, hub, monitor, tmp_path, eventually, monkeypatch
+    connected, tabular, hub, monitor, served, tmp_path, eventually, monkeypatch
 ):
     monkeypatch.setattr(role_module, "TELL_S", 0.01)
     told = []
@@ -212,11 +212,28 @@ async def test_the_hub_hears_of_findings_when_they_change_and_after_it_was_repla
     await eventually(lambda: len(told) == times + 1)
     hub.stop()
     successor = Hub()
+    successor.set_models([served])  # so nothing changes for the monitor but the hub
     await successor.start(f"unix:{tmp_path}/hub.sock")
     await eventually(lambda: len(told) > times + 1)
     assert told[-1][0] == "monitor"
     assert len(told[-1][1].findings) == len(looked[-1])
     successor.stop()
+
+
+async def test_a_fault_in_findings_ends_none_that_come_later(
+    connected, tabular, hub, monitor, eventually, monkeypatch, caplog
+):
+    monkeypatch.setattr(role_module, "TELL_S", 0.01)
+
+    def fail():
+        raise RuntimeError("not now")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(monitor.observatory, "all_findings", fail)
+        await eventually(lambda: "the hub could not be told of findings" in caplog.messages)
+    tabular.publish(connected, 200, shift=1.0)
+    await ask(connected)
+    await eventually(hub.findings)
 
 
 async def test_rows_of_a_model_that_is_not_served_are_counted(connected, tabular, hub, monitor):

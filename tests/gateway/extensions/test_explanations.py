@@ -64,7 +64,7 @@ async def test_what_is_asked_and_answered() -> None:
     answer = await explain_request(plane, request, NO_CONTEXT)
     ((name, version, meta, (tensor,)),) = plane.asked
     assert (name, version, tensor.name) == ("m", "2", "x")
-    assert meta == ExplainMeta("kernel_shap", "cat", "zeros", None, 8, timeout_s=60)
+    assert meta == ExplainMeta("kernel_shap", "cat", "zeros", {"n_samples": 8}, timeout_s=60)
     assert (answer.model_name, answer.model_version, answer.id) == ("m", "2", "r7")
     assert answer.outputs == (ATTRIBUTIONS,)
     assert answer.parameters == {

@@ -1,0 +1,98 @@
+"""What is on the console; over HTTP: `test_admin_server.py`."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import msgspec
+import pytest
+
+from serving.admin.console import NO_MONITOR, console_data
+from serving.channel.messages.directory import Member, ServedModel
+from serving.channel.messages.findings import FINDINGS_CHANGED, FindingRecord, FindingsChanged
+from serving.channel.messages.reports import MonitorStatus, Report
+from serving.control.history import History
+from serving.control.registry import Hub
+
+Wait = Callable[[Callable[[], object]], Awaitable[None]]
+NOTE = "accuracy of model 'm': no verdict yet, 0 of 200 labelled rows"
+
+
+def found(metric: str, *, breached: bool | None) -> FindingRecord:
+    return FindingRecord(
+        model="m",
+        version="1",
+        monitor="drift",
+        metric=metric,
+        subject="",
+        value=0.4,
+        threshold=0.05,
+        direction="above",
+        breached=breached,
+        reason="",
+        n_reference=100,
+        n_current=10,
+        window=(0.0, 1.0),
+        age_s=5.0,
+        p_value=None,
+        ci=None,
+        severity="info",
+        segment="",
+        window_id="",
+    )
+
+
+def shown(hub: Hub) -> Any:
+    """The content as the page gets it."""
+    return msgspec.json.decode(msgspec.json.encode(console_data(hub, History())))
+
+
+async def test_what_is_breached_comes_first_and_what_is_unknown_last(
+    hub: Hub, join: Any, eventually: Wait, served: ServedModel
+) -> None:
+    hub.set_models([served])
+    monitor = join(Member("monitor", "monitor", 1))
+    await eventually(lambda: hub.states() and hub.states()[0].ready)
+    told = (found("a", breached=None), found("b", breached=False), found("c", breached=True),
+            found("a", breached=False))  # fmt: skip
+    monitor.client.notify(FINDINGS_CHANGED, FindingsChanged(told))
+    await eventually(hub.findings)
+    order = [(row["metric"], row["breached"]) for row in shown(hub)["findings"]]
+    assert order == [("c", True), ("a", False), ("b", False), ("a", None)]
+
+
+async def test_that_nobody_judges_is_told(
+    hub: Hub, join: Any, eventually: Wait, served: ServedModel
+) -> None:
+    """Or an instance whose monitor has died would look as one where all is well."""
+    assert shown(hub)["not_judged"] == []  # nor is there anything to judge
+    hub.set_models([served])
+    assert shown(hub)["not_judged"] == [NO_MONITOR]
+    monitor = join(Member("monitor", "monitor", 1))
+    monitor.report = Report(True, (), MonitorStatus(notes=(NOTE,), not_judged=(NOTE,)))
+    await eventually(lambda: shown(hub)["not_judged"] == [NOTE])
+    monitor.client.notify(FINDINGS_CHANGED, FindingsChanged((found("a", breached=True),)))
+    await eventually(hub.findings)
+    texts = [problem["text"] for problem in shown(hub)["problems"]]
+    assert "drift in model m version 1: a is 0.4, above 0.05" in texts
+    await monitor.client.stop()
+    await eventually(lambda: not hub.states())
+    page = shown(hub)
+    assert page["not_judged"] == [NO_MONITOR]
+    assert [(row["breached"], row["reason"]) for row in page["findings"]] == [
+        (None, "the monitor is gone; breached before that")
+    ]
+    assert not any("drift in model m" in problem["text"] for problem in page["problems"])
+
+
+@pytest.mark.parametrize("role", ["gateway", "replica"])
+async def test_a_member_is_told_as_it_is(hub: Hub, join: Any, eventually: Wait, role: Any) -> None:
+    join(Member(role, "one", 17, "unix:/r", "m", "1", slots=2))
+    await eventually(lambda: hub.states() and hub.states()[0].ready)
+    (row,) = shown(hub)["members"]
+    assert row.pop("age_s") >= 0
+    assert row == {
+        "role": role, "id": "one", "pid": 17, "model": "m", "version": "1", "slots": 2,
+        "ready": True, "restarts": 0,
+    }  # fmt: skip
