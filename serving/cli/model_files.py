@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
 from serving.cli.console import say, with_progress
 from serving.cli.server_options import ModelsDir, overrides
 from serving.config import load_server
+from serving.config.formats.listed import FORMATS
+
+_MADE: Final = "; ".join(
+    f"{each.name} of {', '.join(each.conversion.suffixes)}" for each in FORMATS if each.conversion
+)
 
 
 def profile(
@@ -33,9 +38,7 @@ def profile(
 
 
 def convert(
-    file: Annotated[
-        Path, typer.Argument(help="A pickle of scikit-learn (.pkl, .joblib) or torch (.pt, .pth).")
-    ],
+    file: Annotated[Path, typer.Argument(help=f"A pickle; its name tells the format: {_MADE}.")],
     into: Annotated[
         Path | None,
         typer.Option(help="The version's folder, such as models/mine/1; none: the file's own."),
@@ -44,7 +47,7 @@ def convert(
         bool, typer.Option("--trust-code", help="Read the pickle, which runs what it holds.")
     ] = False,
 ) -> None:
-    """Convert a pickle to a file that Vigil serves: skops or safetensors, and its manifest."""
+    """Convert a pickle to a file that Vigil serves, which holds no code, and its manifest."""
     from serving.models.convert import convert_pickle
 
     for line in convert_pickle(file, into or file.parent, trust_code=trust_code):
