@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import sys
+from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -118,7 +120,8 @@ async def test_a_guard_that_raises_is_treated_as_it_says(
     assert result.failure == "error"
     assert "guard 'one' raised RuntimeError" in caplog.text
     if on_error == "closed":
-        assert refusal(before.items[0]).endswith("guard 'one' could not judge this row")
+        for item in before.items:
+            assert refusal(item).endswith("guard 'one' could not judge this row")
 
 
 @pytest.mark.parametrize(("on_error", "left"), [("open", ["r0", "r1"]), ("closed", [])])
@@ -130,8 +133,11 @@ async def test_rows_that_cannot_be_joined_are_judged_by_nobody(
 
     guard = Over("one", 100, Action.REJECT)
     monkeypatch.setattr("serving.dataplane.batching.batch.join", no_memory)
-    assert ids(stage(guard, on_error=on_error).check(batch([1], [500]))) == left
+    before = batch([1], [500])
+    assert ids(stage(guard, on_error=on_error).check(before)) == left
     assert guard.seen == []
+    refused = [refusal(item) for item in before.items if item.future.done()]
+    assert len(refused) == 2 - len(left)
 
 
 async def test_who_asks_is_told_to_guards_that_need_it_and_rows_are_not_joined_for_them() -> None:
@@ -157,3 +163,30 @@ async def test_a_guard_that_is_late_again_and_again_is_told_of_once(
         guards.check(batch([1]))
     assert [one.failure for [one] in told.results] == ["late"] * 3 + ["skipped"] * 2
     assert caplog.text.count("is skipped for a while") == 1
+
+
+class Passes(Over):
+    """Lets two rows pass, and costs nothing itself."""
+
+    decisions = Decisions("one", np.zeros(2, np.uint8), {})
+
+    def check(self, rows: Rows) -> Decisions:
+        return self.decisions
+
+
+async def test_a_guard_that_lets_all_pass_costs_few_calls() -> None:
+    """Each batch passes here: what is added to the path is added to every request."""
+    guards, before = stage(Passes("one", 100, Action.REJECT)), batch([1, 2])
+    called: list[str] = []
+
+    def note(frame: FrameType, event: str, _of: Any) -> None:
+        if event == "call" and frame.f_code.co_filename != __file__:
+            called.append(frame.f_code.co_name)
+
+    sys.setprofile(note)
+    try:
+        guards.check(before)
+    finally:
+        sys.setprofile(None)
+    # The inputs by name, the rows as a guard sees them, and what it found as a message.
+    assert called == ["check", "inputs", "arrays", "join", "<lambda>", "run", "found", "results_of"]
