@@ -12,7 +12,9 @@ from serving.channel.messages.inference import BatchResult, ResultMeta
 from serving.config import Batching
 from serving.dataplane.batching.batch import Batch, Pending
 from serving.dataplane.batching.batcher import ModelQueue
-from serving.dataplane.hooks.observer import ModelObserver
+from serving.dataplane.hooks.event_counters import EventCounters
+from serving.dataplane.hooks.metrics import Metrics
+from serving.dataplane.hooks.recorder import Recorder
 from serving.dataplane.hooks.statistics import BatchStatistics
 from serving.dataplane.requests.bound import Bound
 from serving.dataplane.requests.rejections import settle, too_late
@@ -91,8 +93,10 @@ async def _run(case: Case, seconds: float, seed: int) -> float:
         latency_slo_ms=GOAL_S * 1e3, max_queue_delay_us=int(deferred), fair_share="none"
     )
     kind = _KINDS[case.policy]
-    observer = ModelObserver("m", "1", SeriesSet(), None, (), {}, BatchStatistics())
-    queue = kind("m", ("x",), batching, [], observer, 4)
+    series = SeriesSet()
+    hooks = (Metrics(series, "m", "1", ()), BatchStatistics())
+    recorder = Recorder(("m", "1", ""), EventCounters(series, "m", "1", ()), hooks, ())
+    queue = kind("m", ("x",), batching, [], recorder, 4)
     if isinstance(queue, DeferredQueue):
         queue.curve = case.curve
     queue.add_link(SleepingLink(case.curve))

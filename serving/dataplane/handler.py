@@ -15,7 +15,6 @@ from serving.dataplane.batching.batch import Pending
 from serving.dataplane.batching.deadly_requests import Deadly
 from serving.dataplane.context import NO_CONTEXT, RequestContext
 from serving.dataplane.explainers import ExplainerPool
-from serving.dataplane.hooks.failed_requests import log_failure
 from serving.dataplane.hooks.publisher import EventPublisher
 from serving.dataplane.hooks.queue_gauges import QueueGauges
 from serving.dataplane.hooks.statistics import BatchStatistics
@@ -82,7 +81,7 @@ class Ticket:
         """Give it up: nobody waits for the answer any more, and nobody is told."""
         self.item.on_done = None
         if self.item.future.cancel():
-            self.entry.requests.abandoned(time.monotonic() - self.started)
+            self.entry.recorder.given_up(self.item, time.monotonic() - self.started)
 
 
 class DataPlane:
@@ -165,7 +164,7 @@ class DataPlane:
         self._tracing.follow(directory.settings)
         for entry in (*self.entries(), *self._candidates.values()):
             tracer = self._tracing.tracer(entry.name, entry.version, entry.config)
-            entry.observer.tracer = tracer
+            entry.traced_by(tracer)
         self.publisher.on_directory(directory)
         self.explainers.on_directory(directory)
         if before.leaving == directory.leaving:
@@ -462,9 +461,9 @@ class DataPlane:
         try:
             await ticket.item.future
         except VigilError:
-            pass  # `finish` counts and raises it
+            pass  # `finish` records and raises it
         except asyncio.CancelledError:
-            ticket.entry.requests.abandoned(time.monotonic() - ticket.started)
+            ticket.entry.recorder.given_up(ticket.item, time.monotonic() - ticket.started)
             raise
         return self.finish(ticket)
 
@@ -486,15 +485,14 @@ class DataPlane:
                 timeout_s = shorter(timeout_s, parameters["timeout"])
             item = entry.admit(request, bound, started, timeout_s, context)
         except VigilError as error:
-            _failed(request, entry, error, started)
+            entry.recorder.refused(error, time.monotonic() - started, request.id, context)
             raise
         return Ticket(request, entry, bound.outputs, started, item)
 
     def refuse_unread(self, entry: ServedVersion, waited_s: float) -> QueueFull:
-        """Count and log a request that waited in vain for room in a queue; return its error."""
+        """Record a request that waited in vain for room in a queue; return its error."""
         error = queue_full(entry.name)
-        entry.requests.failed(error, waited_s)
-        log_failure(error, model=entry.name, version=entry.version)
+        entry.recorder.refused(error, waited_s)
         return error
 
     def finish(self, ticket: Ticket) -> InferResponse:
@@ -506,11 +504,10 @@ class DataPlane:
         try:
             answer = ticket.item.future.result()
         except VigilError as error:
-            _failed(ticket.request, ticket.entry, error, ticket.started)
+            ticket.entry.recorder.failed(ticket.item, error, time.monotonic() - ticket.started)
             # The future keeps its error, and frames that an error has passed know the future.
             error.__traceback__ = None
             raise error.anew() from None
-        ticket.entry.requests.succeeded(time.monotonic() - ticket.started)
         return _respond(ticket.request, ticket.entry, ticket.outputs, answer)
 
     def snapshot(self) -> tuple[Series, ...]:
@@ -521,12 +518,6 @@ class DataPlane:
 
 async def _no_hub(_asked: ControlMeta) -> Any:
     raise ModelNotReady("this gateway has no hub that could do it")
-
-
-def _failed(request: InferRequest, entry: ServedVersion, error: VigilError, started: float) -> None:
-    """Count and log a request that gets no outputs."""
-    entry.requests.failed(error, time.monotonic() - started)
-    log_failure(error, model=entry.name, version=entry.version, request_id=request.id)
 
 
 def shorter(timeout_s: float | None, microseconds: object) -> float | None:

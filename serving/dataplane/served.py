@@ -15,10 +15,16 @@ from serving.dataplane.batching.batch import Batch, Pending
 from serving.dataplane.batching.batcher import ModelQueue
 from serving.dataplane.context import RequestContext
 from serving.dataplane.guards.build import build_guards
-from serving.dataplane.hooks.observer import ModelObserver
+from serving.dataplane.hooks.event_counters import EventCounters
+from serving.dataplane.hooks.events import Events
+from serving.dataplane.hooks.failed_requests import FailureLog
+from serving.dataplane.hooks.hook import BatchHook
+from serving.dataplane.hooks.metrics import Metrics
+from serving.dataplane.hooks.output_quality import OutputQuality
 from serving.dataplane.hooks.publisher import EventPublisher
-from serving.dataplane.hooks.request_series import RequestSeries
+from serving.dataplane.hooks.recorder import Recorder
 from serving.dataplane.hooks.statistics import BatchStatistics
+from serving.dataplane.hooks.tracing import Tracer
 from serving.dataplane.links.link import ReplicaLink, ReplicaLost
 from serving.dataplane.links.replica_ends import ReplicaEnds
 from serving.dataplane.requests.answer import Answer
@@ -66,24 +72,36 @@ class ServedVersion:
         self.row_axis = self.config.row_axis
         self.classes = {spec.name: spec.classes for spec in self.config.outputs}
         guards: list[Guard] = build_guards(self.config)
-        self.observer = ModelObserver(
+        guard_names = tuple(guard.name for guard in self.config.guards)
+        metrics = Metrics(
+            series,
             served.name,
             served.version,
-            series,
-            publisher if consumers(self.config) else None,
-            tuple(guard.name for guard in self.config.guards),
-            self.output_types,
-            statistics,
-            publish_inputs=reads_inputs(self.config),
+            tuple(name for name in guard_names if name != "schema"),  # that one runs here
         )
-        self.requests = RequestSeries(series, served.name, served.version)
+        log = FailureLog()
+        self.statistics = statistics
+        self._batch_hooks: tuple[BatchHook, ...] = (
+            metrics,
+            OutputQuality(series, served.name, served.version, self.output_types),
+            statistics,
+            log,
+        )
+        if consumers(self.config):
+            self._batch_hooks += (Events(publisher, inputs=reads_inputs(self.config)),)
+        self.recorder = Recorder(
+            served.key,
+            EventCounters(series, served.name, served.version, guard_names),
+            self._batch_hooks,
+            (metrics, log),
+        )
         batching = self.config.batching
         self.queue = ModelQueue(
             served.name,
             self.binder.input_names,
             batching,
             guards,
-            self.observer,
+            self.recorder,
             row_bytes(self.config),
             served.version,
             # What a replica of a model on another server is lost with was not computed in it.
@@ -128,6 +146,11 @@ class ServedVersion:
             self._answer_no_rows(item)
         return item
 
+    def traced_by(self, tracer: Tracer | None) -> None:
+        """Have `tracer` told of every batch from now on; None: nobody traces."""
+        hooks = self._batch_hooks
+        self.recorder.batch_hooks = hooks if tracer is None else (*hooks, tracer)
+
     def may_make_room(self, client: str, body: bytes | memoryview) -> bool:
         """Whether a full queue might take a request all the same that has not been read yet.
 
@@ -145,7 +168,10 @@ class ServedVersion:
         """Give every output without a row; many models cannot compute none at all."""
         if not self.ready:
             raise no_replica(self.name)
-        item.answer(no_rows(self.config))
+        outputs = no_rows(self.config)
+        item.answer(outputs)
+        names = self.binder.input_names
+        self._loop.call_soon(self.recorder.answered_at_once, item, names, outputs)
 
     def _set_priority(self, item: Pending, parameters: Parameters | None) -> None:
         asked = parameters.get("priority", 0) if parameters else 0

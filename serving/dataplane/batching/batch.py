@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,6 +12,7 @@ from serving.channel.messages.inference import ResponseParameters
 from serving.dataplane.context import NO_CONTEXT, RequestContext
 from serving.dataplane.requests.answer import Answer
 from serving.dataplane.requests.bound import Bound
+from serving.dataplane.requests.decisions import RowDecision
 from serving.telemetry.logs.events import Event
 from serving.telemetry.logs.report import report
 
@@ -27,6 +28,7 @@ class Pending:
             has levels. Empty where nobody takes turns.
         priority: its level, 1 the highest; 0 where the model has none.
         context: what it came with.
+        flags, decisions: guards that flagged it, and what any guard said of its rows.
         receive: tells whether the client has left; None when nobody can say, or is asked already.
         remarks: what a model on another server said beside the tensors.
         turn: its place among the lanes; there only while lanes take turns.
@@ -35,8 +37,8 @@ class Pending:
     """
 
     __slots__ = (
-        "attempts", "bound", "context", "enqueued", "flags", "future", "id", "lane", "on_done",
-        "priority", "receive", "remarks", "timer", "turn", "whole",
+        "attempts", "bound", "context", "decisions", "enqueued", "flags", "future", "id", "lane",
+        "on_done", "priority", "receive", "remarks", "timer", "turn", "whole",
     )  # fmt: skip
 
     turn: tuple[float, int] | None
@@ -60,6 +62,7 @@ class Pending:
         self.priority = 0
         self.attempts = 0
         self.flags: list[str] = []
+        self.decisions: tuple[RowDecision, ...] = ()
         self.remarks: ResponseParameters | None = None
         self.timer: asyncio.TimerHandle | None = None
         self.whole: SplitRequest | None = None
@@ -88,6 +91,14 @@ class Pending:
                     on_done()
                 except Exception as broken:  # noqa: BLE001 - as above
                     self._not_passed_on(broken)
+
+    def decided(self, guard: str, row: int, action: int, reason: str) -> None:
+        """Note that a guard did not let one of its rows pass."""
+        item = self
+        if self.whole is not None:
+            item = self.whole.item
+            row += self.whole.first_row(self)
+        item.decisions += (RowDecision(guard, row, action, reason),)
 
     def _not_passed_on(self, error: Exception) -> None:
         said = "an answer was not passed on to its client"
@@ -167,31 +178,6 @@ def split(outputs: Mapping[str, np.ndarray], rows: Sequence[int]) -> list[dict[s
         parts.append({name: array[start:stop] for name, array in named})
         start = stop
     return parts
-
-
-def leave_out(
-    batch: Batch, outputs: Mapping[str, np.ndarray], drop: Sequence[int]
-) -> tuple[Batch, Mapping[str, np.ndarray]]:
-    """Return a batch and its outputs without the requests at the positions `drop`."""
-    if not drop:
-        return batch, outputs
-    kept = np.ones(len(batch.items), bool)
-    kept[list(drop)] = False
-    rows = np.repeat(kept, batch.rows)
-    return batch.without(drop), {name: array[rows] for name, array in outputs.items()}
-
-
-def by_upstream(
-    batch: Batch, outputs: Mapping[str, np.ndarray]
-) -> Iterator[tuple[str, Batch, Mapping[str, np.ndarray]]]:
-    """Yield a batch's requests by the version that another server gave their answers.
-
-    Rows that were sent together have one; only a batch that was bisected may have several.
-    """
-    given = [item.remarks.version if item.remarks is not None else "" for item in batch.items]
-    for version in dict.fromkeys(given):
-        others = [at for at, other in enumerate(given) if other != version]
-        yield version, *leave_out(batch, outputs, others)
 
 
 def request_of_rows(rows: Sequence[int]) -> np.ndarray:

@@ -390,32 +390,29 @@ class ModelQueue(WaitingRoom):
 
     def _finish(self, batch: Batch, result: BatchResult) -> None:
         batch.ended = time.monotonic()
-        for guard in result.meta.guards:
+        meta = result.meta
+        answered = batch.without(list(meta.failed)) if meta.failed else batch
+        # First, so that a reply which does not fit its batch answers nobody.
+        _check(batch, answered, result)
+        parts = split(result.outputs, answered.rows) if answered.items else []
+        for guard in meta.guards:
             self._guards.apply(batch, guard)
-        for position, remarks in result.meta.remarks.items():
+        for position, remarks in meta.remarks.items():
             batch.items[position].remarks = remarks
-        answered = batch
-        if result.meta.failed:
-            for position, message in result.meta.failed.items():
-                kind = result.meta.kinds.get(position, "ModelFailed")
-                cause = result.meta.causes.get(position)
-                settle(batch.items[position], named(kind, message, cause=cause))
-            answered = batch.without(list(result.meta.failed))
-        if answered.items:
-            _check_rows(answered, result)
-            parts = split(result.outputs, answered.rows)
-            for item, outputs in zip(answered.items, parts, strict=True):
-                if item.timer is not None:
-                    item.timer.cancel()
-                item.answer(outputs)
+        for position, message in meta.failed.items():
+            kind = meta.kinds.get(position, "ModelFailed")
+            error = named(kind, message, cause=meta.causes.get(position))
+            error.batched = True
+            settle(batch.items[position], error)
+        for item, outputs in zip(answered.items, parts, strict=True):
+            if item.timer is not None:
+                item.timer.cancel()
+            item.answer(outputs)
         # Else nobody asks what was learned; and a batch that was bisected took far longer than one.
-        if (self._timed or self._pace.slo_s is not None) and not result.meta.failed:
+        if (self._timed or self._pace.slo_s is not None) and not meta.failed:
             self._pace.learn(batch.total, batch.formed, batch.ended, result, alone=batch.alone)
-        observe = self._observer.answered
-        if self._parted:  # parts of larger requests may be among them
-            observe = partial(observe, parted=True)
         # A turn later, when the answers are on their way: nobody shall wait for the books.
-        self._loop.call_soon(self._tell, observe, batch, answered, result)
+        self._loop.call_soon(self._tell, self._observer.answered, batch, result, time.monotonic())
 
     def _tell(self, what: Callable[..., None], *arguments: object) -> None:
         try:
@@ -475,9 +472,21 @@ def _load(link: ReplicaLink) -> tuple[int, int]:
     return (link.rows, link.busy)
 
 
-def _check_rows(answered: Batch, result: BatchResult) -> None:
-    """Refuse outputs that do not hold one row per row sent: everybody would get another's."""
+def _check(batch: Batch, answered: Batch, result: BatchResult) -> None:
+    """Refuse a reply that is about other requests, or without one row of outputs per row sent."""
+    meta = result.meta
+    if meta.failed or meta.remarks or meta.guards:
+        for position in (*meta.failed, *meta.remarks):
+            if not 0 <= position < len(batch.items):
+                raise ValueError(f"request {position} of {len(batch.items)} is told of")
+        for guard in meta.guards:
+            for row, _action, _reason in guard.rows:
+                if not 0 <= row < batch.total:
+                    raise ValueError(f"guard '{guard.guard}' judged row {row} of {batch.total}")
+    if not answered.items:
+        return
     for name, array in result.outputs.items():
+        # Everybody would get another's.
         if array.shape[:1] != (answered.total,):
             raise ValueError(f"output '{name}' has shape {array.shape} for {answered.total} rows")
 

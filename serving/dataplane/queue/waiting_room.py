@@ -71,7 +71,6 @@ class WaitingRoom:
         self._links: list[ReplicaLink] = []
         self._lane: object = ""
         self._mixed = False
-        self._parted = False
         self._timed = False
         self._scheduled = False
         """Whether somebody looks for a free slot in the loop's next turn anyway."""
@@ -114,7 +113,6 @@ class WaitingRoom:
             self._meet(item)
         # What goes alone goes whole: half a step of a sequence would be another step.
         if rows > self._max_rows and not item.bound.alone:
-            self._parted = True
             SplitRequest(item, self._queue_parts).cut(self._max_rows)
             return
         self._waiting.append(item)

@@ -12,6 +12,7 @@ from serving.dataplane.batching.batch import Pending
 from serving.dataplane.requests.answer import Answer
 from serving.dataplane.requests.bound import Bound
 from serving.dataplane.requests.rejections import not_joined, several_versions
+from serving.errors import VigilError
 from serving.telemetry.logs.events import Event
 from serving.telemetry.logs.report import report
 
@@ -35,11 +36,13 @@ class SplitRequest:
 
     Attributes:
         upstream: version that another server gave the parts; empty where it is the served one.
+        formed: when the first part left the queue, in monotonic seconds; 0 before.
     """
 
     def __init__(self, item: Pending, queue: Callable[[list[Pending]], None]) -> None:
         self.item = item
         self.upstream = ""
+        self.formed = 0.0
         self._queue = queue
         self._size = 0
         self._outputs: dict[str, np.ndarray] | None = None
@@ -80,10 +83,17 @@ class SplitRequest:
         """Whether `part` is the first of them."""
         return self._futures[0] is part.future
 
+    def first_row(self, part: Pending) -> int:
+        """Return which row of the request is the first one of `part`."""
+        return self._futures.index(part.future) * self._size
+
     def complete(self) -> bool:
-        """Whether the request is answered; true once, so that it is counted once."""
+        """Whether a batch has ended it, with outputs or an error; true once: it is one request."""
         whole = self.item.future
-        if self._counted or not whole.done() or whole.cancelled() or whole.exception() is not None:
+        if self._counted or not whole.done() or whole.cancelled():
+            return False
+        error = whole.exception()
+        if error is not None and not (isinstance(error, VigilError) and error.batched):
             return False
         self._counted = True
         return True
@@ -141,11 +151,6 @@ class SplitRequest:
             future.cancel()
 
 
-def unparted(items: Sequence[Pending]) -> list[Pending]:
-    """Return `items` without parts of larger requests but the first of each."""
-    return [item for item in items if item.whole is None or item.whole.begins_with(item)]
-
-
 def finished(items: Sequence[Pending]) -> list[SplitRequest]:
-    """Return the requests that are complete by the parts among answered `items`, each once."""
+    """Return the requests that are complete by the parts among `items`, each once."""
     return [item.whole for item in items if item.whole is not None and item.whole.complete()]

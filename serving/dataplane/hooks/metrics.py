@@ -1,0 +1,89 @@
+"""Metrics of one model version's batches and requests, out of their records."""
+
+from __future__ import annotations
+
+from serving.dataplane.hooks.records import BatchDone, Failure, RequestRefused
+from serving.telemetry import names
+from serving.telemetry.counters import MOST_LATE, HistogramSeries, SeriesSet, SumSeries
+
+
+class Metrics:
+    """Counts and times batches, and requests by how they ended.
+
+    Args:
+        series: where the series are kept.
+        model, version: the attributes of every series.
+        guards: names of the guards that run, and are timed together, in the replica.
+    """
+
+    def __init__(
+        self, series: SeriesSet, model: str, version: str, guards: tuple[str, ...]
+    ) -> None:
+        self._series = series
+        self._base = base = {"model": model, "version": version}
+        self._queue = series.histogram(names.INFERENCE_QUEUE_DURATION, **base)
+        self._compute = series.histogram(names.INFERENCE_COMPUTE_DURATION, **base)
+        self._batch_rows = series.histogram(names.BATCH_ROWS, **base)
+        self._rows = series.sum(names.INFERENCE_ROWS, **base)
+        self._guard_durations = [
+            series.histogram(names.GUARD_DURATION, guard=guard, **base) for guard in guards
+        ]
+        self._outcomes: dict[str, tuple[SumSeries, HistogramSeries]] = {}
+        self._kinds: dict[str, SumSeries] = {}
+        self._ok_requests, self._ok_duration = self._of(names.OUTCOME_OK)
+
+    def batch_done(self, done: BatchDone) -> None:
+        """Count a batch, and the requests that it answered."""
+        requests = done.requests
+        if done.rows:
+            self._queue.record_late([request.queue_s for request in requests])
+            if not done.split:
+                self._count_batch(done)
+        end = done.answered
+        answered = [r.arrived for r in requests if r.failure is None and not r.refused]
+        if answered:
+            self._ok_requests.value += len(answered)
+            late = self._ok_duration.late
+            for arrived in answered:
+                late.append(end - arrived)
+            if len(late) >= MOST_LATE:
+                self._ok_duration.count_late()
+        if done.failures:
+            for request in requests:
+                if request.failure is not None:
+                    self._count(request.failure, end - request.arrived)
+
+    def request_refused(self, refused: RequestRefused) -> None:
+        """Count a request that no batch has answered."""
+        self._count(refused.failure, refused.waited_s)
+
+    def _count_batch(self, done: BatchDone) -> None:
+        self._compute.record(done.compute_ns / 1e9)
+        self._batch_rows.record(done.rows)
+        self._rows.value += done.rows
+        if done.guards_ns:
+            for duration in self._guard_durations:
+                duration.record(done.guards_ns / 1e9)
+
+    def _count(self, failure: Failure, seconds: float) -> None:
+        # Outcome and kind are closed sets: no client can extend them.
+        requests, duration = self._of(failure.outcome)
+        requests.value += 1
+        duration.record(seconds)
+        if failure.outcome == names.OUTCOME_ABANDONED:
+            return
+        rejected = self._kinds.get(failure.kind)
+        if rejected is None:
+            rejected = self._kinds[failure.kind] = self._series.sum(
+                names.REJECTED, reason=failure.kind, **self._base
+            )
+        rejected.value += 1
+
+    def _of(self, outcome: str) -> tuple[SumSeries, HistogramSeries]:
+        known = self._outcomes.get(outcome)
+        if known is None:
+            known = self._outcomes[outcome] = (
+                self._series.sum(names.INFERENCE_REQUESTS, outcome=outcome, **self._base),
+                self._series.histogram(names.INFERENCE_DURATION, outcome=outcome, **self._base),
+            )
+        return known
