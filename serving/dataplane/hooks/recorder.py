@@ -48,7 +48,7 @@ class Recorder:
         self._model, self._version, self._revision = key
         self._counters = counters
         self.batch_hooks = batch_hooks
-        self._refusal_hooks = refusal_hooks
+        self.refusal_hooks = refusal_hooks
 
     # -- single events ------------------------------------------------------------------
 
@@ -195,7 +195,7 @@ class Recorder:
             context.principal.name,
         )  # fmt: skip
         error.logged = True  # by the hooks, if it is worth a line
-        for hook in self._refusal_hooks:
+        for hook in self.refusal_hooks:
             try:
                 hook.request_refused(refused)
             except Exception as raised:  # noqa: BLE001 - as above
