@@ -224,6 +224,27 @@ async def test_what_no_batch_answers_is_a_refusal(
     assert (unread.waited_s, unread.rows, unread.failure.status) == (0.5, 0, 503)
 
 
+@pytest.mark.parametrize("how", ["answered", "late"])
+async def test_who_leaves_in_the_turn_of_the_answer_has_one_record(
+    make_world: Any, eventually: Wait, how: str
+) -> None:
+    world = await make_world()
+    request = InferRequest("m", "", "r", (Tensor("x", "FP32", (1, 2), np.ones((1, 2), "f")),))
+    task = asyncio.create_task(world.plane.infer(request))
+    await eventually(lambda: world.link.held)
+    (item,) = world.link.batches[-1].items
+    if how == "answered":
+        item.answer({"y": np.zeros((1, 2), np.float32)})
+    else:
+        item.fail(DeadlineExceeded("too late"))
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    world.link.answer()
+    await eventually(lambda: world.records.batches)
+    assert world.endings() == {"r": ["ok" if how == "answered" else "deadline"]}
+
+
 async def test_a_request_in_parts_has_one_record(make_world: Any, eventually: Wait) -> None:
     world = await make_world(batching={"max_batch_size": 2})
     link = world.link
