@@ -12,21 +12,19 @@ Columns = Mapping[str, np.ndarray]
 
 
 def outputs_of(done: BatchDone, requests: Sequence[RequestDone]) -> Columns:
-    """Return the outputs of some requests that have any, in order; a copy unless of all rows."""
-    rows = [request.bound.rows for request in requests]
-    if sum(rows) == done.output_rows:
-        return done.outputs
-    return _taken(done.outputs, [request.output_row for request in requests], rows)
+    """Return the outputs of some requests that have any, in order; a copy."""
+    return _taken(done.outputs, requests, [request.output_row for request in requests])
 
 
 def inputs_of(done: BatchDone, requests: Sequence[RequestDone]) -> Columns:
-    """Return the inputs of some requests, in order; a copy unless of all rows."""
-    rows = [request.bound.rows for request in requests]
-    if sum(rows) == done.rows:
-        return done.inputs()
-    return _taken(done.inputs(), [request.row for request in requests], rows)
+    """Return the inputs of some requests, in order; a copy."""
+    return _taken(done.inputs(), requests, [request.row for request in requests])
 
 
-def _taken(columns: Columns, starts: Sequence[int], rows: Sequence[int]) -> Columns:
-    at = np.concatenate([np.arange(s, s + n) for s, n in zip(starts, rows, strict=True)])
+def _taken(columns: Columns, requests: Sequence[RequestDone], starts: Sequence[int]) -> Columns:
+    spans = [
+        np.arange(start, start + request.bound.rows)
+        for start, request in zip(starts, requests, strict=True)
+    ]
+    at = np.concatenate(spans)
     return {name: array[at] for name, array in columns.items()}

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
-from serving.dataplane.hooks.columns import inputs_of, outputs_of
+from serving.dataplane.hooks.columns import Columns, inputs_of, outputs_of
 from serving.dataplane.hooks.publisher import EventPublisher
 from serving.dataplane.hooks.records import BatchDone, RequestDone
 
@@ -27,48 +25,54 @@ class Events:
         """Publish the requests that have outputs, by the version that gave them."""
         if not done.output_rows:
             return
-        kept = done.requests
-        if done.failures:
-            kept = [request for request in kept if request.failure is None]
-        if not kept:
-            return
         # Rows that were sent together have one; only a batch that was bisected may have several.
-        versions = dict.fromkeys([request.upstream for request in kept])
-        for version in versions:
-            of_it = kept
-            if len(versions) > 1:
-                of_it = [request for request in kept if request.upstream == version]
-            self._publish(done, of_it, version)
+        by_version: dict[str, list[RequestDone]] = {}
+        for request in done.requests:
+            if request.failure is None:
+                of_it = by_version.get(request.upstream)
+                if of_it is None:
+                    by_version[request.upstream] = [request]
+                else:
+                    of_it.append(request)
+        for upstream, requests in by_version.items():
+            self._publish(done, requests, upstream)
 
-    def _publish(self, done: BatchDone, requests: Sequence[RequestDone], upstream: str) -> None:
+    def _publish(self, done: BatchDone, requests: list[RequestDone], upstream: str) -> None:
+        ids, rows, sensitive = [], [], False
+        for request in requests:
+            bound = request.bound
+            ids.append(request.client_id)
+            rows.append(bound.rows)
+            if bound.sensitive:
+                sensitive = True
+        total = sum(rows)
+        inputs: Columns = {}
+        if self._inputs:
+            inputs = done.inputs() if total == done.rows else inputs_of(done, requests)
         self._publisher.publish(
             done.model,
             done.version,
             done.time,
-            [request.client_id for request in requests],
-            [request.bound.rows for request in requests],
-            inputs_of(done, requests) if self._inputs else {},
-            outputs_of(done, requests),
-            _sensitive(requests),
+            ids,
+            rows,
+            inputs,
+            done.outputs if total == done.output_rows else outputs_of(done, requests),
+            _sensitive(requests, total) if sensitive else None,
             upstream,
         )
 
 
-def _sensitive(requests: Sequence[RequestDone]) -> dict[str, np.ndarray] | None:
+def _sensitive(requests: list[RequestDone], total: int) -> dict[str, np.ndarray]:
     """Join the requests' sensitive values; rows of requests that gave none hold None."""
-    given = [request.bound.sensitive for request in requests if request.bound.sensitive]
-    if not given:
-        return None
-    total = sum([request.bound.rows for request in requests])
+    given = [request.bound.sensitive or {} for request in requests]
     joined = {}
     for name in {name for values in given for name in values}:
         column = np.full(total, None, dtype=np.object_)
         start = 0
-        for request in requests:
+        for request, values in zip(requests, given, strict=True):
             stop = start + request.bound.rows
-            values = (request.bound.sensitive or {}).get(name)
-            if values is not None:
-                column[start:stop] = values
+            if name in values:
+                column[start:stop] = values[name]
             start = stop
         joined[name] = column
     return joined

@@ -34,36 +34,33 @@ class Metrics:
 
     def batch_done(self, done: BatchDone) -> None:
         """Count a batch, and the requests that it answered."""
-        requests = done.requests
-        if done.rows:
-            self._queue.record_late([request.queue_s for request in requests])
-            if not done.split:
-                self._count_batch(done)
-        end = done.answered
-        answered = [r.arrived for r in requests if r.failure is None and not r.refused]
-        if answered:
-            self._ok_requests.value += len(answered)
-            late = self._ok_duration.late
-            for arrived in answered:
-                late.append(end - arrived)
-            if len(late) >= MOST_LATE:
-                self._ok_duration.count_late()
-        if done.failures:
-            for request in requests:
-                if request.failure is not None:
-                    self._count(request.failure, end - request.arrived)
+        queue, duration = self._queue, self._ok_duration
+        waited, took = queue.late, duration.late
+        before, end = len(took), done.answered
+        computed = done.rows > 0
+        for request in done.requests:
+            if computed:
+                waited.append(request.queue_s)
+            if request.failure is not None:
+                self._count(request.failure, end - request.arrived)
+            elif not request.refused:
+                took.append(end - request.arrived)
+        self._ok_requests.value += len(took) - before
+        if len(waited) >= MOST_LATE:
+            queue.count_late()
+        if len(took) >= MOST_LATE:
+            duration.count_late()
+        if computed and not done.split:
+            self._compute.record(done.compute_ns / 1e9)
+            self._batch_rows.record(done.rows)
+            self._rows.value += done.rows
+            if done.guards_ns:
+                for guard_duration in self._guard_durations:
+                    guard_duration.record(done.guards_ns / 1e9)
 
     def request_refused(self, refused: RequestRefused) -> None:
         """Count a request that no batch has answered."""
         self._count(refused.failure, refused.waited_s)
-
-    def _count_batch(self, done: BatchDone) -> None:
-        self._compute.record(done.compute_ns / 1e9)
-        self._batch_rows.record(done.rows)
-        self._rows.value += done.rows
-        if done.guards_ns:
-            for duration in self._guard_durations:
-                duration.record(done.guards_ns / 1e9)
 
     def _count(self, failure: Failure, seconds: float) -> None:
         # Outcome and kind are closed sets: no client can extend them.

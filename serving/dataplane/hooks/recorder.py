@@ -144,9 +144,11 @@ class Recorder:
         *,
         split: bool = False,
     ) -> None:
+        rest_ns = int((batch.ended - batch.formed) * 1e9) - compute_ns - guards_ns
         done = BatchDone(
             new_record_id(), self._model, self._version, self._revision, _ARM, time.time(),
-            batch.formed, batch.ended, now, compute_ns, guards_ns, batch.total, output_rows,
+            batch.formed, batch.ended, now, compute_ns, guards_ns, max(0, rest_ns), batch.total,
+            output_rows,
             requests, failures, batch.names, batch.inputs, outputs, split,
         )  # fmt: skip
         for hook in self.batch_hooks:

@@ -86,8 +86,9 @@ class BatchDone(msgspec.Struct, frozen=True):
         time: seconds since the epoch, once the answers were on their way.
         formed, ended, answered: when it left the queue, its result was there, and its answers were
             on their way; monotonic seconds.
-        compute_ns, guards_ns: in the model and in its guards, as the replica measured them; of a
-            split request those of its last part.
+        compute_ns, guards_ns: in the model and in its guards, as the replica measured them.
+        rest_ns: neither: joining, the ways there and back, waiting at the replica. `formed` and
+            all that follows from it are those of the last part where a request was split.
         rows: all that were sent.
         output_rows: those of requests that did not fail.
         requests: in order, without parts of larger requests.
@@ -109,6 +110,7 @@ class BatchDone(msgspec.Struct, frozen=True):
     answered: float
     compute_ns: int
     guards_ns: int
+    rest_ns: int
     rows: int
     output_rows: int
     requests: Sequence[RequestDone]
@@ -117,11 +119,6 @@ class BatchDone(msgspec.Struct, frozen=True):
     inputs: Callable[[], Mapping[str, np.ndarray]]
     outputs: Mapping[str, np.ndarray]
     split: bool = False
-
-    @property
-    def rest_ns(self) -> int:
-        """Time that neither model nor guards took: joining, the ways, waiting at the replica."""
-        return max(0, int((self.ended - self.formed) * 1e9) - self.compute_ns - self.guards_ns)
 
 
 class RequestRefused(msgspec.Struct, frozen=True):

@@ -65,6 +65,7 @@ def make_done() -> Callable[..., BatchDone]:
             "answered": now,
             "compute_ns": 1000,
             "guards_ns": 500,
+            "rest_ns": 10**9,
             "rows": len(joined["x"]),
             "output_rows": sum(map(len, kept)),
             "requests": requests,
