@@ -45,29 +45,28 @@ class RecordIds:
             self._begin(self._millisecond + 1)
         else:
             self._head += 1
-        if not self._tails:
-            self._refill()
-        return self._head.to_bytes(8, "big") + self._tails.pop()
+        tails = self._tails or self._refill()
+        return self._head.to_bytes(8, "big") + tails.pop()
 
     def forget(self) -> None:
         """Forget random bytes that were drawn: a forked child must not have its parent's."""
         self._tails.clear()
 
     def _begin(self, millisecond: int) -> None:
-        if not self._tails:
-            self._refill()
+        seed = (self._tails or self._refill()).pop()
         self._millisecond = millisecond
         first = (millisecond & 0xFFFF_FFFF_FFFF) << 16 | _VERSION
-        self._head = first | int.from_bytes(self._tails.pop()[-2:], "big") & 0x7FF
+        self._head = first | int.from_bytes(seed[-2:], "big") & 0x7FF
         self._last = first | 0xFFF
 
-    def _refill(self) -> None:
+    def _refill(self) -> list[bytes]:
         drawn = self._random(8 * _REFILL)
         self._tails = [
             # The variant: the two highest bits are 10.
             bytes([drawn[at] & 0x3F | 0x80]) + drawn[at + 1 : at + 8]
             for at in range(0, 8 * _REFILL, 8)
         ]
+        return self._tails
 
 
 _ids: Final = RecordIds()
