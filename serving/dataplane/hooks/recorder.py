@@ -116,7 +116,8 @@ class Recorder:
         if item.future.exception() is None:
             outputs = whole.outputs()
             output_row, output_rows = 0, one.total
-        request = _request(item, whole.formed, 0, output_row)
+        # A later part may fail while the first one is still computed.
+        request = _request(item, whole.formed or batch.formed, 0, output_row)
         failures = int(request.failure is not None)
         self._batch_done(
             one, now, compute_ns, guards_ns, output_rows, [request], failures, outputs, split=True
@@ -148,8 +149,7 @@ class Recorder:
         done = BatchDone(
             new_record_id(), self._model, self._version, self._revision, _ARM, time.time(),
             batch.formed, batch.ended, now, compute_ns, guards_ns, max(0, rest_ns), batch.total,
-            output_rows,
-            requests, failures, batch.names, batch.inputs, outputs, split,
+            output_rows, requests, failures, batch.names, batch.inputs, outputs, split,
         )  # fmt: skip
         for hook in self.batch_hooks:
             try:

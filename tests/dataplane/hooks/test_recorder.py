@@ -289,6 +289,22 @@ async def test_a_request_of_which_a_part_fails_has_one_record(
     assert not world.records.refusals
 
 
+async def test_a_later_part_may_fail_before_the_first_is_there(
+    make_world: Any, make_link: Make, eventually: Wait
+) -> None:
+    world = await make_world(batching={"max_batch_size": 2})
+    world.entry.queue.add_link(make_link("other", 2, manual=True))
+    whole = world.begin("whole", 1.0, 2.0, 3.0)
+    links = world.entry.queue.links
+    await eventually(lambda: sum(len(link.held) for link in links) == 2)
+    (second,) = [link for link in links if link.held and link.held[0][0].total == 1]
+    second.answer(failed={0: "no"}, outputs={})
+    await fails(world, ModelFailed, whole)
+    await eventually(lambda: len(world.records.batches) == 2)
+    _, request = world.done("whole")
+    assert 0 <= request.queue_s < TIMEOUT_S
+
+
 async def test_a_request_without_rows_has_a_record(make_world: Any, eventually: Wait) -> None:
     world = await make_world()
     ticket = world.begin("empty")
