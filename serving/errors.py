@@ -22,10 +22,12 @@ class VigilError(Exception):
         cause: what it was made from, if its message quotes what others said, as a model's own
             exception. Then the message is for the client alone, and the log gets the cause.
         logged: whether the log has a line about it.
+        batched: whether it came back with a batch, whose record tells of it.
     """
 
     cause: Cause | None = None
     logged: bool = False
+    batched: bool = False
 
     def __init__(self, message: str, *, retry_after_s: float | None = None) -> None:
         self.message = printable(message)

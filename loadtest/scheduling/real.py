@@ -7,13 +7,16 @@ import time
 
 import numpy as np
 
+from guards.runner import GuardRunner
 from loadtest.scheduling.setting import GOAL_S, Case, Curve, arrivals
 from serving.channel.messages.inference import BatchResult, ResultMeta
 from serving.config import Batching
 from serving.dataplane.batching.batch import Batch
 from serving.dataplane.batching.batcher import Batcher
 from serving.dataplane.batching.forming import BatchForming
-from serving.dataplane.hooks.observer import ModelObserver
+from serving.dataplane.hooks.event_counters import EventCounters
+from serving.dataplane.hooks.metrics import Metrics
+from serving.dataplane.hooks.recorder import Recorder
 from serving.dataplane.hooks.statistics import BatchStatistics
 from serving.dataplane.requests.bound import Bound
 from serving.dataplane.requests.pending import Pending
@@ -94,10 +97,13 @@ async def _run(case: Case, seconds: float, seed: int) -> float:
     batching = Batching(
         latency_slo_ms=GOAL_S * 1e3, max_queue_delay_us=int(deferred), fair_share="none"
     )
-    observer = ModelObserver("m", "1", SeriesSet(), None, (), {}, BatchStatistics())
+    series = SeriesSet()
+    hooks = (Metrics(series, "m", "1"), BatchStatistics())
+    recorder = Recorder(("m", "1", ""), EventCounters(series, "m", "1", ()), hooks, ())
     DeferredForming.curve = case.curve
     forming = _FORMING[case.policy]
-    batcher = Batcher("m", ("x",), batching, [], observer, 4, forming=forming)
+    guards = GuardRunner([])
+    batcher = Batcher("m", ("x",), batching, guards, recorder, 4, forming=forming)
     batcher.add_link(SleepingLink(case.curve))
     bound = Bound((np.zeros((1, 1), np.float32),), 1, ((1,),), (), None)
     loop = asyncio.get_running_loop()

@@ -97,7 +97,7 @@ class Reconciler:
         self._tracing.follow(directory.settings)
         for entry in (*self._active.values(), *self._candidates.values()):
             tracer = self._tracing.tracer(entry.name, entry.version, entry.config)
-            entry.observer.tracer = tracer
+            entry.traced_by(tracer)
         for follow in self.followers:
             follow(directory)
         if before.leaving == directory.leaving:

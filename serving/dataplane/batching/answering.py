@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from functools import partial
 
 from serving.channel.messages.inference import BatchResult
 from serving.dataplane.batching.batch import Batch, split
@@ -27,9 +26,6 @@ class Answering:
         sizing: learns how long batches take.
         observer: told of each batch.
         tell: calls the observer in a way that cannot fail.
-
-    Attributes:
-        parted: whether parts of larger requests may be among the requests.
     """
 
     def __init__(
@@ -47,7 +43,6 @@ class Answering:
         self._observer = observer
         self._tell = tell
         self._loop = asyncio.get_running_loop()
-        self.parted = False
 
     def finish(self, batch: Batch, result: BatchResult) -> None:
         """Give every request its rows, or its error.
@@ -56,34 +51,31 @@ class Answering:
             Exception: the result does not fit the batch; requests without an answer are left.
         """
         batch.ended = time.monotonic()
-        for guard in result.meta.guards:
+        meta = result.meta
+        answered = batch.without(list(meta.failed)) if meta.failed else batch
+        # First, so that a reply which does not fit its batch answers nobody.
+        _check(batch, answered, result)
+        parts = split(result.outputs, answered.rows) if answered.items else []
+        for guard in meta.guards:
             if guard.rows:
                 self._guards.apply(batch, guard)
-        for position, remarks in result.meta.remarks.items():
+        for position, remarks in meta.remarks.items():
             batch.items[position].remarks = remarks
-        answered = batch
-        if result.meta.failed:
-            for position, message in result.meta.failed.items():
-                kind = result.meta.kinds.get(position, "ModelFailed")
-                cause = result.meta.causes.get(position)
-                settle(batch.items[position], named(kind, message, cause=cause))
-            answered = batch.without(list(result.meta.failed))
-        if answered.items:
-            _check_rows(answered, result)
-            parts = split(result.outputs, answered.rows)
-            for item, outputs in zip(answered.items, parts, strict=True):
-                if item.timer is not None:
-                    item.timer.cancel()
-                item.answer(outputs)
+        for position, message in meta.failed.items():
+            kind = meta.kinds.get(position, "ModelFailed")
+            error = named(kind, message, cause=meta.causes.get(position))
+            error.batched = True
+            settle(batch.items[position], error)
+        for item, outputs in zip(answered.items, parts, strict=True):
+            if item.timer is not None:
+                item.timer.cancel()
+            item.answer(outputs)
         # Else nobody asks what was learned; and a batch that was bisected took far longer than one.
         sizing = self._sizing
-        if (sizing.deadlines or sizing.slo_s is not None) and not result.meta.failed:
+        if (sizing.deadlines or sizing.slo_s is not None) and not meta.failed:
             sizing.learn(batch.total, batch.formed, batch.ended, result, alone=batch.alone)
-        observe = self._observer.answered
-        if self.parted:  # parts of larger requests may be among them
-            observe = partial(observe, parted=True)
         # A turn later, when the answers are on their way: nobody shall wait for the books.
-        self._loop.call_soon(self._tell, observe, batch, answered, result)
+        self._loop.call_soon(self._tell, self._observer.answered, batch, result, time.monotonic())
 
     def fail(self, link: ReplicaLink, batch: Batch, error: BaseException) -> None:
         """Answer a batch without a result; nobody may wait for one.
@@ -100,8 +92,20 @@ class Answering:
             answer_broken(self._name, self._version, said, batch.items, error)
 
 
-def _check_rows(answered: Batch, result: BatchResult) -> None:
-    """Refuse outputs that do not hold one row per row sent: everybody would get another's."""
+def _check(batch: Batch, answered: Batch, result: BatchResult) -> None:
+    """Refuse a reply that is about other requests, or without one row of outputs per row sent."""
+    meta = result.meta
+    if meta.failed or meta.remarks or meta.guards:
+        for position in (*meta.failed, *meta.remarks):
+            if not 0 <= position < len(batch.items):
+                raise ValueError(f"request {position} of {len(batch.items)} is told of")
+        for guard in meta.guards:
+            for row, _action, _reason in guard.rows:
+                if not 0 <= row < batch.total:
+                    raise ValueError(f"guard '{guard.guard}' judged row {row} of {batch.total}")
+    if not answered.items:
+        return
     for name, array in result.outputs.items():
+        # Everybody would get another's.
         if array.shape[:1] != (answered.total,):
             raise ValueError(f"output '{name}' has shape {array.shape} for {answered.total} rows")

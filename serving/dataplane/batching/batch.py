@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -82,31 +82,6 @@ def split(outputs: Mapping[str, np.ndarray], rows: Sequence[int]) -> list[dict[s
         parts.append({name: array[start:stop] for name, array in named})
         start = stop
     return parts
-
-
-def leave_out(
-    batch: Batch, outputs: Mapping[str, np.ndarray], drop: Sequence[int]
-) -> tuple[Batch, Mapping[str, np.ndarray]]:
-    """Return a batch and its outputs without the requests at the positions `drop`."""
-    if not drop:
-        return batch, outputs
-    kept = np.ones(len(batch.items), bool)
-    kept[list(drop)] = False
-    rows = np.repeat(kept, batch.rows)
-    return batch.without(drop), {name: array[rows] for name, array in outputs.items()}
-
-
-def by_upstream(
-    batch: Batch, outputs: Mapping[str, np.ndarray]
-) -> Iterator[tuple[str, Batch, Mapping[str, np.ndarray]]]:
-    """Yield a batch's requests by the version that another server gave their answers.
-
-    Rows that were sent together have one; only a batch that was bisected may have several.
-    """
-    given = [item.remarks.version if item.remarks is not None else "" for item in batch.items]
-    for version in dict.fromkeys(given):
-        others = [at for at, other in enumerate(given) if other != version]
-        yield version, *leave_out(batch, outputs, others)
 
 
 def request_of_rows(rows: Sequence[int]) -> np.ndarray:

@@ -113,7 +113,6 @@ class Batcher:
         # What goes alone goes whole: half a step of a sequence would be another step.
         if rows > sizing.max_rows and not item.bound.alone:
             self.queue.append(item, timeout_s, needed_s, in_parts=True)
-            self._answering.parted = True
             SplitRequest(item, self._submit_parts).cut(sizing.max_rows)
             return
         self.queue.append(item, timeout_s, needed_s)

@@ -76,8 +76,11 @@ class GuardStage:
         for row, action, reason in result.rows:
             at = int(position[row])
             item = batch.items[at]
+            item.decided(result.guard, row - int(position.searchsorted(at)), action, reason)
             if action == Action.REJECT:
-                settle(item, GuardRejected(f"rejected by guard '{result.guard}': {reason}"))
+                error = GuardRejected(f"rejected by guard '{result.guard}': {reason}")
+                error.batched = batch.ended > 0  # else it was never sent
+                settle(item, error)
                 if at not in rejected:
                     rejected.append(at)
             elif action == Action.FLAG and result.guard not in item.flags:

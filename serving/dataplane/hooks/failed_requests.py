@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from serving.dataplane.hooks.failures import failure_of
+from serving.dataplane.hooks.records import BatchDone, Failure, RequestRefused
 from serving.errors import VigilError
-from serving.protocol.status import http_status
 from serving.telemetry.logs.events import Event
 from serving.telemetry.logs.report import report
 
@@ -29,7 +30,7 @@ def log_failure(
     path: str = "",
     explains: bool = False,
 ) -> None:
-    """Log an error that a client gets, unless that is done, or the client is at fault.
+    """Log an error that a client gets and no record tells of, unless the client is at fault.
 
     Args:
         error: what the client is told.
@@ -37,14 +38,45 @@ def log_failure(
         path: what was asked for where it was no inference.
         explains: whether an explanation was asked for.
     """
-    status = http_status(error)
-    if status < _SERVER_ERROR or error.logged:
+    failure = failure_of(error)
+    if failure.status < _SERVER_ERROR or error.logged:
         return
     error.logged = True
-    failed = status == _SERVER_ERROR
+    _log(failure, model, version, request_id, path, explains=explains)
+
+
+class FailureLog:
+    """Logs the requests of a model's records that were answered with a status of 500 or more."""
+
+    def batch_done(self, done: BatchDone) -> None:
+        """Log those that their batch failed."""
+        if done.failures:
+            for request in done.requests:
+                if request.failure is not None:
+                    self._tell(request.failure, done.model, done.version, request.client_id)
+
+    def request_refused(self, refused: RequestRefused) -> None:
+        """Log one that no batch has answered."""
+        self._tell(refused.failure, refused.model, refused.version, refused.client_id)
+
+    def _tell(self, failure: Failure, model: str, version: str, request_id: str) -> None:
+        if failure.status >= _SERVER_ERROR and not failure.logged:
+            _log(failure, model, version, request_id)
+
+
+def _log(
+    failure: Failure,
+    model: str,
+    version: str,
+    request_id: str,
+    path: str = "",
+    *,
+    explains: bool = False,
+) -> None:
+    failed = failure.status == _SERVER_ERROR
     event = Event.REQUEST_FAILED if failed else Event.REQUEST_REFUSED
-    message = error.message
-    cause = error.cause
+    message = failure.message
+    cause = failure.cause
     if cause is not None:
         # The message quotes somebody else's text, and that may quote values.
         what = "an explanation" if explains else "a request"
@@ -62,9 +94,9 @@ def log_failure(
         request_id=request_id,
         path=path,
         cause=cause,
-        kind="" if model else _kind(error.message),
-        status=status,
-        answer=type(error).__name__,
+        kind="" if model else _kind(failure.message),
+        status=failure.status,
+        answer=failure.kind,
     )
 
 

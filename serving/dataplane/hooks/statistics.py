@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
+from serving.dataplane.hooks.records import BatchDone
+
 
 class BatchTimes(msgspec.Struct):
     """Batches and nanoseconds they took, summed up.
@@ -42,22 +44,21 @@ class BatchStatistics:
         self.requests = BatchTimes()
         self.by_rows: dict[int, BatchTimes] = {}
 
-    def answered(
-        self, requests: int, rows: int, total_ns: int, infer_ns: int, output_ns: int, now_ms: int
-    ) -> None:
-        """Count one batch.
-
-        Args:
-            requests, rows: answered by it; what failed is left out.
-            total_ns: from leaving the queue until the result was there.
-            infer_ns, output_ns: in the model and in its guards, as the replica measured them.
-            now_ms: milliseconds since the epoch.
-        """
-        input_ns = max(0, total_ns - infer_ns - output_ns)
+    def batch_done(self, done: BatchDone) -> None:
+        """Count a batch; of the requests in it those that did not fail."""
+        if not done.output_rows:
+            return
+        infer_ns, output_ns, input_ns = done.compute_ns, done.guards_ns, done.rest_ns
+        requests = len(done.requests)
+        if done.failures:
+            requests = sum([request.output_row >= 0 for request in done.requests])
+        self.last_ms = int(done.time * 1e3)
+        self.requests.add(requests, input_ns, infer_ns, output_ns)
+        if done.split:  # its rows are in the records of its parts
+            return
+        rows = done.output_rows
         self.rows += rows
         self.batches += 1
-        self.last_ms = now_ms
-        self.requests.add(requests, input_ns, infer_ns, output_ns)
         size = self.by_rows.get(rows)
         if size is None:
             # Sizes are bounded by the model's largest batch.

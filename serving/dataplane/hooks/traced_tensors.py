@@ -8,8 +8,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from serving.dataplane.requests.answer import Answer
-from serving.dataplane.requests.pending import Pending
+from serving.dataplane.hooks.columns import outputs_of
+from serving.dataplane.hooks.records import BatchDone, RequestDone
 from serving.protocol.datatypes import bf16_to_fp32
 
 MOST_VALUES: Final = 4096
@@ -19,35 +19,31 @@ MOST_TEXT: Final = 64 << 10
 
 
 def tensors_of(
-    item: Pending, names: tuple[str, ...], inputs: Mapping[str, str], outputs: Mapping[str, str]
+    request: RequestDone,
+    done: BatchDone,
+    inputs: Mapping[str, str],
+    outputs: Mapping[str, str],
 ) -> Iterator[dict[str, Any]]:
     """Yield what a model was given for a request and, unless that failed, what it answered.
 
     Sensitive attributes are not among them: the model does not see them.
 
     Args:
-        item: the request, once its batch has been answered.
-        names: of the arrays that it brings.
+        request: one of `done`.
+        done: the record of its batch.
         inputs, outputs: datatypes by name.
     """
-    for name, array in zip(names, item.bound.arrays, strict=True):
-        yield _activity(item, "TENSOR_QUEUE_INPUT", name, inputs[name], array)
-    answer = _answer(item)
-    if answer is not None:
-        for name, array in answer.outputs.items():
+    ident = request.client_id
+    for name, array in zip(done.input_names, request.bound.arrays, strict=True):
+        yield _activity(ident, "TENSOR_QUEUE_INPUT", name, inputs[name], array)
+    if request.failure is None and not request.refused and request.output_row >= 0:
+        for name, array in outputs_of(done, [request]).items():
             if name in outputs:
-                yield _activity(item, "TENSOR_BACKEND_OUTPUT", name, outputs[name], array)
-
-
-def _answer(item: Pending) -> Answer | None:
-    future = item.future
-    if not future.done() or future.cancelled() or future.exception() is not None:
-        return None
-    return future.result()
+                yield _activity(ident, "TENSOR_BACKEND_OUTPUT", name, outputs[name], array)
 
 
 def _activity(
-    item: Pending, activity: str, name: str, datatype: str, array: np.ndarray
+    ident: str, activity: str, name: str, datatype: str, array: np.ndarray
 ) -> dict[str, Any]:
     texts = _texts(datatype, array)
     tensor: dict[str, Any] = {
@@ -58,7 +54,7 @@ def _activity(
     }
     if len(texts) < array.size:
         tensor["truncated"] = True
-    return {"id": item.id, "activity": activity, "tensor": tensor}
+    return {"id": ident, "activity": activity, "tensor": tensor}
 
 
 def _texts(datatype: str, array: np.ndarray) -> list[str]:

@@ -1,7 +1,7 @@
 """Traces of sampled requests, with the timestamps and names of Triton's `trace` extension.
 
-A trace is made from what is known once a batch is answered, so a request that is not traced
-costs nothing and one test per batch is all that is left when tracing is off.
+A trace is made from what is known once a batch is done, so a request that is not traced
+costs nothing, and where tracing is off there is no hook.
 """
 
 from __future__ import annotations
@@ -12,13 +12,11 @@ from typing import Any, Final
 
 import msgspec
 
-from serving.channel.messages.inference import BatchResult
 from serving.channel.messages.settings import Settings, TraceSettings
 from serving.config import ModelConfig
-from serving.dataplane.batching.batch import Batch
+from serving.dataplane.hooks.records import BatchDone, RequestDone
 from serving.dataplane.hooks.trace_file import TraceFile
 from serving.dataplane.hooks.traced_tensors import tensors_of
-from serving.dataplane.requests.pending import Pending
 
 MOST_GATHERED: Final = 1 << 20
 """Bytes of traces that are written although fewer than `log_frequency` have gathered."""
@@ -70,31 +68,29 @@ class Tracer:
         # Requests are timed by a clock that never jumps; files tell the time of day.
         self._epoch_ns = time.time_ns() - time.monotonic_ns()
 
-    def answered(self, batch: Batch, result: BatchResult) -> None:
-        """Trace those requests of a batch that are chosen, at the moment of their answer."""
-        end = time.monotonic_ns()
+    def batch_done(self, done: BatchDone) -> None:
+        """Trace those requests of a batch that are chosen, once their answers are on their way."""
         levels = self.sampler.settings
-        for item in batch.items:
+        for request in done.requests:
             if not self.sampler.chooses():
                 continue
             trace: dict[str, Any] = {
-                "id": item.id,
+                "id": request.client_id,
                 "model_name": self._model,
                 "model_version": int(self._version),
             }
             lines = [trace]
             if levels.timestamps:
-                trace["timestamps"] = self._timestamps(item, batch.formed, end, result)
+                trace["timestamps"] = self._timestamps(request, done)
             if levels.tensors:
-                lines += tensors_of(item, batch.names, self._inputs, self._outputs)
+                lines += tensors_of(request, done, self._inputs, self._outputs)
             self.sampler.add(lines)
 
-    def _timestamps(
-        self, item: Pending, formed_s: float, end: int, result: BatchResult
-    ) -> list[dict[str, Any]]:
-        arrived, formed = int(item.enqueued * 1e9), int(formed_s * 1e9)
-        output = max(formed, end - result.meta.guard_ns)
-        infer = max(formed, output - result.meta.compute_ns)
+    def _timestamps(self, request: RequestDone, done: BatchDone) -> list[dict[str, Any]]:
+        arrived, formed = int(request.arrived * 1e9), int(done.formed * 1e9)
+        end = int(done.answered * 1e9)
+        output = max(formed, end - done.guards_ns)
+        infer = max(formed, output - done.compute_ns)
         moments = {
             "REQUEST_START": arrived,
             "QUEUE_START": arrived,
@@ -103,7 +99,7 @@ class Tracer:
             "COMPUTE_INPUT_END": infer,
             "COMPUTE_OUTPUT_START": output,
             "COMPUTE_END": end,
-            "REQUEST_END": time.monotonic_ns(),
+            "REQUEST_END": max(end, time.monotonic_ns()),
         }
         return [{"name": name, "ns": self._epoch_ns + moment} for name, moment in moments.items()]
 

@@ -11,6 +11,8 @@ from serving.channel.messages.inference import ResponseParameters
 from serving.dataplane.context import NO_CONTEXT, RequestContext
 from serving.dataplane.requests.answer import Answer
 from serving.dataplane.requests.bound import Bound
+from serving.dataplane.requests.decisions import RowDecision
+from serving.errors import VigilError
 from serving.telemetry.logs.events import Event
 from serving.telemetry.logs.report import report
 
@@ -23,6 +25,7 @@ class Pending:
             has levels. Empty where nobody takes turns.
         priority: its level, 1 the highest; 0 where the model has none.
         context: what it came with.
+        flags, decisions: guards that flagged it, and what any guard said of its rows.
         arm: of its route; empty where traffic is not split.
         receive: tells whether the client has left; None when nobody can say, or is asked already.
         remarks: what a model on another server said beside the tensors.
@@ -32,8 +35,8 @@ class Pending:
     """
 
     __slots__ = (
-        "arm", "attempts", "bound", "context", "enqueued", "flags", "future", "id", "lane",
-        "on_done", "priority", "receive", "remarks", "timer", "turn", "whole",
+        "arm", "attempts", "bound", "context", "decisions", "enqueued", "flags", "future", "id",
+        "lane", "on_done", "priority", "receive", "remarks", "timer", "turn", "whole",
     )  # fmt: skip
 
     turn: tuple[float, int] | None
@@ -59,6 +62,7 @@ class Pending:
         self.priority = 0
         self.attempts = 0
         self.flags: list[str] = []
+        self.decisions: tuple[RowDecision, ...] = ()
         self.remarks: ResponseParameters | None = None
         self.timer: asyncio.TimerHandle | None = None
         self.whole: Whole | None = None
@@ -88,6 +92,14 @@ class Pending:
                 except Exception as broken:  # noqa: BLE001 - as above
                     self._not_passed_on(broken)
 
+    def decided(self, guard: str, row: int, action: int, reason: str) -> None:
+        """Note that a guard did not let one of its rows pass."""
+        item = self
+        if self.whole is not None:
+            item = self.whole.item
+            row += self.whole.first_row(self)
+        item.decisions += (RowDecision(guard, row, action, reason),)
+
     def _not_passed_on(self, error: Exception) -> None:
         said = "an answer was not passed on to its client"
         report(Event.INTERNAL_ERROR, said, request_id=self.id, error=error)
@@ -104,15 +116,17 @@ class Whole:
         size: rows of each part but the last.
         futures: of its parts, in the order of their rows.
         upstream: version that another server gave the parts; empty where it is the served one.
+        formed: when the first part left the queue, in monotonic seconds; 0 before.
     """
 
-    __slots__ = ("_counted", "_outputs", "futures", "item", "size", "upstream")
+    __slots__ = ("_counted", "_outputs", "formed", "futures", "item", "size", "upstream")
 
     def __init__(self, item: Pending) -> None:
         self.item = item
         self.size = 0
         self.futures: list[asyncio.Future[Answer]] = []
         self.upstream = ""
+        self.formed = 0.0
         self._outputs: dict[str, np.ndarray] | None = None
         self._counted = False
 
@@ -120,10 +134,17 @@ class Whole:
         """Whether `part` is the first of them."""
         return self.futures[0] is part.future
 
+    def first_row(self, part: Pending) -> int:
+        """Return which row of the request is the first one of `part`."""
+        return self.futures.index(part.future) * self.size
+
     def complete(self) -> bool:
-        """Whether the request is answered; true once, so that it is counted once."""
+        """Whether a batch has ended it, with outputs or an error; true once: it is one request."""
         whole = self.item.future
-        if self._counted or not whole.done() or whole.cancelled() or whole.exception() is not None:
+        if self._counted or not whole.done() or whole.cancelled():
+            return False
+        error = whole.exception()
+        if error is not None and not (isinstance(error, VigilError) and error.batched):
             return False
         self._counted = True
         return True

@@ -109,11 +109,6 @@ class SplitRequest:
             future.cancel()
 
 
-def unparted(items: Sequence[Pending]) -> list[Pending]:
-    """Return `items` without parts of larger requests but the first of each."""
-    return [item for item in items if item.whole is None or item.whole.begins_with(item)]
-
-
 def finished(items: Sequence[Pending]) -> list[Whole]:
-    """Return the requests that are complete by the parts among answered `items`, each once."""
+    """Return the requests that are complete by the parts among `items`, each once."""
     return [item.whole for item in items if item.whole is not None and item.whole.complete()]

@@ -81,7 +81,7 @@ def statistics(plane: DataPlane, name: str, version: str) -> Statistics:
 
 
 def _of(entry: ServedVersion, series: tuple[Series, ...]) -> ModelStats:
-    counted = entry.observer.statistics
+    counted = entry.statistics
     requests = counted.requests
     success, fail = _durations(entry, series, names.INFERENCE_DURATION.name)
     queue, _ = _durations(entry, series, names.INFERENCE_QUEUE_DURATION.name)

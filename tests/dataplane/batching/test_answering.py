@@ -36,10 +36,8 @@ class Owner:
     def tell(self, what: Callable[..., None], *arguments: Any) -> None:
         what(*arguments)
 
-    def answered(
-        self, batch: Batch, answered: Batch, _result: Any, *, parted: bool = False
-    ) -> None:
-        self.told.append((batch, answered, parted))
+    def answered(self, batch: Batch, result: BatchResult, now: float) -> None:
+        self.told.append((batch, result, now))
 
 
 def batch(*rows: int) -> Batch:
@@ -61,7 +59,8 @@ async def test_everybody_gets_their_rows_and_the_books_come_a_turn_later() -> No
     timer = asyncio.get_running_loop().call_later(1e9, lambda: None)
     sent.items[0].timer = timer
     said = ResponseParameters({"n": 1}, {})
-    owner.answering.finish(sent, result(3, remarks={1: said}))
+    came = result(3, remarks={1: said})
+    owner.answering.finish(sent, came)
     answers = [item.future.result() for item in sent.items]
     assert [answer.outputs["y"].tolist() for answer in answers] == [[0, 1], [2]]
     assert [answer.remarks for answer in answers] == [None, said]
@@ -69,15 +68,9 @@ async def test_everybody_gets_their_rows_and_the_books_come_a_turn_later() -> No
     assert sent.ended > 0
     assert not owner.told
     await asyncio.sleep(0)
-    assert owner.told == [(sent, sent, False)]
-
-
-async def test_parts_are_told_as_soon_as_there_may_be_some() -> None:
-    owner = Owner()
-    owner.answering.parted = True
-    owner.answering.finish(batch(1), result(1))
-    await asyncio.sleep(0)
-    assert [parted for *_, parted in owner.told] == [True]
+    ((*told, now),) = owner.told
+    assert told == [sent, came]
+    assert now >= sent.ended
 
 
 async def test_who_failed_fails_alone_with_its_own_error() -> None:
@@ -88,9 +81,9 @@ async def test_who_failed_fails_alone_with_its_own_error() -> None:
     assert isinstance(errors[1], QueueFull)
     assert sent.items[1].future.result().outputs["y"].tolist() == [0, 1]
     await asyncio.sleep(0)
-    ((told, answered, _),) = owner.told
+    ((told, *_),) = owner.told
     assert told is sent
-    assert answered.items == [sent.items[1]]
+    assert [error.batched for error in errors] == [True, True]  # its record tells of them
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from guards.decisions import Action, Decisions
 from guards.guard import Needs, Stage
 from guards.rows import Rows
-from serving.channel.messages.inference import GuardResult
+from serving.channel.messages.inference import GuardResult, ResponseParameters
 from serving.dataplane.queue import request_queue
 from serving.errors import (
     DeadlineExceeded,
@@ -46,8 +46,7 @@ async def test_one_request_gets_its_answer(make_bench: Make, make_link: Make) ->
     bench.batcher.add_link(link)
     assert await get(bench.ask("a", [3.0])) == [6.0]
     assert (link.busy, link.rows, bench.queue.waiting_rows) == (0, 0, 0)
-    ((batch, answered, _result),) = bench.observer.of("answered")
-    assert batch is answered
+    assert [batch for batch, _result in bench.observer.of("answered")] == link.batches
 
 
 async def test_what_waits_for_a_slot_leaves_together(
@@ -426,10 +425,9 @@ async def test_failed_requests_fail_alone(
     for index in (1, 3):
         with pytest.raises(ModelFailed, match="poison"):
             await futures[index]
-    ((batch, answered, _),) = bench.observer.of("answered")
-    assert ([i.id for i in batch.items], [i.id for i in answered.items]) == (
-        ["0", "1", "2", "3"], ["0", "2"],
-    )  # fmt: skip
+    ((batch, result),) = bench.observer.of("answered")
+    assert [i.id for i in batch.items] == ["0", "1", "2", "3"]
+    assert result.meta.failed.keys() == {1, 3}
 
 
 @pytest.mark.parametrize(
@@ -440,9 +438,18 @@ async def test_failed_requests_fail_alone(
         {"outputs": {"y": np.float32(1) + np.zeros((), np.float32)}},
         {"failed": {0: "poison"}},
         {"failed": {9: "poison"}},
-        {"guards": (GuardResult("g", ((9, Action.REJECT, "why"),)),)},
+        {"guards": (GuardResult("g", ((0, Action.REJECT, "no"), (9, Action.REJECT, "no"))),)},
+        {"remarks": {-1: ResponseParameters({}, {})}},
     ],
-    ids=["short", "long", "scalar", "failed but there", "no such request", "no such row"],
+    ids=[
+        "short",
+        "long",
+        "scalar",
+        "failed but there",
+        "no such request",
+        "no such row",
+        "a remark on no request",
+    ],
 )
 async def test_a_reply_that_does_not_fit_gives_nobody_another_s_answer(
     make_bench: Make, make_link: Make, eventually: Wait, wrong: dict[str, Any]
@@ -453,8 +460,10 @@ async def test_a_reply_that_does_not_fit_gives_nobody_another_s_answer(
     await eventually(lambda: link.held)
     link.answer(**wrong)
     for future in futures:
-        with pytest.raises(ModelFailed):
+        with pytest.raises(ModelFailed, match="could not be asked"):
             await asyncio.wait_for(future, TIMEOUT)
+    await turn()
+    assert not bench.observer.of("answered")
     link.manual = False
     assert await get(bench.ask("c", [1.0])) == [2.0]
 

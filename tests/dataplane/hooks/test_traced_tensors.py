@@ -2,35 +2,41 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 
+from serving.dataplane.hooks.records import Failure
 from serving.dataplane.hooks.traced_tensors import MOST_TEXT, MOST_VALUES, tensors_of
-from serving.dataplane.requests.answer import Answer
 from serving.dataplane.requests.bound import Bound
-from serving.dataplane.requests.pending import Pending
-from serving.errors import ModelFailed
+from serving.telemetry import names
+
+Make = Callable[..., Any]
+FAILED = Failure("ModelFailed", names.OUTCOME_FAILED, 500, "no")
 
 
-def told(array: np.ndarray, datatype: str) -> dict[str, Any]:
-    """Return the tensor that is told of an input."""
-    future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-    bound = Bound((array,), len(array), (array.shape[1:],), (), None)
-    (line,) = tensors_of(Pending("r", bound, future, 0.0), ("x",), {"x": datatype}, {})
-    tensor: dict[str, Any] = line["tensor"]
-    return tensor
+@pytest.fixture
+def told(make_request: Make, make_done: Make) -> Make:
+    """Return what returns the tensor that is told of an input."""
+
+    def tell(array: np.ndarray, datatype: str) -> dict[str, Any]:
+        bound = Bound((array,), len(array), (array.shape[1:],), (), None)
+        request = make_request(bound=bound, output_row=-1)
+        (line,) = tensors_of(request, make_done(request), {"x": datatype}, {})
+        tensor: dict[str, Any] = line["tensor"]
+        return tensor
+
+    return tell
 
 
-async def test_inputs_and_outputs_as_triton_names_them() -> None:
-    future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-    bound = Bound((np.float32([[1.5, 0.1]]),), 1, ((2,),), (), {"sex": ["F"]})
-    item = Pending("r7", bound, future, 0.0)
-    item.answer({"y": np.int64([3])})
-    given, answered = tensors_of(item, ("x",), {"x": "FP32", "sex": "BYTES"}, {"y": "INT64"})
+def test_inputs_and_outputs_as_triton_names_them(make_request: Make, make_done: Make) -> None:
+    other = make_request("r6", [[9.0, 9.0]])
+    request = make_request("r7", [[1.5, 0.1]], row=1, output_row=1, sensitive={"sex": ["F"]})
+    done = make_done(other, request, outputs={"y": np.int64([9, 3]), "hidden": np.zeros(2)})
+    given, answered = tensors_of(request, done, {"x": "FP32", "sex": "BYTES"}, {"y": "INT64"})
     assert given == {
         "id": "r7",
         "activity": "TENSOR_QUEUE_INPUT",
@@ -43,15 +49,17 @@ async def test_inputs_and_outputs_as_triton_names_them() -> None:
     }
 
 
-@pytest.mark.parametrize("how", ["failed", "left"])
-async def test_without_an_answer_there_are_inputs_only(how: str) -> None:
-    future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-    item = Pending("r", Bound((np.int8([1]),), 1, ((),), (), None), future, 0.0)
-    item.fail(ModelFailed("no")) if how == "failed" else future.cancel()
-    (line,) = tensors_of(item, ("x",), {"x": "INT8"}, {"y": "INT8"})
+@pytest.mark.parametrize(
+    "how",
+    [{"output_row": -1, "failure": FAILED}, {"failure": FAILED}, {"refused": True}],
+    ids=["failed", "taken back", "left"],
+)
+def test_without_an_answer_there_are_inputs_only(
+    make_request: Make, make_done: Make, how: dict[str, Any]
+) -> None:
+    request = make_request(**how)
+    (line,) = tensors_of(request, make_done(request), {"x": "FP32"}, {"y": "FP32"})
     assert line["activity"] == "TENSOR_QUEUE_INPUT"
-    if how == "failed":
-        assert future.exception() is not None
 
 
 @pytest.mark.parametrize(
@@ -64,19 +72,19 @@ async def test_without_an_answer_there_are_inputs_only(how: str) -> None:
         (np.uint64([2**64 - 1]), "UINT64", str(2**64 - 1)),
     ],
 )
-async def test_values_are_text_in_row_major_order(
-    array: np.ndarray, datatype: str, data: str
+def test_values_are_text_in_row_major_order(
+    told: Make, array: np.ndarray, datatype: str, data: str
 ) -> None:
     assert told(array, datatype)["data"] == data
 
 
-async def test_texts_can_be_told_apart_whatever_they_hold() -> None:
+def test_texts_can_be_told_apart_whatever_they_hold(told: Make) -> None:
     values = [b'say "a,b"', b"", "\u00e9".encode(), b"\xff"]
     data = told(np.array(values, object), "BYTES")["data"]
     assert json.loads(f"[{data}]") == ['say "a,b"', "", "\u00e9", "\ufffd"]
 
 
-async def test_long_tensors_are_cut_and_say_so() -> None:
+def test_long_tensors_are_cut_and_say_so(told: Make) -> None:
     whole = told(np.zeros((2, MOST_VALUES // 2), np.int8), "INT8")
     assert "truncated" not in whole
     cut = told(np.zeros((2, MOST_VALUES), np.int8), "INT8")

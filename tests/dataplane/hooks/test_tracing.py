@@ -5,29 +5,25 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from serving.channel.messages.inference import BatchResult, ResultMeta
 from serving.channel.messages.settings import Settings, TraceSettings
 from serving.config import ModelConfig
-from serving.dataplane.batching.batch import Batch
+from serving.dataplane.hooks.records import BatchDone
 from serving.dataplane.hooks.trace_file import MOST_WAITING, TraceFile
 from serving.dataplane.hooks.tracing import Tracing
-from serving.dataplane.requests.bound import Bound
-from serving.dataplane.requests.pending import Pending
 
+Make = Callable[..., Any]
 ON = TraceSettings(timestamps=True, rate=1)
 SIGNATURE = [{"name": name, "datatype": "FP32", "shape": [-1, 2]} for name in "xy"]
 CONFIG = ModelConfig.model_validate(
     {"format": "onnx", "inputs": SIGNATURE[:1], "outputs": SIGNATURE[1:]}
 )
-RESULT = BatchResult({}, ResultMeta({}, (), 1000, 500))
 
 
 @pytest.fixture
@@ -37,12 +33,20 @@ def tracing() -> Iterator[Tracing]:
     tracing.close()
 
 
-def batch(size: int) -> Batch:
-    array = np.zeros((1, 2), np.float32)
-    bound = Bound((array,), 1, ((2,),), (), None)
-    arrived = time.monotonic() - 0.5
-    items: list[Any] = [Pending(f"r{number}", bound, None, arrived) for number in range(size)]  # type: ignore[arg-type]
-    return Batch(("x",), items, time.monotonic() - 0.2)
+@pytest.fixture
+def batch(make_request: Make, make_done: Make) -> Make:
+    """Make the record of a batch of so many requests."""
+
+    def make(size: int, x: Any = ((0.0, 0.0),)) -> BatchDone:
+        rows = len(x)
+        requests = [
+            make_request(f"r{number}", x, row=number * rows, output_row=number * rows)
+            for number in range(size)
+        ]
+        done: BatchDone = make_done(*requests)
+        return done
+
+    return make
 
 
 def lines(folder: Path) -> list[dict[str, Any]]:
@@ -58,11 +62,13 @@ def test_nothing_is_traced_unless_asked_for(tracing: Tracing, tmp_path: Path) ->
     assert tracing.tracer("m", "1", CONFIG) is None
 
 
-def test_a_trace_tells_the_times_of_its_request(tracing: Tracing, tmp_path: Path) -> None:
+def test_a_trace_tells_the_times_of_its_request(
+    tracing: Tracing, tmp_path: Path, batch: Make
+) -> None:
     tracing.follow(Settings(1, trace=ON, folder=str(tmp_path / "traces")))
     tracer = tracing.tracer("m", "3", CONFIG)
     assert tracer is not None
-    tracer.answered(batch(1), RESULT)
+    tracer.batch_done(batch(1))
     tracing.close()
     (trace,) = lines(tmp_path / "traces")
     assert (trace["id"], trace["model_name"], trace["model_version"]) == ("r0", "m", 3)
@@ -72,52 +78,51 @@ def test_a_trace_tells_the_times_of_its_request(tracing: Tracing, tmp_path: Path
     ]  # fmt: skip
     times = [moment["ns"] for moment in trace["timestamps"]]
     assert times == sorted(times)
-    assert times[4] - times[3] == RESULT.meta.compute_ns
-    assert times[5] - times[4] == RESULT.meta.guard_ns
+    assert times[4] - times[3] == 1000
+    assert times[5] - times[4] == 500
     assert abs(times[-1] - time.time_ns()) < 60e9
 
 
-def test_every_so_many_th_request_up_to_a_count(tracing: Tracing, tmp_path: Path) -> None:
+def test_every_so_many_th_request_up_to_a_count(
+    tracing: Tracing, tmp_path: Path, batch: Make
+) -> None:
     settings = TraceSettings(True, rate=3, count=2)
     tracing.follow(Settings(1, trace=settings, folder=str(tmp_path)))
     tracer = tracing.tracer("m", "1", CONFIG)
     assert tracer is not None
-    tracer.answered(batch(4), RESULT)
-    tracer.answered(batch(20), RESULT)
+    tracer.batch_done(batch(4))
+    tracer.batch_done(batch(20))
     tracing.close()
     assert [trace["id"] for trace in lines(tmp_path)] == ["r2", "r1"]
 
 
 def test_traces_gather_before_they_are_written_and_none_is_lost(
-    tracing: Tracing, tmp_path: Path
+    tracing: Tracing, tmp_path: Path, batch: Make
 ) -> None:
     settings = TraceSettings(True, rate=1, log_frequency=10)
     tracing.follow(Settings(1, trace=settings, folder=str(tmp_path)))
     tracer = tracing.tracer("m", "1", CONFIG)
     assert tracer is not None
-    tracer.answered(batch(13), RESULT)
+    tracer.batch_done(batch(13))
     tracing.follow(Settings(2, folder=str(tmp_path)))
     tracing.close()
     assert len(lines(tmp_path)) == 13
 
 
-def test_long_traces_do_not_gather(tracing: Tracing, tmp_path: Path) -> None:
+def test_long_traces_do_not_gather(tracing: Tracing, tmp_path: Path, batch: Make) -> None:
     settings = TraceSettings(rate=1, log_frequency=10**6, tensors=True)
     tracing.follow(Settings(1, trace=settings, folder=str(tmp_path)))
     tracer = tracing.tracer("m", "1", CONFIG)
     assert tracer is not None
-    held = batch(3)
-    for item in held.items:
-        wide = np.full((1000, 2), 1 / 3, np.float32)
-        item.bound = Bound((wide,), 1000, ((2,),), (), None)
-        item.future = SimpleNamespace(done=lambda: False)  # type: ignore[assignment]
+    held = batch(3, np.full((1000, 2), 1 / 3, np.float32))
     while tracer.sampler._size or not tracer.sampler._seen:
-        tracer.answered(held, RESULT)
+        tracer.batch_done(held)
     assert tracer.sampler._seen < 100
     tracing.close()
-    trace, tensor = lines(tmp_path)[:2]
+    trace, tensor, output = lines(tmp_path)[:3]
     assert "timestamps" not in trace
     assert (tensor["id"], tensor["tensor"]["name"]) == ("r0", "x")
+    assert (output["id"], output["tensor"]["name"]) == ("r0", "y")
 
 
 def test_a_file_that_is_full_is_put_aside(tmp_path: Path) -> None:

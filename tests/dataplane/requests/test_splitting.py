@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from guards.decisions import Action
 from serving.channel.messages.inference import GuardResult, ResponseParameters
-from serving.dataplane.hooks.observer import ModelObserver
+from serving.dataplane.hooks.events import Events
+from serving.dataplane.hooks.metrics import Metrics
 from serving.dataplane.hooks.statistics import BatchStatistics
 from serving.dataplane.requests.bound import Bound
 from serving.dataplane.requests.pending import Pending
@@ -175,11 +176,16 @@ def of_versions(link: Any, *versions: str) -> None:
 
 
 async def test_an_answer_in_parts_is_of_one_version(
-    make_bench: Make, make_link: Make, eventually: Wait, caplog: pytest.LogCaptureFixture
+    make_bench: Make,
+    make_link: Make,
+    make_recorder: Make,
+    eventually: Wait,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     publisher = Publisher()
-    observer = ModelObserver("m", "1", SeriesSet(), publisher, (), {}, BatchStatistics())  # type: ignore[arg-type]
-    bench, link = make_bench(observer=observer, max_batch_size=2), make_link()
+    statistics = BatchStatistics()
+    recorder = make_recorder(Events(publisher, inputs=True), statistics)  # type: ignore[arg-type]
+    bench, link = make_bench(observer=recorder, max_batch_size=2), make_link()
     of_versions(link, "1", "2", "2", "2", "3")
     bench.batcher.add_link(link)
     future = bench.ask("large", [1.0, 2.0, 3.0, 4.0, 5.0])
@@ -194,7 +200,7 @@ async def test_an_answer_in_parts_is_of_one_version(
     assert [(event[3], event[-1]) for event in publisher.events] == [
         (["large"], "2"), (["small"], "3"),
     ]  # fmt: skip
-    assert observer.statistics.requests.count == 2
+    assert statistics.requests.count == 2
     assert not caplog.records  # of an event that could not be made
 
 
@@ -230,11 +236,11 @@ async def test_parts_that_nobody_is_left_to_answer_again_fail(
 
 
 async def test_a_batch_with_answers_of_two_versions_is_two_events(
-    make_bench: Make, make_link: Make, eventually: Wait
+    make_bench: Make, make_link: Make, make_recorder: Make, eventually: Wait
 ) -> None:
     publisher = Publisher()
-    observer = ModelObserver("m", "1", SeriesSet(), publisher, (), {}, BatchStatistics())  # type: ignore[arg-type]
-    bench, link = make_bench(observer=observer), make_link(manual=True)
+    recorder = make_recorder(Events(publisher, inputs=True))  # type: ignore[arg-type]
+    bench, link = make_bench(observer=recorder), make_link(manual=True)
     bench.batcher.add_link(link)
     asked = [bench.ask(ident, [value]) for ident, value in (("a", 1.0), ("b", 2.0), ("c", 3.0))]
     await eventually(lambda: link.held)
@@ -264,11 +270,20 @@ class Publisher:
 
 
 async def test_it_is_one_request_for_metrics_statistics_and_events(
-    make_bench: Make, make_link: Make, eventually: Wait, caplog: pytest.LogCaptureFixture
+    make_bench: Make,
+    make_link: Make,
+    make_recorder: Make,
+    eventually: Wait,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     publisher, series = Publisher(), SeriesSet()
-    observer = ModelObserver("m", "1", series, publisher, (), {}, BatchStatistics())  # type: ignore[arg-type]
-    bench, link = make_bench(observer=observer, max_batch_size=2), make_link()
+    counted = BatchStatistics()
+    recorder = make_recorder(
+        Metrics(series, "m", "1"),
+        counted,
+        Events(publisher, inputs=True),  # type: ignore[arg-type]
+    )
+    bench, link = make_bench(observer=recorder, max_batch_size=2), make_link()
     bench.batcher.add_link(link)
     sensitive = {"sex": np.array(list("MFMFM"), object)}
     large = bench.ask("large", [1.0, 2.0, 3.0, 4.0, 5.0])
@@ -281,14 +296,13 @@ async def test_it_is_one_request_for_metrics_statistics_and_events(
     assert link.sent == [["large"], ["large"], ["large", "small"]]
     events = {event[3][0]: event for event in publisher.events}
     _, _, _, ids, rows, inputs, outputs, given, _ = events["large"]
-    assert (ids, rows) == (["large"], (5,))
+    assert (ids, rows) == (["large"], [5])
     assert inputs["x"][:, 0].tolist() == [1, 2, 3, 4, 5]
     assert outputs["y"][:, 0].tolist() == [2, 4, 6, 8, 10]
     assert given["sex"].tolist() == list("MFMFM")
     _, _, _, ids, rows, inputs, outputs, given, _ = events["small"]
-    assert (ids, rows, given) == (["small"], (1,), None)
+    assert (ids, rows, given) == (["small"], [1], None)
     assert (inputs["x"][:, 0].tolist(), outputs["y"][:, 0].tolist()) == ([9], [18])
-    counted = observer.statistics
     assert (counted.requests.count, counted.rows, counted.batches) == (2, 6, 3)
     waits = next(s for s in series.snapshot() if s.name == "vigil.inference.queue.duration")
     assert sum(waits.counts) == 2
@@ -296,11 +310,11 @@ async def test_it_is_one_request_for_metrics_statistics_and_events(
 
 
 async def test_what_a_guard_of_the_model_took_back_is_no_event(
-    make_bench: Make, make_link: Make, eventually: Wait
+    make_bench: Make, make_link: Make, make_recorder: Make, eventually: Wait
 ) -> None:
     publisher = Publisher()
-    observer = ModelObserver("m", "1", SeriesSet(), publisher, ("g",), {}, BatchStatistics())  # type: ignore[arg-type]
-    bench, link = make_bench(observer=observer, max_batch_size=2), make_link(manual=True)
+    recorder = make_recorder(Events(publisher, inputs=True), guards=("g",))  # type: ignore[arg-type]
+    bench, link = make_bench(observer=recorder, max_batch_size=2), make_link(manual=True)
     future = await cut_in_three(bench, link, eventually)
     good, bad = bench.ask("good", [9.0]), bench.ask("bad", [8.0])
     link.answer()
@@ -320,7 +334,7 @@ async def test_what_a_guard_of_the_model_took_back_is_no_event(
     await get(last)
     await eventually(lambda: len(publisher.events) == 2)
     (_, _, _, ids, rows, inputs, outputs, *_), (_, _, _, others, *_) = publisher.events
-    assert (ids, rows, others) == (["good"], (1,), ["last"])
+    assert (ids, rows, others) == (["good"], [1], ["last"])
     assert (inputs["x"][:, 0].tolist(), outputs["y"][:, 0].tolist()) == ([9], [18])
 
 

@@ -1,0 +1,230 @@
+"""Makes the records of one model version, each once, and gives them to its hooks."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+
+import numpy as np
+
+from serving.channel.messages.inference import BatchResult, GuardResult
+from serving.dataplane.batching.batch import Batch
+from serving.dataplane.context import NO_CONTEXT, RequestContext
+from serving.dataplane.hooks.event_counters import EventCounters
+from serving.dataplane.hooks.failures import failure_of, outcome_of
+from serving.dataplane.hooks.hook import BatchHook, RefusalHook
+from serving.dataplane.hooks.record_ids import new_record_id
+from serving.dataplane.hooks.records import BatchDone, RequestDone, RequestRefused
+from serving.dataplane.requests.decisions import RowDecision
+from serving.dataplane.requests.pending import Pending, Whole
+from serving.dataplane.requests.rejections import gone
+from serving.dataplane.requests.splitting import finished
+from serving.errors import VigilError
+from serving.telemetry import names
+from serving.telemetry.logs.events import Event
+from serving.telemetry.logs.report import report
+
+
+class Recorder:
+    """Is told by a model's queue and the data plane what happened, and tells the hooks.
+
+    A hook that raises keeps neither the others nor the request from anything.
+
+    Args:
+        key: model, version and revision.
+        counters: of single events.
+        batch_hooks: told of every batch, in this order.
+        refusal_hooks: told of every request that no batch has answered, in this order.
+    """
+
+    def __init__(
+        self,
+        key: tuple[str, str, str],
+        counters: EventCounters,
+        batch_hooks: tuple[BatchHook, ...],
+        refusal_hooks: tuple[RefusalHook, ...],
+    ) -> None:
+        self._model, self._version, self._revision = key
+        self._counters = counters
+        self.batch_hooks = batch_hooks
+        self.refusal_hooks = refusal_hooks
+
+    # -- single events ------------------------------------------------------------------
+
+    def guards_judged(self, results: tuple[GuardResult, ...]) -> None:
+        """The gateway's guards have looked at a batch."""
+        self._counters.guards.judged(results)
+
+    def retried(self, requests: int) -> None:
+        """Requests of a lost replica go to another one."""
+        self._counters.retried(requests)
+
+    def deadly(self) -> None:
+        """A request is answered 500 because computing it ends replicas."""
+        self._counters.deadly()
+
+    def abandoned(self, reason: str, rows: int) -> None:
+        """Rows waited and are not computed because nobody wants the answer any more."""
+        self._counters.abandoned(reason, rows)
+
+    # -- batches ------------------------------------------------------------------------
+
+    def answered(self, batch: Batch, result: BatchResult, now: float) -> None:
+        """Record a batch whose requests all have their answers since `now` (monotonic seconds)."""
+        failed = result.meta.failed
+        requests: list[RequestDone] = []
+        parts = False
+        row = output_row = failures = 0
+        for position, item in enumerate(batch.items):
+            rows = item.bound.rows
+            has_outputs = not failed or position not in failed
+            if item.whole is None:
+                request = _request(item, batch.formed, row, output_row if has_outputs else -1)
+                if request.failure is not None:
+                    failures += 1
+                requests.append(request)
+            else:
+                parts = True
+                if item.whole.begins_with(item):
+                    item.whole.formed = batch.formed
+            row += rows
+            if has_outputs:
+                output_row += rows
+        meta = result.meta
+        if meta.guards:
+            self._counters.guards.judged(meta.guards)
+        self._batch_done(
+            batch, now, meta.compute_ns, meta.guard_ns, output_row, requests, failures,
+            result.outputs,
+        )  # fmt: skip
+        if parts:
+            for whole in finished(batch.items):
+                self._split_done(whole, batch, now, meta.compute_ns, meta.guard_ns)
+
+    def _split_done(
+        self, whole: Whole, batch: Batch, now: float, compute_ns: int, guards_ns: int
+    ) -> None:
+        """Record a request whose last part is answered, or a part of which has failed."""
+        item = whole.item
+        one = Batch(batch.names, [item], batch.formed)
+        one.ended = batch.ended
+        outputs: Mapping[str, np.ndarray] = {}
+        output_row, output_rows = -1, 0
+        if item.future.exception() is None:
+            outputs = whole.outputs()
+            output_row, output_rows = 0, one.total
+        # A later part may fail while the first one is still computed.
+        request = _request(item, whole.formed or batch.formed, 0, output_row)
+        failures = int(request.failure is not None)
+        self._batch_done(
+            one, now, compute_ns, guards_ns, output_rows, [request], failures, outputs, split=True
+        )
+
+    def answered_at_once(
+        self, item: Pending, input_names: tuple[str, ...], outputs: Mapping[str, np.ndarray]
+    ) -> None:
+        """Record a request without rows, which no replica computes."""
+        now = time.monotonic()
+        batch = Batch(input_names, [item], now)
+        batch.ended = now
+        self._batch_done(batch, now, 0, 0, 0, [_request(item, now, 0, 0)], 0, outputs)
+
+    def _batch_done(
+        self,
+        batch: Batch,
+        now: float,
+        compute_ns: int,
+        guards_ns: int,
+        output_rows: int,
+        requests: list[RequestDone],
+        failures: int,
+        outputs: Mapping[str, np.ndarray],
+        *,
+        split: bool = False,
+    ) -> None:
+        rest_ns = int((batch.ended - batch.formed) * 1e9) - compute_ns - guards_ns
+        done = BatchDone(
+            new_record_id(), self._model, self._version, self._revision, time.time(),
+            batch.formed, batch.ended, now, compute_ns, guards_ns, max(0, rest_ns), batch.total,
+            output_rows, requests, failures, batch.names, batch.inputs, outputs, split,
+        )  # fmt: skip
+        for hook in self.batch_hooks:
+            try:
+                hook.batch_done(done)
+            except Exception as error:  # noqa: BLE001 - the other hooks are told all the same
+                self._report(hook, error)
+
+    # -- requests -----------------------------------------------------------------------
+
+    def failed(self, item: Pending, error: VigilError, waited_s: float) -> None:
+        """Record an admitted request that is answered with `error`, unless its batch's record does.
+
+        Args:
+            item: the request.
+            error: what its future holds.
+            waited_s: seconds since its arrival.
+        """
+        if error.batched:
+            error.logged = True  # by way of that record, in the next turn of the loop
+            return
+        bound = item.bound
+        self.refused(error, waited_s, item.id, item.context, bound.rows, item.decisions, item.arm)
+
+    def given_up(self, item: Pending, waited_s: float) -> None:
+        """Record an admitted request that its client gave up, unless it has been answered."""
+        future = item.future
+        if not future.done() or future.cancelled():
+            self.failed(item, gone(), waited_s)
+        elif isinstance(error := future.exception(), VigilError):  # of which nobody was told
+            self.failed(item, error, waited_s)
+
+    def refused(
+        self,
+        error: VigilError,
+        waited_s: float,
+        client_id: str = "",
+        context: RequestContext = NO_CONTEXT,
+        rows: int = 0,
+        decisions: tuple[RowDecision, ...] = (),
+        arm: str = "",
+    ) -> None:
+        """Record a request that no batch has answered; the arguments are its record's."""
+        refused = RequestRefused(
+            new_record_id(), self._model, self._version, self._revision, arm, time.time(),
+            client_id, failure_of(error), waited_s, rows, decisions, context.trace,
+            context.principal.name,
+        )  # fmt: skip
+        error.logged = True  # by the hooks, if it is worth a line
+        for hook in self.refusal_hooks:
+            try:
+                hook.request_refused(refused)
+            except Exception as raised:  # noqa: BLE001 - as above
+                self._report(hook, raised)
+
+    def _report(self, hook: object, error: Exception) -> None:
+        report(
+            Event.OBSERVATION_FAILED,
+            f"{type(hook).__name__} could not take in the record of a batch or a request",
+            model=self._model,
+            version=self._version,
+            error=error,
+        )
+
+
+def _request(item: Pending, formed: float, row: int, output_row: int) -> RequestDone:
+    """Return the record of a request in a batch that is done; `formed` is its first one's."""
+    failure = None
+    outcome, refused = names.OUTCOME_OK, False
+    future = item.future
+    if future.cancelled():
+        outcome, refused = names.OUTCOME_ABANDONED, True
+    elif (error := future.exception()) is not None:
+        outcome, refused = outcome_of(error), True
+        if isinstance(error, VigilError) and error.batched:
+            failure, refused = failure_of(error), False
+    remarks, context = item.remarks, item.context
+    return RequestDone(
+        item.id, item.bound, item.enqueued, formed - item.enqueued, row, output_row, outcome,
+        failure, refused, item.decisions, item.flags,
+        "" if remarks is None else remarks.version, context.trace, context.principal.name, item.arm,
+    )  # fmt: skip
