@@ -85,6 +85,7 @@ class GuardRunner:
         clock: nanoseconds that never jump.
 
     Attributes:
+        names: of the guards, in the order in which they run.
         needs: what any of them must be shown.
 
     Raises:
