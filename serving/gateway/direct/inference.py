@@ -11,14 +11,12 @@ from serving.dataplane.endpoint import Ticket
 from serving.gateway.direct.known_heads import InferHead
 from serving.gateway.direct.state import ServerState
 from serving.gateway.http.inference import raw_request
+from serving.gateway.internal_errors import client_error
 from serving.protocol.json.codec import encode_response, parse_json_length
 from serving.protocol.messages import Tensor
-from serving.telemetry.logs.events import Event
-from serving.telemetry.logs.report import report
 
 JSON: Final = b"content-type: application/json\r\n"
 OCTETS: Final = b"content-type: application/octet-stream\r\n"
-INTERNAL: Final = "internal error; see the server's log"
 
 
 def begin(
@@ -44,15 +42,15 @@ def begin(
     return state.plane.begin(request, context)
 
 
-def log_unwritten(ticket: Ticket, error: Exception) -> None:
-    """Log that outputs of a model could not be made an answer."""
-    report(
-        Event.INTERNAL_ERROR,
+def unwritten(ticket: Ticket, error: Exception, path: str) -> errors.VigilError:
+    """Log that there is no answer, and return what the client is told."""
+    return client_error(
+        error,
         "an answer could not be written",
         model=ticket.endpoint.name,
         version=ticket.endpoint.version,
         request_id=ticket.request.id,
-        error=error,
+        path=path,
     )
 
 

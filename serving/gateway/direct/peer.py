@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import time
-
 from serving.dataplane.context import RequestContext
 from serving.gateway.client import behind
+from serving.gateway.context import deadline_in
 from serving.telemetry.trace_context import traceparent
 
 
@@ -44,9 +43,8 @@ class Peer:
         """
         if timeout_s is None and not trace and not self._proxies:
             return self._context
-        deadline = None if timeout_s is None else time.monotonic() + timeout_s
         return RequestContext(
             trace=traceparent(trace) if trace else "",
-            deadline=deadline,
+            deadline=deadline_in(timeout_s),
             client=self.asking(forwarded) if self._proxies else self.host,
         )

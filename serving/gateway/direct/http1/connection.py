@@ -11,7 +11,7 @@ from serving.gateway.body_budget import overloaded
 from serving.gateway.direct import inference
 from serving.gateway.direct.connection import NEVER, Connection
 from serving.gateway.direct.http1.body_reader import BodyReader
-from serving.gateway.direct.http1.exchange import Exchange
+from serving.gateway.direct.http1.exchange import Exchange, header_lines
 from serving.gateway.direct.http1.head_reader import HeadReader
 from serving.gateway.direct.http1.long_body import LONG, LongBody
 from serving.gateway.direct.http1.shapes import Shapes
@@ -19,9 +19,8 @@ from serving.gateway.direct.known_heads import BadHead, Head
 from serving.gateway.direct.peer import Peer
 from serving.gateway.direct.state import ServerState
 from serving.gateway.direct.time_slices import CALL_UNITS, SAMPLE
-from serving.protocol.status import error_body
-from serving.telemetry.logs.events import Event
-from serving.telemetry.logs.report import report
+from serving.gateway.http.replies import sentence_reply
+from serving.gateway.internal_errors import client_error
 
 LONG_HEAD: Final = 1024
 FIRST_LOOKS: Final = 2
@@ -171,8 +170,7 @@ class Http1(Connection):
         except BadHead as error:
             self._refuse(error.status, error.sentence)
         except Exception as error:  # noqa: BLE001 - the event loop would log it, and the client would wait
-            report(Event.INTERNAL_ERROR, "a request could not be read", error=error)
-            self._refuse(500, inference.INTERNAL)
+            self._refuse(500, client_error(error, "a request could not be read").message)
 
     def _expect(self, head: Head, data: bytes, end: int) -> bool:
         """Prepare for a body of which more comes than is in `data`; False: it goes another way."""
@@ -233,7 +231,8 @@ class Http1(Connection):
     def _refuse(self, status: int, sentence: str) -> None:
         """Answer what cannot be read any further, and close."""
         self._last = True
-        self._respond(status, inference.JSON, error_body(sentence), None)
+        reply = sentence_reply(status, sentence)
+        self._respond(status, header_lines(reply.headers), reply.body, None)
 
     def _no_room(self, head: Head) -> None:
         """Refuse a body whose rest is not read, because all bodies together are too long."""

@@ -8,12 +8,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from functools import partial
-from typing import Final
 
 from serving import errors
 from serving.dataplane.context import NO_CONTEXT
 from serving.dataplane.endpoint import Ticket
-from serving.dataplane.hooks.failed_requests import log_failure
 from serving.gateway.body_budget import overloaded
 from serving.gateway.direct import inference
 from serving.gateway.direct.asgi_call import ResponseWriter, Scope, WholeBody, make_scope
@@ -24,15 +22,18 @@ from serving.gateway.direct.state import ServerState
 from serving.gateway.direct.time_slices import CALL_UNITS, TASK_S
 from serving.gateway.http.compression import pays
 from serving.gateway.http.headers import by_name
-from serving.gateway.http.replies import Reply, packed_reply
-from serving.protocol.status import error_body, http_status
+from serving.gateway.http.replies import Reply, error_reply, packed_reply
+from serving.gateway.internal_errors import INTERNAL_ERROR, client_error
 from serving.telemetry.logs.events import Event
 from serving.telemetry.logs.report import report
 
 Respond = Callable[[int, bytes, bytes, int | None], None]
 """Takes status, header lines, body, and the length to tell instead of the body's."""
 
-_JSON: Final = [(b"content-type", b"application/json")]
+
+def header_lines(headers: list[tuple[bytes, bytes]]) -> bytes:
+    """Return headers as they are sent, without the empty line behind them."""
+    return b"".join([b"%b: %b\r\n" % field for field in headers])
 
 
 class Exchange:
@@ -129,12 +130,8 @@ class Exchange:
         """Read and queue an inference."""
         try:
             ticket = inference.begin(self._state, quick, body, self._context)
-        except errors.VigilError as error:
+        except Exception as error:  # noqa: BLE001 - the client gets a sentence, the log the traceback
             self.fail(error, head)
-        except Exception as error:  # noqa: BLE001 - the client gets a sentence, the operator the trace
-            said = "a request could not be begun"
-            report(Event.INTERNAL_ERROR, said, path=head.path, error=error)
-            self._respond(500, inference.JSON, error_body(inference.INTERNAL), None)
         else:
             self._ticket = ticket
             ticket.then(self._inferred)
@@ -145,11 +142,8 @@ class Exchange:
         head = self._head
         try:
             headers, body, binary = inference.answer(self._state, ticket)
-        except errors.VigilError as error:
-            self.fail(error, head)
         except Exception as error:  # noqa: BLE001 - as above
-            inference.log_unwritten(ticket, error)
-            self._respond(500, inference.JSON, error_body(inference.INTERNAL), None)
+            self.fail(inference.unwritten(ticket, error, head.path if head else ""), head)
         else:
             if head and head.infer and head.infer.packs and pays(len(body), binary):
                 task = self._pack(head, headers, body)
@@ -164,13 +158,11 @@ class Exchange:
         self._task = None
         self._write(200, reply.headers, reply.body, headers)
 
-    def fail(self, error: errors.VigilError, head: Head | None) -> None:
-        """Answer a request that failed."""
-        log_failure(error, path=head.path if head else "")
-        headers = inference.JSON
-        if error.retry_after_s is not None:
-            headers += b"retry-after: %d\r\n" % max(1, round(error.retry_after_s))
-        self._respond(http_status(error), headers, error_body(error.message), None)
+    def fail(self, error: Exception, head: Head | None) -> None:
+        """Answer a request that failed, whatever it failed with."""
+        told = client_error(error, "a request could not be begun", path=head.path if head else "")
+        reply = error_reply(told)
+        self._respond(reply.status, header_lines(reply.headers), reply.body, None)
 
     # -- everything else ----------------------------------------------------------------
 
@@ -189,24 +181,26 @@ class Exchange:
         self._task = asyncio.get_running_loop().create_task(run)
 
     async def _run_app(self, scope: Scope, body: WholeBody, writer: ResponseWriter) -> None:
+        told: errors.VigilError | None = None
         try:
             await self._state.app(scope, body, writer)
         except Exception as error:  # noqa: BLE001 - the app answers its own errors; this is the last resort
-            said = "a request could not be answered"
-            report(Event.INTERNAL_ERROR, said, path=scope["path"], error=error)
+            told = client_error(error, "a request could not be answered", path=scope["path"])
         if not writer.done:
-            self._write(500, _JSON, error_body(inference.INTERNAL))
+            reply = error_reply(told or errors.InternalError(INTERNAL_ERROR))
+            self._write(reply.status, reply.headers, reply.body)
 
     def _write(
         self, status: int, headers: list[tuple[bytes, bytes]], body: bytes, first: bytes = b""
     ) -> None:
         # Before the answer, after which they may be those of the next request.
         self._task = self._body = None
-        kept = [b"%b: %b\r\n" % (k, v) for k, v in headers if k != b"content-length"]
-        lines = b"".join(kept)
+        kept = [field for field in headers if field[0] != b"content-length"]
+        lines = header_lines(kept)
         if lines.count(b"\n") > len(kept) or lines.count(b"\r") > len(kept):
             report(Event.INTERNAL_ERROR, "an answer was dropped: its headers hold line ends")
-            status, lines, body = 500, inference.JSON, error_body(inference.INTERNAL)
+            reply = error_reply(errors.InternalError(INTERNAL_ERROR))
+            status, lines, body = reply.status, header_lines(reply.headers), reply.body
         size = None
         if not body and self._head is not None and self._head.method == "HEAD":
             # The app leaves the body out by itself; what it would have been is in its headers.

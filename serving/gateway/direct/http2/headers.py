@@ -14,6 +14,7 @@ from serving.config.hosts import host_name
 from serving.gateway.direct.fields import BLANKS, LEGAL, MAX_HEADERS, TARGET, TOKEN
 from serving.gateway.direct.known_heads import BadHead, Head2, Steady
 from serving.gateway.direct.targets import normalised
+from serving.gateway.grpc.deadline import NO_TIMEOUT, timeout_seconds
 from serving.gateway.grpc.paths import SERVICE
 from serving.gateway.http.headers import by_name
 from serving.http2.hpack import Fields
@@ -29,7 +30,6 @@ _FORBIDDEN: Final = frozenset(
 )
 _PSEUDO: Final = frozenset([b":method", b":path", b":scheme", b":authority"])
 _NEEDED: Final = _PSEUDO - {b":authority"}
-_UNITS: Final = {b"H": 3600.0, b"M": 60.0, b"S": 1.0, b"m": 1e-3, b"u": 1e-6, b"n": 1e-9}
 
 
 class MalformedHead(Exception):
@@ -80,14 +80,6 @@ def is_value(value: bytes) -> bool:
     return not value.translate(None, LEGAL) and value == value.strip(BLANKS)
 
 
-def timeout(value: bytes) -> float:
-    """Return the seconds of a `grpc-timeout`; -1 when it is not one."""
-    unit = _UNITS.get(value[-1:])
-    if unit is None or not value[:-1].isdigit() or len(value) > 9:
-        return -1.0
-    return int(value[:-1]) * unit
-
-
 def length(value: bytes) -> int:
     """Return a content-length.
 
@@ -134,7 +126,7 @@ def _head(pseudo: dict[bytes, bytes], headers: Fields, access: WebAccess) -> Hea
     if refused is not None:
         problem = BadHead(403, refused)
     late = given.get(b"grpc-timeout")
-    timeout_s = None if late is None else timeout(late)
+    timeout_s = None if late is None else timeout_seconds(late)
     size = given.get(b"content-length")
     plain = given.get(b"grpc-encoding", b"identity") == b"identity"
     infer = grpc and plain and method == "POST" and pseudo[b":path"] == MODEL_INFER
@@ -143,7 +135,7 @@ def _head(pseudo: dict[bytes, bytes], headers: Fields, access: WebAccess) -> Hea
         [],
         -1 if size is None else length(size),
         grpc,
-        infer and timeout_s != -1.0,
+        infer and timeout_s != NO_TIMEOUT,
         timeout_s,
         problem,
         given.get(b"x-forwarded-for", b"").decode("latin-1"),

@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import Final
 
 from serving import errors
-from serving.dataplane.hooks.failed_requests import log_failure
 from serving.gateway.body_budget import overloaded
 from serving.gateway.direct.body_buffer import BodyBuffer
 from serving.gateway.direct.http2.call import Call
@@ -26,9 +25,10 @@ from serving.gateway.direct.state import ServerState
 from serving.gateway.direct.time_slices import CALL_UNITS, TASK_S
 from serving.gateway.grpc.paths import LONG_LIVED
 from serving.gateway.http.bodies import too_large
+from serving.gateway.http.replies import error_reply, sentence_reply
+from serving.gateway.internal_errors import client_error
 from serving.http2 import frames as f
 from serving.http2.frames import ProtocolError
-from serving.protocol.status import grpc_status, http_status
 
 MOST_STREAMS: Final = 1024
 
@@ -277,12 +277,11 @@ class Requests:
         self._streams.reset(stream, f.NO_ERROR)
 
     def _answer_error(self, ident: int, window: int, head: Head2, error: errors.VigilError) -> None:
-        log_failure(error, path=head.path)
+        told = client_error(error, "a request could not be answered", path=head.path)
         if head.grpc:
-            self._sender.fail_grpc(ident, grpc_status(error), error.message)
+            self._sender.fail_grpc(ident, told)
         else:
-            retry_after_s = error.retry_after_s
-            self._sender.fail_json(ident, window, http_status(error), error.message, retry_after_s)
+            self._sender.fail_http(ident, window, error_reply(told))
 
     def _refuse(self, ident: int, head: Head2) -> None:
         assert head.problem is not None
@@ -290,6 +289,5 @@ class Requests:
             kind = errors.Forbidden if head.problem.status == 403 else errors.InvalidInput
             self._answer_error(ident, 0, head, kind(head.problem.sentence))
         else:
-            self._sender.fail_json(
-                ident, self._sender.initial, head.problem.status, head.problem.sentence
-            )
+            reply = sentence_reply(head.problem.status, head.problem.sentence)
+            self._sender.fail_http(ident, self._sender.initial, reply)

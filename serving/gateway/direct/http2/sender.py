@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
+from serving.errors import VigilError
 from serving.gateway.direct.clock import Clock
 from serving.gateway.direct.connection import NEVER, SLOWEST
 from serving.gateway.direct.http2.call import Call
 from serving.gateway.direct.http2.streams import AppStream
-from serving.gateway.grpc.frames import status_trailers
+from serving.gateway.grpc.replies import error_trailers
+from serving.gateway.http.replies import Reply
 from serving.http2 import frames as f
-from serving.protocol.status import error_body
 
 GRPC_START: Final = b"\x88" + f.literal(b"content-type", b"application/grpc")
 
@@ -92,26 +93,16 @@ class Sender:
         """Write a header block of an answer."""
         self.write(f.headers(flags, ident, block, self.max_frame))
 
-    def fail_grpc(self, ident: int, status: int, text: str) -> None:
+    def fail_grpc(self, ident: int, error: VigilError) -> None:
         """Write a whole answer that says why a call failed."""
-        block = GRPC_START + b"".join(f.literal(k, v) for k, v in status_trailers(status, text))
+        block = GRPC_START + b"".join(f.literal(k, v) for k, v in error_trailers(error))
         self.write(f.headers(f.END_STREAM, ident, block, self.max_frame))
 
-    def fail_json(
-        self,
-        ident: int,
-        window: int,
-        status: int,
-        sentence: str,
-        retry_after_s: float | None = None,
-    ) -> None:
+    def fail_http(self, ident: int, window: int, reply: Reply) -> None:
         """Write a whole HTTP answer that says what is wrong, its status alone without room."""
-        block = f.literal(b":status", b"%d" % status) + f.literal(
-            b"content-type", b"application/json"
-        )
-        if retry_after_s is not None:
-            block += f.literal(b"retry-after", b"%d" % max(1, round(retry_after_s)))
-        body = error_body(sentence)
+        block = f.literal(b":status", b"%d" % reply.status)
+        block += b"".join(f.literal(k, v) for k, v in reply.headers)
+        body = reply.body
         if len(body) > min(self.room, window, self.max_frame):
             self.write(f.headers(f.END_STREAM, ident, block, self.max_frame))
             return

@@ -11,8 +11,9 @@ from typing import Final
 from serving.access.web import WebAccess
 from serving.gateway.direct.fields import BLANKS, LEGAL, MOST_KEPT, STEADY, text
 from serving.gateway.direct.http1.heads import MAX_HEAD
-from serving.gateway.direct.http2.headers import TRACE, check_fields, timeout, understood
+from serving.gateway.direct.http2.headers import TRACE, check_fields, understood
 from serving.gateway.direct.known_heads import Head2, Steady
+from serving.gateway.grpc.deadline import NO_TIMEOUT, timeout_seconds
 from serving.http2.blocks import decoded
 from serving.http2.hpack import Decoder, Field, Fields
 from serving.protocol.recent import Recent
@@ -44,7 +45,7 @@ class Shape2:
         headers = [(n, v if n in STEADY else None) for n, v in steady.headers]
         self._steady = Steady(steady.method, steady.path, steady.query, "2", headers)
         # A call whose timeout is none goes another way, which is no shape's.
-        self.is_plain = self.is_plain and head.timeout_s != -1.0
+        self.is_plain = self.is_plain and head.timeout_s != NO_TIMEOUT
         self._head = head
 
     def fill(self, values: list[bytes]) -> Head2 | None:
@@ -62,8 +63,8 @@ class Shape2:
                 return None
             length = int(digits)
         if self._timeout_at >= 0:
-            timeout_s = timeout(values[self._timeout_at])
-            if timeout_s == -1.0:
+            timeout_s = timeout_seconds(values[self._timeout_at])
+            if timeout_s == NO_TIMEOUT:
                 return None
         if self._forwarded_at >= 0:
             forwarded = text(values[self._forwarded_at])

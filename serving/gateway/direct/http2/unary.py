@@ -7,10 +7,8 @@ from collections import deque
 from functools import partial
 from typing import Final
 
-from serving import errors
 from serving.access.scopes import Scope
 from serving.dataplane.endpoint import Ticket
-from serving.dataplane.hooks.failed_requests import log_failure
 from serving.gateway.body_budget import overloaded
 from serving.gateway.direct import inference
 from serving.gateway.direct.http2.call import Call
@@ -18,16 +16,16 @@ from serving.gateway.direct.http2.open_streams import OpenStreams
 from serving.gateway.direct.http2.sender import GRPC_START, Sender
 from serving.gateway.direct.state import ServerState
 from serving.gateway.direct.time_slices import CALL_UNITS
-from serving.gateway.grpc.frames import INTERNAL, plain_message
+from serving.gateway.grpc.frames import plain_message
 from serving.gateway.grpc.paths import SERVICE
+from serving.gateway.internal_errors import client_error
 from serving.http2 import frames as f
 from serving.protocol.grpc.peek import peek_model
-from serving.protocol.status import grpc_status
-from serving.telemetry.logs.events import Event
-from serving.telemetry.logs.report import report
 
 MESSAGE_AT: Final = 5
 """Where the message begins in the body of a call."""
+
+MODEL_INFER: Final = SERVICE + "ModelInfer"
 
 _GRPC_OK: Final = f.literal(b"grpc-status", b"0")
 # An answer in one write: frame heads without their stream, which comes between the pieces.
@@ -109,11 +107,8 @@ class UnaryCalls:
             if refused is not None:
                 raise refused
             ticket = self._state.plane.begin(request, call.context)
-        except errors.VigilError as error:
+        except Exception as error:  # noqa: BLE001 - the client gets a status, the log the traceback
             self._decline(call, error)
-        except Exception as error:  # noqa: BLE001 - the client gets a status, the operator the trace
-            report(Event.INTERNAL_ERROR, "a ModelInfer call could not be begun", error=error)
-            self._fail(call, INTERNAL, inference.INTERNAL)
         else:
             call.ticket = ticket
             ticket.then(partial(self._inferred, call, ticket))
@@ -123,11 +118,8 @@ class UnaryCalls:
         try:
             response = self._state.plane.finish(ticket)
             message = self._state.grpc_responses.write(response, ticket.request)
-        except errors.VigilError as error:
-            self._decline(call, error)
         except Exception as error:  # noqa: BLE001 - as above
-            inference.log_unwritten(ticket, error)
-            self._fail(call, INTERNAL, inference.INTERNAL)
+            self._decline(call, inference.unwritten(ticket, error, MODEL_INFER))
         else:
             if call.ident in self._streams.by_number:  # not reset in the same turn
                 self._answer(call, message)
@@ -155,11 +147,8 @@ class UnaryCalls:
         call.waiting = deque([(memoryview(prefix + message), False)])
         self._streams.flush(call)
 
-    def _decline(self, call: Call, error: errors.VigilError) -> None:
-        log_failure(error, path=SERVICE + "ModelInfer")
-        self._fail(call, grpc_status(error), error.message)
-
-    def _fail(self, call: Call, status: int, text: str) -> None:
+    def _decline(self, call: Call, error: Exception) -> None:
+        told = client_error(error, "a ModelInfer call could not be begun", path=MODEL_INFER)
         if call.ident in self._streams.by_number:
-            self._sender.fail_grpc(call.ident, status, text)
+            self._sender.fail_grpc(call.ident, told)
             self._streams.forget(call)
