@@ -12,6 +12,7 @@ from serving.gateway.direct.connection import NEVER
 from serving.gateway.direct.http2.call import Call
 from serving.gateway.direct.http2.sender import Sender
 from serving.gateway.direct.limits import Limits
+from serving.gateway.http.replies import sentence_reply
 from serving.http2 import frames as f
 
 TRAILERS = b"the trailers"
@@ -104,7 +105,7 @@ def test_nothing_is_written_once_it_is_closing(sender, wire):
 
 
 def test_an_error_without_room_for_its_body_is_its_status_alone(sender, wire):
-    sender.fail_json(1, 3, 400, "what to change")
+    sender.fail_http(1, 3, sentence_reply(400, "what to change"))
     high, low, kind, flags, _ = f.read_head(wire.written, 0)
     assert (kind, flags & f.END_STREAM) == (f.HEADERS, f.END_STREAM)
     assert len(wire.written) == 9 + (high << 8 | low)
