@@ -15,8 +15,8 @@ from loadtest import mlp
 from serving.channel.messages.directory import Directory, ServedModel
 from serving.channel.messages.inference import BatchResult, ResultMeta
 from serving.config import ModelConfig
-from serving.dataplane.batching.batch import Batch
 from serving.dataplane.handler import DataPlane
+from serving.dataplane.requests.batch import Batch
 
 Calls = Callable[[Callable[[Any], object], Any, int], None]
 """Runs a function on an argument and notes how many Python calls that is for each request."""

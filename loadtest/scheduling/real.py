@@ -11,13 +11,13 @@ from guards.runner import GuardRunner
 from loadtest.scheduling.setting import GOAL_S, Case, Curve, arrivals
 from serving.channel.messages.inference import BatchResult, ResultMeta
 from serving.config import Batching
-from serving.dataplane.batching.batch import Batch
 from serving.dataplane.batching.batcher import Batcher
 from serving.dataplane.batching.forming import BatchForming
 from serving.dataplane.hooks.event_counters import EventCounters
 from serving.dataplane.hooks.metrics import Metrics
 from serving.dataplane.hooks.recorder import Recorder
 from serving.dataplane.hooks.statistics import BatchStatistics
+from serving.dataplane.requests.batch import Batch
 from serving.dataplane.requests.bound import Bound
 from serving.dataplane.requests.pending import Pending
 from serving.dataplane.requests.rejections import settle, too_late

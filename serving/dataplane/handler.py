@@ -12,7 +12,7 @@ from serving.dataplane.context import NO_CONTEXT, RequestContext
 from serving.dataplane.endpoint import Endpoint, Ticket
 from serving.dataplane.explainers import ExplainerPool
 from serving.dataplane.hooks.publisher import EventPublisher
-from serving.dataplane.hooks.queue_gauges import QueueGauges
+from serving.dataplane.hooks.queue_gauges import QueueGauges, QueueLoad
 from serving.dataplane.hooks.tracing import Tracing
 from serving.dataplane.links.link import ReplicaLink
 from serving.dataplane.mirroring import mirror
@@ -176,7 +176,10 @@ class DataPlane:
 
     def snapshot(self) -> tuple[Series, ...]:
         """Return every series of this gateway, gauges brought up to date."""
-        self._gauges.update((*self.reconciler.entries(), *self.reconciler.retiring))
+        self._gauges.update(
+            QueueLoad(entry.name, entry.version, entry.queue.waiting_rows, entry.batcher.links)
+            for entry in (*self.reconciler.entries(), *self.reconciler.retiring)
+        )
         return self.series.snapshot()
 
     def ready(self) -> tuple[bool, list[str]]:

@@ -7,9 +7,9 @@ from typing import Any
 
 from serving.channel.messages.inference import PROBE, BatchResult
 from serving.config import ModelConfig
-from serving.dataplane.batching.batch import Batch
 from serving.dataplane.links.link import ReplicaLink, ReplicaLost
 from serving.dataplane.requests.answer import Answer
+from serving.dataplane.requests.batch import Batch
 from serving.dataplane.requests.binding import Binder
 from serving.dataplane.requests.bound import Bound
 from serving.dataplane.requests.pending import Pending

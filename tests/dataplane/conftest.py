@@ -18,7 +18,6 @@ from serving.channel.frame_parts import Message
 from serving.channel.messages.directory import Member, ServedModel
 from serving.channel.messages.inference import BatchMeta, BatchResult, ResultMeta
 from serving.config import Batching, ModelConfig, Replicas
-from serving.dataplane.batching.batch import Batch
 from serving.dataplane.batching.batcher import Batcher
 from serving.dataplane.context import RequestContext
 from serving.dataplane.handler import DataPlane
@@ -29,6 +28,7 @@ from serving.dataplane.hooks.records import BatchDone, RequestRefused
 from serving.dataplane.links.link import ReplicaLost
 from serving.dataplane.links.replica_ends import ReplicaEnds
 from serving.dataplane.requests.answer import Answer
+from serving.dataplane.requests.batch import Batch
 from serving.dataplane.requests.bound import Bound
 from serving.dataplane.requests.pending import Pending
 from serving.protocol.messages import InferRequest, Tensor

@@ -15,8 +15,8 @@ from serving.access.scopes import Scope
 from serving.channel.messages.directory import Directory, ServedModel
 from serving.channel.messages.inference import BatchResult, ResultMeta
 from serving.config import ModelConfig
-from serving.dataplane.batching.batch import Batch
 from serving.dataplane.handler import DataPlane
+from serving.dataplane.requests.batch import Batch
 from serving.errors import Forbidden, VigilError
 from serving.gateway.asgi import VigilApp
 

@@ -15,7 +15,7 @@ from guards.guard import Needs, Stage
 from guards.rows import Rows
 from guards.runner import GuardRunner, GuardSetup
 from serving.channel.messages.inference import BatchResult
-from serving.dataplane.batching.batch import split
+from serving.dataplane.requests.batch import split
 from serving.errors import InvalidInput, ModelFailed
 from serving.models.contract import Capabilities, Prediction
 from serving.replica.executor import BatchExecutor

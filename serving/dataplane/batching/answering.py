@@ -7,12 +7,12 @@ import time
 from collections.abc import Callable
 
 from serving.channel.messages.inference import BatchResult
-from serving.dataplane.batching.batch import Batch, split
 from serving.dataplane.batching.batch_sizing import BatchSizing
 from serving.dataplane.batching.failed_batch import answer_all, answer_broken
 from serving.dataplane.guards.stage import GuardStage
 from serving.dataplane.hooks.observer import BatchObserver
 from serving.dataplane.links.link import ReplicaLink
+from serving.dataplane.requests.batch import Batch, split
 from serving.dataplane.requests.rejections import no_replica, settle
 from serving.errors import VigilError, named
 

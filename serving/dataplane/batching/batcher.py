@@ -14,7 +14,6 @@ from guards.runner import GuardRunner
 from serving.channel.messages.inference import BatchResult
 from serving.config import Batching, Replicas
 from serving.dataplane.batching.answering import Answering
-from serving.dataplane.batching.batch import Batch
 from serving.dataplane.batching.batch_sizing import BatchSizing
 from serving.dataplane.batching.dispatching import Dispatcher
 from serving.dataplane.batching.failed_batch import answer_all
@@ -26,6 +25,7 @@ from serving.dataplane.hooks.observer import BatchObserver
 from serving.dataplane.links.link import ReplicaLink, ReplicaLost
 from serving.dataplane.links.replica_ends import ReplicaEnds
 from serving.dataplane.queue.request_queue import RequestQueue
+from serving.dataplane.requests.batch import Batch
 from serving.dataplane.requests.pending import Pending
 from serving.dataplane.requests.rejections import abandoned_because, no_replica, settle
 from serving.dataplane.requests.splitting import SplitRequest

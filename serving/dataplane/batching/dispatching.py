@@ -8,8 +8,8 @@ from functools import partial
 
 from serving.channel.busy_poll import ANSWER, REQUEST, BusyPoll
 from serving.channel.messages.inference import BatchResult
-from serving.dataplane.batching.batch import Batch
 from serving.dataplane.links.link import ChannelLink, ReplicaLink
+from serving.dataplane.requests.batch import Batch
 
 Take = Callable[[ReplicaLink, Batch, BatchResult | BaseException], None]
 """Takes what came back for a batch; must not raise."""

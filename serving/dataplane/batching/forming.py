@@ -6,11 +6,11 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 
-from serving.dataplane.batching.batch import Batch
 from serving.dataplane.batching.batch_sizing import BatchSizing
 from serving.dataplane.batching.failed_batch import answer_broken
 from serving.dataplane.links.link import ReplicaLink
 from serving.dataplane.queue.request_queue import RequestQueue
+from serving.dataplane.requests.batch import Batch
 from serving.dataplane.requests.pending import Pending
 
 MAX_BATCH_BYTES = 256 << 20

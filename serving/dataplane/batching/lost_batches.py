@@ -7,13 +7,13 @@ from functools import partial
 from typing import Final
 
 from serving.config import Replicas
-from serving.dataplane.batching.batch import Batch
 from serving.dataplane.batching.deadly_requests import Deadly
 from serving.dataplane.batching.quarantine import Quarantine
 from serving.dataplane.hooks.observer import BatchObserver
 from serving.dataplane.links.link import ReplicaLink, ReplicaLost
 from serving.dataplane.links.replica_ends import ReplicaEnds
 from serving.dataplane.queue.request_queue import RequestQueue
+from serving.dataplane.requests.batch import Batch
 from serving.dataplane.requests.pending import Pending
 from serving.dataplane.requests.rejections import ends_again, no_replica, settle
 

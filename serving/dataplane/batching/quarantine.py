@@ -24,10 +24,10 @@ import msgspec
 
 from serving.channel.messages.control import EndedMeta
 from serving.config import Replicas
-from serving.dataplane.batching.batch import Batch
 from serving.dataplane.batching.deadly_requests import Deadly, DeadlyRequests, deadly_request
 from serving.dataplane.links.link import ReplicaLink, ReplicaLost
 from serving.dataplane.links.replica_ends import ReplicaEnds
+from serving.dataplane.requests.batch import Batch
 from serving.dataplane.requests.pending import Pending
 from serving.dataplane.requests.rejections import ends_again, ends_replicas, no_replica, settle
 from serving.telemetry.logs.events import Event

@@ -8,8 +8,8 @@ from guards.decisions import Action
 from guards.rows import Requests, Rows
 from guards.runner import GuardRunner, Outcome
 from serving.channel.messages.inference import GuardResult
-from serving.dataplane.batching.batch import Batch, request_of_rows
 from serving.dataplane.hooks.observer import BatchObserver
+from serving.dataplane.requests.batch import Batch, request_of_rows
 from serving.dataplane.requests.rejections import settle
 from serving.errors import GuardRejected
 from serving.models.guards.report import report_failure, results_of

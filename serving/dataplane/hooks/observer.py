@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from serving.channel.messages.inference import BatchResult, GuardResult
-from serving.dataplane.batching.batch import Batch
+from serving.dataplane.requests.batch import Batch
 
 
 class BatchObserver(Protocol):

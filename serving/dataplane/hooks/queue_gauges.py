@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
-from serving.dataplane.served import ServedVersion
+from serving.dataplane.links.link import ReplicaLink
 from serving.telemetry import names
 from serving.telemetry.counters import SeriesSet
 
 _GAUGES = (names.QUEUE_ROWS, names.REPLICA_SLOTS_TOTAL, names.REPLICA_SLOTS_USED)
+
+
+class QueueLoad(NamedTuple):
+    """What a revision of a model version holds now.
+
+    Attributes:
+        model, version: what it is of.
+        waiting_rows: rows in its queue.
+        links: its replicas.
+    """
+
+    model: str
+    version: str
+    waiting_rows: int
+    links: Sequence[ReplicaLink]
 
 
 class QueueGauges:
@@ -22,19 +38,18 @@ class QueueGauges:
         self._series = series
         self._known: set[tuple[str, str]] = set()
 
-    def update(self, entries: Iterable[ServedVersion]) -> None:
-        """Set them to what `entries` hold now; several revisions of one version are added up."""
+    def update(self, loads: Iterable[QueueLoad]) -> None:
+        """Set them to what is held now; several revisions of one version are added up."""
         found: dict[tuple[str, str], tuple[int, ...]] = {}
-        for entry in entries:
-            links = entry.batcher.links
+        for model, version, waiting_rows, links in loads:
             held = (
-                entry.queue.waiting_rows,
+                waiting_rows,
                 sum(link.slots for link in links),
                 # All of a link are in use while one batch must be alone there.
                 sum(min(link.busy, link.slots) for link in links),
             )
-            before = found.get((entry.name, entry.version), (0, 0, 0))
-            found[entry.name, entry.version] = tuple(map(sum, zip(before, held, strict=True)))
+            before = found.get((model, version), (0, 0, 0))
+            found[model, version] = tuple(map(sum, zip(before, held, strict=True)))
         for model, version in self._known - found.keys():
             self._series.drop_gauges(model=model, version=version)
         self._known = set(found)

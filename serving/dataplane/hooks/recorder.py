@@ -8,13 +8,13 @@ from collections.abc import Mapping
 import numpy as np
 
 from serving.channel.messages.inference import BatchResult, GuardResult
-from serving.dataplane.batching.batch import Batch
 from serving.dataplane.context import NO_CONTEXT, RequestContext
 from serving.dataplane.hooks.event_counters import EventCounters
 from serving.dataplane.hooks.failures import failure_of, outcome_of
 from serving.dataplane.hooks.hook import BatchHook, RefusalHook
 from serving.dataplane.hooks.record_ids import new_record_id
 from serving.dataplane.hooks.records import BatchDone, RequestDone, RequestRefused
+from serving.dataplane.requests.batch import Batch
 from serving.dataplane.requests.decisions import RowDecision
 from serving.dataplane.requests.pending import Pending, Whole
 from serving.dataplane.requests.rejections import gone

@@ -14,7 +14,7 @@ from serving.channel.connection import ChannelClosed, Connection
 from serving.channel.frame_parts import Message, Parts
 from serving.channel.messages.inference import BatchMeta, BatchResult, ResultMeta
 from serving.config import InputSpec
-from serving.dataplane.batching.batch import Batch
+from serving.dataplane.requests.batch import Batch
 from serving.protocol.messages import Tensor
 
 _decode_result = msgspec.msgpack.Decoder(ResultMeta).decode

@@ -13,10 +13,10 @@ from guards.runner import GuardRunner
 from serving.channel.messages.inference import BatchResult, ResponseParameters, ResultMeta
 from serving.config import Batching
 from serving.dataplane.batching.answering import Answering
-from serving.dataplane.batching.batch import Batch
 from serving.dataplane.batching.batch_sizing import BatchSizing
 from serving.dataplane.guards.stage import GuardStage
 from serving.dataplane.requests.answer import Answer
+from serving.dataplane.requests.batch import Batch
 from serving.dataplane.requests.bound import Bound
 from serving.dataplane.requests.pending import Pending
 from serving.errors import ModelFailed, NoReplica, QueueFull

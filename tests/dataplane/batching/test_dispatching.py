@@ -10,9 +10,9 @@ from unittest.mock import sentinel
 import numpy as np
 import pytest
 
-from serving.dataplane.batching.batch import Batch
 from serving.dataplane.batching.dispatching import Dispatcher
 from serving.dataplane.links.link import ChannelLink
+from serving.dataplane.requests.batch import Batch
 from serving.dataplane.requests.bound import Bound
 from serving.dataplane.requests.pending import Pending
 

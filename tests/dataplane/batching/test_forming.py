@@ -98,7 +98,7 @@ async def test_a_batch_that_cannot_be_formed_is_answered(
     bench = make_bench()
     bench.batcher.add_link(make_link())
     with monkeypatch.context() as patch:
-        patch.setattr("serving.dataplane.batching.batch.join", no_memory)
+        patch.setattr("serving.dataplane.requests.batch.join", no_memory)
         with pytest.raises(ModelFailed):
             await asyncio.wait_for(bench.ask("a"), TIMEOUT)
     assert bench.queue.waiting_rows == 0

@@ -13,12 +13,12 @@ from guards.decisions import Action, Decisions
 from guards.guard import Needs, Stage
 from guards.rows import Rows
 from serving.config import Batching, Replicas
-from serving.dataplane.batching.batch import Batch
 from serving.dataplane.batching.deadly_requests import deadly_request
 from serving.dataplane.batching.lost_batches import MOST_AGAIN, LostBatches
 from serving.dataplane.links.link import ReplicaLost
 from serving.dataplane.queue.request_queue import RequestQueue
 from serving.dataplane.requests.answer import Answer
+from serving.dataplane.requests.batch import Batch
 from serving.dataplane.requests.bound import Bound
 from serving.dataplane.requests.pending import Pending
 from serving.errors import ModelFailed, NoReplica

@@ -14,9 +14,9 @@ from guards.decisions import Action, Decisions
 from guards.guard import Needs, Stage
 from guards.rows import Rows
 from guards.runner import GuardRunner, GuardSetup
-from serving.dataplane.batching.batch import Batch
 from serving.dataplane.context import RequestContext
 from serving.dataplane.guards.stage import GuardStage
+from serving.dataplane.requests.batch import Batch
 from serving.dataplane.requests.bound import Bound
 from serving.dataplane.requests.pending import Pending
 from serving.errors import GuardRejected
@@ -132,7 +132,7 @@ async def test_rows_that_cannot_be_joined_are_judged_by_nobody(
         raise MemoryError
 
     guard = Over("one", 100, Action.REJECT)
-    monkeypatch.setattr("serving.dataplane.batching.batch.join", no_memory)
+    monkeypatch.setattr("serving.dataplane.requests.batch.join", no_memory)
     before = batch([1], [500])
     assert ids(stage(guard, on_error=on_error).check(before)) == left
     assert guard.seen == []

@@ -19,9 +19,9 @@ from serving.channel.endpoint import ChannelServer, connect
 from serving.channel.frame_parts import Message
 from serving.channel.messages.inference import BatchMeta, GuardResult, ResultMeta
 from serving.config import InputSpec
-from serving.dataplane.batching.batch import Batch
 from serving.dataplane.links.link import ChannelLink, HandleLink, ReplicaLost
 from serving.dataplane.links.pool import LinkPool
+from serving.dataplane.requests.batch import Batch
 from serving.dataplane.requests.bound import Bound
 from serving.dataplane.requests.pending import Pending
 from serving.protocol.messages import Tensor

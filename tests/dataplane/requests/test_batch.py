@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving.dataplane.batching.batch import Batch, join, request_of_rows, split
+from serving.dataplane.requests.batch import Batch, join, request_of_rows, split
 from serving.dataplane.requests.bound import Bound
 from serving.dataplane.requests.pending import Pending
 
