@@ -34,15 +34,18 @@ class VigilError(Exception):
         super().__init__(self.message)
         self.retry_after_s = retry_after_s
 
-    def anew(self) -> Self:
+    def anew(self, *, logged: bool = False) -> Self:
         """Return an error that says the same and has not been raised.
+
+        Args:
+            logged: whether the log has a line about it, or will have by its record.
 
         One that a future or task holds must not be raised to who handles the request: the frames
         it passes stay in its traceback, hold the request and its body, and through them the
         future, so that only a full garbage collection would free them.
         """
         error = type(self)(self.message, retry_after_s=self.retry_after_s)
-        error.cause, error.logged = self.cause, self.logged
+        error.cause, error.logged = self.cause, self.logged or logged
         return error
 
 

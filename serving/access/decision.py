@@ -41,7 +41,8 @@ class Access:
     def principal_of(self, _headers: Mapping[bytes, bytes]) -> Principal:
         """Return who sends a request with these headers or gRPC metadata.
 
-        Whoever is not known is somebody too: `decide` refuses them.
+        Whoever is not known is somebody too: `decide` refuses them. Only `CREDENTIAL` is read: a
+        caller that has not got all headers at hand gives this one alone.
         """
         return ANYBODY
 

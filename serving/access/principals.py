@@ -6,6 +6,9 @@ from typing import Final
 
 import msgspec
 
+CREDENTIAL: Final = b"authorization"
+"""The header, or gRPC metadata, that says who asks; nothing else does."""
+
 
 class Principal(msgspec.Struct, frozen=True):
     """Somebody who asks.

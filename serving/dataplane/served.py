@@ -157,7 +157,7 @@ class ServedVersion:
             self.recorder.failed(_pending(ticket), error, waited_s)
             # The future keeps its error, and frames that an error has passed know the future.
             error.__traceback__ = None
-            raise error.anew() from None
+            raise error.anew(logged=True) from None  # by its record
         return self._responder.respond(ticket.request, ticket.kept, answer)
 
     def abandon(self, ticket: Ticket) -> None:

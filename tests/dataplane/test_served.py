@@ -17,6 +17,7 @@ from serving.channel.messages.inference import (
 )
 from serving.dataplane.context import RequestContext
 from serving.dataplane.handler import DataPlane
+from serving.dataplane.hooks.failed_requests import log_failure
 from serving.protocol.messages import InferRequest, RequestedOutput
 
 Wait = Callable[[Callable[[], object]], Awaitable[None]]
@@ -192,3 +193,38 @@ async def test_every_outcome_is_counted(
         "overloaded": 1,
         "failed": 1,
     }
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+async def test_a_request_that_a_model_fails_leaves_one_line_whenever_its_answer_is_fetched(
+    plane: DataPlane,
+    served: Any,
+    make_link: Any,
+    eventually: Wait,
+    make_request: Any,
+    caplog: pytest.LogCaptureFixture,
+    at_once: bool,
+) -> None:
+    plane.apply(Directory(1, (served(),)))
+    link = make_link()
+    plane.add_link("m", "1", link)
+    await eventually(lambda: plane.ready()[0])
+    link.manual = True
+    ticket = plane.begin(make_request())
+    said: list[errors.VigilError] = []
+
+    def fetch() -> None:
+        with pytest.raises(errors.ModelFailed) as caught:
+            plane.finish(ticket)
+        log_failure(caught.value, path="/somewhere")  # as a transport does: it is no second line
+        said.append(caught.value)
+
+    if at_once:
+        ticket.then(fetch)  # in the turn of the answer, before there is a record
+    await eventually(lambda: link.held)
+    link.answer(failed={0: "no"}, outputs={})
+    await asyncio.sleep(0.01)
+    if not at_once:
+        fetch()
+    assert [error.message for error in said] == ["no"]
+    assert [record.getMessage() for record in caplog.records if record.name == "vigil"] == ["no"]

@@ -88,7 +88,7 @@ Denied = Callable[[Scope | None, str, str], bool]
 class Denying(Access):
     """Another decision: refuses what `denied` says of the scope, the model and who asks.
 
-    Who asks is in the header `x-name`.
+    Who asks is in the header `authorization`.
     """
 
     def __init__(self) -> None:
@@ -96,7 +96,7 @@ class Denying(Access):
         self.denied: Denied = lambda *_: False
 
     def principal_of(self, headers: Mapping[bytes, bytes]) -> Principal:
-        return Principal(headers.get(b"x-name", b"").decode())
+        return Principal(headers.get(b"authorization", b"").decode())
 
     def decide(
         self, scope: Scope | None, model: str, principal: Principal, *_: Any

@@ -69,9 +69,9 @@ async def test_a_scope_over_http(
 @pytest.mark.parametrize(("path", "method"), OF_A_MODEL)
 async def test_a_model_and_who_asks_over_http(ask: Any, deny: Any, path: str, method: str) -> None:
     deny(lambda _scope, model, name: model == "m" and name == "mallory")
-    assert is_denied(await ask(method, at(path), BODY, [("x-name", "mallory")]))
-    assert not is_denied(await ask(method, at(path), BODY, [("x-name", "alice")]))
-    assert not is_denied(await ask(method, at(path, "other"), BODY, [("x-name", "mallory")]))
+    assert is_denied(await ask(method, at(path), BODY, [("authorization", "mallory")]))
+    assert not is_denied(await ask(method, at(path), BODY, [("authorization", "alice")]))
+    assert not is_denied(await ask(method, at(path, "other"), BODY, [("authorization", "mallory")]))
 
 
 @pytest.mark.parametrize("headers", [[], [GRPC]])
@@ -117,7 +117,7 @@ async def test_a_scope_over_grpc(ask: Any, deny: Any, path: str, denied: Scope) 
 async def test_a_model_and_who_asks_over_grpc(ask: Any, deny: Any, path: str) -> None:
     deny(lambda _scope, model, name: model == "m" and name == "mallory")
     method = METHODS[path]
-    mallory, alice = [GRPC, ("x-name", "mallory")], [GRPC, ("x-name", "alice")]
+    mallory, alice = [GRPC, ("authorization", "mallory")], [GRPC, ("authorization", "alice")]
     assert is_denied(await ask("POST", path, message(method, "m"), mallory))
     assert not is_denied(await ask("POST", path, message(method, "m"), alice))
     assert not is_denied(await ask("POST", path, message(method, "other"), mallory))

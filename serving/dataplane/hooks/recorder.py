@@ -165,7 +165,6 @@ class Recorder:
             waited_s: seconds since its arrival.
         """
         if error.batched:
-            error.logged = True  # by way of that record, in the next turn of the loop
             return
         bound = item.bound
         self.refused(error, waited_s, item.id, item.context, bound.rows, item.decisions, item.arm)

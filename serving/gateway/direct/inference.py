@@ -27,7 +27,7 @@ def begin(
     Raises:
         VigilError: it is refused.
     """
-    refused = state.app.access.decide(Scope.INFER, head.model, context.principal)
+    refused = state.access.decide(Scope.INFER, head.model, context.principal)
     if refused is not None:
         raise refused
     json_length = None

@@ -102,6 +102,7 @@ class InferHead(msgspec.Struct, frozen=True):
     Attributes:
         packs: whether its client likes a compressed answer better.
         trace: `traceparent`, as sent; empty without one.
+        credential: what says who asks, as sent; empty without one.
     """
 
     model: str
@@ -110,6 +111,7 @@ class InferHead(msgspec.Struct, frozen=True):
     request_id: str | None
     packs: bool
     trace: bytes = b""
+    credential: bytes = b""
 
 
 class Head2(KnownHead, frozen=True):
@@ -123,6 +125,7 @@ class Head2(KnownHead, frozen=True):
         problem: set when the path cannot be read or the client is not let in; the answer is this.
         forwarded: `x-forwarded-for`, as sent.
         trace: `traceparent`, as sent; empty without one.
+        credential: what says who asks, as sent; empty without one.
     """
 
     length: int
@@ -132,6 +135,7 @@ class Head2(KnownHead, frozen=True):
     problem: BadHead | None
     forwarded: str = ""
     trace: bytes = b""
+    credential: bytes = b""
 
 
 def filled(headers: list[tuple[bytes, bytes | None]], values: list[bytes]) -> Fields:

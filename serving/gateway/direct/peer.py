@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from serving.access.decision import Access
+from serving.access.principals import CREDENTIAL
 from serving.dataplane.context import RequestContext
 from serving.gateway.client import behind
 from serving.gateway.context import deadline_in
@@ -14,36 +16,45 @@ class Peer:
     Args:
         address: its address and port; None on a Unix socket.
         proxies: how many trusted proxies stand in front (`listen.trusted_proxies`).
+        access: says who asks.
 
     Attributes:
         host: its address; empty on a Unix socket.
         port: its port; 0 on a Unix socket.
     """
 
-    __slots__ = ("_context", "_proxies", "host", "port")
+    __slots__ = ("_access", "_context", "_proxies", "host", "port")
 
-    def __init__(self, address: tuple[str, int] | None, proxies: int) -> None:
+    def __init__(self, address: tuple[str, int] | None, proxies: int, access: Access) -> None:
         self.host = address[0] if address else ""
         self.port = address[1] if address else 0
         self._proxies = proxies
-        self._context = RequestContext(client=self.host)
+        self._access = access
+        self._context = RequestContext(access.principal_of({}), client=self.host)
         """Of all requests that bring nothing of their own."""
 
     def asking(self, forwarded: str) -> str:
         """Return the address of whoever asks: the peer's, or what trusted proxies have added."""
         return behind(self.host, forwarded, self._proxies) if self._proxies else self.host
 
-    def context(self, forwarded: str, timeout_s: float | None, trace: bytes) -> RequestContext:
+    def context(
+        self, forwarded: str, timeout_s: float | None, trace: bytes, credential: bytes
+    ) -> RequestContext:
         """Return the context of a request; most of a connection share one.
 
         Args:
             forwarded: `x-forwarded-for`, as sent.
             timeout_s: seconds that the client allows from now on; None: any time.
             trace: `traceparent`, as sent; empty without one.
+            credential: what says who asks, as sent; empty without one.
         """
-        if timeout_s is None and not trace and not self._proxies:
+        if timeout_s is None and not (trace or credential or self._proxies):
             return self._context
+        principal = self._context.principal
+        if credential:
+            principal = self._access.principal_of({CREDENTIAL: credential})
         return RequestContext(
+            principal,
             trace=traceparent(trace) if trace else "",
             deadline=deadline_in(timeout_s),
             client=self.asking(forwarded) if self._proxies else self.host,

@@ -35,7 +35,7 @@ class Opening(asyncio.Protocol):
         connected = cast(asyncio.Transport, transport)
         name = connected.get_extra_info("peername")
         address = (name[0], name[1]) if isinstance(name, tuple) else None
-        peer = Peer(address, self._state.proxies)
+        peer = Peer(address, self._state.proxies, self._state.access)
         undecided = ProtocolDetection(self._state, connected, peer, self._shapes, self._shapes2)
         connected.set_protocol(cast(asyncio.Protocol, undecided))
 

@@ -58,6 +58,7 @@ class DirectServer:
         slices = TimeSlices(lambda turn: asyncio.get_running_loop().call_soon(turn))
         self.state = ServerState(
             app=app,
+            access=app.access,
             plane=plane,
             max_body=max_body,
             bodies=app.bodies,

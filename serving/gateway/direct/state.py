@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+from serving.access.decision import Access
 from serving.dataplane.handler import DataPlane
-from serving.gateway.asgi import VigilApp
 from serving.gateway.body_budget import BodyBudget
+from serving.gateway.direct.asgi_call import App
 from serving.gateway.direct.backlog import Backlog
 from serving.gateway.direct.clock import Clock
 from serving.gateway.direct.time_slices import TimeSlices
@@ -53,6 +54,7 @@ class ServerState:
 
     Attributes:
         app: the ASGI app; answers whatever is no plain inference.
+        access: decides what a request may ask for.
         plane: answers inference.
         max_body: largest request body in bytes.
         bodies: bytes that all bodies together may have.
@@ -66,7 +68,8 @@ class ServerState:
         grpc_responses: writes their answers.
     """
 
-    app: VigilApp
+    app: App
+    access: Access
     plane: DataPlane
     max_body: int
     bodies: BodyBudget

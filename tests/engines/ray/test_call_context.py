@@ -29,7 +29,7 @@ class Named(Access):
     """Knows who asks by a header."""
 
     def principal_of(self, headers: Any) -> Principal:
-        return Principal(headers[b"x-name"].decode())
+        return Principal(headers[b"authorization"].decode())
 
 
 @pytest.mark.parametrize(
@@ -43,7 +43,7 @@ class Named(Access):
 )
 @pytest.mark.parametrize(("given", "trace"), [(TRACE, TRACE), ("00-0-0-01", "")])
 def test_context_of_a_call(peer: str, client: str, given: str, trace: str) -> None:
-    call = Call(peer, ("x-name", "somebody"), ("traceparent", given), ("x-bin", b"\xff"))
+    call = Call(peer, ("authorization", "somebody"), ("traceparent", given), ("x-bin", b"\xff"))
     metadata = metadata_of(call)
     assert metadata[b"x-bin"] == b"\xff"
     context = context_of(Named(), call, metadata)

@@ -64,3 +64,44 @@ async def test_everything_else_over_http_2(deny, server, connect2):
     deny(lambda scope, _model, _name: scope is Scope.HEALTH)
     answer = await client.answer(await client.ask("/v2/health/live"))
     assert (answer.headers[":status"], json.loads(answer.body)) == ("403", {"error": SAYS})
+
+
+def of(name: str) -> str:
+    return f"Authorization: {name}\r\n" if name else ""
+
+
+async def test_whoever_asks_over_http_1(deny, server, connect, post):
+    deny(lambda _scope, _model, name: name == "mallory")
+    client = await connect()
+    asked = ["alice", "mallory", "", "mallory", "alice", "mallory"]  # heads known and new
+    found = []
+    for name in asked:
+        await client.send(post(headers=of(name)))
+        found.append((await client.answer())[0])
+    assert found == [403 if name == "mallory" else 200 for name in asked]
+
+
+async def test_whoever_calls_over_http_2(deny, server, connect2, message):
+    deny(lambda _scope, _model, name: name == "mallory")
+    client = await connect2()
+    asked = ["alice", "mallory", "", "mallory", "alice", "mallory"]
+    found = []
+    for name in asked:
+        extra = [("authorization", name)] if name else []
+        found.append(grpc_end(await client.answer(await client.call(message, *extra)))[0])
+    assert found == [PERMISSION_DENIED if name == "mallory" else 0 for name in asked]
+
+
+async def test_the_context_of_quick_requests_says_who_asks(deny, link, connect, post):
+    principals, send = [], link.send
+
+    async def keep(batch):
+        principals.extend(item.context.principal.name for item in batch.items)
+        return await send(batch)
+
+    link.send = keep
+    client = await connect()
+    for name in ("alice", "", "bob", "bob"):
+        await client.send(post(headers=of(name)))
+        assert (await client.answer())[0] == 200
+    assert principals == ["alice", "", "bob", "bob"]

@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from serving.access.decision import Access
 from serving.gateway.direct.peer import Peer
 
 TRACES = [f"00-{n:032x}-{n:016x}-01" for n in (1, 2, 2, 3)]
@@ -126,18 +127,18 @@ class TestGrpc:
 
 class TestPeer:
     def test_without_a_proxy_everybody_is_the_peer(self):
-        peer = Peer(("10.0.0.1", 4000), 0)
-        assert peer.context("1.1.1.1", None, b"").client == "10.0.0.1"
-        assert peer.context("1.1.1.1", 5.0, TRACES[0].encode()).client == "10.0.0.1"
+        peer = Peer(("10.0.0.1", 4000), 0, Access())
+        assert peer.context("1.1.1.1", None, b"", b"").client == "10.0.0.1"
+        assert peer.context("1.1.1.1", 5.0, TRACES[0].encode(), b"").client == "10.0.0.1"
 
     def test_behind_proxies_each_request_has_its_own_client(self):
-        peer = Peer(("10.0.0.1", 4000), 1)
-        clients = [peer.context(each, None, b"").client for each in ("1.1.1.1", "2.2.2.2", "")]
+        peer = Peer(("10.0.0.1", 4000), 1, Access())
+        clients = [peer.context(each, None, b"", b"").client for each in ("1.1.1.1", "2.2.2.2", "")]
         assert clients == ["1.1.1.1", "2.2.2.2", "10.0.0.1"]
 
     def test_a_unix_socket_has_no_address(self):
-        peer = Peer(None, 0)
-        assert (peer.host, peer.port, peer.context("1.1.1.1", None, b"").client) == ("", 0, "")
+        peer = Peer(None, 0, Access())
+        assert (peer.host, peer.port, peer.context("1.1.1.1", None, b"", b"").client) == ("", 0, "")
 
 
 def cut(data, size=100):

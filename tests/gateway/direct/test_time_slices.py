@@ -236,7 +236,7 @@ def make(kind, clock):
 
 def connection(kind, server, wire):
     shapes = server.shapes if kind is Http1 else server.shapes2
-    return kind(server.state, wire, Peer(None, 0), shapes)
+    return kind(server.state, wire, Peer(None, 0, server.state.access), shapes)
 
 
 def opened(speaker):

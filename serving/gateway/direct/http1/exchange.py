@@ -79,7 +79,7 @@ class Exchange:
         if quick is None:
             self._call_app(head, bytes(body))
             return
-        self._context = self._peer.context(head.forwarded, None, quick.trace)
+        self._context = self._peer.context(head.forwarded, None, quick.trace, quick.credential)
         if not state.plane.crowded or not self._must_wait(head, quick, body):
             self._admit(head, quick, body)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from serving.access.principals import CREDENTIAL
 from serving.access.web import WebAccess
 from serving.config.hosts import host_name
 from serving.gateway.direct.fields import BLANKS, MAX_HEADERS, TARGET, TOKEN, VALUE
@@ -121,6 +122,7 @@ def _infer_head(method: str, path: str, headers: Headers) -> InferHead | None:
         text(REQUEST_ID),
         encoding is not None,
         headers.get(TRACE, b""),
+        headers.get(CREDENTIAL, b""),
     )
 
 

@@ -12,6 +12,7 @@ from typing import Final
 
 import msgspec
 
+from serving.access.principals import CREDENTIAL
 from serving.access.web import WebAccess
 from serving.gateway.direct.fields import BLANKS, LEGAL, MOST_KEPT, STEADY, TOKEN, VALUE, text
 from serving.gateway.direct.http1.heads import JSON_LENGTH, MAX_HEAD, REQUEST_ID, TRACE, parse
@@ -24,7 +25,7 @@ _KEPT_SHAPES: Final = 8
 """Of each request line: whoever sends ever new ones takes the last place only."""
 
 _FIELD: Final = re.compile(rb"\r\n(%b+):[ \t]*(%b*)" % (TOKEN, VALUE))
-_READ: Final = (b"content-length", JSON_LENGTH, REQUEST_ID, b"x-forwarded-for", TRACE)
+_READ: Final = (b"content-length", JSON_LENGTH, REQUEST_ID, b"x-forwarded-for", TRACE, CREDENTIAL)
 
 
 class Shape:
@@ -43,9 +44,8 @@ class Shape:
         self._begin = len(self._first)
         names = [field[1].lower() for field in found]
         places = [names.index(name) if name in names else -1 for name in _READ]
-        self._length_at, self._json_at, self._request_at, self._forwarded_at, self._trace_at = (
-            places
-        )
+        self._length_at, self._json_at, self._request_at = places[:3]
+        self._forwarded_at, self._trace_at, self._credential_at = places[3:]
         self.is_plain = all(names.count(name) < 2 for name in _READ)
         """Whether each value that is read has one place."""
         steady = head.steady
@@ -78,7 +78,8 @@ class Shape:
         if self._forwarded_at >= 0:
             forwarded = text(values[self._forwarded_at])
         if infer is not None:
-            json_at, request_at, trace_at = self._json_at, self._request_at, self._trace_at
+            json_at, request_at = self._json_at, self._request_at
+            trace_at, credential_at = self._trace_at, self._credential_at
             infer = InferHead(
                 infer.model,
                 infer.version,
@@ -86,6 +87,7 @@ class Shape:
                 None if request_at < 0 else text(values[request_at]),
                 infer.packs,
                 b"" if trace_at < 0 else values[trace_at].strip(BLANKS),
+                b"" if credential_at < 0 else values[credential_at].strip(BLANKS),
             )
         return Head(self._steady, values, length, head.keep_alive, head.expects, forwarded, infer)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from serving.access.principals import CREDENTIAL
 from serving.access.web import WebAccess
 from serving.config.hosts import host_name
 from serving.gateway.direct.fields import BLANKS, LEGAL, MAX_HEADERS, TARGET, TOKEN
@@ -140,4 +141,5 @@ def _head(pseudo: dict[bytes, bytes], headers: Fields, access: WebAccess) -> Hea
         problem,
         given.get(b"x-forwarded-for", b"").decode("latin-1"),
         given.get(TRACE, b""),
+        given.get(CREDENTIAL, b""),
     )

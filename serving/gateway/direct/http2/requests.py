@@ -98,7 +98,9 @@ class Requests:
         elif head.length > 0 and not flags & f.END_STREAM and not self._admits(ident, head):
             pass  # it said itself how long its body is, so nobody waits for the data
         elif head.infer:
-            context = self._peer.context(head.forwarded, head.timeout_s, head.trace)
+            context = self._peer.context(
+                head.forwarded, head.timeout_s, head.trace, head.credential
+            )
             until = self._state.clock.body_until
             call = Call(ident, head, context, self._sender.initial, until)
             self._streams.by_number[ident] = call

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from serving.access.principals import CREDENTIAL
 from serving.access.web import WebAccess
 from serving.gateway.direct.fields import BLANKS, LEGAL, MOST_KEPT, STEADY, text
 from serving.gateway.direct.http1.heads import MAX_HEAD
@@ -20,7 +21,7 @@ from serving.protocol.recent import Recent
 
 _KEPT_BYTES: Final = 2048
 _KEPT_SHAPES: Final = 512
-_READ: Final = (b"content-length", b"grpc-timeout", b"x-forwarded-for", TRACE)
+_READ: Final = (b"content-length", b"grpc-timeout", b"x-forwarded-for", TRACE, CREDENTIAL)
 
 Key = list[Field | bytes]
 """Fields that belong to a shape, and the names of the others."""
@@ -38,7 +39,8 @@ class Shape2:
         self.key = key
         names = [part for part in key if isinstance(part, bytes)]
         places = [names.index(name) if name in names else -1 for name in _READ]
-        self._length_at, self._timeout_at, self._forwarded_at, self._trace_at = places
+        self._length_at, self._timeout_at, self._forwarded_at = places[:3]
+        self._trace_at, self._credential_at = places[3:]
         self.is_plain = all(names.count(name) < 2 for name in _READ)
         """Whether each value that is read has one place."""
         steady = head.steady
@@ -69,6 +71,7 @@ class Shape2:
         if self._forwarded_at >= 0:
             forwarded = text(values[self._forwarded_at])
         trace = b"" if self._trace_at < 0 else values[self._trace_at]
+        credential = b"" if self._credential_at < 0 else values[self._credential_at]
         return Head2(
             self._steady,
             values,
@@ -79,6 +82,7 @@ class Shape2:
             head.problem,
             forwarded,
             trace,
+            credential,
         )
 
 

@@ -102,7 +102,7 @@ class UnaryCalls:
             payload = plain_message(body, self._state.max_body)
             self._state.slices.spent += len(payload) >> 12
             request = self._state.grpc_requests.read(payload)
-            access, principal = self._state.app.access, call.context.principal
+            access, principal = self._state.access, call.context.principal
             refused = access.decide(Scope.INFER, request.model_name, principal)
             if refused is not None:
                 raise refused
