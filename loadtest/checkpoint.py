@@ -24,7 +24,7 @@ from loadtest.vigil import ROOT
 from serving.channel.messages.directory import ServedModel
 from serving.channel.messages.observation import EventMeta, Label, LabelsMeta, Position
 from serving.config import ModelConfig
-from serving.control.registry import Hub
+from serving.control.registry import Registry
 from serving.monitoring.role import MonitorRole
 from serving.protocol.messages import Tensor
 
@@ -62,12 +62,12 @@ def main() -> int:
 async def _measure(rows: int, seconds: int) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        hub = Hub()
-        await hub.start(f"unix:{folder}/hub.sock")
+        registry = Registry()
+        await registry.start(f"unix:{folder}/registry.sock")
         models = [f"m{number}" for number in range(-(-rows // PER_MODEL))]
         config = ModelConfig.model_validate(_CONFIG).model_dump_json().encode()
-        hub.set_models([ServedModel(model, "1", config, name) for model in models])
-        role = MonitorRole(f"unix:{folder}/hub.sock", f"unix:{folder}/m.sock", folder / "data")
+        registry.set_models([ServedModel(model, "1", config, name) for model in models])
+        role = MonitorRole(f"unix:{folder}/registry.sock", f"unix:{folder}/m.sock", folder / "data")
         await role.start()
         traffic = _traffic(role, models)
         for _ in range(rows // BATCH):
@@ -78,7 +78,7 @@ async def _measure(rows: int, seconds: int) -> dict[str, float]:
         started = time.perf_counter()
         await role.stop()
         stopped = time.perf_counter() - started
-        hub.stop()
+        registry.stop()
         size = sum(path.stat().st_size for path in (folder / "data").iterdir())
     return {
         "saves": len(saves),

@@ -30,7 +30,7 @@ from loadtest.process import ServerError, spawn, stop_on_sigterm
 from serving.channel.connection import ChannelClosed, Connection
 from serving.channel.endpoint import connect
 from serving.channel.messages.inference import BatchMeta
-from serving.control.registry import Hub
+from serving.control.registry import Registry
 from serving.models.torch.device_ops import CudaOps
 from serving.models.torch.pipeline import Pipeline
 from serving.protocol.messages import Tensor
@@ -90,13 +90,13 @@ async def _measure(options: argparse.Namespace) -> dict[str, Any]:
 
 @contextlib.asynccontextmanager
 async def _replica(case: Case, folder: Path) -> AsyncIterator[Connection]:
-    hub_address, address = f"unix:{folder}/hub", f"unix:{folder}/replica"
-    hub = Hub()
-    await hub.start(hub_address)
+    registry_address, address = f"unix:{folder}/control plane", f"unix:{folder}/replica"
+    registry = Registry()
+    await registry.start(registry_address)
     command = [sys.executable, "-m", "loadtest.gpu_replica", str(folder / "models"), case.name]
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
     log = ROOT / ".bench" / "logs" / f"gpu-{case.name}.log"
-    process = spawn([*command, address, hub_address], env, log)
+    process = spawn([*command, address, registry_address], env, log)
     connection: Connection | None = None
     try:
         connection = await _connected(process, address, log)
@@ -106,7 +106,7 @@ async def _replica(case: Case, folder: Path) -> AsyncIterator[Connection]:
             connection.close()
         process.terminate()
         await asyncio.to_thread(process.wait)
-        hub.stop()
+        registry.stop()
         await asyncio.sleep(0)
 
 

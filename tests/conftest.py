@@ -24,7 +24,6 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
 
-from serving.channel.hub_client import HubClient
 from serving.channel.messages.control import DeadlyMeta, EndedMeta
 from serving.channel.messages.directory import Directory, Member, RoleName, ServedModel
 from serving.channel.messages.reports import (
@@ -35,8 +34,9 @@ from serving.channel.messages.reports import (
     Report,
     RoleStatus,
 )
+from serving.channel.registry_client import RegistryClient
 from serving.config import InputSpec, ModelConfig, OutputSpec
-from serving.control.registry import Hub
+from serving.control.registry import Registry
 from serving.demo.build import build_demo
 from serving.protocol.grpc.codec import decode_request, encode_response
 from serving.protocol.messages import InferRequest, InferResponse, Tensor
@@ -131,7 +131,7 @@ class Role:
         self.directories: list[Directory] = []
         self.ended: list[EndedMeta] = []
         self.deadly: list[DeadlyMeta] = []
-        self.client = HubClient(
+        self.client = RegistryClient(
             address,
             None,
             member,
@@ -159,15 +159,15 @@ def eventually() -> Wait:
 
 @pytest.fixture
 def address(tmp_path: Path) -> str:
-    return f"unix:{tmp_path}/hub.sock"
+    return f"unix:{tmp_path}/registry.sock"
 
 
 @pytest.fixture
-async def hub(address: str) -> AsyncIterator[Hub]:
-    hub = Hub()
-    await hub.start(address)
-    yield hub
-    hub.stop()
+async def registry(address: str) -> AsyncIterator[Registry]:
+    registry = Registry()
+    await registry.start(address)
+    yield registry
+    registry.stop()
     await asyncio.sleep(0)
 
 

@@ -18,7 +18,7 @@ from serving.config.encoded import decode_config
 from serving.control.fall_back import may_fall_back
 from serving.control.history import History
 from serving.control.instance_status import instance_status
-from serving.control.registry import Hub
+from serving.control.registry import Registry
 from serving.dataplane.handler import DataPlane
 from serving.roles.served_entry import served_entry
 
@@ -46,14 +46,16 @@ def again(served: ServedModel) -> ServedModel:
     return msgspec.msgpack.decode(msgspec.msgpack.encode(served), type=ServedModel)
 
 
-async def test_the_hub_parses_it_once(hub: Hub, served: ServedModel, parsed: list[bytes]) -> None:
+async def test_the_hub_parses_it_once(
+    registry: Registry, served: ServedModel, parsed: list[bytes]
+) -> None:
     for _ in range(3):
-        hub.set_models([again(served)])
-        may_fall_back(hub.directory.models[0])
-        console_data(hub, History())
-        instance_status(hub)
-        hub.note_failure(served.key, "no weights")
-        hub.ready()
+        registry.set_models([again(served)])
+        may_fall_back(registry.directory.models[0])
+        console_data(registry, History())
+        instance_status(registry)
+        registry.note_failure(served.key, "no weights")
+        registry.ready()
     assert parsed == [served.config]
 
 

@@ -15,7 +15,7 @@ from serving.channel.messages.findings import FindingRecord
 from serving.channel.messages.reports import MonitorStatus
 from serving.control.history import History
 from serving.control.members import MemberState
-from serving.control.registry import Hub
+from serving.control.registry import Registry
 from serving.telemetry import names
 from serving.telemetry.series import Series
 
@@ -61,23 +61,23 @@ class ConsoleData(msgspec.Struct, frozen=True):
     now_s: float
 
 
-def console_data(hub: Hub, history: History) -> ConsoleData:
+def console_data(registry: Registry, history: History) -> ConsoleData:
     """Return the whole page's content.
 
     Args:
-        hub: the instance.
-        history: samples of `hub.aggregate()`, taken every few seconds.
+        registry: the instance.
+        history: samples of `registry.aggregate()`, taken every few seconds.
     """
-    ready, reasons = hub.ready()
-    now = hub.aggregate()
+    ready, reasons = registry.ready()
+    now = registry.aggregate()
     recent = history.increase()
-    states = hub.states()
-    directory = hub.directory
+    states = registry.states()
+    directory = registry.directory
     models = [
-        model_row(model, states, now, recent, history.seconds, hub.explainer_state(model))
+        model_row(model, states, now, recent, history.seconds, registry.explainer_state(model))
         for model in directory.models
     ]
-    findings = _in_order(hub.findings())
+    findings = _in_order(registry.findings())
     monitors = [state.status for state in states if isinstance(state.status, MonitorStatus)]
     return ConsoleData(
         ready=ready,
@@ -89,7 +89,7 @@ def console_data(hub: Hub, history: History) -> ConsoleData:
         guards=_guards(now, recent),
         members=[_member(state) for state in states],
         window_s=history.seconds,
-        started_s=hub.started_ns / 1e9,
+        started_s=registry.started_ns / 1e9,
         now_s=time.time(),
     )
 

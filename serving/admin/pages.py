@@ -26,7 +26,7 @@ from serving.control.commands import Commands
 from serving.control.history import History
 from serving.control.instance_status import instance_status
 from serving.control.monitor_orders import reset_reference
-from serving.control.registry import Hub
+from serving.control.registry import Registry
 from serving.errors import VigilError
 from serving.protocol.json.repository import read_order, wants_only_ready
 from serving.protocol.repository import ControlMeta
@@ -42,9 +42,13 @@ class Pages:
     """Handlers of one instance's admin listener."""
 
     def __init__(
-        self, hub: Hub, config: ServerConfig, history: History, desk: Commands | None = None
+        self,
+        registry: Registry,
+        config: ServerConfig,
+        history: History,
+        desk: Commands | None = None,
     ) -> None:
-        self._hub = hub
+        self._registry = registry
         self._desk = desk
         self._config = config
         self._history = history
@@ -92,24 +96,26 @@ class Pages:
 
     async def readyz(self, _request: Request) -> Response:
         """Answer 200 when an inference through every required model has worked, else 503."""
-        ready, reasons = self._hub.ready()
+        ready, reasons = self._registry.ready()
         return _json({"ready": True}) if ready else _error_response(503, "; ".join(reasons))
 
     async def config(self, _request: Request) -> Response:
         """Answer the configuration in effect, defaults filled in."""
         models: dict[str, dict[str, Any]] = {}
-        for model in self._hub.directory.models:
+        for model in self._registry.directory.models:
             models.setdefault(model.name, {})[model.version] = msgspec.json.decode(model.config)
         return _json({"server": self._config.model_dump(mode="json"), "models": models})
 
     async def status(self, _request: Request) -> Response:
         """Answer who is there and whether the instance is ready, for programs."""
-        return _json(instance_status(self._hub))
+        return _json(instance_status(self._registry))
 
     async def reset_reference(self, request: Request) -> Response:
         """Begin a new live reference of a model's drift."""
         try:
-            return _json({"drift": await reset_reference(self._hub, request.path_params["model"])})
+            return _json(
+                {"drift": await reset_reference(self._registry, request.path_params["model"])}
+            )
         except VigilError as error:
             return _error_response(http_status(error), error.message)
 
@@ -137,7 +143,7 @@ class Pages:
 
     async def metrics(self, _request: Request) -> Response:
         """Answer every series of the instance as Prometheus text."""
-        text = prometheus_text(self._hub.aggregate())
+        text = prometheus_text(self._registry.aggregate())
         return Response(text, headers={**_NO_STORE, "content-type": CONTENT_TYPE})
 
     async def console(self, _request: Request) -> Response:
@@ -151,7 +157,7 @@ class Pages:
 
     async def data(self, _request: Request) -> Response:
         """Answer what the console's page shows."""
-        return _json(console_data(self._hub, self._history))
+        return _json(console_data(self._registry, self._history))
 
 
 class _Decision:

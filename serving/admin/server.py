@@ -14,14 +14,14 @@ from serving.config import ConfigError, ServerConfig
 from serving.control.commands import Commands
 from serving.control.exports import Exports
 from serving.control.history import History
-from serving.control.registry import Hub
+from serving.control.registry import Registry
 
 
 class AdminServer:
-    """Hosts the admin listener of `hub` in the running loop; leaves signals alone.
+    """Hosts the admin listener of `registry` in the running loop; leaves signals alone.
 
     Args:
-        hub: the instance.
+        registry: the instance.
         config: says where to listen and which way metrics go.
         desk: takes orders; None for a listener that only answers questions.
 
@@ -29,15 +29,17 @@ class AdminServer:
         port: where it listens; once started also when the configuration says 0.
     """
 
-    def __init__(self, hub: Hub, config: ServerConfig, desk: Commands | None = None) -> None:
-        self._hub = hub
+    def __init__(
+        self, registry: Registry, config: ServerConfig, desk: Commands | None = None
+    ) -> None:
+        self._registry = registry
         self._desk = desk
         self._config = config
         self._history = History()
         self.port = config.listen.admin_port
         self._server: _Server | None = None
         self._serving: asyncio.Task[None] | None = None
-        self._exports = Exports(hub, config, self._history)
+        self._exports = Exports(registry, config, self._history)
 
     async def start(self) -> None:
         """Listen; returns once requests are answered.
@@ -49,7 +51,7 @@ class AdminServer:
         self.port = listening.getsockname()[1]
         self._server = _Server(
             uvicorn.Config(
-                Pages(self._hub, self._config, self._history, self._desk).app(),
+                Pages(self._registry, self._config, self._history, self._desk).app(),
                 log_config=None,
                 access_log=False,
                 lifespan="off",

@@ -19,7 +19,7 @@ from serving.telemetry.logs.report import report
 
 FIRST_PAUSE_S: Final = 0.1
 LONGEST_PAUSE_S: Final = 0.5
-"""Shorter than a hub that replaces a dead one waits for the roles (`settle_s`)."""
+"""Shorter than a control plane that replaces a dead one waits for the roles (`settle_s`)."""
 LASTING_S: Final = 1.0
 """A connection that held for so long was a good one: after it pauses begin anew."""
 GRACE_S: Final = 5.0
@@ -47,7 +47,7 @@ class Peer:
     when somebody asks for it (`connected`).
 
     Args:
-        what: what is at the other end, for the log, for example `the hub`.
+        what: what is at the other end, for the log, for example `the control plane`.
         secret: the cluster's secret, for TCP.
         on_up: called with each connection in the turn in which it is open.
         on_down: called when one that was up is lost, or given up for another address.

@@ -1,4 +1,4 @@
-"""Takes orders for the running instance and decides who may give them."""
+"""Takes orders for the running instance; whoever may not give them is refused at the door."""
 
 from __future__ import annotations
 

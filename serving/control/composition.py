@@ -12,7 +12,7 @@ from serving.control.commands import Commands, at_once
 from serving.control.fall_back import fall_back, may_fall_back
 from serving.control.lifecycle import Engine, ModelControl
 from serving.control.model_poll import ModelPoll
-from serving.control.registry import Hub
+from serving.control.registry import Registry
 from serving.control.runtime_settings import Chosen, RuntimeSettings
 from serving.control.starting import Starting
 from serving.models.repository.folder import ModelRepository
@@ -20,10 +20,10 @@ from serving.telemetry.logs.switch import LogSwitch
 
 
 class ControlPlane:
-    """Everything that changes what `hub` tells gateways to serve.
+    """Everything that changes what `registry` tells gateways to serve.
 
     Args:
-        hub: the instance.
+        registry: the instance.
         config: where models lie, and the bounds of loading.
         engine: starts and stops replicas; see `ModelControl`.
         on_settings: called after every change of how gateways log and trace.
@@ -36,7 +36,7 @@ class ControlPlane:
 
     def __init__(
         self,
-        hub: Hub,
+        registry: Registry,
         config: ServerConfig,
         engine: Engine,
         on_settings: Callable[[], None] = lambda: None,
@@ -45,7 +45,7 @@ class ControlPlane:
     ) -> None:
         repository = self._repository = ModelRepository(config.models, config.remote_hosts)
         self._control = ModelControl(
-            hub,
+            registry,
             repository,
             engine,
             load_timeout_s=config.load_timeout_s,
@@ -60,12 +60,12 @@ class ControlPlane:
         self._settling: dict[ModelKey, asyncio.Task[None]] = {}
         self._starting: Starting | None = None
         self._load_timeout_s = config.load_timeout_s
-        self._hub = hub
+        self._registry = registry
         self._switch = switch or LogSwitch()
         self._on_settings = on_settings
         self._book = RuntimeSettings(config.data_dir.absolute() / "traces", self._set)
         self.desk = Commands(self._control, self._book, kept)
-        hub.requests.on_control = self.desk.answer
+        registry.requests.on_control = self.desk.answer
 
     @property
     def chosen(self) -> Chosen:
@@ -81,7 +81,7 @@ class ControlPlane:
         """
         generation = self._control.start(inventory)
         self._starting = Starting(
-            self._hub, self._control, inventory.models, generation, self._load_timeout_s
+            self._registry, self._control, inventory.models, generation, self._load_timeout_s
         )
         for served in filter(may_fall_back, inventory.models):
             self._settle(served, generation)
@@ -101,14 +101,14 @@ class ControlPlane:
 
     def _settle(self, served: ServedModel, generation: int) -> None:
         task = asyncio.get_running_loop().create_task(
-            fall_back(self._hub, self._control, self._repository, served, generation)
+            fall_back(self._registry, self._control, self._repository, served, generation)
         )
         self._settling[served.key] = task
         task.add_done_callback(lambda _: self._settling.pop(served.key, None))
 
     def _set(self, settings: Settings) -> None:
         self._switch.apply(settings.log)
-        self._hub.set_settings(settings)
+        self._registry.set_settings(settings)
         self._on_settings()
 
     def stop(self) -> None:

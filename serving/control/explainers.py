@@ -18,7 +18,7 @@ from serving.control.news import News
 from serving.errors import ModelNotReady
 
 START_S: Final = 60.0
-"""For so long the hub lets a question wait for an explainer."""
+"""For so long the control plane lets a question wait for an explainer."""
 FIRST_PAUSE_S: Final = 5.0
 LONGEST_PAUSE_S: Final = 300.0
 ON_DEMAND: Final = "starts with the first question"
@@ -32,7 +32,8 @@ class _Failure:
 
 
 class Explainers:
-    """What was asked for, what is there, and what could not be. Belongs to the hub's loop.
+    """What was asked for, what is there, and what could not be. Belongs to the control plane's
+    loop.
 
     One that cannot load its model is not tried again by itself: a question tries it again, once a
     pause is over that grows with each failure.
@@ -71,7 +72,7 @@ class Explainers:
             self._changed()
 
     def restore(self, keys: Iterable[ModelKey]) -> None:
-        """Ask for those that the hub before this one had asked for."""
+        """Ask for those that the control plane before this one had asked for."""
         for key in keys:
             if key in self._models:
                 self._asked[key] = self._models[key]

@@ -7,17 +7,17 @@ import platform
 
 from serving.config import ServerConfig
 from serving.control.history import SAMPLE_S, History
-from serving.control.registry import Hub
+from serving.control.registry import Registry
 from serving.telemetry import names
 from serving.telemetry.export.metrics_data import own_version
 from serving.telemetry.export.otlp import OtlpPusher
 
 
 class Exports:
-    """Samples the totals of `hub` and pushes them to a collector if there is one.
+    """Samples the totals of `registry` and pushes them to a collector if there is one.
 
     Args:
-        hub: the instance.
+        registry: the instance.
         config: names the collector.
         history: gets the samples.
         engine, ingress: what runs, for the metrics; none: what the configuration says.
@@ -25,18 +25,18 @@ class Exports:
 
     def __init__(
         self,
-        hub: Hub,
+        registry: Registry,
         config: ServerConfig,
         history: History,
         engine: str = "",
         ingress: str = "",
     ) -> None:
-        self._hub = hub
+        self._registry = registry
         self._config = config
         self._history = history
         self._tasks: list[asyncio.Task[None]] = []
         self._pusher: OtlpPusher | None = None
-        info = hub.series.gauge(
+        info = registry.series.gauge(
             names.BUILD_INFO,
             version=own_version(),
             python=platform.python_version(),
@@ -51,8 +51,8 @@ class Exports:
         self._tasks = [create(self._sample())]
         endpoint = self._config.telemetry.otlp_endpoint
         if endpoint:
-            failures = self._hub.series.sum(names.TELEMETRY_EXPORT_FAILURES)
-            self._pusher = OtlpPusher(endpoint, self._hub.started_ns, failures)
+            failures = self._registry.series.sum(names.TELEMETRY_EXPORT_FAILURES)
+            self._pusher = OtlpPusher(endpoint, self._registry.started_ns, failures)
             self._pusher.start()
             self._tasks.append(create(self._push(self._pusher)))
 
@@ -61,16 +61,16 @@ class Exports:
         for task in self._tasks:
             task.cancel()
         if self._pusher:
-            self._pusher.offer(self._hub.aggregate())
+            self._pusher.offer(self._registry.aggregate())
             await asyncio.to_thread(self._pusher.stop)
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _sample(self) -> None:
         while True:
-            self._history.sample(self._hub.aggregate())
+            self._history.sample(self._registry.aggregate())
             await asyncio.sleep(SAMPLE_S)
 
     async def _push(self, pusher: OtlpPusher) -> None:
         while True:
             await asyncio.sleep(self._config.telemetry.interval_s)
-            pusher.offer(self._hub.aggregate())
+            pusher.offer(self._registry.aggregate())

@@ -12,7 +12,7 @@ from typing import Final
 from serving.channel.messages.directory import ModelKey, ServedModel
 from serving.config import ConfigError
 from serving.control.lifecycle import ModelControl
-from serving.control.registry import Hub
+from serving.control.registry import Registry
 from serving.control.served_model import config_of, served_model
 from serving.models.repository.folder import ModelRepository
 
@@ -30,7 +30,7 @@ def may_fall_back(served: ServedModel) -> bool:
 
 
 async def fall_back(
-    hub: Hub,
+    registry: Registry,
     control: ModelControl,
     repository: ModelRepository,
     served: ServedModel,
@@ -39,20 +39,22 @@ async def fall_back(
     """Wait until a version answers; if it fails, the newest earlier one that can be loaded serves.
 
     Args:
-        hub: tells when there is something new.
+        registry: tells when there is something new.
         control: serves it, in directory `generation` for the first time.
         repository: where earlier versions lie.
         served: the newest version.
         generation: of the directory that told gateways of it.
     """
-    why = await _failure(hub, control, served.key, generation)
+    why = await _failure(registry, control, served.key, generation)
     if why:
         earlier = await asyncio.to_thread(_earlier, repository, served)
         if earlier:
             await control.fall_back(served, why, earlier)
 
 
-async def _failure(hub: Hub, control: ModelControl, key: ModelKey, generation: int) -> str:
+async def _failure(
+    registry: Registry, control: ModelControl, key: ModelKey, generation: int
+) -> str:
     """Return why a version cannot answer; an empty text once it does, or is not served any more."""
     loop = asyncio.get_running_loop()
     since: float | None = None
@@ -63,7 +65,7 @@ async def _failure(hub: Hub, control: ModelControl, key: ModelKey, generation: i
         since = (since or loop.time()) if why else None
         if since is not None and loop.time() >= since + CERTAIN_S:
             return why
-        await hub.news(CERTAIN_S)
+        await registry.news(CERTAIN_S)
     return ""
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Final
 
 from serving.channel.messages.directory import ModelKey, ServedModel
-from serving.control.registry import Hub
+from serving.control.registry import Registry
 from serving.control.served_state import ServedState
 from serving.telemetry import names
 
@@ -21,7 +21,7 @@ class GatewayWaits:
     """What gateways say of revisions, and waiting until they say something else.
 
     Args:
-        hub: hears how they fare.
+        registry: hears how they fare.
         state: which revisions there are.
         load_timeout_s: what loading may take.
         drain_timeout_s: what answering the rest of a revision's requests may take.
@@ -31,9 +31,9 @@ class GatewayWaits:
     """
 
     def __init__(
-        self, hub: Hub, state: ServedState, load_timeout_s: float, drain_timeout_s: float
+        self, registry: Registry, state: ServedState, load_timeout_s: float, drain_timeout_s: float
     ) -> None:
-        self._hub = hub
+        self._registry = registry
         self._state = state
         self._load_timeout_s = load_timeout_s
         self._drain_timeout_s = drain_timeout_s
@@ -48,10 +48,10 @@ class GatewayWaits:
         """
         said = {
             which: why
-            for status in self._hub.gateway_statuses()
+            for status in self._registry.gateway_statuses()
             for which, why in status.why_unready.items()
         }
-        failed = {key[:2]: self._hub.failures.of(key) for key in self._state.active}
+        failed = {key[:2]: self._registry.failures.of(key) for key in self._state.active}
         return {which: failed.get(which) or why for which, why in said.items()}
 
     def standing(self, key: ModelKey, generation: int) -> tuple[bool, str]:
@@ -61,10 +61,10 @@ class GatewayWaits:
             key: of a revision that is served, or tried.
             generation: of a directory with it; gateways that do not know it yet do not count.
         """
-        if (failure := self._hub.failures.of(key)) is not None:
+        if (failure := self._registry.failures.of(key)) is not None:
             return False, failure
         ready = 0
-        for status in self._hub.gateway_statuses():
+        for status in self._registry.gateway_statuses():
             if status.generation < generation:
                 continue
             if key in self._state.active:
@@ -76,7 +76,7 @@ class GatewayWaits:
                 if each.key == key and each.state == "UNAVAILABLE":
                     return False, each.reason
                 ready += each.key == key and each.state == "READY"
-        return ready >= self._hub.gateways_wanted, ""
+        return ready >= self._registry.gateways_wanted, ""
 
     # -- waiting ------------------------------------------------------------------------
 
@@ -101,14 +101,14 @@ class GatewayWaits:
 
         await self._until(over, self._load_timeout_s)
         for name, _, _ in waiting:
-            self._hub.load_failures.count(name, names.LOAD_TIMEOUT)
+            self._registry.load_failures.count(name, names.LOAD_TIMEOUT)
         return {**failed, **dict.fromkeys(waiting, self.late)}
 
     async def cleared(self, keys: Collection[ModelKey]) -> None:
         """Wait until nothing of an earlier time is left: it could be proven while it ends."""
 
         def over() -> bool:
-            there = {member.key for member in self._hub.directory.of_role("replica")}
+            there = {member.key for member in self._registry.directory.of_role("replica")}
             return not set(keys) & (there | self._state.retiring.keys())
 
         await self._until(over, self._drain_timeout_s + FOLLOW_S)
@@ -125,7 +125,7 @@ class GatewayWaits:
     def _know(self, generation: int, gone: Iterable[ModelKey]) -> bool:
         return all(
             status.generation >= generation and not set(gone) & set(status.retiring)
-            for status in self._hub.gateway_statuses()
+            for status in self._registry.gateway_statuses()
         )
 
     async def _until(self, over: Callable[[], bool], timeout_s: float) -> None:
@@ -133,4 +133,4 @@ class GatewayWaits:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + timeout_s
         while (left := deadline - loop.time()) > 0 and not over():
-            await self._hub.news(min(left, LOOK_S))
+            await self._registry.news(min(left, LOOK_S))

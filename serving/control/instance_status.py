@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from serving.control.members import MemberState
-from serving.control.registry import Hub
+from serving.control.registry import Registry
 
 
 class ModelLine(msgspec.Struct, frozen=True):
@@ -37,15 +37,15 @@ class InstanceStatus(msgspec.Struct, frozen=True):
     restarts: dict[str, int]
 
 
-def instance_status(hub: Hub) -> InstanceStatus:
-    """Return what `hub` knows of its instance now."""
-    ready, reasons = hub.ready()
-    directory = hub.directory
+def instance_status(registry: Registry) -> InstanceStatus:
+    """Return what `registry` knows of its instance now."""
+    ready, reasons = registry.ready()
+    directory = registry.directory
     models = [
-        ModelLine(served.name, served.version, hub.explainer_state(served))
+        ModelLine(served.name, served.version, registry.explainer_state(served))
         for served in directory.models
     ]
-    restarts = dict(hub.members.restarts)
+    restarts = dict(registry.members.restarts)
     return InstanceStatus(
-        ready, reasons, directory.generation, models, hub.members.states(), restarts
+        ready, reasons, directory.generation, models, registry.members.states(), restarts
     )

@@ -21,7 +21,7 @@ from serving.control.load_sentences import (
     report_refused,
     version_list,
 )
-from serving.control.registry import Hub
+from serving.control.registry import Registry
 from serving.control.served_model import config_of, served_model
 from serving.control.served_state import ServedState
 from serving.models.repository.folder import ModelRepository, readable
@@ -34,10 +34,10 @@ Engine = Callable[[Sequence[ServedModel], Sequence[ServedModel]], None]
 
 
 class ModelControl:
-    """Loads and unloads models. Belongs to the hub's loop.
+    """Loads and unloads models. Belongs to the control plane's loop.
 
     Args:
-        hub: tells gateways what to serve, and hears how they fare.
+        registry: tells gateways what to serve, and hears how they fare.
         repository: where models lie.
         engine: told which models must have replicas: those that serve, and candidates.
         load_timeout_s: what loading may take.
@@ -49,18 +49,18 @@ class ModelControl:
 
     def __init__(
         self,
-        hub: Hub,
+        registry: Registry,
         repository: ModelRepository,
         engine: Engine,
         *,
         load_timeout_s: float,
         drain_timeout_s: float,
     ) -> None:
-        self._hub = hub
+        self._registry = registry
         self._repository = repository
         self._engine = engine
         self._state = ServedState()
-        self.gateways: Final = GatewayWaits(hub, self._state, load_timeout_s, drain_timeout_s)
+        self.gateways: Final = GatewayWaits(registry, self._state, load_timeout_s, drain_timeout_s)
         # Only while somebody holds or awaits it: names come from clients.
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -74,7 +74,7 @@ class ModelControl:
         self._state.begin(inventory)
         generation = self._publish()
         for each in inventory.broken:
-            self._hub.load_failures.count(each.name, names.LOAD_CONFIGURATION)
+            self._registry.load_failures.count(each.name, names.LOAD_CONFIGURATION)
         return generation
 
     def stop(self) -> None:
@@ -102,7 +102,7 @@ class ModelControl:
             fresh = [served for served in wanted if served.key not in self._state.active]
             await self.gateways.cleared({served.key for served in fresh})
             changed = {} if allow_signature_change else self._changed_signatures(fresh)
-            self._hub.load_failures.count(name, names.LOAD_SIGNATURE, len(changed))
+            self._registry.load_failures.count(name, names.LOAD_SIGNATURE, len(changed))
             failed = changed | await self._try(
                 [served for served in wanted if served.key not in changed]
             )
@@ -199,7 +199,7 @@ class ModelControl:
         except ConfigError as error:
             self._state.reasons[name, ""] = str(error)
             self._publish()
-            self._hub.load_failures.count(name, names.LOAD_CONFIGURATION)
+            self._registry.load_failures.count(name, names.LOAD_CONFIGURATION)
             report(Event.VERSION_REFUSED, str(error), model=name)
             raise load_failed(name, str(error)) from None
 
@@ -225,7 +225,7 @@ class ModelControl:
         """Have gateways prove what is new; returns why, for each version that cannot answer."""
         fresh = [served for served in wanted if served.key not in self._state.active]
         for served in fresh:
-            self._hub.failures.forget(served.key)
+            self._registry.failures.forget(served.key)
             self._state.candidates[served.key] = served
         try:
             return await self.gateways.proven(wanted, self._publish())
@@ -237,7 +237,7 @@ class ModelControl:
 
     def _own(self, key: ModelKey, why: str) -> str:
         """Return why a revision failed where that was found here; else an empty text."""
-        return why if why in (self.gateways.late, self._hub.failures.noted(key)) else ""
+        return why if why in (self.gateways.late, self._registry.failures.noted(key)) else ""
 
     async def _retire(self, gone: Sequence[ServedModel]) -> None:
         """Tell gateways what is active now; end what is gone once they are done with it."""
@@ -260,7 +260,7 @@ class ModelControl:
         state = self._state
         active, candidates = tuple(state.active.values()), tuple(state.candidates.values())
         self._engine((*active, *state.retiring.values()), candidates)
-        return self._hub.set_models(active, candidates, state.broken)
+        return self._registry.set_models(active, candidates, state.broken)
 
     def _lock(self, name: str) -> asyncio.Lock:
         return self._locks.setdefault(name, asyncio.Lock())

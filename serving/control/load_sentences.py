@@ -15,8 +15,8 @@ def report_refused(key: ModelKey, why: str = "") -> None:
 
     Args:
         key: the version.
-        why: the hub's own reason; empty where a replica or a gateway found it: what they say may
-            quote the model, and they have logged it without that.
+        why: the control plane's own reason; empty where a replica or a gateway found it: what they
+            say may quote the model, and they have logged it without that.
     """
     name, version, _ = key
     said = why or "its lines model_load_failed or version_unproven tell why"

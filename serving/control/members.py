@@ -30,7 +30,7 @@ _decode_report = msgspec.msgpack.Decoder(Report).decode
 
 
 class MemberState(msgspec.Struct, frozen=True):
-    """A member as the hub sees it now.
+    """A member as the control plane sees it now.
 
     Attributes:
         member: what it registered as.

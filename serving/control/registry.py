@@ -1,6 +1,7 @@
-"""The hub: roles register and report here; it pushes the directory and keeps the books.
+"""The control plane: roles register and report here; it pushes the directory and keeps the books.
 
-One hub per instance, in the supervisor (local engine) or in one deployment (ray engine). Losing
+One control plane per instance, in the supervisor (local engine) or in one deployment (ray engine).
+Losing
 it costs no request: roles keep their last directory, reconnect, and register again.
 """
 
@@ -56,14 +57,15 @@ _decode_findings = msgspec.msgpack.Decoder(FindingsChanged).decode
 _decode_member = msgspec.msgpack.Decoder(Member).decode
 
 
-class Hub:
+class Registry:
     """State of one instance, fed by its roles. All methods belong to the loop's thread.
 
     Args:
         gateways: how many gateways there must be for the instance to be ready.
         secret: the cluster's secret; needed to listen on TCP.
         settle_s: seconds after the start in which members register but no directory is pushed.
-            A hub that replaces a dead one needs it: the first gateway that finds the new hub
+            A control plane that replaces a dead one needs it: the first gateway that finds the new
+                control plane
             must not be told that there are no replicas, only because they come a moment later.
         tells_ends: whether `tell_ended` is called for every replica that ends by itself.
         clock: monotonic seconds.
@@ -74,8 +76,8 @@ class Hub:
         failures: why versions could not be loaded.
         explainers: which explainers there are.
         requests: answers what roles ask.
-        series: the hub's own.
-        processes: processes that are no members, whose series are the hub's.
+        series: the control plane's own.
+        processes: processes that are no members, whose series are the control plane's.
     """
 
     def __init__(
@@ -102,7 +104,8 @@ class Hub:
         self.explainers: Final = Explainers(clock)
         self.requests: Final = RoleRequests(self.explainers)
         self.started_ns: Final = time.time_ns()
-        # Counted from the wall clock, so that a hub that replaces another continues upwards.
+        # Counted from the wall clock, so that a control plane that replaces another continues
+        # upwards.
         self._generations = itertools.count(self.started_ns // 1_000_000)
         self.series: Final = SeriesSet()
         self.members: Final = Members(self.series, clock)

@@ -1,4 +1,4 @@
-"""What roles ask the hub and wait for: orders of clients, and explainers."""
+"""What roles ask the control plane and wait for: orders of clients, and explainers."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class RoleRequests:
         except VigilError as error:
             connection.fail(message.id, error)
         except Exception as error:  # noqa: BLE001 - the peer must get an answer whatever it was
-            said = f"the hub failed to answer '{message.kind[:40]}'"
+            said = f"the control plane failed to answer '{message.kind[:40]}'"
             report(Event.INTERNAL_ERROR, said, error=error)
             connection.fail(message.id, ModelFailed("internal error; see the server's log"))
 
@@ -62,4 +62,4 @@ class RoleRequests:
             return None
         if message.kind == CONTROL and self.on_control is not None:
             return await self.on_control(_decode_control(message.meta))
-        raise Unsupported(f"this hub does not answer '{message.kind[:40]}'")
+        raise Unsupported(f"this control plane does not answer '{message.kind[:40]}'")

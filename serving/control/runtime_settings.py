@@ -105,7 +105,7 @@ class RuntimeSettings:
         self._publish()
 
     def _change(self, **changed: dict[str, Any]) -> None:
-        # The number grows also over a hub that is replaced.
+        # The number grows also over a control plane that is replaced.
         self.chosen = msgspec.structs.replace(self.chosen, number=time.time_ns(), **changed)
         self._publish()
 

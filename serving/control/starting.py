@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from serving.channel.messages.directory import ServedModel
 from serving.control.lifecycle import ModelControl
-from serving.control.registry import Hub
+from serving.control.registry import Registry
 from serving.control.served_model import config_of
 
 
@@ -19,7 +19,7 @@ class Starting:
     """The required models of the start that neither answer nor have failed yet.
 
     Args:
-        hub: hears how gateways fare.
+        registry: hears how gateways fare.
         control: serves the models.
         models: what the instance begins with.
         generation: of the directory that told gateways of it.
@@ -28,13 +28,13 @@ class Starting:
 
     def __init__(
         self,
-        hub: Hub,
+        registry: Registry,
         control: ModelControl,
         models: Sequence[ServedModel],
         generation: int,
         limit_s: float,
     ) -> None:
-        self._hub = hub
+        self._registry = registry
         self._control = control
         self._generation = generation
         self._awaited = {served.key for served in models if config_of(served).required}
@@ -46,8 +46,10 @@ class Starting:
         self._awaited = {key for key in self._awaited if not self._settled(key)}
         if asyncio.get_running_loop().time() >= self._until:
             return True
-        told = sum(status.generation >= self._generation for status in self._hub.gateway_statuses())
-        return not self._awaited and told >= self._hub.gateways_wanted
+        told = sum(
+            status.generation >= self._generation for status in self._registry.gateway_statuses()
+        )
+        return not self._awaited and told >= self._registry.gateways_wanted
 
     def _settled(self, key: tuple[str, str, str]) -> bool:
         if not self._control.serves(key):

@@ -40,7 +40,7 @@ class DataPlane:
         reconciler: keeps what is served in line with the directory.
         readiness: whether all of it can answer.
         crowded: queues that have refused somebody lately.
-        control: passes a question or an order on to the hub.
+        control: passes a question or an order on to the control plane.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class DataPlane:
         self.ends = self.reconciler.ends
         self.crowded = self.reconciler.crowded
         self.stopping = self.readiness.stopping
-        self.control: Callable[[ControlMeta], Awaitable[Any]] = _no_hub
+        self.control: Callable[[ControlMeta], Awaitable[Any]] = _no_registry
 
     # -- inference ----------------------------------------------------------------------
 
@@ -171,7 +171,7 @@ class DataPlane:
         self.reconciler.links.add((name, version, revision), link)
 
     def status(self) -> GatewayStatus:
-        """Return what the hub must know of the models here; see `Reconciler.status`."""
+        """Return what the control plane must know of the models here; see `Reconciler.status`."""
         return self.reconciler.status()
 
     def snapshot(self) -> tuple[Series, ...]:
@@ -209,5 +209,5 @@ class DataPlane:
         self.explainers.close()
 
 
-async def _no_hub(_asked: ControlMeta) -> Any:
-    raise ModelNotReady("this gateway has no hub that could do it")
+async def _no_registry(_asked: ControlMeta) -> Any:
+    raise ModelNotReady("this gateway has no control plane that could do it")

@@ -50,7 +50,7 @@ class Readiness:
         return self._changed
 
     def may_have_changed(self) -> None:
-        """Tell everybody who waits, and the hub, that what is ready may have changed."""
+        """Tell everybody who waits, and the control plane, that what is ready may have changed."""
         self.wake()
         self.on_change()
 

@@ -1,4 +1,4 @@
-"""What a gateway serves, brought in line with each directory that the hub sends."""
+"""What a gateway serves, brought in line with each directory that the control plane sends."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Reconciler:
         crowded: queues that have refused somebody lately.
         retiring: entries that answer only what they had admitted.
         followers: called with every directory once its models are served.
-        on_follow: called when what the hub waits for may have happened.
+        on_follow: called when what the control plane waits for may have happened.
         on_directory: called last with every directory that was taken in; may add and remove links.
         on_deadly: called with a request by which a replica was lost.
     """
@@ -245,7 +245,7 @@ class Reconciler:
         return {key[:2]: why for key, why in self._refused.items() if key in wanted}
 
     def status(self) -> GatewayStatus:
-        """Return what the hub must know of the models here."""
+        """Return what the control plane must know of the models here."""
         tried = [served.key for served in self._directory.candidates]
         unready = {(e.name, e.version): e.problem for e in self.entries() if not e.ready}
         disproved = [e.key for e in self.entries() if e.disproved and not e.ready]

@@ -7,7 +7,7 @@ from serving.dataplane.endpoint import Endpoint
 from serving.errors import ModelNotReady, VersionNotFound, VigilError, unknown_model
 from serving.protocol.messages import InferRequest
 
-NOTHING_SAID = "the hub has not said yet what is served"
+NOTHING_SAID = "the control plane has not said yet what is served"
 
 
 class Route:

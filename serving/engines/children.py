@@ -206,7 +206,7 @@ class ZygoteClient:
         served: ServedModel,
         ident: str,
         address: str,
-        hub: str,
+        registry: str,
         secret: bytes | None,
     ) -> ForkedChild:
         """Fork a role's process and return it."""
@@ -219,7 +219,7 @@ class ZygoteClient:
             "served": base64.b64encode(msgspec.msgpack.encode(served)).decode(),
             "id": ident,
             "address": address,
-            "hub": hub,
+            "registry": registry,
             "secret": secret.hex() if secret else "",
             "parent": os.getpid(),
         }

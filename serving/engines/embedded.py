@@ -1,4 +1,5 @@
-"""An instance inside somebody else's process: hub and gateway in its loop, the rest as children.
+"""An instance inside somebody else's process: control plane and gateway in its loop, the rest as
+children.
 
 It opens no port, takes no signal and leaves the process's log handlers and garbage collector
 alone. When the process dies, the kernel ends its children.
@@ -21,7 +22,7 @@ from serving.config import ServerConfig
 from serving.control.composition import ControlPlane
 from serving.control.exports import Exports
 from serving.control.history import History
-from serving.control.registry import Hub
+from serving.control.registry import Registry
 from serving.control.served_model import config_of, inventory
 from serving.engines.local.roles import LocalRoles
 from serving.engines.runtime_folder import make_runtime_folder
@@ -64,29 +65,29 @@ class EmbeddedInstance:
         self._config = config.model_copy(update={"data_dir": self._folder.path, "gateways": 1})
         # Unix socket paths are limited to 107 bytes, so not under an arbitrary data_dir.
         self._runtime = make_runtime_folder()
-        self._hub_address = f"unix:{self._runtime}/hub.sock"
-        self._hub = Hub(tells_ends=True)
+        self._registry_address = f"unix:{self._runtime}/registry.sock"
+        self._registry = Registry(tells_ends=True)
         self._roles = LocalRoles(
-            self._hub_address,
+            self._registry_address,
             self._runtime,
             self._folder.path,
             self._replica_failed,
-            self._hub.tell_ended,
+            self._registry.tell_ended,
         )
-        self._hub.on_joined = lambda member: self._roles.joined(member.id)
+        self._registry.on_joined = lambda member: self._roles.joined(member.id)
         self._roles.on_explainer_ended = self._explainer_ended
-        explainers = self._hub.explainers
+        explainers = self._registry.explainers
         explainers.on_change = lambda: self._roles.explain(explainers.asked)
         switch = LogSwitch(())
-        self._control = ControlPlane(self._hub, self._config, self._roles.serve, switch=switch)
+        self._control = ControlPlane(self._registry, self._config, self._roles.serve, switch=switch)
         history = History()
         host = "application"
-        self._exports = Exports(self._hub, self._config, history, engine=host, ingress=host)
-        pages = Pages(self._hub, self._config, history, self._control.desk)
+        self._exports = Exports(self._registry, self._config, history, engine=host, ingress=host)
+        pages = Pages(self._registry, self._config, history, self._control.desk)
         self.admin: ASGIApp = pages.app(mounted=True)
         self._gateway = GatewayComposition(
             "gateway-0",
-            self._hub_address,
+            self._registry_address,
             None,
             guest=True,
             server_name=self._config.listen.server_name,
@@ -118,9 +119,9 @@ class EmbeddedInstance:
         self._required = [served for served in found.models if _is_required(served)]
         # The zygote's imports take longest, so it goes first.
         await self._roles.start()
-        # Before the hub listens: whoever joins it learns at once what is served.
+        # Before the control plane listens: whoever joins it learns at once what is served.
         self._control.start(found)
-        await self._hub.start(self._hub_address)
+        await self._registry.start(self._registry_address)
         self._exports.start()
         plane = await self._gateway.start()
         while not plane.status().generation:
@@ -131,21 +132,23 @@ class EmbeddedInstance:
         """Start the monitor once models are settled, replace what hangs; never returns."""
         helped = False
         while True:
-            if not helped and (self._hub.ready()[0] or self._control.started):
+            if not helped and (self._registry.ready()[0] or self._control.started):
                 helped = True
                 self._roles.start_monitor()
-            self._roles.kill_hung((state.member.id, state.busy_s) for state in self._hub.states())
+            self._roles.kill_hung(
+                (state.member.id, state.busy_s) for state in self._registry.states()
+            )
             await asyncio.sleep(WATCH_S if helped else STARTING_S)
 
     async def stop(self) -> None:
         """End every child, then what is here."""
         try:
-            self._hub.drain()
+            self._registry.drain()
             self._control.stop()
             await self._roles.stop()
             await self._gateway.stop()
             await self._exports.stop()
-            self._hub.stop()
+            self._registry.stop()
         finally:
             shutil.rmtree(self._runtime, ignore_errors=True)
             self._folder.release()
@@ -158,24 +161,24 @@ class EmbeddedInstance:
 
     def failures(self) -> list[str]:
         """Return why required models of the start could not be loaded, one sentence each."""
-        return self._hub.directory.missing + [
+        return self._registry.directory.missing + [
             f"model '{served.name}' version {served.version}: {why}"
             for served in self._required
-            if self._control.settled(served.key) and (why := self._hub.failures.of(served.key))
+            if self._control.settled(served.key) and (why := self._registry.failures.of(served.key))
         ]
 
     async def news(self, timeout_s: float) -> None:
         """Wait until something may have changed."""
-        await self._hub.news(timeout_s)
+        await self._registry.news(timeout_s)
 
     def _replica_failed(self, key: ModelKey, why: str) -> None:
         # What the replica itself could say tells more, and may still be on its way.
         loop = asyncio.get_running_loop()
-        loop.call_later(LAST_WORDS_S, self._hub.note_failure, key, why)
+        loop.call_later(LAST_WORDS_S, self._registry.note_failure, key, why)
 
     def _explainer_ended(self, key: ModelKey, why: str) -> None:
         loop = asyncio.get_running_loop()
-        loop.call_later(LAST_WORDS_S, self._hub.explainers.ended, key, why)
+        loop.call_later(LAST_WORDS_S, self._registry.explainers.ended, key, why)
 
 
 def _is_required(served: ServedModel) -> bool:

@@ -28,7 +28,7 @@ class GatewayChild:
         config: the server's configuration; `listen` its addresses, no port 0 among them.
         runtime: private folder for sockets.
         ident: the gateway's name.
-        hub_address, secret: how it reaches the hub.
+        registry_address, secret: how it reaches the control plane.
         hidden: prefixes of environment variables that it must not see.
     """
 
@@ -38,7 +38,7 @@ class GatewayChild:
         listen: Listen,
         runtime: Path,
         ident: str,
-        hub_address: str,
+        registry_address: str,
         secret: bytes | None = None,
         hidden: tuple[str, ...] = (),
     ) -> None:
@@ -46,7 +46,7 @@ class GatewayChild:
         self._direct = config.ingress == "direct"
         describe = direct_process if self._direct else envoy_process
         process: GatewayProcess = describe(
-            listen, runtime, ident, hub_address, secret=secret, drain_timeout_s=self._grace_s
+            listen, runtime, ident, registry_address, secret=secret, drain_timeout_s=self._grace_s
         )
         self._socket = process.socket
         env = _without(process.env, hidden)

@@ -28,10 +28,10 @@ from explain.attribution import (
 from serving.channel.connection import Connection
 from serving.channel.endpoint import ChannelServer
 from serving.channel.frame_parts import Message
-from serving.channel.hub_client import HubClient
 from serving.channel.messages.directory import Member, ServedModel
 from serving.channel.messages.explanation import EXPLAIN, ExplainMeta
 from serving.channel.messages.reports import ExplainerStatus, Report
+from serving.channel.registry_client import RegistryClient
 from serving.errors import (
     DeadlineExceeded,
     InvalidInput,
@@ -71,7 +71,7 @@ class ExplainerRole:
         served: the model version to explain.
         member_id: unique name of this explainer.
         address: where to listen, `unix:...` or `tcp:host:port`.
-        hub_address: where the hub listens.
+        registry_address: where the control plane listens.
         secret: the cluster's secret for TCP channels.
         max_waiting: explanations that may be under way.
         device: where to compute; None takes the configured device.
@@ -82,7 +82,7 @@ class ExplainerRole:
         served: ServedModel,
         member_id: str,
         address: str,
-        hub_address: str,
+        registry_address: str,
         secret: bytes | None = None,
         *,
         max_waiting: int = MAX_WAITING,
@@ -92,7 +92,7 @@ class ExplainerRole:
         self._revision = served.revision
         self._id = member_id
         self._address = address
-        self._hub_address = hub_address
+        self._registry_address = registry_address
         self._secret = secret
         self._max_waiting = max_waiting
         self._device = device or self._entry.config.replicas.device
@@ -102,7 +102,7 @@ class ExplainerRole:
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="explain")
         self._tasks: set[asyncio.Task[None]] = set()
         self._server = ChannelServer(self._message, slots=max_waiting, secret=secret)
-        self._hub: HubClient | None = None
+        self._registry: RegistryClient | None = None
         self._series = SeriesSet()
         base = {"model": served.name, "version": served.version}
         self._duration = self._series.histogram(names.EXPLAIN_DURATION, **base)
@@ -141,8 +141,8 @@ class ExplainerRole:
             slots=self._max_waiting,
             revision=self._revision,
         )
-        self._hub = HubClient(self._hub_address, self._secret, member, self._report)
-        self._hub.start()
+        self._registry = RegistryClient(self._registry_address, self._secret, member, self._report)
+        self._registry.start()
         return address
 
     async def stop(self) -> None:
@@ -150,8 +150,8 @@ class ExplainerRole:
         self._server.goaway()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=DRAIN_S)
-        if self._hub:
-            await self._hub.stop()
+        if self._registry:
+            await self._registry.stop()
         self._server.close()
         self._worker.shutdown(wait=False, cancel_futures=True)
 
@@ -267,17 +267,17 @@ def _failed(error: BaseException) -> ModelFailed:
 
 
 def run(
-    served: ServedModel, member_id: str, address: str, hub_address: str, secret: bytes | None
+    served: ServedModel, member_id: str, address: str, registry_address: str, secret: bytes | None
 ) -> None:
     """Be an explainer process until SIGTERM: load, answer, drain."""
     import uvloop
 
     set_title("explainer", served.name, served.version)
-    role = ExplainerRole(served, member_id, address, hub_address, secret)
+    role = ExplainerRole(served, member_id, address, registry_address, secret)
     try:
         role.load()
     except Exception as error:  # noqa: BLE001 - whatever it was, this process ends with it
-        tell_failed(served, error, hub_address, secret, "explainer")
+        tell_failed(served, error, registry_address, secret, "explainer")
         sys.exit(1)
 
     async def serve() -> None:

@@ -1,4 +1,5 @@
-"""Composition of a gateway that Envoy hosts: reads its environment, joins the hub, serves.
+"""Composition of a gateway that Envoy hosts: reads its environment, joins the control plane,
+serves.
 
 This process must stay lean: it imports neither torch nor pandas nor ray.
 """
@@ -11,10 +12,10 @@ from typing import Any
 import msgspec
 
 from serving.access.decision import access_of
-from serving.channel.hub_client import HubClient
 from serving.channel.messages.control import CONTROL, EXPLAINER, ExplainerMeta
 from serving.channel.messages.directory import Directory, Member
 from serving.channel.messages.reports import Report
+from serving.channel.registry_client import RegistryClient
 from serving.config import Listen
 from serving.dataplane.handler import DataPlane
 from serving.gateway.asgi import VigilApp
@@ -32,7 +33,7 @@ class GatewayComposition:
 
     Args:
         gateway_id: its name in the directory.
-        hub_address: where the hub listens.
+        registry_address: where the control plane listens.
         secret: the cluster's secret for TCP channels.
         plane: made by the caller when links come from elsewhere than the directory.
         guest: whether the process belongs to somebody else, whose garbage collector, allocator
@@ -44,7 +45,7 @@ class GatewayComposition:
     def __init__(
         self,
         gateway_id: str,
-        hub_address: str,
+        registry_address: str,
         secret: bytes | None,
         plane: DataPlane | None = None,
         *,
@@ -53,11 +54,11 @@ class GatewayComposition:
         bodies: BodyBudget,
     ) -> None:
         self._id = gateway_id
-        self._hub_address = hub_address
+        self._registry_address = registry_address
         self._secret = secret
         self._plane = plane
         self._process: ProcessSeries | None = None
-        self._hub: HubClient | None = None
+        self._registry: RegistryClient | None = None
         self._guest = guest
         self._server_name = server_name
         self.bodies = bodies
@@ -67,13 +68,13 @@ class GatewayComposition:
         self._spare = SpareMemory(bodies)
 
     async def start(self) -> DataPlane:
-        """Make the data plane and join the hub; runs in the loop that will serve."""
+        """Make the data plane and join the control plane; runs in the loop that will serve."""
         self._plane = plane = self._plane or DataPlane(self._id, self._secret)
         plane.server_name = self._server_name
         self._process = ProcessSeries(plane.series, "gateway", self._id)
         self._body_series = BodySeries(self.bodies, plane.series)
-        self._hub = HubClient(
-            self._hub_address,
+        self._registry = RegistryClient(
+            self._registry_address,
             self._secret,
             Member(role="gateway", id=self._id, pid=os.getpid()),
             self._report,
@@ -83,31 +84,31 @@ class GatewayComposition:
             on_deadly=plane.reconciler.note_deadly,
         )
         plane.control = self._control
-        plane.reconciler.on_deadly = self._hub.tell_deadly
+        plane.reconciler.on_deadly = self._registry.tell_deadly
         plane.explainers.order = self._order_explainer
-        plane.readiness.on_change = plane.reconciler.on_follow = self._hub.report_now
-        self._hub.start()
+        plane.readiness.on_change = plane.reconciler.on_follow = self._registry.report_now
+        self._registry.start()
         if not self._guest:
             self._collector.start()
             self._spare.start()
         return plane
 
     async def stop(self) -> None:
-        """Leave the hub and close the data plane."""
+        """Leave the control plane and close the data plane."""
         self._collector.stop()
         self._spare.stop()
-        if self._hub:
-            await self._hub.stop()
+        if self._registry:
+            await self._registry.stop()
         if self._plane:
             self._plane.close()
 
     async def _control(self, asked: ControlMeta) -> Any:
-        assert self._hub is not None
-        return msgspec.msgpack.decode((await self._hub.request(CONTROL, asked)).meta)
+        assert self._registry is not None
+        return msgspec.msgpack.decode((await self._registry.request(CONTROL, asked)).meta)
 
     async def _order_explainer(self, model: str, version: str) -> None:
-        assert self._hub is not None
-        await self._hub.request(EXPLAINER, ExplainerMeta(model, version))
+        assert self._registry is not None
+        await self._registry.request(EXPLAINER, ExplainerMeta(model, version))
 
     def _directory(self, directory: Directory) -> None:
         assert self._plane is not None
@@ -131,7 +132,7 @@ def composition_from_environment() -> GatewayComposition:
     listen = Listen.model_validate_json(os.environ["VIGIL_LISTEN"])
     return GatewayComposition(
         os.environ["VIGIL_GATEWAY_ID"],
-        os.environ["VIGIL_HUB"],
+        os.environ["VIGIL_REGISTRY"],
         bytes.fromhex(secret) if secret else None,
         server_name=listen.server_name,
         bodies=BodyBudget(listen.inflight_bytes, listen.max_body_mib << 20),

@@ -43,7 +43,7 @@ def envoy_process(
     listen: Listen,
     runtime_dir: Path,
     gateway_id: str,
-    hub_address: str,
+    registry_address: str,
     *,
     secret: bytes | None = None,
     drain_timeout_s: float = 30,
@@ -54,7 +54,7 @@ def envoy_process(
         listen: addresses and limits; ports must not be 0, gateways share them.
         runtime_dir: existing private folder for configuration and sockets.
         gateway_id: its name in the directory, in events and metrics.
-        hub_address: where the hub listens.
+        registry_address: where the control plane listens.
         secret: the cluster's secret for TCP channels.
 
     Raises:
@@ -67,7 +67,7 @@ def envoy_process(
     admin.unlink(missing_ok=True)
     config.write_text(json.dumps(envoy_config(listen, admin)))
     env = {
-        **gateway_environment(listen, gateway_id, hub_address, secret),
+        **gateway_environment(listen, gateway_id, registry_address, secret),
         **_python_environment(),
     }
     argv = [

@@ -19,13 +19,13 @@ class GatewayProcess:
 
 
 def gateway_environment(
-    listen: Listen, gateway_id: str, hub_address: str, secret: bytes | None
+    listen: Listen, gateway_id: str, registry_address: str, secret: bytes | None
 ) -> dict[str, str]:
     """Return the environment that `serving.gateway.app` reads, on top of ours."""
     env = {
         **os.environ,
         "VIGIL_GATEWAY_ID": gateway_id,
-        "VIGIL_HUB": hub_address,
+        "VIGIL_REGISTRY": registry_address,
         "VIGIL_LISTEN": listen.model_dump_json(),
     }
     if secret:

@@ -1,4 +1,4 @@
-"""Findings as the records that clients and the hub are given."""
+"""Findings as the records that clients and the control plane are given."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Decides when the hub must be told of findings: when they differ from what it knows."""
+"""Decides when the control plane must be told of findings: when they differ from what it knows."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from serving.channel.messages.findings import FindingRecord, FindingsChanged
 
 
 class FindingsFeed:
-    """What the hub was told last. That findings grow older is no change: the hub counts on."""
+    """What the control plane was told last. That findings grow older is no change: it counts on."""
 
     def __init__(self) -> None:
         self._told: tuple[FindingRecord, ...] | None = None
 
     def forget(self) -> None:
-        """The hub, or the connection to it, is a new one, and knows nothing."""
+        """The control plane, or the connection to it, is a new one, and knows nothing."""
         self._told = None
 
     def changed(self, findings: Sequence[FindingRecord]) -> FindingsChanged | None:
-        """Return what the hub must be told; None if it knows it.
+        """Return what the control plane must be told; None if it knows it.
 
         Args:
             findings: all there are now.

@@ -1,7 +1,7 @@
 """The monitor role: takes in what gateways publish, and keeps the windowed judges of every model.
 
-`python -m serving.monitoring.role --hub ADDRESS --address ADDRESS --data-dir FOLDER`. It never
-touches a request; when it is gone, gateways go on and count what it missed.
+`python -m serving.monitoring.role --registry ADDRESS --address ADDRESS --data-dir FOLDER`. It
+never touches a request; when it is gone, gateways go on and count what it missed.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ import msgspec
 from serving.channel.connection import Connection
 from serving.channel.endpoint import ChannelServer
 from serving.channel.frame_parts import Message
-from serving.channel.hub_client import HubClient
 from serving.channel.messages import observation
 from serving.channel.messages.directory import Directory, Member
 from serving.channel.messages.findings import FINDINGS_CHANGED
 from serving.channel.messages.reports import Report
+from serving.channel.registry_client import RegistryClient
 from serving.errors import ModelFailed, Unsupported, VigilError
 from serving.monitoring.checkpoint import Checkpoint
 from serving.monitoring.findings_feed import FindingsFeed
@@ -43,7 +43,7 @@ from serving.telemetry.process_title import set_title
 
 CHECKPOINT_S: Final = 2.0
 TELL_S: Final = 1.0
-"""How soon the hub hears of a finding; what changes within that time travels together."""
+"""How soon the control plane hears of a finding; what changes within that time travels together."""
 MOST_OF_THE_LOOP: Final = 0.25
 """Share of the time that saving may take from events."""
 DIRECTORY_WAIT_S: Final = 5.0
@@ -61,7 +61,7 @@ class MonitorRole:
     """One monitor.
 
     Args:
-        hub_address: where the hub listens.
+        registry_address: where the control plane listens.
         address: where to listen, `unix:...` or `tcp:host:port`.
         data_dir: where the state is kept that a restart goes on from.
         member_id: unique name of this monitor.
@@ -72,7 +72,7 @@ class MonitorRole:
 
     def __init__(
         self,
-        hub_address: str,
+        registry_address: str,
         address: str,
         data_dir: Path,
         member_id: str = "monitor",
@@ -81,7 +81,7 @@ class MonitorRole:
         checkpoint_s: float = CHECKPOINT_S,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._hub_address = hub_address
+        self._registry_address = registry_address
         self._address = address
         self._id = member_id
         self._secret = secret
@@ -92,7 +92,7 @@ class MonitorRole:
         self._stalled_s = 0.0
         self._reports = ReportRunner()
         self._server = ChannelServer(self._message, secret=secret)
-        self._hub: HubClient | None = None
+        self._registry: RegistryClient | None = None
         self._feed = FindingsFeed()
         self._series = SeriesSet()
         self._process = ProcessSeries(self._series, "monitor", member_id)
@@ -106,15 +106,15 @@ class MonitorRole:
         if address.endswith(":0"):
             address = await self._server.start(address)
         member = Member(role="monitor", id=self._id, pid=os.getpid(), address=address)
-        self._hub = HubClient(
-            self._hub_address,
+        self._registry = RegistryClient(
+            self._registry_address,
             self._secret,
             member,
             self._report,
             on_up=self._feed.forget,
             on_directory=self._directory,
         )
-        self._hub.start()
+        self._registry.start()
         if not self._server.address:
             # Gateways reconnect as soon as somebody listens; what they send before the models
             # are known could not be judged.
@@ -123,7 +123,7 @@ class MonitorRole:
                     await self._told.wait()
             await self._server.start(address)
         self._keep(self._save_regularly())
-        self._keep(self._tell_findings(self._hub))
+        self._keep(self._tell_findings(self._registry))
         return address
 
     async def stop(self) -> None:
@@ -135,10 +135,10 @@ class MonitorRole:
         self._server.close()
         await self._save()
         self._checkpoint.close()
-        if self._hub:
-            await self._hub.stop()
+        if self._registry:
+            await self._registry.stop()
 
-    # -- the hub ------------------------------------------------------------------------
+    # -- the control plane --------------------------------------------------------------
 
     def _directory(self, directory: Directory) -> None:
         self.observatory.serve(directory.models)
@@ -149,17 +149,21 @@ class MonitorRole:
         series = (*self.observatory.snapshot(), *self._series.snapshot())
         return Report(True, series, self.observatory.status())
 
-    async def _tell_findings(self, hub: HubClient) -> None:
-        """Tell the hub all findings when one has changed; not before it is known what is served."""
+    async def _tell_findings(self, registry: RegistryClient) -> None:
+        """Tell all findings when one has changed; not before it is known what is served."""
         await self._told.wait()
         while True:
             try:
-                if hub.connected and (
+                if registry.connected and (
                     changed := self._feed.changed(self.observatory.all_findings())
                 ):
-                    hub.notify(FINDINGS_CHANGED, changed)
+                    registry.notify(FINDINGS_CHANGED, changed)
             except Exception as error:  # noqa: BLE001 - a fault in one must not end all later ones
-                report(Event.MONITOR_FAILED, "the hub could not be told of findings", error=error)
+                report(
+                    Event.MONITOR_FAILED,
+                    "the control plane could not be told of findings",
+                    error=error,
+                )
             await asyncio.sleep(TELL_S)
 
     # -- state --------------------------------------------------------------------------
@@ -273,7 +277,7 @@ def main(arguments: list[str] | None = None) -> int:
 
     set_title("monitor")
     parser = argparse.ArgumentParser(prog="serving.monitoring.role")
-    parser.add_argument("--hub", required=True)
+    parser.add_argument("--registry", required=True)
     parser.add_argument("--address", required=True)
     parser.add_argument("--data-dir", required=True, type=Path)
     parser.add_argument("--id", default="monitor")
@@ -285,7 +289,7 @@ def main(arguments: list[str] | None = None) -> int:
     async def serve() -> None:
         stop = asyncio.Event()
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
-        role = MonitorRole(options.hub, options.address, options.data_dir, options.id, secret)
+        role = MonitorRole(options.registry, options.address, options.data_dir, options.id, secret)
         await role.start()
         await stop.wait()
         await role.stop()

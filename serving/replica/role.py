@@ -20,7 +20,7 @@ def make_replica(
     served: ServedModel,
     member_id: str,
     address: str,
-    hub_address: str,
+    registry_address: str,
     secret: bytes | None = None,
 ) -> ReplicaServer:
     """Return a replica with what answers its batches; see `ReplicaServer` for the arguments."""
@@ -34,21 +34,23 @@ def make_replica(
         from serving.replica.upstream import UpstreamBatches
 
         batches = UpstreamBatches(entry, remote, series)
-    return ReplicaServer(served, entry, batches, series, member_id, address, hub_address, secret)
+    return ReplicaServer(
+        served, entry, batches, series, member_id, address, registry_address, secret
+    )
 
 
 def run(
-    served: ServedModel, member_id: str, address: str, hub_address: str, secret: bytes | None
+    served: ServedModel, member_id: str, address: str, registry_address: str, secret: bytes | None
 ) -> None:
     """Be a replica process until SIGTERM: load, serve, drain."""
     import uvloop
 
     set_title("replica", served.name, served.version)
-    role = make_replica(served, member_id, address, hub_address, secret)
+    role = make_replica(served, member_id, address, registry_address, secret)
     try:
         role.load()
     except Exception as error:  # noqa: BLE001 - whatever it was, this process ends with it
-        tell_failed(served, error, hub_address, secret)
+        tell_failed(served, error, registry_address, secret)
         sys.exit(1)
 
     async def serve() -> None:

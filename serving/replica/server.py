@@ -1,7 +1,7 @@
 """The replica role: one model version behind a channel server.
 
 What answers batches is a `BatchHandler`. What must not fall silent while one is computed, the
-report to the hub, has a thread of its own.
+report to the control plane, has a thread of its own.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class ReplicaServer:
         series: what is counted here.
         member_id: unique name of this replica.
         address: where to listen, `unix:...` or `tcp:host:port`.
-        hub_address: where the hub listens.
+        registry_address: where the control plane listens.
         secret: the cluster's secret for TCP channels.
     """
 
@@ -48,7 +48,7 @@ class ReplicaServer:
         series: SeriesSet,
         member_id: str,
         address: str,
-        hub_address: str,
+        registry_address: str,
         secret: bytes | None = None,
     ) -> None:
         self._served = served
@@ -56,7 +56,7 @@ class ReplicaServer:
         self._batches = batches
         self._id = member_id
         self._address = address
-        self._hub_address = hub_address
+        self._registry_address = registry_address
         self._secret = secret
         self._server: ChannelServer | None = None
         self._reporter: ReporterThread | None = None
@@ -95,7 +95,7 @@ class ReplicaServer:
             ),
             revision=self._served.revision,
         )
-        self._reporter = ReporterThread(self._hub_address, self._secret, member, self._report)
+        self._reporter = ReporterThread(self._registry_address, self._secret, member, self._report)
         self._reporter.start()
         report(
             Event.MODEL_LOADED,

@@ -1,1 +1,1 @@
-"""What roles share: the way to the hub, and what a role says that cannot load its model."""
+"""What roles share: the way to the control plane, and what one says that cannot load its model."""

@@ -1,4 +1,4 @@
-"""A role that cannot load its model tells the log and the hub why before it ends."""
+"""A role that cannot load its model tells the log and the control plane why before it ends."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MOST_CHARACTERS: Final = 500
 def tell_failed(
     served: ServedModel,
     error: BaseException,
-    hub_address: str,
+    registry_address: str,
     secret: bytes | None,
     role: Literal["replica", "explainer"] = "replica",
 ) -> None:
@@ -35,7 +35,7 @@ def tell_failed(
 
     async def tell() -> None:
         with contextlib.suppress(ChannelClosed):
-            connection = await connect(hub_address, secret)
+            connection = await connect(registry_address, secret)
             connection.notify(FAILED, meta)
             connection.close()
             while not connection.closed:  # noqa: ASYNC110 - written out, then lost; no event for it

@@ -1,4 +1,4 @@
-"""A role's link to the hub in a thread of its own, so that long computing never silences it."""
+"""A role's link to the control plane, in a thread of its own: long computing never silences it."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ import contextlib
 import threading
 from collections.abc import Callable
 
-from serving.channel.hub_client import HubClient
 from serving.channel.messages.directory import Member
 from serving.channel.messages.reports import Report
+from serving.channel.registry_client import RegistryClient
 
 
 class ReporterThread:
-    """Runs a `HubClient` on its own loop in a daemon thread.
+    """Runs a `RegistryClient` on its own loop in a daemon thread.
 
     Args:
-        hub_address: the hub's channel address.
+        registry_address: the control plane's channel address.
         secret: the cluster's secret for TCP channels.
         member: what the role is.
         report: makes the report; called in this thread, so it may only read.
@@ -24,12 +24,12 @@ class ReporterThread:
 
     def __init__(
         self,
-        hub_address: str,
+        registry_address: str,
         secret: bytes | None,
         member: Member,
         report: Callable[[], Report],
     ) -> None:
-        self._arguments = (hub_address, secret, member, report)
+        self._arguments = (registry_address, secret, member, report)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop: asyncio.Event | None = None
         self._ended = False
@@ -55,7 +55,7 @@ class ReporterThread:
         self._loop = asyncio.get_running_loop()
         if self._ended:
             return
-        client = HubClient(*self._arguments)
+        client = RegistryClient(*self._arguments)
         client.start()
         await self._stop.wait()
         await client.stop()

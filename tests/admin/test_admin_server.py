@@ -26,7 +26,7 @@ from serving.channel.messages.reports import (
     UnreadyVersion,
 )
 from serving.config import ConfigError, Listen, ServerConfig, Telemetry
-from serving.control.registry import Hub
+from serving.control.registry import Registry
 from serving.telemetry import names
 from serving.telemetry.counters import SeriesSet
 
@@ -58,8 +58,8 @@ FINDING = FindingRecord(
 
 
 @pytest.fixture
-async def client(hub: Hub) -> AsyncIterator[httpx.AsyncClient]:
-    admin = AdminServer(hub, CONFIG)
+async def client(registry: Registry) -> AsyncIterator[httpx.AsyncClient]:
+    admin = AdminServer(registry, CONFIG)
     await admin.start()
     async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{admin.port}", timeout=60) as client:
         yield client
@@ -79,23 +79,25 @@ def gateway_report(ready: bool = True) -> Report:
 
 
 async def test_health_and_readiness(
-    hub: Hub, client: httpx.AsyncClient, join: Join, eventually: Wait
+    registry: Registry, client: httpx.AsyncClient, join: Join, eventually: Wait
 ) -> None:
     assert (await client.get("/healthz")).status_code == 200
     answer = await client.get("/readyz")
     assert answer.status_code == 503
     assert answer.json() == {"error": "0 of 1 gateways are there"}
     join(Member("gateway", "gateway-0", 1))
-    await eventually(lambda: hub.ready()[0])
+    await eventually(lambda: registry.ready()[0])
     assert (await client.get("/readyz")).status_code == 200
 
 
 async def test_metrics_are_those_of_all_roles(
-    hub: Hub, client: httpx.AsyncClient, join: Join, eventually: Wait
+    registry: Registry, client: httpx.AsyncClient, join: Join, eventually: Wait
 ) -> None:
     for number in range(2):
         join(Member("gateway", f"gateway-{number}", number)).report = gateway_report()
-    await eventually(lambda: len([s for s in hub.states() if s.ready]) == 2 and hub.aggregate())
+    await eventually(
+        lambda: len([s for s in registry.states() if s.ready]) == 2 and registry.aggregate()
+    )
     answer = await client.get("/metrics")
     assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
     families = {f.name: f for f in text_string_to_metric_families(answer.text)}
@@ -104,24 +106,24 @@ async def test_metrics_are_those_of_all_roles(
 
 
 async def test_config_is_the_one_in_effect(
-    hub: Hub, client: httpx.AsyncClient, served: ServedModel
+    registry: Registry, client: httpx.AsyncClient, served: ServedModel
 ) -> None:
-    hub.set_models([served])
+    registry.set_models([served])
     config = (await client.get("/config")).json()
     assert config["server"]["listen"]["http_port"] == 8000
     assert config["models"]["m"]["1"]["batching"]["max_queue_rows"] == 4096
 
 
 async def test_the_console_says_what_is_wrong_first(
-    hub: Hub, client: httpx.AsyncClient, join: Join, eventually: Wait, served: ServedModel
+    registry: Registry, client: httpx.AsyncClient, join: Join, eventually: Wait, served: ServedModel
 ) -> None:
-    hub.set_models([served])
+    registry.set_models([served])
     join(Member("gateway", "gateway-0", 1)).report = gateway_report(ready=False)
     monitor = join(Member("monitor", "monitor-0", 2))
     fine = msgspec.structs.replace(FINDING, breached=False, value=None)
-    await eventually(lambda: [s.age_s is not None for s in hub.states()] == [True, True])
+    await eventually(lambda: [s.age_s is not None for s in registry.states()] == [True, True])
     monitor.client.notify(FINDINGS_CHANGED, FindingsChanged((fine, FINDING)))
-    await eventually(hub.findings)
+    await eventually(registry.findings)
     data = (await client.get("/console/data")).json()
     assert data["ready"] is False
     assert [problem["level"] for problem in data["problems"]] == ["critical", "critical", "warning"]
@@ -137,10 +139,10 @@ async def test_the_console_says_what_is_wrong_first(
 
 
 async def test_the_console_says_of_a_model_what_its_gauge_says(
-    hub: Hub, client: httpx.AsyncClient, join: Join, eventually: Wait, served: ServedModel
+    registry: Registry, client: httpx.AsyncClient, join: Join, eventually: Wait, served: ServedModel
 ) -> None:
     """As when a model's upstream is gone: its replica runs, and nobody is answered."""
-    generation = hub.set_models([served])
+    generation = registry.set_models([served])
     gateway = join(Member("gateway", "gateway-0", 1))
     replica = join(Member("replica", "replica-0", 2, model="m", version="1"))
     replica.report = Report(True, (), ReplicaStatus())
@@ -149,10 +151,12 @@ async def test_the_console_says_of_a_model_what_its_gauge_says(
         status = GatewayStatus(generation, unready=unready)
         gateway.report = Report(not unready, (), status)
         await eventually(
-            lambda: hub.ready()[0] is not bool(unready) and all(s.age_s for s in hub.states())
+            lambda: (
+                registry.ready()[0] is not bool(unready) and all(s.age_s for s in registry.states())
+            )
         )
         (model,) = (await client.get("/console/data")).json()["models"]
-        (gauge,) = [s.value for s in hub.aggregate() if s.name == names.MODEL_READY.name]
+        (gauge,) = [s.value for s in registry.aggregate() if s.name == names.MODEL_READY.name]
         return model["state"], model["replicas_ready"], gauge
 
     assert await told() == ("ready", 1, 1)
@@ -192,8 +196,10 @@ async def test_loopback_names_are_let_in(client: httpx.AsyncClient, host: str) -
     assert (await client.get("/healthz", headers={"host": host})).status_code == 200
 
 
-async def test_other_names_are_let_in_where_they_are_allowed(hub: Hub) -> None:
-    admin = AdminServer(hub, ServerConfig(listen=Listen(admin_port=0, allowed_hosts=["ops.name"])))
+async def test_other_names_are_let_in_where_they_are_allowed(registry: Registry) -> None:
+    admin = AdminServer(
+        registry, ServerConfig(listen=Listen(admin_port=0, allowed_hosts=["ops.name"]))
+    )
     await admin.start()
     async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{admin.port}", timeout=60) as client:
         for host, status in (("ops.name:8002", 200), ("localhost", 200), ("evil.ops.name", 403)):
@@ -208,41 +214,43 @@ async def test_no_page_gives_orders(client: httpx.AsyncClient, says: dict[str, s
     assert (await client.post("/models/m/reset-reference", headers=says)).status_code == 403
 
 
-async def test_a_crash_is_a_json_sentence_too(hub: Hub, client: httpx.AsyncClient) -> None:
-    hub.set_models([ServedModel("m", "1", b"not json", "")])
+async def test_a_crash_is_a_json_sentence_too(
+    registry: Registry, client: httpx.AsyncClient
+) -> None:
+    registry.set_models([ServedModel("m", "1", b"not json", "")])
     answer = await client.get("/config")
     assert answer.status_code == 500
     assert "error" in answer.json()
 
 
-async def test_signals_stay_with_the_process(hub: Hub) -> None:
+async def test_signals_stay_with_the_process(registry: Registry) -> None:
     before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
-    admin = AdminServer(hub, CONFIG)
+    admin = AdminServer(registry, CONFIG)
     await admin.start()
     assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)) == before
     await admin.stop()
 
 
-async def test_a_taken_port_is_a_clear_error(hub: Hub) -> None:
+async def test_a_taken_port_is_a_clear_error(registry: Registry) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        admin = AdminServer(hub, ServerConfig(listen=Listen(admin_port=port)))
+        admin = AdminServer(registry, ServerConfig(listen=Listen(admin_port=port)))
         with pytest.raises(ConfigError, match=f"cannot use 127.0.0.1:{port} .*another admin_port"):
             await admin.start()
         await admin.stop()
 
 
 async def test_prometheus_can_be_off_and_a_dead_collector_shows_as_a_count(
-    hub: Hub, eventually: Wait
+    registry: Registry, eventually: Wait
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         dead = f"http://127.0.0.1:{free.getsockname()[1]}"
     telemetry = Telemetry(prometheus=False, otlp_endpoint=dead, interval_s=0.05)
-    admin = AdminServer(hub, ServerConfig(listen=Listen(admin_port=0), telemetry=telemetry))
+    admin = AdminServer(registry, ServerConfig(listen=Listen(admin_port=0), telemetry=telemetry))
     await admin.start()
     async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{admin.port}", timeout=60) as client:
         assert (await client.get("/metrics")).status_code == 404
-    failures = hub.series.sum(names.TELEMETRY_EXPORT_FAILURES)
+    failures = registry.series.sum(names.TELEMETRY_EXPORT_FAILURES)
     started = time.monotonic()
     await admin.stop()
     assert time.monotonic() - started < 60

@@ -13,7 +13,7 @@ from serving.channel.messages.directory import Member, ServedModel
 from serving.channel.messages.findings import FINDINGS_CHANGED, FindingRecord, FindingsChanged
 from serving.channel.messages.reports import MonitorStatus, Report
 from serving.control.history import History
-from serving.control.registry import Hub
+from serving.control.registry import Registry
 
 Wait = Callable[[Callable[[], object]], Awaitable[None]]
 NOTE = "accuracy of model 'm': no verdict yet, 0 of 200 labelled rows"
@@ -43,42 +43,42 @@ def found(metric: str, *, breached: bool | None) -> FindingRecord:
     )
 
 
-def shown(hub: Hub) -> Any:
+def shown(registry: Registry) -> Any:
     """The content as the page gets it."""
-    return msgspec.json.decode(msgspec.json.encode(console_data(hub, History())))
+    return msgspec.json.decode(msgspec.json.encode(console_data(registry, History())))
 
 
 async def test_what_is_breached_comes_first_and_what_is_unknown_last(
-    hub: Hub, join: Any, eventually: Wait, served: ServedModel
+    registry: Registry, join: Any, eventually: Wait, served: ServedModel
 ) -> None:
-    hub.set_models([served])
+    registry.set_models([served])
     monitor = join(Member("monitor", "monitor", 1))
-    await eventually(lambda: hub.states() and hub.states()[0].ready)
+    await eventually(lambda: registry.states() and registry.states()[0].ready)
     told = (found("a", breached=None), found("b", breached=False), found("c", breached=True),
             found("a", breached=False))  # fmt: skip
     monitor.client.notify(FINDINGS_CHANGED, FindingsChanged(told))
-    await eventually(hub.findings)
-    order = [(row["metric"], row["breached"]) for row in shown(hub)["findings"]]
+    await eventually(registry.findings)
+    order = [(row["metric"], row["breached"]) for row in shown(registry)["findings"]]
     assert order == [("c", True), ("a", False), ("b", False), ("a", None)]
 
 
 async def test_that_nobody_judges_is_told(
-    hub: Hub, join: Any, eventually: Wait, served: ServedModel
+    registry: Registry, join: Any, eventually: Wait, served: ServedModel
 ) -> None:
     """Or an instance whose monitor has died would look as one where all is well."""
-    assert shown(hub)["not_judged"] == []  # nor is there anything to judge
-    hub.set_models([served])
-    assert shown(hub)["not_judged"] == [NO_MONITOR]
+    assert shown(registry)["not_judged"] == []  # nor is there anything to judge
+    registry.set_models([served])
+    assert shown(registry)["not_judged"] == [NO_MONITOR]
     monitor = join(Member("monitor", "monitor", 1))
     monitor.report = Report(True, (), MonitorStatus(notes=(NOTE,), not_judged=(NOTE,)))
-    await eventually(lambda: shown(hub)["not_judged"] == [NOTE])
+    await eventually(lambda: shown(registry)["not_judged"] == [NOTE])
     monitor.client.notify(FINDINGS_CHANGED, FindingsChanged((found("a", breached=True),)))
-    await eventually(hub.findings)
-    texts = [problem["text"] for problem in shown(hub)["problems"]]
+    await eventually(registry.findings)
+    texts = [problem["text"] for problem in shown(registry)["problems"]]
     assert "drift in model m version 1: a is 0.4, above 0.05" in texts
     await monitor.client.stop()
-    await eventually(lambda: not hub.states())
-    page = shown(hub)
+    await eventually(lambda: not registry.states())
+    page = shown(registry)
     assert page["not_judged"] == [NO_MONITOR]
     assert [(row["breached"], row["reason"]) for row in page["findings"]] == [
         (None, "the monitor is gone; breached before that")
@@ -87,10 +87,12 @@ async def test_that_nobody_judges_is_told(
 
 
 @pytest.mark.parametrize("role", ["gateway", "replica"])
-async def test_a_member_is_told_as_it_is(hub: Hub, join: Any, eventually: Wait, role: Any) -> None:
+async def test_a_member_is_told_as_it_is(
+    registry: Registry, join: Any, eventually: Wait, role: Any
+) -> None:
     join(Member(role, "one", 17, "unix:/r", "m", "1", slots=2))
-    await eventually(lambda: hub.states() and hub.states()[0].ready)
-    (row,) = shown(hub)["members"]
+    await eventually(lambda: registry.states() and registry.states()[0].ready)
+    (row,) = shown(registry)["members"]
     assert row.pop("age_s") >= 0
     assert row == {
         "role": role, "id": "one", "pid": 17, "model": "m", "version": "1", "slots": 2,

@@ -15,7 +15,7 @@ from serving.admin.pages import Pages
 from serving.config import ServerConfig
 from serving.control.commands import Commands
 from serving.control.history import History
-from serving.control.registry import Hub
+from serving.control.registry import Registry
 from serving.errors import Forbidden
 
 SCOPES = {
@@ -49,12 +49,12 @@ def replaced(monkeypatch: pytest.MonkeyPatch) -> Callable[[Decide], None]:
 
 
 @pytest.fixture
-def client(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> httpx.AsyncClient:
+def client(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> httpx.AsyncClient:
     async def answer(_: Commands, _order: object) -> list[object]:
         return []
 
     monkeypatch.setattr(Commands, "answer", answer)
-    pages = Pages(hub, ServerConfig(), History(), Commands.__new__(Commands))
+    pages = Pages(registry, ServerConfig(), History(), Commands.__new__(Commands))
     transport = httpx.ASGITransport(pages.app())
     return httpx.AsyncClient(transport=transport, base_url="http://localhost")
 
@@ -77,8 +77,8 @@ async def test_a_model(client: httpx.AsyncClient, replaced: Any) -> None:
     assert not is_denied(await client.post("/models/other/reset-reference"))
 
 
-def test_every_page_is_listed_above(hub: Hub) -> None:
-    pages = Pages(hub, ServerConfig(), History(), Commands.__new__(Commands))
+def test_every_page_is_listed_above(registry: Registry) -> None:
+    pages = Pages(registry, ServerConfig(), History(), Commands.__new__(Commands))
     first = {path.split("/")[1] for _, path in SCOPES}
     assert {route.path.split("/")[1] for route in pages.app().routes} == first  # type: ignore[attr-defined]
 
@@ -91,9 +91,9 @@ async def test_pages_of_others_give_no_orders(
     assert refused is (method == "POST")
 
 
-async def test_a_mounted_listener_is_reached_under_any_name(hub: Hub) -> None:
+async def test_a_mounted_listener_is_reached_under_any_name(registry: Registry) -> None:
     for mounted, status in ((True, 200), (False, 403)):
-        pages = Pages(hub, ServerConfig(), History())
+        pages = Pages(registry, ServerConfig(), History())
         transport = httpx.ASGITransport(pages.app(mounted=mounted))
         async with httpx.AsyncClient(transport=transport, base_url="http://host.example") as asking:
             assert (await asking.get("/healthz")).status_code == status

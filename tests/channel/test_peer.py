@@ -25,7 +25,7 @@ class Kept:
     def __init__(self) -> None:
         self.up: list[Connection] = []
         self.down = 0
-        self.peer = Peer("the hub", None, on_up=self.up.append, on_down=self._lost)
+        self.peer = Peer("the control plane", None, on_up=self.up.append, on_down=self._lost)
 
     def _lost(self) -> None:
         self.down += 1
@@ -263,12 +263,14 @@ async def test_each_cause_is_logged_once_until_the_peer_is_back(
     kept.peer.reach(unix)
     await eventually(lambda: len(pauses) >= 5)
     (line,) = caplog.messages
-    assert line.startswith("the hub cannot be reached and is tried again and again: cannot connect")
+    assert line.startswith(
+        "the control plane cannot be reached and is tried again and again: cannot connect"
+    )
     Path(unix.removeprefix("unix:")).touch()  # noqa: ASYNC240 - another cause: it is no socket
     await eventually(lambda: len(caplog.messages) == 2)
     server = await serve(unix)
     await eventually(lambda: kept.up)
-    assert caplog.messages[2:] == ["the hub can be reached again"]
+    assert caplog.messages[2:] == ["the control plane can be reached again"]
     server.close()
     drop(server)
     await eventually(lambda: len(caplog.messages) == 4)

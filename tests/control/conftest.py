@@ -1,4 +1,4 @@
-"""A hub on a Unix socket, roles that connect to it, and a way to wait for what they cause."""
+"""A control plane on a Unix socket, roles that connect to it, and a way to wait for effects."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from serving.channel.messages.reports import (
     UnreadyVersion,
 )
 from serving.control.lifecycle import ModelControl
-from serving.control.registry import Hub
+from serving.control.registry import Registry
 from serving.models.repository.folder import ModelRepository
 
 CONFIG = """
@@ -93,10 +93,12 @@ def engine() -> Engine:
 
 
 @pytest.fixture
-async def control(hub: Hub, folder: Path, engine: Engine, put: Any) -> AsyncIterator[ModelControl]:
+async def control(
+    registry: Registry, folder: Path, engine: Engine, put: Any
+) -> AsyncIterator[ModelControl]:
     put("1")
     control = ModelControl(
-        hub, ModelRepository(folder), engine, load_timeout_s=60, drain_timeout_s=60
+        registry, ModelRepository(folder), engine, load_timeout_s=60, drain_timeout_s=60
     )
     control.start(Inventory())
     yield control

@@ -1,4 +1,4 @@
-"""Explainers on demand: ordered over a real hub, and by what the hub keeps of them."""
+"""Explainers on demand: ordered over a real control plane, and by what it keeps of them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from serving.channel.messages.directory import Member, ServedModel
 from serving.control import explainers
 from serving.control.explainers import FIRST_PAUSE_S, LONGEST_PAUSE_S, ON_DEMAND, Explainers
 from serving.control.instance_status import instance_status
-from serving.control.registry import Hub
+from serving.control.registry import Registry
 from serving.errors import ModelNotReady
 
 Wait = Callable[[Callable[[], object]], Awaitable[None]]
@@ -140,27 +140,27 @@ async def test_what_is_not_served_is_not_explained(kept: Explainers) -> None:
     assert (kept.asked, kept.state(KEY)) == ((SERVED,), "starting")
 
 
-async def test_a_gateway_asks_the_hub(
-    hub: Hub, address: str, join: Any, eventually: Wait, served: ServedModel
+async def test_a_gateway_asks_the_registry(
+    registry: Registry, address: str, join: Any, eventually: Wait, served: ServedModel
 ) -> None:
-    hub.set_models([served])
-    assert [each.explainer for each in instance_status(hub).models] == [ON_DEMAND]
+    registry.set_models([served])
+    assert [each.explainer for each in instance_status(registry).models] == [ON_DEMAND]
     connection: Connection = await connect(address)
     order = ExplainerMeta(served.name, served.version)
 
     asking = connection.request(EXPLAINER, order)
-    await eventually(lambda: hub.explainers.asked)
+    await eventually(lambda: registry.explainers.asked)
     failed = FailedMeta(*served.key, "no luck", "explainer")
     connection.notify(FAILED, failed)
     with pytest.raises(ModelNotReady, match="no luck"):
         await asking
-    assert hub.failures.of(served.key) is None  # its replicas are well
+    assert registry.failures.of(served.key) is None  # its replicas are well
 
-    hub.explainers.follow([])
-    hub.set_models([served])
+    registry.explainers.follow([])
+    registry.set_models([served])
     asking = connection.request(EXPLAINER, order)
-    await eventually(lambda: hub.explainers.asked)
+    await eventually(lambda: registry.explainers.asked)
     join(Member("explainer", "e", 12, "unix:/e", *served.key[:2], revision=served.revision))
     assert msgspec.msgpack.decode((await asking).meta) is None
-    assert instance_status(hub).models[0].explainer == "ready"
+    assert instance_status(registry).models[0].explainer == "ready"
     connection.close()

@@ -14,7 +14,7 @@ from serving.channel.messages.reports import UnreadyVersion
 from serving.control import fall_back as module
 from serving.control.fall_back import fall_back, may_fall_back
 from serving.control.lifecycle import ModelControl
-from serving.control.registry import Hub
+from serving.control.registry import Registry
 from serving.control.served_model import served_model
 from serving.errors import LoadFailed
 from serving.models.repository.folder import ModelRepository
@@ -25,7 +25,11 @@ Start = Callable[[], tuple[ServedModel, asyncio.Task[None]]]
 
 @pytest.fixture
 def start(
-    hub: Hub, control: ModelControl, folder: Path, put: Any, monkeypatch: pytest.MonkeyPatch
+    registry: Registry,
+    control: ModelControl,
+    folder: Path,
+    put: Any,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> Start:
     """Serve the newest of three versions, as at a start; version 1 has no weights."""
     monkeypatch.setattr(module, "CERTAIN_S", 0.02)
@@ -37,7 +41,7 @@ def start(
     def begin() -> tuple[ServedModel, asyncio.Task[None]]:
         served = served_model(repository.get("m"))
         generation = control.start(Inventory((served,)))
-        settling = fall_back(hub, control, repository, served, generation)
+        settling = fall_back(registry, control, repository, served, generation)
         return served, asyncio.ensure_future(settling)
 
     return begin
@@ -48,13 +52,17 @@ def listed(control: ModelControl) -> dict[str, tuple[str, str]]:
 
 
 async def test_an_earlier_version_serves_and_stays(
-    start: Start, control: ModelControl, gateway: Any, hub: Hub, caplog: pytest.LogCaptureFixture
+    start: Start,
+    control: ModelControl,
+    gateway: Any,
+    registry: Registry,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     gateway.unready = [UnreadyVersion("m", "3", "no replica yet")]
     broken, settling = start()
-    hub.note_failure(broken.key, "no weights")
+    registry.note_failure(broken.key, "no weights")
     await settling
-    assert [served.version for served in hub.directory.models] == ["2"]
+    assert [served.version for served in registry.directory.models] == ["2"]
     gateway.unready = []
     gateway.tell()
     there = {"2": ("READY", ""), "3": ("UNAVAILABLE", "no weights")}
@@ -68,18 +76,18 @@ async def test_an_earlier_version_serves_and_stays(
 
 
 async def test_a_version_that_fails_its_example_counts_as_broken(
-    start: Start, gateway: Any, hub: Hub
+    start: Start, gateway: Any, registry: Registry
 ) -> None:
     gateway.unready = [UnreadyVersion("m", "3", "the example fails: oh")]
     broken, settling = start()
     gateway.disproved = [broken.key]
     gateway.tell()
     await settling
-    assert [served.version for served in hub.directory.models] == ["2"]
+    assert [served.version for served in registry.directory.models] == ["2"]
 
 
 async def test_a_version_that_answers_is_left_alone(
-    start: Start, control: ModelControl, gateway: Any, hub: Hub, eventually: Wait
+    start: Start, control: ModelControl, gateway: Any, registry: Registry, eventually: Wait
 ) -> None:
     gateway.unready = [UnreadyVersion("m", "3", "no replica yet")]
     served, settling = start()
@@ -88,19 +96,23 @@ async def test_a_version_that_answers_is_left_alone(
     gateway.unready = []
     gateway.tell()
     await settling
-    hub.note_failure(served.key, "it died much later")
-    assert hub.directory.models == (served,)
+    registry.note_failure(served.key, "it died much later")
+    assert registry.directory.models == (served,)
 
 
 async def test_without_any_that_works_the_newest_says_why(
-    start: Start, control: ModelControl, gateway: Any, hub: Hub, caplog: pytest.LogCaptureFixture
+    start: Start,
+    control: ModelControl,
+    gateway: Any,
+    registry: Registry,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     gateway.unready = [UnreadyVersion("m", "3", "no replica yet")]
     gateway.verdict = ("UNAVAILABLE", "it is broken, too")
     broken, settling = start()
-    hub.note_failure(broken.key, "no weights")
+    registry.note_failure(broken.key, "no weights")
     await settling
-    assert (hub.directory.models, hub.directory.candidates) == ((broken,), ())
+    assert (registry.directory.models, registry.directory.candidates) == ((broken,), ())
     assert listed(control) == {
         "2": ("UNAVAILABLE", "it is broken, too"),
         "3": ("UNAVAILABLE", "no weights"),
@@ -111,15 +123,15 @@ async def test_without_any_that_works_the_newest_says_why(
 
 
 async def test_who_unloads_it_meanwhile_is_obeyed(
-    start: Start, control: ModelControl, gateway: Any, hub: Hub
+    start: Start, control: ModelControl, gateway: Any, registry: Registry
 ) -> None:
     gateway.unready = [UnreadyVersion("m", "3", "no replica yet")]
     broken, settling = start()
     await control.unload("m")
     await settling
-    assert hub.directory.models == ()
+    assert registry.directory.models == ()
     await control.fall_back(broken, "no weights", [broken])
-    assert hub.directory.models == ()
+    assert registry.directory.models == ()
 
 
 async def test_versions_that_are_named_have_no_stand_in(folder: Path, put: Any) -> None:

@@ -10,7 +10,7 @@ import pytest
 from serving.channel.messages.directory import Directory, Inventory, Member, ServedModel
 from serving.channel.messages.reports import CandidateStanding, GatewayStatus, UnreadyVersion
 from serving.control.gateway_waits import GatewayWaits
-from serving.control.registry import Hub
+from serving.control.registry import Registry
 from serving.control.served_state import ServedState
 
 Wait = Callable[[Callable[[], object]], Awaitable[None]]
@@ -18,8 +18,8 @@ SERVED = ServedModel("m", "1", b"{}", "/m/1", revision="a")
 TRIED = ServedModel("m", "2", b"{}", "/m/2", revision="b")
 
 
-class ToldHub(Hub):
-    """A hub whose gateways say what the test says."""
+class ToldRegistry(Registry):
+    """A control plane whose gateways say what the test says."""
 
     def __init__(self) -> None:
         super().__init__(gateways=2)
@@ -34,8 +34,8 @@ class ToldHub(Hub):
 
 
 @pytest.fixture
-def hub() -> ToldHub:
-    return ToldHub()
+def registry() -> ToldRegistry:
+    return ToldRegistry()
 
 
 @pytest.fixture
@@ -47,8 +47,8 @@ def state() -> ServedState:
 
 
 @pytest.fixture
-def waits(hub: ToldHub, state: ServedState) -> GatewayWaits:
-    return GatewayWaits(hub, state, 60, 60)
+def waits(registry: ToldRegistry, state: ServedState) -> GatewayWaits:
+    return GatewayWaits(registry, state, 60, 60)
 
 
 def served(*unready: str, failed: bool = False, generation: int = 5) -> GatewayStatus:
@@ -73,9 +73,12 @@ def tried(state: str, reason: str = "") -> GatewayStatus:
     ],
 )
 def test_what_is_served_stands_where_every_gateway_answers(
-    hub: ToldHub, waits: GatewayWaits, said: list[GatewayStatus], standing: tuple[bool, str]
+    registry: ToldRegistry,
+    waits: GatewayWaits,
+    said: list[GatewayStatus],
+    standing: tuple[bool, str],
 ) -> None:
-    hub.said = said
+    registry.said = said
     assert waits.standing(SERVED.key, 5) == standing
 
 
@@ -89,63 +92,68 @@ def test_what_is_served_stands_where_every_gateway_answers(
     ],
 )
 def test_what_is_tried_stands_where_every_gateway_has_proven_it(
-    hub: ToldHub, waits: GatewayWaits, said: list[GatewayStatus], standing: tuple[bool, str]
+    registry: ToldRegistry,
+    waits: GatewayWaits,
+    said: list[GatewayStatus],
+    standing: tuple[bool, str],
 ) -> None:
-    hub.said = said
+    registry.said = said
     assert waits.standing(TRIED.key, 5) == standing
 
 
-def test_a_replica_knows_best_why_a_version_fails(hub: ToldHub, waits: GatewayWaits) -> None:
-    hub.said = [served("no replica yet"), served()]
+def test_a_replica_knows_best_why_a_version_fails(
+    registry: ToldRegistry, waits: GatewayWaits
+) -> None:
+    registry.said = [served("no replica yet"), served()]
     assert waits.unready() == {("m", "1"): "no replica yet"}
-    hub.failures.told(SERVED.key, "no weights")
+    registry.failures.told(SERVED.key, "no weights")
     assert waits.unready() == {("m", "1"): "no weights"}
     assert waits.standing(SERVED.key, 5) == (False, "no weights")
 
 
 async def test_it_waits_until_each_is_proven_or_has_failed(
-    hub: ToldHub, waits: GatewayWaits
+    registry: ToldRegistry, waits: GatewayWaits
 ) -> None:
     waiting = asyncio.ensure_future(waits.proven([SERVED, TRIED], 5))
     await asyncio.sleep(0)
-    hub.says([served(), served()])
+    registry.says([served(), served()])
     await asyncio.sleep(0.01)
     assert not waiting.done()
-    hub.says([tried("UNAVAILABLE", "it fails"), tried("READY")])
+    registry.says([tried("UNAVAILABLE", "it fails"), tried("READY")])
     assert await waiting == {TRIED.key: "it fails"}
 
 
-async def test_what_takes_too_long_has_failed(hub: ToldHub, state: ServedState) -> None:
-    waits = GatewayWaits(hub, state, 0.01, 60)
+async def test_what_takes_too_long_has_failed(registry: ToldRegistry, state: ServedState) -> None:
+    waits = GatewayWaits(registry, state, 0.01, 60)
     late = "not ready within load_timeout_s (0.01 s)"
     assert await waits.proven([TRIED], 5) == {TRIED.key: late}
     assert waits.late == late
 
 
 async def test_a_directory_is_followed_once_every_gateway_has_it(
-    hub: ToldHub, waits: GatewayWaits
+    registry: ToldRegistry, waits: GatewayWaits
 ) -> None:
-    hub.said = [GatewayStatus(4), GatewayStatus(5)]
+    registry.said = [GatewayStatus(4), GatewayStatus(5)]
     waiting = asyncio.ensure_future(waits.followed(5))
     await asyncio.sleep(0.01)
     assert not waiting.done()
-    hub.says([GatewayStatus(6), GatewayStatus(5)])
+    registry.says([GatewayStatus(6), GatewayStatus(5)])
     await waiting
 
 
 async def test_what_is_gone_is_drained_once_no_gateway_answers_with_it(
-    hub: ToldHub, waits: GatewayWaits
+    registry: ToldRegistry, waits: GatewayWaits
 ) -> None:
-    hub.said = [GatewayStatus(5, retiring=(SERVED.key,)), GatewayStatus(5)]
+    registry.said = [GatewayStatus(5, retiring=(SERVED.key,)), GatewayStatus(5)]
     waiting = asyncio.ensure_future(waits.drained(5, [SERVED]))
     await waits.followed(5)
     assert not waiting.done()
-    hub.says([GatewayStatus(5), GatewayStatus(5, retiring=(TRIED.key,))])
+    registry.says([GatewayStatus(5), GatewayStatus(5, retiring=(TRIED.key,))])
     await waiting
 
 
 async def test_what_is_to_come_back_waits_until_it_has_ended(
-    hub: ToldHub, waits: GatewayWaits, state: ServedState
+    registry: ToldRegistry, waits: GatewayWaits, state: ServedState
 ) -> None:
     await waits.cleared([SERVED.key])
     state.retire([SERVED])
@@ -154,10 +162,10 @@ async def test_what_is_to_come_back_waits_until_it_has_ended(
     assert not waiting.done()
     replica = Member("replica", "r", 1, "unix:/r", *SERVED.key[:2], revision="a")
     state.retiring.clear()
-    hub.directory = Directory(7, (), (replica,))
-    hub._news.tell()
+    registry.directory = Directory(7, (), (replica,))
+    registry._news.tell()
     await asyncio.sleep(0.01)
     assert not waiting.done()
-    hub.directory = Directory(8)
-    hub._news.tell()
+    registry.directory = Directory(8)
+    registry._news.tell()
     await waiting

@@ -9,16 +9,18 @@ import msgspec
 
 from serving.channel.messages.directory import Member, ServedModel
 from serving.control.instance_status import instance_status
-from serving.control.registry import Hub
+from serving.control.registry import Registry
 
 Wait = Callable[[Callable[[], object]], Awaitable[None]]
 
 
-async def test_it_is_plain_json(hub: Hub, join: Any, eventually: Wait, served: ServedModel) -> None:
-    generation = hub.set_models([served])
+async def test_it_is_plain_json(
+    registry: Registry, join: Any, eventually: Wait, served: ServedModel
+) -> None:
+    generation = registry.set_models([served])
     join(Member("gateway", "g", 12))
-    await eventually(lambda: hub.ready()[0])
-    told = msgspec.json.decode(msgspec.json.encode(instance_status(hub)))
+    await eventually(lambda: registry.ready()[0])
+    told = msgspec.json.decode(msgspec.json.encode(instance_status(registry)))
     (member,) = told.pop("members")
     assert told.pop("generation") > generation
     assert told == {

@@ -1,4 +1,4 @@
-"""Loading and unloading against a hub whose gateway answers as it is told."""
+"""Loading and unloading against a control plane whose gateway answers as it is told."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from serving.channel.messages.control import FAILED, FailedMeta
 from serving.channel.messages.directory import Inventory
 from serving.channel.messages.reports import UnreadyVersion
 from serving.control.lifecycle import ModelControl
-from serving.control.registry import Hub
+from serving.control.registry import Registry
 from serving.control.served_model import served_model
 from serving.errors import LoadFailed, ModelNotFound
 from serving.models.repository.folder import ModelRepository
@@ -62,7 +62,7 @@ async def test_replicas_stay_until_what_was_admitted_is_answered(
 
 
 async def test_what_fails_leaves_the_old_one_and_says_why(
-    control: ModelControl, gateway: Any, engine: Any, hub: Hub, put: Any
+    control: ModelControl, gateway: Any, engine: Any, registry: Registry, put: Any
 ) -> None:
     await control.load("m")
     before = gateway.directory.models
@@ -80,15 +80,20 @@ async def test_what_fails_leaves_the_old_one_and_says_why(
 
 
 async def test_nothing_goes_on_where_nothing_ever_answered(
-    control: ModelControl, gateway: Any, hub: Hub, folder: Path, put: Any, eventually: Wait
+    control: ModelControl,
+    gateway: Any,
+    registry: Registry,
+    folder: Path,
+    put: Any,
+    eventually: Wait,
 ) -> None:
     """As with weights that could not be read from the start."""
     served = served_model(ModelRepository(folder).get("m"))
     gateway.unready = [UnreadyVersion("m", "1", "no replica yet")]
     control.start(Inventory((served,)))
-    hub.note_failure(served.key, "no weights")
+    registry.note_failure(served.key, "no weights")
     await eventually(
-        lambda: [s.unready for s in hub.gateway_statuses()] == [tuple(gateway.unready)]
+        lambda: [s.unready for s in registry.gateway_statuses()] == [tuple(gateway.unready)]
     )
     put("2")
     gateway.verdict = ("UNAVAILABLE", "no weights either")
@@ -97,23 +102,23 @@ async def test_nothing_goes_on_where_nothing_ever_answered(
 
 
 async def test_a_replica_that_cannot_load_is_heard(
-    control: ModelControl, gateway: Any, hub: Hub, eventually: Wait
+    control: ModelControl, gateway: Any, registry: Registry, eventually: Wait
 ) -> None:
     gateway.verdict = ("LOADING", "no replica yet")
     loading = asyncio.ensure_future(control.load("m"))
     await eventually(lambda: gateway.directory.candidates)
     (served,) = gateway.directory.candidates
-    hub.note_failure(served.key, "no such weights")
-    hub.note_failure(served.key, "its process ended with exit code 1")
+    registry.note_failure(served.key, "no such weights")
+    registry.note_failure(served.key, "its process ended with exit code 1")
     with pytest.raises(LoadFailed, match="no such weights"):
         await loading
-    assert gateway.directory.candidates == () or not hub.directory.candidates
+    assert gateway.directory.candidates == () or not registry.directory.candidates
 
 
 async def test_the_log_has_what_the_hub_found_and_not_what_a_model_said(
     control: ModelControl,
     gateway: Any,
-    hub: Hub,
+    registry: Registry,
     join: Any,
     address: str,
     eventually: Wait,
@@ -123,7 +128,7 @@ async def test_the_log_has_what_the_hub_found_and_not_what_a_model_said(
     loading = asyncio.ensure_future(control.load("m"))
     await eventually(lambda: gateway.directory.candidates)
     (served,) = gateway.directory.candidates
-    hub.note_failure(served.key, "its process ended with exit code 9")
+    registry.note_failure(served.key, "its process ended with exit code 9")
     with pytest.raises(LoadFailed, match="exit code 9"):
         await loading
     assert "'m' is refused: its process ended with exit code 9" in caplog.text
@@ -155,13 +160,13 @@ async def test_what_has_not_changed_is_left_alone(
 
 
 async def test_one_of_several_fails_and_the_others_are_taken_in(
-    control: ModelControl, gateway: Any, hub: Hub, put: Any, eventually: Wait
+    control: ModelControl, gateway: Any, registry: Registry, put: Any, eventually: Wait
 ) -> None:
     put("2", versions="[1, 2]")
     gateway.verdict = ("LOADING", "no replica yet")
     loading = asyncio.ensure_future(control.load("m"))
     await eventually(lambda: len(gateway.directory.candidates) == 2)
-    hub.note_failure(gateway.directory.candidates[0].key, "broken")
+    registry.note_failure(gateway.directory.candidates[0].key, "broken")
     gateway.verdict = ("READY", "")
     gateway.tell()
     with pytest.raises(LoadFailed, match="version 1: broken"):
@@ -170,11 +175,16 @@ async def test_one_of_several_fails_and_the_others_are_taken_in(
 
 
 async def test_loading_takes_a_bounded_time(
-    hub: Hub, folder: Path, engine: Any, put: Any, gateway: Any, caplog: pytest.LogCaptureFixture
+    registry: Registry,
+    folder: Path,
+    engine: Any,
+    put: Any,
+    gateway: Any,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     put("1")
     control = ModelControl(
-        hub, ModelRepository(folder), engine, load_timeout_s=0.05, drain_timeout_s=1
+        registry, ModelRepository(folder), engine, load_timeout_s=0.05, drain_timeout_s=1
     )
     control.start(Inventory())
     gateway.verdict = ("LOADING", "no replica yet")
@@ -185,7 +195,7 @@ async def test_loading_takes_a_bounded_time(
 
 
 async def test_an_order_that_is_given_up_leaves_nothing_behind(
-    control: ModelControl, gateway: Any, engine: Any, hub: Hub, put: Any, eventually: Wait
+    control: ModelControl, gateway: Any, engine: Any, registry: Registry, put: Any, eventually: Wait
 ) -> None:
     await control.load("m")
     put("2")
@@ -195,7 +205,7 @@ async def test_an_order_that_is_given_up_leaves_nothing_behind(
     loading.cancel()
     await asyncio.wait([loading])
     assert engine.orders[-1] == ({"1"}, set())
-    assert hub.directory.candidates == ()
+    assert registry.directory.candidates == ()
     gateway.slow = True
     unloading = asyncio.ensure_future(control.unload("m"))
     # The order reaches the gateway a moment after it was given: it cannot follow one before that.

@@ -12,7 +12,7 @@ from serving.channel.messages.directory import BrokenModel, ServedModel
 from serving.channel.messages.reports import GatewayStatus
 from serving.control.lifecycle import ModelControl
 from serving.control.load_failures import LoadFailures
-from serving.control.registry import Hub
+from serving.control.registry import Registry
 from serving.errors import LoadFailed
 from serving.telemetry import names
 from serving.telemetry.counters import SeriesSet
@@ -82,19 +82,19 @@ def test_gateways_that_say_the_same_again_and_again(failures: Any) -> None:
 
 
 async def test_orders_that_fail_are_counted_by_their_reason(
-    control: ModelControl, gateway: Any, hub: Hub, put: Any, eventually: Wait
+    control: ModelControl, gateway: Any, registry: Registry, put: Any, eventually: Wait
 ) -> None:
     await control.load("m")
-    assert not some(hub.series)
+    assert not some(registry.series)
     put("2")
     gateway.verdict = ("UNAVAILABLE", "the example fails: oh")
     with pytest.raises(LoadFailed):
         await control.load("m")
-    assert some(hub.series) == {"example": 1}
+    assert some(registry.series) == {"example": 1}
     await eventually(lambda: not gateway.directory.candidates)
     gateway.tell()
     gateway.verdict = ("LOADING", "no replica yet")
     control.gateways._load_timeout_s = 0.1
     with pytest.raises(LoadFailed, match="load_timeout_s"):
         await control.load("m")
-    assert some(hub.series) == {"example": 1, "timeout": 1}
+    assert some(registry.series) == {"example": 1, "timeout": 1}

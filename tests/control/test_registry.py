@@ -1,4 +1,4 @@
-"""The hub over real sockets: leases, the directory, restarts, readiness, and its own death."""
+"""The control plane over real sockets: leases, the directory, restarts, readiness, its end."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from serving.channel.messages.findings import FINDINGS_CHANGED, FindingRecord, F
 from serving.channel.messages.reports import GatewayStatus, ReplicaStatus, Report
 from serving.control.instance_status import instance_status
 from serving.control.members import STALE_S
-from serving.control.registry import Hub
+from serving.control.registry import Registry
 from serving.telemetry.series import Series
 
 GATEWAY = Member("gateway", "gateway-0", 10)
@@ -52,17 +52,17 @@ def rows(value: float) -> Series:
     return Series("vigil.inference.rows", "sum", "{row}", (), value)
 
 
-def value(hub: Hub, name: str) -> float | None:
-    return next((item.value for item in hub.aggregate() if item.name == name), None)
+def value(registry: Registry, name: str) -> float | None:
+    return next((item.value for item in registry.aggregate() if item.name == name), None)
 
 
 async def test_everybody_sees_who_comes_and_goes(
-    hub: Hub, join: Join, eventually: Wait, served: ServedModel
+    registry: Registry, join: Join, eventually: Wait, served: ServedModel
 ) -> None:
     gateway = join(GATEWAY)
-    hub.set_models([served])
+    registry.set_models([served])
     replica = join(REPLICA)
-    await eventually(lambda: len(hub.directory.members) == 2 and gateway.directories)
+    await eventually(lambda: len(registry.directory.members) == 2 and gateway.directories)
     await eventually(lambda: gateway.directories[-1].of_role("replica") == [REPLICA])
     assert gateway.directories[-1].models == (served,)
 
@@ -73,45 +73,45 @@ async def test_everybody_sees_who_comes_and_goes(
 
 
 async def test_a_restarted_replica_is_counted_and_its_totals_go_on(
-    hub: Hub, join: Join, eventually: Wait
+    registry: Registry, join: Join, eventually: Wait
 ) -> None:
     first = join(REPLICA)
     first.report = Report(True, (rows(5),), ReplicaStatus())
-    await eventually(lambda: value(hub, "vigil.inference.rows") == 5)
-    assert value(hub, "vigil.replica.restarts") == 0
+    await eventually(lambda: value(registry, "vigil.inference.rows") == 5)
+    assert value(registry, "vigil.replica.restarts") == 0
     await first.client.stop()
-    await eventually(lambda: not hub.directory.members)
-    assert value(hub, "vigil.inference.rows") == 5
+    await eventually(lambda: not registry.directory.members)
+    assert value(registry, "vigil.inference.rows") == 5
 
     second = join(Member("replica", REPLICA.id, 99, "unix:/r", "m", "1", slots=2))
     second.report = Report(True, (rows(2),), ReplicaStatus())
-    await eventually(lambda: value(hub, "vigil.inference.rows") == 7)
-    assert value(hub, "vigil.replica.restarts") == 1
-    assert hub.states()[0].restarts == 1
+    await eventually(lambda: value(registry, "vigil.inference.rows") == 7)
+    assert value(registry, "vigil.replica.restarts") == 1
+    assert registry.states()[0].restarts == 1
 
 
 async def test_a_second_connection_with_the_same_id_replaces_the_first(
-    hub: Hub, address: str, eventually: Wait
+    registry: Registry, address: str, eventually: Wait
 ) -> None:
     old = await connect(address)
     old.notify("register", REPLICA)
-    await eventually(lambda: hub.directory.members)
+    await eventually(lambda: registry.directory.members)
     new = await connect(address)
     new.notify("register", REPLICA)
     await eventually(lambda: old.closed)
     await asyncio.sleep(0.02)
-    assert hub.directory.members == (REPLICA,)
+    assert registry.directory.members == (REPLICA,)
     new.close()
-    await eventually(lambda: not hub.directory.members)
+    await eventually(lambda: not registry.directory.members)
 
 
 async def test_gateways_hear_how_a_replica_ended_and_of_what(
-    hub: Hub, join: Join, eventually: Wait
+    registry: Registry, join: Join, eventually: Wait
 ) -> None:
     one, other, replica = join(GATEWAY), join(Member("gateway", "gateway-1", 12)), join(REPLICA)
-    await eventually(lambda: len(hub.directory.members) == 3)
+    await eventually(lambda: len(registry.directory.members) == 3)
     ended = EndedMeta(REPLICA.id, "ended with signal 11", by_itself=True)
-    hub.tell_ended(ended)
+    registry.tell_ended(ended)
     await eventually(lambda: one.ended == other.ended == [ended])
     deadly = DeadlyMeta("m", "1", "r", b"digest", 7, "ended with signal 11")
     one.client.tell_deadly(deadly)
@@ -123,23 +123,23 @@ async def test_gateways_hear_how_a_replica_ended_and_of_what(
 
 
 async def test_garbage_ends_only_its_own_connection(
-    hub: Hub, join: Join, address: str, eventually: Wait
+    registry: Registry, join: Join, address: str, eventually: Wait
 ) -> None:
     join(GATEWAY)
-    await eventually(lambda: hub.directory.members)
+    await eventually(lambda: registry.directory.members)
     rogue = await connect(address)
     rogue.notify("report", "before registering: ignored")
     rogue.notify("register", {"role": "emperor"})
     await eventually(lambda: rogue.closed)
-    assert hub.directory.members == (GATEWAY,)
+    assert registry.directory.members == (GATEWAY,)
 
 
 async def test_what_a_member_says_and_nobody_understands_ends_nothing(
-    hub: Hub, join: Join, address: str, eventually: Wait, caplog: pytest.LogCaptureFixture
+    registry: Registry, join: Join, address: str, eventually: Wait, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """As while a release is rolled out: the hub is of one, and a role of another."""
+    """As while a release is rolled out: the control plane is of one, and a role of another."""
     gateway = join(GATEWAY)
-    await eventually(lambda: hub.ready()[0])
+    await eventually(lambda: registry.ready()[0])
     strange = await connect(address)
     strange.notify("register", MONITOR)
     for _ in range(3):
@@ -150,44 +150,46 @@ async def test_what_a_member_says_and_nobody_understands_ends_nothing(
     assert "a report of monitor cannot be read" in caplog.messages[0]
     assert "a message of findings of monitor cannot be read" in caplog.messages[1]
     assert not strange.closed
-    assert {state.member.id: state.ready for state in hub.states()} == {
+    assert {state.member.id: state.ready for state in registry.states()} == {
         "gateway-0": True,
         "monitor": False,
     }
     assert gateway.client.connected
     strange.close()
-    await eventually(lambda: len(hub.states()) == 1)
+    await eventually(lambda: len(registry.states()) == 1)
 
 
 async def test_findings_of_a_monitor_that_is_gone_are_unknown(
-    hub: Hub, join: Join, eventually: Wait, served: ServedModel
+    registry: Registry, join: Join, eventually: Wait, served: ServedModel
 ) -> None:
-    hub.set_models([served])
+    registry.set_models([served])
     first = join(MONITOR)
-    await eventually(lambda: hub.states() and hub.states()[0].ready)
+    await eventually(lambda: registry.states() and registry.states()[0].ready)
     first.client.notify(FINDINGS_CHANGED, FindingsChanged((FOUND,)))
-    await eventually(hub.findings)
-    assert [each.breached for each in hub.findings()] == [True]
+    await eventually(registry.findings)
+    assert [each.breached for each in registry.findings()] == [True]
     await first.client.stop()
-    await eventually(lambda: not hub.states())
+    await eventually(lambda: not registry.states())
     unknown = [(None, "the monitor is gone; breached before that")]
-    assert [(each.breached, each.reason) for each in hub.findings()] == unknown
+    assert [(each.breached, each.reason) for each in registry.findings()] == unknown
     second = join(msgspec.structs.replace(MONITOR, pid=13))
-    await eventually(lambda: hub.states() and hub.states()[0].ready)
-    assert [(each.breached, each.reason) for each in hub.findings()] == unknown
+    await eventually(lambda: registry.states() and registry.states()[0].ready)
+    assert [(each.breached, each.reason) for each in registry.findings()] == unknown
     second.client.notify(FINDINGS_CHANGED, FindingsChanged((FOUND,)))
-    await eventually(lambda: [each.breached for each in hub.findings()] == [True])
+    await eventually(lambda: [each.breached for each in registry.findings()] == [True])
 
 
-async def test_readiness_is_what_gateways_say(hub: Hub, join: Join, eventually: Wait) -> None:
-    assert hub.ready() == (False, ["0 of 1 gateways are there"])
+async def test_readiness_is_what_gateways_say(
+    registry: Registry, join: Join, eventually: Wait
+) -> None:
+    assert registry.ready() == (False, ["0 of 1 gateways are there"])
     gateway = join(GATEWAY)
     gateway.report = Report(False, (), GatewayStatus(reasons=("model 'm': no replica is there",)))
     expected = ["gateway gateway-0: model 'm': no replica is there"]
-    await eventually(lambda: hub.ready() == (False, expected))
+    await eventually(lambda: registry.ready() == (False, expected))
     gateway.report = Report(True, (), GatewayStatus())
-    await eventually(lambda: hub.ready() == (True, []))
-    status = instance_status(hub)
+    await eventually(lambda: registry.ready() == (True, []))
+    status = instance_status(registry)
     assert status.ready
     assert status.members[0].member.id == "gateway-0"
 
@@ -195,17 +197,17 @@ async def test_readiness_is_what_gateways_say(hub: Hub, join: Join, eventually: 
 async def test_every_reason_is_told_once_and_of_required_models_only(
     address: str, join: Join, eventually: Wait, served: ServedModel
 ) -> None:
-    hub = Hub(gateways=2)
-    await hub.start(address)
+    registry = Registry(gateways=2)
+    await registry.start(address)
     config = msgspec.json.decode(served.config)
     spare = msgspec.json.encode({**config, "required": False})
     models = {
         name: msgspec.structs.replace(served, name=name) for name in ("lost", "told", "waiting")
     }
     models["spare"] = msgspec.structs.replace(served, name="spare", config=spare)
-    hub.set_models(list(models.values()))
+    registry.set_models(list(models.values()))
     for name in ("lost", "told", "spare"):
-        hub.note_failure(models[name].key, f"{name} is no graph")
+        registry.note_failure(models[name].key, f"{name} is no graph")
     waiting = "model 'waiting': no replica yet"
     reasons = (waiting, "model 'told': told is no graph", waiting)
     for number in range(2):
@@ -216,29 +218,29 @@ async def test_every_reason_is_told_once_and_of_required_models_only(
         "gateway gateway-0, gateway-1: model 'told': told is no graph",
         "model 'lost' version 1: lost is no graph",
     ]
-    await eventually(lambda: hub.ready() == (False, expected))
-    hub.stop()
+    await eventually(lambda: registry.ready() == (False, expected))
+    registry.stop()
 
 
 async def test_a_member_that_fell_silent_is_not_ready(address: str, eventually: Wait) -> None:
     now = [0.0]
-    hub = Hub(clock=lambda: now[0])
-    await hub.start(address)
+    registry = Registry(clock=lambda: now[0])
+    await registry.start(address)
     silent = await connect(address)
     silent.notify("register", GATEWAY)
-    await eventually(lambda: hub.ready()[1] == ["gateway gateway-0 has not reported yet"])
+    await eventually(lambda: registry.ready()[1] == ["gateway gateway-0 has not reported yet"])
     silent.notify("report", Report(True, (), GatewayStatus()))
-    await eventually(lambda: hub.ready()[0])
+    await eventually(lambda: registry.ready()[0])
     now[0] = STALE_S + 5
-    assert hub.ready() == (False, ["gateway gateway-0 has not reported for 15 s"])
-    hub.stop()
+    assert registry.ready() == (False, ["gateway gateway-0 has not reported for 15 s"])
+    registry.stop()
     await eventually(lambda: silent.closed)
 
 
-async def test_roles_survive_a_new_hub(
+async def test_roles_survive_a_new_registry(
     address: str, join: Join, eventually: Wait, served: ServedModel
 ) -> None:
-    first = Hub()
+    first = Registry()
     await first.start(address)
     first.set_models([served])
     gateway, _replica = join(GATEWAY), join(REPLICA)
@@ -247,7 +249,7 @@ async def test_roles_survive_a_new_hub(
     first.stop()
     await asyncio.sleep(0.05)
 
-    second = Hub(settle_s=3600)
+    second = Registry(settle_s=3600)
     second.set_models([served])
     await second.start(address)
     await eventually(lambda: len(second.states()) == 2)
@@ -264,13 +266,13 @@ async def test_roles_survive_a_new_hub(
 
 
 async def test_who_joins_an_instance_that_leaves_hears_of_it(
-    hub: Hub, join: Join, eventually: Wait
+    registry: Registry, join: Join, eventually: Wait
 ) -> None:
     first = join(GATEWAY)
     first.report = Report(True, (), GatewayStatus())
-    await eventually(lambda: hub.ready()[0])
-    hub.leave()
-    assert hub.ready() == (False, ["the server is about to stop"])
+    await eventually(lambda: registry.ready()[0])
+    registry.leave()
+    assert registry.ready() == (False, ["the server is about to stop"])
     await eventually(lambda: first.directories[-1].leaving)
     await first.client.stop()
     second = join(Member("gateway", "gateway-0", 99))

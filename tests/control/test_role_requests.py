@@ -1,4 +1,4 @@
-"""What roles ask the hub for, and what they are answered when that fails."""
+"""What roles ask the control plane for, and what they are answered when that fails."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 from serving.channel.endpoint import connect
 from serving.channel.messages.control import CONTROL
-from serving.control.registry import Hub
+from serving.control.registry import Registry
 from serving.errors import ModelFailed, ModelNotFound, Unsupported
 from serving.protocol.repository import ControlMeta
 
@@ -18,7 +18,7 @@ Wait = Callable[[Callable[[], object]], Awaitable[None]]
 PERSONAL = "Anna 4711"
 
 
-async def test_an_order_that_takes_long_holds_up_no_other(hub: Hub, address: str) -> None:
+async def test_an_order_that_takes_long_holds_up_no_other(registry: Registry, address: str) -> None:
     slow = asyncio.Event()
 
     async def carry_out(asked: ControlMeta) -> object:
@@ -26,7 +26,7 @@ async def test_an_order_that_takes_long_holds_up_no_other(hub: Hub, address: str
             await slow.wait()
         return {"done": asked.model}
 
-    hub.requests.on_control = carry_out
+    registry.requests.on_control = carry_out
     connection = await connect(address)
     waiting = connection.request(CONTROL, ControlMeta("load", "slow"))
     quick = await connection.request(CONTROL, ControlMeta("load", "quick"))
@@ -38,12 +38,12 @@ async def test_an_order_that_takes_long_holds_up_no_other(hub: Hub, address: str
 
 
 async def test_why_an_order_fails_is_told_and_what_nobody_foresaw_is_not(
-    hub: Hub, address: str, caplog: pytest.LogCaptureFixture
+    registry: Registry, address: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def carry_out(asked: ControlMeta) -> object:
         raise ModelNotFound("no such model") if asked.model else RuntimeError(PERSONAL)
 
-    hub.requests.on_control = carry_out
+    registry.requests.on_control = carry_out
     connection = await connect(address)
     with pytest.raises(ModelNotFound, match="no such model"):
         await connection.request(CONTROL, ControlMeta("load", "m"))
@@ -52,13 +52,13 @@ async def test_why_an_order_fails_is_told_and_what_nobody_foresaw_is_not(
         await connection.request(CONTROL, ControlMeta("load"))
     with pytest.raises(ModelFailed, match="internal error"):
         await connection.request(CONTROL, {"operation": "conquer"})
-    assert caplog.messages == ["the hub failed to answer 'control'"] * 2
+    assert caplog.messages == ["the control plane failed to answer 'control'"] * 2
     assert PERSONAL not in caplog.text
     assert not connection.closed
     connection.close()
 
 
-async def test_what_it_does_not_know_is_refused(hub: Hub, address: str) -> None:
+async def test_what_it_does_not_know_is_refused(registry: Registry, address: str) -> None:
     connection = await connect(address)
     for kind in (CONTROL, "conquer" * 100):  # nobody takes orders here
         with pytest.raises(Unsupported, match=f"does not answer '{kind[:40]}'"):
@@ -67,7 +67,7 @@ async def test_what_it_does_not_know_is_refused(hub: Hub, address: str) -> None:
 
 
 async def test_a_hub_that_stops_answers_nothing_any_more(
-    hub: Hub, address: str, eventually: Wait
+    registry: Registry, address: str, eventually: Wait
 ) -> None:
     ended: list[str] = []
 
@@ -78,12 +78,12 @@ async def test_a_hub_that_stops_answers_nothing_any_more(
             ended.append(asked.model)
         return None
 
-    hub.requests.on_control = carry_out
+    registry.requests.on_control = carry_out
     connection = await connect(address)
     waiting = connection.request(CONTROL, ControlMeta("load", "m"))
-    await eventually(lambda: hub.requests._tasks)
+    await eventually(lambda: registry.requests._tasks)
     await asyncio.sleep(0)
-    hub.stop()
+    registry.stop()
     await eventually(lambda: ended == ["m"])
     await eventually(waiting.done)
     assert waiting.exception() is not None

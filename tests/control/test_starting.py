@@ -11,7 +11,7 @@ import pytest
 from serving.channel.messages.directory import Inventory, ServedModel
 from serving.channel.messages.reports import UnreadyVersion
 from serving.control.lifecycle import ModelControl
-from serving.control.registry import Hub
+from serving.control.registry import Registry
 from serving.control.served_model import served_model
 from serving.control.starting import Starting
 from serving.models.repository.folder import ModelRepository
@@ -24,18 +24,20 @@ def served(folder: Path, control: ModelControl) -> ServedModel:
     return served_model(ModelRepository(folder).get("m"))
 
 
-def begin(hub: Hub, control: ModelControl, served: ServedModel, limit_s: float = 60) -> Starting:
+def begin(
+    registry: Registry, control: ModelControl, served: ServedModel, limit_s: float = 60
+) -> Starting:
     generation = control.start(Inventory((served,)))
-    return Starting(hub, control, (served,), generation, limit_s)
+    return Starting(registry, control, (served,), generation, limit_s)
 
 
 async def test_it_waits_until_the_model_answers(
-    hub: Hub, control: ModelControl, gateway: Any, served: ServedModel, eventually: Wait
+    registry: Registry, control: ModelControl, gateway: Any, served: ServedModel, eventually: Wait
 ) -> None:
     gateway.unready = [UnreadyVersion("m", "1", "no replica yet")]
-    starting = begin(hub, control, served)
+    starting = begin(registry, control, served)
     await eventually(lambda: gateway.directory.models)
-    await eventually(lambda: hub.gateway_statuses() and hub.gateway_statuses()[0].unready)
+    await eventually(lambda: registry.gateway_statuses() and registry.gateway_statuses()[0].unready)
     assert not starting.over()
     gateway.unready = []
     gateway.tell()
@@ -43,22 +45,22 @@ async def test_it_waits_until_the_model_answers(
 
 
 async def test_it_waits_for_gateways_first(
-    hub: Hub, control: ModelControl, served: ServedModel
+    registry: Registry, control: ModelControl, served: ServedModel
 ) -> None:
-    starting = begin(hub, control, served)
-    hub.note_failure(served.key, "no weights")
+    starting = begin(registry, control, served)
+    registry.note_failure(served.key, "no weights")
     assert not starting.over()
 
 
 async def test_a_model_that_failed_once_is_not_waited_for(
-    hub: Hub, control: ModelControl, gateway: Any, served: ServedModel, eventually: Wait
+    registry: Registry, control: ModelControl, gateway: Any, served: ServedModel, eventually: Wait
 ) -> None:
     gateway.unready = [UnreadyVersion("m", "1", "no replica yet")]
     gateway.slow = True
-    starting = begin(hub, control, served)
-    hub.note_failure(served.key, "no weights")
+    starting = begin(registry, control, served)
+    registry.note_failure(served.key, "no weights")
     assert not starting.over()
-    hub.failures.forget(served.key)  # its replica is started again
+    registry.failures.forget(served.key)  # its replica is started again
     gateway.slow = False
     await eventually(lambda: gateway.directory.models)
     gateway.tell()
@@ -66,9 +68,9 @@ async def test_a_model_that_failed_once_is_not_waited_for(
 
 
 async def test_a_model_that_never_settles_is_waited_for_within_bounds(
-    hub: Hub, control: ModelControl, gateway: Any, served: ServedModel, eventually: Wait
+    registry: Registry, control: ModelControl, gateway: Any, served: ServedModel, eventually: Wait
 ) -> None:
     gateway.unready = [UnreadyVersion("m", "1", "no replica yet")]
-    starting = begin(hub, control, served, limit_s=0.1)
+    starting = begin(registry, control, served, limit_s=0.1)
     assert not starting.over()
     await eventually(starting.over)

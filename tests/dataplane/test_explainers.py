@@ -211,7 +211,7 @@ async def test_what_was_asked_of_one_that_cannot_be_reached_goes_with_the_questi
 async def test_one_that_the_directory_has_no_more_is_kept_until_it_is_lost(
     pool: ExplainerPool, quick: FakeExplainer
 ) -> None:
-    """A hub that has just restarted knows nobody yet; and nobody comes back to what is gone."""
+    """A control plane that has restarted knows nobody; nobody comes back to what is gone."""
     await pool.explain("quick", "1", LATE, ())
     quick.silent = True
     asking = asyncio.create_task(pool.explain("quick", "1", LATE, ()))

@@ -15,7 +15,7 @@ Wait = Callable[[Callable[[], object]], Awaitable[None]]
 
 
 def test_ready_needs_a_directory_and_no_model(plane: DataPlane) -> None:
-    assert plane.ready() == (False, ["the hub has not said yet what is served"])
+    assert plane.ready() == (False, ["the control plane has not said yet what is served"])
     plane.apply(Directory(1))
     assert plane.ready() == (True, [])
 

@@ -166,7 +166,7 @@ async def test_a_revision_that_cannot_answer_yet_does_not_replace_one_that_can(
     plane.apply(Directory(1, (old,), ()))
     plane.add_link("m", "1", make_link(), "old")
     await eventually(lambda: plane.ready()[0])
-    # As after a time without the hub: what lay between was never seen.
+    # As after a time without the control plane: what lay between was never seen.
     plane.apply(Directory(7, (new,), ()))
     assert plane.resolve("m").key == ("m", "1", "old")
     assert await ask(plane) == 2.0

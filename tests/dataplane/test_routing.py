@@ -67,7 +67,9 @@ def router() -> Router:
 
 def test_nothing_is_unknown_before_anything_is_told() -> None:
     router = Router()
-    with pytest.raises(errors.ModelNotReady, match="the hub has not said yet what is served"):
+    with pytest.raises(
+        errors.ModelNotReady, match="the control plane has not said yet what is served"
+    ):
         router.choose(asked(), NO_CONTEXT)
     router.told = True
     with pytest.raises(errors.ModelNotFound):

@@ -67,7 +67,7 @@ class Instance:
         return f"http://127.0.0.1:{self.admin_port}"
 
     def members(self, role: str) -> list[dict[str, Any]]:
-        """Return the members of a role as the hub sees them now."""
+        """Return the members of a role as the control plane sees them now."""
         states = httpx.get(f"{self.admin}/status", timeout=ANSWER_S).json()["members"]
         return [state["member"] for state in states if state["member"]["role"] == role]
 

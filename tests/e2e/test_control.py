@@ -25,7 +25,8 @@ from serving.models.export import save_safetensors
 
 pytestmark = pytest.mark.e2e
 
-# What the hub and the gateways decide, whoever started them; each start of Ray takes long.
+# What the control plane and the gateways decide, whoever started them; each start of Ray takes
+# long.
 ENGINES = ["local", pytest.param("ray", marks=(pytest.mark.ray, pytest.mark.long))]
 
 SCALE_NET = '''

@@ -261,7 +261,7 @@ def test_names_that_a_model_returns_are_not_told(
 
 
 @pytest.mark.not_on("ray", reason="it tells nobody how a process ended")
-def test_a_load_that_ends_the_process_is_told_by_the_hub(
+def test_a_load_that_ends_the_process_is_told_by_the_registry(
     server: Any, root: Path, eventually: Callable[..., Any]
 ) -> None:
     put(root, "crashes", "1", build="import os; os._exit(9)")

@@ -84,14 +84,14 @@ def left(processes: dict[int, str], *names: str) -> list[int]:
 
 
 def kill_admin(instance: Any) -> None:
-    """Kill the actor with the hub and the admin listener."""
+    """Kill the actor with the control plane and the admin listener."""
     below = descendants(instance.process.pid)
     actors = [pid for pid, line in below.items() if "ServeReplica:vigil-admin" in line]
     os.kill(actors[0], signal.SIGKILL)
 
 
 def registered(instance: Any) -> set[str]:
-    """Return the ids of the replicas and gateways that the hub knows."""
+    """Return the ids of the replicas and gateways that the control plane knows."""
     return {m["id"] for role in ("replica", "gateway") for m in instance.members(role)}
 
 

@@ -67,7 +67,7 @@ def explained(tmp_path: Path, net: Net) -> ServedModel:
 @pytest.fixture
 def make_role(tmp_path: Path, explained: ServedModel):
     def make(served: ServedModel = explained, **more) -> ExplainerRole:
-        addresses = f"unix:{tmp_path}/explainer.sock", f"unix:{tmp_path}/hub.sock"
+        addresses = f"unix:{tmp_path}/explainer.sock", f"unix:{tmp_path}/registry.sock"
         role = ExplainerRole(served, "explainer-net-1", *addresses, **more)
         role.load()
         return role
@@ -76,7 +76,7 @@ def make_role(tmp_path: Path, explained: ServedModel):
 
 
 @pytest.fixture
-async def role(make_role, hub) -> AsyncIterator[ExplainerRole]:
+async def role(make_role, registry) -> AsyncIterator[ExplainerRole]:
     role = make_role()
     await role.start()
     yield role
@@ -227,7 +227,7 @@ async def test_a_value_error_of_the_model_is_the_models_failure(client, role, ro
     await client.explain(rows, method=method)
 
 
-async def test_a_full_queue_refuses_and_answers_meanwhile(make_role, hub, tmp_path, rows):
+async def test_a_full_queue_refuses_and_answers_meanwhile(make_role, registry, tmp_path, rows):
     role = make_role(max_waiting=2)
     held = role._explainers["integrated_gradients"] = Held(IncompleteAttribution("late"))
     await role.start()
@@ -306,7 +306,7 @@ async def ask_shop(connection, baseline=None, **meta):
     return reply, {tensor.name: tensor.data.ravel().tolist() for tensor in message.tensors}
 
 
-async def test_a_model_without_gradients_and_with_categories(make_role, shop, hub, tmp_path):
+async def test_a_model_without_gradients_and_with_categories(make_role, shop, registry, tmp_path):
     role = make_role(shop)
     await role.start()
     connection = await connect(f"unix:{tmp_path}/explainer.sock")
@@ -328,14 +328,16 @@ async def test_a_model_without_gradients_and_with_categories(make_role, shop, hu
     await role.stop()
 
 
-async def test_it_registers_with_the_hub(role, hub, eventually):
-    await eventually(lambda: any(s.ready for s in hub.states()))
-    [state] = hub.states()
+async def test_it_registers_with_the_registry(role, registry, eventually):
+    await eventually(lambda: any(s.ready for s in registry.states()))
+    [state] = registry.states()
     member = state.member
     assert (member.role, member.model, member.version) == ("explainer", "net", "1")
 
 
-async def test_the_process_answers_and_ends_at_sigterm(explained, hub, tmp_path, rows, eventually):
+async def test_the_process_answers_and_ends_at_sigterm(
+    explained, registry, tmp_path, rows, eventually
+):
     (tmp_path / "served").write_bytes(msgspec.msgpack.encode(explained))
     code = (
         "import sys, msgspec; from pathlib import Path\n"
@@ -344,12 +346,12 @@ async def test_the_process_answers_and_ends_at_sigterm(explained, hub, tmp_path,
         "served = msgspec.msgpack.decode(Path(sys.argv[1]).read_bytes(), type=ServedModel)\n"
         "run(served, 'explainer-net-1', sys.argv[2], sys.argv[3], None)"
     )
-    addresses = f"unix:{tmp_path}/explainer.sock", f"unix:{tmp_path}/hub.sock"
+    addresses = f"unix:{tmp_path}/explainer.sock", f"unix:{tmp_path}/registry.sock"
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-c", code, str(tmp_path / "served"), *addresses
     )
     try:
-        await eventually(lambda: any(s.ready for s in hub.states()))
+        await eventually(lambda: any(s.ready for s in registry.states()))
         client = Client(await connect(addresses[0]))
         reply, _ = await client.explain(rows)
         assert reply.method == "integrated_gradients"
@@ -363,7 +365,7 @@ async def test_the_process_answers_and_ends_at_sigterm(explained, hub, tmp_path,
 
 
 @pytest.fixture
-async def remote_client(make_role, hub, upstream, tmp_path) -> AsyncIterator[Client]:
+async def remote_client(make_role, registry, upstream, tmp_path) -> AsyncIterator[Client]:
     """An explainer of a model on another server, which doubles its four inputs."""
     config = ModelConfig.model_validate({
         "format": "remote",

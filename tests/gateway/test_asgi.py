@@ -389,12 +389,12 @@ async def test_lifespan_failures_are_told(plane: Any) -> None:
         return plane
 
     async def bad() -> Any:
-        raise RuntimeError("no hub")
+        raise RuntimeError("no control plane")
 
     (sent,) = await lifespan(VigilApp(bad, good, 1), "startup")
-    assert sent == {"type": "lifespan.startup.failed", "message": "no hub"}
+    assert sent == {"type": "lifespan.startup.failed", "message": "no control plane"}
     sent = (await lifespan(VigilApp(good, bad, 1), "startup", "shutdown"))[-1]
-    assert sent == {"type": "lifespan.shutdown.failed", "message": "no hub"}
+    assert sent == {"type": "lifespan.shutdown.failed", "message": "no control plane"}
 
 
 async def test_under_uvicorn(app: VigilApp) -> None:

@@ -114,7 +114,7 @@ def test_the_process(tmp_path: Path) -> None:
     stale = tmp_path / "g.admin"
     stale.touch()
     process = envoy_process(
-        LISTEN, tmp_path, "g", "unix:/hub", secret=b"\x01\xff", drain_timeout_s=7
+        LISTEN, tmp_path, "g", "unix:/control plane", secret=b"\x01\xff", drain_timeout_s=7
     )
     assert process.socket == stale
     assert not stale.exists()
@@ -126,7 +126,7 @@ def test_the_process(tmp_path: Path) -> None:
     assert Path(process.argv[0]).is_file()
     env = process.env
     assert env["VIGIL_GATEWAY_ID"] == "g"
-    assert env["VIGIL_HUB"] == "unix:/hub"
+    assert env["VIGIL_REGISTRY"] == "unix:/control plane"
     assert Listen.model_validate_json(env["VIGIL_LISTEN"]) == LISTEN
     assert bytes.fromhex(env["VIGIL_CHANNEL_SECRET"]) == b"\x01\xff"
     assert Path(env["LD_PRELOAD"]).is_file()
@@ -134,7 +134,7 @@ def test_the_process(tmp_path: Path) -> None:
 
 
 def test_without_a_secret_none_is_passed_on(tmp_path: Path) -> None:
-    process = envoy_process(LISTEN, tmp_path, "g", "unix:/hub")
+    process = envoy_process(LISTEN, tmp_path, "g", "unix:/control plane")
     assert "VIGIL_CHANNEL_SECRET" not in process.env
 
 
@@ -147,4 +147,4 @@ def test_a_missing_libpython_is_said_clearly(
     monkeypatch.setattr(sysconfig, "get_config_var", nowhere)
     monkeypatch.setattr(sys, "base_prefix", str(tmp_path))
     with pytest.raises(ConfigError, match=r"apt-get install libpython3\.11"):
-        envoy_process(LISTEN, tmp_path, "g", "unix:/hub")
+        envoy_process(LISTEN, tmp_path, "g", "unix:/control plane")

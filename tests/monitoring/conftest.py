@@ -1,4 +1,4 @@
-"""A hub, a small tabular model version with a profile, and gateways that feed a monitor."""
+"""A control plane, a tabular model version with a profile, and gateways that feed a monitor."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 
 from monitors.reference.profile import ReferenceProfile
-from serving.channel.hub_client import HubClient
 from serving.channel.messages.directory import Directory, Member, ServedModel
 from serving.channel.messages.reports import GatewayStatus, Report
+from serving.channel.registry_client import RegistryClient
 from serving.config import DriftMonitor as DriftConfig
 from serving.config import Fairness, Feature, InputSpec, ModelConfig, Monitors, OutputSpec
-from serving.control.registry import Hub
+from serving.control.registry import Registry
 from serving.dataplane.hooks.publisher import EventPublisher, Limits
 from serving.models.profile.columns import input_columns
 from serving.models.profile.dataset import Dataset, write_dataset
@@ -112,24 +112,24 @@ def served(tmp_path: Path, tabular_config: ModelConfig) -> ServedModel:
 
 
 @pytest.fixture
-async def hub(tmp_path: Path, served: ServedModel) -> AsyncIterator[Hub]:
-    hub = Hub()
-    await hub.start(f"unix:{tmp_path}/hub.sock")
-    hub.set_models([served])
-    yield hub
-    hub.stop()
+async def registry(tmp_path: Path, served: ServedModel) -> AsyncIterator[Registry]:
+    registry = Registry()
+    await registry.start(f"unix:{tmp_path}/registry.sock")
+    registry.set_models([served])
+    yield registry
+    registry.stop()
     await asyncio.sleep(0)
 
 
 class Gateway:
     """The part of a gateway that publishes."""
 
-    def __init__(self, hub_address: str, ident: str) -> None:
+    def __init__(self, registry_address: str, ident: str) -> None:
         self.series = SeriesSet()
         self.publisher = EventPublisher(ident, self.series, limits=Limits(delay_s=0.005))
         self.directories: list[Directory] = []
-        self.client = HubClient(
-            hub_address,
+        self.client = RegistryClient(
+            registry_address,
             None,
             Member("gateway", ident, 1),
             lambda: Report(True, self.series.snapshot(), GatewayStatus()),
@@ -143,8 +143,8 @@ class Gateway:
 
 
 @pytest.fixture
-async def gateway(tmp_path: Path, hub: Hub) -> AsyncIterator[Gateway]:
-    made = Gateway(f"unix:{tmp_path}/hub.sock", "gateway-0")
+async def gateway(tmp_path: Path, registry: Registry) -> AsyncIterator[Gateway]:
+    made = Gateway(f"unix:{tmp_path}/registry.sock", "gateway-0")
     made.client.start()
     yield made
     made.publisher.close()

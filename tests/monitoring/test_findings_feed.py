@@ -1,4 +1,4 @@
-"""When the hub is told of findings."""
+"""When the control plane is told of findings."""
 
 from __future__ import annotations
 

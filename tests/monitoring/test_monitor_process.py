@@ -32,7 +32,7 @@ def spawn(tmp_path: Path) -> Iterator[Callable[[], subprocess.Popen[bytes]]]:
         process = subprocess.Popen(
             [
                 sys.executable, "-m", "serving.monitoring.role",
-                "--hub", f"unix:{tmp_path}/hub.sock",
+                "--registry", f"unix:{tmp_path}/registry.sock",
                 "--address", f"unix:{tmp_path}/monitor.sock",
                 "--data-dir", str(tmp_path / "data"),
             ],
@@ -59,14 +59,16 @@ def saved_state(folder: Path) -> dict:
     return {} if content is None else json.loads(content)["state"]
 
 
-def events(hub) -> EventCounts:
-    for state in hub.states():
+def events(registry) -> EventCounts:
+    for state in registry.states():
         if isinstance(state.status, MonitorStatus):
             return state.status.events
     return EventCounts()
 
 
-async def test_a_window_goes_on_after_kill_9(hub, gateway, tabular, spawn, tmp_path, eventually):
+async def test_a_window_goes_on_after_kill_9(
+    registry, gateway, tabular, spawn, tmp_path, eventually
+):
     publisher = gateway.publisher
     process = spawn()
     await eventually(lambda: publisher.connected)
@@ -83,11 +85,11 @@ async def test_a_window_goes_on_after_kill_9(hub, gateway, tabular, spawn, tmp_p
     tabular.publish(publisher, 50, shift=1.0)
     findings = (await ask(publisher))["findings"]
     assert {f["subject"]: f["breached"] for f in findings if f["metric"] == "psi"}["income"]
-    await eventually(lambda: events(hub).received == 200)
-    assert events(hub) == EventCounts(received=200)
+    await eventually(lambda: events(registry).received == 200)
+    assert events(registry) == EventCounts(received=200)
 
 
-async def test_sigterm_saves_everything(hub, gateway, tabular, spawn, tmp_path, eventually):
+async def test_sigterm_saves_everything(registry, gateway, tabular, spawn, tmp_path, eventually):
     process = spawn()
     await eventually(lambda: gateway.publisher.connected)
     tabular.publish(gateway.publisher, 30)
@@ -106,7 +108,7 @@ async def push(publisher, idents: list[str]) -> LabelCounts:
 
 
 async def test_labels_and_predictions_outlive_kill_9(
-    hub, gateway, tabular, spawn, tmp_path, eventually
+    registry, gateway, tabular, spawn, tmp_path, eventually
 ):
     publisher = gateway.publisher
     process = spawn()
@@ -133,7 +135,7 @@ DAMAGE = [
 
 @pytest.mark.parametrize(("damage", "why"), DAMAGE)
 async def test_an_unreadable_state_is_set_aside_and_begun_anew(
-    damage, why, hub, gateway, tabular, spawn, tmp_path, eventually, capfd
+    damage, why, registry, gateway, tabular, spawn, tmp_path, eventually, capfd
 ):
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "monitor.json").write_bytes(damage)
@@ -148,7 +150,7 @@ async def test_an_unreadable_state_is_set_aside_and_begun_anew(
 
 
 async def test_a_state_that_holds_other_things_is_set_aside_too(
-    hub, gateway, spawn, tmp_path, eventually
+    registry, gateway, spawn, tmp_path, eventually
 ):
     write_state(tmp_path / "data" / "monitor.json", b'{"ledger": 3}')
     spawn()
@@ -157,7 +159,7 @@ async def test_a_state_that_holds_other_things_is_set_aside_too(
     assert json.loads(read_state(kept)) == {"ledger": 3}
 
 
-async def test_a_report_over_the_channel(hub, gateway, tabular, spawn, eventually):
+async def test_a_report_over_the_channel(registry, gateway, tabular, spawn, eventually):
     publisher = gateway.publisher
     spawn()
     await eventually(lambda: publisher.connected)
@@ -180,7 +182,7 @@ def test_it_starts_fast_and_light():
     assert done.stdout.strip() == "[]"
 
 
-async def test_it_takes_no_processor_from_who_answers(hub, gateway, spawn, eventually):
+async def test_it_takes_no_processor_from_who_answers(registry, gateway, spawn, eventually):
     process = spawn()
     await eventually(lambda: gateway.publisher.connected)
     assert os.sched_getscheduler(process.pid) == os.SCHED_BATCH

@@ -19,16 +19,16 @@ from serving.config import DriftMonitor as DriftConfig
 from serving.config import Monitors
 from serving.control.latest_findings import LatestFindings
 from serving.control.monitor_orders import reset_reference
-from serving.control.registry import Hub
+from serving.control.registry import Registry
 from serving.errors import InvalidInput, ModelNotFound, ModelNotReady, Unsupported
 from serving.monitoring import role as role_module
 from serving.monitoring.role import MonitorRole
 
 
 @pytest.fixture
-async def monitor(tmp_path: Path, hub) -> AsyncIterator[MonitorRole]:
+async def monitor(tmp_path: Path, registry) -> AsyncIterator[MonitorRole]:
     role = MonitorRole(
-        f"unix:{tmp_path}/hub.sock",
+        f"unix:{tmp_path}/registry.sock",
         f"unix:{tmp_path}/monitor.sock",
         tmp_path / "data",
         checkpoint_s=60,
@@ -178,17 +178,17 @@ async def test_reports_that_cannot_be_made(connected):
         await connected.request("report", ReportMeta("loans", "1", "drift", "html"))
 
 
-async def test_findings_reach_the_hub(connected, tabular, hub, eventually):
+async def test_findings_reach_the_registry(connected, tabular, registry, eventually):
     tabular.publish(connected, 200, shift=1.0)
     await ask(connected)
 
-    await eventually(hub.findings)
-    assert {found.model for found in hub.findings()} == {"loans"}
-    assert {found.subject for found in hub.findings() if found.breached} >= {"income"}
+    await eventually(registry.findings)
+    assert {found.model for found in registry.findings()} == {"loans"}
+    assert {found.subject for found in registry.findings() if found.breached} >= {"income"}
 
 
 async def test_the_hub_hears_of_findings_when_they_change_and_after_it_was_replaced(
-    connected, tabular, hub, monitor, served, tmp_path, eventually, monkeypatch
+    connected, tabular, registry, monitor, served, tmp_path, eventually, monkeypatch
 ):
     monkeypatch.setattr(role_module, "TELL_S", 0.01)
     told = []
@@ -210,10 +210,10 @@ async def test_the_hub_hears_of_findings_when_they_change_and_after_it_was_repla
     tabular.publish(connected, 200)
     await ask(connected)
     await eventually(lambda: len(told) == times + 1)
-    hub.stop()
-    successor = Hub()
-    successor.set_models([served])  # so nothing changes for the monitor but the hub
-    await successor.start(f"unix:{tmp_path}/hub.sock")
+    registry.stop()
+    successor = Registry()
+    successor.set_models([served])  # so nothing changes for the monitor but the control plane
+    await successor.start(f"unix:{tmp_path}/registry.sock")
     await eventually(lambda: len(told) > times + 1)
     assert told[-1][0] == "monitor"
     assert len(told[-1][1].findings) == len(looked[-1])
@@ -221,7 +221,7 @@ async def test_the_hub_hears_of_findings_when_they_change_and_after_it_was_repla
 
 
 async def test_a_fault_in_findings_ends_none_that_come_later(
-    connected, tabular, hub, monitor, eventually, monkeypatch, caplog
+    connected, tabular, registry, monitor, eventually, monkeypatch, caplog
 ):
     monkeypatch.setattr(role_module, "TELL_S", 0.01)
 
@@ -230,14 +230,18 @@ async def test_a_fault_in_findings_ends_none_that_come_later(
 
     with monkeypatch.context() as patch:
         patch.setattr(monitor.observatory, "all_findings", fail)
-        await eventually(lambda: "the hub could not be told of findings" in caplog.messages)
+        await eventually(
+            lambda: "the control plane could not be told of findings" in caplog.messages
+        )
     tabular.publish(connected, 200, shift=1.0)
     await ask(connected)
-    await eventually(hub.findings)
+    await eventually(registry.findings)
 
 
-async def test_rows_of_a_model_that_is_not_served_are_counted(connected, tabular, hub, monitor):
-    hub.set_models([])
+async def test_rows_of_a_model_that_is_not_served_are_counted(
+    connected, tabular, registry, monitor
+):
+    registry.set_models([])
     connected.publish("gone", "1", 0.0, ["a"], [3], {"x": np.ones((3, 1))}, {"y": np.ones((3, 1))})
     with pytest.raises(ModelNotFound):
         await ask(connected, "gone")
@@ -245,10 +249,10 @@ async def test_rows_of_a_model_that_is_not_served_are_counted(connected, tabular
     assert monitor.observatory.ledger.received.rows == 3
 
 
-async def test_a_version_without_a_profile_says_so(tmp_path, hub, gateway, served, eventually):
+async def test_a_version_without_a_profile_says_so(tmp_path, registry, gateway, served, eventually):
     (Path(served.directory) / "profile" / "drift.json").unlink()
     role = MonitorRole(
-        f"unix:{tmp_path}/hub.sock", f"unix:{tmp_path}/monitor.sock", tmp_path / "data"
+        f"unix:{tmp_path}/registry.sock", f"unix:{tmp_path}/monitor.sock", tmp_path / "data"
     )
     await role.start()
     await eventually(lambda: gateway.publisher.connected)
@@ -256,13 +260,15 @@ async def test_a_version_without_a_profile_says_so(tmp_path, hub, gateway, serve
     await role.stop()
 
 
-async def test_published_is_received_dropped_or_lost(tmp_path, hub, gateway, tabular, eventually):
+async def test_published_is_received_dropped_or_lost(
+    tmp_path, registry, gateway, tabular, eventually
+):
     """Through a monitor that dies without a checkpoint of what it had received.
 
     What is published before there ever was a monitor waits for it; later gaps are dropped.
     """
     publisher = gateway.publisher
-    addresses = f"unix:{tmp_path}/hub.sock", f"unix:{tmp_path}/monitor.sock"
+    addresses = f"unix:{tmp_path}/registry.sock", f"unix:{tmp_path}/monitor.sock"
     tabular.publish(publisher, 70)
     publisher.flush()
     first = MonitorRole(*addresses, tmp_path / "data", checkpoint_s=60)
@@ -293,13 +299,13 @@ async def test_published_is_received_dropped_or_lost(tmp_path, hub, gateway, tab
 
 
 @pytest.fixture
-def live(hub, served, tabular_config):
+def live(registry, served, tabular_config):
     """The version without a profile, compared with its own first rows."""
     (Path(served.directory) / "profile" / "drift.json").unlink()
     drift = DriftConfig(reference="live", reference_rows=300, window=200)
     config = tabular_config.model_copy(update={"monitors": Monitors(drift=drift)})
     changed = msgspec.structs.replace(served, config=config.model_dump_json().encode())
-    hub.set_models([changed])
+    registry.set_models([changed])
     return changed
 
 
@@ -307,7 +313,7 @@ async def restarted(role, tmp_path, publisher, eventually) -> MonitorRole:
     await role.stop()
     await eventually(lambda: not publisher.connected)
     again = MonitorRole(
-        f"unix:{tmp_path}/hub.sock",
+        f"unix:{tmp_path}/registry.sock",
         f"unix:{tmp_path}/monitor.sock",
         tmp_path / "data",
         checkpoint_s=60,
@@ -318,10 +324,10 @@ async def restarted(role, tmp_path, publisher, eventually) -> MonitorRole:
 
 
 async def test_a_live_reference_is_collected_kept_and_reset(
-    live, tmp_path, hub, gateway, tabular, eventually
+    live, tmp_path, registry, gateway, tabular, eventually
 ):
     role = MonitorRole(
-        f"unix:{tmp_path}/hub.sock",
+        f"unix:{tmp_path}/registry.sock",
         f"unix:{tmp_path}/monitor.sock",
         tmp_path / "data",
         checkpoint_s=60,
@@ -348,7 +354,7 @@ async def test_a_live_reference_is_collected_kept_and_reset(
     tabular.publish(publisher, 200, shift=1.0)
     assert verdicts(await ask(publisher), "psi")["income"] is True
 
-    assert "0 of 300" in await reset_reference(hub, "loans")
+    assert "0 of 300" in await reset_reference(registry, "loans")
     answer = await ask(publisher)
     assert "0 of 300 rows" in answer["notes"][0]
     assert verdicts(answer, "drifted_features") == {}
@@ -369,13 +375,13 @@ async def test_no_row_of_a_live_reference_is_saved(live, monitor, gateway, tabul
     assert state == {"rows": 300, "reference": None}
 
 
-async def test_only_a_live_reference_can_be_reset(connected, hub):
+async def test_only_a_live_reference_can_be_reset(connected, registry):
     with pytest.raises(Unsupported, match="no live reference"):
-        await reset_reference(hub, "loans")
+        await reset_reference(registry, "loans")
     with pytest.raises(ModelNotFound):
-        await reset_reference(hub, "other")
+        await reset_reference(registry, "other")
 
 
-async def test_without_a_monitor_nothing_is_reset(hub):
+async def test_without_a_monitor_nothing_is_reset(registry):
     with pytest.raises(ModelNotReady, match="monitor is not there"):
-        await reset_reference(hub, "loans")
+        await reset_reference(registry, "loans")

@@ -54,7 +54,7 @@ def prose(page: Path) -> str:
 
 
 def anchors(page: Path) -> set[str]:
-    """Return the names that GitHub gives to the headings of a page."""
+    """Return the names that GitRegistry gives to the headings of a page."""
     plain = (re.sub(r"[^\w\- ]", "", heading.lower()) for heading in HEADING.findall(prose(page)))
     return {name.replace(" ", "-") for name in plain}
 

@@ -307,7 +307,7 @@ async def test_a_replica_passes_batches_on_with_it(guarded, certificates, token,
         )
         served = ServedModel("m", "1", config.model_dump_json().encode(), str(tmp_path / "m" / "1"))
         address = f"unix:{tmp_path}/replica.sock"
-        return make_replica(served, "replica-m-1", address, f"unix:{tmp_path}/hub.sock")
+        return make_replica(served, "replica-m-1", address, f"unix:{tmp_path}/registry.sock")
 
     with pytest.raises(ConfigError, match=r"NOBODY_SET_THIS .* is not set"):
         role(env="NOBODY_SET_THIS").load()

@@ -13,7 +13,7 @@ from serving.channel.endpoint import connect
 from serving.channel.messages.directory import ServedModel
 from serving.channel.messages.inference import BatchMeta, ResultMeta
 from serving.config import InputSpec, ModelConfig, OutputSpec
-from serving.control.registry import Hub
+from serving.control.registry import Registry
 from serving.errors import InvalidInput, ModelFailed
 from serving.models.contract import Capabilities, Prediction
 from serving.models.preparation.prepare import Prepared
@@ -74,11 +74,11 @@ def batches(tmp_path: Path, gated: Gated, monkeypatch) -> LocalBatches:
 @pytest.fixture
 async def server(tmp_path: Path, gated: Gated, batches) -> AsyncIterator[ReplicaServer]:
     served = toy(tmp_path)
-    hub = Hub()
-    await hub.start(f"unix:{tmp_path}/hub.sock")
-    here, hub_address = f"unix:{tmp_path}/r.sock", f"unix:{tmp_path}/hub.sock"
+    registry = Registry()
+    await registry.start(f"unix:{tmp_path}/registry.sock")
+    here, registry_address = f"unix:{tmp_path}/r.sock", f"unix:{tmp_path}/registry.sock"
     entry = served_entry(served)
-    made = ReplicaServer(served, entry, batches, SeriesSet(), "r-0", here, hub_address)
+    made = ReplicaServer(served, entry, batches, SeriesSet(), "r-0", here, registry_address)
     made.load()
     await made.start()
     yield made
@@ -86,7 +86,7 @@ async def server(tmp_path: Path, gated: Gated, batches) -> AsyncIterator[Replica
         gate.set()
     if (tmp_path / "r.sock").exists():  # else a test has stopped it already
         await made.stop()
-    hub.stop()
+    registry.stop()
     await asyncio.sleep(0)
 
 

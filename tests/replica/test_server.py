@@ -19,7 +19,7 @@ from serving.channel.frame_parts import Message
 from serving.channel.messages.directory import ServedModel
 from serving.channel.messages.inference import BatchMeta, ResultMeta
 from serving.config import InputSpec, ModelConfig, OutputSpec
-from serving.control.registry import Hub
+from serving.control.registry import Registry
 from serving.errors import InvalidInput, Unsupported
 from serving.models.contract import Capabilities
 from serving.protocol.messages import Tensor
@@ -78,18 +78,18 @@ def batches() -> Negation:
 
 
 @pytest.fixture
-async def hub(tmp_path: Path, eventually: Any) -> AsyncIterator[Hub]:
-    hub = Hub()
-    await hub.start(f"unix:{tmp_path}/hub.sock")
-    yield hub
-    await eventually(lambda: not hub.directory.members)  # the replica has left
-    hub.stop()
+async def registry(tmp_path: Path, eventually: Any) -> AsyncIterator[Registry]:
+    registry = Registry()
+    await registry.start(f"unix:{tmp_path}/registry.sock")
+    yield registry
+    await eventually(lambda: not registry.directory.members)  # the replica has left
+    registry.stop()
     await asyncio.sleep(0)
 
 
 @pytest.fixture
 async def server(
-    tmp_path: Path, hub: Hub, batches: Negation, eventually: Any
+    tmp_path: Path, registry: Registry, batches: Negation, eventually: Any
 ) -> AsyncIterator[ReplicaServer]:
     config = ModelConfig(
         format="torch_export",
@@ -97,12 +97,12 @@ async def server(
         outputs=[OutputSpec(name="y", datatype="FP32", shape=[-1, 1])],
     )
     served = ServedModel("toy", "1", config.model_dump_json().encode(), str(tmp_path))
-    here, hub_address = f"unix:{tmp_path}/r.sock", f"unix:{tmp_path}/hub.sock"
+    here, registry_address = f"unix:{tmp_path}/r.sock", f"unix:{tmp_path}/registry.sock"
     entry = served_entry(served)
-    made = ReplicaServer(served, entry, batches, SeriesSet(), "r-0", here, hub_address)
+    made = ReplicaServer(served, entry, batches, SeriesSet(), "r-0", here, registry_address)
     made.load()
     await made.start()
-    await eventually(lambda: hub.directory.of_role("replica"))
+    await eventually(lambda: registry.directory.of_role("replica"))
     yield made
     batches.gate.set()
     if (tmp_path / "r.sock").exists():  # else a test has stopped it already
@@ -114,8 +114,10 @@ def batch(*values: float) -> list[Tensor]:
     return [Tensor("x", "FP32", x.shape, x)]
 
 
-async def test_it_registers_what_its_handler_says(server: ReplicaServer, hub: Hub) -> None:
-    (member,) = hub.directory.of_role("replica")
+async def test_it_registers_what_its_handler_says(
+    server: ReplicaServer, registry: Registry
+) -> None:
+    (member,) = registry.directory.of_role("replica")
     assert (member.id, member.model, member.slots) == ("r-0", "toy", 7)
     assert member.capabilities == ("differentiable",)
 

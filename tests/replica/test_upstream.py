@@ -48,7 +48,7 @@ async def make_role(tmp_path, upstream):
         config = config_for(upstream, **remote).model_dump_json().encode()
         served = ServedModel("m", "1", config, str(tmp_path / "m" / "1"))
         role = make_replica(
-            served, "replica-m-1", f"unix:{tmp_path}/replica.sock", f"unix:{tmp_path}/hub.sock"
+            served, "replica-m-1", f"unix:{tmp_path}/replica.sock", f"unix:{tmp_path}/registry.sock"
         )
         role.load()
         roles.append(role)

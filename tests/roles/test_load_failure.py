@@ -1,4 +1,4 @@
-"""A replica that cannot load tells the hub why, and is not held up by a hub that is gone."""
+"""A replica that cannot load tells why, and is not held up by a control plane that is gone."""
 
 from __future__ import annotations
 
@@ -6,28 +6,28 @@ import asyncio
 from pathlib import Path
 
 from serving.channel.messages.directory import ServedModel
-from serving.control.registry import Hub
+from serving.control.registry import Registry
 from serving.roles.load_failure import tell_failed
 
 
 async def test_the_hub_hears_the_reason(tmp_path: Path) -> None:
     served = ServedModel("m", "2", b"{}", "nowhere", None, "rev")
-    hub = Hub()
-    address = await hub.start(f"unix:{tmp_path}/hub")
+    registry = Registry()
+    address = await registry.start(f"unix:{tmp_path}/control plane")
     try:
-        hub.set_models([served])
+        registry.set_models([served])
         error = ValueError("weights\nare wet")
         await asyncio.to_thread(tell_failed, served, error, address, None)
         async with asyncio.timeout(60):
-            while hub.failures.of(served.key) is None:
-                await hub.news(0.1)
-        assert hub.failures.of(served.key) == "weights are wet"
-        assert any("weights are wet" in reason for reason in hub.ready()[1])
+            while registry.failures.of(served.key) is None:
+                await registry.news(0.1)
+        assert registry.failures.of(served.key) == "weights are wet"
+        assert any("weights are wet" in reason for reason in registry.ready()[1])
         # What only tells how the process ended does not replace it.
-        hub.note_failure(served.key, "exit code 1")
-        assert hub.failures.of(served.key) == "weights are wet"
+        registry.note_failure(served.key, "exit code 1")
+        assert registry.failures.of(served.key) == "weights are wet"
     finally:
-        hub.stop()
+        registry.stop()
         await asyncio.sleep(0.01)
 
 

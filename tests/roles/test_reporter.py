@@ -1,4 +1,4 @@
-"""A role's link to the hub from a thread of its own."""
+"""A role's link to the control plane from a thread of its own."""
 
 from __future__ import annotations
 
@@ -12,27 +12,29 @@ import pytest
 
 from serving.channel.messages.directory import Member
 from serving.channel.messages.reports import ReplicaStatus, Report
-from serving.control.registry import Hub
+from serving.control.registry import Registry
 from serving.roles.reporter import ReporterThread
 
 Wait = Callable[[Callable[[], object]], Awaitable[None]]
 ME = Member("replica", "r", 1, "unix:/r", "m", "1")
 
 
-async def test_it_reports_while_the_role_computes(hub: Hub, address: str, eventually: Wait) -> None:
+async def test_it_reports_while_the_role_computes(
+    registry: Registry, address: str, eventually: Wait
+) -> None:
     busy_since = time.monotonic()
     reporter = ReporterThread(
         address, None, ME, lambda: Report(True, (), ReplicaStatus(time.monotonic() - busy_since))
     )
     reporter.start()
-    await eventually(lambda: hub.states() and hub.states()[0].busy_s > 0)
-    (before,) = hub.states()
+    await eventually(lambda: registry.states() and registry.states()[0].busy_s > 0)
+    (before,) = registry.states()
     reporter.stop()
-    await eventually(lambda: not hub.states())
+    await eventually(lambda: not registry.states())
     assert before.member == ME
 
 
-async def test_its_last_report_counts(hub: Hub, address: str, eventually: Wait) -> None:
+async def test_its_last_report_counts(registry: Registry, address: str, eventually: Wait) -> None:
     said: list[float] = []
 
     def report() -> Report:
@@ -42,17 +44,17 @@ async def test_its_last_report_counts(hub: Hub, address: str, eventually: Wait) 
     heard: list[float] = []
     reporter = ReporterThread(address, None, ME, report)
     reporter.start()
-    await eventually(lambda: hub.states() and hub.states()[0].ready)
-    reported = hub.members.reported
+    await eventually(lambda: registry.states() and registry.states()[0].ready)
+    reported = registry.members.reported
 
     def note(connection: object, encoded: object) -> Member | None:
         member = reported(connection, encoded)  # type: ignore[arg-type]
-        heard.append(hub.states()[0].busy_s)
+        heard.append(registry.states()[0].busy_s)
         return member
 
-    hub.members.reported = note  # type: ignore[method-assign,assignment]
+    registry.members.reported = note  # type: ignore[method-assign,assignment]
     reporter.stop()
-    await eventually(lambda: not hub.states())
+    await eventually(lambda: not registry.states())
     assert heard[-1] == said[-1]
 
 

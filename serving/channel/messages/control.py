@@ -1,4 +1,4 @@
-"""What roles and the hub tell each other beside the directory: ends, failures, explainers."""
+"""What roles and the control plane tell each other beside the directory."""
 
 from __future__ import annotations
 

@@ -114,7 +114,7 @@ class Directory(msgspec.Struct, frozen=True):
         settings: how gateways log and trace.
         broken: what lies in the repository and cannot be served.
         leaving: whether the instance is about to stop, and so not ready; it still answers.
-        tells_ends: whether the hub tells gateways how the process of a replica ended.
+        tells_ends: whether the control plane tells gateways how the process of a replica ended.
     """
 
     generation: int = 0

@@ -1,7 +1,9 @@
-"""Findings on their way from the monitor to the hub, and to clients that ask for a model's.
+"""Findings on their way from the monitor to the control plane, and to clients that ask for a
+model's.
 
-Kind `findings_changed` (notify, monitor to hub): `FindingsChanged`, all findings of the monitor,
-sent when one differs from what the hub was told last, and after every (re)connect.
+Kind `findings_changed` (notify, monitor to control plane): `FindingsChanged`, all findings of the
+monitor, sent when one differs from what the control plane was told last, and after every
+(re)connect.
 """
 
 from __future__ import annotations

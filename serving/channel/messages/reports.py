@@ -1,4 +1,4 @@
-"""What each role tells the hub of itself, every second and after changes: one struct per role."""
+"""What each role reports to the control plane, every second and after changes: a struct a role."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ RoleStatus = GatewayStatus | ReplicaStatus | ExplainerStatus | MonitorStatus
 
 
 class Report(msgspec.Struct, frozen=True):
-    """What a role tells the hub about itself.
+    """What a role tells the control plane about itself.
 
     Attributes:
         ready: its own verdict.

@@ -1,4 +1,4 @@
-"""How gateways log and trace, as the hub tells them with the directory."""
+"""How gateways log and trace, as the control plane tells them with the directory."""
 
 from __future__ import annotations
 

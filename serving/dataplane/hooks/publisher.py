@@ -119,7 +119,7 @@ class EventPublisher:
     def on_directory(self, directory: Directory) -> None:
         """Learn where the monitor is; connects and reconnects by itself from then on."""
         monitors = directory.of_role("monitor")
-        # A hub that has just restarted knows nobody yet; the monitor may well be there.
+        # A control plane that has just restarted knows nobody yet; the monitor may well be there.
         if monitors and monitors[0].address:
             self._monitor.reach(monitors[0].address)
 

@@ -1,4 +1,4 @@
-"""How replicas ended, as the hub tells it: evidence for or against what they computed."""
+"""How replicas ended, as the control plane tells it: evidence for or against what they computed."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Final
 from serving.channel.messages.control import EndedMeta
 
 WAIT_S: Final = 1.0
-"""How long the word of the hub is waited for; it is milliseconds behind the lost connection."""
+"""How long to wait for the control plane's word, which comes ms after the lost connection."""
 
 Callback = Callable[[EndedMeta | None], None]
 
@@ -18,7 +18,7 @@ class ReplicaEnds:
     """Keeps the last end of each replica, and who waits for one. Belongs to the loop's thread.
 
     Attributes:
-        told: whether the hub tells ends at all; with Ray it does not know them.
+        told: whether the control plane tells ends at all; with Ray it does not know them.
     """
 
     def __init__(self) -> None:

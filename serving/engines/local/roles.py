@@ -1,6 +1,7 @@
 """The roles behind the gateways on one machine: replicas, explainers, monitor, and their zygote.
 
-They serve whoever listens to the same hub: the local engine's gateways, or an application that
+They serve whoever listens to the same control plane: the local engine's gateways, or an application
+    that
 hosts a gateway itself. Which models they hold may change while they run.
 """
 
@@ -35,10 +36,11 @@ _FROM_OUTSIDE: Final = frozenset(
 
 
 class LocalRoles:
-    """Starts, keeps and stops every role but the gateways and the hub. Belongs to one loop.
+    """Starts, keeps and stops every role but the gateways and the control plane. Belongs to one
+    loop.
 
     Args:
-        hub_address: where the hub listens.
+        registry_address: where the control plane listens.
         runtime: short private folder for sockets; their paths are limited to 107 bytes.
         data_dir: where the monitor keeps its state.
         on_failed: told of a replica that ended without being told to, in one sentence.
@@ -51,13 +53,13 @@ class LocalRoles:
 
     def __init__(
         self,
-        hub_address: str,
+        registry_address: str,
         runtime: Path,
         data_dir: Path,
         on_failed: Callable[[ModelKey, str], None] = lambda _key, _why: None,
         on_ended: Callable[[EndedMeta], None] = lambda _ended: None,
     ) -> None:
-        self._hub_address = hub_address
+        self._registry_address = registry_address
         self._runtime = runtime
         self._data_dir = data_dir
         self._on_failed = on_failed
@@ -110,7 +112,7 @@ class LocalRoles:
         """Start the monitor, for which no request waits."""
         argv = [
             sys.executable, "-m", "serving.monitoring.role",
-            "--hub", self._hub_address,
+            "--registry", self._registry_address,
             "--address", f"unix:{self._runtime}/monitor.sock",
             "--data-dir", str(self._data_dir.absolute()),
         ]  # fmt: skip
@@ -119,7 +121,7 @@ class LocalRoles:
         self._monitor.run()
 
     def joined(self, ident: str) -> None:
-        """A role has loaded its model and told the hub that it is there."""
+        """A role has loaded its model and told the control plane that it is there."""
         self._turns.leave(ident)
 
     def kill_hung(self, busy: Iterable[tuple[str, float]]) -> None:
@@ -180,7 +182,7 @@ class LocalRoles:
                 await self._turns.enter(ident, required=config.required)
             try:
                 child = await self.zygote.fork(
-                    role, served, ident, address, self._hub_address, None
+                    role, served, ident, address, self._registry_address, None
                 )
             except BaseException:
                 self._turns.leave(ident)

@@ -1,7 +1,7 @@
 """The local engine: one supervisor process, the roles as its children, no Ray.
 
-The supervisor hosts the hub and the admin listener. It never touches a request: when it dies
-its children die with it (the kernel sees to that), when a child dies it is started again.
+The supervisor hosts the control plane and the admin listener. It never touches a request: when it
+dies its children die with it (the kernel sees to that), when a child dies it is started again.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from serving.admin.server import AdminServer
 from serving.channel.messages.directory import Inventory, ModelKey
 from serving.config import ConfigError, Listen, ServerConfig
 from serving.control.composition import ControlPlane
-from serving.control.registry import Hub
+from serving.control.registry import Registry
 from serving.engines.data_folder import held
 from serving.engines.gateway_child import GatewayChild
 from serving.engines.local.roles import LocalRoles
@@ -74,22 +74,22 @@ class Supervisor:
         self._listen = fixed_ports(config.listen)
         # Unix socket paths are limited to 107 bytes, so not under an arbitrary data_dir.
         self._runtime = make_runtime_folder()
-        self._hub = Hub(gateways=config.gateways, tells_ends=True)
-        self._hub_address = f"unix:{self._runtime}/hub.sock"
+        self._registry = Registry(gateways=config.gateways, tells_ends=True)
+        self._registry_address = f"unix:{self._runtime}/registry.sock"
         config = config.model_copy(update={"listen": self._listen})
         self._roles = LocalRoles(
-            self._hub_address,
+            self._registry_address,
             self._runtime,
             config.data_dir,
             self._replica_failed,
-            self._hub.tell_ended,
+            self._registry.tell_ended,
         )
-        self._hub.on_joined = lambda member: self._roles.joined(member.id)
+        self._registry.on_joined = lambda member: self._roles.joined(member.id)
         self._roles.on_explainer_ended = self._explainer_ended
-        explainers = self._hub.explainers
+        explainers = self._registry.explainers
         explainers.on_change = lambda: self._roles.explain(explainers.asked)
-        self._control = ControlPlane(self._hub, config, self._roles.serve)
-        self._admin = AdminServer(self._hub, config, self._control.desk)
+        self._control = ControlPlane(self._registry, config, self._roles.serve)
+        self._admin = AdminServer(self._registry, config, self._control.desk)
         self._gateways: list[GatewayChild] = []
         self._stop_order = StopOrder(asyncio.Event(), asyncio.Event())
         self._announced = False
@@ -115,15 +115,15 @@ class Supervisor:
 
     async def _start(self) -> None:
         # The zygote's imports take longest, so it goes first.
-        series = self._hub.series
+        series = self._registry.series
         zygote = ProcessSeries(series, "zygote", "zygote", pid=0)
         self._roles.zygote.on_start = zygote.follow
         await self._roles.start()
-        self._hub.processes.append(ProcessSeries(series, "supervisor", "supervisor"))
-        self._hub.processes.append(zygote)
-        # Before the hub listens: whoever joins it learns at once what is served.
+        self._registry.processes.append(ProcessSeries(series, "supervisor", "supervisor"))
+        self._registry.processes.append(zygote)
+        # Before the control plane listens: whoever joins it learns at once what is served.
         self._control.start(self._inventory)
-        await self._hub.start(self._hub_address)
+        await self._registry.start(self._registry_address)
         await self._admin.start()
         for index in range(self._config.gateways):
             self._start_gateway(f"gateway-{index}")
@@ -131,27 +131,31 @@ class Supervisor:
     def _replica_failed(self, key: ModelKey, why: str) -> None:
         # What the replica itself could say tells more, and may still be on its way.
         loop = asyncio.get_running_loop()
-        loop.call_later(LAST_WORDS_S, self._hub.note_failure, key, why)
+        loop.call_later(LAST_WORDS_S, self._registry.note_failure, key, why)
 
     def _explainer_ended(self, key: ModelKey, why: str) -> None:
         loop = asyncio.get_running_loop()
-        loop.call_later(LAST_WORDS_S, self._hub.explainers.ended, key, why)
+        loop.call_later(LAST_WORDS_S, self._registry.explainers.ended, key, why)
 
     def _start_gateway(self, ident: str) -> None:
-        gateway = GatewayChild(self._config, self._listen, self._runtime, ident, self._hub_address)
+        gateway = GatewayChild(
+            self._config, self._listen, self._runtime, ident, self._registry_address
+        )
         gateway.start()
         self._gateways.append(gateway)
 
     async def _watch(self) -> None:
         """Announce readiness once, start the monitor once, and look for replicas that hang."""
         while True:
-            if not self._announced and self._hub.ready()[0]:
+            if not self._announced and self._registry.ready()[0]:
                 self._announced = True
                 self._on_ready(self._listen)
             if not self._helped and (self._announced or self._control.started):
                 self._helped = True
                 self._roles.start_monitor()
-            self._roles.kill_hung((state.member.id, state.busy_s) for state in self._hub.states())
+            self._roles.kill_hung(
+                (state.member.id, state.busy_s) for state in self._registry.states()
+            )
             if self._roles.zygote.hopeless:
                 said = "the zygote cannot be started; stopping so that a service manager tries anew"
                 report(Event.SUPERVISOR_STOPS, said)
@@ -162,9 +166,10 @@ class Supervisor:
     async def _leave(self) -> None:
         """Be not ready for a while, and answer meanwhile: balancers need time to hear of it."""
         delay_s = self._config.drain_delay_s
-        # Else nobody has been sent here. Balancers ask the hub, and may know before `_watch` does.
-        if delay_s and (self._announced or self._hub.ready()[0]):
-            self._hub.leave()
+        # Else nobody has been sent here. Balancers ask the control plane, and may know before
+        # `_watch` does.
+        if delay_s and (self._announced or self._registry.ready()[0]):
+            self._registry.leave()
             tell_delay(delay_s)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(delay_s):
@@ -172,12 +177,12 @@ class Supervisor:
 
     async def _stop(self) -> bool:
         """Drain the gateways, then end everything; whether all in flight was answered."""
-        self._hub.drain()
+        self._registry.drain()
         results = await asyncio.gather(*[gateway.stop() for gateway in self._gateways])
         self._control.stop()
         await self._roles.stop()
         await self._admin.stop()
-        self._hub.stop()
+        self._registry.stop()
         return all(results)
 
     def _tell_failure(self, watch: asyncio.Task[None]) -> None:

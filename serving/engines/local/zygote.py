@@ -139,7 +139,7 @@ def _run_role(order: dict[str, Any]) -> None:
     served = _decode_served(base64.b64decode(order["served"]))
     secret = bytes.fromhex(order["secret"]) if order["secret"] else None
     configure(order["role"], model=served.name, version=served.version)
-    arguments = (served, order["id"], order["address"], order["hub"], secret)
+    arguments = (served, order["id"], order["address"], order["registry"], secret)
     if order["role"] == "replica":
         from serving.replica import role as replica
 

@@ -53,7 +53,7 @@ class ZygoteKeeper:
         served: ServedModel,
         ident: str,
         address: str,
-        hub: str,
+        registry: str,
         secret: bytes | None,
     ) -> ForkedChild:
         """Fork a role's process and return it, by the next zygote if this one is lost meanwhile.
@@ -66,7 +66,7 @@ class ZygoteKeeper:
             client = self._client
             assert client is not None
             with contextlib.suppress(ConnectionError):
-                return await client.fork(role, served, ident, address, hub, secret)
+                return await client.fork(role, served, ident, address, registry, secret)
             if client is self._client:  # else there is another one already
                 self._there.clear()
 

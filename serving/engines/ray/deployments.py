@@ -19,15 +19,15 @@ from ray import serve
 from serving.admin.server import AdminServer
 from serving.channel.messages.directory import Inventory, ModelKey, ServedModel
 from serving.control.composition import ControlPlane
-from serving.control.registry import Hub
+from serving.control.registry import Registry
 from serving.control.runtime_settings import Chosen
 from serving.engines.ray.instance import Instance
 from serving.telemetry.logs.setup import adopt, configure
 from serving.telemetry.process import ProcessSeries
 
 SETTLE_S = 1.0
-"""A hub that replaces a dead one waits this long for members; a first one loses nothing by it,
-because loading a model takes longer."""
+"""A control plane that replaces a dead one waits this long for members; a first one loses nothing
+by it, because loading a model takes longer."""
 HAND_OVER_S: Final = 60.0
 """How long an admin actor that starts waits for the driver to say what is served."""
 KEPT_S: Final = 10.0
@@ -81,19 +81,20 @@ def log_as(role: str, instance: Instance, served: ServedModel | None = None) -> 
 
 
 class AdminDeployment:
-    """The hub and the admin listener.
+    """The control plane and the admin listener.
 
-    The hub opens once the driver has said what is served, for this actor may replace a dead one:
-    a gateway that was told of the models of the start would drop those that were loaded later.
+    The control plane opens once the driver has said what is served, for this actor may replace a
+    dead one: a gateway that was told of the models of the start would drop those that were loaded
+        later.
     """
 
     def __init__(self, instance: Instance) -> None:
-        log_as("hub", instance)
+        log_as("registry", instance)
         self._instance = instance
-        self._hub = Hub(
+        self._registry = Registry(
             gateways=gateway_members(instance), secret=instance.secret, settle_s=SETTLE_S
         )
-        self._hub.processes.append(ProcessSeries(self._hub.series, "admin", "admin"))
+        self._registry.processes.append(ProcessSeries(self._registry.series, "admin", "admin"))
         # Times tell this actor's orders from those of one that it replaces.
         self._order = Order(time.time_ns(), instance.inventory.models)
         self._news = asyncio.Event()
@@ -102,20 +103,20 @@ class AdminDeployment:
         self._known = 0
         self._learned = asyncio.Event()
         self._room = ControlPlane(
-            self._hub, instance.config, self._want, self._set, kept=self._kept
+            self._registry, instance.config, self._want, self._set, kept=self._kept
         )
-        self._hub.explainers.on_change = self._set
-        self._admin = AdminServer(self._hub, instance.config, self._room.desk)
+        self._registry.explainers.on_change = self._set
+        self._admin = AdminServer(self._registry, instance.config, self._room.desk)
         self._started = asyncio.get_running_loop().create_task(self._start())
 
     async def _start(self) -> None:
         with contextlib.suppress(TimeoutError):  # on a cluster the driver may be gone for good
             async with asyncio.timeout(HAND_OVER_S):
                 await self._handed_over.wait()
-        # Before the hub listens: whoever joins it learns at once what is served.
+        # Before the control plane listens: whoever joins it learns at once what is served.
         self._room.start(self._last.inventory, self._last.chosen)
-        self._hub.explainers.restore(self._last.explained)
-        await self._hub.start(self._instance.hub_address)
+        self._registry.explainers.restore(self._last.explained)
+        await self._registry.start(self._instance.registry_address)
         await self._admin.start()
 
     def _want(self, models: Sequence[ServedModel], candidates: Sequence[ServedModel]) -> None:
@@ -153,9 +154,9 @@ class AdminDeployment:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(hold_s):
                     await self._news.wait()
-        now = self._hub.directory
+        now = self._registry.directory
         inventory = Inventory(now.models, now.broken)
-        explained = tuple(served.key for served in self._hub.explainers.asked)
+        explained = tuple(served.key for served in self._registry.explainers.asked)
         return replace(
             self._order, explained=explained, inventory=inventory, chosen=self._room.chosen
         )
@@ -167,7 +168,7 @@ class AdminDeployment:
 
     async def ready(self) -> tuple[bool, list[str]]:
         """Whether the instance is ready, and why not."""
-        return self._hub.ready()
+        return self._registry.ready()
 
     async def started(self) -> bool:
         """Whether each required model of the start answers or has failed."""
@@ -175,17 +176,17 @@ class AdminDeployment:
 
     async def leave(self) -> None:
         """Be not ready from now on, as every gateway is; everything is answered until `drain`."""
-        self._hub.leave()
+        self._registry.leave()
 
     async def drain(self) -> None:
         """Tell the gateways to end."""
-        self._hub.drain()
+        self._registry.drain()
 
     async def __del__(self) -> None:
         """Answer what is under way, then close."""
         self._room.stop()
         await self._admin.stop()
-        self._hub.stop()
+        self._registry.stop()
 
 
 class ReplicaDeployment:
@@ -201,13 +202,13 @@ class ReplicaDeployment:
             served,
             member_name(f"replica-{'-'.join(served.key)}"),
             own_address(instance),
-            instance.hub_address,
+            instance.registry_address,
             instance.secret,
         )
         try:
             self._role.load()
         except Exception as error:
-            tell_failed(served, error, instance.hub_address, instance.secret)
+            tell_failed(served, error, instance.registry_address, instance.secret)
             raise
         self._started = asyncio.get_running_loop().create_task(self._role.start())
 
@@ -236,13 +237,13 @@ class ExplainerDeployment:
             served,
             f"explainer-{'-'.join(served.key)}",
             own_address(instance),
-            instance.hub_address,
+            instance.registry_address,
             instance.secret,
         )
         try:
             self._role.load()
         except Exception as error:
-            tell_failed(served, error, instance.hub_address, instance.secret, "explainer")
+            tell_failed(served, error, instance.registry_address, instance.secret, "explainer")
             raise
         self._started = asyncio.get_running_loop().create_task(self._role.start())
 
@@ -264,7 +265,7 @@ class MonitorDeployment:
         log_as("monitor", instance)
         host = ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]
         self._role = MonitorRole(
-            instance.hub_address,
+            instance.registry_address,
             instance.address("monitor", host),
             instance.config.data_dir.absolute(),
             secret=instance.secret,

@@ -55,7 +55,7 @@ class GatewayDeployment:
             HandleLinks(plane)
         self._composition = GatewayComposition(
             ident,
-            instance.hub_address,
+            instance.registry_address,
             instance.secret,
             plane,
             server_name=config.listen.server_name,
@@ -182,7 +182,7 @@ def _child(instance: Instance, name: str) -> GatewayChild:
         instance.config.listen,
         instance.runtime_dir(),
         name,
-        instance.hub_address,
+        instance.registry_address,
         instance.secret,
         # Ray's variables hold its token, which is no business of the process that meets clients.
         hidden=("RAY_",),

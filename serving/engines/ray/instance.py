@@ -19,14 +19,14 @@ class Instance:
         inventory: what is served from the beginning.
         runtime: folder for sockets on this machine; None on a cluster, where roles that share
             no machine use TCP.
-        hub_address: where the hub listens.
+        registry_address: where the control plane listens.
         secret: the cluster's secret for TCP channels; None with Unix sockets.
     """
 
     config: ServerConfig
     inventory: Inventory
     runtime: Path | None
-    hub_address: str
+    registry_address: str
     secret: bytes | None
 
     def address(self, name: str, host: str) -> str:

@@ -251,7 +251,7 @@ class RayEngine:
             return 0.0
         with self._asking:  # once, since it is not ready any more as soon as it leaves
             if self._reached is None:
-                # Balancers ask the hub, and may have its answer sooner than we have.
+                # Balancers ask the control plane, and may have its answer sooner than we have.
                 self._reached = self._announced or self._ready(admin)
         if not self._reached:
             return 0.0
@@ -346,10 +346,10 @@ def make_instance(config: ServerConfig, inventory: Inventory, runtime: Path) -> 
         form: LogFormat = "json" if writes_json() else "text"
         telemetry = config.telemetry.model_copy(update={"log_format": form})
         config = config.model_copy(update={"telemetry": telemetry})
-        return Instance(config, inventory, runtime, f"unix:{runtime}/hub.sock", None)
-    # The admin deployment is on the head node; its hub listens beside its web pages.
-    hub = f"tcp:{head_address()}:{config.listen.admin_port + 1}"
-    return Instance(config, inventory, None, hub, secrets.token_bytes(32))
+        return Instance(config, inventory, runtime, f"unix:{runtime}/registry.sock", None)
+    # The admin deployment is on the head node; its control plane listens beside its web pages.
+    registry = f"tcp:{head_address()}:{config.listen.admin_port + 1}"
+    return Instance(config, inventory, None, registry, secrets.token_bytes(32))
 
 
 @contextlib.contextmanager

@@ -22,7 +22,7 @@ def direct_process(
     listen: Listen,
     runtime_dir: Path,
     gateway_id: str,
-    hub_address: str,
+    registry_address: str,
     *,
     secret: bytes | None = None,
     drain_timeout_s: float = 30,
@@ -33,13 +33,13 @@ def direct_process(
         listen: addresses and limits; ports must not be 0, gateways share them.
         runtime_dir: existing private folder for sockets.
         gateway_id: its name in the directory, in events and metrics.
-        hub_address: where the hub listens.
+        registry_address: where the control plane listens.
         secret: the cluster's secret for TCP channels.
         drain_timeout_s: what requests in flight get at the end.
     """
     private = runtime_dir / f"{gateway_id}.http"
     env = {
-        **gateway_environment(listen, gateway_id, hub_address, secret),
+        **gateway_environment(listen, gateway_id, registry_address, secret),
         "VIGIL_PRIVATE_SOCKET": str(private),
         "VIGIL_DRAIN_S": str(drain_timeout_s),
         **_KEEP_MEMORY,

@@ -10,16 +10,16 @@ from serving.dataplane.handler import DataPlane
 from serving.errors import ModelNotReady, Unsupported
 from serving.protocol.repository import ControlMeta, IndexEntry
 
-HUB_TIMEOUT_S = 2.0
+CONTROL_TIMEOUT_S = 2.0
 
 
 async def index(plane: DataPlane, only_ready: bool) -> list[IndexEntry]:
     """Return every known model version, by name and version.
 
-    What is served is told as this gateway sees it; the hub knows what else lies in the
-    repository. Without a hub, only what is served is listed.
+    What is served is told as this gateway sees it; the control plane knows what else lies in the
+    repository. Without a control plane, only what is served is listed.
     """
-    found = {(entry.name, entry.version): entry for entry in await _of_hub(plane)}
+    found = {(entry.name, entry.version): entry for entry in await _of_registry(plane)}
     for entry in plane.entries():
         key = (entry.name, entry.version)
         reason = found[key].reason if key in found else ""
@@ -34,9 +34,9 @@ async def index(plane: DataPlane, only_ready: bool) -> list[IndexEntry]:
     return [entry for entry in entries if entry.state == "READY"] if only_ready else entries
 
 
-async def _of_hub(plane: DataPlane) -> list[IndexEntry]:
+async def _of_registry(plane: DataPlane) -> list[IndexEntry]:
     try:
-        async with asyncio.timeout(HUB_TIMEOUT_S):
+        async with asyncio.timeout(CONTROL_TIMEOUT_S):
             return msgspec.convert(await plane.control(ControlMeta("index")), list[IndexEntry])
     except (ModelNotReady, Unsupported, TimeoutError):
         return []

@@ -119,7 +119,7 @@ def _settings(method: str, body: bytes) -> dict[str, Any] | None:
         raise InvalidInput(f"settings: {reason(error)}; send one JSON object") from None
     refuse_duplicates(body, "the settings")
     try:
-        msgspec.msgpack.encode(settings)  # as they will travel to the hub
+        msgspec.msgpack.encode(settings)  # as they will travel to the control plane
     except OverflowError:
         raise InvalidInput("settings: a number has more than 64 bits; send a smaller one") from None
     return settings

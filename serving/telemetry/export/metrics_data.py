@@ -49,7 +49,7 @@ def metrics_data(
     Args:
         series: sorted by name, as `aggregate.merge` gives them.
         resource: see `instance_resource`.
-        started_ns: when counting began, Unix nanoseconds: the hub's start.
+        started_ns: when counting began, Unix nanoseconds: the control plane's start.
         now_ns: the time of the values, Unix nanoseconds.
     """
     metrics = [

@@ -44,7 +44,9 @@ async def test_it_imports_what_a_format_needs_once_and_stays_one_thread(
         config = ModelConfig(format=of, inputs=inputs, outputs=outputs)
         absent = ServedModel("m", "1", encode_config(config), str(tmp_path / "nowhere"))
         async with asyncio.timeout(60):
-            child = await zygote.fork("replica", absent, ident, address, "unix:/hub", None)
+            child = await zygote.fork(
+                "replica", absent, ident, address, "unix:/control plane", None
+            )
             assert await child.wait() == 1
         mapped = Path(f"/proc/{pid}/maps").read_text()  # noqa: ASYNC240
         assert ("site-packages/sklearn/" in mapped) == (of == "sklearn")
@@ -60,10 +62,12 @@ async def test_it_forks_tells_the_end_and_its_own_end_fails_what_waits(
     async with asyncio.timeout(60):
         # A role that cannot start ends with a code, and the zygote goes on.
         for role in ("replica", "explainer"):
-            child = await zygote.fork(role, nothing, f"{role}-0", address, "unix:/hub", None)
+            child = await zygote.fork(
+                role, nothing, f"{role}-0", address, "unix:/control plane", None
+            )
             assert await child.wait() == 1
         many = [
-            await zygote.fork("replica", nothing, f"r{n}", address, "unix:/hub", b"\0")
+            await zygote.fork("replica", nothing, f"r{n}", address, "unix:/control plane", b"\0")
             for n in range(5)
         ]
         assert len({child.pid for child in many}) == 5
@@ -73,7 +77,9 @@ async def test_it_forks_tells_the_end_and_its_own_end_fails_what_waits(
     assert zygote._process is not None
     pid = zygote._process.pid
     os.kill(pid, signal.SIGSTOP)  # so that what it is told now waits
-    asked = asyncio.create_task(zygote.fork("replica", nothing, "late", address, "unix:/hub", None))
+    asked = asyncio.create_task(
+        zygote.fork("replica", nothing, "late", address, "unix:/control plane", None)
+    )
     await asyncio.sleep(0)
     os.kill(pid, signal.SIGKILL)
     with pytest.raises(ConnectionError):
@@ -82,4 +88,4 @@ async def test_it_forks_tells_the_end_and_its_own_end_fails_what_waits(
     assert zygote.lost.done()
     await gone(pid)
     with pytest.raises(ConnectionError):
-        await zygote.fork("replica", nothing, "later", address, "unix:/hub", None)
+        await zygote.fork("replica", nothing, "later", address, "unix:/control plane", None)

@@ -45,7 +45,7 @@ MODEL = ServedModel("lab", "1", b"{}", "/models/lab/1")
 
 def test_roles_of_one_machine_use_sockets(tmp_path: Path) -> None:
     instance = ray_supervisor.make_instance(ServerConfig(), [MODEL], tmp_path)
-    assert instance.hub_address == f"unix:{tmp_path}/hub.sock"
+    assert instance.registry_address == f"unix:{tmp_path}/registry.sock"
     assert instance.secret is None
     assert instance.address("abc", "192.0.2.1") == f"unix:{tmp_path}/abc.sock"
     assert instance.runtime_dir() == tmp_path
@@ -57,7 +57,7 @@ def test_roles_of_a_cluster_use_tcp_and_a_secret(
     monkeypatch.setattr(ray_supervisor, "head_address", lambda: "192.0.2.1")
     config = ServerConfig(ray_address="192.0.2.1:6379")
     instance = ray_supervisor.make_instance(config, [MODEL], tmp_path)
-    assert instance.hub_address == "tcp:192.0.2.1:8003"
+    assert instance.registry_address == "tcp:192.0.2.1:8003"
     assert instance.secret is not None
     assert len(instance.secret) == 32
     assert instance.address("abc", "192.0.2.2") == "tcp:192.0.2.2:0"
@@ -103,7 +103,7 @@ class Deployment(ray_gateway.GatewayDeployment):
 def deployment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ray_gateway.GatewayDeployment:
     monkeypatch.setattr(ray_gateway, "member_name", lambda prefix: f"{prefix}-0")
     config = ServerConfig(ingress="serve", listen=Listen(max_body_mib=1))
-    instance = Instance(config, Inventory(), tmp_path, f"unix:{tmp_path}/hub.sock", None)
+    instance = Instance(config, Inventory(), tmp_path, f"unix:{tmp_path}/registry.sock", None)
     made = Deployment(instance)
     made._app.plane = object()  # type: ignore[assignment]
     return made
@@ -224,7 +224,7 @@ async def test_an_order_is_answered_once_the_driver_knows_of_it(tmp_path: Path) 
     """Until then the actor that replaces a dead one would not have heard of it."""
     listen = Listen(http_port=0, grpc_port=0, admin_port=0)
     config = ServerConfig(listen=listen, data_dir=tmp_path / "data", models=tmp_path)
-    admin = Admin(Instance(config, Inventory(), tmp_path, f"unix:{tmp_path}/hub.sock", None))
+    admin = Admin(Instance(config, Inventory(), tmp_path, f"unix:{tmp_path}/registry.sock", None))
     try:
         first = await admin.wanted(ray_deployments.Order(), 0)
         order = ControlMeta("logging", settings={"log_verbose_level": 1})

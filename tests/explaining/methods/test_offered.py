@@ -109,7 +109,7 @@ def test_it_is_no_method_before_it_is_listed():
         config_of(explain={"method": "toy"})
 
 
-async def test_an_explainer_answers_with_it(toy, linear, hub, address, tmp_path):
+async def test_an_explainer_answers_with_it(toy, linear, registry, address, tmp_path):
     at = f"unix:{tmp_path}/e.sock"
     role = ExplainerRole(linear, "explainer-linear-1", at, address)
     role.load()
@@ -144,7 +144,7 @@ async def test_an_explainer_answers_with_it(toy, linear, hub, address, tmp_path)
         await role.stop()
 
 
-async def test_a_gateway_passes_on_what_it_takes(toy, linear, hub, address, tmp_path):
+async def test_a_gateway_passes_on_what_it_takes(toy, linear, registry, address, tmp_path):
     at = f"unix:{tmp_path}/e.sock"
     role = ExplainerRole(linear, "explainer-linear-1", at, address)
     role.load()

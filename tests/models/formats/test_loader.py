@@ -120,7 +120,7 @@ def test_of_the_formats_of_torch_an_exported_one_is_a_graph(
     assert not load(make_factory_model(), "cpu")._is_graph
 
 
-async def test_a_replica_serves_it(toy, folder, hub, address, tmp_path, eventually):
+async def test_a_replica_serves_it(toy, folder, registry, address, tmp_path, eventually):
     served = served_model(entry(folder))
     at = f"unix:{tmp_path}/r.sock"
     role = make_replica(served, "r-0", at, address)

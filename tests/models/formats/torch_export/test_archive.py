@@ -121,7 +121,7 @@ def test_weights_that_run_code(change, tmp_path, what):
 @pytest.mark.parametrize(
     "target",
     [
-        "torch.hub.load",
+        "torch.control plane.load",
         "torch.load",
         "torch.ops.load_library",
         "torch.ops.aten.__class__.mro",

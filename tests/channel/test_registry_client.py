@@ -1,4 +1,4 @@
-"""The role's end of the hub: registers, reports, and finds its way back."""
+"""The role's end of the control plane: registers, reports, and finds its way back."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from serving.channel import peer
 from serving.channel.connection import Connection
 from serving.channel.endpoint import ChannelServer
 from serving.channel.frame_parts import Message
-from serving.channel.hub_client import HubClient
 from serving.channel.messages.directory import Directory, Member
 from serving.channel.messages.reports import GatewayStatus, Report
 from serving.channel.peer import State
+from serving.channel.registry_client import RegistryClient
 
 Serve = Callable[..., Awaitable[ChannelServer]]
 Wait = Callable[[Callable[[], object]], Awaitable[None]]
@@ -24,7 +24,7 @@ ME = Member("gateway", "g", 1)
 WELL = Report(True, (), GatewayStatus())
 
 
-class FakeHub:
+class FakeRegistry:
     """Keeps what it is told."""
 
     def __init__(self) -> None:
@@ -43,17 +43,17 @@ class FakeHub:
 
 
 @pytest.fixture
-def hub() -> FakeHub:
-    return FakeHub()
+def registry() -> FakeRegistry:
+    return FakeRegistry()
 
 
 @pytest.fixture
-async def client(unix: str) -> AsyncIterator[Callable[..., HubClient]]:
-    clients: list[HubClient] = []
+async def client(unix: str) -> AsyncIterator[Callable[..., RegistryClient]]:
+    clients: list[RegistryClient] = []
 
-    def start(report: Any = lambda: WELL, **options: Any) -> HubClient:
+    def start(report: Any = lambda: WELL, **options: Any) -> RegistryClient:
         options.setdefault("interval_s", 0.01)
-        clients.append(HubClient(unix, None, ME, report, **options))
+        clients.append(RegistryClient(unix, None, ME, report, **options))
         clients[-1].start()
         return clients[-1]
 
@@ -65,63 +65,63 @@ async def client(unix: str) -> AsyncIterator[Callable[..., HubClient]]:
 
 
 async def test_registers_first_and_reports_regularly(
-    serve: Serve, unix: str, hub: FakeHub, client: Any, eventually: Wait
+    serve: Serve, unix: str, registry: FakeRegistry, client: Any, eventually: Wait
 ) -> None:
-    await serve(unix, hub)
+    await serve(unix, registry)
     client()
-    await eventually(lambda: hub.said.count("report") >= 3)
-    assert hub.said[0] == "register"
-    assert hub.said.count("register") == 1
-    assert hub.members == [ME]
+    await eventually(lambda: registry.said.count("report") >= 3)
+    assert registry.said[0] == "register"
+    assert registry.said.count("register") == 1
+    assert registry.members == [ME]
 
 
 async def test_waits_for_a_hub_that_is_not_there_yet(
-    serve: Serve, unix: str, hub: FakeHub, client: Any, eventually: Wait
+    serve: Serve, unix: str, registry: FakeRegistry, client: Any, eventually: Wait
 ) -> None:
     client()
     await asyncio.sleep(0.05)
-    await serve(unix, hub)
-    await eventually(lambda: hub.members == [ME])
+    await serve(unix, registry)
+    await eventually(lambda: registry.members == [ME])
 
 
 async def test_registers_again_after_a_loss(
-    serve: Serve, unix: str, hub: FakeHub, client: Any, eventually: Wait
+    serve: Serve, unix: str, registry: FakeRegistry, client: Any, eventually: Wait
 ) -> None:
-    server = await serve(unix, hub)
+    server = await serve(unix, registry)
     client()
-    await eventually(lambda: hub.members)
+    await eventually(lambda: registry.members)
     server.close()
     for connection in list(server.connections):
         connection.abort()
-    await serve(unix, hub)
-    await eventually(lambda: hub.members == [ME, ME])
+    await serve(unix, registry)
+    await eventually(lambda: registry.members == [ME, ME])
 
 
 async def test_a_hub_that_always_closes_is_not_asked_in_a_tight_loop(
     serve: Serve,
     unix: str,
-    hub: FakeHub,
+    registry: FakeRegistry,
     client: Any,
     eventually: Wait,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    hub.refuses = True
-    await serve(unix, hub)
+    registry.refuses = True
+    await serve(unix, registry)
     with monkeypatch.context() as patch:
         patch.setattr(peer, "FIRST_PAUSE_S", 0.01)
         first = client()
-        await eventually(lambda: len(hub.members) >= 2)
+        await eventually(lambda: len(registry.members) >= 2)
         await first.stop()
     monkeypatch.setattr(peer, "FIRST_PAUSE_S", 3600.0)
-    before = len(hub.members)
+    before = len(registry.members)
     client()
-    await eventually(lambda: len(hub.members) > before)
+    await eventually(lambda: len(registry.members) > before)
     await asyncio.sleep(0.1)
-    assert len(hub.members) == before + 1
+    assert len(registry.members) == before + 1
 
 
 async def test_a_failing_report_ends_nothing(
-    serve: Serve, unix: str, hub: FakeHub, client: Any, eventually: Wait, caplog: Any
+    serve: Serve, unix: str, registry: FakeRegistry, client: Any, eventually: Wait, caplog: Any
 ) -> None:
     calls: list[int] = []
 
@@ -131,14 +131,14 @@ async def test_a_failing_report_ends_nothing(
             raise RuntimeError("not now")
         return WELL
 
-    await serve(unix, hub)
+    await serve(unix, registry)
     client(report)
-    await eventually(lambda: "report" in hub.said)
-    assert "g could not report to the hub" in caplog.text
+    await eventually(lambda: "report" in registry.said)
+    assert "g could not report to the control plane" in caplog.text
 
 
 async def test_directories_arrive_and_a_failing_listener_keeps_the_lease(
-    serve: Serve, unix: str, hub: FakeHub, client: Any, eventually: Wait, caplog: Any
+    serve: Serve, unix: str, registry: FakeRegistry, client: Any, eventually: Wait, caplog: Any
 ) -> None:
     seen: list[int] = []
 
@@ -147,50 +147,50 @@ async def test_directories_arrive_and_a_failing_listener_keeps_the_lease(
         if directory.generation == 1:
             raise RuntimeError("cannot follow")
 
-    await serve(unix, hub)
+    await serve(unix, registry)
     client(on_directory=listen)
-    await eventually(lambda: hub.connections)
+    await eventually(lambda: registry.connections)
     for generation in (1, 2):
-        hub.connections[0].notify("directory", Directory(generation, (), (ME,)))
+        registry.connections[0].notify("directory", Directory(generation, (), (ME,)))
     await eventually(lambda: seen == [1, 2])
-    assert len(hub.members) == 1
+    assert len(registry.members) == 1
     assert "cannot follow the directory" in caplog.text
 
 
 async def test_a_directory_of_another_release_keeps_the_lease(
-    serve: Serve, unix: str, hub: FakeHub, client: Any, eventually: Wait, caplog: Any
+    serve: Serve, unix: str, registry: FakeRegistry, client: Any, eventually: Wait, caplog: Any
 ) -> None:
     seen: list[int] = []
-    await serve(unix, hub)
+    await serve(unix, registry)
     client(on_directory=lambda directory: seen.append(directory.generation))
-    await eventually(lambda: hub.connections)
-    hub.connections[0].notify("directory", {"generation": "seven"})
-    hub.connections[0].notify("directory", Directory(8))
+    await eventually(lambda: registry.connections)
+    registry.connections[0].notify("directory", {"generation": "seven"})
+    registry.connections[0].notify("directory", Directory(8))
     await eventually(lambda: seen == [8])
-    assert len(hub.members) == 1
+    assert len(registry.members) == 1
     assert "cannot follow the directory" in caplog.text
 
 
 async def test_what_the_hub_knows_nothing_of_is_told_after_every_connect(
-    serve: Serve, unix: str, hub: FakeHub, client: Any, eventually: Wait
+    serve: Serve, unix: str, registry: FakeRegistry, client: Any, eventually: Wait
 ) -> None:
-    server = await serve(unix, hub)
+    server = await serve(unix, registry)
     one = client(interval_s=3600, on_up=lambda: one.notify("news", None))
-    await eventually(lambda: hub.said == ["register", "news", "report"])
+    await eventually(lambda: registry.said == ["register", "news", "report"])
     for connection in list(server.connections):
         connection.abort()
-    await eventually(lambda: hub.said == 2 * ["register", "news", "report"])
+    await eventually(lambda: registry.said == 2 * ["register", "news", "report"])
 
 
 async def test_however_often_the_hub_was_lost_reports_are_sent_at_one_pace(
     serve: Serve,
     unix: str,
-    hub: FakeHub,
+    registry: FakeRegistry,
     client: Any,
     eventually: Wait,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    server = await serve(unix, hub)
+    server = await serve(unix, registry)
     loop = asyncio.get_running_loop()
     timers: list[asyncio.TimerHandle] = []
     later = loop.call_later
@@ -214,22 +214,22 @@ async def test_however_often_the_hub_was_lost_reports_are_sent_at_one_pace(
 
 
 async def test_stop_sends_a_last_report(
-    serve: Serve, unix: str, hub: FakeHub, client: Any, eventually: Wait
+    serve: Serve, unix: str, registry: FakeRegistry, client: Any, eventually: Wait
 ) -> None:
-    server = await serve(unix, hub)
+    server = await serve(unix, registry)
     one = client(interval_s=3600)
-    await eventually(lambda: hub.said == ["register", "report"])
+    await eventually(lambda: registry.said == ["register", "report"])
     await one.stop()
-    await eventually(lambda: hub.said == ["register", "report", "report"])
+    await eventually(lambda: registry.said == ["register", "report", "report"])
     await eventually(lambda: not server.connections)
 
 
 async def test_stop_ends_although_the_hub_goes_at_that_moment(
-    serve: Serve, unix: str, hub: FakeHub, client: Any, eventually: Wait
+    serve: Serve, unix: str, registry: FakeRegistry, client: Any, eventually: Wait
 ) -> None:
-    server = await serve(unix, hub)
+    server = await serve(unix, registry)
     one = client(interval_s=3600)
-    await eventually(lambda: hub.members)
+    await eventually(lambda: registry.members)
     for connection in list(server.connections):
         connection.abort()
     while one.connected:  # noqa: ASYNC110 - to the very turn of the loss

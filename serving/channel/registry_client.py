@@ -1,7 +1,8 @@
-"""A role's connection to the hub: it registers, reports, and receives the directory.
+"""A role's connection to the control plane: it registers, reports, and receives the directory.
 
-The connection itself is the lease: when a role dies its socket closes and the hub forgets it at
-once. When the hub dies, roles keep the last directory they were given and reconnect.
+The connection itself is the lease: when a role dies its socket closes and the control plane forgets
+    it at
+once. When the control plane dies, roles keep the last directory they were given and reconnect.
 """
 
 from __future__ import annotations
@@ -26,18 +27,18 @@ _decode_ended = msgspec.msgpack.Decoder(EndedMeta).decode
 _decode_deadly = msgspec.msgpack.Decoder(DeadlyMeta).decode
 
 
-class HubClient:
-    """A role's connection to the hub: registers, reports, and receives the directory.
+class RegistryClient:
+    """A role's connection to the control plane: registers, reports, and receives the directory.
 
     Args:
-        address: the hub's channel address.
+        address: the control plane's channel address.
         secret: the cluster's secret, for TCP.
         member: what this role is; registered again after every reconnect.
         report: called every `interval_s` to make the report.
-        on_up: called after every (re)connect, once the hub knows who is there.
+        on_up: called after every (re)connect, once the control plane knows who is there.
         on_directory: called with every new directory, in the loop's thread.
         on_drain: called when the instance is about to stop.
-        on_ended: called with how the process of a replica ended, where the hub knows.
+        on_ended: called with how the process of a replica ended, where the control plane knows.
         on_deadly: called with requests that ended a replica, as other gateways found out.
     """
 
@@ -66,7 +67,11 @@ class HubClient:
         self._interval_s = interval_s
         self._timer: asyncio.TimerHandle | None = None
         self._peer = Peer(
-            "the hub", secret, on_up=self._up, on_down=self._down, on_message=self._message
+            "the control plane",
+            secret,
+            on_up=self._up,
+            on_down=self._down,
+            on_message=self._message,
         )
 
     def start(self) -> None:
@@ -79,33 +84,34 @@ class HubClient:
         self._peer.close()
 
     async def request(self, kind: str, meta: object) -> Message:
-        """Ask the hub and return its reply.
+        """Ask the control plane and return its reply.
 
         Raises:
-            ModelNotReady: the hub cannot be reached, or went away meanwhile.
-            VigilError: what the hub answered.
+            ModelNotReady: the control plane cannot be reached, or went away meanwhile.
+            VigilError: what the control plane answered.
         """
         if (connection := self._peer.connection) is None:
-            raise ModelNotReady("the hub cannot be reached; retry later", retry_after_s=1)
+            raise ModelNotReady("the control plane cannot be reached; retry later", retry_after_s=1)
         try:
             return await connection.request(kind, meta)
         except ChannelClosed:
             raise ModelNotReady(
-                "the hub went away, and may have done it or not; look, then retry", retry_after_s=1
+                "the control plane went away, and may have done it or not; look, then retry",
+                retry_after_s=1,
             ) from None
 
     @property
     def connected(self) -> bool:
-        """Whether the hub can be told something now."""
+        """Whether the control plane can be told something now."""
         return self._peer.connection is not None
 
     def notify(self, kind: str, meta: object) -> None:
-        """Tell the hub something; lost if it cannot be reached."""
+        """Tell the control plane something; lost if it cannot be reached."""
         if (connection := self._peer.connection) is not None:
             connection.notify(kind, meta)
 
     def tell_deadly(self, deadly: DeadlyMeta) -> None:
-        """Have the hub tell the other gateways of a request; lost if it cannot be reached."""
+        """Have the other gateways told of a request; lost if the control plane is not there."""
         self.notify(DEADLY, deadly)
 
     def report_now(self) -> None:
@@ -115,7 +121,7 @@ class HubClient:
         try:
             report = self._report()
         except Exception as error:  # noqa: BLE001 - a fault in one must not end all later ones
-            said = f"{self._member.id} could not report to the hub"
+            said = f"{self._member.id} could not report to the control plane"
             log(Event.OBSERVATION_FAILED, said, error=error)
             return
         self.notify(REPORT, report)
