@@ -65,7 +65,7 @@ class Arena:
                 start = stop
         return at
 
-    def landing(self, size: int, skip: int) -> memoryview | None:
+    def receive_buffer(self, size: int, skip: int) -> memoryview | None:
         """Return room for `size` bytes that are still to come; None when there is none.
 
         It is taken until nobody refers to it any more. What lies behind its first `skip` bytes is

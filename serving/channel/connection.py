@@ -265,9 +265,9 @@ class Connection:
         self._blocks[ident] = self._placed
         self._transport.writelines(buffers)
 
-    def landing(self, size: int, skip: int) -> memoryview | None:
-        """Return room in shared memory for bytes to come, if there is; see `Arena.landing`."""
-        return self._arena.landing(size, skip) if self._arena_known and self._arena else None
+    def receive_buffer(self, size: int, skip: int) -> memoryview | None:
+        """Return shared memory for bytes to come, if there is; see `Arena.receive_buffer`."""
+        return self._arena.receive_buffer(size, skip) if self._arena_known and self._arena else None
 
     def _place(self, pieces: Sequence[memoryview], size: int) -> int:
         assert self._arena is not None

@@ -94,7 +94,9 @@ def version_of(name: str, answer: Inferred) -> str:
     return version
 
 
-def remarks_of(answer: Inferred, version: str, *, alone: bool) -> ResponseParameters | None:
+def response_parameters_of(
+    answer: Inferred, version: str, *, alone: bool
+) -> ResponseParameters | None:
     """Return what is passed on of an answer beside its outputs; None when there is nothing.
 
     `version` is that of the answer where it is not the served one. Where one request upstream had

@@ -39,7 +39,7 @@ from serving.remote.failures import ROWS_MAY_BE_BAD
 from serving.remote.tensors import (
     check_metadata,
     from_upstream,
-    remarks_of,
+    response_parameters_of,
     to_upstream,
     version_of,
 )
@@ -68,13 +68,13 @@ class _Batch:
         inputs: the rows of all requests.
         forward: what they pass on beside the tensors.
         failed: why, by position of the request, one failed.
-        remarks: what was said of one beside the tensors, by position.
+        response_parameters: what was said of one beside the tensors, by position.
 
     Raises:
         InvalidInput: it does not hold the rows that it names.
     """
 
-    __slots__ = ("failed", "forward", "inputs", "probe", "remarks", "rows", "started")
+    __slots__ = ("failed", "forward", "inputs", "probe", "response_parameters", "rows", "started")
 
     def __init__(self, message: Message) -> None:
         meta = _decode_batch(message.meta)
@@ -88,7 +88,7 @@ class _Batch:
         self.forward = NOTHING if plain else _decode_forward(meta.forward)
         self.started = time.perf_counter_ns()
         self.failed: dict[int, VigilError] = {}
-        self.remarks: dict[int, ResponseParameters] = {}
+        self.response_parameters: dict[int, ResponseParameters] = {}
 
 
 class UpstreamBatches:
@@ -245,7 +245,7 @@ class UpstreamBatches:
         messages = {position: error.message for position, error in batch.failed.items()}
         kinds = {position: type(error).__name__ for position, error in batch.failed.items()}
         causes = {at: error.cause for at, error in batch.failed.items() if error.cause is not None}
-        return ResultMeta(messages, (), took, 0, kinds, batch.remarks, causes), tensors
+        return ResultMeta(messages, (), took, 0, kinds, batch.response_parameters, causes), tensors
 
     async def _pass_on(self, batch: _Batch) -> Outputs | None:
         if batch.probe:
@@ -294,8 +294,8 @@ class UpstreamBatches:
         outputs = from_upstream(self._entry.name, self._config, answer.tensors, total)
         version = version_of(self._entry.name, answer)
         other = "" if version == self._entry.version else version
-        if said := remarks_of(answer, other, alone=len(positions) == 1):
-            batch.remarks.update(dict.fromkeys(positions, said))
+        if said := response_parameters_of(answer, other, alone=len(positions) == 1):
+            batch.response_parameters.update(dict.fromkeys(positions, said))
         return outputs
 
     async def _probe(self) -> dict[str, np.ndarray]:

@@ -187,7 +187,7 @@ def test_what_lands_is_aligned_behind_what_is_skipped_and_leaves_with_its_last_r
     size: int, skip: int
 ) -> None:
     made = Arena(16 << 10)
-    room = made.landing(size + skip, skip)
+    room = made.receive_buffer(size + skip, skip)
     assert room is not None
     assert len(room) == size + skip
     data = np.ndarray((size,), np.uint8, room[skip:])[:].reshape(-1)
@@ -209,14 +209,14 @@ def test_what_lands_is_aligned_behind_what_is_skipped_and_leaves_with_its_last_r
 def test_what_lies_elsewhere_is_not_found_and_what_does_not_fit_does_not_land() -> None:
     made = Arena(1 << 12)
     assert made.find(memoryview(b"elsewhere")) == -1
-    assert made.landing((1 << 12) + 1, 0) is None
+    assert made.receive_buffer((1 << 12) + 1, 0) is None
     assert made.used == 0
     made.close()
 
 
 def test_what_is_still_read_outlives_the_arena() -> None:
     made = Arena(1 << 12)
-    room = made.landing(100, 0)
+    room = made.receive_buffer(100, 0)
     assert room is not None
     room[:] = b"y" * 100
     made.close()
@@ -226,11 +226,11 @@ def test_what_is_still_read_outlives_the_arena() -> None:
 
 async def test_what_has_landed_is_not_copied_again(pair: Any) -> None:
     connection, seen = pair
-    assert connection.landing(100, 0) is None  # nothing is shared yet
+    assert connection.receive_buffer(100, 0) is None  # nothing is shared yet
     for _ in range(2):
         await connection.request("infer", None, [tensor(0)])
     skip, size = 37, LARGE * 4
-    room = connection.landing(skip + size, skip)
+    room = connection.receive_buffer(skip + size, skip)
     data = np.frombuffer(room[skip:], np.float32)
     data[:] = 3
     taken = connection._arena.used
@@ -250,7 +250,7 @@ async def test_what_lands_for_many_clients_stays_their_own(pair: Any) -> None:
 
     def received(value: float, rows: int) -> Tensor:
         """What the codec makes of a body that came into the arena."""
-        body = connection.landing(10 + rows * LARGE * 4, 10)
+        body = connection.receive_buffer(10 + rows * LARGE * 4, 10)
         body[10:] = np.full(rows * LARGE, value, "<f4").tobytes()
         return tensor_from_buffer("x", "FP32", (rows, LARGE), memoryview(body)[10:])
 

@@ -120,23 +120,23 @@ async def test_what_is_said_of_one_request_reaches_that_one_alone(connection, up
 
     upstream.compute = compute
     upstream.said = {"triton_model": "a", "n": 3, "content_type": "pd"}
-    (alone,) = (await ask(connection, [1]))[0].remarks.values()
+    (alone,) = (await ask(connection, [1]))[0].response_parameters.values()
     assert alone.parameters == upstream.said
     assert alone.outputs == {"y": {"content_type": "np", "unit": "m"}}
-    joined = (await ask(connection, [1, 2]))[0].remarks
+    joined = (await ask(connection, [1, 2]))[0].response_parameters
     assert joined[0] == joined[1]
     assert (joined[0].parameters, joined[0].outputs) == (
         {"content_type": "pd"}, {"y": {"content_type": "np"}},
     )  # fmt: skip
     bisected = (await ask(connection, [666, 2]))[0]
     assert bisected.failed.keys() == {0}
-    assert bisected.remarks.keys() == {1}
-    assert bisected.remarks[1].parameters == upstream.said
+    assert bisected.response_parameters.keys() == {1}
+    assert bisected.response_parameters[1].parameters == upstream.said
 
 
 async def test_the_version_of_an_answer_is_that_of_the_other_server(connection, upstream):
     upstream.version = "2"
-    joined = (await ask(connection, [1, 2]))[0].remarks
+    joined = (await ask(connection, [1, 2]))[0].response_parameters
     assert {position: said.version for position, said in joined.items()} == {0: "2", 1: "2"}
 
 
@@ -150,7 +150,9 @@ async def test_a_batch_that_is_bisected_may_have_answers_of_several_versions(con
     upstream.version, upstream.compute = "1", compute
     result, _ = await ask(connection, [1, 2, 3, 666])  # asked again as (1, 2), (3), (666)
     assert result.failed.keys() == {3}
-    assert {position: said.version for position, said in result.remarks.items()} == {2: "2"}
+    assert {position: said.version for position, said in result.response_parameters.items()} == {
+        2: "2"
+    }
 
 
 @pytest.mark.parametrize("version", ["9" * 129, "1\n2"])
@@ -161,7 +163,7 @@ async def test_what_cannot_be_a_version_is_refused(connection, upstream, version
 
 
 async def test_nothing_said_costs_nothing(connection):
-    assert (await ask(connection, [1]))[0].remarks == {}
+    assert (await ask(connection, [1]))[0].response_parameters == {}
 
 
 async def test_internal_errors_keep_their_message(connection, upstream):

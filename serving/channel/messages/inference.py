@@ -83,7 +83,7 @@ class ResultMeta(msgspec.Struct, array_like=True, frozen=True):
         guard_ns: time in all guards, nanoseconds.
         kinds: name of the domain error by position, for those of `failed` that are no
             `ModelFailed`.
-        remarks: by position of the request, for those that have some.
+        response_parameters: by position of the request, for those that have some.
         causes: what the log may tell, by position, of those of `failed` that others raised.
     """
 
@@ -92,7 +92,7 @@ class ResultMeta(msgspec.Struct, array_like=True, frozen=True):
     compute_ns: int
     guard_ns: int
     kinds: dict[int, str] = {}
-    remarks: dict[int, ResponseParameters] = {}
+    response_parameters: dict[int, ResponseParameters] = {}
     causes: dict[int, Cause] = {}
 
 

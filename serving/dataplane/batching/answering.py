@@ -59,8 +59,8 @@ class Answering:
         for guard in meta.guards:
             if guard.rows:
                 self._guards.apply(batch, guard)
-        for position, remarks in meta.remarks.items():
-            batch.items[position].remarks = remarks
+        for position, response_parameters in meta.response_parameters.items():
+            batch.items[position].response_parameters = response_parameters
         for position, message in meta.failed.items():
             kind = meta.kinds.get(position, "ModelFailed")
             error = named(kind, message, cause=meta.causes.get(position))
@@ -95,8 +95,8 @@ class Answering:
 def _check(batch: Batch, answered: Batch, result: BatchResult) -> None:
     """Refuse a reply that is about other requests, or without one row of outputs per row sent."""
     meta = result.meta
-    if meta.failed or meta.remarks or meta.guards:
-        for position in (*meta.failed, *meta.remarks):
+    if meta.failed or meta.response_parameters or meta.guards:
+        for position in (*meta.failed, *meta.response_parameters):
             if not 0 <= position < len(batch.items):
                 raise ValueError(f"request {position} of {len(batch.items)} is told of")
         for guard in meta.guards:

@@ -44,17 +44,17 @@ class Dispatcher:
                 best = link
         return best
 
-    def landing(self, size: int, skip: int) -> memoryview | None:
+    def receive_buffer(self, size: int, skip: int) -> memoryview | None:
         """Return memory that the least busy replica shares, for a body that is on its way here.
 
         Tensors of a request that leaves alone, and to that replica, are not copied any more. None:
-        receive it elsewhere. The arguments are those of `Arena.landing`.
+        receive it elsewhere. The arguments are those of `Arena.receive_buffer`.
         """
         best: ReplicaLink | None = None
         for link in self.links:
             if link.open and (best is None or _busier(best, link)):
                 best = link
-        return best.connection.landing(size, skip) if isinstance(best, ChannelLink) else None
+        return best.connection.receive_buffer(size, skip) if isinstance(best, ChannelLink) else None
 
     def send(self, link: ReplicaLink, batch: Batch, take: Take) -> None:
         """Send a batch; `take` is called once with what came back, in a later turn of the loop."""

@@ -221,9 +221,9 @@ def _request(item: Pending, formed: float, row: int, output_row: int) -> Request
         outcome, refused = outcome_of(error), True
         if isinstance(error, VigilError) and error.batched:
             failure, refused = failure_of(error), False
-    remarks, context = item.remarks, item.context
+    said, context = item.response_parameters, item.context
     return RequestDone(
         item.id, item.bound, item.enqueued, formed - item.enqueued, row, output_row, outcome,
         failure, refused, item.decisions, item.flags,
-        "" if remarks is None else remarks.version, context.trace, context.principal.name, item.arm,
+        "" if said is None else said.version, context.trace, context.principal.name, item.arm,
     )  # fmt: skip

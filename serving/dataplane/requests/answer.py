@@ -9,13 +9,13 @@ from serving.channel.messages.inference import ResponseParameters
 
 
 class Answer(msgspec.Struct):
-    """What one request gets: its rows of every output, the guards that flagged it, remarks."""
+    """What one request gets: its rows of every output, the guards that flagged it, parameters."""
 
     outputs: dict[str, np.ndarray]
     flags: list[str]
-    remarks: ResponseParameters | None = None
+    response_parameters: ResponseParameters | None = None
 
     @property
     def upstream(self) -> str:
         """Version that another server gave it; empty where it is the served one."""
-        return self.remarks.version if self.remarks is not None else ""
+        return self.response_parameters.version if self.response_parameters is not None else ""

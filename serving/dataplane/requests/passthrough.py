@@ -69,8 +69,11 @@ def without_row_axis(tensors: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
     )
 
 
-def with_remarks(tensors: tuple[Tensor, ...], remarks: ResponseParameters) -> tuple[Tensor, ...]:
+def with_response_parameters(
+    tensors: tuple[Tensor, ...], response_parameters: ResponseParameters
+) -> tuple[Tensor, ...]:
     """Return the outputs with what the other server said of each."""
     return tuple(
-        Tensor(t.name, t.datatype, t.shape, t.data, remarks.outputs.get(t.name)) for t in tensors
+        Tensor(t.name, t.datatype, t.shape, t.data, response_parameters.outputs.get(t.name))
+        for t in tensors
     )

@@ -28,7 +28,7 @@ class Pending:
         flags, decisions: guards that flagged it, and what any guard said of its rows.
         arm: of its route; empty where traffic is not split.
         receive: tells whether the client has left; None when nobody can say, or is asked already.
-        remarks: what a model on another server said beside the tensors.
+        response_parameters: what a model on another server said beside the tensors.
         turn: its place among the lanes; there only while lanes take turns.
         on_done: called once it is answered, in the same turn of the loop; it must not raise.
         whole: what it is a part of; None where it travels whole.
@@ -36,7 +36,7 @@ class Pending:
 
     __slots__ = (
         "arm", "attempts", "bound", "context", "decisions", "enqueued", "flags", "future", "id",
-        "lane", "on_done", "priority", "receive", "remarks", "timer", "turn", "whole",
+        "lane", "on_done", "priority", "receive", "response_parameters", "timer", "turn", "whole",
     )  # fmt: skip
 
     turn: tuple[float, int] | None
@@ -63,7 +63,7 @@ class Pending:
         self.attempts = 0
         self.flags: list[str] = []
         self.decisions: tuple[RowDecision, ...] = ()
-        self.remarks: ResponseParameters | None = None
+        self.response_parameters: ResponseParameters | None = None
         self.timer: asyncio.TimerHandle | None = None
         self.whole: Whole | None = None
         self.on_done: Callable[[], None] | None = None
@@ -72,7 +72,7 @@ class Pending:
         """Settle it with its outputs, unless it is settled already."""
         future = self.future
         if not future.done():
-            future.set_result(Answer(outputs, self.flags, self.remarks))
+            future.set_result(Answer(outputs, self.flags, self.response_parameters))
             if self.on_done is not None:
                 on_done, self.on_done = self.on_done, None  # kept, each would keep the other
                 try:

@@ -7,7 +7,7 @@ from typing import Any
 from serving.config import ModelConfig
 from serving.dataplane.requests.answer import Answer
 from serving.dataplane.requests.classification import as_asked
-from serving.dataplane.requests.passthrough import with_remarks, without_row_axis
+from serving.dataplane.requests.passthrough import with_response_parameters, without_row_axis
 from serving.protocol.messages import InferRequest, InferResponse, Tensor
 
 
@@ -52,10 +52,10 @@ class Responder:
             )
         version = self._version
         parameters: dict[str, Any] | None = None
-        if answer.remarks is not None:
-            outputs = with_remarks(outputs, answer.remarks)
-            parameters = answer.remarks.parameters or None
-            version = answer.remarks.version or version
+        if answer.response_parameters is not None:
+            outputs = with_response_parameters(outputs, answer.response_parameters)
+            parameters = answer.response_parameters.parameters or None
+            version = answer.response_parameters.version or version
         if request.outputs:
             outputs = as_asked(request.outputs, outputs, self._classes)
         if not self._row_axis:

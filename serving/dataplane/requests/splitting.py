@@ -79,7 +79,7 @@ class SplitRequest:
                 self._ask_again(answers)
                 return
             self._item.flags = list(dict.fromkeys(flag for each in answers for flag in each.flags))
-            self._item.remarks = answers[0].remarks
+            self._item.response_parameters = answers[0].response_parameters
             try:
                 outputs = self._whole.outputs()
             except (ValueError, MemoryError) as failure:  # parts whose outputs do not fit together

@@ -154,7 +154,7 @@ class Connection:
         """Close, but not before the client has had a chance to read why."""
         self._state.connections.open.discard(self)
         if not self._transport.is_closing():
-            Leaving(self._state, self._transport, self._peer)
+            LingeringClose(self._state, self._transport, self._peer)
         self._give_up_later()
         self.lost()
 
@@ -190,7 +190,7 @@ class Connection:
         """Take nothing new, and end after what is under way."""
 
 
-class Leaving(Connection):
+class LingeringClose(Connection):
     """A connection whose last answer is written; what still comes is thrown away for a moment.
 
     Were it closed at once, what the client is still sending would be answered with a reset, which

@@ -54,13 +54,13 @@ def unwritten(ticket: Ticket, error: Exception, path: str) -> errors.VigilError:
     )
 
 
-def landing(state: ServerState, head: InferHead, length: int) -> memoryview | None:
+def receive_buffer(state: ServerState, head: InferHead, length: int) -> memoryview | None:
     """Return memory for a long body where its tensors need not be copied again, if there is."""
     text = head.json_length or ""
     skip = int(text[-9:]) if text.isascii() and text.isdigit() else 0
     try:
         batcher = state.plane.served_version(head.model, head.version).batcher
-        return batcher.dispatcher.landing(length, skip)
+        return batcher.dispatcher.receive_buffer(length, skip)
     except errors.VigilError:
         return None  # it will be refused when it is whole
 

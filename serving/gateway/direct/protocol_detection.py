@@ -15,7 +15,7 @@ from serving.gateway.direct.state import ServerState
 from serving.http2.frames import PREFACE
 
 
-class Opening(asyncio.Protocol):
+class NewConnection(asyncio.Protocol):
     """A connection before it is made.
 
     Args:

@@ -13,11 +13,11 @@ from serving.dataplane.handler import DataPlane
 from serving.gateway.asgi import VigilApp
 from serving.gateway.direct.backlog import Backlog
 from serving.gateway.direct.clock import Clock
-from serving.gateway.direct.connection import Leaving
+from serving.gateway.direct.connection import LingeringClose
 from serving.gateway.direct.http1.shapes import Shapes
 from serving.gateway.direct.http2.shapes import Shapes2
 from serving.gateway.direct.limits import Limits
-from serving.gateway.direct.protocol_detection import Opening
+from serving.gateway.direct.protocol_detection import NewConnection
 from serving.gateway.direct.state import Connections, Open, ServerState
 from serving.gateway.direct.time_slices import TimeSlices
 from serving.gateway.upkeep.periodic import Periodic
@@ -82,8 +82,8 @@ class DirectServer:
         """Those that are open."""
         return self.state.connections.open
 
-    def _opening(self) -> Opening:
-        return Opening(self.state, self.shapes, self.shapes2)
+    def _new_connection(self) -> NewConnection:
+        return NewConnection(self.state, self.shapes, self.shapes2)
 
     async def start(self, private: Path) -> list[int]:
         """Listen on both ports, and on a Unix socket of this process alone; return the ports."""
@@ -92,10 +92,10 @@ class DirectServer:
         loop = asyncio.get_running_loop()
         for port in (self._listen.http_port, self._listen.grpc_port):
             listener = _bind(self._listen.host, port)
-            server = await loop.create_server(self._opening, sock=listener, backlog=BACKLOG)
+            server = await loop.create_server(self._new_connection, sock=listener, backlog=BACKLOG)
             self._servers.append(server)
         # Its folder is private; what a gateway that was killed left there is replaced.
-        server = await loop.create_unix_server(self._opening, str(private))
+        server = await loop.create_unix_server(self._new_connection, str(private))
         self._servers.append(server)
         return [_port(server) for server in self._servers[:2]]
 
@@ -119,7 +119,7 @@ class DirectServer:
                 while self.connections:  # noqa: ASYNC110 - for one moment, at the end
                     await asyncio.sleep(0.01)
         # Who has its last answer and does not hang up has lost nothing.
-        drained = all(isinstance(connection, Leaving) for connection in self.connections)
+        drained = all(isinstance(connection, LingeringClose) for connection in self.connections)
         for connection in list(self.connections):
             connection.abort()
         self._sweeping.stop()

@@ -59,11 +59,11 @@ async def test_everybody_gets_their_rows_and_the_books_come_a_turn_later() -> No
     timer = asyncio.get_running_loop().call_later(1e9, lambda: None)
     sent.items[0].timer = timer
     said = ResponseParameters({"n": 1}, {})
-    came = result(3, remarks={1: said})
+    came = result(3, response_parameters={1: said})
     owner.answering.finish(sent, came)
     answers = [item.future.result() for item in sent.items]
     assert [answer.outputs["y"].tolist() for answer in answers] == [[0, 1], [2]]
-    assert [answer.remarks for answer in answers] == [None, said]
+    assert [answer.response_parameters for answer in answers] == [None, said]
     assert timer.cancelled()
     assert sent.ended > 0
     assert not owner.told

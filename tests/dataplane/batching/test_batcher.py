@@ -439,7 +439,7 @@ async def test_failed_requests_fail_alone(
         {"failed": {0: "poison"}},
         {"failed": {9: "poison"}},
         {"guards": (GuardResult("g", ((0, Action.REJECT, "no"), (9, Action.REJECT, "no"))),)},
-        {"remarks": {-1: ResponseParameters({}, {})}},
+        {"response_parameters": {-1: ResponseParameters({}, {})}},
     ],
     ids=[
         "short",

@@ -113,13 +113,13 @@ class Sharing:
     def __init__(self, name: str) -> None:
         self.name = name
 
-    def landing(self, size: int, skip: int) -> Any:
+    def receive_buffer(self, size: int, skip: int) -> Any:
         return (self.name, size, skip)
 
 
 async def test_a_body_lands_with_the_replica_that_will_get_it(make_link: Make) -> None:
     dispatcher = Dispatcher(0.0)
-    assert dispatcher.landing(100, 9) is None
+    assert dispatcher.receive_buffer(100, 9) is None
     busy, idle, closed = (
         ChannelLink(name, Sharing(name), 1, {})  # type: ignore[arg-type]
         for name in ("busy", "idle", "closed")
@@ -127,6 +127,6 @@ async def test_a_body_lands_with_the_replica_that_will_get_it(make_link: Make) -
     busy.rows, busy.busy, idle.rows, idle.busy = 9, 1, 3, 1  # all slots taken: it waits for one
     closed.connection.closed = True
     dispatcher.links += [closed, busy, idle]
-    assert dispatcher.landing(100, 9) == ("idle", 100, 9)
+    assert dispatcher.receive_buffer(100, 9) == ("idle", 100, 9)
     dispatcher.links.append(make_link())  # the least busy one shares nothing
-    assert dispatcher.landing(100, 9) is None
+    assert dispatcher.receive_buffer(100, 9) is None

@@ -357,7 +357,7 @@ async def test_there_is_one_record_for_each_request_whatever_happens(
             row = chance.randrange(batch.total)
             link.answer(guards=(GuardResult("schema", ((row, action, "odd"),)),))
         elif what == "misfit":
-            link.answer(failed={0: "no"}, remarks={99: ResponseParameters({}, {})})
+            link.answer(failed={0: "no"}, response_parameters={99: ResponseParameters({}, {})})
         elif what == "error":
             link.fail(ModelFailed("no memory"))
         elif what == "die" and len(links) > 1:

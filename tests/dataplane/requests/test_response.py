@@ -37,7 +37,11 @@ async def test_remarks_of_another_server_reach_the_request_they_are_about(
     ]
     await eventually(lambda: link.held)
     said = ResponseParameters({"n": 7}, {"y": {"unit": "m"}})
-    link.answer(remarks={1: said, 2: said}, failed={0: "no"}, outputs={"y": np.ones((2, 2), "f4")})
+    link.answer(
+        response_parameters={1: said, 2: said},
+        failed={0: "no"},
+        outputs={"y": np.ones((2, 2), "f4")},
+    )
     with pytest.raises(errors.ModelFailed, match="no"):
         await asked[0]
     second, third = await asyncio.gather(*asked[1:])
@@ -61,7 +65,7 @@ async def test_the_version_of_an_answer_is_that_of_the_other_server(
     await eventually(lambda: plane.resolve("m").ready)
     asked = [asyncio.ensure_future(plane.infer(make_request(value=n))) for n in (1.0, 2.0)]
     await eventually(lambda: link.held)
-    link.answer(remarks={1: ResponseParameters({}, {}, "v0.1.0")})
+    link.answer(response_parameters={1: ResponseParameters({}, {}, "v0.1.0")})
     answers = await asyncio.gather(*asked)
     assert [answer.model_version for answer in answers] == ["1", "v0.1.0"]
     assert answers[1].parameters is None

@@ -156,10 +156,10 @@ async def test_every_part_is_told_what_the_request_passes_on(
     bench, link = make_bench(max_batch_size=2), make_link()
     said = ResponseParameters({"n": 7}, {})
     usual = link.result
-    link.result = lambda batch: usual(batch, remarks={0: said})
+    link.result = lambda batch: usual(batch, response_parameters={0: said})
     bench.batcher.add_link(link)
     future = bench.ask("large", bound=remote(3, alone=False))
-    assert (await asyncio.wait_for(future, TIMEOUT)).remarks == said
+    assert (await asyncio.wait_for(future, TIMEOUT)).response_parameters == said
     passed_on = [item.bound.forward for batch in link.batches for item in batch.items]
     assert passed_on == [b"told", b"told"]
 
@@ -170,7 +170,7 @@ def of_versions(link: Any, *versions: str) -> None:
 
     def result(batch: Any) -> Any:
         said = ResponseParameters({}, {}, next(upcoming))
-        return usual(batch, remarks=dict.fromkeys(range(len(batch.items)), said))
+        return usual(batch, response_parameters=dict.fromkeys(range(len(batch.items)), said))
 
     link.result = result
 
@@ -191,7 +191,7 @@ async def test_an_answer_in_parts_is_of_one_version(
     future = bench.ask("large", [1.0, 2.0, 3.0, 4.0, 5.0])
     answer = await asyncio.wait_for(future, TIMEOUT)
     assert answer.outputs["y"][:, 0].tolist() == [2, 4, 6, 8, 10]
-    assert answer.remarks.version == "2"
+    assert answer.response_parameters.version == "2"
     rows = [batch.arrays[0][:, 0].tolist() for batch in link.batches]
     assert rows == [[1, 2], [3, 4], [5], [1, 2]]  # only what version 1 had answered is sent again
     assert bench.queue.waiting_rows == 0
@@ -244,7 +244,7 @@ async def test_a_batch_with_answers_of_two_versions_is_two_events(
     bench.batcher.add_link(link)
     asked = [bench.ask(ident, [value]) for ident, value in (("a", 1.0), ("b", 2.0), ("c", 3.0))]
     await eventually(lambda: link.held)
-    link.answer(remarks={1: ResponseParameters({}, {}, "2")})
+    link.answer(response_parameters={1: ResponseParameters({}, {}, "2")})
     assert await asyncio.gather(*map(get, asked)) == [[2], [4], [6]]
     await eventually(lambda: len(publisher.events) == 2)
     found = {event[-1]: (event[3], event[6]["y"][:, 0].tolist()) for event in publisher.events}

@@ -160,7 +160,7 @@ async def test_without_a_connection_the_end_waits_for_nobody(server, monkeypatch
 async def test_whoever_was_accepted_as_the_end_began_is_answered(
     connect, server, post, monkeypatch
 ):
-    opening, draining = server_module.Opening, []
+    opening, draining = server_module.NewConnection, []
 
     def accepted(*arguments):
         assert not server.connections
@@ -168,7 +168,7 @@ async def test_whoever_was_accepted_as_the_end_began_is_answered(
         return opening(*arguments)
 
     monkeypatch.setattr(server_module, "LINGER_S", 3600.0)
-    monkeypatch.setattr(server_module, "Opening", accepted)
+    monkeypatch.setattr(server_module, "NewConnection", accepted)
     client = await connect()
     await client.send(post())
     assert (await client.answer())[0] == 200

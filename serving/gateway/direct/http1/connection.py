@@ -188,7 +188,7 @@ class Http1(Connection):
         if quick is None or reader.missing < LONG or reader.missing <= len(data) - end:
             return True
         done = partial(self._begin_long, head)
-        room = inference.landing(state, quick, reader.missing)
+        room = inference.receive_buffer(state, quick, reader.missing)
         LongBody(self, self._transport, reader.missing, memoryview(data)[end:], done, room)
         return False
 

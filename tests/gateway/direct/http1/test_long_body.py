@@ -107,11 +107,11 @@ async def test_it_is_received_where_its_replica_reads_it(
     shared = Arena(1 << 20)
     asked = []
 
-    def landing(_dispatcher: Any, size: int, skip: int) -> memoryview | None:
+    def receive_buffer(_dispatcher: Any, size: int, skip: int) -> memoryview | None:
         asked.append((size, skip))
-        return shared.landing(size, skip)
+        return shared.receive_buffer(size, skip)
 
-    monkeypatch.setattr(Dispatcher, "landing", landing)
+    monkeypatch.setattr(Dispatcher, "receive_buffer", receive_buffer)
     monkeypatch.setattr("serving.gateway.direct.http1.connection.LONG", 1024)
     client = await connect()
     request, data = binary(rows=300)
