@@ -19,8 +19,8 @@ def test_limits_begin_with_the_last_tick(monkeypatch):
     for tick in (100.0, 107.5):
         now[0] = tick
         clock.tick()
-        untils = clock.head_until, clock.body_until, clock.idle_until, clock.stall_until
-        assert (*untils, clock.linger_until) == (tick + 1, tick + 2, tick + 3, tick + 4, tick + 5)
+        limits = clock.head_until, clock.body_until, clock.idle_until, clock.stall_until
+        assert (*limits, clock.linger_until) == (tick + 1, tick + 2, tick + 3, tick + 4, tick + 5)
         assert clock.now == tick
     assert clock.elapsed_s == 7.5
 
