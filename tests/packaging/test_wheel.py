@@ -1,6 +1,7 @@
 """The wheel as people get it: built, installed and used outside the checkout."""
 
 import os
+import re
 import subprocess
 import sys
 import sysconfig
@@ -81,7 +82,9 @@ def test_the_wheel_holds_the_four_packages_and_nothing_else(wheel: Path) -> None
     top = {name.partition("/")[0] for name in names}
     (info,) = [name for name in top if name.endswith(".dist-info")]
     assert top - {info} == PACKAGES
-    assert [name for name in names if "test" in name or name.endswith((".pyc", ".lua"))] == []
+    tests = [name for name in names if re.search(r"(^|[/_])(conf)?tests?([/_.])", name)]
+    assert tests == []
+    assert [name for name in names if name.endswith((".pyc", ".lua"))] == []
     assert f"{info}/licenses/LICENSE" in names
 
 
