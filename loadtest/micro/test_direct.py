@@ -99,7 +99,10 @@ def test_http(
         ) + body
 
     wires = [Wire() for _ in range(REQUESTS)]
-    speakers = [Http1(server.state, wire, Peer(None, 0), server.shapes) for wire in wires]  # type: ignore[arg-type]
+    speakers = [
+        Http1(server.state, wire, Peer(None, 0, server.state.access), server.shapes)
+        for wire in wires
+    ]  # type: ignore[arg-type]
 
     async def answer(requests: list[bytes]) -> int:
         for speaker, each in zip(speakers, requests, strict=True):
@@ -120,7 +123,7 @@ def test_grpc(
 ) -> None:
     encoder = Encoder()
     wire = Wire()
-    speaker = Http2(server.state, wire, Peer(None, 0), server.shapes2)  # type: ignore[arg-type]
+    speaker = Http2(server.state, wire, Peer(None, 0, server.state.access), server.shapes2)  # type: ignore[arg-type]
     windows = f.settings({f.INITIAL_WINDOW_SIZE: 1 << 30}) + f.window_update(0, 1 << 30)
     speaker.data_received(f.PREFACE + windows)
     streams = itertools.count(1, 2)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable
+from itertools import accumulate
 
 from guards.decisions import Action
 from guards.rows import Requests, Rows
 from guards.runner import GuardRunner, Outcome
 from serving.channel.messages.inference import GuardResult
 from serving.dataplane.hooks.observer import BatchObserver
-from serving.dataplane.requests.batch import Batch, request_of_rows
+from serving.dataplane.requests.batch import Batch
 from serving.dataplane.requests.rejections import settle
 from serving.errors import GuardRejected
 from serving.models.guards.report import report_failure, results_of
@@ -71,20 +73,21 @@ class GuardStage:
         Returns:
             Positions of the rejected requests.
         """
-        position = request_of_rows(batch.rows)
+        guard, items = result.guard, batch.items
+        ends = list(accumulate(batch.rows))
         rejected: list[int] = []
         for row, action, reason in result.rows:
-            at = int(position[row])
-            item = batch.items[at]
-            item.decided(result.guard, row - int(position.searchsorted(at)), action, reason)
+            at = bisect_right(ends, row)
+            item = items[at]
+            item.decided(guard, row - ends[at] + item.bound.rows, action, reason)
             if action == Action.REJECT:
-                error = GuardRejected(f"rejected by guard '{result.guard}': {reason}")
+                error = GuardRejected(f"rejected by guard '{guard}': {reason}")
                 error.batched = batch.ended > 0  # else it was never sent
                 settle(item, error)
                 if at not in rejected:
                     rejected.append(at)
-            elif action == Action.FLAG and result.guard not in item.flags:
-                item.flags.append(result.guard)
+            elif action == Action.FLAG and guard not in item.flags:
+                item.flags.append(guard)
         return rejected
 
     def _report(self, batch: Batch, outcome: Outcome) -> None:

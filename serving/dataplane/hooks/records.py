@@ -1,7 +1,8 @@
 """What happened, as values: one record per batch, and one per request that no batch has answered.
 
 Every request of a served version leads to exactly one of two things: a `RequestDone` in the
-record of the batch that answered it, or a `RequestRefused`. Structs stay interpreted.
+record of the batch that answered it, or a `RequestRefused`. Structs stay interpreted. What there is
+one of for each request holds nothing that knows it, so the garbage collector need not look at it.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from serving.dataplane.requests.decisions import RowDecision
 from serving.telemetry.logs.causes import Cause
 
 
-class Failure(msgspec.Struct, frozen=True):
+class Failure(msgspec.Struct, frozen=True, gc=False):
     """An error that a client was answered with.
 
     Attributes:
@@ -36,7 +37,7 @@ class Failure(msgspec.Struct, frozen=True):
     logged: bool = False
 
 
-class RequestDone(msgspec.Struct, frozen=True):
+class RequestDone(msgspec.Struct, frozen=True, gc=False):
     """One request of a batch that is done.
 
     Attributes:

@@ -82,8 +82,3 @@ def split(outputs: Mapping[str, np.ndarray], rows: Sequence[int]) -> list[dict[s
         parts.append({name: array[start:stop] for name, array in named})
         start = stop
     return parts
-
-
-def request_of_rows(rows: Sequence[int]) -> np.ndarray:
-    """Return for each row of a batch the position of its request, int64 [total]."""
-    return np.repeat(np.arange(len(rows)), rows)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 
-class RowDecision(msgspec.Struct, frozen=True):
+class RowDecision(msgspec.Struct, frozen=True, gc=False):
     """A guard did not let a row pass.
 
     Attributes:

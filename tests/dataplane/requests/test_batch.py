@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving.dataplane.requests.batch import Batch, join, request_of_rows, split
+from serving.dataplane.requests.batch import Batch, join, split
 from serving.dataplane.requests.bound import Bound
 from serving.dataplane.requests.pending import Pending
 
@@ -56,12 +56,6 @@ def test_without_keeps_the_others_in_order(counts: list[int], data: st.DataObjec
         expected = [i for i, n in enumerate(counts) for _ in range(n) if i not in drop]
         assert kept.arrays[0].ravel().tolist() == expected
     assert batch.items == items
-
-
-@given(rows)
-def test_request_of_rows(counts: list[int]) -> None:
-    expected = [index for index, n in enumerate(counts) for _ in range(n)]
-    assert request_of_rows(counts).tolist() == expected
 
 
 def test_one_request_is_not_copied() -> None:
