@@ -139,7 +139,7 @@ function showFindings(findings) {
   const unknown = findings.filter((row) => missing(row.breached)).length;
   const fine = findings.length - breached.length - unknown;
   const rest = fine + " fine, " + unknown + " unknown";
-  const none = findings.length ? "Nothing is breached: " + rest + "." : "No monitor has reported yet.";
+  const none = findings.length ? "Nothing is breached: " + rest + "." : "No window has closed yet.";
   table("findings", "Breached findings", FINDING_COLUMNS, breached, level, none);
   byId("all-findings-count").textContent = "All findings (" + breached.length + " breached, " + rest + ")";
   table("all-findings", "All findings", FINDING_COLUMNS, findings, level, "None yet.");
