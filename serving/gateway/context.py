@@ -9,7 +9,7 @@ from typing import Any
 from serving.access.principals import Principal
 from serving.dataplane.context import Receive, RequestContext
 from serving.gateway.client import client_of
-from serving.telemetry.trace_context import traceparent
+from serving.telemetry.trace_context import TRACEPARENT, traceparent
 
 
 def deadline_in(timeout_s: float | None) -> float | None:
@@ -35,7 +35,7 @@ def context_of(
     """
     return RequestContext(
         principal=principal,
-        trace=traceparent(headers.get(b"traceparent")),
+        trace=traceparent(headers.get(TRACEPARENT)),
         deadline=deadline_in(timeout_s),
         client=client_of(scope),
         disconnect=disconnect,

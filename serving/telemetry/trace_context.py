@@ -5,6 +5,9 @@ from __future__ import annotations
 import re
 from typing import Final
 
+TRACEPARENT: Final = b"traceparent"
+"""The header, or gRPC metadata, that says it; in lower case."""
+
 _VERSION_00: Final = re.compile(
     rb"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}"
 ).fullmatch

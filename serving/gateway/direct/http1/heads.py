@@ -17,11 +17,11 @@ from serving.gateway.direct.known_heads import BadHead, Fields, Head, InferHead,
 from serving.gateway.direct.targets import normalised
 from serving.gateway.http.compression import choose
 from serving.gateway.http.headers import Headers, by_name
+from serving.telemetry.trace_context import TRACEPARENT
 
 MAX_HEAD: Final = 60 << 10
 JSON_LENGTH: Final = b"inference-header-content-length"
 REQUEST_ID: Final = b"x-request-id"
-TRACE: Final = b"traceparent"
 
 _HEAD: Final = re.compile(
     rb"(?:\r\n)*+(%b{1,64}+) (%b++) HTTP/(1\.[01])\r\n((?:%b++:%b*+\r\n)*+)\r\n"
@@ -121,7 +121,7 @@ def _infer_head(method: str, path: str, headers: Headers) -> InferHead | None:
         text(JSON_LENGTH),
         text(REQUEST_ID),
         encoding is not None,
-        headers.get(TRACE, b""),
+        headers.get(TRACEPARENT, b""),
         headers.get(CREDENTIAL, b""),
     )
 

@@ -15,9 +15,10 @@ import msgspec
 from serving.access.principals import CREDENTIAL
 from serving.access.web import WebAccess
 from serving.gateway.direct.fields import BLANKS, LEGAL, MOST_KEPT, STEADY, TOKEN, VALUE, text
-from serving.gateway.direct.http1.heads import JSON_LENGTH, MAX_HEAD, REQUEST_ID, TRACE, parse
+from serving.gateway.direct.http1.heads import JSON_LENGTH, MAX_HEAD, REQUEST_ID, parse
 from serving.gateway.direct.known_heads import Head, InferHead, Steady
 from serving.protocol.recent import Recent
+from serving.telemetry.trace_context import TRACEPARENT
 
 _KEPT_BYTES: Final = 2048
 _KEPT_LINES: Final = 512
@@ -25,7 +26,9 @@ _KEPT_SHAPES: Final = 8
 """Of each request line: whoever sends ever new ones takes the last place only."""
 
 _FIELD: Final = re.compile(rb"\r\n(%b+):[ \t]*(%b*)" % (TOKEN, VALUE))
-_READ: Final = (b"content-length", JSON_LENGTH, REQUEST_ID, b"x-forwarded-for", TRACE, CREDENTIAL)
+_READ: Final = (
+    b"content-length", JSON_LENGTH, REQUEST_ID, b"x-forwarded-for", TRACEPARENT, CREDENTIAL,
+)  # fmt: skip
 
 
 class Shape:

@@ -19,9 +19,9 @@ from serving.gateway.grpc.deadline import NO_TIMEOUT, timeout_seconds
 from serving.gateway.grpc.paths import SERVICE
 from serving.gateway.http.headers import by_name
 from serving.http2.hpack import Fields
+from serving.telemetry.trace_context import TRACEPARENT
 
 MODEL_INFER: Final = (SERVICE + "ModelInfer").encode()
-TRACE: Final = b"traceparent"
 _NAME: Final = re.compile(rb":?[!#$%&'*+.^_`|~0-9a-z-]+")
 _METHOD: Final = re.compile(TOKEN + rb"{1,64}")
 _SCHEME: Final = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]*")
@@ -140,6 +140,6 @@ def _head(pseudo: dict[bytes, bytes], headers: Fields, access: WebAccess) -> Hea
         timeout_s,
         problem,
         given.get(b"x-forwarded-for", b"").decode("latin-1"),
-        given.get(TRACE, b""),
+        given.get(TRACEPARENT, b""),
         given.get(CREDENTIAL, b""),
     )

@@ -12,16 +12,17 @@ from serving.access.principals import CREDENTIAL
 from serving.access.web import WebAccess
 from serving.gateway.direct.fields import BLANKS, LEGAL, MOST_KEPT, STEADY, text
 from serving.gateway.direct.http1.heads import MAX_HEAD
-from serving.gateway.direct.http2.headers import TRACE, check_fields, understood
+from serving.gateway.direct.http2.headers import check_fields, understood
 from serving.gateway.direct.known_heads import Head2, Steady
 from serving.gateway.grpc.deadline import NO_TIMEOUT, timeout_seconds
 from serving.http2.blocks import decoded
 from serving.http2.hpack import Decoder, Field, Fields
 from serving.protocol.recent import Recent
+from serving.telemetry.trace_context import TRACEPARENT
 
 _KEPT_BYTES: Final = 2048
 _KEPT_SHAPES: Final = 512
-_READ: Final = (b"content-length", b"grpc-timeout", b"x-forwarded-for", TRACE, CREDENTIAL)
+_READ: Final = (b"content-length", b"grpc-timeout", b"x-forwarded-for", TRACEPARENT, CREDENTIAL)
 
 Key = list[Field | bytes]
 """Fields that belong to a shape, and the names of the others."""
