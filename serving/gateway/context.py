@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, MutableMapping
-from typing import Any
+from collections.abc import Mapping
 
 from serving.access.principals import Principal
 from serving.dataplane.context import Receive, RequestContext
-from serving.gateway.client import client_of
+from serving.gateway.asgi_types import Scope
 from serving.telemetry.trace_context import TRACEPARENT, traceparent
 
 
@@ -17,9 +16,19 @@ def deadline_in(timeout_s: float | None) -> float | None:
     return None if timeout_s is None else time.monotonic() + timeout_s
 
 
+def client_of(scope: Scope) -> str:
+    """Return the address of the peer as the server in front saw it; empty when it does not say.
+
+    Envoy is configured to take it from the connection, or from what so many trusted proxies have
+    added (`listen.trusted_proxies`), and never from what a client may have sent.
+    """
+    client = scope.get("client")
+    return client[0] if client else ""
+
+
 def context_of(
     principal: Principal,
-    scope: MutableMapping[str, Any],
+    scope: Scope,
     headers: Mapping[bytes, bytes],
     disconnect: Receive | None = None,
     timeout_s: float | None = None,

@@ -5,7 +5,6 @@ from __future__ import annotations
 from serving.access.decision import Access
 from serving.access.principals import CREDENTIAL
 from serving.dataplane.context import RequestContext
-from serving.gateway.client import behind
 from serving.gateway.context import deadline_in
 from serving.telemetry.trace_context import traceparent
 
@@ -34,8 +33,20 @@ class Peer:
         """Of all requests that bring nothing of their own."""
 
     def asking(self, forwarded: str) -> str:
-        """Return the address of whoever asks: the peer's, or what trusted proxies have added."""
-        return behind(self.host, forwarded, self._proxies) if self._proxies else self.host
+        """Return the address of whoever asks.
+
+        It is the peer's. With proxies in front it is what the outermost of those that are trusted
+        has added: each adds the address of who spoke to it to the right of `x-forwarded-for`, and
+        what stands further left may have been sent by anybody.
+
+        Args:
+            forwarded: `x-forwarded-for`, as sent.
+        """
+        proxies = self._proxies
+        if not proxies:
+            return self.host
+        named = [part.strip() for part in forwarded.split(",")]
+        return named[-proxies] if len(named) >= proxies and named[-proxies] else self.host
 
     def context(
         self, forwarded: str, timeout_s: float | None, trace: bytes, credential: bytes
@@ -53,9 +64,10 @@ class Peer:
         principal = self._context.principal
         if credential:
             principal = self._access.principal_of({CREDENTIAL: credential})
+        # Of each request with a trace; so nothing is called that has nothing to do.
         return RequestContext(
             principal,
             trace=traceparent(trace) if trace else "",
-            deadline=deadline_in(timeout_s),
+            deadline=None if timeout_s is None else deadline_in(timeout_s),
             client=self.asking(forwarded) if self._proxies else self.host,
         )

@@ -136,6 +136,23 @@ class TestPeer:
         clients = [peer.context(each, None, b"", b"").client for each in ("1.1.1.1", "2.2.2.2", "")]
         assert clients == ["1.1.1.1", "2.2.2.2", "10.0.0.1"]
 
+    @pytest.mark.parametrize(
+        ("forwarded", "proxies", "client"),
+        [
+            ("1.1.1.1", 0, "peer"),
+            ("1.1.1.1", 1, "1.1.1.1"),
+            ("6.6.6.6, 1.1.1.1", 1, "1.1.1.1"),
+            ("6.6.6.6, 1.1.1.1, 10.0.0.1", 2, "1.1.1.1"),
+            ("1.1.1.1", 2, "peer"),
+            ("", 1, "peer"),
+            ("6.6.6.6,", 1, "peer"),
+        ],
+    )
+    def test_only_what_trusted_proxies_added_counts(self, forwarded, proxies, client):
+        peer = Peer(("peer", 4000), proxies, Access())
+        assert peer.asking(forwarded) == client
+        assert peer.context(forwarded, None, TRACES[0].encode(), b"").client == client
+
     def test_a_unix_socket_has_no_address(self):
         peer = Peer(None, 0, Access())
         assert (peer.host, peer.port, peer.context("1.1.1.1", None, b"", b"").client) == ("", 0, "")
