@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import ipaddress
 from typing import Any
 from urllib.parse import unquote
 
 from serving.access.decision import Access
+from serving.config.hosts import is_loopback
 from serving.dataplane.context import RequestContext
 from serving.gateway.http.headers import Headers, by_name
 from serving.telemetry.trace_context import TRACEPARENT, traceparent
@@ -51,11 +51,4 @@ def address_of(peer: str) -> str:
 
 def from_loopback(peer: str) -> bool:
     """Whether a gRPC peer is on this machine."""
-    if peer.startswith("unix:"):
-        return True
-    try:
-        parsed = ipaddress.ip_address(address_of(peer))
-    except ValueError:
-        return False
-    mapped = getattr(parsed, "ipv4_mapped", None)
-    return bool((mapped or parsed).is_loopback)
+    return peer.startswith("unix:") or is_loopback(address_of(peer))

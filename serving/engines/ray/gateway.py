@@ -69,7 +69,7 @@ class GatewayDeployment:
             access_of(config.listen),
             self._composition.bodies,
         )
-        self._open_to_all = not loopback_only(config)
+        self._loopback_only = config.listen.host in LOOPBACK
         self._child = _child(instance, name) if beside else None
         if self._child:
             self._child.start()
@@ -141,7 +141,7 @@ class GatewayDeployment:
             VigilError: it may not.
         """
         # Serve's gRPC proxy listens on every interface, whatever address it is given.
-        if not self._open_to_all and not from_loopback(call.peer()):
+        if self._loopback_only and not from_loopback(call.peer()):
             raise errors.Forbidden("this server answers calls from its own machine only")
         if request.ByteSize() > self._max_body:
             raise errors.PayloadTooLarge(
@@ -202,11 +202,6 @@ def _grpc_method(name: str, method: Method) -> Any:
 for _path, _method in METHODS.items():
     _name = _path.rpartition("/")[2]
     setattr(GatewayDeployment, _name, _grpc_method(_name, _method))
-
-
-def loopback_only(config: ServerConfig) -> bool:
-    """Whether clients of other machines are to be kept out."""
-    return config.listen.host in LOOPBACK
 
 
 def gateway_deployment(config: ServerConfig, **options: Any) -> Any:
