@@ -65,7 +65,8 @@ class Http1(Connection):
         """Take in what the client sent, or keep it: for its turn, or until an answer is written."""
         slices = self._state.slices
         if self._answering or self._later or self.greedy or slices.closed:
-            if not self._answering and not self._later and self._body.add(data):
+            body = self._body
+            if body.missing and not self._answering and not self._later and body.add(data):
                 return  # which costs no more than to keep it
             self._keep(data)
             if not self._answering:
