@@ -141,11 +141,8 @@ class Backlog:
 
     def refuse(self, waiter: Waiter) -> VigilError:
         """Return the error of a request that has waited in vain; it is counted and logged."""
-        return self._plane.refuse_unread(waiter.entry, self.waited_s(waiter))
-
-    def waited_s(self, waiter: Waiter) -> float:
-        """Return for how long it has waited."""
-        return asyncio.get_running_loop().time() - waiter.began
+        waited_s = asyncio.get_running_loop().time() - waiter.began
+        return self._plane.refuse_unread(waiter.entry, waited_s)
 
     # -- turns --------------------------------------------------------------------------
 

@@ -19,7 +19,6 @@ from serving.protocol.pb.open_inference_pb2 import ModelInferResponse, ModelStre
 HEADERS = [(b"content-type", b"application/grpc")]
 _ACCEPTED = (b"grpc-accept-encoding", b",".join([*(e.encode() for e in ENCODINGS), b"identity"]))
 OK = [(b"grpc-status", b"0")]
-INTERNAL = 13
 MOST_TEXT = 2000
 _SAFE = " !\"#$&'()*+,-./:;<=>?@[]^_`{|}~"
 

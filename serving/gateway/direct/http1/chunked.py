@@ -8,6 +8,7 @@ from typing import Final
 from serving.gateway.direct.body_buffer import BodyBuffer
 from serving.gateway.direct.known_heads import BadHead
 from serving.gateway.direct.time_slices import SAMPLE, TimeSlices
+from serving.gateway.http.bodies import too_large
 
 _SIZE: Final = re.compile(rb"([0-9A-Fa-f]{1,15})(?:[ \t]*;[^\x00\r\n]*)?")
 _TRAILER: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+:[^\x00\r\n]*\r\n")
@@ -97,9 +98,7 @@ class ChunkedBody:
             return
         self._size += size
         if self._size > self._limit:
-            raise BadHead(
-                413, f"the body is over the limit of {self._limit} bytes; send a smaller one"
-            )
+            raise BadHead(413, too_large(self._limit).message)
         self._missing = size + 2
 
     def _take(self, data: bytes, at: int) -> int:

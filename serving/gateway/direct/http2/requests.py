@@ -195,9 +195,8 @@ class Requests:
         if flags & f.PADDED:
             payload = f.unpadded(payload)
         if flags & f.END_STREAM and type(stream) is Call and stream.body is None:
-            self._intake.acknowledge(
-                size
-            )  # nearly every call: its one frame, which nobody has to keep
+            # Nearly every call: its one frame, which nobody has to keep.
+            self._intake.acknowledge(size)
             self._calls.complete(stream, payload)
         else:
             self._piece(stream, flags, size, payload)
