@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -21,10 +21,7 @@ class Attribution:
         convergence_delta: per row, float64 [n]: sum of the attributions minus
             (output at the input minus output at the baseline).
         relative_error: |convergence_delta| over |output difference|, float64 [n].
-        n_steps: integration steps that were used; None if the method has none.
-        n_samples: most evaluations of the model that any row took; None if the method takes none.
-        n_features: most features of a row that were told apart; None means every element. The
-            elements of a coarser feature (a patch of an image) share its attribution evenly.
+        effort: how much was computed, each number by the name that the method has for it.
     """
 
     method: str
@@ -33,9 +30,7 @@ class Attribution:
     baselines: Mapping[str, np.ndarray]
     convergence_delta: np.ndarray
     relative_error: np.ndarray
-    n_steps: int | None = None
-    n_samples: int | None = None
-    n_features: int | None = None
+    effort: Mapping[str, int] = field(default_factory=dict)
 
 
 class IncompleteAttribution(Exception):

@@ -87,7 +87,7 @@ class IntegratedGradients:
             n_steps: steps to begin with; None takes the configured number.
 
         Returns:
-            Attributions; `n_steps` is the most that any row needed.
+            Attributions; their effort is `n_steps`, the most that any row needed.
 
         Raises:
             IncompleteAttribution: the completeness error of a row stays above the tolerance.
@@ -119,7 +119,7 @@ class IntegratedGradients:
             baselines=dict(zip(self._names, problem.baselines, strict=True)),
             convergence_delta=delta,
             relative_error=error,
-            n_steps=steps,
+            effort={"n_steps": steps},
         )
 
     def _problem(

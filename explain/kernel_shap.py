@@ -116,7 +116,9 @@ class KernelShap:
 
         Returns:
             Attributions in float64; elements of one group share its value evenly, apart from
-            those that equal the baseline, which have none.
+            those that equal the baseline, which have none. Their effort is `n_samples`, the most
+            evaluations of the model that any row took, and `n_features`, the most features of a row
+            that were told apart.
 
         Raises:
             IncompleteAttribution: the output is not finite, or the error is above the tolerance.
@@ -142,8 +144,10 @@ class KernelShap:
             baselines=problem.rows.baselines,
             convergence_delta=delta,
             relative_error=error,
-            n_samples=max(len(design.weights) for design in designs.values()),
-            n_features=shapley.shape[1],
+            effort={
+                "n_samples": max(len(design.weights) for design in designs.values()),
+                "n_features": shapley.shape[1],
+            },
         )
 
     # -- what is asked ------------------------------------------------------------------

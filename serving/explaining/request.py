@@ -143,9 +143,7 @@ def write_answer(
     `version` is that of a model on another server, where it is not the served one.
     """
     targets = tuple(int(target) for target in found.target)
-    reply = ExplainReply(
-        found.method, targets, baseline, found.n_steps, found.n_samples, found.n_features, version
-    )
+    reply = ExplainReply(found.method, targets, baseline, dict(found.effort), version)
     arrays = {
         **{ATTRIBUTION_PREFIX + name: array for name, array in found.values.items()},
         **{BASELINE_PREFIX + name: array for name, array in found.baselines.items()},

@@ -46,7 +46,7 @@ def test_recovers_the_weights_of_a_planted_linear_model():
     weights = module.weight.detach().numpy()[[0, 1, 2, 0, 1]]
     assert_allclose(found.values["x"], weights * x, rtol=1e-5, atol=1e-6)
     assert_array_equal(found.baselines["x"], np.zeros_like(x))
-    assert found.n_steps == 32
+    assert found.effort == {"n_steps": 32}
     assert found.relative_error.max() < 1e-4
 
 
@@ -96,7 +96,7 @@ def test_rows_that_need_more_steps_get_them_and_the_others_stay():
     explainer = IntegratedGradients(Kink(0.03), ["x"], n_steps=16, max_relative_error=0.02)
     x = np.array([[1.0], [0.5]], dtype=np.float32)
     found = explainer.explain({"x": x})
-    assert 16 < found.n_steps <= 256
+    assert 16 < found.effort["n_steps"] <= 256
     assert found.relative_error.max() <= 0.02
     assert found.values["x"][0, 0] == pytest.approx(1, abs=0.02)
     assert found.values["x"][1, 0] == 0

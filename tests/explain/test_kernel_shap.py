@@ -40,8 +40,9 @@ def test_recovers_the_weights_of_a_planted_linear_model(n_samples):
     )
     assert_allclose(found.values["x"], WEIGHTS.T[[0, 1, 2, 0, 1]] * (x - base), atol=1e-9)
     assert_array_equal(found.baselines["x"], base)
-    assert (found.method, found.n_steps, found.n_features) == ("kernel_shap", None, 12)
-    assert found.n_samples <= n_samples
+    assert (found.method, list(found.effort)) == ("kernel_shap", ["n_samples", "n_features"])
+    assert found.effort["n_features"] == 12
+    assert found.effort["n_samples"] <= n_samples
 
 
 def test_an_interaction_is_shared_as_the_exact_explainer_shares_it(shap):
@@ -49,7 +50,7 @@ def test_an_interaction_is_shared_as_the_exact_explainer_shares_it(shap):
     found = KernelShap(curved, ["x"]).explain({"x": x})
     exact = shap.explainers.Exact(lambda z: curved({"x": z}), np.zeros((1, 8)))(x).values
     assert_allclose(found.values["x"], exact, atol=1e-9)
-    assert found.n_samples == 2**8 - 2
+    assert found.effort["n_samples"] == 2**8 - 2
 
 
 def test_estimates_are_no_worse_than_the_packages_with_as_many_samples(shap):
@@ -131,7 +132,7 @@ def test_images_by_patches():
     image[:, 0, 0, 0] = 0.0
     limits = Limits(features=16, batch_rows=50)
     found = KernelShap(corner, ["image"], limits=limits).explain({"image": image})
-    assert found.n_features == 16
+    assert found.effort["n_features"] == 16
     values = found.values["image"]
     assert_allclose(values[:, :, 16:, :], 0, atol=1e-9)
     assert_allclose(values[:, :, :16, :16].sum(axis=(1, 2, 3)), corner({"image": image}), atol=1e-6)
@@ -177,7 +178,7 @@ def test_it_gives_up_when_its_time_has_passed():
     with pytest.raises(ExplanationTooLong, match="longer than 5 s"):
         explainer.explain({"x": rows(2)})
     assert now[0] == 6
-    assert explainer.explain({"x": rows(1)}, n_samples=48).n_samples <= 48
+    assert explainer.explain({"x": rows(1)}, n_samples=48).effort["n_samples"] <= 48
 
 
 def test_a_model_that_gives_no_number_is_never_complete():

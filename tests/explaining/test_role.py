@@ -117,7 +117,7 @@ async def test_the_answer_is_captums(client, net, rows, baseline):
     start = [0.5, -0.5, 0.25, 0.0] if baseline == "mean" else [0.0] * 4
     x, base = torch.from_numpy(rows), torch.tensor([start]).expand(5, 4)
     direct = IntegratedGradients(net).attribute(x, base, target=1, n_steps=40)
-    assert reply == ExplainReply("integrated_gradients", (1,) * 5, baseline, 40)
+    assert reply == ExplainReply("integrated_gradients", (1,) * 5, baseline, {"n_steps": 40})
     np.testing.assert_allclose(arrays["attribution:x"], direct.numpy(), atol=1e-6)
     np.testing.assert_array_equal(arrays["baseline:x"], base.numpy())
     with torch.no_grad():
@@ -245,7 +245,9 @@ async def test_a_full_queue_refuses_and_answers_meanwhile(make_role, registry, t
 
 async def test_a_differentiable_model_by_kernel_shap_if_asked(client, net, rows, shap):
     reply, arrays = await client.explain(rows, method="kernel_shap", target="a", baseline="zeros")
-    assert reply == ExplainReply("kernel_shap", (0,) * 5, "zeros", None, 14, 4)
+    assert reply == ExplainReply(
+        "kernel_shap", (0,) * 5, "zeros", {"n_samples": 14, "n_features": 4}
+    )
 
     def first(x):
         with torch.no_grad():

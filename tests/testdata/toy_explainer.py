@@ -32,12 +32,15 @@ class Occlusion:
         of = whole.argmax(1) if target is None else np.array(target)
         every = np.arange(len(rows))
         lost = np.zeros(rows.shape)
-        for column in range(min(rows.shape[1], effort or rows.shape[1])):
+        columns = min(rows.shape[1], effort or rows.shape[1])
+        for column in range(columns):
             without = rows.copy()
             without[:, column] = 0
             lost[:, column] = (whole - self._scores(name, without))[every, of]
         none = np.zeros(len(rows))
-        return Attribution("toy", {name: lost}, of, {name: np.zeros_like(rows)}, none, none)
+        from_zeros = {name: np.zeros_like(rows)}
+        took = {"n_columns": columns}
+        return Attribution("toy", {name: lost}, of, from_zeros, none, none, took)
 
     def _scores(self, name: str, rows: np.ndarray) -> np.ndarray:
         return np.asarray(self._model.predict({name: rows})[self._output], np.float64)

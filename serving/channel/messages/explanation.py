@@ -44,16 +44,12 @@ class ExplainReply(msgspec.Struct, array_like=True, frozen=True):
         method: the method that was used.
         target: the explained class of every row.
         baseline: name of the baseline.
-        n_steps: integration steps that were used; None if the method has none.
-        n_samples: most evaluations that a row took; None if the method takes no samples.
-        n_features: features that were told apart in a row; None means every element.
+        effort: how much was computed, by the names that the method has for it.
         version: of the model on another server; empty where it is the served one.
     """
 
     method: str
     target: tuple[int, ...]
     baseline: str
-    n_steps: int | None = None
-    n_samples: int | None = None
-    n_features: int | None = None
+    effort: dict[str, int] = {}
     version: str = ""

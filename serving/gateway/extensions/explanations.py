@@ -79,15 +79,10 @@ async def _explain(
     ]
     message = await plane.explainers.explain(entry.name, entry.version, meta, tensors)
     reply = _decode_reply(message.meta)
-    effort = {
-        "n_steps": reply.n_steps,
-        "n_samples": reply.n_samples,
-        "n_features": reply.n_features,
-    }
     parameters: dict[str, Any] = {
         "method": reply.method,
         "baseline": reply.baseline,
-        **{name: value for name, value in effort.items() if value is not None},
+        **reply.effort,
         "target": ",".join(str(target) for target in reply.target),
     }
     version = reply.version or entry.version

@@ -161,7 +161,9 @@ async def test_a_gateway_passes_on_what_it_takes(toy, linear, registry, address,
 
     try:
         answer = await ask(method="toy", target=1, n_columns=1, n_steps=None)
-        assert answer.parameters == {"method": "toy", "baseline": "zeros", "target": "1,1"}
+        assert answer.parameters == {
+            "method": "toy", "baseline": "zeros", "n_columns": 1, "target": "1,1",
+        }  # fmt: skip
         arrays = {tensor.name: tensor.data for tensor in answer.outputs}
         np.testing.assert_array_equal(arrays["attribution:x"], X * WEIGHTS[:, 1] * [1, 0, 0])
         with pytest.raises(InvalidInput, match="parameter n_columns must be a whole number"):

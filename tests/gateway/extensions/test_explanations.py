@@ -27,7 +27,7 @@ class Plane:
     def __init__(self, reply: ExplainReply | None = None, **config: Any) -> None:
         self.asked: list[tuple[str, str, ExplainMeta, list[Tensor]]] = []
         self.explainers = self
-        self._reply = reply or ExplainReply("kernel_shap", (1, 0), "mean", n_samples=6)
+        self._reply = reply or ExplainReply("kernel_shap", (1, 0), "mean", {"n_samples": 6})
         spec = {"datatype": "FP32", "shape": [-1, 2]}
         self._config = ModelConfig.model_validate(
             {
