@@ -1,4 +1,8 @@
-"""Ids of records: UUIDv7 that only grow within a process (RFC 9562, sections 5.7 and 6.2)."""
+"""Ids of records: UUIDv7 that only grow within a process (RFC 9562, sections 5.7 and 6.2).
+
+Ids that requests are given (`serving/protocol/ids.py`) are text and in random order within a
+millisecond; whoever keeps records must be able to tell which one came last.
+"""
 
 from __future__ import annotations
 
