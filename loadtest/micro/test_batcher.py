@@ -21,6 +21,6 @@ def test_batch_of_requests(
         tickets = [plane.begin(request) for _ in range(REQUESTS)]
         for ticket in tickets:
             await ticket.item.future
-        return sum(plane.finish(ticket).outputs[0].shape[0] for ticket in tickets)
+        return sum(ticket.endpoint.finish(ticket).outputs[0].shape[0] for ticket in tickets)
 
     assert benchmark(lambda: loop.run_until_complete(once())) == REQUESTS

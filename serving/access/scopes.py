@@ -8,6 +8,9 @@ from enum import StrEnum
 class Scope(StrEnum):
     """A kind of request that may be allowed or not as a whole."""
 
+    __hash__ = str.__hash__
+    """An enumeration's own is a call of Python, and every request looks its scope up."""
+
     HEALTH = "health"
     """Whether the server or a model is alive and ready."""
     METADATA = "metadata"

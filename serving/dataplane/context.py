@@ -8,6 +8,7 @@ from typing import Any, Final
 import msgspec
 
 from serving.access.principals import ANYBODY, Principal
+from serving.telemetry.trace_context import read_traceparent
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 """ASGI's `receive` of a request whose body has been read: it tells that the client left."""
@@ -18,7 +19,8 @@ class RequestContext(msgspec.Struct, frozen=True):
 
     Attributes:
         principal: who asks.
-        trace: W3C `traceparent` as the client sent it; empty without one.
+        traceparent: that header as the client sent it, unread; empty without one. `trace` is what
+            it says.
         deadline: when the transport gives up, in seconds of `time.monotonic`; None: never. The
             request's parameter `timeout` may be earlier.
         priority: level of a request that names none itself, 1 the highest; 0: the model's default.
@@ -28,11 +30,19 @@ class RequestContext(msgspec.Struct, frozen=True):
     """
 
     principal: Principal = ANYBODY
-    trace: str = ""
+    traceparent: bytes = b""
     deadline: float | None = None
     priority: int = 0
     client: str = ""
     disconnect: Receive | None = None
+
+    @property
+    def trace(self) -> str:
+        """W3C `traceparent` that may be passed on; empty without one that can be read.
+
+        Read when somebody asks: clients send one with each request, and few are traced.
+        """
+        return read_traceparent(self.traceparent) if self.traceparent else ""
 
     def time_left(self, now: float) -> float | None:
         """Return the seconds until the deadline, None without one; `now` is monotonic."""

@@ -90,7 +90,7 @@ class DataPlane:
         return ticket.endpoint.finish(ticket)
 
     def begin(self, request: InferRequest, context: RequestContext = NO_CONTEXT) -> Ticket:
-        """Admit one request; `finish` takes the ticket once it is answered.
+        """Admit one request; its endpoint's `finish` takes the ticket once it is answered.
 
         The arguments are those of `infer`.
 
@@ -102,14 +102,6 @@ class DataPlane:
         if route.mirrors:
             mirror(route.mirrors, request, context)
         return ticket
-
-    def finish(self, ticket: Ticket) -> InferResponse:
-        """Return the answer of a ticket that is answered.
-
-        Raises:
-            VigilError: whatever went wrong.
-        """
-        return ticket.endpoint.finish(ticket)
 
     def refuse_unread(self, entry: ServedVersion, waited_s: float) -> QueueFull:
         """Count and log a request that waited in vain for room in a queue; return its error."""

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from serving.access.principals import Principal
 from serving.dataplane.context import Receive, RequestContext
 from serving.gateway.asgi_types import Scope
-from serving.telemetry.trace_context import TRACEPARENT, traceparent
+from serving.telemetry.trace_context import TRACEPARENT
 
 
 def deadline_in(timeout_s: float | None) -> float | None:
@@ -44,7 +44,7 @@ def context_of(
     """
     return RequestContext(
         principal=principal,
-        trace=traceparent(headers.get(TRACEPARENT)),
+        traceparent=headers.get(TRACEPARENT, b""),
         deadline=deadline_in(timeout_s),
         client=client_of(scope),
         disconnect=disconnect,

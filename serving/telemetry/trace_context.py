@@ -13,12 +13,12 @@ _VERSION_00: Final = re.compile(
 ).fullmatch
 
 
-def traceparent(value: bytes | None) -> str:
+def read_traceparent(value: bytes) -> str:
     """Return a `traceparent` of version 00 that may be passed on; empty for any other value.
 
     Args:
-        value: of the header or the gRPC metadata; None without one.
+        value: of the header or the gRPC metadata; empty without one.
     """
-    if value is None or _VERSION_00(value) is None:
+    if _VERSION_00(value) is None:
         return ""
     return value.decode("ascii")

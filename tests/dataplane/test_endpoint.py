@@ -43,7 +43,9 @@ async def test_tickets_tell_in_the_turn_of_the_answer_and_not_after_they_are_giv
     replica.release()
     await eventually(lambda: "last settled" in told)
     assert told == ["gone settled", "first", "last", "first settled", "last settled"]
-    assert plane.finish(tickets["first"]).outputs[0].data.tolist() == [[2.0, 2.0]]
+    assert tickets["first"].endpoint.finish(tickets["first"]).outputs[0].data.tolist() == [
+        [2.0, 2.0]
+    ]
     tickets["first"].then(lambda: told.append("late"))
     await eventually(lambda: told[-1] == "late")
     assert outcomes(plane) == {"abandoned": 1, "ok": 2}
@@ -93,7 +95,7 @@ async def test_an_endpoint_answers_tickets(
     ticket.then(lambda: told.append(1))
     assert not told
     await eventually(lambda: told)
-    assert plane.finish(ticket).outputs[0].data.tolist() == [[doubled, doubled]]
+    assert ticket.endpoint.finish(ticket).outputs[0].data.tolist() == [[doubled, doubled]]
     assert ticket.endpoint is plane.resolve(endpoint.name)
 
 
@@ -157,7 +159,7 @@ async def test_a_cache_asks_once(
     told: list[int] = []
     ticket.then(lambda: told.append(1))
     await eventually(lambda: told)
-    assert plane.finish(ticket).outputs[0].data.tolist() == [[6.0, 6.0]]
+    assert ticket.endpoint.finish(ticket).outputs[0].data.tolist() == [[6.0, 6.0]]
     ticket.cancel()  # too late: nothing is left to give up
     assert len(link.sent) == asked + 2
 

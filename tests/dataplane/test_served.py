@@ -215,7 +215,7 @@ async def test_a_request_that_a_model_fails_leaves_one_line_whenever_its_answer_
 
     def fetch() -> None:
         with pytest.raises(errors.ModelFailed) as caught:
-            plane.finish(ticket)
+            ticket.endpoint.finish(ticket)
         log_failure(caught.value, path="/somewhere")  # as a transport does: it is no second line
         said.append(caught.value)
 

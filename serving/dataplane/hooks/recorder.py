@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
@@ -71,30 +71,17 @@ class Recorder:
 
     def answered(self, batch: Batch, result: BatchResult, now: float) -> None:
         """Record a batch whose requests all have their answers since `now` (monotonic seconds)."""
-        failed = result.meta.failed
-        requests: list[RequestDone] = []
-        parts = False
-        row = output_row = failures = 0
-        for position, item in enumerate(batch.items):
-            rows = item.bound.rows
-            has_outputs = not failed or position not in failed
-            if item.whole is None:
-                request = _request(item, batch.formed, row, output_row if has_outputs else -1)
-                if request.failure is not None:
-                    failures += 1
-                requests.append(request)
-            else:
-                parts = True
-                if item.whole.begins_with(item):
+        requests, failures, output_rows = _requests(batch.items, batch.formed, result.meta.failed)
+        parts = len(requests) < len(batch.items)
+        if parts:
+            for item in batch.items:
+                if item.whole is not None and item.whole.begins_with(item):
                     item.whole.formed = batch.formed
-            row += rows
-            if has_outputs:
-                output_row += rows
         meta = result.meta
         if meta.guards:
             self._counters.guards.judged(meta.guards)
         self._batch_done(
-            batch, now, meta.compute_ns, meta.guard_ns, output_row, requests, failures,
+            batch, now, meta.compute_ns, meta.guard_ns, output_rows, requests, failures,
             result.outputs,
         )  # fmt: skip
         if parts:
@@ -108,16 +95,13 @@ class Recorder:
         item = whole.item
         one = Batch(batch.names, [item], batch.formed)
         one.ended = batch.ended
-        outputs: Mapping[str, np.ndarray] = {}
-        output_row, output_rows = -1, 0
-        if item.future.exception() is None:
-            outputs = whole.outputs()
-            output_row, output_rows = 0, one.total
+        answered = item.future.exception() is None
         # A later part may fail while the first one is still computed.
-        request = _request(item, whole.formed or batch.formed, 0, output_row)
-        failures = int(request.failure is not None)
+        formed = whole.formed or batch.formed
+        requests, failures, output_rows = _requests([item], formed, () if answered else (0,))
+        outputs = whole.outputs() if answered else {}
         self._batch_done(
-            one, now, compute_ns, guards_ns, output_rows, [request], failures, outputs, split=True
+            one, now, compute_ns, guards_ns, output_rows, requests, failures, outputs, split=True
         )
 
     def answered_at_once(
@@ -127,7 +111,8 @@ class Recorder:
         now = time.monotonic()
         batch = Batch(input_names, [item], now)
         batch.ended = now
-        self._batch_done(batch, now, 0, 0, 0, [_request(item, now, 0, 0)], 0, outputs)
+        requests, failures, _none = _requests([item], now, ())
+        self._batch_done(batch, now, 0, 0, 0, requests, failures, outputs)
 
     def _batch_done(
         self,
@@ -190,8 +175,7 @@ class Recorder:
         """Record a request that no batch has answered; the arguments are its record's."""
         refused = RequestRefused(
             new_record_id(), self._model, self._version, self._revision, arm, time.time(),
-            client_id, failure_of(error), waited_s, rows, decisions, context.trace,
-            context.principal.name,
+            client_id, failure_of(error), waited_s, rows, decisions, context,
         )  # fmt: skip
         error.logged = True  # by the hooks, if it is worth a line
         for hook in self.refusal_hooks:
@@ -210,20 +194,46 @@ class Recorder:
         )
 
 
-def _request(item: Pending, formed: float, row: int, output_row: int) -> RequestDone:
-    """Return the record of a request in a batch that is done; `formed` is its first one's."""
-    failure = None
-    outcome, refused = names.OUTCOME_OK, False
-    future = item.future
-    if future.cancelled():
-        outcome, refused = names.OUTCOME_ABANDONED, True
-    elif (error := future.exception()) is not None:
-        outcome, refused = outcome_of(error), True
-        if isinstance(error, VigilError) and error.batched:
-            failure, refused = failure_of(error), False
-    said, context = item.response_parameters, item.context
-    return RequestDone(
-        item.id, item.bound, item.enqueued, formed - item.enqueued, row, output_row, outcome,
-        failure, refused, item.decisions, item.flags,
-        "" if said is None else said.version, context.trace, context.principal.name, item.arm,
-    )  # fmt: skip
+def _requests(
+    items: Sequence[Pending], formed: float, failed: Collection[int]
+) -> tuple[list[RequestDone], int, int]:
+    """Return the records of the requests in a batch that is done.
+
+    It is one loop over all of them: a call for each would cost more than what it does.
+
+    Args:
+        items: requests in order; parts of larger ones have no records here.
+        formed: when the first batch of each left the queue, in monotonic seconds.
+        failed: positions of those that have no outputs.
+
+    Returns:
+        The records, how many of them have a failure, and the rows of outputs.
+    """
+    requests: list[RequestDone] = []
+    row = output_row = failures = 0
+    for position, item in enumerate(items):
+        bound = item.bound
+        has_outputs = not failed or position not in failed
+        if item.whole is None:
+            future = item.future
+            failure = None
+            outcome, refused = names.OUTCOME_OK, False
+            if future.cancelled():
+                outcome, refused = names.OUTCOME_ABANDONED, True
+            elif (error := future.exception()) is not None:
+                outcome, refused = outcome_of(error), True
+                if isinstance(error, VigilError) and error.batched:
+                    failure, refused = failure_of(error), False
+                    failures += 1
+            said = item.response_parameters
+            requests.append(
+                RequestDone(
+                    item.id, bound, item.enqueued, formed - item.enqueued, row,
+                    output_row if has_outputs else -1, outcome, failure, refused, item.decisions,
+                    item.flags, "" if said is None else said.version, item.context, item.arm,
+                )
+            )  # fmt: skip
+        row += bound.rows
+        if has_outputs:
+            output_row += bound.rows
+    return requests, failures, output_row

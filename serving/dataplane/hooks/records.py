@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 import msgspec
 import numpy as np
 
+from serving.dataplane.context import RequestContext
 from serving.dataplane.requests.bound import Bound
 from serving.dataplane.requests.decisions import RowDecision
 from serving.telemetry.logs.causes import Cause
@@ -54,8 +55,7 @@ class RequestDone(msgspec.Struct, frozen=True, gc=False):
         decisions: of any guard.
         flags: guards that flagged it.
         upstream: version that another server gave the answer; empty where it is the served one.
-        trace: the client's `traceparent`; empty where it sent none.
-        principal: name of whoever asked.
+        context: what it came with: who asked, and the client's trace.
         arm: of the traffic split that chose the version for it; empty where none did.
     """
 
@@ -71,8 +71,7 @@ class RequestDone(msgspec.Struct, frozen=True, gc=False):
     decisions: Sequence[RowDecision]
     flags: Sequence[str]
     upstream: str
-    trace: str
-    principal: str
+    context: RequestContext
     arm: str = ""
 
 
@@ -135,7 +134,7 @@ class RequestRefused(msgspec.Struct, frozen=True):
         waited_s: seconds since its arrival.
         rows: 0 where nobody knows.
         decisions: of any guard.
-        trace, principal: as in `RequestDone`.
+        context: as in `RequestDone`.
     """
 
     id: bytes
@@ -149,5 +148,4 @@ class RequestRefused(msgspec.Struct, frozen=True):
     waited_s: float
     rows: int
     decisions: Sequence[RowDecision]
-    trace: str
-    principal: str
+    context: RequestContext

@@ -9,7 +9,7 @@ from serving.access.decision import Access
 from serving.config.hosts import is_loopback
 from serving.dataplane.context import RequestContext
 from serving.gateway.http.headers import Headers, by_name
-from serving.telemetry.trace_context import TRACEPARENT, traceparent
+from serving.telemetry.trace_context import TRACEPARENT
 
 
 def metadata_of(call: Any) -> Headers:
@@ -38,7 +38,7 @@ def context_of(access: Access, call: Any, metadata: Headers) -> RequestContext:
     """
     return RequestContext(
         principal=access.principal_of(metadata),
-        trace=traceparent(metadata.get(TRACEPARENT)),
+        traceparent=metadata.get(TRACEPARENT, b""),
         client=address_of(call.peer()),
     )
 

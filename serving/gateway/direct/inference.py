@@ -18,6 +18,8 @@ from serving.protocol.messages import Tensor
 JSON: Final = b"content-type: application/json\r\n"
 OCTETS: Final = b"content-type: application/octet-stream\r\n"
 
+_INFER: Final = Scope.INFER  # a member is looked up by a call
+
 
 def begin(
     state: ServerState, head: InferHead, body: bytes | memoryview, context: RequestContext
@@ -27,7 +29,7 @@ def begin(
     Raises:
         VigilError: it is refused.
     """
-    refused = state.access.decide(Scope.INFER, head.model, context.principal)
+    refused = state.access.decide(_INFER, head.model, context.principal)
     if refused is not None:
         raise refused
     json_length = None
@@ -72,7 +74,7 @@ def answer(state: ServerState, ticket: Ticket) -> tuple[bytes, bytes, tuple[Tens
         VigilError: it failed.
     """
     request = ticket.request
-    response = state.plane.finish(ticket)
+    response = ticket.endpoint.finish(ticket)
     body, json_part = encode_response(response, request)
     headers = JSON
     binary: tuple[Tensor, ...] = ()

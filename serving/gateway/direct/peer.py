@@ -6,7 +6,6 @@ from serving.access.decision import Access
 from serving.access.principals import CREDENTIAL
 from serving.dataplane.context import RequestContext
 from serving.gateway.context import deadline_in
-from serving.telemetry.trace_context import traceparent
 
 
 class Peer:
@@ -67,7 +66,7 @@ class Peer:
         # Of each request with a trace; so nothing is called that has nothing to do.
         return RequestContext(
             principal,
-            trace=traceparent(trace) if trace else "",
+            trace,
             deadline=None if timeout_s is None else deadline_in(timeout_s),
             client=self.asking(forwarded) if self._proxies else self.host,
         )

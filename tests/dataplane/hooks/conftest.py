@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from serving.dataplane.context import NO_CONTEXT
 from serving.dataplane.hooks.records import BatchDone, Failure, RequestDone, RequestRefused
 from serving.dataplane.requests.bound import Bound
 from serving.telemetry import names
@@ -36,8 +37,7 @@ def make_request() -> Callable[..., RequestDone]:
             "decisions": (),
             "flags": (),
             "upstream": "",
-            "trace": "",
-            "principal": "",
+            "context": NO_CONTEXT,
         }
         return RequestDone(**{**fields, **more})
 
@@ -84,7 +84,7 @@ def make_refused() -> Callable[..., RequestRefused]:
         failure: Failure = REFUSED, waited_s: float = 0.25, ident: str = "r"
     ) -> RequestRefused:
         return RequestRefused(
-            bytes(16), "m", "1", "r", "", time.time(), ident, failure, waited_s, 1, (), "", ""
+            bytes(16), "m", "1", "r", "", time.time(), ident, failure, waited_s, 1, (), NO_CONTEXT
         )
 
     return make

@@ -55,11 +55,11 @@ class World:
     def begin(self, ident: str, *values: float, **context: Any) -> Ticket:
         data = np.repeat(np.asarray(values, np.float32)[:, None], 2, axis=1)
         request = InferRequest("m", "", ident, (Tensor("x", "FP32", data.shape, data),))
-        return self.plane.begin(request, RequestContext(trace=TRACE, **context))
+        return self.plane.begin(request, RequestContext(traceparent=TRACE.encode(), **context))
 
     async def end(self, ticket: Ticket) -> Any:
         await asyncio.wait({ticket.item.future}, timeout=TIMEOUT_S)
-        return self.plane.finish(ticket)
+        return ticket.endpoint.finish(ticket)
 
     def endings(self) -> dict[str, list[str]]:
         """Return how each request ended, by each record that says so."""
@@ -148,7 +148,7 @@ async def test_what_a_batch_answers_is_in_its_record(make_world: Any, eventually
     for request in done.requests:
         rows = slice(request.row, request.row + request.bound.rows)
         assert done.inputs()["x"][rows].tolist() == request.bound.arrays[0].tolist()
-        assert (request.trace, request.principal) == (TRACE, "ana")
+        assert (request.context.trace, request.context.principal.name) == (TRACE, "ana")
         assert request.queue_s >= 0
     by_id = {request.client_id: request for request in done.requests}
     assert by_id["ok"].decisions == (RowDecision("schema", 0, Action.FLAG, "far"),)
@@ -163,7 +163,8 @@ async def test_what_a_batch_answers_is_in_its_record(make_world: Any, eventually
         "GuardRejected", 422, 1,
     )  # fmt: skip
     assert [each.row for each in infinite.decisions] == [0]
-    assert (infinite.trace, infinite.principal, infinite.revision) == (TRACE, "ana", "rev")
+    assert (infinite.context.trace, infinite.context.principal.name) == (TRACE, "ana")
+    assert infinite.revision == "rev"
     assert infinite.waited_s >= 0
     ids = [done.id, *(refused.id for refused in world.records.refusals)]
     assert len(set(ids)) == 4

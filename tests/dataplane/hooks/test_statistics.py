@@ -102,7 +102,7 @@ async def test_who_leaves_is_one_failure(
         else:
             ticket.item.fail(ClientGone("gone"))
             with pytest.raises(ClientGone):
-                plane.finish(ticket)
+                ticket.endpoint.finish(ticket)
     link.answer()
     await eventually(lambda: told(plane, "1").execution_count)
     stats = told(plane, "1").inference_stats

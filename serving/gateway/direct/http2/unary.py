@@ -27,6 +27,8 @@ MESSAGE_AT: Final = 5
 
 MODEL_INFER: Final = SERVICE + "ModelInfer"
 
+_INFER: Final = Scope.INFER  # a member is looked up by a call
+
 _GRPC_OK: Final = f.literal(b"grpc-status", b"0")
 # An answer in one write: frame heads without their stream, which comes between the pieces.
 _OK_HEAD: Final = len(GRPC_START).to_bytes(3, "big") + bytes((f.HEADERS, f.END_HEADERS))
@@ -103,7 +105,7 @@ class UnaryCalls:
             self._state.slices.spent += len(payload) >> 12
             request = self._state.grpc_requests.read(payload)
             access, principal = self._state.access, call.context.principal
-            refused = access.decide(Scope.INFER, request.model_name, principal)
+            refused = access.decide(_INFER, request.model_name, principal)
             if refused is not None:
                 raise refused
             ticket = self._state.plane.begin(request, call.context)
@@ -116,7 +118,7 @@ class UnaryCalls:
     def _inferred(self, call: Call, ticket: Ticket) -> None:
         call.ticket = None
         try:
-            response = self._state.plane.finish(ticket)
+            response = ticket.endpoint.finish(ticket)
             message = self._state.grpc_responses.write(response, ticket.request)
         except Exception as error:  # noqa: BLE001 - as above
             self._decline(call, inference.unwritten(ticket, error, MODEL_INFER))
