@@ -16,7 +16,7 @@ from serving.channel.messages.reports import MonitorStatus
 from serving.control.history import History
 from serving.control.members import MemberState
 from serving.control.registry import Registry
-from serving.telemetry import names
+from serving.telemetry.metrics.guards import GUARD_DECISIONS
 from serving.telemetry.series import Series
 
 NO_MONITOR: Final = "no monitor is there, so nothing is judged"
@@ -125,7 +125,7 @@ def _guards(now: Sequence[Series], recent: Sequence[Series]) -> list[GuardRow]:
 
 
 def _is_decision(item: Series) -> bool:
-    return item.name == names.GUARD_DECISIONS.name
+    return item.name == GUARD_DECISIONS.name
 
 
 def _member(state: MemberState) -> MemberRow:

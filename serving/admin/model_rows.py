@@ -11,8 +11,10 @@ from serving.channel.messages.directory import ServedModel
 from serving.control.history import pool, quantile
 from serving.control.members import MemberState
 from serving.control.served_model import config_of
-from serving.telemetry import names
 from serving.telemetry.metric import Metric
+from serving.telemetry.metrics.inference import INFERENCE_DURATION, INFERENCE_REQUESTS, QUEUE_ROWS
+from serving.telemetry.metrics.models import MODEL_READY, REPLICA_SLOTS_TOTAL, REPLICA_SLOTS_USED
+from serving.telemetry.outcomes import SERVER_FAULTS
 from serving.telemetry.series import Series
 
 
@@ -62,14 +64,14 @@ def model_row(
     replicas = config_of(model).replicas.min
     mine = _of_model(model.name, model.version)
     # A replica may run and be of no use: its upstream is gone, or no gateway reaches it.
-    answers = any(item.value for item in now if mine(item, names.MODEL_READY))
+    answers = any(item.value for item in now if mine(item, MODEL_READY))
     able = sum(state.ready for state in states if _serves(state, model)) if answers else 0
-    requests = [item for item in recent if mine(item, names.INFERENCE_REQUESTS)]
+    requests = [item for item in recent if mine(item, INFERENCE_REQUESTS)]
     answered = sum(item.value for item in requests)
     failed = sum(
-        item.value for item in requests if dict(item.attributes)["outcome"] in names.SERVER_FAULTS
+        item.value for item in requests if dict(item.attributes)["outcome"] in SERVER_FAULTS
     )
-    durations = pool([item for item in recent if mine(item, names.INFERENCE_DURATION)])
+    durations = pool([item for item in recent if mine(item, INFERENCE_DURATION)])
 
     def gauge(metric: Metric) -> float:
         return sum(item.value for item in now if mine(item, metric))
@@ -81,9 +83,9 @@ def model_row(
         state=("ready" if able >= replicas else "degraded") if answers else "down",
         replicas_ready=able,
         replicas_wanted=replicas,
-        slots_used=gauge(names.REPLICA_SLOTS_USED),
-        slots_total=gauge(names.REPLICA_SLOTS_TOTAL),
-        queue_rows=gauge(names.QUEUE_ROWS),
+        slots_used=gauge(REPLICA_SLOTS_USED),
+        slots_total=gauge(REPLICA_SLOTS_TOTAL),
+        queue_rows=gauge(QUEUE_ROWS),
         requests_per_s=answered / seconds if seconds else None,
         error_rate=failed / answered if answered else None,
         p50_s=quantile(durations, 0.5) if durations else None,

@@ -11,17 +11,20 @@ from serving.admin.model_rows import ModelRow
 from serving.channel.messages.directory import Directory
 from serving.channel.messages.findings import FindingRecord
 from serving.control.members import MemberState
-from serving.telemetry import names
+from serving.telemetry.metrics.events import EVENTS_DROPPED, STORE_ERRORS
+from serving.telemetry.metrics.findings import QUALITY_VIOLATIONS
+from serving.telemetry.metrics.models import REPLICA_RESTARTS
+from serving.telemetry.metrics.process import TELEMETRY_EXPORT_FAILURES
 from serving.telemetry.series import Series
 
 ERROR_RATE_WARNING: Final = 0.01
 """Share of requests failed by the server over the last minute that is shown as a problem."""
 
 _TROUBLE: Final = {
-    names.EVENTS_DROPPED.name: "prediction events were dropped: monitors see less than was served",
-    names.STORE_ERRORS.name: "writes to the store failed",
-    names.TELEMETRY_EXPORT_FAILURES.name: "exports of metrics to the OTLP collector failed",
-    names.REPLICA_RESTARTS.name: "replicas died and came back",
+    EVENTS_DROPPED.name: "prediction events were dropped: monitors see less than was served",
+    STORE_ERRORS.name: "writes to the store failed",
+    TELEMETRY_EXPORT_FAILURES.name: "exports of metrics to the OTLP collector failed",
+    REPLICA_RESTARTS.name: "replicas died and came back",
 }
 """Totals whose growth during the last minute is a problem."""
 
@@ -97,7 +100,7 @@ def _trouble(recent: Sequence[Series]) -> Iterator[str]:
 def _non_finite(recent: Iterable[Series]) -> Iterator[str]:
     """Say which models answered with no numbers during the last minute."""
     for item in recent:
-        if item.name == names.QUALITY_VIOLATIONS.name and item.value:
+        if item.name == QUALITY_VIOLATIONS.name and item.value:
             of = dict(item.attributes)
             yield (
                 f"model {of['model']} version {of['version']}: output '{of['output']}' was NaN or "

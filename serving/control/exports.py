@@ -8,9 +8,9 @@ import platform
 from serving.config import ServerConfig
 from serving.control.history import SAMPLE_S, History
 from serving.control.registry import Registry
-from serving.telemetry import names
 from serving.telemetry.export.metrics_data import own_version
 from serving.telemetry.export.otlp import OtlpPusher
+from serving.telemetry.metrics.process import BUILD_INFO, TELEMETRY_EXPORT_FAILURES
 
 
 class Exports:
@@ -37,7 +37,7 @@ class Exports:
         self._tasks: list[asyncio.Task[None]] = []
         self._pusher: OtlpPusher | None = None
         info = registry.series.gauge(
-            names.BUILD_INFO,
+            BUILD_INFO,
             version=own_version(),
             python=platform.python_version(),
             engine=engine or config.engine,
@@ -51,7 +51,7 @@ class Exports:
         self._tasks = [create(self._sample())]
         endpoint = self._config.telemetry.otlp_endpoint
         if endpoint:
-            failures = self._registry.series.sum(names.TELEMETRY_EXPORT_FAILURES)
+            failures = self._registry.series.sum(TELEMETRY_EXPORT_FAILURES)
             self._pusher = OtlpPusher(endpoint, self._registry.started_ns, failures)
             self._pusher.start()
             self._tasks.append(create(self._push(self._pusher)))

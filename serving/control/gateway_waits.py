@@ -9,7 +9,7 @@ from typing import Final
 from serving.channel.messages.directory import ModelKey, ServedModel
 from serving.control.registry import Registry
 from serving.control.served_state import ServedState
-from serving.telemetry import names
+from serving.telemetry.metrics.models import LOAD_TIMEOUT
 
 LOOK_S: Final = 0.5
 """How long to wait for news before looking at the clock again."""
@@ -101,7 +101,7 @@ class GatewayWaits:
 
         await self._until(over, self._load_timeout_s)
         for name, _, _ in waiting:
-            self._registry.load_failures.count(name, names.LOAD_TIMEOUT)
+            self._registry.load_failures.count(name, LOAD_TIMEOUT)
         return {**failed, **dict.fromkeys(waiting, self.late)}
 
     async def cleared(self, keys: Collection[ModelKey]) -> None:

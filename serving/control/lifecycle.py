@@ -26,9 +26,9 @@ from serving.control.served_model import config_of, served_model
 from serving.control.served_state import ServedState
 from serving.models.repository.folder import ModelRepository, readable
 from serving.protocol.repository import ALLOW_SIGNATURE_CHANGE, IndexEntry
-from serving.telemetry import names
 from serving.telemetry.logs.events import Event
 from serving.telemetry.logs.report import report
+from serving.telemetry.metrics.models import LOAD_CONFIGURATION, LOAD_SIGNATURE
 
 Engine = Callable[[Sequence[ServedModel], Sequence[ServedModel]], None]
 
@@ -74,7 +74,7 @@ class ModelControl:
         self._state.begin(inventory)
         generation = self._publish()
         for each in inventory.broken:
-            self._registry.load_failures.count(each.name, names.LOAD_CONFIGURATION)
+            self._registry.load_failures.count(each.name, LOAD_CONFIGURATION)
         return generation
 
     def stop(self) -> None:
@@ -102,7 +102,7 @@ class ModelControl:
             fresh = [served for served in wanted if served.key not in self._state.active]
             await self.gateways.cleared({served.key for served in fresh})
             changed = {} if allow_signature_change else self._changed_signatures(fresh)
-            self._registry.load_failures.count(name, names.LOAD_SIGNATURE, len(changed))
+            self._registry.load_failures.count(name, LOAD_SIGNATURE, len(changed))
             failed = changed | await self._try(
                 [served for served in wanted if served.key not in changed]
             )
@@ -199,7 +199,7 @@ class ModelControl:
         except ConfigError as error:
             self._state.reasons[name, ""] = str(error)
             self._publish()
-            self._registry.load_failures.count(name, names.LOAD_CONFIGURATION)
+            self._registry.load_failures.count(name, LOAD_CONFIGURATION)
             report(Event.VERSION_REFUSED, str(error), model=name)
             raise load_failed(name, str(error)) from None
 

@@ -9,8 +9,14 @@ from serving.channel.messages.control import FailedMeta
 from serving.channel.messages.directory import BrokenModel, ModelKey, ServedModel
 from serving.channel.messages.reports import GatewayStatus
 from serving.control.served_model import config_of
-from serving.telemetry import names
 from serving.telemetry.counters import SeriesSet
+from serving.telemetry.metrics.models import (
+    LOAD_CRASH,
+    LOAD_EXAMPLE,
+    LOAD_FAILED,
+    LOAD_REASONS,
+    MODEL_LOAD_FAILURES,
+)
 
 
 class LoadFailures:
@@ -34,7 +40,7 @@ class LoadFailures:
         """Take in what is served or tried, and what cannot be."""
         served = tuple(served)
         for name in {each.name for each in served} | {each.name for each in broken}:
-            for reason in names.LOAD_REASONS:
+            for reason in LOAD_REASONS:
                 # From zero on, so that the first failure is an increase that an alert can see.
                 self.count(name, reason, 0)
         self._served = {each.key: each for each in served}
@@ -43,8 +49,8 @@ class LoadFailures:
         self._told = Counter({key: n for key, n in self._told.items() if key in self._served})
 
     def count(self, model: str, reason: str, times: int = 1) -> None:
-        """Count failures; `reason` is one of `names.LOAD_REASONS`."""
-        self._series.sum(names.MODEL_LOAD_FAILURES, model=model, reason=reason).add(times)
+        """Count failures; `reason` is one of `LOAD_REASONS`."""
+        self._series.sum(MODEL_LOAD_FAILURES, model=model, reason=reason).add(times)
 
     def loaded(self, key: ModelKey) -> None:
         """A replica has loaded it."""
@@ -55,14 +61,14 @@ class LoadFailures:
         key = (failed.model, failed.version, failed.revision)
         if key in self._served:
             self._told[key] += 1
-            self.count(failed.model, names.LOAD_FAILED)
+            self.count(failed.model, LOAD_FAILED)
 
     def ended(self, key: ModelKey) -> None:
         """The process of a replica has ended although nobody told it to."""
         if self._told[key]:
             self._told[key] -= 1
         elif key in self._served and key not in self._loaded:
-            self.count(key[0], names.LOAD_CRASH)
+            self.count(key[0], LOAD_CRASH)
 
     def gateways_say(self, statuses: Iterable[GatewayStatus]) -> None:
         """Count versions whose replicas do not answer the example, as gateways find out.
@@ -76,7 +82,7 @@ class LoadFailures:
         found &= self._served.keys()
         for key in found - self._disproved:
             if _is_local(self._served[key]):
-                self.count(key[0], names.LOAD_EXAMPLE)
+                self.count(key[0], LOAD_EXAMPLE)
         self._disproved = found
 
 

@@ -17,10 +17,10 @@ from serving.channel.messages.reports import (
     role_of,
 )
 from serving.control.fleet_totals import FleetTotals
-from serving.telemetry import names
 from serving.telemetry.counters import SeriesSet, SumSeries
 from serving.telemetry.logs.events import Event
 from serving.telemetry.logs.report import report as log
+from serving.telemetry.metrics.models import REPLICA_RESTARTS
 from serving.telemetry.series import Series
 
 STALE_S: Final = 10.0
@@ -168,7 +168,7 @@ class Members:
             self._restart_series(member).add(1)
 
     def _restart_series(self, member: Member) -> SumSeries:
-        return self._series.sum(names.REPLICA_RESTARTS, model=member.model, version=member.version)
+        return self._series.sum(REPLICA_RESTARTS, model=member.model, version=member.version)
 
     # -- who is there -------------------------------------------------------------------
 

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from serving.channel.messages.directory import BrokenModel, ModelKey, ServedModel
 from serving.channel.messages.reports import GatewayStatus
-from serving.telemetry import names
 from serving.telemetry.counters import GaugeSeries, SeriesSet
+from serving.telemetry.metrics.models import MODEL_READY
 
 _Labels = tuple[str, str, bool]
 
@@ -75,7 +75,7 @@ class ModelSeries:
             if key not in self._shown:
                 model, version, is_wanted = key
                 self._shown[key] = self._series.gauge(
-                    names.MODEL_READY,
+                    MODEL_READY,
                     model=model,
                     version=version,
                     wanted="true" if is_wanted else "false",

@@ -50,9 +50,13 @@ from serving.models.preparation.deviation import as_made
 from serving.models.profile.files import read_baseline
 from serving.roles.load_failure import tell_failed
 from serving.roles.served_entry import served_entry
-from serving.telemetry import names
 from serving.telemetry.counters import SeriesSet
 from serving.telemetry.logs.causes import Cause, describe
+from serving.telemetry.metrics.explanations import (
+    EXPLAIN_COMPLETENESS_ERROR,
+    EXPLAIN_DURATION,
+    EXPLAIN_QUEUE_DEPTH,
+)
 from serving.telemetry.process import ProcessSeries
 from serving.telemetry.process_title import set_title
 
@@ -105,9 +109,9 @@ class ExplainerRole:
         self._registry: RegistryClient | None = None
         self._series = SeriesSet()
         base = {"model": served.name, "version": served.version}
-        self._duration = self._series.histogram(names.EXPLAIN_DURATION, **base)
-        self._error = self._series.histogram(names.EXPLAIN_COMPLETENESS_ERROR, **base)
-        self._depth = self._series.gauge(names.EXPLAIN_QUEUE_DEPTH, **base)
+        self._duration = self._series.histogram(EXPLAIN_DURATION, **base)
+        self._error = self._series.histogram(EXPLAIN_COMPLETENESS_ERROR, **base)
+        self._depth = self._series.gauge(EXPLAIN_QUEUE_DEPTH, **base)
         self._process = ProcessSeries(
             self._series, "explainer", member_id, served.name, served.version
         )

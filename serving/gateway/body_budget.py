@@ -10,8 +10,8 @@ from __future__ import annotations
 from typing import Final, Protocol
 
 from serving.errors import Overloaded, PayloadTooLarge
-from serving.telemetry import names
 from serving.telemetry.counters import SeriesSet
+from serving.telemetry.metrics.inference import BODY_HELD, BODY_REFUSED
 
 SMALL: Final = 64 << 10
 """Bytes up to which a body may use all of the budget; larger ones leave an eighth of it."""
@@ -148,8 +148,8 @@ class BodySeries:
 
     def __init__(self, budget: BodyBudget, series: SeriesSet) -> None:
         self._budget = budget
-        self._held = series.gauge(names.BODY_HELD)
-        self._refused = series.sum(names.BODY_REFUSED)
+        self._held = series.gauge(BODY_HELD)
+        self._refused = series.sum(BODY_REFUSED)
 
     def update(self) -> None:
         """Bring them up to date."""

@@ -10,9 +10,23 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
 from monitors.finding import Finding
-from serving.telemetry import names
 from serving.telemetry.counters import GaugeSeries, SeriesSet
 from serving.telemetry.metric import Metric
+from serving.telemetry.metrics.findings import (
+    DRIFT_ALARMS,
+    DRIFT_P_VALUE,
+    DRIFT_SCORE,
+    FAIRNESS_CI_LOWER,
+    FAIRNESS_CI_UPPER,
+    FAIRNESS_DISPARITY,
+    FINDING_BREACHED,
+    FINDING_CI_LOWER,
+    FINDING_CI_UPPER,
+    FINDING_ROWS,
+    FINDING_VALUE,
+    LABELS_COVERAGE,
+    PERFORMANCE_SCORE,
+)
 
 _Gauge = tuple[Metric, float | None, dict[str, str]]
 
@@ -34,7 +48,7 @@ class FindingSeries:
         self._shown: dict[str, dict[tuple[str, ...], GaugeSeries]] = {}
         # From zero on, so that the first alarm is an increase that an alert can see.
         counted = {"model": model, "version": counted_as or version}
-        self._alarms = series.sum(names.DRIFT_ALARMS, **counted)
+        self._alarms = series.sum(DRIFT_ALARMS, **counted)
 
     def show(self, monitor: str, findings: Iterable[Finding]) -> None:
         """Set a monitor's gauges to its latest findings, and end those it has none for."""
@@ -56,7 +70,7 @@ class FindingSeries:
 
     def coverage(self, share: float) -> None:
         """Set the share of predictions that have a label."""
-        self._set("labels", [(names.LABELS_COVERAGE, share, {})])
+        self._set("labels", [(LABELS_COVERAGE, share, {})])
 
     def _set(self, monitor: str, wanted: Iterable[_Gauge]) -> None:
         # One event may fill several windows; what the last one found is what is so.
@@ -83,11 +97,11 @@ def _gauges(finding: Finding) -> Iterator[_Gauge]:
         which["subject"] = finding.subject
     lower, upper = finding.ci or (None, None)
     breached = None if finding.breached is None else float(finding.breached)
-    yield names.FINDING_VALUE, finding.value, which
-    yield names.FINDING_BREACHED, breached, which
-    yield names.FINDING_CI_LOWER, lower, which
-    yield names.FINDING_CI_UPPER, upper, which
-    yield names.FINDING_ROWS, None if math.isnan(finding.value) else finding.n_current, which
+    yield FINDING_VALUE, finding.value, which
+    yield FINDING_BREACHED, breached, which
+    yield FINDING_CI_LOWER, lower, which
+    yield FINDING_CI_UPPER, upper, which
+    yield FINDING_ROWS, None if math.isnan(finding.value) else finding.n_current, which
     if finding.monitor in _OF_AREA:
         yield from _OF_AREA[finding.monitor](finding)
 
@@ -95,20 +109,20 @@ def _gauges(finding: Finding) -> Iterator[_Gauge]:
 def _of_drift(finding: Finding) -> Iterator[_Gauge]:
     if finding.metric == "psi":
         feature = {"feature": finding.subject}
-        yield names.DRIFT_SCORE, finding.value, feature
-        yield names.DRIFT_P_VALUE, finding.p_value, feature
+        yield DRIFT_SCORE, finding.value, feature
+        yield DRIFT_P_VALUE, finding.p_value, feature
 
 
 def _of_fairness(finding: Finding) -> Iterator[_Gauge]:
     which = {"metric": finding.metric, "attribute": finding.subject}
     lower, upper = finding.ci or (None, None)
-    yield names.FAIRNESS_DISPARITY, finding.value, which
-    yield names.FAIRNESS_CI_LOWER, lower, which
-    yield names.FAIRNESS_CI_UPPER, upper, which
+    yield FAIRNESS_DISPARITY, finding.value, which
+    yield FAIRNESS_CI_LOWER, lower, which
+    yield FAIRNESS_CI_UPPER, upper, which
 
 
 def _of_performance(finding: Finding) -> Iterator[_Gauge]:
-    yield names.PERFORMANCE_SCORE, finding.value, {"metric": finding.metric}
+    yield PERFORMANCE_SCORE, finding.value, {"metric": finding.metric}
 
 
 _OF_AREA: Final[dict[str, Callable[[Finding], Iterator[_Gauge]]]] = {

@@ -20,10 +20,10 @@ from serving.monitoring.judges.listed import MONITORS
 from serving.monitoring.model_monitors import ModelMonitors
 from serving.monitoring.monitored_versions import Changes, MonitoredVersions
 from serving.protocol.messages import Tensor
-from serving.telemetry import names
 from serving.telemetry.counters import SeriesSet
 from serving.telemetry.logs.events import Event
 from serving.telemetry.logs.report import report
+from serving.telemetry.metrics.events import EVENTS_LOST, EVENTS_RECEIVED, MONITOR_LAG
 from serving.telemetry.series import Series
 
 
@@ -46,10 +46,10 @@ class MonitoringService:
         self.ledger = DeliveryAccounting()
         self.unwatched = 0
         self._series = SeriesSet()
-        self._received = self._series.sum(names.EVENTS_RECEIVED)
-        self._lost = self._series.sum(names.EVENTS_LOST)
+        self._received = self._series.sum(EVENTS_RECEIVED)
+        self._lost = self._series.sum(EVENTS_LOST)
         self._lost_before = 0
-        self._lag = self._series.gauge(names.MONITOR_LAG)
+        self._lag = self._series.gauge(MONITOR_LAG)
         self._worst_lag = 0.0
         self.watches = MonitoredVersions(self._series, clock, monitors)
 

@@ -19,10 +19,10 @@ from serving.channel.messages.reports import ReplicaStatus, Report
 from serving.models.repository.folder import ModelEntry
 from serving.replica.batch_handler import BatchHandler
 from serving.roles.reporter import ReporterThread
-from serving.telemetry import names
 from serving.telemetry.counters import SeriesSet
 from serving.telemetry.logs.events import Event
 from serving.telemetry.logs.report import report
+from serving.telemetry.metrics.models import MODEL_LAST_LOAD_DURATION, MODEL_LAST_LOAD_TIMESTAMP
 from serving.telemetry.process import ProcessSeries
 
 
@@ -72,8 +72,8 @@ class ReplicaServer:
         began = time.monotonic()
         self._batches.load()
         base = {"model": self._entry.name, "version": self._entry.version}
-        self._series.gauge(names.MODEL_LAST_LOAD_TIMESTAMP, **base).set(time.time())
-        took = self._series.gauge(names.MODEL_LAST_LOAD_DURATION, **base)
+        self._series.gauge(MODEL_LAST_LOAD_TIMESTAMP, **base).set(time.time())
+        took = self._series.gauge(MODEL_LAST_LOAD_DURATION, **base)
         took.set(time.monotonic() - began)
 
     async def start(self) -> str:

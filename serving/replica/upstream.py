@@ -45,10 +45,10 @@ from serving.remote.tensors import (
 )
 from serving.remote.wire import NOTHING, Inferred
 from serving.replica.batch_handler import Reply, require_infer, tensors_of, told
-from serving.telemetry import names
 from serving.telemetry.counters import SeriesSet
 from serving.telemetry.logs.events import Event
 from serving.telemetry.logs.report import report
+from serving.telemetry.metrics.models import UPSTREAM_UP
 
 WATCH_S: Final = 1.0
 DRAIN_S: Final = 10.0
@@ -325,7 +325,7 @@ class UpstreamBatches:
     def _tell_up(self, up: bool) -> None:
         model, version = self._entry.name, self._entry.version
         labels = {"model": model, "version": version, "upstream": self._upstream.url}
-        self._series.gauge(names.UPSTREAM_UP, **labels).set(up)
+        self._series.gauge(UPSTREAM_UP, **labels).set(up)
 
     def _lose(self) -> None:
         """Close the connections that had a proof; what is under way on them fails with it."""

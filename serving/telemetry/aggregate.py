@@ -8,7 +8,7 @@ from typing import Final
 import msgspec
 
 from serving.telemetry.metric import Merge
-from serving.telemetry.names import METRICS
+from serving.telemetry.metrics.declared import METRICS
 from serving.telemetry.series import Series
 
 SeriesKey = tuple[str, str, str, tuple[tuple[str, str], ...], tuple[float, ...]]

@@ -97,14 +97,8 @@ class HistogramSeries:
         self._counts = [old + new for old, new in zip(self._counts, added, strict=True)]
         self._sum += float(flat.sum())
 
-    def record_late(self, values: list[float]) -> None:
-        """Count numbers when somebody looks: for a few, `record_many` costs more than they do."""
-        self.late += values
-        if len(self.late) >= MOST_LATE:
-            self.count_late()
-
     def count_late(self) -> None:
-        """Count what is in `late`."""
+        """Count what is in `late`: for a few values `record_many` costs more than they do."""
         self.record_many(np.array(self.late))
         self.late.clear()
 

@@ -6,8 +6,13 @@ import os
 from pathlib import Path
 from typing import Final
 
-from serving.telemetry import names
 from serving.telemetry.counters import SeriesSet
+from serving.telemetry.metrics.process import (
+    PROCESS_CPU,
+    PROCESS_OPEN_FDS,
+    PROCESS_RESIDENT_MEMORY,
+    PROCESS_START_TIME,
+)
 
 _PAGE: Final = os.sysconf("SC_PAGE_SIZE")
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
@@ -40,10 +45,10 @@ class ProcessSeries:
         labels = {name: value for name, value in about.items() if value}
         self._folder = Path("/proc", "self" if pid is None else str(pid))
         self._spent_before = 0.0
-        self._memory = series.gauge(names.PROCESS_RESIDENT_MEMORY, **labels)
-        self._cpu = series.sum(names.PROCESS_CPU, **labels)
-        self._files = series.gauge(names.PROCESS_OPEN_FDS, **labels)
-        self._start = series.gauge(names.PROCESS_START_TIME, **labels)
+        self._memory = series.gauge(PROCESS_RESIDENT_MEMORY, **labels)
+        self._cpu = series.sum(PROCESS_CPU, **labels)
+        self._files = series.gauge(PROCESS_OPEN_FDS, **labels)
+        self._start = series.gauge(PROCESS_START_TIME, **labels)
 
     def follow(self, pid: int) -> None:
         """Be about another process from now on, which has taken the place of the one before."""

@@ -27,8 +27,11 @@ from serving.channel.messages.reports import (
 )
 from serving.config import ConfigError, Listen, ServerConfig, Telemetry
 from serving.control.registry import Registry
-from serving.telemetry import names
 from serving.telemetry.counters import SeriesSet
+from serving.telemetry.metrics.guards import GUARD_DECISIONS
+from serving.telemetry.metrics.inference import INFERENCE_DURATION, INFERENCE_REQUESTS
+from serving.telemetry.metrics.models import MODEL_READY, REPLICA_SLOTS_TOTAL
+from serving.telemetry.metrics.process import TELEMETRY_EXPORT_FAILURES
 
 Join = Callable[[Member], Any]
 Wait = Callable[[Callable[[], object]], Awaitable[None]]
@@ -69,12 +72,12 @@ async def client(registry: Registry) -> AsyncIterator[httpx.AsyncClient]:
 def gateway_report(ready: bool = True) -> Report:
     series = SeriesSet()
     labels = {"model": "m", "version": "1"}
-    series.sum(names.INFERENCE_REQUESTS, outcome="ok", **labels).add(90)
-    series.sum(names.INFERENCE_REQUESTS, outcome="failed", **labels).add(10)
-    series.histogram(names.INFERENCE_DURATION, outcome="ok", **labels).record(0.003)
-    series.gauge(names.REPLICA_SLOTS_TOTAL, **labels).set(2)
-    series.sum(names.GUARD_DECISIONS, guard="schema", action="reject", **labels).add(4)
-    series.sum(names.GUARD_DECISIONS, guard="schema", action="flag", **labels).add(0)
+    series.sum(INFERENCE_REQUESTS, outcome="ok", **labels).add(90)
+    series.sum(INFERENCE_REQUESTS, outcome="failed", **labels).add(10)
+    series.histogram(INFERENCE_DURATION, outcome="ok", **labels).record(0.003)
+    series.gauge(REPLICA_SLOTS_TOTAL, **labels).set(2)
+    series.sum(GUARD_DECISIONS, guard="schema", action="reject", **labels).add(4)
+    series.sum(GUARD_DECISIONS, guard="schema", action="flag", **labels).add(0)
     return Report(ready, series.snapshot(), GatewayStatus())
 
 
@@ -156,7 +159,7 @@ async def test_the_console_says_of_a_model_what_its_gauge_says(
             )
         )
         (model,) = (await client.get("/console/data")).json()["models"]
-        (gauge,) = [s.value for s in registry.aggregate() if s.name == names.MODEL_READY.name]
+        (gauge,) = [s.value for s in registry.aggregate() if s.name == MODEL_READY.name]
         return model["state"], model["replicas_ready"], gauge
 
     assert await told() == ("ready", 1, 1)
@@ -250,7 +253,7 @@ async def test_prometheus_can_be_off_and_a_dead_collector_shows_as_a_count(
     await admin.start()
     async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{admin.port}", timeout=60) as client:
         assert (await client.get("/metrics")).status_code == 404
-    failures = registry.series.sum(names.TELEMETRY_EXPORT_FAILURES)
+    failures = registry.series.sum(TELEMETRY_EXPORT_FAILURES)
     started = time.monotonic()
     await admin.stop()
     assert time.monotonic() - started < 60

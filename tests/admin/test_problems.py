@@ -12,8 +12,10 @@ from serving.channel.messages.directory import BrokenModel, Directory, Member
 from serving.channel.messages.findings import FindingRecord
 from serving.channel.messages.reports import ReplicaStatus
 from serving.control.members import MemberState
-from serving.telemetry import names
 from serving.telemetry.counters import SeriesSet
+from serving.telemetry.metrics.events import EVENTS_DROPPED
+from serving.telemetry.metrics.findings import QUALITY_VIOLATIONS
+from serving.telemetry.metrics.process import TELEMETRY_EXPORT_FAILURES
 
 WELL = ModelRow("m", "1", True, "ready", 1, 1, 0, 2, 0, 10.0, 0.0, 0.001, 0.002, None)
 NOTHING = Directory()
@@ -93,9 +95,9 @@ def test_what_cannot_be_served_is_told_once() -> None:
 
 def test_totals_that_grew_are_told() -> None:
     series = SeriesSet()
-    series.sum(names.EVENTS_DROPPED, reason="backlog", model="m", version="1").add(3)
-    series.sum(names.TELEMETRY_EXPORT_FAILURES).add(0)
-    series.sum(names.QUALITY_VIOLATIONS, model="m", version="1", output="p").add(2)
+    series.sum(EVENTS_DROPPED, reason="backlog", model="m", version="1").add(3)
+    series.sum(TELEMETRY_EXPORT_FAILURES).add(0)
+    series.sum(QUALITY_VIOLATIONS, model="m", version="1", output="p").add(2)
     assert texts(problems([], NOTHING, [], [], [], series.snapshot()), "warning") == [
         "model m version 1: output 'p' was NaN or infinite in 2 rows during the last minute",
         (

@@ -14,8 +14,8 @@ from serving.control.lifecycle import ModelControl
 from serving.control.load_failures import LoadFailures
 from serving.control.registry import Registry
 from serving.errors import LoadFailed
-from serving.telemetry import names
 from serving.telemetry.counters import SeriesSet
+from serving.telemetry.metrics.models import LOAD_REASONS, MODEL_LOAD_FAILURES
 
 Wait = Callable[[Callable[[], object]], Awaitable[None]]
 WORDS = FailedMeta("m", "1", "", "why")
@@ -25,7 +25,7 @@ def counts(series: SeriesSet, model: str = "m") -> dict[str, float]:
     found = {}
     for item in series.snapshot():
         labels = dict(item.attributes)
-        if item.name == names.MODEL_LOAD_FAILURES.name and labels["model"] == model:
+        if item.name == MODEL_LOAD_FAILURES.name and labels["model"] == model:
             found[labels["reason"]] = item.value
     return found
 
@@ -44,7 +44,7 @@ def failures(served: ServedModel) -> tuple[LoadFailures, SeriesSet, ServedModel]
 
 def test_they_begin_at_zero_for_every_reason(failures: Any) -> None:
     _, series, _ = failures
-    assert counts(series, "m") == counts(series, "n") == dict.fromkeys(names.LOAD_REASONS, 0)
+    assert counts(series, "m") == counts(series, "n") == dict.fromkeys(LOAD_REASONS, 0)
 
 
 def test_last_words_and_the_end_that_follows_are_one_failure(failures: Any) -> None:

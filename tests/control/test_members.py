@@ -17,8 +17,8 @@ from serving.channel.messages.reports import (
     RoleStatus,
 )
 from serving.control.members import STALE_S, Members
-from serving.telemetry import names
 from serving.telemetry.counters import SeriesSet
+from serving.telemetry.metrics.models import REPLICA_RESTARTS
 
 GATEWAY = Member("gateway", "g", 1)
 REPLICA = Member("replica", "r", 2, "unix:/r", "m", "1", revision="a")
@@ -145,4 +145,4 @@ def test_a_new_process_of_a_known_name_is_a_restart(members: Members) -> None:
     members.register(msgspec.structs.replace(REPLICA, pid=3), second)
     assert members.restarts == {"r": 1}
     counted: Any = {each.name: each.value for each in members._series.snapshot()}
-    assert counted[names.REPLICA_RESTARTS.name] == 1
+    assert counted[REPLICA_RESTARTS.name] == 1

@@ -13,7 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from serving.models.export import save_files
 from serving.telemetry.export.prometheus import prometheus_name
-from serving.telemetry.names import METRICS
+from serving.telemetry.metrics.declared import METRICS
 
 pytestmark = pytest.mark.e2e
 

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from serving.telemetry import names
 from serving.telemetry.aggregate import merge, series_key
 from serving.telemetry.counters import SeriesSet
+from serving.telemetry.metrics.events import MONITOR_LAG
+from serving.telemetry.metrics.findings import DRIFT_SCORE
+from serving.telemetry.metrics.inference import INFERENCE_DURATION, INFERENCE_ROWS, QUEUE_ROWS
 from serving.telemetry.series import Series
 
 
 def snapshot(rows: float, lag: float, score: float, seconds: float) -> tuple[Series, ...]:
     series = SeriesSet()
-    series.sum(names.INFERENCE_ROWS, model="m").add(rows)
-    series.gauge(names.QUEUE_ROWS, model="m").set(rows)
-    series.gauge(names.MONITOR_LAG).set(lag)
-    series.gauge(names.DRIFT_SCORE, model="m").set(score)
-    series.histogram(names.INFERENCE_DURATION, model="m").record(seconds)
+    series.sum(INFERENCE_ROWS, model="m").add(rows)
+    series.gauge(QUEUE_ROWS, model="m").set(rows)
+    series.gauge(MONITOR_LAG).set(lag)
+    series.gauge(DRIFT_SCORE, model="m").set(score)
+    series.histogram(INFERENCE_DURATION, model="m").record(seconds)
     return series.snapshot()
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from serving.telemetry import names
 from serving.telemetry.counters import SeriesSet
+from serving.telemetry.metrics.declared import METRICS
 from serving.telemetry.process import ProcessSeries
 
 
@@ -72,5 +72,5 @@ def test_labels_without_a_value_are_left_out() -> None:
         "role", "process",
     }  # fmt: skip
     assert {item.name for item in series.snapshot()} == {
-        name for name in names.METRICS if name.startswith("process.")
+        name for name in METRICS if name.startswith("process.")
     }

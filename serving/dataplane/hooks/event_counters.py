@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 from serving.dataplane.hooks.guard_series import GuardSeries
-from serving.telemetry import names
 from serving.telemetry.counters import SeriesSet
+from serving.telemetry.metrics.inference import (
+    ABANDONED_REASONS,
+    QUERIES_OF_DEATH,
+    QUEUE_ROWS_ABANDONED,
+    RETRIES,
+)
 
 
 class EventCounters:
@@ -23,11 +28,11 @@ class EventCounters:
         self, series: SeriesSet, model: str, version: str, guards: tuple[str, ...]
     ) -> None:
         base = {"model": model, "version": version}
-        self._retries = series.sum(names.RETRIES, **base)
-        self._deadly = series.sum(names.QUERIES_OF_DEATH, **base)
+        self._retries = series.sum(RETRIES, **base)
+        self._deadly = series.sum(QUERIES_OF_DEATH, **base)
         self._abandoned = {
-            reason: series.sum(names.QUEUE_ROWS_ABANDONED, reason=reason, **base)
-            for reason in names.ABANDONED_REASONS
+            reason: series.sum(QUEUE_ROWS_ABANDONED, reason=reason, **base)
+            for reason in ABANDONED_REASONS
         }
         self.guards = GuardSeries(series, guards, model, version)
 

@@ -18,24 +18,32 @@ from serving.errors import (
     VigilError,
 )
 from serving.protocol.status import http_status
-from serving.telemetry import names
+from serving.telemetry.outcomes import (
+    OUTCOME_ABANDONED,
+    OUTCOME_DEADLINE,
+    OUTCOME_FAILED,
+    OUTCOME_INVALID,
+    OUTCOME_OVERLOADED,
+    OUTCOME_REJECTED,
+    OUTCOME_UNAVAILABLE,
+)
 
 _OUTCOME_OF: Final[dict[type[VigilError], str]] = {
-    ClientGone: names.OUTCOME_ABANDONED,
-    InvalidInput: names.OUTCOME_INVALID,
-    PayloadTooLarge: names.OUTCOME_INVALID,
-    GuardRejected: names.OUTCOME_REJECTED,
-    Overloaded: names.OUTCOME_OVERLOADED,
-    QueueFull: names.OUTCOME_OVERLOADED,
-    DeadlineExceeded: names.OUTCOME_DEADLINE,
-    NoReplica: names.OUTCOME_UNAVAILABLE,
-    ModelNotReady: names.OUTCOME_UNAVAILABLE,
+    ClientGone: OUTCOME_ABANDONED,
+    InvalidInput: OUTCOME_INVALID,
+    PayloadTooLarge: OUTCOME_INVALID,
+    GuardRejected: OUTCOME_REJECTED,
+    Overloaded: OUTCOME_OVERLOADED,
+    QueueFull: OUTCOME_OVERLOADED,
+    DeadlineExceeded: OUTCOME_DEADLINE,
+    NoReplica: OUTCOME_UNAVAILABLE,
+    ModelNotReady: OUTCOME_UNAVAILABLE,
 }
 
 
 def outcome_of(error: BaseException) -> str:
     """Return what a request counts as that was answered with `error`."""
-    return _OUTCOME_OF.get(type(error), names.OUTCOME_FAILED)  # type: ignore[arg-type]
+    return _OUTCOME_OF.get(type(error), OUTCOME_FAILED)  # type: ignore[arg-type]
 
 
 def failure_of(error: VigilError) -> Failure:

@@ -13,8 +13,13 @@ import numpy as np
 from guards.decisions import Action
 from guards.runner import REASONS
 from serving.channel.messages.inference import GuardResult
-from serving.telemetry import names
 from serving.telemetry.counters import MOST_LATE, HistogramSeries, SeriesSet, SumSeries
+from serving.telemetry.metrics.guards import (
+    GUARD_DECISIONS,
+    GUARD_DURATION,
+    GUARD_FAILURES,
+    GUARD_SCORE,
+)
 
 
 class GuardSeries:
@@ -36,15 +41,13 @@ class GuardSeries:
         self._failures: dict[tuple[str, str], SumSeries] = {}
         for guard in guards:
             of = {"guard": guard, **self._base}
-            self._durations[guard] = series.histogram(names.GUARD_DURATION, **of)
+            self._durations[guard] = series.histogram(GUARD_DURATION, **of)
             for action in (Action.SHADOW, Action.FLAG, Action.REJECT):
                 self._decisions[guard, action] = series.sum(
-                    names.GUARD_DECISIONS, action=action.name.lower(), **of
+                    GUARD_DECISIONS, action=action.name.lower(), **of
                 )
             for reason in REASONS:
-                self._failures[guard, reason] = series.sum(
-                    names.GUARD_FAILURES, reason=reason, **of
-                )
+                self._failures[guard, reason] = series.sum(GUARD_FAILURES, reason=reason, **of)
 
     def judged(self, results: Iterable[GuardResult]) -> None:
         """Count what became of guards on one batch."""
@@ -67,7 +70,7 @@ class GuardSeries:
                     scores.count_late()
 
     def _scores_of(self, guard: str) -> HistogramSeries:
-        scores = self._series.histogram(names.GUARD_SCORE, guard=guard, **self._base)
+        scores = self._series.histogram(GUARD_SCORE, guard=guard, **self._base)
         self._scores[guard] = scores
         return scores
 

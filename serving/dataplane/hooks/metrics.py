@@ -3,8 +3,17 @@
 from __future__ import annotations
 
 from serving.dataplane.hooks.records import BatchDone, Failure, RequestRefused
-from serving.telemetry import names
 from serving.telemetry.counters import MOST_LATE, HistogramSeries, SeriesSet, SumSeries
+from serving.telemetry.metrics.inference import (
+    BATCH_ROWS,
+    INFERENCE_COMPUTE_DURATION,
+    INFERENCE_DURATION,
+    INFERENCE_QUEUE_DURATION,
+    INFERENCE_REQUESTS,
+    INFERENCE_ROWS,
+    REJECTED,
+)
+from serving.telemetry.outcomes import OUTCOME_ABANDONED, OUTCOME_OK
 
 
 class Metrics:
@@ -18,13 +27,13 @@ class Metrics:
     def __init__(self, series: SeriesSet, model: str, version: str) -> None:
         self._series = series
         self._base = base = {"model": model, "version": version}
-        self._queue = series.histogram(names.INFERENCE_QUEUE_DURATION, **base)
-        self._compute = series.histogram(names.INFERENCE_COMPUTE_DURATION, **base)
-        self._batch_rows = series.histogram(names.BATCH_ROWS, **base)
-        self._rows = series.sum(names.INFERENCE_ROWS, **base)
+        self._queue = series.histogram(INFERENCE_QUEUE_DURATION, **base)
+        self._compute = series.histogram(INFERENCE_COMPUTE_DURATION, **base)
+        self._batch_rows = series.histogram(BATCH_ROWS, **base)
+        self._rows = series.sum(INFERENCE_ROWS, **base)
         self._outcomes: dict[str, tuple[SumSeries, HistogramSeries]] = {}
         self._kinds: dict[str, SumSeries] = {}
-        self._ok_requests, self._ok_duration = self._of(names.OUTCOME_OK)
+        self._ok_requests, self._ok_duration = self._of(OUTCOME_OK)
 
     def batch_done(self, done: BatchDone) -> None:
         """Count a batch, and the requests that it answered."""
@@ -58,12 +67,12 @@ class Metrics:
         requests, duration = self._of(failure.outcome)
         requests.value += 1
         duration.record(seconds)
-        if failure.outcome == names.OUTCOME_ABANDONED:
+        if failure.outcome == OUTCOME_ABANDONED:
             return
         rejected = self._kinds.get(failure.kind)
         if rejected is None:
             rejected = self._kinds[failure.kind] = self._series.sum(
-                names.REJECTED, reason=failure.kind, **self._base
+                REJECTED, reason=failure.kind, **self._base
             )
         rejected.value += 1
 
@@ -71,7 +80,7 @@ class Metrics:
         known = self._outcomes.get(outcome)
         if known is None:
             known = self._outcomes[outcome] = (
-                self._series.sum(names.INFERENCE_REQUESTS, outcome=outcome, **self._base),
-                self._series.histogram(names.INFERENCE_DURATION, outcome=outcome, **self._base),
+                self._series.sum(INFERENCE_REQUESTS, outcome=outcome, **self._base),
+                self._series.histogram(INFERENCE_DURATION, outcome=outcome, **self._base),
             )
         return known

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from serving.dataplane.hooks.records import BatchDone
 from serving.protocol.datatypes import FLOATING
 from serving.protocol.finite import non_finite_rows
-from serving.telemetry import names
 from serving.telemetry.counters import SeriesSet
+from serving.telemetry.metrics.findings import QUALITY_VIOLATIONS
 
 
 class OutputQuality:
@@ -27,7 +27,7 @@ class OutputQuality:
             (
                 output,
                 datatype,
-                series.sum(names.QUALITY_VIOLATIONS, output=output, model=model, version=version),
+                series.sum(QUALITY_VIOLATIONS, output=output, model=model, version=version),
             )
             for output, datatype in outputs.items()
             if datatype in FLOATING

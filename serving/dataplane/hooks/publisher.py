@@ -25,8 +25,8 @@ from serving.dataplane.hooks.pending_events import PendingEvents
 from serving.errors import ModelNotReady
 from serving.protocol.datatypes import NUMPY_OF
 from serving.protocol.messages import Tensor
-from serving.telemetry import names
 from serving.telemetry.counters import SeriesSet, SumSeries
+from serving.telemetry.metrics.events import EVENTS_DROPPED, EVENTS_SENT
 
 # BF16 travels as its bits, in UINT16; the monitor knows the model and widens them.
 _DATATYPE_OF: Final = {dtype: name for name, dtype in NUMPY_OF.items() if name != "BF16"}
@@ -229,9 +229,9 @@ class EventPublisher:
         if recorder is None:
             base = {"model": model, "version": version}
             recorder = self._recorders[model, version, reason] = (
-                self._series.sum(names.EVENTS_DROPPED, reason=reason, **base)
+                self._series.sum(EVENTS_DROPPED, reason=reason, **base)
                 if reason
-                else self._series.sum(names.EVENTS_SENT, **base)
+                else self._series.sum(EVENTS_SENT, **base)
             )
         return recorder
 

@@ -6,10 +6,11 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from serving.dataplane.links.link import ReplicaLink
-from serving.telemetry import names
 from serving.telemetry.counters import SeriesSet
+from serving.telemetry.metrics.inference import QUEUE_ROWS
+from serving.telemetry.metrics.models import REPLICA_SLOTS_TOTAL, REPLICA_SLOTS_USED
 
-_GAUGES = (names.QUEUE_ROWS, names.REPLICA_SLOTS_TOTAL, names.REPLICA_SLOTS_USED)
+_GAUGES = (QUEUE_ROWS, REPLICA_SLOTS_TOTAL, REPLICA_SLOTS_USED)
 
 
 class QueueLoad(NamedTuple):

@@ -20,9 +20,9 @@ from serving.dataplane.requests.pending import Pending, Whole
 from serving.dataplane.requests.rejections import gone
 from serving.dataplane.requests.splitting import finished
 from serving.errors import VigilError
-from serving.telemetry import names
 from serving.telemetry.logs.events import Event
 from serving.telemetry.logs.report import report
+from serving.telemetry.outcomes import OUTCOME_ABANDONED, OUTCOME_OK
 
 
 class Recorder:
@@ -217,9 +217,9 @@ def _requests(
         if item.whole is None:
             future = item.future
             failure = None
-            outcome, refused = names.OUTCOME_OK, False
+            outcome, refused = OUTCOME_OK, False
             if future.cancelled():
-                outcome, refused = names.OUTCOME_ABANDONED, True
+                outcome, refused = OUTCOME_ABANDONED, True
             elif (error := future.exception()) is not None:
                 outcome, refused = outcome_of(error), True
                 if isinstance(error, VigilError) and error.batched:

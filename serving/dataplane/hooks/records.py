@@ -23,7 +23,7 @@ class Failure(msgspec.Struct, frozen=True, gc=False):
 
     Attributes:
         kind: class of the domain's error, as in `serving/errors.py`.
-        outcome: what it counts as, one of `names.OUTCOME_*`.
+        outcome: what it counts as, one of `telemetry/outcomes.py`.
         status: as HTTP tells it.
         message: what the client was told; it may quote the client's values.
         cause: what the log may tell instead, where others raised.
@@ -48,7 +48,7 @@ class RequestDone(msgspec.Struct, frozen=True, gc=False):
         queue_s: seconds from its arrival until its (first) batch was formed.
         row: its first row in the batch; row i of it has the id (`BatchDone.id`, row + i).
         output_row: its first row in the batch's outputs; -1 where there are none.
-        outcome: one of `names.OUTCOME_*`.
+        outcome: one of `telemetry/outcomes.py`.
         failure: what this batch answered it with; None where that was outputs.
         refused: whether a `RequestRefused` tells how it ended: its deadline passed, or its client
             left, before the result came. Then it is not counted here.

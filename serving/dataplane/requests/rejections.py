@@ -13,7 +13,11 @@ from serving.errors import (
     QueueFull,
     VigilError,
 )
-from serving.telemetry import names
+from serving.telemetry.metrics.inference import (
+    ABANDONED_DEADLINE,
+    ABANDONED_DISCONNECT,
+    ABANDONED_FAILED,
+)
 
 
 def settle(item: Pending, error: VigilError) -> None:
@@ -27,11 +31,11 @@ def abandoned_because(item: Pending) -> str:
     """Return why a request that waited is not computed any more, one of a closed set."""
     future = item.whole.item.future if item.whole is not None else item.future
     if not future.done() or future.cancelled():
-        return names.ABANDONED_DISCONNECT
+        return ABANDONED_DISCONNECT
     error = future.exception()
     if isinstance(error, DeadlineExceeded):
-        return names.ABANDONED_DEADLINE
-    return names.ABANDONED_DISCONNECT if isinstance(error, ClientGone) else names.ABANDONED_FAILED
+        return ABANDONED_DEADLINE
+    return ABANDONED_DISCONNECT if isinstance(error, ClientGone) else ABANDONED_FAILED
 
 
 def no_replica(model: str) -> NoReplica:

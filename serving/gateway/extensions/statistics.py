@@ -9,7 +9,8 @@ import msgspec
 
 from serving.dataplane.handler import DataPlane
 from serving.dataplane.served import ServedVersion
-from serving.telemetry import names
+from serving.telemetry.metrics.inference import INFERENCE_DURATION, INFERENCE_QUEUE_DURATION
+from serving.telemetry.outcomes import OUTCOME_OK
 from serving.telemetry.series import Series
 
 
@@ -83,8 +84,8 @@ def statistics(plane: DataPlane, name: str, version: str) -> Statistics:
 def _of(entry: ServedVersion, series: tuple[Series, ...]) -> ModelStats:
     counted = entry.statistics
     requests = counted.requests
-    success, fail = _durations(entry, series, names.INFERENCE_DURATION.name)
-    queue, _ = _durations(entry, series, names.INFERENCE_QUEUE_DURATION.name)
+    success, fail = _durations(entry, series, INFERENCE_DURATION.name)
+    queue, _ = _durations(entry, series, INFERENCE_QUEUE_DURATION.name)
     return ModelStats(
         entry.name,
         entry.version,
@@ -123,7 +124,7 @@ def _durations(
         if (given["model"], given["version"]) != (entry.name, entry.version):
             continue
         more = Duration(sum(one.counts), round(one.value * 1e9))
-        if given.get("outcome", names.OUTCOME_OK) == names.OUTCOME_OK:
+        if given.get("outcome", OUTCOME_OK) == OUTCOME_OK:
             good = Duration(good.count + more.count, good.ns + more.ns)
         else:
             bad = Duration(bad.count + more.count, bad.ns + more.ns)

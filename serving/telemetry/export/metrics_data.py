@@ -21,7 +21,7 @@ from opentelemetry.sdk.metrics.export import (
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
-from serving.telemetry.names import METRICS
+from serving.telemetry.metrics.declared import METRICS
 from serving.telemetry.series import Series
 
 

@@ -17,7 +17,7 @@ from prometheus_client.exposition import generate_latest
 from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
-from serving.telemetry.names import METRICS
+from serving.telemetry.metrics.declared import METRICS
 from serving.telemetry.series import Series
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"

@@ -17,7 +17,7 @@ ELSEWHERE = {
     ("models/export.py", "torch_export"),
     ("remote/discovery/generate.py", "remote"),  # writes a model.yaml
     ("demo/build.py", "safetensors"),  # a library of that name
-    ("telemetry/names.py", "python"),  # the interpreter
+    ("telemetry/metrics/process.py", "python"),  # the interpreter
 }
 
 

@@ -12,9 +12,9 @@ import pytest
 from serving.dataplane.context import NO_CONTEXT
 from serving.dataplane.hooks.records import BatchDone, Failure, RequestDone, RequestRefused
 from serving.dataplane.requests.bound import Bound
-from serving.telemetry import names
+from serving.telemetry.outcomes import OUTCOME_OK, OUTCOME_OVERLOADED
 
-REFUSED = Failure("QueueFull", names.OUTCOME_OVERLOADED, 503, "the queue is full")
+REFUSED = Failure("QueueFull", OUTCOME_OVERLOADED, 503, "the queue is full")
 
 
 @pytest.fixture(scope="session")
@@ -31,7 +31,7 @@ def make_request() -> Callable[..., RequestDone]:
             "queue_s": 0.3,
             "row": 0,
             "output_row": 0,
-            "outcome": names.OUTCOME_OK,
+            "outcome": OUTCOME_OK,
             "failure": None,
             "refused": False,
             "decisions": (),

@@ -3,8 +3,12 @@
 from guards.decisions import Action
 from serving.channel.messages.inference import GuardResult
 from serving.dataplane.hooks.event_counters import EventCounters
-from serving.telemetry import names
 from serving.telemetry.counters import SeriesSet
+from serving.telemetry.metrics.inference import (
+    ABANDONED_DEADLINE,
+    QUERIES_OF_DEATH,
+    QUEUE_ROWS_ABANDONED,
+)
 
 
 def test_each_is_counted_under_its_attributes() -> None:
@@ -14,7 +18,7 @@ def test_each_is_counted_under_its_attributes() -> None:
     counters.guards.judged([GuardResult("mahalanobis", rows, nanoseconds=200)])
     counters.retried(3)
     counters.deadly()
-    counters.abandoned(names.ABANDONED_DEADLINE, 5)
+    counters.abandoned(ABANDONED_DEADLINE, 5)
     found = {
         (one.name, *(v for k, v in one.attributes if k not in ("model", "version"))): one.value
         for one in series.snapshot()
@@ -25,6 +29,6 @@ def test_each_is_counted_under_its_attributes() -> None:
         ("vigil.guard.decisions", "flag", "mahalanobis"): 2,
         ("vigil.guard.decisions", "reject", "mahalanobis"): 1,
         ("vigil.retries",): 3,
-        (names.QUERIES_OF_DEATH.name,): 1,
-        (names.QUEUE_ROWS_ABANDONED.name, "deadline"): 5,
+        (QUERIES_OF_DEATH.name,): 1,
+        (QUEUE_ROWS_ABANDONED.name, "deadline"): 5,
     }

@@ -10,11 +10,11 @@ import pytest
 
 from serving.dataplane.hooks.events import Events
 from serving.dataplane.hooks.records import Failure, RequestDone
-from serving.telemetry import names
+from serving.telemetry.outcomes import OUTCOME_DEADLINE, OUTCOME_FAILED, OUTCOME_REJECTED
 
 Make = Callable[..., Any]
-REJECTED = Failure("GuardRejected", names.OUTCOME_REJECTED, 422, "no")
-FAILED = Failure("ModelFailed", names.OUTCOME_FAILED, 500, "no")
+REJECTED = Failure("GuardRejected", OUTCOME_REJECTED, 422, "no")
+FAILED = Failure("ModelFailed", OUTCOME_FAILED, 500, "no")
 
 
 class Publisher:
@@ -34,9 +34,9 @@ def numbered(make_request: Make, sizes: list[int], how: list[str]) -> list[Reque
     """Return requests whose rows bear their number in the batch, each ended in its way."""
     ends: dict[str, dict[str, Any]] = {
         "ok": {},
-        "late": {"outcome": names.OUTCOME_DEADLINE, "refused": True},
-        "rejected": {"outcome": names.OUTCOME_REJECTED, "failure": REJECTED},
-        "failed": {"outcome": names.OUTCOME_FAILED, "failure": FAILED},
+        "late": {"outcome": OUTCOME_DEADLINE, "refused": True},
+        "rejected": {"outcome": OUTCOME_REJECTED, "failure": REJECTED},
+        "failed": {"outcome": OUTCOME_FAILED, "failure": FAILED},
         "other": {"upstream": "2"},
     }
     requests, row, output_row = [], 0, 0

@@ -9,12 +9,26 @@ import pytest
 
 from serving.dataplane.hooks.metrics import Metrics
 from serving.dataplane.hooks.records import Failure
-from serving.telemetry import names
 from serving.telemetry.counters import MOST_LATE, SeriesSet
+from serving.telemetry.metrics.inference import (
+    BATCH_ROWS,
+    INFERENCE_COMPUTE_DURATION,
+    INFERENCE_DURATION,
+    INFERENCE_QUEUE_DURATION,
+    INFERENCE_REQUESTS,
+    INFERENCE_ROWS,
+    REJECTED,
+)
+from serving.telemetry.outcomes import (
+    OUTCOME_ABANDONED,
+    OUTCOME_DEADLINE,
+    OUTCOME_FAILED,
+    OUTCOME_OK,
+)
 
 Make = Callable[..., Any]
-FAILED = Failure("ModelFailed", names.OUTCOME_FAILED, 500, "no")
-GONE = Failure("ClientGone", names.OUTCOME_ABANDONED, 499, "gone")
+FAILED = Failure("ModelFailed", OUTCOME_FAILED, 500, "no")
+GONE = Failure("ClientGone", OUTCOME_ABANDONED, 499, "gone")
 
 
 def counted(series: SeriesSet, metric: Any, attribute: str) -> dict[str, float]:
@@ -39,13 +53,13 @@ def test_every_success_is_counted_and_timed(
                      answered=9.0)  # fmt: skip
     for _ in range(batches):
         metrics.batch_done(done)
-    attributes = {"model": "m", "version": "1", "outcome": names.OUTCOME_OK}
-    duration = series.histogram(names.INFERENCE_DURATION, **attributes)
+    attributes = {"model": "m", "version": "1", "outcome": OUTCOME_OK}
+    duration = series.histogram(INFERENCE_DURATION, **attributes)
     assert len(duration.late) < MOST_LATE  # or an instance that nobody watches would grow
     assert sum(duration.snapshot().counts) == 2 * batches
     assert duration.snapshot().value == 1.5 * batches
-    assert series.sum(names.INFERENCE_REQUESTS, **attributes).value == 2 * batches
-    assert series.sum(names.INFERENCE_ROWS, model="m", version="1").value == 2 * batches
+    assert series.sum(INFERENCE_REQUESTS, **attributes).value == 2 * batches
+    assert series.sum(INFERENCE_ROWS, model="m", version="1").value == 2 * batches
 
 
 def test_requests_count_by_their_own_outcome_and_once(
@@ -56,19 +70,19 @@ def test_requests_count_by_their_own_outcome_and_once(
     metrics.batch_done(
         make_done(
             make_request(),
-            make_request(row=1, output_row=-1, outcome=names.OUTCOME_FAILED, failure=FAILED),
-            make_request(row=2, output_row=1, outcome=names.OUTCOME_DEADLINE, refused=True),
+            make_request(row=1, output_row=-1, outcome=OUTCOME_FAILED, failure=FAILED),
+            make_request(row=2, output_row=1, outcome=OUTCOME_DEADLINE, refused=True),
         )
     )
-    assert counted(series, names.INFERENCE_REQUESTS, "outcome") == {"ok": 1, "failed": 1}
+    assert counted(series, INFERENCE_REQUESTS, "outcome") == {"ok": 1, "failed": 1}
     metrics.request_refused(make_refused())
     metrics.request_refused(make_refused(GONE))
-    assert counted(series, names.INFERENCE_REQUESTS, "outcome") == {
+    assert counted(series, INFERENCE_REQUESTS, "outcome") == {
         "ok": 1, "failed": 1, "overloaded": 1, "abandoned": 1,
     }  # fmt: skip
     # Nobody has rejected what its client gave up.
-    assert counted(series, names.REJECTED, "reason") == {"ModelFailed": 1, "QueueFull": 1}
-    assert observations(series, names.INFERENCE_QUEUE_DURATION) == 3
+    assert counted(series, REJECTED, "reason") == {"ModelFailed": 1, "QueueFull": 1}
+    assert observations(series, INFERENCE_QUEUE_DURATION) == 3
 
 
 def test_a_split_request_and_one_without_rows_are_no_batches(
@@ -77,9 +91,9 @@ def test_a_split_request_and_one_without_rows_are_no_batches(
     series = SeriesSet()
     metrics = Metrics(series, "m", "1")
     metrics.batch_done(make_done(make_request(), split=True))
-    assert observations(series, names.INFERENCE_QUEUE_DURATION) == 1
+    assert observations(series, INFERENCE_QUEUE_DURATION) == 1
     metrics.batch_done(make_done(make_request(), rows=0, output_rows=0))
-    assert observations(series, names.INFERENCE_QUEUE_DURATION) == 1
-    assert counted(series, names.INFERENCE_REQUESTS, "outcome") == {"ok": 2}
-    for metric in (names.BATCH_ROWS, names.INFERENCE_COMPUTE_DURATION):
+    assert observations(series, INFERENCE_QUEUE_DURATION) == 1
+    assert counted(series, INFERENCE_REQUESTS, "outcome") == {"ok": 2}
+    for metric in (BATCH_ROWS, INFERENCE_COMPUTE_DURATION):
         assert observations(series, metric) == 0

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from serving.dataplane.hooks.output_quality import OutputQuality
-from serving.telemetry import names
 from serving.telemetry.counters import SeriesSet
+from serving.telemetry.metrics.findings import QUALITY_VIOLATIONS
 
 Make = Callable[..., Any]
 
@@ -23,4 +23,4 @@ def test_rows_with_nan_and_infinity_are_counted_where_they_were_computed(
     quality.batch_done(make_done(make_request(output_row=-1)))  # everything failed
     found = {dict(s.attributes)["output"]: s.value for s in series.snapshot()}
     assert found == {"y": 2}
-    assert {s.name for s in series.snapshot()} == {names.QUALITY_VIOLATIONS.name}
+    assert {s.name for s in series.snapshot()} == {QUALITY_VIOLATIONS.name}

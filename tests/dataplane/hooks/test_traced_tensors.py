@@ -12,10 +12,10 @@ import pytest
 from serving.dataplane.hooks.records import Failure
 from serving.dataplane.hooks.traced_tensors import MOST_TEXT, MOST_VALUES, tensors_of
 from serving.dataplane.requests.bound import Bound
-from serving.telemetry import names
+from serving.telemetry.outcomes import OUTCOME_FAILED
 
 Make = Callable[..., Any]
-FAILED = Failure("ModelFailed", names.OUTCOME_FAILED, 500, "no")
+FAILED = Failure("ModelFailed", OUTCOME_FAILED, 500, "no")
 
 
 @pytest.fixture

@@ -14,11 +14,17 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
     ExportMetricsServiceRequest,
 )
 
-from serving.telemetry import names
 from serving.telemetry.aggregate import merge
 from serving.telemetry.counters import SeriesSet, SumSeries
 from serving.telemetry.export.otlp import OtlpPusher
 from serving.telemetry.metric import LATENCY_BOUNDS_S
+from serving.telemetry.metrics.inference import (
+    INFERENCE_DURATION,
+    INFERENCE_REQUESTS,
+    INFERENCE_ROWS,
+    QUEUE_ROWS,
+)
+from serving.telemetry.metrics.process import TELEMETRY_EXPORT_FAILURES
 
 
 class Collector(ThreadingHTTPServer):
@@ -62,14 +68,14 @@ def collector() -> Iterator[Collector]:
 
 @pytest.fixture
 def failures() -> SumSeries:
-    return SumSeries(names.TELEMETRY_EXPORT_FAILURES)
+    return SumSeries(TELEMETRY_EXPORT_FAILURES)
 
 
 def sample() -> SeriesSet:
     series = SeriesSet()
-    series.sum(names.INFERENCE_REQUESTS, model="m", outcome="ok").add(7)
-    series.gauge(names.QUEUE_ROWS, model="m").set(3)
-    series.histogram(names.INFERENCE_DURATION, model="m").record(0.003)
+    series.sum(INFERENCE_REQUESTS, model="m", outcome="ok").add(7)
+    series.gauge(QUEUE_ROWS, model="m").set(3)
+    series.histogram(INFERENCE_DURATION, model="m").record(0.003)
     return series
 
 
@@ -129,7 +135,7 @@ def test_only_the_newest_offer_is_kept(collector: Collector, failures: SumSeries
     pusher = OtlpPusher(collector.url, 1, failures)
     series = sample()
     for _ in range(5):
-        series.sum(names.INFERENCE_ROWS).add(1)
+        series.sum(INFERENCE_ROWS).add(1)
         pusher.offer(merge(series.snapshot()))
     pusher.start()
     assert collector.arrived.wait(60)

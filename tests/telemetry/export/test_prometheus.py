@@ -7,36 +7,46 @@ import math
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from serving.telemetry import names
 from serving.telemetry.aggregate import merge
 from serving.telemetry.counters import SeriesSet
 from serving.telemetry.export.prometheus import prometheus_name, prometheus_text
+from serving.telemetry.metric import Metric
+from serving.telemetry.metrics.events import MONITOR_LAG
+from serving.telemetry.metrics.explanations import EXPLAIN_COMPLETENESS_ERROR
+from serving.telemetry.metrics.findings import DRIFT_SCORE, LABELS_COVERAGE
+from serving.telemetry.metrics.inference import (
+    BATCH_ROWS,
+    INFERENCE_DURATION,
+    INFERENCE_REQUESTS,
+    QUEUE_ROWS,
+)
+from serving.telemetry.metrics.process import ENERGY_JOULES
 from serving.telemetry.series import Series
 
 
 @pytest.mark.parametrize(
     ("metric", "expected"),
     [
-        (names.INFERENCE_DURATION, "vigil_inference_duration_seconds"),
-        (names.INFERENCE_REQUESTS, "vigil_inference_requests"),
-        (names.BATCH_ROWS, "vigil_batch_rows"),
-        (names.QUEUE_ROWS, "vigil_queue_rows"),
-        (names.LABELS_COVERAGE, "vigil_labels_coverage_ratio"),
-        (names.EXPLAIN_COMPLETENESS_ERROR, "vigil_explain_completeness_error"),
-        (names.ENERGY_JOULES, "vigil_energy_joules"),
-        (names.MONITOR_LAG, "vigil_monitor_lag_seconds"),
+        (INFERENCE_DURATION, "vigil_inference_duration_seconds"),
+        (INFERENCE_REQUESTS, "vigil_inference_requests"),
+        (BATCH_ROWS, "vigil_batch_rows"),
+        (QUEUE_ROWS, "vigil_queue_rows"),
+        (LABELS_COVERAGE, "vigil_labels_coverage_ratio"),
+        (EXPLAIN_COMPLETENESS_ERROR, "vigil_explain_completeness_error"),
+        (ENERGY_JOULES, "vigil_energy_joules"),
+        (MONITOR_LAG, "vigil_monitor_lag_seconds"),
     ],
 )
-def test_names(metric: names.Metric, expected: str) -> None:
+def test_names(metric: Metric, expected: str) -> None:
     assert prometheus_name(metric.name, metric.kind, metric.unit) == expected
 
 
 def test_the_exposition_parses_back() -> None:
     series = SeriesSet()
     for model in ("a", 'quote " slash \\ line \n end'):
-        series.sum(names.INFERENCE_REQUESTS, model=model, outcome="ok").add(5)
-        series.histogram(names.INFERENCE_DURATION, model=model).record(0.003)
-    series.gauge(names.DRIFT_SCORE, model="a").set(math.nan)
+        series.sum(INFERENCE_REQUESTS, model=model, outcome="ok").add(5)
+        series.histogram(INFERENCE_DURATION, model=model).record(0.003)
+    series.gauge(DRIFT_SCORE, model="a").set(math.nan)
     text = prometheus_text(merge(series.snapshot())).decode()
     families = {family.name: family for family in text_string_to_metric_families(text)}
 

@@ -1,0 +1,25 @@
+"""Metrics of prediction events on their way to monitors and the store."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from serving.telemetry.metric import Metric, total
+
+EVENTS_SENT: Final = total("vigil.events.sent", "event", "Prediction events sent to the monitor.")
+EVENTS_DROPPED: Final = total(
+    "vigil.events.dropped", "event", "Prediction events dropped, by reason.", "reason"
+)
+EVENTS_RECEIVED: Final = total(
+    "vigil.events.received", "event", "Prediction events the monitor received.", of=()
+)
+EVENTS_LOST: Final = total(
+    "vigil.events.lost", "event", "Prediction events that were sent and never arrived.", of=()
+)
+STORE_ROWS: Final = total("vigil.store.rows", "row", "Rows written to the store.", of=())
+STORE_ERRORS: Final = total(
+    "vigil.store.errors", "error", "Writes to the store that failed.", of=()
+)
+MONITOR_LAG: Final = Metric(
+    "vigil.monitor.lag", "gauge", "s", "Age of the newest event the monitor has read.", merge="max"
+)

@@ -1,0 +1,37 @@
+"""Metrics of processes, of the build, and of what exports them."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from serving.telemetry.metric import OF_PROCESS, OF_VERSION, Metric, process, total
+
+ENERGY_JOULES: Final = Metric(
+    "vigil.energy.joules", "sum", "J", "Energy the device used.", labels=OF_VERSION
+)
+TELEMETRY_EXPORT_FAILURES: Final = total(
+    "vigil.telemetry.export.failures", "export", "OTLP exports that failed.", of=()
+)
+BUILD_INFO: Final = Metric(
+    "vigil.build.info",
+    "gauge",
+    "{info}",
+    "Always 1; what runs.",
+    merge="last",
+    labels=("version", "python", "engine", "ingress"),
+)
+PROCESS_RESIDENT_MEMORY: Final = process(
+    "process.resident_memory", "By", "Resident memory of a process, shared pages included."
+)
+PROCESS_CPU: Final = Metric(
+    "process.cpu",
+    "sum",
+    "s",
+    "Processor time of a process, user and system.",
+    labels=OF_PROCESS,
+    outlives=False,
+)
+PROCESS_OPEN_FDS: Final = process("process.open_fds", "{fd}", "Open file descriptors.")
+PROCESS_START_TIME: Final = process(
+    "process.start_time", "s", "When a process was started, Unix time.", merge="max"
+)
