@@ -124,8 +124,8 @@ def _traffic(role: MonitorRole, models: list[str]) -> Iterator[None]:
         ids = [f"{number:08x}-{row:08x}" for row in range(BATCH)]
         position = Position("gateway-0", 1, number, number * BATCH, number * BATCH)
         meta = EventMeta(position, model, "1", time.time(), ids, [1] * BATCH, {})
-        role.observatory.observe(meta, [Tensor("out:p", "FP32", [BATCH, 2], scores)])
-        role.observatory.label(LabelsMeta(model, [Label(ident, 0, 1) for ident in ids]))
+        role.service.observe(meta, [Tensor("out:p", "FP32", [BATCH, 2], scores)])
+        role.service.label(LabelsMeta(model, [Label(ident, 0, 1) for ident in ids]))
         yield
 
 

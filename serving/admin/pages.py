@@ -46,10 +46,10 @@ class Pages:
         registry: Registry,
         config: ServerConfig,
         history: History,
-        desk: Commands | None = None,
+        commands: Commands | None = None,
     ) -> None:
         self._registry = registry
-        self._desk = desk
+        self._commands = commands
         self._config = config
         self._history = history
         self._page, self._policy = _console_page()
@@ -72,7 +72,7 @@ class Pages:
         ]
         if self._config.telemetry.prometheus:
             offered.append((Scope.OBSERVE, Route("/metrics", self.metrics)))
-        if self._desk is not None:
+        if self._commands is not None:
             order = Route("/v2/{path:path}", self.order, methods=["GET", "POST"])
             offered.append((Scope.CONTROL, order))
         hosts = None if mounted else self._config.listen.admin_hosts
@@ -121,14 +121,14 @@ class Pages:
 
     async def order(self, request: Request) -> Response:
         """Answer an order to the server, on the paths that the inference ports have."""
-        assert self._desk is not None
+        assert self._commands is not None
         # Not the URL's path, which begins with the prefix when an application mounts this one.
         parts = ["v2", *request.path_params["path"].strip("/").split("/")]
         body = await request.body()
         try:
             if request.method == "POST" and parts[1:] == ["repository", "index"]:
                 ready = wants_only_ready(body)
-                rows = await self._desk.answer(ControlMeta("index"))
+                rows = await self._commands.answer(ControlMeta("index"))
                 return _json([row for row in rows if not ready or row["state"] == "READY"])
             order = read_order(request.method, parts, body)
             if order is None:
@@ -137,7 +137,7 @@ class Pages:
                     "this listener takes orders only: repository, trace and logging; models and "
                     "findings are at the port for HTTP (listen.http_port)",
                 )
-            return _json(await self._desk.answer(order))
+            return _json(await self._commands.answer(order))
         except VigilError as error:
             return _error_response(http_status(error), error.message)
 

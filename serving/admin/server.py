@@ -23,17 +23,17 @@ class AdminServer:
     Args:
         registry: the instance.
         config: says where to listen and which way metrics go.
-        desk: takes orders; None for a listener that only answers questions.
+        commands: takes orders; None for a listener that only answers questions.
 
     Attributes:
         port: where it listens; once started also when the configuration says 0.
     """
 
     def __init__(
-        self, registry: Registry, config: ServerConfig, desk: Commands | None = None
+        self, registry: Registry, config: ServerConfig, commands: Commands | None = None
     ) -> None:
         self._registry = registry
-        self._desk = desk
+        self._commands = commands
         self._config = config
         self._history = History()
         self.port = config.listen.admin_port
@@ -51,7 +51,7 @@ class AdminServer:
         self.port = listening.getsockname()[1]
         self._server = _Server(
             uvicorn.Config(
-                Pages(self._registry, self._config, self._history, self._desk).app(),
+                Pages(self._registry, self._config, self._history, self._commands).app(),
                 log_config=None,
                 access_log=False,
                 lifespan="off",

@@ -47,7 +47,7 @@ class Answer:
         try:
             return msgspec.json.decode(self.content, type=form)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-            raise stranger(self.url) from None
+            raise not_an_instance(self.url) from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +108,7 @@ class Client:
         except (httpx.ReadTimeout, httpx.WriteTimeout):
             problem = f"{url} has not answered within {self.patience_s:g} s"
         except (httpx.ProtocolError, httpx.DecodingError):
-            raise stranger(url) from None
+            raise not_an_instance(url) from None
         except (httpx.ReadError, httpx.WriteError):
             problem = f"the connection to {url} broke before the answer was there"
         except httpx.HTTPError as error:
@@ -119,7 +119,7 @@ class Client:
         raise VigilError(problem)
 
 
-def stranger(url: str) -> VigilError:
+def not_an_instance(url: str) -> VigilError:
     """Return the error for an answer that Vigil would not give."""
     return VigilError(f"what answers at {url} is not Vigil; give another address or port")
 

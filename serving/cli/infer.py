@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from serving.cli.client import Client, stranger
+from serving.cli.client import Client, not_an_instance
 from serving.cli.console import OUT, say
 from serving.cli.target import GATEWAY, Target, asks
 from serving.errors import InvalidInput, VigilError
@@ -45,7 +45,7 @@ def infer(
     try:
         response = codec.decode(answer.content, answer.headers.get(codec.HEADER))
     except InvalidInput:
-        raise stranger(answer.url) from None
+        raise not_an_instance(answer.url) from None
     if target.as_json:
         OUT.print_json(_as_json(response, request))
         return

@@ -19,7 +19,7 @@ from serving.config.remote import Remote, RemoteCredentials, RemoteTls
 from serving.config.section import ConfigError
 from serving.config.server import Listen, ServerConfig, Telemetry
 from serving.config.signature import signature_difference
-from serving.config.tensors import (
+from serving.config.tensor_specs import (
     Datatype,
     Feature,
     InputSpec,

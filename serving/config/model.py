@@ -16,7 +16,7 @@ from serving.config.monitoring import Explain, Fairness, Monitors
 from serving.config.one_of import OneOf
 from serving.config.remote import Remote
 from serving.config.section import Section
-from serving.config.tensors import InputSpec, OutputSpec
+from serving.config.tensor_specs import InputSpec, OutputSpec
 
 _NO_CLASS: Final = ("score_samples", "transform")
 CLASS_OUTPUT: Final = "scores [-1, classes] or whole numbers [-1], as the first output"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from serving.config.model import ModelConfig
-from serving.config.tensors import InputSpec, OutputSpec
+from serving.config.tensor_specs import InputSpec, OutputSpec
 
 Spec = InputSpec | OutputSpec
 

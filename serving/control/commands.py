@@ -22,18 +22,18 @@ class Commands:
 
     Args:
         control: loads and unloads models.
-        book: keeps the settings.
+        settings: keeps the settings.
         kept: returns once what was ordered so far outlives this process; answers wait for it.
     """
 
     def __init__(
         self,
         control: ModelControl,
-        book: RuntimeSettings,
+        settings: RuntimeSettings,
         kept: Callable[[], Awaitable[None]] = at_once,
     ) -> None:
         self._control = control
-        self._book = book
+        self._settings = settings
         self._kept = kept
 
     async def answer(self, asked: ControlMeta) -> Any:
@@ -50,11 +50,11 @@ class Commands:
 
     async def _obey(self, asked: ControlMeta) -> Any:
         if asked.operation == "logging":
-            return self._book.logging(asked.settings)
+            return self._settings.logging(asked.settings)
         if asked.operation == "trace":
             if asked.model and asked.model not in self._control.loaded:
                 raise unknown_model(asked.model[:200])
-            return self._book.trace(asked.model, asked.settings)
+            return self._settings.trace(asked.model, asked.settings)
         if asked.operation == "load":
             await self._control.load(
                 asked.model, allow_signature_change=asked.allow_signature_change

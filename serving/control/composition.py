@@ -31,7 +31,7 @@ class ControlPlane:
         kept: returns once a successor of this room would know all that was ordered here so far.
 
     Attributes:
-        desk: takes orders.
+        commands: takes orders.
     """
 
     def __init__(
@@ -63,14 +63,14 @@ class ControlPlane:
         self._registry = registry
         self._switch = switch or LogSwitch()
         self._on_settings = on_settings
-        self._book = RuntimeSettings(config.data_dir.absolute() / "traces", self._set)
-        self.desk = Commands(self._control, self._book, kept)
-        registry.requests.on_control = self.desk.answer
+        self._settings = RuntimeSettings(config.data_dir.absolute() / "traces", self._set)
+        self.commands = Commands(self._control, self._settings, kept)
+        registry.requests.on_control = self.commands.answer
 
     @property
     def chosen(self) -> Chosen:
         """What was set, for a successor of this room."""
-        return self._book.chosen
+        return self._settings.chosen
 
     def start(self, inventory: Inventory, chosen: Chosen | None = None) -> None:
         """Serve these models, and look for others if that is wanted.
@@ -86,7 +86,7 @@ class ControlPlane:
         for served in filter(may_fall_back, inventory.models):
             self._settle(served, generation)
         if chosen is not None and chosen.number:
-            self._book.restore(chosen)
+            self._settings.restore(chosen)
         if self._poll:
             self._polling = asyncio.get_running_loop().create_task(self._poll.run())
 

@@ -130,8 +130,8 @@ class ServedVersion:
             if parameters and "timeout" in parameters:
                 timeout_s = shorter(timeout_s, parameters["timeout"])
             future: asyncio.Future[Answer] = self._loop.create_future()
-            lane = context.client if self._fair else ""
-            item = Pending(request.id, bound, future, started, lane, context, arm)
+            flow = context.client if self._fair else ""
+            item = Pending(request.id, bound, future, started, flow, context, arm)
             if self._levels or (parameters and "priority" in parameters):
                 self._set_priority(item, parameters)
             if bound.rows:
@@ -181,12 +181,12 @@ class ServedVersion:
         A client that has less than its share of the queue, or a higher priority than something that
         waits, gets room. Its priority would be in the body, so a body that has the word is read.
         """
-        lane: Hashable = client if self._fair else ""
+        flow: Hashable = client if self._fair else ""
         if self._levels:
             if b"priority" in bytes(body):
                 return True
-            lane = (self._level, lane)
-        return self.queue.may_make_room(lane)
+            flow = (self._level, flow)
+        return self.queue.may_make_room(flow)
 
     def _answer_no_rows(self, item: Pending) -> None:
         """Give every output without a row; many models cannot compute none at all."""
@@ -210,7 +210,7 @@ class ServedVersion:
             )
         given = min(item.context.priority, self._levels)
         item.priority = asked or given or self._level
-        item.lane = (item.priority, item.lane)
+        item.flow = (item.priority, item.flow)
 
     # -- its replicas -------------------------------------------------------------------
 

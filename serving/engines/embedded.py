@@ -83,7 +83,7 @@ class EmbeddedInstance:
         history = History()
         host = "application"
         self._exports = Exports(self._registry, self._config, history, engine=host, ingress=host)
-        pages = Pages(self._registry, self._config, history, self._control.desk)
+        pages = Pages(self._registry, self._config, history, self._control.commands)
         self.admin: ASGIApp = pages.app(mounted=True)
         self._gateway = GatewayComposition(
             "gateway-0",

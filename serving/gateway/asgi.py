@@ -21,7 +21,7 @@ from serving.gateway.http.cors import Cors, merged
 from serving.gateway.http.headers import Headers, by_name
 from serving.gateway.http.inference import infer
 from serving.gateway.http.replies import Reply, error_reply, packed_reply
-from serving.gateway.http.routes import INFER, Call, Target, target_of, without_route
+from serving.gateway.http.routes import INFER, HttpCall, Target, target_of, without_route
 from serving.gateway.internal_errors import client_error
 from serving.telemetry.logs.events import Event
 from serving.telemetry.logs.report import report
@@ -149,7 +149,7 @@ class VigilApp:
         if route is None:
             return without_route(method, path, target.methods)
         return await route.handle(
-            Call(
+            HttpCall(
                 self.plane,
                 headers,
                 scope["query_string"],

@@ -86,8 +86,8 @@ class MonitorRole:
         self._id = member_id
         self._secret = secret
         self._checkpoint_s = checkpoint_s
-        self.observatory = MonitoringService(clock)
-        self._checkpoint = Checkpoint(data_dir, member_id, self.observatory.entries)
+        self.service = MonitoringService(clock)
+        self._checkpoint = Checkpoint(data_dir, member_id, self.service.entries)
         self._saving = asyncio.Lock()
         self._stalled_s = 0.0
         self._reports = ReportRunner()
@@ -141,13 +141,13 @@ class MonitorRole:
     # -- the control plane --------------------------------------------------------------
 
     def _directory(self, directory: Directory) -> None:
-        self.observatory.serve(directory.models)
+        self.service.serve(directory.models)
         self._told.set()
 
     def _report(self) -> Report:
         self._process.update()
-        series = (*self.observatory.snapshot(), *self._series.snapshot())
-        return Report(True, series, self.observatory.status())
+        series = (*self.service.snapshot(), *self._series.snapshot())
+        return Report(True, series, self.service.status())
 
     async def _tell_findings(self, registry: RegistryClient) -> None:
         """Tell all findings when one has changed; not before it is known what is served."""
@@ -155,7 +155,7 @@ class MonitorRole:
         while True:
             try:
                 if registry.connected and (
-                    changed := self._feed.changed(self.observatory.all_findings())
+                    changed := self._feed.changed(self.service.all_findings())
                 ):
                     registry.notify(FINDINGS_CHANGED, changed)
             except Exception as error:  # noqa: BLE001 - a fault in one must not end all later ones
@@ -173,7 +173,7 @@ class MonitorRole:
         if saved is None:
             return
         try:
-            self.observatory.restore(*saved)
+            self.service.restore(*saved)
         except (KeyError, TypeError, ValueError) as error:
             self._checkpoint.set_aside(f"it does not hold what it should ({type(error).__name__})")
 
@@ -202,8 +202,8 @@ class MonitorRole:
         # What is made here is freed at once, and a collection would look at all that is held.
         gc.disable()
         try:
-            changes = self.observatory.changes()
-            return self._checkpoint.prepare(self.observatory.state(), changes)
+            changes = self.service.changes()
+            return self._checkpoint.prepare(self.service.state(), changes)
         finally:
             gc.enable()
             self._stalled_s += time.perf_counter() - started
@@ -212,9 +212,9 @@ class MonitorRole:
 
     def _message(self, connection: Connection, message: Message) -> None:
         if message.kind == observation.EVENTS:
-            self.observatory.observe(_decode_event(message.meta), message.tensors)
+            self.service.observe(_decode_event(message.meta), message.tensors)
         elif message.kind == observation.POSITION:
-            self.observatory.at(_decode_position(message.meta))
+            self.service.at(_decode_position(message.meta))
         elif message.id:
             self._keep(self._answer(connection, message))
 
@@ -236,10 +236,10 @@ class MonitorRole:
 
     async def _reply(self, message: Message) -> object:
         if message.kind == observation.LABELS:
-            return self.observatory.label(_decode_labels(message.meta))
+            return self.service.label(_decode_labels(message.meta))
         if message.kind == observation.FINDINGS:
             asked = _decode_findings(message.meta)
-            return msgspec.json.encode(self.observatory.findings(asked.model, asked.version))
+            return msgspec.json.encode(self.service.findings(asked.model, asked.version))
         if message.kind == observation.REPORT:
             return await self._make_report(_decode_report(message.meta))
         if message.kind == observation.RESET_REFERENCE:
@@ -247,12 +247,12 @@ class MonitorRole:
         raise Unsupported(f"a monitor does not answer '{message.kind[:40]}'")
 
     async def _reset(self, asked: observation.ResetMeta) -> str:
-        progress = self.observatory.reset_reference(asked.model)
+        progress = self.service.reset_reference(asked.model)
         await self._save()  # or a restart within the next seconds would bring the old one back
         return progress
 
     async def _make_report(self, asked: observation.ReportMeta) -> observation.ReportReply:
-        watches = self.observatory.watches
+        watches = self.service.watches
         if asked.only:
             watch = watches.watch(asked.model, asked.only)
         else:

@@ -35,7 +35,7 @@ class MonitoringService:
         monitors: which kinds of monitors there are.
 
     Attributes:
-        ledger: what was received and what is lost.
+        delivery: what was received and what is lost.
         unwatched: rows received for versions that are not watched (any more, or yet).
     """
 
@@ -43,7 +43,7 @@ class MonitoringService:
         self, clock: Callable[[], float], monitors: Sequence[MonitorDescriptor] = MONITORS
     ) -> None:
         self._clock = clock
-        self.ledger = DeliveryAccounting()
+        self.delivery = DeliveryAccounting()
         self.unwatched = 0
         self._series = SeriesSet()
         self._received = self._series.sum(EVENTS_RECEIVED)
@@ -61,13 +61,13 @@ class MonitoringService:
 
     def at(self, position: Position) -> None:
         """Count what a gateway has sent and this monitor has not received."""
-        self.ledger.at(position)
+        self.delivery.at(position)
         self._count_lost()
 
     def observe(self, meta: EventMeta, tensors: Sequence[Tensor]) -> None:
         """Take in one message of predictions."""
         rows = sum(meta.rows)
-        self.ledger.arrived(meta.position, len(meta.ids), rows)
+        self.delivery.arrived(meta.position, len(meta.ids), rows)
         self._received.add(rows)
         self._count_lost()
         self._worst_lag = max(self._worst_lag, self._clock() - meta.timestamp)
@@ -93,7 +93,7 @@ class MonitoringService:
 
     def _count_lost(self) -> None:
         # What was lost before a restart is in the totals of the process that counted it.
-        self._lost.value = max(self._lost.value, self.ledger.lost.rows - self._lost_before)
+        self._lost.value = max(self._lost.value, self.delivery.lost.rows - self._lost_before)
 
     def label(self, pushed: LabelsMeta) -> LabelCounts:
         """Join labels with predictions of the version that made them.
@@ -160,7 +160,7 @@ class MonitoringService:
     def status(self) -> MonitorStatus:
         """Return what was received, and notes on all models."""
         watches = self.watches.listed()
-        received, lost = self.ledger.received.rows, self.ledger.lost.rows
+        received, lost = self.delivery.received.rows, self.delivery.lost.rows
         not_judged = (note for watch in watches for note in watch.not_judged)
         return MonitorStatus(
             EventCounts(received, lost, self.unwatched),
@@ -185,7 +185,7 @@ class MonitoringService:
     def state(self) -> dict[str, Any]:
         """Return what a restart must not forget, without entries, as JSON-serialisable values."""
         return {
-            "ledger": self.ledger.state(),
+            "ledger": self.delivery.state(),
             "unwatched": self.unwatched,
             **self.watches.state(),
         }
@@ -193,8 +193,8 @@ class MonitoringService:
     def restore(self, state: Mapping[str, Any], entries: Mapping[str, Sequence[Entry]]) -> None:
         """Go on from what `state`, `changes` and `entries` told, before any model is served."""
         self.watches.restore(state, entries)
-        self.ledger.restore(state["ledger"])
-        self._lost_before = self.ledger.lost.rows
+        self.delivery.restore(state["ledger"])
+        self._lost_before = self.delivery.lost.rows
         self.unwatched = int(state["unwatched"])
 
     def changes(self) -> Changes:

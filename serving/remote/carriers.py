@@ -21,7 +21,7 @@ from serving.remote.grpc.carrier import GrpcCarrier
 from serving.remote.http.carrier import HttpCarrier
 from serving.remote.http.wire import LENGTH
 from serving.remote.pending import Asked
-from serving.remote.wire import Answer, Answered, Call
+from serving.remote.wire import Answer, Answered, UpstreamCall
 
 GRPC_OPTIONS: Final = (
     ("grpc.max_send_message_length", -1),
@@ -46,7 +46,7 @@ _NOBODY: Final = "failed to connect to all addresses"
 class Carrier(Protocol):
     """Sends calls and waits for their answers."""
 
-    def send(self, call: Call, timeout_s: float) -> Answer:
+    def send(self, call: UpstreamCall, timeout_s: float) -> Answer:
         """Send `call`.
 
         Raises:
@@ -60,7 +60,7 @@ class Carrier(Protocol):
 class AsyncCarrier(Protocol):
     """The same without blocking. Belongs to the loop in which it was made."""
 
-    def ask(self, call: Call, timeout_s: float, callback: Answered) -> Asked:
+    def ask(self, call: UpstreamCall, timeout_s: float, callback: Answered) -> Asked:
         """Send `call`; `callback` gets the answer, or what `Carrier.send` would raise.
 
         It may be called before this returns.
@@ -118,7 +118,7 @@ class _Grpc:
     def _note(self, state: grpc.ChannelConnectivity) -> None:
         self._state = state
 
-    def send(self, call: Call, timeout_s: float) -> Answer:
+    def send(self, call: UpstreamCall, timeout_s: float) -> Answer:
         ask = self._channel.unary_unary(call.path, None, None)
         metadata = tuple(self._access.headers().items())
         try:
@@ -146,7 +146,7 @@ def _answer(response: httpx.Response) -> Answer:
     return Answer(response.content, int(length))
 
 
-def _request(call: Call, access: Access) -> dict[str, Any]:
+def _request(call: UpstreamCall, access: Access) -> dict[str, Any]:
     method = "GET" if call.body is None else "POST"
     headers = {**call.headers, **access.headers()}
     return {"method": method, "url": call.path, "content": call.body, "headers": headers}
@@ -160,7 +160,7 @@ class _Http:
             base_url=address.url, trust_env=False, verify=access.ssl_context()
         )
 
-    def send(self, call: Call, timeout_s: float) -> Answer:
+    def send(self, call: UpstreamCall, timeout_s: float) -> Answer:
         try:
             request = _request(call, self._access)
             return _answer(self._client.request(**request, timeout=timeout_s))

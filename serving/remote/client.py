@@ -17,10 +17,19 @@ from serving.remote.carriers import AsyncCarrier, open_async_carrier, open_carri
 from serving.remote.grpc.wire import GrpcWire
 from serving.remote.http.wire import HttpWire
 from serving.remote.pending import Asked, awaited
-from serving.remote.wire import NOTHING, Answer, Call, Inferred, Listed, Told, Wire, unreadable
+from serving.remote.wire import (
+    NOTHING,
+    Answer,
+    Inferred,
+    Listed,
+    Told,
+    UpstreamCall,
+    Wire,
+    unreadable,
+)
 
 BINARY = "binary_tensor_data"
-_SERVER = Call("/v2")
+_SERVER = UpstreamCall("/v2")
 
 Inference = Callable[[Inferred | VigilError], None]
 """Gets the outputs of an inference, or why there are none, once. It must not raise."""
@@ -62,7 +71,7 @@ class Client:
             self._carrier.close()
             raise
 
-    def _send(self, call: Call) -> Answer:
+    def _send(self, call: UpstreamCall) -> Answer:
         return self._carrier.send(call, self._timeout_s)
 
     def infer(
@@ -164,7 +173,7 @@ class AsyncClient:
             self._wire = _http_wire(await self._send(_SERVER))
         return self._wire
 
-    async def _send(self, call: Call) -> Answer:
+    async def _send(self, call: UpstreamCall) -> Answer:
         return await awaited(lambda callback: self._carrier.ask(call, self._timeout_s, callback))
 
     async def require_ready(self) -> ModelMetadata:

@@ -24,13 +24,13 @@ _LONGEST_PAUSE_S: Final = 1.0
 _LONGER: Final = 1.6
 
 
-class Speaker(Protocol):
-    """What speaks on a connection: an asyncio protocol, and when the peer has understood it."""
+class Connected(Protocol):
+    """An asyncio protocol of a connection, and when the peer has understood it."""
 
     ready: asyncio.Future[None]
 
 
-S = TypeVar("S", bound=Speaker)
+S = TypeVar("S", bound=Connected)
 
 
 def tls_context(address: Address, access: Access, protocol: str) -> ssl.SSLContext | None:
@@ -49,7 +49,7 @@ def tls_context(address: Address, access: Access, protocol: str) -> ssl.SSLConte
 
 
 async def connect(address: Address, context: ssl.SSLContext | None, make: Callable[[], S]) -> S:
-    """Try the addresses of a server one after the other; returns what speaks on the connection.
+    """Try the addresses of a server one after the other; returns the protocol of the connection.
 
     Raises:
         Unreachable: nobody answers there, or cannot be trusted.
@@ -89,16 +89,16 @@ async def _one(
         server_hostname=address.host if context else None,
         family=family,
     )
-    speaker = cast(S, made)
+    connection = cast(S, made)
     try:
         wire = transport.get_extra_info("socket")
         for level, option, value in KEEPALIVE:
             wire.setsockopt(level, option, value)
-        await speaker.ready
+        await connection.ready
     except BaseException:
         transport.abort()
         raise
-    return speaker
+    return connection
 
 
 class Patience:

@@ -19,7 +19,7 @@ NOTHING = Passthrough({}, {})
 MAX_MESSAGE = 500
 
 
-class Call(msgspec.Struct, frozen=True):
+class UpstreamCall(msgspec.Struct, frozen=True):
     """A request: where to, what, and HTTP headers. Without a `body` it is an HTTP GET."""
 
     path: str
@@ -82,31 +82,31 @@ class Wire(Protocol):
 
     def infer(
         self, model: str, version: str, forward: Passthrough, inputs: Sequence[Tensor]
-    ) -> Call:
+    ) -> UpstreamCall:
         """Ask for an inference."""
 
     def read_infer(self, answer: Answer) -> Inferred:
         """Return the outputs; numbers are views on the answer where the wire allows it."""
 
-    def ready(self, model: str, version: str) -> Call:
+    def ready(self, model: str, version: str) -> UpstreamCall:
         """Ask whether a model is ready."""
 
     def read_ready(self, answer: Answer) -> bool:
         """Return whether it is."""
 
-    def metadata(self, model: str, version: str) -> Call:
+    def metadata(self, model: str, version: str) -> UpstreamCall:
         """Ask for a model's inputs and outputs."""
 
     def read_metadata(self, answer: Answer) -> ModelMetadata:
         """Return them; a server may tell none."""
 
-    def index(self) -> Call:
+    def index(self) -> UpstreamCall:
         """Ask which models there are (the extension `model_repository`)."""
 
     def read_index(self, answer: Answer) -> list[Listed]:
         """Return them."""
 
-    def config(self, model: str, version: str) -> Call:
+    def config(self, model: str, version: str) -> UpstreamCall:
         """Ask for Triton's model configuration."""
 
     def read_config(self, answer: Answer) -> Told:

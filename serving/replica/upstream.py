@@ -34,15 +34,15 @@ from serving.models.contract import Capabilities
 from serving.models.repository.folder import ModelEntry
 from serving.remote.access import Access, access_of
 from serving.remote.address import parse_address
-from serving.remote.client import AsyncClient
-from serving.remote.failures import ROWS_MAY_BE_BAD
-from serving.remote.tensors import (
+from serving.remote.batch_tensors import (
     check_metadata,
     from_upstream,
     response_parameters_of,
     to_upstream,
     version_of,
 )
+from serving.remote.client import AsyncClient
+from serving.remote.failures import ROWS_MAY_BE_BAD
 from serving.remote.wire import NOTHING, Inferred
 from serving.replica.batch_handler import Reply, require_infer, tensors_of, told
 from serving.telemetry.counters import SeriesSet

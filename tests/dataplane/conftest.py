@@ -159,7 +159,7 @@ class Bench:
         values: Any = (1.0,),
         timeout_s: float | None = None,
         width: int = 2,
-        lane: Any = "",
+        flow: Any = "",
         priority: int = 0,
         **more: Any,
     ) -> asyncio.Future[Answer]:
@@ -170,9 +170,9 @@ class Bench:
             bound = Bound((array,), len(array), ((width,),), (), None)
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         context = RequestContext(disconnect=more.pop("receive", None))
-        item = Pending(ident, bound, future, more.pop("enqueued", 0.0), lane, context, **more)
+        item = Pending(ident, bound, future, more.pop("enqueued", 0.0), flow, context, **more)
         if priority:
-            item.priority, item.lane = priority, (priority, lane)
+            item.priority, item.flow = priority, (priority, flow)
         self.batcher.submit(item, timeout_s)
         self.items.append(item)
         return item.future

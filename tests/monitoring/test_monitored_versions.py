@@ -23,14 +23,14 @@ DRIFT = {"reference": "live", "reference_rows": 100, "window": 50}
 
 
 class Bench:
-    """An observatory of one model on another server, and what its gateways tell."""
+    """An service of one model on another server, and what its gateways tell."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.now = NOW
         self.sequence = self.sent = 0
         self.random = np.random.default_rng(0)
-        self.observatory = MonitoringService(lambda: self.now)
+        self.service = MonitoringService(lambda: self.now)
         self.serve("1")
 
     def serve(self, *versions: str, **monitors: Any) -> None:
@@ -43,7 +43,7 @@ class Bench:
             "monitors": {"drift": DRIFT, **monitors},
         })  # fmt: skip
         content = config.model_dump_json().encode()
-        self.observatory.serve([
+        self.service.serve([
             ServedModel("m", version, content, str(self.folder)) for version in versions
         ])  # fmt: skip
 
@@ -64,32 +64,32 @@ class Bench:
         x = self.random.normal(mean, 1, (rows, 1)).astype(np.float32)
         p = np.tile(np.array([[1 - score, score]], np.float32), (rows, 1))
         tensors = [Tensor("in:x", "FP32", (rows, 1), x), Tensor("out:p", "FP32", (rows, 2), p)]
-        self.observatory.observe(meta, tensors)
+        self.service.observe(meta, tensors)
 
     def push(self, *ids: str) -> LabelCounts:
         labels = [Label(ident, 0, "yes") for ident in ids]
-        return self.observatory.label(LabelsMeta("m", labels))
+        return self.service.label(LabelsMeta("m", labels))
 
     def restart(self, *versions: str) -> None:
         entries: dict[str, list[Any]] = {}
-        for owner, entry in self.observatory.entries():
+        for owner, entry in self.service.entries():
             entries.setdefault(owner, []).append(entry)
-        state, entries = json.loads(json.dumps([self.observatory.state(), entries]))
-        self.observatory = MonitoringService(lambda: self.now)
-        self.observatory.restore(state, entries)
+        state, entries = json.loads(json.dumps([self.service.state(), entries]))
+        self.service = MonitoringService(lambda: self.now)
+        self.service.restore(state, entries)
         self.serve(*versions)
 
     def found(self, metric: str) -> dict[str, FindingRecord]:
         """The findings of a metric by version."""
-        findings = self.observatory.findings("m").findings
+        findings = self.service.findings("m").findings
         return {one.version: one for one in findings if one.metric == metric}
 
     def versions(self) -> set[str]:
-        return {watch.entry.version for watch in self.observatory.watches}
+        return {watch.entry.version for watch in self.service.watches}
 
     def gauges(self) -> set[str]:
         """Versions that a gauge is about."""
-        told = [dict(s.attributes) for s in self.observatory.snapshot() if s.kind == "gauge"]
+        told = [dict(s.attributes) for s in self.service.snapshot() if s.kind == "gauge"]
         return {one["version"] for one in told if "version" in one}
 
 
@@ -105,12 +105,12 @@ def test_findings_of_two_versions_are_apart(bench):
     found = bench.found("drifted_features")
     assert {version: one.breached for version, one in found.items()} == {"1": False, "v2": True}
     assert {one.n_reference for one in found.values()} == {100}
-    reported = bench.observatory.all_findings()
+    reported = bench.service.all_findings()
     assert {(one.model, one.version) for one in reported} == {("m", "1"), ("m", "v2")}
     assert bench.gauges() == {"1", "v2"}
     alarms = {
         dict(one.attributes)["version"]: one.value
-        for one in bench.observatory.snapshot()
+        for one in bench.service.snapshot()
         if one.name == "vigil.drift.alarms"
     }
     assert alarms == {"1": 0, "v2": 3}
@@ -143,7 +143,7 @@ def test_a_restart_goes_on_with_every_version(bench):
     before = [bench.found(metric) for metric in metrics]
     bench.restart("1")
     assert [bench.found(metric) for metric in metrics] == before
-    assert [w.entry.version for w in bench.observatory.watches] == ["2", "1", "3"]
+    assert [w.entry.version for w in bench.service.watches] == ["2", "1", "3"]
     assert bench.push("one7", "two7", "three7", "never0") == LabelCounts(accepted=3, unknown=1)
     bench.answered("3", 50, mean=-2.0)
     assert bench.found("drifted_features")["3"].breached is True
@@ -178,7 +178,7 @@ def test_the_version_that_was_silent_longest_is_displaced(bench):
     assert bench.versions() == {"1", "v2", "v4", "v5", "v9"}
     assert bench.gauges() <= bench.versions()
     assert bench.push("of3-0", "of4-0", "served0") == LabelCounts(accepted=2, late=1)
-    changes = bench.observatory.changes()
+    changes = bench.service.changes()
     assert ("m/v3", None) in changes
     bench.answered("v3")  # anew; nothing is left of what it was
     assert bench.versions() == {"1", "v2", "v3", "v5", "v9"}
@@ -190,21 +190,21 @@ def test_a_server_that_makes_up_versions_is_bounded(bench, caplog):
         for version in range(100):
             bench.answered(f"made-up-{version}")
     assert len(bench.versions()) == 1 + MOST_UPSTREAM
-    assert bench.observatory.unwatched == 100 - MOST_UPSTREAM
+    assert bench.service.unwatched == 100 - MOST_UPSTREAM
     (told,) = [r for r in caplog.records if "is not watched" in r.message]
     assert getattr(told, FIELDS)["version"] == f"made-up-{MOST_UPSTREAM}"
     assert "version 'made-up-99' of model 'm' upstream is not watched" in str(
-        bench.observatory.findings("m").notes
+        bench.service.findings("m").notes
     )
-    assert "made-up-99" in str(bench.observatory.status().not_judged)
+    assert "made-up-99" in str(bench.service.status().not_judged)
     for version in range(2 * MOST_COUNTED):
         bench.now += 2 * ACTIVE_S
         bench.answered(f"slowly-{version}")
     assert len(bench.versions()) == 1 + MOST_UPSTREAM
-    assert bench.observatory.findings("m").notes[-1].count("is not watched") == 0
+    assert bench.service.findings("m").notes[-1].count("is not watched") == 0
     counted = {
         dict(one.attributes)["version"]
-        for one in bench.observatory.snapshot()
+        for one in bench.service.snapshot()
         if one.name == "vigil.drift.alarms"
     }
     assert len(counted) == 1 + MOST_COUNTED + 1
@@ -213,19 +213,19 @@ def test_a_server_that_makes_up_versions_is_bounded(bench, caplog):
 
 def test_a_served_version_that_never_answered_is_not_told_of(bench):
     """What is called 1 here may be `v0.1.0` there."""
-    notes = bench.observatory.findings("m").notes
+    notes = bench.service.findings("m").notes
     assert any("model 'm':" in note for note in notes)
     bench.answered("v0.1.0", 10)
-    notes = bench.observatory.findings("m").notes
+    notes = bench.service.findings("m").notes
     assert notes
     assert all("model 'm' version 'v0.1.0' upstream" in note for note in notes)
     bench.answered("", 10)
-    notes = bench.observatory.findings("m").notes
+    notes = bench.service.findings("m").notes
     assert any("model 'm':" in note for note in notes)
 
 
 def test_a_report_is_about_the_version_that_answered_last(bench):
-    watches = bench.observatory.watches
+    watches = bench.service.watches
 
     def latest() -> str:
         return watches.latest("m", "1").entry.version
@@ -262,4 +262,4 @@ def test_versions_end_with_the_one_that_is_served_in_their_name(bench, how):
     assert bench.versions() == ({"1"} if how == "changed" else set())
     assert bench.gauges() == set()
     bench.answered("2", version="7")  # of a version that is not served any more
-    assert bench.observatory.unwatched == 1
+    assert bench.service.unwatched == 1

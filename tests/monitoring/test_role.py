@@ -87,16 +87,15 @@ async def test_shifted_rows_are_a_finding(connected, tabular, monitor):
     answer = await ask(connected)
     assert verdicts(answer, "psi") == {"income": True, "debt": False, "purpose": False}
     series = {
-        (s.name, dict(s.attributes).get("feature", "")): s.value
-        for s in monitor.observatory.snapshot()
+        (s.name, dict(s.attributes).get("feature", "")): s.value for s in monitor.service.snapshot()
     }
     assert series["vigil.drift.score", "income"] > 0.5 > series["vigil.drift.score", "debt"]
     assert series["vigil.drift.p_value", "income"] < 1e-6
     assert series["vigil.drift.alarms", ""] == 1
     assert series["vigil.monitor.lag", ""] == 1.5
     assert series["vigil.events.received", ""] == 200
-    monitor.observatory.serve(())
-    left = {each.name for each in monitor.observatory.snapshot()}
+    monitor.service.serve(())
+    left = {each.name for each in monitor.service.snapshot()}
     assert "vigil.drift.alarms" in left
     assert not left & {"vigil.drift.score", "vigil.drift.p_value"}
 
@@ -105,7 +104,7 @@ async def test_an_alarm_is_counted_once_per_window(connected, tabular, monitor):
     for _ in range(2):
         tabular.publish(connected, 250, shift=1.0)
         await ask(connected)
-    alarms = [s.value for s in monitor.observatory.snapshot() if s.name == "vigil.drift.alarms"]
+    alarms = [s.value for s in monitor.service.snapshot() if s.name == "vigil.drift.alarms"]
     assert alarms == [2]
 
 
@@ -117,9 +116,9 @@ async def test_unequal_selection_rates_are_a_finding(connected, tabular, monitor
     assert verdicts(answer, "demographic_parity_difference") == {"sex": True}
     [finding] = [f for f in answer["findings"] if f["metric"] == "demographic_parity_difference"]
     assert finding["ci"][0] > 0.1
-    names = {s.name for s in monitor.observatory.snapshot()}
+    names = {s.name for s in monitor.service.snapshot()}
     assert "vigil.fairness.disparity.ci.lower" in names
-    told = [answer, monitor.observatory.all_findings(), monitor.observatory.status()]
+    told = [answer, monitor.service.all_findings(), monitor.service.status()]
     assert b'"F"' not in msgspec.json.encode(told)
 
 
@@ -133,7 +132,7 @@ async def test_labels_are_joined_and_scored(connected, tabular, monitor):
     answer = await ask(connected)
     [accuracy] = [f for f in answer["findings"] if f["monitor"] == "performance"]
     assert accuracy["value"] == pytest.approx(0.9)
-    series = {s.name: s.value for s in monitor.observatory.snapshot()}
+    series = {s.name: s.value for s in monitor.service.snapshot()}
     assert series["vigil.performance.score"] == pytest.approx(0.9)
     assert series["vigil.labels.coverage"] == 1.0
 
@@ -194,13 +193,13 @@ async def test_the_hub_hears_of_findings_when_they_change_and_after_it_was_repla
     told = []
     monkeypatch.setattr(LatestFindings, "told", lambda _self, *what: told.append(what))
     looked = []
-    all_findings = monitor.observatory.all_findings
+    all_findings = monitor.service.all_findings
 
     def look():
         looked.append(all_findings())
         return looked[-1]
 
-    monkeypatch.setattr(monitor.observatory, "all_findings", look)
+    monkeypatch.setattr(monitor.service, "all_findings", look)
     tabular.publish(connected, 200, shift=1.0)
     await ask(connected)
     await eventually(lambda: told and told[-1][1].findings)
@@ -229,7 +228,7 @@ async def test_a_fault_in_findings_ends_none_that_come_later(
         raise RuntimeError("not now")
 
     with monkeypatch.context() as patch:
-        patch.setattr(monitor.observatory, "all_findings", fail)
+        patch.setattr(monitor.service, "all_findings", fail)
         await eventually(
             lambda: "the control plane could not be told of findings" in caplog.messages
         )
@@ -245,8 +244,8 @@ async def test_rows_of_a_model_that_is_not_served_are_counted(
     connected.publish("gone", "1", 0.0, ["a"], [3], {"x": np.ones((3, 1))}, {"y": np.ones((3, 1))})
     with pytest.raises(ModelNotFound):
         await ask(connected, "gone")
-    assert monitor.observatory.unwatched == 3
-    assert monitor.observatory.ledger.received.rows == 3
+    assert monitor.service.unwatched == 3
+    assert monitor.service.delivery.received.rows == 3
 
 
 async def test_a_version_without_a_profile_says_so(tmp_path, registry, gateway, served, eventually):
@@ -289,12 +288,12 @@ async def test_published_is_received_dropped_or_lost(
     await eventually(lambda: publisher.connected)
     tabular.publish(publisher, 20)
     await ask(publisher)
-    ledger = second.observatory.ledger
+    delivery = second.service.delivery
     dropped = sum(totals.rows for totals in publisher.dropped.values())
     assert publisher.published.rows == 370
     assert dropped == 50
-    assert (ledger.received.rows, ledger.lost.rows) == (190, 130)
-    assert publisher.published.rows == ledger.received.rows + dropped + ledger.lost.rows
+    assert (delivery.received.rows, delivery.lost.rows) == (190, 130)
+    assert publisher.published.rows == delivery.received.rows + dropped + delivery.lost.rows
     await second.stop()
 
 
@@ -363,7 +362,7 @@ async def test_a_live_reference_is_collected_kept_and_reset(
     assert "0 of 300 rows" in (await ask(publisher))["notes"][0]
     tabular.publish(publisher, 500, shift=1.0)
     assert verdicts(await ask(publisher), "drifted_features") == {"": False}
-    assert "first 300 rows" in role.observatory.status().notes[0]
+    assert "first 300 rows" in role.service.status().notes[0]
     await role.stop()
 
 
@@ -371,7 +370,7 @@ async def test_no_row_of_a_live_reference_is_saved(live, monitor, gateway, tabul
     await eventually(lambda: gateway.publisher.connected)
     tabular.publish(gateway.publisher, 250)
     await ask(gateway.publisher)
-    state = monitor.observatory.state()["models"]["loans/1"]["drift"]
+    state = monitor.service.state()["models"]["loans/1"]["drift"]
     assert state == {"rows": 300, "reference": None}
 
 

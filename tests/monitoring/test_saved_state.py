@@ -31,15 +31,15 @@ def served(minimum: float = 0.9) -> ServedModel:
 def restored(minimum: float = 0.9, without: str = "") -> MonitoringService:
     saved = json.loads(SAVED.read_text())
     saved["state"]["models"]["loans/1"].pop(without, None)
-    observatory = MonitoringService(lambda: 1000.0)
-    observatory.restore(saved["state"], saved["entries"])
-    observatory.serve([served(minimum)])
-    return observatory
+    service = MonitoringService(lambda: 1000.0)
+    service.restore(saved["state"], saved["entries"])
+    service.serve([served(minimum)])
+    return service
 
 
 def test_every_monitor_goes_on_with_what_it_had_found():
-    observatory = restored()
-    answer = observatory.findings("loans")
+    service = restored()
+    answer = service.findings("loans")
     before = json.loads(SAVED.read_text())["findings"]
     assert {one["monitor"] for one in before} == {"drift", "fairness", "performance", "quality"}
     findings = json.loads(msgspec.json.encode(answer.findings))
@@ -61,10 +61,10 @@ def test_every_monitor_is_where_it_was_in_its_window():
 
 
 def test_labels_are_joined_with_the_predictions_of_before():
-    observatory = restored()
+    service = restored()
     labels = LabelsMeta("loans", [Label(f"r{n}", 0, "yes") for n in (209, 210, 249)])
-    assert observatory.label(labels) == LabelCounts(accepted=2, duplicate=1)
-    coverage = [s.value for s in observatory.snapshot() if s.name == "vigil.labels.coverage"]
+    assert service.label(labels) == LabelCounts(accepted=2, duplicate=1)
+    coverage = [s.value for s in service.snapshot() if s.name == "vigil.labels.coverage"]
     assert coverage == [212 / 250]
 
 
@@ -74,12 +74,12 @@ def test_accuracy_by_another_minimum_is_judged_anew():
 
 
 def test_labels_go_on_although_accuracy_was_not_saved():
-    observatory = restored(without="performance")
-    (watch,) = observatory.watches
+    service = restored(without="performance")
+    (watch,) = service.watches
     assert watch.state()["labels"]["labelled"] == 210
     filled = {judge.name: judge.monitor.filled for judge in watch._monitors.judges}
     assert filled["performance"] == (0, 200)
-    findings = observatory.findings("loans").findings
+    findings = service.findings("loans").findings
     assert {one.monitor for one in findings} == {"drift", "fairness", "quality"}
 
 

@@ -41,18 +41,16 @@ def clock() -> Clock:
     return Clock()
 
 
-def observe(
-    observatory: MonitoringService, version: str, idents: list[str], sequence: int = 0
-) -> None:
+def observe(service: MonitoringService, version: str, idents: list[str], sequence: int = 0) -> None:
     n = len(idents)
     position = Position("gateway-0", 1, sequence, sequence * n, sequence * n)
     meta = EventMeta(position, "loans", version, NOW, idents, [1] * n, {})
     scores = np.tile(np.array([[0.1, 0.9]], np.float32), (n, 1))
-    observatory.observe(meta, [Tensor("out:p", "FP32", (n, 2), scores)])
+    service.observe(meta, [Tensor("out:p", "FP32", (n, 2), scores)])
 
 
-def push(observatory: MonitoringService, *idents: str) -> LabelCounts:
-    return observatory.label(LabelsMeta("loans", [Label(ident, 0, 1) for ident in idents]))
+def push(service: MonitoringService, *idents: str) -> LabelCounts:
+    return service.label(LabelsMeta("loans", [Label(ident, 0, 1) for ident in idents]))
 
 
 def accuracy(findings: Sequence[FindingRecord]) -> FindingRecord:
@@ -60,72 +58,72 @@ def accuracy(findings: Sequence[FindingRecord]) -> FindingRecord:
     return found
 
 
-def restarted(observatory: MonitoringService, clock: Clock) -> MonitoringService:
+def restarted(service: MonitoringService, clock: Clock) -> MonitoringService:
     """Another one that goes on from what this one saves as a whole."""
     entries: dict[str, list[Any]] = {}
-    for owner, entry in observatory.entries():
+    for owner, entry in service.entries():
         entries.setdefault(owner, []).append(entry)
-    state, entries = json.loads(json.dumps([observatory.state(), entries]))
+    state, entries = json.loads(json.dumps([service.state(), entries]))
     again = MonitoringService(clock)
     again.restore(state, entries)
     return again
 
 
 def test_labels_of_a_version_that_was_replaced_are_late_also_after_a_restart(tmp_path, clock):
-    observatory = MonitoringService(clock)
-    observatory.serve([served("1", tmp_path)])
-    observe(observatory, "1", ["a", "b"])
-    observatory.serve([served("2", tmp_path)])
-    observe(observatory, "2", ["c"], sequence=1)
-    for one in (observatory, restarted(observatory, clock)):
+    service = MonitoringService(clock)
+    service.serve([served("1", tmp_path)])
+    observe(service, "1", ["a", "b"])
+    service.serve([served("2", tmp_path)])
+    observe(service, "2", ["c"], sequence=1)
+    for one in (service, restarted(service, clock)):
         one.serve([served("2", tmp_path)])
         assert push(one, "a", "b", "c", "never") == LabelCounts(accepted=1, unknown=1, late=2)
 
 
 def test_labels_of_a_version_that_was_replaced_while_nobody_watched_are_late(tmp_path, clock):
-    observatory = MonitoringService(clock)
-    observatory.serve([served("1", tmp_path)])
-    observe(observatory, "1", ["a"])
-    again = restarted(observatory, clock)
+    service = MonitoringService(clock)
+    service.serve([served("1", tmp_path)])
+    observe(service, "1", ["a"])
+    again = restarted(service, clock)
     again.serve([served("2", tmp_path)])
     assert push(again, "a", "never") == LabelCounts(unknown=1, late=1)
 
 
 def test_a_version_that_comes_back_after_a_restart_has_its_predictions(tmp_path, clock):
-    observatory = MonitoringService(clock)
-    observatory.serve([served("1", tmp_path), served("2", tmp_path)])
-    observe(observatory, "1", ["a"])
-    again = restarted(observatory, clock)
+    service = MonitoringService(clock)
+    service.serve([served("1", tmp_path), served("2", tmp_path)])
+    observe(service, "1", ["a"])
+    again = restarted(service, clock)
     again.serve([served("2", tmp_path)])
     again.serve([served("1", tmp_path), served("2", tmp_path)])
     assert push(again, "a") == LabelCounts(accepted=1)
 
 
 def test_labels_that_come_after_the_retention_are_late(tmp_path, clock):
-    observatory = MonitoringService(clock)
-    observatory.serve([served("1", tmp_path)])
-    observe(observatory, "1", ["a"])
+    service = MonitoringService(clock)
+    service.serve([served("1", tmp_path)])
+    observe(service, "1", ["a"])
     clock.now = NOW + 31 * DAY
-    assert push(observatory, "a") == LabelCounts(late=1)
+    assert push(service, "a") == LabelCounts(late=1)
 
 
 def test_changes_bring_back_what_all_entries_do(tmp_path, clock):
-    observatory = MonitoringService(clock)
-    observatory.serve([served("1", tmp_path)])
+    service = MonitoringService(clock)
+    service.serve([served("1", tmp_path)])
     kept: dict[str, dict[int, Any]] = {}
     for step in range(3):
-        observe(observatory, "1", [f"r{step}-{row}" for row in range(5)], step)
-        push(observatory, f"r{step}-0", f"early-{step}")
-        for owner, entries in json.loads(json.dumps(observatory.changes())):
+        observe(service, "1", [f"r{step}-{row}" for row in range(5)], step)
+        push(service, f"r{step}-0", f"early-{step}")
+        for owner, entries in json.loads(json.dumps(service.changes())):
             for number, *values in entries:
                 kept.setdefault(owner, {})[number] = values
-    assert observatory.changes() == []
+    assert service.changes() == []
     again = MonitoringService(clock)
     entries = {
         owner: [[number, *values] for number, values in sorted(one.items())]
         for owner, one in kept.items()
     }
-    again.restore(json.loads(json.dumps(observatory.state())), entries)
+    again.restore(json.loads(json.dumps(service.state())), entries)
     again.serve([served("1", tmp_path)])
     assert push(again, "r0-0", "r1-1", "early-2", "never") == LabelCounts(
         accepted=1, duplicate=2, unknown=1
@@ -133,35 +131,33 @@ def test_changes_bring_back_what_all_entries_do(tmp_path, clock):
 
 
 def test_a_version_that_is_gone_leaves_no_gauge(tmp_path, clock):
-    observatory = MonitoringService(clock)
-    observatory.serve([served("1", tmp_path)])
-    observe(observatory, "1", [f"r{row}" for row in range(200)])
-    push(observatory, *(f"r{row}" for row in range(200)))
+    service = MonitoringService(clock)
+    service.serve([served("1", tmp_path)])
+    observe(service, "1", [f"r{row}" for row in range(200)])
+    push(service, *(f"r{row}" for row in range(200)))
 
     def scores() -> list[float]:
-        return [
-            one.value for one in observatory.snapshot() if one.name.endswith("performance.score")
-        ]
+        return [one.value for one in service.snapshot() if one.name.endswith("performance.score")]
 
     assert scores() == [1.0]
-    finding = accuracy(observatory.findings("loans").findings)
+    finding = accuracy(service.findings("loans").findings)
     assert (finding.breached, finding.reason, finding.age_s) == (
         None,
         "no threshold set",
         0,
     )
-    observatory.serve([served("2", tmp_path)])
+    service.serve([served("2", tmp_path)])
     assert scores() == []
 
 
 def test_a_gauge_ends_when_its_finding_is_stale(tmp_path, clock):
-    observatory = MonitoringService(clock)
-    observatory.serve([served("1", tmp_path, performance={"min": 0.9}, stale_after_s=60)])
-    observe(observatory, "1", [f"r{row}" for row in range(200)])
-    push(observatory, *(f"r{row}" for row in range(200)))
+    service = MonitoringService(clock)
+    service.serve([served("1", tmp_path, performance={"min": 0.9}, stale_after_s=60)])
+    observe(service, "1", [f"r{row}" for row in range(200)])
+    push(service, *(f"r{row}" for row in range(200)))
     clock.now = NOW + 3600
-    names = [one.name for one in observatory.snapshot()]
+    names = [one.name for one in service.snapshot()]
     assert not [name for name in names if name.endswith("performance.score")]
-    finding = accuracy(observatory.all_findings())
+    finding = accuracy(service.all_findings())
     assert (finding.breached, finding.age_s) == (None, 3600)
     assert finding.reason == "stale: no labels for 60 minutes; fine before that"

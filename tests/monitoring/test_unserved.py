@@ -33,12 +33,12 @@ class Life:
 
     def start(self, **versions: str) -> None:
         """Go on from what was saved, and serve one version of each of these models."""
-        self.observatory = MonitoringService(lambda: self.now)
-        self.checkpoint = Checkpoint(self.folder, "monitor", self.observatory.entries)
+        self.service = MonitoringService(lambda: self.now)
+        self.checkpoint = Checkpoint(self.folder, "monitor", self.service.entries)
         saved = self.checkpoint.load()
         if saved is not None:
-            self.observatory.restore(*saved)
-        self.observatory.serve([
+            self.service.restore(*saved)
+        self.service.serve([
             ServedModel(model, version, CONFIG, str(self.folder))
             for model, version in versions.items()
         ])  # fmt: skip
@@ -49,8 +49,8 @@ class Life:
 
     def save(self) -> None:
         for _ in range(2):  # the first one begins a journal
-            changes = self.observatory.changes()
-            self.checkpoint.prepare(self.observatory.state(), changes)()
+            changes = self.service.changes()
+            self.checkpoint.prepare(self.service.state(), changes)()
 
     def restart(self, **versions: str) -> None:
         self.stop()
@@ -63,11 +63,11 @@ class Life:
         x = np.zeros((rows, 1), np.float32)
         p = np.tile(np.array([[0.1, 0.9]], np.float32), (rows, 1))
         tensors = [Tensor("in:x", "FP32", (rows, 1), x), Tensor("out:p", "FP32", (rows, 2), p)]
-        self.observatory.observe(meta, tensors)
+        self.service.observe(meta, tensors)
 
     def push(self, model: str, *versions: int) -> LabelCounts:
         labels = [Label(f"{version}-0", 0, "yes") for version in versions]
-        return self.observatory.label(LabelsMeta(model, labels))
+        return self.service.label(LabelsMeta(model, labels))
 
     def saved(self) -> tuple[set[str], set[str]]:
         """Owners with a state, and owners with entries, as they are on disk."""
@@ -97,9 +97,9 @@ def test_the_newest_few_are_kept(life: Life):
     replaced(life, 12)
     kept = {f"m/{version}" for version in range(12 - MOST_UNSERVED, 13)}
     assert life.saved() == (kept, kept | {"m"})
-    state = json.dumps(life.observatory.state())
+    state = json.dumps(life.service.state())
     replaced(life, 30)
-    assert len(json.dumps(life.observatory.state())) < len(state) + 200
+    assert len(json.dumps(life.service.state())) < len(state) + 200
 
 
 def test_labels_of_all_of_them_are_late(life: Life):
@@ -114,7 +114,7 @@ def test_restarts_remember_a_prediction_once(life: Life):
     for _ in range(4):
         life.restart(m="3")
         life.save()
-    hashes = [entry[1:] for owner, entry in life.observatory.entries() if owner == "m"]
+    hashes = [entry[1:] for owner, entry in life.service.entries() if owner == "m"]
     assert sum(map(len, hashes)) == 2 * 3
 
 

@@ -12,7 +12,7 @@ from serving.remote.access import Access
 from serving.remote.address import parse_address
 from serving.remote.carriers import AsyncCarrier, open_async_carrier
 from serving.remote.pending import awaited
-from serving.remote.wire import Answer, Call
+from serving.remote.wire import Answer, UpstreamCall
 
 Script = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -84,10 +84,10 @@ class Client:
     def __init__(self, carrier: AsyncCarrier) -> None:
         self.carrier = carrier
 
-    async def send(self, call: Call, timeout_s: float = 10) -> Answer:
+    async def send(self, call: UpstreamCall, timeout_s: float = 10) -> Answer:
         return await awaited(lambda callback: self.carrier.ask(call, timeout_s, callback))
 
-    async def refused(self, call: Call, timeout_s: float = 10) -> VigilError:
+    async def refused(self, call: UpstreamCall, timeout_s: float = 10) -> VigilError:
         with pytest.raises(VigilError) as told:
             await self.send(call, timeout_s)
         return told.value

@@ -8,7 +8,7 @@ from serving.remote.access import Access
 from serving.remote.address import parse_address
 from serving.remote.carriers import _grpc_error, open_async_carrier, open_carrier
 from serving.remote.pending import awaited
-from serving.remote.wire import Call
+from serving.remote.wire import UpstreamCall
 
 NOBODY = parse_address("grpc://127.0.0.1:1")
 
@@ -46,7 +46,7 @@ async def test_a_server_says_itself_that_it_is_not_available() -> None:
 
 @pytest.mark.parametrize("url", ["grpc://127.0.0.1:1", "http://127.0.0.1:1"])
 async def test_every_carrier_says_that_nobody_is_there(url: str) -> None:
-    address, call = parse_address(url), Call("/v2", b"{}")
+    address, call = parse_address(url), UpstreamCall("/v2", b"{}")
     blocking, carrier = open_carrier(address, Access()), open_async_carrier(address, Access())
     with pytest.raises(Unreachable, match="cannot be reached; start it"):
         blocking.send(call, 10)

@@ -14,7 +14,7 @@ EXPLAINER: Final = "explainer"
 
 
 class FailedMeta(msgspec.Struct, frozen=True):
-    """The last words of a replica or an explainer that could not load its model."""
+    """What a replica or an explainer says that could not load its model."""
 
     model: str
     version: str

@@ -11,7 +11,7 @@ import numpy as np
 from guards.guard import Guard, Stage
 from serving.config.guards.section import GuardSection
 from serving.config.section import ConfigError
-from serving.config.tensors import InputSpec, OutputSpec
+from serving.config.tensor_specs import InputSpec, OutputSpec
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,7 @@ from guards.decisions import ACTION_OF
 from guards.guard import Guard, Stage
 from serving.config.guards.descriptor import GuardDescriptor, GuardSource
 from serving.config.guards.section import GuardSection
-from serving.config.tensors import InputSpec
+from serving.config.tensor_specs import InputSpec
 
 if TYPE_CHECKING:
     from guards.input.schema import InputRule

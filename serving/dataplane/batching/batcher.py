@@ -186,8 +186,8 @@ class Batcher:
         while queue.waiting_rows:
             link = self.dispatcher.free_link()
             if link is None:
-                if not queue.departures.watching:
-                    queue.departures.watch()
+                if not queue.disconnects.watching:
+                    queue.disconnects.watch()
                 break
             if queue.returned:  # it has passed the guards already
                 batch = self._forming.join(queue.take_returned())

@@ -15,11 +15,11 @@ from itertools import count
 
 from serving.dataplane.requests.pending import Pending
 
-MOST_IDLE_LANES = 256
-"""Lanes without a waiting request whose places are remembered."""
+MOST_IDLE_FLOWS = 256
+"""Flows without a waiting request whose places are remembered."""
 
 
-class _Lane:
+class _Flow:
     """What one client has waiting at one priority, oldest first."""
 
     __slots__ = ("end", "items", "priority", "rows")
@@ -40,7 +40,7 @@ class FairQueue:
 
     def __init__(self, items: Iterable[Pending]) -> None:
         self._heap: list[tuple[int, tuple[float, int], Pending]] = []
-        self._lanes: dict[Hashable, _Lane] = {}
+        self._flows: dict[Hashable, _Flow] = {}
         self._serial = count()
         self._now: dict[int, float] = {}
         self._length = 0
@@ -60,18 +60,18 @@ class FairQueue:
         return self._heap[0][2]
 
     def append(self, item: Pending) -> None:
-        """Queue a request behind those of its lane."""
-        key = _key(item.lane)
-        lane = self._lanes.get(key)
-        if lane is None:
-            if len(self._lanes) > len(self._heap) + MOST_IDLE_LANES:
+        """Queue a request behind those of its flow."""
+        key = _key(item.flow)
+        flow = self._flows.get(key)
+        if flow is None:
+            if len(self._flows) > len(self._heap) + MOST_IDLE_FLOWS:
                 self._forget()
-            lane = self._lanes[key] = _Lane(item.priority)
-        begin = max(lane.end, self._now.get(item.priority, 0.0))
+            flow = self._flows[key] = _Flow(item.priority)
+        begin = max(flow.end, self._now.get(item.priority, 0.0))
         item.turn = turn = (begin, next(self._serial))
-        lane.end = begin + item.bound.rows
-        lane.items.append(item)
-        self._push(lane, item, turn)
+        flow.end = begin + item.bound.rows
+        flow.items.append(item)
+        self._push(flow, item, turn)
 
     def extend(self, items: Iterable[Pending]) -> None:
         """Queue several."""
@@ -84,30 +84,30 @@ class FairQueue:
         priority, (turn, _), _ = heappop(self._heap)
         if turn > self._now.get(priority, 0.0):
             self._now[priority] = turn
-        lane = self._lanes[_key(item.lane)]
-        lane.items.popleft()
-        lane.rows -= item.bound.rows
+        flow = self._flows[_key(item.flow)]
+        flow.items.popleft()
+        flow.rows -= item.bound.rows
         self._length -= 1
         return item
 
     def appendleft(self, item: Pending) -> None:
         """Put back what was taken."""
         assert item.turn is not None
-        lane = self._lanes[_key(item.lane)]
-        lane.items.appendleft(item)
-        self._push(lane, item, item.turn)
+        flow = self._flows[_key(item.flow)]
+        flow.items.appendleft(item)
+        self._push(flow, item, item.turn)
 
     def extendleft(self, items: Iterable[Pending]) -> None:
         """Put back several, the last taken first."""
         for item in items:
             self.appendleft(item)
 
-    def has_share_left(self, lane: Hashable) -> bool:
-        """Whether `push_out` might make room for a request of a lane, however small it is."""
-        mine = self._lanes.get(_key(lane))
-        priority = lane[0] if isinstance(lane, tuple) else 0
+    def has_share_left(self, flow: Hashable) -> bool:
+        """Whether `push_out` might make room for a request of a flow, however small it is."""
+        mine = self._flows.get(_key(flow))
+        priority = flow[0] if isinstance(flow, tuple) else 0
         rows = peers = 0
-        for other in self._lanes.values():
+        for other in self._flows.values():
             if not other.rows:
                 continue
             if other.priority > priority:
@@ -126,14 +126,14 @@ class FairQueue:
         Returns:
             What was pushed out; nothing when that would not be room enough.
         """
-        lanes = [lane for lane in self._lanes.values() if lane.rows]
-        worse = sum(lane.rows for lane in lanes if lane.priority > item.priority)
+        flows = [flow for flow in self._flows.values() if flow.rows]
+        worse = sum(flow.rows for flow in flows if flow.priority > item.priority)
         out: list[Pending] = []
         if worse < rows:
-            peers = [lane for lane in lanes if lane.priority == item.priority]
-            mine = self._lanes.get(_key(item.lane))
+            peers = [flow for flow in flows if flow.priority == item.priority]
+            mine = self._flows.get(_key(item.flow))
             own = item.bound.rows + (mine.rows if mine else 0)
-            if not peers or own * len(peers) > sum(lane.rows for lane in peers):
+            if not peers or own * len(peers) > sum(flow.rows for flow in peers):
                 return []
             largest = max(peers, key=_rows)
             if largest.rows - (rows - worse) < own - item.bound.rows:
@@ -141,21 +141,21 @@ class FairQueue:
             freed = self._cut(largest, rows - worse, out)
             rows -= freed
         while rows > 0:
-            lane = max((lane for lane in lanes if lane.rows), key=_worst)
-            rows -= self._cut(lane, 1, out)
+            flow = max((flow for flow in flows if flow.rows), key=_worst)
+            rows -= self._cut(flow, 1, out)
         self._let_go()
         return out
 
-    def _cut(self, lane: _Lane, rows: int, out: list[Pending]) -> int:
+    def _cut(self, flow: _Flow, rows: int, out: list[Pending]) -> int:
         freed = 0
-        while freed < rows and lane.items:
-            item = lane.items.pop()
+        while freed < rows and flow.items:
+            item = flow.items.pop()
             item.turn = None
             freed += item.bound.rows
             self._length -= 1
             out.append(item)
-        lane.rows -= freed
-        lane.end -= freed
+        flow.rows -= freed
+        flow.end -= freed
         return freed
 
     def _let_go(self) -> None:
@@ -163,36 +163,36 @@ class FairQueue:
 
         The turn of a lower priority may never come, and each of its requests holds its arrays.
         """
-        if len(self._heap) > 2 * self._length + MOST_IDLE_LANES:
+        if len(self._heap) > 2 * self._length + MOST_IDLE_FLOWS:
             self._heap = [entry for entry in self._heap if entry[2].turn is not None]
             heapify(self._heap)
 
-    def _push(self, lane: _Lane, item: Pending, turn: tuple[float, int]) -> None:
-        lane.rows += item.bound.rows
+    def _push(self, flow: _Flow, item: Pending, turn: tuple[float, int]) -> None:
+        flow.rows += item.bound.rows
         self._length += 1
         heappush(self._heap, (item.priority, turn, item))
 
     def _forget(self) -> None:
-        """Forget lanes that have nothing waiting: they begin anew, at the place served now."""
-        self._lanes = {key: lane for key, lane in self._lanes.items() if lane.items}
+        """Forget flows that have nothing waiting: they begin anew, at the place served now."""
+        self._flows = {key: flow for key, flow in self._flows.items() if flow.items}
 
 
 @lru_cache(4096)
-def _key(lane: Hashable) -> Hashable:
-    """Return a lane with an IPv6 address cut to its network: one client owns all of that."""
-    if isinstance(lane, tuple):
-        return (lane[0], _key(lane[1]))
-    if isinstance(lane, str) and ":" in lane:
+def _key(flow: Hashable) -> Hashable:
+    """Return a flow with an IPv6 address cut to its network: one client owns all of that."""
+    if isinstance(flow, tuple):
+        return (flow[0], _key(flow[1]))
+    if isinstance(flow, str) and ":" in flow:
         try:
-            return int(IPv6Address(lane)) >> 64
+            return int(IPv6Address(flow)) >> 64
         except ValueError:
-            return lane
-    return lane
+            return flow
+    return flow
 
 
-def _rows(lane: _Lane) -> int:
-    return lane.rows
+def _rows(flow: _Flow) -> int:
+    return flow.rows
 
 
-def _worst(lane: _Lane) -> tuple[int, int]:
-    return (lane.priority, lane.rows)
+def _worst(flow: _Flow) -> tuple[int, int]:
+    return (flow.priority, flow.rows)

@@ -45,7 +45,7 @@ class RequestQueue:
         waiting_rows: rows of all that waits; 0 when nothing does.
         waiting_bytes: their bytes, where rows differ.
         returned: what was sent in vain and goes again, ahead of all, each list by itself.
-        departures: looks for clients that have left, while it watches.
+        disconnects: looks for clients that have left, while it watches.
         served: whether there is anybody who computes; without, the queue is never `full`.
         crowded: the queues that have refused somebody lately; several queues share it.
         on_room: called when there may be room in a queue that was `full`, or nobody computes.
@@ -71,14 +71,14 @@ class RequestQueue:
         self._free_rows = -1 if self._weighed else self._max_rows
         self._loop = asyncio.get_running_loop()
         self._waiting: deque[Pending] | FairQueue = deque()
-        self._lane: object = ""
+        self._flow: object = ""
         self._mixed = False
         self._sweep_after = 0.0
         self._crowding = Crowding(self._max_rows, self._max_bytes)
         self.waiting_rows = 0
         self.waiting_bytes = 0
         self.returned: list[list[Pending]] = []
-        self.departures = Disconnects(lambda: self._waiting, self.drop_answered)
+        self.disconnects = Disconnects(lambda: self._waiting, self.drop_answered)
         self.served = False
         self.crowded: set[RequestQueue] = set()
         self.on_room: Callable[[], None] | None = None
@@ -115,7 +115,7 @@ class RequestQueue:
             self._require_room(item, rows)
         if timeout_s is not None:
             item.timer = self._loop.call_later(timeout_s, self._expire, item)
-        if item.lane != self._lane:
+        if item.flow != self._flow:
             self._meet(item)
         if in_parts:
             return
@@ -126,7 +126,7 @@ class RequestQueue:
 
     def extend(self, parts: list[Pending]) -> None:
         """Let parts of a request wait that was admitted."""
-        if parts[0].lane != self._lane:
+        if parts[0].flow != self._flow:
             self._meet(parts[0])
         self._waiting.extend(parts)
         self._count(parts)
@@ -147,7 +147,7 @@ class RequestQueue:
     @property
     def ahead(self) -> int:
         """Rows that certainly leave before another request."""
-        # Among several lanes a request may go ahead of everything that waits.
+        # Among several flows a request may go ahead of everything that waits.
         return 0 if self._mixed else self.waiting_rows
 
     @property
@@ -259,11 +259,11 @@ class RequestQueue:
         """Whether the next request would be refused, as far as that can be told unread."""
         return self._crowding.full(self.waiting_rows, self.waiting_bytes) and self.served
 
-    def may_make_room(self, lane: Hashable) -> bool:
-        """Whether a full queue might refuse another request instead of one of this lane."""
+    def may_make_room(self, flow: Hashable) -> bool:
+        """Whether a full queue might refuse another request instead of one of this flow."""
         if not self._mixed:
-            return lane != self._lane
-        return self._take_turns().has_share_left(lane)
+            return flow != self._flow
+        return self._take_turns().has_share_left(flow)
 
     def _look_for_room(self) -> None:
         """Some of what waited has left."""
@@ -276,7 +276,7 @@ class RequestQueue:
 
     def _push_out(self, item: Pending, rows: int, weight: int) -> bool:
         """Refuse others instead of `item` where it has a better right; whether it fits now."""
-        if item.lane != self._lane:
+        if item.flow != self._flow:
             self._meet(item)
         if not self._mixed:
             return False
@@ -289,14 +289,14 @@ class RequestQueue:
     # -- turns --------------------------------------------------------------------------
 
     def _meet(self, item: Pending) -> None:
-        """Note that a request is of another lane than the one before it."""
+        """Note that a request is of another flow than the one before it."""
         if self._waiting:
             self._mixed = True
         else:
-            self._lane = item.lane
+            self._flow = item.flow
 
     def _take_turns(self) -> FairQueue:
-        """From now on, and until the queue is empty, lanes take turns."""
+        """From now on, and until the queue is empty, flows take turns."""
         if not isinstance(self._waiting, FairQueue):
             self._waiting = FairQueue(self._waiting)
         return self._waiting

@@ -21,7 +21,7 @@ class Pending:
     """One admitted request on its way to an answer, or a part of one that is too large.
 
     Attributes:
-        lane: who it takes turns with others for: its client, with its priority where a model
+        flow: who it takes turns with others for: its client, with its priority where a model
             has levels. Empty where nobody takes turns.
         priority: its level, 1 the highest; 0 where the model has none.
         context: what it came with.
@@ -29,14 +29,29 @@ class Pending:
         arm: of its route; empty where traffic is not split.
         receive: tells whether the client has left; None when nobody can say, or is asked already.
         response_parameters: what a model on another server said beside the tensors.
-        turn: its place among the lanes; there only while lanes take turns.
+        turn: its place among the flows; there only while flows take turns.
         on_done: called once it is answered, in the same turn of the loop; it must not raise.
         whole: what it is a part of; None where it travels whole.
     """
 
     __slots__ = (
-        "arm", "attempts", "bound", "context", "decisions", "enqueued", "flags", "future", "id",
-        "lane", "on_done", "priority", "receive", "response_parameters", "timer", "turn", "whole",
+        "arm",
+        "attempts",
+        "bound",
+        "context",
+        "decisions",
+        "enqueued",
+        "flags",
+        "flow",
+        "future",
+        "id",
+        "on_done",
+        "priority",
+        "receive",
+        "response_parameters",
+        "timer",
+        "turn",
+        "whole",
     )  # fmt: skip
 
     turn: tuple[float, int] | None
@@ -47,7 +62,7 @@ class Pending:
         bound: Bound,
         future: asyncio.Future[Answer],
         enqueued: float,
-        lane: Hashable = "",
+        flow: Hashable = "",
         context: RequestContext = NO_CONTEXT,
         arm: str = "",
     ) -> None:
@@ -55,7 +70,7 @@ class Pending:
         self.bound = bound
         self.future = future
         self.enqueued = enqueued
-        self.lane = lane
+        self.flow = flow
         self.context = context
         self.arm = arm
         self.receive = context.disconnect

@@ -59,7 +59,7 @@ class SplitRequest:
         arrays = tuple(array[start:stop] for array in bound.arrays)
         cut = Bound(arrays, stop - start, bound.key, (), None, bound.forward, bound.alone)
         future: asyncio.Future[Answer] = item.future.get_loop().create_future()
-        part = Pending(item.id, cut, future, item.enqueued, item.lane, item.context, item.arm)
+        part = Pending(item.id, cut, future, item.enqueued, item.flow, item.context, item.arm)
         part.receive = None  # one of them asks for all
         part.priority = item.priority
         part.whole = self._whole

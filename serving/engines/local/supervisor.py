@@ -89,7 +89,7 @@ class Supervisor:
         explainers = self._registry.explainers
         explainers.on_change = lambda: self._roles.explain(explainers.asked)
         self._control = ControlPlane(self._registry, config, self._roles.serve)
-        self._admin = AdminServer(self._registry, config, self._control.desk)
+        self._admin = AdminServer(self._registry, config, self._control.commands)
         self._gateways: list[GatewayChild] = []
         self._stop_order = StopOrder(asyncio.Event(), asyncio.Event())
         self._announced = False

@@ -106,7 +106,7 @@ class AdminDeployment:
             self._registry, instance.config, self._want, self._set, kept=self._kept
         )
         self._registry.explainers.on_change = self._set
-        self._admin = AdminServer(self._registry, instance.config, self._room.desk)
+        self._admin = AdminServer(self._registry, instance.config, self._room.commands)
         self._started = asyncio.get_running_loop().create_task(self._start())
 
     async def _start(self) -> None:

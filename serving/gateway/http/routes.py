@@ -30,7 +30,7 @@ from serving.protocol.metadata import encode_metadata
 from serving.protocol.parameters import NO_SHARED_MEMORY
 
 
-class Call(msgspec.Struct, frozen=True):
+class HttpCall(msgspec.Struct, frozen=True):
     """What a handler gets; `name` and `version` are empty where the path has none."""
 
     plane: DataPlane
@@ -50,34 +50,34 @@ class Route(msgspec.Struct, frozen=True):
     """What stands at a path for one method: what it lets ask for, and what answers."""
 
     scope: Scope
-    handle: Callable[[Call], Awaitable[Reply]]
+    handle: Callable[[HttpCall], Awaitable[Reply]]
 
 
-async def _description(call: Call) -> Reply:
+async def _description(call: HttpCall) -> Reply:
     # The first time it takes a moment, for which nobody else is to wait.
     return json_reply(await asyncio.to_thread(openapi.encoded, call.root_path))
 
 
-async def _server(call: Call) -> Reply:
+async def _server(call: HttpCall) -> Reply:
     return json_reply(encode_metadata(metadata.server_metadata(call.plane)))
 
 
-async def _live(_call: Call) -> Reply:
+async def _live(_call: HttpCall) -> Reply:
     return json_reply(b'{"live":true}')
 
 
-async def _ready(call: Call) -> Reply:
+async def _ready(call: HttpCall) -> Reply:
     ready, reasons = call.plane.ready()
     if not ready:
         raise for_probe(ModelNotReady("not ready: " + "; ".join(reasons)))
     return json_reply(b'{"ready":true}')
 
 
-async def _model(call: Call) -> Reply:
+async def _model(call: HttpCall) -> Reply:
     return json_reply(encode_metadata(metadata.model_metadata(call.plane, call.name, call.version)))
 
 
-async def _model_ready(call: Call) -> Reply:
+async def _model_ready(call: HttpCall) -> Reply:
     try:
         metadata.require_ready(call.plane, call.name, call.version)
     except ModelNotReady as error:
@@ -85,43 +85,43 @@ async def _model_ready(call: Call) -> Reply:
     return json_reply(b'{"ready":true}')
 
 
-async def _stats(call: Call) -> Reply:
+async def _stats(call: HttpCall) -> Reply:
     return _encoded(statistics(call.plane, call.name, call.version))
 
 
-async def _config(call: Call) -> Reply:
+async def _config(call: HttpCall) -> Reply:
     return _encoded(model_config(call.plane, call.name, call.version))
 
 
-async def _index(call: Call) -> Reply:
+async def _index(call: HttpCall) -> Reply:
     return _encoded(await index(call.plane, wants_only_ready(call.body)))
 
 
-async def _order(call: Call) -> Reply:
+async def _order(call: HttpCall) -> Reply:
     """Give an order to the server, or ask for its settings."""
     order = read_order(call.method, call.path.strip("/").split("/"), call.body)
     assert order is not None
     return _encoded(await call.plane.control(order))
 
 
-async def _infer(call: Call) -> Reply:
+async def _infer(call: HttpCall) -> Reply:
     return await infer(call.plane, call.headers, call.body, call.name, call.version, call.context)
 
 
-async def _explain(call: Call) -> Reply:
+async def _explain(call: HttpCall) -> Reply:
     request = read_request(call.plane, call.headers, call.body, call.name, call.version)
     return reply(request, await explain_request(call.plane, request, call.context))
 
 
-async def _labels(call: Call) -> Reply:
+async def _labels(call: HttpCall) -> Reply:
     return json_reply(await labels.labels(call.plane, call.body, call.name))
 
 
-async def _findings(call: Call) -> Reply:
+async def _findings(call: HttpCall) -> Reply:
     return json_reply(await monitoring.findings(call.plane, call.name))
 
 
-async def _report(call: Call) -> Reply:
+async def _report(call: HttpCall) -> Reply:
     kind, content = await monitoring.report(call.plane, call.name, call.report, call.query)
     return Reply(200, [(b"content-type", kind), *_SANDBOXED], content)
 

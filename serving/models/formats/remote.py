@@ -17,8 +17,8 @@ from serving.models.contract import Capabilities, Prediction, Tensors
 from serving.models.repository.folder import ModelEntry
 from serving.remote.access import access_of
 from serving.remote.address import parse_address
+from serving.remote.batch_tensors import check_metadata, from_upstream, to_upstream, version_of
 from serving.remote.client import Client, not_ready
-from serving.remote.tensors import check_metadata, from_upstream, to_upstream, version_of
 
 if TYPE_CHECKING:
     import torch

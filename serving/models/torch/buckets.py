@@ -12,7 +12,7 @@ from typing import Any, Final
 import torch
 
 from serving.config import Batching
-from serving.models.torch.tensors import is_dense
+from serving.models.torch.array_conversion import is_dense
 
 LARGEST_AUTOMATIC: Final = 64
 """Compiling takes seconds per bucket, and larger batches gain little from being one."""

@@ -13,8 +13,8 @@ from serving.errors import Unsupported
 from serving.models.batch_model import BatchModel
 from serving.models.contract import Capabilities, Prediction
 from serving.models.repository.folder import ModelEntry
+from serving.models.torch.array_conversion import OutputReader, is_dense, to_torch
 from serving.models.torch.tensor_names import Run
-from serving.models.torch.tensors import OutputReader, is_dense, to_torch
 from serving.protocol.datatypes import FLOATING
 
 

@@ -17,8 +17,8 @@ import torch
 
 from serving.config import ConfigError
 from serving.models.repository.folder import ModelEntry
+from serving.models.torch.array_conversion import TORCH_OF
 from serving.models.torch.tensor_names import Run, bound_methods
-from serving.models.torch.tensors import TORCH_OF
 from serving.protocol.datatypes import FLOATING
 
 HALF: Final = {"bf16": torch.bfloat16, "fp16": torch.float16}

@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 from torch.nn.parameter import is_lazy
 
 from serving.config import ConfigError
-from serving.models.torch.tensors import is_dense
+from serving.models.torch.array_conversion import is_dense
 
 _MAX_MESSAGE: Final = 500
 """A file may name a million tensors that the module does not have."""

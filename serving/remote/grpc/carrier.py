@@ -18,7 +18,7 @@ from serving.remote.failures import of_grpc, too_late, unreachable
 from serving.remote.grpc.call import GrpcCall, Lost
 from serving.remote.grpc.connection import GrpcConnection
 from serving.remote.grpc.heads import Refused, request_block
-from serving.remote.wire import Answer, Answered, Call
+from serving.remote.wire import Answer, Answered, UpstreamCall
 
 _KEPT_BLOCKS: Final = 64
 
@@ -44,7 +44,7 @@ class GrpcCarrier:
         self._blocks: dict[object, bytes] = {}
         self._closed = False
 
-    def ask(self, call: Call, timeout_s: float, callback: Answered) -> GrpcCall:
+    def ask(self, call: UpstreamCall, timeout_s: float, callback: Answered) -> GrpcCall:
         """Send `call`; see `AsyncCarrier.ask`."""
 
         def answered(outcome: bytes | Exception) -> None:

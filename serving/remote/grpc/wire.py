@@ -21,7 +21,7 @@ from serving.protocol.messages import Tensor
 from serving.protocol.metadata import ModelMetadata, TensorMetadata
 from serving.protocol.pb import open_inference_pb2 as pb
 from serving.protocol.tensors import tensor_from_buffer
-from serving.remote.wire import Answer, Call, Inferred, Listed, Told, scalars, unreadable
+from serving.remote.wire import Answer, Inferred, Listed, Told, UpstreamCall, scalars, unreadable
 
 SERVICE: Final = "/inference.GRPCInferenceService/"
 
@@ -37,7 +37,7 @@ class GrpcWire:
 
     def infer(
         self, model: str, version: str, forward: Passthrough, inputs: Sequence[Tensor]
-    ) -> Call:
+    ) -> UpstreamCall:
         """Ask for an inference, with raw contents."""
         message = pb.ModelInferRequest(model_name=model, model_version=version)
         encode_parameters(forward.parameters, message.parameters)
@@ -51,7 +51,7 @@ class GrpcWire:
             raw = _raw(tensor)
             parts += (_RAW_INPUT, _varint(len(raw)), raw)
         parts[0] = message.SerializeToString()
-        return Call(SERVICE + "ModelInfer", b"".join(parts))
+        return UpstreamCall(SERVICE + "ModelInfer", b"".join(parts))
 
     def read_infer(self, answer: Answer) -> Inferred:
         """Return the outputs; numbers are views on the answer."""
@@ -68,7 +68,7 @@ class GrpcWire:
         except (DecodeError, InvalidInput, LookupError, ValueError) as error:
             raise unreadable("answer", error) from None
 
-    def ready(self, model: str, version: str) -> Call:
+    def ready(self, model: str, version: str) -> UpstreamCall:
         """Ask whether a model is ready."""
         return _call("ModelReady", pb.ModelReadyRequest(name=model, version=version))
 
@@ -79,7 +79,7 @@ class GrpcWire:
         except DecodeError as error:
             raise unreadable("answer", error) from None
 
-    def metadata(self, model: str, version: str) -> Call:
+    def metadata(self, model: str, version: str) -> UpstreamCall:
         """Ask for a model's inputs and outputs."""
         return _call("ModelMetadata", pb.ModelMetadataRequest(name=model, version=version))
 
@@ -95,7 +95,7 @@ class GrpcWire:
         )
         return ModelMetadata(found.name, tuple(found.versions), found.platform, inputs, outputs)
 
-    def index(self) -> Call:
+    def index(self) -> UpstreamCall:
         """Ask which models there are."""
         return _call("RepositoryIndex", pb.RepositoryIndexRequest())
 
@@ -107,7 +107,7 @@ class GrpcWire:
             raise unreadable("index", error) from None
         return [Listed(m.name, m.version, m.state, m.reason) for m in found.models]
 
-    def config(self, model: str, version: str) -> Call:
+    def config(self, model: str, version: str) -> UpstreamCall:
         """Ask for Triton's model configuration."""
         return _call("ModelConfig", pb.ModelConfigRequest(name=model, version=version))
 
@@ -128,8 +128,8 @@ class GrpcWire:
         )
 
 
-def _call(method: str, message: Message) -> Call:
-    return Call(SERVICE + method, message.SerializeToString())
+def _call(method: str, message: Message) -> UpstreamCall:
+    return UpstreamCall(SERVICE + method, message.SerializeToString())
 
 
 def _raw(tensor: Tensor) -> bytes | memoryview:

@@ -18,13 +18,13 @@ from serving.remote.connecting import Patience, connect, tls_context
 from serving.remote.failures import of_http, too_late, unreachable
 from serving.remote.http.connection import HttpConnection, HungUp, Response, Unreadable
 from serving.remote.pending import awaited
-from serving.remote.wire import Answer, Answered, Call, unreadable
+from serving.remote.wire import Answer, Answered, UpstreamCall, unreadable
 
 # Many servers close what has lain idle for five seconds. A request that is sent at that moment is
 # lost, so connections are given up well before.
 _IDLE_S: Final = 2.0
 _KEPT: Final = 256
-_LIVE: Final = Call("/v2/health/live")
+_LIVE: Final = UpstreamCall("/v2/health/live")
 _LIVE_S: Final = 5.0
 
 
@@ -87,7 +87,7 @@ class HttpCarrier:
         self._all: WeakSet[HttpConnection] = WeakSet()
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def ask(self, call: Call, timeout_s: float, callback: Answered) -> Exchange:
+    def ask(self, call: UpstreamCall, timeout_s: float, callback: Answered) -> Exchange:
         """Send `call`; see `AsyncCarrier.ask`."""
 
         def answered(outcome: Response | Exception) -> None:
@@ -127,7 +127,7 @@ class HttpCarrier:
         for connection in list(self._all):
             connection.close()
 
-    def _request(self, call: Call) -> list[bytes]:
+    def _request(self, call: UpstreamCall) -> list[bytes]:
         headers = {**call.headers, **self._access.headers()}
         method = "GET" if call.body is None else "POST"
         lines = [

@@ -16,7 +16,7 @@ from serving.protocol.messages import Tensor
 from serving.protocol.metadata import ModelMetadata, TensorMetadata
 from serving.protocol.parameters import is_base64
 from serving.protocol.tensors import tensor_from_buffer, tensor_to_buffer
-from serving.remote.wire import Answer, Call, Inferred, Listed, Told, scalars, unreadable
+from serving.remote.wire import Answer, Inferred, Listed, Told, UpstreamCall, scalars, unreadable
 
 LENGTH: Final = "Inference-Header-Content-Length"
 
@@ -84,7 +84,7 @@ class HttpWire:
 
     def infer(
         self, model: str, version: str, forward: Passthrough, inputs: Sequence[Tensor]
-    ) -> Call:
+    ) -> UpstreamCall:
         """Ask for an inference."""
         buffers: list[bytes | memoryview] = []
         described = []
@@ -110,9 +110,9 @@ class HttpWire:
         text = orjson.dumps(body, option=orjson.OPT_SERIALIZE_NUMPY)
         path = _path(model, version) + "/infer"
         if not self._binary:
-            return Call(path, text, {"Content-Type": "application/json"})
+            return UpstreamCall(path, text, {"Content-Type": "application/json"})
         headers = {"Content-Type": "application/octet-stream", LENGTH: str(len(text))}
-        return Call(path, b"".join((text, *buffers)), headers)
+        return UpstreamCall(path, b"".join((text, *buffers)), headers)
 
     def read_infer(self, answer: Answer) -> Inferred:
         """Return the outputs; those in binary are views on the answer."""
@@ -143,17 +143,17 @@ class HttpWire:
         version = str(told) if isinstance(told, str | int) else ""
         return Inferred(tensors, scalars(read.parameters), version)
 
-    def ready(self, model: str, version: str) -> Call:
+    def ready(self, model: str, version: str) -> UpstreamCall:
         """Ask whether a model is ready; every answer that is no error says yes."""
-        return Call(_path(model, version) + "/ready")
+        return UpstreamCall(_path(model, version) + "/ready")
 
     def read_ready(self, answer: Answer) -> bool:
         """Return whether it is; KServe says so in the body."""
         return b'"ready":false' not in answer.body.replace(b" ", b"").lower()
 
-    def metadata(self, model: str, version: str) -> Call:
+    def metadata(self, model: str, version: str) -> UpstreamCall:
         """Ask for a model's inputs and outputs."""
-        return Call(_path(model, version))
+        return UpstreamCall(_path(model, version))
 
     def read_metadata(self, answer: Answer) -> ModelMetadata:
         """Return them."""
@@ -166,9 +166,9 @@ class HttpWire:
             found.name, tuple(found.versions or ()), found.platform, inputs, outputs
         )
 
-    def index(self) -> Call:
+    def index(self) -> UpstreamCall:
         """Ask which models there are."""
-        return Call("/v2/repository/index", b"{}", {"Content-Type": "application/json"})
+        return UpstreamCall("/v2/repository/index", b"{}", {"Content-Type": "application/json"})
 
     def read_index(self, answer: Answer) -> list[Listed]:
         """Return them."""
@@ -177,9 +177,9 @@ class HttpWire:
             for m in _decode(answer, list[_Listed], "index")
         ]
 
-    def config(self, model: str, version: str) -> Call:
+    def config(self, model: str, version: str) -> UpstreamCall:
         """Ask for Triton's model configuration."""
-        return Call(_path(model, version) + "/config")
+        return UpstreamCall(_path(model, version) + "/config")
 
     def read_config(self, answer: Answer) -> Told:
         """Return what matters of it."""

@@ -298,7 +298,7 @@ async def test_many_that_ask_the_same_at_once_end_no_more_replicas(
     asked = []
     for turn in range(4):  # some share a batch, some lie ready, some wait
         asked += [world.bench.ask(f"killer {turn}", [DEADLY]) for _ in range(8)]
-        asked.append(world.bench.ask("innocent", [1.0], lane=turn))
+        asked.append(world.bench.ask("innocent", [1.0], flow=turn))
         await asyncio.sleep(0)
     answers = await world.finish(asked)
     assert sum(isinstance(answer, ModelFailed) for answer in answers) == 32

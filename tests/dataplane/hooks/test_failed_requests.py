@@ -10,8 +10,8 @@ import pytest
 from serving.config import ModelConfig
 from serving.dataplane.hooks.failed_requests import log_failure
 from serving.errors import InvalidInput, ModelFailed, NoReplica, VigilError
+from serving.remote.batch_tensors import from_upstream
 from serving.remote.failures import of_grpc, of_http
-from serving.remote.tensors import from_upstream
 from serving.telemetry.logs.causes import Cause
 from serving.telemetry.logs.report import FIELDS, Reporter, use
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from serving.dataplane.queue import disconnects as departures
+from serving.dataplane.queue import disconnects as disconnects
 from serving.errors import ClientGone
 
 Wait = Callable[[Callable[[], object]], Awaitable[None]]
@@ -20,7 +20,7 @@ GONE = {"type": "http.disconnect"}
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(departures, "SWEEP_S", 0.01)
+    monkeypatch.setattr(disconnects, "SWEEP_S", 0.01)
 
 
 class Client:
@@ -105,7 +105,7 @@ async def test_who_stays_is_answered_and_not_asked_again(
     await asyncio.sleep(0.05)
     assert client.asked == asked
     assert client.asked == 1 or at_once
-    assert not bench.queue.departures.watching
+    assert not bench.queue.disconnects.watching
     assert asyncio.all_tasks() == before
 
 
@@ -125,7 +125,7 @@ async def test_nobody_is_asked_who_has_not_waited_long(
 async def test_the_number_of_questions_is_bounded_and_everybody_is_asked(
     make_bench: Make, make_link: Make, eventually: Wait, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(departures, "POLLS_PER_SWEEP", 3)
+    monkeypatch.setattr(disconnects, "POLLS_PER_SWEEP", 3)
     bench, link = make_bench(), make_link(manual=True)
     clients = [Client() for _ in range(8)]
     bench.batcher.add_link(link)
@@ -133,14 +133,14 @@ async def test_the_number_of_questions_is_bounded_and_everybody_is_asked(
     await eventually(lambda: link.held)
     futures += [bench.ask(str(n), receive=client.receive) for n, client in enumerate(clients)]
     sweeps = 0
-    sweep = bench.queue.departures._sweep
+    sweep = bench.queue.disconnects._sweep
 
     def counted() -> None:
         nonlocal sweeps
         sweeps += 1
         sweep()
 
-    monkeypatch.setattr(bench.queue.departures, "_sweep", counted)
+    monkeypatch.setattr(bench.queue.disconnects, "_sweep", counted)
     await eventually(lambda: all(client.asked for client in clients))
     assert sum(client.asked for client in clients) <= 3 * (sweeps + 1)
     link.manual = False

@@ -16,9 +16,9 @@ from serving.dataplane.requests.bound import Bound
 from serving.dataplane.requests.pending import Pending
 
 
-def item(lane: Any, rows: int = 1, priority: int = 0, ident: str = "") -> Pending:
+def item(flow: Any, rows: int = 1, priority: int = 0, ident: str = "") -> Pending:
     bound = Bound((np.empty((rows, 1)),), rows, ((1,),), (), None)
-    made = Pending(ident, bound, sentinel.future, 0.0, (priority, lane))
+    made = Pending(ident, bound, sentinel.future, 0.0, (priority, flow))
     made.priority = priority
     return made
 
@@ -49,8 +49,8 @@ def test_nothing_is_lost_and_every_lane_keeps_its_order(given_: list[tuple[str, 
     items = [item(*one) for one in given_]
     left = drain(FairQueue(items))
     assert sorted(map(id, left)) == sorted(map(id, items))
-    for lane in {one.lane for one in items}:
-        assert [i for i in left if i.lane == lane] == [i for i in items if i.lane == lane]
+    for flow in {one.flow for one in items}:
+        assert [i for i in left if i.flow == flow] == [i for i in items if i.flow == flow]
     assert [i.priority for i in left] == sorted(i.priority for i in items)
 
 
@@ -63,7 +63,7 @@ def test_what_is_put_back_leaves_as_if_it_had_stayed(
     queue = FairQueue(items)
     back = [queue.popleft() for _ in range(min(taken, len(queue)))]
     queue.extendleft(reversed(back))
-    assert [i.lane for i in drain(queue)] == [i.lane for i in want]
+    assert [i.flow for i in drain(queue)] == [i.flow for i in want]
 
 
 @given(st.lists(st.integers(1, 20), min_size=30, max_size=60), st.integers(1, 20))
@@ -72,7 +72,7 @@ def test_two_that_always_want_more_get_the_same_rows(flood: list[int], rows: int
     got: Counter[str] = Counter()
     while len(queue) and got.total() < sum(flood):
         one = queue.popleft()
-        got[one.lane[1]] += one.bound.rows
+        got[one.flow[1]] += one.bound.rows
         if got["flood"] < sum(flood) and got["other"] < 60 * rows:  # both have something waiting
             assert abs(got["flood"] - got["other"]) <= 2 * max(max(flood), rows)
 
@@ -83,7 +83,7 @@ def test_who_comes_late_is_not_behind_the_flood_and_saves_nothing_up() -> None:
         queue.popleft()
     for _ in range(10):
         queue.append(item("late"))
-    first = [queue.popleft().lane[1] for _ in range(20)]
+    first = [queue.popleft().flow[1] for _ in range(20)]
     assert Counter(first) == {"flood": 10, "late": 10}
 
 
@@ -103,10 +103,10 @@ def test_addresses_of_one_ipv6_network_are_one_client() -> None:
 
 def test_lanes_that_are_gone_are_not_kept_for_ever() -> None:
     queue = FairQueue([])
-    for number in range(5 * turns.MOST_IDLE_LANES):
+    for number in range(5 * turns.MOST_IDLE_FLOWS):
         queue.append(item(str(number)))
         queue.popleft()
-    assert len(queue._lanes) <= turns.MOST_IDLE_LANES + 2
+    assert len(queue._flows) <= turns.MOST_IDLE_FLOWS + 2
     assert not queue._heap
 
 
@@ -140,13 +140,13 @@ def test_nobody_is_pushed_out_when_it_would_not_be_room_enough() -> None:
 
 def test_what_was_pushed_out_is_let_go_although_its_turn_never_comes() -> None:
     queue = FairQueue([item("a", priority=1)])
-    for _ in range(10 * turns.MOST_IDLE_LANES):  # an overload by those who go first
+    for _ in range(10 * turns.MOST_IDLE_FLOWS):  # an overload by those who go first
         queue.append(item("low", priority=2))
         assert len(queue.push_out(item("a", priority=1), 1)) == 1
         queue.append(item("a", priority=1))
         assert queue.popleft().priority == 1
     assert len(queue) == 1
-    assert len(queue._heap) <= 2 + turns.MOST_IDLE_LANES
+    assert len(queue._heap) <= 2 + turns.MOST_IDLE_FLOWS
     assert [one.priority for one in queue] == [one.priority for one in drain(queue)] == [1]
 
 
@@ -159,5 +159,5 @@ def test_pushing_out_frees_what_is_needed_from_those_with_less_right(
     out = queue.push_out(item("b", rows, priority), rows)
     assert not out or sum(one.bound.rows for one in out) >= rows
     assert all(one.priority >= priority for one in out)
-    assert all(one.lane != (priority, "b") for one in out)
+    assert all(one.flow != (priority, "b") for one in out)
     assert len(drain(queue)) == len(items) - len(out)

@@ -57,13 +57,13 @@ class Owner:
         )
         self.queue.served = True
 
-    def item(self, ident: str = "", rows: int = 1, lane: Any = "") -> Pending:
+    def item(self, ident: str = "", rows: int = 1, flow: Any = "") -> Pending:
         bound = Bound((np.zeros((rows, 2), np.float32),), rows, ((2,),), (), None)
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        return Pending(ident, bound, future, 0.0, lane)
+        return Pending(ident, bound, future, 0.0, flow)
 
-    def ask(self, ident: str, rows: int = 1, lane: Any = "", **more: Any) -> Pending:
-        item = self.item(ident, rows, lane)
+    def ask(self, ident: str, rows: int = 1, flow: Any = "", **more: Any) -> Pending:
+        item = self.item(ident, rows, flow)
         self.queue.append(item, **more)
         return item
 
@@ -132,7 +132,7 @@ async def test_what_was_sent_in_vain_counts_and_goes_first_without_who_has_left(
 
 async def test_who_is_evicted_is_answered_whatever_it_waits_for() -> None:
     owner = Owner()
-    items = [owner.ask("returned"), owner.ask("one", lane="a"), owner.ask("two", lane="b")]
+    items = [owner.ask("returned"), owner.ask("one", flow="a"), owner.ask("two", flow="b")]
     owner.queue.put_back(owner.queue.take(1, 1 << 20, 0.0))
     room: list[int] = []
     owner.queue.on_room = lambda: room.append(owner.queue.waiting_rows)
@@ -158,18 +158,18 @@ async def test_what_is_ahead_of_a_request_is_certain_only_in_one_lane() -> None:
     owner = Owner()
     owner.ask("a", 3)
     assert owner.queue.ahead == 3
-    owner.ask("b", 2, lane="other")
+    owner.ask("b", 2, flow="other")
     assert (owner.queue.ahead, owner.queue.waiting_rows) == (0, 5)
     assert owner.take() == ["a", "b"]
-    owner.ask("c", 2, lane="other")
+    owner.ask("c", 2, flow="other")
     assert owner.queue.ahead == 2
 
 
 async def test_the_head_is_what_leaves_next() -> None:
     owner = Owner()
     for number in range(4):
-        owner.ask(f"flood {number}", lane="flood")
-    owner.ask("other", lane="other")
+        owner.ask(f"flood {number}", flow="flood")
+    owner.ask("other", flow="other")
     while owner.queue.waiting_rows:
         head = owner.queue.head
         assert owner.take(1) == [head.id]
@@ -179,8 +179,8 @@ async def test_whoever_is_answered_by_a_take_may_ask_again_at_once() -> None:
     """Its connection reads the next request in the same turn, which others may make room for."""
     owner = Owner(max_queue_rows=4)
     late = owner.ask("late", timeout_s=1.0)
-    flood = [owner.ask(f"flood {n}", lane="flood") for n in range(3)]
-    late.on_done = lambda: owner.queue.append(owner.item("again", 2, lane="small"))
+    flood = [owner.ask(f"flood {n}", flow="flood") for n in range(3)]
+    late.on_done = lambda: owner.queue.append(owner.item("again", 2, flow="small"))
     soon = asyncio.get_running_loop().time() + 10.0
     assert owner.take(lost_before=soon) == ["flood 0", "flood 1", "flood 2"]
     assert not any(item.future.done() for item in flood)
@@ -357,9 +357,9 @@ async def test_priorities_and_clients_decide_once_not_all_fits(
 ) -> None:
     bench, link = make_bench(max_batch_size=2), make_link(manual=True)
     await busy(bench, link, eventually)
-    futures = [bench.ask(f"flood-{n}", lane="flood", priority=2) for n in range(4)]
-    futures += [bench.ask(f"other-{n}", lane="other", priority=2) for n in range(2)]
-    futures += [bench.ask("urgent", lane="flood", priority=1)]
+    futures = [bench.ask(f"flood-{n}", flow="flood", priority=2) for n in range(4)]
+    futures += [bench.ask(f"other-{n}", flow="other", priority=2) for n in range(2)]
+    futures += [bench.ask("urgent", flow="flood", priority=1)]
     await work_off(link, futures)
     assert link.sent[1][0] == "urgent"
     assert {name[:5] for name in link.sent[2]} == {"flood", "other"}
@@ -375,9 +375,9 @@ async def test_one_client_waits_in_a_plain_deque(
 
     bench, link = make_bench(max_batch_size=2), make_link(manual=True)
     await busy(bench, link, eventually)
-    futures = [bench.ask(str(n), lane="alone") for n in range(5)]
+    futures = [bench.ask(str(n), flow="alone") for n in range(5)]
     assert type(bench.queue._waiting) is deque
-    futures.append(bench.ask("other", lane="other"))
+    futures.append(bench.ask("other", flow="other"))
     link.answer()
     await eventually(lambda: link.held)
     assert type(bench.queue._waiting) is not deque
@@ -390,13 +390,13 @@ async def test_a_full_queue_makes_room_for_priority_and_for_who_has_less(
 ) -> None:
     bench, link = make_bench(max_queue_rows=4), make_link(manual=True)
     await busy(bench, link, eventually)
-    flood = [bench.ask(f"flood-{n}", lane="flood", priority=2) for n in range(4)]
+    flood = [bench.ask(f"flood-{n}", flow="flood", priority=2) for n in range(4)]
     with pytest.raises(QueueFull):
-        bench.ask("more", lane="flood", priority=2)
-    small = bench.ask("small", lane="small", priority=2)
+        bench.ask("more", flow="flood", priority=2)
+    small = bench.ask("small", flow="small", priority=2)
     with pytest.raises(QueueFull):
         await asyncio.wait_for(flood.pop(), TIMEOUT)
-    urgent = bench.ask("urgent", lane="small", priority=1)
+    urgent = bench.ask("urgent", flow="small", priority=1)
     with pytest.raises(QueueFull):
         await asyncio.wait_for(flood.pop(), TIMEOUT)
     assert bench.queue.waiting_rows == 4
@@ -411,9 +411,9 @@ async def test_nobody_makes_room_for_what_cannot_be_in_time(
     await taught(bench, link)
     link.manual = True
     await busy(bench, link, eventually)
-    waiting = [bench.ask(f"patient-{n}", lane="patient", priority=2) for n in range(2)]
+    waiting = [bench.ask(f"patient-{n}", flow="patient", priority=2) for n in range(2)]
     with pytest.raises(DeadlineExceeded):
-        bench.ask("urgent and hopeless", lane="other", priority=1, timeout_s=0.5)
+        bench.ask("urgent and hopeless", flow="other", priority=1, timeout_s=0.5)
     await work_off(link, waiting)
     assert [await get(future) for future in waiting] == [[2.0], [2.0]]
 

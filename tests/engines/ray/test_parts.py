@@ -228,14 +228,14 @@ async def test_an_order_is_answered_once_the_driver_knows_of_it(tmp_path: Path) 
     try:
         first = await admin.wanted(ray_deployments.Order(), 0)
         order = ControlMeta("logging", settings={"log_verbose_level": 1})
-        answer = asyncio.create_task(admin._room.desk.answer(order))
+        answer = asyncio.create_task(admin._room.commands.answer(order))
         told = await admin.wanted(first, 10)
         assert told.number > first.number
         assert told.chosen.log == {"log_verbose_level": 1}
         assert not answer.done()
         await admin.wanted(told, 0)
         assert (await answer)["log_verbose_level"] == 1
-        await admin._room.desk.answer(ControlMeta("logging"))  # a question changes nothing
+        await admin._room.commands.answer(ControlMeta("logging"))  # a question changes nothing
     finally:
         await ray_deployments.AdminDeployment.__del__(admin)
 

@@ -13,9 +13,9 @@ from serving.config import ModelConfig
 from serving.errors import ModelFailed, Unsupported
 from serving.models.contract import AsyncModel, Model
 from serving.models.repository.folder import ModelEntry
+from serving.models.torch.array_conversion import is_dense
 from serving.models.torch.pipeline import Pipeline
 from serving.models.torch.pipelined_model import PipelinedModel
-from serving.models.torch.tensors import is_dense
 
 
 class SlowDevice:

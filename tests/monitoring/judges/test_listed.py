@@ -41,22 +41,22 @@ def served(folder: Path) -> ServedModel:
 
 
 def watching(toy: ModuleType, clock: Clock, folder: Path) -> MonitoringService:
-    observatory = MonitoringService(clock, (*MONITORS, toy.DESCRIPTOR))
-    observatory.serve([served(folder)])
-    return observatory
+    service = MonitoringService(clock, (*MONITORS, toy.DESCRIPTOR))
+    service.serve([served(folder)])
+    return service
 
 
-def answer(observatory: MonitoringService, clock: Clock, rows: int) -> None:
-    sent = observatory.ledger.received
+def answer(service: MonitoringService, clock: Clock, rows: int) -> None:
+    sent = service.delivery.received
     position = Position("gateway-0", 1, sent.events, sent.requests, sent.rows)
     idents = [f"r{sent.rows + at}" for at in range(rows)]
     meta = EventMeta(position, "loans", "1", clock.now, idents, [1] * rows, {})
     scores = np.tile(np.array([[0.1, 0.9]], np.float32), (rows, 1))
-    observatory.observe(meta, [Tensor("out:p", "FP32", (rows, 2), scores)])
+    service.observe(meta, [Tensor("out:p", "FP32", (rows, 2), scores)])
 
 
-def found(observatory: MonitoringService) -> dict[str, FindingRecord]:
-    findings = observatory.findings("loans").findings
+def found(service: MonitoringService) -> dict[str, FindingRecord]:
+    findings = service.findings("loans").findings
     return {one.metric: one for one in findings if one.monitor == "toy"}
 
 
@@ -66,11 +66,11 @@ def test_names_in_the_list_are_unique():
 
 
 def test_its_findings_are_told_and_without_a_threshold_they_are_no_verdict(toy, clock, tmp_path):
-    observatory = watching(toy, clock, tmp_path)
-    answer(observatory, clock, 7)
-    assert "toy of model 'loans': no verdict yet, 7 of 10 rows" in observatory.status().not_judged
-    answer(observatory, clock, 6)
-    (windows,) = found(observatory).values()
+    service = watching(toy, clock, tmp_path)
+    answer(service, clock, 7)
+    assert "toy of model 'loans': no verdict yet, 7 of 10 rows" in service.status().not_judged
+    answer(service, clock, 6)
+    (windows,) = found(service).values()
     assert windows.reason == "no threshold set"
     assert (windows.version, windows.value, windows.breached, windows.threshold) == (
         "1",
@@ -78,10 +78,10 @@ def test_its_findings_are_told_and_without_a_threshold_they_are_no_verdict(toy, 
         None,
         None,
     )
-    assert not any("toy" in note for note in observatory.status().not_judged)
+    assert not any("toy" in note for note in service.status().not_judged)
     gauges = {
         one.name: one.value
-        for one in observatory.snapshot()
+        for one in service.snapshot()
         if dict(one.attributes).get("monitor") == "toy"
     }
     assert gauges["vigil.finding.value"] == 1.0
@@ -89,21 +89,21 @@ def test_its_findings_are_told_and_without_a_threshold_they_are_no_verdict(toy, 
 
 
 def test_what_it_finds_by_the_clock_is_told_and_does_not_go_stale(toy, clock, tmp_path):
-    observatory = watching(toy, clock, tmp_path)
-    answer(observatory, clock, 10)
+    service = watching(toy, clock, tmp_path)
+    answer(service, clock, 10)
     for idle_s in (30, 5 * 3600):
         clock.now = 1000.0 + idle_s
-        observatory.snapshot()
-        told = found(observatory)
+        service.snapshot()
+        told = found(service)
         assert ("idle_s" in told) is (idle_s > toy.SILENT_S)
     assert (told["idle_s"].value, told["idle_s"].breached) == (5 * 3600, True)
 
 
 def test_it_goes_on_after_a_restart(toy, clock, tmp_path):
-    observatory = watching(toy, clock, tmp_path)
-    answer(observatory, clock, 17)
+    service = watching(toy, clock, tmp_path)
+    answer(service, clock, 17)
     again = MonitoringService(clock, (*MONITORS, toy.DESCRIPTOR))
-    again.restore(json.loads(json.dumps(observatory.state())), {})
+    again.restore(json.loads(json.dumps(service.state())), {})
     again.serve([served(tmp_path)])
     answer(again, clock, 3)
     assert found(again)["windows"].value == 2.0
@@ -113,14 +113,14 @@ def test_a_monitor_that_fails_disturbs_no_other(toy, clock, tmp_path, monkeypatc
     def fail(*_: object) -> None:
         raise RuntimeError("values that must not be told")
 
-    observatory = watching(toy, clock, tmp_path)
+    service = watching(toy, clock, tmp_path)
     for method in ("update", "tick"):
         monkeypatch.setattr(toy.ToyMonitor, method, fail)
-    answer(observatory, clock, 100)
-    observatory.snapshot()
-    answered = observatory.findings("loans")
+    answer(service, clock, 100)
+    service.snapshot()
+    answered = service.findings("loans")
     assert {one.monitor for one in answered.findings} == {"quality"}
     assert answered.notes[-1] == "toy of model 'loans' failed: RuntimeError"
     monkeypatch.undo()
-    answer(observatory, clock, 10)
-    assert "failed" not in str(observatory.findings("loans").notes)
+    answer(service, clock, 10)
+    assert "failed" not in str(service.findings("loans").notes)

@@ -19,7 +19,7 @@ from serving.errors import (
     UpstreamDenied,
 )
 from serving.remote.access import Access
-from serving.remote.wire import Call
+from serving.remote.wire import UpstreamCall
 
 
 class Echo:
@@ -97,11 +97,11 @@ async def until(condition) -> None:
 @pytest.mark.parametrize("size", [0, 1, 16_379, 16_384, 70_000, 9_000_000])
 async def test_messages_of_every_size_come_back(client, size):
     message = bytes(range(256)) * (size // 256 + 1)
-    assert (await client.send(Call("/echo/Echo", message[:size]))).body == message[:size]
+    assert (await client.send(UpstreamCall("/echo/Echo", message[:size]))).body == message[:size]
 
 
 async def test_many_calls_share_a_connection(client, echo):
-    calls = [client.send(Call("/echo/Wait", b"%d" % number)) for number in range(300)]
+    calls = [client.send(UpstreamCall("/echo/Wait", b"%d" % number)) for number in range(300)]
     under_way = asyncio.gather(*calls)
     await until(lambda: echo.waiting == 300)
     echo.go_on.set()
@@ -110,7 +110,7 @@ async def test_many_calls_share_a_connection(client, echo):
 
 async def test_large_and_small_ones_at_once(client):
     sizes = [3_000_000, 10, 70_000, 5_000_000, 0] * 4
-    calls = [client.send(Call("/echo/Echo", bytes([i]) * n)) for i, n in enumerate(sizes)]
+    calls = [client.send(UpstreamCall("/echo/Echo", bytes([i]) * n)) for i, n in enumerate(sizes)]
     answers = await asyncio.gather(*calls)
     assert [a.body for a in answers] == [bytes([i]) * n for i, n in enumerate(sizes)]
 
@@ -120,10 +120,10 @@ async def test_calls_that_the_server_has_no_stream_for_wait(client_of):
     await server.start(options=(("grpc.max_concurrent_streams", 2),))
     try:
         client = client_of(f"grpc://localhost:{server.port}")
-        calls = [client.send(Call("/echo/Wait", b"%d" % number)) for number in range(9)]
+        calls = [client.send(UpstreamCall("/echo/Wait", b"%d" % number)) for number in range(9)]
         under_way = asyncio.gather(*calls)
         await until(lambda: server.waiting == 2)
-        late = await client.refused(Call("/echo/Echo", b""), 0.05)
+        late = await client.refused(UpstreamCall("/echo/Echo", b""), 0.05)
         assert isinstance(late, DeadlineExceeded)
         server.go_on.set()
         assert [answer.body for answer in await under_way] == [b"%d" % n for n in range(9)]
@@ -137,7 +137,7 @@ async def test_the_server_learns_secret_and_deadline(echo, client_of):
             return {"x-api-key": "k-1"}
 
     client = client_of(f"grpc://localhost:{echo.port}", Secret())
-    await client.send(Call("/echo/Echo", b""), 30)
+    await client.send(UpstreamCall("/echo/Echo", b""), 30)
     assert echo.metadata[0]["x-api-key"] == "k-1"
     assert 20 < echo.left[0] <= 30
 
@@ -148,54 +148,54 @@ async def test_the_server_learns_secret_and_deadline(echo, client_of):
      ("DATA_LOSS", ModelFailed), ("UNAUTHENTICATED", UpstreamDenied)],
 )  # fmt: skip
 async def test_refusals_keep_their_words(client, code, kind):
-    told = await client.refused(Call("/echo/Fail", f"{code} 100 % größer".encode()))
+    told = await client.refused(UpstreamCall("/echo/Fail", f"{code} 100 % größer".encode()))
     assert type(told) is kind
     assert kind is UpstreamDenied or told.message == "100 % größer"
 
 
 async def test_a_method_that_is_not_there(client):
-    told = await client.refused(Call("/echo/None", b""))
+    told = await client.refused(UpstreamCall("/echo/None", b""))
     assert type(told).__name__ == "Unsupported"
 
 
 async def test_a_late_answer_is_given_up_here_and_there(client, echo):
-    told = await client.refused(Call("/echo/Wait", b""), 0.1)
+    told = await client.refused(UpstreamCall("/echo/Wait", b""), 0.1)
     assert isinstance(told, DeadlineExceeded)
     assert told.message.endswith("did not answer within 0.1 s (remote.timeout_s)")
     await until(lambda: echo.waiting == 0)
 
 
 async def test_who_gives_up_tells_the_server(client, echo):
-    task = asyncio.create_task(client.send(Call("/echo/Wait", b"")))
+    task = asyncio.create_task(client.send(UpstreamCall("/echo/Wait", b"")))
     await until(lambda: echo.waiting == 1)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
     await until(lambda: echo.cancelled == 1)
-    assert (await client.send(Call("/echo/Echo", b"x"))).body == b"x"
+    assert (await client.send(UpstreamCall("/echo/Echo", b"x"))).body == b"x"
 
 
 async def test_a_server_that_compresses_only_for_who_asks(client):
-    assert (await client.send(Call("/echo/Zip", b"a" * 9000))).body == b"a" * 9000
+    assert (await client.send(UpstreamCall("/echo/Zip", b"a" * 9000))).body == b"a" * 9000
 
 
 async def test_a_server_that_goes_and_comes_back(client, echo):
     assert await client.carrier.alive()
-    under_way = asyncio.create_task(client.refused(Call("/echo/Wait", b"")))
+    under_way = asyncio.create_task(client.refused(UpstreamCall("/echo/Wait", b"")))
     await until(lambda: echo.waiting == 1)
     await echo.server.stop(None)
     assert isinstance(await under_way, Unreachable | ModelNotReady)
     assert not await client.carrier.alive()
-    assert isinstance(await client.refused(Call("/echo/Echo", b"")), Unreachable)
+    assert isinstance(await client.refused(UpstreamCall("/echo/Echo", b"")), Unreachable)
     await echo.start()
     async with asyncio.timeout(60):
         while not await client.carrier.alive():  # noqa: ASYNC110 - a server's condition
             await asyncio.sleep(0.02)
-    assert (await client.send(Call("/echo/Echo", b"again"))).body == b"again"
+    assert (await client.send(UpstreamCall("/echo/Echo", b"again"))).body == b"again"
 
 
 async def test_a_server_that_says_goodbye_finishes_what_it_has(client, echo):
-    under_way = asyncio.create_task(client.send(Call("/echo/Wait", b"kept")))
+    under_way = asyncio.create_task(client.send(UpstreamCall("/echo/Wait", b"kept")))
     await until(lambda: echo.waiting == 1)
     stopping = asyncio.create_task(echo.server.stop(300))
     echo.go_on.set()

@@ -11,9 +11,9 @@ from hpack import Decoder, Encoder
 
 from serving.errors import ModelFailed, ModelNotReady, QuotaExceeded, Unreachable, Unsupported
 from serving.http2 import frames as f
-from serving.remote.wire import Call
+from serving.remote.wire import UpstreamCall
 
-CALL = Call("/s/M", b"question")
+CALL = UpstreamCall("/s/M", b"question")
 OK = [(":status", "200"), ("content-type", "application/grpc")]
 DONE = [("grpc-status", "0")]
 
@@ -195,7 +195,7 @@ async def test_windows_of_the_peer_hold(playing):
         await talk.rest()
 
     client = playing(play, {f.INITIAL_WINDOW_SIZE: 1000})
-    assert (await client.send(Call("/s/M", message))).body == b""
+    assert (await client.send(UpstreamCall("/s/M", message))).body == b""
     assert max(seen) <= f.SMALLEST_FRAME
     assert seen[0] == 1000
 
@@ -258,7 +258,7 @@ async def test_calls_that_were_not_looked_at_are_sent_again(playing, peer):
     client = playing(play)
     first = asyncio.create_task(client.send(CALL))
     await asyncio.sleep(0)
-    second = asyncio.create_task(client.send(Call("/s/M", b"second")))
+    second = asyncio.create_task(client.send(UpstreamCall("/s/M", b"second")))
     assert (await first).body == b"old"
     assert (await second).body == b"second"
     assert peer.connections == 2
@@ -451,5 +451,5 @@ async def test_an_answer_before_the_question_is_whole_ends_it(playing):
         await talk.rest()
 
     client = playing(play)
-    assert (await client.send(Call("/s/M", bytes(200_000)))).body == b"enough"
+    assert (await client.send(UpstreamCall("/s/M", bytes(200_000)))).body == b"enough"
     assert (await client.send(CALL)).body == b"question"

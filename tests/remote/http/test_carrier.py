@@ -16,10 +16,10 @@ from serving.errors import (
     UpstreamDenied,
 )
 from serving.remote.access import Access
-from serving.remote.wire import Call
+from serving.remote.wire import UpstreamCall
 
-GET = Call("/v2")
-POST = Call("/v2/models/m/infer", b"question", {"Content-Type": "application/json"})
+GET = UpstreamCall("/v2")
+POST = UpstreamCall("/v2/models/m/infer", b"question", {"Content-Type": "application/json"})
 
 
 async def request(reader: asyncio.StreamReader) -> tuple[str, dict[str, str], bytes]:
@@ -96,7 +96,7 @@ async def test_as_many_connections_as_requests_under_way(peer, client):
     asker = await client()
     for _ in range(3):
         bodies = [b"%d" % number * 9000 for number in range(20)]
-        answers = await asyncio.gather(*[asker.send(Call("/", body)) for body in bodies])
+        answers = await asyncio.gather(*[asker.send(UpstreamCall("/", body)) for body in bodies])
         assert [told.body for told in answers] == bodies
     assert peer.connections == 20
 
@@ -189,7 +189,7 @@ async def test_a_connection_that_was_closed_while_it_lay_idle_costs_nothing(peer
     peer.script = once
     assert (await asker.send(POST)).body == b"question"
     peer.script = echo
-    assert (await asker.send(Call("/", b"second"))).body == b"second"
+    assert (await asker.send(UpstreamCall("/", b"second"))).body == b"second"
     assert peer.connections == 2
 
 
