@@ -151,3 +151,36 @@ def test_an_interrupt_ends_the_process(entry, source):
 def test_malformed_factory(entry, factory):
     with pytest.raises(ConfigError, match="must be `module:function`"):
         run_factory(configured(entry, factory=factory))
+
+
+BUILD = "def build(): return 'Grüße'\n"
+
+
+@pytest.mark.parametrize("is_shared", [False, True], ids=["of the version", "shared"])
+@pytest.mark.parametrize(
+    "source",
+    [
+        BUILD.encode(),
+        BUILD.encode("utf-8-sig"),
+        f"# -*- coding: latin-1 -*-\n{BUILD}".encode("latin-1"),
+        BUILD.replace("\n", "\r\n").encode(),
+    ],
+    ids=["UTF-8", "BOM", "declared", "CRLF"],
+)
+def test_source_is_decoded_as_python_does_it(entry, source, is_shared):
+    rewrite(entry, source)
+    if is_shared:
+        shutil.move(entry.directory / "net.py", entry.directory.parent / "net.py")
+    assert run_factory(entry)[1] == "Grüße"
+
+
+@pytest.mark.parametrize("is_shared", [False, True], ids=["of the version", "shared"])
+@pytest.mark.parametrize(
+    "source", [b"\xff\xfe", BUILD.encode("latin-1"), b"# coding: nonsense\n", b"x = 1\0"]
+)
+def test_source_that_is_no_text_is_named(entry, source, is_shared):
+    rewrite(entry, source)
+    if is_shared:
+        shutil.move(entry.directory / "net.py", entry.directory.parent / "net.py")
+    with pytest.raises(ConfigError, match=r"net\.py: \w+Error: "):
+        run_factory(entry)
