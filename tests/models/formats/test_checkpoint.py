@@ -55,6 +55,12 @@ def test_the_weights_are_found(convert, value):
     assert note.startswith("serve it with `format: safetensors`, `factory: net:build`")
 
 
+def test_files_of_old_releases_of_torch_are_read(convert):
+    old = io.BytesIO()
+    torch.save(WEIGHTS, old, _use_new_zipfile_serialization=False)
+    assert convert(old.getvalue())[1].keys() == WEIGHTS.keys()
+
+
 def test_a_tensor_that_is_called_model_is_a_weight(convert):
     assert convert({"model": torch.ones(1)})[1].keys() == {"model"}
 
@@ -92,12 +98,37 @@ def no_torch_archive():
     return archive.getvalue()
 
 
+def cut_archive():
+    """The end of an archive: what says that it is one, and nothing of its directory."""
+    return b"x" * 50 + no_torch_archive()[-22:]
+
+
 @pytest.mark.parametrize(
-    "content", [b"junk", b"", no_torch_archive()],
-    ids=["junk", "empty", "another archive"],
+    "content", [b"junk", b"", no_torch_archive(), cut_archive()],
+    ids=["junk", "empty", "another archive", "cut archive"],
 )  # fmt: skip
 def test_damaged_files_are_named(convert, tmp_path, content):
     with pytest.raises(ConfigError, match=r"m\.pt: cannot be read: ") as caught:
         convert(content)
+    assert len(caught.value.message) < 1000
+    assert not (tmp_path / "model.safetensors").exists()
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: {0: torch.ones(2)},
+        lambda: {"\ud800": torch.ones(2)},
+        lambda: {"a": torch.ones(2).to_sparse()},
+        lambda: {"a": torch.ones(2, device="meta")},
+        lambda: {"a": torch.ones(2, dtype=torch.complex128)},
+        lambda: torch.nn.LazyLinear(3),
+    ],
+    ids=["number", "surrogate", "sparse", "meta", "complex128", "lazy"],
+)
+def test_tensors_that_safetensors_cannot_hold_are_named(convert, tmp_path, make):
+    with pytest.raises(ConfigError, match=r"m\.pt: its weights do not fit safetensors") as caught:
+        convert(make())
+    assert caught.value.message.isprintable()
     assert len(caught.value.message) < 1000
     assert not (tmp_path / "model.safetensors").exists()
