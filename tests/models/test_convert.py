@@ -6,7 +6,6 @@ import pytest
 import torch
 from sklearn.datasets import load_iris
 from sklearn.linear_model import LogisticRegression
-from sklearn.tree import DecisionTreeClassifier
 from typer.testing import CliRunner
 
 from serving.cli import app
@@ -45,13 +44,6 @@ def test_estimators_become_skops(tmp_path, name, dump):
     assert lines[1] == "serve it with `format: sklearn`"
     found = served(tmp_path / "models" / "iris", SKLEARN).predict({"x": X.astype(np.float32)})
     np.testing.assert_allclose(found["y"], fitted.predict_proba(X), rtol=1e-4, atol=1e-6)
-
-
-def test_types_that_will_need_trust_are_told(tmp_path):
-    pytest.importorskip("skops", reason="needs skops, from vigil[sklearn]")
-    joblib.dump(DecisionTreeClassifier().fit(X, Y), tmp_path / "m.joblib")
-    lines = convert(tmp_path / "m.joblib", tmp_path)
-    assert lines[1].endswith("and `trust_code: true`, because it holds sklearn.tree._tree.Tree")
 
 
 def test_torch_weights_become_safetensors(tmp_path):

@@ -59,7 +59,7 @@ def _read_torch(file: Path) -> Any:
     try:
         if not _is_torchscript(file):
             return torch.load(file, map_location="cpu", weights_only=False, pickle_module=pickle)
-    except Exception as error:  # noqa: BLE001 - a pickle may raise anything
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - a pickle may raise anything
         raise unreadable(file, error) from None
     raise ConfigError(
         f"{file}: is a TorchScript archive, no pickle; serve it as format torchscript"

@@ -103,6 +103,16 @@ def cut_archive():
     return b"x" * 50 + no_torch_archive()[-22:]
 
 
+class Leaves:
+    def __reduce__(self):
+        return exec, ("raise SystemExit(3)",)
+
+
+def test_a_pickle_that_leaves_cannot_be_read(convert):
+    with pytest.raises(ConfigError, match=r"m\.pt: cannot be read: SystemExit: 3"):
+        convert({"a": Leaves()})
+
+
 @pytest.mark.parametrize(
     "content", [b"junk", b"", no_torch_archive(), cut_archive()],
     ids=["junk", "empty", "another archive", "cut archive"],
