@@ -23,7 +23,8 @@ class ModelRow(msgspec.Struct, frozen=True):
 
     Attributes:
         state: `down` answers nobody, `degraded` has fewer replicas than it should.
-        requests_per_s, error_rate, p50_s, p99_s: over the last minute; None without requests.
+        requests_per_s: over the last minute; None before there are two samples.
+        error_rate, p50_s, p99_s: over the last minute; None without requests.
         explainer: how its explainer fares; None if there is nothing to explain.
     """
 

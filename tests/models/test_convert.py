@@ -1,5 +1,4 @@
 import pickle
-import warnings
 
 import joblib
 import numpy as np
@@ -7,7 +6,6 @@ import pytest
 import torch
 from sklearn.datasets import load_iris
 from sklearn.linear_model import LogisticRegression
-from sklearn.tree import DecisionTreeClassifier
 from typer.testing import CliRunner
 
 from serving.cli import app
@@ -48,18 +46,9 @@ def test_estimators_become_skops(tmp_path, name, dump):
     np.testing.assert_allclose(found["y"], fitted.predict_proba(X), rtol=1e-4, atol=1e-6)
 
 
-def test_types_that_will_need_trust_are_told(tmp_path):
-    pytest.importorskip("skops", reason="needs skops, from vigil[sklearn]")
-    joblib.dump(DecisionTreeClassifier().fit(X, Y), tmp_path / "m.joblib")
-    lines = convert(tmp_path / "m.joblib", tmp_path)
-    assert lines[1].endswith("and `trust_code: true`, because it holds sklearn.tree._tree.Tree")
-
-
-@pytest.mark.parametrize("inside", [None, "state_dict", "module"])
-def test_torch_weights_become_safetensors(tmp_path, inside):
+def test_torch_weights_become_safetensors(tmp_path):
     net = torch.nn.Linear(4, 3)
-    state = {"epoch": 3, "state_dict": net.state_dict()} if inside else net.state_dict()
-    torch.save(net if inside == "module" else state, tmp_path / "m.pth")
+    torch.save(net.state_dict(), tmp_path / "m.pth")
     folder = tmp_path / "models" / "net"
     lines = convert(tmp_path / "m.pth", folder / "1")
     assert "model.safetensors" in lines[0]
@@ -84,14 +73,6 @@ def test_a_pickle_is_not_read_without_trust(tmp_path):
     assert not (tmp_path / "ran").exists()
 
 
-def test_torchscript_is_told_its_format(tmp_path):
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
-        torch.jit.script(torch.nn.Linear(4, 3)).save(tmp_path / "m.pt")
-    with pytest.raises(ConfigError, match="serve it as format torchscript"):
-        convert(tmp_path / "m.pt", tmp_path)
-
-
 @pytest.mark.parametrize(
     ("name", "content", "says"),
     [
@@ -106,16 +87,6 @@ def test_what_cannot_be_converted_is_named(tmp_path, name, content, says):
     with pytest.raises(ConfigError, match=says):
         convert(tmp_path / name, tmp_path)
     assert not (tmp_path / "manifest.json").exists()
-
-
-@pytest.mark.parametrize(
-    ("value", "says"),
-    [({"a": 1}, "'a' is no tensor"), (torch.ones(1), "holds a Tensor, no weights")],
-)
-def test_torch_files_without_weights(tmp_path, value, says):
-    torch.save(value, tmp_path / "m.pt")
-    with pytest.raises(ConfigError, match=says):
-        convert(tmp_path / "m.pt", tmp_path)
 
 
 def test_nothing_is_overwritten(tmp_path):

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import torch
+from safetensors import SafetensorError
 
 from serving.config import ConfigError
 from serving.models.formats.unreadable import unreadable
@@ -26,7 +27,7 @@ def to_safetensors(file: Path, target: Path) -> list[str]:
         target: the file to write.
 
     Raises:
-        ConfigError: it is damaged or holds something else.
+        ConfigError: it is damaged, or holds something else or tensors of another kind.
     """
     loaded = _read_torch(file)
     weights = loaded.state_dict() if isinstance(loaded, torch.nn.Module) else loaded
@@ -38,7 +39,15 @@ def to_safetensors(file: Path, target: Path) -> list[str]:
     odd = [name for name, value in weights.items() if not isinstance(value, torch.Tensor)]
     if odd:
         raise ConfigError(f"{file}: '{odd[0]}' is no tensor, so these are no weights of a module")
-    write_weights(weights, target)
+    try:
+        write_weights(weights, target)
+    # What a file of safetensors cannot hold: torch and safetensors raise five kinds for it.
+    except (SafetensorError, KeyError, RuntimeError, TypeError, ValueError) as error:
+        message = " ".join(str(error).split())[:300]
+        raise ConfigError(
+            f"{file}: its weights do not fit safetensors, which hold dense tensors of plain "
+            f"datatypes by name: {type(error).__name__}: {message}; convert them before saving"
+        ) from None
     note = (
         "serve it with `format: safetensors`, `factory: net:build`, `trust_code: true`; beside "
         "model.yaml put a net.py whose build() makes the module"
@@ -47,13 +56,18 @@ def to_safetensors(file: Path, target: Path) -> list[str]:
 
 
 def _read_torch(file: Path) -> Any:
-    if zipfile.is_zipfile(file):
-        with zipfile.ZipFile(file) as archive:
-            if any(name.endswith("/constants.pkl") for name in archive.namelist()):
-                raise ConfigError(
-                    f"{file}: is a TorchScript archive, no pickle; serve it as format torchscript"
-                )
     try:
-        return torch.load(file, map_location="cpu", weights_only=False, pickle_module=pickle)
-    except Exception as error:  # noqa: BLE001 - a pickle may raise anything
+        if not _is_torchscript(file):
+            return torch.load(file, map_location="cpu", weights_only=False, pickle_module=pickle)
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - a pickle may raise anything
         raise unreadable(file, error) from None
+    raise ConfigError(
+        f"{file}: is a TorchScript archive, no pickle; serve it as format torchscript"
+    )
+
+
+def _is_torchscript(file: Path) -> bool:
+    if not zipfile.is_zipfile(file):
+        return False
+    with zipfile.ZipFile(file) as archive:
+        return any(name.endswith("/constants.pkl") for name in archive.namelist())

@@ -20,14 +20,14 @@ _SERIAL: Final = itertools.count()
 
 
 class _SourceLoader(importlib.abc.InspectLoader):
-    """Imports given source text: no compiled file is read or written beside a model."""
+    """Imports given source: no compiled file is read or written beside a model."""
 
-    def __init__(self, source: str, path: Path) -> None:
+    def __init__(self, source: bytes, path: Path) -> None:
         self._source = source
         self._path = path
 
     def get_source(self, fullname: str) -> str:
-        return self._source
+        return importlib.util.decode_source(self._source)
 
     def get_filename(self, fullname: str) -> str:
         return str(self._path)
@@ -72,21 +72,21 @@ def run_factory(entry: ModelEntry) -> tuple[Path, object]:
         raise ConfigError(f"{path}: {type(error).__name__}: {error}") from None
 
 
-def _find_source(entry: ModelEntry, name: str) -> tuple[Path, str]:
+def _find_source(entry: ModelEntry, name: str) -> tuple[Path, bytes]:
     beside_weights = entry.directory / name
     if beside_weights.is_file():
-        return beside_weights, verified_bytes(entry.directory, name).decode()
+        return beside_weights, verified_bytes(entry.directory, name)
     # Shared by all versions, so no version's manifest can list it.
     shared = entry.directory.parent / name
     if shared.exists() and not shared.is_file():
         raise ConfigError(f"{shared}: is no regular file")
     try:
-        return shared, shared.read_text(encoding="utf-8")
+        return shared, shared.read_bytes()
     except OSError:
         raise ConfigError(f"{beside_weights}: missing; `factory` in model.yaml names it") from None
 
 
-def _import_private(path: Path, source: str) -> ModuleType:
+def _import_private(path: Path, source: bytes) -> ModuleType:
     name = f"_vigil_model_{next(_SERIAL)}_{path.stem}"
     loader = _SourceLoader(source, path)
     spec = importlib.util.spec_from_loader(name, loader, origin=str(path))

@@ -150,12 +150,6 @@ def test_an_interrupt_ends_the_process(make):
         load(make("raise KeyboardInterrupt"), "cpu").predict({"x": X})
 
 
-@pytest.mark.parametrize("where", ["import sys; sys.exit(3)", "def build(): raise SystemExit(3)"])
-def test_a_factory_that_leaves_is_a_wrong_factory(make, where):
-    with pytest.raises(ConfigError, match=r"model\.py: SystemExit: 3"):
-        load(make(source=where), "cpu")
-
-
 @pytest.mark.parametrize("text", ["x must be positive", "x\\nmust be " + "9" * 9999])
 def test_it_may_refuse_what_it_is_given(make, text):
     body = f"from serving.errors import InvalidInput\n        raise InvalidInput('{text}')"

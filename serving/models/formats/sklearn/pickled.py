@@ -15,7 +15,7 @@ def to_skops(file: Path, target: Path) -> list[str]:
     """Write the estimator that the pickle `file` holds to `target`; return what to tell the user.
 
     Raises:
-        ConfigError: it is damaged or holds something else.
+        ConfigError: it is damaged, or holds something else or what skops cannot hold.
     """
     from skops import io
 
@@ -24,7 +24,10 @@ def to_skops(file: Path, target: Path) -> list[str]:
         raise ConfigError(
             f"{file}: holds a {type(estimator).__name__}, not a scikit-learn estimator"
         )
-    content = io.dumps(estimator)
+    try:
+        content = io.dumps(estimator)
+    except Exception as error:  # noqa: BLE001 - an estimator may hold anything
+        raise unreadable(file, error, "written as skops") from None
     untrusted = io.get_untrusted_types(data=content)
     target.write_bytes(content)
     notes = ["serve it with `format: sklearn`"]
@@ -39,5 +42,5 @@ def _read_pickle(file: Path) -> Any:
     try:
         # It reads plain pickles as well.
         return joblib.load(file)
-    except Exception as error:  # noqa: BLE001 - a pickle may raise anything
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - a pickle may raise anything
         raise unreadable(file, error) from None
