@@ -11,7 +11,7 @@ from serving.cli.client import Client
 from serving.cli.console import ERR, OUT, complain, say, with_progress
 from serving.cli.label_files.opening import LabelFile, open_labels
 from serving.cli.label_files.rows import Form, WrongFile
-from serving.cli.label_push import LabelPush
+from serving.cli.label_push import LabelPush, RefusedRow
 from serving.cli.target import GATEWAY, Target, asks
 from serving.errors import VigilError
 
@@ -77,15 +77,13 @@ def _push(opened: LabelFile, pushing: LabelPush, target: Target, shown: bool) ->
             shown,
         )
     except KeyboardInterrupt:
-        _tell(pushing, target)
         raise VigilError(f"interrupted; {_progress(opened, pushing)}") from None
-    except WrongFile as error:
-        _tell(pushing, target)
-        raise WrongFile(f"{error.message}; {_progress(opened, pushing)}") from None
+    except RefusedRow as error:
+        raise VigilError(f"{opened.name}, {error.message}; {_progress(opened, pushing)}") from None
     except VigilError as error:
+        raise type(error)(f"{error.message}; {_progress(opened, pushing)}") from None
+    finally:
         _tell(pushing, target)
-        raise VigilError(f"{error.message}; {_progress(opened, pushing)}") from None
-    _tell(pushing, target)
 
 
 def _progress(opened: LabelFile, pushing: LabelPush) -> str:
@@ -106,6 +104,6 @@ def _tell(pushing: LabelPush, target: Target) -> None:
         OUT.print_json(msgspec.json.encode(told).decode())
         return
     say(f"{pushing.rows} labels pushed")
-    width = len(str(pushing.rows))
+    width = max(len(str(count)) for count in counts.values())
     for name, meaning in MEANINGS.items():
         say(f"  {counts[name]:>{width}} {name:<9} {meaning}")

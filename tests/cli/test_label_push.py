@@ -2,6 +2,7 @@ import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import httpx
 import pytest
 
 from serving.cli.client import Client
@@ -13,7 +14,7 @@ from serving.errors import VigilError
 class Labels:
     """Answers pushes as an instance does that refuses the labels `refused`, in whole."""
 
-    def __init__(self, instance: Any, refused: Callable[[str], int] = lambda _: 0) -> None:
+    def __init__(self, instance: Any, session: httpx.Client, refused: Callable[[str], int]) -> None:
         self.pushes: list[list[str]] = []
         self.taken: list[str] = []
         self.failing: list[tuple[int, bytes]] = []
@@ -21,7 +22,7 @@ class Labels:
         self.pauses: list[float] = []
         started = instance({})
         started.answers = self
-        self.push = LabelPush(Client(started.url), "m", sleep=self.pauses.append)
+        self.push = LabelPush(Client(started.url, session=session), "m", sleep=self.pauses.append)
         self._asked = started.asked
 
     def get(self, path: str, _: object) -> tuple[int, bytes]:
@@ -51,8 +52,24 @@ class Labels:
         return len(told)
 
 
-def test_labels_go_in_batches_and_their_counts_are_added(instance) -> None:
-    labels = Labels(instance)
+@pytest.fixture(scope="module")
+def session() -> Iterator[httpx.Client]:
+    with httpx.Client(verify=False) as made:
+        yield made
+
+
+@pytest.fixture
+def takes(instance, session: httpx.Client) -> Callable[..., Labels]:
+    """Starts an instance that takes labels; told how, it refuses some."""
+
+    def start(refused: Callable[[str], int] = lambda _: 0) -> Labels:
+        return Labels(instance, session, refused)
+
+    return start
+
+
+def test_labels_go_in_batches_and_their_counts_are_added(takes) -> None:
+    labels = takes()
     told = labels.send(*range(1, 2 * BATCH + 4))
     assert [len(push) for push in labels.pushes] == [BATCH, BATCH, 3]
     assert labels.taken == [str(number) for number in range(1, 2 * BATCH + 4)]
@@ -60,14 +77,14 @@ def test_labels_go_in_batches_and_their_counts_are_added(instance) -> None:
     assert (labels.push.rows, labels.push.last, told) == (2 * BATCH + 3, 2 * BATCH + 3, 3)
 
 
-def test_no_labels_are_no_push(instance) -> None:
-    labels = Labels(instance)
+def test_no_labels_are_no_push(takes) -> None:
+    labels = takes()
     labels.send()
     assert labels.pushes == []
 
 
-def test_a_file_is_never_whole_in_memory(instance) -> None:
-    labels = Labels(instance)
+def test_a_file_is_never_whole_in_memory(takes) -> None:
+    labels = takes()
     ahead = []
 
     def rows() -> Iterator[tuple[Row, dict[str, Any]]]:
@@ -79,8 +96,8 @@ def test_a_file_is_never_whole_in_memory(instance) -> None:
     assert max(ahead) == BATCH
 
 
-def test_what_comes_before_a_wrong_row_is_pushed(instance) -> None:
-    labels = Labels(instance)
+def test_what_comes_before_a_wrong_row_is_pushed(takes) -> None:
+    labels = takes()
     with pytest.raises(WrongFile, match="wrong"):
         labels.send(1, 2, 3, wrong=True)
     assert labels.taken == ["1", "2", "3"]
@@ -89,8 +106,8 @@ def test_what_comes_before_a_wrong_row_is_pushed(instance) -> None:
 
 @pytest.mark.parametrize("status", [400, 413, 422])
 @pytest.mark.parametrize("bad", [1, 2, 500, 501, 999, BATCH, BATCH + 1, BATCH + 7])
-def test_the_first_row_that_is_refused_is_found(instance, status: int, bad: int) -> None:
-    labels = Labels(instance, lambda ident: status * (int(ident) in (bad, BATCH + 9)))
+def test_the_first_row_that_is_refused_is_found(takes, status: int, bad: int) -> None:
+    labels = takes(lambda ident: status * (int(ident) in (bad, BATCH + 9)))
     with pytest.raises(RefusedRow) as raised:
         labels.send(*range(1, BATCH + 10))
     assert raised.value.message == f"row {bad}: labels: not so"
@@ -100,9 +117,9 @@ def test_the_first_row_that_is_refused_is_found(instance, status: int, bad: int)
 
 
 @pytest.mark.parametrize("status", [401, 403, 404, 501])
-def test_a_refusal_of_all_labels_is_not_asked_again(instance, status: int) -> None:
-    labels = Labels(instance, lambda _: status)
-    with pytest.raises(VigilError, match="^labels: not so$"):
+def test_a_refusal_of_all_labels_is_not_asked_again(takes, status: int) -> None:
+    labels = takes(lambda _: status)
+    with pytest.raises(VigilError, match=r"^labels: not so$"):
         labels.send(1, 2)
     assert (len(labels.pushes), labels.push.last) == (1, 0)
 
@@ -111,8 +128,8 @@ def test_a_refusal_of_all_labels_is_not_asked_again(instance, status: int) -> No
     "failure",
     [(503, b'{"error": "not yet"}'), (503, b"<html>"), (429, b'{"error": "slower"}'), (502, b"")],
 )
-def test_what_may_pass_is_tried_again(instance, failure: tuple[int, bytes]) -> None:
-    labels = Labels(instance)
+def test_what_may_pass_is_tried_again(takes, failure: tuple[int, bytes]) -> None:
+    labels = takes()
     labels.failing = [failure] * 2
     labels.send(1, 2)
     assert labels.pushes == [["1", "2"]] * 3
@@ -120,8 +137,8 @@ def test_what_may_pass_is_tried_again(instance, failure: tuple[int, bytes]) -> N
     assert labels.push.rows == 2
 
 
-def test_what_does_not_pass_ends_it(instance) -> None:
-    labels = Labels(instance)
+def test_what_does_not_pass_ends_it(takes) -> None:
+    labels = takes()
     labels.failing = [(503, b'{"error": "not yet"}')] * 100
     with pytest.raises(VigilError, match=r"^not yet \(tried 6 times\)$"):
         labels.send(1)
@@ -129,17 +146,17 @@ def test_what_does_not_pass_ends_it(instance) -> None:
     assert labels.pauses == list(PAUSES_S)
 
 
-def test_who_is_not_there_is_tried_again(instance) -> None:
-    labels = Labels(instance)
-    labels.push.client = Client("http://127.0.0.1:1")
+def test_who_is_not_there_is_tried_again(takes, session: httpx.Client) -> None:
+    labels = takes()
+    labels.push.client = Client("http://127.0.0.1:1", session=session)
     with pytest.raises(VigilError, match=r"^nothing answers at .* \(tried 6 times\)$"):
         labels.send(1)
     assert labels.pauses == list(PAUSES_S)
 
 
 @pytest.mark.parametrize("answer", [(200, b"[]"), (200, b'{"accepted": "x"}'), (500, b"<html>")])
-def test_who_is_not_vigil_is_not_tried_again(instance, answer: tuple[int, bytes]) -> None:
-    labels = Labels(instance)
+def test_who_is_not_vigil_is_not_tried_again(takes, answer: tuple[int, bytes]) -> None:
+    labels = takes()
     labels.failing = [answer]
     with pytest.raises(VigilError, match="is not Vigil"):
         labels.send(1)

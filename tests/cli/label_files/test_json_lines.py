@@ -57,7 +57,7 @@ def test_other_names(labels, file: Path) -> None:
         ('{"id": "a", "y_true": [1, true]}', "column 'y_true' is or holds true or false"),
         ('{"id": "a", "y_true": 1, "index": true}', "column 'index' is no whole number"),
         ('{"id": "a", "y_true": 1, "timestamp": 17}', "column 'timestamp' is a value of type int"),
-        ('{"id": "a", "y_true": 1, "sensitive_features": "F"}', "'sensitive_features' is no object"),
+        ('{"id": "a", "y_true": 1, "sensitive_features": "F"}', "features' is no object"),
         ('{"id": "a", "y_true": 1, "sensitive_features": {"x": 1.5}}', "features.x' is a fraction"),
         ('{"id": "a", "y_true": 1, "sensitive_features": {"x": []}}', "features.x' is a list"),
         ('{"id": "a", "y_true": 1, "sensitive_features.x": "F"}', "write an object"),
