@@ -40,13 +40,15 @@ def monitored(
         yield instance
 
 
-def push(instance: Any, file: Path, *options: str) -> subprocess.CompletedProcess[str]:
+def push(
+    instance: Any, file: Path, *options: str, model: str = "lab"
+) -> subprocess.CompletedProcess[str]:
     """Run the command; JSON lines are given on standard input."""
     piped = file.suffix == ".jsonl"
     name = "-" if piped else str(file)
     url = ("--url", instance.url)
     return subprocess.run(
-        [sys.executable, "-m", "serving.cli", "labels", "push", "lab", name, *url, *options],
+        [sys.executable, "-m", "serving.cli", "labels", "push", model, name, *url, *options],
         input=file.read_text() if piped else None,
         capture_output=True,
         text=True,
@@ -160,12 +162,7 @@ def test_a_row_that_the_model_has_no_class_for_is_found(monitored: Any, tmp_path
 def test_an_unknown_model_is_the_server_s_own_sentence(monitored: Any, tmp_path: Path) -> None:
     file = tmp_path / "labels.csv"
     file.write_text("id,y_true\na,1\n")
-    done = subprocess.run(
-        [sys.executable, "-m", "serving.cli", "labels", "push", "cats", str(file), "--url", monitored.url],
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )  # fmt: skip
+    done = push(monitored, file, model="cats")
     assert done.returncode == 1
     assert done.stderr == (
         "vigil: Request for unknown model: 'cats' is not found; no label was pushed\n"
