@@ -16,7 +16,14 @@ DOT: Final = f"{SENSITIVE}."
 INDEX_END: Final = 2**31
 
 _OFFSET: Final = "write it as RFC 3339 with an offset, for example 2026-01-31T12:00:00Z"
-_KIND: Final = {dict: "an object", list: "a list", bool: "true or false", float: "a fraction"}
+_KIND: Final = {
+    dict: "an object",
+    list: "a list",
+    bool: "true or false",
+    float: "a fraction",
+    str: "text",
+    type(None): "null",
+}
 
 
 class WrongFile(VigilError):
