@@ -119,8 +119,11 @@ class Client:
         if not _is_address(self.url):
             raise VigilError(no_address)
         try:
-            send = self.session.request if self.session else httpx.request
-            return send(method, url, content=body, headers=headers, timeout=patience)
+            if self.session is None:
+                return httpx.request(method, url, content=body, headers=headers, timeout=patience)
+            return self.session.request(
+                method, url, content=body, headers=headers, timeout=patience
+            )
         except (httpx.InvalidURL, UnicodeError):  # of the host, which httpx or the resolver encode
             raise VigilError(no_address) from None
         except (httpx.ReadTimeout, httpx.WriteTimeout):

@@ -16,7 +16,7 @@ DOT: Final = f"{SENSITIVE}."
 INDEX_END: Final = 2**31
 
 _OFFSET: Final = "write it as RFC 3339 with an offset, for example 2026-01-31T12:00:00Z"
-_KIND: Final = {
+_KIND: Final[dict[type, str]] = {
     dict: "an object",
     list: "a list",
     bool: "true or false",
@@ -83,7 +83,7 @@ def label_of(row: Row, form: Form) -> dict[str, Any]:
     Raises:
         WrongValue: it has none, or says what no label says.
     """
-    label = {
+    label: dict[str, Any] = {
         "id": _id(row.id, form.id_column),
         "y_true": _y_true(row.y_true, form),
     }
