@@ -21,7 +21,21 @@ CONNECT_S: Final = 10.0
 
 
 class Refused(VigilError):
-    """The instance did not do what it was asked; the sentence is its own."""
+    """The instance did not do what it was asked; the sentence is its own.
+
+    Attributes:
+        status: of its answer.
+    """
+
+    def __init__(
+        self, message: str, *, retry_after_s: float | None = None, status: int = 0
+    ) -> None:
+        super().__init__(message, retry_after_s=retry_after_s)
+        self.status = status
+
+
+class Unreachable(VigilError):
+    """Nothing has answered, or not in time; the same may work later."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,17 +71,20 @@ class Client:
     Attributes:
         url: where it answers, such as http://host:port.
         patience_s: how long it may take.
+        session: keeps connections and certificates between calls; none: each call has its own.
     """
 
     url: str
     patience_s: float = PATIENCE_S
+    session: httpx.Client | None = None
 
     def get(self, *path: str) -> Answer:
         """Return the answer to GET; `path` are the segments, as they are before quoting.
 
         Raises:
             Refused: the instance answered with an error.
-            VigilError: nothing answers there, or something else does.
+            Unreachable: nothing answers there, or not in time.
+            VigilError: something else answers there, or the URL is none.
         """
         return self._ask("GET", path)
 
@@ -88,7 +105,7 @@ class Client:
         got = self._sent(method, url, body, headers)
         answer = Answer(url, got.content, got.headers)
         if got.status_code != 200:
-            raise Refused(answer.read(_Error).error)
+            raise _refusal(answer, got.status_code)
         return answer
 
     def _sent(
@@ -102,21 +119,36 @@ class Client:
         if not _is_address(self.url):
             raise VigilError(no_address)
         try:
-            return httpx.request(method, url, content=body, headers=headers, timeout=patience)
+            if self.session is None:
+                return httpx.request(method, url, content=body, headers=headers, timeout=patience)
+            return self.session.request(
+                method, url, content=body, headers=headers, timeout=patience
+            )
         except (httpx.InvalidURL, UnicodeError):  # of the host, which httpx or the resolver encode
-            problem = no_address
+            raise VigilError(no_address) from None
         except (httpx.ReadTimeout, httpx.WriteTimeout):
             problem = f"{url} has not answered within {self.patience_s:g} s"
-        except (httpx.ProtocolError, httpx.DecodingError):
-            raise not_an_instance(url) from None
+        except (httpx.ProtocolError, httpx.DecodingError) as error:
+            # A kept connection is closed between two calls when the instance ends.
+            if "disconnected without" not in str(error):
+                raise not_an_instance(url) from None
+            problem = f"the connection to {url} was closed before the answer was there"
         except (httpx.ReadError, httpx.WriteError):
             problem = f"the connection to {url} broke before the answer was there"
         except httpx.HTTPError as error:
             if "SSL" in str(error):
-                problem = f"no TLS with {url}: {error}"
-            else:
-                problem = f"nothing answers at {url}; is Vigil up, and is that its port?"
-        raise VigilError(problem)
+                raise VigilError(f"no TLS with {url}: {error}") from None
+            problem = f"nothing answers at {url}; is Vigil up, and is that its port?"
+        raise Unreachable(problem)
+
+
+def _refusal(answer: Answer, status: int) -> VigilError:
+    try:
+        return Refused(answer.read(_Error).error, status=status)
+    except VigilError as error:
+        # Proxies say in words of their own that what is behind them is away.
+        away = status in (502, 503, 504)
+        return Unreachable(f"{answer.url} answered with {status}") if away else error
 
 
 def not_an_instance(url: str) -> VigilError:

@@ -12,6 +12,7 @@ from serving.cli.check import check
 from serving.cli.console import complain
 from serving.cli.findings import findings
 from serving.cli.infer import infer
+from serving.cli.labels import app as labels
 from serving.cli.model_files import convert, manifest, profile
 from serving.cli.reference import describe
 from serving.cli.status import status
@@ -33,6 +34,7 @@ for command in (up, demo, watch, check, profile, convert, manifest):
 app.command("config")(describe)
 for command in (infer, findings, status):
     app.command()(command)
+app.add_typer(labels, name="labels")
 
 
 @app.callback()

@@ -14,8 +14,8 @@ from serving.telemetry.logs.setup import writes_json
 OUT: Final = Console(highlight=False)
 ERR: Final = Console(stderr=True, highlight=False)
 
-Report = Callable[[str, int, int], None]
-"""Takes what is done, how much of it, and of how much."""
+Report = Callable[[str, int, int | None], None]
+"""Takes what is done, how much of it, and of how much; none: nobody knows."""
 
 
 def say(sentence: str) -> None:
@@ -33,15 +33,15 @@ def cell(text: str) -> str:
     return escape(printable(text))
 
 
-def with_progress(work: Callable[[Report], object]) -> None:
-    """Run `work`, which reports how far it is, under progress bars."""
+def with_progress(work: Callable[[Report], object], shown: bool = True) -> None:
+    """Run `work`, which reports how far it is, under progress bars unless they are not `shown`."""
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
     columns = (TextColumn("{task.description:<28}"), BarColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=ERR, disable=writes_json()) as progress:
+    with Progress(*columns, console=ERR, disable=writes_json() or not shown) as progress:
         bars: dict[str, Any] = {}
 
-        def report(what: str, done: int, total: int) -> None:
+        def report(what: str, done: int, total: int | None) -> None:
             if what not in bars:
                 bars[what] = progress.add_task(what, total=total)
             progress.update(bars[what], completed=done, total=total)

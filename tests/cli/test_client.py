@@ -2,10 +2,11 @@ import socket
 import threading
 from collections.abc import Iterator
 
+import httpx
 import msgspec
 import pytest
 
-from serving.cli.client import Answer, Client, Refused
+from serving.cli.client import Answer, Client, Refused, Unreachable
 from serving.errors import VigilError
 
 
@@ -44,6 +45,35 @@ def test_a_refusal_is_the_server_s_own_sentence(instance) -> None:
     with pytest.raises(Refused) as raised:
         Client(url).post("told")
     assert raised.value.message == "not\\x1b yet"
+    assert raised.value.status == 503
+
+
+@pytest.mark.parametrize("status", [502, 503, 504])
+def test_a_proxy_before_an_instance_that_is_away(instance, status: int) -> None:
+    url = instance({"/told": (status, b"<html>")}).url
+    with pytest.raises(Unreachable, match=f"{url}/told answered with {status}"):
+        Client(url).get("told")
+
+
+def test_a_kept_connection_that_was_closed_meanwhile(raw: tuple[socket.socket, str]) -> None:
+    listening, url = raw
+    reply = b'HTTP/1.1 200 OK\r\nContent-Length: 13\r\n\r\n{"told": "x"}'
+
+    def answer() -> None:
+        peer, _ = listening.accept()
+        with peer:
+            peer.recv(65536)
+            peer.sendall(reply)
+            peer.recv(65536)
+
+    thread = threading.Thread(target=answer)
+    thread.start()
+    with httpx.Client(verify=False) as session:
+        client = Client(url, session=session)
+        assert client.get("told").read(Told).told == "x"
+        with pytest.raises(Unreachable, match="was closed before the answer was there"):
+            client.get("told")
+    thread.join()
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,109 @@
+"""`vigil labels push`: send the labels in a file to a model."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final
+
+import msgspec
+import typer
+
+from serving.cli.client import Client
+from serving.cli.console import ERR, OUT, complain, say, with_progress
+from serving.cli.label_files.opening import LabelFile, open_labels
+from serving.cli.label_files.rows import Form, WrongFile
+from serving.cli.label_push import LabelPush, RefusedRow
+from serving.cli.target import GATEWAY, Target, asks
+from serving.errors import VigilError
+
+WRONG_FILE: Final = 2
+
+MEANINGS: Final = {
+    "accepted": "new, or different from before",
+    "duplicate": "known already",
+    "unknown": "no such prediction yet: they wait for it for an hour",
+    "late": "the prediction is no longer kept",
+}
+
+app = typer.Typer(help="Labels: what was true of predictions made before.", no_args_is_help=True)
+
+
+@app.callback()
+def group() -> None:
+    """Labels: what was true of predictions made before."""
+
+
+@app.command()
+@asks(GATEWAY, "the gateway")
+def push(
+    target: Target,
+    model: Annotated[str, typer.Argument(help="Name of the model.")],
+    file: Annotated[
+        str,
+        typer.Argument(
+            help="CSV, Parquet or JSON lines (.csv, .parquet, .jsonl), or - for JSON lines on "
+            "standard input. Columns: id, y_true, and optionally index, timestamp and "
+            "sensitive_features.NAME; others are not read."
+        ),
+    ],
+    id_column: Annotated[str, typer.Option(help="Column with the ids of the requests.")] = "id",
+    label_column: Annotated[str, typer.Option(help="Column with the labels.")] = "y_true",
+    text: Annotated[
+        bool, typer.Option("--text", help="Take every label as text, also 1 and true.")
+    ] = False,
+    skip: Annotated[int, typer.Option(min=0, help="Leave out so many rows at the start.")] = 0,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Show no progress bar.")] = False,
+) -> None:
+    """Push the labels in a file, and print what became of them."""
+    # Here, because most commands ask nobody.
+    import httpx
+
+    form = Form(id_column, label_column, text, skip)
+    shown = ERR.is_terminal and not quiet
+    try:
+        with open_labels(file, form) as opened, httpx.Client() as session:
+            pushing = LabelPush(Client(target.url, session=session), model, last=skip)
+            _push(opened, pushing, target, shown)
+    except WrongFile as error:
+        complain(f"vigil: {error.message}", style="red")
+        raise typer.Exit(WRONG_FILE) from None
+
+
+def _push(opened: LabelFile, pushing: LabelPush, target: Target, shown: bool) -> None:
+    try:
+        with_progress(
+            lambda report: pushing.push(
+                opened.labels(), lambda: report("labels", opened.read(), opened.total)
+            ),
+            shown,
+        )
+    except KeyboardInterrupt:
+        raise VigilError(f"interrupted; {_progress(opened, pushing)}") from None
+    except RefusedRow as error:
+        raise VigilError(f"{opened.name}, {error.message}; {_progress(opened, pushing)}") from None
+    except VigilError as error:
+        raise type(error)(f"{error.message}; {_progress(opened, pushing)}") from None
+    finally:
+        _tell(pushing, target)
+
+
+def _progress(opened: LabelFile, pushing: LabelPush) -> str:
+    """Say what was pushed before it ended, and how to go on."""
+    if not pushing.rows:
+        return "no label was pushed"
+    return (
+        f"the labels of {opened.name} up to row {pushing.last} are pushed, "
+        f"and --skip {pushing.last} goes on after it"
+    )
+
+
+def _tell(pushing: LabelPush, target: Target) -> None:
+    """Print what became of the labels that were pushed."""
+    counts = msgspec.to_builtins(pushing.counts)
+    if target.as_json:
+        told = {"rows": pushing.rows, **counts, "last_row": pushing.last}
+        OUT.print_json(msgspec.json.encode(told).decode())
+        return
+    say(f"{pushing.rows} labels pushed")
+    width = max(len(str(count)) for count in counts.values())
+    for name, meaning in MEANINGS.items():
+        say(f"  {counts[name]:>{width}} {name:<9} {meaning}")
