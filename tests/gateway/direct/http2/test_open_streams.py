@@ -7,44 +7,11 @@ from types import SimpleNamespace
 import pytest
 
 from serving.dataplane.context import NO_CONTEXT
-from serving.gateway.body_budget import BodyBudget
-from serving.gateway.direct.clock import Clock
 from serving.gateway.direct.connection import NEVER
 from serving.gateway.direct.http2.call import Call
-from serving.gateway.direct.http2.intake import Intake
-from serving.gateway.direct.http2.open_streams import OpenStreams
-from serving.gateway.direct.http2.sender import Sender
-from serving.gateway.direct.limits import Limits
 from serving.http2 import frames as f
 
 HEAD = SimpleNamespace(grpc=True)
-
-
-class Wire:
-    """A transport that keeps what is written."""
-
-    def __init__(self):
-        self.written = b""
-
-    def write(self, data):
-        self.written += data
-
-
-@pytest.fixture
-def wire():
-    return Wire()
-
-
-@pytest.fixture
-def made(wire):
-    """The open streams, and what stands beside them."""
-    clock = Clock(Limits())
-    state = SimpleNamespace(max_body=1000, bodies=BodyBudget(10_000, 1000), clock=clock)
-    sender = Sender(wire, clock)
-    intake = Intake(state, sender)
-    emptied = []
-    streams = OpenStreams(state, sender, intake, lambda: emptied.append(True))
-    return SimpleNamespace(state=state, sender=sender, intake=intake, streams=streams, told=emptied)
 
 
 def opened(made, *idents, deadline=NEVER):

@@ -18,21 +18,6 @@ from serving.http2 import frames as f
 TRAILERS = b"the trailers"
 
 
-class Wire:
-    """A transport that keeps what is written."""
-
-    def __init__(self):
-        self.written = b""
-
-    def write(self, data):
-        self.written += data
-
-
-@pytest.fixture
-def wire():
-    return Wire()
-
-
 @pytest.fixture
 def sender(wire):
     return Sender(wire, Clock(Limits()))
