@@ -216,14 +216,18 @@ def test_results_are_bound(outputs, found, expected):
 @pytest.mark.parametrize(
     ("outputs", "found", "says"),
     [
-        (["y", "z"], Results(("y", "features"), True, 1), ("it returns 'y', model.yaml declares the "
-         "outputs 'y', 'z'; give them the names that it returns")),
+        (["y", "z"], Results(("y", "features"), True, 1), ("it returns 'y', model.yaml declares "
+         "the outputs 'y', 'z'; give them the names that it returns")),
+        # Declared, `features` are an output like others.
+        (["features", "z"], Results(("features", "y"), True, 0),
+         ("it returns 'features', 'y', model.yaml declares the "
+          "outputs 'features', 'z'; give them the names that it returns")),
         (["1", "x"], Results(("0", "1"), False), ("it returns '0', '1', model.yaml declares the "
          "outputs '1', 'x'; give them the names that it returns")),
         (["y"], Results(("0", "1", "2"), False, None, "tensors"), ("it returns 3 tensors, "
          "model.yaml declares 1 outputs; one more than declared are the features")),
-        (["y", "z"], Results(("0",), False), ("it returns 1 results, model.yaml declares 2 outputs; "
-         "one more than declared are the features")),
+        (["y", "z"], Results(("0",), False), ("it returns 1 results, model.yaml declares 2 "
+         "outputs; one more than declared are the features")),
         (["b", "a"], Results(("0", "1"), False), ("it takes 'a', 'b' and returns results without "
          "names, and model.yaml lists outputs of these names in another order; list them in that "
          "order, or return a dict")),
