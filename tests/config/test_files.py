@@ -55,6 +55,21 @@ def test_overrides_change_single_keys_of_a_section(file):
     assert load_server(None, {"engine": "local"}).engine == "local"
 
 
+@pytest.mark.parametrize("section", ["8000", "0", "''", "text", "[]", "[{http_port: 1}]", "false"])
+def test_an_override_of_a_section_that_is_none_is_told_by_its_key(file, section):
+    file.write_text(f"listen: {section}")
+    with pytest.raises(ConfigError) as caught:
+        load_server(file, {"listen": {"http_port": 4321}})
+    assert caught.value.message == f"{file}: listen: must be a mapping of keys to values"
+
+
+@pytest.mark.parametrize("text", ["1: 2", "null: 2", "2001-01-01: 2", "true: 2"])
+def test_keys_that_are_no_text_are_refused(file, text):
+    file.write_text(text)
+    with pytest.raises(ConfigError):
+        load_server(file, {})
+
+
 def test_a_wrong_override_is_told_by_its_source(file):
     with pytest.raises(ConfigError, match=r"^configuration: listen\.http_port: "):
         load_server(None, {"listen": {"http_port": "many"}})
