@@ -65,7 +65,11 @@ def load_server(path: Path | None, overrides: Mapping[str, Any]) -> ServerConfig
                 merged[key] = path.parent / merged[key]
     for key, value in overrides.items():
         inner = merged.get(key)
-        merged[key] = {**(inner or {}), **value} if isinstance(value, dict) else value
+        if isinstance(value, dict):
+            if inner is not None and not isinstance(inner, dict):
+                continue  # no section; it is refused below
+            value = {**(inner or {}), **value}
+        merged[key] = value
     return parse(ServerConfig, merged, str(path) if path else "configuration")
 
 
