@@ -215,3 +215,17 @@ async def test_who_gives_up_is_not_told(talk):
     assert talk.transport.aborted
     assert talk.end().told == []
     assert talk.connection.closed
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        b"HTTP/1.1 101 Switching Protocols\r\nupgrade: h2c\r\nconnection: Upgrade\r\n\r\n",
+        b"HTTP/1.1 101 Switching Protocols\r\nupgrade: h2c\r\nconnection: Upgrade\r\n\r\n\0\1",
+    ],
+)
+async def test_another_protocol_is_no_answer(talk, said):
+    talk.ask().say(said)
+    assert isinstance(talk.outcome, Unreadable)
+    assert str(talk.outcome) == "it does not answer in HTTP: it switches to another protocol"
+    assert talk.transport.aborted
