@@ -244,3 +244,9 @@ def test_models_that_cannot_be_looked_at_are_left_out_and_told(said):
 def test_an_example_must_be_for_a_model(said):
     with pytest.raises(ConfigError, match="--example: http://h:1 has no model 'y'"):
         look_around(Server(index=[Listed("m")]), [], {"z": None, "m": None, "y": None}, print)
+
+
+@pytest.mark.parametrize("odd", ["²", "9" * 5000, "٣"])
+def test_versions_may_be_anything(odd):
+    assert listed(("m", odd), ("m", "1")) == [Listed("m", "1")]
+    assert look_at(Server(metadata=metadata(odd, "1")), Listed("m"), None).version == "1"
