@@ -59,3 +59,18 @@ def test_wrong_sizes_of_binary_outputs(size):
     head = json.dumps({"outputs": [{**output, "parameters": {"binary_data_size": size}}]}).encode()
     with pytest.raises(ModelFailed, match="answer cannot be read"):
         HttpWire(binary=True).read_infer(Answer(head + b"\0" * (5 if size == 5 else 4), len(head)))
+
+
+@pytest.mark.parametrize(
+    ("told", "version"), [("", ""), ('"model_version":null,', ""), ('"model_version":7,', "7")]
+)
+def test_servers_write_no_version_or_a_number(told, version):
+    body = f'{{"model_name":"m",{told}"outputs":[]}}'.encode()
+    assert HttpWire(binary=False).read_infer(Answer(body)).version == version
+
+
+def test_null_in_an_answer_is_nan():
+    output = {"name": "y", "datatype": "FP64", "shape": [2, 2], "data": [[1.5, None], [None, 2]]}
+    body = json.dumps({"outputs": [output]}).encode()
+    (got,) = HttpWire(binary=False).read_infer(Answer(body)).tensors
+    np.testing.assert_array_equal(got.data, [[1.5, np.nan], [np.nan, 2]])
