@@ -116,54 +116,6 @@ def test_wrong_inputs(decode, make_body, changes, words):
 
 
 @pytest.mark.parametrize(
-    ("datatype", "value", "words"),
-    [
-        ("INT32", 1.7, "got 'float'"),
-        ("INT32", 1.0, "got 'float'"),
-        ("INT32", 2**31, "out of range"),
-        ("INT64", 2**63, "out of range"),
-        ("UINT64", 2**64 + 1, "out of range"),
-        ("UINT64", 2**70, "out of range"),
-        ("UINT8", -1, "out of range"),
-        ("INT8", 300, "out of range"),
-        ("INT8", -129, "out of range"),
-        ("BOOL", "false", "got 'str'"),
-        ("BOOL", 1, "got 'int'"),
-        ("FP16", 65520, "out of range"),
-        ("FP32", 1e39, "out of range"),
-        ("FP32", 3.4028236e38, "out of range"),
-        ("BF16", 3.4e38, "out of range"),
-        ("BF16", 1e39, "out of range"),
-        ("BYTES", 1, "got 'int'"),
-        ("BYTES", None, "got 'null'"),
-    ],
-)
-@pytest.mark.parametrize("nested", [False, True])
-def test_values_that_do_not_fit(decode, make_body, datatype, value, words, nested):
-    data = [[value]] if nested else [value]
-    fails(decode, make_body({"datatype": datatype, "shape": [1, 1], "data": data}), words)
-
-
-def test_largest_values_that_fit(decode, make_body):
-    for datatype, value in [("FP16", 65504.0), ("FP32", 3.4028234663852886e38), ("INT8", -128)]:
-        body = make_body({"datatype": datatype, "shape": [1], "data": [value]})
-        assert decode(body).inputs[0].data.tolist() == [value]
-
-
-@pytest.mark.parametrize("data", ["a", "a===", "äöü"])
-def test_wrong_base64(decode, make_body, data):
-    body = make_body(
-        {
-            "datatype": "BYTES",
-            "shape": [1],
-            "data": [data],
-            "parameters": {"content_type": "base64"},
-        }
-    )
-    fails(decode, body, "not base64")
-
-
-@pytest.mark.parametrize(
     ("changes", "words"),
     [
         ({"id": 1}, "Expected 'str"),

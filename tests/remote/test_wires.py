@@ -107,14 +107,6 @@ def test_the_version_of_an_answer_is_read(kind, version):
     assert read.version == version
 
 
-@pytest.mark.parametrize(
-    ("told", "version"), [("", ""), ('"model_version":null,', ""), ('"model_version":7,', "7")]
-)
-def test_servers_write_no_version_or_a_number(told, version):
-    body = f'{{"model_name":"m",{told}"outputs":[]}}'.encode()
-    assert HttpWire(binary=False).read_infer(Answer(body)).version == version
-
-
 def test_typed_contents_are_read_too():
     sent = tensor_of("INT64")
     response = InferResponse("m", "1", "id", (sent,))
@@ -172,10 +164,3 @@ def test_triton_configuration_is_read_from_both():
     assert over_http.optional == ("x",)
     assert over_http.stateful
     assert over_http.decoupled
-
-
-def test_null_in_an_answer_is_nan():
-    output = {"name": "y", "datatype": "FP64", "shape": [2, 2], "data": [[1.5, None], [None, 2]]}
-    body = json.dumps({"outputs": [output]}).encode()
-    (got,) = HttpWire(binary=False).read_infer(Answer(body)).tensors
-    np.testing.assert_array_equal(got.data, [[1.5, np.nan], [np.nan, 2]])

@@ -20,6 +20,9 @@ from serving.remote.wire import NOTHING, Listed, Told
 TIMEOUT_S: Final = 10.0
 """Longest wait for one answer while looking around."""
 
+_MOST_DIGITS: Final = 1000
+"""Of a version that is taken for a number."""
+
 Tell = Callable[[str], None]
 
 
@@ -114,13 +117,9 @@ def list_models(client: Client, wanted: Sequence[str], tell: Tell) -> list[Liste
             tell(f"{listed.name}: left out, it is not ready there{reason}")
             continue
         known = newest.get(listed.name)
-        if known is None or _number(listed) > _number(known):
+        if known is None or _as_number(listed.version) > _as_number(known.version):
             newest[listed.name] = listed
     return [newest[name] for name in sorted(newest)]
-
-
-def _number(listed: Listed) -> int:
-    return int(listed.version) if listed.version.isdigit() else -1
 
 
 def look_at(client: Client, listed: Listed, example: InferRequest | None) -> Found:
@@ -143,7 +142,9 @@ def look_at(client: Client, listed: Listed, example: InferRequest | None) -> Fou
 
 
 def _as_number(version: str) -> int:
-    return int(version) if version.isdigit() else -1
+    # Another server's text: `int` refuses some digits of Unicode, and too many of any.
+    known = version.isascii() and version.isdigit() and len(version) <= _MOST_DIGITS
+    return int(version) if known else -1
 
 
 def look_around(

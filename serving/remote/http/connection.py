@@ -116,6 +116,9 @@ class HttpConnection(asyncio.Protocol):
             why = error.__context__ if isinstance(error.__context__, Unreadable) else None
             self.close()
             self._settle(why or Unreadable(f"it does not answer in HTTP: {error}"))
+        except httptools.HttpParserUpgrade:  # no HttpParserError, and nobody asked for it
+            self.close()
+            self._settle(Unreadable("it does not answer in HTTP: it switches to another protocol"))
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The answer may end here, or have been lost."""

@@ -1,0 +1,76 @@
+"""Paths, bodies and answers of the HTTP wire, as other servers write them."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from serving.errors import ModelFailed
+from serving.protocol.messages import Tensor
+from serving.remote.http.wire import LENGTH, HttpWire
+from serving.remote.wire import NOTHING, Answer, Listed, Told
+
+X = Tensor("x", "FP32", (1,), np.ones(1, np.float32))
+
+
+@pytest.mark.parametrize(
+    ("model", "version", "path"),
+    [("m", "", "/v2/models/m"), ("a/b ?", "1/2", "/v2/models/a%2Fb%20%3F/versions/1%2F2")],
+)
+def test_names_are_quoted_in_paths(model, version, path):
+    wire = HttpWire(binary=False)
+    assert wire.metadata(model, version).path == path
+    assert wire.ready(model, version).path == path + "/ready"
+    assert wire.config(model, version).path == path + "/config"
+    assert wire.infer(model, version, NOTHING, [X]).path == path + "/infer"
+
+
+@pytest.mark.parametrize("binary", [True, False])
+def test_binary_is_asked_for_where_it_is_known(binary):
+    call = HttpWire(binary).infer("m", "", NOTHING, [X])
+    length = int(call.headers.get(LENGTH, len(call.body)))
+    said = json.loads(call.body[:length])
+    assert call.body[length:] == (X.data.tobytes() if binary else b"")
+    assert said.get("parameters") == ({"binary_data_output": True} if binary else None)
+    assert ("data" in said["inputs"][0]) is not binary
+
+
+@pytest.mark.parametrize(
+    ("body", "ready"),
+    [(b"", True), (b'{"ready": true}', True), (b'{"Ready" : False}', False), (b"x", True)],
+)
+def test_readiness(body, ready):
+    assert HttpWire(binary=False).read_ready(Answer(body)) is ready
+
+
+def test_what_is_not_told_is_empty():
+    wire = HttpWire(binary=False)
+    assert wire.read_index(Answer(b'[{"name":"m","state":null}]')) == [Listed("m")]
+    assert wire.read_config(Answer(b"{}")) == Told()
+    told = wire.read_metadata(Answer(b'{"name":"m","inputs":null}'))
+    assert (told.versions, told.inputs, told.outputs) == ((), (), ())
+
+
+@pytest.mark.parametrize("size", ["4", 3, 5, 1.5, [4]])
+def test_wrong_sizes_of_binary_outputs(size):
+    output = {"name": "y", "datatype": "FP32", "shape": [1]}
+    head = json.dumps({"outputs": [{**output, "parameters": {"binary_data_size": size}}]}).encode()
+    with pytest.raises(ModelFailed, match="answer cannot be read"):
+        HttpWire(binary=True).read_infer(Answer(head + b"\0" * (5 if size == 5 else 4), len(head)))
+
+
+@pytest.mark.parametrize(
+    ("told", "version"), [("", ""), ('"model_version":null,', ""), ('"model_version":7,', "7")]
+)
+def test_servers_write_no_version_or_a_number(told, version):
+    body = f'{{"model_name":"m",{told}"outputs":[]}}'.encode()
+    assert HttpWire(binary=False).read_infer(Answer(body)).version == version
+
+
+def test_null_in_an_answer_is_nan():
+    output = {"name": "y", "datatype": "FP64", "shape": [2, 2], "data": [[1.5, None], [None, 2]]}
+    body = json.dumps({"outputs": [output]}).encode()
+    (got,) = HttpWire(binary=False).read_infer(Answer(body)).tensors
+    np.testing.assert_array_equal(got.data, [[1.5, np.nan], [np.nan, 2]])
