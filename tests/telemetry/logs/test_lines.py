@@ -6,7 +6,6 @@ import asyncio
 import logging
 import os
 import re
-import threading
 import warnings
 from typing import Any
 
@@ -15,8 +14,7 @@ import pytest
 
 from serving.telemetry.logs.events import Event
 from serving.telemetry.logs.lines import JsonLines, TextLines, encoded
-from serving.telemetry.logs.rate_limit import RateLimit
-from serving.telemetry.logs.report import FIELDS, Reporter, report, use
+from serving.telemetry.logs.report import FIELDS, report
 
 SECRET = "4711.25"
 
@@ -82,11 +80,6 @@ def test_lines_for_people_cannot_be_broken_either() -> None:
     assert "\x1b" not in line
     assert "gateway ERROR request_failed: of a\\nb" in line
     assert "model=a\\nb status=500" in line
-
-
-def test_long_texts_are_cut(log: Any) -> None:
-    report(Event.REQUEST_FAILED, "x" * 10_000, model="m" * 10_000, path="p" * 10_000)
-    assert len(log.text) < 7000
 
 
 def test_values_that_are_no_json_become_text() -> None:
@@ -171,78 +164,6 @@ def test_a_warning_tells_its_kind_and_place_and_no_text(
     assert line["error"] == "RuntimeWarning"
     assert "test_lines.py" in line["location"]
     assert SECRET not in log.text
-
-
-# -- how often --------------------------------------------------------------------------
-
-
-def fail_often(times: int, model: str = "m") -> None:
-    for number in range(times):
-        report(Event.MODEL_FAILED, "it failed", model=model, request_id=f"r{number}")
-
-
-def test_a_cause_is_limited_and_counted(log: Any) -> None:
-    fail_often(10)
-    assert [line["request_id"] for line in log.lines] == ["r0", "r1"]
-    fail_often(1, "other")
-    assert log.lines[-1]["model"] == "other"
-    log.clock.now += 10
-    fail_often(1)
-    assert log.lines[-1]["suppressed"] == 8
-    assert sum(1 + line.get("suppressed", 0) for line in log.lines) == 12
-
-
-def test_a_library_is_limited_too_and_its_exceptions_are_let_go(log: Any) -> None:
-    def once() -> None:
-        try:
-            raise ValueError(SECRET)
-        except ValueError:
-            logging.getLogger("some.library").exception("it failed")
-
-    for _ in range(10):
-        once()
-    assert len(log.lines) == 2
-    log.reporter.flush(everything=True)
-    assert log.lines[-1]["suppressed"] == 7
-    assert log.lines[-1]["error"] == "ValueError"
-    assert SECRET not in log.text
-
-
-def test_what_was_kept_back_is_written_although_nothing_comes_any_more(log: Any) -> None:
-    written = threading.Event()
-
-    class Told(Reporter):
-        def flush(self, *, everything: bool = False) -> None:
-            super().flush(everything=everything)
-            written.set()
-
-    reporter = Told(RateLimit(burst=1, interval_s=0.05))
-    before = use(reporter)
-    try:
-        fail_often(3)
-        assert written.wait(60)
-        assert log.lines[-1] | {"suppressed": 1, "request_id": "r2"} == log.lines[-1]
-    finally:
-        use(before)
-
-
-def test_a_hosts_own_formatter_gets_frames_and_no_text() -> None:
-    made: list[str] = []
-
-    class Kept(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            made.append(logging.Formatter("%(levelname)s %(message)s").format(record))
-
-    handler = Kept()
-    logging.getLogger("vigil").addHandler(handler)
-    try:
-        raise ValueError(SECRET)
-    except ValueError as error:
-        report(Event.INTERNAL_ERROR, "it failed", error=error)
-    finally:
-        logging.getLogger("vigil").removeHandler(handler)
-    assert made[0].startswith("ERROR it failed\nTraceback")
-    assert SECRET not in made[0]
 
 
 def test_the_form_of_a_role_is_in_every_line() -> None:
