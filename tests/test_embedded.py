@@ -1,4 +1,4 @@
-"""The mounted app without an instance: how it starts, fails and refuses; prefixes."""
+"""The mounted app without an instance: how it starts, fails and refuses."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ from serving.engines.embedded import EmbeddedInstance
 from serving.engines.worker_folder import WorkerFolder
 from serving.errors import Forbidden, InvalidInput, ModelNotReady
 from serving.gateway import openapi
-from serving.gateway.mounted import inner_path, under, without_prefix
 
 
 async def ask(app: Any, path: str, **more: Any) -> list[dict[str, Any]]:
@@ -64,29 +63,6 @@ async def test_websockets_and_grpc_are_refused(tmp_path: Path) -> None:
 def test_a_prefix_begins_with_a_slash_and_names_something(at: str) -> None:
     with pytest.raises(InvalidInput, match="/models"):
         Vigil().beside(Vigil(), at)
-
-
-@pytest.mark.parametrize(
-    ("root", "path", "inner"),
-    [
-        ("/m", "/m/v2", "/v2"),
-        ("/m", "/v2", "/v2"),
-        ("/m", "/mx/v2", "/mx/v2"),
-        ("/m/", "/m", ""),
-        ("", "/v2", "/v2"),
-    ],
-)
-def test_the_prefix_is_taken_off(root: str, path: str, inner: str) -> None:
-    scope = {"type": "http", "root_path": root, "path": path}
-    assert inner_path(scope) == without_prefix(scope)["path"] == inner
-
-
-def test_a_mount_below_a_mount() -> None:
-    scope = {"type": "http", "root_path": "/proxy", "path": "/proxy/m/v2"}
-    found = under(scope, "/m")
-    assert found is not None
-    assert (found["root_path"], found["path"]) == ("/proxy/m", "/proxy/m/v2")
-    assert under({**scope, "path": "/proxy/mx"}, "/m") is None
 
 
 def test_the_description_names_the_prefix() -> None:

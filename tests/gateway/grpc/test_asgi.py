@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 
 from serving import errors
-from serving.protocol.pb import health_pb2
 from serving.protocol.pb import open_inference_pb2 as pb
 
 SERVICE = "/inference.GRPCInferenceService/"
@@ -75,24 +74,6 @@ async def test_the_other_methods(
     answer = await call(ask, method, frame(request_.SerializeToString()))
     assert status(answer) == (0, "")
     assert getattr(reply.FromString(answer.body[5:]), field) == value
-
-
-@pytest.mark.parametrize("service", ["", "inference.GRPCInferenceService", "m"])
-@pytest.mark.parametrize("ready", [True, False])
-async def test_health(ask: Any, plane: Any, link: Any, service: str, ready: bool) -> None:
-    plane.readiness.draining = not ready
-    link.open = ready
-    request = frame(health_pb2.HealthCheckRequest(service=service).SerializeToString())
-    answer = await ask("POST", "/grpc.health.v1.Health/Check", request, [GRPC])
-    assert status(answer) == (0, "")
-    reply = health_pb2.HealthCheckResponse.FromString(answer.body[5:])
-    assert reply.status == (1 if ready else 2)
-
-
-async def test_health_of_what_is_not_there(ask: Any) -> None:
-    request = frame(health_pb2.HealthCheckRequest(service="q").SerializeToString())
-    answer = await ask("POST", "/grpc.health.v1.Health/Check", request, [GRPC])
-    assert status(answer)[0] == 5
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,6 @@ import pytest
 from serving.access.web import WebAccess
 from serving.gateway.direct.http1.heads import parse
 from serving.gateway.direct.known_heads import BadHead
-from serving.gateway.direct.targets import normalised
 
 
 def read(first, *lines):
@@ -49,20 +48,6 @@ def test_what_is_given_twice_is_a_list_and_blanks_belong_to_no_value():
 ])  # fmt: skip
 def test_other_requests_are_no_inference(first):
     assert read(first).infer is None
-
-
-@pytest.mark.parametrize(("target", "path"), [
-    (b"/a//b/./c/../d/", "/a/b/d/"), (b"/x?q", "/x"), (b"/../..", "/"), (b"//", "/"),
-    (b"/%2e%2e/x", "/x"), (b"/\xc3\xa4", "/ä"), (b"*", "*"), (b"", "/"),
-])  # fmt: skip
-def test_paths_are_normalised(target, path):
-    assert normalised(target)[0] == path
-
-
-@pytest.mark.parametrize("target", [b"/a%2fb", b"/a%5Cb", b"/%ff"])
-def test_paths_that_hide_something_are_refused(target):
-    with pytest.raises(BadHead):
-        normalised(target)
 
 
 @pytest.mark.parametrize("first", [
