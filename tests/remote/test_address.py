@@ -35,6 +35,7 @@ def test_an_address(url, address):
         "//h:8001",
         "ftp://h",
         "unix:///tmp/s",
+        "file:///etc",
         "http://",
         "http://:80",
         "http:///v2",
