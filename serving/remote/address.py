@@ -59,7 +59,9 @@ def parse_address(url: str) -> Address:
     except ValueError:
         host = port = None
         parts = urlsplit("")
-    if not host or parts.scheme not in PORTS or parts.path not in ("", "/"):
+    # `urlsplit` drops line ends, and nobody would see what follows `?` or `#`.
+    strange = not url.isprintable() or any(sign in url for sign in "?# ")
+    if strange or not host or port == 0 or parts.scheme not in PORTS or parts.path not in ("", "/"):
         raise ConfigError(
             f"'{url[:200]}' is no address of a server; write grpc://host:port or http://host:port"
         )
@@ -72,7 +74,8 @@ def check_host(address: Address, allowed: Sequence[str] | None, model: str) -> N
     Raises:
         ConfigError: it is not.
     """
-    if allowed is not None and address.host not in allowed:
+    # Names of hosts have no case, and an address has them in lower case.
+    if allowed is not None and address.host not in (name.lower() for name in allowed):
         raise ConfigError(
             f"model '{model}': remote.url names the host '{address.host}', which is not among "
             f"remote_hosts in vigil.yaml"

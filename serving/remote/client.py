@@ -9,6 +9,7 @@ import msgspec
 
 from serving.channel.messages.inference import Passthrough
 from serving.errors import ModelNotReady, VigilError
+from serving.protocol.json.data import UNREADABLE
 from serving.protocol.messages import Tensor
 from serving.protocol.metadata import ModelMetadata
 from serving.remote.access import Access
@@ -42,7 +43,7 @@ class _Server(msgspec.Struct):
 def _http_wire(answer: Answer) -> HttpWire:
     try:
         told = msgspec.json.decode(answer.body, type=_Server)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except UNREADABLE:
         raise ModelNotReady("what answers there does not speak the Open Inference Protocol") from (
             None
         )

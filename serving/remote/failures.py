@@ -7,6 +7,7 @@ from typing import Final
 import msgspec
 
 from serving import errors
+from serving.protocol.json.data import UNREADABLE
 from serving.remote.wire import MAX_MESSAGE
 from serving.telemetry.logs.causes import Cause
 
@@ -59,7 +60,7 @@ def of_http(status: int, body: bytes) -> errors.VigilError:
     try:
         refusal = msgspec.json.decode(body, type=Refusal)
         told = refusal.error if refusal.error is not None else refusal.detail
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except UNREADABLE:
         told = None
     message = told if isinstance(told, str) or told is None else msgspec.json.encode(told).decode()
     kind = _OF_HTTP.get(status, errors.ModelFailed)

@@ -1,9 +1,7 @@
 import pytest
 
 from serving.errors import InvalidInput, Unsupported
-from serving.protocol.grpc.parameters import decode_parameters, encode_parameters
 from serving.protocol.parameters import checked_parameters
-from serving.protocol.pb.open_inference_pb2 import InferParameter, ModelInferResponse
 
 
 @pytest.mark.parametrize(
@@ -56,18 +54,3 @@ def test_null_counts_as_absent():
     assert checked_parameters({"a": None}) is None
     assert checked_parameters({}) is None
     assert checked_parameters(None) is None
-
-
-def test_grpc_round_trip():
-    parameters = {"b": True, "i": -(2**63), "u": 2**64 - 1, "f": 0.5, "s": "text", "zero": 0}
-    message = ModelInferResponse()
-    encode_parameters({**parameters, "flags": ["a"]}, message.parameters)
-    decoded = dict(decode_parameters(message.parameters))
-    assert decoded.pop("flags") == '["a"]'
-    assert decoded == parameters
-    assert {k: type(v) for k, v in decoded.items()} == {k: type(v) for k, v in parameters.items()}
-
-
-def test_grpc_parameter_without_value():
-    with pytest.raises(InvalidInput, match="'a' has no value"):
-        decode_parameters({"a": InferParameter()})

@@ -3,12 +3,11 @@
 import numpy as np
 import pytest
 
-from serving.config import ConfigError, ModelConfig
+from serving.config import ModelConfig
 from serving.errors import Unsupported
 from serving.protocol.json.codec import decode_request
 from serving.protocol.messages import Tensor
 from serving.protocol.metadata import ModelMetadata, TensorMetadata
-from serving.remote.address import Address, check_host, parse_address
 from serving.remote.discovery.discover import Found
 from serving.remote.discovery.generate import generate
 from serving.remote.wire import Told
@@ -86,19 +85,3 @@ def test_versions_that_are_no_numbers_are_mentioned():
 def test_what_cannot_be_served(model, why):
     with pytest.raises(Unsupported, match=why):
         made(model)
-
-
-def test_addresses():
-    assert parse_address("grpc://[::1]:81") == Address("grpc", "::1", 81)
-    assert parse_address("grpc://[::1]:81").netloc == "[::1]:81"
-    assert parse_address("https://models.example").port == 443
-    for wrong in ("ftp://a:1", "grpc://", "http://a:x", "http://a/b", "a:1", "file:///etc"):
-        with pytest.raises(ConfigError, match="no address"):
-            parse_address(wrong)
-
-
-def test_only_allowed_hosts():
-    check_host(parse_address(URL), None, "m")
-    check_host(parse_address(URL), ["127.0.0.1"], "m")
-    with pytest.raises(ConfigError, match="not among remote_hosts"):
-        check_host(parse_address("grpc://10.0.0.1:1"), ["127.0.0.1"], "m")
