@@ -46,7 +46,7 @@ def marked(flag, payload):
     return bytes((flag,)) + frame(payload)[1:]
 
 
-@pytest.mark.parametrize("payload", [b"", b"x", bytes(LIMIT)])
+@pytest.mark.parametrize("payload", [b"", b"x", bytes(LIMIT)], ids=["empty", "one", "longest"])
 def test_a_plain_message_is_what_was_framed(payload):
     assert plain_message(frame(payload), LIMIT) == payload
 
@@ -79,7 +79,7 @@ async def test_a_mark_needs_an_encoding(flag, encoding, share):
 
 
 @pytest.mark.parametrize("cut", [0, 3, 5, 9])
-@pytest.mark.parametrize("body", [frame(b"abc" * 9), marked(1, PACKED)])
+@pytest.mark.parametrize("body", [frame(b"abc" * 9), marked(1, PACKED)], ids=["plain", "packed"])
 async def test_one_message_in_pieces(body, cut, share):
     read = await read_message(LIMIT, "gzip", receiving(body[:cut], body[cut:]), share)
     assert read in (b"abc", b"abc" * 9)
