@@ -251,7 +251,7 @@ async def test_the_client_leaves_while_its_request_waits_for_a_slot(
         behind.link.slots = 4
 
     # The sweep that has found out ends by itself.
-    over = lambda: idle(server.state.plane) and not queue.departures.watching  # noqa: E731
+    over = lambda: idle(server.state.plane) and not queue.disconnects.watching  # noqa: E731
     await clean(server, garbage, once, over, wait_until)
 
 
