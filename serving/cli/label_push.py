@@ -24,7 +24,10 @@ Labelled = tuple[Row, dict[str, Any]]
 
 
 class Counts(msgspec.Struct, frozen=True):
-    """What became of labels, as the instance answers."""
+    """What became of labels, as the instance answers.
+
+    All four are required, unlike in `LabelCounts`: a 200 of something else is no count of zeros.
+    """
 
     accepted: int
     duplicate: int

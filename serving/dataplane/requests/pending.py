@@ -35,23 +35,8 @@ class Pending:
     """
 
     __slots__ = (
-        "arm",
-        "attempts",
-        "bound",
-        "context",
-        "decisions",
-        "enqueued",
-        "flags",
-        "flow",
-        "future",
-        "id",
-        "on_done",
-        "priority",
-        "receive",
-        "response_parameters",
-        "timer",
-        "turn",
-        "whole",
+        "arm", "attempts", "bound", "context", "decisions", "enqueued", "flags", "flow", "future",
+        "id", "on_done", "priority", "receive", "response_parameters", "timer", "turn", "whole",
     )  # fmt: skip
 
     turn: tuple[float, int] | None
