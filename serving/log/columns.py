@@ -35,6 +35,10 @@ _PER_BATCH: Final = (
 )  # fmt: skip
 
 
+FIXED: Final = pa.schema([*_KEYS, *((name, kind) for name, _, kind in _PER_REQUEST), *_PER_BATCH])
+"""Columns that every row has."""
+
+
 def likeness(rows: LogRows) -> tuple[Any, ...]:
     """Return what must be equal for rows to be joined in one record batch."""
     return tuple(

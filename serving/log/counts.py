@@ -38,7 +38,9 @@ class LogCounts:
         parts: files that were finished.
         failures: attempts to finish one that failed; they are repeated.
         deleted: files that retention has deleted.
-        failing: why the last attempt to write or to finish failed; None when it did not.
+        disk_error: why the last rows were not written; None when they were.
+        store_error: why the last file could not be finished or deleted; None when it was.
+        row_error: why rows were `unwritable` last.
     """
 
     offered: int = 0
@@ -52,7 +54,9 @@ class LogCounts:
     parts: int = 0
     failures: int = 0
     deleted: int = 0
-    failing: str | None = None
+    disk_error: str | None = None
+    store_error: str | None = None
+    row_error: str | None = None
 
 
 class SharedCounts:
@@ -92,10 +96,10 @@ class SharedCounts:
         with self._lock:
             setattr(self._counts, name, getattr(self._counts, name) + count)
 
-    def failing(self, why: str | None) -> None:
-        """Note whether the log can be written to now."""
+    def note(self, name: str, why: str | None) -> None:
+        """Set one of the errors."""
         with self._lock:
-            self._counts.failing = why
+            setattr(self._counts, name, why)
 
     def snapshot(self) -> LogCounts:
         """Return a copy."""

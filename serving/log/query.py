@@ -50,7 +50,7 @@ def select(database: Any, columns: str, where: str, more: str = "") -> Any:
     query = f"{_selection(columns, where)} {more}"
     try:
         reader = database.sql(query).to_arrow_reader()
-    except (duckdb.ProgrammingError, duckdb.DataError) as error:
+    except duckdb.Error as error:
         raise _wrong(where, error) from None
     return pa.RecordBatchReader.from_batches(reader.schema, _told(reader, where))
 

@@ -21,6 +21,8 @@ from serving.log.store import Store
 
 _FIRST_PAUSE_S: Final = 0.5
 _LONGEST_PAUSE_S: Final = 30.0
+_GRACE_S: Final = 1.0
+"""A store that does not answer is waited for no longer; the lock is then the process's to its end."""
 _RETENTION_EVERY_S: Final = 600.0
 
 
@@ -80,7 +82,7 @@ class Roller:
         self._deadline = time.monotonic() + timeout_s
         self._stopping.set()
         self._news.set()
-        self._thread.join(timeout_s)
+        self._thread.join(timeout_s + _GRACE_S)
         if not self._thread.is_alive():
             for folder in (*self._left, self._own):
                 folder.remove()
@@ -133,7 +135,7 @@ class Roller:
             if not stream.path.is_relative_to(self._own.path):
                 self._counts.add("recovered", rolled.rows)
                 self._counts.add("torn", rolled.torn > 0)
-            self._counts.failing(None)
+            self._counts.note("store_error", None)
         return False
 
     def _retain(self) -> bool:
@@ -146,4 +148,4 @@ class Roller:
 
     def _failed(self, error: BaseException) -> None:
         self._counts.add("failures")
-        self._counts.failing(str(error))
+        self._counts.note("store_error", str(error))

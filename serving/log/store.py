@@ -116,8 +116,14 @@ def open_store(url: str) -> Store:
     try:
         if scheme in _OWN:
             filesystem, root = pafs.FileSystem.from_uri(url.replace("gcs://", "gs://", 1))
-            return Store(filesystem, root)
+            return _folder(url, filesystem, root)
         found, root = fsspec.core.url_to_fs(url)
-        return Store(pafs.PyFileSystem(pafs.FSSpecHandler(found)), root)
-    except (ImportError, ValueError, pa.ArrowException) as error:
+        return _folder(url, pafs.PyFileSystem(pafs.FSSpecHandler(found)), root)
+    except (ImportError, ValueError, OSError, pa.ArrowException) as error:
         raise UnknownStore(f"log.url: '{url}' cannot be used: {error}") from None
+
+
+def _folder(url: str, filesystem: Any, root: str) -> Store:
+    if not root.strip("/"):
+        raise UnknownStore(f"log.url: '{url}' cannot be used: it names no folder")
+    return Store(filesystem, root)

@@ -189,12 +189,15 @@ class LogWriter:
                 self._streams.append("sensitive", partition.folder, sensitive)
         except OSError as error:
             self._counts.add("sensitive_dropped", sensitive.num_rows)
-            self._counts.failing(str(error))
+            self._counts.note("disk_error", str(error))
+        else:
+            self._counts.note("disk_error", None)
         return int(predictions.num_rows)
 
     def _drop(self, error: Exception, count: int) -> None:
         self._counts.drop(reason_of(error), count)
-        self._counts.failing(str(error))
+        of_disk = isinstance(error, OSError)
+        self._counts.note("disk_error" if of_disk else "row_error", str(error))
 
 
 def _own_folder(spool: Path) -> SpoolFolder:

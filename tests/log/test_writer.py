@@ -5,11 +5,13 @@ from serving.log.rows import ModelLog
 
 
 def test_rows_are_read_from_streams_and_from_files_as_they_were_given(log, rows, wait):
-    given = rows(2, 1, requests={
+    requests = {
         "outcomes": ["ok", "rejected"], "queue_s": [0.5, 1.0], "decisions": [[], ["schema:reject"]],
         "arms": ["a", None], "propensities": [0.25, None], "trace_ids": ["ab" * 16, None],
         "principals": ["ann", "bob"],
-    }, scores={"mahalanobis": np.array([1.0, 2.0, 3.0])}, revision="7", compute_s=0.125)  # fmt: skip
+    }  # fmt: skip
+    scores = {"mahalanobis": np.array([1.0, 2.0, 3.0])}
+    given = rows(2, 1, requests=requests, scores=scores, revision="7", compute_s=0.125)
     writer = log.writer()
     assert writer.offer(given)
     wait(lambda: writer.counts().stored == 3)
