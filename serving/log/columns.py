@@ -82,7 +82,7 @@ def sensitive_batch(group: Sequence[LogRows], how: ModelLog) -> Any:
     """Return the same rows' sensitive values; errors as for `prediction_batch`."""
     columns = _key_columns(group)
     for name, values in group[0].sensitive.items():
-        joined = [rows.sensitive[name] for rows in group]
+        joined: list[Any] = [rows.sensitive[name] for rows in group]
         if isinstance(values, np.ndarray):
             _add_tensor(columns, "", name, np.concatenate(joined), how)
         else:

@@ -63,11 +63,11 @@ def find_in_parts(
 
 def _index(store: Store, part: Part) -> Index:
     if store.local is not None:
-        path = store.local / part.index
+        path = store.local / part.ids
         if path.stat().st_size == 0:
             raise ValueError("the index is empty")
         return read_index(np.memmap(path, "<u4", mode="r"))
-    return read_index(store.read(part.index))
+    return read_index(store.read(part.ids))
 
 
 def _groups(store: Store, part: Part, starts: list[int] | None) -> Any:

@@ -80,7 +80,7 @@ class Part(NamedTuple):
         return part_path(self.dataset, self.folder, self.name)
 
     @property
-    def index(self) -> str:
+    def ids(self) -> str:
         """The path of its index."""
         return index_path(self.dataset, self.folder, self.name)
 

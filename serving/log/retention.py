@@ -65,13 +65,11 @@ def retain(store: Store, retention: Retention, now: datetime) -> int:
         OSError: the store cannot be reached; some may be deleted.
     """
     indexes = dict(store.files("index"))
-    parts = [
-        part._replace(size=part.size + indexes.get(part.index, 0)) for part in all_parts(store)
-    ]
+    parts = [part._replace(size=part.size + indexes.get(part.ids, 0)) for part in all_parts(store)]
     gone = expired(parts, retention, now)
     for part in gone:
         store.delete(part.path)
-        store.delete(part.index)
+        store.delete(part.ids)
     return len(gone)
 
 

@@ -22,7 +22,7 @@ from serving.log.store import Store
 _FIRST_PAUSE_S: Final = 0.5
 _LONGEST_PAUSE_S: Final = 30.0
 _GRACE_S: Final = 1.0
-"""A store that does not answer is waited for no longer; the lock is then the process's to its end."""
+"""A store that does not answer is waited for no longer; then the lock goes with the process."""
 _RETENTION_EVERY_S: Final = 600.0
 
 

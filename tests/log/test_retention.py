@@ -60,7 +60,7 @@ def test_indexes_count_for_the_size(log, rows):
     writer.offer(rows(*[1] * 1000))
     writer.close()
     [part] = all_parts(log.store)
-    index = log.folder / part.index
+    index = log.folder / part.ids
     assert index.stat().st_size > 1000
     size = part.size + index.stat().st_size
     assert retain(log.store, Retention(1e5, 1e5, size), END) == 0
