@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import mmap
+from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from typing import Any
 from uuid import UUID
@@ -39,7 +41,7 @@ def find_in_table(table: Any, identity: str, index: int | None) -> Any:
 
 
 def find_in_parts(
-    store: Store, parts: Sequence[Part], identity: str, index: int | None
+    store: Store, indexes: Indexes, parts: Sequence[Part], identity: str, index: int | None
 ) -> Iterator[tuple[Part, Any]]:
     """Yield parts and their rows that have the id.
 
@@ -49,7 +51,7 @@ def find_in_parts(
     own = own_id(identity)
     for part in parts:
         try:
-            starts = rows_of(_index(store, part), own=own, client=identity)
+            starts = rows_of(indexes.get(part), own=own, client=identity)
         except (FileNotFoundError, ValueError):
             starts = None  # no index: look at all of it
         try:
@@ -61,13 +63,44 @@ def find_in_parts(
             continue  # retention has deleted it meanwhile
 
 
-def _index(store: Store, part: Part) -> Index:
-    if store.local is not None:
-        path = store.local / part.ids
-        if path.stat().st_size == 0:
-            raise ValueError("the index is empty")
-        return read_index(np.memmap(path, "<u4", mode="r"))
-    return read_index(store.read(part.ids))
+class Indexes:
+    """Indexes of parts, which never change: the last ones that were used are kept.
+
+    Args:
+        store: where they are.
+        most_bytes: of what is kept; files on the local disk are mapped, and cost no memory.
+    """
+
+    def __init__(self, store: Store, most_bytes: int = 256 << 20) -> None:
+        self._store = store
+        self._most = most_bytes
+        self._kept: OrderedDict[str, tuple[Index, int]] = OrderedDict()
+        self._bytes = 0
+
+    def get(self, part: Part) -> Index:
+        """Return the index of a part.
+
+        Raises:
+            ValueError: it is damaged.
+            OSError: it cannot be read.
+        """
+        known = self._kept.get(part.ids)
+        if known is not None:
+            self._kept.move_to_end(part.ids)
+            return known[0]
+        content = self._content(part)
+        index = read_index(content)
+        self._kept[part.ids] = index, len(content)
+        self._bytes += len(content)
+        while self._bytes > self._most:
+            self._bytes -= self._kept.popitem(last=False)[1][1]
+        return index
+
+    def _content(self, part: Part) -> bytes | mmap.mmap:
+        if self._store.local is None:
+            return self._store.read(part.ids)
+        with (self._store.local / part.ids).open("rb") as file:
+            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
 
 
 def _groups(store: Store, part: Part, starts: list[int] | None) -> Any:

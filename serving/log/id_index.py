@@ -8,6 +8,7 @@ bytes a row.
 
 from __future__ import annotations
 
+import mmap
 import zlib
 from itertools import pairwise
 from typing import Any, Final
@@ -40,13 +41,13 @@ def make_index(ids: Any, client_ids: Any, row_group: int) -> bytes:
     return b"".join(part.astype(_ENTRY).tobytes() for part in (header, *parts))
 
 
-def read_index(content: bytes | np.ndarray) -> Index:
+def read_index(content: bytes | mmap.mmap) -> Index:
     """Return views on an index.
 
     Raises:
         ValueError: it is damaged.
     """
-    words = np.frombuffer(content, _ENTRY) if isinstance(content, bytes) else content
+    words = np.frombuffer(content, _ENTRY)
     if len(words) < 2 or len(words) != 2 + 2 * (int(words[0]) + int(words[1])):
         raise ValueError("the index is cut short")
     own, client = int(words[0]), int(words[1])

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 
 from serving.log.columns import FIXED
-from serving.log.find import find_in_parts, find_in_table
+from serving.log.find import Indexes, find_in_parts, find_in_table
 from serving.log.layout import Dataset, Part, model_folder, partition_of
 from serving.log.parts import Footers, as_dataset, common_schema, with_partition
 from serving.log.query import connection, quoted, require_condition, select
@@ -41,6 +41,7 @@ class LogReader:
         self._spool = spool
         self._dataset = dataset
         self._footers = Footers(store)
+        self._indexes = Indexes(store)
 
     def find(self, model: str, identity: str, index: int | None = None) -> list[dict[str, Any]]:
         """Return the rows of a request, or of a batch, oldest first.
@@ -59,7 +60,7 @@ class LogReader:
             for stream, table in found.streams
             if (rows := find_in_table(table, identity, index)).num_rows
         ]
-        for part, rows in find_in_parts(self._store, found.parts, identity, index):
+        for part, rows in find_in_parts(self._store, self._indexes, found.parts, identity, index):
             tables.append(with_partition(rows, part.folder, common_schema([rows.schema])))
         rows_found = [row for table in tables for row in table.to_pylist()]
         return sorted(rows_found, key=lambda row: (row["time"], row["id"], row["row"]))

@@ -13,7 +13,7 @@ from serving.log.spool import StreamFile
 from serving.log.store import Store
 from serving.log.stream import read_stream
 
-ROW_GROUP: Final = 32_768
+ROW_GROUP: Final = 16_384
 """Rows that are decoded to read one of them."""
 _REPEATED: Final = frozenset({"client_id", "outcome", "arm", "revision", "principal"})
 """Columns of few values. A dictionary of features costs more time than it saves space."""

@@ -62,7 +62,7 @@ def test_a_request_over_several_row_groups_is_found_whole(log, rows):
     writer.offer(rows(2))
     writer.close()
     [part] = log.parts()
-    assert pq.ParquetFile(part).metadata.num_row_groups == 2
+    assert pq.ParquetFile(part).metadata.num_row_groups == 3
     reader = log.reader()
     assert len(reader.find("m", "r0")) == 40_000
     assert [row["in_x"] for row in reader.find("m", "r0", 39_999)] == [39_999]
