@@ -6,6 +6,7 @@ from serving.config.formats.descriptor import FormatDescriptor, Library
 from serving.config.formats.listed import PICKLES, format_named
 from serving.config.guards.listed import GUARDS, Guard, descriptor_of
 from serving.config.guards.section import GuardSection
+from serving.config.log import Capture, Log, SensitiveLog
 from serving.config.model import CLASS_OUTPUT, ModelConfig
 from serving.config.monitoring import (
     DriftMonitor,
@@ -33,6 +34,7 @@ __all__ = [
     "GUARDS",
     "PICKLES",
     "Batching",
+    "Capture",
     "Compile",
     "ConfigError",
     "Datatype",
@@ -46,6 +48,7 @@ __all__ = [
     "InputSpec",
     "Library",
     "Listen",
+    "Log",
     "ModelConfig",
     "Monitors",
     "OutputSpec",
@@ -56,6 +59,7 @@ __all__ = [
     "RemoteTls",
     "Replicas",
     "SectionT",
+    "SensitiveLog",
     "ServerConfig",
     "SklearnMethod",
     "Telemetry",

@@ -9,6 +9,7 @@ from typing import Final, Literal
 from pydantic import Field, field_validator, model_validator
 
 from serving.config.hosts import LOOPBACK, is_host_name
+from serving.config.log import Log
 from serving.config.section import Section
 from serving.telemetry.logs.setup import LogFormat, LogLevel
 
@@ -162,6 +163,7 @@ class ServerConfig(Section):
         description="Hosts that models of format `remote` may name; none: whatever they name.",
     )
     data_dir: Path = Field(Path(".vigil"), description="Where the monitor keeps its state.")
+    log: Log = Field(default_factory=Log)
     telemetry: Telemetry = Field(default_factory=Telemetry)
     drain_delay_s: float = Field(
         0,

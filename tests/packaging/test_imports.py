@@ -7,7 +7,7 @@ import pytest
 
 HEAVY = (
     "torch", "pandas", "ray", "scipy", "sklearn", "pyarrow", "evidently", "shap", "captum",
-    "onnxruntime", "skops", "joblib", "tritonclient", "gevent",
+    "onnxruntime", "skops", "joblib", "tritonclient", "gevent", "duckdb",
 )  # fmt: skip
 
 

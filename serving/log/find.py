@@ -1,0 +1,115 @@
+"""One id among many parts: their indexes say where to look."""
+
+from __future__ import annotations
+
+import mmap
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from typing import Any
+from uuid import UUID
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from serving.log.id_index import Index, read_index, rows_of
+from serving.log.layout import Part
+from serving.log.store import Store
+
+
+def own_id(identity: str) -> bytes | None:
+    """Return the id of a batch in binary; None when the text is none."""
+    try:
+        return UUID(identity).bytes
+    except ValueError:
+        return None
+
+
+def find_in_table(table: Any, identity: str, index: int | None) -> Any:
+    """Return the rows of a table that have the id; see `LogReader.find`."""
+    own = own_id(identity)
+    found = pc.equal(table["client_id"], identity)
+    if index is not None:
+        found = pc.and_(found, pc.equal(table["index"], index))
+    if own is not None:
+        of_batch = pc.equal(table["id"], pa.scalar(own, pa.binary(16)))
+        if index is not None:
+            of_batch = pc.and_(of_batch, pc.equal(table["row"], index))
+        found = pc.or_(found, of_batch)
+    return table.filter(found)
+
+
+def find_in_parts(
+    store: Store, indexes: Indexes, parts: Sequence[Part], identity: str, index: int | None
+) -> Iterator[tuple[Part, Any]]:
+    """Yield parts and their rows that have the id.
+
+    Raises:
+        OSError, pyarrow.ArrowException: one cannot be read.
+    """
+    own = own_id(identity)
+    for part in parts:
+        try:
+            starts = rows_of(indexes.get(part), own=own, client=identity)
+        except (FileNotFoundError, ValueError):
+            starts = None  # no index: look at all of it
+        try:
+            if starts is None or starts:
+                rows = find_in_table(_groups(store, part, starts), identity, index)
+                if rows.num_rows:
+                    yield part, rows
+        except FileNotFoundError:
+            continue  # retention has deleted it meanwhile
+
+
+class Indexes:
+    """Indexes of parts, which never change: the last ones that were used are kept.
+
+    Args:
+        store: where they are.
+        most_bytes: of what is kept; files on the local disk are mapped, and cost no memory.
+    """
+
+    def __init__(self, store: Store, most_bytes: int = 256 << 20) -> None:
+        self._store = store
+        self._most = most_bytes
+        self._kept: OrderedDict[str, tuple[Index, int]] = OrderedDict()
+        self._bytes = 0
+
+    def get(self, part: Part) -> Index:
+        """Return the index of a part.
+
+        Raises:
+            ValueError: it is damaged.
+            OSError: it cannot be read.
+        """
+        known = self._kept.get(part.ids)
+        if known is not None:
+            self._kept.move_to_end(part.ids)
+            return known[0]
+        content = self._content(part)
+        index = read_index(content)
+        self._kept[part.ids] = index, len(content)
+        self._bytes += len(content)
+        while self._bytes > self._most:
+            self._bytes -= self._kept.popitem(last=False)[1][1]
+        return index
+
+    def _content(self, part: Part) -> bytes | mmap.mmap:
+        if self._store.local is None:
+            return self._store.read(part.ids)
+        with (self._store.local / part.ids).open("rb") as file:
+            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+
+
+def _groups(store: Store, part: Part, starts: list[int] | None) -> Any:
+    """Read the row groups in which runs begin; none goes on in the next."""
+    path = store.full(part.path)
+    with pq.ParquetFile(path, filesystem=store.filesystem) as file:
+        if starts is None:
+            return file.read()
+        metadata = file.metadata
+        ends = np.cumsum([metadata.row_group(n).num_rows for n in range(metadata.num_row_groups)])
+        groups = sorted({int(group) for group in np.searchsorted(ends, starts, side="right")})
+        return file.read_row_groups(groups)

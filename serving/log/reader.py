@@ -1,0 +1,151 @@
+"""Reads a log while others write it: Parquet files and streams as one table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+
+from serving.log.columns import FIXED
+from serving.log.find import Indexes, find_in_parts, find_in_table
+from serving.log.layout import Dataset, Part, model_folder, partition_of
+from serving.log.parts import Footers, as_dataset, common_schema, with_partition
+from serving.log.query import connection, quoted, require_condition, select
+from serving.log.retention import all_parts
+from serving.log.spool import StreamFile, all_streams
+from serving.log.store import Store
+from serving.log.stream import read_stream
+
+
+class Snapshot(NamedTuple):
+    """Every row once: streams with their tables, and parts that were made of none of these."""
+
+    streams: list[tuple[StreamFile, Any]]
+    parts: list[Part]
+
+
+class LogReader:
+    """Reads one dataset of a log.
+
+    Args:
+        store: where its Parquet files are.
+        spool: where its streams are; None: read the files alone.
+        dataset: which one.
+    """
+
+    def __init__(self, store: Store, spool: Path | None, dataset: Dataset = "predictions") -> None:
+        self._store = store
+        self._spool = spool
+        self._dataset = dataset
+        self._footers = Footers(store)
+        self._indexes = Indexes(store)
+
+    def find(self, model: str, identity: str, index: int | None = None) -> list[dict[str, Any]]:
+        """Return the rows of a request, or of a batch, oldest first.
+
+        Args:
+            model: its name.
+            identity: the client's id of the request, or the own id of a batch, a UUID.
+            index: row within the request (or batch); None: all of them.
+
+        Raises:
+            OSError, pyarrow.ArrowException: the log cannot be read.
+        """
+        found = self.snapshot(model)
+        tables = [
+            with_partition(rows, stream.folder, common_schema([rows.schema]))
+            for stream, table in found.streams
+            if (rows := find_in_table(table, identity, index)).num_rows
+        ]
+        for part, rows in find_in_parts(self._store, self._indexes, found.parts, identity, index):
+            tables.append(with_partition(rows, part.folder, common_schema([rows.schema])))
+        rows_found = [row for table in tables for row in table.to_pylist()]
+        return sorted(rows_found, key=lambda row: (row["time"], row["id"], row["row"]))
+
+    def scan(
+        self,
+        model: str,
+        where: str = "true",
+        since: datetime | None = None,
+        until: datetime | None = None,
+        columns: Sequence[str] | None = None,
+        limit: int | None = None,
+    ) -> pa.RecordBatchReader:
+        """Return rows of a model, in no order, batch by batch.
+
+        Args:
+            model: its name.
+            where: a condition in SQL (DuckDB's) on the columns.
+            since, until: the earliest time, and the first that is too late.
+            columns: which ones; None: all.
+            limit: so many rows at most.
+
+        Raises:
+            InvalidInput: `where` is no condition, or there is no such column.
+            OSError, pyarrow.ArrowException: the log cannot be read.
+        """
+        require_condition(where)
+        snapshot = self._within(self.snapshot(model), since, until)
+        tables = [(stream.folder, table) for stream, table in snapshot.streams]
+        parts = self._footers.schemas(snapshot.parts)
+        schema = common_schema([*parts.values(), *(table.schema for _, table in tables)])
+        if not parts and not tables:  # no condition on columns that nobody knows yet is wrong
+            return pa.RecordBatchReader.from_batches(common_schema([FIXED]), [])
+        database = connection()
+        open_rows = [with_partition(table, folder, schema) for folder, table in tables]
+        database.register("finished", as_dataset(self._store, list(parts), schema))
+        database.register("unfinished", pa.concat_tables([schema.empty_table(), *open_rows]))
+        database.execute(
+            "CREATE VIEW rows AS SELECT * FROM finished UNION ALL SELECT * FROM unfinished"
+        )
+        chosen = "*" if columns is None else ", ".join(quoted(name) for name in columns)
+        times = [
+            f"time {sign} TIMESTAMPTZ '{moment.astimezone(UTC).isoformat()}'"
+            for sign, moment in ((">=", since), ("<", until))
+            if moment is not None
+        ]
+        condition = "\n) AND (".join([*times, where])
+        more = "" if limit is None else f"LIMIT {int(limit)}"
+        return select(database, chosen, condition, more)
+
+    def snapshot(self, model: str) -> Snapshot:
+        """Return what there is of a model now.
+
+        A stream becomes the part of its name. Streams are read first, so a stream that goes away
+        meanwhile is among the parts; one that was read is left out there.
+
+        Raises:
+            OSError: the store cannot be reached.
+        """
+        folder = model_folder(model)
+        streams = []
+        names = set()
+        for stream in all_streams(self._spool, self._dataset) if self._spool else ():
+            if stream.folder.startswith(f"{folder}/"):
+                try:
+                    table = read_stream(stream.path).table
+                except FileNotFoundError:
+                    continue
+                if table is not None:
+                    streams.append((stream, table))
+                    names.add(stream.name)
+        parts = all_parts(self._store, (self._dataset,), folder)
+        return Snapshot(streams, [part for part in parts if part.name not in names])
+
+    def _within(
+        self, snapshot: Snapshot, since: datetime | None, until: datetime | None
+    ) -> Snapshot:
+        """Leave out parts of other days."""
+        kept = []
+        for part in snapshot.parts:
+            partition = partition_of(part.folder)
+            assert partition is not None, "parts are found by it"
+            day = datetime.fromisoformat(partition.day).replace(tzinfo=UTC)
+            early = since is not None and day + timedelta(days=1) <= since.astimezone(UTC)
+            late = until is not None and day >= until.astimezone(UTC)
+            if not early and not late:
+                kept.append(part)
+        return snapshot._replace(parts=kept)

@@ -1,0 +1,70 @@
+"""From a finished stream to a Parquet file and its index."""
+
+from __future__ import annotations
+
+from typing import Any, Final, NamedTuple
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from serving.log.id_index import make_index
+from serving.log.layout import index_path, part_path
+from serving.log.spool import StreamFile
+from serving.log.store import Store
+from serving.log.stream import read_stream
+
+ROW_GROUP: Final = 16_384
+"""Rows that are decoded to read one of them."""
+_REPEATED: Final = frozenset({"client_id", "outcome", "arm", "revision", "principal"})
+"""Columns of few values. A dictionary of features costs more time than it saves space."""
+
+
+class Rolled(NamedTuple):
+    """What a stream held: rows, and bytes of a torn message at its end."""
+
+    rows: int
+    torn: int
+
+
+def roll(stream: StreamFile, store: Store) -> Rolled:
+    """Make the part of a stream, then delete the stream. Doing it twice does it once.
+
+    Raises:
+        OSError, pyarrow.ArrowException: the part is not there; the stream still is.
+    """
+    content = read_stream(stream.path)
+    rows = 0 if content.table is None else content.table.num_rows
+    if rows:
+        table = content.table.combine_chunks()
+        index = make_index(table["id"], table["client_id"], ROW_GROUP)
+        private = stream.dataset == "sensitive"
+        # The index first: a reader that sees a part relies on it.
+        store.write(
+            index_path(stream.dataset, stream.folder, stream.name),
+            lambda file: file.write(index),
+            private=private,
+        )
+        store.write(
+            part_path(stream.dataset, stream.folder, stream.name),
+            lambda file: _write_parquet(table, file),
+            private=private,
+        )
+    stream.path.unlink(missing_ok=True)
+    return Rolled(rows, content.torn)
+
+
+def _write_parquet(table: Any, file: Any) -> None:
+    pq.write_table(
+        table,
+        file,
+        compression="zstd",
+        compression_level=1,
+        row_group_size=ROW_GROUP,
+        use_dictionary=[name for name in table.column_names if name in _REPEATED],
+        write_statistics=True,
+        store_schema=True,
+    )
+
+
+READ_ERRORS: Final = (OSError, pa.ArrowException)
+"""What reading or writing a file of the log may raise."""
