@@ -27,6 +27,7 @@ from serving.config.tensors import (
     SklearnMethod,
     TensorFormat,
 )
+from serving.config.traces import Traces
 
 __all__ = [
     "CLASS_OUTPUT",
@@ -61,6 +62,7 @@ __all__ = [
     "Telemetry",
     "TensorFormat",
     "Tolerance",
+    "Traces",
     "descriptor_of",
     "format_named",
     "insists",
