@@ -37,6 +37,9 @@ _GRPC_ERRORS: Final = frozenset(
 _NEVER_SENT: Final = 499
 
 
+_CLOCK_SET_NS: Final = 1_000_000
+
+
 class RequestTraces:
     """What all versions of a gateway share: who is traced, and where spans go.
 
@@ -48,8 +51,19 @@ class RequestTraces:
     def __init__(self, sampler: Sampler, sink: SpanSink) -> None:
         self.sampler = sampler
         self.sink = sink
+        self._epoch_ns = _epoch_ns()
         # Whoever is told of it does not begin a trace of its own.
         self._not_sampled = b"00-%032x-%016x-00" % (sampler.span_id(), sampler.span_id())
+
+    def epoch_ns(self) -> int:
+        """Return what makes nanoseconds since the epoch of monotonic ones.
+
+        Spans of one trace fit together as long as the time of day is not set.
+        """
+        now = _epoch_ns()
+        if abs(now - self._epoch_ns) > _CLOCK_SET_NS:
+            self._epoch_ns = now
+        return self._epoch_ns
 
     def child(self, parent: SpanIds) -> SpanIds:
         """Return the ids of a new span within `parent`."""
@@ -64,6 +78,10 @@ class RequestTraces:
                 return
         alone = batch.items[0].context.traceparent if len(batch.items) == 1 else b""
         batch.traceparent = read_traceparent(alone).encode() or self._not_sampled
+
+
+def _epoch_ns() -> int:
+    return time.time_ns() - time.monotonic_ns()
 
 
 def in_span(context: RequestContext, ids: SpanIds, request: InferRequest) -> RequestContext:
@@ -106,7 +124,7 @@ class RequestSpans:
         if not worked_for:
             return
         # Records are timed by a clock that never jumps; spans tell the time of day.
-        epoch_ns = time.time_ns() - time.monotonic_ns()
+        epoch_ns = self._traces.epoch_ns()
         batch = None
         if done.rows and not done.split:
             batch = self._batch(done, worked_for, epoch_ns)
@@ -118,7 +136,7 @@ class RequestSpans:
         """Make the span of a request that no batch has answered, if it is traced."""
         ids = refused.context.span
         if ids is not None:
-            end = time.time_ns()
+            end = self._traces.epoch_ns() + time.monotonic_ns()
             start = end - int(refused.waited_s * 1e9)
             more: Attributes = {"vigil.rows": refused.rows} if refused.rows else {}
             self._server(
