@@ -21,7 +21,8 @@ from serving.dataplane.hooks.metrics import Metrics
 from serving.dataplane.hooks.output_quality import OutputQuality
 from serving.dataplane.hooks.publisher import EventPublisher
 from serving.dataplane.hooks.recorder import Recorder
-from serving.dataplane.hooks.request_spans import RequestSpans, RequestTraces, in_span
+from serving.dataplane.hooks.request_spans import RequestSpans, RequestTraces
+from serving.dataplane.hooks.server_span import in_span
 from serving.dataplane.hooks.statistics import BatchStatistics
 from serving.dataplane.hooks.tracing import Tracer
 from serving.dataplane.links.link import ReplicaLink
@@ -57,6 +58,7 @@ class ServedVersion:
         InvalidInput: its example is no request of the model.
 
     Attributes:
+        spans: makes the spans of its requests; None where none are traced.
         disproved: whether the last replica that was tried has failed the example.
     """
 
@@ -89,8 +91,9 @@ class ServedVersion:
         if consumers(self.config):
             self._batch_hooks += (Events(publisher, inputs=reads_inputs(self.config)),)
         refusal_hooks: tuple[RefusalHook, ...] = (metrics, log)
+        self.spans: RequestSpans | None = None
         if traces is not None:
-            spans = RequestSpans(served.name, served.version, self.config, traces)
+            self.spans = spans = RequestSpans(served.name, served.version, self.config, traces)
             self._batch_hooks += (spans,)
             refusal_hooks += (spans,)
         self._sample = None if traces is None else traces.sampler.sample

@@ -8,34 +8,18 @@ from __future__ import annotations
 
 import time
 from typing import Final
-from urllib.parse import quote, urlsplit
-
-import msgspec
+from urllib.parse import urlsplit
 
 from serving.config import ModelConfig
-from serving.dataplane.context import GRPC, GRPC_STREAM, HTTP, RequestContext
+from serving.dataplane.context import RequestContext
 from serving.dataplane.hooks.records import BatchDone, Failure, RequestDone, RequestRefused
+from serving.dataplane.hooks.server_span import EXPLAIN, Attributes, in_span, server_span
 from serving.dataplane.requests.batch import Batch
 from serving.models.bucket_sizes import compiled_sizes, padding
 from serving.protocol.messages import InferRequest
-from serving.protocol.status import grpc_status_name
-from serving.telemetry.outcomes import OUTCOME_OK
 from serving.telemetry.sampling import Sampler
-from serving.telemetry.span import Attribute, Span, SpanSink
-from serving.telemetry.trace_context import RequestSpan, SpanIds, read_traceparent
-
-Attributes = dict[str, Attribute]
-
-_ROUTE: Final = "/v2/models/{model_name}[/versions/{model_version}]/infer"
-_SERVICE: Final = "inference.GRPCInferenceService"
-_METHODS: Final = {GRPC: f"{_SERVICE}/ModelInfer", GRPC_STREAM: f"{_SERVICE}/ModelStreamInfer"}
-_NAMES: Final = {HTTP: f"POST {_ROUTE}", **_METHODS}
-# Which statuses count as a server's errors, by the semantic conventions for gRPC.
-_GRPC_ERRORS: Final = frozenset(
-    {"UNKNOWN", "DEADLINE_EXCEEDED", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS"}
-)
-_NEVER_SENT: Final = 499
-
+from serving.telemetry.span import Span, SpanSink
+from serving.telemetry.trace_context import SpanIds, read_traceparent
 
 _CLOCK_SET_NS: Final = 1_000_000
 
@@ -84,14 +68,39 @@ def _epoch_ns() -> int:
     return time.time_ns() - time.monotonic_ns()
 
 
-def in_span(context: RequestContext, ids: SpanIds, request: InferRequest) -> RequestContext:
-    """Return the context of a request that is traced."""
-    path = ""
-    if context.transport == HTTP:
-        version = f"/versions/{quote(request.model_version)}" if request.model_version else ""
-        path = f"/v2/models/{quote(request.model_name, safe='')}{version}/infer"
-    span = RequestSpan(ids.trace, ids.span, ids.parent, path)
-    return msgspec.structs.replace(context, span=span)
+class ExplanationSpan:
+    """The span of an explanation, and of the explainer's part in it.
+
+    Args:
+        context: of the request, with its span.
+        attributes: of the request.
+        traces: shared with all others.
+
+    Attributes:
+        traceparent: what the explainer is told, for the server that it may ask.
+    """
+
+    def __init__(
+        self, context: RequestContext, attributes: Attributes, traces: RequestTraces
+    ) -> None:
+        assert context.span is not None
+        self._context = context
+        self._attributes = attributes
+        self._traces = traces
+        self._step = traces.child(context.span)
+        self._begun = time.monotonic_ns()
+        self.traceparent = self._step.traceparent
+
+    def end(self, failure: Failure | None, rows: int = 0) -> None:
+        """Make both spans, once the answer is there."""
+        epoch = self._traces.epoch_ns()
+        start, end = epoch + self._begun, epoch + time.monotonic_ns()
+        attributes = dict(self._attributes)
+        if rows:
+            attributes["vigil.rows"] = rows
+        span = server_span(self._context, start, end, failure, dict(attributes), (), EXPLAIN)
+        self._traces.sink(span)
+        self._traces.sink(Span("explain", self._step, start, end, attributes, failed=span.failed))
 
 
 class RequestSpans:
@@ -138,10 +147,18 @@ class RequestSpans:
         if ids is not None:
             end = self._traces.epoch_ns() + time.monotonic_ns()
             start = end - int(refused.waited_s * 1e9)
-            more: Attributes = {"vigil.rows": refused.rows} if refused.rows else {}
-            self._server(
-                refused.context, start, end, refused.client_id, refused.arm, refused.failure, more
-            )
+            attributes = self._named(refused.client_id, refused.arm)
+            if refused.rows:
+                attributes["vigil.rows"] = refused.rows
+            self._sink(server_span(refused.context, start, end, refused.failure, attributes))
+
+    def explanation(self, request: InferRequest, context: RequestContext) -> ExplanationSpan | None:
+        """Return the span of an explanation that begins now, if it is traced."""
+        ids = self._traces.sampler.sample(context.traceparent)
+        if ids is None:
+            return None
+        within = in_span(context, ids, request, EXPLAIN)
+        return ExplanationSpan(within, self._named(request.id, ""), self._traces)
 
     # -- requests -----------------------------------------------------------------------
 
@@ -152,56 +169,27 @@ class RequestSpans:
         assert context.span is not None
         start = epoch_ns + int(request.arrived * 1e9)
         end = epoch_ns + int(done.answered * 1e9)
-        more: Attributes = {"vigil.rows": request.bound.rows}
+        attributes = self._named(request.client_id, request.arm)
+        attributes["vigil.rows"] = request.bound.rows
         if request.flags:
-            more["vigil.guard.flags"] = tuple(request.flags)
+            attributes["vigil.guard.flags"] = tuple(request.flags)
         if request.upstream:
-            more["vigil.upstream.version"] = request.upstream
+            attributes["vigil.upstream.version"] = request.upstream
         other = batch is not None and batch.trace != context.span.trace
         links = (batch,) if batch is not None and other else ()
-        self._server(
-            context, start, end, request.client_id, request.arm, request.failure, more, links
-        )
+        self._sink(server_span(context, start, end, request.failure, attributes, links))
         if done.rows:
             ids = self._traces.child(context.span)
             left = min(end, start + int(request.queue_s * 1e9))
             self._sink(Span("queue", ids, start, left, self._base))
 
-    def _server(
-        self,
-        context: RequestContext,
-        start: int,
-        end: int,
-        client_id: str,
-        arm: str,
-        failure: Failure | None,
-        more: Attributes,
-        links: tuple[SpanIds, ...] = (),
-    ) -> None:
-        assert context.span is not None
-        attributes, failed = _of_transport(context.transport, context.span, failure)
-        attributes.update(self._base)
-        attributes["vigil.outcome"] = OUTCOME_OK if failure is None else failure.outcome
-        if failure is not None and failed:
-            attributes["error.type"] = failure.kind
+    def _named(self, client_id: str, arm: str) -> Attributes:
+        attributes = dict(self._base)
         if client_id:
             attributes["vigil.request.id"] = client_id
         if arm:
             attributes["vigil.arm"] = arm
-        attributes.update(more)
-        self._sink(
-            Span(
-                _NAMES.get(context.transport, "infer"),
-                context.span,
-                start,
-                end,
-                attributes,
-                "server" if context.transport else "internal",
-                bool(context.span.parent),
-                links,
-                failed,
-            )
-        )
+        return attributes
 
     # -- batches ------------------------------------------------------------------------
 
@@ -233,29 +221,3 @@ class RequestSpans:
         kind = "client" if self._remote else "internal"
         self._sink(Span("model", model, begun, begun + computed, attributes, kind, failed=failed))
         return ids
-
-
-def _of_transport(
-    transport: str, span: RequestSpan, failure: Failure | None
-) -> tuple[Attributes, bool]:
-    """Return what the conventions say of an answer, and whether it is the server's error."""
-    status = 200 if failure is None else failure.status
-    if transport == HTTP:
-        attributes: Attributes = {
-            "http.request.method": "POST",
-            "http.route": _ROUTE,
-            "url.path": span.path,
-            "url.scheme": "http",
-        }
-        if status != _NEVER_SENT:
-            attributes["http.response.status_code"] = status
-        return attributes, status >= 500
-    if method := _METHODS.get(transport):
-        code = "OK" if failure is None else grpc_status_name(failure.kind)
-        attributes = {
-            "rpc.system.name": "grpc",
-            "rpc.method": method,
-            "rpc.response.status_code": code,
-        }
-        return attributes, code in _GRPC_ERRORS
-    return {}, status >= 500

@@ -17,7 +17,8 @@ from serving.dataplane.endpoint import Ticket
 from serving.dataplane.handler import DataPlane
 from serving.dataplane.hooks.failures import failure_of
 from serving.dataplane.hooks.records import BatchDone
-from serving.dataplane.hooks.request_spans import RequestSpans, RequestTraces, in_span
+from serving.dataplane.hooks.request_spans import RequestSpans, RequestTraces
+from serving.dataplane.hooks.server_span import in_span
 from serving.errors import (
     ClientGone,
     DeadlineExceeded,

@@ -27,6 +27,7 @@ class Plane:
     def __init__(self, reply: ExplainReply | None = None, **config: Any) -> None:
         self.asked: list[tuple[str, str, ExplainMeta, list[Tensor]]] = []
         self.explainers = self
+        self.spans: Any = None
         self._reply = reply or ExplainReply("kernel_shap", (1, 0), "mean", {"n_samples": 6})
         spec = {"datatype": "FP32", "shape": [-1, 2]}
         self._config = ModelConfig.model_validate(
@@ -40,11 +41,16 @@ class Plane:
         )
 
     def served_version(self, name: str, _version: str) -> Any:
-        bound = SimpleNamespace(arrays=[np.ones((1, 2), np.float32)])
+        bound = SimpleNamespace(arrays=[np.ones((1, 2), np.float32)], rows=1)
         binder = SimpleNamespace(bind=lambda _request: bound, input_names=["x"])
         specs = {spec.name: spec for spec in self._config.inputs}
         return SimpleNamespace(
-            name=name, version="2", config=self._config, binder=binder, specs=specs
+            name=name,
+            version="2",
+            config=self._config,
+            binder=binder,
+            specs=specs,
+            spans=self.spans,
         )
 
     async def explain(
