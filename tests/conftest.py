@@ -262,6 +262,7 @@ class Upstream:
         self.version = "1"
         self.said: dict[str, Any] | None = None
         self.requests: list[InferRequest] = []
+        self.traceparents: list[str] = []
         self.at_once = self.most_at_once = 0
         self.metadata = pb.ModelMetadataResponse(name="m", versions=["1"])
         self._lock = threading.Lock()
@@ -307,6 +308,8 @@ class Upstream:
             message = pb.ModelInferRequest.FromString(data)
             request = decode_request(message)
             self.requests.append(request)
+            told = dict(context.invocation_metadata())
+            self.traceparents.append(told.get("traceparent", ""))
             time.sleep(self.delay_s)
             for tensor in request.inputs:
                 if tensor.datatype != "BYTES" and (tensor.data == self.poison).any():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from types import SimpleNamespace
 from typing import Any
@@ -12,10 +13,13 @@ import pytest
 
 from serving.channel.messages.explanation import ExplainMeta, ExplainReply
 from serving.config import ModelConfig
-from serving.dataplane.context import NO_CONTEXT, RequestContext
+from serving.dataplane.context import GRPC, HTTP, NO_CONTEXT, RequestContext
+from serving.dataplane.hooks.request_spans import RequestSpans, RequestTraces
 from serving.errors import InvalidInput, Unsupported
 from serving.gateway.extensions.explanations import explain_request
 from serving.protocol.messages import InferRequest, Tensor
+from serving.telemetry.sampling import Sampler
+from serving.telemetry.span import Span
 
 REQUEST = InferRequest("m", "", "r7", ())
 ATTRIBUTIONS = Tensor("x", "FP32", (1, 2), np.zeros((1, 2), np.float32))
@@ -126,3 +130,68 @@ async def test_models_that_explain_nothing(config: dict[str, Any], said: str) ->
     with pytest.raises(Unsupported, match=said):
         await explain_request(plane, REQUEST, NO_CONTEXT)
     assert not plane.asked
+
+
+TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
+
+def spans_of(plane: Any, sampler: Any = "parentbased_always_off") -> list[Span]:
+    made: list[Span] = []
+    traces = RequestTraces(Sampler(sampler, 1), made.append)
+    plane.spans = RequestSpans("m", "2", plane.served_version("m", "").config, traces)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("transport", "name"),
+    [
+        (HTTP, "POST /v2/models/{model_name}[/versions/{model_version}]/explain"),
+        (GRPC, "vigil.Explain/Explain"),
+        ("", "explain"),
+    ],
+)
+async def test_an_explanation_is_traced(transport: str, name: str) -> None:
+    plane: Any = Plane()
+    made = spans_of(plane)
+    await explain_request(plane, REQUEST, RequestContext(traceparent=TRACE.encode()[:-1] + b"0"))
+    assert made == []
+    assert plane.asked[0][2].traceparent == ""
+    context = RequestContext(traceparent=TRACE.encode(), transport=transport)
+    await explain_request(plane, REQUEST, context)
+    server, step = made
+    assert (server.name, step.name) == (name, "explain")
+    assert f"{server.ids.trace:032x}-{server.ids.parent:016x}" == TRACE[3:-3]
+    assert step.ids.parent == server.ids.span
+    assert plane.asked[1][2].traceparent == step.ids.traceparent
+    assert server.attributes["vigil.rows"] == 1
+    assert server.attributes["vigil.request.id"] == "r7"
+    assert server.attributes["vigil.outcome"] == "ok"
+    assert server.start_ns <= step.start_ns <= step.end_ns <= server.end_ns
+    if transport == HTTP:
+        assert server.attributes["url.path"] == "/v2/models/m/explain"
+
+
+async def test_an_explanation_that_fails_is_traced() -> None:
+    plane: Any = Plane(explain=None)
+    made = spans_of(plane, "parentbased_always_on")
+    with pytest.raises(Unsupported):
+        await explain_request(plane, REQUEST, RequestContext(transport=HTTP))
+    assert made[0].attributes["http.response.status_code"] == 501
+    assert made[0].attributes["error.type"] == "Unsupported"
+    assert made[0].failed
+
+
+async def test_an_explanation_that_its_client_gave_up_is_traced(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    plane: Any = Plane()
+    made = spans_of(plane, "parentbased_always_on")
+
+    async def cancelled(*_: Any) -> None:
+        raise asyncio.CancelledError
+
+    plane.explain = cancelled
+    with pytest.raises(asyncio.CancelledError):
+        await explain_request(plane, REQUEST, RequestContext(transport=HTTP))
+    assert made[0].attributes["vigil.outcome"] == "abandoned"
+    assert not made[0].failed
