@@ -29,8 +29,9 @@ def traceparent(trace: int, flags: int = 1) -> str:
     return f"00-{trace:032x}-{7:016x}-{flags:02x}"
 
 
-def ask_http(instance: Any, model: str, trace: int, flags: int = 1, row: Any = ROW) -> int:
-    inputs = [{"name": "x", "datatype": "FP32", "shape": [1, 4], "data": row}]
+def ask_http(instance: Any, model: str, trace: int, flags: int = 1, **more: Any) -> int:
+    row, name = more.get("row", ROW), more.get("name", "x")
+    inputs = [{"name": name, "datatype": "FP32", "shape": [1, 4], "data": row}]
     return httpx.post(
         f"{instance.url}/v2/models/{model}/infer",
         content=json.dumps({"id": f"r{trace:x}", "inputs": inputs}),
@@ -102,7 +103,7 @@ def test_a_trace_passes_two_servers(
             ask_grpc(instance, "far-grpc", TRACE + 1)
             assert ask_http(instance, "far", TRACE + 2, flags=0) == 200
             assert ask_http(instance, "far", TRACE + 3, row=[666, 0, 0, 0]) == 500
-            assert ask_http(instance, "far", TRACE + 4, row=[1]) == 400
+            assert ask_http(instance, "far", TRACE + 4, name="z") == 400
             eventually("both traces", lambda: len(Trace(receiver, TRACE)) == 8)
             eventually("both traces", lambda: len(Trace(receiver, TRACE + 1)) == 8)
             eventually("a failure", lambda: len(Trace(receiver, TRACE + 3)) == 8)

@@ -73,13 +73,13 @@ class Recorder:
         """Record a batch whose requests all have their answers since `now` (monotonic seconds)."""
         requests, failures, output_rows = _requests(batch.items, batch.formed, result.meta.failed)
         parts = len(requests) < len(batch.items)
-        contexts: list[RequestContext] = []
+        contexts: Sequence[RequestContext] = ()
         if parts:
-            for item in batch.items:
-                if item.whole is not None:
-                    contexts.append(item.context)
-                    if item.whole.begins_with(item):
-                        item.whole.formed = batch.formed
+            of_parts = [item for item in batch.items if item.whole is not None]
+            contexts = [item.context for item in of_parts]
+            for item in of_parts:
+                if item.whole is not None and item.whole.begins_with(item):
+                    item.whole.formed = batch.formed
         meta = result.meta
         if meta.guards:
             self._counters.guards.judged(meta.guards)
