@@ -21,7 +21,7 @@ from serving.dataplane.hooks.metrics import Metrics
 from serving.dataplane.hooks.output_quality import OutputQuality
 from serving.dataplane.hooks.publisher import EventPublisher
 from serving.dataplane.hooks.recorder import Recorder
-from serving.dataplane.hooks.request_spans import RequestSpans, RequestTraces
+from serving.dataplane.hooks.request_spans import RequestSpans, RequestTraces, pass_on
 from serving.dataplane.hooks.server_span import in_span
 from serving.dataplane.hooks.statistics import BatchStatistics
 from serving.dataplane.hooks.tracing import Tracer
@@ -117,8 +117,8 @@ class ServedVersion:
             self.config.replicas if self.config.remote is None else None,
             ends,
         )
-        if traces is not None and self.config.remote is not None:
-            self.batcher.dispatcher.trace = traces.tell_upstream
+        if self.config.remote is not None:
+            self.batcher.dispatcher.trace = pass_on if traces is None else traces.tell_upstream
         self.queue = self.batcher.queue
         self._fair = batching.fair_share == "client"
         self._levels = batching.priority_levels

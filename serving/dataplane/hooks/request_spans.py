@@ -19,7 +19,7 @@ from serving.models.bucket_sizes import compiled_sizes, padding
 from serving.protocol.messages import InferRequest
 from serving.telemetry.sampling import Sampler
 from serving.telemetry.span import Span, SpanSink
-from serving.telemetry.trace_context import SpanIds, read_traceparent
+from serving.telemetry.trace_context import SpanIds, parent_of, read_traceparent
 
 _CLOCK_SET_NS: Final = 1_000_000
 
@@ -30,6 +30,9 @@ class RequestTraces:
     Args:
         sampler: chooses requests.
         sink: takes spans.
+
+    Attributes:
+        not_sampled: a trace context for servers that are asked on behalf of nobody who is traced.
     """
 
     def __init__(self, sampler: Sampler, sink: SpanSink) -> None:
@@ -37,7 +40,7 @@ class RequestTraces:
         self.sink = sink
         self._epoch_ns = _epoch_ns()
         # Whoever is told of it does not begin a trace of its own.
-        self._not_sampled = b"00-%032x-%016x-00" % (sampler.span_id(), sampler.span_id())
+        self.not_sampled = f"00-{sampler.span_id():032x}-{sampler.span_id():016x}-00"
 
     def epoch_ns(self) -> int:
         """Return what makes nanoseconds since the epoch of monotonic ones.
@@ -61,7 +64,23 @@ class RequestTraces:
                 batch.traceparent = model.traceparent.encode()
                 return
         alone = batch.items[0].context.traceparent if len(batch.items) == 1 else b""
-        batch.traceparent = read_traceparent(alone).encode() or self._not_sampled
+        batch.traceparent = (read_traceparent(alone) or self.not_sampled).encode()
+
+
+def pass_on(batch: Batch) -> None:
+    """Give a batch the trace context of a client in it, as a gateway does that traces nothing.
+
+    One that its client records comes first.
+    """
+    for item in batch.items:
+        given = item.context.traceparent
+        parent = parent_of(given) if given else None
+        if parent is not None:
+            recorded = parent[2]
+            if recorded or not batch.traceparent:
+                batch.traceparent = given
+            if recorded:
+                return
 
 
 def _epoch_ns() -> int:
@@ -151,6 +170,10 @@ class RequestSpans:
             if refused.rows:
                 attributes["vigil.rows"] = refused.rows
             self._sink(server_span(refused.context, start, end, refused.failure, attributes))
+
+    def context_without_span(self, context: RequestContext) -> str:
+        """Return the trace context for servers that are asked for a request that is not traced."""
+        return context.trace or self._traces.not_sampled
 
     def explanation(self, request: InferRequest, context: RequestContext) -> ExplanationSpan | None:
         """Return the span of an explanation that begins now, if it is traced."""

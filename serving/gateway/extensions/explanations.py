@@ -88,7 +88,7 @@ async def _explain(
         timeout_s=_time_left(
             entry.config.explain, given.get("timeout", 0), context.time_left(time.monotonic())
         ),
-        traceparent="" if span is None else span.traceparent,
+        traceparent=_traceparent(entry, context, span),
     )
     if meta.target is not None and not isinstance(meta.target, int | str):
         raise InvalidInput("parameter target must be a class's index or name")
@@ -114,6 +114,15 @@ def _time_left(configured: Explain, microseconds: object, timeout_s: float | Non
     allowed = configured.max_seconds
     asked = shorter(timeout_s, microseconds)
     return allowed if asked is None else min(allowed, asked)
+
+
+def _traceparent(
+    entry: ServedVersion, context: RequestContext, span: ExplanationSpan | None
+) -> str:
+    """Return the trace context for the server that the explainer may have to ask."""
+    if span is not None:
+        return span.traceparent
+    return context.trace if entry.spans is None else entry.spans.context_without_span(context)
 
 
 def _parameter(given: dict[str, Any], name: str, kind: type) -> Any:

@@ -265,9 +265,9 @@ async def make_world(
 ) -> AsyncIterator[Callable[..., Awaitable[World]]]:
     plane = DataPlane("g")
 
-    async def make(sampler: str = "parentbased_always_off", **changes: Any) -> World:
-        told = Told(sampler)
-        plane.reconciler.traces = told.traces
+    async def make(sampler: str | None = "parentbased_always_off", **changes: Any) -> World:
+        told = Told(sampler or "always_on")
+        plane.reconciler.traces = told.traces if sampler else None
         config = make_config(**changes)
         served = ServedModel("m", "1", config.model_dump_json().encode(), "nowhere", None, "rev")
         plane.apply(Directory(1, (served,)))
@@ -381,3 +381,40 @@ async def test_an_upstream_does_not_trace_what_is_not_traced_here(
         world.link.answer()
         await world.end(ticket)
     assert world.told.spans == []
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ([b"", b""], b""),
+        ([b"broken", traceparent(5, 0)], traceparent(5, 0)),
+        ([traceparent(5, 0), traceparent(6, 0)], traceparent(5, 0)),
+        ([traceparent(5, 0), b"", traceparent(6)], traceparent(6)),
+        ([traceparent(5), traceparent(6)], traceparent(5)),
+    ],
+)
+async def test_a_gateway_that_traces_nothing_passes_a_client_s_context_on(
+    make_world: Callable[..., Awaitable[World]],
+    eventually: Wait,
+    given: list[bytes],
+    told: bytes,
+) -> None:
+    remote = {"format": "remote", "remote": {"url": "grpc://upstream.example:8001"}}
+    world = await make_world(None, **remote)
+    world.link.manual = True
+    tickets = [world.begin(f"r{number}", trace=trace) for number, trace in enumerate(given)]
+    await eventually(lambda: world.link.held)
+    [(batch, _)] = world.link.held
+    assert batch.traceparent == told
+    world.link.answer()
+    for ticket in tickets:
+        await world.end(ticket)
+    assert world.told.spans == []
+
+
+async def test_replicas_of_our_own_are_told_nothing(
+    make_world: Callable[..., Awaitable[World]], eventually: Wait
+) -> None:
+    world = await make_world()
+    await world.end(world.begin("a", trace=traceparent(5)))
+    assert world.link.batches[-1].traceparent == b""

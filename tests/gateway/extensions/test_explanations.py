@@ -153,9 +153,10 @@ def spans_of(plane: Any, sampler: Any = "parentbased_always_off") -> list[Span]:
 async def test_an_explanation_is_traced(transport: str, name: str) -> None:
     plane: Any = Plane()
     made = spans_of(plane)
-    await explain_request(plane, REQUEST, RequestContext(traceparent=TRACE.encode()[:-1] + b"0"))
+    not_traced = TRACE[:-1] + "0"
+    await explain_request(plane, REQUEST, RequestContext(traceparent=not_traced.encode()))
     assert made == []
-    assert plane.asked[0][2].traceparent == ""
+    assert plane.asked[0][2].traceparent == not_traced
     context = RequestContext(traceparent=TRACE.encode(), transport=transport)
     await explain_request(plane, REQUEST, context)
     server, step = made
@@ -195,3 +196,16 @@ async def test_an_explanation_that_its_client_gave_up_is_traced(
         await explain_request(plane, REQUEST, RequestContext(transport=HTTP))
     assert made[0].attributes["vigil.outcome"] == "abandoned"
     assert not made[0].failed
+
+
+@pytest.mark.parametrize("traces", [True, False])
+async def test_what_an_upstream_is_told_of_an_explanation_that_is_not_traced(traces: bool) -> None:
+    plane: Any = Plane()
+    if traces:
+        spans_of(plane)
+    await explain_request(plane, REQUEST, NO_CONTEXT)
+    told = plane.asked[0][2].traceparent
+    assert told.endswith("-00") if traces else told == ""
+    if not traces:
+        await explain_request(plane, REQUEST, RequestContext(traceparent=TRACE.encode()))
+        assert plane.asked[1][2].traceparent == TRACE
