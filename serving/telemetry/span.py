@@ -10,6 +10,7 @@ import msgspec
 from serving.telemetry.trace_context import SpanIds
 
 Attribute = str | int | float | bool | tuple[str, ...]
+SpanKind = Literal["server", "client", "internal"]
 
 
 class Span(msgspec.Struct, frozen=True):
@@ -31,7 +32,7 @@ class Span(msgspec.Struct, frozen=True):
     start_ns: int
     end_ns: int
     attributes: Mapping[str, Attribute]
-    kind: Literal["server", "client", "internal"] = "internal"
+    kind: SpanKind = "internal"
     remote: bool = False
     links: tuple[SpanIds, ...] = ()
     failed: bool = False

@@ -55,11 +55,7 @@ async def test_a_package_that_is_missing_is_named(
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [
-        ("OTEL_EXPORTER_OTLP_TIMEOUT", "soon"),
-        ("OTEL_EXPORTER_OTLP_COMPRESSION", "zip of a kind"),
-        ("OTEL_BSP_MAX_QUEUE_SIZE", "-3"),
-    ],
+    [("OTEL_EXPORTER_OTLP_TIMEOUT", "soon"), ("OTEL_BSP_SCHEDULE_DELAY", "-3")],
 )
 async def test_variables_that_the_sdk_refuses_keep_only_tracing_off(
     name: str,
@@ -70,8 +66,24 @@ async def test_variables_that_the_sdk_refuses_keep_only_tracing_off(
 ) -> None:
     monkeypatch.setenv(name, value)
     tracing = GatewayTracing(Traces(endpoint=receiver.url), {})
-    if tracing.start(SeriesSet()) is None:
-        assert "nothing is traced" in caplog.text
+    assert tracing.start(SeriesSet()) is None
+    assert "nothing is traced" in caplog.text
+    await tracing.stop()
+
+
+@pytest.mark.parametrize("value", ["-3", "0", "many", "1.5"])
+@pytest.mark.parametrize("name", ["OTEL_BSP_MAX_QUEUE_SIZE", "OTEL_BSP_MAX_EXPORT_BATCH_SIZE"])
+async def test_sizes_that_are_none_are_ignored(
+    name: str,
+    value: str,
+    monkeypatch: pytest.MonkeyPatch,
+    receiver: Any,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setenv(name, value)
+    tracing = GatewayTracing(Traces(endpoint=receiver.url), {})
+    assert tracing.start(SeriesSet()) is not None
+    assert f"{name} is '{value}', which is ignored" in caplog.text
     await tracing.stop()
 
 

@@ -18,7 +18,7 @@ from serving.dataplane.requests.batch import Batch
 from serving.models.bucket_sizes import compiled_sizes, padding
 from serving.protocol.messages import InferRequest
 from serving.telemetry.sampling import Sampler
-from serving.telemetry.span import Span, SpanSink
+from serving.telemetry.span import Span, SpanKind, SpanSink
 from serving.telemetry.trace_context import SpanIds, parent_of, read_traceparent
 
 _CLOCK_SET_NS: Final = 1_000_000
@@ -137,7 +137,7 @@ class RequestSpans:
         self._base: Attributes = {"vigil.model": model, "vigil.version": version}
         self._sizes = compiled_sizes(config)
         self._upstream = None if config.remote is None else urlsplit(config.remote.url).hostname
-        self._remote = config.remote is not None
+        self._computed: SpanKind = "internal" if config.remote is None else "client"
         self._traces = traces
         self._sink = traces.sink
 
@@ -241,6 +241,7 @@ class RequestSpans:
         # Its duration is measured where it is computed, and when it began is not told.
         computed = min(done.compute_ns, end - start)
         begun = start + (end - start - computed) // 2
-        kind = "client" if self._remote else "internal"
-        self._sink(Span("model", model, begun, begun + computed, attributes, kind, failed=failed))
+        self._sink(
+            Span("model", model, begun, begun + computed, attributes, self._computed, failed=failed)
+        )
         return ids

@@ -7,6 +7,7 @@ waits is bounded, and to add a span never waits. Only processes that trace impor
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
 from collections.abc import Sequence
@@ -82,14 +83,12 @@ class SpanExport:
         for name in _CHATTY:
             logging.getLogger(name).setLevel(logging.CRITICAL)
         self._counting = _Counting(exporter, series)
-        self._most = most_waiting or BatchSpanProcessor._default_max_queue_size()
+        self._most = most_waiting or _whole("OTEL_BSP_MAX_QUEUE_SIZE", 2048)
         # Its own bound is never reached, for it would drop without telling us.
         self._processor = BatchSpanProcessor(
             self._counting,
             max_queue_size=self._most,
-            max_export_batch_size=min(
-                self._most, BatchSpanProcessor._default_max_export_batch_size()
-            ),
+            max_export_batch_size=min(self._most, _whole("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", 512)),
         )
         self._added = 0
         self._full = series.sum(SPANS_DROPPED, reason=SPANS_QUEUE_FULL)
@@ -184,3 +183,14 @@ class _Counting(SpanExporter):
 
 def _context(ids: SpanIds) -> SpanContext:
     return SpanContext(ids.trace, ids.span, False, _SAMPLED)
+
+
+def _whole(name: str, default: int) -> int:
+    """Return the positive number that a variable of the environment says."""
+    text = os.environ.get(name, "").strip()
+    if text.isascii() and text.isdigit() and int(text) > 0:
+        return int(text)
+    if text:
+        said = f"{name} is '{text[:40]}', which is ignored: it must be a whole number, 1 or more"
+        report(Event.VARIABLE_IGNORED, said)
+    return default
