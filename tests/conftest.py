@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import gzip
 import importlib.util
 import logging
 import os
@@ -14,6 +15,7 @@ import time
 import warnings
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -23,6 +25,7 @@ import msgspec
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from serving.channel.messages.control import DeadlyMeta, EndedMeta
 from serving.channel.messages.directory import Directory, Member, RoleName, ServedModel
@@ -259,6 +262,7 @@ class Upstream:
         self.version = "1"
         self.said: dict[str, Any] | None = None
         self.requests: list[InferRequest] = []
+        self.traceparents: list[str] = []
         self.at_once = self.most_at_once = 0
         self.metadata = pb.ModelMetadataResponse(name="m", versions=["1"])
         self._lock = threading.Lock()
@@ -304,6 +308,8 @@ class Upstream:
             message = pb.ModelInferRequest.FromString(data)
             request = decode_request(message)
             self.requests.append(request)
+            told = dict(context.invocation_metadata())
+            self.traceparents.append(told.get("traceparent", ""))
             time.sleep(self.delay_s)
             for tensor in request.inputs:
                 if tensor.datatype != "BYTES" and (tensor.data == self.poison).any():
@@ -372,3 +378,79 @@ def _module_of(name: str) -> ModuleType:
     sys.modules[name] = module  # where pydantic looks up the annotations of its sections
     spec.loader.exec_module(module)
     return module
+
+
+class TraceReceiver(ThreadingHTTPServer):
+    """An OTLP/HTTP collector that keeps the spans it is sent; `status` is what it answers."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _TraceHandler)
+        self.url = f"http://127.0.0.1:{self.server_address[1]}"
+        self.requests: list[ExportTraceServiceRequest] = []
+        self.headers: list[dict[str, str]] = []
+        self.status = 200
+
+    @property
+    def spans(self) -> list[Any]:
+        return [
+            span
+            for request in list(self.requests)
+            for resource in request.resource_spans
+            for scope in resource.scope_spans
+            for span in scope.spans
+        ]
+
+    def named(self, name: str) -> list[Any]:
+        return [span for span in self.spans if span.name == name]
+
+
+class _TraceHandler(BaseHTTPRequestHandler):
+    server: TraceReceiver
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["content-length"]))
+        if self.headers.get("content-encoding") == "gzip":
+            body = gzip.decompress(body)
+        status = self.server.status if self.path == "/v1/traces" else 404
+        if status == 200:
+            self.server.headers.append(
+                {name.lower(): value for name, value in self.headers.items()}
+            )
+            self.server.requests.append(ExportTraceServiceRequest.FromString(body))
+        self.send_response(status)
+        self.send_header("content-length", "0")
+        self.end_headers()
+
+    def log_message(self, *_args: object) -> None:
+        pass
+
+
+@pytest.fixture
+def receiver() -> Iterator[TraceReceiver]:
+    """A real OTLP receiver."""
+    server = TraceReceiver()
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    yield server
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.fixture(scope="session")
+def attributes_of() -> Callable[[Any], dict[str, Any]]:
+    """Return the attributes of a span as it was received."""
+
+    def attributes(span: Any) -> dict[str, Any]:
+        found = {}
+        for item in span.attributes:
+            kind = item.value.WhichOneof("value")
+            value = getattr(item.value, kind)
+            if kind == "array_value":
+                value = [each.string_value for each in value.values]
+            found[item.key] = value
+        return found
+
+    return attributes

@@ -28,6 +28,7 @@ from serving.config.tensor_specs import (
     SklearnMethod,
     TensorFormat,
 )
+from serving.config.traces import Traces
 
 __all__ = [
     "CLASS_OUTPUT",
@@ -65,6 +66,7 @@ __all__ = [
     "Telemetry",
     "TensorFormat",
     "Tolerance",
+    "Traces",
     "descriptor_of",
     "format_named",
     "insists",

@@ -11,6 +11,7 @@ from pydantic import Field, field_validator, model_validator
 from serving.config.hosts import LOOPBACK, is_host_name
 from serving.config.log import Log
 from serving.config.section import Section
+from serving.config.traces import Traces
 from serving.telemetry.logs.setup import LogFormat, LogLevel
 
 _ORIGIN: Final = re.compile(r"[a-z][a-z0-9+.-]*://([a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?")
@@ -124,6 +125,7 @@ class Telemetry(Section):
         None, description="OTLP/HTTP collector, for example http://127.0.0.1:4318."
     )
     interval_s: float = Field(10, gt=0, description="Seconds between two OTLP exports.")
+    traces: Traces = Field(default_factory=Traces)
     log_format: LogFormat = Field(
         "auto", description="Lines of the log: JSON objects or text; auto: text on a terminal."
     )

@@ -8,10 +8,15 @@ from typing import Any, Final
 import msgspec
 
 from serving.access.principals import ANYBODY, Principal
-from serving.telemetry.trace_context import read_traceparent
+from serving.telemetry.trace_context import RequestSpan, read_traceparent
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 """ASGI's `receive` of a request whose body has been read: it tells that the client left."""
+
+
+HTTP: Final = "http"
+GRPC: Final = "grpc"
+GRPC_STREAM: Final = "grpc_stream"
 
 
 class RequestContext(msgspec.Struct, frozen=True):
@@ -27,6 +32,8 @@ class RequestContext(msgspec.Struct, frozen=True):
         client: address of whoever asks; clients take turns by it where a model says so.
         disconnect: tells whether the client has left; None where the transport cancels what
             nobody waits for.
+        transport: `HTTP`, `GRPC` or `GRPC_STREAM`; empty for a call within the process.
+        span: of the request, where it is traced; given to it when a version admits it.
     """
 
     principal: Principal = ANYBODY
@@ -35,6 +42,8 @@ class RequestContext(msgspec.Struct, frozen=True):
     priority: int = 0
     client: str = ""
     disconnect: Receive | None = None
+    transport: str = ""
+    span: RequestSpan | None = None
 
     @property
     def trace(self) -> str:
@@ -42,6 +51,8 @@ class RequestContext(msgspec.Struct, frozen=True):
 
         Read when somebody asks: clients send one with each request, and few are traced.
         """
+        if self.span is not None:
+            return self.span.traceparent
         return read_traceparent(self.traceparent) if self.traceparent else ""
 
     def time_left(self, now: float) -> float | None:

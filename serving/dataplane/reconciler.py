@@ -15,6 +15,7 @@ from serving.channel.messages.reports import (
 )
 from serving.dataplane.batching.deadly_requests import Deadly
 from serving.dataplane.hooks.publisher import EventPublisher
+from serving.dataplane.hooks.request_spans import RequestTraces
 from serving.dataplane.hooks.statistics import BatchStatistics
 from serving.dataplane.hooks.tracing import Tracing
 from serving.dataplane.link_proving import LinkProving
@@ -50,6 +51,7 @@ class Reconciler:
         on_follow: called when what the control plane waits for may have happened.
         on_directory: called last with every directory that was taken in; may add and remove links.
         on_deadly: called with a request by which a replica was lost.
+        traces: of requests, given to versions that are served from then on; None: none.
     """
 
     def __init__(
@@ -84,6 +86,7 @@ class Reconciler:
         self.on_follow: Callable[[], None] = lambda: None
         self.on_directory: Callable[[Directory], None] = lambda _directory: None
         self.on_deadly: Callable[[DeadlyMeta], None] = lambda _deadly: None
+        self.traces: RequestTraces | None = None
 
     def apply(self, directory: Directory) -> None:
         """Take in a new directory: serve its models, reach its replicas, forget what is gone."""
@@ -153,7 +156,9 @@ class Reconciler:
             return
         try:
             statistics = self._statistics.setdefault(served.key[:2], BatchStatistics())
-            entry = ServedVersion(served, self._series, self._publisher, statistics, self.ends)
+            entry = ServedVersion(
+                served, self._series, self._publisher, statistics, self.ends, self.traces
+            )
             entry.queue.crowded = self.crowded
         except Exception as error:  # noqa: BLE001 - the other models are served all the same
             report(

@@ -16,11 +16,13 @@ from serving.dataplane.endpoint import Ticket
 from serving.dataplane.hooks.event_counters import EventCounters
 from serving.dataplane.hooks.events import Events
 from serving.dataplane.hooks.failed_requests import FailureLog
-from serving.dataplane.hooks.hook import BatchHook
+from serving.dataplane.hooks.hook import BatchHook, RefusalHook
 from serving.dataplane.hooks.metrics import Metrics
 from serving.dataplane.hooks.output_quality import OutputQuality
 from serving.dataplane.hooks.publisher import EventPublisher
 from serving.dataplane.hooks.recorder import Recorder
+from serving.dataplane.hooks.request_spans import RequestSpans, RequestTraces, pass_on
+from serving.dataplane.hooks.server_span import in_span
 from serving.dataplane.hooks.statistics import BatchStatistics
 from serving.dataplane.hooks.tracing import Tracer
 from serving.dataplane.links.link import ReplicaLink
@@ -50,11 +52,13 @@ class ServedVersion:
         publisher: takes its prediction events.
         statistics: times of its batches, shared by all revisions of the version.
         ends: how replicas ended.
+        traces: which requests are traced, and who takes the spans; None: none are.
 
     Raises:
         InvalidInput: its example is no request of the model.
 
     Attributes:
+        spans: makes the spans of its requests; None where none are traced.
         disproved: whether the last replica that was tried has failed the example.
     """
 
@@ -65,6 +69,7 @@ class ServedVersion:
         publisher: EventPublisher,
         statistics: BatchStatistics,
         ends: ReplicaEnds | None = None,
+        traces: RequestTraces | None = None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self.name = served.name
@@ -85,12 +90,19 @@ class ServedVersion:
         )
         if consumers(self.config):
             self._batch_hooks += (Events(publisher, inputs=reads_inputs(self.config)),)
+        refusal_hooks: tuple[RefusalHook, ...] = (metrics, log)
+        self.spans: RequestSpans | None = None
+        if traces is not None:
+            self.spans = spans = RequestSpans(served.name, served.version, self.config, traces)
+            self._batch_hooks += (spans,)
+            refusal_hooks += (spans,)
+        self._sample = None if traces is None else traces.sampler.sample
         guards = tuple(guard.name for guard in self.config.guards)
         self.recorder = Recorder(
             served.key,
             EventCounters(series, served.name, served.version, guards),
             self._batch_hooks,
-            (metrics, log),
+            refusal_hooks,
         )
         batching = self.config.batching
         self.batcher = Batcher(
@@ -105,6 +117,8 @@ class ServedVersion:
             self.config.replicas if self.config.remote is None else None,
             ends,
         )
+        if self.config.remote is not None:
+            self.batcher.dispatcher.trace = pass_on if traces is None else traces.tell_upstream
         self.queue = self.batcher.queue
         self._fair = batching.fair_share == "client"
         self._levels = batching.priority_levels
@@ -123,6 +137,10 @@ class ServedVersion:
             VigilError: what `Batcher.submit` raises.
         """
         started = time.monotonic()
+        if self._sample is not None:
+            ids = self._sample(context.traceparent)
+            if ids is not None:
+                context = in_span(context, ids, request)
         try:
             bound = self.binder.bind(request)
             timeout_s = None if context.deadline is None else context.deadline - started

@@ -91,6 +91,7 @@ class EmbeddedInstance:
             None,
             guest=True,
             server_name=self._config.listen.server_name,
+            traces=self._config.telemetry.traces,
             bodies=BodyBudget(
                 self._config.listen.inflight_bytes, self._config.listen.max_body_mib << 20
             ),

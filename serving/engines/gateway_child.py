@@ -46,7 +46,13 @@ class GatewayChild:
         self._direct = config.ingress == "direct"
         describe = direct_process if self._direct else envoy_process
         process: GatewayProcess = describe(
-            listen, runtime, ident, registry_address, secret=secret, drain_timeout_s=self._grace_s
+            listen,
+            runtime,
+            ident,
+            registry_address,
+            secret=secret,
+            drain_timeout_s=self._grace_s,
+            traces=config.telemetry.traces,
         )
         self._socket = process.socket
         env = _without(process.env, hidden)

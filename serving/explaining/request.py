@@ -40,6 +40,7 @@ class Question(msgspec.Struct, frozen=True):
         baseline: name of the baseline.
         baselines: its arrays by input name; None for zeros.
         effort: steps or samples, in the method's unit; None for the configured number.
+        traceparent: see `ExplainMeta`.
     """
 
     method: str
@@ -48,6 +49,7 @@ class Question(msgspec.Struct, frozen=True):
     baseline: str
     baselines: dict[str, np.ndarray] | None
     effort: int | None
+    traceparent: str = ""
 
 
 def read_question(
@@ -87,7 +89,7 @@ def read_question(
     if baseline == "mean" and mean is None:
         raise InvalidInput("baseline mean needs a profile of the model; run `vigil profile` first")
     baselines = mean.arrays() if mean and baseline == "mean" else None
-    return Question(method.name, inputs, target, baseline, baselines, effort)
+    return Question(method.name, inputs, target, baseline, baselines, effort, meta.traceparent)
 
 
 def _method(asked: str | None, config: ModelConfig, offered: Sequence[str]) -> ExplainerDescriptor:

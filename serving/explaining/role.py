@@ -228,6 +228,7 @@ class ExplainerRole:
         started = time.perf_counter()
         if self._upstream is not None:
             self._upstream.answered_by.clear()
+            self._upstream.traceparent = question.traceparent
         try:
             found = self._explainers[question.method].explain(
                 question.inputs, question.target, question.baselines, question.effort

@@ -16,10 +16,11 @@ from serving.channel.messages.control import CONTROL, EXPLAINER, ExplainerMeta
 from serving.channel.messages.directory import Directory, Member
 from serving.channel.messages.reports import Report
 from serving.channel.registry_client import RegistryClient
-from serving.config import Listen
+from serving.config import Listen, Traces
 from serving.dataplane.handler import DataPlane
 from serving.gateway.asgi import VigilApp
 from serving.gateway.body_budget import BodyBudget, BodySeries
+from serving.gateway.tracing import GatewayTracing
 from serving.gateway.upkeep.collector import Collector
 from serving.gateway.upkeep.spare_memory import SpareMemory
 from serving.protocol.repository import ControlMeta
@@ -40,6 +41,7 @@ class GatewayComposition:
             and log handlers are left alone.
         server_name: what the server metadata call it.
         bodies: the bytes of bodies that its app may hold.
+        traces: which requests are traced.
     """
 
     def __init__(
@@ -52,6 +54,7 @@ class GatewayComposition:
         guest: bool = False,
         server_name: str,
         bodies: BodyBudget,
+        traces: Traces | None = None,
     ) -> None:
         self._id = gateway_id
         self._registry_address = registry_address
@@ -66,11 +69,13 @@ class GatewayComposition:
         self._switch = LogSwitch(() if guest else None)
         self._collector = Collector()
         self._spare = SpareMemory(bodies)
+        self._tracing = GatewayTracing(traces or Traces())
 
     async def start(self) -> DataPlane:
         """Make the data plane and join the control plane; runs in the loop that will serve."""
         self._plane = plane = self._plane or DataPlane(self._id, self._secret)
         plane.server_name = self._server_name
+        plane.reconciler.traces = self._tracing.start(plane.series)
         self._process = ProcessSeries(plane.series, "gateway", self._id)
         self._body_series = BodySeries(self.bodies, plane.series)
         self._registry = RegistryClient(
@@ -101,6 +106,7 @@ class GatewayComposition:
             await self._registry.stop()
         if self._plane:
             self._plane.close()
+        await self._tracing.stop()
 
     async def _control(self, asked: ControlMeta) -> Any:
         assert self._registry is not None
@@ -136,6 +142,7 @@ def composition_from_environment() -> GatewayComposition:
         bytes.fromhex(secret) if secret else None,
         server_name=listen.server_name,
         bodies=BodyBudget(listen.inflight_bytes, listen.max_body_mib << 20),
+        traces=Traces.model_validate_json(os.environ.get("VIGIL_TRACES", "{}")),
     )
 
 

@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 
 from serving.access.principals import Principal
-from serving.dataplane.context import Receive, RequestContext
+from serving.dataplane.context import HTTP, Receive, RequestContext
 from serving.gateway.asgi_types import Scope
 from serving.telemetry.trace_context import TRACEPARENT
 
@@ -32,6 +32,7 @@ def context_of(
     headers: Mapping[bytes, bytes],
     disconnect: Receive | None = None,
     timeout_s: float | None = None,
+    transport: str = HTTP,
 ) -> RequestContext:
     """Return the context of a request that came through the ASGI app.
 
@@ -41,6 +42,7 @@ def context_of(
         headers: by name.
         disconnect: tells whether the client has left, once its body has been read.
         timeout_s: seconds from now until the transport's deadline; None without one.
+        transport: what it came by.
     """
     return RequestContext(
         principal=principal,
@@ -48,4 +50,5 @@ def context_of(
         deadline=deadline_in(timeout_s),
         client=client_of(scope),
         disconnect=disconnect,
+        transport=transport,
     )

@@ -15,7 +15,7 @@ import sysconfig
 from pathlib import Path
 from typing import Any
 
-from serving.config import ConfigError, Listen
+from serving.config import ConfigError, Listen, Traces
 from serving.gateway.grpc.paths import LONG_LIVED
 from serving.gateway.process import GatewayProcess, gateway_environment
 
@@ -47,6 +47,7 @@ def envoy_process(
     *,
     secret: bytes | None = None,
     drain_timeout_s: float = 30,
+    traces: Traces | None = None,
 ) -> GatewayProcess:
     """Describe one gateway process.
 
@@ -56,6 +57,7 @@ def envoy_process(
         gateway_id: its name in the directory, in events and metrics.
         registry_address: where the control plane listens.
         secret: the cluster's secret for TCP channels.
+        traces: which requests are traced.
 
     Raises:
         ConfigError: Python's shared library, which Envoy loads, is missing.
@@ -67,7 +69,7 @@ def envoy_process(
     admin.unlink(missing_ok=True)
     config.write_text(json.dumps(envoy_config(listen, admin)))
     env = {
-        **gateway_environment(listen, gateway_id, registry_address, secret),
+        **gateway_environment(listen, gateway_id, registry_address, secret, traces or Traces()),
         **_python_environment(),
     }
     argv = [

@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from serving.config import Listen
+from serving.config import Listen, Traces
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +19,7 @@ class GatewayProcess:
 
 
 def gateway_environment(
-    listen: Listen, gateway_id: str, registry_address: str, secret: bytes | None
+    listen: Listen, gateway_id: str, registry_address: str, secret: bytes | None, traces: Traces
 ) -> dict[str, str]:
     """Return the environment that `serving.gateway.app` reads, on top of ours."""
     env = {
@@ -27,6 +27,7 @@ def gateway_environment(
         "VIGIL_GATEWAY_ID": gateway_id,
         "VIGIL_REGISTRY": registry_address,
         "VIGIL_LISTEN": listen.model_dump_json(),
+        "VIGIL_TRACES": traces.model_dump_json(),
     }
     if secret:
         env["VIGIL_CHANNEL_SECRET"] = secret.hex()

@@ -108,9 +108,11 @@ class UpstreamModel(Model, Protocol):
     Attributes:
         answered_by: versions that have answered, as that server names them; who wants to know
             empties it before asking.
+        traceparent: the W3C trace context that the server is told; empty: none.
     """
 
     answered_by: set[str]
+    traceparent: str
 
     def require_ready(self) -> None:
         """Ask the server whether it has the model as `model.yaml` declares it.

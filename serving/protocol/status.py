@@ -22,6 +22,20 @@ INTERNAL: Final = 13
 UNAVAILABLE: Final = 14
 UNAUTHENTICATED: Final = 16
 
+_NAMES: Final = {
+    CANCELLED: "CANCELLED",
+    INVALID_ARGUMENT: "INVALID_ARGUMENT",
+    DEADLINE_EXCEEDED: "DEADLINE_EXCEEDED",
+    NOT_FOUND: "NOT_FOUND",
+    PERMISSION_DENIED: "PERMISSION_DENIED",
+    RESOURCE_EXHAUSTED: "RESOURCE_EXHAUSTED",
+    FAILED_PRECONDITION: "FAILED_PRECONDITION",
+    UNIMPLEMENTED: "UNIMPLEMENTED",
+    INTERNAL: "INTERNAL",
+    UNAVAILABLE: "UNAVAILABLE",
+    UNAUTHENTICATED: "UNAUTHENTICATED",
+}
+
 _HTTP: Final[Mapping[type[BaseException], int]] = {
     errors.InvalidInput: 400,
     errors.Unauthenticated: 401,
@@ -65,16 +79,23 @@ _GRPC: Final[Mapping[type[BaseException], int]] = {
 
 def http_status(error: errors.VigilError) -> int:
     """Return the HTTP status of `error`: its class's, else the nearest base's, else 500."""
-    return _nearest(_HTTP, error, 500)
+    return _nearest(_HTTP, type(error), 500)
 
 
 def grpc_status(error: errors.VigilError) -> int:
     """Return the gRPC status number of `error`, found as `http_status` does, else INTERNAL."""
-    return _nearest(_GRPC, error, INTERNAL)
+    return _nearest(_GRPC, type(error), INTERNAL)
 
 
-def _nearest(table: Mapping[type[BaseException], int], error: BaseException, default: int) -> int:
-    for kind in type(error).__mro__:
+def grpc_status_name(kind: str) -> str:
+    """Return the name of the gRPC status for a class of `serving/errors.py`, given by its name."""
+    return _NAMES[_nearest(_GRPC, getattr(errors, kind, errors.InternalError), INTERNAL)]
+
+
+def _nearest(
+    table: Mapping[type[BaseException], int], error: type[BaseException], default: int
+) -> int:
+    for kind in error.__mro__:
         if kind in table:
             return table[kind]
     return default

@@ -120,7 +120,7 @@ class _Grpc:
 
     def send(self, call: UpstreamCall, timeout_s: float) -> Answer:
         ask = self._channel.unary_unary(call.path, None, None)
-        metadata = tuple(self._access.headers().items())
+        metadata = tuple({**call.headers, **self._access.headers()}.items())
         try:
             return Answer(ask(call.body, timeout=timeout_s, metadata=metadata))
         except grpc.RpcError as error:

@@ -27,6 +27,7 @@ from serving.remote.wire import (
     UpstreamCall,
     Wire,
     unreadable,
+    within,
 )
 
 BINARY = "binary_tensor_data"
@@ -81,9 +82,10 @@ class Client:
         version: str,
         inputs: Sequence[Tensor],
         forward: Passthrough = NOTHING,
+        traceparent: str = "",
     ) -> Inferred:
         """Return the outputs for `inputs`, and what came with them."""
-        call = self._wire.infer(model, version, forward, inputs)
+        call = within(self._wire.infer(model, version, forward, inputs), traceparent)
         return self._wire.read_infer(self._send(call))
 
     def ready(self, model: str, version: str) -> bool:
@@ -137,10 +139,17 @@ class AsyncClient:
         """Whether it is known yet how the server is spoken to, so that `ask` may be called."""
         return self._wire is not None
 
-    def ask(self, forward: Passthrough, inputs: Sequence[Tensor], callback: Inference) -> Asked:
+    def ask(
+        self,
+        forward: Passthrough,
+        inputs: Sequence[Tensor],
+        callback: Inference,
+        traceparent: str = "",
+    ) -> Asked:
         """Ask for the outputs for `inputs`; `callback` gets them, or what `infer` would raise.
 
         It may be called before this returns. What is asked is on its way by then, without a task.
+        `traceparent` is the W3C trace context that the server is told; empty: none.
         """
         assert self._wire is not None
         wire = self._wire
@@ -157,17 +166,19 @@ class AsyncClient:
                 outcome = unreadable("answer", error)
             callback(outcome)
 
-        call = wire.infer(self._model, self._version, forward, inputs)
+        call = within(wire.infer(self._model, self._version, forward, inputs), traceparent)
         return self._carrier.ask(call, self._timeout_s, answered)
 
-    async def infer(self, forward: Passthrough, inputs: Sequence[Tensor]) -> Inferred:
+    async def infer(
+        self, forward: Passthrough, inputs: Sequence[Tensor], traceparent: str = ""
+    ) -> Inferred:
         """Return the outputs for `inputs`, and the parameters that came with them.
 
         Raises:
             VigilError: the server refused, was too late, or cannot be reached.
         """
         await self._speak()
-        return await awaited(lambda callback: self.ask(forward, inputs, callback))
+        return await awaited(lambda callback: self.ask(forward, inputs, callback, traceparent))
 
     async def _speak(self) -> Wire:
         if self._wire is None:

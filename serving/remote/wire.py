@@ -20,11 +20,18 @@ MAX_MESSAGE = 500
 
 
 class UpstreamCall(msgspec.Struct, frozen=True):
-    """A request: where to, what, and HTTP headers. Without a `body` it is an HTTP GET."""
+    """A request: where to, what, and headers or metadata. Without a `body` it is an HTTP GET."""
 
     path: str
     body: bytes | None = None
     headers: dict[str, str] = {}
+
+
+def within(call: UpstreamCall, traceparent: str) -> UpstreamCall:
+    """Return a call that tells the server of the trace that it belongs to; empty: of none."""
+    if not traceparent:
+        return call
+    return UpstreamCall(call.path, call.body, {**call.headers, "traceparent": traceparent})
 
 
 class Answer(msgspec.Struct, frozen=True):

@@ -69,12 +69,16 @@ class _Batch:
         forward: what they pass on beside the tensors.
         failed: why, by position of the request, one failed.
         response_parameters: what was said of one beside the tensors, by position.
+        traceparent: the trace context that the other server is told; empty without one.
 
     Raises:
         InvalidInput: it does not hold the rows that it names.
     """
 
-    __slots__ = ("failed", "forward", "inputs", "probe", "response_parameters", "rows", "started")
+    __slots__ = (
+        "failed", "forward", "inputs", "probe", "response_parameters", "rows", "started",
+        "traceparent",
+    )  # fmt: skip
 
     def __init__(self, message: Message) -> None:
         meta = _decode_batch(message.meta)
@@ -86,6 +90,7 @@ class _Batch:
         self.probe = meta.forward == PROBE
         plain = self.probe or not meta.forward
         self.forward = NOTHING if plain else _decode_forward(meta.forward)
+        self.traceparent = meta.traceparent.decode()
         self.started = time.perf_counter_ns()
         self.failed: dict[int, VigilError] = {}
         self.response_parameters: dict[int, ResponseParameters] = {}
@@ -200,7 +205,8 @@ class UpstreamBatches:
             except Exception as error:  # noqa: BLE001 - as above
                 self._refuse(connection, ident, error)
 
-        self._client.ask(batch.forward, to_upstream(self._config, batch.inputs), answered)
+        inputs = to_upstream(self._config, batch.inputs)
+        self._client.ask(batch.forward, inputs, answered, batch.traceparent)
         self._stay_awake(ANSWER, batch)
         self._under_way += 1
 
@@ -258,7 +264,9 @@ class UpstreamBatches:
         """Ask for the requests of a batch at `positions`, whose rows `inputs` holds."""
         assert self._client is not None
         try:
-            answer = await self._client.infer(batch.forward, to_upstream(self._config, inputs))
+            answer = await self._client.infer(
+                batch.forward, to_upstream(self._config, inputs), batch.traceparent
+            )
             return self._take(batch, positions, answer)
         except ROWS_MAY_BE_BAD as error:
             refused = error

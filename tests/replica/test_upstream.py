@@ -85,6 +85,22 @@ async def test_a_batch_is_one_request_upstream(connection, upstream):
     assert request.inputs[0].parameters == {"unit": "m"}
 
 
+async def test_the_other_server_is_told_of_the_trace(connection, upstream):
+    for trace in ("00-" + "5" * 32 + "-" + "6" * 16 + "-01", ""):
+        x = np.ones((1, 2), np.float32)
+        meta = BatchMeta((1,), b"", trace.encode())
+        await connection.request("infer", meta, [Tensor("x", "FP32", x.shape, x)])
+        assert upstream.traceparents[-1] == trace
+
+
+async def test_every_try_of_a_bisection_tells_of_the_trace(connection, upstream):
+    x = np.array([[1, 1], [666, 666]], np.float32)
+    trace = "00-" + "5" * 32 + "-" + "6" * 16 + "-01"
+    meta = BatchMeta((1, 1), b"", trace.encode())
+    await connection.request("infer", meta, [Tensor("x", "FP32", x.shape, x)])
+    assert upstream.traceparents == [trace] * 3
+
+
 async def test_many_batches_are_under_way_at_once(connection, upstream):
     upstream.delay_s = 0.2
     await asyncio.gather(*[ask(connection, [1]) for _ in range(8)])

@@ -28,6 +28,7 @@ class ExplainMeta(msgspec.Struct, array_like=True, frozen=True):
         baseline: `zeros` or `mean` (of the reference data).
         effort: how much to compute, by the parameter's name, as each method calls it.
         timeout_s: seconds after which nobody waits for the answer any more.
+        traceparent: W3C trace context for a model on another server; empty without one.
     """
 
     method: str | None = None
@@ -35,6 +36,7 @@ class ExplainMeta(msgspec.Struct, array_like=True, frozen=True):
     baseline: str | None = None
     effort: dict[str, int] = {}
     timeout_s: float | None = None
+    traceparent: str = ""
 
 
 class ExplainReply(msgspec.Struct, array_like=True, frozen=True):

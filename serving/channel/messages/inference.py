@@ -18,10 +18,12 @@ class BatchMeta(msgspec.Struct, array_like=True, frozen=True):
         rows: rows of each request, in order.
         forward: an encoded `Passthrough` that all of them share, for models on other servers; empty
             when there is nothing to pass on; `PROBE` asks whether the model could be used.
+        traceparent: W3C trace context for another server; empty without one.
     """
 
     rows: tuple[int, ...]
     forward: bytes = b""
+    traceparent: bytes = b""
 
 
 class Passthrough(msgspec.Struct, array_like=True, frozen=True):

@@ -23,10 +23,12 @@ class Dispatcher:
 
     Attributes:
         links: all links; the batcher adds and removes them.
+        trace: gives a batch its trace context, for another server; None: none is told any.
     """
 
     def __init__(self, busy_poll_s: float) -> None:
         self.links: list[ReplicaLink] = []
+        self.trace: Callable[[Batch], None] | None = None
         self._loop = asyncio.get_running_loop()
         self._under_way: set[asyncio.Future[BatchResult]] = set()
         self._busy_poll = BusyPoll(busy_poll_s)
@@ -61,6 +63,8 @@ class Dispatcher:
         batch.alone = not link.busy
         link.busy += 1
         link.rows += batch.total
+        if self.trace is not None:
+            self.trace(batch)
         answered = partial(take, link, batch)
         self._busy_poll.expect(ANSWER, alone=batch.alone and len(batch.items) == 1)
         try:

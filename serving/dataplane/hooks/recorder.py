@@ -73,8 +73,11 @@ class Recorder:
         """Record a batch whose requests all have their answers since `now` (monotonic seconds)."""
         requests, failures, output_rows = _requests(batch.items, batch.formed, result.meta.failed)
         parts = len(requests) < len(batch.items)
+        contexts: Sequence[RequestContext] = ()
         if parts:
-            for item in batch.items:
+            of_parts = [item for item in batch.items if item.whole is not None]
+            contexts = [item.context for item in of_parts]
+            for item in of_parts:
                 if item.whole is not None and item.whole.begins_with(item):
                     item.whole.formed = batch.formed
         meta = result.meta
@@ -82,7 +85,7 @@ class Recorder:
             self._counters.guards.judged(meta.guards)
         self._batch_done(
             batch, now, meta.compute_ns, meta.guard_ns, output_rows, requests, failures,
-            result.outputs,
+            result.outputs, contexts=contexts,
         )  # fmt: skip
         if parts:
             for whole in finished(batch.items):
@@ -126,12 +129,14 @@ class Recorder:
         outputs: Mapping[str, np.ndarray],
         *,
         split: bool = False,
+        contexts: Sequence[RequestContext] = (),
     ) -> None:
         rest_ns = int((batch.ended - batch.formed) * 1e9) - compute_ns - guards_ns
         done = BatchDone(
             new_record_id(), self._model, self._version, self._revision, time.time(),
             batch.formed, batch.ended, now, compute_ns, guards_ns, max(0, rest_ns), batch.total,
             output_rows, requests, failures, batch.names, batch.inputs, outputs, split,
+            contexts, batch.span,
         )  # fmt: skip
         for hook in self.batch_hooks:
             try:

@@ -16,6 +16,7 @@ from serving.dataplane.context import RequestContext
 from serving.dataplane.requests.bound import Bound
 from serving.dataplane.requests.decisions import RowDecision
 from serving.telemetry.logs.causes import Cause
+from serving.telemetry.trace_context import SpanIds
 
 
 class Failure(msgspec.Struct, frozen=True, gc=False):
@@ -98,6 +99,8 @@ class BatchDone(msgspec.Struct, frozen=True):
         inputs: returns the inputs of all rows by name; they are joined when first asked for.
         outputs: by name, of the requests that did not fail.
         split: whether this is a request that was computed in parts.
+        parts: the contexts of the larger requests of which it computed a part.
+        span: of the computation, where another server was told of it.
     """
 
     id: bytes
@@ -119,6 +122,8 @@ class BatchDone(msgspec.Struct, frozen=True):
     inputs: Callable[[], Mapping[str, np.ndarray]]
     outputs: Mapping[str, np.ndarray]
     split: bool = False
+    parts: Sequence[RequestContext] = ()
+    span: SpanIds | None = None
 
 
 class RequestRefused(msgspec.Struct, frozen=True):

@@ -107,7 +107,7 @@ def result_of(message: Message) -> BatchResult:
 
 def _meta(batch: Batch) -> BatchMeta:
     # Requests that share a batch have the same to pass on: it is part of their key.
-    return BatchMeta(batch.rows, batch.items[0].bound.forward)
+    return BatchMeta(batch.rows, batch.items[0].bound.forward, batch.traceparent)
 
 
 class ChannelLink:

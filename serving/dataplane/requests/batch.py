@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from serving.dataplane.requests.pending import Pending
+from serving.telemetry.trace_context import SpanIds
 
 
 class Batch:
@@ -15,9 +16,15 @@ class Batch:
     Attributes:
         formed, ended: when, in monotonic seconds; 0 before its answer has come.
         alone: whether its replica had nothing else to do.
+        span: the step of a trace in which it is computed, where somebody else's server is told of
+            it; a batch that no traced request is in has none.
+        traceparent: what that server is told; empty where it is told nothing.
     """
 
-    __slots__ = ("_arrays", "alone", "ended", "formed", "items", "names", "rows", "total")
+    __slots__ = (
+        "_arrays", "alone", "ended", "formed", "items", "names", "rows", "span", "total",
+        "traceparent",
+    )  # fmt: skip
 
     def __init__(self, names: tuple[str, ...], items: list[Pending], formed: float) -> None:
         self.names = names
@@ -28,6 +35,8 @@ class Batch:
         self.rows = tuple([item.bound.rows for item in items])
         self.total = sum(self.rows)
         self.alone = False
+        self.span: SpanIds | None = None
+        self.traceparent = b""
         self._arrays: tuple[np.ndarray, ...] | None = None
 
     @property

@@ -7,7 +7,7 @@ from urllib.parse import unquote
 
 from serving.access.decision import Access
 from serving.config.hosts import is_loopback
-from serving.dataplane.context import RequestContext
+from serving.dataplane.context import GRPC, RequestContext
 from serving.gateway.http.headers import Headers, by_name
 from serving.telemetry.trace_context import TRACEPARENT
 
@@ -40,6 +40,7 @@ def context_of(access: Access, call: Any, metadata: Headers) -> RequestContext:
         principal=access.principal_of(metadata),
         traceparent=metadata.get(TRACEPARENT, b""),
         client=address_of(call.peer()),
+        transport=GRPC,
     )
 
 

@@ -59,6 +59,7 @@ class GatewayDeployment:
             instance.secret,
             plane,
             server_name=config.listen.server_name,
+            traces=config.telemetry.traces,
             bodies=BodyBudget(config.listen.inflight_bytes, self._max_body),
         )
         self._app = VigilApp(

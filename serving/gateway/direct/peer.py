@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from serving.access.decision import Access
 from serving.access.principals import CREDENTIAL
-from serving.dataplane.context import RequestContext
+from serving.dataplane.context import GRPC, HTTP, RequestContext
 from serving.gateway.context import deadline_in
 
 
@@ -21,15 +21,17 @@ class Peer:
         port: its port; 0 on a Unix socket.
     """
 
-    __slots__ = ("_access", "_context", "_proxies", "host", "port")
+    __slots__ = ("_access", "_context", "_grpc_context", "_proxies", "host", "port")
 
     def __init__(self, address: tuple[str, int] | None, proxies: int, access: Access) -> None:
         self.host = address[0] if address else ""
         self.port = address[1] if address else 0
         self._proxies = proxies
         self._access = access
-        self._context = RequestContext(access.principal_of({}), client=self.host)
+        nobody = access.principal_of({})
+        self._context = RequestContext(nobody, client=self.host, transport=HTTP)
         """Of all requests that bring nothing of their own."""
+        self._grpc_context = RequestContext(nobody, client=self.host, transport=GRPC)
 
     def asking(self, forwarded: str) -> str:
         """Return the address of whoever asks.
@@ -48,7 +50,13 @@ class Peer:
         return named[-proxies] if len(named) >= proxies and named[-proxies] else self.host
 
     def context(
-        self, forwarded: str, timeout_s: float | None, trace: bytes, credential: bytes
+        self,
+        forwarded: str,
+        timeout_s: float | None,
+        trace: bytes,
+        credential: bytes,
+        *,
+        grpc: bool = False,
     ) -> RequestContext:
         """Return the context of a request; most of a connection share one.
 
@@ -57,9 +65,10 @@ class Peer:
             timeout_s: seconds that the client allows from now on; None: any time.
             trace: `traceparent`, as sent; empty without one.
             credential: what says who asks, as sent; empty without one.
+            grpc: whether it is a gRPC call.
         """
         if timeout_s is None and not (trace or credential or self._proxies):
-            return self._context
+            return self._grpc_context if grpc else self._context
         principal = self._context.principal
         if credential:
             principal = self._access.principal_of({CREDENTIAL: credential})
@@ -69,4 +78,5 @@ class Peer:
             trace,
             deadline=None if timeout_s is None else deadline_in(timeout_s),
             client=self.asking(forwarded) if self._proxies else self.host,
+            transport=GRPC if grpc else HTTP,
         )

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from serving.config import Listen
+from serving.config import Listen, Traces
 from serving.gateway.process import GatewayProcess, gateway_environment
 
 # A large body would otherwise get fresh pages from the kernel, and give them back, every time.
@@ -26,6 +26,7 @@ def direct_process(
     *,
     secret: bytes | None = None,
     drain_timeout_s: float = 30,
+    traces: Traces | None = None,
 ) -> GatewayProcess:
     """Describe one gateway process.
 
@@ -36,10 +37,11 @@ def direct_process(
         registry_address: where the control plane listens.
         secret: the cluster's secret for TCP channels.
         drain_timeout_s: what requests in flight get at the end.
+        traces: which requests are traced.
     """
     private = runtime_dir / f"{gateway_id}.http"
     env = {
-        **gateway_environment(listen, gateway_id, registry_address, secret),
+        **gateway_environment(listen, gateway_id, registry_address, secret, traces or Traces()),
         "VIGIL_PRIVATE_SOCKET": str(private),
         "VIGIL_DRAIN_S": str(drain_timeout_s),
         **_KEEP_MEMORY,

@@ -13,6 +13,10 @@ from serving.config.explainers.listed import effort_names
 from serving.dataplane.context import RequestContext
 from serving.dataplane.handler import DataPlane
 from serving.dataplane.hooks.failed_requests import log_failure
+from serving.dataplane.hooks.failures import failure_of
+from serving.dataplane.hooks.records import Failure
+from serving.dataplane.hooks.request_spans import ExplanationSpan
+from serving.dataplane.requests.rejections import gone
 from serving.dataplane.requests.timeout import shorter
 from serving.dataplane.served import ServedVersion
 from serving.errors import InvalidInput, Unsupported, VigilError
@@ -34,18 +38,32 @@ async def explain_request(
         VigilError: the request, the model or the explanation is wrong.
     """
     entry = plane.served_version(request.model_name, request.model_version)
+    span = None if entry.spans is None else entry.spans.explanation(request, context)
+    failure: Failure | None = failure_of(gone())  # unless it ends otherwise
+    rows = 0
     try:
-        return await _explain(plane, entry, request, context)
+        answer, rows = await _explain(plane, entry, request, context, span)
+        failure = None
+        return answer
     except VigilError as error:
+        failure = failure_of(error)
         log_failure(
             error, model=entry.name, version=entry.version, request_id=request.id, explains=True
         )
         raise
+    finally:
+        if span is not None:
+            span.end(failure, rows)
 
 
 async def _explain(
-    plane: DataPlane, entry: ServedVersion, request: InferRequest, context: RequestContext
-) -> InferResponse:
+    plane: DataPlane,
+    entry: ServedVersion,
+    request: InferRequest,
+    context: RequestContext,
+    span: ExplanationSpan | None,
+) -> tuple[InferResponse, int]:
+    """Return the answer, and how many rows were explained."""
     if entry.config.explain is None:
         raise Unsupported(
             f"model '{entry.name}' explains nothing: its model.yaml says `explain: null`"
@@ -70,6 +88,7 @@ async def _explain(
         timeout_s=_time_left(
             entry.config.explain, given.get("timeout", 0), context.time_left(time.monotonic())
         ),
+        traceparent=_traceparent(entry, context, span),
     )
     if meta.target is not None and not isinstance(meta.target, int | str):
         raise InvalidInput("parameter target must be a class's index or name")
@@ -86,7 +105,8 @@ async def _explain(
         "target": ",".join(str(target) for target in reply.target),
     }
     version = reply.version or entry.version
-    return InferResponse(entry.name, version, request.id, tuple(message.tensors), parameters)
+    tensors_out = tuple(message.tensors)
+    return InferResponse(entry.name, version, request.id, tensors_out, parameters), bound.rows
 
 
 def _time_left(configured: Explain, microseconds: object, timeout_s: float | None) -> float:
@@ -94,6 +114,15 @@ def _time_left(configured: Explain, microseconds: object, timeout_s: float | Non
     allowed = configured.max_seconds
     asked = shorter(timeout_s, microseconds)
     return allowed if asked is None else min(allowed, asked)
+
+
+def _traceparent(
+    entry: ServedVersion, context: RequestContext, span: ExplanationSpan | None
+) -> str:
+    """Return the trace context for the server that the explainer may have to ask."""
+    if span is not None:
+        return span.traceparent
+    return context.trace if entry.spans is None else entry.spans.context_without_span(context)
 
 
 def _parameter(given: dict[str, Any], name: str, kind: type) -> Any:

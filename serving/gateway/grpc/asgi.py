@@ -10,6 +10,7 @@ from serving import errors
 from serving.access.decision import Access
 from serving.access.principals import Principal
 from serving.access.scopes import Scope
+from serving.dataplane.context import GRPC
 from serving.dataplane.handler import DataPlane
 from serving.gateway.asgi_types import Exchange
 from serving.gateway.context import context_of
@@ -112,7 +113,7 @@ async def _call(
         raise errors.Unsupported(NO_SHARED_MEMORY if "SharedMemory" in path else unknown)
     scope, headers, receive = exchange.scope, exchange.headers, exchange.receive
     timeout_s, encoding = call_options(headers)
-    context = context_of(principal, scope, headers, receive, timeout_s)
+    context = context_of(principal, scope, headers, receive, timeout_s, GRPC)
     payload = await read_message(max_body, encoding, receive, exchange.share)
     try:
         message = method.request.FromString(payload)

@@ -14,6 +14,7 @@ from serving import errors
 from serving.access.decision import Access
 from serving.access.principals import Principal
 from serving.access.scopes import Scope
+from serving.dataplane.context import GRPC_STREAM
 from serving.dataplane.handler import DataPlane
 from serving.gateway.asgi_types import Exchange
 from serving.gateway.context import context_of
@@ -57,7 +58,9 @@ class StreamCall:
         self._asked = asked
         self._answer_encoding = answer_encoding
         timeout_s, self._encoding = call_options(exchange.headers)
-        self.context = context_of(principal, exchange.scope, exchange.headers, timeout_s=timeout_s)
+        self.context = context_of(
+            principal, exchange.scope, exchange.headers, None, timeout_s, GRPC_STREAM
+        )
         self._max_body = max_body
         self._receive = exchange.receive
         self._send = exchange.send

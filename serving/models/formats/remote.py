@@ -46,6 +46,7 @@ class RemoteModel:
         self._model = self._remote.model or entry.name
         self._client: Client | None = None
         self.answered_by: set[str] = set()
+        self.traceparent = ""
         self._most = entry.config.batching.max_batch_size or MAX_ROWS
         if not self._remote.row_axis:
             self._most = 1
@@ -102,7 +103,10 @@ class RemoteModel:
     def _ask(self, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         rows = len(next(iter(arrays.values())))
         answer = self._connected().infer(
-            self._model, self._remote.version, to_upstream(self._config, arrays)
+            self._model,
+            self._remote.version,
+            to_upstream(self._config, arrays),
+            traceparent=self.traceparent,
         )
         self.answered_by.add(version_of(self._entry.name, answer) or self._entry.version)
         return from_upstream(self._entry.name, self._config, answer.tensors, rows)

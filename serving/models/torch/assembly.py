@@ -6,9 +6,10 @@ from collections.abc import Callable
 
 import torch
 
+from serving.models.bucket_sizes import buckets_of
 from serving.models.repository.folder import ModelEntry
 from serving.models.rowless import without_rows_in_torch
-from serving.models.torch.buckets import buckets_of, in_buckets
+from serving.models.torch.buckets import in_buckets
 from serving.models.torch.compiled import compiled
 from serving.models.torch.device_ops import CudaOps
 from serving.models.torch.model import TorchModel

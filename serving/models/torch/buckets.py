@@ -7,35 +7,12 @@ which is a row that the model takes, and are cut off again.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import Any
 
 import torch
 
-from serving.config import Batching
+from serving.models.bucket_sizes import bucket_of, pieces
 from serving.models.torch.array_conversion import is_dense
-
-LARGEST_AUTOMATIC: Final = 64
-"""Compiling takes seconds per bucket, and larger batches gain little from being one."""
-
-
-def buckets_of(batching: Batching) -> tuple[int, ...]:
-    """Return the batch sizes to compile, increasing."""
-    if batching.buckets:
-        return tuple(batching.buckets)
-    largest = min(batching.max_batch_size or LARGEST_AUTOMATIC, LARGEST_AUTOMATIC)
-    powers = [1 << exponent for exponent in range(largest.bit_length())]
-    return tuple(powers) if powers[-1] == largest else (*powers, largest)
-
-
-def bucket_of(rows: int, buckets: Sequence[int]) -> int:
-    """Return the smallest bucket that holds `rows`, which are at most the largest bucket."""
-    return next(bucket for bucket in buckets if bucket >= rows)
-
-
-def pieces(rows: int, buckets: Sequence[int]) -> list[slice]:
-    """Cut `rows` rows, at least one, into pieces of which each fits into a bucket."""
-    largest = buckets[-1]
-    return [slice(start, min(start + largest, rows)) for start in range(0, rows, largest)]
 
 
 def padded(tensor: torch.Tensor, bucket: int) -> torch.Tensor:

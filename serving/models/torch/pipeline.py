@@ -18,8 +18,9 @@ import torch
 # Has been in place for years, and nested results need no more than it.
 from torch.utils._pytree import TreeSpec, tree_flatten, tree_unflatten
 
+from serving.models.bucket_sizes import bucket_of, pieces
 from serving.models.torch.array_conversion import is_dense
-from serving.models.torch.buckets import bucket_of, fill, join, pieces
+from serving.models.torch.buckets import fill, join
 from serving.models.torch.device_ops import DeviceOps, Mark
 from serving.telemetry.logs.events import Event
 from serving.telemetry.logs.report import report

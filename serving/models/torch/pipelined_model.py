@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from serving.models.bucket_sizes import buckets_of
 from serving.models.contract import Prediction, Tensors
 from serving.models.repository.folder import ModelEntry
-from serving.models.torch.buckets import buckets_of, join
+from serving.models.torch.buckets import join
 from serving.models.torch.device_ops import DeviceOps
 from serving.models.torch.model import TorchModel
 from serving.models.torch.pipeline import Pipeline

@@ -11,6 +11,7 @@ from typing import Final
 from weakref import WeakSet
 
 from serving.errors import Unreachable, VigilError
+from serving.http2.frames import literal
 from serving.remote.access import Access
 from serving.remote.address import Address
 from serving.remote.connecting import Patience, connect, tls_context
@@ -53,7 +54,11 @@ class GrpcCarrier:
             else:
                 callback(self._error(outcome, timeout_s))
 
-        made = GrpcCall(self._block(call.path, timeout_s), call.body or b"", answered)
+        block = self._block(call.path, timeout_s)
+        for name, value in call.headers.items():
+            # Different each time, so of no use in anybody's table.
+            block += literal(name.encode(), value.encode())
+        made = GrpcCall(block, call.body or b"", answered)
         made.timer = self._loop.call_later(timeout_s, _late, made)
         self._submit(made)
         return made

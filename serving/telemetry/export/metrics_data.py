@@ -18,7 +18,7 @@ from opentelemetry.sdk.metrics.export import (
     ScopeMetrics,
     Sum,
 )
-from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.resources import OTELResourceDetector, Resource
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from serving.telemetry.metrics.declared import METRICS
@@ -36,9 +36,11 @@ def own_version() -> str:
 def instance_resource() -> Resource:
     """Return the resource that everything of an instance is attributed to.
 
-    `OTEL_RESOURCE_ATTRIBUTES` adds to it, as everywhere in OpenTelemetry.
+    What `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES` say comes first, as everywhere in
+    OpenTelemetry.
     """
-    return Resource.create({"service.name": "vigil", "service.version": own_version()})
+    ours = Resource.create({"service.name": "vigil", "service.version": own_version()})
+    return ours.merge(OTELResourceDetector().detect())
 
 
 def metrics_data(

@@ -74,6 +74,8 @@ class Event(Enum):
     STATE_UNREADABLE = "state_unreadable", ERROR
     LABELS_LOST = "labels_lost", ERROR
     EXPORT_CHANGED = "export_changed", WARNING
+    TRACES_NOT_EXPORTED = "traces_not_exported", ERROR
+    VARIABLE_IGNORED = "variable_ignored", WARNING
     TRACES_NOT_WRITTEN = "traces_not_written", ERROR
 
     # What others say.

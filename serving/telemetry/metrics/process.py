@@ -12,6 +12,20 @@ ENERGY_JOULES: Final = Metric(
 TELEMETRY_EXPORT_FAILURES: Final = total(
     "vigil.telemetry.export.failures", "export", "OTLP exports that failed.", of=()
 )
+SPANS_SENT: Final = total(
+    "vigil.telemetry.spans.sent", "span", "Spans that a collector has taken.", of=()
+)
+SPANS_DROPPED: Final = total(
+    "vigil.telemetry.spans.dropped",
+    "span",
+    "Spans that no collector has got, by reason.",
+    "reason",
+    of=(),
+)
+SPANS_QUEUE_FULL: Final = "queue_full"
+"""Too many waited."""
+SPANS_NOT_EXPORTED: Final = "not_exported"
+"""The collector did not take them, or not in time."""
 BUILD_INFO: Final = Metric(
     "vigil.build.info",
     "gauge",

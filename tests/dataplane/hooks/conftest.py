@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from serving.dataplane.context import NO_CONTEXT
+from serving.dataplane.context import NO_CONTEXT, RequestContext
 from serving.dataplane.hooks.records import BatchDone, Failure, RequestDone, RequestRefused
 from serving.dataplane.requests.bound import Bound
 from serving.telemetry.outcomes import OUTCOME_OK, OUTCOME_OVERLOADED
@@ -81,10 +81,13 @@ def make_done() -> Callable[..., BatchDone]:
 @pytest.fixture(scope="session")
 def make_refused() -> Callable[..., RequestRefused]:
     def make(
-        failure: Failure = REFUSED, waited_s: float = 0.25, ident: str = "r"
+        failure: Failure = REFUSED,
+        waited_s: float = 0.25,
+        ident: str = "r",
+        context: RequestContext = NO_CONTEXT,
     ) -> RequestRefused:
         return RequestRefused(
-            bytes(16), "m", "1", "r", "", time.time(), ident, failure, waited_s, 1, (), NO_CONTEXT
+            bytes(16), "m", "1", "r", "", time.time(), ident, failure, waited_s, 1, (), context
         )
 
     return make

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from types import SimpleNamespace
 from typing import Any
@@ -12,10 +13,13 @@ import pytest
 
 from serving.channel.messages.explanation import ExplainMeta, ExplainReply
 from serving.config import ModelConfig
-from serving.dataplane.context import NO_CONTEXT, RequestContext
+from serving.dataplane.context import GRPC, HTTP, NO_CONTEXT, RequestContext
+from serving.dataplane.hooks.request_spans import RequestSpans, RequestTraces
 from serving.errors import InvalidInput, Unsupported
 from serving.gateway.extensions.explanations import explain_request
 from serving.protocol.messages import InferRequest, Tensor
+from serving.telemetry.sampling import Sampler
+from serving.telemetry.span import Span
 
 REQUEST = InferRequest("m", "", "r7", ())
 ATTRIBUTIONS = Tensor("x", "FP32", (1, 2), np.zeros((1, 2), np.float32))
@@ -27,6 +31,7 @@ class Plane:
     def __init__(self, reply: ExplainReply | None = None, **config: Any) -> None:
         self.asked: list[tuple[str, str, ExplainMeta, list[Tensor]]] = []
         self.explainers = self
+        self.spans: Any = None
         self._reply = reply or ExplainReply("kernel_shap", (1, 0), "mean", {"n_samples": 6})
         spec = {"datatype": "FP32", "shape": [-1, 2]}
         self._config = ModelConfig.model_validate(
@@ -40,11 +45,16 @@ class Plane:
         )
 
     def served_version(self, name: str, _version: str) -> Any:
-        bound = SimpleNamespace(arrays=[np.ones((1, 2), np.float32)])
+        bound = SimpleNamespace(arrays=[np.ones((1, 2), np.float32)], rows=1)
         binder = SimpleNamespace(bind=lambda _request: bound, input_names=["x"])
         specs = {spec.name: spec for spec in self._config.inputs}
         return SimpleNamespace(
-            name=name, version="2", config=self._config, binder=binder, specs=specs
+            name=name,
+            version="2",
+            config=self._config,
+            binder=binder,
+            specs=specs,
+            spans=self.spans,
         )
 
     async def explain(
@@ -120,3 +130,82 @@ async def test_models_that_explain_nothing(config: dict[str, Any], said: str) ->
     with pytest.raises(Unsupported, match=said):
         await explain_request(plane, REQUEST, NO_CONTEXT)
     assert not plane.asked
+
+
+TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
+
+def spans_of(plane: Any, sampler: Any = "parentbased_always_off") -> list[Span]:
+    made: list[Span] = []
+    traces = RequestTraces(Sampler(sampler, 1), made.append)
+    plane.spans = RequestSpans("m", "2", plane.served_version("m", "").config, traces)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("transport", "name"),
+    [
+        (HTTP, "POST /v2/models/{model_name}[/versions/{model_version}]/explain"),
+        (GRPC, "vigil.Explain/Explain"),
+        ("", "explain"),
+    ],
+)
+async def test_an_explanation_is_traced(transport: str, name: str) -> None:
+    plane: Any = Plane()
+    made = spans_of(plane)
+    not_traced = TRACE[:-1] + "0"
+    await explain_request(plane, REQUEST, RequestContext(traceparent=not_traced.encode()))
+    assert made == []
+    assert plane.asked[0][2].traceparent == not_traced
+    context = RequestContext(traceparent=TRACE.encode(), transport=transport)
+    await explain_request(plane, REQUEST, context)
+    server, step = made
+    assert (server.name, step.name) == (name, "explain")
+    assert f"{server.ids.trace:032x}-{server.ids.parent:016x}" == TRACE[3:-3]
+    assert step.ids.parent == server.ids.span
+    assert plane.asked[1][2].traceparent == step.ids.traceparent
+    assert server.attributes["vigil.rows"] == 1
+    assert server.attributes["vigil.request.id"] == "r7"
+    assert server.attributes["vigil.outcome"] == "ok"
+    assert server.start_ns <= step.start_ns <= step.end_ns <= server.end_ns
+    if transport == HTTP:
+        assert server.attributes["url.path"] == "/v2/models/m/explain"
+
+
+async def test_an_explanation_that_fails_is_traced() -> None:
+    plane: Any = Plane(explain=None)
+    made = spans_of(plane, "parentbased_always_on")
+    with pytest.raises(Unsupported):
+        await explain_request(plane, REQUEST, RequestContext(transport=HTTP))
+    assert made[0].attributes["http.response.status_code"] == 501
+    assert made[0].attributes["error.type"] == "Unsupported"
+    assert made[0].failed
+
+
+async def test_an_explanation_that_its_client_gave_up_is_traced(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    plane: Any = Plane()
+    made = spans_of(plane, "parentbased_always_on")
+
+    async def cancelled(*_: Any) -> None:
+        raise asyncio.CancelledError
+
+    plane.explain = cancelled
+    with pytest.raises(asyncio.CancelledError):
+        await explain_request(plane, REQUEST, RequestContext(transport=HTTP))
+    assert made[0].attributes["vigil.outcome"] == "abandoned"
+    assert not made[0].failed
+
+
+@pytest.mark.parametrize("traces", [True, False])
+async def test_what_an_upstream_is_told_of_an_explanation_that_is_not_traced(traces: bool) -> None:
+    plane: Any = Plane()
+    if traces:
+        spans_of(plane)
+    await explain_request(plane, REQUEST, NO_CONTEXT)
+    told = plane.asked[0][2].traceparent
+    assert told.endswith("-00") if traces else told == ""
+    if not traces:
+        await explain_request(plane, REQUEST, RequestContext(traceparent=TRACE.encode()))
+        assert plane.asked[1][2].traceparent == TRACE

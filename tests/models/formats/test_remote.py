@@ -44,6 +44,13 @@ def test_the_name_there_may_be_another(make_entry, upstream):
     assert (upstream.requests[0].model_name, upstream.requests[0].model_version) == ("theirs", "7")
 
 
+def test_the_server_is_told_of_the_trace(make_entry, upstream):
+    model = load(make_entry(), "cpu")
+    model.traceparent = "00-" + "5" * 32 + "-" + "6" * 16 + "-01"
+    model.predict({"x": np.ones((1, 2), np.float32)})
+    assert upstream.traceparents == [model.traceparent]
+
+
 def test_refusals(make_entry):
     model = load(make_entry(), "cpu")
     with pytest.raises(InvalidInput, match="poison row"):

@@ -4,7 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from serving.config import Batching
-from serving.models.torch.buckets import bucket_of, buckets_of, in_buckets, padded, pieces
+from serving.models.bucket_sizes import bucket_of, buckets_of, pieces
+from serving.models.torch.buckets import in_buckets, padded
 
 BUCKETS = st.sets(st.integers(1, 20), min_size=1).map(sorted)
 

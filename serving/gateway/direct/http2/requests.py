@@ -99,7 +99,7 @@ class Requests:
             pass  # it said itself how long its body is, so nobody waits for the data
         elif head.infer:
             context = self._peer.context(
-                head.forwarded, head.timeout_s, head.trace, head.credential
+                head.forwarded, head.timeout_s, head.trace, head.credential, grpc=head.grpc
             )
             until = self._state.clock.body_until
             call = Call(ident, head, context, self._sender.initial, until)

@@ -1,0 +1,154 @@
+"""`telemetry.traces` of `vigil.yaml`, and what OpenTelemetry's variables say beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final, Literal, cast, get_args
+from urllib.parse import urlsplit
+
+import msgspec
+from pydantic import Field, field_validator
+
+from serving.config.section import Section
+from serving.telemetry.sampling import SamplerName
+
+Protocol = Literal["http/protobuf", "grpc"]
+
+DEFAULT_RATIO: Final = 0.01
+_DEFAULT_SAMPLER: Final[SamplerName] = "parentbased_traceidratio"
+
+
+class Traces(Section):
+    """Which requests are traced, and where the traces go."""
+
+    endpoint: str | None = Field(
+        None,
+        description="OTLP collector, for example http://127.0.0.1:4318 (4317 with gRPC). None: "
+        "`OTEL_EXPORTER_OTLP_TRACES_ENDPOINT` or `OTEL_EXPORTER_OTLP_ENDPOINT`; without those "
+        "nothing is traced.",
+    )
+    protocol: Protocol | None = Field(
+        None,
+        description="How the collector is spoken to. None: `OTEL_EXPORTER_OTLP_PROTOCOL`, or "
+        "else http/protobuf.",
+    )
+    sample_ratio: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        description="Share of the traces that begin here that are kept; a client's own trace is "
+        "kept if the client keeps it. None: `OTEL_TRACES_SAMPLER_ARG`, or else 0.01.",
+    )
+
+    @field_validator("endpoint")
+    @classmethod
+    def _is_url(cls, endpoint: str | None) -> str | None:
+        if endpoint is not None and not _is_endpoint(endpoint):
+            raise ValueError(
+                f"'{endpoint}' is no collector; write a URL with scheme and host, such as "
+                "http://127.0.0.1:4318"
+            )
+        return endpoint
+
+
+class TraceSettings(msgspec.Struct, frozen=True):
+    """What a gateway does about traces.
+
+    Attributes:
+        endpoint: the collector's URL as the exporter takes it; None: as the environment says.
+        protocol: how it is spoken to.
+        sampler, ratio: see `Sampler`.
+        ignored: sentences about variables that mean nothing here.
+    """
+
+    endpoint: str | None
+    protocol: Protocol
+    sampler: SamplerName
+    ratio: float
+    ignored: tuple[str, ...] = ()
+
+
+def trace_settings(traces: Traces, environment: Mapping[str, str]) -> TraceSettings | None:
+    """Return what the configuration says, and the environment where that says nothing.
+
+    As OpenTelemetry wants it, an empty variable is none, and one that cannot be read is told of
+    and ignored.
+
+    Returns:
+        None where nothing is traced: without a collector, or with tracing switched off.
+    """
+    read = {name: value.strip() for name, value in environment.items() if value.strip()}
+    if read.get("OTEL_SDK_DISABLED", "").lower() == "true":
+        return None
+    if read.get("OTEL_TRACES_EXPORTER") == "none":
+        return None
+    named = _first(read, "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
+    if traces.endpoint is None and not named:
+        return None
+    ignored: list[str] = []
+    protocol = traces.protocol or _protocol(read, ignored)
+    ratio = traces.sample_ratio
+    return TraceSettings(
+        None if traces.endpoint is None else _for_exporter(traces.endpoint, protocol),
+        protocol,
+        _sampler(read, ignored),
+        _ratio(read, ignored) if ratio is None else ratio,
+        tuple(ignored),
+    )
+
+
+def _first(read: Mapping[str, str], *names: str) -> str:
+    return next((name for name in names if name in read), "")
+
+
+def _is_endpoint(endpoint: str) -> bool:
+    try:
+        parts = urlsplit(endpoint)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+
+
+def _for_exporter(endpoint: str, protocol: Protocol) -> str:
+    """Return the URL that an exporter takes: over HTTP it wants the signal's path as well."""
+    base = endpoint.rstrip("/")
+    if protocol == "grpc" or base.endswith("/v1/traces"):
+        return base
+    return base + "/v1/traces"
+
+
+def _protocol(read: Mapping[str, str], ignored: list[str]) -> Protocol:
+    name = _first(read, "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
+    value = read.get(name, "http/protobuf")
+    if value in get_args(Protocol):
+        return cast(Protocol, value)
+    ignored.append(
+        f"{name} is '{value[:40]}', which is ignored: traces go by http/protobuf or grpc"
+    )
+    return "http/protobuf"
+
+
+def _sampler(read: Mapping[str, str], ignored: list[str]) -> SamplerName:
+    value = read.get("OTEL_TRACES_SAMPLER", _DEFAULT_SAMPLER)
+    if value in get_args(SamplerName):
+        return cast(SamplerName, value)
+    ignored.append(
+        f"OTEL_TRACES_SAMPLER is '{value[:40]}', which is ignored: it may be "
+        f"{', '.join(get_args(SamplerName))}"
+    )
+    return _DEFAULT_SAMPLER
+
+
+def _ratio(read: Mapping[str, str], ignored: list[str]) -> float:
+    text = read.get("OTEL_TRACES_SAMPLER_ARG", str(DEFAULT_RATIO))
+    try:
+        ratio = float(text)
+    except ValueError:
+        ratio = -1.0
+    if 0 <= ratio <= 1:
+        return ratio
+    ignored.append(
+        f"OTEL_TRACES_SAMPLER_ARG is '{text[:40]}', which is ignored: it must be a number from 0 "
+        f"to 1; {DEFAULT_RATIO:g} is used"
+    )
+    return DEFAULT_RATIO
