@@ -89,7 +89,7 @@ class ServedVersion:
             log,
         )
         if consumers(self.config):
-            self._batch_hooks += (Events(publisher, inputs=reads_inputs(self.config)),)
+            self._batch_hooks += (Events(served.key, publisher, inputs=reads_inputs(self.config)),)
         refusal_hooks: tuple[RefusalHook, ...] = (metrics, log)
         self.spans: RequestSpans | None = None
         if traces is not None:

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
-from serving.channel.messages.observation import Position
+from serving.channel.messages.observation import Position, Taken
 
 MAX_GATEWAYS: Final = 256
 """Gateway processes remembered; the one not heard of for longest is forgotten."""
@@ -55,15 +55,18 @@ class DeliveryAccounting:
             expected = position
         self._remember(key, expected)
 
-    def arrived(self, position: Position, requests: int, rows: int) -> None:
-        """Count one message that had `position` sent before it."""
+    def taken(self, position: Position) -> Taken:
+        """Return what is here of the gateway that sent `position`."""
+        known = self._expected.get(f"{position.gateway}/{position.incarnation}")
+        return Taken(position.incarnation, known.sequence if known else 0)
+
+    def arrived(self, position: Position, requests: int, rows: int) -> bool:
+        """Count one message that had `position` sent before it; False: it was here before."""
         self.at(position)
         key = f"{position.gateway}/{position.incarnation}"
-        self.received.add(1, requests, rows)
         if position.sequence < self._expected[key].sequence:
-            # It came on an older connection, after the newer one had it counted as lost.
-            self.lost.add(-1, -requests, -rows)
-            return
+            return False
+        self.received.add(1, requests, rows)
         self._expected[key] = Position(
             position.gateway,
             position.incarnation,
@@ -71,6 +74,7 @@ class DeliveryAccounting:
             position.requests + requests,
             position.rows + rows,
         )
+        return True
 
     def state(self) -> dict[str, Any]:
         """Return the books as JSON-serialisable values."""

@@ -212,9 +212,13 @@ class MonitorRole:
 
     def _message(self, connection: Connection, message: Message) -> None:
         if message.kind == observation.EVENTS:
-            self.service.observe(_decode_event(message.meta), message.tensors)
+            meta = _decode_event(message.meta)
+            self.service.observe(meta, message.tensors)
+            connection.notify(observation.TAKEN, self.service.delivery.taken(meta.position))
         elif message.kind == observation.POSITION:
-            self.service.at(_decode_position(message.meta))
+            position = _decode_position(message.meta)
+            self.service.at(position)
+            connection.notify(observation.TAKEN, self.service.delivery.taken(position))
         elif message.id:
             self._keep(self._answer(connection, message))
 

@@ -9,7 +9,13 @@ from monitors.performance.label_join import Entry
 from monitors.performance.labels import LabelEvent
 from serving.channel.messages.directory import ServedModel
 from serving.channel.messages.findings import FindingRecord, ModelFindings
-from serving.channel.messages.observation import EventMeta, LabelCounts, LabelsMeta, Position
+from serving.channel.messages.observation import (
+    ANSWERED,
+    EventMeta,
+    LabelCounts,
+    LabelsMeta,
+    Position,
+)
 from serving.channel.messages.reports import EventCounts, MonitorStatus
 from serving.errors import InvalidInput, unknown_model
 from serving.monitoring.delivery_accounting import DeliveryAccounting
@@ -65,12 +71,15 @@ class MonitoringService:
         self._count_lost()
 
     def observe(self, meta: EventMeta, tensors: Sequence[Tensor]) -> None:
-        """Take in one message of predictions."""
+        """Take in one message of predictions; one that was here before changes nothing."""
         rows = sum(meta.rows)
-        self.delivery.arrived(meta.position, len(meta.ids), rows)
+        if not self.delivery.arrived(meta.position, len(meta.ids), rows):
+            return
         self._received.add(rows)
         self._count_lost()
         self._worst_lag = max(self._worst_lag, self._clock() - meta.timestamp)
+        if meta.kind != ANSWERED or not rows:
+            return  # nothing to judge
         try:
             event = read_event(meta, tensors)
         except InvalidInput as error:

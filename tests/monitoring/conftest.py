@@ -17,6 +17,7 @@ from serving.channel.registry_client import RegistryClient
 from serving.config import DriftMonitor as DriftConfig
 from serving.config import Fairness, Feature, InputSpec, ModelConfig, Monitors, OutputSpec
 from serving.control.registry import Registry
+from serving.dataplane.hooks.event_batches import EventBatch, EventKey
 from serving.dataplane.hooks.publisher import EventPublisher, Limits
 from serving.models.profile.columns import input_columns
 from serving.models.profile.dataset import Dataset, write_dataset
@@ -58,9 +59,7 @@ class Tabular:
         for start in range(0, n, 10):
             part = slice(start, min(start + 10, n))
             rows = part.stop - part.start
-            publisher.publish(
-                "loans",
-                "1",
+            batch = EventBatch(
                 timestamp,
                 [f"{ids}{row}" for row in range(part.start, part.stop)],
                 [1] * rows,
@@ -68,6 +67,7 @@ class Tabular:
                 {name: array[part] for name, array in outputs.items()},
                 None if sex is None else {"sex": sex[part]},
             )
+            publisher.publish(EventKey("loans", "1"), batch)
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 import msgspec
 
-from serving.channel.messages.observation import Position
+from serving.channel.messages.observation import Position, Taken
 from serving.monitoring.delivery_accounting import MAX_GATEWAYS, DeliveryAccounting, Tally
 
 
@@ -32,13 +32,23 @@ def test_a_position_alone_shows_the_gap():
     assert delivery.lost == Tally(4, 8, 20)
 
 
-def test_what_arrives_late_is_not_lost_after_all():
+def test_what_comes_twice_counts_once():
     delivery = DeliveryAccounting()
     delivery.at(position(2))
+    assert not delivery.arrived(position(1), 2, 5)  # it is counted as lost, and stays so
+    assert delivery.arrived(position(2), 2, 5)
+    assert not delivery.arrived(position(2), 2, 5)
+    assert delivery.received == Tally(1, 2, 5)
+    assert delivery.lost == Tally(2, 4, 10)
+
+
+def test_it_tells_up_to_where_it_has_everything():
+    delivery = DeliveryAccounting()
+    assert delivery.taken(position(4)) == Taken(1, 0)
+    delivery.arrived(position(0), 2, 5)
     delivery.arrived(position(1), 2, 5)
-    delivery.arrived(position(2), 2, 5)
-    assert delivery.received == Tally(2, 4, 10)
-    assert delivery.lost == Tally(1, 2, 5)
+    assert delivery.taken(position(9)) == Taken(1, 2)
+    assert delivery.taken(position(9, incarnation=2)) == Taken(2, 0)
 
 
 def test_gateways_and_their_restarts_count_by_themselves():

@@ -29,6 +29,7 @@ class Life:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.now = 1000.0
+        self.sent = 0
         self.start()
 
     def start(self, **versions: str) -> None:
@@ -57,7 +58,8 @@ class Life:
         self.start(**versions)
 
     def answered(self, model: str, version: str, rows: int = 3) -> None:
-        position = Position("gateway-0", 1, 0, 0, 0)
+        position = Position("gateway-0", 1, self.sent, self.sent, self.sent)
+        self.sent += 1
         idents = [f"{version}-{row}" for row in range(rows)]
         meta = EventMeta(position, model, version, self.now, idents, [1] * rows, {}, "")
         x = np.zeros((rows, 1), np.float32)

@@ -4,8 +4,10 @@ Kinds of messages (meta struct, then reply):
 
 - `events` (notify): `EventMeta` and tensors `in:<input>`, `out:<output>`: coalesced batches of
   one model version; of a model on another server, of one version there.
-- `position` (notify): `Position`, sent after every connect, so that the monitor sees at once
-  what was lost with the previous connection.
+- `position` (notify): `Position` of the oldest message that the gateway still has, sent after every
+  connect. What came before it and never arrived is lost.
+- `taken` (notify, from the monitor): `Taken`, at once after `position`, and then as messages are
+  safe. The gateway sends again from there after a connect, and keeps nothing that came before.
 - `labels`: `LabelsMeta`, answered with `LabelCounts`.
 - `findings`: `FindingsMeta`, answered with JSON as bytes.
 - `report`: `ReportMeta`, answered with `ReportReply`.
@@ -20,6 +22,7 @@ import msgspec
 
 EVENTS: Final = "events"
 POSITION: Final = "position"
+TAKEN: Final = "taken"
 LABELS: Final = "labels"
 FINDINGS: Final = "findings"
 REPORT: Final = "report"
@@ -45,6 +48,66 @@ class Position(msgspec.Struct, array_like=True, frozen=True):
     rows: int
 
 
+class Taken(msgspec.Struct, array_like=True, frozen=True):
+    """What a monitor has of one gateway process: every message before `sequence`."""
+
+    incarnation: int
+    sequence: int
+
+
+ANSWERED: Final = "answered"
+"""Requests with outputs."""
+FAILED: Final = "failed"
+"""Requests that a batch answered with an error: inputs, no outputs."""
+REFUSED: Final = "refused"
+"""Requests that no batch has answered: neither inputs nor outputs, and often no rows."""
+
+
+class BatchColumns(msgspec.Struct, array_like=True, frozen=True):
+    """The batches of an `events` message, in order; of refused requests, each is one.
+
+    Attributes:
+        ids: 16 bytes each, one behind the other.
+        requests: how many requests of the message each has.
+        times: seconds since the epoch when each was answered.
+        compute_ns, guards_ns: nanoseconds in the model and in its guards.
+    """
+
+    ids: bytes
+    requests: list[int]
+    times: list[float]
+    compute_ns: list[int]
+    guards_ns: list[int]
+
+
+class RequestColumns(msgspec.Struct, array_like=True, frozen=True):
+    """What is known of the requests of an `events` message beside their ids and rows.
+
+    What few have is kept by the request's position in the message.
+
+    Attributes:
+        first_rows: row of each one's first row in its batch: row i has the id (batch, first + i).
+        queue_s: seconds in the queue.
+        total_s: seconds from arrival to answer.
+        outcomes: of those that did not end `ok`.
+        decisions: (guard, row of the request, `guards.decisions.Action`).
+        arms: of the traffic split that chose the version.
+        traces: `traceparent` as the client sent it, or of the request's span.
+        principals: names of who asked.
+        told_elsewhere: of these a message of refused requests tells how they ended.
+    """
+
+    first_rows: list[int]
+    queue_s: list[float]
+    total_s: list[float]
+    outcomes: dict[int, str] = {}
+    decisions: dict[int, list[tuple[str, int, int]]] = {}
+    arms: dict[int, str] = {}
+    traces: dict[int, str] = {}
+    principals: dict[int, str] = {}
+    told_elsewhere: list[int] = []
+
+
 class EventMeta(msgspec.Struct, array_like=True, frozen=True):
     """Meta of an `events` message: what was answered, without its arrays.
 
@@ -56,6 +119,9 @@ class EventMeta(msgspec.Struct, array_like=True, frozen=True):
         rows: rows of every request, in the order of the tensors' first axis.
         sensitive: text or None per row, by attribute; empty when no request gave any.
         upstream: version that another server gave its answers; empty where it is `version`.
+        revision: of the version that answered.
+        kind: `ANSWERED`, `FAILED` or `REFUSED`.
+        batches, requests: for the prediction log; None where the model is not logged.
     """
 
     position: Position
@@ -66,6 +132,10 @@ class EventMeta(msgspec.Struct, array_like=True, frozen=True):
     rows: list[int]
     sensitive: dict[str, list[str | None]]
     upstream: str = ""
+    revision: str = ""
+    kind: str = ANSWERED
+    batches: BatchColumns | None = None
+    requests: RequestColumns | None = None
 
 
 class Label(msgspec.Struct, array_like=True, frozen=True):

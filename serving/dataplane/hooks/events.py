@@ -1,43 +1,76 @@
-"""Publishes what a model answered to the monitor."""
+"""Publishes what became of a model's requests to the monitor."""
 
 from __future__ import annotations
 
 import numpy as np
 
+from serving.channel.messages.observation import ANSWERED, FAILED, REFUSED
 from serving.dataplane.hooks.columns import Columns, inputs_of, outputs_of
+from serving.dataplane.hooks.event_batches import (
+    EventBatch,
+    EventKey,
+    log_columns,
+    refused_batch,
+)
 from serving.dataplane.hooks.publisher import EventPublisher
-from serving.dataplane.hooks.records import BatchDone, RequestDone
+from serving.dataplane.hooks.records import BatchDone, RequestDone, RequestRefused
 
 
 class Events:
-    """Gives a publisher every answer of one model version that no guard took back.
+    """Gives a publisher what became of the requests of one model version.
+
+    Monitors judge answers that no guard took back; the prediction log has all requests.
 
     Args:
+        key: model, version and revision.
         publisher: sends them.
-        inputs: whether a monitor has a use for inputs, as drift has.
+        inputs: whether somebody has a use for inputs, as drift has.
+        outputs: whether somebody has a use for outputs.
+        logged: whether the model is logged.
     """
 
-    def __init__(self, publisher: EventPublisher, *, inputs: bool) -> None:
+    def __init__(
+        self,
+        key: tuple[str, str, str],
+        publisher: EventPublisher,
+        *,
+        inputs: bool,
+        outputs: bool = True,
+        logged: bool = False,
+    ) -> None:
+        model, version, revision = key
         self._publisher = publisher
-        self._inputs = inputs
+        self._inputs, self._outputs = inputs, outputs
+        self._logged = logged
+        self._answered = EventKey(model, version, revision)
+        self._failed = self._answered._replace(kind=FAILED)
+        self._refused = self._answered._replace(kind=REFUSED)
 
     def batch_done(self, done: BatchDone) -> None:
-        """Publish the requests that have outputs, by the version that gave them."""
-        if not done.output_rows:
-            return
+        """Publish the requests of a batch, those with outputs by the version that gave them."""
         # Rows that were sent together have one; only a batch that was bisected may have several.
         by_version: dict[str, list[RequestDone]] = {}
+        failed: list[RequestDone] = []
         for request in done.requests:
-            if request.failure is None:
-                of_it = by_version.get(request.upstream)
-                if of_it is None:
-                    by_version[request.upstream] = [request]
-                else:
-                    of_it.append(request)
+            if request.failure is not None:
+                failed.append(request)
+                continue
+            of_it = by_version.get(request.upstream)
+            if of_it is None:
+                by_version[request.upstream] = [request]
+            else:
+                of_it.append(request)
         for upstream, requests in by_version.items():
-            self._publish(done, requests, upstream)
+            key = self._answered._replace(upstream=upstream) if upstream else self._answered
+            self._publish(key, done, requests)
+        if failed and self._logged:
+            self._publish(self._failed, done, failed)
 
-    def _publish(self, done: BatchDone, requests: list[RequestDone], upstream: str) -> None:
+    def request_refused(self, refused: RequestRefused) -> None:
+        """Publish a request that no batch has answered."""
+        self._publisher.publish(self._refused, refused_batch(refused))
+
+    def _publish(self, key: EventKey, done: BatchDone, requests: list[RequestDone]) -> None:
         ids, rows, sensitive = [], [], False
         for request in requests:
             bound = request.bound
@@ -46,20 +79,19 @@ class Events:
             if bound.sensitive:
                 sensitive = True
         total = sum(rows)
+        if not total and not self._logged:
+            return
         inputs: Columns = {}
         if self._inputs:
             inputs = done.inputs() if total == done.rows else inputs_of(done, requests)
-        self._publisher.publish(
-            done.model,
-            done.version,
-            done.time,
-            ids,
-            rows,
-            inputs,
-            done.outputs if total == done.output_rows else outputs_of(done, requests),
-            _sensitive(requests, total) if sensitive else None,
-            upstream,
-        )
+        outputs: Columns = {}
+        if self._outputs and key.kind is ANSWERED:
+            outputs = done.outputs if total == done.output_rows else outputs_of(done, requests)
+        log = None
+        if self._logged:
+            log = log_columns(done.id, done.compute_ns, done.guards_ns, done.answered, requests)
+        given = _sensitive(requests, total) if sensitive else None
+        self._publisher.publish(key, EventBatch(done.time, ids, rows, inputs, outputs, given, log))
 
 
 def _sensitive(requests: list[RequestDone], total: int) -> dict[str, np.ndarray]:

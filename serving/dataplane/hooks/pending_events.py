@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import msgspec
 import numpy as np
 
-Arrays = Mapping[str, np.ndarray]
+from serving.channel.messages.observation import BatchColumns, RequestColumns
+from serving.dataplane.hooks.event_batches import EventBatch, joined_columns
+
 _Columns = tuple[Mapping[str, list[np.ndarray]], Mapping[str, list[np.ndarray]]]
-_Batch = tuple[float, Sequence[str], Sequence[int], Arrays, Arrays, Arrays | None]
 
 
 class JoinedEvents(msgspec.Struct):
@@ -23,6 +24,7 @@ class JoinedEvents(msgspec.Struct):
         inputs, outputs: arrays [total, ...] by name.
         sensitive: text or None per row by attribute.
         total: number of rows.
+        batches, requests: for the prediction log; None where the model is not logged.
     """
 
     timestamp: float
@@ -32,47 +34,44 @@ class JoinedEvents(msgspec.Struct):
     outputs: dict[str, np.ndarray]
     sensitive: dict[str, list[str | None]]
     total: int
+    batches: BatchColumns | None
+    requests: RequestColumns | None
 
 
 class PendingEvents:
     """Collects batches until somebody takes them.
 
     Attributes:
-        rows: rows that wait.
+        requests, rows: those that wait.
         bytes: bytes of their inputs and outputs (of BYTES: of the references to the values).
     """
 
-    __slots__ = ("_batches", "bytes", "rows")
+    __slots__ = ("_batches", "bytes", "requests", "rows")
 
     def __init__(self) -> None:
-        self._batches: list[_Batch] = []
+        self._batches: list[EventBatch] = []
+        self.requests = 0
         self.rows = 0
         self.bytes = 0
 
-    def add(
-        self,
-        timestamp: float,
-        ids: Sequence[str],
-        rows: Sequence[int],
-        inputs: Arrays,
-        outputs: Arrays,
-        sensitive: Arrays | None,
-    ) -> bool:
-        """Add a batch; False when it has no rows."""
-        if not ids:
+    def add(self, batch: EventBatch) -> bool:
+        """Add a batch; False when it has no requests."""
+        rows = batch.rows
+        if not rows:
             return False
-        self._batches.append((timestamp, ids, rows, inputs, outputs, sensitive))
+        self._batches.append(batch)
+        self.requests += len(rows)
         self.rows += rows[0] if len(rows) == 1 else sum(rows)
-        for array in inputs.values():
+        for array in batch.inputs.values():
             self.bytes += array.nbytes
-        for array in outputs.values():
+        for array in batch.outputs.values():
             self.bytes += array.nbytes
         return True
 
     def take(self) -> Iterator[JoinedEvents]:
         """Give everything away; several parts only where batches differ in shape or outputs."""
         batches, self._batches = self._batches, []
-        self.rows = self.bytes = 0
+        self.requests = self.rows = self.bytes = 0
         if not batches:
             return
         columns = _columns(batches)
@@ -86,13 +85,13 @@ class PendingEvents:
             yield _join(alike, columns)
 
 
-def _columns(batches: list[_Batch]) -> _Columns | None:
+def _columns(batches: list[EventBatch]) -> _Columns | None:
     """Return the arrays of all batches by name, inputs and outputs; None: they cannot be joined.
 
     A signature per batch would say the same, and cost more than all the rest of a message.
     """
     found = []
-    for sides in ([batch[3] for batch in batches], [batch[4] for batch in batches]):
+    for sides in ([batch.inputs for batch in batches], [batch.outputs for batch in batches]):
         names = sides[0].keys()
         if any(side.keys() != names for side in sides):
             return None
@@ -104,19 +103,22 @@ def _columns(batches: list[_Batch]) -> _Columns | None:
     return found[0], found[1]
 
 
-def _signature(batch: _Batch) -> frozenset[Any]:
+def _signature(batch: EventBatch) -> frozenset[Any]:
     return frozenset(
         (at, name, array.dtype, array.shape[1:])
-        for at, side in enumerate((batch[3], batch[4]))
+        for at, side in enumerate((batch.inputs, batch.outputs))
         for name, array in side.items()
     )
 
 
-def _join(batches: list[_Batch], columns: _Columns) -> JoinedEvents:
-    ids = list(itertools.chain.from_iterable([batch[1] for batch in batches]))
-    rows = list(itertools.chain.from_iterable([batch[2] for batch in batches]))
+def _join(batches: list[EventBatch], columns: _Columns) -> JoinedEvents:
+    ids = list(itertools.chain.from_iterable([batch.ids for batch in batches]))
+    rows = list(itertools.chain.from_iterable([batch.rows for batch in batches]))
     inputs, outputs = map(_concatenate, columns)
-    return JoinedEvents(batches[-1][0], ids, rows, inputs, outputs, _sensitive(batches), sum(rows))
+    return JoinedEvents(
+        batches[-1].timestamp, ids, rows, inputs, outputs, _sensitive(batches), sum(rows),
+        *joined_columns(batches),
+    )  # fmt: skip
 
 
 def _concatenate(columns: Mapping[str, list[np.ndarray]]) -> dict[str, np.ndarray]:
@@ -126,11 +128,13 @@ def _concatenate(columns: Mapping[str, list[np.ndarray]]) -> dict[str, np.ndarra
     }
 
 
-def _sensitive(batches: list[_Batch]) -> dict[str, list[str | None]]:
-    attributes = {name for given in [batch[5] for batch in batches] if given for name in given}
+def _sensitive(batches: list[EventBatch]) -> dict[str, list[str | None]]:
+    attributes = {
+        name for given in [batch.sensitive for batch in batches] if given for name in given
+    }
     joined: dict[str, list[str | None]] = {name: [] for name in attributes}
     for name, column in joined.items():
         for batch in batches:
-            values = (batch[5] or {}).get(name)
-            column.extend([None] * sum(batch[2]) if values is None else values.tolist())
+            values = (batch.sensitive or {}).get(name)
+            column.extend([None] * sum(batch.rows) if values is None else values.tolist())
     return joined

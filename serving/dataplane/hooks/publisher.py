@@ -1,7 +1,7 @@
 """The gateway's end of observation: publishes predictions to the monitor, never waits for it.
 
-What cannot be sent is dropped and counted, so that `published = sent + dropped + pending` holds
-at any moment here, and `sent = received + lost` at the monitor.
+What cannot be kept until the monitor has it is dropped and counted, so that `published = sent +
+dropped + waiting` holds at any moment here, and `sent = received + lost` at the monitor.
 """
 
 from __future__ import annotations
@@ -19,8 +19,10 @@ from serving.channel.connection import ChannelClosed, Connection
 from serving.channel.frame_parts import Message
 from serving.channel.messages import observation
 from serving.channel.messages.directory import Directory
-from serving.channel.messages.observation import EventMeta, Position
+from serving.channel.messages.observation import EventMeta, Taken
 from serving.channel.peer import Peer
+from serving.dataplane.hooks.delivery import Delivery, size_of
+from serving.dataplane.hooks.event_batches import EventBatch, EventKey
 from serving.dataplane.hooks.pending_events import PendingEvents
 from serving.errors import ModelNotReady
 from serving.protocol.datatypes import NUMPY_OF
@@ -31,8 +33,7 @@ from serving.telemetry.metrics.events import EVENTS_DROPPED, EVENTS_SENT
 # BF16 travels as its bits, in UINT16; the monitor knows the model and widens them.
 _DATATYPE_OF: Final = {dtype: name for name, dtype in NUMPY_OF.items() if name != "BF16"}
 
-_Key = tuple[str, str, str]
-"""A model, its version, and the version that another server gave."""
+_decode_taken: Final = msgspec.msgpack.Decoder(Taken).decode
 
 NO_MONITOR: Final = "no_monitor"
 BACKLOG: Final = "backlog"
@@ -45,16 +46,16 @@ class Limits(msgspec.Struct, frozen=True):
         rows, bytes: a message leaves when it holds so much.
         delay_s: no row waits longer for company than this. A message costs as much as hundreds of
             rows, at both ends, and findings are about windows: nobody waits for a single row.
-        unsent_bytes: while the connection holds more than this, events are dropped.
-        early_rows, early_bytes: what waits until the first monitor is there; more is dropped.
+        unsent_bytes: while the connection holds more than this, messages wait here.
+        kept_bytes: arrays of messages that the monitor has not made safe yet; more is dropped. A
+            monitor that is restarted is away for a second or two.
     """
 
     rows: int = 2048
     bytes: int = 1 << 20
     delay_s: float = 0.25
     unsent_bytes: int = 8 << 20
-    early_rows: int = 16384
-    early_bytes: int = 8 << 20
+    kept_bytes: int = 64 << 20
 
 
 class Totals(msgspec.Struct):
@@ -98,12 +99,22 @@ class EventPublisher:
         limits = limits or Limits()
         self._limits = limits
         self._max_rows, self._max_bytes = limits.rows, limits.bytes
-        self._incarnation = time.time_ns() if incarnation is None else incarnation
-        self._open: dict[_Key, PendingEvents] = {}
+        self._open: dict[EventKey, PendingEvents] = {}
         self._timer: asyncio.TimerHandle | None = None
-        self._monitor = Peer("the monitor", secret, on_up=self._up)
-        # Clients may come before the monitor does, which nobody waits for.
-        self._early = True
+        self._delivery = Delivery(
+            gateway,
+            time.time_ns() if incarnation is None else incarnation,
+            most_bytes=limits.kept_bytes,
+            unsent_bytes=limits.unsent_bytes,
+            on_sent=self._sent,
+        )
+        self._monitor = Peer(
+            "the monitor",
+            secret,
+            on_up=self._up,
+            on_down=self._delivery.down,
+            on_message=self._message,
+        )
         self._recorders: dict[tuple[str, str, str], SumSeries] = {}
         self.published = Totals()
         self.sent = Totals()
@@ -124,47 +135,37 @@ class EventPublisher:
             self._monitor.reach(monitors[0].address)
 
     def _up(self, connection: Connection) -> None:
-        connection.notify(observation.POSITION, self._position())
-        self._early = False
+        self._delivery.up(connection)
         self.flush()
 
+    def _message(self, connection: Connection, message: Message) -> None:
+        if message.kind == observation.TAKEN:
+            self._delivery.taken(connection, _decode_taken(message.meta))
+
     def close(self) -> None:
-        """Send what waits, drop it where no monitor ever came, and close the connection."""
-        self._early = False
+        """Send what waits, drop it where no monitor is, and close the connection."""
         self.flush()
+        reason = self._reason()
+        for meta in self._delivery.give_up():
+            self._drop(meta.model, meta.version, reason, len(meta.ids), sum(meta.rows))
         self._monitor.close()
 
     # -- events -------------------------------------------------------------------------
 
-    def publish(
-        self,
-        model: str,
-        version: str,
-        timestamp: float,
-        ids: Sequence[str],
-        rows: Sequence[int],
-        inputs: Mapping[str, np.ndarray],
-        outputs: Mapping[str, np.ndarray],
-        sensitive: Mapping[str, np.ndarray] | None = None,
-        upstream: str = "",
-    ) -> None:
-        """Take in one answered batch; never waits and never raises.
+    def publish(self, key: EventKey, batch: EventBatch) -> None:
+        """Take in one batch; never waits and never raises.
 
-        Args:
-            model, version: what answered, as it is served.
-            timestamp: seconds since the epoch.
-            ids: id of each request.
-            rows: rows of each request.
-            inputs, outputs: arrays of all rows by name; kept for up to `delay_s`, not copied.
-            sensitive: object arrays of text or None per row, by attribute.
-            upstream: version that another server gave the answers, where it is not `version`.
+        Its arrays are kept for up to `delay_s`, not copied.
         """
-        key = (model, version, upstream)
         pending = self._open.get(key)
         if pending is None:
             pending = self._open[key] = PendingEvents()
-        if pending.add(timestamp, ids, rows, inputs, outputs, sensitive):
-            if pending.rows >= self._max_rows or pending.bytes >= self._max_bytes:
+        if pending.add(batch):
+            if (
+                pending.rows >= self._max_rows
+                or pending.bytes >= self._max_bytes
+                or pending.requests >= self._max_rows
+            ):
                 self._flush(key, pending)
             elif self._timer is None:
                 self._timer = asyncio.get_running_loop().call_later(
@@ -177,48 +178,48 @@ class EventPublisher:
             self._timer.cancel()
             self._timer = None
         for key, pending in list(self._open.items()):
-            if pending.rows:
+            if pending.requests:
                 self._flush(key, pending)
-            elif key[2]:  # another server may make up as many versions as it likes
+            else:  # another server may make up as many versions as it likes
                 del self._open[key]
+        self._delivery.send()
 
     @property
-    def pending_rows(self) -> int:
-        """Rows that wait for company, or for the first monitor."""
-        return sum(pending.rows for pending in self._open.values())
+    def waiting_rows(self) -> int:
+        """Rows that wait for company, or for the monitor to take them."""
+        return sum(pending.rows for pending in self._open.values()) + self._delivery.unsent_rows
 
-    def _flush(self, key: _Key, pending: PendingEvents) -> None:
-        if self._early and self._may_wait():
-            return
-        model, version, upstream = key
+    @property
+    def kept_bytes(self) -> int:
+        """Bytes of arrays that the monitor has not made safe yet."""
+        return self._delivery.bytes
+
+    def _flush(self, key: EventKey, pending: PendingEvents) -> None:
+        delivery = self._delivery
         for part in pending.take():
             requests, rows = len(part.ids), part.total
             self.published.add(requests, rows)
-            connection = self._monitor.connection
-            if connection is None:
-                self._drop(model, version, NO_MONITOR, requests, rows)
-            elif connection.unsent_bytes > self._limits.unsent_bytes:
-                self._drop(model, version, BACKLOG, requests, rows)
-            else:
-                meta = EventMeta(
-                    self._position(), model, version, part.timestamp, part.ids, part.rows,
-                    part.sensitive, upstream,
-                )  # fmt: skip
-                tensors = [
-                    *_tensors(observation.INPUT_PREFIX, part.inputs),
-                    *_tensors(observation.OUTPUT_PREFIX, part.outputs),
-                ]
-                connection.notify(observation.EVENTS, meta, tensors)
-                self.sent.add(requests, rows)
-                self._recorder(model, version, "").add(rows)
+            tensors = [
+                *_tensors(observation.INPUT_PREFIX, part.inputs),
+                *_tensors(observation.OUTPUT_PREFIX, part.outputs),
+            ]
+            size = size_of(tensors)
+            if not delivery.room(size):
+                self._drop(key.model, key.version, self._reason(), requests, rows)
+                continue
+            meta = EventMeta(
+                delivery.next, key.model, key.version, part.timestamp, part.ids, part.rows,
+                part.sensitive, key.upstream, key.revision, key.kind, part.batches, part.requests,
+            )  # fmt: skip
+            delivery.add(meta, tensors, size)
 
-    def _may_wait(self) -> bool:
-        held = sum(pending.bytes for pending in self._open.values())
-        return self.pending_rows <= self._limits.early_rows and held <= self._limits.early_bytes
+    def _reason(self) -> str:
+        return BACKLOG if self.connected else NO_MONITOR
 
-    def _position(self) -> Position:
-        sent = self.sent
-        return Position(self._gateway, self._incarnation, sent.events, sent.requests, sent.rows)
+    def _sent(self, meta: EventMeta) -> None:
+        rows = sum(meta.rows)
+        self.sent.add(len(meta.ids), rows)
+        self._recorder(meta.model, meta.version, "").add(rows)
 
     def _drop(self, model: str, version: str, reason: str, requests: int, rows: int) -> None:
         self.dropped[reason].add(requests, rows)

@@ -8,21 +8,28 @@ from typing import Any
 import numpy as np
 import pytest
 
+from guards.decisions import Action
+from serving.access.principals import Principal
+from serving.channel.messages.observation import ANSWERED, FAILED, REFUSED
+from serving.dataplane.context import RequestContext
+from serving.dataplane.hooks.event_batches import EventBatch, EventKey
 from serving.dataplane.hooks.events import Events
 from serving.dataplane.hooks.records import Failure, RequestDone
+from serving.dataplane.requests.decisions import RowDecision
 from serving.telemetry.outcomes import OUTCOME_DEADLINE, OUTCOME_FAILED, OUTCOME_REJECTED
 
 Make = Callable[..., Any]
+KEY = ("m", "1", "r")
 REJECTED = Failure("GuardRejected", OUTCOME_REJECTED, 422, "no")
-FAILED = Failure("ModelFailed", OUTCOME_FAILED, 500, "no")
+BROKEN = Failure("ModelFailed", OUTCOME_FAILED, 500, "no")
 
 
 class Publisher:
     def __init__(self) -> None:
-        self.events: list[tuple[Any, ...]] = []
+        self.events: list[tuple[EventKey, EventBatch]] = []
 
-    def publish(self, *event: Any) -> None:
-        self.events.append(event)
+    def publish(self, key: EventKey, batch: EventBatch) -> None:
+        self.events.append((key, batch))
 
 
 @pytest.fixture
@@ -36,7 +43,7 @@ def numbered(make_request: Make, sizes: list[int], how: list[str]) -> list[Reque
         "ok": {},
         "late": {"outcome": OUTCOME_DEADLINE, "refused": True},
         "rejected": {"outcome": OUTCOME_REJECTED, "failure": REJECTED},
-        "failed": {"outcome": OUTCOME_FAILED, "failure": FAILED},
+        "failed": {"outcome": OUTCOME_FAILED, "failure": BROKEN},
         "other": {"upstream": "2"},
     }
     requests, row, output_row = [], 0, 0
@@ -58,20 +65,22 @@ def test_everything_is_told_but_what_failed_or_was_taken_back(
     kinds = ["ok", "late", "rejected", "failed", "other"][: 1 + seed % 5]
     how = rng.choice(kinds, size=6).tolist()
     requests = numbered(make_request, sizes, how)
-    Events(publisher, inputs=True).batch_done(make_done(*requests))  # type: ignore[arg-type]
+    Events(KEY, publisher, inputs=True).batch_done(make_done(*requests))  # type: ignore[arg-type]
     owner = np.repeat(np.arange(6), sizes)
     for upstream, ends in (("", ("ok", "late")), ("2", ("other",))):
         kept = [at for at in range(6) if how[at] in ends]
-        told = [event for event in publisher.events if event[-1] == upstream]
+        told = [batch for key, batch in publisher.events if key.upstream == upstream]
         assert len(told) == bool(kept)
-        for model, version, _, ids, rows, inputs, outputs, sensitive, _ in told:
+        for batch in told:
             expected = np.flatnonzero(np.isin(owner, kept))
-            assert (model, version) == ("m", "1")
-            assert ids == [f"r{at}" for at in kept]
-            assert rows == [sizes[at] for at in kept]
-            assert inputs["x"].ravel().tolist() == expected.tolist()
-            assert outputs["y"].ravel().tolist() == (2 * expected).tolist()
-            assert sensitive is None
+            assert batch.ids == [f"r{at}" for at in kept]
+            assert batch.rows == [sizes[at] for at in kept]
+            assert batch.inputs["x"].ravel().tolist() == expected.tolist()
+            assert batch.outputs["y"].ravel().tolist() == (2 * expected).tolist()
+            assert batch.sensitive is None
+            assert batch.log is None
+    assert {key[:3] for key, _ in publisher.events} <= {KEY}
+    assert {key.kind for key, _ in publisher.events} <= {ANSWERED}
 
 
 def test_columns_of_a_whole_batch_are_not_copied_nor_inputs_joined_for_nobody(
@@ -81,10 +90,10 @@ def test_columns_of_a_whole_batch_are_not_copied_nor_inputs_joined_for_nobody(
         raise AssertionError("nobody wants inputs")
 
     done = make_done(make_request(), inputs=joined)
-    Events(publisher, inputs=False).batch_done(done)  # type: ignore[arg-type]
-    [(*_, inputs, outputs, _, _)] = publisher.events
-    assert inputs == {}
-    assert outputs is done.outputs
+    Events(KEY, publisher, inputs=False).batch_done(done)  # type: ignore[arg-type]
+    [(_, batch)] = publisher.events
+    assert batch.inputs == {}
+    assert batch.outputs is done.outputs
 
 
 def test_sensitive_values_stand_beside_their_rows(
@@ -95,9 +104,10 @@ def test_sensitive_values_stand_beside_their_rows(
         make_request("b", row=2, output_row=2),
         make_request("c", row=3, output_row=3, sensitive={"age": np.array(["old"], object)}),
     ]
-    Events(publisher, inputs=True).batch_done(make_done(*requests))  # type: ignore[arg-type]
-    [(*_, sensitive, _)] = publisher.events
-    assert {name: column.tolist() for name, column in sensitive.items()} == {
+    Events(KEY, publisher, inputs=True).batch_done(make_done(*requests))  # type: ignore[arg-type]
+    [(_, batch)] = publisher.events
+    assert batch.sensitive is not None
+    assert {name: column.tolist() for name, column in batch.sensitive.items()} == {
         "sex": ["F", None, None, None],
         "age": [None, None, None, "old"],
     }
@@ -107,5 +117,89 @@ def test_nothing_is_told_of_requests_without_rows(
     publisher: Publisher, make_request: Make, make_done: Make
 ) -> None:
     empty = make_request(x=np.zeros((0, 2)))
-    Events(publisher, inputs=True).batch_done(make_done(empty))  # type: ignore[arg-type]
+    Events(KEY, publisher, inputs=True).batch_done(make_done(empty))  # type: ignore[arg-type]
     assert not publisher.events
+
+
+@pytest.fixture
+def logged(publisher: Publisher) -> Events:
+    return Events(KEY, publisher, inputs=True, logged=True)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_of_a_logged_model_every_request_of_a_batch_is_told_once(
+    publisher: Publisher, logged: Events, make_request: Make, make_done: Make, seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    sizes = rng.integers(0, 4, size=6).tolist()
+    how = rng.choice(["ok", "late", "rejected", "failed", "other"], size=6).tolist()
+    logged.batch_done(make_done(*numbered(make_request, sizes, how), id=b"b" * 16))
+    told: dict[str, tuple[str, EventBatch, int]] = {}
+    for key, batch in publisher.events:
+        assert batch.log is not None
+        assert (batch.log.id, batch.log.compute_ns, batch.log.guards_ns) == (b"b" * 16, 1000, 500)
+        for at, ident in enumerate(batch.ids):
+            assert ident not in told
+            told[ident] = (key.kind, batch, at)
+    starts = np.cumsum([0, *sizes])
+    for number, end in enumerate(how):
+        kind, batch, at = told.pop(f"r{number}")
+        requests = batch.log.requests  # type: ignore[union-attr]
+        assert kind == (FAILED if end in ("rejected", "failed") else ANSWERED)
+        assert bool(batch.outputs) == (kind == ANSWERED)
+        assert requests.first_rows[at] == starts[number]
+        assert requests.queue_s[at] == 0.3
+        assert requests.total_s[at] > 0.4
+        outcome = {"late": "deadline", "rejected": "rejected", "failed": "failed"}.get(end)
+        assert requests.outcomes.get(at) == outcome
+        assert (at in requests.told_elsewhere) == (end == "late")
+        first = sum(batch.rows[:at])
+        rows = batch.inputs["x"][first : first + sizes[number]].ravel().tolist()
+        assert rows == list(range(starts[number], starts[number + 1]))
+    assert not told
+
+
+def test_what_few_requests_have_stands_at_their_position(
+    publisher: Publisher, logged: Events, make_request: Make, make_done: Make
+) -> None:
+    trace = b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    decision = RowDecision("schema", 1, Action.FLAG, "odd")
+    logged.batch_done(
+        make_done(
+            make_request("a"),
+            make_request("b", row=1, output_row=1, decisions=(decision,), arm="new"),
+            make_request(
+                "c", row=2, output_row=2, context=RequestContext(Principal("key-7"), trace)
+            ),
+            make_request("d", row=3, output_row=3, context=RequestContext(traceparent=b"junk")),
+        )
+    )
+    [(_, batch)] = publisher.events
+    assert batch.log is not None
+    requests = batch.log.requests
+    assert requests.decisions == {1: [("schema", 1, Action.FLAG)]}
+    assert requests.arms == {1: "new"}
+    assert requests.traces == {2: trace.decode()}
+    assert requests.principals == {2: "key-7"}
+
+
+def test_a_refused_request_is_told_without_rows_of_anything(
+    publisher: Publisher, logged: Events, make_refused: Make
+) -> None:
+    logged.request_refused(make_refused(waited_s=0.25, ident="late"))
+    [(key, batch)] = publisher.events
+    assert key == EventKey("m", "1", "r", "", REFUSED)
+    assert (batch.ids, batch.rows, batch.inputs, batch.outputs) == (("late",), (1,), {}, {})
+    assert batch.log is not None
+    assert batch.log.id == bytes(16)
+    assert batch.log.requests.outcomes == {0: "overloaded"}
+    assert batch.log.requests.total_s == [0.25]
+
+
+def test_nobody_gets_outputs_that_nobody_wants(
+    publisher: Publisher, make_request: Make, make_done: Make
+) -> None:
+    events = Events(KEY, publisher, inputs=False, outputs=False, logged=True)  # type: ignore[arg-type]
+    events.batch_done(make_done(make_request()))
+    [(_, batch)] = publisher.events
+    assert (batch.inputs, batch.outputs, batch.rows) == ({}, {}, [1])

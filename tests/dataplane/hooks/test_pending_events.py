@@ -3,6 +3,7 @@ import itertools
 import numpy as np
 import pytest
 
+from serving.dataplane.hooks.event_batches import EventBatch
 from serving.dataplane.hooks.pending_events import PendingEvents
 
 
@@ -19,18 +20,12 @@ def make(number, rng):
     sensitive = None
     if rng.random() < 0.5:
         sensitive = {"g": np.array(["a"] * total, dtype=np.object_)}
-    return (
-        float(number),
-        [f"r{number}-{at}" for at in range(len(rows))],
-        rows,
-        inputs,
-        outputs,
-        sensitive,
-    )
+    ids = [f"r{number}-{at}" for at in range(len(rows))]
+    return EventBatch(float(number), ids, rows, inputs, outputs, sensitive)
 
 
 def signature(batch):
-    sides = (batch[3], batch[4])
+    sides = (batch.inputs, batch.outputs)
     return [[(n, a.dtype, a.shape[1:]) for n, a in side.items()] for side in sides]
 
 
@@ -42,25 +37,25 @@ def test_gives_all_that_was_added_in_order_and_in_as_few_parts_as_shapes_allow(s
     if seed % 2:  # alike, all of them
         batches = [batch for batch in batches if signature(batch) == signature(batches[0])]
     for batch in batches:
-        assert pending.add(*batch)
-    assert pending.rows == sum(sum(batch[2]) for batch in batches)
-    sides = [side for batch in batches for side in batch[3:5]]
+        assert pending.add(batch)
+    assert pending.rows == sum(sum(batch.rows) for batch in batches)
+    sides = [side for batch in batches for side in (batch.inputs, batch.outputs)]
     assert pending.bytes == sum(array.nbytes for side in sides for array in side.values())
     parts = list(pending.take())
     expected = [list(run) for _, run in itertools.groupby(batches, signature)]
     assert len(parts) == len(expected)
     for part, run in zip(parts, expected, strict=True):
-        assert part.timestamp == run[-1][0]
-        assert part.ids == [ident for batch in run for ident in batch[1]]
-        assert part.rows == [rows for batch in run for rows in batch[2]]
+        assert part.timestamp == run[-1].timestamp
+        assert part.ids == [ident for batch in run for ident in batch.ids]
+        assert part.rows == [rows for batch in run for rows in batch.rows]
         assert part.total == sum(part.rows)
-        for joined, at in ((part.inputs, 3), (part.outputs, 4)):
-            assert list(joined) == list(run[0][at])
+        for joined, side in ((part.inputs, "inputs"), (part.outputs, "outputs")):
+            assert list(joined) == list(getattr(run[0], side))
             for name, array in joined.items():
-                whole = np.concatenate([batch[at][name] for batch in run])
+                whole = np.concatenate([getattr(batch, side)[name] for batch in run])
                 assert array.dtype == whole.dtype
                 np.testing.assert_array_equal(array, whole)
-        given = [(["a"] if batch[5] else [None]) * sum(batch[2]) for batch in run]
-        told = any(batch[5] for batch in run)
+        given = [(["a"] if batch.sensitive else [None]) * sum(batch.rows) for batch in run]
+        told = any(batch.sensitive for batch in run)
         assert part.sensitive == ({"g": list(itertools.chain(*given))} if told else {})
     assert (pending.rows, pending.bytes, list(pending.take())) == (0, 0, [])

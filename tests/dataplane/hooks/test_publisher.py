@@ -12,22 +12,46 @@ from serving.channel.connection import Connection
 from serving.channel.endpoint import ChannelServer
 from serving.channel.frame_parts import Message
 from serving.channel.messages.directory import Directory, Member
-from serving.channel.messages.observation import EVENTS, POSITION, EventMeta, FindingsMeta, Position
+from serving.channel.messages.observation import (
+    EVENTS,
+    POSITION,
+    TAKEN,
+    EventMeta,
+    FindingsMeta,
+    Position,
+    Taken,
+)
+from serving.dataplane.hooks.event_batches import EventBatch, EventKey
 from serving.dataplane.hooks.publisher import BACKLOG, NO_MONITOR, EventPublisher, Limits
 from serving.errors import ModelNotReady
 from serving.telemetry.counters import SeriesSet
 
 
 class FakeMonitor:
-    """Listens like a monitor and keeps what it gets."""
+    """Listens like a monitor and keeps what it gets.
+
+    Attributes:
+        safe: whether it says that what has arrived is safe.
+        has: sequence up to which it has everything.
+    """
 
     def __init__(self, address: str) -> None:
         self.address = address
+        self.safe = True
+        self.has = 0
         self.messages: list[Message] = []
         self.server = ChannelServer(self._message)
 
     def _message(self, connection: Connection, message: Message) -> None:
         self.messages.append(message)
+        if message.kind == EVENTS:
+            meta = msgspec.msgpack.decode(message.meta, type=EventMeta)
+            if self.safe:
+                self.has = max(self.has, meta.position.sequence + 1)
+                connection.notify(TAKEN, Taken(meta.position.incarnation, self.has))
+        elif message.kind == POSITION:
+            position = msgspec.msgpack.decode(message.meta, type=Position)
+            connection.notify(TAKEN, Taken(position.incarnation, self.has))
         if message.id:
             connection.reply(message.id, b"{}")
 
@@ -86,9 +110,19 @@ async def connected(publisher, monitor, until) -> EventPublisher:
     return publisher
 
 
-def publish(publisher: EventPublisher, rows: int, first: int = 0, **more) -> None:
+KEY = EventKey("m", "1")
+
+
+def publish(
+    publisher: EventPublisher, rows: int, first: int = 0, upstream: str = "", **more
+) -> None:
     x = np.arange(first, first + rows, dtype=np.float32).reshape(rows, 1)
-    publisher.publish("m", "1", 5.0, [f"r{first}"], [rows], {"x": x}, {"y": -x}, **more)
+    batch = EventBatch(5.0, [f"r{first}"], [rows], {"x": x}, {"y": -x}, **more)
+    publisher.publish(KEY._replace(upstream=upstream), batch)
+
+
+def publish_arrays(publisher: EventPublisher, rows: int, inputs, outputs) -> None:
+    publisher.publish(KEY, EventBatch(0.0, ["a"], [rows], inputs, outputs))
 
 
 async def test_small_batches_leave_as_one_message(connected, monitor, until):
@@ -111,14 +145,14 @@ async def test_a_full_message_leaves_at_once(connected):
     assert connected.sent.rows == 0
     publish(connected, 1)
     assert connected.sent.rows == 100
-    assert connected.pending_rows == 0
+    assert connected.waiting_rows == 0
 
 
 @pytest.mark.parametrize("side", [0, 1])
 async def test_large_arrays_leave_before_many_rows_have_come(connected, side):
     arrays = [{}, {}]
     arrays[side] = {"x": np.zeros((2, 1 << 18), np.float32)}
-    connected.publish("m", "1", 0.0, ["a"], [2], *arrays)
+    publish_arrays(connected, 2, *arrays)
     assert connected.sent.rows == 2
 
 
@@ -133,7 +167,7 @@ async def test_positions_add_up_over_messages(connected, monitor, until):
 
 async def test_batches_that_cannot_be_joined_leave_one_after_the_other(connected, monitor, until):
     for width in (2, 2, 5):
-        connected.publish("m", "1", 0.0, ["a"], [1], {"x": np.ones((1, width))}, {})
+        publish_arrays(connected, 1, {"x": np.ones((1, width))}, {})
     await until(lambda: len(monitor.events) == 2)
     assert [columns["in:x"].shape for _, columns in monitor.events] == [(2, 2), (1, 5)]
 
@@ -158,7 +192,7 @@ async def test_versions_of_another_server_are_not_joined(connected, monitor, unt
 
 async def test_text_inputs_travel_as_bytes(connected, monitor, until):
     words = np.array([[b"car"], [b""]], dtype=object)
-    connected.publish("m", "1", 0.0, ["a"], [2], {"w": words}, {})
+    publish_arrays(connected, 2, {"w": words}, {})
     await until(lambda: bool(monitor.events))
     assert monitor.events[0][1]["in:w"].tolist() == words.tolist()
 
@@ -167,24 +201,23 @@ async def test_what_comes_before_the_first_monitor_waits_for_it(publisher, monit
     for number in range(5):
         publish(publisher, 50, number * 50)
     publisher.flush()
-    assert publisher.pending_rows == 250
+    assert publisher.waiting_rows == 250
     publisher.on_directory(monitor.directory())
-    await until(lambda: bool(monitor.events))
-    [(meta, columns)] = monitor.events
-    assert sum(meta.rows) == publisher.sent.rows == publisher.published.rows == 250
-    assert columns["in:x"].tolist() == [[float(v)] for v in range(250)]
-    assert publisher.pending_rows == 0
+    await until(lambda: len(monitor.events) == 3)
+    assert publisher.sent.rows == publisher.published.rows == 250
+    rows = np.concatenate([columns["in:x"] for _, columns in monitor.events])
+    assert rows.tolist() == [[float(v)] for v in range(250)]
+    assert publisher.waiting_rows == 0
 
 
-@pytest.mark.parametrize("bounds", [{"early_rows": 120}, {"early_bytes": 960}])
-async def test_what_waits_for_the_first_monitor_is_bounded(bounds):
-    publisher = EventPublisher("g0", SeriesSet(), limits=Limits(rows=50, **bounds))
-    publish(publisher, 60)
-    publish(publisher, 60)
-    assert publisher.pending_rows == 120
-    publish(publisher, 1)
-    assert (publisher.pending_rows, publisher.dropped[NO_MONITOR].rows) == (0, 121)
+async def test_what_waits_for_a_monitor_is_bounded():
+    publisher = EventPublisher("g0", SeriesSet(), limits=Limits(rows=50, kept_bytes=1000))
+    for first in range(3):  # of 480 bytes each
+        publish(publisher, 60, first)
+    assert publisher.waiting_rows == 120
+    assert publisher.dropped[NO_MONITOR].rows == 60
     publisher.close()
+    assert publisher.dropped[NO_MONITOR] == publisher.published
 
 
 async def test_what_no_monitor_came_for_is_counted_as_dropped(publisher):
@@ -196,38 +229,39 @@ async def test_what_no_monitor_came_for_is_counted_as_dropped(publisher):
 
 async def test_without_a_monitor_everything_is_dropped_and_counted():
     series = SeriesSet()
-    publisher = EventPublisher("g0", series, limits=Limits(rows=100, early_rows=0))
+    publisher = EventPublisher("g0", series, limits=Limits(rows=100))
     for _ in range(5):
         publish(publisher, 50)
-    assert publisher.pending_rows == 50
-    publisher.flush()
+    assert publisher.waiting_rows == 250
+    publisher.close()
     dropped = publisher.dropped[NO_MONITOR]
     assert (dropped.requests, dropped.rows) == (5, 250)
     assert publisher.published == dropped
     [recorded] = series.snapshot()
     assert (recorded.name, recorded.value) == ("vigil.events.dropped", 250)
     assert ("reason", NO_MONITOR) in recorded.attributes
-    publisher.close()
 
 
 async def test_a_slow_monitor_costs_bounded_memory(tmp_path, until):
     fake = FakeMonitor(f"unix:{tmp_path}/monitor.sock")
     await fake.server.start(fake.address)
-    limits = Limits(rows=1, unsent_bytes=100_000)
+    limits = Limits(rows=1, unsent_bytes=100_000, kept_bytes=2_000_000)
     publisher = EventPublisher("g0", SeriesSet(), limits=limits)
     publisher.on_directory(fake.directory())
     await until(lambda: publisher.connected and len(fake.server.connections) == 1)
     [connection] = fake.server.connections
     connection._transport.pause_reading()
     block = np.zeros((1, 50_000), np.float32)
-    for number in range(40):
-        publisher.publish("m", "1", 0.0, [str(number)], [1], {"x": block}, {})
+    for _ in range(40):
+        publish_arrays(publisher, 1, {"x": block}, {})
         await asyncio.sleep(0)
     backlog, sent = publisher.dropped[BACKLOG], publisher.sent
     assert backlog.rows > 0
-    assert sent.rows + backlog.rows == publisher.published.rows == 40
+    assert publisher.waiting_rows > 0
+    assert sent.rows + backlog.rows + publisher.waiting_rows == publisher.published.rows == 40
     connection._transport.resume_reading()
-    await until(lambda: len(fake.events) == sent.events)
+    await until(lambda: len(fake.events) == 40 - backlog.rows)
+    assert (publisher.waiting_rows, publisher.kept_bytes) == (0, 0)
     publisher.close()
     fake.server.close()
 
@@ -238,11 +272,50 @@ async def test_it_finds_the_monitor_again(connected, monitor, until):
     monitor.server.close()
     await until(lambda: not connected.connected)
     publish(connected, 100)
-    assert connected.dropped[NO_MONITOR].rows == 100
+    assert connected.waiting_rows == 100
     monitor.server = ChannelServer(monitor._message)
     await monitor.server.start(monitor.address)
     await until(lambda: len(monitor.positions) == 2)
     assert monitor.positions[1] == Position("g0", 7, 1, 1, 100)
+    await until(lambda: len(monitor.events) == 2)
+    assert connected.waiting_rows == 0
+
+
+async def test_what_the_monitor_had_not_made_safe_comes_again_in_order(connected, monitor, until):
+    publish(connected, 100, 0)
+    await until(lambda: connected.kept_bytes == 0)
+    monitor.safe = False
+    for first in (1, 2, 3):
+        publish(connected, 100, first)
+    await until(lambda: len(monitor.events) == 4)
+    monitor.server.close()
+    await until(lambda: not connected.connected)
+    publish(connected, 100, 4)
+    monitor.messages.clear()
+    monitor.has, monitor.safe = 2, True  # it had made one safe, and did not come to say so
+    monitor.server = ChannelServer(monitor._message)
+    await monitor.server.start(monitor.address)
+    await until(lambda: connected.kept_bytes == 0)
+    assert monitor.positions == [Position("g0", 7, 1, 1, 100)]
+    assert [meta.ids for meta, _ in monitor.events] == [["r2"], ["r3"], ["r4"]]
+    assert connected.sent.rows == connected.published.rows == 500
+
+
+async def test_a_monitor_that_has_lost_its_memory_gets_what_is_kept(connected, monitor, until):
+    publish(connected, 100, 0)
+    await until(lambda: connected.kept_bytes == 0)
+    monitor.safe = False
+    publish(connected, 100, 1)
+    await until(lambda: len(monitor.events) == 2)
+    monitor.server.close()
+    await until(lambda: not connected.connected)
+    monitor.messages.clear()
+    monitor.has, monitor.safe = 0, True
+    monitor.server = ChannelServer(monitor._message)
+    await monitor.server.start(monitor.address)
+    await until(lambda: connected.kept_bytes == 0)
+    assert monitor.positions == [Position("g0", 7, 1, 1, 100)]
+    assert [meta.ids for meta, _ in monitor.events] == [["r1"]]
 
 
 async def test_questions_see_what_was_published_before(connected, monitor):

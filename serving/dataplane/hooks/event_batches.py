@@ -1,0 +1,156 @@
+"""What one batch, or one refused request, adds to a message of events."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import msgspec
+import numpy as np
+
+from serving.access.principals import ANYBODY
+from serving.channel.messages.observation import ANSWERED, BatchColumns, RequestColumns
+from serving.dataplane.context import RequestContext
+from serving.dataplane.hooks.records import RequestDone, RequestRefused
+from serving.dataplane.requests.decisions import RowDecision
+from serving.telemetry.outcomes import OUTCOME_OK
+
+Arrays = Mapping[str, np.ndarray]
+
+
+class EventKey(NamedTuple):
+    """Events that may be joined to one message.
+
+    Attributes:
+        model, version, revision: what answered, as it is served.
+        upstream: version that another server gave the answers; empty where it is `version`.
+        kind: as in `EventMeta`.
+    """
+
+    model: str
+    version: str
+    revision: str = ""
+    upstream: str = ""
+    kind: str = ANSWERED
+
+
+class LogColumns(msgspec.Struct):
+    """What the prediction log needs to know of a batch; see `BatchColumns` and `RequestColumns`."""
+
+    id: bytes
+    compute_ns: int
+    guards_ns: int
+    requests: RequestColumns
+
+
+class EventBatch(msgspec.Struct):
+    """A batch on its way to the monitor.
+
+    Attributes:
+        timestamp: when it was answered, seconds since the epoch.
+        ids, rows: per request.
+        inputs, outputs: arrays [total, ...] by name; they are not copied.
+        sensitive: object arrays of text or None per row, by attribute.
+        log: for the prediction log; None where the model is not logged.
+    """
+
+    timestamp: float
+    ids: Sequence[str]
+    rows: Sequence[int]
+    inputs: Arrays
+    outputs: Arrays
+    sensitive: Arrays | None = None
+    log: LogColumns | None = None
+
+
+def log_columns(
+    batch: bytes, compute_ns: int, guards_ns: int, answered: float, requests: Sequence[RequestDone]
+) -> LogColumns:
+    """Return what the log needs to know of requests of a batch that was answered at `answered`."""
+    made = _none()
+    first_rows, queue_s, total_s = made.first_rows, made.queue_s, made.total_s
+    for position, request in enumerate(requests):
+        first_rows.append(request.row)
+        queue_s.append(request.queue_s)
+        total_s.append(answered - request.arrived)
+        if request.outcome is not OUTCOME_OK:
+            made.outcomes[position] = request.outcome
+            if request.refused:
+                made.told_elsewhere.append(position)
+        context = request.context
+        if request.decisions or request.arm or context.traceparent or context.principal != ANYBODY:
+            _note(made, position, request.decisions, request.arm, context)
+    return LogColumns(batch, compute_ns, guards_ns, made)
+
+
+def refused_batch(refused: RequestRefused) -> EventBatch:
+    """Return what a request that no batch has answered adds to a message."""
+    made = _none()
+    made.first_rows.append(0)
+    made.queue_s.append(refused.waited_s)
+    made.total_s.append(refused.waited_s)
+    made.outcomes[0] = refused.failure.outcome
+    _note(made, 0, refused.decisions, refused.arm, refused.context)
+    log = LogColumns(refused.id, 0, 0, made)
+    return EventBatch(refused.time, (refused.client_id,), (refused.rows,), {}, {}, None, log)
+
+
+def _none() -> RequestColumns:
+    return RequestColumns([], [], [], {}, {}, {}, {}, {}, [])
+
+
+def _note(
+    made: RequestColumns,
+    position: int,
+    decisions: Sequence[RowDecision],
+    arm: str,
+    context: RequestContext,
+) -> None:
+    """Note what few requests have."""
+    if decisions:
+        made.decisions[position] = [(each.guard, each.row, each.action) for each in decisions]
+    if arm:
+        made.arms[position] = arm
+    if trace := context.trace:
+        made.traces[position] = trace
+    if context.principal != ANYBODY:
+        made.principals[position] = context.principal.name
+
+
+def joined_columns(
+    batches: Sequence[EventBatch],
+) -> tuple[BatchColumns | None, RequestColumns | None]:
+    """Return the columns for the log of all batches; None where one has none."""
+    logs = [batch.log for batch in batches if batch.log is not None]
+    if len(logs) != len(batches):
+        return None, None
+    of_batches = BatchColumns(
+        b"".join([log.id for log in logs]),
+        [len(batch.ids) for batch in batches],
+        [batch.timestamp for batch in batches],
+        [log.compute_ns for log in logs],
+        [log.guards_ns for log in logs],
+    )
+    if len(logs) == 1:
+        return of_batches, logs[0].requests
+    joined = _none()
+    first = 0
+    for log in logs:
+        one = log.requests
+        joined.first_rows.extend(one.first_rows)
+        joined.queue_s.extend(one.queue_s)
+        joined.total_s.extend(one.total_s)
+        for into, given in (
+            (joined.outcomes, one.outcomes),
+            (joined.arms, one.arms),
+            (joined.traces, one.traces),
+            (joined.principals, one.principals),
+        ):
+            if given:
+                into.update({first + position: text for position, text in given.items()})
+        if one.decisions:
+            joined.decisions.update({first + at: made for at, made in one.decisions.items()})
+        if one.told_elsewhere:
+            joined.told_elsewhere.extend([first + at for at in one.told_elsewhere])
+        first += len(one.first_rows)
+    return of_batches, joined
