@@ -217,6 +217,19 @@ def test_limits_that_leave_one_value_leave_copies_only():
     assert told(found) == [COPIES]
 
 
+@pytest.mark.parametrize("datatype", [*FLOATS, "BF16"])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_what_the_datatype_does_not_hold_is_not_made(datatype, sign):
+    largest = bf16_to_fp32(np.array([0x7F7F], np.uint16))[0]
+    if datatype in FLOATS:
+        largest = np.finfo(FLOATS[datatype]).max
+    given = [sign * float(largest), 1.0, 0.0]
+    x = made(spec(datatype), rows=16, example=[tensor(given, datatype) | {"shape": [1, 3]}])["x"]
+    x = bf16_to_fp32(x) if datatype == "BF16" else x
+    assert np.isfinite(x).all()
+    assert len(np.unique(x[:, 0])) > 2
+
+
 def test_what_is_not_finite_stays_so():
     x = made(spec(), example=binary([[np.nan, np.inf, 1]]))["x"]
     assert np.isnan(x[:, 0]).all()
@@ -243,6 +256,27 @@ def test_indices_stay_at_or_below_those_of_the_example(datatype):
 def test_a_negative_integer_stays(datatype):
     x = made(spec(datatype), example=[tensor([[-1, 7, -100]], datatype)])["x"]
     assert x.tolist() == [[-1, 7, -100], [-1, 6, -100], [-1, 6, -100], [-1, 4, -100]]
+
+
+@pytest.mark.parametrize(
+    "limits",
+    [
+        {"min": 5},
+        {"features": [{"name": "a", "min": 5}, {"name": "b", "min": 5}, {"name": "c", "min": 5}]},
+    ],
+)
+@pytest.mark.parametrize("datatype", ["INT64", "UINT64"])
+def test_indices_stay_above_the_limit(limits, datatype):
+    x = made(spec(datatype, **limits), rows=16, example=[tensor([[7, 5, 6]], datatype)])["x"]
+    assert x.min() == 5
+    assert x[:4].tolist() == [[7, 5, 6], [6, 5, 6], [6, 5, 6], [7, 5, 6]]
+
+
+def test_one_column_may_have_a_limit_alone():
+    features = [{"name": "a", "min": 1}, {"name": "b"}]
+    x = made(spec("INT32", 2, features=features), rows=9, example=[tensor([[3, 3]], "INT32")])["x"]
+    assert x[:, 0].min() == 2
+    assert x[:, 1].min() == 0
 
 
 @pytest.mark.parametrize("datatype", ["INT64", "UINT16"])
