@@ -239,6 +239,23 @@ async def test_a_failure_that_the_device_tells_late_is_the_models(
     np.testing.assert_array_equal(found.outputs["y"], rows(2)[:, :2] + 1)
 
 
+async def test_a_call_that_is_given_up_and_fails_leaves_its_slot_in_order(
+    pipelined, make_device, rows, eventually, asked, fail
+):
+    device = make_device()
+    model = pipelined(device, replicas={"max_inflight_batches": 1})
+    fail(device)
+    for _ in range(3):
+        device.hold.clear()
+        begun = len(device.begun)
+        given_up = asyncio.create_task(asked(model, rows(2)))
+        await eventually(lambda begun=begun: len(device.begun) == begun + 2)
+        await give_up(given_up, device)
+    device.fails = False
+    found = await asked(model, rows(2))
+    np.testing.assert_array_equal(found.outputs["y"], rows(2)[:, :2] + 1)
+
+
 async def test_wrong_input_takes_no_slot(pipelined, make_device):
     device = make_device()
     model = pipelined(device)
