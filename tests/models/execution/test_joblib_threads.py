@@ -125,6 +125,24 @@ def test_each_job_computes_alone():
     assert (pools("blas"), pools("openmp")) == ({2}, {2})
 
 
+def test_openmp_is_limited_in_each_thread_that_takes_jobs(monkeypatch):
+    # It keeps its limit per thread, and a new thread may have that of the machine.
+    limited = []
+    monkeypatch.setattr(
+        "serving.models.execution.joblib_threads.limit_openmp",
+        lambda threads: limited.append((threading.get_ident(), threads)),
+    )
+    limit(2)
+    together = threading.Barrier(2)
+
+    def job():
+        together.wait(60)
+        return threading.get_ident(), 1
+
+    found = Parallel(n_jobs=2)(delayed(job)() for _ in range(4))
+    assert sorted(limited) == sorted(set(found))
+
+
 def test_blas_has_its_threads_back_after_jobs_that_failed():
     limit(2)
 
