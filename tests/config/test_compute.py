@@ -37,7 +37,9 @@ def test_limits(kind, key, least, most):
         assert refused(kind, **{key: most + 1}).startswith(f"model.yaml: {key}: Input should be le")
 
 
-@pytest.mark.parametrize(("kind", "key"), [(Replicas, "hang_timeout_s"), (Batching, "latency_slo_ms")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("kind", "key"), [(Replicas, "hang_timeout_s"), (Batching, "latency_slo_ms")]
+)
 def test_times_are_more_than_nothing(kind, key):
     for wrong in (0, -1, "x"):
         assert f"{key}: Input should be" in refused(kind, **{key: wrong})

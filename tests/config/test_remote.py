@@ -75,8 +75,14 @@ def test_requests_at_once(inflight):
 
 @pytest.mark.parametrize(
     ("key", "wrong"),
-    [("max_inflight", 0), ("max_inflight", 257), ("max_inflight", 1.5), ("timeout_s", 0), ("timeout_s", -1)],
-)  # fmt: skip
+    [
+        ("max_inflight", 0),
+        ("max_inflight", 257),
+        ("max_inflight", 1.5),
+        ("timeout_s", 0),
+        ("timeout_s", -1),
+    ],
+)
 def test_limits(key, wrong):
     message = refused(Remote, **{"url": "http://h", key: wrong})
     assert message.startswith(f"model.yaml: {key}: Input should be ")
