@@ -12,6 +12,8 @@ from typing import Any, ClassVar
 
 import pytest
 
+from serving.channel.endpoint import connect
+from serving.channel.messages.control import EXPLAINER, ExplainerMeta
 from serving.channel.messages.directory import BrokenModel, Inventory, Member, ServedModel
 from serving.channel.messages.reports import GatewayStatus, Report
 from serving.channel.registry_client import RegistryClient
@@ -185,6 +187,21 @@ async def test_a_driver_that_knows_all_waits_for_news(make: Any) -> None:
     assert (await waiting).number == known.number + 1
     # What came while nobody asked is told at once.
     assert (await admin.wanted(known, 60)).number == known.number + 1
+
+
+async def test_a_question_that_wants_an_explainer_is_an_order(
+    make: Any, served: ServedModel, tmp_path: Path
+) -> None:
+    admin = make()
+    known = await admin.wanted(Order(inventory=Inventory((served,))), 0)
+    connection = await connect(f"unix:{tmp_path}/registry.sock")
+    asking = asyncio.ensure_future(connection.request(EXPLAINER, ExplainerMeta("m", "1")))
+    order = await admin.wanted(known, 60)
+    assert order.number > known.number
+    assert order.explained == (served.key,)
+    asking.cancel()
+    await asyncio.wait({asking})
+    connection.close()
 
 
 async def test_an_order_is_answered_once_the_driver_knows_of_it(make: Any) -> None:
