@@ -14,7 +14,7 @@ from serving.errors import VigilError
 from serving.protocol.example import decode_example
 from serving.protocol.messages import InferRequest
 from serving.remote.discovery.discover import Found, Tell, connect, look_around
-from serving.remote.discovery.generate import generate, local_version
+from serving.remote.discovery.generate import can_be_called, generate, local_version
 
 _HEAD: Final = "# Written by `vigil watch`; to be edited and kept: `vigil up` serves it too.\n"
 
@@ -62,7 +62,8 @@ def write_repository(
         credentials, tls: what the server asks of its callers; paths must be absolute.
 
     Raises:
-        VigilError: the server cannot be reached or looked at, or no model of it can be served.
+        VigilError: the server cannot be reached or looked at, no model of it can be served, or
+            `folder` cannot be written to.
     """
     requests = {model: decode_example(body, model, "") for model, body in examples.items()}
     client = connect(upstream, credentials, tls)
@@ -81,6 +82,11 @@ def write_repository(
         if not names:
             raise ConfigError(f"{client.address.url}: has no model that could be served")
         return names
+    except OSError as error:
+        where = error.filename or folder
+        raise ConfigError(
+            f"{where}: {error.strerror}; a model that is watched is written there"
+        ) from None
     finally:
         client.close()
 
@@ -95,7 +101,8 @@ def _write(
     keep: bool,
 ) -> bool:
     path = folder / found.name / "model.yaml"
-    if keep and path.exists():
+    # The other server gives the name: only where it can be one here is this a path to look at.
+    if keep and can_be_called(found.name) and path.exists():
         tell(f"{found.name}: {path} is kept as it is")
         return True
     try:
