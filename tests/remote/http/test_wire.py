@@ -53,12 +53,50 @@ def test_what_is_not_told_is_empty():
     assert (told.versions, told.inputs, told.outputs) == ((), (), ())
 
 
-@pytest.mark.parametrize("size", ["4", 3, 5, 1.5, [4]])
-def test_wrong_sizes_of_binary_outputs(size):
-    output = {"name": "y", "datatype": "FP32", "shape": [1]}
-    head = json.dumps({"outputs": [{**output, "parameters": {"binary_data_size": size}}]}).encode()
-    with pytest.raises(ModelFailed, match="answer cannot be read"):
-        HttpWire(binary=True).read_infer(Answer(head + b"\0" * (5 if size == 5 else 4), len(head)))
+def binary_answer(*outputs, behind):
+    head = json.dumps({"outputs": outputs}).encode()
+    return Answer(head + bytes(behind), len(head))
+
+
+def binary_output(size, datatype="FP32", **more):
+    parameters = {"binary_data_size": size}
+    return {"name": "y", "datatype": datatype, "shape": [1], "parameters": parameters, **more}
+
+
+@pytest.mark.parametrize(
+    ("size", "behind", "why"),
+    [
+        ("4", 4, "is no number of bytes"),
+        (1.5, 4, "is no number of bytes"),
+        ([4], 4, "is no number of bytes"),
+        (-1, 5, "is no number of bytes"),
+        (2**70, 4, "only 4 bytes are left"),
+        (5, 4, "only 4 bytes are left"),
+        (3, 3, "needs 4 bytes, not 3"),
+        (5, 5, "needs 4 bytes, not 5"),
+        (4, 5, "1 bytes are left after the last"),
+    ],
+)
+def test_wrong_sizes_of_binary_outputs(size, behind, why):
+    with pytest.raises(ModelFailed, match=f"answer cannot be read: .*{why}"):
+        HttpWire(binary=True).read_infer(binary_answer(binary_output(size), behind=behind))
+
+
+def test_true_is_no_size_of_a_binary_output():
+    with pytest.raises(ModelFailed, match="is no number of bytes"):
+        HttpWire(binary=True).read_infer(binary_answer(binary_output(True, "INT8"), behind=1))
+
+
+def test_an_output_has_data_or_a_size():
+    with pytest.raises(ModelFailed, match="both data and binary_data_size"):
+        HttpWire(binary=True).read_infer(binary_answer(binary_output(4, data=[1.0]), behind=4))
+
+
+def test_binary_outputs_follow_each_other():
+    first, second = binary_output(4), binary_output(1, "INT8", name="z")
+    read = HttpWire(binary=True).read_infer(binary_answer(first, second, behind=5))
+    assert [tensor.data.nbytes for tensor in read.tensors] == [4, 1]
+    assert [tensor.parameters for tensor in read.tensors] == [None, None]
 
 
 @pytest.mark.parametrize(
