@@ -55,6 +55,19 @@ def test_a_number_may_be_written_with_all_of_ten_bytes():
     assert read.data.tolist() == [1.0]
 
 
+@pytest.mark.parametrize("raw", [True, False])
+def test_parameters_of_an_output_are_kept(raw):
+    message = pb.ModelInferResponse()
+    given = message.outputs.add(name="y", datatype="FP32", shape=[1])
+    other = message.outputs.add(name="z", datatype="FP32", shape=[1])
+    given.parameters["a"].int64_param = 7
+    given.parameters["odd"].Clear()
+    for output in () if raw else (given, other):
+        output.contents.fp32_contents.append(1)
+    read = GrpcWire().read_infer(Answer(message.SerializeToString() + RAW * 2 * raw))
+    assert [tensor.parameters for tensor in read.tensors] == [{"a": 7}, None]
+
+
 @pytest.mark.parametrize("size", [0, 127, 128, 40_000])
 def test_raw_contents_of_any_size_are_asked(size):
     x = Tensor("x", "UINT8", (size,), np.ones(size, np.uint8))

@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pytest
 
+from serving.channel.messages.inference import Passthrough
 from serving.errors import ModelFailed
 from serving.protocol.messages import Tensor
 from serving.remote.http.wire import LENGTH, HttpWire
@@ -35,6 +36,20 @@ def test_binary_is_asked_for_where_it_is_known(binary):
     assert call.body[length:] == (X.data.tobytes() if binary else b"")
     assert said.get("parameters") == ({"binary_data_output": True} if binary else None)
     assert ("data" in said["inputs"][0]) is not binary
+
+
+@pytest.mark.parametrize("binary", [True, False])
+def test_parameters_of_the_client_are_passed_on(binary):
+    forward = Passthrough({"timeout": 9}, {"x": {"own": 1}})
+    other = Tensor("z", "INT8", (1,), np.ones(1, np.int8))
+    call = HttpWire(binary).infer("m", "", forward, [X, other])
+    said = json.loads(call.body[: int(call.headers.get(LENGTH, len(call.body)))])
+    more = {"binary_data_output": True} if binary else {}
+    assert said["parameters"] == {"timeout": 9, **more}
+    sizes = [{"binary_data_size": size} if binary else {} for size in (4, 1)]
+    assert said["inputs"][0]["parameters"] == {"own": 1, **sizes[0]}
+    assert said["inputs"][1].get("parameters", {}) == sizes[1]
+    assert ("parameters" in said["inputs"][1]) is binary
 
 
 @pytest.mark.parametrize(
