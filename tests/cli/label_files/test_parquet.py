@@ -159,3 +159,19 @@ def test_a_damaged_file_is_pushed_up_to_the_damage(wrong, file: Path) -> None:
     before, words = wrong(file)
     assert before == 2000
     assert words.startswith("labels.parquet cannot be read after row 2000: ")
+
+
+def test_a_file_with_wrong_columns_is_closed(
+    wrong, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed: list[bool] = []
+
+    class Noted(pq.ParquetFile):
+        def close(self, force: bool = False) -> None:
+            closed.append(force)
+            super().close(force=force)
+
+    monkeypatch.setattr(pq, "ParquetFile", Noted)
+    write(file, id=["a"])
+    assert "column 'y_true' is missing" in wrong(file)[1]
+    assert closed == [True]
