@@ -11,9 +11,12 @@ import pytest
 from serving.admin.console import NO_MONITOR, console_data
 from serving.channel.messages.directory import Member, ServedModel
 from serving.channel.messages.findings import FINDINGS_CHANGED, FindingsChanged
-from serving.channel.messages.reports import MonitorStatus, Report
+from serving.channel.messages.reports import GatewayStatus, MonitorStatus, Report
 from serving.control.history import History
 from serving.control.registry import Registry
+from serving.telemetry.counters import SeriesSet
+from serving.telemetry.metrics.guards import GUARD_DECISIONS
+from serving.telemetry.metrics.inference import INFERENCE_REQUESTS
 
 Wait = Callable[[Callable[[], object]], Awaitable[None]]
 NOTE = "accuracy of model 'm': no verdict yet, 0 of 200 labelled rows"
@@ -76,3 +79,29 @@ async def test_a_member_is_told_as_it_is(
         "role": role, "id": "one", "pid": 17, "model": "m", "version": "1", "slots": 2,
         "ready": True, "restarts": 0,
     }  # fmt: skip
+
+
+async def test_decisions_of_guards_are_told_with_those_of_late(
+    registry: Registry, join: Any, eventually: Wait
+) -> None:
+    series, of = SeriesSet(), {"model": "m", "version": "1", "guard": "schema"}
+    rejected = series.sum(GUARD_DECISIONS, action="reject", **of)
+    series.sum(GUARD_DECISIONS, action="flag", **of).add(0)  # never yet: no row
+    asked = series.sum(INFERENCE_REQUESTS, outcome="ok", model="m", version="1")
+    gateway = join(Member("gateway", "g", 1))
+    seconds = iter((0.0, 5.0))
+    history = History(lambda: next(seconds))
+
+    async def told(rows: int) -> None:
+        rejected.add(rows)
+        asked.add(90)
+        gateway.report = Report(True, series.snapshot(), GatewayStatus())
+        await eventually(lambda: gateway.report.series[0] in registry.aggregate())
+        history.sample(registry.aggregate())
+
+    await told(4)
+    assert [row["recent"] for row in console_data(registry, history).guards] == [0.0]
+    await told(3)
+    data = console_data(registry, history)
+    assert data.guards == [{**of, "action": "reject", "rows": 7.0, "recent": 3.0}]
+    assert data.window_s == 5.0
