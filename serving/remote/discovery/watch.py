@@ -25,13 +25,15 @@ def read_examples(given: Sequence[str]) -> dict[str, bytes]:
     """Read `--example MODEL=FILE` options; returns the files' content by model.
 
     Raises:
-        ConfigError: one is not of that form, or its file cannot be read.
+        ConfigError: one is not of that form, its file cannot be read, or a model has two.
     """
     examples = {}
     for text in given:
         model, equals, file = text.partition("=")
         if not equals or not model:
             raise ConfigError(f"--example needs MODEL=FILE, not '{text[:200]}'")
+        if model in examples:
+            raise ConfigError(f"--example names model '{model[:200]}' twice; leave one out")
         try:
             examples[model] = Path(file).read_bytes()
         except OSError as error:
