@@ -10,7 +10,6 @@ import zlib
 from typing import Any
 
 import httpx
-import numpy as np
 import pytest
 import uvicorn
 
@@ -128,49 +127,6 @@ async def test_infer(ask: Any, path: str) -> None:
         "model_name": "m", "model_version": "1", "id": "mine",
         "outputs": [{"name": "y", "datatype": "FP32", "shape": [1, 2], "data": [6.0, 8.0]}],
     }  # fmt: skip
-
-
-async def test_binary(ask: Any) -> None:
-    data = np.array([[5, 6]], np.float32).tobytes()
-    tensor = {
-        "name": "x",
-        "datatype": "FP32",
-        "shape": [1, 2],
-        "parameters": {"binary_data_size": 8},
-    }
-    head = json.dumps({"inputs": [tensor], "parameters": {"binary_data_output": True}}).encode()
-    length = ("inference-header-content-length", str(len(head)))
-    answer = await ask("POST", INFER, head + data, [length])
-    assert answer.headers["content-type"] == "application/octet-stream"
-    tail = answer.body[int(answer.headers["inference-header-content-length"]) :]
-    assert np.frombuffer(tail, np.float32).tolist() == [10, 12]
-    raw = await ask("POST", INFER, data, [("inference-header-content-length", "0")])
-    assert raw.body.endswith(tail)
-
-
-@pytest.mark.parametrize("length", ["-1", "x", "", "99999999999", "1e3", " 5"])
-async def test_wrong_json_lengths(ask: Any, length: str) -> None:
-    answer = await ask("POST", INFER, body(), [("inference-header-content-length", length)])
-    assert answer.status == 400
-
-
-@pytest.mark.parametrize(
-    ("given", "echoed"),
-    [("abc", True), ("a b", True), ("a\tb", False), ("h\xe9", False), ("x" * 257, None)],
-)
-async def test_ids_from_headers(ask: Any, given: str, echoed: bool | None) -> None:
-    answer = await ask("POST", INFER, body(), [("x-request-id", given)])
-    if echoed is None:
-        assert answer.status == 400
-    else:
-        assert answer.json()["id"] == given
-        assert ("x-request-id" in answer.headers) == echoed
-
-
-async def test_an_id_cannot_write_headers(ask: Any) -> None:
-    answer = await ask("POST", INFER, body(id="a\r\nset-cookie: b"))
-    assert answer.status == 200
-    assert set(answer.headers) == {"content-type", "content-length"}
 
 
 # -- bodies -----------------------------------------------------------------------------------
