@@ -145,28 +145,6 @@ async def test_a_body_of_more_chunks_than_are_kept_apart(ask: Any) -> None:
     assert answer.json()["outputs"][0]["data"] == [6.0, 8.0]
 
 
-async def test_small_chunks_weigh_what_is_in_them() -> None:
-    from serving.gateway.body_budget import BodyBudget, Share
-    from serving.gateway.http.bodies import read_chunks
-
-    share = Share(BodyBudget(1 << 20, 1 << 20), counted=False)
-    left = 200_000
-
-    async def receive() -> dict[str, Any]:
-        nonlocal left
-        left -= 1
-        return {"type": "http.request", "body": bytes([left % 256, 7]), "more_body": left > 0}
-
-    tracemalloc.start()
-    try:
-        read = await read_chunks(b"", receive, 1 << 20, share)
-        _, peak = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
-    assert len(read) == 400_000
-    assert peak < 3_000_000  # objects of their own would be 35 bytes and a pointer each
-
-
 @pytest.mark.parametrize("chunked", [False, True])
 async def test_a_body_over_the_limit(ask: Any, chunked: bool) -> None:
     fits = body() + b" " * (LIMIT - len(body()))
