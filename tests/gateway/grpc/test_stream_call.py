@@ -179,6 +179,7 @@ async def test_a_model_is_asked_for_with_the_method_s_scope_and_the_caller() -> 
         (InvalidInput("wrong"), (3, "wrong")),
         (stopping(), (14, "the gateway is stopping; open a new stream")),
         (RuntimeError("secret"), (13, "internal error; see the server's log")),
+        (TimeoutError("of its own"), (13, "internal error; see the server's log")),
     ],
 )
 async def test_what_a_method_raises_is_a_status(
