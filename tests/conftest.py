@@ -29,6 +29,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 from serving.channel.messages.control import DeadlyMeta, EndedMeta
 from serving.channel.messages.directory import Directory, Member, RoleName, ServedModel
+from serving.channel.messages.findings import FindingRecord
 from serving.channel.messages.reports import (
     ExplainerStatus,
     GatewayStatus,
@@ -158,6 +159,22 @@ def eventually() -> Wait:
                 await asyncio.sleep(0.005)
 
     return wait
+
+
+@pytest.fixture(scope="session")
+def make_finding() -> Callable[..., FindingRecord]:
+    """Makes a finding, of a drift that is over its threshold; `changes` are of its fields."""
+
+    def make(**changes: Any) -> FindingRecord:
+        fields: dict[str, Any] = {
+            "model": "m", "version": "1", "monitor": "drift", "metric": "psi", "subject": "",
+            "value": 0.4, "threshold": 0.05, "direction": "above", "breached": True, "reason": "",
+            "n_reference": 100, "n_current": 10, "window": (0.0, 1.0), "age_s": 5.0,
+            "p_value": None, "ci": None, "severity": "info", "segment": "", "window_id": "",
+        }  # fmt: skip
+        return FindingRecord(**fields | changes)
+
+    return make
 
 
 @pytest.fixture

@@ -9,11 +9,10 @@ from typing import Any
 import pytest
 
 from serving.access.decision import Access
-from serving.access.principals import ANYBODY, APPLICATION, Principal
+from serving.access.principals import APPLICATION, Principal
 from serving.access.scopes import Scope
-from serving.config import ConfigError, ServerConfig
+from serving.config import ConfigError
 from serving.embedded import Vigil
-from serving.engines.embedded import EmbeddedInstance
 from serving.engines.worker_folder import WorkerFolder
 from serving.errors import Forbidden, InvalidInput, ModelNotReady
 from serving.gateway import openapi
@@ -101,20 +100,3 @@ async def test_another_decision_reaches_what_the_application_asks_in_code(
     with pytest.raises(Forbidden, match="says no"):
         await vigil.infer("m", {})
     assert access.asked == [(Scope.INFER, "m", APPLICATION)]
-
-
-@pytest.mark.parametrize("clients_control", [True, False])
-async def test_clients_control_the_server_only_where_the_application_says_so(
-    tmp_path: Path, clients_control: bool
-) -> None:
-    config = ServerConfig(data_dir=tmp_path)
-    instance = EmbeddedInstance(config, clients_control=clients_control)
-    try:
-        decide = instance.app.access.decide
-        for method, headers in (("POST", {b"host": b"anything"}), ("GET", {}), ("", None)):
-            refused = decide(Scope.CONTROL, "m", ANYBODY, method, headers)
-            assert (refused is None) is clients_control
-            assert refused is None or "admin pages" in refused.message
-            assert decide(Scope.METADATA, "", ANYBODY, method, headers) is None
-    finally:
-        await instance.stop()

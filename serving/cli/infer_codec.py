@@ -11,6 +11,7 @@ from tritonclient.utils import InferenceServerException, triton_to_np_dtype
 
 from serving.errors import InvalidInput
 from serving.protocol.datatypes import NUMPY_OF
+from serving.protocol.json.codec import parse_json_length
 from serving.protocol.messages import (
     InferRequest,
     InferResponse,
@@ -95,22 +96,17 @@ def decode(content: bytes, header_length: str | None) -> InferResponse:
         InvalidInput: it is no answer to an inference.
     """
     try:
-        length = None if header_length is None else _length(header_length)
+        given = header_length
+        length = None if given is None else parse_json_length(given, len(content))
         result = InferenceServerClient.parse_response_body(content, header_length=length)
         head = msgspec.convert(result.get_response(), _Answer)
         outputs = tuple(_output(output, result.as_numpy(output.name)) for output in head.outputs)
     except (
-        InferenceServerException, msgspec.ValidationError, ValueError, LookupError, TypeError,
-        AttributeError, OverflowError, RecursionError,
+        InvalidInput, InferenceServerException, msgspec.ValidationError, ValueError, LookupError,
+        TypeError, AttributeError, OverflowError, RecursionError,
     ):  # fmt: skip
         raise InvalidInput("this is no answer to an inference") from None
     return InferResponse(head.model_name, head.model_version, head.id, outputs, head.parameters)
-
-
-def _length(header: str) -> int:
-    if not header.isdecimal():
-        raise ValueError(header)
-    return int(header)
 
 
 def _output(described: _Output, values: np.ndarray) -> Tensor:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from serving.cli.console import OUT
+from serving.cli.console import say
 from serving.config import Listen, ServerConfig
 from serving.telemetry.logs.events import Event
 from serving.telemetry.logs.report import report
@@ -47,12 +47,16 @@ def _announcer(started: float) -> Callable[[Listen], None]:
 
     def ready(listen: Listen) -> None:
         seconds = time.monotonic() - started
-        host = f"[{listen.host}]" if ":" in listen.host else listen.host
-        OUT.print(
+        host, admin_host = _in_url(listen.host), _in_url(listen.admin_host)
+        say(
             f"ready after {seconds:.1f} s: "
             f"HTTP http://{host}:{listen.http_port}  gRPC {host}:{listen.grpc_port}  "
-            f"console http://{listen.admin_host}:{listen.admin_port}/console"
+            f"console http://{admin_host}:{listen.admin_port}/console"
         )
         report(Event.SERVER_READY, "every required model answers", seconds=round(seconds, 1))
 
     return ready
+
+
+def _in_url(host: str) -> str:
+    return f"[{host}]" if ":" in host else host

@@ -84,7 +84,7 @@ class Batching(Section):
     @classmethod
     def _increasing(cls, value: list[int] | None) -> list[int] | None:
         if value and (min(value) < 1 or sorted(set(value)) != value):
-            raise ValueError("buckets: must be positive and increasing, such as [1, 4, 16]")
+            raise ValueError("must be positive and increasing, such as [1, 4, 16]")
         return value
 
     @model_validator(mode="after")

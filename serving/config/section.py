@@ -12,6 +12,9 @@ class ConfigError(VigilError):
 
 
 class Section(BaseModel):
-    """One section: frozen, and without keys that nobody knows."""
+    """One section: frozen, without keys that nobody knows, and with finite numbers only.
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    JSON, in which roles pass configurations on, has no others: they would arrive as null.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)

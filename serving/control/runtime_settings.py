@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -14,6 +15,7 @@ from serving.errors import InvalidInput
 from serving.telemetry.logs.switch import LogSettings
 
 MOST: Final = (1 << 31) - 1
+_NUMBER: Final = re.compile("-?[0-9]{1,10}")
 
 _TRACE: Final[Mapping[str, Any]] = {
     "trace_level": ["OFF"],
@@ -183,13 +185,12 @@ def _read_trace(name: str, value: Any) -> Any:
     lowest = {"trace_rate": 1, "trace_count": -1, "log_frequency": 0}[name]
     if isinstance(value, list) and len(value) == 1:
         value = value[0]
-    try:
-        number = int(value) if isinstance(value, str | int) else None
-    except ValueError:
-        number = None
-    if number is None or isinstance(value, bool) or not lowest <= number <= MOST:
+    # `int` alone would also take "+1", "1_0", blanks and digits of any script.
+    if isinstance(value, str) and _NUMBER.fullmatch(value):
+        value = int(value)
+    if not isinstance(value, int) or isinstance(value, bool) or not lowest <= value <= MOST:
         raise InvalidInput(f"{name} must be a whole number from {lowest} to {MOST}")
-    return str(number)
+    return str(value)
 
 
 def _read_log(name: str, value: Any) -> Any:

@@ -16,6 +16,8 @@ from serving.protocol.messages import Tensor
 
 PATIENCE_S: Final = 60.0
 """For so long a question waits for an explainer that is still starting, if it may take as long."""
+RETRY_S: Final = 0.2
+"""Pause before the next attempt to connect."""
 
 
 class ExplainerPool:
@@ -38,6 +40,7 @@ class ExplainerPool:
         self._changed = asyncio.Event()
         self._addresses: dict[tuple[str, str], str] = {}
         self._peers: dict[str, Peer] = {}
+        self._closed = False
 
     def on_directory(self, directory: Directory) -> None:
         """Learn where the explainers are."""
@@ -65,17 +68,34 @@ class ExplainerPool:
         address = await self._address(model, version, patience_s)
         try:
             async with asyncio.timeout_at(until):
-                connection = await self._connection(address)
+                connection = await self._reached(model, version, address, patience_s)
                 return await connection.request(EXPLAIN, meta, tensors)
         except ChannelClosed:
-            raise ModelNotReady(
-                f"the explainer of model '{model}' went away; retry later", retry_after_s=1
-            ) from None
+            raise _gone(model) from None
         except TimeoutError:
             raise DeadlineExceeded(
                 f"no explanation of model '{model}' within {meta.timeout_s:g} s; send fewer rows, "
                 "ask for fewer steps or samples, or allow more time (`explain.max_seconds`)"
             ) from None
+
+    async def _reached(
+        self, model: str, version: str, address: str, patience_s: float
+    ) -> Connection:
+        """Return a connection. Nothing was asked yet, so one that fails is tried again.
+
+        An explainer that has just registered may be too busy to shake hands in time.
+        """
+        loop = asyncio.get_running_loop()
+        until = loop.time() + patience_s
+        while True:
+            try:
+                return await self._connection(address)
+            except ChannelClosed:
+                if self._closed or loop.time() + RETRY_S >= until:
+                    raise
+            await asyncio.sleep(RETRY_S)
+            # It may have died, and another one started in its place.
+            address = await self._address(model, version, until - loop.time())
 
     async def _address(self, model: str, version: str, patience_s: float) -> str:
         try:
@@ -124,11 +144,18 @@ class ExplainerPool:
 
     def close(self) -> None:
         """Close every connection."""
+        self._closed = True
         for order in self._orders.values():
             order.cancel()
         peers, self._peers = self._peers, {}
         for peer in peers.values():
             peer.close()
+
+
+def _gone(model: str) -> ModelNotReady:
+    return ModelNotReady(
+        f"the explainer of model '{model}' went away; retry later", retry_after_s=1
+    )
 
 
 async def _nobody(_model: str, _version: str) -> None:

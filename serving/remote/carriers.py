@@ -16,8 +16,9 @@ import httpx
 from serving.errors import ModelNotReady, VigilError
 from serving.remote.access import Access
 from serving.remote.address import Address
-from serving.remote.failures import of_grpc, of_http, too_late, unreachable, untrusted
+from serving.remote.failures import of_grpc, too_late, unreachable, untrusted
 from serving.remote.grpc.carrier import GrpcCarrier
+from serving.remote.http.answers import whole_answer
 from serving.remote.http.carrier import HttpCarrier
 from serving.remote.http.wire import LENGTH
 from serving.remote.pending import Asked
@@ -135,17 +136,6 @@ class _Grpc:
         self._channel.close()
 
 
-def _answer(response: httpx.Response) -> Answer:
-    if response.status_code != httpx.codes.OK:
-        raise of_http(response.status_code, response.content)
-    length = response.headers.get(LENGTH)
-    if length is None:
-        return Answer(response.content)
-    if not (length.isascii() and length.isdigit() and int(length) <= len(response.content)):
-        raise of_http(502, b"")
-    return Answer(response.content, int(length))
-
-
 def _request(call: UpstreamCall, access: Access) -> dict[str, Any]:
     method = "GET" if call.body is None else "POST"
     headers = {**call.headers, **access.headers()}
@@ -163,9 +153,10 @@ class _Http:
     def send(self, call: UpstreamCall, timeout_s: float) -> Answer:
         try:
             request = _request(call, self._access)
-            return _answer(self._client.request(**request, timeout=timeout_s))
+            response = self._client.request(**request, timeout=timeout_s)
         except httpx.HTTPError as error:
             raise _http_error(error, self._url, timeout_s) from None
+        return whole_answer(response.status_code, response.content, response.headers.get(LENGTH))
 
     def close(self) -> None:
         self._client.close()

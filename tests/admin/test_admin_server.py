@@ -17,7 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from serving.admin.server import AdminServer
 from serving.channel.messages.directory import Member, ServedModel
-from serving.channel.messages.findings import FINDINGS_CHANGED, FindingRecord, FindingsChanged
+from serving.channel.messages.findings import FINDINGS_CHANGED, FindingsChanged
 from serving.channel.messages.reports import (
     GatewayStatus,
     MonitorStatus,
@@ -37,27 +37,6 @@ Join = Callable[[Member], Any]
 Wait = Callable[[Callable[[], object]], Awaitable[None]]
 
 CONFIG = ServerConfig(listen=Listen(admin_port=0))
-FINDING = FindingRecord(
-    model="m",
-    version="1",
-    monitor="drift",
-    metric="psi",
-    subject="<script>alert(1)</script>",
-    value=0.4,
-    threshold=0.05,
-    direction="above",
-    breached=True,
-    reason="",
-    n_reference=1000,
-    n_current=200,
-    window=(900.0, 1000.0),
-    age_s=5.0,
-    p_value=1e-9,
-    ci=None,
-    severity="info",
-    segment="",
-    window_id="",
-)
 
 
 @pytest.fixture
@@ -118,14 +97,23 @@ async def test_config_is_the_one_in_effect(
 
 
 async def test_the_console_says_what_is_wrong_first(
-    registry: Registry, client: httpx.AsyncClient, join: Join, eventually: Wait, served: ServedModel
+    registry: Registry,
+    client: httpx.AsyncClient,
+    join: Join,
+    eventually: Wait,
+    served: ServedModel,
+    make_finding: Any,
 ) -> None:
     registry.set_models([served])
     join(Member("gateway", "gateway-0", 1)).report = gateway_report(ready=False)
     monitor = join(Member("monitor", "monitor-0", 2))
-    fine = msgspec.structs.replace(FINDING, breached=False, value=None)
+    bad = make_finding(
+        subject="<script>alert(1)</script>", n_reference=1000, n_current=200,
+        window=(900.0, 1000.0), p_value=1e-9,
+    )  # fmt: skip
+    fine = msgspec.structs.replace(bad, breached=False, value=None)
     await eventually(lambda: [s.age_s is not None for s in registry.states()] == [True, True])
-    monitor.client.notify(FINDINGS_CHANGED, FindingsChanged((fine, FINDING)))
+    monitor.client.notify(FINDINGS_CHANGED, FindingsChanged((fine, bad)))
     await eventually(registry.findings)
     data = (await client.get("/console/data")).json()
     assert data["ready"] is False

@@ -97,3 +97,34 @@ async def test_a_mounted_listener_is_reached_under_any_name(registry: Registry) 
         transport = httpx.ASGITransport(pages.app(mounted=mounted))
         async with httpx.AsyncClient(transport=transport, base_url="http://host.example") as asking:
             assert (await asking.get("/healthz")).status_code == status
+
+
+async def test_it_says_that_it_is_alive_and_whether_it_is_ready(
+    client: httpx.AsyncClient, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alive = await client.get("/healthz")
+    assert (alive.status_code, alive.json()) == (200, {"alive": True})
+    for told, status, said in (
+        ((True, []), 200, {"ready": True}),
+        ((False, ["a", "b"]), 503, {"error": "a; b"}),
+    ):
+        monkeypatch.setattr(type(registry), "ready", lambda _, told=told: told)
+        ready = await client.get("/readyz")
+        assert (ready.status_code, ready.json()) == (status, said)
+        assert ready.headers["cache-control"] == "no-store"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "said"),
+    [
+        ("PUT", "/healthz", 405, "this path takes GET, HEAD, not this method"),
+        ("GET", "/models/m/reset-reference", 405, "this path takes POST, not this method"),
+        ("GET", "/nowhere", 404, "nothing is here; this listener has "),
+    ],
+)
+async def test_what_is_not_there_is_a_sentence(
+    client: httpx.AsyncClient, method: str, path: str, status: int, said: str
+) -> None:
+    answer = await client.request(method, path)
+    assert answer.status_code == status
+    assert answer.json()["error"].startswith(said)

@@ -9,7 +9,6 @@ import msgspec
 from serving.admin.model_rows import ModelRow
 from serving.admin.problems import Problem, problems
 from serving.channel.messages.directory import BrokenModel, Directory, Member
-from serving.channel.messages.findings import FindingRecord
 from serving.channel.messages.reports import ReplicaStatus
 from serving.control.members import MemberState
 from serving.telemetry.counters import SeriesSet
@@ -31,16 +30,6 @@ def of_models(*models: ModelRow) -> list[Problem]:
 
 def changed(**fields: Any) -> ModelRow:
     return msgspec.structs.replace(WELL, **fields)
-
-
-def found(metric: str = "psi", **fields: Any) -> FindingRecord:
-    of: dict[str, Any] = {
-        "model": "m", "version": "1", "monitor": "drift", "metric": metric, "subject": "",
-        "value": 0.4, "threshold": 0.05, "direction": "above", "breached": True, "reason": "",
-        "n_reference": 1, "n_current": 1, "window": (0.0, 1.0), "age_s": 0.0, "p_value": None,
-        "ci": None, "severity": "info", "segment": "", "window_id": "",
-    }  # fmt: skip
-    return FindingRecord(**of | fields)
 
 
 def test_an_instance_that_is_well_has_none() -> None:
@@ -68,13 +57,13 @@ def test_errors_are_told_from_one_percent_on() -> None:
     assert said.startswith("model m version 1: 1.0% of requests failed by the server")
 
 
-def test_a_monitor_has_one_sentence_per_version() -> None:
+def test_a_monitor_has_one_sentence_per_version(make_finding: Any) -> None:
     findings = [
-        found(subject="income"),
-        found(value=None),
-        found(breached=False),
-        found(breached=None),
-        found(monitor="performance", metric="accuracy", direction="below", threshold=0.9),
+        make_finding(subject="income"),
+        make_finding(value=None),
+        make_finding(breached=False),
+        make_finding(breached=None),
+        make_finding(monitor="performance", metric="accuracy", direction="below", threshold=0.9),
     ]
     assert texts(problems([], NOTHING, [], [], findings, []), "warning") == [
         "drift in model m version 1: psi of income is 0.4, above 0.05, and 1 more",

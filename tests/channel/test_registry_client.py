@@ -13,10 +13,12 @@ from serving.channel import peer
 from serving.channel.connection import Connection
 from serving.channel.endpoint import ChannelServer
 from serving.channel.frame_parts import Message
+from serving.channel.messages.control import DeadlyMeta, EndedMeta
 from serving.channel.messages.directory import Directory, Member
 from serving.channel.messages.reports import GatewayStatus, Report
 from serving.channel.peer import State
 from serving.channel.registry_client import RegistryClient
+from serving.errors import Forbidden, ModelNotReady
 
 Serve = Callable[..., Awaitable[ChannelServer]]
 Wait = Callable[[Callable[[], object]], Awaitable[None]]
@@ -155,6 +157,64 @@ async def test_directories_arrive_and_a_failing_listener_keeps_the_lease(
     await eventually(lambda: seen == [1, 2])
     assert len(registry.members) == 1
     assert "cannot follow the directory" in caplog.text
+
+
+MESSAGES: dict[str, Any] = {
+    "drain": None,
+    "ended": EndedMeta("r", "ended with exit code 3", True),
+    "deadly": DeadlyMeta("m", "1", "rev", b"digest", 7, "ended"),
+    "directory": Directory(1),
+}
+
+
+@pytest.mark.parametrize("listens", [True, False])
+async def test_each_message_has_its_listener(
+    serve: Serve, unix: str, registry: FakeRegistry, client: Any, eventually: Wait, listens: bool
+) -> None:
+    told: list[tuple[str, Any]] = []
+    await serve(unix, registry)
+    if listens:
+        heard = {
+            f"on_{kind}": lambda *given, kind=kind: told.append((kind, given[0] if given else None))
+            for kind in MESSAGES
+        }
+        one = client(**heard)
+    else:
+        one = client()
+    await eventually(lambda: registry.connections)
+    for kind, meta in {**MESSAGES, "unheard of": None}.items():
+        registry.connections[0].notify(kind, meta)
+    before = registry.said.count("report")
+    await eventually(lambda: registry.said.count("report") > before + 2)
+    await eventually(lambda: len(told) == len(MESSAGES) * listens)
+    assert dict(told) == (MESSAGES if listens else {})
+    assert one.connected
+    assert len(registry.members) == 1
+
+
+async def test_a_request_is_answered_refused_or_lost(
+    serve: Serve, unix: str, registry: FakeRegistry, client: Any, eventually: Wait
+) -> None:
+    def answer(connection: Connection, message: Message) -> None:
+        registry(connection, message)
+        if message.kind == "ask":
+            connection.reply(message.id, {"done": True})
+        elif message.kind == "forbid":
+            connection.fail(message.id, Forbidden("no"))
+        elif message.kind == "die":
+            connection.abort()
+
+    one = client()
+    with pytest.raises(ModelNotReady, match="cannot be reached; retry later"):
+        await one.request("ask", None)
+    await serve(unix, answer)
+    await eventually(lambda: one.connected)
+    reply = await one.request("ask", None)
+    assert msgspec.msgpack.decode(reply.meta) == {"done": True}
+    with pytest.raises(Forbidden, match="no"):
+        await one.request("forbid", None)
+    with pytest.raises(ModelNotReady, match="went away, and may have done it or not"):
+        await one.request("die", None)
 
 
 async def test_a_directory_of_another_release_keeps_the_lease(

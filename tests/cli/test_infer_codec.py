@@ -125,3 +125,11 @@ def test_what_is_no_answer(content: bytes, header: str | None) -> None:
     length = str(len(content)) if header == "whole" else header
     with pytest.raises(InvalidInput):
         decode(content, length)
+
+
+@pytest.mark.parametrize("header", ["+2", " 2", "1_0", "\u0663", "9" * 5000, "99999"])
+def test_what_is_no_length_of_an_answer(header: str) -> None:
+    content = answer("FP32", [1], [1])
+    assert decode(content, str(len(content))).model_name == "m"
+    with pytest.raises(InvalidInput, match=r"^this is no answer to an inference$"):
+        decode(content, header)

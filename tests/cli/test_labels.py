@@ -73,6 +73,15 @@ def test_a_wrong_row_is_exit_code_2_and_the_rest_is_pushed(vigil, instance, file
     )
 
 
+def test_skipping_beyond_the_end_is_exit_code_2(vigil, instance, file: Path) -> None:
+    started = instance({})
+    done = vigil("labels", "push", "m", str(file), "--url", started.url, "--skip", "3")
+    assert done.returncode == 2
+    assert "has 2 rows, fewer than --skip 3 leaves out" in done.stderr
+    assert done.stderr.endswith("; no label was pushed\n")
+    assert not started.asked
+
+
 def test_a_file_that_is_not_there_is_exit_code_2(vigil, tmp_path: Path) -> None:
     done = vigil("labels", "push", "m", str(tmp_path / "none.csv"))
     said = f"vigil: {tmp_path}/none.csv: No such file or directory\n"

@@ -40,6 +40,7 @@ async def test_tickets_tell_in_the_turn_of_the_answer_and_not_after_they_are_giv
     await eventually(lambda: replica.held)
     tickets["gone"].cancel()
     tickets["gone"].cancel()
+    assert tickets["gone"].item.on_done is None  # or it would hold its connection
     replica.release()
     await eventually(lambda: "last settled" in told)
     assert told == ["gone settled", "first", "last", "first settled", "last settled"]

@@ -122,6 +122,42 @@ async def test_one_that_went_away_is_reached_again(
         await pool.explain("quick", "2", LATE, ())
 
 
+async def test_one_that_cannot_be_reached_yet_is_tried_again(quick: FakeExplainer) -> None:
+    quick.server.close()
+    pool = ExplainerPool(None)
+    pool.on_directory(Directory(1, (), (quick.member,)))
+    asking = asyncio.create_task(pool.explain("quick", "1", LATE, ()))
+    await asyncio.wait({asking}, timeout=0.3)
+    assert not asking.done()
+    again = ChannelServer(quick._message)
+    await again.start(quick.address)
+    assert (await asking).kind == "reply"
+    pool.close()
+    again.close()
+
+
+async def test_one_that_died_before_it_was_asked_is_asked_where_it_is_now(
+    quick: FakeExplainer, tmp_path: Path
+) -> None:
+    dead = Member("explainer", "quick", 1, f"unix:{tmp_path}/dead.sock", "quick", "1")
+    pool = ExplainerPool(None)
+    pool.on_directory(Directory(1, (), (dead,)))
+    asking = asyncio.create_task(pool.explain("quick", "1", LATE, ()))
+    await asyncio.wait({asking}, timeout=0.1)
+    pool.on_directory(Directory(2, (), (quick.member,)))
+    assert (await asking).kind == "reply"
+    pool.close()
+
+
+async def test_one_that_is_never_reached_is_told_after_the_patience(tmp_path: Path) -> None:
+    dead = Member("explainer", "quick", 1, f"unix:{tmp_path}/dead.sock", "quick", "1")
+    pool = ExplainerPool(None, patience_s=0.3)
+    pool.on_directory(Directory(1, (), (dead,)))
+    with pytest.raises(ModelNotReady, match="went away"):
+        await pool.explain("quick", "1", LATE, ())
+    pool.close()
+
+
 async def test_one_that_is_still_starting_is_waited_for(quick: FakeExplainer) -> None:
     pool = ExplainerPool(None)
     asking = asyncio.create_task(pool.explain("quick", "1", LATE, ()))
@@ -187,7 +223,7 @@ async def test_what_was_asked_of_one_that_cannot_be_reached_goes_with_the_questi
     tmp_path: Path,
 ) -> None:
     """Regression: the pool kept the error of its attempt, and that who had waited for it."""
-    pool = ExplainerPool(None)
+    pool = ExplainerPool(None, patience_s=0.3)
     gone = Member("explainer", "gone", 1, f"unix:{tmp_path}/gone.sock", "gone", "1")
     pool.on_directory(Directory(1, (), (gone,)))
     rows = np.zeros((2, 3), np.float32)

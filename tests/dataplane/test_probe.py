@@ -68,6 +68,27 @@ async def test_what_comes_instead_of_an_answer_is_no_proof(
     assert ("so it gets no traffic from here" in caplog.text) == told
 
 
+@pytest.mark.parametrize(
+    ("answer", "problem"),
+    [
+        (
+            {"failed": {0: "oh"}, "outputs": {}},
+            "without an example, a row of zeros fails: oh; name a request that it answers by",
+        ),
+        ({"outputs": {}}, "the model does not give output 'y'"),
+    ],
+)
+async def test_an_answer_that_is_none_is_no_proof_and_is_logged(
+    probe: Any, make_link: Any, eventually: Wait, caplog: Any, answer: Any, problem: str
+) -> None:
+    link = make_link(manual=True)
+    run = asyncio.ensure_future(probe().run(link))
+    await eventually(lambda: link.held)
+    link.answer(**answer)
+    assert (await run).startswith(problem)
+    assert caplog.text.count("so it gets no traffic from here") == 1
+
+
 async def test_a_model_without_an_example_answers_zeros(probe: Any, make_link: Any) -> None:
     link = make_link()
     assert await probe().run(link) is None

@@ -10,6 +10,7 @@ import pytest
 from serving import errors
 from serving.channel.messages.directory import BrokenModel, Directory, ServedModel
 from serving.dataplane.handler import DataPlane
+from serving.dataplane.readiness import missing
 
 Wait = Callable[[Callable[[], object]], Awaitable[None]]
 
@@ -72,3 +73,8 @@ async def test_only_a_required_model_that_is_refused_holds_readiness(
     ready, reasons = plane.ready()
     assert not ready
     assert [reason.split(":")[0] for reason in reasons] == ["model 'needed'"]
+
+
+def test_a_version_whose_configuration_cannot_be_read_counts_as_required() -> None:
+    directory = Directory(1, (ServedModel("m", "1", b"no JSON", "nowhere"),))
+    assert missing(directory, (), {("m", "1"): "it is odd"}) == ["model 'm': it is odd"]

@@ -106,6 +106,23 @@ async def test_a_model_that_cannot_be_set_up_does_not_keep_others_from_being_ser
     assert plane.ready() == (True, [])
 
 
+async def test_whoever_waits_learns_that_the_instance_is_about_to_stop(
+    plane: DataPlane, served: Any, make_link: Any, eventually: Wait
+) -> None:
+    plane.apply(Directory(1, (served(),)))
+    plane.add_link("m", "1", make_link())
+    await eventually(lambda: plane.ready()[0])
+    told: list[tuple[bool, list[str]]] = []
+    plane.readiness.on_change = lambda: told.append(plane.ready())
+    changed = plane.readiness.changed
+    plane.apply(Directory(2, (served(),)))
+    assert (changed.done(), told) == (True, [])  # the control plane knows what it has said
+    changed = plane.readiness.changed
+    plane.apply(Directory(3, (served(),), leaving=True))
+    assert changed.done()
+    assert [ready for ready, _ in told] == [False]
+
+
 async def test_a_candidate_answers_nobody_until_it_is_taken_in(
     plane: DataPlane, served: Any, make_link: Any, eventually: Wait, ask: Any
 ) -> None:

@@ -121,6 +121,55 @@ async def test_a_priority_that_is_none_of_ours_is_the_other_servers(
             await ask(plane, name, parameters={"priority": wrong})
 
 
+@pytest.mark.parametrize(
+    ("batching", "flow"),
+    [
+        ({"fair_share": "none"}, ""),
+        ({"fair_share": "client"}, "ana"),
+        ({"priority_levels": 3, "fair_share": "none"}, (3, "")),
+        ({"priority_levels": 3, "default_priority_level": 2, "fair_share": "client"}, (2, "ana")),
+    ],
+)
+async def test_whether_a_full_queue_has_room_is_asked_for_the_flow_of_a_request(
+    plane: DataPlane, served: Any, monkeypatch: pytest.MonkeyPatch, batching: Any, flow: Any
+) -> None:
+    plane.apply(Directory(1, (served(batching=batching),)))
+    (entry,) = plane.entries()
+    asked: list[object] = []
+    monkeypatch.setattr(type(entry.queue), "may_make_room", lambda _, flow: asked.append(flow))
+    entry.may_make_room("ana", b"{}")
+    assert asked == [flow]
+    # Its priority would be in the body, which is read then.
+    assert bool(entry.may_make_room("ana", memoryview(b'{"priority":1}'))) is (len(flow) == 2)
+    assert asked == [flow] * (1 if len(flow) == 2 else 2)
+
+
+async def test_a_request_without_rows_is_answered_at_once_and_recorded(
+    plane: DataPlane,
+    served: Any,
+    make_link: Any,
+    eventually: Wait,
+    make_request: Any,
+    outcomes: Any,
+) -> None:
+    plane.apply(Directory(1, (served(),)))
+    empty = make_request()
+    (x,) = empty.inputs
+    empty = msgspec.structs.replace(
+        empty, inputs=(msgspec.structs.replace(x, shape=(0, 2), data=x.data[:0]),)
+    )
+    with pytest.raises(errors.NoReplica):
+        await plane.infer(empty)
+    link = make_link()
+    plane.add_link("m", "1", link)
+    await eventually(lambda: plane.ready()[0])
+    before = len(link.batches)
+    response = await plane.infer(empty)
+    assert response.outputs[0].shape == (0, 2)
+    assert len(link.batches) == before
+    await eventually(lambda: outcomes(plane).get("ok"))
+
+
 @pytest.mark.parametrize("fair_share", ["client", "none"])
 async def test_clients_take_turns_where_the_model_says_so(
     plane: DataPlane,

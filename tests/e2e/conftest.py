@@ -14,6 +14,7 @@ import torch
 
 from loadtest.peers import example_repository
 from serving.models.export import save_safetensors
+from serving.models.repository.manifest import write_folder_manifest
 
 
 def _load_helper() -> ModuleType:
@@ -175,6 +176,47 @@ def make_lab(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
         return root / "models"
 
     return make
+
+
+DOUBLE = """
+class Double:
+    def predict(self, inputs):
+        return {"y": inputs["x"] * 2}
+
+
+def build():
+    return Double()
+"""
+DOUBLING = """
+format: python
+factory: net:build
+trust_code: true
+inputs: [{name: x, datatype: FP32, shape: [-1, 1]}]
+outputs: [{name: y, datatype: FP32, shape: [-1, 1]}]
+monitors: {drift: null}
+explain: null
+"""
+
+
+@pytest.fixture(scope="session")
+def doubling() -> str:
+    """What `put` configures a model with."""
+    return DOUBLING
+
+
+@pytest.fixture(scope="session")
+def put() -> Callable[..., Path]:
+    """Puts a model that doubles into a repository, and returns its folder."""
+
+    def put(root: Path, name: str, more: str = "", version: str = "1") -> Path:
+        folder = root / name
+        (folder / version).mkdir(parents=True)
+        (folder / version / "net.py").write_text(DOUBLE)
+        write_folder_manifest(folder / version)
+        (folder / "model.yaml").write_text(DOUBLING + more)
+        return folder
+
+    return put
 
 
 @pytest.fixture(scope="session")

@@ -17,36 +17,9 @@ from serving.models.repository.manifest import write_folder_manifest
 
 pytestmark = pytest.mark.e2e
 
-NET = """
-class Double:
-    def predict(self, inputs):
-        return {"y": inputs["x"] * 2}
-
-
-def build():
-    return Double()
-"""
-CONFIG = """
-format: python
-factory: net:build
-trust_code: true
-inputs: [{name: x, datatype: FP32, shape: [-1, 1]}]
-outputs: [{name: y, datatype: FP32, shape: [-1, 1]}]
-monitors: {drift: null}
-explain: null
-"""
 OPTIONAL = "required: false\n"
+Put = Callable[..., Path]
 ONE = [{"name": "x", "datatype": "FP32", "shape": [1, 1], "data": [21]}]
-
-
-def put(root: Path, name: str, more: str = "", version: str = "1") -> Path:
-    """Put a model that doubles, and return its folder."""
-    folder = root / name
-    (folder / version).mkdir(parents=True)
-    (folder / version / "net.py").write_text(NET)
-    write_folder_manifest(folder / version)
-    (folder / "model.yaml").write_text(CONFIG + more)
-    return folder
 
 
 def unfinished(root: Path, name: str, config: str) -> None:
@@ -54,7 +27,7 @@ def unfinished(root: Path, name: str, config: str) -> None:
     (root / name / "model.yaml").write_text(config)
 
 
-def spoil(root: Path) -> dict[str, str]:
+def spoil(root: Path, put: Put, doubling: str) -> dict[str, str]:
     """Put all kinds of things that cannot be served; returns a word of each one's sentence."""
     for stray in ("lost+found", "__pycache__", ".cache", "a b"):
         (root / stray).mkdir()
@@ -66,7 +39,7 @@ def spoil(root: Path) -> dict[str, str]:
     put(root, "two words")
     (root / "empty").mkdir()
     unfinished(root, "no-version", "format: onnx\nrequired: false\n")
-    unfinished(root, "typo", CONFIG.replace("format", "formatt"))
+    unfinished(root, "typo", doubling.replace("format", "formatt"))
     unfinished(root, "no-yaml", "format: [onnx\n")
     unfinished(root, "junk", "format: onnx\nrequired: false\n")
     (root / "junk" / "1").mkdir()
@@ -105,10 +78,12 @@ def spoil(root: Path) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def repository(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str]]:
+def repository(
+    tmp_path_factory: pytest.TempPathFactory, put: Put, doubling: str
+) -> tuple[Path, dict[str, str]]:
     root = tmp_path_factory.mktemp("bad") / "models"
     put(root, "good")
-    broken = spoil(root)
+    broken = spoil(root, put, doubling)
     (root / "bare").mkdir()
     put(root, "spare", OPTIONAL + "example: gone.json\n")
     # Half a copy of a second version, and a first one that is whole.
@@ -174,7 +149,7 @@ def test_half_a_version_leaves_the_one_before_in_its_place(server: Any) -> None:
 
 
 def test_what_is_mended_can_be_loaded_and_is_followed(
-    server: Any, repository: tuple[Path, dict[str, str]], eventually: Callable[..., Any]
+    server: Any, repository: tuple[Path, dict[str, str]], eventually: Callable[..., Any], put: Put
 ) -> None:
     root, _ = repository
     put(root, "bare")
@@ -204,7 +179,7 @@ def test_check_names_each_and_ends(repository: tuple[Path, dict[str, str]]) -> N
     ["local", pytest.param("ray", marks=(pytest.mark.ray, pytest.mark.long))],
 )
 def test_an_empty_folder_is_a_start_and_required_models_hold_readiness(
-    tmp_path: Path, running: Callable[..., Any], engine: str
+    tmp_path: Path, running: Callable[..., Any], engine: str, put: Put
 ) -> None:
     root = tmp_path / "models"
     root.mkdir()
@@ -218,11 +193,15 @@ def test_an_empty_folder_is_a_start_and_required_models_hold_readiness(
 
 
 def test_a_required_model_holds_readiness_and_the_others_answer(
-    tmp_path: Path, running: Callable[..., Any], eventually: Callable[..., Any]
+    tmp_path: Path,
+    running: Callable[..., Any],
+    eventually: Callable[..., Any],
+    put: Put,
+    doubling: str,
 ) -> None:
     root = tmp_path / "models"
     put(root, "good")
-    unfinished(root, "needed", CONFIG)
+    unfinished(root, "needed", doubling)
     unfinished(root, "typo", "required: true\nformatt: onnx\n")
     with running(root, tmp_path, until_ready=False) as instance:
         eventually("an answer", lambda: instance.infer("good", ONE).status_code == 200)
@@ -248,11 +227,16 @@ def test_a_required_model_holds_readiness_and_the_others_answer(
     ["local", pytest.param("ray", marks=(pytest.mark.ray, pytest.mark.long))],
 )
 def test_a_required_model_that_cannot_be_loaded_keeps_nothing_from_the_others(
-    tmp_path: Path, running: Callable[..., Any], eventually: Callable[..., Any], engine: str
+    tmp_path: Path,
+    running: Callable[..., Any],
+    eventually: Callable[..., Any],
+    engine: str,
+    put: Put,
+    doubling: str,
 ) -> None:
     root = tmp_path / "models"
     good = put(root, "good")
-    (good / "model.yaml").write_text(CONFIG.replace("explain: null\n", ""))
+    (good / "model.yaml").write_text(doubling.replace("explain: null\n", ""))
     broken = put(root, "broken")
     (broken / "1" / "net.py").write_text("def build():\n    raise OSError\n")
     write_folder_manifest(broken / "1")

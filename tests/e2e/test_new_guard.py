@@ -6,7 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,29 +15,11 @@ import pytest
 
 from serving.config import load_model
 from serving.models.profile.dataset import Dataset, write_dataset
-from serving.models.repository.manifest import write_folder_manifest
 
 pytestmark = pytest.mark.e2e
 
 CHECKOUT = Path(__file__).parents[2]
 TOYS = ("toy_guard", "toy_output_guard")
-NET = """
-class Net:
-    def predict(self, inputs):
-        return {"y": inputs["x"] * 2}
-
-
-def build():
-    return Net()
-"""
-CONFIG = """
-format: python
-factory: net:build
-trust_code: true
-inputs: [{name: x, datatype: FP32, shape: [-1, 1]}]
-outputs: [{name: y, datatype: FP32, shape: [-1, 1]}]
-monitors: {drift: null}
-"""
 GUARDS = """
 guards:
   - {name: toy_output, action: reject}
@@ -72,18 +54,17 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def models(tmp_path_factory: pytest.TempPathFactory, sources: Path) -> Path:
+def models(
+    tmp_path_factory: pytest.TempPathFactory, sources: Path, put: Callable[..., Path]
+) -> Path:
     """A model with both guards, and the profile of the one that learns."""
     root = tmp_path_factory.mktemp("toys") / "models"
-    folder = root / "m"
-    (folder / "1").mkdir(parents=True)
-    (folder / "1" / "net.py").write_text(NET)
-    write_folder_manifest(folder / "1")
-    (folder / "model.yaml").write_text(CONFIG)
+    folder = put(root, "m")
     rows = Dataset({"x": np.arange(100, dtype=np.float32)[:, None] / 10})
     data = tmp_path_factory.mktemp("toys-data") / "rows.parquet"
     write_dataset(data, rows, load_model(folder))
-    (folder / "model.yaml").write_text(CONFIG + GUARDS)
+    with (folder / "model.yaml").open("a") as file:
+        file.write(GUARDS)
     profiled = subprocess.run(
         [
             sys.executable, "-m", "serving.cli", "profile", "m",

@@ -69,6 +69,35 @@ async def plane(link: Doubler) -> AsyncIterator[DataPlane]:
     await asyncio.sleep(0)
 
 
+Serve = Callable[..., DataPlane]
+
+
+@pytest.fixture
+async def serve() -> AsyncIterator[Serve]:
+    """Makes a data plane that serves a model `m`, with these keys of `model.yaml`, by nobody."""
+    planes: list[DataPlane] = []
+
+    def serve(*versions: str, **keys: Any) -> DataPlane:
+        spec = {"datatype": "FP32", "shape": [-1, 2]}
+        config = ModelConfig.model_validate(
+            {
+                "format": "torch_export",
+                "inputs": [{"name": "x", **spec}],
+                "outputs": [{"name": "y", **spec}],
+                **keys,
+            }
+        )
+        text = config.model_dump_json().encode()
+        served = [ServedModel("m", number, text, "nowhere") for number in versions or "1"]
+        planes.append(DataPlane("g"))
+        planes[-1].apply(Directory(1, tuple(served)))
+        return planes[-1]
+
+    yield serve
+    for plane in planes:
+        plane.close()
+
+
 @pytest.fixture
 async def app(plane: DataPlane) -> VigilApp:
     async def start() -> DataPlane:

@@ -10,7 +10,6 @@ import zlib
 from typing import Any
 
 import httpx
-import numpy as np
 import pytest
 import uvicorn
 
@@ -130,49 +129,6 @@ async def test_infer(ask: Any, path: str) -> None:
     }  # fmt: skip
 
 
-async def test_binary(ask: Any) -> None:
-    data = np.array([[5, 6]], np.float32).tobytes()
-    tensor = {
-        "name": "x",
-        "datatype": "FP32",
-        "shape": [1, 2],
-        "parameters": {"binary_data_size": 8},
-    }
-    head = json.dumps({"inputs": [tensor], "parameters": {"binary_data_output": True}}).encode()
-    length = ("inference-header-content-length", str(len(head)))
-    answer = await ask("POST", INFER, head + data, [length])
-    assert answer.headers["content-type"] == "application/octet-stream"
-    tail = answer.body[int(answer.headers["inference-header-content-length"]) :]
-    assert np.frombuffer(tail, np.float32).tolist() == [10, 12]
-    raw = await ask("POST", INFER, data, [("inference-header-content-length", "0")])
-    assert raw.body.endswith(tail)
-
-
-@pytest.mark.parametrize("length", ["-1", "x", "", "99999999999", "1e3", " 5"])
-async def test_wrong_json_lengths(ask: Any, length: str) -> None:
-    answer = await ask("POST", INFER, body(), [("inference-header-content-length", length)])
-    assert answer.status == 400
-
-
-@pytest.mark.parametrize(
-    ("given", "echoed"),
-    [("abc", True), ("a b", True), ("a\tb", False), ("h\xe9", False), ("x" * 257, None)],
-)
-async def test_ids_from_headers(ask: Any, given: str, echoed: bool | None) -> None:
-    answer = await ask("POST", INFER, body(), [("x-request-id", given)])
-    if echoed is None:
-        assert answer.status == 400
-    else:
-        assert answer.json()["id"] == given
-        assert ("x-request-id" in answer.headers) == echoed
-
-
-async def test_an_id_cannot_write_headers(ask: Any) -> None:
-    answer = await ask("POST", INFER, body(id="a\r\nset-cookie: b"))
-    assert answer.status == 200
-    assert set(answer.headers) == {"content-type", "content-length"}
-
-
 # -- bodies -----------------------------------------------------------------------------------
 
 
@@ -187,28 +143,6 @@ async def test_a_body_of_more_chunks_than_are_kept_apart(ask: Any) -> None:
     whole = body(3, 4) + b" " * 5000
     answer = await ask("POST", INFER, [bytes([byte]) for byte in whole])
     assert answer.json()["outputs"][0]["data"] == [6.0, 8.0]
-
-
-async def test_small_chunks_weigh_what_is_in_them() -> None:
-    from serving.gateway.body_budget import BodyBudget, Share
-    from serving.gateway.http.bodies import read_chunks
-
-    share = Share(BodyBudget(1 << 20, 1 << 20), counted=False)
-    left = 200_000
-
-    async def receive() -> dict[str, Any]:
-        nonlocal left
-        left -= 1
-        return {"type": "http.request", "body": bytes([left % 256, 7]), "more_body": left > 0}
-
-    tracemalloc.start()
-    try:
-        read = await read_chunks(b"", receive, 1 << 20, share)
-        _, peak = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
-    assert len(read) == 400_000
-    assert peak < 3_000_000  # objects of their own would be 35 bytes and a pointer each
 
 
 @pytest.mark.parametrize("chunked", [False, True])

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from google.protobuf.json_format import MessageToDict
 
-from serving import errors
 from serving.protocol.pb import open_inference_pb2 as pb
 
 INFER = "/v2/models/m/infer"
@@ -47,30 +46,6 @@ def like_json(message: Any) -> Any:
     )
 
 
-@pytest.mark.parametrize("path", ["", "/m", "/m/versions/1"])
-async def test_statistics(ask: Any, link: Any, path: str) -> None:
-    for rows in (1, 3, 3):
-        assert (await ask("POST", INFER, body(rows))).status == 200
-    link.error = errors.ModelFailed("it failed")
-    assert (await ask("POST", INFER, body(2))).status == 500
-    (model,) = (await ask("GET", f"/v2/models{path}/stats")).json()["model_stats"]
-    assert (model["name"], model["version"]) == ("m", "1")
-    assert (model["inference_count"], model["execution_count"]) == (7, 3)
-    assert model["last_inference"] > 1_700_000_000_000
-    stats = model["inference_stats"]
-    assert (stats["success"]["count"], stats["fail"]["count"]) == (3, 1)
-    assert stats["success"]["ns"] > stats["compute_input"]["ns"] > 0
-    assert stats["compute_infer"] == {"count": 3, "ns": 3}
-    assert stats["compute_output"] == {"count": 3, "ns": 0}
-    assert [(b["batch_size"], b["compute_infer"]["count"]) for b in model["batch_stats"]] == [
-        (1, 1), (3, 2),
-    ]  # fmt: skip
-    assert (
-        sum(b["compute_input"]["ns"] for b in model["batch_stats"])
-        == (stats["compute_input"]["ns"])
-    )
-
-
 async def test_statistics_are_the_same_over_grpc(ask: Any) -> None:
     await ask("POST", INFER, body(3))
     over_http = (await ask("GET", "/v2/models/m/stats")).json()["model_stats"]
@@ -80,11 +55,6 @@ async def test_statistics_are_the_same_over_grpc(ask: Any) -> None:
         )
         got = like_json(reply)["model_stats"]
         assert got == [{**over_http[0], "version": 1}]
-
-
-async def test_statistics_before_any_request(ask: Any) -> None:
-    (model,) = (await ask("GET", "/v2/models/m/stats")).json()["model_stats"]
-    assert (model["last_inference"], model["inference_count"], model["batch_stats"]) == (0, 0, [])
 
 
 @pytest.mark.parametrize("what", ["stats", "config"])

@@ -144,6 +144,13 @@ def test_a_budget_is_kept_by_what_takes_as_long_as_it_allows() -> None:
     assert outcome.failure is None
 
 
+def test_a_check_in_time_forgives_those_before_it() -> None:
+    times = [0, 9, 10, 19, 20, 22, 30, 39, 40, 49, 50, 59]  # late, late, in time, late and so on
+    guards = runner(Fake(), clock=Clock(*times), budget_ms=5e-6)
+    failures = [guards.run(Rows(1))[0].failure for _ in range(6)]
+    assert [failure and failure.pause_ns for failure in failures] == [0, 0, None, 0, 0, 10**9]
+
+
 def test_a_guard_that_raises_late_is_a_failure_once_and_is_skipped_like_any_other() -> None:
     guards = runner(Fake(answer=ValueError()), clock=Clock(*range(0, 10**8, 10**7)), budget_ms=1)
     failures = [guards.run(Rows(1))[0].failure for _ in range(4)]

@@ -381,8 +381,3 @@ async def test_only_a_live_reference_can_be_reset(connected, registry):
         await reset_reference(registry, "loans")
     with pytest.raises(ModelNotFound):
         await reset_reference(registry, "other")
-
-
-async def test_without_a_monitor_nothing_is_reset(registry):
-    with pytest.raises(ModelNotReady, match="monitor is not there"):
-        await reset_reference(registry, "loans")

@@ -39,6 +39,7 @@ def fails(decode, body, words):
         (b'{"u":' + b'{"a":' * 100_000 + b"1" + b"}" * 100_001, "nested too deeply"),
         (GOOD.replace(b'"x"', b'"\xff"'), "UTF-8"),
         (b'{"u":"\xff",' + GOOD[1:], "(?i)utf-8"),
+        (b'{"u":"\xed\xa0\x80",' + GOOD[1:], "(?i)utf-8"),
         (GOOD.replace(b'"x"', b'"\\ud800"'), "not valid"),
         (GOOD.replace(b'"x"', b'"\\ud800\\u0041"'), "not valid"),
     ],

@@ -1,35 +1,9 @@
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from serving.errors import InvalidInput
-from serving.protocol.bytes_tensor import array_to_bytes, bytes_to_array, object_array
 from serving.protocol.messages import Tensor
 from serving.protocol.tensors import check_input, tensor_from_buffer, tensor_to_buffer
-
-
-@given(st.lists(st.binary(max_size=20), max_size=8))
-def test_bytes_round_trip(elements):
-    array = object_array(elements, (len(elements),))
-    assert bytes_to_array(array_to_bytes(array), len(elements)).tolist() == elements
-
-
-@pytest.mark.parametrize(
-    ("buffer", "count", "words"),
-    [
-        (b"\x01\0\0", 1, "too few"),
-        (b"\x02\0\0\0a", 1, "end beyond"),
-        (b"\xff\xff\xff\xff", 1, "end beyond"),
-        (b"\x05\0\0\0abcde", 2, "ends before element 1"),
-        (b"\x01\0\0\0a\x01\0\0\0b", 1, "5 bytes are left"),
-        (b"", 1, "too few"),
-        (b"", 2**70, "too few"),
-    ],
-)
-def test_broken_bytes(buffer, count, words):
-    with pytest.raises(InvalidInput, match=f"^here: .*{words}"):
-        bytes_to_array(buffer, count, "here")
 
 
 def test_numbers_are_a_view():

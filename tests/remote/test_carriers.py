@@ -1,9 +1,12 @@
 """What went wrong on the way to another server, told from what the server itself says."""
 
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
 import grpc
 import pytest
 
-from serving.errors import ModelNotReady, Unreachable
+from serving.errors import ModelFailed, ModelNotReady, Unreachable
 from serving.remote.access import Access
 from serving.remote.address import parse_address
 from serving.remote.carriers import _grpc_error, open_async_carrier, open_carrier
@@ -54,3 +57,31 @@ async def test_every_carrier_says_that_nobody_is_there(url: str) -> None:
         await awaited(lambda callback: carrier.ask(call, 10, callback))
     blocking.close()
     await carrier.close()
+
+
+class Endless(BaseHTTPRequestHandler):
+    """Answers every GET with a length of 5000 digits."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", "2")
+        self.send_header("Inference-Header-Content-Length", "9" * 5000)
+        self.end_headers()
+        self.wfile.write(b"{}")
+
+    def log_message(self, *_: object) -> None:
+        """Be quiet."""
+
+
+def test_a_blocking_carrier_reads_no_length_of_any_digits() -> None:
+    with HTTPServer(("127.0.0.1", 0), Endless) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        carrier = open_carrier(parse_address(f"http://127.0.0.1:{server.server_port}"), Access())
+        try:
+            with pytest.raises(ModelFailed, match="must be a number of bytes"):
+                carrier.send(UpstreamCall("/v2"), 10)
+        finally:
+            carrier.close()
+            server.shutdown()
+            thread.join()

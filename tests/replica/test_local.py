@@ -14,7 +14,7 @@ from serving.channel.messages.directory import ServedModel
 from serving.channel.messages.inference import BatchMeta, ResultMeta
 from serving.config import InputSpec, ModelConfig, OutputSpec
 from serving.control.registry import Registry
-from serving.errors import InvalidInput, ModelFailed
+from serving.errors import InvalidInput, ModelFailed, Unsupported
 from serving.models.contract import Capabilities, Prediction
 from serving.models.preparation.prepare import Prepared
 from serving.protocol.messages import Tensor
@@ -147,6 +147,20 @@ async def test_whatever_a_batch_raises_is_its_answer(gated, ask) -> None:
 async def test_a_malformed_batch_is_refused(ask) -> None:
     with pytest.raises(InvalidInput, match="does not hold the rows that it names"):
         await ask(1, 2, rows=(1, 4))
+
+
+async def test_what_is_no_batch_is_refused(server, tmp_path, ask) -> None:
+    connection = await connect(f"unix:{tmp_path}/r.sock")
+    with pytest.raises(Unsupported, match="a replica does not answer 'explain'"):
+        await connection.request("explain", None)
+    connection.close()
+
+
+def test_what_it_offers_is_known_once_it_is_loaded(batches, gated) -> None:
+    assert batches.capabilities == Capabilities()
+    gated.capabilities = Capabilities(features=True)
+    batches.load()
+    assert batches.capabilities is gated.capabilities
 
 
 async def test_stopping_waits_for_what_is_under_way(server, gated, ask, eventually) -> None:

@@ -154,12 +154,3 @@ async def test_stopping_waits_for_the_handler_and_then_closes_it(
     await stopping
     assert batches.calls == ["load", "start", "drained", "close"]
     connection.close()
-
-
-def test_whatever_was_raised_is_told_as_an_error_of_ours() -> None:
-    refused = InvalidInput("no")
-    assert told(refused) is refused
-    failed = told(ZeroDivisionError("by zero"))
-    assert failed.message == "replica failed: ZeroDivisionError: by zero"
-    assert failed.cause is not None
-    assert failed.cause.type == "ZeroDivisionError"

@@ -8,7 +8,15 @@ from collections.abc import Iterator
 from typing import Final
 
 from serving.cli.label_files.lines import Lines
-from serving.cli.label_files.rows import DOT, Form, Row, WrongFile, WrongValue, check_names
+from serving.cli.label_files.rows import (
+    DOT,
+    Form,
+    Row,
+    WrongFile,
+    WrongValue,
+    check_names,
+    check_skipped,
+)
 
 _WHOLE: Final = re.compile(r"\s*[+-]?\d+\s*", re.ASCII)
 _NUMBER: Final = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*", re.ASCII)
@@ -21,7 +29,8 @@ def read_csv(lines: Lines, form: Form) -> Iterator[Row]:
     """Yield the rows of a CSV file but those to skip.
 
     Raises:
-        WrongFile: it is none, or a row has a value that none can be made of.
+        WrongFile: it is none, a row has a value that none can be made of, or there are fewer rows
+            than to skip.
     """
     records = _records(lines)
     _, header = next(records, (0, [""]))
@@ -33,6 +42,7 @@ def read_csv(lines: Lines, form: Form) -> Iterator[Row]:
         raise WrongFile(f"{lines.name}, line 1: {error}") from None
     at = {name: place for place, name in enumerate(header)}
     features = {name.removeprefix(DOT): at[name] for name in at if name.startswith(DOT)}
+    number = 0
     for number, (line, cells) in enumerate(records, 1):
         if number <= form.skip:
             continue
@@ -55,6 +65,7 @@ def read_csv(lines: Lines, form: Form) -> Iterator[Row]:
             timestamp=cells[at["timestamp"]] if "timestamp" in at else None,
             sensitive_features={name: cells[place] for name, place in features.items()},
         )
+    check_skipped(lines.name, number, form)
 
 
 def _records(lines: Lines) -> Iterator[tuple[int, list[str]]]:

@@ -8,7 +8,15 @@ from typing import Any, Final
 import msgspec
 
 from serving.cli.label_files.lines import Lines
-from serving.cli.label_files.rows import DOT, SENSITIVE, Form, Row, WrongFile, WrongValue
+from serving.cli.label_files.rows import (
+    DOT,
+    SENSITIVE,
+    Form,
+    Row,
+    WrongFile,
+    WrongValue,
+    check_skipped,
+)
 from serving.errors import InvalidInput
 from serving.protocol.json.data import UNREADABLE, reason
 from serving.protocol.json.duplicates import refuse_duplicates
@@ -20,7 +28,7 @@ def read_json_lines(lines: Lines, form: Form) -> Iterator[Row]:
     """Yield the rows of JSON lines but those to skip.
 
     Raises:
-        WrongFile: a line is no JSON object, or has no label.
+        WrongFile: a line is no JSON object, or has no label, or there are fewer lines than to skip.
     """
     number = 0
     for line in lines:
@@ -35,6 +43,7 @@ def read_json_lines(lines: Lines, form: Form) -> Iterator[Row]:
             yield _row(found, form, number, lines.number)
         except WrongValue as error:
             raise WrongFile(f"{where}: {error}") from None
+    check_skipped(lines.name, number, form)
 
 
 def _object(line: str, where: str) -> dict[str, Any]:

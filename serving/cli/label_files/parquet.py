@@ -10,7 +10,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import types
 
-from serving.cli.label_files.rows import DOT, Form, Row, WrongFile, WrongValue, check_names, counts
+from serving.cli.label_files.rows import (
+    DOT,
+    Form,
+    Row,
+    WrongFile,
+    WrongValue,
+    check_names,
+    check_skipped,
+    counts,
+)
 
 BATCH: Final = 1000
 BUFFER: Final = 1 << 20
@@ -64,14 +73,14 @@ class ParquetRows:
         """Yield the rows but those to skip.
 
         Raises:
-            WrongFile: it is damaged.
+            WrongFile: it is damaged, or has fewer rows than to skip.
         """
         batches = self._file.iter_batches(BATCH, columns=self._columns)
         while True:
             try:
                 batch = next(batches, None)
                 if batch is None:
-                    return
+                    break
                 skipped = min(max(self._form.skip - self.read, 0), batch.num_rows)
                 columns = {
                     name: _values(batch.column(name).slice(skipped)) for name in self._columns
@@ -82,6 +91,7 @@ class ParquetRows:
                 ) from None
             first, self.read = self.read + skipped + 1, self.read + batch.num_rows
             yield from self._rows(columns, first, batch.num_rows - skipped)
+        check_skipped(self._name, self.read, self._form)
 
     def _rows(self, columns: dict[str, list[Any]], first: int, number: int) -> Iterator[Row]:
         none = [None] * number

@@ -77,6 +77,18 @@ class Row:
         return f"row {self.number}" + (f" (line {self.line})" if self.line else "")
 
 
+def check_skipped(name: str, rows: int, form: Form) -> None:
+    """Check at the end of a file of so many rows that those to skip were there.
+
+    Raises:
+        WrongFile: there were fewer.
+    """
+    if rows < form.skip:
+        raise WrongFile(
+            f"{name} has {rows} rows, fewer than --skip {form.skip} leaves out; correct one of them"
+        )
+
+
 def label_of(row: Row, form: Form) -> dict[str, Any]:
     """Return the label in a row, as `POST /v2/models/{m}/labels` takes it.
 

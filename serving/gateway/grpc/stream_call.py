@@ -124,18 +124,21 @@ async def serve_stream(
     # the call as a request that comes too slowly.
     await send({"type": "http.response.body", "body": b"", "more_body": True})
     trailers = OK
+    limit: asyncio.Timeout | None = None
     try:
         call = StreamCall(plane, access, method.scope, principal, max_body, encoding, exchange)
-        async with asyncio.timeout(call.context.time_left(time.monotonic())):
+        limit = asyncio.timeout(call.context.time_left(time.monotonic()))
+        async with limit:
             await method.answer(call)
     except Disconnected:
         return
-    except TimeoutError:
-        late = "the deadline of the stream passed; allow more time"
-        trailers = error_trailers(errors.DeadlineExceeded(late))
     except Exception as error:  # noqa: BLE001 - the client gets a status, the log the traceback
-        said = "a gRPC stream could not be answered"
-        trailers = error_trailers(client_error(error, said, path=exchange.scope["path"]))
+        if limit is not None and limit.expired() and isinstance(error, TimeoutError):
+            late = "the deadline of the stream passed; allow more time"
+            trailers = error_trailers(errors.DeadlineExceeded(late))
+        else:  # a method may meet a TimeoutError of its own
+            said = "a gRPC stream could not be answered"
+            trailers = error_trailers(client_error(error, said, path=exchange.scope["path"]))
     await send_end(send, trailers)
 
 

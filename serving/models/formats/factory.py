@@ -8,7 +8,6 @@ import itertools
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 from typing import Final, cast
 
 from serving.config import ConfigError
@@ -64,8 +63,7 @@ def run_factory(entry: ModelEntry) -> tuple[Path, object]:
         raise ConfigError(f"model '{entry.name}': factory '{factory}' must be `module:function`")
     path, source = _find_source(entry, f"{file}.py")
     try:
-        build = cast(Callable[[], object], getattr(_import_private(path, source), function))
-        return path, build()
+        return path, _build(path, source, function)
     except KeyboardInterrupt:  # somebody ends the process
         raise
     except BaseException as error:  # noqa: BLE001 - also `sys.exit` in somebody's own code
@@ -86,7 +84,8 @@ def _find_source(entry: ModelEntry, name: str) -> tuple[Path, bytes]:
         raise ConfigError(f"{beside_weights}: missing; `factory` in model.yaml names it") from None
 
 
-def _import_private(path: Path, source: bytes) -> ModuleType:
+def _build(path: Path, source: bytes, function: str) -> object:
+    """Return what a function of this source builds; the module stays imported for it alone."""
     name = f"_vigil_model_{next(_SERIAL)}_{path.stem}"
     loader = _SourceLoader(source, path)
     spec = importlib.util.spec_from_loader(name, loader, origin=str(path))
@@ -99,7 +98,8 @@ def _import_private(path: Path, source: bytes) -> ModuleType:
     sys.modules[name] = module
     try:
         loader.exec_module(module)
+        build = cast(Callable[[], object], getattr(module, function))
+        return build()
     except BaseException:
-        del sys.modules[name]
+        sys.modules.pop(name, None)  # the code may have done so itself
         raise
-    return module

@@ -16,6 +16,7 @@ from serving.protocol.datatypes import FLOATING, bf16_to_fp32
 
 _SPREAD: Final = 0.25
 """How far a made value is from the example's, as a share of it."""
+_LARGEST_BF16: Final = float(bf16_to_fp32(np.array([0x7F7F], np.uint16))[0])
 
 
 class Trial(NamedTuple):
@@ -71,7 +72,8 @@ def _varied(spec: InputSpec, row: np.ndarray, rows: int, *, has_example: bool) -
     if spec.datatype in FLOATING:
         values = np.asarray(bf16_to_fp32(row) if spec.datatype == "BF16" else row, np.float64)
         noise = random.standard_normal((rows - 1, *row.shape[1:]))
-        moved = [drawn(spec, _moved(values, part[None]), row) for part in noise]
+        most = _LARGEST_BF16 if spec.datatype == "BF16" else float(np.finfo(row.dtype).max)
+        moved = [drawn(spec, _moved(values, part[None], most), row) for part in noise]
         return np.concatenate([row, *moved])
     varied = np.repeat(row, rows, axis=0)
     if spec.datatype == "BYTES":
@@ -80,18 +82,22 @@ def _varied(spec: InputSpec, row: np.ndarray, rows: int, *, has_example: bool) -
             for place in range(1, rows if known else 0):
                 varied[place, index] = known[(place + index) % len(known)].encode()
     elif has_example and (spec.features or spec.datatype not in ("BOOL", "UINT8")):
+        least = [-np.inf if each.min is None else each.min for each in spec.features or (spec,)]
         for place in range(1, rows):
-            # What is below an index is an index too.
+            # What is below an index is an index too, unless it is below the limit.
             below = np.where(varied[place] > 0, varied[place] - varied[place] % (place + 1), 0)
-            varied[place] = np.where(row[0] < 0, row[0], below)
+            varied[place] = np.where((row[0] < 0) | (below < least), row[0], below)
     else:
         varied[1:] = [drawn(spec, at_random(spec, random, row.shape), row)[0] for _ in varied[1:]]
     return varied
 
 
-def _moved(values: np.ndarray, noise: np.ndarray) -> np.ndarray:
-    # Of zeros nothing can be told but that they are numbers.
-    return np.where(values == 0, noise, values * (1 + _SPREAD * noise))
+def _moved(values: np.ndarray, noise: np.ndarray, most: float) -> np.ndarray:
+    with np.errstate(over="ignore"):
+        # Of zeros nothing can be told but that they are numbers.
+        moved = np.where(values == 0, noise, values * (1 + _SPREAD * noise))
+    # What the datatype does not hold would become infinite, which many models refuse.
+    return np.where(np.abs(moved) <= most, moved, values)
 
 
 def _distinct(inputs: Tensors) -> list[int]:

@@ -6,7 +6,6 @@ The roles read them without torch, so fitting lives elsewhere.
 from __future__ import annotations
 
 import io
-import zipfile
 from pathlib import Path
 from typing import Final
 
@@ -40,12 +39,12 @@ class Baseline(msgspec.Struct, frozen=True):
 
 
 def _baseline_row(row: list[object]) -> np.ndarray:
-    array = np.array([row])
-    if array.dtype.kind != "U":
+    # Of objects, since numpy's own texts lose zeros at their end.
+    array = np.array([row], dtype=object)
+    if not any(isinstance(value, str) for value in array.flat):
         return array.astype(np.float64)
-    texts = np.empty(array.shape, dtype=object)
-    texts.ravel()[:] = [text.encode() for text in array.ravel().tolist()]
-    return texts
+    array.ravel()[:] = [text.encode() for text in array.flat]
+    return array
 
 
 def read_drift_reference(entry: ModelEntry) -> ReferenceProfile | None:
@@ -59,7 +58,7 @@ def read_drift_reference(entry: ModelEntry) -> ReferenceProfile | None:
         return None
     try:
         return ReferenceProfile.from_dict(msgspec.json.decode(path.read_bytes()))
-    except (OSError, msgspec.DecodeError, KeyError, TypeError, ValueError) as error:
+    except Exception as error:  # noqa: BLE001 - it may hold anything
         raise damaged(path, error) from None
 
 
@@ -81,15 +80,7 @@ def read_learned(entry: ModelEntry, guard: str) -> dict[str, np.ndarray] | None:
         # From memory: numpy leaves the file open when it turns out to be no archive.
         with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as arrays:
             return dict(arrays)
-    except (
-        OSError,
-        EOFError,
-        KeyError,
-        ValueError,
-        TypeError,
-        IndexError,
-        zipfile.BadZipFile,
-    ) as error:
+    except Exception as error:  # noqa: BLE001 - archives and headers fail in many ways
         raise damaged(path, error) from None
 
 
@@ -103,8 +94,10 @@ def read_baseline(entry: ModelEntry) -> Baseline | None:
     if not path.is_file():
         return None
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Baseline)
-    except (OSError, msgspec.DecodeError) as error:
+        baseline = msgspec.json.decode(path.read_bytes(), type=Baseline)
+        baseline.arrays()  # here, so that whatever is no array is named before anybody asks
+        return baseline
+    except Exception as error:  # noqa: BLE001 - it may hold anything
         raise damaged(path, error) from None
 
 

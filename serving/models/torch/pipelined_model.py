@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -85,7 +86,8 @@ class PipelinedModel(TorchModel):
                 # The buffers are the device's until it is done, whoever gives up meanwhile.
                 await asyncio.shield(waiting)
             except asyncio.CancelledError:
-                self._pipeline.wait(ticket)
+                with suppress(Exception):  # nobody asks any more what failed
+                    self._pipeline.wait(ticket)
                 self._pipeline.collect(ticket)
                 raise
             except Exception as error:  # noqa: BLE001 - the device tells only now what failed

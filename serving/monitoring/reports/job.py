@@ -10,9 +10,9 @@ import msgspec
 import numpy as np
 
 TIMEOUT_S: Final = 120
+"""Far more than a report takes: importing the libraries alone took 40 s on a very busy machine."""
 QUOTES: Final = 2
 """Exit code of the report process where its sentence quotes a library, and perhaps rows."""
-"""Far more than a report takes: importing the libraries alone took 40 s on a very busy machine."""
 JOB: Final = "job.json"
 CURRENT: Final = "current.npz"
 REPORT: Final = "report"

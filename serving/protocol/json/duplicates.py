@@ -18,7 +18,7 @@ def refuse_duplicates(text: bytes, what: str, most: int = MOST) -> None:
     is answered meanwhile: so it reads `most` bytes and no more.
 
     Raises:
-        InvalidInput: one has, `text` is longer than `most`, or it is not valid JSON.
+        InvalidInput: one has, `text` is longer than `most`, or it is not valid JSON in UTF-8.
     """
     if len(text) > most:
         raise InvalidInput(
@@ -27,7 +27,8 @@ def refuse_duplicates(text: bytes, what: str, most: int = MOST) -> None:
         )
     try:
         json.loads(
-            text,
+            # Given bytes, it would guess at UTF-16 and UTF-32, and let lone surrogates pass.
+            text.decode(),
             object_pairs_hook=_without_duplicates,
             # Only keys matter here; this also keeps long numbers cheap.
             parse_int=bool,

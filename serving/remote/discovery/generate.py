@@ -27,6 +27,11 @@ def local_version(found: Found) -> str:
     return found.version if _VERSION.fullmatch(found.version) else "1"
 
 
+def can_be_called(name: str) -> bool:
+    """Whether a model may have that name here."""
+    return bool(_NAME.fullmatch(name))
+
+
 def generate(
     found: Found, remote: dict[str, Any], example: InferRequest | None, tell: Tell
 ) -> dict[str, Any]:
@@ -64,7 +69,7 @@ def generate(
 
 
 def _check(found: Found, example: InferRequest | None) -> None:
-    if not _NAME.fullmatch(found.name):
+    if not can_be_called(found.name):
         raise Unsupported(
             "its name cannot be one here: use letters, digits, '.', '_' and '-', at most 128"
         )

@@ -14,7 +14,7 @@ from serving.errors import VigilError
 from serving.protocol.example import decode_example
 from serving.protocol.messages import InferRequest
 from serving.remote.discovery.discover import Found, Tell, connect, look_around
-from serving.remote.discovery.generate import generate, local_version
+from serving.remote.discovery.generate import can_be_called, generate, local_version
 
 _HEAD: Final = "# Written by `vigil watch`; to be edited and kept: `vigil up` serves it too.\n"
 
@@ -25,13 +25,15 @@ def read_examples(given: Sequence[str]) -> dict[str, bytes]:
     """Read `--example MODEL=FILE` options; returns the files' content by model.
 
     Raises:
-        ConfigError: one is not of that form, or its file cannot be read.
+        ConfigError: one is not of that form, its file cannot be read, or a model has two.
     """
     examples = {}
     for text in given:
         model, equals, file = text.partition("=")
         if not equals or not model:
             raise ConfigError(f"--example needs MODEL=FILE, not '{text[:200]}'")
+        if model in examples:
+            raise ConfigError(f"--example names model '{model[:200]}' twice; leave one out")
         try:
             examples[model] = Path(file).read_bytes()
         except OSError as error:
@@ -62,7 +64,8 @@ def write_repository(
         credentials, tls: what the server asks of its callers; paths must be absolute.
 
     Raises:
-        VigilError: the server cannot be reached or looked at, or no model of it can be served.
+        VigilError: the server cannot be reached or looked at, no model of it can be served, or
+            `folder` cannot be written to.
     """
     requests = {model: decode_example(body, model, "") for model, body in examples.items()}
     client = connect(upstream, credentials, tls)
@@ -81,6 +84,11 @@ def write_repository(
         if not names:
             raise ConfigError(f"{client.address.url}: has no model that could be served")
         return names
+    except OSError as error:
+        where = error.filename or folder
+        raise ConfigError(
+            f"{where}: {error.strerror}; a model that is watched is written there"
+        ) from None
     finally:
         client.close()
 
@@ -95,7 +103,8 @@ def _write(
     keep: bool,
 ) -> bool:
     path = folder / found.name / "model.yaml"
-    if keep and path.exists():
+    # The other server gives the name: only where it can be one here is this a path to look at.
+    if keep and can_be_called(found.name) and path.exists():
         tell(f"{found.name}: {path} is kept as it is")
         return True
     try:

@@ -28,6 +28,7 @@ SERVICE: Final = "/inference.GRPCInferenceService/"
 _RAW_INPUT: Final = b"\x3a"  # field 7, bytes
 _RAW_OUTPUT: Final = 0x32  # field 6, bytes
 _BYTES, _VARINT, _FIXED64, _FIXED32 = 2, 0, 1, 5
+_LONGEST_VARINT: Final = 10  # bytes: 7 bits of 64 in each
 # Fields of Triton's ModelConfig that our own definition leaves out.
 _SEQUENCE_BATCHING, _TRANSACTION_POLICY = 13, 19
 
@@ -164,14 +165,14 @@ def _varint(number: int) -> bytes:
 
 
 def _read_varint(data: bytes, at: int) -> tuple[int, int]:
-    number = shift = 0
-    while True:
+    number = 0
+    for shift in range(0, 7 * _LONGEST_VARINT, 7):
         byte = data[at]
         at += 1
         number |= (byte & 0x7F) << shift
         if byte < 0x80:
             return number, at
-        shift += 7
+    raise ValueError("a number has no end")
 
 
 def _split(data: bytes) -> tuple[bytes, list[memoryview]]:
@@ -215,4 +216,6 @@ def _fields(data: bytes) -> list[tuple[int, memoryview]]:
         size, at = _skip(tag, data, at)
         found.append((tag >> 3, view[at : at + size]))
         at += size
+    if at != len(data):
+        raise ValueError("it ends within a field")
     return found

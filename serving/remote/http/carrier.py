@@ -15,7 +15,8 @@ from serving.errors import ModelNotReady, Unreachable, VigilError
 from serving.remote.access import Access
 from serving.remote.address import Address
 from serving.remote.connecting import Patience, connect, tls_context
-from serving.remote.failures import of_http, too_late, unreachable
+from serving.remote.failures import too_late, unreachable
+from serving.remote.http.answers import whole_answer
 from serving.remote.http.connection import HttpConnection, HungUp, Response, Unreadable
 from serving.remote.pending import awaited
 from serving.remote.wire import Answer, Answered, UpstreamCall, unreadable
@@ -217,11 +218,4 @@ def _answer(outcome: Response | Exception) -> Answer:
     """
     if isinstance(outcome, Exception):
         raise outcome
-    if outcome.status != 200:
-        raise of_http(outcome.status, outcome.body)
-    length = outcome.length
-    if length is None:
-        return Answer(outcome.body)
-    if not (length.isascii() and length.isdigit() and int(length) <= len(outcome.body)):
-        raise of_http(502, b"")
-    return Answer(outcome.body, int(length))
+    return whole_answer(outcome.status, outcome.body, outcome.length)

@@ -122,21 +122,10 @@ class HttpWire:
         try:
             read = msgspec.json.decode(answer.body[:length], type=_Answer)
             for output in read.outputs:
-                parameters = dict(output.parameters or {})
-                size = parameters.pop("binary_data_size", None)
-                kept = scalars(parameters) or None
-                if size is None:
-                    data = decode_data(
-                        output.name, output.datatype, output.shape, output.data, is_base64(kept)
-                    )
-                    tensors.append(Tensor(output.name, output.datatype, output.shape, data, kept))
-                else:
-                    tensors.append(
-                        tensor_from_buffer(
-                            output.name, output.datatype, output.shape, rest[:size], kept
-                        )
-                    )
-                    rest = rest[size:]
+                tensor, rest = _tensor(output, rest)
+                tensors.append(tensor)
+            if rest:
+                raise InvalidInput(f"{len(rest)} bytes are left after the last binary output")
         except (*UNREADABLE, InvalidInput, TypeError, ValueError) as error:
             raise unreadable("answer", error) from None
         told = read.model_version
@@ -189,6 +178,31 @@ class HttpWire:
             tuple(given.name for given in found.input if given.optional),
             found.sequence_batching is not None,
             found.model_transaction_policy.decoupled,
+        )
+
+
+def _tensor(output: _Output, rest: memoryview) -> tuple[Tensor, memoryview]:
+    """Return an output, and what of the bytes after the JSON part belongs to those behind it."""
+    name, datatype, shape = output.name, output.datatype, output.shape
+    parameters = dict(output.parameters or {})
+    size = parameters.pop("binary_data_size", None)
+    kept = scalars(parameters) or None
+    if size is None:
+        data = decode_data(name, datatype, shape, output.data, is_base64(kept))
+        return Tensor(name, datatype, shape, data, kept), rest
+    _check_size(output, size, len(rest))
+    return tensor_from_buffer(name, datatype, shape, rest[:size], kept), rest[size:]
+
+
+def _check_size(output: _Output, size: object, left: int) -> None:
+    # Slices would take other numbers too, and cut others' bytes off or too few of its own.
+    if not isinstance(size, int) or isinstance(size, bool) or size < 0:
+        raise InvalidInput(f"binary_data_size of '{output.name}' is no number of bytes")
+    if bytes(output.data):
+        raise InvalidInput(f"output '{output.name}' has both data and binary_data_size")
+    if size > left:
+        raise InvalidInput(
+            f"output '{output.name}' has binary_data_size {size}, but only {left} bytes are left"
         )
 
 

@@ -63,7 +63,7 @@ def test_what_a_row_may_say_besides(labels, file: Path) -> None:
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("skip", [0, 1, BATCH - 1, BATCH, BATCH + 1, 2 * BATCH + 5, 3 * BATCH])
+@pytest.mark.parametrize("skip", [0, 1, BATCH - 1, BATCH, BATCH + 1, 2 * BATCH, 2 * BATCH + 5])
 def test_rows_are_skipped_across_batches(labels, file: Path, skip: int) -> None:
     number = 2 * BATCH + 5
     write(file, id=list(range(number)), y_true=[1] * number)
@@ -159,3 +159,19 @@ def test_a_damaged_file_is_pushed_up_to_the_damage(wrong, file: Path) -> None:
     before, words = wrong(file)
     assert before == 2000
     assert words.startswith("labels.parquet cannot be read after row 2000: ")
+
+
+def test_a_file_with_wrong_columns_is_closed(
+    wrong, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed: list[bool] = []
+
+    class Noted(pq.ParquetFile):
+        def close(self, force: bool = False) -> None:
+            closed.append(force)
+            super().close(force=force)
+
+    monkeypatch.setattr(pq, "ParquetFile", Noted)
+    write(file, id=["a"])
+    assert "column 'y_true' is missing" in wrong(file)[1]
+    assert closed == [True]

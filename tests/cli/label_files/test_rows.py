@@ -37,6 +37,8 @@ def test_a_time_keeps_its_moment(given: object) -> None:
         ({"id": b"a"}, "id"),
         ({"y_true": "\udfff"}, "truth"),
         ({"y_true": [1, float("nan")]}, "truth"),
+        ({"y_true": [1, True]}, "truth"),
+        ({"y_true": {"a": 1}}, "truth"),
         ({"y_true": 10**400}, "truth"),
         ({"index": float("nan")}, "index"),
         ({"index": float("inf")}, "index"),

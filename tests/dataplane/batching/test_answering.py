@@ -9,8 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from guards.decisions import Action
 from guards.runner import GuardRunner
-from serving.channel.messages.inference import BatchResult, ResponseParameters, ResultMeta
+from serving.channel.messages.inference import (
+    BatchResult,
+    GuardResult,
+    ResponseParameters,
+    ResultMeta,
+)
 from serving.config import Batching
 from serving.dataplane.batching.answering import Answering
 from serving.dataplane.batching.batch_sizing import BatchSizing
@@ -18,8 +24,9 @@ from serving.dataplane.guards.stage import GuardStage
 from serving.dataplane.requests.answer import Answer
 from serving.dataplane.requests.batch import Batch
 from serving.dataplane.requests.bound import Bound
+from serving.dataplane.requests.decisions import RowDecision
 from serving.dataplane.requests.pending import Pending
-from serving.errors import ModelFailed, NoReplica, QueueFull
+from serving.errors import GuardRejected, ModelFailed, NoReplica, QueueFull
 
 Make = Callable[..., Any]
 
@@ -101,6 +108,33 @@ async def test_batch_times_are_learned_where_somebody_asks_for_them(
         sent = batch(1, 1)
         owner.answering.finish(sent, result(2 - len(failed), failed=failed))
     assert (owner.sizing.least_s(2, 0, [], sent.ended) > 0) == learned
+
+
+async def test_what_guards_decided_is_told_to_those_whose_rows_it_is() -> None:
+    owner, sent = Owner(), batch(2, 1)
+    rows = ((1, Action.FLAG, "far"), (2, Action.REJECT, "odd"))
+    owner.answering.finish(sent, result(3, guards=(GuardResult("g", rows), GuardResult("h", ()))))
+    flagged, rejected = sent.items
+    assert flagged.decisions == (RowDecision("g", 1, Action.FLAG, "far"),)
+    assert flagged.future.result().outputs["y"].tolist() == [0, 1]
+    assert rejected.decisions == (RowDecision("g", 0, Action.REJECT, "odd"),)
+    assert isinstance(rejected.future.exception(), GuardRejected)
+
+
+@pytest.mark.parametrize("at", [-1, 2])
+@pytest.mark.parametrize(
+    "meta",
+    [
+        lambda at: {"failed": {at: "no"}},
+        lambda at: {"response_parameters": {at: ResponseParameters({}, {})}},
+        lambda at: {"guards": (GuardResult("g", ((at, Action.FLAG, ""),)),)},
+    ],
+)
+async def test_what_is_about_others_answers_nobody(at: int, meta: Make) -> None:
+    owner, sent = Owner(), batch(1, 1)
+    with pytest.raises(ValueError, match=f"{at} of 2"):
+        owner.answering.finish(sent, result(2, **meta(at)))
+    assert not any(item.future.done() for item in sent.items)
 
 
 @pytest.mark.parametrize("rows", [2, 4])

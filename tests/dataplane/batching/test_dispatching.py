@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from types import SimpleNamespace
 from typing import Any
 from unittest.mock import sentinel
 
@@ -73,6 +74,25 @@ async def test_a_batch_under_way_holds_a_slot_until_it_is_released(
     await eventually(lambda: taken.results)
     dispatcher.release(link, first)
     assert (link.busy, link.rows) == (1, 2)
+
+
+async def test_what_comes_next_is_awaited_busily_only_for_a_request_that_is_alone(
+    make_link: Make,
+) -> None:
+    dispatcher, link, taken = Dispatcher(0.0), make_link(slots=3, manual=True), Taken()
+    told: list[bool] = []
+    dispatcher._busy_poll = SimpleNamespace(expect=lambda _what, alone: told.append(alone))  # type: ignore[assignment]
+    one, other, pair = batch(), batch(), batch()
+    pair.items.append(pair.items[0])
+    for sent in (one, other):
+        dispatcher.send(link, sent, taken)
+    assert told == [True, False]
+    dispatcher.release(link, one)
+    dispatcher.release(link, other)
+    assert told[2:] == [False, True]
+    dispatcher.send(link, pair, taken)
+    dispatcher.release(link, pair)
+    assert told[4:] == [False, False]
 
 
 @pytest.mark.parametrize("at_once", [True, False])

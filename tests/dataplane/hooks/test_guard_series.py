@@ -100,3 +100,14 @@ def test_scores_are_counted_about_the_threshold(series: SeriesSet, guards: Guard
     counted: dict[Any, int] = dict(zip((*SCORE_BOUNDS, "more"), told.counts, strict=True))
     assert {bound: n for bound, n in counted.items() if n} == {1.0: 2, 1.1: 1, "more": 1}
     assert 1.0 in SCORE_BOUNDS  # so that the rows above the threshold can be told from the others
+
+
+def test_scores_are_counted_many_at_once(series: SeriesSet, guards: GuardSeries) -> None:
+    one = (GuardResult("mahalanobis", (), 1, scores=scores(0.5)),)
+    waiting = []
+    for _ in range(MOST_LATE + 1):
+        guards.judged(one)
+        waiting.append(len(guards._scores["mahalanobis"].late))
+    assert waiting == [*range(1, MOST_LATE), 0, 1]
+    (told,) = found(series, "vigil.guard.score")
+    assert sum(told.counts) == MOST_LATE + 1

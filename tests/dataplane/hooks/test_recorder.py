@@ -8,6 +8,7 @@ import random
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -100,6 +101,23 @@ async def make_world(
 
     yield make
     plane.close()
+
+
+def test_single_events_are_counted(make_recorder: Make) -> None:
+    recorder, told = make_recorder(), []
+
+    class Counters:
+        guards = SimpleNamespace(judged=lambda results: told.append(("judged", results)))
+
+        def __getattr__(self, name: str) -> Any:
+            return lambda *given: told.append((name, *given))
+
+    recorder._counters = Counters()
+    recorder.guards_judged(())
+    recorder.retried(3)
+    recorder.deadly()
+    recorder.abandoned("gone", 5)
+    assert told == [("judged", ()), ("retried", 3), ("deadly",), ("abandoned", "gone", 5)]
 
 
 async def fails(world: World, error: type[VigilError], ticket: Ticket) -> None:
@@ -263,6 +281,7 @@ async def test_a_request_in_parts_has_one_record(make_world: Any, eventually: Wa
     assert done.outputs["y"][:, 0].tolist() == [2, 4, 6, 8, 10]
     assert request.decisions == (RowDecision("schema", 3, Action.FLAG, "far"),)
     assert request.flags == ["schema"]
+    assert done.formed <= done.ended <= done.answered
     with_parts, _ = world.done("small")
     assert (with_parts.split, with_parts.rows, len(with_parts.requests)) == (False, 2, 1)
     assert request.queue_s <= with_parts.formed - request.arrived  # until the first part left

@@ -1,9 +1,8 @@
-"""Which requests are traced, what a trace says, and how large its file may become."""
+"""Which requests are traced, what a trace says, and when traces are written."""
 
 from __future__ import annotations
 
 import json
-import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,7 +14,6 @@ import pytest
 from serving.channel.messages.settings import Settings, TraceSettings
 from serving.config import ModelConfig
 from serving.dataplane.hooks.records import BatchDone
-from serving.dataplane.hooks.trace_file import MOST_WAITING, TraceFile
 from serving.dataplane.hooks.tracing import Tracing
 
 Make = Callable[..., Any]
@@ -123,53 +121,3 @@ def test_long_traces_do_not_gather(tracing: Tracing, tmp_path: Path, batch: Make
     assert "timestamps" not in trace
     assert (tensor["id"], tensor["tensor"]["name"]) == ("r0", "x")
     assert (output["id"], output["tensor"]["name"]) == ("r0", "y")
-
-
-def test_a_file_that_is_full_is_put_aside(tmp_path: Path) -> None:
-    path = tmp_path / "t.jsonl"
-    file = TraceFile(path, most_bytes=25)
-    for number in range(7):
-        file.write([b"line %d....\n" % number])
-    file.close()
-    assert path.read_bytes() == b"line 6....\n"
-    assert (tmp_path / "t.jsonl.1").read_bytes() == b"line 4....\nline 5....\n"
-    assert {each.stat().st_mode & 0o777 for each in tmp_path.iterdir()} == {0o600}
-
-
-def test_a_file_of_an_earlier_release_is_closed_to_others(tmp_path: Path) -> None:
-    path = tmp_path / "t.jsonl"
-    path.write_text("old\n")
-    path.chmod(0o644)
-    file = TraceFile(path)
-    file.write([b"new\n"])
-    file.close()
-    assert path.read_text() == "old\nnew\n"
-    assert path.stat().st_mode & 0o777 == 0o600
-
-
-def test_what_the_disk_does_not_keep_up_with_is_dropped(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    go_on, written = threading.Event(), []
-
-    def append(_file: TraceFile, data: bytes) -> None:
-        go_on.wait(60)
-        written.append(len(data))
-
-    monkeypatch.setattr(TraceFile, "_append", append)
-    file = TraceFile(tmp_path / "t.jsonl")
-    half = bytes(MOST_WAITING // 2)
-    for traces in ([half, half, half], [b"more"]):
-        file.write(traces)
-    assert file.dropped == 1
-    go_on.set()
-    file.close()
-    assert written == [3 * len(half)]
-
-
-def test_a_folder_that_cannot_be_made_costs_traces_only(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-    file = TraceFile(tmp_path / "file" / "t.jsonl")
-    file.write([b"a\n", b"b\n"])
-    file.close()
-    assert file.dropped == 2

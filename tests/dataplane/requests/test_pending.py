@@ -8,8 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from guards.decisions import Action
+from serving.dataplane.context import RequestContext
 from serving.dataplane.requests.answer import Answer
 from serving.dataplane.requests.bound import Bound
+from serving.dataplane.requests.decisions import RowDecision
 from serving.dataplane.requests.pending import Pending, Whole
 from serving.errors import ModelFailed
 
@@ -18,6 +21,37 @@ def pending(rows: int = 1) -> Pending:
     bound = Bound((np.zeros((rows, 1)),), rows, ((1,),), (), None)
     future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
     return Pending("i", bound, future, 0.0)
+
+
+async def test_it_begins_with_what_it_was_given() -> None:
+    receive = asyncio.Event().wait
+    context = RequestContext(client="ana", disconnect=receive)
+    future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+    bound = pending().bound
+    item = Pending("i", bound, future, 2.5, ("f", 1), context, "canary")
+    assert (item.id, item.bound, item.future, item.enqueued) == ("i", bound, future, 2.5)
+    assert (item.flow, item.context, item.receive, item.arm) == (
+        ("f", 1),
+        context,
+        receive,
+        "canary",
+    )
+    assert (item.priority, item.attempts, item.flags, item.decisions) == (0, 0, [], ())
+    assert (item.response_parameters, item.timer, item.whole, item.on_done) == (None,) * 4
+    whole = Whole(item)
+    assert (whole.item, whole.size, whole.futures) == (item, 0, [])
+    assert (whole.upstream, whole.formed) == ("", 0.0)
+
+
+async def test_decisions_of_a_part_are_those_of_its_whole() -> None:
+    whole, parts = parted()
+    whole.size = 2
+    parts[1].decided("g", 0, Action.FLAG, "far")
+    assert whole.item.decisions == (RowDecision("g", 2, Action.FLAG, "far"),)
+    assert parts[1].decisions == ()
+    alone = pending()
+    alone.decided("g", 0, Action.REJECT, "odd")
+    assert alone.decisions == (RowDecision("g", 0, Action.REJECT, "odd"),)
 
 
 @pytest.mark.parametrize("first", ["answer", "fail"])

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
+import struct
 from types import SimpleNamespace
 
 import pytest
 
-from serving.gateway.direct.connection import SLOWEST, Connection, LingeringClose
+from serving.gateway.direct.connection import MOST_AHEAD, SLOWEST, Connection, LingeringClose
 from serving.gateway.direct.state import Connections
 
 
@@ -120,6 +123,90 @@ class TestSlowClients:
         connection.close()
         connection.sweep(20.1)
         assert wire.said == ["close", "abort"]
+
+
+class TestWhatWaits:
+    def test_it_comes_back_in_one_from_where_it_was_left(self, connection):
+        connection._keep(b"abc", 1)
+        assert connection._next_data() == (b"abc", 1)
+        connection._keep(b"abc", 2)
+        connection._keep(b"de")
+        connection._keep(b"fgh", 9)  # only the first may have been begun
+        assert connection._next_data() == (b"cdefgh", 0)
+
+    def test_what_was_taken_is_not_there_again(self, connection):
+        connection._keep(b"abc", 2)
+        connection._next_data()
+        connection._keep(b"xyz")
+        assert connection._next_data() == (b"xyz", 0)
+
+    def test_with_too_much_of_it_no_more_is_read_until_it_is_gone(self, connection, wire):
+        connection._keep(bytes(MOST_AHEAD))
+        connection._read_on()
+        assert wire.said == []
+        connection._keep(b"x")
+        connection._keep(b"x")
+        assert wire.said == ["pause_reading"]
+        connection._next_data()
+        connection._read_on()
+        connection._read_on()
+        assert wire.said == ["pause_reading", "resume_reading"]
+        connection._keep(bytes(MOST_AHEAD))  # nothing of the first is counted any more
+        assert len(wire.said) == 2
+
+    @pytest.mark.parametrize("why", ["stalled", "half closed", "closing"])
+    def test_it_is_not_read_on_while_something_else_forbids_it(self, connection, wire, why):
+        connection._keep(bytes(MOST_AHEAD + 1))
+        connection._next_data()
+        connection._stalled = why == "stalled"
+        connection._half_closed = why == "half closed"
+        wire.closing = why == "closing"
+        connection._read_on()
+        assert wire.said == ["pause_reading"]
+
+    def test_one_that_is_closing_is_not_paused(self, connection, wire):
+        wire.closing = True
+        connection._keep(bytes(MOST_AHEAD + 1))
+        assert wire.said == []
+
+    def test_a_client_that_reads_again_is_not_read_over_the_limit(self, connection, wire, state):
+        state.slices = SimpleNamespace(queue=lambda one: wire.said.append(one))
+        connection._keep(bytes(MOST_AHEAD + 1))
+        connection.pause_writing()
+        connection.resume_writing()
+        assert wire.said == ["pause_reading", "pause_reading", connection]
+
+    def test_the_end_gives_it_up(self, connection):
+        connection._keep(b"abc", 1)
+        connection.connection_lost(None)
+        assert (connection._later, connection._later_size, connection._at) == ([], 0, 0)
+
+
+class TestHungUp:
+    @pytest.fixture
+    def ends(self, wire):
+        """Both ends of a connection over TCP."""
+        with socket.create_server(("127.0.0.1", 0)) as listener, contextlib.ExitStack() as stack:
+            client = stack.enter_context(socket.create_connection(listener.getsockname()))
+            served = stack.enter_context(listener.accept()[0])
+            wire.get_extra_info = lambda name: {"socket": served}[name]
+            yield client, served
+
+    def test_one_that_is_there_or_only_sends_no_more_has_not(self, connection, ends):
+        client, served = ends
+        assert not connection._hung_up()
+        client.shutdown(socket.SHUT_WR)
+        assert served.recv(1) == b""
+        assert not connection._hung_up()
+
+    def test_one_whose_reset_has_come_has(self, connection, ends):
+        client, served = ends
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        client.close()
+        served.settimeout(60)
+        with contextlib.suppress(ConnectionResetError):
+            served.recv(1)
+        assert connection._hung_up()
 
 
 class TestLingering:

@@ -7,9 +7,7 @@ from typing import Any
 
 import pytest
 
-from serving.channel.messages.directory import Directory, ServedModel
 from serving.config import ModelConfig
-from serving.dataplane.handler import DataPlane
 from serving.errors import InvalidInput
 from serving.gateway.extensions.model_configuration import TritonConfig, model_config
 from serving.gateway.metadata import model_metadata
@@ -17,24 +15,6 @@ from serving.protocol.json.codec import decode_request
 
 IMAGE = {"name": "x", "datatype": "FP32", "shape": [-1, 3, 224, 224]}
 SCORES = {"name": "y", "datatype": "FP32", "shape": [-1, 2]}
-
-
-@pytest.fixture
-async def serve() -> Any:
-    """Makes a data plane that serves a model `m` with these keys of `model.yaml`."""
-    planes = []
-
-    def serve(**keys: Any) -> DataPlane:
-        keys = {"format": "torch_export", "inputs": [IMAGE], "outputs": [SCORES], **keys}
-        config = ModelConfig.model_validate(keys)
-        planes.append(DataPlane("g"))
-        served = ServedModel("m", "1", config.model_dump_json().encode(), "nowhere")
-        planes[-1].apply(Directory(1, (served,)))
-        return planes[-1]
-
-    yield serve
-    for plane in planes:
-        plane.close()
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import random
 
 import pytest
 
@@ -15,11 +16,14 @@ from serving.gateway.grpc.frames import (
     call_options,
     check_unary,
     frame,
+    packed_frame,
     plain_message,
     read_message,
     read_messages,
     status_trailers,
 )
+from serving.gateway.http.compression import WORTH_IT
+from serving.protocol.pb import open_inference_pb2 as pb
 
 LIMIT = 100
 PACKED = gzip.compress(b"abc")
@@ -49,6 +53,46 @@ def marked(flag, payload):
 @pytest.mark.parametrize("payload", [b"", b"x", bytes(LIMIT)], ids=["empty", "one", "longest"])
 def test_a_plain_message_is_what_was_framed(payload):
     assert plain_message(frame(payload), LIMIT) == payload
+
+
+def inferred(size=WORTH_IT, datatype="BYTES", content=b"x"):
+    """An answer with that much of raw contents."""
+    message = pb.ModelInferResponse(model_name="m", raw_output_contents=[content * size])
+    message.outputs.add(name="y", datatype=datatype, shape=[size // 4])
+    return message
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "deflate"])
+@pytest.mark.parametrize("stream", [False, True])
+async def test_an_answer_is_packed_where_it_pays(encoding, stream, share):
+    message = inferred()
+    if stream:
+        message = pb.ModelStreamInferResponse(infer_response=message)
+    packed = await packed_frame(message, encoding)
+    assert packed[0] == 1
+    assert len(packed) < WORTH_IT
+    read = await read_message(2 * WORTH_IT, encoding, receiving(packed), share)
+    assert read == message.SerializeToString()
+
+
+@pytest.mark.parametrize(
+    ("message", "encoding"),
+    [
+        (inferred(), ""),
+        (inferred(WORTH_IT // 2), "gzip"),
+        (inferred(datatype="FP32"), "gzip"),
+        (pb.ModelMetadataResponse(name="x" * WORTH_IT), "gzip"),
+    ],
+    ids=["no encoding", "short", "floats", "another message"],
+)
+async def test_an_answer_is_left_as_it_is_where_it_does_not(message, encoding):
+    assert await packed_frame(message, encoding) == frame(message.SerializeToString())
+
+
+async def test_an_answer_that_would_grow_is_left_as_it_is():
+    noise = random.Random(1).randbytes(2 * WORTH_IT)
+    message = pb.ModelInferResponse(raw_output_contents=[noise])
+    assert await packed_frame(message, "gzip") == frame(message.SerializeToString())
 
 
 @pytest.mark.parametrize("read", [plain_message, check_unary])

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
 from serving.access.scopes import Scope
-from serving.errors import NotFound
+from serving.errors import ModelNotReady, NotFound
 from serving.gateway.http.routes import INFER, ROUTES, gives_orders, target_of, without_route
 from serving.protocol.parameters import NO_SHARED_MEMORY
 
@@ -61,6 +63,21 @@ def test_orders_are_those_of_the_repository_trace_and_logging():
         "/v2/trace/setting", "/v2/models/{name}/trace/setting", "/v2/logging",
     }  # fmt: skip
     assert not gives_orders({})
+
+
+async def asked(path, **plane):
+    """Return what the route of a path answers over this data plane."""
+    return await target_of("GET", path).route.handle(
+        SimpleNamespace(plane=SimpleNamespace(**plane))
+    )
+
+
+async def test_health_is_that_of_the_data_plane():
+    assert (await asked("/v2/health/live")).body == b'{"live":true}'
+    ready = await asked("/v2/health/ready", ready=lambda: (True, []))
+    assert (ready.status, ready.body) == (200, b'{"ready":true}')
+    with pytest.raises(ModelNotReady, match="not ready: a; b"):
+        await asked("/v2/health/ready", ready=lambda: (False, ["a", "b"]))
 
 
 class TestWithoutRoute:

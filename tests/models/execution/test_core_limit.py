@@ -56,20 +56,6 @@ def test_jobs_share_the_cores_they_have():
     assert effective_n_jobs(8) == 1
 
 
-def test_blas_has_its_threads_back_after_jobs_that_failed():
-    hold_cores(2)
-
-    def seen(fail):
-        if fail:
-            raise LookupError("no luck")
-        return {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"}
-
-    assert Parallel(n_jobs=2)(delayed(seen)(False) for _ in range(2)) == [{1}, {1}]
-    with pytest.raises(LookupError):
-        Parallel(n_jobs=2)(delayed(seen)(fail) for fail in (False, True))
-    assert seen(False) == {2}
-
-
 def test_each_thread_is_held():
     hold_cores(1)
     found = []
@@ -110,12 +96,3 @@ def test_libraries_are_looked_for_when_one_was_loaded(monkeypatch):
     for _ in range(100):
         hold_cores(1)
     assert len(looked) == 1
-
-
-def test_a_library_that_is_loaded_counts():
-    code = (
-        "import ctypes; from serving.models.execution.thread_pools import libraries_loaded\n"
-        "before = libraries_loaded(); assert libraries_loaded() == before\n"
-        "import _decimal; assert libraries_loaded() > before"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True)

@@ -120,6 +120,7 @@ def test_a_shared_source_that_is_no_file_is_not_waited_for(entry, make):
         ("", "has no attribute 'build'"),
         ("def build(): raise RuntimeError('sorry')", "RuntimeError: sorry"),
         ("def build(): raise SystemExit(3)", "SystemExit: 3"),
+        ("import sys; del sys.modules[__name__]; raise ValueError('gone')", "ValueError: gone"),
         ("build = 1", "TypeError: 'int' object is not callable"),
     ],
 )
@@ -129,11 +130,23 @@ def test_broken_factories_are_named(entry, source, says):
         run_factory(entry)
 
 
-@pytest.mark.parametrize("source", ["def build(: pass", "raise ValueError", "raise SystemExit"])
-def test_nothing_stays_of_code_that_cannot_be_imported(entry, source):
+@pytest.mark.parametrize(
+    "source",
+    [
+        "def build(: pass",
+        "raise ValueError",
+        "raise SystemExit",
+        "",
+        "build = 1",
+        "def build(): raise ValueError",
+        "def build(): raise SystemExit",
+        "def build(): raise KeyboardInterrupt",
+    ],
+)
+def test_nothing_stays_of_code_that_builds_nothing(entry, source):
     rewrite(entry, source)
     before = set(sys.modules)
-    with pytest.raises(ConfigError):
+    with pytest.raises((ConfigError, KeyboardInterrupt)):
         run_factory(entry)
     assert set(sys.modules) == before
 

@@ -19,7 +19,6 @@ from serving.models.profile.files import (
     REFERENCE,
     read_baseline,
     read_drift_reference,
-    read_learned,
 )
 from serving.models.profile.fit import fit_profile
 from serving.models.repository.folder import ModelRepository
@@ -49,12 +48,6 @@ def cancer(demo_root, tmp_path):
 
 def rows_of(path, entry):
     return read_dataset(path, entry.config)
-
-
-def test_no_profile_yet(cancer):
-    assert read_drift_reference(cancer) is None
-    assert read_learned(cancer, "mahalanobis") is None
-    assert read_baseline(cancer) is None
 
 
 def test_files_come_back_as_they_were_fitted(cancer):
@@ -204,19 +197,3 @@ def test_too_few_rows_for_the_guard(cancer, tmp_path):
     write_dataset(path, reference.take(np.arange(20)), cancer.config)
     with pytest.raises(ConfigError, match="needs at least 19 held-out rows; got 6"):
         fit_profile(cancer, path)
-
-
-@pytest.mark.parametrize(
-    ("name", "read"),
-    [
-        (DRIFT, read_drift_reference),
-        ("mahalanobis.npz", lambda entry: read_learned(entry, "mahalanobis")),
-        (BASELINE, read_baseline),
-    ],
-)
-@pytest.mark.parametrize("content", [b"", b"{}", b"[1]", b"PK\x03\x04"])
-def test_damaged_files_are_named(cancer, name, read, content):
-    cancer.profile.mkdir()
-    (cancer.profile / name).write_bytes(content)
-    with pytest.raises(ConfigError, match=f"{name}: damaged"):
-        read(cancer)

@@ -1,4 +1,3 @@
-import asyncio
 import json
 import re
 import warnings
@@ -8,8 +7,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from serving.errors import InvalidInput, ModelFailed, ModelNotReady, Overloaded, Unsupported
-from serving.models.profile.columns import input_columns
+from serving.errors import ModelFailed
 from serving.monitoring.reports.drift import (
     ReportError,
     _compare,
@@ -20,20 +18,8 @@ from serving.monitoring.reports.drift import (
 )
 from serving.monitoring.reports.job import ReportJob, write_job
 from serving.monitoring.reports.runner import ReportRunner
-from serving.roles.served_entry import served_entry
 
 pytestmark = pytest.mark.timeout(240)  # the libraries take long to import, and may
-
-
-@pytest.fixture
-def entry(served):
-    return served_entry(served)
-
-
-@pytest.fixture
-def columns(tabular, tabular_config):
-    found = input_columns(tabular.inputs(100, shift=1.0), tabular_config)
-    return {**found, "debt": np.full(100, np.nan, np.float32)}
 
 
 @pytest.fixture
@@ -143,30 +129,6 @@ async def test_nothing_to_compare_is_one_sentence(entry, columns):
     nothing = {name: np.full(100, np.nan) for name in ("income", "debt")}
     with pytest.raises(ModelFailed, match="no column can be compared"):
         await ReportRunner().drift(entry, nothing, "json")
-
-
-async def test_one_at_a_time(entry, columns):
-    runner = ReportRunner()
-    first = asyncio.create_task(runner.drift(entry, columns, "json"))
-    await asyncio.sleep(0)
-    with pytest.raises(Overloaded) as refused:
-        await runner.drift(entry, columns, "json")
-    assert refused.value.retry_after_s
-    first.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await first
-    assert not runner._busy
-
-
-async def test_what_cannot_be_reported_on(entry, columns):
-    runner = ReportRunner()
-    with pytest.raises(InvalidInput, match="html or json"):
-        await runner.drift(entry, columns, "pdf")
-    with pytest.raises(ModelNotReady, match="5 rows"):
-        await runner.drift(entry, {name: v[:5] for name, v in columns.items()}, "html")
-    (entry.directory / "reference.parquet").unlink()
-    with pytest.raises(Unsupported, match=r"reference\.parquet"):
-        await runner.drift(entry, columns, "html")
 
 
 def test_columns_that_say_nothing_are_named():

@@ -5,7 +5,7 @@ import pytest
 
 from monitors.performance.forgotten_keys import ForgottenKeys
 from monitors.performance.label_join import LabelCounts, LabelJoin
-from monitors.performance.labels import JoinedRow, LabelEvent, joined_rows
+from monitors.performance.labels import JoinedRow, LabelEvent
 
 
 @pytest.fixture
@@ -193,18 +193,3 @@ def test_joins_alike_however_rows_are_split_into_events(make_rows):
 
     assert fed(1) == fed(64) == fed(200)
     assert len(fed(1)[0]) == 5
-
-
-def test_joined_rows_are_one_batch_for_the_monitors():
-    joined = [
-        JoinedRow(1, 0, {"sex": "f"}),
-        JoinedRow(-1, 2),
-        JoinedRow(0, 0, {"sex": "m", "age": "old"}),
-    ]
-    rows = joined_rows(joined, timestamp=5.0)
-    assert (rows.n, rows.timestamp) == (3, 5.0)
-    assert (rows.predicted.tolist(), rows.labels.tolist()) == ([1, -1, 0], [0, 2, 0])
-    assert {name: values.tolist() for name, values in rows.groups.items()} == {
-        "sex": ["f", None, "m"],
-        "age": [None, None, "old"],
-    }

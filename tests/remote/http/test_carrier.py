@@ -125,7 +125,9 @@ async def test_answers_of_every_kind(peer, client, said, body):
         (answer(b'{"error": "no"}', status="400 Bad Request"), InvalidInput, "no"),
         (answer(b"", status="403 Forbidden"), UpstreamDenied, "status 403"),
         (answer(b"", "location: /", status="302 Found"), ModelFailed, "status 302"),
-        (answer(b"abc", "inference-header-content-length: 9"), ModelNotReady, "status 502"),
+        (answer(b"abc", "inference-header-content-length: 9"), ModelFailed, "the body has 3 bytes"),
+        (answer(b"abc", "inference-header-content-length: " + "9" * 5000), ModelFailed,
+         "must be a number of bytes"),
         (answer(b"abc", "content-encoding: br"), ModelFailed, "compressed as 'br'"),
         (answer(b"abc", "content-encoding: gzip"), ModelFailed, "is damaged"),
         (b"SSH-2.0-x\r\n", ModelFailed, "does not answer in HTTP"),
@@ -133,7 +135,7 @@ async def test_answers_of_every_kind(peer, client, said, body):
         (b"HTTP/1.1 200 OK\r\nserver: o", ModelNotReady, "hung up; retry"),
         (b"", ModelNotReady, "hung up; retry"),
     ],
-)
+)  # fmt: skip
 async def test_what_is_no_answer(peer, client, said, kind, why):
     peer.script = saying(said)
     told = await (await client()).refused(POST)

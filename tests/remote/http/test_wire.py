@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pytest
 
+from serving.channel.messages.inference import Passthrough
 from serving.errors import ModelFailed
 from serving.protocol.messages import Tensor
 from serving.remote.http.wire import LENGTH, HttpWire
@@ -37,6 +38,20 @@ def test_binary_is_asked_for_where_it_is_known(binary):
     assert ("data" in said["inputs"][0]) is not binary
 
 
+@pytest.mark.parametrize("binary", [True, False])
+def test_parameters_of_the_client_are_passed_on(binary):
+    forward = Passthrough({"timeout": 9}, {"x": {"own": 1}})
+    other = Tensor("z", "INT8", (1,), np.ones(1, np.int8))
+    call = HttpWire(binary).infer("m", "", forward, [X, other])
+    said = json.loads(call.body[: int(call.headers.get(LENGTH, len(call.body)))])
+    more = {"binary_data_output": True} if binary else {}
+    assert said["parameters"] == {"timeout": 9, **more}
+    sizes = [{"binary_data_size": size} if binary else {} for size in (4, 1)]
+    assert said["inputs"][0]["parameters"] == {"own": 1, **sizes[0]}
+    assert said["inputs"][1].get("parameters", {}) == sizes[1]
+    assert ("parameters" in said["inputs"][1]) is binary
+
+
 @pytest.mark.parametrize(
     ("body", "ready"),
     [(b"", True), (b'{"ready": true}', True), (b'{"Ready" : False}', False), (b"x", True)],
@@ -53,12 +68,50 @@ def test_what_is_not_told_is_empty():
     assert (told.versions, told.inputs, told.outputs) == ((), (), ())
 
 
-@pytest.mark.parametrize("size", ["4", 3, 5, 1.5, [4]])
-def test_wrong_sizes_of_binary_outputs(size):
-    output = {"name": "y", "datatype": "FP32", "shape": [1]}
-    head = json.dumps({"outputs": [{**output, "parameters": {"binary_data_size": size}}]}).encode()
-    with pytest.raises(ModelFailed, match="answer cannot be read"):
-        HttpWire(binary=True).read_infer(Answer(head + b"\0" * (5 if size == 5 else 4), len(head)))
+def binary_answer(*outputs, behind):
+    head = json.dumps({"outputs": outputs}).encode()
+    return Answer(head + bytes(behind), len(head))
+
+
+def binary_output(size, datatype="FP32", **more):
+    parameters = {"binary_data_size": size}
+    return {"name": "y", "datatype": datatype, "shape": [1], "parameters": parameters, **more}
+
+
+@pytest.mark.parametrize(
+    ("size", "behind", "why"),
+    [
+        ("4", 4, "is no number of bytes"),
+        (1.5, 4, "is no number of bytes"),
+        ([4], 4, "is no number of bytes"),
+        (-1, 5, "is no number of bytes"),
+        (2**70, 4, "only 4 bytes are left"),
+        (5, 4, "only 4 bytes are left"),
+        (3, 3, "needs 4 bytes, not 3"),
+        (5, 5, "needs 4 bytes, not 5"),
+        (4, 5, "1 bytes are left after the last"),
+    ],
+)
+def test_wrong_sizes_of_binary_outputs(size, behind, why):
+    with pytest.raises(ModelFailed, match=f"answer cannot be read: .*{why}"):
+        HttpWire(binary=True).read_infer(binary_answer(binary_output(size), behind=behind))
+
+
+def test_true_is_no_size_of_a_binary_output():
+    with pytest.raises(ModelFailed, match="is no number of bytes"):
+        HttpWire(binary=True).read_infer(binary_answer(binary_output(True, "INT8"), behind=1))
+
+
+def test_an_output_has_data_or_a_size():
+    with pytest.raises(ModelFailed, match="both data and binary_data_size"):
+        HttpWire(binary=True).read_infer(binary_answer(binary_output(4, data=[1.0]), behind=4))
+
+
+def test_binary_outputs_follow_each_other():
+    first, second = binary_output(4), binary_output(1, "INT8", name="z")
+    read = HttpWire(binary=True).read_infer(binary_answer(first, second, behind=5))
+    assert [tensor.data.nbytes for tensor in read.tensors] == [4, 1]
+    assert [tensor.parameters for tensor in read.tensors] == [None, None]
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from serving.errors import InvalidInput
 from serving.models.formats.sklearn.nesting import parts
 
 _MOST_SHOWN: Final = 10
-_TREATED: Final = r"\[categorical_feature: (\d+(?:,\d+)*)\]"
+_TREATED: Final = r"\[categorical_feature: ([0-9]{1,9}(?:,[0-9]{1,9})*)\]"
 
 
 @dataclass(frozen=True)

@@ -71,6 +71,13 @@ def test_pieces_from_the_middle_of_a_body_are_added_and_its_end_is_not(reader):
     assert reader.take(b"c", 0) == b"abc"
 
 
+def test_what_stands_before_the_first_piece_is_no_part_of_the_body(reader):
+    reader.expect(4)
+    assert reader.take(b"xxbo", 2) is None
+    assert reader.missing == 2
+    assert reader.take(b"dy", 0) == b"body"
+
+
 def test_what_is_dropped_is_no_part_of_the_next_body(reader):
     reader.expect(None)
     assert reader.take(b"5\r\nab", 0) is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 from types import SimpleNamespace
 
 import pytest
@@ -10,10 +11,12 @@ import pytest
 from serving.access.decision import Access
 from serving.errors import Forbidden, ModelNotReady
 from serving.gateway.body_budget import BodyBudget
+from serving.gateway.direct import inference
 from serving.gateway.direct.http1.exchange import Exchange, header_lines
 from serving.gateway.direct.known_heads import Head, InferHead, Steady
 from serving.gateway.direct.peer import Peer
 from serving.gateway.direct.time_slices import CALL_UNITS, TASK_S
+from serving.gateway.http.compression import WORTH_IT
 from serving.gateway.internal_errors import INTERNAL_ERROR
 
 
@@ -132,6 +135,117 @@ class TestWaiting:
         made.exchange.begin(head("POST", INFER), b"x")
         assert made.state.backlog.asked == 0
         assert len(made.answers) == 1
+
+
+class Ticket:
+    """An inference that is done when a test says so."""
+
+    endpoint, request = SimpleNamespace(name="m", version="1"), SimpleNamespace(id="q")
+    cancelled = 0
+
+    def then(self, done):
+        self.done = done
+
+    def cancel(self):
+        self.cancelled += 1
+
+
+LINES = b"content-type: application/json\r\n"
+LONG = b"x" * WORTH_IT
+
+
+class TestInference:
+    @pytest.fixture
+    def ticket(self, monkeypatch):
+        ticket = Ticket()
+        monkeypatch.setattr(inference, "begin", lambda *_: ticket)
+        return ticket
+
+    @pytest.fixture
+    def answer(self, monkeypatch):
+        """Says what an answer is made of."""
+
+        def answer(body, *binary, error=None):
+            def answered(*_):
+                if error is not None:
+                    raise error
+                return LINES, body, binary
+
+            monkeypatch.setattr(inference, "answer", answered)
+
+        return answer
+
+    def likes(self, accepted, packs=True):
+        quick = InferHead("m", "", None, None, packs)
+        return head("POST", quick, [(b"accept-encoding", accepted)])
+
+    async def test_it_is_answered_when_it_is_done(self, made, ticket, answer):
+        answer(b"the answer")
+        made.exchange.begin(head("POST", INFER), b"x")
+        assert made.answers == []
+        ticket.done()
+        assert made.answers == [(200, LINES, b"the answer", None)]
+        made.exchange.lost()
+        assert ticket.cancelled == 0
+
+    async def test_whoever_leaves_before_cancels_it_once(self, made, ticket, answer):
+        answer(b"the answer")
+        made.exchange.begin(head("POST", INFER), b"x")
+        made.exchange.lost()
+        made.exchange.lost()
+        assert ticket.cancelled == 1
+
+    @pytest.mark.parametrize(
+        ("error", "status", "told"),
+        [
+            (Forbidden("no"), 403, b"no"),
+            (RuntimeError("a secret"), 500, INTERNAL_ERROR.encode()),
+        ],
+    )
+    async def test_an_answer_that_cannot_be_written(
+        self, made, ticket, answer, caplog, error, status, told
+    ):
+        answer(b"", error=error)
+        made.exchange.begin(head("POST", INFER), b"x")
+        ticket.done()
+        ((code, _, body, _),) = made.answers
+        assert (code, told in body, b"secret" in body) == (status, True, False)
+        assert ("an answer could not be written" in caplog.text) == (status == 500)
+
+    async def test_it_is_packed_for_whoever_likes_that_better(self, made, ticket, answer):
+        answer(LONG)
+        made.exchange.begin(self.likes(b"gzip"), b"x")
+        ticket.done()
+        assert made.answers == []
+        await settled()
+        ((status, lines, body, size),) = made.answers
+        more = b"vary: accept-encoding\r\ncontent-encoding: gzip\r\n"
+        assert (status, lines, size) == (200, LINES + more, None)
+        assert gzip.decompress(body) == LONG
+
+    @pytest.mark.parametrize(
+        ("packs", "body", "binary"),
+        [
+            (False, LONG, ()),
+            (True, LONG[1:], ()),
+            (True, LONG, [SimpleNamespace(datatype="FP32", shape=(WORTH_IT // 8,))]),
+        ],
+    )
+    async def test_what_does_not_pay_is_answered_plain_and_at_once(
+        self, made, ticket, answer, packs, body, binary
+    ):
+        answer(body, *binary)
+        made.exchange.begin(self.likes(b"gzip", packs), b"x")
+        ticket.done()
+        assert made.answers == [(200, LINES, body, None)]
+
+    async def test_whoever_leaves_while_it_is_packed_is_not_answered(self, made, ticket, answer):
+        answer(LONG)
+        made.exchange.begin(self.likes(b"gzip"), b"x")
+        ticket.done()
+        made.exchange.lost()
+        await settled()
+        assert made.answers == []
 
 
 class TestTheApp:

@@ -94,6 +94,28 @@ def test_a_new_window_counts_for_streams_that_are_open(made):
     assert ended.value.code == f.FLOW_CONTROL_ERROR
 
 
+@pytest.mark.parametrize(
+    ("room", "stalls", "flushed"),
+    [(0, False, []), (1, False, [1]), (2, False, [1, 3]), (9, False, [1, 3, 5]), (9, True, [1])],
+)
+def test_what_waits_for_room_is_written_until_there_is_none(made, room, stalls, flushed):
+    calls = opened(made, 1, 3, 5)
+    told = []
+
+    def flush(stream):
+        told.append(stream.ident)
+        sender.room -= 1
+        sender.stalled = stalls
+        return stream.ident == 3  # its answer is whole
+
+    blocked = {call.ident: call for call in calls}
+    sender = SimpleNamespace(blocked=blocked, room=room, stalled=False, flush=flush)
+    made.streams._sender = sender
+    made.streams.flush_blocked()
+    assert told == flushed
+    assert (3 in made.streams.by_number) == (3 not in flushed)
+
+
 def test_once_the_connection_is_lost_nobody_is_told_and_nothing_is_held(made):
     opened(made, 1, 3)
     made.streams.lost()

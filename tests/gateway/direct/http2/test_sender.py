@@ -7,6 +7,7 @@ from collections import deque
 import pytest
 
 from serving.dataplane.context import NO_CONTEXT
+from serving.errors import Forbidden
 from serving.gateway.direct.clock import Clock
 from serving.gateway.direct.connection import NEVER
 from serving.gateway.direct.http2.call import Call
@@ -94,3 +95,27 @@ def test_an_error_without_room_for_its_body_is_its_status_alone(sender, wire):
     high, low, kind, flags, _ = f.read_head(wire.written, 0)
     assert (kind, flags & f.END_STREAM) == (f.HEADERS, f.END_STREAM)
     assert len(wire.written) == 9 + (high << 8 | low)
+
+
+def test_an_error_with_room_has_its_body(sender, wire):
+    reply = sentence_reply(400, "what to change")
+    sender.fail_http(1, 100, reply)
+    data = f.frame(f.DATA, f.END_STREAM, 1, reply.body)
+    assert wire.written.endswith(data)
+    assert f.read_head(wire.written, 0)[3] & f.END_STREAM == 0
+    assert sender.room == f.FIRST_WINDOW - len(reply.body)
+
+
+def test_a_call_that_failed_ends_with_headers_alone(sender, wire):
+    sender.fail_grpc(1, Forbidden("no"))
+    high, low, kind, flags, ident = f.read_head(wire.written, 0)
+    assert (kind, flags & f.END_STREAM, ident) == (f.HEADERS, f.END_STREAM, 1)
+    assert len(wire.written) == 9 + (high << 8 | low)
+    assert f.literal(b"grpc-status", b"7") in wire.written
+    assert f.literal(b"grpc-message", b"no") in wire.written
+
+
+def test_a_header_block_is_cut_into_frames(sender, wire):
+    block = b"x" * (sender.max_frame + 1)
+    sender.write_block(1, f.END_STREAM, block)
+    assert wire.written == f.headers(f.END_STREAM, 1, block, sender.max_frame)

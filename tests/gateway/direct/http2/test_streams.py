@@ -218,6 +218,18 @@ class TestSend:
         await sending
         assert carrier.said[-2:] == [("data", b"x", True), "finished"]
 
+    async def test_room_for_one_piece_is_none_for_the_next(self, make, carrier):
+        stream = make()
+        await stream.send(OK)
+        await stream.send(body(b"a", more=True))
+        carrier.room = False
+        sending = asyncio.create_task(stream.send(body(b"b")))
+        await settled()
+        assert not sending.done()
+        carrier.room = True
+        carrier.flush(stream)
+        await sending
+
     async def test_who_waits_for_room_learns_that_the_client_is_gone(self, make, carrier):
         stream, carrier.room = make(), False
         await stream.send(OK)

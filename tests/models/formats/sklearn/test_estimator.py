@@ -3,14 +3,12 @@ import zipfile
 
 import lightgbm
 import numpy as np
-import pandas as pd
 import pytest
-from sklearn.compose import make_column_transformer
 from sklearn.datasets import load_iris
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 from serving.config import ConfigError
 from serving.errors import ModelFailed, Unsupported
@@ -98,59 +96,6 @@ def test_whole_numbers_and_trust(make):
     assert model.predict({"x": HEAD})["y"].tolist() == [0, 0, 0, 0]
 
 
-def test_numbers_and_text_by_the_names_of_columns(make):
-    frame = pd.DataFrame({"amount": [1.0, 2.0, 3.0, 4.0], "purpose": ["a", "b", "a", "b"]})
-    columns = make_column_transformer(
-        (OneHotEncoder(), ["purpose"]), remainder="passthrough", verbose_feature_names_out=False
-    )
-    fitted = make_pipeline(columns, LinearRegression()).fit(frame, [1.0, 12.0, 3.0, 14.0])
-    config = """
-format: sklearn
-inputs:
-  - {name: words, datatype: BYTES, shape: [-1, 1], features: [{name: purpose, categories: [a, b]}]}
-  - {name: numbers, datatype: FP32, shape: [-1, 1], features: [{name: amount}]}
-outputs: [{name: y, datatype: FP64, shape: [-1]}]
-"""
-    model = load(make(fitted, config), "cpu")
-    given = {"words": np.array([[b"b"]], object), "numbers": np.array([[6]], np.float32)}
-    np.testing.assert_allclose(model.predict(given)["y"], [16])
-    assert model.predict({name: array[:0] for name, array in given.items()})["y"].shape == (0,)
-
-
-FRAME_CONFIG = """
-format: sklearn
-inputs: [{inputs}]
-outputs: [{{name: y, datatype: FP64, shape: [-1]}}]
-"""
-FP64 = "datatype: FP64, shape"
-
-
-@pytest.mark.parametrize(("one", "other"), [("[-1]", "[-1, 1]"), ("[-1, 1]", "[-1]")])
-def test_an_input_of_one_column_may_be_called_like_it(make, one, other):
-    fitted = LinearRegression().fit(pd.DataFrame(X[:, :2], columns=["b", "a"]), X[:, 0] - X[:, 1])
-    inputs = f"{{name: a, {FP64}: {one}}}, {{name: b, {FP64}: {other}}}"
-    model = load(make(fitted, FRAME_CONFIG.format(inputs=inputs)), "cpu")
-    given = {"a": X[:4, 1], "b": X[:4, 0]}
-    shapes = {"a": one, "b": other}
-    given = {n: v if shapes[n] == "[-1]" else v[:, None] for n, v in given.items()}
-    np.testing.assert_allclose(model.predict(given)["y"], X[:4, 0] - X[:4, 1])
-
-
-@pytest.mark.parametrize(
-    ("more", "says"),
-    [
-        (f"{{name: c, {FP64}: [-1]}}", "does not know the feature 'c'"),
-        (f"{{name: c, {FP64}: [-1, 1], features: [{{name: a}}]}}", "two inputs have the column"),
-        (f"{{name: c, {FP64}: [-1, 3]}}", "input 'c' has no `features` that name its own"),
-    ],
-)
-def test_an_input_that_is_no_column_is_refused(make, more, says):
-    fitted = LinearRegression().fit(pd.DataFrame(X[:, :1], columns=["a"]), X[:, 0])
-    inputs = f"{{name: a, {FP64}: [-1]}}, {more}"
-    with pytest.raises(ConfigError, match=says):
-        load(make(fitted, FRAME_CONFIG.format(inputs=inputs)), "cpu")
-
-
 def test_a_package_that_is_missing_is_named(make, monkeypatch):
     fitted = lightgbm.LGBMRegressor(n_estimators=2, verbose=-1).fit(X, X[:, 0])
     entry = make(fitted, outputs("{name: y, datatype: FP32, shape: [-1]}") + "trust_code: true\n")
@@ -162,25 +107,8 @@ def test_a_package_that_is_missing_is_named(make, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("names", "says"),
-    [
-        ("{name: a}, {name: b}, {name: c}, {name: z}", "was fitted on the column 'd'"),
-        ("", "was fitted on the column 'a', which no input"),
-    ],
-)
-def test_names_of_columns_that_do_not_fit(make, names, says):
-    fitted = LinearRegression().fit(pd.DataFrame(X, columns=list("abcd")), X[:, :3])
-    features = f", features: [{names}]" if names else ""
-    config = CONFIG.replace("shape: [-1, 4]", f"shape: [-1, 4]{features}")
-    with pytest.raises(ConfigError, match=says):
-        load(make(fitted, config), "cpu")
-
-
-@pytest.mark.parametrize(
     ("old", "new", "says"),
     [
-        ("[-1, 4]", "[-1, 5]", r"fitted on 4 columns, model\.yaml declares input 'x' as \[-1, 5\]"),
-        ("[-1, 4]", "[-1]", r"must declare one input \[-1, 4\]"),
         ("[-1, 3]", "[-1, 2]", r"predict_proba \(FP64 \[-1, 3\]\), .*declares FP32 \[-1, 2\]"),
         (
             "FP32, shape: [-1, 3]",

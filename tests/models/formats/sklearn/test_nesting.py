@@ -1,15 +1,18 @@
-"""What lies inside an estimator; which of them take text: `test_sklearn_text.py`."""
+"""What lies inside an estimator, and which of them take text."""
 
 import numpy as np
 import pytest
-from sklearn.decomposition import PCA
-from sklearn.ensemble import GradientBoostingRegressor, VotingRegressor
-from sklearn.feature_extraction.text import CountVectorizer
-from sklearn.linear_model import LinearRegression, Ridge
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.decomposition import PCA, TruncatedSVD
+from sklearn.ensemble import GradientBoostingRegressor, VotingClassifier, VotingRegressor
+from sklearn.feature_extraction.text import CountVectorizer, HashingVectorizer, TfidfVectorizer
+from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
 from sklearn.model_selection import GridSearchCV
-from sklearn.pipeline import make_pipeline
+from sklearn.pipeline import make_pipeline, make_union
+from sklearn.preprocessing import FunctionTransformer
 from sklearn.tree import DecisionTreeRegressor
 
+from serving.models.formats.loader import load
 from serving.models.formats.sklearn.nesting import last, parts, tags_of, takes_text
 
 X, Y = np.arange(20.0).reshape(10, 2), np.arange(10.0)
@@ -84,3 +87,48 @@ def test_what_is_no_estimator_has_no_tags():
 )
 def test_the_first_that_looks_at_the_input_decides(estimator, is_text):
     assert takes_text(estimator) == is_text
+
+
+TEXTS = ["cheap pills", "win money", "meeting at noon", "lunch with the team"] * 3
+LABELS = ["spam", "spam", "ham", "ham"] * 3
+ASKED = ["money for a meeting", "", "Grüße aus Köln"]
+GIVEN = np.array([text.encode() for text in ASKED], object)
+TEXT = {"name": "text", "datatype": "BYTES"}
+PROBABILITIES = {"name": "p", "datatype": "FP64", "shape": [-1, 2], "classes": ["ham", "spam"]}
+
+
+def lower(texts):
+    return [each.lower() for each in texts]
+
+
+def classifier(*steps):
+    return make_pipeline(*steps, LogisticRegression())
+
+
+FITTED = {
+    "one vectorizer": classifier(TfidfVectorizer()),
+    "a hash": classifier(HashingVectorizer(n_features=64)),
+    "a union": classifier(make_union(TfidfVectorizer(), CountVectorizer(analyzer="char"))),
+    "a pipeline in a pipeline": classifier(make_pipeline(CountVectorizer(), TruncatedSVD(2))),
+    "a function before": classifier(FunctionTransformer(lower), TfidfVectorizer()),
+    "a search": GridSearchCV(
+        classifier(TfidfVectorizer()), {"logisticregression__C": [1, 2]}, cv=2
+    ),
+    "a vote": VotingClassifier(
+        [("a", classifier(TfidfVectorizer())), ("b", classifier(CountVectorizer()))], voting="soft"
+    ),
+    "calibrated": CalibratedClassifierCV(classifier(TfidfVectorizer()), cv=2),
+    "nothing, and then a vectorizer": make_pipeline("passthrough", classifier(TfidfVectorizer())),
+}
+
+
+@pytest.mark.parametrize("shape", [[-1], [-1, 1]])
+@pytest.mark.parametrize("estimator", FITTED.values(), ids=FITTED)
+def test_texts_give_what_the_estimator_gives(make_sklearn, estimator, shape):
+    estimator.fit(TEXTS, LABELS)
+    label = {"name": "label", "datatype": "BYTES", "shape": [-1]}
+    model = load(make_sklearn(estimator, [{**TEXT, "shape": shape}], [PROBABILITIES, label]), "cpu")
+    found = model.predict({"text": GIVEN.reshape(-1, *shape[1:])})
+    np.testing.assert_array_equal(found["p"], estimator.predict_proba(ASKED))
+    assert found["label"].tolist() == [str(each).encode() for each in estimator.predict(ASKED)]
+    assert model.predict({"text": GIVEN[:0].reshape(0, *shape[1:])})["p"].shape == (0, 2)
