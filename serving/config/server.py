@@ -10,6 +10,7 @@ from pydantic import Field, field_validator, model_validator
 
 from serving.config.hosts import LOOPBACK, is_host_name
 from serving.config.log import Log
+from serving.config.prices import Prices
 from serving.config.section import Section
 from serving.config.traces import Traces
 from serving.telemetry.logs.setup import LogFormat, LogLevel
@@ -167,6 +168,7 @@ class ServerConfig(Section):
     data_dir: Path = Field(Path(".vigil"), description="Where the monitor keeps its state.")
     log: Log = Field(default_factory=Log)
     telemetry: Telemetry = Field(default_factory=Telemetry)
+    prices: Prices = Field(default_factory=Prices)
     drain_delay_s: float = Field(
         0,
         ge=0,

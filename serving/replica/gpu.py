@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from serving.models.repository.folder import ModelEntry
 from serving.telemetry.counters import SeriesSet
 from serving.telemetry.metrics.cost import MODEL_GPU_TIME, UNKNOWN_GPU
@@ -18,7 +20,8 @@ def gpu_of(entry: ModelEntry) -> str:
     if entry.config.format == "onnx":
         may = entry.config.replicas.device != "cpu"
         return UNKNOWN_GPU if may and _onnx_has_cuda() else ""
-    if not torch.cuda.is_initialized():  # nothing in this process has used one
+    is_initialized: Callable[[], bool] = torch.cuda.is_initialized
+    if not is_initialized():  # nothing in this process has used one
         return ""
     properties = torch.cuda.get_device_properties(torch.cuda.current_device())
     uuid = getattr(properties, "uuid", None)
