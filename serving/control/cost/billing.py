@@ -77,7 +77,7 @@ def make_bill(
         for source in SOURCES
     }
     complete = [source for source, share in shares.items() if share >= ALL]
-    known = _Known({part for part, its_seconds in told.items() if its_seconds}, complete)
+    known = _Known(told.keys(), complete)
     names = sorted((used.keys() | set(models)) - {NO_MODEL})
     bills = [_of_model(name, used.get(name, {}), known, prices) for name in names]
     return Bill(

@@ -99,7 +99,7 @@ class Costs:
     async def _run(self) -> None:
         await self.begin()
         written = self._clock()
-        while not self._ending.is_set():
+        while True:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(COUNT_S):
                     await self._ending.wait()
@@ -107,9 +107,12 @@ class Costs:
                 await self.count()
             except Exception as error:  # noqa: BLE001 - the next count may be well
                 report(Event.OBSERVATION_FAILED, "costs could not be counted", error=error)
-            if self._ending.is_set() or abs(self._clock() - written) >= WRITE_S:
+            ends = self._ending.is_set()
+            if ends or abs(self._clock() - written) >= WRITE_S:
                 written = self._clock()
                 await self.write()
+            if ends:
+                return
 
     async def begin(self) -> None:
         """Take up today's record, and read devices for the first time."""
