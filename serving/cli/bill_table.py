@@ -11,10 +11,16 @@ from rich.table import Column, Table
 
 from serving.cli.console import OUT, cell, say
 from serving.control.cost.bill import Bill, ModelBill
-from serving.telemetry.metrics.cost import ROLES
+from serving.telemetry.metrics.cost import EXPLAINER, GATEWAY, MONITOR, REPLICA, ROLES
 
 UNKNOWN: Final = "unknown"
-NOBODY: Final = "(no model)"
+NOBODY: Final = "(none)"
+_MEASURED: Final = {
+    REPLICA: "processor time",
+    GATEWAY: "processor time, shared out by requests",
+    MONITOR: "processor time",
+    EXPLAINER: "processor time",
+}
 
 
 def show(bill: Bill, *, alone: bool = False) -> None:
@@ -27,9 +33,7 @@ def show(bill: Bill, *, alone: bool = False) -> None:
     say(_period(bill))
     lines = bill.models if alone else [*bill.models, bill.unattributed]
     OUT.print(_models(bill, lines))
-    checks = _checks(lines)
-    if checks.row_count:
-        OUT.print(checks)
+    OUT.print(_parts(lines))
     for note in bill.notes:
         say(note)
 
@@ -44,21 +48,18 @@ def _period(bill: Bill) -> str:
 
 
 def _models(bill: Bill, lines: Iterable[ModelBill]) -> Table:
-    currency = bill.currency or "price"
-    numbers = (
-        "predictions", *(f"{role} s" for role in ROLES), "processor s", "GPU s", "energy J",
-        currency, "per 1,000",
-    )  # fmt: skip
-    table = Table(
-        "model",
-        *(Column(name, justify="right", overflow="fold") for name in numbers),
-        title="Processor seconds by role, and what they cost",
+    price = bill.currency or "price"
+    numbers = ("predictions", "CPU s", "GPU s", "energy J", price, "per 1,000")
+    columns = (
+        # In narrow terminals the names of columns and plain numbers stay whole.
+        Column(name, justify="right", overflow="fold", min_width=len(name))
+        for name in numbers
     )
+    table = Table(Column("model", overflow="fold"), *columns)
     for line in lines:
         table.add_row(
             cell(line.model or NOBODY),
             UNKNOWN if line.predictions is None else str(line.predictions),
-            *(_amount(line.cpu_s[role]) for role in ROLES),
             _amount(line.cpu_total_s),
             _amount(line.gpu_s),
             _energy(line),
@@ -68,27 +69,23 @@ def _models(bill: Bill, lines: Iterable[ModelBill]) -> Table:
     return table
 
 
-def _checks(lines: Iterable[ModelBill]) -> Table:
-    table = Table(
-        "model",
-        "check",
-        Column("seconds", justify="right"),
-        "measured",
-        title="Checks, a part of the seconds above",
-    )
+def _parts(lines: Iterable[ModelBill]) -> Table:
+    """Return where processor time went: a row for each role and, below the roles, each check."""
+    seconds = Column("seconds", justify="right")
+    table = Table(Column("model", overflow="fold"), "spent in", seconds, "measured")
     for line in lines:
-        for name, seconds in line.checks_cpu_s.items():
+        for role in ROLES:
+            if not line.model and line.cpu_s[role] == 0:
+                continue  # replicas and explainers work for one model each
             table.add_row(
-                cell(line.model), cell(name), _amount(seconds), "processor, in the monitor"
+                cell(line.model or NOBODY), role, _amount(line.cpu_s[role]), _MEASURED[role]
             )
-        for name, seconds in line.guards_s.items():
-            table.add_row(
-                cell(line.model), cell(f"guard {name}"), _amount(seconds),
-                "elapsed, in gateways and replicas",
-            )  # fmt: skip
-        explained = line.cpu_s["explainer"]
-        if explained:
-            table.add_row(cell(line.model), "explanations", _amount(explained), "processor")
+        for check, spent in line.checks_cpu_s.items():
+            measured = "processor time, a part of monitor"
+            table.add_row(cell(line.model), cell(f"check {check}"), _amount(spent), measured)
+        for guard, spent in line.guards_s.items():
+            measured = "elapsed, a part of gateway or replica"
+            table.add_row(cell(line.model), cell(f"guard {guard}"), _amount(spent), measured)
     return table
 
 
@@ -122,7 +119,7 @@ def _per_1000(bill: Bill, line: ModelBill) -> str:
     if not bill.prices:
         return "no price"
     if line.predictions == 0:
-        return "no predictions"
+        return "no rows"
     return UNKNOWN if line.price_per_1000 is None else f"{line.price_per_1000:.6g}"
 
 

@@ -53,35 +53,40 @@ def cells(text: str, model: str) -> list[str]:
     return [cell.strip() for cell in line.strip("│").split("│")]
 
 
-def test_a_model_is_a_row_and_its_checks_are_rows_below(capsys) -> None:
+def test_a_model_is_a_row_and_its_parts_are_rows_below(capsys) -> None:
     text = printed(capsys, bill(OF, notes=["a\x1bb"]))
     assert text.startswith(
         "2026-11-30T08:00:00Z to 2026-11-30T10:00:00Z, recorded since 2026-11-30T08:10:00Z for "
         "1.83 hours\n"
     )
     assert cells(text, "m[bold]") == [
-        "m[bold]", "2000", "4", "1", "0.5", "0.5", "6", "12", "7.5 (rapl), 2.5 (nvml)", "0.75",
-        "0.375",
+        "m[bold]", "2000", "6", "12", "7.5 (rapl), 2.5 (nvml)", "0.75", "0.375",
     ]  # fmt: skip
-    assert cells(text, "(no model)")[-3:] == ["0", "0.1", "no predictions"]
-    checks = text[text.index("Checks") :]
-    assert cells(checks, "drift") == ["m[bold]", "drift", "0.25", "processor, in the monitor"]
-    assert cells(checks, "guard schema")[:3] == ["m[bold]", "guard schema", "0.125"]
-    assert cells(checks, "explanations")[2] == "0.5"
+    assert cells(text, "(none)") == ["(none)", "0", "4", "0", "0", "0.1", "no rows"]
+    spent_for_none = [line for line in text.splitlines() if " (none) " in line][1:]
+    assert [line.split("│")[2].strip() for line in spent_for_none] == ["gateway", "monitor"]
+    assert cells(text, "replica")[:3] == ["m[bold]", "replica", "4"]
+    assert cells(text, "gateway")[3] == "processor time, shared out by requests"
+    assert cells(text, "explainer")[2] == "0.5"
+    assert cells(text, "check drift")[:3] == ["m[bold]", "check drift", "0.25"]
+    assert cells(text, "guard schema") == [
+        "m[bold]", "guard schema", "0.125", "elapsed, a part of gateway or replica",
+    ]  # fmt: skip
     assert text.endswith("a\\x1bb\n")
 
 
 def test_what_is_unknown(capsys) -> None:
-    row = cells(printed(capsys, bill(UNKNOWN)), "dark")
-    assert row[1:9] == ["unknown"] * 8
-    assert row[9:] == ["unknown (cpu, energy)", "unknown"]
+    text = printed(capsys, bill(UNKNOWN))
+    row = cells(text, "dark")
+    assert row[1:] == [*["unknown"] * 4, "unknown (cpu, energy)", "unknown"]
+    assert cells(text, "replica")[2] == "unknown"
 
 
 def test_a_price_of_which_a_part_is_known(capsys) -> None:
     part = replace(OF, price=Price(cpu=0.5, unknown=["energy"]), price_per_1000=None)
     part = replace(part, energy_j={"rapl": None, "nvml": 2.5})
     row = cells(printed(capsys, bill(part)), "m[bold]")
-    assert row[8:] == ["2.5 (nvml), unknown (rapl)", "0.5 + unknown (energy)", "unknown"]
+    assert row[4:] == ["2.5 (nvml), unknown (rapl)", "0.5 + unknown (energy)", "unknown"]
 
 
 def test_without_prices(capsys) -> None:
@@ -93,8 +98,7 @@ def test_without_prices(capsys) -> None:
 def test_one_model_alone_and_nothing_recorded(capsys) -> None:
     text = printed(capsys, bill(UNKNOWN, recorded_since=None, recorded_s=0.0), alone=True)
     assert "nothing is recorded yet" in text
-    assert "(no model)" not in text
-    assert "Checks" not in text
+    assert "(none)" not in text
 
 
 def test_csv_has_a_line_for_each_model_and_nothing_for_what_is_unknown() -> None:
