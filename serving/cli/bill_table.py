@@ -49,7 +49,7 @@ def _period(bill: Bill) -> str:
 
 def _models(bill: Bill, lines: Iterable[ModelBill]) -> Table:
     price = bill.currency or "price"
-    numbers = ("predictions", "CPU s", "GPU s", "energy J", price, "per 1,000")
+    numbers = ("rows", "CPU s", "GPU s", "energy J", price, "per 1,000")
     columns = (
         # In narrow terminals the names of columns and plain numbers stay whole.
         Column(name, justify="right", overflow="fold", min_width=len(name))

@@ -165,7 +165,10 @@ class ServerConfig(Section):
         None,
         description="Hosts that models of format `remote` may name; none: whatever they name.",
     )
-    data_dir: Path = Field(Path(".vigil"), description="Where the monitor keeps its state.")
+    data_dir: Path = Field(
+        Path(".vigil"),
+        description="Where the monitor keeps its state, and the control plane its record of costs.",
+    )
     log: Log = Field(default_factory=Log)
     telemetry: Telemetry = Field(default_factory=Telemetry)
     prices: Prices = Field(default_factory=Prices)
