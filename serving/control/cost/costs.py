@@ -80,7 +80,8 @@ class Costs:
         self._energy: ByModel = {}
         self._task: asyncio.Task[None] | None = None
         self._ending = asyncio.Event()
-        self._counting = asyncio.Lock()
+        # Not held while devices are read: one that does not answer must not hold up bills.
+        self._recording = asyncio.Lock()
         self._not_saved = ""
 
     # -- life ---------------------------------------------------------------------------
@@ -118,14 +119,17 @@ class Costs:
         """Take up today's record, and read devices for the first time."""
         try:
             await asyncio.to_thread(self._record.load, self._clock())
-        except (OSError, ValueError) as error:
-            said = "today's record of costs cannot be read, and begins anew"
+        except ValueError as error:
+            said = "today's record of costs is damaged; it was set aside, and begins anew"
             report(Event.STATE_UNREADABLE, said, error=error)
+        except OSError as error:
+            said = f"today's record of costs cannot be read yet: {error.strerror}"
+            report(Event.STATE_UNREADABLE, said, file=str(error.filename or ""))
         await asyncio.to_thread(self._meter.read)
 
     async def write(self) -> None:
         """Write the record; where it cannot be, that is logged once."""
-        async with self._counting:
+        async with self._recording:
             try:
                 await asyncio.to_thread(self._record.write, self._clock())
                 self._not_saved = ""
@@ -139,8 +143,8 @@ class Costs:
 
     async def count(self) -> None:
         """Count what was used since the last call."""
-        async with self._counting:
-            reading = await asyncio.to_thread(self._meter.read)
+        reading = await asyncio.to_thread(self._meter.read)
+        async with self._recording:
             self._count(reading)
 
     def _count(self, reading: Reading) -> None:
@@ -192,7 +196,8 @@ class Costs:
         """
         until = self._clock()
         first = since // HOUR_S * HOUR_S
-        hours = await asyncio.to_thread(self._record.read, first, self._record.held())
+        async with self._recording:
+            hours = await asyncio.to_thread(self._record.read, first)
         served = {served.name for served in self._registry.directory.models}
         bill = make_bill(hours, Period(first, until), self._prices, served)
         if not model:

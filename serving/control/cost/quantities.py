@@ -16,7 +16,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
-from serving.telemetry.metrics.cost import CHECK_CPU_TIME, MODEL_CPU_TIME, MODEL_GPU_TIME
+from serving.telemetry.metrics.cost import (
+    CHECK_CPU_TIME,
+    MODEL_CPU_TIME,
+    MODEL_GPU_TIME,
+    NO_MODEL,
+)
 from serving.telemetry.metrics.guards import GUARD_DURATION
 from serving.telemetry.metrics.inference import INFERENCE_ROWS
 from serving.telemetry.series import Series
@@ -50,7 +55,7 @@ def counted(series: Iterable[Series]) -> ByModel:
         key = _KEYS.get(item.name)
         if key is not None:
             about = dict(item.attributes)
-            amounts = found.setdefault(about["model"], {})
+            amounts = found.setdefault(about.get("model", NO_MODEL), {})
             name = key(about)
             amounts[name] = amounts.get(name, 0) + item.value
     return found

@@ -189,7 +189,7 @@ async def test_a_record_that_cannot_be_written_is_logged_once_and_kept(
         await instance.costs.write()
         await instance.costs.write()
     assert [record.getMessage() for record in caplog.records] == [
-        "the record of costs cannot be saved: File exists"
+        "the record of costs cannot be saved: Not a directory"
     ]
     assert (await instance.costs.bill(NOON)).models[0].predictions == 1
 
