@@ -76,7 +76,7 @@ def test_days_that_cannot_be_written_stay_and_are_bounded(tmp_path: Path) -> Non
     folder.write_text("a file where the folder should be")
     for number in range(1, 24 * (MOST_HELD + 1)):
         record.add(NOON + number * HOUR, 5.0, {"rows"}, {"a": {"rows": 1}})
-        with pytest.raises(OSError, match="Not a directory|File exists"):
+        with pytest.raises(OSError, match=r"Not a directory|File exists"):
             record.write(NOON + number * HOUR)
     held = hours(record)
     assert len({datetime.fromtimestamp(hour.start, UTC).date() for hour in held}) == MOST_HELD
