@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import time
 from importlib.resources import files
 from typing import Any, Final
 
@@ -20,9 +21,11 @@ from starlette.types import Scope as AsgiScope
 from serving.access.decision import Access
 from serving.access.scopes import Scope
 from serving.access.web import WebAccess
+from serving.admin.bill_query import read_period
 from serving.admin.console import console_data
 from serving.config import ServerConfig
 from serving.control.commands import Commands
+from serving.control.cost.costs import Costs
 from serving.control.history import History
 from serving.control.instance_status import instance_status
 from serving.control.monitor_orders import reset_reference
@@ -47,9 +50,11 @@ class Pages:
         config: ServerConfig,
         history: History,
         commands: Commands | None = None,
+        costs: Costs | None = None,
     ) -> None:
         self._registry = registry
         self._commands = commands
+        self._costs = costs
         self._config = config
         self._history = history
         self._page, self._policy = _console_page()
@@ -72,6 +77,8 @@ class Pages:
         ]
         if self._config.telemetry.prometheus:
             offered.append((Scope.OBSERVE, Route("/metrics", self.metrics)))
+        if self._costs is not None:
+            offered.append((Scope.OBSERVE, Route("/bill", self.bill)))
         if self._commands is not None:
             order = Route("/v2/{path:path}", self.order, methods=["GET", "POST"])
             offered.append((Scope.CONTROL, order))
@@ -109,6 +116,15 @@ class Pages:
     async def status(self, _request: Request) -> Response:
         """Answer who is there and whether the instance is ready, for programs."""
         return _json(instance_status(self._registry))
+
+    async def bill(self, request: Request) -> Response:
+        """Answer what models cost in a period; see `read_period` for what may be asked."""
+        assert self._costs is not None
+        try:
+            since, model = read_period(request.query_params.multi_items(), time.time())
+            return _json(await self._costs.bill(since, model))
+        except VigilError as error:
+            return _error_response(http_status(error), error.message)
 
     async def reset_reference(self, request: Request) -> Response:
         """Begin a new live reference of a model's drift."""

@@ -12,6 +12,7 @@ import uvicorn
 from serving.admin.pages import Pages
 from serving.config import ConfigError, ServerConfig
 from serving.control.commands import Commands
+from serving.control.cost.costs import Costs
 from serving.control.exports import Exports
 from serving.control.history import History
 from serving.control.registry import Registry
@@ -39,7 +40,8 @@ class AdminServer:
         self.port = config.listen.admin_port
         self._server: _Server | None = None
         self._serving: asyncio.Task[None] | None = None
-        self._exports = Exports(registry, config, self._history)
+        self._costs = Costs(registry, config)
+        self._exports = Exports(registry, config, self._history, self._costs)
 
     async def start(self) -> None:
         """Listen; returns once requests are answered.
@@ -51,7 +53,9 @@ class AdminServer:
         self.port = listening.getsockname()[1]
         self._server = _Server(
             uvicorn.Config(
-                Pages(self._registry, self._config, self._history, self._commands).app(),
+                Pages(
+                    self._registry, self._config, self._history, self._commands, self._costs
+                ).app(),
                 log_config=None,
                 access_log=False,
                 lifespan="off",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeVar
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, urlencode, urlsplit
 
 import msgspec
 
@@ -78,15 +78,19 @@ class Client:
     patience_s: float = PATIENCE_S
     session: httpx.Client | None = None
 
-    def get(self, *path: str) -> Answer:
-        """Return the answer to GET; `path` are the segments, as they are before quoting.
+    def get(self, *path: str, query: Mapping[str, str] | None = None) -> Answer:
+        """Return the answer to GET.
+
+        Args:
+            path: its segments, as they are before quoting.
+            query: parameters, likewise.
 
         Raises:
             Refused: the instance answered with an error.
             Unreachable: nothing answers there, or not in time.
             VigilError: something else answers there, or the URL is none.
         """
-        return self._ask("GET", path)
+        return self._ask("GET", path, query=query)
 
     def post(
         self, *path: str, body: bytes = b"", headers: Mapping[str, str] | None = None
@@ -100,8 +104,11 @@ class Client:
         path: tuple[str, ...],
         body: bytes = b"",
         headers: Mapping[str, str] | None = None,
+        query: Mapping[str, str] | None = None,
     ) -> Answer:
         url = "/".join((self.url.rstrip("/"), *map(_segment, path)))
+        if query:
+            url += "?" + urlencode(query, errors="surrogateescape")
         got = self._sent(method, url, body, headers)
         answer = Answer(url, got.content, got.headers)
         if got.status_code != 200:

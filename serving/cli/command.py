@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from serving.cli.bill import bill
 from serving.cli.check import check
 from serving.cli.console import complain
 from serving.cli.findings import findings
@@ -32,7 +33,7 @@ app = typer.Typer(
 for command in (up, demo, watch, check, profile, convert, manifest):
     app.command()(command)
 app.command("config")(describe)
-for command in (infer, findings, status):
+for command in (infer, findings, status, bill):
     app.command()(command)
 app.add_typer(labels, name="labels")
 

@@ -16,6 +16,7 @@ from serving.config.monitoring import (
     PerformanceMonitor,
     Tolerance,
 )
+from serving.config.prices import Prices
 from serving.config.remote import Remote, RemoteCredentials, RemoteTls
 from serving.config.section import ConfigError
 from serving.config.server import Listen, ServerConfig, Telemetry
@@ -55,6 +56,7 @@ __all__ = [
     "OutputSpec",
     "PerformanceMonitor",
     "Precision",
+    "Prices",
     "Remote",
     "RemoteCredentials",
     "RemoteTls",

@@ -10,6 +10,7 @@ from pydantic import Field, field_validator, model_validator
 
 from serving.config.hosts import LOOPBACK, is_host_name
 from serving.config.log import Log
+from serving.config.prices import Prices
 from serving.config.section import Section
 from serving.config.traces import Traces
 from serving.telemetry.logs.setup import LogFormat, LogLevel
@@ -164,9 +165,13 @@ class ServerConfig(Section):
         None,
         description="Hosts that models of format `remote` may name; none: whatever they name.",
     )
-    data_dir: Path = Field(Path(".vigil"), description="Where the monitor keeps its state.")
+    data_dir: Path = Field(
+        Path(".vigil"),
+        description="Where the monitor keeps its state, and the control plane its record of costs.",
+    )
     log: Log = Field(default_factory=Log)
     telemetry: Telemetry = Field(default_factory=Telemetry)
+    prices: Prices = Field(default_factory=Prices)
     drain_delay_s: float = Field(
         0,
         ge=0,

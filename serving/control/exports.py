@@ -1,4 +1,4 @@
-"""What becomes of the totals while the instance runs: samples for the console, pushes by OTLP."""
+"""What becomes of the totals while the instance runs: samples, costs, and pushes by OTLP."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 import platform
 
 from serving.config import ServerConfig
+from serving.control.cost.costs import Costs
 from serving.control.history import SAMPLE_S, History
 from serving.control.registry import Registry
 from serving.telemetry.export.metrics_data import own_version
@@ -20,6 +21,7 @@ class Exports:
         registry: the instance.
         config: names the collector.
         history: gets the samples.
+        costs: counts what models cost.
         engine, ingress: what runs, for the metrics; none: what the configuration says.
     """
 
@@ -28,12 +30,14 @@ class Exports:
         registry: Registry,
         config: ServerConfig,
         history: History,
+        costs: Costs,
         engine: str = "",
         ingress: str = "",
     ) -> None:
         self._registry = registry
         self._config = config
         self._history = history
+        self._costs = costs
         self._tasks: list[asyncio.Task[None]] = []
         self._pusher: OtlpPusher | None = None
         info = registry.series.gauge(
@@ -49,6 +53,7 @@ class Exports:
         """Begin; needs a running loop."""
         create = asyncio.get_running_loop().create_task
         self._tasks = [create(self._sample())]
+        self._costs.start()
         endpoint = self._config.telemetry.otlp_endpoint
         if endpoint:
             failures = self._registry.series.sum(TELEMETRY_EXPORT_FAILURES)
@@ -60,6 +65,7 @@ class Exports:
         """Export once more; bounded to a few seconds."""
         for task in self._tasks:
             task.cancel()
+        await self._costs.stop()
         if self._pusher:
             self._pusher.offer(self._registry.aggregate())
             await asyncio.to_thread(self._pusher.stop)

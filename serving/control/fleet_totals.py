@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from math import inf
 from typing import Final
 
 from serving.telemetry.aggregate import SeriesKey, is_cumulative, merge, series_key, went_back
+from serving.telemetry.metrics.process import PROCESS_START_TIME
 from serving.telemetry.series import Series
 
+CLOCK_S: Final = 2.0
+"""A process that began less than this before the counting is taken for one that began after it:
+the kernel tells the machine's start in whole seconds, and processes' starts relative to it."""
 MAX_DEPARTED: Final = 256
 """Dead members whose last report is kept apart, in case the same process comes back."""
 
@@ -19,9 +24,14 @@ class FleetTotals:
     gauges vanish. If the *same* process returns (only its connection broke), its new report
     replaces the old one; if it is a new process, the old report goes into the retired base and
     counting continues on top of it.
+
+    Args:
+        since: when this counting begins, Unix seconds; see `inherited`.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, since: float = 0.0) -> None:
+        self._since = since
+        self._inherited: dict[str, tuple[Series, ...]] = {}
         self._live: dict[str, tuple[Series, ...]] = {}
         self._departed: dict[str, tuple[int, tuple[Series, ...]]] = {}
         self._base: list[Series] = []
@@ -42,6 +52,9 @@ class FleetTotals:
             start with the same pid).
         """
         reborn = False
+        first = member not in self._live and member not in self._departed
+        if first and member not in self._inherited and _began(series) < self._since - CLOCK_S:
+            self._inherited[member] = tuple(item for item in series if is_cumulative(item))
         if member in self._departed:
             reborn = _contradicts(self._departed[member][1], series)
             if reborn:
@@ -70,9 +83,23 @@ class FleetTotals:
         everything += more
         return merge(everything)
 
+    def inherited(self) -> list[Series]:
+        """Return what members had counted before they reported here for the first time.
+
+        They are older than this counting: the control plane that they had reported to is gone,
+        and what it counted is in these totals once more.
+        """
+        return merge(item for series in self._inherited.values() for item in series)
+
     def _retire(self, member: str) -> None:
         _pid, left = self._departed.pop(member)
         self._base = merge([*self._base, *left])
+
+
+def _began(series: tuple[Series, ...]) -> float:
+    """Return when the process began that reports these, Unix seconds; now, if it does not say."""
+    starts = (item.value for item in series if item.name == PROCESS_START_TIME.name)
+    return min((start for start in starts if start), default=inf)
 
 
 def _contradicts(old: tuple[Series, ...], new: tuple[Series, ...]) -> bool:

@@ -75,14 +75,15 @@ class Members:
     Args:
         series: where restarts are counted.
         clock: monotonic seconds.
+        since: when the control plane began, Unix seconds.
     """
 
-    def __init__(self, series: SeriesSet, clock: Callable[[], float]) -> None:
+    def __init__(self, series: SeriesSet, clock: Callable[[], float], since: float = 0.0) -> None:
         self._series = series
         self._clock = clock
         self._seats: dict[str, _Seat] = {}
         self._ids: dict[Connection, str] = {}
-        self._totals = FleetTotals()
+        self._totals = FleetTotals(since)
         self.restarts: Final[dict[str, int]] = {}
 
     # -- what happens -------------------------------------------------------------------
@@ -219,6 +220,10 @@ class Members:
     def totals(self, more: Iterable[Series]) -> list[Series]:
         """Return one series per name and attributes over everybody, dead or alive, and `more`."""
         return self._totals.aggregate(more)
+
+    def inherited(self) -> list[Series]:
+        """Return what members had counted for a control plane before; see `FleetTotals`."""
+        return self._totals.inherited()
 
     def _state(self, seat: _Seat) -> MemberState:
         restarts = self.restarts.get(seat.member.id, 0)

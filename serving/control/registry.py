@@ -108,7 +108,7 @@ class Registry:
         # upwards.
         self._generations = itertools.count(self.started_ns // 1_000_000)
         self.series: Final = SeriesSet()
-        self.members: Final = Members(self.series, clock)
+        self.members: Final = Members(self.series, clock, self.started_ns / 1e9)
         self.failures: Final = FailureReasons()
         self.load_failures: Final = LoadFailures(self.series)
         self._model_series = ModelSeries(self.series)
@@ -200,6 +200,10 @@ class Registry:
         for process in self.processes:
             process.update()
         return self.members.totals(self.series.snapshot())
+
+    def inherited(self) -> list[Series]:
+        """Return what of `aggregate` was counted before this control plane began."""
+        return self.members.inherited()
 
     def states(self) -> list[MemberState]:
         """Return every member as it is now, sorted by role and id."""

@@ -20,6 +20,7 @@ from serving.admin.pages import Pages
 from serving.channel.messages.directory import Inventory, ModelKey, ServedModel
 from serving.config import ServerConfig
 from serving.control.composition import ControlPlane
+from serving.control.cost.costs import Costs
 from serving.control.exports import Exports
 from serving.control.history import History
 from serving.control.registry import Registry
@@ -82,8 +83,11 @@ class EmbeddedInstance:
         self._control = ControlPlane(self._registry, self._config, self._roles.serve, switch=switch)
         history = History()
         host = "application"
-        self._exports = Exports(self._registry, self._config, history, engine=host, ingress=host)
-        pages = Pages(self._registry, self._config, history, self._control.commands)
+        costs = Costs(self._registry, self._config)
+        self._exports = Exports(
+            self._registry, self._config, history, costs, engine=host, ingress=host
+        )
+        pages = Pages(self._registry, self._config, history, self._control.commands, costs)
         self.admin: ASGIApp = pages.app(mounted=True)
         self._gateway = GatewayComposition(
             "gateway-0",

@@ -52,6 +52,7 @@ from serving.roles.load_failure import tell_failed
 from serving.roles.served_entry import served_entry
 from serving.telemetry.counters import SeriesSet
 from serving.telemetry.logs.causes import Cause, describe
+from serving.telemetry.metrics.cost import EXPLAINER
 from serving.telemetry.metrics.explanations import (
     EXPLAIN_COMPLETENESS_ERROR,
     EXPLAIN_DURATION,
@@ -59,6 +60,7 @@ from serving.telemetry.metrics.explanations import (
 )
 from serving.telemetry.process import ProcessSeries
 from serving.telemetry.process_title import set_title
+from serving.telemetry.processor_time import ModelProcessorTime
 
 MAX_WAITING: Final = 64
 """Explanations that may be under way; more are refused."""
@@ -115,6 +117,7 @@ class ExplainerRole:
         self._process = ProcessSeries(
             self._series, "explainer", member_id, served.name, served.version
         )
+        self._spent = ModelProcessorTime(self._series, EXPLAINER, served.name, served.version)
         self._typical_s = 0.05
 
     def load(self) -> None:
@@ -162,6 +165,7 @@ class ExplainerRole:
     def _report(self) -> Report:
         self._depth.set(len(self._tasks))
         self._process.update()
+        self._spent.update()
         return Report(True, self._series.snapshot(), ExplainerStatus(len(self._tasks)))
 
     def _message(self, connection: Connection, message: Message) -> None:

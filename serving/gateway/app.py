@@ -20,6 +20,7 @@ from serving.config import Listen, Traces
 from serving.dataplane.handler import DataPlane
 from serving.gateway.asgi import VigilApp
 from serving.gateway.body_budget import BodyBudget, BodySeries
+from serving.gateway.processor_share import ProcessorShare
 from serving.gateway.tracing import GatewayTracing
 from serving.gateway.upkeep.collector import Collector
 from serving.gateway.upkeep.spare_memory import SpareMemory
@@ -61,6 +62,8 @@ class GatewayComposition:
         self._secret = secret
         self._plane = plane
         self._process: ProcessSeries | None = None
+        # What a guest's process spends is mostly its host's.
+        self._share = None if guest else ProcessorShare()
         self._registry: RegistryClient | None = None
         self._guest = guest
         self._server_name = server_name
@@ -129,7 +132,10 @@ class GatewayComposition:
         self._body_series.update()
         ready, reasons = self._plane.ready()
         status = msgspec.structs.replace(self._plane.status(), reasons=tuple(reasons))
-        return Report(ready, self._plane.snapshot(), status)
+        series = self._plane.snapshot()
+        if self._share is not None:
+            series = (*series, *self._share.series(series))
+        return Report(ready, series, status)
 
 
 def composition_from_environment() -> GatewayComposition:

@@ -19,6 +19,7 @@ from serving.errors import Unsupported
 from serving.models.consumers import LABELS, consumers, reads_inputs
 from serving.models.profile.columns import input_columns
 from serving.models.repository.folder import ModelEntry
+from serving.monitoring.check_time import CheckTime
 from serving.monitoring.event_decoding import PredictionEvent
 from serving.monitoring.finding_series import FindingSeries
 from serving.monitoring.judges.descriptor import MonitorDescriptor
@@ -42,6 +43,9 @@ class ModelMonitors:
         upstream_as: what counters call the version where it is another server's; empty: it is
             one that is served here.
         monitors: which kinds of monitors there are.
+
+    Attributes:
+        time: where the processor time of all that is done for the version is counted.
     """
 
     def __init__(
@@ -57,10 +61,11 @@ class ModelMonitors:
         told = f" version '{entry.version}' upstream" if upstream_as else ""
         model = f"model '{entry.name}'{told}"
         config = entry.config
+        self.time: Final = CheckTime(series, entry.name, upstream_as or entry.version)
         self._series = FindingSeries(series, entry.name, entry.version, upstream_as)
         drift = config.monitors.drift
         self._recent = RecentRows(drift.window if drift else RECENT_ROWS)
-        self._monitors = MonitorSet(entry, model, self._series, monitors)
+        self._monitors = MonitorSet(entry, model, self._series, self.time, monitors)
         output = config.class_output if LABELS in consumers(config) else None
         self._truth = LabelledRows(output, forgotten) if output else None
         self._bits = [spec.name for spec in config.outputs if spec.datatype == "BF16"]
@@ -132,7 +137,9 @@ class ModelMonitors:
             InvalidInput: a label names no class of the model; then none was taken in.
         """
         truth = self._classifier()
+        began = self.time.clock()
         counts, joined = truth.labelled(labels, now)
+        self.time.checked(LABELS, began)
         self._joined(truth, joined, now, now)
         return counts
 
@@ -147,6 +154,7 @@ class ModelMonitors:
         return self._truth
 
     def _join(self, truth: LabelledRows, rows: Rows, failed: Exception | None, now: float) -> None:
+        began = self.time.clock()
         try:
             if failed is not None:
                 raise failed
@@ -154,6 +162,8 @@ class ModelMonitors:
         except Exception as error:  # noqa: BLE001 - the next batch may be well
             self._monitors.failed(LABELS, error)
             return
+        finally:
+            self.time.checked(LABELS, began)
         self._monitors.worked(LABELS)
         self._joined(truth, joined, rows.timestamp, now)
 

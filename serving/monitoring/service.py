@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from time import thread_time_ns
 from typing import Any
 
 from monitors.performance.label_join import Entry
@@ -29,7 +30,9 @@ from serving.protocol.messages import Tensor
 from serving.telemetry.counters import SeriesSet
 from serving.telemetry.logs.events import Event
 from serving.telemetry.logs.report import report
+from serving.telemetry.metrics.cost import MODEL_CPU_TIME, MONITOR, NO_MODEL
 from serving.telemetry.metrics.events import EVENTS_LOST, EVENTS_RECEIVED, MONITOR_LAG
+from serving.telemetry.processor_time import Clock, processor_time
 from serving.telemetry.series import Series
 
 
@@ -39,6 +42,7 @@ class MonitoringService:
     Args:
         clock: seconds since the epoch.
         monitors: which kinds of monitors there are.
+        spent: processor seconds of this process.
 
     Attributes:
         delivery: what was received and what is lost.
@@ -46,9 +50,13 @@ class MonitoringService:
     """
 
     def __init__(
-        self, clock: Callable[[], float], monitors: Sequence[MonitorDescriptor] = MONITORS
+        self,
+        clock: Callable[[], float],
+        monitors: Sequence[MonitorDescriptor] = MONITORS,
+        spent: Clock = processor_time,
     ) -> None:
         self._clock = clock
+        self._processor_time = spent
         self.delivery = DeliveryAccounting()
         self.unwatched = 0
         self._series = SeriesSet()
@@ -57,6 +65,7 @@ class MonitoringService:
         self._lost_before = 0
         self._lag = self._series.gauge(MONITOR_LAG)
         self._worst_lag = 0.0
+        self._rest = self._series.sum(MODEL_CPU_TIME, model=NO_MODEL, version="", role=MONITOR)
         self.watches = MonitoredVersions(self._series, clock, monitors)
 
     def serve(self, models: Sequence[ServedModel]) -> None:
@@ -72,6 +81,7 @@ class MonitoringService:
 
     def observe(self, meta: EventMeta, tensors: Sequence[Tensor]) -> None:
         """Take in one message of predictions; one that was here before changes nothing."""
+        began = thread_time_ns()
         rows = sum(meta.rows)
         if not self.delivery.arrived(meta.position, len(meta.ids), rows):
             return
@@ -99,6 +109,7 @@ class MonitoringService:
             self.unwatched += rows
         else:
             watch.update(event, self._clock())
+            watch.time.worked(began)
 
     def _count_lost(self) -> None:
         # What was lost before a restart is in the totals of the process that counted it.
@@ -125,7 +136,7 @@ class MonitoringService:
         for at, share in shares.items():
             newest_first[at].check_labels(share)
         now = self._clock()
-        return _sum([newest_first[at].label(share, now) for at, share in shares.items()])
+        return _sum([_label(newest_first[at], share, now) for at, share in shares.items()])
 
     def reset_reference(self, model: str) -> str:
         """Begin a new live reference of every version of a model; returns its state in words.
@@ -183,8 +194,15 @@ class MonitoringService:
         self._worst_lag = 0.0
         now = self._clock()
         for watch in self.watches:
+            began = watch.time.clock()
             watch.refresh(now)
+            watch.time.worked(began)
+        self._rest.value = max(self._rest.value, self._processor_time() - self._for_models())
         return self._series.snapshot()
+
+    def _for_models(self) -> float:
+        """Return the processor seconds that were counted for models."""
+        return sum(spent.value for spent in self._series.sums(MODEL_CPU_TIME)) - self._rest.value
 
     def _notes(self, watches: Sequence[ModelMonitors], model: str = "") -> tuple[str, ...]:
         return (*(note for watch in watches for note in watch.notes), *self.watches.notes(model))
@@ -213,6 +231,14 @@ class MonitoringService:
     def entries(self) -> Iterator[tuple[str, Entry]]:
         """Yield all entries with their owners; the state may change meanwhile."""
         return self.watches.entries()
+
+
+def _label(watch: ModelMonitors, labels: Sequence[LabelEvent], now: float) -> LabelCounts:
+    began = watch.time.clock()
+    try:
+        return watch.label(labels, now)
+    finally:
+        watch.time.worked(began)
 
 
 def _sum(counts: Sequence[LabelCounts]) -> LabelCounts:

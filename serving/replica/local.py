@@ -23,6 +23,8 @@ from serving.models.preparation.prepare import prepare
 from serving.models.repository.folder import ModelEntry
 from serving.replica.batch_handler import Reply, require_infer, tensors_of, told
 from serving.replica.executor import BatchExecutor
+from serving.replica.gpu import GpuTime, gpu_time
+from serving.telemetry.counters import SeriesSet
 
 _decode_batch = msgspec.msgpack.Decoder(BatchMeta).decode
 
@@ -32,10 +34,13 @@ class LocalBatches:
 
     Args:
         entry: the model version.
+        series: where the time on a GPU is counted.
     """
 
-    def __init__(self, entry: ModelEntry) -> None:
+    def __init__(self, entry: ModelEntry, series: SeriesSet) -> None:
         self._entry = entry
+        self._series = series
+        self._gpu: GpuTime | None = None
         self.slots = entry.config.replicas.max_inflight_batches
         self.capabilities = Capabilities()
         self.batches = 0
@@ -60,6 +65,7 @@ class LocalBatches:
         guards = replica_guards(self._entry, model.capabilities)
         self._executor = BatchExecutor(model, guards, self._entry.name, self._entry.version)
         self.capabilities = model.capabilities
+        self._gpu = gpu_time(self._series, self._entry)
 
     def start(self, busy_poll: BusyPoll) -> None:
         """Begin; `message` may be called from now on."""
@@ -117,6 +123,8 @@ class LocalBatches:
         self._computing += 1
         now = time.monotonic()
         self.busy_since = self.busy_since or now
+        if self._gpu is not None:
+            self._gpu.busy(True, now)
         progress = connection.progress
         if progress is not None:
             progress.begin(message.id, now)
@@ -133,6 +141,8 @@ class LocalBatches:
             # Each end is progress; the clock for a hang starts again with it.
             now = time.monotonic()
             self.busy_since = now if self._computing else None
+            if self._gpu is not None:
+                self._gpu.busy(self._computing > 0, now)
             self.batches += 1
             if progress is not None:
                 progress.end(message.id, now)
@@ -141,11 +151,15 @@ class LocalBatches:
         assert self._executor is not None
         meta, inputs = _read(message)
         self._requests = len(meta.rows)
-        self.busy_since = time.monotonic()
+        self.busy_since = now = time.monotonic()
+        if self._gpu is not None:
+            self._gpu.busy(True, now)
         try:
             result = self._executor.run(meta.rows, inputs)
         finally:
             self.busy_since = None
+            if self._gpu is not None:
+                self._gpu.busy(False, time.monotonic())
             self.batches += 1
         return self._answer(result)
 

@@ -28,7 +28,7 @@ def make_replica(
     remote = entry.config.remote
     batches: BatchHandler
     if remote is None:
-        batches = LocalBatches(entry)
+        batches = LocalBatches(entry, series)
     else:
         # Here, because it loads gRPC, which must not be in a process that forks others.
         from serving.replica.upstream import UpstreamBatches

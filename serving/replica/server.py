@@ -22,8 +22,10 @@ from serving.roles.reporter import ReporterThread
 from serving.telemetry.counters import SeriesSet
 from serving.telemetry.logs.events import Event
 from serving.telemetry.logs.report import report
+from serving.telemetry.metrics.cost import REPLICA
 from serving.telemetry.metrics.models import MODEL_LAST_LOAD_DURATION, MODEL_LAST_LOAD_TIMESTAMP
 from serving.telemetry.process import ProcessSeries
+from serving.telemetry.processor_time import ModelProcessorTime
 
 
 class ReplicaServer:
@@ -62,6 +64,7 @@ class ReplicaServer:
         self._reporter: ReporterThread | None = None
         self._series = series
         self._process = ProcessSeries(series, "replica", member_id, served.name, served.version)
+        self._spent = ModelProcessorTime(series, REPLICA, served.name, served.version)
 
     def load(self) -> None:
         """Get ready to answer batches; blocks.
@@ -128,5 +131,6 @@ class ReplicaServer:
     def _report(self) -> Report:
         since = self._batches.busy_since
         self._process.update()
+        self._spent.update()
         status = ReplicaStatus(time.monotonic() - since if since else 0.0)
         return Report(True, self._series.snapshot(), status)

@@ -159,6 +159,14 @@ class SeriesSet:
         """End a gauge whose value is not known any more; cumulative series never end."""
         self._recorders.pop((gauge.metric.name, gauge.attributes), None)
 
+    def sums(self, metric: Metric) -> list[SumSeries]:
+        """Return the recorders of a `sum` metric, with whatever attributes."""
+        return [
+            recorder
+            for recorder in self._recorders.values()
+            if recorder.metric is metric and isinstance(recorder, SumSeries)
+        ]
+
     def snapshot(self) -> tuple[Series, ...]:
         """Return every series as it stands now."""
         return tuple(recorder.snapshot() for recorder in self._recorders.values())

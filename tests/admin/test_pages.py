@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -14,6 +15,7 @@ from serving.access.scopes import Scope
 from serving.admin.pages import Pages
 from serving.config import ServerConfig
 from serving.control.commands import Commands
+from serving.control.cost.costs import Costs
 from serving.control.history import History
 from serving.control.registry import Registry
 from serving.errors import Forbidden
@@ -23,6 +25,7 @@ SCOPES = {
     ("GET", "/readyz"): Scope.HEALTH,
     ("GET", "/config"): Scope.OBSERVE,
     ("GET", "/status"): Scope.OBSERVE,
+    ("GET", "/bill"): Scope.OBSERVE,
     ("GET", "/console"): Scope.OBSERVE,
     ("GET", "/console/data"): Scope.OBSERVE,
     ("GET", "/metrics"): Scope.OBSERVE,
@@ -49,12 +52,17 @@ def replaced(monkeypatch: pytest.MonkeyPatch) -> Callable[[Decide], None]:
 
 
 @pytest.fixture
-def client(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> httpx.AsyncClient:
+def costs(registry: Registry, tmp_path: Path) -> Costs:
+    return Costs(registry, ServerConfig(data_dir=tmp_path))
+
+
+@pytest.fixture
+def client(registry: Registry, costs: Costs, monkeypatch: pytest.MonkeyPatch) -> httpx.AsyncClient:
     async def answer(_: Commands, _order: object) -> list[object]:
         return []
 
     monkeypatch.setattr(Commands, "answer", answer)
-    pages = Pages(registry, ServerConfig(), History(), Commands.__new__(Commands))
+    pages = Pages(registry, ServerConfig(), History(), Commands.__new__(Commands), costs)
     transport = httpx.ASGITransport(pages.app())
     return httpx.AsyncClient(transport=transport, base_url="http://localhost")
 
@@ -77,8 +85,8 @@ async def test_a_model(client: httpx.AsyncClient, replaced: Any) -> None:
     assert not is_denied(await client.post("/models/other/reset-reference"))
 
 
-def test_every_page_is_listed_above(registry: Registry) -> None:
-    pages = Pages(registry, ServerConfig(), History(), Commands.__new__(Commands))
+def test_every_page_is_listed_above(registry: Registry, costs: Costs) -> None:
+    pages = Pages(registry, ServerConfig(), History(), Commands.__new__(Commands), costs)
     first = {path.split("/")[1] for _, path in SCOPES}
     assert {route.path.split("/")[1] for route in pages.app().routes} == first  # type: ignore[attr-defined]
 
@@ -128,3 +136,16 @@ async def test_what_is_not_there_is_a_sentence(
     answer = await client.request(method, path)
     assert answer.status_code == status
     assert answer.json()["error"].startswith(said)
+
+
+async def test_a_bill_and_what_is_none(client: httpx.AsyncClient) -> None:
+    answer = await client.get("/bill?last=60")
+    assert answer.status_code == 200
+    assert answer.json()["models"] == []
+    refused = await client.get("/bill?last=soon")
+    assert (refused.status_code, refused.json()) == (
+        400, {"error": "query parameter 'last' is 'soon'; give seconds, 0 or more"},
+    )  # fmt: skip
+    missing = await client.get("/bill?model=cats")
+    assert missing.status_code == 404
+    assert "no model 'cats' was served since" in missing.json()["error"]

@@ -17,6 +17,10 @@ def waiting(value: float) -> Series:
     return Series("vigil.queue.rows", "gauge", "{row}", (), value)
 
 
+def began(at: float) -> Series:
+    return Series("process.start_time", "gauge", "s", (), at)
+
+
 def total(ledger: FleetTotals) -> float:
     return sum(item.value for item in ledger.aggregate() if item.kind == "sum")
 
@@ -107,3 +111,31 @@ def test_totals_equal_the_work_done(steps: list[tuple[str, str]]) -> None:
             ledger.join(member, pid[member])
         ledger.report(member, (rows(done[member]),))
         assert total(ledger) == work
+
+
+def test_what_members_bring_from_before_the_counting_is_told_apart() -> None:
+    ledger = FleetTotals(since=1000.0)
+    ledger.join("old", 1)
+    ledger.report("old", (began(900), rows(7), waiting(3)))
+    ledger.join("new", 2)
+    ledger.report("new", (began(1000.5), rows(20)))
+    ledger.report("old", (began(900), rows(9), waiting(3)))
+    assert ledger.inherited() == [rows(7)]
+    assert total(ledger) == 29
+    # A lost connection, and then another process with the same name.
+    ledger.leave("old", 1)
+    ledger.join("old", 1)
+    ledger.report("old", (began(900), rows(11)))
+    ledger.leave("old", 1)
+    ledger.join("old", 3)
+    ledger.report("old", (began(1500), rows(1)))
+    assert ledger.inherited() == [rows(7)]
+    assert total(ledger) == 32
+
+
+def test_one_that_begins_with_the_counting_is_none_from_before() -> None:
+    ledger = FleetTotals(since=1000.0)
+    for number, series in enumerate([(began(999), rows(1)), (rows(1),), (began(0), rows(1))]):
+        ledger.join(f"m-{number}", number)
+        ledger.report(f"m-{number}", series)
+    assert ledger.inherited() == []

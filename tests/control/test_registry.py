@@ -265,6 +265,23 @@ async def test_roles_survive_a_new_registry(
     await asyncio.sleep(0)
 
 
+async def test_what_a_role_had_counted_before_this_registry_is_told_apart(
+    registry: Registry, join: Join, eventually: Wait
+) -> None:
+    for ident, seconds in (("gateway-old", -60), ("gateway-new", 1)):
+        role = join(Member("gateway", ident, 10))
+        began = registry.started_ns / 1e9 + seconds
+        counted = (
+            Series("process.start_time", "gauge", "s", (), began),
+            Series("vigil.inference.rows", "sum", "{row}", (("model", ident),), 5.0),
+        )
+        role.report = Report(True, counted, GatewayStatus())
+        role.client.report_now()
+    rows = "vigil.inference.rows"
+    await eventually(lambda: sum(each.name == rows for each in registry.aggregate()) == 2)
+    assert [dict(each.attributes) for each in registry.inherited()] == [{"model": "gateway-old"}]
+
+
 async def test_who_joins_an_instance_that_leaves_hears_of_it(
     registry: Registry, join: Join, eventually: Wait
 ) -> None:

@@ -174,6 +174,9 @@ async def test_metrics(client, role, rows):
     assert sum(series["vigil.explain.duration"].counts) == 1
     assert sum(series["vigil.explain.completeness_error"].counts) == 5
     assert series["vigil.explain.queue.depth"].value == 0
+    spent = series["vigil.model.cpu.time"]
+    assert spent.value > 0
+    assert ("role", "explainer") in spent.attributes
 
 
 class Held:

@@ -22,6 +22,8 @@ from serving.gateway import app as app_module
 from serving.gateway.app import GatewayComposition, composition_from_environment
 from serving.gateway.asgi import VigilApp
 from serving.gateway.body_budget import BodyBudget
+from serving.gateway.upkeep.collector import Collector
+from serving.gateway.upkeep.spare_memory import SpareMemory
 from serving.protocol.repository import ControlMeta
 from serving.telemetry.logs.switch import LogSettings
 
@@ -280,3 +282,23 @@ def test_the_app_is_made_when_it_is_asked_for(environment: pytest.MonkeyPatch) -
     assert made.plane is None  # the server starts it
     with pytest.raises(AttributeError, match="nothing_else"):
         app_module.nothing_else  # noqa: B018
+
+
+@pytest.mark.parametrize("guest", [True, False])
+async def test_the_time_of_a_host_is_shared_out_to_nobody(
+    registry: Registry, address: str, guest: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The collector of this process stays as it is.
+    monkeypatch.setattr(Collector, "start", lambda _: None)
+    monkeypatch.setattr(SpareMemory, "start", lambda _: None)
+    bodies = BodyBudget(1 << 20, 1 << 20)
+    gateway = GatewayComposition(
+        "gateway-0", address, None, guest=guest, server_name="vigil", bodies=bodies
+    )
+    await gateway.start()
+    try:
+        told = [each for each in gateway._report().series if each.name == "vigil.model.cpu.time"]
+    finally:
+        await gateway.stop()
+    assert bool(told) is not guest
+    assert all(("role", "gateway") in each.attributes for each in told)

@@ -161,3 +161,42 @@ def test_a_gauge_ends_when_its_finding_is_stale(tmp_path, clock):
     finding = accuracy(service.all_findings())
     assert (finding.breached, finding.age_s) == (None, 3600)
     assert finding.reason == "stale: no labels for 60 minutes; fine before that"
+
+
+def test_all_processor_time_is_a_models_or_nobodys(tmp_path, clock):
+    spent = iter([50.0, 60.0])
+    service = MonitoringService(clock, spent=lambda: next(spent))
+    service.serve([served("1", tmp_path)])
+    observe(service, "1", ["a", "b"])
+    push(service, "a")
+    observe(service, "unknown", ["c"], sequence=1)
+    for total in (50.0, 60.0):
+        told = {
+            tuple(value for _, value in item.attributes): item.value
+            for item in service.snapshot()
+            if item.name == "vigil.model.cpu.time"
+        }
+        assert sum(told.values()) == pytest.approx(total)
+        assert told.keys() == {("loans", "monitor", "1"), ("", "monitor", "")}
+        assert 0 < told["loans", "monitor", "1"] < 1
+
+
+def test_each_check_has_its_processor_time(tmp_path, clock):
+    service = MonitoringService(clock, spent=lambda: 1.0)
+    service.serve([served("1", tmp_path)])
+    observe(service, "1", ["a", "b"])
+    push(service, "a")
+    found = service.snapshot()
+    checks = {
+        dict(item.attributes)["check"]: item.value
+        for item in found
+        if item.name == "vigil.check.cpu.time"
+    }
+    assert checks.keys() == {"quality", "performance", "labels"}
+    assert all(value > 0 for value in checks.values())
+    (whole,) = (
+        item.value
+        for item in found
+        if item.name == "vigil.model.cpu.time" and ("model", "loans") in item.attributes
+    )
+    assert sum(checks.values()) <= whole

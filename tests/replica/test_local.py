@@ -10,6 +10,7 @@ import pytest
 
 from serving.channel.connection import Connection
 from serving.channel.endpoint import connect
+from serving.channel.frame_parts import Message
 from serving.channel.messages.directory import ServedModel
 from serving.channel.messages.inference import BatchMeta, ResultMeta
 from serving.config import InputSpec, ModelConfig, OutputSpec
@@ -19,6 +20,7 @@ from serving.models.contract import Capabilities, Prediction
 from serving.models.preparation.prepare import Prepared
 from serving.protocol.messages import Tensor
 from serving.replica import local
+from serving.replica.gpu import GpuTime
 from serving.replica.local import LocalBatches
 from serving.replica.server import ReplicaServer
 from serving.roles.served_entry import served_entry
@@ -66,9 +68,14 @@ def gated() -> Gated:
 
 
 @pytest.fixture
-def batches(tmp_path: Path, gated: Gated, monkeypatch) -> LocalBatches:
+def series() -> SeriesSet:
+    return SeriesSet()
+
+
+@pytest.fixture
+def batches(tmp_path: Path, gated: Gated, series: SeriesSet, monkeypatch) -> LocalBatches:
     monkeypatch.setattr(local, "prepare", lambda entry, device: Prepared(gated, "not compared"))
-    return LocalBatches(served_entry(toy(tmp_path)))
+    return LocalBatches(served_entry(toy(tmp_path)), series)
 
 
 @pytest.fixture
@@ -172,3 +179,39 @@ async def test_stopping_waits_for_what_is_under_way(server, gated, ask, eventual
     gated.gates[5].set()
     assert values(await answer) == [10]
     await stopping
+
+
+@pytest.fixture
+def on_gpu(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """Has replicas believe that they compute on a GPU; what they say of it."""
+    told: list[bool] = []
+
+    class Told(GpuTime):
+        def busy(self, computing: bool, now: float) -> None:
+            told.append(computing)
+            super().busy(computing, now)
+
+    monkeypatch.setattr(local, "gpu_time", lambda series, entry: Told(series, entry, "GPU-1"))
+    return told
+
+
+async def test_a_gpu_is_used_while_a_batch_is_under_way(
+    on_gpu, series, gated, ask, eventually
+) -> None:
+    first, second = ask(1), ask(10)
+    await eventually(lambda: gated.gates.keys() == {1, 10})
+    gated.gates[10].set()
+    await second
+    gated.gates[1].set()
+    await first
+    await eventually(lambda: on_gpu == [True, True, True, False])
+    (spent,) = (each for each in series.snapshot() if each.name == "vigil.model.gpu.time")
+    assert spent.value > 0
+
+
+async def test_a_gpu_is_used_for_a_batch_that_is_waited_for(on_gpu, series, batches) -> None:
+    batches.load()
+    x = Tensor("x", "FP32", (1, 1), np.ones((1, 1), np.float32))
+    meta = memoryview(msgspec.msgpack.encode(BatchMeta((1,))))
+    await batches.infer(Message("infer", 1, meta, [x]))
+    assert on_gpu == [True, False]

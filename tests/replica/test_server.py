@@ -142,6 +142,13 @@ async def test_an_error_of_a_frame_is_raised(server: ReplicaServer) -> None:
         await server.infer_frame(b"".join(frames.encode("infer", 1, BatchMeta(()), batch())))
 
 
+async def test_a_report_has_the_processor_time_of_the_version(server: ReplicaServer) -> None:
+    told = {item.name: item for item in server._report().series}
+    spent = told["vigil.model.cpu.time"]
+    assert spent.value > 0
+    assert dict(spent.attributes) == {"model": "toy", "version": "1", "role": "replica"}
+
+
 async def test_stopping_waits_for_the_handler_and_then_closes_it(
     server: ReplicaServer, batches: Negation, tmp_path: Path, eventually: Any
 ) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 from monitors.finding import Finding
 from monitors.rows import Rows
 from serving.models.repository.folder import ModelEntry
+from serving.monitoring.check_time import CheckTime
 from serving.monitoring.finding_records import stale
 from serving.monitoring.finding_series import FindingSeries
 from serving.monitoring.freshness import Freshness
@@ -24,6 +25,7 @@ class MonitorSet:
         entry: the version; its profile is read here.
         model: the version in words.
         series: where the findings are published as metrics.
+        time: where the processor time of each is counted.
         descriptors: which kinds of monitors there are.
 
     Attributes:
@@ -35,9 +37,11 @@ class MonitorSet:
         entry: ModelEntry,
         model: str,
         series: FindingSeries,
+        time: CheckTime,
         descriptors: Sequence[MonitorDescriptor],
     ) -> None:
         self._entry, self._model, self._series = entry, model, series
+        self._time = time
         self._notes: list[str] = []
         self._failures: dict[str, str] = {}
         self._fresh = Freshness(entry.config.monitors.stale_after_s)
@@ -95,11 +99,14 @@ class MonitorSet:
     def tick(self, now: float) -> None:
         """Let monitors judge by the clock, and end the metrics of findings that are stale."""
         for judge in self.judges:
+            began = self._time.clock()
             try:
                 found = judge.monitor.tick(now)
             except Exception as error:  # noqa: BLE001 - the other monitors go on
                 self.failed(judge.name, error)
                 continue
+            finally:
+                self._time.checked(judge.name, began)
             if found:
                 self._publish(judge, found)
                 self._fresh.judged_by_clock(judge.name, now)
@@ -118,11 +125,14 @@ class MonitorSet:
         self._failures.pop(name, None)
 
     def _feed(self, judge: Judge, rows: Rows, now: float) -> None:
+        began = self._time.clock()
         try:
             found = judge.monitor.update(rows, now)
         except Exception as error:  # noqa: BLE001 - the other monitors go on
             self.failed(judge.name, error)
             return
+        finally:
+            self._time.checked(judge.name, began)
         self._failures.pop(judge.name, None)
         if judge.needs.labels or rows.labels is None:
             self._fresh.fed(judge.name, now)

@@ -73,6 +73,7 @@ class Event(Enum):
     STATE_NOT_SAVED = "state_not_saved", ERROR
     STATE_UNREADABLE = "state_unreadable", ERROR
     LABELS_LOST = "labels_lost", ERROR
+    ENERGY_UNREADABLE = "energy_unreadable", INFO
     EXPORT_CHANGED = "export_changed", WARNING
     TRACES_NOT_EXPORTED = "traces_not_exported", ERROR
     VARIABLE_IGNORED = "variable_ignored", WARNING

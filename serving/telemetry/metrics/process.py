@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from serving.telemetry.metric import OF_PROCESS, OF_VERSION, Metric, process, total
+from serving.telemetry.metric import OF_PROCESS, Metric, process, total
 
-ENERGY_JOULES: Final = Metric(
-    "vigil.energy.joules", "sum", "J", "Energy the device used.", labels=OF_VERSION
-)
 TELEMETRY_EXPORT_FAILURES: Final = total(
     "vigil.telemetry.export.failures", "export", "OTLP exports that failed.", of=()
 )

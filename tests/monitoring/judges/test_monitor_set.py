@@ -15,6 +15,7 @@ from monitors.monitor import Needs
 from monitors.rows import Rows
 from serving.config import ModelConfig
 from serving.models.repository.folder import ModelEntry
+from serving.monitoring.check_time import CheckTime
 from serving.monitoring.finding_series import FindingSeries
 from serving.monitoring.judges.descriptor import Blind, Built, MonitorDescriptor
 from serving.monitoring.judges.monitor_set import MonitorSet
@@ -32,7 +33,8 @@ def make(tmp_path: Path):
 
     def make_set(*descriptors: MonitorDescriptor) -> MonitorSet:
         series = FindingSeries(SeriesSet(), "loans", "2")
-        return MonitorSet(entry, "model 'loans'", series, descriptors)
+        time = CheckTime(SeriesSet(), "loans", "2")
+        return MonitorSet(entry, "model 'loans'", series, time, descriptors)
 
     return make_set
 

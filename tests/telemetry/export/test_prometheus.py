@@ -11,6 +11,7 @@ from serving.telemetry.aggregate import merge
 from serving.telemetry.counters import SeriesSet
 from serving.telemetry.export.prometheus import prometheus_name, prometheus_text
 from serving.telemetry.metric import Metric
+from serving.telemetry.metrics.cost import ENERGY_JOULES
 from serving.telemetry.metrics.events import MONITOR_LAG
 from serving.telemetry.metrics.explanations import EXPLAIN_COMPLETENESS_ERROR
 from serving.telemetry.metrics.findings import DRIFT_SCORE, LABELS_COVERAGE
@@ -20,7 +21,6 @@ from serving.telemetry.metrics.inference import (
     INFERENCE_REQUESTS,
     QUEUE_ROWS,
 )
-from serving.telemetry.metrics.process import ENERGY_JOULES
 from serving.telemetry.series import Series
 
 
