@@ -16,6 +16,7 @@ from serving.config.monitoring import (
     PerformanceMonitor,
     Tolerance,
 )
+from serving.config.objectives import Slo
 from serving.config.remote import Remote, RemoteCredentials, RemoteTls
 from serving.config.section import ConfigError
 from serving.config.server import Listen, ServerConfig, Telemetry
@@ -63,6 +64,7 @@ __all__ = [
     "SensitiveLog",
     "ServerConfig",
     "SklearnMethod",
+    "Slo",
     "Telemetry",
     "TensorFormat",
     "Tolerance",

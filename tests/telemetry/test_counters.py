@@ -15,7 +15,13 @@ from serving.telemetry.metric import LATENCY_BOUNDS_S
 from serving.telemetry.metrics.declared import METRICS
 from serving.telemetry.metrics.findings import PERFORMANCE_SCORE
 from serving.telemetry.metrics.guards import GUARD_DECISIONS, GUARD_SCORE
-from serving.telemetry.metrics.inference import BATCH_ROWS, INFERENCE_DURATION, QUEUE_ROWS, RETRIES
+from serving.telemetry.metrics.inference import (
+    BATCH_ROWS,
+    INFERENCE_DURATION,
+    QUEUE_ROWS,
+    RETRIES,
+    SLO_TOTAL,
+)
 from serving.telemetry.metrics.models import REPLICA_SLOTS_TOTAL
 
 
@@ -105,7 +111,7 @@ def test_every_metric_is_well_formed() -> None:
     for name, metric in METRICS.items():
         # Those of a process have the names that every Prometheus client gives them.
         assert name.startswith(("vigil.", "process."))
-        assert not name.endswith("total") or metric is REPLICA_SLOTS_TOTAL
+        assert not name.endswith("total") or metric in (REPLICA_SLOTS_TOTAL, SLO_TOTAL)
         assert bool(metric.bounds) == (metric.kind == "histogram")
         assert list(metric.bounds) == sorted(set(metric.bounds))
     assert LATENCY_BOUNDS_S[0] == 50e-6

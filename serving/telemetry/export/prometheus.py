@@ -30,6 +30,8 @@ _NOT_ALLOWED: Final = re.compile(r"[^a-zA-Z0-9_]+")
 def prometheus_name(name: str, kind: str, unit: str) -> str:
     """Return the metric family's name, without the `_total` that a sum's sample carries."""
     base = _NOT_ALLOWED.sub("_", name).strip("_")
+    if kind == "sum":
+        base = base.removesuffix("_total")
     suffix = _SUFFIX_OF.get(unit, "")
     if unit == "1" and kind == "gauge":
         suffix = "ratio"

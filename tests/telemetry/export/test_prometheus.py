@@ -19,6 +19,7 @@ from serving.telemetry.metrics.inference import (
     INFERENCE_DURATION,
     INFERENCE_REQUESTS,
     QUEUE_ROWS,
+    SLO_TOTAL,
 )
 from serving.telemetry.metrics.process import ENERGY_JOULES
 from serving.telemetry.series import Series
@@ -34,6 +35,7 @@ from serving.telemetry.series import Series
         (LABELS_COVERAGE, "vigil_labels_coverage_ratio"),
         (EXPLAIN_COMPLETENESS_ERROR, "vigil_explain_completeness_error"),
         (ENERGY_JOULES, "vigil_energy_joules"),
+        (SLO_TOTAL, "vigil_slo"),
         (MONITOR_LAG, "vigil_monitor_lag_seconds"),
     ],
 )
