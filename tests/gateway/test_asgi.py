@@ -427,3 +427,57 @@ async def test_under_uvicorn(app: VigilApp) -> None:
     finally:
         server.should_exit = True
         await task
+
+
+async def test_every_answer_is_counted_once_by_its_route(ask, durations):
+    body = b'{"inputs":[{"name":"x","datatype":"FP32","shape":[1,2],"data":[1,2]}]}'
+    infer = "/v2/models/{model_name}[/versions/{model_version}]/infer"
+    for path in ("/v2/models/m/infer", "/v2/models/m/versions/1/infer", "/v2/models/m/infer/"):
+        assert (await ask("POST", path, body)).status == 200
+    assert (await ask("POST", "/v2/models/none/infer", body)).status == 404
+    assert (await ask("POST", "/v2/models/m/infer", b"{")).status == 400
+    assert (await ask("POST", "/v2/models/m/infer", b" " * 20_000)).status == 413
+    assert (await ask("HEAD", "/v2")).status == 200
+    assert (await ask("PUT", "/v2")).status == 405
+    assert (await ask("OPTIONS", "/v2")).status == 200
+    assert durations() == {
+        ("POST", infer, "200"): 3,
+        ("POST", infer, "404"): 1,
+        ("POST", infer, "400"): 1,
+        ("POST", infer, "413"): 1,
+        ("HEAD", "/v2", "200"): 1,
+        ("PUT", "_OTHER", "405"): 1,
+        ("OPTIONS", "_OTHER", "200"): 1,
+    }
+
+
+async def test_no_client_makes_a_series(ask, durations):
+    grpc = ("content-type", "application/grpc")
+    for at in range(30):
+        await ask(f"BREW{at}", "/v2")
+        await ask("GET", f"/v2/x{at}")
+        await ask("GET", f"/v2/models/{at}")
+        await ask("POST", f"/inference.GRPCInferenceService/M{at}", b"", [grpc])
+        await ask("POST", f"/some.Service{at}/ModelInfer", b"", [grpc])
+    assert durations() == {
+        ("_OTHER", "_OTHER", "405"): 30,
+        ("GET", "_OTHER", "404"): 30,
+        ("GET", "/v2/models/{model_name}[/versions/{model_version}]", "404"): 30,
+        ("_OTHER", "UNIMPLEMENTED"): 60,
+    }
+
+
+async def test_a_stream_is_counted_with_its_status_and_not_if_its_client_left(client, durations):
+    path = "/inference.GRPCInferenceService/ModelStreamInfer"
+    task = client.start(path)
+    client.says(b"", more=False)
+    await task
+    assert durations() == {(path[1:], "OK"): 1}
+    task = client.start(path)
+    client.leaves()
+    await task
+    assert durations() == {(path[1:], "OK"): 1}
+    task = client.start(path)
+    client.says(b"\0", more=False)
+    await task
+    assert durations() == {(path[1:], "OK"): 1, (path[1:], "INVALID_ARGUMENT"): 1}

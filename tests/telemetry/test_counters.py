@@ -109,8 +109,9 @@ def test_a_metric_has_one_kind() -> None:
 
 def test_every_metric_is_well_formed() -> None:
     for name, metric in METRICS.items():
-        # Those of a process have the names that every Prometheus client gives them.
-        assert name.startswith(("vigil.", "process."))
+        # Those of a process have the names that every Prometheus client gives them, and those of a
+        # transport have OpenTelemetry's.
+        assert name.startswith(("vigil.", "process.", "http.server.", "rpc.server."))
         assert not name.endswith("total") or metric in (REPLICA_SLOTS_TOTAL, SLO_TOTAL)
         assert bool(metric.bounds) == (metric.kind == "histogram")
         assert list(metric.bounds) == sorted(set(metric.bounds))

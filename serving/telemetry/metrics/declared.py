@@ -17,11 +17,12 @@ from serving.telemetry.metrics import (
     inference,
     models,
     process,
+    servers,
 )
 
 METRICS: Final = {
     value.name: value
-    for area in (inference, models, guards, findings, explanations, events, process)
+    for area in (inference, servers, models, guards, findings, explanations, events, process)
     for value in vars(area).values()
     if type(value) is Metric
 }
