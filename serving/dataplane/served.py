@@ -15,6 +15,7 @@ from serving.dataplane.context import RequestContext
 from serving.dataplane.endpoint import Ticket
 from serving.dataplane.hooks.event_counters import EventCounters
 from serving.dataplane.hooks.events import Events
+from serving.dataplane.hooks.exemplars import Exemplars
 from serving.dataplane.hooks.failed_requests import FailureLog
 from serving.dataplane.hooks.hook import BatchHook, RefusalHook
 from serving.dataplane.hooks.metrics import Metrics
@@ -100,7 +101,9 @@ class ServedVersion:
         if traces is not None:
             self.spans = spans = RequestSpans(served.name, served.version, self.config, traces)
             self._batch_hooks += (spans,)
-            refusal_hooks += (spans,)
+            exemplars = Exemplars(metrics)
+            self._batch_hooks += (exemplars,)
+            refusal_hooks += (spans, exemplars)
         self._sample = None if traces is None else traces.sampler.sample
         guards = tuple(guard.name for guard in self.config.guards)
         self.recorder = Recorder(

@@ -13,7 +13,8 @@ from typing import Final, TypeVar
 import numpy as np
 
 from serving.telemetry.metric import Metric
-from serving.telemetry.series import Series
+from serving.telemetry.series import Exemplar, Series
+from serving.telemetry.trace_context import SpanIds
 
 Attributes = tuple[tuple[str, str], ...]
 
@@ -71,7 +72,9 @@ class HistogramSeries:
             `count_late` once there are so many.
     """
 
-    __slots__ = ("_bounds", "_counts", "_edges", "_sum", "attributes", "late", "metric")
+    __slots__ = (
+        "_bounds", "_counts", "_edges", "_exemplars", "_sum", "attributes", "late", "metric",
+    )  # fmt: skip
 
     def __init__(self, metric: Metric, attributes: Attributes = ()) -> None:
         self.metric: Final = metric
@@ -80,6 +83,7 @@ class HistogramSeries:
         self._edges = np.asarray(metric.bounds, np.float64)
         self._counts = [0] * (len(metric.bounds) + 1)
         self._sum = 0.0
+        self._exemplars: dict[int, Exemplar] = {}
         self.late: list[float] = []
 
     def record(self, value: float) -> None:
@@ -96,6 +100,20 @@ class HistogramSeries:
         added = np.bincount(places, minlength=len(self._counts)).tolist()
         self._counts = [old + new for old, new in zip(self._counts, added, strict=True)]
         self._sum += float(flat.sum())
+
+    def exemplify(self, value: float, span: SpanIds, time: float) -> None:
+        """Let a value that is recorded, now or soon, stand for its bucket: it is the newest.
+
+        Args:
+            value: as it is recorded.
+            span: of the request.
+            time: seconds since the epoch.
+        """
+        if isfinite(value):
+            bucket = bisect_left(self._bounds, value)
+            self._exemplars[bucket] = Exemplar(
+                bucket, value, f"{span.trace:032x}", f"{span.span:016x}", time
+            )
 
     def count_late(self) -> None:
         """Count what is in `late`: for a few values `record_many` costs more than they do."""
@@ -115,6 +133,7 @@ class HistogramSeries:
             self._sum,
             self._bounds,
             tuple(self._counts),
+            tuple(self._exemplars.values()),
         )
 
 

@@ -23,6 +23,7 @@ from serving.telemetry.metrics.inference import (
     SLO_TOTAL,
 )
 from serving.telemetry.metrics.models import REPLICA_SLOTS_TOTAL
+from serving.telemetry.trace_context import SpanIds
 
 
 def test_a_value_on_a_bound_belongs_to_the_bucket_below() -> None:
@@ -78,6 +79,20 @@ def test_values_that_are_not_finite_leave_no_trace() -> None:
     scores.record_many(np.array([np.nan, -np.inf]))
     assert sum(scores.snapshot().counts) == 0
     assert scores.snapshot().value == 0
+
+
+def test_a_bucket_has_the_newest_exemplar_and_no_other() -> None:
+    duration = HistogramSeries(INFERENCE_DURATION)
+    assert duration.snapshot().exemplars == ()
+    for at, value in enumerate((0.003, 0.004, 0.05, float("nan"), float("inf"))):
+        duration.late.append(value)
+        duration.exemplify(value, SpanIds(at, at), float(at))
+    series = duration.snapshot()
+    assert [(each.value, each.trace[-1]) for each in series.exemplars] == [
+        (0.004, "1"),
+        (0.05, "2"),
+    ]
+    assert [series.counts[each.bucket] for each in series.exemplars] == [2, 1]
 
 
 def test_the_same_attributes_give_the_same_recorder() -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
 from itertools import groupby
 
+from opentelemetry.sdk.metrics import Exemplar
 from opentelemetry.sdk.metrics.export import (
     AggregationTemporality,
     Gauge,
@@ -93,6 +94,10 @@ def _histogram_point(item: Series, started_ns: int, now_ns: int) -> HistogramDat
         sum=item.value,
         bucket_counts=item.counts,
         explicit_bounds=item.bounds,
+        exemplars=[
+            Exemplar({}, each.value, int(each.time * 1e9), int(each.span, 16), int(each.trace, 16))
+            for each in item.exemplars
+        ],
         # Optional in OTLP, and left out: cumulative counts cannot tell an interval's extremes.
         min=None,  # type: ignore[arg-type]
         max=None,  # type: ignore[arg-type]
