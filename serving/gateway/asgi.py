@@ -26,6 +26,7 @@ from serving.gateway.http.routes import INFER, HttpCall, Target, target_of, with
 from serving.gateway.internal_errors import client_error
 from serving.telemetry.logs.events import Event
 from serving.telemetry.logs.report import report
+from serving.telemetry.trace_context import TRACEPARENT
 
 MOST_PATHS = 1024
 
@@ -117,7 +118,8 @@ class VigilApp:
             return await self._answer(target, scope, headers, body, context)
         except Exception as error:  # noqa: BLE001 - the client gets a sentence, the log the traceback
             said = "a request could not be answered"
-            return error_reply(client_error(error, said, path=path))
+            trace = headers.get(TRACEPARENT, b"")
+            return error_reply(client_error(error, said, path=path, traceparent=trace))
 
     async def _send(self, scope: Scope, headers: Headers, reply: Reply, send: Send) -> None:
         accepted = headers.get(b"accept-encoding")

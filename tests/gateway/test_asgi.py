@@ -16,6 +16,8 @@ import uvicorn
 
 from serving import errors
 from serving.gateway.asgi import VigilApp
+from serving.protocol.pb import open_inference_pb2 as pb
+from serving.telemetry.logs.report import FIELDS, Reporter, use
 
 INFER = "/v2/models/m/infer"
 LIMIT = 10_000
@@ -481,3 +483,35 @@ async def test_a_stream_is_counted_with_its_status_and_not_if_its_client_left(cl
     client.says(b"\0", more=False)
     await task
     assert durations() == {(path[1:], "OK"): 1, (path[1:], "INVALID_ARGUMENT"): 1}
+
+
+@pytest.mark.parametrize("transport", ["http", "grpc", "explain"])
+async def test_lines_about_a_request_tell_its_trace(
+    ask, link, caplog, monkeypatch, transport, plane
+):
+    before = use(Reporter())
+    trace = f"{0xABC:032x}"
+    given = ("traceparent", f"00-{trace}-{1:016x}-01")
+    link.error = RuntimeError("it is broken")
+    if transport == "http":
+        body = b'{"inputs":[{"name":"x","datatype":"FP32","shape":[1,2],"data":[1,2]}]}'
+        answer = await ask("POST", "/v2/models/m/infer", body, [given])
+        assert answer.status == 500
+    elif transport == "grpc":
+        message = pb.ModelInferRequest(model_name="m")
+        message.inputs.add(name="x", datatype="FP32", shape=[1, 2])
+        message.inputs[0].contents.fp32_contents.extend([1, 2])
+        payload = message.SerializeToString()
+        framed = b"\0" + len(payload).to_bytes(4, "big") + payload
+        grpc = ("content-type", "application/grpc")
+        path = "/inference.GRPCInferenceService/ModelInfer"
+        answer = await ask("POST", path, framed, [grpc, given])
+        assert answer.trailers["grpc-status"] == "13"
+    else:
+        monkeypatch.setattr(plane, "served_version", lambda *_: 1 / 0)
+        body = b'{"inputs":[{"name":"x","datatype":"FP32","shape":[1,2],"data":[1,2]}]}'
+        assert (await ask("POST", "/v2/models/m/explain", body, [given])).status == 500
+    use(before)
+    lines = [getattr(record, FIELDS) for record in caplog.records if record.name == "vigil"]
+    assert lines
+    assert {line.get("trace_id") for line in lines} == {trace}

@@ -34,6 +34,7 @@ from serving.gateway.internal_errors import client_error
 from serving.protocol.parameters import NO_SHARED_MEMORY
 from serving.protocol.status import grpc_status
 from serving.telemetry.metrics.servers import OTHER
+from serving.telemetry.trace_context import TRACEPARENT
 
 STREAMS: Final = {
     STREAM_INFER: StreamMethod(stream_infer, Scope.INFER),
@@ -63,7 +64,8 @@ async def serve_grpc(
         principal = _admit(stream or method, access, exchange)
     except Exception as error:  # noqa: BLE001 - the client gets a status, the log the traceback
         said = "a gRPC call could not be answered"
-        told = client_error(error, said, path=path)
+        trace = exchange.headers.get(TRACEPARENT, b"")
+        told = client_error(error, said, path=path, traceparent=trace)
         await send_start(exchange.send, answer_headers({})[0])
         await send_end(exchange.send, error_trailers(told), b"")
         return grpc_status(told)
@@ -105,7 +107,8 @@ async def _serve_unary(
         body = await packed_frame(reply, encoding)
     except Exception as error:  # noqa: BLE001 - the client gets a status, the log the traceback
         said = "a gRPC call could not be answered"
-        told = client_error(error, said, path=exchange.scope["path"])
+        trace = exchange.headers.get(TRACEPARENT, b"")
+        told = client_error(error, said, path=exchange.scope["path"], traceparent=trace)
         trailers, code = error_trailers(told), grpc_status(told)
     exchange.share.end()
     await send_start(exchange.send, answer)

@@ -32,6 +32,7 @@ from serving.gateway.grpc.frames import (
 from serving.gateway.grpc.replies import error_trailers
 from serving.gateway.internal_errors import client_error
 from serving.protocol.status import grpc_status
+from serving.telemetry.trace_context import TRACEPARENT
 
 
 class StreamCall:
@@ -140,7 +141,8 @@ async def serve_stream(
         told = errors.DeadlineExceeded(late)
     except Exception as error:  # noqa: BLE001 - the client gets a status, the log the traceback
         said = "a gRPC stream could not be answered"
-        told = client_error(error, said, path=exchange.scope["path"])
+        trace = exchange.headers.get(TRACEPARENT, b"")
+        told = client_error(error, said, path=exchange.scope["path"], traceparent=trace)
     await send_end(send, OK if told is None else error_trailers(told))
     return 0 if told is None else grpc_status(told)
 

@@ -178,7 +178,9 @@ class Exchange:
 
     def fail(self, error: Exception, head: Head | None) -> None:
         """Answer a request that failed, whatever it failed with."""
-        told = client_error(error, "a request could not be begun", path=head.path if head else "")
+        path = head.path if head else ""
+        trace = head.infer.trace if head and head.infer else b""
+        told = client_error(error, "a request could not be begun", path=path, traceparent=trace)
         reply = error_reply(told)
         self._respond(reply.status, header_lines(reply.headers), reply.body, None)
         self.refused(reply.status, head)

@@ -281,7 +281,8 @@ class Requests:
         self._streams.reset(stream, f.NO_ERROR)
 
     def _answer_error(self, ident: int, window: int, head: Head2, error: errors.VigilError) -> None:
-        told = client_error(error, "a request could not be answered", path=head.path)
+        said = "a request could not be answered"
+        told = client_error(error, said, path=head.path, traceparent=head.trace)
         # Neither was begun, so it took no time.
         if head.grpc:
             self._sender.fail_grpc(ident, told)

@@ -159,7 +159,9 @@ class UnaryCalls:
         self._streams.flush(call)
 
     def _decline(self, call: Call, error: Exception) -> None:
-        told = client_error(error, "a ModelInfer call could not be begun", path=MODEL_INFER)
+        said = "a ModelInfer call could not be begun"
+        trace = call.context.traceparent
+        told = client_error(error, said, path=MODEL_INFER, traceparent=trace)
         if call.ident in self._streams.by_number:
             self._sender.fail_grpc(call.ident, told)
             seconds = monotonic() - call.began
