@@ -44,6 +44,7 @@ from serving.demo.build import build_demo
 from serving.protocol.grpc.codec import decode_request, encode_response
 from serving.protocol.messages import InferRequest, InferResponse, Tensor
 from serving.protocol.pb import open_inference_pb2 as pb
+from serving.telemetry.logs.collected import ENDPOINT, PROTOCOL
 from serving.telemetry.logs.report import Reporter, use
 from serving.telemetry.logs.setup import FORMAT, LEVEL, QUIET, StderrHandler
 
@@ -206,7 +207,7 @@ def _own_log() -> Iterator[None]:
     levels = [each.level for each in loggers]
     handlers = loggers[0].handlers[:]
     hooks = sys.excepthook, threading.excepthook, sys.unraisablehook
-    told = {name: os.environ.get(name) for name in (FORMAT, LEVEL)}
+    told = {name: os.environ.get(name) for name in (FORMAT, LEVEL, ENDPOINT, PROTOCOL)}
     yield
     use(before)
     mine.limit.due(everything=True)  # or a timer would write it into a later test's log

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from importlib.metadata import PackageNotFoundError, version
 from itertools import groupby
 
 from opentelemetry.sdk.metrics import Exemplar
@@ -19,29 +18,12 @@ from opentelemetry.sdk.metrics.export import (
     ScopeMetrics,
     Sum,
 )
-from opentelemetry.sdk.resources import OTELResourceDetector, Resource
+from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from serving.telemetry.metrics.declared import METRICS
+from serving.telemetry.resource import own_version
 from serving.telemetry.series import Series
-
-
-def own_version() -> str:
-    """Return Vigil's version."""
-    try:
-        return version("vigil")
-    except PackageNotFoundError:  # run from a checkout that is not installed
-        return "unknown"
-
-
-def instance_resource() -> Resource:
-    """Return the resource that everything of an instance is attributed to.
-
-    What `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES` say comes first, as everywhere in
-    OpenTelemetry.
-    """
-    ours = Resource.create({"service.name": "vigil", "service.version": own_version()})
-    return ours.merge(OTELResourceDetector().detect())
 
 
 def metrics_data(

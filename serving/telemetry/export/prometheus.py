@@ -50,7 +50,10 @@ def prometheus_text(series: Iterable[Series]) -> bytes:
 
 def openmetrics_text(series: Iterable[Series]) -> bytes:
     """Return the same in OpenMetrics 1.0, with exemplars."""
-    return openmetrics.generate_latest(_Families(series, exemplars=True))
+    text: bytes = openmetrics.generate_latest(  # type: ignore[no-untyped-call]
+        _Families(series, exemplars=True)
+    )
+    return text
 
 
 class _Families(Collector):
