@@ -190,6 +190,9 @@ class SeriesSet:
         pairs = tuple(sorted(attributes.items()))
         known = self._recorders.get((metric.name, pairs))
         if known is None:
+            if not attributes.keys() <= set(metric.labels):
+                extra = ", ".join(sorted(attributes.keys() - set(metric.labels)))
+                raise ValueError(f"{metric.name} declares no attribute {extra}")
             known = self._recorders[metric.name, pairs] = recorder(metric, pairs)
         assert isinstance(known, recorder)
         return known

@@ -122,6 +122,14 @@ def test_a_metric_has_one_kind() -> None:
         SeriesSet().sum(BATCH_ROWS)
 
 
+def test_a_series_has_no_attribute_that_its_metric_does_not_declare() -> None:
+    series = SeriesSet()
+    series.histogram(BATCH_ROWS, model="m")  # one that does not apply may be left out
+    with pytest.raises(ValueError, match=r"vigil\.batch\.rows declares no attribute client, user$"):
+        series.histogram(BATCH_ROWS, model="m", user="u", client="c")
+    assert len(series.snapshot()) == 1
+
+
 def test_every_metric_is_well_formed() -> None:
     for name, metric in METRICS.items():
         # Those of a process have the names that every Prometheus client gives them, and those of a
