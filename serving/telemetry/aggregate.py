@@ -7,6 +7,7 @@ from typing import Final
 
 import msgspec
 
+from serving.telemetry.exponential import joined
 from serving.telemetry.metric import Merge
 from serving.telemetry.metrics.declared import METRICS
 from serving.telemetry.series import Exemplar, Series
@@ -58,6 +59,8 @@ def _combine(first: Series, second: Series) -> Series:
             value=first.value + second.value,
             counts=counts,
             exemplars=_newest(first.exemplars, second.exemplars),
+            exponential=joined(first.exponential, second.exponential),
+            zeros=first.zeros + second.zeros,
         )
     if first.kind == "gauge":
         metric = METRICS.get(first.name)

@@ -12,6 +12,7 @@ from typing import Final, TypeVar
 
 import numpy as np
 
+from serving.telemetry.exponential import ExponentialCounts
 from serving.telemetry.metric import Metric
 from serving.telemetry.series import Exemplar, Series
 from serving.telemetry.trace_context import SpanIds
@@ -73,7 +74,8 @@ class HistogramSeries:
     """
 
     __slots__ = (
-        "_bounds", "_counts", "_edges", "_exemplars", "_sum", "attributes", "late", "metric",
+        "_bounds", "_counts", "_edges", "_exemplars", "_exponential", "_sum", "attributes", "late",
+        "metric",
     )  # fmt: skip
 
     def __init__(self, metric: Metric, attributes: Attributes = ()) -> None:
@@ -84,6 +86,7 @@ class HistogramSeries:
         self._counts = [0] * (len(metric.bounds) + 1)
         self._sum = 0.0
         self._exemplars: dict[int, Exemplar] = {}
+        self._exponential = ExponentialCounts() if metric.exponential else None
         self.late: list[float] = []
 
     def record(self, value: float) -> None:
@@ -91,6 +94,8 @@ class HistogramSeries:
         if isfinite(value):
             self._counts[bisect_left(self._bounds, value)] += 1
             self._sum += value
+            if self._exponential is not None:
+                self._exponential.add(value)
 
     def record_many(self, values: np.ndarray) -> None:
         """Count every element of a numeric array."""
@@ -100,6 +105,8 @@ class HistogramSeries:
         added = np.bincount(places, minlength=len(self._counts)).tolist()
         self._counts = [old + new for old, new in zip(self._counts, added, strict=True)]
         self._sum += float(flat.sum())
+        if self._exponential is not None:
+            self._exponential.add_many(flat)
 
     def exemplify(self, value: float, span: SpanIds, time: float) -> None:
         """Let a value that is recorded, now or soon, stand for its bucket: it is the newest.
@@ -124,7 +131,7 @@ class HistogramSeries:
         """Return the current counts."""
         if self.late:
             self.count_late()
-        metric = self.metric
+        metric, exponential = self.metric, self._exponential
         return Series(
             metric.name,
             metric.kind,
@@ -134,6 +141,8 @@ class HistogramSeries:
             self._bounds,
             tuple(self._counts),
             tuple(self._exemplars.values()),
+            () if exponential is None else exponential.buckets(),
+            0 if exponential is None else exponential.zeros,
         )
 
 

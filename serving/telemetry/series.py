@@ -34,6 +34,9 @@ class Series(msgspec.Struct, array_like=True, frozen=True):
         bounds: upper bounds of a histogram's buckets, else empty.
         counts: one count per bucket and one above the last bound, else empty.
         exemplars: of a histogram's buckets, at most one each.
+        exponential: (bucket, count) of a histogram's exponential buckets, if its metric has some;
+            see `telemetry/exponential.py`.
+        zeros: values that are in none of these because they count as zero.
     """
 
     name: str
@@ -44,3 +47,5 @@ class Series(msgspec.Struct, array_like=True, frozen=True):
     bounds: tuple[float, ...] = ()
     counts: tuple[int, ...] = ()
     exemplars: tuple[Exemplar, ...] = ()
+    exponential: tuple[tuple[int, int], ...] = ()
+    zeros: int = 0

@@ -11,11 +11,17 @@ from serving.telemetry.export.prometheus import (
     openmetrics_text,
     prometheus_text,
 )
+from serving.telemetry.export.prometheus_protobuf import PROTOBUF, prometheus_protobuf
 from serving.telemetry.series import Series
 
 Exposition = Callable[[Iterable[Series]], bytes]
 
+_FORMATS: Final[dict[str, tuple[str, Exposition]]] = {
+    "application/openmetrics-text": (OPENMETRICS, openmetrics_text),
+    "application/vnd.google.protobuf": (PROTOBUF, prometheus_protobuf),
+}
 _OPENMETRICS_VERSIONS: Final = ("", "1.0.0")
+_FAMILY: Final = ("io.prometheus.client.metricfamily", "delimited")
 
 
 def chosen(accept: str) -> tuple[str, Exposition]:
@@ -31,14 +37,14 @@ def chosen(accept: str) -> tuple[str, Exposition]:
         quality = _quality(given.get("q", "1"))
         if quality > most and _offered(media, given):
             best, most = media, quality
-    if best == "application/openmetrics-text":
-        return OPENMETRICS, openmetrics_text
-    return TEXT, prometheus_text
+    return _FORMATS.get(best, (TEXT, prometheus_text))
 
 
 def _offered(media: str, given: dict[str, str]) -> bool:
     if media == "application/openmetrics-text":
         return given.get("version", "").strip('"') in _OPENMETRICS_VERSIONS
+    if media == "application/vnd.google.protobuf":
+        return (given.get("proto"), given.get("encoding")) == _FAMILY
     return media in ("text/plain", "text/*", "*/*")
 
 

@@ -43,6 +43,11 @@ def prometheus_name(name: str, kind: str, unit: str) -> str:
     return base
 
 
+def label_name(name: str) -> str:
+    """Return the label of an attribute."""
+    return _NOT_ALLOWED.sub("_", name)
+
+
 def prometheus_text(series: Iterable[Series]) -> bytes:
     """Return the exposition of series that are sorted by name, as `aggregate.merge` gives them."""
     return generate_latest(_Families(series))
@@ -74,7 +79,7 @@ class _Families(Collector):
 
 
 def _add(metric: Metric, item: Series, exemplars: tuple[Exemplar, ...]) -> None:
-    labels = {_NOT_ALLOWED.sub("_", key): value for key, value in item.attributes}
+    labels = {label_name(key): value for key, value in item.attributes}
     if item.kind == "gauge":
         metric.add_sample(metric.name, labels, item.value)
     elif item.kind == "sum":

@@ -30,6 +30,7 @@ HTTP_SERVER_REQUEST_DURATION: Final = Metric(
         "url.scheme",
         "error.type",
     ),
+    exponential=True,
 )
 RPC_SERVER_CALL_DURATION: Final = Metric(
     "rpc.server.call.duration",
@@ -38,4 +39,5 @@ RPC_SERVER_CALL_DURATION: Final = Metric(
     "Measures the duration of an incoming Remote Procedure Call (RPC).",
     CONVENTION_BOUNDS_S,
     labels=("rpc.system.name", "rpc.method", "rpc.response.status_code", "error.type"),
+    exponential=True,
 )

@@ -6,7 +6,11 @@ import pytest
 
 from serving.telemetry.export.negotiation import chosen
 from serving.telemetry.export.prometheus import OPENMETRICS, TEXT
+from serving.telemetry.export.prometheus_protobuf import PROTOBUF
 
+NATIVE = (
+    "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited"
+)
 PROMETHEUS = (
     "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,"
     "text/plain;version=0.0.4;q=0.5,*/*;q=0.1"
@@ -28,6 +32,10 @@ PROMETHEUS = (
         ("application/openmetrics-text;q=0, text/plain;q=0.1", TEXT),
         ("application/openmetrics-text;q=0.3, text/plain;q=0.7", TEXT),
         ("application/openmetrics-text;q=0.7, text/plain;q=0.3", OPENMETRICS),
+        (f"{NATIVE},{PROMETHEUS}", PROTOBUF),
+        (f"{NATIVE};q=0.2,{PROMETHEUS}", OPENMETRICS),
+        ("application/vnd.google.protobuf", TEXT),
+        (NATIVE.replace("delimited", "text"), TEXT),
         ("application/openmetrics-text;q=nan;q=x, ;;;=,", TEXT),
     ],
 )
