@@ -25,6 +25,7 @@ import msgspec
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from serving.channel.messages.control import DeadlyMeta, EndedMeta
@@ -382,7 +383,10 @@ def _module_of(name: str) -> ModuleType:
 
 
 class TraceReceiver(ThreadingHTTPServer):
-    """An OTLP/HTTP collector that keeps the spans it is sent; `status` is what it answers."""
+    """An OTLP/HTTP collector that keeps the spans and lines it is sent.
+
+    `status` is what it answers.
+    """
 
     daemon_threads = True
 
@@ -390,8 +394,19 @@ class TraceReceiver(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _TraceHandler)
         self.url = f"http://127.0.0.1:{self.server_address[1]}"
         self.requests: list[ExportTraceServiceRequest] = []
+        self.log_requests: list[ExportLogsServiceRequest] = []
         self.headers: list[dict[str, str]] = []
         self.status = 200
+
+    @property
+    def lines(self) -> list[Any]:
+        return [
+            record
+            for request in list(self.log_requests)
+            for resource in request.resource_logs
+            for scope in resource.scope_logs
+            for record in scope.log_records
+        ]
 
     @property
     def spans(self) -> list[Any]:
@@ -414,8 +429,10 @@ class _TraceHandler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers["content-length"]))
         if self.headers.get("content-encoding") == "gzip":
             body = gzip.decompress(body)
-        status = self.server.status if self.path == "/v1/traces" else 404
-        if status == 200:
+        status = self.server.status if self.path in ("/v1/traces", "/v1/logs") else 404
+        if status == 200 and self.path == "/v1/logs":
+            self.server.log_requests.append(ExportLogsServiceRequest.FromString(body))
+        elif status == 200:
             self.server.headers.append(
                 {name.lower(): value for name, value in self.headers.items()}
             )

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 import logging
 import os
 import socket
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
-from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 
 from serving.telemetry.logs.collected import Collector
 from serving.telemetry.logs.collector_handler import CollectorHandler, open_exporter
@@ -26,55 +22,6 @@ from serving.telemetry.logs.report import Reporter, report, use
 from serving.telemetry.trace_context import SpanIds
 
 WAIT_S = 60
-
-
-class Receiver(ThreadingHTTPServer):
-    daemon_threads = True
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
-        self.url = f"http://127.0.0.1:{self.server_address[1]}"
-        self.requests: list[ExportLogsServiceRequest] = []
-        self.status = 200
-
-    @property
-    def records(self) -> list[Any]:
-        return [
-            record
-            for request in list(self.requests)
-            for resource in request.resource_logs
-            for scope in resource.scope_logs
-            for record in scope.log_records
-        ]
-
-
-class _Handler(BaseHTTPRequestHandler):
-    server: Receiver
-
-    def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["content-length"]))
-        if self.headers.get("content-encoding") == "gzip":
-            body = gzip.decompress(body)
-        status = self.server.status if self.path == "/v1/logs" else 404
-        if status == 200:
-            self.server.requests.append(ExportLogsServiceRequest.FromString(body))
-        self.send_response(status)
-        self.send_header("content-length", "0")
-        self.end_headers()
-
-    def log_message(self, *_args: object) -> None:
-        pass
-
-
-@pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    server = Receiver()
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-    thread.start()
-    yield server
-    server.shutdown()
-    thread.join()
-    server.server_close()
 
 
 @pytest.fixture
@@ -100,12 +47,6 @@ def sending(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], Collect
     use(before)
 
 
-def attributes(record: Any) -> dict[str, Any]:
-    return {
-        item.key: getattr(item.value, item.value.WhichOneof("value")) for item in record.attributes
-    }
-
-
 def wait_until(holds: Callable[[], object]) -> None:
     deadline = time.monotonic() + WAIT_S
     while not holds():
@@ -113,7 +54,7 @@ def wait_until(holds: Callable[[], object]) -> None:
         time.sleep(0.005)
 
 
-def test_a_receiver_decodes_a_line(receiver: Receiver, sending: Any) -> None:
+def test_a_receiver_decodes_a_line(receiver: Any, sending: Any, attributes_of: Any) -> None:
     handler = sending(receiver.url)
     before, secret = time.time_ns(), str(4700 + 11)
     try:
@@ -125,14 +66,14 @@ def test_a_receiver_decodes_a_line(receiver: Receiver, sending: Any) -> None:
         )  # fmt: skip
     logging.getLogger("vigil").warning("of a library, that comes again once it may")
     handler.stop()
-    (record,) = receiver.records
+    (record,) = receiver.lines
     assert (record.event_name, record.severity_text) == ("model_failed", "ERROR")
     assert record.severity_number == 17
     assert record.body.string_value == "it failed \\ud800"
     assert int.from_bytes(record.trace_id, "big") == 7
     assert int.from_bytes(record.span_id, "big") == 8
     assert abs(record.time_unix_nano - before) < 60e9
-    found = attributes(record)
+    found = attributes_of(record)
     assert secret not in str(record)
     assert found.pop("exception.stacktrace").startswith("Traceback")
     assert found.pop("vigil.location").startswith("test_collector_handler.py")
@@ -147,11 +88,11 @@ def test_a_receiver_decodes_a_line(receiver: Receiver, sending: Any) -> None:
         "process.pid": os.getpid(),
         "error.type": "ValueError",
     }
-    resource = receiver.requests[0].resource_logs[0].resource
+    resource = receiver.log_requests[0].resource_logs[0].resource
     assert {"service.name", "service.version"} <= {item.key for item in resource.attributes}
 
 
-def test_a_receiver_that_comes_back_gets_what_follows(receiver: Receiver, sending: Any) -> None:
+def test_a_receiver_that_comes_back_gets_what_follows(receiver: Any, sending: Any) -> None:
     receiver.status = 400  # which is not tried again
     sending(receiver.url)
     report(Event.SERVER_READY, "lost")
@@ -162,7 +103,7 @@ def test_a_receiver_that_comes_back_gets_what_follows(receiver: Receiver, sendin
         report(Event.SERVER_READY, "lost as well")
         wait_until(lambda: any("fail" in line for line in lines))
         receiver.status = 200
-        wait_until(lambda: report(Event.SERVER_READY, "kept") or receiver.records)
+        wait_until(lambda: report(Event.SERVER_READY, "kept") or receiver.lines)
         wait_until(lambda: any("work again" in line for line in lines))
     finally:
         told.removeHandler(listener)
@@ -210,7 +151,9 @@ for number in range(8):
 
 
 @pytest.mark.parametrize("sends", ["yes", "no"])
-def test_a_process_sends_the_lines_that_it_writes(receiver: Receiver, sends: str) -> None:
+def test_a_process_sends_the_lines_that_it_writes(
+    receiver: Any, attributes_of: Any, sends: str
+) -> None:
     done = subprocess.run(
         [sys.executable, "-c", CODE, receiver.url, sends],
         capture_output=True, text=True, check=True, timeout=WAIT_S,
@@ -218,7 +161,7 @@ def test_a_process_sends_the_lines_that_it_writes(receiver: Receiver, sends: str
     written = [json.loads(line) for line in done.stderr.splitlines()]
     assert written
     wanted = [(line["number"], line.get("suppressed")) for line in written]
-    found = [attributes(record) for record in receiver.records]
+    found = [attributes_of(record) for record in receiver.lines]
     sent = [(one["vigil.number"], one.get("vigil.suppressed")) for one in found]
     assert sent == (wanted if sends == "yes" else [])
 
