@@ -25,6 +25,7 @@ import msgspec
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from serving.channel.messages.control import DeadlyMeta, EndedMeta
@@ -45,6 +46,7 @@ from serving.demo.build import build_demo
 from serving.protocol.grpc.codec import decode_request, encode_response
 from serving.protocol.messages import InferRequest, InferResponse, Tensor
 from serving.protocol.pb import open_inference_pb2 as pb
+from serving.telemetry.logs.collected import ENDPOINT, PROTOCOL
 from serving.telemetry.logs.report import Reporter, use
 from serving.telemetry.logs.setup import FORMAT, LEVEL, QUIET, StderrHandler
 
@@ -223,7 +225,7 @@ def _own_log() -> Iterator[None]:
     levels = [each.level for each in loggers]
     handlers = loggers[0].handlers[:]
     hooks = sys.excepthook, threading.excepthook, sys.unraisablehook
-    told = {name: os.environ.get(name) for name in (FORMAT, LEVEL)}
+    told = {name: os.environ.get(name) for name in (FORMAT, LEVEL, ENDPOINT, PROTOCOL)}
     yield
     use(before)
     mine.limit.due(everything=True)  # or a timer would write it into a later test's log
@@ -398,7 +400,10 @@ def _module_of(name: str) -> ModuleType:
 
 
 class TraceReceiver(ThreadingHTTPServer):
-    """An OTLP/HTTP collector that keeps the spans it is sent; `status` is what it answers."""
+    """An OTLP/HTTP collector that keeps the spans and lines it is sent.
+
+    `status` is what it answers.
+    """
 
     daemon_threads = True
 
@@ -406,8 +411,19 @@ class TraceReceiver(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _TraceHandler)
         self.url = f"http://127.0.0.1:{self.server_address[1]}"
         self.requests: list[ExportTraceServiceRequest] = []
+        self.log_requests: list[ExportLogsServiceRequest] = []
         self.headers: list[dict[str, str]] = []
         self.status = 200
+
+    @property
+    def lines(self) -> list[Any]:
+        return [
+            record
+            for request in list(self.log_requests)
+            for resource in request.resource_logs
+            for scope in resource.scope_logs
+            for record in scope.log_records
+        ]
 
     @property
     def spans(self) -> list[Any]:
@@ -430,8 +446,10 @@ class _TraceHandler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers["content-length"]))
         if self.headers.get("content-encoding") == "gzip":
             body = gzip.decompress(body)
-        status = self.server.status if self.path == "/v1/traces" else 404
-        if status == 200:
+        status = self.server.status if self.path in ("/v1/traces", "/v1/logs") else 404
+        if status == 200 and self.path == "/v1/logs":
+            self.server.log_requests.append(ExportLogsServiceRequest.FromString(body))
+        elif status == 200:
             self.server.headers.append(
                 {name.lower(): value for name, value in self.headers.items()}
             )

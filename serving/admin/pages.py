@@ -34,7 +34,7 @@ from serving.errors import VigilError
 from serving.protocol.json.repository import read_order, wants_only_ready
 from serving.protocol.repository import ControlMeta
 from serving.protocol.status import http_status
-from serving.telemetry.export.prometheus import CONTENT_TYPE, prometheus_text
+from serving.telemetry.export.negotiation import chosen
 
 _NO_STORE: Final = {"cache-control": "no-store", "x-content-type-options": "nosniff"}
 
@@ -157,10 +157,11 @@ class Pages:
         except VigilError as error:
             return _error_response(http_status(error), error.message)
 
-    async def metrics(self, _request: Request) -> Response:
-        """Answer every series of the instance as Prometheus text."""
-        text = prometheus_text(self._registry.aggregate())
-        return Response(text, headers={**_NO_STORE, "content-type": CONTENT_TYPE})
+    async def metrics(self, request: Request) -> Response:
+        """Answer every series of the instance in the format that the scraper likes best."""
+        kind, exposition = chosen(", ".join(request.headers.getlist("accept")))
+        headers = {**_NO_STORE, "content-type": kind, "vary": "accept"}
+        return Response(exposition(self._registry.aggregate()), headers=headers)
 
     async def console(self, _request: Request) -> Response:
         """Answer the console's page."""

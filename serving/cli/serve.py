@@ -23,7 +23,9 @@ def serve(settings: ServerConfig, only: Sequence[str] | None = None) -> int:
     from serving.telemetry.process_title import set_title
 
     set_title(SUPERVISOR)
-    configure(SUPERVISOR, settings.telemetry.log_format, settings.telemetry.log_level)
+    telemetry = settings.telemetry
+    logs = (telemetry.logs.endpoint, telemetry.logs.protocol)
+    configure(SUPERVISOR, telemetry.log_format, telemetry.log_level, collector=logs)
     ready = _announcer(time.monotonic())
     repository = ModelRepository(settings.models, settings.remote_hosts)
     found = inventory(repository, only)

@@ -17,7 +17,7 @@ from serving.telemetry.logs.setup import configure
 @starts()
 def up(given: dict[str, Any], config: ConfigPath = None) -> None:
     """Serve the models until SIGTERM."""
-    configure(SUPERVISOR)
+    configure(SUPERVISOR, sends=False)
     raise typer.Exit(serve(load_server(config, given)))
 
 
@@ -27,7 +27,7 @@ def demo(
     build_only: Annotated[bool, typer.Option(help="Build the models, do not serve.")] = False,
 ) -> None:
     """Build the demo models, then serve them."""
-    configure(SUPERVISOR)
+    configure(SUPERVISOR, sends=False)
     settings = load_server(None, given)
     _build(settings.models)
     if not build_only:

@@ -60,7 +60,7 @@ def watch(
     """Serve the models of a server that runs already, and watch them."""
     from serving.remote.discovery.watch import read_examples, write_repository
 
-    configure(SUPERVISOR)
+    configure(SUPERVISOR, sends=False)
     credentials = _credentials(token_env, token_file, token_header, unencrypted)
     tls = _tls(ca_file, cert_file, key_file)
     settings = load_server(None, given)

@@ -16,6 +16,7 @@ from serving.config.monitoring import (
     PerformanceMonitor,
     Tolerance,
 )
+from serving.config.objectives import Slo
 from serving.config.prices import Prices
 from serving.config.remote import Remote, RemoteCredentials, RemoteTls
 from serving.config.section import ConfigError
@@ -65,6 +66,7 @@ __all__ = [
     "SensitiveLog",
     "ServerConfig",
     "SklearnMethod",
+    "Slo",
     "Telemetry",
     "TensorFormat",
     "Tolerance",

@@ -13,6 +13,7 @@ from serving.config.formats.descriptor import FormatDescriptor
 from serving.config.formats.listed import format_named, names_of
 from serving.config.guards.listed import Guard, descriptor_of
 from serving.config.monitoring import Explain, Fairness, Monitors
+from serving.config.objectives import Slo
 from serving.config.one_of import OneOf
 from serving.config.remote import Remote
 from serving.config.section import Section
@@ -83,6 +84,7 @@ class ModelConfig(Section):
     monitors: Monitors = Field(default_factory=Monitors)
     fairness: Fairness | None = None
     explain: Explain | None = Field(default_factory=Explain)
+    slo: Slo | None = None
 
     @field_validator("format", mode="before")
     @classmethod

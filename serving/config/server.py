@@ -10,6 +10,7 @@ from pydantic import Field, field_validator, model_validator
 
 from serving.config.hosts import LOOPBACK, is_host_name
 from serving.config.log import Log
+from serving.config.logs import Logs
 from serving.config.prices import Prices
 from serving.config.section import Section
 from serving.config.traces import Traces
@@ -127,6 +128,7 @@ class Telemetry(Section):
     )
     interval_s: float = Field(10, gt=0, description="Seconds between two OTLP exports.")
     traces: Traces = Field(default_factory=Traces)
+    logs: Logs = Field(default_factory=Logs)
     log_format: LogFormat = Field(
         "auto", description="Lines of the log: JSON objects or text; auto: text on a terminal."
     )

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final, Literal, cast, get_args
-from urllib.parse import urlsplit
+from typing import Final, cast, get_args
 
 import msgspec
 from pydantic import Field, field_validator
 
 from serving.config.section import Section
+from serving.telemetry.collector import (
+    Protocol,
+    checked_endpoint,
+    exported,
+    for_exporter,
+    protocol_of,
+    variables,
+)
 from serving.telemetry.sampling import SamplerName
-
-Protocol = Literal["http/protobuf", "grpc"]
 
 DEFAULT_RATIO: Final = 0.01
 _DEFAULT_SAMPLER: Final[SamplerName] = "parentbased_traceidratio"
@@ -43,12 +48,7 @@ class Traces(Section):
     @field_validator("endpoint")
     @classmethod
     def _is_url(cls, endpoint: str | None) -> str | None:
-        if endpoint is not None and not _is_endpoint(endpoint):
-            raise ValueError(
-                f"'{endpoint}' is no collector; write a URL with scheme and host, such as "
-                "http://127.0.0.1:4318"
-            )
-        return endpoint
+        return checked_endpoint(endpoint)
 
 
 class TraceSettings(msgspec.Struct, frozen=True):
@@ -77,55 +77,19 @@ def trace_settings(traces: Traces, environment: Mapping[str, str]) -> TraceSetti
     Returns:
         None where nothing is traced: without a collector, or with tracing switched off.
     """
-    read = {name: value.strip() for name, value in environment.items() if value.strip()}
-    if read.get("OTEL_SDK_DISABLED", "").lower() == "true":
-        return None
-    if read.get("OTEL_TRACES_EXPORTER") == "none":
-        return None
-    named = _first(read, "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
-    if traces.endpoint is None and not named:
+    read = variables(environment)
+    if not exported(read, "traces", traces.endpoint):
         return None
     ignored: list[str] = []
-    protocol = traces.protocol or _protocol(read, ignored)
+    protocol = traces.protocol or protocol_of(read, "traces", ignored)
     ratio = traces.sample_ratio
     return TraceSettings(
-        None if traces.endpoint is None else _for_exporter(traces.endpoint, protocol),
+        None if traces.endpoint is None else for_exporter(traces.endpoint, protocol, "traces"),
         protocol,
         _sampler(read, ignored),
         _ratio(read, ignored) if ratio is None else ratio,
         tuple(ignored),
     )
-
-
-def _first(read: Mapping[str, str], *names: str) -> str:
-    return next((name for name in names if name in read), "")
-
-
-def _is_endpoint(endpoint: str) -> bool:
-    try:
-        parts = urlsplit(endpoint)
-        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        return False
-
-
-def _for_exporter(endpoint: str, protocol: Protocol) -> str:
-    """Return the URL that an exporter takes: over HTTP it wants the signal's path as well."""
-    base = endpoint.rstrip("/")
-    if protocol == "grpc" or base.endswith("/v1/traces"):
-        return base
-    return base + "/v1/traces"
-
-
-def _protocol(read: Mapping[str, str], ignored: list[str]) -> Protocol:
-    name = _first(read, "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
-    value = read.get(name, "http/protobuf")
-    if value in get_args(Protocol):
-        return cast(Protocol, value)
-    ignored.append(
-        f"{name} is '{value[:40]}', which is ignored: traces go by http/protobuf or grpc"
-    )
-    return "http/protobuf"
 
 
 def _sampler(read: Mapping[str, str], ignored: list[str]) -> SamplerName:

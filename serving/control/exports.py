@@ -9,9 +9,9 @@ from serving.config import ServerConfig
 from serving.control.cost.costs import Costs
 from serving.control.history import SAMPLE_S, History
 from serving.control.registry import Registry
-from serving.telemetry.export.metrics_data import own_version
 from serving.telemetry.export.otlp import OtlpPusher
 from serving.telemetry.metrics.process import BUILD_INFO, TELEMETRY_EXPORT_FAILURES
+from serving.telemetry.resource import own_version
 
 
 class Exports:

@@ -13,6 +13,7 @@ from serving.dataplane.endpoint import Endpoint, Ticket
 from serving.dataplane.explainers import ExplainerPool
 from serving.dataplane.hooks.publisher import EventPublisher
 from serving.dataplane.hooks.queue_gauges import QueueGauges, QueueLoad
+from serving.dataplane.hooks.server_durations import ServerDurations
 from serving.dataplane.hooks.tracing import Tracing
 from serving.dataplane.links.link import ReplicaLink
 from serving.dataplane.mirroring import mirror
@@ -36,6 +37,7 @@ class DataPlane:
             whoever composed this data plane (`add_link`).
 
     Attributes:
+        durations: of requests, as the transports that carry them see them.
         router: chooses who answers a request.
         reconciler: keeps what is served in line with the directory.
         readiness: whether all of it can answer.
@@ -49,6 +51,7 @@ class DataPlane:
         self.gateway_id = gateway_id
         self.server_name = "vigil"
         self.series = SeriesSet()
+        self.durations = ServerDurations(self.series)
         self._gauges = QueueGauges(self.series)
         self.publisher = EventPublisher(gateway_id, self.series, secret)
         self.explainers = ExplainerPool(secret)

@@ -37,6 +37,7 @@ def mirror(mirrors: tuple[Route, ...], request: InferRequest, context: RequestCo
                 model=endpoint.name,
                 version=endpoint.version,
                 request_id=request.id,
+                traceparent=context.traceparent,
                 error=error,
             )
 

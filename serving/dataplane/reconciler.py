@@ -14,6 +14,7 @@ from serving.channel.messages.reports import (
     UnreadyVersion,
 )
 from serving.dataplane.batching.deadly_requests import Deadly
+from serving.dataplane.hooks.objectives import show_objective
 from serving.dataplane.hooks.publisher import EventPublisher
 from serving.dataplane.hooks.request_spans import RequestTraces
 from serving.dataplane.hooks.statistics import BatchStatistics
@@ -147,6 +148,7 @@ class Reconciler:
         del self._candidates[served.key]
         self._active[served.key[:2]] = entry
         self._router.put(Route(entry))
+        show_objective(self._series, entry.name, entry.version, entry.config.slo)
         if active is not None:
             self._retire(active)
 

@@ -15,9 +15,11 @@ from serving.dataplane.context import RequestContext
 from serving.dataplane.endpoint import Ticket
 from serving.dataplane.hooks.event_counters import EventCounters
 from serving.dataplane.hooks.events import Events
+from serving.dataplane.hooks.exemplars import Exemplars
 from serving.dataplane.hooks.failed_requests import FailureLog
 from serving.dataplane.hooks.hook import BatchHook, RefusalHook
 from serving.dataplane.hooks.metrics import Metrics
+from serving.dataplane.hooks.objectives import Objectives
 from serving.dataplane.hooks.output_quality import OutputQuality
 from serving.dataplane.hooks.publisher import EventPublisher
 from serving.dataplane.hooks.recorder import Recorder
@@ -91,11 +93,17 @@ class ServedVersion:
         if consumers(self.config):
             self._batch_hooks += (Events(served.key, publisher, inputs=reads_inputs(self.config)),)
         refusal_hooks: tuple[RefusalHook, ...] = (metrics, log)
+        if self.config.slo is not None:
+            objectives = Objectives(series, served.name, served.version, self.config.slo)
+            self._batch_hooks += (objectives,)
+            refusal_hooks += (objectives,)
         self.spans: RequestSpans | None = None
         if traces is not None:
             self.spans = spans = RequestSpans(served.name, served.version, self.config, traces)
             self._batch_hooks += (spans,)
-            refusal_hooks += (spans,)
+            exemplars = Exemplars(metrics)
+            self._batch_hooks += (exemplars,)
+            refusal_hooks += (spans, exemplars)
         self._sample = None if traces is None else traces.sampler.sample
         guards = tuple(guard.name for guard in self.config.guards)
         self.recorder = Recorder(

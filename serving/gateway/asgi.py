@@ -6,6 +6,7 @@ A plain ASGI 3 callable without a framework: routing and decoding here are the r
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from time import monotonic
 
 from serving.access.decision import Access
 from serving.access.web import WebAccess
@@ -14,7 +15,7 @@ from serving.dataplane.handler import DataPlane
 from serving.gateway.asgi_types import Exchange, Receive, Scope, Send
 from serving.gateway.body_budget import COUNTED, BodyBudget, Share
 from serving.gateway.context import context_of
-from serving.gateway.grpc.asgi import serve_grpc
+from serving.gateway.grpc.asgi import known_path, serve_grpc
 from serving.gateway.http.bodies import read_chunks, too_large
 from serving.gateway.http.compression import unpack
 from serving.gateway.http.cors import Cors, merged
@@ -25,6 +26,7 @@ from serving.gateway.http.routes import INFER, HttpCall, Target, target_of, with
 from serving.gateway.internal_errors import client_error
 from serving.telemetry.logs.events import Event
 from serving.telemetry.logs.report import report
+from serving.telemetry.trace_context import TRACEPARENT
 
 MOST_PATHS = 1024
 
@@ -71,28 +73,41 @@ class VigilApp:
                 await receive()
                 await send({"type": "websocket.close", "code": 1000})
             return
+        began = monotonic()
+        plane = self.plane
+        assert plane is not None
         headers = by_name(scope["headers"])
         share = Share(self.bodies, counted=COUNTED in (scope.get("extensions") or ()))
         try:
             kind = headers.get(b"content-type")
             if kind is not None and kind.startswith(b"application/grpc"):
-                assert self.plane is not None
                 exchange = Exchange(scope, headers, receive, send, share)
-                await serve_grpc(self.plane, self.access, self._max_body, exchange)
+                code = await serve_grpc(plane, self.access, self._max_body, exchange)
+                if code is not None:
+                    method = known_path(scope["path"])
+                    plane.durations.call(method, code, monotonic() - began)
             else:
-                reply = await self._reply(scope, headers, receive, share)
+                target = self._target(scope["method"], scope["path"])
+                reply = await self._reply(target, scope, headers, receive, share)
                 share.end()
                 await self._send(scope, headers, reply, send)
+                plane.durations.request(
+                    scope["method"], target.told, reply.status, monotonic() - began,
+                    scope.get("scheme", "http"),
+                )  # fmt: skip
         finally:
             share.end()
 
-    async def _reply(self, scope: Scope, headers: Headers, receive: Receive, share: Share) -> Reply:
+    def _target(self, method: str, path: str) -> Target:
+        known = self._infer_paths.get(path) if method == "POST" else None
+        return target_of(method, path) if known is None else known
+
+    async def _reply(
+        self, target: Target, scope: Scope, headers: Headers, receive: Receive, share: Share
+    ) -> Reply:
         """Return the answer to one HTTP request; whatever goes wrong becomes one."""
         method, path = scope["method"], scope["path"]
         try:
-            target = self._infer_paths.get(path) if method == "POST" else None
-            if target is None:
-                target = target_of(method, path)
             context = context_of(self.access.principal_of(headers), scope, headers, receive)
             refused = self.access.decide(
                 target.scope, target.name, context.principal, method, headers
@@ -103,7 +118,8 @@ class VigilApp:
             return await self._answer(target, scope, headers, body, context)
         except Exception as error:  # noqa: BLE001 - the client gets a sentence, the log the traceback
             said = "a request could not be answered"
-            return error_reply(client_error(error, said, path=path))
+            trace = headers.get(TRACEPARENT, b"")
+            return error_reply(client_error(error, said, path=path, traceparent=trace))
 
     async def _send(self, scope: Scope, headers: Headers, reply: Reply, send: Send) -> None:
         accepted = headers.get(b"accept-encoding")

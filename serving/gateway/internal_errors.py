@@ -8,6 +8,7 @@ from serving.dataplane.hooks.failed_requests import log_failure
 from serving.errors import InternalError, VigilError
 from serving.telemetry.logs.events import Event
 from serving.telemetry.logs.report import report
+from serving.telemetry.trace_context import SpanIds
 
 INTERNAL_ERROR: Final = "internal error; see the server's log"
 
@@ -20,6 +21,8 @@ def client_error(
     version: str = "",
     request_id: str = "",
     path: str = "",
+    span: SpanIds | None = None,
+    traceparent: bytes = b"",
 ) -> VigilError:
     """Log what a request failed with, and return the error that its client is told.
 
@@ -30,9 +33,13 @@ def client_error(
         error: whatever was raised.
         said: a sentence for the log of what could not be done, where it is no error of the domain.
         model, version, request_id, path: what was asked, as far as it is known.
+        span, traceparent: of the request; see `report`.
     """
     if isinstance(error, VigilError):
-        log_failure(error, model=model, version=version, request_id=request_id, path=path)
+        log_failure(
+            error, model=model, version=version, request_id=request_id, path=path, span=span,
+            traceparent=traceparent,
+        )  # fmt: skip
         return error
     report(
         Event.INTERNAL_ERROR,
@@ -41,6 +48,8 @@ def client_error(
         version=version,
         request_id=request_id,
         path=path,
+        span=span,
+        traceparent=traceparent,
         error=error,
     )
     told = InternalError(INTERNAL_ERROR)

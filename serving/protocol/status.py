@@ -23,6 +23,7 @@ UNAVAILABLE: Final = 14
 UNAUTHENTICATED: Final = 16
 
 _NAMES: Final = {
+    0: "OK",
     CANCELLED: "CANCELLED",
     INVALID_ARGUMENT: "INVALID_ARGUMENT",
     DEADLINE_EXCEEDED: "DEADLINE_EXCEEDED",
@@ -90,6 +91,11 @@ def grpc_status(error: errors.VigilError) -> int:
 def grpc_status_name(kind: str) -> str:
     """Return the name of the gRPC status for a class of `serving/errors.py`, given by its name."""
     return _NAMES[_nearest(_GRPC, getattr(errors, kind, errors.InternalError), INTERNAL)]
+
+
+def grpc_code_name(code: int) -> str:
+    """Return the name of a gRPC status that answers here may have; 0 is OK."""
+    return _NAMES[code]
 
 
 def _nearest(

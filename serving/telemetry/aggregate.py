@@ -7,9 +7,10 @@ from typing import Final
 
 import msgspec
 
+from serving.telemetry.exponential import joined
 from serving.telemetry.metric import Merge
 from serving.telemetry.metrics.declared import METRICS
-from serving.telemetry.series import Series
+from serving.telemetry.series import Exemplar, Series
 
 SeriesKey = tuple[str, str, str, tuple[tuple[str, str], ...], tuple[float, ...]]
 
@@ -53,7 +54,14 @@ def merge(series: Iterable[Series]) -> list[Series]:
 def _combine(first: Series, second: Series) -> Series:
     if first.kind == "histogram":
         counts = tuple(a + b for a, b in zip(first.counts, second.counts, strict=True))
-        return msgspec.structs.replace(first, value=first.value + second.value, counts=counts)
+        return msgspec.structs.replace(
+            first,
+            value=first.value + second.value,
+            counts=counts,
+            exemplars=_newest(first.exemplars, second.exemplars),
+            exponential=joined(first.exponential, second.exponential),
+            zeros=first.zeros + second.zeros,
+        )
     if first.kind == "gauge":
         metric = METRICS.get(first.name)
         how = metric.merge if metric else _UNKNOWN_GAUGE
@@ -63,3 +71,11 @@ def _combine(first: Series, second: Series) -> Series:
             higher, lower = (first, second) if first.value >= second.value else (second, first)
             return higher if how == "max" else lower
     return msgspec.structs.replace(first, value=first.value + second.value)
+
+
+def _newest(first: tuple[Exemplar, ...], second: tuple[Exemplar, ...]) -> tuple[Exemplar, ...]:
+    """Return the newest exemplar of each bucket."""
+    if not (first and second):
+        return first or second
+    by_age = sorted((*first, *second), key=lambda exemplar: exemplar.time)
+    return tuple({exemplar.bucket: exemplar for exemplar in by_age}.values())

@@ -12,8 +12,10 @@ from typing import Final, TypeVar
 
 import numpy as np
 
+from serving.telemetry.exponential import ExponentialCounts
 from serving.telemetry.metric import Metric
-from serving.telemetry.series import Series
+from serving.telemetry.series import Exemplar, Series
+from serving.telemetry.trace_context import SpanIds
 
 Attributes = tuple[tuple[str, str], ...]
 
@@ -71,7 +73,10 @@ class HistogramSeries:
             `count_late` once there are so many.
     """
 
-    __slots__ = ("_bounds", "_counts", "_edges", "_sum", "attributes", "late", "metric")
+    __slots__ = (
+        "_bounds", "_counts", "_edges", "_exemplars", "_exponential", "_sum", "attributes", "late",
+        "metric",
+    )  # fmt: skip
 
     def __init__(self, metric: Metric, attributes: Attributes = ()) -> None:
         self.metric: Final = metric
@@ -80,6 +85,8 @@ class HistogramSeries:
         self._edges = np.asarray(metric.bounds, np.float64)
         self._counts = [0] * (len(metric.bounds) + 1)
         self._sum = 0.0
+        self._exemplars: dict[int, Exemplar] = {}
+        self._exponential = ExponentialCounts() if metric.exponential else None
         self.late: list[float] = []
 
     def record(self, value: float) -> None:
@@ -87,6 +94,8 @@ class HistogramSeries:
         if isfinite(value):
             self._counts[bisect_left(self._bounds, value)] += 1
             self._sum += value
+            if self._exponential is not None:
+                self._exponential.add(value)
 
     def record_many(self, values: np.ndarray) -> None:
         """Count every element of a numeric array."""
@@ -96,6 +105,22 @@ class HistogramSeries:
         added = np.bincount(places, minlength=len(self._counts)).tolist()
         self._counts = [old + new for old, new in zip(self._counts, added, strict=True)]
         self._sum += float(flat.sum())
+        if self._exponential is not None:
+            self._exponential.add_many(flat)
+
+    def exemplify(self, value: float, span: SpanIds, time: float) -> None:
+        """Let a value that is recorded, now or soon, stand for its bucket: it is the newest.
+
+        Args:
+            value: as it is recorded.
+            span: of the request.
+            time: seconds since the epoch.
+        """
+        if isfinite(value):
+            bucket = bisect_left(self._bounds, value)
+            self._exemplars[bucket] = Exemplar(
+                bucket, value, f"{span.trace:032x}", f"{span.span:016x}", time
+            )
 
     def count_late(self) -> None:
         """Count what is in `late`: for a few values `record_many` costs more than they do."""
@@ -106,7 +131,7 @@ class HistogramSeries:
         """Return the current counts."""
         if self.late:
             self.count_late()
-        metric = self.metric
+        metric, exponential = self.metric, self._exponential
         return Series(
             metric.name,
             metric.kind,
@@ -115,6 +140,9 @@ class HistogramSeries:
             self._sum,
             self._bounds,
             tuple(self._counts),
+            tuple(self._exemplars.values()),
+            () if exponential is None else exponential.buckets(),
+            0 if exponential is None else exponential.zeros,
         )
 
 
@@ -179,6 +207,9 @@ class SeriesSet:
         pairs = tuple(sorted(attributes.items()))
         known = self._recorders.get((metric.name, pairs))
         if known is None:
+            if not attributes.keys() <= set(metric.labels):
+                extra = ", ".join(sorted(attributes.keys() - set(metric.labels)))
+                raise ValueError(f"{metric.name} declares no attribute {extra}")
             known = self._recorders[metric.name, pairs] = recorder(metric, pairs)
         assert isinstance(known, recorder)
         return known

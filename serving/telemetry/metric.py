@@ -44,6 +44,7 @@ class Metric:
         merge: how gauges of several processes with the same attributes become one: amounts
             add up, lags take the worst, verdicts (which one process makes) take the last.
         labels: names of its attributes; one that does not apply to a series is left out there.
+        exponential: whether a histogram has exponential buckets beside those with fixed bounds.
         outlives: whether a sum is kept when its process ends; one about the process itself is not.
     """
 
@@ -55,6 +56,7 @@ class Metric:
     merge: Merge = "sum"
     labels: tuple[str, ...] = ()
     outlives: bool = True
+    exponential: bool = False
 
 
 OF_VERSION: Final = ("model", "version")
@@ -65,7 +67,13 @@ OF_PROCESS: Final = ("role", "process", *OF_VERSION)
 def latency(name: str, description: str, *labels: str) -> Metric:
     """Return a histogram of seconds."""
     return Metric(
-        name, "histogram", "s", description, LATENCY_BOUNDS_S, labels=(*OF_VERSION, *labels)
+        name,
+        "histogram",
+        "s",
+        description,
+        LATENCY_BOUNDS_S,
+        labels=(*OF_VERSION, *labels),
+        exponential=True,
     )
 
 

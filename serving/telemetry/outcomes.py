@@ -1,4 +1,7 @@
-"""How requests may end: a closed set of attribute values, which no client can extend."""
+"""How requests may end: a closed set of attribute values, which no client can extend.
+
+`docs/metrics.md` has them in a table, with what each counts as by a model's objectives.
+"""
 
 from __future__ import annotations
 
@@ -24,4 +27,7 @@ OUTCOME_ABANDONED: Final = "abandoned"
 SERVER_FAULTS: Final = frozenset(
     {OUTCOME_OVERLOADED, OUTCOME_DEADLINE, OUTCOME_UNAVAILABLE, OUTCOME_FAILED}
 )
-"""Outcomes that are the server's fault: these make the error rate."""
+"""Outcomes that are the server's fault: these make the error rate.
+
+A model's objectives concern these and `ok`, and no other outcome.
+"""

@@ -85,6 +85,11 @@ async def test_metrics_are_those_of_all_roles(
     families = {f.name: f for f in text_string_to_metric_families(answer.text)}
     requests = {s.labels["outcome"]: s.value for s in families["vigil_inference_requests"].samples}
     assert requests == {"ok": 180, "failed": 20}
+    assert answer.headers["vary"] == "accept"
+    asked = {"accept": "application/openmetrics-text;version=1.0.0,text/plain;q=0.5"}
+    answer = await client.get("/metrics", headers=asked)
+    assert answer.headers["content-type"].startswith("application/openmetrics-text; version=1.0.0")
+    assert answer.text.endswith("# EOF\n")
 
 
 async def test_config_is_the_one_in_effect(

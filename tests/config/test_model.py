@@ -68,3 +68,14 @@ def test_a_minimum_of_accuracy_needs_classes():
     monitors["performance"]["min"] = 0
     with pytest.raises(ConfigError, match="greater than 0"):
         parse(ModelConfig, {**raw, "outputs": [X]}, "m")
+
+
+def test_objectives_are_shares_and_times():
+    raw = {"format": "onnx", "slo": {"availability": 0.99, "latency_ms": 100}}
+    slo = parse(ModelConfig, raw, "m").slo
+    assert (slo.availability, slo.latency_ms) == (0.99, 100)
+    assert parse(ModelConfig, {"format": "onnx", "slo": {}}, "m").slo.latency_ms is None
+    assert parse(ModelConfig, {"format": "onnx"}, "m").slo is None
+    for wrong in ({"availability": 1}, {"availability": 99.9}, {"latency_ms": 0}):
+        with pytest.raises(ConfigError, match=rf"slo\.{next(iter(wrong))}"):
+            parse(ModelConfig, {"format": "onnx", "slo": wrong}, "m")

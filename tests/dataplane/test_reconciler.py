@@ -13,6 +13,7 @@ from serving import errors
 from serving.channel.messages.directory import Directory
 from serving.channel.messages.reports import CandidateStanding
 from serving.dataplane.handler import DataPlane
+from serving.telemetry.metrics.inference import SLO_OBJECTIVE
 
 Wait = Callable[[Callable[[], object]], Awaitable[None]]
 
@@ -65,6 +66,25 @@ async def test_a_model_that_comes_back_is_served_again(
     plane.apply(full)
     await eventually(lambda: plane.ready()[0])
     assert await ask(plane) == 2.0
+
+
+async def test_the_objective_shown_is_that_of_the_revision_that_answers(
+    plane: DataPlane, served: Any, make_replica: Any, eventually: Wait
+) -> None:
+    def shown() -> list[float]:
+        return [each.value for each in plane.snapshot() if each.name == SLO_OBJECTIVE.name]
+
+    for generation, slo, expected in (
+        (1, {"availability": 0.99}, [0.99]),
+        (2, {"availability": 0.9}, [0.9]),
+        (3, None, []),
+        (4, {"availability": 0.99}, [0.99]),
+    ):
+        revision = msgspec.structs.replace(served(slo=slo), revision=f"r{generation}")
+        plane.apply(Directory(generation, (revision,)))
+        assert shown() == expected
+    plane.apply(Directory(5))
+    await eventually(lambda: not shown())
 
 
 async def test_a_model_removed_while_its_replica_is_proved(

@@ -53,6 +53,34 @@ async def test_outputs_flags_and_timeout(
             await plane.infer(make_request(parameters={"timeout": wrong}))
 
 
+async def test_requests_are_counted_by_the_objectives_of_their_model(
+    plane: DataPlane, served: Any, make_link: Any, eventually: Wait, make_request: Any, ask: Any
+) -> None:
+    plane.apply(Directory(1, (served(slo={"latency_ms": 60_000}), served("none"))))
+    link = make_link()
+    plane.add_link("m", "1", link)
+    plane.add_link("none", "1", make_link())
+    await eventually(lambda: plane.ready()[0])
+
+    def counted() -> dict[str, float]:
+        named = [each for each in plane.snapshot() if each.name.startswith("vigil.slo.")]
+        assert all(dict(each.attributes)["model"] == "m" for each in named)
+        return {each.name: each.value for each in named}
+
+    before = {"vigil.slo.good": 0, "vigil.slo.total": 0, "vigil.slo.objective": 0.999}
+    assert counted() == before  # the probe of a replica is nobody's request
+    for _ in range(3):
+        await ask(plane)
+        await ask(plane, "none")
+    with pytest.raises(errors.InvalidInput):
+        await plane.infer(make_request(parameters={"timeout": -1}))
+    link.manual = True
+    with pytest.raises(errors.DeadlineExceeded):
+        await plane.infer(make_request(), within(0.02))
+    await eventually(lambda: counted()["vigil.slo.good"] == 3)
+    assert counted()["vigil.slo.total"] == 4
+
+
 async def test_priorities(
     plane: DataPlane, served: Any, make_link: Any, eventually: Wait, make_request: Any, ask: Any
 ) -> None:

@@ -12,6 +12,7 @@ import httpx
 import numpy as np
 import pytest
 import yaml
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from serving.embedded import Vigil
 from serving.protocol.pb import open_inference_pb2 as pb
@@ -140,6 +141,47 @@ def test_a_trace_passes_two_servers(
     assert {span.trace_id for span in receiver.spans} == {
         (TRACE + number).to_bytes(16, "big") for number in (0, 1, 3, 4)
     }
+
+
+@pytest.mark.parametrize("source", ["configuration", "variable"])
+def test_lines_and_buckets_lead_to_the_trace(
+    running: Any, make_lab: Any, tmp_path: Path, receiver: Any, monkeypatch: pytest.MonkeyPatch,
+    eventually: Any, attributes_of: Callable[[Any], dict[str, Any]], source: str,
+) -> None:  # fmt: skip
+    monkeypatch.setenv("OTEL_BLRP_SCHEDULE_DELAY", "50")
+    telemetry: dict[str, Any] = {"traces": {"endpoint": receiver.url, "sample_ratio": 0}}
+    if source == "configuration":
+        telemetry["logs"] = {"endpoint": receiver.url}
+    else:
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_LOGS_ENDPOINT", f"{receiver.url}/v1/logs")
+    with running(make_lab(), tmp_path, telemetry=telemetry) as instance:
+        assert ask_http(instance, "lab", TRACE, row=[666, 0, 0, 0]) == 500
+        eventually("its span", lambda: len(Trace(receiver, TRACE)) == 4)
+
+        def line() -> Any:
+            return [each for each in receiver.lines if each.event_name == "model_failed"]
+
+        [failed] = eventually("its line", line)
+        instance.settle()
+        accept = {"accept": "application/openmetrics-text; version=1.0.0"}
+        text = httpx.get(f"{instance.admin}/metrics", headers=accept, timeout=60).text
+    server = Trace(receiver, TRACE).of(HTTP)
+    assert (failed.trace_id, failed.span_id) == (server.trace_id, server.span_id)
+    assert attributes_of(failed)["vigil.request.id"] == f"r{TRACE:x}"
+    [shown] = [
+        sample
+        for family in text_string_to_metric_families(text)
+        if family.name == "vigil_inference_duration_seconds"
+        for sample in family.samples
+        if sample.exemplar
+    ]
+    assert shown.labels["outcome"] == "failed"
+    assert shown.exemplar.labels["trace_id"] == server.trace_id.hex()
+    assert shown.exemplar.labels["span_id"] == server.span_id.hex()
+    # Each process sends its own lines, the last ones at its end.
+    events = {(attributes_of(each)["vigil.role"], each.event_name) for each in receiver.lines}
+    assert {("replica", "model_loaded"), ("supervisor", "server_ready")} <= events
+    assert ("supervisor", "server_stopped") in events
 
 
 async def test_embedded(make_lab: Any, tmp_path: Path, receiver: Any, attributes_of: Any) -> None:

@@ -19,6 +19,10 @@ from serving.dataplane.handler import DataPlane
 from serving.dataplane.requests.batch import Batch
 from serving.errors import Forbidden, VigilError
 from serving.gateway.asgi import VigilApp
+from serving.telemetry.metrics.servers import (
+    HTTP_SERVER_REQUEST_DURATION,
+    RPC_SERVER_CALL_DURATION,
+)
 
 LIMIT = 10_000
 DENIED = "the decision says no"
@@ -109,6 +113,26 @@ async def app(plane: DataPlane) -> VigilApp:
     app = VigilApp(start, stop, LIMIT)
     app.plane = plane
     return app
+
+
+@pytest.fixture
+def durations(plane: DataPlane) -> Callable[[], dict[tuple[str, ...], int]]:
+    """How often the gateway has answered how: (method, route, status), or (gRPC method, status)."""
+
+    def durations() -> dict[tuple[str, ...], int]:
+        wanted = (HTTP_SERVER_REQUEST_DURATION, RPC_SERVER_CALL_DURATION)
+        counts = {}
+        for metric in wanted:
+            for series in plane.series.snapshot():
+                if series.name == metric.name and sum(series.counts):
+                    own = dict(series.attributes)
+                    assert set(own) <= set(metric.labels)
+                    fixed = ("url.scheme", "rpc.system.name", "error.type")
+                    key = tuple(own[name] for name in metric.labels[:3] if name not in fixed)
+                    counts[key] = sum(series.counts)
+        return counts
+
+    return durations
 
 
 Denied = Callable[[Scope | None, str, str], bool]

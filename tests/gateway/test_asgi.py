@@ -15,6 +15,8 @@ import uvicorn
 
 from serving import errors
 from serving.gateway.asgi import VigilApp
+from serving.protocol.pb import open_inference_pb2 as pb
+from serving.telemetry.logs.report import FIELDS, Reporter, use
 
 INFER = "/v2/models/m/infer"
 LIMIT = 10_000
@@ -361,3 +363,89 @@ async def test_under_uvicorn(app: VigilApp) -> None:
     finally:
         server.should_exit = True
         await task
+
+
+async def test_every_answer_is_counted_once_by_its_route(ask, durations):
+    body = b'{"inputs":[{"name":"x","datatype":"FP32","shape":[1,2],"data":[1,2]}]}'
+    infer = "/v2/models/{model_name}[/versions/{model_version}]/infer"
+    for path in ("/v2/models/m/infer", "/v2/models/m/versions/1/infer", "/v2/models/m/infer/"):
+        assert (await ask("POST", path, body)).status == 200
+    assert (await ask("POST", "/v2/models/none/infer", body)).status == 404
+    assert (await ask("POST", "/v2/models/m/infer", b"{")).status == 400
+    assert (await ask("POST", "/v2/models/m/infer", b" " * 20_000)).status == 413
+    assert (await ask("HEAD", "/v2")).status == 200
+    assert (await ask("PUT", "/v2")).status == 405
+    assert (await ask("OPTIONS", "/v2")).status == 200
+    assert durations() == {
+        ("POST", infer, "200"): 3,
+        ("POST", infer, "404"): 1,
+        ("POST", infer, "400"): 1,
+        ("POST", infer, "413"): 1,
+        ("HEAD", "/v2", "200"): 1,
+        ("PUT", "_OTHER", "405"): 1,
+        ("OPTIONS", "_OTHER", "200"): 1,
+    }
+
+
+async def test_no_client_makes_a_series(ask, durations):
+    grpc = ("content-type", "application/grpc")
+    for at in range(30):
+        await ask(f"BREW{at}", "/v2")
+        await ask("GET", f"/v2/x{at}")
+        await ask("GET", f"/v2/models/{at}")
+        await ask("POST", f"/inference.GRPCInferenceService/M{at}", b"", [grpc])
+        await ask("POST", f"/some.Service{at}/ModelInfer", b"", [grpc])
+    assert durations() == {
+        ("_OTHER", "_OTHER", "405"): 30,
+        ("GET", "_OTHER", "404"): 30,
+        ("GET", "/v2/models/{model_name}[/versions/{model_version}]", "404"): 30,
+        ("_OTHER", "UNIMPLEMENTED"): 60,
+    }
+
+
+async def test_a_stream_is_counted_with_its_status_and_not_if_its_client_left(client, durations):
+    path = "/inference.GRPCInferenceService/ModelStreamInfer"
+    task = client.start(path)
+    client.says(b"", more=False)
+    await task
+    assert durations() == {(path[1:], "OK"): 1}
+    task = client.start(path)
+    client.leaves()
+    await task
+    assert durations() == {(path[1:], "OK"): 1}
+    task = client.start(path)
+    client.says(b"\0", more=False)
+    await task
+    assert durations() == {(path[1:], "OK"): 1, (path[1:], "INVALID_ARGUMENT"): 1}
+
+
+@pytest.mark.parametrize("transport", ["http", "grpc", "explain"])
+async def test_lines_about_a_request_tell_its_trace(
+    ask, link, caplog, monkeypatch, transport, plane
+):
+    before = use(Reporter())
+    trace = f"{0xABC:032x}"
+    given = ("traceparent", f"00-{trace}-{1:016x}-01")
+    link.error = RuntimeError("it is broken")
+    if transport == "http":
+        body = b'{"inputs":[{"name":"x","datatype":"FP32","shape":[1,2],"data":[1,2]}]}'
+        answer = await ask("POST", "/v2/models/m/infer", body, [given])
+        assert answer.status == 500
+    elif transport == "grpc":
+        message = pb.ModelInferRequest(model_name="m")
+        message.inputs.add(name="x", datatype="FP32", shape=[1, 2])
+        message.inputs[0].contents.fp32_contents.extend([1, 2])
+        payload = message.SerializeToString()
+        framed = b"\0" + len(payload).to_bytes(4, "big") + payload
+        grpc = ("content-type", "application/grpc")
+        path = "/inference.GRPCInferenceService/ModelInfer"
+        answer = await ask("POST", path, framed, [grpc, given])
+        assert answer.trailers["grpc-status"] == "13"
+    else:
+        monkeypatch.setattr(plane, "served_version", lambda *_: 1 / 0)
+        body = b'{"inputs":[{"name":"x","datatype":"FP32","shape":[1,2],"data":[1,2]}]}'
+        assert (await ask("POST", "/v2/models/m/explain", body, [given])).status == 500
+    use(before)
+    lines = [getattr(record, FIELDS) for record in caplog.records if record.name == "vigil"]
+    assert lines
+    assert {line.get("trace_id") for line in lines} == {trace}

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from serving.telemetry.aggregate import merge, series_key
 from serving.telemetry.counters import SeriesSet
 from serving.telemetry.metrics.events import MONITOR_LAG
 from serving.telemetry.metrics.findings import DRIFT_SCORE
 from serving.telemetry.metrics.inference import INFERENCE_DURATION, INFERENCE_ROWS, QUEUE_ROWS
 from serving.telemetry.series import Series
+from serving.telemetry.trace_context import SpanIds
 
 
 def snapshot(rows: float, lag: float, score: float, seconds: float) -> tuple[Series, ...]:
@@ -42,3 +45,20 @@ def test_unknown_gauges_take_the_last_and_order_is_by_name() -> None:
     assert [series_key(item)[0] for item in merged] == ["a", "z"]
     (last,) = merge([Series("z", "gauge", "1", (), value) for value in (5.0, 2.0)])
     assert last.value == 2
+
+
+def test_of_two_processes_the_newer_exemplar_of_a_bucket_stays() -> None:
+    first, second = SeriesSet(), SeriesSet()
+    for series, value, time in (
+        (first, 0.003, 1.0), (second, 0.004, 2.0), (first, 0.03, 4.0), (second, 0.04, 3.0),
+    ):  # fmt: skip
+        duration = series.histogram(INFERENCE_DURATION, model="m")
+        duration.record(value)
+        duration.exemplify(value, SpanIds(7, 8), time)
+    for order in ((first, second), (second, first)):
+        (merged,) = merge([one for series in order for one in series.snapshot()])
+        assert sorted(each.value for each in merged.exemplars) == [0.003 + 0.001, 0.03]
+        assert all(merged.counts[each.bucket] == 2 for each in merged.exemplars)
+    alone = merge([*first.snapshot(), *SeriesSet().snapshot()])
+    assert len(alone[0].exemplars) == 2
+    assert msgspec.msgpack.decode(msgspec.msgpack.encode(merged), type=Series) == merged

@@ -15,8 +15,15 @@ from serving.telemetry.metric import LATENCY_BOUNDS_S
 from serving.telemetry.metrics.declared import METRICS
 from serving.telemetry.metrics.findings import PERFORMANCE_SCORE
 from serving.telemetry.metrics.guards import GUARD_DECISIONS, GUARD_SCORE
-from serving.telemetry.metrics.inference import BATCH_ROWS, INFERENCE_DURATION, QUEUE_ROWS, RETRIES
+from serving.telemetry.metrics.inference import (
+    BATCH_ROWS,
+    INFERENCE_DURATION,
+    QUEUE_ROWS,
+    RETRIES,
+    SLO_TOTAL,
+)
 from serving.telemetry.metrics.models import REPLICA_SLOTS_TOTAL
+from serving.telemetry.trace_context import SpanIds
 
 
 def test_a_value_on_a_bound_belongs_to_the_bucket_below() -> None:
@@ -74,6 +81,20 @@ def test_values_that_are_not_finite_leave_no_trace() -> None:
     assert scores.snapshot().value == 0
 
 
+def test_a_bucket_has_the_newest_exemplar_and_no_other() -> None:
+    duration = HistogramSeries(INFERENCE_DURATION)
+    assert duration.snapshot().exemplars == ()
+    for at, value in enumerate((0.003, 0.004, 0.05, float("nan"), float("inf"))):
+        duration.late.append(value)
+        duration.exemplify(value, SpanIds(at, at), float(at))
+    series = duration.snapshot()
+    assert [(each.value, each.trace[-1]) for each in series.exemplars] == [
+        (0.004, "1"),
+        (0.05, "2"),
+    ]
+    assert [series.counts[each.bucket] for each in series.exemplars] == [2, 1]
+
+
 def test_the_same_attributes_give_the_same_recorder() -> None:
     series = SeriesSet()
     series.sum(GUARD_DECISIONS, guard="schema", action="flag").add(2)
@@ -101,11 +122,20 @@ def test_a_metric_has_one_kind() -> None:
         SeriesSet().sum(BATCH_ROWS)
 
 
+def test_a_series_has_no_attribute_that_its_metric_does_not_declare() -> None:
+    series = SeriesSet()
+    series.histogram(BATCH_ROWS, model="m")  # one that does not apply may be left out
+    with pytest.raises(ValueError, match=r"vigil\.batch\.rows declares no attribute client, user$"):
+        series.histogram(BATCH_ROWS, model="m", user="u", client="c")
+    assert len(series.snapshot()) == 1
+
+
 def test_every_metric_is_well_formed() -> None:
     for name, metric in METRICS.items():
-        # Those of a process have the names that every Prometheus client gives them.
-        assert name.startswith(("vigil.", "process."))
-        assert not name.endswith("total") or metric is REPLICA_SLOTS_TOTAL
+        # Those of a process have the names that every Prometheus client gives them, and those of a
+        # transport have OpenTelemetry's.
+        assert name.startswith(("vigil.", "process.", "http.server.", "rpc.server."))
+        assert not name.endswith("total") or metric in (REPLICA_SLOTS_TOTAL, SLO_TOTAL)
         assert bool(metric.bounds) == (metric.kind == "histogram")
         assert list(metric.bounds) == sorted(set(metric.bounds))
     assert LATENCY_BOUNDS_S[0] == 50e-6

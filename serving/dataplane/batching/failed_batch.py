@@ -32,6 +32,8 @@ def answer_broken(
         model=model,
         version=version,
         request_id=items[0].id if items else "",
+        span=items[0].context.span if items else None,
+        traceparent=items[0].context.traceparent if items else b"",
         error=error,
         requests=len(items),
     )

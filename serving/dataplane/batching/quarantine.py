@@ -164,6 +164,8 @@ class Quarantine:
             model=self._name,
             version=self._version,
             request_id=item.id,
+            span=item.context.span,
+            traceparent=item.context.traceparent,
             process=str(lost),
             replicas=deaths,
         )

@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from serving.dataplane.context import RequestContext
 from serving.dataplane.hooks.failures import failure_of
 from serving.dataplane.hooks.records import BatchDone, Failure, RequestRefused
 from serving.errors import VigilError
 from serving.telemetry.logs.events import Event
 from serving.telemetry.logs.report import report
+from serving.telemetry.trace_context import SpanIds
 
 _SERVER_ERROR: Final = 500
 _BEFORE_VALUES: Final = re.compile(r"[^'\"0-9:(]{0,60}")
@@ -28,6 +30,8 @@ def log_failure(
     version: str = "",
     request_id: str = "",
     path: str = "",
+    span: SpanIds | None = None,
+    traceparent: bytes = b"",
     explains: bool = False,
 ) -> None:
     """Log an error that a client gets and no record tells of, unless the client is at fault.
@@ -36,13 +40,14 @@ def log_failure(
         error: what the client is told.
         model, version, request_id: what was asked, where that is known.
         path: what was asked for where it was no inference.
+        span, traceparent: of the request; see `report`.
         explains: whether an explanation was asked for.
     """
     failure = failure_of(error)
     if failure.status < _SERVER_ERROR or error.logged:
         return
     error.logged = True
-    _log(failure, model, version, request_id, path, explains=explains)
+    _log(failure, model, version, request_id, span, traceparent, path, explains=explains)
 
 
 class FailureLog:
@@ -53,15 +58,22 @@ class FailureLog:
         if done.failures:
             for request in done.requests:
                 if request.failure is not None:
-                    self._tell(request.failure, done.model, done.version, request.client_id)
+                    self._tell(request.failure, done, request.client_id, request.context)
 
     def request_refused(self, refused: RequestRefused) -> None:
         """Log one that no batch has answered."""
-        self._tell(refused.failure, refused.model, refused.version, refused.client_id)
+        self._tell(refused.failure, refused, refused.client_id, refused.context)
 
-    def _tell(self, failure: Failure, model: str, version: str, request_id: str) -> None:
+    def _tell(
+        self,
+        failure: Failure,
+        record: BatchDone | RequestRefused,
+        request_id: str,
+        context: RequestContext,
+    ) -> None:
         if failure.status >= _SERVER_ERROR and not failure.logged:
-            _log(failure, model, version, request_id)
+            span, traceparent = context.span, context.traceparent
+            _log(failure, record.model, record.version, request_id, span, traceparent)
 
 
 def _log(
@@ -69,6 +81,8 @@ def _log(
     model: str,
     version: str,
     request_id: str,
+    span: SpanIds | None,
+    traceparent: bytes,
     path: str = "",
     *,
     explains: bool = False,
@@ -93,6 +107,8 @@ def _log(
         version=version,
         request_id=request_id,
         path=path,
+        span=span,
+        traceparent=traceparent,
         cause=cause,
         kind="" if model else _kind(failure.message),
         status=failure.status,

@@ -11,10 +11,8 @@ from serving.errors import (
     GuardRejected,
     InvalidInput,
     ModelNotReady,
-    NoReplica,
     Overloaded,
     PayloadTooLarge,
-    QueueFull,
     VigilError,
 )
 from serving.protocol.status import http_status
@@ -28,22 +26,24 @@ from serving.telemetry.outcomes import (
     OUTCOME_UNAVAILABLE,
 )
 
-_OUTCOME_OF: Final[dict[type[VigilError], str]] = {
+_OUTCOME_OF: Final[dict[type[BaseException], str]] = {
     ClientGone: OUTCOME_ABANDONED,
     InvalidInput: OUTCOME_INVALID,
     PayloadTooLarge: OUTCOME_INVALID,
     GuardRejected: OUTCOME_REJECTED,
     Overloaded: OUTCOME_OVERLOADED,
-    QueueFull: OUTCOME_OVERLOADED,
     DeadlineExceeded: OUTCOME_DEADLINE,
-    NoReplica: OUTCOME_UNAVAILABLE,
     ModelNotReady: OUTCOME_UNAVAILABLE,
 }
 
 
 def outcome_of(error: BaseException) -> str:
-    """Return what a request counts as that was answered with `error`."""
-    return _OUTCOME_OF.get(type(error), OUTCOME_FAILED)  # type: ignore[arg-type]
+    """Return what a request counts as that was answered with `error`: its class, or a base."""
+    known = _OUTCOME_OF.get(type(error))
+    if known is not None:
+        return known
+    bases = (_OUTCOME_OF[base] for base in type(error).__mro__ if base in _OUTCOME_OF)
+    return next(bases, OUTCOME_FAILED)
 
 
 def failure_of(error: VigilError) -> Failure:

@@ -22,22 +22,26 @@ class Metrics:
     Args:
         series: where the series are kept.
         model, version: the attributes of every series.
+
+    Attributes:
+        queue: how long requests waited.
+        compute: times of batches in the model.
     """
 
     def __init__(self, series: SeriesSet, model: str, version: str) -> None:
         self._series = series
         self._base = base = {"model": model, "version": version}
-        self._queue = series.histogram(INFERENCE_QUEUE_DURATION, **base)
-        self._compute = series.histogram(INFERENCE_COMPUTE_DURATION, **base)
+        self.queue = series.histogram(INFERENCE_QUEUE_DURATION, **base)
+        self.compute = series.histogram(INFERENCE_COMPUTE_DURATION, **base)
         self._batch_rows = series.histogram(BATCH_ROWS, **base)
         self._rows = series.sum(INFERENCE_ROWS, **base)
         self._outcomes: dict[str, tuple[SumSeries, HistogramSeries]] = {}
         self._kinds: dict[str, SumSeries] = {}
-        self._ok_requests, self._ok_duration = self._of(OUTCOME_OK)
+        self._ok_requests, self._ok_duration = self.of(OUTCOME_OK)
 
     def batch_done(self, done: BatchDone) -> None:
         """Count a batch, and the requests that it answered."""
-        queue, duration = self._queue, self._ok_duration
+        queue, duration = self.queue, self._ok_duration
         waited, took = queue.late, duration.late
         before, end = len(took), done.answered
         computed = done.rows > 0
@@ -54,7 +58,7 @@ class Metrics:
         if len(took) >= MOST_LATE:
             duration.count_late()
         if computed and not done.split:
-            self._compute.record(done.compute_ns / 1e9)
+            self.compute.record(done.compute_ns / 1e9)
             self._batch_rows.record(done.rows)
             self._rows.value += done.rows
 
@@ -64,7 +68,7 @@ class Metrics:
 
     def _count(self, failure: Failure, seconds: float) -> None:
         # Outcome and kind are closed sets: no client can extend them.
-        requests, duration = self._of(failure.outcome)
+        requests, duration = self.of(failure.outcome)
         requests.value += 1
         duration.record(seconds)
         if failure.outcome == OUTCOME_ABANDONED:
@@ -76,7 +80,8 @@ class Metrics:
             )
         rejected.value += 1
 
-    def _of(self, outcome: str) -> tuple[SumSeries, HistogramSeries]:
+    def of(self, outcome: str) -> tuple[SumSeries, HistogramSeries]:
+        """Return the number and the durations of requests that ended so."""
         known = self._outcomes.get(outcome)
         if known is None:
             known = self._outcomes[outcome] = (

@@ -96,6 +96,7 @@ class ExplanationSpan:
         traces: shared with all others.
 
     Attributes:
+        context: that one.
         traceparent: what the explainer is told, for the server that it may ask.
     """
 
@@ -103,7 +104,7 @@ class ExplanationSpan:
         self, context: RequestContext, attributes: Attributes, traces: RequestTraces
     ) -> None:
         assert context.span is not None
-        self._context = context
+        self.context = context
         self._attributes = attributes
         self._traces = traces
         self._step = traces.child(context.span)
@@ -117,7 +118,7 @@ class ExplanationSpan:
         attributes = dict(self._attributes)
         if rows:
             attributes["vigil.rows"] = rows
-        span = server_span(self._context, start, end, failure, dict(attributes), (), EXPLAIN)
+        span = server_span(self.context, start, end, failure, dict(attributes), (), EXPLAIN)
         self._traces.sink(span)
         self._traces.sink(Span("explain", self._step, start, end, attributes, failed=span.failed))
 

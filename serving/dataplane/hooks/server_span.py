@@ -23,7 +23,7 @@ Attributes = dict[str, Attribute]
 _MODEL: Final = "/v2/models/{model_name}[/versions/{model_version}]"
 _SERVICE: Final = "inference.GRPCInferenceService"
 # Which statuses are a server's errors; of the others their clients are to blame.
-_GRPC_ERRORS: Final = frozenset(
+GRPC_ERRORS: Final = frozenset(
     {"UNKNOWN", "DEADLINE_EXCEEDED", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS"}
 )
 _NEVER_SENT: Final = 499
@@ -126,5 +126,5 @@ def _add_transport(
         attributes["rpc.system.name"] = "grpc"
         attributes["rpc.method"] = method
         attributes["rpc.response.status_code"] = code
-        return code in _GRPC_ERRORS
+        return code in GRPC_ERRORS
     return status >= 500

@@ -102,7 +102,14 @@ class Pending:
 
     def _not_passed_on(self, error: Exception) -> None:
         said = "an answer was not passed on to its client"
-        report(Event.INTERNAL_ERROR, said, request_id=self.id, error=error)
+        report(
+            Event.INTERNAL_ERROR,
+            said,
+            request_id=self.id,
+            span=self.context.span,
+            traceparent=self.context.traceparent,
+            error=error,
+        )
 
 
 class Whole:

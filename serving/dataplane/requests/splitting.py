@@ -84,7 +84,15 @@ class SplitRequest:
                 outputs = self._whole.outputs()
             except (ValueError, MemoryError) as failure:  # parts whose outputs do not fit together
                 said = "the outputs of the parts of a request could not be joined"
-                report(Event.INTERNAL_ERROR, said, request_id=self._item.id, error=failure)
+                context = self._item.context
+                report(
+                    Event.INTERNAL_ERROR,
+                    said,
+                    request_id=self._item.id,
+                    span=context.span,
+                    traceparent=context.traceparent,
+                    error=failure,
+                )
                 self._item.fail(not_joined())
             else:
                 self._item.answer(outputs)

@@ -27,8 +27,8 @@ from serving.channel.messages.directory import ServedModel
 from serving.engines.process import die_with_parent
 from serving.models.formats.libraries import import_before_fork
 from serving.telemetry.logs.events import Event
-from serving.telemetry.logs.report import current, report
-from serving.telemetry.logs.setup import configure
+from serving.telemetry.logs.report import report
+from serving.telemetry.logs.setup import configure, last_lines
 from serving.telemetry.process_title import set_title
 
 _decode_served = msgspec.msgpack.Decoder(ServedModel).decode
@@ -120,7 +120,7 @@ class Zygote:
         except BaseException as error:  # noqa: BLE001 - the child must end here whatever it was
             report(Event.PROCESS_CRASHED, f"{order['id']} ends with an error", error=error)
         finally:
-            current().flush(everything=True)
+            last_lines()
             sys.stdout.flush()
             sys.stderr.flush()
             os._exit(code)
@@ -155,7 +155,7 @@ def main() -> None:
     set_title("zygote")
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     control = socket.socket(fileno=int(sys.argv[1]))
-    configure("zygote")
+    configure("zygote", sends=False)
     # Imported here for the children's sake: a fork shares them at no cost.
     import torch.export  # noqa: F401
 

@@ -75,8 +75,12 @@ def gateway_members(instance: Instance) -> int:
 def log_as(role: str, instance: Instance, served: ServedModel | None = None) -> None:
     """Have this actor's process log as the instance does; Ray hands its lines to the driver."""
     telemetry = instance.config.telemetry
-    about = {"model": served.name, "version": served.version} if served else {}
-    configure(role, telemetry.log_format, telemetry.log_level, **about)
+    model, version = (served.name, served.version) if served else ("", "")
+    logs = (telemetry.logs.endpoint, telemetry.logs.protocol)
+    configure(
+        role, telemetry.log_format, telemetry.log_level, model=model, version=version,
+        collector=logs,
+    )  # fmt: skip
     adopt("ray")
 
 

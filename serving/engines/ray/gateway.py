@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from time import monotonic
 from typing import Any
 
 import grpc
@@ -28,7 +29,7 @@ from serving.gateway.asgi_types import Receive, Send
 from serving.gateway.asgi_types import Scope as AsgiScope
 from serving.gateway.body_budget import BodyBudget
 from serving.gateway.grpc.health import model_asked, statuses
-from serving.gateway.grpc.methods import METHODS, Method
+from serving.gateway.grpc.methods import METHODS
 from serving.gateway.internal_errors import client_error
 from serving.protocol.status import grpc_status
 
@@ -92,16 +93,22 @@ class GatewayDeployment:
         if self._child:
             await self._child.stop()
 
-    async def answer(self, method: Method, request: Any, context: Any) -> Any:
-        """Answer one unary gRPC call that came through Serve's proxy."""
+    async def answer(self, path: str, request: Any, context: Any) -> Any:
+        """Answer one unary gRPC call that came through Serve's proxy, of the method at `path`."""
+        began, code, method = monotonic(), 0, METHODS[path]
+        plane = self._app.plane
+        assert plane is not None
+        # With an error status no client reads the message, but Serve insists on one.
+        answer = request
         try:
             known = self._admit(method.scope, request, context)
-            assert self._app.plane is not None
-            return await method.answer(self._app.plane, self._app.access, request, known)
+            answer = await method.answer(plane, self._app.access, request, known)
         except Exception as error:  # noqa: BLE001 - the client gets a status, the log the traceback
-            _tell(context, client_error(error, "a gRPC call could not be answered"))
-        # With an error status no client reads the message, but Serve insists on one.
-        return request
+            told = client_error(error, "a gRPC call could not be answered")
+            _tell(context, told)
+            code = grpc_status(told)
+        plane.durations.call(path, code, monotonic() - began)
+        return answer
 
     async def Watch(self, request: Any, grpc_context: Any) -> AsyncIterator[Any]:  # noqa: N802
         """Answer the health protocol's `Watch`; Serve cancels it when the client leaves."""
@@ -190,9 +197,9 @@ def _child(instance: Instance, name: str) -> GatewayChild:
     )
 
 
-def _grpc_method(name: str, method: Method) -> Any:
+def _grpc_method(name: str, path: str) -> Any:
     async def call(self: GatewayDeployment, request: Any, grpc_context: Any) -> Any:
-        return await self.answer(method, request, grpc_context)
+        return await self.answer(path, request, grpc_context)
 
     call.__name__ = name
     call.__doc__ = f"The gRPC method {name}."
@@ -200,9 +207,9 @@ def _grpc_method(name: str, method: Method) -> Any:
 
 
 # Serve's proxy calls the method of the deployment that has the name of the gRPC method.
-for _path, _method in METHODS.items():
+for _path in METHODS:
     _name = _path.rpartition("/")[2]
-    setattr(GatewayDeployment, _name, _grpc_method(_name, _method))
+    setattr(GatewayDeployment, _name, _grpc_method(_name, _path))
 
 
 def gateway_deployment(config: ServerConfig, **options: Any) -> Any:

@@ -6,7 +6,7 @@ from typing import Final
 
 from serving import errors
 from serving.access.scopes import Scope
-from serving.dataplane.context import RequestContext
+from serving.dataplane.context import NO_CONTEXT, RequestContext
 from serving.dataplane.endpoint import Ticket
 from serving.gateway.direct.known_heads import InferHead
 from serving.gateway.direct.state import ServerState
@@ -46,6 +46,8 @@ def begin(
 
 def unwritten(ticket: Ticket, error: Exception, path: str) -> errors.VigilError:
     """Log that there is no answer, and return what the client is told."""
+    # Of an endpoint nothing is known but that it settles requests.
+    context: RequestContext = getattr(ticket.item, "context", NO_CONTEXT)
     return client_error(
         error,
         "an answer could not be written",
@@ -53,6 +55,8 @@ def unwritten(ticket: Ticket, error: Exception, path: str) -> errors.VigilError:
         version=ticket.endpoint.version,
         request_id=ticket.request.id,
         path=path,
+        span=context.span,
+        traceparent=context.traceparent,
     )
 
 

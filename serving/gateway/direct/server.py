@@ -70,6 +70,7 @@ class DirectServer:
             json_requests=json_reader.RequestReader(),
             grpc_requests=grpc_reader.RequestReader(),
             grpc_responses=ResponseWriter(),
+            durations=plane.durations,
         )
         self.shapes = Shapes(app.access.web, cors=app.cors is not None)
         self.shapes2 = Shapes2(app.access.web)

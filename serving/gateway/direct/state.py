@@ -7,6 +7,7 @@ from typing import Protocol
 
 from serving.access.decision import Access
 from serving.dataplane.handler import DataPlane
+from serving.dataplane.hooks.server_durations import ServerDurations
 from serving.gateway.body_budget import BodyBudget
 from serving.gateway.direct.asgi_call import App
 from serving.gateway.direct.backlog import Backlog
@@ -66,6 +67,7 @@ class ServerState:
         json_requests: reads JSON and binary bodies.
         grpc_requests: reads ModelInfer messages.
         grpc_responses: writes their answers.
+        durations: of requests that the app does not see.
     """
 
     app: App
@@ -81,3 +83,4 @@ class ServerState:
     json_requests: JsonReader
     grpc_requests: GrpcReader
     grpc_responses: ResponseWriter
+    durations: ServerDurations

@@ -48,7 +48,13 @@ async def explain_request(
     except VigilError as error:
         failure = failure_of(error)
         log_failure(
-            error, model=entry.name, version=entry.version, request_id=request.id, explains=True
+            error,
+            model=entry.name,
+            version=entry.version,
+            request_id=request.id,
+            span=None if span is None else span.context.span,
+            traceparent=context.traceparent,
+            explains=True,
         )
         raise
     finally:

@@ -32,6 +32,9 @@ from serving.gateway.grpc.stream import stream_infer
 from serving.gateway.grpc.stream_call import StreamMethod, serve_stream
 from serving.gateway.internal_errors import client_error
 from serving.protocol.parameters import NO_SHARED_MEMORY
+from serving.protocol.status import grpc_status
+from serving.telemetry.metrics.servers import OTHER
+from serving.telemetry.trace_context import TRACEPARENT
 
 STREAMS: Final = {
     STREAM_INFER: StreamMethod(stream_infer, Scope.INFER),
@@ -42,22 +45,33 @@ STREAMS: Final = {
 """Methods whose client or server sends a stream, by their path."""
 
 
-async def serve_grpc(plane: DataPlane, access: Access, max_body: int, exchange: Exchange) -> None:
-    """Answer one call; whatever goes wrong becomes a gRPC status."""
+def known_path(path: str) -> str:
+    """Return the path of a method as metrics tell it: `OTHER` for one that nobody knows."""
+    return path if path in METHODS or path in STREAMS else OTHER
+
+
+async def serve_grpc(
+    plane: DataPlane, access: Access, max_body: int, exchange: Exchange
+) -> int | None:
+    """Answer one call; whatever goes wrong becomes a gRPC status.
+
+    Returns:
+        The number of its status; None if its client went away first.
+    """
     path = exchange.scope["path"]
     stream, method = STREAMS.get(path), METHODS.get(path)
     try:
         principal = _admit(stream or method, access, exchange)
     except Exception as error:  # noqa: BLE001 - the client gets a status, the log the traceback
         said = "a gRPC call could not be answered"
-        trailers = error_trailers(client_error(error, said, path=path))
+        trace = exchange.headers.get(TRACEPARENT, b"")
+        told = client_error(error, said, path=path, traceparent=trace)
         await send_start(exchange.send, answer_headers({})[0])
-        await send_end(exchange.send, trailers, b"")
-        return
+        await send_end(exchange.send, error_trailers(told), b"")
+        return grpc_status(told)
     if stream is not None:
-        await serve_stream(stream, plane, access, max_body, exchange, principal)
-    else:
-        await _serve_unary(method, plane, access, max_body, exchange, principal)
+        return await serve_stream(stream, plane, access, max_body, exchange, principal)
+    return await _serve_unary(method, plane, access, max_body, exchange, principal)
 
 
 def _admit(known: StreamMethod | Method | None, access: Access, exchange: Exchange) -> Principal:
@@ -84,19 +98,22 @@ async def _serve_unary(
     max_body: int,
     exchange: Exchange,
     principal: Principal,
-) -> None:
+) -> int:
     answer, encoding = answer_headers(exchange.headers)
     body = b""
-    trailers = OK
+    trailers, code = OK, 0
     try:
         reply = await _call(method, plane, access, max_body, exchange, principal)
         body = await packed_frame(reply, encoding)
     except Exception as error:  # noqa: BLE001 - the client gets a status, the log the traceback
         said = "a gRPC call could not be answered"
-        trailers = error_trailers(client_error(error, said, path=exchange.scope["path"]))
+        trace = exchange.headers.get(TRACEPARENT, b"")
+        told = client_error(error, said, path=exchange.scope["path"], traceparent=trace)
+        trailers, code = error_trailers(told), grpc_status(told)
     exchange.share.end()
     await send_start(exchange.send, answer)
     await send_end(exchange.send, trailers, body)
+    return code
 
 
 async def _call(

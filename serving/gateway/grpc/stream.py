@@ -93,7 +93,10 @@ class _Stream:
         except Exception as error:  # noqa: BLE001 - the client gets a sentence, the log the traceback
             said = "a message of a gRPC stream could not be answered"
             # Not by a name: its traceback knows this frame, and so the frame would know itself.
-            text = client_error(error, said, request_id=message.id, path=STREAM_INFER).message
+            text = client_error(
+                error, said, request_id=message.id, path=STREAM_INFER,
+                traceparent=self._call.context.traceparent,
+            ).message  # fmt: skip
             # Texts in protobuf are Unicode; a model's own message may hold anything.
             text = text.encode("utf-8", "replace").decode()
             answer = grpc_codec.stream_error(text, message.id)

@@ -31,6 +31,8 @@ from serving.gateway.grpc.frames import (
 )
 from serving.gateway.grpc.replies import error_trailers
 from serving.gateway.internal_errors import client_error
+from serving.protocol.status import grpc_status
+from serving.telemetry.trace_context import TRACEPARENT
 
 
 class StreamCall:
@@ -115,15 +117,19 @@ async def serve_stream(
     max_body: int,
     exchange: Exchange,
     principal: Principal,
-) -> None:
-    """Answer a streaming call: whatever goes wrong, and its deadline, becomes a gRPC status."""
+) -> int | None:
+    """Answer a streaming call: whatever goes wrong, and its deadline, becomes a gRPC status.
+
+    Returns:
+        The number of its status; None if its client went away first.
+    """
     send = exchange.send
     answer, encoding = answer_headers(exchange.headers)
     await send_start(send, answer)
     # Headers leave with the first piece of the body, and until they have left the server counts
     # the call as a request that comes too slowly.
     await send({"type": "http.response.body", "body": b"", "more_body": True})
-    trailers = OK
+    told: errors.VigilError | None = None
     limit: asyncio.Timeout | None = None
     try:
         call = StreamCall(plane, access, method.scope, principal, max_body, encoding, exchange)
@@ -131,15 +137,17 @@ async def serve_stream(
         async with limit:
             await method.answer(call)
     except Disconnected:
-        return
+        return None
     except Exception as error:  # noqa: BLE001 - the client gets a status, the log the traceback
         if limit is not None and limit.expired() and isinstance(error, TimeoutError):
             late = "the deadline of the stream passed; allow more time"
-            trailers = error_trailers(errors.DeadlineExceeded(late))
+            told = errors.DeadlineExceeded(late)
         else:  # a method may meet a TimeoutError of its own
             said = "a gRPC stream could not be answered"
-            trailers = error_trailers(client_error(error, said, path=exchange.scope["path"]))
-    await send_end(send, trailers)
+            trace = exchange.headers.get(TRACEPARENT, b"")
+            told = client_error(error, said, path=exchange.scope["path"], traceparent=trace)
+    await send_end(send, OK if told is None else error_trailers(told))
+    return 0 if told is None else grpc_status(told)
 
 
 def stopping() -> errors.ModelNotReady:

@@ -28,6 +28,7 @@ from serving.gateway.http.replies import Reply, json_reply, sentence_reply
 from serving.protocol.json.repository import read_order, wants_only_ready
 from serving.protocol.metadata import encode_metadata
 from serving.protocol.parameters import NO_SHARED_MEMORY
+from serving.telemetry.metrics.servers import OTHER
 
 
 class HttpCall(msgspec.Struct, frozen=True):
@@ -172,7 +173,19 @@ ROUTES: Final[Mapping[str, Mapping[str, Route]]] = {
 }
 """Routes by path and method; of two that fit a path the first counts. HEAD goes with GET."""
 
-_TABLE = [(template.strip("/").split("/"), methods) for template, methods in ROUTES.items()]
+
+def _told(template: str) -> str:
+    """Return what spans and metrics call the path of a template, with or without a version."""
+    if template.replace(_MODEL, _VERSION) in ROUTES:
+        template = template.replace(_MODEL, _VERSION)
+    template = template.replace("/versions/{version}", "[/versions/{model_version}]")
+    return template.replace("{name}", "{model_name}")
+
+
+_TABLE = [
+    (template.strip("/").split("/"), methods, _told(template))
+    for template, methods in ROUTES.items()
+]
 
 
 class Target(msgspec.Struct, frozen=True):
@@ -182,6 +195,7 @@ class Target(msgspec.Struct, frozen=True):
         route: of its path and method; None where there is none.
         methods: the routes of its path; none where nothing is at the path.
         name, version, report: what the path names; empty where it names none.
+        told: what spans and metrics call the route; `OTHER` where there is none.
     """
 
     route: Route | None = None
@@ -189,6 +203,7 @@ class Target(msgspec.Struct, frozen=True):
     name: str = ""
     version: str = ""
     report: str = ""
+    told: str = OTHER
 
     @property
     def scope(self) -> Scope | None:
@@ -199,7 +214,7 @@ class Target(msgspec.Struct, frozen=True):
 def target_of(method: str, path: str) -> Target:
     """Return what a request is for; the path may have a slash at its end."""
     parts = path.strip("/").split("/")
-    for template, methods in _TABLE:
+    for template, methods, told in _TABLE:
         if len(template) == len(parts):
             named = {}
             for wanted, part in zip(template, parts, strict=True):
@@ -209,7 +224,7 @@ def target_of(method: str, path: str) -> Target:
                     break
             else:
                 route = methods.get("GET" if method == "HEAD" else method)
-                return Target(route, methods, **named)
+                return Target(route, methods, told=OTHER if route is None else told, **named)
     return _NOWHERE
 
 

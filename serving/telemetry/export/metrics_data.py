@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from importlib.metadata import PackageNotFoundError, version
 from itertools import groupby
 
+from opentelemetry.sdk.metrics import Exemplar
 from opentelemetry.sdk.metrics.export import (
     AggregationTemporality,
     Gauge,
@@ -18,29 +18,12 @@ from opentelemetry.sdk.metrics.export import (
     ScopeMetrics,
     Sum,
 )
-from opentelemetry.sdk.resources import OTELResourceDetector, Resource
+from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from serving.telemetry.metrics.declared import METRICS
+from serving.telemetry.resource import own_version
 from serving.telemetry.series import Series
-
-
-def own_version() -> str:
-    """Return Vigil's version."""
-    try:
-        return version("vigil")
-    except PackageNotFoundError:  # run from a checkout that is not installed
-        return "unknown"
-
-
-def instance_resource() -> Resource:
-    """Return the resource that everything of an instance is attributed to.
-
-    What `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES` say comes first, as everywhere in
-    OpenTelemetry.
-    """
-    ours = Resource.create({"service.name": "vigil", "service.version": own_version()})
-    return ours.merge(OTELResourceDetector().detect())
 
 
 def metrics_data(
@@ -93,6 +76,10 @@ def _histogram_point(item: Series, started_ns: int, now_ns: int) -> HistogramDat
         sum=item.value,
         bucket_counts=item.counts,
         explicit_bounds=item.bounds,
+        exemplars=[
+            Exemplar({}, each.value, int(each.time * 1e9), int(each.span, 16), int(each.trace, 16))
+            for each in item.exemplars
+        ],
         # Optional in OTLP, and left out: cumulative counts cannot tell an interval's extremes.
         min=None,  # type: ignore[arg-type]
         max=None,  # type: ignore[arg-type]

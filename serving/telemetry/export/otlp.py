@@ -17,9 +17,10 @@ from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExp
 from opentelemetry.sdk.metrics.export import MetricExportResult
 
 from serving.telemetry.counters import SumSeries
-from serving.telemetry.export.metrics_data import instance_resource, metrics_data
+from serving.telemetry.export.metrics_data import metrics_data
 from serving.telemetry.logs.events import Event
 from serving.telemetry.logs.report import report
+from serving.telemetry.resource import instance_resource
 from serving.telemetry.series import Series
 
 EXPORT_TIMEOUT_S: Final = 3.0

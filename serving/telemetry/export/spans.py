@@ -19,7 +19,6 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags
 
 from serving.telemetry.counters import SeriesSet
-from serving.telemetry.export.metrics_data import instance_resource, own_version
 from serving.telemetry.logs.events import Event
 from serving.telemetry.logs.report import report
 from serving.telemetry.metrics.process import (
@@ -28,6 +27,7 @@ from serving.telemetry.metrics.process import (
     SPANS_QUEUE_FULL,
     SPANS_SENT,
 )
+from serving.telemetry.resource import instance_resource, own_version
 from serving.telemetry.span import Span
 from serving.telemetry.trace_context import SpanIds
 

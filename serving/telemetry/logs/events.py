@@ -76,6 +76,7 @@ class Event(Enum):
     ENERGY_UNREADABLE = "energy_unreadable", INFO
     EXPORT_CHANGED = "export_changed", WARNING
     TRACES_NOT_EXPORTED = "traces_not_exported", ERROR
+    LOGS_NOT_EXPORTED = "logs_not_exported", ERROR
     VARIABLE_IGNORED = "variable_ignored", WARNING
     TRACES_NOT_WRITTEN = "traces_not_written", ERROR
 

@@ -17,6 +17,7 @@ from typing import Any, Final
 from serving.telemetry.logs.causes import Cause, describe
 from serving.telemetry.logs.events import Event
 from serving.telemetry.logs.rate_limit import RateLimit
+from serving.telemetry.trace_context import SpanIds, parent_of
 
 FIELDS: Final = "vigil_fields"
 """Attribute of a log record that holds what its line says beside the message."""
@@ -106,6 +107,8 @@ def report(
     version: str = "",
     request_id: str = "",
     path: str = "",
+    span: SpanIds | None = None,
+    traceparent: bytes = b"",
     error: BaseException | None = None,
     cause: Cause | None = None,
     kind: str = "",
@@ -118,6 +121,8 @@ def report(
         message: one plain sentence, without values of requests.
         model, version, request_id: what it is about, where that is known.
         path: what a client asked for; as the request's id it is no part of the cause.
+        span: of that request, where it is traced.
+        traceparent: what its client sent; it tells the trace of a request that has no span here.
         error: an exception that belongs to it; its type and frames are told, not its text.
         cause: the same where it has been described already.
         kind: tells causes apart that have the rest in common; one of few, never a client's text.
@@ -136,6 +141,7 @@ def report(
     def make() -> logging.LogRecord:
         given = {"model": model, "version": version, "request_id": request_id, "path": path}
         fields: Fields = {name: text[:MOST_TEXT] for name, text in given.items() if text}
+        fields.update(_trace(span, traceparent))
         fields.update((name, _bounded(fact)) for name, fact in facts.items())
         record = logging.LogRecord(
             logger.name, event.level, code.co_filename, line, message[:MOST_TEXT], (), None,
@@ -153,6 +159,14 @@ def report(
 
     # An overloaded server refuses thousands in a second, and each must cost little.
     _reporter.write((event, model, version, cause and cause.type, where, kind, texts), make)
+
+
+def _trace(span: SpanIds | None, traceparent: bytes) -> Fields:
+    """Return the ids of a request's trace and span, under the names of OpenTelemetry."""
+    if span is not None:
+        return {"trace_id": f"{span.trace:032x}", "span_id": f"{span.span:016x}"}
+    parent = parent_of(traceparent) if traceparent else None
+    return {} if parent is None else {"trace_id": f"{parent[0]:032x}"}
 
 
 def _bounded(fact: object) -> object:

@@ -8,11 +8,15 @@ import os
 import sys
 import threading
 from types import TracebackType
-from typing import Final, Literal, get_args
+from typing import TYPE_CHECKING, Final, Literal, get_args
 
+from serving.telemetry.logs.collected import ENDPOINT, PROTOCOL, Collector, collector_of
 from serving.telemetry.logs.events import Event
 from serving.telemetry.logs.lines import JsonLines, Lines, TextLines
 from serving.telemetry.logs.report import FIELDS, current, logger, report
+
+if TYPE_CHECKING:
+    from serving.telemetry.logs.collector_handler import CollectorHandler
 
 LogFormat = Literal["auto", "json", "text"]
 LogLevel = Literal["debug", "info", "warning", "error"]
@@ -60,6 +64,8 @@ def configure(
     *,
     model: str = "",
     version: str = "",
+    collector: tuple[str | None, str | None] | None = None,
+    sends: bool = True,
 ) -> None:
     """Have this process log to standard error. Called again it replaces what it did before.
 
@@ -69,6 +75,10 @@ def configure(
             this one was told.
         level: the least severe lines that are written; None: likewise.
         model, version: what the process serves, if that is one version only.
+        collector: endpoint and protocol of a collector of lines, as the configuration says them;
+            None: what the process that started this one was told.
+        sends: whether lines go to a collector at all; a process that is forked must have no thread
+            that sends them.
     """
     chosen = form or os.environ.get(FORMAT)
     json = chosen == "json" or (
@@ -77,6 +87,9 @@ def configure(
     told: str = level or os.environ.get(LEVEL, "")
     told = told if told in get_args(LogLevel) else "info"
     os.environ[FORMAT], os.environ[LEVEL] = "json" if json else "text", told
+    if collector is not None:
+        for name, value in zip((ENDPOINT, PROTOCOL), collector, strict=True):
+            os.environ[name] = value or ""
     root = logging.getLogger()
     for handler in root.handlers[:]:
         if isinstance(handler, StderrHandler) or _is_plain(handler):
@@ -92,7 +105,12 @@ def configure(
     sys.excepthook = _process_crashed
     threading.excepthook = _thread_crashed
     sys.unraisablehook = _unraisable
-    atexit.register(_last_lines)
+    where = collector_of(os.environ) if sends else None
+    _send(where, Lines(role, model, version))
+    if where is not None and collector is not None:  # not by each process that it starts
+        for said in where.ignored:
+            report(Event.VARIABLE_IGNORED, said)
+    atexit.register(last_lines)
 
 
 def adopt(*names: str) -> None:
@@ -118,8 +136,44 @@ def _is_plain(handler: logging.Handler) -> bool:
     return isinstance(handler, logging.StreamHandler) and handler.stream in streams
 
 
-def _last_lines() -> None:
+def last_lines() -> None:
+    """Write what was kept back, and send what waits; for a short while at most."""
     current().flush(everything=True)
+    _send(None, None)
+
+
+def _send(where: Collector | None, lines: Lines | None) -> None:
+    """Send lines to a collector from now on, or to none; what waits for the one before is sent."""
+    global _sender
+    before, _sender = _sender, None
+    if before is not None:
+        logging.getLogger().removeHandler(before)
+        before.stop()
+    if where is not None and lines is not None:
+        _sender = _open(where, lines)
+    if _sender is not None:
+        logging.getLogger().addHandler(_sender)
+
+
+def _open(where: Collector, lines: Lines) -> CollectorHandler | None:
+    """Return what sends lines; None, with a line that says so, where there can be nothing."""
+    from serving.telemetry.logs.collector_handler import CollectorHandler, open_exporter
+
+    try:
+        return CollectorHandler(open_exporter(where), lines)
+    except ImportError as error:
+        said = (
+            "the log goes to standard error alone: `telemetry.logs.protocol: grpc` needs a package "
+            "that is not installed; `pip install 'vigil[otlp-grpc]'`, or set http/protobuf"
+        )
+        report(Event.LOGS_NOT_EXPORTED, said, error=error)
+    except Exception as error:  # noqa: BLE001 - a variable or a file that the SDK cannot read
+        said = f"the log goes to standard error alone: its exporter cannot be made: {error}"
+        report(Event.LOGS_NOT_EXPORTED, said, error=error)
+    return None
+
+
+_sender: CollectorHandler | None = None
 
 
 def _process_crashed(

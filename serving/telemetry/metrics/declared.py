@@ -18,11 +18,22 @@ from serving.telemetry.metrics import (
     inference,
     models,
     process,
+    servers,
 )
 
 METRICS: Final = {
     value.name: value
-    for area in (inference, models, guards, findings, explanations, events, process, cost)
+    for area in (
+        inference,
+        servers,
+        models,
+        guards,
+        findings,
+        explanations,
+        events,
+        process,
+        cost,
+    )  # fmt: skip
     for value in vars(area).values()
     if type(value) is Metric
 }

@@ -38,12 +38,6 @@ QUALITY_VIOLATIONS: Final = total(
 PERFORMANCE_SCORE: Final = verdict(
     "vigil.performance.score", "{score}", "Latest score against labels, by metric.", "metric"
 )
-PERFORMANCE_ESTIMATED: Final = verdict(
-    "vigil.performance.estimated", "{score}", "Latest score estimated without labels.", "metric"
-)
-PERFORMANCE_ESTIMATION_ERROR: Final = verdict(
-    "vigil.performance.estimation_error", "{score}", "Estimated minus measured score.", "metric"
-)
 FAIRNESS_DISPARITY: Final = verdict(
     "vigil.fairness.disparity",
     "{score}",
@@ -67,11 +61,4 @@ FAIRNESS_CI_UPPER: Final = verdict(
 )
 LABELS_COVERAGE: Final = verdict(
     "vigil.labels.coverage", "1", "Share of predictions that have a label."
-)
-FAIRNESS_SUPPRESSED_CELLS: Final = verdict(
-    "vigil.fairness.suppressed_cells",
-    "{cell}",
-    "Groups too small to be judged.",
-    "metric",
-    "attribute",
 )

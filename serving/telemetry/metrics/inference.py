@@ -48,6 +48,20 @@ QUERIES_OF_DEATH: Final = total(
     "Requests answered 500 because computing them ends replicas.",
 )
 REJECTED: Final = total("vigil.rejected", "request", "Requests refused, by reason.", "reason")
+SLO_TOTAL: Final = total(
+    "vigil.slo.total", "request", "Requests that the model's objectives concern."
+)
+SLO_GOOD: Final = total(
+    "vigil.slo.good", "request", "Those of them that were answered, and in time."
+)
+SLO_OBJECTIVE: Final = Metric(
+    "vigil.slo.objective",
+    "gauge",
+    "1",
+    "Share of them that is to be good, as `slo.availability` says.",
+    merge="last",
+    labels=OF_VERSION,
+)
 
 ABANDONED_DISCONNECT: Final = "disconnect"
 """The client went away."""

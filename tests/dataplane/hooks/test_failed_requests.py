@@ -8,12 +8,15 @@ from typing import Any
 import pytest
 
 from serving.config import ModelConfig
-from serving.dataplane.hooks.failed_requests import log_failure
+from serving.dataplane.context import RequestContext
+from serving.dataplane.hooks.failed_requests import FailureLog, log_failure
+from serving.dataplane.hooks.failures import failure_of
 from serving.errors import InvalidInput, ModelFailed, NoReplica, VigilError
 from serving.remote.batch_tensors import from_upstream
 from serving.remote.failures import of_grpc, of_http
 from serving.telemetry.logs.causes import Cause
 from serving.telemetry.logs.report import FIELDS, Reporter, use
+from serving.telemetry.trace_context import RequestSpan
 
 OF = {"model": "m", "version": "2", "request_id": "r-1"}
 
@@ -117,3 +120,21 @@ def test_refusals_of_no_model_do_not_hide_others(caplog: pytest.LogCaptureFixtur
         use(before)
     starts = [record.message.split()[0] for record in caplog.records]
     assert {start: starts.count(start) for start in starts} == {"this": 5, "no": 5, "nobody": 1}
+
+
+def test_records_tell_the_traces_of_their_requests(
+    caplog: pytest.LogCaptureFixture, make_request: Any, make_done: Any, make_refused: Any
+) -> None:
+    before = use(Reporter())
+    failure = failure_of(ModelFailed("no"))
+    span = RequestSpan(7, 8)
+    with caplog.at_level(logging.INFO, "vigil"):
+        failed = make_request(output_row=-1, failure=failure, context=RequestContext(span=span))
+        FailureLog().batch_done(make_done(failed))
+        given = f"00-{9:032x}-{1:016x}-00".encode()
+        FailureLog().request_refused(make_refused(context=RequestContext(traceparent=given)))
+    use(before)
+    told = [getattr(record, FIELDS) for record in caplog.records]
+    assert [(one["trace_id"], one.get("span_id")) for one in told] == [
+        (f"{7:032x}", f"{8:016x}"), (f"{9:032x}", None),
+    ]  # fmt: skip

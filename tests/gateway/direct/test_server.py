@@ -185,3 +185,74 @@ async def test_what_does_not_end_is_cut_at_the_end_of_the_time(connect, server, 
             await asyncio.sleep(0.01)
     assert not await server.drain(0.1)
     link.hold.set()
+
+
+INFER = ("POST", "/v2/models/{model_name}[/versions/{model_version}]/infer")
+
+
+async def test_every_answer_over_http1_is_counted_once(connect, post, durations):
+    client = await connect()
+    for data in (post(), post(headers="Accept-Encoding: gzip\r\n"), post(b"{"), GET):
+        await client.send(data)
+        await client.answer()
+    await client.send(post().replace(b"/m/", b"/none/"))
+    await client.answer()
+    await client.send(b"BREW /v2 HTTP/1.1\r\nHost: v\r\n\r\n")
+    await client.answer()
+    await client.send(b"nonsense\r\n\r\n")
+    assert (await client.answer())[0] == 400
+    assert durations() == {
+        (*INFER, "200"): 2,
+        (*INFER, "400"): 1,
+        (*INFER, "404"): 1,
+        ("GET", "/v2/health/live", "200"): 1,
+        ("_OTHER", "_OTHER", "405"): 1,
+        ("_OTHER", "_OTHER", "400"): 1,
+    }
+
+
+async def test_a_body_that_is_refused_is_counted_by_its_route(connect, post, durations):
+    client = await connect()
+    await client.send(post().replace(b"Content-Length: ", b"Content-Length: 99999"))
+    assert (await client.answer())[0] == 413
+    client = await connect()
+    chunks = b"Transfer-Encoding: chunked\r\n\r\n4e20\r\n" + b" " * 20_000 + b"\r\n0\r\n\r\n"
+    await client.send(b"POST /v2/models/m/infer HTTP/1.1\r\nHost: v\r\n" + chunks)
+    assert (await client.answer())[0] == 413
+    found = durations()
+    assert sum(found.values()) == 2
+    assert {key[2] for key in found} == {"413"}
+
+
+async def test_every_answer_over_http2_is_counted_once(connect2, message, durations):
+    client = await connect2()
+    for sent in (message, b"\xff", message):
+        await client.answer(await client.call(sent))
+    await client.answer(await client.ask("/v2"))
+    await client.answer(await client.ask("/v2/none"))
+    await client.answer(await client.ask("/v2/models/m/infer", "POST", b" " * 20_000))
+    await client.answer(await client.call(message + b"\0" * 20_000))
+    assert durations() == {
+        (METHOD[1:], "OK"): 2,
+        (METHOD[1:], "INVALID_ARGUMENT"): 1,
+        (METHOD[1:], "RESOURCE_EXHAUSTED"): 1,
+        ("GET", "/v2", "200"): 1,
+        ("GET", "_OTHER", "404"): 1,
+        (*INFER, "413"): 1,
+    }
+
+
+async def test_a_plain_inference_is_one_entry_of_a_series_that_is_there(
+    connect, connect2, post, message, plane
+):
+    durations = plane.durations
+    raw, client = await connect(), await connect2()
+    before = len(plane.series.snapshot())
+    for _ in range(3):
+        await raw.send(post())
+        await raw.answer()
+        await client.answer(await client.call(message))
+    assert len(plane.series.snapshot()) == before
+    for prepared in (durations.inferred, durations.called):
+        assert prepared.snapshot().counts[-1] == 0
+        assert sum(prepared.snapshot().counts) == 3

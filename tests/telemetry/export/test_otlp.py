@@ -25,6 +25,7 @@ from serving.telemetry.metrics.inference import (
     QUEUE_ROWS,
 )
 from serving.telemetry.metrics.process import TELEMETRY_EXPORT_FAILURES
+from serving.telemetry.trace_context import SpanIds
 
 
 class Collector(ThreadingHTTPServer):
@@ -75,7 +76,9 @@ def sample() -> SeriesSet:
     series = SeriesSet()
     series.sum(INFERENCE_REQUESTS, model="m", outcome="ok").add(7)
     series.gauge(QUEUE_ROWS, model="m").set(3)
-    series.histogram(INFERENCE_DURATION, model="m").record(0.003)
+    duration = series.histogram(INFERENCE_DURATION, model="m")
+    duration.record(0.003)
+    duration.exemplify(0.003, SpanIds(7, 8), 1_700_000_000.5)
     return series
 
 
@@ -101,6 +104,10 @@ def test_a_collector_decodes_what_was_offered(collector: Collector, failures: Su
     assert point.sum == 0.003
     assert list(point.explicit_bounds) == list(LATENCY_BOUNDS_S)
     assert not point.HasField("min")
+    (exemplar,) = point.exemplars
+    assert (exemplar.as_double, exemplar.time_unix_nano) == (0.003, 1_700_000_000_500_000_000)
+    assert int.from_bytes(exemplar.trace_id, "big") == 7
+    assert int.from_bytes(exemplar.span_id, "big") == 8
     assert failures.value == 0
 
 

@@ -13,6 +13,7 @@ from serving.telemetry.logs.causes import Cause
 from serving.telemetry.logs.events import Event
 from serving.telemetry.logs.rate_limit import RateLimit
 from serving.telemetry.logs.report import MOST_TEXT, Reporter, current, logger, report, use
+from serving.telemetry.trace_context import SpanIds
 
 SECRET = "4711.25"
 
@@ -279,3 +280,15 @@ def test_a_forked_process_tells_nothing_of_what_its_parent_kept_back(log: Any) -
             os._exit(kept)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     assert log.reporter.limit.pending
+
+
+def test_a_line_tells_the_trace_of_its_request(log: Any) -> None:
+    trace, given = 0xABC, f"00-{0xDEF:032x}-{1:016x}-00".encode()
+    for span in (SpanIds(trace, 7), None, SpanIds(trace, 8)):  # of one cause, so two are written
+        report(Event.MODEL_FAILED, "it failed", span=span, traceparent=given)
+    report(Event.REQUEST_FAILED, "it failed", traceparent=b"nonsense\r\n")
+    first, second, third = log.lines
+    assert (first["trace_id"], first["span_id"]) == (f"{trace:032x}", f"{7:016x}")
+    assert second["trace_id"] == f"{0xDEF:032x}"
+    assert "span_id" not in second  # that of the client is none of ours
+    assert {"trace_id", "span_id"}.isdisjoint(third)

@@ -232,6 +232,7 @@ class Http1(Connection):
     def _refuse(self, status: int, sentence: str) -> None:
         """Answer what cannot be read any further, and close."""
         self._last = True
+        self._exchange.refused(status, self._head)
         reply = sentence_reply(status, sentence)
         self._respond(status, header_lines(reply.headers), reply.body, None)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from functools import partial
+from time import monotonic
 
 from serving import errors
 from serving.dataplane.context import NO_CONTEXT
@@ -23,9 +24,12 @@ from serving.gateway.direct.time_slices import CALL_UNITS, TASK_S
 from serving.gateway.http.compression import pays
 from serving.gateway.http.headers import by_name
 from serving.gateway.http.replies import Reply, error_reply, packed_reply
+from serving.gateway.http.routes import target_of
 from serving.gateway.internal_errors import INTERNAL_ERROR, client_error
+from serving.telemetry.counters import MOST_LATE
 from serving.telemetry.logs.events import Event
 from serving.telemetry.logs.report import report
+from serving.telemetry.metrics.servers import OTHER
 
 Respond = Callable[[int, bytes, bytes, int | None], None]
 """Takes status, header lines, body, and the length to tell instead of the body's."""
@@ -62,11 +66,15 @@ class Exchange:
         self._task: asyncio.Task[None] | None = None
         self._body: WholeBody | None = None
         self._waiter: Waiter | None = None
+        self._inferred_ok = state.durations.inferred
+        self._began = 0.0
+        """When the request was whole, monotonic; 0 before that."""
         self.charged = 0
 
     def begin(self, head: Head, body: bytes | memoryview) -> None:
         """Answer a whole request."""
         self._head = head
+        self._began = monotonic()
         state = self._state
         quick = head.infer
         if body and not self.charged:
@@ -150,6 +158,15 @@ class Exchange:
                 self._task = asyncio.get_running_loop().create_task(task)
             else:
                 self._respond(200, headers, body, None)
+                self._answered()
+
+    def _answered(self) -> None:
+        """Count an inference that was answered with outputs."""
+        late = self._inferred_ok.late
+        late.append(monotonic() - self._began)
+        self._began = 0.0
+        if len(late) >= MOST_LATE:
+            self._inferred_ok.count_late()
 
     async def _pack(self, head: Head, headers: bytes, body: bytes) -> None:
         """Answer a client that likes compressed answers better."""
@@ -157,16 +174,30 @@ class Exchange:
         reply = await packed_reply(Reply(200, [], body, packs=True), accepted)
         self._task = None
         self._write(200, reply.headers, reply.body, headers)
+        self._answered()
 
     def fail(self, error: Exception, head: Head | None) -> None:
         """Answer a request that failed, whatever it failed with."""
-        told = client_error(error, "a request could not be begun", path=head.path if head else "")
+        path = head.path if head else ""
+        trace = head.infer.trace if head and head.infer else b""
+        told = client_error(error, "a request could not be begun", path=path, traceparent=trace)
         reply = error_reply(told)
         self._respond(reply.status, header_lines(reply.headers), reply.body, None)
+        self.refused(reply.status, head)
+
+    def refused(self, status: int, head: Head | None) -> None:
+        """Count a request that is answered without the app, and without outputs."""
+        began, self._began = self._began, 0.0
+        seconds = monotonic() - began if began else 0.0
+        method, route = "", OTHER
+        if head is not None:
+            method, route = head.method, target_of(head.method, head.path).told
+        self._state.durations.request(method, route, status, seconds)
 
     # -- everything else ----------------------------------------------------------------
 
     def _call_app(self, head: Head, body: bytes) -> None:
+        self._began = 0.0  # the app counts its requests itself
         self._state.slices.charge(TASK_S)
         scope = make_scope(
             head.method,

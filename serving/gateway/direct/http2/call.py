@@ -16,8 +16,8 @@ class Call:
     """A plain ModelInfer call from its headers to its answer."""
 
     __slots__ = (
-        "body", "charged", "complete", "context", "deadline", "head", "ident", "received", "stuck",
-        "ticket", "trailers", "unacknowledged", "waiter", "waiting", "window",
+        "began", "body", "charged", "complete", "context", "deadline", "head", "ident", "received",
+        "stuck", "ticket", "trailers", "unacknowledged", "waiter", "waiting", "window",
     )  # fmt: skip
 
     begun = False
@@ -35,6 +35,8 @@ class Call:
         self.stuck = NEVER
         self.body: BodyBuffer | None = None
         self.received = 0
+        self.began = 0.0
+        """When its message was whole, monotonic; 0 before that."""
         self.charged = 0
         self.unacknowledged = 0
         self.complete = False

@@ -23,12 +23,15 @@ from serving.gateway.direct.known_heads import Head2
 from serving.gateway.direct.peer import Peer
 from serving.gateway.direct.state import ServerState
 from serving.gateway.direct.time_slices import CALL_UNITS, TASK_S
+from serving.gateway.grpc.asgi import known_path
 from serving.gateway.grpc.paths import LONG_LIVED
 from serving.gateway.http.bodies import too_large
-from serving.gateway.http.replies import error_reply, sentence_reply
+from serving.gateway.http.replies import Reply, error_reply, sentence_reply
+from serving.gateway.http.routes import target_of
 from serving.gateway.internal_errors import client_error
 from serving.http2 import frames as f
 from serving.http2.frames import ProtocolError
+from serving.protocol.status import grpc_status
 
 MOST_STREAMS: Final = 1024
 
@@ -278,11 +281,15 @@ class Requests:
         self._streams.reset(stream, f.NO_ERROR)
 
     def _answer_error(self, ident: int, window: int, head: Head2, error: errors.VigilError) -> None:
-        told = client_error(error, "a request could not be answered", path=head.path)
+        said = "a request could not be answered"
+        told = client_error(error, said, path=head.path, traceparent=head.trace)
+        # Neither was begun, so it took no time.
         if head.grpc:
             self._sender.fail_grpc(ident, told)
+            path = known_path(head.path)
+            self._state.durations.call(path, grpc_status(told), 0.0)
         else:
-            self._sender.fail_http(ident, window, error_reply(told))
+            self._refuse_http(ident, window, head, error_reply(told))
 
     def _refuse(self, ident: int, head: Head2) -> None:
         assert head.problem is not None
@@ -291,4 +298,9 @@ class Requests:
             self._answer_error(ident, 0, head, kind(head.problem.sentence))
         else:
             reply = sentence_reply(head.problem.status, head.problem.sentence)
-            self._sender.fail_http(ident, self._sender.initial, reply)
+            self._refuse_http(ident, self._sender.initial, head, reply)
+
+    def _refuse_http(self, ident: int, window: int, head: Head2, reply: Reply) -> None:
+        self._sender.fail_http(ident, window, reply)
+        route = target_of(head.method, head.path).told
+        self._state.durations.request(head.method, route, reply.status, 0.0)

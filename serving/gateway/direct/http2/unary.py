@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from functools import partial
+from time import monotonic
 from typing import Final
 
 from serving.access.scopes import Scope
@@ -21,6 +22,8 @@ from serving.gateway.grpc.paths import SERVICE
 from serving.gateway.internal_errors import client_error
 from serving.http2 import frames as f
 from serving.protocol.grpc.peek import peek_model
+from serving.protocol.status import grpc_status
+from serving.telemetry.counters import MOST_LATE
 
 MESSAGE_AT: Final = 5
 """Where the message begins in the body of a call."""
@@ -57,6 +60,7 @@ class UnaryCalls:
         self._transport = transport
         self._streams = streams
         self._sender = sender
+        self._called_ok = state.durations.called
 
     def complete(self, call: Call, body: bytes) -> None:
         """Answer a call whose message is whole."""
@@ -65,6 +69,7 @@ class UnaryCalls:
             self._streams.reset(call, f.PROTOCOL_ERROR)
             return
         call.complete = True
+        call.began = monotonic()
         if not call.charged:
             size, bodies = len(body), self._state.bodies
             if bodies.held + size > bodies.large and not bodies.fits(size, size):
@@ -127,6 +132,10 @@ class UnaryCalls:
                 self._answer(call, message)
 
     def _answer(self, call: Call, message: bytes) -> None:
+        late = self._called_ok.late
+        late.append(monotonic() - call.began)
+        if len(late) >= MOST_LATE:
+            self._called_ok.count_late()
         sender = self._sender
         size = len(message) + 5
         ident = call.ident.to_bytes(4, "big")
@@ -150,7 +159,11 @@ class UnaryCalls:
         self._streams.flush(call)
 
     def _decline(self, call: Call, error: Exception) -> None:
-        told = client_error(error, "a ModelInfer call could not be begun", path=MODEL_INFER)
+        said = "a ModelInfer call could not be begun"
+        trace = call.context.traceparent
+        told = client_error(error, said, path=MODEL_INFER, traceparent=trace)
         if call.ident in self._streams.by_number:
             self._sender.fail_grpc(call.ident, told)
+            seconds = monotonic() - call.began
+            self._state.durations.call(MODEL_INFER, grpc_status(told), seconds)
             self._streams.forget(call)

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from serving.access.decision import Access
+from serving.dataplane.hooks.server_durations import ServerDurations
 from serving.errors import Forbidden, ModelNotReady
 from serving.gateway.body_budget import BodyBudget
 from serving.gateway.direct import inference
@@ -18,6 +19,7 @@ from serving.gateway.direct.peer import Peer
 from serving.gateway.direct.time_slices import CALL_UNITS, TASK_S
 from serving.gateway.http.compression import WORTH_IT
 from serving.gateway.internal_errors import INTERNAL_ERROR
+from serving.telemetry.counters import SeriesSet
 
 
 class Backlog:
@@ -54,6 +56,7 @@ async def made():
         bodies=BodyBudget(20_000, 100),
         slices=SimpleNamespace(spent=0, charge=made.charges.append),
         backlog=Backlog(),
+        durations=ServerDurations(SeriesSet()),
     )
     peer = Peer(("10.0.0.9", 7), 0, Access())
     made.exchange = Exchange(made.state, None, peer, lambda *answer: made.answers.append(answer))

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from serving.dataplane.hooks.server_durations import ServerDurations
 from serving.gateway.body_budget import BodyBudget
 from serving.gateway.direct.clock import Clock
 from serving.gateway.direct.http2.intake import Intake
@@ -13,6 +14,7 @@ from serving.gateway.direct.http2.open_streams import OpenStreams
 from serving.gateway.direct.http2.sender import Sender
 from serving.gateway.direct.limits import Limits
 from serving.http2 import frames as f
+from serving.telemetry.counters import SeriesSet
 
 
 class Wire:
@@ -55,7 +57,12 @@ def wire():
 def made(wire):
     """The open streams, and what stands beside them."""
     clock = Clock(Limits())
-    state = SimpleNamespace(max_body=1000, bodies=BodyBudget(10_000, 1000), clock=clock)
+    state = SimpleNamespace(
+        max_body=1000,
+        bodies=BodyBudget(10_000, 1000),
+        clock=clock,
+        durations=ServerDurations(SeriesSet()),
+    )
     sender = Sender(wire, clock)
     intake = CountingIntake(state, sender)
     emptied = []

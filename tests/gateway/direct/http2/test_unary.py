@@ -23,7 +23,7 @@ END = (f.HEADERS, f.END_HEADERS | f.END_STREAM, 1, f.literal(b"grpc-status", b"0
 class Ticket:
     """An admitted request that is answered when the test says so."""
 
-    request = SimpleNamespace(id="q")
+    request, item = SimpleNamespace(id="q"), None
 
     def __init__(self):
         self.endpoint = self

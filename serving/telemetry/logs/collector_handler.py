@@ -1,0 +1,173 @@
+"""Sending lines of the log to an OTLP collector with OpenTelemetry's SDK, in a thread of its own.
+
+They are on standard error all the same, so a collector that is dead, slow or silent loses nothing
+that is not there. What waits is bounded: the oldest lines make room.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Sequence
+from typing import Any, Final
+
+from opentelemetry._logs import LogRecord, SeverityNumber
+from opentelemetry.sdk._logs import ReadableLogRecord, ReadWriteLogRecord
+from opentelemetry.sdk._logs.export import (
+    BatchLogRecordProcessor,
+    LogRecordExporter,
+    LogRecordExportResult,
+)
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+from opentelemetry.trace import TraceFlags
+
+from serving.telemetry.logs.collected import Collector
+from serving.telemetry.logs.events import Event
+from serving.telemetry.logs.lines import Lines
+from serving.telemetry.logs.report import FIELDS, report
+from serving.telemetry.resource import instance_resource, own_version
+
+STOP_TIMEOUT_S: Final = 1.5
+
+_SEVERITY: Final = {
+    "debug": SeverityNumber.DEBUG,
+    "info": SeverityNumber.INFO,
+    "warning": SeverityNumber.WARN,
+    "error": SeverityNumber.ERROR,
+    "critical": SeverityNumber.FATAL,
+}
+_ATTRIBUTES: Final = {
+    "pid": "process.pid",
+    "error": "error.type",
+    "exception": "exception.stacktrace",
+    "request_id": "vigil.request.id",
+}
+_ELSEWHERE: Final = frozenset({"time", "level", "message", "event", "trace_id", "span_id"})
+_SAMPLED: Final = TraceFlags(TraceFlags.SAMPLED)
+_NOT_SAMPLED: Final = TraceFlags(TraceFlags.DEFAULT)
+# What they log of a failed try would be sent to the collector that fails.
+_CHATTY: Final = ("opentelemetry.exporter.otlp", "opentelemetry.sdk._shared_internal", "urllib3")
+
+
+def open_exporter(collector: Collector) -> LogRecordExporter:
+    """Return OpenTelemetry's exporter; what is not given here it takes from the environment.
+
+    Raises:
+        ImportError: the package for gRPC is not installed.
+        ValueError: a variable of the environment cannot be read.
+    """
+    if collector.protocol == "grpc":
+        from opentelemetry.exporter.otlp.proto.grpc._log_exporter import (
+            OTLPLogExporter as GrpcExporter,
+        )
+
+        grpc: LogRecordExporter = GrpcExporter(endpoint=collector.endpoint)
+        return grpc
+    from opentelemetry.exporter.otlp.proto.http._log_exporter import OTLPLogExporter
+
+    return OTLPLogExporter(endpoint=collector.endpoint)
+
+
+class CollectorHandler(logging.Handler):
+    """Has records sent that are lines already: ours, and those of libraries that were let through.
+
+    Args:
+        exporter: sends them.
+        lines: says what a line holds.
+    """
+
+    def __init__(self, exporter: LogRecordExporter, lines: Lines) -> None:
+        super().__init__()
+        for name in _CHATTY:
+            logging.getLogger(name).setLevel(logging.CRITICAL)
+        self._lines = lines
+        self._telling = _Telling(exporter)
+        self._processor = BatchLogRecordProcessor(self._telling)
+        self._resource = instance_resource()
+        self._scope = InstrumentationScope("vigil", own_version())
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Have a line sent; never waits and never raises."""
+        if not hasattr(record, FIELDS):
+            return  # a library's: it comes again once it is known how often it may
+        try:
+            one = _record(self._lines.fields(record), int(record.created * 1e9))
+            self._processor.on_emit(ReadWriteLogRecord(one, self._resource, self._scope))
+        except Exception:  # noqa: BLE001 - the line is on standard error all the same
+            self.handleError(record)
+
+    def stop(self, timeout_s: float = STOP_TIMEOUT_S) -> None:
+        """Send what waits and end the thread, within `timeout_s`; then leave it behind."""
+        deadline = time.monotonic() + timeout_s
+        stopping = threading.Thread(target=self._processor.shutdown, daemon=True)
+        stopping.start()
+        # Two thirds of the time to finish on its own, then its retries are cut short.
+        stopping.join(timeout_s * 2 / 3)
+        if stopping.is_alive():
+            self._telling.cut_short()
+            stopping.join(max(0.0, deadline - time.monotonic()))
+
+
+def _record(fields: dict[str, Any], time_ns: int) -> LogRecord:
+    trace, span = fields.get("trace_id"), fields.get("span_id")
+    record = LogRecord(
+        timestamp=time_ns,
+        severity_text=fields["level"].upper(),
+        severity_number=_SEVERITY.get(fields["level"], SeverityNumber.UNSPECIFIED),
+        body=_value(fields["message"]),
+        attributes={
+            _ATTRIBUTES.get(name, f"vigil.{name}"): _value(value)
+            for name, value in fields.items()
+            if name not in _ELSEWHERE and value is not None
+        },
+        event_name=fields["event"],
+    )
+    record.trace_id = int(trace, 16) if trace else 0
+    record.span_id = int(span, 16) if span else 0
+    record.trace_flags = _SAMPLED if span else _NOT_SAMPLED
+    return record
+
+
+def _value(value: object) -> str | bool | int | float:
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode()
+    return value if isinstance(value, bool | int | float) else str(value)
+
+
+class _Telling(LogRecordExporter):
+    """Tells once that exports fail, and once that they work again."""
+
+    def __init__(self, exporter: LogRecordExporter) -> None:
+        self._exporter = exporter
+        self._failing = False
+        self._cut = threading.Lock()
+        self._closed = False
+
+    def export(self, batch: Sequence[ReadableLogRecord]) -> LogRecordExportResult:
+        """Send lines; the SDK calls it from one thread."""
+        try:
+            result = self._exporter.export(batch)
+        except Exception:  # noqa: BLE001 - lines that cannot be sent are not, whatever it was
+            result = LogRecordExportResult.FAILURE
+        failed = result is not LogRecordExportResult.SUCCESS
+        if failed != self._failing and not self._closed:
+            self._failing = failed
+            how = "fail; lines are on standard error alone" if failed else "work again"
+            report(Event.EXPORT_CHANGED, f"exports of the log {how}", state=how)
+        return result
+
+    def cut_short(self) -> None:
+        """Give up what is under way."""
+        with self._cut:
+            if not self._closed:
+                self._closed = True
+                self._exporter.shutdown()  # type: ignore[no-untyped-call]
+
+    def shutdown(self) -> None:
+        """End the exporter once."""
+        self.cut_short()
+
+    def force_flush(self, timeout_millis: int = 30000) -> bool:
+        """Nothing waits here."""
+        return True
