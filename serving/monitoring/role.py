@@ -14,7 +14,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -30,7 +30,9 @@ from serving.channel.messages.reports import Report
 from serving.channel.registry_client import RegistryClient
 from serving.errors import ModelFailed, Unsupported, VigilError
 from serving.monitoring.checkpoint import Checkpoint
+from serving.monitoring.fan_out import Consumer, FanOut, Served, Told, read
 from serving.monitoring.findings_feed import FindingsFeed
+from serving.monitoring.recorded_clock import RecordedClock
 from serving.monitoring.reports.runner import ReportRunner
 from serving.monitoring.service import MonitoringService
 from serving.monitoring.to_the_end import to_the_end
@@ -49,12 +51,8 @@ MOST_OF_THE_LOOP: Final = 0.25
 DIRECTORY_WAIT_S: Final = 5.0
 SECRET: Final = "VIGIL_CHANNEL_SECRET"  # noqa: S105 - the variable's name
 
-_decode_event = msgspec.msgpack.Decoder(observation.EventMeta).decode
-_decode_position = msgspec.msgpack.Decoder(observation.Position).decode
-_decode_labels = msgspec.msgpack.Decoder(observation.LabelsMeta).decode
 _decode_findings = msgspec.msgpack.Decoder(observation.FindingsMeta).decode
 _decode_report = msgspec.msgpack.Decoder(observation.ReportMeta).decode
-_decode_reset = msgspec.msgpack.Decoder(observation.ResetMeta).decode
 
 
 class MonitorRole:
@@ -66,6 +64,7 @@ class MonitorRole:
         data_dir: where the state is kept that a restart goes on from.
         member_id: unique name of this monitor.
         secret: the cluster's secret for TCP channels.
+        consumers: who is told of every prediction beside the judges.
         checkpoint_s: seconds between two checkpoints.
         clock: seconds since the epoch.
     """
@@ -78,6 +77,7 @@ class MonitorRole:
         member_id: str = "monitor",
         secret: bytes | None = None,
         *,
+        consumers: Sequence[Consumer] = (),
         checkpoint_s: float = CHECKPOINT_S,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -86,7 +86,9 @@ class MonitorRole:
         self._id = member_id
         self._secret = secret
         self._checkpoint_s = checkpoint_s
-        self.service = MonitoringService(clock)
+        self._clock = RecordedClock(clock)
+        self.service = MonitoringService(self._clock)
+        self._fan_out = FanOut(self.service, self._clock, consumers)
         self._checkpoint = Checkpoint(data_dir, member_id, self.service.entries)
         self._saving = asyncio.Lock()
         self._stalled_s = 0.0
@@ -141,7 +143,7 @@ class MonitorRole:
     # -- the control plane --------------------------------------------------------------
 
     def _directory(self, directory: Directory) -> None:
-        self.service.serve(directory.models)
+        self._fan_out.apply(Served(directory.models), (), self._clock())
         self._told.set()
 
     def _report(self) -> Report:
@@ -188,9 +190,8 @@ class MonitorRole:
 
     async def _save(self) -> None:
         async with self._saving:
-            write = self._prepare()
             try:
-                await to_the_end(write)
+                await to_the_end(self._prepare())
                 while not self._checkpoint.in_force:
                     await to_the_end(self._prepare())
             except OSError as error:
@@ -203,21 +204,25 @@ class MonitorRole:
         gc.disable()
         try:
             changes = self.service.changes()
-            return self._checkpoint.prepare(self.service.state(), changes)
+            write = self._checkpoint.prepare(self.service.state(), changes)
         finally:
             gc.enable()
             self._stalled_s += time.perf_counter() - started
 
+        def flush_and_write() -> None:
+            self._fan_out.flush()
+            write()
+
+        return flush_and_write
+
     # -- messages -----------------------------------------------------------------------
 
     def _message(self, connection: Connection, message: Message) -> None:
-        if message.kind == observation.EVENTS:
-            meta = _decode_event(message.meta)
-            self.service.observe(meta, message.tensors)
-            connection.notify(observation.TAKEN, self.service.delivery.taken(meta.position))
-        elif message.kind == observation.POSITION:
-            position = _decode_position(message.meta)
-            self.service.at(position)
+        if message.kind in (observation.EVENTS, observation.POSITION):
+            told = read(message)
+            self._fan_out.apply(told, message.tensors, self._clock())
+            position = told.position if isinstance(told, observation.EventMeta) else told
+            assert isinstance(position, observation.Position)
             connection.notify(observation.TAKEN, self.service.delivery.taken(position))
         elif message.id:
             self._keep(self._answer(connection, message))
@@ -240,18 +245,18 @@ class MonitorRole:
 
     async def _reply(self, message: Message) -> object:
         if message.kind == observation.LABELS:
-            return self.service.label(_decode_labels(message.meta))
+            return self._fan_out.apply(read(message), (), self._clock())
         if message.kind == observation.FINDINGS:
             asked = _decode_findings(message.meta)
             return msgspec.json.encode(self.service.findings(asked.model, asked.version))
         if message.kind == observation.REPORT:
             return await self._make_report(_decode_report(message.meta))
         if message.kind == observation.RESET_REFERENCE:
-            return await self._reset(_decode_reset(message.meta))
+            return await self._reset(read(message))
         raise Unsupported(f"a monitor does not answer '{message.kind[:40]}'")
 
-    async def _reset(self, asked: observation.ResetMeta) -> str:
-        progress = self.service.reset_reference(asked.model)
+    async def _reset(self, asked: Told) -> object:
+        progress = self._fan_out.apply(asked, (), self._clock())
         await self._save()  # or a restart within the next seconds would bring the old one back
         return progress
 

@@ -70,16 +70,19 @@ class MonitoringService:
         self.delivery.at(position)
         self._count_lost()
 
-    def observe(self, meta: EventMeta, tensors: Sequence[Tensor]) -> None:
-        """Take in one message of predictions; one that was here before changes nothing."""
+    def observe(self, meta: EventMeta, tensors: Sequence[Tensor]) -> bool:
+        """Take in one message of predictions; False: it was here before and changes nothing."""
         rows = sum(meta.rows)
         if not self.delivery.arrived(meta.position, len(meta.ids), rows):
-            return
+            return False
         self._received.add(rows)
         self._count_lost()
         self._worst_lag = max(self._worst_lag, self._clock() - meta.timestamp)
-        if meta.kind != ANSWERED or not rows:
-            return  # nothing to judge
+        if meta.kind == ANSWERED and rows:
+            self._judge(meta, tensors, rows)
+        return True
+
+    def _judge(self, meta: EventMeta, tensors: Sequence[Tensor], rows: int) -> None:
         try:
             event = read_event(meta, tensors)
         except InvalidInput as error:
