@@ -30,16 +30,20 @@ from serving.channel.messages.reports import Report
 from serving.channel.registry_client import RegistryClient
 from serving.errors import ModelFailed, Unsupported, VigilError
 from serving.monitoring.checkpoint import Checkpoint
-from serving.monitoring.fan_out import Consumer, FanOut, Served, Told, read
+from serving.monitoring.fan_out import Consumer, FanOut
 from serving.monitoring.findings_feed import FindingsFeed
+from serving.monitoring.intake import Intake
 from serving.monitoring.recorded_clock import RecordedClock
+from serving.monitoring.replay import Replay
 from serving.monitoring.reports.runner import ReportRunner
 from serving.monitoring.service import MonitoringService
 from serving.monitoring.to_the_end import to_the_end
+from serving.monitoring.write_ahead_log import WriteAheadLog
 from serving.telemetry.counters import SeriesSet
 from serving.telemetry.logs.events import Event
 from serving.telemetry.logs.report import report
 from serving.telemetry.logs.setup import configure
+from serving.telemetry.metrics.events import MONITOR_REPLAYED, MONITOR_TORN
 from serving.telemetry.process import ProcessSeries
 from serving.telemetry.process_title import set_title
 
@@ -49,6 +53,8 @@ TELL_S: Final = 1.0
 MOST_OF_THE_LOOP: Final = 0.25
 """Share of the time that saving may take from events."""
 DIRECTORY_WAIT_S: Final = 5.0
+LOG: Final = "wal"
+"""Key in what is saved: number of the write-ahead log's segment that begins with the state."""
 SECRET: Final = "VIGIL_CHANNEL_SECRET"  # noqa: S105 - the variable's name
 
 _decode_findings = msgspec.msgpack.Decoder(observation.FindingsMeta).decode
@@ -86,9 +92,10 @@ class MonitorRole:
         self._id = member_id
         self._secret = secret
         self._checkpoint_s = checkpoint_s
-        self._clock = RecordedClock(clock)
-        self.service = MonitoringService(self._clock)
-        self._fan_out = FanOut(self.service, self._clock, consumers)
+        recorded = RecordedClock(clock)
+        self.service = MonitoringService(recorded)
+        self._fan_out = FanOut(self.service, recorded, consumers)
+        self._data_dir = data_dir
         self._checkpoint = Checkpoint(data_dir, member_id, self.service.entries)
         self._saving = asyncio.Lock()
         self._stalled_s = 0.0
@@ -97,6 +104,9 @@ class MonitorRole:
         self._registry: RegistryClient | None = None
         self._feed = FindingsFeed()
         self._series = SeriesSet()
+        self._log = WriteAheadLog(data_dir, member_id)
+        self._intake = Intake(self._log, self._fan_out, clock, self._series)
+        self.service.notices.append(self._intake.notice)
         self._process = ProcessSeries(self._series, "monitor", member_id)
         self._told = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -137,13 +147,14 @@ class MonitorRole:
         self._server.close()
         await self._save()
         self._checkpoint.close()
+        self._log.close()
         if self._registry:
             await self._registry.stop()
 
     # -- the control plane --------------------------------------------------------------
 
     def _directory(self, directory: Directory) -> None:
-        self._fan_out.apply(Served(directory.models), (), self._clock())
+        self._intake.serve(directory.models)
         self._told.set()
 
     def _report(self) -> Report:
@@ -171,13 +182,20 @@ class MonitorRole:
     # -- state --------------------------------------------------------------------------
 
     def _restore(self) -> None:
+        """Go on from the last checkpoint and what was written ahead of it."""
         saved = self._checkpoint.load()
-        if saved is None:
-            return
-        try:
-            self.service.restore(*saved)
-        except (KeyError, TypeError, ValueError) as error:
-            self._checkpoint.set_aside(f"it does not hold what it should ({type(error).__name__})")
+        first: int | None = 0
+        if saved is not None:
+            try:
+                self.service.restore(*saved)
+                first = saved[0].get(LOG)  # which was not saved at first
+            except (KeyError, TypeError, ValueError) as error:
+                why = f"it does not hold what it should ({type(error).__name__})"
+                self._checkpoint.set_aside(why)
+        done = Replay(self._data_dir, self._id, self._intake.again).run(first)
+        self._log.go_on(first or 0)
+        self._series.sum(MONITOR_REPLAYED).add(done.rows)
+        self._series.sum(MONITOR_TORN).add(done.torn)
 
     async def _save_regularly(self) -> None:
         took = 0.0
@@ -191,20 +209,24 @@ class MonitorRole:
     async def _save(self) -> None:
         async with self._saving:
             try:
-                await to_the_end(self._prepare())
-                while not self._checkpoint.in_force:
-                    await to_the_end(self._prepare())
+                in_force = False
+                while not in_force:
+                    write, number = self._prepare()
+                    await to_the_end(write)
+                    in_force = self._checkpoint.in_force
+                self._log.saved(number)
             except OSError as error:
                 said = f"the monitor's state cannot be saved: {error.strerror}"
                 report(Event.STATE_NOT_SAVED, said, file=str(error.filename or ""), error=error)
 
-    def _prepare(self) -> Callable[[], None]:
+    def _prepare(self) -> tuple[Callable[[], None], int]:
         started = time.perf_counter()
         # What is made here is freed at once, and a collection would look at all that is held.
         gc.disable()
         try:
+            number = self._log.rotate()
             changes = self.service.changes()
-            write = self._checkpoint.prepare(self.service.state(), changes)
+            write = self._checkpoint.prepare({**self.service.state(), LOG: number}, changes)
         finally:
             gc.enable()
             self._stalled_s += time.perf_counter() - started
@@ -212,18 +234,16 @@ class MonitorRole:
         def flush_and_write() -> None:
             self._fan_out.flush()
             write()
+            if self._checkpoint.in_force:
+                self._log.delete_before(number)
 
-        return flush_and_write
+        return flush_and_write, number
 
     # -- messages -----------------------------------------------------------------------
 
     def _message(self, connection: Connection, message: Message) -> None:
         if message.kind in (observation.EVENTS, observation.POSITION):
-            told = read(message)
-            self._fan_out.apply(told, message.tensors, self._clock())
-            position = told.position if isinstance(told, observation.EventMeta) else told
-            assert isinstance(position, observation.Position)
-            connection.notify(observation.TAKEN, self.service.delivery.taken(position))
+            self._intake.notified(connection, message)
         elif message.id:
             self._keep(self._answer(connection, message))
 
@@ -244,21 +264,14 @@ class MonitorRole:
             connection.fail(message.id, failed)
 
     async def _reply(self, message: Message) -> object:
-        if message.kind == observation.LABELS:
-            return self._fan_out.apply(read(message), (), self._clock())
+        if message.kind in (observation.LABELS, observation.RESET_REFERENCE):
+            return await self._intake.asked(message)
         if message.kind == observation.FINDINGS:
             asked = _decode_findings(message.meta)
             return msgspec.json.encode(self.service.findings(asked.model, asked.version))
         if message.kind == observation.REPORT:
             return await self._make_report(_decode_report(message.meta))
-        if message.kind == observation.RESET_REFERENCE:
-            return await self._reset(read(message))
         raise Unsupported(f"a monitor does not answer '{message.kind[:40]}'")
-
-    async def _reset(self, asked: Told) -> object:
-        progress = self._fan_out.apply(asked, (), self._clock())
-        await self._save()  # or a restart within the next seconds would bring the old one back
-        return progress
 
     async def _make_report(self, asked: observation.ReportMeta) -> observation.ReportReply:
         watches = self.service.watches

@@ -43,6 +43,7 @@ class MonitoringService:
     Attributes:
         delivery: what was received and what is lost.
         unwatched: rows received for versions that are not watched (any more, or yet).
+        notices: asked for what else people must know, in a sentence each; empty: nothing.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class MonitoringService:
         self._clock = clock
         self.delivery = DeliveryAccounting()
         self.unwatched = 0
+        self.notices: list[Callable[[], str]] = []
         self._series = SeriesSet()
         self._received = self._series.sum(EVENTS_RECEIVED)
         self._lost = self._series.sum(EVENTS_LOST)
@@ -177,7 +179,7 @@ class MonitoringService:
         return MonitorStatus(
             EventCounts(received, lost, self.unwatched),
             self._notes(watches),
-            (*not_judged, *self.watches.notes()),
+            (*not_judged, *self.watches.notes(), *self._notices()),
         )
 
     def snapshot(self) -> tuple[Series, ...]:
@@ -190,7 +192,11 @@ class MonitoringService:
         return self._series.snapshot()
 
     def _notes(self, watches: Sequence[ModelMonitors], model: str = "") -> tuple[str, ...]:
-        return (*(note for watch in watches for note in watch.notes), *self.watches.notes(model))
+        of_watches = (note for watch in watches for note in watch.notes)
+        return (*of_watches, *self.watches.notes(model), *self._notices())
+
+    def _notices(self) -> list[str]:
+        return [said for notice in self.notices if (said := notice())]
 
     # -- restarts -----------------------------------------------------------------------
 
@@ -208,6 +214,10 @@ class MonitoringService:
         self.delivery.restore(state["ledger"])
         self._lost_before = self.delivery.lost.rows
         self.unwatched = int(state["unwatched"])
+
+    def put_back(self) -> None:
+        """Watch nothing and keep all that is known, as before the first `serve`."""
+        self.watches.put_back()
 
     def changes(self) -> Changes:
         """Return the entries by owner that differ from those of the last call."""
