@@ -100,7 +100,7 @@ class Intake:
             self._fan_out.service.put_back()
             self._served_before = False
         now = self._clock()
-        self._log.begin_with(Record(now, _frame_of(Served(wanted))))
+        self._log.begin_anew_with(Record(now, _frame_of(Served(wanted))))
         self._served = wanted
         self._fan_out.apply(Served(wanted), (), now)
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import gc
 import os
 import signal
 import sys
@@ -29,32 +28,23 @@ from serving.channel.messages.findings import FINDINGS_CHANGED
 from serving.channel.messages.reports import Report
 from serving.channel.registry_client import RegistryClient
 from serving.errors import ModelFailed, Unsupported, VigilError
-from serving.monitoring.checkpoint import Checkpoint
 from serving.monitoring.fan_out import Consumer, FanOut
 from serving.monitoring.findings_feed import FindingsFeed
-from serving.monitoring.intake import Intake
+from serving.monitoring.persistence import Persistence
 from serving.monitoring.recorded_clock import RecordedClock
-from serving.monitoring.replay import Replay
 from serving.monitoring.reports.runner import ReportRunner
 from serving.monitoring.service import MonitoringService
-from serving.monitoring.to_the_end import to_the_end
-from serving.monitoring.write_ahead_log import WriteAheadLog
 from serving.telemetry.counters import SeriesSet
 from serving.telemetry.logs.events import Event
 from serving.telemetry.logs.report import report
 from serving.telemetry.logs.setup import configure
-from serving.telemetry.metrics.events import MONITOR_REPLAYED, MONITOR_TORN
 from serving.telemetry.process import ProcessSeries
 from serving.telemetry.process_title import set_title
 
 CHECKPOINT_S: Final = 2.0
 TELL_S: Final = 1.0
 """How soon the control plane hears of a finding; what changes within that time travels together."""
-MOST_OF_THE_LOOP: Final = 0.25
-"""Share of the time that saving may take from events."""
 DIRECTORY_WAIT_S: Final = 5.0
-LOG: Final = "wal"
-"""Key in what is saved: number of the write-ahead log's segment that begins with the state."""
 SECRET: Final = "VIGIL_CHANNEL_SECRET"  # noqa: S105 - the variable's name
 
 _decode_findings = msgspec.msgpack.Decoder(observation.FindingsMeta).decode
@@ -94,26 +84,21 @@ class MonitorRole:
         self._checkpoint_s = checkpoint_s
         recorded = RecordedClock(clock)
         self.service = MonitoringService(recorded)
-        self._fan_out = FanOut(self.service, recorded, consumers)
-        self._data_dir = data_dir
-        self._checkpoint = Checkpoint(data_dir, member_id, self.service.entries)
-        self._saving = asyncio.Lock()
-        self._stalled_s = 0.0
+        self._series = SeriesSet()
+        fan_out = FanOut(self.service, recorded, consumers)
+        self._persistence = Persistence(data_dir, member_id, fan_out, clock, self._series)
+        self._intake = self._persistence.intake
         self._reports = ReportRunner()
         self._server = ChannelServer(self._message, secret=secret)
         self._registry: RegistryClient | None = None
         self._feed = FindingsFeed()
-        self._series = SeriesSet()
-        self._log = WriteAheadLog(data_dir, member_id)
-        self._intake = Intake(self._log, self._fan_out, clock, self._series)
-        self.service.notices.append(self._intake.notice)
         self._process = ProcessSeries(self._series, "monitor", member_id)
         self._told = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def start(self) -> str:
         """Restore the last checkpoint, register, listen; returns the address."""
-        self._restore()
+        self._persistence.restore()
         address = self._address
         if address.endswith(":0"):
             address = await self._server.start(address)
@@ -134,7 +119,7 @@ class MonitorRole:
                 async with asyncio.timeout(DIRECTORY_WAIT_S):
                     await self._told.wait()
             await self._server.start(address)
-        self._keep(self._save_regularly())
+        self._keep(self._persistence.save_regularly(self._checkpoint_s))
         self._keep(self._tell_findings(self._registry))
         return address
 
@@ -146,10 +131,12 @@ class MonitorRole:
             await asyncio.wait(self._tasks, timeout=2.0)
         self._server.close()
         await self._save()
-        self._checkpoint.close()
-        self._log.close()
+        self._persistence.close()
         if self._registry:
             await self._registry.stop()
+
+    async def _save(self) -> None:
+        await self._persistence.save()
 
     # -- the control plane --------------------------------------------------------------
 
@@ -178,66 +165,6 @@ class MonitorRole:
                     error=error,
                 )
             await asyncio.sleep(TELL_S)
-
-    # -- state --------------------------------------------------------------------------
-
-    def _restore(self) -> None:
-        """Go on from the last checkpoint and what was written ahead of it."""
-        saved = self._checkpoint.load()
-        first: int | None = 0
-        if saved is not None:
-            try:
-                self.service.restore(*saved)
-                first = saved[0].get(LOG)  # which was not saved at first
-            except (KeyError, TypeError, ValueError) as error:
-                why = f"it does not hold what it should ({type(error).__name__})"
-                self._checkpoint.set_aside(why)
-        done = Replay(self._data_dir, self._id, self._intake.again).run(first)
-        self._log.go_on(first or 0)
-        self._series.sum(MONITOR_REPLAYED).add(done.rows)
-        self._series.sum(MONITOR_TORN).add(done.torn)
-
-    async def _save_regularly(self) -> None:
-        took = 0.0
-        while True:
-            least = self._stalled_s / MOST_OF_THE_LOOP
-            await asyncio.sleep(max(self._checkpoint_s - took, least))
-            started, self._stalled_s = time.perf_counter(), 0.0
-            await self._save()
-            took = time.perf_counter() - started
-
-    async def _save(self) -> None:
-        async with self._saving:
-            try:
-                in_force = False
-                while not in_force:
-                    write, number = self._prepare()
-                    await to_the_end(write)
-                    in_force = self._checkpoint.in_force
-                self._log.saved(number)
-            except OSError as error:
-                said = f"the monitor's state cannot be saved: {error.strerror}"
-                report(Event.STATE_NOT_SAVED, said, file=str(error.filename or ""), error=error)
-
-    def _prepare(self) -> tuple[Callable[[], None], int]:
-        started = time.perf_counter()
-        # What is made here is freed at once, and a collection would look at all that is held.
-        gc.disable()
-        try:
-            number = self._log.rotate()
-            changes = self.service.changes()
-            write = self._checkpoint.prepare({**self.service.state(), LOG: number}, changes)
-        finally:
-            gc.enable()
-            self._stalled_s += time.perf_counter() - started
-
-        def flush_and_write() -> None:
-            self._fan_out.flush()
-            write()
-            if self._checkpoint.in_force:
-                self._log.delete_before(number)
-
-        return flush_and_write, number
 
     # -- messages -----------------------------------------------------------------------
 

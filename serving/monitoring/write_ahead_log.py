@@ -70,14 +70,19 @@ class WriteAheadLog:
     # -- writing ------------------------------------------------------------------------
 
     def begin_with(self, record: Record) -> None:
-        """Write this record before the next one, and at the beginning of every segment."""
+        """Write this record at the beginning of every segment from now on."""
         self._begin, self._begun = record, False
 
-    def append(self, record: Record, rows: int = 0) -> bool:
+    def begin_anew_with(self, record: Record) -> None:
+        """Write this record now, and at the beginning of every segment."""
+        self.begin_with(record)
+        self.append(None)
+
+    def append(self, record: Record | None, rows: int = 0) -> bool:
         """Write a record; False: it could not be, and its rows are `missing`.
 
         Args:
-            record: what to write.
+            record: what to write; None: only what has to be written before it.
             rows: rows of predictions in it.
         """
         try:
@@ -89,15 +94,14 @@ class WriteAheadLog:
         self.failure = ""
         return True
 
-    def _write(self, record: Record) -> None:
-        parts: list[Frame] = []
+    def _write(self, record: Record | None) -> None:
         if self._file < 0:
             self._open()
-        if self._size == 0:
-            parts.append(MAGIC)
+        parts: list[Frame] = [] if self._size else [MAGIC]
         if self._begin is not None and not self._begun:
             parts += (head(self._begin), self._begin.frame)
-        parts += (head(record), record.frame)
+        if record is not None:
+            parts += (head(record), record.frame)
         size = sum(map(len, parts))
         if self._size + size + sum(self._kept.values()) > self._most_bytes:
             raise OSError(errno.EFBIG, "no checkpoint could be saved for too long")
