@@ -62,9 +62,13 @@ class OutHeader(msgspec.Struct, array_like=True):
 
 
 class Message(msgspec.Struct):
-    """A received frame. `meta` is undecoded msgpack; arrays are read-only views on the frame."""
+    """A received frame. `meta` is undecoded msgpack; arrays are read-only views on the frame.
+
+    `frame` is what it was decoded from, for whoever keeps it as it came.
+    """
 
     kind: str
     id: int
     meta: msgspec.Raw
     tensors: list[Tensor]
+    frame: bytes | memoryview = b""

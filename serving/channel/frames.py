@@ -102,7 +102,7 @@ def decode(frame: memoryview, shared: memoryview | None = None) -> Message:
     try:
         header = _decode_header(frame[4:end])
         tensors = _tensors(header.tensors, frame, end, shared)
-        return Message(header.kind, header.id, header.meta, tensors)
+        return Message(header.kind, header.id, header.meta, tensors, frame)
     except (msgspec.DecodeError, InvalidInput, ArithmeticError, LookupError, ValueError) as error:
         raise FrameError(f"malformed frame: {error}") from None
 

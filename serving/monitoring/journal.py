@@ -7,8 +7,9 @@ stands alone, takes it away. `null` instead of entries takes away all that an ow
 
 from __future__ import annotations
 
+import os
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -49,8 +50,8 @@ class Journal:
         self.size = size
         self._file = open_private(path, size)
 
-    def write(self, lines: Iterable[bytes]) -> None:
-        """Append lines.
+    def write(self, lines: Sequence[bytes]) -> None:
+        """Append lines; they are on disk when this returns.
 
         Raises:
             OSError: some of them were not written; the file must not be used any more.
@@ -59,6 +60,8 @@ class Journal:
             self._file.write(line)
             self.size += len(line)
         self._file.flush()
+        if lines:
+            os.fdatasync(self._file.fileno())
 
     def close(self) -> None:
         """Let go of the file."""

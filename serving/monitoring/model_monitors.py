@@ -200,6 +200,10 @@ class ModelMonitors:
         """Let monitors judge by the clock, and end the metrics of findings that are stale."""
         self._monitors.tick(now)
 
+    def hide(self) -> None:
+        """Leave no metric behind."""
+        self._series.end()
+
     def end(self) -> None:
         """Leave no metric and no prediction behind: the version is not served any more."""
         self._series.end()

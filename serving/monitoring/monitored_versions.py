@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
+import msgspec
+
 from monitors.performance.forgotten_keys import ForgottenKeys
 from monitors.performance.label_join import Entry, prediction_keys
 from serving.channel.messages.directory import ServedModel
@@ -71,6 +73,7 @@ class MonitoredVersions:
         self._saved = Unserved(clock)
         self._ended: list[str] = []
         self._remembered: set[str] = set()
+        self._changed_before: Changes = []
 
     # -- what is served -----------------------------------------------------------------
 
@@ -277,6 +280,24 @@ class MonitoredVersions:
         """Go on from what `state`, `changes` and `entries` told, before any model is served."""
         self._saved.restore(state, entries)
 
+    def put_back(self) -> None:
+        """Watch nothing, and keep everything as `restore` does: it is as before the first `serve`.
+
+        A version whose configuration was changed while nobody watched then goes on as far as it
+        can, instead of beginning anew as one does that is changed while it is served.
+        """
+        self._changed_before = self.changes()
+        state = msgspec.json.decode(msgspec.json.encode(self.state()))
+        entries: dict[str, list[Entry]] = {}
+        for owner, entry in self.entries():
+            entries.setdefault(owner, []).append(entry)
+        for watch in self._watches.values():
+            watch.hide()
+        for kept in (self._served, self._upstream, self._watches, self._crowded, self._forgotten):
+            kept.clear()
+        self._remembered.clear()
+        self.restore(state, entries)
+
     def changes(self) -> Changes:
         """Return the entries by owner that differ from those of the last call.
 
@@ -286,7 +307,8 @@ class MonitoredVersions:
         self._drop_unserved()
         ended, self._ended = self._ended, []
         # A version that is served anew is gone first.
-        changed: Changes = [(owner, None) for owner in ended]
+        before, self._changed_before = self._changed_before, []
+        changed: Changes = [*before, *((owner, None) for owner in ended)]
         changed += [("/".join(key), watch.changes()) for key, watch in self._watches.items()]
         changed += [(model, keys.changes()) for model, keys in self._forgotten.items()]
         return [(owner, entries) for owner, entries in changed if entries != []]

@@ -9,12 +9,11 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import gc
 import os
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -29,11 +28,12 @@ from serving.channel.messages.findings import FINDINGS_CHANGED
 from serving.channel.messages.reports import Report
 from serving.channel.registry_client import RegistryClient
 from serving.errors import ModelFailed, Unsupported, VigilError
-from serving.monitoring.checkpoint import Checkpoint
+from serving.monitoring.fan_out import Consumer, FanOut
 from serving.monitoring.findings_feed import FindingsFeed
+from serving.monitoring.persistence import Persistence
+from serving.monitoring.recorded_clock import RecordedClock
 from serving.monitoring.reports.runner import ReportRunner
 from serving.monitoring.service import MonitoringService
-from serving.monitoring.to_the_end import to_the_end
 from serving.telemetry.counters import SeriesSet
 from serving.telemetry.logs.events import Event
 from serving.telemetry.logs.report import report
@@ -44,17 +44,11 @@ from serving.telemetry.process_title import set_title
 CHECKPOINT_S: Final = 2.0
 TELL_S: Final = 1.0
 """How soon the control plane hears of a finding; what changes within that time travels together."""
-MOST_OF_THE_LOOP: Final = 0.25
-"""Share of the time that saving may take from events."""
 DIRECTORY_WAIT_S: Final = 5.0
 SECRET: Final = "VIGIL_CHANNEL_SECRET"  # noqa: S105 - the variable's name
 
-_decode_event = msgspec.msgpack.Decoder(observation.EventMeta).decode
-_decode_position = msgspec.msgpack.Decoder(observation.Position).decode
-_decode_labels = msgspec.msgpack.Decoder(observation.LabelsMeta).decode
 _decode_findings = msgspec.msgpack.Decoder(observation.FindingsMeta).decode
 _decode_report = msgspec.msgpack.Decoder(observation.ReportMeta).decode
-_decode_reset = msgspec.msgpack.Decoder(observation.ResetMeta).decode
 
 
 class MonitorRole:
@@ -66,6 +60,7 @@ class MonitorRole:
         data_dir: where the state is kept that a restart goes on from.
         member_id: unique name of this monitor.
         secret: the cluster's secret for TCP channels.
+        consumers: who is told of every prediction beside the judges.
         checkpoint_s: seconds between two checkpoints.
         clock: seconds since the epoch.
     """
@@ -78,6 +73,7 @@ class MonitorRole:
         member_id: str = "monitor",
         secret: bytes | None = None,
         *,
+        consumers: Sequence[Consumer] = (),
         checkpoint_s: float = CHECKPOINT_S,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -86,22 +82,23 @@ class MonitorRole:
         self._id = member_id
         self._secret = secret
         self._checkpoint_s = checkpoint_s
-        self.service = MonitoringService(clock)
-        self._checkpoint = Checkpoint(data_dir, member_id, self.service.entries)
-        self._saving = asyncio.Lock()
-        self._stalled_s = 0.0
+        recorded = RecordedClock(clock)
+        self.service = MonitoringService(recorded)
+        self._series = SeriesSet()
+        fan_out = FanOut(self.service, recorded, consumers)
+        self._persistence = Persistence(data_dir, member_id, fan_out, clock, self._series)
+        self._intake = self._persistence.intake
         self._reports = ReportRunner()
         self._server = ChannelServer(self._message, secret=secret)
         self._registry: RegistryClient | None = None
         self._feed = FindingsFeed()
-        self._series = SeriesSet()
         self._process = ProcessSeries(self._series, "monitor", member_id)
         self._told = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def start(self) -> str:
         """Restore the last checkpoint, register, listen; returns the address."""
-        self._restore()
+        self._persistence.restore()
         address = self._address
         if address.endswith(":0"):
             address = await self._server.start(address)
@@ -122,7 +119,7 @@ class MonitorRole:
                 async with asyncio.timeout(DIRECTORY_WAIT_S):
                     await self._told.wait()
             await self._server.start(address)
-        self._keep(self._save_regularly())
+        self._keep(self._persistence.save_regularly(self._checkpoint_s))
         self._keep(self._tell_findings(self._registry))
         return address
 
@@ -134,14 +131,17 @@ class MonitorRole:
             await asyncio.wait(self._tasks, timeout=2.0)
         self._server.close()
         await self._save()
-        self._checkpoint.close()
+        self._persistence.close()
         if self._registry:
             await self._registry.stop()
+
+    async def _save(self) -> None:
+        await self._persistence.save()
 
     # -- the control plane --------------------------------------------------------------
 
     def _directory(self, directory: Directory) -> None:
-        self.service.serve(directory.models)
+        self._intake.serve(directory.models)
         self._told.set()
 
     def _report(self) -> Report:
@@ -166,59 +166,11 @@ class MonitorRole:
                 )
             await asyncio.sleep(TELL_S)
 
-    # -- state --------------------------------------------------------------------------
-
-    def _restore(self) -> None:
-        saved = self._checkpoint.load()
-        if saved is None:
-            return
-        try:
-            self.service.restore(*saved)
-        except (KeyError, TypeError, ValueError) as error:
-            self._checkpoint.set_aside(f"it does not hold what it should ({type(error).__name__})")
-
-    async def _save_regularly(self) -> None:
-        took = 0.0
-        while True:
-            least = self._stalled_s / MOST_OF_THE_LOOP
-            await asyncio.sleep(max(self._checkpoint_s - took, least))
-            started, self._stalled_s = time.perf_counter(), 0.0
-            await self._save()
-            took = time.perf_counter() - started
-
-    async def _save(self) -> None:
-        async with self._saving:
-            write = self._prepare()
-            try:
-                await to_the_end(write)
-                while not self._checkpoint.in_force:
-                    await to_the_end(self._prepare())
-            except OSError as error:
-                said = f"the monitor's state cannot be saved: {error.strerror}"
-                report(Event.STATE_NOT_SAVED, said, file=str(error.filename or ""), error=error)
-
-    def _prepare(self) -> Callable[[], None]:
-        started = time.perf_counter()
-        # What is made here is freed at once, and a collection would look at all that is held.
-        gc.disable()
-        try:
-            changes = self.service.changes()
-            return self._checkpoint.prepare(self.service.state(), changes)
-        finally:
-            gc.enable()
-            self._stalled_s += time.perf_counter() - started
-
     # -- messages -----------------------------------------------------------------------
 
     def _message(self, connection: Connection, message: Message) -> None:
-        if message.kind == observation.EVENTS:
-            meta = _decode_event(message.meta)
-            self.service.observe(meta, message.tensors)
-            connection.notify(observation.TAKEN, self.service.delivery.taken(meta.position))
-        elif message.kind == observation.POSITION:
-            position = _decode_position(message.meta)
-            self.service.at(position)
-            connection.notify(observation.TAKEN, self.service.delivery.taken(position))
+        if message.kind in (observation.EVENTS, observation.POSITION):
+            self._intake.notified(connection, message)
         elif message.id:
             self._keep(self._answer(connection, message))
 
@@ -239,21 +191,14 @@ class MonitorRole:
             connection.fail(message.id, failed)
 
     async def _reply(self, message: Message) -> object:
-        if message.kind == observation.LABELS:
-            return self.service.label(_decode_labels(message.meta))
+        if message.kind in (observation.LABELS, observation.RESET_REFERENCE):
+            return await self._intake.asked(message)
         if message.kind == observation.FINDINGS:
             asked = _decode_findings(message.meta)
             return msgspec.json.encode(self.service.findings(asked.model, asked.version))
         if message.kind == observation.REPORT:
             return await self._make_report(_decode_report(message.meta))
-        if message.kind == observation.RESET_REFERENCE:
-            return await self._reset(_decode_reset(message.meta))
         raise Unsupported(f"a monitor does not answer '{message.kind[:40]}'")
-
-    async def _reset(self, asked: observation.ResetMeta) -> str:
-        progress = self.service.reset_reference(asked.model)
-        await self._save()  # or a restart within the next seconds would bring the old one back
-        return progress
 
     async def _make_report(self, asked: observation.ReportMeta) -> observation.ReportReply:
         watches = self.service.watches

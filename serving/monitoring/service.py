@@ -47,6 +47,7 @@ class MonitoringService:
     Attributes:
         delivery: what was received and what is lost.
         unwatched: rows received for versions that are not watched (any more, or yet).
+        notices: asked for what else people must know, in a sentence each; empty: nothing.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class MonitoringService:
         self._processor_time = spent
         self.delivery = DeliveryAccounting()
         self.unwatched = 0
+        self.notices: list[Callable[[], str]] = []
         self._series = SeriesSet()
         self._received = self._series.sum(EVENTS_RECEIVED)
         self._lost = self._series.sum(EVENTS_LOST)
@@ -79,17 +81,20 @@ class MonitoringService:
         self.delivery.at(position)
         self._count_lost()
 
-    def observe(self, meta: EventMeta, tensors: Sequence[Tensor]) -> None:
-        """Take in one message of predictions; one that was here before changes nothing."""
+    def observe(self, meta: EventMeta, tensors: Sequence[Tensor]) -> bool:
+        """Take in one message of predictions; False: it was here before and changes nothing."""
         began = thread_time_ns()
         rows = sum(meta.rows)
         if not self.delivery.arrived(meta.position, len(meta.ids), rows):
-            return
+            return False
         self._received.add(rows)
         self._count_lost()
         self._worst_lag = max(self._worst_lag, self._clock() - meta.timestamp)
-        if meta.kind != ANSWERED or not rows:
-            return  # nothing to judge
+        if meta.kind == ANSWERED and rows:
+            self._judge(meta, tensors, rows, began)
+        return True
+
+    def _judge(self, meta: EventMeta, tensors: Sequence[Tensor], rows: int, began: int) -> None:
         try:
             event = read_event(meta, tensors)
         except InvalidInput as error:
@@ -185,7 +190,7 @@ class MonitoringService:
         return MonitorStatus(
             EventCounts(received, lost, self.unwatched),
             self._notes(watches),
-            (*not_judged, *self.watches.notes()),
+            (*not_judged, *self.watches.notes(), *self._notices()),
         )
 
     def snapshot(self) -> tuple[Series, ...]:
@@ -205,7 +210,11 @@ class MonitoringService:
         return sum(spent.value for spent in self._series.sums(MODEL_CPU_TIME)) - self._rest.value
 
     def _notes(self, watches: Sequence[ModelMonitors], model: str = "") -> tuple[str, ...]:
-        return (*(note for watch in watches for note in watch.notes), *self.watches.notes(model))
+        of_watches = (note for watch in watches for note in watch.notes)
+        return (*of_watches, *self.watches.notes(model), *self._notices())
+
+    def _notices(self) -> list[str]:
+        return [said for notice in self.notices if (said := notice())]
 
     # -- restarts -----------------------------------------------------------------------
 
@@ -223,6 +232,10 @@ class MonitoringService:
         self.delivery.restore(state["ledger"])
         self._lost_before = self.delivery.lost.rows
         self.unwatched = int(state["unwatched"])
+
+    def put_back(self) -> None:
+        """Watch nothing and keep all that is known, as before the first `serve`."""
+        self.watches.put_back()
 
     def changes(self) -> Changes:
         """Return the entries by owner that differ from those of the last call."""

@@ -30,6 +30,8 @@ class UnreadableState(Exception):
 def write_state(path: Path, state: bytes) -> None:
     """Replace the file by `state`, JSON; a reader sees the old state or the new one.
 
+    It is on disk when this returns: what it makes superfluous may be deleted.
+
     Raises:
         OSError: the folder cannot be written to.
     """
@@ -39,7 +41,10 @@ def write_state(path: Path, state: bytes) -> None:
     # Counts per group are nobody else's business.
     with open_private(temporary, 0) as file:
         file.write(msgspec.json.encode(_Envelope(FORMAT, digest, msgspec.Raw(state))))
+        file.flush()
+        os.fsync(file.fileno())
     temporary.replace(path)
+    sync_folder(path.parent)
 
 
 def read_state(path: Path) -> bytes | None:
@@ -64,6 +69,19 @@ def read_state(path: Path) -> bytes | None:
         raise UnreadableState(str(error.strerror)) from None
     except msgspec.DecodeError as error:
         raise UnreadableState(f"it is damaged: {error}") from None
+
+
+def sync_folder(folder: Path) -> None:
+    """Have the disk hold which files there are.
+
+    Raises:
+        OSError: it may not.
+    """
+    listing = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(listing)
+    finally:
+        os.close(listing)
 
 
 def open_private(path: Path, size: int) -> BinaryIO:

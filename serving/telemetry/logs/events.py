@@ -72,6 +72,7 @@ class Event(Enum):
     REPORT_FAILED = "report_failed", ERROR
     STATE_NOT_SAVED = "state_not_saved", ERROR
     STATE_UNREADABLE = "state_unreadable", ERROR
+    STATE_REPLAYED = "state_replayed", INFO
     LABELS_LOST = "labels_lost", ERROR
     ENERGY_UNREADABLE = "energy_unreadable", INFO
     EXPORT_CHANGED = "export_changed", WARNING

@@ -33,7 +33,7 @@ METRICS: Final = {
         events,
         process,
         cost,
-    )  # fmt: skip
+    )
     for value in vars(area).values()
     if type(value) is Metric
 }

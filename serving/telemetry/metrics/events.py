@@ -23,3 +23,18 @@ STORE_ERRORS: Final = total(
 MONITOR_LAG: Final = Metric(
     "vigil.monitor.lag", "gauge", "s", "Age of the newest event the monitor has read.", merge="max"
 )
+MONITOR_UNSAVED: Final = Metric(
+    "vigil.monitor.unsaved",
+    "gauge",
+    "{row}",
+    "Rows that the monitor would forget if it was killed, because its disk cannot be written to.",
+)
+MONITOR_REPLAYED: Final = total(
+    "vigil.monitor.replayed", "row", "Rows taken in again after a restart of the monitor.", of=()
+)
+MONITOR_TORN: Final = total(
+    "vigil.monitor.torn",
+    "record",
+    "Records of the monitor's write-ahead log that were cut short.",
+    of=(),
+)

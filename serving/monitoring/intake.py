@@ -1,0 +1,137 @@
+"""How messages get into the monitor: written ahead, then dealt with, then acknowledged.
+
+An acknowledged event survives the process, an acknowledged label the machine. While the disk
+cannot be written to, events are dealt with all the same, and labels are refused.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+from serving.channel import frames
+from serving.channel.connection import Connection
+from serving.channel.frame_parts import Message
+from serving.channel.messages.directory import ServedModel
+from serving.channel.messages.observation import TAKEN, EventMeta, Position
+from serving.errors import ModelNotReady
+from serving.monitoring.fan_out import SERVED, FanOut, Served, Told, read
+from serving.monitoring.wal_segments import Record
+from serving.monitoring.write_ahead_log import WriteAheadLog
+from serving.telemetry.counters import SeriesSet
+from serving.telemetry.metrics.events import MONITOR_UNSAVED
+
+
+class Intake:
+    """Takes in what changes the monitor's state. Belongs to one loop.
+
+    Args:
+        log: where messages are written first.
+        fan_out: who deals with them.
+        clock: seconds since the epoch.
+        series: where the metrics are kept.
+    """
+
+    def __init__(
+        self,
+        log: WriteAheadLog,
+        fan_out: FanOut,
+        clock: Callable[[], float],
+        series: SeriesSet,
+    ) -> None:
+        self._log, self._fan_out, self._clock = log, fan_out, clock
+        self._served: tuple[ServedModel, ...] | None = None
+        self._served_before = False
+        """What is served is what was so before the restart."""
+        self._to_tell: dict[Connection, Position] = {}
+        self._unsaved = series.gauge(MONITOR_UNSAVED)
+
+    # -- what is told -------------------------------------------------------------------
+
+    def notified(self, connection: Connection, message: Message) -> None:
+        """Take in an `events` or `position` message, and soon say so to who has sent it."""
+        told = read(message)
+        assert isinstance(told, EventMeta | Position)
+        if isinstance(told, EventMeta):
+            position, rows = told.position, sum(told.rows)
+        else:
+            position, rows = told, 0
+        now = self._clock()
+        self._log.append(Record(now, message.frame), rows)
+        self._fan_out.apply(told, message.tensors, now)
+        if not self._to_tell:
+            asyncio.get_running_loop().call_soon(self._tell)
+        self._to_tell[connection] = position
+
+    def _tell(self) -> None:
+        """Tell each gateway what is here; once a turn, however many messages it brought."""
+        to_tell, self._to_tell = self._to_tell, {}
+        delivery = self._fan_out.service.delivery
+        for connection, position in to_tell.items():
+            connection.notify(TAKEN, delivery.taken(position))
+
+    async def asked(self, message: Message) -> object:
+        """Take in labels or an order; returns the answer once it is on disk.
+
+        Raises:
+            ModelNotReady: it cannot be written to disk.
+            VigilError: it is refused for another reason, and nothing has changed.
+        """
+        told, now = read(message), self._clock()
+        if not self._log.append(Record(now, message.frame)):
+            raise self._cannot_keep()
+        answer = self._fan_out.apply(told, (), now)
+        try:
+            await self._log.sync()
+        except OSError:
+            raise self._cannot_keep() from None
+        return answer
+
+    def _cannot_keep(self) -> ModelNotReady:
+        why = self._log.failure
+        return ModelNotReady(f"the monitor cannot write to its disk: {why}", retry_after_s=2)
+
+    def serve(self, models: Sequence[ServedModel]) -> None:
+        """Watch these model versions and no others from now on."""
+        wanted = tuple(models)
+        if wanted == self._served:
+            return
+        if self._served_before:
+            self._fan_out.service.put_back()
+            self._served_before = False
+        now = self._clock()
+        self._log.begin_anew_with(Record(now, _frame_of(Served(wanted))))
+        self._served = wanted
+        self._fan_out.apply(Served(wanted), (), now)
+
+    # -- what is told again -------------------------------------------------------------
+
+    def again(self, record: Record) -> int:
+        """Take in what a process before this one had written; returns its rows of predictions.
+
+        Raises:
+            FrameError, msgspec.DecodeError: it is no message.
+            VigilError: it was refused then too.
+        """
+        message = frames.decode(memoryview(record.frame))
+        told: Told = read(message)
+        if isinstance(told, Served):
+            self._log.begin_with(record)
+            self._served, self._served_before = told.models, True
+        self._fan_out.apply(told, message.tensors, record.now, replayed=True)
+        return sum(told.rows) if isinstance(told, EventMeta) else 0
+
+    # -- what cannot be kept ------------------------------------------------------------
+
+    def notice(self) -> str:
+        """Return what a restart would forget, in a sentence; empty: nothing."""
+        missing = self._log.missing
+        self._unsaved.set(missing)
+        if not missing:
+            return ""
+        why = self._log.failure or "they could not be written"
+        return f"a restart of the monitor would forget {missing} rows: {why}"
+
+
+def _frame_of(served: Served) -> bytes:
+    return b"".join(frames.encode(SERVED, 0, served))[4:]

@@ -1,0 +1,129 @@
+"""What outlives the monitor's process: checkpoints, and between them the write-ahead log.
+
+A checkpoint names the segment of the log that begins with it. So a restart has the state of the
+checkpoint, and takes in again what came after it: it stands where the process before it stood.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from serving.monitoring.checkpoint import Checkpoint
+from serving.monitoring.fan_out import FanOut
+from serving.monitoring.intake import Intake
+from serving.monitoring.replay import Replay
+from serving.monitoring.to_the_end import to_the_end
+from serving.monitoring.write_ahead_log import WriteAheadLog
+from serving.telemetry.counters import SeriesSet
+from serving.telemetry.logs.events import Event
+from serving.telemetry.logs.report import report
+from serving.telemetry.metrics.events import MONITOR_REPLAYED, MONITOR_TORN
+
+MOST_OF_THE_LOOP: Final = 0.25
+"""Share of the time that saving may take from events."""
+LOG: Final = "wal"
+"""Key in what is saved: number of the log's segment that begins with the state."""
+
+
+class Persistence:
+    """Saves and restores what a monitor knows. Belongs to one loop.
+
+    Args:
+        folder, name: where the files lie, and what their names begin with.
+        fan_out: what is saved, and what takes messages in.
+        clock: seconds since the epoch.
+        series: where the metrics are kept.
+
+    Attributes:
+        intake: where messages go in.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        name: str,
+        fan_out: FanOut,
+        clock: Callable[[], float],
+        series: SeriesSet,
+    ) -> None:
+        self._folder, self._name = folder, name
+        self._fan_out = fan_out
+        self._service = fan_out.service
+        self._checkpoint = Checkpoint(folder, name, self._service.entries)
+        self._log = WriteAheadLog(folder, name)
+        self.intake = Intake(self._log, fan_out, clock, series)
+        self._service.notices.append(self.intake.notice)
+        self._replayed, self._torn = series.sum(MONITOR_REPLAYED), series.sum(MONITOR_TORN)
+        self._saving = asyncio.Lock()
+        self._stalled_s = 0.0
+
+    def restore(self) -> None:
+        """Go on from the last checkpoint and what came after it, before anything else."""
+        saved = self._checkpoint.load()
+        first: int | None = 0
+        if saved is not None:
+            try:
+                self._service.restore(*saved)
+                first = saved[0].get(LOG)  # which was not saved at first
+            except (KeyError, TypeError, ValueError) as error:
+                why = f"it does not hold what it should ({type(error).__name__})"
+                self._checkpoint.set_aside(why)
+        done = Replay(self._folder, self._name, self.intake.again).run(first)
+        self._replayed.add(done.rows)
+        self._torn.add(done.torn)
+        self._log.go_on(first or 0)
+
+    async def save_regularly(self, interval_s: float) -> None:
+        """Save every so many seconds, but not so often that events have to wait."""
+        took = 0.0
+        while True:
+            least = self._stalled_s / MOST_OF_THE_LOOP
+            await asyncio.sleep(max(interval_s - took, least))
+            started, self._stalled_s = time.perf_counter(), 0.0
+            await self.save()
+            took = time.perf_counter() - started
+
+    async def save(self) -> None:
+        """Write a checkpoint; what cannot be written is logged, and the next one has it all."""
+        async with self._saving:
+            try:
+                in_force = False
+                while not in_force:
+                    write, number = self._prepare()
+                    await to_the_end(write)
+                    in_force = self._checkpoint.in_force
+                self._log.saved(number)
+            except OSError as error:
+                said = f"the monitor's state cannot be saved: {error.strerror}"
+                report(Event.STATE_NOT_SAVED, said, file=str(error.filename or ""), error=error)
+
+    def close(self) -> None:
+        """Let go of the files."""
+        self._checkpoint.close()
+        self._log.close()
+
+    def _prepare(self) -> tuple[Callable[[], None], int]:
+        """Return what writes the state of now, and the segment of what comes after it."""
+        started = time.perf_counter()
+        # What is made here is freed at once, and a collection would look at all that is held.
+        gc.disable()
+        try:
+            number = self._log.rotate()
+            changes = self._service.changes()
+            write = self._checkpoint.prepare({**self._service.state(), LOG: number}, changes)
+        finally:
+            gc.enable()
+            self._stalled_s += time.perf_counter() - started
+
+        def flush_and_write() -> None:
+            self._fan_out.flush()
+            write()
+            if self._checkpoint.in_force:
+                self._log.delete_before(number)
+
+        return flush_and_write, number
