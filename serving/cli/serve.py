@@ -25,7 +25,7 @@ def serve(settings: ServerConfig, only: Sequence[str] | None = None) -> int:
     set_title(SUPERVISOR)
     configure(SUPERVISOR, settings.telemetry.log_format, settings.telemetry.log_level)
     ready = _announcer(time.monotonic())
-    repository = ModelRepository(settings.models, settings.remote_hosts)
+    repository = ModelRepository(settings.models, settings.remote_hosts, settings.log)
     found = inventory(repository, only)
     if settings.engine == "local":
         from serving.engines.local import supervisor as local

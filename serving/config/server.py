@@ -164,8 +164,12 @@ class ServerConfig(Section):
         None,
         description="Hosts that models of format `remote` may name; none: whatever they name.",
     )
-    data_dir: Path = Field(Path(".vigil"), description="Where the monitor keeps its state.")
-    log: Log = Field(default_factory=Log)
+    data_dir: Path = Field(
+        Path(".vigil"), description="Where the monitor keeps its state, and the prediction log."
+    )
+    log: Log | None = Field(
+        default_factory=Log, description="The prediction log; `null`: nothing is logged."
+    )
     telemetry: Telemetry = Field(default_factory=Telemetry)
     drain_delay_s: float = Field(
         0,

@@ -121,7 +121,7 @@ class LogRows:
                 first += next(sizes)
         return found
 
-    def keys(self) -> list[tuple[bytes, int]]:
+    def request_keys(self) -> list[tuple[bytes, int]]:
         """Return the id of each request's first row: its batch's, and the row there."""
         batches = self.batches
         owners = [batches.id(at) for at, n in enumerate(batches.requests) for _ in range(n)]

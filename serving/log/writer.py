@@ -210,6 +210,7 @@ class LogWriter:
                 self._streams.append("sensitive", partition.folder, sensitive)
         except OSError as error:
             self._counts.add("sensitive_dropped", sensitive.num_rows)
+            self._counts.add("failures")
             self._counts.note("disk_error", str(error))
         else:
             self._counts.note("disk_error", None)
@@ -218,6 +219,7 @@ class LogWriter:
     def _drop(self, error: Exception, count: int) -> None:
         self._counts.drop(reason_of(error), count)
         of_disk = isinstance(error, OSError)
+        self._counts.add("failures", of_disk)
         self._counts.note("disk_error" if of_disk else "row_error", str(error))
 
 

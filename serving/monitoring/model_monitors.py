@@ -42,6 +42,10 @@ class ModelMonitors:
         upstream_as: what counters call the version where it is another server's; empty: it is
             one that is served here.
         monitors: which kinds of monitors there are.
+
+    Attributes:
+        entry: the version.
+        judges: whether anybody has a use for its predictions.
     """
 
     def __init__(
@@ -54,6 +58,7 @@ class ModelMonitors:
         monitors: Sequence[MonitorDescriptor] = MONITORS,
     ) -> None:
         self.entry = entry
+        self.judges = bool(consumers(entry.config))
         told = f" version '{entry.version}' upstream" if upstream_as else ""
         model = f"model '{entry.name}'{told}"
         config = entry.config

@@ -28,9 +28,12 @@ from serving.channel.messages.directory import Directory, Member
 from serving.channel.messages.findings import FINDINGS_CHANGED
 from serving.channel.messages.reports import Report
 from serving.channel.registry_client import RegistryClient
+from serving.config import Log
+from serving.config.log import LOG_VARIABLE
 from serving.errors import ModelFailed, Unsupported, VigilError
 from serving.monitoring.checkpoint import Checkpoint
 from serving.monitoring.findings_feed import FindingsFeed
+from serving.monitoring.prediction_log import PredictionLog
 from serving.monitoring.reports.runner import ReportRunner
 from serving.monitoring.service import MonitoringService
 from serving.monitoring.to_the_end import to_the_end
@@ -47,6 +50,8 @@ TELL_S: Final = 1.0
 MOST_OF_THE_LOOP: Final = 0.25
 """Share of the time that saving may take from events."""
 DIRECTORY_WAIT_S: Final = 5.0
+CLOSE_S: Final = 2.0
+"""What the prediction log's store may take at the end; what it does not take stays on the disk."""
 SECRET: Final = "VIGIL_CHANNEL_SECRET"  # noqa: S105 - the variable's name
 
 _decode_event = msgspec.msgpack.Decoder(observation.EventMeta).decode
@@ -66,6 +71,7 @@ class MonitorRole:
         data_dir: where the state is kept that a restart goes on from.
         member_id: unique name of this monitor.
         secret: the cluster's secret for TCP channels.
+        log: how predictions are logged; None: not at all.
         checkpoint_s: seconds between two checkpoints.
         clock: seconds since the epoch.
     """
@@ -78,6 +84,7 @@ class MonitorRole:
         member_id: str = "monitor",
         secret: bytes | None = None,
         *,
+        log: Log | None = None,
         checkpoint_s: float = CHECKPOINT_S,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -86,7 +93,10 @@ class MonitorRole:
         self._id = member_id
         self._secret = secret
         self._checkpoint_s = checkpoint_s
+        self._log = None if log is None else PredictionLog(log, data_dir, clock)
         self.service = MonitoringService(clock)
+        if self._log is not None:
+            self.service.consumers += (self._log,)
         self._checkpoint = Checkpoint(data_dir, member_id, self.service.entries)
         self._saving = asyncio.Lock()
         self._stalled_s = 0.0
@@ -101,6 +111,8 @@ class MonitorRole:
 
     async def start(self) -> str:
         """Restore the last checkpoint, register, listen; returns the address."""
+        if self._log is not None:
+            self._log.start()
         self._restore()
         address = self._address
         if address.endswith(":0"):
@@ -135,6 +147,8 @@ class MonitorRole:
         self._server.close()
         await self._save()
         self._checkpoint.close()
+        if self._log is not None:
+            await asyncio.to_thread(self._log.close, CLOSE_S)
         if self._registry:
             await self._registry.stop()
 
@@ -147,7 +161,11 @@ class MonitorRole:
     def _report(self) -> Report:
         self._process.update()
         series = (*self.service.snapshot(), *self._series.snapshot())
-        return Report(True, series, self.service.status())
+        status = self.service.status()
+        if self._log is not None:
+            series += self._log.snapshot()
+            status = msgspec.structs.replace(status, log=self._log.notes())
+        return Report(True, series, status)
 
     async def _tell_findings(self, registry: RegistryClient) -> None:
         """Tell all findings when one has changed; not before it is known what is served."""
@@ -289,11 +307,15 @@ def main(arguments: list[str] | None = None) -> int:
     configure("monitor")
     step_aside()
     secret = bytes.fromhex(os.environ.get(SECRET, "")) or None
+    told = os.environ.get(LOG_VARIABLE)
+    log = Log.model_validate_json(told) if told else None
 
     async def serve() -> None:
         stop = asyncio.Event()
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
-        role = MonitorRole(options.registry, options.address, options.data_dir, options.id, secret)
+        role = MonitorRole(
+            options.registry, options.address, options.data_dir, options.id, secret, log=log
+        )
         await role.start()
         await stop.wait()
         await role.stop()

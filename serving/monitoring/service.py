@@ -25,6 +25,7 @@ from serving.monitoring.judges.descriptor import MonitorDescriptor
 from serving.monitoring.judges.listed import MONITORS
 from serving.monitoring.model_monitors import ModelMonitors
 from serving.monitoring.monitored_versions import Changes, MonitoredVersions
+from serving.monitoring.prediction_log import PredictionLog
 from serving.protocol.messages import Tensor
 from serving.telemetry.counters import SeriesSet
 from serving.telemetry.logs.events import Event
@@ -43,12 +44,14 @@ class MonitoringService:
     Attributes:
         delivery: what was received and what is lost.
         unwatched: rows received for versions that are not watched (any more, or yet).
+        consumers: who is told of every event beside the judges.
     """
 
     def __init__(
         self, clock: Callable[[], float], monitors: Sequence[MonitorDescriptor] = MONITORS
     ) -> None:
         self._clock = clock
+        self.consumers: tuple[PredictionLog, ...] = ()
         self.delivery = DeliveryAccounting()
         self.unwatched = 0
         self._series = SeriesSet()
@@ -62,6 +65,8 @@ class MonitoringService:
     def serve(self, models: Sequence[ServedModel]) -> None:
         """Watch these model versions and no others; one that changed is watched anew."""
         self.watches.serve(models)
+        for consumer in self.consumers:
+            consumer.serve(models)
 
     # -- what happens -------------------------------------------------------------------
 
@@ -78,8 +83,12 @@ class MonitoringService:
         self._received.add(rows)
         self._count_lost()
         self._worst_lag = max(self._worst_lag, self._clock() - meta.timestamp)
-        if meta.kind != ANSWERED or not rows:
+        for consumer in self.consumers:
+            consumer.taken_in(meta, tensors, self._clock(), replayed=False)
+        if meta.kind != ANSWERED or not rows or not tensors:
             return  # nothing to judge
+        if not self.watches.judges(meta.model, meta.version):
+            return  # for the prediction log alone
         try:
             event = read_event(meta, tensors)
         except InvalidInput as error:

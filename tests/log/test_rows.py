@@ -25,7 +25,7 @@ def of_two_batches(first_rows: tuple[int, ...] = ()) -> LogRows:
 @pytest.mark.parametrize(("first_rows", "expected"), [((), (0, 2, 0, 1)), ((4, 6, 1, 9),) * 2])
 def test_a_row_has_the_id_of_its_batch_and_its_row_there(log, first_rows, expected):
     rows = of_two_batches(first_rows)
-    assert rows.keys() == list(zip([IDS[:16]] * 2 + [IDS[16:]] * 2, expected, strict=True))
+    assert rows.request_keys() == list(zip([IDS[:16]] * 2 + [IDS[16:]] * 2, expected, strict=True))
     writer = log.writer()
     assert writer.offer(rows)
     writer.close()
@@ -45,7 +45,7 @@ def test_rows_of_chosen_requests(positions):
     rows = of_two_batches()
     some = rows.chosen(positions)
     wanted = np.flatnonzero(np.isin(np.repeat(np.arange(4), [2, 1, 1, 3]), positions)).tolist()
-    assert some.keys() == [rows.keys()[at] for at in positions]
+    assert some.request_keys() == [rows.request_keys()[at] for at in positions]
     assert some.requests.client_ids == ["abcd"[at] for at in positions]
     assert some.requests.outcomes == [rows.requests.outcomes[at] for at in positions]
     assert some.requests.decisions == [rows.requests.decisions[at] for at in positions]
