@@ -120,7 +120,7 @@ def _requests(meta: EventMeta, requests: RequestColumns) -> LoggedRequests:
         _spread(requests.outcomes, count, OUTCOME_OK),
         requests.queue_s,
         requests.total_s,
-        _spread(decisions, count, ()) if decisions else (),
+        _spread(decisions, count, ()),
         _spread(requests.arms, count, None) if requests.arms else (),
         (),
         _spread(traces, count, None) if traces else (),

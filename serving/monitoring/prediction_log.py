@@ -14,6 +14,7 @@ from serving.channel.messages.observation import EventMeta
 from serving.config import Log
 from serving.config.encoded import decode_config
 from serving.errors import InvalidInput
+from serving.log.late_writer import LateWriter
 from serving.log.place import place_of, retention_of
 from serving.log.rows import LogRows, ModelLog
 from serving.log.stored import stored_requests
@@ -45,9 +46,6 @@ class PredictionLog:
         data_dir: of the instance.
         clock: seconds since the epoch.
         limits: of the writer.
-
-    Raises:
-        OSError: the folder of its streams cannot be made.
     """
 
     def __init__(
@@ -62,8 +60,8 @@ class PredictionLog:
         self._models: dict[tuple[str, str], HowLogged] = {}
         self._how: dict[str, ModelLog] = {}
         self._limits = limits or LogLimits()
-        self._writer = LogWriter(
-            self._store, place.spool, retention_of(log), self._how, self._limits
+        self._writer = LateWriter(
+            lambda: LogWriter(self._store, place.spool, retention_of(log), self._how, self._limits)
         )
         self._series = SeriesSet()
         self._status = LogStatus(self._series, clock)
