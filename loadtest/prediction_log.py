@@ -32,7 +32,7 @@ from serving.log.open_streams import RollLimits
 from serving.log.reader import LogReader
 from serving.log.retention import Retention
 from serving.log.roll import ROW_GROUP
-from serving.log.rows import LoggedRequests, LogRows, ModelLog
+from serving.log.rows import LoggedBatches, LoggedRequests, LogRows, ModelLog
 from serving.log.store import open_store
 from serving.log.writer import LogLimits, LogWriter
 
@@ -61,9 +61,8 @@ def batches(rows: int, size: int) -> Iterator[LogRows]:
             clients, [1] * size, ["ok"] * size, [0.001] * size, [0.002] * size
         )
         yield LogRows(
-            new_record_id(), "m", "1", time.time(), requests,
-            {"x": made[number % 1000]}, {"y": made[number % 1000, :, :2]},
-            revision="1", compute_s=0.001,
+            "m", "1", LoggedBatches(new_record_id(), [size], [time.time()], [0.001]), requests,
+            {"x": made[number % 1000]}, {"y": made[number % 1000, :, :2]}, revision="1",
         )  # fmt: skip
 
 

@@ -10,8 +10,9 @@ import msgspec
 from serving.admin.model_rows import ModelRow
 from serving.channel.messages.directory import Directory
 from serving.channel.messages.findings import FindingRecord
+from serving.channel.messages.reports import MonitorStatus
 from serving.control.members import MemberState
-from serving.telemetry.metrics.events import EVENTS_DROPPED, STORE_ERRORS
+from serving.telemetry.metrics.events import EVENTS_DROPPED
 from serving.telemetry.metrics.findings import QUALITY_VIOLATIONS
 from serving.telemetry.metrics.models import REPLICA_RESTARTS
 from serving.telemetry.metrics.process import TELEMETRY_EXPORT_FAILURES
@@ -22,7 +23,6 @@ ERROR_RATE_WARNING: Final = 0.01
 
 _TROUBLE: Final = {
     EVENTS_DROPPED.name: "prediction events were dropped: monitors see less than was served",
-    STORE_ERRORS.name: "writes to the store failed",
     TELEMETRY_EXPORT_FAILURES.name: "exports of metrics to the OTLP collector failed",
     REPLICA_RESTARTS.name: "replicas died and came back",
 }
@@ -57,6 +57,7 @@ def problems(
     critical = list(reasons)
     warnings = [
         *_unserved(directory),
+        *_log(states),
         *(
             f"{state.member.role} {state.member.id} is not ready"
             for state in states
@@ -72,6 +73,12 @@ def problems(
         *(Problem("critical", text) for text in critical),
         *(Problem("warning", text) for text in warnings),
     ]
+
+
+def _log(states: Sequence[MemberState]) -> Iterator[str]:
+    for state in states:
+        if isinstance(state.status, MonitorStatus):
+            yield from state.status.log
 
 
 def _replicas(model: ModelRow) -> Iterator[str]:

@@ -27,7 +27,7 @@ def serve(settings: ServerConfig, only: Sequence[str] | None = None) -> int:
     logs = (telemetry.logs.endpoint, telemetry.logs.protocol)
     configure(SUPERVISOR, telemetry.log_format, telemetry.log_level, collector=logs)
     ready = _announcer(time.monotonic())
-    repository = ModelRepository(settings.models, settings.remote_hosts)
+    repository = ModelRepository(settings.models, settings.remote_hosts, settings.log)
     found = inventory(repository, only)
     if settings.engine == "local":
         from serving.engines.local import supervisor as local

@@ -6,7 +6,7 @@ from serving.config.formats.descriptor import FormatDescriptor, Library
 from serving.config.formats.listed import PICKLES, format_named
 from serving.config.guards.listed import GUARDS, Guard, descriptor_of
 from serving.config.guards.section import GuardSection
-from serving.config.log import Capture, Log, SensitiveLog
+from serving.config.log import Capture, Log, ModelLog, SensitiveLog
 from serving.config.model import CLASS_OUTPUT, ModelConfig
 from serving.config.monitoring import (
     DriftMonitor,
@@ -53,6 +53,7 @@ __all__ = [
     "Listen",
     "Log",
     "ModelConfig",
+    "ModelLog",
     "Monitors",
     "OutputSpec",
     "PerformanceMonitor",

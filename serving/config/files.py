@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import ValidationError
 
+from serving.config.log import is_path
 from serving.config.model import ModelConfig
 from serving.config.section import ConfigError, Section
 from serving.config.server import ServerConfig
@@ -63,6 +64,9 @@ def load_server(path: Path | None, overrides: Mapping[str, Any]) -> ServerConfig
         for key in ("models", "data_dir"):
             if isinstance(merged.get(key), str):
                 merged[key] = path.parent / merged[key]
+        log = merged.get("log")
+        if isinstance(log, dict) and isinstance(url := log.get("url"), str) and is_path(url):
+            merged["log"] = {**log, "url": str(path.parent / url)}
     for key, value in overrides.items():
         inner = merged.get(key)
         if isinstance(value, dict):

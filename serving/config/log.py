@@ -1,4 +1,4 @@
-"""The section `log` of `vigil.yaml`: the prediction log."""
+"""The sections `log` of `vigil.yaml` and of `model.yaml`: the prediction log."""
 
 from __future__ import annotations
 
@@ -10,7 +10,15 @@ from pydantic import Field, field_validator, model_validator
 from serving.config.section import Section
 
 Capture = Literal["full", "features", "none"]
+LOG_VARIABLE: Final = "VIGIL_LOG"
+"""Environment variable that gives a monitor process the section as JSON: unlike command lines,
+which everybody can read, it may hold a password within a URL."""
 _SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
+
+
+def is_path(url: str) -> bool:
+    """Whether the place of a log is a path of this machine, and no URL."""
+    return bool(url.strip()) and _SCHEME.fullmatch(url) is None
 
 
 class SensitiveLog(Section):
@@ -21,12 +29,24 @@ class SensitiveLog(Section):
     )
 
 
+class ModelLog(Section):
+    """What of a model's predictions is logged, where that differs from `vigil.yaml`."""
+
+    capture: Capture | None = Field(
+        None, description="As `log.capture` of `vigil.yaml`; none: what stands there."
+    )
+    sample: float | None = Field(
+        None, ge=0, le=1, description="As `log.sample` of `vigil.yaml`; none: what stands there."
+    )
+
+
 class Log(Section):
     """Where predictions are logged, what of them, and for how long."""
 
-    url: str = Field(
-        ".vigil/log",
-        description="A folder, or a URL that pyarrow or fsspec know, such as `s3://bucket/log`.",
+    url: str | None = Field(
+        None,
+        description="A folder, or a URL that pyarrow or fsspec know, such as `s3://bucket/log`; "
+        "none: the folder `log` in `data_dir`.",
     )
     capture: Capture = Field(
         "full",
@@ -46,9 +66,19 @@ class Log(Section):
     )
     sensitive: SensitiveLog = Field(default_factory=SensitiveLog)
 
+    def of_model(self, own: ModelLog | None) -> ModelLog:
+        """Return how a model is logged, with all that its own section leaves out."""
+        own = own or ModelLog()
+        return ModelLog(
+            capture=own.capture or self.capture,
+            sample=self.sample if own.sample is None else own.sample,
+        )
+
     @field_validator("url")
     @classmethod
-    def _names_a_place(cls, url: str) -> str:
+    def _names_a_place(cls, url: str | None) -> str | None:
+        if url is None:
+            return None
         if not url.strip() or not url.isprintable():
             raise ValueError("is no place; write a folder, or a URL such as s3://bucket/log")
         scheme = _SCHEME.fullmatch(url)

@@ -12,6 +12,7 @@ from serving.config.compute import Batching, Compile, Precision, Replicas
 from serving.config.formats.descriptor import FormatDescriptor
 from serving.config.formats.listed import format_named, names_of
 from serving.config.guards.listed import Guard, descriptor_of
+from serving.config.log import ModelLog
 from serving.config.monitoring import Explain, Fairness, Monitors
 from serving.config.objectives import Slo
 from serving.config.one_of import OneOf
@@ -85,6 +86,9 @@ class ModelConfig(Section):
     fairness: Fairness | None = None
     explain: Explain | None = Field(default_factory=Explain)
     slo: Slo | None = None
+    log: ModelLog | None = Field(
+        None, description="What of its predictions is logged; none: as `vigil.yaml` says."
+    )
 
     @field_validator("format", mode="before")
     @classmethod

@@ -169,9 +169,12 @@ class ServerConfig(Section):
     )
     data_dir: Path = Field(
         Path(".vigil"),
-        description="Where the monitor keeps its state, and the control plane its record of costs.",
+        description="Where the monitor keeps its state, the control plane its record of costs, and "
+        "where the prediction log is.",
     )
-    log: Log = Field(default_factory=Log)
+    log: Log | None = Field(
+        default_factory=Log, description="The prediction log; `null`: nothing is logged."
+    )
     telemetry: Telemetry = Field(default_factory=Telemetry)
     prices: Prices = Field(default_factory=Prices)
     drain_delay_s: float = Field(

@@ -43,7 +43,9 @@ class ControlPlane:
         switch: LogSwitch | None = None,
         kept: Callable[[], Awaitable[None]] = at_once,
     ) -> None:
-        repository = self._repository = ModelRepository(config.models, config.remote_hosts)
+        repository = self._repository = ModelRepository(
+            config.models, config.remote_hosts, config.log
+        )
         self._control = ModelControl(
             registry,
             repository,

@@ -71,6 +71,7 @@ async def _failure(
 
 def _earlier(repository: ModelRepository, served: ServedModel) -> list[ServedModel]:
     try:
-        return [served_model(entry) for entry in repository.earlier(served.name, served.version)]
+        earlier = repository.earlier(served.name, served.version)
+        return [served_model(entry, repository.log) for entry in earlier]
     except (ConfigError, OSError):  # the folder has gone meanwhile
         return []

@@ -205,7 +205,8 @@ class ModelControl:
 
     def _served(self, name: str) -> list[ServedModel]:
         with readable(self._repository.root / name):
-            return [served_model(entry) for entry in self._repository.entries(name)]
+            log = self._repository.log
+            return [served_model(entry, log) for entry in self._repository.entries(name)]
 
     def _changed_signatures(self, fresh: Sequence[ServedModel]) -> dict[ModelKey, str]:
         """Return why, for each new revision that clients of the one before would stumble over."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from serving.channel.messages.directory import BrokenModel, Inventory, ServedModel
-from serving.config import ConfigError, ModelConfig, signature_difference
+from serving.config import ConfigError, Log, ModelConfig, signature_difference
 from serving.config.encoded import decode_config, encode_config
 from serving.models.repository.folder import ModelEntry, ModelRepository, readable, wrong_name
 from serving.telemetry.logs.events import Event
@@ -18,12 +18,19 @@ from serving.telemetry.logs.report import report
 REVISION_DIGITS: Final = 12
 
 
-def served_model(entry: ModelEntry) -> ServedModel:
-    """Return an entry as the directory carries it, with the revision of its files."""
+def served_model(entry: ModelEntry, log: Log | None = None) -> ServedModel:
+    """Return an entry as the directory carries it, with the revision of its files.
+
+    Args:
+        entry: the version.
+        log: the server's section; what the directory carries says of logging what is in force,
+            and nothing where the model is not logged.
+    """
+    logged = None if log is None else log.of_model(entry.config.log)
     return ServedModel(
         entry.name,
         entry.version,
-        encode_config(entry.config),
+        encode_config(entry.config.model_copy(update={"log": logged})),
         str(entry.directory.absolute()),
         entry.example,
         _revision(entry),
@@ -53,7 +60,7 @@ def inventory(repository: ModelRepository, only: Sequence[str] | None = None) ->
         for entry in entries:
             try:
                 with readable(entry.directory):
-                    models.append(served_model(entry))
+                    models.append(served_model(entry, repository.log))
                     _tell_change(repository, entry)
             except ConfigError as error:
                 required = entry.config.required

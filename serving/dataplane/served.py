@@ -38,8 +38,9 @@ from serving.dataplane.requests.response import Responder
 from serving.dataplane.requests.timeout import shorter
 from serving.errors import InvalidInput, QueueFull, VigilError
 from serving.models.blank_row import no_rows
-from serving.models.consumers import consumers, reads_inputs
+from serving.models.consumers import consumers
 from serving.models.guards.build import gateway_guards
+from serving.models.logged import told_inputs, told_outputs
 from serving.protocol.datatypes import numpy_dtype
 from serving.protocol.messages import InferRequest, InferResponse, Parameters
 from serving.telemetry.counters import SeriesSet
@@ -90,13 +91,23 @@ class ServedVersion:
             statistics,
             log,
         )
-        if consumers(self.config):
-            self._batch_hooks += (Events(served.key, publisher, inputs=reads_inputs(self.config)),)
         refusal_hooks: tuple[RefusalHook, ...] = (metrics, log)
         if self.config.slo is not None:
             objectives = Objectives(series, served.name, served.version, self.config.slo)
             self._batch_hooks += (objectives,)
             refusal_hooks += (objectives,)
+        logged = self.config.log is not None
+        if logged or consumers(self.config):
+            events = Events(
+                served.key,
+                publisher,
+                inputs=told_inputs(self.config),
+                outputs=told_outputs(self.config),
+                logged=logged,
+            )
+            self._batch_hooks += (events,)
+            if logged:
+                refusal_hooks += (events,)
         self.spans: RequestSpans | None = None
         if traces is not None:
             self.spans = spans = RequestSpans(served.name, served.version, self.config, traces)

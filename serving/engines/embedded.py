@@ -72,6 +72,7 @@ class EmbeddedInstance:
             self._registry_address,
             self._runtime,
             self._folder.path,
+            self._config.log,
             self._replica_failed,
             self._registry.tell_ended,
         )
@@ -191,4 +192,4 @@ def _is_required(served: ServedModel) -> bool:
 
 
 def _inventory(config: ServerConfig) -> Inventory:
-    return inventory(ModelRepository(config.models, config.remote_hosts))
+    return inventory(ModelRepository(config.models, config.remote_hosts, config.log))

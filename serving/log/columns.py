@@ -7,17 +7,17 @@ UTF-8, else binary. Half-precision numbers become single-precision ones, which h
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
 
-from serving.log.rows import LoggedRequests, LogRows, ModelLog
+from serving.log.rows import ID_BYTES, LogRows, ModelLog
 
 _KEYS: Final = (
-    ("id", pa.binary(16)), ("row", pa.int32()), ("client_id", pa.string()),
+    ("id", pa.binary(ID_BYTES)), ("row", pa.int32()), ("client_id", pa.string()),
     ("index", pa.int32()), ("time", pa.timestamp("us", "UTC")),
 )  # fmt: skip
 _PER_REQUEST: Final = (
@@ -30,12 +30,17 @@ _PER_REQUEST: Final = (
     ("trace_id", "trace_ids", pa.string()),
     ("principal", "principals", pa.string()),
 )
-_PER_BATCH: Final = (
-    ("revision", pa.string()), ("compute_s", pa.float32()), ("guards_s", pa.float32()),
-)  # fmt: skip
+_PER_BATCH: Final = ("compute_s", "guards_s")
 
 
-FIXED: Final = pa.schema([*_KEYS, *((name, kind) for name, _, kind in _PER_REQUEST), *_PER_BATCH])
+FIXED: Final = pa.schema(
+    [
+        *_KEYS,
+        *((name, kind) for name, _, kind in _PER_REQUEST),
+        ("revision", pa.string()),
+        *((name, pa.float32()) for name in _PER_BATCH),
+    ]
+)
 """Columns that every row has."""
 
 
@@ -61,14 +66,17 @@ def prediction_batch(group: Sequence[LogRows], how: ModelLog) -> Any:
         ValueError, TypeError, pyarrow.ArrowException: arrays do not have as many rows as the
             requests, or hold what their type cannot.
     """
-    columns = _key_columns(group)
-    index = _request_of_each_row(group)
+    owners = _Owners(group)
+    columns = _key_columns(group, owners)
     for name, attribute, kind in _PER_REQUEST:
-        values = _joined(group, attribute)
-        columns[name] = _repeated(pa.array(values, kind), index)
-    for name, kind in _PER_BATCH:
-        per_batch = pa.array([getattr(rows, name) for rows in group], kind)
-        columns[name] = per_batch.take(_batch_of_each_row(group))
+        values = [(getattr(rows.requests, attribute), rows.requests.client_ids) for rows in group]
+        columns[name] = _spread(values, kind, owners.request, owners.count)
+    columns["revision"] = _repeated(
+        pa.array([rows.revision for rows in group], pa.string()), owners.group
+    )
+    for name in _PER_BATCH:
+        values = [(getattr(rows.batches, name), rows.batches.requests) for rows in group]
+        columns[name] = _spread(values, pa.float32(), owners.batch, owners.count)
     if how.capture != "none":
         for prefix, side in (("in_", "inputs"), ("out_", "outputs")):
             for name, array in _tensors(group, side).items():
@@ -80,7 +88,7 @@ def prediction_batch(group: Sequence[LogRows], how: ModelLog) -> Any:
 
 def sensitive_batch(group: Sequence[LogRows], how: ModelLog) -> Any:
     """Return the same rows' sensitive values; errors as for `prediction_batch`."""
-    columns = _key_columns(group)
+    columns = _key_columns(group, _Owners(group))
     for name, values in group[0].sensitive.items():
         joined: list[Any] = [rows.sensitive[name] for rows in group]
         if isinstance(values, np.ndarray):
@@ -111,48 +119,84 @@ def kept_rows(batch: Any, sample: float) -> Any:
     return pa.array(chosen | failed | decided)
 
 
-def _key_columns(group: Sequence[LogRows]) -> dict[str, Any]:
-    counts = [rows.count for rows in group]
-    per_request = np.fromiter(chain.from_iterable(rows.requests.rows for rows in group), np.int64)
-    of_batch = np.repeat(np.arange(len(group)), counts)
-    ids = pa.array([rows.id for rows in group], _KEYS[0][1])
-    times = pa.array([int(rows.time * 1e6) for rows in group], pa.int64()).cast(_KEYS[4][1])
-    clients = pa.array(_joined(group, "client_ids"), pa.string())
+class _Owners:
+    """Whose each of the n rows of a group is: its request, batch and `LogRows`, int64 [n].
+
+    Attributes:
+        count: number of rows n.
+        rows: of each request.
+        request: None where each row is a request of its own.
+    """
+
+    def __init__(self, group: Sequence[LogRows]) -> None:
+        self.rows = np.fromiter(chain.from_iterable(each.requests.rows for each in group), np.int64)
+        batches = list(chain.from_iterable(each.batches.requests for each in group))
+        self.count = int(self.rows.sum())
+        one_each = (self.rows == 1).all()
+        requests = np.arange(len(self.rows))
+        self.request = None if one_each else np.repeat(requests, self.rows)
+        self.batch = self._of_rows(np.repeat(np.arange(len(batches)), batches))
+        sizes = [sum(each.batches.requests) for each in group]
+        self.group = self._of_rows(np.repeat(np.arange(len(group)), sizes))
+
+    def _of_rows(self, of_requests: np.ndarray) -> np.ndarray:
+        if len(of_requests) != len(self.rows):
+            raise ValueError("batches do not have as many requests as there are")
+        return of_requests if self.request is None else of_requests[self.request]
+
+
+def _key_columns(group: Sequence[LogRows], owners: _Owners) -> dict[str, Any]:
+    ids = b"".join([each.batches.ids for each in group])
+    times = list(chain.from_iterable(each.batches.times for each in group))
+    clients = list(chain.from_iterable(each.requests.client_ids for each in group))
+    first = np.fromiter(chain.from_iterable(each.first_rows() for each in group), np.int64)
+    index = _counted(owners.rows)
     return {
-        "id": ids.take(of_batch),
-        "row": pa.array(_counted(counts), pa.int32()),
-        "client_id": _repeated(clients, _request_of_each_row(group)),
-        "index": pa.array(_counted(per_request), pa.int32()),
-        "time": times.take(of_batch),
-    }
+        "id": _repeated(_fixed(ids, len(times)), owners.batch),
+        "row": pa.array((first if owners.request is None else first[owners.request]) + index,
+                        pa.int32()),
+        "client_id": _repeated(pa.array(clients, pa.string()), owners.request),
+        "index": pa.array(index, pa.int32()),
+        "time": _repeated(
+            pa.array([int(time * 1e6) for time in times], pa.int64()).cast(_KEYS[4][1]),
+            owners.batch,
+        ),
+    }  # fmt: skip
 
 
-def _counted(counts: Sequence[int] | np.ndarray) -> np.ndarray:
-    """Return 0, 1, … up to each count, one behind the other."""
-    lengths = np.asarray(counts, np.int64)
+def _fixed(ids: bytes, count: int) -> Any:
+    if len(ids) != count * ID_BYTES:
+        raise ValueError("there are not as many ids as batches")
+    return pa.Array.from_buffers(pa.binary(ID_BYTES), count, [None, pa.py_buffer(ids)])
+
+
+def _counted(lengths: np.ndarray) -> np.ndarray:
+    """Return 0, 1, … up to each length, one behind the other."""
     ends = np.cumsum(lengths)
     return np.arange(int(ends[-1]) if len(ends) else 0) - np.repeat(ends - lengths, lengths)
-
-
-def _batch_of_each_row(group: Sequence[LogRows]) -> np.ndarray:
-    return np.repeat(np.arange(len(group)), [rows.count for rows in group])
-
-
-def _request_of_each_row(group: Sequence[LogRows]) -> np.ndarray | None:
-    counts = np.fromiter(chain.from_iterable(rows.requests.rows for rows in group), np.int64)
-    return None if (counts == 1).all() else np.repeat(np.arange(len(counts)), counts)
 
 
 def _repeated(values: Any, index: np.ndarray | None) -> Any:
     return values if index is None else values.take(pa.array(index))
 
 
-def _joined(group: Sequence[LogRows], attribute: str) -> list[Any]:
-    return list(chain.from_iterable(_per_request(rows.requests, attribute) for rows in group))
+def _spread(
+    given: Sequence[tuple[Sequence[Any], Sequence[Any]]],
+    kind: Any,
+    index: np.ndarray | None,
+    count: int,
+) -> Any:
+    """Return a column of values that belong to requests or batches.
 
-
-def _per_request(requests: LoggedRequests, attribute: str) -> Iterable[Any]:
-    return getattr(requests, attribute) or [None] * len(requests.client_ids)
+    Args:
+        given: of each `LogRows` the values, none where nobody knows, and what there should be one
+            of for each.
+        index: whose each row is.
+    """
+    if not any(values for values, _ in given):
+        return pa.nulls(count, kind)
+    joined = [list(values) if len(values) else [None] * len(owners) for values, owners in given]
+    return _repeated(pa.array(list(chain.from_iterable(joined)), kind), index)
 
 
 def _tensors(group: Sequence[LogRows], side: str) -> dict[str, np.ndarray]:

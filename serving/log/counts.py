@@ -36,7 +36,8 @@ class LogCounts:
         recovered: rows that a writer before this one had left in streams.
         torn: streams of such writers that ended in a torn message, which is cut off.
         parts: files that were finished.
-        failures: attempts to finish one that failed; they are repeated.
+        failures: writes that failed: of rows to a stream, and attempts to finish a file, which
+            are repeated.
         deleted: files that retention has deleted.
         disk_error: why the last rows were not written; None when they were.
         store_error: why the last file could not be finished or deleted; None when it was.

@@ -94,7 +94,8 @@ class Roller:
             failed = self._roll_all()
             if time.monotonic() >= next_retention and not failed:
                 failed = not self._retain()
-                next_retention = time.monotonic() + _RETENTION_EVERY_S
+                if not failed:
+                    next_retention = time.monotonic() + _RETENTION_EVERY_S
             if self._stopping.is_set() and not (failed and time.monotonic() < self._deadline):
                 return
             self._wait(failed, next_retention)
@@ -144,6 +145,7 @@ class Roller:
         except READ_ERRORS as error:
             self._failed(error)
             return False
+        self._counts.note("store_error", None)
         return True
 
     def _failed(self, error: BaseException) -> None:

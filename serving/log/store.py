@@ -87,7 +87,7 @@ class Store:
             OSError: the store cannot be reached.
         """
         selector = pafs.FileSelector(self.full(folder), recursive=True, allow_not_found=True)
-        start = len(self._root.lstrip("/")) + 1
+        start = len(self.full("").lstrip("/"))
         for info in self.filesystem.get_file_info(selector):
             if info.type == pafs.FileType.File:
                 yield info.path.lstrip("/")[start:], info.size or 0
@@ -101,6 +101,45 @@ class Store:
         with self.filesystem.open_input_file(self.full(path)) as file:
             content: bytes = file.read()
         return content
+
+
+class LateStore(Store):
+    """A store that is opened when it is first used, and again until that has worked.
+
+    Opening one asks it where its data lie, and it may be away.
+
+    Args:
+        url: as for `open_store`.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._opened: Store | None = None
+        self.local = None
+
+    @property
+    def filesystem(self) -> Any:
+        """The file system.
+
+        Raises:
+            OSError: it cannot be opened.
+        """
+        if self._opened is None:
+            try:
+                self._opened = open_store(self._url)
+            except UnknownStore as error:
+                raise OSError(str(error)) from None
+        return self._opened.filesystem
+
+    def full(self, path: str) -> str:
+        """Return a path as the file system names it.
+
+        Raises:
+            OSError: it cannot be opened.
+        """
+        assert self.filesystem is not None
+        assert self._opened is not None, "the file system comes of it"
+        return self._opened.full(path)
 
 
 def open_store(url: str) -> Store:

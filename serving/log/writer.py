@@ -72,8 +72,11 @@ class LogWriter:
         self._roller = Roller(store, spool, own, retention, self._counts)
         self._streams = OpenStreams(own.path, self._limits.roll, self._roller.add)
         self._lock = threading.Lock()
+        self._written = threading.Condition(self._lock)
         self._queue: deque[tuple[LogRows, int, int]] = deque()
         self._queued_bytes = 0
+        self._taken = self._settled = 0
+        """How many times `offer` took something, and how many of these are not waiting any more."""
         self._news = threading.Event()
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="log-writer", daemon=True)
@@ -98,6 +101,7 @@ class LogWriter:
             if taken:
                 self._queue.append((rows, count, size))
                 self._queued_bytes += size
+                self._taken += 1
                 hurry = 2 * self._queued_bytes > self._limits.queue_bytes
                 self._counts.take(count)
             else:
@@ -105,6 +109,21 @@ class LogWriter:
         if taken and hurry:
             self._news.set()
         return taken
+
+    def refuse(self, reason: str, rows: int) -> None:
+        """Count rows as dropped that could not be offered."""
+        self._counts.refuse(reason, rows)
+
+    def flush(self, timeout_s: float) -> bool:
+        """Wait until what was offered so far is in streams, or dropped; from any other thread.
+
+        Returns:
+            Whether it is; false when the disk takes longer than that.
+        """
+        with self._written:
+            wanted = self._taken
+            self._news.set()
+            return self._written.wait_for(lambda: self._settled >= wanted, timeout_s)
 
     def counts(self) -> LogCounts:
         """Return what became of all rows so far."""
@@ -143,8 +162,10 @@ class LogWriter:
                     self._drop(error, count)
             for (partition, _), group in groups.items():
                 self._write(partition, group)
-            with self._lock:
+            with self._written:
                 self._queued_bytes -= sum(size for _, _, size in taken)
+                self._settled += len(taken)
+                self._written.notify_all()
 
     def _take(self) -> list[tuple[LogRows, int, int]]:
         taken: list[tuple[LogRows, int, int]] = []
@@ -189,6 +210,7 @@ class LogWriter:
                 self._streams.append("sensitive", partition.folder, sensitive)
         except OSError as error:
             self._counts.add("sensitive_dropped", sensitive.num_rows)
+            self._counts.add("failures")
             self._counts.note("disk_error", str(error))
         else:
             self._counts.note("disk_error", None)
@@ -197,6 +219,7 @@ class LogWriter:
     def _drop(self, error: Exception, count: int) -> None:
         self._counts.drop(reason_of(error), count)
         of_disk = isinstance(error, OSError)
+        self._counts.add("failures", of_disk)
         self._counts.note("disk_error" if of_disk else "row_error", str(error))
 
 

@@ -45,6 +45,8 @@ class ModelMonitors:
         monitors: which kinds of monitors there are.
 
     Attributes:
+        entry: the version.
+        judges: whether anybody has a use for its predictions.
         time: where the processor time of all that is done for the version is counted.
     """
 
@@ -58,6 +60,7 @@ class ModelMonitors:
         monitors: Sequence[MonitorDescriptor] = MONITORS,
     ) -> None:
         self.entry = entry
+        self.judges = bool(consumers(entry.config))
         told = f" version '{entry.version}' upstream" if upstream_as else ""
         model = f"model '{entry.name}'{told}"
         config = entry.config

@@ -158,6 +158,11 @@ class MonitoredVersions:
 
     # -- who answers --------------------------------------------------------------------
 
+    def judges(self, model: str, version: str) -> bool:
+        """Whether a served version may have monitors: false where it is known to have none."""
+        watch = self._watches.get((model, version))
+        return watch is None or watch.judges
+
     def answered(self, model: str, version: str, upstream: str) -> ModelMonitors | None:
         """Return the watch of what has answered now; None where it is not watched.
 

@@ -27,10 +27,13 @@ from serving.channel.messages.directory import Directory, Member
 from serving.channel.messages.findings import FINDINGS_CHANGED
 from serving.channel.messages.reports import Report
 from serving.channel.registry_client import RegistryClient
+from serving.config import Log
+from serving.config.log import LOG_VARIABLE
 from serving.errors import ModelFailed, Unsupported, VigilError
 from serving.monitoring.fan_out import Consumer, FanOut
 from serving.monitoring.findings_feed import FindingsFeed
 from serving.monitoring.persistence import Persistence
+from serving.monitoring.prediction_log import PredictionLog
 from serving.monitoring.recorded_clock import RecordedClock
 from serving.monitoring.reports.runner import ReportRunner
 from serving.monitoring.service import MonitoringService
@@ -45,6 +48,8 @@ CHECKPOINT_S: Final = 2.0
 TELL_S: Final = 1.0
 """How soon the control plane hears of a finding; what changes within that time travels together."""
 DIRECTORY_WAIT_S: Final = 5.0
+CLOSE_S: Final = 2.0
+"""What the prediction log's store may take at the end; what it does not take stays on the disk."""
 SECRET: Final = "VIGIL_CHANNEL_SECRET"  # noqa: S105 - the variable's name
 
 _decode_findings = msgspec.msgpack.Decoder(observation.FindingsMeta).decode
@@ -61,6 +66,7 @@ class MonitorRole:
         member_id: unique name of this monitor.
         secret: the cluster's secret for TCP channels.
         consumers: who is told of every prediction beside the judges.
+        log: how predictions are logged; None: not at all.
         checkpoint_s: seconds between two checkpoints.
         clock: seconds since the epoch.
     """
@@ -74,6 +80,7 @@ class MonitorRole:
         secret: bytes | None = None,
         *,
         consumers: Sequence[Consumer] = (),
+        log: Log | None = None,
         checkpoint_s: float = CHECKPOINT_S,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -82,10 +89,12 @@ class MonitorRole:
         self._id = member_id
         self._secret = secret
         self._checkpoint_s = checkpoint_s
+        self._log = None if log is None else PredictionLog(log, data_dir, clock)
         recorded = RecordedClock(clock)
         self.service = MonitoringService(recorded)
         self._series = SeriesSet()
-        fan_out = FanOut(self.service, recorded, consumers)
+        own = () if self._log is None else (self._log,)
+        fan_out = FanOut(self.service, recorded, (*own, *consumers))
         self._persistence = Persistence(data_dir, member_id, fan_out, clock, self._series)
         self._intake = self._persistence.intake
         self._reports = ReportRunner()
@@ -98,6 +107,8 @@ class MonitorRole:
 
     async def start(self) -> str:
         """Restore the last checkpoint, register, listen; returns the address."""
+        if self._log is not None:
+            self._log.start()
         self._persistence.restore()
         address = self._address
         if address.endswith(":0"):
@@ -132,6 +143,8 @@ class MonitorRole:
         self._server.close()
         await self._save()
         self._persistence.close()
+        if self._log is not None:
+            await asyncio.to_thread(self._log.close, CLOSE_S)
         if self._registry:
             await self._registry.stop()
 
@@ -147,7 +160,11 @@ class MonitorRole:
     def _report(self) -> Report:
         self._process.update()
         series = (*self.service.snapshot(), *self._series.snapshot())
-        return Report(True, series, self.service.status())
+        status = self.service.status()
+        if self._log is not None:
+            series += self._log.snapshot()
+            status = msgspec.structs.replace(status, log=self._log.notes())
+        return Report(True, series, status)
 
     async def _tell_findings(self, registry: RegistryClient) -> None:
         """Tell all findings when one has changed; not before it is known what is served."""
@@ -234,11 +251,15 @@ def main(arguments: list[str] | None = None) -> int:
     configure("monitor")
     step_aside()
     secret = bytes.fromhex(os.environ.get(SECRET, "")) or None
+    told = os.environ.get(LOG_VARIABLE)
+    log = Log.model_validate_json(told) if told else None
 
     async def serve() -> None:
         stop = asyncio.Event()
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
-        role = MonitorRole(options.registry, options.address, options.data_dir, options.id, secret)
+        role = MonitorRole(
+            options.registry, options.address, options.data_dir, options.id, secret, log=log
+        )
         await role.start()
         await stop.wait()
         await role.stop()

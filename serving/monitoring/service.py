@@ -90,7 +90,9 @@ class MonitoringService:
         self._received.add(rows)
         self._count_lost()
         self._worst_lag = max(self._worst_lag, self._clock() - meta.timestamp)
-        if meta.kind == ANSWERED and rows:
+        # What has no tensors, or a version that nobody judges, is for other consumers alone.
+        judged = meta.kind == ANSWERED and rows and tensors
+        if judged and self.watches.judges(meta.model, meta.version):
             self._judge(meta, tensors, rows, began)
         return True
 

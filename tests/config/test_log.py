@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from serving.config import Log, SensitiveLog, ServerConfig
+from serving.config import Log, ModelLog, SensitiveLog, ServerConfig
 
 
 def test_defaults() -> None:
     log = ServerConfig().log
-    assert (log.url, log.capture, log.sample) == (".vigil/log", "full", 1.0)
+    assert log is not None
+    assert (log.url, log.capture, log.sample) == (None, "full", 1.0)
     assert (log.retention_days, log.max_gib, log.sensitive.retention_days) == (30, 10, None)
 
 
@@ -45,3 +46,19 @@ def test_sensitive_features_are_kept_no_longer_than_their_predictions() -> None:
     assert Log(retention_days=7, sensitive=SensitiveLog(retention_days=7)).retention_days == 7
     with pytest.raises(ValueError, match=r"retention_days is 8, longer than that of the .*: 7"):
         Log(retention_days=7, sensitive=SensitiveLog(retention_days=8))
+
+
+@pytest.mark.parametrize(
+    ("own", "capture", "sample"),
+    [
+        (None, "features", 0.5), (ModelLog(), "features", 0.5), (ModelLog(sample=0), "features", 0),
+        (ModelLog(capture="none"), "none", 0.5), (ModelLog(capture="full", sample=1), "full", 1),
+    ],
+)  # fmt: skip
+def test_a_models_own_section_wins(own: ModelLog | None, capture: str, sample: float) -> None:
+    found = Log(capture="features", sample=0.5).of_model(own)
+    assert (found.capture, found.sample) == (capture, sample)
+
+
+def test_null_switches_it_off() -> None:
+    assert ServerConfig.model_validate({"log": None}).log is None

@@ -15,7 +15,7 @@ from serving.dataplane.hooks.record_ids import RecordIds
 from serving.log.open_streams import RollLimits
 from serving.log.reader import LogReader
 from serving.log.retention import Retention
-from serving.log.rows import LoggedRequests, LogRows, ModelLog
+from serving.log.rows import LoggedBatches, LoggedRequests, LogRows, ModelLog
 from serving.log.store import Store, open_store
 from serving.log.writer import LogLimits, LogWriter
 
@@ -42,8 +42,14 @@ def rows() -> Rows:
             "outcomes": ["ok"] * len(sizes),
         }
         requests |= given.pop("requests", {})
+        batch = {
+            name: given.pop(name, value)
+            for name, value in (("id", ids.new()), ("time", NOON), ("compute_s", None))
+        }
+        compute_s = () if batch["compute_s"] is None else [batch["compute_s"]]
         values: dict[str, Any] = {
-            "id": ids.new(), "model": "m", "version": "1", "time": NOON,
+            "model": "m", "version": "1",
+            "batches": LoggedBatches(batch["id"], [len(sizes)], [batch["time"]], compute_s),
             "inputs": {"x": np.arange(total, dtype=np.float32)},
             "outputs": {"y": np.full((total, 2), 0.5, np.float32)},
         }  # fmt: skip

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from serving.dataplane.hooks.record_ids import new_record_id
 from serving.log.retention import Retention
-from serving.log.rows import LoggedRequests, LogRows
+from serving.log.rows import LoggedBatches, LoggedRequests, LogRows
 from serving.log.store import open_store
 from serving.log.writer import LogWriter
 
@@ -29,7 +29,8 @@ number = 0
 while True:
     requests = LoggedRequests([f"r{number}"], [1], ["ok"])
     inputs = {"x": np.array([number], np.int64)}
-    writer.offer(LogRows(new_record_id(), "m", "1", time.time(), requests, inputs))
+    batches = LoggedBatches(new_record_id(), [1], [time.time()])
+    writer.offer(LogRows("m", "1", batches, requests, inputs))
     number += 1
     print(time.monotonic(), number, writer.counts().stored, flush=True)
     time.sleep(0.001)

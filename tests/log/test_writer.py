@@ -23,7 +23,8 @@ def test_rows_are_read_from_streams_and_from_files_as_they_were_given(log, rows,
         assert table.sort_by("row").to_pylist() == [
             {
                 "model": "m", "version": "1", "date": "2026-11-30",
-                "id": given.id, "row": row, "client_id": given.requests.client_ids[request],
+                "id": given.batches.ids, "row": row,
+                "client_id": given.requests.client_ids[request],
                 "index": index, "time": table["time"][0].as_py(),
                 "outcome": ("ok", "rejected")[request], "arm": ("a", None)[request],
                 "propensity": (0.25, None)[request],
@@ -112,7 +113,7 @@ def test_a_sample_keeps_whole_requests_and_all_errors_and_flagged_rows(log, rows
         writer.offer(given)
     writer.close()
     found = log.table().to_pylist()
-    always = {given.id for given in kept_always}
+    always = {given.batches.ids for given in kept_always}
     assert sum(row["id"] in always for row in found) == 250
     chosen = [(row["client_id"], row["index"]) for row in found if row["id"] not in always]
     requests = {client for client, _ in chosen}

@@ -110,11 +110,13 @@ class MonitorStatus(msgspec.Struct, frozen=True, tag_field="role", tag="monitor"
         events: what it has received.
         notes: what is not judged and why, and what drift is compared with; one sentence each.
         not_judged: those of `notes` about what is not judged.
+        log: what is wrong with the prediction log, one sentence each.
     """
 
     events: EventCounts = EventCounts()
     notes: tuple[str, ...] = ()
     not_judged: tuple[str, ...] = ()
+    log: tuple[str, ...] = ()
 
 
 RoleStatus = GatewayStatus | ReplicaStatus | ExplainerStatus | MonitorStatus

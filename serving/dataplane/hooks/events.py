@@ -14,6 +14,7 @@ from serving.dataplane.hooks.event_batches import (
 )
 from serving.dataplane.hooks.publisher import EventPublisher
 from serving.dataplane.hooks.records import BatchDone, RequestDone, RequestRefused
+from serving.models.logged import Tensors
 
 
 class Events:
@@ -24,8 +25,8 @@ class Events:
     Args:
         key: model, version and revision.
         publisher: sends them.
-        inputs: whether somebody has a use for inputs, as drift has.
-        outputs: whether somebody has a use for outputs.
+        inputs: those that somebody has a use for, as drift has.
+        outputs: the same of outputs.
         logged: whether the model is logged.
     """
 
@@ -34,8 +35,8 @@ class Events:
         key: tuple[str, str, str],
         publisher: EventPublisher,
         *,
-        inputs: bool,
-        outputs: bool = True,
+        inputs: Tensors,
+        outputs: Tensors = True,
         logged: bool = False,
     ) -> None:
         model, version, revision = key
@@ -84,9 +85,13 @@ class Events:
         inputs: Columns = {}
         if self._inputs:
             inputs = done.inputs() if total == done.rows else inputs_of(done, requests)
+            if isinstance(self._inputs, frozenset):
+                inputs = {name: inputs[name] for name in inputs if name in self._inputs}
         outputs: Columns = {}
         if self._outputs and key.kind is ANSWERED:
             outputs = done.outputs if total == done.output_rows else outputs_of(done, requests)
+            if isinstance(self._outputs, frozenset):
+                outputs = {name: outputs[name] for name in outputs if name in self._outputs}
         log = None
         if self._logged:
             log = log_columns(done.id, done.compute_ns, done.guards_ns, done.answered, requests)

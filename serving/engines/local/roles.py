@@ -18,6 +18,8 @@ from typing import Final
 
 from serving.channel.messages.control import EndedMeta
 from serving.channel.messages.directory import ModelKey, ServedModel
+from serving.config import Log
+from serving.config.log import LOG_VARIABLE
 from serving.control.served_model import config_of
 from serving.engines.children import ForkedChild, Keeper, spawn
 from serving.engines.exits import how_ended, tell_exit
@@ -43,6 +45,7 @@ class LocalRoles:
         registry_address: where the control plane listens.
         runtime: short private folder for sockets; their paths are limited to 107 bytes.
         data_dir: where the monitor keeps its state.
+        log: how predictions are logged; None: not at all.
         on_failed: told of a replica that ended without being told to, in one sentence.
         on_ended: told how it ended.
 
@@ -56,12 +59,14 @@ class LocalRoles:
         registry_address: str,
         runtime: Path,
         data_dir: Path,
+        log: Log | None = None,
         on_failed: Callable[[ModelKey, str], None] = lambda _key, _why: None,
         on_ended: Callable[[EndedMeta], None] = lambda _ended: None,
     ) -> None:
         self._registry_address = registry_address
         self._runtime = runtime
         self._data_dir = data_dir
+        self._log = log
         self._on_failed = on_failed
         self._on_ended = on_ended
         self._memory = MemoryKills()
@@ -117,6 +122,8 @@ class LocalRoles:
             "--data-dir", str(self._data_dir.absolute()),
         ]  # fmt: skip
         env = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+        if self._log is not None:
+            env[LOG_VARIABLE] = self._log.model_dump_json()
         self._monitor = Keeper("monitor", lambda: spawn(argv, env), tell_exit)
         self._monitor.run()
 

@@ -81,6 +81,7 @@ class Supervisor:
             self._registry_address,
             self._runtime,
             config.data_dir,
+            config.log,
             self._replica_failed,
             self._registry.tell_ended,
         )

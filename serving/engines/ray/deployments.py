@@ -273,6 +273,7 @@ class MonitorDeployment:
             instance.address("monitor", host),
             instance.config.data_dir.absolute(),
             secret=instance.secret,
+            log=instance.config.log,
         )
         self._started = asyncio.get_running_loop().create_task(self._role.start())
 

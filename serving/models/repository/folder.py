@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from serving.channel.messages.directory import BrokenModel
-from serving.config import PICKLES, ConfigError, ModelConfig, insists, load_model
+from serving.config import PICKLES, ConfigError, Log, ModelConfig, insists, load_model
 from serving.errors import InvalidInput, printable
 from serving.models.repository.complete import completed
 from serving.models.repository.manifest import inside
@@ -63,10 +63,14 @@ class ModelRepository:
     Args:
         root: the folder that holds them.
         remote_hosts: hosts that models on other servers may name; None allows all.
+        log: how their predictions are logged; None: not at all.
     """
 
-    def __init__(self, root: Path, remote_hosts: list[str] | None = None) -> None:
+    def __init__(
+        self, root: Path, remote_hosts: list[str] | None = None, log: Log | None = None
+    ) -> None:
         self.root = root
+        self.log = log
         self._remote_hosts = remote_hosts
 
     def names(self) -> list[str]:

@@ -16,9 +16,21 @@ EVENTS_RECEIVED: Final = total(
 EVENTS_LOST: Final = total(
     "vigil.events.lost", "event", "Prediction events that were sent and never arrived.", of=()
 )
-STORE_ROWS: Final = total("vigil.store.rows", "row", "Rows written to the store.", of=())
+STORE_ROWS: Final = total("vigil.store.rows", "row", "Rows in the prediction log.", of=())
+STORE_SAMPLED_OUT: Final = total(
+    "vigil.store.sampled_out", "row", "Rows that the prediction log's sample leaves out.", of=()
+)
+STORE_DROPPED: Final = total(
+    "vigil.store.dropped", "row", "Rows lost to the prediction log, by reason.", "reason", of=()
+)
+STORE_WAITING: Final = Metric(
+    "vigil.store.waiting", "gauge", "{row}", "Rows that wait to be written to the prediction log."
+)
+STORE_PARTS: Final = total(
+    "vigil.store.parts", "file", "Parquet files of the prediction log that were finished.", of=()
+)
 STORE_ERRORS: Final = total(
-    "vigil.store.errors", "error", "Writes to the store that failed.", of=()
+    "vigil.store.errors", "error", "Writes to the prediction log that failed.", of=()
 )
 MONITOR_LAG: Final = Metric(
     "vigil.monitor.lag", "gauge", "s", "Age of the newest event the monitor has read.", merge="max"

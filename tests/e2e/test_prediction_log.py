@@ -1,0 +1,144 @@
+"""The prediction log of a real instance: others read exactly what clients were answered."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+import tritonclient.grpc as triton
+
+pytestmark = pytest.mark.e2e
+MODEL = "lab"
+REQUESTS = 1000
+TRACE = "ab" * 16
+GUARD = """
+guards:
+  - {name: schema, action: reject}
+"""
+READ = """
+import json, sys
+import duckdb
+
+files = f"{sys.argv[1]}/predictions/model=lab/**/*.parquet"
+found = duckdb.sql(
+    "SELECT to_json(found) FROM (SELECT * REPLACE (hex(id) AS id) "
+    f"FROM read_parquet('{files}', hive_partitioning=true, union_by_name=true)) found"
+)
+print("[" + ",".join(row for (row,) in found.fetchall()) + "]")
+"""
+"""What another process does: it knows nothing of Vigil."""
+
+
+@pytest.fixture(scope="module")
+def logged(
+    running: Callable[..., Any],
+    make_lab: Callable[..., Path],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[tuple[Any, Path]]:
+    """Serve `lab`, with a guard that rejects values above 1000, with two gateways."""
+    models = make_lab()
+    config = models / MODEL / "model.yaml"
+    text = config.read_text().replace(
+        "shape: [-1, 4]", "shape: [-1, 4], max: 1000, features: [{name: a}, {name: b}, {name: c}, "
+        "{name: d}]"
+    )  # fmt: skip
+    config.write_text(text + GUARD)
+    folder = tmp_path_factory.mktemp("log")
+    with running(models, folder, gateways=2) as instance:
+        yield instance, folder / "data" / "log"
+
+
+def total(instance: Any, name: str, **labels: str) -> float:
+    """Return a counter's sum over all its series that have these labels."""
+    text = httpx.get(f"{instance.admin}/metrics", timeout=60).text
+    wanted = [f'{key}="{value}"' for key, value in labels.items()]
+    return sum(
+        float(line.rsplit(" ", 1)[1])
+        for line in text.splitlines()
+        if line.startswith((f"{name}{{", f"{name} ")) and all(each in line for each in wanted)
+    )
+
+
+def row_of(number: int) -> list[float]:
+    return [number / 8, 0, -number, 0.5]
+
+
+def ask_all(instance: Any) -> dict[str, tuple[str, list[list[float]], Any]]:
+    """Send all requests; return outcome, inputs and outputs by id."""
+    answered: dict[str, tuple[str, list[list[float]], Any]] = {}
+    url = f"{instance.url}/v2/models/{MODEL}/infer"
+    with httpx.Client(timeout=60) as http, triton.InferenceServerClient(instance.grpc) as grpc:
+        for number in range(REQUESTS):
+            rows = [row_of(number)] * (1 + number % 3)
+            ident = f"request-{number}"
+            if number % 2:
+                tensor = triton.InferInput("x", [len(rows), 4], "FP32")
+                tensor.set_data_from_numpy(np.array(rows, np.float32))
+                said = grpc.infer(MODEL, [tensor], request_id=ident)
+                answered[ident] = "ok", rows, said.as_numpy("y").tolist()
+                continue
+            if number % 100 == 50:
+                rows = [[666, 0, 0, 0]]
+            elif number % 100 == 60:
+                rows = [*rows, [1001, 0, 0, 0]]
+            shape = [len(rows), 4 if number % 100 != 70 else 3]
+            tensor = {"name": "x", "datatype": "FP32", "shape": shape,
+                      "data": [value for row in rows for value in row[: shape[1]]]}  # fmt: skip
+            reply = http.post(
+                url,
+                json={"id": ident, "inputs": [tensor]},
+                headers={"traceparent": f"00-{TRACE}-{'cd' * 8}-00"},
+            )
+            if reply.status_code == 200:
+                outputs = np.array(reply.json()["outputs"][0]["data"]).reshape(-1, 3).tolist()
+                answered[ident] = "ok", rows, outputs
+            else:
+                kind = {50: "failed", 60: "rejected", 70: "invalid"}[number % 100]
+                answered[ident] = kind, rows, None
+    return answered
+
+
+def test_others_read_exactly_what_clients_were_answered(
+    logged: tuple[Any, Path], eventually: Callable[..., Any]
+) -> None:
+    instance, folder = logged
+    eventually("the monitor", lambda: instance.members("monitor"))
+    answered = ask_all(instance)
+    outcomes = {outcome for outcome, _, _ in answered.values()}
+    assert outcomes == {"ok", "failed", "rejected", "invalid"}
+    expected = sum(
+        len(rows) if outcome != "invalid" else 1 for outcome, rows, _ in answered.values()
+    )
+    eventually("all rows stored", lambda: total(instance, "vigil_store_rows_total") == expected, 60)
+    assert total(instance, "vigil_store_dropped_total") == 0
+    assert total(instance, "vigil_events_lost_total") == 0
+    # Streams become files when they are old or large, and when the monitor leaves.
+    instance.process.terminate()
+    instance.process.wait(60)
+    said = subprocess.run(
+        [sys.executable, "-c", READ, str(folder)], capture_output=True, check=True, timeout=120
+    )
+    found = json.loads(said.stdout)
+    assert len(found) == expected
+    assert len({(row["id"], row["row"]) for row in found}) == expected
+    by_request: dict[str, list[Any]] = {}
+    for row in sorted(found, key=lambda row: row["index"]):
+        by_request.setdefault(row["client_id"], []).append(row)
+    assert by_request.keys() == answered.keys()
+    for ident, (outcome, rows, outputs) in answered.items():
+        of_it = by_request[ident]
+        assert {row["outcome"] for row in of_it} == {outcome}, ident
+        assert [row["index"] for row in of_it] == list(range(len(of_it)))
+        decided = ["schema:reject"] if outcome == "rejected" else []
+        assert {tuple(row["decisions"]) for row in of_it} == {tuple(decided)}
+        over_http = int(ident.removeprefix("request-")) % 2 == 0
+        assert {row["trace_id"] for row in of_it} == {TRACE if over_http else None}
+        assert {row["version"] for row in of_it} == {1}
+        inputs = [[row[f"in_{name}"] for name in "abcd"] for row in of_it]
+        assert inputs == (rows if outcome != "invalid" else [[None] * 4])
+        assert [row["out_y"] for row in of_it] == (outputs or [None] * len(of_it))
