@@ -12,6 +12,7 @@ from serving.control.cost.nvml import NVML
 from serving.control.cost.quantities import (
     CHECK,
     CPU,
+    DEVICE,
     ENERGY,
     GPU,
     GUARD,
@@ -103,20 +104,24 @@ def _of_model(model: str, amounts: Mapping[str, float], known: _Known, prices: P
         for role in ROLES
     }
     elsewhere = UPSTREAM in amounts
+    # A GPU whose UUID its runtime does not tell, or NVML does not know, gave nobody its energy.
+    gpus_told = all(DEVICE + gpu in known.parts for gpu in named(amounts, GPU))
     gpu_s = None if elsewhere or not known.parts else total(amounts, GPU)
     cpu_total_s = _sum(cpu_s.values())
+    told = {
+        RAPL: ENERGY + RAPL in known.parts,
+        NVML: gpu_s == 0 or (ENERGY + NVML in known.parts and gpus_told),
+    }
     energy_j = {
-        source: amounts.get(ENERGY + source, 0) / 1e6
-        if ENERGY + source in known.parts or (source == NVML and gpu_s == 0)
-        else None
+        source: amounts.get(ENERGY + source, 0) / 1e6 if told[source] else None
         for source in SOURCES
     }
-    whole = RAPL in known.complete and (gpu_s == 0 or NVML in known.complete) and not elsewhere
+    whole = RAPL in known.complete and (gpu_s == 0 or NVML in known.complete)
     price = _price(
         prices,
         None if elsewhere else cpu_total_s,
         gpu_s,
-        _sum(energy_j.values()) if whole else None,
+        _sum(energy_j.values()) if whole and not elsewhere else None,
     )
     predictions = round(amounts.get(ROWS, 0)) if ROWS in known.parts else None
     per_1000 = price.total / predictions * 1000 if price.total is not None and predictions else None

@@ -18,6 +18,7 @@ from serving.control.cost.energy import Meter, Reading
 from serving.control.cost.nvml import Nvml, load_nvml
 from serving.control.cost.quantities import (
     CPU,
+    DEVICE,
     ENERGY,
     GPU,
     ROWS,
@@ -160,7 +161,10 @@ class Costs:
         self._show(used, energy)
         told = {key for amounts in now.values() for key in amounts if key.startswith(CPU)}
         told |= {ROWS for amounts in now.values() if ROWS in amounts}
-        told |= {ENERGY + name for name, source in reading.sources.items() if source.complete}
+        for name, source in reading.sources.items():
+            told |= {DEVICE + device for device, _ in source.devices}
+            if source.complete:
+                told.add(ENERGY + name)
         self._record.add(self._clock(), reading.seconds, told, used)
 
     def _show(self, used: ByModel, energy: ByModel) -> None:

@@ -38,6 +38,8 @@ CHECK: Final = "check/"
 GUARD: Final = "guard/"
 GPU: Final = "gpu/"
 ENERGY: Final = "energy/"
+DEVICE: Final = "device/"
+"""No amount: what a device that tells its energy is called where it is noted for how long."""
 
 _KEYS: Final[Mapping[str, Callable[[Mapping[str, str]], str]]] = {
     INFERENCE_ROWS.name: lambda _: ROWS,

@@ -31,7 +31,8 @@ class Hour(msgspec.Struct, frozen=True):
         start: when the hour began, Unix seconds.
         began: when counting began in it, Unix seconds.
         seconds: for how long it was counted.
-        told: of these, for how long each part was known: `rows`, `cpu/ROLE`, `energy/SOURCE`.
+        told: of these, for how long each part was known: `rows`, `cpu/ROLE`, `energy/SOURCE`,
+            `device/NAME`.
         models: amounts by model and key; see `quantities`.
     """
 

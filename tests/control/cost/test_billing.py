@@ -16,6 +16,7 @@ HOUR = 3600.0
 ROLES = ("replica", "gateway", "monitor", "explainer")
 PRICES = Prices(currency="CHF", cpu_hour=0.36, gpu_hour=3.6, kwh=0.25)
 EVERY = {"rows", *(f"cpu/{role}" for role in ROLES), "energy/rapl", "energy/nvml"}
+EVERY |= {"device/GPU-1", "device/GPU-2"}
 
 
 def hour(
@@ -111,6 +112,15 @@ def test_energy_that_no_device_tells(source: str, gpu_s: float, known: bool) -> 
     assert of.price.unknown == ([] if known else ["energy"])
     # On no GPU there is nothing that NVML could tell.
     assert (of.energy_j[source] == 0.0) is (source == "nvml" and not gpu_s)
+
+
+@pytest.mark.parametrize("gpu", ["unknown", "MIG-1"])
+def test_energy_of_a_gpu_that_nvml_does_not_know(gpu: str) -> None:
+    used = {key: amount for key, amount in USED.items() if key != "energy/nvml"}
+    (of,) = bill(hour({"m": {**used, f"gpu/{gpu}": 1.0}})).models
+    assert of.gpu_s == 13.0
+    assert of.energy_j["nvml"] is None
+    assert of.price.unknown == ["energy"]
 
 
 def test_energy_that_was_told_for_a_part_of_the_time_is_no_price() -> None:

@@ -15,7 +15,7 @@ from serving.control.cost.costs import Costs, meter_of
 from serving.control.cost.energy import DeviceEnergy, Meter, Told
 from serving.errors import NotFound
 from serving.telemetry.counters import SeriesSet
-from serving.telemetry.metrics.cost import MODEL_CPU_TIME
+from serving.telemetry.metrics.cost import MODEL_CPU_TIME, MODEL_GPU_TIME
 from serving.telemetry.metrics.inference import INFERENCE_ROWS
 
 NOON = 1_764_504_000.0
@@ -35,12 +35,13 @@ class Source:
     name = "rapl"
 
     def __init__(self) -> None:
+        self.device = "p0"
         self.microjoules = 0
         self.told = True
 
     def read(self) -> Told:
         used, self.microjoules = self.microjoules, 0
-        return Told((DeviceEnergy("p0", used),), complete=True) if self.told else Told()
+        return Told((DeviceEnergy(self.device, used),), complete=True) if self.told else Told()
 
 
 class Instance:
@@ -104,6 +105,21 @@ async def test_energy_and_prices_as_metrics(tmp_path: Path) -> None:
     of_energy = ("currency", "EUR"), ("model", "b"), ("resource", "energy")
     assert cost[of_energy] == pytest.approx(0.2 / 3.6e6 * KWH)
     assert {dict(attributes)["resource"] for attributes in cost} == {"cpu", "energy"}
+
+
+async def test_energy_of_a_gpu_goes_to_who_computed_on_it(tmp_path: Path) -> None:
+    instance = Instance(tmp_path)
+    instance.source.name, instance.source.device = "nvml", "GPU-1"
+    await instance.costs.begin()
+    for model, gpu in (("a", "GPU-1"), ("b", "GPU-2")):
+        instance.predict(model, 10, 3.0)
+        of = {"model": model, "version": "1"}
+        instance.roles.sum(MODEL_GPU_TIME, device=gpu, **of).add(2.5)
+    instance.source.microjoules = 1_000_000
+    await instance.count()
+    a, b = (await instance.costs.bill(NOON)).models
+    assert (a.gpu_s, a.energy_j) == (2.5, {"rapl": None, "nvml": 0.5})
+    assert (b.gpu_s, b.energy_j) == (2.5, {"rapl": None, "nvml": None})
 
 
 async def test_without_prices_and_devices_there_is_neither(tmp_path: Path) -> None:
