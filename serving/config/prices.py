@@ -13,11 +13,11 @@ class Prices(Section):
     currency: str = Field(
         "EUR", pattern=r"^[A-Z]{3}$", description="ISO 4217 code of all prices, such as `EUR`."
     )
-    cpu_hour: float | None = Field(
-        None, ge=0, allow_inf_nan=False, description="Price of an hour of one processor's time."
+    cpu_second: float | None = Field(
+        None, ge=0, allow_inf_nan=False, description="Price of a second of one processor's time."
     )
-    gpu_hour: float | None = Field(
-        None, ge=0, allow_inf_nan=False, description="Price of an hour of computing on one GPU."
+    gpu_second: float | None = Field(
+        None, ge=0, allow_inf_nan=False, description="Price of a second of computing on one GPU."
     )
     kwh: float | None = Field(
         None,

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pkgutil import resolve_name
 
+from serving.config.formats.listed import format_named
 from serving.models.repository.folder import ModelEntry
 from serving.telemetry.counters import SeriesSet
 from serving.telemetry.metrics.cost import MODEL_GPU_TIME, UNKNOWN_GPU
@@ -17,21 +19,16 @@ def gpu_of(entry: ModelEntry) -> str:
     """
     import torch
 
-    if entry.config.format == "onnx":
+    may_use_gpu = format_named(entry.config.format).may_use_gpu
+    if may_use_gpu is not None:
         may = entry.config.replicas.device != "cpu"
-        return UNKNOWN_GPU if may and _onnx_has_cuda() else ""
+        return UNKNOWN_GPU if may and resolve_name(may_use_gpu)() else ""
     is_initialized: Callable[[], bool] = torch.cuda.is_initialized
     if not is_initialized():  # nothing in this process has used one
         return ""
     properties = torch.cuda.get_device_properties(torch.cuda.current_device())
     uuid = getattr(properties, "uuid", None)
     return f"GPU-{str(uuid).removeprefix('GPU-')}" if uuid else UNKNOWN_GPU
-
-
-def _onnx_has_cuda() -> bool:
-    import onnxruntime
-
-    return "CUDAExecutionProvider" in onnxruntime.get_available_providers()
 
 
 class GpuTime:

@@ -19,7 +19,7 @@ OF = ModelBill(
 NONE = msgspec.structs.replace(OF, model="", predictions=0, checks_cpu_s={}, guards_s={})
 BILL = Bill(
     "2026-11-30T08:00:00Z", "2026-11-30T10:00:00Z", "2026-11-30T08:10:00Z", 6600.0,
-    {"rapl": 0.0, "nvml": 0.0}, "EUR", {"cpu_hour": 0.04}, [OF], NONE, ["a note"],
+    {"rapl": 0.0, "nvml": 0.0}, "EUR", {"cpu_second": 0.04}, [OF], NONE, ["a note"],
 )  # fmt: skip
 ANSWER = (200, msgspec.json.encode(BILL))
 

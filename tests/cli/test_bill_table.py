@@ -32,7 +32,7 @@ def bill(*models: ModelBill, **more: Any) -> Bill:
     told: dict[str, Any] = {
         "since": "2026-11-30T08:00:00Z", "until": "2026-11-30T10:00:00Z",
         "recorded_since": "2026-11-30T08:10:00Z", "recorded_s": 6600.0,
-        "energy_told": {"rapl": 1.0, "nvml": 1.0}, "currency": "EUR", "prices": {"cpu_hour": 1.0},
+        "energy_told": {"rapl": 1.0, "nvml": 1.0}, "currency": "EUR", "prices": {"cpu_second": 1.0},
         "models": list(models), "unattributed": REST, "notes": [],
     }  # fmt: skip
     return Bill(**(told | more))

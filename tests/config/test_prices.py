@@ -15,21 +15,21 @@ def read(**prices: Any) -> ServerConfig:
 
 def test_nothing_is_charged_without_prices() -> None:
     prices = ServerConfig().prices
-    assert (prices.cpu_hour, prices.gpu_hour, prices.kwh) == (None, None, None)
+    assert (prices.cpu_second, prices.gpu_second, prices.kwh) == (None, None, None)
 
 
 def test_they_are_read() -> None:
-    prices = read(currency="USD", cpu_hour=0.04, gpu_hour=2, kwh=0).prices
-    assert prices.model_dump() == {"currency": "USD", "cpu_hour": 0.04, "gpu_hour": 2, "kwh": 0}
+    prices = read(currency="USD", cpu_second=0.04, gpu_second=2, kwh=0).prices
+    assert prices.model_dump() == {"currency": "USD", "cpu_second": 0.04, "gpu_second": 2, "kwh": 0}
 
 
 @pytest.mark.parametrize(
     ("prices", "says"),
     [
-        ({"cpu_hour": -1}, "prices.cpu_hour"),
+        ({"cpu_second": -1}, "prices.cpu_second"),
         ({"kwh": float("nan")}, "prices.kwh"),
-        ({"gpu_hour": float("inf")}, "prices.gpu_hour"),
-        ({"gpu_hour": "cheap"}, "prices.gpu_hour"),
+        ({"gpu_second": float("inf")}, "prices.gpu_second"),
+        ({"gpu_second": "cheap"}, "prices.gpu_second"),
         ({"currency": "€"}, "prices.currency"),
         ({"currency": "eur"}, "prices.currency"),
         ({"cpu": 1}, "prices.cpu"),

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.e2e
 
 ROW = [0.5, 0.0, 0.0, 0.0]
 ROLES = {"replica", "gateway", "monitor", "explainer"}
-CPU_HOUR = 3600.0
+CPU_SECOND = 1.0
 """A price at which a second costs one unit."""
 
 
@@ -53,7 +53,7 @@ def test_what_was_used_and_what_it_costs_also_after_a_restart(
     eventually: Any,
 ) -> None:
     models = make_lab()
-    prices = {"currency": "CHF", "cpu_hour": CPU_HOUR}
+    prices = {"currency": "CHF", "cpu_second": CPU_SECOND}
     with running(models, tmp_path, prices=prices) as instance:
         ask(instance, requests=20, rows=3)
         found = eventually("all is counted", lambda: counted(instance, 60))

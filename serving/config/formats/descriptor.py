@@ -86,6 +86,8 @@ class FormatDescriptor:
         has_methods: an output is what a method of the model gives, which `method` names.
         rows_only: every input has rows.
         library: what computes it, where Vigil does not always install that.
+        may_use_gpu: `module:function`, which says whether its own runtime could use a GPU, without
+            saying which; None where torch computes it.
         before_fork: modules to import in a process that forks those that load models. They compute
             nothing, start no thread and touch no device when they are imported.
         conversion: how a pickle becomes a file of this format.
@@ -107,5 +109,6 @@ class FormatDescriptor:
     has_methods: bool = False
     rows_only: bool = False
     library: Library | None = None
+    may_use_gpu: str | None = None
     before_fork: tuple[str, ...] = ()
     conversion: Conversion | None = None

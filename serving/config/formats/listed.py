@@ -82,6 +82,7 @@ FORMATS: Final = (
         weights="model.onnx",
         signature="serving.models.formats.onnx.signature:read_onnx_signature",
         library=Library("onnxruntime", "ONNX Runtime", "onnx"),
+        may_use_gpu="serving.models.formats.onnx.gpu:may_use_gpu",
         # The library itself starts threads when it is imported.
         before_fork=("serving.models.formats.onnx.graph",),
     ),

@@ -138,8 +138,8 @@ def _price(
     parts: dict[str, float | None] = {}
     unknown = []
     for name, amount, price, unit in (
-        ("cpu", cpu_s, prices.cpu_hour, HOUR_S),
-        ("gpu", gpu_s, prices.gpu_hour, HOUR_S),
+        ("cpu", cpu_s, prices.cpu_second, 1),
+        ("gpu", gpu_s, prices.gpu_second, 1),
         ("energy", energy_j, prices.kwh, JOULES_PER_KWH),
     ):
         if price is None:

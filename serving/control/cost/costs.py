@@ -178,8 +178,8 @@ class Costs:
         prices = self._prices
         for model, amounts in used.items():
             for resource, prefix, price, unit in (
-                ("cpu", CPU, prices.cpu_hour, HOUR_S),
-                ("gpu", GPU, prices.gpu_hour, HOUR_S),
+                ("cpu", CPU, prices.cpu_second, 1),
+                ("gpu", GPU, prices.gpu_second, 1),
                 ("energy", ENERGY, prices.kwh, JOULES_PER_KWH * 1e6),
             ):
                 if price is not None and any(key.startswith(prefix) for key in amounts):

@@ -40,6 +40,8 @@ def test_what_an_entry_points_at_is_there(name):
     assert len(inspect.signature(resolve_name(kind.load)).parameters) == 2
     if kind.signature:
         assert len(inspect.signature(resolve_name(kind.signature)).parameters) == 1
+    if kind.may_use_gpu:
+        assert not inspect.signature(resolve_name(kind.may_use_gpu)).parameters
     if kind.conversion:
         assert len(inspect.signature(resolve_name(kind.conversion.write)).parameters) == 2
     if kind.library:

@@ -14,7 +14,7 @@ from serving.control.cost.record import Hour
 START = 1_764_504_000
 HOUR = 3600.0
 ROLES = ("replica", "gateway", "monitor", "explainer")
-PRICES = Prices(currency="CHF", cpu_hour=0.36, gpu_hour=3.6, kwh=0.25)
+PRICES = Prices(currency="CHF", cpu_second=0.0001, gpu_second=0.001, kwh=0.25)
 EVERY = {"rows", *(f"cpu/{role}" for role in ROLES), "energy/rapl", "energy/nvml"}
 EVERY |= {"device/GPU-1", "device/GPU-2"}
 
@@ -133,11 +133,11 @@ def test_energy_that_was_told_for_a_part_of_the_time_is_no_price() -> None:
 
 
 def test_what_has_no_price_is_not_charged_and_need_not_be_known() -> None:
-    found = bill(hour({"m": USED}, {"rows", "cpu/replica"}), prices=Prices(gpu_hour=3.6))
+    found = bill(hour({"m": USED}, {"rows", "cpu/replica"}), prices=Prices(gpu_second=0.001))
     (of,) = found.models
     assert (of.price.cpu, of.price.energy) == (None, None)
     assert of.price.total == of.price.gpu == pytest.approx(0.012)
-    assert found.prices == {"gpu_hour": 3.6}
+    assert found.prices == {"gpu_second": 0.001}
 
 
 def test_without_prices() -> None:
@@ -148,7 +148,7 @@ def test_without_prices() -> None:
 
 
 def test_a_free_resource_is_not_one_without_a_price() -> None:
-    (of,) = bill(hour({"m": USED}), prices=Prices(cpu_hour=0)).models
+    (of,) = bill(hour({"m": USED}), prices=Prices(cpu_second=0)).models
     assert of.price == Price(cpu=0.0, total=0.0)
     assert of.price_per_1000 == 0.0
 

@@ -19,7 +19,7 @@ from serving.telemetry.metrics.cost import MODEL_CPU_TIME, MODEL_GPU_TIME
 from serving.telemetry.metrics.inference import INFERENCE_ROWS
 
 NOON = 1_764_504_000.0
-CPU_HOUR, KWH = 3.6, 0.36
+CPU_SECOND, KWH = 0.001, 0.36
 
 
 def served(name: str, **more: Any) -> ServedModel:
@@ -87,7 +87,7 @@ def two_processors(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("two_processors")
 async def test_energy_and_prices_as_metrics(tmp_path: Path) -> None:
-    instance = Instance(tmp_path, cpu_hour=CPU_HOUR, kwh=KWH)
+    instance = Instance(tmp_path, cpu_second=CPU_SECOND, kwh=KWH)
     await instance.costs.begin()
     for _ in range(2):
         instance.predict("a", 10, 3.0)
@@ -136,12 +136,12 @@ async def test_without_prices_and_devices_there_is_neither(tmp_path: Path) -> No
 
 
 async def test_the_record_goes_on_after_a_restart(tmp_path: Path) -> None:
-    first = Instance(tmp_path, cpu_hour=CPU_HOUR)
+    first = Instance(tmp_path, cpu_second=CPU_SECOND)
     await first.costs.begin()
     first.predict("a", 10, 3.0)
     await first.count()
     await first.costs.write()
-    second = Instance(tmp_path, cpu_hour=CPU_HOUR)
+    second = Instance(tmp_path, cpu_second=CPU_SECOND)
     second.now = first.now + 60
     await second.costs.begin()
     second.predict("a", 5, 1.5)
@@ -182,7 +182,7 @@ async def test_one_model_or_all(tmp_path: Path) -> None:
 
 async def test_a_model_of_another_server_is_told_apart(tmp_path: Path) -> None:
     remote = Remote(url="http://127.0.0.1:1", model="m")
-    instance = Instance(tmp_path, served("far", format="remote", remote=remote), cpu_hour=1)
+    instance = Instance(tmp_path, served("far", format="remote", remote=remote), cpu_second=1)
     await instance.costs.begin()
     instance.predict("far", 7, 0.1)
     instance.predict("near", 7, 0.1)
