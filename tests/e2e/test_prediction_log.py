@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,14 @@ found = duckdb.sql(
 print("[" + ",".join(row for (row,) in found.fetchall()) + "]")
 """
 """What another process does: it knows nothing of Vigil."""
+PANDAS = """
+import glob, sys
+import pandas
+
+files = glob.glob(f"{sys.argv[1]}/predictions/model=lab/**/*.parquet", recursive=True)
+rows = pandas.concat([pandas.read_parquet(file) for file in files])
+print(rows.outcome.value_counts().to_json())
+"""
 
 
 @pytest.fixture(scope="module")
@@ -103,6 +112,14 @@ def ask_all(instance: Any) -> dict[str, tuple[str, list[list[float]], Any]]:
     return answered
 
 
+def read(program: str, folder: Path) -> Any:
+    """Return what a program prints that reads the log in another process."""
+    argv = [sys.executable, "-c", program, str(folder)]
+    said = subprocess.run(argv, capture_output=True, text=True, timeout=120)
+    assert said.returncode == 0, said.stderr
+    return json.loads(said.stdout)
+
+
 def test_others_read_exactly_what_clients_were_answered(
     logged: tuple[Any, Path], eventually: Callable[..., Any]
 ) -> None:
@@ -120,10 +137,7 @@ def test_others_read_exactly_what_clients_were_answered(
     # Streams become files when they are old or large, and when the monitor leaves.
     instance.process.terminate()
     instance.process.wait(60)
-    said = subprocess.run(
-        [sys.executable, "-c", READ, str(folder)], capture_output=True, check=True, timeout=120
-    )
-    found = json.loads(said.stdout)
+    found = read(READ, folder)
     assert len(found) == expected
     assert len({(row["id"], row["row"]) for row in found}) == expected
     by_request: dict[str, list[Any]] = {}
@@ -142,3 +156,5 @@ def test_others_read_exactly_what_clients_were_answered(
         inputs = [[row[f"in_{name}"] for name in "abcd"] for row in of_it]
         assert inputs == (rows if outcome != "invalid" else [[None] * 4])
         assert [row["out_y"] for row in of_it] == (outputs or [None] * len(of_it))
+    counted = Counter(row["outcome"] for row in found)
+    assert read(PANDAS, folder) == counted
