@@ -1,6 +1,7 @@
 """The prediction log of a real instance: others read exactly what clients were answered."""
 
 import json
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -33,14 +34,7 @@ found = duckdb.sql(
 print("[" + ",".join(row for (row,) in found.fetchall()) + "]")
 """
 """What another process does: it knows nothing of Vigil."""
-PANDAS = """
-import glob, sys
-import pandas
-
-files = glob.glob(f"{sys.argv[1]}/predictions/model=lab/**/*.parquet", recursive=True)
-rows = pandas.concat([pandas.read_parquet(file) for file in files])
-print(rows.outcome.value_counts().to_json())
-"""
+PAGE = Path(__file__).parents[2] / "docs" / "prediction-log.md"
 
 
 @pytest.fixture(scope="module")
@@ -121,7 +115,7 @@ def read(program: str, folder: Path) -> Any:
 
 
 def test_others_read_exactly_what_clients_were_answered(
-    logged: tuple[Any, Path], eventually: Callable[..., Any]
+    logged: tuple[Any, Path], eventually: Callable[..., Any], tmp_path: Path
 ) -> None:
     instance, folder = logged
     eventually("the monitor", lambda: instance.members("monitor"))
@@ -155,6 +149,27 @@ def test_others_read_exactly_what_clients_were_answered(
         assert {row["version"] for row in of_it} == {1}
         inputs = [[row[f"in_{name}"] for name in "abcd"] for row in of_it]
         assert inputs == (rows if outcome != "invalid" else [[None] * 4])
-        assert [row["out_y"] for row in of_it] == (outputs or [None] * len(of_it))
+        if outputs is None:
+            assert {row["out_y"] for row in of_it} == {None}
+        else:
+            found_outputs = np.array([row["out_y"] for row in of_it], np.float32)
+            assert np.array_equal(found_outputs, np.array(outputs, np.float32)), ident
     counted = Counter(row["outcome"] for row in found)
-    assert read(PANDAS, folder) == counted
+    table, count = shown(folder, tmp_path)
+    for outcome, rows_of_it in counted.items():
+        assert re.search(rf"\b{outcome} +│ +{rows_of_it}\b", table), table
+    assert count == str(expected)
+
+
+def shown(folder: Path, cwd: Path) -> list[str]:
+    """Run what the page shows, where it would be run; return what it prints."""
+    (cwd / ".vigil").symlink_to(folder.parent)
+    blocks = re.findall(r"^```py\n(.*?)^```$", PAGE.read_text(), re.MULTILINE | re.DOTALL)
+    said = []
+    for block in blocks:
+        program = block.replace("loans", MODEL) + "print(len(rows))\n"
+        run = subprocess.run([sys.executable, "-c", program], cwd=cwd, capture_output=True,
+                             text=True, timeout=120)  # fmt: skip
+        assert run.returncode == 0, run.stderr
+        said.append(run.stdout)
+    return [said[0], said[1].strip()]
