@@ -9,7 +9,7 @@ import msgspec
 from serving.admin.model_rows import ModelRow
 from serving.admin.problems import Problem, problems
 from serving.channel.messages.directory import BrokenModel, Directory, Member
-from serving.channel.messages.reports import ReplicaStatus
+from serving.channel.messages.reports import MonitorStatus, ReplicaStatus
 from serving.control.members import MemberState
 from serving.telemetry.counters import SeriesSet
 from serving.telemetry.metrics.events import EVENTS_DROPPED
@@ -94,3 +94,9 @@ def test_totals_that_grew_are_told() -> None:
             "minute)"
         ),
     ]
+
+
+def test_what_the_prediction_log_has_lost_is_a_warning() -> None:
+    lost = "the prediction log has lost 2 rows"
+    monitor = MemberState(Member("monitor", "m", 1), True, 1.0, 0, MonitorStatus(log=(lost,)))
+    assert problems([], NOTHING, [monitor], [], [], []) == [Problem("warning", lost)]

@@ -14,8 +14,11 @@ def index(*rows: object) -> tuple[int, bytes]:
     return 200, json.dumps(rows).encode()
 
 
-def answers(readyz: tuple[int, bytes], listed: tuple[int, bytes]) -> dict[str, tuple[int, bytes]]:
-    return {"/readyz": readyz, "/v2/repository/index": listed}
+def answers(
+    readyz: tuple[int, bytes], listed: tuple[int, bytes], *members: object
+) -> dict[str, tuple[int, bytes]]:
+    status = 200, json.dumps({"ready": True, "members": members}).encode()
+    return {"/readyz": readyz, "/v2/repository/index": listed, "/status": status}
 
 
 def test_what_a_terminal_would_obey_is_shown_as_escapes(
@@ -40,16 +43,31 @@ def test_a_model_without_a_version_is_named_alone(
 
 def test_json_holds_both(capsys: pytest.CaptureFixture[str], instance) -> None:
     status(url=instance(answers(READY, index(ROW))).url, as_json=True)
-    assert json.loads(capsys.readouterr().out) == {"ready": True, "reason": None, "models": [ROW]}
+    told = {"ready": True, "reason": None, "models": [ROW], "log": []}
+    assert json.loads(capsys.readouterr().out) == told
     starting = answers((503, b'{"error": "wait"}'), (503, b'{"error": "no index yet"}'))
     with pytest.raises(typer.Exit) as ended:
         status(url=instance(starting).url, as_json=True)
     assert ended.value.exit_code == 1
     told = json.loads(capsys.readouterr().out)
-    assert told == {"ready": False, "reason": "wait", "models": []}
+    assert told == {"ready": False, "reason": "wait", "models": [], "log": []}
 
 
 @pytest.mark.parametrize("listed", [(200, b'{"a": 1}'), index(1), index({"name": "m"})])
 def test_an_index_that_is_none(instance, listed: tuple[int, bytes]) -> None:
     with pytest.raises(VigilError, match="is not Vigil"):
         status(url=instance(answers(READY, listed)).url, as_json=False)
+
+
+def test_what_the_prediction_log_has_lost_is_told(
+    capsys: pytest.CaptureFixture[str], instance
+) -> None:
+    lost = "the prediction log has lost 2 rows"
+    members = [{"status": None}, {"status": {"role": "gateway"}},
+               {"status": {"role": "monitor", "log": [lost]}}]  # fmt: skip
+    url = instance(answers(READY, index(), *members)).url
+    status(url=url, as_json=False)
+    printed = capsys.readouterr()
+    assert (printed.out, printed.err) == ("ready\n", f"{lost}\n")
+    status(url=url, as_json=True)
+    assert json.loads(capsys.readouterr().out)["log"] == [lost]

@@ -40,6 +40,25 @@ def test_relative_paths_of_the_file_are_relative_to_it(file):
     assert load_server(file, {}).models == Path("/srv/models")
 
 
+@pytest.mark.parametrize(
+    ("url", "found"),
+    [("log", "{}/log"), ("/srv/log", "/srv/log"), ("s3://bucket/log", "s3://bucket/log"),
+     ("file:///srv/log", "file:///srv/log")],
+)  # fmt: skip
+def test_a_relative_path_of_the_log_is_relative_to_the_file(file, url, found):
+    file.write_text(f"log: {{url: {url}}}")
+    assert load_server(file, {}).log.url == found.format(file.parent)
+
+
+@pytest.mark.parametrize("log", ["{sample: 0.5}", "{}", "{url: null}"])
+def test_a_log_without_a_place_has_none(file, log):
+    file.write_text(f"log: {log}")
+    assert load_server(file, {}).log.url is None
+    file.write_text("log: {url: ''}")
+    with pytest.raises(ConfigError, match="is no place"):
+        load_server(file, {})
+
+
 def test_relative_paths_of_the_command_line_are_left(file):
     file.write_text("models: mine")
     assert load_server(file, {"models": Path("other")}).models == Path("other")

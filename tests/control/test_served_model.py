@@ -42,6 +42,7 @@ class Repository:
     """Holds `entries`; `wrong` and `misnamed` are what is wrong; models have `before` versions."""
 
     root = Path("/models")
+    log = None
 
     def __init__(self, *entries, wrong=(), misnamed=(), before=()):
         self.entries, self.wrong, self._misnamed, self.before = entries, wrong, misnamed, before

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -15,9 +16,12 @@ from serving.channel.messages.directory import Directory
 from serving.channel.messages.inference import (
     Passthrough,
 )
+from serving.channel.messages.observation import ANSWERED, FAILED, REFUSED
 from serving.dataplane.context import RequestContext
 from serving.dataplane.handler import DataPlane
+from serving.dataplane.hooks.event_batches import EventKey
 from serving.dataplane.hooks.failed_requests import log_failure
+from serving.dataplane.hooks.publisher import EventPublisher
 from serving.protocol.messages import InferRequest, RequestedOutput
 
 Wait = Callable[[Callable[[], object]], Awaitable[None]]
@@ -305,3 +309,37 @@ async def test_a_request_that_a_model_fails_leaves_one_line_whenever_its_answer_
         fetch()
     assert [error.message for error in said] == ["no"]
     assert [record.getMessage() for record in caplog.records if record.name == "vigil"] == ["no"]
+
+
+@pytest.mark.parametrize(
+    ("log", "kinds"),
+    [(None, {ANSWERED}), ({"capture": "full", "sample": 1}, {ANSWERED, FAILED, REFUSED})],
+)
+async def test_of_a_logged_model_failures_and_refusals_are_published_too(
+    plane: DataPlane,
+    served: Any,
+    make_link: Any,
+    eventually: Wait,
+    make_request: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    log: Any,
+    kinds: set[str],
+) -> None:
+    told: list[EventKey] = []
+    monkeypatch.setattr(EventPublisher, "publish", lambda _self, key, _batch: told.append(key))
+    plane.apply(Directory(1, (served(log=log),)))
+    link = make_link()
+    plane.add_link("m", "1", link)
+    await eventually(lambda: plane.ready()[0])
+    link.manual = True
+    answers: list[dict[str, Any]] = [{}, {"failed": {0: "no"}, "outputs": {}}]
+    for answer in answers:
+        ticket = plane.begin(make_request())
+        await eventually(lambda: link.held)
+        link.answer(**answer)
+        await asyncio.sleep(0.01)
+        with contextlib.suppress(errors.ModelFailed):
+            ticket.endpoint.finish(ticket)
+    with pytest.raises(errors.InvalidInput):
+        plane.begin(make_request(outputs=(RequestedOutput("nothing"),)))
+    assert {key.kind for key in told} == kinds

@@ -1,8 +1,10 @@
 """The prediction log of a real instance: others read exactly what clients were answered."""
 
 import json
+import re
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -32,6 +34,7 @@ found = duckdb.sql(
 print("[" + ",".join(row for (row,) in found.fetchall()) + "]")
 """
 """What another process does: it knows nothing of Vigil."""
+PAGE = Path(__file__).parents[2] / "docs" / "prediction-log.md"
 
 
 @pytest.fixture(scope="module")
@@ -103,8 +106,16 @@ def ask_all(instance: Any) -> dict[str, tuple[str, list[list[float]], Any]]:
     return answered
 
 
+def read(program: str, folder: Path) -> Any:
+    """Return what a program prints that reads the log in another process."""
+    argv = [sys.executable, "-c", program, str(folder)]
+    said = subprocess.run(argv, capture_output=True, text=True, timeout=120)
+    assert said.returncode == 0, said.stderr
+    return json.loads(said.stdout)
+
+
 def test_others_read_exactly_what_clients_were_answered(
-    logged: tuple[Any, Path], eventually: Callable[..., Any]
+    logged: tuple[Any, Path], eventually: Callable[..., Any], tmp_path: Path
 ) -> None:
     instance, folder = logged
     eventually("the monitor", lambda: instance.members("monitor"))
@@ -120,10 +131,7 @@ def test_others_read_exactly_what_clients_were_answered(
     # Streams become files when they are old or large, and when the monitor leaves.
     instance.process.terminate()
     instance.process.wait(60)
-    said = subprocess.run(
-        [sys.executable, "-c", READ, str(folder)], capture_output=True, check=True, timeout=120
-    )
-    found = json.loads(said.stdout)
+    found = read(READ, folder)
     assert len(found) == expected
     assert len({(row["id"], row["row"]) for row in found}) == expected
     by_request: dict[str, list[Any]] = {}
@@ -141,4 +149,27 @@ def test_others_read_exactly_what_clients_were_answered(
         assert {row["version"] for row in of_it} == {1}
         inputs = [[row[f"in_{name}"] for name in "abcd"] for row in of_it]
         assert inputs == (rows if outcome != "invalid" else [[None] * 4])
-        assert [row["out_y"] for row in of_it] == (outputs or [None] * len(of_it))
+        if outputs is None:
+            assert {row["out_y"] for row in of_it} == {None}
+        else:
+            found_outputs = np.array([row["out_y"] for row in of_it], np.float32)
+            assert np.array_equal(found_outputs, np.array(outputs, np.float32)), ident
+    counted = Counter(row["outcome"] for row in found)
+    table, count = shown(folder, tmp_path)
+    for outcome, rows_of_it in counted.items():
+        assert re.search(rf"\b{outcome} +│ +{rows_of_it}\b", table), table
+    assert count == str(expected)
+
+
+def shown(folder: Path, cwd: Path) -> list[str]:
+    """Run what the page shows, where it would be run; return what it prints."""
+    (cwd / ".vigil").symlink_to(folder.parent)
+    blocks = re.findall(r"^```py\n(.*?)^```$", PAGE.read_text(), re.MULTILINE | re.DOTALL)
+    said = []
+    for block in blocks:
+        program = block.replace("loans", MODEL) + "print(len(rows))\n"
+        run = subprocess.run([sys.executable, "-c", program], cwd=cwd, capture_output=True,
+                             text=True, timeout=120)  # fmt: skip
+        assert run.returncode == 0, run.stderr
+        said.append(run.stdout)
+    return [said[0], said[1].strip()]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -94,6 +95,42 @@ def test_columns_of_a_whole_batch_are_not_copied_nor_inputs_joined_for_nobody(
     [(_, batch)] = publisher.events
     assert batch.inputs == {}
     assert batch.outputs is done.outputs
+
+
+def test_only_tensors_that_somebody_wants_are_told(
+    publisher: Publisher, make_request: Make, make_done: Make
+) -> None:
+    done = make_done(make_request())
+    both = {"y": done.outputs["y"], "z": done.outputs["y"]}
+    done = make_done(make_request(), outputs=both, inputs=lambda: {"x": both["y"], "w": both["y"]})
+    some = {"inputs": frozenset(["x", "v"]), "outputs": frozenset(["z"])}
+    Events(KEY, publisher, **some).batch_done(done)  # type: ignore[arg-type]
+    Events(KEY, publisher, inputs=False, outputs=False).batch_done(done)  # type: ignore[arg-type]
+    told = [(list(batch.inputs), list(batch.outputs)) for _, batch in publisher.events]
+    assert told == [(["x"], ["z"]), ([], [])]
+
+
+def test_a_request_of_a_logged_model_costs_no_python_call(
+    publisher: Publisher, make_request: Make, make_done: Make
+) -> None:
+    events = Events(KEY, publisher, inputs=True, logged=True)  # type: ignore[arg-type]
+    counts = []
+    for size in (4, 64):
+        done = make_done(*(make_request(f"r{at}", row=at, output_row=at) for at in range(size)))
+        calls: list[str] = []
+        before = sys.getprofile()
+        sys.setprofile(
+            lambda frame, event, _argument, calls=calls: (
+                calls.append(frame.f_code.co_name) if event == "call" else None
+            )
+        )
+        try:
+            events.batch_done(done)
+        finally:
+            sys.setprofile(before)
+        counts.append(calls)
+    assert counts[0] == counts[1]
+    assert len(counts[0]) <= 8
 
 
 def test_sensitive_values_stand_beside_their_rows(

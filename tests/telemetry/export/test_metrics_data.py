@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from importlib.metadata import PackageNotFoundError
-
 import pytest
 from opentelemetry.sdk.metrics.export import AggregationTemporality, Gauge, Histogram, Sum
 from opentelemetry.sdk.resources import Resource
 
-from serving.telemetry.export import metrics_data as module
-from serving.telemetry.export.metrics_data import instance_resource, metrics_data, own_version
+from serving.telemetry.export.metrics_data import metrics_data
 from serving.telemetry.metrics.inference import INFERENCE_REQUESTS
+from serving.telemetry.resource import own_version
 from serving.telemetry.series import Series
 
 STARTED, NOW = 5, 7
@@ -86,21 +84,3 @@ def test_what_is_declared_is_described():
     assert known.description == INFERENCE_REQUESTS.description
     assert known.description
     assert unknown.description == ""
-
-
-def test_a_resource_is_the_instance_and_what_the_environment_adds(monkeypatch):
-    monkeypatch.setenv("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment=test,odd")
-    attributes = instance_resource().attributes
-    assert attributes["service.name"] == "vigil"
-    assert attributes["service.version"] == own_version()
-    assert attributes["deployment.environment"] == "test"
-
-
-def test_a_checkout_that_is_not_installed_has_no_version(monkeypatch):
-    assert own_version()[0].isdigit()
-
-    def unknown(name):
-        raise PackageNotFoundError(name)
-
-    monkeypatch.setattr(module, "version", unknown)
-    assert own_version() == "unknown"
