@@ -224,7 +224,8 @@ def _error_response(status: int, sentence: str) -> Response:
 def _http_error(_request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     if error.status_code == 405:
-        allowed = dict(error.headers or {}).get("Allow", "GET")
+        # Starlette keeps methods in a set, whose order differs between processes.
+        allowed = ", ".join(sorted(dict(error.headers or {}).get("Allow", "GET").split(", ")))
         return _error_response(405, f"this path takes {allowed}, not this method")
     return _error_response(error.status_code, error.detail)
 
