@@ -52,7 +52,10 @@ def _is_free(port: int) -> bool:
 
 @dataclass(slots=True)
 class Server:
-    """A running contender. `grpc_port` is None when it speaks no gRPC of the protocol's."""
+    """A running contender. `grpc_port` is None when it speaks no gRPC of the protocol's.
+
+    `admin_port` is Vigil's.
+    """
 
     name: str
     process: subprocess.Popen[bytes]
@@ -60,6 +63,7 @@ class Server:
     grpc_port: int | None
     log: Path
     cleanup: Callable[[], None] = field(default=lambda: None)
+    admin_port: int | None = None
 
     def alive(self) -> bool:
         """Whether the child still runs."""

@@ -21,6 +21,8 @@ class Variant:
     """What differs between two entries of Vigil.
 
     `checks`: guards (schema, Mahalanobis), drift monitor and the Prometheus endpoint.
+    `record`: the prediction log (everything of all requests), fairness, and traces of 1 % of the
+    requests, which go to `collector`.
     `asleep`: without checks, and with `batching.busy_poll_us: 0`.
     `compiled`: the files of the compiled wheel, which `compiled.build` makes, and not the checkout.
     """
@@ -31,11 +33,14 @@ class Variant:
     transport: Literal["channel", "handle"] = "channel"
     asleep: bool = False
     compiled: bool = False
+    record: bool = False
+    collector: str = ""
 
     @property
     def name(self) -> str:
         """How tables call it."""
         checks = "checks on" if self.checks else "checks off"
+        checks += ", all recorded" if self.record else ""
         asleep = ", no busy poll" if self.asleep else ""
         built = "compiled" if self.compiled else "interpreted"
         return f"vigil {self.engine} {self.ingress}+{self.transport}, {checks}{asleep}, {built}"
@@ -59,6 +64,8 @@ def start(home: Path, variant: Variant, models: Path | None = None) -> Server:
     configuration = work / "vigil.yaml"
     ports = {"http_port": http_port, "grpc_port": grpc_port, "admin_port": admin_port}
     folder = "asleep" if variant.asleep else "on" if variant.checks else "off"
+    folder = "record" if variant.record else folder
+    traces = {"endpoint": variant.collector} if variant.collector else {}
     models = models or home / "vigil-models" / folder
     configuration.write_text(
         yaml.safe_dump(
@@ -69,7 +76,8 @@ def start(home: Path, variant: Variant, models: Path | None = None) -> Server:
                 "listen": {"host": "127.0.0.1", **ports},
                 "models": str(models.resolve()),
                 "data_dir": str(work / "data"),
-                "telemetry": {"prometheus": variant.checks},
+                "log": {"capture": "full"} if variant.record else None,
+                "telemetry": {"prometheus": variant.checks, "traces": traces},
             },
             sort_keys=False,
         )
@@ -77,7 +85,8 @@ def start(home: Path, variant: Variant, models: Path | None = None) -> Server:
     command = [sys.executable, "-m", "serving.cli", "up", str(configuration)]
     log = home / "logs" / f"{slug}.log"
     env = environment(compiled.unpacked(home) if variant.compiled else ROOT)
-    server = Server(variant.name, spawn(command, env, log), http_port, grpc_port, log)
+    process = spawn(command, env, log)
+    server = Server(variant.name, process, http_port, grpc_port, log, admin_port=admin_port)
     return wait_ready(server, lambda: http_status(http_port, "/v2/health/ready") == 200)
 
 

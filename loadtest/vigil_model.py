@@ -23,7 +23,9 @@ _NET = Path(__file__).with_name("vigil_net.py")
 _REFERENCE_ROWS = 4000
 
 
-def config(checks: bool, batching: dict[str, int] | None = None) -> dict[str, object]:
+def config(
+    checks: bool, batching: dict[str, int] | None = None, *, fairness: bool = False
+) -> dict[str, object]:
     """Return `model.yaml`; with `checks`: schema, Mahalanobis and monitors, else none of them."""
     x: dict[str, object] = {"name": mlp.INPUT, "datatype": "FP32", "shape": [-1, mlp.WIDTHS[0]]}
     if checks:
@@ -44,15 +46,20 @@ def config(checks: bool, batching: dict[str, int] | None = None) -> dict[str, ob
         "batching": batching or {},
         "guards": guards if checks else [],
         "monitors": {"drift": {"window": 1000}} if checks else {"drift": None, "performance": None},
+        "fairness": {"sensitive": ["group"], "favorable": "a"} if fairness else None,
     }
 
 
-def build(folder: Path, checks: bool, batching: dict[str, int] | None = None) -> None:
+def build(
+    folder: Path, checks: bool, batching: dict[str, int] | None = None, *, fairness: bool = False
+) -> None:
     """Write `<folder>/mlp` with weights, configuration, example and, for checks, the profile."""
     model = folder / mlp.MODEL
     model.mkdir(parents=True, exist_ok=True)
     save_safetensors(_module(), model / "1", _NET)
-    (model / "model.yaml").write_text(yaml.safe_dump(config(checks, batching), sort_keys=False))
+    (model / "model.yaml").write_text(
+        yaml.safe_dump(config(checks, batching, fairness=fairness), sort_keys=False)
+    )
     (model / "example.json").write_bytes(mlp.json_body(mlp.rows(2)).data)
     if not checks:
         return
@@ -100,5 +107,6 @@ if __name__ == "__main__":
     build(home / "off", checks=False)
     build(home / "on", checks=True)
     build(home / "asleep", checks=False, batching={"busy_poll_us": 0})
-    for folder in (home / "off", home / "on", home / "asleep"):
+    build(home / "record", checks=True, fairness=True)
+    for folder in (home / "off", home / "on", home / "asleep", home / "record"):
         build_image(folder)

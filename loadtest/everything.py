@@ -1,0 +1,167 @@
+"""What it costs to record everything: `python -m loadtest.everything [--rounds N] [--seconds S]`.
+
+One server records all that Vigil can (guards, drift, fairness, metrics, the prediction log in full,
+1 % of the traces to a collector), one of the same checkout nothing. Each round measures the bare one
+twice, which is the A/A control, with the other in between: at saturation, and in an open loop at
+half of the bare one's peak. Leaves `everything.json` in `loadtest/results`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, Final
+
+from loadtest import facts, mlp, vigil
+from loadtest.home import ROOT
+from loadtest.load import LOADS, Load, measure
+from loadtest.process import Server, only_one, stop_on_sigterm
+
+KNOWN: Final = {load.name: load for load in LOADS}
+DEFAULT: Final = "json-1,json-64,grpc-4x16,json-64-unique,grpc-4x16-unique"
+HALF: Final = 0.5
+
+
+def main() -> int:
+    """Run it."""
+    parser = argparse.ArgumentParser(prog="python -m loadtest.everything", description=__doc__)
+    parser.add_argument("--rounds", type=int, choices=range(1, 31), default=5, metavar="N")
+    parser.add_argument("--seconds", type=int, choices=range(1, 31), default=4, metavar="S")
+    parser.add_argument("--loads", default=DEFAULT, help=f"of {', '.join(KNOWN)}")
+    options = parser.parse_args()
+    stop_on_sigterm()
+    home = ROOT / ".bench"
+    known = facts.machine()
+    known["command"] = facts.command("loadtest.everything", None)
+    loads = [KNOWN[name] for name in options.loads.split(",")]
+    with only_one(home), ExitStack() as stack:
+        collector = stack.enter_context(_collector())
+        vigil.prepare(home)
+        bare, all_of_it = (
+            vigil.start(home, variant)
+            for variant in (
+                vigil.Variant("local", checks=False),
+                vigil.Variant("local", checks=True, record=True, collector=collector),
+            )
+        )
+        for server in (bare, all_of_it):
+            stack.callback(server.stop)
+        found = {}
+        for load in loads:
+            found[load.name] = _saturated(bare, all_of_it, load, options.rounds, options.seconds)
+            print(load.name, found[load.name], flush=True)
+        peak = measure(bare, KNOWN["json-64"], options.seconds).requests_per_s
+        loop = _open_loop(bare, all_of_it, HALF * peak, options.rounds, options.seconds, home)
+        print("open loop", loop, flush=True)
+    told = {"machine": known, "rounds": options.rounds, "saturated": found, "open_loop": loop}
+    (ROOT / "loadtest" / "results" / "everything.json").write_text(
+        json.dumps(told, indent=2) + "\n"
+    )
+    return 0
+
+
+def _saturated(
+    bare: Server, recording: Server, load: Load, rounds: int, seconds: float
+) -> dict[str, Any]:
+    ratios, control, rates = [], [], []
+    for _ in range(rounds):
+        before, now, again = (
+            measure(server, load, seconds).requests_per_s for server in (bare, recording, bare)
+        )
+        ratios.append(2 * now / (before + again))
+        control.append(again / before)
+        rates.append(before)
+    return {
+        "bare_per_s": round(statistics.median(rates)),
+        "recording_to_bare": _spread(ratios),
+        "control": _spread(control),
+    }
+
+
+def _open_loop(
+    bare: Server, recording: Server, rate: float, rounds: int, seconds: float, home: Path
+) -> dict[str, Any]:
+    ratios, control = [], []
+    before = _dropped(recording)
+    for number in range(rounds):
+        first, now, again = (
+            _p99_ms(server, rate, seconds, number, home) for server in (bare, recording, bare)
+        )
+        ratios.append(2 * now / (first + again))
+        control.append(again / first)
+    return {
+        "offered_per_s": round(rate),
+        "p99_recording_to_bare": _spread(ratios),
+        "control": _spread(control),
+        "dropped": _dropped(recording) - before,
+    }
+
+
+def _p99_ms(server: Server, rate: float, seconds: float, seed: int, home: Path) -> float:
+    body = mlp.json_body(mlp.rows(1))
+    head = (
+        f"POST {mlp.INFER_PATH} HTTP/1.1\r\nHost: 127.0.0.1:{server.http_port}\r\n"
+        f"Content-Type: application/json\r\nContent-Length: {len(body.data)}\r\n\r\n"
+    )
+    (home / "request").write_bytes(head.encode() + body.data)
+    command = [sys.executable, "-m", "loadtest.poisson", str(home / "request")]
+    command += [str(server.http_port), str(rate), str(seconds), str(seed)]
+    done = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=120
+    )
+    return float(json.loads(done.stdout)["p99_ms"])
+
+
+def _dropped(server: Server) -> float:
+    """Return how many events and rows of the log were dropped or lost, as `/metrics` tells."""
+    url = f"http://127.0.0.1:{server.admin_port}/metrics"
+    time.sleep(3)  # totals are reported once a second
+    with urllib.request.urlopen(url, timeout=10) as answer:
+        lines = answer.read().decode().splitlines()
+    names = ("vigil_events_dropped_total", "vigil_events_lost_total", "vigil_store_dropped_total")
+    return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith(names))
+
+
+def _spread(values: list[float]) -> dict[str, float]:
+    return {
+        "median": round(statistics.median(values), 3),
+        "least": round(min(values), 3),
+        "most": round(max(values), 3),
+    }
+
+
+@contextmanager
+def _collector() -> Iterator[str]:
+    """Run a collector that takes everything and keeps nothing; yields its address."""
+
+    class Taking(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            self.send_response(200)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Taking)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
