@@ -1,9 +1,9 @@
 """What it costs to record everything: `python -m loadtest.everything [--rounds N] [--seconds S]`.
 
-One server records all that Vigil can (guards, drift, fairness, metrics, the prediction log in full,
-1 % of the traces to a collector), one of the same checkout nothing. Each round measures the bare one
-twice, which is the A/A control, with the other in between: at saturation, and in an open loop at
-half of the bare one's peak. Leaves `everything.json` in `loadtest/results`.
+One server records all that Vigil can (guards, drift, fairness, metrics, the whole prediction log,
+1 % of the traces to a collector), one of the same checkout nothing. Each round measures the bare
+one twice, which is the A/A control, with the other in between: at saturation, and in an open loop
+at half of the bare one's peak. Leaves `everything.json` in `loadtest/results`.
 """
 
 from __future__ import annotations
