@@ -104,9 +104,7 @@ class GatewayDeployment:
             known = self._admit(method.scope, request, context)
             answer = await method.answer(plane, self._app.access, request, known)
         except Exception as error:  # noqa: BLE001 - the client gets a status, the log the traceback
-            told = client_error(error, "a gRPC call could not be answered")
-            _tell(context, told)
-            code = grpc_status(told)
+            code = _tell(context, client_error(error, "a gRPC call could not be answered"))
         plane.durations.call(path, code, monotonic() - began)
         return answer
 
@@ -178,10 +176,15 @@ def _hearing_of_the_end(app: App) -> App:
     return called
 
 
-def _tell(context: Any, error: errors.VigilError) -> None:
-    """Set a call's status. Serve hands it on with a message, or with an exception that follows."""
-    context.set_code(_CODES[grpc_status(error)])
+def _tell(context: Any, error: errors.VigilError) -> int:
+    """Set a call's status, and return its number.
+
+    Serve hands it on with a message, or with an exception that follows.
+    """
+    code = grpc_status(error)
+    context.set_code(_CODES[code])
     context.set_details(error.message)
+    return code
 
 
 def _child(instance: Instance, name: str) -> GatewayChild:

@@ -27,14 +27,11 @@ from serving.gateway.grpc.health import watch
 from serving.gateway.grpc.methods import METHODS, Method
 from serving.gateway.grpc.paths import REFLECTION, REFLECTION_ALPHA, STREAM_INFER, WATCH
 from serving.gateway.grpc.reflection import reflect, reflect_alpha
-from serving.gateway.grpc.replies import error_trailers
+from serving.gateway.grpc.replies import failed
 from serving.gateway.grpc.stream import stream_infer
 from serving.gateway.grpc.stream_call import StreamMethod, serve_stream
-from serving.gateway.internal_errors import client_error
 from serving.protocol.parameters import NO_SHARED_MEMORY
-from serving.protocol.status import grpc_status
 from serving.telemetry.metrics.servers import OTHER
-from serving.telemetry.trace_context import TRACEPARENT
 
 STREAMS: Final = {
     STREAM_INFER: StreamMethod(stream_infer, Scope.INFER),
@@ -64,11 +61,10 @@ async def serve_grpc(
         principal = _admit(stream or method, access, exchange)
     except Exception as error:  # noqa: BLE001 - the client gets a status, the log the traceback
         said = "a gRPC call could not be answered"
-        trace = exchange.headers.get(TRACEPARENT, b"")
-        told = client_error(error, said, path=path, traceparent=trace)
+        trailers, code = failed(error, said, path, exchange.headers)
         await send_start(exchange.send, answer_headers({})[0])
-        await send_end(exchange.send, error_trailers(told), b"")
-        return grpc_status(told)
+        await send_end(exchange.send, trailers, b"")
+        return code
     if stream is not None:
         return await serve_stream(stream, plane, access, max_body, exchange, principal)
     return await _serve_unary(method, plane, access, max_body, exchange, principal)
@@ -107,9 +103,7 @@ async def _serve_unary(
         body = await packed_frame(reply, encoding)
     except Exception as error:  # noqa: BLE001 - the client gets a status, the log the traceback
         said = "a gRPC call could not be answered"
-        trace = exchange.headers.get(TRACEPARENT, b"")
-        told = client_error(error, said, path=exchange.scope["path"], traceparent=trace)
-        trailers, code = error_trailers(told), grpc_status(told)
+        trailers, code = failed(error, said, exchange.scope["path"], exchange.headers)
     exchange.share.end()
     await send_start(exchange.send, answer)
     await send_end(exchange.send, trailers, body)

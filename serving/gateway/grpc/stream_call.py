@@ -29,10 +29,8 @@ from serving.gateway.grpc.frames import (
     send_end,
     send_start,
 )
-from serving.gateway.grpc.replies import error_trailers
-from serving.gateway.internal_errors import client_error
+from serving.gateway.grpc.replies import error_trailers, failed
 from serving.protocol.status import grpc_status
-from serving.telemetry.trace_context import TRACEPARENT
 
 
 class StreamCall:
@@ -129,7 +127,7 @@ async def serve_stream(
     # Headers leave with the first piece of the body, and until they have left the server counts
     # the call as a request that comes too slowly.
     await send({"type": "http.response.body", "body": b"", "more_body": True})
-    told: errors.VigilError | None = None
+    trailers, code = OK, 0
     limit: asyncio.Timeout | None = None
     try:
         call = StreamCall(plane, access, method.scope, principal, max_body, encoding, exchange)
@@ -141,13 +139,13 @@ async def serve_stream(
     except Exception as error:  # noqa: BLE001 - the client gets a status, the log the traceback
         if limit is not None and limit.expired() and isinstance(error, TimeoutError):
             late = "the deadline of the stream passed; allow more time"
-            told = errors.DeadlineExceeded(late)
+            passed = errors.DeadlineExceeded(late)
+            trailers, code = error_trailers(passed), grpc_status(passed)
         else:  # a method may meet a TimeoutError of its own
             said = "a gRPC stream could not be answered"
-            trace = exchange.headers.get(TRACEPARENT, b"")
-            told = client_error(error, said, path=exchange.scope["path"], traceparent=trace)
-    await send_end(send, OK if told is None else error_trailers(told))
-    return 0 if told is None else grpc_status(told)
+            trailers, code = failed(error, said, exchange.scope["path"], exchange.headers)
+    await send_end(send, trailers)
+    return code
 
 
 def stopping() -> errors.ModelNotReady:

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from serving.access.decision import Access
 from serving.config import Listen
+from serving.dataplane.hooks.server_durations import ServerDurations
 from serving.gateway.body_budget import BodyBudget
 from serving.gateway.direct.connection import MOST_AHEAD
 from serving.gateway.direct.http1.connection import Http1
@@ -23,6 +24,7 @@ from serving.gateway.direct.peer import Peer
 from serving.gateway.direct.server import DirectServer
 from serving.gateway.direct.time_slices import QUANTUM_S, SAMPLE, SLICE_S, TimeSlices
 from serving.http2 import frames as f
+from serving.telemetry.counters import SeriesSet
 
 LIMIT = 1 << 20
 READ = 256 << 10
@@ -227,7 +229,8 @@ class Echo:
 
 def make(kind, clock):
     """Return a connection over a wire, with slices of its own clock."""
-    server = DirectServer(Echo(), None, Listen(), LIMIT)
+    plane = SimpleNamespace(durations=ServerDurations(SeriesSet()))
+    server = DirectServer(Echo(), plane, Listen(), LIMIT)
     loop = asyncio.get_running_loop()
     server.state = replace(server.state, slices=TimeSlices(loop.call_soon, clock))
     wire = Wire()
