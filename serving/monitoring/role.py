@@ -146,6 +146,7 @@ class MonitorRole:
 
     def _report(self) -> Report:
         self._process.update()
+        self._intake.update()
         series = (*self.service.snapshot(), *self._series.snapshot())
         return Report(True, series, self.service.status())
 
