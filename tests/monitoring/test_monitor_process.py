@@ -207,7 +207,7 @@ async def test_killed_amid_the_traffic_of_two_gateways_it_finds_what_it_would_ha
     assert [(each.published.rows, dropped(each)) for each in publishers] == [(1000, 0)] * 2
     found = (await ask(publishers[0]))["findings"]
     assert [lasting(each) for each in found] == [lasting(each) for each in expected.findings()]
-    assert {f["monitor"] for f in found} == {"drift", "quality", "performance"}
+    assert {f["monitor"] for f in found} >= {"drift", "quality", "performance"}
     assert any(f["breached"] for f in found)
 
 
