@@ -123,10 +123,13 @@ class Intake:
 
     # -- what cannot be kept ------------------------------------------------------------
 
+    def update(self) -> None:
+        """Set the metric."""
+        self._unsaved.set(self._log.missing)
+
     def notice(self) -> str:
         """Return what a restart would forget, in a sentence; empty: nothing."""
         missing = self._log.missing
-        self._unsaved.set(missing)
         if not missing:
             return ""
         why = self._log.failure or "they could not be written"

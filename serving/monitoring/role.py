@@ -159,6 +159,7 @@ class MonitorRole:
 
     def _report(self) -> Report:
         self._process.update()
+        self._intake.update()
         series = (*self.service.snapshot(), *self._series.snapshot())
         status = self.service.status()
         if self._log is not None:

@@ -52,6 +52,7 @@ class Tabular:
         timestamp: float = 1000.0,
         favorable: np.ndarray | None = None,
         sex: np.ndarray | None = None,
+        version: str = "1",
     ) -> None:
         """Publish n requests of one row each, in batches of ten."""
         favorable = self.random.random(n) < 0.5 if favorable is None else favorable
@@ -67,7 +68,7 @@ class Tabular:
                 {name: array[part] for name, array in outputs.items()},
                 None if sex is None else {"sex": sex[part]},
             )
-            publisher.publish(EventKey("loans", "1"), batch)
+            publisher.publish(EventKey("loans", version), batch)
 
 
 @pytest.fixture
@@ -142,10 +143,21 @@ class Gateway:
         self.publisher.on_directory(directory)
 
 
-@pytest.fixture
-async def gateway(tmp_path: Path, registry: Registry) -> AsyncIterator[Gateway]:
-    made = Gateway(f"unix:{tmp_path}/registry.sock", "gateway-0")
+async def _run(tmp_path: Path, ident: str) -> AsyncIterator[Gateway]:
+    made = Gateway(f"unix:{tmp_path}/registry.sock", ident)
     made.client.start()
     yield made
     made.publisher.close()
     await made.client.stop()
+
+
+@pytest.fixture
+async def gateway(tmp_path: Path, registry: Registry) -> AsyncIterator[Gateway]:
+    async for made in _run(tmp_path, "gateway-0"):
+        yield made
+
+
+@pytest.fixture
+async def other_gateway(tmp_path: Path, registry: Registry) -> AsyncIterator[Gateway]:
+    async for made in _run(tmp_path, "gateway-1"):
+        yield made

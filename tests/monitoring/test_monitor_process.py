@@ -1,5 +1,6 @@
 """The monitor as the process that it is in production: killed, restarted, asked to end."""
 
+import asyncio
 import json
 import os
 import signal
@@ -7,21 +8,30 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import msgspec
 import pytest
 
+from serving.channel.messages.directory import ServedModel
 from serving.channel.messages.observation import (
+    EventMeta,
     FindingsMeta,
     Label,
     LabelCounts,
     LabelsMeta,
+    Position,
     ReportMeta,
     ReportReply,
 )
 from serving.channel.messages.reports import EventCounts, MonitorStatus
+from serving.dataplane.hooks.event_batches import EventBatch, EventKey
+from serving.dataplane.hooks.publisher import EventPublisher
+from serving.errors import ModelNotReady
+from serving.monitoring.service import MonitoringService
 from serving.monitoring.state_file import FORMAT, read_state, write_state
+from serving.protocol.messages import Tensor
 
 
 @pytest.fixture
@@ -124,6 +134,92 @@ async def test_labels_and_predictions_outlive_kill_9(
     await eventually(lambda: publisher.connected)
     answer = await push(publisher, ["r1", "r3", "early", "never"])
     assert answer == LabelCounts(accepted=1, duplicate=2, unknown=1)
+
+
+def dropped(publisher) -> int:
+    return sum(totals.rows for totals in publisher.dropped.values())
+
+
+class Uninterrupted:
+    """A monitor in this process that is told all that publishers are, and is never killed."""
+
+    def __init__(self, models: list[ServedModel], publishers: list[EventPublisher]) -> None:
+        self.service = MonitoringService(time.time)
+        self.service.serve(models)
+        self._messages = 0
+        for publisher in publishers:
+            publish = publisher.publish
+            publisher.publish = partial(self._published, publish)
+
+    def _published(self, publish, key: EventKey, batch: EventBatch) -> None:
+        publish(key, batch)
+        at = self._messages
+        self._messages += 1
+        n = len(batch.ids)
+        meta = EventMeta(
+            Position("all", 1, at, at * n, at * n), key.model, key.version, batch.timestamp,
+            list(batch.ids), list(batch.rows), {},
+        )  # fmt: skip
+        named = {
+            **{f"in:{name}": array for name, array in batch.inputs.items()},
+            **{f"out:{name}": array for name, array in batch.outputs.items()},
+        }
+        self.service.observe(meta, [Tensor(name, "", a.shape, a) for name, a in named.items()])
+
+    def findings(self) -> list[dict]:
+        return json.loads(msgspec.json.encode(self.service.findings("loans").findings))
+
+
+def lasting(finding: dict) -> dict:
+    """A finding without what depends on when it was made, or when a label came."""
+    number, _, _ = finding["window_id"].partition("@")
+    times = {"window": None} if finding["monitor"] == "performance" else {}
+    return {**finding, "age_s": 0, "window_id": number, **times}
+
+
+async def test_killed_amid_the_traffic_of_two_gateways_it_finds_what_it_would_have_found(
+    registry, gateway, other_gateway, tabular, spawn, served, eventually
+):
+    """Each gateway has a version of its own, so that the order of one does not move the other."""
+    models = [served, msgspec.structs.replace(served, version="2")]
+    registry.set_models(models)
+    publishers = [gateway.publisher, other_gateway.publisher]
+    expected = Uninterrupted(models, publishers)
+    process = spawn()
+    await eventually(lambda: all(publisher.connected for publisher in publishers))
+    began = time.time()
+    for step in range(20):
+        for version, publisher in zip("12", publishers, strict=True):
+            ids = f"v{version}-{step}-"
+            tabular.publish(publisher, 50, step / 20, ids=ids, timestamp=began, version=version)
+            publisher.flush()
+        if step in (3, 8, 13):
+            await asyncio.sleep(0.002 * step)  # that they are on their way, written, acknowledged
+            process.kill()
+            process = spawn()
+        if step % 2:
+            truth = [Label(f"v2-{step}-{row}", 0, row % 2) for row in range(50)]
+            expected.service.label(LabelsMeta("loans", truth))
+            await pushed(publishers[1], truth)
+    await eventually(lambda: not any(each.kept_bytes or each.waiting_rows for each in publishers))
+    await eventually(lambda: events(registry).received == 2000)
+    assert events(registry) == EventCounts(received=2000)
+    assert [(each.published.rows, dropped(each)) for each in publishers] == [(1000, 0)] * 2
+    found = (await ask(publishers[0]))["findings"]
+    assert [lasting(each) for each in found] == [lasting(each) for each in expected.findings()]
+    assert {f["monitor"] for f in found} >= {"drift", "quality", "performance"}
+    assert any(f["breached"] for f in found)
+
+
+async def pushed(publisher, labels: list[Label]) -> LabelCounts:
+    """Push labels as a client does: again, until they are acknowledged."""
+    async with asyncio.timeout(60):
+        while True:
+            try:
+                reply = await publisher.request("labels", LabelsMeta("loans", labels))
+                return msgspec.msgpack.decode(reply.meta, type=LabelCounts)
+            except ModelNotReady:
+                await asyncio.sleep(0.05)
 
 
 DAMAGE = [

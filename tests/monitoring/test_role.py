@@ -1,5 +1,6 @@
 """A monitor in this process, fed over real sockets by a real publisher."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -8,6 +9,7 @@ import msgspec
 import numpy as np
 import pytest
 
+from serving.channel.messages.directory import Directory, Member
 from serving.channel.messages.observation import (
     FindingsMeta,
     Label,
@@ -21,9 +23,11 @@ from serving.control.latest_findings import LatestFindings
 from serving.control.monitor_orders import reset_reference
 from serving.control.registry import Registry
 from serving.dataplane.hooks.event_batches import EventBatch, EventKey
+from serving.dataplane.hooks.publisher import EventPublisher, Limits
 from serving.errors import InvalidInput, ModelNotFound, ModelNotReady, Unsupported
 from serving.monitoring import role as role_module
 from serving.monitoring.role import MonitorRole
+from serving.telemetry.counters import SeriesSet
 
 
 @pytest.fixture
@@ -381,3 +385,90 @@ async def test_only_a_live_reference_can_be_reset(connected, registry):
         await reset_reference(registry, "loans")
     with pytest.raises(ModelNotFound):
         await reset_reference(registry, "other")
+
+
+class SlowWire:
+    """Passes bytes between gateways and a monitor; once it is slow, one byte a second."""
+
+    def __init__(self, listen: str, monitor: str) -> None:
+        self._listen, self._monitor = listen, monitor
+        self.slow = False
+        self._tasks: list[asyncio.Task[None]] = []
+        self._writers: list[asyncio.StreamWriter] = []
+
+    async def start(self) -> None:
+        self._server = await asyncio.start_unix_server(self._accept, self._listen)
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        back, forth = await asyncio.open_unix_connection(self._monitor)
+        self._writers += [writer, forth]
+        for source, target in ((reader, forth), (back, writer)):
+            self._tasks.append(asyncio.ensure_future(self._pass(source, target)))
+
+    async def _pass(self, source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
+        while data := await source.read(1 if self.slow else 1 << 16):
+            target.write(data)
+            if self.slow:
+                await asyncio.sleep(1)
+
+    async def stop(self) -> None:
+        self._server.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.wait(self._tasks)
+        for writer in self._writers:
+            writer.close()
+
+
+def at(address: str) -> Directory:
+    return Directory(1, members=(Member("monitor", "monitor", 1, address),))
+
+
+@pytest.fixture
+async def small(tmp_path) -> AsyncIterator[EventPublisher]:
+    """A gateway that keeps little, and knows no registry."""
+    limits = Limits(delay_s=0.005, kept_bytes=60_000, unsent_bytes=4096)
+    publisher = EventPublisher("small", SeriesSet(), limits=limits)
+    yield publisher
+    publisher.close()
+
+
+def settled(publisher: EventPublisher) -> bool:
+    return not publisher.waiting_rows and not publisher.kept_bytes
+
+
+async def test_a_monitor_that_reads_a_byte_a_second_costs_what_is_dropped_and_no_more(
+    small, monitor, tabular, tmp_path, eventually
+):
+    wire = SlowWire(f"{tmp_path}/slow.sock", f"{tmp_path}/monitor.sock")
+    await wire.start()
+    small.on_directory(at(f"unix:{tmp_path}/slow.sock"))
+    await eventually(lambda: small.connected)
+    tabular.publish(small, 100)
+    await eventually(lambda: settled(small) and small.published.rows == 100)
+    wire.slow = True
+    for _ in range(60):
+        tabular.publish(small, 200)
+        small.flush()
+    dropped = small.dropped["backlog"].rows
+    assert 0 < dropped < 12_000
+    assert small.published.rows == 12_100
+    await wire.stop()  # by the watchdog, or somebody's hand
+    small.on_directory(at(f"unix:{tmp_path}/monitor.sock"))
+    await eventually(lambda: settled(small))
+    delivery = monitor.service.delivery
+    assert (delivery.received.rows, delivery.lost.rows) == (12_100 - dropped, 0)
+
+
+async def test_a_monitor_that_comes_late_costs_what_was_dropped_and_no_more(
+    small, monitor, tabular, tmp_path, eventually
+):
+    for _ in range(60):
+        tabular.publish(small, 200)
+        small.flush()
+    dropped = small.dropped["no_monitor"].rows
+    assert 0 < dropped < 12_000
+    small.on_directory(at(f"unix:{tmp_path}/monitor.sock"))
+    await eventually(lambda: settled(small))
+    delivery = monitor.service.delivery
+    assert (delivery.received.rows, delivery.lost.rows) == (12_000 - dropped, 0)
