@@ -24,7 +24,16 @@ from serving.channel.endpoint import ChannelServer
 from serving.channel.frame_parts import Message
 from serving.channel.messages.directory import Directory, Member, ServedModel
 from serving.channel.messages.explanation import EXPLAIN, ExplainReply
-from serving.channel.messages.observation import LABELS, LabelCounts
+from serving.channel.messages.observation import (
+    EVENTS,
+    LABELS,
+    POSITION,
+    TAKEN,
+    EventMeta,
+    LabelCounts,
+    Position,
+    Taken,
+)
 from serving.config import Listen, ModelConfig
 from serving.dataplane.handler import DataPlane
 from serving.gateway.asgi import VigilApp
@@ -66,6 +75,12 @@ class Helper:
         self.server = ChannelServer(self._message)
 
     def _message(self, connection: Connection, message: Message) -> None:
+        if message.kind == EVENTS:
+            position = msgspec.msgpack.decode(message.meta, type=EventMeta).position
+            connection.notify(TAKEN, Taken(position.incarnation, position.sequence + 1))
+        elif message.kind == POSITION:
+            position = msgspec.msgpack.decode(message.meta, type=Position)
+            connection.notify(TAKEN, Taken(position.incarnation, position.sequence))
         if message.kind not in (EXPLAIN, LABELS):
             return
         self.asked += 1

@@ -144,6 +144,7 @@ async def test_nothing_is_left_and_the_account_is_even(
             link.hold.set()
         await wait_until(lambda: not link.busy and not app.plane.resolve("m").queue.waiting_rows)
         app.plane.publisher.flush()
+        await wait_until(lambda: not app.plane.publisher.kept_bytes)
 
     await once()
     garbage.start()

@@ -151,7 +151,8 @@ def idle(plane: Any) -> bool:
     """Whether no request is under way, and no event about one waits to be sent."""
     plane.publisher.flush()
     entry = plane.resolve("m")
-    return not entry.queue.waiting_rows and not any(link.busy for link in entry.batcher.links)
+    busy = any(link.busy for link in entry.batcher.links)
+    return not (entry.queue.waiting_rows or busy or plane.publisher.kept_bytes)
 
 
 def partly(asked: Any, protocol: int) -> bytes:
