@@ -144,6 +144,8 @@ async def serve_stream(
         else:  # a method may meet a TimeoutError of its own
             said = "a gRPC stream could not be answered"
             trailers, code = failed(error, said, exchange.scope["path"], exchange.headers)
+    finally:
+        limit = None  # it knows this task, and the frames of a cancelled one would know it
     await send_end(send, trailers)
     return code
 
