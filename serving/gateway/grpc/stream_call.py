@@ -136,6 +136,8 @@ async def serve_stream(
         else:  # a method may meet a TimeoutError of its own
             said = "a gRPC stream could not be answered"
             trailers = error_trailers(client_error(error, said, path=exchange.scope["path"]))
+    finally:
+        limit = None  # it knows this task, and the frames of a cancelled one would know it
     await send_end(send, trailers)
 
 
