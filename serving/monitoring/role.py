@@ -130,6 +130,8 @@ class MonitorRole:
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=2.0)
         self._server.close()
+        if self._registry:
+            self._registry.report_now()  # or a successor would tell it
         await self._save()
         self._persistence.close()
         if self._registry:
@@ -147,7 +149,7 @@ class MonitorRole:
     def _report(self) -> Report:
         self._process.update()
         self._intake.update()
-        series = (*self.service.snapshot(), *self._series.snapshot())
+        series = (*self._intake.report(), *self._series.snapshot())
         return Report(True, series, self.service.status())
 
     async def _tell_findings(self, registry: RegistryClient) -> None:

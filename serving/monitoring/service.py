@@ -191,6 +191,10 @@ class MonitoringService:
             watch.refresh(now)
         return self._series.snapshot()
 
+    def sums(self) -> tuple[Series, ...]:
+        """Return the cumulative series as they are now."""
+        return tuple(each for each in self._series.snapshot() if each.kind == "sum")
+
     def _notes(self, watches: Sequence[ModelMonitors], model: str = "") -> tuple[str, ...]:
         of_watches = (note for watch in watches for note in watch.notes)
         return (*of_watches, *self.watches.notes(model), *self._notices())
