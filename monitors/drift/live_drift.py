@@ -19,7 +19,7 @@ class LiveDriftMonitor:
     """Fits a reference to the first rows and then is a `DriftMonitor` of the rows that follow.
 
     Whatever was wrong in those rows already is what later ones are compared with. They are only
-    held in memory until there are enough: a profile keeps counts, and no row reaches a disk, so
+    held in memory until there are enough: a profile keeps counts, and no row is saved with it, so
     collecting begins anew after a restart. A batch whose columns are not those of the first one
     (an input without a fixed shape) is left out of the reference.
 

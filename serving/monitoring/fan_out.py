@@ -41,7 +41,7 @@ class Served(msgspec.Struct, array_like=True, frozen=True):
 
 
 Told = EventMeta | Position | LabelsMeta | ResetMeta | Served
-"""What changes a monitor's state; all else only asks."""
+"""What changes what is judged; all else only asks."""
 
 _DECODERS: Final[dict[str, Callable[[Any], Told]]] = {
     EVENTS: msgspec.msgpack.Decoder(EventMeta).decode,

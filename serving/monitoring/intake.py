@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from typing import Final
+
+import msgspec
 
 from serving.channel import frames
 from serving.channel.connection import Connection
@@ -15,11 +18,18 @@ from serving.channel.frame_parts import Message
 from serving.channel.messages.directory import ServedModel
 from serving.channel.messages.observation import TAKEN, EventMeta, Position
 from serving.errors import ModelNotReady
-from serving.monitoring.fan_out import SERVED, FanOut, Served, Told, read
+from serving.monitoring.carried_totals import CarriedTotals, Total
+from serving.monitoring.fan_out import SERVED, FanOut, Served, read
 from serving.monitoring.wal_segments import Record
 from serving.monitoring.write_ahead_log import WriteAheadLog
 from serving.telemetry.counters import SeriesSet
 from serving.telemetry.metrics.events import MONITOR_UNSAVED
+from serving.telemetry.series import Series
+
+REPORTED: Final = "reported"
+"""Kind of a message that only the write-ahead log has: sums that the control plane was told."""
+
+_decode_totals = msgspec.msgpack.Decoder(list[Total]).decode
 
 
 class Intake:
@@ -30,6 +40,9 @@ class Intake:
         fan_out: who deals with them.
         clock: seconds since the epoch.
         series: where the metrics are kept.
+
+    Attributes:
+        totals: the judges' sums over all processes.
     """
 
     def __init__(
@@ -44,6 +57,7 @@ class Intake:
         self._served_before = False
         """What is served is what was so before the restart."""
         self._to_tell: dict[Connection, Position] = {}
+        self.totals = CarriedTotals()
         self._unsaved = series.gauge(MONITOR_UNSAVED)
 
     # -- what is told -------------------------------------------------------------------
@@ -100,7 +114,7 @@ class Intake:
             self._fan_out.service.put_back()
             self._served_before = False
         now = self._clock()
-        self._log.begin_anew_with(Record(now, _frame_of(Served(wanted))))
+        self._log.begin_anew_with(Record(now, _frame_of(SERVED, Served(wanted))))
         self._served = wanted
         self._fan_out.apply(Served(wanted), (), now)
 
@@ -114,12 +128,24 @@ class Intake:
             VigilError: it was refused then too.
         """
         message = frames.decode(memoryview(record.frame))
-        told: Told = read(message)
+        if message.kind == REPORTED:
+            self.totals.told(_decode_totals(message.meta))
+            return 0
+        told = read(message)
         if isinstance(told, Served):
             self._log.begin_with(record)
             self._served, self._served_before = told.models, True
         self._fan_out.apply(told, message.tensors, record.now, replayed=True)
         return sum(told.rows) if isinstance(told, EventMeta) else 0
+
+    # -- what the control plane is told -------------------------------------------------
+
+    def report(self) -> tuple[Series, ...]:
+        """Return the judges' series, which are told now, as this process has to tell them."""
+        series = self._fan_out.service.snapshot()
+        if told := self.totals.tell(series):
+            self._log.append(Record(self._clock(), _frame_of(REPORTED, told)))
+        return self.totals.to_tell(series)
 
     # -- what cannot be kept ------------------------------------------------------------
 
@@ -136,5 +162,5 @@ class Intake:
         return f"a restart of the monitor would forget {missing} rows: {why}"
 
 
-def _frame_of(served: Served) -> bytes:
-    return b"".join(frames.encode(SERVED, 0, served))[4:]
+def _frame_of(kind: str, meta: object) -> bytes:
+    return b"".join(frames.encode(kind, 0, meta))[4:]

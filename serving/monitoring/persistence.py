@@ -28,6 +28,8 @@ MOST_OF_THE_LOOP: Final = 0.25
 """Share of the time that saving may take from events."""
 LOG: Final = "wal"
 """Key in what is saved: number of the log's segment that begins with the state."""
+TOTALS: Final = "totals"
+"""Key in what is saved: sums over all processes."""
 
 
 class Persistence:
@@ -70,6 +72,8 @@ class Persistence:
             try:
                 self._service.restore(*saved)
                 first = saved[0].get(LOG)  # which was not saved at first
+                if TOTALS in saved[0]:
+                    self.intake.totals.restore(saved[0][TOTALS])
             except (KeyError, TypeError, ValueError) as error:
                 why = f"it does not hold what it should ({type(error).__name__})"
                 self._checkpoint.set_aside(why)
@@ -115,7 +119,9 @@ class Persistence:
         try:
             number = self._log.rotate()
             changes = self._service.changes()
-            write = self._checkpoint.prepare({**self._service.state(), LOG: number}, changes)
+            totals = self.intake.totals.state(self._service.sums())
+            state = {**self._service.state(), LOG: number, TOTALS: totals}
+            write = self._checkpoint.prepare(state, changes)
         finally:
             gc.enable()
             self._stalled_s += time.perf_counter() - started

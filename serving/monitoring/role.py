@@ -141,6 +141,8 @@ class MonitorRole:
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=2.0)
         self._server.close()
+        if self._registry:
+            self._registry.report_now()  # or a successor would tell it
         await self._save()
         self._persistence.close()
         if self._log is not None:
@@ -160,7 +162,7 @@ class MonitorRole:
     def _report(self) -> Report:
         self._process.update()
         self._intake.update()
-        series = (*self.service.snapshot(), *self._series.snapshot())
+        series = (*self._intake.report(), *self._series.snapshot())
         status = self.service.status()
         if self._log is not None:
             series += self._log.snapshot()

@@ -227,3 +227,23 @@ async def test_what_is_damaged_is_not_taken_in(monitor):
     with pytest.raises(msgspec.DecodeError):
         monitor.intake.notified(Peer(), message(EVENTS, {"no": "event"}))
     assert monitor.written == ["served"]
+
+
+async def test_what_was_told_to_the_control_plane_is_told_once_over_a_restart(monitor, tmp_path):
+    def received(one: Monitor) -> float:
+        (value,) = [s.value for s in one.intake.report() if s.name == "vigil.events.received"]
+        return value
+
+    for sequence in range(3):
+        monitor.intake.notified(Peer(), event(sequence))
+    assert received(monitor) == 3
+    for sequence in range(3, 5):
+        monitor.intake.notified(Peer(), event(sequence))
+    other = again(tmp_path)
+    assert received(other) == 2
+    other.intake.notified(Peer(), event(5))
+    assert received(other) == 3
+    third = again(tmp_path)
+    assert received(third) == 0
+    for one in (other, third):
+        one.log.close()

@@ -170,6 +170,11 @@ class Uninterrupted:
         return json.loads(msgspec.json.encode(self.service.findings("loans").findings))
 
 
+def counted(registry, name: str) -> float:
+    """Sum of a metric over all monitors, dead or alive."""
+    return sum(series.value for series in registry.aggregate() if series.name == name)
+
+
 def lasting(finding: dict) -> dict:
     """A finding without what depends on when it was made, or when a label came."""
     number, _, _ = finding["window_id"].partition("@")
@@ -205,6 +210,10 @@ async def test_killed_amid_the_traffic_of_two_gateways_it_finds_what_it_would_ha
     await eventually(lambda: events(registry).received == 2000)
     assert events(registry) == EventCounts(received=2000)
     assert [(each.published.rows, dropped(each)) for each in publishers] == [(1000, 0)] * 2
+    # A report that was written down and not sent before the process died is not told again.
+    assert 1000 < counted(registry, "vigil.events.received") <= 2000
+    alarms = [s.value for s in expected.service.sums() if s.name == "vigil.drift.alarms"]
+    assert 0 < counted(registry, "vigil.drift.alarms") <= sum(alarms)
     found = (await ask(publishers[0]))["findings"]
     assert [lasting(each) for each in found] == [lasting(each) for each in expected.findings()]
     assert {f["monitor"] for f in found} >= {"drift", "quality", "performance"}

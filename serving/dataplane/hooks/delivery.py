@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import msgspec
 
-from serving.channel.connection import Connection
+from serving.channel.connection import ChannelClosed, Connection
 from serving.channel.messages.observation import EVENTS, POSITION, EventMeta, Position, Taken
 from serving.protocol.messages import Tensor
 
@@ -60,21 +60,44 @@ class Delivery:
         self.unsent_rows = 0
         self._kept: deque[_Kept] = deque()
         self._connection: Connection | None = None
+        self._asked: Connection | None = None
+        """Over this one the monitor was asked what it has."""
         self._retry: asyncio.TimerHandle | None = None
         self._written = 0
         """So many of the kept messages were written to this connection."""
+        self._waiters: list[asyncio.Future[None]] = []
 
     # -- the connection -----------------------------------------------------------------
 
     def up(self, connection: Connection) -> None:
         """Ask a monitor that is there now what it has; nothing is sent before it says so."""
-        self._connection = None
+        self._connection, self._asked = None, connection
         oldest = self._kept[0].meta.position if self._kept else self.next
         connection.notify(POSITION, oldest)
 
     def down(self) -> None:
         """Wait for the next connection."""
-        self._connection = None
+        self._connection = self._asked = None
+        self._wake()
+
+    async def begun(self, connection: Connection) -> None:
+        """Wait until the messages that are kept go over a connection, ahead of what is asked there.
+
+        Raises:
+            ChannelClosed: it was lost before.
+        """
+        while self._connection is not connection:
+            if connection is not self._asked:
+                raise ChannelClosed("connection lost", begun=False)
+            waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._waiters.append(waiter)
+            await waiter
+
+    def _wake(self) -> None:
+        waiters, self._waiters = self._waiters, []
+        for waiter in waiters:
+            if not waiter.done():  # whoever waited has given up
+                waiter.set_result(None)
 
     def taken(self, connection: Connection, taken: Taken) -> None:
         """Keep no longer what the monitor has; after a connect, send it the rest."""
@@ -89,6 +112,8 @@ class Delivery:
         if connection is not self._connection:
             self._connection, self._written = connection, 0
         self.send()
+        if self._waiters:
+            self._wake()
 
     # -- messages -----------------------------------------------------------------------
 

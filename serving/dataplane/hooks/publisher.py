@@ -248,6 +248,7 @@ class EventPublisher:
         self.flush()
         if (connection := self._monitor.connection) is not None:
             with contextlib.suppress(ChannelClosed):
+                await self._delivery.begun(connection)
                 return await connection.request(kind, meta, tensors)
         raise ModelNotReady("the monitor is not there; retry later", retry_after_s=1)
 

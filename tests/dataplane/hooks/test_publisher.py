@@ -33,12 +33,16 @@ class FakeMonitor:
     Attributes:
         safe: whether it says that what has arrived is safe.
         has: sequence up to which it has everything.
+        slow: whether it does not say yet what it has.
+        connections: those over which it was asked that.
     """
 
     def __init__(self, address: str) -> None:
         self.address = address
         self.safe = True
         self.has = 0
+        self.slow = False
+        self.connections: list[Connection] = []
         self.messages: list[Message] = []
         self.server = ChannelServer(self._message)
 
@@ -50,10 +54,15 @@ class FakeMonitor:
                 self.has = max(self.has, meta.position.sequence + 1)
                 connection.notify(TAKEN, Taken(meta.position.incarnation, self.has))
         elif message.kind == POSITION:
-            position = msgspec.msgpack.decode(message.meta, type=Position)
-            connection.notify(TAKEN, Taken(position.incarnation, self.has))
+            self.connections.append(connection)
+            if not self.slow:
+                self.tell(connection)
         if message.id:
             connection.reply(message.id, b"{}")
+
+    def tell(self, connection: Connection) -> None:
+        """Say what is here."""
+        connection.notify(TAKEN, Taken(self.positions[-1].incarnation, self.has))
 
     @property
     def events(self) -> list[tuple[EventMeta, dict[str, np.ndarray]]]:
@@ -322,6 +331,32 @@ async def test_questions_see_what_was_published_before(connected, monitor):
     publish(connected, 1)
     await connected.request("findings", FindingsMeta("m"))
     assert [message.kind for message in monitor.messages] == [POSITION, EVENTS, "findings"]
+
+
+async def test_a_question_over_a_new_connection_waits_for_what_was_published_before(
+    publisher, monitor, until
+):
+    monitor.slow = True
+    publisher.on_directory(monitor.directory())
+    publish(publisher, 1)
+    await until(lambda: publisher.connected and bool(monitor.connections))
+    asked = asyncio.ensure_future(publisher.request("findings", FindingsMeta("m")))
+    await asyncio.sleep(0.01)
+    assert [message.kind for message in monitor.messages] == [POSITION]
+    monitor.tell(monitor.connections[-1])
+    await asked
+    assert [message.kind for message in monitor.messages] == [POSITION, EVENTS, "findings"]
+
+
+async def test_a_question_does_not_outlast_the_connection(publisher, monitor, until):
+    monitor.slow = True
+    publisher.on_directory(monitor.directory())
+    await until(lambda: publisher.connected and bool(monitor.connections))
+    asked = asyncio.ensure_future(publisher.request("findings", FindingsMeta("m")))
+    await asyncio.sleep(0)
+    monitor.connections[-1].abort()
+    with pytest.raises(ModelNotReady, match="monitor"):
+        await asked
 
 
 async def test_a_question_without_a_monitor(publisher):
