@@ -75,8 +75,8 @@ def prediction_batch(group: Sequence[LogRows], how: ModelLog) -> Any:
         pa.array([rows.revision for rows in group], pa.string()), owners.group
     )
     for name in _PER_BATCH:
-        values = [(getattr(rows.batches, name), rows.batches.requests) for rows in group]
-        columns[name] = _spread(values, pa.float32(), owners.batch, owners.count)
+        of_batches = [(getattr(rows.batches, name), rows.batches.requests) for rows in group]
+        columns[name] = _spread(of_batches, pa.float32(), owners.batch, owners.count)
     if how.capture != "none":
         for prefix, side in (("in_", "inputs"), ("out_", "outputs")):
             for name, array in _tensors(group, side).items():
@@ -142,7 +142,8 @@ class _Owners:
     def _of_rows(self, of_requests: np.ndarray) -> np.ndarray:
         if len(of_requests) != len(self.rows):
             raise ValueError("batches do not have as many requests as there are")
-        return of_requests if self.request is None else of_requests[self.request]
+        found: np.ndarray = of_requests if self.request is None else of_requests[self.request]
+        return found
 
 
 def _key_columns(group: Sequence[LogRows], owners: _Owners) -> dict[str, Any]:

@@ -148,10 +148,9 @@ class LogRows:
                 **{name: _picked(getattr(requests, name), positions) for name in _OF_REQUEST}
                 | {"first_rows": _picked(self.first_rows(), positions)}
             ),
-            **{
-                side: {name: array[rows] for name, array in getattr(self, side).items()}
-                for side in ("inputs", "outputs", "scores")
-            },
+            inputs={name: array[rows] for name, array in self.inputs.items()},
+            outputs={name: array[rows] for name, array in self.outputs.items()},
+            scores={name: array[rows] for name, array in self.scores.items()},
             sensitive={name: _rows_of(values, rows) for name, values in self.sensitive.items()},
         )
 

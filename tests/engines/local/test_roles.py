@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from serving.config import Log
+from serving.config.log import LOG_VARIABLE
 from serving.engines.local.memory_kills import MemoryKills
 from serving.engines.local.roles import LocalRoles
 
@@ -46,3 +50,27 @@ def test_a_replica_that_is_replaced_because_it_hangs_is_told_once(roles: LocalRo
     roles._hung.add("r")
     assert roles._end_of("r", -signal.SIGKILL).how == "took too long and was replaced"
     assert roles._end_of("r", -signal.SIGKILL).how == "ended with signal 9"
+
+
+@pytest.mark.parametrize("log", [None, Log(url="s3://user:secret@bucket/log")])
+async def test_the_monitor_is_told_how_to_log_where_nobody_else_reads_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, log: Log | None
+) -> None:
+    started: list[tuple[list[str], dict[str, str]]] = []
+    seen = asyncio.Event()
+
+    async def spawn(argv: list[str], env: dict[str, str]) -> Any:
+        started.append((argv, env))
+        seen.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr("serving.engines.local.roles.spawn", spawn)
+    monkeypatch.delenv(LOG_VARIABLE, raising=False)
+    roles = LocalRoles("unix:/nowhere", tmp_path, tmp_path, log)
+    roles.start_monitor()
+    await seen.wait()
+    ((argv, env),) = started
+    assert "secret" not in " ".join(argv)
+    told = env.get(LOG_VARIABLE)
+    assert (Log.model_validate_json(told) if told else None) == log
+    await roles.stop()

@@ -1,0 +1,128 @@
+"""A monitor that logs, fed over real sockets by a real publisher."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from serving.channel.messages.directory import ServedModel
+from serving.channel.messages.observation import REFUSED, RequestColumns
+from serving.config import Log, ModelConfig, ModelLog, SensitiveLog
+from serving.config.encoded import encode_config
+from serving.config.log import LOG_VARIABLE
+from serving.dataplane.hooks.event_batches import EventBatch, EventKey, LogColumns
+from serving.dataplane.hooks.record_ids import new_record_id
+from serving.log.place import place_of
+from serving.log.reader import LogReader
+from serving.monitoring import role as role_module
+from serving.monitoring.role import MonitorRole
+
+Wait = Callable[[Callable[[], object]], Awaitable[None]]
+LOG = Log(sensitive=SensitiveLog(retention_days=1))
+
+
+@pytest.fixture
+def served(served: ServedModel, tabular_config: ModelConfig) -> ServedModel:
+    """The version of these tests, as it is when it is logged."""
+    logged = tabular_config.model_copy(update={"log": ModelLog(capture="full", sample=1)})
+    return ServedModel(served.name, served.version, encode_config(logged), served.directory)
+
+
+@pytest.fixture
+async def monitor(tmp_path: Path, registry: Any) -> AsyncIterator[MonitorRole]:
+    role = MonitorRole(
+        f"unix:{tmp_path}/registry.sock", f"unix:{tmp_path}/monitor.sock", tmp_path / "data",
+        checkpoint_s=60, log=LOG,
+    )  # fmt: skip
+    await role.start()
+    yield role
+    await role.stop()
+
+
+def batch(tabular: Any, rows: int) -> EventBatch:
+    requests = RequestColumns(list(range(rows)), [0.1] * rows, [0.2] * rows)
+    return EventBatch(
+        1_796_040_000.0,
+        [f"r{row}" for row in range(rows)],
+        [1] * rows,
+        tabular.inputs(rows),
+        tabular.outputs(np.ones(rows, bool)),
+        {"sex": np.array(["F"] * rows, object)},
+        LogColumns(new_record_id(), 1000, 0, requests),
+    )
+
+
+def refusal() -> EventBatch:
+    requests = RequestColumns([0], [0.1], [0.1], {0: "invalid"})
+    log = LogColumns(new_record_id(), 0, 0, requests)
+    return EventBatch(1_796_040_000.0, ["wrong"], [0], {}, {}, None, log)
+
+
+async def test_what_is_published_is_judged_and_logged(
+    monitor: MonitorRole, gateway: Any, tabular: Any, eventually: Wait, registry: Any,
+    tmp_path: Path,
+) -> None:  # fmt: skip
+    await eventually(lambda: gateway.publisher.connected)
+    gateway.publisher.publish(EventKey("loans", "1", "r"), batch(tabular, 20))
+    gateway.publisher.publish(EventKey("loans", "1", "r", kind=REFUSED), refusal())
+    gateway.publisher.flush()
+
+    def counted() -> float:
+        report = monitor._report()
+        return sum(each.value for each in report.series if each.name == "vigil.store.rows")
+
+    await eventually(lambda: counted() == 21)
+    place = place_of(LOG, tmp_path / "data")
+    reader = LogReader(place.store(), place.spool)
+    table = await asyncio.to_thread(lambda: reader.scan("loans").read_all())
+    outcomes = dict(zip(table["client_id"].to_pylist(), table["outcome"].to_pylist(), strict=True))
+    assert outcomes == {**{f"r{row}": "ok" for row in range(20)}, "wrong": "invalid"}
+    assert {"in_income", "in_debt", "in_purpose", "out_no", "out_yes"} <= set(table.column_names)
+    assert "sex" not in table.column_names
+    assert monitor.service.status().events.received == 20
+    assert monitor._report().status.log == ()  # type: ignore[union-attr]
+
+
+async def test_what_is_wrong_with_the_log_is_reported(
+    monitor: MonitorRole, gateway: Any, tabular: Any, eventually: Wait
+) -> None:
+    await eventually(lambda: gateway.publisher.connected)
+    wrong = batch(tabular, 20)
+    assert wrong.log is not None
+    wrong.log.requests.first_rows.pop()
+    gateway.publisher.publish(EventKey("loans", "1", "r"), wrong)
+    gateway.publisher.flush()
+    await eventually(lambda: monitor._report().status.log)  # type: ignore[union-attr]
+    (said,) = monitor._report().status.log  # type: ignore[union-attr]
+    assert said.startswith("the prediction log has lost 20 rows since ")
+    assert said.endswith(": they hold what no column can")
+
+
+def test_a_monitor_process_is_told_by_its_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[Any] = []
+
+    class Told(Exception):
+        """Nothing else is to happen."""
+
+    def role(*_arguments: Any, log: Log | None, **_options: Any) -> Any:
+        told.append(log)
+        raise Told
+
+    monkeypatch.setattr(role_module, "MonitorRole", role)
+    monkeypatch.setattr(role_module, "configure", lambda *_: None)
+    monkeypatch.setattr(role_module, "set_title", lambda *_: None)
+    monkeypatch.setattr(role_module, "step_aside", lambda: None)
+    argv = ["--registry", "unix:/nowhere", "--address", "unix:/no", "--data-dir", "/nowhere"]
+    for log in (LOG, None):
+        if log is None:
+            monkeypatch.delenv(LOG_VARIABLE)
+        else:
+            monkeypatch.setenv(LOG_VARIABLE, log.model_dump_json())
+        with pytest.raises(Told):
+            role_module.main(argv)
+    assert told == [LOG, None]
