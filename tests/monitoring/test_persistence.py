@@ -292,7 +292,7 @@ def versions(served: ServedModel, tabular_config: ModelConfig) -> list[ServedMod
 
 
 @settings(
-    max_examples=150,
+    max_examples=100,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @example(script=[("event", 0, "1", 1, None), ("checkpoint",), ("serve",)])
