@@ -55,7 +55,7 @@ class Intake:
         self._log, self._fan_out, self._clock = log, fan_out, clock
         self._served: tuple[ServedModel, ...] | None = None
         self._served_before = False
-        """What is served is what was so before the restart."""
+        """What is served was so before the restart; nobody has said yet what is so now."""
         self._to_tell: dict[Connection, Position] = {}
         self.totals = CarriedTotals()
         self._unsaved = series.gauge(MONITOR_UNSAVED)
@@ -108,11 +108,11 @@ class Intake:
     def serve(self, models: Sequence[ServedModel]) -> None:
         """Watch these model versions and no others from now on."""
         wanted = tuple(models)
+        first, self._served_before = self._served_before, False
         if wanted == self._served:
             return
-        if self._served_before:
+        if first:  # it changed while nobody watched
             self._fan_out.service.put_back()
-            self._served_before = False
         now = self._clock()
         self._log.begin_anew_with(Record(now, _frame_of(SERVED, Served(wanted))))
         self._served = wanted

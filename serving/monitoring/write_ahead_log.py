@@ -74,15 +74,18 @@ class WriteAheadLog:
         self._begin, self._begun = record, False
 
     def begin_anew_with(self, record: Record) -> None:
-        """Write this record now, and at the beginning of every segment."""
-        self.begin_with(record)
-        self.append(None)
+        """Write this record now, and at the beginning of every segment from then on.
 
-    def append(self, record: Record | None, rows: int = 0) -> bool:
+        A segment that has nothing yet begins with what was so before.
+        """
+        written = self.append(record)
+        self._begin, self._begun = record, written
+
+    def append(self, record: Record, rows: int = 0) -> bool:
         """Write a record; False: it could not be, and its rows are `missing`.
 
         Args:
-            record: what to write; None: only what has to be written before it.
+            record: what to write.
             rows: rows of predictions in it.
         """
         try:
@@ -94,14 +97,13 @@ class WriteAheadLog:
         self.failure = ""
         return True
 
-    def _write(self, record: Record | None) -> None:
+    def _write(self, record: Record) -> None:
         if self._file < 0:
             self._open()
         parts: list[Frame] = [] if self._size else [MAGIC]
         if self._begin is not None and not self._begun:
             parts += (head(self._begin), self._begin.frame)
-        if record is not None:
-            parts += (head(record), record.frame)
+        parts += (head(record), record.frame)
         size = sum(map(len, parts))
         if self._size + size + sum(self._kept.values()) > self._most_bytes:
             raise OSError(errno.EFBIG, "no checkpoint could be saved for too long")

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from serving.channel import frames
@@ -292,9 +292,11 @@ def versions(served: ServedModel, tabular_config: ModelConfig) -> list[ServedMod
 
 
 @settings(
-    max_examples=60,
+    max_examples=100,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
+@example(script=[("event", 0, "1", 1, None), ("checkpoint",), ("serve",)])
+@example(script=[("event", 0, "1", 1, None), ("restart",), ("serve",), ("checkpoint",)])
 @given(script=steps)
 def test_killed_anywhere_it_knows_what_it_would_know_without(versions, script):
     async def known(kills: bool) -> dict[str, Any]:

@@ -90,6 +90,15 @@ def test_every_segment_begins_with_what_it_must_begin_with(log, tmp_path):
     ]  # fmt: skip
 
 
+def test_a_segment_begins_with_what_was_so_before_it(log, tmp_path):
+    log.begin_anew_with(record(b"served"))
+    number = log.rotate()
+    log.begin_anew_with(record(b"served anew"))
+    log.append(record(b"a"))
+    log.delete_before(number)
+    assert there(tmp_path) == [b"served", b"served anew", b"a"]
+
+
 def test_a_checkpoint_makes_the_segments_before_it_superfluous(log, tmp_path):
     log.append(record(b"a"))
     number = log.rotate()
