@@ -174,8 +174,9 @@ def _fixed(ids: bytes, count: int) -> Any:
 def _counted(lengths: np.ndarray) -> np.ndarray:
     """Return 0, 1, … up to each length, one behind the other."""
     ends = np.cumsum(lengths)
-    counted: np.ndarray = np.arange(int(ends[-1]) if len(ends) else 0)
-    return counted - np.asarray(np.repeat(ends - lengths, lengths))
+    count = int(ends[-1]) if len(ends) else 0
+    found: np.ndarray = np.arange(count) - np.repeat(ends - lengths, lengths)
+    return found
 
 
 def _repeated(values: Any, index: np.ndarray | None) -> Any:
