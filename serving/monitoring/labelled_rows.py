@@ -6,10 +6,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from monitors.performance.forgotten_keys import ForgottenKeys
-from monitors.performance.label_join import Entry, LabelJoin
+from monitors.performance.label_join import Entry, Joined, LabelJoin
 from monitors.performance.labels import JoinedRow, LabelEvent
 from monitors.rows import Rows
-from serving.channel.messages.observation import LabelCounts
 from serving.config import OutputSpec
 from serving.errors import InvalidInput
 
@@ -26,19 +25,16 @@ class LabelledRows:
         self._classes = len(output.classes or []) or (output.shape[1:] or [0])[0]
         self._join = LabelJoin(output.classes or (), forgotten=forgotten)
         self._predictions = 0
-        self._labelled = 0
 
     @property
     def coverage(self) -> float:
         """Share of the predictions whose label is known."""
-        return self._labelled / self._predictions if self._predictions else 0.0
+        return self._join.labelled / self._predictions if self._predictions else 0.0
 
     def predicted(self, rows: Rows) -> list[JoinedRow]:
         """Take in predictions; returns the rows whose label was here already."""
         self._predictions += rows.n
-        joined = self._join.add(rows)
-        self._labelled += len(joined)
-        return joined
+        return self._join.add(rows)
 
     def knows(self, label: LabelEvent) -> bool:
         """Whether the label's prediction is stored."""
@@ -61,19 +57,14 @@ class LabelledRows:
                     f"0 to {self._classes - 1}"
                 )
 
-    def labelled(
-        self, labels: Sequence[LabelEvent], now: float
-    ) -> tuple[LabelCounts, list[JoinedRow]]:
-        """Take in labels; returns what became of them and the rows whose label is known now.
+    def labelled(self, labels: Sequence[LabelEvent], now: float) -> Joined:
+        """Take in labels; returns what became of them and of the rows.
 
         Raises:
             InvalidInput: a label names no class of the model; then none was taken in.
         """
         self.check(labels)
-        counts, joined = self._join.add_labels(labels, now)
-        self._labelled += len(joined)
-        told = LabelCounts(counts.accepted, counts.duplicate, counts.unknown, counts.late)
-        return told, joined
+        return self._join.add_labels(labels, now)
 
     def forget(self) -> None:
         """Forget every prediction: labels of them are late from now on."""
@@ -81,17 +72,14 @@ class LabelledRows:
 
     def state(self) -> dict[str, Any]:
         """Return counts as JSON-serialisable values; predictions are entries."""
-        return {
-            "join": self._join.state(),
-            "predictions": self._predictions,
-            "labelled": self._labelled,
-        }
+        return {"join": self._join.state(), "predictions": self._predictions}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Go on from what `state` returned."""
-        predictions, labelled = state["predictions"], state["labelled"]
-        self._join.restore(state["join"])
-        self._predictions, self._labelled = predictions, labelled
+        predictions = state["predictions"]
+        # How many have a label stood here at first.
+        self._join.restore({"labelled": state.get("labelled"), **state["join"]})
+        self._predictions = predictions
 
     def changes(self) -> list[Entry]:
         """Return the entries that differ from those of the last call; see `LabelJoin.changes`."""

@@ -10,7 +10,7 @@ import numpy as np
 from monitors.finding import Finding
 from monitors.performance.forgotten_keys import ForgottenKeys
 from monitors.performance.label_join import Entry
-from monitors.performance.labels import JoinedRow, LabelEvent, joined_rows
+from monitors.performance.labels import JoinedRow, LabelEvent, corrections, joined_rows
 from monitors.performance.predicted_class import predicted_class
 from monitors.rows import Rows
 from serving.channel.messages.observation import LabelCounts
@@ -132,9 +132,11 @@ class ModelMonitors:
             InvalidInput: a label names no class of the model; then none was taken in.
         """
         truth = self._classifier()
-        counts, joined = truth.labelled(labels, now)
+        counts, joined, corrected = truth.labelled(labels, now)
         self._joined(truth, joined, now, now)
-        return counts
+        if corrected:
+            self._monitors.corrected(corrections(corrected, now), now)
+        return LabelCounts(counts.accepted, counts.duplicate, counts.unknown, counts.late)
 
     def _classifier(self) -> LabelledRows:
         if self._truth is None:

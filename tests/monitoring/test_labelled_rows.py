@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from monitors.performance.forgotten_keys import ForgottenKeys
+from monitors.performance.label_join import LabelCounts
 from monitors.performance.labels import JoinedRow, LabelEvent
 from monitors.rows import Rows
-from serving.channel.messages.observation import LabelCounts
 from serving.config import OutputSpec
 from serving.errors import InvalidInput
 from serving.monitoring.labelled_rows import LabelledRows
@@ -31,10 +31,10 @@ def predictions(*ids):
 def test_coverage_counts_labels_whether_they_come_before_or_after():
     truth = watch()
     assert truth.coverage == 0
-    assert truth.labelled([LabelEvent("a", 0, "cat")], 1.0) == (LabelCounts(unknown=1), [])
+    assert truth.labelled([LabelEvent("a", 0, "cat")], 1.0) == (LabelCounts(unknown=1), [], [])
     assert truth.predicted(predictions("a", "b", "c", "d")) == [JoinedRow(1, 0)]
     assert truth.coverage == 0.25
-    counts, joined = truth.labelled([LabelEvent("b", 0, 1), LabelEvent("b", 0, 1)], 1.0)
+    counts, joined, _ = truth.labelled([LabelEvent("b", 0, 1), LabelEvent("b", 0, 1)], 1.0)
     assert (counts, joined) == (LabelCounts(accepted=1, duplicate=1), [JoinedRow(1, 1)])
     assert truth.coverage == 0.5
     again = watch()

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from monitors.finding import Finding
 from monitors.performance.forgotten_keys import ForgottenKeys
@@ -246,3 +248,47 @@ def test_brain_floats_are_judged_as_numbers(make):
     watch.update(replace(predictions(3, output), outputs={"p": bits}), 1000)
     (found,) = (finding for finding in watch.findings(1000) if finding.monitor == "quality")
     assert (found.value, found.breached) == (3, True)
+
+
+HAPPENS = st.one_of(
+    st.tuples(st.just("predicted"), st.integers(0, 7)),
+    st.tuples(
+        st.just("labelled"), st.integers(0, 7), st.integers(0, 1), st.sampled_from([None, "f", "m"])
+    ),
+)
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(HAPPENS, max_size=40))
+def test_any_order_of_labels_counts_as_the_last_ones_alone(make, happens):
+    watch = make(monitors={"drift": None}, fairness=FAIRNESS)
+    predicted, truths, sexes = set(), {}, {}
+    for what, row, *label in happens:
+        if what == "predicted" and row not in predicted:
+            predicted.add(row)
+            watch.update(predictions(1, first=row), 1000)
+        elif what == "labelled":
+            truth, sex = label
+            truths[row] = truth
+            sexes[row] = sex or sexes.get(row)
+            told = {} if sex is None else {"sex": sex}
+            counts = watch.label([LabelEvent(f"r{row}", 0, truth, told)], 1000)
+            assert counts.accepted + counts.duplicate + counts.unknown == 1
+    joined = predicted & truths.keys()
+    state = watch.state()
+    assert state["performance"]["window"]["rows"] == len(joined)
+    assert state["performance"]["correct"] == sum(truths[row] == 1 for row in joined)
+    groups = [sexes[row] for row in joined if sexes[row]]
+    expected = {sex: [groups.count(sex)] * 2 for sex in set(groups)}
+    assert state["fairness"]["cells"]["sex"] == expected
+
+
+def test_a_correction_revises_the_latest_finding(make):
+    watch = make(monitors={"drift": None, "performance": {"min": 0.9}})
+    watch.update(predictions(200), 1000)
+    watch.label(labels(200), 1000)
+    (found,) = accuracies(watch, 1000)
+    assert (found.value, found.breached, found.revised) == (1, False, 0)
+    assert watch.label(labels(100, truth=0), 1001) == LabelCounts(accepted=100)
+    (found,) = accuracies(watch, 1001)
+    assert (found.value, found.breached, found.revised) == (0.5, True, 100)

@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from monitors.finding import Finding
-from monitors.rows import Rows
+from monitors.monitor import RevisesLabels
+from monitors.rows import Corrections, Rows
 from serving.models.repository.folder import ModelEntry
 from serving.monitoring.finding_records import stale
 from serving.monitoring.finding_series import FindingSeries
@@ -91,6 +92,20 @@ class MonitorSet:
         for judge in self.judges:
             if judge.needs.takes_labelled:
                 self._feed(judge, rows, now)
+
+    def corrected(self, corrections: Corrections, now: float) -> None:
+        """Show labels that were replaced to the monitors whose figures follow."""
+        for judge in self.judges:
+            monitor = judge.monitor
+            if not judge.needs.takes_labelled or not isinstance(monitor, RevisesLabels):
+                continue
+            try:
+                found = monitor.revise(corrections, now)
+            except Exception as error:  # noqa: BLE001 - the other monitors go on
+                self.failed(judge.name, error)
+                continue
+            if found:
+                self._publish(judge, found)
 
     def tick(self, now: float) -> None:
         """Let monitors judge by the clock, and end the metrics of findings that are stale."""
