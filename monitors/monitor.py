@@ -20,8 +20,8 @@ class Needs:
     Attributes:
         columns: the watched columns of the inputs.
         outputs: the model's outputs.
-        predicted: the predicted class.
-        labels: the true class.
+        predicted: what labels are compared with, the predicted class of a classifier.
+        labels: what is true.
         groups: names of sensitive attributes.
     """
 

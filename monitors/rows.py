@@ -27,8 +27,10 @@ class Rows:
             has none. With labels: those that came with the label and not with the request. They
             never leave the monitors except as counts.
         predicted: index of the predicted class, int64 [n], -1 where the model gave no number;
-            None where nobody needs it.
-        labels: index of the true class, int64 [n]; None for predictions.
+            where labels are numbers, what they are compared with, float64 [n] or [n, k]; None
+            where nobody needs it.
+        labels: index of the true class, int64 [n], or numbers as in `predicted`; None for
+            predictions.
         positions: how many rows of the version had a label before each one, int64 [n], rising; -1
             where that is not known; empty for predictions.
         request_ids: the client's id of each row's request, length n; empty with labels.
@@ -70,7 +72,7 @@ class Corrections:
     Attributes:
         rows: as they are from now on, with the positions that they had; groups are those that
             came with the new label.
-        labels: index of the class that was taken for the true one before, int64 [n].
+        labels: what was taken for true before, as in `Rows.labels`.
         groups: sensitive values that an earlier label had brought, as in `Rows.groups`; None where
             there was none.
     """

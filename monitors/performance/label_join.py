@@ -12,7 +12,8 @@ import msgspec
 import numpy as np
 
 from monitors.performance.forgotten_keys import ForgottenKeys, Key
-from monitors.performance.labels import CorrectedRow, JoinedRow, LabelEvent, Truth
+from monitors.performance.label_kinds import ClassLabels, LabelKind
+from monitors.performance.labels import CorrectedRow, JoinedRow, LabelEvent, Truth, Value
 from monitors.rows import Rows
 
 Entry = Sequence[Any]
@@ -59,7 +60,7 @@ _OF_WAITING: Final = (2, 3)
 
 
 class _Label(msgspec.Struct, gc=False):
-    truth: int
+    truth: Value
     position: int  # see `JoinedRow.position`
     learned: dict[str, str | None]  # attributes it has brought; None: the value was not saved
     known_at: float | None
@@ -68,7 +69,7 @@ class _Label(msgspec.Struct, gc=False):
 class _Row(msgspec.Struct, gc=False):
     # One is made per prediction: a struct takes a third of a dataclass's time.
     number: int
-    predicted: int
+    predicted: Value | None
     timestamp: float
     known: frozenset[str]  # attributes that came with the request: names only, never values
     label: _Label | None = None
@@ -77,7 +78,7 @@ class _Row(msgspec.Struct, gc=False):
 @dataclass(frozen=True, slots=True)
 class _Waiting:
     number: int
-    truth: int
+    truth: Value
     sensitive: Mapping[str, str]
     since: float
     known_at: float | None = None
@@ -93,7 +94,7 @@ class LabelJoin:
     it does not name stays as it was.
 
     Args:
-        classes: class names by index, for labels that come as names.
+        kind: how labels are read.
         max_rows: predictions kept, and labels kept for predictions to come; the oldest go first.
         pending_ttl: seconds for which a label waits for its prediction.
         retention: seconds after which a prediction takes no label any more.
@@ -103,13 +104,13 @@ class LabelJoin:
 
     def __init__(
         self,
-        classes: Sequence[str] = (),
+        kind: LabelKind | None = None,
         max_rows: int = 100_000,
         pending_ttl: float = 3600.0,
         retention: float = 30 * 86400.0,
         forgotten: ForgottenKeys | None = None,
     ) -> None:
-        self._classes = {name: index for index, name in enumerate(classes)}
+        self._kind = ClassLabels() if kind is None else kind
         self._max_rows = max_rows
         self._ttl, self._retention = pending_ttl, retention
         self._rows: OrderedDict[Key, _Row] = OrderedDict()
@@ -124,17 +125,27 @@ class LabelJoin:
         self.labelled = 0
         """Rows that have, or had, a label."""
 
-    def class_index(self, y_true: Truth) -> int:
-        """Return the class index that a label names.
+    def read(self, labels: Sequence[LabelEvent]) -> list[Value]:
+        """Return what labels say.
 
         Raises:
-            ValueError: it is neither a known class name nor a whole number.
+            ValueError: one is of a kind that the model does not take.
         """
-        if isinstance(y_true, str) and y_true in self._classes:
-            return self._classes[y_true]
-        if isinstance(y_true, int) or (isinstance(y_true, float) and y_true.is_integer()):
-            return int(y_true)
-        raise ValueError("y_true must be a class name of the model or a class index")
+        try:
+            return [self._kind.read(label.y_true) for label in labels]
+        except ValueError:
+            raise ValueError(self._wrong(labels)) from None
+
+    def _wrong(self, labels: Sequence[LabelEvent]) -> str:
+        """Return a sentence on the first label that is of another kind."""
+        for label in labels:
+            try:
+                self._kind.read(label.y_true)
+            except ValueError as error:
+                which = f"'{label.request_id[:100]}', row {label.index}"
+                given = _shown(label.y_true)
+                return f"y_true of {which} must be {error}; it is {given}"
+        raise AssertionError("one of them is wrong")
 
     def knows(self, request_id: str, index: int) -> bool:
         """Whether the prediction is stored."""
@@ -147,7 +158,7 @@ class LabelJoin:
         assert predictions.predicted is not None
         joined = []
         keys = zip(predictions.request_ids, np.asarray(predictions.row_index).tolist(), strict=True)
-        predicted = predictions.predicted.tolist()
+        predicted = self._kind.values(predictions.predicted)
         # A busy server has tens of thousands of rows a second, so the loop makes few calls.
         rows, waits, changed = self._rows, self._pending, self._changed
         number, timestamp = self._last_number, predictions.timestamp
@@ -170,13 +181,13 @@ class LabelJoin:
         """Take in labels; returns what became of them, and of the rows.
 
         Args:
-            labels: all of them with a `y_true` that `class_index` takes.
+            labels: as the model takes them.
             now: seconds since the epoch.
 
         Raises:
-            ValueError: a `y_true` names no class; then no label of this call was taken in.
+            ValueError: one is of another kind; then no label of this call was taken in.
         """
-        truths = [self.class_index(label.y_true) for label in labels]
+        truths = self.read(labels)
         counts = dict.fromkeys(("accepted", "duplicate", "unknown", "late", "replaced"), 0)
         joined: list[JoinedRow] = []
         corrected: list[CorrectedRow] = []
@@ -249,9 +260,14 @@ class LabelJoin:
                     yield entry
 
     def restore_entries(self, entries: Iterable[Entry]) -> None:
-        """Take in what `changes` and `entries` have returned, one entry a number."""
+        """Take in what `changes` and `entries` have returned, one entry a number.
+
+        Those whose values are of another kind are left out: the model was set up otherwise.
+        """
         for number, ident, index, *rest in sorted(entries, key=lambda entry: entry[0]):
             self._last_number = max(self._last_number, number)
+            if not self._kind.holds(rest[0]):
+                continue
             if len(rest) in _OF_WAITING:
                 truth, since, *known_at = rest
                 self._pending[ident, index] = _Waiting(number, truth, {}, since, *known_at)
@@ -280,7 +296,7 @@ class LabelJoin:
         self._changed[self._last_number] = key
         return self._last_number
 
-    def _wait(self, key: Key, label: LabelEvent, truth: int, now: float) -> bool:
+    def _wait(self, key: Key, label: LabelEvent, truth: Value, now: float) -> bool:
         """Keep a label for its prediction; returns False if it was there or is out of date."""
         before = self._pending.get(key)
         if before is not None and _older(label, before.known_at):
@@ -332,10 +348,21 @@ def _known(rows: Rows) -> Iterator[frozenset[str]]:
 
 
 def _saved_label(
-    truth: int, position: int = -1, learned: Sequence[str] = (), known_at: float | None = None
+    truth: Value, position: int = -1, learned: Sequence[str] = (), known_at: float | None = None
 ) -> _Label:
     """Return a label from its entry, which had only the truth at first."""
     return _Label(truth, position, dict.fromkeys(learned), known_at)
+
+
+def _shown(y_true: Truth) -> str:
+    """Return a label as a client may see it again."""
+    if isinstance(y_true, bool):
+        return "true" if y_true else "false"
+    if isinstance(y_true, str):
+        return f"the text '{y_true[:40]}'"
+    if isinstance(y_true, list):
+        return f"a list of {len(y_true)}"
+    return f"{y_true}"
 
 
 def _older(label: LabelEvent, known_at: float | None) -> bool:
@@ -343,7 +370,7 @@ def _older(label: LabelEvent, known_at: float | None) -> bool:
     return label.timestamp is not None and known_at is not None and label.timestamp < known_at
 
 
-def _correct(row: _Row, kept: _Label, label: LabelEvent, truth: int) -> CorrectedRow | None:
+def _correct(row: _Row, kept: _Label, label: LabelEvent, truth: Value) -> CorrectedRow | None:
     """Replace a row's label; returns None if nothing about it is new."""
     if _older(label, kept.known_at):
         return None

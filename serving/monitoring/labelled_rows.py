@@ -1,4 +1,4 @@
-"""What becomes known about a classifier once labels come: the truth about its rows."""
+"""What becomes known about a model version once labels come: the truth about its rows."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import Any
 
 from monitors.performance.forgotten_keys import ForgottenKeys
 from monitors.performance.label_join import Entry, Joined, LabelJoin
+from monitors.performance.label_kinds import LabelKind
 from monitors.performance.labels import JoinedRow, LabelEvent
 from monitors.rows import Rows
-from serving.config import OutputSpec
 from serving.errors import InvalidInput
 
 
@@ -17,13 +17,12 @@ class LabelledRows:
     """Joins predictions of one model version with their labels; monitors judge what is joined.
 
     Args:
-        output: the output that holds the scores; see `ModelConfig.class_output`.
+        kind: what its labels are.
         forgotten: keys of predictions of the model that are not stored any more.
     """
 
-    def __init__(self, output: OutputSpec, forgotten: ForgottenKeys) -> None:
-        self._classes = len(output.classes or []) or (output.shape[1:] or [0])[0]
-        self._join = LabelJoin(output.classes or (), forgotten=forgotten)
+    def __init__(self, kind: LabelKind, forgotten: ForgottenKeys) -> None:
+        self._join = LabelJoin(kind, forgotten=forgotten)
         self._predictions = 0
 
     @property
@@ -44,24 +43,18 @@ class LabelledRows:
         """Find out whether labels can be taken in.
 
         Raises:
-            InvalidInput: a label names no class of the model.
+            InvalidInput: a label is of a kind that the model does not take.
         """
-        for label in labels:
-            try:
-                index = self._join.class_index(label.y_true)
-            except ValueError as error:
-                raise InvalidInput(f"labels: {error}") from None
-            if index < 0 or (self._classes > 0 and index >= self._classes):
-                raise InvalidInput(
-                    f"labels: class index {index} is not one of the model's, "
-                    f"0 to {self._classes - 1}"
-                )
+        try:
+            self._join.read(labels)
+        except ValueError as error:
+            raise InvalidInput(f"labels: {error}") from None
 
     def labelled(self, labels: Sequence[LabelEvent], now: float) -> Joined:
         """Take in labels; returns what became of them and of the rows.
 
         Raises:
-            InvalidInput: a label names no class of the model; then none was taken in.
+            InvalidInput: a label is of a kind that the model does not take; then none was taken in.
         """
         self.check(labels)
         return self._join.add_labels(labels, now)

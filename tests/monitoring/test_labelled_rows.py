@@ -5,16 +5,15 @@ import pytest
 
 from monitors.performance.forgotten_keys import ForgottenKeys
 from monitors.performance.label_join import LabelCounts
+from monitors.performance.label_kinds import ClassLabels
 from monitors.performance.labels import JoinedRow, LabelEvent
 from monitors.rows import Rows
-from serving.config import OutputSpec
 from serving.errors import InvalidInput
 from serving.monitoring.labelled_rows import LabelledRows
 
 
 def watch():
-    output = OutputSpec(name="p", datatype="FP32", shape=[-1, 3], classes=["cat", "dog", "cow"])
-    return LabelledRows(output, ForgottenKeys())
+    return LabelledRows(ClassLabels(["cat", "dog", "cow"]), ForgottenKeys())
 
 
 def predictions(*ids):

@@ -15,7 +15,7 @@ from monitors.performance.forgotten_keys import ForgottenKeys
 from monitors.performance.labels import LabelEvent
 from serving.channel.messages.observation import LabelCounts
 from serving.config import ModelConfig
-from serving.errors import Unsupported
+from serving.errors import InvalidInput, Unsupported
 from serving.models.repository.folder import ModelEntry
 from serving.monitoring.event_decoding import PredictionEvent
 from serving.monitoring.model_monitors import ModelMonitors
@@ -33,6 +33,7 @@ KINDS = {
     "text": {"name": "p", "datatype": "BYTES", "shape": [-1]},
 }
 CLASSIFIERS = ("scores", "classes", "labels")
+NUMBERS = ("regression", "numbers")
 FAIRNESS = {"sensitive": ["sex"], "favorable": "yes"}
 
 
@@ -100,8 +101,9 @@ def test_accepted_labels_are_joined_and_the_others_are_refused(
     classifier = kind in CLASSIFIERS
     watch = make(output, {"drift": drift, "performance": performance}, fairness)
     watch.update(predictions(200, output), 1000)
-    if not classifier or (performance is None and fairness is None):
-        reason = "no classifier" if not classifier else "monitors.performance is null"
+    takes = classifier or kind in NUMBERS
+    if not takes or (performance is None and fairness is None):
+        reason = "monitors.performance is null" if takes else "labels are of classes"
         with pytest.raises(Unsupported, match=f"takes no labels: .*{reason}"):
             watch.check_labels(labels(1))
         with pytest.raises(Unsupported, match="takes no labels"):
@@ -110,7 +112,7 @@ def test_accepted_labels_are_joined_and_the_others_are_refused(
     assert watch.label(labels(150), 1000) == LabelCounts(accepted=150)
     assert watch.label(labels(200), 1000) == LabelCounts(accepted=50, duplicate=150)
     found = accuracies(watch, 1000)
-    if performance is None:
+    if performance is None or not classifier:
         assert found == []
     else:
         (accuracy,) = found
@@ -292,3 +294,47 @@ def test_a_correction_revises_the_latest_finding(make):
     assert watch.label(labels(100, truth=0), 1001) == LabelCounts(accepted=100)
     (found,) = accuracies(watch, 1001)
     assert (found.value, found.breached, found.revised) == (0.5, True, 100)
+
+
+def test_errors_of_numbers_are_judged_and_revised(make):
+    output = {"name": "p", "datatype": "FP32", "shape": [-1, 1]}
+    watch = make(output, {"drift": None, "performance": {"metric": "rmse", "max": 0.5}})
+    assert watch.not_judged[-1] == "error of model 'loans': no verdict yet, 0 of 200 labelled rows"
+    event = replace(predictions(200, output), outputs={"p": np.full((200, 1), 2, np.float32)})
+    watch.update(event, 1000)
+    assert watch.label(labels(200, truth=2), 1000) == LabelCounts(accepted=200)
+    found = {f.metric: (f.value, f.breached) for f in watch.findings(1000) if f.subject == ""}
+    assert found == {"mae": (0, None), "rmse": (0, False)}
+    assert watch.label(labels(100, truth=4), 1001) == LabelCounts(accepted=100)
+    (mae,) = (f for f in watch.findings(1001) if f.metric == "mae")
+    (rmse,) = (f for f in watch.findings(1001) if f.metric == "rmse")
+    assert (mae.value, mae.breached, mae.revised) == (1, None, 100)
+    assert (rmse.value, rmse.breached) == (pytest.approx(2**0.5), True)
+
+
+@pytest.mark.parametrize(
+    ("output", "metric", "wrong", "sentence"),
+    [
+        (
+            CLASSES,
+            "auto",
+            "maybe",
+            "a class name ('no', 'yes') or a class index from 0 to 1, or tr",
+        ),
+        (KINDS["regression"], "auto", "yes", "must be a number; it is the text 'yes'"),
+        (KINDS["regression"], "auto", True, "must be a number; it is true"),
+        (KINDS["scores"], "mae", [1.0], "must be a list of 2 numbers; it is a list of 1"),
+        (KINDS["scores"], "ndcg", 2, "a list of 2 relevances, each 0 or more, or the index of the"),
+    ],
+)
+def test_a_label_of_another_kind_is_told_what_the_model_takes(
+    make, output, metric, wrong, sentence
+):
+    watch = make(output, {"drift": None, "performance": {"metric": metric}})
+    watch.update(predictions(2, output), 1000)
+    right = {"auto": 1, "mae": [1.0, 2.0], "ndcg": 1}[metric]
+    pushed = [LabelEvent("r0", 0, right), LabelEvent("r1", 0, wrong)]
+    with pytest.raises(InvalidInput, match=r"^labels: y_true of 'r1', row 0 must be ") as refused:
+        watch.label(pushed, 1000)
+    assert sentence in refused.value.message
+    assert watch.label(pushed[:1], 1000) == LabelCounts(accepted=1)

@@ -57,7 +57,9 @@ class MonitorSet:
             return None
         for blind in built.blind:
             self._not_watched(descriptor, blind)
-        return Judge(descriptor, built.monitor, self._entry) if built.monitor else None
+        if built.monitor is None:
+            return None
+        return Judge(descriptor, built.monitor, self._entry, built.title)
 
     def _not_watched(self, descriptor: MonitorDescriptor, blind: Blind) -> None:
         part = " in part" if blind.in_part else ""

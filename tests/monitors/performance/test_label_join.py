@@ -5,6 +5,7 @@ import pytest
 
 from monitors.performance.forgotten_keys import ForgottenKeys
 from monitors.performance.label_join import LabelCounts, LabelJoin
+from monitors.performance.label_kinds import ClassLabels, NumberLabels
 from monitors.performance.labels import (
     CorrectedRow,
     JoinedRow,
@@ -30,7 +31,7 @@ def label(ident, y_true, index=0, **sensitive):
 
 
 def test_joins_by_id_and_row(predict):
-    join = LabelJoin(classes=["cat", "dog", "cow"])
+    join = LabelJoin(ClassLabels(["cat", "dog", "cow"]))
     assert join.add(predict("ab", [0, 2])) == []
     counts, rows, _ = join.add_labels([label("a", "dog"), label("b", 2)], now=1)
     assert counts == LabelCounts(accepted=2)
@@ -162,16 +163,11 @@ def test_changes_add_up_to_all_entries(predict):
 
 @pytest.mark.parametrize("truth", ["horse", 0.5, [1.0], float("nan"), float("inf")])
 def test_labels_that_name_no_class_change_nothing(predict, truth):
-    join = LabelJoin(classes=["cat", "dog", "cow"])
+    join = LabelJoin(ClassLabels(["cat", "dog", "cow"]))
     join.add(predict("a", [0]))
-    with pytest.raises(ValueError, match="y_true must be"):
+    with pytest.raises(ValueError, match="y_true of 'b', row 0 must be"):
         join.add_labels([label("a", 0), label("b", truth)], now=0)
     assert join.add_labels([label("a", 0)], now=0)[0] == LabelCounts(accepted=1)
-
-
-def test_booleans_and_whole_numbers_are_class_indices():
-    join = LabelJoin(classes=["no", "yes"])
-    assert [join.class_index(truth) for truth in (True, 1.0, 1, "yes")] == [1, 1, 1, 1]
 
 
 def test_events_without_rows_are_nothing(make_rows):
@@ -300,3 +296,12 @@ def test_corrections_are_one_batch_for_the_monitors():
     assert new == {"sex": ["m", None], "age": ["old", None]}
     old = {name: values.tolist() for name, values in made.groups.items()}
     assert old == {"sex": ["f", None], "age": [None, None]}
+
+
+def test_what_was_saved_of_another_kind_is_left_out(predict):
+    classes = LabelJoin()
+    classes.add(predict("ab", [0, 1]))
+    classes.add_labels([label("a", 1), label("z", 1)], now=0)
+    numbers = LabelJoin(NumberLabels())
+    numbers.restore_entries(classes.entries())
+    assert list(numbers.entries()) == []
