@@ -32,7 +32,6 @@ VARIANTS: dict[str, tuple[dict[str, Any], ...]] = {
     PERFORMANCE: (
         USUAL,
         {"performance": {"metric": "rmse", "max": 0.7}},
-        {"performance": {"metric": "ndcg", "min": 0.4}},
     ),
 }
 """Configurations of `monitors` that give monitors of different kinds."""
