@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 import numpy as np
 from scipy.special import bdtr
 
 from monitors.finding import NO_THRESHOLD, Finding, findings_from_state, findings_to_state
 from monitors.monitor import Needs
+from monitors.performance.mean_score import Measure
 from monitors.rows import Corrections, Rows
 from monitors.statistics.wilson import wilson
 from monitors.windows.tumbling_window import TumblingWindow
+
+CLASS_SCORES: Final = (Measure("accuracy", lambda predicted, truth: predicted == truth),)
 
 
 class AccuracyMonitor:

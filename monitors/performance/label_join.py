@@ -73,6 +73,7 @@ class _Row(msgspec.Struct, gc=False):
     timestamp: float
     known: frozenset[str]  # attributes that came with the request: names only, never values
     label: _Label | None = None
+    note: object = None  # which is not saved
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,8 +152,13 @@ class LabelJoin:
         """Whether the prediction is stored."""
         return (request_id, index) in self._rows
 
-    def add(self, predictions: Rows) -> list[JoinedRow]:
-        """Store predictions with their classes; returns those whose label was waiting for them."""
+    def add(self, predictions: Rows, notes: Iterable[object] | None = None) -> list[JoinedRow]:
+        """Store predictions with their classes; returns those whose label was waiting for them.
+
+        Args:
+            predictions: with what is predicted.
+            notes: what a joined row has as its `note`, of each row; it is not saved.
+        """
         if not predictions.n:
             return []
         assert predictions.predicted is not None
@@ -163,14 +169,17 @@ class LabelJoin:
         rows, waits, changed = self._rows, self._pending, self._changed
         number, timestamp = self._last_number, predictions.timestamp
         self._last_number += predictions.n
-        for key, wanted, known in zip(keys, predicted, _known(predictions), strict=True):
+        noted = itertools.repeat(None, predictions.n) if notes is None else notes
+        for key, wanted, known, note in zip(
+            keys, predicted, _known(predictions), noted, strict=True
+        ):
             before = rows.pop(key, None)
             if before is not None:
                 self.ambiguous += 1
                 changed[before.number] = key
             number += 1
             changed[number] = key
-            row = rows[key] = _Row(number, wanted, timestamp, known)
+            row = rows[key] = _Row(number, wanted, timestamp, known, None, note)
             waiting = self._stop_waiting(key) if waits else None
             if waiting is not None:
                 joined.append(self._join(row, waiting))
@@ -312,7 +321,8 @@ class LabelJoin:
         row.label = _Label(label.truth, self.labelled, {**learned}, label.known_at)
         self.labelled += 1
         delay = max(label.since - row.timestamp, 0.0)
-        return JoinedRow(row.predicted, label.truth, learned, row.label.position, delay)
+        position = row.label.position
+        return JoinedRow(row.predicted, label.truth, learned, position, delay, row.note)
 
     def _stop_waiting(self, key: Key) -> _Waiting | None:
         waiting = self._pending.pop(key, None)

@@ -47,6 +47,7 @@ class JoinedRow:
         sensitive_features: values that came with the label and not with the request.
         position: how many rows of the version had a label before.
         delay_s: seconds from the prediction to the label; 0 where the label was first.
+        note: what `LabelJoin.add` was given with the row.
     """
 
     predicted: Value | None
@@ -54,6 +55,7 @@ class JoinedRow:
     sensitive_features: Mapping[str, str] = field(default_factory=dict)
     position: int = field(default=-1, compare=False)
     delay_s: float = field(default=0.0, compare=False)
+    note: object = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -154,7 +154,7 @@ class MeanScoreMonitor:
         assert rows.predicted is not None
         assert rows.labels is not None
         predicted = np.asarray(rows.predicted, np.float64)
-        known = np.isfinite(predicted).all(axis=tuple(range(1, predicted.ndim)))
+        known: np.ndarray = np.isfinite(predicted).all(axis=tuple(range(1, predicted.ndim)))
         by_measure = [each.of(predicted, rows.labels) for each in self._measures]
         columns = zip(*(each.tolist() for each in by_measure), strict=True)
         positions = np.asarray(rows.positions, np.int64).tolist() or [-1] * rows.n

@@ -90,7 +90,8 @@ class TumblingWindow:
         """Return which labelled rows were counted in the latest full window, bool [n]."""
         if self._latest_labelled is None:
             return np.zeros(len(positions), np.bool_)
-        return (positions >= self._latest_labelled) & ~self.in_current(positions)
+        known: np.ndarray = positions >= self._latest_labelled
+        return known & ~self.in_current(positions)
 
     # -- what is saved ------------------------------------------------------------------
 

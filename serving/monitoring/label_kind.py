@@ -1,10 +1,15 @@
-"""The kind of labels that a model's configuration asks for."""
+"""The kind of labels that a model's configuration asks for, and how answers are scored by them."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
+from monitors.performance.accuracy import CLASS_SCORES
 from monitors.performance.label_kinds import ClassLabels, LabelKind, NumberLabels, RankingLabels
+from monitors.performance.mean_score import Measure
+from monitors.performance.ranking import RANKING_SCORES
+from monitors.performance.regression_error import REGRESSION_ERRORS
 from serving.config import ModelConfig, OutputSpec
 
 
@@ -12,6 +17,11 @@ def label_kind(config: ModelConfig) -> LabelKind | None:
     """Return how labels of a model are read; None where it can have none."""
     kind = config.label_kind
     return None if kind is None else _MADE[kind](config.outputs[0])
+
+
+def label_measures(config: ModelConfig) -> Sequence[Measure]:
+    """Return how answers of a model are scored by its labels."""
+    return _SCORED[config.label_kind] if config.label_kind else ()
 
 
 def _classes(output: OutputSpec) -> LabelKind:
@@ -29,3 +39,8 @@ def _ranking(output: OutputSpec) -> LabelKind:
 
 
 _MADE: Final = {"classes": _classes, "numbers": _numbers, "ranking": _ranking}
+_SCORED: Final = {
+    "classes": CLASS_SCORES,
+    "numbers": REGRESSION_ERRORS,
+    "ranking": RANKING_SCORES,
+}

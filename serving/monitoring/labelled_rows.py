@@ -9,8 +9,11 @@ from monitors.performance.forgotten_keys import ForgottenKeys
 from monitors.performance.label_join import Entry, Joined, LabelJoin
 from monitors.performance.label_kinds import LabelKind
 from monitors.performance.labels import JoinedRow, LabelEvent
+from monitors.performance.mean_score import Measure
+from monitors.performance.overall import OverallScores
 from monitors.rows import Rows
 from serving.errors import InvalidInput
+from serving.monitoring.group_coverage import GroupCoverage
 
 
 class LabelledRows:
@@ -18,12 +21,23 @@ class LabelledRows:
 
     Args:
         kind: what its labels are.
+        measures: what is scored.
+        groups: the known groups by name of a sensitive attribute.
         forgotten: keys of predictions of the model that are not stored any more.
     """
 
-    def __init__(self, kind: LabelKind, forgotten: ForgottenKeys) -> None:
+    def __init__(
+        self,
+        kind: LabelKind,
+        forgotten: ForgottenKeys,
+        measures: Sequence[Measure] = (),
+        groups: Mapping[str, Sequence[str]] | None = None,
+    ) -> None:
         self._join = LabelJoin(kind, forgotten=forgotten)
         self._predictions = 0
+        self._expired = 0
+        self.groups = GroupCoverage(groups or {})
+        self.overall = OverallScores(measures)
 
     @property
     def coverage(self) -> float:
@@ -33,7 +47,7 @@ class LabelledRows:
     def predicted(self, rows: Rows) -> list[JoinedRow]:
         """Take in predictions; returns the rows whose label was here already."""
         self._predictions += rows.n
-        return self._join.add(rows)
+        return self._join.add(rows, self.groups.predicted(rows))
 
     def knows(self, label: LabelEvent) -> bool:
         """Whether the label's prediction is stored."""
@@ -59,20 +73,32 @@ class LabelledRows:
         self.check(labels)
         return self._join.add_labels(labels, now)
 
+    def expired(self, now: float) -> int:
+        """Drop labels that have waited too long; returns how many have been since the last call."""
+        self._join.expire(now)
+        before, self._expired = self._expired, self._join.expired
+        return self._expired - before
+
     def forget(self) -> None:
         """Forget every prediction: labels of them are late from now on."""
         self._join.forget()
 
     def state(self) -> dict[str, Any]:
         """Return counts as JSON-serialisable values; predictions are entries."""
-        return {"join": self._join.state(), "predictions": self._predictions}
+        return {
+            "join": self._join.state(),
+            "predictions": self._predictions,
+            "overall": self.overall.state(),
+        }
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Go on from what `state` returned."""
         predictions = state["predictions"]
         # How many have a label stood here at first.
         self._join.restore({"labelled": state.get("labelled"), **state["join"]})
-        self._predictions = predictions
+        if "overall" in state:
+            self.overall.restore(state["overall"])
+        self._predictions, self._expired = predictions, self._join.expired
 
     def changes(self) -> list[Entry]:
         """Return the entries that differ from those of the last call; see `LabelJoin.changes`."""

@@ -21,10 +21,12 @@ from serving.models.profile.columns import input_columns
 from serving.models.repository.folder import ModelEntry
 from serving.monitoring.event_decoding import PredictionEvent
 from serving.monitoring.finding_series import FindingSeries
+from serving.monitoring.group_coverage import known_groups
 from serving.monitoring.judges.descriptor import MonitorDescriptor
 from serving.monitoring.judges.listed import MONITORS
 from serving.monitoring.judges.monitor_set import MonitorSet
-from serving.monitoring.label_kind import label_kind
+from serving.monitoring.label_kind import label_kind, label_measures
+from serving.monitoring.label_series import LabelSeries
 from serving.monitoring.labelled_rows import LabelledRows
 from serving.monitoring.recent_rows import RecentRows
 from serving.protocol.datatypes import bf16_to_fp32
@@ -64,7 +66,11 @@ class ModelMonitors:
         self._monitors = MonitorSet(entry, model, self._series, monitors)
         self._kind = label_kind(config)
         takes = self._kind is not None and LABELS in consumers(config)
-        self._truth = LabelledRows(self._kind, forgotten) if self._kind and takes else None
+        self._truth = None
+        if self._kind and takes:
+            measures, groups = label_measures(config), known_groups(config)
+            self._truth = LabelledRows(self._kind, forgotten, measures, groups)
+            self._labels = LabelSeries(series, entry.name, upstream_as or entry.version)
         self._bits = [spec.name for spec in config.outputs if spec.datatype == "BF16"]
         wanted = any(judge.needs.predicted for judge in self._monitors.judges)
         self._compared = config.outputs[0].name if wanted or self._truth else ""
@@ -138,9 +144,12 @@ class ModelMonitors:
         """
         truth = self._labelled_rows()
         counts, joined, corrected = truth.labelled(labels, now)
+        self._labels.received(counts)
         self._joined(truth, joined, now, now)
         if corrected:
-            self._monitors.corrected(corrections(corrected, now), now)
+            replaced = corrections(corrected, now)
+            truth.overall.revise(replaced)
+            self._monitors.corrected(replaced, now)
         return LabelCounts(counts.accepted, counts.duplicate, counts.unknown, counts.late)
 
     def _labelled_rows(self) -> LabelledRows:
@@ -167,9 +176,11 @@ class ModelMonitors:
     def _joined(
         self, truth: LabelledRows, joined: Sequence[JoinedRow], timestamp: float, now: float
     ) -> None:
-        self._series.coverage(truth.coverage)
         if joined:
-            self._monitors.labelled(joined_rows(joined, timestamp), now)
+            self._labels.joined(joined)
+            rows = joined_rows(joined, timestamp)
+            truth.overall.add(rows)
+            self._monitors.labelled(rows, now)
 
     # -- what it says -------------------------------------------------------------------
 
@@ -194,8 +205,12 @@ class ModelMonitors:
         return self._monitors.findings(now)
 
     def refresh(self, now: float) -> None:
-        """Let monitors judge by the clock, and end the metrics of findings that are stale."""
+        """Let monitors judge by the clock, and bring metrics up to date."""
         self._monitors.tick(now)
+        truth = self._truth
+        if truth:
+            self._labels.expired(truth.expired(now))
+            self._series.labels(truth.coverage, truth.overall.scores, truth.groups)
 
     def end(self) -> None:
         """Leave no metric and no prediction behind: the version is not served any more."""

@@ -152,7 +152,7 @@ def test_a_breach_of_hours_ago_is_no_current_problem(make):
     }
     watch.refresh(later)
     kept = [one.name for one in series.snapshot() if one.kind == "gauge"]
-    assert kept == ["vigil.labels.coverage"]
+    assert kept == ["vigil.labels.coverage", "vigil.performance.overall"]
 
     watch.update(predictions(1, first=200), later)
     watch.label(labels(1, first=200), later)
@@ -338,3 +338,36 @@ def test_a_label_of_another_kind_is_told_what_the_model_takes(
         watch.label(pushed, 1000)
     assert sentence in refused.value.message
     assert watch.label(pushed[:1], 1000) == LabelCounts(accepted=1)
+
+
+def test_what_becomes_of_labels_is_in_the_metrics(make):
+    series = SeriesSet()
+    watch = make(monitors={"drift": None}, fairness=FAIRNESS, series=series)
+    sexes = np.array(["f"] * 40 + ["m"] * 10, object)
+    watch.update(replace(predictions(50), sensitive_features={"sex": sexes}), 1000)
+    watch.label([*labels(20), *labels(5), *labels(10, truth=0), *labels(1, first=70)], 1060)
+    watch.refresh(1060)
+    found: dict[str, list[float]] = {}
+    for one in series.snapshot():
+        found.setdefault(one.name, []).append(one.value)
+    assert found["vigil.labels.received"] == [30, 5, 1, 0]
+    assert found["vigil.labels.corrected"] == [10]
+    assert found["vigil.labels.coverage"] == [0.4]
+    # Nobody has named the groups of `sex`, so clients cannot make series.
+    assert found["vigil.labels.coverage.by_group"] == [0.4]
+    assert found["vigil.labels.delay"] == found["vigil.labels.delay.by_group"] == [20 * 60]
+    assert found["vigil.performance.overall"] == [0.5]
+    assert found["vigil.labels.expired"] == [0]
+    watch.refresh(1060 + 2 * HOUR)
+    expired = [one.value for one in series.snapshot() if one.name == "vigil.labels.expired"]
+    assert expired == [1]
+    state, entries = json.loads(json.dumps([watch.state(), list(watch.entries())]))
+    fresh = SeriesSet()
+    other = make(monitors={"drift": None}, fairness=FAIRNESS, series=fresh)
+    other.restore_entries(entries)
+    other.restore(state)
+    other.refresh(1060 + 2 * HOUR)
+    again = {one.name: one.value for one in fresh.snapshot()}
+    assert again["vigil.labels.expired"] == 0  # it is in the totals of the process before
+    assert again["vigil.performance.overall"] == 0.5
+    assert again["vigil.labels.coverage"] == 0.4

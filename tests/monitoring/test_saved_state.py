@@ -92,4 +92,5 @@ def test_what_goes_on_is_saved_as_it_was():
     assert state["drift"]["reference"] == saved["drift"]["reference"]
     labelled = saved["labels"].pop("labelled")  # which stood there at first
     saved["labels"]["join"]["labelled"] = labelled
+    assert state["labels"].pop("overall")["rows"] == 0  # it begins with what comes from now on
     assert state["labels"] == saved["labels"]

@@ -15,13 +15,14 @@ from serving.telemetry.metrics import (
     findings,
     guards,
     inference,
+    labels,
     models,
     process,
 )
 
 METRICS: Final = {
     value.name: value
-    for area in (inference, models, guards, findings, explanations, events, process)
+    for area in (inference, models, guards, findings, labels, explanations, events, process)
     for value in vars(area).values()
     if type(value) is Metric
 }

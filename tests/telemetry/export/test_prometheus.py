@@ -13,13 +13,14 @@ from serving.telemetry.export.prometheus import prometheus_name, prometheus_text
 from serving.telemetry.metric import Metric
 from serving.telemetry.metrics.events import MONITOR_LAG
 from serving.telemetry.metrics.explanations import EXPLAIN_COMPLETENESS_ERROR
-from serving.telemetry.metrics.findings import DRIFT_SCORE, LABELS_COVERAGE
+from serving.telemetry.metrics.findings import DRIFT_SCORE
 from serving.telemetry.metrics.inference import (
     BATCH_ROWS,
     INFERENCE_DURATION,
     INFERENCE_REQUESTS,
     QUEUE_ROWS,
 )
+from serving.telemetry.metrics.labels import LABELS_COVERAGE
 from serving.telemetry.metrics.process import ENERGY_JOULES
 from serving.telemetry.series import Series
 
