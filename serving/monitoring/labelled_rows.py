@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -41,8 +43,8 @@ class LabelledRows:
 
     @property
     def coverage(self) -> float:
-        """Share of the predictions whose label is known."""
-        return self._join.labelled / self._predictions if self._predictions else 0.0
+        """Share of the predictions whose label is known; NaN without predictions."""
+        return self._join.labelled / self._predictions if self._predictions else math.nan
 
     def predicted(self, rows: Rows) -> list[JoinedRow]:
         """Take in predictions; returns the rows whose label was here already."""

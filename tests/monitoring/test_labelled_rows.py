@@ -1,4 +1,5 @@
 import json
+import math
 
 import numpy as np
 import pytest
@@ -29,7 +30,7 @@ def predictions(*ids):
 
 def test_coverage_counts_labels_whether_they_come_before_or_after():
     truth = watch()
-    assert truth.coverage == 0
+    assert math.isnan(truth.coverage)
     assert truth.labelled([LabelEvent("a", 0, "cat")], 1.0) == (LabelCounts(unknown=1), [], [])
     assert truth.predicted(predictions("a", "b", "c", "d")) == [JoinedRow(1, 0)]
     assert truth.coverage == 0.25
