@@ -120,7 +120,7 @@ def test_every_label_of_a_file_is_counted_as_what_it_is(
     assert (done.returncode, done.stderr) == (0, "")
     assert json.loads(done.stdout) == {
         "rows": rows, "accepted": len(predicted) + SOME, "duplicate": SOME, "unknown": SOME,
-        "late": 0, "last_row": rows,
+        "late": 0, "last_row": rows, "sent_again": 0,
     }  # fmt: skip
     eventually(
         "the label of every prediction",
