@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Final, Literal
 
 import numpy as np
 from scipy.special import stdtr, stdtrit
@@ -15,7 +15,7 @@ from monitors.monitor import Needs
 from monitors.rows import Corrections, Rows
 from monitors.windows.tumbling_window import TumblingWindow
 
-NO_NUMBERS = "too few answers of the window were numbers"
+NO_NUMBERS: Final = "too few answers of the window were numbers"
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +154,7 @@ class MeanScoreMonitor:
         assert rows.predicted is not None
         assert rows.labels is not None
         predicted = np.asarray(rows.predicted, np.float64)
-        known: np.ndarray = np.isfinite(predicted).all(axis=tuple(range(1, predicted.ndim)))
+        known = numbers(predicted)
         by_measure = [each.of(predicted, rows.labels) for each in self._measures]
         columns = zip(*(each.tolist() for each in by_measure), strict=True)
         positions = np.asarray(rows.positions, np.int64).tolist() or [-1] * rows.n
@@ -204,3 +204,10 @@ class MeanScoreMonitor:
         if not deviation:
             return 0.0 if worse > 0 else 1.0
         return float(stdtr(n - 1, -worse / deviation))
+
+
+def numbers(predicted: np.ndarray) -> np.ndarray:
+    """Return which rows are numbers, bool [n]; of [n, k] those that are all numbers."""
+    finite = np.isfinite(predicted).reshape(len(predicted), math.prod(predicted.shape[1:]))
+    fine: np.ndarray = finite.all(axis=1)
+    return fine

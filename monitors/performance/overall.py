@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from monitors.performance.mean_score import Measure
+from monitors.performance.mean_score import Measure, numbers
 from monitors.rows import Corrections, Rows
 
 
@@ -29,7 +29,7 @@ class OverallScores:
         """Score labelled rows."""
         assert rows.predicted is not None
         assert rows.labels is not None
-        known = _known(rows.predicted)
+        known = numbers(rows.predicted)
         self._rows += int(known.sum())
         self._change(rows.predicted[known], rows.labels[known], 1)
 
@@ -39,7 +39,7 @@ class OverallScores:
         assert rows.predicted is not None
         assert rows.labels is not None
         # Where a row has no position its first label was taken in before scores were kept.
-        which = _known(rows.predicted) & (np.asarray(rows.positions) >= 0)
+        which = numbers(rows.predicted) & (np.asarray(rows.positions) >= 0)
         self._change(rows.predicted[which], corrections.labels[which], -1)
         self._change(rows.predicted[which], rows.labels[which], 1)
 
@@ -67,8 +67,3 @@ class OverallScores:
     def _change(self, predicted: np.ndarray, labels: np.ndarray, sign: int) -> None:
         for at, measure in enumerate(self._measures):
             self._sums[at] += sign * float(measure.of(predicted, labels).sum())
-
-
-def _known(predicted: np.ndarray) -> np.ndarray:
-    known: np.ndarray = np.isfinite(predicted).all(axis=tuple(range(1, predicted.ndim)))
-    return known

@@ -84,14 +84,15 @@ class TumblingWindow:
         """Return which labelled rows were counted in the current window, bool [n]."""
         if self._labelled is None:
             return np.zeros(len(positions), np.bool_)
-        return positions >= self._labelled
+        current: np.ndarray = positions >= self._labelled
+        return current
 
     def in_latest(self, positions: np.ndarray) -> np.ndarray:
         """Return which labelled rows were counted in the latest full window, bool [n]."""
         if self._latest_labelled is None:
             return np.zeros(len(positions), np.bool_)
-        known: np.ndarray = positions >= self._latest_labelled
-        return known & ~self.in_current(positions)
+        latest: np.ndarray = (positions >= self._latest_labelled) & ~self.in_current(positions)
+        return latest
 
     # -- what is saved ------------------------------------------------------------------
 
