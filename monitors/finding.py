@@ -38,6 +38,7 @@ class Finding:
         severity: what a breach is worth.
         window_id: tells the window from all others of the monitor; see `TumblingWindow.ident`.
         segment: the part of the rows it is about; empty for all of them.
+        revised: labels of the window that were replaced after it was judged first.
         model, version: what was judged; empty as monitors return it.
 
     Raises:
@@ -60,6 +61,7 @@ class Finding:
     severity: Severity = "info"
     window_id: str = ""
     segment: str = ""
+    revised: int = 0
     model: str = ""
     version: str = ""
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 from monitors.finding import Finding
-from monitors.rows import Rows
+from monitors.rows import Corrections, Rows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,8 +20,8 @@ class Needs:
     Attributes:
         columns: the watched columns of the inputs.
         outputs: the model's outputs.
-        predicted: the predicted class.
-        labels: the true class.
+        predicted: what labels are compared with, the predicted class of a classifier.
+        labels: what is true.
         groups: names of sensitive attributes.
     """
 
@@ -97,3 +97,16 @@ class LearnsReference(Protocol):
 
     def reset(self) -> None:
         """Forget the reference and what was found with it; collect a new one."""
+
+
+@runtime_checkable
+class RevisesLabels(Protocol):
+    """A monitor whose figures follow when a label is replaced by another one."""
+
+    def revise(self, corrections: Corrections, now: float) -> Sequence[Finding]:
+        """Count labels that were replaced; returns the latest window's findings if they changed.
+
+        The current window is as if the new labels alone had come. The latest window that was
+        judged is judged again, and its findings say so (`Finding.revised`). Older windows stay as
+        they were judged.
+        """

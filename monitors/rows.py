@@ -27,8 +27,12 @@ class Rows:
             has none. With labels: those that came with the label and not with the request. They
             never leave the monitors except as counts.
         predicted: index of the predicted class, int64 [n], -1 where the model gave no number;
-            None where nobody needs it.
-        labels: index of the true class, int64 [n]; None for predictions.
+            where labels are numbers, what they are compared with, float64 [n] or [n, k]; None
+            where nobody needs it.
+        labels: index of the true class, int64 [n], or numbers as in `predicted`; None for
+            predictions.
+        positions: how many rows of the version had a label before each one, int64 [n], rising; -1
+            where that is not known; empty for predictions.
         request_ids: the client's id of each row's request, length n; empty with labels.
         row_index: index of each row inside its request, int64 [n]; empty with labels.
     """
@@ -40,6 +44,7 @@ class Rows:
     groups: Mapping[str, np.ndarray] = field(default_factory=_nothing)
     predicted: np.ndarray | None = None
     labels: np.ndarray | None = None
+    positions: np.ndarray | Sequence[int] = ()
     request_ids: Sequence[str] = ()
     row_index: np.ndarray | Sequence[int] = ()
 
@@ -54,6 +59,24 @@ class Rows:
             groups={name: array[rows] for name, array in self.groups.items()},
             predicted=None if self.predicted is None else self.predicted[rows],
             labels=None if self.labels is None else self.labels[rows],
+            positions=self.positions[rows],
             request_ids=self.request_ids[rows],
             row_index=self.row_index[rows],
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Corrections:
+    """Labelled rows whose labels were replaced, in the order in which that happened.
+
+    Attributes:
+        rows: as they are from now on, with the positions that they had; groups are those that
+            came with the new label.
+        labels: what was taken for true before, as in `Rows.labels`.
+        groups: sensitive values that an earlier label had brought, as in `Rows.groups`; None where
+            there was none.
+    """
+
+    rows: Rows
+    labels: np.ndarray
+    groups: Mapping[str, np.ndarray] = field(default_factory=_nothing)

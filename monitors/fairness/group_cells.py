@@ -58,14 +58,22 @@ class GroupCells:
             cell[0] += hit
             cell[1] += 1
 
+    def remove(self, groups: Iterable[str | None], hits: Iterable[bool]) -> None:
+        """Count rows no more that `add` was given; those that it did not count are left out."""
+        cells = self._cells
+        for group, hit in zip(groups, hits, strict=True):
+            if group is None or group not in cells:
+                continue
+            cell = cells[group]
+            cell[0] -= hit
+            cell[1] -= 1
+            if not cell[1]:
+                del cells[group]
+
     def shown(self, smallest: int = SMALLEST_GROUP) -> list[Cell]:
         """Return the cells of at least `smallest` rows, in increasing order of their rate."""
         large = [Cell(*cell) for cell in self._cells.values() if cell[1] >= smallest]
         return sorted(large, key=lambda cell: cell.rate)
-
-    def clear(self) -> None:
-        """Begin anew."""
-        self._cells.clear()
 
     def state(self) -> dict[str, list[int]]:
         """Return [hits, rows] by group as JSON values."""

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
+
+import numpy as np
 
 from monitors.fairness.disparity import confidence_per_pair, disparity
 from monitors.fairness.disparity_verdict import disparity_verdict
 from monitors.fairness.group_cells import GroupCells
 from monitors.finding import Finding, findings_from_state, findings_to_state
 from monitors.monitor import Needs
-from monitors.rows import Rows
+from monitors.rows import Corrections, Rows
 from monitors.windows.tumbling_window import TumblingWindow
 
 
@@ -60,6 +62,7 @@ class SelectionRateMonitor:
         self._tolerance, self._confidence, self._min_rows = tolerance, confidence, min_rows
         self._window = TumblingWindow(window)
         self._cells = {name: GroupCells() for name in attributes}
+        self._latest: dict[str, GroupCells] = {}
         self._findings: list[Finding] = []
 
     def update(self, rows: Rows, now: float) -> list[Finding]:
@@ -84,10 +87,44 @@ class SelectionRateMonitor:
         if rows.labels is not None:
             # They were counted by the window when they were predicted.
             count(slice(None))
+            self._window.labelled(rows.positions)
             return []
         self._window.add(rows.n, rows.timestamp, count, close)
         self._findings = closed or self._findings
         return closed
+
+    def revise(self, corrections: Corrections, now: float) -> list[Finding]:
+        """Count rows in the groups that their new labels name; see `RevisesLabels`."""
+        positions = np.asarray(corrections.rows.positions)
+        self._recount(self._cells, corrections, self._window.in_current(positions))
+        revised = self._recount(self._latest, corrections, self._window.in_latest(positions))
+        if not any(revised.values()):
+            return []
+        last = {(found.metric, found.subject): found for found in self._findings}
+        found = [
+            replace(each, revised=last[each.metric, name].revised + revised[name])
+            for name, cells in self._latest.items()
+            for each in self._compare(name, cells, self._findings[-1])
+        ]
+        self._findings = found
+        return list(found)
+
+    def _recount(
+        self, cells: Mapping[str, GroupCells], corrections: Corrections, which: np.ndarray
+    ) -> dict[str, int]:
+        """Count some rows in other groups; returns how many by attribute."""
+        rows = corrections.rows
+        assert rows.predicted is not None
+        moved = dict.fromkeys(cells, 0)
+        which = which & (rows.predicted >= 0)
+        hits = (rows.predicted == self._favorable)[which].tolist()
+        for name, counted in cells.items():
+            if name in rows.groups:
+                old, new = corrections.groups[name][which], rows.groups[name][which]
+                counted.remove(old.tolist(), hits)
+                counted.add(new.tolist(), hits)
+                moved[name] = int((old != new).sum())
+        return moved
 
     def tick(self, now: float) -> list[Finding]:
         """Return nothing: windows are counted in rows."""
@@ -102,7 +139,10 @@ class SelectionRateMonitor:
         """Return counts by group, position and last findings as JSON values."""
         return {
             "judges": self._judges(),
-            "window": self._window.state(),
+            "window": {
+                **self._window.state(),
+                "latest": {name: cells.state() for name, cells in self._latest.items()},
+            },
             "cells": {name: cells.state() for name, cells in self._cells.items()},
             "findings": findings_to_state(self._findings),
         }
@@ -117,8 +157,10 @@ class SelectionRateMonitor:
             raise ValueError("the fairness state is about other attributes, or judged otherwise")
         cells = {name: GroupCells.from_state(state["cells"][name]) for name in self._cells}
         found = findings_from_state(state["findings"])
+        saved = state["window"].get("latest", {})  # which was not saved at first
+        latest = {name: GroupCells.from_state(saved[name]) for name in saved}
         self._window.restore(state["window"])
-        self._cells, self._findings = cells, found
+        self._cells, self._latest, self._findings = cells, latest, found
         return list(found)
 
     def _judges(self) -> list[Any]:
@@ -126,11 +168,17 @@ class SelectionRateMonitor:
 
     def _judge(self) -> list[Finding]:
         found = [each for name, cells in self._cells.items() for each in self._compare(name, cells)]
-        for cells in self._cells.values():
-            cells.clear()
+        self._latest = self._cells
+        self._cells = {name: GroupCells() for name in self._latest}
         return found
 
-    def _compare(self, attribute: str, cells: GroupCells) -> list[Finding]:
+    def _compare(
+        self, attribute: str, cells: GroupCells, before: Finding | None = None
+    ) -> list[Finding]:
+        """Judge one attribute of the current window, or of the one that was judged `before`."""
+        span, ident = self._window.span, self._window.ident
+        if before is not None:
+            span, ident = before.window, before.window_id
         shown = cells.shown()
         level = confidence_per_pair(self._confidence, len(shown), len(self._cells))
         apart = disparity(shown, level)
@@ -145,11 +193,11 @@ class SelectionRateMonitor:
             breached=verdict.breached,
             n_reference=0,
             n_current=apart.rows,
-            window=self._window.span,
+            window=span,
             ci=apart.interval,
             reason=verdict.reason,
             severity="ticket",
-            window_id=self._window.ident,
+            window_id=ident,
         )
         # Four fifths is the usual orientation; the tolerance that counts is the difference's.
         as_ratio = replace(

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from dataclasses import replace
+from typing import Any, ClassVar, Final
 
+import numpy as np
 from scipy.special import bdtr
 
 from monitors.finding import NO_THRESHOLD, Finding, findings_from_state, findings_to_state
 from monitors.monitor import Needs
-from monitors.rows import Rows
+from monitors.performance.mean_score import Measure
+from monitors.rows import Corrections, Rows
 from monitors.statistics.wilson import wilson
 from monitors.windows.tumbling_window import TumblingWindow
+
+CLASS_SCORES: Final = (Measure("accuracy", lambda predicted, truth: predicted == truth),)
 
 
 class AccuracyMonitor:
@@ -55,14 +60,32 @@ class AccuracyMonitor:
 
         def count(part: slice) -> None:
             self._correct += int(right[part].sum())
+            self._window.labelled(rows.positions[part])
 
         def close() -> None:
-            closed.append(self._judge())
+            closed.append(self._judge(self._correct, self._window.span, self._window.ident))
             self._correct = 0
 
         self._window.add(rows.n, rows.timestamp, count, close)
         self._findings = closed or self._findings
         return closed
+
+    def revise(self, corrections: Corrections, now: float) -> list[Finding]:
+        """Count rows that are right or wrong only now; see `RevisesLabels`."""
+        rows, before = corrections.rows, corrections.labels
+        assert rows.predicted is not None
+        assert rows.labels is not None
+        changes = (rows.predicted == rows.labels).astype(int) - (rows.predicted == before)
+        positions = np.asarray(rows.positions)
+        self._correct += int(changes[self._window.in_current(positions)].sum())
+        revised = self._window.in_latest(positions) & (rows.labels != before)
+        if not self._findings or not revised.any():
+            return []
+        last = self._findings[-1]
+        correct = round(last.value * last.n_current) + int(changes[revised].sum())
+        found = self._judge(correct, last.window, last.window_id)
+        self._findings = [replace(found, revised=last.revised + int(revised.sum()))]
+        return list(self._findings)
 
     def tick(self, now: float) -> list[Finding]:
         """Return nothing: windows are counted in labelled rows."""
@@ -84,25 +107,25 @@ class AccuracyMonitor:
         self._findings = [each for each in found if each.threshold == self._minimum]
         return list(self._findings)
 
-    def _judge(self) -> Finding:
+    def _judge(self, correct: int, span: tuple[float, float], ident: str) -> Finding:
         rows = self._window.size
         p_value = None
         if self._minimum is not None:
-            p_value = float(bdtr(self._correct, rows, self._minimum))
+            p_value = float(bdtr(correct, rows, self._minimum))
         return Finding(
             monitor="performance",
             metric="accuracy",
             subject="",
-            value=self._correct / rows,
+            value=correct / rows,
             threshold=self._minimum,
             direction="below",
             breached=None if p_value is None else p_value <= self._rate,
             n_reference=0,
             n_current=rows,
-            window=self._window.span,
+            window=span,
             p_value=p_value,
-            ci=wilson(self._correct, rows, self._confidence),
+            ci=wilson(correct, rows, self._confidence),
             reason=NO_THRESHOLD if p_value is None else "",
             severity="page",
-            window_id=self._window.ident,
+            window_id=ident,
         )

@@ -6,13 +6,14 @@ import itertools
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 import numpy as np
 
 from monitors.performance.forgotten_keys import ForgottenKeys, Key
-from monitors.performance.labels import JoinedRow, LabelEvent, Truth
+from monitors.performance.label_kinds import ClassLabels, LabelKind
+from monitors.performance.labels import CorrectedRow, JoinedRow, LabelEvent, Truth, Value
 from monitors.rows import Rows
 
 Entry = Sequence[Any]
@@ -25,7 +26,7 @@ class LabelCounts:
 
     Attributes:
         accepted: joined with a stored prediction.
-        duplicate: the row had this very label already.
+        duplicate: the row had this very label already, or one that became known later.
         unknown: no such prediction was ever seen; kept until it appears or the time to live is
             over.
         late: the prediction is older than the retention, or forgotten.
@@ -39,35 +40,62 @@ class LabelCounts:
     replaced: int = 0
 
 
+class Joined(NamedTuple):
+    """What pushed labels have done.
+
+    Attributes:
+        counts: what became of them.
+        rows: rows that have their truth now.
+        corrected: rows that had another one before, in the order of the labels.
+    """
+
+    counts: LabelCounts
+    rows: list[JoinedRow]
+    corrected: list[CorrectedRow]
+
+
 _NOTHING: Final[frozenset[str]] = frozenset()
+_OF_WAITING: Final = (2, 3)
+"""Values of a waiting label's entry, behind its key; a prediction's has more."""
+
+
+class _Label(msgspec.Struct, gc=False):
+    truth: Value
+    position: int  # see `JoinedRow.position`
+    learned: dict[str, str | None]  # attributes it has brought; None: the value was not saved
+    known_at: float | None
 
 
 class _Row(msgspec.Struct, gc=False):
     # One is made per prediction: a struct takes a third of a dataclass's time.
     number: int
-    predicted: int
+    predicted: Value | None
     timestamp: float
     known: frozenset[str]  # attributes that came with the request: names only, never values
-    label: int | None = None
+    label: _Label | None = None
+    note: object = None  # which is not saved
 
 
 @dataclass(frozen=True, slots=True)
 class _Waiting:
     number: int
-    truth: int
+    truth: Value
     sensitive: Mapping[str, str]
     since: float
+    known_at: float | None = None
 
 
 class LabelJoin:
     """In-memory join of the predictions of one model with labels, by (request id, row).
 
-    Where several predictions share an id the newest wins, and `ambiguous` counts them. A label
-    that replaces another is kept and counted but gives no second joined row: what was judged
-    with the first one stays as it was judged.
+    Where several predictions share an id the newest wins, and `ambiguous` counts them.
+
+    The last label of a row is the true one. It replaces another that came before, unless that one
+    became known later (`LabelEvent.timestamp`), and gives a corrected row. A sensitive value that
+    it does not name stays as it was.
 
     Args:
-        classes: class names by index, for labels that come as names.
+        kind: how labels are read.
         max_rows: predictions kept, and labels kept for predictions to come; the oldest go first.
         pending_ttl: seconds for which a label waits for its prediction.
         retention: seconds after which a prediction takes no label any more.
@@ -77,13 +105,13 @@ class LabelJoin:
 
     def __init__(
         self,
-        classes: Sequence[str] = (),
+        kind: LabelKind | None = None,
         max_rows: int = 100_000,
         pending_ttl: float = 3600.0,
         retention: float = 30 * 86400.0,
         forgotten: ForgottenKeys | None = None,
     ) -> None:
-        self._classes = {name: index for index, name in enumerate(classes)}
+        self._kind = ClassLabels() if kind is None else kind
         self._max_rows = max_rows
         self._ttl, self._retention = pending_ttl, retention
         self._rows: OrderedDict[Key, _Row] = OrderedDict()
@@ -95,64 +123,83 @@ class LabelJoin:
         """Labels whose prediction never appeared."""
         self.ambiguous = 0
         """Predictions whose (request id, row) another prediction had before."""
+        self.labelled = 0
+        """Rows that have, or had, a label."""
 
-    def class_index(self, y_true: Truth) -> int:
-        """Return the class index that a label names.
+    def read(self, labels: Sequence[LabelEvent]) -> list[Value]:
+        """Return what labels say.
 
         Raises:
-            ValueError: it is neither a known class name nor a whole number.
+            ValueError: one is of a kind that the model does not take.
         """
-        if isinstance(y_true, str) and y_true in self._classes:
-            return self._classes[y_true]
-        if isinstance(y_true, int) or (isinstance(y_true, float) and y_true.is_integer()):
-            return int(y_true)
-        raise ValueError("y_true must be a class name of the model or a class index")
+        try:
+            return [self._kind.read(label.y_true) for label in labels]
+        except ValueError:
+            raise ValueError(self._wrong(labels)) from None
+
+    def _wrong(self, labels: Sequence[LabelEvent]) -> str:
+        """Return a sentence on the first label that is of another kind."""
+        for label in labels:
+            try:
+                self._kind.read(label.y_true)
+            except ValueError as error:
+                which = f"'{label.request_id[:100]}', row {label.index}"
+                given = _shown(label.y_true)
+                return f"y_true of {which} must be {error}; it is {given}"
+        raise AssertionError("one of them is wrong")
 
     def knows(self, request_id: str, index: int) -> bool:
         """Whether the prediction is stored."""
         return (request_id, index) in self._rows
 
-    def add(self, predictions: Rows) -> list[JoinedRow]:
-        """Store predictions with their classes; returns those whose label was waiting for them."""
+    def add(self, predictions: Rows, notes: Iterable[object] | None = None) -> list[JoinedRow]:
+        """Store predictions with their classes; returns those whose label was waiting for them.
+
+        Args:
+            predictions: with what is predicted.
+            notes: what a joined row has as its `note`, of each row; it is not saved.
+        """
         if not predictions.n:
             return []
         assert predictions.predicted is not None
         joined = []
         keys = zip(predictions.request_ids, np.asarray(predictions.row_index).tolist(), strict=True)
-        predicted = predictions.predicted.tolist()
+        predicted = self._kind.values(predictions.predicted)
         # A busy server has tens of thousands of rows a second, so the loop makes few calls.
         rows, waits, changed = self._rows, self._pending, self._changed
         number, timestamp = self._last_number, predictions.timestamp
         self._last_number += predictions.n
-        for key, wanted, known in zip(keys, predicted, _known(predictions), strict=True):
+        noted = itertools.repeat(None, predictions.n) if notes is None else notes
+        for key, wanted, known, note in zip(
+            keys, predicted, _known(predictions), noted, strict=True
+        ):
             before = rows.pop(key, None)
             if before is not None:
                 self.ambiguous += 1
                 changed[before.number] = key
             number += 1
             changed[number] = key
-            row = rows[key] = _Row(number, wanted, timestamp, known)
+            row = rows[key] = _Row(number, wanted, timestamp, known, None, note)
             waiting = self._stop_waiting(key) if waits else None
             if waiting is not None:
-                joined.append(_join(row, waiting.truth, waiting.sensitive))
+                joined.append(self._join(row, waiting))
         self._forget_oldest(len(rows) - self._max_rows)
         return joined
 
-    def add_labels(
-        self, labels: Sequence[LabelEvent], now: float
-    ) -> tuple[LabelCounts, list[JoinedRow]]:
-        """Take in labels; returns what became of them, and the rows that have their truth now.
+    def add_labels(self, labels: Sequence[LabelEvent], now: float) -> Joined:
+        """Take in labels; returns what became of them, and of the rows.
 
         Args:
-            labels: all of them with a `y_true` that `class_index` takes.
+            labels: as the model takes them.
             now: seconds since the epoch.
 
         Raises:
-            ValueError: a `y_true` names no class; then no label of this call was taken in.
+            ValueError: one is of another kind; then no label of this call was taken in.
         """
-        truths = [self.class_index(label.y_true) for label in labels]
+        truths = self.read(labels)
         counts = dict.fromkeys(("accepted", "duplicate", "unknown", "late", "replaced"), 0)
-        joined = []
+        joined: list[JoinedRow] = []
+        corrected: list[CorrectedRow] = []
         keys = [(label.request_id, label.index) for label in labels]
         forgotten = self._forgotten.among([key for key in keys if key not in self._rows])
         for key, label, truth in zip(keys, labels, truths, strict=True):
@@ -160,23 +207,25 @@ class LabelJoin:
             if row is None and key in forgotten:
                 counts["late"] += 1
             elif row is None:
-                waiting = self._stop_waiting(key)
-                counts["duplicate" if waiting and waiting.truth == truth else "unknown"] += 1
-                sensitive = label.sensitive_features
-                self._pending[key] = _Waiting(self._number(key), truth, sensitive, now)
+                counts["unknown" if self._wait(key, label, truth, now) else "duplicate"] += 1
             elif now - row.timestamp > self._retention:
                 counts["late"] += 1
-            elif row.label == truth:
+            elif row.label is None:
+                counts["accepted"] += 1
+                self._changed[row.number] = key
+                of = _Waiting(0, truth, label.sensitive_features, now, label.timestamp)
+                joined.append(self._join(row, of))
+            elif (correction := _correct(row, row.label, label, truth)) is None:
                 counts["duplicate"] += 1
+                if label.timestamp is not None:
+                    self._changed[row.number] = key
             else:
                 counts["accepted"] += 1
-                counts["replaced"] += row.label is not None
-                if row.label is None:
-                    joined.append(_join(row, truth, label.sensitive_features))
-                row.label = truth
+                counts["replaced"] += 1
                 self._changed[row.number] = key
+                corrected.append(correction)
         self.expire(now)
-        return LabelCounts(**counts), joined
+        return Joined(LabelCounts(**counts), joined, corrected)
 
     def expire(self, now: float) -> None:
         """Drop labels that have waited too long, or are too many, and count them."""
@@ -196,11 +245,12 @@ class LabelJoin:
 
     def state(self) -> dict[str, Any]:
         """Return counts as JSON values; predictions and labels are entries."""
-        return {"expired": self.expired, "ambiguous": self.ambiguous}
+        return {"expired": self.expired, "ambiguous": self.ambiguous, "labelled": self.labelled}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Go on from what `state` returned."""
-        self.expired, self.ambiguous = state["expired"], state["ambiguous"]
+        expired, ambiguous, labelled = state["expired"], state["ambiguous"], state["labelled"]
+        self.expired, self.ambiguous, self.labelled = expired, ambiguous, labelled
 
     def changes(self) -> list[Entry]:
         """Return the entries that differ from those of the last call: JSON values, no attribute.
@@ -219,29 +269,60 @@ class LabelJoin:
                     yield entry
 
     def restore_entries(self, entries: Iterable[Entry]) -> None:
-        """Take in what `changes` and `entries` have returned, one entry a number."""
+        """Take in what `changes` and `entries` have returned, one entry a number.
+
+        Those whose values are of another kind are left out: the model was set up otherwise.
+        """
         for number, ident, index, *rest in sorted(entries, key=lambda entry: entry[0]):
             self._last_number = max(self._last_number, number)
-            if len(rest) == 2:
-                self._pending[ident, index] = _Waiting(number, rest[0], {}, rest[1])
+            if not self._kind.holds(rest[0]):
+                continue
+            if len(rest) in _OF_WAITING:
+                truth, since, *known_at = rest
+                self._pending[ident, index] = _Waiting(number, truth, {}, since, *known_at)
             else:
-                predicted, timestamp, known, label = rest
-                row = _Row(number, predicted, timestamp, frozenset(known), label)
+                predicted, timestamp, known, truth, *more = rest
+                row = _Row(number, predicted, timestamp, frozenset(known))
+                if truth is not None:
+                    row.label = _saved_label(truth, *more)
                 self._rows[ident, index] = row
 
     def _entry(self, key: Key, number: int) -> Entry | None:
         row = self._rows.get(key)
         if row is not None and row.number == number:
-            return (number, *key, row.predicted, row.timestamp, sorted(row.known), row.label)
+            made = (number, *key, row.predicted, row.timestamp, sorted(row.known))
+            label = row.label
+            if label is None:
+                return (*made, None)
+            return (*made, label.truth, label.position, sorted(label.learned), label.known_at)
         waiting = self._pending.get(key)
         if waiting is not None and waiting.number == number:
-            return (number, *key, waiting.truth, waiting.since)
+            return (number, *key, waiting.truth, waiting.since, waiting.known_at)
         return None
 
     def _number(self, key: Key) -> int:
         self._last_number += 1
         self._changed[self._last_number] = key
         return self._last_number
+
+    def _wait(self, key: Key, label: LabelEvent, truth: Value, now: float) -> bool:
+        """Keep a label for its prediction; returns False if it was there or is out of date."""
+        before = self._pending.get(key)
+        if before is not None and _older(label, before.known_at):
+            return False
+        self._stop_waiting(key)
+        sensitive = {**(before.sensitive if before else {}), **label.sensitive_features}
+        known_at = label.timestamp
+        self._pending[key] = _Waiting(self._number(key), truth, sensitive, now, known_at)
+        return before is None or before.truth != truth
+
+    def _join(self, row: _Row, label: _Waiting) -> JoinedRow:
+        learned = {n: value for n, value in label.sensitive.items() if n not in row.known}
+        row.label = _Label(label.truth, self.labelled, {**learned}, label.known_at)
+        self.labelled += 1
+        delay = max(label.since - row.timestamp, 0.0)
+        position = row.label.position
+        return JoinedRow(row.predicted, label.truth, learned, position, delay, row.note)
 
     def _stop_waiting(self, key: Key) -> _Waiting | None:
         waiting = self._pending.pop(key, None)
@@ -261,7 +342,7 @@ class LabelJoin:
 def prediction_keys(entries: Iterable[Entry]) -> Iterator[Key]:
     """Yield the keys of the predictions among saved entries."""
     for _, ident, index, *rest in entries:
-        if len(rest) != 2:
+        if len(rest) not in _OF_WAITING:
             yield ident, index
 
 
@@ -276,7 +357,45 @@ def _known(rows: Rows) -> Iterator[frozenset[str]]:
     )
 
 
-def _join(row: _Row, truth: int, sensitive: Mapping[str, str]) -> JoinedRow:
-    row.label = truth
-    learned = {name: value for name, value in sensitive.items() if name not in row.known}
-    return JoinedRow(row.predicted, truth, learned)
+def _saved_label(
+    truth: Value, position: int = -1, learned: Sequence[str] = (), known_at: float | None = None
+) -> _Label:
+    """Return a label from its entry, which had only the truth at first."""
+    return _Label(truth, position, dict.fromkeys(learned), known_at)
+
+
+def _shown(y_true: Truth) -> str:
+    """Return a label as a client may see it again."""
+    if isinstance(y_true, bool):
+        return "true" if y_true else "false"
+    if isinstance(y_true, str):
+        return f"the text '{y_true[:40]}'"
+    if isinstance(y_true, list):
+        return f"a list of {len(y_true)}"
+    return f"{y_true}"
+
+
+def _older(label: LabelEvent, known_at: float | None) -> bool:
+    """Whether a label became known before the one that is there, as far as both tell."""
+    return label.timestamp is not None and known_at is not None and label.timestamp < known_at
+
+
+def _correct(row: _Row, kept: _Label, label: LabelEvent, truth: Value) -> CorrectedRow | None:
+    """Replace a row's label; returns None if nothing about it is new."""
+    if _older(label, kept.known_at):
+        return None
+    told = {n: value for n, value in label.sensitive_features.items() if n not in row.known}
+    # Of a value that was not saved nobody can say whether it is another one.
+    learned = {
+        name: value
+        for name, value in told.items()
+        if name not in kept.learned or kept.learned[name] not in (None, value)
+    }
+    before = kept.truth
+    kept.known_at = label.timestamp if label.timestamp is not None else kept.known_at
+    if truth == before and not learned:
+        return None
+    forgotten = {name: old for name in learned if (old := kept.learned.get(name)) is not None}
+    kept.truth = truth
+    kept.learned |= learned
+    return CorrectedRow(row.predicted, before, truth, forgotten, learned, kept.position)

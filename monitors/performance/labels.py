@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from monitors.rows import Rows
+from monitors.rows import Corrections, Rows
 
 Truth = float | str | bool | list[float]
+"""A label as it comes."""
+
+Value = int | float | list[float]
+"""A label as it is compared: a class index, a number, or several."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,28 +41,86 @@ class JoinedRow:
     """A prediction and its truth.
 
     Attributes:
-        predicted: the predicted class index; -1 where the model gave no number.
-        y_true: the true class index.
+        predicted: the predicted class index, -1 where the model gave no number; of other kinds of
+            labels the number or numbers, None where one is none.
+        y_true: the true class index, number or numbers.
         sensitive_features: values that came with the label and not with the request.
+        position: how many rows of the version had a label before.
+        delay_s: seconds from the prediction to the label; 0 where the label was first.
+        note: what `LabelJoin.add` was given with the row.
     """
 
-    predicted: int
-    y_true: int
+    predicted: Value | None
+    y_true: Value
     sensitive_features: Mapping[str, str] = field(default_factory=dict)
+    position: int = field(default=-1, compare=False)
+    delay_s: float = field(default=0.0, compare=False)
+    note: object = field(default=None, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class CorrectedRow:
+    """A prediction whose truth is another one than was told before.
+
+    Attributes:
+        predicted: as in `JoinedRow`.
+        before: what was taken for true.
+        y_true: as in `JoinedRow`.
+        forgotten, learned: sensitive values that differ from those of earlier labels: what they
+            were, where there were some, and what they are.
+        position: how many rows of the version had a label before this row had its first; -1 where
+            that is not known.
+    """
+
+    predicted: Value | None
+    before: Value
+    y_true: Value
+    forgotten: Mapping[str, str] = field(default_factory=dict)
+    learned: Mapping[str, str] = field(default_factory=dict)
+    position: int = field(default=-1, compare=False)
 
 
 def joined_rows(joined: Sequence[JoinedRow], timestamp: float) -> Rows:
     """Return rows whose truth became known at `timestamp` as one batch for the monitors."""
-    groups: dict[str, np.ndarray] = {}
-    for at, row in enumerate(joined):
-        for name, value in row.sensitive_features.items():
-            if name not in groups:
-                groups[name] = np.full(len(joined), None, dtype=np.object_)
-            groups[name][at] = value
     return Rows(
         n=len(joined),
         timestamp=timestamp,
-        groups=groups,
-        predicted=np.array([row.predicted for row in joined], dtype=np.int64),
-        labels=np.array([row.y_true for row in joined], dtype=np.int64),
+        groups=_columns([row.sensitive_features for row in joined]),
+        predicted=_values([_predicted(row) for row in joined]),
+        labels=_values([row.y_true for row in joined]),
+        positions=np.array([row.position for row in joined], dtype=np.int64),
     )
+
+
+def corrections(corrected: Sequence[CorrectedRow], timestamp: float) -> Corrections:
+    """Return rows whose truth was replaced at `timestamp` as one batch for the monitors."""
+    joined = [JoinedRow(row.predicted, row.y_true, row.learned, row.position) for row in corrected]
+    rows = joined_rows(joined, timestamp)
+    before = _columns([row.forgotten for row in corrected])
+    nothing = np.full(len(corrected), None, dtype=np.object_)
+    return Corrections(
+        rows=rows,
+        labels=_values([row.before for row in corrected]),
+        groups={name: before.get(name, nothing) for name in rows.groups},
+    )
+
+
+def _predicted(row: JoinedRow) -> Value:
+    if row.predicted is not None:
+        return row.predicted
+    return [math.nan] * len(row.y_true) if isinstance(row.y_true, list) else math.nan
+
+
+def _values(values: Sequence[Value]) -> np.ndarray:
+    classes = all(isinstance(value, int) for value in values)
+    return np.array(values, dtype=np.int64 if classes else np.float64)
+
+
+def _columns(values: Sequence[Mapping[str, str]]) -> dict[str, np.ndarray]:
+    columns: dict[str, np.ndarray] = {}
+    for at, of_row in enumerate(values):
+        for name, value in of_row.items():
+            if name not in columns:
+                columns[name] = np.full(len(values), None, dtype=np.object_)
+            columns[name][at] = value
+    return columns

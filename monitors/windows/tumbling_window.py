@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
+
+import numpy as np
 
 
 class TumblingWindow:
@@ -21,6 +23,8 @@ class TumblingWindow:
         self.rows = 0
         self._number = 0
         self._first, self._last = math.inf, -math.inf
+        self._labelled: int | None = None
+        self._latest_labelled: int | None = None
 
     @property
     def ident(self) -> str:
@@ -62,15 +66,46 @@ class TumblingWindow:
                 self.rows = 0
                 self._number += 1
                 self._first, self._last = math.inf, -math.inf
+                self._latest_labelled, self._labelled = self._labelled, None
             start = stop
+
+    # -- labelled rows ------------------------------------------------------------------
+
+    def labelled(self, positions: np.ndarray | Sequence[int]) -> None:
+        """Take note that labelled rows were counted in the current window.
+
+        Args:
+            positions: see `Rows.positions`.
+        """
+        if len(positions) and self._labelled is None:
+            self._labelled = int(positions[0])
+
+    def in_current(self, positions: np.ndarray) -> np.ndarray:
+        """Return which labelled rows were counted in the current window, bool [n]."""
+        if self._labelled is None:
+            return np.zeros(len(positions), np.bool_)
+        current: np.ndarray = positions >= self._labelled
+        return current
+
+    def in_latest(self, positions: np.ndarray) -> np.ndarray:
+        """Return which labelled rows were counted in the latest full window, bool [n]."""
+        if self._latest_labelled is None:
+            return np.zeros(len(positions), np.bool_)
+        latest: np.ndarray = (positions >= self._latest_labelled) & ~self.in_current(positions)
+        return latest
+
+    # -- what is saved ------------------------------------------------------------------
 
     def state(self) -> dict[str, Any]:
         """Return the position in the current window as JSON values."""
         span = list(self.span) if self.rows else None
-        return {"rows": self.rows, "span": span, "number": self._number}
+        labelled = [self._labelled, self._latest_labelled]
+        return {"rows": self.rows, "span": span, "number": self._number, "labelled": labelled}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from what `state` returned."""
         rows, (first, last) = state["rows"], state["span"] or (math.inf, -math.inf)
         self.rows, self._first, self._last = rows, first, last
-        self._number = state.get("number", 0)  # which was not saved at first
+        # Which were not saved at first.
+        self._number = state.get("number", 0)
+        self._labelled, self._latest_labelled = state.get("labelled", (None, None))

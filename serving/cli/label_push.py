@@ -18,6 +18,8 @@ PAUSES_S: Final = (0.25, 0.5, 1.0, 2.0, 4.0)
 """Before each further try. A label that arrives twice is one, so every try may repeat all."""
 
 _LATER: Final = (429, 502, 503, 504)
+_UNANSWERED: Final = (502, 504)
+"""The request may have been taken in all the same."""
 _OF_ONE_LABEL: Final = (400, 413, 422)
 
 Labelled = tuple[Row, dict[str, Any]]
@@ -59,6 +61,8 @@ class LabelPush:
         last: number of the last row that the instance has taken in, with all before it.
         rows: how many it has taken in.
         counts: what became of them.
+        sent_again: how many were sent again because an answer was lost. Those that had arrived
+            the first time are counted as duplicates.
     """
 
     client: Client
@@ -66,6 +70,7 @@ class LabelPush:
     last: int = 0
     rows: int = 0
     counts: Counts = NONE
+    sent_again: int = 0
     sleep: Callable[[float], None] = time.sleep
 
     def push(self, labels: Iterable[Labelled], pushed: Callable[[], None]) -> None:
@@ -112,16 +117,20 @@ class LabelPush:
     def _ask(self, batch: Sequence[Labelled]) -> Counts:
         body = msgspec.json.encode({"labels": [label for _, label in batch]})
         headers = {"Content-Type": "application/json"}
+        lost = False
         for pause in (*PAUSES_S, None):
             try:
                 answer = self.client.post(
                     "v2", "models", self.model, "labels", body=body, headers=headers
                 )
-                return answer.read(Counts)
+                counts = answer.read(Counts)
+                self.sent_again += len(batch) if lost else 0
+                return counts
             except (Refused, Unreachable) as error:
                 passing = not isinstance(error, Refused) or error.status in _LATER
                 if not passing:
                     raise
+                lost |= not isinstance(error, Refused) or error.status in _UNANSWERED
                 if pause is None:
                     raise VigilError(f"{error.message} (tried {len(PAUSES_S) + 1} times)") from None
                 self.sleep(pause)

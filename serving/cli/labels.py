@@ -101,9 +101,15 @@ def _tell(pushing: LabelPush, target: Target) -> None:
     counts = msgspec.to_builtins(pushing.counts)
     if target.as_json:
         told = {"rows": pushing.rows, **counts, "last_row": pushing.last}
+        told["sent_again"] = pushing.sent_again
         OUT.print_json(msgspec.json.encode(told).decode())
         return
     say(f"{pushing.rows} labels pushed")
     width = max(len(str(count)) for count in counts.values())
     for name, meaning in MEANINGS.items():
         say(f"  {counts[name]:>{width}} {name:<9} {meaning}")
+    if pushing.sent_again:
+        say(
+            f"{pushing.sent_again} of them were sent again, because an answer was lost: those that "
+            f"had arrived before count as duplicate"
+        )

@@ -7,7 +7,7 @@ from serving.config.formats.listed import PICKLES, format_named
 from serving.config.guards.listed import GUARDS, Guard, descriptor_of
 from serving.config.guards.section import GuardSection
 from serving.config.log import Capture, Log, ModelLog, SensitiveLog
-from serving.config.model import CLASS_OUTPUT, ModelConfig
+from serving.config.model import CLASS_OUTPUT, LABELLED_OUTPUTS, ModelConfig
 from serving.config.monitoring import (
     DriftMonitor,
     Explain,
@@ -35,6 +35,7 @@ from serving.config.traces import Traces
 __all__ = [
     "CLASS_OUTPUT",
     "GUARDS",
+    "LABELLED_OUTPUTS",
     "PICKLES",
     "Batching",
     "Capture",

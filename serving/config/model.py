@@ -23,6 +23,16 @@ from serving.config.tensor_specs import InputSpec, OutputSpec
 _NO_CLASS: Final = ("score_samples", "transform")
 CLASS_OUTPUT: Final = "scores [-1, classes] or whole numbers [-1], as the first output"
 """What a classifier answers."""
+MOST_NUMBERS: Final = 64
+"""Numbers or ranked items of a row that labels can be about: each is kept with its prediction."""
+LABELLED_OUTPUTS: Final = (
+    f"classes ({CLASS_OUTPUT}), of one number a row, or, with `monitors.performance.metric` mae, "
+    f"rmse, mrr or ndcg, of 2 to {MOST_NUMBERS}"
+)
+"""What labels can be about."""
+LabelKind = Literal["classes", "numbers", "ranking"]
+_NUMBERS: Final = ("mae", "rmse")
+_RANKING: Final = ("mrr", "ndcg")
 
 
 def _quoted(names: Sequence[str]) -> str:
@@ -124,12 +134,8 @@ class ModelConfig(Section):
                     f"fairness.favorable: '{self.fairness.favorable}' is not among the classes "
                     f"of output '{self.outputs[0].name}'"
                 )
-        performance = self.monitors.performance
-        if performance and performance.min is not None and self.outputs and not self.class_output:
-            raise ValueError(
-                f"monitors.performance.min: output '{self.outputs[0].name}' names no class "
-                f"({CLASS_OUTPUT}), so there is no accuracy; take `min` out"
-            )
+        if self.outputs:
+            _check_performance(self)
         return self
 
     @property
@@ -168,6 +174,8 @@ class ModelConfig(Section):
     def class_output(self) -> OutputSpec | None:
         """The output that names a class per row; None for models that are no classifiers."""
         output = self.outputs[0]
+        if self._metric in (*_NUMBERS, *_RANKING):
+            return None
         if output.method in _NO_CLASS or (output.method == "predict" and len(output.shape) == 2):
             return None
         if len(output.shape) == 1:
@@ -175,6 +183,59 @@ class ModelConfig(Section):
         scores = len(output.shape) == 2 and (output.classes or output.shape[1] >= 2)
         numeric = output.datatype not in ("BYTES", "BOOL", "BF16")
         return output if scores and numeric else None
+
+    @property
+    def label_kind(self) -> LabelKind | None:
+        """What labels of the model say about a row of its first output; None: it takes none."""
+        output = self.outputs[0]
+        if self.class_output is not None:
+            return "classes"
+        if output.datatype == "BYTES" or len(output.shape) > 2 or self._metric == "accuracy":
+            return None
+        width = (output.shape[1:] or [1])[0]
+        if self._metric in _RANKING:
+            return "ranking" if 2 <= width <= MOST_NUMBERS else None
+        several = self._metric in _NUMBERS or output.method == "predict"
+        guessed = output.classes is None and output.method not in _NO_CLASS
+        if 1 <= width <= (MOST_NUMBERS if several else 1):
+            return "numbers" if guessed or self._metric in _NUMBERS else None
+        return None
+
+    @property
+    def _metric(self) -> str:
+        performance = self.monitors.performance
+        return "auto" if performance is None else performance.metric
+
+
+def _check_performance(model: ModelConfig) -> None:
+    performance, output = model.monitors.performance, model.outputs[0]
+    if performance is None:
+        return
+    metric, kind = performance.metric, model.label_kind
+    if metric in (*_NUMBERS, *_RANKING):
+        least = 1 if metric in _NUMBERS else 2
+        if kind is None:
+            raise ValueError(
+                f"monitors.performance.metric: {metric} needs {least} to {MOST_NUMBERS} numbers a "
+                f"row, and output '{output.name}' is {output.datatype} {output.shape}; take "
+                f"`metric` out"
+            )
+        if model.fairness:
+            raise ValueError(
+                f"monitors.performance.metric: {metric} is not of classes, which `fairness` "
+                f"counts; take one of them out"
+            )
+    if performance.min is not None and kind not in ("classes", "ranking"):
+        mend = "write `max`, the largest error" if kind == "numbers" else "take `min` out"
+        raise ValueError(
+            f"monitors.performance.min: output '{output.name}' names no class "
+            f"({CLASS_OUTPUT}), so there is no accuracy; {mend}"
+        )
+    if performance.max is not None and kind != "numbers":
+        raise ValueError(
+            f"monitors.performance.max: is the largest error of numbers (metric mae or rmse), and "
+            f"output '{output.name}' is judged by another metric; write `min`, or take `max` out"
+        )
 
 
 def _missing(kind: FormatDescriptor, key: str) -> str:

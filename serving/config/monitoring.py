@@ -32,14 +32,27 @@ class DriftMonitor(Section):
 
 
 class PerformanceMonitor(Section):
-    """Accuracy on the rows whose labels clients push, over windows of 200 of them."""
+    """How good answers are, on the rows whose labels clients push, over windows of 200 of them."""
 
-    metric: Literal["accuracy"] = Field("accuracy", description="What is measured.")
+    metric: Literal["auto", "accuracy", "mae", "rmse", "mrr", "ndcg"] = Field(
+        "auto",
+        description="What is judged. `auto`: `accuracy` of a classifier, `mae` of a model that "
+        "answers one number a row. `mae` and `rmse` take labels that are numbers, or lists of "
+        "them; `mrr` and `ndcg` (of the first 10) lists of relevances, or the index of the item "
+        "that was chosen.",
+    )
     min: float | None = Field(
         None,
         gt=0,
         le=1,
-        description="Below it the model is not good enough; none: measured, without a verdict.",
+        description="Below it the model is not good enough; none: measured, without a verdict. "
+        "Not of `mae` and `rmse`.",
+    )
+    max: float | None = Field(
+        None,
+        gt=0,
+        description="Of `mae` and `rmse`: above it the model is not good enough; none: measured, "
+        "without a verdict.",
     )
 
 
@@ -51,8 +64,8 @@ class Monitors(Section):
     stale_after_s: float = Field(
         3600,
         gt=0,
-        description="A finding is unknown once its monitor has had no rows (accuracy: no labels) "
-        "for so long, until the next window is full.",
+        description="A finding is unknown once its monitor has had no rows (performance: no "
+        "labels) for so long, until the next window is full.",
     )
 
 

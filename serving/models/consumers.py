@@ -28,7 +28,7 @@ def consumers(config: ModelConfig) -> frozenset[str]:
         found.add(DRIFT)
     if config.fairness is not None:
         found.add(FAIRNESS)
-    if config.class_output is not None:
+    if config.label_kind is not None:
         if config.monitors.performance is not None:
             found.add(PERFORMANCE)
         if found & {PERFORMANCE, FAIRNESS}:

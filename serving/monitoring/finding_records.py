@@ -39,6 +39,7 @@ def record(finding: Finding, now: float, model: str = "") -> FindingRecord:
         severity=finding.severity,
         segment=finding.segment,
         window_id=finding.window_id,
+        revised=finding.revised,
     )
 
 

@@ -6,10 +6,11 @@ Every finding has the same series, whatever monitor it is of; some have a name o
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Final
 
 from monitors.finding import Finding
+from serving.monitoring.group_coverage import GroupCount
 from serving.telemetry.counters import GaugeSeries, SeriesSet
 from serving.telemetry.metric import Metric
 from serving.telemetry.metrics.findings import (
@@ -24,9 +25,10 @@ from serving.telemetry.metrics.findings import (
     FINDING_CI_UPPER,
     FINDING_ROWS,
     FINDING_VALUE,
-    LABELS_COVERAGE,
+    PERFORMANCE_OVERALL,
     PERFORMANCE_SCORE,
 )
+from serving.telemetry.metrics.labels import LABELS_COVERAGE, LABELS_COVERAGE_BY_GROUP
 
 _Gauge = tuple[Metric, float | None, dict[str, str]]
 
@@ -68,9 +70,28 @@ class FindingSeries:
         """Count each window that raised drift."""
         self._alarms.add(sum(bool(f.breached) for f in findings if f.metric == "drifted_features"))
 
-    def coverage(self, share: float) -> None:
-        """Set the share of predictions that have a label."""
-        self._set("labels", [(LABELS_COVERAGE, share, {})])
+    def labels(
+        self, coverage: float, overall: Mapping[str, float], groups: Iterable[GroupCount]
+    ) -> None:
+        """Set what all labels together say.
+
+        Args:
+            coverage: share of predictions that have one.
+            overall: scores against all of them, by metric.
+            groups: how many rows of each group have one.
+        """
+        shown: list[_Gauge] = [(LABELS_COVERAGE, coverage, {})]
+        shown += [(PERFORMANCE_OVERALL, score, {"metric": n}) for n, score in overall.items()]
+        shown += [
+            (
+                LABELS_COVERAGE_BY_GROUP,
+                each.labelled / each.predicted,
+                {"attribute": each.attribute, "group": each.group},
+            )
+            for each in groups
+            if each.shown
+        ]
+        self._set("labels", shown)
 
     def _set(self, monitor: str, wanted: Iterable[_Gauge]) -> None:
         # One event may fill several windows; what the last one found is what is so.

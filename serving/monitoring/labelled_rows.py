@@ -1,44 +1,54 @@
-"""What becomes known about a classifier once labels come: the truth about its rows."""
+"""What becomes known about a model version once labels come: the truth about its rows."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from monitors.performance.forgotten_keys import ForgottenKeys
-from monitors.performance.label_join import Entry, LabelJoin
+from monitors.performance.label_join import Entry, Joined, LabelJoin
+from monitors.performance.label_kinds import LabelKind
 from monitors.performance.labels import JoinedRow, LabelEvent
+from monitors.performance.mean_score import Measure
+from monitors.performance.overall import OverallScores
 from monitors.rows import Rows
-from serving.channel.messages.observation import LabelCounts
-from serving.config import OutputSpec
 from serving.errors import InvalidInput
+from serving.monitoring.group_coverage import GroupCoverage
 
 
 class LabelledRows:
     """Joins predictions of one model version with their labels; monitors judge what is joined.
 
     Args:
-        output: the output that holds the scores; see `ModelConfig.class_output`.
+        kind: what its labels are.
+        measures: what is scored.
+        groups: the known groups by name of a sensitive attribute.
         forgotten: keys of predictions of the model that are not stored any more.
     """
 
-    def __init__(self, output: OutputSpec, forgotten: ForgottenKeys) -> None:
-        self._classes = len(output.classes or []) or (output.shape[1:] or [0])[0]
-        self._join = LabelJoin(output.classes or (), forgotten=forgotten)
+    def __init__(
+        self,
+        kind: LabelKind,
+        forgotten: ForgottenKeys,
+        measures: Sequence[Measure] = (),
+        groups: Mapping[str, Sequence[str]] | None = None,
+    ) -> None:
+        self._join = LabelJoin(kind, forgotten=forgotten)
         self._predictions = 0
-        self._labelled = 0
+        self._expired = 0
+        self.groups = GroupCoverage(groups or {})
+        self.overall = OverallScores(measures)
 
     @property
     def coverage(self) -> float:
-        """Share of the predictions whose label is known."""
-        return self._labelled / self._predictions if self._predictions else 0.0
+        """Share of the predictions whose label is known; NaN without predictions."""
+        return self._join.labelled / self._predictions if self._predictions else math.nan
 
     def predicted(self, rows: Rows) -> list[JoinedRow]:
         """Take in predictions; returns the rows whose label was here already."""
         self._predictions += rows.n
-        joined = self._join.add(rows)
-        self._labelled += len(joined)
-        return joined
+        return self._join.add(rows, self.groups.predicted(rows))
 
     def knows(self, label: LabelEvent) -> bool:
         """Whether the label's prediction is stored."""
@@ -48,32 +58,27 @@ class LabelledRows:
         """Find out whether labels can be taken in.
 
         Raises:
-            InvalidInput: a label names no class of the model.
+            InvalidInput: a label is of a kind that the model does not take.
         """
-        for label in labels:
-            try:
-                index = self._join.class_index(label.y_true)
-            except ValueError as error:
-                raise InvalidInput(f"labels: {error}") from None
-            if index < 0 or (self._classes > 0 and index >= self._classes):
-                raise InvalidInput(
-                    f"labels: class index {index} is not one of the model's, "
-                    f"0 to {self._classes - 1}"
-                )
+        try:
+            self._join.read(labels)
+        except ValueError as error:
+            raise InvalidInput(f"labels: {error}") from None
 
-    def labelled(
-        self, labels: Sequence[LabelEvent], now: float
-    ) -> tuple[LabelCounts, list[JoinedRow]]:
-        """Take in labels; returns what became of them and the rows whose label is known now.
+    def labelled(self, labels: Sequence[LabelEvent], now: float) -> Joined:
+        """Take in labels; returns what became of them and of the rows.
 
         Raises:
-            InvalidInput: a label names no class of the model; then none was taken in.
+            InvalidInput: a label is of a kind that the model does not take; then none was taken in.
         """
         self.check(labels)
-        counts, joined = self._join.add_labels(labels, now)
-        self._labelled += len(joined)
-        told = LabelCounts(counts.accepted, counts.duplicate, counts.unknown, counts.late)
-        return told, joined
+        return self._join.add_labels(labels, now)
+
+    def expired(self, now: float) -> int:
+        """Drop labels that have waited too long; returns how many have been since the last call."""
+        self._join.expire(now)
+        before, self._expired = self._expired, self._join.expired
+        return self._expired - before
 
     def forget(self) -> None:
         """Forget every prediction: labels of them are late from now on."""
@@ -84,14 +89,17 @@ class LabelledRows:
         return {
             "join": self._join.state(),
             "predictions": self._predictions,
-            "labelled": self._labelled,
+            "overall": self.overall.state(),
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Go on from what `state` returned."""
-        predictions, labelled = state["predictions"], state["labelled"]
-        self._join.restore(state["join"])
-        self._predictions, self._labelled = predictions, labelled
+        predictions = state["predictions"]
+        # How many have a label stood here at first.
+        self._join.restore({"labelled": state.get("labelled"), **state["join"]})
+        if "overall" in state:
+            self.overall.restore(state["overall"])
+        self._predictions, self._expired = predictions, self._join.expired
 
     def changes(self) -> list[Entry]:
         """Return the entries that differ from those of the last call; see `LabelJoin.changes`."""

@@ -10,11 +10,11 @@ import numpy as np
 from monitors.finding import Finding
 from monitors.performance.forgotten_keys import ForgottenKeys
 from monitors.performance.label_join import Entry
-from monitors.performance.labels import JoinedRow, LabelEvent, joined_rows
-from monitors.performance.predicted_class import predicted_class
+from monitors.performance.label_kinds import ClassLabels
+from monitors.performance.labels import JoinedRow, LabelEvent, corrections, joined_rows
 from monitors.rows import Rows
 from serving.channel.messages.observation import LabelCounts
-from serving.config import CLASS_OUTPUT
+from serving.config import LABELLED_OUTPUTS
 from serving.errors import Unsupported
 from serving.models.consumers import LABELS, consumers, reads_inputs
 from serving.models.profile.columns import input_columns
@@ -22,9 +22,12 @@ from serving.models.repository.folder import ModelEntry
 from serving.monitoring.check_time import CheckTime
 from serving.monitoring.event_decoding import PredictionEvent
 from serving.monitoring.finding_series import FindingSeries
+from serving.monitoring.group_coverage import known_groups
 from serving.monitoring.judges.descriptor import MonitorDescriptor
 from serving.monitoring.judges.listed import MONITORS
 from serving.monitoring.judges.monitor_set import MonitorSet
+from serving.monitoring.label_kind import label_kind, label_measures
+from serving.monitoring.label_series import LabelSeries
 from serving.monitoring.labelled_rows import LabelledRows
 from serving.monitoring.recent_rows import RecentRows
 from serving.protocol.datatypes import bf16_to_fp32
@@ -69,11 +72,16 @@ class ModelMonitors:
         drift = config.monitors.drift
         self._recent = RecentRows(drift.window if drift else RECENT_ROWS)
         self._monitors = MonitorSet(entry, model, self._series, self.time, monitors)
-        output = config.class_output if LABELS in consumers(config) else None
-        self._truth = LabelledRows(output, forgotten) if output else None
+        self._kind = label_kind(config)
+        takes = self._kind is not None and LABELS in consumers(config)
+        self._truth = None
+        if self._kind and takes:
+            measures, groups = label_measures(config), known_groups(config)
+            self._truth = LabelledRows(self._kind, forgotten, measures, groups)
+            self._labels = LabelSeries(series, entry.name, upstream_as or entry.version)
         self._bits = [spec.name for spec in config.outputs if spec.datatype == "BF16"]
         wanted = any(judge.needs.predicted for judge in self._monitors.judges)
-        self._class_output = config.outputs[0].name if wanted or self._truth else ""
+        self._compared = config.outputs[0].name if wanted or self._truth else ""
 
     # -- what happens -------------------------------------------------------------------
 
@@ -81,12 +89,13 @@ class ModelMonitors:
         """Show a batch to every monitor; one that fails does not disturb the others."""
         columns = input_columns(event.inputs, self.entry.config)
         self._recent.append(columns, event.rows)
-        predicted, failed = self._predicted(event)
+        outputs = self._widened(event.outputs)
+        predicted, failed = self._predicted(outputs)
         rows = Rows(
             n=event.rows,
             timestamp=event.timestamp,
             columns=columns,
-            outputs=self._widened(event.outputs),
+            outputs=outputs,
             groups=event.sensitive_features,
             predicted=predicted,
             request_ids=event.request_ids,
@@ -96,12 +105,14 @@ class ModelMonitors:
         if self._truth:
             self._join(self._truth, rows, failed, now)
 
-    def _predicted(self, event: PredictionEvent) -> tuple[np.ndarray | None, Exception | None]:
-        """Return the predicted classes, or why there are none."""
-        if not self._class_output:
+    def _predicted(
+        self, outputs: Mapping[str, np.ndarray]
+    ) -> tuple[np.ndarray | None, Exception | None]:
+        """Return what labels are compared with, or why there is nothing."""
+        if not self._compared:
             return None, None
         try:
-            return predicted_class(event.outputs[self._class_output]), None
+            return (self._kind or ClassLabels()).predicted(outputs[self._compared]), None
         except (KeyError, ValueError) as error:
             return None, error
 
@@ -128,30 +139,35 @@ class ModelMonitors:
 
         Raises:
             Unsupported: no monitor has a use for them.
-            InvalidInput: a label names no class of the model.
+            InvalidInput: a label is of a kind that the model does not take.
         """
-        self._classifier().check(labels)
+        self._labelled_rows().check(labels)
 
     def label(self, labels: Sequence[LabelEvent], now: float) -> LabelCounts:
         """Join labels with predictions.
 
         Raises:
             Unsupported: no monitor has a use for them.
-            InvalidInput: a label names no class of the model; then none was taken in.
+            InvalidInput: a label is of a kind that the model does not take; then none was taken in.
         """
-        truth = self._classifier()
+        truth = self._labelled_rows()
         began = self.time.clock()
-        counts, joined = truth.labelled(labels, now)
+        counts, joined, corrected = truth.labelled(labels, now)
         self.time.checked(LABELS, began)
+        self._labels.received(counts)
         self._joined(truth, joined, now, now)
-        return counts
+        if corrected:
+            replaced = corrections(corrected, now)
+            truth.overall.revise(replaced)
+            self._monitors.corrected(replaced, now)
+        return LabelCounts(counts.accepted, counts.duplicate, counts.unknown, counts.late)
 
-    def _classifier(self) -> LabelledRows:
+    def _labelled_rows(self) -> LabelledRows:
         if self._truth is None:
             why = (
                 "its monitors.performance is null, and it has no fairness"
-                if self.entry.config.class_output
-                else f"it is no classifier; one answers {CLASS_OUTPUT}"
+                if self._kind
+                else f"labels are of {LABELLED_OUTPUTS}"
             )
             raise Unsupported(f"model '{self.entry.name}' takes no labels: {why}")
         return self._truth
@@ -173,9 +189,11 @@ class ModelMonitors:
     def _joined(
         self, truth: LabelledRows, joined: Sequence[JoinedRow], timestamp: float, now: float
     ) -> None:
-        self._series.coverage(truth.coverage)
         if joined:
-            self._monitors.labelled(joined_rows(joined, timestamp), now)
+            self._labels.joined(joined)
+            rows = joined_rows(joined, timestamp)
+            truth.overall.add(rows)
+            self._monitors.labelled(rows, now)
 
     # -- what it says -------------------------------------------------------------------
 
@@ -200,8 +218,12 @@ class ModelMonitors:
         return self._monitors.findings(now)
 
     def refresh(self, now: float) -> None:
-        """Let monitors judge by the clock, and end the metrics of findings that are stale."""
+        """Let monitors judge by the clock, and bring metrics up to date."""
         self._monitors.tick(now)
+        truth = self._truth
+        if truth:
+            self._labels.expired(truth.expired(now))
+            self._series.labels(truth.coverage, truth.overall.scores, truth.groups)
 
     def hide(self) -> None:
         """Leave no metric behind."""

@@ -130,7 +130,7 @@ class MonitoringService:
         Raises:
             ModelNotFound: the model is not watched.
             Unsupported: no monitor of it has a use for labels.
-            InvalidInput: a label names no class of the model; then none was taken in.
+            InvalidInput: a label is of a kind that the model does not take; then none was taken in.
         """
         newest_first = self.watches.newest_first(pushed.model)
         if not newest_first:

@@ -135,6 +135,8 @@ def test_what_may_pass_is_tried_again(takes, failure: tuple[int, bytes]) -> None
     assert labels.pushes == [["1", "2"]] * 3
     assert labels.pauses == list(PAUSES_S[:2])
     assert labels.push.rows == 2
+    # What a proxy answers does not tell whether the labels had arrived; "not yet" tells it.
+    assert labels.push.sent_again == (0 if failure[1].startswith(b"{") else 2)
 
 
 def test_what_does_not_pass_ends_it(takes) -> None:

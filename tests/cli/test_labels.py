@@ -10,7 +10,9 @@ from rich.console import Console
 
 from serving.cli import console, labels
 from serving.cli.client import Client
+from serving.cli.label_push import LabelPush
 from serving.cli.labels import push
+from serving.cli.target import Target
 from serving.errors import VigilError
 
 PATH = "/v2/models/m/labels"
@@ -44,7 +46,17 @@ def test_it_says_what_became_of_the_labels(vigil, instance, file: Path) -> None:
 def test_json_is_for_programs(vigil, instance, file: Path) -> None:
     url = instance({PATH: ANSWER}).url
     done = vigil("labels", "push", "m", str(file), "--url", url, "--json")
-    assert json.loads(done.stdout) == {"rows": 2, **COUNTS, "last_row": 2}
+    assert json.loads(done.stdout) == {"rows": 2, **COUNTS, "last_row": 2, "sent_again": 0}
+
+
+def test_it_says_that_an_answer_was_lost(monkeypatch, capsys) -> None:
+    pushing = LabelPush(Client("http://127.0.0.1:1"), "m")
+    pushing.rows, pushing.sent_again = 5, 3
+    monkeypatch.setattr(labels, "say", print)
+    labels._tell(pushing, Target("http://127.0.0.1:1", False))
+    assert (
+        "\n3 of them were sent again, because an answer was lost: those" in capsys.readouterr().out
+    )
 
 
 def test_standard_input_and_every_option(instance) -> None:

@@ -79,3 +79,66 @@ def test_objectives_are_shares_and_times():
     for wrong in ({"availability": 1}, {"availability": 99.9}, {"latency_ms": 0}):
         with pytest.raises(ConfigError, match=rf"slo\.{next(iter(wrong))}"):
             parse(ModelConfig, {"format": "onnx", "slo": wrong}, "m")
+
+
+@pytest.mark.parametrize(
+    ("output", "performance", "kind"),
+    [
+        ({"shape": [-1, 3]}, {}, "classes"),
+        ({"shape": [-1, 3]}, {"metric": "accuracy", "min": 0.5}, "classes"),
+        ({"shape": [-1, 3]}, {"metric": "mae", "max": 2}, "numbers"),
+        ({"shape": [-1, 3]}, {"metric": "ndcg", "min": 0.5}, "ranking"),
+        ({"shape": [-1], "datatype": "INT64"}, {}, "classes"),
+        ({"shape": [-1], "datatype": "INT64"}, {"metric": "rmse"}, "numbers"),
+        ({"shape": [-1]}, {"max": 1.5}, "numbers"),
+        ({"shape": [-1, 1]}, {}, "numbers"),
+        ({"shape": [-1, 1], "datatype": "BF16"}, {}, "numbers"),
+        ({"shape": [-1, 1]}, {"metric": "accuracy"}, None),
+        ({"shape": [-1], "classes": ["no", "yes"]}, {}, None),
+        ({"shape": [-1, -1]}, {}, None),
+        ({"shape": [-1, 3, 4]}, {}, None),
+        ({"shape": [-1], "datatype": "BYTES"}, {}, None),
+    ],
+)
+def test_what_labels_of_a_model_are(output, performance, kind):
+    raw = {"format": "torch_export", "inputs": [X], "outputs": [{**X, **output}]}
+    config = parse(ModelConfig, {**raw, "monitors": {"performance": performance}}, "m")
+    assert config.label_kind == kind
+
+
+def test_what_an_estimator_predicts_is_numbers_and_what_it_transforms_is_nothing():
+    raw = {"format": "sklearn", "inputs": [X]}
+    kinds = {}
+    for method in ("predict", "transform", "score_samples"):
+        output = {**X, "shape": [-1], "method": method}
+        kinds[method] = parse(ModelConfig, {**raw, "outputs": [output]}, "m").label_kind
+    assert kinds == {"predict": "numbers", "transform": None, "score_samples": None}
+    wide = {**X, "shape": [-1, 3], "method": "predict"}
+    assert parse(ModelConfig, {**raw, "outputs": [wide]}, "m").label_kind == "numbers"
+
+
+@pytest.mark.parametrize(
+    ("shape", "performance", "said"),
+    [
+        ([-1, 65], {"metric": "mae"}, r"metric: mae needs 1 to 64 numbers a row, and output 'x'"),
+        ([-1, 1], {"metric": "mrr"}, r"metric: mrr needs 2 to 64 numbers a row"),
+        ([-1, 1], {"min": 0.5}, r"min: output 'x' names no class .* write `max`, the largest err"),
+        ([-1, 3], {"metric": "mae", "min": 0.5}, r"min: .* write `max`, the largest error"),
+        ([-1, 3], {"max": 0.5}, r"max: is the largest error .* write `min`, or take `max` out"),
+        ([-1, 3], {"metric": "ndcg", "max": 0.5}, r"max: is the largest error of numbers"),
+    ],
+)
+def test_a_metric_and_its_limit_have_to_fit_the_output(shape, performance, said):
+    raw = {"format": "torch_export", "inputs": [X], "outputs": [{**X, "shape": shape}]}
+    with pytest.raises(ConfigError, match=rf"monitors\.performance\.{said}"):
+        parse(ModelConfig, {**raw, "monitors": {"performance": performance}}, "m")
+
+
+def test_fairness_counts_classes_and_so_no_labels_that_are_numbers():
+    output = {**X, "shape": [-1, 2], "classes": ["no", "yes"]}
+    raw = {"format": "torch_export", "inputs": [X], "outputs": [output]}
+    raw["fairness"] = {"sensitive": ["sex"], "favorable": "yes"}
+    with pytest.raises(
+        ConfigError, match=r"metric: mae is not of classes, which `fairness` counts"
+    ):
+        parse(ModelConfig, {**raw, "monitors": {"performance": {"metric": "mae"}}}, "m")

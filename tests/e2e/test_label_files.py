@@ -120,7 +120,7 @@ def test_every_label_of_a_file_is_counted_as_what_it_is(
     assert (done.returncode, done.stderr) == (0, "")
     assert json.loads(done.stdout) == {
         "rows": rows, "accepted": len(predicted) + SOME, "duplicate": SOME, "unknown": SOME,
-        "late": 0, "last_row": rows,
+        "late": 0, "last_row": rows, "sent_again": 0,
     }  # fmt: skip
     eventually(
         "the label of every prediction",
@@ -146,9 +146,9 @@ def test_a_row_that_the_model_has_no_class_for_is_found(monitored: Any, tmp_path
     done = push(monitored, file, "--json")
     assert done.returncode == 1
     assert done.stderr == (
-        f"vigil: {file}, row 1501 (line 1502): labels: y_true must be a class name of the model or "
-        f"a class index; the labels of {file} up to row 1500 are pushed, and --skip 1500 goes on "
-        "after it\n"
+        f"vigil: {file}, row 1501 (line 1502): labels: y_true of 'refused-30', row 0 must be a "
+        f"class index from 0 to 2; it is the text 'approved'; the labels of {file} up to row 1500 "
+        "are pushed, and --skip 1500 goes on after it\n"
     )
     told = json.loads(done.stdout)
     assert (told["accepted"], told["last_row"]) == (1500, 1500)

@@ -183,7 +183,8 @@ def test_without_a_threshold_accuracy_has_no_verdict(
 
 
 @pytest.mark.parametrize(
-    ("model", "reason"), [("deaf", "monitors.performance is null"), ("price", "is no classifier")]
+    ("model", "reason"),
+    [("deaf", "monitors.performance is null"), ("words", "labels are of classes")],
 )
 def test_labels_that_nobody_can_use_are_refused(server: Any, model: str, reason: str) -> None:
     answer = push(server, model, ["a"], 1)

@@ -16,8 +16,9 @@ from serving.demo.loans import sample_applicants
 from serving.models.profile.dataset import read_dataset
 from serving.protocol.pb import open_inference_pb2, open_inference_pb2_grpc, vigil_pb2
 from serving.telemetry.export.prometheus import prometheus_name
+from serving.telemetry.metrics.cost import COST, ENERGY_JOULES, MODEL_GPU_TIME
 from serving.telemetry.metrics.declared import METRICS
-from serving.telemetry.metrics.events import EVENTS_DROPPED, STORE_ERRORS, STORE_ROWS
+from serving.telemetry.metrics.events import EVENTS_DROPPED
 from serving.telemetry.metrics.findings import (
     DRIFT_P_VALUE,
     DRIFT_SCORE,
@@ -35,7 +36,6 @@ from serving.telemetry.metrics.findings import (
 from serving.telemetry.metrics.inference import REJECTED, SLO_GOOD, SLO_OBJECTIVE, SLO_TOTAL
 from serving.telemetry.metrics.models import MODEL_LOAD_FAILURES, UPSTREAM_UP
 from serving.telemetry.metrics.process import (
-    ENERGY_JOULES,
     SPANS_DROPPED,
     SPANS_SENT,
     TELEMETRY_EXPORT_FAILURES,
@@ -359,7 +359,7 @@ UNKNOWN_UNTIL = {
     "the configuration asks for it": {SLO_GOOD, SLO_TOTAL, SLO_OBJECTIVE, UPSTREAM_UP, SPANS_SENT,
                                       SPANS_DROPPED, TELEMETRY_EXPORT_FAILURES},
     "a version fails to load": {MODEL_LOAD_FAILURES},
-    "it is built": {STORE_ROWS, STORE_ERRORS, ENERGY_JOULES},
+    "a device tells, or a price is configured": {ENERGY_JOULES, MODEL_GPU_TIME, COST},
 }  # fmt: skip
 
 

@@ -22,8 +22,9 @@ X = {"name": "x", "datatype": "FP32", "shape": [-1, 3]}
         ({"shape": [-1, 2]}, {"drift": None}, True, True),
         ({"shape": [-1, 2]}, {"drift": None, "performance": None}, False, False),
         ({"shape": [-1, 2]}, {"performance": None}, False, True),
-        ({"shape": [-1, 1]}, {"drift": None}, False, False),
-        ({"shape": [-1]}, {"drift": None}, False, False),
+        ({"shape": [-1, 1]}, {"drift": None}, True, True),
+        ({"shape": [-1]}, {"drift": None}, True, True),
+        ({"shape": [-1]}, {"drift": None, "performance": {"metric": "accuracy"}}, False, False),
         ({"shape": [-1, -1]}, {"drift": None}, False, False),
         ({"shape": [-1], "datatype": "INT64"}, {"drift": None}, True, True),
         ({"shape": [-1], "datatype": "BYTES"}, {}, False, True),
@@ -48,14 +49,14 @@ def test_labels_are_of_use_to_fairness_too():
 
 @pytest.mark.parametrize("drift", [{}, {"reference": "live"}, None])
 @pytest.mark.parametrize("performance", [{}, None])
-@pytest.mark.parametrize("classifier", [True, False])
-def test_labels_are_joined_whether_or_not_drift_is_on(drift, performance, classifier):
-    output = {**X, "shape": [-1, 2 if classifier else 1]}
+@pytest.mark.parametrize(("width", "takes_labels"), [(2, True), (1, True), (-1, False)])
+def test_labels_are_joined_whether_or_not_drift_is_on(drift, performance, width, takes_labels):
+    output = {**X, "shape": [-1, width]}
     monitors = {"drift": drift, "performance": performance}
     raw = {"format": "torch_export", "inputs": [X], "outputs": [output], "monitors": monitors}
     config = parse(ModelConfig, raw, "m")
     found = consumers(config)
-    judged = performance is not None and classifier
+    judged = performance is not None and takes_labels
     assert (LABELS in found) is (PERFORMANCE in found) is judged
     assert (DRIFT in found) is reads_inputs(config) is (drift is not None)
     assert (QUALITY in found) is (judged or drift is not None)

@@ -5,6 +5,7 @@ import pytest
 
 from monitors.finding import Finding
 from serving.monitoring.finding_series import FindingSeries
+from serving.monitoring.group_coverage import GroupCount
 from serving.telemetry.counters import SeriesSet
 
 
@@ -65,7 +66,7 @@ def test_of_several_windows_the_last_one_counts(series, shown):
 def test_monitors_do_not_disturb_each_other(series, shown):
     shown.show("drift", [finding("drift", "psi", "x", 0.2, p_value=0.5)])
     shown.show("performance", [finding("performance", "accuracy", "", 0.9)])
-    shown.coverage(0.5)
+    shown.labels(0.5, {}, [])
     shown.hide("drift")
     assert gauges(series) == {
         "vigil.finding.value": 0.9,
@@ -76,6 +77,16 @@ def test_monitors_do_not_disturb_each_other(series, shown):
     }
     shown.end()
     assert gauges(series) == {}
+
+
+def test_what_labels_say_together_and_of_large_groups(series, shown):
+    women, men = GroupCount("sex", "f"), GroupCount("sex", "m")
+    women.predicted, women.labelled, men.predicted = 40, 10, 19
+    shown.labels(0.5, {"accuracy": 0.75}, [women, men])
+    found = {one.name: (one.attributes, one.value) for one in series.snapshot()}
+    of = (("attribute", "sex"), ("group", "f"), ("model", "loans"), ("version", "1"))
+    assert found["vigil.labels.coverage.by_group"] == (of, 0.25)
+    assert found["vigil.performance.overall"][1] == 0.75
 
 
 def test_alarms_are_counted_from_zero_and_stay(series, shown):

@@ -1,20 +1,20 @@
 import json
+import math
 
 import numpy as np
 import pytest
 
 from monitors.performance.forgotten_keys import ForgottenKeys
+from monitors.performance.label_join import LabelCounts
+from monitors.performance.label_kinds import ClassLabels
 from monitors.performance.labels import JoinedRow, LabelEvent
 from monitors.rows import Rows
-from serving.channel.messages.observation import LabelCounts
-from serving.config import OutputSpec
 from serving.errors import InvalidInput
 from serving.monitoring.labelled_rows import LabelledRows
 
 
 def watch():
-    output = OutputSpec(name="p", datatype="FP32", shape=[-1, 3], classes=["cat", "dog", "cow"])
-    return LabelledRows(output, ForgottenKeys())
+    return LabelledRows(ClassLabels(["cat", "dog", "cow"]), ForgottenKeys())
 
 
 def predictions(*ids):
@@ -30,11 +30,11 @@ def predictions(*ids):
 
 def test_coverage_counts_labels_whether_they_come_before_or_after():
     truth = watch()
-    assert truth.coverage == 0
-    assert truth.labelled([LabelEvent("a", 0, "cat")], 1.0) == (LabelCounts(unknown=1), [])
+    assert math.isnan(truth.coverage)
+    assert truth.labelled([LabelEvent("a", 0, "cat")], 1.0) == (LabelCounts(unknown=1), [], [])
     assert truth.predicted(predictions("a", "b", "c", "d")) == [JoinedRow(1, 0)]
     assert truth.coverage == 0.25
-    counts, joined = truth.labelled([LabelEvent("b", 0, 1), LabelEvent("b", 0, 1)], 1.0)
+    counts, joined, _ = truth.labelled([LabelEvent("b", 0, 1), LabelEvent("b", 0, 1)], 1.0)
     assert (counts, joined) == (LabelCounts(accepted=1, duplicate=1), [JoinedRow(1, 1)])
     assert truth.coverage == 0.5
     again = watch()

@@ -7,13 +7,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from monitors.finding import Finding
 from monitors.performance.forgotten_keys import ForgottenKeys
 from monitors.performance.labels import LabelEvent
 from serving.channel.messages.observation import LabelCounts
 from serving.config import ModelConfig
-from serving.errors import Unsupported
+from serving.errors import InvalidInput, Unsupported
 from serving.models.repository.folder import ModelEntry
 from serving.monitoring.event_decoding import PredictionEvent
 from serving.monitoring.model_monitors import ModelMonitors
@@ -31,6 +33,7 @@ KINDS = {
     "text": {"name": "p", "datatype": "BYTES", "shape": [-1]},
 }
 CLASSIFIERS = ("scores", "classes", "labels")
+NUMBERS = ("regression", "numbers")
 FAIRNESS = {"sensitive": ["sex"], "favorable": "yes"}
 
 
@@ -98,8 +101,9 @@ def test_accepted_labels_are_joined_and_the_others_are_refused(
     classifier = kind in CLASSIFIERS
     watch = make(output, {"drift": drift, "performance": performance}, fairness)
     watch.update(predictions(200, output), 1000)
-    if not classifier or (performance is None and fairness is None):
-        reason = "no classifier" if not classifier else "monitors.performance is null"
+    takes = classifier or kind in NUMBERS
+    if not takes or (performance is None and fairness is None):
+        reason = "monitors.performance is null" if takes else "labels are of classes"
         with pytest.raises(Unsupported, match=f"takes no labels: .*{reason}"):
             watch.check_labels(labels(1))
         with pytest.raises(Unsupported, match="takes no labels"):
@@ -108,7 +112,7 @@ def test_accepted_labels_are_joined_and_the_others_are_refused(
     assert watch.label(labels(150), 1000) == LabelCounts(accepted=150)
     assert watch.label(labels(200), 1000) == LabelCounts(accepted=50, duplicate=150)
     found = accuracies(watch, 1000)
-    if performance is None:
+    if performance is None or not classifier:
         assert found == []
     else:
         (accuracy,) = found
@@ -148,7 +152,7 @@ def test_a_breach_of_hours_ago_is_no_current_problem(make):
     }
     watch.refresh(later)
     kept = [one.name for one in series.snapshot() if one.kind == "gauge"]
-    assert kept == ["vigil.labels.coverage"]
+    assert kept == ["vigil.labels.coverage", "vigil.performance.overall"]
 
     watch.update(predictions(1, first=200), later)
     watch.label(labels(1, first=200), later)
@@ -246,3 +250,124 @@ def test_brain_floats_are_judged_as_numbers(make):
     watch.update(replace(predictions(3, output), outputs={"p": bits}), 1000)
     (found,) = (finding for finding in watch.findings(1000) if finding.monitor == "quality")
     assert (found.value, found.breached) == (3, True)
+
+
+HAPPENS = st.one_of(
+    st.tuples(st.just("predicted"), st.integers(0, 7)),
+    st.tuples(
+        st.just("labelled"), st.integers(0, 7), st.integers(0, 1), st.sampled_from([None, "f", "m"])
+    ),
+)
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(HAPPENS, max_size=40))
+def test_any_order_of_labels_counts_as_the_last_ones_alone(make, happens):
+    watch = make(monitors={"drift": None}, fairness=FAIRNESS)
+    predicted, truths, sexes = set(), {}, {}
+    for what, row, *label in happens:
+        if what == "predicted" and row not in predicted:
+            predicted.add(row)
+            watch.update(predictions(1, first=row), 1000)
+        elif what == "labelled":
+            truth, sex = label
+            truths[row] = truth
+            sexes[row] = sex or sexes.get(row)
+            told = {} if sex is None else {"sex": sex}
+            counts = watch.label([LabelEvent(f"r{row}", 0, truth, told)], 1000)
+            assert counts.accepted + counts.duplicate + counts.unknown == 1
+    joined = predicted & truths.keys()
+    state = watch.state()
+    assert state["performance"]["window"]["rows"] == len(joined)
+    assert state["performance"]["correct"] == sum(truths[row] == 1 for row in joined)
+    groups = [sexes[row] for row in joined if sexes[row]]
+    expected = {sex: [groups.count(sex)] * 2 for sex in set(groups)}
+    assert state["fairness"]["cells"]["sex"] == expected
+
+
+def test_a_correction_revises_the_latest_finding(make):
+    watch = make(monitors={"drift": None, "performance": {"min": 0.9}})
+    watch.update(predictions(200), 1000)
+    watch.label(labels(200), 1000)
+    (found,) = accuracies(watch, 1000)
+    assert (found.value, found.breached, found.revised) == (1, False, 0)
+    assert watch.label(labels(100, truth=0), 1001) == LabelCounts(accepted=100)
+    (found,) = accuracies(watch, 1001)
+    assert (found.value, found.breached, found.revised) == (0.5, True, 100)
+
+
+def test_errors_of_numbers_are_judged_and_revised(make):
+    output = {"name": "p", "datatype": "FP32", "shape": [-1, 1]}
+    watch = make(output, {"drift": None, "performance": {"metric": "rmse", "max": 0.5}})
+    assert watch.not_judged[-1] == "error of model 'loans': no verdict yet, 0 of 200 labelled rows"
+    event = replace(predictions(200, output), outputs={"p": np.full((200, 1), 2, np.float32)})
+    watch.update(event, 1000)
+    assert watch.label(labels(200, truth=2), 1000) == LabelCounts(accepted=200)
+    found = {f.metric: (f.value, f.breached) for f in watch.findings(1000) if f.subject == ""}
+    assert found == {"mae": (0, None), "rmse": (0, False)}
+    assert watch.label(labels(100, truth=4), 1001) == LabelCounts(accepted=100)
+    (mae,) = (f for f in watch.findings(1001) if f.metric == "mae")
+    (rmse,) = (f for f in watch.findings(1001) if f.metric == "rmse")
+    assert (mae.value, mae.breached, mae.revised) == (1, None, 100)
+    assert (rmse.value, rmse.breached) == (pytest.approx(2**0.5), True)
+
+
+@pytest.mark.parametrize(
+    ("output", "metric", "wrong", "sentence"),
+    [
+        (
+            CLASSES,
+            "auto",
+            "maybe",
+            "a class name ('no', 'yes') or a class index from 0 to 1, or tr",
+        ),
+        (KINDS["regression"], "auto", "yes", "must be a number; it is the text 'yes'"),
+        (KINDS["regression"], "auto", True, "must be a number; it is true"),
+        (KINDS["scores"], "mae", [1.0], "must be a list of 2 numbers; it is a list of 1"),
+        (KINDS["scores"], "ndcg", 2, "a list of 2 relevances, each 0 or more, or the index of the"),
+    ],
+)
+def test_a_label_of_another_kind_is_told_what_the_model_takes(
+    make, output, metric, wrong, sentence
+):
+    watch = make(output, {"drift": None, "performance": {"metric": metric}})
+    watch.update(predictions(2, output), 1000)
+    right = {"auto": 1, "mae": [1.0, 2.0], "ndcg": 1}[metric]
+    pushed = [LabelEvent("r0", 0, right), LabelEvent("r1", 0, wrong)]
+    with pytest.raises(InvalidInput, match=r"^labels: y_true of 'r1', row 0 must be ") as refused:
+        watch.label(pushed, 1000)
+    assert sentence in refused.value.message
+    assert watch.label(pushed[:1], 1000) == LabelCounts(accepted=1)
+
+
+def test_what_becomes_of_labels_is_in_the_metrics(make):
+    series = SeriesSet()
+    watch = make(monitors={"drift": None}, fairness=FAIRNESS, series=series)
+    sexes = np.array(["f"] * 40 + ["m"] * 10, object)
+    watch.update(replace(predictions(50), sensitive_features={"sex": sexes}), 1000)
+    watch.label([*labels(20), *labels(5), *labels(10, truth=0), *labels(1, first=70)], 1060)
+    watch.refresh(1060)
+    found: dict[str, list[float]] = {}
+    for one in series.snapshot():
+        found.setdefault(one.name, []).append(one.value)
+    assert found["vigil.labels.received"] == [30, 5, 1, 0]
+    assert found["vigil.labels.corrected"] == [10]
+    assert found["vigil.labels.coverage"] == [0.4]
+    # Nobody has named the groups of `sex`, so clients cannot make series.
+    assert found["vigil.labels.coverage.by_group"] == [0.4]
+    assert found["vigil.labels.delay"] == found["vigil.labels.delay.by_group"] == [20 * 60]
+    assert found["vigil.performance.overall"] == [0.5]
+    assert found["vigil.labels.expired"] == [0]
+    watch.refresh(1060 + 2 * HOUR)
+    expired = [one.value for one in series.snapshot() if one.name == "vigil.labels.expired"]
+    assert expired == [1]
+    state, entries = json.loads(json.dumps([watch.state(), list(watch.entries())]))
+    fresh = SeriesSet()
+    other = make(monitors={"drift": None}, fairness=FAIRNESS, series=fresh)
+    other.restore_entries(entries)
+    other.restore(state)
+    other.refresh(1060 + 2 * HOUR)
+    again = {one.name: one.value for one in fresh.snapshot()}
+    assert again["vigil.labels.expired"] == 0  # it is in the totals of the process before
+    assert again["vigil.performance.overall"] == 0.5
+    assert again["vigil.labels.coverage"] == 0.4

@@ -20,18 +20,25 @@ from monitors.monitor import Monitor, Needs
 from monitors.reference.profile import ReferenceProfile
 from monitors.rows import Rows
 from serving.config import ModelConfig
-from serving.models.consumers import DRIFT
+from serving.models.consumers import DRIFT, PERFORMANCE
 from serving.models.repository.folder import ModelEntry
 from serving.monitoring.judges.listed import MONITORS
 
 MOST_ROWS = 1200
 """Within so many rows every monitor here has judged a window."""
-VARIANTS = {DRIFT: ({"window": 100}, {"reference": "live", "reference_rows": 100, "window": 50})}
-"""Configurations of `monitors.drift` that give monitors of different kinds."""
+USUAL: dict[str, Any] = {"drift": {"window": 100}, "performance": {"min": 0.4}}
+VARIANTS: dict[str, tuple[dict[str, Any], ...]] = {
+    DRIFT: (USUAL, {"drift": {"reference": "live", "reference_rows": 100, "window": 50}}),
+    PERFORMANCE: (
+        USUAL,
+        {"performance": {"metric": "rmse", "max": 0.7}},
+    ),
+}
+"""Configurations of `monitors` that give monitors of different kinds."""
 CASES = [
-    pytest.param((name, drift), id=f"{name}{number or ''}")
+    pytest.param((name, monitors), id=f"{name}{number or ''}")
     for name in (*(each.name for each in MONITORS), "toy")
-    for number, drift in enumerate(VARIANTS.get(name, VARIANTS[DRIFT][:1]))
+    for number, monitors in enumerate(VARIANTS.get(name, (USUAL,)))
 ]
 
 Make = Callable[[], Monitor]
@@ -39,14 +46,15 @@ Make = Callable[[], Monitor]
 
 @pytest.fixture(params=CASES)
 def case(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
-    name, drift = request.param
-    return name, drift
+    name, monitors = request.param
+    return name, monitors
 
 
 @pytest.fixture
 def make(case: tuple[str, dict[str, Any]], tmp_path: Path, toy: ModuleType) -> Make:
     """Builds what the list builds for a model that wants everything."""
-    name, drift = case
+    name, monitors = case
+    fairness = {"sensitive": ["group"], "favorable": "yes", "window": 100}
     config = ModelConfig.model_validate({
         "format": "torch_export",
         "inputs": [
@@ -54,8 +62,8 @@ def make(case: tuple[str, dict[str, Any]], tmp_path: Path, toy: ModuleType) -> M
             {"name": "kind", "datatype": "BYTES", "shape": [-1]},
         ],
         "outputs": [{"name": "y", "datatype": "FP32", "shape": [-1, 2], "classes": ["no", "yes"]}],
-        "monitors": {"drift": drift, "performance": {"min": 0.4}},
-        "fairness": {"sensitive": ["group"], "favorable": "yes", "window": 100},
+        "monitors": monitors,
+        "fairness": None if "metric" in monitors.get("performance", {}) else fairness,
     })  # fmt: skip
     (tmp_path / "profile").mkdir()
     profile = ReferenceProfile.fit(dict(batch(500, seed=99).columns))

@@ -23,6 +23,7 @@ class FindingRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
         reason: why there is no verdict; empty when there is one.
         window: (first, last) event time in seconds since the epoch.
         age_s: seconds since the end of the window, when this was made.
+        revised: labels of the window that were replaced after it was judged first; left out: none.
     """
 
     model: str = ""
@@ -44,6 +45,7 @@ class FindingRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     severity: Literal["info", "ticket", "page"]
     segment: str
     window_id: str
+    revised: int = 0
 
 
 class FindingsChanged(msgspec.Struct, frozen=True):

@@ -30,10 +30,12 @@ class Built:
     Attributes:
         monitor: None when it cannot run; then `blind` says why.
         blind: what it does not watch.
+        title: what people call what it judges; empty: as the descriptor says.
     """
 
     monitor: Monitor | None
     blind: tuple[Blind, ...] = ()
+    title: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,14 +19,17 @@ class Judge:
         descriptor: what kind of monitor it is.
         monitor: the monitor.
         entry: the version that it judges.
+        title: what people call what it judges; empty: as the descriptor says.
 
     Attributes:
         latest: what it found last, with the model's name and version; empty before that.
     """
 
-    def __init__(self, descriptor: MonitorDescriptor, monitor: Monitor, entry: ModelEntry) -> None:
+    def __init__(
+        self, descriptor: MonitorDescriptor, monitor: Monitor, entry: ModelEntry, title: str = ""
+    ) -> None:
         self.name = descriptor.name
-        self.title = descriptor.called
+        self.title = title or descriptor.called
         self.monitor = monitor
         self.needs = monitor.needs
         self.learns = monitor if isinstance(monitor, LearnsReference) else None

@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from monitors.finding import Finding
-from monitors.rows import Rows
+from monitors.monitor import RevisesLabels
+from monitors.rows import Corrections, Rows
 from serving.models.repository.folder import ModelEntry
 from serving.monitoring.check_time import CheckTime
 from serving.monitoring.finding_records import stale
@@ -60,7 +61,9 @@ class MonitorSet:
             return None
         for blind in built.blind:
             self._not_watched(descriptor, blind)
-        return Judge(descriptor, built.monitor, self._entry) if built.monitor else None
+        if built.monitor is None:
+            return None
+        return Judge(descriptor, built.monitor, self._entry, built.title)
 
     def _not_watched(self, descriptor: MonitorDescriptor, blind: Blind) -> None:
         part = " in part" if blind.in_part else ""
@@ -95,6 +98,20 @@ class MonitorSet:
         for judge in self.judges:
             if judge.needs.takes_labelled:
                 self._feed(judge, rows, now)
+
+    def corrected(self, corrections: Corrections, now: float) -> None:
+        """Show labels that were replaced to the monitors whose figures follow."""
+        for judge in self.judges:
+            monitor = judge.monitor
+            if not judge.needs.takes_labelled or not isinstance(monitor, RevisesLabels):
+                continue
+            try:
+                found = monitor.revise(corrections, now)
+            except Exception as error:  # noqa: BLE001 - the other monitors go on
+                self.failed(judge.name, error)
+                continue
+            if found:
+                self._publish(judge, found)
 
     def tick(self, now: float) -> None:
         """Let monitors judge by the clock, and end the metrics of findings that are stale."""

@@ -38,6 +38,12 @@ QUALITY_VIOLATIONS: Final = total(
 PERFORMANCE_SCORE: Final = verdict(
     "vigil.performance.score", "{score}", "Latest score against labels, by metric.", "metric"
 )
+PERFORMANCE_OVERALL: Final = verdict(
+    "vigil.performance.overall",
+    "{score}",
+    "Score against all labels of the version, corrections included, by metric.",
+    "metric",
+)
 FAIRNESS_DISPARITY: Final = verdict(
     "vigil.fairness.disparity",
     "{score}",
@@ -58,7 +64,4 @@ FAIRNESS_CI_UPPER: Final = verdict(
     "Upper end of the disparity's interval.",
     "metric",
     "attribute",
-)
-LABELS_COVERAGE: Final = verdict(
-    "vigil.labels.coverage", "1", "Share of predictions that have a label."
 )

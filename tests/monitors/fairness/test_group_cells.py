@@ -37,5 +37,9 @@ def test_a_state_goes_on_by_itself():
     again = GroupCells.from_state(saved)
     again.add(["a"], [True])
     assert (again.state(), made.state(), saved) == ({"a": [4, 11]}, {"a": [3, 10]}, {"a": [3, 10]})
-    made.clear()
-    assert len(made) == 0
+
+
+def test_rows_are_taken_out_again_and_an_empty_group_goes():
+    made = cells(a=(3, 10), b=(1, 1))
+    made.remove(["a", "b", "c", None], [True, True, True, False])
+    assert made.state() == {"a": [2, 9]}

@@ -7,7 +7,7 @@ from fairlearn.metrics import demographic_parity_difference, demographic_parity_
 
 from monitors.fairness.group_cells import MOST_GROUPS
 from monitors.fairness.selection_rate_difference import SelectionRateMonitor
-from monitors.performance.labels import JoinedRow, joined_rows
+from monitors.performance.labels import CorrectedRow, JoinedRow, corrections, joined_rows
 from monitors.statistics.newcombe import newcombe
 
 
@@ -162,3 +162,47 @@ def test_state_is_json_and_belongs_to_its_attributes(make_rows):
     other = SelectionRateMonitor(["age"], 1, "y", 0.1, 100)
     with pytest.raises(ValueError, match="other attributes"):
         other.restore(saved)
+
+
+def labelled(*groups, first=0):
+    """Labels that bring the groups of rows that were selected."""
+    return joined_rows(
+        [JoinedRow(1, 1, {"group": group}, first + at) for at, group in enumerate(groups)], 1.0
+    )
+
+
+def moved(position, old, new):
+    before = {} if old is None else {"group": old}
+    return CorrectedRow(1, 1, 1, before, {"group": new}, position)
+
+
+def test_a_group_that_is_corrected_is_counted_once(make_rows):
+    watch = monitor(100)
+    watch.update(make_rows(outputs=scores([False] * 50), groups={"group": ["b"] * 50}), now=0)
+    watch.update(labelled("a", "a", "b"), now=0)
+    given = corrections([moved(0, "a", "b"), moved(2, "b", "c"), moved(1, None, "d")], 2.0)
+    assert watch.revise(given, now=1) == []
+    cells = watch.state()["cells"]["group"]
+    assert cells == {"a": [1, 1], "b": [1, 51], "c": [1, 1], "d": [1, 1]}
+
+
+def test_the_latest_window_is_judged_again_and_older_ones_stay(make_rows):
+    watch = monitor(100)
+    groups = {"group": ["b"] * 100}
+    watch.update(labelled(*["a"] * 40), now=0)
+    watch.update(make_rows(outputs=scores([False] * 100), groups=groups, timestamp=1.0), now=0)
+    watch.update(labelled(*["a"] * 40, first=40), now=0)
+    found = watch.update(make_rows(outputs=scores([False] * 100), groups=groups), now=0)
+    assert (found[0].value, found[0].revised) == (1, 0)
+    assert watch.revise(corrections([moved(3, "a", "b")], 2.0), now=1) == []
+    again = json.loads(json.dumps(watch.state()))
+    other = monitor(100)
+    other.restore(again)
+    given = corrections([moved(at, "a", "b") for at in range(40, 50)], 2.0)
+    for one in (watch, other):
+        difference, ratio = one.revise(given, now=1)
+        assert difference.value == pytest.approx(1 - 10 / 110)
+        assert difference.revised == ratio.revised == 10
+        assert difference.window_id == found[0].window_id
+        assert one.revise(corrections([moved(50, "a", "c")], 2.0), now=1)[0].revised == 11
+    assert watch.state() == other.state()

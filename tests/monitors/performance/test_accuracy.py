@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 
 from monitors.performance.accuracy import AccuracyMonitor
-from monitors.performance.labels import JoinedRow, joined_rows
+from monitors.performance.labels import CorrectedRow, JoinedRow, corrections, joined_rows
 from monitors.statistics.wilson import wilson
 
 RIGHT, WRONG = JoinedRow(1, 1), JoinedRow(0, 1)
@@ -71,3 +71,60 @@ def test_a_verdict_by_another_minimum_does_not_outlive_a_restart():
     assert other.restore(json.loads(json.dumps(monitor.state()))) == []
     assert other.filled == (3, 10)
     assert other.update(joined_rows([WRONG] * 7, 1), now=1)[0].breached is True
+
+
+def at(rows, first):
+    return [JoinedRow(row.predicted, row.y_true, {}, first + n) for n, row in enumerate(rows)]
+
+
+def corrected(*rows):
+    """Positions of rows with their predicted class, the label before and the one from now on."""
+    made = [CorrectedRow(predicted, old, new, position=at) for at, predicted, old, new in rows]
+    return corrections(made, 9.0)
+
+
+def test_corrections_count_in_the_current_window_and_in_the_latest():
+    monitor = AccuracyMonitor(0.5, window=10)
+    assert monitor.revise(corrected((0, 1, 1, 0)), now=0) == []
+    monitor.update(joined_rows(at([RIGHT] * 10, 0), 1), now=1)
+    (found,) = monitor.update(joined_rows(at([RIGHT] * 14, 10), 2), now=2)
+    assert (found.value, found.revised, monitor.filled) == (1, 0, (4, 10))
+    # Two in the latest window, one of them twice; one in the current; one that is too old.
+    revised = monitor.revise(
+        corrected((10, 1, 1, 0), (10, 1, 0, 2), (19, 1, 1, 0), (21, 1, 1, 0), (3, 1, 1, 0)), now=3
+    )
+    (again,) = revised
+    assert (again.value, again.revised) == (0.8, 3)
+    assert (again.window, again.window_id) == (found.window, found.window_id)
+    assert again.ci == wilson(8, 10, 0.95)
+    (third,) = monitor.revise(corrected((19, 1, 0, 1)), now=3)
+    assert (third.value, third.revised) == (0.9, 4)
+    (last,) = monitor.update(joined_rows(at([RIGHT] * 6, 24), 4), now=4)
+    assert (last.value, last.revised) == (0.9, 0)
+
+
+def test_a_correction_may_turn_the_verdict():
+    monitor = AccuracyMonitor(0.9, window=100)
+    (found,) = monitor.update(joined_rows(at([RIGHT] * 90 + [WRONG] * 10, 0), 0), now=0)
+    assert found.breached is False
+    worse = [(position, 1, 1, 0) for position in range(30)]
+    (found,) = monitor.revise(corrected(*worse), now=0)
+    assert (found.breached, found.value) == (True, 0.6)
+
+
+def test_corrections_after_a_restart():
+    monitor = AccuracyMonitor(0.5, window=10)
+    monitor.update(joined_rows(at([RIGHT] * 13, 0), 0), now=0)
+    other = AccuracyMonitor(0.5, window=10)
+    other.restore(json.loads(json.dumps(monitor.state())))
+    given = corrected((2, 1, 1, 0), (11, 1, 1, 0))
+    assert monitor.revise(given, now=1) == other.revise(given, now=1) != []
+    assert monitor.state() == other.state()
+
+
+def test_a_label_that_stays_wrong_revises_and_a_label_that_stays_does_not():
+    monitor = AccuracyMonitor(0.5, window=10)
+    monitor.update(joined_rows(at([WRONG] * 10, 0), 0), now=0)
+    assert monitor.revise(corrected((2, 0, 1, 1)), now=1) == []
+    (found,) = monitor.revise(corrected((2, 0, 1, 2)), now=1)
+    assert (found.value, found.revised) == (0, 1)

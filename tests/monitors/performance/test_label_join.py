@@ -5,7 +5,13 @@ import pytest
 
 from monitors.performance.forgotten_keys import ForgottenKeys
 from monitors.performance.label_join import LabelCounts, LabelJoin
-from monitors.performance.labels import JoinedRow, LabelEvent
+from monitors.performance.label_kinds import ClassLabels, NumberLabels
+from monitors.performance.labels import (
+    CorrectedRow,
+    JoinedRow,
+    LabelEvent,
+    corrections,
+)
 
 
 @pytest.fixture
@@ -24,9 +30,9 @@ def label(ident, y_true, index=0, **sensitive):
 
 
 def test_joins_by_id_and_row(predict):
-    join = LabelJoin(classes=["cat", "dog", "cow"])
+    join = LabelJoin(ClassLabels(["cat", "dog", "cow"]))
     assert join.add(predict("ab", [0, 2])) == []
-    counts, rows = join.add_labels([label("a", "dog"), label("b", 2)], now=1)
+    counts, rows, _ = join.add_labels([label("a", "dog"), label("b", 2)], now=1)
     assert counts == LabelCounts(accepted=2)
     assert rows == [JoinedRow(0, 1), JoinedRow(2, 2)]
 
@@ -35,15 +41,16 @@ def test_the_same_label_is_a_duplicate_and_another_replaces(predict):
     join = LabelJoin()
     join.add(predict("a", [0]))
     join.add_labels([label("a", 1)], now=1)
-    assert join.add_labels([label("a", 1)], now=2) == (LabelCounts(duplicate=1), [])
-    assert join.add_labels([label("a", 2)], now=3) == (LabelCounts(accepted=1, replaced=1), [])
-    assert join.add_labels([label("a", 2)], now=4) == (LabelCounts(duplicate=1), [])
+    assert join.add_labels([label("a", 1)], now=2) == (LabelCounts(duplicate=1), [], [])
+    counts = LabelCounts(accepted=1, replaced=1)
+    assert join.add_labels([label("a", 2)], now=3) == (counts, [], [CorrectedRow(0, 1, 2)])
+    assert join.add_labels([label("a", 2)], now=4) == (LabelCounts(duplicate=1), [], [])
 
 
 def test_a_label_waits_for_its_prediction(predict):
     join = LabelJoin()
-    assert join.add_labels([label("a", 1)], now=0) == (LabelCounts(unknown=1), [])
-    assert join.add_labels([label("a", 1)], now=1) == (LabelCounts(duplicate=1), [])
+    assert join.add_labels([label("a", 1)], now=0) == (LabelCounts(unknown=1), [], [])
+    assert join.add_labels([label("a", 1)], now=1) == (LabelCounts(duplicate=1), [], [])
     assert join.add_labels([label("b", 1, index=7)], now=1)[0] == LabelCounts(unknown=1)
     assert join.add(predict("ab", [1, 1])) == [JoinedRow(1, 1)]
     assert join.add_labels([label("a", 1)], now=2)[0] == LabelCounts(duplicate=1)
@@ -62,7 +69,7 @@ def test_waiting_ends(predict):
 def test_late_is_older_than_the_retention(predict):
     join = LabelJoin(retention=100)
     join.add(predict("a", [1], timestamp=0))
-    assert join.add_labels([label("a", 1)], now=101) == (LabelCounts(late=1), [])
+    assert join.add_labels([label("a", 1)], now=101) == (LabelCounts(late=1), [], [])
     assert join.add_labels([label("a", 1)], now=100)[0] == LabelCounts(accepted=1)
 
 
@@ -77,9 +84,9 @@ def test_the_newest_prediction_of_an_id_wins(predict):
 def test_memory_is_bounded_oldest_first(predict):
     join = LabelJoin(max_rows=3)
     join.add(predict("abcde", [0] * 5))
-    counts, _ = join.add_labels([label(ident, 0) for ident in "abcde"], now=0)
+    counts, _, _ = join.add_labels([label(ident, 0) for ident in "abcde"], now=0)
     assert counts == LabelCounts(accepted=3, late=2)
-    counts, _ = join.add_labels([label(ident, 0) for ident in "vwxyz"], now=0)
+    counts, _, _ = join.add_labels([label(ident, 0) for ident in "vwxyz"], now=0)
     assert counts == LabelCounts(unknown=5)
     assert join.expired == 2
     assert len(list(join.entries())) == 6
@@ -92,7 +99,7 @@ def test_forgotten_is_late_and_never_seen_is_unknown(predict):
     join.add_labels([label("z", 1)], now=0)
     join.forget()
     assert list(join.entries()) == []
-    counts, _ = successor.add_labels([label("a", 0), label("a", 0, index=1)], now=0)
+    counts, _, _ = successor.add_labels([label("a", 0), label("a", 0, index=1)], now=0)
     assert counts == LabelCounts(late=1, unknown=1)
     successor.add(predict("a", [2]))
     assert successor.add_labels([label("a", 2)], now=0)[1] == [JoinedRow(2, 2)]
@@ -102,7 +109,7 @@ def test_sensitive_values_are_learned_only_where_the_request_had_none(predict):
     join = LabelJoin()
     join.add(predict("ab", [0, 0], sensitive={"sex": ["f", None]}))
     pushed = [label("a", 0, sex="m", age="old"), label("b", 0, sex="m")]
-    _, rows = join.add_labels(pushed, now=0)
+    _, rows, _ = join.add_labels(pushed, now=0)
     assert [row.sensitive_features for row in rows] == [{"age": "old"}, {"sex": "m"}]
 
 
@@ -128,6 +135,7 @@ def test_entries_survive_json_and_hold_no_sensitive_value(predict):
     assert other.add_labels([label("a", 0), label("b", 0)], now=6) == (
         LabelCounts(accepted=1, duplicate=1),
         [JoinedRow(1, 0)],
+        [],
     )
     assert other.add(predict("z", [2])) == [JoinedRow(2, 2)]
 
@@ -154,16 +162,11 @@ def test_changes_add_up_to_all_entries(predict):
 
 @pytest.mark.parametrize("truth", ["horse", 0.5, [1.0], float("nan"), float("inf")])
 def test_labels_that_name_no_class_change_nothing(predict, truth):
-    join = LabelJoin(classes=["cat", "dog", "cow"])
+    join = LabelJoin(ClassLabels(["cat", "dog", "cow"]))
     join.add(predict("a", [0]))
-    with pytest.raises(ValueError, match="y_true must be"):
+    with pytest.raises(ValueError, match="y_true of 'b', row 0 must be"):
         join.add_labels([label("a", 0), label("b", truth)], now=0)
     assert join.add_labels([label("a", 0)], now=0)[0] == LabelCounts(accepted=1)
-
-
-def test_booleans_and_whole_numbers_are_class_indices():
-    join = LabelJoin(classes=["no", "yes"])
-    assert [join.class_index(truth) for truth in (True, 1.0, 1, "yes")] == [1, 1, 1, 1]
 
 
 def test_events_without_rows_are_nothing(make_rows):
@@ -193,3 +196,96 @@ def test_joins_alike_however_rows_are_split_into_events(make_rows):
 
     assert fed(1) == fed(64) == fed(200)
     assert len(fed(1)[0]) == 5
+
+
+def test_a_correction_says_what_it_replaces_and_where_that_was_counted(predict):
+    join = LabelJoin()
+    join.add(predict("abc", [0, 1, 2]))
+    joined = join.add_labels([label("c", 0), label("a", 1, sex="f"), label("b", 1)], now=9).rows
+    assert [(row.position, row.delay_s) for row in joined] == [(0, 9), (1, 9), (2, 9)]
+    pushed = [
+        label("a", 2, sex="m", age="old"),
+        label("a", 2, sex="m"),
+        label("a", 0),
+        label("b", 2),
+    ]
+    counts, rows, corrected = join.add_labels(pushed, now=10)
+    assert counts == LabelCounts(accepted=3, duplicate=1, replaced=3)
+    assert rows == []
+    assert corrected == [
+        CorrectedRow(0, 1, 2, {"sex": "f"}, {"sex": "m", "age": "old"}),
+        CorrectedRow(0, 2, 0),
+        CorrectedRow(1, 1, 2),
+    ]
+    assert [row.position for row in corrected] == [1, 1, 2]
+
+
+def test_a_label_that_became_known_earlier_replaces_none(predict):
+    join = LabelJoin()
+    join.add(predict("a", [0]))
+    first, second, third = (LabelEvent("a", 0, at, {}, float(at)) for at in (0, 1, 2))
+    assert join.add_labels([second], now=9).counts == LabelCounts(accepted=1)
+    assert join.add_labels([first], now=9).counts == LabelCounts(duplicate=1)
+    again = LabelJoin()
+    again.restore_entries(json.loads(json.dumps(list(join.entries()))))
+    for one in (join, again):
+        assert one.add_labels([first], now=9).counts == LabelCounts(duplicate=1)
+        assert one.add_labels([third], now=9).corrected == [CorrectedRow(0, 1, 2)]
+    # The same while they wait.
+    join.add_labels([LabelEvent("b", 0, 1, {}, 5.0), LabelEvent("b", 0, 2, {}, 4.0)], now=9)
+    assert join.add(predict("b", [1])) == [JoinedRow(1, 1)]
+
+
+def test_a_duplicate_that_became_known_later_is_remembered(predict):
+    join = LabelJoin()
+    join.add(predict("a", [0]))
+    join.add_labels([LabelEvent("a", 0, 1, {}, 1.0)], now=9)
+    join.changes()
+    join.add_labels([LabelEvent("a", 0, 1, {}, 5.0)], now=9)
+    (entry,) = join.changes()
+    again = LabelJoin()
+    again.restore_entries([entry])
+    for one in (join, again):
+        assert one.add_labels([LabelEvent("a", 0, 2, {}, 3.0)], now=9).corrected == []
+
+
+def test_sensitive_values_of_labels_that_wait_add_up(predict):
+    join = LabelJoin()
+    join.add_labels([label("a", 0, sex="f", age="old"), label("a", 1, sex="m")], now=0)
+    assert join.add(predict("a", [0])) == [JoinedRow(0, 1, {"sex": "m", "age": "old"})]
+
+
+def test_of_a_value_that_was_not_saved_nothing_is_corrected(predict):
+    join = LabelJoin()
+    join.add(predict("a", [0]))
+    join.add_labels([label("a", 1, sex="f")], now=0)
+    again = LabelJoin()
+    again.restore_entries(json.loads(json.dumps(list(join.entries()))))
+    assert again.add_labels([label("a", 1, sex="m")], now=1).counts == LabelCounts(duplicate=1)
+    (corrected,) = again.add_labels([label("a", 1, age="old")], now=1).corrected
+    assert (corrected.forgotten, corrected.learned) == ({}, {"age": "old"})
+
+
+def test_corrections_are_one_batch_for_the_monitors():
+    made = corrections(
+        [
+            CorrectedRow(1, 0, 2, {"sex": "f"}, {"sex": "m", "age": "old"}, position=4),
+            CorrectedRow(0, 1, 0, position=2),
+        ],
+        timestamp=5.0,
+    )
+    assert (made.rows.timestamp, made.rows.positions.tolist()) == (5.0, [4, 2])
+    assert (made.labels.tolist(), made.rows.labels.tolist()) == ([0, 1], [2, 0])
+    new = {name: values.tolist() for name, values in made.rows.groups.items()}
+    assert new == {"sex": ["m", None], "age": ["old", None]}
+    old = {name: values.tolist() for name, values in made.groups.items()}
+    assert old == {"sex": ["f", None], "age": [None, None]}
+
+
+def test_what_was_saved_of_another_kind_is_left_out(predict):
+    classes = LabelJoin()
+    classes.add(predict("ab", [0, 1]))
+    classes.add_labels([label("a", 1), label("z", 1)], now=0)
+    numbers = LabelJoin(NumberLabels())
+    numbers.restore_entries(classes.entries())
+    assert list(numbers.entries()) == []

@@ -1,5 +1,6 @@
 import json
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -64,3 +65,28 @@ def test_a_state_that_is_none_changes_nothing():
     with pytest.raises(KeyError):
         window.restore({"rows": 4})
     assert window.rows == 0
+
+
+def test_labelled_rows_are_in_the_current_window_in_the_latest_or_in_an_older_one():
+    window = TumblingWindow(3)
+    positions = np.array([-1, 0, 1, 2, 3, 4, 5, 6, 7])
+
+    def where():
+        current, latest = window.in_current(positions), window.in_latest(positions)
+        assert not (current & latest).any()
+        return positions[current].tolist(), positions[latest].tolist()
+
+    def take(n, first):
+        given = np.arange(first, first + n)
+        window.add(n, 0.0, lambda part: window.labelled(given[part]), lambda: None)
+
+    assert where() == ([], [])
+    take(2, 0)
+    assert where() == ([0, 1, 2, 3, 4, 5, 6, 7], [])
+    take(5, 2)
+    assert where() == ([6, 7], [3, 4, 5])
+    again = TumblingWindow(3)
+    again.restore(json.loads(json.dumps(window.state())))
+    assert again.in_latest(positions).tolist() == window.in_latest(positions).tolist()
+    window.add(2, 0.0, lambda _: None, lambda: None)
+    assert where() == ([], [6, 7])

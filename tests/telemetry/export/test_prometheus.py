@@ -22,7 +22,7 @@ from serving.telemetry.metrics.cost import ENERGY_JOULES
 from serving.telemetry.metrics.declared import METRICS
 from serving.telemetry.metrics.events import MONITOR_LAG
 from serving.telemetry.metrics.explanations import EXPLAIN_COMPLETENESS_ERROR
-from serving.telemetry.metrics.findings import DRIFT_SCORE, LABELS_COVERAGE
+from serving.telemetry.metrics.findings import DRIFT_SCORE
 from serving.telemetry.metrics.inference import (
     BATCH_ROWS,
     INFERENCE_DURATION,
@@ -30,6 +30,7 @@ from serving.telemetry.metrics.inference import (
     QUEUE_ROWS,
     SLO_TOTAL,
 )
+from serving.telemetry.metrics.labels import LABELS_COVERAGE
 from serving.telemetry.series import Series
 from serving.telemetry.trace_context import SpanIds
 
