@@ -161,6 +161,7 @@ class VigilApp:
                 target.version,
                 target.report,
                 scope.get("root_path", ""),
+                target.prediction,
             )
         )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import pyarrow as pa
 
@@ -18,6 +18,8 @@ from serving.log.retention import all_parts
 from serving.log.spool import StreamFile, all_streams
 from serving.log.store import Store
 from serving.log.stream import read_stream
+
+_ORDER: Final = ("time", "id", "row")
 
 
 class Snapshot(NamedTuple):
@@ -54,6 +56,16 @@ class LogReader:
         Raises:
             OSError, pyarrow.ArrowException: the log cannot be read.
         """
+        rows = [
+            row for table in self.find_tables(model, identity, index) for row in table.to_pylist()
+        ]
+        return sorted(rows, key=lambda row: (row["time"], row["id"], row["row"]))
+
+    def find_tables(self, model: str, identity: str, index: int | None = None) -> list[Any]:
+        """Return what `find` does as tables, each of one schema and in the order of its rows.
+
+        Arguments and errors are those of `find`.
+        """
         found = self.snapshot(model)
         tables = [
             with_partition(rows, stream.folder, common_schema([rows.schema]))
@@ -62,8 +74,8 @@ class LogReader:
         ]
         for part, rows in find_in_parts(self._store, self._indexes, found.parts, identity, index):
             tables.append(with_partition(rows, part.folder, common_schema([rows.schema])))
-        rows_found = [row for table in tables for row in table.to_pylist()]
-        return sorted(rows_found, key=lambda row: (row["time"], row["id"], row["row"]))
+        ordered = [table.sort_by([(name, "ascending") for name in _ORDER]) for table in tables]
+        return sorted(ordered, key=lambda table: table["time"][0].as_py())
 
     def scan(
         self,

@@ -28,9 +28,12 @@ from serving.channel.messages.directory import Directory, Member
 from serving.channel.messages.findings import FINDINGS_CHANGED
 from serving.channel.messages.reports import Report
 from serving.channel.registry_client import RegistryClient
+from serving.config import Log
 from serving.errors import ModelFailed, Unsupported, VigilError
+from serving.log.place import place_of
 from serving.monitoring.checkpoint import Checkpoint
 from serving.monitoring.findings_feed import FindingsFeed
+from serving.monitoring.predictions import QUESTIONS, LoggedPredictions
 from serving.monitoring.reports.runner import ReportRunner
 from serving.monitoring.service import MonitoringService
 from serving.monitoring.to_the_end import to_the_end
@@ -68,6 +71,7 @@ class MonitorRole:
         secret: the cluster's secret for TCP channels.
         checkpoint_s: seconds between two checkpoints.
         clock: seconds since the epoch.
+        log: how predictions are logged; None: not at all.
     """
 
     def __init__(
@@ -80,6 +84,7 @@ class MonitorRole:
         *,
         checkpoint_s: float = CHECKPOINT_S,
         clock: Callable[[], float] = time.time,
+        log: Log | None = None,
     ) -> None:
         self._registry_address = registry_address
         self._address = address
@@ -91,6 +96,7 @@ class MonitorRole:
         self._saving = asyncio.Lock()
         self._stalled_s = 0.0
         self._reports = ReportRunner()
+        self._predictions = LoggedPredictions(None if log is None else place_of(log, data_dir))
         self._server = ChannelServer(self._message, secret=secret)
         self._registry: RegistryClient | None = None
         self._feed = FindingsFeed()
@@ -135,6 +141,7 @@ class MonitorRole:
         self._server.close()
         await self._save()
         self._checkpoint.close()
+        self._predictions.close()
         if self._registry:
             await self._registry.stop()
 
@@ -142,6 +149,7 @@ class MonitorRole:
 
     def _directory(self, directory: Directory) -> None:
         self.service.serve(directory.models)
+        self._predictions.serve(directory.models)
         self._told.set()
 
     def _report(self) -> Report:
@@ -229,7 +237,10 @@ class MonitorRole:
 
     async def _answer(self, connection: Connection, message: Message) -> None:
         try:
-            connection.reply(message.id, await self._reply(message))
+            if message.kind in QUESTIONS:
+                connection.reply(message.id, *await self._predictions.reply(message))
+            else:
+                connection.reply(message.id, await self._reply(message))
         except VigilError as error:
             connection.fail(message.id, error)
         except Exception as error:  # noqa: BLE001 - the peer must get an answer whatever it was

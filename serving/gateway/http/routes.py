@@ -44,6 +44,7 @@ class HttpCall(msgspec.Struct, frozen=True):
     version: str = ""
     report: str = ""
     root_path: str = ""
+    prediction: str = ""
 
 
 class Route(msgspec.Struct, frozen=True):
@@ -121,6 +122,12 @@ async def _findings(call: HttpCall) -> Reply:
     return json_reply(await monitoring.findings(call.plane, call.name))
 
 
+async def _predictions(call: HttpCall) -> Reply:
+    return json_reply(
+        await monitoring.predictions(call.plane, call.name, call.prediction, call.query)
+    )
+
+
 async def _report(call: HttpCall) -> Reply:
     kind, content = await monitoring.report(call.plane, call.name, call.report, call.query)
     return Reply(200, [(b"content-type", kind), *_SANDBOXED], content)
@@ -168,6 +175,8 @@ ROUTES: Final[Mapping[str, Mapping[str, Route]]] = {
     _VERSION + "/explain": {"POST": Route(Scope.EXPLAIN, _explain)},
     _MODEL + "/labels": {"POST": Route(Scope.LABEL, _labels)},
     _MODEL + "/findings": {"GET": Route(Scope.OBSERVE, _findings)},
+    _MODEL + "/predictions": {"GET": Route(Scope.OBSERVE, _predictions)},
+    _MODEL + "/predictions/{prediction}": {"GET": Route(Scope.OBSERVE, _predictions)},
     _MODEL + "/reports/{report}": {"GET": Route(Scope.OBSERVE, _report)},
 }
 """Routes by path and method; of two that fit a path the first counts. HEAD goes with GET."""
@@ -181,7 +190,7 @@ class Target(msgspec.Struct, frozen=True):
     Attributes:
         route: of its path and method; None where there is none.
         methods: the routes of its path; none where nothing is at the path.
-        name, version, report: what the path names; empty where it names none.
+        name, version, report, prediction: what the path names; empty where it names none.
     """
 
     route: Route | None = None
@@ -189,6 +198,7 @@ class Target(msgspec.Struct, frozen=True):
     name: str = ""
     version: str = ""
     report: str = ""
+    prediction: str = ""
 
     @property
     def scope(self) -> Scope | None:
