@@ -14,6 +14,7 @@ from serving.cli.findings import findings
 from serving.cli.infer import infer
 from serving.cli.labels import app as labels
 from serving.cli.model_files import convert, manifest, profile
+from serving.cli.predictions import predictions
 from serving.cli.reference import describe
 from serving.cli.status import status
 from serving.cli.up import demo, up
@@ -32,7 +33,7 @@ app = typer.Typer(
 for command in (up, demo, watch, check, profile, convert, manifest):
     app.command()(command)
 app.command("config")(describe)
-for command in (infer, findings, status):
+for command in (infer, findings, predictions, status):
     app.command()(command)
 app.add_typer(labels, name="labels")
 

@@ -9,6 +9,7 @@ from typing import Any, Final, NamedTuple
 
 import pyarrow as pa
 
+from serving.errors import InvalidInput
 from serving.log.columns import FIXED
 from serving.log.find import Indexes, find_in_parts, find_in_table
 from serving.log.layout import Dataset, Part, model_folder, partition_of
@@ -19,6 +20,7 @@ from serving.log.spool import StreamFile, all_streams
 from serving.log.store import Store
 from serving.log.stream import read_stream
 
+_MOST_NAMES: Final = 40
 _ORDER: Final = ("time", "id", "row")
 
 
@@ -85,8 +87,10 @@ class LogReader:
         until: datetime | None = None,
         columns: Sequence[str] | None = None,
         limit: int | None = None,
+        *,
+        newest: bool = False,
     ) -> pa.RecordBatchReader:
-        """Return rows of a model, in no order, batch by batch.
+        """Return rows of a model, batch by batch; in no order, unless the newest are wanted.
 
         Args:
             model: its name.
@@ -94,6 +98,7 @@ class LogReader:
             since, until: the earliest time, and the first that is too late.
             columns: which ones; None: all.
             limit: so many rows at most.
+            newest: the last ones first, which takes memory for `limit` rows.
 
         Raises:
             InvalidInput: `where` is no condition, or there is no such column.
@@ -113,6 +118,7 @@ class LogReader:
         database.execute(
             "CREATE VIEW rows AS SELECT * FROM finished UNION ALL SELECT * FROM unfinished"
         )
+        _require_columns(columns or (), schema)
         chosen = "*" if columns is None else ", ".join(quoted(name) for name in columns)
         times = [
             f"time {sign} TIMESTAMPTZ '{moment.astimezone(UTC).isoformat()}'"
@@ -120,8 +126,22 @@ class LogReader:
             if moment is not None
         ]
         condition = "\n) AND (".join([*times, where])
-        more = "" if limit is None else f"LIMIT {int(limit)}"
+        more = "ORDER BY time DESC, id, row " if newest else ""
+        if limit is not None:
+            more += f"LIMIT {int(limit)}"
         return select(database, chosen, condition, more)
+
+    def models(self) -> list[str]:
+        """Return the names of the models that the log has rows of, sorted.
+
+        Raises:
+            OSError: the store cannot be reached.
+        """
+        folders = {part.folder for part in all_parts(self._store, (self._dataset,))}
+        if self._spool:
+            folders.update(stream.folder for stream in all_streams(self._spool, self._dataset))
+        found = (partition_of(folder) for folder in folders)
+        return sorted({partition.model for partition in found if partition is not None})
 
     def snapshot(self, model: str) -> Snapshot:
         """Return what there is of a model now.
@@ -161,3 +181,11 @@ class LogReader:
             if not early and not late:
                 kept.append(part)
         return snapshot._replace(parts=kept)
+
+
+def _require_columns(wanted: Sequence[str], schema: Any) -> None:
+    for name in wanted:
+        if name not in schema.names:
+            known = ", ".join(schema.names[:_MOST_NAMES])
+            more = ", …" if len(schema.names) > _MOST_NAMES else ""
+            raise InvalidInput(f"columns: the log has no '{name[:80]}'; it has {known}{more}")
