@@ -16,6 +16,7 @@ from serving.cli.labels import app as labels
 from serving.cli.model_files import convert, manifest, profile
 from serving.cli.predictions import predictions
 from serving.cli.reference import describe
+from serving.cli.replay import replay
 from serving.cli.status import status
 from serving.cli.up import demo, up
 from serving.cli.watch import watch
@@ -33,7 +34,7 @@ app = typer.Typer(
 for command in (up, demo, watch, check, profile, convert, manifest):
     app.command()(command)
 app.command("config")(describe)
-for command in (infer, findings, predictions, status):
+for command in (infer, findings, predictions, replay, status):
     app.command()(command)
 app.add_typer(labels, name="labels")
 
