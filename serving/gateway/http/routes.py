@@ -19,6 +19,7 @@ from serving.errors import ModelNotReady, NotFound
 from serving.gateway import metadata, openapi
 from serving.gateway.extensions import labels, monitoring
 from serving.gateway.extensions.explanations import explain_request
+from serving.gateway.extensions.logged_explanations import explain_logged, reference_in
 from serving.gateway.extensions.model_configuration import model_config
 from serving.gateway.extensions.repository_index import index
 from serving.gateway.extensions.statistics import statistics
@@ -110,6 +111,15 @@ async def _infer(call: HttpCall) -> Reply:
 
 
 async def _explain(call: HttpCall) -> Reply:
+    if b"inference-header-content-length" not in call.headers:
+        reference = reference_in(call.body)
+        if reference is not None:
+            given = call.headers.get(b"x-request-id")
+            header_id = None if given is None else given.decode("latin-1")
+            request, answer = await explain_logged(
+                call.plane, call.name, call.version, reference, header_id, call.context
+            )
+            return reply(request, answer)
     request = read_request(call.plane, call.headers, call.body, call.name, call.version)
     return reply(request, await explain_request(call.plane, request, call.context))
 
