@@ -11,6 +11,7 @@ import typer
 from serving.cli.check import check
 from serving.cli.console import complain
 from serving.cli.findings import findings
+from serving.cli.forget import forget
 from serving.cli.infer import infer
 from serving.cli.labels import app as labels
 from serving.cli.model_files import convert, manifest, profile
@@ -34,7 +35,7 @@ app = typer.Typer(
 for command in (up, demo, watch, check, profile, convert, manifest):
     app.command()(command)
 app.command("config")(describe)
-for command in (infer, findings, predictions, replay, status):
+for command in (infer, findings, predictions, replay, forget, status):
     app.command()(command)
 app.add_typer(labels, name="labels")
 
