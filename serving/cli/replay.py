@@ -156,7 +156,7 @@ def _asked(logged: Logged, url: str) -> list[Tensor] | None:
     headers = {**call.headers, "X-Request-Id": f"replay-{new_request_id()}"}
     path = ("v2", "models", logged.model, "versions", logged.version, "infer")
     try:
-        got = Client(url, PATIENCE_S).post(*path, body=call.body, headers=headers)
+        got = Client(url, PATIENCE_S).post(*path, body=call.body or b"", headers=headers)
     except Unreachable:
         return None
     except Refused as refusal:

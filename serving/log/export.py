@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, BinaryIO, Final, Literal, get_args
+from typing import Any, BinaryIO, Final, Literal
 
 import duckdb
 import msgspec
@@ -70,7 +69,7 @@ def export(
         OSError: an open file cannot be written.
     """
     if not isinstance(target, Path):
-        assert form in get_args(Form), "an open file has no suffix"
+        assert form is not None, "an open file has no suffix"
         return _write(rows, target, form, raw, progress)
     form = form or form_of(target)
     temporary = target.with_name(f".{target.name}.unfinished")
@@ -82,7 +81,7 @@ def export(
         with contextlib.suppress(OSError):
             temporary.unlink()
         if isinstance(error, OSError | pa.ArrowException | duckdb.Error):
-            why = os.strerror(error.errno) if getattr(error, "errno", None) else str(error)
+            why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
             raise InvalidInput(f"'{target}' cannot be written: {_line(why)}") from None
         raise
     return written

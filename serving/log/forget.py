@@ -175,6 +175,7 @@ def _matches(store: Store, part: Part, subject: Subject) -> Any:
 
 def _is_subject(column: Any, value: str) -> Any:
     kind = column.type
+    wanted: bool | float | str | bytes | None = None
     try:
         if pa.types.is_boolean(kind):
             wanted = {"true": True, "false": False}[value.lower()]
@@ -186,8 +187,6 @@ def _is_subject(column: Any, value: str) -> Any:
             wanted = value
         elif pa.types.is_binary(kind):
             wanted = value.encode()
-        else:
-            wanted = None
         scalar = None if wanted is None else pa.scalar(wanted, kind)
     except (KeyError, ValueError, OverflowError, pa.ArrowException):
         scalar = None  # no value of this column is written so

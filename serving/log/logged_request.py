@@ -77,7 +77,7 @@ def _array(rows: Any, prefix: str, spec: Spec, taken: set[str]) -> np.ndarray | 
     """Return [n, ...] of a tensor; None where a column of it is missing."""
     there = set(rows.column_names)
     if len(spec.shape) == 2 and (names := _column_names(spec)):
-        columns = []
+        columns: list[str] = []
         for name in names:
             columns.append(_free(taken.union(columns), prefix + name, prefix + spec.name))
         if there.issuperset(columns):

@@ -84,7 +84,7 @@ def reference_of(parameters: Parameters | None, ident: str) -> Reference:
     Raises:
         InvalidInput: they are wrong.
     """
-    others = dict(parameters or {})
+    others: dict[str, Any] = {**(parameters or {})}
     given = {name: others.pop(name) for name in ("request_id", "index") if name in others}
     try:
         return msgspec.convert({**given, "id": ident, "parameters": others}, Reference)
