@@ -69,9 +69,9 @@ class MonitorRole:
         data_dir: where the state is kept that a restart goes on from.
         member_id: unique name of this monitor.
         secret: the cluster's secret for TCP channels.
+        log: how predictions are logged; None: not at all.
         checkpoint_s: seconds between two checkpoints.
         clock: seconds since the epoch.
-        log: how predictions are logged; None: not at all.
     """
 
     def __init__(
@@ -82,9 +82,9 @@ class MonitorRole:
         member_id: str = "monitor",
         secret: bytes | None = None,
         *,
+        log: Log | None = None,
         checkpoint_s: float = CHECKPOINT_S,
         clock: Callable[[], float] = time.time,
-        log: Log | None = None,
     ) -> None:
         self._registry_address = registry_address
         self._address = address
