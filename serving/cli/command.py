@@ -35,9 +35,11 @@ app = typer.Typer(
 for command in (up, demo, watch, check, profile, convert, manifest):
     app.command()(command)
 app.command("config")(describe)
-for command in (infer, findings, predictions, replay, forget, status):
+for command in (infer, findings, status):
     app.command()(command)
 app.add_typer(labels, name="labels")
+for command in (predictions, replay, forget):
+    app.command()(command)
 
 
 @app.callback()
