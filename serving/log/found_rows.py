@@ -8,6 +8,7 @@ from typing import Any, Final
 from uuid import UUID
 
 import msgspec
+import numpy as np
 import pyarrow as pa
 
 INPUT: Final = "in_"
@@ -80,7 +81,11 @@ def found_rows(model: str, identity: str, tables: Sequence[Any]) -> FoundRows:
         if shown and (size > MOST_BYTES or len(shown) == MOST_ROWS):
             break
         large.update(cut)
-        row = _row(small.to_pylist()[0], cut)
+        values = {
+            field.name: _shortest(small[field.name][0].as_py(), field.type)
+            for field in small.schema
+        }
+        row = _row(values, cut)
         uncaptured |= row.outcome == "ok" and not row.inputs
         shown.append(row)
     shown.sort(key=lambda row: (row.time, row.id, row.row))
@@ -103,6 +108,18 @@ def _without_large(row: Any) -> tuple[Any, list[str]]:
         and row[field.name].nbytes > MOST_CELL_BYTES
     ]
     return (row.drop_columns(cut) if cut else row), cut
+
+
+def _shortest(value: Any, kind: Any) -> Any:
+    """Return a value whose single-precision numbers have as few digits as tell them apart.
+
+    So answers have them too, and 0.1 does not become 0.10000000149011612.
+    """
+    if isinstance(value, list):
+        return [_shortest(each, kind.value_type) for each in value]
+    if value is None or not pa.types.is_float32(kind):
+        return value
+    return float(str(np.float32(value)))
 
 
 def _row(values: dict[str, Any], cut: Sequence[str]) -> FoundRow:

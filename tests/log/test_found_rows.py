@@ -43,6 +43,15 @@ def test_a_row_is_shown_with_what_is_known_of_it(log, rows):
     assert [each.index for each in again.rows] == [0]
 
 
+def test_single_precision_is_written_as_in_answers(log, rows):
+    writer = log.writer()
+    values = np.array([[[0.1, np.inf], [-1e-9, np.nan]]], np.float32)
+    writer.offer(rows(1, inputs={"x": np.array([0.1], np.float32), "z": values}))
+    writer.close()
+    inputs = msgspec.json.encode(shown(log, "r0").rows[0].inputs)
+    assert inputs == b'{"x":0.1,"z":[[0.1,null],[-1e-9,null]]}'
+
+
 def test_values_that_are_too_large_are_left_out_and_named(log, rows):
     writer = log.writer()
     image = np.zeros((1, 3, 100, 100), np.float32)
