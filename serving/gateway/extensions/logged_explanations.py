@@ -84,10 +84,11 @@ def reference_of(parameters: Parameters | None, ident: str) -> Reference:
     Raises:
         InvalidInput: they are wrong.
     """
-    others: dict[str, Any] = {**(parameters or {})}
-    given = {name: others.pop(name) for name in ("request_id", "index") if name in others}
+    others: dict[str, Any] = dict(parameters or {})
+    given: dict[str, Any] = {"id": ident, "parameters": others}
+    given |= {name: others.pop(name) for name in ("request_id", "index") if name in others}
     try:
-        return msgspec.convert({**given, "id": ident, "parameters": others}, Reference)
+        return msgspec.convert(given, Reference)
     except msgspec.ValidationError as error:
         raise InvalidInput(f"explain: {error} of the parameters") from None
 
