@@ -80,6 +80,14 @@ class NotFound(VigilError):
     """The path names nothing here."""
 
 
+class NoLongerThere(VigilError):
+    """It was there, and is kept no longer."""
+
+
+class VersionGone(VigilError):
+    """The version or revision that is meant answers no longer."""
+
+
 class PayloadTooLarge(VigilError):
     """The body or message is over the limit."""
 

@@ -19,6 +19,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+from uuid import UUID
 
 import grpc
 import msgspec
@@ -489,3 +490,54 @@ def attributes_of() -> Callable[[Any], dict[str, Any]]:
         return found
 
     return attributes
+
+
+@pytest.fixture
+def log_request() -> Callable[..., bytes]:
+    """Write a request's rows into a log, as one part; returns the id of its batch."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from serving.log.columns import FIXED
+    from serving.log.id_index import make_index
+    from serving.log.layout import Partition, day_of, index_path, part_path
+    from serving.log.store import open_store
+    from serving.protocol.ids import new_request_id
+
+    def write(
+        folder: Path,
+        client_id: str,
+        columns: dict[str, Any],
+        *,
+        model: str = "m",
+        version: str = "1",
+        dataset: Any = "predictions",
+        seconds: float = 1_796_040_000.0,
+        **fixed: Any,
+    ) -> bytes:
+        count = len(next(iter(columns.values())))
+        own = UUID(new_request_id()).bytes
+        given: dict[str, Any] = {
+            "id": [own] * count,
+            "row": list(range(count)),
+            "client_id": [client_id] * count,
+            "index": list(range(count)),
+            "time": [int(seconds * 1e6)] * count,
+            "outcome": ["ok"] * count,
+            **{name: [value] * count for name, value in fixed.items()},
+        }
+        table = pa.table(
+            {
+                field.name: pa.array(given.get(field.name, [None] * count), field.type)
+                for field in FIXED
+            }
+            | {name: pa.array(values) for name, values in columns.items()}
+        )
+        place = Partition(model, version, day_of(seconds)).folder
+        name, store = new_request_id(), open_store(str(folder))
+        index = make_index(table["id"], table["client_id"], 16_384)
+        store.write(index_path(dataset, place, name), lambda file: file.write(index))
+        store.write(part_path(dataset, place, name), lambda file: pq.write_table(table, file))
+        return own
+
+    return write

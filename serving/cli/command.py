@@ -12,10 +12,13 @@ from serving.cli.bill import bill
 from serving.cli.check import check
 from serving.cli.console import complain
 from serving.cli.findings import findings
+from serving.cli.forget import forget
 from serving.cli.infer import infer
 from serving.cli.labels import app as labels
 from serving.cli.model_files import convert, manifest, profile
+from serving.cli.predictions import predictions
 from serving.cli.reference import describe
+from serving.cli.replay import replay
 from serving.cli.status import status
 from serving.cli.up import demo, up
 from serving.cli.watch import watch
@@ -36,6 +39,8 @@ app.command("config")(describe)
 for command in (infer, findings, status, bill):
     app.command()(command)
 app.add_typer(labels, name="labels")
+for command in (predictions, replay, forget):
+    app.command()(command)
 
 
 @app.callback()

@@ -177,6 +177,7 @@ class VigilApp:
                 target.version,
                 target.report,
                 scope.get("root_path", ""),
+                target.prediction,
             )
         )
 

@@ -64,7 +64,9 @@ def find_in_parts(
 
 
 class Indexes:
-    """Indexes of parts, which never change: the last ones that were used are kept.
+    """Indexes of parts: the last ones that were used are kept.
+
+    Only `forget` replaces a part, whose size changes then.
 
     Args:
         store: where they are.
@@ -74,7 +76,7 @@ class Indexes:
     def __init__(self, store: Store, most_bytes: int = 256 << 20) -> None:
         self._store = store
         self._most = most_bytes
-        self._kept: OrderedDict[str, tuple[Index, int]] = OrderedDict()
+        self._kept: OrderedDict[Part, tuple[Index, int]] = OrderedDict()
         self._bytes = 0
 
     def get(self, part: Part) -> Index:
@@ -84,13 +86,13 @@ class Indexes:
             ValueError: it is damaged.
             OSError: it cannot be read.
         """
-        known = self._kept.get(part.ids)
+        known = self._kept.get(part)
         if known is not None:
-            self._kept.move_to_end(part.ids)
+            self._kept.move_to_end(part)
             return known[0]
         content = self._content(part)
         index = read_index(content)
-        self._kept[part.ids] = index, len(content)
+        self._kept[part] = index, len(content)
         self._bytes += len(content)
         while self._bytes > self._most:
             self._bytes -= self._kept.popitem(last=False)[1][1]
@@ -111,5 +113,6 @@ def _groups(store: Store, part: Part, starts: list[int] | None) -> Any:
             return file.read()
         metadata = file.metadata
         ends = np.cumsum([metadata.row_group(n).num_rows for n in range(metadata.num_row_groups)])
-        groups = sorted({int(group) for group in np.searchsorted(ends, starts, side="right")})
-        return file.read_row_groups(groups)
+        groups = {int(group) for group in np.searchsorted(ends, starts, side="right")}
+        # Beyond the end where the part was replaced between its index and this.
+        return file.read_row_groups(sorted(groups & set(range(metadata.num_row_groups))))

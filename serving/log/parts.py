@@ -19,7 +19,7 @@ PARTITION_FIELDS: Final = (
 
 
 class Footers:
-    """Schemas of parts, which never change, so that each is read once."""
+    """Schemas of parts, each read once; who replaces a part leaves its schema as it is."""
 
     def __init__(self, store: Store) -> None:
         self._store = store

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import pyarrow as pa
 
+from serving.errors import InvalidInput
 from serving.log.columns import FIXED
 from serving.log.find import Indexes, find_in_parts, find_in_table
 from serving.log.layout import Dataset, Part, model_folder, partition_of
@@ -18,6 +19,9 @@ from serving.log.retention import all_parts
 from serving.log.spool import StreamFile, all_streams
 from serving.log.store import Store
 from serving.log.stream import read_stream
+
+_MOST_NAMES: Final = 40
+_ORDER: Final = ("time", "id", "row")
 
 
 class Snapshot(NamedTuple):
@@ -54,6 +58,16 @@ class LogReader:
         Raises:
             OSError, pyarrow.ArrowException: the log cannot be read.
         """
+        rows = [
+            row for table in self.find_tables(model, identity, index) for row in table.to_pylist()
+        ]
+        return sorted(rows, key=lambda row: (row["time"], row["id"], row["row"]))
+
+    def find_tables(self, model: str, identity: str, index: int | None = None) -> list[Any]:
+        """Return what `find` does as tables, each of one schema and in the order of its rows.
+
+        Arguments and errors are those of `find`.
+        """
         found = self.snapshot(model)
         tables = [
             with_partition(rows, stream.folder, common_schema([rows.schema]))
@@ -62,8 +76,8 @@ class LogReader:
         ]
         for part, rows in find_in_parts(self._store, self._indexes, found.parts, identity, index):
             tables.append(with_partition(rows, part.folder, common_schema([rows.schema])))
-        rows_found = [row for table in tables for row in table.to_pylist()]
-        return sorted(rows_found, key=lambda row: (row["time"], row["id"], row["row"]))
+        ordered = [table.sort_by([(name, "ascending") for name in _ORDER]) for table in tables]
+        return sorted(ordered, key=lambda table: table["time"][0].as_py())
 
     def scan(
         self,
@@ -73,8 +87,10 @@ class LogReader:
         until: datetime | None = None,
         columns: Sequence[str] | None = None,
         limit: int | None = None,
+        *,
+        newest: bool = False,
     ) -> pa.RecordBatchReader:
-        """Return rows of a model, in no order, batch by batch.
+        """Return rows of a model, batch by batch; in no order, unless the newest are wanted.
 
         Args:
             model: its name.
@@ -82,6 +98,7 @@ class LogReader:
             since, until: the earliest time, and the first that is too late.
             columns: which ones; None: all.
             limit: so many rows at most.
+            newest: the last ones first, which takes memory for `limit` rows.
 
         Raises:
             InvalidInput: `where` is no condition, or there is no such column.
@@ -101,6 +118,7 @@ class LogReader:
         database.execute(
             "CREATE VIEW rows AS SELECT * FROM finished UNION ALL SELECT * FROM unfinished"
         )
+        _require_columns(columns or (), schema)
         chosen = "*" if columns is None else ", ".join(quoted(name) for name in columns)
         times = [
             f"time {sign} TIMESTAMPTZ '{moment.astimezone(UTC).isoformat()}'"
@@ -108,8 +126,22 @@ class LogReader:
             if moment is not None
         ]
         condition = "\n) AND (".join([*times, where])
-        more = "" if limit is None else f"LIMIT {int(limit)}"
+        more = "ORDER BY time DESC, id, row " if newest else ""
+        if limit is not None:
+            more += f"LIMIT {int(limit)}"
         return select(database, chosen, condition, more)
+
+    def models(self) -> list[str]:
+        """Return the names of the models that the log has rows of, sorted.
+
+        Raises:
+            OSError: the store cannot be reached.
+        """
+        folders = {part.folder for part in all_parts(self._store, (self._dataset,))}
+        if self._spool:
+            folders.update(stream.folder for stream in all_streams(self._spool, self._dataset))
+        found = (partition_of(folder) for folder in folders)
+        return sorted({partition.model for partition in found if partition is not None})
 
     def snapshot(self, model: str) -> Snapshot:
         """Return what there is of a model now.
@@ -149,3 +181,11 @@ class LogReader:
             if not early and not late:
                 kept.append(part)
         return snapshot._replace(parts=kept)
+
+
+def _require_columns(wanted: Sequence[str], schema: Any) -> None:
+    for name in wanted:
+        if name not in schema.names:
+            known = ", ".join(schema.names[:_MOST_NAMES])
+            more = ", …" if len(schema.names) > _MOST_NAMES else ""
+            raise InvalidInput(f"columns: the log has no '{name[:80]}'; it has {known}{more}")

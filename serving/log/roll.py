@@ -46,14 +46,15 @@ def roll(stream: StreamFile, store: Store) -> Rolled:
         )
         store.write(
             part_path(stream.dataset, stream.folder, stream.name),
-            lambda file: _write_parquet(table, file),
+            lambda file: write_part(table, file),
             private=private,
         )
     stream.path.unlink(missing_ok=True)
     return Rolled(rows, content.torn)
 
 
-def _write_parquet(table: Any, file: Any) -> None:
+def write_part(table: Any, file: Any) -> None:
+    """Write a table as the Parquet file of a part."""
     pq.write_table(
         table,
         file,

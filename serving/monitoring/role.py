@@ -30,10 +30,12 @@ from serving.channel.registry_client import RegistryClient
 from serving.config import Log
 from serving.config.log import LOG_VARIABLE
 from serving.errors import ModelFailed, Unsupported, VigilError
+from serving.log.place import place_of
 from serving.monitoring.fan_out import Consumer, FanOut
 from serving.monitoring.findings_feed import FindingsFeed
 from serving.monitoring.persistence import Persistence
 from serving.monitoring.prediction_log import PredictionLog
+from serving.monitoring.predictions import QUESTIONS, LoggedPredictions
 from serving.monitoring.recorded_clock import RecordedClock
 from serving.monitoring.reports.runner import ReportRunner
 from serving.monitoring.service import MonitoringService
@@ -98,6 +100,7 @@ class MonitorRole:
         self._persistence = Persistence(data_dir, member_id, fan_out, clock, self._series)
         self._intake = self._persistence.intake
         self._reports = ReportRunner()
+        self._predictions = LoggedPredictions(None if log is None else place_of(log, data_dir))
         self._server = ChannelServer(self._message, secret=secret)
         self._registry: RegistryClient | None = None
         self._feed = FindingsFeed()
@@ -147,6 +150,7 @@ class MonitorRole:
         self._persistence.close()
         if self._log is not None:
             await asyncio.to_thread(self._log.close, CLOSE_S)
+        self._predictions.close()
         if self._registry:
             await self._registry.stop()
 
@@ -157,6 +161,7 @@ class MonitorRole:
 
     def _directory(self, directory: Directory) -> None:
         self._intake.serve(directory.models)
+        self._predictions.serve(directory.models)
         self._told.set()
 
     def _report(self) -> Report:
@@ -201,7 +206,10 @@ class MonitorRole:
 
     async def _answer(self, connection: Connection, message: Message) -> None:
         try:
-            connection.reply(message.id, await self._reply(message))
+            if message.kind in QUESTIONS:
+                connection.reply(message.id, *await self._predictions.reply(message))
+            else:
+                connection.reply(message.id, await self._reply(message))
         except VigilError as error:
             connection.fail(message.id, error)
         except Exception as error:  # noqa: BLE001 - the peer must get an answer whatever it was

@@ -182,7 +182,7 @@ def test_the_examples_of_the_models_are_answered_as_described(
 def test_every_error_of_a_route_is_described(server: Any) -> None:
     paths = description()["paths"]
     for path, method in OPERATIONS:
-        url = server.url + path.format(name="nothing", version="1", report="drift")
+        url = server.url + path.format(name="nothing", version="1", report="drift", prediction="r")
         answer = httpx.request(
             method, url, content=b"{" if method == "POST" else None, timeout=PATIENCE_S
         )

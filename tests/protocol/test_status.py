@@ -13,6 +13,8 @@ TABLE = [
     (errors.ModelNotFound, 404, 5),
     (errors.VersionNotFound, 404, 5),
     (errors.NotFound, 404, 5),
+    (errors.VersionGone, 409, 9),
+    (errors.NoLongerThere, 410, 5),
     (errors.PayloadTooLarge, 413, 8),
     (errors.UnsupportedMedia, 415, 3),
     (errors.GuardRejected, 422, 9),

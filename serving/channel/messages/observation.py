@@ -11,6 +11,8 @@ Kinds of messages (meta struct, then reply):
 - `labels`: `LabelsMeta`, answered with `LabelCounts`.
 - `findings`: `FindingsMeta`, answered with JSON as bytes.
 - `report`: `ReportMeta`, answered with `ReportReply`.
+- `predictions`: `PredictionsMeta`, answered with JSON as bytes.
+- `logged_inputs`: `LoggedInputsMeta`, answered with `LoggedInputsReply` and the inputs as tensors.
 - `reset_reference`: `ResetMeta`, answered with a text; sent by the admin listener.
 """
 
@@ -26,6 +28,8 @@ TAKEN: Final = "taken"
 LABELS: Final = "labels"
 FINDINGS: Final = "findings"
 REPORT: Final = "report"
+PREDICTIONS: Final = "predictions"
+LOGGED_INPUTS: Final = "logged_inputs"
 RESET_REFERENCE: Final = "reset_reference"
 INPUT_PREFIX: Final = "in:"
 OUTPUT_PREFIX: Final = "out:"
@@ -186,6 +190,39 @@ class ReportMeta(msgspec.Struct, array_like=True, frozen=True):
     kind: str
     format: str
     only: str = ""
+
+
+class PredictionsMeta(msgspec.Struct, array_like=True, frozen=True):
+    """Asks for logged rows.
+
+    Attributes:
+        model: whose they are.
+        id: the client's id of a request, or the own id of a batch.
+        index: row of the request or batch; None: all of them.
+    """
+
+    model: str
+    id: str
+    index: int | None = None
+
+
+class LoggedInputsMeta(msgspec.Struct, array_like=True, frozen=True):
+    """Asks for the inputs of logged rows of one request, as they were.
+
+    Attributes:
+        rows: which ones.
+        most: rows that the answer may have.
+    """
+
+    rows: PredictionsMeta
+    most: int
+
+
+class LoggedInputsReply(msgspec.Struct, array_like=True, frozen=True):
+    """What answered the rows: the version as it is served, and its revision."""
+
+    version: str
+    revision: str
 
 
 class ResetMeta(msgspec.Struct, array_like=True, frozen=True):

@@ -1,4 +1,4 @@
-"""What the monitor found of a model: findings and reports."""
+"""What the monitor knows of a model: findings, reports, and logged predictions."""
 
 from __future__ import annotations
 
@@ -8,13 +8,16 @@ import msgspec
 
 from serving.channel.messages.observation import (
     FINDINGS,
+    PREDICTIONS,
     REPORT,
     FindingsMeta,
+    PredictionsMeta,
     ReportMeta,
     ReportReply,
 )
 from serving.dataplane.handler import DataPlane
-from serving.errors import InvalidInput, NotFound
+from serving.errors import InvalidInput, ModelNotFound, NotFound
+from serving.protocol.ids import MAX_ID
 
 REPORTS = ("drift",)
 
@@ -49,3 +52,44 @@ async def report(plane: DataPlane, name: str, kind: str, query: bytes) -> tuple[
     )
     reply = _decode_report(message.meta)
     return reply.content_type.encode("latin-1"), reply.body
+
+
+async def predictions(plane: DataPlane, name: str, ident: str, query: bytes) -> bytes:
+    """Return what was logged of a request as JSON, also where its model is not served any more.
+
+    Args:
+        ident: the client's id of the request, or the own id of a batch; empty: in the query.
+        query: `index`, a row of the request; `id`, for ids that no path can have.
+
+    Raises:
+        InvalidInput: no id is given, or one that no request has; or the index is no number.
+        ModelNotFound: no such model is served, and the log has none of its predictions.
+        NotFound: the log has no such prediction; the message says what may be why.
+        Unsupported: nothing is logged.
+    """
+    asked = parse_qs(query.decode("latin-1"))
+    ident = ident or asked.get("id", [""])[-1]
+    if not 0 < len(ident) <= MAX_ID:
+        raise InvalidInput(
+            f"name a request: its id, of 1 to {MAX_ID} characters, at the end of the path or as "
+            "`?id=`"
+        )
+    meta = PredictionsMeta(name, ident, _index(asked.get("index", [None])[-1]))
+    unknown: ModelNotFound | None = None
+    try:
+        plane.resolve(name)
+    except ModelNotFound as error:
+        unknown = error
+    try:
+        message = await plane.publisher.request(PREDICTIONS, meta)
+    except NotFound as error:
+        raise unknown or error from None
+    return msgspec.msgpack.decode(message.meta, type=bytes)
+
+
+def _index(given: str | None) -> int | None:
+    if given is None:
+        return None
+    if not (given.isascii() and given.isdigit() and len(given) < 11 and int(given) < 2**31):
+        raise InvalidInput(f"index '{given[:40]}' must be a row of the request: 0 or more")
+    return int(given)

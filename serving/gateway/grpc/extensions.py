@@ -9,10 +9,12 @@ import msgspec
 from serving.dataplane.context import RequestContext
 from serving.dataplane.handler import DataPlane
 from serving.gateway.extensions.explanations import explain_request
+from serving.gateway.extensions.logged_explanations import explain_logged, reference_of
 from serving.gateway.extensions.model_configuration import model_config
 from serving.gateway.extensions.repository_index import index
 from serving.gateway.extensions.statistics import statistics
 from serving.protocol.grpc import codec as grpc_codec
+from serving.protocol.grpc.parameters import decode_parameters
 from serving.protocol.json.repository import load_order
 from serving.protocol.pb import open_inference_pb2 as pb
 from serving.protocol.repository import ControlMeta
@@ -39,7 +41,17 @@ async def repository_index(plane: DataPlane, request: Any, _context: RequestCont
 
 
 async def explain(plane: DataPlane, message: Any, context: RequestContext) -> Any:
-    """Explain the rows of an inference request; the answer has the form of an inference's."""
+    """Explain the rows of an inference request; the answer has the form of an inference's.
+
+    A message without inputs, with the parameters `request_id` and perhaps `index`, asks for those
+    of a logged request.
+    """
+    if not message.inputs and "request_id" in message.parameters:
+        reference = reference_of(decode_parameters(message.parameters), message.id)
+        request, response = await explain_logged(
+            plane, message.model_name, message.model_version, reference, None, context
+        )
+        return grpc_codec.encode_response(response, request)
     request = grpc_codec.decode_request(message)
     response = await explain_request(plane, request, context)
     return grpc_codec.encode_response(response, request)

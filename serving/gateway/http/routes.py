@@ -19,6 +19,7 @@ from serving.errors import ModelNotReady, NotFound
 from serving.gateway import metadata, openapi
 from serving.gateway.extensions import labels, monitoring
 from serving.gateway.extensions.explanations import explain_request
+from serving.gateway.extensions.logged_explanations import explain_logged, reference_in
 from serving.gateway.extensions.model_configuration import model_config
 from serving.gateway.extensions.repository_index import index
 from serving.gateway.extensions.statistics import statistics
@@ -45,6 +46,7 @@ class HttpCall(msgspec.Struct, frozen=True):
     version: str = ""
     report: str = ""
     root_path: str = ""
+    prediction: str = ""
 
 
 class Route(msgspec.Struct, frozen=True):
@@ -110,6 +112,15 @@ async def _infer(call: HttpCall) -> Reply:
 
 
 async def _explain(call: HttpCall) -> Reply:
+    if b"inference-header-content-length" not in call.headers:
+        reference = reference_in(call.body)
+        if reference is not None:
+            given = call.headers.get(b"x-request-id")
+            header_id = None if given is None else given.decode("latin-1")
+            request, answer = await explain_logged(
+                call.plane, call.name, call.version, reference, header_id, call.context
+            )
+            return reply(request, answer)
     request = read_request(call.plane, call.headers, call.body, call.name, call.version)
     return reply(request, await explain_request(call.plane, request, call.context))
 
@@ -120,6 +131,12 @@ async def _labels(call: HttpCall) -> Reply:
 
 async def _findings(call: HttpCall) -> Reply:
     return json_reply(await monitoring.findings(call.plane, call.name))
+
+
+async def _predictions(call: HttpCall) -> Reply:
+    return json_reply(
+        await monitoring.predictions(call.plane, call.name, call.prediction, call.query)
+    )
 
 
 async def _report(call: HttpCall) -> Reply:
@@ -169,6 +186,8 @@ ROUTES: Final[Mapping[str, Mapping[str, Route]]] = {
     _VERSION + "/explain": {"POST": Route(Scope.EXPLAIN, _explain)},
     _MODEL + "/labels": {"POST": Route(Scope.LABEL, _labels)},
     _MODEL + "/findings": {"GET": Route(Scope.OBSERVE, _findings)},
+    _MODEL + "/predictions": {"GET": Route(Scope.OBSERVE, _predictions)},
+    _MODEL + "/predictions/{prediction}": {"GET": Route(Scope.OBSERVE, _predictions)},
     _MODEL + "/reports/{report}": {"GET": Route(Scope.OBSERVE, _report)},
 }
 """Routes by path and method; of two that fit a path the first counts. HEAD goes with GET."""
@@ -194,7 +213,7 @@ class Target(msgspec.Struct, frozen=True):
     Attributes:
         route: of its path and method; None where there is none.
         methods: the routes of its path; none where nothing is at the path.
-        name, version, report: what the path names; empty where it names none.
+        name, version, report, prediction: what the path names; empty where it names none.
         told: what spans and metrics call the route; `OTHER` where there is none.
     """
 
@@ -204,6 +223,7 @@ class Target(msgspec.Struct, frozen=True):
     version: str = ""
     report: str = ""
     told: str = OTHER
+    prediction: str = ""
 
     @property
     def scope(self) -> Scope | None:

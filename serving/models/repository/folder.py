@@ -18,7 +18,7 @@ from serving.config import PICKLES, ConfigError, Log, ModelConfig, insists, load
 from serving.errors import InvalidInput, printable
 from serving.models.repository.complete import completed
 from serving.models.repository.manifest import inside
-from serving.models.repository.versions import found_in, no_folders, unusable, wanted
+from serving.models.repository.versions import VERSION, found_in, no_folders, unusable, wanted
 from serving.protocol.example import decode_example
 from serving.remote.address import check_host, parse_address
 
@@ -147,6 +147,21 @@ class ModelRepository:
             ConfigError: there is no such model, or it is wrong.
         """
         return self.entries(name)[-1]
+
+    def version(self, name: str, version: str) -> ModelEntry:
+        """Return a version of the model `name`, whether it is to be served or not.
+
+        Raises:
+            ConfigError: it is not there, or it is wrong.
+        """
+        with self._reading(name) as folder:
+            config = load_model(folder)
+            directory = folder / version
+            if config.remote is None and not (
+                VERSION.fullmatch(version) and _is_folder(directory) and directory.exists()
+            ):
+                raise ConfigError(f"{folder}: holds no version '{version[:40]}'")
+            return self._entry(folder, config, version)
 
     def earlier(self, name: str, version: str) -> list[ModelEntry]:
         """Return the versions before `version` that have weights, newest first.

@@ -25,6 +25,8 @@ from serving.protocol.parameters import NO_SHARED_MEMORY
         ("POST", "/v2/models/m/infer", Scope.INFER, ("m", "", "")),
         ("POST", "/v2/models/m/versions/7/infer/", Scope.INFER, ("m", "7", "")),
         ("GET", "/v2/models/m/reports/r", Scope.OBSERVE, ("m", "", "r")),
+        ("GET", "/v2/models/m/predictions/r-7", Scope.OBSERVE, ("m", "", "")),
+        ("GET", "/v2/models/m/predictions", Scope.OBSERVE, ("m", "", "")),
         ("POST", "/v2/repository/models/m/load", Scope.CONTROL, ("m", "", "")),
     ],
 )

@@ -1,0 +1,287 @@
+"""Takes the rows of one subject out of a log, for good: by hand, while no writer runs.
+
+Every file that holds such a row is written anew without it, in the place of the old one: whoever
+is interrupted does it again, and nothing is lost or double. A reader that looks at a file while it
+is replaced sees the old rows or the new ones.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from serving.errors import InvalidInput, VigilError
+from serving.log.id_index import make_index
+from serving.log.layout import Part, model_folder
+from serving.log.retention import all_parts
+from serving.log.roll import ROW_GROUP, roll, write_part
+from serving.log.spool import SpoolFolder, streams_in
+from serving.log.store import TEMPORARY, Store
+
+CLIENT_ID: Final = "client_id"
+SHORTEST_TEXT: Final = 6
+"""Bytes of a subject that files are searched for as they are; fewer stand everywhere by chance."""
+_BLOCK: Final = 4 << 20
+
+Key = tuple[bytes, int]
+"""Id of a batch, and the row in it."""
+Progress = Callable[[str, int, int], None]
+"""Is told what is done, how many files of it, and of how many."""
+
+
+class WriterRuns(VigilError):
+    """A writer has streams of this log open."""
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """Whose rows are meant: those with this text in the column `by`, of one model or of all.
+
+    Attributes:
+        value: the text; a column of numbers is compared with the number that it writes.
+        by: the column.
+        model: its name; None: every model.
+    """
+
+    value: str
+    by: str = CLIENT_ID
+    model: str | None = None
+
+
+@dataclass(slots=True)
+class Forgotten:
+    """What was done.
+
+    Attributes:
+        rows: rows taken out, by dataset.
+        client_ids: of these rows.
+        rewritten: paths of files within the log that were written anew.
+        deleted: paths of files that held nothing else.
+        searched: files that were searched for the subject afterwards.
+    """
+
+    rows: dict[str, int] = field(default_factory=dict)
+    client_ids: set[str] = field(default_factory=set)
+    rewritten: list[str] = field(default_factory=list)
+    deleted: list[str] = field(default_factory=list)
+    searched: int = 0
+
+
+def forget(
+    store: Store,
+    spool: Path,
+    subject: Subject,
+    progress: Progress = lambda _what, _done, _of: None,
+) -> Forgotten:
+    """Take out all rows of a subject, in all datasets, and prove it.
+
+    What dead writers have left in streams becomes files first.
+
+    Args:
+        store, spool: of the log.
+        subject: whose rows.
+        progress: is told how far it is.
+
+    Raises:
+        WriterRuns: a writer runs; nothing was changed.
+        InvalidInput: no file of the log has such a column; nothing was changed.
+        VigilError: the subject is still somewhere; the message says where.
+        OSError, pyarrow.ArrowException: a file could not be read or written. Do it again.
+    """
+    done = Forgotten()
+    with _no_writer(spool) as folders:
+        for folder in folders:
+            for stream in streams_in(folder.path):
+                roll(stream, store)
+        keys, parts = _keys(store, subject, done, progress)
+        for at, part in enumerate(parts):
+            progress("rewriting files", at, len(parts))
+            _rewrite(store, part, keys, done)
+        _delete_unfinished(store, done)
+        _prove(store, subject, keys, done, progress)
+    return done
+
+
+@contextlib.contextmanager
+def _no_writer(spool: Path) -> Iterator[list[SpoolFolder]]:
+    """Hold the folders of all writers, which are dead, so that no other one takes them over."""
+    held: list[SpoolFolder] = []
+    try:
+        for path in sorted(spool.iterdir()) if spool.is_dir() else ():
+            if path.is_dir():
+                try:
+                    held.append(SpoolFolder(path))
+                except BlockingIOError:
+                    raise WriterRuns(
+                        f"{path}: an instance is writing this log; stop it first, since what it "
+                        "holds in memory would come after"
+                    ) from None
+        yield held
+    finally:
+        for folder in held:
+            folder.remove()
+
+
+def _parts(store: Store, subject: Subject) -> list[Part]:
+    return all_parts(store, below="" if subject.model is None else model_folder(subject.model))
+
+
+def _keys(
+    store: Store, subject: Subject, done: Forgotten, progress: Progress
+) -> tuple[set[Key], list[Part]]:
+    """Return the keys of all rows of a subject, and the parts in the order of their rewriting.
+
+    Those that tell whose rows they hold come last: whoever is interrupted finds the keys again.
+    """
+    keys: set[Key] = set()
+    without: list[Part] = []
+    telling: list[Part] = []
+    parts = _parts(store, subject)
+    for at, part in enumerate(parts):
+        progress("looking for rows", at, len(parts))
+        found = _matches(store, part, subject)
+        if found is None:
+            without.append(part)
+            continue
+        telling.append(part)
+        keys.update(zip(found["id"].to_pylist(), found["row"].to_pylist(), strict=True))
+        done.client_ids.update(found[CLIENT_ID].to_pylist())
+    if parts and not telling:
+        raise InvalidInput(f"--by: no file of the log has a column '{subject.by[:80]}'")
+    return keys, without + telling
+
+
+def _matches(store: Store, part: Part, subject: Subject) -> Any:
+    """Return id, row and client_id of the rows of a subject; None without its column."""
+    with _opened(store, part) as file:
+        names = file.schema_arrow.names
+        if subject.by not in names:
+            return None
+        columns = list(dict.fromkeys(("id", "row", CLIENT_ID, subject.by)))
+        tables = [file.schema_arrow.empty_table().select(columns)]
+        for batch in file.iter_batches(ROW_GROUP, columns=columns):
+            table = pa.Table.from_batches([batch])
+            found = table.filter(_is_subject(table[subject.by], subject.value))
+            tables.append(found.select(columns))
+        return pa.concat_tables([table.select(["id", "row", CLIENT_ID]) for table in tables])
+
+
+def _is_subject(column: Any, value: str) -> Any:
+    kind = column.type
+    wanted: bool | float | str | bytes | None = None
+    try:
+        if pa.types.is_boolean(kind):
+            wanted = {"true": True, "false": False}[value.lower()]
+        elif pa.types.is_integer(kind):
+            wanted = int(value)
+        elif pa.types.is_floating(kind):
+            wanted = float(value)
+        elif pa.types.is_string(kind):
+            wanted = value
+        elif pa.types.is_binary(kind):
+            wanted = value.encode()
+        scalar = None if wanted is None else pa.scalar(wanted, kind)
+    except (KeyError, ValueError, OverflowError, pa.ArrowException):
+        scalar = None  # no value of this column is written so
+    if scalar is None:
+        return pa.array([False] * len(column))
+    return pc.fill_null(pc.equal(column, scalar), False)
+
+
+@contextlib.contextmanager
+def _opened(store: Store, part: Part) -> Iterator[Any]:
+    with pq.ParquetFile(store.full(part.path), filesystem=store.filesystem) as file:
+        yield file
+
+
+def _forgotten_rows(table: Any, keys: set[Key]) -> Any:
+    """Return a mask of the rows that are to be taken out."""
+    ids = pa.array(sorted({key for key, _ in keys}), pa.binary(16))
+    candidates = pc.is_in(table["id"].cast(pa.binary(16)), value_set=ids)
+    if not pc.any(candidates).as_py():
+        return pa.array([False] * table.num_rows)
+    pairs = zip(table["id"].to_pylist(), table["row"].to_pylist(), strict=True)
+    return pa.array([pair in keys for pair in pairs])
+
+
+def _rewrite(store: Store, part: Part, keys: set[Key], done: Forgotten) -> None:
+    if not keys or not _holds(store, part, keys):
+        return
+    with _opened(store, part) as file:
+        table = file.read()
+    mask = _forgotten_rows(table, keys)
+    taken = int(pc.sum(mask).as_py())
+    kept = table.filter(pc.invert(mask)).combine_chunks()
+    done.rows[part.dataset] = done.rows.get(part.dataset, 0) + taken
+    # Without its index a reader looks at all of a part: it never trusts one of other rows.
+    store.delete(part.ids)
+    if not kept.num_rows:
+        store.delete(part.path)
+        done.deleted.append(part.path)
+        return
+    private = part.dataset == "sensitive"
+    store.write(part.path, lambda file: write_part(kept, file), private=private)
+    index = make_index(kept["id"].combine_chunks(), kept[CLIENT_ID].combine_chunks(), ROW_GROUP)
+    store.write(part.ids, lambda file: file.write(index), private=private)
+    done.rewritten.append(part.path)
+
+
+def _holds(store: Store, part: Part, keys: set[Key]) -> bool:
+    with _opened(store, part) as file:
+        for batch in file.iter_batches(ROW_GROUP, columns=["id", "row"]):
+            if pc.any(_forgotten_rows(pa.Table.from_batches([batch]), keys)).as_py():
+                return True
+    return False
+
+
+def _delete_unfinished(store: Store, done: Forgotten) -> None:
+    """Delete what writers that were killed have left half-written."""
+    for path, _ in store.files(""):
+        if path.endswith(TEMPORARY):
+            store.delete(path)
+            done.deleted.append(path)
+
+
+def _prove(
+    store: Store, subject: Subject, keys: set[Key], done: Forgotten, progress: Progress
+) -> None:
+    """Search every file once more: rows by what they hold, and all files as bytes."""
+    left = []
+    parts = _parts(store, subject)
+    for at, part in enumerate(parts):
+        progress("searching again", at, len(parts))
+        found = _matches(store, part, subject)
+        if (found is not None and found.num_rows) or (keys and _holds(store, part, keys)):
+            left.append(part.path)
+    below = "" if subject.model is None else f"/{model_folder(subject.model)}/"
+    wanted = subject.value.encode()
+    for path, _ in store.files(""):
+        if below in f"/{path}":
+            done.searched += 1
+            if len(wanted) >= SHORTEST_TEXT and _holds_bytes(store, path, wanted):
+                left.append(path)
+    if left:
+        places = ", ".join(dict.fromkeys(left[:5]))
+        raise VigilError(
+            f"'{subject.value[:80]}' is still in {len(left)} files of the log: {places}"
+        )
+
+
+def _holds_bytes(store: Store, path: str, wanted: bytes) -> bool:
+    try:
+        with store.filesystem.open_input_stream(store.full(path)) as file:
+            end = b""
+            while block := file.read(_BLOCK):
+                if wanted in end + block:
+                    return True
+                end = block[-len(wanted) :]
+    except FileNotFoundError:
+        pass
+    return False

@@ -1,0 +1,192 @@
+"""What the monitor tells of logged predictions: it reads the log's files, in a thread."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import msgspec
+
+from serving.channel.frame_parts import Message
+from serving.channel.messages.directory import ServedModel
+from serving.channel.messages.observation import (
+    LOGGED_INPUTS,
+    PREDICTIONS,
+    LoggedInputsMeta,
+    LoggedInputsReply,
+    PredictionsMeta,
+)
+from serving.config.encoded import decode_config
+from serving.errors import (
+    InvalidInput,
+    ModelNotReady,
+    NotFound,
+    Overloaded,
+    Unsupported,
+    VersionGone,
+)
+from serving.log.place import LogPlace
+from serving.protocol.messages import Tensor
+
+if TYPE_CHECKING:
+    from serving.log.reader import LogReader
+
+T = TypeVar("T")
+
+QUESTIONS: Final = frozenset({PREDICTIONS, LOGGED_INPUTS})
+"""Kinds of messages that are answered here."""
+MOST_WAITING: Final = 16
+"""Questions at once, the one that is answered included."""
+FLUSH_S: Final = 0.6
+"""A row is in the log so long after its answer."""
+
+_decode_predictions = msgspec.msgpack.Decoder(PredictionsMeta).decode
+_decode_logged_inputs = msgspec.msgpack.Decoder(LoggedInputsMeta).decode
+
+
+class LoggedPredictions:
+    """Finds rows of the prediction log by their id.
+
+    Args:
+        place: where the log is; it may be empty or away. None: nothing is logged.
+        flush_s: how long it takes rows to be in the log, for which a question for one that is not
+            there yet waits once.
+    """
+
+    def __init__(self, place: LogPlace | None, flush_s: float = FLUSH_S) -> None:
+        self._place = place
+        self._flush_s = flush_s
+        self._waiting = 0
+        self._worker = ThreadPoolExecutor(1, "log-reader")
+        self._reader: LogReader | None = None  # belongs to that thread
+        self._configs: dict[tuple[str, str], bytes] = {}
+
+    def serve(self, models: Sequence[ServedModel]) -> None:
+        """Take note of what is served."""
+        self._configs = {(served.name, served.version): served.config for served in models}
+
+    async def reply(self, message: Message) -> tuple[object, Sequence[Tensor]]:
+        """Answer one of `QUESTIONS`; returns meta and tensors.
+
+        Raises:
+            Unsupported: nothing is logged.
+            VigilError: as for `rows` and `inputs`.
+        """
+        if message.kind == PREDICTIONS:
+            return await self.rows(_decode_predictions(message.meta)), ()
+        return await self.inputs(_decode_logged_inputs(message.meta))
+
+    def close(self) -> None:
+        """Let go of the thread."""
+        self._worker.shutdown(wait=False, cancel_futures=True)
+
+    async def rows(self, asked: PredictionsMeta) -> bytes:
+        """Return the rows of a request as JSON, `FoundRows` of the log.
+
+        Raises:
+            NotFound: there are none.
+            Overloaded: too many others ask.
+            ModelNotReady: the log cannot be read now.
+        """
+        return await self._found(asked, _as_json)
+
+    async def inputs(self, asked: LoggedInputsMeta) -> tuple[LoggedInputsReply, Sequence[Tensor]]:
+        """Return the inputs of a request's rows, and what answered them.
+
+        Raises:
+            NotFound, Overloaded, ModelNotReady: as for `rows`.
+            NoLongerThere: the inputs were not captured.
+            VersionGone: the version that answered is not served any more.
+            InvalidInput: there are too many rows.
+        """
+        return await self._found(
+            asked.rows, partial(_inputs, most=asked.most, configs=self._configs)
+        )
+
+    async def _found(
+        self, asked: PredictionsMeta, make: Callable[[PredictionsMeta, list[Any]], T]
+    ) -> T:
+        place = self._place
+        if place is None:
+            raise Unsupported("predictions are not logged here: vigil.yaml says `log: null`")
+        if self._waiting >= MOST_WAITING:
+            raise Overloaded(
+                f"{self._waiting} others wait for predictions of the log; retry later",
+                retry_after_s=1,
+            )
+        self._waiting += 1
+        try:
+            loop = asyncio.get_running_loop()
+            for last in (False, True):
+                found = await loop.run_in_executor(self._worker, self._look, place, asked, make)
+                if found is not None:
+                    return found
+                if not last:
+                    await asyncio.sleep(self._flush_s)
+        finally:
+            self._waiting -= 1
+        raise NotFound(
+            f"the log has no prediction of model '{asked.model[:128]}' with the id "
+            f"'{asked.id[:256]}'{_at(asked.index)}: no such request was answered, or it was left "
+            "out (`log.sample`), or it is older than what is kept (`log.retention_days`, "
+            "`log.max_gib`)"
+        )
+
+    def _look(
+        self,
+        place: LogPlace,
+        asked: PredictionsMeta,
+        make: Callable[[PredictionsMeta, list[Any]], T],
+    ) -> T | None:
+        """Return what is made of the rows, None without any; runs in the thread."""
+        # Here, because the libraries take long to load, and most monitors are never asked.
+        import pyarrow as pa
+
+        from serving.log.reader import LogReader
+
+        try:
+            if self._reader is None:
+                self._reader = LogReader(place.store(), place.spool)
+            tables = self._reader.find_tables(asked.model, asked.id, asked.index)
+        except (OSError, pa.ArrowException) as error:
+            raise ModelNotReady(
+                f"the prediction log cannot be read now: {' '.join(str(error).split())[:200]}",
+                retry_after_s=5,
+            ) from None
+        return make(asked, tables) if tables else None
+
+
+def _at(index: int | None) -> str:
+    return "" if index is None else f" and the index {index}"
+
+
+def _as_json(asked: PredictionsMeta, tables: list[Any]) -> bytes:
+    from serving.log.found_rows import found_rows
+
+    return msgspec.json.encode(found_rows(asked.model, asked.id, tables))
+
+
+def _inputs(
+    asked: PredictionsMeta,
+    tables: list[Any],
+    most: int,
+    configs: Mapping[tuple[str, str], bytes],
+) -> tuple[LoggedInputsReply, Sequence[Tensor]]:
+    from serving.log.logged_request import logged_inputs, one_request
+
+    rows = one_request(tables, asked.id)
+    version, revision = rows["version"][0].as_py(), rows["revision"][0].as_py() or ""
+    encoded = configs.get((asked.model, version))
+    if encoded is None:
+        raise VersionGone(
+            f"version {version} of model '{asked.model}', which made this prediction, is not "
+            f"served any more; `vigil replay` can ask it where its files are"
+        )
+    if rows.num_rows > most:
+        raise InvalidInput(
+            f"this request has {rows.num_rows} rows, more than {most}; name one with `index`"
+        )
+    return LoggedInputsReply(version, revision), logged_inputs(rows, decode_config(encoded))

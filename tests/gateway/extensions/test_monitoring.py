@@ -1,0 +1,75 @@
+"""Logged predictions over HTTP: what the monitor is asked, and what clients are told."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import msgspec
+import pytest
+
+from serving.channel.messages.observation import PREDICTIONS, PredictionsMeta
+from serving.errors import NotFound, VigilError
+
+
+@pytest.fixture
+def monitor(plane, monkeypatch):
+    """Answers with `answer`, or raises `error`; remembers what it was asked."""
+    made = SimpleNamespace(asked=[], answer=b'{"rows":[]}', error=None)
+
+    async def request(kind: str, meta: Any, tensors: Any = ()) -> Any:
+        made.asked.append((kind, meta))
+        if made.error is not None:
+            raise made.error
+        return SimpleNamespace(meta=msgspec.msgpack.encode(made.answer))
+
+    monkeypatch.setattr(plane.publisher, "request", request)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("path", "ident", "index"),
+    [
+        ("/predictions/r-7", "r-7", None),
+        ("/predictions/r-7?index=3", "r-7", 3),
+        ("/predictions?id=a%2Fb/&index=0", "a/b/", 0),
+        ("/predictions?id=gr%C3%B6%C3%9Fe", "größe", None),
+    ],
+)
+async def test_the_monitor_is_asked_for_the_rows(ask, monitor, path, ident, index):
+    answer = await ask("GET", "/v2/models/m" + path)
+    assert (answer.status, answer.body) == (200, monitor.answer)
+    assert monitor.asked == [(PREDICTIONS, PredictionsMeta("m", ident, index))]
+
+
+@pytest.mark.parametrize(
+    ("path", "says"),
+    [
+        ("/predictions", "name a request: its id, of 1 to 256 characters"),
+        ("/predictions?id=", "name a request"),
+        ("/predictions/" + "x" * 257, "name a request"),
+        ("/predictions/r?index=-1", "index '-1' must be a row of the request"),
+        ("/predictions/r?index=1.5", "index '1.5'"),
+        ("/predictions/r?index=2147483648", "index '2147483648'"),
+        ("/predictions/r?index=%C2%B2", "index '²'"),
+    ],
+)
+async def test_wrong_questions_get_a_sentence(ask, monitor, path, says):
+    answer = await ask("GET", "/v2/models/m" + path)
+    assert answer.status == 400
+    assert answer.json()["error"].startswith(says)
+    assert monitor.asked == []
+
+
+async def test_models_that_are_served_no_more_are_asked_for_too(ask, monitor):
+    assert (await ask("GET", "/v2/models/gone/predictions/r")).status == 200
+    monitor.error = NotFound("the log has no such thing")
+    answer = await ask("GET", "/v2/models/gone/predictions/r")
+    assert (answer.status, "unknown model: 'gone'" in answer.json()["error"]) == (404, True)
+    answer = await ask("GET", "/v2/models/m/predictions/r")
+    assert (answer.status, answer.json()["error"]) == (404, "the log has no such thing")
+
+
+async def test_what_the_monitor_refuses_is_passed_on(ask, monitor):
+    monitor.error = VigilError("no")
+    assert (await ask("GET", "/v2/models/m/predictions/r")).status == 500
