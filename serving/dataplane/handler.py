@@ -16,6 +16,7 @@ from serving.dataplane.hooks.queue_gauges import QueueGauges, QueueLoad
 from serving.dataplane.hooks.tracing import Tracing
 from serving.dataplane.links.link import ReplicaLink
 from serving.dataplane.mirroring import mirror
+from serving.dataplane.observing.intake import PairIntake
 from serving.dataplane.reconciler import Reconciler
 from serving.dataplane.routing import Router
 from serving.dataplane.served import ServedVersion
@@ -40,6 +41,7 @@ class DataPlane:
         reconciler: keeps what is served in line with the directory.
         readiness: whether all of it can answer.
         crowded: queues that have refused somebody lately.
+        pairs: takes in what somebody else answered.
         control: passes a question or an order on to the control plane.
     """
 
@@ -62,6 +64,7 @@ class DataPlane:
         self.ends = self.reconciler.ends
         self.crowded = self.reconciler.crowded
         self.stopping = self.readiness.stopping
+        self.pairs = PairIntake(self.series)
         self.control: Callable[[ControlMeta], Awaitable[Any]] = _no_registry
 
     # -- inference ----------------------------------------------------------------------
@@ -197,6 +200,7 @@ class DataPlane:
         self.readiness.draining = True
         self.reconciler.links.close()
         self._tracing.close()
+        self.pairs.close()
         self.publisher.close()
         self.explainers.close()
 

@@ -10,6 +10,7 @@ from typing import Final
 
 from serving.telemetry.metric import Metric
 from serving.telemetry.metrics import (
+    cloudevents,
     events,
     explanations,
     findings,
@@ -21,7 +22,7 @@ from serving.telemetry.metrics import (
 
 METRICS: Final = {
     value.name: value
-    for area in (inference, models, guards, findings, explanations, events, process)
+    for area in (inference, models, guards, findings, explanations, events, cloudevents, process)
     for value in vars(area).values()
     if type(value) is Metric
 }
