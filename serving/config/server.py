@@ -8,6 +8,7 @@ from typing import Final, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from serving.config.cloudevents import CloudEvents
 from serving.config.hosts import LOOPBACK, is_host_name
 from serving.config.log import Log
 from serving.config.section import Section
@@ -166,6 +167,9 @@ class ServerConfig(Section):
     )
     data_dir: Path = Field(Path(".vigil"), description="Where the monitor keeps its state.")
     log: Log = Field(default_factory=Log)
+    cloudevents: CloudEvents | None = Field(
+        None, description="Post every answered request as KServe's pair of CloudEvents."
+    )
     telemetry: Telemetry = Field(default_factory=Telemetry)
     drain_delay_s: float = Field(
         0,

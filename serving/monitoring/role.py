@@ -28,11 +28,13 @@ from serving.channel.messages.directory import Directory, Member
 from serving.channel.messages.findings import FINDINGS_CHANGED
 from serving.channel.messages.reports import Report
 from serving.channel.registry_client import RegistryClient
+from serving.config.cloudevents import CLOUDEVENTS_VARIABLE, CloudEvents
 from serving.errors import ModelFailed, Unsupported, VigilError
 from serving.monitoring.checkpoint import Checkpoint
 from serving.monitoring.findings_feed import FindingsFeed
 from serving.monitoring.reports.runner import ReportRunner
 from serving.monitoring.service import MonitoringService
+from serving.monitoring.sinks.cloudevents import sink_of
 from serving.monitoring.to_the_end import to_the_end
 from serving.telemetry.counters import SeriesSet
 from serving.telemetry.logs.events import Event
@@ -66,6 +68,7 @@ class MonitorRole:
         data_dir: where the state is kept that a restart goes on from.
         member_id: unique name of this monitor.
         secret: the cluster's secret for TCP channels.
+        cloudevents: who is told of predictions; None: nobody.
         checkpoint_s: seconds between two checkpoints.
         clock: seconds since the epoch.
     """
@@ -78,6 +81,7 @@ class MonitorRole:
         member_id: str = "monitor",
         secret: bytes | None = None,
         *,
+        cloudevents: CloudEvents | None = None,
         checkpoint_s: float = CHECKPOINT_S,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -87,6 +91,7 @@ class MonitorRole:
         self._secret = secret
         self._checkpoint_s = checkpoint_s
         self.service = MonitoringService(clock)
+        self.service.sink = self._sink = sink_of(cloudevents)
         self._checkpoint = Checkpoint(data_dir, member_id, self.service.entries)
         self._saving = asyncio.Lock()
         self._stalled_s = 0.0
@@ -133,8 +138,12 @@ class MonitorRole:
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=2.0)
         self._server.close()
+        if self._sink is not None:
+            closing = asyncio.create_task(asyncio.to_thread(self._sink.close))
         await self._save()
         self._checkpoint.close()
+        if self._sink is not None:
+            await closing
         if self._registry:
             await self._registry.stop()
 
@@ -147,6 +156,8 @@ class MonitorRole:
     def _report(self) -> Report:
         self._process.update()
         series = (*self.service.snapshot(), *self._series.snapshot())
+        if self._sink is not None:
+            series += self._sink.snapshot()
         return Report(True, series, self.service.status())
 
     async def _tell_findings(self, registry: RegistryClient) -> None:
@@ -289,11 +300,16 @@ def main(arguments: list[str] | None = None) -> int:
     configure("monitor")
     step_aside()
     secret = bytes.fromhex(os.environ.get(SECRET, "")) or None
+    told = os.environ.get(CLOUDEVENTS_VARIABLE)
+    cloudevents = CloudEvents.model_validate_json(told) if told else None
 
     async def serve() -> None:
         stop = asyncio.Event()
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
-        role = MonitorRole(options.registry, options.address, options.data_dir, options.id, secret)
+        role = MonitorRole(
+            options.registry, options.address, options.data_dir, options.id, secret,
+            cloudevents=cloudevents,
+        )  # fmt: skip
         await role.start()
         await stop.wait()
         await role.stop()

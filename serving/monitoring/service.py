@@ -25,6 +25,7 @@ from serving.monitoring.judges.descriptor import MonitorDescriptor
 from serving.monitoring.judges.listed import MONITORS
 from serving.monitoring.model_monitors import ModelMonitors
 from serving.monitoring.monitored_versions import Changes, MonitoredVersions
+from serving.monitoring.sinks.cloudevents import CloudEventSink
 from serving.protocol.messages import Tensor
 from serving.telemetry.counters import SeriesSet
 from serving.telemetry.logs.events import Event
@@ -43,12 +44,14 @@ class MonitoringService:
     Attributes:
         delivery: what was received and what is lost.
         unwatched: rows received for versions that are not watched (any more, or yet).
+        sink: posts predictions to somebody else; None: nobody wants them.
     """
 
     def __init__(
         self, clock: Callable[[], float], monitors: Sequence[MonitorDescriptor] = MONITORS
     ) -> None:
         self._clock = clock
+        self.sink: CloudEventSink | None = None
         self.delivery = DeliveryAccounting()
         self.unwatched = 0
         self._series = SeriesSet()
@@ -62,6 +65,8 @@ class MonitoringService:
     def serve(self, models: Sequence[ServedModel]) -> None:
         """Watch these model versions and no others; one that changed is watched anew."""
         self.watches.serve(models)
+        if self.sink is not None:
+            self.sink.serve(models)
 
     # -- what happens -------------------------------------------------------------------
 
@@ -78,6 +83,8 @@ class MonitoringService:
         self._received.add(rows)
         self._count_lost()
         self._worst_lag = max(self._worst_lag, self._clock() - meta.timestamp)
+        if self.sink is not None:
+            self.sink.taken_in(meta, tensors, self._clock(), replayed=False)
         if meta.kind != ANSWERED or not rows:
             return  # nothing to judge
         try:

@@ -18,6 +18,7 @@ from typing import Final
 
 from serving.channel.messages.control import EndedMeta
 from serving.channel.messages.directory import ModelKey, ServedModel
+from serving.config.cloudevents import CLOUDEVENTS_VARIABLE, CloudEvents
 from serving.control.served_model import config_of
 from serving.engines.children import ForkedChild, Keeper, spawn
 from serving.engines.exits import how_ended, tell_exit
@@ -49,6 +50,7 @@ class LocalRoles:
     Attributes:
         zygote: what starts replicas and explainers.
         on_explainer_ended: told of an explainer that did; it is not started again by itself.
+        cloudevents: who the monitor tells of predictions; None: nobody.
     """
 
     def __init__(
@@ -67,6 +69,7 @@ class LocalRoles:
         self._memory = MemoryKills()
         self._hung: set[str] = set()
         self.on_explainer_ended: Callable[[ModelKey, str], None] = lambda _key, _why: None
+        self.cloudevents: CloudEvents | None = None
         self.zygote = ZygoteKeeper()
         self._replicas: dict[ModelKey, dict[str, Keeper]] = {}
         self._explainers: dict[ModelKey, Keeper] = {}
@@ -117,6 +120,8 @@ class LocalRoles:
             "--data-dir", str(self._data_dir.absolute()),
         ]  # fmt: skip
         env = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+        if self.cloudevents is not None:
+            env[CLOUDEVENTS_VARIABLE] = self.cloudevents.model_dump_json()
         self._monitor = Keeper("monitor", lambda: spawn(argv, env), tell_exit)
         self._monitor.run()
 

@@ -269,6 +269,7 @@ class MonitorDeployment:
             instance.address("monitor", host),
             instance.config.data_dir.absolute(),
             secret=instance.secret,
+            cloudevents=instance.config.cloudevents,
         )
         self._started = asyncio.get_running_loop().create_task(self._role.start())
 

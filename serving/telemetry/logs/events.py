@@ -74,6 +74,7 @@ class Event(Enum):
     STATE_UNREADABLE = "state_unreadable", ERROR
     LABELS_LOST = "labels_lost", ERROR
     EXPORT_CHANGED = "export_changed", WARNING
+    CLOUDEVENTS_NOT_TAKEN = "cloudevents_not_taken", WARNING
     TRACES_NOT_EXPORTED = "traces_not_exported", ERROR
     VARIABLE_IGNORED = "variable_ignored", WARNING
     TRACES_NOT_WRITTEN = "traces_not_written", ERROR

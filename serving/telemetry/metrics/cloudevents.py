@@ -19,3 +19,16 @@ CLOUDEVENTS_DROPPED: Final = total(
     "reason",
     of=(),
 )
+SINK_POSTED: Final = total(
+    "vigil.cloudevents.posted",
+    "request",
+    "Answered requests whose pair of CloudEvents a receiver has taken.",
+    of=(),
+)
+SINK_DROPPED: Final = total(
+    "vigil.cloudevents.unposted",
+    "request",
+    "Answered requests whose pair of CloudEvents was dropped, by reason.",
+    "reason",
+    of=(),
+)
