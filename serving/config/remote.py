@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Final
+from typing import Final, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -85,6 +85,13 @@ class Remote(Section):
     timeout_s: float = Field(60, gt=0, description="Longest wait for one answer.")
     max_inflight: int = Field(
         8, ge=1, le=256, description="Requests that are under way to that server at once."
+    )
+    mirror: Literal["observe", "ask"] | None = Field(
+        None,
+        description="Requests that come here are copies, answered at once and without outputs. "
+        "`observe`: their inputs are judged, the server is never asked, and there are no replicas; "
+        "answers come as [CloudEvents](cloudevents.md). `ask`: copies go to the server, and what "
+        "it answers is judged.",
     )
     row_axis: bool = Field(
         True,

@@ -11,6 +11,7 @@ from serving.channel.messages.directory import ServedModel
 from serving.channel.messages.findings import FindingRecord, ModelFindings
 from serving.channel.messages.observation import (
     ANSWERED,
+    ASKED,
     EventMeta,
     LabelCounts,
     LabelsMeta,
@@ -85,7 +86,7 @@ class MonitoringService:
         self._worst_lag = max(self._worst_lag, self._clock() - meta.timestamp)
         if self.sink is not None:
             self.sink.taken_in(meta, tensors, self._clock(), replayed=False)
-        if meta.kind != ANSWERED or not rows:
+        if meta.kind not in (ANSWERED, ASKED) or not rows:
             return  # nothing to judge
         try:
             event = read_event(meta, tensors)
@@ -104,6 +105,8 @@ class MonitoringService:
         watch = self.watches.answered(meta.model, meta.version, meta.upstream)
         if watch is None:
             self.unwatched += rows
+        elif meta.kind == ASKED:
+            watch.asked(event, self._clock())
         else:
             watch.update(event, self._clock())
 

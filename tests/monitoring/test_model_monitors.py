@@ -246,3 +246,15 @@ def test_brain_floats_are_judged_as_numbers(make):
     watch.update(replace(predictions(3, output), outputs={"p": bits}), 1000)
     (found,) = (finding for finding in watch.findings(1000) if finding.monitor == "quality")
     assert (found.value, found.breached) == (3, True)
+
+
+def test_requests_without_known_answers_reach_the_monitors_of_inputs_alone(make):
+    watch = make(monitors={"drift": LIVE}, fairness=FAIRNESS)
+    for first in range(0, 200, 50):
+        event = replace(predictions(50, first=first), outputs={})
+        watch.asked(event, 0.0)
+    monitors = {found.monitor for found in watch.findings(0.0)}
+    assert monitors == {"drift"}
+    assert "outputs of model 'loans' are not judged where only requests came" in watch.notes
+    assert not any("failed" in note for note in watch.notes)
+    assert [len(column) for column in watch.recent().values()] == [50]

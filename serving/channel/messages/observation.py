@@ -57,6 +57,8 @@ class Taken(msgspec.Struct, array_like=True, frozen=True):
 
 ANSWERED: Final = "answered"
 """Requests with outputs."""
+ASKED: Final = "asked"
+"""Requests that somebody else answers, nobody knows how: inputs, no outputs."""
 FAILED: Final = "failed"
 """Requests that a batch answered with an error: inputs, no outputs."""
 REFUSED: Final = "refused"
@@ -120,7 +122,7 @@ class EventMeta(msgspec.Struct, array_like=True, frozen=True):
         sensitive: text or None per row, by attribute; empty when no request gave any.
         upstream: version that another server gave its answers; empty where it is `version`.
         revision: of the version that answered.
-        kind: `ANSWERED`, `FAILED` or `REFUSED`.
+        kind: `ANSWERED`, `ASKED`, `FAILED` or `REFUSED`.
         batches, requests: for the prediction log; None where the model is not logged.
     """
 

@@ -91,7 +91,8 @@ class LocalRoles:
             models: what answers clients.
             candidates: what is tried.
         """
-        wanted = {served.key: served for served in (*models, *candidates)}
+        all_of_them = (*models, *candidates)
+        wanted = {each.key: each for each in all_of_them if config_of(each).replicated}
         for key in [key for key in self._replicas if key not in wanted]:
             keepers = self._replicas.pop(key)
             for ident in keepers:
