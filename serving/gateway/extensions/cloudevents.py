@@ -15,7 +15,6 @@ from serving.dataplane.observing.pairing import Half, Key, Side
 from serving.dataplane.served import ServedVersion
 from serving.errors import InvalidInput, ModelNotFound, UnsupportedMedia, VigilError
 from serving.gateway.extensions.v1_bodies import read_v1_answer, read_v1_request
-from serving.gateway.http.headers import Headers
 from serving.protocol import cloudevents
 from serving.protocol.cloudevents import CloudEvent
 from serving.protocol.ids import MAX_ID
@@ -76,7 +75,7 @@ _decode_answer_head: Final = msgspec.json.Decoder(_AnswerHead).decode
 _decode_request_head: Final = msgspec.json.Decoder(_RequestHead).decode
 
 
-async def take(plane: DataPlane, headers: Headers, body: bytes) -> bytes:
+async def take(plane: DataPlane, headers: Mapping[bytes, bytes], body: bytes) -> bytes:
     """Take in the events of one HTTP request; returns what became of them as JSON.
 
     Of a batch, every event that is right is taken, whatever the others are.
