@@ -59,12 +59,16 @@ class DataPlane:
         self.reconciler = Reconciler(
             self.router, self.series, self.publisher, self._tracing, secret, channel=channel
         )
-        self.reconciler.followers = (self.publisher.on_directory, self.explainers.on_directory)
+        self.pairs = PairIntake(self.series, self.publisher)
+        self.reconciler.followers = (
+            self.publisher.on_directory,
+            self.explainers.on_directory,
+            self.pairs.on_directory,
+        )
         self.readiness = self.reconciler.readiness
         self.ends = self.reconciler.ends
         self.crowded = self.reconciler.crowded
         self.stopping = self.readiness.stopping
-        self.pairs = PairIntake(self.series)
         self.control: Callable[[ControlMeta], Awaitable[Any]] = _no_registry
 
     # -- inference ----------------------------------------------------------------------

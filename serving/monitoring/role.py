@@ -34,6 +34,7 @@ from serving.monitoring.checkpoint import Checkpoint
 from serving.monitoring.findings_feed import FindingsFeed
 from serving.monitoring.reports.runner import ReportRunner
 from serving.monitoring.service import MonitoringService
+from serving.monitoring.shared_pairs import SharedPairs
 from serving.monitoring.sinks.cloudevents import sink_of
 from serving.monitoring.to_the_end import to_the_end
 from serving.telemetry.counters import SeriesSet
@@ -56,6 +57,7 @@ _decode_position = msgspec.msgpack.Decoder(observation.Position).decode
 _decode_labels = msgspec.msgpack.Decoder(observation.LabelsMeta).decode
 _decode_findings = msgspec.msgpack.Decoder(observation.FindingsMeta).decode
 _decode_report = msgspec.msgpack.Decoder(observation.ReportMeta).decode
+_decode_half = msgspec.msgpack.Decoder(observation.HalfMeta).decode
 _decode_reset = msgspec.msgpack.Decoder(observation.ResetMeta).decode
 
 
@@ -91,6 +93,7 @@ class MonitorRole:
         self._secret = secret
         self._checkpoint_s = checkpoint_s
         self.service = MonitoringService(clock)
+        self._pairs = SharedPairs()
         self.service.sink = self._sink = sink_of(cloudevents)
         self._checkpoint = Checkpoint(data_dir, member_id, self.service.entries)
         self._saving = asyncio.Lock()
@@ -156,6 +159,7 @@ class MonitorRole:
     def _report(self) -> Report:
         self._process.update()
         series = (*self.service.snapshot(), *self._series.snapshot())
+        series += self._pairs.snapshot()
         if self._sink is not None:
             series += self._sink.snapshot()
         return Report(True, series, self.service.status())
@@ -257,6 +261,8 @@ class MonitorRole:
             return msgspec.json.encode(self.service.findings(asked.model, asked.version))
         if message.kind == observation.REPORT:
             return await self._make_report(_decode_report(message.meta))
+        if message.kind == observation.HALF:
+            return self._pairs.half(_decode_half(message.meta))
         if message.kind == observation.RESET_REFERENCE:
             return await self._reset(_decode_reset(message.meta))
         raise Unsupported(f"a monitor does not answer '{message.kind[:40]}'")

@@ -101,6 +101,42 @@ def test_a_mirror_judges_what_another_instance_has_answered(
         assert "outputs of model 'lab' are not judged where only requests came" in told["notes"]
 
 
+def test_halves_that_come_to_different_gateways_are_joined(
+    running: Callable[..., Any],
+    make_lab: Callable[..., Path],
+    tmp_path_factory: pytest.TempPathFactory,
+    eventually: Callable[..., Any],
+) -> None:
+    pairs = 24
+    with running(make_lab(), tmp_path_factory.mktemp("two"), gateways=2) as instance:
+        eventually("two gateways", lambda: len(instance.members("gateway")) == 2)
+        url = f"{instance.url}/v2/cloudevents"
+
+        def post(number: int, kind: str, body: dict[str, Any]) -> int:
+            headers = {
+                "ce-specversion": "1.0",
+                "ce-id": str(number),
+                "ce-source": "test",
+                "ce-type": f"org.kubeflow.serving.inference.{kind}",
+                "ce-inferenceservicename": "lab",
+            }
+            # A connection of its own, so that the kernel chooses a gateway for it.
+            return httpx.post(url, json=body, headers=headers, timeout=MOST_S).status_code
+
+        one = {"name": "x", "datatype": "FP32", "shape": [1, 4], "data": [1, 0, 1, 1]}
+        output = httpx.get(f"{instance.url}/v2/models/lab", timeout=MOST_S).json()["outputs"][0]
+        answer = {**output, "shape": [1, 3], "data": [0.25, 0.25, 0.5]}
+        # A monitor that is still starting, or not known to a gateway yet, refuses.
+        for number in range(pairs):
+            for kind, body in (("request", {"inputs": [one]}), ("response", {"outputs": [answer]})):
+                eventually("taken", lambda n=number, k=kind, b=body: post(n, k, b) == 200)
+        eventually(
+            "every pair",
+            lambda: instance.metric("vigil_cloudevents_paired_total", model="lab") == pairs,
+        )
+        assert instance.metric("vigil_cloudevents_received_total") == 2 * pairs
+
+
 def finding_or_none(instance: Any) -> Any:
     answer = httpx.get(f"{instance.url}/v2/models/lab/findings", timeout=MOST_S)
     return answer.json() if answer.status_code == 200 else None

@@ -11,12 +11,13 @@ Kinds of messages (meta struct, then reply):
 - `labels`: `LabelsMeta`, answered with `LabelCounts`.
 - `findings`: `FindingsMeta`, answered with JSON as bytes.
 - `report`: `ReportMeta`, answered with `ReportReply`.
+- `half`: `HalfMeta`, answered with `HalfReply`; sent where several gateways take halves of pairs.
 - `reset_reference`: `ResetMeta`, answered with a text; sent by the admin listener.
 """
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 
@@ -26,6 +27,7 @@ TAKEN: Final = "taken"
 LABELS: Final = "labels"
 FINDINGS: Final = "findings"
 REPORT: Final = "report"
+HALF: Final = "half"
 RESET_REFERENCE: Final = "reset_reference"
 INPUT_PREFIX: Final = "in:"
 OUTPUT_PREFIX: Final = "out:"
@@ -188,6 +190,35 @@ class ReportMeta(msgspec.Struct, array_like=True, frozen=True):
     kind: str
     format: str
     only: str = ""
+
+
+class HalfMeta(msgspec.Struct, array_like=True, frozen=True):
+    """Half of a pair that somebody else has made: a request, or its answer.
+
+    Attributes:
+        key: what both halves have in common, and no other has.
+        side: `request` or `response`.
+        body: as it came.
+        time: seconds since the epoch when it happened; None: nobody knows.
+    """
+
+    key: tuple[str, ...]
+    side: Literal["request", "response"]
+    body: bytes
+    time: float | None = None
+
+
+class HalfReply(msgspec.Struct, array_like=True, frozen=True):
+    """The other half, where it has come before.
+
+    Attributes:
+        paired: whether it has; else nothing else is said.
+        body, time: as in `HalfMeta`.
+    """
+
+    paired: bool
+    body: bytes = b""
+    time: float | None = None
 
 
 class ResetMeta(msgspec.Struct, array_like=True, frozen=True):

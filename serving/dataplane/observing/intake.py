@@ -11,9 +11,13 @@ from collections.abc import Callable, Sequence
 from math import prod
 from typing import Final
 
+import msgspec
 import numpy as np
 
+from serving.channel.messages.directory import Directory
+from serving.channel.messages.observation import HALF, HalfMeta, HalfReply
 from serving.config import ModelConfig, OutputSpec
+from serving.dataplane.hooks.publisher import EventPublisher
 from serving.dataplane.observing.pairing import Half, Key, Limits, Pairing, Side
 from serving.dataplane.requests.passthrough import with_axis
 from serving.dataplane.served import ServedVersion
@@ -26,6 +30,8 @@ from serving.telemetry.metrics.cloudevents import (
     CLOUDEVENTS_RECEIVED,
 )
 
+_decode_reply: Final = msgspec.msgpack.Decoder(HalfReply).decode
+
 LONGEST_S: Final = 3600.0
 """Seconds between a request and its answer beyond which the clocks that told them are wrong."""
 
@@ -35,20 +41,27 @@ class PairIntake:
 
     Args:
         series: where what came is counted.
+        publisher: reaches the monitor, which joins halves that come to several gateways.
         limits: what may wait for its partner.
         clock: monotonic seconds.
         now: seconds since the epoch.
+
+    Attributes:
+        shared: whether other gateways take halves too.
     """
 
     def __init__(
         self,
         series: SeriesSet,
+        publisher: EventPublisher,
         limits: Limits | None = None,
         *,
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], float] = time.time,
     ) -> None:
         self._series = series
+        self._publisher = publisher
+        self.shared = False
         self._clock, self._now = clock, now
         self._pairing = Pairing(self.drop, limits)
         self._timer: asyncio.TimerHandle | None = None
@@ -63,11 +76,27 @@ class PairIntake:
         """Halves that wait for their partners."""
         return len(self._pairing)
 
-    def half(self, key: Key, side: Side, half: Half) -> tuple[Half, Half] | None:
+    def on_directory(self, directory: Directory) -> None:
+        """Learn whether this is the only gateway."""
+        self.shared = len(directory.of_role("gateway")) > 1
+
+    async def half(self, key: Key, side: Side, half: Half) -> tuple[Half, Half] | None:
         """Take in a half; return the request and the answer where it completes them.
 
         Whoever gets a pair calls `answered` with it, or `drop` with 2.
+
+        Raises:
+            ModelNotReady: the monitor is needed, and not there.
         """
+        if self.shared:
+            meta = HalfMeta(key, side, half.body, half.time)
+            answer = await self._publisher.request(HALF, meta, flush=False)
+            self._received[side].value += 1
+            reply = _decode_reply(answer.meta)
+            if not reply.paired:
+                return None
+            other = Half(reply.body, reply.time)
+            return (half, other) if side == "request" else (other, half)
         self._received[side].value += 1
         pair = self._pairing.add(key, side, half, self._clock())
         self._expire_later()

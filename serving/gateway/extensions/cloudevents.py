@@ -29,7 +29,7 @@ MAX_EVENTS: Final = 10_000
 MAX_UNPACKED: Final = 64 << 20
 MAX_ERRORS: Final = 8
 _AT_ONCE: Final = 16
-"""Events of a batch between which others in the loop get their turn."""
+"""Events of a batch that are taken in together; then others in the loop get their turn."""
 
 UNREADABLE_BODY: Final = "unreadable"
 UNKNOWN_MODEL: Final = "unknown_model"
@@ -102,7 +102,7 @@ async def take(plane: DataPlane, headers: Mapping[bytes, bytes], body: bytes) ->
             f"the request is no CloudEvent; send {cloudevents.STRUCTURED}, {cloudevents.BATCH}, "
             "or the headers ce-specversion, ce-id, ce-source and ce-type"
         )
-    _take_one(plane, event)
+    await _take_one(plane, event)
     return msgspec.json.encode(CloudEventCounts(taken=1))
 
 
@@ -111,23 +111,31 @@ async def _take_batch(plane: DataPlane, body: bytes) -> bytes:
     if len(events) > MAX_EVENTS:
         raise InvalidInput(f"at most {MAX_EVENTS} CloudEvents at once; send several requests")
     counts = CloudEventCounts()
-    for position, text in enumerate(events):
-        if position % _AT_ONCE == _AT_ONCE - 1:
-            await asyncio.sleep(0)
-        try:
-            _take_one(plane, cloudevents.read_structured(text))
-        except VigilError as error:
+    for start in range(0, len(events), _AT_ONCE):
+        some = events[start : start + _AT_ONCE]
+        refused = await asyncio.gather(*(_refusal(plane, text) for text in some))
+        for position, error in enumerate(refused, start):
+            if error is None:
+                counts.taken += 1
+                continue
             counts.refused += 1
             if len(counts.errors) < MAX_ERRORS:
                 counts.errors.append(f"event {position}: {error.message}")
-        else:
-            counts.taken += 1
     if counts.refused and not counts.taken:
         raise InvalidInput(f"no event of the batch is right; {counts.errors[0]}")
     return msgspec.json.encode(counts)
 
 
-def _take_one(plane: DataPlane, event: CloudEvent) -> None:
+async def _refusal(plane: DataPlane, text: bytes) -> VigilError | None:
+    """Take in one event of a batch; return what is wrong with it."""
+    try:
+        await _take_one(plane, cloudevents.read_structured(text))
+    except VigilError as error:
+        return error
+    return None
+
+
+async def _take_one(plane: DataPlane, event: CloudEvent) -> None:
     """Take in one event, and record the pair that it completes.
 
     Raises:
@@ -143,7 +151,7 @@ def _take_one(plane: DataPlane, event: CloudEvent) -> None:
         raise InvalidInput(f"CloudEvent: the id is longer than {MAX_ID} characters; shorten it")
     # Not the source: a broker in between may write its own.
     key: Key = (event.id, *(event.extensions.get(name, "") for name in _KEY))
-    pair = plane.pairs.half(key, side, Half(event.data, event.time))
+    pair = await plane.pairs.half(key, side, Half(event.data, event.time))
     if pair is not None:
         service = event.extensions.get(cloudevents.SERVICE, "")
         _record(plane, event.id, service, *pair)
