@@ -38,6 +38,7 @@ MAX_ATTRIBUTE: Final = 1024
 
 _PREFIX: Final = b"ce-"
 _REQUIRED: Final = ("id", "source", "type")
+_TEXTS: Final = frozenset({*_REQUIRED, "specversion", "time", "datacontenttype", SERVICE})
 _DATA: Final = frozenset({"data", "data_base64"})
 _decode_object: Final = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _decode_list: Final = msgspec.json.Decoder(list[msgspec.Raw]).decode
@@ -150,6 +151,8 @@ def _attribute(name: str, raw: msgspec.Raw) -> str | None:
         raise InvalidInput(
             f"CloudEvent: attribute '{name[:40]}' must be text, a whole number or a boolean"
         ) from None
+    if name in _TEXTS and not isinstance(value, str | None):
+        raise InvalidInput(f"CloudEvent: attribute '{name}' must be text")
     if isinstance(value, bool):
         return "true" if value else "false"
     return None if value is None else str(value)

@@ -134,6 +134,7 @@ def test_halves_that_come_to_different_gateways_are_joined(
             "every pair",
             lambda: instance.metric("vigil_cloudevents_paired_total", model="lab") == pairs,
         )
+        instance.settle()
         assert instance.metric("vigil_cloudevents_received_total") == 2 * pairs
 
 

@@ -94,6 +94,8 @@ def test_kserves_headers_are_read_as_go_writes_them() -> None:
         ({"time": "2026-01-31T12:00:00"}, "is not RFC 3339"),  # of which zone?
         ({"time": "0001-01-01T00:00:00+23:59"}, "is not RFC 3339"),
         ({"subject": {"a": 1}}, "attribute 'subject' must be"),
+        ({"id": 5}, "attribute 'id' must be text"),
+        ({"inferenceservicename": True}, "attribute 'inferenceservicename' must be text"),
         ({"data": 1, "data_base64": "AA=="}, "both data and data_base64"),
         ({"data_base64": "A*=="}, "data_base64 must be"),
         ({"data_base64": 5}, "data_base64 must be"),
