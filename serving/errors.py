@@ -125,7 +125,13 @@ class Unreachable(NoReplica):
 
 
 class UpstreamDenied(ModelNotReady):
-    """The model is on another server, which does not take the credentials it gets from here."""
+    """The model is on another server, which does not take the credentials it gets from here.
+
+    Attributes:
+        forbidden: whether it knows who asks, and does not allow it.
+    """
+
+    forbidden: bool = False
 
 
 class DeadlineExceeded(VigilError):

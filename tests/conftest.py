@@ -283,6 +283,12 @@ class Upstream:
         self.said: dict[str, Any] | None = None
         self.requests: list[InferRequest] = []
         self.traceparents: list[str] = []
+        self.model_ready: Callable[[Any, Any], pb.ModelReadyResponse] = lambda _, __: (
+            pb.ModelReadyResponse(ready=self.ready)
+        )
+        self.credentials: list[str] = []
+        self.trusted: str | None = None
+        """The only credential that it takes; the empty text is told what it lacks. None: any."""
         self.at_once = self.most_at_once = 0
         self.metadata = pb.ModelMetadataResponse(name="m", versions=["1"])
         self._lock = threading.Lock()
@@ -299,7 +305,7 @@ class Upstream:
         self._server = grpc.server(ThreadPoolExecutor(32), options=options)
         methods = {
             "ServerLive": lambda _, __: pb.ServerLiveResponse(live=True),
-            "ModelReady": lambda _, __: pb.ModelReadyResponse(ready=self.ready),
+            "ModelReady": lambda message, context: self.model_ready(message, context),
             "ModelMetadata": lambda _, __: self.metadata,
             "ModelInfer": self._infer,
         }
@@ -330,6 +336,11 @@ class Upstream:
             self.requests.append(request)
             told = dict(context.invocation_metadata())
             self.traceparents.append(told.get("traceparent", ""))
+            self.credentials.append(told.get("authorization", ""))
+            if self.trusted not in (None, self.credentials[-1]):
+                known = bool(self.credentials[-1])
+                denied = grpc.StatusCode.PERMISSION_DENIED
+                context.abort(denied if known else grpc.StatusCode.UNAUTHENTICATED, "who is it?")
             time.sleep(self.delay_s)
             for tensor in request.inputs:
                 if tensor.datatype != "BYTES" and (tensor.data == self.poison).any():

@@ -10,6 +10,21 @@ CREDENTIAL: Final = b"authorization"
 """The header, or gRPC metadata, that says who asks; nothing else does."""
 
 
+class Credential(bytes):
+    """What a request says of who asks, as it was sent; texts made of it do not show it."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        """Return a text without it."""
+        return "<credential>"
+
+    __str__ = __repr__
+
+
+NO_CREDENTIAL: Final = Credential()
+
+
 class Principal(msgspec.Struct, frozen=True):
     """Somebody who asks.
 

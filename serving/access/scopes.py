@@ -21,6 +21,8 @@ class Scope(StrEnum):
     """Have an answer of a model explained."""
     LABEL = "label"
     """Tell what was true, for judgements of accuracy."""
+    RECORD = "record"
+    """Tell what others were asked and answered."""
     OBSERVE = "observe"
     """Read what was found in others' requests: statistics, findings, reports, metrics."""
     CONTROL = "control"

@@ -10,7 +10,7 @@ import typer
 from serving.cli.console import complain
 from serving.cli.serve import SUPERVISOR, serve
 from serving.cli.server_options import starts
-from serving.config import RemoteCredentials, RemoteTls, load_server, parse
+from serving.config import ConfigError, RemoteCredentials, RemoteTls, load_server, parse
 from serving.telemetry.logs.events import Event
 from serving.telemetry.logs.report import report
 from serving.telemetry.logs.setup import configure, writes_json
@@ -45,6 +45,18 @@ def watch(
     token_header: Annotated[
         str, typer.Option(help="Header, or metadata, that carries it; `authorization`: as Bearer.")
     ] = "authorization",  # noqa: S107 - its name
+    mirror: Annotated[
+        bool,
+        typer.Option(
+            "--mirror", help="Take copies of its requests and answers instead of standing in front."
+        ),
+    ] = False,
+    ask_upstream: Annotated[
+        bool,
+        typer.Option(
+            "--ask-upstream", help="With --mirror: send copies of requests to it, for its answers."
+        ),
+    ] = False,
     unencrypted: Annotated[
         bool, typer.Option("--unencrypted", help="Send it without TLS beyond loopback.")
     ] = False,
@@ -61,6 +73,9 @@ def watch(
     from serving.remote.discovery.watch import read_examples, write_repository
 
     configure(SUPERVISOR, sends=False)
+    if ask_upstream and not mirror:
+        raise ConfigError("--ask-upstream belongs to --mirror; without it every request is asked")
+    copies = ("ask" if ask_upstream else "observe") if mirror else None
     credentials = _credentials(token_env, token_file, token_header, unencrypted)
     tls = _tls(ca_file, cert_file, key_file)
     settings = load_server(None, given)
@@ -74,7 +89,13 @@ def watch(
         keep=bool(write),
         credentials=credentials,
         tls=tls,
+        mirror=copies,
     )
+    if copies == "observe":
+        _tell(
+            "copies of requests are answered at once and not sent on: outputs are known where "
+            "their answers come as CloudEvents (POST /v2/cloudevents)"
+        )
     _tell(
         f"watching {', '.join(names)} of {upstream}; for models that appear there later, start "
         f"`vigil watch` again"

@@ -1,5 +1,6 @@
 """Configuration files as pydantic models: the single source of truth for what may stand in them."""
 
+from serving.config.cloudevents import CloudEvents
 from serving.config.compute import Batching, Compile, Precision, Replicas
 from serving.config.files import SectionT, insists, load_model, load_server, load_yaml, parse
 from serving.config.formats.descriptor import FormatDescriptor, Library
@@ -39,6 +40,7 @@ __all__ = [
     "PICKLES",
     "Batching",
     "Capture",
+    "CloudEvents",
     "Compile",
     "ConfigError",
     "Datatype",

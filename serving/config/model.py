@@ -160,6 +160,17 @@ class ModelConfig(Section):
         return self.batching.row_axis and not self.batching.join
 
     @property
+    def passes_credentials(self) -> bool:
+        """Whether the server that computes it gets the credentials of whoever asks."""
+        given = None if self.remote is None else self.remote.credentials
+        return given is not None and given.passthrough
+
+    @property
+    def replicated(self) -> bool:
+        """Whether replicas compute for it; none do where only copies of others' requests come."""
+        return self.remote is None or self.remote.mirror != "observe"
+
+    @property
     def explained(self) -> bool:
         """Whether rows can be explained: a method computes many variants of one together."""
         rowless = self.row_axis and any(spec.rowless for spec in self.inputs)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Final
+from typing import Any, Final, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -18,7 +18,10 @@ _ADDRESS: Final = re.compile(r"(grpcs?|https?)://[^/?#@\s]+/?")
 
 
 class RemoteCredentials(Section):
-    """A secret that the other server wants; it is in a file or in the environment, never here."""
+    """A secret that the other server wants; it is in a file or in the environment, never here.
+
+    The word `passthrough` in its place means `{passthrough: true}`.
+    """
 
     env: str | None = Field(
         None, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", description="Environment variable that holds it."
@@ -27,6 +30,11 @@ class RemoteCredentials(Section):
         None,
         min_length=1,
         description="File that holds it, read again when it changes; relative to this one.",
+    )
+    passthrough: bool = Field(
+        False,
+        description="Pass on the header (gRPC: metadata) `authorization` of whoever asks, in place "
+        "of a secret of our own.",
     )
     header: str = Field(
         "authorization",
@@ -44,8 +52,15 @@ class RemoteCredentials(Section):
 
     @model_validator(mode="after")
     def _check(self) -> RemoteCredentials:
-        if (self.env is None) == (self.file is None):
-            raise ValueError("give either `env` or `file`, which says where the secret is")
+        if [self.env is not None, self.file is not None, self.passthrough].count(True) != 1:
+            raise ValueError(
+                "give either `env` or `file`, which says where the secret is, or `passthrough`"
+            )
+        if self.passthrough and (self.header != "authorization" or self.scheme is not None):
+            raise ValueError(
+                "passthrough: the header `authorization` is passed on as it comes; take `header` "
+                "and `scheme` out"
+            )
         if self.header in _NO_CREDENTIALS or self.header.startswith(("grpc-", "inference-")):
             raise ValueError(f"header: '{self.header}' belongs to the protocol; use another")
         if self.header.endswith("-bin"):
@@ -86,6 +101,13 @@ class Remote(Section):
     max_inflight: int = Field(
         8, ge=1, le=256, description="Requests that are under way to that server at once."
     )
+    mirror: Literal["observe", "ask"] | None = Field(
+        None,
+        description="Requests that come here are copies, answered at once and without outputs. "
+        "`observe`: their inputs are judged, the server is never asked, and there are no replicas; "
+        "answers come as [CloudEvents](cloudevents.md). `ask`: copies go to the server, and what "
+        "it answers is judged.",
+    )
     row_axis: bool = Field(
         True,
         description="Whether the first axis of its tensors is the row. If not, each request is "
@@ -97,6 +119,11 @@ class Remote(Section):
         "larger than `max_batch_size`; needs `row_axis`. Steps of sequences are never joined or "
         "cut.",
     )
+
+    @field_validator("credentials", mode="before")
+    @classmethod
+    def _word(cls, given: Any) -> Any:
+        return {"passthrough": True} if given == "passthrough" else given
 
     @field_validator("url")
     @classmethod

@@ -8,6 +8,7 @@ from typing import Final, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from serving.config.cloudevents import CloudEvents
 from serving.config.hosts import LOOPBACK, is_host_name
 from serving.config.log import Log
 from serving.config.logs import Logs
@@ -174,6 +175,9 @@ class ServerConfig(Section):
     )
     log: Log | None = Field(
         default_factory=Log, description="The prediction log; `null`: nothing is logged."
+    )
+    cloudevents: CloudEvents | None = Field(
+        None, description="Post every answered request as KServe's pair of CloudEvents."
     )
     telemetry: Telemetry = Field(default_factory=Telemetry)
     prices: Prices = Field(default_factory=Prices)

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
-from serving.access.principals import ANYBODY, Principal
+from serving.access.principals import ANYBODY, NO_CREDENTIAL, Credential, Principal
 from serving.telemetry.trace_context import RequestSpan, read_traceparent
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -33,6 +33,8 @@ class RequestContext(msgspec.Struct, frozen=True):
         disconnect: tells whether the client has left; None where the transport cancels what
             nobody waits for.
         transport: `HTTP`, `GRPC` or `GRPC_STREAM`; empty for a call within the process.
+        credential: what it says of who asks, for a model on another server that wants to know;
+            empty without any. It belongs into no record.
         span: of the request, where it is traced; given to it when a version admits it.
     """
 
@@ -44,6 +46,7 @@ class RequestContext(msgspec.Struct, frozen=True):
     disconnect: Receive | None = None
     transport: str = ""
     span: RequestSpan | None = None
+    credential: Credential = NO_CREDENTIAL
 
     @property
     def trace(self) -> str:

@@ -17,6 +17,7 @@ from serving.dataplane.hooks.server_durations import ServerDurations
 from serving.dataplane.hooks.tracing import Tracing
 from serving.dataplane.links.link import ReplicaLink
 from serving.dataplane.mirroring import mirror
+from serving.dataplane.observing.intake import PairIntake
 from serving.dataplane.reconciler import Reconciler
 from serving.dataplane.routing import Router
 from serving.dataplane.served import ServedVersion
@@ -42,6 +43,7 @@ class DataPlane:
         reconciler: keeps what is served in line with the directory.
         readiness: whether all of it can answer.
         crowded: queues that have refused somebody lately.
+        pairs: takes in what somebody else answered.
         control: passes a question or an order on to the control plane.
     """
 
@@ -60,7 +62,12 @@ class DataPlane:
         self.reconciler = Reconciler(
             self.router, self.series, self.publisher, self._tracing, secret, channel=channel
         )
-        self.reconciler.followers = (self.publisher.on_directory, self.explainers.on_directory)
+        self.pairs = PairIntake(self.series, self.publisher)
+        self.reconciler.followers = (
+            self.publisher.on_directory,
+            self.explainers.on_directory,
+            self.pairs.on_directory,
+        )
         self.readiness = self.reconciler.readiness
         self.ends = self.reconciler.ends
         self.crowded = self.reconciler.crowded
@@ -200,6 +207,7 @@ class DataPlane:
         self.readiness.draining = True
         self.reconciler.links.close()
         self._tracing.close()
+        self.pairs.close()
         self.publisher.close()
         self.explainers.close()
 

@@ -13,6 +13,7 @@ from serving.channel.messages.reports import (
     Standing,
     UnreadyVersion,
 )
+from serving.config.encoded import decode_config
 from serving.dataplane.batching.deadly_requests import Deadly
 from serving.dataplane.hooks.objectives import show_objective
 from serving.dataplane.hooks.publisher import EventPublisher
@@ -21,6 +22,7 @@ from serving.dataplane.hooks.statistics import BatchStatistics
 from serving.dataplane.hooks.tracing import Tracing
 from serving.dataplane.link_proving import LinkProving
 from serving.dataplane.links.replica_ends import ReplicaEnds
+from serving.dataplane.mirrored import MirroredVersion
 from serving.dataplane.queue.request_queue import RequestQueue
 from serving.dataplane.readiness import Readiness, missing
 from serving.dataplane.routing import Route, Router
@@ -158,9 +160,10 @@ class Reconciler:
             return
         try:
             statistics = self._statistics.setdefault(served.key[:2], BatchStatistics())
-            entry = ServedVersion(
-                served, self._series, self._publisher, statistics, self.ends, self.traces
-            )
+            remote = decode_config(served.config).remote
+            mirrors = remote is not None and remote.mirror is not None
+            make = MirroredVersion if mirrors else ServedVersion
+            entry = make(served, self._series, self._publisher, statistics, self.ends, self.traces)
             entry.queue.crowded = self.crowded
         except Exception as error:  # noqa: BLE001 - the other models are served all the same
             report(

@@ -139,6 +139,7 @@ class ServedVersion:
         if self.config.remote is not None:
             self.batcher.dispatcher.trace = pass_on if traces is None else traces.tell_upstream
         self.queue = self.batcher.queue
+        self._passes_credentials = self.config.passes_credentials
         self._fair = batching.fair_share == "client"
         self._levels = batching.priority_levels
         self._level = batching.default_priority_level or self._levels
@@ -161,7 +162,11 @@ class ServedVersion:
             if ids is not None:
                 context = in_span(context, ids, request)
         try:
-            bound = self.binder.bind(request)
+            bound = (
+                self.binder.bind(request, context.credential)
+                if self._passes_credentials
+                else self.binder.bind(request)
+            )
             timeout_s = None if context.deadline is None else context.deadline - started
             parameters = request.parameters
             if parameters and "timeout" in parameters:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 
-from serving.access.principals import Principal
+from serving.access.principals import CREDENTIAL, NO_CREDENTIAL, Credential, Principal
 from serving.dataplane.context import HTTP, Receive, RequestContext
 from serving.gateway.asgi_types import Scope
 from serving.telemetry.trace_context import TRACEPARENT
@@ -44,6 +44,7 @@ def context_of(
         timeout_s: seconds from now until the transport's deadline; None without one.
         transport: what it came by.
     """
+    credential = headers.get(CREDENTIAL)
     return RequestContext(
         principal=principal,
         traceparent=headers.get(TRACEPARENT, b""),
@@ -51,4 +52,5 @@ def context_of(
         client=client_of(scope),
         disconnect=disconnect,
         transport=transport,
+        credential=NO_CREDENTIAL if credential is None else Credential(credential),
     )

@@ -70,6 +70,7 @@ class ModelMonitors:
         self.time: Final = CheckTime(series, entry.name, upstream_as or entry.version)
         self._series = FindingSeries(series, entry.name, entry.version, upstream_as)
         drift = config.monitors.drift
+        self._unanswered = False
         self._recent = RecentRows(drift.window if drift else RECENT_ROWS)
         self._monitors = MonitorSet(entry, model, self._series, self.time, monitors)
         self._kind = label_kind(config)
@@ -104,6 +105,23 @@ class ModelMonitors:
         self._monitors.predicted(rows, now, failed)
         if self._truth:
             self._join(self._truth, rows, failed, now)
+
+    def asked(self, event: PredictionEvent, now: float) -> None:
+        """Show a batch whose answers nobody knows to the monitors of inputs."""
+        columns = input_columns(event.inputs, self.entry.config)
+        self._recent.append(columns, event.rows)
+        rows = Rows(
+            n=event.rows,
+            timestamp=event.timestamp,
+            columns=columns,
+            outputs={},
+            groups=event.sensitive_features,
+            predicted=None,
+            request_ids=event.request_ids,
+            row_index=event.row_index,
+        )
+        self._unanswered = True
+        self._monitors.asked(rows, now)
 
     def _predicted(
         self, outputs: Mapping[str, np.ndarray]
@@ -243,7 +261,8 @@ class ModelMonitors:
     @property
     def not_judged(self) -> list[str]:
         """What is not watched, not judged yet, or failed, and why; one sentence each."""
-        return self._monitors.not_judged
+        unknown = f"outputs of model '{self.entry.name}' are not judged where only requests came"
+        return [*self._monitors.not_judged, *([unknown] if self._unanswered else [])]
 
     def reset_reference(self) -> str:
         """Begin a new live reference; returns its state in a few words.

@@ -28,6 +28,7 @@ from serving.channel.messages.findings import FINDINGS_CHANGED
 from serving.channel.messages.reports import Report
 from serving.channel.registry_client import RegistryClient
 from serving.config import Log
+from serving.config.cloudevents import CLOUDEVENTS_VARIABLE, CloudEvents
 from serving.config.log import LOG_VARIABLE
 from serving.errors import ModelFailed, Unsupported, VigilError
 from serving.log.place import place_of
@@ -39,6 +40,8 @@ from serving.monitoring.predictions import QUESTIONS, LoggedPredictions
 from serving.monitoring.recorded_clock import RecordedClock
 from serving.monitoring.reports.runner import ReportRunner
 from serving.monitoring.service import MonitoringService
+from serving.monitoring.shared_pairs import SharedPairs
+from serving.monitoring.sinks.cloudevents import sink_of
 from serving.telemetry.counters import SeriesSet
 from serving.telemetry.logs.events import Event
 from serving.telemetry.logs.report import report
@@ -56,6 +59,7 @@ SECRET: Final = "VIGIL_CHANNEL_SECRET"  # noqa: S105 - the variable's name
 
 _decode_findings = msgspec.msgpack.Decoder(observation.FindingsMeta).decode
 _decode_report = msgspec.msgpack.Decoder(observation.ReportMeta).decode
+_decode_half = msgspec.msgpack.Decoder(observation.HalfMeta).decode
 
 
 class MonitorRole:
@@ -69,6 +73,7 @@ class MonitorRole:
         secret: the cluster's secret for TCP channels.
         consumers: who is told of every prediction beside the judges.
         log: how predictions are logged; None: not at all.
+        cloudevents: who is told of predictions; None: nobody.
         checkpoint_s: seconds between two checkpoints.
         clock: seconds since the epoch.
     """
@@ -83,6 +88,7 @@ class MonitorRole:
         *,
         consumers: Sequence[Consumer] = (),
         log: Log | None = None,
+        cloudevents: CloudEvents | None = None,
         checkpoint_s: float = CHECKPOINT_S,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -95,7 +101,9 @@ class MonitorRole:
         recorded = RecordedClock(clock)
         self.service = MonitoringService(recorded)
         self._series = SeriesSet()
-        own = () if self._log is None else (self._log,)
+        self._pairs = SharedPairs()
+        self._sink = sink_of(cloudevents)
+        own = [each for each in (self._log, self._sink) if each is not None]
         fan_out = FanOut(self.service, recorded, (*own, *consumers))
         self._persistence = Persistence(data_dir, member_id, fan_out, clock, self._series)
         self._intake = self._persistence.intake
@@ -146,11 +154,15 @@ class MonitorRole:
         self._server.close()
         if self._registry:
             self._registry.report_now()  # or a successor would tell it
+        if self._sink is not None:
+            closing = asyncio.create_task(asyncio.to_thread(self._sink.close))
         await self._save()
         self._persistence.close()
         if self._log is not None:
             await asyncio.to_thread(self._log.close, CLOSE_S)
         self._predictions.close()
+        if self._sink is not None:
+            await closing
         if self._registry:
             await self._registry.stop()
 
@@ -168,6 +180,9 @@ class MonitorRole:
         self._process.update()
         self._intake.update()
         series = (*self._intake.report(), *self._series.snapshot())
+        series += self._pairs.snapshot()
+        if self._sink is not None:
+            series += self._sink.snapshot()
         status = self.service.status()
         if self._log is not None:
             series += self._log.snapshot()
@@ -226,6 +241,8 @@ class MonitorRole:
             return msgspec.json.encode(self.service.findings(asked.model, asked.version))
         if message.kind == observation.REPORT:
             return await self._make_report(_decode_report(message.meta))
+        if message.kind == observation.HALF:
+            return self._pairs.half(_decode_half(message.meta))
         raise Unsupported(f"a monitor does not answer '{message.kind[:40]}'")
 
     async def _make_report(self, asked: observation.ReportMeta) -> observation.ReportReply:
@@ -264,13 +281,16 @@ def main(arguments: list[str] | None = None) -> int:
     secret = bytes.fromhex(os.environ.get(SECRET, "")) or None
     told = os.environ.get(LOG_VARIABLE)
     log = Log.model_validate_json(told) if told else None
+    told = os.environ.get(CLOUDEVENTS_VARIABLE)
+    cloudevents = CloudEvents.model_validate_json(told) if told else None
 
     async def serve() -> None:
         stop = asyncio.Event()
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
         role = MonitorRole(
-            options.registry, options.address, options.data_dir, options.id, secret, log=log
-        )
+            options.registry, options.address, options.data_dir, options.id, secret,
+            log=log, cloudevents=cloudevents,
+        )  # fmt: skip
         await role.start()
         await stop.wait()
         await role.stop()

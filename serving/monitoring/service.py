@@ -12,6 +12,7 @@ from serving.channel.messages.directory import ServedModel
 from serving.channel.messages.findings import FindingRecord, ModelFindings
 from serving.channel.messages.observation import (
     ANSWERED,
+    ASKED,
     EventMeta,
     LabelCounts,
     LabelsMeta,
@@ -91,7 +92,7 @@ class MonitoringService:
         self._count_lost()
         self._worst_lag = max(self._worst_lag, self._clock() - meta.timestamp)
         # What has no tensors, or a version that nobody judges, is for other consumers alone.
-        judged = meta.kind == ANSWERED and rows and tensors
+        judged = meta.kind in (ANSWERED, ASKED) and rows and tensors
         if judged and self.watches.judges(meta.model, meta.version):
             self._judge(meta, tensors, rows, began)
         return True
@@ -114,6 +115,9 @@ class MonitoringService:
         watch = self.watches.answered(meta.model, meta.version, meta.upstream)
         if watch is None:
             self.unwatched += rows
+        elif meta.kind == ASKED:
+            watch.asked(event, self._clock())
+            watch.time.worked(began)
         else:
             watch.update(event, self._clock())
             watch.time.worked(began)

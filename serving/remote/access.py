@@ -150,11 +150,13 @@ def access_of(
     if credentials is not None:
         plain = not address.tls and address.host not in _LOOPBACK
         if plain and not credentials.unencrypted:
+            what = "credentials of clients" if credentials.passthrough else "the secret"
             raise ConfigError(
-                f"the secret of remote.credentials would travel in the clear to {address.url}; "
+                f"{what} of remote.credentials would travel in the clear to {address.url}; "
                 f"use grpcs:// or https://, or allow it with remote.credentials.unencrypted: true"
             )
-        secret = Secret(credentials, folder)
+        if not credentials.passthrough:
+            secret = Secret(credentials, folder)
     if tls is None:
         return Access(secret)
     files = [None if name is None else folder / name for name in _files(tls)]

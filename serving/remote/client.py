@@ -26,6 +26,7 @@ from serving.remote.wire import (
     Told,
     UpstreamCall,
     Wire,
+    by,
     unreadable,
     within,
 )
@@ -167,6 +168,7 @@ class AsyncClient:
             callback(outcome)
 
         call = within(wire.infer(self._model, self._version, forward, inputs), traceparent)
+        call = by(call, forward.credential)
         return self._carrier.ask(call, self._timeout_s, answered)
 
     async def infer(
@@ -177,12 +179,12 @@ class AsyncClient:
         Raises:
             VigilError: the server refused, was too late, or cannot be reached.
         """
-        await self._speak()
+        await self._speak(forward.credential)
         return await awaited(lambda callback: self.ask(forward, inputs, callback, traceparent))
 
-    async def _speak(self) -> Wire:
+    async def _speak(self, credential: str = "") -> Wire:
         if self._wire is None:
-            self._wire = _http_wire(await self._send(_SERVER))
+            self._wire = _http_wire(await self._send(by(_SERVER, credential)))
         return self._wire
 
     async def _send(self, call: UpstreamCall) -> Answer:

@@ -48,7 +48,7 @@ class Refusal(msgspec.Struct):
 def of_grpc(code: str, details: str | None) -> errors.VigilError:
     """Return the error for a gRPC status, `code` being its name."""
     if code in ("UNAUTHENTICATED", "PERMISSION_DENIED"):
-        return denied(code)
+        return denied(code, forbidden=code == "PERMISSION_DENIED")
     kind = _OF_GRPC.get(code, errors.ModelFailed)
     return _said(kind, details, f"the upstream server answered {code}", code)
 
@@ -56,7 +56,7 @@ def of_grpc(code: str, details: str | None) -> errors.VigilError:
 def of_http(status: int, body: bytes) -> errors.VigilError:
     """Return the error for an HTTP status and the body that came with it."""
     if status in (401, 403):
-        return denied(f"status {status}")
+        return denied(f"status {status}", forbidden=status == 403)
     try:
         refusal = msgspec.json.decode(body, type=Refusal)
         told = refusal.error if refusal.error is not None else refusal.detail
@@ -79,15 +79,36 @@ def _said(
     return error
 
 
-def denied(said: str) -> errors.UpstreamDenied:
+def denied(said: str, *, forbidden: bool = False) -> errors.UpstreamDenied:
     """Return the error for credentials that are not taken.
 
-    They are ours and no client's. What the server says is not repeated, since it may repeat them.
+    They are ours, or a client's: see `of_client`. What the server says is not repeated, since it
+    may repeat them.
     """
-    return errors.UpstreamDenied(
+    error = errors.UpstreamDenied(
         f"the upstream server does not accept the credentials it gets ({said}); correct "
         f"remote.credentials"
     )
+    error.forbidden = forbidden
+    return error
+
+
+def of_client(error: errors.VigilError, credential: str) -> errors.VigilError:
+    """Return an error for the client whose own credential the server got; it is not repeated."""
+    if isinstance(error, errors.UpstreamDenied):
+        if error.forbidden:
+            return errors.Forbidden("the upstream server does not allow this to who asks")
+        return errors.Unauthenticated(
+            "the upstream server does not accept the header 'authorization' of this request"
+            if credential
+            else "the upstream server wants to know who asks; send the header 'authorization'"
+        )
+    token = credential.rpartition(" ")[2]
+    if token and token in error.message:
+        clean = type(error)(error.message.replace(token, "…"), retry_after_s=error.retry_after_s)
+        clean.cause = error.cause
+        return clean
+    return error
 
 
 def untrusted(url: str) -> errors.Unreachable:

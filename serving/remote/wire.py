@@ -34,6 +34,13 @@ def within(call: UpstreamCall, traceparent: str) -> UpstreamCall:
     return UpstreamCall(call.path, call.body, {**call.headers, "traceparent": traceparent})
 
 
+def by(call: UpstreamCall, credential: str) -> UpstreamCall:
+    """Return a call that tells the server who asks; empty: whoever we are."""
+    if not credential:
+        return call
+    return UpstreamCall(call.path, call.body, {**call.headers, "authorization": credential})
+
+
 class Answer(msgspec.Struct, frozen=True):
     """What came back: the body, and the length of its JSON part where binary data follows it."""
 

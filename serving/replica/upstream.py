@@ -28,7 +28,7 @@ from serving.channel.messages.inference import (
     ResultMeta,
 )
 from serving.config import Remote
-from serving.errors import InvalidInput, Unreachable, VigilError
+from serving.errors import InvalidInput, Unreachable, UpstreamDenied, VigilError
 from serving.models.blank_row import blank_row
 from serving.models.contract import Capabilities
 from serving.models.repository.folder import ModelEntry
@@ -42,7 +42,7 @@ from serving.remote.batch_tensors import (
     version_of,
 )
 from serving.remote.client import AsyncClient
-from serving.remote.failures import ROWS_MAY_BE_BAD
+from serving.remote.failures import ROWS_MAY_BE_BAD, of_client
 from serving.remote.wire import NOTHING, Inferred
 from serving.replica.batch_handler import Reply, require_infer, tensors_of, told
 from serving.telemetry.counters import SeriesSet
@@ -196,7 +196,7 @@ class UpstreamBatches:
             self._stay_awake(REQUEST, batch)
             try:
                 if isinstance(outcome, VigilError):
-                    raise outcome
+                    raise self._told_client(batch, outcome)
                 outputs = self._take(batch, everything, outcome)
                 self._reply(connection, ident, batch, outputs)
             except ROWS_MAY_BE_BAD as error:
@@ -264,13 +264,22 @@ class UpstreamBatches:
         """Ask for the requests of a batch at `positions`, whose rows `inputs` holds."""
         assert self._client is not None
         try:
-            answer = await self._client.infer(
-                batch.forward, to_upstream(self._config, inputs), batch.traceparent
-            )
+            try:
+                answer = await self._client.infer(
+                    batch.forward, to_upstream(self._config, inputs), batch.traceparent
+                )
+            except VigilError as error:
+                raise self._told_client(batch, error) from None
             return self._take(batch, positions, answer)
         except ROWS_MAY_BE_BAD as error:
             refused = error
         return await self._search(batch, positions, inputs, refused)
+
+    def _told_client(self, batch: _Batch, error: VigilError) -> VigilError:
+        """Return what the server's refusal means where it got a client's own credential."""
+        if not self._config.passes_credentials:
+            return error
+        return of_client(error, batch.forward.credential)
 
     async def _search(
         self,
@@ -312,7 +321,14 @@ class UpstreamBatches:
         Nothing is computed there: zeros may be no food for a model that is not ours.
         """
         assert self._client is not None
-        check_metadata(self._entry.name, self._config, await self._client.require_ready())
+        try:
+            metadata = await self._client.require_ready()
+        except UpstreamDenied:
+            # Nobody asks yet whose credential it could be; but the server is there.
+            if not self._config.passes_credentials:
+                raise
+        else:
+            check_metadata(self._entry.name, self._config, metadata)
         return {spec.name: blank_row(spec) for spec in self._config.outputs}
 
     # -- the other server ---------------------------------------------------------------

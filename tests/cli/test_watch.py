@@ -17,3 +17,9 @@ def test_a_model_has_one_example(vigil, tmp_path: Path) -> None:
     done = vigil("watch", "--upstream", "127.0.0.1:1", *given)
     assert done.returncode == 1
     assert "--example names model 'm' twice; leave one out" in done.stderr
+
+
+def test_asking_upstream_belongs_to_the_mirror(vigil):
+    done = vigil("watch", "--upstream", "grpc://127.0.0.1:1", "--ask-upstream")
+    assert done.returncode != 0
+    assert "--ask-upstream belongs to --mirror" in done.stderr

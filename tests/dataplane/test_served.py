@@ -12,6 +12,7 @@ import msgspec
 import pytest
 
 from serving import errors
+from serving.access.principals import Credential
 from serving.channel.messages.directory import Directory
 from serving.channel.messages.inference import (
     Passthrough,
@@ -343,3 +344,47 @@ async def test_of_a_logged_model_failures_and_refusals_are_published_too(
     with pytest.raises(errors.InvalidInput):
         plane.begin(make_request(outputs=(RequestedOutput("nothing"),)))
     assert {key.kind for key in told} == kinds
+
+
+async def test_requests_of_different_credentials_never_share_a_batch(
+    plane: DataPlane, served: Any, make_link: Any, make_request: Any
+) -> None:
+    remote = {"url": "grpc://127.0.0.1:1", "credentials": "passthrough"}
+    models = (
+        served("far", format="remote", remote=remote),
+        served("own", format="remote", remote={"url": remote["url"]}),
+    )
+    plane.apply(Directory(1, models, ()))
+    links = {name: make_link() for name in ("far", "own")}
+    for name, link in links.items():
+        plane.add_link(name, "1", link)
+    async with asyncio.timeout(60):
+        while not plane.ready()[0]:  # noqa: ASYNC110
+            await asyncio.sleep(0)
+
+    async def all_of(name: str) -> list[list[str]]:
+        """Ask as a, b, a, b and as nobody; returns the credentials in each batch."""
+        links[name].batches.clear()
+        contexts = [RequestContext(credential=Credential(who)) for who in (b"a", b"b", b"a", b"b")]
+        await asyncio.gather(
+            *(plane.infer(make_request(name), each) for each in (*contexts, RequestContext()))
+        )
+        found = []
+        for batch in links[name].batches:
+            forwards = [item.bound.forward for item in batch.items]
+            found.append([_credential(forward) for forward in forwards])
+        return sorted(found)
+
+    for together in await all_of("far"):
+        assert len(set(together)) == 1
+    assert sorted(who for together in await all_of("far") for who in together) == [
+        "", "a", "a", "b", "b",
+    ]  # fmt: skip
+    # Where the server has a secret of ours, nobody's is passed on.
+    assert {who for together in await all_of("own") for who in together} == {""}
+    with pytest.raises(errors.InvalidInput, match="'authorization' must be printable ASCII"):
+        await plane.infer(make_request("far"), RequestContext(credential=Credential(b"a\r\nb: c")))
+
+
+def _credential(forward: bytes) -> str:
+    return msgspec.msgpack.decode(forward, type=Passthrough).credential if forward else ""

@@ -31,3 +31,10 @@ def test_a_deadline_is_read_from_a_clock_that_never_jumps() -> None:
     deadline = deadline_in(2.5)
     assert deadline is not None
     assert before + 2.5 <= deadline <= time.monotonic() + 2.5
+
+
+def test_what_says_who_asks_is_kept_and_never_shown() -> None:
+    context = context_of(ANYBODY, {}, {b"authorization": b"Bearer hunter2"})
+    assert context.credential == b"Bearer hunter2"
+    assert "hunter2" not in f"{context} {context!r} {context.credential} {context.credential!r}"
+    assert context_of(ANYBODY, {}, {}).credential == b""

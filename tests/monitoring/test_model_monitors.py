@@ -371,3 +371,15 @@ def test_what_becomes_of_labels_is_in_the_metrics(make):
     assert again["vigil.labels.expired"] == 0  # it is in the totals of the process before
     assert again["vigil.performance.overall"] == 0.5
     assert again["vigil.labels.coverage"] == 0.4
+
+
+def test_requests_without_known_answers_reach_the_monitors_of_inputs_alone(make):
+    watch = make(monitors={"drift": LIVE}, fairness=FAIRNESS)
+    for first in range(0, 200, 50):
+        event = replace(predictions(50, first=first), outputs={})
+        watch.asked(event, 0.0)
+    monitors = {found.monitor for found in watch.findings(0.0)}
+    assert monitors == {"drift"}
+    assert "outputs of model 'loans' are not judged where only requests came" in watch.notes
+    assert not any("failed" in note for note in watch.notes)
+    assert [len(column) for column in watch.recent().values()] == [50]

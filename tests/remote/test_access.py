@@ -413,3 +413,15 @@ def test_certificates_that_are_none(certificates, tmp_path):
 def test_credentials_that_are_none(wrong):
     with pytest.raises(ValidationError):
         RemoteCredentials(**wrong)
+
+
+def test_credentials_of_clients_stay_off_plain_networks() -> None:
+    section = RemoteCredentials(passthrough=True)
+    with pytest.raises(ConfigError, match=r"credentials of clients .* in the clear"):
+        access_of(parse_address("http://elsewhere:1"), section, None, Path())
+    for url, given in (
+        ("http://127.0.0.1:1", section),
+        ("https://elsewhere:1", section),
+        ("http://elsewhere:1", RemoteCredentials(passthrough=True, unencrypted=True)),
+    ):
+        assert access_of(parse_address(url), given, None, Path()).headers() == {}

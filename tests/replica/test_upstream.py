@@ -16,10 +16,13 @@ from serving.channel.messages.inference import PROBE, BatchMeta, Passthrough, Re
 from serving.config import ModelConfig
 from serving.errors import (
     DeadlineExceeded,
+    Forbidden,
     ModelFailed,
     ModelNotReady,
     QuotaExceeded,
+    Unauthenticated,
     Unreachable,
+    UpstreamDenied,
 )
 from serving.protocol.messages import Tensor
 from serving.replica.role import make_replica
@@ -267,3 +270,50 @@ async def test_a_server_that_dies_and_comes_back(make_role, upstream, eventually
         return [event for event in events if event.startswith("upstream_")]
 
     await eventually(lambda: told() == ["upstream_lost", "upstream_back"])
+
+
+SECRET = "Bearer hunter2"
+
+
+async def test_the_credential_of_who_asks_is_passed_on(make_role, upstream):
+    upstream.trusted = SECRET
+    connection = await make_role(credentials="passthrough")
+    forward = msgspec.msgpack.encode(Passthrough({}, {}, SECRET))
+    result, outputs = await ask(connection, [1, 2], forward)
+    assert result.failed == {}
+    np.testing.assert_array_equal(outputs["y"], [[2, 2], [4, 4]])
+    assert upstream.credentials == [SECRET]
+    for other, kind in (("Bearer other", Forbidden), ("", Unauthenticated)):
+        forward = msgspec.msgpack.encode(Passthrough({}, {}, other))
+        with pytest.raises(kind, match="upstream server") as refused:
+            await ask(connection, [1], forward)
+        assert "remote.credentials" not in refused.value.message
+        assert "other" not in refused.value.message
+    connection.close()
+
+
+async def test_what_the_server_repeats_of_a_credential_is_taken_out(make_role, upstream, caplog):
+    upstream.refusal = (grpc.StatusCode.INVALID_ARGUMENT, "no rows for hunter2")
+    connection = await make_role(credentials="passthrough")
+    forward = msgspec.msgpack.encode(Passthrough({}, {}, SECRET))
+    for rows in ([666], [1, 666]):
+        result, _ = await ask(connection, rows, forward)
+        assert result.failed == {len(rows) - 1: "no rows for …"}
+        assert "hunter2" not in repr(result)
+    assert "hunter2" not in caplog.text
+    connection.close()
+
+
+async def test_without_anybodys_credential_a_server_that_refuses_is_there(make_role, upstream):
+    def refuse(_message, context):
+        context.abort(grpc.StatusCode.UNAUTHENTICATED, "who is it?")
+
+    upstream.model_ready = refuse
+    connection = await make_role(credentials="passthrough")
+    result, _ = await ask(connection, [0], PROBE)
+    assert result.failed == {}
+    connection.close()
+    connection = await make_role()
+    with pytest.raises(UpstreamDenied):
+        await ask(connection, [0], PROBE)
+    connection.close()

@@ -32,10 +32,12 @@ class Passthrough(msgspec.Struct, array_like=True, frozen=True):
     Attributes:
         parameters: the request's, without those that are for this server.
         inputs: those of its inputs, by input name.
+        credential: the header `authorization` of whoever asks; empty: none is passed on.
     """
 
     parameters: dict[str, Any]
     inputs: dict[str, dict[str, Any]]
+    credential: str = ""
 
 
 PROBE: Final = b"probe"

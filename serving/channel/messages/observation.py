@@ -13,12 +13,13 @@ Kinds of messages (meta struct, then reply):
 - `report`: `ReportMeta`, answered with `ReportReply`.
 - `predictions`: `PredictionsMeta`, answered with JSON as bytes.
 - `logged_inputs`: `LoggedInputsMeta`, answered with `LoggedInputsReply` and the inputs as tensors.
+- `half`: `HalfMeta`, answered with `HalfReply`; sent where several gateways take halves of pairs.
 - `reset_reference`: `ResetMeta`, answered with a text; sent by the admin listener.
 """
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 
@@ -30,6 +31,7 @@ FINDINGS: Final = "findings"
 REPORT: Final = "report"
 PREDICTIONS: Final = "predictions"
 LOGGED_INPUTS: Final = "logged_inputs"
+HALF: Final = "half"
 RESET_REFERENCE: Final = "reset_reference"
 INPUT_PREFIX: Final = "in:"
 OUTPUT_PREFIX: Final = "out:"
@@ -61,6 +63,8 @@ class Taken(msgspec.Struct, array_like=True, frozen=True):
 
 ANSWERED: Final = "answered"
 """Requests with outputs."""
+ASKED: Final = "asked"
+"""Requests that somebody else answers, nobody knows how: inputs, no outputs."""
 FAILED: Final = "failed"
 """Requests that a batch answered with an error: inputs, no outputs."""
 REFUSED: Final = "refused"
@@ -124,7 +128,7 @@ class EventMeta(msgspec.Struct, array_like=True, frozen=True):
         sensitive: text or None per row, by attribute; empty when no request gave any.
         upstream: version that another server gave its answers; empty where it is `version`.
         revision: of the version that answered.
-        kind: `ANSWERED`, `FAILED` or `REFUSED`.
+        kind: `ANSWERED`, `ASKED`, `FAILED` or `REFUSED`.
         batches, requests: for the prediction log; None where the model is not logged.
     """
 
@@ -223,6 +227,35 @@ class LoggedInputsReply(msgspec.Struct, array_like=True, frozen=True):
 
     version: str
     revision: str
+
+
+class HalfMeta(msgspec.Struct, array_like=True, frozen=True):
+    """Half of a pair that somebody else has made: a request, or its answer.
+
+    Attributes:
+        key: what both halves have in common, and no other has.
+        side: `request` or `response`.
+        body: as it came.
+        time: seconds since the epoch when it happened; None: nobody knows.
+    """
+
+    key: tuple[str, ...]
+    side: Literal["request", "response"]
+    body: bytes
+    time: float | None = None
+
+
+class HalfReply(msgspec.Struct, array_like=True, frozen=True):
+    """The other half, where it has come before.
+
+    Attributes:
+        paired: whether it has; else nothing else is said.
+        body, time: as in `HalfMeta`.
+    """
+
+    paired: bool
+    body: bytes = b""
+    time: float | None = None
 
 
 class ResetMeta(msgspec.Struct, array_like=True, frozen=True):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from serving.channel.messages.observation import ANSWERED, FAILED, REFUSED
+from serving.channel.messages.observation import ANSWERED, ASKED, FAILED, REFUSED
 from serving.dataplane.hooks.columns import Columns, inputs_of, outputs_of
 from serving.dataplane.hooks.event_batches import (
     EventBatch,
@@ -44,11 +44,16 @@ class Events:
         self._inputs, self._outputs = inputs, outputs
         self._logged = logged
         self._answered = EventKey(model, version, revision)
+        self._asked = self._answered._replace(kind=ASKED)
         self._failed = self._answered._replace(kind=FAILED)
         self._refused = self._answered._replace(kind=REFUSED)
 
     def batch_done(self, done: BatchDone) -> None:
         """Publish the requests of a batch, those with outputs by the version that gave them."""
+        if done.observed and done.rows and not done.output_rows:
+            if self._inputs or self._logged:
+                self._publish(self._asked, done, list(done.requests))
+            return
         # Rows that were sent together have one; only a batch that was bisected may have several.
         by_version: dict[str, list[RequestDone]] = {}
         failed: list[RequestDone] = []

@@ -41,6 +41,9 @@ class Metrics:
 
     def batch_done(self, done: BatchDone) -> None:
         """Count a batch, and the requests that it answered."""
+        if done.observed:
+            self._observed(done)
+            return
         queue, duration = self.queue, self._ok_duration
         waited, took = queue.late, duration.late
         before, end = len(took), done.answered
@@ -61,6 +64,14 @@ class Metrics:
             self.compute.record(done.compute_ns / 1e9)
             self._batch_rows.record(done.rows)
             self._rows.value += done.rows
+
+    def _observed(self, done: BatchDone) -> None:
+        """Count requests that somebody else answered; their duration where it is known."""
+        self._ok_requests.value += len(done.requests)
+        self._rows.value += done.rows
+        for request in done.requests:
+            if request.arrived < done.answered:
+                self._ok_duration.record(done.answered - request.arrived)
 
     def request_refused(self, refused: RequestRefused) -> None:
         """Count a request that no batch has answered."""

@@ -238,14 +238,21 @@ class EventPublisher:
 
     # -- questions ----------------------------------------------------------------------
 
-    async def request(self, kind: str, meta: object, tensors: Sequence[Tensor] = ()) -> Message:
+    async def request(
+        self, kind: str, meta: object, tensors: Sequence[Tensor] = (), *, flush: bool = True
+    ) -> Message:
         """Ask the monitor (labels, findings, report); what was published before is seen by it.
+
+        Args:
+            kind, meta, tensors: the message.
+            flush: whether what was published before must be; many small messages cost much.
 
         Raises:
             ModelNotReady: no monitor is there, or it went away before it answered.
             VigilError: what the monitor answered.
         """
-        self.flush()
+        if flush:
+            self.flush()
         if (connection := self._monitor.connection) is not None:
             with contextlib.suppress(ChannelClosed):
                 await self._delivery.begun(connection)

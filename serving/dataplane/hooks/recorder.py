@@ -15,6 +15,7 @@ from serving.dataplane.hooks.hook import BatchHook, RefusalHook
 from serving.dataplane.hooks.record_ids import new_record_id
 from serving.dataplane.hooks.records import BatchDone, RequestDone, RequestRefused
 from serving.dataplane.requests.batch import Batch
+from serving.dataplane.requests.bound import Bound
 from serving.dataplane.requests.decisions import RowDecision
 from serving.dataplane.requests.pending import Pending, Whole
 from serving.dataplane.requests.rejections import gone
@@ -138,6 +139,45 @@ class Recorder:
             output_rows, requests, failures, batch.names, batch.inputs, outputs, split,
             contexts, batch.span,
         )  # fmt: skip
+        self._tell(done)
+
+    def observed(
+        self,
+        client_id: str,
+        bound: Bound,
+        input_names: tuple[str, ...],
+        outputs: Mapping[str, np.ndarray],
+        *,
+        when: float,
+        took_s: float = 0.0,
+        upstream: str = "",
+    ) -> None:
+        """Record a request that somebody else answered.
+
+        Args:
+            client_id: as in `RequestDone`.
+            bound: its arrays, checked against the model.
+            input_names: in their order.
+            outputs: all that the model has, or none where nobody knows the answer.
+            when: it was answered, in seconds since the epoch.
+            took_s: seconds until then; 0: unknown.
+            upstream: as in `RequestDone`.
+        """
+        now = time.monotonic()
+        rows, known = bound.rows, bool(outputs)
+        request = RequestDone(
+            client_id, bound, now - took_s, 0.0, 0, 0 if known else -1, OUTCOME_OK, None, False,
+            (), (), upstream, NO_CONTEXT,
+        )  # fmt: skip
+        inputs = dict(zip(input_names, bound.arrays, strict=True))
+        done = BatchDone(
+            new_record_id(), self._model, self._version, self._revision, when, now, now, now,
+            0, 0, 0, rows, rows if known else 0, [request], 0, input_names, lambda: inputs,
+            outputs, observed=True,
+        )  # fmt: skip
+        self._tell(done)
+
+    def _tell(self, done: BatchDone) -> None:
         for hook in self.batch_hooks:
             try:
                 hook.batch_done(done)

@@ -101,6 +101,8 @@ class BatchDone(msgspec.Struct, frozen=True):
         split: whether this is a request that was computed in parts.
         parts: the contexts of the larger requests of which it computed a part.
         span: of the computation, where another server was told of it.
+        observed: whether somebody else answered its requests, of which copies came: nothing is
+            known of their time in a queue or in the model.
     """
 
     id: bytes
@@ -124,6 +126,7 @@ class BatchDone(msgspec.Struct, frozen=True):
     split: bool = False
     parts: Sequence[RequestContext] = ()
     span: SpanIds | None = None
+    observed: bool = False
 
 
 class RequestRefused(msgspec.Struct, frozen=True):

@@ -46,7 +46,7 @@ class BatchStatistics:
 
     def batch_done(self, done: BatchDone) -> None:
         """Count a batch; of the requests in it those that did not fail."""
-        if not done.output_rows:
+        if not done.output_rows or done.observed:
             return
         infer_ns, output_ns, input_ns = done.compute_ns, done.guards_ns, done.rest_ns
         requests = len(done.requests)

@@ -52,8 +52,13 @@ class Binder:
         """Names of the inputs that the model sees, in order."""
         return tuple(spec.name for spec in self._model_inputs)
 
-    def bind(self, request: InferRequest) -> Bound:
+    def bind(self, request: InferRequest, credential: bytes = b"") -> Bound:
         """Check names, datatypes, shapes and wanted outputs.
+
+        Args:
+            request: decoded.
+            credential: of whoever asks, where it is passed on to the model's server; only
+                requests with equal ones share a batch.
 
         Raises:
             InvalidInput: something does not fit; the message says what.
@@ -92,7 +97,7 @@ class Binder:
             }
         if not self._is_remote:
             return Bound(arrays, rows, key, outputs, sensitive, b"", not self._joined)
-        forward = encode_forward(request)
+        forward = encode_forward(request, credential)
         alone = not self._joined or is_stateful(parameters)
         return Bound(arrays, rows, (*key, forward), outputs, sensitive, forward, alone)
 

@@ -7,6 +7,7 @@ from typing import Final
 import msgspec
 
 from serving.channel.messages.inference import Passthrough, ResponseParameters
+from serving.errors import InvalidInput
 from serving.protocol.messages import InferRequest, Parameters, Tensor
 from serving.protocol.parameters import STREAM_ENDS
 
@@ -22,11 +23,14 @@ _INPUT_OURS: Final = frozenset({"binary_data_size"}) | STREAM_ENDS
 _encode = msgspec.msgpack.Encoder().encode
 
 
-def encode_forward(request: InferRequest) -> bytes:
+def encode_forward(request: InferRequest, credential: bytes = b"") -> bytes:
     """Return the encoded `Passthrough` of a request; empty when there is nothing to pass on.
 
     Equal parameters give equal bytes whatever their order was, so that such requests may share
     a batch.
+
+    Raises:
+        InvalidInput: the credential cannot be the value of a header.
     """
     parameters = _kept(request.parameters, OURS)
     inputs = {
@@ -34,9 +38,16 @@ def encode_forward(request: InferRequest) -> bytes:
         for tensor in request.inputs
         if tensor.parameters and (kept := _kept(tensor.parameters, _INPUT_OURS))
     }
-    if not parameters and not inputs:
+    if not parameters and not inputs and not credential:
         return b""
-    return _encode(Passthrough(parameters, dict(sorted(inputs.items()))))
+    return _encode(Passthrough(parameters, dict(sorted(inputs.items())), _text(credential)))
+
+
+def _text(credential: bytes) -> str:
+    text = credential.decode("latin-1")
+    if not (text.isascii() and text.isprintable()):
+        raise InvalidInput("the header 'authorization' must be printable ASCII")
+    return text
 
 
 def _kept(parameters: Parameters | None, ours: frozenset[str]) -> dict[str, object]:

@@ -19,6 +19,7 @@ from typing import Final
 from serving.channel.messages.control import EndedMeta
 from serving.channel.messages.directory import ModelKey, ServedModel
 from serving.config import Log
+from serving.config.cloudevents import CLOUDEVENTS_VARIABLE, CloudEvents
 from serving.config.log import LOG_VARIABLE
 from serving.control.served_model import config_of
 from serving.engines.children import ForkedChild, Keeper, spawn
@@ -52,6 +53,7 @@ class LocalRoles:
     Attributes:
         zygote: what starts replicas and explainers.
         on_explainer_ended: told of an explainer that did; it is not started again by itself.
+        cloudevents: who the monitor tells of predictions; None: nobody.
     """
 
     def __init__(
@@ -72,6 +74,7 @@ class LocalRoles:
         self._memory = MemoryKills()
         self._hung: set[str] = set()
         self.on_explainer_ended: Callable[[ModelKey, str], None] = lambda _key, _why: None
+        self.cloudevents: CloudEvents | None = None
         self.zygote = ZygoteKeeper()
         self._replicas: dict[ModelKey, dict[str, Keeper]] = {}
         self._explainers: dict[ModelKey, Keeper] = {}
@@ -93,7 +96,8 @@ class LocalRoles:
             models: what answers clients.
             candidates: what is tried.
         """
-        wanted = {served.key: served for served in (*models, *candidates)}
+        all_of_them = (*models, *candidates)
+        wanted = {each.key: each for each in all_of_them if config_of(each).replicated}
         for key in [key for key in self._replicas if key not in wanted]:
             keepers = self._replicas.pop(key)
             for ident in keepers:
@@ -124,6 +128,8 @@ class LocalRoles:
         env = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
         if self._log is not None:
             env[LOG_VARIABLE] = self._log.model_dump_json()
+        if self.cloudevents is not None:
+            env[CLOUDEVENTS_VARIABLE] = self.cloudevents.model_dump_json()
         self._monitor = Keeper("monitor", lambda: spawn(argv, env), tell_exit)
         self._monitor.run()
 

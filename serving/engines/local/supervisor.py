@@ -86,6 +86,7 @@ class Supervisor:
             self._registry.tell_ended,
         )
         self._registry.on_joined = lambda member: self._roles.joined(member.id)
+        self._roles.cloudevents = config.cloudevents
         self._roles.on_explainer_ended = self._explainer_ended
         explainers = self._registry.explainers
         explainers.on_change = lambda: self._roles.explain(explainers.asked)

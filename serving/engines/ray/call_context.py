@@ -6,6 +6,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from serving.access.decision import Access
+from serving.access.principals import CREDENTIAL, Credential
 from serving.config.hosts import is_loopback
 from serving.dataplane.context import GRPC, RequestContext
 from serving.gateway.http.headers import Headers, by_name
@@ -41,6 +42,7 @@ def context_of(access: Access, call: Any, metadata: Headers) -> RequestContext:
         traceparent=metadata.get(TRACEPARENT, b""),
         client=address_of(call.peer()),
         transport=GRPC,
+        credential=Credential(metadata.get(CREDENTIAL, b"")),
     )
 
 

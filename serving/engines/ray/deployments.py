@@ -274,6 +274,7 @@ class MonitorDeployment:
             instance.config.data_dir.absolute(),
             secret=instance.secret,
             log=instance.config.log,
+            cloudevents=instance.config.cloudevents,
         )
         self._started = asyncio.get_running_loop().create_task(self._role.start())
 

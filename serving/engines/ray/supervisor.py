@@ -161,7 +161,8 @@ class RayEngine:
         return [*targets, serve.RunTarget(gateway, name=GATEWAY_APP, route_prefix="/")]
 
     def _replicas(self, models: Sequence[ServedModel]) -> dict[str, serve.RunTarget]:
-        apps = {replica_app(served.key): served for served in models}
+        replicated = [served for served in models if config_of(served).replicated]
+        apps = {replica_app(served.key): served for served in replicated}
         return {app: self._target(app, self._replica(served)) for app, served in apps.items()}
 
     def _explainers(self, models: Sequence[ServedModel]) -> dict[str, serve.RunTarget]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from serving.access.decision import Access
-from serving.access.principals import CREDENTIAL
+from serving.access.principals import CREDENTIAL, NO_CREDENTIAL, Credential
 from serving.dataplane.context import GRPC, HTTP, RequestContext
 from serving.gateway.context import deadline_in
 
@@ -79,4 +79,5 @@ class Peer:
             deadline=None if timeout_s is None else deadline_in(timeout_s),
             client=self.asking(forwarded) if self._proxies else self.host,
             transport=GRPC if grpc else HTTP,
+            credential=Credential(credential) if credential else NO_CREDENTIAL,
         )

@@ -17,7 +17,7 @@ from serving.dataplane.handler import DataPlane
 from serving.dataplane.hooks.failed_requests import for_probe
 from serving.errors import ModelNotReady, NotFound
 from serving.gateway import metadata, openapi
-from serving.gateway.extensions import labels, monitoring
+from serving.gateway.extensions import cloudevents, labels, monitoring
 from serving.gateway.extensions.explanations import explain_request
 from serving.gateway.extensions.logged_explanations import explain_logged, reference_in
 from serving.gateway.extensions.model_configuration import model_config
@@ -129,6 +129,10 @@ async def _labels(call: HttpCall) -> Reply:
     return json_reply(await labels.labels(call.plane, call.body, call.name))
 
 
+async def _cloudevents(call: HttpCall) -> Reply:
+    return json_reply(await cloudevents.take(call.plane, call.headers, call.body))
+
+
 async def _findings(call: HttpCall) -> Reply:
     return json_reply(await monitoring.findings(call.plane, call.name))
 
@@ -179,6 +183,7 @@ ROUTES: Final[Mapping[str, Mapping[str, Route]]] = {
     "/v2/repository/index": {"POST": Route(Scope.METADATA, _index)},
     "/v2/repository/models/{name}/load": {"POST": _ORDER},
     "/v2/repository/models/{name}/unload": {"POST": _ORDER},
+    "/v2/cloudevents": {"POST": Route(Scope.RECORD, _cloudevents)},
     "/v2/trace/setting": {"GET": _ORDER, "POST": _ORDER},
     _MODEL + "/trace/setting": {"GET": _ORDER, "POST": _ORDER},
     "/v2/logging": {"GET": _ORDER, "POST": _ORDER},

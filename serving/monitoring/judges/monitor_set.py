@@ -93,6 +93,13 @@ class MonitorSet:
             else:
                 self._feed(judge, rows, now)
 
+    def asked(self, rows: Rows, now: float) -> None:
+        """Show requests whose answers nobody knows to the monitors that look at inputs only."""
+        for judge in self.judges:
+            needs = judge.needs
+            if needs.columns and not (needs.outputs or needs.predicted or needs.labels):
+                self._feed(judge, rows, now)
+
     def labelled(self, rows: Rows, now: float) -> None:
         """Show rows whose truth became known to the monitors that take some."""
         for judge in self.judges:

@@ -59,6 +59,8 @@ def generate(
         "guards": [{"name": "schema", "action": "flag"}],
         "monitors": {"drift": DRIFT},
     }
+    if remote.get("mirror") == "observe":  # nothing is computed that a guard or explainer could see
+        made |= {"guards": [], "explain": None}
     if example is not None:
         made["example"] = "example.json"
     if found.told and found.told.max_batch_size > 0:

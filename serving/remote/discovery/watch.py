@@ -51,6 +51,7 @@ def write_repository(
     keep: bool,
     credentials: RemoteCredentials | None = None,
     tls: RemoteTls | None = None,
+    mirror: str | None = None,
 ) -> list[str]:
     """Write a `model.yaml` for each model of `upstream` into `folder`; returns their names.
 
@@ -62,6 +63,7 @@ def write_repository(
         tell: gets a sentence for everything that people should know.
         keep: leave a `model.yaml` that is there as it is.
         credentials, tls: what the server asks of its callers; paths must be absolute.
+        mirror: as `remote.mirror` of `model.yaml`; None: requests are no copies.
 
     Raises:
         VigilError: the server cannot be reached or looked at, no model of it can be served, or
@@ -70,6 +72,8 @@ def write_repository(
     requests = {model: decode_example(body, model, "") for model, body in examples.items()}
     client = connect(upstream, credentials, tls)
     remote: dict[str, Any] = {"url": client.address.url}
+    if mirror is not None:
+        remote["mirror"] = mirror
     for key, section in (("credentials", credentials), ("tls", tls)):
         if section is not None:
             remote[key] = section.model_dump(exclude_defaults=True)

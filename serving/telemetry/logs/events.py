@@ -76,6 +76,7 @@ class Event(Enum):
     LABELS_LOST = "labels_lost", ERROR
     ENERGY_UNREADABLE = "energy_unreadable", INFO
     EXPORT_CHANGED = "export_changed", WARNING
+    CLOUDEVENTS_NOT_TAKEN = "cloudevents_not_taken", WARNING
     TRACES_NOT_EXPORTED = "traces_not_exported", ERROR
     LOGS_NOT_EXPORTED = "logs_not_exported", ERROR
     VARIABLE_IGNORED = "variable_ignored", WARNING

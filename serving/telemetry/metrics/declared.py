@@ -10,6 +10,7 @@ from typing import Final
 
 from serving.telemetry.metric import Metric
 from serving.telemetry.metrics import (
+    cloudevents,
     cost,
     events,
     explanations,
@@ -33,6 +34,7 @@ METRICS: Final = {
         labels,
         explanations,
         events,
+        cloudevents,
         process,
         cost,
     )

@@ -11,12 +11,16 @@ import pytest
 
 from guards.decisions import Action
 from serving.access.principals import Principal
-from serving.channel.messages.observation import ANSWERED, FAILED, REFUSED
+from serving.channel.messages.observation import ANSWERED, ASKED, FAILED, REFUSED
 from serving.dataplane.context import RequestContext
 from serving.dataplane.hooks.event_batches import EventBatch, EventKey
+from serving.dataplane.hooks.event_counters import EventCounters
 from serving.dataplane.hooks.events import Events
+from serving.dataplane.hooks.recorder import Recorder
 from serving.dataplane.hooks.records import Failure, RequestDone
+from serving.dataplane.requests.bound import Bound
 from serving.dataplane.requests.decisions import RowDecision
+from serving.telemetry.counters import SeriesSet
 from serving.telemetry.outcomes import OUTCOME_DEADLINE, OUTCOME_FAILED, OUTCOME_REJECTED
 
 Make = Callable[..., Any]
@@ -240,3 +244,23 @@ def test_nobody_gets_outputs_that_nobody_wants(
     events.batch_done(make_done(make_request()))
     [(_, batch)] = publisher.events
     assert (batch.inputs, batch.outputs, batch.rows) == ({}, {}, [1])
+
+
+def test_requests_whose_answers_nobody_knows_are_of_a_kind_of_their_own() -> None:
+    x = np.ones((2, 1), np.float32)
+    bound = Bound((x,), 2, ((1,),), (), None)
+
+    def told(outputs: dict[str, np.ndarray], **wanted: bool) -> list[tuple[EventKey, EventBatch]]:
+        publisher = Publisher()
+        hook = Events(KEY, publisher, **wanted)  # type: ignore[arg-type]
+        recorder = Recorder(KEY, EventCounters(SeriesSet(), "m", "1", ()), (hook,), ())
+        recorder.observed("c", bound, ("x",), outputs, when=5.0, upstream="v2")
+        return publisher.events
+
+    assert told({}, inputs=False) == []  # of use for nobody
+    for logged in (False, True):
+        [(key, batch)] = told({}, inputs=True, logged=logged)
+        assert (key.kind, list(batch.inputs), batch.outputs) == (ASKED, ["x"], {})
+        assert (batch.log is not None) == logged
+    [(key, batch)] = told({"y": x}, inputs=True)
+    assert (key.kind, key.upstream, list(batch.outputs)) == (ANSWERED, "v2", ["y"])

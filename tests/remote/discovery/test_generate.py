@@ -85,3 +85,13 @@ def test_versions_that_are_no_numbers_are_mentioned():
 def test_what_cannot_be_served(model, why):
     with pytest.raises(Unsupported, match=why):
         made(model)
+
+
+@pytest.mark.parametrize(("mirror", "guards"), [("observe", []), ("ask", ["schema"])])
+def test_a_mirror_computes_only_what_it_asks_for(mirror, guards):
+    remote = {"url": URL, "mirror": mirror}
+    config = ModelConfig.model_validate(generate(found(), remote, None, print))
+    assert config.remote.mirror == mirror
+    assert [guard.name for guard in config.guards] == guards
+    assert config.replicated == (mirror == "ask")
+    assert (config.explain is None) == (mirror == "observe")

@@ -1,0 +1,1 @@
+"""What the monitor passes on of predictions to others, behind everybody's back."""
