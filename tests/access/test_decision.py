@@ -69,5 +69,5 @@ def test_a_refused_scope_is_refused_to_everybody_with_its_sentence() -> None:
 
 def test_scopes_are_the_words_that_a_configuration_names() -> None:
     assert {str(scope) for scope in Scope} == {
-        "health", "metadata", "infer", "explain", "label", "observe", "control",
+        "health", "metadata", "infer", "explain", "label", "observe", "record", "control",
     }  # fmt: skip
