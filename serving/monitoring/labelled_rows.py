@@ -86,8 +86,10 @@ class LabelledRows:
 
     def state(self) -> dict[str, Any]:
         """Return counts as JSON-serialisable values; predictions are entries."""
+        join = self._join.state()
         return {
-            "join": self._join.state(),
+            "labelled": join.pop("labelled"),
+            "join": join,
             "predictions": self._predictions,
             "overall": self.overall.state(),
         }
@@ -95,8 +97,7 @@ class LabelledRows:
     def restore(self, state: Mapping[str, Any]) -> None:
         """Go on from what `state` returned."""
         predictions = state["predictions"]
-        # How many have a label stood here at first.
-        self._join.restore({"labelled": state.get("labelled"), **state["join"]})
+        self._join.restore({**state["join"], "labelled": state["labelled"]})
         if "overall" in state:
             self.overall.restore(state["overall"])
         self._predictions, self._expired = predictions, self._join.expired
