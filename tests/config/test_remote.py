@@ -103,7 +103,7 @@ def test_a_secret_is_somewhere_else(place):
 @pytest.mark.parametrize("places", [{}, {"env": "A", "file": "a"}, {"env": None, "file": None}])
 def test_a_secret_is_in_one_place(places):
     assert refused(RemoteCredentials, **places) == (
-        "model.yaml: give either `env` or `file`, which says where the secret is"
+        "model.yaml: give either `env` or `file`, which says where the secret is, or `passthrough`"
     )
 
 

@@ -11,7 +11,6 @@ from typing import Any
 import httpx
 import pytest
 
-pytest.importorskip("serving.monitoring.prediction_log", reason="nothing writes the log yet")
 pytestmark = pytest.mark.e2e
 ROWS = [[1.5, 0, -2.25, 0.1], [0.1, 0, 3.5, 1e-9]]
 PATIENCE_S = 60

@@ -1,7 +1,9 @@
 """The prediction log of a real instance: others read exactly what clients were answered."""
 
 import json
+import os
 import re
+import signal
 import subprocess
 import sys
 from collections import Counter
@@ -13,6 +15,9 @@ import httpx
 import numpy as np
 import pytest
 import tritonclient.grpc as triton
+
+from serving.log.reader import LogReader
+from serving.log.store import open_store
 
 pytestmark = pytest.mark.e2e
 MODEL = "lab"
@@ -174,3 +179,39 @@ def shown(folder: Path, cwd: Path) -> list[str]:
         assert run.returncode == 0, run.stderr
         said.append(run.stdout)
     return [said[0], said[1].strip()]
+
+
+def test_killing_the_monitor_loses_nothing_and_doubles_nothing(
+    running: Callable[..., Any],
+    make_lab: Callable[..., Path],
+    tmp_path: Path,
+    eventually: Callable[..., Any],
+) -> None:
+    with running(make_lab(), tmp_path) as instance:
+        killed: list[int] = []
+        with httpx.Client(timeout=60) as client:
+            for number in range(REQUESTS):
+                tensor = {"name": "x", "datatype": "FP32", "shape": [1, 4], "data": row_of(number)}
+                reply = client.post(
+                    f"{instance.url}/v2/models/{MODEL}/infer",
+                    json={"id": f"request-{number}", "inputs": [tensor]},
+                )
+                assert reply.status_code == 200
+                if number in (300, 650):
+                    (monitor,) = eventually("a monitor", lambda: alive(instance, killed))
+                    os.kill(monitor, signal.SIGKILL)
+                    killed.append(monitor)
+        folder = tmp_path / "data" / "log"
+        reader = LogReader(open_store(str(folder)), folder / "open")
+        eventually("all rows", lambda: reader.scan(MODEL).read_all().num_rows >= REQUESTS, 60)
+        assert total(instance, "vigil_events_lost_total") == 0
+    found = reader.scan(MODEL).read_all().to_pylist()
+    assert Counter(row["client_id"] for row in found) == Counter(
+        f"request-{number}" for number in range(REQUESTS)
+    )
+    assert len({(row["id"], row["row"]) for row in found}) == REQUESTS
+
+
+def alive(instance: Any, killed: list[int]) -> list[int]:
+    """Return the monitor's process, if it is another one than those that were killed."""
+    return [member["pid"] for member in instance.members("monitor") if member["pid"] not in killed]

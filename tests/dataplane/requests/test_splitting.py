@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from guards.decisions import Action
 from serving.channel.messages.inference import GuardResult, ResponseParameters
+from serving.dataplane.hooks.event_batches import EventBatch, EventKey
 from serving.dataplane.hooks.events import Events
 from serving.dataplane.hooks.metrics import Metrics
 from serving.dataplane.hooks.statistics import BatchStatistics
@@ -34,6 +35,8 @@ from serving.telemetry.counters import SeriesSet
 Wait = Callable[[Callable[[], object]], Awaitable[None]]
 Make = Callable[..., Any]
 TIMEOUT = 60
+
+KEY = ("m", "1", "r")
 
 
 async def get(future: asyncio.Future[Any]) -> list[float]:
@@ -184,7 +187,7 @@ async def test_an_answer_in_parts_is_of_one_version(
 ) -> None:
     publisher = Publisher()
     statistics = BatchStatistics()
-    recorder = make_recorder(Events(publisher, inputs=True), statistics)  # type: ignore[arg-type]
+    recorder = make_recorder(Events(KEY, publisher, inputs=True), statistics)  # type: ignore[arg-type]
     bench, link = make_bench(observer=recorder, max_batch_size=2), make_link()
     of_versions(link, "1", "2", "2", "2", "3")
     bench.batcher.add_link(link)
@@ -197,7 +200,7 @@ async def test_an_answer_in_parts_is_of_one_version(
     assert bench.queue.waiting_rows == 0
     await get(bench.ask("small", [9.0]))
     await eventually(lambda: len(publisher.events) == 2)
-    assert [(event[3], event[-1]) for event in publisher.events] == [
+    assert [(batch.ids, key.upstream) for key, batch in publisher.events] == [
         (["large"], "2"), (["small"], "3"),
     ]  # fmt: skip
     assert statistics.requests.count == 2
@@ -239,7 +242,7 @@ async def test_a_batch_with_answers_of_two_versions_is_two_events(
     make_bench: Make, make_link: Make, make_recorder: Make, eventually: Wait
 ) -> None:
     publisher = Publisher()
-    recorder = make_recorder(Events(publisher, inputs=True))  # type: ignore[arg-type]
+    recorder = make_recorder(Events(KEY, publisher, inputs=True))  # type: ignore[arg-type]
     bench, link = make_bench(observer=recorder), make_link(manual=True)
     bench.batcher.add_link(link)
     asked = [bench.ask(ident, [value]) for ident, value in (("a", 1.0), ("b", 2.0), ("c", 3.0))]
@@ -247,7 +250,10 @@ async def test_a_batch_with_answers_of_two_versions_is_two_events(
     link.answer(response_parameters={1: ResponseParameters({}, {}, "2")})
     assert await asyncio.gather(*map(get, asked)) == [[2], [4], [6]]
     await eventually(lambda: len(publisher.events) == 2)
-    found = {event[-1]: (event[3], event[6]["y"][:, 0].tolist()) for event in publisher.events}
+    found = {
+        key.upstream: (batch.ids, batch.outputs["y"][:, 0].tolist())
+        for key, batch in publisher.events
+    }
     assert found == {"": (["a", "c"], [2, 6]), "2": (["b"], [4])}
 
 
@@ -263,10 +269,10 @@ async def test_a_request_that_goes_alone_goes_whole(make_bench: Make, make_link:
 
 class Publisher:
     def __init__(self) -> None:
-        self.events: list[tuple[Any, ...]] = []
+        self.events: list[tuple[EventKey, EventBatch]] = []
 
-    def publish(self, *event: Any) -> None:
-        self.events.append(event)
+    def publish(self, key: EventKey, batch: EventBatch) -> None:
+        self.events.append((key, batch))
 
 
 async def test_it_is_one_request_for_metrics_statistics_and_events(
@@ -281,7 +287,7 @@ async def test_it_is_one_request_for_metrics_statistics_and_events(
     recorder = make_recorder(
         Metrics(series, "m", "1"),
         counted,
-        Events(publisher, inputs=True),  # type: ignore[arg-type]
+        Events(KEY, publisher, inputs=True),  # type: ignore[arg-type]
     )
     bench, link = make_bench(observer=recorder, max_batch_size=2), make_link()
     bench.batcher.add_link(link)
@@ -294,15 +300,17 @@ async def test_it_is_one_request_for_metrics_statistics_and_events(
     await asyncio.gather(get(large), get(small))
     await eventually(lambda: len(publisher.events) == 2)
     assert link.sent == [["large"], ["large"], ["large", "small"]]
-    events = {event[3][0]: event for event in publisher.events}
-    _, _, _, ids, rows, inputs, outputs, given, _ = events["large"]
-    assert (ids, rows) == (["large"], [5])
-    assert inputs["x"][:, 0].tolist() == [1, 2, 3, 4, 5]
-    assert outputs["y"][:, 0].tolist() == [2, 4, 6, 8, 10]
-    assert given["sex"].tolist() == list("MFMFM")
-    _, _, _, ids, rows, inputs, outputs, given, _ = events["small"]
-    assert (ids, rows, given) == (["small"], [1], None)
-    assert (inputs["x"][:, 0].tolist(), outputs["y"][:, 0].tolist()) == ([9], [18])
+    large_event, small_event = sorted(
+        (batch for _, batch in publisher.events), key=lambda batch: batch.ids[0]
+    )
+    assert (large_event.ids, large_event.rows) == (["large"], [5])
+    assert large_event.inputs["x"][:, 0].tolist() == [1, 2, 3, 4, 5]
+    assert large_event.outputs["y"][:, 0].tolist() == [2, 4, 6, 8, 10]
+    assert large_event.sensitive is not None
+    assert large_event.sensitive["sex"].tolist() == list("MFMFM")
+    assert (small_event.ids, small_event.rows, small_event.sensitive) == (["small"], [1], None)
+    assert small_event.inputs["x"][:, 0].tolist() == [9]
+    assert small_event.outputs["y"][:, 0].tolist() == [18]
     assert (counted.requests.count, counted.rows, counted.batches) == (2, 6, 3)
     waits = next(s for s in series.snapshot() if s.name == "vigil.inference.queue.duration")
     assert sum(waits.counts) == 2
@@ -313,7 +321,7 @@ async def test_what_a_guard_of_the_model_took_back_is_no_event(
     make_bench: Make, make_link: Make, make_recorder: Make, eventually: Wait
 ) -> None:
     publisher = Publisher()
-    recorder = make_recorder(Events(publisher, inputs=True), guards=("g",))  # type: ignore[arg-type]
+    recorder = make_recorder(Events(KEY, publisher, inputs=True), guards=("g",))  # type: ignore[arg-type]
     bench, link = make_bench(observer=recorder, max_batch_size=2), make_link(manual=True)
     future = await cut_in_three(bench, link, eventually)
     good, bad = bench.ask("good", [9.0]), bench.ask("bad", [8.0])
@@ -333,9 +341,10 @@ async def test_what_a_guard_of_the_model_took_back_is_no_event(
     link.answer()
     await get(last)
     await eventually(lambda: len(publisher.events) == 2)
-    (_, _, _, ids, rows, inputs, outputs, *_), (_, _, _, others, *_) = publisher.events
-    assert (ids, rows, others) == (["good"], [1], ["last"])
-    assert (inputs["x"][:, 0].tolist(), outputs["y"][:, 0].tolist()) == ([9], [18])
+    (_, good_event), (_, last_event) = publisher.events
+    assert (good_event.ids, good_event.rows, last_event.ids) == (["good"], [1], ["last"])
+    assert good_event.inputs["x"][:, 0].tolist() == [9]
+    assert good_event.outputs["y"][:, 0].tolist() == [18]
 
 
 @pytest.mark.parametrize("how", ["answer", "cancel", "misfit"])
