@@ -17,13 +17,13 @@ SERVED = ServedModel("m", "1", b"{}", "/models/m/1", b"[]", "abc")
 MEMBERS = (
     Member("replica", "r-0", 1, "unix:/r", "m", "1", 2, ("explain",), "abc"),
     Member("gateway", "g-0", 2),
-    Member("replica", "r-1", 3, "unix:/q", "m", "1", 2, (), "abd"),
+    Member("replica", "r-1", 3, "unix:/q", "m", "1", 2, (), "abe"),
 )
 
 
 def test_a_revision_is_part_of_what_is_served():
     assert SERVED.key == MEMBERS[0].key == ("m", "1", "abc")
-    assert MEMBERS[2].key == ("m", "1", "abd")
+    assert MEMBERS[2].key == ("m", "1", "abe")
     assert MEMBERS[1].key == ("", "", "")
 
 
