@@ -165,7 +165,7 @@ def test_every_series_is_declared_with_its_labels(instance: Any) -> None:
     for metric in METRICS.values():
         name = prometheus_name(metric.name, metric.kind, metric.unit)
         for suffix in ("", "_total", "_bucket", "_count", "_sum"):
-            declared[name + suffix] = {*metric.labels, "le"}
+            declared[name + suffix] = {*(each.replace(".", "_") for each in metric.labels), "le"}
     for name, labels, _ in samples(instance):
         assert labels.keys() <= declared[name], name
 

@@ -34,8 +34,9 @@ class Roles:
 
     made = None
 
-    def __init__(self, registry_address, runtime, data_dir, on_failed, on_ended):
+    def __init__(self, registry_address, runtime, data_dir, log, on_failed, on_ended):
         Roles.made = self
+        self.log = log
         self.address, self.runtime, self.data_dir = registry_address, runtime, data_dir
         self.on_failed, self.on_ended, self.on_explainer_ended = on_failed, on_ended, None
         self.orders = []

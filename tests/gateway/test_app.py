@@ -15,6 +15,7 @@ from serving.channel.messages.directory import Member, ServedModel
 from serving.channel.messages.reports import GatewayStatus
 from serving.channel.messages.settings import Settings
 from serving.config import Listen
+from serving.config.traces import Traces
 from serving.control.registry import Registry
 from serving.dataplane.handler import DataPlane
 from serving.errors import ModelNotReady
@@ -269,6 +270,7 @@ def test_the_environment_describes_a_gateway(
     assert named.pop("server_name") == "mine"
     bodies = named.pop("bodies")
     assert (bodies.most, bodies.large) == (300 << 20, (300 << 20) - (300 << 20) // 8)
+    assert named.pop("traces") == Traces()
     assert not named  # it owns its process
 
 

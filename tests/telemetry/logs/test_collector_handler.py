@@ -54,7 +54,11 @@ def wait_until(holds: Callable[[], object]) -> None:
         time.sleep(0.005)
 
 
-def test_a_receiver_decodes_a_line(receiver: Any, sending: Any, attributes_of: Any) -> None:
+def test_a_receiver_decodes_a_line(
+    receiver: Any, sending: Any, attributes_of: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # What pytest captures of the log goes from a worker to its parent as UTF-8.
+    monkeypatch.setattr(logging.getLogger("vigil"), "propagate", False)
     handler = sending(receiver.url)
     before, secret = time.time_ns(), str(4700 + 11)
     try:
