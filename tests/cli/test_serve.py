@@ -44,7 +44,7 @@ def process(monkeypatch):
     """What becomes of this process: its title, and how it logs."""
     said = []
     monkeypatch.setattr(process_title, "set_title", said.append)
-    monkeypatch.setattr(module, "configure", lambda *how: said.append(how))
+    monkeypatch.setattr(module, "configure", lambda *how, **more: said.append((*how, more)))
     return said
 
 
@@ -80,7 +80,8 @@ def test_a_folder_that_is_missing_runs_nothing(engine, tmp_path):
 def test_the_process_is_named_and_logs_as_it_is_told(engine, tmp_path, process):
     telemetry = Telemetry(log_format="json", log_level="warning")
     serve(settings(tmp_path, telemetry=telemetry))
-    assert process == ["supervisor", ("supervisor", "json", "warning")]
+    more = {"collector": (None, None)}
+    assert process == ["supervisor", ("supervisor", "json", "warning", more)]
 
 
 @pytest.mark.parametrize(

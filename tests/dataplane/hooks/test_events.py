@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -123,6 +124,7 @@ def test_a_request_of_a_logged_model_costs_no_python_call(
         done = make_done(*(make_request(f"r{at}", row=at, output_row=at) for at in range(size)))
         calls: list[str] = []
         before = sys.getprofile()
+        gc.disable()  # pytest's callback is none of ours
         sys.setprofile(
             lambda frame, event, _argument, calls=calls: (
                 calls.append(frame.f_code.co_name) if event == "call" else None
@@ -132,6 +134,7 @@ def test_a_request_of_a_logged_model_costs_no_python_call(
             events.batch_done(done)
         finally:
             sys.setprofile(before)
+            gc.enable()
         counts.append(calls)
     assert counts[0] == counts[1]
     assert len(counts[0]) <= 8

@@ -117,7 +117,8 @@ def test_an_actor_logs_as_the_instance_does(
 ) -> None:
     made = instance(telemetry={"log_format": "json", "log_level": "warning"})
     deployments.log_as("replica", made, served if of else None)
-    about = {"model": "m", "version": "1"} if of else {}
+    about: dict[str, Any] = {"model": "m", "version": "1"} if of else {}
+    about["collector"] = (None, None)
     assert logged == [("replica", "json", "warning", about), "ray"]
 
 
@@ -358,12 +359,15 @@ async def test_a_role_is_told_where_everything_is(
     if kind == "monitor":
         at = f"unix:{here.runtime}/monitor.sock"
         assert role.arguments == (here.registry_address, at, here.config.data_dir.absolute())
-        assert role.more == {"secret": b"s"}
+        config = here.config
+        assert role.more == {"secret": b"s", "log": config.log, "cloudevents": None}
+        assert config.log is not None
         assert role.steps == ["start"]
     else:
         assert role.arguments == (served, name, at, here.registry_address, b"s")
         assert role.steps == ["load", "start"]
-    about = {} if kind == "monitor" else {"model": "m", "version": "1"}
+    about: dict[str, Any] = {} if kind == "monitor" else {"model": "m", "version": "1"}
+    about["collector"] = (None, None)
     assert logged[0][0] == kind
     assert logged[0][-1] == about
 
