@@ -117,7 +117,7 @@ def test_an_actor_logs_as_the_instance_does(
 ) -> None:
     made = instance(telemetry={"log_format": "json", "log_level": "warning"})
     deployments.log_as("replica", made, served if of else None)
-    about: dict[str, Any] = {"model": "m", "version": "1"} if of else {}
+    about: dict[str, Any] = {"model": "m", "version": "1"} if of else {"model": "", "version": ""}
     about["collector"] = (None, None)
     assert logged == [("replica", "json", "warning", about), "ray"]
 
@@ -366,7 +366,8 @@ async def test_a_role_is_told_where_everything_is(
     else:
         assert role.arguments == (served, name, at, here.registry_address, b"s")
         assert role.steps == ["load", "start"]
-    about: dict[str, Any] = {} if kind == "monitor" else {"model": "m", "version": "1"}
+    of_model, empty = {"model": "m", "version": "1"}, {"model": "", "version": ""}
+    about: dict[str, Any] = empty if kind == "monitor" else of_model
     about["collector"] = (None, None)
     assert logged[0][0] == kind
     assert logged[0][-1] == about

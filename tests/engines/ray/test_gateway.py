@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import warnings
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,7 +18,7 @@ from serving.channel.messages.directory import Inventory
 from serving.config import Listen, ServerConfig
 from serving.dataplane.context import RequestContext
 from serving.errors import Forbidden, InvalidInput, Unsupported
-from serving.gateway.grpc.methods import NAME
+from serving.gateway.grpc.methods import NAME, Method
 from serving.protocol.pb import health_pb2
 from serving.protocol.pb import open_inference_pb2 as pb
 
@@ -65,35 +67,57 @@ def deployment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ray_gateway.G
     config = ServerConfig(ingress="serve", listen=Listen(max_body_mib=1))
     instance = Instance(config, Inventory(), tmp_path, f"unix:{tmp_path}/registry.sock", None)
     made = Deployment(instance)
-    made._app.plane = object()  # type: ignore[assignment]
+    counted: list[tuple[str, int]] = []
+    durations = SimpleNamespace(
+        call=lambda path, code, seconds: counted.append((path, code)), counted=counted
+    )
+    made._app.plane = SimpleNamespace(durations=durations)  # type: ignore[assignment]
     return made
+
+
+PATH = "/vigil.Test/Call"
+
+
+@pytest.fixture
+def at(monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
+    """Puts a method into the table; returns its path."""
+
+    def put(*method: Any) -> str:
+        monkeypatch.setitem(ray_gateway.METHODS, PATH, Method(*method))
+        return PATH
+
+    return put
 
 
 async def live(_plane: object, _request: object, _context: object) -> Any:
     return pb.ServerLiveResponse(live=True)
 
 
-async def test_grpc_answers(deployment: ray_gateway.GatewayDeployment) -> None:
+async def test_grpc_answers(
+    deployment: ray_gateway.GatewayDeployment, at: Callable[..., str]
+) -> None:
     context = Context()
-    method = ray_gateway.Method(pb.ServerLiveRequest, live, Scope.HEALTH)
+    method = at(pb.ServerLiveRequest, live, Scope.HEALTH)
     reply = await deployment.answer(method, pb.ServerLiveRequest(), context)
     assert reply.live
     assert context.code is None
 
 
-async def test_grpc_refuses_other_machines(deployment: ray_gateway.GatewayDeployment) -> None:
+async def test_grpc_refuses_other_machines(
+    deployment: ray_gateway.GatewayDeployment, at: Callable[..., str]
+) -> None:
     context = Context("ipv4:192.0.2.7:4711")
-    method = ray_gateway.Method(pb.ServerLiveRequest, live, Scope.HEALTH)
+    method = at(pb.ServerLiveRequest, live, Scope.HEALTH)
     await deployment.answer(method, pb.ServerLiveRequest(), context)
     assert context.code.name == "PERMISSION_DENIED"
 
 
-async def test_grpc_refuses_what_is_too_large(deployment: ray_gateway.GatewayDeployment) -> None:
+async def test_grpc_refuses_what_is_too_large(
+    deployment: ray_gateway.GatewayDeployment, at: Callable[..., str]
+) -> None:
     context = Context()
     request = pb.ModelInferRequest(raw_input_contents=[bytes(2 << 20)])
-    await deployment.answer(
-        ray_gateway.Method(pb.ModelInferRequest, live, Scope.INFER), request, context
-    )
+    await deployment.answer(at(pb.ModelInferRequest, live, Scope.INFER), request, context)
     assert context.code.name == "RESOURCE_EXHAUSTED"
 
 
@@ -105,15 +129,20 @@ async def test_grpc_refuses_what_is_too_large(deployment: ray_gateway.GatewayDep
     ],
 )
 async def test_grpc_maps_errors(
-    deployment: ray_gateway.GatewayDeployment, error: Exception, code: str, details: str
+    deployment: ray_gateway.GatewayDeployment,
+    at: Callable[..., str],
+    error: Exception,
+    code: str,
+    details: str,
 ) -> None:
     async def fail(_plane: object, _request: object, _context: object) -> Any:
         raise error
 
     context = Context()
-    method = ray_gateway.Method(pb.ServerLiveRequest, fail, Scope.HEALTH)
+    method = at(pb.ServerLiveRequest, fail, Scope.HEALTH)
     await deployment.answer(method, pb.ServerLiveRequest(), context)
     assert (context.code.name, context.details) == (code, details)
+    assert deployment._app.plane.durations.counted == [(PATH, context.code.value[0])]
 
 
 class Denying(Access):
@@ -132,7 +161,11 @@ class Denying(Access):
     [("m", "mallory", True), ("m", "alice", False), ("other", "mallory", False)],
 )
 async def test_another_decision_reaches_calls_through_the_proxy(
-    deployment: ray_gateway.GatewayDeployment, model: str, name: str, refused: bool
+    deployment: ray_gateway.GatewayDeployment,
+    at: Callable[..., str],
+    model: str,
+    name: str,
+    refused: bool,
 ) -> None:
     deployment._app.access = Denying()
     known: list[Any] = []
@@ -142,7 +175,7 @@ async def test_another_decision_reaches_calls_through_the_proxy(
         return pb.ModelReadyResponse(ready=True)
 
     call = Context(x_name=name)
-    method = ray_gateway.Method(pb.ModelReadyRequest, ready, Scope.HEALTH, NAME)
+    method = at(pb.ModelReadyRequest, ready, Scope.HEALTH, NAME)
     await deployment.answer(method, pb.ModelReadyRequest(name=model), call)
     assert (call.code and call.code.name) == ("PERMISSION_DENIED" if refused else None)
     assert [(c.principal.name, c.client) for c in known] == ([] if refused else [(name, LOCAL)])
@@ -162,7 +195,7 @@ async def test_an_order_from_a_page_is_refused(
     deployment: ray_gateway.GatewayDeployment,
 ) -> None:
     call = Context(origin="https://evil.example")
-    method = ray_gateway.METHODS["/inference.GRPCInferenceService/RepositoryModelUnload"]
+    method = "/inference.GRPCInferenceService/RepositoryModelUnload"
     await deployment.answer(method, pb.RepositoryModelUnloadRequest(model_name="m"), call)
     assert call.code.name == "PERMISSION_DENIED"
 
@@ -175,9 +208,9 @@ def test_every_grpc_method_is_a_method_of_the_deployment() -> None:
 
 
 async def test_a_message_may_have_the_size_of_the_limit(
-    deployment: ray_gateway.GatewayDeployment,
+    deployment: ray_gateway.GatewayDeployment, at: Callable[..., str]
 ) -> None:
-    method = ray_gateway.Method(pb.ModelInferRequest, live, Scope.INFER)
+    method = at(pb.ModelInferRequest, live, Scope.INFER)
     for size, code in ((1 << 20, None), ((1 << 20) + 1, "RESOURCE_EXHAUSTED")):
         request = pb.ModelInferRequest()
         request.raw_input_contents.append(bytes(size - 4))
