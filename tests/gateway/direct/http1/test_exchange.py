@@ -144,6 +144,7 @@ class Ticket:
     """An inference that is done when a test says so."""
 
     endpoint, request = SimpleNamespace(name="m", version="1"), SimpleNamespace(id="q")
+    item = SimpleNamespace()
     cancelled = 0
 
     def then(self, done):
