@@ -11,7 +11,7 @@ from serving.config import ServerConfig, Telemetry
 from serving.control import exports
 from serving.control.exports import Exports
 from serving.control.registry import Registry
-from serving.telemetry.export.metrics_data import own_version
+from serving.telemetry.resource import own_version
 
 
 class Pusher:
@@ -31,6 +31,19 @@ class Pusher:
         self.steps.append(series)
 
     def stop(self):
+        self.steps.append("stop")
+
+
+class Costs:
+    """Counts as long as it is let."""
+
+    def __init__(self):
+        self.steps = []
+
+    def start(self):
+        self.steps.append("start")
+
+    async def stop(self):
         self.steps.append("stop")
 
 
@@ -73,7 +86,7 @@ def build_info(totals):
     [((), ("local", "envoy")), (("application", "application"), ("application",) * 2)],
 )
 def test_what_runs_is_a_series_from_the_beginning(totals, given, told):
-    Exports(totals, config(engine="local", ingress="envoy"), History(), *given)
+    Exports(totals, config(engine="local", ingress="envoy"), History(), Costs(), *given)
     assert build_info(totals) == {
         "version": own_version(),
         "python": platform.python_version(),
@@ -84,7 +97,7 @@ def test_what_runs_is_a_series_from_the_beginning(totals, given, told):
 
 async def test_totals_are_sampled_again_and_again(totals, eventually):
     history = History()
-    made = Exports(totals, config(endpoint=None), history)
+    made = Exports(totals, config(endpoint=None), history, Costs())
     assert history.samples == []
     made.start()
     await eventually(lambda: len(history.samples) >= 3)
@@ -97,7 +110,7 @@ async def test_totals_are_sampled_again_and_again(totals, eventually):
 
 @pytest.mark.parametrize("endpoint", [None, ""])
 async def test_without_a_collector_nothing_is_pushed(totals, endpoint):
-    made = Exports(totals, config(endpoint), History())
+    made = Exports(totals, config(endpoint), History(), Costs())
     made.start()
     await made.stop()
     assert Pusher.made is None
@@ -105,7 +118,7 @@ async def test_without_a_collector_nothing_is_pushed(totals, endpoint):
 
 
 async def test_totals_are_pushed_in_the_interval_and_once_at_the_end(totals, eventually):
-    made = Exports(totals, config(), History())
+    made = Exports(totals, config(), History(), Costs())
     made.start()
     pusher = Pusher.made
     endpoint, started_ns, failures = pusher.made_of
@@ -120,7 +133,7 @@ async def test_totals_are_pushed_in_the_interval_and_once_at_the_end(totals, eve
 
 
 async def test_the_first_push_waits_for_its_interval_and_the_last_does_not(totals):
-    made = Exports(totals, config(interval_s=600), History())
+    made = Exports(totals, config(interval_s=600), History(), Costs())
     made.start()
     for _ in range(5):
         await asyncio.sleep(0)
@@ -131,6 +144,14 @@ async def test_the_first_push_waits_for_its_interval_and_the_last_does_not(total
     assert "vigil.build.info" in names(last)
 
 
+async def test_costs_are_counted_from_the_start_to_the_end(totals):
+    costs = Costs()
+    made = Exports(totals, config(endpoint=None), History(), costs)
+    made.start()
+    await made.stop()
+    assert costs.steps == ["start", "stop"]
+
+
 async def test_what_was_never_started_ends(totals):
-    await Exports(totals, config(), History()).stop()
+    await Exports(totals, config(), History(), Costs()).stop()
     assert Pusher.made is None

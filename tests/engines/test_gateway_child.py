@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from serving.config import Listen, ServerConfig
+from serving.config.traces import Traces
 from serving.engines import children, gateway_child
 from serving.engines.gateway_child import GatewayChild
 from serving.gateway.process import GatewayProcess
@@ -96,9 +97,8 @@ async def running(world, tmp_path, eventually, ingress="direct", **more):
 @pytest.mark.parametrize("ingress", ["direct", "envoy"])
 def test_the_ingress_of_the_configuration_is_described(world, tmp_path, ingress):
     child_of(tmp_path, ingress, grace_s=7.0, secret=b"s")
-    assert world.described == [
-        (ingress, (Listen(), tmp_path, "g-0", "unix:/r"), {"secret": b"s", "drain_timeout_s": 7.0})
-    ]
+    more = {"secret": b"s", "drain_timeout_s": 7.0, "traces": Traces()}
+    assert world.described == [(ingress, (Listen(), tmp_path, "g-0", "unix:/r"), more)]
     assert not world.started
 
 

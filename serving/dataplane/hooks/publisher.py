@@ -35,6 +35,8 @@ _DATATYPE_OF: Final = {dtype: name for name, dtype in NUMPY_OF.items() if name !
 
 _decode_taken: Final = msgspec.msgpack.Decoder(Taken).decode
 
+BEGIN_S: Final = 5.0
+"""A monitor says within it what it has of this gateway, or is as good as none."""
 NO_MONITOR: Final = "no_monitor"
 BACKLOG: Final = "backlog"
 
@@ -248,14 +250,16 @@ class EventPublisher:
             flush: whether what was published before must be; many small messages cost much.
 
         Raises:
-            ModelNotReady: no monitor is there, or it went away before it answered.
+            ModelNotReady: no monitor is there, it has not begun to take events, or it went away
+                before it answered.
             VigilError: what the monitor answered.
         """
         if flush:
             self.flush()
         if (connection := self._monitor.connection) is not None:
-            with contextlib.suppress(ChannelClosed):
-                await self._delivery.begun(connection)
+            with contextlib.suppress(ChannelClosed, TimeoutError):
+                async with asyncio.timeout(BEGIN_S):
+                    await self._delivery.begun(connection)
                 return await connection.request(kind, meta, tensors)
         raise ModelNotReady("the monitor is not there; retry later", retry_after_s=1)
 

@@ -21,6 +21,7 @@ from serving.channel.messages.observation import (
     Position,
     Taken,
 )
+from serving.dataplane.hooks import publisher as publisher_module
 from serving.dataplane.hooks.event_batches import EventBatch, EventKey
 from serving.dataplane.hooks.publisher import BACKLOG, NO_MONITOR, EventPublisher, Limits
 from serving.errors import ModelNotReady
@@ -357,6 +358,21 @@ async def test_a_question_does_not_outlast_the_connection(publisher, monitor, un
     monitor.connections[-1].abort()
     with pytest.raises(ModelNotReady, match="monitor"):
         await asked
+
+
+async def test_a_monitor_that_does_not_begin_is_as_good_as_none(
+    publisher, monitor, until, monkeypatch
+):
+    monkeypatch.setattr(publisher_module, "BEGIN_S", 0.05)
+    monitor.server = ChannelServer(lambda _connection, _message: None)
+    await monitor.server.start(f"{monitor.address}.mute")
+    publisher.on_directory(
+        Directory(1, (), (Member("monitor", "m", 1, f"{monitor.address}.mute"),))
+    )
+    await until(lambda: publisher.connected)
+    with pytest.raises(ModelNotReady, match="monitor"):
+        await publisher.request("findings", FindingsMeta("m"))
+    monitor.server.close()
 
 
 async def test_a_question_without_a_monitor(publisher):
