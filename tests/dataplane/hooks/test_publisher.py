@@ -364,15 +364,14 @@ async def test_a_monitor_that_does_not_begin_is_as_good_as_none(
     publisher, monitor, until, monkeypatch
 ):
     monkeypatch.setattr(publisher_module, "BEGIN_S", 0.05)
-    monitor.server = ChannelServer(lambda _connection, _message: None)
-    await monitor.server.start(f"{monitor.address}.mute")
-    publisher.on_directory(
-        Directory(1, (), (Member("monitor", "m", 1, f"{monitor.address}.mute"),))
-    )
+    mute = ChannelServer(lambda _connection, _message: None)
+    address = f"{monitor.address}.mute"
+    await mute.start(address)
+    publisher.on_directory(Directory(1, (), (Member("monitor", "m", 1, address),)))
     await until(lambda: publisher.connected)
     with pytest.raises(ModelNotReady, match="monitor"):
         await publisher.request("findings", FindingsMeta("m"))
-    monitor.server.close()
+    mute.close()
 
 
 async def test_a_question_without_a_monitor(publisher):
