@@ -3,6 +3,7 @@
 import contextlib
 import http.client
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -31,22 +32,24 @@ class S3Server:
 
     def __init__(self, folder):
         self.folder = folder
-        names = ("master", "volume", "filer", "s3")
-        self.ports = dict(zip(names, _free_ports(2 * len(names)), strict=False))
-        self._grpc = dict(zip(names, _free_ports(len(names)), strict=True))
+        names = [
+            f"{role}.port{kind}"
+            for role in ("master", "volume", "filer", "s3")
+            for kind in ("", ".grpc")
+        ]
+        self._ports = dict(zip(names, _free_ports(len(names)), strict=True))
         self._process = None
 
     @property
     def address(self):
-        return f"127.0.0.1:{self.ports['s3']}"
+        return f"127.0.0.1:{self._ports['s3.port']}"
 
     def url(self, bucket="bucket", more=""):
         options = f"endpoint_override={self.address}&scheme=http&allow_bucket_creation=true{more}"
         return f"s3://{bucket}/log?{options}"
 
     def start(self):
-        ports = [f"-{name}.port={port}" for name, port in self.ports.items()]
-        ports += [f"-{name}.port.grpc={port}" for name, port in self._grpc.items()]
+        ports = [f"-{name}={port}" for name, port in self._ports.items()]
         environment = {"AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": SECRET}
         with (self.folder / "output").open("a") as output:
             self._process = subprocess.Popen(
@@ -83,11 +86,15 @@ class S3Server:
 
 
 def _free_ports(number):
+    """Find ports that no client is given by chance while the server is down."""
     with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(number)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
+        found = []
+        while len(found) < number:
+            port = random.SystemRandom().randrange(10_000, 32_000)
+            with contextlib.suppress(OSError):
+                stack.enter_context(socket.socket()).bind(("127.0.0.1", port))
+                found.append(port)
+        return found
 
 
 @pytest.fixture(scope="module")
