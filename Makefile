@@ -93,7 +93,7 @@ constraints:  ## Remake constraints.txt from the newest versions that pyproject.
 	rm -rf $(NEW)
 	$(PYTHON) -m venv $(NEW)
 	$(NEW)/bin/python -m pip install --quiet "pip==$(PIP)"
-	$(NEW)/bin/python -m pip install --editable ".[client,onnx,otlp-grpc,sklearn]" --group dev
+	$(NEW)/bin/python -m pip install --editable ".[client,onnx,otlp-grpc,sklearn]" --group dev --group bench
 	{ echo '# Versions that are known to work together. Remade by `make constraints`; pip takes it with -c.'; \
 	  $(NEW)/bin/python -m pip freeze --all --exclude-editable --exclude pip | sed 's/+cpu$$//'; \
 	} > constraints.txt

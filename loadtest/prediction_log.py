@@ -1,22 +1,24 @@
-"""What the prediction log costs, and how fast one row is found again.
+"""What the prediction log costs, and how fast its rows are found, joined and deleted again.
 
-`python -m loadtest.prediction_log --rows 10000000 --write` fills a log of 30 features a row by its
-own writer, on one core, then looks for ids. Beside it: DuckDB over the same Parquet files without
-an index, and with bloom filters in them, and the same rows in SQLite with an index.
+`python -m loadtest.prediction_log --rows 10000000 --write` fills a log of ten days with 30 features
+a row by its own writer, on one core. Beside it: the same rows in SQLite and in PostgreSQL, and
+DuckDB over the same Parquet files without an index, and with bloom filters in them.
+
+10 M rows take about ten times as long as the default, a million. PostgreSQL needs Debian's
+`postgresql` and `pip install --group bench`.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
-import random
 import resource
 import shutil
-import sqlite3
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
 from uuid import UUID
@@ -26,56 +28,58 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from loadtest import record
-from serving.dataplane.hooks.record_ids import new_record_id
+from loadtest import facts, record
+from loadtest.log_rows import DAYS, FEATURES, NOON, batches, identities, oldest_day, values_of
+from loadtest.postgres import postgres, programs
+from loadtest.sql_rows import COMMIT_ROWS, PostgresRows, Rows, SqliteRows
 from serving.log.open_streams import RollLimits
 from serving.log.reader import LogReader
-from serving.log.retention import Retention
+from serving.log.retention import Retention, retain
 from serving.log.roll import ROW_GROUP
-from serving.log.rows import LoggedBatches, LoggedRequests, LogRows, ModelLog
+from serving.log.rows import LogRows, ModelLog
 from serving.log.store import open_store
 from serving.log.writer import LogLimits, LogWriter
 
-FEATURES = [f"f{number}" for number in range(30)]
 LOOKS = 30
+LABELS = 1000
+"""Labels of one push."""
 _LIMITS = LogLimits(512 << 20, 64 << 30, RollLimits(1 << 30, 100_000, 3600))
 
 
 @dataclass(frozen=True, slots=True)
-class Filled:
-    """What filling a log has cost: rows, seconds of processor time, and ids to look for."""
+class Written:
+    """What writing has cost, and what it has left: rows, processor seconds, bytes.
 
+    Attributes:
+        offer_us: µs that whoever offers a batch spends; none where there is no such thing.
+    """
+
+    name: str
     rows: int
-    writer_s: float
-    offer_s: float
-    batches: int
-    ids: Sequence[str]
+    processor_s: float
+    size: int
+    offer_us: float | None = None
 
 
-def batches(rows: int, size: int) -> Iterator[LogRows]:
-    """Yield batches of one-row requests; features repeat after 1,000 batches, ids do not."""
-    made = np.random.default_rng(0).normal(size=(1000, size, len(FEATURES))).astype(np.float32)
-    for number in range(rows // size):
-        clients = [f"client-{number}-{row}" for row in range(size)]
-        requests = LoggedRequests(
-            clients, [1] * size, ["ok"] * size, [0.001] * size, [0.002] * size
-        )
-        yield LogRows(
-            "m", "1", LoggedBatches(new_record_id(), [size], [time.time()], [0.001]), requests,
-            {"x": made[number % 1000]}, {"y": made[number % 1000, :, :2]}, revision="1",
-        )  # fmt: skip
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """ms of a look-up: the first one's, the median's, and the mean of processor time."""
+
+    name: str
+    rows: int
+    first_ms: float
+    median_ms: float
+    processor_ms: float
 
 
-def fill(folder: Path, rows: int, size: int) -> Filled:
+def fill(name: str, folder: Path, rows: int, size: int) -> Written:
     """Write rows by a `LogWriter` and count the processor time of its threads."""
     writer = LogWriter(
         open_store(str(folder)), folder / "open", Retention(1e5, 1e5, 1e15),
         {"m": ModelLog(features={"x": FEATURES})}, _LIMITS,
     )  # fmt: skip
-    ids: list[str] = []
     begun, mine = time.process_time(), time.thread_time()
-    offers = 0.0
-    count = 0
+    offers, count = 0.0, 0
     writer.start()
     for given in batches(rows, size):
         before = time.thread_time()
@@ -83,24 +87,73 @@ def fill(folder: Path, rows: int, size: int) -> Filled:
         offers += time.thread_time() - before
         count += 1
         if count % 1000 == 0:
-            ids.append(given.requests.client_ids[0])
             while writer.counts().waiting > 200_000:
                 time.sleep(0.05)
     writer.close(timeout_s=600)
     spent = time.process_time() - begun - (time.thread_time() - mine)
     assert writer.counts().stored == count * size
-    return Filled(count * size, spent, offers, count, ids)
+    return Written(name, count * size, spent, _bytes(folder), offers / count * 1e6)
 
 
-def looked(find: Callable[[str], object], ids: Sequence[str]) -> tuple[float, float, float]:
-    """Return ms of a look: the first one's, then the median's, and that of processor time."""
-    times, spent = [], []
+def fill_sql(rows: Rows, count: int, size: int) -> Written:
+    """Write rows into a database; making the batches is not counted."""
+    making = 0.0
+
+    def timed(made: Iterable[LogRows]) -> Iterator[LogRows]:
+        nonlocal making
+        made = iter(made)
+        while True:
+            before = time.process_time()
+            given = next(made, None)
+            making += time.process_time() - before
+            if given is None:
+                return
+            yield given
+
+    begun = rows.processor_s()
+    rows.write(timed(batches(count, size)))
+    spent = rows.processor_s() - begun - making
+    return Written(rows.name, count // size * size, spent, rows.size())
+
+
+def looked(
+    name: str, rows: int, find: Callable[[str], object], ids: Sequence[str],
+    processor_s: Callable[[], float] = time.process_time,
+) -> Looked:  # fmt: skip
+    """Look for ids, one after the other."""
+    times, spent = [], processor_s()
     for identity in ids:
-        begun, mine = time.perf_counter(), time.process_time()
+        begun = time.perf_counter()
         assert find(identity), identity
         times.append((time.perf_counter() - begun) * 1000)
-        spent.append((time.process_time() - mine) * 1000)
-    return times[0], median(times), median(spent)
+    spent = (processor_s() - spent) * 1000 / len(ids)
+    return Looked(name, rows, times[0], median(times), spent)
+
+
+def joined(
+    name: str, rows: int, size: int, join: Callable[[Sequence[str]], int],
+    processor_s: Callable[[], float] = time.process_time,
+) -> Looked:  # fmt: skip
+    """Join pushes of labels with their predictions, by the clients' ids."""
+    pushes = iter([identities(rows, size, LABELS, seed) for seed in range(1, 6)])
+
+    def push(_: str) -> object:
+        found = join(next(pushes))
+        assert found == LABELS, found
+        return found
+
+    return looked(name, rows, push, [str(number) for number in range(5)], processor_s)
+
+
+def deleted(
+    name: str, rows: int, delete: Callable[[], object], left: Callable[[], int],
+    processor_s: Callable[[], float] = time.process_time,
+) -> Looked:  # fmt: skip
+    """Delete the oldest day, and check that it is gone."""
+    row = looked(name, rows, lambda _: [delete()], ["once"], processor_s)
+    count = left()
+    assert abs(count - rows * (DAYS - 1) / DAYS) < rows / 100, count
+    return row
 
 
 def with_bloom_filters(parts: Sequence[Path], folder: Path) -> str:
@@ -123,113 +176,140 @@ def duckdb_look(files: str) -> Callable[[str], object]:
     return lambda identity: database.execute(query, [identity]).fetchall()
 
 
-def sqlite_rows(path: Path, rows: int, size: int) -> tuple[float, sqlite3.Connection, list[str]]:
-    """Write the same rows into SQLite; return processor seconds, the database, and ids."""
-    database = sqlite3.connect(path)
-    database.execute("PRAGMA journal_mode = WAL")
-    database.execute("PRAGMA synchronous = NORMAL")
-    names = ["id", "row", "client_id", "time", "outcome", "queue_s", "total_s", *FEATURES, "y"]
-    database.execute(f"CREATE TABLE rows ({', '.join(names)})")
-    database.execute("CREATE INDEX by_client ON rows (client_id)")
-    insert = f"INSERT INTO rows VALUES ({', '.join('?' * len(names))})"
-    ids = []
-    spent = 0.0
-    for number, given in enumerate(batches(rows, size)):
-        begun = time.process_time()
-        features, outputs = given.inputs["x"].tolist(), given.outputs["y"]
-        database.executemany(
-            insert,
-            (
-                (given.id, row, client, given.time, "ok", 0.001, 0.002, *features[row],
-                 outputs[row].tobytes())
-                for row, client in enumerate(given.requests.client_ids)
-            ),
-        )  # fmt: skip
-        if number % 128 == 0:
-            database.commit()
-            ids.append(given.requests.client_ids[0])
-        spent += time.process_time() - begun
-    database.commit()
-    return spent, database, ids
+@dataclass(slots=True)
+class Results:
+    """What was measured, over all stores."""
+
+    written: list[Written] = field(default_factory=list)
+    found: list[Looked] = field(default_factory=list)
+    joined: list[Looked] = field(default_factory=list)
+    deleted: list[Looked] = field(default_factory=list)
+
+
+def measure_log(folder: Path, rows: int, size: int, results: Results) -> int:
+    """Measure the log, with batches of that size and of 8; return its number of files."""
+    log, store = folder / "log", open_store(str(folder / "log"))
+    written = fill(f"log, batches of {size}", log, rows, size)
+    rows = written.rows
+    small = fill("log, batches of 8", folder / "small", min(rows, 1_000_000) // 10, 8)
+    results.written += [written, small]
+    ids = identities(rows, size, LOOKS)
+    reader = LogReader(store, log / "open")
+    own = [str(UUID(bytes=reader.find("m", identity)[0]["id"])) for identity in ids]
+    parts = sorted((log / "predictions").rglob("*.parquet"))
+    plain = str(log / "predictions" / "*" / "*" / "*" / "*.parquet")
+    bloom = with_bloom_filters(parts, folder / "bloom")
+    ways: list[tuple[str, Callable[[str], object], Sequence[str]]] = [
+        ("log, client's id", lambda i: reader.find("m", i, 0), ids),
+        ("log, own id", lambda i: reader.find("m", i, 0), own),
+        ("log, an id that is not there", lambda i: not reader.find("m", "no" + i), ids),
+        ("DuckDB over its files, statistics alone", duckdb_look(plain), ids[:5]),
+        ("DuckDB over its files, bloom filters", duckdb_look(bloom), ids[:10]),
+    ]
+    results.found += [looked(name, rows, find, looks) for name, find, looks in ways]
+    shutil.rmtree(folder / "bloom")
+
+    def join(wanted: Sequence[str]) -> int:
+        """Scan the columns that a label needs."""
+        listed = ", ".join(f"'{identity}'" for identity in wanted)
+        found = reader.scan("m", f"client_id IN ({listed})", columns=["id", "row", "time", "out_y"])
+        return sum(batch.num_rows for batch in found)
+
+    def count() -> int:
+        return sum(batch.num_rows for batch in reader.scan("m", columns=["row"]))
+
+    results.joined.append(joined("log, a scan", rows, size, join))
+    keep = Retention(DAYS - 2, DAYS - 2, 1e15)
+    delete = lambda: retain(store, keep, datetime.fromtimestamp(NOON, UTC))  # noqa: E731
+    results.deleted.append(deleted("log, files", rows, delete, count))
+    return len(parts)
+
+
+def measure_sql(rows: Rows, how: str, count: int, size: int, results: Results) -> None:
+    """Measure a database."""
+    written = fill_sql(rows, count, size)
+    results.written.append(written)
+    ids = identities(written.rows, size, LOOKS)
+    kept = [value for value in rows.find(ids[0])[0] if isinstance(value, float)]
+    assert np.isin(values_of(ids[0], size), np.float32(kept)).all(), "other rows were written"
+    results.found.append(looked(rows.name, written.rows, rows.find, ids, rows.processor_s))
+    join = lambda wanted: len(rows.join(wanted))  # noqa: E731
+    results.joined.append(joined(rows.name, written.rows, size, join, rows.processor_s))
+    delete = lambda: rows.delete_day(oldest_day())  # noqa: E731
+    name = f"{rows.name}, {how}"
+    results.deleted.append(deleted(name, written.rows, delete, rows.count, rows.processor_s))
 
 
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rows", type=int, default=10_000_000)
-    parser.add_argument("--sqlite-rows", type=int, default=1_000_000)
+    parser.add_argument("--rows", type=int, default=1_000_000, help="of the log")
+    parser.add_argument("--sql-rows", type=int, default=1_000_000, help="of the databases")
     parser.add_argument("--batch", type=int, default=64, help="rows of a batch")
     parser.add_argument("--write", action="store_true", help="into loadtest/results")
     options = parser.parse_args()
+    bin_folder = programs()
+    if bin_folder is None:
+        raise SystemExit("PostgreSQL is not installed (apt install postgresql)")
+    known = facts.machine() | {"command": facts.command("loadtest.prediction_log", None)}
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     pa.set_cpu_count(1)
     folder = Path(tempfile.mkdtemp(prefix="vigil-log-"))
+    results = Results()
     try:
-        facts, tables = measure(folder, options.rows, options.sqlite_rows, options.batch)
+        files = measure_log(folder, options.rows, options.batch, results)
+        sqlite = SqliteRows(folder / "rows.db", FEATURES)
+        measure_sql(sqlite, "rows", options.sql_rows, options.batch, results)
+        with postgres(bin_folder) as server:
+            rows = PostgresRows(server, FEATURES)
+            measure_sql(rows, "a partition", options.sql_rows, options.batch, results)
     finally:
         shutil.rmtree(folder)
-    show = record.write if options.write else None
-    record.show("prediction-log", facts, tables)
-    if show is not None:
-        show("prediction-log", facts, tables, [])
-
-
-def measure(
-    folder: Path, rows: int, sqlite_count: int, size: int
-) -> tuple[dict[str, object], list[record.Table]]:
-    """Return what is known of the run, and its tables."""
-    filled = fill(folder / "log", rows, size)
-    small = fill(folder / "small", min(rows, 1_000_000) // 10, 8)
-    parts = sorted((folder / "log" / "predictions").rglob("*.parquet"))
-    reader = LogReader(open_store(str(folder / "log")), folder / "log" / "open")
-    ids = random.Random(0).sample(list(filled.ids), min(LOOKS, len(filled.ids)))
-    own = [str(UUID(bytes=reader.find("m", identity)[0]["id"])) for identity in ids]
-    plain = str(folder / "log" / "predictions" / "*" / "*" / "*" / "*.parquet")
-    bloom = with_bloom_filters(parts, folder / "bloom")
-    sqlite_s, database, sqlite_ids = sqlite_rows(folder / "rows.db", sqlite_count, size)
-    query = "SELECT * FROM rows WHERE client_id = ?"
-    ways: list[tuple[str, int, Callable[[str], object], Sequence[str]]] = [
-        ("index beside each file, client's id", filled.rows, lambda i: reader.find("m", i, 0), ids),
-        ("index beside each file, own id", filled.rows, lambda i: reader.find("m", i, 0), own),
-        ("index, an id that is not there", filled.rows, lambda i: not reader.find("m", "no" + i),
-         ids),
-        ("DuckDB, statistics alone", filled.rows, duckdb_look(plain), ids[:5]),
-        ("DuckDB, bloom filters", filled.rows, duckdb_look(bloom), ids[:10]),
-        ("SQLite, index", sqlite_count, lambda i: database.execute(query, [i]).fetchall(),
-         sqlite_ids[:: max(1, len(sqlite_ids) // LOOKS)]),
-    ]  # fmt: skip
-    found = [
-        (name, f"{count:,}", *(f"{value:.1f}" for value in looked(find, looks)))
-        for name, count, find, looks in ways
-    ]
-    written = [
-        ("log, batches of 64", f"{filled.rows:,}", f"{filled.rows / filled.writer_s:,.0f}",
-         f"{filled.offer_s / filled.batches * 1e6:.1f}", _bytes(folder / "log", filled.rows)),
-        ("log, batches of 8", f"{small.rows:,}", f"{small.rows / small.writer_s:,.0f}",
-         f"{small.offer_s / small.batches * 1e6:.1f}", _bytes(folder / "small", small.rows)),
-        ("SQLite, one index", f"{sqlite_count:,}", f"{sqlite_count / sqlite_s:,.0f}", "",
-         _bytes(folder / "rows.db", sqlite_count)),
-    ]  # fmt: skip
-    facts: dict[str, object] = {
-        "files": len(parts),
+    known |= {
+        "files of the log": files,
         "peak memory": f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10} MiB",
-        "command": "python -m loadtest.prediction_log --write",
     }
-    tables = [
+    tables = tables_of(results)
+    record.show("prediction-log", known, tables)
+    if options.write:
+        record.write("prediction-log", known, tables, [asdict(results)])
+
+
+def tables_of(results: Results) -> list[record.Table]:
+    """Return the tables of a measurement."""
+    written = [
+        (each.name, f"{each.rows:,}", f"{each.rows / each.processor_s:,.0f}",
+         "" if each.offer_us is None else f"{each.offer_us:.1f}", f"{each.size / each.rows:.0f}")
+        for each in results.written
+    ]  # fmt: skip
+    columns = ("", "rows", "first ms", "median ms", "mean processor ms")
+    note = (
+        f"{len(FEATURES)} features, 2 outputs and 9 to 16 other columns a row, over {DAYS} days. "
+        "The log: with rolling to Parquet and the index, which finds own ids, too. The databases: "
+        f"one index, on the client's id, {COMMIT_ROWS:,} rows a transaction, no wait for the disk; "
+        "PostgreSQL by binary COPY into a partition a day, its server's processor seconds included."
+    )
+    return [
         record.Table(
             "Written", ("", "rows", "rows per processor second", "µs per offer", "bytes per row"),
-            written, "30 features, 2 outputs and 16 other columns a row; with rolling to Parquet.",
+            written, note,
         ),
-        record.Table(
-            "One row found", ("", "rows", "first ms", "median ms", "median processor ms"), found
-        ),
+        record.Table("One row found", columns, _cells(results.found)),
+        record.Table(f"{LABELS:,} labels joined", columns, _cells(results.joined)),
+        record.Table("The oldest day deleted", columns, _cells(results.deleted)),
     ]  # fmt: skip
-    return facts, tables
 
 
-def _bytes(path: Path, rows: int) -> str:
-    files = [path] if path.is_file() else [each for each in path.rglob("*") if each.is_file()]
-    return f"{sum(each.stat().st_size for each in files) / rows:.0f}"
+def _cells(looks: Iterable[Looked]) -> list[tuple[str, ...]]:
+    return [
+        (each.name, f"{each.rows:,}",
+         *(f"{value:.1f}" for value in (each.first_ms, each.median_ms, each.processor_ms)))
+        for each in looks
+    ]  # fmt: skip
+
+
+def _bytes(folder: Path) -> int:
+    return sum(each.stat().st_size for each in folder.rglob("*") if each.is_file())
 
 
 if __name__ == "__main__":

@@ -57,10 +57,12 @@ def _ask(whose: Subject, files: LogFiles, yes: bool) -> None:
         return
     if not sys.stdin.isatty():
         raise VigilError("deleting cannot be undone; say --yes where nobody can be asked")
+    from serving.log.store import shown
+
     of = "all models" if whose.model is None else f"model '{whose.model}'"
+    where = shown(files.place.url)
     typer.confirm(
-        f"Delete every row of {of} in {files.place.url} whose {whose.by} is '{whose.value}'?",
-        abort=True,
+        f"Delete every row of {of} in {where} whose {whose.by} is '{whose.value}'?", abort=True
     )
 
 

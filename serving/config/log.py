@@ -45,7 +45,8 @@ class Log(Section):
 
     url: str | None = Field(
         None,
-        description="A folder, or a URL that pyarrow or fsspec know, such as `s3://bucket/log`; "
+        description="A folder, or a URL that pyarrow or fsspec know, such as `s3://bucket/log`, or "
+        "`s3://bucket/log?endpoint_override=minio:9000&scheme=http` for a server of your own; "
         "none: the folder `log` in `data_dir`.",
     )
     capture: Capture = Field(

@@ -91,12 +91,14 @@ class Roller:
         self._take_over()
         next_retention = 0.0
         while True:
+            # Asked before: what is added while a slow store is asked to delete is rolled, too.
+            last = self._stopping.is_set()
             failed = self._roll_all()
             if time.monotonic() >= next_retention and not failed:
                 failed = not self._retain()
                 if not failed:
                     next_retention = time.monotonic() + _RETENTION_EVERY_S
-            if self._stopping.is_set() and not (failed and time.monotonic() < self._deadline):
+            if last and not (failed and time.monotonic() < self._deadline):
                 return
             self._wait(failed, next_retention)
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import os
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -17,6 +19,9 @@ from serving.errors import VigilError
 TEMPORARY: Final = ".unfinished"
 _OWN: Final = ("s3", "gs", "gcs", "hdfs", "abfs", "abfss")
 """Schemes that pyarrow has a file system of its own for."""
+_NOT_COPIED: Final = ("smart_defaults=", "tls_ca_dir_path=", "tls_verify_certificates=")
+"""Parameters of S3 URLs that pyarrow's constructor of the file system does not know."""
+_CREDENTIALS: Final = re.compile(r"(?<=://)[^/:@?#\s]*:[^@?#\s]*(?=@)")
 
 
 class UnknownStore(VigilError):
@@ -155,14 +160,23 @@ def open_store(url: str) -> Store:
     try:
         if scheme in _OWN:
             filesystem, root = pafs.FileSystem.from_uri(url.replace("gcs://", "gs://", 1))
+            if scheme == "s3" and not any(name in url for name in _NOT_COPIED):
+                # One made from a URL tries each request eleven times, for 12 s, and a process does
+                # not end meanwhile. A copy comes from the constructor, whose default is three.
+                filesystem = copy.copy(filesystem)
             return _folder(url, filesystem, root)
         found, root = fsspec.core.url_to_fs(url)
         return _folder(url, pafs.PyFileSystem(pafs.FSSpecHandler(found)), root)
     except (ImportError, ValueError, OSError, pa.ArrowException) as error:
-        raise UnknownStore(f"log.url: '{url}' cannot be used: {error}") from None
+        raise UnknownStore(f"log.url: '{shown(url)}' cannot be used: {shown(str(error))}") from None
+
+
+def shown(text: str) -> str:
+    """Return a text with the credentials in its URLs left out, for messages."""
+    return _CREDENTIALS.sub("***", text)
 
 
 def _folder(url: str, filesystem: Any, root: str) -> Store:
     if not root.strip("/"):
-        raise UnknownStore(f"log.url: '{url}' cannot be used: it names no folder")
+        raise UnknownStore(f"log.url: '{shown(url)}' cannot be used: it names no folder")
     return Store(filesystem, root)

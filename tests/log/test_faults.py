@@ -2,6 +2,8 @@
 
 import errno
 import os
+import threading
+import time
 
 import pytest
 
@@ -118,6 +120,28 @@ def test_what_the_store_does_not_take_until_the_end_is_left_to_the_next_writer(l
     after = log.writer()
     wait(lambda: after.counts().recovered == 5)
     assert log.table().num_rows == 5
+
+
+def test_what_is_added_while_a_slow_store_deletes_is_finished_at_the_end(log, rows, monkeypatch):
+    asked, answers = threading.Event(), threading.Event()
+
+    def slow(*_):
+        asked.set()
+        assert answers.wait(30)
+        return 0
+
+    monkeypatch.setattr("serving.log.roller.retain", slow)
+    writer = log.writer()
+    assert asked.wait(30)
+    writer.offer(rows(5))
+    close = threading.Thread(target=writer.close)
+    close.start()
+    while not writer._roller._stopping.is_set():
+        time.sleep(0.01)
+    answers.set()
+    close.join()
+    assert writer.counts().parts == 1
+    assert list(log.spool.iterdir()) == []
 
 
 @pytest.mark.parametrize("when", [-1, float("nan"), 1e300])

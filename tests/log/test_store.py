@@ -78,3 +78,11 @@ def test_a_store_that_nobody_knows_is_told_in_a_sentence(wrong):
     with pytest.raises(UnknownStore, match=r"log\.url: '.*' cannot be used: .") as caught:
         open_store(wrong)
     assert "\n" not in caught.value.message
+
+
+@pytest.mark.parametrize("wrong", ["s3://key:se/cret@bucket/log?region=a", "s3://key:s%2Fecret@/"])
+def test_a_secret_in_a_url_is_told_nobody(wrong):
+    with pytest.raises(UnknownStore) as caught:
+        open_store(wrong)
+    assert "***@" in caught.value.message
+    assert "cret" not in caught.value.message
