@@ -30,10 +30,10 @@ from serving.telemetry.metrics.findings import (
     FINDING_CI_UPPER,
     FINDING_ROWS,
     FINDING_VALUE,
-    LABELS_COVERAGE,
     PERFORMANCE_SCORE,
 )
 from serving.telemetry.metrics.inference import REJECTED, SLO_GOOD, SLO_OBJECTIVE, SLO_TOTAL
+from serving.telemetry.metrics.labels import LABELS_COVERAGE
 from serving.telemetry.metrics.models import MODEL_LOAD_FAILURES, UPSTREAM_UP
 from serving.telemetry.metrics.process import (
     SPANS_DROPPED,
