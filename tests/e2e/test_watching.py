@@ -16,9 +16,15 @@ from serving.demo.loans import sample_applicants
 from serving.models.profile.dataset import read_dataset
 from serving.protocol.pb import open_inference_pb2, open_inference_pb2_grpc, vigil_pb2
 from serving.telemetry.export.prometheus import prometheus_name
+from serving.telemetry.metrics.cloudevents import (
+    CLOUDEVENTS_DROPPED,
+    CLOUDEVENTS_PAIRED,
+    SINK_DROPPED,
+    SINK_POSTED,
+)
 from serving.telemetry.metrics.cost import COST, ENERGY_JOULES, MODEL_GPU_TIME
 from serving.telemetry.metrics.declared import METRICS
-from serving.telemetry.metrics.events import EVENTS_DROPPED
+from serving.telemetry.metrics.events import EVENTS_DROPPED, STORE_DROPPED
 from serving.telemetry.metrics.findings import (
     DRIFT_P_VALUE,
     DRIFT_SCORE,
@@ -30,10 +36,15 @@ from serving.telemetry.metrics.findings import (
     FINDING_CI_UPPER,
     FINDING_ROWS,
     FINDING_VALUE,
+    PERFORMANCE_OVERALL,
     PERFORMANCE_SCORE,
 )
 from serving.telemetry.metrics.inference import REJECTED, SLO_GOOD, SLO_OBJECTIVE, SLO_TOTAL
-from serving.telemetry.metrics.labels import LABELS_COVERAGE
+from serving.telemetry.metrics.labels import (
+    LABELS_COVERAGE,
+    LABELS_COVERAGE_BY_GROUP,
+    LABELS_DELAY_BY_GROUP,
+)
 from serving.telemetry.metrics.models import MODEL_LOAD_FAILURES, UPSTREAM_UP
 from serving.telemetry.metrics.process import (
     SPANS_DROPPED,
@@ -353,9 +364,12 @@ UNKNOWN_UNTIL = {
     "a window is full": {FINDING_VALUE, FINDING_BREACHED, FINDING_CI_LOWER, FINDING_CI_UPPER,
                          FINDING_ROWS, DRIFT_SCORE, DRIFT_P_VALUE, FAIRNESS_DISPARITY,
                          FAIRNESS_CI_LOWER, FAIRNESS_CI_UPPER},
-    "labels come": {PERFORMANCE_SCORE, LABELS_COVERAGE},
+    "labels come": {PERFORMANCE_SCORE, PERFORMANCE_OVERALL, LABELS_COVERAGE,
+                    LABELS_COVERAGE_BY_GROUP, LABELS_DELAY_BY_GROUP},
     "a request is refused": {REJECTED},
-    "an event is lost": {EVENTS_DROPPED},
+    "an event is lost": {EVENTS_DROPPED, STORE_DROPPED},
+    "CloudEvents come, or are posted": {CLOUDEVENTS_PAIRED, CLOUDEVENTS_DROPPED, SINK_POSTED,
+                                        SINK_DROPPED},
     "the configuration asks for it": {SLO_GOOD, SLO_TOTAL, SLO_OBJECTIVE, UPSTREAM_UP, SPANS_SENT,
                                       SPANS_DROPPED, TELEMETRY_EXPORT_FAILURES},
     "a version fails to load": {MODEL_LOAD_FAILURES},
