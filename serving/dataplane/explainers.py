@@ -71,7 +71,9 @@ class ExplainerPool:
                 connection = await self._reached(model, version, address, patience_s)
                 return await connection.request(EXPLAIN, meta, tensors)
         except ChannelClosed:
-            raise _gone(model) from None
+            raise ModelNotReady(
+                f"the explainer of model '{model}' went away; retry later", retry_after_s=1
+            ) from None
         except TimeoutError:
             raise DeadlineExceeded(
                 f"no explanation of model '{model}' within {meta.timeout_s:g} s; send fewer rows, "
@@ -150,12 +152,6 @@ class ExplainerPool:
         peers, self._peers = self._peers, {}
         for peer in peers.values():
             peer.close()
-
-
-def _gone(model: str) -> ModelNotReady:
-    return ModelNotReady(
-        f"the explainer of model '{model}' went away; retry later", retry_after_s=1
-    )
 
 
 async def _nobody(_model: str, _version: str) -> None:

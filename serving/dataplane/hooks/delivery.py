@@ -19,6 +19,8 @@ from serving.channel.messages.observation import EVENTS, POSITION, EventMeta, Po
 from serving.protocol.messages import Tensor
 
 _RETRY_S: Final = 0.05
+_PER_REQUEST: Final = 300
+"""Bytes of a request's id, numbers and outcome as objects, at least."""
 
 
 class _Kept(msgspec.Struct):
@@ -34,13 +36,13 @@ class Delivery:
     Args:
         gateway: its id.
         incarnation: tells this process from an earlier one with the same id.
-        most_bytes: of arrays that are kept.
+        most_bytes: of messages that are kept.
         unsent_bytes: while the connection holds more than this, messages wait here.
         on_sent: called with each message when it is written for the first time.
 
     Attributes:
         next: the position of the next message.
-        bytes: of arrays that are kept.
+        bytes: of messages that are kept, about.
         unsent_rows: of messages that were not written yet.
     """
 
@@ -118,7 +120,7 @@ class Delivery:
     # -- messages -----------------------------------------------------------------------
 
     def room(self, size: int) -> bool:
-        """Whether a message with so many bytes of arrays can be kept."""
+        """Whether a message of about so many bytes can be kept."""
         return not self._kept or self.bytes + size <= self._most_bytes
 
     def add(self, meta: EventMeta, tensors: Sequence[Tensor], size: int) -> None:
@@ -171,9 +173,13 @@ class Delivery:
         self._on_sent(kept.meta)
 
 
-def size_of(tensors: Sequence[Tensor]) -> int:
-    """Return about how many bytes the arrays of tensors hold."""
-    return sum(_nbytes(tensor.data) for tensor in tensors)
+def size_of(ids: Sequence[str], tensors: Sequence[Tensor]) -> int:
+    """Return about how many bytes a message holds: its arrays, and what is told of each request.
+
+    Of refused requests there are no arrays, and of these come the most when least is taken.
+    """
+    requests = _PER_REQUEST * len(ids) + sum(map(len, ids))
+    return requests + sum(_nbytes(tensor.data) for tensor in tensors)
 
 
 def _nbytes(array: Any) -> int:

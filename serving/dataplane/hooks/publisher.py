@@ -49,7 +49,7 @@ class Limits(msgspec.Struct, frozen=True):
         delay_s: no row waits longer for company than this. A message costs as much as hundreds of
             rows, at both ends, and findings are about windows: nobody waits for a single row.
         unsent_bytes: while the connection holds more than this, messages wait here.
-        kept_bytes: arrays of messages that the monitor has not made safe yet; more is dropped. A
+        kept_bytes: messages that the monitor has not made safe yet; more is dropped. A
             monitor that is restarted is away for a second or two.
     """
 
@@ -193,7 +193,7 @@ class EventPublisher:
 
     @property
     def kept_bytes(self) -> int:
-        """Bytes of arrays that the monitor has not made safe yet."""
+        """Bytes of messages that the monitor has not made safe yet, about."""
         return self._delivery.bytes
 
     def _flush(self, key: EventKey, pending: PendingEvents) -> None:
@@ -205,7 +205,7 @@ class EventPublisher:
                 *_tensors(observation.INPUT_PREFIX, part.inputs),
                 *_tensors(observation.OUTPUT_PREFIX, part.outputs),
             ]
-            size = size_of(tensors)
+            size = size_of(part.ids, tensors)
             if not delivery.room(size):
                 self._drop(key.model, key.version, self._reason(), requests, rows)
                 continue

@@ -15,6 +15,7 @@ from serving.channel.messages.directory import Directory, Member
 from serving.channel.messages.observation import (
     EVENTS,
     POSITION,
+    REFUSED,
     TAKEN,
     EventMeta,
     FindingsMeta,
@@ -221,11 +222,23 @@ async def test_what_comes_before_the_first_monitor_waits_for_it(publisher, monit
 
 
 async def test_what_waits_for_a_monitor_is_bounded():
-    publisher = EventPublisher("g0", SeriesSet(), limits=Limits(rows=50, kept_bytes=1000))
-    for first in range(3):  # of 480 bytes each
+    publisher = EventPublisher("g0", SeriesSet(), limits=Limits(rows=50, kept_bytes=2000))
+    for first in range(3):  # of 480 bytes each, and what is told of one request
         publish(publisher, 60, first)
     assert publisher.waiting_rows == 120
     assert publisher.dropped[NO_MONITOR].rows == 60
+    publisher.close()
+    assert publisher.dropped[NO_MONITOR] == publisher.published
+
+
+async def test_requests_without_arrays_are_bounded_too():
+    publisher = EventPublisher("g0", SeriesSet(), limits=Limits(rows=10, kept_bytes=20_000))
+    for number in range(100):
+        batch = EventBatch(0.0, [f"refused-{number}"], [0], {}, {})
+        publisher.publish(KEY._replace(kind=REFUSED), batch)
+    assert 0 < publisher.kept_bytes <= 20_000
+    dropped = publisher.dropped[NO_MONITOR].requests
+    assert 0 < dropped < 100
     publisher.close()
     assert publisher.dropped[NO_MONITOR] == publisher.published
 
