@@ -11,6 +11,7 @@ from serving.config import Traces
 from serving.config.traces import TraceSettings, trace_settings
 from serving.dataplane.hooks.request_spans import RequestTraces
 from serving.telemetry.counters import SeriesSet
+from serving.telemetry.exporting import why_unmade
 from serving.telemetry.logs.events import Event
 from serving.telemetry.logs.report import report
 from serving.telemetry.sampling import Sampler
@@ -60,13 +61,7 @@ def _open(settings: TraceSettings, series: SeriesSet) -> SpanExport | None:
 
     try:
         return SpanExport(open_exporter(settings.endpoint, settings.protocol), series)
-    except ImportError as error:
-        said = (
-            "nothing is traced: `telemetry.traces.protocol: grpc` needs a package that is not "
-            "installed; `pip install 'vigil[otlp-grpc]'`, or set http/protobuf"
-        )
-        report(Event.TRACES_NOT_EXPORTED, said, error=error)
-    except Exception as error:  # noqa: BLE001 - a variable or a file that the SDK cannot read
-        said = f"nothing is traced: the exporter of traces cannot be made: {error}"
+    except Exception as error:  # noqa: BLE001 - a package, variable or file that cannot be read
+        said = why_unmade(error, "nothing is traced", "the exporter of traces", "telemetry.traces")
         report(Event.TRACES_NOT_EXPORTED, said, error=error)
     return None

@@ -6,10 +6,7 @@ waits is bounded, and to add a span never waits. Only processes that trace impor
 
 from __future__ import annotations
 
-import logging
 import os
-import threading
-import time
 from collections.abc import Sequence
 from typing import Final
 
@@ -19,6 +16,7 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags
 
 from serving.telemetry.counters import SeriesSet
+from serving.telemetry.exporting import STOP_TIMEOUT_S, ExporterEnd, quieten, stop_within
 from serving.telemetry.logs.events import Event
 from serving.telemetry.logs.report import report
 from serving.telemetry.metrics.process import (
@@ -31,9 +29,6 @@ from serving.telemetry.resource import instance_resource, own_version
 from serving.telemetry.span import Span
 from serving.telemetry.trace_context import SpanIds
 
-STOP_TIMEOUT_S: Final = 1.5
-"""Less than a gateway has for closing once everything is answered."""
-
 _SAMPLED: Final = TraceFlags(TraceFlags.SAMPLED)
 _KINDS: Final = {
     "server": SpanKind.SERVER,
@@ -42,8 +37,6 @@ _KINDS: Final = {
 }
 _UNSET: Final = Status(StatusCode.UNSET)
 _ERROR: Final = Status(StatusCode.ERROR)
-# The libraries log each failed try; here a change is logged once and the rest counted.
-_CHATTY: Final = ("opentelemetry.exporter.otlp", "opentelemetry.sdk._shared_internal")
 
 
 def open_exporter(endpoint: str | None, protocol: str) -> SpanExporter:
@@ -80,8 +73,7 @@ class SpanExport:
     def __init__(
         self, exporter: SpanExporter, series: SeriesSet, most_waiting: int | None = None
     ) -> None:
-        for name in _CHATTY:
-            logging.getLogger(name).setLevel(logging.CRITICAL)
+        quieten()
         self._counting = _Counting(exporter, series)
         self._most = most_waiting or _whole("OTEL_BSP_MAX_QUEUE_SIZE", 2048)
         # Its own bound is never reached, for it would drop without telling us.
@@ -105,14 +97,7 @@ class SpanExport:
 
     def stop(self, timeout_s: float = STOP_TIMEOUT_S) -> None:
         """Send what waits and end the thread, within `timeout_s`; then leave it behind."""
-        deadline = time.monotonic() + timeout_s
-        stopping = threading.Thread(target=self._processor.shutdown, daemon=True)
-        stopping.start()
-        # Two thirds of the time to finish on its own, then its retries are cut short.
-        stopping.join(timeout_s * 2 / 3)
-        if stopping.is_alive():
-            self._counting.cut_short()
-            stopping.join(max(0.0, deadline - time.monotonic()))
+        stop_within(timeout_s, self._processor.shutdown, self._counting.end)
 
     def _readable(self, span: Span) -> ReadableSpan:
         ids = span.ids
@@ -138,6 +123,7 @@ class _Counting(SpanExporter):
     """Counts what an exporter does.
 
     Attributes:
+        end: ends the exporter.
         taken: spans that do not wait any more; only the exporting thread writes to it.
     """
 
@@ -145,9 +131,7 @@ class _Counting(SpanExporter):
         self._exporter = exporter
         self._sent = series.sum(SPANS_SENT)
         self._dropped = series.sum(SPANS_DROPPED, reason=SPANS_NOT_EXPORTED)
-        self._failing = False
-        self._cut = threading.Lock()
-        self._closed = False
+        self.end = ExporterEnd(exporter)
         self.taken = 0
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
@@ -159,22 +143,14 @@ class _Counting(SpanExporter):
             result = SpanExportResult.FAILURE
         failed = result is not SpanExportResult.SUCCESS
         (self._dropped if failed else self._sent).add(len(spans))
-        if failed != self._failing and not self._closed:
-            self._failing = failed
+        if self.end.changed(failed=failed):
             how = "fail; spans are dropped and counted" if failed else "work again"
             report(Event.EXPORT_CHANGED, f"exports of traces {how}", state=how)
         return result
 
-    def cut_short(self) -> None:
-        """Give up what is under way."""
-        with self._cut:
-            if not self._closed:
-                self._closed = True
-                self._exporter.shutdown()
-
     def shutdown(self) -> None:
         """End the exporter once."""
-        self.cut_short()
+        self.end.cut_short()
 
     def force_flush(self, timeout_millis: int = 30000) -> bool:
         """Nothing waits here."""

@@ -7,8 +7,6 @@ that is not there. What waits is bounded: the oldest lines make room.
 from __future__ import annotations
 
 import logging
-import threading
-import time
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -22,13 +20,12 @@ from opentelemetry.sdk._logs.export import (
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import TraceFlags
 
+from serving.telemetry.exporting import STOP_TIMEOUT_S, ExporterEnd, quieten, stop_within
 from serving.telemetry.logs.collected import Collector
 from serving.telemetry.logs.events import Event
 from serving.telemetry.logs.lines import Lines
 from serving.telemetry.logs.report import FIELDS, report
 from serving.telemetry.resource import instance_resource, own_version
-
-STOP_TIMEOUT_S: Final = 1.5
 
 _SEVERITY: Final = {
     "debug": SeverityNumber.DEBUG,
@@ -46,8 +43,6 @@ _ATTRIBUTES: Final = {
 _ELSEWHERE: Final = frozenset({"time", "level", "message", "event", "trace_id", "span_id"})
 _SAMPLED: Final = TraceFlags(TraceFlags.SAMPLED)
 _NOT_SAMPLED: Final = TraceFlags(TraceFlags.DEFAULT)
-# What they log of a failed try would be sent to the collector that fails.
-_CHATTY: Final = ("opentelemetry.exporter.otlp", "opentelemetry.sdk._shared_internal", "urllib3")
 
 
 def open_exporter(collector: Collector) -> LogRecordExporter:
@@ -79,8 +74,7 @@ class CollectorHandler(logging.Handler):
 
     def __init__(self, exporter: LogRecordExporter, lines: Lines) -> None:
         super().__init__()
-        for name in _CHATTY:
-            logging.getLogger(name).setLevel(logging.CRITICAL)
+        quieten()
         self._lines = lines
         self._telling = _Telling(exporter)
         self._processor = BatchLogRecordProcessor(self._telling)
@@ -99,14 +93,7 @@ class CollectorHandler(logging.Handler):
 
     def stop(self, timeout_s: float = STOP_TIMEOUT_S) -> None:
         """Send what waits and end the thread, within `timeout_s`; then leave it behind."""
-        deadline = time.monotonic() + timeout_s
-        stopping = threading.Thread(target=self._processor.shutdown, daemon=True)
-        stopping.start()
-        # Two thirds of the time to finish on its own, then its retries are cut short.
-        stopping.join(timeout_s * 2 / 3)
-        if stopping.is_alive():
-            self._telling.cut_short()
-            stopping.join(max(0.0, deadline - time.monotonic()))
+        stop_within(timeout_s, self._processor.shutdown, self._telling.end)
 
 
 def _record(fields: dict[str, Any], time_ns: int) -> LogRecord:
@@ -140,9 +127,7 @@ class _Telling(LogRecordExporter):
 
     def __init__(self, exporter: LogRecordExporter) -> None:
         self._exporter = exporter
-        self._failing = False
-        self._cut = threading.Lock()
-        self._closed = False
+        self.end = ExporterEnd(exporter)
 
     def export(self, batch: Sequence[ReadableLogRecord]) -> LogRecordExportResult:
         """Send lines; the SDK calls it from one thread."""
@@ -151,22 +136,14 @@ class _Telling(LogRecordExporter):
         except Exception:  # noqa: BLE001 - lines that cannot be sent are not, whatever it was
             result = LogRecordExportResult.FAILURE
         failed = result is not LogRecordExportResult.SUCCESS
-        if failed != self._failing and not self._closed:
-            self._failing = failed
+        if self.end.changed(failed=failed):
             how = "fail; lines are on standard error alone" if failed else "work again"
             report(Event.EXPORT_CHANGED, f"exports of the log {how}", state=how)
         return result
 
-    def cut_short(self) -> None:
-        """Give up what is under way."""
-        with self._cut:
-            if not self._closed:
-                self._closed = True
-                self._exporter.shutdown()  # type: ignore[no-untyped-call]
-
     def shutdown(self) -> None:
         """End the exporter once."""
-        self.cut_short()
+        self.end.cut_short()
 
     def force_flush(self, timeout_millis: int = 30000) -> bool:
         """Nothing waits here."""

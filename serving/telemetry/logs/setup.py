@@ -10,6 +10,7 @@ import threading
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Literal, get_args
 
+from serving.telemetry.exporting import why_unmade
 from serving.telemetry.logs.collected import ENDPOINT, PROTOCOL, Collector, collector_of
 from serving.telemetry.logs.events import Event
 from serving.telemetry.logs.lines import JsonLines, Lines, TextLines
@@ -161,14 +162,10 @@ def _open(where: Collector, lines: Lines) -> CollectorHandler | None:
 
     try:
         return CollectorHandler(open_exporter(where), lines)
-    except ImportError as error:
-        said = (
-            "the log goes to standard error alone: `telemetry.logs.protocol: grpc` needs a package "
-            "that is not installed; `pip install 'vigil[otlp-grpc]'`, or set http/protobuf"
+    except Exception as error:  # noqa: BLE001 - a package, variable or file that cannot be read
+        said = why_unmade(
+            error, "the log goes to standard error alone", "its exporter", "telemetry.logs"
         )
-        report(Event.LOGS_NOT_EXPORTED, said, error=error)
-    except Exception as error:  # noqa: BLE001 - a variable or a file that the SDK cannot read
-        said = f"the log goes to standard error alone: its exporter cannot be made: {error}"
         report(Event.LOGS_NOT_EXPORTED, said, error=error)
     return None
 

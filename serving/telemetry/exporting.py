@@ -1,0 +1,80 @@
+"""What exporters of spans and of lines share: quiet libraries, and an end within a time."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from typing import Final, Protocol
+
+STOP_TIMEOUT_S: Final = 1.5
+"""Less than a gateway has for closing once everything is answered."""
+
+# The libraries log each failed try; here a change is logged once.
+_CHATTY: Final = ("opentelemetry.exporter.otlp", "opentelemetry.sdk._shared_internal", "urllib3")
+
+
+class Exporter(Protocol):
+    """What is asked of one of the SDK's exporters at its end."""
+
+    def shutdown(self) -> None:
+        """Give up what is under way."""
+
+
+class ExporterEnd:
+    """Tells changes between failing and working, and ends an exporter once."""
+
+    def __init__(self, exporter: Exporter) -> None:
+        self._exporter = exporter
+        self._failing = False
+        self._cut = threading.Lock()
+        self._closed = False
+
+    def changed(self, *, failed: bool) -> bool:
+        """Take note of how an export went; whether that is worth a line."""
+        changed = failed != self._failing and not self._closed
+        if changed:
+            self._failing = failed
+        return changed
+
+    def cut_short(self) -> None:
+        """Give up what is under way."""
+        with self._cut:
+            if not self._closed:
+                self._closed = True
+                self._exporter.shutdown()
+
+
+def quieten() -> None:
+    """Have the libraries of exporters log nothing below critical."""
+    for name in _CHATTY:
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+
+
+def stop_within(timeout_s: float, shutdown: Callable[[], object], end: ExporterEnd) -> None:
+    """Send what waits and end a processor's thread, within `timeout_s`; then leave it behind."""
+    deadline = time.monotonic() + timeout_s
+    stopping = threading.Thread(target=shutdown, daemon=True)
+    stopping.start()
+    # Two thirds of the time to finish on its own, then its retries are cut short.
+    stopping.join(timeout_s * 2 / 3)
+    if stopping.is_alive():
+        end.cut_short()
+        stopping.join(max(0.0, deadline - time.monotonic()))
+
+
+def why_unmade(error: Exception, what_follows: str, what: str, section: str) -> str:
+    """Say why there is no exporter.
+
+    Args:
+        error: what making it has raised.
+        what_follows, what: parts of the sentence: `nothing is traced`, `the exporter of traces`.
+        section: of the configuration, whose `protocol` names the package.
+    """
+    if isinstance(error, ImportError):
+        return (
+            f"{what_follows}: `{section}.protocol: grpc` needs a package that is not installed; "
+            "`pip install 'vigil[otlp-grpc]'`, or set http/protobuf"
+        )
+    return f"{what_follows}: {what} cannot be made: {error}"
