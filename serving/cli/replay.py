@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -148,8 +149,8 @@ def _logged(entry: ModelEntry, rows: Any, revision: str, index: int | None) -> L
 def _asked(logged: Logged, url: str) -> list[Tensor] | None:
     """Return the outputs that a gateway gives; None where none serves the version."""
     from serving.channel.messages.inference import Passthrough
+    from serving.remote.http.answers import whole_answer
     from serving.remote.http.wire import LENGTH, HttpWire
-    from serving.remote.wire import Answer
 
     wire = HttpWire(binary=True)
     call = wire.infer(logged.model, logged.version, Passthrough({}, {}), logged.inputs)
@@ -163,8 +164,7 @@ def _asked(logged: Logged, url: str) -> list[Tensor] | None:
         if refusal.status == 404:
             return None
         raise
-    length = got.headers.get(LENGTH, "")
-    answer = Answer(got.content, int(length) if length.isdecimal() else None)
+    answer = whole_answer(HTTPStatus.OK, got.content, got.headers.get(LENGTH))
     return list(wire.read_infer(answer).tensors)
 
 
