@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import statistics
 import subprocess
 import sys
 import threading
@@ -19,6 +18,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import count
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,6 +26,7 @@ from loadtest import facts, mlp, vigil
 from loadtest.home import ROOT
 from loadtest.load import LOADS, Load, measure
 from loadtest.process import Server, only_one, stop_on_sigterm
+from loadtest.ratios import paired
 
 KNOWN: Final = {load.name: load for load in LOADS}
 DEFAULT: Final = "json-1,json-64,grpc-4x16,json-64-unique,grpc-4x16-unique"
@@ -73,36 +74,31 @@ def main() -> int:
 def _saturated(
     bare: Server, recording: Server, load: Load, rounds: int, seconds: float
 ) -> dict[str, Any]:
-    ratios, control, rates = [], [], []
-    for _ in range(rounds):
-        before, now, again = (
-            measure(server, load, seconds).requests_per_s for server in (bare, recording, bare)
-        )
-        ratios.append(2 * now / (before + again))
-        control.append(again / before)
-        rates.append(before)
+    def rate(server: Server) -> float:
+        return measure(server, load, seconds).requests_per_s
+
+    told = paired(lambda: rate(bare), lambda: rate(recording), rounds)
     return {
-        "bare_per_s": round(statistics.median(rates)),
-        "recording_to_bare": _spread(ratios),
-        "control": _spread(control),
+        "bare_per_s": round(told.first),
+        "recording_to_bare": told.ratio,
+        "control": told.control,
     }
 
 
 def _open_loop(
     bare: Server, recording: Server, rate: float, rounds: int, seconds: float, home: Path
 ) -> dict[str, Any]:
-    ratios, control = [], []
+    calls = count()  # three a round, which get the same arrivals
+
+    def p99_ms(server: Server) -> float:
+        return _p99_ms(server, rate, seconds, next(calls) // 3, home)
+
     before = _dropped(recording)
-    for number in range(rounds):
-        first, now, again = (
-            _p99_ms(server, rate, seconds, number, home) for server in (bare, recording, bare)
-        )
-        ratios.append(2 * now / (first + again))
-        control.append(again / first)
+    told = paired(lambda: p99_ms(bare), lambda: p99_ms(recording), rounds)
     return {
         "offered_per_s": round(rate),
-        "p99_recording_to_bare": _spread(ratios),
-        "control": _spread(control),
+        "p99_recording_to_bare": told.ratio,
+        "control": told.control,
         "dropped": _dropped(recording) - before,
     }
 
@@ -130,14 +126,6 @@ def _dropped(server: Server) -> float:
         lines = answer.read().decode().splitlines()
     names = ("vigil_events_dropped_total", "vigil_events_lost_total", "vigil_store_dropped_total")
     return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith(names))
-
-
-def _spread(values: list[float]) -> dict[str, float]:
-    return {
-        "median": round(statistics.median(values), 3),
-        "least": round(min(values), 3),
-        "most": round(max(values), 3),
-    }
 
 
 @contextmanager

@@ -6,7 +6,7 @@ the median over rounds taken: what slows the whole machine for a minute cancels 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import median
 
@@ -32,6 +32,15 @@ class Sample:
     def valid(self) -> bool:
         """Whether the round counts."""
         return not self.measurement.problems
+
+
+@dataclass(frozen=True, slots=True)
+class Paired:
+    """One server against another: the first one's median, the other's ratio, and the control."""
+
+    first: float
+    ratio: dict[str, float]
+    control: dict[str, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,3 +131,27 @@ def _summary(group: Sequence[Sample], key: str, reference: str | None) -> Summar
         to_baseline=ratio(group, key, BASELINE) if key not in (CONTROL, BASELINE) else None,
         generator_cpu=median(m.generator_cpu for m in valid) if valid else None,
     )
+
+
+def spread(values: Sequence[float]) -> dict[str, float]:
+    """Return the median of ratios, and the smallest and the largest."""
+    return {
+        "median": round(median(values), 3),
+        "least": round(min(values), 3),
+        "most": round(max(values), 3),
+    }
+
+
+def paired(first: Callable[[], float], other: Callable[[], float], rounds: int) -> Paired:
+    """Measure `first`, `other` and `first` again in each round.
+
+    Returns:
+        `other` to the mean of its neighbours, and `first` to itself: the A/A control.
+    """
+    ratios, control, values = [], [], []
+    for _ in range(rounds):
+        before, now, again = first(), other(), first()
+        ratios.append(2 * now / (before + again))
+        control.append(again / before)
+        values.append(before)
+    return Paired(median(values), spread(ratios), spread(control))

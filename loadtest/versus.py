@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -23,6 +22,7 @@ from loadtest.facts import machine
 from loadtest.home import ROOT
 from loadtest.load import LOADS, Load, measure
 from loadtest.process import Server
+from loadtest.ratios import paired
 
 KNOWN: Final = {load.name: load for load in LOADS}
 DEFAULT: Final = "json-1,json-64,grpc-4x16,json-1-unique,json-64-unique,grpc-4x16-unique"
@@ -110,16 +110,11 @@ def _server(process: subprocess.Popen[bytes], home: Path) -> Server:
 
 
 def _race(other: Server, this: Server, load: Load, rounds: int) -> dict[str, Any]:
-    ratios, control, rates = [], [], []
-    for _ in range(rounds):
-        before, now, again = (
-            measure(server, load, SECONDS).requests_per_s for server in (other, this, other)
-        )
-        ratios.append(2 * now / (before + again))
-        control.append(again / before)
-        rates.append(before)
-    found = {"other_per_s": statistics.median(rates), "this_to_other": _told(ratios),
-             "control": _told(control)}  # fmt: skip
+    def rate(server: Server) -> float:
+        return measure(server, load, SECONDS).requests_per_s
+
+    told = paired(lambda: rate(other), lambda: rate(this), rounds)
+    found = {"other_per_s": told.first, "this_to_other": told.ratio, "control": told.control}
     print(load.name, found, flush=True)
     return found
 
@@ -127,14 +122,6 @@ def _race(other: Server, this: Server, load: Load, rounds: int) -> dict[str, Any
 def _commit(checkout: Path) -> str:
     command = ["git", "-C", checkout, "rev-parse", "--short", "HEAD"]
     return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
-
-
-def _told(ratios: list[float]) -> dict[str, float]:
-    return {
-        "median": round(statistics.median(ratios), 3),
-        "least": round(min(ratios), 3),
-        "most": round(max(ratios), 3),
-    }
 
 
 if __name__ == "__main__":

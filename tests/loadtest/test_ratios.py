@@ -1,7 +1,7 @@
 import pytest
 
 from loadtest.load import Measurement
-from loadtest.ratios import BASELINE, CONTROL, Sample, better, ratio, summarize
+from loadtest.ratios import BASELINE, CONTROL, Sample, better, paired, ratio, summarize
 
 
 def samples(rates: dict[str, list[float | None]], load: str = "json-1") -> list[Sample]:
@@ -78,3 +78,11 @@ def test_all_rounds_invalid_gives_no_figures_and_keeps_the_reasons():
     assert found.requests_per_s is None
     assert found.valid_rounds == 0
     assert found.problems == ("3 status errors", "3 status errors")
+
+
+def test_a_server_is_compared_with_its_neighbours_in_time():
+    first, other = iter([10.0, 20.0, 30.0, 30.0]), iter([30.0, 15.0])
+    told = paired(lambda: next(first), lambda: next(other), 2)
+    assert told.first == 20
+    assert told.ratio == {"median": 1.25, "least": 0.5, "most": 2.0}
+    assert told.control == {"median": 1.5, "least": 1.0, "most": 2.0}
