@@ -23,7 +23,12 @@ class Closed(Exception):
 
 
 class Link:
-    """One connection to a port on loopback; every operation ends at `deadline` (monotonic)."""
+    """One connection to a port on loopback; every operation ends at `deadline` (monotonic).
+
+    Raises:
+        Closed: its time is up before it has greeted.
+        OSError: nobody listens.
+    """
 
     def __init__(self, port: int, deadline: float, http2: bool = False) -> None:
         self._deadline = deadline
@@ -34,8 +39,13 @@ class Link:
         self._window = {0: f.FIRST_WINDOW}
         self._first = f.FIRST_WINDOW
         self.sent = 0
-        if http2:
+        if not http2:
+            return
+        try:
             self.send(f.PREFACE + f.settings({}) + f.window_update(0, 1 << 30))
+        except Closed:
+            self._socket.close()  # whoever wanted it has nothing to close
+            raise
 
     def __enter__(self) -> Link:
         return self

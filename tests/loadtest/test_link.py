@@ -1,3 +1,4 @@
+import socket
 import time
 
 import pytest
@@ -25,6 +26,20 @@ def frames(sent: bytes) -> list[tuple[int, int, bytes]]:
 
 def body(sent: bytes) -> int:
     return sum(len(payload) for kind, _, payload in frames(sent) if kind == f.DATA)
+
+
+def test_one_whose_time_is_up_at_once_is_closed(sink, monkeypatch):
+    made = []
+    connect = socket.create_connection
+
+    def connected(*given, **more):
+        made.append(connect(*given, **more))
+        return made[-1]
+
+    monkeypatch.setattr(socket, "create_connection", connected)
+    with pytest.raises(Closed):
+        Link(sink().port, soon(-1), http2=True)
+    assert made[0].fileno() == -1
 
 
 def test_a_body_waits_for_both_windows(sink):
