@@ -3,6 +3,9 @@
 Column names: `in_<feature>` and `out_<feature>` for tensors whose columns have names,
 `in_<tensor>` and `out_<tensor>` for others, `score_<guard>`. BYTES are text where all of them are
 UTF-8, else binary. Half-precision numbers become single-precision ones, which hold them exactly.
+
+Of models that take labels there is `predicted`, what labels are compared with, and `told`, names of
+the sensitive attributes that came with the request.
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ from typing import Any, Final
 import numpy as np
 import pyarrow as pa
 
-from serving.log.rows import ID_BYTES, LogRows, ModelLog
+from serving.log.rows import ID_BYTES, LogRows, ModelLog, Predicted
 
 _KEYS: Final = (
     ("id", pa.binary(ID_BYTES)), ("row", pa.int32()), ("client_id", pa.string()),
@@ -42,6 +45,10 @@ FIXED: Final = pa.schema(
     ]
 )
 """Columns that every row has."""
+
+
+PREDICTED: Final = "predicted"
+TOLD: Final = "told"
 
 
 def likeness(rows: LogRows) -> tuple[Any, ...]:
@@ -83,6 +90,8 @@ def prediction_batch(group: Sequence[LogRows], how: ModelLog) -> Any:
                 _add_tensor(columns, prefix, name, array, how)
     for name, array in _tensors(group, "scores").items():
         columns[f"score_{name}"] = _vector(array)
+    if how.capture != "none" and how.predicted is not None:
+        _add_predicted(columns, group, how.predicted)
     return pa.record_batch(columns)
 
 
@@ -97,6 +106,27 @@ def sensitive_batch(group: Sequence[LogRows], how: ModelLog) -> Any:
             texts = pa.array(list(chain.from_iterable(joined)), pa.string())
             columns[_free(columns, name, "sensitive")] = texts
     return pa.record_batch(columns)
+
+
+def _add_predicted(columns: dict[str, Any], group: Sequence[LogRows], predicted: Predicted) -> None:
+    try:
+        values = predicted(_tensors(group, "outputs"))
+    except (KeyError, ValueError):  # no answers, or not such as the model is said to give
+        return
+    columns[PREDICTED] = _nested(values)
+    if group[0].sensitive:
+        told = [_told(rows.sensitive, sum(rows.requests.rows)) for rows in group]
+        columns[TOLD] = pa.array(list(chain.from_iterable(told)), pa.list_(pa.string()))
+
+
+def _told(sensitive: Mapping[str, Any], count: int) -> list[list[str]]:
+    """Return the names of what was told of each row."""
+    named: list[list[str]] = [[] for _ in range(count)]
+    for name, values in sensitive.items():
+        for names, value in zip(named, values, strict=True):
+            if value is not None:
+                names.append(name)
+    return named
 
 
 def kept_rows(batch: Any, sample: float) -> Any:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Final
 
 import numpy as np
 
 from serving.config.log import Capture
+
+Predicted = Callable[[Mapping[str, np.ndarray]], np.ndarray]
+"""Gives what labels are compared with, [n] or [n, k], from outputs by name; raises KeyError or
+ValueError where they are not such."""
 
 ID_BYTES: Final = 16
 """Bytes of a batch's id, a UUIDv7."""
@@ -182,8 +186,10 @@ class ModelLog:
     Attributes:
         capture, sample: as in the configuration.
         features: names of the columns of two-dimensional tensors, by tensor.
+        predicted: what labels are compared with; None where the model takes none.
     """
 
     capture: Capture = "full"
     sample: float = 1.0
     features: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    predicted: Predicted | None = field(default=None, compare=False)

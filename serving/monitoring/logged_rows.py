@@ -19,8 +19,17 @@ from serving.channel.messages.observation import (
 from serving.config.model import ModelConfig
 from serving.errors import InvalidInput
 from serving.log.layout import day_of
-from serving.log.rows import ID_BYTES, LoggedBatches, LoggedRequests, LogRows, ModelLog
+from serving.log.rows import (
+    ID_BYTES,
+    LoggedBatches,
+    LoggedRequests,
+    LogRows,
+    ModelLog,
+    Predicted,
+)
+from serving.models.consumers import LABELS, consumers
 from serving.models.logged import column_names
+from serving.monitoring.label_kind import label_kind
 from serving.protocol.datatypes import bf16_to_fp32
 from serving.protocol.messages import Tensor
 from serving.telemetry.outcomes import OUTCOME_OK
@@ -57,12 +66,22 @@ def how_logged(config: ModelConfig) -> HowLogged:
             config.log.capture or "full",
             1.0 if config.log.sample is None else config.log.sample,
             column_names(config),
+            _predicted(config),
         ),
         frozenset(
             prefix + spec.name for prefix, specs in sides for spec in specs
             if spec.datatype == "BF16"
         ),
     )  # fmt: skip
+
+
+def _predicted(config: ModelConfig) -> Predicted | None:
+    """Return what makes of outputs what labels are compared with, as the judges do it."""
+    kind = label_kind(config)
+    if kind is None or LABELS not in consumers(config):
+        return None
+    output = config.outputs[0].name
+    return lambda outputs: kind.predicted(outputs[output])
 
 
 def logged_rows(
