@@ -38,6 +38,7 @@ from serving.log.writer import LogLimits, LogWriter
 
 FEATURES = [f"f{number}" for number in range(30)]
 LOOKS = 30
+PUSH = 1000
 _LIMITS = LogLimits(512 << 20, 64 << 30, RollLimits(1 << 30, 100_000, 3600))
 
 
@@ -70,7 +71,8 @@ def fill(folder: Path, rows: int, size: int) -> Filled:
     """Write rows by a `LogWriter` and count the processor time of its threads."""
     writer = LogWriter(
         open_store(str(folder)), folder / "open", Retention(1e5, 1e5, 1e15),
-        {"m": ModelLog(features={"x": FEATURES})}, _LIMITS,
+        {"m": ModelLog(features={"x": FEATURES}, predicted=lambda y: y["y"].argmax(axis=1))},
+        _LIMITS,
     )  # fmt: skip
     ids: list[str] = []
     begun, mine = time.process_time(), time.thread_time()
@@ -101,6 +103,36 @@ def looked(find: Callable[[str], object], ids: Sequence[str]) -> tuple[float, fl
         times.append((time.perf_counter() - begun) * 1000)
         spent.append((time.process_time() - mine) * 1000)
     return times[0], median(times), median(spent)
+
+
+def labels_found(folder: Path, filled: Filled, size: int) -> list[tuple[str, ...]]:
+    """Look for the predictions of labels in random order; delete the files beside the parts."""
+    chosen = random.Random(1)
+
+    def push() -> list[tuple[str, int]]:
+        numbers = chosen.sample(range(filled.rows), PUSH)
+        return [(f"client-{number // size}-{number % size}", 0) for number in numbers]
+
+    def times(reader: LogReader, count: int) -> tuple[str, ...]:
+        found = []
+        for _ in range(count):
+            keys = push()
+            begun = time.perf_counter()
+            assert len(reader.find_many("m", keys)) == PUSH
+            found.append((time.perf_counter() - begun) * 1000)
+        return f"{found[0]:.0f}", f"{median(found[1:]):.1f}" if found[1:] else ""
+
+    rows = f"{filled.rows:,}"
+    store = open_store(str(folder))
+    beside = {path: bytes_ for path, bytes_ in store.files("index") if path.endswith(".predicted")}
+    with_files = times(LogReader(store, folder / "open"), LOOKS)
+    for path in beside:
+        store.delete(path)
+    columns = times(LogReader(store, folder / "open"), 1)
+    return [
+        ("file beside each part", rows, *with_files, f"{sum(beside.values()) / filled.rows:.1f}"),
+        ("columns of the Parquet files", rows, *columns, "0"),
+    ]
 
 
 def with_bloom_filters(parts: Sequence[Path], folder: Path) -> str:
@@ -210,6 +242,7 @@ def measure(
         ("SQLite, one index", f"{sqlite_count:,}", f"{sqlite_count / sqlite_s:,.0f}", "",
          _bytes(folder / "rows.db", sqlite_count)),
     ]  # fmt: skip
+    of_labels = labels_found(folder / "log", filled, size)  # the last: it deletes files
     facts: dict[str, object] = {
         "files": len(parts),
         "peak memory": f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10} MiB",
@@ -222,6 +255,11 @@ def measure(
         ),
         record.Table(
             "One row found", ("", "rows", "first ms", "median ms", "median processor ms"), found
+        ),
+        record.Table(
+            f"Predictions of {PUSH:,} labels found",
+            ("", "rows", "first ms", "median ms", "bytes per row"), of_labels,
+            "Random ids. Of the columns, the first push alone is told: what it read is kept.",
         ),
     ]  # fmt: skip
     return facts, tables
