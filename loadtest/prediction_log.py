@@ -15,7 +15,7 @@ import shutil
 import sqlite3
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -64,15 +64,20 @@ def batches(rows: int, size: int) -> Iterator[LogRows]:
         yield LogRows(
             "m", "1", LoggedBatches(new_record_id(), [size], [time.time()], [0.001]), requests,
             {"x": made[number % 1000]}, {"y": made[number % 1000, :, :2]}, revision="1",
+            predicted=_classes,
         )  # fmt: skip
+
+
+def _classes(outputs: Mapping[str, np.ndarray]) -> np.ndarray:
+    classes: np.ndarray = outputs["y"].argmax(axis=1)
+    return classes
 
 
 def fill(folder: Path, rows: int, size: int) -> Filled:
     """Write rows by a `LogWriter` and count the processor time of its threads."""
     writer = LogWriter(
         open_store(str(folder)), folder / "open", Retention(1e5, 1e5, 1e15),
-        {"m": ModelLog(features={"x": FEATURES}, predicted=lambda y: y["y"].argmax(axis=1))},
-        _LIMITS,
+        {"m": ModelLog(features={"x": FEATURES})}, _LIMITS,
     )  # fmt: skip
     ids: list[str] = []
     begun, mine = time.process_time(), time.thread_time()

@@ -53,11 +53,12 @@ TOLD: Final = "told"
 
 def likeness(rows: LogRows) -> tuple[Any, ...]:
     """Return what must be equal for rows to be joined in one record batch."""
-    return tuple(
+    tensors = [
         (name, array.dtype.char, array.shape[1:])
-        for tensors in (rows.inputs, rows.outputs, rows.scores)
-        for name, array in tensors.items()
-    ) + tuple(_sensitive_likeness(rows.sensitive))
+        for side in (rows.inputs, rows.outputs, rows.scores)
+        for name, array in side.items()
+    ]
+    return (*tensors, *_sensitive_likeness(rows.sensitive), rows.predicted)
 
 
 def _sensitive_likeness(sensitive: Mapping[str, Any]) -> Iterator[tuple[Any, ...]]:
@@ -90,8 +91,9 @@ def prediction_batch(group: Sequence[LogRows], how: ModelLog) -> Any:
                 _add_tensor(columns, prefix, name, array, how)
     for name, array in _tensors(group, "scores").items():
         columns[f"score_{name}"] = _vector(array)
-    if how.capture != "none" and how.predicted is not None:
-        _add_predicted(columns, group, how.predicted)
+    predicted = group[0].predicted
+    if how.capture != "none" and predicted is not None:
+        _add_predicted(columns, group, predicted, owners.count)
     return pa.record_batch(columns)
 
 
@@ -108,10 +110,14 @@ def sensitive_batch(group: Sequence[LogRows], how: ModelLog) -> Any:
     return pa.record_batch(columns)
 
 
-def _add_predicted(columns: dict[str, Any], group: Sequence[LogRows], predicted: Predicted) -> None:
+def _add_predicted(
+    columns: dict[str, Any], group: Sequence[LogRows], predicted: Predicted, count: int
+) -> None:
     try:
         values = predicted(_tensors(group, "outputs"))
-    except (KeyError, ValueError):  # no answers, or not such as the model is said to give
+    except Exception:  # noqa: BLE001 - no answers, or not such as it gives; the rows are logged
+        return
+    if len(values) != count:
         return
     columns[PREDICTED] = _nested(values)
     if group[0].sensitive:

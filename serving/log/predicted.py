@@ -109,10 +109,12 @@ class PredictedRows:
                 rows, sorted_keys = self._rows(part)
             except FileNotFoundError:
                 continue  # retention has deleted it meanwhile
+            if not len(sorted_keys):
+                continue
             first = np.searchsorted(sorted_keys, hashes)
-            after = np.searchsorted(sorted_keys, hashes, side="right")
-            if (after > first).any():
-                counts = after - first
+            here = sorted_keys[np.minimum(first, len(sorted_keys) - 1)] == hashes
+            if here.any():
+                counts = np.searchsorted(sorted_keys, hashes, side="right") - first
                 steps = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
                 of_rows = [keys[place] for place in np.repeat(order, counts).tolist()]
                 some = rows.take(pa.array(np.repeat(first, counts) + steps))

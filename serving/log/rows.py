@@ -83,6 +83,7 @@ class LogRows:
             without outputs, or without readable inputs, come in a `LogRows` of their own.
         scores: of guards, float arrays [n] by `<guard>`.
         sensitive: values by name, [n, ...] arrays or one text or None per row.
+        predicted: gives what labels are compared with; None where the version takes none.
     """
 
     model: str
@@ -94,6 +95,7 @@ class LogRows:
     scores: Mapping[str, np.ndarray] = field(default_factory=dict)
     sensitive: Mapping[str, np.ndarray | Sequence[str | None]] = field(default_factory=dict)
     revision: str = ""
+    predicted: Predicted | None = None
 
     @property
     def count(self) -> int:
@@ -186,10 +188,8 @@ class ModelLog:
     Attributes:
         capture, sample: as in the configuration.
         features: names of the columns of two-dimensional tensors, by tensor.
-        predicted: what labels are compared with; None where the model takes none.
     """
 
     capture: Capture = "full"
     sample: float = 1.0
     features: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    predicted: Predicted | None = field(default=None, compare=False)

@@ -46,10 +46,12 @@ class HowLogged:
     Attributes:
         log: for the writer.
         bits: inputs and outputs, by the names of their tensors in messages, that are BF16.
+        predicted: gives what labels are compared with; None where it takes none.
     """
 
     log: ModelLog
     bits: Collection[str] = ()
+    predicted: Predicted | None = None
 
 
 UNKNOWN: Final = HowLogged(ModelLog("none"))
@@ -66,12 +68,12 @@ def how_logged(config: ModelConfig) -> HowLogged:
             config.log.capture or "full",
             1.0 if config.log.sample is None else config.log.sample,
             column_names(config),
-            _predicted(config),
         ),
         frozenset(
             prefix + spec.name for prefix, specs in sides for spec in specs
             if spec.datatype == "BF16"
         ),
+        _predicted(config),
     )  # fmt: skip
 
 
@@ -112,6 +114,7 @@ def logged_rows(
         _side(OUTPUT_PREFIX, tensors, how) if values else {},
         sensitive=meta.sensitive if values else {},
         revision=meta.revision,
+        predicted=how.predicted,
     )  # fmt: skip
     return _split(whole, requests.told_elsewhere)
 

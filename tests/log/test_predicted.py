@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from datetime import UTC, datetime
 from typing import Any
 
@@ -23,7 +22,10 @@ def scores(*predicted: int) -> dict[str, Any]:
     return {"y": np.eye(3, dtype=np.float32)[list(predicted)]}
 
 
-CLASSES = {"m": ModelLog(predicted=classes)}
+@pytest.fixture
+def rows(rows):
+    """Make rows of a model that takes classes as labels."""
+    return lambda *sizes, **given: rows(*sizes, **{"predicted": classes} | given)
 
 
 @pytest.fixture(params=["streams", "parts", "parts of before", "parts far away"])
@@ -31,7 +33,7 @@ def filled(request, log, rows):
     """Write batches; return a reader of where they are: in streams, or parts with files beside."""
 
     def write(*batches, models=None):
-        writer = log.writer(models or CLASSES)
+        writer = log.writer(models)
         for batch in batches:
             assert writer.offer(batch)
         assert writer.flush(10)
@@ -79,8 +81,8 @@ def test_the_newest_of_one_id_is_found(filled, rows):
 def test_numbers_and_lists_are_found(filled, rows, kind):
     values = np.array([[1.5, np.nan], [2.5, -1.0]])
     given = values if kind == "list" else values[:, 0]
-    batch = rows(2, outputs={"y": values})
-    reader = filled(batch, models={"m": ModelLog(predicted=lambda _: given)})
+    batch = rows(2, outputs={"y": values}, predicted=lambda _: given)
+    reader = filled(batch)
     (a,) = batch.requests.client_ids
     answers = found(reader, (a, 0), (a, 1))
     assert [repr(answers[a, at].predicted) for at in (0, 1)] == [repr(v) for v in given.tolist()]
@@ -96,21 +98,34 @@ def test_names_of_what_came_with_the_request_are_found_and_no_values(filled, row
 
 
 def wrong(outputs: Any) -> Any:
-    raise ValueError("no such output")
+    raise TypeError("no such output")
 
 
 @pytest.mark.parametrize(
-    "how",
-    [ModelLog(), ModelLog("none", predicted=classes), ModelLog(predicted=lambda o: o["z"]),
-     ModelLog(predicted=wrong)],
+    ("capture", "predicted"),
+    [("full", None), ("none", classes), ("full", lambda outputs: outputs["z"]), ("full", wrong),
+     ("full", lambda outputs: outputs["y"][:1])],
 )  # fmt: skip
-def test_rows_without_what_was_predicted_are_logged_and_not_found(filled, rows, log, how):
-    batch = rows(2, outputs=scores(0, 1))
-    reader = filled(batch, models={"m": how})
+def test_rows_without_what_was_predicted_are_logged_and_not_found(
+    filled, rows, log, capture, predicted
+):
+    batch = rows(2, outputs=scores(0, 1), predicted=predicted)
+    reader = filled(batch, models={"m": ModelLog(capture)})
     assert found(reader, (batch.requests.client_ids[0], 0)) == {}
     table = log.table()
     assert table.num_rows == 2
     assert "predicted" not in table.column_names
+
+
+def test_versions_of_a_model_may_be_compared_with_different_outputs(filled, rows):
+    batches = [
+        rows(1, outputs=scores(2)),
+        rows(1, version="2", outputs=scores(2), predicted=lambda outputs: outputs["y"][:, 0]),
+        rows(1, outputs=scores(2), predicted=lambda outputs: outputs["y"][:, 2]),
+    ]
+    keys = [(batch.requests.client_ids[0], 0) for batch in batches]
+    answers = found(filled(*batches), *keys)
+    assert [answers[key].predicted for key in keys] == [2, 0.0, 1.0]
 
 
 def test_rows_that_failed_are_not_found(filled, rows):
@@ -121,7 +136,7 @@ def test_rows_that_failed_are_not_found(filled, rows):
 
 def test_a_damaged_file_is_made_again_of_its_part(log, rows):
     batch = rows(1, outputs=scores(1))
-    writer = log.writer(CLASSES)
+    writer = log.writer()
     writer.offer(batch)
     writer.close()
     (part,) = all_parts(log.store)
@@ -132,7 +147,7 @@ def test_a_damaged_file_is_made_again_of_its_part(log, rows):
 
 
 def test_files_beside_a_part_go_with_it(log, rows):
-    writer = log.writer(CLASSES)
+    writer = log.writer()
     writer.offer(rows(1, outputs=scores(1)))
     writer.close()
     (part,) = all_parts(log.store)
@@ -142,7 +157,7 @@ def test_files_beside_a_part_go_with_it(log, rows):
 
 
 def test_what_was_used_last_stays_within_a_size(log, rows):
-    writer = log.writer(CLASSES)
+    writer = log.writer()
     batches = [rows(1, version=str(at), outputs=scores(at)) for at in range(3)]
     for batch in batches:
         writer.offer(batch)
@@ -163,8 +178,3 @@ def test_hashes_differ_between_ids_and_indexes():
     hashes = hash_keys(ids * 5, index)
     assert len(set(hashes.tolist())) == 5000
     assert hash_keys(["r7"], np.array([3])) == hashes[3007]
-
-
-def test_how_a_model_is_logged_is_compared_without_functions():
-    how = ModelLog(predicted=classes)
-    assert how == dataclasses.replace(how, predicted=None)

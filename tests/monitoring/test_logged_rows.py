@@ -232,7 +232,7 @@ def test_columns_of_different_lengths_are_refused(wrong: dict[str, Any]) -> None
 def test_what_labels_are_compared_with_is_logged_where_a_model_takes_them(
     output, monitors, expected
 ):
-    how = how_logged(config(outputs=[output], monitors=Monitors.model_validate(monitors))).log
+    how = how_logged(config(outputs=[output], monitors=Monitors.model_validate(monitors)))
     if expected is None:
         assert how.predicted is None
     else:
