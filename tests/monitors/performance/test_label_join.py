@@ -418,6 +418,9 @@ def test_recalled_rows_are_forgotten_first_also_after_a_restart(predict, whole):
     other.restore(json.loads(json.dumps(join.state())))
     other.restore_entries(json.loads(json.dumps(saved)))
     for one in (join, other):
+        assert one.recall(logged("x"), now=12) == {("x", 0)}
+        numbers = [entry[0] for entry in one.entries()]
+        assert len(set(numbers)) == len(numbers) == 7
         one.add(predict("g", [0], timestamp=12.0))
         assert [entry[1] for entry in one.entries()] == ["d", "e", "f", "g"]
         assert one.recall(logged("c"), now=13) == {("c", 0)}
