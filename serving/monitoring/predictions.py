@@ -112,7 +112,7 @@ class LoggedPredictions:
         )
 
     async def recall(self, model: str, keys: Sequence[Key]) -> RecalledMeta:
-        """Return what the log has of predictions that labels are about; none where none is kept.
+        """Return what the log has of predictions that labels are about.
 
         Args:
             model: its name.
@@ -123,8 +123,7 @@ class LoggedPredictions:
             ModelNotReady: the log cannot be read now.
         """
         place = self._place
-        if place is None:
-            return RecalledMeta(model, [])
+        assert place is not None, "nobody looks for labels' predictions where nothing is logged"
         if self._recalls >= MOST_RECALLS:
             raise Overloaded(
                 f"{self._recalls} pushes of labels wait for predictions of the log; retry later",

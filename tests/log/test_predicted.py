@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from serving.log.forget import Subject, forget
 from serving.log.predicted import FoundPrediction, hash_keys
 from serving.log.retention import Retention, all_parts, retain
 from serving.log.rows import ModelLog
@@ -178,3 +179,18 @@ def test_hashes_differ_between_ids_and_indexes():
     hashes = hash_keys(ids * 5, index)
     assert len(set(hashes.tolist())) == 5000
     assert hash_keys(["r7"], np.array([3])) == hashes[3007]
+
+
+def test_what_is_forgotten_is_not_found_and_the_rest_is(log, rows):
+    writer = log.writer()
+    batches = [rows(2, outputs=scores(0, 1)), rows(1, outputs=scores(2))]
+    for batch in batches:
+        writer.offer(batch)
+    writer.close()
+    (gone,), (kept,) = (batch.requests.client_ids for batch in batches)
+    forget(log.store, log.spool, Subject(gone))
+    (part,) = all_parts(log.store)
+    assert log.store.read(part.predicted)
+    assert set(found(log.reader(), (gone, 0), (gone, 1), (kept, 0))) == {(kept, 0)}
+    forget(log.store, log.spool, Subject(kept))
+    assert not list(log.store.files("index"))
