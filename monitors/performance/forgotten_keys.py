@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
@@ -12,77 +13,157 @@ import numpy as np
 Key = tuple[str, int]
 """A client's request id, and the row inside that request."""
 
+Entry = Sequence[float]
+"""What is saved: a number, of those with a label a time, and hashes."""
+
 BLOCK: Final = 1 << 16
+
+
+class HashedKeys:
+    """A bounded set of hashes with a time that each is not later than.
+
+    Args:
+        most: hashes remembered, to within a block; the oldest go first.
+
+    Attributes:
+        horizon: the latest time of those that are not remembered any more; -inf: all are.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._blocks: deque[tuple[np.ndarray, float]] = deque()
+        self._recent: set[int] = set()
+        self._latest = -math.inf
+        self.horizon = -math.inf
+
+    def __len__(self) -> int:
+        """Number of hashes remembered."""
+        return len(self._blocks) * BLOCK + len(self._recent)
+
+    def add_all(self, hashes: Sequence[int], time: float = -math.inf) -> None:
+        """Remember hashes, the oldest first."""
+        taken = 0
+        while taken < len(hashes):
+            before = taken
+            taken += BLOCK - len(self._recent)
+            self._recent.update(hashes[before:taken])
+            self._latest = max(self._latest, time)
+            if len(self._recent) == BLOCK:
+                block = np.sort(np.array(list(self._recent), dtype=np.uint64))
+                self._blocks.append((block, self._latest))
+                self._recent, self._latest = set(), -math.inf
+                if len(self._blocks) * BLOCK > self._most:
+                    self.horizon = max(self.horizon, self._blocks.popleft()[1])
+
+    def has(self, hashes: Sequence[int]) -> np.ndarray:
+        """Return which of some hashes are remembered, bool [n]."""
+        found = np.array([each in self._recent for each in hashes], dtype=bool)
+        wanted = np.array(hashes, dtype=np.uint64)
+        for block, _ in self._blocks:
+            at = np.minimum(block.searchsorted(wanted), len(block) - 1)
+            found |= block[at] == wanted
+        return found
+
+    def parts(self) -> list[tuple[list[int], float]]:
+        """Return all hashes in parts with their times, oldest first."""
+        blocks = [(block.tolist(), time) for block, time in self._blocks]
+        return [*blocks, (list(self._recent), self._latest)]
 
 
 class ForgottenKeys:
     """A set of keys as 64-bit hashes, so that a label can be told late from one that is early.
 
     Two of a million keys share a hash with a probability of 3e-8. The hashes do not depend on
-    the process.
+    the process. Keys of predictions that had a label are remembered longer: whoever finds such a
+    prediction again must not count it twice.
 
     Args:
-        most: keys remembered, to within a block; the oldest go first.
+        most: keys remembered of predictions without a label, to within a block; the oldest go
+            first.
+        most_labelled: the same of those with one.
     """
 
-    def __init__(self, most: int = 1_000_000) -> None:
+    def __init__(self, most: int = 1_000_000, most_labelled: int = 4_000_000) -> None:
+        self._plain = HashedKeys(most)
+        self._labelled = HashedKeys(most_labelled)
         self._most = most
-        self._blocks: deque[np.ndarray] = deque()
-        self._recent: set[int] = set()
         self._unsaved: list[int] = []
+        self._unsaved_labelled: list[tuple[float, list[int]]] = []
         self._saved = 0
 
     def __len__(self) -> int:
         """Number of keys remembered."""
-        return len(self._blocks) * BLOCK + len(self._recent)
+        return len(self._plain) + len(self._labelled)
+
+    @property
+    def horizon(self) -> float:
+        """Of predictions up to this time, in seconds, nobody knows whether they had a label."""
+        return self._labelled.horizon
 
     def add_all(self, keys: Sequence[Key]) -> None:
-        """Remember keys, the oldest first."""
+        """Remember keys of predictions without a label, the oldest first."""
         hashes = _hashes(keys)
-        self._take(hashes)
+        self._plain.add_all(hashes)
         self._unsaved += hashes[: max(self._most - len(self._unsaved), 0)]
+
+    def add_labelled(self, keys: Sequence[Key], time: float) -> None:
+        """Remember keys of predictions with a label, the oldest first.
+
+        Args:
+            keys: of the predictions.
+            time: of the latest of them, in seconds since the epoch.
+        """
+        if keys:
+            hashes = _hashes(keys)
+            self._labelled.add_all(hashes, time)
+            self._unsaved_labelled.append((time, hashes))
 
     def among(self, keys: Sequence[Key]) -> set[Key]:
         """Return those of `keys` that were forgotten."""
-        if not keys or not len(self):
+        return self._among(keys, self._plain, self._labelled)
+
+    def labelled(self, keys: Sequence[Key]) -> set[Key]:
+        """Return those of `keys` that were forgotten and had a label."""
+        return self._among(keys, self._labelled)
+
+    def _among(self, keys: Sequence[Key], *sets: HashedKeys) -> set[Key]:
+        if not keys or not any(map(len, sets)):
             return set()
         hashes = _hashes(keys)
-        found = np.array([each in self._recent for each in hashes])
-        wanted = np.array(hashes, dtype=np.uint64)
-        for block in self._blocks:
-            at = np.minimum(block.searchsorted(wanted), len(block) - 1)
-            found |= block[at] == wanted
+        found = np.any([each.has(hashes) for each in sets], axis=0)
         return {key for key, known in zip(keys, found.tolist(), strict=True) if known}
 
-    def changes(self) -> list[list[int]]:
-        """Return what was added since the last call: at most one entry, a number and hashes."""
+    def changes(self) -> list[Entry]:
+        """Return what was added since the last call: entries of a number and hashes."""
         added, self._unsaved = self._unsaved, []
-        self._saved += len(added)
-        return [[self._saved, *added]] if added else []
+        labelled, self._unsaved_labelled = self._unsaved_labelled, []
+        changed: list[Entry] = [self._numbered(added)] if added else []
+        return changed + [self._numbered(hashes, float(time)) for time, hashes in labelled]
 
-    def entries(self) -> Iterator[list[int]]:
+    def _numbered(self, hashes: Sequence[int], *time: float) -> Entry:
+        self._saved += len(hashes)
+        return [self._saved, *time, *hashes]
+
+    def entries(self) -> Iterator[Entry]:
         """Yield all keys as entries for `restore`, oldest first."""
-        parts = [block.tolist() for block in self._blocks]
-        for number, part in enumerate([*parts, list(self._recent)], -len(parts)):
+        found: list[Entry] = [hashes for hashes, _ in self._plain.parts()]
+        if math.isfinite(self.horizon):
+            found.append([self.horizon])
+        found += [[time, *hashes] for hashes, time in self._labelled.parts() if hashes]
+        for number, part in enumerate(found, 1 - len(found)):
             yield [number, *part]
 
-    def restore(self, entries: Iterable[Sequence[int]]) -> None:
+    def restore(self, entries: Iterable[Entry]) -> None:
         """Remember what `changes` or `entries` returned."""
-        for number, *hashes in entries:
-            self._saved = max(self._saved, number)
-            self._take(hashes)
-
-    def _take(self, hashes: Sequence[int]) -> None:
-        taken = 0
-        while taken < len(hashes):
-            before = taken
-            taken += BLOCK - len(self._recent)
-            self._recent.update(hashes[before:taken])
-            if len(self._recent) == BLOCK:
-                self._blocks.append(np.sort(np.array(list(self._recent), dtype=np.uint64)))
-                self._recent = set()
-                if len(self._blocks) * BLOCK > self._most:
-                    self._blocks.popleft()
+        for number, *rest in entries:
+            self._saved = max(self._saved, int(number))
+            if rest and isinstance(rest[0], float):
+                time, *hashes = rest
+                if not hashes:
+                    self._labelled.horizon = max(self._labelled.horizon, time)
+                self._labelled.add_all(hashes, time)  # type: ignore[arg-type]
+            else:
+                self._plain.add_all(rest)  # type: ignore[arg-type]
 
 
 def _hashes(keys: Sequence[Key]) -> list[int]:

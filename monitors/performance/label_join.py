@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +14,14 @@ import numpy as np
 
 from monitors.performance.forgotten_keys import ForgottenKeys, Key
 from monitors.performance.label_kinds import ClassLabels, LabelKind
-from monitors.performance.labels import CorrectedRow, JoinedRow, LabelEvent, Truth, Value
+from monitors.performance.labels import (
+    CorrectedRow,
+    JoinedRow,
+    LabelEvent,
+    LoggedPrediction,
+    Truth,
+    Value,
+)
 from monitors.rows import Rows
 
 Entry = Sequence[Any]
@@ -29,7 +37,7 @@ class LabelCounts:
         duplicate: the row had this very label already, or one that became known later.
         unknown: no such prediction was ever seen; kept until it appears or the time to live is
             over.
-        late: the prediction is older than the retention, or forgotten.
+        late: the prediction is older than the retention, or forgotten and not recalled.
         replaced: of the accepted: the row had another label before.
     """
 
@@ -54,6 +62,8 @@ class Joined(NamedTuple):
     corrected: list[CorrectedRow]
 
 
+SLACK_S: Final = 1.0
+"""A prediction may have been made so long before the time of the message that tells of it."""
 _NOTHING: Final[frozenset[str]] = frozenset()
 _OF_WAITING: Final = (2, 3)
 """Values of a waiting label's entry, behind its key; a prediction's has more."""
@@ -94,11 +104,14 @@ class LabelJoin:
     became known later (`LabelEvent.timestamp`), and gives a corrected row. A sensitive value that
     it does not name stays as it was.
 
+    A prediction that was forgotten may be recalled before its label is added, if it never had one.
+    Recalled ones have negative numbers, stand before all others and are forgotten first.
+
     Args:
         kind: how labels are read.
         max_rows: predictions kept, and labels kept for predictions to come; the oldest go first.
         pending_ttl: seconds for which a label waits for its prediction.
-        retention: seconds after which a prediction takes no label any more.
+        retention: seconds after which a prediction takes no label any more, unless it is recalled.
         forgotten: where the keys of predictions go that are not kept any more; other joins may
             share it, whose predictions the labels may be about.
     """
@@ -118,6 +131,9 @@ class LabelJoin:
         self._pending: OrderedDict[Key, _Waiting] = OrderedDict()
         self._forgotten = ForgottenKeys() if forgotten is None else forgotten
         self._last_number = 0
+        self._first_number = 0
+        self._since = math.inf
+        """Time of the first prediction that was counted; of earlier ones none is recalled."""
         self._changed: dict[int, Key] = {}
         self.expired = 0
         """Labels whose prediction never appeared."""
@@ -166,6 +182,7 @@ class LabelJoin:
         keys = zip(predictions.request_ids, np.asarray(predictions.row_index).tolist(), strict=True)
         predicted = self._kind.values(predictions.predicted)
         # A busy server has tens of thousands of rows a second, so the loop makes few calls.
+        self._since = min(self._since, predictions.timestamp - SLACK_S)
         rows, waits, changed = self._rows, self._pending, self._changed
         number, timestamp = self._last_number, predictions.timestamp
         self._last_number += predictions.n
@@ -185,6 +202,61 @@ class LabelJoin:
                 joined.append(self._join(row, waiting))
         self._forget_oldest(len(rows) - self._max_rows)
         return joined
+
+    def missing(self, keys: Iterable[Key], now: float) -> list[Key]:
+        """Return the keys whose prediction may be worth recalling: it is not here, or too old."""
+        return [key for key in keys if self._lacks(key, now)]
+
+    def _lacks(self, key: Key, now: float) -> bool:
+        row = self._rows.get(key)
+        return row is None or (row.label is None and self._too_old(row, now))
+
+    def _too_old(self, row: _Row, now: float) -> bool:
+        return row.number > 0 and now - row.timestamp > self._retention
+
+    def recall(self, predictions: Sequence[LoggedPrediction], now: float) -> set[Key]:
+        """Store predictions again that were forgotten; returns the keys of those that are stored.
+
+        Left out is what is here, had a label, was made before this join began to count, or is of
+        another kind.
+
+        Args:
+            predictions: no two of one key.
+            now: seconds since the epoch.
+        """
+        wanted = [
+            each
+            for each in predictions
+            if self._lacks(each.key, now)
+            and each.timestamp >= self._since
+            and each.timestamp > self._forgotten.horizon
+        ]
+        labelled = self._forgotten.labelled([each.key for each in wanted])
+        wanted = [each for each in wanted if each.key not in labelled]
+        recalled = set()
+        for each, predicted in zip(wanted, self._values(wanted), strict=True):
+            if self._kind.holds(predicted):
+                before = self._rows.pop(each.key, None)
+                if before is not None:
+                    self._changed[before.number] = each.key
+                self._first_number -= 1
+                number = self._first_number
+                self._changed[number] = each.key
+                known = frozenset(each.known)
+                self._rows[each.key] = _Row(number, predicted, each.timestamp, known)
+                self._rows.move_to_end(each.key, last=False)
+                recalled.add(each.key)
+        return recalled
+
+    def _values(self, predictions: Sequence[LoggedPrediction]) -> list[Any]:
+        """Return what was predicted as `add` has it; where it is of another kind, nothing it is."""
+        if not predictions:
+            return []
+        try:
+            predicted = np.array([each.predicted for each in predictions])
+            return self._kind.values(predicted)
+        except (TypeError, ValueError):  # of rows that differ in length, or of texts
+            return [""] * len(predictions)
 
     def add_labels(self, labels: Sequence[LabelEvent], now: float) -> Joined:
         """Take in labels; returns what became of them, and of the rows.
@@ -208,11 +280,12 @@ class LabelJoin:
                 counts["late"] += 1
             elif row is None:
                 counts["unknown" if self._wait(key, label, truth, now) else "duplicate"] += 1
-            elif now - row.timestamp > self._retention:
+            elif self._too_old(row, now):
                 counts["late"] += 1
             elif row.label is None:
                 counts["accepted"] += 1
                 self._changed[row.number] = key
+                self._stop_waiting(key)  # one that came before the prediction was recalled
                 of = _Waiting(0, truth, label.sensitive_features, now, label.timestamp)
                 joined.append(self._join(row, of))
             elif (correction := _correct(row, row.label, label, truth)) is None:
@@ -224,6 +297,7 @@ class LabelJoin:
                 counts["replaced"] += 1
                 self._changed[row.number] = key
                 corrected.append(correction)
+        self._forget_oldest(len(self._rows) - self._max_rows)
         self.expire(now)
         return Joined(LabelCounts(**counts), joined, corrected)
 
@@ -245,12 +319,15 @@ class LabelJoin:
 
     def state(self) -> dict[str, Any]:
         """Return counts as JSON values; predictions and labels are entries."""
-        return {"expired": self.expired, "ambiguous": self.ambiguous, "labelled": self.labelled}
+        state = {"expired": self.expired, "ambiguous": self.ambiguous, "labelled": self.labelled}
+        return state if self._since == math.inf else {**state, "since": self._since}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Go on from what `state` returned."""
         expired, ambiguous, labelled = state["expired"], state["ambiguous"], state["labelled"]
         self.expired, self.ambiguous, self.labelled = expired, ambiguous, labelled
+        # Where it was not saved yet, nobody knows which of the predictions before had a label.
+        self._since = state.get("since", math.inf)
 
     def changes(self) -> list[Entry]:
         """Return the entries that differ from those of the last call: JSON values, no attribute.
@@ -275,6 +352,7 @@ class LabelJoin:
         """
         for number, ident, index, *rest in sorted(entries, key=lambda entry: entry[0]):
             self._last_number = max(self._last_number, number)
+            self._first_number = min(self._first_number, number)
             if not self._kind.holds(rest[0]):
                 continue
             if len(rest) in _OF_WAITING:
@@ -331,12 +409,17 @@ class LabelJoin:
         return waiting
 
     def _forget_oldest(self, count: int) -> None:
-        forgotten = []
+        forgotten, labelled, latest = [], [], -math.inf
         for _ in range(count):
             key, row = self._rows.popitem(last=False)
             self._changed[row.number] = key
-            forgotten.append(key)
+            if row.label is None:
+                forgotten.append(key)
+            else:
+                labelled.append(key)
+                latest = max(latest, row.timestamp)
         self._forgotten.add_all(forgotten)
+        self._forgotten.add_labelled(labelled, latest)
 
 
 def prediction_keys(entries: Iterable[Entry]) -> Iterator[Key]:

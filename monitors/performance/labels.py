@@ -37,6 +37,23 @@ class LabelEvent:
 
 
 @dataclass(frozen=True, slots=True)
+class LoggedPrediction:
+    """A prediction as somebody else has kept it.
+
+    Attributes:
+        key: the id that the request had, and the row inside that request.
+        timestamp: seconds since the epoch when it was made.
+        predicted: the class index, number or numbers.
+        known: names of the sensitive attributes that came with the request.
+    """
+
+    key: tuple[str, int]
+    timestamp: float
+    predicted: Value
+    known: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class JoinedRow:
     """A prediction and its truth.
 

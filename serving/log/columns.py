@@ -3,6 +3,9 @@
 Column names: `in_<feature>` and `out_<feature>` for tensors whose columns have names,
 `in_<tensor>` and `out_<tensor>` for others, `score_<guard>`. BYTES are text where all of them are
 UTF-8, else binary. Half-precision numbers become single-precision ones, which hold them exactly.
+
+Of models that take labels there is `predicted`, what labels are compared with, and `told`, names of
+the sensitive attributes that came with the request.
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ from typing import Any, Final
 import numpy as np
 import pyarrow as pa
 
-from serving.log.rows import ID_BYTES, LogRows, ModelLog
+from serving.log.rows import ID_BYTES, LogRows, ModelLog, Predicted
 
 _KEYS: Final = (
     ("id", pa.binary(ID_BYTES)), ("row", pa.int32()), ("client_id", pa.string()),
@@ -44,13 +47,18 @@ FIXED: Final = pa.schema(
 """Columns that every row has."""
 
 
+PREDICTED: Final = "predicted"
+TOLD: Final = "told"
+
+
 def likeness(rows: LogRows) -> tuple[Any, ...]:
     """Return what must be equal for rows to be joined in one record batch."""
-    return tuple(
+    tensors = [
         (name, array.dtype.char, array.shape[1:])
-        for tensors in (rows.inputs, rows.outputs, rows.scores)
-        for name, array in tensors.items()
-    ) + tuple(_sensitive_likeness(rows.sensitive))
+        for side in (rows.inputs, rows.outputs, rows.scores)
+        for name, array in side.items()
+    ]
+    return (*tensors, *_sensitive_likeness(rows.sensitive), rows.predicted)
 
 
 def _sensitive_likeness(sensitive: Mapping[str, Any]) -> Iterator[tuple[Any, ...]]:
@@ -83,6 +91,9 @@ def prediction_batch(group: Sequence[LogRows], how: ModelLog) -> Any:
                 _add_tensor(columns, prefix, name, array, how)
     for name, array in _tensors(group, "scores").items():
         columns[f"score_{name}"] = _vector(array)
+    predicted = group[0].predicted
+    if how.capture != "none" and predicted is not None:
+        _add_predicted(columns, group, predicted, owners.count)
     return pa.record_batch(columns)
 
 
@@ -97,6 +108,31 @@ def sensitive_batch(group: Sequence[LogRows], how: ModelLog) -> Any:
             texts = pa.array(list(chain.from_iterable(joined)), pa.string())
             columns[_free(columns, name, "sensitive")] = texts
     return pa.record_batch(columns)
+
+
+def _add_predicted(
+    columns: dict[str, Any], group: Sequence[LogRows], predicted: Predicted, count: int
+) -> None:
+    try:
+        values = predicted(_tensors(group, "outputs"))
+    except Exception:  # noqa: BLE001 - no answers, or not such as it gives; the rows are logged
+        return
+    if len(values) != count:
+        return
+    columns[PREDICTED] = _nested(values)
+    if group[0].sensitive:
+        told = [_told(rows.sensitive, sum(rows.requests.rows)) for rows in group]
+        columns[TOLD] = pa.array(list(chain.from_iterable(told)), pa.list_(pa.string()))
+
+
+def _told(sensitive: Mapping[str, Any], count: int) -> list[list[str]]:
+    """Return the names of what was told of each row."""
+    named: list[list[str]] = [[] for _ in range(count)]
+    for name, values in sensitive.items():
+        for names, value in zip(named, values, strict=True):
+            if value is not None:
+                names.append(name)
+    return named
 
 
 def kept_rows(batch: Any, sample: float) -> Any:

@@ -18,10 +18,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from serving.errors import InvalidInput, VigilError
-from serving.log.id_index import make_index
 from serving.log.layout import Part, model_folder
 from serving.log.retention import all_parts
-from serving.log.roll import ROW_GROUP, roll, write_part
+from serving.log.roll import ROW_GROUP, roll, write_beside, write_part
 from serving.log.spool import SpoolFolder, streams_in
 from serving.log.store import TEMPORARY, Store
 
@@ -221,15 +220,15 @@ def _rewrite(store: Store, part: Part, keys: set[Key], done: Forgotten) -> None:
     kept = table.filter(pc.invert(mask)).combine_chunks()
     done.rows[part.dataset] = done.rows.get(part.dataset, 0) + taken
     # Without its index a reader looks at all of a part: it never trusts one of other rows.
-    store.delete(part.ids)
+    for path in part.beside:
+        store.delete(path)
     if not kept.num_rows:
         store.delete(part.path)
         done.deleted.append(part.path)
         return
     private = part.dataset == "sensitive"
     store.write(part.path, lambda file: write_part(kept, file), private=private)
-    index = make_index(kept["id"].combine_chunks(), kept[CLIENT_ID].combine_chunks(), ROW_GROUP)
-    store.write(part.ids, lambda file: file.write(index), private=private)
+    write_beside(kept, part, store)
     done.rewritten.append(part.path)
 
 

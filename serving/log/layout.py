@@ -3,6 +3,7 @@
     <url>/predictions/model=M/version=V/date=YYYY-MM-DD/part-<uuid7>.parquet
     <url>/sensitive/…                                                        the same, mode 0600
     <url>/index/<dataset>/…/part-<uuid7>.ids                                 see `id_index`
+    <url>/index/predictions/…/part-<uuid7>.predicted                         see `predicted`
     <spool>/<writer>/<dataset>/…/<uuid7>.arrows                              not yet rolled
 
 A part has the UUIDv7 of the stream that it was made from: that is how a reader sees that a stream
@@ -66,6 +67,11 @@ def index_path(dataset: Dataset, folder: str, name: str) -> str:
     return f"index/{dataset}/{folder}/part-{name}.ids"
 
 
+def predicted_path(dataset: Dataset, folder: str, name: str) -> str:
+    """Return the path of what labels need of that part."""
+    return f"index/{dataset}/{folder}/part-{name}.predicted"
+
+
 class Part(NamedTuple):
     """A Parquet file of a log: its dataset, folder within it, name (a UUIDv7) and size in bytes."""
 
@@ -83,6 +89,16 @@ class Part(NamedTuple):
     def ids(self) -> str:
         """The path of its index."""
         return index_path(self.dataset, self.folder, self.name)
+
+    @property
+    def predicted(self) -> str:
+        """The path of what labels need of it; a part without predictions has no such file."""
+        return predicted_path(self.dataset, self.folder, self.name)
+
+    @property
+    def beside(self) -> tuple[str, str]:
+        """The paths of all that is made from it and goes with it."""
+        return self.ids, self.predicted
 
 
 def part_of(path: str, size: int) -> Part | None:

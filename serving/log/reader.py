@@ -14,6 +14,7 @@ from serving.log.columns import FIXED
 from serving.log.find import Indexes, find_in_parts, find_in_table
 from serving.log.layout import Dataset, Part, model_folder, partition_of
 from serving.log.parts import Footers, as_dataset, common_schema, with_partition
+from serving.log.predicted import FoundPrediction, Key, PredictedRows, found_in_table, newest
 from serving.log.query import connection, quoted, require_condition, select
 from serving.log.retention import all_parts
 from serving.log.spool import StreamFile, all_streams
@@ -46,6 +47,7 @@ class LogReader:
         self._dataset = dataset
         self._footers = Footers(store)
         self._indexes = Indexes(store)
+        self._predicted = PredictedRows(store, self._footers)
 
     def find(self, model: str, identity: str, index: int | None = None) -> list[dict[str, Any]]:
         """Return the rows of a request, or of a batch, oldest first.
@@ -78,6 +80,24 @@ class LogReader:
             tables.append(with_partition(rows, part.folder, common_schema([rows.schema])))
         ordered = [table.sort_by([(name, "ascending") for name in _ORDER]) for table in tables]
         return sorted(ordered, key=lambda table: table["time"][0].as_py())
+
+    def find_many(self, model: str, keys: Sequence[Key]) -> list[FoundPrediction]:
+        """Return the newest prediction of each key that has one, in no order.
+
+        What was predicted is known of models that take labels, unless `log.capture` is none.
+
+        Args:
+            model: its name.
+            keys: clients' ids of requests, and rows in them; each once.
+
+        Raises:
+            OSError, pyarrow.ArrowException: the log cannot be read.
+        """
+        snapshot = self.snapshot(model)
+        found = self._predicted.find(snapshot.parts, keys)
+        for stream, table in snapshot.streams:
+            found += found_in_table(table, stream.folder, keys)
+        return newest(found)
 
     def scan(
         self,

@@ -65,11 +65,15 @@ def retain(store: Store, retention: Retention, now: datetime) -> int:
         OSError: the store cannot be reached; some may be deleted.
     """
     indexes = dict(store.files("index"))
-    parts = [part._replace(size=part.size + indexes.get(part.ids, 0)) for part in all_parts(store)]
+    parts = [
+        part._replace(size=part.size + sum(indexes.get(path, 0) for path in part.beside))
+        for part in all_parts(store)
+    ]
     gone = expired(parts, retention, now)
     for part in gone:
         store.delete(part.path)
-        store.delete(part.ids)
+        for path in part.beside:
+            store.delete(path)
     return len(gone)
 
 

@@ -8,7 +8,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from serving.log.id_index import make_index
-from serving.log.layout import index_path, part_path
+from serving.log.layout import Part
+from serving.log.predicted import make_predicted
 from serving.log.spool import StreamFile
 from serving.log.store import Store
 from serving.log.stream import read_stream
@@ -36,21 +37,27 @@ def roll(stream: StreamFile, store: Store) -> Rolled:
     rows = 0 if content.table is None else content.table.num_rows
     if rows:
         table = content.table.combine_chunks()
-        index = make_index(table["id"], table["client_id"], ROW_GROUP)
+        part = Part(stream.dataset, stream.folder, stream.name, 0)
+        # What is beside it first: a reader that sees a part relies on it.
+        write_beside(table, part, store)
         private = stream.dataset == "sensitive"
-        # The index first: a reader that sees a part relies on it.
-        store.write(
-            index_path(stream.dataset, stream.folder, stream.name),
-            lambda file: file.write(index),
-            private=private,
-        )
-        store.write(
-            part_path(stream.dataset, stream.folder, stream.name),
-            lambda file: write_part(table, file),
-            private=private,
-        )
+        store.write(part.path, lambda file: write_part(table, file), private=private)
     stream.path.unlink(missing_ok=True)
     return Rolled(rows, content.torn)
+
+
+def write_beside(table: Any, part: Part, store: Store) -> None:
+    """Write the index of a part with these rows, and what labels need of them.
+
+    Raises:
+        OSError, pyarrow.ArrowException: it was not written.
+    """
+    index = make_index(table["id"], table["client_id"], ROW_GROUP)
+    private = part.dataset == "sensitive"
+    store.write(part.ids, lambda file: file.write(index), private=private)
+    predicted = make_predicted(table)
+    if predicted is not None:
+        store.write(part.predicted, lambda file: file.write(predicted), private=private)
 
 
 def write_part(table: Any, file: Any) -> None:

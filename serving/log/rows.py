@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Final
 
 import numpy as np
 
 from serving.config.log import Capture
+
+Predicted = Callable[[Mapping[str, np.ndarray]], np.ndarray]
+"""Gives what labels are compared with, [n] or [n, k], from outputs by name; raises KeyError or
+ValueError where they are not such."""
 
 ID_BYTES: Final = 16
 """Bytes of a batch's id, a UUIDv7."""
@@ -79,6 +83,7 @@ class LogRows:
             without outputs, or without readable inputs, come in a `LogRows` of their own.
         scores: of guards, float arrays [n] by `<guard>`.
         sensitive: values by name, [n, ...] arrays or one text or None per row.
+        predicted: gives what labels are compared with; None where the version takes none.
     """
 
     model: str
@@ -90,6 +95,7 @@ class LogRows:
     scores: Mapping[str, np.ndarray] = field(default_factory=dict)
     sensitive: Mapping[str, np.ndarray | Sequence[str | None]] = field(default_factory=dict)
     revision: str = ""
+    predicted: Predicted | None = None
 
     @property
     def count(self) -> int:

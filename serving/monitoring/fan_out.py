@@ -21,6 +21,7 @@ from serving.channel.messages.observation import (
     EventMeta,
     LabelsMeta,
     Position,
+    RecalledMeta,
     ResetMeta,
 )
 from serving.errors import Unsupported
@@ -32,6 +33,9 @@ from serving.telemetry.logs.report import report
 
 SERVED: Final = "served"
 """Kind of a message that only the write-ahead log has: what is served from then on."""
+RECALLED: Final = "recalled"
+"""Kind of a message that only the write-ahead log has: predictions that were looked up in the
+prediction log, so that what comes after them does not depend on its files."""
 
 
 class Served(msgspec.Struct, array_like=True, frozen=True):
@@ -40,13 +44,14 @@ class Served(msgspec.Struct, array_like=True, frozen=True):
     models: tuple[ServedModel, ...]
 
 
-Told = EventMeta | Position | LabelsMeta | ResetMeta | Served
+Told = EventMeta | Position | LabelsMeta | RecalledMeta | ResetMeta | Served
 """What changes what is judged; all else only asks."""
 
 _DECODERS: Final[dict[str, Callable[[Any], Told]]] = {
     EVENTS: msgspec.msgpack.Decoder(EventMeta).decode,
     POSITION: msgspec.msgpack.Decoder(Position).decode,
     LABELS: msgspec.msgpack.Decoder(LabelsMeta).decode,
+    RECALLED: msgspec.msgpack.Decoder(RecalledMeta).decode,
     RESET_REFERENCE: msgspec.msgpack.Decoder(ResetMeta).decode,
     SERVED: msgspec.msgpack.Decoder(Served).decode,
 }
@@ -128,6 +133,8 @@ class FanOut:
                 self.service.at(told)
             elif isinstance(told, LabelsMeta):
                 return self.service.label(told)
+            elif isinstance(told, RecalledMeta):
+                self.service.recalled(told)
             elif isinstance(told, ResetMeta):
                 return self.service.reset_reference(told.model)
             else:

@@ -2,24 +2,34 @@
 
 An acknowledged event survives the process, an acknowledged label the machine. While the disk
 cannot be written to, events are dealt with all the same, and labels are refused.
+
+Labels of predictions that the monitor has forgotten are taken in behind what the prediction log
+has of these, which is written ahead like any message: a restart does not ask the log again.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
 import msgspec
 
+from monitors.performance.forgotten_keys import Key
 from serving.channel import frames
 from serving.channel.connection import Connection
 from serving.channel.frame_parts import Message
 from serving.channel.messages.directory import ServedModel
-from serving.channel.messages.observation import TAKEN, EventMeta, Position
+from serving.channel.messages.observation import (
+    TAKEN,
+    EventMeta,
+    LabelsMeta,
+    Position,
+    RecalledMeta,
+)
 from serving.errors import ModelNotReady
 from serving.monitoring.carried_totals import CarriedTotals, Total
-from serving.monitoring.fan_out import SERVED, FanOut, Served, read
+from serving.monitoring.fan_out import RECALLED, SERVED, FanOut, Served, read
 from serving.monitoring.wal_segments import Record
 from serving.monitoring.write_ahead_log import WriteAheadLog
 from serving.telemetry.counters import SeriesSet
@@ -28,6 +38,9 @@ from serving.telemetry.series import Series
 
 REPORTED: Final = "reported"
 """Kind of a message that only the write-ahead log has: sums that the control plane was told."""
+
+Recall = Callable[[str, Sequence[Key]], Awaitable[RecalledMeta]]
+"""Looks predictions of a model up; raises `ModelNotReady` where that cannot be done now."""
 
 _decode_totals = msgspec.msgpack.Decoder(list[Total]).decode
 
@@ -43,6 +56,7 @@ class Intake:
 
     Attributes:
         totals: the judges' sums over all processes.
+        recall: looks predictions up in the prediction log; None: there is none.
     """
 
     def __init__(
@@ -58,6 +72,7 @@ class Intake:
         """What is served was so before the restart; nobody has said yet what is so now."""
         self._to_tell: dict[Connection, Position] = {}
         self.totals = CarriedTotals()
+        self.recall: Recall | None = None
         self._unsaved = series.gauge(MONITOR_UNSAVED)
 
     # -- what is told -------------------------------------------------------------------
@@ -88,10 +103,13 @@ class Intake:
         """Take in labels or an order; returns the answer once it is on disk.
 
         Raises:
-            ModelNotReady: it cannot be written to disk.
+            ModelNotReady: it cannot be written to disk, or the prediction log cannot be read.
             VigilError: it is refused for another reason, and nothing has changed.
         """
-        told, now = read(message), self._clock()
+        told = read(message)
+        if isinstance(told, LabelsMeta):
+            await self._recalled(told)
+        now = self._clock()
         if not self._log.append(Record(now, message.frame)):
             raise self._cannot_keep()
         answer = self._fan_out.apply(told, (), now)
@@ -100,6 +118,24 @@ class Intake:
         except OSError:
             raise self._cannot_keep() from None
         return answer
+
+    async def _recalled(self, labels: LabelsMeta) -> None:
+        """Have predictions stored again that labels are about."""
+        missing = self._fan_out.service.missing(labels) if self.recall else []
+        if not missing or self.recall is None:
+            return
+        try:
+            found = await self.recall(labels.model, missing)
+        except ModelNotReady:
+            # Labels of what was seen would be late for good; others wait for their predictions.
+            if self._fan_out.service.watches.forgotten(labels.model, missing):
+                raise
+            return
+        if found.rows:
+            now = self._clock()
+            if not self._log.append(Record(now, _frame_of(RECALLED, found))):
+                raise self._cannot_keep()
+            self._fan_out.apply(found, (), now)
 
     def _cannot_keep(self) -> ModelNotReady:
         why = self._log.failure

@@ -6,10 +6,10 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from monitors.performance.forgotten_keys import ForgottenKeys
+from monitors.performance.forgotten_keys import ForgottenKeys, Key
 from monitors.performance.label_join import Entry, Joined, LabelJoin
 from monitors.performance.label_kinds import LabelKind
-from monitors.performance.labels import JoinedRow, LabelEvent
+from monitors.performance.labels import JoinedRow, LabelEvent, LoggedPrediction
 from monitors.performance.mean_score import Measure
 from monitors.performance.overall import OverallScores
 from monitors.rows import Rows
@@ -53,6 +53,14 @@ class LabelledRows:
     def knows(self, label: LabelEvent) -> bool:
         """Whether the label's prediction is stored."""
         return self._join.knows(label.request_id, label.index)
+
+    def missing(self, keys: Sequence[Key], now: float) -> list[Key]:
+        """Return the keys whose prediction may be worth recalling."""
+        return self._join.missing(keys, now)
+
+    def recall(self, predictions: Sequence[LoggedPrediction], now: float) -> set[Key]:
+        """Store predictions again; returns the keys of those that are. See `LabelJoin.recall`."""
+        return self._join.recall(predictions, now)
 
     def check(self, labels: Sequence[LabelEvent]) -> None:
         """Find out whether labels can be taken in.

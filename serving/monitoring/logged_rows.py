@@ -19,8 +19,17 @@ from serving.channel.messages.observation import (
 from serving.config.model import ModelConfig
 from serving.errors import InvalidInput
 from serving.log.layout import day_of
-from serving.log.rows import ID_BYTES, LoggedBatches, LoggedRequests, LogRows, ModelLog
+from serving.log.rows import (
+    ID_BYTES,
+    LoggedBatches,
+    LoggedRequests,
+    LogRows,
+    ModelLog,
+    Predicted,
+)
+from serving.models.consumers import LABELS, consumers
 from serving.models.logged import column_names
+from serving.monitoring.label_kind import label_kind
 from serving.protocol.datatypes import bf16_to_fp32
 from serving.protocol.messages import Tensor
 from serving.telemetry.outcomes import OUTCOME_OK
@@ -37,10 +46,12 @@ class HowLogged:
     Attributes:
         log: for the writer.
         bits: inputs and outputs, by the names of their tensors in messages, that are BF16.
+        predicted: gives what labels are compared with; None where it takes none.
     """
 
     log: ModelLog
     bits: Collection[str] = ()
+    predicted: Predicted | None = None
 
 
 UNKNOWN: Final = HowLogged(ModelLog("none"))
@@ -62,7 +73,17 @@ def how_logged(config: ModelConfig) -> HowLogged:
             prefix + spec.name for prefix, specs in sides for spec in specs
             if spec.datatype == "BF16"
         ),
+        _predicted(config),
     )  # fmt: skip
+
+
+def _predicted(config: ModelConfig) -> Predicted | None:
+    """Return what makes of outputs what labels are compared with, as the judges do it."""
+    kind = label_kind(config)
+    if kind is None or LABELS not in consumers(config):
+        return None
+    output = config.outputs[0].name
+    return lambda outputs: kind.predicted(outputs[output])
 
 
 def logged_rows(
@@ -93,6 +114,7 @@ def logged_rows(
         _side(OUTPUT_PREFIX, tensors, how) if values else {},
         sensitive=meta.sensitive if values else {},
         revision=meta.revision,
+        predicted=how.predicted,
     )  # fmt: skip
     return _split(whole, requests.told_elsewhere)
 

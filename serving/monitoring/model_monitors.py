@@ -8,10 +8,16 @@ from typing import Any, Final
 import numpy as np
 
 from monitors.finding import Finding
-from monitors.performance.forgotten_keys import ForgottenKeys
+from monitors.performance.forgotten_keys import ForgottenKeys, Key
 from monitors.performance.label_join import Entry
 from monitors.performance.label_kinds import ClassLabels
-from monitors.performance.labels import JoinedRow, LabelEvent, corrections, joined_rows
+from monitors.performance.labels import (
+    JoinedRow,
+    LabelEvent,
+    LoggedPrediction,
+    corrections,
+    joined_rows,
+)
 from monitors.rows import Rows
 from serving.channel.messages.observation import LabelCounts
 from serving.config import LABELLED_OUTPUTS
@@ -151,6 +157,22 @@ class ModelMonitors:
     def predicted(self, label: LabelEvent) -> bool:
         """Whether a label's prediction was made by this version and is stored."""
         return self._truth is not None and self._truth.knows(label)
+
+    @property
+    def takes_labels(self) -> bool:
+        """Whether a monitor has a use for them."""
+        return self._truth is not None
+
+    def missing(self, keys: Sequence[Key], now: float) -> list[Key]:
+        """Return the keys whose prediction is not stored, or takes no label any more."""
+        return self._truth.missing(keys, now) if self._truth else []
+
+    def recall(self, predictions: Sequence[LoggedPrediction], now: float) -> set[Key]:
+        """Store predictions again that were forgotten; returns the keys of those that are.
+
+        See `LabelJoin.recall` for what is left out.
+        """
+        return self._truth.recall(predictions, now) if self._truth else set()
 
     def check_labels(self, labels: Sequence[LabelEvent]) -> None:
         """Find out whether labels can be taken in.

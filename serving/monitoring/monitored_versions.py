@@ -14,6 +14,7 @@ from typing import Any, Final
 import msgspec
 
 from monitors.performance.forgotten_keys import ForgottenKeys
+from monitors.performance.forgotten_keys import Key as Prediction
 from monitors.performance.label_join import Entry, prediction_keys
 from serving.channel.messages.directory import ServedModel
 from serving.errors import VersionNotFound, unknown_model
@@ -233,6 +234,21 @@ class MonitoredVersions:
         # Versions here are numbers, those of another server may be any text.
         found.sort(key=lambda key: int(self._served_as(key)[1]), reverse=True)
         return [self._watches[key] for key in found]
+
+    def version(self, model: str, version: str) -> ModelMonitors | None:
+        """Return the watch of a version, whoever answers with it; None where it is not watched."""
+        return self._watches.get((model, version))
+
+    def forgotten(self, model: str, predictions: Sequence[Prediction]) -> set[Prediction]:
+        """Return those predictions of a model of which it is known that there were such ones."""
+        keys = self._forgotten.get(model)
+        return keys.among(predictions) if keys else set()
+
+    def forget(self, model: str, predictions: Sequence[Prediction]) -> None:
+        """Have labels of predictions that no version stores be late."""
+        known = self.forgotten(model, predictions)
+        if model in self._forgotten:
+            self._forgotten[model].add_all([key for key in predictions if key not in known])
 
     def _served_as(self, key: Key) -> Key:
         one = self._upstream.get(key)

@@ -18,6 +18,8 @@ from serving.channel.messages.observation import (
     LoggedInputsMeta,
     LoggedInputsReply,
     PredictionsMeta,
+    RecalledMeta,
+    RecalledRow,
 )
 from serving.config.encoded import decode_config
 from serving.errors import (
@@ -32,6 +34,7 @@ from serving.log.place import LogPlace
 from serving.protocol.messages import Tensor
 
 if TYPE_CHECKING:
+    from monitors.performance.forgotten_keys import Key
     from serving.log.reader import LogReader
 
 T = TypeVar("T")
@@ -40,6 +43,8 @@ QUESTIONS: Final = frozenset({PREDICTIONS, LOGGED_INPUTS})
 """Kinds of messages that are answered here."""
 MOST_WAITING: Final = 16
 """Questions at once, the one that is answered included."""
+MOST_RECALLS: Final = 64
+"""Pushes of labels at once whose predictions are looked up."""
 FLUSH_S: Final = 0.6
 """A row is in the log so long after its answer."""
 
@@ -59,7 +64,7 @@ class LoggedPredictions:
     def __init__(self, place: LogPlace | None, flush_s: float = FLUSH_S) -> None:
         self._place = place
         self._flush_s = flush_s
-        self._waiting = 0
+        self._waiting = self._recalls = 0
         self._worker = ThreadPoolExecutor(1, "log-reader")
         self._reader: LogReader | None = None  # belongs to that thread
         self._configs: dict[tuple[str, str], bytes] = {}
@@ -106,6 +111,39 @@ class LoggedPredictions:
             asked.rows, partial(_inputs, most=asked.most, configs=self._configs)
         )
 
+    async def recall(self, model: str, keys: Sequence[Key]) -> RecalledMeta:
+        """Return what the log has of predictions that labels are about.
+
+        Args:
+            model: its name.
+            keys: the clients' ids of requests, and rows in them; each once.
+
+        Raises:
+            Overloaded: too many others wait.
+            ModelNotReady: the log cannot be read now.
+        """
+        place = self._place
+        assert place is not None, "nobody looks for labels' predictions where nothing is logged"
+        if self._recalls >= MOST_RECALLS:
+            raise Overloaded(
+                f"{self._recalls} pushes of labels wait for predictions of the log; retry later",
+                retry_after_s=1,
+            )
+        self._recalls += 1
+        try:
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(self._worker, self._recalled, place, model, keys)
+        finally:
+            self._recalls -= 1
+
+    def _recalled(self, place: LogPlace, model: str, keys: Sequence[Key]) -> RecalledMeta:
+        found = self._read(place, lambda reader: reader.find_many(model, keys))
+        rows = [
+            RecalledRow(*each.key, each.version, each.timestamp, each.predicted, each.known)
+            for each in found
+        ]
+        return RecalledMeta(model, rows)
+
     async def _found(
         self, asked: PredictionsMeta, make: Callable[[PredictionsMeta, list[Any]], T]
     ) -> T:
@@ -142,6 +180,12 @@ class LoggedPredictions:
         make: Callable[[PredictionsMeta, list[Any]], T],
     ) -> T | None:
         """Return what is made of the rows, None without any; runs in the thread."""
+        tables = self._read(
+            place, lambda reader: reader.find_tables(asked.model, asked.id, asked.index)
+        )
+        return make(asked, tables) if tables else None
+
+    def _read(self, place: LogPlace, read: Callable[[LogReader], T]) -> T:
         # Here, because the libraries take long to load, and most monitors are never asked.
         import pyarrow as pa
 
@@ -150,13 +194,12 @@ class LoggedPredictions:
         try:
             if self._reader is None:
                 self._reader = LogReader(place.store(), place.spool)
-            tables = self._reader.find_tables(asked.model, asked.id, asked.index)
+            return read(self._reader)
         except (OSError, pa.ArrowException) as error:
             raise ModelNotReady(
                 f"the prediction log cannot be read now: {' '.join(str(error).split())[:200]}",
                 retry_after_s=5,
             ) from None
-        return make(asked, tables) if tables else None
 
 
 def _at(index: int | None) -> str:

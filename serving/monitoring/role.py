@@ -109,6 +109,8 @@ class MonitorRole:
         self._intake = self._persistence.intake
         self._reports = ReportRunner()
         self._predictions = LoggedPredictions(None if log is None else place_of(log, data_dir))
+        if log is not None:
+            self._intake.recall = self._predictions.recall
         self._server = ChannelServer(self._message, secret=secret)
         self._registry: RegistryClient | None = None
         self._feed = FindingsFeed()

@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from time import thread_time_ns
 from typing import Any
 
+from monitors.performance.forgotten_keys import Key
 from monitors.performance.label_join import Entry
-from monitors.performance.labels import LabelEvent
+from monitors.performance.labels import LabelEvent, LoggedPrediction
 from serving.channel.messages.directory import ServedModel
 from serving.channel.messages.findings import FindingRecord, ModelFindings
 from serving.channel.messages.observation import (
@@ -17,6 +18,8 @@ from serving.channel.messages.observation import (
     LabelCounts,
     LabelsMeta,
     Position,
+    RecalledMeta,
+    RecalledRow,
 )
 from serving.channel.messages.reports import EventCounts, MonitorStatus
 from serving.errors import InvalidInput, unknown_model
@@ -149,6 +152,41 @@ class MonitoringService:
         now = self._clock()
         return _sum([_label(newest_first[at], share, now) for at, share in shares.items()])
 
+    def missing(self, pushed: LabelsMeta) -> list[Key]:
+        """Return the predictions that labels are about and that no version stores.
+
+        None where no version takes labels.
+        """
+        keys = list(dict.fromkeys((label.request_id, label.index) for label in pushed.labels))
+        now = self._clock()
+        found: list[Key] = []
+        for watch in self.watches.newest_first(pushed.model):
+            if watch.takes_labels:
+                keys = found = watch.missing(keys, now)
+        return found
+
+    def recalled(self, meta: RecalledMeta) -> None:
+        """Store predictions again that labels are about which come next.
+
+        Labels of those that cannot be stored are late.
+        """
+        now = self._clock()
+        lacking = {(row.request_id, row.index) for row in meta.rows}
+        for watch in self.watches.newest_first(meta.model):
+            if watch.takes_labels:
+                lacking.intersection_update(watch.missing(list(lacking), now))
+        versions: dict[str, list[RecalledRow]] = {}
+        for row in meta.rows:
+            if (row.request_id, row.index) in lacking:
+                versions.setdefault(row.version, []).append(row)
+        for version, rows in versions.items():
+            stored: set[Key] = set()
+            made_it = self.watches.version(meta.model, version)
+            if made_it is not None:
+                stored = made_it.recall([_logged(row) for row in rows], now)
+            keys = [(row.request_id, row.index) for row in rows]
+            self.watches.forget(meta.model, [key for key in keys if key not in stored])
+
     def reset_reference(self, model: str) -> str:
         """Begin a new live reference of every version of a model; returns its state in words.
 
@@ -262,6 +300,10 @@ def _label(watch: ModelMonitors, labels: Sequence[LabelEvent], now: float) -> La
         return watch.label(labels, now)
     finally:
         watch.time.worked(began)
+
+
+def _logged(row: RecalledRow) -> LoggedPrediction:
+    return LoggedPrediction((row.request_id, row.index), row.timestamp, row.predicted, row.known)
 
 
 def _sum(counts: Sequence[LabelCounts]) -> LabelCounts:

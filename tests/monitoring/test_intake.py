@@ -1,6 +1,7 @@
 import asyncio
 import errno
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import msgspec
 import numpy as np
 import pytest
 
+from monitors.performance.label_join import LabelJoin
 from serving.channel import frames
 from serving.channel.frame_parts import Message
 from serving.channel.messages.directory import ServedModel
@@ -21,6 +23,8 @@ from serving.channel.messages.observation import (
     LabelCounts,
     LabelsMeta,
     Position,
+    RecalledMeta,
+    RecalledRow,
     Taken,
 )
 from serving.config import ModelConfig
@@ -247,3 +251,81 @@ async def test_what_was_told_to_the_control_plane_is_told_once_over_a_restart(mo
     assert received(third) == 0
     for one in (other, third):
         one.log.close()
+
+
+# -- what is recalled -----------------------------------------------------------------------
+
+
+class Log:
+    """Has predictions r<number> that the monitor may have forgotten; it may be away."""
+
+    def __init__(self, *idents: str) -> None:
+        self.idents = idents
+        self.away = False
+        self.asked: list[list[str]] = []
+
+    async def recall(self, model: str, keys: Sequence[tuple[str, int]]) -> RecalledMeta:
+        self.asked.append([ident for ident, _ in keys])
+        await asyncio.sleep(0)
+        if self.away:
+            raise ModelNotReady("the prediction log cannot be read now")
+        found = [key for key in keys if key[0] in self.idents]
+        return RecalledMeta(model, [RecalledRow(*key, "1", 1000.0, 1) for key in found])
+
+
+@pytest.fixture
+async def log(monitor, monkeypatch):
+    """Predictions of which the monitor keeps the last two, r2 and r3."""
+    monkeypatch.setattr(
+        "serving.monitoring.labelled_rows.LabelJoin", partial(LabelJoin, max_rows=2)
+    )
+    monitor.intake.serve([served(0.6)])
+    for sequence in range(4):
+        monitor.intake.notified(Peer(), event(sequence))
+    made = Log("r0", "r1", "r2", "r3")
+    monitor.intake.recall = made.recall
+    return made
+
+
+async def test_labels_of_forgotten_predictions_are_taken_in_behind_what_the_log_has(
+    monitor, log, tmp_path
+):
+    before = len(monitor.written)
+    assert await monitor.intake.asked(labels("r0", "r3", "never")) == LabelCounts(2, 0, 1)
+    assert log.asked == [["r0", "never"]]
+    assert monitor.written[before:] == ["recalled", LABELS]
+    other = again(tmp_path)  # which has no log to ask
+    assert await other.intake.asked(labels("r0", "r1", "r3")) == LabelCounts(late=2, duplicate=1)
+    assert list(other.service.entries()) == list(monitor.service.entries())
+    other.log.close()
+
+
+async def test_where_the_log_has_nothing_nothing_is_written_of_it(monitor, log):
+    before = len(monitor.written)
+    await monitor.intake.asked(labels("never"))
+    await monitor.intake.asked(labels("r3"))
+    assert log.asked == [["never"]]
+    assert monitor.written[before:] == [LABELS, LABELS]
+
+
+async def test_the_same_label_at_once_counts_once(monitor, log):
+    answers = await asyncio.gather(*(monitor.intake.asked(labels("r0")) for _ in range(3)))
+    assert sum(answer.accepted for answer in answers) == 1
+    assert all(sum(msgspec.structs.astuple(answer)) == 1 for answer in answers)
+
+
+async def test_a_log_that_is_away_refuses_labels_of_what_was_seen_and_no_others(monitor, log):
+    log.away = True
+    with pytest.raises(ModelNotReady, match="log cannot be read"):
+        await monitor.intake.asked(labels("r0"))
+    assert await monitor.intake.asked(labels("r3", "never")) == LabelCounts(1, 0, 1)
+    log.away = False
+    assert await monitor.intake.asked(labels("r0")) == LabelCounts(accepted=1)
+
+
+async def test_what_is_recalled_is_on_the_disk_or_labels_are_refused(monitor, log, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(write_ahead_log.os, "writev", full)
+        with pytest.raises(ModelNotReady, match="cannot write to its disk"):
+            await monitor.intake.asked(labels("r0"))
+    assert await monitor.intake.asked(labels("r0")) == LabelCounts(accepted=1)

@@ -17,7 +17,7 @@ from serving.channel.messages.observation import (
     Position,
     RequestColumns,
 )
-from serving.config import Feature, InputSpec, ModelConfig, ModelLog, OutputSpec
+from serving.config import Feature, InputSpec, ModelConfig, ModelLog, Monitors, OutputSpec
 from serving.errors import InvalidInput
 from serving.log.rows import LogRows
 from serving.monitoring.logged_rows import UNKNOWN, how_logged, logged_rows
@@ -217,3 +217,27 @@ def test_columns_of_different_lengths_are_refused(wrong: dict[str, Any]) -> None
     fields = {name: getattr(meta, name) for name in meta.__struct_fields__}
     with pytest.raises(InvalidInput, match="differ in length"):
         logged_rows(EventMeta(**fields | wrong), tensors(4), FULL)
+
+
+@pytest.mark.parametrize(
+    ("output", "monitors", "expected"),
+    [
+        (OutputSpec(name="y", datatype="FP32", shape=[-1, 2]), {}, [0, 1]),
+        (OutputSpec(name="y", datatype="FP32", shape=[-1, 2]),
+         {"performance": {"metric": "rmse", "max": 1.0}}, [[1.0, 0.5], [0.0, 2.0]]),
+        (OutputSpec(name="y", datatype="FP32", shape=[-1, 2]), {"performance": None}, None),
+        (OutputSpec(name="y", datatype="BYTES", shape=[-1]), {}, None),
+    ],
+)  # fmt: skip
+def test_what_labels_are_compared_with_is_logged_where_a_model_takes_them(
+    output, monitors, expected
+):
+    how = how_logged(config(outputs=[output], monitors=Monitors.model_validate(monitors)))
+    if expected is None:
+        assert how.predicted is None
+    else:
+        assert how.predicted is not None
+        outputs = {"y": np.array([[1.0, 0.5], [0.0, 2.0]], np.float32)}
+        assert how.predicted(outputs).tolist() == expected
+        with pytest.raises(KeyError):
+            how.predicted({})

@@ -7,11 +7,19 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
 from serving.channel.messages.directory import ServedModel
-from serving.channel.messages.observation import REFUSED, RequestColumns
+from serving.channel.messages.observation import (
+    LABELS,
+    REFUSED,
+    Label,
+    LabelCounts,
+    LabelsMeta,
+    RequestColumns,
+)
 from serving.config import Log, ModelConfig, ModelLog, SensitiveLog
 from serving.config.encoded import encode_config
 from serving.config.log import LOG_VARIABLE
@@ -101,6 +109,30 @@ async def test_what_is_wrong_with_the_log_is_reported(
     (said,) = monitor._report().status.log  # type: ignore[union-attr]
     assert said.startswith("the prediction log has lost 20 rows since ")
     assert said.endswith(": they hold what no column can")
+
+
+async def test_labels_meet_predictions_that_only_the_log_has(
+    monitor: MonitorRole, gateway: Any, tabular: Any, eventually: Wait
+) -> None:
+    for watch in monitor.service.watches:
+        watch._truth._join._max_rows = 5  # type: ignore[union-attr]
+    await eventually(lambda: gateway.publisher.connected)
+    gateway.publisher.publish(EventKey("loans", "1", "r"), batch(tabular, 20))
+    gateway.publisher.flush()
+    log = monitor._log
+    assert log is not None
+    await eventually(lambda: log._writer.counts().stored == 20)
+
+    async def push(*idents: str) -> LabelCounts:
+        pushed = LabelsMeta("loans", [Label(ident, 0, "yes") for ident in idents])
+        answer = await gateway.publisher.request(LABELS, pushed)
+        return msgspec.msgpack.decode(answer.meta, type=LabelCounts)
+
+    assert await push("r3", "r4", "r19", "never") == LabelCounts(accepted=3, unknown=1)
+    assert await push("r3", "r4", "r19") == LabelCounts(duplicate=1, late=2)
+    (watch,) = monitor.service.watches
+    assert watch._truth is not None
+    assert watch._truth.coverage == 3 / 20
 
 
 def test_a_monitor_process_is_told_by_its_environment(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import json
 import tempfile
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from monitors.performance.label_join import LabelJoin
 from serving.channel import frames
 from serving.channel.frame_parts import Message
 from serving.channel.messages.directory import ServedModel
@@ -24,6 +26,8 @@ from serving.channel.messages.observation import (
     EventMeta,
     Label,
     LabelsMeta,
+    RecalledMeta,
+    RecalledRow,
     ResetMeta,
     Taken,
 )
@@ -50,6 +54,7 @@ class Consumed:
     """What a consumer has made safe, over all processes, and what this one has only in memory."""
 
     def __init__(self) -> None:
+        self.logged: dict[str, tuple[str, float, int, list[str]]] = {}
         self.safe: list[tuple[str, int]] = []
         self.held: list[tuple[str, int]] = []
 
@@ -59,6 +64,10 @@ class Consumed:
     def taken_in(
         self, meta: EventMeta, tensors: Sequence[Tensor], now: float, replayed: bool
     ) -> None:
+        (scores,) = (tensor.data for tensor in tensors if tensor.name == "out:p")
+        for number, (ident, row) in enumerate(zip(meta.ids, scores, strict=True)):
+            if number % 7:
+                self.logged[ident] = meta.version, meta.timestamp, int(row.argmax()), ["sex"]
         event = meta.position.gateway, meta.position.sequence
         if not (replayed and event in self.safe):
             self.held.append(event)
@@ -72,11 +81,20 @@ class Process:
     """A monitor's process, without sockets."""
 
     def __init__(self, folder: Path, consumed: Consumed, clock: Callable[[], float]) -> None:
+        self.consumed = consumed
         recorded = RecordedClock(clock)
         self.service = MonitoringService(recorded)
         self.fan_out = FanOut(self.service, recorded, [consumed])
         self.persistence = Persistence(folder, "monitor", self.fan_out, clock, SeriesSet())
         self.persistence.restore()
+        self.persistence.intake.recall = self.recall
+
+    async def recall(self, model: str, keys: Sequence[tuple[str, int]]) -> RecalledMeta:
+        """Return what the log has, which keeps all predictions but every seventh."""
+        await asyncio.sleep(0)
+        logged = self.consumed.logged
+        found = [(key, logged[key[0]]) for key in keys if key[0] in logged]
+        return RecalledMeta(model, [RecalledRow(*key, *row) for key, row in found])
 
     def kill(self) -> None:
         self.persistence.close()  # only so that no file stays open: nothing is written
@@ -151,10 +169,11 @@ class Monitor:
 def what_is_known(monitor: Monitor) -> dict[str, Any]:
     """Everything that a later answer may depend on, but the order in which entries came."""
     service = monitor.process.service
-    entries = {}
+    entries: dict[str, list[Any]] = {}
     for owner, (_number, *values) in service.entries():
         key = (owner, *values[:2]) if "/" in owner else owner
-        entries[str(key)] = sorted(values) if key == owner else values[2:]
+        known = sorted(values) if key == owner else values[2:]
+        entries.setdefault(str(key), []).append(known)
     state = json.loads(msgspec.json.encode(service.state()))
     findings = json.loads(msgspec.json.encode(service.all_findings()))
     return {
@@ -279,6 +298,23 @@ class Script:
             await self._monitor.ask(RESET_REFERENCE, ResetMeta("loans"))
 
 
+class _SmallJoin(LabelJoin):
+    """Keeps few predictions, and all labels that wait: who pushes again has no more of these."""
+
+    def expire(self, now: float) -> None:
+        few, self._max_rows = self._max_rows, 100_000
+        super().expire(now)
+        self._max_rows = few
+
+
+@pytest.fixture(params=[100_000, 25])
+def memory(request, monkeypatch) -> int:
+    """How many predictions of a version are kept in memory."""
+    small = partial(_SmallJoin, max_rows=request.param)
+    monkeypatch.setattr("serving.monitoring.labelled_rows.LabelJoin", small)
+    return request.param
+
+
 @pytest.fixture
 def versions(served: ServedModel, tabular_config: ModelConfig) -> list[ServedModel]:
     config = tabular_config.model_copy(
@@ -292,13 +328,23 @@ def versions(served: ServedModel, tabular_config: ModelConfig) -> list[ServedMod
 
 
 @settings(
-    max_examples=100,
+    max_examples=60,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @example(script=[("event", 0, "1", 1, None), ("checkpoint",), ("serve",)])
 @example(script=[("event", 0, "1", 1, None), ("restart",), ("serve",), ("checkpoint",)])
+@example(
+    script=[
+        ("event", 0, "1", 60, None),
+        ("labels", 0, 60, "written"),
+        ("restart",),
+        ("event", 1, "1", 60, None),
+        ("labels", 0, 100, "applied"),
+        ("checkpoint",),
+    ]
+)
 @given(script=steps)
-def test_killed_anywhere_it_knows_what_it_would_know_without(versions, script):
+def test_killed_anywhere_it_knows_what_it_would_know_without(versions, memory, script):
     async def known(kills: bool) -> dict[str, Any]:
         with tempfile.TemporaryDirectory() as folder:
             monitor = Monitor(Path(folder), versions)

@@ -16,6 +16,8 @@ from serving.channel.messages.observation import (
     PREDICTIONS,
     LoggedInputsMeta,
     PredictionsMeta,
+    RecalledMeta,
+    RecalledRow,
 )
 from serving.config import ModelConfig
 from serving.config.encoded import encode_config
@@ -141,3 +143,29 @@ async def test_why_there_are_no_inputs(found, folder, log_request):
         await inputs(found, "old")
     with pytest.raises(NoLongerThere, match="was not captured"):
         await inputs(found, "bare")
+
+
+# -- predictions of labels ------------------------------------------------------------------
+
+
+async def test_predictions_of_labels_are_found_at_once(found, folder, log_request):
+    log_request(folder, "r1", {"out_y": [0.5, 2.5], "predicted": [0.5, 2.5]}, seconds=1000.0)
+    log_request(folder, "r2", {"out_y": [0.5]})
+    answer = await found.recall("m", [("r1", 1), ("r1", 2), ("r2", 0), ("never", 0)])
+    assert answer == RecalledMeta("m", [RecalledRow("r1", 1, "1", 1000.0, 2.5, [])])
+
+
+async def test_pushes_of_labels_do_not_pile_up(found, monkeypatch):
+    monkeypatch.setattr(module, "MOST_RECALLS", 2)
+    asked = [found.recall("m", [("r1", 0)]) for _ in range(3)]
+    said = await asyncio.gather(*asked, return_exceptions=True)
+    assert [type(each).__name__ for each in said] == ["RecalledMeta"] * 2 + ["Overloaded"]
+    assert await found.recall("m", [("r1", 0)]) == RecalledMeta("m", [])
+
+
+async def test_a_log_that_cannot_be_read_has_no_predictions_of_labels_now(found, folder):
+    part = folder / "predictions/model=m/version=1/date=2026-11-30/part-x.parquet"
+    part.parent.mkdir(parents=True)
+    part.write_bytes(b"no Parquet")
+    with pytest.raises(ModelNotReady, match="cannot be read now"):
+        await found.recall("m", [("r1", 0)])

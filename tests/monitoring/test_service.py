@@ -1,14 +1,24 @@
 import json
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from monitors.performance.label_join import LabelJoin
 from serving.channel.messages.directory import ServedModel
 from serving.channel.messages.findings import FindingRecord
-from serving.channel.messages.observation import EventMeta, Label, LabelCounts, LabelsMeta, Position
+from serving.channel.messages.observation import (
+    EventMeta,
+    Label,
+    LabelCounts,
+    LabelsMeta,
+    Position,
+    RecalledMeta,
+    RecalledRow,
+)
 from serving.config import ModelConfig
 from serving.monitoring.service import MonitoringService
 from serving.protocol.messages import Tensor
@@ -200,3 +210,78 @@ def test_each_check_has_its_processor_time(tmp_path, clock):
         if item.name == "vigil.model.cpu.time" and ("model", "loans") in item.attributes
     )
     assert sum(checks.values()) <= whole
+
+
+# -- what is recalled -----------------------------------------------------------------------
+
+
+@pytest.fixture
+def small_memory(monkeypatch):
+    """Two predictions of each version are kept."""
+    monkeypatch.setattr(
+        "serving.monitoring.labelled_rows.LabelJoin", partial(LabelJoin, max_rows=2)
+    )
+
+
+def recall(service: MonitoringService, *rows: tuple[str, str], predicted: Any = 1) -> None:
+    found = [RecalledRow(ident, 0, version, NOW, predicted) for ident, version in rows]
+    service.recalled(RecalledMeta("loans", found))
+
+
+def missing(service: MonitoringService, *idents: str) -> list[str]:
+    pushed = LabelsMeta("loans", [Label(ident, 0, 1) for ident in idents])
+    return [ident for ident, _ in service.missing(pushed)]
+
+
+def test_labels_meet_predictions_that_are_recalled_to_their_version(tmp_path, clock, small_memory):
+    service = MonitoringService(clock)
+    service.serve([served("1", tmp_path), served("2", tmp_path)])
+    observe(service, "1", ["a", "b", "c"])
+    observe(service, "2", ["d", "e", "f"], sequence=1)
+    assert missing(service, "a", "a", "b", "f", "never") == ["a", "never"]
+    recall(service, ("a", "1"), ("d", "2"))
+    assert missing(service, "a", "d", "never") == ["never"]
+    assert push(service, "a", "d", "c") == LabelCounts(accepted=3)
+    labelled = {watch.entry.version: watch._truth._join.labelled for watch in service.watches}
+    assert labelled == {"1": 2, "2": 1}
+    for one in (service, restarted(service, clock)):
+        one.serve([served("1", tmp_path), served("2", tmp_path)])
+        recall(one, ("a", "1"), ("d", "2"))
+        # Their labels went with them, and count once.
+        assert push(one, "a", "d", "c") == LabelCounts(late=2, duplicate=1)
+
+
+def test_labels_of_what_cannot_be_recalled_are_late(tmp_path, clock, small_memory):
+    service = MonitoringService(clock)
+    service.serve([served("1", tmp_path)])
+    observe(service, "1", ["a", "b", "c"])
+    recall(service, ("z", "9"))
+    recall(service, ("y", "1"), predicted=0.5)
+    assert push(service, "z", "y", "never") == LabelCounts(late=2, unknown=1)
+
+
+def test_what_a_version_stores_is_not_recalled_to_another(tmp_path, clock):
+    service = MonitoringService(clock)
+    service.serve([served("1", tmp_path), served("2", tmp_path)])
+    observe(service, "1", ["a"])
+    observe(service, "2", ["b"], sequence=1)
+    recall(service, ("a", "2"))
+    assert push(service, "a") == LabelCounts(accepted=1)
+    assert [watch._truth._join.knows("a", 0) for watch in service.watches] == [True, False]
+
+
+def test_a_version_that_is_watched_anew_recalls_nothing_of_before(tmp_path, clock):
+    service = MonitoringService(clock)
+    service.serve([served("1", tmp_path)])
+    observe(service, "1", ["a", "b"])
+    push(service, "a")
+    service.serve([served("1", tmp_path, performance={"min": 0.5})])
+    recall(service, ("a", "1"), ("b", "1"))
+    assert push(service, "a", "b") == LabelCounts(late=2)
+
+
+def test_nothing_is_missing_where_no_version_takes_labels(tmp_path, clock):
+    service = MonitoringService(clock)
+    assert missing(service, "a") == []
+    service.serve([served("1", tmp_path, performance=None)])
+    assert missing(service, "a") == []

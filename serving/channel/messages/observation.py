@@ -163,6 +163,32 @@ class LabelsMeta(msgspec.Struct, array_like=True, frozen=True):
     labels: list[Label]
 
 
+class RecalledRow(msgspec.Struct, array_like=True, frozen=True):
+    """A prediction that the log has and the monitor may have forgotten.
+
+    Attributes:
+        request_id, index: as in a label.
+        version: that has answered; that of another server where one has.
+        timestamp: seconds since the epoch when it was answered.
+        predicted: class index, number or numbers.
+        known: names of the sensitive attributes that came with the request.
+    """
+
+    request_id: str
+    index: int
+    version: str
+    timestamp: float
+    predicted: int | float | list[float]
+    known: list[str] = []
+
+
+class RecalledMeta(msgspec.Struct, array_like=True, frozen=True):
+    """Predictions of a model that labels are about which come next; no two of one id and index."""
+
+    model: str
+    rows: list[RecalledRow]
+
+
 class LabelCounts(msgspec.Struct, frozen=True):
     """What became of pushed labels; the four add up to how many there were."""
 

@@ -1,4 +1,5 @@
 import json
+import math
 
 import pytest
 
@@ -62,3 +63,38 @@ def test_many_at_once_are_as_one_after_the_other():
     assert list(many.entries()) == list(one.entries())
     assert many.changes() == one.changes()
     assert many.among(added) == one.among(added)
+
+
+def test_keys_with_a_label_are_told_from_others_and_saved():
+    forgotten = ForgottenKeys()
+    changes = []
+    forgotten.add_all(keys(0, 20))
+    for number in range(20, 40, 4):
+        forgotten.add_labelled(keys(number, number + 4), float(number))
+        changes += forgotten.changes()
+    forgotten.add_labelled([], 99.0)
+    assert forgotten.changes() == []
+    for saved in (changes, list(forgotten.entries())):
+        assert len({entry[0] for entry in saved}) == len(saved)
+        other = ForgottenKeys()
+        other.restore(sorted(json.loads(json.dumps(saved))))
+        for one in (forgotten, other):
+            assert one.labelled(keys(0, 50)) == set(keys(20, 40))
+            assert one.among(keys(0, 50)) == set(keys(0, 40))
+            assert one.horizon == -math.inf
+        assert other.changes() == []
+
+
+def test_the_horizon_is_the_time_of_what_had_a_label_and_went():
+    forgotten = ForgottenKeys(most_labelled=16)
+    for number in range(16):
+        forgotten.add_labelled(keys(number, number + 1), 100.0 - number)
+    assert forgotten.horizon == -math.inf
+    forgotten.add_all(keys(100, 400))
+    forgotten.add_labelled(keys(16, 24), 50.0)
+    assert forgotten.labelled(keys(0, 8)) == set()
+    assert forgotten.horizon == 100.0
+    other = ForgottenKeys(most_labelled=16)
+    other.restore(sorted(json.loads(json.dumps(list(forgotten.entries())))))
+    assert other.horizon == 100.0
+    assert other.labelled(keys(0, 30)) == set(keys(8, 24))

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from monitors.performance.labels import (
     CorrectedRow,
     JoinedRow,
     LabelEvent,
+    LoggedPrediction,
     corrections,
 )
 
@@ -289,3 +291,142 @@ def test_what_was_saved_of_another_kind_is_left_out(predict):
     numbers = LabelJoin(NumberLabels())
     numbers.restore_entries(classes.entries())
     assert list(numbers.entries()) == []
+
+
+# -- what is recalled -----------------------------------------------------------------------
+
+
+def logged(idents, predicted=0, timestamp=10.0, known=()):
+    return [LoggedPrediction((ident, 0), timestamp, predicted, known) for ident in idents]
+
+
+def test_a_forgotten_prediction_is_recalled_and_joins_once(predict):
+    join = LabelJoin(max_rows=2)
+    join.add(predict("abcd", [0, 1, 2, 0], timestamp=10.0))
+    assert join.missing([("a", 0), ("d", 0), ("z", 0)], now=20) == [("a", 0), ("z", 0)]
+    assert join.recall(logged("a", 1), now=20) == {("a", 0)}
+    counts, rows, _ = join.add_labels([label("a", 1), label("b", 1)], now=20)
+    assert counts == LabelCounts(accepted=1, late=1)
+    assert rows == [JoinedRow(1, 1)]
+    assert [row.delay_s for row in rows] == [10.0]
+    # It is forgotten first, and has had its label.
+    assert [entry[1] for entry in join.entries()] == ["c", "d"]
+    assert join.recall(logged("a", 1), now=21) == set()
+    assert join.add_labels([label("a", 1)], now=21)[0] == LabelCounts(late=1)
+    assert join.labelled == 1
+
+
+def test_what_is_here_or_had_its_label_here_is_not_recalled(predict):
+    join = LabelJoin(max_rows=3)
+    join.add(predict("abc", [0, 0, 0], timestamp=10.0))
+    join.add_labels([label("a", 1), label("b", 1)], now=11)
+    join.add(predict("d", [0], timestamp=12.0))
+    assert join.recall(logged("abcd"), now=13) == set()
+    assert join.add_labels([label("a", 1), label("b", 1)], now=13)[0] == LabelCounts(
+        late=1, duplicate=1
+    )
+
+
+@pytest.mark.parametrize("predicted", [0.5, [0.5, 0.5], [[1]], "cat"])
+def test_what_is_of_another_kind_is_not_recalled(predict, predicted):
+    join = LabelJoin(max_rows=1)
+    join.add(predict("ab", [0, 0], timestamp=10.0))
+    assert join.recall(logged("a", predicted), now=11) == set()
+
+
+def test_rows_that_differ_in_length_are_not_recalled(make_rows):
+    join = LabelJoin(NumberLabels(2), max_rows=1)
+    join.add(replace(make_rows(ids=["a", "b"], timestamp=10.0), predicted=np.ones((2, 2))))
+    rows = [LoggedPrediction(("a", 0), 10.0, [1.0]), LoggedPrediction(("c", 0), 10.0, [1.0, 2.0])]
+    assert join.recall(rows, now=11) == set()
+    assert join.recall(rows[1:], now=11) == {("c", 0)}
+
+
+def test_numbers_are_recalled_as_they_are_stored(make_rows):
+    join = LabelJoin(NumberLabels(), max_rows=1)
+    join.add(replace(make_rows(ids=["a", "b"], timestamp=10.0), predicted=np.ones(2)))
+    assert join.recall(logged("a", float("nan")), now=11) == {("a", 0)}
+    assert join.add_labels([label("a", 2.0)], now=11)[1] == [JoinedRow(None, 2.0)]
+
+
+def test_what_was_made_before_the_join_began_is_not_recalled(predict):
+    join = LabelJoin()
+    assert join.recall(logged("a"), now=11) == set()
+    join.add(predict("b", [0], timestamp=100.0))
+    assert join.recall(logged("a", timestamp=98.0), now=101) == set()
+    # The rows of one message have the time of the last of them.
+    assert join.recall(logged("a", timestamp=99.5), now=101) == {("a", 0)}
+
+
+def test_what_may_have_had_a_label_that_nobody_remembers_is_not_recalled(predict, monkeypatch):
+    monkeypatch.setattr("monitors.performance.forgotten_keys.BLOCK", 2)
+    join = LabelJoin(max_rows=1, forgotten=ForgottenKeys(most_labelled=2))
+    for at, ident in enumerate("abcdefgh"):
+        join.add(predict(ident, [0], timestamp=10.0 + at))
+        if ident != "g":
+            join.add_labels([label(ident, 0)], now=20)
+    assert join.recall(logged("a", timestamp=10.0), now=20) == set()
+    assert join.recall(logged("g", timestamp=16.0), now=20) == {("g", 0)}
+
+
+def test_a_recalled_prediction_takes_labels_however_old_it_is(predict):
+    join = LabelJoin(retention=100)
+    join.add(predict("ab", [0, 0], timestamp=10.0))
+    assert join.missing([("a", 0)], now=110) == []
+    assert join.missing([("a", 0)], now=111) == [("a", 0)]
+    assert join.recall(logged("a"), now=111) == {("a", 0)}
+    assert join.missing([("a", 0)], now=111) == []
+    counts = join.add_labels([label("a", 0), label("b", 0)], now=111)[0]
+    assert counts == LabelCounts(accepted=1, late=1)
+
+
+def test_names_that_came_with_the_request_are_recalled(predict):
+    join = LabelJoin(max_rows=1)
+    join.add(predict("ab", [0, 0], timestamp=10.0))
+    join.recall(logged("a", known=["sex"]), now=11)
+    (row,) = join.add_labels([label("a", 0, sex="F", age="old")], now=11)[1]
+    assert row.sensitive_features == {"age": "old"}
+
+
+def test_a_label_that_waited_does_not_expire_when_another_meets_the_recalled_row(predict):
+    join = LabelJoin(max_rows=2, pending_ttl=60)
+    join.add(predict("bc", [0, 0], timestamp=10.0))
+    join.add_labels([label("a", 0)], now=11)
+    join.recall(logged("a"), now=12)
+    assert join.add_labels([label("a", 0)], now=12)[0] == LabelCounts(accepted=1)
+    join.expire(now=1000)
+    assert join.expired == 0
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_recalled_rows_are_forgotten_first_also_after_a_restart(predict, whole):
+    join, other = LabelJoin(max_rows=4), LabelJoin(max_rows=4)
+    entries = {}
+
+    def save():
+        for number, *rest in join.changes():
+            entries.pop(number, None)
+            if rest:
+                entries[number] = [number, *rest]
+
+    join.add(predict("abcdef", [0] * 6, timestamp=10.0))
+    join.add_labels([label("f", 0)], now=11)
+    save()
+    join.recall(logged("ab"), now=12)
+    save()
+    saved = list(join.entries()) if whole else list(entries.values())
+    other.restore(json.loads(json.dumps(join.state())))
+    other.restore_entries(json.loads(json.dumps(saved)))
+    for one in (join, other):
+        assert one.recall(logged("x"), now=12) == {("x", 0)}
+        numbers = [entry[0] for entry in one.entries()]
+        assert len(set(numbers)) == len(numbers) == 7
+        one.add(predict("g", [0], timestamp=12.0))
+        assert [entry[1] for entry in one.entries()] == ["d", "e", "f", "g"]
+        assert one.recall(logged("c"), now=13) == {("c", 0)}
+
+
+def test_a_state_from_before_there_was_recalling_recalls_nothing_of_that_time(predict):
+    join = LabelJoin(max_rows=1)
+    join.restore({"expired": 0, "ambiguous": 0, "labelled": 3})
+    assert join.recall(logged("a"), now=11) == set()
