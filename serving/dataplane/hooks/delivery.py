@@ -34,7 +34,7 @@ class Delivery:
     Args:
         gateway: its id.
         incarnation: tells this process from an earlier one with the same id.
-        most_bytes: of arrays that are kept.
+        most_bytes: of arrays that are kept; may be changed.
         unsent_bytes: while the connection holds more than this, messages wait here.
         on_sent: called with each message when it is written for the first time.
 
@@ -53,7 +53,7 @@ class Delivery:
         unsent_bytes: int,
         on_sent: Callable[[EventMeta], None],
     ) -> None:
-        self._most_bytes, self._unsent_bytes = most_bytes, unsent_bytes
+        self.most_bytes, self._unsent_bytes = most_bytes, unsent_bytes
         self._on_sent = on_sent
         self.next = Position(gateway, incarnation, 0, 0, 0)
         self.bytes = 0
@@ -119,7 +119,7 @@ class Delivery:
 
     def room(self, size: int) -> bool:
         """Whether a message with so many bytes of arrays can be kept."""
-        return not self._kept or self.bytes + size <= self._most_bytes
+        return not self._kept or self.bytes + size <= self.most_bytes
 
     def add(self, meta: EventMeta, tensors: Sequence[Tensor], size: int) -> None:
         """Take a message at position `next`, and send it as soon as that is possible."""

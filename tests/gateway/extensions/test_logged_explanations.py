@@ -62,7 +62,8 @@ class Plane:
     def resolve(self, name: str) -> None:
         assert name == "m"
 
-    async def request(self, kind: str, meta: Any) -> Any:
+    async def request(self, kind: str, meta: Any, *, model: str) -> Any:
+        assert model == "m"
         self.asked.append((kind, meta))
         return SimpleNamespace(meta=msgspec.msgpack.encode(self.made_by), tensors=[LOGGED])
 
