@@ -336,7 +336,7 @@ class Monitor(MonitorDeployment):
 def deployed(kind: str, instance: Any, served: ServedModel) -> Any:
     made = instance(secret=b"s")
     if kind == "monitor":
-        return Monitor(made)
+        return Monitor(made, "monitor-1")
     return {"replica": Replica, "explainer": Explainer}[kind](made, served)
 
 
@@ -356,8 +356,9 @@ async def test_a_role_is_told_where_everything_is(
     )
     at = f"unix:{here.runtime}/u1.sock"
     if kind == "monitor":
-        at = f"unix:{here.runtime}/monitor.sock"
-        assert role.arguments == (here.registry_address, at, here.config.data_dir.absolute())
+        at = f"unix:{here.runtime}/monitor-1.sock"
+        data_dir = here.config.data_dir.absolute()
+        assert role.arguments == (here.registry_address, at, data_dir, "monitor-1")
         assert role.more == {"secret": b"s"}
         assert role.steps == ["start"]
     else:
