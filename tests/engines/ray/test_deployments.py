@@ -117,8 +117,8 @@ def test_an_actor_logs_as_the_instance_does(
 ) -> None:
     made = instance(telemetry={"log_format": "json", "log_level": "warning"})
     deployments.log_as("replica", made, served if of else None)
-    about = {"model": "m", "version": "1"} if of else {}
-    assert logged == [("replica", "json", "warning", about), "ray"]
+    about = {"model": "m", "version": "1"} if of else {"model": "", "version": ""}
+    assert logged == [("replica", "json", "warning", {**about, **NO_COLLECTOR}), "ray"]
 
 
 # -- what must be deployed ------------------------------------------------------------------------
@@ -343,6 +343,9 @@ def deployed(kind: str, instance: Any, served: ServedModel) -> Any:
 KINDS = pytest.mark.parametrize("kind", ["replica", "explainer", "monitor"])
 
 
+NO_COLLECTOR = {"collector": (None, None)}
+
+
 @KINDS
 async def test_a_role_is_told_where_everything_is(
     instance: Any, served: ServedModel, roles: list[Role], logged: list[Any], kind: str
@@ -359,14 +362,15 @@ async def test_a_role_is_told_where_everything_is(
         at = f"unix:{here.runtime}/monitor-1.sock"
         data_dir = here.config.data_dir.absolute()
         assert role.arguments == (here.registry_address, at, data_dir, "monitor-1")
-        assert role.more == {"secret": b"s"}
+        assert role.more == {"secret": b"s", "log": here.config.log, "cloudevents": None}
         assert role.steps == ["start"]
     else:
         assert role.arguments == (served, name, at, here.registry_address, b"s")
         assert role.steps == ["load", "start"]
-    about = {} if kind == "monitor" else {"model": "m", "version": "1"}
+    named = ("", "") if kind == "monitor" else ("m", "1")
+    about = dict(zip(("model", "version"), named, strict=True))
     assert logged[0][0] == kind
-    assert logged[0][-1] == about
+    assert logged[0][-1] == {**about, **NO_COLLECTOR}
 
 
 @KINDS

@@ -14,7 +14,16 @@ from serving.channel.connection import Connection
 from serving.channel.endpoint import ChannelServer
 from serving.channel.frame_parts import Message
 from serving.channel.messages.directory import Directory, Member
-from serving.channel.messages.observation import LABELS, Label, LabelCounts, LabelsMeta
+from serving.channel.messages.observation import (
+    LABELS,
+    POSITION,
+    TAKEN,
+    Label,
+    LabelCounts,
+    LabelsMeta,
+    Position,
+    Taken,
+)
 from serving.errors import InvalidInput, ModelNotFound
 from serving.gateway.extensions.labels import labels, push
 from serving.protocol.pb import vigil_pb2 as pb
@@ -31,6 +40,9 @@ async def seen(plane: Any, tmp_path: Path) -> AsyncIterator[Seen]:
         if message.kind == LABELS:
             found.append(msgspec.msgpack.decode(message.meta, type=LabelsMeta))
             connection.reply(message.id, LabelCounts(accepted=len(found[-1].labels), late=1))
+        elif message.kind == POSITION:  # labels wait until it is known what the monitor has
+            position = msgspec.msgpack.decode(message.meta, type=Position)
+            connection.notify(TAKEN, Taken(position.incarnation, position.sequence))
 
     server = ChannelServer(message)
     address = await server.start(f"unix:{tmp_path}/monitor.sock")

@@ -178,7 +178,8 @@ def test_bodies_that_are_wrong(body, says):
 async def test_http_says_why_there_is_none(
     plane, monkeypatch, ask, error: type[VigilError], status
 ):
-    async def refuse(_kind: str, _meta: Any, _tensors: Any = ()) -> Any:
+    async def refuse(_kind: str, _meta: Any, *, model: str) -> Any:
+        assert model == "m"
         raise error("because")
 
     monkeypatch.setattr(plane.publisher, "request", refuse)
