@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
-from typing import Final
 
 import msgspec
 
 from serving.admin.model_rows import ModelRow, model_row
 from serving.admin.problems import Problem, problems
-from serving.channel.messages.directory import RoleName
+from serving.channel.messages.directory import Directory, RoleName
 from serving.channel.messages.findings import FindingRecord
 from serving.channel.messages.reports import MonitorStatus
 from serving.control.history import History
 from serving.control.members import MemberState
 from serving.control.registry import Registry
+from serving.control.unjudged import unjudged
 from serving.telemetry.metrics.guards import GUARD_DECISIONS
 from serving.telemetry.series import Series
-
-NO_MONITOR: Final = "no monitor is there, so nothing is judged"
 
 GuardRow = dict[str, str | float]
 """Attributes of a count of decisions, `rows` since the start, and `recent` ones."""
@@ -78,14 +76,13 @@ def console_data(registry: Registry, history: History) -> ConsoleData:
         for model in directory.models
     ]
     findings = _in_order(registry.findings())
-    monitors = [state.status for state in states if isinstance(state.status, MonitorStatus)]
     return ConsoleData(
         ready=ready,
         problems=problems(reasons, directory, states, models, findings, recent),
         models=models,
         findings=findings,
-        notes=[note for status in monitors for note in status.notes],
-        not_judged=_not_judged(monitors, models),
+        notes=[note for status in _monitors(states) for note in status.notes],
+        not_judged=_not_judged(directory, states),
         guards=_guards(now, recent),
         members=[_member(state) for state in states],
         window_s=history.seconds,
@@ -109,10 +106,13 @@ def _in_order(findings: Iterable[FindingRecord]) -> list[FindingRecord]:
     )
 
 
-def _not_judged(monitors: Sequence[MonitorStatus], models: Sequence[ModelRow]) -> list[str]:
-    if models and not monitors:
-        return [NO_MONITOR]
-    return [note for status in monitors for note in status.not_judged]
+def _monitors(states: Iterable[MemberState]) -> list[MonitorStatus]:
+    return [state.status for state in states if isinstance(state.status, MonitorStatus)]
+
+
+def _not_judged(directory: Directory, states: Sequence[MemberState]) -> list[str]:
+    notes = [note for status in _monitors(states) for note in status.not_judged]
+    return [*unjudged(directory, states), *notes]
 
 
 def _guards(now: Sequence[Series], recent: Sequence[Series]) -> list[GuardRow]:

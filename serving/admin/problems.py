@@ -76,9 +76,14 @@ def problems(
 
 
 def _log(states: Sequence[MemberState]) -> Iterator[str]:
-    for state in states:
-        if isinstance(state.status, MonitorStatus):
-            yield from state.status.log
+    """Say what is wrong with the prediction log; where several monitors write it, which one."""
+    logs = {
+        state.member.id: state.status.log
+        for state in states
+        if isinstance(state.status, MonitorStatus)
+    }
+    for ident, sentences in logs.items():
+        yield from (f"{ident}: {each}" if len(logs) > 1 else each for each in sentences)
 
 
 def _replicas(model: ModelRow) -> Iterator[str]:

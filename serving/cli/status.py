@@ -28,6 +28,7 @@ class Instance(msgspec.Struct):
     """The instance's status."""
 
     members: list[Told] = []
+    unjudged: list[str] = []
 
 
 class Row(msgspec.Struct):
@@ -45,20 +46,22 @@ def status(target: Target) -> None:
     client = Client(target.url, patience_s=5)
     problem = _problem(client)
     rows = _rows(client)
-    log = _log(client)
+    instance = _instance(client)
+    log = [said for member in instance.members if member.status for said in member.status.log]
     if target.as_json:
         told = {
             "ready": problem is None,
             "reason": problem,
             "models": msgspec.to_builtins(rows),
             "log": log,
+            "unjudged": instance.unjudged,
         }
         OUT.print_json(json.dumps(told))
     else:
         for row in rows:
             what = f"{row.name} version {row.version}" if row.version else row.name
             say(f"{what}: {row.state}" + (f" ({row.reason})" if row.reason else ""))
-        for sentence in log:
+        for sentence in (*log, *instance.unjudged):
             complain(sentence)
         if problem is None:
             say("ready")
@@ -84,10 +87,9 @@ def _rows(client: Client) -> list[Row]:
         return []
 
 
-def _log(client: Client) -> list[str]:
-    """Return what is wrong with the prediction log."""
+def _instance(client: Client) -> Instance:
+    """Return what the instance says of itself; of what cannot be read, nothing."""
     try:
-        members = client.get("status").read(Instance).members
+        return client.get("status").read(Instance)
     except Refused:
-        return []
-    return [sentence for member in members if member.status for sentence in member.status.log]
+        return Instance()

@@ -157,6 +157,12 @@ class ServerConfig(Section):
         False, description="Allow a listener beyond loopback although nothing authenticates."
     )
     gateways: int = Field(1, ge=1, le=64, description="Gateway processes that share the ports.")
+    monitors: int = Field(
+        1,
+        ge=1,
+        le=64,
+        description="Monitor processes that the models are divided among, by their names.",
+    )
     models: Path = Field(Path("models"), description="Folder of the models.")
     poll_models_s: float | None = Field(
         None, gt=0, description="Look for changed models so often; none: load only when told to."

@@ -6,6 +6,7 @@ import msgspec
 
 from serving.control.members import MemberState
 from serving.control.registry import Registry
+from serving.control.unjudged import unjudged
 
 
 class ModelLine(msgspec.Struct, frozen=True):
@@ -27,6 +28,7 @@ class InstanceStatus(msgspec.Struct, frozen=True):
         ready, reasons: whether it is ready; else why not, one sentence each.
         generation: of the directory.
         restarts: how often each member came back as a new process.
+        unjudged: which models nobody judges now, one sentence for each monitor that is away.
     """
 
     ready: bool
@@ -35,6 +37,7 @@ class InstanceStatus(msgspec.Struct, frozen=True):
     models: list[ModelLine]
     members: list[MemberState]
     restarts: dict[str, int]
+    unjudged: list[str]
 
 
 def instance_status(registry: Registry) -> InstanceStatus:
@@ -46,6 +49,6 @@ def instance_status(registry: Registry) -> InstanceStatus:
         for served in directory.models
     ]
     restarts = dict(registry.members.restarts)
-    return InstanceStatus(
-        ready, reasons, directory.generation, models, registry.members.states(), restarts
-    )
+    states = registry.members.states()
+    away = unjudged(directory, states)
+    return InstanceStatus(ready, reasons, directory.generation, models, states, restarts, away)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import msgspec
 
 from serving.channel.messages.findings import FindingRecord, FindingsChanged
+from serving.channel.monitor_shares import called
 from serving.control.members import STALE_S
 
 
@@ -38,8 +39,7 @@ class LatestFindings:
     def told(self, monitor: str, changed: FindingsChanged) -> None:
         """Take in all findings of a monitor."""
         now = self._clock()
-        # It has gone on from what those before it had saved.
-        self._told = {ident: told for ident, told in self._told.items() if not told.left}
+        # Also where it was gone: it has gone on from what the process before it had saved.
         self._told[monitor] = _Told(changed.findings, now, now)
 
     def heard(self, monitor: str) -> None:
@@ -62,20 +62,20 @@ class LatestFindings:
         """
         now = self._clock()
         found = []
-        for told in self._told.values():
+        for monitor, told in self._told.items():
             for each in told.findings:
                 if told.left and each.model not in served:
                     continue
                 age_s = each.age_s + now - told.at
-                found.append(_as_of_now(each, age_s, _why_unknown(told, now)))
+                found.append(_as_of_now(each, age_s, _why_unknown(monitor, told, now)))
         return found
 
 
-def _why_unknown(told: _Told, now: float) -> str:
+def _why_unknown(monitor: str, told: _Told, now: float) -> str:
     if told.left:
-        return "the monitor is gone"
+        return f"{called(monitor)} is gone"
     silent_s = now - told.heard_at
-    return f"the monitor has not reported for {silent_s:.0f} s" if silent_s >= STALE_S else ""
+    return f"{called(monitor)} has not reported for {silent_s:.0f} s" if silent_s >= STALE_S else ""
 
 
 def _as_of_now(finding: FindingRecord, age_s: float, why: str) -> FindingRecord:

@@ -1,4 +1,4 @@
-"""What an operator tells the monitor through the admin listener."""
+"""What an operator tells a monitor through the admin listener."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import msgspec
 from serving.channel.connection import ChannelClosed
 from serving.channel.endpoint import connect
 from serving.channel.messages.observation import RESET_REFERENCE, ResetMeta
+from serving.channel.monitor_shares import called, monitor_of
 from serving.control.registry import Registry
 from serving.errors import ModelNotReady
 
@@ -20,13 +21,13 @@ async def reset_reference(registry: Registry, model: str) -> str:
     """Begin a new live reference of a model's drift; returns its state in a few words.
 
     Raises:
-        ModelNotReady: no monitor is there, or it does not answer.
+        ModelNotReady: the model's monitor is not there, or does not answer.
         VigilError: what the monitor answered.
     """
-    addresses = [
-        state.member.address for state in registry.states() if state.member.role == "monitor"
-    ]
-    gone = ModelNotReady("the monitor is not there; retry later", retry_after_s=1)
+    ident = monitor_of(model, registry.directory.monitors)
+    members = [state.member for state in registry.states()]
+    addresses = [each.address for each in members if (each.role, each.id) == ("monitor", ident)]
+    gone = ModelNotReady(f"{called(ident)} is not there; retry later", retry_after_s=1)
     if not addresses:
         raise gone
     try:

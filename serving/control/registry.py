@@ -62,6 +62,7 @@ class Registry:
 
     Args:
         gateways: how many gateways there must be for the instance to be ready.
+        monitors: how many monitors the models are divided among.
         secret: the cluster's secret; needed to listen on TCP.
         settle_s: seconds after the start in which members register but no directory is pushed.
             A control plane that replaces a dead one needs it: the first gateway that finds the new
@@ -84,12 +85,14 @@ class Registry:
         self,
         *,
         gateways: int = 1,
+        monitors: int = 1,
         secret: bytes | None = None,
         settle_s: float = 0.0,
         tells_ends: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._gateways = gateways
+        self._monitors = monitors
         self._settle_s = settle_s
         self._tells_ends = tells_ends
         self.secret = secret
@@ -114,7 +117,7 @@ class Registry:
         self._model_series = ModelSeries(self.series)
         self._findings = LatestFindings(clock)
         self.processes: Final[list[ProcessSeries]] = []
-        self.directory = Directory(next(self._generations))
+        self.directory = Directory(next(self._generations), monitors=monitors)
         # The others take no directory; a hundred replicas need not hear of each other.
         self._push = DirectoryPush(lambda: self.members.connections("gateway", "monitor"))
 
@@ -319,6 +322,7 @@ class Registry:
             self._broken,
             self._leaving,
             self._tells_ends,
+            self._monitors,
         )
         self._news.tell()
         self._push.offer(self.directory)

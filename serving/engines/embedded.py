@@ -18,6 +18,7 @@ from serving.access.scopes import Scope
 from serving.access.web import WebAccess
 from serving.admin.pages import Pages
 from serving.channel.messages.directory import Inventory, ModelKey, ServedModel
+from serving.channel.monitor_shares import monitor_ids
 from serving.config import ServerConfig
 from serving.control.composition import ControlPlane
 from serving.control.cost.costs import Costs
@@ -67,7 +68,7 @@ class EmbeddedInstance:
         # Unix socket paths are limited to 107 bytes, so not under an arbitrary data_dir.
         self._runtime = make_runtime_folder()
         self._registry_address = f"unix:{self._runtime}/registry.sock"
-        self._registry = Registry(tells_ends=True)
+        self._registry = Registry(monitors=self._config.monitors, tells_ends=True)
         self._roles = LocalRoles(
             self._registry_address,
             self._runtime,
@@ -136,12 +137,12 @@ class EmbeddedInstance:
         self.app.plane = plane
 
     async def watch(self) -> None:
-        """Start the monitor once models are settled, replace what hangs; never returns."""
+        """Start the monitors once models are settled, replace what hangs; never returns."""
         helped = False
         while True:
             if not helped and (self._registry.ready()[0] or self._control.started):
                 helped = True
-                self._roles.start_monitor()
+                self._roles.start_monitors(monitor_ids(self._config.monitors))
             self._roles.kill_hung(
                 (state.member.id, state.busy_s) for state in self._registry.states()
             )

@@ -26,6 +26,7 @@ from serving.channel.messages import observation
 from serving.channel.messages.directory import Directory, Member
 from serving.channel.messages.findings import FINDINGS_CHANGED
 from serving.channel.messages.reports import Report
+from serving.channel.monitor_shares import share_of
 from serving.channel.registry_client import RegistryClient
 from serving.config import Log
 from serving.config.cloudevents import CLOUDEVENTS_VARIABLE, CloudEvents
@@ -63,13 +64,13 @@ _decode_half = msgspec.msgpack.Decoder(observation.HalfMeta).decode
 
 
 class MonitorRole:
-    """One monitor.
+    """One monitor, which judges and logs its share of the models.
 
     Args:
         registry_address: where the control plane listens.
         address: where to listen, `unix:...` or `tcp:host:port`.
         data_dir: where the state is kept that a restart goes on from.
-        member_id: unique name of this monitor.
+        member_id: unique name of this monitor, one of `monitor_ids`; its files of state bear it.
         secret: the cluster's secret for TCP channels.
         consumers: who is told of every prediction beside the judges.
         log: how predictions are logged; None: not at all.
@@ -174,7 +175,7 @@ class MonitorRole:
     # -- the control plane --------------------------------------------------------------
 
     def _directory(self, directory: Directory) -> None:
-        self._intake.serve(directory.models)
+        self._intake.serve(share_of(self._id, directory.models, directory.monitors))
         self._predictions.serve(directory.models)
         self._told.set()
 

@@ -8,12 +8,13 @@ from typing import Any
 import msgspec
 import pytest
 
-from serving.admin.console import NO_MONITOR, console_data
+from serving.admin.console import console_data
 from serving.channel.messages.directory import Member, ServedModel
 from serving.channel.messages.findings import FINDINGS_CHANGED, FindingsChanged
 from serving.channel.messages.reports import GatewayStatus, MonitorStatus, Report
 from serving.control.history import History
 from serving.control.registry import Registry
+from serving.control.unjudged import NO_MONITOR
 from serving.telemetry.counters import SeriesSet
 from serving.telemetry.metrics.guards import GUARD_DECISIONS
 from serving.telemetry.metrics.inference import INFERENCE_REQUESTS

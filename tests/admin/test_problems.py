@@ -100,3 +100,7 @@ def test_what_the_prediction_log_has_lost_is_a_warning() -> None:
     lost = "the prediction log has lost 2 rows"
     monitor = MemberState(Member("monitor", "m", 1), True, 1.0, 0, MonitorStatus(log=(lost,)))
     assert problems([], NOTHING, [monitor], [], [], []) == [Problem("warning", lost)]
+    member = Member("monitor", "other", 2)
+    other = MemberState(member, True, 1.0, 0, MonitorStatus(log=(lost, "full")))
+    several = texts(problems([], NOTHING, [monitor, other], [], [], []), "warning")
+    assert several == [f"m: {lost}", f"other: {lost}", "other: full"]

@@ -15,9 +15,10 @@ def index(*rows: object) -> tuple[int, bytes]:
 
 
 def answers(
-    readyz: tuple[int, bytes], listed: tuple[int, bytes], *members: object
+    readyz: tuple[int, bytes], listed: tuple[int, bytes], *members: object, unjudged: object = ()
 ) -> dict[str, tuple[int, bytes]]:
-    status = 200, json.dumps({"ready": True, "members": members}).encode()
+    told = {"ready": True, "members": members, "unjudged": unjudged}
+    status = 200, json.dumps(told).encode()
     return {"/readyz": readyz, "/v2/repository/index": listed, "/status": status}
 
 
@@ -43,14 +44,14 @@ def test_a_model_without_a_version_is_named_alone(
 
 def test_json_holds_both(capsys: pytest.CaptureFixture[str], instance) -> None:
     status(url=instance(answers(READY, index(ROW))).url, as_json=True)
-    told = {"ready": True, "reason": None, "models": [ROW], "log": []}
+    told = {"ready": True, "reason": None, "models": [ROW], "log": [], "unjudged": []}
     assert json.loads(capsys.readouterr().out) == told
     starting = answers((503, b'{"error": "wait"}'), (503, b'{"error": "no index yet"}'))
     with pytest.raises(typer.Exit) as ended:
         status(url=instance(starting).url, as_json=True)
     assert ended.value.exit_code == 1
     told = json.loads(capsys.readouterr().out)
-    assert told == {"ready": False, "reason": "wait", "models": [], "log": []}
+    assert told == {"ready": False, "reason": "wait", "models": [], "log": [], "unjudged": []}
 
 
 @pytest.mark.parametrize("listed", [(200, b'{"a": 1}'), index(1), index({"name": "m"})])
@@ -71,3 +72,13 @@ def test_what_the_prediction_log_has_lost_is_told(
     assert (printed.out, printed.err) == ("ready\n", f"{lost}\n")
     status(url=url, as_json=True)
     assert json.loads(capsys.readouterr().out)["log"] == [lost]
+
+
+def test_which_monitor_is_away_is_told(capsys: pytest.CaptureFixture[str], instance) -> None:
+    away = "monitor-1 is not there, so nobody judges model 'm'"
+    url = instance(answers(READY, index(), unjudged=[away])).url
+    status(url=url, as_json=False)
+    printed = capsys.readouterr()
+    assert (printed.out, printed.err) == ("ready\n", f"{away}\n")
+    status(url=url, as_json=True)
+    assert json.loads(capsys.readouterr().out)["unjudged"] == [away]

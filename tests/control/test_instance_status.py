@@ -28,6 +28,7 @@ async def test_it_is_plain_json(
         "reasons": [],
         "models": [{"name": "m", "version": "1", "explainer": "starts with the first question"}],
         "restarts": {},
+        "unjudged": ["no monitor is there, so nothing is judged"],
     }
     assert member["member"]["id"] == "g"
     assert (member["ready"], member["restarts"]) == (True, 0)

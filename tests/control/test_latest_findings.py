@@ -99,7 +99,7 @@ def test_of_one_that_is_gone_neither_until_its_successor_has_told(
     assert verdicts(latest) == gone
     latest.heard("monitor")  # it is there again, and has told nothing yet
     assert verdicts(latest) == gone
-    latest.told("another", FindingsChanged((found("psi", breached=False),)))
+    latest.told("monitor", FindingsChanged((found("psi", breached=False),)))
     assert verdicts(latest) == [(False, "")]
 
 
@@ -110,6 +110,26 @@ def test_one_that_is_gone_keeps_nothing_of_models_that_are_not_served(
     assert [each.model for each in latest.current({"m"})] == ["old"]  # the monitor knows better
     latest.left("monitor")
     assert latest.current({"m"}) == []
+
+
+def test_of_several_only_the_models_of_the_silent_one_are_unknown(clock: Clock) -> None:
+    latest = LatestFindings(clock)
+    for at, model in enumerate(("m", "n")):
+        told = FindingsChanged((found("psi", breached=False, model=model),))
+        latest.told(f"monitor-{at}", told)
+
+    def known() -> dict[str, tuple[bool | None, str]]:
+        return {each.model: (each.breached, each.reason) for each in latest.current({"m", "n"})}
+
+    latest.left("monitor-1")
+    gone = (None, "monitor-1 is gone; fine before that")
+    assert known() == {"m": (False, ""), "n": gone}
+    latest.told("monitor-0", FindingsChanged((found("psi", breached=True, model="m"),)))
+    assert known() == {"m": (True, ""), "n": gone}
+    clock.now = STALE_S
+    latest.told("monitor-1", FindingsChanged((found("psi", breached=False, model="n"),)))
+    silent = (None, f"monitor-0 has not reported for {STALE_S:.0f} s; breached before that")
+    assert known() == {"m": silent, "n": (False, "")}
 
 
 def test_monitors_that_are_there_keep_to_their_own(latest: LatestFindings) -> None:

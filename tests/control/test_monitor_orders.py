@@ -8,20 +8,22 @@ from types import SimpleNamespace
 import pytest
 
 from serving.channel.endpoint import ChannelServer
-from serving.channel.messages.directory import Member
+from serving.channel.messages.directory import Directory, Member
 from serving.channel.messages.observation import RESET_REFERENCE
+from serving.channel.monitor_shares import monitor_of
 from serving.control import monitor_orders
 from serving.control.monitor_orders import reset_reference
 from serving.errors import ModelNotFound, ModelNotReady
 
 
-def registry_of(*members, secret=None):
+def registry_of(*members, secret=None, monitors=1):
     states = [SimpleNamespace(member=member) for member in members]
-    return SimpleNamespace(states=lambda: states, secret=secret)
+    directory = Directory(monitors=monitors)
+    return SimpleNamespace(states=lambda: states, secret=secret, directory=directory)
 
 
-def monitor(address):
-    return Member("monitor", "monitor", 1, address)
+def monitor(address, ident="monitor"):
+    return Member("monitor", ident, 1, address)
 
 
 @pytest.fixture
@@ -57,6 +59,17 @@ async def test_the_monitor_is_asked_and_its_words_returned(answering, address):
     ((kind, meta),) = asked
     assert kind == RESET_REFERENCE
     assert "m é".encode() in meta
+
+
+async def test_of_several_the_one_is_asked_that_has_the_model(answering, address):
+    mine = monitor_of("m", 2)
+    other = {"monitor-0": "monitor-1", "monitor-1": "monitor-0"}[mine]
+    await answering(lambda connection, message: connection.reply(message.id, "fine"), address)
+    elsewhere = monitor("unix:/nowhere", other)
+    both = registry_of(elsewhere, monitor(address, mine), monitors=2)
+    assert await reset_reference(both, "m") == "fine"
+    with pytest.raises(ModelNotReady, match=f"^{mine} is not there; retry later$"):
+        await reset_reference(registry_of(monitor(address, other), monitors=2), "m")
 
 
 async def test_a_cluster_needs_its_secret(answering):

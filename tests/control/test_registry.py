@@ -179,6 +179,20 @@ async def test_findings_of_a_monitor_that_is_gone_are_unknown(
     await eventually(lambda: [each.breached for each in registry.findings()] == [True])
 
 
+async def test_whoever_follows_learns_how_many_monitors_there_are_to_be(
+    address: str, join: Join, eventually: Wait, served: ServedModel
+) -> None:
+    registry = Registry(monitors=3)
+    assert registry.directory.monitors == 3
+    await registry.start(address)
+    told: list[int] = []
+    join(GATEWAY).client._on_directory = lambda directory: told.append(directory.monitors)
+    registry.set_models([served])
+    await eventually(lambda: told)
+    assert set(told) == {3}
+    registry.stop()
+
+
 async def test_readiness_is_what_gateways_say(
     registry: Registry, join: Join, eventually: Wait
 ) -> None:

@@ -66,8 +66,8 @@ class Roles:
     def joined(self, ident):
         self.orders.append(("joined", ident))
 
-    def start_monitor(self):
-        self.orders.append(("monitor",))
+    def start_monitors(self, idents):
+        self.orders.append(("monitor", *idents))
 
     def kill_hung(self, busy):
         self.busy.append(sorted(busy))
@@ -315,11 +315,16 @@ async def test_the_monitor_starts_once_when_models_are_settled(make, put, eventu
     await ended(watching)
 
 
-async def test_the_monitor_of_no_models_starts_at_once(make, eventually):
-    instance = make()
+@pytest.mark.parametrize(
+    ("monitors", "idents"), [(1, ["monitor"]), (2, ["monitor-0", "monitor-1"])]
+)
+async def test_the_monitors_of_no_models_start_at_once(make, eventually, monitors, idents):
+    instance = make(monitors=monitors)
     await instance.start()
+    assert instance._registry.directory.monitors == monitors
     watching = asyncio.ensure_future(instance.watch())
     await eventually(lambda: orders("monitor"))
+    assert orders("monitor") == [("monitor", *idents)]
     await ended(watching)
 
 

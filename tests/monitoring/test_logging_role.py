@@ -125,7 +125,7 @@ async def test_labels_meet_predictions_that_only_the_log_has(
 
     async def push(*idents: str) -> LabelCounts:
         pushed = LabelsMeta("loans", [Label(ident, 0, "yes") for ident in idents])
-        answer = await gateway.publisher.request(LABELS, pushed)
+        answer = await gateway.publisher.request(LABELS, pushed, model="loans")
         return msgspec.msgpack.decode(answer.meta, type=LabelCounts)
 
     assert await push("r3", "r4", "r19", "never") == LabelCounts(accepted=3, unknown=1)

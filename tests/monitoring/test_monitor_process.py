@@ -59,7 +59,7 @@ def spawn(tmp_path: Path) -> Iterator[Callable[[], subprocess.Popen[bytes]]]:
 
 
 async def ask(publisher) -> dict:
-    reply = await publisher.request("findings", FindingsMeta("loans"))
+    reply = await publisher.request("findings", FindingsMeta("loans"), model="loans")
     return json.loads(msgspec.msgpack.decode(reply.meta, type=bytes))
 
 
@@ -113,7 +113,7 @@ async def test_sigterm_saves_everything(registry, gateway, tabular, spawn, tmp_p
 
 async def push(publisher, idents: list[str]) -> LabelCounts:
     labels = [Label(ident, 0, "yes") for ident in idents]
-    reply = await publisher.request("labels", LabelsMeta("loans", labels))
+    reply = await publisher.request("labels", LabelsMeta("loans", labels), model="loans")
     return msgspec.msgpack.decode(reply.meta, type=LabelCounts)
 
 
@@ -225,7 +225,9 @@ async def pushed(publisher, labels: list[Label]) -> LabelCounts:
     async with asyncio.timeout(60):
         while True:
             try:
-                reply = await publisher.request("labels", LabelsMeta("loans", labels))
+                reply = await publisher.request(
+                    "labels", LabelsMeta("loans", labels), model="loans"
+                )
                 return msgspec.msgpack.decode(reply.meta, type=LabelCounts)
             except ModelNotReady:
                 await asyncio.sleep(0.05)
@@ -269,7 +271,9 @@ async def test_a_report_over_the_channel(registry, gateway, tabular, spawn, even
     spawn()
     await eventually(lambda: publisher.connected)
     tabular.publish(publisher, 100, shift=1.0)
-    reply = await publisher.request("report", ReportMeta("loans", "1", "drift", "json"))
+    reply = await publisher.request(
+        "report", ReportMeta("loans", "1", "drift", "json"), model="loans"
+    )
     report = msgspec.msgpack.decode(reply.meta, type=ReportReply)
     assert report.content_type == "application/json"
     body = json.loads(report.body)

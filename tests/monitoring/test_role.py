@@ -17,11 +17,13 @@ from serving.channel.messages.observation import (
     LabelsMeta,
     ReportMeta,
 )
+from serving.channel.monitor_shares import monitor_ids, monitor_of
 from serving.config import DriftMonitor as DriftConfig
 from serving.config import Monitors
 from serving.control.latest_findings import LatestFindings
 from serving.control.monitor_orders import reset_reference
 from serving.control.registry import Registry
+from serving.control.unjudged import unjudged
 from serving.dataplane.hooks.event_batches import EventBatch, EventKey
 from serving.dataplane.hooks.publisher import EventPublisher, Limits
 from serving.errors import InvalidInput, ModelNotFound, ModelNotReady, Unsupported
@@ -51,7 +53,7 @@ async def connected(monitor, gateway, eventually):
 
 
 async def ask(publisher, model="loans") -> dict:
-    reply = await publisher.request("findings", FindingsMeta(model))
+    reply = await publisher.request("findings", FindingsMeta(model), model=model)
     return json.loads(msgspec.msgpack.decode(reply.meta, type=bytes))
 
 
@@ -64,7 +66,7 @@ def verdicts(answer: dict, metric: str) -> dict[str, bool | None]:
 
 
 async def push(publisher, labels: list[Label]) -> LabelCounts:
-    reply = await publisher.request("labels", LabelsMeta("loans", labels))
+    reply = await publisher.request("labels", LabelsMeta("loans", labels), model="loans")
     return msgspec.msgpack.decode(reply.meta, type=LabelCounts)
 
 
@@ -170,16 +172,18 @@ async def test_unknown_models(connected):
     with pytest.raises(ModelNotFound):
         await ask(connected, "other")
     with pytest.raises(ModelNotFound):
-        await connected.request("labels", LabelsMeta("other", []))
+        await connected.request("labels", LabelsMeta("other", []), model="other")
     with pytest.raises(Unsupported):
-        await connected.request("infer", None)
+        await connected.request("infer", None, model="loans")
 
 
 async def test_reports_that_cannot_be_made(connected):
     with pytest.raises(Unsupported, match="fairness"):
-        await connected.request("report", ReportMeta("loans", "1", "fairness", "html"))
+        await connected.request(
+            "report", ReportMeta("loans", "1", "fairness", "html"), model="loans"
+        )
     with pytest.raises(ModelNotReady, match="0 rows"):
-        await connected.request("report", ReportMeta("loans", "1", "drift", "html"))
+        await connected.request("report", ReportMeta("loans", "1", "drift", "html"), model="loans")
 
 
 async def test_findings_reach_the_registry(connected, tabular, registry, eventually):
@@ -263,6 +267,39 @@ async def test_a_version_without_a_profile_says_so(tmp_path, registry, gateway, 
     await eventually(lambda: gateway.publisher.connected)
     assert "vigil profile loans" in (await ask(gateway.publisher))["notes"][0]
     await role.stop()
+
+
+async def test_each_of_several_judges_its_models_alone(tmp_path, served, tabular, eventually):
+    registry = Registry(monitors=2)
+    address = await registry.start(f"unix:{tmp_path}/registry.sock")
+    name_of = {
+        ident: next(name for at in range(100) if monitor_of(name := f"m{at}", 2) == ident)
+        for ident in monitor_ids(2)
+    }
+    models = [msgspec.structs.replace(served, name=name) for name in name_of.values()]
+    registry.set_models(models)
+    roles = {
+        ident: MonitorRole(address, f"unix:{tmp_path}/{ident}.sock", tmp_path / "data", ident)
+        for ident in name_of
+    }
+    for role in roles.values():
+        await role.start()
+    async with asyncio.timeout(60):
+        while len(registry.states()) < 2 or any(s.status is None for s in registry.states()):
+            await registry.news(0.05)
+    for ident, role in roles.items():
+        assert {watch.entry.name for watch in role.service.watches} == {name_of[ident]}
+    assert unjudged(registry.directory, registry.states()) == []
+    await roles["monitor-1"].stop()
+    await eventually(lambda: len(registry.states()) == 1)
+    assert unjudged(registry.directory, registry.states()) == [
+        f"monitor-1 is not there, so nobody judges model '{name_of['monitor-1']}'"
+    ]
+    await roles["monitor-0"].stop()
+    files = {path.name.partition(".")[0] for path in (tmp_path / "data").iterdir()}
+    assert set(roles) <= files
+    assert "monitor" not in files
+    registry.stop()
 
 
 async def test_published_is_received_dropped_or_lost(

@@ -115,6 +115,7 @@ class Directory(msgspec.Struct, frozen=True):
         broken: what lies in the repository and cannot be served.
         leaving: whether the instance is about to stop, and so not ready; it still answers.
         tells_ends: whether the control plane tells gateways how the process of a replica ended.
+        monitors: how many monitors the models are divided among; see `monitor_shares`.
     """
 
     generation: int = 0
@@ -125,6 +126,7 @@ class Directory(msgspec.Struct, frozen=True):
     broken: tuple[BrokenModel, ...] = ()
     leaving: bool = False
     tells_ends: bool = False
+    monitors: int = 1
 
     @property
     def missing(self) -> list[str]:

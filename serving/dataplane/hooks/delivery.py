@@ -36,7 +36,7 @@ class Delivery:
     Args:
         gateway: its id.
         incarnation: tells this process from an earlier one with the same id.
-        most_bytes: of messages that are kept.
+        most_bytes: of messages that are kept; may be changed.
         unsent_bytes: while the connection holds more than this, messages wait here.
         on_sent: called with each message when it is written for the first time.
 
@@ -55,7 +55,7 @@ class Delivery:
         unsent_bytes: int,
         on_sent: Callable[[EventMeta], None],
     ) -> None:
-        self._most_bytes, self._unsent_bytes = most_bytes, unsent_bytes
+        self.most_bytes, self._unsent_bytes = most_bytes, unsent_bytes
         self._on_sent = on_sent
         self.next = Position(gateway, incarnation, 0, 0, 0)
         self.bytes = 0
@@ -121,7 +121,7 @@ class Delivery:
 
     def room(self, size: int) -> bool:
         """Whether a message of about so many bytes can be kept."""
-        return not self._kept or self.bytes + size <= self._most_bytes
+        return not self._kept or self.bytes + size <= self.most_bytes
 
     def add(self, meta: EventMeta, tensors: Sequence[Tensor], size: int) -> None:
         """Take a message at position `next`, and send it as soon as that is possible."""

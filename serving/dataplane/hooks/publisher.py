@@ -1,13 +1,12 @@
-"""The gateway's end of observation: publishes predictions to the monitor, never waits for it.
+"""The gateway's end of observation: publishes predictions to the monitors, never waits for them.
 
-What cannot be kept until the monitor has it is dropped and counted, so that `published = sent +
-dropped + waiting` holds at any moment here, and `sent = received + lost` at the monitor.
+What cannot be kept until a monitor has it is dropped and counted, so that `published = sent +
+dropped + waiting` holds at any moment here, and `sent = received + lost` over all monitors.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 from collections.abc import Mapping, Sequence
 from typing import Final
@@ -15,16 +14,15 @@ from typing import Final
 import msgspec
 import numpy as np
 
-from serving.channel.connection import ChannelClosed, Connection
 from serving.channel.frame_parts import Message
 from serving.channel.messages import observation
 from serving.channel.messages.directory import Directory
-from serving.channel.messages.observation import EventMeta, Taken
-from serving.channel.peer import Peer
+from serving.channel.messages.observation import EventMeta
+from serving.channel.monitor_shares import monitor_ids, monitor_of
 from serving.dataplane.hooks.delivery import Delivery, size_of
 from serving.dataplane.hooks.event_batches import EventBatch, EventKey
+from serving.dataplane.hooks.monitor_link import MonitorLink
 from serving.dataplane.hooks.pending_events import PendingEvents
-from serving.errors import ModelNotReady
 from serving.protocol.datatypes import NUMPY_OF
 from serving.protocol.messages import Tensor
 from serving.telemetry.counters import SeriesSet, SumSeries
@@ -33,10 +31,6 @@ from serving.telemetry.metrics.events import EVENTS_DROPPED, EVENTS_SENT
 # BF16 travels as its bits, in UINT16; the monitor knows the model and widens them.
 _DATATYPE_OF: Final = {dtype: name for name, dtype in NUMPY_OF.items() if name != "BF16"}
 
-_decode_taken: Final = msgspec.msgpack.Decoder(Taken).decode
-
-BEGIN_S: Final = 5.0
-"""A monitor says within it what it has of this gateway, or is as good as none."""
 NO_MONITOR: Final = "no_monitor"
 BACKLOG: Final = "backlog"
 
@@ -48,9 +42,10 @@ class Limits(msgspec.Struct, frozen=True):
         rows, bytes: a message leaves when it holds so much.
         delay_s: no row waits longer for company than this. A message costs as much as hundreds of
             rows, at both ends, and findings are about windows: nobody waits for a single row.
-        unsent_bytes: while the connection holds more than this, messages wait here.
-        kept_bytes: messages that the monitor has not made safe yet; more is dropped. A
-            monitor that is restarted is away for a second or two.
+        unsent_bytes: while a connection holds more than this, messages wait here.
+        kept_bytes: messages that no monitor has made safe yet; more is dropped. Each monitor has
+            an equal share of it, so that a dead one costs the others' models nothing. One that is
+            restarted is away for a second or two.
     """
 
     rows: int = 2048
@@ -75,7 +70,7 @@ class Totals(msgspec.Struct):
 
 
 class EventPublisher:
-    """Coalesces prediction events per model version and sends them to the monitor.
+    """Coalesces prediction events per model version and sends them to the model's monitor.
 
     All methods belong to the loop's thread.
 
@@ -84,7 +79,7 @@ class EventPublisher:
         series: where `vigil.events.sent` and `vigil.events.dropped` (rows) are kept.
         secret: the cluster's secret for TCP channels; None on one host.
         limits: when events leave, and when they are dropped.
-        incarnation: tells this process from an earlier one with the same id.
+        incarnation: tells this process from an earlier one with the same id; None: by the time.
     """
 
     def __init__(
@@ -97,60 +92,74 @@ class EventPublisher:
         incarnation: int | None = None,
     ) -> None:
         self._gateway = gateway
+        self._incarnation = incarnation
+        self._secret = secret
         self._series = series
         limits = limits or Limits()
         self._limits = limits
         self._max_rows, self._max_bytes = limits.rows, limits.bytes
         self._open: dict[EventKey, PendingEvents] = {}
         self._timer: asyncio.TimerHandle | None = None
-        self._delivery = Delivery(
-            gateway,
-            time.time_ns() if incarnation is None else incarnation,
-            most_bytes=limits.kept_bytes,
-            unsent_bytes=limits.unsent_bytes,
-            on_sent=self._sent,
-        )
-        self._monitor = Peer(
-            "the monitor",
-            secret,
-            on_up=self._up,
-            on_down=self._delivery.down,
-            on_message=self._message,
-        )
+        self._monitors = 0
+        self._links: dict[str, MonitorLink] = {}
         self._recorders: dict[tuple[str, str, str], SumSeries] = {}
         self.published = Totals()
         self.sent = Totals()
         self.dropped: dict[str, Totals] = {NO_MONITOR: Totals(), BACKLOG: Totals()}
+        self._follow(1)
 
-    # -- where the monitor is -----------------------------------------------------------
+    # -- where the monitors are ---------------------------------------------------------
 
     @property
     def connected(self) -> bool:
-        """Whether a monitor is there to take events."""
-        return self._monitor.connection is not None
+        """Whether every monitor is there to take events."""
+        return all(link.connected for link in self._links.values())
 
     def on_directory(self, directory: Directory) -> None:
-        """Learn where the monitor is; connects and reconnects by itself from then on."""
-        monitors = directory.of_role("monitor")
-        # A control plane that has just restarted knows nobody yet; the monitor may well be there.
-        if monitors and monitors[0].address:
-            self._monitor.reach(monitors[0].address)
+        """Learn where the monitors are; connects and reconnects by itself from then on."""
+        self._follow(directory.monitors)
+        # A control plane that has just restarted knows nobody yet; monitors may well be there.
+        for member in directory.of_role("monitor"):
+            if member.address and member.id in self._links:
+                self._links[member.id].reach(member.address)
 
-    def _up(self, connection: Connection) -> None:
-        self._delivery.up(connection)
-        self.flush()
+    def _follow(self, monitors: int) -> None:
+        """Have a link to each of so many monitors, and no others."""
+        if monitors == self._monitors:
+            return
+        before, self._monitors = self._links, monitors
+        ids = monitor_ids(monitors)
+        self._links = {
+            ident: before[ident] if ident in before else self._link(ident) for ident in ids
+        }
+        for link in self._links.values():
+            link.delivery.most_bytes = self._limits.kept_bytes // monitors
+        for ident in before.keys() - self._links.keys():
+            self._leave(before[ident])
 
-    def _message(self, connection: Connection, message: Message) -> None:
-        if message.kind == observation.TAKEN:
-            self._delivery.taken(connection, _decode_taken(message.meta))
+    def _link(self, ident: str) -> MonitorLink:
+        delivery = Delivery(
+            self._gateway,
+            time.time_ns() if self._incarnation is None else self._incarnation,
+            most_bytes=self._limits.kept_bytes,
+            unsent_bytes=self._limits.unsent_bytes,
+            on_sent=self._sent,
+        )
+        return MonitorLink(ident, delivery, self._secret, self.flush)
+
+    def _link_of(self, model: str) -> MonitorLink:
+        return self._links[monitor_of(model, self._monitors)]
 
     def close(self) -> None:
-        """Send what waits, drop it where no monitor is, and close the connection."""
+        """Send what waits, drop it where no monitor is, and close the connections."""
         self.flush()
-        reason = self._reason()
-        for meta in self._delivery.give_up():
+        for link in self._links.values():
+            self._leave(link)
+
+    def _leave(self, link: MonitorLink) -> None:
+        reason = _reason(link)
+        for meta in link.close():
             self._drop(meta.model, meta.version, reason, len(meta.ids), sum(meta.rows))
-        self._monitor.close()
 
     # -- events -------------------------------------------------------------------------
 
@@ -184,20 +193,23 @@ class EventPublisher:
                 self._flush(key, pending)
             else:  # another server may make up as many versions as it likes
                 del self._open[key]
-        self._delivery.send()
+        for link in self._links.values():
+            link.delivery.send()
 
     @property
     def waiting_rows(self) -> int:
-        """Rows that wait for company, or for the monitor to take them."""
-        return sum(pending.rows for pending in self._open.values()) + self._delivery.unsent_rows
+        """Rows that wait for company, or for a monitor to take them."""
+        unsent = sum(link.delivery.unsent_rows for link in self._links.values())
+        return unsent + sum(pending.rows for pending in self._open.values())
 
     @property
     def kept_bytes(self) -> int:
-        """Bytes of messages that the monitor has not made safe yet, about."""
-        return self._delivery.bytes
+        """Bytes of messages that no monitor has made safe yet, about."""
+        return sum(link.delivery.bytes for link in self._links.values())
 
     def _flush(self, key: EventKey, pending: PendingEvents) -> None:
-        delivery = self._delivery
+        link = self._link_of(key.model)
+        delivery = link.delivery
         for part in pending.take():
             requests, rows = len(part.ids), part.total
             self.published.add(requests, rows)
@@ -207,16 +219,13 @@ class EventPublisher:
             ]
             size = size_of(part.ids, tensors)
             if not delivery.room(size):
-                self._drop(key.model, key.version, self._reason(), requests, rows)
+                self._drop(key.model, key.version, _reason(link), requests, rows)
                 continue
             meta = EventMeta(
                 delivery.next, key.model, key.version, part.timestamp, part.ids, part.rows,
                 part.sensitive, key.upstream, key.revision, key.kind, part.batches, part.requests,
             )  # fmt: skip
             delivery.add(meta, tensors, size)
-
-    def _reason(self) -> str:
-        return BACKLOG if self.connected else NO_MONITOR
 
     def _sent(self, meta: EventMeta) -> None:
         rows = sum(meta.rows)
@@ -241,27 +250,34 @@ class EventPublisher:
     # -- questions ----------------------------------------------------------------------
 
     async def request(
-        self, kind: str, meta: object, tensors: Sequence[Tensor] = (), *, flush: bool = True
+        self,
+        kind: str,
+        meta: object,
+        tensors: Sequence[Tensor] = (),
+        *,
+        model: str,
+        flush: bool = True,
     ) -> Message:
-        """Ask the monitor (labels, findings, report); what was published before is seen by it.
+        """Ask a model's monitor (labels, findings, report); it sees what was published before.
 
         Args:
             kind, meta, tensors: the message.
+            model: whose monitor is asked. It need not be served: what is about no model takes a
+                text that is the same at every gateway.
             flush: whether what was published before must be; many small messages cost much.
 
         Raises:
-            ModelNotReady: no monitor is there, it has not begun to take events, or it went away
-                before it answered.
+            ModelNotReady: the monitor is not there, it has not begun to take events, or it went
+                away before it answered.
             VigilError: what the monitor answered.
         """
         if flush:
             self.flush()
-        if (connection := self._monitor.connection) is not None:
-            with contextlib.suppress(ChannelClosed, TimeoutError):
-                async with asyncio.timeout(BEGIN_S):
-                    await self._delivery.begun(connection)
-                return await connection.request(kind, meta, tensors)
-        raise ModelNotReady("the monitor is not there; retry later", retry_after_s=1)
+        return await self._link_of(model).request(kind, meta, tensors)
+
+
+def _reason(link: MonitorLink) -> str:
+    return BACKLOG if link.connected else NO_MONITOR
 
 
 def _tensors(prefix: str, arrays: Mapping[str, np.ndarray]) -> list[Tensor]:

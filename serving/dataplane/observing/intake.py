@@ -90,7 +90,8 @@ class PairIntake:
         """
         if self.shared:
             meta = HalfMeta(key, side, half.body, half.time)
-            answer = await self._publisher.request(HALF, meta, flush=False)
+            # Both halves have the key, wherever they come in; the answer alone may name no model.
+            answer = await self._publisher.request(HALF, meta, model="/".join(key), flush=False)
             self._received[side].value += 1
             reply = _decode_reply(answer.meta)
             if not reply.paired:

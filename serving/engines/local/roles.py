@@ -1,4 +1,4 @@
-"""The roles behind the gateways on one machine: replicas, explainers, monitor, and their zygote.
+"""The roles behind the gateways on one machine: replicas, explainers, monitors, and their zygote.
 
 They serve whoever listens to the same control plane: the local engine's gateways, or an application
     that
@@ -13,6 +13,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -45,7 +46,7 @@ class LocalRoles:
     Args:
         registry_address: where the control plane listens.
         runtime: short private folder for sockets; their paths are limited to 107 bytes.
-        data_dir: where the monitor keeps its state.
+        data_dir: where monitors keep their state.
         log: how predictions are logged; None: not at all.
         on_failed: told of a replica that ended without being told to, in one sentence.
         on_ended: told how it ended.
@@ -53,7 +54,7 @@ class LocalRoles:
     Attributes:
         zygote: what starts replicas and explainers.
         on_explainer_ended: told of an explainer that did; it is not started again by itself.
-        cloudevents: who the monitor tells of predictions; None: nobody.
+        cloudevents: who monitors tell of predictions; None: nobody.
     """
 
     def __init__(
@@ -79,7 +80,7 @@ class LocalRoles:
         self._replicas: dict[ModelKey, dict[str, Keeper]] = {}
         self._explainers: dict[ModelKey, Keeper] = {}
         self._limits: dict[str, float] = {}
-        self._monitor: Keeper | None = None
+        self._monitors: list[Keeper] = []
         self._turns = LoadTurns()
         self._numbers = itertools.count()
         self._indices: dict[tuple[str, str], itertools.count[int]] = {}
@@ -117,21 +118,26 @@ class LocalRoles:
                 ident = f"explainer-{served.name}-{served.version}-{next(self._numbers)}"
                 self._explainers[key] = self._forked("explainer", served, ident)
 
-    def start_monitor(self) -> None:
-        """Start the monitor, for which no request waits."""
-        argv = [
-            sys.executable, "-m", "serving.monitoring.role",
-            "--registry", self._registry_address,
-            "--address", f"unix:{self._runtime}/monitor.sock",
-            "--data-dir", str(self._data_dir.absolute()),
-        ]  # fmt: skip
+    def start_monitors(self, idents: Iterable[str]) -> None:
+        """Start the monitors, for which no request waits."""
         env = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
         if self._log is not None:
             env[LOG_VARIABLE] = self._log.model_dump_json()
         if self.cloudevents is not None:
             env[CLOUDEVENTS_VARIABLE] = self.cloudevents.model_dump_json()
-        self._monitor = Keeper("monitor", lambda: spawn(argv, env), tell_exit)
-        self._monitor.run()
+        for ident in idents:
+            keeper = Keeper(ident, partial(spawn, self._monitor_argv(ident), env), tell_exit)
+            keeper.run()
+            self._monitors.append(keeper)
+
+    def _monitor_argv(self, ident: str) -> list[str]:
+        return [
+            sys.executable, "-m", "serving.monitoring.role",
+            "--registry", self._registry_address,
+            "--address", f"unix:{self._runtime}/{ident}.sock",
+            "--data-dir", str(self._data_dir.absolute()),
+            "--id", ident,
+        ]  # fmt: skip
 
     def joined(self, ident: str) -> None:
         """A role has loaded its model and told the control plane that it is there."""
@@ -163,9 +169,8 @@ class LocalRoles:
         """End every role, then the zygote."""
         self.serve(())
         self.explain(())
-        if self._monitor is not None:
-            monitor, self._monitor = self._monitor, None
-            self._leave([monitor])
+        monitors, self._monitors = self._monitors, []
+        self._leave(monitors)
         if self._leaving:
             await asyncio.wait(self._leaving)
         await self.zygote.stop()

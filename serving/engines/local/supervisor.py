@@ -14,6 +14,7 @@ from collections.abc import Callable
 
 from serving.admin.server import AdminServer
 from serving.channel.messages.directory import Inventory, ModelKey
+from serving.channel.monitor_shares import monitor_ids
 from serving.config import ConfigError, Listen, ServerConfig
 from serving.control.composition import ControlPlane
 from serving.control.registry import Registry
@@ -74,7 +75,9 @@ class Supervisor:
         self._listen = fixed_ports(config.listen)
         # Unix socket paths are limited to 107 bytes, so not under an arbitrary data_dir.
         self._runtime = make_runtime_folder()
-        self._registry = Registry(gateways=config.gateways, tells_ends=True)
+        self._registry = Registry(
+            gateways=config.gateways, monitors=config.monitors, tells_ends=True
+        )
         self._registry_address = f"unix:{self._runtime}/registry.sock"
         config = config.model_copy(update={"listen": self._listen})
         self._roles = LocalRoles(
@@ -147,14 +150,14 @@ class Supervisor:
         self._gateways.append(gateway)
 
     async def _watch(self) -> None:
-        """Announce readiness once, start the monitor once, and look for replicas that hang."""
+        """Announce readiness once, start the monitors once, and look for replicas that hang."""
         while True:
             if not self._announced and self._registry.ready()[0]:
                 self._announced = True
                 self._on_ready(self._listen)
             if not self._helped and (self._announced or self._control.started):
                 self._helped = True
-                self._roles.start_monitor()
+                self._roles.start_monitors(monitor_ids(self._config.monitors))
             self._roles.kill_hung(
                 (state.member.id, state.busy_s) for state in self._registry.states()
             )

@@ -96,7 +96,10 @@ class AdminDeployment:
         log_as("registry", instance)
         self._instance = instance
         self._registry = Registry(
-            gateways=gateway_members(instance), secret=instance.secret, settle_s=SETTLE_S
+            gateways=gateway_members(instance),
+            monitors=instance.config.monitors,
+            secret=instance.secret,
+            settle_s=SETTLE_S,
         )
         self._registry.processes.append(ProcessSeries(self._registry.series, "admin", "admin"))
         # Times tell this actor's orders from those of one that it replaces.
@@ -261,17 +264,18 @@ class ExplainerDeployment:
 
 
 class MonitorDeployment:
-    """The monitor of the instance."""
+    """A monitor of the instance."""
 
-    def __init__(self, instance: Instance) -> None:
+    def __init__(self, instance: Instance, ident: str) -> None:
         from serving.monitoring.role import MonitorRole
 
         log_as("monitor", instance)
         host = ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]
         self._role = MonitorRole(
             instance.registry_address,
-            instance.address("monitor", host),
+            instance.address(ident, host),
             instance.config.data_dir.absolute(),
+            ident,
             secret=instance.secret,
             log=instance.config.log,
             cloudevents=instance.config.cloudevents,

@@ -26,6 +26,7 @@ from ray.serve.exceptions import RayServeException
 from ray.serve.schema import ApplicationStatus, LoggingConfig
 
 from serving.channel.messages.directory import Inventory, ServedModel
+from serving.channel.monitor_shares import monitor_ids
 from serving.config import ConfigError, Listen, ServerConfig
 from serving.control.runtime_settings import Chosen
 from serving.control.served_model import config_of
@@ -179,7 +180,13 @@ class RayEngine:
             found[name] = self._target(name, app)
         return found
 
-    def _single(self, name: str, kind: type) -> Any:
+    def _monitors(self) -> list[serve.RunTarget]:
+        return [
+            self._target(f"vigil-{ident}", self._single(ident, MonitorDeployment, ident))
+            for ident in monitor_ids(self._config.monitors)
+        ]
+
+    def _single(self, name: str, kind: type, *about: str) -> Any:
         """A role that exists once, at a known place: this machine, or a cluster's head node."""
         deploy = serve.deployment(
             name=name,
@@ -188,7 +195,7 @@ class RayEngine:
             # Two cannot share a port or the saved state, so no surge.
             **{**self._common(), "max_surge_percent": 0},
         )
-        return deploy(kind).bind(self._instance)
+        return deploy(kind).bind(self._instance, *about)
 
     def _replica(self, served: ServedModel) -> Any:
         config = config_of(served)
@@ -233,8 +240,7 @@ class RayEngine:
             if not self._helped and (self._announced or self._started(admin)):
                 self._helped = True
                 # What no request waits for is started once requests can be answered.
-                monitor = self._target("vigil-monitor", self._single("monitor", MonitorDeployment))
-                serve.run_many([monitor], wait_for_applications_running=False)
+                serve.run_many(self._monitors(), wait_for_applications_running=False)
             order = self._ask(admin, min(HOLD_S, left) if self._announced else 0.0)
             if order is not None and order.number != self._order.number:
                 self._order = order

@@ -79,7 +79,7 @@ async def push(plane: DataPlane, request: Any, _context: RequestContext) -> Any:
 
 
 async def _push(plane: DataPlane, name: str, found: list[Label]) -> LabelCounts:
-    message = await plane.publisher.request(LABELS, LabelsMeta(name, found))
+    message = await plane.publisher.request(LABELS, LabelsMeta(name, found), model=name)
     return _decode_counts(message.meta)
 
 

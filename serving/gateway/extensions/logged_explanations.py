@@ -117,7 +117,9 @@ async def explain_logged(
     """
     plane.resolve(name)  # a model that is not served is told as such
     asked = PredictionsMeta(name, reference.request_id, reference.index)
-    message = await plane.publisher.request(LOGGED_INPUTS, LoggedInputsMeta(asked, MOST_ROWS))
+    message = await plane.publisher.request(
+        LOGGED_INPUTS, LoggedInputsMeta(asked, MOST_ROWS), model=name
+    )
     made_by = _decode_reply(message.meta)
     if version and version != made_by.version:
         raise InvalidInput(

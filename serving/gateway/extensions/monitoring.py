@@ -27,7 +27,7 @@ _decode_report = msgspec.msgpack.Decoder(ReportReply).decode
 async def findings(plane: DataPlane, name: str) -> bytes:
     """Return the latest findings of a model as JSON."""
     entry = plane.resolve(name)
-    message = await plane.publisher.request(FINDINGS, FindingsMeta(entry.name))
+    message = await plane.publisher.request(FINDINGS, FindingsMeta(entry.name), model=entry.name)
     return msgspec.msgpack.decode(message.meta, type=bytes)
 
 
@@ -48,7 +48,7 @@ async def report(plane: DataPlane, name: str, kind: str, query: bytes) -> tuple[
         raise InvalidInput("format must be html or json")
     only = asked.get("version", [""])[-1]
     message = await plane.publisher.request(
-        REPORT, ReportMeta(entry.name, entry.version, kind, wanted, only)
+        REPORT, ReportMeta(entry.name, entry.version, kind, wanted, only), model=entry.name
     )
     reply = _decode_report(message.meta)
     return reply.content_type.encode("latin-1"), reply.body
@@ -81,7 +81,7 @@ async def predictions(plane: DataPlane, name: str, ident: str, query: bytes) -> 
     except ModelNotFound as error:
         unknown = error
     try:
-        message = await plane.publisher.request(PREDICTIONS, meta)
+        message = await plane.publisher.request(PREDICTIONS, meta, model=name)
     except NotFound as error:
         raise unknown or error from None
     return msgspec.msgpack.decode(message.meta, type=bytes)

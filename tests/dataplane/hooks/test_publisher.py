@@ -22,7 +22,9 @@ from serving.channel.messages.observation import (
     Position,
     Taken,
 )
-from serving.dataplane.hooks import publisher as publisher_module
+from serving.channel.monitor_shares import monitor_ids, monitor_of
+from serving.dataplane.hooks import monitor_link
+from serving.dataplane.hooks.delivery import size_of
 from serving.dataplane.hooks.event_batches import EventBatch, EventKey
 from serving.dataplane.hooks.publisher import BACKLOG, NO_MONITOR, EventPublisher, Limits
 from serving.errors import ModelNotReady
@@ -343,7 +345,7 @@ async def test_a_monitor_that_has_lost_its_memory_gets_what_is_kept(connected, m
 
 async def test_questions_see_what_was_published_before(connected, monitor):
     publish(connected, 1)
-    await connected.request("findings", FindingsMeta("m"))
+    await connected.request("findings", FindingsMeta("m"), model="m")
     assert [message.kind for message in monitor.messages] == [POSITION, EVENTS, "findings"]
 
 
@@ -354,7 +356,7 @@ async def test_a_question_over_a_new_connection_waits_for_what_was_published_bef
     publisher.on_directory(monitor.directory())
     publish(publisher, 1)
     await until(lambda: publisher.connected and bool(monitor.connections))
-    asked = asyncio.ensure_future(publisher.request("findings", FindingsMeta("m")))
+    asked = asyncio.ensure_future(publisher.request("findings", FindingsMeta("m"), model="m"))
     await asyncio.sleep(0.01)
     assert [message.kind for message in monitor.messages] == [POSITION]
     monitor.tell(monitor.connections[-1])
@@ -366,7 +368,7 @@ async def test_a_question_does_not_outlast_the_connection(publisher, monitor, un
     monitor.slow = True
     publisher.on_directory(monitor.directory())
     await until(lambda: publisher.connected and bool(monitor.connections))
-    asked = asyncio.ensure_future(publisher.request("findings", FindingsMeta("m")))
+    asked = asyncio.ensure_future(publisher.request("findings", FindingsMeta("m"), model="m"))
     await asyncio.sleep(0)
     monitor.connections[-1].abort()
     with pytest.raises(ModelNotReady, match="monitor"):
@@ -376,26 +378,121 @@ async def test_a_question_does_not_outlast_the_connection(publisher, monitor, un
 async def test_a_monitor_that_does_not_begin_is_as_good_as_none(
     publisher, monitor, until, monkeypatch
 ):
-    monkeypatch.setattr(publisher_module, "BEGIN_S", 0.05)
+    monkeypatch.setattr(monitor_link, "BEGIN_S", 0.05)
     mute = ChannelServer(lambda _connection, _message: None)
     address = f"{monitor.address}.mute"
     await mute.start(address)
-    publisher.on_directory(Directory(1, (), (Member("monitor", "m", 1, address),)))
+    publisher.on_directory(Directory(1, (), (Member("monitor", monitor_ids(1)[0], 1, address),)))
     await until(lambda: publisher.connected)
     with pytest.raises(ModelNotReady, match="monitor"):
-        await publisher.request("findings", FindingsMeta("m"))
+        await publisher.request("findings", FindingsMeta("m"), model="m")
     mute.close()
 
 
 async def test_a_question_without_a_monitor(publisher):
     with pytest.raises(ModelNotReady, match="monitor"):
-        await publisher.request("findings", FindingsMeta("m"))
+        await publisher.request("findings", FindingsMeta("m"), model="m")
 
 
 async def test_a_directory_that_names_no_monitor_changes_nothing(connected, until):
     connected.on_directory(Directory(2))
     publish(connected, 100)
     assert connected.sent.rows == 100
+
+
+@pytest.fixture
+async def monitors(tmp_path: Path) -> AsyncIterator[list[FakeMonitor]]:
+    """Two, `monitor-0` and `monitor-1`."""
+    fakes = [FakeMonitor(f"unix:{tmp_path}/monitor-{number}.sock") for number in range(2)]
+    for fake in fakes:
+        await fake.server.start(fake.address)
+    yield fakes
+    for fake in fakes:
+        fake.server.close()
+
+
+def directory_of(*monitors: FakeMonitor) -> Directory:
+    members = tuple(
+        Member("monitor", f"monitor-{number}", 1, fake.address)
+        for number, fake in enumerate(monitors)
+    )
+    return Directory(1, (), members, monitors=len(monitors))
+
+
+MODELS = {
+    next(f"m{at}" for at in range(100) if monitor_of(f"m{at}", 2) == ident): ident
+    for ident in monitor_ids(2)
+}
+"""A model of each of two monitors."""
+
+
+def publish_all(publisher: EventPublisher, rows: int) -> None:
+    x = np.zeros((rows, 1), dtype=np.float32)
+    for model in MODELS:
+        batch = EventBatch(5.0, ["r"], [rows], {"x": x}, {"y": x})
+        publisher.publish(EventKey(model, "1"), batch)
+
+
+def got(fake: FakeMonitor) -> list[tuple[str, int, int]]:
+    metas = [meta for meta, _ in fake.events]
+    return [(meta.model, meta.position.sequence, sum(meta.rows)) for meta in metas]
+
+
+async def test_each_monitor_gets_its_models_counted_for_itself(publisher, monitors, until):
+    publisher.on_directory(directory_of(*monitors))
+    await until(lambda: publisher.connected)
+    for _ in range(2):
+        publish_all(publisher, 100)
+    await until(lambda: publisher.kept_bytes == 0)
+    for fake, model in zip(monitors, MODELS, strict=True):
+        assert got(fake) == [(model, 0, 100), (model, 1, 100)]
+    assert publisher.sent == publisher.published
+    assert publisher.sent.rows == 400
+
+
+async def test_a_monitor_that_is_away_costs_the_others_models_nothing(monitors, until):
+    size = size_of(["r"], []) + 60 * 2 * 4  # of each: half of what is kept takes one
+    publisher = EventPublisher("g0", SeriesSet(), limits=Limits(rows=50, kept_bytes=3 * size))
+    here, away = monitors
+    away.server.close()
+    publisher.on_directory(directory_of(here, away))
+    await until(lambda: bool(here.connections))
+    for number in range(1, 10):
+        publish_all(publisher, 60)
+        await until(lambda number=number: here.has == number)
+    assert [rows for _, _, rows in got(here)] == [60] * 9
+    await until(lambda: publisher.kept_bytes == size)
+    assert publisher.dropped[NO_MONITOR].rows == 8 * 60
+    assert not publisher.connected
+    mine, others = MODELS
+    await publisher.request("findings", FindingsMeta(mine), model=mine)
+    with pytest.raises(ModelNotReady, match=r"^monitor-1 is not there; retry later$"):
+        await publisher.request("findings", FindingsMeta(others), model=others)
+    publisher.close()
+    totals = [publisher.sent, *publisher.dropped.values()]
+    assert sum(each.rows for each in totals) == publisher.published.rows == 2 * 9 * 60
+    assert publisher.dropped[NO_MONITOR].rows == 9 * 60
+
+
+async def test_questions_go_to_the_monitor_of_their_model(publisher, monitors, until):
+    publisher.on_directory(directory_of(*monitors))
+    await until(lambda: publisher.connected)
+    for fake, model in zip(monitors, MODELS, strict=True):
+        await publisher.request("findings", FindingsMeta(model), model=model)
+        asked = [message for message in fake.messages if message.kind == "findings"]
+        assert [msgspec.msgpack.decode(each.meta, type=FindingsMeta).model for each in asked] == [
+            model
+        ]
+
+
+async def test_what_a_monitor_was_to_get_that_is_not_wanted_any_more_is_dropped(publisher):
+    publisher.on_directory(Directory(1, monitors=2))
+    publish_all(publisher, 100)
+    publisher.on_directory(Directory(2, monitors=1))
+    assert publisher.dropped[NO_MONITOR].rows == publisher.published.rows == 200
+    assert (publisher.waiting_rows, publisher.kept_bytes) == (0, 0)
+    publish_all(publisher, 100)
+    assert publisher.waiting_rows == 200
 
 
 def test_the_gateway_process_stays_lean():

@@ -24,13 +24,15 @@ class Publisher:
     """Reaches a monitor, unless it is away."""
 
     def __init__(self) -> None:
-        self.monitor: SharedPairs | None = SharedPairs()
+        self.away = False
+        self.monitors: dict[str, SharedPairs] = {}
 
-    async def request(self, kind: str, meta: Any, *, flush: bool) -> Any:
+    async def request(self, kind: str, meta: Any, *, model: str, flush: bool) -> Any:
         assert (kind, flush) == (HALF, False)
-        if self.monitor is None:
+        if self.away:
             raise ModelNotReady("the monitor is not there; retry later")
-        reply = self.monitor.half(meta)
+        # As if there were one for each text: halves of a pair meet only where both give the same.
+        reply = self.monitors.setdefault(model, SharedPairs()).half(meta)
         return msgspec.structs.replace(Message(), meta=msgspec.msgpack.encode(reply))
 
 
@@ -68,7 +70,7 @@ async def test_halves_are_dropped_by_the_clock_alone() -> None:
 
 async def test_one_gateway_needs_no_monitor() -> None:
     publisher = Publisher()
-    publisher.monitor = None
+    publisher.away = True
     pairs, series = intake(publisher)
     pairs.on_directory(gateways(1))
     assert await pairs.half(KEY, "response", ANSWERED) is None
@@ -87,7 +89,7 @@ async def test_two_gateways_join_halves_at_the_monitor() -> None:
     assert await other.half(KEY, "response", ANSWERED) == (ASKED, ANSWERED)
     assert await one.half(("2",), "response", ANSWERED) is None
     assert await other.half(("2",), "request", ASKED) == (ASKED, ANSWERED)
-    publisher.monitor = None
+    publisher.away = True
     with pytest.raises(ModelNotReady):
         await other.half(("3",), "request", ASKED)
     assert counts(series) == {"request": 1, "response": 1}  # what was not taken is not counted

@@ -53,7 +53,7 @@ def test_a_replica_that_is_replaced_because_it_hangs_is_told_once(roles: LocalRo
 
 
 @pytest.mark.parametrize("log", [None, Log(url="s3://user:secret@bucket/log")])
-async def test_the_monitor_is_told_how_to_log_where_nobody_else_reads_it(
+async def test_each_monitor_is_told_its_id_and_how_to_log_where_nobody_else_reads_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, log: Log | None
 ) -> None:
     started: list[tuple[list[str], dict[str, str]]] = []
@@ -67,10 +67,14 @@ async def test_the_monitor_is_told_how_to_log_where_nobody_else_reads_it(
     monkeypatch.setattr("serving.engines.local.roles.spawn", spawn)
     monkeypatch.delenv(LOG_VARIABLE, raising=False)
     roles = LocalRoles("unix:/nowhere", tmp_path, tmp_path, log)
-    roles.start_monitor()
-    await seen.wait()
-    ((argv, env),) = started
-    assert "secret" not in " ".join(argv)
-    told = env.get(LOG_VARIABLE)
-    assert (Log.model_validate_json(told) if told else None) == log
+    roles.start_monitors(("monitor-0", "monitor-1"))
+    while len(started) < 2:
+        seen.clear()
+        await seen.wait()
+    for at, (argv, env) in enumerate(started):
+        assert argv[-2:] == ["--id", f"monitor-{at}"]
+        assert f"unix:{tmp_path}/monitor-{at}.sock" in argv
+        assert "secret" not in " ".join(argv)
+        told = env.get(LOG_VARIABLE)
+        assert (Log.model_validate_json(told) if told else None) == log
     await roles.stop()

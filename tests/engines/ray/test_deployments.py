@@ -117,9 +117,8 @@ def test_an_actor_logs_as_the_instance_does(
 ) -> None:
     made = instance(telemetry={"log_format": "json", "log_level": "warning"})
     deployments.log_as("replica", made, served if of else None)
-    about: dict[str, Any] = {"model": "m", "version": "1"} if of else {"model": "", "version": ""}
-    about["collector"] = (None, None)
-    assert logged == [("replica", "json", "warning", about), "ray"]
+    about = {"model": "m", "version": "1"} if of else {"model": "", "version": ""}
+    assert logged == [("replica", "json", "warning", {**about, **NO_COLLECTOR}), "ray"]
 
 
 # -- what must be deployed ------------------------------------------------------------------------
@@ -337,11 +336,14 @@ class Monitor(MonitorDeployment):
 def deployed(kind: str, instance: Any, served: ServedModel) -> Any:
     made = instance(secret=b"s")
     if kind == "monitor":
-        return Monitor(made)
+        return Monitor(made, "monitor-1")
     return {"replica": Replica, "explainer": Explainer}[kind](made, served)
 
 
 KINDS = pytest.mark.parametrize("kind", ["replica", "explainer", "monitor"])
+
+
+NO_COLLECTOR = {"collector": (None, None)}
 
 
 @KINDS
@@ -357,20 +359,18 @@ async def test_a_role_is_told_where_everything_is(
     )
     at = f"unix:{here.runtime}/u1.sock"
     if kind == "monitor":
-        at = f"unix:{here.runtime}/monitor.sock"
-        assert role.arguments == (here.registry_address, at, here.config.data_dir.absolute())
-        config = here.config
-        assert role.more == {"secret": b"s", "log": config.log, "cloudevents": None}
-        assert config.log is not None
+        at = f"unix:{here.runtime}/monitor-1.sock"
+        data_dir = here.config.data_dir.absolute()
+        assert role.arguments == (here.registry_address, at, data_dir, "monitor-1")
+        assert role.more == {"secret": b"s", "log": here.config.log, "cloudevents": None}
         assert role.steps == ["start"]
     else:
         assert role.arguments == (served, name, at, here.registry_address, b"s")
         assert role.steps == ["load", "start"]
-    of_model, empty = {"model": "m", "version": "1"}, {"model": "", "version": ""}
-    about: dict[str, Any] = empty if kind == "monitor" else of_model
-    about["collector"] = (None, None)
+    named = ("", "") if kind == "monitor" else ("m", "1")
+    about = dict(zip(("model", "version"), named, strict=True))
     assert logged[0][0] == kind
-    assert logged[0][-1] == about
+    assert logged[0][-1] == {**about, **NO_COLLECTOR}
 
 
 @KINDS

@@ -251,6 +251,12 @@ def test_all_of_the_start_is_deployed_at_once_and_the_monitor_after_it(
     assert driver.orders == []  # nothing that was not known
 
 
+def test_each_monitor_is_an_application(drive: Any, served: ServedModel, ray_serve: Serve) -> None:
+    drive(version(served, "1"), monitors=2).engine.run()
+    assert ray_serve.of("run")[-1] == ["vigil-monitor-0", "vigil-monitor-1"]
+    assert {"vigil-monitor-0", "vigil-monitor-1"} <= set(ray_serve.of("delete"))
+
+
 @pytest.mark.parametrize("ingress", ["serve", "direct", "envoy"])
 def test_serves_own_proxy_gets_the_ports_where_it_is_the_ingress(
     drive: Any, ray_serve: Serve, ingress: str

@@ -43,6 +43,9 @@ async def seen(plane: Any, tmp_path: Path) -> AsyncIterator[Seen]:
         if message.kind == LABELS:
             found.append(msgspec.msgpack.decode(message.meta, type=LabelsMeta))
             connection.reply(message.id, LabelCounts(accepted=len(found[-1].labels), late=1))
+        elif message.kind == POSITION:  # labels wait until it is known what the monitor has
+            position = msgspec.msgpack.decode(message.meta, type=Position)
+            connection.notify(TAKEN, Taken(position.incarnation, position.sequence))
 
     server = ChannelServer(message)
     address = await server.start(f"unix:{tmp_path}/monitor.sock")

@@ -62,7 +62,8 @@ class Plane:
     def resolve(self, name: str) -> None:
         assert name == "m"
 
-    async def request(self, kind: str, meta: Any) -> Any:
+    async def request(self, kind: str, meta: Any, *, model: str) -> Any:
+        assert model == "m"
         self.asked.append((kind, meta))
         return SimpleNamespace(meta=msgspec.msgpack.encode(self.made_by), tensors=[LOGGED])
 
@@ -177,7 +178,8 @@ def test_bodies_that_are_wrong(body, says):
 async def test_http_says_why_there_is_none(
     plane, monkeypatch, ask, error: type[VigilError], status
 ):
-    async def refuse(_kind: str, _meta: Any, _tensors: Any = ()) -> Any:
+    async def refuse(_kind: str, _meta: Any, *, model: str) -> Any:
+        assert model == "m"
         raise error("because")
 
     monkeypatch.setattr(plane.publisher, "request", refuse)

@@ -17,7 +17,8 @@ def monitor(plane, monkeypatch):
     """Answers with `answer`, or raises `error`; remembers what it was asked."""
     made = SimpleNamespace(asked=[], answer=b'{"rows":[]}', error=None)
 
-    async def request(kind: str, meta: Any, tensors: Any = ()) -> Any:
+    async def request(kind: str, meta: Any, tensors: Any = (), *, model: str) -> Any:
+        assert model == meta.model
         made.asked.append((kind, meta))
         if made.error is not None:
             raise made.error
