@@ -267,7 +267,8 @@ def _prove(
             if len(wanted) >= SHORTEST_TEXT and _holds_bytes(store, path, wanted):
                 left.append(path)
     if left:
-        places = ", ".join(dict.fromkeys(left[:5]))
+        left = sorted(set(left))
+        places = ", ".join(left[:5])
         raise VigilError(
             f"'{subject.value[:80]}' is still in {len(left)} files of the log: {places}"
         )

@@ -18,8 +18,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from serving.log.columns import PREDICTED, TOLD
+from serving.log.footers import Footers
 from serving.log.layout import Part, partition_of
-from serving.log.parts import Footers
 from serving.log.store import Store
 
 _KEY: Final = "key"

@@ -12,8 +12,9 @@ import pyarrow as pa
 from serving.errors import InvalidInput
 from serving.log.columns import FIXED
 from serving.log.find import Indexes, find_in_parts, find_in_table
+from serving.log.footers import Footers
 from serving.log.layout import Dataset, Part, model_folder, partition_of
-from serving.log.parts import Footers, as_dataset, common_schema, with_partition
+from serving.log.parts import as_dataset, common_schema, with_partition
 from serving.log.predicted import FoundPrediction, Key, PredictedRows, found_in_table, newest
 from serving.log.query import connection, quoted, require_condition, select
 from serving.log.retention import all_parts
