@@ -19,6 +19,9 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 NEW    := $(VENV)-constraints
 
+# Each process of each instance would compile all it imports.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help demo wheel test test-all test-compiled fuzz test-flaky test-packaging lint bench bench-micro constraints clean

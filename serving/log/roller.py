@@ -15,7 +15,7 @@ from typing import Final
 
 from serving.log.counts import SharedCounts
 from serving.log.retention import Retention, retain
-from serving.log.roll import READ_ERRORS, roll
+from serving.log.roll import READ_ERRORS, Rolled, roll
 from serving.log.spool import SpoolFolder, StreamFile, dead_folders, streams_in
 from serving.log.store import Store
 
@@ -130,8 +130,12 @@ class Roller:
             try:
                 rolled = roll(stream, self._store)
             except READ_ERRORS as error:
-                self._failed(error)
-                return True
+                if not isinstance(error, FileNotFoundError) or stream.path.exists():
+                    self._failed(error)
+                    return True
+                # Somebody took it away: it never comes back, and those behind it must not wait.
+                self._counts.add("failures")
+                rolled = Rolled(0, 0)
             self._streams.popleft()
             self._sizes.pop(stream.path, None)
             self._counts.add("parts", rolled.rows > 0)

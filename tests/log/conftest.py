@@ -58,6 +58,12 @@ def rows() -> Rows:
     return make
 
 
+@pytest.fixture(autouse=True)
+def _rows_are_written_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hundreds of times these tests wait until rows are in a stream."""
+    monkeypatch.setattr("serving.log.writer._FLUSH_S", 0.01)
+
+
 @pytest.fixture
 def wait() -> Wait:
     """Return what waits for a condition."""

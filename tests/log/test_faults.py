@@ -95,6 +95,22 @@ def test_a_store_that_is_away_gets_everything_when_it_is_back(log, rows, wait, s
     assert log.table().num_rows == 6
 
 
+def test_a_stream_that_was_taken_away_holds_up_nobody(log, rows, wait, small):
+    store = AwayStore(log.store)
+    writer = log.writer(limits=small(max_rows=1), store=store)
+    for _ in range(3):
+        writer.offer(rows(2))
+        wait(lambda: writer.counts().waiting == 0)
+    wait(lambda: writer.counts().failures > 0)
+    min(log.spool.rglob("*.arrows"), key=lambda path: path.name).unlink()
+    store.away = False
+    wait(lambda: writer.counts().parts == 2)
+    assert writer.counts().store_error is None
+    assert log.table().num_rows == 4
+    assert writer._roller.size == 0
+    assert not list(log.spool.rglob("*.arrows"))
+
+
 def test_streams_that_wait_for_the_store_are_bounded(log, rows, wait, small):
     store = AwayStore(log.store)
     writer = log.writer(limits=small(max_rows=1, spool_bytes=20_000), store=store)

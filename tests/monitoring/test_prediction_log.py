@@ -263,6 +263,7 @@ def test_a_store_that_nobody_knows_costs_no_rows_either(
         "files of the prediction log cannot be written to its store, and it is tried again: "
         "log.url: 'nowhere://bucket/log' cannot be used"
     )
+    log.close(timeout_s=0.1)  # it would try until then
 
 
 @pytest.fixture

@@ -55,7 +55,6 @@ EVERYWHERE: dict[str, set[str | None] | None] = {
     "test_a_body_that_comes": {"1-False"},
     "test_an_upgrade_that_is_not_offered": {"websocket", "h2c"},
     "test_slow_clients_are_cut_off": {None},
-    "test_slow_clients_of_http_2_are_cut_off": {None},
     "test_one_byte_chunks": {"65537"},
     "test_of_the_request": {"timeout-negative", "reserved-vigil"},
     "test_class_counts": {"-1", "1001"},

@@ -54,7 +54,22 @@ def drip(
     return replies
 
 
+def begin_slowly(wire: ModuleType, h2: Any, how: str) -> None:
+    """Send the beginning of a call that never goes on."""
+    assert h2.alive()
+    h2.streams[1] = wire.Stream()
+    if how == "headers-without-end":
+        h2.frame(wire.HEADERS, 0, 1, b"\x83\x86")
+    elif how == "half-a-frame":
+        h2.socket.sendall(wire.frame(wire.HEADERS, 4, 1, b"\x83\x86\x84")[:-1])
+    else:
+        h2.headers(1, wire.grpc_headers("/inference.GRPCInferenceService/ModelInfer"))
+        h2.frame(wire.DATA, 0, 1, b"\0\0\0\0\x10abc" if how == "half-a-body" else b"")
+    h2.flush()
+
+
 def test_slow_clients_are_cut_off(wire: ModuleType, target: Any) -> None:
+    """Of HTTP/1.1 and of HTTP/2, which wait at once: the limits are seconds."""
     with contextlib.ExitStack() as stack:
         port = target.instance.http_port
         clients = {case: stack.enter_context(wire.connect(port)) for case in SLOW}
@@ -62,8 +77,15 @@ def test_slow_clients_are_cut_off(wire: ModuleType, target: Any) -> None:
             connection.sendall(SLOW[case][0])
         if target.differs("slow-clients"):  # nobody else waits with them
             assert drip(wire, target, clients, 1.5) == {}
-            return
+            return  # and grpcio waits for as long as the connection is open
+        port = target.instance.grpc_port
+        clients_2 = {how: stack.enter_context(wire.H2(port)) for how in SLOW_2}
+        for how, h2 in clients_2.items():
+            begin_slowly(wire, h2, how)
         replies = drip(wire, target, clients, 60)
+        for how, h2 in clients_2.items():
+            (stream,) = h2.wait(1)
+            assert h2.closed or stream.finished, how
     assert replies.keys() == SLOW.keys(), "waited for ever"
     for case, reply in replies.items():
         if case == "request-line-only" and reply.status == 200:  # what HTTP/0.9 was
@@ -73,27 +95,6 @@ def test_slow_clients_are_cut_off(wire: ModuleType, target: Any) -> None:
         if reply.status:
             assert "too slowly" in json.loads(reply.body)["error"]
             assert reply.closed
-
-
-@pytest.mark.not_on("serve", reason="grpcio waits for as long as the connection is open")
-def test_slow_clients_of_http_2_are_cut_off(wire: ModuleType, target: Any) -> None:
-    with contextlib.ExitStack() as stack:
-        port = target.instance.grpc_port
-        clients = {how: stack.enter_context(wire.H2(port)) for how in SLOW_2}
-        for how, h2 in clients.items():  # they all wait at once
-            assert h2.alive()
-            h2.streams[1] = wire.Stream()
-            if how == "headers-without-end":
-                h2.frame(wire.HEADERS, 0, 1, b"\x83\x86")
-            elif how == "half-a-frame":
-                h2.socket.sendall(wire.frame(wire.HEADERS, 4, 1, b"\x83\x86\x84")[:-1])
-            else:
-                h2.headers(1, wire.grpc_headers("/inference.GRPCInferenceService/ModelInfer"))
-                h2.frame(wire.DATA, 0, 1, b"\0\0\0\0\x10abc" if how == "half-a-body" else b"")
-            h2.flush()
-        for how, h2 in clients.items():
-            (stream,) = h2.wait(1)
-            assert h2.closed or stream.finished, how
 
 
 def test_a_slow_reader_holds_up_nobody(wire: ModuleType, target: Any) -> None:

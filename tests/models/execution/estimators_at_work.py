@@ -2,10 +2,12 @@
 
 Each runs in a fork of a process that has computed nothing, because pools outlive a prediction.
 Some forks are there at once, for what they do most is wait for threads that are not to come.
-Arguments: the cores that a model may have, and a folder. Prints a JSON object by estimator.
+Arguments: a folder, and each number of cores that a model may have. Prints a JSON object by cores
+and by estimator.
 """
 
 import contextlib
+import itertools
 import json
 import multiprocessing
 import os
@@ -264,12 +266,12 @@ def start(make, cores, folder):
     return pid, os.fdopen(read, "rb")
 
 
-def main(cores, folder):
-    found, started = {}, {}
-    for name, make in CASES.items():
+def main(folder, *all_cores):
+    found, started = {cores: {} for cores in all_cores}, {}
+    for cores, name in itertools.product(all_cores, CASES):
         if len(started) == FORKS:
             collect(found, started)
-        started[name] = start(make, cores, folder)
+        started[cores, name] = start(CASES[name], int(cores), folder)
     while started:
         collect(found, started)
     print(json.dumps(found))
@@ -277,12 +279,12 @@ def main(cores, folder):
 
 def collect(found, started):
     """Wait for the oldest fork."""
-    name = next(iter(started))
-    pid, told = started.pop(name)
+    cores, name = next(iter(started))
+    pid, told = started.pop((cores, name))
     with told:
-        found[name] = json.loads(told.read() or b"null")
+        found[cores][name] = json.loads(told.read() or b"null")
     os.waitpid(pid, 0)
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), sys.argv[2])
+    main(*sys.argv[1:])

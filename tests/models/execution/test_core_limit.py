@@ -13,6 +13,7 @@ from serving.models.execution import core_limit, thread_pools
 from serving.models.execution.core_limit import hold_cores
 
 SCRIPT = Path(__file__).with_name("estimators_at_work.py")
+CORES = [1, 2]
 
 
 @pytest.fixture(autouse=True)
@@ -22,16 +23,23 @@ def _as_before():
     hold_cores(os.cpu_count() or 1)
 
 
-@pytest.mark.parametrize("cores", [1, 2])
-def test_estimators_that_ask_for_more_get_their_cores(cores, tmp_path):
+@pytest.fixture(scope="module")
+def at_work(tmp_path_factory):
+    """What was at work, by the cores that a model may have, and what was said about it."""
     pytest.importorskip("skops.io", reason="needs skops, from vigil[sklearn]")
     # BLAS and OpenMP would take as much as this unless they were limited later.
     env = {**os.environ, "OPENBLAS_NUM_THREADS": "8", "OMP_NUM_THREADS": "8"}
     said = subprocess.run(
-        [sys.executable, SCRIPT, str(cores), tmp_path],
+        [sys.executable, SCRIPT, tmp_path_factory.mktemp("estimators"), *map(str, CORES)],
         env=env, check=True, capture_output=True, text=True,
     )  # fmt: skip
-    found = json.loads(said.stdout)
+    return json.loads(said.stdout), said.stderr
+
+
+@pytest.mark.parametrize("cores", CORES)
+def test_estimators_that_ask_for_more_get_their_cores(cores, at_work):
+    by_cores, errors = at_work
+    found = by_cores[str(cores)]
     assert len(found) > 20
     over = {
         name: seen
@@ -42,7 +50,7 @@ def test_estimators_that_ask_for_more_get_their_cores(cores, tmp_path):
         or seen["processes"]
         or seen["pools"] != [cores]
     }
-    assert not over, said.stderr
+    assert not over, errors
     assert max(seen["threads"] for seen in found.values()) == cores
 
 

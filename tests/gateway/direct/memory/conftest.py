@@ -184,11 +184,14 @@ class Garbage:
 
 @pytest.fixture
 def garbage() -> Iterator[Garbage]:
-    """The collector is off until the end of the test."""
+    """The collector is off until the end of the test.
+
+    What was frozen stays so: the rest of the session is among it, and looking through that takes
+    more than a second.
+    """
     gc.disable()
     yield Garbage()
     tracemalloc.stop()
-    gc.unfreeze()
     gc.enable()
 
 
