@@ -97,6 +97,8 @@ def without(entry: Entry, unwanted: Callable[[str], bool]) -> tuple[Entry | None
         return entry, 0
     if isinstance(entry[1], str):
         return (None, 1) if unwanted(entry[1]) else (entry, 0)
+    if not isinstance(entry[1], list):  # hashes of keys
+        return entry, 0
     number, keys, first, predicted, *more = entry
     gone = [bool(ident) and unwanted(ident) for ident, _ in keys]
     if not any(gone):

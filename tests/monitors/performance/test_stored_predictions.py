@@ -86,7 +86,9 @@ def test_it_does_what_a_dictionary_does_also_over_restarts(seed, monkeypatch):
     model, kept = Model(), Kept()
     keys = [(ident, index) for ident in "abcdefgh" for index in (0, 1)]
     for step in range(300):
-        match chance.choice(["add", "add", "label", "label", "recall", "forget", "save", "restart"]):
+        match chance.choice(
+            ["add", "add", "label", "label", "recall", "forget", "save", "restart"]
+        ):
             case "add":
                 some = chance.choices(keys, k=chance.randint(1, 5))
                 predicted = [chance.choice([None, 0, 1]) for _ in some]
