@@ -1,8 +1,8 @@
 """Requests of which no two are alike, as clients behind a mesh or with an SDK send them.
 
-Each has its own `x-request-id`, `traceparent` and body `id`, and other numbers of other lengths.
-They are made beforehand and sent in turn: more of them than any server keeps, so that none can
-know a request again.
+Each has its own `x-request-id`, `traceparent` and body `id`, and other numbers of other lengths;
+one trace of a hundred is recorded, as meshes do it. They are made beforehand and sent in turn: more
+of them than any server keeps, so that none can know a request again.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ HTTP_POOL: Final = 32_768
 """How many HTTP requests are made before the first is sent again."""
 CALLS_PER_CONNECTION: Final = 4096
 """How many gRPC calls a connection makes before its first is made again."""
+RECORDED: Final = 0.01
+"""Share of the requests whose client records a trace."""
 PORT: Final = b"@PORT"
 """Stands for the port in `Host`; ports of the race have five digits."""
 _VOLATILE: Final = ("x-request-id", "traceparent")
@@ -35,9 +37,10 @@ Call = tuple[bytes, ...]
 
 def identity(generator: random.Random) -> dict[str, str]:
     """Return the headers that a mesh adds to each request."""
+    trace, recorded = generator.getrandbits(128), generator.random() < RECORDED
     return {
         "x-request-id": ident(generator),
-        "traceparent": f"00-{generator.getrandbits(128):032x}-{generator.getrandbits(64):016x}-01",
+        "traceparent": f"00-{trace:032x}-{generator.getrandbits(64):016x}-0{recorded:d}",
     }
 
 

@@ -17,6 +17,8 @@ Entry = Sequence[float]
 """What is saved: a number, of those with a label a time, and hashes."""
 
 BLOCK: Final = 1 << 16
+MOST_PARTS: Final = 256
+_NONE: Final = np.empty(0, np.uint64)
 
 
 class HashedKeys:
@@ -32,42 +34,52 @@ class HashedKeys:
     def __init__(self, most: int) -> None:
         self._most = most
         self._blocks: deque[tuple[np.ndarray, float]] = deque()
-        self._recent: set[int] = set()
+        self._ordered = _NONE
+        self._added: list[np.ndarray] = []  # since they were put in order
+        self._count = 0
         self._latest = -math.inf
         self.horizon = -math.inf
 
     def __len__(self) -> int:
         """Number of hashes remembered."""
-        return len(self._blocks) * BLOCK + len(self._recent)
+        return len(self._blocks) * BLOCK + len(self._recent())
 
-    def add_all(self, hashes: Sequence[int], time: float = -math.inf) -> None:
-        """Remember hashes, the oldest first."""
-        taken = 0
-        while taken < len(hashes):
-            before = taken
-            taken += BLOCK - len(self._recent)
-            self._recent.update(hashes[before:taken])
+    def add_all(self, hashes: np.ndarray, time: float = -math.inf) -> None:
+        """Remember hashes, uint64 [n], the oldest first."""
+        while len(hashes):
+            part, hashes = np.split(hashes, [BLOCK - self._count])
+            self._added.append(part)
+            self._count += len(part)
             self._latest = max(self._latest, time)
-            if len(self._recent) == BLOCK:
-                block = np.sort(np.array(list(self._recent), dtype=np.uint64))
-                self._blocks.append((block, self._latest))
-                self._recent, self._latest = set(), -math.inf
+            if len(self._added) == MOST_PARTS:
+                self._added = [np.concatenate(self._added)]
+            if self._count == BLOCK and len(self._recent()) == BLOCK:
+                self._blocks.append((self._ordered, self._latest))
+                self._ordered = _NONE
+                self._count, self._latest = 0, -math.inf
                 if len(self._blocks) * BLOCK > self._most:
                     self.horizon = max(self.horizon, self._blocks.popleft()[1])
 
-    def has(self, hashes: Sequence[int]) -> np.ndarray:
-        """Return which of some hashes are remembered, bool [n]."""
-        found = np.array([each in self._recent for each in hashes], dtype=bool)
-        wanted = np.array(hashes, dtype=np.uint64)
-        for block, _ in self._blocks:
-            at = np.minimum(block.searchsorted(wanted), len(block) - 1)
-            found |= block[at] == wanted
+    def _recent(self) -> np.ndarray:
+        """Return the hashes that are in no block yet, each once, in order."""
+        if self._added:
+            self._ordered = np.unique(np.concatenate([self._ordered, *self._added]))
+            self._added, self._count = [], len(self._ordered)
+        return self._ordered
+
+    def has(self, hashes: np.ndarray) -> np.ndarray:
+        """Return which of some hashes, uint64 [n], are remembered: bool [n]."""
+        found = np.zeros(len(hashes), dtype=bool)
+        for block in (*(block for block, _ in self._blocks), self._recent()):
+            if len(block):
+                at = np.minimum(block.searchsorted(hashes), len(block) - 1)
+                found |= block[at] == hashes
         return found
 
     def parts(self) -> list[tuple[list[int], float]]:
         """Return all hashes in parts with their times, oldest first."""
         blocks = [(block.tolist(), time) for block, time in self._blocks]
-        return [*blocks, (list(self._recent), self._latest)]
+        return [*blocks, (self._recent().tolist(), self._latest)]
 
 
 class ForgottenKeys:
@@ -87,8 +99,8 @@ class ForgottenKeys:
         self._plain = HashedKeys(most)
         self._labelled = HashedKeys(most_labelled)
         self._most = most
-        self._unsaved: list[int] = []
-        self._unsaved_labelled: list[tuple[float, list[int]]] = []
+        self._unsaved: list[np.ndarray] = []
+        self._unsaved_labelled: list[tuple[float, np.ndarray]] = []
         self._saved = 0
 
     def __len__(self) -> int:
@@ -104,7 +116,9 @@ class ForgottenKeys:
         """Remember keys of predictions without a label, the oldest first."""
         hashes = _hashes(keys)
         self._plain.add_all(hashes)
-        self._unsaved += hashes[: max(self._most - len(self._unsaved), 0)]
+        self._unsaved.append(hashes)
+        if len(self._unsaved) == MOST_PARTS:
+            self._unsaved = [np.concatenate(self._unsaved)[-self._most :]]
 
     def add_labelled(self, keys: Sequence[Key], time: float) -> None:
         """Remember keys of predictions with a label, the oldest first.
@@ -137,12 +151,13 @@ class ForgottenKeys:
         """Return what was added since the last call: entries of a number and hashes."""
         added, self._unsaved = self._unsaved, []
         labelled, self._unsaved_labelled = self._unsaved_labelled, []
-        changed: list[Entry] = [self._numbered(added)] if added else []
+        latest = np.concatenate([_NONE, *added])[-self._most :]
+        changed: list[Entry] = [self._numbered(latest)] if len(latest) else []
         return changed + [self._numbered(hashes, float(time)) for time, hashes in labelled]
 
-    def _numbered(self, hashes: Sequence[int], *time: float) -> Entry:
+    def _numbered(self, hashes: np.ndarray, *time: float) -> Entry:
         self._saved += len(hashes)
-        return [self._saved, *time, *hashes]
+        return [self._saved, *time, *hashes.tolist()]
 
     def entries(self) -> Iterator[Entry]:
         """Yield all keys as entries for `restore`, oldest first."""
@@ -161,16 +176,14 @@ class ForgottenKeys:
                 time, *hashes = rest
                 if not hashes:
                     self._labelled.horizon = max(self._labelled.horizon, time)
-                self._labelled.add_all(hashes, time)  # type: ignore[arg-type]
+                self._labelled.add_all(np.array(hashes, np.uint64), time)
             else:
-                self._plain.add_all(rest)  # type: ignore[arg-type]
+                self._plain.add_all(np.array(rest, np.uint64))
 
 
-def _hashes(keys: Sequence[Key]) -> list[int]:
+def _hashes(keys: Sequence[Key]) -> np.ndarray:
     hashed = [
         hashlib.blake2b(f"{index}:{ident}".encode("utf-8", "surrogatepass"), digest_size=8)
         for ident, index in keys
     ]
-    digests = b"".join([each.digest() for each in hashed])
-    found: list[int] = np.frombuffer(digests, dtype="<u8").tolist()
-    return found
+    return np.frombuffer(b"".join([each.digest() for each in hashed]), dtype="<u8")

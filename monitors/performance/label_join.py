@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
-import msgspec
 import numpy as np
 
 from monitors.performance.forgotten_keys import ForgottenKeys, Key
@@ -22,10 +20,14 @@ from monitors.performance.labels import (
     Truth,
     Value,
 )
+from monitors.performance.prediction_entries import Entry, sorted_out
+from monitors.performance.stored_predictions import (
+    EntryNumbers,
+    KnownLabel,
+    StoredPredictions,
+    StoredRow,
+)
 from monitors.rows import Rows
-
-Entry = Sequence[Any]
-"""What is saved of one prediction or waiting label: its number first, alone when it is gone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,31 +66,11 @@ class Joined(NamedTuple):
 
 SLACK_S: Final = 1.0
 """A prediction may have been made so long before the time of the message that tells of it."""
-_NOTHING: Final[frozenset[str]] = frozenset()
-_OF_WAITING: Final = (2, 3)
-"""Values of a waiting label's entry, behind its key; a prediction's has more."""
-
-
-class _Label(msgspec.Struct, gc=False):
-    truth: Value
-    position: int  # see `JoinedRow.position`
-    learned: dict[str, str | None]  # attributes it has brought; None: the value was not saved
-    known_at: float | None
-
-
-class _Row(msgspec.Struct, gc=False):
-    # One is made per prediction: a struct takes a third of a dataclass's time.
-    number: int
-    predicted: Value | None
-    timestamp: float
-    known: frozenset[str]  # attributes that came with the request: names only, never values
-    label: _Label | None = None
-    note: object = None  # which is not saved
 
 
 @dataclass(frozen=True, slots=True)
 class _Waiting:
-    number: int
+    entry: int
     truth: Value
     sensitive: Mapping[str, str]
     since: float
@@ -105,7 +87,7 @@ class LabelJoin:
     it does not name stays as it was.
 
     A prediction that was forgotten may be recalled before its label is added, if it never had one.
-    Recalled ones have negative numbers, stand before all others and are forgotten first.
+    Recalled ones stand before all others and are forgotten first.
 
     Args:
         kind: how labels are read.
@@ -127,14 +109,14 @@ class LabelJoin:
         self._kind = ClassLabels() if kind is None else kind
         self._max_rows = max_rows
         self._ttl, self._retention = pending_ttl, retention
-        self._rows: OrderedDict[Key, _Row] = OrderedDict()
+        self._numbers = EntryNumbers()
+        self._rows = StoredPredictions(self._numbers)
         self._pending: OrderedDict[Key, _Waiting] = OrderedDict()
         self._forgotten = ForgottenKeys() if forgotten is None else forgotten
-        self._last_number = 0
-        self._first_number = 0
         self._since = math.inf
         """Time of the first prediction that was counted; of earlier ones none is recalled."""
         self._changed: dict[int, Key] = {}
+        """Of waiting labels, by the number of the entry."""
         self.expired = 0
         """Labels whose prediction never appeared."""
         self.ambiguous = 0
@@ -178,29 +160,24 @@ class LabelJoin:
         if not predictions.n:
             return []
         assert predictions.predicted is not None
-        joined = []
-        keys = zip(predictions.request_ids, np.asarray(predictions.row_index).tolist(), strict=True)
+        # A busy server has tens of thousands of rows a second, so nothing is done for each.
+        index = np.asarray(predictions.row_index).tolist()
+        keys = list(zip(predictions.request_ids, index, strict=True))
         predicted = self._kind.values(predictions.predicted)
-        # A busy server has tens of thousands of rows a second, so the loop makes few calls.
-        self._since = min(self._since, predictions.timestamp - SLACK_S)
-        rows, waits, changed = self._rows, self._pending, self._changed
-        number, timestamp = self._last_number, predictions.timestamp
-        self._last_number += predictions.n
-        noted = itertools.repeat(None, predictions.n) if notes is None else notes
-        for key, wanted, known, note in zip(
-            keys, predicted, _known(predictions), noted, strict=True
-        ):
-            before = rows.pop(key, None)
-            if before is not None:
-                self.ambiguous += 1
-                changed[before.number] = key
-            number += 1
-            changed[number] = key
-            row = rows[key] = _Row(number, wanted, timestamp, known, None, note)
-            waiting = self._stop_waiting(key) if waits else None
+        timestamp = predictions.timestamp
+        self._since = min(self._since, timestamp - SLACK_S)
+        self.ambiguous += self._rows.add(keys, predicted, timestamp, _known(predictions), notes)
+        joined = self._awaited(keys) if self._pending else []
+        self._forget_oldest(len(self._rows) - self._max_rows)
+        return joined
+
+    def _awaited(self, keys: Sequence[Key]) -> list[JoinedRow]:
+        """Join new predictions whose label was waiting for them."""
+        joined = []
+        for back, key in zip(range(len(keys), 0, -1), keys, strict=True):
+            waiting = self._stop_waiting(key)
             if waiting is not None:
-                joined.append(self._join(row, waiting))
-        self._forget_oldest(len(rows) - self._max_rows)
+                joined.append(self._join(self._rows.added(back), waiting))
         return joined
 
     def missing(self, keys: Iterable[Key], now: float) -> list[Key]:
@@ -211,7 +188,7 @@ class LabelJoin:
         row = self._rows.get(key)
         return row is None or (row.label is None and self._too_old(row, now))
 
-    def _too_old(self, row: _Row, now: float) -> bool:
+    def _too_old(self, row: StoredRow, now: float) -> bool:
         return row.number > 0 and now - row.timestamp > self._retention
 
     def recall(self, predictions: Sequence[LoggedPrediction], now: float) -> set[Key]:
@@ -236,15 +213,7 @@ class LabelJoin:
         recalled = set()
         for each, predicted in zip(wanted, self._values(wanted), strict=True):
             if self._kind.holds(predicted):
-                before = self._rows.pop(each.key, None)
-                if before is not None:
-                    self._changed[before.number] = each.key
-                self._first_number -= 1
-                number = self._first_number
-                self._changed[number] = each.key
-                known = frozenset(each.known)
-                self._rows[each.key] = _Row(number, predicted, each.timestamp, known)
-                self._rows.move_to_end(each.key, last=False)
+                self._rows.recall(each.key, predicted, each.timestamp, frozenset(each.known))
                 recalled.add(each.key)
         return recalled
 
@@ -284,18 +253,17 @@ class LabelJoin:
                 counts["late"] += 1
             elif row.label is None:
                 counts["accepted"] += 1
-                self._changed[row.number] = key
                 self._stop_waiting(key)  # one that came before the prediction was recalled
                 of = _Waiting(0, truth, label.sensitive_features, now, label.timestamp)
                 joined.append(self._join(row, of))
             elif (correction := _correct(row, row.label, label, truth)) is None:
                 counts["duplicate"] += 1
                 if label.timestamp is not None:
-                    self._changed[row.number] = key
+                    self._rows.touch(row)
             else:
                 counts["accepted"] += 1
                 counts["replaced"] += 1
-                self._changed[row.number] = key
+                self._rows.touch(row)
                 corrected.append(correction)
         self._forget_oldest(len(self._rows) - self._max_rows)
         self.expire(now)
@@ -335,53 +303,34 @@ class LabelJoin:
         An entry replaces the earlier one of its number; a number alone takes it away.
         """
         changed, self._changed = self._changed, {}
-        return [self._entry(key, number) or (number,) for number, key in changed.items()]
+        waiting = [self._waiting(key, entry) or (entry,) for entry, key in changed.items()]
+        return self._rows.changes() + waiting
 
     def entries(self) -> Iterator[Entry]:
         """Yield all entries; predictions and labels may come and go meanwhile."""
-        for key in (*self._rows, *self._pending):
-            for kept in (self._rows.get(key), self._pending.get(key)):
-                entry = kept and self._entry(key, kept.number)
-                if entry:
-                    yield entry
+        yield from self._rows.entries()
+        for key, label in tuple(self._pending.items()):
+            entry = self._waiting(key, label.entry)
+            if entry is not None:
+                yield entry
 
     def restore_entries(self, entries: Iterable[Entry]) -> None:
         """Take in what `changes` and `entries` have returned, one entry a number.
 
         Those whose values are of another kind are left out: the model was set up otherwise.
         """
-        for number, ident, index, *rest in sorted(entries, key=lambda entry: entry[0]):
-            self._last_number = max(self._last_number, number)
-            self._first_number = min(self._first_number, number)
-            if not self._kind.holds(rest[0]):
-                continue
-            if len(rest) in _OF_WAITING:
-                truth, since, *known_at = rest
+        saved = sorted_out(entries)
+        self._numbers.last = max(self._numbers.last, saved.last)
+        self._rows.restore(saved, self._kind.holds)
+        for number, ident, index, truth, since, *known_at in saved.waiting:
+            if self._kind.holds(truth):
                 self._pending[ident, index] = _Waiting(number, truth, {}, since, *known_at)
-            else:
-                predicted, timestamp, known, truth, *more = rest
-                row = _Row(number, predicted, timestamp, frozenset(known))
-                if truth is not None:
-                    row.label = _saved_label(truth, *more)
-                self._rows[ident, index] = row
 
-    def _entry(self, key: Key, number: int) -> Entry | None:
-        row = self._rows.get(key)
-        if row is not None and row.number == number:
-            made = (number, *key, row.predicted, row.timestamp, sorted(row.known))
-            label = row.label
-            if label is None:
-                return (*made, None)
-            return (*made, label.truth, label.position, sorted(label.learned), label.known_at)
+    def _waiting(self, key: Key, entry: int) -> Entry | None:
         waiting = self._pending.get(key)
-        if waiting is not None and waiting.number == number:
-            return (number, *key, waiting.truth, waiting.since, waiting.known_at)
-        return None
-
-    def _number(self, key: Key) -> int:
-        self._last_number += 1
-        self._changed[self._last_number] = key
-        return self._last_number
+        if waiting is None or waiting.entry != entry:
+            return None
+        return (entry, *key, waiting.truth, waiting.since, waiting.known_at)
 
     def _wait(self, key: Key, label: LabelEvent, truth: Value, now: float) -> bool:
         """Keep a label for its prediction; returns False if it was there or is out of date."""
@@ -390,13 +339,15 @@ class LabelJoin:
             return False
         self._stop_waiting(key)
         sensitive = {**(before.sensitive if before else {}), **label.sensitive_features}
-        known_at = label.timestamp
-        self._pending[key] = _Waiting(self._number(key), truth, sensitive, now, known_at)
+        entry = self._numbers.new()
+        self._pending[key] = _Waiting(entry, truth, sensitive, now, label.timestamp)
+        self._changed[entry] = key
         return before is None or before.truth != truth
 
-    def _join(self, row: _Row, label: _Waiting) -> JoinedRow:
+    def _join(self, row: StoredRow, label: _Waiting) -> JoinedRow:
         learned = {n: value for n, value in label.sensitive.items() if n not in row.known}
-        row.label = _Label(label.truth, self.labelled, {**learned}, label.known_at)
+        row.label = KnownLabel(label.truth, self.labelled, {**learned}, label.known_at)
+        self._rows.touch(row)
         self.labelled += 1
         delay = max(label.since - row.timestamp, 0.0)
         position = row.label.position
@@ -405,46 +356,25 @@ class LabelJoin:
     def _stop_waiting(self, key: Key) -> _Waiting | None:
         waiting = self._pending.pop(key, None)
         if waiting is not None:
-            self._changed[waiting.number] = key
+            self._changed[waiting.entry] = key
         return waiting
 
     def _forget_oldest(self, count: int) -> None:
-        forgotten, labelled, latest = [], [], -math.inf
-        for _ in range(count):
-            key, row = self._rows.popitem(last=False)
-            self._changed[row.number] = key
-            if row.label is None:
-                forgotten.append(key)
-            else:
-                labelled.append(key)
-                latest = max(latest, row.timestamp)
-        self._forgotten.add_all(forgotten)
-        self._forgotten.add_labelled(labelled, latest)
+        if count > 0:
+            forgotten, labelled, latest = self._rows.forget(count)
+            self._forgotten.add_all(forgotten)
+            self._forgotten.add_labelled(labelled, latest)
 
 
-def prediction_keys(entries: Iterable[Entry]) -> Iterator[Key]:
-    """Yield the keys of the predictions among saved entries."""
-    for _, ident, index, *rest in entries:
-        if len(rest) not in _OF_WAITING:
-            yield ident, index
-
-
-def _known(rows: Rows) -> Iterator[frozenset[str]]:
-    """Yield for each row the attributes that came with it."""
+def _known(rows: Rows) -> Iterable[frozenset[str]] | None:
+    """Return for each row the attributes that came with it; None: none came with any."""
     groups = rows.groups
     if not groups:
-        return itertools.repeat(_NOTHING, rows.n)
+        return None
     return (
         frozenset(name for name, values in groups.items() if values[at] is not None)
         for at in range(rows.n)
     )
-
-
-def _saved_label(
-    truth: Value, position: int = -1, learned: Sequence[str] = (), known_at: float | None = None
-) -> _Label:
-    """Return a label from its entry, which had only the truth at first."""
-    return _Label(truth, position, dict.fromkeys(learned), known_at)
 
 
 def _shown(y_true: Truth) -> str:
@@ -463,7 +393,9 @@ def _older(label: LabelEvent, known_at: float | None) -> bool:
     return label.timestamp is not None and known_at is not None and label.timestamp < known_at
 
 
-def _correct(row: _Row, kept: _Label, label: LabelEvent, truth: Value) -> CorrectedRow | None:
+def _correct(
+    row: StoredRow, kept: KnownLabel, label: LabelEvent, truth: Value
+) -> CorrectedRow | None:
     """Replace a row's label; returns None if nothing about it is new."""
     if _older(label, kept.known_at):
         return None

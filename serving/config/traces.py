@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Final, cast, get_args
 
@@ -20,6 +21,7 @@ from serving.telemetry.collector import (
 from serving.telemetry.sampling import SamplerName
 
 DEFAULT_RATIO: Final = 0.01
+MOST_PER_SECOND: Final = 200.0
 _DEFAULT_SAMPLER: Final[SamplerName] = "parentbased_traceidratio"
 
 
@@ -44,6 +46,13 @@ class Traces(Section):
         description="Share of the traces that begin here that are kept; a client's own trace is "
         "kept if the client keeps it. None: `OTEL_TRACES_SAMPLER_ARG`, or else 0.01.",
     )
+    max_per_second: float | None = Field(
+        MOST_PER_SECOND,
+        gt=0,
+        allow_inf_nan=False,
+        description="Requests that a gateway traces in a second, whoever asks for it: spans take "
+        "processor time from answers. None: no limit.",
+    )
 
     @field_validator("endpoint")
     @classmethod
@@ -59,6 +68,7 @@ class TraceSettings(msgspec.Struct, frozen=True):
         protocol: how it is spoken to.
         sampler, ratio: see `Sampler`.
         ignored: sentences about variables that mean nothing here.
+        max_per_second: requests that a gateway traces in a second.
     """
 
     endpoint: str | None
@@ -66,6 +76,7 @@ class TraceSettings(msgspec.Struct, frozen=True):
     sampler: SamplerName
     ratio: float
     ignored: tuple[str, ...] = ()
+    max_per_second: float = MOST_PER_SECOND
 
 
 def trace_settings(traces: Traces, environment: Mapping[str, str]) -> TraceSettings | None:
@@ -89,6 +100,7 @@ def trace_settings(traces: Traces, environment: Mapping[str, str]) -> TraceSetti
         _sampler(read, ignored),
         _ratio(read, ignored) if ratio is None else ratio,
         tuple(ignored),
+        math.inf if traces.max_per_second is None else traces.max_per_second,
     )
 
 

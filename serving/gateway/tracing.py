@@ -14,6 +14,7 @@ from serving.telemetry.counters import SeriesSet
 from serving.telemetry.exporting import why_unmade
 from serving.telemetry.logs.events import Event
 from serving.telemetry.logs.report import report
+from serving.telemetry.metrics.process import TRACES_LIMITED
 from serving.telemetry.sampling import Sampler
 
 if TYPE_CHECKING:
@@ -46,7 +47,14 @@ class GatewayTracing:
         self._export = _open(settings, series)
         if self._export is None:
             return None
-        return RequestTraces(Sampler(settings.sampler, settings.ratio), self._export.add)
+        limited = series.sum(TRACES_LIMITED)
+        sampler = Sampler(
+            settings.sampler,
+            settings.ratio,
+            most_per_s=settings.max_per_second,
+            on_limited=lambda: limited.add(1),
+        )
+        return RequestTraces(sampler, self._export.add)
 
     async def stop(self) -> None:
         """Send what waits, for a short while."""

@@ -22,7 +22,7 @@ from serving.telemetry.logs.events import Event
 from serving.telemetry.logs.report import report
 
 SLICE: Final = 10_000
-"""Entries copied to a new journal at each save."""
+"""Values copied to a new journal at each save, or as many as one entry has."""
 SMALL: Final = 8 << 20
 """Bytes up to which a journal is never too long."""
 
@@ -144,8 +144,7 @@ class Checkpoint:
         copied: list[bytes] = []
         complete = False
         if self._to_copy is not None:
-            part = list(itertools.islice(self._to_copy, self._slice))
-            complete = len(part) < self._slice
+            part, complete = _next_part(self._to_copy, self._slice)
             copied = [to_line(_by_owner(part))] if part else []
         encoded = msgspec.Raw(msgspec.json.encode(state))
 
@@ -196,6 +195,19 @@ class Checkpoint:
                 with contextlib.suppress(OSError):
                     journal.close()
         self._journal = self._shorter = self._to_copy = None
+
+
+def _next_part(
+    entries: Iterator[tuple[str, Entry]], most: int
+) -> tuple[list[tuple[str, Entry]], bool]:
+    """Return the next entries, and whether these were the last."""
+    part, values = [], 0
+    for pair in entries:
+        part.append(pair)
+        values += sum(len(value) if isinstance(value, list) else 1 for value in pair[1])
+        if values >= most:
+            return part, False
+    return part, True
 
 
 def _by_owner(entries: list[tuple[str, Entry]]) -> Changes:

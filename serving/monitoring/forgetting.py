@@ -6,13 +6,12 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Final
 
+from monitors.performance.prediction_entries import without
 from serving.errors import VigilError
 from serving.monitoring.checkpoint import Checkpoint
 from serving.monitoring.journal import Entry
 
 _ALL: Final = 1 << 62
-_IDENTITY: Final = 1
-"""Where an entry has the id of a request: behind its number."""
 _BLOCK: Final = 4 << 20
 
 
@@ -47,17 +46,17 @@ def _forget(data_dir: Path, name: str, client_ids: frozenset[str]) -> int:
         if saved is None:
             return 0
         state, entries = saved
-        pairs = [(owner, entry) for owner, found in entries.items() for entry in found]
-        kept += [pair for pair in pairs if not _is_of(pair[1], client_ids)]
+        gone = 0
+        for owner, found in entries.items():
+            for entry in found:
+                left, count = without(entry, client_ids.__contains__)
+                gone += count
+                if left is not None:
+                    kept.append((owner, left))
         checkpoint.prepare(state, ())()
-        return len(pairs) - len(kept)
+        return gone
     finally:
         checkpoint.close()
-
-
-def _is_of(entry: Entry, client_ids: frozenset[str]) -> bool:
-    identity = entry[_IDENTITY] if len(entry) > _IDENTITY else None
-    return isinstance(identity, str) and identity in client_ids
 
 
 def require_absent(data_dir: Path, text: bytes, *, but: Path) -> int:

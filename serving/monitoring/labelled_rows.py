@@ -7,11 +7,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from monitors.performance.forgotten_keys import ForgottenKeys, Key
-from monitors.performance.label_join import Entry, Joined, LabelJoin
+from monitors.performance.label_join import Joined, LabelJoin
 from monitors.performance.label_kinds import LabelKind
 from monitors.performance.labels import JoinedRow, LabelEvent, LoggedPrediction
 from monitors.performance.mean_score import Measure
 from monitors.performance.overall import OverallScores
+from monitors.performance.prediction_entries import Entry
 from monitors.rows import Rows
 from serving.errors import InvalidInput
 from serving.monitoring.group_coverage import GroupCoverage

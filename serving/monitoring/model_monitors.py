@@ -9,7 +9,6 @@ import numpy as np
 
 from monitors.finding import Finding
 from monitors.performance.forgotten_keys import ForgottenKeys, Key
-from monitors.performance.label_join import Entry
 from monitors.performance.label_kinds import ClassLabels
 from monitors.performance.labels import (
     JoinedRow,
@@ -18,6 +17,7 @@ from monitors.performance.labels import (
     corrections,
     joined_rows,
 )
+from monitors.performance.prediction_entries import Entry
 from monitors.rows import Rows
 from serving.channel.messages.observation import LabelCounts
 from serving.config import LABELLED_OUTPUTS

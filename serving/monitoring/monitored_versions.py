@@ -15,7 +15,7 @@ import msgspec
 
 from monitors.performance.forgotten_keys import ForgottenKeys
 from monitors.performance.forgotten_keys import Key as Prediction
-from monitors.performance.label_join import Entry, prediction_keys
+from monitors.performance.prediction_entries import Entry, prediction_keys
 from serving.channel.messages.directory import ServedModel
 from serving.errors import VersionNotFound, unknown_model
 from serving.monitoring.judges.descriptor import MonitorDescriptor

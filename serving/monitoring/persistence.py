@@ -66,6 +66,14 @@ class Persistence:
 
     def restore(self) -> None:
         """Go on from the last checkpoint and what came after it, before anything else."""
+        # Nearly all that is made stays, and a collection would look at it again and again.
+        gc.disable()
+        try:
+            self._restore()
+        finally:
+            gc.enable()
+
+    def _restore(self) -> None:
         saved = self._checkpoint.load()
         first: int | None = 0
         if saved is not None:

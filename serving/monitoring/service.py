@@ -7,8 +7,8 @@ from time import thread_time_ns
 from typing import Any
 
 from monitors.performance.forgotten_keys import Key
-from monitors.performance.label_join import Entry
 from monitors.performance.labels import LabelEvent, LoggedPrediction
+from monitors.performance.prediction_entries import Entry
 from serving.channel.messages.directory import ServedModel
 from serving.channel.messages.findings import FindingRecord, ModelFindings
 from serving.channel.messages.observation import (

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from monitors.performance.label_join import Entry
+from monitors.performance.prediction_entries import Entry
 
 MOST_UNSERVED: Final = 4
 """Versions kept of a model that is served; those that answered last stay."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+import time
+from collections.abc import Callable
 from random import Random
 from typing import Final, Literal
 
@@ -36,14 +39,29 @@ class Sampler:
         name: of the sampler.
         ratio: share of the traces, 0 to 1, where the name says `traceidratio`.
         random: draws ids.
+        most_per_s: requests that are traced in a second; a second's worth may come at once.
+        on_limited: called for each that is left out because of it.
+        clock: monotonic seconds.
     """
 
-    def __init__(self, name: SamplerName, ratio: float, random: Random | None = None) -> None:
+    def __init__(
+        self,
+        name: SamplerName,
+        ratio: float,
+        random: Random | None = None,
+        *,
+        most_per_s: float = math.inf,
+        on_limited: Callable[[], None] = lambda: None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         root = name.removeprefix(PARENT_BASED)
         share = {"always_on": 1.0, "always_off": 0.0}.get(root, ratio)
         self._follows = root != name
         self._bound = round(share * _ALL)
         self._bits = (random or Random()).getrandbits  # noqa: S311 - ids, not secrets
+        self._most, self._on_limited, self._clock = most_per_s, on_limited, clock
+        self._left = max(most_per_s, 1.0)
+        self._as_of = clock()
 
     def sample(self, traceparent: bytes) -> SpanIds | None:
         """Return the ids of the request's span; None: it is not traced.
@@ -58,7 +76,7 @@ class Sampler:
             if parent is not None:
                 return self._child(*parent)
         low = self._bits(64)
-        if low >= self._bound:
+        if low >= self._bound or not self._allowed():
             return None
         # An id of nothing but zeros is none.
         return SpanIds((self._bits(64) << 64 | low) or 1, self.span_id())
@@ -70,4 +88,15 @@ class Sampler:
     def _child(self, trace: int, span: int, sampled: bool) -> SpanIds | None:
         if not (sampled if self._follows else trace % _ALL < self._bound):
             return None
-        return SpanIds(trace, self.span_id(), span)
+        return SpanIds(trace, self.span_id(), span) if self._allowed() else None
+
+    def _allowed(self) -> bool:
+        """Whether a request that belongs to the sample may be traced now (a token bucket)."""
+        now = self._clock()
+        self._left = min(self._left + (now - self._as_of) * self._most, max(self._most, 1.0))
+        self._as_of = now
+        if self._left < 1:
+            self._on_limited()
+            return False
+        self._left -= 1
+        return True

@@ -86,3 +86,17 @@ def test_a_variable_that_means_nothing_is_told_of_and_ignored(name: str, value: 
 def test_an_endpoint_that_is_no_url_is_refused(endpoint: str) -> None:
     with pytest.raises(ConfigError, match=r"endpoint.*is no collector; write a URL"):
         parse(ServerConfig, {"telemetry": {"traces": {"endpoint": endpoint}}}, "vigil.yaml")
+
+
+@pytest.mark.parametrize(("told", "most"), [({}, 200), ({"max_per_second": 7.5}, 7.5),
+                                            ({"max_per_second": None}, float("inf"))])  # fmt: skip
+def test_how_many_are_traced_at_most(told: dict[str, Any], most: float) -> None:
+    settings = trace_settings(Traces(endpoint=URL, **told), {})
+    assert settings is not None
+    assert settings.max_per_second == most
+
+
+@pytest.mark.parametrize("wrong", [0, -1, float("inf"), float("nan"), "many"])
+def test_a_limit_that_is_none_is_refused(wrong: object) -> None:
+    with pytest.raises(ConfigError, match=r"telemetry\.traces\.max_per_second"):
+        parse(ServerConfig, {"telemetry": {"traces": {"max_per_second": wrong}}}, "vigil.yaml")

@@ -5,9 +5,10 @@ from serving.monitoring.checkpoint import Checkpoint
 from serving.monitoring.forgetting import forget_requests, require_absent
 
 ENTRIES = [
-    ("m", [0, "subject-7", 0, 1, 2.5, ["x"], None]),
+    ("m", [3, "subject-7", 0, 1, 2.5, ["x"], None]),
     ("m", [1, "other", 0, 1, 2.5, [], 1]),
     ("m", [2, "subject-7", 1, "yes", 3.5]),
+    ("m", [4, [["subject-7", 0], ["more", 0]], 1, [1, 0], [[2.5, 2]], [[[], 2]]]),
     ("forgotten", [0, 1234, 5678]),
 ]
 
@@ -30,9 +31,10 @@ def loaded(folder):
 
 def test_entries_of_requests_are_taken_out_of_the_files(saved):
     assert loaded(saved)[0] == {"count": 3}
-    assert forget_requests(saved, ["subject-7", "unknown"]) == 2
+    assert forget_requests(saved, ["subject-7", "unknown"]) == 3
+    left = [4, [["", -1], ["more", 0]], 1, [None, 0], [[2.5, 2]], [[[], 2]]]
     assert loaded(saved) == (
-        {"count": 3}, {"m": [ENTRIES[1][1]], "forgotten": [ENTRIES[3][1]]},
+        {"count": 3}, {"m": [ENTRIES[1][1], left], "forgotten": [ENTRIES[4][1]]},
     )  # fmt: skip
     assert require_absent(saved, b"subject-7", but=saved / "log") == 2
     assert forget_requests(saved, ["subject-7"]) == 0

@@ -17,6 +17,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from monitors.performance.label_join import LabelJoin
+from monitors.performance.prediction_entries import Entry, sorted_out, spread
 from serving.channel import frames
 from serving.channel.frame_parts import Message
 from serving.channel.messages.directory import ServedModel
@@ -166,14 +167,30 @@ class Monitor:
         self.process.persistence.intake.serve(models)
 
 
+def rows_of(entries: Sequence[Entry]) -> dict[str, Any]:
+    """Predictions and waiting labels by key, however they are divided among entries."""
+    saved = sorted_out(entries)
+    rows: dict[Any, Any] = {}
+    for _, keys, first, *columns, times, known in saved.spans:
+        values = zip(*columns, spread(times), spread(known), strict=True)
+        for at, (key, row) in enumerate(zip(keys, values, strict=True), first):
+            if at >= saved.start and at not in saved.left_out:
+                rows[tuple(key)] = row
+    rows |= {(ident, index): values for _, ident, index, _, *values in saved.rows}
+    waiting = {(ident, index): values for _, ident, index, *values in saved.waiting}
+    return {"rows": rows, "waiting": waiting}
+
+
 def what_is_known(monitor: Monitor) -> dict[str, Any]:
     """Everything that a later answer may depend on, but the order in which entries came."""
     service = monitor.process.service
-    entries: dict[str, list[Any]] = {}
-    for owner, (_number, *values) in service.entries():
-        key = (owner, *values[:2]) if "/" in owner else owner
-        known = sorted(values) if key == owner else values[2:]
-        entries.setdefault(str(key), []).append(known)
+    by_owner: dict[str, list[Entry]] = {}
+    for owner, entry in service.entries():
+        by_owner.setdefault(owner, []).append(entry)
+    entries = {
+        owner: rows_of(found) if "/" in owner else sorted(v for _, *values in found for v in values)
+        for owner, found in by_owner.items()
+    }
     state = json.loads(msgspec.json.encode(service.state()))
     findings = json.loads(msgspec.json.encode(service.all_findings()))
     return {

@@ -94,6 +94,38 @@ def test_what_cannot_be_read_is_no_parent(broken: bytes) -> None:
     assert ids.trace != TRACE
 
 
+def test_no_more_are_traced_than_may_be_whoever_asks_for_it() -> None:
+    now, limited = [100.0], []
+    sampler = Sampler(
+        "parentbased_always_on", 1, most_per_s=5, on_limited=lambda: limited.append(now[0]),
+        clock=lambda: now[0],
+    )  # fmt: skip
+
+    def kept(count: int, traceparent: bytes) -> int:
+        return sum(sampler.sample(traceparent) is not None for _ in range(count))
+
+    assert kept(20, value(TRACE, 1)) == 5
+    assert kept(20, b"") == 0
+    assert len(limited) == 35
+    now[0] += 0.5
+    assert kept(20, b"") == 2
+    now[0] += 100  # no more is saved up than a second's worth
+    assert kept(20, value(TRACE, 1)) == 5
+    assert kept(20, value(TRACE, 0)) == 0
+    assert len(limited) == 35 + 18 + 15  # who does not ask is not left out because of it
+
+
+def test_a_limit_below_one_a_second_lets_one_pass_now_and_then() -> None:
+    now = [0.0]
+    sampler = Sampler("always_on", 1, most_per_s=0.125, clock=lambda: now[0])
+    passed = []
+    for second in range(31):
+        now[0] = second
+        if sampler.sample(b"") is not None:
+            passed.append(second)
+    assert passed == [0, 8, 16, 24]
+
+
 def test_a_request_that_is_left_out_leaves_nothing_behind() -> None:
     sampler = Sampler("parentbased_traceidratio", 0.0)
     unsampled = value(TRACE, 0)

@@ -23,6 +23,13 @@ SPANS_QUEUE_FULL: Final = "queue_full"
 """Too many waited."""
 SPANS_NOT_EXPORTED: Final = "not_exported"
 """The collector did not take them, or not in time."""
+TRACES_LIMITED: Final = total(
+    "vigil.telemetry.traces.limited",
+    "request",
+    "Requests that belong to the sample and were not traced: more came than "
+    "`telemetry.traces.max_per_second`.",
+    of=(),
+)
 BUILD_INFO: Final = Metric(
     "vigil.build.info",
     "gauge",

@@ -1,0 +1,120 @@
+"""How stored predictions and waiting labels are written down: entries of JSON values.
+
+An entry begins with its number, and replaces the earlier one of that number; a number alone takes
+it away. Behind the number stands, of
+
+- what is kept: the first row that is, rows after it that are not. Its number is 0.
+- rows in columns: keys, the first row, what was predicted, `[time, rows]`, `[names, rows]`
+- a row with an entry of its own: id, index, row, predicted, time, names, truth, position,
+  attributes learned, when it became known
+- a label that waits: id, index, truth, since when, when it became known
+
+Earlier releases had an entry for each row, by its number: id, index, predicted, time, names, truth,
+position, attributes learned, when it became known.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from monitors.performance.forgotten_keys import Key
+
+Entry = Sequence[Any]
+"""What is saved of predictions or a waiting label: its number first, alone when it is gone."""
+
+KEPT: Final = 0
+"""Number of the entry that says which rows are kept."""
+_WAITING, _OWN = (5, 6), 11
+"""Values of an entry."""
+
+
+@dataclass(slots=True)
+class SavedEntries:
+    """Entries by what they hold.
+
+    Attributes:
+        start: the first row that is kept.
+        left_out: rows after it that are not.
+        spans: rows in columns, in their order.
+        rows: rows with an entry of their own, in their order.
+        waiting: labels that wait, in the order in which they came.
+        earlier: rows as earlier releases saved them, in their order.
+        last: the highest number.
+    """
+
+    start: int = 1
+    left_out: Sequence[int] = ()
+    spans: list[Entry] = field(default_factory=list)
+    rows: list[Entry] = field(default_factory=list)
+    waiting: list[Entry] = field(default_factory=list)
+    earlier: list[Entry] = field(default_factory=list)
+    last: int = KEPT
+
+
+def sorted_out(entries: Iterable[Entry]) -> SavedEntries:
+    """Return entries by what they hold; no two have one number."""
+    found = SavedEntries()
+    for entry in entries:
+        found.last = max(found.last, entry[0])
+        if entry[0] == KEPT:
+            _, found.start, found.left_out = entry
+        elif isinstance(entry[1], str):
+            size = len(entry)
+            kind = found.waiting if size in _WAITING else found.rows if size == _OWN else None
+            (found.earlier if kind is None else kind).append(entry)
+        else:
+            found.spans.append(entry)
+    found.spans.sort(key=lambda entry: entry[2])
+    found.rows.sort(key=lambda entry: entry[3])
+    for of_number in (found.waiting, found.earlier):
+        of_number.sort(key=lambda entry: entry[0])
+    return found
+
+
+def prediction_keys(entries: Iterable[Entry]) -> Iterator[Key]:
+    """Yield the keys of the predictions among saved entries, each at least once."""
+    saved = sorted_out(entries)
+    for span in saved.spans:
+        yield from ((ident, index) for ident, index in span[1])
+    for _, ident, index, *_ in (*saved.rows, *saved.earlier):
+        yield ident, index
+
+
+def without(entry: Entry, unwanted: Callable[[str], bool]) -> tuple[Entry | None, int]:
+    """Take out what an entry holds of requests.
+
+    Args:
+        entry: any.
+        unwanted: whether a client's request id is one of them.
+
+    Returns:
+        What is left of the entry, None: nothing; and how many predictions and labels were in it.
+    """
+    if len(entry) == 1 or entry[0] == KEPT:
+        return entry, 0
+    if isinstance(entry[1], str):
+        return (None, 1) if unwanted(entry[1]) else (entry, 0)
+    if not isinstance(entry[1], list):  # hashes of keys
+        return entry, 0
+    number, keys, first, predicted, *more = entry
+    gone = [bool(ident) and unwanted(ident) for ident, _ in keys]
+    if not any(gone):
+        return entry, 0
+    # The places of the others tell which rows they are, so these are left, and empty.
+    keys = [["", -1] if out else key for key, out in zip(keys, gone, strict=True)]
+    predicted = [None if out else value for value, out in zip(predicted, gone, strict=True)]
+    return (number, keys, first, predicted, *more), sum(gone)
+
+
+def runs(values: Iterable[Any]) -> list[tuple[Any, int]]:
+    """Return each value with how often it follows itself."""
+    return [(value, sum(1 for _ in group)) for value, group in itertools.groupby(values)]
+
+
+def spread(found: Iterable[Sequence[Any]]) -> Iterator[Any]:
+    """Yield what `runs` was given."""
+    for value, count in found:
+        yield from itertools.repeat(value, count)

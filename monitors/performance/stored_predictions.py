@@ -1,0 +1,406 @@
+"""Predictions that may get a label, in columns: most of them never get one, and all cost little."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from monitors.performance.forgotten_keys import Key
+from monitors.performance.labels import Value
+from monitors.performance.prediction_entries import KEPT, Entry, SavedEntries, runs, spread
+
+NOTHING: Final[frozenset[str]] = frozenset()
+NO_KEY: Final[Key] = ("", -1)
+"""Of a place in the columns that holds no row."""
+_TRIM: Final = 1 << 14
+"""Places at the beginning of the columns that may hold forgotten rows."""
+
+
+class EntryNumbers:
+    """Numbers of entries, each given once.
+
+    Attributes:
+        last: the last one that was given.
+    """
+
+    def __init__(self) -> None:
+        self.last = KEPT
+
+    def new(self) -> int:
+        """Return a number."""
+        self.last += 1
+        return self.last
+
+
+class KnownLabel(msgspec.Struct, gc=False):
+    """A row's label.
+
+    Attributes:
+        truth: its value.
+        position: see `JoinedRow.position`.
+        learned: attributes that it has brought; None: the value was not saved.
+        known_at: seconds since the epoch when it became known, where that was told.
+    """
+
+    truth: Value
+    position: int
+    learned: dict[str, str | None]
+    known_at: float | None
+
+
+class StoredRow(msgspec.Struct, gc=False):
+    """A prediction.
+
+    Attributes:
+        key: the client's id of the request, and the row in it.
+        number: tells the order; recalled ones have negative numbers.
+        predicted: what was predicted; None: no number.
+        timestamp: seconds since the epoch when it was made.
+        known: names of the sensitive attributes that came with the request; never values.
+        label: its label; None: it has none yet.
+        note: what a joined row has as its `note`; it is not saved.
+        entry: number of its own entry; 0: it has none.
+    """
+
+    key: Key
+    number: int
+    predicted: Value | None
+    timestamp: float
+    known: frozenset[str]
+    label: KnownLabel | None = None
+    note: object = None
+    entry: int = 0
+
+
+class Forgotten(NamedTuple):
+    """Keys of predictions that were forgotten, the oldest first.
+
+    Attributes:
+        plain: had no label.
+        labelled: had one.
+        latest: when the latest of the labelled ones was made; -inf: there is none.
+    """
+
+    plain: list[Key]
+    labelled: list[Key]
+    latest: float
+
+
+class _Span(NamedTuple):
+    entry: int
+    first: int
+    end: int
+
+
+class StoredPredictions:
+    """Keeps predictions by key, in the order in which they came.
+
+    A row that a label or a recall has touched is an object and has an entry of its own. The others
+    are places in columns, and an entry holds many of them.
+    """
+
+    def __init__(self, numbers: EntryNumbers) -> None:
+        self._numbers = numbers
+        self._index: dict[Key, int] = {}
+        self._rows: dict[int, StoredRow] = {}
+        self._recalled: OrderedDict[Key, int] = OrderedDict()
+        self._base = 1  # number of the row in the first place
+        self._start = 1  # of the rows before it none is kept
+        self._keys: list[Key] = []
+        self._predicted: list[Value | None] = []
+        self._timestamps: list[float] = []
+        self._known: list[frozenset[str]] = []
+        self._notes: list[object] = []
+        self._left_out: set[int] = set()  # rows from `_start` on that are not kept
+        self._spans: deque[_Span] = deque()
+        self._untold: list[_Span] = []
+        self._unsaved = 1  # the first row that no entry holds
+        self._kept_changed = False
+        self._changed: dict[int, StoredRow | None] = {}  # by entry; None: it is gone
+
+    def __len__(self) -> int:
+        """Number of predictions."""
+        return len(self._index)
+
+    def __contains__(self, key: Key) -> bool:
+        """Whether the prediction is stored."""
+        return key in self._index
+
+    @property
+    def _end(self) -> int:
+        return self._base + len(self._keys)
+
+    # -- in and out ---------------------------------------------------------------------
+
+    def add(
+        self,
+        keys: Sequence[Key],
+        predicted: Sequence[Value | None],
+        timestamp: float,
+        known: Iterable[frozenset[str]] | None = None,
+        notes: Iterable[object] | None = None,
+    ) -> int:
+        """Store n predictions behind all others; the newest of a key wins.
+
+        Args:
+            keys, predicted: n of them.
+            timestamp: seconds since the epoch.
+            known, notes: n of them; see `StoredRow`.
+
+        Returns:
+            How many of the n replaced another one.
+        """
+        index, n = self._index, len(keys)
+        before = len(index)
+        index.update(zip(keys, itertools.count(self._end), strict=False))
+        self._keys += keys
+        self._predicted += predicted
+        self._timestamps += itertools.repeat(timestamp, n)
+        self._known += itertools.repeat(NOTHING, n) if known is None else known
+        self._notes += itertools.repeat(None, n) if notes is None else notes
+        return before + n - len(index)
+
+    def get(self, key: Key) -> StoredRow | None:
+        """Return a prediction; whoever changes it says so by `touch`."""
+        number = self._index.get(key)
+        if number is None:
+            return None
+        row = self._rows.get(number)
+        return self._made(number) if row is None else row
+
+    def added(self, back: int) -> StoredRow:
+        """Return the row that came as the last but `back` - 1, also if another replaced it."""
+        number = self._end - back
+        return self._rows.get(number) or self._made(number)
+
+    def _made(self, number: int) -> StoredRow:
+        at = number - self._base
+        return StoredRow(
+            self._keys[at], number, self._predicted[at], self._timestamps[at], self._known[at],
+            note=self._notes[at],
+        )  # fmt: skip
+
+    def touch(self, row: StoredRow) -> None:
+        """Keep a row as it is now."""
+        self._rows[row.number] = row
+        if not row.entry:
+            row.entry = self._numbers.new()
+        self._changed[row.entry] = row
+
+    def recall(
+        self, key: Key, predicted: Value | None, timestamp: float, known: frozenset[str]
+    ) -> None:
+        """Store a prediction before all others, in the place of one of its key."""
+        earlier = self._recalled.pop(key, None)
+        if earlier is not None:
+            self._drop_row(earlier)
+        before = self._index.get(key)
+        if before is not None and before > 0:
+            self._drop_row(before)
+            self._left_out.add(before)
+            self._kept_changed = True
+        number = next(iter(self._recalled.values()), 0) - 1
+        self._recalled[key] = number
+        self._recalled.move_to_end(key, last=False)
+        self._index[key] = number
+        self.touch(StoredRow(key, number, predicted, timestamp, known))
+
+    def forget(self, count: int) -> Forgotten:
+        """Forget the `count` oldest predictions."""
+        found = Forgotten([], [], -math.inf)
+        while count > 0 and self._recalled:
+            key, number = self._recalled.popitem(last=False)
+            if self._index.get(key) == number:
+                found = self._forgotten(number, key, found)
+                count -= 1
+            else:
+                self._drop_row(number)
+        if count > 0:
+            found = self._forget_of_columns(count, found)
+            self._trim()
+        return found
+
+    def _forget_of_columns(self, count: int, found: Forgotten) -> Forgotten:
+        first = self._start
+        if not self._rows and len(self._index) == self._end - first:
+            keys = self._keys[first - self._base :][:count]
+            deque(map(self._index.__delitem__, keys), maxlen=0)
+            found.plain.extend(keys)
+            self._start += len(keys)
+            return found
+        while count > 0 and self._start < self._end:
+            key = self._keys[self._start - self._base]
+            if self._index.get(key) == self._start:
+                found = self._forgotten(self._start, key, found)
+                count -= 1
+            else:
+                self._drop_row(self._start)
+                self._left_out.discard(self._start)
+            self._start += 1
+        return found
+
+    def _forgotten(self, number: int, key: Key, found: Forgotten) -> Forgotten:
+        del self._index[key]
+        row = self._drop_row(number)
+        if row is None or row.label is None:
+            found.plain.append(key)
+            return found
+        found.labelled.append(key)
+        return found._replace(latest=max(found.latest, row.timestamp))
+
+    def _drop_row(self, number: int) -> StoredRow | None:
+        row = self._rows.pop(number, None)
+        if row is not None:
+            self._changed[row.entry] = None
+        return row
+
+    def _trim(self) -> None:
+        """Give back what forgotten rows hold."""
+        self._kept_changed = True
+        while self._spans and self._spans[0].end <= self._start:
+            self._changed[self._spans.popleft().entry] = None
+        self._unsaved = max(self._unsaved, self._start)
+        gone = self._start - self._base
+        if gone > max(_TRIM, len(self._keys) // 2):
+            columns: tuple[list[Any], ...] = (
+                self._keys, self._predicted, self._timestamps, self._known, self._notes
+            )  # fmt: skip
+            for column in columns:
+                del column[:gone]
+            self._base = self._start
+
+    # -- what is saved ------------------------------------------------------------------
+
+    def changes(self) -> list[Entry]:
+        """Return the entries that differ from those of the last call: JSON values."""
+        self._close_span()
+        changed, self._changed = self._changed, {}
+        untold, self._untold = self._untold, []
+        found = [self._kept()] if self._kept_changed else []
+        self._kept_changed = False
+        found += [self._columns(span) for span in untold if span.end > self._start]
+        for entry, row in changed.items():
+            found.append((entry,) if row is None else self._own(row) or (entry,))
+        return found
+
+    def entries(self) -> Iterator[Entry]:
+        """Yield all entries; predictions may come and go meanwhile."""
+        self._close_span()
+        yield self._kept()
+        for span in tuple(self._spans):
+            if span.end > self._start:
+                yield self._columns(span)
+        for row in tuple(self._rows.values()):
+            if entry := self._own(row):
+                yield entry
+
+    def _close_span(self) -> None:
+        """Have an entry hold the rows that are in none."""
+        if self._unsaved < self._end:
+            span = _Span(self._numbers.new(), self._unsaved, self._end)
+            self._unsaved = self._end
+            self._spans.append(span)
+            self._untold.append(span)
+
+    def _kept(self) -> Entry:
+        return (KEPT, self._start, sorted(self._left_out))
+
+    def _columns(self, span: _Span) -> Entry:
+        first = max(span.first, self._start)
+        part = slice(first - self._base, span.end - self._base)
+        times = runs(self._timestamps[part])
+        known = [(sorted(names), n) for names, n in runs(self._known[part])]
+        return (span.entry, self._keys[part], first, self._predicted[part], times, known)
+
+    def _own(self, row: StoredRow) -> Entry | None:
+        """Return a row's own entry; None if it is not stored any more."""
+        if self._index.get(row.key) != row.number:
+            return None
+        known, label = sorted(row.known), row.label
+        made = (row.entry, *row.key, row.number, row.predicted, row.timestamp, known)
+        if label is None:
+            return (*made, None, -1, (), None)
+        return (*made, label.truth, label.position, sorted(label.learned), label.known_at)
+
+    def restore(self, saved: SavedEntries, holds: Callable[[object], bool]) -> None:
+        """Take in what `changes` and `entries` have returned; nothing is stored yet.
+
+        Args:
+            saved: entries.
+            holds: whether a value is of the kind that the model has now; others are left out.
+        """
+        self._base = saved.start
+        for span in saved.spans:
+            self._restore_columns(span, saved.start)
+        self._start = max(saved.start, self._base)
+        self._unsaved = self._end
+        self._left_out.update(number for number in saved.left_out if number >= self._start)
+        self._left_out.update(
+            number
+            for number, value in enumerate(self._predicted, self._base)
+            if number >= self._start and not holds(value)
+        )
+        for number in self._left_out:
+            key = self._keys[number - self._base]
+            if self._index.get(key) == number:
+                del self._index[key]
+        self._index.pop(NO_KEY, None)
+        for entry in saved.rows:  # of those that were recalled the newest first
+            if not (holds(entry[4]) and self._restore_row(entry)):
+                self._changed[entry[0]] = None
+        for entry in saved.earlier:
+            self._changed[entry[0]] = None
+            if holds(entry[3]):
+                self._restore_earlier(entry)
+
+    def _restore_columns(self, span: Entry, start: int) -> None:
+        entry, keys, first, predicted, times, known = span
+        if not self._keys:
+            self._base = max(first, start)
+        # The place of a row tells its number, so one that is missing leaves its place empty.
+        missing = max(first - self._end, 0)
+        self.add([NO_KEY] * missing, [None] * missing, 0.0)
+        cut = self._end - first
+        kept = [(ident, index) for ident, index in keys[cut:]]
+        place = len(self._keys)
+        self.add(kept, predicted[cut:], 0.0)
+        self._timestamps[place:] = itertools.islice(spread(times), cut, None)
+        names = ((frozenset(names), n) for names, n in known)
+        self._known[place:] = itertools.islice(spread(names), cut, None)
+        self._spans.append(_Span(entry, first, self._end))
+
+    def _restore_row(self, entry: Entry) -> bool:
+        """Restore a row with an entry of its own; returns whether it is stored still."""
+        number, ident, index, place, predicted, timestamp, known, truth, *of_label = entry
+        key = (ident, index)
+        row = StoredRow(key, place, predicted, timestamp, frozenset(known), entry=number)
+        if truth is not None:
+            position, learned, known_at = of_label
+            row.label = KnownLabel(truth, position, dict.fromkeys(learned), known_at)
+        if place < 0 and key not in self._index:
+            self._index[key] = place
+            self._recalled[key] = place
+        if self._index.get(key) != place:
+            return False
+        self._rows[place] = row
+        return True
+
+    def _restore_earlier(self, entry: Entry) -> None:
+        """Store a row as one that comes now; it gets entries as rows have them now."""
+        number, ident, index, predicted, timestamp, known, truth, *of_label = entry
+        key = (ident, index)
+        if number < 0:
+            self.recall(key, predicted, timestamp, frozenset(known))
+        else:
+            self.add([key], [predicted], timestamp, [frozenset(known)])
+        if truth is not None:
+            position, learned, known_at = of_label or (-1, (), None)
+            row = self.get(key)
+            assert row is not None, "it was stored now"
+            row.label = KnownLabel(truth, position, dict.fromkeys(learned), known_at)
+            self.touch(row)

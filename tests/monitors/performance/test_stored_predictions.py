@@ -1,0 +1,196 @@
+import json
+import random
+from collections import OrderedDict
+
+import pytest
+
+from monitors.performance.prediction_entries import sorted_out, without
+from monitors.performance.stored_predictions import (
+    NOTHING,
+    EntryNumbers,
+    KnownLabel,
+    StoredPredictions,
+)
+
+
+def holds(value):
+    return value is None or isinstance(value, int)
+
+
+class Model:
+    """The same in the plainest way: predictions in a dictionary, the oldest first."""
+
+    def __init__(self):
+        self.rows = OrderedDict()
+
+    def add(self, keys, predicted, timestamp, known):
+        replaced = 0
+        for key, value, names in zip(keys, predicted, known, strict=True):
+            replaced += self.rows.pop(key, None) is not None
+            self.rows[key] = [value, timestamp, names, None]
+        return replaced
+
+    def label(self, key, truth):
+        self.rows[key][3] = truth
+
+    def recall(self, key, predicted, timestamp, known):
+        self.rows.pop(key, None)
+        self.rows[key] = [predicted, timestamp, known, None]
+        self.rows.move_to_end(key, last=False)
+
+    def forget(self, count):
+        gone = [self.rows.popitem(last=False) for _ in range(min(count, len(self.rows)))]
+        plain = [key for key, row in gone if row[3] is None]
+        times = [row[1] for _, row in gone if row[3] is not None]
+        return plain, [key for key, row in gone if row[3] is not None], max(times, default=None)
+
+
+class Kept:
+    """What is saved of them, as a journal keeps it."""
+
+    def __init__(self):
+        self.numbers = EntryNumbers()
+        self.stored = StoredPredictions(self.numbers)
+        self.saved = {}
+
+    def save(self):
+        for entry in json.loads(json.dumps(self.stored.changes())):
+            if len(entry) == 1:
+                self.saved.pop(entry[0], None)
+            else:
+                self.saved[entry[0]] = entry
+
+    def restart(self, whole):
+        if whole:  # as a shorter journal has it
+            self.saved = {e[0]: e for e in json.loads(json.dumps(list(self.stored.entries())))}
+        saved = sorted_out(self.saved.values())
+        self.numbers = EntryNumbers()
+        self.numbers.last = saved.last
+        self.stored = StoredPredictions(self.numbers)
+        self.stored.restore(saved, holds)
+
+
+def told(stored, keys):
+    rows = {key: stored.get(key) for key in keys}
+    return {
+        key: [row.predicted, row.timestamp, row.known, row.label and row.label.truth]
+        for key, row in rows.items()
+        if row is not None
+    }
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_it_does_what_a_dictionary_does_also_over_restarts(seed, monkeypatch):
+    monkeypatch.setattr("monitors.performance.stored_predictions._TRIM", 5)
+    chance = random.Random(seed)
+    model, kept = Model(), Kept()
+    keys = [(ident, index) for ident in "abcdefgh" for index in (0, 1)]
+    for step in range(300):
+        match chance.choice(
+            ["add", "add", "label", "label", "recall", "forget", "save", "restart"]
+        ):
+            case "add":
+                some = chance.choices(keys, k=chance.randint(1, 5))
+                predicted = [chance.choice([None, 0, 1]) for _ in some]
+                known = [chance.choice([NOTHING, frozenset(["sex"])]) for _ in some]
+                same = kept.stored.add(some, predicted, step, known)
+                assert same == model.add(some, predicted, step, known)
+            case "label" if model.rows:
+                key = chance.choice(list(model.rows))
+                row = kept.stored.get(key)
+                row.label = KnownLabel(step, 0, {}, None)
+                kept.stored.touch(row)
+                model.label(key, step)
+            case "recall":
+                of = (chance.choice(keys), 1, step - 100, frozenset(["age"]))
+                kept.stored.recall(*of)
+                model.recall(*of)
+            case "forget":
+                count = chance.randint(1, 6)
+                plain, labelled, latest = kept.stored.forget(count)
+                expected = model.forget(count)
+                assert (plain, labelled) == expected[:2]
+                assert latest == (expected[2] if expected[2] is not None else float("-inf"))
+            case "save":
+                kept.save()
+            case "restart":
+                kept.save()
+                kept.restart(chance.random() < 0.5)
+        assert told(kept.stored, keys) == model.rows
+        assert len(kept.stored) == len(model.rows)
+
+
+def test_what_is_gone_leaves_no_entry():
+    kept = Kept()
+    for step in range(50):
+        kept.stored.add([(str(step), at) for at in range(1000)], [0] * 1000, step)
+        kept.save()
+        kept.stored.forget(len(kept.stored) - 3000)
+    kept.save()
+    assert len(kept.saved) == 1 + 3  # what is kept, and three spans
+    assert sum(len(entry[1]) for number, entry in kept.saved.items() if number) == 3000
+
+
+def test_what_comes_and_goes_between_two_saves_is_never_saved():
+    kept = Kept()
+    kept.stored.add([("a", 0), ("b", 0)], [0, 1], 1.0)
+    kept.stored.forget(2)
+    kept.save()
+    assert list(kept.saved) == [0]
+
+
+def test_rows_of_another_kind_are_left_out():
+    kept = Kept()
+    kept.stored.add([("a", 0), ("b", 0), ("c", 0)], [0, 0.5, 1], 1.0)
+    kept.save()
+    kept.restart(whole=False)
+    assert list(told(kept.stored, [("a", 0), ("b", 0), ("c", 0)])) == [("a", 0), ("c", 0)]
+    assert kept.stored.forget(9).plain == [("a", 0), ("c", 0)]
+
+
+def test_what_an_earlier_release_has_saved_is_read_and_saved_as_now():
+    earlier = [
+        [-1, "old", 0, 1, 5.0, ["sex"], None],
+        [3, "a", 0, 0, 10.0, [], None],
+        [4, "b", 1, 2, 10.0, ["sex"], 1, 7, ["age"], 11.0],
+        [5, "c", 0, None, 11.0, [], 0],
+        [6, "d", 0, 0.5, 11.0, [], None],
+    ]
+    kept = Kept()
+    kept.saved = {entry[0]: entry for entry in earlier}
+    kept.restart(whole=False)
+    keys = [("old", 0), ("a", 0), ("b", 1), ("c", 0), ("d", 0)]
+    before = told(kept.stored, keys)
+    assert before == {
+        ("old", 0): [1, 5.0, frozenset(["sex"]), None],
+        ("a", 0): [0, 10.0, NOTHING, None],
+        ("b", 1): [2, 10.0, frozenset(["sex"]), 1],
+        ("c", 0): [None, 11.0, NOTHING, 0],
+    }
+    assert kept.stored.get(("b", 1)).label == KnownLabel(1, 7, {"age": None}, 11.0)
+    kept.save()
+    assert not {entry[0] for entry in earlier} & set(kept.saved)
+    kept.restart(whole=False)
+    assert told(kept.stored, keys) == before
+    assert kept.stored.forget(1).plain == [("old", 0)]
+
+
+@pytest.mark.parametrize("labelled", [False, True])
+def test_a_request_is_taken_out_of_what_is_saved(labelled):
+    kept = Kept()
+    keys = [("a", 0), ("b", 0), ("b", 1), ("c", 0)]
+    kept.stored.add(keys, [0, 1, 1, 0], 1.0)
+    if labelled:
+        row = kept.stored.get(("b", 1))
+        row.label = KnownLabel(1, 0, {}, None)
+        kept.stored.touch(row)
+    kept.save()
+    left = {number: without(entry, {"b"}.__contains__) for number, entry in kept.saved.items()}
+    assert sum(count for _, count in left.values()) == 2 + labelled
+    kept.saved = {number: entry for number, (entry, _) in left.items() if entry is not None}
+    assert "'b'" not in str(kept.saved)
+    kept.restart(whole=False)
+    assert list(told(kept.stored, keys)) == [("a", 0), ("c", 0)]
+    assert kept.stored.forget(9).plain == [("a", 0), ("c", 0)]
+    kept.save()
+    assert set(kept.saved) == {0}
