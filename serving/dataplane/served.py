@@ -40,7 +40,7 @@ from serving.errors import InvalidInput, QueueFull, VigilError
 from serving.models.blank_row import no_rows
 from serving.models.consumers import consumers
 from serving.models.guards.build import gateway_guards
-from serving.models.logged import told_inputs, told_outputs
+from serving.models.logged import keeps_values, told_inputs, told_outputs
 from serving.protocol.datatypes import numpy_dtype
 from serving.protocol.messages import InferRequest, InferResponse, Parameters
 from serving.telemetry.counters import SeriesSet
@@ -104,6 +104,7 @@ class ServedVersion:
                 inputs=told_inputs(self.config),
                 outputs=told_outputs(self.config),
                 logged=logged,
+                scores=keeps_values(self.config),
             )
             self._batch_hooks += (events,)
             if logged:

@@ -90,7 +90,8 @@ def prediction_batch(group: Sequence[LogRows], how: ModelLog) -> Any:
             for name, array in _tensors(group, side).items():
                 _add_tensor(columns, prefix, name, array, how)
     for name, array in _tensors(group, "scores").items():
-        columns[f"score_{name}"] = _vector(array)
+        # Null where a guard has not judged the row.
+        columns[f"score_{name}"] = pa.array(array, from_pandas=True)
     predicted = group[0].predicted
     if how.capture != "none" and predicted is not None:
         _add_predicted(columns, group, predicted, owners.count)

@@ -28,6 +28,11 @@ def column_names(config: ModelConfig) -> dict[str, list[str]]:
     return names
 
 
+def keeps_values(config: ModelConfig) -> bool:
+    """Whether the log keeps more of a request than what became of it."""
+    return config.log is not None and config.log.capture != "none"
+
+
 def told_inputs(config: ModelConfig) -> Tensors:
     """Return the inputs that the monitor is told of: for drift all, for the log what it keeps."""
     return True if reads_inputs(config) else _kept(config, config.inputs)
@@ -39,7 +44,7 @@ def told_outputs(config: ModelConfig) -> Tensors:
 
 
 def _kept(config: ModelConfig, specs: list[InputSpec] | list[OutputSpec]) -> Tensors:
-    if config.log is None or config.log.capture == "none":
+    if config.log is None or not keeps_values(config):
         return False
     if config.log.capture == "full":
         return True

@@ -12,6 +12,7 @@ from guards.decisions import ACTION_OF
 from serving.channel.messages.observation import (
     INPUT_PREFIX,
     OUTPUT_PREFIX,
+    SCORE_PREFIX,
     BatchColumns,
     EventMeta,
     RequestColumns,
@@ -112,6 +113,7 @@ def logged_rows(
         _requests(meta, requests),
         _side(INPUT_PREFIX, tensors, how) if values else {},
         _side(OUTPUT_PREFIX, tensors, how) if values else {},
+        _side(SCORE_PREFIX, tensors, how) if values else {},
         sensitive=meta.sensitive if values else {},
         revision=meta.revision,
         predicted=how.predicted,
@@ -198,4 +200,4 @@ def _split(whole: LogRows, told_elsewhere: Sequence[int]) -> list[LogRows]:
 
 def _without_rows(rows: LogRows) -> LogRows:
     requests = replace(rows.requests, rows=[1] * len(rows.requests.rows))
-    return replace(rows, requests=requests, inputs={}, outputs={}, sensitive={})
+    return replace(rows, requests=requests, inputs={}, outputs={}, scores={}, sensitive={})

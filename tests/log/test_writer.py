@@ -10,7 +10,7 @@ def test_rows_are_read_from_streams_and_from_files_as_they_were_given(log, rows,
         "arms": ["a", None], "propensities": [0.25, None], "trace_ids": ["ab" * 16, None],
         "principals": ["ann", "bob"],
     }  # fmt: skip
-    scores = {"mahalanobis": np.array([1.0, 2.0, 3.0])}
+    scores = {"mahalanobis": np.array([1.0, 2.0, np.nan], np.float32)}
     given = rows(2, 1, requests=requests, scores=scores, revision="7", compute_s=0.125)
     writer = log.writer()
     assert writer.offer(given)
@@ -32,7 +32,7 @@ def test_rows_are_read_from_streams_and_from_files_as_they_were_given(log, rows,
                 "total_s": None, "trace_id": ("ab" * 16, None)[request],
                 "principal": ("ann", "bob")[request], "revision": "7", "compute_s": 0.125,
                 "guards_s": None, "in_x": float(row), "out_y": [0.5, 0.5],
-                "score_mahalanobis": row + 1.0,
+                "score_mahalanobis": (1.0, 2.0, None)[row],
             }
             for row, (request, index) in enumerate([(0, 0), (0, 1), (1, 0)])
         ]  # fmt: skip

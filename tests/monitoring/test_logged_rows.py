@@ -126,7 +126,10 @@ def test_requests_that_another_message_tells_of_are_left_out(left: list[int]) ->
 
 def test_a_request_without_rows_has_one_row_without_values() -> None:
     meta = event(rows=(1, 0, 2), sensitive={"sex": ["F", "M", "F"]})
-    some, none = logged_rows(meta, tensors(3), FULL)
+    scores = np.float32([0.5, 1.5, 2.5])
+    some, none = logged_rows(meta, tensors(3, **{"score:far": scores}), FULL)
+    assert some.scores["far"].tolist() == scores.tolist()
+    assert none.scores == {}
     assert (some.requests.client_ids, some.requests.rows) == (["r0", "r2"], [1, 2])
     assert told([some]) == {("r0", 0): 0, ("r2", 0): 1, ("r2", 1): 2}
     assert (none.requests.client_ids, none.requests.rows) == (["r1"], [1])
@@ -185,8 +188,11 @@ def test_capture(capture: Any, inputs: set[str], sensitive: set[str]) -> None:
     assert how.log.sample == 0.5
     image = np.zeros((4, 2, 2), np.float32)
     meta = event(sensitive={"sex": ["F"] * 4})
-    (rows,) = logged_rows(meta, tensors(4, **{"in:image": image}), how)
+    more = {"in:image": image, "score:far": np.arange(4, dtype=np.float32)}
+    (rows,) = logged_rows(meta, tensors(4, **more), how)
     assert rows.inputs.keys() == inputs
+    expected = {} if capture == "none" else {"far": [0, 1, 2, 3]}
+    assert {guard: scores.tolist() for guard, scores in rows.scores.items()} == expected
     assert rows.sensitive.keys() == sensitive
 
 

@@ -51,6 +51,7 @@ class EventBatch(msgspec.Struct):
         ids, rows: per request.
         inputs, outputs: arrays [total, ...] by name; they are not copied.
         sensitive: object arrays of text or None per row, by attribute.
+        scores: float32 [total] by guard, NaN in rows that one has not judged.
         log: for the prediction log; None where the model is not logged.
     """
 
@@ -61,6 +62,7 @@ class EventBatch(msgspec.Struct):
     outputs: Arrays
     sensitive: Arrays | None = None
     log: LogColumns | None = None
+    scores: Arrays | None = None
 
 
 def log_columns(

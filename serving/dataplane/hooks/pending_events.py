@@ -23,6 +23,7 @@ class JoinedEvents(msgspec.Struct):
         ids, rows: per request.
         inputs, outputs: arrays [total, ...] by name.
         sensitive: text or None per row by attribute.
+        scores: float32 [total] by guard, NaN in rows that one has not judged.
         total: number of rows.
         batches, requests: for the prediction log; None where the model is not logged.
     """
@@ -33,6 +34,7 @@ class JoinedEvents(msgspec.Struct):
     inputs: dict[str, np.ndarray]
     outputs: dict[str, np.ndarray]
     sensitive: dict[str, list[str | None]]
+    scores: dict[str, np.ndarray]
     total: int
     batches: BatchColumns | None
     requests: RequestColumns | None
@@ -43,7 +45,7 @@ class PendingEvents:
 
     Attributes:
         requests, rows: those that wait.
-        bytes: bytes of their inputs and outputs (of BYTES: of the references to the values).
+        bytes: of their inputs, outputs and scores (of BYTES: of the references to the values).
     """
 
     __slots__ = ("_batches", "bytes", "requests", "rows")
@@ -66,6 +68,8 @@ class PendingEvents:
             self.bytes += array.nbytes
         for array in batch.outputs.values():
             self.bytes += array.nbytes
+        if batch.scores:
+            self.bytes += sum(array.nbytes for array in batch.scores.values())
         return True
 
     def take(self) -> Iterator[JoinedEvents]:
@@ -116,8 +120,8 @@ def _join(batches: list[EventBatch], columns: _Columns) -> JoinedEvents:
     rows = list(itertools.chain.from_iterable([batch.rows for batch in batches]))
     inputs, outputs = map(_concatenate, columns)
     return JoinedEvents(
-        batches[-1].timestamp, ids, rows, inputs, outputs, _sensitive(batches), sum(rows),
-        *joined_columns(batches),
+        batches[-1].timestamp, ids, rows, inputs, outputs, _sensitive(batches), _scores(batches),
+        sum(rows), *joined_columns(batches),
     )  # fmt: skip
 
 
@@ -126,6 +130,21 @@ def _concatenate(columns: Mapping[str, list[np.ndarray]]) -> dict[str, np.ndarra
         name: arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
         for name, arrays in columns.items()
     }
+
+
+def _scores(batches: list[EventBatch]) -> dict[str, np.ndarray]:
+    """Join scores; a guard that is skipped for a while must not cut a message into many."""
+    scored = [batch.scores for batch in batches if batch.scores]
+    if not scored:
+        return {}
+    return {
+        guard: np.concatenate([
+            batch.scores[guard] if batch.scores and guard in batch.scores
+            else np.full(sum(batch.rows), np.nan, np.float32)
+            for batch in batches
+        ])
+        for guard in dict.fromkeys(guard for scores in scored for guard in scores)
+    }  # fmt: skip
 
 
 def _sensitive(batches: list[EventBatch]) -> dict[str, list[str | None]]:

@@ -216,6 +216,7 @@ class EventPublisher:
             tensors = [
                 *_tensors(observation.INPUT_PREFIX, part.inputs),
                 *_tensors(observation.OUTPUT_PREFIX, part.outputs),
+                *_tensors(observation.SCORE_PREFIX, part.scores),
             ]
             size = size_of(part.ids, tensors)
             if not delivery.room(size):

@@ -11,6 +11,7 @@ from serving.channel.messages.inference import BatchResult, GuardResult
 from serving.dataplane.context import NO_CONTEXT, RequestContext
 from serving.dataplane.hooks.event_counters import EventCounters
 from serving.dataplane.hooks.failures import failure_of, outcome_of
+from serving.dataplane.hooks.guard_scores import Scores, note_scores_of_parts, row_scores
 from serving.dataplane.hooks.hook import BatchHook, RefusalHook
 from serving.dataplane.hooks.record_ids import new_record_id
 from serving.dataplane.hooks.records import BatchDone, RequestDone, RequestRefused
@@ -49,11 +50,17 @@ class Recorder:
         self._counters = counters
         self.batch_hooks = batch_hooks
         self.refusal_hooks = refusal_hooks
+        self._scored_here = False
+        """Whether a guard of the gateway has given a score yet."""
 
     # -- single events ------------------------------------------------------------------
 
     def guards_judged(self, results: tuple[GuardResult, ...]) -> None:
         """The gateway's guards have looked at a batch."""
+        if not self._scored_here:
+            for result in results:
+                if result.scores:
+                    self._scored_here = True
         self._counters.guards.judged(results)
 
     def retried(self, requests: int) -> None:
@@ -82,11 +89,16 @@ class Recorder:
                 if item.whole is not None and item.whole.begins_with(item):
                     item.whole.formed = batch.formed
         meta = result.meta
+        scores = None
         if meta.guards:
             self._counters.guards.judged(meta.guards)
+        if meta.guards or self._scored_here:
+            scores = row_scores(batch, meta.guards, meta.failed, gateway=self._scored_here)
+            if parts and scores is not None:
+                note_scores_of_parts(batch.items, scores)
         self._batch_done(
             batch, now, meta.compute_ns, meta.guard_ns, output_rows, requests, failures,
-            result.outputs, contexts=contexts,
+            result.outputs, scores, contexts=contexts,
         )  # fmt: skip
         if parts:
             for whole in finished(batch.items):
@@ -105,8 +117,9 @@ class Recorder:
         requests, failures, output_rows = _requests([item], formed, () if answered else (0,))
         outputs = whole.outputs() if answered else {}
         self._batch_done(
-            one, now, compute_ns, guards_ns, output_rows, requests, failures, outputs, split=True
-        )
+            one, now, compute_ns, guards_ns, output_rows, requests, failures, outputs, item.scores,
+            split=True,
+        )  # fmt: skip
 
     def answered_at_once(
         self, item: Pending, input_names: tuple[str, ...], outputs: Mapping[str, np.ndarray]
@@ -128,6 +141,7 @@ class Recorder:
         requests: list[RequestDone],
         failures: int,
         outputs: Mapping[str, np.ndarray],
+        scores: Scores | None = None,
         *,
         split: bool = False,
         contexts: Sequence[RequestContext] = (),
@@ -137,7 +151,7 @@ class Recorder:
             new_record_id(), self._model, self._version, self._revision, time.time(),
             batch.formed, batch.ended, now, compute_ns, guards_ns, max(0, rest_ns), batch.total,
             output_rows, requests, failures, batch.names, batch.inputs, outputs, split,
-            contexts, batch.span,
+            contexts, batch.span, False, scores,
         )  # fmt: skip
         self._tell(done)
 

@@ -103,6 +103,8 @@ class BatchDone(msgspec.Struct, frozen=True):
         span: of the computation, where another server was told of it.
         observed: whether somebody else answered its requests, of which copies came: nothing is
             known of their time in a queue or in the model.
+        scores: of guards, float32 [rows] by guard, NaN in rows that one has not judged; None where
+            no guard gave any.
     """
 
     id: bytes
@@ -127,6 +129,7 @@ class BatchDone(msgspec.Struct, frozen=True):
     parts: Sequence[RequestContext] = ()
     span: SpanIds | None = None
     observed: bool = False
+    scores: Mapping[str, np.ndarray] | None = None
 
 
 class RequestRefused(msgspec.Struct, frozen=True):

@@ -118,10 +118,13 @@ def test_only_tensors_that_somebody_wants_are_told(
 def test_a_request_of_a_logged_model_costs_no_python_call(
     publisher: Publisher, make_request: Make, make_done: Make
 ) -> None:
-    events = Events(KEY, publisher, inputs=True, logged=True)  # type: ignore[arg-type]
+    events = Events(KEY, publisher, inputs=True, logged=True, scores=True)  # type: ignore[arg-type]
     counts = []
-    for size in (4, 64):
-        done = make_done(*(make_request(f"r{at}", row=at, output_row=at) for at in range(size)))
+    for size, scored in ((4, False), (64, False), (64, True)):
+        done = make_done(
+            *(make_request(f"r{at}", row=at, output_row=at) for at in range(size)),
+            scores={"far": np.ones(size, np.float32)} if scored else None,
+        )
         calls: list[str] = []
         before = sys.getprofile()
         gc.disable()  # pytest's callback is none of ours
@@ -136,7 +139,7 @@ def test_a_request_of_a_logged_model_costs_no_python_call(
             sys.setprofile(before)
             gc.enable()
         counts.append(calls)
-    assert counts[0] == counts[1]
+    assert counts[0] == counts[1] == counts[2]
     assert len(counts[0]) <= 8
 
 
@@ -225,6 +228,35 @@ def test_what_few_requests_have_stands_at_their_position(
     assert requests.arms == {1: "new"}
     assert requests.traces == {2: trace.decode()}
     assert requests.principals == {2: "key-7"}
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_scores_stand_beside_their_rows(
+    publisher: Publisher, make_request: Make, make_done: Make, seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    sizes = rng.integers(1, 4, size=5).tolist()
+    how = rng.choice(["ok", "rejected", "failed", "other"], size=5).tolist()
+    done = make_done(
+        *numbered(make_request, sizes, how),
+        scores={"far": np.arange(sum(sizes), dtype=np.float32) / 2},
+    )
+    logged = Events(KEY, publisher, inputs=True, logged=True, scores=True)  # type: ignore[arg-type]
+    logged.batch_done(done)
+    for _, batch in publisher.events:
+        assert batch.scores is not None
+        assert (2 * batch.scores["far"]).tolist() == batch.inputs["x"].ravel().tolist()
+
+
+def test_scores_of_a_whole_batch_are_not_copied_nor_told_where_the_log_keeps_none(
+    publisher: Publisher, make_request: Make, make_done: Make
+) -> None:
+    done = make_done(make_request(), scores={"far": np.ones(1, np.float32)})
+    for logged, scores in ((True, True), (True, False), (False, True), (False, False)):
+        Events(KEY, publisher, inputs=True, logged=logged, scores=scores).batch_done(done)  # type: ignore[arg-type]
+    told = [batch.scores for _, batch in publisher.events]
+    assert told == [done.scores, None, None, None]
+    assert told[0] is done.scores
 
 
 def test_a_refused_request_is_told_without_rows_of_anything(
