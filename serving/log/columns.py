@@ -252,10 +252,15 @@ def _add_tensor(
         for place, feature in enumerate(names):
             column = _free(columns, prefix + feature, prefix + name)
             columns[column] = _vector(np.ascontiguousarray(array[:, place]))
-    elif array.ndim == 1 or array.shape[1:] == (1,):
+    elif array.ndim == 1 or (array.shape[1:] == (1,) and not _is_list(name, how)):
         columns[_free(columns, prefix + name, prefix + name)] = _vector(array.reshape(-1))
     elif how.capture == "full":
         columns[_free(columns, prefix + name, prefix + name)] = _nested(array)
+
+
+def _is_list(name: str, how: ModelLog) -> bool:
+    # Where only single values are kept, there is no list that they could stand beside.
+    return how.capture == "full" and name in how.lists
 
 
 def _free(columns: Mapping[str, Any], wanted: str, tensor: str) -> str:

@@ -28,9 +28,20 @@ def column_names(config: ModelConfig) -> dict[str, list[str]]:
     return names
 
 
-def keeps_values(config: ModelConfig) -> bool:
-    """Whether the log keeps more of a request than what became of it."""
-    return config.log is not None and config.log.capture != "none"
+def kept_inputs(config: ModelConfig) -> Tensors | None:
+    """Return the inputs that the log keeps; None where it keeps no values of any kind."""
+    if config.log is None or config.log.capture == "none":
+        return None
+    return _kept(config, config.inputs)
+
+
+def lists(config: ModelConfig) -> frozenset[str]:
+    """Return the tensors that are a column of lists whatever their shape turns out to be.
+
+    A column that is now numbers and now lists could not be read as one.
+    """
+    specs = (*config.inputs, *config.outputs)
+    return frozenset(spec.name for spec in specs if -1 in spec.shape[1:])
 
 
 def told_inputs(config: ModelConfig) -> Tensors:
@@ -44,7 +55,7 @@ def told_outputs(config: ModelConfig) -> Tensors:
 
 
 def _kept(config: ModelConfig, specs: list[InputSpec] | list[OutputSpec]) -> Tensors:
-    if config.log is None or not keeps_values(config):
+    if config.log is None or config.log.capture == "none":
         return False
     if config.log.capture == "full":
         return True

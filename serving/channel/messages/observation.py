@@ -69,7 +69,8 @@ ASKED: Final = "asked"
 FAILED: Final = "failed"
 """Requests that a batch answered with an error: inputs, no outputs."""
 REFUSED: Final = "refused"
-"""Requests that no batch has answered: neither inputs nor outputs, and often no rows."""
+"""Requests that no batch has answered: no outputs, often no inputs and no rows. Where there are
+inputs, all requests of the message have these, and the model may have more."""
 
 
 class BatchColumns(msgspec.Struct, array_like=True, frozen=True):

@@ -45,7 +45,8 @@ class PendingEvents:
 
     Attributes:
         requests, rows: those that wait.
-        bytes: of their inputs, outputs and scores (of BYTES: of the references to the values).
+        bytes: of their inputs, outputs and scores (of BYTES: of the references to the values, where
+            nobody has counted more).
     """
 
     __slots__ = ("_batches", "bytes", "requests", "rows")
@@ -68,6 +69,7 @@ class PendingEvents:
             self.bytes += array.nbytes
         for array in batch.outputs.values():
             self.bytes += array.nbytes
+        self.bytes += batch.text_bytes
         if batch.scores:
             self.bytes += sum(array.nbytes for array in batch.scores.values())
         return True

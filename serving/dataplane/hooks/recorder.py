@@ -16,7 +16,7 @@ from serving.dataplane.hooks.hook import BatchHook, RefusalHook
 from serving.dataplane.hooks.record_ids import new_record_id
 from serving.dataplane.hooks.records import BatchDone, RequestDone, RequestRefused
 from serving.dataplane.requests.batch import Batch
-from serving.dataplane.requests.bound import Bound
+from serving.dataplane.requests.bound import Bound, Fitting
 from serving.dataplane.requests.decisions import RowDecision
 from serving.dataplane.requests.pending import Pending, Whole
 from serving.dataplane.requests.rejections import gone
@@ -24,7 +24,7 @@ from serving.dataplane.requests.splitting import finished
 from serving.errors import VigilError
 from serving.telemetry.logs.events import Event
 from serving.telemetry.logs.report import report
-from serving.telemetry.outcomes import OUTCOME_ABANDONED, OUTCOME_OK
+from serving.telemetry.outcomes import ABOUT_INPUTS, OUTCOME_ABANDONED, OUTCOME_OK
 
 
 class Recorder:
@@ -37,6 +37,7 @@ class Recorder:
         counters: of single events.
         batch_hooks: told of every batch, in this order.
         refusal_hooks: told of every request that no batch has answered, in this order.
+        input_names: in the order of the arrays of each request.
     """
 
     def __init__(
@@ -45,7 +46,9 @@ class Recorder:
         counters: EventCounters,
         batch_hooks: tuple[BatchHook, ...],
         refusal_hooks: tuple[RefusalHook, ...],
+        input_names: tuple[str, ...] = (),
     ) -> None:
+        self._input_names = input_names
         self._model, self._version, self._revision = key
         self._counters = counters
         self.batch_hooks = batch_hooks
@@ -210,8 +213,14 @@ class Recorder:
         """
         if error.batched:
             return
-        bound = item.bound
-        self.refused(error, waited_s, item.id, item.context, bound.rows, item.decisions, item.arm)
+        bound, fitting = item.bound, None
+        if outcome_of(error) in ABOUT_INPUTS:
+            inputs = dict(zip(self._input_names, bound.arrays, strict=False))
+            fitting = Fitting(bound.rows, inputs, bound.sensitive)
+        self.refused(
+            error, waited_s, item.id, item.context, bound.rows, item.decisions, item.arm, fitting,
+            item.scores,
+        )  # fmt: skip
 
     def given_up(self, item: Pending, waited_s: float) -> None:
         """Record an admitted request that its client gave up, unless it has been answered."""
@@ -230,11 +239,13 @@ class Recorder:
         rows: int = 0,
         decisions: tuple[RowDecision, ...] = (),
         arm: str = "",
+        fitting: Fitting | None = None,
+        scores: Scores | None = None,
     ) -> None:
         """Record a request that no batch has answered; the arguments are its record's."""
         refused = RequestRefused(
             new_record_id(), self._model, self._version, self._revision, arm, time.time(),
-            client_id, failure_of(error), waited_s, rows, decisions, context,
+            client_id, failure_of(error), waited_s, rows, decisions, context, fitting, scores,
         )  # fmt: skip
         error.logged = True  # by the hooks, if it is worth a line
         for hook in self.refusal_hooks:

@@ -22,7 +22,8 @@ def make(number, rng):
         sensitive = {"g": np.array(["a"] * total, dtype=np.object_)}
     ids = [f"r{number}-{at}" for at in range(len(rows))]
     scores = {guard: rng.random(total).astype(np.float32) for guard in "ab" if rng.random() < 0.5}
-    return EventBatch(float(number), ids, rows, inputs, outputs, sensitive, scores=scores or None)
+    counted = {"scores": scores or None, "text_bytes": int(rng.integers(9))}
+    return EventBatch(float(number), ids, rows, inputs, outputs, sensitive, **counted)
 
 
 def signature(batch):
@@ -43,7 +44,9 @@ def test_gives_all_that_was_added_in_order_and_in_as_few_parts_as_shapes_allow(s
     sides = [
         side for batch in batches for side in (batch.inputs, batch.outputs, batch.scores or {})
     ]
-    assert pending.bytes == sum(array.nbytes for side in sides for array in side.values())
+    assert pending.bytes == sum(batch.text_bytes for batch in batches) + sum(
+        array.nbytes for side in sides for array in side.values()
+    )
     parts = list(pending.take())
     expected = [list(run) for _, run in itertools.groupby(batches, signature)]
     assert len(parts) == len(expected)

@@ -184,6 +184,8 @@ async def test_what_a_batch_answers_is_in_its_record(make_world: Any, eventually
     assert (infinite.context.trace, infinite.context.principal.name) == (TRACE, "ana")
     assert infinite.revision == "rev"
     assert infinite.waited_s >= 0
+    assert infinite.fitting is not None
+    assert (infinite.fitting.rows, infinite.fitting.inputs["x"].tolist()) == (1, [[np.inf] * 2])
     ids = [done.id, *(refused.id for refused in world.records.refusals)]
     assert len(set(ids)) == 4
 
@@ -301,6 +303,39 @@ async def test_what_no_batch_answers_is_a_refusal(
     assert not world.records.batches
     (unread,) = [r for r in world.records.refusals if not r.client_id]
     assert (unread.waited_s, unread.rows, unread.failure.status) == (0.5, 0, 503)
+    # Only where they may be the reason: to tell of what waited in vain would make the load worse.
+    told_inputs = {r.client_id for r in world.records.refusals if r.fitting is not None}
+    assert told_inputs == {"computing", "misfit"}
+
+
+async def test_a_refused_request_has_the_scores_of_the_gateway(
+    make_world: Any, eventually: Wait
+) -> None:
+    world = await make_world()
+    ticket = world.begin("scored", 1.0, 2.0)
+    await eventually(lambda: world.link.held)
+    ticket.item.scored("here", np.float32([1, 2]))
+    world.link.fail(ModelFailed("no memory"))
+    await fails(world, ModelFailed, ticket)
+    (refused,) = world.records.refusals
+    assert refused.scores is not None
+    assert refused.scores["here"].tolist() == [1, 2]
+
+
+@pytest.mark.parametrize("log", [None, {"capture": "full"}, {"capture": "none"}])
+async def test_of_a_request_that_does_not_fit_a_log_gets_what_does(
+    make_world: Any, log: Any
+) -> None:
+    world = await make_world(log=log)
+    x = Tensor("x", "FP32", (2, 2), np.ones((2, 2), np.float32))
+    with pytest.raises(InvalidInput):
+        world.plane.begin(InferRequest("m", "", "r", (x, Tensor("z", "FP32", (2, 2), x.data))))
+    (refused,) = world.records.refusals
+    if log is None:
+        assert (refused.rows, refused.fitting) == (0, None)
+    else:
+        assert (refused.rows, refused.fitting.rows) == (2, 2)
+        assert refused.fitting.inputs["x"] is x.data
 
 
 @pytest.mark.parametrize("how", ["answered", "late"])
