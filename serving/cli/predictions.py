@@ -152,7 +152,8 @@ def _show(table: Any, reader: LogReader, model: str, limit: int | None, all_colu
 
 
 def _for_people(names: Sequence[str]) -> list[str]:
-    values = [name for side in ("out_", "in_") for name in names if name.startswith(side)]
+    sides = ("score_", "out_", "in_")
+    values = [name for side in sides for name in names if name.startswith(side)]
     return [*(name for name in _FIRST if name in names), *values][:_TABLE_COLUMNS]
 
 

@@ -69,7 +69,7 @@ class MirroredVersion(ServedVersion):
         try:
             bound = self.binder.bind(request)
         except VigilError as error:
-            self.recorder.refused(error, 0.0, request.id, context, arm=arm)
+            self._refused(error, 0.0, request, context, arm)
             raise
         names = self.binder.input_names
         self.recorder.observed(request.id, bound, names, {}, when=time.time())

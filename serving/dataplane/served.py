@@ -17,6 +17,7 @@ from serving.dataplane.hooks.event_counters import EventCounters
 from serving.dataplane.hooks.events import Events
 from serving.dataplane.hooks.exemplars import Exemplars
 from serving.dataplane.hooks.failed_requests import FailureLog
+from serving.dataplane.hooks.failures import outcome_of
 from serving.dataplane.hooks.hook import BatchHook, RefusalHook
 from serving.dataplane.hooks.metrics import Metrics
 from serving.dataplane.hooks.objectives import Objectives
@@ -40,10 +41,11 @@ from serving.errors import InvalidInput, QueueFull, VigilError
 from serving.models.blank_row import no_rows
 from serving.models.consumers import consumers
 from serving.models.guards.build import gateway_guards
-from serving.models.logged import told_inputs, told_outputs
+from serving.models.logged import kept_inputs, told_inputs, told_outputs
 from serving.protocol.datatypes import numpy_dtype
 from serving.protocol.messages import InferRequest, InferResponse, Parameters
 from serving.telemetry.counters import SeriesSet
+from serving.telemetry.outcomes import ABOUT_INPUTS
 
 
 class ServedVersion:
@@ -104,6 +106,7 @@ class ServedVersion:
                 inputs=told_inputs(self.config),
                 outputs=told_outputs(self.config),
                 logged=logged,
+                kept=kept_inputs(self.config),
             )
             self._batch_hooks += (events,)
             if logged:
@@ -122,6 +125,7 @@ class ServedVersion:
             EventCounters(series, served.name, served.version, guards),
             self._batch_hooks,
             refusal_hooks,
+            self.binder.input_names,
         )
         batching = self.config.batching
         self.batcher = Batcher(
@@ -181,10 +185,24 @@ class ServedVersion:
             else:
                 self._answer_no_rows(item)
         except VigilError as error:
-            waited_s = time.monotonic() - started
-            self.recorder.refused(error, waited_s, request.id, context, arm=arm)
+            self._refused(error, time.monotonic() - started, request, context, arm)
             raise
         return Ticket(request, self, started, item, bound.outputs)
+
+    def _refused(
+        self,
+        error: VigilError,
+        waited_s: float,
+        request: InferRequest,
+        context: RequestContext,
+        arm: str,
+    ) -> None:
+        """Record a request that was read and is not admitted."""
+        fitting = None
+        if self.config.log is not None and outcome_of(error) in ABOUT_INPUTS:
+            fitting = self.binder.fitting(request)
+        rows = 0 if fitting is None else fitting.rows
+        self.recorder.refused(error, waited_s, request.id, context, rows, arm=arm, fitting=fitting)
 
     def finish(self, ticket: Ticket) -> InferResponse:
         """Return the answer of a ticket that is answered; see `Endpoint.finish`.

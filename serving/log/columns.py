@@ -90,7 +90,8 @@ def prediction_batch(group: Sequence[LogRows], how: ModelLog) -> Any:
             for name, array in _tensors(group, side).items():
                 _add_tensor(columns, prefix, name, array, how)
     for name, array in _tensors(group, "scores").items():
-        columns[f"score_{name}"] = _vector(array)
+        # Null where a guard has not judged the row.
+        columns[f"score_{name}"] = pa.array(array, from_pandas=True)
     predicted = group[0].predicted
     if how.capture != "none" and predicted is not None:
         _add_predicted(columns, group, predicted, owners.count)
@@ -251,10 +252,15 @@ def _add_tensor(
         for place, feature in enumerate(names):
             column = _free(columns, prefix + feature, prefix + name)
             columns[column] = _vector(np.ascontiguousarray(array[:, place]))
-    elif array.ndim == 1 or array.shape[1:] == (1,):
+    elif array.ndim == 1 or (array.shape[1:] == (1,) and not _is_list(name, how)):
         columns[_free(columns, prefix + name, prefix + name)] = _vector(array.reshape(-1))
     elif how.capture == "full":
         columns[_free(columns, prefix + name, prefix + name)] = _nested(array)
+
+
+def _is_list(name: str, how: ModelLog) -> bool:
+    # Where only single values are kept, there is no list that they could stand beside.
+    return how.capture == "full" and name in how.lists
 
 
 def _free(columns: Mapping[str, Any], wanted: str, tensor: str) -> str:

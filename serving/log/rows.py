@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Final
 
@@ -188,8 +188,10 @@ class ModelLog:
     Attributes:
         capture, sample: as in the configuration.
         features: names of the columns of two-dimensional tensors, by tensor.
+        lists: tensors that are lists also where they have one value per row.
     """
 
     capture: Capture = "full"
     sample: float = 1.0
     features: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    lists: Collection[str] = ()

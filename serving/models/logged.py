@@ -28,6 +28,22 @@ def column_names(config: ModelConfig) -> dict[str, list[str]]:
     return names
 
 
+def kept_inputs(config: ModelConfig) -> Tensors | None:
+    """Return the inputs that the log keeps; None where it keeps no values of any kind."""
+    if config.log is None or config.log.capture == "none":
+        return None
+    return _kept(config, config.inputs)
+
+
+def lists(config: ModelConfig) -> frozenset[str]:
+    """Return the tensors that are a column of lists whatever their shape turns out to be.
+
+    A column that is now numbers and now lists could not be read as one.
+    """
+    specs = (*config.inputs, *config.outputs)
+    return frozenset(spec.name for spec in specs if -1 in spec.shape[1:])
+
+
 def told_inputs(config: ModelConfig) -> Tensors:
     """Return the inputs that the monitor is told of: for drift all, for the log what it keeps."""
     return True if reads_inputs(config) else _kept(config, config.inputs)

@@ -10,8 +10,11 @@ import numpy as np
 
 from guards.decisions import ACTION_OF
 from serving.channel.messages.observation import (
+    FAILED,
     INPUT_PREFIX,
     OUTPUT_PREFIX,
+    REFUSED,
+    SCORE_PREFIX,
     BatchColumns,
     EventMeta,
     RequestColumns,
@@ -28,7 +31,7 @@ from serving.log.rows import (
     Predicted,
 )
 from serving.models.consumers import LABELS, consumers
-from serving.models.logged import column_names
+from serving.models.logged import column_names, lists
 from serving.monitoring.label_kind import label_kind
 from serving.protocol.datatypes import bf16_to_fp32
 from serving.protocol.messages import Tensor
@@ -68,6 +71,7 @@ def how_logged(config: ModelConfig) -> HowLogged:
             config.log.capture or "full",
             1.0 if config.log.sample is None else config.log.sample,
             column_names(config),
+            lists(config),
         ),
         frozenset(
             prefix + spec.name for prefix, specs in sides for spec in specs
@@ -102,6 +106,9 @@ def logged_rows(
         return []
     _check(meta, batches, requests)
     values = how.log.capture != "none"
+    inputs = _side(INPUT_PREFIX, tensors, how) if values else {}
+    if meta.kind in (FAILED, REFUSED):
+        inputs = {name: _as_text(array) for name, array in inputs.items()}
     whole = LogRows(
         meta.model,
         meta.upstream or meta.version,
@@ -110,8 +117,9 @@ def logged_rows(
             [ns / 1e9 for ns in batches.compute_ns], [ns / 1e9 for ns in batches.guards_ns],
         ),
         _requests(meta, requests),
-        _side(INPUT_PREFIX, tensors, how) if values else {},
+        inputs,
         _side(OUTPUT_PREFIX, tensors, how) if values else {},
+        _side(SCORE_PREFIX, tensors, how) if values else {},
         sensitive=meta.sensitive if values else {},
         revision=meta.revision,
         predicted=how.predicted,
@@ -173,6 +181,19 @@ def _side(prefix: str, tensors: Sequence[Tensor], how: HowLogged) -> dict[str, n
     }
 
 
+def _as_text(array: np.ndarray) -> np.ndarray:
+    """Return BYTES of requests that were not answered as text, and other values as they are.
+
+    What they hold nobody has found good. Bytes that are no UTF-8 would make a column of bytes of
+    one of text, for all who read both.
+    """
+    if not array.dtype.hasobject:
+        return array
+    texts = np.empty(array.size, np.object_)
+    texts[:] = [value.decode("utf-8", "backslashreplace") for value in array.flat]
+    return texts.reshape(array.shape)
+
+
 def _split(whole: LogRows, told_elsewhere: Sequence[int]) -> list[LogRows]:
     """Cut by day and by whether there are rows; nearly every message is left as it is."""
     batches, sizes = whole.batches, whole.requests.rows
@@ -198,4 +219,4 @@ def _split(whole: LogRows, told_elsewhere: Sequence[int]) -> list[LogRows]:
 
 def _without_rows(rows: LogRows) -> LogRows:
     requests = replace(rows.requests, rows=[1] * len(rows.requests.rows))
-    return replace(rows, requests=requests, inputs={}, outputs={}, sensitive={})
+    return replace(rows, requests=requests, inputs={}, outputs={}, scores={}, sensitive={})

@@ -32,6 +32,7 @@ from serving.errors import (
 )
 from serving.log.place import LogPlace
 from serving.protocol.messages import Tensor
+from serving.telemetry.outcomes import OUTCOME_OK
 
 if TYPE_CHECKING:
     from monitors.performance.forgotten_keys import Key
@@ -102,7 +103,8 @@ class LoggedPredictions:
         """Return the inputs of a request's rows, and what answered them.
 
         Raises:
-            NotFound, Overloaded, ModelNotReady: as for `rows`.
+            NotFound: there are none, or the request was not answered.
+            Overloaded, ModelNotReady: as for `rows`.
             NoLongerThere: the inputs were not captured.
             VersionGone: the version that answered is not served any more.
             InvalidInput: there are too many rows.
@@ -221,6 +223,12 @@ def _inputs(
     from serving.log.logged_request import logged_inputs, one_request
 
     rows = one_request(tables, asked.id)
+    outcomes = set(rows["outcome"].to_pylist()) - {OUTCOME_OK}
+    if outcomes:
+        raise NotFound(
+            f"request '{asked.id[:256]}' of model '{asked.model}' was not answered "
+            f"({', '.join(sorted(outcomes))}), so there is no prediction to explain; send inputs"
+        )
     version, revision = rows["version"][0].as_py(), rows["revision"][0].as_py() or ""
     encoded = configs.get((asked.model, version))
     if encoded is None:

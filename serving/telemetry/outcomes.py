@@ -24,6 +24,9 @@ OUTCOME_FAILED: Final = "failed"
 OUTCOME_ABANDONED: Final = "abandoned"
 """The client went away before the answer."""
 
+ABOUT_INPUTS: Final = frozenset({OUTCOME_INVALID, OUTCOME_REJECTED, OUTCOME_FAILED})
+"""Outcomes that may be due to what a request holds; the others are due to when it came."""
+
 SERVER_FAULTS: Final = frozenset(
     {OUTCOME_OVERLOADED, OUTCOME_DEADLINE, OUTCOME_UNAVAILABLE, OUTCOME_FAILED}
 )

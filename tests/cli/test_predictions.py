@@ -68,6 +68,20 @@ def test_a_table_has_the_columns_that_are_asked_for(run):
     assert run("--where", "in_age < -1000") == "no prediction is like that\n"
 
 
+def test_a_table_shows_scores_before_values_and_the_inputs_of_what_was_refused(
+    run, filled, log_request
+):
+    values = {f"in_{number}": [float(number)] for number in range(12)}
+    log_request(
+        filled, "no", {"score_far": [7.25], "in_age": [1e30], **values}, outcome="rejected",
+        decisions=["far:reject"],
+    )  # fmt: skip
+    head, *lines = run("--where", "outcome = 'rejected'").splitlines()[1:]
+    assert "score_far" in head
+    assert "7.25" in "".join(lines)
+    assert "1e+30" in run("--columns", "in_age,decisions", "--where", "score_far > 1")
+
+
 def test_rows_of_a_time(run):
     assert "old" not in run("--since", "2026-11-02")
     assert "HYPER" not in run("--until", "2026-11-02")

@@ -10,7 +10,7 @@ def test_rows_are_read_from_streams_and_from_files_as_they_were_given(log, rows,
         "arms": ["a", None], "propensities": [0.25, None], "trace_ids": ["ab" * 16, None],
         "principals": ["ann", "bob"],
     }  # fmt: skip
-    scores = {"mahalanobis": np.array([1.0, 2.0, 3.0])}
+    scores = {"mahalanobis": np.array([1.0, 2.0, np.nan], np.float32)}
     given = rows(2, 1, requests=requests, scores=scores, revision="7", compute_s=0.125)
     writer = log.writer()
     assert writer.offer(given)
@@ -32,7 +32,7 @@ def test_rows_are_read_from_streams_and_from_files_as_they_were_given(log, rows,
                 "total_s": None, "trace_id": ("ab" * 16, None)[request],
                 "principal": ("ann", "bob")[request], "revision": "7", "compute_s": 0.125,
                 "guards_s": None, "in_x": float(row), "out_y": [0.5, 0.5],
-                "score_mahalanobis": row + 1.0,
+                "score_mahalanobis": (1.0, 2.0, None)[row],
             }
             for row, (request, index) in enumerate([(0, 0), (0, 1), (1, 0)])
         ]  # fmt: skip
@@ -202,3 +202,27 @@ def test_features_of_one_name_in_two_tensors_keep_both(log, rows):
     found = log.table()
     assert found["in_age"].to_pylist() == [1.0]
     assert found["in_b_in_age"].to_pylist() == [2.0]
+
+
+@pytest.mark.parametrize("order", [(1, 3), (3, 1)])
+def test_rows_whose_free_axis_differs_are_read_together(log, rows, wait, order):
+    writer = log.writer({"m": ModelLog(lists=frozenset(["x", "y"]))})
+    for width in order:
+        array = np.arange(2 * width, dtype=np.float32).reshape(2, width)
+        writer.offer(rows(2, inputs={"x": array}, outputs={"y": array}))
+    wait(lambda: writer.counts().stored == 4)
+    for close in (False, True):
+        if close:
+            writer.close()
+        table = log.table()
+        for column in ("in_x", "out_y"):
+            values = sorted(table[column].to_pylist(), key=len)
+            assert values == [[0.0], [1.0], [0.0, 1.0, 2.0], [3.0, 4.0, 5.0]]
+
+
+def test_single_values_are_no_lists_where_only_these_are_kept(log, rows, wait):
+    writer = log.writer({"m": ModelLog("features", lists=frozenset(["x"]))})
+    writer.offer(rows(2, inputs={"x": np.ones((2, 1), np.float32)}))
+    writer.offer(rows(2, inputs={"x": np.ones((2, 3), np.float32)}))
+    wait(lambda: writer.counts().stored == 4)
+    assert sorted(map(str, log.table()["in_x"].to_pylist())) == ["1.0", "1.0", "None", "None"]

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from serving.config import ModelConfig, ModelLog, parse
-from serving.models.logged import column_names, told_inputs, told_outputs
+from serving.models.logged import column_names, kept_inputs, told_inputs, told_outputs
 
 INPUTS = [
     {"name": "one", "datatype": "FP32", "shape": [-1]},
@@ -51,6 +51,7 @@ def test_columns_bear_the_names_of_features_and_classes() -> None:
 def test_what_is_told_for_the_log(log: ModelLog | None, inputs: Any, outputs: Any) -> None:
     assert told_inputs(config(log)) == inputs
     assert told_outputs(config(log)) == outputs
+    assert kept_inputs(config(log)) == (None if inputs is False else inputs)
 
 
 @pytest.mark.parametrize("capture", ["none", "features", "full", None])

@@ -11,6 +11,7 @@ import pytest
 from guards.decisions import Action
 from serving.channel.messages.observation import (
     ANSWERED,
+    FAILED,
     REFUSED,
     BatchColumns,
     EventMeta,
@@ -126,7 +127,10 @@ def test_requests_that_another_message_tells_of_are_left_out(left: list[int]) ->
 
 def test_a_request_without_rows_has_one_row_without_values() -> None:
     meta = event(rows=(1, 0, 2), sensitive={"sex": ["F", "M", "F"]})
-    some, none = logged_rows(meta, tensors(3), FULL)
+    scores = np.float32([0.5, 1.5, 2.5])
+    some, none = logged_rows(meta, tensors(3, **{"score:far": scores}), FULL)
+    assert some.scores["far"].tolist() == scores.tolist()
+    assert none.scores == {}
     assert (some.requests.client_ids, some.requests.rows) == (["r0", "r2"], [1, 2])
     assert told([some]) == {("r0", 0): 0, ("r2", 0): 1, ("r2", 1): 2}
     assert (none.requests.client_ids, none.requests.rows) == (["r1"], [1])
@@ -141,6 +145,30 @@ def test_refused_requests_have_no_values() -> None:
     ends = {each.requests.client_ids[0]: (each.requests.outcomes, each.count) for each in found}
     assert ends == {"r0": (["invalid"], 1), "r1": (["overloaded"], 3)}
     assert all(not each.inputs and not each.outputs for each in found)
+
+
+@pytest.mark.parametrize("kind", [ANSWERED, FAILED, REFUSED])
+def test_what_was_not_answered_makes_no_bytes_of_text(kind: str) -> None:
+    words = np.array([[b"car", b"\xff\x00"], [b"", "\u00e9".encode()]], object)
+    given = Tensor("in:words", "BYTES", words.shape, words)
+    (rows,) = logged_rows(event((2,), (1,), kind=kind), [given], FULL)
+    expected = words.tolist() if kind == ANSWERED else [["car", "\\xff\x00"], ["", "\u00e9"]]
+    assert rows.inputs["words"].tolist() == expected
+    empty = np.empty((2, 0), object)
+    (rows,) = logged_rows(
+        event((2,), (1,), kind=kind), [Tensor("in:w", "BYTES", empty.shape, empty)], FULL
+    )
+    assert rows.inputs["w"].shape == (2, 0)
+
+
+def test_refused_requests_have_the_inputs_that_are_told() -> None:
+    x = np.float32([1, np.inf, -1])
+    meta = event((1, 2), (1, 1), kind=REFUSED, sensitive={"sex": ["F", None, "M"]},
+                 requests={"outcomes": {0: "rejected", 1: "invalid"}})  # fmt: skip
+    (rows,) = logged_rows(meta, [Tensor("in:x", "FP32", x.shape, x)], FULL)
+    assert rows.inputs["x"].tolist() == x.tolist()
+    assert (rows.outputs, rows.sensitive) == ({}, {"sex": ["F", None, "M"]})
+    assert rows.requests.outcomes == ["rejected", "invalid"]
 
 
 def test_rows_are_cut_at_midnight() -> None:
@@ -160,6 +188,7 @@ def test_bits_are_widened_and_columns_named() -> None:
                           features=[Feature(name="age"), Feature(name="debt")]),
                 InputSpec(name="b", datatype="BF16", shape=[-1, 2]),
                 InputSpec(name="u", datatype="UINT16", shape=[-1]),
+                InputSpec(name="v", datatype="FP32", shape=[-1, -1]),
             ],
             outputs=[OutputSpec(name="s", datatype="BF16", shape=[-1, 2], classes=["no", "yes"]),
                      OutputSpec(name="many", datatype="FP32", shape=[-1, 101],
@@ -167,6 +196,7 @@ def test_bits_are_widened_and_columns_named() -> None:
         )
     )  # fmt: skip
     assert how.log.features == {"p": ["age", "debt"], "s": ["no", "yes"]}
+    assert how.log.lists == {"v"}
     wide = np.array([[0.5, -2.0]], np.float32)
     bits = fp32_to_bf16(wide)
     given = [Tensor(name, "UINT16", bits.shape, bits) for name in ("in:b", "out:s")]
@@ -185,8 +215,11 @@ def test_capture(capture: Any, inputs: set[str], sensitive: set[str]) -> None:
     assert how.log.sample == 0.5
     image = np.zeros((4, 2, 2), np.float32)
     meta = event(sensitive={"sex": ["F"] * 4})
-    (rows,) = logged_rows(meta, tensors(4, **{"in:image": image}), how)
+    more = {"in:image": image, "score:far": np.arange(4, dtype=np.float32)}
+    (rows,) = logged_rows(meta, tensors(4, **more), how)
     assert rows.inputs.keys() == inputs
+    expected = {} if capture == "none" else {"far": [0, 1, 2, 3]}
+    assert {guard: scores.tolist() for guard, scores in rows.scores.items()} == expected
     assert rows.sensitive.keys() == sensitive
 
 

@@ -62,6 +62,7 @@ def batch(tabular: Any, rows: int) -> EventBatch:
         tabular.outputs(np.ones(rows, bool)),
         {"sex": np.array(["F"] * rows, object)},
         LogColumns(new_record_id(), 1000, 0, requests),
+        {"mahalanobis": np.arange(rows, dtype=np.float32)},
     )
 
 
@@ -92,6 +93,10 @@ async def test_what_is_published_is_judged_and_logged(
     assert outcomes == {**{f"r{row}": "ok" for row in range(20)}, "wrong": "invalid"}
     assert {"in_income", "in_debt", "in_purpose", "out_no", "out_yes"} <= set(table.column_names)
     assert "sex" not in table.column_names
+    scores = dict(
+        zip(table["client_id"].to_pylist(), table["score_mahalanobis"].to_pylist(), strict=True)
+    )
+    assert scores == {**{f"r{row}": float(row) for row in range(20)}, "wrong": None}
     assert monitor.service.status().events.received == 20
     assert monitor._report().status.log == ()  # type: ignore[union-attr]
 

@@ -145,6 +145,15 @@ async def test_why_there_are_no_inputs(found, folder, log_request):
         await inputs(found, "bare")
 
 
+@pytest.mark.parametrize("outcome", ["rejected", "invalid", "failed"])
+async def test_what_was_not_answered_has_no_prediction_to_explain(
+    found, folder, log_request, outcome
+):
+    log_request(folder, "r1", {"in_x": [1.5]}, outcome=outcome)
+    with pytest.raises(NotFound, match=rf"'r1' of model 'm' was not answered \({outcome}\)"):
+        await inputs(found, "r1")
+
+
 # -- predictions of labels ------------------------------------------------------------------
 
 

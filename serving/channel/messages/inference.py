@@ -44,6 +44,10 @@ PROBE: Final = b"probe"
 """In place of an encoded `Passthrough`: compute nothing, say whether the model is there."""
 
 
+FLOAT32: Final = np.dtype("<f4")
+"""How the scores of guards travel."""
+
+
 class GuardResult(msgspec.Struct, array_like=True, frozen=True):
     """What became of one guard on a batch: only rows that did not pass are listed.
 

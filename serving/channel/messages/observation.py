@@ -2,8 +2,8 @@
 
 Kinds of messages (meta struct, then reply):
 
-- `events` (notify): `EventMeta` and tensors `in:<input>`, `out:<output>`: coalesced batches of
-  one model version; of a model on another server, of one version there.
+- `events` (notify): `EventMeta` and tensors `in:<input>`, `out:<output>`, `score:<guard>`:
+  coalesced batches of one model version; of a model on another server, of one version there.
 - `position` (notify): `Position` of the oldest message that the gateway still has, sent after every
   connect. What came before it and never arrived is lost.
 - `taken` (notify, from the monitor): `Taken`, at once after `position`, and then as messages are
@@ -35,6 +35,7 @@ HALF: Final = "half"
 RESET_REFERENCE: Final = "reset_reference"
 INPUT_PREFIX: Final = "in:"
 OUTPUT_PREFIX: Final = "out:"
+SCORE_PREFIX: Final = "score:"
 
 
 class Position(msgspec.Struct, array_like=True, frozen=True):
@@ -68,7 +69,8 @@ ASKED: Final = "asked"
 FAILED: Final = "failed"
 """Requests that a batch answered with an error: inputs, no outputs."""
 REFUSED: Final = "refused"
-"""Requests that no batch has answered: neither inputs nor outputs, and often no rows."""
+"""Requests that no batch has answered: no outputs, often no inputs and no rows. Where there are
+inputs, all requests of the message have these, and the model may have more."""
 
 
 class BatchColumns(msgspec.Struct, array_like=True, frozen=True):

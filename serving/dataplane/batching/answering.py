@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable
 
-from serving.channel.messages.inference import BatchResult
+from serving.channel.messages.inference import FLOAT32, BatchResult
 from serving.dataplane.batching.batch_sizing import BatchSizing
 from serving.dataplane.batching.failed_batch import answer_all, answer_broken
 from serving.dataplane.guards.stage import GuardStage
@@ -103,6 +103,8 @@ def _check(batch: Batch, answered: Batch, result: BatchResult) -> None:
             for row, _action, _reason in guard.rows:
                 if not 0 <= row < batch.total:
                     raise ValueError(f"guard '{guard.guard}' judged row {row} of {batch.total}")
+            if guard.scores and len(guard.scores) != answered.total * FLOAT32.itemsize:
+                raise ValueError(f"guard '{guard.guard}' has no score for each of its rows")
     if not answered.items:
         return
     for name, array in result.outputs.items():

@@ -6,6 +6,8 @@ from bisect import bisect_right
 from collections.abc import Callable
 from itertools import accumulate
 
+import numpy as np
+
 from guards.decisions import Action
 from guards.rows import Requests, Rows
 from guards.runner import GuardRunner, Outcome
@@ -59,6 +61,9 @@ class GuardStage:
             outcomes = self._runner.failed(error, batch.total)
         results = results_of(outcomes)
         self._tell(self._observer.guards_judged, results)
+        for outcome in outcomes:  # first: who is rejected is told of at once, with all of them
+            if outcome.scores is not None:
+                _note_scores(batch, outcome.guard, outcome.scores)
         rejected: list[int] = []
         for outcome, result in zip(outcomes, results, strict=True):
             if outcome.failure is not None:
@@ -93,6 +98,14 @@ class GuardStage:
     def _report(self, batch: Batch, outcome: Outcome) -> None:
         first, requests = batch.items[0].id, len(batch.items)
         report_failure(outcome, self._model, self._version, request_id=first, requests=requests)
+
+
+def _note_scores(batch: Batch, guard: str, scores: np.ndarray) -> None:
+    start = 0
+    for item in batch.items:
+        stop = start + item.bound.rows
+        item.scored(guard, scores[start:stop])
+        start = stop
 
 
 def _requests(batch: Batch) -> Requests:

@@ -21,6 +21,13 @@ def inputs_of(done: BatchDone, requests: Sequence[RequestDone]) -> Columns:
     return _taken(done.inputs(), requests, [request.row for request in requests])
 
 
+def scores_of(done: BatchDone, requests: Sequence[RequestDone]) -> Columns | None:
+    """Return what guards scored the rows of some requests, in order; a copy. None: nothing."""
+    if done.scores is None:
+        return None
+    return _taken(done.scores, requests, [request.row for request in requests])
+
+
 def _taken(columns: Columns, requests: Sequence[RequestDone], starts: Sequence[int]) -> Columns:
     spans = [
         np.arange(start, start + request.bound.rows)

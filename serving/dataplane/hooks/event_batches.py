@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
 import numpy as np
@@ -13,9 +13,13 @@ from serving.channel.messages.observation import ANSWERED, BatchColumns, Request
 from serving.dataplane.context import RequestContext
 from serving.dataplane.hooks.records import RequestDone, RequestRefused
 from serving.dataplane.requests.decisions import RowDecision
+from serving.models.logged import Tensors
 from serving.telemetry.outcomes import OUTCOME_OK
 
 Arrays = Mapping[str, np.ndarray]
+
+MOST_REFUSED_BYTES: Final = 4 << 20
+"""Inputs of a refused request; larger ones stay out, for they would cost others their room."""
 
 
 class EventKey(NamedTuple):
@@ -25,6 +29,7 @@ class EventKey(NamedTuple):
         model, version, revision: what answered, as it is served.
         upstream: version that another server gave the answers; empty where it is `version`.
         kind: as in `EventMeta`.
+        inputs: of refused requests those that are told.
     """
 
     model: str
@@ -32,6 +37,7 @@ class EventKey(NamedTuple):
     revision: str = ""
     upstream: str = ""
     kind: str = ANSWERED
+    inputs: tuple[str, ...] = ()
 
 
 class LogColumns(msgspec.Struct):
@@ -51,7 +57,9 @@ class EventBatch(msgspec.Struct):
         ids, rows: per request.
         inputs, outputs: arrays [total, ...] by name; they are not copied.
         sensitive: object arrays of text or None per row, by attribute.
+        scores: float32 [total] by guard, NaN in rows that one has not judged.
         log: for the prediction log; None where the model is not logged.
+        text_bytes: of BYTES values, where they were counted.
     """
 
     timestamp: float
@@ -61,6 +69,8 @@ class EventBatch(msgspec.Struct):
     outputs: Arrays
     sensitive: Arrays | None = None
     log: LogColumns | None = None
+    scores: Arrays | None = None
+    text_bytes: int = 0
 
 
 def log_columns(
@@ -83,8 +93,13 @@ def log_columns(
     return LogColumns(batch, compute_ns, guards_ns, made)
 
 
-def refused_batch(refused: RequestRefused) -> EventBatch:
-    """Return what a request that no batch has answered adds to a message."""
+def refused_batch(refused: RequestRefused, kept: Tensors | None = None) -> EventBatch:
+    """Return what a request that no batch has answered adds to a message.
+
+    Args:
+        refused: the request.
+        kept: inputs that the log keeps; None where it keeps no values.
+    """
     made = _none()
     made.first_rows.append(0)
     made.queue_s.append(refused.waited_s)
@@ -92,7 +107,22 @@ def refused_batch(refused: RequestRefused) -> EventBatch:
     made.outcomes[0] = refused.failure.outcome
     _note(made, 0, refused.decisions, refused.arm, refused.context)
     log = LogColumns(refused.id, 0, 0, made)
-    return EventBatch(refused.time, (refused.client_id,), (refused.rows,), {}, {}, None, log)
+    batch = EventBatch(refused.time, (refused.client_id,), (refused.rows,), {}, {}, None, log)
+    if kept is not None:
+        batch.scores = refused.scores
+        if refused.fitting is not None:
+            batch.sensitive = refused.fitting.sensitive
+            _add_inputs(batch, refused.fitting.inputs, kept)
+    return batch
+
+
+def _add_inputs(batch: EventBatch, inputs: Arrays, kept: Tensors) -> None:
+    if isinstance(kept, frozenset):
+        inputs = {name: array for name, array in inputs.items() if name in kept}
+    texts = [array for array in inputs.values() if array.dtype.hasobject]
+    text_bytes = sum(len(value) for array in texts for value in array.flat)
+    if text_bytes + sum(array.nbytes for array in inputs.values()) <= MOST_REFUSED_BYTES:
+        batch.inputs, batch.text_bytes = inputs, text_bytes
 
 
 def _none() -> RequestColumns:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from serving.channel.messages.observation import ANSWERED, ASKED, FAILED, REFUSED
-from serving.dataplane.hooks.columns import Columns, inputs_of, outputs_of
+from serving.dataplane.hooks.columns import Columns, inputs_of, outputs_of, scores_of
 from serving.dataplane.hooks.event_batches import (
     EventBatch,
     EventKey,
@@ -28,6 +28,7 @@ class Events:
         inputs: those that somebody has a use for, as drift has.
         outputs: the same of outputs.
         logged: whether the model is logged.
+        kept: inputs that its log keeps; None where it keeps no values, of scores neither.
     """
 
     def __init__(
@@ -38,11 +39,12 @@ class Events:
         inputs: Tensors,
         outputs: Tensors = True,
         logged: bool = False,
+        kept: Tensors | None = None,
     ) -> None:
         model, version, revision = key
         self._publisher = publisher
         self._inputs, self._outputs = inputs, outputs
-        self._logged = logged
+        self._logged, self._kept = logged, kept
         self._answered = EventKey(model, version, revision)
         self._asked = self._answered._replace(kind=ASKED)
         self._failed = self._answered._replace(kind=FAILED)
@@ -73,8 +75,15 @@ class Events:
             self._publish(self._failed, done, failed)
 
     def request_refused(self, refused: RequestRefused) -> None:
-        """Publish a request that no batch has answered."""
-        self._publisher.publish(self._refused, refused_batch(refused))
+        """Publish a request that no batch has answered, with its inputs where they are known."""
+        if self._kept is None:
+            self._publisher.publish(self._refused, refused_batch(refused))
+            return
+        batch = refused_batch(refused, self._kept)
+        key = self._refused
+        if batch.inputs:  # what has other inputs cannot share a message
+            key = key._replace(inputs=tuple(batch.inputs))
+        self._publisher.publish(key, batch)
 
     def _publish(self, key: EventKey, done: BatchDone, requests: list[RequestDone]) -> None:
         ids, rows, sensitive = [], [], False
@@ -97,11 +106,14 @@ class Events:
             outputs = done.outputs if total == done.output_rows else outputs_of(done, requests)
             if isinstance(self._outputs, frozenset):
                 outputs = {name: outputs[name] for name in outputs if name in self._outputs}
-        log = None
+        log = scores = None
         if self._logged:
             log = log_columns(done.id, done.compute_ns, done.guards_ns, done.answered, requests)
+            if done.scores and self._kept is not None:
+                scores = done.scores if total == done.rows else scores_of(done, requests)
         given = _sensitive(requests, total) if sensitive else None
-        self._publisher.publish(key, EventBatch(done.time, ids, rows, inputs, outputs, given, log))
+        batch = EventBatch(done.time, ids, rows, inputs, outputs, given, log, scores)
+        self._publisher.publish(key, batch)
 
 
 def _sensitive(requests: list[RequestDone], total: int) -> dict[str, np.ndarray]:

@@ -6,13 +6,12 @@ Belongs to the loop's thread.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Final
 
 import numpy as np
 
 from guards.decisions import Action
 from guards.runner import REASONS
-from serving.channel.messages.inference import GuardResult
+from serving.channel.messages.inference import FLOAT32, GuardResult
 from serving.telemetry.counters import MOST_LATE, HistogramSeries, SeriesSet, SumSeries
 from serving.telemetry.metrics.guards import (
     GUARD_DECISIONS,
@@ -65,7 +64,7 @@ class GuardSeries:
                 self._failures[guard, result.failure].add(1)
             if result.scores:
                 scores = self._scores.get(guard) or self._scores_of(guard)
-                scores.late += np.frombuffer(result.scores, _FLOAT32).tolist()
+                scores.late += np.frombuffer(result.scores, FLOAT32).tolist()
                 if len(scores.late) >= MOST_LATE:
                     scores.count_late()
 
@@ -73,6 +72,3 @@ class GuardSeries:
         scores = self._series.histogram(GUARD_SCORE, guard=guard, **self._base)
         self._scores[guard] = scores
         return scores
-
-
-_FLOAT32: Final = np.dtype("<f4")

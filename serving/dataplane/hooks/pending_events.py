@@ -23,6 +23,7 @@ class JoinedEvents(msgspec.Struct):
         ids, rows: per request.
         inputs, outputs: arrays [total, ...] by name.
         sensitive: text or None per row by attribute.
+        scores: float32 [total] by guard, NaN in rows that one has not judged.
         total: number of rows.
         batches, requests: for the prediction log; None where the model is not logged.
     """
@@ -33,6 +34,7 @@ class JoinedEvents(msgspec.Struct):
     inputs: dict[str, np.ndarray]
     outputs: dict[str, np.ndarray]
     sensitive: dict[str, list[str | None]]
+    scores: dict[str, np.ndarray]
     total: int
     batches: BatchColumns | None
     requests: RequestColumns | None
@@ -43,13 +45,15 @@ class PendingEvents:
 
     Attributes:
         requests, rows: those that wait.
-        bytes: bytes of their inputs and outputs (of BYTES: of the references to the values).
+        bytes: of their inputs, outputs and scores (of BYTES: of the references to the values, where
+            nobody has counted more).
     """
 
-    __slots__ = ("_batches", "bytes", "requests", "rows")
+    __slots__ = ("_batches", "_scored", "bytes", "requests", "rows")
 
     def __init__(self) -> None:
         self._batches: list[EventBatch] = []
+        self._scored = False
         self.requests = 0
         self.rows = 0
         self.bytes = 0
@@ -66,23 +70,29 @@ class PendingEvents:
             self.bytes += array.nbytes
         for array in batch.outputs.values():
             self.bytes += array.nbytes
+        self.bytes += batch.text_bytes
+        if batch.scores:
+            self._scored = True
+            for array in batch.scores.values():
+                self.bytes += array.nbytes
         return True
 
     def take(self) -> Iterator[JoinedEvents]:
         """Give everything away; several parts only where batches differ in shape or outputs."""
         batches, self._batches = self._batches, []
+        scored, self._scored = self._scored, False
         self.requests = self.rows = self.bytes = 0
         if not batches:
             return
         columns = _columns(batches)
         if columns is not None:
-            yield _join(batches, columns)
+            yield _join(batches, columns, scored=scored)
             return
         for _, run in itertools.groupby(batches, _signature):
             alike = list(run)
             columns = _columns(alike)
             assert columns is not None  # their signatures are equal
-            yield _join(alike, columns)
+            yield _join(alike, columns, scored=scored)
 
 
 def _columns(batches: list[EventBatch]) -> _Columns | None:
@@ -111,13 +121,13 @@ def _signature(batch: EventBatch) -> frozenset[Any]:
     )
 
 
-def _join(batches: list[EventBatch], columns: _Columns) -> JoinedEvents:
+def _join(batches: list[EventBatch], columns: _Columns, *, scored: bool) -> JoinedEvents:
     ids = list(itertools.chain.from_iterable([batch.ids for batch in batches]))
     rows = list(itertools.chain.from_iterable([batch.rows for batch in batches]))
     inputs, outputs = map(_concatenate, columns)
     return JoinedEvents(
-        batches[-1].timestamp, ids, rows, inputs, outputs, _sensitive(batches), sum(rows),
-        *joined_columns(batches),
+        batches[-1].timestamp, ids, rows, inputs, outputs, _sensitive(batches),
+        _scores(batches) if scored else {}, sum(rows), *joined_columns(batches),
     )  # fmt: skip
 
 
@@ -126,6 +136,19 @@ def _concatenate(columns: Mapping[str, list[np.ndarray]]) -> dict[str, np.ndarra
         name: arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
         for name, arrays in columns.items()
     }
+
+
+def _scores(batches: list[EventBatch]) -> dict[str, np.ndarray]:
+    """Join scores; a guard that is skipped for a while must not cut a message into many."""
+    scored = [batch.scores for batch in batches if batch.scores]
+    return {
+        guard: np.concatenate([
+            batch.scores[guard] if batch.scores and guard in batch.scores
+            else np.full(sum(batch.rows), np.nan, np.float32)
+            for batch in batches
+        ])
+        for guard in dict.fromkeys(guard for scores in scored for guard in scores)
+    }  # fmt: skip
 
 
 def _sensitive(batches: list[EventBatch]) -> dict[str, list[str | None]]:

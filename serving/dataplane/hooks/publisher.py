@@ -217,6 +217,8 @@ class EventPublisher:
                 *_tensors(observation.INPUT_PREFIX, part.inputs),
                 *_tensors(observation.OUTPUT_PREFIX, part.outputs),
             ]
+            if part.scores:
+                tensors += _tensors(observation.SCORE_PREFIX, part.scores)
             size = size_of(part.ids, tensors)
             if not delivery.room(size):
                 self._drop(key.model, key.version, _reason(link), requests, rows)

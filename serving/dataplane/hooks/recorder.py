@@ -11,11 +11,12 @@ from serving.channel.messages.inference import BatchResult, GuardResult
 from serving.dataplane.context import NO_CONTEXT, RequestContext
 from serving.dataplane.hooks.event_counters import EventCounters
 from serving.dataplane.hooks.failures import failure_of, outcome_of
+from serving.dataplane.hooks.guard_scores import Scores, note_scores_of_parts, row_scores
 from serving.dataplane.hooks.hook import BatchHook, RefusalHook
 from serving.dataplane.hooks.record_ids import new_record_id
 from serving.dataplane.hooks.records import BatchDone, RequestDone, RequestRefused
 from serving.dataplane.requests.batch import Batch
-from serving.dataplane.requests.bound import Bound
+from serving.dataplane.requests.bound import Bound, Fitting
 from serving.dataplane.requests.decisions import RowDecision
 from serving.dataplane.requests.pending import Pending, Whole
 from serving.dataplane.requests.rejections import gone
@@ -23,7 +24,7 @@ from serving.dataplane.requests.splitting import finished
 from serving.errors import VigilError
 from serving.telemetry.logs.events import Event
 from serving.telemetry.logs.report import report
-from serving.telemetry.outcomes import OUTCOME_ABANDONED, OUTCOME_OK
+from serving.telemetry.outcomes import ABOUT_INPUTS, OUTCOME_ABANDONED, OUTCOME_OK
 
 
 class Recorder:
@@ -36,6 +37,7 @@ class Recorder:
         counters: of single events.
         batch_hooks: told of every batch, in this order.
         refusal_hooks: told of every request that no batch has answered, in this order.
+        input_names: in the order of the arrays of each request.
     """
 
     def __init__(
@@ -44,16 +46,24 @@ class Recorder:
         counters: EventCounters,
         batch_hooks: tuple[BatchHook, ...],
         refusal_hooks: tuple[RefusalHook, ...],
+        input_names: tuple[str, ...] = (),
     ) -> None:
+        self._input_names = input_names
         self._model, self._version, self._revision = key
         self._counters = counters
         self.batch_hooks = batch_hooks
         self.refusal_hooks = refusal_hooks
+        self._scored_here = False
+        """Whether a guard of the gateway has given a score yet."""
 
     # -- single events ------------------------------------------------------------------
 
     def guards_judged(self, results: tuple[GuardResult, ...]) -> None:
         """The gateway's guards have looked at a batch."""
+        if not self._scored_here:
+            for result in results:
+                if result.scores:
+                    self._scored_here = True
         self._counters.guards.judged(results)
 
     def retried(self, requests: int) -> None:
@@ -82,11 +92,16 @@ class Recorder:
                 if item.whole is not None and item.whole.begins_with(item):
                     item.whole.formed = batch.formed
         meta = result.meta
+        scores = None
         if meta.guards:
             self._counters.guards.judged(meta.guards)
+        if meta.guards or self._scored_here:
+            scores = row_scores(batch, meta.guards, meta.failed, gateway=self._scored_here)
+            if parts and scores is not None:
+                note_scores_of_parts(batch.items, scores)
         self._batch_done(
             batch, now, meta.compute_ns, meta.guard_ns, output_rows, requests, failures,
-            result.outputs, contexts=contexts,
+            result.outputs, scores, contexts=contexts,
         )  # fmt: skip
         if parts:
             for whole in finished(batch.items):
@@ -105,8 +120,9 @@ class Recorder:
         requests, failures, output_rows = _requests([item], formed, () if answered else (0,))
         outputs = whole.outputs() if answered else {}
         self._batch_done(
-            one, now, compute_ns, guards_ns, output_rows, requests, failures, outputs, split=True
-        )
+            one, now, compute_ns, guards_ns, output_rows, requests, failures, outputs, item.scores,
+            split=True,
+        )  # fmt: skip
 
     def answered_at_once(
         self, item: Pending, input_names: tuple[str, ...], outputs: Mapping[str, np.ndarray]
@@ -128,6 +144,7 @@ class Recorder:
         requests: list[RequestDone],
         failures: int,
         outputs: Mapping[str, np.ndarray],
+        scores: Scores | None = None,
         *,
         split: bool = False,
         contexts: Sequence[RequestContext] = (),
@@ -137,7 +154,7 @@ class Recorder:
             new_record_id(), self._model, self._version, self._revision, time.time(),
             batch.formed, batch.ended, now, compute_ns, guards_ns, max(0, rest_ns), batch.total,
             output_rows, requests, failures, batch.names, batch.inputs, outputs, split,
-            contexts, batch.span,
+            contexts, batch.span, False, scores,
         )  # fmt: skip
         self._tell(done)
 
@@ -196,8 +213,14 @@ class Recorder:
         """
         if error.batched:
             return
-        bound = item.bound
-        self.refused(error, waited_s, item.id, item.context, bound.rows, item.decisions, item.arm)
+        bound, fitting = item.bound, None
+        if outcome_of(error) in ABOUT_INPUTS:
+            inputs = dict(zip(self._input_names, bound.arrays, strict=False))
+            fitting = Fitting(bound.rows, inputs, bound.sensitive)
+        self.refused(
+            error, waited_s, item.id, item.context, bound.rows, item.decisions, item.arm, fitting,
+            item.scores,
+        )  # fmt: skip
 
     def given_up(self, item: Pending, waited_s: float) -> None:
         """Record an admitted request that its client gave up, unless it has been answered."""
@@ -216,11 +239,13 @@ class Recorder:
         rows: int = 0,
         decisions: tuple[RowDecision, ...] = (),
         arm: str = "",
+        fitting: Fitting | None = None,
+        scores: Scores | None = None,
     ) -> None:
         """Record a request that no batch has answered; the arguments are its record's."""
         refused = RequestRefused(
             new_record_id(), self._model, self._version, self._revision, arm, time.time(),
-            client_id, failure_of(error), waited_s, rows, decisions, context,
+            client_id, failure_of(error), waited_s, rows, decisions, context, fitting, scores,
         )  # fmt: skip
         error.logged = True  # by the hooks, if it is worth a line
         for hook in self.refusal_hooks:

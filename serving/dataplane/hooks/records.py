@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 
 from serving.dataplane.context import RequestContext
-from serving.dataplane.requests.bound import Bound
+from serving.dataplane.requests.bound import Bound, Fitting
 from serving.dataplane.requests.decisions import RowDecision
 from serving.telemetry.logs.causes import Cause
 from serving.telemetry.trace_context import SpanIds
@@ -103,6 +103,8 @@ class BatchDone(msgspec.Struct, frozen=True):
         span: of the computation, where another server was told of it.
         observed: whether somebody else answered its requests, of which copies came: nothing is
             known of their time in a queue or in the model.
+        scores: of guards, float32 [rows] by guard, NaN in rows that one has not judged; None where
+            no guard gave any.
     """
 
     id: bytes
@@ -127,6 +129,7 @@ class BatchDone(msgspec.Struct, frozen=True):
     parts: Sequence[RequestContext] = ()
     span: SpanIds | None = None
     observed: bool = False
+    scores: Mapping[str, np.ndarray] | None = None
 
 
 class RequestRefused(msgspec.Struct, frozen=True):
@@ -143,6 +146,8 @@ class RequestRefused(msgspec.Struct, frozen=True):
         rows: 0 where nobody knows.
         decisions: of any guard.
         context: as in `RequestDone`.
+        fitting: what of it fits the model, where its inputs may be the reason.
+        scores: of guards of the gateway, float32 [rows] by guard; None where none gave any.
     """
 
     id: bytes
@@ -157,3 +162,5 @@ class RequestRefused(msgspec.Struct, frozen=True):
     rows: int
     decisions: Sequence[RowDecision]
     context: RequestContext
+    fitting: Fitting | None = None
+    scores: Mapping[str, np.ndarray] | None = None

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import msgspec
 import numpy as np
 
 from serving.config import InputSpec, ModelConfig
-from serving.dataplane.requests.bound import Bound
+from serving.dataplane.requests.bound import Bound, Fitting
 from serving.dataplane.requests.classification import check_scores
 from serving.dataplane.requests.passthrough import (
     encode_forward,
@@ -46,6 +47,7 @@ class Binder:
         self._own = {spec.name: config.own_shape(spec) for spec in self._model_inputs}
         self._is_remote = config.remote is not None
         self._joined = config.joined
+        self._most_rows = config.batching.max_queue_rows
 
     @property
     def input_names(self) -> tuple[str, ...]:
@@ -139,6 +141,51 @@ class Binder:
                 + ", ".join(spec.name for spec in self._model_inputs)
             )
         return tuple(arrays), rows, sensitive or None
+
+    def fitting(self, request: InferRequest) -> Fitting | None:
+        """Return what of a request fits, where `bind` or the queue has refused it.
+
+        None: nothing does, or it cannot be told apart into rows, or no request may have so many.
+        """
+        if not self._row_axis:
+            request = with_row_axis(request)
+        given: dict[str, Tensor | None] = {}
+        for tensor in request.inputs:
+            given[tensor.name] = None if tensor.name in given else tensor
+        inputs: dict[str, np.ndarray] = {}
+        counts = set()
+        for at, spec in enumerate(self._model_inputs):
+            rowless = at in self._rowless
+            found = self._fits(given.get(spec.name), spec, rowless=rowless)
+            if found is not None:
+                inputs[spec.name] = found
+                if not rowless:
+                    counts.add(len(found))
+        if len(counts) != 1 or not 0 < (rows := counts.pop()) <= self._most_rows:
+            return None
+        for at in self._rowless:
+            name = self._model_inputs[at].name
+            if name in inputs:
+                inputs[name] = np.broadcast_to(inputs[name], (rows, *inputs[name].shape[1:]))
+        sensitive: dict[str, np.ndarray] = {}
+        for spec in self._sensitive_inputs:
+            found = self._fits(given.get(spec.name), spec)
+            if found is not None and found.size == rows:
+                sensitive[spec.name] = _as_text(found.reshape(-1).tolist())
+        if request.parameters and "sensitive_features" in request.parameters:
+            with contextlib.suppress(InvalidInput):
+                sensitive |= self._sensitive(request.parameters["sensitive_features"], rows)
+        return Fitting(rows, inputs, sensitive or None)
+
+    def _fits(
+        self, tensor: Tensor | None, spec: InputSpec, *, rowless: bool = False
+    ) -> np.ndarray | None:
+        if tensor is None:
+            return None
+        try:
+            return self._checked(with_axis(tensor) if rowless else tensor, spec).data
+        except InvalidInput:
+            return None
 
     def _checked(self, tensor: Tensor, spec: InputSpec) -> Tensor:
         """Return the tensor with the shape that is declared.

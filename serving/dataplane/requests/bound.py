@@ -1,6 +1,8 @@
-"""A request that has been held against its model."""
+"""A request that has been held against its model, and what fits of one that does not."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 import msgspec
 import numpy as np
@@ -27,3 +29,17 @@ class Bound(msgspec.Struct, frozen=True):
     sensitive: dict[str, np.ndarray] | None
     forward: bytes = b""
     alone: bool = False
+
+
+class Fitting(msgspec.Struct, frozen=True):
+    """What of a request fits its model, whatever else is wrong with it; for the prediction log.
+
+    Attributes:
+        rows: of all its inputs.
+        inputs: arrays [rows, ...] of the model's datatypes and shapes, by name; not always all.
+        sensitive: as in `Bound`.
+    """
+
+    rows: int
+    inputs: Mapping[str, np.ndarray]
+    sensitive: Mapping[str, np.ndarray] | None = None

@@ -26,6 +26,8 @@ class Pending:
         priority: its level, 1 the highest; 0 where the model has none.
         context: what it came with.
         flags, decisions: guards that flagged it, and what any guard said of its rows.
+        scores: float32 [rows] by guard, of the gateway's guards; of a request that travels in parts
+            also of those beside the model. NaN in rows that none has judged; None without any.
         arm: of its route; empty where traffic is not split.
         receive: tells whether the client has left; None when nobody can say, or is asked already.
         response_parameters: what a model on another server said beside the tensors.
@@ -36,7 +38,8 @@ class Pending:
 
     __slots__ = (
         "arm", "attempts", "bound", "context", "decisions", "enqueued", "flags", "flow", "future",
-        "id", "on_done", "priority", "receive", "response_parameters", "timer", "turn", "whole",
+        "id", "on_done", "priority", "receive", "response_parameters", "scores", "timer", "turn",
+        "whole",
     )  # fmt: skip
 
     turn: tuple[float, int] | None
@@ -63,6 +66,7 @@ class Pending:
         self.attempts = 0
         self.flags: list[str] = []
         self.decisions: tuple[RowDecision, ...] = ()
+        self.scores: dict[str, np.ndarray] | None = None
         self.response_parameters: ResponseParameters | None = None
         self.timer: asyncio.TimerHandle | None = None
         self.whole: Whole | None = None
@@ -99,6 +103,21 @@ class Pending:
             item = self.whole.item
             row += self.whole.first_row(self)
         item.decisions += (RowDecision(guard, row, action, reason),)
+
+    def scored(self, guard: str, scores: np.ndarray) -> None:
+        """Note what a guard scored its rows, float32 [rows]."""
+        whole = self.whole
+        item = self if whole is None else whole.item
+        if item.scores is None:
+            item.scores = {}
+        if whole is None:
+            item.scores[guard] = scores
+            return
+        of_all = item.scores.get(guard)
+        if of_all is None:
+            of_all = item.scores[guard] = np.full(item.bound.rows, np.nan, np.float32)
+        first = whole.first_row(self)
+        of_all[first : first + len(scores)] = scores
 
     def _not_passed_on(self, error: Exception) -> None:
         said = "an answer was not passed on to its client"

@@ -137,6 +137,15 @@ async def test_what_is_about_others_answers_nobody(at: int, meta: Make) -> None:
     assert not any(item.future.done() for item in sent.items)
 
 
+@pytest.mark.parametrize("size", [1, 7, 12, 9])
+async def test_scores_that_are_not_one_for_each_computed_row_answer_nobody(size: int) -> None:
+    owner, sent = Owner(), batch(1, 1, 1)
+    came = result(2, failed={0: "no"}, guards=(GuardResult("g", (), scores=bytes(size)),))
+    with pytest.raises(ValueError, match="'g' has no score for each"):
+        owner.answering.finish(sent, came)
+    assert not any(item.future.done() for item in sent.items)
+
+
 @pytest.mark.parametrize("rows", [2, 4])
 async def test_rows_that_do_not_fit_are_nobody_s(rows: int) -> None:
     owner, sent = Owner(), batch(1, 2)

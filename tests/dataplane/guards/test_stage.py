@@ -140,6 +140,31 @@ async def test_rows_that_cannot_be_joined_are_judged_by_nobody(
     assert len(refused) == 2 - len(left)
 
 
+class Scoring(Over):
+    """Scores rows by how far they are towards its limit."""
+
+    def check(self, rows: Rows) -> Decisions:
+        found = super().check(rows)
+        scores = (rows.inputs["x"][:, 0] / self.limit).astype(np.float32)
+        return Decisions(found.guard, found.action, found.reasons, scores)
+
+
+async def test_scores_of_all_guards_are_noted_before_anybody_is_rejected() -> None:
+    before = batch([1], [500, 2], [3])
+    told: list[Any] = []
+    before.items[1].on_done = lambda: told.append(before.items[1].scores)
+    guards = [Scoring("one", 100, Action.REJECT), Over("two", 10, Action.FLAG)]
+    left = stage(*guards, Scoring("three", 1000, Action.FLAG)).check(before)
+    assert [{g: s.tolist() for g, s in (item.scores or {}).items()} for item in left.items] == [
+        {"one": [np.float32(0.01)], "three": [np.float32(0.001)]},
+        {"one": [np.float32(0.03)], "three": [np.float32(0.003)]},
+    ]
+    [of_rejected] = told
+    assert {guard: scores.tolist() for guard, scores in of_rejected.items()} == {
+        "one": [5, np.float32(0.02)], "three": [0.5, np.float32(0.002)],
+    }  # fmt: skip
+
+
 async def test_who_asks_is_told_to_guards_that_need_it_and_rows_are_not_joined_for_them() -> None:
     guard = Over("one", 0, Action.REJECT, requests=True)
     before = batch([1], [2, 3])

@@ -85,9 +85,11 @@ def make_refused() -> Callable[..., RequestRefused]:
         waited_s: float = 0.25,
         ident: str = "r",
         context: RequestContext = NO_CONTEXT,
+        **more: Any,
     ) -> RequestRefused:
         return RequestRefused(
-            bytes(16), "m", "1", "r", "", time.time(), ident, failure, waited_s, 1, (), context
-        )
+            bytes(16), "m", "1", "r", "", time.time(), ident, failure, waited_s, 1, (), context,
+            **more,
+        )  # fmt: skip
 
     return make

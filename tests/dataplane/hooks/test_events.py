@@ -14,12 +14,12 @@ from guards.decisions import Action
 from serving.access.principals import Principal
 from serving.channel.messages.observation import ANSWERED, ASKED, FAILED, REFUSED
 from serving.dataplane.context import RequestContext
-from serving.dataplane.hooks.event_batches import EventBatch, EventKey
+from serving.dataplane.hooks.event_batches import MOST_REFUSED_BYTES, EventBatch, EventKey
 from serving.dataplane.hooks.event_counters import EventCounters
 from serving.dataplane.hooks.events import Events
 from serving.dataplane.hooks.recorder import Recorder
 from serving.dataplane.hooks.records import Failure, RequestDone
-from serving.dataplane.requests.bound import Bound
+from serving.dataplane.requests.bound import Bound, Fitting
 from serving.dataplane.requests.decisions import RowDecision
 from serving.telemetry.counters import SeriesSet
 from serving.telemetry.outcomes import OUTCOME_DEADLINE, OUTCOME_FAILED, OUTCOME_REJECTED
@@ -118,10 +118,13 @@ def test_only_tensors_that_somebody_wants_are_told(
 def test_a_request_of_a_logged_model_costs_no_python_call(
     publisher: Publisher, make_request: Make, make_done: Make
 ) -> None:
-    events = Events(KEY, publisher, inputs=True, logged=True)  # type: ignore[arg-type]
+    events = Events(KEY, publisher, inputs=True, logged=True, kept=True)  # type: ignore[arg-type]
     counts = []
-    for size in (4, 64):
-        done = make_done(*(make_request(f"r{at}", row=at, output_row=at) for at in range(size)))
+    for size, scored in ((4, False), (64, False), (64, True)):
+        done = make_done(
+            *(make_request(f"r{at}", row=at, output_row=at) for at in range(size)),
+            scores={"far": np.ones(size, np.float32)} if scored else None,
+        )
         calls: list[str] = []
         before = sys.getprofile()
         gc.disable()  # pytest's callback is none of ours
@@ -136,7 +139,7 @@ def test_a_request_of_a_logged_model_costs_no_python_call(
             sys.setprofile(before)
             gc.enable()
         counts.append(calls)
-    assert counts[0] == counts[1]
+    assert counts[0] == counts[1] == counts[2]
     assert len(counts[0]) <= 8
 
 
@@ -227,6 +230,35 @@ def test_what_few_requests_have_stands_at_their_position(
     assert requests.principals == {2: "key-7"}
 
 
+@pytest.mark.parametrize("seed", range(10))
+def test_scores_stand_beside_their_rows(
+    publisher: Publisher, make_request: Make, make_done: Make, seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    sizes = rng.integers(1, 4, size=5).tolist()
+    how = rng.choice(["ok", "rejected", "failed", "other"], size=5).tolist()
+    done = make_done(
+        *numbered(make_request, sizes, how),
+        scores={"far": np.arange(sum(sizes), dtype=np.float32) / 2},
+    )
+    logged = Events(KEY, publisher, inputs=True, logged=True, kept=True)  # type: ignore[arg-type]
+    logged.batch_done(done)
+    for _, batch in publisher.events:
+        assert batch.scores is not None
+        assert (2 * batch.scores["far"]).tolist() == batch.inputs["x"].ravel().tolist()
+
+
+def test_scores_of_a_whole_batch_are_not_copied_nor_told_where_the_log_keeps_none(
+    publisher: Publisher, make_request: Make, make_done: Make
+) -> None:
+    done = make_done(make_request(), scores={"far": np.ones(1, np.float32)})
+    for logged, kept in ((True, True), (True, None), (False, True), (False, None)):
+        Events(KEY, publisher, inputs=True, logged=logged, kept=kept).batch_done(done)  # type: ignore[arg-type]
+    told = [batch.scores for _, batch in publisher.events]
+    assert told == [done.scores, None, None, None]
+    assert told[0] is done.scores
+
+
 def test_a_refused_request_is_told_without_rows_of_anything(
     publisher: Publisher, logged: Events, make_refused: Make
 ) -> None:
@@ -238,6 +270,51 @@ def test_a_refused_request_is_told_without_rows_of_anything(
     assert batch.log.id == bytes(16)
     assert batch.log.requests.outcomes == {0: "overloaded"}
     assert batch.log.requests.total_s == [0.25]
+
+
+def fitting(**inputs: np.ndarray) -> Fitting:
+    return Fitting(1, inputs, {"sex": np.array(["F"], object)})
+
+
+@pytest.mark.parametrize(
+    ("kept", "told"),
+    [(None, None), (True, ("x", "w")), (frozenset(["w"]), ("w",)), (frozenset(), ())],
+)
+def test_a_refused_request_is_told_with_what_the_log_keeps(
+    publisher: Publisher, make_refused: Make, kept: Any, told: Any
+) -> None:
+    x, w = np.ones((1, 2), np.float32), np.array([[b"ab"]], object)
+    events = Events(KEY, publisher, inputs=True, logged=True, kept=kept)  # type: ignore[arg-type]
+    scores = {"far": np.float32([1.5])}
+    events.request_refused(make_refused(REJECTED, fitting=fitting(x=x, w=w), scores=scores))
+    [(key, batch)] = publisher.events
+    assert (key.kind, key.inputs, batch.rows) == (REFUSED, told or (), (1,))
+    assert tuple(batch.inputs) == (told or ())
+    assert all(batch.inputs[name] is {"x": x, "w": w}[name] for name in batch.inputs)
+    assert batch.text_bytes == (2 if told else 0)
+    if told is None:
+        assert (batch.sensitive, batch.scores) == (None, None)
+    else:
+        assert batch.sensitive is not None
+        assert (batch.sensitive["sex"].tolist(), batch.scores) == (["F"], scores)
+
+
+@pytest.mark.parametrize(
+    "large",
+    [np.zeros((1, MOST_REFUSED_BYTES // 4 + 1), np.float32),
+     np.array([[b"a" * MOST_REFUSED_BYTES]], object)],
+)  # fmt: skip
+def test_large_inputs_of_a_refused_request_stay_out(
+    publisher: Publisher, make_refused: Make, large: np.ndarray
+) -> None:
+    events = Events(KEY, publisher, inputs=True, logged=True, kept=True)  # type: ignore[arg-type]
+    small = np.ones((1, 1), np.float32)
+    for array in (large, small):
+        events.request_refused(make_refused(REJECTED, fitting=fitting(x=array)))
+    [(first, without), (second, with_inputs)] = publisher.events
+    assert (without.inputs, without.rows, without.text_bytes) == ({}, (1,), 0)
+    assert with_inputs.inputs == {"x": small}
+    assert first != second  # else they would have to share a message
 
 
 def test_nobody_gets_outputs_that_nobody_wants(

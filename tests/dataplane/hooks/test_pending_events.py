@@ -21,7 +21,9 @@ def make(number, rng):
     if rng.random() < 0.5:
         sensitive = {"g": np.array(["a"] * total, dtype=np.object_)}
     ids = [f"r{number}-{at}" for at in range(len(rows))]
-    return EventBatch(float(number), ids, rows, inputs, outputs, sensitive)
+    scores = {guard: rng.random(total).astype(np.float32) for guard in "ab" if rng.random() < 0.5}
+    counted = {"scores": scores or None, "text_bytes": int(rng.integers(9))}
+    return EventBatch(float(number), ids, rows, inputs, outputs, sensitive, **counted)
 
 
 def signature(batch):
@@ -39,8 +41,12 @@ def test_gives_all_that_was_added_in_order_and_in_as_few_parts_as_shapes_allow(s
     for batch in batches:
         assert pending.add(batch)
     assert pending.rows == sum(sum(batch.rows) for batch in batches)
-    sides = [side for batch in batches for side in (batch.inputs, batch.outputs)]
-    assert pending.bytes == sum(array.nbytes for side in sides for array in side.values())
+    sides = [
+        side for batch in batches for side in (batch.inputs, batch.outputs, batch.scores or {})
+    ]
+    assert pending.bytes == sum(batch.text_bytes for batch in batches) + sum(
+        array.nbytes for side in sides for array in side.values()
+    )
     parts = list(pending.take())
     expected = [list(run) for _, run in itertools.groupby(batches, signature)]
     assert len(parts) == len(expected)
@@ -56,6 +62,13 @@ def test_gives_all_that_was_added_in_order_and_in_as_few_parts_as_shapes_allow(s
                 assert array.dtype == whole.dtype
                 np.testing.assert_array_equal(array, whole)
         given = [(["a"] if batch.sensitive else [None]) * sum(batch.rows) for batch in run]
+        assert part.scores.keys() == {guard for batch in run for guard in batch.scores or ()}
+        for guard, joined in part.scores.items():
+            whole = np.concatenate([
+                (batch.scores or {}).get(guard, np.full(sum(batch.rows), np.nan)) for batch in run
+            ])  # fmt: skip
+            assert joined.dtype == np.float32
+            np.testing.assert_array_equal(joined, whole.astype(np.float32))
         told = any(batch.sensitive for batch in run)
         assert part.sensitive == ({"g": list(itertools.chain(*given))} if told else {})
     assert (pending.rows, pending.bytes, list(pending.take())) == (0, 0, [])

@@ -184,8 +184,70 @@ async def test_what_a_batch_answers_is_in_its_record(make_world: Any, eventually
     assert (infinite.context.trace, infinite.context.principal.name) == (TRACE, "ana")
     assert infinite.revision == "rev"
     assert infinite.waited_s >= 0
+    assert infinite.fitting is not None
+    assert (infinite.fitting.rows, infinite.fitting.inputs["x"].tolist()) == (1, [[np.inf] * 2])
     ids = [done.id, *(refused.id for refused in world.records.refusals)]
     assert len(set(ids)) == 4
+
+
+def scored(guard: str, *scores: float) -> GuardResult:
+    return GuardResult(guard, (), scores=np.float32(scores).tobytes())
+
+
+async def test_scores_of_all_guards_stand_at_the_rows_that_they_are_of(
+    make_world: Any, eventually: Wait
+) -> None:
+    world = await make_world(batching={"max_batch_size": 8})
+    tickets = [world.begin(ident, *values) for ident, values in
+               (("a", (1.0,)), ("failed", (2.0, 2.5)), ("c", (3.0, 3.5)))]  # fmt: skip
+    await eventually(lambda: world.link.held)
+    batch, _ = world.link.held[0]
+    world.entry.recorder.guards_judged((scored("here", 7, 8, 9, 10, 11),))
+    batch.items[1].scored("here", np.float32([8, 9]))  # its guard was skipped for the others
+    kept = np.float32([[2, 2], [6, 6], [7, 7]])
+    world.link.answer(
+        failed={1: "no"}, outputs={"y": kept},
+        guards=(scored("far", 0.5, 1.5, 2.5), GuardResult("schema", ())),
+    )  # fmt: skip
+    await asyncio.wait([ticket.item.future for ticket in tickets], timeout=TIMEOUT_S)
+    await eventually(lambda: world.records.batches)
+    (done,) = world.records.batches
+    assert done.scores is not None
+    assert done.scores.keys() == {"far", "here"}
+    nan = np.nan
+    np.testing.assert_array_equal(done.scores["far"], np.float32([0.5, nan, nan, 1.5, 2.5]))
+    np.testing.assert_array_equal(done.scores["here"], np.float32([nan, 8, 9, nan, nan]))
+    with pytest.raises(ModelFailed):
+        await world.end(tickets[1])
+
+
+async def test_a_batch_that_nobody_scored_has_none(make_world: Any, eventually: Wait) -> None:
+    world = await make_world()
+    ticket = world.begin("a", 1.0)
+    await eventually(lambda: world.link.held)
+    world.link.answer(guards=(GuardResult("schema", ()),))
+    await world.end(ticket)
+    await eventually(lambda: world.records.batches)
+    assert world.records.batches[0].scores is None
+
+
+async def test_a_request_in_parts_has_the_scores_of_its_parts(
+    make_world: Any, eventually: Wait
+) -> None:
+    world = await make_world(batching={"max_batch_size": 2})
+    whole, small = world.begin("whole", 1.0, 2.0, 3.0, 4.0, 5.0), world.begin("small", 9.0)
+    for guards in ((scored("far", 1, 2),), (GuardResult("far", ()),), (scored("far", 5, 9),)):
+        await eventually(lambda: world.link.held)
+        world.link.answer(guards=guards)
+    await world.end(whole)
+    await world.end(small)
+    await eventually(lambda: len(world.records.batches) == 4)
+    done, _ = world.done("whole")
+    assert done.scores is not None
+    np.testing.assert_array_equal(done.scores["far"], np.float32([1, 2, np.nan, np.nan, 5]))
+    done, request = world.done("small")
+    assert done.scores is not None
+    assert done.scores["far"][request.row] == 9
 
 
 async def test_what_no_batch_answers_is_a_refusal(
@@ -241,6 +303,39 @@ async def test_what_no_batch_answers_is_a_refusal(
     assert not world.records.batches
     (unread,) = [r for r in world.records.refusals if not r.client_id]
     assert (unread.waited_s, unread.rows, unread.failure.status) == (0.5, 0, 503)
+    # Only where they may be the reason: to tell of what waited in vain would make the load worse.
+    told_inputs = {r.client_id for r in world.records.refusals if r.fitting is not None}
+    assert told_inputs == {"computing", "misfit"}
+
+
+async def test_a_refused_request_has_the_scores_of_the_gateway(
+    make_world: Any, eventually: Wait
+) -> None:
+    world = await make_world()
+    ticket = world.begin("scored", 1.0, 2.0)
+    await eventually(lambda: world.link.held)
+    ticket.item.scored("here", np.float32([1, 2]))
+    world.link.fail(ModelFailed("no memory"))
+    await fails(world, ModelFailed, ticket)
+    (refused,) = world.records.refusals
+    assert refused.scores is not None
+    assert refused.scores["here"].tolist() == [1, 2]
+
+
+@pytest.mark.parametrize("log", [None, {"capture": "full"}, {"capture": "none"}])
+async def test_of_a_request_that_does_not_fit_a_log_gets_what_does(
+    make_world: Any, log: Any
+) -> None:
+    world = await make_world(log=log)
+    x = Tensor("x", "FP32", (2, 2), np.ones((2, 2), np.float32))
+    with pytest.raises(InvalidInput):
+        world.plane.begin(InferRequest("m", "", "r", (x, Tensor("z", "FP32", (2, 2), x.data))))
+    (refused,) = world.records.refusals
+    if log is None:
+        assert (refused.rows, refused.fitting) == (0, None)
+    else:
+        assert (refused.rows, refused.fitting.rows) == (2, 2)
+        assert refused.fitting.inputs["x"] is x.data
 
 
 @pytest.mark.parametrize("how", ["answered", "late"])

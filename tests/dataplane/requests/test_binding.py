@@ -206,3 +206,70 @@ def test_what_belongs_together_goes_alone(
     sent = request(tensor(shape=(3, 2) if "join" in batching else (2,)))
     assert bound(sent).alone
     assert bound(sent).rows == (3 if "join" in batching else 1)
+
+
+# -- what fits of a request that is refused ---------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("inputs", "rows", "names", "sensitive"),
+    [
+        ((tensor("a", shape=(2, 2)), tensor("b", "INT64", (2, 9))), 2, ["a", "b"], []),
+        ((tensor("b", "INT64", (2, 9)), tensor("a", shape=(2, 2)), tensor("c")), 2, ["a", "b"], []),
+        ((tensor("a", shape=(2, 3)), tensor("b", "INT64", (2, 9))), 2, ["b"], []),
+        ((tensor("a", "FP64", (2, 2)), tensor("b", "INT64", (2, 9))), 2, ["b"], []),
+        ((tensor("a"), tensor("a"), tensor("b", "INT64", (1, 9))), 1, ["b"], []),
+        ((tensor("a"),), 1, ["a"], []),
+        ((tensor("a", shape=(2, 2)), tensor("b", "INT64", (3, 9))), None, [], []),
+        ((tensor("a", shape=(0, 2)),), None, [], []),
+        ((tensor("a", shape=(5000, 2)),), None, [], []),  # no request may have so many
+        ((tensor("c"),), None, [], []),
+        ((), None, [], []),
+        ((tensor("a"), tensor("sex", "BYTES", (1, 1), np.array([[b"f"]], object))), 1, ["a"],
+         ["sex"]),
+        ((tensor("a"), tensor("sex", "BYTES", (2, 1), np.array([[b"f"]] * 2, object))), 1, ["a"],
+         []),
+        ((tensor("sex", "BYTES", (1, 1), np.array([[b"f"]], object)),), None, [], []),
+    ],
+)  # fmt: skip
+def test_what_fits_of_a_request(
+    make_config: Callable[..., Any], inputs: Any, rows: Any, names: Any, sensitive: Any
+) -> None:
+    found = Binder("m", make_config(**FAIR)).fitting(request(*inputs))
+    if rows is None:
+        assert found is None
+        return
+    assert found is not None
+    assert (found.rows, list(found.inputs), list(found.sensitive or ())) == (
+        rows, names, sensitive,
+    )  # fmt: skip
+    given = {each.name: each.data for each in inputs}
+    assert all(array is given[name] for name, array in found.inputs.items())
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"), [('{"age": [30]}', ["30"]), ('{"age": [1, 2]}', None), ("{", None)]
+)
+def test_sensitive_features_fit_or_are_left_out(
+    make_config: Callable[..., Any], given: str, expected: Any
+) -> None:
+    binder = Binder("m", make_config(**FAIR))
+    found = binder.fitting(request(tensor("a"), sensitive_features=given))
+    assert found is not None
+    assert (found.sensitive and found.sensitive["age"].tolist()) == expected
+
+
+def test_what_fits_has_rows_as_the_model_sees_them(make_config: Callable[..., Any]) -> None:
+    sent = rowless()
+    wrong = request(*sent.inputs, tensor("more"))
+    found = Binder("m", make_config(inputs=ROWLESS)).fitting(wrong)
+    assert found is not None
+    assert {name: array.shape for name, array in found.inputs.items()} == {
+        "t": (3,), "x": (3, 2), "w": (3, 2),
+    }  # fmt: skip
+    alone = request(sent.inputs[0], sent.inputs[1])  # nothing says how many rows
+    assert Binder("m", make_config(inputs=ROWLESS)).fitting(alone) is None
+    one = Binder("m", make_config(batching={"row_axis": False}))
+    found = one.fitting(request(tensor(shape=(2,)), tensor("more")))
+    assert found is not None
+    assert (found.rows, found.inputs["x"].shape) == (1, (1, 2))

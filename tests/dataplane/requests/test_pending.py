@@ -54,6 +54,22 @@ async def test_decisions_of_a_part_are_those_of_its_whole() -> None:
     assert alone.decisions == (RowDecision("g", 0, Action.REJECT, "odd"),)
 
 
+async def test_scores_of_a_part_are_those_of_its_rows_in_its_whole() -> None:
+    whole, parts = parted()
+    whole.size = 2
+    parts[1].scored("g", np.float32([0.5]))
+    assert whole.item.scores is not None
+    np.testing.assert_array_equal(whole.item.scores["g"], np.float32([np.nan, np.nan, 0.5]))
+    parts[0].scored("g", np.float32([1, 2]))
+    assert whole.item.scores["g"].tolist() == [1, 2, 0.5]
+    assert parts[0].scores is None
+    alone = pending()
+    assert alone.scores is None
+    alone.scored("g", scores := np.float32([3]))
+    assert alone.scores is not None
+    assert alone.scores["g"] is scores
+
+
 @pytest.mark.parametrize("first", ["answer", "fail"])
 async def test_it_is_settled_once_and_tells_once(first: str) -> None:
     item = pending()
