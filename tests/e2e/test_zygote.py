@@ -111,5 +111,4 @@ def test_what_a_lost_zygote_has_made_ends_with_the_supervisor(
         eventually(
             "every process is gone",
             lambda: not [pid for pid in below if Path(f"/proc/{pid}/cmdline").exists()],
-            20,
         )
