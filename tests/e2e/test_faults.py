@@ -167,7 +167,6 @@ def test_only_replica_killed_gives_503_until_it_is_back(
         eventually(
             "it is back",
             lambda: httpx.post(url, content=body([0.0] * 4), timeout=60).status_code == 200,
-            60,
         )
         answers = [httpx.post(url, content=body([0.0] * 4), timeout=60) for _ in range(20)]
         assert {answer.status_code for answer in answers} == {200}
