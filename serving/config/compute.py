@@ -15,7 +15,12 @@ Compile = Literal["none", "cuda-graphs", "default", "max-autotune"]
 class Replicas(Section):
     """How many replicas of each version, and on what."""
 
-    min: int = Field(1, ge=1, description="Replicas to start.")
+    min: int = Field(
+        1,
+        ge=1,
+        description="Replicas to start. Of two and more, requests wait for a minute at most while "
+        "all are replaced; without the only one, they get 503 until it is back.",
+    )
     device: Literal["auto", "cpu", "cuda"] = Field(
         "auto", description="`auto` takes a GPU when torch sees one."
     )

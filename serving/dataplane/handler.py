@@ -204,8 +204,7 @@ class DataPlane:
 
     def close(self) -> None:
         """Close every connection."""
-        self.readiness.draining = True
-        self.reconciler.links.close()
+        self.reconciler.close()
         self._tracing.close()
         self.pairs.close()
         self.publisher.close()

@@ -194,6 +194,13 @@ class Reconciler:
 
         entry.batcher.retire(close)
 
+    def close(self) -> None:
+        """Close every link; what waits for a replica is answered."""
+        self.readiness.draining = True
+        for entry in (*self._active.values(), *self._candidates.values(), *self.retiring):
+            entry.batcher.close()
+        self.links.close()
+
     def note_deadly(self, told: DeadlyMeta) -> None:
         """Refuse a request from now on by which another gateway has lost a replica."""
         entry = self.find((told.model, told.version, told.revision))

@@ -250,7 +250,7 @@ class ServedVersion:
 
     def _answer_no_rows(self, item: Pending) -> None:
         """Give every output without a row; many models cannot compute none at all."""
-        if not self.ready:
+        if not (self.ready or self.batcher.admits):
             raise no_replica(self.name)
         outputs = no_rows(self.config)
         item.answer(outputs)

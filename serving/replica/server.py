@@ -128,9 +128,17 @@ class ReplicaServer:
         meta, tensors = await self._batches.infer(frames.decode(memoryview(frame)[4:]))
         return b"".join(frames.encode("reply", 1, meta, tensors))
 
-    def _report(self) -> Report:
+    @property
+    def busy_s(self) -> float:
+        """Seconds for which it has computed one batch without any progress; 0 when idle.
+
+        Other threads may ask.
+        """
         since = self._batches.busy_since
+        return time.monotonic() - since if since else 0.0
+
+    def _report(self) -> Report:
         self._process.update()
         self._spent.update()
-        status = ReplicaStatus(time.monotonic() - since if since else 0.0)
+        status = ReplicaStatus(self.busy_s)
         return Report(True, self._series.snapshot(), status)

@@ -41,13 +41,30 @@ def orders() -> Orders:
     return Orders()
 
 
+class Repository(ModelRepository):
+    """Counts how often it was looked at."""
+
+    looks = 0
+
+    def names(self) -> list[str]:
+        try:
+            return super().names()
+        finally:
+            self.looks += 1
+
+
 @pytest.fixture
-async def folder(tmp_path: Path, orders: Orders) -> AsyncIterator[Path]:
-    root = tmp_path / "models"
+def repository(tmp_path: Path) -> Repository:
+    return Repository(tmp_path / "models")
+
+
+@pytest.fixture
+async def folder(repository: Repository, orders: Orders, eventually: Wait) -> AsyncIterator[Path]:
+    root = repository.root
     put(root, "here")
-    poll = ModelPoll(orders, ModelRepository(root), 0.02)  # type: ignore[arg-type]
+    poll = ModelPoll(orders, repository, 0.02)  # type: ignore[arg-type]
     task = asyncio.ensure_future(poll.run())
-    await asyncio.sleep(0.1)
+    await eventually(lambda: repository.looks >= 2)  # what comes later than the first is new
     yield root
     assert not task.done()
     task.cancel()
@@ -91,10 +108,11 @@ async def test_what_nobody_has_thought_of_does_not_end_it(
 
 
 async def test_a_folder_that_vanishes_unloads_nothing(
-    folder: Path, orders: Orders, eventually: Wait
+    folder: Path, repository: Repository, orders: Orders, eventually: Wait
 ) -> None:
     shutil.move(folder, folder.with_name("away"))
-    await asyncio.sleep(0.1)
+    looks = repository.looks
+    await eventually(lambda: repository.looks >= looks + 3)
     shutil.move(folder.with_name("away"), folder)
     put(folder, "new")
     await eventually(lambda: orders.given == ["load new"])

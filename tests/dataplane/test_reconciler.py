@@ -55,6 +55,50 @@ async def test_requests_of_a_removed_model_are_answered_when_its_replica_dies(
             await task
 
 
+async def lose_the_last(plane: DataPlane, served: Any, make_replica: Any, eventually: Wait) -> Any:
+    """Lose the replica that is linked, while the proof of another one takes long; returns that.
+
+    So it is where another gateway has proven that one, and has taken this one by a request that
+    ends replicas.
+    """
+    first, second = await make_replica(), await make_replica()
+    model = served(replicas={"min": 2})
+    plane.apply(Directory(1, (model,), (first.member(),)))
+    await eventually(lambda: plane.ready()[0])
+    second.hold = True
+    member = second.member(ident="r1")
+    plane.apply(Directory(2, (model,), (first.member(), member)))
+    await eventually(lambda: second.held)
+    plane.apply(Directory(3, (model,), (member,)))
+    first.cut()
+    await eventually(lambda: not plane.ready()[0])
+    return second
+
+
+async def test_requests_wait_for_the_proof_of_another_replica(
+    plane: DataPlane, served: Any, make_replica: Any, eventually: Wait, ask: Any
+) -> None:
+    second = await lose_the_last(plane, served, make_replica, eventually)
+    asked = [asyncio.create_task(ask(plane, value=float(value))) for value in range(3)]
+    (entry,) = plane.entries()
+    await eventually(lambda: entry.queue.waiting_rows == 3)
+    second.release()
+    assert [await each for each in asked] == [0.0, 2.0, 4.0]
+
+
+@pytest.mark.parametrize("end", ["close", "unload"])
+async def test_who_waits_for_a_replica_is_answered_at_the_end(
+    plane: DataPlane, served: Any, make_replica: Any, eventually: Wait, ask: Any, end: str
+) -> None:
+    await lose_the_last(plane, served, make_replica, eventually)
+    asked = asyncio.create_task(ask(plane))
+    (entry,) = plane.entries()
+    await eventually(lambda: entry.queue.waiting_rows)
+    plane.close() if end == "close" else plane.apply(Directory(4))
+    with pytest.raises(errors.NoReplica):
+        await asked
+
+
 async def test_a_model_that_comes_back_is_served_again(
     plane: DataPlane, served: Any, make_replica: Any, eventually: Wait, ask: Any
 ) -> None:

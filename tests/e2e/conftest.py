@@ -288,6 +288,6 @@ def instance(
         # No request waits for the monitor, so it starts last; events before it are dropped.
         findings = f"{running.url}/v2/models/cancer/findings"
         e2e.eventually(
-            "the monitor", lambda: httpx.get(findings, timeout=5).status_code == 200, 200
+            "the monitor", lambda: httpx.get(findings, timeout=60).status_code == 200, 200
         )
         yield running

@@ -228,7 +228,7 @@ def _sources(sources: Path | None) -> dict[str, str]:
 
 def _wait_ready(instance: Instance) -> None:
     # One client for all attempts: reading the certificates for each takes more than the attempt.
-    with httpx.Client(base_url=instance.admin, timeout=5, verify=False) as client:
+    with httpx.Client(base_url=instance.admin, timeout=ANSWER_S, verify=False) as client:
 
         def ready() -> bool:
             if instance.process.poll() is not None:  # it will never be

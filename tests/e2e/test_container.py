@@ -66,7 +66,7 @@ def pid1(
         )
     try:
         ready = f"http://127.0.0.1:{ports['admin_port']}/readyz"
-        eventually("ready", lambda: httpx.get(ready, timeout=5).status_code == 200, 200)
+        eventually("ready", lambda: httpx.get(ready, timeout=60).status_code == 200, 200)
         (init,) = children(outer.pid)
         yield outer, init
     finally:

@@ -2,6 +2,8 @@
 
 import concurrent.futures
 import contextlib
+import os
+import signal
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -93,6 +95,23 @@ def test_only_the_request_that_ends_replicas_fails(
     lab.settle()
     restarts = lab.metric("vigil_replica_restarts_total", model="lab") - before
     assert 1 <= restarts <= deaths
+
+
+def test_nobody_fails_while_all_replicas_are_replaced_at_once(lab: Any, eventually: Any) -> None:
+    # As where each gateway searches by itself, and one has not met the replacements of another.
+    eventually("both replicas", lambda: lab.linked("lab", 2))
+    with load(lab) as count:
+        eventually("load", lambda: count() > 50)
+        killed = {member["pid"] for member in lab.members("replica")}
+        for pid in killed:
+            os.kill(pid, signal.SIGKILL)
+        eventually(
+            "two others",
+            lambda: len({m["pid"] for m in lab.members("replica")} - killed) == 2,
+        )
+        eventually("both replicas again", lambda: lab.linked("lab", 2))
+        seen = count()
+        eventually("more load", lambda: count() > seen + 50)
 
 
 def test_a_retry_is_answered_at_once_over_grpc_too(lab: Any, eventually: Any) -> None:

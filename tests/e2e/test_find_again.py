@@ -47,7 +47,7 @@ def test_a_request_is_found_replayed_explained_and_forgotten(
             answer = httpx.get(f"{model}/predictions?id=find/me", timeout=PATIENCE_S)
             return answer if answer.status_code == 200 else None
 
-        found = eventually("the monitor has logged it", find, PATIENCE_S)
+        found = eventually("the monitor has logged it", find)
         rows = found.json()["rows"]
         assert [row["inputs"]["x"] for row in rows] == ROWS
         assert [value for row in rows for value in row["outputs"]["y"]] == outputs

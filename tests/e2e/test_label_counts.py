@@ -32,7 +32,7 @@ def labelled(
     """Serves `lab` and judges its accuracy."""
     with running(make_lab(), tmp_path_factory.mktemp("label_counts")) as instance:
         findings = f"{instance.url}/v2/models/lab/findings"
-        eventually("the monitor", lambda: httpx.get(findings, timeout=5).status_code == 200)
+        eventually("the monitor", lambda: httpx.get(findings, timeout=60).status_code == 200)
         yield instance
 
 

@@ -36,7 +36,7 @@ def monitored(
     config.write_text(config.read_text().replace("{drift: null}", monitors))
     with running(models, tmp_path_factory.mktemp("label_files")) as instance:
         findings = f"{instance.url}/v2/models/lab/findings"
-        eventually("the monitor", lambda: httpx.get(findings, timeout=5).status_code == 200)
+        eventually("the monitor", lambda: httpx.get(findings, timeout=60).status_code == 200)
         yield instance
 
 

@@ -45,7 +45,7 @@ def test_labels_find_the_version_that_made_the_prediction(
     instance = two_versions
     eventually("the monitor", lambda: instance.members("monitor"))
     findings = f"{instance.url}/v2/models/lab/findings"
-    eventually("its connection", lambda: httpx.get(findings, timeout=5).status_code == 200)
+    eventually("its connection", lambda: httpx.get(findings, timeout=60).status_code == 200)
     rng = np.random.default_rng(0)
     # Version 2 is asked more, and the rest of that never gets a label.
     for version, requests in (("1", 4), ("2", 5)):

@@ -115,7 +115,7 @@ def host(tmp_path: Path, demo_root: Path) -> Callable[..., Any]:
 def wait_ready(host: Host, eventually: Any, path: str = "/models") -> None:
     def ready() -> bool:
         assert host.process.poll() is None, host.log
-        return httpx.get(f"{host.url}{path}/v2/health/ready", timeout=5).status_code == 200
+        return httpx.get(f"{host.url}{path}/v2/health/ready", timeout=60).status_code == 200
 
     eventually("ready", ready, 120)
 
@@ -164,7 +164,7 @@ def ask_all(host: Host, eventually: Any) -> None:
     )
 
     findings = f"{models}/v2/models/cancer/findings"
-    eventually("the monitor", lambda: httpx.get(findings, timeout=5).status_code == 200)
+    eventually("the monitor", lambda: httpx.get(findings, timeout=60).status_code == 200)
 
     def labelled() -> bool:
         asked = {"inputs": [tensor], "id": "l-1"}
@@ -264,7 +264,7 @@ def test_without_a_lifespan_the_first_request_starts_it(
     (tmp_path / "lazy.py").write_text(LAZY)
     with host("lazy:app", folder=tmp_path) as server:
         url = f"{server.url}/m/v2/models/cancer"
-        first = eventually("an answer", lambda: httpx.get(url, timeout=5))
+        first = eventually("an answer", lambda: httpx.get(url, timeout=60))
         assert first.status_code == 503
         assert first.headers["retry-after"] == "1"
         assert "starting" in first.json()["error"]

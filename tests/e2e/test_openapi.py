@@ -64,7 +64,7 @@ def server(
     shutil.copytree(make_lab() / SPARE, models / SPARE)
     with running(models, tmp_path_factory.mktemp("openapi")) as started:
         findings = f"{started.url}/v2/models/cancer/findings"
-        eventually("monitor", lambda: httpx.get(findings, timeout=5).status_code == 200, 200)
+        eventually("monitor", lambda: httpx.get(findings, timeout=60).status_code == 200, 200)
         for example in sorted(models.glob("*/example.json")):
             url = f"{started.url}/v2/models/{example.parent.name}/explain"
             explained = httpx.post(url, content=example.read_bytes(), timeout=200)

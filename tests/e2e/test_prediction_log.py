@@ -130,7 +130,7 @@ def test_others_read_exactly_what_clients_were_answered(
     expected = sum(
         len(rows) if outcome != "invalid" else 1 for outcome, rows, _ in answered.values()
     )
-    eventually("all rows stored", lambda: total(instance, "vigil_store_rows_total") == expected, 60)
+    eventually("all rows stored", lambda: total(instance, "vigil_store_rows_total") == expected)
     assert total(instance, "vigil_store_dropped_total") == 0
     assert total(instance, "vigil_events_lost_total") == 0
     # Streams become files when they are old or large, and when the monitor leaves.
@@ -203,7 +203,7 @@ def test_killing_the_monitor_loses_nothing_and_doubles_nothing(
                     killed.append(monitor)
         folder = tmp_path / "data" / "log"
         reader = LogReader(open_store(str(folder)), folder / "open")
-        eventually("all rows", lambda: reader.scan(MODEL).read_all().num_rows >= REQUESTS, 60)
+        eventually("all rows", lambda: reader.scan(MODEL).read_all().num_rows >= REQUESTS)
         assert total(instance, "vigil_events_lost_total") == 0
     found = reader.scan(MODEL).read_all().to_pylist()
     assert Counter(row["client_id"] for row in found) == Counter(

@@ -240,7 +240,7 @@ def explained(server: Any, eventually: Callable[..., Any], name: str) -> dict[st
         assert answer.status_code in (200, 503), answer.text
         return answer if answer.status_code == 200 else None
 
-    body = eventually("an explanation", ask, 90).json()
+    body = eventually("an explanation", ask).json()
     return {o["name"]: np.array(o["data"]).reshape(o["shape"]) for o in body["outputs"]} | {
         "target": [int(target) for target in body["parameters"]["target"].split(",")]
     }

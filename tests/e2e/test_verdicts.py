@@ -112,7 +112,7 @@ def server(
     (data_dir / "monitor.json").write_bytes(b'{"of": "another time"')
     with running(models, tmp_path_factory.mktemp("run"), data_dir=str(data_dir)) as started:
         url = f"{started.url}/v2/models/plain/findings"
-        eventually("the monitor", lambda: httpx.get(url, timeout=5).status_code == 200)
+        eventually("the monitor", lambda: httpx.get(url, timeout=60).status_code == 200)
         yield started
 
 

@@ -312,7 +312,7 @@ def test_it_comes_back_with_the_server(watching, eventually, tmp_path):
             server.stop()
 
             def says_why():
-                answer = httpx.get(f"{instance.url}/v2/models/scorer/ready", timeout=5)
+                answer = httpx.get(f"{instance.url}/v2/models/scorer/ready", timeout=60)
                 return answer.status_code == 503 and "cannot be reached" in answer.text
 
             eventually("not ready, and why", says_why)

@@ -74,7 +74,6 @@ def test_a_lost_zygote_costs_no_request_and_is_replaced(
                 eventually(
                     "a replacement",
                     lambda: len(replicas(instance)) == 2 and victim not in replicas(instance),
-                    60,
                 )
                 assert len(replicas(instance) & before) == 1
                 shutil.copytree(models / "lab", models / "late")
@@ -111,5 +110,4 @@ def test_what_a_lost_zygote_has_made_ends_with_the_supervisor(
         eventually(
             "every process is gone",
             lambda: not [pid for pid in below if Path(f"/proc/{pid}/cmdline").exists()],
-            20,
         )

@@ -69,7 +69,7 @@ def wait() -> Wait:
     """Return what waits for a condition."""
 
     def until(condition: Callable[[], object]) -> None:
-        end = time.monotonic() + 30
+        end = time.monotonic() + 60
         while not condition():
             assert time.monotonic() < end, "it did not come true"
             time.sleep(0.01)

@@ -143,12 +143,12 @@ def test_what_is_added_while_a_slow_store_deletes_is_finished_at_the_end(log, ro
 
     def slow(*_):
         asked.set()
-        assert answers.wait(30)
+        assert answers.wait(60)
         return 0
 
     monkeypatch.setattr("serving.log.roller.retain", slow)
     writer = log.writer()
-    assert asked.wait(30)
+    assert asked.wait(60)
     writer.offer(rows(5))
     close = threading.Thread(target=writer.close)
     close.start()

@@ -134,7 +134,7 @@ def test_a_log_is_written_rolled_found_retained_and_forgotten(
     wait(lambda: writer.counts().stored == 7)
     assert reader.scan("m").read_all().num_rows == 7
     assert reader.scan("m", "in_x = 1").read_all().num_rows == 3
-    writer.close(timeout_s=30)
+    writer.close(timeout_s=60)
     assert (writer.counts().parts, writer.counts().store_error) == (7, None)
     assert list(spool.iterdir()) == []
 
@@ -153,7 +153,7 @@ def test_other_programs_read_the_files_as_one_table(server, bucket, tmp_path, ro
     writer = LogWriter(open_store(server.url(bucket)), tmp_path / "open", FOREVER, {})
     writer.start()
     writer.offer(rows(3))
-    writer.close(timeout_s=30)
+    writer.close(timeout_s=60)
     assert writer.counts().store_error is None
     store = open_store(server.url(bucket))
     files = pads.dataset(
@@ -223,7 +223,7 @@ def test_a_process_ends_soon_though_its_store_is_away():
     done = subprocess.run(
         [sys.executable, "-c", CHILD, url], capture_output=True, text=True, timeout=60, check=True
     )
-    assert time.monotonic() - float(done.stdout) < 4, "it takes twelve with pyarrow's own retries"
+    assert time.monotonic() - float(done.stdout) < 10, "it takes twelve with pyarrow's own retries"
 
 
 def test_the_endpoint_may_come_from_the_environment(server, bucket, monkeypatch):

@@ -44,12 +44,12 @@ def test_a_file_appears_whole_or_not_at_all(url):
     def write(file):
         file.write(b"one ")
         half.set()
-        assert go_on.wait(30)
+        assert go_on.wait(60)
         file.write(b"two")
 
     thread = threading.Thread(target=store.write, args=("a/b", write))
     thread.start()
-    assert half.wait(30)
+    assert half.wait(60)
     assert "a/b" not in dict(store.files("a"))
     go_on.set()
     thread.join()

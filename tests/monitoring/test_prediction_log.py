@@ -271,7 +271,7 @@ def until() -> Callable[..., None]:
     """Return what waits for a condition."""
 
     def wait(condition: Callable[[], object]) -> None:
-        end = time.monotonic() + 30
+        end = time.monotonic() + 60
         while not condition():
             assert time.monotonic() < end, "it did not come true"
             time.sleep(0.01)

@@ -36,7 +36,7 @@ PORTS = (7000, 7001, 7002, 8000, 8001, 8002, 9000, 9001, 9002)
 
 ASKS_FOR_WHAT_IS_REPORTED = ("vigil findings", "vigil status", "/metrics")
 """Commands that change nothing and show what has been reported, which is a little late."""
-SOON_S = 30 if "VIGIL_README_UPDATE" not in os.environ else 0
+SOON_S = 60 if "VIGIL_README_UPDATE" not in os.environ else 0
 
 
 @dataclass

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -147,6 +148,14 @@ async def test_a_report_has_the_processor_time_of_the_version(server: ReplicaSer
     spent = told["vigil.model.cpu.time"]
     assert spent.value > 0
     assert dict(spent.attributes) == {"model": "toy", "version": "1", "role": "replica"}
+
+
+async def test_how_long_a_batch_has_computed_can_be_asked(
+    server: ReplicaServer, batches: Negation
+) -> None:
+    assert server.busy_s == 0.0
+    batches.busy_since = time.monotonic() - 5
+    assert 5 <= server.busy_s <= server._report().status.busy_s
 
 
 async def test_stopping_waits_for_the_handler_and_then_closes_it(

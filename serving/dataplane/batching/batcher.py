@@ -19,6 +19,7 @@ from serving.dataplane.batching.dispatching import Dispatcher
 from serving.dataplane.batching.failed_batch import answer_all
 from serving.dataplane.batching.forming import BatchForming
 from serving.dataplane.batching.lost_batches import LostBatches
+from serving.dataplane.batching.replacement import Replacement
 from serving.dataplane.batching.telling import Telling
 from serving.dataplane.guards.stage import GuardStage
 from serving.dataplane.hooks.observer import BatchObserver
@@ -82,9 +83,11 @@ class Batcher:
         self._guards = GuardStage(name, guards, observer, tell, version)
         self._answering = Answering(name, version, self._guards, sizing, observer, tell)
         self.lost = LostBatches(
-            name, version, queue, links, replicas, ends, observer, tell, changed
+            name, version, queue, self._remains, replicas, ends, observer, tell, changed
         )
         self._quarantine = self.lost.quarantine
+        self._replacement = Replacement(self._give_up, expected=replicas is not None)
+        self._several = replicas is not None and replicas.min > 1
 
     # -- requests -----------------------------------------------------------------------
 
@@ -102,7 +105,8 @@ class Batcher:
             if link.open:
                 break
         else:
-            raise no_replica(self._name)
+            if not self.admits:
+                raise no_replica(self._name)
         if self.lost.refuses:
             self.lost.require_harmless(item)
         rows, sizing = item.bound.rows, self._sizing
@@ -121,7 +125,7 @@ class Batcher:
 
     def _submit_parts(self, parts: list[Pending]) -> None:
         """Queue parts of a request that was admitted; some may come a second time."""
-        if not any(link.open for link in self._links):
+        if not self._remains():
             answer_all(parts, no_replica(self._name))
             return
         if self.lost.refuses:
@@ -141,28 +145,61 @@ class Batcher:
         """Links that batches may be sent over."""
         return self.dispatcher.open_links
 
+    @property
+    def admits(self) -> bool:
+        """Whether requests may come although no link is open: several replicas are replaced.
+
+        Of an only replica that was lost, callers are told at once, and may ask another server.
+        """
+        return self._several and self._awaited
+
+    @property
+    def _awaited(self) -> bool:
+        """Whether the next link is awaited, or one that drains is about to be lost."""
+        return self._replacement.expected and (bool(self._links) or self._replacement.awaited)
+
+    def _remains(self) -> bool:
+        """Whether there is somebody to send what was admitted to, or will be."""
+        return any(link.open for link in self._links) or self._awaited
+
     def add_link(self, link: ReplicaLink) -> None:
         """Begin to use a replica."""
         self._links.append(link)
+        self._replacement.end()
         self.queue.served = True
         self._quarantine.met(len(self._links))
         self._schedule()
 
     def remove_link(self, link: ReplicaLink) -> None:
-        """Stop using a replica; with the last one gone, what waits is answered now."""
+        """Stop using a replica; with the last one gone, what waits waits for its replacement."""
         if link not in self._links:  # never proven, or given up already
             return
         self._links.remove(link)
-        self.queue.served = bool(self._links)
         self._quarantine.lost(link)
-        if not self.links:
-            self.queue.evict(no_replica(self._name))
-            self._look_idle()
+        if self.links:
+            return
+        if not self._replacement.begin():
+            self._give_up()
+        elif not self._several:
+            self.queue.unserved()
+
+    def _give_up(self) -> None:
+        """Answer what waits; nobody will compute it."""
+        self.queue.served = False
+        self.queue.evict(no_replica(self._name))
+        self._look_idle()
 
     def retire(self, on_idle: Callable[[], None]) -> None:
         """Finish what was admitted; `on_idle` is called once nothing waits or is under way."""
         self._on_idle = on_idle
+        self.close()
         self._look_idle()
+
+    def close(self) -> None:
+        """Await no replica any more: none will be linked."""
+        self._replacement.stop()
+        if not self.links:
+            self._give_up()
 
     def _look_idle(self) -> None:
         if self._on_idle is None:  # nearly always
@@ -213,6 +250,7 @@ class Batcher:
                 self.dispatcher.send(link, batch, self._suspects_answered)
             else:
                 self._quarantine.answered()
+                self._schedule()
 
     def _suspects_answered(
         self, link: ReplicaLink, batch: Batch, result: BatchResult | BaseException

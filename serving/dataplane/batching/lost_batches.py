@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import Final
 
@@ -29,7 +29,7 @@ class LostBatches:
     Args:
         name, version: of the model, for messages and the log.
         queue: what waits; takes back what is sent again.
-        links: replicas that there are; whoever holds them changes the list.
+        remains: returns whether there is somebody to send them to, or will be.
         replicas: by which replicas that are lost are judged; None where nothing is computed in
             them, and requests are sent again once.
         ends: how replicas ended.
@@ -48,7 +48,7 @@ class LostBatches:
         name: str,
         version: str,
         queue: RequestQueue,
-        links: Sequence[ReplicaLink],
+        remains: Callable[[], bool],
         replicas: Replicas | None,
         ends: ReplicaEnds | None,
         observer: BatchObserver,
@@ -57,7 +57,7 @@ class LostBatches:
     ) -> None:
         self._name = name
         self._queue = queue
-        self._links = links
+        self._remains = remains
         self._observer = observer
         self._tell = tell
         self._changed = changed
@@ -96,7 +96,7 @@ class LostBatches:
     def _send_again(self, batch: Batch) -> None:
         """Send what a lost replica had not begun elsewhere, ahead of what waits."""
         most = MOST_AGAIN if self._suspects else 1
-        there = any(link.open for link in self._links)
+        there = self._remains()
         again = [i for i in batch.items if not i.future.done() and i.attempts < most]
         for item in batch.items:
             if item.attempts >= most or not there:

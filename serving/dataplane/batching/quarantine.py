@@ -7,7 +7,8 @@ is guilty if the process ended by itself (a crash, an exit, no memory, a hang), 
 might as well have been somebody's `kill -9` has to repeat itself `UNEXPLAINED` times.
 
 None is sent to the only replica that is left while another one is being replaced: suspects wait
-for that, up to `WAIT_S`, and then get a 503. Where the one death there was may have been bad luck,
+for that, up to `WAIT_S`, and then get a 503. The time in which others have their turn does not
+count, since each of these may cost a replica. Where the one death there was may have been bad luck,
 they wait no longer than `PATIENCE_S`, or a share of the time that their deadlines leave, and then
 that replica is risked.
 """
@@ -18,6 +19,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from math import inf
 from typing import Final
 
 import msgspec
@@ -25,6 +27,7 @@ import msgspec
 from serving.channel.messages.control import EndedMeta
 from serving.config import Replicas
 from serving.dataplane.batching.deadly_requests import Deadly, DeadlyRequests, deadly_request
+from serving.dataplane.batching.replacement import RETURN_S
 from serving.dataplane.links.link import ReplicaLink, ReplicaLost
 from serving.dataplane.links.replica_ends import ReplicaEnds
 from serving.dataplane.requests.batch import Batch
@@ -37,7 +40,7 @@ UNEXPLAINED: Final = 3
 """Replicas lost with a request, alone at last, after which it is guilty without other evidence."""
 PIECES: Final = 8
 """Batches that one of suspects is cut into: each level of the search costs a replica."""
-WAIT_S: Final = 30.0
+WAIT_S: Final = RETURN_S
 """How long suspects wait for a replica that may be risked."""
 PATIENCE_S: Final = 5.0
 _OF_DEADLINE: Final = 0.25
@@ -53,14 +56,12 @@ class Suspects(msgspec.Struct, eq=False):
         items: the requests; they may share a batch.
         deaths: replicas that were lost with them.
         proven: whether one of the replicas ended by itself.
-        until: the loop's time up to which they wait for a replica.
-        risk_at: when they may be sent to the only replica that is left.
+        risk_at: the loop's time from which on they may be sent to the only replica that is left.
     """
 
     items: list[Pending]
     deaths: int
     proven: bool
-    until: float
     risk_at: float
 
 
@@ -101,6 +102,7 @@ class Quarantine:
         self._undecided = 0
         self._reserved: ReplicaLink | None = None
         self._sent: Suspects | None = None
+        self._until = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._most_links = 0
         self.deadly = DeadlyRequests()
@@ -139,17 +141,15 @@ class Quarantine:
             self.refuse_known(batch.items)
             alive = [item for item in batch.items if not item.future.done()]
             now = self._loop.time()
-            until = risk_at = now + WAIT_S
-            if deaths < 2 and not proven:
-                risk_at = now + _patience(alive, now)
-            pieces = [Suspects(each, deaths, proven, until, risk_at) for each in _cut(alive)]
+            risk_at = inf if deaths >= 2 or proven else now + _patience(alive, now)
+            pieces = [Suspects(each, deaths, proven, risk_at) for each in _cut(alive)]
             if before is None:
                 self.held.extend(pieces)
             else:
                 # First, so that the one who is guilty is known before others who ask the same.
                 self.held.extendleft(reversed(pieces))
             self._on_again(len(alive))
-            self._watch()
+            self._wait_anew()
         self._changed()
 
     def _condemn(self, item: Pending, how: str, lost: ReplicaLost, deaths: int) -> None:
@@ -198,6 +198,7 @@ class Quarantine:
         self._drop_answered()
         if self._reserved is not None and self._reserved not in links:  # it drains
             self._let_go()
+            self._wait_anew()
         if not self.held or self._sent is not None:
             if self._sent is None:
                 self._let_go()
@@ -226,11 +227,13 @@ class Quarantine:
         """Whatever became of the suspects that were sent, they are not under way any more."""
         self._sent = None
         self._let_go()
+        self._wait_anew()
 
     def lost(self, link: ReplicaLink) -> None:
         """A link is gone."""
         if link is self._reserved:
             self._let_go()
+            self._wait_anew()
 
     def _let_go(self) -> None:
         """Give the slots of the link back that was reserved."""
@@ -239,26 +242,37 @@ class Quarantine:
             link.busy -= link.slots
 
     def _drop_answered(self) -> None:
-        """Forget suspects that nobody waits for, and answer those that have waited too long."""
-        now = self._loop.time()
+        """Forget suspects that nobody waits for, and answer all if they have waited too long."""
+        overdue = self._waits and self._until <= self._loop.time()
         held: deque[Suspects] = deque()
         for suspects in self.held:
             suspects.items = [item for item in suspects.items if not item.future.done()]
-            if suspects.until <= now:
+            if overdue:
                 for item in suspects.items:
                     settle(item, no_replica(self._name))
             elif suspects.items:
                 held.append(suspects)
         self.held = held
 
+    @property
+    def _waits(self) -> bool:
+        """Whether a replica that may be risked is what is missing."""
+        return self._sent is None and self._reserved is None
+
+    def _wait_anew(self) -> None:
+        """Another turn begins, so the next ones wait from now on."""
+        self._until = self._loop.time() + WAIT_S
+        self._watch()
+
     def _watch(self) -> None:
         """Look again when the first of them has waited long enough, or too long."""
         if self._timer is not None:
             self._timer.cancel()
-        if self.held:
+            self._timer = None
+        if self.held and self._waits:
             now = self._loop.time()
-            ahead = [each.risk_at if each.risk_at > now else each.until for each in self.held]
-            self._timer = self._loop.call_at(min(ahead), self._overdue)
+            ahead = [each.risk_at for each in self.held if each.risk_at > now]
+            self._timer = self._loop.call_at(min([self._until, *ahead]), self._overdue)
 
     def _overdue(self) -> None:
         self._timer = None

@@ -201,6 +201,11 @@ class RequestQueue:
             settle(item, error)
         self._look_for_room()
 
+    def unserved(self) -> None:
+        """Nobody computes for now, and what waits goes on waiting."""
+        self.served = False
+        self._look_for_room()
+
     def drop_answered(self) -> None:
         """Forget requests that nobody waits for any more."""
         done = [item for item in self._waiting if item.future.done()]

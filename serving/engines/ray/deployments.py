@@ -1,7 +1,8 @@
 """The roles as Serve deployments: each class hosts one role in the loop of its actor.
 
 Serve decides where they live and replaces the dead. It asks `check_health` in the very loop that
-does the work, so that a loop that hangs is found out.
+does the work, so that a loop that hangs is found out. A replica that hangs in a batch ends itself
+before that.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import contextlib
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Final
 
 import ray
@@ -21,6 +23,8 @@ from serving.channel.messages.directory import Inventory, ModelKey, ServedModel
 from serving.control.composition import ControlPlane
 from serving.control.registry import Registry
 from serving.control.runtime_settings import Chosen
+from serving.control.served_model import config_of
+from serving.engines.ray.hang_watch import HangWatch, end_hung
 from serving.engines.ray.instance import Instance
 from serving.telemetry.logs.setup import adopt, configure
 from serving.telemetry.process import ProcessSeries
@@ -205,9 +209,10 @@ class ReplicaDeployment:
         from serving.roles.load_failure import tell_failed
 
         log_as("replica", instance, served)
-        self._role = make_replica(
+        ident = member_name(f"replica-{'-'.join(served.key)}")
+        self._role = role = make_replica(
             served,
-            member_name(f"replica-{'-'.join(served.key)}"),
+            ident,
             own_address(instance),
             instance.registry_address,
             instance.secret,
@@ -217,6 +222,9 @@ class ReplicaDeployment:
         except Exception as error:
             tell_failed(served, error, instance.registry_address, instance.secret)
             raise
+        limit_s = config_of(served).replicas.hang_timeout_s
+        self._watch = HangWatch(lambda: role.busy_s, limit_s, partial(end_hung, served, ident))
+        self._watch.start()
         self._started = asyncio.get_running_loop().create_task(self._role.start())
 
     async def check_health(self) -> None:
@@ -230,6 +238,7 @@ class ReplicaDeployment:
     async def __del__(self) -> None:
         """Say goodbye, finish, close."""
         await self._role.stop()
+        self._watch.stop()
 
 
 class ExplainerDeployment:

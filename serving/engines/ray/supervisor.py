@@ -201,7 +201,9 @@ class RayEngine:
         config = config_of(served)
         replicas, remote = config.replicas, config.remote
         cpus = replicas.cores if self._config.ray_address else 0
-        timeout_s = replicas.hang_timeout_s / UNHEALTHY_AFTER
+        # Three of these take longer than a batch may, after which the replica ends itself. They are
+        # for what keeps its threads from running.
+        timeout_s = replicas.hang_timeout_s / (UNHEALTHY_AFTER - 1)
         deploy = serve.deployment(
             name="replica",
             num_replicas=replicas.min,

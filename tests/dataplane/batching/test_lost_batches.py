@@ -33,16 +33,20 @@ class Owner:
 
     def __init__(self, links: list[Any], replicas: Replicas | None = None) -> None:
         self.links = links
+        self.awaited = False
         self.changes = 0
         self.told: list[Any] = []
         self.removed: list[Any] = []
         self.queue = RequestQueue("m", Batching(), 8, lambda _item: None)
         self.lost = LostBatches(
-            "m", "1", self.queue, links, replicas, None, self, self.tell, self.change  # type: ignore[arg-type]
+            "m", "1", self.queue, self.remains, replicas, None, self, self.tell, self.change  # type: ignore[arg-type]
         )  # fmt: skip
 
     def tell(self, what: Callable[..., None], *arguments: object) -> None:
         what(*arguments)
+
+    def remains(self) -> bool:
+        return bool(self.links) or self.awaited
 
     def change(self) -> None:
         self.changes += 1
@@ -104,6 +108,15 @@ async def test_with_nobody_left_all_are_answered(make_link: Make) -> None:
     owner.lose(sent, begun=False)
     assert all(isinstance(item.future.exception(), NoReplica) for item in sent.items)
     assert (owner.queue.waiting_rows, owner.told) == (0, [])
+
+
+async def test_with_a_replacement_awaited_all_are_sent_again(make_link: Make) -> None:
+    owner = Owner([make_link("dying")], Replicas())
+    owner.awaited = True
+    sent = batch(1.0, 2.0)
+    owner.lose(sent, begun=False)
+    assert owner.queue.returned == [sent.items]
+    assert owner.told == [2]
 
 
 async def test_a_link_behind_which_others_answer_stays(make_link: Make) -> None:

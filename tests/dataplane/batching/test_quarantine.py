@@ -248,6 +248,91 @@ async def test_suspects_wait_for_a_replacement_no_longer_than_they_may(
     await eventually(lambda: idle)
 
 
+class Clock:
+    """A loop's time that passes only when told, and the timers of it."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self.timers: list[tuple[float, Callable[[], None], Any]] = []
+
+    def time(self) -> float:
+        return self.now
+
+    def call_at(self, when: float, callback: Callable[[], None]) -> Any:
+        handle = asyncio.get_running_loop().call_later(3600, lambda: None)
+        self.timers.append((when, callback, handle))
+        return handle
+
+    async def pass_by(self, seconds: float) -> None:
+        self.now += seconds
+        due = [timer for timer in self.timers if timer[0] <= self.now]
+        self.timers = [timer for timer in self.timers if timer[0] > self.now]
+        for _when, callback, handle in due:
+            if not handle.cancelled():
+                callback()
+        for _ in range(5):
+            await asyncio.sleep(0)
+
+
+async def test_suspects_wait_for_their_turn_however_slow_replacements_are(
+    make_bench: Make, make_link: Make, eventually: Wait
+) -> None:
+    world = World(make_bench, make_link, 2, KILLED)
+    world.bench.batcher.lost.quarantine._loop = clock = Clock()
+    world.replaced = False
+    values = [DEADLY, 1.0, 2.0, 3.0]
+    asked = [world.bench.ask(str(value), [value]) for value in values]
+    await eventually(lambda: any(link.held for link in world.links))
+    for number in range(quarantine.UNEXPLAINED):  # each turn of the killer costs a replica
+        await world.work()
+        assert world.deaths == number + 1
+        await clock.pass_by(0.6 * quarantine.WAIT_S)
+        assert sum(future.done() for future in asked) == (world.deaths == quarantine.UNEXPLAINED)
+        world.add(f"again {number}")
+        await eventually(lambda: any(link.held for link in world.links))
+    answers = await world.finish(asked)
+    assert isinstance(answers[0], ModelFailed)
+    assert all(map(right, answers[1:], values[1:]))
+
+
+async def test_a_long_computation_of_one_ends_no_other_suspects_wait(
+    make_bench: Make, make_link: Make, eventually: Wait
+) -> None:
+    world = World(make_bench, make_link, 1, KILLED)
+    world.bench.batcher.lost.quarantine._loop = clock = Clock()
+    asked = [world.bench.ask(str(value), [value]) for value in (1.0, 2.0)]
+    await eventually(lambda: world.links[0].held)
+    await world.kill(world.links[0], begun=1)
+    await eventually(lambda: world.links[0].held)
+    await clock.pass_by(2 * quarantine.WAIT_S)
+    assert world.links[0].sent == [["1.0"]]
+    assert all(map(right, await world.finish(asked), (1.0, 2.0)))
+
+
+async def test_nobody_else_fails_with_the_last_replica_that_suspects_take_along(
+    make_bench: Make, make_link: Make, eventually: Wait, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(quarantine, "PATIENCE_S", 0.0)  # a replacement takes longer
+    world = World(make_bench, make_link, 2, KILLED)
+    world.replaced = False
+    killer = world.bench.ask("killer", [DEADLY])
+    await eventually(lambda: any(link.held for link in world.links))
+    await world.work()
+    (last,) = world.links
+    await eventually(lambda: last.held)
+    early = world.bench.ask("early", [1.0])
+    await world.work()
+    assert not world.links
+    late = world.bench.ask("late", [2.0])
+    world.replaced = True
+    world.add("r0")
+    world.add("r1")
+    answers = await world.finish([killer, early, late])
+    assert isinstance(answers[0], ModelFailed)
+    assert all(map(right, answers[1:], (1.0, 2.0)))
+    assert world.deaths == quarantine.UNEXPLAINED
+
+
 async def test_a_hang_is_evidence_that_the_gateway_has_itself(
     make_bench: Make, make_link: Make, eventually: Wait
 ) -> None:

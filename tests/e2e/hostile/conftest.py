@@ -203,8 +203,7 @@ class Target:
 INGRESSES = [
     pytest.param(("local", "direct"), id="direct"),
     pytest.param(("local", "envoy"), id="envoy"),
-    # The first test waits for Ray to start, and a busy machine takes its time for that.
-    pytest.param(("ray", "serve"), id="serve", marks=[pytest.mark.ray, pytest.mark.timeout(450)]),
+    pytest.param(("ray", "serve"), id="serve", marks=pytest.mark.ray),
 ]
 
 

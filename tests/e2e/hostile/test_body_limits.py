@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import time
 from types import ModuleType
 from typing import Any
 
@@ -13,7 +12,6 @@ pytestmark = pytest.mark.e2e
 MAX_BODY = 16 << 20
 BODY = b'{"inputs":[{"name":"x","datatype":"FP32","shape":[1,4],"data":[1,2,3,4]}]}'
 HEAD = b"POST /v2/models/echo/infer HTTP/1.1\r\nHost: localhost\r\n"
-AT_ONCE_S = 4.0  # before any limit on slow clients
 
 
 def too_large(reply: Any) -> None:
@@ -25,10 +23,9 @@ def too_large(reply: Any) -> None:
 @pytest.mark.not_on("serve", reason="uvicorn hands a request over when its body has come")
 @pytest.mark.parametrize("length", [MAX_BODY + 1, 1 << 32, 2**63 - 1])
 def test_a_length_that_is_only_declared(wire: ModuleType, target: Any, length: int) -> None:
-    started = time.monotonic()
     request = HEAD + b"Content-Length: %d\r\n\r\n" % length
+    # Nothing follows; who waits for it answers 408, as to any slow client.
     too_large(wire.exchange(target.instance.http_port, request))
-    assert time.monotonic() - started < AT_ONCE_S
 
 
 @pytest.mark.parametrize("binary", [False, True])

@@ -279,6 +279,7 @@ class Role:
     made: ClassVar[list[Role]] = []
     fails: Exception | None = None
     cannot_start: Exception | None = None
+    busy_s = 0.0
 
     def __init__(self, *arguments: Any, **more: Any) -> None:
         self.arguments, self.more, self.steps = arguments, more, []
@@ -299,6 +300,30 @@ class Role:
 
     async def infer_frame(self, frame: bytes) -> bytes:
         return frame[::-1]
+
+
+class Watch:
+    """Watches nothing; keeps what it was told."""
+
+    made: ClassVar[list[Watch]] = []
+
+    def __init__(self, busy_s: Any, limit_s: float, on_hung: Any) -> None:
+        self.busy_s, self.limit_s, self.on_hung = busy_s, limit_s, on_hung
+        self.steps: list[str] = []
+        Watch.made.append(self)
+
+    def start(self) -> None:
+        self.steps.append("start")
+
+    def stop(self) -> None:
+        self.steps.append("stop")
+
+
+@pytest.fixture(autouse=True)
+def watches(monkeypatch: pytest.MonkeyPatch) -> list[Watch]:
+    monkeypatch.setattr(Watch, "made", [])
+    monkeypatch.setattr(deployments, "HangWatch", Watch)
+    return Watch.made
 
 
 @pytest.fixture
@@ -428,6 +453,22 @@ async def test_a_role_says_goodbye(
     await made.check_health()
     await type(made).__mro__[1].__del__(made)
     assert roles[0].steps[-1] == "stop"
+
+
+async def test_a_replica_is_watched_until_it_has_said_goodbye(
+    instance: Any, served: ServedModel, roles: list[Role], watches: list[Watch], monkeypatch: Any
+) -> None:
+    ended: list[Any] = []
+    monkeypatch.setattr(deployments, "end_hung", lambda *how: ended.append(how))
+    made = deployed("replica", instance, served)
+    (watch,) = watches
+    roles[0].busy_s = 41.5
+    assert (watch.busy_s(), watch.limit_s, watch.steps) == (41.5, 30, ["start"])
+    watch.on_hung(41.5)
+    assert ended == [(served, f"replica-{'-'.join(served.key)}-3", 41.5)]
+    await made.check_health()
+    await ReplicaDeployment.__del__(made)
+    assert watch.steps == ["start", "stop"]
 
 
 async def test_a_replica_answers_frames(

@@ -240,7 +240,7 @@ def tell(make, cores, folder):
         model.predict({"x": big})
     # Each library keeps a pool of its own, in which the thread that calls it works as well.
     allowed = before + (cores - 1) * len(threadpool_info())
-    until = time.monotonic() + 30
+    until = time.monotonic() + 60
     while threading.active_count() > 1 or threads() > allowed:
         if time.monotonic() > until:
             break

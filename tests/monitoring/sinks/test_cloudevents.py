@@ -228,7 +228,7 @@ def test_once_the_status_is_there_an_endless_answer_is_no_failure(
     receiver: Receiver, sink_to: Any
 ) -> None:
     receiver.drip = 200
-    sink = sink_to(receiver.url, batch=2, timeout_s=0.5)
+    sink = sink_to(receiver.url, batch=2, timeout_s=3)  # within which a busy receiver answers
     offer(sink, "a")
     until(lambda: counts(sink) == {"posted": 1})
     assert len(receiver.posts) == 1

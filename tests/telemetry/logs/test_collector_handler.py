@@ -134,7 +134,7 @@ def test_a_receiver_that_is_away_holds_nobody_up(sending: Any, silent: bool) -> 
         started = time.monotonic()
         handler.stop(1.0)
         # 1 s, and a busy machine; its own retries would take 10 s and its shutdown 30.
-        assert time.monotonic() - started < 5
+        assert time.monotonic() - started < 9
 
 
 def _free_port() -> int:
