@@ -64,6 +64,8 @@ class Joined(NamedTuple):
 
 SLACK_S: Final = 1.0
 """A prediction may have been made so long before the time of the message that tells of it."""
+TICK_S: Final = 2e-6
+"""A correction comes so much after the label that it replaces at least: they differ in µs."""
 _NOTHING: Final[frozenset[str]] = frozenset()
 _OF_WAITING: Final = (2, 3)
 """Values of a waiting label's entry, behind its key; a prediction's has more."""
@@ -74,6 +76,7 @@ class _Label(msgspec.Struct, gc=False):
     position: int  # see `JoinedRow.position`
     learned: dict[str, str | None]  # attributes it has brought; None: the value was not saved
     known_at: float | None
+    came: float = 0.0
 
 
 class _Row(msgspec.Struct, gc=False):
@@ -199,7 +202,7 @@ class LabelJoin:
             row = rows[key] = _Row(number, wanted, timestamp, known, None, note)
             waiting = self._stop_waiting(key) if waits else None
             if waiting is not None:
-                joined.append(self._join(row, waiting))
+                joined.append(self._join(key, row, waiting))
         self._forget_oldest(len(rows) - self._max_rows)
         return joined
 
@@ -287,8 +290,8 @@ class LabelJoin:
                 self._changed[row.number] = key
                 self._stop_waiting(key)  # one that came before the prediction was recalled
                 of = _Waiting(0, truth, label.sensitive_features, now, label.timestamp)
-                joined.append(self._join(row, of))
-            elif (correction := _correct(row, row.label, label, truth)) is None:
+                joined.append(self._join(key, row, of))
+            elif (correction := _correct(row, row.label, label, truth, now)) is None:
                 counts["duplicate"] += 1
                 if label.timestamp is not None:
                     self._changed[row.number] = key
@@ -372,7 +375,8 @@ class LabelJoin:
             label = row.label
             if label is None:
                 return (*made, None)
-            return (*made, label.truth, label.position, sorted(label.learned), label.known_at)
+            learned = sorted(label.learned)
+            return (*made, label.truth, label.position, learned, label.known_at, label.came)
         waiting = self._pending.get(key)
         if waiting is not None and waiting.number == number:
             return (number, *key, waiting.truth, waiting.since, waiting.known_at)
@@ -394,13 +398,15 @@ class LabelJoin:
         self._pending[key] = _Waiting(self._number(key), truth, sensitive, now, known_at)
         return before is None or before.truth != truth
 
-    def _join(self, row: _Row, label: _Waiting) -> JoinedRow:
+    def _join(self, key: Key, row: _Row, label: _Waiting) -> JoinedRow:
         learned = {n: value for n, value in label.sensitive.items() if n not in row.known}
-        row.label = _Label(label.truth, self.labelled, {**learned}, label.known_at)
+        row.label = _Label(label.truth, self.labelled, {**learned}, label.known_at, label.since)
         self.labelled += 1
         delay = max(label.since - row.timestamp, 0.0)
         position = row.label.position
-        return JoinedRow(row.predicted, label.truth, learned, position, delay, row.note)
+        return JoinedRow(
+            row.predicted, label.truth, learned, position, delay, row.note, key, label.since
+        )
 
     def _stop_waiting(self, key: Key) -> _Waiting | None:
         waiting = self._pending.pop(key, None)
@@ -441,10 +447,14 @@ def _known(rows: Rows) -> Iterator[frozenset[str]]:
 
 
 def _saved_label(
-    truth: Value, position: int = -1, learned: Sequence[str] = (), known_at: float | None = None
+    truth: Value,
+    position: int = -1,
+    learned: Sequence[str] = (),
+    known_at: float | None = None,
+    came: float = 0.0,
 ) -> _Label:
     """Return a label from its entry, which had only the truth at first."""
-    return _Label(truth, position, dict.fromkeys(learned), known_at)
+    return _Label(truth, position, dict.fromkeys(learned), known_at, came)
 
 
 def _shown(y_true: Truth) -> str:
@@ -463,7 +473,9 @@ def _older(label: LabelEvent, known_at: float | None) -> bool:
     return label.timestamp is not None and known_at is not None and label.timestamp < known_at
 
 
-def _correct(row: _Row, kept: _Label, label: LabelEvent, truth: Value) -> CorrectedRow | None:
+def _correct(
+    row: _Row, kept: _Label, label: LabelEvent, truth: Value, now: float
+) -> CorrectedRow | None:
     """Replace a row's label; returns None if nothing about it is new."""
     if _older(label, kept.known_at):
         return None
@@ -481,4 +493,8 @@ def _correct(row: _Row, kept: _Label, label: LabelEvent, truth: Value) -> Correc
     forgotten = {name: old for name in learned if (old := kept.learned.get(name)) is not None}
     kept.truth = truth
     kept.learned |= learned
-    return CorrectedRow(row.predicted, before, truth, forgotten, learned, kept.position)
+    kept.came = max(now, kept.came + TICK_S)
+    key = label.request_id, label.index
+    return CorrectedRow(
+        row.predicted, before, truth, forgotten, learned, kept.position, key, kept.came
+    )

@@ -84,6 +84,10 @@ class LogStatus:
             found.append(
                 f"the prediction log lacks the sensitive values of {counts.sensitive_dropped} rows"
             )
+        if counts.labels_dropped:
+            found.append(
+                f"the prediction log lacks {counts.labels_dropped} labels, which the monitor has"
+            )
         if counts.store_error:
             found.append(
                 "files of the prediction log cannot be written to its store, and it is tried "
