@@ -9,7 +9,7 @@ that a label brings is written.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any, Final
 
@@ -73,9 +73,12 @@ class LabelRows:
 
     def chosen(self, positions: Sequence[int]) -> LabelRows:
         """Return the labels at these positions."""
-        columns = (self.client_ids, self.index, self.times, self.values)
-        return LabelRows(
-            self.model, self.version, *([column[at] for at in positions] for column in columns)
+        return replace(
+            self,
+            client_ids=[self.client_ids[at] for at in positions],
+            index=[self.index[at] for at in positions],
+            times=[self.times[at] for at in positions],
+            values=[self.values[at] for at in positions],
         )
 
 

@@ -170,4 +170,4 @@ def join_labels(database: Any, tables: LabelTables, of: str, *, few: bool) -> No
 
 def _alike(one: Any, other: Any) -> bool:
     """Whether labels of two types can be compared with the same predictions."""
-    return one == other or (pa.types.is_primitive(one) and pa.types.is_primitive(other))
+    return bool(one == other or (pa.types.is_primitive(one) and pa.types.is_primitive(other)))

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +19,8 @@ from serving.log.label_rows import LabelRows, micros
 from serving.log.retention import Retention, retain
 from serving.log.stored import stored_labels
 
+PAGE = Path(__file__).parents[2] / "docs" / "prediction-log.md"
+BLOCKS = re.compile(r"^```py\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 NOON = datetime(2026, 11, 30, 12, tzinfo=UTC)
 KINDS = {
     "class": (np.int64, [1, 0, 2], [1, 1, 2]),
@@ -176,6 +180,26 @@ def test_labels_without_an_index_are_found_all_the_same(log, predicted):
         if content is not None:
             index.write_bytes(content)
         assert log.reader().find("m", "a")[0]["label"] == 1
+
+
+def test_the_page_joins_labels_and_predictions_with_duckdb(
+    log, predicted, wait, monkeypatch, tmp_path, capsys
+):
+    writer = log.writer()
+    writer.offer(predicted(model="loans"))
+    writer.offer_labels(labels([1, 1], "a", "b", model="loans", at=5))
+    writer.offer_labels(labels([0], "a", model="loans", at=6))
+    writer.close()
+    writer = log.writer()
+    writer.offer_labels(labels([0], "b", model="loans", at=7))
+    writer.close()
+    (tmp_path / ".vigil").mkdir()
+    (tmp_path / ".vigil/log").symlink_to(log.folder)
+    monkeypatch.chdir(tmp_path)
+    [block] = [each for each in BLOCKS.findall(PAGE.read_text()) if "labels" in each]
+    exec(block, {})
+    printed = capsys.readouterr().out.split()
+    assert printed[-5:-1:2] == ["2", "0.5"], printed
 
 
 def test_labels_go_with_the_retention_of_predictions(log, predicted):
