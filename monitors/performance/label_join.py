@@ -66,6 +66,8 @@ class Joined(NamedTuple):
 
 SLACK_S: Final = 1.0
 """A prediction may have been made so long before the time of the message that tells of it."""
+TICK_S: Final = 2e-6
+"""A correction comes so much after the label that it replaces at least: they differ in µs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,7 +258,7 @@ class LabelJoin:
                 self._stop_waiting(key)  # one that came before the prediction was recalled
                 of = _Waiting(0, truth, label.sensitive_features, now, label.timestamp)
                 joined.append(self._join(row, of))
-            elif (correction := _correct(row, row.label, label, truth)) is None:
+            elif (correction := _correct(row, row.label, label, truth, now)) is None:
                 counts["duplicate"] += 1
                 if label.timestamp is not None:
                     self._rows.touch(row)
@@ -345,13 +347,17 @@ class LabelJoin:
         return before is None or before.truth != truth
 
     def _join(self, row: StoredRow, label: _Waiting) -> JoinedRow:
-        learned = {n: value for n, value in label.sensitive.items() if n not in row.known}
-        row.label = KnownLabel(label.truth, self.labelled, {**learned}, label.known_at)
+        learned: Mapping[str, str] = label.sensitive
+        if learned and row.known:
+            learned = {n: value for n, value in learned.items() if n not in row.known}
+        row.label = KnownLabel(label.truth, self.labelled, learned, label.known_at, label.since)
         self._rows.touch(row)
         self.labelled += 1
         delay = max(label.since - row.timestamp, 0.0)
         position = row.label.position
-        return JoinedRow(row.predicted, label.truth, learned, position, delay, row.note)
+        return JoinedRow(
+            row.predicted, label.truth, learned, position, delay, row.note, row.key, label.since
+        )
 
     def _stop_waiting(self, key: Key) -> _Waiting | None:
         waiting = self._pending.pop(key, None)
@@ -394,7 +400,7 @@ def _older(label: LabelEvent, known_at: float | None) -> bool:
 
 
 def _correct(
-    row: StoredRow, kept: KnownLabel, label: LabelEvent, truth: Value
+    row: StoredRow, kept: KnownLabel, label: LabelEvent, truth: Value, now: float
 ) -> CorrectedRow | None:
     """Replace a row's label; returns None if nothing about it is new."""
     if _older(label, kept.known_at):
@@ -412,5 +418,9 @@ def _correct(
         return None
     forgotten = {name: old for name in learned if (old := kept.learned.get(name)) is not None}
     kept.truth = truth
-    kept.learned |= learned
-    return CorrectedRow(row.predicted, before, truth, forgotten, learned, kept.position)
+    kept.learned = {**kept.learned, **learned}
+    kept.came = max(now, kept.came + TICK_S)
+    key = label.request_id, label.index
+    return CorrectedRow(
+        row.predicted, before, truth, forgotten, learned, kept.position, key, kept.came
+    )

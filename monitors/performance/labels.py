@@ -65,6 +65,8 @@ class JoinedRow:
         position: how many rows of the version had a label before.
         delay_s: seconds from the prediction to the label; 0 where the label was first.
         note: what `LabelJoin.add` was given with the row.
+        key: the id of the request, and the row inside it.
+        came: seconds since the epoch when the label came.
     """
 
     predicted: Value | None
@@ -73,6 +75,8 @@ class JoinedRow:
     position: int = field(default=-1, compare=False)
     delay_s: float = field(default=0.0, compare=False)
     note: object = field(default=None, compare=False)
+    key: tuple[str, int] = field(default=("", 0), compare=False)
+    came: float = field(default=0.0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +91,9 @@ class CorrectedRow:
             were, where there were some, and what they are.
         position: how many rows of the version had a label before this row had its first; -1 where
             that is not known.
+        key: as in `JoinedRow`.
+        came: seconds since the epoch when the label came; of two labels of a row the second has
+            the later time, whatever the clock says.
     """
 
     predicted: Value | None
@@ -95,6 +102,8 @@ class CorrectedRow:
     forgotten: Mapping[str, str] = field(default_factory=dict)
     learned: Mapping[str, str] = field(default_factory=dict)
     position: int = field(default=-1, compare=False)
+    key: tuple[str, int] = field(default=("", 0), compare=False)
+    came: float = field(default=0.0, compare=False)
 
 
 def joined_rows(joined: Sequence[JoinedRow], timestamp: float) -> Rows:

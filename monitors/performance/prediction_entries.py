@@ -6,7 +6,7 @@ it away. Behind the number stands, of
 - what is kept: the first row that is, rows after it that are not. Its number is 0.
 - rows in columns: keys, the first row, what was predicted, `[time, rows]`, `[names, rows]`
 - a row with an entry of its own: id, index, row, predicted, time, names, truth, position,
-  attributes learned, when it became known
+  attributes learned, when it became known, when it came
 - a label that waits: id, index, truth, since when, when it became known
 
 Earlier releases had an entry for each row, by its number: id, index, predicted, time, names, truth,
@@ -27,7 +27,7 @@ Entry = Sequence[Any]
 
 KEPT: Final = 0
 """Number of the entry that says which rows are kept."""
-_WAITING, _OWN = (5, 6), 11
+_WAITING, _OWN = (5, 6), 12
 """Values of an entry."""
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -43,14 +43,17 @@ class KnownLabel(msgspec.Struct, gc=False):
     Attributes:
         truth: its value.
         position: see `JoinedRow.position`.
-        learned: attributes that it has brought; None: the value was not saved.
+        learned: attributes that it has brought; None: the value was not saved. It is replaced,
+            never changed.
         known_at: seconds since the epoch when it became known, where that was told.
+        came: seconds since the epoch when it came.
     """
 
     truth: Value
     position: int
-    learned: dict[str, str | None]
+    learned: Mapping[str, str | None]
     known_at: float | None
+    came: float = 0.0
 
 
 class StoredRow(msgspec.Struct, gc=False):
@@ -324,8 +327,9 @@ class StoredPredictions:
         known, label = sorted(row.known), row.label
         made = (row.entry, *row.key, row.number, row.predicted, row.timestamp, known)
         if label is None:
-            return (*made, None, -1, (), None)
-        return (*made, label.truth, label.position, sorted(label.learned), label.known_at)
+            return (*made, None, -1, (), None, 0.0)
+        learned = sorted(label.learned)
+        return (*made, label.truth, label.position, learned, label.known_at, label.came)
 
     def restore(self, saved: SavedEntries, holds: Callable[[object], bool]) -> None:
         """Take in what `changes` and `entries` have returned; nothing is stored yet.
@@ -380,8 +384,8 @@ class StoredPredictions:
         key = (ident, index)
         row = StoredRow(key, place, predicted, timestamp, frozenset(known), entry=number)
         if truth is not None:
-            position, learned, known_at = of_label
-            row.label = KnownLabel(truth, position, dict.fromkeys(learned), known_at)
+            position, learned, known_at, came = of_label
+            row.label = KnownLabel(truth, position, dict.fromkeys(learned), known_at, came)
         if place < 0 and key not in self._index:
             self._index[key] = place
             self._recalled[key] = place

@@ -27,6 +27,7 @@ _TABLE_ROWS: Final = 50
 _TABLE_COLUMNS: Final = 12
 _WIDEST: Final = 40
 _FIRST: Final = ("time", "version", "client_id", "index", "outcome")
+_TRUTH: Final = ("predicted", "label")
 _SOON_S: Final = 1.0
 """What takes longer shows how far it is."""
 
@@ -154,7 +155,8 @@ def _show(table: Any, reader: LogReader, model: str, limit: int | None, all_colu
 def _for_people(names: Sequence[str]) -> list[str]:
     sides = ("score_", "out_", "in_")
     values = [name for side in sides for name in names if name.startswith(side)]
-    return [*(name for name in _FIRST if name in names), *values][:_TABLE_COLUMNS]
+    first = (*_FIRST, *_TRUTH) if "label" in names else _FIRST
+    return [*(name for name in first if name in names), *values][:_TABLE_COLUMNS]
 
 
 def _text(value: Any) -> str:

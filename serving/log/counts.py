@@ -33,7 +33,9 @@ class LogCounts:
             `unwritable` (what they hold is no column), `stopped`.
         waiting: rows in the queue.
         sensitive_dropped: rows whose predictions were stored, but not their sensitive values.
-        recovered: rows that a writer before this one had left in streams.
+        labels: labels that are in a stream or a part.
+        labels_dropped: labels that could not be written; the monitor has them all the same.
+        recovered: rows and labels that a writer before this one had left in streams.
         torn: streams of such writers that ended in a torn message, which is cut off.
         parts: files that were finished.
         failures: writes that failed: of rows to a stream, and attempts to finish a file, which
@@ -50,6 +52,8 @@ class LogCounts:
     dropped: Counter[str] = field(default_factory=Counter)
     waiting: int = 0
     sensitive_dropped: int = 0
+    labels: int = 0
+    labels_dropped: int = 0
     recovered: int = 0
     torn: int = 0
     parts: int = 0

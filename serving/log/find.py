@@ -56,7 +56,7 @@ def find_in_parts(
             starts = None  # no index: look at all of it
         try:
             if starts is None or starts:
-                rows = find_in_table(_groups(store, part, starts), identity, index)
+                rows = find_in_table(groups_of(store, part, starts), identity, index)
                 if rows.num_rows:
                     yield part, rows
         except FileNotFoundError:
@@ -105,8 +105,12 @@ class Indexes:
             return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
 
 
-def _groups(store: Store, part: Part, starts: list[int] | None) -> Any:
-    """Read the row groups in which runs begin; none goes on in the next."""
+def groups_of(store: Store, part: Part, starts: list[int] | None) -> Any:
+    """Read the row groups in which runs begin, none of which goes on in the next; None: all.
+
+    Raises:
+        OSError, pyarrow.ArrowException: they cannot be read.
+    """
     path = store.full(part.path)
     with pq.ParquetFile(path, filesystem=store.filesystem) as file:
         if starts is None:

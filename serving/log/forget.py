@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import repeat
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,9 +19,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from serving.errors import InvalidInput, VigilError
-from serving.log.layout import Part, model_folder
+from serving.log.forget_labels import Labelled, forget_labels, labels_left
+from serving.log.layout import Dataset, Part, model_folder, model_of
 from serving.log.retention import all_parts
-from serving.log.roll import ROW_GROUP, roll, write_beside, write_part
+from serving.log.roll import ROW_GROUP, replace_part, roll
 from serving.log.spool import SpoolFolder, streams_in
 from serving.log.store import TEMPORARY, Store
 
@@ -61,6 +63,7 @@ class Forgotten:
     Attributes:
         rows: rows taken out, by dataset.
         client_ids: of these rows.
+        labelled: what labels of these rows are told by.
         rewritten: paths of files within the log that were written anew.
         deleted: paths of files that held nothing else.
         searched: files that were searched for the subject afterwards.
@@ -68,6 +71,7 @@ class Forgotten:
 
     rows: dict[str, int] = field(default_factory=dict)
     client_ids: set[str] = field(default_factory=set)
+    labelled: set[Labelled] = field(default_factory=set)
     rewritten: list[str] = field(default_factory=list)
     deleted: list[str] = field(default_factory=list)
     searched: int = 0
@@ -100,6 +104,7 @@ def forget(
             for stream in streams_in(folder.path):
                 roll(stream, store)
         keys, parts = _keys(store, subject, done, progress)
+        _forget_labels(store, subject, done)
         for at, part in enumerate(parts):
             progress("rewriting files", at, len(parts))
             _rewrite(store, part, keys, done)
@@ -129,7 +134,8 @@ def _no_writer(spool: Path) -> Iterator[list[SpoolFolder]]:
 
 
 def _parts(store: Store, subject: Subject) -> list[Part]:
-    return all_parts(store, below="" if subject.model is None else model_folder(subject.model))
+    datasets: tuple[Dataset, ...] = ("predictions", "sensitive")
+    return all_parts(store, datasets, "" if subject.model is None else model_folder(subject.model))
 
 
 def _keys(
@@ -151,25 +157,28 @@ def _keys(
             continue
         telling.append(part)
         keys.update(zip(found["id"].to_pylist(), found["row"].to_pylist(), strict=True))
-        done.client_ids.update(found[CLIENT_ID].to_pylist())
+        client_ids = found[CLIENT_ID].to_pylist()
+        done.client_ids.update(client_ids)
+        index = found["index"].to_pylist()
+        done.labelled.update(zip(repeat(model_of(part.folder)), client_ids, index))
     if parts and not telling:
         raise InvalidInput(f"--by: no file of the log has a column '{subject.by[:80]}'")
     return keys, without + telling
 
 
 def _matches(store: Store, part: Part, subject: Subject) -> Any:
-    """Return id, row and client_id of the rows of a subject; None without its column."""
+    """Return id, row, client_id and index of the rows of a subject; None without its column."""
     with _opened(store, part) as file:
         names = file.schema_arrow.names
         if subject.by not in names:
             return None
-        columns = list(dict.fromkeys(("id", "row", CLIENT_ID, subject.by)))
+        columns = list(dict.fromkeys(("id", "row", CLIENT_ID, "index", subject.by)))
         tables = [file.schema_arrow.empty_table().select(columns)]
         for batch in file.iter_batches(ROW_GROUP, columns=columns):
             table = pa.Table.from_batches([batch])
             found = table.filter(_is_subject(table[subject.by], subject.value))
             tables.append(found.select(columns))
-        return pa.concat_tables([table.select(["id", "row", CLIENT_ID]) for table in tables])
+        return pa.concat_tables(tables).select(["id", "row", CLIENT_ID, "index"])
 
 
 def _is_subject(column: Any, value: str) -> Any:
@@ -219,17 +228,18 @@ def _rewrite(store: Store, part: Part, keys: set[Key], done: Forgotten) -> None:
     taken = int(pc.sum(mask).as_py())
     kept = table.filter(pc.invert(mask)).combine_chunks()
     done.rows[part.dataset] = done.rows.get(part.dataset, 0) + taken
-    # Without its index a reader looks at all of a part: it never trusts one of other rows.
-    for path in part.beside:
-        store.delete(path)
-    if not kept.num_rows:
-        store.delete(part.path)
-        done.deleted.append(part.path)
-        return
-    private = part.dataset == "sensitive"
-    store.write(part.path, lambda file: write_part(kept, file), private=private)
-    write_beside(kept, part, store)
-    done.rewritten.append(part.path)
+    left = replace_part(store, part, kept)
+    (done.rewritten if left else done.deleted).append(part.path)
+
+
+def _forget_labels(store: Store, subject: Subject, done: Forgotten) -> None:
+    """Delete the labels of all these rows, before the rows that tell whose they are."""
+    ident = subject.value if subject.by == CLIENT_ID else None
+    gone = forget_labels(store, subject.model, done.labelled, ident)
+    if gone:
+        done.rows["labels"] = sum(each.rows for each in gone)
+    for each in gone:
+        (done.rewritten if each.left else done.deleted).append(each.path)
 
 
 def _holds(store: Store, part: Part, keys: set[Key]) -> bool:
@@ -259,6 +269,8 @@ def _prove(
         found = _matches(store, part, subject)
         if (found is not None and found.num_rows) or (keys and _holds(store, part, keys)):
             left.append(part.path)
+    ident = subject.value if subject.by == CLIENT_ID else None
+    left += labels_left(store, subject.model, done.labelled, ident)
     below = "" if subject.model is None else f"/{model_folder(subject.model)}/"
     wanted = subject.value.encode()
     for path, _ in store.files(""):

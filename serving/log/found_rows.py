@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
@@ -10,6 +10,8 @@ from uuid import UUID
 import msgspec
 import numpy as np
 import pyarrow as pa
+
+from serving.log.read_labels import FoundLabel, LabelKey
 
 INPUT: Final = "in_"
 OUTPUT: Final = "out_"
@@ -31,7 +33,11 @@ class Latency(msgspec.Struct, frozen=True):
 
 
 class FoundRow(msgspec.Struct, frozen=True):
-    """A logged row. Values are those of the log; `inputs`, `outputs` and `scores` are by name."""
+    """A logged row. Values are those of the log; `inputs`, `outputs` and `scores` are by name.
+
+    `label` is what is known to be true by now, as the log has it: a class index, a number, or
+    numbers; null where nobody has told.
+    """
 
     id: str
     row: int
@@ -52,6 +58,7 @@ class FoundRow(msgspec.Struct, frozen=True):
     trace_id: str | None
     principal: str | None
     label: Any = None
+    label_time: datetime | None = None
 
 
 class FoundRows(msgspec.Struct, frozen=True):
@@ -63,13 +70,20 @@ class FoundRows(msgspec.Struct, frozen=True):
     notes: list[str]
 
 
-def found_rows(model: str, identity: str, tables: Sequence[Any]) -> FoundRows:
+def found_rows(
+    model: str,
+    identity: str,
+    tables: Sequence[Any],
+    labels: Mapping[LabelKey, FoundLabel] | None = None,
+) -> FoundRows:
     """Return rows to show.
 
     Args:
         model, identity: what was asked for.
         tables: what `LogReader.find_tables` gives.
+        labels: what `LogReader.labels` gives for them.
     """
+    labels = labels or {}
     total = sum(table.num_rows for table in tables)
     shown: list[FoundRow] = []
     large: set[str] = set()
@@ -85,7 +99,8 @@ def found_rows(model: str, identity: str, tables: Sequence[Any]) -> FoundRows:
             field.name: _shortest(small[field.name][0].as_py(), field.type)
             for field in small.schema
         }
-        row = _row(values, cut)
+        label = labels.get((values["version"], values["client_id"], values["index"]))
+        row = _row(values, cut, label)
         uncaptured |= row.outcome == "ok" and not row.inputs
         shown.append(row)
     shown.sort(key=lambda row: (row.time, row.id, row.row))
@@ -122,7 +137,7 @@ def _shortest(value: Any, kind: Any) -> Any:
     return float(str(np.float32(value)))
 
 
-def _row(values: dict[str, Any], cut: Sequence[str]) -> FoundRow:
+def _row(values: dict[str, Any], cut: Sequence[str], label: FoundLabel | None) -> FoundRow:
     values |= dict.fromkeys(cut)
     return FoundRow(
         id=str(UUID(bytes=values["id"])),
@@ -143,6 +158,8 @@ def _row(values: dict[str, Any], cut: Sequence[str]) -> FoundRow:
         latency=Latency(*(values[name] for name in Latency.__struct_fields__)),
         trace_id=values["trace_id"],
         principal=values["principal"],
+        label=label and label.value,
+        label_time=label and label.time,
     )
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import mmap
 import zlib
+from collections.abc import Iterable
 from itertools import pairwise
 from typing import Any, Final
 
@@ -25,11 +26,12 @@ def make_index(ids: Any, client_ids: Any, row_group: int) -> bytes:
     """Return the index of a part.
 
     Args:
-        ids, client_ids: its columns, Arrow arrays [n].
+        ids, client_ids: its columns, Arrow arrays [n]; no ids where its rows have none.
         row_group: rows of its row groups.
     """
-    own = np.frombuffer(b"".join(ids.to_pylist()), _ENTRY).reshape(-1, _OWN_BYTES // 4)
-    starts = _starts(np.any(own[1:] != own[:-1], axis=1), row_group)
+    joined = b"" if ids is None else b"".join(ids.to_pylist())
+    own = np.frombuffer(joined, _ENTRY).reshape(-1, _OWN_BYTES // 4)
+    starts = _starts(np.any(own[1:] != own[:-1], axis=1), row_group)[: len(own)]
     texts = np.empty(len(client_ids), object)
     texts[:] = client_ids.to_pylist()
     client_starts = _starts(texts[1:] != texts[:-1], row_group)
@@ -63,6 +65,15 @@ def rows_of(index: Index, *, own: bytes | None, client: str) -> list[int]:
         found.update(_find(index[0], index[1], hash_own(own)))
     found.update(_find(index[2], index[3], hash_client(client)))
     return sorted(found)
+
+
+def rows_of_clients(index: Index, clients: Iterable[str]) -> list[int]:
+    """Return first rows of runs that may have one of the clients' ids, sorted."""
+    hashes, rows = index[2], index[3]
+    wanted = np.array(sorted({hash_client(client) for client in clients}), np.uint64)
+    first, last = (np.searchsorted(hashes, wanted, side) for side in ("left", "right"))
+    found = [rows[a:b] for a, b in zip(first.tolist(), last.tolist(), strict=True) if a < b]
+    return sorted(set(np.concatenate(found).tolist())) if found else []
 
 
 def hash_own(own: bytes) -> int:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Final
 
 from serving.log.counts import LogCounts, SharedCounts, reason_of
+from serving.log.label_rows import LabelRows
 from serving.log.rows import LogRows
 from serving.log.writer import LogWriter
 
@@ -46,6 +47,14 @@ class LateWriter:
         self.refuse(self._reason, rows.count)
         return False
 
+    def offer_labels(self, labels: LabelRows) -> bool:
+        """As `LogWriter.offer_labels`."""
+        writer = self._writer or self._opened()
+        if writer is not None:
+            return writer.offer_labels(labels)
+        self._before.add("labels_dropped", labels.count)
+        return False
+
     def refuse(self, reason: str, rows: int) -> None:
         """Count rows as dropped that could not be offered."""
         self._before.refuse(reason, rows)
@@ -63,6 +72,7 @@ class LateWriter:
         counts.offered += before.offered
         counts.dropped += before.dropped
         counts.failures += before.failures
+        counts.labels_dropped += before.labels_dropped
         return counts
 
     def close(self, timeout_s: float) -> None:

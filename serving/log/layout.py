@@ -2,6 +2,7 @@
 
     <url>/predictions/model=M/version=V/date=YYYY-MM-DD/part-<uuid7>.parquet
     <url>/sensitive/…                                                        the same, mode 0600
+    <url>/labels/…                                                           see `label_rows`
     <url>/index/<dataset>/…/part-<uuid7>.ids                                 see `id_index`
     <url>/index/predictions/…/part-<uuid7>.predicted                         see `predicted`
     <spool>/<writer>/<dataset>/…/<uuid7>.arrows                              not yet rolled
@@ -16,12 +17,12 @@ from datetime import UTC, date, datetime
 from typing import Final, Literal, NamedTuple
 from urllib.parse import quote, unquote
 
-Dataset = Literal["predictions", "sensitive"]
-DATASETS: Final[tuple[Dataset, ...]] = ("predictions", "sensitive")
+Dataset = Literal["predictions", "sensitive", "labels"]
+DATASETS: Final[tuple[Dataset, ...]] = ("predictions", "sensitive", "labels")
 
 
 class Partition(NamedTuple):
-    """The rows of one version on one day (UTC)."""
+    """The rows of one version on one day (UTC); of labels, the day on which they came."""
 
     model: str
     version: str
@@ -50,6 +51,13 @@ def partition_of(folder: str) -> Partition | None:
     except ValueError:
         return None
     return Partition(model, version, day)
+
+
+def model_of(folder: str) -> str:
+    """Return the model whose rows are in the folder of a stream or a part."""
+    partition = partition_of(folder)
+    assert partition is not None, "streams and parts are found by it"
+    return partition.model
 
 
 def model_folder(model: str) -> str:

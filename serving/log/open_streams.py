@@ -15,7 +15,7 @@ from serving.protocol.ids import new_request_id
 
 MOST_OPEN: Final = 256
 """Streams that are open at once; beyond it the least recently used one is finished."""
-_MODES: Final[dict[Dataset, int]] = {"predictions": 0o644, "sensitive": 0o600}
+_MODES: Final[dict[Dataset, int]] = {"predictions": 0o644, "sensitive": 0o600, "labels": 0o644}
 _Key = tuple[Dataset, str, bytes]
 
 

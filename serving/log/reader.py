@@ -3,34 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import pyarrow as pa
 
 from serving.errors import InvalidInput
-from serving.log.columns import FIXED
+from serving.log.columns import FIXED, PREDICTED
 from serving.log.find import Indexes, find_in_parts, find_in_table
 from serving.log.footers import Footers
-from serving.log.layout import Dataset, Part, model_folder, partition_of
+from serving.log.label_rows import LABEL, LABEL_TIME
+from serving.log.layout import Dataset, partition_of
 from serving.log.parts import as_dataset, common_schema, with_partition
 from serving.log.predicted import FoundPrediction, Key, PredictedRows, found_in_table, newest
 from serving.log.query import connection, quoted, require_condition, select
+from serving.log.read_labels import (
+    FoundLabel,
+    LabelKey,
+    LabelReader,
+    LabelTables,
+    join_labels,
+    no_labels,
+)
 from serving.log.retention import all_parts
-from serving.log.spool import StreamFile, all_streams
+from serving.log.snapshot import Snapshot, take_snapshot
+from serving.log.spool import all_streams
 from serving.log.store import Store
-from serving.log.stream import read_stream
 
 _MOST_NAMES: Final = 40
 _ORDER: Final = ("time", "id", "row")
-
-
-class Snapshot(NamedTuple):
-    """Every row once: streams with their tables, and parts that were made of none of these."""
-
-    streams: list[tuple[StreamFile, Any]]
-    parts: list[Part]
+_KEYS: Final = (*_ORDER, "version", "client_id", "index")
+"""What rows are ordered by, and what labels are joined by."""
 
 
 class LogReader:
@@ -49,9 +53,10 @@ class LogReader:
         self._footers = Footers(store)
         self._indexes = Indexes(store)
         self._predicted = PredictedRows(store, self._footers)
+        self._labels = LabelReader(store, spool)
 
     def find(self, model: str, identity: str, index: int | None = None) -> list[dict[str, Any]]:
-        """Return the rows of a request, or of a batch, oldest first.
+        """Return the rows of a request, or of a batch, with their labels, oldest first.
 
         Args:
             model: its name.
@@ -61,9 +66,12 @@ class LogReader:
         Raises:
             OSError, pyarrow.ArrowException: the log cannot be read.
         """
-        rows = [
-            row for table in self.find_tables(model, identity, index) for row in table.to_pylist()
-        ]
+        tables = self.find_tables(model, identity, index)
+        labels = self.labels(model, tables)
+        rows = [row for table in tables for row in table.to_pylist()]
+        for row in rows:
+            label = labels.get((row["version"], row["client_id"], row["index"]))
+            row[LABEL], row[LABEL_TIME] = label or (None, None)
         return sorted(rows, key=lambda row: (row["time"], row["id"], row["row"]))
 
     def find_tables(self, model: str, identity: str, index: int | None = None) -> list[Any]:
@@ -81,6 +89,10 @@ class LogReader:
             tables.append(with_partition(rows, part.folder, common_schema([rows.schema])))
         ordered = [table.sort_by([(name, "ascending") for name in _ORDER]) for table in tables]
         return sorted(ordered, key=lambda table: table["time"][0].as_py())
+
+    def labels(self, model: str, tables: Sequence[Any]) -> dict[LabelKey, FoundLabel]:
+        """Return the labels of predictions that `find_tables` gave; errors are those of `find`."""
+        return self._labels.of_rows(model, tables)
 
     def find_many(self, model: str, keys: Sequence[Key]) -> list[FoundPrediction]:
         """Return the newest prediction of each key that has one, in no order.
@@ -113,6 +125,8 @@ class LogReader:
     ) -> pa.RecordBatchReader:
         """Return rows of a model, batch by batch; in no order, unless the newest are wanted.
 
+        Predictions have `label` and `label_time`, where there are labels or somebody asks for them.
+
         Args:
             model: its name.
             where: a condition in SQL (DuckDB's) on the columns.
@@ -126,7 +140,7 @@ class LogReader:
             OSError, pyarrow.ArrowException: the log cannot be read.
         """
         require_condition(where)
-        snapshot = self._within(self.snapshot(model), since, until)
+        snapshot = self.snapshot(model).within(since, until)
         tables = [(stream.folder, table) for stream, table in snapshot.streams]
         parts = self._footers.schemas(snapshot.parts)
         schema = common_schema([*parts.values(), *(table.schema for _, table in tables)])
@@ -137,10 +151,11 @@ class LogReader:
         database.register("finished", as_dataset(self._store, list(parts), schema))
         database.register("unfinished", pa.concat_tables([schema.empty_table(), *open_rows]))
         database.execute(
-            "CREATE VIEW rows AS SELECT * FROM finished UNION ALL SELECT * FROM unfinished"
+            "CREATE VIEW logged AS SELECT * FROM finished UNION ALL SELECT * FROM unfinished"
         )
-        _require_columns(columns or (), schema)
-        chosen = "*" if columns is None else ", ".join(quoted(name) for name in columns)
+        labels = self._labels_for(model, where, columns, since, schema)
+        known = schema.names if labels is None else [*schema.names, LABEL, LABEL_TIME]
+        _require_columns(columns or (), known)
         times = [
             f"time {sign} TIMESTAMPTZ '{moment.astimezone(UTC).isoformat()}'"
             for sign, moment in ((">=", since), ("<", until))
@@ -150,7 +165,40 @@ class LogReader:
         more = "ORDER BY time DESC, id, row " if newest else ""
         if limit is not None:
             more += f"LIMIT {int(limit)}"
-        return select(database, chosen, condition, more)
+        if labels is not None and limit is not None and not _mentions(where):
+            # Those few are chosen first, and only their labels are looked for.
+            database.execute("CREATE VIEW rows AS FROM logged")
+            needed = columns and [*(name for name in columns if name in schema.names), *_KEYS]
+            few = select(database, _listed(needed), condition, more).read_all()
+            database.register("chosen", few)
+            database.execute("DROP VIEW rows")
+            join_labels(database, labels, of="chosen", few=True)
+            return select(database, _listed(columns), "true", more)
+        if labels is not None:
+            join_labels(database, labels, of="logged", few=False)
+        else:
+            database.execute("CREATE VIEW rows AS FROM logged")
+        return select(database, _listed(columns), condition, more)
+
+    def _labels_for(
+        self,
+        model: str,
+        where: str,
+        columns: Sequence[str] | None,
+        since: datetime | None,
+        schema: Any,
+    ) -> LabelTables | None:
+        """Return the labels that a scan joins; None: it does not."""
+        asked = _mentions(where) or bool({LABEL, LABEL_TIME} & set(columns or ()))
+        if self._dataset != "predictions" or LABEL in schema.names:
+            return None
+        if columns is not None and not asked:
+            return None
+        found = self._labels.tables(model, since)
+        if found is None and asked:
+            of_answers = schema.field(PREDICTED).type if PREDICTED in schema.names else pa.int64()
+            return no_labels(of_answers)
+        return found
 
     def models(self) -> list[str]:
         """Return the names of the models that the log has rows of, sorted.
@@ -167,46 +215,24 @@ class LogReader:
     def snapshot(self, model: str) -> Snapshot:
         """Return what there is of a model now.
 
-        A stream becomes the part of its name. Streams are read first, so a stream that goes away
-        meanwhile is among the parts; one that was read is left out there.
-
         Raises:
             OSError: the store cannot be reached.
         """
-        folder = model_folder(model)
-        streams = []
-        names = set()
-        for stream in all_streams(self._spool, self._dataset) if self._spool else ():
-            if stream.folder.startswith(f"{folder}/"):
-                try:
-                    table = read_stream(stream.path).table
-                except FileNotFoundError:
-                    continue
-                if table is not None:
-                    streams.append((stream, table))
-                    names.add(stream.name)
-        parts = all_parts(self._store, (self._dataset,), folder)
-        return Snapshot(streams, [part for part in parts if part.name not in names])
-
-    def _within(
-        self, snapshot: Snapshot, since: datetime | None, until: datetime | None
-    ) -> Snapshot:
-        """Leave out parts of other days."""
-        kept = []
-        for part in snapshot.parts:
-            partition = partition_of(part.folder)
-            assert partition is not None, "parts are found by it"
-            day = datetime.fromisoformat(partition.day).replace(tzinfo=UTC)
-            early = since is not None and day + timedelta(days=1) <= since.astimezone(UTC)
-            late = until is not None and day >= until.astimezone(UTC)
-            if not early and not late:
-                kept.append(part)
-        return snapshot._replace(parts=kept)
+        return take_snapshot(self._store, self._spool, self._dataset, model)
 
 
-def _require_columns(wanted: Sequence[str], schema: Any) -> None:
+def _mentions(where: str) -> bool:
+    """Whether a condition may be about labels; a name in SQL is written in any case."""
+    return LABEL in where.lower()
+
+
+def _listed(columns: Sequence[str] | None) -> str:
+    return "*" if columns is None else ", ".join(quoted(name) for name in dict.fromkeys(columns))
+
+
+def _require_columns(wanted: Sequence[str], names: Sequence[str]) -> None:
     for name in wanted:
-        if name not in schema.names:
-            known = ", ".join(schema.names[:_MOST_NAMES])
-            more = ", …" if len(schema.names) > _MOST_NAMES else ""
+        if name not in names:
+            known = ", ".join(names[:_MOST_NAMES])
+            more = ", …" if len(names) > _MOST_NAMES else ""
             raise InvalidInput(f"columns: the log has no '{name[:80]}'; it has {known}{more}")

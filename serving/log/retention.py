@@ -20,7 +20,7 @@ class Retention:
 
     def days_of(self, dataset: Dataset) -> float:
         """Return the days that rows of a dataset are kept."""
-        return self.days if dataset == "predictions" else self.sensitive_days
+        return self.sensitive_days if dataset == "sensitive" else self.days
 
 
 def all_parts(store: Store, datasets: Iterable[Dataset] = DATASETS, below: str = "") -> list[Part]:

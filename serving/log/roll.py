@@ -52,7 +52,8 @@ def write_beside(table: Any, part: Part, store: Store) -> None:
     Raises:
         OSError, pyarrow.ArrowException: it was not written.
     """
-    index = make_index(table["id"], table["client_id"], ROW_GROUP)
+    own = table["id"] if "id" in table.column_names else None  # labels know no batch
+    index = make_index(own, table["client_id"], ROW_GROUP)
     private = part.dataset == "sensitive"
     store.write(part.ids, lambda file: file.write(index), private=private)
     predicted = make_predicted(table)
@@ -72,6 +73,24 @@ def write_part(table: Any, file: Any) -> None:
         write_statistics=True,
         store_schema=True,
     )
+
+
+def replace_part(store: Store, part: Part, kept: Any) -> bool:
+    """Write a part anew with the rows that are left of it; False: none are, it is deleted.
+
+    Raises:
+        OSError, pyarrow.ArrowException: it was not; do it again.
+    """
+    # Without its index a reader looks at all of a part: it never trusts one of other rows.
+    for path in part.beside:
+        store.delete(path)
+    if not kept.num_rows:
+        store.delete(part.path)
+        return False
+    private = part.dataset == "sensitive"
+    store.write(part.path, lambda file: write_part(kept, file), private=private)
+    write_beside(kept, part, store)
+    return True
 
 
 READ_ERRORS: Final = (OSError, pa.ArrowException)

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from serving.log.columns import kept_rows, likeness, prediction_batch, sensitive_batch
 from serving.log.counts import LogCounts, SharedCounts, reason_of
+from serving.log.label_rows import LabelRows, label_batch
 from serving.log.layout import Partition, day_of
 from serving.log.open_streams import OpenStreams, RollLimits
 from serving.log.retention import Retention
@@ -73,7 +74,7 @@ class LogWriter:
         self._streams = OpenStreams(own.path, self._limits.roll, self._roller.add)
         self._lock = threading.Lock()
         self._written = threading.Condition(self._lock)
-        self._queue: deque[tuple[LogRows, int, int]] = deque()
+        self._queue: deque[tuple[LogRows | LabelRows, int, int]] = deque()
         self._queued_bytes = 0
         self._taken = self._settled = 0
         """How many times `offer` took something, and how many of these are not waiting any more."""
@@ -96,19 +97,34 @@ class LogWriter:
         """
         count, size = rows.count, rows.nbytes
         with self._lock:
-            full = self._queued_bytes + size > self._limits.queue_bytes
-            taken = not full and not self._stopping
-            if taken:
-                self._queue.append((rows, count, size))
-                self._queued_bytes += size
-                self._taken += 1
-                hurry = 2 * self._queued_bytes > self._limits.queue_bytes
-                self._counts.take(count)
+            refused = self._refused(rows, count, size)
+            if refused:
+                self._counts.refuse(refused, count)
             else:
-                self._counts.refuse("queue_full" if full else "stopped", count)
-        if taken and hurry:
+                self._counts.take(count)
+        return not refused
+
+    def offer_labels(self, labels: LabelRows) -> bool:
+        """Take labels to be written; as `offer`, but with counts of their own."""
+        count, size = labels.count, labels.nbytes
+        with self._lock:
+            refused = self._refused(labels, count, size)
+            if refused:
+                self._counts.add("labels_dropped", count)
+        return not refused
+
+    def _refused(self, rows: LogRows | LabelRows, count: int, size: int) -> str:
+        """Put rows into the queue; returns why not, empty if they are in it."""
+        if self._queued_bytes + size > self._limits.queue_bytes:
+            return "queue_full"
+        if self._stopping:
+            return "stopped"
+        self._queue.append((rows, count, size))
+        self._queued_bytes += size
+        self._taken += 1
+        if 2 * self._queued_bytes > self._limits.queue_bytes:
             self._news.set()
-        return taken
+        return ""
 
     def refuse(self, reason: str, rows: int) -> None:
         """Count rows as dropped that could not be offered."""
@@ -154,21 +170,30 @@ class LogWriter:
     def _write_waiting(self) -> None:
         while taken := self._take():
             groups: dict[Any, list[LogRows]] = {}
+            labels: dict[Any, list[LabelRows]] = {}
             for rows, count, _ in taken:
                 try:
                     partition = Partition(rows.model, rows.version, day_of(rows.time))
-                    groups.setdefault((partition, likeness(rows)), []).append(rows)
+                    if isinstance(rows, LabelRows):
+                        labels.setdefault((partition, rows.kind), []).append(rows)
+                    else:
+                        groups.setdefault((partition, likeness(rows)), []).append(rows)
                 except Exception as error:  # noqa: BLE001 - as in `_made`
-                    self._drop(error, count)
+                    if isinstance(rows, LabelRows):
+                        self._drop_labels(error, count)
+                    else:
+                        self._drop(error, count)
             for (partition, _), group in groups.items():
                 self._write(partition, group)
+            for (partition, _), told in labels.items():
+                self._write_labels(partition, told)
             with self._written:
                 self._queued_bytes -= sum(size for _, _, size in taken)
                 self._settled += len(taken)
                 self._written.notify_all()
 
-    def _take(self) -> list[tuple[LogRows, int, int]]:
-        taken: list[tuple[LogRows, int, int]] = []
+    def _take(self) -> list[tuple[LogRows | LabelRows, int, int]]:
+        taken: list[tuple[LogRows | LabelRows, int, int]] = []
         count = 0
         with self._lock:
             while self._queue and count < _MOST_JOINED:
@@ -191,7 +216,7 @@ class LogWriter:
             predictions = predictions.filter(kept)
             sensitive = None if sensitive is None else sensitive.filter(kept)
         left = predictions.num_rows
-        if left and self._streams.size + self._roller.size > self._limits.spool_bytes:
+        if left and self._spool_full:
             self._counts.drop("spool_full", left)
             left = 0
         elif left:
@@ -216,8 +241,35 @@ class LogWriter:
             self._counts.note("disk_error", None)
         return int(predictions.num_rows)
 
+    def _write_labels(self, partition: Partition, group: Sequence[LabelRows]) -> None:
+        count = sum(rows.count for rows in group)
+        if self._spool_full:
+            self._counts.add("labels_dropped", count)
+            return
+        try:
+            self._streams.append("labels", partition.folder, label_batch(group))
+        except Exception as error:  # noqa: BLE001 - as in `_made`
+            if isinstance(error, OSError) or len(group) == 1:
+                self._drop_labels(error, count)
+                return
+            for rows in group:
+                self._write_labels(partition, [rows])
+        else:
+            self._counts.add("labels", count)
+
+    @property
+    def _spool_full(self) -> bool:
+        return self._streams.size + self._roller.size > self._limits.spool_bytes
+
+    def _drop_labels(self, error: Exception, count: int) -> None:
+        self._counts.add("labels_dropped", count)
+        self._failed(error)
+
     def _drop(self, error: Exception, count: int) -> None:
         self._counts.drop(reason_of(error), count)
+        self._failed(error)
+
+    def _failed(self, error: Exception) -> None:
         of_disk = isinstance(error, OSError)
         self._counts.add("failures", of_disk)
         self._counts.note("disk_error" if of_disk else "row_error", str(error))

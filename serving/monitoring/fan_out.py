@@ -25,6 +25,7 @@ from serving.channel.messages.observation import (
     ResetMeta,
 )
 from serving.errors import Unsupported
+from serving.monitoring.model_monitors import LearnedLabels
 from serving.monitoring.recorded_clock import RecordedClock
 from serving.monitoring.service import MonitoringService
 from serving.protocol.messages import Tensor
@@ -98,6 +99,13 @@ class Consumer(Protocol):
         """
 
 
+class LabelConsumer(Protocol):
+    """Somebody who is told of labels that have met their predictions, each once and in order."""
+
+    def labelled(self, labels: Sequence[LearnedLabels], now: float, replayed: bool) -> None:
+        """Take labels; arguments, and what must not happen, are those of `Consumer.taken_in`."""
+
+
 class FanOut:
     """Applies what a monitor is told. Belongs to one thread.
 
@@ -105,6 +113,7 @@ class FanOut:
         service: the judges.
         clock: the clock that the service reads.
         consumers: who else is told of predictions.
+        labels: who else is told of labels; None: nobody.
     """
 
     def __init__(
@@ -112,10 +121,12 @@ class FanOut:
         service: MonitoringService,
         clock: RecordedClock,
         consumers: Sequence[Consumer] = (),
+        labels: LabelConsumer | None = None,
     ) -> None:
         self.service = service
         self._clock = clock
         self._consumers = list(consumers)
+        self._labels = labels
 
     def apply(
         self, told: Told, tensors: Sequence[Tensor], now: float, *, replayed: bool = False
@@ -129,10 +140,13 @@ class FanOut:
             if isinstance(told, EventMeta):
                 if self.service.observe(told, tensors):
                     self._taken_in(told, tensors, now, replayed)
+                    self._learned(now, replayed)
             elif isinstance(told, Position):
                 self.service.at(told)
             elif isinstance(told, LabelsMeta):
-                return self.service.label(told)
+                answer = self.service.label(told)
+                self._learned(now, replayed)
+                return answer
             elif isinstance(told, RecalledMeta):
                 self.service.recalled(told)
             elif isinstance(told, ResetMeta):
@@ -157,6 +171,14 @@ class FanOut:
             except Exception as error:  # noqa: BLE001 - the judges and the others go on
                 _failed(consumer, error)
 
+    def _learned(self, now: float, replayed: bool) -> None:
+        learned = self.service.watches.learned()
+        if learned and self._labels is not None:
+            try:
+                self._labels.labelled(learned, now, replayed)
+            except Exception as error:  # noqa: BLE001 - the judges have them all the same
+                _failed(self._labels, error)
+
     def _taken_in(
         self, meta: EventMeta, tensors: Sequence[Tensor], now: float, replayed: bool
     ) -> None:
@@ -167,6 +189,6 @@ class FanOut:
                 _failed(consumer, error)
 
 
-def _failed(consumer: Consumer, error: Exception) -> None:
+def _failed(consumer: Consumer | LabelConsumer, error: Exception) -> None:
     said = f"a consumer of predictions failed: {type(consumer).__name__}"
     report(Event.MONITOR_FAILED, said, error=error)

@@ -11,6 +11,8 @@ from serving.telemetry.counters import SeriesSet, SumSeries
 from serving.telemetry.metrics.events import (
     STORE_DROPPED,
     STORE_ERRORS,
+    STORE_LABELS,
+    STORE_LABELS_DROPPED,
     STORE_PARTS,
     STORE_ROWS,
     STORE_SAMPLED_OUT,
@@ -44,6 +46,8 @@ class LogStatus:
         self._rows = series.sum(STORE_ROWS)
         self._sampled_out = series.sum(STORE_SAMPLED_OUT)
         self._errors = series.sum(STORE_ERRORS)
+        self._labels = series.sum(STORE_LABELS)
+        self._labels_dropped = series.sum(STORE_LABELS_DROPPED)
         self._parts = series.sum(STORE_PARTS)
         self._waiting = series.gauge(STORE_WAITING)
         self._dropped: dict[str, SumSeries] = {}
@@ -56,6 +60,8 @@ class LogStatus:
         self._rows.value = counts.stored
         self._sampled_out.value = counts.sampled_out
         self._errors.value = counts.failures
+        self._labels.value = counts.labels
+        self._labels_dropped.value = counts.labels_dropped
         self._parts.value = counts.parts
         self._waiting.set(counts.waiting)
         for reason, rows in counts.dropped.items():
@@ -83,6 +89,10 @@ class LogStatus:
         if counts.sensitive_dropped:
             found.append(
                 f"the prediction log lacks the sensitive values of {counts.sensitive_dropped} rows"
+            )
+        if counts.labels_dropped:
+            found.append(
+                f"the prediction log lacks {counts.labels_dropped} labels, which the monitor has"
             )
         if counts.store_error:
             found.append(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
@@ -11,6 +11,7 @@ from monitors.finding import Finding
 from monitors.performance.forgotten_keys import ForgottenKeys, Key
 from monitors.performance.label_kinds import ClassLabels
 from monitors.performance.labels import (
+    CorrectedRow,
     JoinedRow,
     LabelEvent,
     LoggedPrediction,
@@ -42,6 +43,14 @@ from serving.telemetry.counters import SeriesSet
 RECENT_ROWS: Final = 1000
 
 
+class LearnedLabels(NamedTuple):
+    """Labels that are taken for true from now on, and the version whose predictions they met."""
+
+    model: str
+    version: str
+    rows: Sequence[JoinedRow | CorrectedRow]
+
+
 class ModelMonitors:
     """The monitors of one model version.
 
@@ -52,6 +61,7 @@ class ModelMonitors:
         upstream_as: what counters call the version where it is another server's; empty: it is
             one that is served here.
         monitors: which kinds of monitors there are.
+        learned: where labels go that have met their predictions; None: nowhere.
 
     Attributes:
         entry: the version.
@@ -67,8 +77,10 @@ class ModelMonitors:
         *,
         upstream_as: str = "",
         monitors: Sequence[MonitorDescriptor] = MONITORS,
+        learned: list[LearnedLabels] | None = None,
     ) -> None:
         self.entry = entry
+        self._learned = [] if learned is None else learned
         self.judges = bool(consumers(entry.config))
         told = f" version '{entry.version}' upstream" if upstream_as else ""
         model = f"model '{entry.name}'{told}"
@@ -197,6 +209,7 @@ class ModelMonitors:
         self._labels.received(counts)
         self._joined(truth, joined, now, now)
         if corrected:
+            self._learned.append(LearnedLabels(self.entry.name, self.entry.version, corrected))
             replaced = corrections(corrected, now)
             truth.overall.revise(replaced)
             self._monitors.corrected(replaced, now)
@@ -230,6 +243,7 @@ class ModelMonitors:
         self, truth: LabelledRows, joined: Sequence[JoinedRow], timestamp: float, now: float
     ) -> None:
         if joined:
+            self._learned.append(LearnedLabels(self.entry.name, self.entry.version, joined))
             self._labels.joined(joined)
             rows = joined_rows(joined, timestamp)
             truth.overall.add(rows)

@@ -20,7 +20,7 @@ from serving.channel.messages.directory import ServedModel
 from serving.errors import VersionNotFound, unknown_model
 from serving.monitoring.judges.descriptor import MonitorDescriptor
 from serving.monitoring.judges.listed import MONITORS
-from serving.monitoring.model_monitors import ModelMonitors
+from serving.monitoring.model_monitors import LearnedLabels, ModelMonitors
 from serving.monitoring.unserved import Unserved
 from serving.roles.served_entry import served_entry
 from serving.telemetry.counters import SeriesSet
@@ -75,6 +75,7 @@ class MonitoredVersions:
         self._ended: list[str] = []
         self._remembered: set[str] = set()
         self._changed_before: Changes = []
+        self._learned: list[LearnedLabels] = []
 
     # -- what is served -----------------------------------------------------------------
 
@@ -118,7 +119,12 @@ class MonitoredVersions:
             entry = replace(entry, version=version)
         counted_as = "" if key == served else self._counted_as(key)
         watch = ModelMonitors(
-            entry, self._series, forgotten, upstream_as=counted_as, monitors=self._monitors
+            entry,
+            self._series,
+            forgotten,
+            upstream_as=counted_as,
+            monitors=self._monitors,
+            learned=self._learned,
         )
         state, entries = self._saved.take("/".join(key))
         watch.restore_entries(entries)
@@ -200,6 +206,12 @@ class MonitoredVersions:
             said = "a version of the other server is not watched: too many others answer"
             report(Event.MONITOR_BLIND, said, model=model, version=version)
         self._crowded[model] = version
+
+    def learned(self) -> list[LearnedLabels]:
+        """Return the labels that have met their predictions since the last call."""
+        found = self._learned[:]
+        self._learned.clear()
+        return found
 
     # -- look-up ------------------------------------------------------------------------
 

@@ -1,11 +1,11 @@
-"""The prediction log of a running instance: a consumer of the monitor's events that writes rows."""
+"""The prediction log of a running instance: it writes what the monitor is told of as rows."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 import pyarrow as pa
 
@@ -14,18 +14,23 @@ from serving.channel.messages.observation import EventMeta
 from serving.config import Log
 from serving.config.encoded import decode_config
 from serving.errors import InvalidInput
+from serving.log.label_rows import LabelRows
 from serving.log.late_writer import LateWriter
 from serving.log.place import place_of, retention_of
 from serving.log.rows import LogRows, ModelLog
-from serving.log.stored import stored_requests
+from serving.log.stored import stored_labels, stored_requests
 from serving.log.writer import LogLimits, LogWriter
 from serving.monitoring.log_status import LogStatus
+from serving.monitoring.logged_labels import logged_labels
 from serving.monitoring.logged_rows import UNKNOWN, HowLogged, how_logged, logged_rows
+from serving.monitoring.model_monitors import LearnedLabels
 from serving.protocol.messages import Tensor
 from serving.telemetry.counters import SeriesSet
 from serving.telemetry.logs.events import Event
 from serving.telemetry.logs.report import report
 from serving.telemetry.series import Series
+
+K = TypeVar("K")
 
 FLUSH_S: Final = 10.0
 """What a checkpoint waits for the disk."""
@@ -36,7 +41,7 @@ MOST_REMEMBERED: Final = 1024
 
 
 class PredictionLog:
-    """Gives a writer the rows of every event, each once; never waits for it.
+    """Gives a writer the rows of every event, and labels, each once; never waits for it.
 
     After a restart events come again that the process before may have logged. They are kept until
     it is known which of them the log has.
@@ -66,7 +71,7 @@ class PredictionLog:
         self._series = SeriesSet()
         self._status = LogStatus(self._series, clock)
         self._lock = threading.Lock()
-        self._replayed: list[LogRows] = []
+        self._replayed: list[LogRows | LabelRows] = []
         self._replayed_since: float | None = None
         self._settling: threading.Thread | None = None
 
@@ -108,6 +113,18 @@ class PredictionLog:
                 error=error,
             )
             return
+        self._offer_all(rows, now, replayed)
+
+    def labelled(self, labels: Sequence[LearnedLabels], now: float, replayed: bool) -> None:
+        """Take labels; see `LabelConsumer`."""
+        rows: list[LabelRows] = []
+        for learned in labels:
+            how = self._how.get(learned.model)
+            if how is not None and how.capture != "none":
+                rows += logged_labels(learned)
+        self._offer_all(rows, now, replayed)
+
+    def _offer_all(self, rows: Sequence[LogRows | LabelRows], now: float, replayed: bool) -> None:
         if replayed:
             with self._lock:
                 self._replayed += rows
@@ -118,7 +135,13 @@ class PredictionLog:
             self._settling = threading.Thread(target=self._settle, name="log-replay", daemon=True)
             self._settling.start()
         for each in rows:
-            self._writer.offer(each)
+            self._offer(each)
+
+    def _offer(self, rows: LogRows | LabelRows) -> None:
+        if isinstance(rows, LabelRows):
+            self._writer.offer_labels(rows)
+        else:
+            self._writer.offer(rows)
 
     def flush(self) -> None:
         """Have all that was taken in before on the disk; see `Consumer`."""
@@ -135,16 +158,42 @@ class PredictionLog:
         with self._lock:  # who comes second waits until it is done
             if not self._replayed or self._replayed_since is None:
                 return
-            rows, self._replayed = self._replayed, []
-            for each in _missing(rows, self._known(rows, self._replayed_since)):
-                self._writer.offer(each)
+            replayed, self._replayed = self._replayed, []
+            since = self._replayed_since
+            rows = [each for each in replayed if isinstance(each, LogRows)]
+            wanted = [key for each in rows for key in each.request_keys()]
+            known = self._known(stored_requests, rows, wanted, since)
+            for each in rows:
+                positions = [at for at, key in enumerate(each.request_keys()) if key not in known]
+                self._offer_some(each, positions, len(each.requests.rows))
+            labels = [each for each in replayed if isinstance(each, LabelRows)]
+            told = [key for of in labels for key in of.label_keys()]
+            stored = self._known(stored_labels, labels, told, since)
+            for of in labels:
+                positions = [at for at, key in enumerate(of.label_keys()) if key not in stored]
+                self._offer_some(of, positions, of.count)
 
-    def _known(self, rows: Sequence[LogRows], since: float) -> set[tuple[bytes, int]]:
+    def _offer_some(self, rows: LogRows | LabelRows, positions: Sequence[int], count: int) -> None:
+        """Offer requests or labels at positions among so many."""
+        if len(positions) == count:
+            self._offer(rows)
+        elif positions:
+            self._offer(rows.chosen(positions))
+
+    def _known(
+        self,
+        stored: Callable[..., set[K]],
+        rows: Sequence[LogRows | LabelRows],
+        wanted: Sequence[K],
+        since: float,
+    ) -> set[K]:
+        """Return which of the wanted keys of rows the log has."""
         models = {each.model for each in rows}
-        wanted = [key for each in rows for key in each.request_keys()]
         begun = since - self._limits.roll.max_age_s - SLACK_S
+        if not wanted:
+            return set()
         try:
-            return stored_requests(self._store, self._spool, models, wanted, begun)
+            return stored(self._store, self._spool, models, wanted, begun)
         except (OSError, pa.ArrowException) as error:
             report(
                 Event.OBSERVATION_FAILED,
@@ -164,14 +213,3 @@ class PredictionLog:
     def notes(self) -> tuple[str, ...]:
         """Return what is wrong with it, one sentence each."""
         return self._status.notes(self._writer.counts())
-
-
-def _missing(rows: Sequence[LogRows], known: set[tuple[bytes, int]]) -> list[LogRows]:
-    found = []
-    for each in rows:
-        positions = [at for at, key in enumerate(each.request_keys()) if key not in known]
-        if len(positions) == len(each.requests.rows):
-            found.append(each)
-        elif positions:
-            found.append(each.chosen(positions))
-    return found

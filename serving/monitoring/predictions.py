@@ -36,7 +36,10 @@ from serving.telemetry.outcomes import OUTCOME_OK
 
 if TYPE_CHECKING:
     from monitors.performance.forgotten_keys import Key
+    from serving.log.read_labels import FoundLabel, LabelKey
     from serving.log.reader import LogReader
+
+    Labels = Mapping[LabelKey, FoundLabel]
 
 T = TypeVar("T")
 
@@ -97,7 +100,7 @@ class LoggedPredictions:
             Overloaded: too many others ask.
             ModelNotReady: the log cannot be read now.
         """
-        return await self._found(asked, _as_json)
+        return await self._found(asked, _as_json, labels=True)
 
     async def inputs(self, asked: LoggedInputsMeta) -> tuple[LoggedInputsReply, Sequence[Tensor]]:
         """Return the inputs of a request's rows, and what answered them.
@@ -147,7 +150,11 @@ class LoggedPredictions:
         return RecalledMeta(model, rows)
 
     async def _found(
-        self, asked: PredictionsMeta, make: Callable[[PredictionsMeta, list[Any]], T]
+        self,
+        asked: PredictionsMeta,
+        make: Callable[[PredictionsMeta, list[Any], Labels], T],
+        *,
+        labels: bool = False,
     ) -> T:
         place = self._place
         if place is None:
@@ -161,7 +168,9 @@ class LoggedPredictions:
         try:
             loop = asyncio.get_running_loop()
             for last in (False, True):
-                found = await loop.run_in_executor(self._worker, self._look, place, asked, make)
+                found = await loop.run_in_executor(
+                    self._worker, self._look, place, asked, make, labels
+                )
                 if found is not None:
                     return found
                 if not last:
@@ -179,13 +188,17 @@ class LoggedPredictions:
         self,
         place: LogPlace,
         asked: PredictionsMeta,
-        make: Callable[[PredictionsMeta, list[Any]], T],
+        make: Callable[[PredictionsMeta, list[Any], Labels], T],
+        labels: bool,
     ) -> T | None:
         """Return what is made of the rows, None without any; runs in the thread."""
-        tables = self._read(
-            place, lambda reader: reader.find_tables(asked.model, asked.id, asked.index)
-        )
-        return make(asked, tables) if tables else None
+
+        def read(reader: LogReader) -> tuple[list[Any], Labels]:
+            tables = reader.find_tables(asked.model, asked.id, asked.index)
+            return tables, reader.labels(asked.model, tables) if labels else {}
+
+        tables, told = self._read(place, read)
+        return make(asked, tables, told) if tables else None
 
     def _read(self, place: LogPlace, read: Callable[[LogReader], T]) -> T:
         # Here, because the libraries take long to load, and most monitors are never asked.
@@ -208,15 +221,16 @@ def _at(index: int | None) -> str:
     return "" if index is None else f" and the index {index}"
 
 
-def _as_json(asked: PredictionsMeta, tables: list[Any]) -> bytes:
+def _as_json(asked: PredictionsMeta, tables: list[Any], labels: Labels) -> bytes:
     from serving.log.found_rows import found_rows
 
-    return msgspec.json.encode(found_rows(asked.model, asked.id, tables))
+    return msgspec.json.encode(found_rows(asked.model, asked.id, tables, labels))
 
 
 def _inputs(
     asked: PredictionsMeta,
     tables: list[Any],
+    _labels: Labels,
     most: int,
     configs: Mapping[tuple[str, str], bytes],
 ) -> tuple[LoggedInputsReply, Sequence[Tensor]]:

@@ -105,7 +105,7 @@ class MonitorRole:
         self._pairs = SharedPairs()
         self._sink = sink_of(cloudevents)
         own = [each for each in (self._log, self._sink) if each is not None]
-        fan_out = FanOut(self.service, recorded, (*own, *consumers))
+        fan_out = FanOut(self.service, recorded, (*own, *consumers), self._log)
         self._persistence = Persistence(data_dir, member_id, fan_out, clock, self._series)
         self._intake = self._persistence.intake
         self._reports = ReportRunner()

@@ -14,7 +14,12 @@ from typer.testing import CliRunner
 from serving.cli.command import app
 from serving.cli.console import OUT
 from serving.errors import InvalidInput, VigilError
+from serving.log.label_rows import LabelRows
+from serving.log.retention import Retention
+from serving.log.store import open_store
+from serving.log.writer import LogWriter
 
+NOON = datetime(2026, 11, 30, 12, tzinfo=UTC).timestamp()
 OLD = datetime(2026, 11, 1, tzinfo=UTC).timestamp()
 
 
@@ -117,6 +122,29 @@ def test_json_has_an_object_a_line(run, tmp_path):
     ]  # fmt: skip
     assert [line["in_age"] for line in lines if line["client_id"] == "old[red]"] == [None]
     assert {len(line["id"]) for line in lines} == {36}
+
+
+def test_labels_are_shown_and_chosen_by(run, filled, tmp_path):
+    assert "label" not in run()
+    assert run("--where", "label IS NOT NULL") == "no prediction is like that\n"
+    writer = LogWriter(open_store(str(filled)), filled / "open", Retention(1e5, 1e5, 1e15), {})
+    writer.start()
+    names = ["=HYPERLINK(1)", "old[red]"]
+    writer.offer_labels(LabelRows("m", "1", names, [1, 0], [NOON] * 2, [7, 4]))
+    writer.offer_labels(LabelRows("m", "1", names[1:], [0], [NOON + 1], [5]))
+    writer.close()
+    printed = run("--where", "label > 4")
+    assert printed.index("label") < printed.index("in_age")
+    assert "HYPERLINK" in printed
+    assert "old[red]" in printed
+    for suffix in ("csv", "jsonl", "parquet"):
+        file = tmp_path / f"rows.{suffix}"
+        run("--out", str(file), "--where", "label = 5", "--columns", "client_id,label,label_time")
+    assert (tmp_path / "rows.csv").read_text().splitlines()[1] == (
+        '"old[red]",5,"2026-11-30T12:00:01.000000Z"'
+    )
+    assert json.loads((tmp_path / "rows.jsonl").read_text())["label"] == 5
+    assert pq.read_table(tmp_path / "rows.parquet")["label"].to_pylist() == [5]
 
 
 def test_parquet_has_every_column_as_it_is(run, tmp_path):

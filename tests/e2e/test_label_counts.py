@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 import tritonclient.grpc
 
+from serving.log.reader import LogReader
+from serving.log.store import open_store
 from serving.protocol.pb import vigil_pb2 as pb
 
 pytestmark = pytest.mark.e2e
@@ -28,12 +30,13 @@ def labelled(
     make_lab: Callable[..., Path],
     eventually: Callable[..., Any],
     tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[Any]:
-    """Serves `lab` and judges its accuracy."""
-    with running(make_lab(), tmp_path_factory.mktemp("label_counts")) as instance:
+) -> Iterator[tuple[Any, Path]]:
+    """Serves `lab` and judges its accuracy; with the folder of its log."""
+    folder = tmp_path_factory.mktemp("label_counts")
+    with running(make_lab(), folder) as instance:
         findings = f"{instance.url}/v2/models/lab/findings"
         eventually("the monitor", lambda: httpx.get(findings, timeout=60).status_code == 200)
-        yield instance
+        yield instance, folder / "data" / "log"
 
 
 def predict(instance: Any, rng: np.random.Generator) -> dict[tuple[str, int], int]:
@@ -73,8 +76,8 @@ def mixed(predicted: dict[tuple[str, int], int], rng: np.random.Generator) -> li
 
 def expected(
     predicted: dict[tuple[str, int], int], labels: list[Label]
-) -> tuple[Counter[str], float]:
-    """Return what becomes of each label in this order, and the accuracy by the last ones."""
+) -> tuple[Counter[str], float, dict[tuple[str, int], int]]:
+    """Return what becomes of each label in this order, the accuracy by the last ones, and these."""
     known: dict[tuple[str, int], tuple[int, str]] = {}
     counts: Counter[str] = Counter(accepted=0, duplicate=0, unknown=0, late=0, corrected=0)
     for key, truth, at in labels:
@@ -89,7 +92,7 @@ def expected(
             known[key] = truth, at
     right = sum(predicted[key] == truth for key, (truth, _) in known.items())
     assert known.keys() == predicted.keys()
-    return counts, right / len(known)
+    return counts, right / len(known), {key: truth for key, (truth, _) in known.items()}
 
 
 def push(instance: Any, labels: list[Label]) -> Counter[str]:
@@ -125,19 +128,20 @@ OUTCOMES = ("accepted", "duplicate", "unknown", "late")
 
 
 def test_every_label_is_counted_as_what_it_is(
-    labelled: Any, eventually: Callable[..., Any]
+    labelled: tuple[Any, Path], eventually: Callable[..., Any]
 ) -> None:
+    instance, folder = labelled
     rng = np.random.default_rng(0)
-    predicted = predict(labelled, rng)
+    predicted = predict(instance, rng)
     assert len(predicted) == 10_000
     labels = mixed(predicted, rng)
-    counts, accuracy = expected(predicted, labels)
+    counts, accuracy, truths = expected(predicted, labels)
     assert counts["corrected"] > SOME / 4  # some corrections come before what they correct
-    told = push(labelled, labels)
+    told = push(instance, labels)
     assert told == {name: counts[name] for name in OUTCOMES if counts[name] or name in told}
 
     def metric(name: str, **attributes: str) -> float:
-        return float(labelled.metric(f"vigil_{name}", model="lab", **attributes))
+        return float(instance.metric(f"vigil_{name}", model="lab", **attributes))
 
     eventually(
         "all labels on the metrics page",
@@ -152,3 +156,12 @@ def test_every_label_is_counted_as_what_it_is(
     assert metric("labels_coverage_ratio") == 1
     overall = metric("performance_overall", metric="accuracy")
     assert overall == pytest.approx(accuracy, abs=1e-12)
+    stored = "vigil_store_labels_total"
+    eventually("all of them in the log", lambda: instance.metric(stored) == counts["accepted"])
+    reader = LogReader(open_store(str(folder)), folder / "open")
+    rows = reader.scan("lab", "label != predicted OR true").read_all().to_pylist()
+    assert {(row["client_id"], row["index"]): row["label"] for row in rows} == truths
+    (ident, at), truth = next(iter(truths.items()))
+    url = f"{instance.url}/v2/models/lab/predictions/{ident}?index={at}"
+    (row,) = httpx.get(url, timeout=60).json()["rows"]
+    assert (row["label"], row["label_time"] > row["time"]) == (truth, True)

@@ -168,11 +168,11 @@ def test_others_read_exactly_what_clients_were_answered(
 
 
 def shown(folder: Path, cwd: Path) -> list[str]:
-    """Run what the page shows, where it would be run; return what it prints."""
+    """Run what the page shows of predictions, where it would be run; return what it prints."""
     (cwd / ".vigil").symlink_to(folder.parent)
     blocks = re.findall(r"^```py\n(.*?)^```$", PAGE.read_text(), re.MULTILINE | re.DOTALL)
     said = []
-    for block in blocks:
+    for block in blocks[:2]:
         program = block.replace("loans", MODEL) + "print(len(rows))\n"
         run = subprocess.run([sys.executable, "-c", program], cwd=cwd, capture_output=True,
                              text=True, timeout=120)  # fmt: skip
@@ -187,6 +187,15 @@ def test_killing_the_monitor_loses_nothing_and_doubles_nothing(
     tmp_path: Path,
     eventually: Callable[..., Any],
 ) -> None:
+    def push(client: httpx.Client, numbers: range, more: int) -> None:
+        """Push a label of each request, until the monitor says that it has them."""
+        url = f"{instance.url}/v2/models/{MODEL}/labels"
+        labels = [{"id": f"request-{each}", "y_true": (each + more) % 3} for each in numbers]
+        eventually(
+            "labels are taken",
+            lambda: client.post(url, json={"labels": labels}).status_code == 200,
+        )
+
     with running(make_lab(), tmp_path) as instance:
         killed: list[int] = []
         with httpx.Client(timeout=60) as client:
@@ -201,15 +210,31 @@ def test_killing_the_monitor_loses_nothing_and_doubles_nothing(
                     (monitor,) = eventually("a monitor", lambda: alive(instance, killed))
                     os.kill(monitor, signal.SIGKILL)
                     killed.append(monitor)
+                if number % 50 == 49:
+                    push(client, range(number - 49, number + 1), 0)
+                    push(client, range(number - 9, number + 1), 1)
         folder = tmp_path / "data" / "log"
         reader = LogReader(open_store(str(folder)), folder / "open")
         eventually("all rows", lambda: reader.scan(MODEL).read_all().num_rows >= REQUESTS)
+        truth = {
+            f"request-{number}": (number + (number % 50 >= 40)) % 3 for number in range(REQUESTS)
+        }
+        eventually("their labels", lambda: labels_of(reader) == truth)
         assert total(instance, "vigil_events_lost_total") == 0
     found = reader.scan(MODEL).read_all().to_pylist()
     assert Counter(row["client_id"] for row in found) == Counter(
         f"request-{number}" for number in range(REQUESTS)
     )
     assert len({(row["id"], row["row"]) for row in found}) == REQUESTS
+    told = LogReader(open_store(str(folder)), folder / "open", "labels").scan(MODEL).read_all()
+    pairs = zip(told["client_id"].to_pylist(), told["label"].to_pylist(), strict=True)
+    assert set(Counter(pairs).values()) == {1}
+
+
+def labels_of(reader: LogReader) -> dict[str, int]:
+    """Return what is true of each request."""
+    rows = reader.scan(MODEL, "label IS NOT NULL", columns=["client_id", "label"]).read_all()
+    return dict(zip(rows["client_id"].to_pylist(), rows["label"].to_pylist(), strict=True))
 
 
 def alive(instance: Any, killed: list[int]) -> list[int]:

@@ -11,6 +11,7 @@ import pytest
 from serving.errors import InvalidInput, VigilError
 from serving.log import forget as module
 from serving.log.forget import Subject, WriterRuns, forget
+from serving.log.label_rows import LabelRows
 from serving.log.open_streams import RollLimits
 from serving.log.store import Store
 from serving.log.writer import LogLimits
@@ -170,3 +171,38 @@ def test_a_reader_that_has_seen_the_old_file_finds_what_is_left(log, rows):
     assert reader.find("m", "r7") == []
     assert len(reader.find("m", "r39999")) == 1
     assert pq.read_metadata(log.parts()[0]).num_rows == 39_999
+
+
+@pytest.mark.parametrize(
+    "subject",
+    [Subject("subject-7"), Subject("subject-7", model="m"),
+     Subject("user-subject-7", "principal"), Subject("ssn-of-subject-7", "ssn")],
+    ids=lambda each: f"{each.by}-{each.model}",
+)  # fmt: skip
+def test_labels_go_with_their_predictions(filled, subject):
+    for model in ("m", "n"):
+        writer = filled.writer()
+        for index in (0, 1):
+            names = ["a1", "subject-7", "a2"]
+            times = [1_796_040_000.0] * 3
+            writer.offer_labels(LabelRows(model, "1", names, [index] * 3, times, [1, 0, 1]))
+        writer.close()
+    done = forget(filled.store, filled.spool, subject)
+    assert done.rows["labels"] == (2 if subject.model else 4)
+    assert clients(filled, "m", "labels") == ["a1", "a1", "a2", "a2"]
+    assert clients(filled, "n", "labels").count("subject-7") == (2 if subject.model else 0)
+    assert filled.reader().find("m", "a1")[0]["label"] == 1
+    assert "labels" not in forget(filled.store, filled.spool, subject).rows
+
+
+def test_labels_of_other_rows_of_a_request_stay(log, rows):
+    writer = log.writer()
+    writer.offer(rows(2, sensitive={"ssn": ["one", "two"]}, requests={"client_ids": ["r"]}))
+    writer.offer(rows(2, model="n", requests={"client_ids": ["r"]}))
+    for model in ("m", "n"):
+        times = [1_796_040_000.0] * 2
+        writer.offer_labels(LabelRows(model, "1", ["r", "r"], [0, 1], times, [5, 6]))
+    writer.close()
+    forget(log.store, log.spool, Subject("one", "ssn"))
+    assert [row["label"] for row in log.reader().find("m", "r")] == [6]
+    assert [row["label"] for row in log.reader().find("n", "r")] == [5, 6]

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from serving.log.label_rows import LabelRows
 from serving.log.late_writer import RETRY_S, LateWriter
 from serving.log.retention import Retention
 from serving.log.writer import LogWriter
@@ -46,13 +47,16 @@ def test_rows_are_counted_as_lost_until_it_begins(log: Any, rows: Any, number: i
     assert disk.tries == 1
     disk.broken, disk.now = False, RETRY_S - 0.1
     assert not writer.offer(rows(1))
+    assert not writer.offer_labels(LabelRows("m", "1", ["r"], [0], [1e9], [1]))
     before = writer.counts()
     assert (before.offered, before.dropped, before.failures) == (7, {REASONS[number]: 7}, 1)
     assert os.strerror(number) in str(before.disk_error)
     disk.now = RETRY_S
     assert writer.offer(rows(4))
+    assert writer.offer_labels(LabelRows("m", "1", ["r"] * 2, [0, 1], [1e9] * 2, [1, 0]))
     assert writer.flush(30)
     after = writer.counts()
+    assert (after.labels, after.labels_dropped) == (2, 1)
     assert (after.offered, after.stored, after.dropped) == (11, 4, {REASONS[number]: 7})
     assert (after.failures, after.disk_error) == (1, None)
     assert disk.tries == 2

@@ -22,7 +22,7 @@ def test_metrics_are_the_writers_counts() -> None:
     series = SeriesSet()
     counts = LogCounts(
         offered=100, stored=70, sampled_out=10, dropped=Counter(disk_full=4, unwritable=1),
-        waiting=15, parts=2, failures=3,
+        waiting=15, parts=2, failures=3, labels=8, labels_dropped=6,
     )  # fmt: skip
     LogStatus(series, Clock()).update(counts)
     found = {(each.name, *(value for _, value in each.attributes)): each.value
@@ -30,6 +30,7 @@ def test_metrics_are_the_writers_counts() -> None:
     assert found == {
         ("vigil.store.rows",): 70, ("vigil.store.sampled_out",): 10, ("vigil.store.errors",): 3,
         ("vigil.store.parts",): 2, ("vigil.store.waiting",): 15,
+        ("vigil.store.labels",): 8, ("vigil.store.labels.dropped",): 6,
         ("vigil.store.dropped", "disk_full"): 4, ("vigil.store.dropped", "unwritable"): 1,
     }  # fmt: skip
 
@@ -57,9 +58,10 @@ def test_each_time_that_rows_are_lost_is_told_by_itself() -> None:
 
 
 def test_what_the_store_and_the_sensitive_rows_suffer() -> None:
-    counts = LogCounts(store_error="the bucket is away", sensitive_dropped=4)
-    sensitive, store = LogStatus(SeriesSet(), Clock()).notes(counts)
+    counts = LogCounts(store_error="the bucket is away", sensitive_dropped=4, labels_dropped=2)
+    sensitive, labels, store = LogStatus(SeriesSet(), Clock()).notes(counts)
     assert sensitive == "the prediction log lacks the sensitive values of 4 rows"
+    assert labels == "the prediction log lacks 2 labels, which the monitor has"
     assert store == (
         "files of the prediction log cannot be written to its store, and it is tried again: the "
         "bucket is away"

@@ -14,10 +14,12 @@ import pytest
 from serving.channel.messages.directory import ServedModel
 from serving.channel.messages.observation import (
     LABELS,
+    PREDICTIONS,
     REFUSED,
     Label,
     LabelCounts,
     LabelsMeta,
+    PredictionsMeta,
     RequestColumns,
 )
 from serving.config import Log, ModelConfig, ModelLog, SensitiveLog
@@ -135,6 +137,15 @@ async def test_labels_meet_predictions_that_only_the_log_has(
 
     assert await push("r3", "r4", "r19", "never") == LabelCounts(accepted=3, unknown=1)
     assert await push("r3", "r4", "r19") == LabelCounts(duplicate=1, late=2)
+    await eventually(lambda: log._writer.counts().labels == 3)
+
+    async def label_of(ident: str) -> Any:
+        asked = PredictionsMeta("loans", ident)
+        answer = await gateway.publisher.request(PREDICTIONS, asked, model="loans")
+        (row,) = msgspec.json.decode(msgspec.msgpack.decode(answer.meta))["rows"]
+        return row["label"]
+
+    assert [await label_of(ident) for ident in ("r3", "r4", "r19", "r5")] == [1, 1, 1, None]
     (watch,) = monitor.service.watches
     assert watch._truth is not None
     assert watch._truth.coverage == 3 / 20

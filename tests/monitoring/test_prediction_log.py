@@ -104,7 +104,10 @@ def test_events_become_rows_that_are_counted(instance: Instance) -> None:
     log.flush()
     assert instance.ages() == [1, 2, 3]
     assert instance.reader("sensitive").scan("m").read_all()["sex"].to_pylist() == ["F"]
-    assert counted(log) == {"rows": 3, "sampled_out": 0, "errors": 0, "parts": 0, "waiting": 0}
+    assert counted(log) == {
+        "rows": 3, "sampled_out": 0, "errors": 0, "parts": 0, "waiting": 0,
+        "labels": 0, "labels.dropped": 0,
+    }  # fmt: skip
     assert log.notes() == ()
 
 

@@ -30,7 +30,11 @@ from serving.errors import (
     Unsupported,
     VersionGone,
 )
+from serving.log.label_rows import LabelRows
 from serving.log.place import LogPlace
+from serving.log.retention import Retention
+from serving.log.store import open_store
+from serving.log.writer import LogWriter
 from serving.monitoring import predictions as module
 from serving.monitoring.predictions import LoggedPredictions
 
@@ -64,6 +68,22 @@ async def ask(found: LoggedPredictions, kind: str, meta: object) -> Any:
 async def rows(found: LoggedPredictions, ident: str, index: int | None = None, model="m") -> Any:
     answer, _ = await ask(found, PREDICTIONS, PredictionsMeta(model, ident, index))
     return msgspec.json.decode(answer)
+
+
+async def test_rows_have_the_label_that_is_true_by_now(found, folder, log_request):
+    log_request(folder, "r1", {"in_x": [1.5, 2.5], "out_y": [0.0, 1.0]})
+    store, spool = open_store(str(folder)), folder / "open"
+    writer = LogWriter(store, spool, Retention(1e5, 1e5, 1e15), {})
+    writer.start()
+    for truth, seconds in ((1.0, 1.5), (0.25, 2)):
+        times = [1_796_040_000.0 + seconds]
+        writer.offer_labels(LabelRows("m", "1", ["r1"], [1], times, [truth]))
+    writer.close()
+    first, second = (await rows(found, "r1"))["rows"]
+    assert (first["label"], first["label_time"]) == (None, None)
+    assert (second["label"], second["label_time"]) == (0.25, "2026-11-30T12:00:02Z")
+    _, tensors = await inputs(found, "r1")
+    assert [tensor.name for tensor in tensors] == ["x"]
 
 
 async def inputs(found, ident: str, index: int | None = None, most: int = 9) -> Any:

@@ -32,6 +32,15 @@ STORE_PARTS: Final = total(
 STORE_ERRORS: Final = total(
     "vigil.store.errors", "error", "Writes to the prediction log that failed.", of=()
 )
+STORE_LABELS: Final = total(
+    "vigil.store.labels", "label", "Labels in the prediction log, corrections included.", of=()
+)
+STORE_LABELS_DROPPED: Final = total(
+    "vigil.store.labels.dropped",
+    "label",
+    "Labels that the monitor has and that could not be written to the prediction log.",
+    of=(),
+)
 MONITOR_LAG: Final = Metric(
     "vigil.monitor.lag", "gauge", "s", "Age of the newest event the monitor has read.", merge="max"
 )

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from monitors.performance.forgotten_keys import ForgottenKeys
-from monitors.performance.label_join import LabelCounts, LabelJoin
+from monitors.performance.label_join import TICK_S, LabelCounts, LabelJoin
 from monitors.performance.label_kinds import ClassLabels, NumberLabels
 from monitors.performance.labels import (
     CorrectedRow,
@@ -312,6 +312,23 @@ def test_what_was_saved_of_another_kind_is_left_out(predict):
     numbers.restore_entries(classes.entries())
     assert kept(numbers) == ([], [])
     assert numbers.add_labels([label("a", 1.0)], now=1)[0] == LabelCounts(unknown=1)
+
+
+def test_labels_tell_whose_they_are_and_a_correction_comes_later_than_what_it_replaces(predict):
+    join = LabelJoin()
+    join.add_labels([label("c", 1)], now=5)
+    assert [(row.key, row.came) for row in join.add(predict("abc", [0, 1, 2]))] == [(("c", 0), 5)]
+    _, rows, moved = join.add_labels([label("a", 1), label("b", 1), label("a", 2)], now=9)
+    assert [(row.key, row.came) for row in rows] == [(("a", 0), 9), (("b", 0), 9)]
+    assert [(row.key, row.came) for row in moved] == [(("a", 0), 9 + TICK_S)]
+    successor = LabelJoin()
+    successor.restore_entries(join.entries())
+    for one in (join, successor):
+        moved = one.add_labels([label("a", 0), label("b", 0), label("a", 3)], now=8).corrected
+        assert [row.key for row in moved] == [("a", 0), ("b", 0), ("a", 0)]
+        assert [row.came for row in moved] == pytest.approx(
+            [9 + 4e-6, 9 + 2e-6, 9 + 6e-6], abs=1e-9
+        )
 
 
 # -- what is recalled -----------------------------------------------------------------------
