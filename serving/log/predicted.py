@@ -112,11 +112,14 @@ class PredictedRows:
             if not len(sorted_keys):
                 continue
             first = np.searchsorted(sorted_keys, hashes)
-            here = sorted_keys[np.minimum(first, len(sorted_keys) - 1)] == hashes
-            if here.any():
-                counts = np.searchsorted(sorted_keys, hashes, side="right") - first
+            there = sorted_keys[np.minimum(first, len(sorted_keys) - 1)] == hashes
+            hits = np.flatnonzero(there)
+            if len(hits):
+                first = first[hits]
+                # Few of the keys are in one of many parts: the second search is for these alone.
+                counts = np.searchsorted(sorted_keys, hashes[hits], side="right") - first
                 steps = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
-                of_rows = [keys[place] for place in np.repeat(order, counts).tolist()]
+                of_rows = [keys[place] for place in np.repeat(order[hits], counts).tolist()]
                 some = rows.take(pa.array(np.repeat(first, counts) + steps))
                 found += _predictions(some, part.folder, of_rows)
         return found
