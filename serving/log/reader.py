@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -13,9 +14,11 @@ from serving.errors import InvalidInput
 from serving.log.columns import FIXED
 from serving.log.find import Indexes, find_in_parts, find_in_table
 from serving.log.footers import Footers
+from serving.log.keyed_rows import FoundPrediction, Key, WantedKeys, newest
 from serving.log.layout import Dataset, Part, model_folder, partition_of
 from serving.log.parts import as_dataset, common_schema, with_partition
-from serving.log.predicted import FoundPrediction, Key, PredictedRows, found_in_table, newest
+from serving.log.predicted import PredictedRows
+from serving.log.predicted_streams import PredictedStreams
 from serving.log.query import connection, quoted, require_condition, select
 from serving.log.retention import all_parts
 from serving.log.spool import StreamFile, all_streams
@@ -49,6 +52,7 @@ class LogReader:
         self._footers = Footers(store)
         self._indexes = Indexes(store)
         self._predicted = PredictedRows(store, self._footers)
+        self._predicted_streams = PredictedStreams()
 
     def find(self, model: str, identity: str, index: int | None = None) -> list[dict[str, Any]]:
         """Return the rows of a request, or of a batch, oldest first.
@@ -94,10 +98,16 @@ class LogReader:
         Raises:
             OSError, pyarrow.ArrowException: the log cannot be read.
         """
-        snapshot = self.snapshot(model)
-        found = self._predicted.find(snapshot.parts, keys)
-        for stream, table in snapshot.streams:
-            found += found_in_table(table, stream.folder, keys)
+        wanted = WantedKeys(keys)
+        streams = self._streams()
+        self._predicted_streams.keep(streams)
+        found: list[FoundPrediction] = []
+        names = set()
+        for stream in _of_model(streams, model):
+            with contextlib.suppress(FileNotFoundError):
+                found += self._predicted_streams.find(stream, wanted)
+                names.add(stream.name)
+        found += self._predicted.find(self._parts(model, names), wanted)
         return newest(found)
 
     def scan(
@@ -159,8 +169,7 @@ class LogReader:
             OSError: the store cannot be reached.
         """
         folders = {part.folder for part in all_parts(self._store, (self._dataset,))}
-        if self._spool:
-            folders.update(stream.folder for stream in all_streams(self._spool, self._dataset))
+        folders.update(stream.folder for stream in self._streams())
         found = (partition_of(folder) for folder in folders)
         return sorted({partition.model for partition in found if partition is not None})
 
@@ -173,20 +182,25 @@ class LogReader:
         Raises:
             OSError: the store cannot be reached.
         """
-        folder = model_folder(model)
         streams = []
         names = set()
-        for stream in all_streams(self._spool, self._dataset) if self._spool else ():
-            if stream.folder.startswith(f"{folder}/"):
-                try:
-                    table = read_stream(stream.path).table
-                except FileNotFoundError:
-                    continue
-                if table is not None:
-                    streams.append((stream, table))
-                    names.add(stream.name)
-        parts = all_parts(self._store, (self._dataset,), folder)
-        return Snapshot(streams, [part for part in parts if part.name not in names])
+        for stream in _of_model(self._streams(), model):
+            try:
+                table = read_stream(stream.path).table
+            except FileNotFoundError:
+                continue
+            if table is not None:
+                streams.append((stream, table))
+                names.add(stream.name)
+        return Snapshot(streams, self._parts(model, names))
+
+    def _streams(self) -> list[StreamFile]:
+        return all_streams(self._spool, self._dataset) if self._spool else []
+
+    def _parts(self, model: str, read: Collection[str]) -> list[Part]:
+        """Return the parts of a model without those of streams that were read before."""
+        parts = all_parts(self._store, (self._dataset,), model_folder(model))
+        return [part for part in parts if part.name not in read]
 
     def _within(
         self, snapshot: Snapshot, since: datetime | None, until: datetime | None
@@ -202,6 +216,11 @@ class LogReader:
             if not early and not late:
                 kept.append(part)
         return snapshot._replace(parts=kept)
+
+
+def _of_model(streams: Sequence[StreamFile], model: str) -> list[StreamFile]:
+    folder = model_folder(model)
+    return [stream for stream in streams if stream.folder.startswith(f"{folder}/")]
 
 
 def _require_columns(wanted: Sequence[str], schema: Any) -> None:
