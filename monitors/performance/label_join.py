@@ -72,7 +72,8 @@ _OF_WAITING: Final = (2, 3)
 class _Label(msgspec.Struct, gc=False):
     truth: Value
     position: int  # see `JoinedRow.position`
-    learned: dict[str, str | None]  # attributes it has brought; None: the value was not saved
+    # Attributes it has brought; None: the value was not saved. Replaced, never changed.
+    learned: Mapping[str, str | None]
     known_at: float | None
 
 
@@ -395,8 +396,10 @@ class LabelJoin:
         return before is None or before.truth != truth
 
     def _join(self, row: _Row, label: _Waiting) -> JoinedRow:
-        learned = {n: value for n, value in label.sensitive.items() if n not in row.known}
-        row.label = _Label(label.truth, self.labelled, {**learned}, label.known_at)
+        learned: Mapping[str, str] = label.sensitive
+        if learned and row.known:
+            learned = {n: value for n, value in learned.items() if n not in row.known}
+        row.label = _Label(label.truth, self.labelled, learned, label.known_at)
         self.labelled += 1
         delay = max(label.since - row.timestamp, 0.0)
         position = row.label.position
@@ -480,5 +483,5 @@ def _correct(row: _Row, kept: _Label, label: LabelEvent, truth: Value) -> Correc
         return None
     forgotten = {name: old for name in learned if (old := kept.learned.get(name)) is not None}
     kept.truth = truth
-    kept.learned |= learned
+    kept.learned = {**kept.learned, **learned}
     return CorrectedRow(row.predicted, before, truth, forgotten, learned, kept.position)
