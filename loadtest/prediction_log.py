@@ -11,6 +11,7 @@ DuckDB over the same Parquet files without an index, and with bloom filters in t
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import os
 import resource
 import shutil
@@ -223,6 +224,8 @@ def main() -> None:
     bin_folder = programs()
     if bin_folder is None:
         raise SystemExit("PostgreSQL is not installed (apt install postgresql)")
+    if importlib.util.find_spec("psycopg") is None:
+        raise SystemExit("psycopg is not installed (pip install --group bench)")
     known = facts.machine() | {"command": facts.command("loadtest.prediction_log", None)}
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     pa.set_cpu_count(1)
