@@ -9,7 +9,7 @@ from pathlib import Path
 
 from loadtest.process import Server, ServerError, cpu_seconds, descendants
 
-_TITLE = b"vigil: gateway"
+_TITLE = "vigil: "
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,10 +26,20 @@ def gateways(server: Server) -> list[int]:
     Raises:
         ServerError: it has none.
     """
+    return processes(server, "gateway")
+
+
+def processes(server: Server, role: str) -> list[int]:
+    """Return the process ids of one role of a Vigil.
+
+    Raises:
+        ServerError: it has none.
+    """
+    title = f"{_TITLE}{role}"
     family = [server.process.pid, *(pid for pid, _ in descendants(server.process.pid))]
-    found = [pid for pid in family if _command(pid).startswith(_TITLE)]
+    found = [pid for pid in family if _command(pid).startswith(title.encode())]
     if not found:
-        raise ServerError(f"{server.name} has no process that calls itself {_TITLE.decode()}")
+        raise ServerError(f"{server.name} has no process that calls itself {title}")
     return found
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Final
 
 import numpy as np
 
+from monitors.performance.predicted_class import predicted_class
 from serving.dataplane.hooks.record_ids import new_record_id
 from serving.log.layout import day_of
 from serving.log.rows import LoggedBatches, LoggedRequests, LogRows
@@ -29,6 +30,11 @@ def _features(size: int) -> np.ndarray:
     return made.astype(np.float32)
 
 
+def _predicted(outputs: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Return the class of each row, as of a model that takes classes for labels."""
+    return predicted_class(outputs["y"])
+
+
 def batches(rows: int, size: int, days: int = DAYS) -> Iterator[LogRows]:
     """Yield batches of one-row requests, oldest day first, and today last.
 
@@ -45,6 +51,7 @@ def batches(rows: int, size: int, days: int = DAYS) -> Iterator[LogRows]:
         yield LogRows(
             "m", "1", LoggedBatches(new_record_id(), [size], [when], [0.001]), requests,
             {"x": made[number % len(made)]}, {"y": made[number % len(made), :, :2]}, revision="1",
+            predicted=_predicted,
         )  # fmt: skip
 
 

@@ -73,8 +73,14 @@ def json_body(x: np.ndarray) -> Body:
     return Body(data, {"Content-Type": "application/json"})
 
 
-def binary_body(x: np.ndarray, name: str = INPUT) -> Body:
-    """Return an OIP request in the binary tensor extension that asks for a binary answer."""
+def binary_body(x: np.ndarray, name: str = INPUT, ident: str = "") -> Body:
+    """Return an OIP request in the binary tensor extension that asks for a binary answer.
+
+    Args:
+        x: the rows.
+        name: of the input.
+        ident: of the request; empty: it has none.
+    """
     raw = np.ascontiguousarray(x, dtype="<f4").tobytes()
     tensor = {
         "name": name,
@@ -82,7 +88,8 @@ def binary_body(x: np.ndarray, name: str = INPUT) -> Body:
         "datatype": "FP32",
         "parameters": {"binary_data_size": len(raw)},
     }
-    message = {"inputs": [tensor], "parameters": {"binary_data_output": True}}
+    message: dict[str, object] = {"id": ident} if ident else {}
+    message |= {"inputs": [tensor], "parameters": {"binary_data_output": True}}
     head = json.dumps(message, separators=(",", ":")).encode()
     headers = {
         "Content-Type": "application/octet-stream",

@@ -11,13 +11,14 @@ DuckDB over the same Parquet files without an index, and with bloom filters in t
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import os
 import resource
 import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
@@ -30,8 +31,9 @@ import pyarrow.parquet as pq
 
 from loadtest import facts, record
 from loadtest.log_rows import DAYS, FEATURES, NOON, batches, identities, oldest_day, values_of
+from loadtest.log_tables import LABELS, Looked, Results, Written, tables_of
 from loadtest.postgres import postgres, programs
-from loadtest.sql_rows import COMMIT_ROWS, PostgresRows, Rows, SqliteRows
+from loadtest.sql_rows import PostgresRows, Rows, SqliteRows
 from serving.log.open_streams import RollLimits
 from serving.log.reader import LogReader
 from serving.log.retention import Retention, retain
@@ -41,35 +43,8 @@ from serving.log.store import open_store
 from serving.log.writer import LogLimits, LogWriter
 
 LOOKS = 30
-LABELS = 1000
-"""Labels of one push."""
+PUSHES = 20
 _LIMITS = LogLimits(512 << 20, 64 << 30, RollLimits(1 << 30, 100_000, 3600))
-
-
-@dataclass(frozen=True, slots=True)
-class Written:
-    """What writing has cost, and what it has left: rows, processor seconds, bytes.
-
-    Attributes:
-        offer_us: µs that whoever offers a batch spends; none where there is no such thing.
-    """
-
-    name: str
-    rows: int
-    processor_s: float
-    size: int
-    offer_us: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Looked:
-    """ms of a look-up: the first one's, the median's, and the mean of processor time."""
-
-    name: str
-    rows: int
-    first_ms: float
-    median_ms: float
-    processor_ms: float
 
 
 def fill(name: str, folder: Path, rows: int, size: int) -> Written:
@@ -132,17 +107,17 @@ def looked(
 
 def joined(
     name: str, rows: int, size: int, join: Callable[[Sequence[str]], int],
-    processor_s: Callable[[], float] = time.process_time,
+    processor_s: Callable[[], float] = time.process_time, pushes: int = PUSHES,
 ) -> Looked:  # fmt: skip
-    """Join pushes of labels with their predictions, by the clients' ids."""
-    pushes = iter([identities(rows, size, LABELS, seed) for seed in range(1, 6)])
+    """Join pushes of labels, drawn over all rows, with their predictions by the clients' ids."""
+    drawn = iter([identities(rows, size, LABELS, seed) for seed in range(1, 1 + pushes)])
 
     def push(_: str) -> object:
-        found = join(next(pushes))
+        found = join(next(drawn))
         assert found == LABELS, found
         return found
 
-    return looked(name, rows, push, [str(number) for number in range(5)], processor_s)
+    return looked(name, rows, push, [str(number) for number in range(pushes)], processor_s)
 
 
 def deleted(
@@ -176,16 +151,6 @@ def duckdb_look(files: str) -> Callable[[str], object]:
     return lambda identity: database.execute(query, [identity]).fetchall()
 
 
-@dataclass(slots=True)
-class Results:
-    """What was measured, over all stores."""
-
-    written: list[Written] = field(default_factory=list)
-    found: list[Looked] = field(default_factory=list)
-    joined: list[Looked] = field(default_factory=list)
-    deleted: list[Looked] = field(default_factory=list)
-
-
 def measure_log(folder: Path, rows: int, size: int, results: Results) -> int:
     """Measure the log, with batches of that size and of 8; return its number of files."""
     log, store = folder / "log", open_store(str(folder / "log"))
@@ -210,15 +175,23 @@ def measure_log(folder: Path, rows: int, size: int, results: Results) -> int:
     shutil.rmtree(folder / "bloom")
 
     def join(wanted: Sequence[str]) -> int:
+        return len(reader.find_many("m", [(identity, 0) for identity in wanted]))
+
+    def scan(wanted: Sequence[str]) -> int:
         """Scan the columns that a label needs."""
         listed = ", ".join(f"'{identity}'" for identity in wanted)
-        found = reader.scan("m", f"client_id IN ({listed})", columns=["id", "row", "time", "out_y"])
+        found = reader.scan(
+            "m", f"client_id IN ({listed})", columns=["id", "row", "time", "predicted"]
+        )
         return sum(batch.num_rows for batch in found)
 
     def count() -> int:
         return sum(batch.num_rows for batch in reader.scan("m", columns=["row"]))
 
-    results.joined.append(joined("log, a scan", rows, size, join))
+    results.joined += [
+        joined("log, as labels do it", rows, size, join),
+        joined("DuckDB over its files", rows, size, scan, pushes=5),
+    ]
     keep = Retention(DAYS - 2, DAYS - 2, 1e15)
     delete = lambda: retain(store, keep, datetime.fromtimestamp(NOON, UTC))  # noqa: E731
     results.deleted.append(deleted("log, files", rows, delete, count))
@@ -251,6 +224,8 @@ def main() -> None:
     bin_folder = programs()
     if bin_folder is None:
         raise SystemExit("PostgreSQL is not installed (apt install postgresql)")
+    if importlib.util.find_spec("psycopg") is None:
+        raise SystemExit("psycopg is not installed (pip install --group bench)")
     known = facts.machine() | {"command": facts.command("loadtest.prediction_log", None)}
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     pa.set_cpu_count(1)
@@ -273,39 +248,6 @@ def main() -> None:
     record.show("prediction-log", known, tables)
     if options.write:
         record.write("prediction-log", known, tables, [asdict(results)])
-
-
-def tables_of(results: Results) -> list[record.Table]:
-    """Return the tables of a measurement."""
-    written = [
-        (each.name, f"{each.rows:,}", f"{each.rows / each.processor_s:,.0f}",
-         "" if each.offer_us is None else f"{each.offer_us:.1f}", f"{each.size / each.rows:.0f}")
-        for each in results.written
-    ]  # fmt: skip
-    columns = ("", "rows", "first ms", "median ms", "mean processor ms")
-    note = (
-        f"{len(FEATURES)} features, 2 outputs and 9 to 16 other columns a row, over {DAYS} days. "
-        "The log: with rolling to Parquet and the index, which finds own ids, too. The databases: "
-        f"one index, on the client's id, {COMMIT_ROWS:,} rows a transaction, no wait for the disk; "
-        "PostgreSQL by binary COPY into a partition a day, its server's processor seconds included."
-    )
-    return [
-        record.Table(
-            "Written", ("", "rows", "rows per processor second", "µs per offer", "bytes per row"),
-            written, note,
-        ),
-        record.Table("One row found", columns, _cells(results.found)),
-        record.Table(f"{LABELS:,} labels joined", columns, _cells(results.joined)),
-        record.Table("The oldest day deleted", columns, _cells(results.deleted)),
-    ]  # fmt: skip
-
-
-def _cells(looks: Iterable[Looked]) -> list[tuple[str, ...]]:
-    return [
-        (each.name, f"{each.rows:,}",
-         *(f"{value:.1f}" for value in (each.first_ms, each.median_ms, each.processor_ms)))
-        for each in looks
-    ]  # fmt: skip
 
 
 def _bytes(folder: Path) -> int:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -13,10 +14,12 @@ from serving.errors import InvalidInput
 from serving.log.columns import FIXED, PREDICTED
 from serving.log.find import Indexes, find_in_parts, find_in_table
 from serving.log.footers import Footers
+from serving.log.keyed_rows import FoundPrediction, Key, WantedKeys, newest
 from serving.log.label_rows import LABEL, LABEL_TIME
-from serving.log.layout import Dataset, partition_of
+from serving.log.layout import Dataset, Part, model_folder, partition_of
 from serving.log.parts import as_dataset, common_schema, with_partition
-from serving.log.predicted import FoundPrediction, Key, PredictedRows, found_in_table, newest
+from serving.log.predicted import PredictedRows
+from serving.log.predicted_streams import PredictedStreams
 from serving.log.query import connection, quoted, require_condition, select
 from serving.log.read_labels import (
     FoundLabel,
@@ -28,7 +31,7 @@ from serving.log.read_labels import (
 )
 from serving.log.retention import all_parts
 from serving.log.snapshot import Snapshot, take_snapshot
-from serving.log.spool import all_streams
+from serving.log.spool import StreamFile, all_streams
 from serving.log.store import Store
 
 _MOST_NAMES: Final = 40
@@ -53,6 +56,7 @@ class LogReader:
         self._footers = Footers(store)
         self._indexes = Indexes(store)
         self._predicted = PredictedRows(store, self._footers)
+        self._predicted_streams = PredictedStreams()
         self._labels = LabelReader(store, spool)
 
     def find(self, model: str, identity: str, index: int | None = None) -> list[dict[str, Any]]:
@@ -106,10 +110,16 @@ class LogReader:
         Raises:
             OSError, pyarrow.ArrowException: the log cannot be read.
         """
-        snapshot = self.snapshot(model)
-        found = self._predicted.find(snapshot.parts, keys)
-        for stream, table in snapshot.streams:
-            found += found_in_table(table, stream.folder, keys)
+        wanted = WantedKeys(keys)
+        streams = self._streams()
+        self._predicted_streams.keep(streams)
+        found: list[FoundPrediction] = []
+        names = set()
+        for stream in _of_model(streams, model):
+            with contextlib.suppress(FileNotFoundError):
+                found += self._predicted_streams.find(stream, wanted)
+                names.add(stream.name)
+        found += self._predicted.find(self._parts(model, names), wanted)
         return newest(found)
 
     def scan(
@@ -207,8 +217,7 @@ class LogReader:
             OSError: the store cannot be reached.
         """
         folders = {part.folder for part in all_parts(self._store, (self._dataset,))}
-        if self._spool:
-            folders.update(stream.folder for stream in all_streams(self._spool, self._dataset))
+        folders.update(stream.folder for stream in self._streams())
         found = (partition_of(folder) for folder in folders)
         return sorted({partition.model for partition in found if partition is not None})
 
@@ -219,6 +228,19 @@ class LogReader:
             OSError: the store cannot be reached.
         """
         return take_snapshot(self._store, self._spool, self._dataset, model)
+
+    def _streams(self) -> list[StreamFile]:
+        return all_streams(self._spool, self._dataset) if self._spool else []
+
+    def _parts(self, model: str, read: Collection[str]) -> list[Part]:
+        """Return the parts of a model without those of streams that were read before."""
+        parts = all_parts(self._store, (self._dataset,), model_folder(model))
+        return [part for part in parts if part.name not in read]
+
+
+def _of_model(streams: Sequence[StreamFile], model: str) -> list[StreamFile]:
+    folder = model_folder(model)
+    return [stream for stream in streams if stream.folder.startswith(f"{folder}/")]
 
 
 def _mentions(where: str) -> bool:

@@ -93,6 +93,32 @@ class StreamContent:
     torn: int
 
 
+class GrowingStream:
+    """Reads a stream while it is appended to, each record batch once.
+
+    Args:
+        path: the file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._schema: Any = None
+        self._at = 0
+
+    def more(self) -> list[Any]:
+        """Return the whole record batches that have come since the last call.
+
+        Raises:
+            OSError: the file cannot be read.
+        """
+        with self._path.open("rb") as file:
+            file.seek(self._at)
+            content = file.read()
+        self._schema, batches, whole = _whole_messages(content, self._schema)
+        self._at += whole
+        return batches
+
+
 def read_stream(path: Path) -> StreamContent:
     """Read all whole messages of a stream, which may be growing.
 
@@ -101,16 +127,24 @@ def read_stream(path: Path) -> StreamContent:
     """
     # Not mapped: a writer that undoes a failure makes the file shorter.
     content = path.read_bytes()
+    schema, batches, whole = _whole_messages(content, None)
+    table = None if schema is None else pa.Table.from_batches(batches, schema)
+    return StreamContent(table, len(content) - whole)
+
+
+def _whole_messages(content: bytes, schema: Any) -> tuple[Any, list[Any], int]:
+    """Return the schema, which comes first where it is not known yet, record batches, and bytes."""
     source = pa.BufferReader(content)
     messages = pa.ipc.MessageReader.open_stream(source)
-    schema, batches, whole = None, [], 0
+    batches: list[Any] = []
+    whole = 0
     try:
-        schema = pa.ipc.read_schema(messages.read_next_message())
-        whole = source.tell()
+        if schema is None:
+            schema = pa.ipc.read_schema(messages.read_next_message())
+            whole = source.tell()
         while True:
             batches.append(pa.ipc.read_record_batch(messages.read_next_message(), schema))
             whole = source.tell()
     except (StopIteration, EOFError, OSError, pa.ArrowException, ValueError):
         pass  # its end, or what a torn message looks like
-    table = None if schema is None else pa.Table.from_batches(batches, schema)
-    return StreamContent(table, len(content) - whole)
+    return schema, batches, whole

@@ -33,6 +33,7 @@ from serving.config.cloudevents import CLOUDEVENTS_VARIABLE, CloudEvents
 from serving.config.log import LOG_VARIABLE
 from serving.errors import ModelFailed, Unsupported, VigilError
 from serving.log.place import place_of
+from serving.monitoring.collector import collect_seldom
 from serving.monitoring.fan_out import Consumer, FanOut
 from serving.monitoring.findings_feed import FindingsFeed
 from serving.monitoring.persistence import Persistence
@@ -295,7 +296,9 @@ def main(arguments: list[str] | None = None) -> int:
             log=log, cloudevents=cloudevents,
         )  # fmt: skip
         await role.start()
+        collecting = asyncio.create_task(collect_seldom())
         await stop.wait()
+        collecting.cancel()
         await role.stop()
 
     uvloop.run(serve())

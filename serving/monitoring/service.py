@@ -142,11 +142,8 @@ class MonitoringService:
         newest_first = self.watches.newest_first(pushed.model)
         if not newest_first:
             raise unknown_model(pushed.model[:200])
-        shares: dict[int, list[LabelEvent]] = {}
-        for label in map(read_label, pushed.labels):
-            made_it = (at for at, watch in enumerate(newest_first) if watch.predicted(label))
-            shares.setdefault(next(made_it, 0), []).append(label)
-        shares = shares or {0: []}
+        labels = list(map(read_label, pushed.labels))
+        shares = _shares(newest_first, labels) if len(newest_first) > 1 else {0: labels}
         for at, share in shares.items():
             newest_first[at].check_labels(share)
         now = self._clock()
@@ -292,6 +289,17 @@ class MonitoringService:
     def entries(self) -> Iterator[tuple[str, Entry]]:
         """Yield all entries with their owners; the state may change meanwhile."""
         return self.watches.entries()
+
+
+def _shares(
+    watches: Sequence[ModelMonitors], labels: Sequence[LabelEvent]
+) -> dict[int, list[LabelEvent]]:
+    """Return labels by who made their predictions; the first one has those that nobody made."""
+    shares: dict[int, list[LabelEvent]] = {}
+    for label in labels:
+        made_it = (at for at, watch in enumerate(watches) if watch.predicted(label))
+        shares.setdefault(next(made_it, 0), []).append(label)
+    return shares or {0: []}
 
 
 def _label(watch: ModelMonitors, labels: Sequence[LabelEvent], now: float) -> LabelCounts:

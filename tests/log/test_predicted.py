@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from serving.log.forget import Subject, forget
-from serving.log.predicted import FoundPrediction, hash_keys
+from serving.log.keyed_rows import FoundPrediction, hash_keys
 from serving.log.retention import Retention, all_parts, retain
 from serving.log.rows import ModelLog
 from serving.log.store import Store

@@ -131,6 +131,17 @@ def kept(join):
     return list(dict.fromkeys(rows)), [entry[1] for entry in sorted_out(entries).waiting]
 
 
+def test_what_a_correction_brings_is_no_part_of_the_label_before(predict):
+    join = LabelJoin()
+    join.add(predict("a", [0]))
+    first = label("a", 1, age="old")
+    (row,) = join.add_labels([first], now=1.0).rows
+    (corrected,) = join.add_labels([label("a", 1, sex="m")], now=2.0).corrected
+    assert corrected.learned == {"sex": "m"}
+    assert first.sensitive_features == row.sensitive_features == {"age": "old"}
+    assert not join.add_labels([label("a", 1, sex="m", age="old")], now=3.0).corrected
+
+
 def test_entries_survive_json_and_hold_no_sensitive_value(predict):
     join = LabelJoin()
     join.add(predict("ab", [0, 1], sensitive={"sex": ["Smurf", None]}))
