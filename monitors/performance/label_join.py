@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
@@ -23,6 +23,7 @@ from monitors.performance.labels import (
 from monitors.performance.prediction_entries import Entry, sorted_out
 from monitors.performance.stored_predictions import (
     EntryNumbers,
+    Forgotten,
     KnownLabel,
     StoredPredictions,
     StoredRow,
@@ -285,6 +286,30 @@ class LabelJoin:
         self._pending.clear()
         self._forget_oldest(len(self._rows))
 
+    @property
+    def last_number(self) -> int:
+        """The number of the newest entry; later ones have greater numbers."""
+        return self._numbers.last
+
+    def forget_requests(self, idents: Collection[str], upto: float = math.inf) -> int:
+        """Forget requests; labels of their predictions are late from now on.
+
+        Args:
+            idents: the clients' ids.
+            upto: what has an entry with a greater number stays.
+
+        Returns:
+            How many predictions are gone, and labels that waited for one.
+        """
+        waiting = [
+            key for key, label in self._pending.items() if key[0] in idents and label.entry <= upto
+        ]
+        for key in waiting:
+            self._stop_waiting(key)
+        gone = self._rows.forget_requests(idents, upto)
+        self._remember(gone)
+        return len(waiting) + len(gone.plain) + len(gone.labelled)
+
     # -- what is saved ------------------------------------------------------------------
 
     def state(self) -> dict[str, Any]:
@@ -367,9 +392,11 @@ class LabelJoin:
 
     def _forget_oldest(self, count: int) -> None:
         if count > 0:
-            forgotten, labelled, latest = self._rows.forget(count)
-            self._forgotten.add_all(forgotten)
-            self._forgotten.add_labelled(labelled, latest)
+            self._remember(self._rows.forget(count))
+
+    def _remember(self, gone: Forgotten) -> None:
+        self._forgotten.add_all(gone.plain)
+        self._forgotten.add_labelled(gone.labelled, gone.latest)
 
 
 def _known(rows: Rows) -> Iterable[frozenset[str]] | None:

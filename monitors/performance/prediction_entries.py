@@ -16,7 +16,7 @@ position, attributes learned, when it became known.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -83,26 +83,31 @@ def prediction_keys(entries: Iterable[Entry]) -> Iterator[Key]:
         yield ident, index
 
 
-def without(entry: Entry, unwanted: Callable[[str], bool]) -> tuple[Entry | None, int]:
+def is_of(entry: Entry, idents: Collection[str]) -> bool:
+    """Whether an entry holds something of a request with one of these ids."""
+    if len(entry) == 1 or entry[0] == KEPT:
+        return False
+    if isinstance(entry[1], str):
+        return entry[1] in idents
+    return isinstance(entry[1], list) and any(ident in idents for ident, _ in entry[1])
+
+
+def without(entry: Entry, idents: Collection[str]) -> tuple[Entry | None, int]:
     """Take out what an entry holds of requests.
 
     Args:
         entry: any.
-        unwanted: whether a client's request id is one of them.
+        idents: the clients' ids of the requests.
 
     Returns:
         What is left of the entry, None: nothing; and how many predictions and labels were in it.
     """
-    if len(entry) == 1 or entry[0] == KEPT:
+    if not is_of(entry, idents):
         return entry, 0
     if isinstance(entry[1], str):
-        return (None, 1) if unwanted(entry[1]) else (entry, 0)
-    if not isinstance(entry[1], list):  # hashes of keys
-        return entry, 0
+        return None, 1
     number, keys, first, predicted, *more = entry
-    gone = [bool(ident) and unwanted(ident) for ident, _ in keys]
-    if not any(gone):
-        return entry, 0
+    gone = [ident in idents for ident, _ in keys]
     # The places of the others tell which rows they are, so these are left, and empty.
     keys = [["", -1] if out else key for key, out in zip(keys, gone, strict=True)]
     predicted = [None if out else value for value, out in zip(predicted, gone, strict=True)]

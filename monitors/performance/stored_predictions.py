@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -228,6 +228,45 @@ class StoredPredictions:
             self._trim()
         return found
 
+    def forget_requests(self, idents: Collection[str], upto: float = math.inf) -> Forgotten:
+        """Forget requests, also what newer ones of their ids have replaced.
+
+        Args:
+            idents: the clients' ids.
+            upto: rows whose entries have greater numbers stay.
+        """
+        self._close_span()
+        found = Forgotten([], [], -math.inf)
+        for key, number in tuple(self._recalled.items()):
+            row = self._rows.get(number)
+            if key[0] in idents and row is not None and row.entry <= upto:
+                del self._recalled[key]
+                found = self._forgotten_if_kept(number, key, found)
+        for span in self._spans:
+            if span.entry <= upto:
+                found = self._forget_in(span, idents, found)
+        return found
+
+    def _forget_in(self, span: _Span, idents: Collection[str], found: Forgotten) -> Forgotten:
+        first = max(span.first, self._start)
+        part = self._keys[first - self._base : span.end - self._base]
+        numbers = [number for number, key in enumerate(part, first) if key[0] in idents]
+        for number in numbers:
+            at = number - self._base
+            key, self._keys[at], self._predicted[at] = self._keys[at], NO_KEY, None
+            found = self._forgotten_if_kept(number, key, found)
+            self._left_out.add(number)
+        if numbers:
+            self._kept_changed = True
+            self._untold.append(span)
+        return found
+
+    def _forgotten_if_kept(self, number: int, key: Key, found: Forgotten) -> Forgotten:
+        if self._index.get(key) == number:
+            return self._forgotten(number, key, found)
+        self._drop_row(number)
+        return found
+
     def _forget_of_columns(self, count: int, found: Forgotten) -> Forgotten:
         first = self._start
         if not self._rows and len(self._index) == self._end - first:
@@ -286,7 +325,7 @@ class StoredPredictions:
         untold, self._untold = self._untold, []
         found = [self._kept()] if self._kept_changed else []
         self._kept_changed = False
-        found += [self._columns(span) for span in untold if span.end > self._start]
+        found += [self._columns(span) for span in dict.fromkeys(untold) if span.end > self._start]
         for entry, row in changed.items():
             found.append((entry,) if row is None else self._own(row) or (entry,))
         return found

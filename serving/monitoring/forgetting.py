@@ -49,7 +49,7 @@ def _forget(data_dir: Path, name: str, client_ids: frozenset[str]) -> int:
         gone = 0
         for owner, found in entries.items():
             for entry in found:
-                left, count = without(entry, client_ids.__contains__)
+                left, count = without(entry, client_ids)
                 gone += count
                 if left is not None:
                     kept.append((owner, left))

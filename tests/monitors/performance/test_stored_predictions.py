@@ -44,6 +44,12 @@ class Model:
         times = [row[1] for _, row in gone if row[3] is not None]
         return plain, [key for key, row in gone if row[3] is not None], max(times, default=None)
 
+    def forget_request(self, ident):
+        gone = sorted(key for key in self.rows if key[0] == ident)
+        for key in gone:
+            del self.rows[key]
+        return gone
+
 
 class Kept:
     """What is saved of them, as a journal keeps it."""
@@ -111,6 +117,10 @@ def test_it_does_what_a_dictionary_does_also_over_restarts(seed, monkeypatch):
                 expected = model.forget(count)
                 assert (plain, labelled) == expected[:2]
                 assert latest == (expected[2] if expected[2] is not None else float("-inf"))
+            case "request":
+                ident, upto = chance.choice("abcdefgh"), kept.numbers.last + 1
+                gone = kept.stored.forget_requests([ident], upto)
+                assert sorted([*gone.plain, *gone.labelled]) == model.forget_request(ident)
             case "save":
                 kept.save()
             case "restart":
@@ -185,7 +195,7 @@ def test_a_request_is_taken_out_of_what_is_saved(labelled):
         row.label = KnownLabel(1, 0, {}, None)
         kept.stored.touch(row)
     kept.save()
-    left = {number: without(entry, {"b"}.__contains__) for number, entry in kept.saved.items()}
+    left = {number: without(entry, {"b"}) for number, entry in kept.saved.items()}
     assert sum(count for _, count in left.values()) == 2 + labelled
     kept.saved = {number: entry for number, (entry, _) in left.items() if entry is not None}
     assert "'b'" not in str(kept.saved)
@@ -194,3 +204,30 @@ def test_a_request_is_taken_out_of_what_is_saved(labelled):
     assert kept.stored.forget(9).plain == [("a", 0), ("c", 0)]
     kept.save()
     assert set(kept.saved) == {0}
+
+
+def test_requests_that_came_after_a_number_stay():
+    kept = Kept()
+    kept.stored.add([("a", 0), ("b", 0)], [0, 0], 1.0)
+    kept.save()
+    upto = kept.numbers.last
+    kept.stored.add([("a", 1), ("c", 0)], [0, 0], 2.0)
+    kept.stored.recall(("a", 7), 0, 0.5, NOTHING)
+    assert kept.stored.forget_requests(["a"], upto).plain == [("a", 0)]
+    kept.save()
+    kept.restart(whole=False)
+    keys = [("a", 0), ("b", 0), ("a", 1), ("c", 0), ("a", 7)]
+    assert list(told(kept.stored, keys)) == keys[1:]
+    assert kept.stored.forget_requests(["a"]).plain == [("a", 7), ("a", 1)]
+    kept.save()
+    assert "'a'" not in str(kept.saved)
+
+
+def test_a_request_that_another_has_replaced_leaves_nothing_either():
+    kept = Kept()
+    kept.stored.add([("a", 0), ("b", 0)], [0, 0], 1.0)
+    kept.stored.add([("a", 0)], [1], 2.0)
+    kept.save()
+    assert kept.stored.forget_requests(["a"]).plain == [("a", 0)]
+    kept.save()
+    assert "'a'" not in str(kept.saved)
