@@ -26,9 +26,11 @@ import grpc
 import msgspec
 import numpy as np
 import pytest
+import torch
 from hypothesis import HealthCheck, settings
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from threadpoolctl import threadpool_limits
 
 from serving.channel.messages.control import DeadlyMeta, EndedMeta
 from serving.channel.messages.directory import Directory, Member, RoleName, ServedModel
@@ -133,6 +135,9 @@ def pytest_collection() -> Iterator[None]:
     finally:
         gc.freeze()
         gc.enable()
+        # Workers share the cores: threads of each for all of them would wait for one another.
+        threadpool_limits(1)
+        torch.set_num_threads(1)
 
 
 Wait = Callable[[Callable[[], object]], Awaitable[None]]

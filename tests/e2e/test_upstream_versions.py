@@ -124,23 +124,57 @@ def over_http(model: Model, make_upstream: Callable[[], Any]) -> Iterator[str]:
     thread.join()
 
 
-@pytest.fixture(params=["grpc", "http"])
+CARRIERS = {"grpc": over_grpc, "http": over_http}
+Rolling = tuple[Model, Any]
+
+
+@contextlib.contextmanager
+def started(
+    carrier: str, make_upstream: Callable[[], Any], watching: Callable[..., Any], folder: Path
+) -> Iterator[Rolling]:
+    """Start a model on a server that speaks gRPC or HTTP, and `vigil watch` in front of it."""
+    model = Model()
+    with CARRIERS[carrier](model, make_upstream) as url:
+        (folder / "kept" / "m" / "1").mkdir(parents=True)
+        # One request upstream at a time, so that parts of a request follow each other.
+        config = {**CONFIG, "remote": {"url": url, "max_inflight": 1}}
+        (folder / "kept" / "m" / "model.yaml").write_text(yaml.safe_dump(config))
+        with watching(url, folder, "--model=m", f"--write={folder / 'kept'}") as instance:
+            yield model, instance
+
+
+@pytest.fixture(params=CARRIERS)
 def rolling(
     request: pytest.FixtureRequest,
     make_upstream: Callable[[], Any],
     watching: Callable[..., Any],
     tmp_path: Path,
-) -> Iterator[tuple[Model, Any]]:
-    """A model on a server that speaks gRPC or HTTP, and `vigil watch` in front of it."""
-    model = Model()
-    serve = over_grpc if request.param == "grpc" else over_http
-    with serve(model, make_upstream) as url:
-        (tmp_path / "kept" / "m" / "1").mkdir(parents=True)
-        # One request upstream at a time, so that parts of a request follow each other.
-        config = {**CONFIG, "remote": {"url": url, "max_inflight": 1}}
-        (tmp_path / "kept" / "m" / "model.yaml").write_text(yaml.safe_dump(config))
-        with watching(url, tmp_path, "--model=m", f"--write={tmp_path / 'kept'}") as instance:
-            yield model, instance
+) -> Iterator[Rolling]:
+    """A model and `vigil watch`, which has seen nothing yet."""
+    with started(request.param, make_upstream, watching, tmp_path) as made:
+        yield made
+
+
+@pytest.fixture(scope="module", params=CARRIERS)
+def shared(
+    request: pytest.FixtureRequest,
+    make_upstream: Callable[[], Any],
+    watching: Callable[..., Any],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Rolling]:
+    folder = tmp_path_factory.mktemp("shared")
+    with started(request.param, make_upstream, watching, folder) as made:
+        yield made
+
+
+@pytest.fixture
+def watched(shared: Rolling) -> Rolling:
+    """A model that is at version 1 again, and `vigil watch`."""
+    model, _ = shared
+    model.rolls_to = ""
+    model.roll("1")
+    model.rows.clear()
+    return shared
 
 
 class Client:
@@ -262,17 +296,18 @@ def test_answers_and_findings_are_of_the_version_that_the_server_has_then(
     assert "version '3' of 'm' is not watched" in report.json()["error"]
 
 
-def test_a_request_in_parts_is_answered_by_one_version(rolling, client):
-    model, _ = rolling
+def test_a_request_in_parts_is_answered_by_one_version(watched):
+    model, instance = watched
     model.rolls_to = "v0.2.0"
     x = np.zeros((2 * MOST + 3, 2), np.float32)
     x[0] = MARK  # so the first part is answered by version 1, and the others are not
-    assert client.ask(x, "large") == "v0.2.0"
+    with contextlib.closing(Client(instance)) as client:
+        assert client.ask(x, "large") == "v0.2.0"
     assert model.rows == [MOST, MOST, 3, MOST]
 
 
-def test_grpc_clients_are_told_the_version_too(rolling):
-    model, instance = rolling
+def test_grpc_clients_are_told_the_version_too(watched):
+    model, instance = watched
     request = pb.ModelInferRequest(model_name="m")
     request.inputs.add(name="x", datatype="FP32", shape=[1, 2])
     request.raw_input_contents.append(np.ones((1, 2), "<f4").tobytes())

@@ -20,7 +20,7 @@ CORES = [1, 2]
 def _as_before():
     """What a model may have is for the whole process, which here is that of other tests, too."""
     yield
-    hold_cores(os.cpu_count() or 1)
+    hold_cores(1)
 
 
 @pytest.fixture(scope="module")
