@@ -23,6 +23,12 @@ SPANS_QUEUE_FULL: Final = "queue_full"
 """Too many waited."""
 SPANS_NOT_EXPORTED: Final = "not_exported"
 """The collector did not take them, or not in time."""
+LINES_DROPPED: Final = total(
+    "vigil.telemetry.lines.dropped",
+    "line",
+    "Lines of the log that no collector has got, where one is to have them.",
+    of=(),
+)
 BUILD_INFO: Final = Metric(
     "vigil.build.info",
     "gauge",
