@@ -6,7 +6,14 @@ from collections.abc import Iterable
 from math import inf
 from typing import Final
 
-from serving.telemetry.aggregate import SeriesKey, is_cumulative, merge, series_key, went_back
+from serving.telemetry.aggregate import (
+    SeriesKey,
+    is_cumulative,
+    less,
+    merge,
+    series_key,
+    went_back,
+)
 from serving.telemetry.metrics.process import PROCESS_START_TIME
 from serving.telemetry.series import Series
 
@@ -25,6 +32,10 @@ class FleetTotals:
     replaces the old one; if it is a new process, the old report goes into the retired base and
     counting continues on top of it.
 
+    A member that outlives its processes leaves out what the process before had noted as told. That
+    may have died with it, between the note and its way here; so the new one says what was noted,
+    and what never came is added.
+
     Args:
         since: when this counting begins, Unix seconds; see `inherited`.
     """
@@ -35,6 +46,8 @@ class FleetTotals:
         self._live: dict[str, tuple[Series, ...]] = {}
         self._departed: dict[str, tuple[int, tuple[Series, ...]]] = {}
         self._base: list[Series] = []
+        self._carried: dict[str, tuple[tuple[Series, ...], tuple[Series, ...]]] = {}
+        """What those who outlive their processes had told before, and what the last one told."""
 
     def join(self, member: str, pid: int) -> bool:
         """Note that `member` registered; returns whether it is a new process of a known id."""
@@ -44,8 +57,18 @@ class FleetTotals:
         self._retire(member)
         return True
 
-    def report(self, member: str, series: tuple[Series, ...]) -> bool:
+    def report(
+        self,
+        member: str,
+        series: tuple[Series, ...],
+        told_before: tuple[Series, ...] | None = None,
+    ) -> bool:
         """Replace the series of a live member.
+
+        Args:
+            member: who reports.
+            series: all its series.
+            told_before: what the processes before this one had noted as told, if it says so now.
 
         Returns:
             Whether the numbers show a new process although the pid did not (containers like to
@@ -56,13 +79,32 @@ class FleetTotals:
         if first and member not in self._inherited and _began(series) < self._since - CLOCK_S:
             self._inherited[member] = tuple(item for item in series if is_cumulative(item))
         if member in self._departed:
-            reborn = _contradicts(self._departed[member][1], series)
+            reborn = _contradicts(self._departed[member][1], series) or (
+                told_before is not None
+                and member in self._carried
+                and told_before != self._carried[member][0]
+            )
             if reborn:
                 self._retire(member)
             else:
                 del self._departed[member]
         self._live[member] = series
+        if told_before is not None:
+            self._make_up(member, told_before)
+        if member in self._carried:
+            self._carried[member] = self._carried[member][0], series
         return reborn
+
+    def _make_up(self, member: str, told_before: tuple[Series, ...]) -> None:
+        """Count what a process before this one had noted as told and what has not come here."""
+        if member in self._carried:  # else it was told to a control plane before this one
+            before, last = self._carried[member]
+            came = {series_key(item): item for item in merge([*before, *last])}
+            lost = (less(item, came.get(series_key(item))) for item in told_before)
+            self._base = merge(
+                [*self._base, *(one for one in lost if one.value or any(one.counts))]
+            )
+        self._carried[member] = told_before, ()
 
     def leave(self, member: str, pid: int) -> None:
         """Note that `member` is gone."""

@@ -129,7 +129,7 @@ class Members:
             return None
         seat.report, seat.reported_at = report, self._clock()
         seat.refused.pop("report", None)
-        if self._totals.report(seat.member.id, report.series):
+        if self._totals.report(seat.member.id, report.series, report.told_before):
             self._count_restart(seat.member)
         return seat.member
 

@@ -105,11 +105,11 @@ class GatewayComposition:
         """Leave the control plane and close the data plane."""
         self._collector.stop()
         self._spare.stop()
+        await self._tracing.stop()  # first: the last report says what became of spans
         if self._registry:
             await self._registry.stop()
         if self._plane:
             self._plane.close()
-        await self._tracing.stop()
 
     async def _control(self, asked: ControlMeta) -> Any:
         assert self._registry is not None

@@ -28,7 +28,7 @@ from serving.channel.messages.observation import (
     RecalledMeta,
 )
 from serving.errors import ModelNotReady
-from serving.monitoring.carried_totals import CarriedTotals, Total
+from serving.monitoring.carried_totals import CarriedTotals
 from serving.monitoring.fan_out import RECALLED, SERVED, FanOut, Served, read
 from serving.monitoring.wal_segments import Record
 from serving.monitoring.write_ahead_log import WriteAheadLog
@@ -36,13 +36,14 @@ from serving.telemetry.counters import SeriesSet
 from serving.telemetry.metrics.events import MONITOR_UNSAVED
 from serving.telemetry.series import Series
 
-REPORTED: Final = "reported"
-"""Kind of a message that only the write-ahead log has: sums that the control plane was told."""
+REPORTED: Final = "told"
+"""Kind of a message that only the write-ahead log has: totals that the control plane was told, as
+far as they have changed."""
 
 Recall = Callable[[str, Sequence[Key]], Awaitable[RecalledMeta]]
 """Looks predictions of a model up; raises `ModelNotReady` where that cannot be done now."""
 
-_decode_totals = msgspec.msgpack.Decoder(list[Total]).decode
+_decode_totals = msgspec.msgpack.Decoder(list[Series]).decode
 
 
 class Intake:
@@ -55,7 +56,7 @@ class Intake:
         series: where the metrics are kept.
 
     Attributes:
-        totals: the judges' sums over all processes.
+        totals: the judges' sums and histograms over all processes.
         recall: looks predictions up in the prediction log; None: there is none.
     """
 
@@ -176,9 +177,17 @@ class Intake:
 
     # -- what the control plane is told -------------------------------------------------
 
-    def report(self) -> tuple[Series, ...]:
-        """Return the judges' series, which are told now, as this process has to tell them."""
+    def report(self, *, introduces: bool = False) -> tuple[Series, ...]:
+        """Return the judges' series, which are told now, as this process has to tell them.
+
+        Args:
+            introduces: whether the control plane hears of this process for the first time. Then
+                nothing more is told than before: the control plane must know from where on this
+                process counts, or it could not tell what a process that died has told it.
+        """
         series = self._fan_out.service.snapshot()
+        if introduces:
+            return self.totals.told_already(series)
         if told := self.totals.tell(series):
             self._log.append(Record(self._clock(), _frame_of(REPORTED, told)))
         return self.totals.to_tell(series)

@@ -29,7 +29,7 @@ MOST_OF_THE_LOOP: Final = 0.25
 LOG: Final = "wal"
 """Key in what is saved: number of the log's segment that begins with the state."""
 TOTALS: Final = "totals"
-"""Key in what is saved: sums over all processes."""
+"""Key in what is saved: sums and histograms over all processes."""
 
 
 class Persistence:
@@ -127,7 +127,7 @@ class Persistence:
         try:
             number = self._log.rotate()
             changes = self._service.changes()
-            totals = self.intake.totals.state(self._service.sums())
+            totals = self.intake.totals.state(self._service.cumulative())
             state = {**self._service.state(), LOG: number, TOTALS: totals}
             write = self._checkpoint.prepare(state, changes)
         finally:

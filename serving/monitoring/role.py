@@ -118,6 +118,8 @@ class MonitorRole:
         self._feed = FindingsFeed()
         self._process = ProcessSeries(self._series, "monitor", member_id)
         self._told = asyncio.Event()
+        self._introduced = False
+        """Whether this control plane knows what processes before this one have told."""
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def start(self) -> str:
@@ -134,7 +136,7 @@ class MonitorRole:
             self._secret,
             member,
             self._report,
-            on_up=self._feed.forget,
+            on_up=self._up,
             on_directory=self._directory,
         )
         self._registry.start()
@@ -180,10 +182,17 @@ class MonitorRole:
         self._predictions.serve(directory.models)
         self._told.set()
 
+    def _up(self) -> None:
+        assert self._registry is not None
+        self._feed.forget()
+        self._introduced = False
+        self._registry.report_now()
+
     def _report(self) -> Report:
         self._process.update()
         self._intake.update()
-        series = (*self._intake.report(), *self._series.snapshot())
+        introduces, self._introduced = not self._introduced, True
+        series = (*self._intake.report(introduces=introduces), *self._series.snapshot())
         series += self._pairs.snapshot()
         if self._sink is not None:
             series += self._sink.snapshot()
@@ -191,7 +200,8 @@ class MonitorRole:
         if self._log is not None:
             series += self._log.snapshot()
             status = msgspec.structs.replace(status, log=self._log.notes())
-        return Report(True, series, status)
+        before = self._intake.totals.told_before if introduces else None
+        return Report(True, series, status, before)
 
     async def _tell_findings(self, registry: RegistryClient) -> None:
         """Tell all findings when one has changed; not before it is known what is served."""

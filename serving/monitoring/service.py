@@ -250,9 +250,9 @@ class MonitoringService:
         """Return the processor seconds that were counted for models."""
         return sum(spent.value for spent in self._series.sums(MODEL_CPU_TIME)) - self._rest.value
 
-    def sums(self) -> tuple[Series, ...]:
-        """Return the cumulative series as they are now."""
-        return tuple(each for each in self._series.snapshot() if each.kind == "sum")
+    def cumulative(self) -> tuple[Series, ...]:
+        """Return the sums and histograms as they are now."""
+        return tuple(each for each in self._series.snapshot() if each.kind != "gauge")
 
     def _notes(self, watches: Sequence[ModelMonitors], model: str = "") -> tuple[str, ...]:
         of_watches = (note for watch in watches for note in watch.notes)

@@ -7,7 +7,7 @@ from typing import Final
 
 import msgspec
 
-from serving.telemetry.exponential import joined
+from serving.telemetry.exponential import joined, parted
 from serving.telemetry.metric import Merge
 from serving.telemetry.metrics.declared import METRICS
 from serving.telemetry.series import Exemplar, Series
@@ -36,6 +36,19 @@ def went_back(old: Series, new: Series) -> bool:
     if old.kind == "histogram":
         return any(now < before for before, now in zip(old.counts, new.counts, strict=True))
     return new.value < old.value
+
+
+def less(series: Series, part: Series | None) -> Series:
+    """Return what is in a sum or a histogram beside a part of it with the same identity."""
+    if part is None:
+        return series
+    return msgspec.structs.replace(
+        series,
+        value=max(series.value - part.value, 0.0),
+        counts=tuple(max(a - b, 0) for a, b in zip(series.counts, part.counts, strict=True)),
+        exponential=parted(series.exponential, part.exponential),
+        zeros=max(series.zeros - part.zeros, 0),
+    )
 
 
 def merge(series: Iterable[Series]) -> list[Series]:

@@ -70,3 +70,12 @@ def joined(
     for bucket, count in second:
         counts[bucket] = counts.get(bucket, 0) + count
     return tuple(sorted(counts.items()))
+
+
+def parted(
+    whole: tuple[tuple[int, int], ...], part: tuple[tuple[int, int], ...]
+) -> tuple[tuple[int, int], ...]:
+    """Return what `buckets` would be of the whole without a part of it."""
+    counts = dict(part)
+    left = ((bucket, count - counts.get(bucket, 0)) for bucket, count in whole)
+    return tuple((bucket, count) for bucket, count in left if count > 0)

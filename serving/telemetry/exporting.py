@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -47,7 +48,9 @@ class ExporterEnd:
 
 
 def quieten() -> None:
-    """Have the libraries of exporters log nothing below critical."""
+    """Have the libraries of exporters log nothing below critical; call it before one is made."""
+    # It writes to standard error itself, in no form, of each handshake that fails.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     for name in _CHATTY:
         logging.getLogger(name).setLevel(logging.CRITICAL)
 

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Final
 
 from serving.telemetry.counters import SeriesSet
+from serving.telemetry.logs.unsent import unsent_lines
 from serving.telemetry.metrics.process import (
+    LINES_DROPPED,
     PROCESS_CPU,
     PROCESS_OPEN_FDS,
     PROCESS_RESIDENT_MEMORY,
@@ -49,6 +51,7 @@ class ProcessSeries:
         self._cpu = series.sum(PROCESS_CPU, **labels)
         self._files = series.gauge(PROCESS_OPEN_FDS, **labels)
         self._start = series.gauge(PROCESS_START_TIME, **labels)
+        self._lines = series.sum(LINES_DROPPED) if pid is None else None
 
     def follow(self, pid: int) -> None:
         """Be about another process from now on, which has taken the place of the one before."""
@@ -58,6 +61,8 @@ class ProcessSeries:
 
     def update(self) -> None:
         """Bring them up to date; those of a process that has ended stay as they were."""
+        if self._lines is not None:
+            self._lines.value = max(self._lines.value, unsent_lines.count)
         try:
             fields = _fields(self._folder)
             files = _open_files(self._folder / "fd")

@@ -52,6 +52,40 @@ def test_a_process_that_only_lost_its_connection_is_not_counted_twice() -> None:
     assert total(ledger) == 6
 
 
+def test_what_was_noted_as_told_and_never_came_is_made_up_for() -> None:
+    ledger = FleetTotals()
+    ledger.join("a", 1)
+    ledger.report("a", (), (rows(100),))  # which it told to a control plane before this one
+    ledger.report("a", (rows(5),))
+    ledger.leave("a", 1)  # and it had noted 107 by then
+    ledger.join("a", 2)
+    ledger.report("a", (rows(0),), (rows(107),))
+    assert total(ledger) == 7
+    ledger.report("a", (rows(3),))
+    ledger.leave("a", 2)
+    ledger.join("a", 2)
+    ledger.report("a", (rows(3),), (rows(107),))  # only its connection broke
+    assert total(ledger) == 10
+
+
+def test_what_was_told_to_another_control_plane_is_not_made_up_for() -> None:
+    ledger = FleetTotals()
+    ledger.join("a", 2)
+    ledger.report("a", (rows(1),), (rows(107),))
+    assert total(ledger) == 1
+
+
+def test_a_new_process_with_the_same_pid_is_known_by_what_was_told_before_it() -> None:
+    ledger = FleetTotals()
+    ledger.join("a", 1)
+    ledger.report("a", (), ())
+    ledger.report("a", (rows(5),))
+    ledger.leave("a", 1)
+    ledger.join("a", 1)
+    assert ledger.report("a", (rows(5),), (rows(5),))
+    assert total(ledger) == 10
+
+
 def test_a_new_process_counts_on_top() -> None:
     ledger = FleetTotals()
     ledger.join("a", 1)

@@ -212,7 +212,7 @@ async def test_killed_amid_the_traffic_of_two_gateways_it_finds_what_it_would_ha
     assert [(each.published.rows, dropped(each)) for each in publishers] == [(1000, 0)] * 2
     # A report that was written down and not sent before the process died is not told again.
     assert 1000 < counted(registry, "vigil.events.received") <= 2000
-    alarms = [s.value for s in expected.service.sums() if s.name == "vigil.drift.alarms"]
+    alarms = [s.value for s in expected.service.cumulative() if s.name == "vigil.drift.alarms"]
     assert 0 < counted(registry, "vigil.drift.alarms") <= sum(alarms)
     found = (await ask(publishers[0]))["findings"]
     assert [lasting(each) for each in found] == [lasting(each) for each in expected.findings()]

@@ -34,6 +34,7 @@ from serving.channel.messages.observation import (
 )
 from serving.config import DriftMonitor as DriftConfig
 from serving.config import Fairness, ModelConfig, Monitors
+from serving.control.fleet_totals import FleetTotals
 from serving.dataplane.hooks.delivery import Delivery
 from serving.errors import VigilError
 from serving.monitoring.fan_out import FanOut
@@ -130,6 +131,8 @@ class Monitor:
         self.now = START
         self.consumed = Consumed()
         self.models = models
+        self.control = FleetTotals()
+        self.pid = 0
         self.gateways = [
             Delivery(f"g{n}", 1, most_bytes=1 << 30, unsent_bytes=1, on_sent=lambda _: None)
             for n in range(2)
@@ -144,9 +147,31 @@ class Monitor:
     def start(self) -> None:
         self.process = Process(self.folder, self.consumed, lambda: self.now)
         self.process.persistence.intake.serve(self.models)
+        self.pid += 1
+        self.join()
+
+    def join(self) -> None:
+        """Register at the control plane."""
+        self.control.join("monitor", self.pid)
+        intake = self.process.persistence.intake
+        told_before = intake.totals.told_before
+        self.control.report("monitor", intake.report(introduces=True), told_before)
+
+    def reconnect(self) -> None:
+        """Lose the connection to the control plane, and register again."""
+        self.control.leave("monitor", self.pid)
+        self.join()
+
+    def report(self, sends: bool = True) -> None:
+        """Tell the control plane the totals, or die before it."""
+        intake = self.process.persistence.intake
+        series = intake.report()
+        if sends:
+            self.control.report("monitor", series)
 
     async def restart(self) -> None:
         self.process.kill()
+        self.control.leave("monitor", self.pid)
         self.consumed.held = []
         for gateway in self.gateways:
             gateway.down()
@@ -193,13 +218,24 @@ def what_is_known(monitor: Monitor) -> dict[str, Any]:
     }
     state = json.loads(msgspec.json.encode(service.state()))
     findings = json.loads(msgspec.json.encode(service.all_findings()))
+    monitor.report()
     return {
+        "totals": {k: v for k, v in totals(monitor.control).items() if "by_group" not in k},
         "state": state,
         "entries": entries,
         "findings": sorted(findings, key=str),
         "notes": service.status().notes,
         "events": service.status().events,
         "consumed": [*monitor.consumed.safe, *monitor.consumed.held],
+    }
+
+
+def totals(control: FleetTotals) -> dict[str, tuple[float, tuple[int, ...]]]:
+    """Return the sums and histograms that the control plane shows; no zeros or processor times."""
+    return {
+        f"{each.name} {dict(each.attributes)}": (round(each.value, 6), each.counts)
+        for each in control.aggregate()
+        if each.kind != "gauge" and each.value and "cpu" not in each.name
     }
 
 
@@ -213,16 +249,31 @@ events = st.tuples(
     st.just("event"), st.integers(0, 1), st.sampled_from(["1", "2"]), st.integers(1, 60), kills
 )
 labels = st.tuples(st.just("labels"), st.integers(0, 400), st.integers(1, 150), kills)
-others = st.tuples(st.sampled_from(["checkpoint", "restart", "late checkpoint", "serve", "reset"]))
-steps = st.lists(st.one_of(events, events, labels, others), min_size=1, max_size=40)
+reports = st.tuples(st.just("report"), st.sampled_from([None, None, *STAGES[:2], "noted", "sent"]))
+others = st.tuples(
+    st.sampled_from(["checkpoint", "restart", "late checkpoint", "reconnect", "serve", "reset"])
+)
+steps = st.lists(st.one_of(events, events, labels, reports, others), min_size=1, max_size=40)
 
 
 class Script:
-    """Does the same things to a monitor whether it is killed in between or not."""
+    """Does the same things to a monitor whether it is killed in between or not.
 
-    def __init__(self, monitor: Monitor, versions: Sequence[ServedModel], kills: bool) -> None:
+    Attributes:
+        repeated: pushes of labels that were written, and that nobody has acknowledged.
+    """
+
+    def __init__(
+        self,
+        monitor: Monitor,
+        versions: Sequence[ServedModel],
+        kills: bool,
+        repeated: Sequence[int] = (),
+    ) -> None:
         self._monitor, self._versions = monitor, versions
         self._kills = kills
+        self.repeated = list(repeated)
+        self._pushes = 0
         self._random = np.random.default_rng(7)
         self._named = 0
 
@@ -259,7 +310,9 @@ class Script:
         async def push() -> None:
             await self._monitor.ask(LABELS, LabelsMeta("loans", pushed))
 
-        if await self._killed(kill, push):
+        self._pushes += 1
+        killed = await self._killed(kill, push)
+        if killed or self._pushes in self.repeated:
             await push()  # nobody has acknowledged them
 
     async def _killed(self, stage: str | None, act: Callable[[], Any]) -> bool:
@@ -280,6 +333,8 @@ class Script:
                 with segment.open("r+b") as file:
                     file.truncate(segment.stat().st_size - 3)
                 raise Killed
+            if frames.decode(memoryview(arguments[0].frame)).kind == LABELS:
+                self.repeated.append(self._pushes)
             return True
 
         def dying_apply(*arguments: Any, **options: Any) -> object:
@@ -292,6 +347,20 @@ class Script:
             await act()
         await self._monitor.restart()
         return True
+
+    async def _report(self, kill: str | None) -> None:
+        async def report() -> None:
+            dies = self._kills and kill is not None
+            self._monitor.report(sends=kill == "sent" or not dies)
+            if dies:
+                raise Killed
+
+        if await self._killed(kill, report):
+            self._monitor.report()
+
+    async def _reconnect(self) -> None:
+        if self._kills:
+            self._monitor.reconnect()
 
     async def _checkpoint(self) -> None:
         await self._monitor.process.persistence.save()
@@ -349,6 +418,9 @@ def versions(served: ServedModel, tabular_config: ModelConfig) -> list[ServedMod
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @example(script=[("event", 0, "1", 1, None), ("checkpoint",), ("serve",)])
+@example(
+    script=[("event", 0, "1", 60, None), ("labels", 0, 60, None), ("report", None), ("restart",)]
+)
 @example(script=[("event", 0, "1", 1, None), ("restart",), ("serve",), ("checkpoint",)])
 @example(
     script=[
@@ -362,16 +434,27 @@ def versions(served: ServedModel, tabular_config: ModelConfig) -> list[ServedMod
 )
 @given(script=steps)
 def test_killed_anywhere_it_knows_what_it_would_know_without(versions, memory, script):
+    repeated: list[int] = []
+
     async def known(kills: bool) -> dict[str, Any]:
+        nonlocal repeated
         with tempfile.TemporaryDirectory() as folder:
             monitor = Monitor(Path(folder), versions)
-            await Script(monitor, versions, kills).run(script)
+            done = Script(monitor, versions, kills, repeated)
+            await done.run(script)
+            repeated = done.repeated
             if kills:
                 await monitor.restart()
             monitor.now += 1.0
             told = what_is_known(monitor)
             assert not any(gateway.bytes for gateway in monitor.gateways)
             monitor.process.kill()
+            by_group.append({k: v for k, v in totals(monitor.control).items() if "by_group" in k})
             return told
 
+    by_group: list[dict[str, tuple[float, tuple[int, ...]]]] = []
     assert asyncio.run(known(kills=True)) == asyncio.run(known(kills=False))
+    # Which row is of which group is not saved: its labels may be missing there, but none is twice.
+    killed, whole = by_group
+    for name, (_, counts) in killed.items():
+        assert all(a <= b for a, b in zip(counts, whole[name][1], strict=True))

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import msgspec
+import numpy as np
 
-from serving.telemetry.aggregate import merge, series_key
+from serving.telemetry.aggregate import less, merge, series_key
 from serving.telemetry.counters import SeriesSet
 from serving.telemetry.metrics.events import MONITOR_LAG
 from serving.telemetry.metrics.findings import DRIFT_SCORE
@@ -62,3 +63,17 @@ def test_of_two_processes_the_newer_exemplar_of_a_bucket_stays() -> None:
     alone = merge([*first.snapshot(), *SeriesSet().snapshot()])
     assert len(alone[0].exemplars) == 2
     assert msgspec.msgpack.decode(msgspec.msgpack.encode(merged), type=Series) == merged
+
+
+def test_a_part_and_what_is_beside_it_make_the_whole() -> None:
+    def measured(*values: float) -> Series:
+        series = SeriesSet()
+        series.histogram(INFERENCE_DURATION).record_many(np.array(values))
+        return series.snapshot()[0]
+
+    part, rest = measured(0.0, 0.25, 3.0), measured(0.0, 0.25, 0.5)
+    (whole,) = merge([part, rest])
+    assert less(whole, part) == rest
+    assert less(whole, None) == whole
+    nothing = less(part, whole)
+    assert (nothing.value, sum(nothing.counts), nothing.exponential) == (0, 0, ())

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from serving.telemetry.counters import SeriesSet
+from serving.telemetry.logs.unsent import unsent_lines
 from serving.telemetry.metrics.declared import METRICS
 from serving.telemetry.process import ProcessSeries
 
@@ -40,7 +41,7 @@ def test_this_process(tmp_path: Path) -> None:
     after = told(series)
     assert after["process.open_fds"] == before["process.open_fds"] + 2
     assert after["process.cpu"] >= before["process.cpu"] + 0.05
-    labels = {item.attributes for item in series.snapshot()}
+    labels = {item.attributes for item in series.snapshot() if item.name.startswith("process.")}
     assert labels == {
         (("model", "m"), ("process", "replica-m-1-0"), ("role", "replica"), ("version", "1"))
     }
@@ -72,5 +73,17 @@ def test_labels_without_a_value_are_left_out() -> None:
         "role", "process",
     }  # fmt: skip
     assert {item.name for item in series.snapshot()} == {
-        name for name in METRICS if name.startswith("process.")
+        *(name for name in METRICS if name.startswith("process.")),
+        "vigil.telemetry.lines.dropped",
     }
+
+
+def test_lines_that_no_collector_got_are_this_process_s_alone() -> None:
+    series = SeriesSet()
+    before = unsent_lines.count
+    unsent_lines.add(3)
+    ProcessSeries(series, "gateway", "gateway-0").update()
+    assert told(series)["vigil.telemetry.lines.dropped"] == before + 3
+    other = SeriesSet()
+    ProcessSeries(other, "zygote", "zygote", pid=os.getpid()).update()
+    assert "vigil.telemetry.lines.dropped" not in told(other)

@@ -129,11 +129,14 @@ class Report(msgspec.Struct, frozen=True):
         ready: its own verdict.
         series: all its series, as they are now.
         status: what only roles of its kind have to say.
+        told_before: sums and histograms that processes before this one have told, where a member
+            goes on counting from those; in the first report of a connection only.
     """
 
     ready: bool
     series: tuple[Series, ...]
     status: RoleStatus
+    told_before: tuple[Series, ...] | None = None
 
 
 def role_of(status: RoleStatus) -> str:

@@ -16,6 +16,7 @@ from typing import Final
 from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
 from opentelemetry.sdk.metrics.export import MetricExportResult
 
+from serving.telemetry.bounded_http import bounded_session
 from serving.telemetry.counters import SumSeries
 from serving.telemetry.export.metrics_data import metrics_data
 from serving.telemetry.logs.events import Event
@@ -50,7 +51,9 @@ class OtlpPusher:
         base = endpoint.rstrip("/")
         url = base if base.endswith(_PATH) else base + _PATH
         self._endpoint = url
-        self._exporter = OTLPMetricExporter(endpoint=url, timeout=timeout_s)
+        self._exporter = OTLPMetricExporter(
+            endpoint=url, timeout=timeout_s, session=bounded_session("metrics")
+        )
         self._resource = instance_resource()
         self._started_ns = started_ns
         self._failures = failures

@@ -6,7 +6,6 @@ waits is bounded, and to add a span never waits. Only processes that trace impor
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from typing import Final
 
@@ -15,8 +14,11 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, Spa
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags
 
+from serving.telemetry.bounded_http import bounded_session
+from serving.telemetry.collector import Protocol
 from serving.telemetry.counters import SeriesSet
-from serving.telemetry.exporting import STOP_TIMEOUT_S, ExporterEnd, quieten, stop_within
+from serving.telemetry.exporter_settings import exporter_settings
+from serving.telemetry.exporting import STOP_TIMEOUT_S, quieten
 from serving.telemetry.logs.events import Event
 from serving.telemetry.logs.report import report
 from serving.telemetry.metrics.process import (
@@ -25,6 +27,7 @@ from serving.telemetry.metrics.process import (
     SPANS_QUEUE_FULL,
     SPANS_SENT,
 )
+from serving.telemetry.outgoing import Outgoing, Subject, positive
 from serving.telemetry.resource import instance_resource, own_version
 from serving.telemetry.span import Span
 from serving.telemetry.trace_context import SpanIds
@@ -35,11 +38,12 @@ _KINDS: Final = {
     "client": SpanKind.CLIENT,
     "internal": SpanKind.INTERNAL,
 }
+_SPANS: Final = Subject("exports of traces", "spans", "spans are dropped and counted")
 _UNSET: Final = Status(StatusCode.UNSET)
 _ERROR: Final = Status(StatusCode.ERROR)
 
 
-def open_exporter(endpoint: str | None, protocol: str) -> SpanExporter:
+def open_exporter(endpoint: str | None, protocol: Protocol) -> SpanExporter:
     """Return OpenTelemetry's exporter; what is not given here it takes from the environment.
 
     Args:
@@ -48,17 +52,31 @@ def open_exporter(endpoint: str | None, protocol: str) -> SpanExporter:
 
     Raises:
         ImportError: the package for gRPC is not installed.
-        ValueError: a variable of the environment cannot be read.
+        ValueError: a variable of the environment names a file that cannot be read.
     """
+    quieten()
+    settings = exporter_settings("traces", protocol, _ignored)
     if protocol == "grpc":
+        from grpc import Compression as GrpcCompression
         from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import (
             OTLPSpanExporter as GrpcExporter,
         )
 
-        return GrpcExporter(endpoint=endpoint)
+        zipped = settings.compression == "gzip"
+        return GrpcExporter(
+            endpoint=endpoint,
+            timeout=settings.timeout_s,
+            compression=GrpcCompression.Gzip if zipped else GrpcCompression.NoCompression,
+        )
+    from opentelemetry.exporter.otlp.proto.http import Compression
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 
-    return OTLPSpanExporter(endpoint=endpoint)
+    return OTLPSpanExporter(
+        endpoint=endpoint,
+        timeout=settings.timeout_s,
+        compression=Compression(settings.compression),
+        session=bounded_session("traces"),
+    )
 
 
 class SpanExport:
@@ -73,31 +91,41 @@ class SpanExport:
     def __init__(
         self, exporter: SpanExporter, series: SeriesSet, most_waiting: int | None = None
     ) -> None:
-        quieten()
-        self._counting = _Counting(exporter, series)
-        self._most = most_waiting or _whole("OTEL_BSP_MAX_QUEUE_SIZE", 2048)
+        most = most_waiting or positive("OTEL_BSP_MAX_QUEUE_SIZE", 2048, _ignored)
+        at_once = positive("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", 512, _ignored)
+        sent = series.sum(SPANS_SENT)
+        full = series.sum(SPANS_DROPPED, reason=SPANS_QUEUE_FULL)
+        failed = series.sum(SPANS_DROPPED, reason=SPANS_NOT_EXPORTED)
+        self._outgoing = Outgoing(
+            exporter,
+            most,
+            _SPANS,
+            sent.add,
+            lambda count, overflow: (full if overflow else failed).add(count),
+            _tell,
+        )
         # Its own bound is never reached, for it would drop without telling us.
         self._processor = BatchSpanProcessor(
-            self._counting,
-            max_queue_size=self._most,
-            max_export_batch_size=min(self._most, _whole("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", 512)),
+            _Counted(exporter, self._outgoing),
+            max_queue_size=most,
+            max_export_batch_size=min(most, at_once),
         )
-        self._added = 0
-        self._full = series.sum(SPANS_DROPPED, reason=SPANS_QUEUE_FULL)
         self._resource = instance_resource()
         self._scope = InstrumentationScope("vigil", own_version())
 
     def add(self, span: Span) -> None:
         """Have a span sent; dropped and counted if too many wait already."""
-        if self._added - self._counting.taken >= self._most:
-            self._full.add(1)
-            return
-        self._added += 1
-        self._processor.on_end(self._readable(span))
+        if self._outgoing.admits():
+            self._processor.on_end(self._readable(span))
+        else:
+            self._outgoing.tell()
 
     def stop(self, timeout_s: float = STOP_TIMEOUT_S) -> None:
-        """Send what waits and end the thread, within `timeout_s`; then leave it behind."""
-        stop_within(timeout_s, self._processor.shutdown, self._counting.end)
+        """Send what waits and end the thread, within `timeout_s`; then leave it behind.
+
+        Then every span that was added is counted.
+        """
+        self._outgoing.stop(timeout_s, self._processor.shutdown)
 
     def _readable(self, span: Span) -> ReadableSpan:
         ids = span.ids
@@ -119,38 +147,24 @@ class SpanExport:
         )
 
 
-class _Counting(SpanExporter):
-    """Counts what an exporter does.
+class _Counted(SpanExporter):
+    """Has it counted what an exporter does."""
 
-    Attributes:
-        end: ends the exporter.
-        taken: spans that do not wait any more; only the exporting thread writes to it.
-    """
-
-    def __init__(self, exporter: SpanExporter, series: SeriesSet) -> None:
-        self._exporter = exporter
-        self._sent = series.sum(SPANS_SENT)
-        self._dropped = series.sum(SPANS_DROPPED, reason=SPANS_NOT_EXPORTED)
-        self.end = ExporterEnd(exporter)
-        self.taken = 0
+    def __init__(self, exporter: SpanExporter, outgoing: Outgoing) -> None:
+        self._exporter, self._outgoing = exporter, outgoing
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         """Send spans; the SDK calls it from one thread."""
-        self.taken += len(spans)
-        try:
-            result = self._exporter.export(spans)
-        except Exception:  # noqa: BLE001 - spans that cannot be sent are lost, whatever it was
-            result = SpanExportResult.FAILURE
-        failed = result is not SpanExportResult.SUCCESS
-        (self._dropped if failed else self._sent).add(len(spans))
-        if self.end.changed(failed=failed):
-            how = "fail; spans are dropped and counted" if failed else "work again"
-            report(Event.EXPORT_CHANGED, f"exports of traces {how}", state=how)
-        return result
+
+        def send() -> bool:
+            return self._exporter.export(spans) is SpanExportResult.SUCCESS
+
+        taken = self._outgoing.export(len(spans), send)
+        return SpanExportResult.SUCCESS if taken else SpanExportResult.FAILURE
 
     def shutdown(self) -> None:
         """End the exporter once."""
-        self.end.cut_short()
+        self._outgoing.end.cut_short()
 
     def force_flush(self, timeout_millis: int = 30000) -> bool:
         """Nothing waits here."""
@@ -161,12 +175,9 @@ def _context(ids: SpanIds) -> SpanContext:
     return SpanContext(ids.trace, ids.span, False, _SAMPLED)
 
 
-def _whole(name: str, default: int) -> int:
-    """Return the positive number that a variable of the environment says."""
-    text = os.environ.get(name, "").strip()
-    if text.isascii() and text.isdigit() and int(text) > 0:
-        return int(text)
-    if text:
-        said = f"{name} is '{text[:40]}', which is ignored: it must be a whole number, 1 or more"
-        report(Event.VARIABLE_IGNORED, said)
-    return default
+def _tell(said: str, state: str) -> None:
+    report(Event.EXPORT_CHANGED, said, state=state)
+
+
+def _ignored(said: str) -> None:
+    report(Event.VARIABLE_IGNORED, said)

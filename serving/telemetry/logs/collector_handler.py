@@ -1,7 +1,7 @@
 """Sending lines of the log to an OTLP collector with OpenTelemetry's SDK, in a thread of its own.
 
 They are on standard error all the same, so a collector that is dead, slow or silent loses nothing
-that is not there. What waits is bounded: the oldest lines make room.
+that is not there. What waits is bounded; lines that come when it is full are counted.
 """
 
 from __future__ import annotations
@@ -20,11 +20,15 @@ from opentelemetry.sdk._logs.export import (
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import TraceFlags
 
-from serving.telemetry.exporting import STOP_TIMEOUT_S, ExporterEnd, quieten, stop_within
+from serving.telemetry.bounded_http import bounded_session
+from serving.telemetry.exporter_settings import exporter_settings
+from serving.telemetry.exporting import STOP_TIMEOUT_S, quieten
 from serving.telemetry.logs.collected import Collector
 from serving.telemetry.logs.events import Event
 from serving.telemetry.logs.lines import Lines
 from serving.telemetry.logs.report import FIELDS, report
+from serving.telemetry.logs.unsent import unsent_lines
+from serving.telemetry.outgoing import Outgoing, Subject, positive
 from serving.telemetry.resource import instance_resource, own_version
 
 _SEVERITY: Final = {
@@ -41,6 +45,9 @@ _ATTRIBUTES: Final = {
     "request_id": "vigil.request.id",
 }
 _ELSEWHERE: Final = frozenset({"time", "level", "message", "event", "trace_id", "span_id"})
+_LINES: Final = Subject(
+    "exports of the log", "lines", "lines are on standard error alone, and counted"
+)
 _SAMPLED: Final = TraceFlags(TraceFlags.SAMPLED)
 _NOT_SAMPLED: Final = TraceFlags(TraceFlags.DEFAULT)
 
@@ -50,18 +57,32 @@ def open_exporter(collector: Collector) -> LogRecordExporter:
 
     Raises:
         ImportError: the package for gRPC is not installed.
-        ValueError: a variable of the environment cannot be read.
+        ValueError: a variable of the environment names a file that cannot be read.
     """
+    quieten()
+    settings = exporter_settings("logs", collector.protocol, _ignored)
     if collector.protocol == "grpc":
+        from grpc import Compression as GrpcCompression
         from opentelemetry.exporter.otlp.proto.grpc._log_exporter import (
             OTLPLogExporter as GrpcExporter,
         )
 
-        grpc: LogRecordExporter = GrpcExporter(endpoint=collector.endpoint)
-        return grpc
+        zipped = settings.compression == "gzip"
+        over_grpc: LogRecordExporter = GrpcExporter(
+            endpoint=collector.endpoint,
+            timeout=settings.timeout_s,
+            compression=GrpcCompression.Gzip if zipped else GrpcCompression.NoCompression,
+        )
+        return over_grpc
+    from opentelemetry.exporter.otlp.proto.http import Compression
     from opentelemetry.exporter.otlp.proto.http._log_exporter import OTLPLogExporter
 
-    return OTLPLogExporter(endpoint=collector.endpoint)
+    return OTLPLogExporter(
+        endpoint=collector.endpoint,
+        timeout=settings.timeout_s,
+        compression=Compression(settings.compression),
+        session=bounded_session("logs"),
+    )
 
 
 class CollectorHandler(logging.Handler):
@@ -74,10 +95,23 @@ class CollectorHandler(logging.Handler):
 
     def __init__(self, exporter: LogRecordExporter, lines: Lines) -> None:
         super().__init__()
-        quieten()
         self._lines = lines
-        self._telling = _Telling(exporter)
-        self._processor = BatchLogRecordProcessor(self._telling)
+        most = positive("OTEL_BLRP_MAX_QUEUE_SIZE", 2048, _ignored)
+        at_once = positive("OTEL_BLRP_MAX_EXPORT_BATCH_SIZE", 512, _ignored)
+        self._outgoing = Outgoing(
+            exporter,
+            most,
+            _LINES,
+            lambda _count: None,
+            lambda count, _overflow: unsent_lines.add(count),
+            _tell,
+        )
+        # Its own bound is never reached, for it would drop without telling us.
+        self._processor = BatchLogRecordProcessor(
+            _Counted(exporter, self._outgoing),
+            max_queue_size=most,
+            max_export_batch_size=min(most, at_once),
+        )
         self._resource = instance_resource()
         self._scope = InstrumentationScope("vigil", own_version())
 
@@ -87,13 +121,15 @@ class CollectorHandler(logging.Handler):
             return  # a library's: it comes again once it is known how often it may
         try:
             one = _record(self._lines.fields(record), int(record.created * 1e9))
-            self._processor.on_emit(ReadWriteLogRecord(one, self._resource, self._scope))
+            # Of one that is dropped the exporting thread tells: this one is within a line.
+            if self._outgoing.admits():
+                self._processor.on_emit(ReadWriteLogRecord(one, self._resource, self._scope))
         except Exception:  # noqa: BLE001 - the line is on standard error all the same
             self.handleError(record)
 
     def stop(self, timeout_s: float = STOP_TIMEOUT_S) -> None:
         """Send what waits and end the thread, within `timeout_s`; then leave it behind."""
-        stop_within(timeout_s, self._processor.shutdown, self._telling.end)
+        self._outgoing.stop(timeout_s, self._processor.shutdown)
 
 
 def _record(fields: dict[str, Any], time_ns: int) -> LogRecord:
@@ -122,29 +158,33 @@ def _value(value: object) -> str | bool | int | float:
     return value if isinstance(value, bool | int | float) else str(value)
 
 
-class _Telling(LogRecordExporter):
-    """Tells once that exports fail, and once that they work again."""
+class _Counted(LogRecordExporter):
+    """Has it counted what an exporter does."""
 
-    def __init__(self, exporter: LogRecordExporter) -> None:
-        self._exporter = exporter
-        self.end = ExporterEnd(exporter)
+    def __init__(self, exporter: LogRecordExporter, outgoing: Outgoing) -> None:
+        self._exporter, self._outgoing = exporter, outgoing
 
     def export(self, batch: Sequence[ReadableLogRecord]) -> LogRecordExportResult:
         """Send lines; the SDK calls it from one thread."""
-        try:
-            result = self._exporter.export(batch)
-        except Exception:  # noqa: BLE001 - lines that cannot be sent are not, whatever it was
-            result = LogRecordExportResult.FAILURE
-        failed = result is not LogRecordExportResult.SUCCESS
-        if self.end.changed(failed=failed):
-            how = "fail; lines are on standard error alone" if failed else "work again"
-            report(Event.EXPORT_CHANGED, f"exports of the log {how}", state=how)
-        return result
+
+        def send() -> bool:
+            return self._exporter.export(batch) is LogRecordExportResult.SUCCESS
+
+        taken = self._outgoing.export(len(batch), send)
+        return LogRecordExportResult.SUCCESS if taken else LogRecordExportResult.FAILURE
 
     def shutdown(self) -> None:
         """End the exporter once."""
-        self.end.cut_short()
+        self._outgoing.end.cut_short()
 
     def force_flush(self, timeout_millis: int = 30000) -> bool:
         """Nothing waits here."""
         return True
+
+
+def _tell(said: str, state: str) -> None:
+    report(Event.EXPORT_CHANGED, said, state=state)
+
+
+def _ignored(said: str) -> None:
+    report(Event.VARIABLE_IGNORED, said)

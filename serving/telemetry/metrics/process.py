@@ -30,6 +30,12 @@ TRACES_LIMITED: Final = total(
     "`telemetry.traces.max_per_second`.",
     of=(),
 )
+LINES_DROPPED: Final = total(
+    "vigil.telemetry.lines.dropped",
+    "line",
+    "Lines of the log that no collector has got, where one is to have them.",
+    of=(),
+)
 BUILD_INFO: Final = Metric(
     "vigil.build.info",
     "gauge",

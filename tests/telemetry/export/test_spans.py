@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
-import grpc
 import pytest
-from opentelemetry.proto.collector.trace.v1 import trace_service_pb2 as pb
-from opentelemetry.proto.collector.trace.v1 import trace_service_pb2_grpc as pb_grpc
 from opentelemetry.proto.trace.v1.trace_pb2 import Span as Received
 from opentelemetry.proto.trace.v1.trace_pb2 import Status
 
+from serving.config import Traces
+from serving.config.traces import trace_settings
+from serving.telemetry.collector import Protocol, for_exporter
 from serving.telemetry.counters import SeriesSet
 from serving.telemetry.export.spans import SpanExport, open_exporter
 from serving.telemetry.span import Span
 from serving.telemetry.trace_context import SpanIds
 
-HTTP = "http/protobuf"
+HTTP: Protocol = "http/protobuf"
 Series = dict[str, float]
 
 
@@ -38,17 +39,6 @@ def counted(series: SeriesSet) -> Series:
         )
         for each in series.snapshot()
     }
-
-
-@pytest.fixture
-def wait_until() -> Callable[..., None]:
-    def wait(holds: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + 60
-        while not holds():
-            assert time.monotonic() < deadline
-            time.sleep(0.005)
-
-    return wait
 
 
 @pytest.fixture
@@ -102,33 +92,60 @@ def test_the_environment_names_the_receiver(receiver: Any, variables: pytest.Mon
     assert len(receiver.spans) == 1
 
 
-@pytest.fixture
-def grpc_receiver() -> Iterator[tuple[str, list[Any]]]:
-    taken: list[Any] = []
-
-    class Servicer(pb_grpc.TraceServiceServicer):
-        def Export(self, request: Any, _context: Any) -> Any:  # noqa: N802 - gRPC's name
-            taken.append(request)
-            return pb.ExportTraceServiceResponse()
-
-    server = grpc.server(ThreadPoolExecutor(1))
-    pb_grpc.add_TraceServiceServicer_to_server(Servicer(), server)
-    port = server.add_insecure_port("127.0.0.1:0")
-    server.start()
-    yield f"http://127.0.0.1:{port}", taken
-    server.stop(None).wait()
-
-
-def test_spans_go_over_grpc(
-    grpc_receiver: tuple[str, list[Any]], variables: pytest.MonkeyPatch
-) -> None:
-    url, taken = grpc_receiver
+def test_spans_go_over_grpc(grpc_receiver: Any, variables: pytest.MonkeyPatch) -> None:
+    variables.setenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", grpc_receiver.url)
+    variables.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1")
+    variables.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")
+    variables.setenv("OTEL_EXPORTER_OTLP_HEADERS", "X-Tenant=blue")
+    variables.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "")
+    variables.setenv("OTEL_EXPORTER_OTLP_COMPRESSION", "none")
+    settings = trace_settings(Traces(), os.environ)
+    assert settings is not None
     series = SeriesSet()
-    export = SpanExport(open_exporter(url, "grpc"), series)
+    export = SpanExport(open_exporter(settings.endpoint, settings.protocol), series)
+    export.add(span(links=(SpanIds(5, 6),)))
+    export.stop(timeout_s=60)
+    (received,) = grpc_receiver.spans
+    assert received.name == "step"
+    assert [link.span_id for link in received.links] == [(6).to_bytes(8, "big")]
+    assert grpc_receiver.metadata[0]["x-tenant"] == "blue"
+    assert counted(series)["sent"] == 1
+
+
+def test_compressed_spans_take_less_of_the_wire(
+    grpc_receiver: Any, variables: pytest.MonkeyPatch, relayed: Callable[[int], Any]
+) -> None:
+    attributes = {"text": "y" * 1_000_000}
+    carried = []
+    for compression in ("none", "gzip"):
+        variables.setenv("OTEL_EXPORTER_OTLP_TRACES_COMPRESSION", compression)
+        relay = relayed(grpc_receiver.port)
+        export = SpanExport(open_exporter(relay.url, "grpc"), SeriesSet())
+        export.add(Span("big", SpanIds(1, 2), 5, 6, attributes))
+        export.stop(timeout_s=60)
+        carried.append(relay.carried)
+    assert len(grpc_receiver.spans) == 2
+    assert carried[0] > 1_000_000
+    assert carried[1] < 100_000
+
+
+def test_a_collector_is_trusted_by_the_certificate_that_variables_name(
+    secure_receiver: Any, certificate: Path, variables: pytest.MonkeyPatch
+) -> None:
+    pem, key = str(certificate / "server.pem"), str(certificate / "server.key")
+    series = SeriesSet()
+    export = SpanExport(open_exporter(secure_receiver.url, "grpc"), series)
+    export.add(span())
+    export.stop(timeout_s=0.5)
+    assert counted(series)["dropped/not_exported"] == 1
+    variables.setenv("OTEL_EXPORTER_OTLP_CERTIFICATE", pem)
+    variables.setenv("OTEL_EXPORTER_OTLP_CLIENT_KEY", key)
+    variables.setenv("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", pem)
+    export = SpanExport(open_exporter(secure_receiver.url, "grpc"), series)
     export.add(span())
     export.stop(timeout_s=60)
-    assert taken[0].resource_spans[0].scope_spans[0].spans[0].name == "step"
     assert counted(series)["sent"] == 1
+    assert len(secure_receiver.spans) == 1
 
 
 def stopped_in_time(export: SpanExport, timeout_s: float = 1.0) -> None:
@@ -140,7 +157,10 @@ def stopped_in_time(export: SpanExport, timeout_s: float = 1.0) -> None:
 
 @pytest.mark.parametrize("protocol", [HTTP, "grpc"])
 def test_a_dead_receiver_costs_spans_that_are_counted(
-    free_port: int, protocol: str, wait_until: Callable[..., None], variables: pytest.MonkeyPatch
+    free_port: int,
+    protocol: Protocol,
+    wait_until: Callable[..., None],
+    variables: pytest.MonkeyPatch,
 ) -> None:
     variables.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "300")
     series = SeriesSet()
@@ -153,22 +173,50 @@ def test_a_dead_receiver_costs_spans_that_are_counted(
     assert counted(series)["sent"] == 0
 
 
-def test_a_silent_receiver_delays_neither_add_nor_stop(
-    wait_until: Callable[..., None], variables: pytest.MonkeyPatch
-) -> None:
+HOW = [
+    "never_reads", "reads_slowly", "answers_slowly", "body_comes_slowly", "answers_garbage",
+    "has_no_time",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("protocol", [HTTP, "grpc"])
+@pytest.mark.parametrize("how", [*HOW, "unanswered"])
+def test_a_bad_collector_delays_neither_add_nor_stop(
+    bad_collector: Callable[[str], Any], unanswered: str, how: str, protocol: Protocol,
+    variables: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
     variables.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "300")
     variables.setenv("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "1")
     series = SeriesSet()
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        url = f"http://127.0.0.1:{silent.getsockname()[1]}/v1/traces"
-        export = SpanExport(open_exporter(url, HTTP), series, most_waiting=8)
-        for number in range(1, 101):
-            export.add(span(number))
-        # One or two are on their way, eight wait, and the rest is dropped at once.
-        assert counted(series)["dropped/queue_full"] >= 100 - 10
-        stopped_in_time(export)
-    wait_until(lambda: sum(counted(series).values()) == 100)
-    assert counted(series)["sent"] == 0
+    url = unanswered if how == "unanswered" else bad_collector(how).url
+    export = SpanExport(
+        open_exporter(for_exporter(url, protocol, "traces"), protocol), series, most_waiting=8
+    )
+    big = {"text": "y" * 500_000}  # more than the kernel's buffers take
+    for number in range(1, 31):
+        export.add(Span("step", SpanIds(7, number), 5, 6, big))
+    stopped_in_time(export)
+    found = counted(series)
+    assert found["sent"] == 0
+    # It is all accounted for when it has stopped, and the log tells of it once.
+    assert sum(found.values()) == 30
+    said = [record.getMessage() for record in caplog.records]
+    told = [line for line in said if "spans are dropped and counted" in line]
+    assert told
+    assert len(told) == len(set(told))
+
+
+def test_an_export_that_takes_too_long_is_given_up(
+    bad_collector: Callable[[str], Any], wait_until: Callable[..., None],
+    variables: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    variables.setenv("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "0.2")
+    series = SeriesSet()
+    url = bad_collector("answers_slowly").url
+    export = SpanExport(open_exporter(f"{url}/v1/traces", HTTP), series)
+    export.add(span())
+    wait_until(lambda: counted(series)["dropped/not_exported"] == 1)
+    export.stop()
 
 
 def test_a_receiver_that_is_back_gets_spans_again(

@@ -14,11 +14,13 @@ from typing import Any
 
 import pytest
 
-from serving.telemetry.logs.collected import Collector
+from serving.telemetry.collector import Protocol, for_exporter
+from serving.telemetry.logs.collected import Collector, collector_of
 from serving.telemetry.logs.collector_handler import CollectorHandler, open_exporter
 from serving.telemetry.logs.events import Event
 from serving.telemetry.logs.lines import Lines
-from serving.telemetry.logs.report import Reporter, report, use
+from serving.telemetry.logs.report import FIELDS, Reporter, report, use
+from serving.telemetry.logs.unsent import unsent_lines
 from serving.telemetry.trace_context import SpanIds
 
 WAIT_S = 60
@@ -32,8 +34,8 @@ def sending(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], Collect
     level, before = logger.level, use(Reporter())
     logger.setLevel(logging.INFO)
 
-    def send(url: str) -> CollectorHandler:
-        exporter = open_exporter(Collector(f"{url}/v1/logs", "http/protobuf"))
+    def send(url: str, protocol: Protocol = "http/protobuf") -> CollectorHandler:
+        exporter = open_exporter(Collector(for_exporter(url, protocol, "logs"), protocol))
         handler = CollectorHandler(exporter, Lines("replica", "iris", "3"))
         logger.addHandler(handler)
         handlers.append(handler)
@@ -96,6 +98,51 @@ def test_a_receiver_decodes_a_line(
     assert {"service.name", "service.version"} <= {item.key for item in resource.attributes}
 
 
+def test_lines_go_over_grpc(
+    grpc_receiver: Any, relayed: Any, sending: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    relay = relayed(grpc_receiver.port)
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_LOGS_ENDPOINT", relay.url)
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_LOGS_HEADERS", "x-tenant=blue")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_LOGS_COMPRESSION", "gzip")
+    where = collector_of(os.environ)
+    assert where is not None
+    handler = CollectorHandler(open_exporter(where), Lines("replica", "iris", "3"))
+    record = logging.LogRecord("vigil", logging.ERROR, "", 1, "y" * 1_000_000, (), None)
+    setattr(record, FIELDS, {"event": "model_failed"})
+    handler.emit(record)
+    handler.stop(60)
+    (line,) = grpc_receiver.lines
+    assert line.event_name == "model_failed"
+    assert grpc_receiver.metadata[0]["x-tenant"] == "blue"
+    assert relay.carried < 100_000
+
+
+@pytest.mark.parametrize("protocol", ["http/protobuf", "grpc"])
+@pytest.mark.parametrize("how", ["never_reads", "answers_slowly", "answers_garbage"])
+def test_lines_that_no_collector_gets_are_counted(
+    bad_collector: Any, sending: Any, how: str, protocol: Protocol,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "300")
+    monkeypatch.setenv("OTEL_BLRP_MAX_QUEUE_SIZE", "8")
+    monkeypatch.setenv("OTEL_BLRP_MAX_EXPORT_BATCH_SIZE", "2")
+    before, lines = unsent_lines.count, list[str]()
+    logger = logging.getLogger("vigil")
+    logger.addHandler(listener := _Listener(lines))
+    try:
+        handler = sending(bad_collector(how).url, protocol)
+        for number in range(30):
+            report(Event.SERVER_READY, f"{number} is ready", model=str(number))
+        handler.stop(0.5)
+    finally:
+        logger.removeHandler(listener)
+    # Those about exports are lines as well.
+    assert unsent_lines.count - before == len(lines) >= 31
+    assert len([line for line in lines if line.startswith("exports of the log")]) <= 1
+
+
 def test_a_receiver_that_comes_back_gets_what_follows(receiver: Any, sending: Any) -> None:
     receiver.status = 400  # which is not tried again
     sending(receiver.url)
@@ -148,7 +195,7 @@ from serving.telemetry.logs.events import Event
 from serving.telemetry.logs.report import report
 from serving.telemetry.logs.setup import configure
 
-configure("gateway", "json", collector=(sys.argv[1], None), sends=sys.argv[2] == "yes")
+configure("gateway", "json", collector=(sys.argv[1], sys.argv[3]), sends=sys.argv[2] == "yes")
 for number in range(8):
     report(Event.PROCESS_ENDED, "it ended", number=number)
 """
@@ -159,7 +206,7 @@ def test_a_process_sends_the_lines_that_it_writes(
     receiver: Any, attributes_of: Any, sends: str
 ) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", CODE, receiver.url, sends],
+        [sys.executable, "-c", CODE, receiver.url, sends, "http/protobuf"],
         capture_output=True, text=True, check=True, timeout=WAIT_S,
     )  # fmt: skip
     written = [json.loads(line) for line in done.stderr.splitlines()]
@@ -170,10 +217,20 @@ def test_a_process_sends_the_lines_that_it_writes(
     assert sent == (wanted if sends == "yes" else [])
 
 
-def test_a_process_whose_receiver_is_dead_ends_in_time() -> None:
+def test_standard_error_has_lines_and_nothing_else(secure_receiver: Any) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", CODE, secure_receiver.url, "yes", "grpc"],
+        capture_output=True, text=True, check=True, timeout=WAIT_S,
+    )  # fmt: skip
+    lines = [json.loads(line) for line in done.stderr.splitlines()]
+    assert any("could not be sent before the end" in line["message"] for line in lines)
+
+
+@pytest.mark.parametrize("protocol", ["http/protobuf", "grpc"])
+def test_a_process_whose_receiver_is_dead_ends_in_time(protocol: Protocol) -> None:
     started = time.monotonic()
     done = subprocess.run(
-        [sys.executable, "-c", CODE, f"http://127.0.0.1:{_free_port()}", "yes"],
+        [sys.executable, "-c", CODE, f"http://127.0.0.1:{_free_port()}", "yes", protocol],
         capture_output=True, text=True, check=True, timeout=WAIT_S,
     )  # fmt: skip
     assert time.monotonic() - started < 30
