@@ -10,8 +10,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
 import pytest
+import tritonclient.grpc as triton
+from tritonclient.utils import InferenceServerException
 
 from serving.config import load_model
 from serving.models.profile.dataset import Dataset, write_dataset
@@ -103,6 +106,50 @@ def test_new_guards_judge_in_the_gateway_and_beside_the_model(guarded: Any) -> N
     assert by_output.json()["error"] == (
         "rejected by guard 'toy_output': the toy wants smaller answers"
     )
+
+
+def test_their_scores_are_in_the_log_and_in_no_answer(
+    guarded: Any, eventually: Callable[..., Any]
+) -> None:
+    largest = 19.8  # of what the reference rows give
+    told = [
+        httpx.post(
+            f"{guarded.url}/v2/models/m/infer", timeout=60,
+            json={"id": f"scored-{value}", "inputs": [
+                {"name": "x", "datatype": "FP32", "shape": [2, 1], "data": [value, 1.5]}]},
+        ).content
+        for value in (7.0, 50.0)
+    ]  # fmt: skip
+    with triton.InferenceServerClient(guarded.grpc) as client:
+        tensor = triton.InferInput("x", [2, 1], "FP32")
+        tensor.set_data_from_numpy(np.float32([[7.0], [1.5]]))
+        said = client.infer("m", [tensor], request_id="scored-grpc").get_response()
+        told.append(said.SerializeToString())
+        tensor.set_data_from_numpy(np.float32([[0.5], [1.5]]))
+        with pytest.raises(InferenceServerException) as refused:
+            client.infer("m", [tensor], request_id="scored-early")
+        told.append(str(refused.value).encode())
+
+    def rows(ident: str) -> list[dict[str, Any]] | None:
+        reply = httpx.get(f"{guarded.url}/v2/models/m/predictions/{ident}", timeout=60)
+        return reply.json()["rows"] if reply.status_code == 200 else None
+
+    for ident, value, outcome in (
+        ("scored-7.0", 7, "ok"), ("scored-grpc", 7, "ok"), ("scored-50.0", 50, "rejected"),
+    ):  # fmt: skip
+        found = eventually("the row", lambda ident=ident: rows(ident))
+        expected = pytest.approx([2 * value / largest, 3 / largest], rel=1e-5)
+        assert [row["scores"]["toy_output"] for row in found] == expected
+        assert [row["outcome"] for row in found] == [outcome] * 2
+        assert [row["inputs"]["x"] for row in found] == [value, 1.5]
+        for score in [row["scores"]["toy_output"] for row in found]:
+            bytes_of = [np.float32(score).tobytes(), np.float64(score).tobytes()]
+            assert not [w for w in (*bytes_of, f"{score:.5g}".encode()) for t in told if w in t]
+    early = eventually("the row", lambda: rows("scored-early"))
+    assert [(row["outcome"], row["inputs"]["x"]) for row in early] == [
+        ("rejected", 0.5), ("rejected", 1.5),
+    ]  # fmt: skip
+    assert [row["decisions"] for row in early] == [["toy:reject"]] * 2
 
 
 def test_their_numbers_are_metrics_like_those_of_any_guard(guarded: Any) -> None:

@@ -103,6 +103,56 @@ async def test_what_is_published_is_judged_and_logged(
     assert monitor._report().status.log == ()  # type: ignore[union-attr]
 
 
+def rejection(ident: str, words: bytes, tabular: Any, **more: Any) -> EventBatch:
+    """Return a refused request whose values nobody has found good."""
+    requests = RequestColumns([0], [0.1], [0.1], {0: "rejected"}, {0: [("schema", 0, 3)]})
+    x = np.array([[np.nan, 3e38]], np.float32)
+    inputs = {"x": x, "words": np.array([[words]], object)}
+    log = LogColumns(new_record_id(), 0, 0, requests)
+    sensitive = {"sex": np.array(["M"], object)}
+    return EventBatch(1_796_040_000.0, [ident], [1], {**inputs, **more}, {}, sensitive, log)
+
+
+async def test_refused_inputs_are_logged_and_spoil_no_column_of_others(
+    monitor: MonitorRole, gateway: Any, tabular: Any, eventually: Wait, tmp_path: Path
+) -> None:
+    await eventually(lambda: gateway.publisher.connected)
+    refused = EventKey("loans", "1", "r", kind=REFUSED)
+    values = [b"\xff\xfe", b"=HYPERLINK(1)", "\u00fc\x00\u2028".encode(), b"w" * (1 << 20)]
+    for number, value in enumerate(values):
+        gateway.publisher.publish(EventKey("loans", "1", "r"), batch(tabular, 2))
+        key = refused._replace(inputs=("x", "words"))
+        gateway.publisher.publish(key, rejection(f"no{number}", value, tabular))
+        wide = {"x": np.ones((1, 7), np.float64)}  # no request of the model has it
+        gateway.publisher.publish(key, rejection(f"odd{number}", value, tabular, **wide))
+    gateway.publisher.flush()
+
+    def counted() -> float:
+        report = monitor._report()
+        return sum(each.value for each in report.series if each.name == "vigil.store.rows")
+
+    await eventually(lambda: counted() == 4 * (2 + 1 + 1))
+    place = place_of(LOG, tmp_path / "data")
+
+    def rows(dataset: Any) -> list[dict[str, Any]]:
+        reader = LogReader(place.store(), place.spool, dataset)
+        return reader.scan("loans").read_all().to_pylist()
+
+    found = await asyncio.to_thread(rows, "predictions")
+    good = [row for row in found if row["outcome"] == "ok"]
+    assert len(good) == 8
+    assert {row["in_purpose"] for row in good} <= {"car", "home", "other"}
+    assert all(isinstance(row["in_income"], float) for row in good)
+    bad = {row["client_id"]: row for row in found if row["client_id"].startswith("no")}
+    assert [bad[f"no{number}"]["in_purpose"] for number in range(4)] == [
+        "\\xff\\xfe", "=HYPERLINK(1)", "\u00fc\x00\u2028", "w" * (1 << 20),
+    ]  # fmt: skip
+    assert {row["decisions"][0] for row in bad.values()} == {"schema:reject"}
+    assert not [name for name in found[0] if "sex" in name]
+    sensitive = {row["client_id"]: row for row in await asyncio.to_thread(rows, "sensitive")}
+    assert {sensitive[f"no{number}"]["sex"] for number in range(4)} == {"M"}
+
+
 async def test_what_is_wrong_with_the_log_is_reported(
     monitor: MonitorRole, gateway: Any, tabular: Any, eventually: Wait
 ) -> None:
