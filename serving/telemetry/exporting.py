@@ -9,8 +9,12 @@ import time
 from collections.abc import Callable
 from typing import Final, Protocol
 
-STOP_TIMEOUT_S: Final = 1.5
-"""Less than a gateway has for closing once everything is answered."""
+STOP_TIMEOUT_S: Final = 1.0
+LINES_STOP_TIMEOUT_S: Final = 0.5
+"""Gateways end, then the roles behind them, then the control plane, each with its spans, lines or
+metrics; all of it together takes 5 s at most. Lines are on standard error all the same."""
+FAILING_STOP_TIMEOUT_S: Final = 0.3
+"""Where the last export has failed already."""
 
 # The libraries log each failed try; here a change is logged once.
 _CHATTY: Final = ("opentelemetry.exporter.otlp", "opentelemetry.sdk._shared_internal", "urllib3")
@@ -31,6 +35,10 @@ class ExporterEnd:
         self._failing = False
         self._cut = threading.Lock()
         self._closed = False
+
+    def patience_s(self, timeout_s: float) -> float:
+        """Return for how long to wait at the end: not for long where exports fail."""
+        return min(timeout_s, FAILING_STOP_TIMEOUT_S) if self._failing else timeout_s
 
     def changed(self, *, failed: bool) -> bool:
         """Take note of how an export went; whether that is worth a line."""
@@ -57,6 +65,7 @@ def quieten() -> None:
 
 def stop_within(timeout_s: float, shutdown: Callable[[], object], end: ExporterEnd) -> None:
     """Send what waits and end a processor's thread, within `timeout_s`; then leave it behind."""
+    timeout_s = end.patience_s(timeout_s)
     deadline = time.monotonic() + timeout_s
     stopping = threading.Thread(target=shutdown, daemon=True)
     stopping.start()

@@ -51,11 +51,13 @@ class Moody:
 
     def _serve(self, connection: socket.socket) -> None:
         with suppress(OSError):
-            if self.how == "silent":
-                self._ended.wait()
-                return
-            while connection.recv(1 << 16):
-                if self.how == "slow":
+            while self.how == "silent" or connection.recv(1 << 16):
+                if self.how == "silent":
+                    self._ended.wait()
+                    return
+                if self.how == "ok":
+                    connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
+                elif self.how == "slow":
                     for byte in b"HTTP/1.1 200 OK\r\nx: " + b"y" * 10_000:
                         connection.sendall(bytes([byte]))
                         if self._ended.wait(1):
@@ -85,6 +87,13 @@ def collector() -> Iterator[Moody]:
     made = Moody()
     yield made
     made.stop()
+
+
+def recovered(log: Path) -> str:
+    """Return what was told of exporters that work again."""
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    again = [line["message"] for line in lines if line.get("state") == "work again"]
+    return " ".join(again)
 
 
 def test_bad_collectors_cost_spans_and_lines_and_nothing_else(
@@ -128,6 +137,12 @@ def test_bad_collectors_cost_spans_and_lines_and_nothing_else(
             )
         assert instance.metric("vigil_telemetry_spans_sent_total") == 0
         eventually("lines", lambda: instance.metric("vigil_telemetry_lines_dropped_total") > 0)
+        # All is well, and then nothing is answered any more: nobody knows of that at the end.
+        collector.how = "ok"
+        ask(1)
+        eventually("spans", lambda: instance.metric("vigil_telemetry_spans_sent_total") > 0)
+        eventually("metrics", lambda: "exports of metrics to" in recovered(instance.log))
+        collector.how = "silent"
         ask(40)
         instance.process.send_signal(signal.SIGTERM)
         started = time.monotonic()

@@ -41,6 +41,17 @@ def test_one_that_does_not_end_by_itself_is_cut_short() -> None:
     assert exporter.ends == 1
 
 
+def test_one_that_fails_already_is_not_waited_for() -> None:
+    exporter = Exporter()
+    end = ExporterEnd(exporter)
+    assert end.patience_s(60) == 60
+    end.changed(failed=True)
+    stop_within(60, lambda: exporter.ended.wait(30), end)
+    assert exporter.ends == 1
+    end.changed(failed=False)
+    assert end.patience_s(0.1) == 0.1
+
+
 def test_one_that_ends_by_itself_is_not() -> None:
     exporter = Exporter()
     stop_within(60, lambda: None, ExporterEnd(exporter))

@@ -19,13 +19,13 @@ from opentelemetry.sdk.metrics.export import MetricExportResult
 from serving.telemetry.bounded_http import bounded_session
 from serving.telemetry.counters import SumSeries
 from serving.telemetry.export.metrics_data import metrics_data
+from serving.telemetry.exporting import FAILING_STOP_TIMEOUT_S, STOP_TIMEOUT_S
 from serving.telemetry.logs.events import Event
 from serving.telemetry.logs.report import report
 from serving.telemetry.resource import instance_resource
 from serving.telemetry.series import Series
 
 EXPORT_TIMEOUT_S: Final = 3.0
-STOP_TIMEOUT_S: Final = 5.0
 
 _PATH: Final = "/v1/metrics"
 
@@ -77,6 +77,8 @@ class OtlpPusher:
 
     def stop(self, timeout_s: float = STOP_TIMEOUT_S) -> None:
         """Export what waits and end the thread, within `timeout_s`; then leave it behind."""
+        if self._failing:
+            timeout_s = min(timeout_s, FAILING_STOP_TIMEOUT_S)
         deadline = time.monotonic() + timeout_s
         with self._condition:
             self._stopping = True

@@ -22,7 +22,7 @@ from opentelemetry.trace import TraceFlags
 
 from serving.telemetry.bounded_http import bounded_session
 from serving.telemetry.exporter_settings import exporter_settings
-from serving.telemetry.exporting import STOP_TIMEOUT_S, quieten
+from serving.telemetry.exporting import LINES_STOP_TIMEOUT_S, quieten
 from serving.telemetry.logs.collected import Collector
 from serving.telemetry.logs.events import Event
 from serving.telemetry.logs.lines import Lines
@@ -127,7 +127,7 @@ class CollectorHandler(logging.Handler):
         except Exception:  # noqa: BLE001 - the line is on standard error all the same
             self.handleError(record)
 
-    def stop(self, timeout_s: float = STOP_TIMEOUT_S) -> None:
+    def stop(self, timeout_s: float = LINES_STOP_TIMEOUT_S) -> None:
         """Send what waits and end the thread, within `timeout_s`; then leave it behind."""
         self._outgoing.stop(timeout_s, self._processor.shutdown)
 
