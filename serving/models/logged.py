@@ -40,7 +40,7 @@ def lists(config: ModelConfig) -> frozenset[str]:
 
     A column that is now numbers and now lists could not be read as one.
     """
-    specs = (*config.inputs, *config.outputs)
+    specs: tuple[InputSpec | OutputSpec, ...] = (*config.inputs, *config.outputs)
     return frozenset(spec.name for spec in specs if -1 in spec.shape[1:])
 
 
