@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from serving.log.label_rows import LabelRows
 from serving.log.store import Store
 
 REASONS = {errno.ENOSPC: "disk_full", errno.EROFS: "read_only", errno.EIO: "io_error"}
@@ -169,3 +170,44 @@ def test_times_that_are_none_cost_their_rows_alone(log, rows, wait, when):
     counts = writer.counts()
     assert counts.stored + counts.dropped.total() == 2
     assert log.reader().find("m", "r1")
+
+
+def told(*idents):
+    return LabelRows("m", "1", idents, [0] * len(idents), [1e9] * len(idents), [1] * len(idents))
+
+
+@pytest.mark.parametrize("number", REASONS)
+@pytest.mark.parametrize("budget", [0, 100])
+def test_labels_that_a_disk_does_not_take_are_counted(log, wait, monkeypatch, number, budget):
+    disk = BrokenDisk(number)
+    monkeypatch.setattr("serving.log.stream.os", disk)
+    writer = log.writer()
+    writer.offer_labels(told("a"))
+    wait(lambda: writer.counts().labels == 1)
+    disk.budget = budget
+    writer.offer_labels(told("b", "c"))
+    wait(lambda: writer.counts().labels_dropped == 2)
+    assert os.strerror(number) in str(writer.counts().disk_error)
+    disk.budget = None
+    writer.offer_labels(told("d"))
+    wait(lambda: writer.counts().labels == 2)
+    assert sorted(log.table(dataset="labels")["client_id"].to_pylist()) == ["a", "d"]
+    assert writer.counts().offered == 0
+
+
+def test_labels_wait_for_a_store_that_is_away_as_long_as_there_is_room(log, wait, small):
+    store = AwayStore(log.store)
+    writer = log.writer(store=store, limits=small(max_rows=1, spool_bytes=1500))
+    sent = 0
+    while not writer.counts().labels_dropped:
+        writer.offer_labels(told(f"r{sent}"))
+        sent += 1
+        assert writer.flush(30)
+        assert sent < 100
+    kept = writer.counts().labels
+    assert 0 < kept == sent - 1
+    store.away = False
+    wait(lambda: writer.counts().parts == kept)
+    writer.offer_labels(told("more"))
+    wait(lambda: writer.counts().labels == kept + 1)
+    assert log.table(dataset="labels").num_rows == kept + 1
