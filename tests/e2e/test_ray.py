@@ -7,13 +7,16 @@ import signal
 import stat
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+import yaml
 
 pytestmark = [pytest.mark.e2e, pytest.mark.ray]
 
@@ -27,16 +30,99 @@ ray.init(sys.argv[1], log_to_driver=False)
 GATEWAY = "vigil: gateway"
 
 
+class Sink(ThreadingHTTPServer):
+    """Keeps the CloudEvents that it is sent."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), SinkHandler)
+        self.url = f"http://127.0.0.1:{self.server_address[1]}/"
+        self.events: list[dict[str, Any]] = []
+
+    def of(self, model: str) -> list[dict[str, Any]]:
+        return [each for each in list(self.events) if each["inferenceservicename"] == model]
+
+
+class SinkHandler(BaseHTTPRequestHandler):
+    server: Sink
+
+    def do_POST(self) -> None:
+        self.server.events += json.loads(self.rfile.read(int(self.headers["content-length"])))
+        self.send_response(200)
+        self.send_header("content-length", "0")
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def sink() -> Iterator[Sink]:
+    server = Sink()
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    yield server
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
 @pytest.fixture(scope="module")
 def lab(
     running: Callable[..., Any],
     make_lab: Callable[..., Path],
     tmp_path_factory: pytest.TempPathFactory,
+    sink: Sink,
 ) -> Iterator[Any]:
     models = make_lab(hang_timeout_s=6)  # Serve checks it three times in this time
     shutil.copytree(models / "lab", models / "spare")
-    with running(models, tmp_path_factory.mktemp("ray"), "ray") as instance:
+    served = yaml.safe_load((models / "lab" / "model.yaml").read_text())
+    copies = {
+        "format": "remote",
+        "remote": {"url": "http://127.0.0.1:9", "model": "lab", "mirror": "observe"},
+        "inputs": served["inputs"],
+        "outputs": served["outputs"],
+        "monitors": {"drift": None},
+    }
+    (models / "copied").mkdir()
+    (models / "copied" / "model.yaml").write_text(yaml.safe_dump(copies))
+    events = {"url": sink.url, "interval_s": 0.1}
+    with running(models, tmp_path_factory.mktemp("ray"), "ray", cloudevents=events) as instance:
         yield instance
+
+
+def test_the_monitor_sends_cloudevents_and_copies_of_a_server_are_judged(
+    lab: Any, sink: Sink, eventually: Any
+) -> None:
+    def asked() -> bool:
+        """Ask until the gateway has found the monitor, before which events are not for anybody."""
+        assert lab.infer("lab", [ROW], id="asked").status_code == 200
+        return len(sink.of("lab")) >= 2
+
+    eventually("events", asked)
+    lab.settle()
+    eventually(
+        "all of them",
+        lambda: lab.metric("vigil_cloudevents_posted_total") * 2 == len(sink.of("lab")),
+    )
+    events = [{**each, "inferenceservicename": "copied"} for each in sink.of("lab")]
+    answer = httpx.post(
+        f"{lab.url}/v2/cloudevents",
+        content=json.dumps(events),
+        headers={"content-type": "application/cloudevents-batch+json"},
+        timeout=60,
+    )
+    assert answer.status_code == 200, answer.text
+    pairs = len(events) / 2
+    eventually(
+        "all pairs",
+        lambda: lab.metric("vigil_cloudevents_paired_total", model="copied") == pairs,
+    )
+    assert lab.metric("vigil_cloudevents_dropped_total") == 0
+    eventually(
+        "all rows", lambda: lab.metric("vigil_inference_rows_total", model="copied") == pairs
+    )
 
 
 def descendants(pid: int) -> dict[int, str]:
