@@ -47,9 +47,11 @@ from serving.telemetry.metrics.labels import (
 )
 from serving.telemetry.metrics.models import MODEL_LOAD_FAILURES, UPSTREAM_UP
 from serving.telemetry.metrics.process import (
+    LINES_DROPPED,
     SPANS_DROPPED,
     SPANS_SENT,
     TELEMETRY_EXPORT_FAILURES,
+    TRACES_LIMITED,
 )
 
 pytestmark = pytest.mark.e2e
@@ -371,7 +373,8 @@ UNKNOWN_UNTIL = {
     "CloudEvents come, or are posted": {CLOUDEVENTS_PAIRED, CLOUDEVENTS_DROPPED, SINK_POSTED,
                                         SINK_DROPPED},
     "the configuration asks for it": {SLO_GOOD, SLO_TOTAL, SLO_OBJECTIVE, UPSTREAM_UP, SPANS_SENT,
-                                      SPANS_DROPPED, TELEMETRY_EXPORT_FAILURES},
+                                      SPANS_DROPPED, TRACES_LIMITED, LINES_DROPPED,
+                                      TELEMETRY_EXPORT_FAILURES},
     "a version fails to load": {MODEL_LOAD_FAILURES},
     "a device tells, or a price is configured": {ENERGY_JOULES, MODEL_GPU_TIME, COST},
 }  # fmt: skip
@@ -399,7 +402,8 @@ def test_every_metric_that_is_known_is_there(instance: Any, eventually: Eventual
         families = re.findall(r"^# TYPE (\S+) (\S+)", text, re.MULTILINE)
         names = {name.removesuffix("_total") if kind == "counter" else name
                  for name, kind in families}  # fmt: skip
-        return wanted <= names
+        assert not wanted - names
+        return True
 
     eventually("all metrics", none_missing)
 
