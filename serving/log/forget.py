@@ -1,4 +1,6 @@
-"""Takes the rows of one subject out of a log, for good: by hand, while no writer runs.
+"""Takes the rows of one subject out of a log, for good.
+
+`forget` does it while no writer runs; `forget_running` does it beside one, by the same steps.
 
 Every file that holds such a row is written anew without it, in the place of the old one: whoever
 is interrupted does it again, and nothing is lost or double. A reader that looks at a file while it
@@ -20,7 +22,7 @@ import pyarrow.parquet as pq
 from serving.errors import InvalidInput, VigilError
 from serving.log.layout import Part, model_folder
 from serving.log.retention import all_parts
-from serving.log.roll import ROW_GROUP, roll, write_beside, write_part
+from serving.log.roll import READ_ERRORS, ROW_GROUP, roll, write_beside, write_part
 from serving.log.spool import SpoolFolder, streams_in
 from serving.log.store import TEMPORARY, Store
 
@@ -64,6 +66,8 @@ class Forgotten:
         rewritten: paths of files within the log that were written anew.
         deleted: paths of files that held nothing else.
         searched: files that were searched for the subject afterwards.
+        known: whether a file of the log has the column that says whose rows they are, or there
+            is no file.
     """
 
     rows: dict[str, int] = field(default_factory=dict)
@@ -71,6 +75,7 @@ class Forgotten:
     rewritten: list[str] = field(default_factory=list)
     deleted: list[str] = field(default_factory=list)
     searched: int = 0
+    known: bool = True
 
 
 def forget(
@@ -99,13 +104,24 @@ def forget(
         for folder in folders:
             for stream in streams_in(folder.path):
                 roll(stream, store)
-        keys, parts = _keys(store, subject, done, progress)
-        for at, part in enumerate(parts):
-            progress("rewriting files", at, len(parts))
-            _rewrite(store, part, keys, done)
+        parts = parts_of(store, subject)
+        keys, parts = find_rows(store, subject, parts, done, progress)
+        if not done.known:
+            raise unknown_column(subject)
+        take_out(store, parts, keys, done, progress)
         _delete_unfinished(store, done)
-        _prove(store, subject, keys, done, progress)
+        left = rows_left(store, subject, parts_of(store, subject), keys, progress)
+        below = "" if subject.model is None else f"/{model_folder(subject.model)}/"
+        paths = [path for path, _ in store.files("") if below in f"/{path}"]
+        left += bytes_left(store, subject, paths, progress)
+        done.searched = len(paths)
+        require_none_left(subject, left)
     return done
+
+
+def unknown_column(subject: Subject) -> InvalidInput:
+    """Return the error of a subject whose column no file has."""
+    return InvalidInput(f"--by: no file of the log has a column '{subject.by[:80]}'")
 
 
 @contextlib.contextmanager
@@ -128,12 +144,17 @@ def _no_writer(spool: Path) -> Iterator[list[SpoolFolder]]:
             folder.remove()
 
 
-def _parts(store: Store, subject: Subject) -> list[Part]:
+def parts_of(store: Store, subject: Subject) -> list[Part]:
+    """Return the parts that may hold rows of a subject.
+
+    Raises:
+        OSError: the store cannot be reached.
+    """
     return all_parts(store, below="" if subject.model is None else model_folder(subject.model))
 
 
-def _keys(
-    store: Store, subject: Subject, done: Forgotten, progress: Progress
+def find_rows(
+    store: Store, subject: Subject, parts: list[Part], done: Forgotten, progress: Progress
 ) -> tuple[set[Key], list[Part]]:
     """Return the keys of all rows of a subject, and the parts in the order of their rewriting.
 
@@ -142,7 +163,6 @@ def _keys(
     keys: set[Key] = set()
     without: list[Part] = []
     telling: list[Part] = []
-    parts = _parts(store, subject)
     for at, part in enumerate(parts):
         progress("looking for rows", at, len(parts))
         found = _matches(store, part, subject)
@@ -152,9 +172,21 @@ def _keys(
         telling.append(part)
         keys.update(zip(found["id"].to_pylist(), found["row"].to_pylist(), strict=True))
         done.client_ids.update(found[CLIENT_ID].to_pylist())
-    if parts and not telling:
-        raise InvalidInput(f"--by: no file of the log has a column '{subject.by[:80]}'")
+    done.known = bool(telling) or not parts
     return keys, without + telling
+
+
+def take_out(
+    store: Store, parts: list[Part], keys: set[Key], done: Forgotten, progress: Progress
+) -> None:
+    """Write the parts anew that hold rows with these keys, in the order given.
+
+    Raises:
+        OSError, pyarrow.ArrowException: one could not be; it is as it was.
+    """
+    for at, part in enumerate(parts):
+        progress("rewriting files", at, len(parts))
+        _rewrite(store, part, keys, done)
 
 
 def _matches(store: Store, part: Part, subject: Subject) -> Any:
@@ -206,8 +238,11 @@ def _forgotten_rows(table: Any, keys: set[Key]) -> Any:
     candidates = pc.is_in(table["id"].cast(pa.binary(16)), value_set=ids)
     if not pc.any(candidates).as_py():
         return pa.array([False] * table.num_rows)
-    pairs = zip(table["id"].to_pylist(), table["row"].to_pylist(), strict=True)
-    return pa.array([pair in keys for pair in pairs])
+    mask = candidates.to_numpy(zero_copy_only=False)
+    some = table.select(["id", "row"]).filter(candidates)
+    pairs = zip(some["id"].to_pylist(), some["row"].to_pylist(), strict=True)
+    mask[mask] = [pair in keys for pair in pairs]
+    return pa.array(mask)
 
 
 def _rewrite(store: Store, part: Part, keys: set[Key], done: Forgotten) -> None:
@@ -218,18 +253,23 @@ def _rewrite(store: Store, part: Part, keys: set[Key], done: Forgotten) -> None:
     mask = _forgotten_rows(table, keys)
     taken = int(pc.sum(mask).as_py())
     kept = table.filter(pc.invert(mask)).combine_chunks()
-    done.rows[part.dataset] = done.rows.get(part.dataset, 0) + taken
     # Without its index a reader looks at all of a part: it never trusts one of other rows.
     for path in part.beside:
         store.delete(path)
-    if not kept.num_rows:
-        store.delete(part.path)
-        done.deleted.append(part.path)
-        return
     private = part.dataset == "sensitive"
-    store.write(part.path, lambda file: write_part(kept, file), private=private)
-    write_beside(kept, part, store)
-    done.rewritten.append(part.path)
+    try:
+        if kept.num_rows:
+            store.write(part.path, lambda file: write_part(kept, file), private=private)
+        else:
+            store.delete(part.path)
+    except BaseException:
+        with contextlib.suppress(*READ_ERRORS):
+            write_beside(table, part, store)
+        raise
+    done.rows[part.dataset] = done.rows.get(part.dataset, 0) + taken
+    if kept.num_rows:
+        write_beside(kept, part, store)
+    (done.rewritten if kept.num_rows else done.deleted).append(part.path)
 
 
 def _holds(store: Store, part: Part, keys: set[Key]) -> bool:
@@ -248,24 +288,37 @@ def _delete_unfinished(store: Store, done: Forgotten) -> None:
             done.deleted.append(path)
 
 
-def _prove(
-    store: Store, subject: Subject, keys: set[Key], done: Forgotten, progress: Progress
-) -> None:
-    """Search every file once more: rows by what they hold, and all files as bytes."""
+def rows_left(
+    store: Store, subject: Subject, parts: list[Part], keys: set[Key], progress: Progress
+) -> list[str]:
+    """Return the paths of parts that hold rows of the subject, or with these keys."""
     left = []
-    parts = _parts(store, subject)
     for at, part in enumerate(parts):
         progress("searching again", at, len(parts))
         found = _matches(store, part, subject)
         if (found is not None and found.num_rows) or (keys and _holds(store, part, keys)):
             left.append(part.path)
-    below = "" if subject.model is None else f"/{model_folder(subject.model)}/"
+    return left
+
+
+def bytes_left(store: Store, subject: Subject, paths: list[str], progress: Progress) -> list[str]:
+    """Return those of `paths` in whose files the subject stands as it is.
+
+    One of fewer than `SHORTEST_TEXT` bytes is not looked for.
+    """
     wanted = subject.value.encode()
-    for path, _ in store.files(""):
-        if below in f"/{path}":
-            done.searched += 1
-            if len(wanted) >= SHORTEST_TEXT and _holds_bytes(store, path, wanted):
-                left.append(path)
+    if len(wanted) < SHORTEST_TEXT:
+        return []
+    left = []
+    for at, path in enumerate(paths):
+        progress("searching bytes", at, len(paths))
+        if _holds_bytes(store, path, wanted):
+            left.append(path)
+    return left
+
+
+def require_none_left(subject: Subject, left: list[str]) -> None:
+    """Raise VigilError if the subject is left in files."""
     if left:
         left = sorted(set(left))
         places = ", ".join(left[:5])
