@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
@@ -315,6 +315,30 @@ class LabelJoin:
         self._pending.clear()
         self._forget_oldest(len(self._rows))
 
+    @property
+    def last_number(self) -> int:
+        """The number of the newest entry; later ones have greater numbers."""
+        return self._last_number
+
+    def forget_requests(self, idents: Collection[str], upto: float = math.inf) -> int:
+        """Forget requests; labels of their predictions are late from now on.
+
+        Args:
+            idents: the clients' ids.
+            upto: entries with greater numbers stay.
+
+        Returns:
+            How many entries are gone, of predictions and of labels that waited for one.
+        """
+        waiting = [
+            key for key, label in self._pending.items() if key[0] in idents and label.number <= upto
+        ]
+        for key in waiting:
+            self._stop_waiting(key)
+        keys = [key for key, row in self._rows.items() if key[0] in idents and row.number <= upto]
+        self._forget(keys)
+        return len(waiting) + len(keys)
+
     # -- what is saved ------------------------------------------------------------------
 
     def state(self) -> dict[str, Any]:
@@ -409,9 +433,12 @@ class LabelJoin:
         return waiting
 
     def _forget_oldest(self, count: int) -> None:
+        self._forget(list(itertools.islice(self._rows, max(count, 0))))
+
+    def _forget(self, keys: Iterable[Key]) -> None:
         forgotten, labelled, latest = [], [], -math.inf
-        for _ in range(count):
-            key, row = self._rows.popitem(last=False)
+        for key in keys:
+            row = self._rows.pop(key)
             self._changed[row.number] = key
             if row.label is None:
                 forgotten.append(key)
@@ -420,6 +447,12 @@ class LabelJoin:
                 latest = max(latest, row.timestamp)
         self._forgotten.add_all(forgotten)
         self._forgotten.add_labelled(labelled, latest)
+
+
+def is_of(entry: Entry, idents: Collection[str]) -> bool:
+    """Whether an entry is of a request with one of these ids; other owners' entries have none."""
+    ident = entry[1] if len(entry) > 1 else None
+    return isinstance(ident, str) and ident in idents
 
 
 def prediction_keys(entries: Iterable[Entry]) -> Iterator[Key]:

@@ -106,6 +106,33 @@ class Persistence:
                 said = f"the monitor's state cannot be saved: {error.strerror}"
                 report(Event.STATE_NOT_SAVED, said, file=str(error.filename or ""), error=error)
 
+    async def save_anew(self, check: Callable[[int], None] | None = None) -> None:
+        """Write a checkpoint that has nothing of what is not known any more, in no file.
+
+        It takes as many saves as usual, with pauses for events between them.
+
+        Args:
+            check: looks into the files before they are written to again; it is told the first
+                segment of what has come since. Runs in a thread.
+
+        Raises:
+            OSError: it cannot be written; the next save has it all.
+            Exception: what `check` raises.
+        """
+        async with self._saving:
+            self._checkpoint.begin_anew()
+            while True:
+                self._stalled_s = 0.0
+                write, number = self._prepare()
+                await to_the_end(write)
+                if self._checkpoint.in_force:
+                    self._log.saved(number)
+                if self._checkpoint.complete:
+                    break
+                await asyncio.sleep(self._stalled_s / MOST_OF_THE_LOOP)
+            if check is not None:
+                await to_the_end(check, number)
+
     def close(self) -> None:
         """Let go of the files."""
         self._checkpoint.close()

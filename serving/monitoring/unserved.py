@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from monitors.performance.label_join import Entry
+from monitors.performance.label_join import Entry, is_of
 
 MOST_UNSERVED: Final = 4
 """Versions kept of a model that is served; those that answered last stay."""
@@ -79,6 +79,19 @@ class Unserved:
                 dropped.append(owner)
                 self.take(owner)
         return dropped
+
+    def forget_requests(self, model: str | None, idents: Collection[str]) -> int:
+        """Drop the entries of requests; returns how many there were.
+
+        Args:
+            model: of this one alone; None: of all.
+            idents: the clients' ids.
+        """
+        before = sum(map(len, self._entries.values()))
+        for owner, saved in self._entries.items():
+            if model in (None, _split(owner)[0]):
+                self._entries[owner] = [each for each in saved if not is_of(each, idents)]
+        return before - sum(map(len, self._entries.values()))
 
     def entries(self) -> Iterator[tuple[str, Entry]]:
         """Yield all entries with their owners; some may be taken or dropped meanwhile."""
