@@ -131,11 +131,14 @@ class RunningForget:
         require_none_left(self._subject, left)
 
     def _streams(self) -> int:
-        return sum(
-            self._concerns(f"/{stream.folder}/") and not self._is_newer(stream.path.name)
-            for dataset in DATASETS
-            for stream in all_streams(self._spool, dataset)
-        )
+        try:
+            return sum(
+                self._concerns(f"/{stream.folder}/") and not self._is_newer(stream.path.name)
+                for dataset in DATASETS
+                for stream in all_streams(self._spool, dataset)
+            )
+        except FileNotFoundError:  # a writer has left meanwhile
+            return 1
 
     def _paths(self) -> list[str]:
         """Return the paths of all files of before the cut that are dealt with here."""

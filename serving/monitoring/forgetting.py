@@ -6,6 +6,7 @@ writes its own files anew (`Persistence.save_anew`); `require_forgotten` then lo
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -87,7 +88,11 @@ def require_absent(data_dir: Path, text: bytes, *, but: Path) -> int:
         VigilError: one holds it; the message says which.
         OSError: one cannot be read.
     """
-    files = [path for path in _files(data_dir) if not path.is_relative_to(but)]
+    files = [
+        path
+        for path in sorted(data_dir.rglob("*"))
+        if path.is_file() and not path.is_relative_to(but)
+    ]
     return _require_absent(
         files,
         text,
@@ -113,9 +118,8 @@ def require_absent_beside(
     """
     files = [
         path
-        for path in _files(data_dir)
-        if not path.is_relative_to(but)
-        and not ((own := _OWN.fullmatch(path.name)) and own[1] in monitors)
+        for path in _files_beside(data_dir, but)
+        if not ((own := _OWN.fullmatch(path.name)) and own[1] in monitors)
     ]
     return _require_absent(
         files,
@@ -143,9 +147,9 @@ def require_forgotten(
         OSError: one cannot be read.
     """
     searched = 0
-    for path in _files(folder):
+    for path in sorted(folder.iterdir()):
         own = _OWN.fullmatch(path.name)
-        if own is None or own[1] != name or path.parent != folder:
+        if own is None or own[1] != name:
             continue
         if own[2] is not None and int(own[2]) >= first:
             continue
@@ -173,8 +177,11 @@ def _entries(path: Path) -> Iterator[tuple[str, Entry]]:
             yield from ((owner, entry) for entry in entries or ())
 
 
-def _files(folder: Path) -> list[Path]:
-    return [path for path in sorted(folder.rglob("*")) if path.is_file()]
+def _files_beside(data_dir: Path, but: Path) -> Iterator[Path]:
+    """Yield files while some come and go."""
+    for folder, folders, names in os.walk(data_dir):
+        folders[:] = [name for name in folders if Path(folder, name) != but]
+        yield from (path for name in names if (path := Path(folder, name)).is_file())
 
 
 def _require_absent(files: Iterable[Path], text: bytes, advice: str) -> int:
