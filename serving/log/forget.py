@@ -135,8 +135,8 @@ def _no_writer(spool: Path) -> Iterator[list[SpoolFolder]]:
                     held.append(SpoolFolder(path))
                 except BlockingIOError:
                     raise WriterRuns(
-                        f"{path}: an instance is writing this log; stop it first, since what it "
-                        "holds in memory would come after"
+                        f"{path}: an instance is writing this log; name its admin listener with "
+                        "--admin, or stop it first, since what it holds in memory would come after"
                     ) from None
         yield held
     finally:
