@@ -202,3 +202,19 @@ def test_features_of_one_name_in_two_tensors_keep_both(log, rows):
     found = log.table()
     assert found["in_age"].to_pylist() == [1.0]
     assert found["in_b_in_age"].to_pylist() == [2.0]
+
+
+def test_after_a_cut_names_tell_what_was_offered_before(log, rows, wait):
+    writer = log.writer()
+    writer.offer(rows(2))
+    cut_ms = writer.cut(30)
+    wait(log.parts)
+    writer.offer(rows(1))
+    wait(lambda: writer.counts().stored == 3)
+    (stream,), (part,) = log.spool.rglob("*.arrows"), log.parts()
+    before, after = (
+        int(path.stem.removeprefix("part-").replace("-", "")[:12], 16) for path in (part, stream)
+    )
+    assert before <= cut_ms < after
+    writer.close()
+    assert writer.cut(0) is None

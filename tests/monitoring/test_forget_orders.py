@@ -164,6 +164,33 @@ async def test_a_subject_is_nowhere_any_more_and_all_others_are(
     assert await site.label("subject-7", "a", "b") == LabelCounts(duplicate=2, late=1)
 
 
+async def test_a_journal_that_is_being_copied_is_begun_anew(site: Site) -> None:
+    await site.monitor._save()
+    checkpoint = site.monitor._persistence._checkpoint
+    checkpoint._slice, checkpoint._allowed = 1, -1
+    for _ in range(2):  # slices of what is to be forgotten are in it
+        await site.monitor._save()
+    assert not checkpoint.complete
+    await site.forget()
+    assert checkpoint.complete
+    assert site.holding() == []
+    assert [path.name for path in site.data_dir.glob("*.journal")] == ["monitor.4.journal"]
+
+
+async def test_versions_that_nobody_serves_are_forgotten_too(site: Site, registry: Any) -> None:
+    watches = site.monitor.service.watches
+    watches.put_back()  # as after a restart, before anybody has said what is served
+    gone = watches.forget_requests("other", {"subject-7"}, {})
+    assert (gone, {entry[1] for _, entry in watches.entries()}) == (
+        (0, {}), {"a", "b", "subject-7", "subject-8"},
+    )  # fmt: skip
+    await site.monitor._save()
+    assert ".journal" in " ".join(site.holding())
+    assert (await site.forget()).entries == 2
+    assert site.holding() == []
+    assert {entry[1] for _, entry in watches.entries()} == {"a", "b", "subject-8"}
+
+
 async def test_an_order_that_is_repeated_is_harmless(site: Site) -> None:
     done = await site.forget()
     assert await forget(site.registry, ORDER) == done
