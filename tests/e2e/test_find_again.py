@@ -85,6 +85,6 @@ def test_a_request_is_found_replayed_explained_and_forgotten(
     forgotten = vigil(tmp_path, "forget", "--subject", "find-other", "--yes")
     assert forgotten.returncode == 0, forgotten.stdout + forgotten.stderr
     assert "2 rows of predictions" in forgotten.stdout
-    left = [path for path in (tmp_path / "state").rglob("*") if path.is_file()]
+    left = [path for path in (tmp_path / "data").rglob("*") if path.is_file()]
     assert left
     assert not [path for path in left if b"find-other" in path.read_bytes()]
