@@ -20,7 +20,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from serving.errors import InvalidInput, VigilError
-from serving.log.layout import Part, model_folder
+from serving.log.layout import Part, model_folder, part_of
+from serving.log.longer_texts import only_in_longer_texts
 from serving.log.retention import all_parts
 from serving.log.roll import READ_ERRORS, ROW_GROUP, roll, write_beside, write_part
 from serving.log.spool import SpoolFolder, streams_in
@@ -304,7 +305,8 @@ def rows_left(
 def bytes_left(store: Store, subject: Subject, paths: list[str], progress: Progress) -> list[str]:
     """Return those of `paths` in whose files the subject stands as it is.
 
-    One of fewer than `SHORTEST_TEXT` bytes is not looked for.
+    One of fewer than `SHORTEST_TEXT` bytes is not looked for. Where it is a part of longer ones,
+    which are other subjects, these are left out.
     """
     wanted = subject.value.encode()
     if len(wanted) < SHORTEST_TEXT:
@@ -312,7 +314,7 @@ def bytes_left(store: Store, subject: Subject, paths: list[str], progress: Progr
     left = []
     for at, path in enumerate(paths):
         progress("searching bytes", at, len(paths))
-        if _holds_bytes(store, path, wanted):
+        if _holds_bytes(store, path, wanted) and not _of_others(store, path, subject):
             left.append(path)
     return left
 
@@ -325,6 +327,14 @@ def require_none_left(subject: Subject, left: list[str]) -> None:
         raise VigilError(
             f"'{subject.value[:80]}' is still in {len(left)} files of the log: {places}"
         )
+
+
+def _of_others(store: Store, path: str, subject: Subject) -> bool:
+    part = part_of(path, 0)
+    if part is None:
+        return False
+    with _opened(store, part) as file:
+        return only_in_longer_texts(file, subject.by, subject.value)
 
 
 def _holds_bytes(store: Store, path: str, wanted: bytes) -> bool:

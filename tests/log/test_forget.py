@@ -170,3 +170,32 @@ def test_a_reader_that_has_seen_the_old_file_finds_what_is_left(log, rows):
     assert reader.find("m", "r7") == []
     assert len(reader.find("m", "r39999")) == 1
     assert pq.read_metadata(log.parts()[0]).num_rows == 39_999
+
+
+def test_subjects_whose_names_begin_alike_are_others(log, rows):
+    names = ["subject-7", "subject-77", "subject-7/a"]
+    writer = log.writer()
+    writer.offer(rows(1, 1, 1, requests={"client_ids": names}))
+    writer.close()
+    done = forget(log.store, log.spool, Subject("subject-7"))
+    assert done.rows == {"predictions": 1}
+    assert clients(log) == names[:0:-1] == ["subject-7/a", "subject-77"]
+    assert any(b"subject-7" in path.read_bytes() for path in files(log))
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"arms": ["subject-7", None]},
+        {"decisions": [["of-subject-7:flag"], []]},
+        {"principals": ["subject-7", "x"]},
+    ],
+    ids=str,
+)
+def test_other_columns_that_have_it_are_told(log, rows, told):
+    requests = {"client_ids": ["subject-77", "b"], "propensities": [0.5, None]}
+    writer = log.writer()
+    writer.offer(rows(1, 1, requests=requests | told))
+    writer.close()
+    with pytest.raises(VigilError, match="is still in 1 files of the log: predictions/"):
+        forget(log.store, log.spool, Subject("subject-7"))
