@@ -114,6 +114,17 @@ def without(entry: Entry, idents: Collection[str]) -> tuple[Entry | None, int]:
     return (number, keys, first, predicted, *more), sum(gone)
 
 
+def all_without(entries: Iterable[Entry], idents: Collection[str]) -> tuple[list[Entry], int]:
+    """Take out what entries hold of requests; see `without`."""
+    kept, gone = [], 0
+    for entry in entries:
+        left, count = without(entry, idents)
+        gone += count
+        if left is not None:
+            kept.append(left)
+    return kept, gone
+
+
 def runs(values: Iterable[Any]) -> list[tuple[Any, int]]:
     """Return each value with how often it follows itself."""
     return [(value, sum(1 for _ in group)) for value, group in itertools.groupby(values)]

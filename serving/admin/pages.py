@@ -23,9 +23,11 @@ from serving.access.scopes import Scope
 from serving.access.web import WebAccess
 from serving.admin.bill_query import read_period
 from serving.admin.console import console_data
+from serving.admin.forget_body import read_forget
 from serving.config import ServerConfig
 from serving.control.commands import Commands
 from serving.control.cost.costs import Costs
+from serving.control.forget_order import forget
 from serving.control.history import History
 from serving.control.instance_status import instance_status
 from serving.control.monitor_orders import reset_reference
@@ -74,6 +76,7 @@ class Pages:
             (Scope.OBSERVE, Route("/console", self.console)),
             (Scope.OBSERVE, Route("/console/data", self.data)),
             (Scope.CONTROL, reset),
+            (Scope.CONTROL, Route("/forget", self.forget, methods=["POST"])),
         ]
         if self._config.telemetry.prometheus:
             offered.append((Scope.OBSERVE, Route("/metrics", self.metrics)))
@@ -132,6 +135,13 @@ class Pages:
             return _json(
                 {"drift": await reset_reference(self._registry, request.path_params["model"])}
             )
+        except VigilError as error:
+            return _error_response(http_status(error), error.message)
+
+    async def forget(self, request: Request) -> Response:
+        """Have a subject forgotten, or answer how far that is; see `ForgetMeta`."""
+        try:
+            return _json(await forget(self._registry, read_forget(await request.body())))
         except VigilError as error:
             return _error_response(http_status(error), error.message)
 

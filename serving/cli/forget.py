@@ -12,13 +12,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from serving.channel.messages.observation import ForgetReply
 from serving.cli.console import ERR, Report, say, with_progress
+from serving.cli.forget_running import admin_url, forget_running
 from serving.cli.log_files import LogFiles, reads_log
 from serving.config import ConfigError
 from serving.errors import VigilError
 
 if TYPE_CHECKING:
     from serving.log.forget import Forgotten, Subject
+
+
+class _Runs(VigilError):
+    """An instance uses the folder."""
 
 
 @reads_log
@@ -31,36 +37,79 @@ def forget(
     ] = "client_id",
     model: Annotated[str | None, typer.Option(help="Only of this model; none: of all.")] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    admin: Annotated[
+        str | None,
+        typer.Option(
+            help="The admin listener of the instance that runs, such as http://host:8002; none: "
+            "as vigil.yaml says, if one runs there."
+        ),
+    ] = None,
 ) -> None:
     """Delete the logged rows of one subject for good, and prove that they are gone.
 
-    The instance must be stopped. Files that hold such rows are written anew without them; then
-    every file is searched once more.
+    An instance that runs does it itself, and goes on serving. Files that hold such rows are
+    written anew without them; then every file is searched once more.
     """
     from serving.log.forget import Subject
 
     whose = Subject(subject, by, model)
     if not subject:
         raise VigilError("--subject is empty; name whose rows are to be deleted")
+    _require_text(**{"--subject": subject, "--by": by, "--model": model or ""})
+    if admin is None and _runs(files.settings.data_dir.absolute()):
+        admin = _admin(files)
+    if admin is not None:
+        _ask(whose, f"the instance at {admin}", yes)
+        _tell(whose, forget_running(admin, whose))
+        return
     reader = files.reader()
     if model is not None and model not in reader.models():
         raise VigilError(f"the log has no predictions of model '{model}'")
-    _ask(whose, files, yes)
+    from serving.log.store import shown
+
+    _ask(whose, shown(files.place.url), yes)
     data_dir = files.settings.data_dir.absolute()
     with _stopped(data_dir):
-        done, entries, searched = _forget(files, whose, data_dir)
-    _tell(whose, done, entries, searched)
+        done = _forget(files, whose, data_dir)
+    _tell(whose, done)
 
 
-def _ask(whose: Subject, files: LogFiles, yes: bool) -> None:
+def _require_text(**given: str) -> None:
+    for option, text in given.items():
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise VigilError(f"{option} is no text in UTF-8; give it as one") from None
+
+
+def _runs(data_dir: Path) -> bool:
+    """Whether an instance uses a folder."""
+    try:
+        with _stopped(data_dir):
+            return False
+    except _Runs:
+        return True
+
+
+def _admin(files: LogFiles) -> str:
+    """Return where the instance answers that runs where a log is."""
+    from serving.log.place import place_of
+
+    settings = files.settings
+    if settings.log is None or files.place != place_of(settings.log, settings.data_dir):
+        raise VigilError(
+            f"{settings.data_dir}: an instance runs there, which may write another log than that "
+            "of --log; leave --log out, or stop the instance"
+        )
+    return admin_url(settings)
+
+
+def _ask(whose: Subject, where: str, yes: bool) -> None:
     if yes:
         return
     if not sys.stdin.isatty():
         raise VigilError("deleting cannot be undone; say --yes where nobody can be asked")
-    from serving.log.store import shown
-
     of = "all models" if whose.model is None else f"model '{whose.model}'"
-    where = shown(files.place.url)
     typer.confirm(
         f"Delete every row of {of} in {where} whose {whose.by} is '{whose.value}'?", abort=True
     )
@@ -80,13 +129,10 @@ def _stopped(data_dir: Path) -> Iterator[None]:
     except ConfigError as error:
         if "in use" not in error.message:
             raise
-        raise VigilError(
-            f"{data_dir}: an instance runs there; stop it first, since what it holds in memory "
-            "would come after"
-        ) from None
+        raise _Runs(f"{data_dir}: an instance was started there meanwhile; do it again") from None
 
 
-def _forget(files: LogFiles, whose: Subject, data_dir: Path) -> tuple[Forgotten, int, int]:
+def _forget(files: LogFiles, whose: Subject, data_dir: Path) -> ForgetReply:
     import pyarrow as pa
 
     from serving.log.forget import CLIENT_ID, SHORTEST_TEXT
@@ -110,10 +156,17 @@ def _forget(files: LogFiles, whose: Subject, data_dir: Path) -> tuple[Forgotten,
     except (OSError, pa.ArrowException) as error:
         told = str(error).partition("\n")[0]
         raise VigilError(f"it is not finished, do it again: {told}") from None
-    return done, entries, searched
+    return ForgetReply(
+        finished=True,
+        rows=done.rows,
+        rewritten=done.rewritten,
+        deleted=done.deleted,
+        entries=entries,
+        searched=searched,
+    )
 
 
-def _tell(whose: Subject, done: Forgotten, entries: int, searched: int) -> None:
+def _tell(whose: Subject, done: ForgetReply) -> None:
     for path in done.rewritten:
         say(f"rewritten: {path}")
     for path in done.deleted:
@@ -124,5 +177,6 @@ def _tell(whose: Subject, done: Forgotten, entries: int, searched: int) -> None:
     say(
         f"{datetime.now(UTC).isoformat(timespec='seconds')} forgotten: subject sha256:{digest} "
         f"by {whose.by} of {'all models' if whose.model is None else whose.model}; {counts}, "
-        f"{entries} entries of the monitor; {searched} files searched again, none holds it"
+        f"{done.entries} entries of the monitor; {done.searched} files searched again, none holds "
+        "it"
     )

@@ -9,6 +9,7 @@ import msgspec
 
 from serving.channel.connection import ChannelClosed
 from serving.channel.endpoint import connect
+from serving.channel.frame_parts import Message
 from serving.channel.messages.observation import RESET_REFERENCE, ResetMeta
 from serving.channel.monitor_shares import called, monitor_of
 from serving.control.registry import Registry
@@ -25,6 +26,17 @@ async def reset_reference(registry: Registry, model: str) -> str:
         VigilError: what the monitor answered.
     """
     ident = monitor_of(model, registry.directory.monitors)
+    reply = await ask_monitor(registry, ident, RESET_REFERENCE, ResetMeta(model))
+    return msgspec.msgpack.decode(reply.meta, type=str)
+
+
+async def ask_monitor(registry: Registry, ident: str, kind: str, meta: object) -> Message:
+    """Return what a monitor answers.
+
+    Raises:
+        ModelNotReady: it is not there, or does not answer.
+        VigilError: what the monitor answered.
+    """
     members = [state.member for state in registry.states()]
     addresses = [each.address for each in members if (each.role, each.id) == ("monitor", ident)]
     gone = ModelNotReady(f"{called(ident)} is not there; retry later", retry_after_s=1)
@@ -34,9 +46,8 @@ async def reset_reference(registry: Registry, model: str) -> str:
         async with asyncio.timeout(TIMEOUT_S):
             connection = await connect(addresses[0], registry.secret)
             try:
-                reply = await connection.request(RESET_REFERENCE, ResetMeta(model))
+                return await connection.request(kind, meta)
             finally:
                 connection.close()
     except (ChannelClosed, TimeoutError):
         raise gone from None
-    return msgspec.msgpack.decode(reply.meta, type=str)

@@ -1,4 +1,6 @@
-"""Takes the rows of one subject out of a log, for good: by hand, while no writer runs.
+"""Takes the rows of one subject out of a log, for good.
+
+`forget` does it while no writer runs; `forget_running` does it beside one, by the same steps.
 
 Every file that holds such a row is written anew without it, in the place of the old one: whoever
 is interrupted does it again, and nothing is lost or double. A reader that looks at a file while it
@@ -20,7 +22,8 @@ import pyarrow.parquet as pq
 
 from serving.errors import InvalidInput, VigilError
 from serving.log.forget_labels import Labelled, forget_labels, labels_left
-from serving.log.layout import Dataset, Part, model_folder, model_of
+from serving.log.layout import Dataset, Part, model_folder, model_of, part_of
+from serving.log.longer_texts import only_in_longer_texts
 from serving.log.retention import all_parts
 from serving.log.roll import ROW_GROUP, replace_part, roll
 from serving.log.spool import SpoolFolder, streams_in
@@ -67,6 +70,8 @@ class Forgotten:
         rewritten: paths of files within the log that were written anew.
         deleted: paths of files that held nothing else.
         searched: files that were searched for the subject afterwards.
+        known: whether a file of the log has the column that says whose rows they are, or there
+            is no file.
     """
 
     rows: dict[str, int] = field(default_factory=dict)
@@ -75,6 +80,7 @@ class Forgotten:
     rewritten: list[str] = field(default_factory=list)
     deleted: list[str] = field(default_factory=list)
     searched: int = 0
+    known: bool = True
 
 
 def forget(
@@ -103,14 +109,26 @@ def forget(
         for folder in folders:
             for stream in streams_in(folder.path):
                 roll(stream, store)
-        keys, parts = _keys(store, subject, done, progress)
-        _forget_labels(store, subject, done)
-        for at, part in enumerate(parts):
-            progress("rewriting files", at, len(parts))
-            _rewrite(store, part, keys, done)
+        parts, labels = parts_of(store, subject), label_parts_of(store, subject)
+        keys, parts = find_rows(store, subject, parts, done, progress)
+        if not done.known:
+            raise unknown_column(subject)
+        take_labels_out(store, subject, labels, done)
+        take_out(store, parts, keys, done, progress)
         _delete_unfinished(store, done)
-        _prove(store, subject, keys, done, progress)
+        left = rows_left(store, subject, parts_of(store, subject), keys, progress)
+        left += labels_left(store, label_parts_of(store, subject), done.labelled, ident_of(subject))
+        below = "" if subject.model is None else f"/{model_folder(subject.model)}/"
+        paths = [path for path, _ in store.files("") if below in f"/{path}"]
+        left += bytes_left(store, subject, paths, progress)
+        done.searched = len(paths)
+        require_none_left(subject, left)
     return done
+
+
+def unknown_column(subject: Subject) -> InvalidInput:
+    """Return the error of a subject whose column no file has."""
+    return InvalidInput(f"--by: no file of the log has a column '{subject.by[:80]}'")
 
 
 @contextlib.contextmanager
@@ -124,8 +142,8 @@ def _no_writer(spool: Path) -> Iterator[list[SpoolFolder]]:
                     held.append(SpoolFolder(path))
                 except BlockingIOError:
                     raise WriterRuns(
-                        f"{path}: an instance is writing this log; stop it first, since what it "
-                        "holds in memory would come after"
+                        f"{path}: an instance is writing this log; name its admin listener with "
+                        "--admin, or stop it first, since what it holds in memory would come after"
                     ) from None
         yield held
     finally:
@@ -133,13 +151,30 @@ def _no_writer(spool: Path) -> Iterator[list[SpoolFolder]]:
             folder.remove()
 
 
-def _parts(store: Store, subject: Subject) -> list[Part]:
-    datasets: tuple[Dataset, ...] = ("predictions", "sensitive")
+def parts_of(store: Store, subject: Subject) -> list[Part]:
+    """Return the parts that may hold rows of a subject.
+
+    Raises:
+        OSError: the store cannot be reached.
+    """
+    return _parts(store, subject, ("predictions", "sensitive"))
+
+
+def label_parts_of(store: Store, subject: Subject) -> list[Part]:
+    """Return the parts that may hold labels of a subject's rows.
+
+    Raises:
+        OSError: the store cannot be reached.
+    """
+    return _parts(store, subject, ("labels",))
+
+
+def _parts(store: Store, subject: Subject, datasets: tuple[Dataset, ...]) -> list[Part]:
     return all_parts(store, datasets, "" if subject.model is None else model_folder(subject.model))
 
 
-def _keys(
-    store: Store, subject: Subject, done: Forgotten, progress: Progress
+def find_rows(
+    store: Store, subject: Subject, parts: list[Part], done: Forgotten, progress: Progress
 ) -> tuple[set[Key], list[Part]]:
     """Return the keys of all rows of a subject, and the parts in the order of their rewriting.
 
@@ -148,7 +183,6 @@ def _keys(
     keys: set[Key] = set()
     without: list[Part] = []
     telling: list[Part] = []
-    parts = _parts(store, subject)
     for at, part in enumerate(parts):
         progress("looking for rows", at, len(parts))
         found = _matches(store, part, subject)
@@ -161,9 +195,21 @@ def _keys(
         done.client_ids.update(client_ids)
         index = found["index"].to_pylist()
         done.labelled.update(zip(repeat(model_of(part.folder)), client_ids, index))
-    if parts and not telling:
-        raise InvalidInput(f"--by: no file of the log has a column '{subject.by[:80]}'")
+    done.known = bool(telling) or not parts
     return keys, without + telling
+
+
+def take_out(
+    store: Store, parts: list[Part], keys: set[Key], done: Forgotten, progress: Progress
+) -> None:
+    """Write the parts anew that hold rows with these keys, in the order given.
+
+    Raises:
+        OSError, pyarrow.ArrowException: one could not be; it is as it was.
+    """
+    for at, part in enumerate(parts):
+        progress("rewriting files", at, len(parts))
+        _rewrite(store, part, keys, done)
 
 
 def _matches(store: Store, part: Part, subject: Subject) -> Any:
@@ -215,8 +261,11 @@ def _forgotten_rows(table: Any, keys: set[Key]) -> Any:
     candidates = pc.is_in(table["id"].cast(pa.binary(16)), value_set=ids)
     if not pc.any(candidates).as_py():
         return pa.array([False] * table.num_rows)
-    pairs = zip(table["id"].to_pylist(), table["row"].to_pylist(), strict=True)
-    return pa.array([pair in keys for pair in pairs])
+    mask = candidates.to_numpy(zero_copy_only=False)
+    some = table.select(["id", "row"]).filter(candidates)
+    pairs = zip(some["id"].to_pylist(), some["row"].to_pylist(), strict=True)
+    mask[mask] = [pair in keys for pair in pairs]
+    return pa.array(mask)
 
 
 def _rewrite(store: Store, part: Part, keys: set[Key], done: Forgotten) -> None:
@@ -228,18 +277,26 @@ def _rewrite(store: Store, part: Part, keys: set[Key], done: Forgotten) -> None:
     taken = int(pc.sum(mask).as_py())
     kept = table.filter(pc.invert(mask)).combine_chunks()
     done.rows[part.dataset] = done.rows.get(part.dataset, 0) + taken
-    left = replace_part(store, part, kept)
+    left = replace_part(store, part, table, kept)
     (done.rewritten if left else done.deleted).append(part.path)
 
 
-def _forget_labels(store: Store, subject: Subject, done: Forgotten) -> None:
-    """Delete the labels of all these rows, before the rows that tell whose they are."""
-    ident = subject.value if subject.by == CLIENT_ID else None
-    gone = forget_labels(store, subject.model, done.labelled, ident)
+def take_labels_out(store: Store, subject: Subject, parts: list[Part], done: Forgotten) -> None:
+    """Write the parts anew that hold labels of these rows, before those that tell whose they are.
+
+    Raises:
+        OSError, pyarrow.ArrowException: one could not be; it is as it was.
+    """
+    gone = forget_labels(store, parts, done.labelled, ident_of(subject))
     if gone:
         done.rows["labels"] = sum(each.rows for each in gone)
     for each in gone:
         (done.rewritten if each.left else done.deleted).append(each.path)
+
+
+def ident_of(subject: Subject) -> str | None:
+    """Return the client's id that is meant itself; None: another column is."""
+    return subject.value if subject.by == CLIENT_ID else None
 
 
 def _holds(store: Store, part: Part, keys: set[Key]) -> bool:
@@ -258,32 +315,52 @@ def _delete_unfinished(store: Store, done: Forgotten) -> None:
             done.deleted.append(path)
 
 
-def _prove(
-    store: Store, subject: Subject, keys: set[Key], done: Forgotten, progress: Progress
-) -> None:
-    """Search every file once more: rows by what they hold, and all files as bytes."""
+def rows_left(
+    store: Store, subject: Subject, parts: list[Part], keys: set[Key], progress: Progress
+) -> list[str]:
+    """Return the paths of parts that hold rows of the subject, or with these keys."""
     left = []
-    parts = _parts(store, subject)
     for at, part in enumerate(parts):
         progress("searching again", at, len(parts))
         found = _matches(store, part, subject)
         if (found is not None and found.num_rows) or (keys and _holds(store, part, keys)):
             left.append(part.path)
-    ident = subject.value if subject.by == CLIENT_ID else None
-    left += labels_left(store, subject.model, done.labelled, ident)
-    below = "" if subject.model is None else f"/{model_folder(subject.model)}/"
+    return left
+
+
+def bytes_left(store: Store, subject: Subject, paths: list[str], progress: Progress) -> list[str]:
+    """Return those of `paths` in whose files the subject stands as it is.
+
+    One of fewer than `SHORTEST_TEXT` bytes is not looked for. Where it is a part of longer ones,
+    which are other subjects, these are left out.
+    """
     wanted = subject.value.encode()
-    for path, _ in store.files(""):
-        if below in f"/{path}":
-            done.searched += 1
-            if len(wanted) >= SHORTEST_TEXT and _holds_bytes(store, path, wanted):
-                left.append(path)
+    if len(wanted) < SHORTEST_TEXT:
+        return []
+    left = []
+    for at, path in enumerate(paths):
+        progress("searching bytes", at, len(paths))
+        if _holds_bytes(store, path, wanted) and not _of_others(store, path, subject):
+            left.append(path)
+    return left
+
+
+def require_none_left(subject: Subject, left: list[str]) -> None:
+    """Raise VigilError if the subject is left in files."""
     if left:
         left = sorted(set(left))
         places = ", ".join(left[:5])
         raise VigilError(
             f"'{subject.value[:80]}' is still in {len(left)} files of the log: {places}"
         )
+
+
+def _of_others(store: Store, path: str, subject: Subject) -> bool:
+    part = part_of(path, 0)
+    if part is None:
+        return False
+    with _opened(store, part) as file:
+        return only_in_longer_texts(file, subject.by, subject.value)
 
 
 def _holds_bytes(store: Store, path: str, wanted: bytes) -> bool:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from serving.log.layout import Part, model_folder, model_of
-from serving.log.retention import all_parts
+from serving.log.layout import Part, model_of
 from serving.log.roll import replace_part
 from serving.log.store import Store
 
@@ -29,13 +28,13 @@ class LabelsGone(NamedTuple):
 
 
 def forget_labels(
-    store: Store, model: str | None, keys: Collection[Labelled], ident: str | None
+    store: Store, parts: Sequence[Part], keys: Collection[Labelled], ident: str | None
 ) -> list[LabelsGone]:
     """Delete labels; returns what is gone of which file.
 
     Args:
         store: of the log.
-        model: whose; None: of all models.
+        parts: that may hold them.
         keys: of the subject's predictions.
         ident: a client's id all of whose labels are meant; None: there is none.
 
@@ -43,29 +42,29 @@ def forget_labels(
         OSError, pyarrow.ArrowException: a file could not be read or written. Do it again.
     """
     gone = []
-    for part, mask in _held(store, model, keys, ident):
+    for part, mask in _held(store, parts, keys, ident):
         with pq.ParquetFile(store.full(part.path), filesystem=store.filesystem) as file:
             table = file.read()
-        left = replace_part(store, part, table.filter(pc.invert(mask)).combine_chunks())
+        left = replace_part(store, part, table, table.filter(pc.invert(mask)).combine_chunks())
         gone.append(LabelsGone(part.path, int(pc.sum(mask).as_py()), left))
     return gone
 
 
 def labels_left(
-    store: Store, model: str | None, keys: Collection[Labelled], ident: str | None
+    store: Store, parts: Sequence[Part], keys: Collection[Labelled], ident: str | None
 ) -> list[str]:
     """Return the paths of files with such labels; arguments and errors as for `forget_labels`."""
-    return [part.path for part, _ in _held(store, model, keys, ident)]
+    return [part.path for part, _ in _held(store, parts, keys, ident)]
 
 
 def _held(
-    store: Store, model: str | None, keys: Collection[Labelled], ident: str | None
+    store: Store, parts: Sequence[Part], keys: Collection[Labelled], ident: str | None
 ) -> Iterator[tuple[Part, Any]]:
     """Yield the parts that hold such labels, and which of their rows these are."""
     wanted = frozenset(keys)
     idents = {of for _, of, _ in wanted} | ({ident} if ident is not None else set())
     values = pa.array(sorted(idents), pa.string())
-    for part in all_parts(store, ("labels",), "" if model is None else model_folder(model)):
+    for part in parts:
         with pq.ParquetFile(store.full(part.path), filesystem=store.filesystem) as file:
             table = file.read(_KEY)
         if pc.any(pc.is_in(table["client_id"], value_set=values)).as_py():

@@ -63,6 +63,12 @@ class LateWriter:
         """As `LogWriter.flush`."""
         return self._writer is None or self._writer.flush(timeout_s)
 
+    def cut(self, timeout_s: float) -> int | None:
+        """As `LogWriter.cut`."""
+        if self._writer is None:
+            return time.time_ns() // 1_000_000
+        return self._writer.cut(timeout_s)
+
     def counts(self) -> LogCounts:
         """As `LogWriter.counts`, with the rows that were lost before it was there."""
         before = self._before.snapshot()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any, Final, NamedTuple
 
 import pyarrow as pa
@@ -75,22 +76,33 @@ def write_part(table: Any, file: Any) -> None:
     )
 
 
-def replace_part(store: Store, part: Part, kept: Any) -> bool:
+def replace_part(store: Store, part: Part, before: Any, kept: Any) -> bool:
     """Write a part anew with the rows that are left of it; False: none are, it is deleted.
 
+    Args:
+        store: of the log.
+        part: which one.
+        before, kept: its table, and what is left of it.
+
     Raises:
-        OSError, pyarrow.ArrowException: it was not; do it again.
+        OSError, pyarrow.ArrowException: it was not, and is as it was; do it again.
     """
     # Without its index a reader looks at all of a part: it never trusts one of other rows.
     for path in part.beside:
         store.delete(path)
-    if not kept.num_rows:
-        store.delete(part.path)
-        return False
     private = part.dataset == "sensitive"
-    store.write(part.path, lambda file: write_part(kept, file), private=private)
-    write_beside(kept, part, store)
-    return True
+    try:
+        if kept.num_rows:
+            store.write(part.path, lambda file: write_part(kept, file), private=private)
+        else:
+            store.delete(part.path)
+    except BaseException:
+        with contextlib.suppress(*READ_ERRORS):
+            write_beside(before, part, store)
+        raise
+    if kept.num_rows:
+        write_beside(kept, part, store)
+    return bool(kept.num_rows)
 
 
 READ_ERRORS: Final = (OSError, pa.ArrowException)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from serving.log.counts import SharedCounts
+from serving.log.parts_lock import parts_lock
 from serving.log.retention import Retention, retain
 from serving.log.roll import READ_ERRORS, Rolled, roll
 from serving.log.spool import SpoolFolder, StreamFile, dead_folders, streams_in
@@ -24,6 +25,8 @@ _LONGEST_PAUSE_S: Final = 30.0
 _GRACE_S: Final = 1.0
 """A store that does not answer is waited for no longer; then the lock goes with the process."""
 _RETENTION_EVERY_S: Final = 600.0
+_POSTPONED_S: Final = 30.0
+"""Retention waits so long while a subject is forgotten, or another writer deletes."""
 
 
 class Roller:
@@ -95,9 +98,9 @@ class Roller:
             last = self._stopping.is_set()
             failed = self._roll_all()
             if time.monotonic() >= next_retention and not failed:
-                failed = not self._retain()
-                if not failed:
-                    next_retention = time.monotonic() + _RETENTION_EVERY_S
+                pause_s = self._retain()
+                failed = pause_s is None
+                next_retention = time.monotonic() + (pause_s or 0.0)
             if last and not (failed and time.monotonic() < self._deadline):
                 return
             self._wait(failed, next_retention)
@@ -145,14 +148,18 @@ class Roller:
             self._counts.note("store_error", None)
         return False
 
-    def _retain(self) -> bool:
+    def _retain(self) -> float | None:
+        """Delete what is old; return after how many seconds to look again, None when it failed."""
         try:
-            self._counts.add("deleted", retain(self._store, self._retention, self._clock()))
+            with parts_lock(self._spool, alone=True) as locked:
+                if not locked:
+                    return _POSTPONED_S
+                self._counts.add("deleted", retain(self._store, self._retention, self._clock()))
         except READ_ERRORS as error:
             self._failed(error)
-            return False
+            return None
         self._counts.note("store_error", None)
-        return True
+        return _RETENTION_EVERY_S
 
     def _failed(self, error: BaseException) -> None:
         self._counts.add("failures")

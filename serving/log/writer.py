@@ -25,6 +25,7 @@ from serving.protocol.ids import new_request_id
 
 _FLUSH_S: Final = 0.25
 """Rows are in a stream after it, as long as the disk takes them: a second at most may be lost."""
+_NEXT_NAME_S: Final = 0.002
 _MOST_JOINED: Final = 16_384
 """Rows of one record batch."""
 
@@ -78,6 +79,9 @@ class LogWriter:
         self._queued_bytes = 0
         self._taken = self._settled = 0
         """How many times `offer` took something, and how many of these are not waiting any more."""
+        self._cuts_wanted = self._cuts = 0
+        """How many times all streams were to be finished, and how many of these are done."""
+        self._cut_at_ms = 0
         self._news = threading.Event()
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="log-writer", daemon=True)
@@ -141,6 +145,20 @@ class LogWriter:
             self._news.set()
             return self._written.wait_for(lambda: self._settled >= wanted, timeout_s)
 
+    def cut(self, timeout_s: float) -> int | None:
+        """Finish all streams with what was offered so far; from any other thread.
+
+        Returns:
+            A time in milliseconds since the epoch. Streams were begun before and are finished, or
+            will be begun after it; their names tell. None when the disk takes longer than that.
+        """
+        with self._written:
+            self._cuts_wanted += 1
+            wanted = self._cuts_wanted
+            self._news.set()
+            done = self._written.wait_for(lambda: self._cuts >= wanted, timeout_s)
+            return self._cut_at_ms if done else None
+
     def counts(self) -> LogCounts:
         """Return what became of all rows so far."""
         return self._counts.snapshot()
@@ -158,14 +176,23 @@ class LogWriter:
 
     def _run(self) -> None:
         while True:
-            last = self._stopping
+            last, cuts = self._stopping, self._cuts_wanted
             self._write_waiting()
             self._streams.finish_old()
+            if last or cuts > self._cuts:
+                self._finish_all(cuts)
             if last:
-                self._streams.finish_all()
                 return
             self._news.wait(_FLUSH_S)
             self._news.clear()
+
+    def _finish_all(self, cuts: int) -> None:
+        self._streams.finish_all()
+        at_ms = time.time_ns() // 1_000_000
+        time.sleep(_NEXT_NAME_S)  # no stream that is begun next bears this millisecond
+        with self._written:
+            self._cuts, self._cut_at_ms = cuts, at_ms
+            self._written.notify_all()
 
     def _write_waiting(self) -> None:
         while taken := self._take():

@@ -127,6 +127,24 @@ class Checkpoint:
 
     # -- writing ------------------------------------------------------------------------
 
+    def begin_anew(self) -> None:
+        """Have the next saves write a journal of what is known then, and of nothing else.
+
+        Call it between a call of what `prepare` has returned and the next `prepare`. Until
+        `complete` the journal that is there stays.
+        """
+        if self._shorter is not None:
+            with contextlib.suppress(OSError):
+                self._shorter.close()
+            self._shorter = None
+        self._number += 1
+        self._to_copy = self._everything()
+
+    @property
+    def complete(self) -> bool:
+        """Whether no shorter journal is being written."""
+        return self._to_copy is None
+
     def prepare(self, state: dict[str, Any], changes: Changes) -> Callable[[], None]:
         """Encode what is to be saved; returns what writes it, for another thread.
 

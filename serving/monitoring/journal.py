@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +88,21 @@ def read_journal(path: Path, size: int) -> dict[str, list[Entry]]:
     if size:
         raise UnreadableState("it is damaged: it is cut short")
     return {owner: [kept[number] for number in sorted(kept)] for owner, kept in found.items()}
+
+
+def journal_changes(path: Path) -> Iterator[Changes]:
+    """Yield what each line of a journal holds, also what a later one replaces.
+
+    Raises:
+        UnreadableState: the file is damaged.
+        OSError: it cannot be read.
+    """
+    with path.open("rb") as file:
+        for line in file:
+            try:
+                yield _read(line)
+            except (ValueError, TypeError) as error:
+                raise UnreadableState(f"it is damaged: {error}") from None
 
 
 def _read(line: bytes) -> Changes:

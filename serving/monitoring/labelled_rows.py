@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from monitors.performance.forgotten_keys import ForgottenKeys, Key
@@ -92,6 +92,15 @@ class LabelledRows:
     def forget(self) -> None:
         """Forget every prediction: labels of them are late from now on."""
         self._join.forget()
+
+    @property
+    def last_number(self) -> int:
+        """The number of the newest entry."""
+        return self._join.last_number
+
+    def forget_requests(self, idents: Collection[str], upto: float) -> int:
+        """Forget requests; returns how many entries are gone. See `LabelJoin.forget_requests`."""
+        return self._join.forget_requests(idents, upto)
 
     def state(self) -> dict[str, Any]:
         """Return counts as JSON-serialisable values; predictions are entries."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -107,7 +107,7 @@ class ModelMonitors:
     def update(self, event: PredictionEvent, now: float) -> None:
         """Show a batch to every monitor; one that fails does not disturb the others."""
         columns = input_columns(event.inputs, self.entry.config)
-        self._recent.append(columns, event.rows)
+        self._recent.append(columns, event.rows, event.request_ids)
         outputs = self._widened(event.outputs)
         predicted, failed = self._predicted(outputs)
         rows = Rows(
@@ -127,7 +127,7 @@ class ModelMonitors:
     def asked(self, event: PredictionEvent, now: float) -> None:
         """Show a batch whose answers nobody knows to the monitors of inputs."""
         columns = input_columns(event.inputs, self.entry.config)
-        self._recent.append(columns, event.rows)
+        self._recent.append(columns, event.rows, event.request_ids)
         rows = Rows(
             n=event.rows,
             timestamp=event.timestamp,
@@ -288,6 +288,21 @@ class ModelMonitors:
         self._series.end()
         if self._truth:
             self._truth.forget()
+
+    def forget_requests(self, idents: Collection[str], upto: float) -> tuple[int, int]:
+        """Forget requests of clients; what was counted of them stays counted.
+
+        Args:
+            idents: the clients' ids.
+            upto: see `LabelJoin.forget_requests`.
+
+        Returns:
+            How many entries are gone, and the number of the newest one.
+        """
+        self._recent.forget(idents)
+        if self._truth is None:
+            return 0, 0
+        return self._truth.forget_requests(idents, upto), self._truth.last_number
 
     @property
     def notes(self) -> list[str]:

@@ -7,7 +7,8 @@ of another.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import math
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -15,7 +16,7 @@ import msgspec
 
 from monitors.performance.forgotten_keys import ForgottenKeys
 from monitors.performance.forgotten_keys import Key as Prediction
-from monitors.performance.prediction_entries import Entry, prediction_keys
+from monitors.performance.prediction_entries import Entry, all_without, prediction_keys
 from serving.channel.messages.directory import ServedModel
 from serving.errors import VersionNotFound, unknown_model
 from serving.monitoring.judges.descriptor import MonitorDescriptor
@@ -261,6 +262,33 @@ class MonitoredVersions:
         known = self.forgotten(model, predictions)
         if model in self._forgotten:
             self._forgotten[model].add_all([key for key in predictions if key not in known])
+
+    def forget_requests(
+        self, model: str | None, idents: Collection[str], upto: Mapping[str, int]
+    ) -> tuple[int, dict[str, int]]:
+        """Forget requests of clients, also in what was saved of versions that nobody serves.
+
+        Args:
+            model: of this one alone; None: of all.
+            idents: the clients' ids.
+            upto: by owner, the number up to which entries are meant; without: all.
+
+        Returns:
+            How many entries are gone, and by owner the number of the newest one.
+        """
+        gone = self._saved.forget_requests(model, idents)
+        newest: dict[str, int] = {}
+        for key, watch in self._watches.items():
+            if model in (None, key[0]):
+                owner = "/".join(key)
+                count, newest[owner] = watch.forget_requests(idents, upto.get(owner, math.inf))
+                gone += count
+        # What was put back has not been saved since.
+        self._changed_before = [
+            (owner, entries and all_without(entries, idents)[0])
+            for owner, entries in self._changed_before
+        ]
+        return gone, newest
 
     def _served_as(self, key: Key) -> Key:
         one = self._upstream.get(key)

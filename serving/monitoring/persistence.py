@@ -9,12 +9,13 @@ from __future__ import annotations
 import asyncio
 import gc
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
 from serving.monitoring.checkpoint import Checkpoint
 from serving.monitoring.fan_out import FanOut
+from serving.monitoring.forgetting import Request, require_forgotten
 from serving.monitoring.intake import Intake
 from serving.monitoring.replay import Replay
 from serving.monitoring.to_the_end import to_the_end
@@ -113,6 +114,62 @@ class Persistence:
             except OSError as error:
                 said = f"the monitor's state cannot be saved: {error.strerror}"
                 report(Event.STATE_NOT_SAVED, said, file=str(error.filename or ""), error=error)
+
+    async def forget(
+        self, gone: Request, upto: Mapping[str, int], *, prove: bool
+    ) -> tuple[int, dict[str, int], int]:
+        """Forget requests of clients, and leave nothing of them in the files of before.
+
+        Args:
+            gone: the requests.
+            upto: see `MonitoredVersions.forget_requests`.
+            prove: whether the files are searched.
+
+        Returns:
+            How many entries are gone, the numbers by owner up to which entries were meant, and
+            how many files were searched.
+
+        Raises:
+            OSError: a file cannot be written or read.
+            VigilError: a file still holds one.
+        """
+        entries, newest = self._service.forget_requests(gone.model, gone.client_ids, upto)
+        newest.update(upto)  # what came later was not meant
+        searched = 0
+
+        def search(first: int) -> None:
+            nonlocal searched
+            searched = require_forgotten(self._folder, self._name, first, gone, newest)
+
+        await self.save_anew(search if prove else None)
+        return entries, newest, searched
+
+    async def save_anew(self, check: Callable[[int], None] | None = None) -> None:
+        """Write a checkpoint that has nothing of what is not known any more, in no file.
+
+        It takes as many saves as usual, with pauses for events between them.
+
+        Args:
+            check: looks into the files before they are written to again; it is told the first
+                segment of what has come since. Runs in a thread.
+
+        Raises:
+            OSError: it cannot be written; the next save has it all.
+            Exception: what `check` raises.
+        """
+        async with self._saving:
+            self._checkpoint.begin_anew()
+            while True:
+                self._stalled_s = 0.0
+                write, number = self._prepare()
+                await to_the_end(write)
+                if self._checkpoint.in_force:
+                    self._log.saved(number)
+                if self._checkpoint.complete:
+                    break
+                await asyncio.sleep(self._stalled_s / MOST_OF_THE_LOOP)
+            if check is not None:
+                await to_the_end(check, number)
 
     def close(self) -> None:
         """Let go of the files."""

@@ -18,6 +18,7 @@ from serving.log.label_rows import LabelRows
 from serving.log.late_writer import LateWriter
 from serving.log.place import place_of, retention_of
 from serving.log.rows import LogRows, ModelLog
+from serving.log.store import Store
 from serving.log.stored import stored_labels, stored_requests
 from serving.log.writer import LogLimits, LogWriter
 from serving.monitoring.log_status import LogStatus
@@ -83,6 +84,23 @@ class PredictionLog:
         """Write what waits and stop; what the store does not take is left to the next process."""
         self._settle()
         self._writer.close(timeout_s)
+
+    # -- as what subjects are forgotten in ---------------------------------------------------
+
+    @property
+    def place(self) -> tuple[Store, Path]:
+        """Store and spool of the log."""
+        return self._store, self._spool
+
+    def cut(self, timeout_s: float) -> int | None:
+        """Finish all streams with what was taken in so far; see `LogWriter.cut`."""
+        self._settle()
+        return self._writer.cut(timeout_s)
+
+    def trouble(self) -> str | None:
+        """Return why rows do not become files now; None where they do."""
+        counts = self._writer.counts()
+        return counts.store_error or counts.disk_error
 
     # -- as a consumer ------------------------------------------------------------------
 

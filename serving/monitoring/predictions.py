@@ -88,6 +88,13 @@ class LoggedPredictions:
             return await self.rows(_decode_predictions(message.meta)), ()
         return await self.inputs(_decode_logged_inputs(message.meta))
 
+    async def look_anew(self) -> None:
+        """Forget what was read of files: some were replaced."""
+        await asyncio.get_running_loop().run_in_executor(self._worker, self._let_go)
+
+    def _let_go(self) -> None:
+        self._reader = None
+
     def close(self) -> None:
         """Let go of the thread."""
         self._worker.shutdown(wait=False, cancel_futures=True)

@@ -36,6 +36,7 @@ from serving.log.place import place_of
 from serving.monitoring.collector import collect_seldom
 from serving.monitoring.fan_out import Consumer, FanOut
 from serving.monitoring.findings_feed import FindingsFeed
+from serving.monitoring.forget_orders import ForgetOrders
 from serving.monitoring.persistence import Persistence
 from serving.monitoring.prediction_log import PredictionLog
 from serving.monitoring.predictions import QUESTIONS, LoggedPredictions
@@ -61,6 +62,7 @@ SECRET: Final = "VIGIL_CHANNEL_SECRET"  # noqa: S105 - the variable's name
 
 _decode_findings = msgspec.msgpack.Decoder(observation.FindingsMeta).decode
 _decode_report = msgspec.msgpack.Decoder(observation.ReportMeta).decode
+_decode_forget = msgspec.msgpack.Decoder(observation.ForgetMeta).decode
 _decode_half = msgspec.msgpack.Decoder(observation.HalfMeta).decode
 
 
@@ -113,6 +115,9 @@ class MonitorRole:
         self._predictions = LoggedPredictions(None if log is None else place_of(log, data_dir))
         if log is not None:
             self._intake.recall = self._predictions.recall
+        self._forget = ForgetOrders(
+            member_id, data_dir, self._log, self._persistence, self._predictions
+        )
         self._server = ChannelServer(self._message, secret=secret)
         self._registry: RegistryClient | None = None
         self._feed = FindingsFeed()
@@ -153,6 +158,7 @@ class MonitorRole:
 
     async def stop(self) -> None:
         """Save everything and leave."""
+        await self._forget.stop()
         for task in self._tasks:
             task.cancel()
         if self._tasks:
@@ -180,6 +186,7 @@ class MonitorRole:
     def _directory(self, directory: Directory) -> None:
         self._intake.serve(share_of(self._id, directory.models, directory.monitors))
         self._predictions.serve(directory.models)
+        self._forget.serve(directory.monitors)
         self._told.set()
 
     def _up(self) -> None:
@@ -255,6 +262,8 @@ class MonitorRole:
             return msgspec.json.encode(self.service.findings(asked.model, asked.version))
         if message.kind == observation.REPORT:
             return await self._make_report(_decode_report(message.meta))
+        if message.kind == observation.FORGET:
+            return self._forget.asked(_decode_forget(message.meta))
         if message.kind == observation.HALF:
             return self._pairs.half(_decode_half(message.meta))
         raise Unsupported(f"a monitor does not answer '{message.kind[:40]}'")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from time import thread_time_ns
 from typing import Any
 
@@ -196,6 +196,12 @@ class MonitoringService:
             raise unknown_model(model[:200])
         states = [watch.reset_reference() for watch in watches]
         return states[0]
+
+    def forget_requests(
+        self, model: str | None, idents: Collection[str], upto: Mapping[str, int]
+    ) -> tuple[int, dict[str, int]]:
+        """Forget requests of clients. See `MonitoredVersions.forget_requests`."""
+        return self.watches.forget_requests(model, idents, upto)
 
     # -- what it says -------------------------------------------------------------------
 

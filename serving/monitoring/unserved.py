@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from monitors.performance.prediction_entries import Entry
+from monitors.performance.prediction_entries import Entry, all_without
 
 MOST_UNSERVED: Final = 4
 """Versions kept of a model that is served; those that answered last stay."""
@@ -79,6 +79,20 @@ class Unserved:
                 dropped.append(owner)
                 self.take(owner)
         return dropped
+
+    def forget_requests(self, model: str | None, idents: Collection[str]) -> int:
+        """Drop the entries of requests; returns how many there were.
+
+        Args:
+            model: of this one alone; None: of all.
+            idents: the clients' ids.
+        """
+        gone = 0
+        for owner, saved in self._entries.items():
+            if model in (None, _split(owner)[0]):
+                self._entries[owner], count = all_without(saved, idents)
+                gone += count
+        return gone
 
     def entries(self) -> Iterator[tuple[str, Entry]]:
         """Yield all entries with their owners; some may be taken or dropped meanwhile."""

@@ -180,6 +180,10 @@ async def test_every_error_is_a_json_sentence(client: httpx.AsyncClient) -> None
         (await client.get("/models/m/reset-reference"), 405),
         (await client.post("/models/m/reset-reference"), 503),
         (await client.post("/models/m/reset-reference", headers={"origin": "null"}), 403),
+        (await client.get("/forget"), 405),
+        (await client.post("/forget", content=b"{}"), 400),
+        (await client.post("/forget", json={"order": "1", "subject": "x"}), 503),
+        (await client.post("/forget", headers={"origin": "null"}), 403),
         (await client.get("/metrics", headers={"host": "evil.example"}), 403),
     ]
     for answer, status in cases:

@@ -30,6 +30,7 @@ SCOPES = {
     ("GET", "/console/data"): Scope.OBSERVE,
     ("GET", "/metrics"): Scope.OBSERVE,
     ("POST", "/models/m/reset-reference"): Scope.CONTROL,
+    ("POST", "/forget"): Scope.CONTROL,
     ("POST", "/v2/repository/models/m/load"): Scope.CONTROL,
     ("POST", "/v2/repository/index"): Scope.CONTROL,
     ("GET", "/v2/logging"): Scope.CONTROL,

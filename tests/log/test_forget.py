@@ -206,3 +206,32 @@ def test_labels_of_other_rows_of_a_request_stay(log, rows):
     forget(log.store, log.spool, Subject("one", "ssn"))
     assert [row["label"] for row in log.reader().find("m", "r")] == [6]
     assert [row["label"] for row in log.reader().find("n", "r")] == [5, 6]
+
+
+def test_subjects_whose_names_begin_alike_are_others(log, rows):
+    names = ["subject-7", "subject-77", "subject-7/a"]
+    writer = log.writer()
+    writer.offer(rows(1, 1, 1, requests={"client_ids": names}))
+    writer.close()
+    done = forget(log.store, log.spool, Subject("subject-7"))
+    assert done.rows == {"predictions": 1}
+    assert clients(log) == names[:0:-1] == ["subject-7/a", "subject-77"]
+    assert any(b"subject-7" in path.read_bytes() for path in files(log))
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"arms": ["subject-7", None]},
+        {"decisions": [["of-subject-7:flag"], []]},
+        {"principals": ["subject-7", "x"]},
+    ],
+    ids=str,
+)
+def test_other_columns_that_have_it_are_told(log, rows, told):
+    requests = {"client_ids": ["subject-77", "b"], "propensities": [0.5, None]}
+    writer = log.writer()
+    writer.offer(rows(1, 1, requests=requests | told))
+    writer.close()
+    with pytest.raises(VigilError, match="is still in 1 files of the log: predictions/"):
+        forget(log.store, log.spool, Subject("subject-7"))

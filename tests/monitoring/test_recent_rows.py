@@ -26,6 +26,18 @@ def test_one_large_batch():
     assert recent.columns()["a"].tolist() == list(range(15, 25))
 
 
+def test_rows_of_requests_are_forgotten():
+    recent = RecentRows(4)
+    for start, idents in ((0, "ab"), (2, "bb"), (4, "cb")):
+        recent.append({"a": np.arange(start, start + 2, dtype=float)}, 2, list(idents))
+    recent.forget({"b", "x"})
+    assert recent.columns()["a"].tolist() == [4]
+    fill(recent, 2, 2)
+    assert recent.columns()["a"].tolist() == [0, 1, 2, 3]
+    recent.forget({"c"})
+    assert recent.columns()["a"].tolist() == [0, 1, 2, 3]
+
+
 def test_bytes_are_bounded():
     recent = RecentRows(1000, max_bytes=160)
     fill(recent, 10, 10, 10)

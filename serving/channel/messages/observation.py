@@ -15,6 +15,8 @@ Kinds of messages (meta struct, then reply):
 - `logged_inputs`: `LoggedInputsMeta`, answered with `LoggedInputsReply` and the inputs as tensors.
 - `half`: `HalfMeta`, answered with `HalfReply`; sent where several gateways take halves of pairs.
 - `reset_reference`: `ResetMeta`, answered with a text; sent by the admin listener.
+- `forget`: `ForgetMeta`, answered at once with `ForgetReply`; sent by the admin listener, again
+  and again until the order is done.
 """
 
 from __future__ import annotations
@@ -33,6 +35,7 @@ PREDICTIONS: Final = "predictions"
 LOGGED_INPUTS: Final = "logged_inputs"
 HALF: Final = "half"
 RESET_REFERENCE: Final = "reset_reference"
+FORGET: Final = "forget"
 INPUT_PREFIX: Final = "in:"
 OUTPUT_PREFIX: Final = "out:"
 SCORE_PREFIX: Final = "score:"
@@ -290,6 +293,51 @@ class ResetMeta(msgspec.Struct, array_like=True, frozen=True):
     """Asks for a new live reference of every watched version of a model."""
 
     model: str
+
+
+class ForgetMeta(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Orders that the rows of a subject be forgotten, or asks how far that is.
+
+    Attributes:
+        order: unique to the order: who repeats it asks how far it is.
+        subject: whose rows: those with this text in the column `by`.
+        by: the column, `client_id`, `principal` or a feature's.
+        model: of this one alone; empty: of all.
+    """
+
+    order: str
+    subject: str
+    by: str = "client_id"
+    model: str = ""
+
+
+class ForgetReply(msgspec.Struct, frozen=True):
+    """How far an order to forget is, or what it has done.
+
+    Attributes:
+        finished: whether it is.
+        what: is being done.
+        done, of: files that it is done with, and of how many.
+        rows: rows taken out, by dataset.
+        rewritten, deleted: paths of files within the log that were written anew, or held nothing
+            else.
+        entries: predictions and labels that the monitor has forgotten.
+        searched: files that were searched afterwards.
+        known: whether a file of the log has the column, or there is no file.
+        logged: whether the log has files of these models.
+    """
+
+    finished: bool
+    what: str = ""
+    done: int = 0
+    of: int = 0
+    rows: dict[str, int] = {}
+    rewritten: list[str] = []
+    deleted: list[str] = []
+    entries: int = 0
+    searched: int = 0
+    known: bool = True
+    logged: bool = True
 
 
 class ReportReply(msgspec.Struct, array_like=True, frozen=True):

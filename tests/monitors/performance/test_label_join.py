@@ -108,6 +108,25 @@ def test_forgotten_is_late_and_never_seen_is_unknown(predict):
     assert successor.add_labels([label("a", 2)], now=0)[1] == [JoinedRow(2, 2)]
 
 
+def test_requests_are_forgotten_and_others_stay(predict):
+    join = LabelJoin()
+    join.add(predict("abac", [0, 1, 2, 0]))
+    join.add_labels([label("a", 1), label("z", 1), label("y", 1)], now=0)
+    saved = {entry[0]: entry for entry in json.loads(json.dumps(join.changes()))}
+    before = join.last_number
+    join.add(predict("ad", [1, 1]))
+    assert join.forget_requests({"z", "x", "c"}) == 2
+    assert join.forget_requests({"a"}, upto=before) == 0  # it has come again since
+    assert join.forget_requests({"a"}) == 1
+    left = {"b", "d", "y"}
+    assert {ident for _, ident, *_ in join.entries()} == left
+    for entry in join.changes():
+        saved[entry[0]] = entry
+    assert {entry[1] for entry in saved.values() if len(entry) > 1} == left
+    counts, rows, _ = join.add_labels([label(each, 1) for each in "abc"], now=0)
+    assert (counts, rows) == (LabelCounts(accepted=1, late=2), [JoinedRow(1, 1)])
+
+
 def test_sensitive_values_are_learned_only_where_the_request_had_none(predict):
     join = LabelJoin()
     join.add(predict("ab", [0, 0], sensitive={"sex": ["f", None]}))

@@ -1,0 +1,208 @@
+"""Forgets one subject in a monitor that runs: in a thread, beside the judges and the log's writer.
+
+What belongs to the monitor's loop it has done there: entries are taken out of memory in one step,
+and checkpoints are written as usual. The steps are in an order in which whoever is interrupted may
+begin again:
+
+1. All rows of before become files (`LogWriter.cut`), and those of the subject are looked for.
+2. The monitor forgets the requests that they belong to, and a new checkpoint makes the write-ahead
+   log of before superfluous: a restart does not log the rows again.
+3. The log's files are written anew, those last that tell whose rows they hold.
+4. The monitor forgets once more: a label may have had a prediction looked up meanwhile.
+5. All files of before are searched.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any, Final, NamedTuple, TypeVar
+
+import pyarrow as pa
+
+from serving.channel.messages.observation import ForgetMeta, ForgetReply
+from serving.channel.monitor_shares import monitor_ids, monitor_of
+from serving.errors import ModelNotReady, VigilError
+from serving.log.forget import CLIENT_ID, SHORTEST_TEXT, Subject
+from serving.log.forget_running import RunningForget
+from serving.log.parts_lock import parts_lock
+from serving.monitoring.forgetting import Request, forget_requests, require_absent_beside
+from serving.monitoring.persistence import Persistence
+from serving.monitoring.prediction_log import PredictionLog
+from serving.monitoring.predictions import LoggedPredictions
+from serving.telemetry.logs.events import Event
+from serving.telemetry.logs.report import report
+
+CUT_S: Final = 60.0
+LOCK_S: Final = 60.0
+"""Retention of another monitor may take so long."""
+
+T = TypeVar("T")
+
+
+class Ended(Exception):
+    """The monitor stops."""
+
+
+class Where(NamedTuple):
+    """What a monitor has of subjects.
+
+    Attributes:
+        ident: of the monitor.
+        monitors: how many the models are divided among.
+        data_dir: of the instance, absolute.
+        log: that the monitor writes.
+        persistence: of what it knows.
+        predictions: reads the log for others.
+    """
+
+    ident: str
+    monitors: int
+    data_dir: Path
+    log: PredictionLog
+    persistence: Persistence
+    predictions: LoggedPredictions
+
+    def mine(self, model: str | None) -> bool:
+        """Whether files of a model, or of none, are this monitor's to deal with."""
+        if model is None:
+            return self.first
+        return monitor_of(model, self.monitors) == self.ident
+
+    @property
+    def first(self) -> bool:
+        """Whether this monitor deals with what is no monitor's own."""
+        return self.ident == monitor_ids(self.monitors)[0]
+
+
+class ForgetJob:
+    """One order, and how far it is.
+
+    Args:
+        asked: the order.
+
+    Attributes:
+        reply: how far it is.
+        error: why it has failed; None: it has not.
+    """
+
+    def __init__(self, asked: ForgetMeta) -> None:
+        self.asked = asked
+        self.reply = ForgetReply(finished=False)
+        self.error: VigilError | None = None
+        self._subject = Subject(asked.subject, asked.by, asked.model or None)
+        self._stopping = threading.Event()
+
+    @property
+    def running(self) -> bool:
+        """Whether it is neither finished nor failed."""
+        return self.error is None and not self.reply.finished
+
+    def stop(self) -> None:
+        """Have it end at the next file."""
+        self._stopping.set()
+
+    async def run(self, where: Where) -> None:
+        """Carry it out; never raises."""
+        loop = asyncio.get_running_loop()
+        try:
+            self.reply = await _in_a_thread(lambda: self._run(where, loop), loop)
+        except VigilError as error:
+            self.error = error
+        except Ended:
+            self.error = ModelNotReady("it is not finished, do it again: the monitor has stopped")
+        except (OSError, pa.ArrowException) as error:
+            told = str(error).partition("\n")[0]
+            self.error = VigilError(f"it is not finished, do it again: {told}")
+        except Exception as error:  # noqa: BLE001 - who waits for the order is told
+            report(Event.MONITOR_FAILED, "a subject could not be forgotten", error=error)
+            self.error = VigilError("it is not finished: the monitor's own log says why")
+
+    def _progress(self, what: str, done: int, of: int) -> None:
+        if self._stopping.is_set():
+            raise Ended
+        self.reply = ForgetReply(finished=False, what=what, done=done, of=of)
+
+    # -- the thread ---------------------------------------------------------------------
+
+    def _run(self, where: Where, loop: asyncio.AbstractEventLoop) -> ForgetReply:
+        store, spool = where.log.place
+        with parts_lock(spool, alone=False, timeout_s=LOCK_S) as locked:
+            cut_ms = where.log.cut(CUT_S) if locked else None
+            if cut_ms is None:
+                why = "the disk is slow" if locked else "old files are being deleted"
+                raise VigilError(f"nothing was deleted, do it again later: {why}")
+            rows = RunningForget(store, spool, self._subject, where.mine, cut_ms, self._progress)
+            rows.await_files(where.log.trouble)
+            logged = rows.find()
+            gone = self._requests(rows.done.client_ids)
+            self._progress("saving the monitor's state", 0, 2)
+            first, newest, _ = _on(loop, where.persistence.forget(gone, {}, prove=False))
+            rows.take_out()
+            self._progress("saving the monitor's state", 1, 2)
+            _on(loop, where.predictions.look_anew())
+            again, _, searched = _on(loop, where.persistence.forget(gone, newest, prove=True))
+            rows.prove()
+            other, elsewhere = self._others(where, gone)
+        done = rows.done
+        return ForgetReply(
+            finished=True,
+            rows=done.rows,
+            rewritten=done.rewritten,
+            deleted=done.deleted,
+            entries=first + again + other,
+            searched=done.searched + searched + elsewhere,
+            known=done.known,
+            logged=logged,
+        )
+
+    def _requests(self, client_ids: set[str]) -> Request:
+        subject = self._subject
+        own = {subject.value} if subject.by == CLIENT_ID else set()
+        text = subject.value.encode()
+        return Request(subject.model, client_ids | own, text if len(text) >= SHORTEST_TEXT else b"")
+
+    def _others(self, where: Where, gone: Request) -> tuple[int, int]:
+        """Forget in files of monitors that are no more, and search what is no monitor's own.
+
+        Returns:
+            How many entries are gone, and how many files were searched.
+        """
+        if not (where.first or gone.model):
+            return 0, 0
+        running = monitor_ids(where.monitors)
+        entries = forget_requests(where.data_dir, gone.client_ids, but=running)
+        searched = require_absent_beside(
+            where.data_dir, gone.text, but=where.data_dir / "log", monitors=running
+        )
+        return entries, searched
+
+
+async def _in_a_thread(work: Callable[[], T], loop: asyncio.AbstractEventLoop) -> T:
+    """Run in a thread of its own, for which a process that ends does not wait."""
+    done: asyncio.Future[T] = loop.create_future()
+
+    def settle(tell: Callable[[Any], None], what: object) -> None:
+        if not done.done():
+            tell(what)
+
+    def run() -> None:
+        tell: Callable[[Any], None]
+        what: object
+        try:
+            tell, what = done.set_result, work()
+        except Exception as error:  # noqa: BLE001 - it is raised where it is waited for
+            tell, what = done.set_exception, error
+        with contextlib.suppress(RuntimeError):  # the loop is closed, and nobody waits
+            loop.call_soon_threadsafe(settle, tell, what)
+
+    threading.Thread(target=run, name="forget", daemon=True).start()
+    return await done
+
+
+def _on(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, T]) -> T:
+    """Have the loop do something, and wait for it."""
+    return asyncio.run_coroutine_threadsafe(work, loop).result()
