@@ -1,8 +1,8 @@
 """Who may change finished files: retention alone, or orders to forget, each of models of its own.
 
 Retention deletes whole files and orders replace them by shorter ones: who replaces one that was
-deleted meanwhile would bring it back. The lock is a file's, so that it is between all processes
-that write one log, and goes with them.
+deleted meanwhile would bring it back. The lock is that of the spool's folder, so that it is between
+all processes that write one log, and goes with them.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-LOCK: Final = "parts.lock"
 _PAUSE_S: Final = 0.05
 
 
@@ -29,10 +28,10 @@ def parts_lock(spool: Path, *, alone: bool, timeout_s: float = 0.0) -> Iterator[
         timeout_s: how long it may take.
 
     Raises:
-        OSError: the spool cannot be written to.
+        OSError: the spool is not there and cannot be made.
     """
     spool.mkdir(parents=True, exist_ok=True)
-    file = os.open(spool / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    file = os.open(spool, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         kind = fcntl.LOCK_EX if alone else fcntl.LOCK_SH
         yield _locked(file, kind, time.monotonic() + timeout_s)
