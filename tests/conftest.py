@@ -63,6 +63,9 @@ settings.load_profile("vigil")
 SHARED = re.compile(r"\[((?:local|ray)-\w+-\w+|direct|envoy|serve|ray)\b")
 
 
+GZIP_HEAD = b"\x1f\x8b\x08"
+
+
 def group_of(nodeid: str) -> str:
     """Return the group of a test: one worker runs it as a whole where several work (`-n`).
 
@@ -104,6 +107,16 @@ def makes_sense(item: pytest.Item) -> bool:
     parameters = {each for value in given for each in (value if type(value) is tuple else [value])
                   if isinstance(each, str)}  # fmt: skip
     return not any(mark.args[0] in parameters for mark in item.iter_markers("not_on"))
+
+
+def pytest_make_parametrize_id(val: object) -> str | None:
+    """Name compressed bytes by their length: they hold the time at which they were made.
+
+    Names have to be the same in all processes that run tests.
+    """
+    if isinstance(val, bytes) and GZIP_HEAD in val:
+        return f"gzip-{len(val)}"
+    return None
 
 
 @pytest.hookimpl(tryfirst=True)
