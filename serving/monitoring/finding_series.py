@@ -99,14 +99,16 @@ class FindingSeries:
             (metric.name, *which.values()): (metric, value, which)
             for metric, value, which in wanted
         }
+        # A busy model fills several windows a second: a gauge that is there is not looked up again.
+        before = self._shown.get(monitor, {})
         shown = {}
         for key, (metric, value, which) in latest.items():
             if value is not None and not math.isnan(value):
-                shown[key] = self._series.gauge(metric, **which, **self._base)
-                shown[key].set(value)
-        for key, gauge in self._shown.get(monitor, {}).items():
-            if key not in shown:
-                self._series.drop(gauge)
+                gauge = before.pop(key, None) or self._series.gauge(metric, **which, **self._base)
+                gauge.set(value)
+                shown[key] = gauge
+        for gauge in before.values():
+            self._series.drop(gauge)
         self._shown[monitor] = shown
 
 
