@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from serving import errors
+from serving.dataplane.batching import replacement
 from serving.dataplane.links.link import ReplicaLost
 from serving.http2 import frames as f
 from serving.protocol.pb import open_inference_pb2 as pb
@@ -293,8 +294,9 @@ async def replaced(entry: Any, link: Any) -> None:
 )
 async def test_the_connection_stays(
     server: Any, raw: Any, question: Any, garbage: Any, wait_until: Any, behind: Behind,
-    protocol: int, name: str, end: str,
+    protocol: int, name: str, end: str, monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
+    monkeypatch.setattr(replacement, "RETURN_S", 0.02)  # none comes for one that is lost
     error = ENDS[end]
     asked = question(*ALL[name])
     clients: list[Any] = []
