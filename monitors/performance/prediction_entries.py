@@ -59,7 +59,7 @@ def sorted_out(entries: Iterable[Entry]) -> SavedEntries:
     found = SavedEntries()
     for entry in entries:
         found.last = max(found.last, entry[0])
-        if entry[0] == KEPT:
+        if isinstance(entry[1], int):
             _, found.start, found.left_out = entry
         elif isinstance(entry[1], str):
             size = len(entry)
@@ -85,11 +85,10 @@ def prediction_keys(entries: Iterable[Entry]) -> Iterator[Key]:
 
 def is_of(entry: Entry, idents: Collection[str]) -> bool:
     """Whether an entry holds something of a request with one of these ids."""
-    if len(entry) == 1 or entry[0] == KEPT:
-        return False
-    if isinstance(entry[1], str):
-        return entry[1] in idents
-    return isinstance(entry[1], list) and any(ident in idents for ident, _ in entry[1])
+    held = entry[1] if len(entry) > 1 else None
+    if isinstance(held, str):
+        return held in idents
+    return isinstance(held, list) and any(ident in idents for ident, _ in held)
 
 
 def without(entry: Entry, idents: Collection[str]) -> tuple[Entry | None, int]:
