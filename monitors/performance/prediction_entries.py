@@ -91,37 +91,32 @@ def is_of(entry: Entry, idents: Collection[str]) -> bool:
     return isinstance(held, list) and any(ident in idents for ident, _ in held)
 
 
-def without(entry: Entry, idents: Collection[str]) -> tuple[Entry | None, int]:
-    """Take out what an entry holds of requests.
+def without(entries: Iterable[Entry], idents: Collection[str]) -> tuple[list[Entry], int]:
+    """Take out what entries hold of requests.
 
     Args:
-        entry: any.
+        entries: of one owner.
         idents: the clients' ids of the requests.
 
     Returns:
-        What is left of the entry, None: nothing; and how many predictions and labels were in it.
+        What is left of the entries, and how many predictions and waiting labels are gone.
     """
-    if not is_of(entry, idents):
-        return entry, 0
-    if isinstance(entry[1], str):
-        return None, 1
-    number, keys, first, predicted, *more = entry
-    gone = [ident in idents for ident, _ in keys]
-    # The places of the others tell which rows they are, so these are left, and empty.
-    keys = [["", -1] if out else key for key, out in zip(keys, gone, strict=True)]
-    predicted = [None if out else value for value, out in zip(predicted, gone, strict=True)]
-    return (number, keys, first, predicted, *more), sum(gone)
-
-
-def all_without(entries: Iterable[Entry], idents: Collection[str]) -> tuple[list[Entry], int]:
-    """Take out what entries hold of requests; see `without`."""
-    kept, gone = [], 0
+    kept: list[Entry] = []
+    gone: set[Key] = set()
     for entry in entries:
-        left, count = without(entry, idents)
-        gone += count
-        if left is not None:
-            kept.append(left)
-    return kept, gone
+        if not is_of(entry, idents):
+            kept.append(entry)
+        elif isinstance(entry[1], str):
+            gone.add((entry[1], entry[2]))
+        else:
+            number, keys, first, predicted, *more = entry
+            out = [ident in idents for ident, _ in keys]
+            gone.update((ident, index) for ident, index in keys if ident in idents)
+            # The places of the others tell which rows they are, so these are left, and empty.
+            keys = [["", -1] if each else key for key, each in zip(keys, out, strict=True)]
+            predicted = [None if each else it for it, each in zip(predicted, out, strict=True)]
+            kept.append((number, keys, first, predicted, *more))
+    return kept, len(gone)
 
 
 def runs(values: Iterable[Any]) -> list[tuple[Any, int]]:

@@ -233,13 +233,13 @@ class StoredPredictions:
 
         Args:
             idents: the clients' ids.
-            upto: rows whose entries have greater numbers stay.
+            upto: rows whose entries have greater numbers stay, but for recalled ones: these were
+                made long before.
         """
         self._close_span()
         found = Forgotten([], [], -math.inf)
         for key, number in tuple(self._recalled.items()):
-            row = self._rows.get(number)
-            if key[0] in idents and row is not None and row.entry <= upto:
+            if key[0] in idents:
                 del self._recalled[key]
                 found = self._forgotten_if_kept(number, key, found)
         for span in self._spans:

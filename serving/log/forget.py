@@ -276,8 +276,8 @@ def _rewrite(store: Store, part: Part, keys: set[Key], done: Forgotten) -> None:
     mask = _forgotten_rows(table, keys)
     taken = int(pc.sum(mask).as_py())
     kept = table.filter(pc.invert(mask)).combine_chunks()
-    done.rows[part.dataset] = done.rows.get(part.dataset, 0) + taken
     left = replace_part(store, part, table, kept)
+    done.rows[part.dataset] = done.rows.get(part.dataset, 0) + taken
     (done.rewritten if left else done.deleted).append(part.path)
 
 

@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from monitors.performance.prediction_entries import all_without, is_of
+from monitors.performance.prediction_entries import is_of, without
 from serving.errors import VigilError
 from serving.monitoring.checkpoint import Checkpoint
 from serving.monitoring.journal import Entry, journal_changes
@@ -72,7 +72,7 @@ def _forget(data_dir: Path, name: str, client_ids: frozenset[str]) -> int:
         state, entries = saved
         gone = 0
         for owner, found in entries.items():
-            left, count = all_without(found, client_ids)
+            left, count = without(found, client_ids)
             gone += count
             kept += [(owner, entry) for entry in left]
         checkpoint.prepare(state, ())()

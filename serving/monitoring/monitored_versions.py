@@ -16,7 +16,7 @@ import msgspec
 
 from monitors.performance.forgotten_keys import ForgottenKeys
 from monitors.performance.forgotten_keys import Key as Prediction
-from monitors.performance.prediction_entries import Entry, all_without, prediction_keys
+from monitors.performance.prediction_entries import Entry, prediction_keys, without
 from serving.channel.messages.directory import ServedModel
 from serving.errors import VersionNotFound, unknown_model
 from serving.monitoring.judges.descriptor import MonitorDescriptor
@@ -285,7 +285,7 @@ class MonitoredVersions:
                 gone += count
         # What was put back has not been saved since.
         self._changed_before = [
-            (owner, entries and all_without(entries, idents)[0])
+            (owner, entries and without(entries, idents)[0])
             for owner, entries in self._changed_before
         ]
         return gone, newest

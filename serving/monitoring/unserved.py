@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from monitors.performance.prediction_entries import Entry, all_without
+from monitors.performance.prediction_entries import Entry, without
 
 MOST_UNSERVED: Final = 4
 """Versions kept of a model that is served; those that answered last stay."""
@@ -90,7 +90,7 @@ class Unserved:
         gone = 0
         for owner, saved in self._entries.items():
             if model in (None, _split(owner)[0]):
-                self._entries[owner], count = all_without(saved, idents)
+                self._entries[owner], count = without(saved, idents)
                 gone += count
         return gone
 

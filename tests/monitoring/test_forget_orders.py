@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import msgspec
 import numpy as np
 import pytest
 
+from monitors.performance.prediction_entries import Entry, sorted_out
 from serving.channel.messages.directory import ServedModel
 from serving.channel.messages.observation import (
     LABELS,
@@ -39,7 +40,7 @@ from serving.monitoring.role import MonitorRole
 Wait = Callable[[Callable[[], object]], Awaitable[None]]
 LOG = Log()
 ORDER = ForgetMeta("order-1", "subject-7")
-BOTH = {"predictions": 2, "sensitive": 2}
+ALL = {"predictions": 2, "sensitive": 2, "labels": 1}
 
 
 @pytest.fixture
@@ -126,11 +127,19 @@ class Site:
         return watch._truth
 
     def entries(self) -> set[str]:
-        return {entry[1] for entry in self.truth.entries()}
+        return idents(self.truth.entries())
 
     def recent(self) -> int:
         (watch,) = self.monitor.service.watches
         return len(watch.recent()["income"])
+
+
+def idents(entries: Iterable[Entry]) -> set[str]:
+    """Return the ids of requests among entries."""
+    saved = sorted_out(entries)
+    keys = [key for _, keys, *_ in saved.spans for key in keys]
+    keys += [(entry[1], entry[2]) for entry in (*saved.rows, *saved.waiting)]
+    return {ident for ident, _ in keys} - {""}
 
 
 @pytest.fixture
@@ -154,8 +163,8 @@ async def test_a_subject_is_nowhere_any_more_and_all_others_are(
     assert ".wal" in names
     assert ".arrows" in names
     done = await site.forget(ForgetMeta("o", *by))
-    assert (done.rows, done.entries) == (BOTH, 1)
-    assert len(done.rewritten) == 2
+    assert (done.rows, done.entries) == (ALL, 1)
+    assert len(done.rewritten) == 3
     assert site.holding() == []
     assert done.searched > 4
     assert await site.clients() == ["a", "b"]
@@ -179,7 +188,7 @@ async def test_a_journal_that_is_being_copied_is_begun_anew(site: Site) -> None:
 
 async def test_versions_that_nobody_serves_are_forgotten_too(site: Site) -> None:
     def known() -> set[str]:
-        return {entry[1] for _, entry in watches.entries() if len(entry) > 1}
+        return idents(entry for owner, entry in watches.entries() if "/" in owner)
 
     watches = site.monitor.service.watches
     watches.put_back()  # as after a restart, before anybody has said what is served
@@ -229,7 +238,7 @@ async def test_rows_that_come_meanwhile_are_logged_and_kept(
         await forget(site.registry, ForgetMeta("order-2", "other"))
     held.go_on.set()
     done = await order
-    assert done.rows == BOTH
+    assert done.rows == ALL
     assert await site.clients() == ["a", "b", "c", "subject-7"]
     counts = site.log._writer.counts()
     assert (counts.stored, counts.dropped.total()) == (6, 0)
@@ -247,8 +256,11 @@ async def test_a_label_meanwhile_leaves_nothing(
     assert await site.label("subject-7") == LabelCounts(accepted=1)
     held.go_on.set()
     assert (await order).entries == 2
-    assert site.holding() == []
     assert "subject-7" not in site.entries()
+    (stream,) = site.holding()  # the label has come since
+    assert stream.endswith(".arrows")
+    assert (await site.forget(ForgetMeta("o-2", "subject-7"))).rows == {"labels": 1}
+    assert site.holding() == []
 
 
 async def test_a_killed_monitor_does_not_log_them_again(
@@ -295,7 +307,7 @@ async def test_who_is_interrupted_does_it_again(
         with pytest.raises(VigilError, match=told):
             await site.forget(ForgetMeta("order-3", "subject-7"))
     done = await site.forget(ForgetMeta("order-4", "subject-7"))
-    assert done.rows == BOTH
+    assert done.rows == {name: ALL[name] for name in ("predictions", "sensitive")}  # labels first
     assert site.holding() == []
 
 
@@ -327,7 +339,7 @@ async def test_retention_waits_for_it(site: Site, monkeypatch: pytest.MonkeyPatc
     roller = site.log._writer._writer._roller  # type: ignore[union-attr]
     assert roller._retain() == 30
     held.go_on.set()
-    assert (await order).rows == BOTH
+    assert (await order).rows == ALL
     assert roller._retain() == 600
 
 

@@ -31,7 +31,7 @@ def loaded(folder):
 
 def test_entries_of_requests_are_taken_out_of_the_files(saved):
     assert loaded(saved)[0] == {"count": 3}
-    assert forget_requests(saved, ["subject-7", "unknown"]) == 3
+    assert forget_requests(saved, ["subject-7", "unknown"]) == 2
     left = [4, [["", -1], ["more", 0]], 1, [None, 0], [[2.5, 2]], [[[], 2]]]
     assert loaded(saved) == (
         {"count": 3}, {"m": [ENTRIES[1][1], left], "forgotten": [ENTRIES[4][1]]},
