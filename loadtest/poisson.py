@@ -58,6 +58,7 @@ class _Run:
         self.free: deque[_Connection] = deque()
         self.waiting: deque[float] = deque()
         self.latencies: list[float] = []
+        self.last = 0.0
         self.wrong = 0
         self.lost = 0
 
@@ -68,7 +69,8 @@ class _Run:
             self.waiting.append(due)
 
     def answered(self, connection: _Connection, right: bool) -> None:
-        self.latencies.append(time.perf_counter() - connection.due)
+        self.last = time.perf_counter()
+        self.latencies.append(self.last - connection.due)
         self.wrong += not right
         if self.waiting:
             self._send(connection, self.waiting.popleft())
@@ -111,6 +113,7 @@ async def measure(port: int, request: bytes, rate: float, seconds: float, seed: 
         {
             "offered_per_s": rate,
             "answered": len(run.latencies),
+            "answered_per_s": len(run.latencies) / max(run.last - start, 1e-9),
             "of": total,
             "wrong": run.wrong,
             "lost_connections": lost,
