@@ -23,7 +23,7 @@ def test_orders() -> None:
         (b"[]", "the body must be an object"),
         (b'{"order": "1"}', "`subject`"),
         (b'{"order": "1", "subject": 7}', "subject"),
-        (b'{"order": "1", "subject": "a", "modle": "m"}', "`modle`"),
+        (b'{"order": "1", "subject": "a", "models": "m"}', "`models`"),
         (b'{"order": "1", "subject": "\xff"}', "the body must be an object"),
         (b'{"order": "1", "subject": "\\ud800"}', "the body must be an object"),
         (b'{"order": "", "subject": "a"}', "^order is empty; give a text"),

@@ -143,7 +143,7 @@ def test_a_log_without_labels_is_read_as_before(log, predicted, wait):
     assert reader.scan("m", columns=["label", "client_id"]).read_all()["label"].null_count == 3
     assert reader.find("m", "a")[0]["label"] is None
     with pytest.raises(InvalidInput, match="columns: the log has no 'lable'"):
-        reader.scan("m", columns=["lable"])
+        reader.scan("m", columns=["labelled"])
 
 
 def test_labels_of_another_kind_than_before_leave_the_older_ones_out(log, predicted):
