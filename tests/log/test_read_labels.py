@@ -142,7 +142,7 @@ def test_a_log_without_labels_is_read_as_before(log, predicted, wait):
     assert reader.scan("m", "label IS NULL").read_all().num_rows == 3
     assert reader.scan("m", columns=["label", "client_id"]).read_all()["label"].null_count == 3
     assert reader.find("m", "a")[0]["label"] is None
-    with pytest.raises(InvalidInput, match="columns: the log has no 'lable'"):
+    with pytest.raises(InvalidInput, match="columns: the log has no 'labelled'"):
         reader.scan("m", columns=["labelled"])
 
 
