@@ -329,6 +329,13 @@ class GrpcConnection(asyncio.Protocol):
         if call is None:
             return
         code = int.from_bytes(payload, "big")
+        if code == f.REFUSED_STREAM and 1 < len(self._calls) >= self._most:
+            # It has ended a stream for us that it still counts: the end of another one makes room.
+            del self._calls[ident]
+            self._blocked.pop(ident, None)
+            call.rewind()
+            self._queue.appendleft(call)
+            return
         if code == f.REFUSED_STREAM and not call.again:
             call.again = True
             self._forget(call)

@@ -278,6 +278,31 @@ async def test_a_refused_stream_is_tried_again_once(playing):
     assert idents == [1, 3]
 
 
+async def test_a_stream_refused_at_the_limit_waits_for_the_end_of_another(playing):
+    seen = []
+
+    async def play(talk):
+        async def called():
+            ident, _, body = await talk.call()
+            seen.append(body)
+            return ident
+
+        first, refused = await called(), await called()
+        for _ in range(2):  # each time it still counts a stream that it has ended
+            talk.write(f.reset(refused, f.REFUSED_STREAM))
+            talk.answer(first, b"")
+            refused, first = await called(), await called()
+        talk.answer(refused, b"at last")
+        talk.answer(first, b"")
+        await talk.rest()
+
+    client = playing(play, {f.MAX_CONCURRENT_STREAMS: 2})
+    calls = [client.send(UpstreamCall("/s/M", body)) for body in (b"a", b"b", b"c", b"d")]
+    answers = await asyncio.gather(*calls)
+    assert [answer.body for answer in answers] == [b"", b"at last", b"", b""]
+    assert seen == [b"a", b"b", b"b", b"c", b"b", b"d"]
+
+
 @pytest.mark.parametrize(
     ("code", "kind"),
     [(f.CANCEL, ModelNotReady), (f.ENHANCE_YOUR_CALM, QuotaExceeded),
