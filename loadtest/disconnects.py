@@ -26,7 +26,7 @@ from loadtest.home import bench_home
 from loadtest.link import Closed, Link
 from loadtest.process import Server, only_one, stop_on_sigterm
 from loadtest.verify import check
-from serving.gateway.upkeep.spare_memory import INTERVAL_S
+from serving.gateway.spare_memory import INTERVAL_S
 from serving.http2 import frames as f
 
 Point = Literal["head", "half", "whole"]

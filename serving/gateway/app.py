@@ -21,13 +21,13 @@ from serving.dataplane.handler import DataPlane
 from serving.gateway.asgi import VigilApp
 from serving.gateway.body_budget import BodyBudget, BodySeries
 from serving.gateway.processor_share import ProcessorShare
+from serving.gateway.spare_memory import SpareMemory
 from serving.gateway.tracing import GatewayTracing
-from serving.gateway.upkeep.collector import Collector
-from serving.gateway.upkeep.spare_memory import SpareMemory
 from serving.protocol.repository import ControlMeta
 from serving.telemetry.logs.setup import configure
 from serving.telemetry.logs.switch import LogSwitch
 from serving.telemetry.process import ProcessSeries
+from serving.upkeep.collector import Collector
 
 
 class GatewayComposition:

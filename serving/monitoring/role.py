@@ -33,7 +33,6 @@ from serving.config.cloudevents import CLOUDEVENTS_VARIABLE, CloudEvents
 from serving.config.log import LOG_VARIABLE
 from serving.errors import ModelFailed, Unsupported, VigilError
 from serving.log.place import place_of
-from serving.monitoring.collector import collect_seldom
 from serving.monitoring.fan_out import Consumer, FanOut
 from serving.monitoring.findings_feed import FindingsFeed
 from serving.monitoring.forget_orders import ForgetOrders
@@ -51,6 +50,7 @@ from serving.telemetry.logs.report import report
 from serving.telemetry.logs.setup import configure
 from serving.telemetry.process import ProcessSeries
 from serving.telemetry.process_title import set_title
+from serving.upkeep.collector import Collector
 
 CHECKPOINT_S: Final = 2.0
 TELL_S: Final = 1.0
@@ -315,9 +315,8 @@ def main(arguments: list[str] | None = None) -> int:
             log=log, cloudevents=cloudevents,
         )  # fmt: skip
         await role.start()
-        collecting = asyncio.create_task(collect_seldom())
+        Collector().start()
         await stop.wait()
-        collecting.cancel()
         await role.stop()
 
     uvloop.run(serve())

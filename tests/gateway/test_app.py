@@ -23,10 +23,10 @@ from serving.gateway import app as app_module
 from serving.gateway.app import GatewayComposition, composition_from_environment
 from serving.gateway.asgi import VigilApp
 from serving.gateway.body_budget import BodyBudget
-from serving.gateway.upkeep.collector import Collector
-from serving.gateway.upkeep.spare_memory import SpareMemory
+from serving.gateway.spare_memory import SpareMemory
 from serving.protocol.repository import ControlMeta
 from serving.telemetry.logs.switch import LogSettings
+from serving.upkeep.collector import Collector
 
 Wait = Callable[[Callable[[], object]], Awaitable[None]]
 Compose = Callable[..., GatewayComposition]

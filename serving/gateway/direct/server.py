@@ -20,12 +20,12 @@ from serving.gateway.direct.limits import Limits
 from serving.gateway.direct.protocol_detection import NewConnection
 from serving.gateway.direct.state import Connections, Open, ServerState
 from serving.gateway.direct.time_slices import TimeSlices
-from serving.gateway.upkeep.periodic import Periodic
 from serving.protocol.grpc import reader as grpc_reader
 from serving.protocol.grpc.writer import ResponseWriter
 from serving.protocol.json import reader as json_reader
 from serving.telemetry.logs.events import Event
 from serving.telemetry.logs.report import report
+from serving.upkeep.periodic import Periodic
 
 LINGER_S: Final = 0.3
 ACCEPTING_TURNS: Final = 4

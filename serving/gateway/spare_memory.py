@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from serving.gateway.body_budget import BodyBudget
-from serving.gateway.upkeep.periodic import Periodic
+from serving.upkeep.periodic import Periodic
 
 INTERVAL_S: Final = 10.0
 SPARE: Final = 32 << 20

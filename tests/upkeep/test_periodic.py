@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from serving.gateway.upkeep.periodic import Periodic
+from serving.upkeep.periodic import Periodic
 
 
 async def test_work_that_fails_comes_again_until_it_is_stopped() -> None:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from serving.gateway.upkeep.collector import Collector
+from serving.upkeep.collector import Collector
 
 
 class Cycle:

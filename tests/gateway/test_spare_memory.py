@@ -14,7 +14,7 @@ from serving.gateway.direct.process import _KEEP_MEMORY
 
 SCRIPT = """
 import asyncio, json, sys
-from serving.gateway.upkeep import spare_memory
+from serving.gateway import spare_memory
 from serving.gateway.body_budget import BodyBudget
 
 BODIES, EACH = 300, 1 << 20

@@ -1,4 +1,4 @@
-"""What a gateway process does every so many seconds."""
+"""What a process does every so many seconds."""
 
 from __future__ import annotations
 

@@ -1,1 +1,0 @@
-"""What keeps a gateway process lean while it runs: the collector, and memory given back."""
