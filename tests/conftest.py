@@ -10,12 +10,14 @@ import importlib.util
 import logging
 import os
 import re
+import socket
 import sys
 import threading
 import time
 import warnings
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import ModuleType
@@ -586,3 +588,140 @@ def log_request() -> Callable[..., bytes]:
         return own
 
     return write
+
+
+# -- collectors that are not well -----------------------------------------------------------------
+
+CLOSED = b""
+"""What is read when the other side has gone."""
+
+
+class BadCollector:
+    """A server that takes connections and then does not do what a collector does.
+
+    Args:
+        how: what it does, until `become` says otherwise: the name of a method.
+
+    Attributes:
+        url: where it is.
+        taken: connections so far.
+        sent: bytes that it has answered.
+    """
+
+    def __init__(self, how: str) -> None:
+        self._how = how
+        self._server = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._server.getsockname()[1]}"
+        self.taken = self.sent = 0
+        self._open: list[socket.socket] = []
+        self._ended = threading.Event()
+        self._threads = [threading.Thread(target=self._accept)]
+        self._threads[0].start()
+
+    def become(self, how: str) -> None:
+        """Do something else with the requests that come from now on."""
+        self._how = how
+
+    def stop(self) -> None:
+        self._ended.set()
+        with suppress(OSError):
+            self._server.shutdown(socket.SHUT_RDWR)
+        self._server.close()
+        for connection in self._open:
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+        for thread in self._threads:
+            thread.join()
+        for connection in self._open:
+            connection.close()
+
+    def _accept(self) -> None:
+        while not self._ended.is_set():
+            try:
+                connection, _ = self._server.accept()
+            except OSError:
+                return
+            self.taken += 1
+            self._open.append(connection)
+            self._threads.append(threading.Thread(target=self._serve, args=(connection,)))
+            self._threads[-1].start()
+
+    def _serve(self, connection: socket.socket) -> None:
+        with suppress(OSError):
+            getattr(self, f"_{self._how}")(connection)
+            connection.shutdown(socket.SHUT_RDWR)
+
+    def _answer(self, connection: socket.socket, data: bytes) -> None:
+        connection.sendall(data)
+        self.sent += len(data)
+
+    def _is_well(self, connection: socket.socket) -> None:
+        while connection.recv(1 << 16) != CLOSED and self._how == "is_well":
+            self._answer(connection, b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
+
+    def _leaves(self, connection: socket.socket) -> None:
+        """Say nothing."""
+
+    def _never_reads(self, connection: socket.socket) -> None:
+        self._ended.wait()
+
+    def _reads_slowly(self, connection: socket.socket) -> None:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+        while connection.recv(1) != CLOSED:
+            self._ended.wait(0.05)
+
+    def _answers_slowly(self, connection: socket.socket) -> None:
+        connection.recv(1 << 16)
+        for byte in b"HTTP/1.1 200 OK\r\nx: " + b"y" * 60_000:
+            self._answer(connection, bytes([byte]))
+            self._ended.wait(0.01)
+
+    def _body_comes_slowly(self, connection: socket.socket) -> None:
+        connection.recv(1 << 16)
+        self._answer(connection, b"HTTP/1.1 200 OK\r\ncontent-length: 60000\r\n\r\n")
+        while not self._ended.wait(0.01):
+            self._answer(connection, b"y")
+
+    def _never_ends(self, connection: socket.socket) -> None:
+        connection.recv(1 << 16)
+        self._answer(connection, b"HTTP/1.1 200 OK\r\n\r\n")
+        while not self._ended.is_set():
+            self._answer(connection, b"y" * (1 << 16))
+
+    def _answers_garbage(self, connection: socket.socket) -> None:
+        connection.recv(1 << 16)
+        self._answer(connection, b"\x00\xff garbage\r\n" * 100)
+
+    def _has_no_time(self, connection: socket.socket) -> None:
+        while connection.recv(1 << 16) != CLOSED and self._how == "has_no_time":
+            head = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 3600\r\n"
+            self._answer(connection, head + b"content-length: 0\r\n\r\n")
+
+
+@pytest.fixture
+def bad_collector() -> Iterator[Callable[[str], BadCollector]]:
+    made: list[BadCollector] = []
+
+    def make(how: str) -> BadCollector:
+        made.append(BadCollector(how))
+        return made[-1]
+
+    yield make
+    for collector in made:
+        collector.stop()
+
+
+@pytest.fixture
+def unanswered() -> Iterator[str]:
+    """The URL of a port whose backlog is full: nobody answers who wants to connect."""
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        server.listen(0)
+        address = server.getsockname()
+        waiting = [socket.socket() for _ in range(4)]
+        for each in waiting:
+            each.setblocking(False)
+            each.connect_ex(address)
+        yield f"http://127.0.0.1:{address[1]}"
+        for each in waiting:
+            each.close()
