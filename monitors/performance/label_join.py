@@ -21,13 +21,8 @@ from monitors.performance.labels import (
     Value,
 )
 from monitors.performance.prediction_entries import Entry, sorted_out
-from monitors.performance.stored_predictions import (
-    EntryNumbers,
-    Forgotten,
-    KnownLabel,
-    StoredPredictions,
-    StoredRow,
-)
+from monitors.performance.stored_predictions import Forgotten, StoredPredictions
+from monitors.performance.stored_rows import EntryNumbers, KnownLabel, StoredRow
 from monitors.rows import Rows
 
 
@@ -391,8 +386,7 @@ class LabelJoin:
         return waiting
 
     def _forget_oldest(self, count: int) -> None:
-        if count > 0:
-            self._remember(self._rows.forget(count))
+        self._remember(self._rows.forget(count))
 
     def _remember(self, gone: Forgotten) -> None:
         self._forgotten.add_all(gone.plain)

@@ -1,83 +1,21 @@
-"""Predictions that may get a label, in columns: most of them never get one, and all cost little."""
+"""Predictions that may get a label: most of them never get one, and all must cost little."""
 
 from __future__ import annotations
 
 import itertools
 import math
 from collections import OrderedDict, deque
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Final, NamedTuple
-
-import msgspec
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from typing import Final, NamedTuple
 
 from monitors.performance.forgotten_keys import Key
 from monitors.performance.labels import Value
+from monitors.performance.prediction_columns import NO_KEY, PredictionColumns
 from monitors.performance.prediction_entries import KEPT, Entry, SavedEntries, runs, spread
+from monitors.performance.stored_rows import EntryNumbers, KnownLabel, StoredRow
 
-NOTHING: Final[frozenset[str]] = frozenset()
-NO_KEY: Final[Key] = ("", -1)
-"""Of a place in the columns that holds no row."""
-_TRIM: Final = 1 << 14
-"""Places at the beginning of the columns that may hold forgotten rows."""
-
-
-class EntryNumbers:
-    """Numbers of entries, each given once.
-
-    Attributes:
-        last: the last one that was given.
-    """
-
-    def __init__(self) -> None:
-        self.last = KEPT
-
-    def new(self) -> int:
-        """Return a number."""
-        self.last += 1
-        return self.last
-
-
-class KnownLabel(msgspec.Struct, gc=False):
-    """A row's label.
-
-    Attributes:
-        truth: its value.
-        position: see `JoinedRow.position`.
-        learned: attributes that it has brought; None: the value was not saved. It is replaced,
-            never changed.
-        known_at: seconds since the epoch when it became known, where that was told.
-        came: seconds since the epoch when it came.
-    """
-
-    truth: Value
-    position: int
-    learned: Mapping[str, str | None]
-    known_at: float | None
-    came: float = 0.0
-
-
-class StoredRow(msgspec.Struct, gc=False):
-    """A prediction.
-
-    Attributes:
-        key: the client's id of the request, and the row in it.
-        number: tells the order; recalled ones have negative numbers.
-        predicted: what was predicted; None: no number.
-        timestamp: seconds since the epoch when it was made.
-        known: names of the sensitive attributes that came with the request; never values.
-        label: its label; None: it has none yet.
-        note: what a joined row has as its `note`; it is not saved.
-        entry: number of its own entry; 0: it has none.
-    """
-
-    key: Key
-    number: int
-    predicted: Value | None
-    timestamp: float
-    known: frozenset[str]
-    label: KnownLabel | None = None
-    note: object = None
-    entry: int = 0
+_SPARE: Final = 1 << 14
+"""Places of the columns that may hold no row any more, beside as many as hold one."""
 
 
 class Forgotten(NamedTuple):
@@ -112,13 +50,8 @@ class StoredPredictions:
         self._index: dict[Key, int] = {}
         self._rows: dict[int, StoredRow] = {}
         self._recalled: OrderedDict[Key, int] = OrderedDict()
-        self._base = 1  # number of the row in the first place
+        self._columns = PredictionColumns()
         self._start = 1  # of the rows before it none is kept
-        self._keys: list[Key] = []
-        self._predicted: list[Value | None] = []
-        self._timestamps: list[float] = []
-        self._known: list[frozenset[str]] = []
-        self._notes: list[object] = []
         self._left_out: set[int] = set()  # rows from `_start` on that are not kept
         self._spans: deque[_Span] = deque()
         self._untold: list[_Span] = []
@@ -133,10 +66,6 @@ class StoredPredictions:
     def __contains__(self, key: Key) -> bool:
         """Whether the prediction is stored."""
         return key in self._index
-
-    @property
-    def _end(self) -> int:
-        return self._base + len(self._keys)
 
     # -- in and out ---------------------------------------------------------------------
 
@@ -157,16 +86,21 @@ class StoredPredictions:
 
         Returns:
             How many of the n replaced another one.
+
+        Raises:
+            ValueError: there are not n of each; then nothing was stored.
         """
-        index, n = self._index, len(keys)
+        index, first = self._index, self._columns.end
+        self._columns.add(
+            keys,
+            predicted,
+            itertools.repeat(timestamp),
+            None if known is None else list(known),
+            None if notes is None else list(notes),
+        )
         before = len(index)
-        index.update(zip(keys, itertools.count(self._end), strict=False))
-        self._keys += keys
-        self._predicted += predicted
-        self._timestamps += itertools.repeat(timestamp, n)
-        self._known += itertools.repeat(NOTHING, n) if known is None else known
-        self._notes += itertools.repeat(None, n) if notes is None else notes
-        return before + n - len(index)
+        index.update(zip(keys, itertools.count(first), strict=False))
+        return before + len(keys) - len(index)
 
     def get(self, key: Key) -> StoredRow | None:
         """Return a prediction; whoever changes it says so by `touch`."""
@@ -174,19 +108,12 @@ class StoredPredictions:
         if number is None:
             return None
         row = self._rows.get(number)
-        return self._made(number) if row is None else row
+        return self._columns.row(number) if row is None else row
 
     def added(self, back: int) -> StoredRow:
         """Return the row that came as the last but `back` - 1, also if another replaced it."""
-        number = self._end - back
-        return self._rows.get(number) or self._made(number)
-
-    def _made(self, number: int) -> StoredRow:
-        at = number - self._base
-        return StoredRow(
-            self._keys[at], number, self._predicted[at], self._timestamps[at], self._known[at],
-            note=self._notes[at],
-        )  # fmt: skip
+        number = self._columns.end - back
+        return self._rows.get(number) or self._columns.row(number)
 
     def touch(self, row: StoredRow) -> None:
         """Keep a row as it is now."""
@@ -214,7 +141,7 @@ class StoredPredictions:
         self.touch(StoredRow(key, number, predicted, timestamp, known))
 
     def forget(self, count: int) -> Forgotten:
-        """Forget the `count` oldest predictions."""
+        """Forget the `count` oldest predictions, and give back what replaced ones hold."""
         found = Forgotten([], [], -math.inf)
         while count > 0 and self._recalled:
             key, number = self._recalled.popitem(last=False)
@@ -225,7 +152,8 @@ class StoredPredictions:
                 self._drop_row(number)
         if count > 0:
             found = self._forget_of_columns(count, found)
-            self._trim()
+            self._forget_spans()
+        self._give_back()
         return found
 
     def forget_requests(self, idents: Collection[str], upto: float = math.inf) -> Forgotten:
@@ -249,11 +177,10 @@ class StoredPredictions:
 
     def _forget_in(self, span: _Span, idents: Collection[str], found: Forgotten) -> Forgotten:
         first = max(span.first, self._start)
-        part = self._keys[first - self._base : span.end - self._base]
-        numbers = [number for number, key in enumerate(part, first) if key[0] in idents]
-        for number in numbers:
-            at = number - self._base
-            key, self._keys[at], self._predicted[at] = self._keys[at], NO_KEY, None
+        found_here = self._columns.numbered(first, span.end)
+        numbers = [(number, key) for number, key in found_here if key[0] in idents]
+        for number, key in numbers:
+            self._columns.blank(number)
             found = self._forgotten_if_kept(number, key, found)
             self._left_out.add(number)
         if numbers:
@@ -268,15 +195,15 @@ class StoredPredictions:
         return found
 
     def _forget_of_columns(self, count: int, found: Forgotten) -> Forgotten:
-        first = self._start
-        if not self._rows and len(self._index) == self._end - first:
-            keys = self._keys[first - self._base :][:count]
+        first, columns = self._start, self._columns
+        if not self._rows and len(self._index) == columns.end - first:
+            keys = [key for _, key in columns.numbered(first, min(first + count, columns.end))]
             deque(map(self._index.__delitem__, keys), maxlen=0)
             found.plain.extend(keys)
             self._start += len(keys)
             return found
-        while count > 0 and self._start < self._end:
-            key = self._keys[self._start - self._base]
+        while count > 0 and self._start < columns.end:
+            key = columns.keys[self._start - columns.base]
             if self._index.get(key) == self._start:
                 found = self._forgotten(self._start, key, found)
                 count -= 1
@@ -301,20 +228,41 @@ class StoredPredictions:
             self._changed[row.entry] = None
         return row
 
-    def _trim(self) -> None:
-        """Give back what forgotten rows hold."""
+    def _forget_spans(self) -> None:
         self._kept_changed = True
         while self._spans and self._spans[0].end <= self._start:
             self._changed[self._spans.popleft().entry] = None
         self._unsaved = max(self._unsaved, self._start)
-        gone = self._start - self._base
-        if gone > max(_TRIM, len(self._keys) // 2):
-            columns: tuple[list[Any], ...] = (
-                self._keys, self._predicted, self._timestamps, self._known, self._notes
-            )  # fmt: skip
-            for column in columns:
-                del column[:gone]
-            self._base = self._start
+
+    def _give_back(self) -> None:
+        """Give back the places of rows that are not kept once they are most of all."""
+        kept, columns = len(self._index), self._columns
+        most = max(_SPARE, kept)
+        if columns.end - self._start - kept > most:  # clients use the same ids again and again
+            self._renumber()
+        elif self._start - columns.base > most:
+            columns.drop_before(self._start)
+
+    def _renumber(self) -> None:
+        """Put the rows that are kept into columns, and entries, of their own."""
+        numbered = self._columns.numbered(self._start, self._columns.end)
+        kept = [number for number, key in numbered if self._index.get(key) == number]
+        self._columns = self._columns.only(kept)
+        self._start = self._unsaved = self._columns.base
+        self._index.update(zip(self._columns.keys, itertools.count(self._start), strict=False))
+        moved = dict(zip(kept, itertools.count(self._start), strict=False))
+        for number in [number for number in self._rows if number > 0]:
+            row = self._rows.pop(number)
+            if number in moved:
+                row.number = moved[number]
+                self._rows[row.number] = row
+            self._changed[row.entry] = row if number in moved else None
+        for span in self._spans:
+            self._changed[span.entry] = None
+        self._spans.clear()
+        self._untold = []
+        self._left_out.clear()
+        self._kept_changed = True
 
     # -- what is saved ------------------------------------------------------------------
 
@@ -325,7 +273,9 @@ class StoredPredictions:
         untold, self._untold = self._untold, []
         found = [self._kept()] if self._kept_changed else []
         self._kept_changed = False
-        found += [self._columns(span) for span in dict.fromkeys(untold) if span.end > self._start]
+        found += [
+            self._span_entry(span) for span in dict.fromkeys(untold) if span.end > self._start
+        ]
         for entry, row in changed.items():
             found.append((entry,) if row is None else self._own(row) or (entry,))
         return found
@@ -336,28 +286,28 @@ class StoredPredictions:
         yield self._kept()
         for span in tuple(self._spans):
             if span.end > self._start:
-                yield self._columns(span)
+                yield self._span_entry(span)
         for row in tuple(self._rows.values()):
             if entry := self._own(row):
                 yield entry
 
     def _close_span(self) -> None:
         """Have an entry hold the rows that are in none."""
-        if self._unsaved < self._end:
-            span = _Span(self._numbers.new(), self._unsaved, self._end)
-            self._unsaved = self._end
+        end = self._columns.end
+        if self._unsaved < end:
+            span = _Span(self._numbers.new(), self._unsaved, end)
+            self._unsaved = end
             self._spans.append(span)
             self._untold.append(span)
 
     def _kept(self) -> Entry:
         return (KEPT, self._start, sorted(self._left_out))
 
-    def _columns(self, span: _Span) -> Entry:
+    def _span_entry(self, span: _Span) -> Entry:
         first = max(span.first, self._start)
-        part = slice(first - self._base, span.end - self._base)
-        times = runs(self._timestamps[part])
-        known = [(sorted(names), n) for names, n in runs(self._known[part])]
-        return (span.entry, self._keys[part], first, self._predicted[part], times, known)
+        keys, predicted, times, known = self._columns.values(first, span.end)
+        names = [(sorted(names), n) for names, n in runs(known)]
+        return (span.entry, keys, first, predicted, runs(times), names)
 
     def _own(self, row: StoredRow) -> Entry | None:
         """Return a row's own entry; None if it is not stored any more."""
@@ -377,19 +327,15 @@ class StoredPredictions:
             saved: entries.
             holds: whether a value is of the kind that the model has now; others are left out.
         """
-        self._base = saved.start
+        self._columns = PredictionColumns(saved.start)
         for span in saved.spans:
-            self._restore_columns(span, saved.start)
-        self._start = max(saved.start, self._base)
-        self._unsaved = self._end
+            self._restore_span(span)
+        columns = self._columns
+        self._start, self._unsaved = columns.base, columns.end
         self._left_out.update(number for number in saved.left_out if number >= self._start)
-        self._left_out.update(
-            number
-            for number, value in enumerate(self._predicted, self._base)
-            if number >= self._start and not holds(value)
-        )
+        self._left_out.update(number for number, value in columns.predicted() if not holds(value))
         for number in self._left_out:
-            key = self._keys[number - self._base]
+            key = columns.keys[number - columns.base]
             if self._index.get(key) == number:
                 del self._index[key]
         self._index.pop(NO_KEY, None)
@@ -401,21 +347,20 @@ class StoredPredictions:
             if holds(entry[3]):
                 self._restore_earlier(entry)
 
-    def _restore_columns(self, span: Entry, start: int) -> None:
+    def _restore_span(self, span: Entry) -> None:
         entry, keys, first, predicted, times, known = span
-        if not self._keys:
-            self._base = max(first, start)
+        columns = self._columns
+        if not columns.keys:
+            columns.base = max(first, columns.base)
         # The place of a row tells its number, so one that is missing leaves its place empty.
-        missing = max(first - self._end, 0)
-        self.add([NO_KEY] * missing, [None] * missing, 0.0)
-        cut = self._end - first
+        missing = max(first - columns.end, 0)
+        columns.add([NO_KEY] * missing, [None] * missing, itertools.repeat(0.0))
+        begin, cut = columns.end, columns.end - first
         kept = [(ident, index) for ident, index in keys[cut:]]
-        place = len(self._keys)
-        self.add(kept, predicted[cut:], 0.0)
-        self._timestamps[place:] = itertools.islice(spread(times), cut, None)
-        names = ((frozenset(names), n) for names, n in known)
-        self._known[place:] = itertools.islice(spread(names), cut, None)
-        self._spans.append(_Span(entry, first, self._end))
+        names = [frozenset(each) for each in spread(known)][cut:]
+        columns.add(kept, predicted[cut:], itertools.islice(spread(times), cut, None), names)
+        self._index.update(zip(kept, itertools.count(begin), strict=False))
+        self._spans.append(_Span(entry, first, columns.end))
 
     def _restore_row(self, entry: Entry) -> bool:
         """Restore a row with an entry of its own; returns whether it is stored still."""

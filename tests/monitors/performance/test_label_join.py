@@ -95,6 +95,17 @@ def test_memory_is_bounded_oldest_first(predict):
     assert kept(join) == (["c", "d", "e"], ["x", "y", "z"])
 
 
+def test_memory_is_bounded_where_all_predictions_have_one_id(predict, monkeypatch):
+    monkeypatch.setattr("monitors.performance.stored_predictions._SPARE", 10)
+    join = LabelJoin(max_rows=10)
+    for step in range(500):
+        join.add(predict("xx", [0, 1], timestamp=float(step)))
+    assert join.ambiguous == 999
+    entries = list(join.entries())
+    assert len(list(prediction_keys(entries))) <= 15
+    assert join.add_labels([label("x", 1)], now=500)[1] == [JoinedRow(1, 1)]
+
+
 def test_forgotten_is_late_and_never_seen_is_unknown(predict):
     forgotten = ForgottenKeys()
     join, successor = (LabelJoin(forgotten=forgotten) for _ in range(2))

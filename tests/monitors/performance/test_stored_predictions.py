@@ -5,12 +5,10 @@ from collections import OrderedDict
 import pytest
 
 from monitors.performance.prediction_entries import sorted_out, without
-from monitors.performance.stored_predictions import (
-    NOTHING,
-    EntryNumbers,
-    KnownLabel,
-    StoredPredictions,
-)
+from monitors.performance.stored_predictions import StoredPredictions
+from monitors.performance.stored_rows import EntryNumbers, KnownLabel
+
+NOTHING = frozenset()
 
 
 def holds(value):
@@ -87,7 +85,7 @@ def told(stored, keys):
 
 @pytest.mark.parametrize("seed", range(40))
 def test_it_does_what_a_dictionary_does_also_over_restarts(seed, monkeypatch):
-    monkeypatch.setattr("monitors.performance.stored_predictions._TRIM", 5)
+    monkeypatch.setattr("monitors.performance.stored_predictions._SPARE", 5)
     chance = random.Random(seed)
     model, kept = Model(), Kept()
     keys = [(ident, index) for ident in "abcdefgh" for index in (0, 1)]
@@ -231,3 +229,43 @@ def test_a_request_that_another_has_replaced_leaves_nothing_either():
     assert kept.stored.forget_requests(["a"]).plain == [("a", 0)]
     kept.save()
     assert "'a'" not in str(kept.saved)
+
+
+@pytest.mark.parametrize("labelled", [False, True])
+def test_ids_that_are_used_again_and_again_take_no_room(monkeypatch, labelled):
+    monkeypatch.setattr("monitors.performance.stored_predictions._SPARE", 50)
+    kept = Kept()
+    kept.stored.add([("long ago", 0)], [1], 0.0)
+    for step in range(2000):
+        kept.stored.add([("x", 0), ("y", step % 3)], [0, 1], step)
+        if labelled:
+            row = kept.stored.get(("x", 0))
+            row.label = KnownLabel(step, 0, {}, None)
+            kept.stored.touch(row)
+        kept.stored.forget(len(kept.stored) - 100)
+        kept.save()
+        places = sum(len(entry[1]) for entry in kept.saved.values() if isinstance(entry[1], list))
+        assert places <= 60
+        assert len(kept.saved) <= 120
+    keys = [("long ago", 0), ("x", 0), ("y", 0), ("y", 1), ("y", 2)]
+    before = told(kept.stored, keys)
+    assert list(before) == keys
+    kept.restart(whole=False)
+    assert told(kept.stored, keys) == before
+    gone = kept.stored.forget(9)
+    assert [*gone.plain, *gone.labelled][0] == ("long ago", 0)
+
+
+@pytest.mark.parametrize("wrong", [{"predicted": [0]}, {"known": [NOTHING] * 3}, {"notes": [1]}])
+def test_columns_that_differ_in_length_change_nothing(wrong):
+    kept = Kept()
+    kept.stored.add([("a", 0)], [1], 1.0)
+    given = {"predicted": [0, 0], "known": None, "notes": None} | wrong
+    with pytest.raises(ValueError, match="differ in length"):
+        kept.stored.add(
+            [("b", 0), ("c", 0)], given["predicted"], 2.0, given["known"], given["notes"]
+        )
+    assert kept.stored.add([("d", 0)], [5], 3.0) == 0
+    assert told(kept.stored, [("a", 0), ("b", 0), ("d", 0)]) == {
+        ("a", 0): [1, 1.0, NOTHING, None], ("d", 0): [5, 3.0, NOTHING, None],
+    }  # fmt: skip
