@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import OrderedDict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
@@ -23,6 +22,7 @@ from monitors.performance.labels import (
 from monitors.performance.prediction_entries import Entry, sorted_out
 from monitors.performance.stored_predictions import Forgotten, StoredPredictions
 from monitors.performance.stored_rows import EntryNumbers, KnownLabel, StoredRow
+from monitors.performance.waiting_labels import WaitingLabel, WaitingLabels
 from monitors.rows import Rows
 
 
@@ -66,15 +66,6 @@ TICK_S: Final = 2e-6
 """A correction comes so much after the label that it replaces at least: they differ in µs."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Waiting:
-    entry: int
-    truth: Value
-    sensitive: Mapping[str, str]
-    since: float
-    known_at: float | None = None
-
-
 class LabelJoin:
     """In-memory join of the predictions of one model with labels, by (request id, row).
 
@@ -106,15 +97,13 @@ class LabelJoin:
     ) -> None:
         self._kind = ClassLabels() if kind is None else kind
         self._max_rows = max_rows
-        self._ttl, self._retention = pending_ttl, retention
+        self._retention = retention
         self._numbers = EntryNumbers()
         self._rows = StoredPredictions(self._numbers)
-        self._pending: OrderedDict[Key, _Waiting] = OrderedDict()
+        self._pending = WaitingLabels(self._numbers, max_rows, pending_ttl)
         self._forgotten = ForgottenKeys() if forgotten is None else forgotten
         self._since = math.inf
         """Time of the first prediction that was counted; of earlier ones none is recalled."""
-        self._changed: dict[int, Key] = {}
-        """Of waiting labels, by the number of the entry."""
         self.expired = 0
         """Labels whose prediction never appeared."""
         self.ambiguous = 0
@@ -173,7 +162,7 @@ class LabelJoin:
         """Join new predictions whose label was waiting for them."""
         joined = []
         for back, key in zip(range(len(keys), 0, -1), keys, strict=True):
-            waiting = self._stop_waiting(key)
+            waiting = self._pending.take(key)
             if waiting is not None:
                 joined.append(self._join(self._rows.added(back), waiting))
         return joined
@@ -246,13 +235,13 @@ class LabelJoin:
             if row is None and key in forgotten:
                 counts["late"] += 1
             elif row is None:
-                counts["unknown" if self._wait(key, label, truth, now) else "duplicate"] += 1
+                counts["unknown" if self._pending.add(key, label, truth, now) else "duplicate"] += 1
             elif self._too_old(row, now):
                 counts["late"] += 1
             elif row.label is None:
                 counts["accepted"] += 1
-                self._stop_waiting(key)  # one that came before the prediction was recalled
-                of = _Waiting(0, truth, label.sensitive_features, now, label.timestamp)
+                self._pending.take(key)  # one that came before the prediction was recalled
+                of = WaitingLabel(0, truth, label.sensitive_features, now, label.timestamp)
                 joined.append(self._join(row, of))
             elif (correction := _correct(row, row.label, label, truth, now)) is None:
                 counts["duplicate"] += 1
@@ -269,12 +258,7 @@ class LabelJoin:
 
     def expire(self, now: float) -> None:
         """Drop labels that have waited too long, or are too many, and count them."""
-        while self._pending:
-            key, waiting = next(iter(self._pending.items()))
-            if now - waiting.since <= self._ttl and len(self._pending) <= self._max_rows:
-                return
-            self._stop_waiting(key)
-            self.expired += 1
+        self.expired += self._pending.expire(now)
 
     def forget(self) -> None:
         """Forget everything; labels of these predictions are late from now on."""
@@ -296,14 +280,10 @@ class LabelJoin:
         Returns:
             How many predictions are gone, and labels that waited for one.
         """
-        waiting = [
-            key for key, label in self._pending.items() if key[0] in idents and label.entry <= upto
-        ]
-        for key in waiting:
-            self._stop_waiting(key)
+        waiting = self._pending.forget_requests(idents, upto)
         gone = self._rows.forget_requests(idents, upto)
         self._remember(gone)
-        return len(waiting) + len(gone.plain) + len(gone.labelled)
+        return waiting + len(gone.plain) + len(gone.labelled)
 
     # -- what is saved ------------------------------------------------------------------
 
@@ -324,17 +304,12 @@ class LabelJoin:
 
         An entry replaces the earlier one of its number; a number alone takes it away.
         """
-        changed, self._changed = self._changed, {}
-        waiting = [self._waiting(key, entry) or (entry,) for entry, key in changed.items()]
-        return self._rows.changes() + waiting
+        return self._rows.changes() + self._pending.changes()
 
     def entries(self) -> Iterator[Entry]:
         """Yield all entries; predictions and labels may come and go meanwhile."""
         yield from self._rows.entries()
-        for key, label in tuple(self._pending.items()):
-            entry = self._waiting(key, label.entry)
-            if entry is not None:
-                yield entry
+        yield from self._pending.entries()
 
     def restore_entries(self, entries: Iterable[Entry]) -> None:
         """Take in what `changes` and `entries` have returned, one entry a number.
@@ -344,29 +319,9 @@ class LabelJoin:
         saved = sorted_out(entries)
         self._numbers.last = max(self._numbers.last, saved.last)
         self._rows.restore(saved, self._kind.holds)
-        for number, ident, index, truth, since, *known_at in saved.waiting:
-            if self._kind.holds(truth):
-                self._pending[ident, index] = _Waiting(number, truth, {}, since, *known_at)
+        self._pending.restore(saved.waiting, self._kind)
 
-    def _waiting(self, key: Key, entry: int) -> Entry | None:
-        waiting = self._pending.get(key)
-        if waiting is None or waiting.entry != entry:
-            return None
-        return (entry, *key, waiting.truth, waiting.since, waiting.known_at)
-
-    def _wait(self, key: Key, label: LabelEvent, truth: Value, now: float) -> bool:
-        """Keep a label for its prediction; returns False if it was there or is out of date."""
-        before = self._pending.get(key)
-        if before is not None and _older(label, before.known_at):
-            return False
-        self._stop_waiting(key)
-        sensitive = {**(before.sensitive if before else {}), **label.sensitive_features}
-        entry = self._numbers.new()
-        self._pending[key] = _Waiting(entry, truth, sensitive, now, label.timestamp)
-        self._changed[entry] = key
-        return before is None or before.truth != truth
-
-    def _join(self, row: StoredRow, label: _Waiting) -> JoinedRow:
+    def _join(self, row: StoredRow, label: WaitingLabel) -> JoinedRow:
         learned: Mapping[str, str] = label.sensitive
         if learned and row.known:
             learned = {n: value for n, value in learned.items() if n not in row.known}
@@ -378,12 +333,6 @@ class LabelJoin:
         return JoinedRow(
             row.predicted, label.truth, learned, position, delay, row.note, row.key, label.since
         )
-
-    def _stop_waiting(self, key: Key) -> _Waiting | None:
-        waiting = self._pending.pop(key, None)
-        if waiting is not None:
-            self._changed[waiting.entry] = key
-        return waiting
 
     def _forget_oldest(self, count: int) -> None:
         self._remember(self._rows.forget(count))
@@ -415,16 +364,11 @@ def _shown(y_true: Truth) -> str:
     return f"{y_true}"
 
 
-def _older(label: LabelEvent, known_at: float | None) -> bool:
-    """Whether a label became known before the one that is there, as far as both tell."""
-    return label.timestamp is not None and known_at is not None and label.timestamp < known_at
-
-
 def _correct(
     row: StoredRow, kept: KnownLabel, label: LabelEvent, truth: Value, now: float
 ) -> CorrectedRow | None:
     """Replace a row's label; returns None if nothing about it is new."""
-    if _older(label, kept.known_at):
+    if label.older_than(kept.known_at):
         return None
     told = {n: value for n, value in label.sensitive_features.items() if n not in row.known}
     # Of a value that was not saved nobody can say whether it is another one.

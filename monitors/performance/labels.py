@@ -35,6 +35,10 @@ class LabelEvent:
     sensitive_features: Mapping[str, str] = field(default_factory=dict)
     timestamp: float | None = None
 
+    def older_than(self, known_at: float | None) -> bool:
+        """Whether it became known before another one, as far as both tell."""
+        return self.timestamp is not None and known_at is not None and self.timestamp < known_at
+
 
 @dataclass(frozen=True, slots=True)
 class LoggedPrediction:

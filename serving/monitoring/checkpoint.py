@@ -43,7 +43,7 @@ class Checkpoint:
         folder: made when it is missing, readable by the owner only.
         name: of the role.
         everything: yields all entries with their owners, while they change.
-        slice_entries: see `SLICE`.
+        slice_values: see `SLICE`.
         small_bytes: see `SMALL`.
     """
 
@@ -53,12 +53,12 @@ class Checkpoint:
         name: str,
         everything: Everything,
         *,
-        slice_entries: int = SLICE,
+        slice_values: int = SLICE,
         small_bytes: int = SMALL,
     ) -> None:
         self._folder, self._name = folder, name
         self._everything = everything
-        self._slice, self._small = slice_entries, small_bytes
+        self._slice, self._small = slice_values, small_bytes
         self._number = 0
         self._journal: Journal | None = None
         self._shorter: Journal | None = None
@@ -157,8 +157,7 @@ class Checkpoint:
         """
         lines = [to_line(changes)] if changes else []
         if self._to_copy is None and (not self._journal or self._journal.size > self._allowed):
-            self._number += 1
-            self._to_copy = self._everything()
+            self.begin_anew()
         copied: list[bytes] = []
         complete = False
         if self._to_copy is not None:

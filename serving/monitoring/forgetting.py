@@ -64,7 +64,7 @@ def _forget(data_dir: Path, name: str, client_ids: frozenset[str]) -> int:
         return iter(kept)
 
     # Too small a bound, so that the next save writes a journal of what is kept, and no more.
-    checkpoint = Checkpoint(data_dir, name, everything, slice_entries=_ALL, small_bytes=-1)
+    checkpoint = Checkpoint(data_dir, name, everything, slice_values=_ALL, small_bytes=-1)
     try:
         saved = checkpoint.load()
         if saved is None:

@@ -76,33 +76,36 @@ def read_journal(path: Path, size: int) -> dict[str, list[Entry]]:
     """
     found: dict[str, dict[int, Entry]] = {}
     try:
-        with path.open("rb") as file:
-            while size > 0 and (line := file.readline()):
-                size -= len(line)
-                for owner, entries in _read(line):
-                    _apply(found.setdefault(owner, {}), entries)
+        for changes in journal_changes(path, size):
+            for owner, entries in changes:
+                _apply(found.setdefault(owner, {}), entries)
     except OSError as error:
         raise UnreadableState(str(error.strerror)) from None
-    except (ValueError, IndexError, TypeError) as error:
+    except (IndexError, TypeError) as error:
         raise UnreadableState(f"it is damaged: {error}") from None
-    if size:
-        raise UnreadableState("it is damaged: it is cut short")
     return {owner: [kept[number] for number in sorted(kept)] for owner, kept in found.items()}
 
 
-def journal_changes(path: Path) -> Iterator[Changes]:
+def journal_changes(path: Path, size: int | None = None) -> Iterator[Changes]:
     """Yield what each line of a journal holds, also what a later one replaces.
 
+    Args:
+        path: the file.
+        size: bytes of it that are read; None: all.
+
     Raises:
-        UnreadableState: the file is damaged.
+        UnreadableState: the file is damaged, or shorter than that.
         OSError: it cannot be read.
     """
     with path.open("rb") as file:
-        for line in file:
+        while (size is None or size > 0) and (line := file.readline()):
+            size = None if size is None else size - len(line)
             try:
                 yield _read(line)
             except (ValueError, TypeError) as error:
                 raise UnreadableState(f"it is damaged: {error}") from None
+    if size:
+        raise UnreadableState("it is damaged: it is cut short")
 
 
 def _read(line: bytes) -> Changes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -58,10 +58,10 @@ class ModelMonitors:
         entry: the version; its profile is read here.
         series: where the findings are published as metrics.
         forgotten: keys of predictions of the model that are not stored any more.
+        learned: is told of labels that have met their predictions.
         upstream_as: what counters call the version where it is another server's; empty: it is
             one that is served here.
         monitors: which kinds of monitors there are.
-        learned: where labels go that have met their predictions; None: nowhere.
 
     Attributes:
         entry: the version.
@@ -74,13 +74,13 @@ class ModelMonitors:
         entry: ModelEntry,
         series: SeriesSet,
         forgotten: ForgottenKeys,
+        learned: Callable[[LearnedLabels], None],
         *,
         upstream_as: str = "",
         monitors: Sequence[MonitorDescriptor] = MONITORS,
-        learned: list[LearnedLabels] | None = None,
     ) -> None:
         self.entry = entry
-        self._learned = [] if learned is None else learned
+        self._learned = learned
         self.judges = bool(consumers(entry.config))
         told = f" version '{entry.version}' upstream" if upstream_as else ""
         model = f"model '{entry.name}'{told}"
@@ -209,7 +209,7 @@ class ModelMonitors:
         self._labels.received(counts)
         self._joined(truth, joined, now, now)
         if corrected:
-            self._learned.append(LearnedLabels(self.entry.name, self.entry.version, corrected))
+            self._learned(LearnedLabels(self.entry.name, self.entry.version, corrected))
             replaced = corrections(corrected, now)
             truth.overall.revise(replaced)
             self._monitors.corrected(replaced, now)
@@ -243,7 +243,7 @@ class ModelMonitors:
         self, truth: LabelledRows, joined: Sequence[JoinedRow], timestamp: float, now: float
     ) -> None:
         if joined:
-            self._learned.append(LearnedLabels(self.entry.name, self.entry.version, joined))
+            self._learned(LearnedLabels(self.entry.name, self.entry.version, joined))
             self._labels.joined(joined)
             rows = joined_rows(joined, timestamp)
             truth.overall.add(rows)

@@ -123,9 +123,9 @@ class MonitoredVersions:
             entry,
             self._series,
             forgotten,
+            self._learned.append,
             upstream_as=counted_as,
             monitors=self._monitors,
-            learned=self._learned,
         )
         state, entries = self._saved.take("/".join(key))
         watch.restore_entries(entries)

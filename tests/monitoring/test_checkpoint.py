@@ -91,7 +91,7 @@ def test_a_save_writes_what_changed_and_not_what_is_held(tmp_path: Path, entries
 def test_a_long_journal_is_replaced_in_slices_while_entries_change(
     tmp_path: Path, entries: Entries
 ):
-    checkpoint = make(tmp_path, entries, slice_entries=10, small_bytes=2000)
+    checkpoint = make(tmp_path, entries, slice_values=10, small_bytes=2000)
     names = set()
     for step in range(300):
         entries.put("a/1", step % 40, step)
@@ -103,14 +103,14 @@ def test_a_long_journal_is_replaced_in_slices_while_entries_change(
         assert loaded(tmp_path) == ({"step": step}, entries.saved())
         # What `loaded` deleted was being written; it is another process that would do so.
         checkpoint.close()
-        checkpoint = make(tmp_path, entries, slice_entries=10, small_bytes=2000)
+        checkpoint = make(tmp_path, entries, slice_values=10, small_bytes=2000)
         checkpoint.load()
     assert len(names) >= 1
     checkpoint.close()
 
 
 def test_the_folder_does_not_grow_for_ever(tmp_path: Path, entries: Entries):
-    checkpoint = make(tmp_path, entries, slice_entries=10, small_bytes=2000)
+    checkpoint = make(tmp_path, entries, slice_values=10, small_bytes=2000)
     for step in range(3000):
         entries.put("a/1", step % 40, step)
         save(checkpoint, entries, {"step": step})

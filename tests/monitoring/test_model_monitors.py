@@ -52,7 +52,7 @@ def make(tmp_path: Path):
             "outputs": [output], "monitors": monitors or {}, "fairness": fairness,
         })  # fmt: skip
         entry = ModelEntry("loans", "1", tmp_path, config, None)
-        return ModelMonitors(entry, series or SeriesSet(), ForgottenKeys())
+        return ModelMonitors(entry, series or SeriesSet(), ForgottenKeys(), [].append)
 
     return make_watch
 
