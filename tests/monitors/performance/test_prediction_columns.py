@@ -1,0 +1,55 @@
+from itertools import repeat
+
+import pytest
+
+from monitors.performance.prediction_columns import NO_KEY, PredictionColumns
+
+SEX = frozenset(["sex"])
+
+
+@pytest.fixture
+def columns():
+    made = PredictionColumns(5)
+    made.add([("a", 0), ("b", 0)], [0, None], repeat(1.0))
+    made.add([("c", 1)], [2], repeat(2.0), [SEX], ["note"])
+    return made
+
+
+def test_rows_have_numbers_that_follow_each_other(columns):
+    assert (columns.base, columns.end) == (5, 8)
+    row = columns.row(7)
+    assert (row.key, row.number, row.predicted, row.timestamp) == (("c", 1), 7, 2, 2.0)
+    assert (row.known, row.note, row.label, row.entry) == (SEX, "note", None, 0)
+    assert list(columns.numbered(6, 99)) == [(6, ("b", 0)), (7, ("c", 1))]
+    assert columns.values(5, 7) == ([("a", 0), ("b", 0)], [0, None], [1.0, 1.0], [frozenset()] * 2)
+    assert list(columns.predicted()) == [(5, 0), (6, None), (7, 2)]
+
+
+def test_places_are_given_back_and_numbers_stay(columns):
+    columns.drop_before(7)
+    assert (columns.base, columns.end) == (7, 8)
+    assert columns.row(7).key == ("c", 1)
+    columns.add([("d", 0)], [1], repeat(3.0))
+    assert columns.row(8).timestamp == 3.0
+
+
+def test_a_row_is_taken_out_of_its_place(columns):
+    columns.blank(6)
+    assert columns.row(6).key == NO_KEY
+    assert columns.end == 8
+
+
+def test_some_rows_get_numbers_that_follow_on_all_others(columns):
+    some = columns.only([5, 7])
+    assert list(some.numbered(8, 10)) == [(8, ("a", 0)), (9, ("c", 1))]
+    assert (some.row(9).known, some.row(9).note) == (SEX, "note")
+    assert columns.end == 8
+
+
+@pytest.mark.parametrize("wrong", [([0], None, None), ([0, 1], [SEX], None), ([0, 1], None, [])])
+def test_what_differs_in_length_is_refused_as_a_whole(columns, wrong):
+    predicted, known, notes = wrong
+    with pytest.raises(ValueError, match="differ in length"):
+        columns.add([("d", 0), ("e", 0)], predicted, repeat(3.0), known, notes)
+    assert columns.end == 8
+    assert len(columns.values(5, 8)[1]) == 3
