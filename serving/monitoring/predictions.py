@@ -36,10 +36,7 @@ from serving.telemetry.outcomes import OUTCOME_OK
 
 if TYPE_CHECKING:
     from monitors.performance.forgotten_keys import Key
-    from serving.log.read_labels import FoundLabel, LabelKey
     from serving.log.reader import LogReader
-
-    Labels = Mapping[LabelKey, FoundLabel]
 
 T = TypeVar("T")
 
@@ -107,7 +104,7 @@ class LoggedPredictions:
             Overloaded: too many others ask.
             ModelNotReady: the log cannot be read now.
         """
-        return await self._found(asked, _as_json, labels=True)
+        return await self._found(asked, _as_json)
 
     async def inputs(self, asked: LoggedInputsMeta) -> tuple[LoggedInputsReply, Sequence[Tensor]]:
         """Return the inputs of a request's rows, and what answered them.
@@ -159,9 +156,7 @@ class LoggedPredictions:
     async def _found(
         self,
         asked: PredictionsMeta,
-        make: Callable[[PredictionsMeta, list[Any], Labels], T],
-        *,
-        labels: bool = False,
+        make: Callable[[LogReader, PredictionsMeta, list[Any]], T],
     ) -> T:
         place = self._place
         if place is None:
@@ -175,9 +170,7 @@ class LoggedPredictions:
         try:
             loop = asyncio.get_running_loop()
             for last in (False, True):
-                found = await loop.run_in_executor(
-                    self._worker, self._look, place, asked, make, labels
-                )
+                found = await loop.run_in_executor(self._worker, self._look, place, asked, make)
                 if found is not None:
                     return found
                 if not last:
@@ -195,17 +188,15 @@ class LoggedPredictions:
         self,
         place: LogPlace,
         asked: PredictionsMeta,
-        make: Callable[[PredictionsMeta, list[Any], Labels], T],
-        labels: bool,
+        make: Callable[[LogReader, PredictionsMeta, list[Any]], T],
     ) -> T | None:
         """Return what is made of the rows, None without any; runs in the thread."""
 
-        def read(reader: LogReader) -> tuple[list[Any], Labels]:
+        def read(reader: LogReader) -> T | None:
             tables = reader.find_tables(asked.model, asked.id, asked.index)
-            return tables, reader.labels(asked.model, tables) if labels else {}
+            return make(reader, asked, tables) if tables else None
 
-        tables, told = self._read(place, read)
-        return make(asked, tables, told) if tables else None
+        return self._read(place, read)
 
     def _read(self, place: LogPlace, read: Callable[[LogReader], T]) -> T:
         # Here, because the libraries take long to load, and most monitors are never asked.
@@ -228,16 +219,17 @@ def _at(index: int | None) -> str:
     return "" if index is None else f" and the index {index}"
 
 
-def _as_json(asked: PredictionsMeta, tables: list[Any], labels: Labels) -> bytes:
+def _as_json(reader: LogReader, asked: PredictionsMeta, tables: list[Any]) -> bytes:
     from serving.log.found_rows import found_rows
 
+    labels = reader.labels(asked.model, tables)
     return msgspec.json.encode(found_rows(asked.model, asked.id, tables, labels))
 
 
 def _inputs(
+    _reader: LogReader,
     asked: PredictionsMeta,
     tables: list[Any],
-    _labels: Labels,
     most: int,
     configs: Mapping[tuple[str, str], bytes],
 ) -> tuple[LoggedInputsReply, Sequence[Tensor]]:
