@@ -155,13 +155,16 @@ def wait_ready(server: Server, ready: Callable[[], bool], limit_s: float = 120) 
     raise ServerError(f"{server.name} {state}; its last output:\n{tail}")
 
 
-def cpu_seconds(pid: int) -> float:
-    """Return the processor time that `pid` and its living descendants have used so far."""
+def cpu_seconds(pid: int, *, ended: bool = False) -> float:
+    """Return the processor time that `pid` and its living descendants have used so far.
+
+    With `ended`, that of their children counts as well which have ended and were waited for.
+    """
     ticks = 0
     for member in [pid, *(child for child, _ in descendants(pid))]:
         fields = _stat(member)
         if fields:
-            ticks += int(fields[11]) + int(fields[12])
+            ticks += sum(map(int, fields[11 : 15 if ended else 13]))
     return ticks / os.sysconf("SC_CLK_TCK")
 
 
