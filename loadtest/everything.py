@@ -15,7 +15,6 @@ import subprocess
 import sys
 import threading
 import time
-import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -26,7 +25,7 @@ from typing import Any, Final
 from loadtest import facts, mlp, vigil
 from loadtest.home import ROOT
 from loadtest.load import LOADS, Load, measure
-from loadtest.process import Server, only_one, stop_on_sigterm
+from loadtest.process import Server, metric, only_one, stop_on_sigterm
 from loadtest.ratios import paired
 
 KNOWN: Final = {load.name: load for load in LOADS}
@@ -128,12 +127,9 @@ def _told(server: Server, rate: float, seconds: float, seed: int, home: Path) ->
 
 def _dropped(server: Server) -> float:
     """Return how many events and rows of the log were dropped or lost, as `/metrics` tells."""
-    url = f"http://127.0.0.1:{server.admin_port}/metrics"
     time.sleep(3)  # totals are reported once a second
-    with urllib.request.urlopen(url, timeout=10) as answer:
-        lines = answer.read().decode().splitlines()
     names = ("vigil_events_dropped_total", "vigil_events_lost_total", "vigil_store_dropped_total")
-    return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith(names))
+    return sum(metric(server, name) for name in names)
 
 
 @contextmanager

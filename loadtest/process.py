@@ -14,6 +14,7 @@ import signal
 import socket
 import subprocess
 import time
+import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -153,6 +154,17 @@ def wait_ready(server: Server, ready: Callable[[], bool], limit_s: float = 120) 
     state = "is not ready" if server.alive() else f"ended with {server.process.returncode}"
     server.stop(grace_s=10)
     raise ServerError(f"{server.name} {state}; its last output:\n{tail}")
+
+
+def metric(server: Server, name: str, having: str = "") -> float:
+    """Return the sum of a metric over series whose attributes hold a text, as `/metrics` tells."""
+    url = f"http://127.0.0.1:{server.admin_port}/metrics"
+    with urllib.request.urlopen(url, timeout=10) as answer:
+        lines = answer.read().decode().splitlines()
+    found = [
+        line for line in lines if line.startswith((f"{name}{{", f"{name} ")) and having in line
+    ]
+    return sum(float(line.rpartition(" ")[2]) for line in found)
 
 
 def cpu_seconds(pid: int, *, ended: bool = False) -> float:

@@ -10,8 +10,8 @@ from typing import ClassVar
 import pytest
 
 from loadtest import labels
-from loadtest.labels import LABELS, PUSH, ROWS, bodies, metric, predict, push, require, table
-from loadtest.process import Server, ServerError
+from loadtest.labels import LABELS, PUSH, ROWS, bodies, predict, push, require, table
+from loadtest.process import Server, ServerError, metric
 
 METRICS = """# TYPE vigil_labels_received counter
 vigil_labels_received_total{model="m",outcome="accepted"} 3.0
