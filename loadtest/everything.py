@@ -17,8 +17,9 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import asdict
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from itertools import count
 from pathlib import Path
 from typing import Any, Final
 
@@ -78,34 +79,29 @@ def _saturated(
     def rate(server: Server) -> float:
         return measure(server, load, seconds).requests_per_s
 
-    told = paired(lambda: rate(bare), lambda: rate(recording), rounds)
+    told = paired(lambda _: rate(bare), lambda _: rate(recording), rounds)
     return {
         "bare_per_s": round(told.first),
-        "recording_to_bare": told.ratio,
-        "control": told.control,
+        "recording_to_bare": asdict(told.ratio),
+        "control": asdict(told.control),
     }
 
 
 def _open_loop(
     bare: Server, recording: Server, rate: float, rounds: int, seconds: float, home: Path
 ) -> dict[str, Any]:
-    calls = count()  # three a round, which get the same arrivals
-
-    def p99_ms(server: Server) -> float:
-        return _p99_ms(server, rate, seconds, next(calls) // 3, home)
+    def p99_ms(server: Server, number: int) -> float:
+        # All of a round get the same arrivals.
+        return _told(server, rate, seconds, number, home)["p99_ms"]
 
     before = _dropped(recording)
-    told = paired(lambda: p99_ms(bare), lambda: p99_ms(recording), rounds)
+    told = paired(partial(p99_ms, bare), partial(p99_ms, recording), rounds)
     return {
         "offered_per_s": round(rate),
-        "p99_recording_to_bare": told.ratio,
-        "control": told.control,
+        "p99_recording_to_bare": asdict(told.ratio),
+        "control": asdict(told.control),
         "dropped": _dropped(recording) - before,
     }
-
-
-def _p99_ms(server: Server, rate: float, seconds: float, seed: int, home: Path) -> float:
-    return _told(server, rate, seconds, seed, home)["p99_ms"]
 
 
 def _told(server: Server, rate: float, seconds: float, seed: int, home: Path) -> dict[str, float]:
