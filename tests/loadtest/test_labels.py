@@ -60,18 +60,13 @@ class Peer(BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def peer(monkeypatch) -> Iterator[Server]:
+def peer(monkeypatch, http_servers) -> Iterator[Server]:
     monkeypatch.setattr(Peer, "predicted", Counter())
     monkeypatch.setattr(Peer, "labelled", Counter())
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Peer)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    port = server.server_port
     monkeypatch.setattr(labels, "processes", lambda *_: [])
-    yield Server("peer", None, port, None, Path(), admin_port=port)  # type: ignore[arg-type]
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with http_servers.in_thread(ThreadingHTTPServer(("127.0.0.1", 0), Peer)) as server:
+        port = server.server_port
+        yield Server("peer", None, port, None, Path(), admin_port=port)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("clients", [1, 4])
