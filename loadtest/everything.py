@@ -15,18 +15,18 @@ import subprocess
 import sys
 import threading
 import time
-import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import asdict
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from itertools import count
 from pathlib import Path
 from typing import Any, Final
 
 from loadtest import facts, mlp, vigil
 from loadtest.home import ROOT
 from loadtest.load import LOADS, Load, measure
-from loadtest.process import Server, only_one, stop_on_sigterm
+from loadtest.process import Server, metric, only_one, stop_on_sigterm
 from loadtest.ratios import paired
 
 KNOWN: Final = {load.name: load for load in LOADS}
@@ -79,34 +79,29 @@ def _saturated(
     def rate(server: Server) -> float:
         return measure(server, load, seconds).requests_per_s
 
-    told = paired(lambda: rate(bare), lambda: rate(recording), rounds)
+    told = paired(lambda _: rate(bare), lambda _: rate(recording), rounds)
     return {
         "bare_per_s": round(told.first),
-        "recording_to_bare": told.ratio,
-        "control": told.control,
+        "recording_to_bare": asdict(told.ratio),
+        "control": asdict(told.control),
     }
 
 
 def _open_loop(
     bare: Server, recording: Server, rate: float, rounds: int, seconds: float, home: Path
 ) -> dict[str, Any]:
-    calls = count()  # three a round, which get the same arrivals
-
-    def p99_ms(server: Server) -> float:
-        return _p99_ms(server, rate, seconds, next(calls) // 3, home)
+    def p99_ms(server: Server, number: int) -> float:
+        # All of a round get the same arrivals.
+        return _told(server, rate, seconds, number, home)["p99_ms"]
 
     before = _dropped(recording)
-    told = paired(lambda: p99_ms(bare), lambda: p99_ms(recording), rounds)
+    told = paired(partial(p99_ms, bare), partial(p99_ms, recording), rounds)
     return {
         "offered_per_s": round(rate),
-        "p99_recording_to_bare": told.ratio,
-        "control": told.control,
+        "p99_recording_to_bare": asdict(told.ratio),
+        "control": asdict(told.control),
         "dropped": _dropped(recording) - before,
     }
-
-
-def _p99_ms(server: Server, rate: float, seconds: float, seed: int, home: Path) -> float:
-    return _told(server, rate, seconds, seed, home)["p99_ms"]
 
 
 def _told(server: Server, rate: float, seconds: float, seed: int, home: Path) -> dict[str, float]:
@@ -128,12 +123,9 @@ def _told(server: Server, rate: float, seconds: float, seed: int, home: Path) ->
 
 def _dropped(server: Server) -> float:
     """Return how many events and rows of the log were dropped or lost, as `/metrics` tells."""
-    url = f"http://127.0.0.1:{server.admin_port}/metrics"
     time.sleep(3)  # totals are reported once a second
-    with urllib.request.urlopen(url, timeout=10) as answer:
-        lines = answer.read().decode().splitlines()
     names = ("vigil_events_dropped_total", "vigil_events_lost_total", "vigil_store_dropped_total")
-    return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith(names))
+    return sum(metric(server, name) for name in names)
 
 
 @contextmanager

@@ -15,7 +15,6 @@ import json
 import random
 import tempfile
 import time
-import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -28,7 +27,14 @@ import numpy as np
 from loadtest import facts, mlp, record, vigil
 from loadtest.gateway_memory import processes
 from loadtest.home import bench_home
-from loadtest.process import Server, ServerError, cpu_seconds, only_one, stop_on_sigterm
+from loadtest.process import (
+    Server,
+    ServerError,
+    cpu_seconds,
+    metric,
+    only_one,
+    stop_on_sigterm,
+)
 
 PUSH: Final = 1000
 """Labels of one push."""
@@ -147,17 +153,6 @@ def _answer(
     if answer.status != 200:
         raise ServerError(f"{path} was answered with {answer.status}: {content[:300]!r}")
     return content
-
-
-def metric(server: Server, name: str, having: str = "") -> float:
-    """Return the sum of a metric over series whose attributes hold a text, as `/metrics` tells."""
-    url = f"http://127.0.0.1:{server.admin_port}/metrics"
-    with urllib.request.urlopen(url, timeout=10) as answer:
-        lines = answer.read().decode().splitlines()
-    found = [
-        line for line in lines if line.startswith((f"{name}{{", f"{name} ")) and having in line
-    ]
-    return sum(float(line.rpartition(" ")[2]) for line in found)
 
 
 def require(what: str, wanted: float, told: Callable[[], float], limit_s: float = 30) -> None:

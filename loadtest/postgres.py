@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from loadtest.process import cpu_seconds
+
 _PROGRAMS: Final = Path("/usr/lib/postgresql")
 _USER: Final = "nobody"
 """Runs it when root asks, whom PostgreSQL refuses."""
@@ -32,7 +34,6 @@ _SETTINGS: Final = {
     "synchronous_commit": "off",
     "jit": "off",
 }
-_TICKS: Final = os.sysconf("SC_CLK_TCK")
 
 
 def programs() -> Path | None:
@@ -57,12 +58,7 @@ class Postgres:
 
     def processor_s(self) -> float:
         """Return the processor seconds of all its processes so far, those that ended included."""
-        spent = _spent(self.server, ended=True)
-        for each in Path("/proc").glob("[0-9]*"):
-            with contextlib.suppress(OSError):
-                if _fields(int(each.name))[1] == str(self.server):
-                    spent += _spent(int(each.name), ended=False)
-        return spent
+        return cpu_seconds(self.server, ended=True)
 
 
 @contextlib.contextmanager
@@ -112,13 +108,3 @@ def _connected(psycopg: Any, folder: Path, server: subprocess.Popen[bytes]) -> A
                     f"PostgreSQL does not start:\n{(folder / 'output').read_text()}"
                 ) from None
             time.sleep(0.05)
-
-
-def _fields(process: int) -> list[str]:
-    """Return the fields of `/proc/<pid>/stat` from the third on."""
-    return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
-
-
-def _spent(process: int, *, ended: bool) -> float:
-    fields = _fields(process)
-    return sum(map(int, fields[11 : 15 if ended else 13])) / _TICKS

@@ -20,6 +20,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from statistics import median
 from uuid import UUID
@@ -91,18 +92,30 @@ def fill_sql(rows: Rows, count: int, size: int) -> Written:
     return Written(rows.name, count // size * size, spent, rows.size())
 
 
+def measured(
+    name: str, rows: int, tasks: Sequence[Callable[[], object]],
+    processor_s: Callable[[], float] = time.process_time,
+) -> Looked:  # fmt: skip
+    """Do tasks of one kind, one after the other."""
+    times, spent = [], processor_s()
+    for task in tasks:
+        begun = time.perf_counter()
+        task()
+        times.append((time.perf_counter() - begun) * 1000)
+    spent = (processor_s() - spent) * 1000 / len(tasks)
+    return Looked(name, rows, times[0], median(times), spent)
+
+
 def looked(
     name: str, rows: int, find: Callable[[str], object], ids: Sequence[str],
     processor_s: Callable[[], float] = time.process_time,
 ) -> Looked:  # fmt: skip
-    """Look for ids, one after the other."""
-    times, spent = [], processor_s()
-    for identity in ids:
-        begun = time.perf_counter()
+    """Look for ids, of which each must be found."""
+
+    def look(identity: str) -> None:
         assert find(identity), identity
-        times.append((time.perf_counter() - begun) * 1000)
-    spent = (processor_s() - spent) * 1000 / len(ids)
-    return Looked(name, rows, times[0], median(times), spent)
+
+    return measured(name, rows, [partial(look, identity) for identity in ids], processor_s)
 
 
 def joined(
@@ -110,14 +123,13 @@ def joined(
     processor_s: Callable[[], float] = time.process_time, pushes: int = PUSHES,
 ) -> Looked:  # fmt: skip
     """Join pushes of labels, drawn over all rows, with their predictions by the clients' ids."""
-    drawn = iter([identities(rows, size, LABELS, seed) for seed in range(1, 1 + pushes)])
+    drawn = [identities(rows, size, LABELS, seed) for seed in range(1, 1 + pushes)]
 
-    def push(_: str) -> object:
-        found = join(next(drawn))
+    def push(wanted: Sequence[str]) -> None:
+        found = join(wanted)
         assert found == LABELS, found
-        return found
 
-    return looked(name, rows, push, [str(number) for number in range(pushes)], processor_s)
+    return measured(name, rows, [partial(push, wanted) for wanted in drawn], processor_s)
 
 
 def deleted(
@@ -125,7 +137,7 @@ def deleted(
     processor_s: Callable[[], float] = time.process_time,
 ) -> Looked:  # fmt: skip
     """Delete the oldest day, and check that it is gone."""
-    row = looked(name, rows, lambda _: [delete()], ["once"], processor_s)
+    row = measured(name, rows, [delete], processor_s)
     count = left()
     assert abs(count - rows * (DAYS - 1) / DAYS) < rows / 100, count
     return row

@@ -14,6 +14,7 @@ import signal
 import socket
 import subprocess
 import time
+import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -155,13 +156,27 @@ def wait_ready(server: Server, ready: Callable[[], bool], limit_s: float = 120) 
     raise ServerError(f"{server.name} {state}; its last output:\n{tail}")
 
 
-def cpu_seconds(pid: int) -> float:
-    """Return the processor time that `pid` and its living descendants have used so far."""
+def metric(server: Server, name: str, having: str = "") -> float:
+    """Return the sum of a metric over series whose attributes hold a text, as `/metrics` tells."""
+    url = f"http://127.0.0.1:{server.admin_port}/metrics"
+    with urllib.request.urlopen(url, timeout=10) as answer:
+        lines = answer.read().decode().splitlines()
+    found = [
+        line for line in lines if line.startswith((f"{name}{{", f"{name} ")) and having in line
+    ]
+    return sum(float(line.rpartition(" ")[2]) for line in found)
+
+
+def cpu_seconds(pid: int, *, ended: bool = False) -> float:
+    """Return the processor time that `pid` and its living descendants have used so far.
+
+    With `ended`, that of their children counts as well which have ended and were waited for.
+    """
     ticks = 0
     for member in [pid, *(child for child, _ in descendants(pid))]:
         fields = _stat(member)
         if fields:
-            ticks += int(fields[11]) + int(fields[12])
+            ticks += sum(map(int, fields[11 : 15 if ended else 13]))
     return ticks / os.sysconf("SC_CLK_TCK")
 
 

@@ -35,15 +35,6 @@ class Sample:
 
 
 @dataclass(frozen=True, slots=True)
-class Paired:
-    """One server against another: the first one's median, the other's ratio, and the control."""
-
-    first: float
-    ratio: dict[str, float]
-    control: dict[str, float]
-
-
-@dataclass(frozen=True, slots=True)
 class Ratio:
     """Median over rounds, smallest and largest, and how many rounds there were."""
 
@@ -51,6 +42,15 @@ class Ratio:
     low: float
     high: float
     rounds: int
+
+
+@dataclass(frozen=True, slots=True)
+class Paired:
+    """One server against another: the first one's median, the other's ratio, and the control."""
+
+    first: float
+    ratio: Ratio
+    control: Ratio
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +94,11 @@ def ratio(samples: Sequence[Sample], key: str, reference: str) -> Ratio | None:
         for (name, number), rate in rates.items()
         if name == key and (reference, number) in rates
     ]
-    return Ratio(median(each), min(each), max(each), len(each)) if each else None
+    return _over_rounds(each) if each else None
+
+
+def _over_rounds(each: Sequence[float]) -> Ratio:
+    return Ratio(median(each), min(each), max(each), len(each))
 
 
 def summarize(samples: Sequence[Sample], references: Sequence[str]) -> list[Summary]:
@@ -133,25 +137,16 @@ def _summary(group: Sequence[Sample], key: str, reference: str | None) -> Summar
     )
 
 
-def spread(values: Sequence[float]) -> dict[str, float]:
-    """Return the median of ratios, and the smallest and the largest."""
-    return {
-        "median": round(median(values), 3),
-        "least": round(min(values), 3),
-        "most": round(max(values), 3),
-    }
-
-
-def paired(first: Callable[[], float], other: Callable[[], float], rounds: int) -> Paired:
-    """Measure `first`, `other` and `first` again in each round.
+def paired(first: Callable[[int], float], other: Callable[[int], float], rounds: int) -> Paired:
+    """Measure `first`, `other` and `first` again in each round, whose number they are given.
 
     Returns:
         `other` to the mean of its neighbours, and `first` to itself: the A/A control.
     """
     ratios, control, values = [], [], []
-    for _ in range(rounds):
-        before, now, again = first(), other(), first()
+    for number in range(rounds):
+        before, now, again = first(number), other(number), first(number)
         ratios.append(2 * now / (before + again))
         control.append(again / before)
         values.append(before)
-    return Paired(median(values), spread(ratios), spread(control))
+    return Paired(median(values), _over_rounds(ratios), _over_rounds(control))

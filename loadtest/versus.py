@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
@@ -113,8 +114,12 @@ def _race(other: Server, this: Server, load: Load, rounds: int) -> dict[str, Any
     def rate(server: Server) -> float:
         return measure(server, load, SECONDS).requests_per_s
 
-    told = paired(lambda: rate(other), lambda: rate(this), rounds)
-    found = {"other_per_s": told.first, "this_to_other": told.ratio, "control": told.control}
+    told = paired(lambda _: rate(other), lambda _: rate(this), rounds)
+    found = {
+        "other_per_s": told.first,
+        "this_to_other": asdict(told.ratio),
+        "control": asdict(told.control),
+    }
     print(load.name, found, flush=True)
     return found
 

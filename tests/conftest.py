@@ -436,6 +436,12 @@ def toy_guards() -> list[ModuleType]:
     return [_module_of("toy_guard"), _module_of("toy_output_guard")]
 
 
+@pytest.fixture(scope="session")
+def http_servers() -> ModuleType:
+    """The module of what lets a server serve in a thread, and of a receiver of CloudEvents."""
+    return _module_of("http_servers")
+
+
 def _module_of(name: str) -> ModuleType:
     path = Path(__file__).with_name("testdata") / f"{name}.py"
     spec = importlib.util.spec_from_file_location(name, path)
@@ -511,15 +517,10 @@ class _TraceHandler(BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def receiver() -> Iterator[TraceReceiver]:
+def receiver(http_servers: ModuleType) -> Iterator[TraceReceiver]:
     """A real OTLP receiver."""
-    server = TraceReceiver()
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-    thread.start()
-    yield server
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with http_servers.in_thread(TraceReceiver()) as server:
+        yield server
 
 
 @pytest.fixture(scope="session")

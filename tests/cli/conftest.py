@@ -4,10 +4,10 @@ import http.server
 import os
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from types import ModuleType
 
 import pytest
 
@@ -71,19 +71,13 @@ class Instance:
 
 
 @pytest.fixture
-def instance() -> Iterator[Callable[..., Instance]]:
+def instance(http_servers: ModuleType) -> Iterator[Callable[..., Instance]]:
     """Starts instances that end with the test."""
-    started: list[tuple[Any, threading.Thread]] = []
+    with ExitStack() as started:
 
-    def start(answers: dict[str, tuple[int, bytes]]) -> Instance:
-        made = Instance(answers)
-        thread = threading.Thread(target=made.server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        started.append((made.server, thread))
-        return made
+        def start(answers: dict[str, tuple[int, bytes]]) -> Instance:
+            made = Instance(answers)
+            started.enter_context(http_servers.in_thread(made.server))
+            return made
 
-    yield start
-    for server, thread in started:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+        yield start

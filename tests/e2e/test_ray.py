@@ -7,11 +7,10 @@ import signal
 import stat
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 from uuid import uuid4
 
@@ -31,42 +30,10 @@ ray.init(sys.argv[1], log_to_driver=False)
 GATEWAY = "vigil: gateway"
 
 
-class Sink(ThreadingHTTPServer):
-    """Keeps the CloudEvents that it is sent."""
-
-    daemon_threads = True
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), SinkHandler)
-        self.url = f"http://127.0.0.1:{self.server_address[1]}/"
-        self.events: list[dict[str, Any]] = []
-
-    def of(self, model: str) -> list[dict[str, Any]]:
-        return [each for each in list(self.events) if each["inferenceservicename"] == model]
-
-
-class SinkHandler(BaseHTTPRequestHandler):
-    server: Sink
-
-    def do_POST(self) -> None:
-        self.server.events += json.loads(self.rfile.read(int(self.headers["content-length"])))
-        self.send_response(200)
-        self.send_header("content-length", "0")
-        self.end_headers()
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-
 @pytest.fixture(scope="module")
-def sink() -> Iterator[Sink]:
-    server = Sink()
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-    thread.start()
-    yield server
-    server.shutdown()
-    thread.join()
-    server.server_close()
+def receiver(http_servers: ModuleType) -> Iterator[Any]:
+    with http_servers.in_thread(http_servers.EventReceiver()) as receiver:
+        yield receiver
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +41,7 @@ def lab(
     running: Callable[..., Any],
     make_lab: Callable[..., Path],
     tmp_path_factory: pytest.TempPathFactory,
-    sink: Sink,
+    receiver: Any,
 ) -> Iterator[Any]:
     models = make_lab(hang_timeout_s=6)  # Serve checks it three times in this time
     shutil.copytree(models / "lab", models / "spare")
@@ -88,16 +55,20 @@ def lab(
     }
     (models / "copied").mkdir()
     (models / "copied" / "model.yaml").write_text(yaml.safe_dump(copies))
-    events = {"url": sink.url, "interval_s": 0.1}
+    events = {"url": receiver.url, "interval_s": 0.1}
     with running(models, tmp_path_factory.mktemp("ray"), "ray", cloudevents=events) as instance:
         yield instance
 
 
 def test_the_monitor_sends_cloudevents_and_copies_of_a_server_are_judged(
-    lab: Any, sink: Sink, eventually: Any
+    lab: Any, receiver: Any, eventually: Any
 ) -> None:
     def posted(ident: str) -> list[dict[str, Any]]:
-        return [each for each in sink.of("lab") if each["data"]["id"].startswith(ident)]
+        return [
+            each
+            for each in receiver.events()
+            if each["inferenceservicename"] == "lab" and each["data"]["id"].startswith(ident)
+        ]
 
     def asked() -> bool:
         """Ask until the gateway has found the monitor, before which events are not for anybody."""

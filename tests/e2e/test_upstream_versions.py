@@ -6,8 +6,10 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import grpc
@@ -84,7 +86,7 @@ def over_grpc(model: Model, make_upstream: Callable[[], Any]) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def over_http(model: Model, make_upstream: Callable[[], Any]) -> Iterator[str]:
+def over_http(model: Model, http_servers: ModuleType) -> Iterator[str]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
@@ -114,27 +116,31 @@ def over_http(model: Model, make_upstream: Callable[[], Any]) -> Iterator[str]:
             output = {"name": "y", "datatype": "FP32", "shape": y.shape, "data": y.ravel().tolist()}
             self._reply({"model_name": "m", "model_version": version, "outputs": [output]})
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with http_servers.in_thread(ThreadingHTTPServer(("127.0.0.1", 0), Handler)) as server:
+        yield f"http://127.0.0.1:{server.server_port}"
 
 
-CARRIERS = {"grpc": over_grpc, "http": over_http}
+Carrier = Callable[[Model], contextlib.AbstractContextManager[str]]
+CARRIERS = ("grpc", "http")
+
+
+@pytest.fixture(scope="session")
+def carriers(make_upstream: Callable[[], Any], http_servers: ModuleType) -> dict[str, Carrier]:
+    """Start a server of a model, by what it speaks."""
+    return {
+        "grpc": partial(over_grpc, make_upstream=make_upstream),
+        "http": partial(over_http, http_servers=http_servers),
+    }
+
+
 Rolling = tuple[Model, Any]
 
 
 @contextlib.contextmanager
-def started(
-    carrier: str, make_upstream: Callable[[], Any], watching: Callable[..., Any], folder: Path
-) -> Iterator[Rolling]:
+def started(carrier: Carrier, watching: Callable[..., Any], folder: Path) -> Iterator[Rolling]:
     """Start a model on a server that speaks gRPC or HTTP, and `vigil watch` in front of it."""
     model = Model()
-    with CARRIERS[carrier](model, make_upstream) as url:
+    with carrier(model) as url:
         (folder / "kept" / "m" / "1").mkdir(parents=True)
         # One request upstream at a time, so that parts of a request follow each other.
         config = {**CONFIG, "remote": {"url": url, "max_inflight": 1}}
@@ -146,24 +152,24 @@ def started(
 @pytest.fixture(params=CARRIERS)
 def rolling(
     request: pytest.FixtureRequest,
-    make_upstream: Callable[[], Any],
+    carriers: dict[str, Carrier],
     watching: Callable[..., Any],
     tmp_path: Path,
 ) -> Iterator[Rolling]:
     """A model and `vigil watch`, which has seen nothing yet."""
-    with started(request.param, make_upstream, watching, tmp_path) as made:
+    with started(carriers[request.param], watching, tmp_path) as made:
         yield made
 
 
 @pytest.fixture(scope="module", params=CARRIERS)
 def shared(
     request: pytest.FixtureRequest,
-    make_upstream: Callable[[], Any],
+    carriers: dict[str, Carrier],
     watching: Callable[..., Any],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Rolling]:
     folder = tmp_path_factory.mktemp("shared")
-    with started(request.param, make_upstream, watching, folder) as made:
+    with started(carriers[request.param], watching, folder) as made:
         yield made
 
 

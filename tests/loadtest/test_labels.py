@@ -10,8 +10,8 @@ from typing import ClassVar
 import pytest
 
 from loadtest import labels
-from loadtest.labels import LABELS, PUSH, ROWS, bodies, metric, predict, push, require, table
-from loadtest.process import Server, ServerError
+from loadtest.labels import LABELS, PUSH, ROWS, bodies, predict, push, require, table
+from loadtest.process import Server, ServerError, metric
 
 METRICS = """# TYPE vigil_labels_received counter
 vigil_labels_received_total{model="m",outcome="accepted"} 3.0
@@ -60,18 +60,13 @@ class Peer(BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def peer(monkeypatch) -> Iterator[Server]:
+def peer(monkeypatch, http_servers) -> Iterator[Server]:
     monkeypatch.setattr(Peer, "predicted", Counter())
     monkeypatch.setattr(Peer, "labelled", Counter())
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Peer)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    port = server.server_port
     monkeypatch.setattr(labels, "processes", lambda *_: [])
-    yield Server("peer", None, port, None, Path(), admin_port=port)  # type: ignore[arg-type]
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with http_servers.in_thread(ThreadingHTTPServer(("127.0.0.1", 0), Peer)) as server:
+        port = server.server_port
+        yield Server("peer", None, port, None, Path(), admin_port=port)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("clients", [1, 4])

@@ -1,7 +1,9 @@
+from functools import partial
+
 import pytest
 
 from loadtest.load import Measurement
-from loadtest.ratios import BASELINE, CONTROL, Sample, better, paired, ratio, summarize
+from loadtest.ratios import BASELINE, CONTROL, Ratio, Sample, better, paired, ratio, summarize
 
 
 def samples(rates: dict[str, list[float | None]], load: str = "json-1") -> list[Sample]:
@@ -82,7 +84,19 @@ def test_all_rounds_invalid_gives_no_figures_and_keeps_the_reasons():
 
 def test_a_server_is_compared_with_its_neighbours_in_time():
     first, other = iter([10.0, 20.0, 30.0, 30.0]), iter([30.0, 15.0])
-    told = paired(lambda: next(first), lambda: next(other), 2)
+    told = paired(lambda _: next(first), lambda _: next(other), 2)
     assert told.first == 20
-    assert told.ratio == {"median": 1.25, "least": 0.5, "most": 2.0}
-    assert told.control == {"median": 1.5, "least": 1.0, "most": 2.0}
+    assert told.ratio == Ratio(1.25, 0.5, 2.0, rounds=2)
+    assert told.control == Ratio(1.5, 1.0, 2.0, rounds=2)
+
+
+def test_all_measurements_of_a_round_know_its_number():
+    asked: list[tuple[str, int]] = []
+
+    def measured(name: str, number: int) -> float:
+        asked.append((name, number))
+        return 1.0
+
+    paired(partial(measured, "first"), partial(measured, "other"), 2)
+    of_a_round = ["first", "other", "first"]
+    assert asked == [(name, number) for number in range(2) for name in of_a_round]

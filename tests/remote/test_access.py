@@ -8,9 +8,9 @@ import http.server
 import ipaddress
 import json
 import ssl
-import threading
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import grpc
@@ -174,7 +174,7 @@ class _Page(http.server.BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def https(certificates: Path) -> Iterator[str]:
+def https(certificates: Path, http_servers: ModuleType) -> Iterator[str]:
     """`HOST:PORT` of a server with TLS that wants the token."""
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Page)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -184,12 +184,8 @@ def https(certificates: Path) -> Iterator[str]:
         server.socket, server_side=True, do_handshake_on_connect=False
     )
     server.handle_error = lambda *_: None  # type: ignore[method-assign]
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield f"127.0.0.1:{server.server_address[1]}"
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with http_servers.in_thread(server):
+        yield f"127.0.0.1:{server.server_address[1]}"
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 """What went wrong on the way to another server, told from what the server itself says."""
 
-import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from types import ModuleType
 
 import grpc
 import pytest
@@ -73,15 +73,11 @@ class Endless(BaseHTTPRequestHandler):
         """Be quiet."""
 
 
-def test_a_blocking_carrier_reads_no_length_of_any_digits() -> None:
-    with HTTPServer(("127.0.0.1", 0), Endless) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
+def test_a_blocking_carrier_reads_no_length_of_any_digits(http_servers: ModuleType) -> None:
+    with http_servers.in_thread(HTTPServer(("127.0.0.1", 0), Endless)) as server:
         carrier = open_carrier(parse_address(f"http://127.0.0.1:{server.server_port}"), Access())
         try:
             with pytest.raises(ModelFailed, match="must be a number of bytes"):
                 carrier.send(UpstreamCall("/v2"), 10)
         finally:
             carrier.close()
-            server.shutdown()
-            thread.join()

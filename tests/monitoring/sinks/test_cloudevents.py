@@ -7,7 +7,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import ModuleType
 from typing import Any
 
 import msgspec
@@ -38,67 +38,10 @@ def until(condition: Callable[[], bool]) -> None:
         time.sleep(0.005)
 
 
-class Receiver:
-    """Keeps what is posted; answers the statuses of `answers`, then 200.
-
-    With `drip` it goes on byte by byte without an end: 1 before the status, 200 behind it.
-    """
-
-    def __init__(self) -> None:
-        self.posts: list[tuple[dict[str, str], bytes]] = []
-        self.answers: list[int] = []
-        self.hold: threading.Event | None = None
-        self.drip = 0
-        receiver = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["content-length"]))
-                if receiver.hold is not None:
-                    receiver.hold.wait(60)
-                status = receiver.answers.pop(0) if receiver.answers else 200
-                headers = {name.lower(): value for name, value in self.headers.items()}
-                receiver.posts.append((headers, body))
-                if receiver.drip != 1:
-                    self.send_response(status)
-                    self.send_header("content-length", "1000" if receiver.drip else "0")
-                    self.end_headers()
-                while receiver.drip:
-                    try:
-                        self.wfile.write(b"H")  # of `HTTP/1.1`, or of the body
-                        self.wfile.flush()
-                    except OSError:
-                        return
-                    time.sleep(0.05)
-
-            def log_message(self, *_: Any) -> None:
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self._server.server_port}/events?from=test"
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
-        self._thread.start()
-
-    def close(self) -> None:
-        self.drip = 0
-        if self.hold is not None:
-            self.hold.set()
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
-
-    def events(self) -> list[dict[str, Any]]:
-        return [event for _, body in self.posts for event in json.loads(body)]
-
-
 @pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    receiver = Receiver()
-    yield receiver
-    receiver.close()
+def receiver(http_servers: ModuleType) -> Iterator[Any]:
+    with http_servers.in_thread(http_servers.EventReceiver()) as receiver:
+        yield receiver
 
 
 @pytest.fixture
@@ -134,7 +77,7 @@ def counts(sink: CloudEventSink) -> dict[str, float]:
     }
 
 
-def test_pairs_go_out_in_batches(receiver: Receiver, sink_to: Any) -> None:
+def test_pairs_go_out_in_batches(receiver: Any, sink_to: Any) -> None:
     sink = sink_to(receiver.url, batch=4, interval_s=60)
     offer(sink, "a", "b", "c")
     until(lambda: counts(sink) == {"posted": 2})
@@ -149,15 +92,13 @@ def test_pairs_go_out_in_batches(receiver: Receiver, sink_to: Any) -> None:
     assert len({event["id"] for event in events}) == 4
 
 
-def test_a_batch_that_is_not_full_leaves_after_the_interval(
-    receiver: Receiver, sink_to: Any
-) -> None:
+def test_a_batch_that_is_not_full_leaves_after_the_interval(receiver: Any, sink_to: Any) -> None:
     sink = sink_to(receiver.url, batch=1000, interval_s=0.01)
     offer(sink, "a")
     until(lambda: counts(sink) == {"posted": 1})
 
 
-def test_binary_mode_posts_events_one_by_one(receiver: Receiver, sink_to: Any) -> None:
+def test_binary_mode_posts_events_one_by_one(receiver: Any, sink_to: Any) -> None:
     sink = sink_to(receiver.url, mode="binary")
     offer(sink, "a")
     until(lambda: counts(sink) == {"posted": 1})
@@ -168,7 +109,7 @@ def test_binary_mode_posts_events_one_by_one(receiver: Receiver, sink_to: Any) -
     assert json.loads(body)["id"] == "a"
 
 
-def test_what_has_no_answer_is_no_pair(receiver: Receiver, sink_to: Any) -> None:
+def test_what_has_no_answer_is_no_pair(receiver: Any, sink_to: Any) -> None:
     sink = sink_to(receiver.url, batch=2)
     offer(sink, "x", kind=FAILED)
     offer(sink, "a", number=1)
@@ -176,9 +117,7 @@ def test_what_has_no_answer_is_no_pair(receiver: Receiver, sink_to: Any) -> None
     assert receiver.events()[0]["data"]["id"] == "a"
 
 
-def test_a_receiver_that_fails_for_a_while_gets_every_event(
-    receiver: Receiver, sink_to: Any
-) -> None:
+def test_a_receiver_that_fails_for_a_while_gets_every_event(receiver: Any, sink_to: Any) -> None:
     receiver.answers = [500, 503, 429]
     sink = sink_to(receiver.url, batch=2)
     offer(sink, "a")
@@ -187,9 +126,7 @@ def test_a_receiver_that_fails_for_a_while_gets_every_event(
     assert len({body for _, body in receiver.posts}) == 1
 
 
-def test_a_receiver_that_always_fails_costs_what_it_was_sent(
-    receiver: Receiver, sink_to: Any
-) -> None:
+def test_a_receiver_that_always_fails_costs_what_it_was_sent(receiver: Any, sink_to: Any) -> None:
     receiver.answers = [500] * 4
     sink = sink_to(receiver.url, batch=2)
     offer(sink, "a")
@@ -197,7 +134,7 @@ def test_a_receiver_that_always_fails_costs_what_it_was_sent(
     until(lambda: counts(sink) == {"failed": 1, "posted": 1})
 
 
-def test_what_is_refused_is_not_sent_again(receiver: Receiver, sink_to: Any) -> None:
+def test_what_is_refused_is_not_sent_again(receiver: Any, sink_to: Any) -> None:
     receiver.answers = [400]
     sink = sink_to(receiver.url, batch=2)
     offer(sink, "a")
@@ -214,9 +151,7 @@ def test_nobody_listens(sink_to: Any) -> None:
         until(lambda: counts(sink) == {"failed": 5})
 
 
-def test_a_receiver_that_answers_a_byte_at_a_time_is_given_up(
-    receiver: Receiver, sink_to: Any
-) -> None:
+def test_a_receiver_that_answers_a_byte_at_a_time_is_given_up(receiver: Any, sink_to: Any) -> None:
     receiver.drip = 1
     sink = sink_to(receiver.url, batch=2, timeout_s=0.1)
     offer(sink, "a")
@@ -225,7 +160,7 @@ def test_a_receiver_that_answers_a_byte_at_a_time_is_given_up(
 
 
 def test_once_the_status_is_there_an_endless_answer_is_no_failure(
-    receiver: Receiver, sink_to: Any
+    receiver: Any, sink_to: Any
 ) -> None:
     receiver.drip = 200
     sink = sink_to(receiver.url, batch=2, timeout_s=3)  # within which a busy receiver answers
@@ -234,9 +169,7 @@ def test_once_the_status_is_there_an_endless_answer_is_no_failure(
     assert len(receiver.posts) == 1
 
 
-def test_a_connection_that_the_receiver_closed_is_opened_again(
-    receiver: Receiver, sink_to: Any
-) -> None:
+def test_a_connection_that_the_receiver_closed_is_opened_again(receiver: Any, sink_to: Any) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         sink = sink_to(f"http://127.0.0.1:{server.getsockname()[1]}/", batch=2)
         for number in range(2):  # keeps no connection, and does not say so
@@ -250,7 +183,7 @@ def test_a_connection_that_the_receiver_closed_is_opened_again(
             until(lambda done=number + 1: counts(sink) == {"posted": done})
 
 
-def test_what_does_not_fit_is_dropped_and_nobody_waits(receiver: Receiver, sink_to: Any) -> None:
+def test_what_does_not_fit_is_dropped_and_nobody_waits(receiver: Any, sink_to: Any) -> None:
     receiver.hold = threading.Event()
     sink = sink_to(receiver.url, batch=2, queue_mib=1)
     offer(sink, "a")
@@ -261,14 +194,14 @@ def test_what_does_not_fit_is_dropped_and_nobody_waits(receiver: Receiver, sink_
     assert sink.waiting == 7
 
 
-def test_a_message_that_is_no_pair_costs_only_itself(receiver: Receiver, sink_to: Any) -> None:
+def test_a_message_that_is_no_pair_costs_only_itself(receiver: Any, sink_to: Any) -> None:
     sink = sink_to(receiver.url, batch=2)
     offer(sink, "a", version="7")
     offer(sink, "b", number=1)
     until(lambda: counts(sink) == {"incomplete": 1, "posted": 1})
 
 
-def test_at_the_end_what_waits_is_posted(receiver: Receiver, sink_to: Any) -> None:
+def test_at_the_end_what_waits_is_posted(receiver: Any, sink_to: Any) -> None:
     sink = sink_to(receiver.url, batch=1000, interval_s=60)
     offer(sink, "a", "b")
     sink.close(30)
@@ -277,7 +210,7 @@ def test_at_the_end_what_waits_is_posted(receiver: Receiver, sink_to: Any) -> No
     assert counts(sink) == {"posted": 2, "stopped": 1}
 
 
-def test_a_receiver_that_hangs_holds_up_no_end(receiver: Receiver, sink_to: Any) -> None:
+def test_a_receiver_that_hangs_holds_up_no_end(receiver: Any, sink_to: Any) -> None:
     receiver.hold = threading.Event()
     sink = sink_to(receiver.url, batch=2, timeout_s=60)
     offer(sink, "a")
