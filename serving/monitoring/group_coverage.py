@@ -2,7 +2,7 @@
 
 A group is named where the configuration names all of its attribute: a sensitive input whose feature
 has `categories`. All others are one group, `other`, so that clients cannot make series. Counts
-begin with the process: which row is of which group is never saved.
+begin with the process.
 """
 
 from __future__ import annotations
