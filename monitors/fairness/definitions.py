@@ -39,8 +39,8 @@ class Rate:
     good: bool = True
 
     def of(self, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return hits and rows by group, [groups] each, of counts [groups, columns]."""
-        return counts[:, self.hits].sum(axis=1), counts[:, self.rows].sum(axis=1)
+        """Return hits and rows by group, [..., groups] each, of counts [..., groups, columns]."""
+        return counts[..., self.hits].sum(axis=-1), counts[..., self.rows].sum(axis=-1)
 
 
 SELECTION_RATE: Final = Rate("selection_rate", (1,), (0, 1), labelled=False)

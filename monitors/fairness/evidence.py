@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from monitors.fairness.group_cells import SMALLEST_GROUP
+from monitors.fairness.group_bounds import SMALLEST_GROUP
 
 
 class Shown(NamedTuple):

@@ -1,11 +1,11 @@
-"""Fairness between groups: every notion of it as difference and ratio, each with its own verdict."""
+"""Fairness between groups: its notions as difference and ratio, with verdicts of their own."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from monitors.fairness.definitions import (
     Rate,
 )
 from monitors.fairness.evidence import groups_shown
-from monitors.fairness.group_cells import SMALLEST_GROUP
+from monitors.fairness.group_bounds import SMALLEST_GROUP
 from monitors.fairness.pooled_groups import Judged, PooledGroups, With
 from monitors.finding import NO_THRESHOLD, Finding, findings_from_state, findings_to_state
 from monitors.monitor import Needs
@@ -27,11 +27,13 @@ from monitors.windows.tumbling_window import TumblingWindow
 INTERSECTION: Final = " & "
 """Joins the names of attributes, and of their groups."""
 
-_RATES: Final[Mapping[bool, tuple[Rate, ...]]] = {
-    labelled: tuple(
-        dict.fromkeys(rate for each in DEFINITIONS if each.labelled == labelled for rate in each.rates)
-    )
+_OF: Final = {
+    labelled: [each for each in DEFINITIONS if each.labelled == labelled]
     for labelled in (False, True)
+}
+_RATES: Final[Mapping[bool, tuple[Rate, ...]]] = {
+    labelled: tuple(dict.fromkeys(rate for each in of for rate in each.rates))
+    for labelled, of in _OF.items()
 }
 
 
@@ -197,7 +199,7 @@ class GroupFairnessMonitor:
         if not side.add(codes, column, rows.timestamp):
             return []
         found = self._judge(side)
-        kinds = {each.name for each in DEFINITIONS if each.labelled == labelled}
+        kinds = {each.name for each in _OF[labelled]}
         others = [each for each in self._findings if _definition(each) not in kinds]
         self._findings = [*others, *found]
         # All of them, since whoever keeps them keeps the latest call's.
@@ -254,70 +256,70 @@ class GroupFairnessMonitor:
     # -- verdicts -----------------------------------------------------------------------
 
     def _judge(self, side: _Side) -> list[Finding]:
-        definitions = [each for each in DEFINITIONS if each.labelled == side.labelled]
+        definitions = _OF[side.labelled]
+        tolerated = [self._tolerances.of(each) for each in definitions]
         return [
             finding
             for subject in self._subjects
-            for definition in definitions
-            for finding in self._of(side, subject, definition)
+            for definition, judged in zip(
+                definitions, side.groups[subject].judge(definitions, tolerated), strict=True
+            )
+            for finding in self._of(side, subject, definition, judged)
         ]
 
-    def _of(self, side: _Side, subject: str, definition: Definition) -> list[Finding]:
+    def _of(
+        self, side: _Side, subject: str, definition: Definition, judged: Judged
+    ) -> list[Finding]:
         tolerated = self._tolerances.of(definition)
-        groups = side.groups[subject]
-        judged = groups.judge(definition, *tolerated)
-        found = judged.found
+        since = judged.lookback.since
         difference = Finding(
             monitor="fairness",
             metric=f"{definition.name}_difference",
             subject=subject,
-            value=found.difference,
+            value=judged.difference,
             threshold=tolerated[0],
             direction="above",
             breached=judged.breached,
             n_reference=0,
-            n_current=found.rows,
-            window=(judged.since, side.last[1]),
-            ci=_interval(found.low, found.high),
+            n_current=judged.rows,
+            window=(since, side.last[1]),
+            ci=_interval(judged.low, judged.high),
             reason=self._why(judged, judged.breached, tolerated[0]),
             severity="ticket",
             window_id=side.ident,
-            since=judged.since if judged.breached else None,
-            detail=self._detail(groups, definition, judged),
+            since=since if judged.breached else None,
+            detail=self._detail(side.groups[subject].table.groups, definition, judged),
         )
         ratio = replace(
             difference,
             metric=f"{definition.name}_ratio",
-            value=found.ratio,
+            value=judged.ratio,
             threshold=tolerated[1],
             direction="below",
             breached=judged.ratio_breached,
-            ci=_interval(found.ratio_low, found.ratio_high),
+            ci=_interval(judged.ratio_low, judged.ratio_high),
             reason=self._why(judged, judged.ratio_breached, tolerated[1]),
-            since=judged.since if judged.ratio_breached else None,
+            since=since if judged.ratio_breached else None,
         )
         return [difference, ratio]
 
     def _why(self, judged: Judged, breached: bool | None, tolerated: float | None) -> str:
         if breached is not None:
             return ""
-        if judged.found.compared < 2:
+        if judged.compared < 2:
             return f"fewer than two groups have {SMALLEST_GROUP} rows"
         if tolerated is None:
             return NO_THRESHOLD
         return f"a group has fewer than {self._min_rows} rows"
 
     def _detail(
-        self, groups: PooledGroups, definition: Definition, judged: Judged
+        self, groups: Sequence[str], definition: Definition, judged: Judged
     ) -> dict[str, Any]:
         """Return evidence as JSON values; groups are in it where no small one can be told."""
-        counts = groups.counts_since(judged.windows)
-        names = groups.table.groups
-        rates = {
-            rate.name: groups_shown(names, *rate.of(counts)) for rate in definition.rates
-        }
+        counts = judged.lookback.counts
+        rates = {rate.name: groups_shown(groups, *rate.of(counts)) for rate in definition.rates}
         return {
-            "windows": judged.windows,
+            "windows": judged.lookback.windows,
             "factor": round(judged.factor, 3),
             "groups": {name: shown.rates for name, shown in rates.items()},
             "suppressed": {name: shown.suppressed for name, shown in rates.items()},

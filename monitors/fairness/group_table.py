@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from monitors.fairness.group_cells import MOST_GROUPS
+from monitors.fairness.group_bounds import MOST_GROUPS
 
 
 class GroupTable:
@@ -71,8 +71,8 @@ class GroupTable:
             ValueError: it has other columns.
         """
         columns = self.counts.shape[1]
-        counts = np.array(list(state.values()), dtype=np.float64).reshape(len(state), -1)
-        if len(state) and counts.shape[1] != columns:
+        counts = np.array([*state.values()] or np.zeros((0, columns)), dtype=np.float64)
+        if counts.shape != (len(state), columns):
             raise ValueError("the counts of groups are of other columns")
         self._places = {name: at for at, name in enumerate(state)}
-        self.counts = counts if len(state) else np.zeros((0, columns))
+        self.counts = counts

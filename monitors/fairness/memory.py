@@ -70,6 +70,14 @@ class Memory:
         step = 1 << max(0, (age // PER_OCTAVE).bit_length() - 1)
         return age <= OLDEST and moment.number % step == 0
 
+    def open(self, counts: np.ndarray) -> np.ndarray:
+        """Return what was counted since the last moment, [groups, columns]."""
+        last = self._moments[-1].counts if self._moments else counts[:0]
+        since = counts.copy()
+        since[: len(last)] -= last
+        opened: np.ndarray = np.maximum(since, 0)
+        return opened
+
     def lookbacks(self, counts: np.ndarray) -> list[Lookback]:
         """Return what was counted since each moment but the last, the shortest first.
 

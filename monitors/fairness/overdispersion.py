@@ -15,7 +15,7 @@ _FEWEST: Final = 5.0
 
 
 class Overdispersion:
-    """The factor of Laney's charts, of each rate: variance of windows over that of independent rows.
+    """The factor of Laney's charts by rate: variance of windows over that of independent rows.
 
     What all groups share, as the hour of the day, makes no difference between them, so it is taken
     out of every window first.

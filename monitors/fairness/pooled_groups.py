@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Final, Literal
+from dataclasses import dataclass
+from typing import Any, Final, Literal, NamedTuple
 
 import numpy as np
 
-from monitors.fairness.comparison import NOTHING, Comparison, Reference, compare
+from monitors.fairness.comparison import Comparisons, Reference, compare
 from monitors.fairness.definitions import Definition, Rate
 from monitors.fairness.group_table import GroupTable
 from monitors.fairness.memory import PER_OCTAVE, Lookback, Memory
@@ -20,6 +20,8 @@ _LOOKS: Final = 4
 """Looks at a lookback, as it moves on, that are as good as independent, per length of it."""
 _LEVELS: Final = (1e-12, 0.01)
 """Bounds of what a single look may spend."""
+_MOST_PAIRS: Final = 1 << 17
+"""Pairs of groups times lookbacks that are compared; with many groups fewer lookbacks are."""
 
 With = Literal["each", "largest", "best"]
 
@@ -29,22 +31,35 @@ class Judged:
     """A definition of fairness over the lookback that says most about it.
 
     Attributes:
-        found: the comparison.
-        breached: by the tolerated difference and ratio; None: unknown.
-        ratio_breached: by the tolerated ratio.
-        windows: length of the lookback.
-        since: seconds since the epoch when it began.
+        difference, ratio, low, high, ratio_low, ratio_high, rows, compared: see `Comparisons`.
+        breached: by the tolerated difference; None: unknown.
+        ratio_breached: by the tolerated ratio; None: unknown.
+        lookback: what it was found over.
         factor: how many times as much rates vary as those of independent rows.
-        alpha: what the bounds may be wrong with.
     """
 
-    found: Comparison
+    difference: float
+    ratio: float
+    low: float
+    high: float
+    ratio_low: float
+    ratio_high: float
+    rows: int
+    compared: int
     breached: bool | None
     ratio_breached: bool | None
-    windows: int
-    since: float
+    lookback: Lookback
     factor: float
-    alpha: float
+
+
+class _Verdicts(NamedTuple):
+    """Of n lookbacks: shown to be a breach [n], and whether anything can be said [n]."""
+
+    breached: np.ndarray
+    known: np.ndarray
+
+    def at(self, place: int) -> bool | None:
+        return bool(self.breached[place]) if self.known[place] else None
 
 
 class PooledGroups:
@@ -53,7 +68,8 @@ class PooledGroups:
     A difference that stands is found over the lookback that its groups need: the latest window
     where they are large, weeks where one is a small minority. What may be spent on false alarms
     is shared over the lookbacks of different octaves, over the looks of a quarter, and over the
-    pairs of groups; a long lookback moves slowly, so that a look at it may spend more.
+    pairs of groups; a long lookback moves slowly, so that a look at it may spend more. A breach
+    that the last quarter of its lookback does not show any more is over.
 
     Args:
         rates: that are compared.
@@ -78,80 +94,90 @@ class PooledGroups:
         self._min_rows, self._reference = min_rows, reference
         self._dispersion = Overdispersion(len(rates))
         self._latest = 0.0
-        self._first = 0.0
 
     def begin(self, time: float) -> None:
         """Take note of when rows came; seconds since the epoch."""
-        if not self._memory.windows:
-            self._first = self._first or time
-            self._memory.begin(time, self.table.counts)
+        self._memory.begin(time, self.table.counts)
 
     def close(self, time: float) -> None:
         """End a window, whose last rows came at that time."""
         lookbacks = self._memory.lookbacks(self.table.counts)
         if lookbacks:
-            self._disperse(lookbacks[0], lookbacks[-1])
+            self._disperse(lookbacks[-1])
         self._latest = time
         self._memory.close(time, self.table.counts)
 
-    def _disperse(self, last: Lookback, longest: Lookback) -> None:
-        past = longest.counts - last.counts
+    def _disperse(self, longest: Lookback) -> None:
+        last_counts = self._memory.open(self.table.counts)
+        past = longest.counts - last_counts
         for at, rate in enumerate(self._rates):
-            self._dispersion.window(at, *rate.of(last.counts), rate.of(past))
+            self._dispersion.window(at, *rate.of(last_counts), rate.of(past))
 
-    def judge(self, definition: Definition, difference: float | None, ratio: float | None) -> Judged:
-        """Judge the windows that have closed.
+    def judge(
+        self,
+        definitions: Sequence[Definition],
+        tolerated: Sequence[tuple[float | None, float | None]],
+    ) -> list[Judged]:
+        """Judge the windows that have closed, at least one.
 
         Args:
-            definition: of fairness.
-            difference: largest tolerated difference; None: nobody has set one.
-            ratio: smallest tolerated ratio; None: nobody has set one.
+            definitions: of fairness.
+            tolerated: of each the largest difference and the smallest ratio; None: nobody has set
+                one.
 
         Returns:
-            What a lookback shows that breaches, the shortest one; or else the longest one.
+            Of each what a lookback shows that breaches, the shortest one; or else the longest one.
         """
         lookbacks = self._memory.lookbacks(self.table.counts)
-        if not lookbacks:
-            nothing = NOTHING
-            return Judged(
-                found=nothing, breached=None, ratio_breached=None, windows=0, since=self._first,
-                factor=1.0, alpha=0.0,
-            )  # fmt: skip
-        judged = [self._over(each, definition, difference, ratio) for each in lookbacks]
-        judged = [_still_so(each, judged, difference, ratio) for each in judged]
-        for each in judged:
-            if each.breached:
-                return each
-        for each in judged:
-            if each.ratio_breached:
-                return each
-        return judged[-1]
-
-    def counts_since(self, windows: int) -> np.ndarray:
-        """Return what a lookback has counted, [groups, columns]."""
-        found = self._memory.lookbacks(self.table.counts)
-        whole = [each.counts for each in found if each.windows == windows]
-        return whole[0] if whole else self.table.counts
-
-    def _over(
-        self, lookback: Lookback, definition: Definition, difference: float | None,
-        ratio: float | None,
-    ) -> Judged:  # fmt: skip
-        alpha = self._alpha(lookback) / len(definition.rates)
-        factor = max(self._dispersion.factor(self._rates.index(r)) for r in definition.rates)
-        found = [
-            compare(*rate.of(lookback.counts), alpha, self._min_rows, factor, self._whom(rate))
-            for rate in definition.rates
+        step = max(1, -(-len(lookbacks) * len(self.table.counts) ** 2 // _MOST_PAIRS))
+        lookbacks = lookbacks[::-step][::-1]
+        counts = np.stack([each.counts for each in lookbacks])
+        return [
+            self._judge(definition, *limits, lookbacks, counts)
+            for definition, limits in zip(definitions, tolerated, strict=True)
         ]
-        worst = _worst(found)
+
+    def _judge(
+        self,
+        definition: Definition,
+        difference: float | None,
+        ratio: float | None,
+        lookbacks: Sequence[Lookback],
+        counts: np.ndarray,
+    ) -> Judged:
+        alpha = self._alpha(lookbacks) / len(definition.rates)
+        factor = max(self._dispersion.factor(self._rates.index(r)) for r in definition.rates)
+        found = _worst([
+            compare(*rate.of(counts), alpha, self._min_rows, factor, self._whom(rate))
+            for rate in definition.rates
+        ])  # fmt: skip
+        whole = (found.compared >= 2) & (found.compared == found.judged)
+        quarter = _quarters(lookbacks)
+        shrunk = found.compared[quarter] < found.compared
+        by_difference = by_ratio = _Verdicts(np.zeros(len(whole), np.bool_), whole & False)
+        with np.errstate(invalid="ignore"):
+            if difference is not None:
+                still = shrunk | (found.difference[quarter] > difference)
+                shown = found.low > difference
+                by_difference = _Verdicts(shown & still, whole | shown)
+            if ratio is not None:
+                still = shrunk | (found.ratio[quarter] < ratio)
+                shown = found.ratio_high < ratio
+                by_ratio = _Verdicts(shown & still, whole | shown)
+        breaches = np.flatnonzero(by_difference.breached)
+        if not len(breaches):
+            breaches = np.flatnonzero(by_ratio.breached)
+        place = int(breaches[0]) if len(breaches) else len(lookbacks) - 1
+        values = dict(zip(Comparisons._fields, found.at(place), strict=True))
+        values.pop("judged")
         return Judged(
-            found=worst,
-            breached=_above(worst, difference),
-            ratio_breached=_below(worst, ratio),
-            windows=lookback.windows,
-            since=lookback.since,
+            **{name: values[name] for name in values if name not in ("rows", "compared")},
+            rows=int(values["rows"]),
+            compared=int(values["compared"]),
+            breached=by_difference.at(place),
+            ratio_breached=by_ratio.at(place),
+            lookback=lookbacks[place],
             factor=factor,
-            alpha=alpha,
         )
 
     def _whom(self, rate: Rate) -> Reference:
@@ -159,12 +185,12 @@ class PooledGroups:
             return "highest" if rate.good else "lowest"
         return self._reference
 
-    def _alpha(self, lookback: Lookback) -> float:
-        """What a look at a lookback may be wrong with."""
-        seconds = max(self._latest - lookback.since, 1e-3)
+    def _alpha(self, lookbacks: Sequence[Lookback]) -> np.ndarray:
+        """What a look at each lookback may be wrong with, [n]."""
+        seconds = np.array([max(self._latest - each.since, 1e-3) for each in lookbacks])
         share = self._budget * seconds / QUARTER_S / (_LOOKS * _OCTAVES * PER_OCTAVE)
-        least, most = _LEVELS
-        return min(max(share, least), most)
+        alpha: np.ndarray = np.clip(share, *_LEVELS)
+        return alpha
 
     # -- what is saved ------------------------------------------------------------------
 
@@ -174,7 +200,7 @@ class PooledGroups:
             "groups": self.table.state(),
             "memory": self._memory.state(),
             "dispersion": self._dispersion.state(),
-            "times": [self._first, self._latest],
+            "latest": self._latest,
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
@@ -186,60 +212,34 @@ class PooledGroups:
         self.table.restore(state["groups"])
         self._memory.restore(state["memory"], self.table.counts.shape[1])
         self._dispersion.restore(state["dispersion"])
-        self._first, self._latest = state["times"]
+        self._latest = state["latest"]
 
 
-def _worst(found: Sequence[Comparison]) -> Comparison:
+def _quarters(lookbacks: Sequence[Lookback]) -> np.ndarray:
+    """Return for each lookback the place of the longest that is a quarter of it, or the first."""
+    windows = np.array([each.windows for each in lookbacks])
+    places: np.ndarray = np.searchsorted(windows, np.maximum(windows // 4, 1), side="right") - 1
+    return np.maximum(places, 0)
+
+
+def _worst(found: Sequence[Comparisons]) -> Comparisons:
     """Return the largest difference and the smallest ratio of several rates, with their bounds.
 
     Each bound may be wrong with its share of the probability, so that all hold together.
     """
     if len(found) == 1:
         return found[0]
-    known = [each for each in found if each.compared >= 2]
-    if not known:
-        return found[0]
-    ratios = [each.ratio for each in known if each.ratio == each.ratio]
-    return Comparison(
-        difference=max(each.difference for each in known),
-        ratio=min(ratios, default=float("nan")),
-        low=float(np.fmax.reduce([each.low for each in known])),
-        high=float(np.max([each.high for each in known])),
-        ratio_low=float(np.min([each.ratio_low for each in known])),
-        ratio_high=float(np.fmin.reduce([each.ratio_high for each in known])),
-        rows=max(each.rows for each in known),
-        judged=min(each.judged for each in found),
-        compared=min(each.compared for each in found),
+    by_name = {
+        name: np.stack([getattr(each, name) for each in found]) for name in Comparisons._fields
+    }
+    return Comparisons(
+        difference=np.fmax.reduce(by_name["difference"]),
+        ratio=np.fmin.reduce(by_name["ratio"]),
+        low=np.fmax.reduce(by_name["low"]),
+        high=by_name["high"].max(axis=0),
+        ratio_low=by_name["ratio_low"].min(axis=0),
+        ratio_high=np.fmin.reduce(by_name["ratio_high"]),
+        rows=by_name["rows"].max(axis=0),
+        judged=by_name["judged"].min(axis=0),
+        compared=by_name["compared"].min(axis=0),
     )
-
-
-def _still_so(
-    judged: Judged, others: Sequence[Judged], difference: float | None, ratio: float | None
-) -> Judged:
-    """Take a breach back that the last quarter of its lookback does not show any more."""
-    recent = [each.found for each in others if each.windows <= max(judged.windows // 4, 1)]
-    if not recent or recent[-1].compared < judged.found.compared:
-        return judged
-    last = recent[-1]
-    if judged.breached and difference is not None and last.difference <= difference:
-        judged = replace(judged, breached=False)
-    if judged.ratio_breached and ratio is not None and last.ratio >= ratio:
-        judged = replace(judged, ratio_breached=False)
-    return judged
-
-
-def _above(found: Comparison, tolerated: float | None) -> bool | None:
-    """Whether the difference is shown to be above what is tolerated; None: nobody can say."""
-    if tolerated is None:
-        return None
-    if found.low > tolerated:
-        return True
-    return False if 2 <= found.compared == found.judged else None
-
-
-def _below(found: Comparison, tolerated: float | None) -> bool | None:
-    if tolerated is None:
-        return None
-    if found.ratio_high < tolerated:
-        return True
-    return False if 2 <= found.compared == found.judged else None

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
-from monitors.fairness.group_cells import SMALLEST_GROUP
+from monitors.fairness.group_bounds import SMALLEST_GROUP
 from monitors.rows import Rows
 from serving.config import ModelConfig
 
