@@ -98,7 +98,8 @@ def _most(values: np.ndarray, pairs: np.ndarray, least: float) -> np.ndarray:
     """Return the largest value of the pairs, [n]; NaN where there is none."""
     known = pairs & ~np.isnan(values)
     most: np.ndarray = np.where(known, values, least).max(axis=(1, 2), initial=least)
-    return np.where(known.any(axis=(1, 2)), most, np.nan)
+    found: np.ndarray = np.where(known.any(axis=(1, 2)), most, np.nan)
+    return found
 
 
 def _pairs(
@@ -106,7 +107,7 @@ def _pairs(
 ) -> np.ndarray:
     """Return which groups (second axis) are compared with which, bool [n, groups, groups]."""
     n, groups = rates.shape
-    pairs = shown[:, :, None] & shown[:, None, :] & ~np.eye(groups, dtype=np.bool_)
+    pairs: np.ndarray = shown[:, :, None] & shown[:, None, :] & ~np.eye(groups, dtype=np.bool_)
     if reference == "each" or not groups:
         return pairs
     by = {
@@ -118,7 +119,8 @@ def _pairs(
     only = np.zeros_like(pairs)
     only[np.arange(n), with_whom] = True
     only |= only.transpose(0, 2, 1)
-    return pairs & only
+    pairs &= only
+    return pairs
 
 
 def _wilson(rates: np.ndarray, rows: np.ndarray, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

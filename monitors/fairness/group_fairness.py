@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -16,7 +16,6 @@ from monitors.fairness.definitions import (
     Definition,
     Rate,
 )
-from monitors.fairness.evidence import groups_shown
 from monitors.fairness.group_bounds import SMALLEST_GROUP
 from monitors.fairness.pooled_groups import Judged, PooledGroups, With
 from monitors.finding import NO_THRESHOLD, Finding, findings_from_state, findings_to_state
@@ -71,9 +70,14 @@ class _Side:
         self.last: tuple[float, float] = (math.nan, math.nan)
         self.ident = ""
 
-    def add(self, codes: Mapping[str, np.ndarray], column: np.ndarray, time: float) -> bool:
-        """Count rows in windows; returns whether one closed."""
-        closed = False
+    def add(
+        self,
+        codes: Mapping[str, np.ndarray],
+        column: np.ndarray,
+        time: float,
+        closed: Callable[[], None],
+    ) -> None:
+        """Count rows in windows; `closed` is called after each that is full."""
 
         def count(part: slice) -> None:
             for subject, groups in self.groups.items():
@@ -81,14 +85,12 @@ class _Side:
                 groups.table.add(codes[subject][part], column[part])
 
         def close() -> None:
-            nonlocal closed
-            closed = True
             self.last, self.ident = self.window.span, self.window.ident
             for groups in self.groups.values():
                 groups.close(self.last[1])
+            closed()
 
         self.window.add(len(column), time, count, close)
-        return closed
 
     def state(self) -> dict[str, Any]:
         return {
@@ -118,8 +120,8 @@ class GroupFairnessMonitor:
     a group with too few rows, or the lack of a second group, leaves it open.
 
     Where several attributes are watched their combinations are groups too, of the subject
-    "sex & age". Findings name attributes; their `detail` names groups and their rates, unless a
-    group that is too small could be told from them.
+    "sex & age". Findings name attributes, never a group; their `detail` tells how many groups are
+    too small to be compared.
 
     Args:
         attributes: names of the sensitive attributes.
@@ -153,12 +155,18 @@ class GroupFairnessMonitor:
             self._subjects = (*attributes, INTERSECTION.join(attributes))
         self._reference = reference
         rate = false_alarms / max(len(self._subjects) * tolerances.judged, 1)
-        self._sides = {
-            labelled: _Side(self._subjects, labelled, window, rate, min_rows, reference)
+        self._window = window
+        self._rate = rate
+        self._sides = self._new_sides()
+        self._findings: dict[tuple[str, str], Finding] = {}
+
+    def _new_sides(self) -> dict[bool, _Side]:
+        return {
+            labelled: _Side(
+                self._subjects, labelled, self._window, self._rate, self._min_rows, self._reference
+            )
             for labelled in (False, True)
         }
-        self._rate = rate
-        self._findings: list[Finding] = []
 
     @property
     def filled(self) -> tuple[int, int]:
@@ -174,36 +182,34 @@ class GroupFairnessMonitor:
         selected = np.where(rows.predicted >= 0, rows.predicted == self._favorable, -1)
         if rows.labels is None:
             return self._closed(False, self._codes(False, rows.groups, rows.n), selected, rows)
-        late = self._late(rows)
-        if late is not None:
-            # They were counted by the window when they were predicted, and had no group then.
-            predicted = self._sides[False]
-            for subject, codes in late.items():
-                predicted.groups[subject].begin(rows.timestamp)
-                predicted.groups[subject].table.add(codes, selected)
-        codes = self._codes(True, _merged(rows), rows.n)
+        self._count_late(rows.groups, rows, selected)
+        codes = self._codes(True, _merged(rows.groups, rows.request_groups), rows.n)
         return self._closed(True, codes, _cell(selected, rows.labels == self._favorable), rows)
 
-    def _late(self, rows: Rows) -> dict[str, np.ndarray] | None:
-        """Return the groups of labelled rows that had none of the subject when predicted."""
-        if not rows.groups:
-            return None
-        whole = self._codes(False, _merged(rows), rows.n)
+    def _count_late(
+        self, told: Mapping[str, np.ndarray], rows: Rows, selected: np.ndarray, amount: float = 1.0
+    ) -> None:
+        """Count what was predicted for labelled rows whose groups only their labels tell.
+
+        They were counted by the window when they were predicted, and had no group then.
+        """
+        if not told:
+            return
+        whole = self._codes(False, _merged(told, rows.request_groups), rows.n)
         known = self._codes(False, rows.request_groups, rows.n)
-        return {name: np.where(known[name] < 0, codes, -1) for name, codes in whole.items()}
+        for subject, groups in self._sides[False].groups.items():
+            groups.begin(rows.timestamp)
+            late = np.where(known[subject] < 0, whole[subject], -1)
+            groups.table.add(late, selected, amount)
 
     def _closed(
         self, labelled: bool, codes: Mapping[str, np.ndarray], column: np.ndarray, rows: Rows
     ) -> list[Finding]:
         side = self._sides[labelled]
-        if not side.add(codes, column, rows.timestamp):
-            return []
-        found = self._judge(side)
-        kinds = {each.name for each in _OF[labelled]}
-        others = [each for each in self._findings if _definition(each) not in kinds]
-        self._findings = [*others, *found]
-        # All of them, since whoever keeps them keeps the latest call's.
-        return list(self._findings)
+        found: list[Finding] = []
+        side.add(codes, column, rows.timestamp, lambda: found.extend(self._judge(side)))
+        self._findings.update({_what(each): each for each in found})
+        return found
 
     def revise(self, corrections: Corrections, now: float) -> list[Finding]:
         """Count rows by the labels and groups that they have now; see `RevisesLabels`.
@@ -215,26 +221,26 @@ class GroupFairnessMonitor:
         assert rows.labels is not None
         # A row without a position had its first label before anything was counted here.
         counted = np.asarray(rows.positions) >= 0
-        selected = np.where(rows.predicted >= 0, rows.predicted == self._favorable, -1)
-        before = {**_merged(rows), **_merged_before(rows, corrections)}
+        selected = np.where(counted & (rows.predicted >= 0), rows.predicted == self._favorable, -1)
+        before = {**rows.groups, **corrections.groups}
         moved = 0
-        for groups, labels, amount in (
-            (before, corrections.labels, -1.0), (_merged(rows), rows.labels, 1.0)
+        for told, labels, amount in (
+            (before, corrections.labels, -1.0), (rows.groups, rows.labels, 1.0)
         ):  # fmt: skip
-            column = np.where(counted, _cell(selected, labels == self._favorable), -1)
-            for subject, codes in self._codes(True, groups, rows.n).items():
-                side.groups[subject].table.add(codes, column, amount)
-                moved = max(moved, int(((codes >= 0) & (column >= 0)).sum()))
-        if not moved or not self._findings or not side.ident:
+            self._count_late(told, rows, selected, amount)
+            column = _cell(selected, labels == self._favorable)
+            codes = self._codes(True, _merged(told, rows.request_groups), rows.n)
+            for subject, of_rows in codes.items():
+                side.groups[subject].table.add(of_rows, column, amount)
+                moved = max(moved, int(((of_rows >= 0) & (column >= 0)).sum()))
+        if not moved or not side.ident:
             return []
-        again = {(each.metric, each.subject): each for each in self._findings}
-        for each in self._judge(side):
-            last = again.get((each.metric, each.subject))
-            again[each.metric, each.subject] = replace(
-                each, revised=moved + (last.revised if last else 0)
-            )
-        self._findings = list(again.values())
-        return list(self._findings)
+        found = [
+            replace(each, revised=moved + self._findings[_what(each)].revised)
+            for each in self._judge(side)
+        ]
+        self._findings.update({_what(each): each for each in found})
+        return found
 
     def tick(self, now: float) -> list[Finding]:
         """Return nothing: windows are counted in rows."""
@@ -282,13 +288,18 @@ class GroupFairnessMonitor:
             breached=judged.breached,
             n_reference=0,
             n_current=judged.rows,
-            window=(since, side.last[1]),
+            window=side.last,
             ci=_interval(judged.low, judged.high),
             reason=self._why(judged, judged.breached, tolerated[0]),
             severity="ticket",
             window_id=side.ident,
             since=since if judged.breached else None,
-            detail=self._detail(side.groups[subject].table.groups, definition, judged),
+            detail={
+                "windows": judged.lookback.windows,
+                "lookback_since": since,
+                "factor": round(judged.factor, 3),
+                "suppressed": judged.suppressed,
+            },
         )
         ratio = replace(
             difference,
@@ -312,19 +323,6 @@ class GroupFairnessMonitor:
             return NO_THRESHOLD
         return f"a group has fewer than {self._min_rows} rows"
 
-    def _detail(
-        self, groups: Sequence[str], definition: Definition, judged: Judged
-    ) -> dict[str, Any]:
-        """Return evidence as JSON values; groups are in it where no small one can be told."""
-        counts = judged.lookback.counts
-        rates = {rate.name: groups_shown(groups, *rate.of(counts)) for rate in definition.rates}
-        return {
-            "windows": judged.lookback.windows,
-            "factor": round(judged.factor, 3),
-            "groups": {name: shown.rates for name, shown in rates.items()},
-            "suppressed": {name: shown.suppressed for name, shown in rates.items()},
-        }
-
     # -- what is saved ------------------------------------------------------------------
 
     def state(self) -> dict[str, Any]:
@@ -333,7 +331,7 @@ class GroupFairnessMonitor:
             "judges": self._judges(),
             "predicted": self._sides[False].state(),
             "labelled": self._sides[True].state(),
-            "findings": findings_to_state(self._findings),
+            "findings": findings_to_state(self._findings.values()),
         }
 
     def restore(self, state: dict[str, Any]) -> list[Finding]:
@@ -345,15 +343,17 @@ class GroupFairnessMonitor:
         if state["judges"] != self._judges():
             raise ValueError("the fairness state is about other attributes, or judged otherwise")
         found = findings_from_state(state["findings"])
-        self._sides[False].restore(state["predicted"])
-        self._sides[True].restore(state["labelled"])
-        self._findings = found
-        return list(found)
+        sides = self._new_sides()
+        sides[False].restore(state["predicted"])
+        sides[True].restore(state["labelled"])
+        self._sides = sides
+        self._findings = {_what(each): each for each in found}
+        return found
 
     def _judges(self) -> list[Any]:
         return [
             list(self._attributes), self._output, self._favorable,
-            dict(sorted(self._tolerances.by_metric.items())), self._sides[False].window.size,
+            dict(sorted(self._tolerances.by_metric.items())), self._window,
             self._rate, self._min_rows, self._reference,
         ]  # fmt: skip
 
@@ -364,20 +364,14 @@ def _cell(selected: np.ndarray, positive: np.ndarray) -> np.ndarray:
     return column
 
 
-def _merged(rows: Rows) -> dict[str, np.ndarray]:
+def _merged(
+    told: Mapping[str, np.ndarray], request: Mapping[str, np.ndarray]
+) -> dict[str, np.ndarray]:
     """Return all groups of labelled rows: those that came with requests, or else with labels."""
-    merged = dict(rows.groups)
-    for name, values in rows.request_groups.items():
+    merged = dict(told)
+    for name, values in request.items():
         merged[name] = _first(values, merged[name]) if name in merged else values
     return merged
-
-
-def _merged_before(rows: Rows, corrections: Corrections) -> dict[str, np.ndarray]:
-    """Return the groups of corrected rows as they were where a new label has named another."""
-    return {
-        name: _first(rows.request_groups[name], values) if name in rows.request_groups else values
-        for name, values in corrections.groups.items()
-    }
 
 
 def _first(values: np.ndarray, others: np.ndarray) -> np.ndarray:
@@ -391,7 +385,7 @@ def _first(values: np.ndarray, others: np.ndarray) -> np.ndarray:
 
 def _joined(values: Iterable[Sequence[str | None]]) -> list[str | None]:
     return [
-        None if None in of_row else INTERSECTION.join(of_row)  # type: ignore[arg-type]
+        None if None in of_row else INTERSECTION.join(of_row)
         for of_row in zip(*values, strict=True)
     ]
 
@@ -400,5 +394,5 @@ def _interval(low: float, high: float) -> tuple[float, float] | None:
     return None if math.isnan(low) or math.isnan(high) else (low, high)
 
 
-def _definition(finding: Finding) -> str:
-    return finding.metric.removesuffix("_difference").removesuffix("_ratio")
+def _what(finding: Finding) -> tuple[str, str]:
+    return finding.metric, finding.subject

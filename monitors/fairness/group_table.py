@@ -35,7 +35,7 @@ class GroupTable:
             values: the group of each of n rows; None: not known.
         """
         places = self._places
-        for value in set(values):
+        for value in dict.fromkeys(values):
             if value is not None and value not in places and len(places) < MOST_GROUPS:
                 places[value] = len(places)
         found = [-1 if value is None else places.get(value, -1) for value in values]

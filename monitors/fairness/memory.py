@@ -49,10 +49,17 @@ class Memory:
         """How many windows have closed."""
         return self._number
 
-    def begin(self, time: float, counts: np.ndarray) -> None:
-        """Take note when the first window begins; later calls do nothing."""
+    def begin(self, time: float, columns: int) -> None:
+        """Take note when the first window begins, before anything is counted.
+
+        Later calls do nothing.
+
+        Args:
+            time: seconds since the epoch.
+            columns: of the counts.
+        """
         if not self._moments:
-            self._moments.append(_Moment(0, time, counts.copy()))
+            self._moments.append(_Moment(0, time, np.zeros((0, columns))))
 
     def close(self, time: float, counts: np.ndarray) -> None:
         """Take note that a window has closed.

@@ -8,8 +8,10 @@ import numpy as np
 
 _FADING: Final = 1 - 1 / 200
 """What is left of a window's weight after the next one."""
-_AS_IF: Final = 10.0
+_AS_IF: Final = 20.0
 """Degrees of freedom of independent rows that are taken for seen before any window."""
+_MOST: Final = 4.0
+"""Square of a standardised deviation, over the factor, that a window counts for at most."""
 _FEWEST: Final = 5.0
 """Expected hits, and expected others, that a group's window needs to say anything."""
 
@@ -59,7 +61,10 @@ class Overdispersion:
         # The past is not known exactly either.
         variance = share * (1 - share) * rows * (1 + rows / past_rows[counted])
         apart = (hits - share * rows) / np.sqrt(variance)
-        self._squares[rate] += float(((apart - apart.mean()) ** 2).sum())
+        square = float(((apart - apart.mean()) ** 2).sum()) / (groups - 1)
+        # A gap that begins is no natural variation: one window cannot say much more than others.
+        square = min(square, _MOST * self.factor(rate))
+        self._squares[rate] += square * (groups - 1)
         self._freedom[rate] += groups - 1
 
     def state(self) -> dict[str, Any]:

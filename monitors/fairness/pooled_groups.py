@@ -10,6 +10,7 @@ import numpy as np
 
 from monitors.fairness.comparison import Comparisons, Reference, compare
 from monitors.fairness.definitions import Definition, Rate
+from monitors.fairness.group_bounds import SMALLEST_GROUP
 from monitors.fairness.group_table import GroupTable
 from monitors.fairness.memory import PER_OCTAVE, Lookback, Memory
 from monitors.fairness.overdispersion import Overdispersion
@@ -36,6 +37,7 @@ class Judged:
         ratio_breached: by the tolerated ratio; None: unknown.
         lookback: what it was found over.
         factor: how many times as much rates vary as those of independent rows.
+        suppressed: groups that have some rows, and too few to be compared.
     """
 
     difference: float
@@ -50,6 +52,7 @@ class Judged:
     ratio_breached: bool | None
     lookback: Lookback
     factor: float
+    suppressed: int
 
 
 class _Verdicts(NamedTuple):
@@ -97,7 +100,7 @@ class PooledGroups:
 
     def begin(self, time: float) -> None:
         """Take note of when rows came; seconds since the epoch."""
-        self._memory.begin(time, self.table.counts)
+        self._memory.begin(time, self.table.counts.shape[1])
 
     def close(self, time: float) -> None:
         """End a window, whose last rows came at that time."""
@@ -178,6 +181,7 @@ class PooledGroups:
             ratio_breached=by_ratio.at(place),
             lookback=lookbacks[place],
             factor=factor,
+            suppressed=_small(definition, counts[place]),
         )
 
     def _whom(self, rate: Rate) -> Reference:
@@ -218,8 +222,14 @@ class PooledGroups:
 def _quarters(lookbacks: Sequence[Lookback]) -> np.ndarray:
     """Return for each lookback the place of the longest that is a quarter of it, or the first."""
     windows = np.array([each.windows for each in lookbacks])
-    places: np.ndarray = np.searchsorted(windows, np.maximum(windows // 4, 1), side="right") - 1
-    return np.maximum(places, 0)
+    places = np.searchsorted(windows, np.maximum(windows // 4, 1), side="right") - 1
+    kept: np.ndarray = np.maximum(places, 0)
+    return kept
+
+
+def _small(definition: Definition, counts: np.ndarray) -> int:
+    of_rates = (rate.of(counts)[1] for rate in definition.rates)
+    return max(int(((rows > 0) & (rows < SMALLEST_GROUP)).sum()) for rows in of_rates)
 
 
 def _worst(found: Sequence[Comparisons]) -> Comparisons:

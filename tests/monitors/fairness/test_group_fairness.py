@@ -46,8 +46,10 @@ def test_figures_are_fairlearns(make_rows, seed):
     groups = rng.choice(["a", "b", "c"], 900, p=[0.5, 0.3, 0.2])
     said, truth = rng.random(900) < 0.4, rng.random(900) < rng.uniform(0.3, 0.7)
     watch = monitor(900)
-    watch.update(predictions(make_rows, said, group=list(groups)), now=0)
-    found = by_metric(watch.update(labelled(said, truth, group=groups.tolist()), now=0))
+    found = by_metric([
+        *watch.update(predictions(make_rows, said, group=list(groups)), now=0),
+        *watch.update(labelled(said, truth, group=groups.tolist()), now=0),
+    ])  # fmt: skip
     for name in ("demographic_parity", "equal_opportunity", "equalized_odds"):
         for kind in ("difference", "ratio"):
             of = getattr(metrics, f"{name}_{kind}")
@@ -79,8 +81,7 @@ def test_a_gap_is_a_breach_and_its_ratio_has_a_verdict_of_its_own(make_rows):
     ratio = found["demographic_parity_ratio"]
     assert (ratio.breached, ratio.value, ratio.since) == (True, pytest.approx(0.375), 7.0)
     assert ratio.ci[1] < 0.8
-    shown = ratio.detail["groups"]["selection_rate"]
-    assert shown == {"a": {"rate": 0.8, "rows": 500}, "b": {"rate": 0.3, "rows": 500}}
+    assert ratio.detail["windows"] == 1
 
 
 def feed(watch, make_rows, rng, windows, share, rates, start=0):
@@ -142,7 +143,7 @@ def test_one_group_alone_is_unknown(make_rows):
     assert difference.breached is None
     assert math.isnan(difference.value)
     assert difference.reason == "fewer than two groups have 20 rows"
-    assert difference.detail["groups"] == {"selection_rate": {}}
+    assert difference.detail["suppressed"] == 1
 
 
 def test_labels_late_and_with_their_groups_are_judged():
@@ -211,9 +212,7 @@ def test_intersections_are_groups_too(make_rows):
     found = watch.update(predictions(make_rows, said, sex=sex, age=age), now=0)
     assert {each.subject for each in found} == {"sex", "age", "sex & age"}
     both = by_metric(found, "sex & age")["demographic_parity_difference"]
-    assert set(both.detail["groups"]["selection_rate"]) == {
-        "F & old", "F & young", "M & old", "M & young",
-    }  # fmt: skip
+    assert both.n_current == 800
     assert both.value == pytest.approx(1.0)
 
 

@@ -12,7 +12,7 @@ def counts(number, groups=1):
 
 def filled(windows):
     memory = Memory()
-    memory.begin(0.0, counts(0))
+    memory.begin(0.0, 1)
     for number in range(1, windows + 1):
         memory.close(float(number), counts(number))
     return memory
