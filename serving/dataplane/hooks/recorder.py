@@ -11,7 +11,12 @@ from serving.channel.messages.inference import BatchResult, GuardResult
 from serving.dataplane.context import NO_CONTEXT, RequestContext
 from serving.dataplane.hooks.event_counters import EventCounters
 from serving.dataplane.hooks.failures import failure_of, outcome_of
-from serving.dataplane.hooks.guard_scores import Scores, note_scores_of_parts, row_scores
+from serving.dataplane.hooks.guard_scores import (
+    Scores,
+    add_gateway_scores,
+    model_scores,
+    note_scores_of_parts,
+)
 from serving.dataplane.hooks.hook import BatchHook, RefusalHook
 from serving.dataplane.hooks.record_ids import new_record_id
 from serving.dataplane.hooks.records import BatchDone, RequestDone, RequestRefused
@@ -92,16 +97,18 @@ class Recorder:
                 if item.whole is not None and item.whole.begins_with(item):
                     item.whole.formed = batch.formed
         meta = result.meta
-        scores = None
+        scores: dict[str, np.ndarray] = {}
         if meta.guards:
             self._counters.guards.judged(meta.guards)
         if meta.guards or self._scored_here:
-            scores = row_scores(batch, meta.guards, meta.failed, gateway=self._scored_here)
-            if parts and scores is not None:
+            scores = model_scores(batch, meta.guards, meta.failed)
+            if parts:
                 note_scores_of_parts(batch.items, scores)
+            if self._scored_here:
+                add_gateway_scores(scores, batch)
         self._batch_done(
             batch, now, meta.compute_ns, meta.guard_ns, output_rows, requests, failures,
-            result.outputs, scores, contexts=contexts,
+            result.outputs, scores or None, contexts=contexts,
         )  # fmt: skip
         if parts:
             for whole in finished(batch.items):

@@ -250,6 +250,29 @@ async def test_a_request_in_parts_has_the_scores_of_its_parts(
     assert done.scores["far"][request.row] == 9
 
 
+async def test_a_request_in_parts_keeps_what_the_gateway_scored_beside_others(
+    make_world: Any, eventually: Wait
+) -> None:
+    world = await make_world(batching={"max_batch_size": 2})
+    world.entry.recorder.guards_judged((scored("here", 7),))  # that there is such a guard
+    whole, small = world.begin("whole", 1.0, 2.0, 3.0), world.begin("small", 9.0)
+    for scores in ([1, 2], [3, 9]):
+        await eventually(lambda: world.link.held)
+        batch, _ = world.link.held[0]
+        for item, own in zip(batch.items, np.split(np.float32(scores), batch.rows[:-1]), strict=True):
+            item.scored("here", own)
+        world.link.answer(guards=(GuardResult("far", ()),))
+    await world.end(whole)
+    await world.end(small)
+    await eventually(lambda: len(world.records.batches) == 3)
+    done, _ = world.done("whole")
+    assert done.scores is not None
+    assert done.scores["here"].tolist() == [1, 2, 3]
+    done, request = world.done("small")
+    assert done.scores is not None
+    assert done.scores["here"][request.row] == 9
+
+
 async def test_what_no_batch_answers_is_a_refusal(
     make_world: Any, eventually: Wait, make_link: Make
 ) -> None:
