@@ -18,6 +18,7 @@ from guards.decisions import Action
 from serving.access.principals import Principal
 from serving.channel.messages.directory import Directory, ServedModel
 from serving.channel.messages.inference import GuardResult, ResponseParameters
+from serving.dataplane.batching import quarantine
 from serving.dataplane.context import RequestContext
 from serving.dataplane.handler import DataPlane, Ticket
 from serving.dataplane.hooks.failures import outcome_of
@@ -274,8 +275,9 @@ async def test_a_request_in_parts_keeps_what_the_gateway_scored_beside_others(
 
 
 async def test_what_no_batch_answers_is_a_refusal(
-    make_world: Any, eventually: Wait, make_link: Make
+    make_world: Any, eventually: Wait, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(quarantine, "WAIT_S", 0.01)  # no replica comes after the lost one
     world = await make_world()
     expected: Counter[tuple[str, str, str]] = Counter()
 
