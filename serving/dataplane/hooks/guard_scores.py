@@ -62,8 +62,7 @@ def note_scores_of_parts(items: Sequence[Pending], scores: Scores) -> None:
     start = 0
     for item in items:
         stop = start + item.bound.rows
-        # A part that is asked for again is none of them any more.
-        if item.whole is not None and item.future in item.whole.futures:
+        if item.whole is not None and item.whole.awaits(item):
             for guard, column in scores.items():
                 item.scored(guard, column[start:stop])
         start = stop

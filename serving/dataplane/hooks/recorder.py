@@ -225,8 +225,8 @@ class Recorder:
             inputs = dict(zip(self._input_names, bound.arrays, strict=False))
             fitting = Fitting(bound.rows, inputs, bound.sensitive)
         self.refused(
-            error, waited_s, item.id, item.context, bound.rows, item.decisions, item.arm, fitting,
-            item.scores,
+            error, waited_s, item.id, item.context, bound.rows, tuple(item.decisions or ()), item.arm,
+            fitting, item.scores,
         )  # fmt: skip
 
     def given_up(self, item: Pending, waited_s: float) -> None:
@@ -302,12 +302,13 @@ def _requests(
                 if isinstance(error, VigilError) and error.batched:
                     failure, refused = failure_of(error), False
                     failures += 1
-            said = item.response_parameters
+            said, decisions = item.response_parameters, item.decisions
             requests.append(
                 RequestDone(
                     item.id, bound, item.enqueued, formed - item.enqueued, row,
-                    output_row if has_outputs else -1, outcome, failure, refused, item.decisions,
-                    item.flags, "" if said is None else said.version, item.context, item.arm,
+                    output_row if has_outputs else -1, outcome, failure, refused,
+                    () if decisions is None else tuple(decisions), item.flags,
+                    "" if said is None else said.version, item.context, item.arm,
                 )
             )  # fmt: skip
         row += bound.rows

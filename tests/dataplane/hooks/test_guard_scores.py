@@ -68,8 +68,8 @@ async def test_a_part_that_is_asked_for_again_gives_nothing() -> None:
     whole = Whole(pending(3))
     whole.size = 2
     parts = [pending(2), pending(1)]
-    for part in parts:
-        part.whole = whole
+    for part, first_row in zip(parts, (0, 2), strict=True):
+        part.whole, part.first_row = whole, first_row
     whole.futures = [asyncio.get_running_loop().create_future(), parts[1].future]
     note_scores_of_parts(parts, {"far": np.float32([1, 2, 3])})
     assert whole.item.scores is not None
