@@ -219,7 +219,7 @@ class EventPublisher:
             ]
             if part.scores:
                 tensors += _tensors(observation.SCORE_PREFIX, part.scores)
-            size = size_of(part.ids, tensors)
+            size = size_of(part.ids, tensors, part.sensitive)
             if not delivery.room(size):
                 self._drop(key.model, key.version, _reason(link), requests, rows)
                 continue

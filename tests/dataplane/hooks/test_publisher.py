@@ -451,7 +451,7 @@ async def test_each_monitor_gets_its_models_counted_for_itself(publisher, monito
 
 
 async def test_a_monitor_that_is_away_costs_the_others_models_nothing(monitors, until):
-    size = size_of(["r"], []) + 60 * 2 * 4  # of each: half of what is kept takes one
+    size = size_of(["r"], [], {}) + 60 * 2 * 4  # of each: half of what is kept takes one
     publisher = EventPublisher("g0", SeriesSet(), limits=Limits(rows=50, kept_bytes=3 * size))
     here, away = monitors
     away.server.close()
@@ -472,6 +472,14 @@ async def test_a_monitor_that_is_away_costs_the_others_models_nothing(monitors, 
     totals = [publisher.sent, *publisher.dropped.values()]
     assert sum(each.rows for each in totals) == publisher.published.rows == 2 * 9 * 60
     assert publisher.dropped[NO_MONITOR].rows == 9 * 60
+
+
+async def test_texts_of_sensitive_attributes_count_as_kept(publisher):
+    texts = np.array(["F" * 1000, None], object)
+    x = np.zeros((2, 1), np.float32)
+    publisher.publish(EventKey("m", "1"), EventBatch(5.0, ["r"], [2], {"x": x}, {}, {"sex": texts}))
+    publisher.flush()
+    assert size_of(["r"], [], {}) + x.nbytes + 1000 <= publisher.kept_bytes < 2000
 
 
 async def test_questions_go_to_the_monitor_of_their_model(publisher, monitors, until):
