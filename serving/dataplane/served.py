@@ -185,10 +185,21 @@ class ServedVersion:
             else:
                 self._answer_no_rows(item)
         except VigilError as error:
-            waited_s, fitting = time.monotonic() - started, partial(self.binder.fitting, request)
-            self.recorder.refused(error, waited_s, request.id, context, arm=arm, fitting=fitting)
+            self._refused(error, time.monotonic() - started, request, context, arm)
             raise
         return Ticket(request, self, started, item, bound.outputs)
+
+    def _refused(
+        self,
+        error: VigilError,
+        waited_s: float,
+        request: InferRequest,
+        context: RequestContext,
+        arm: str,
+    ) -> None:
+        """Record a request that was read and is not admitted."""
+        fitting = partial(self.binder.fitting, request)
+        self.recorder.refused(error, waited_s, request.id, context, arm=arm, fitting=fitting)
 
     def finish(self, ticket: Ticket) -> InferResponse:
         """Return the answer of a ticket that is answered; see `Endpoint.finish`.
