@@ -24,7 +24,7 @@ from typing import Final
 
 import msgspec
 
-from serving.channel.messages.control import EndedMeta
+from serving.channel.messages.control import HUNG, EndedMeta
 from serving.config import Replicas
 from serving.dataplane.batching.deadly_requests import Deadly, DeadlyRequests, deadly_request
 from serving.dataplane.batching.replacement import RETURN_S
@@ -46,7 +46,6 @@ PATIENCE_S: Final = 5.0
 _OF_DEADLINE: Final = 0.25
 _OF_HANG: Final = 0.9
 """Share of the time allowed after which a replica that is lost was ended for hanging."""
-_HUNG: Final = "took too long and was replaced"
 
 
 class Suspects(msgspec.Struct, eq=False):
@@ -126,7 +125,7 @@ class Quarantine:
         before = self._sent if self.holds(batch) else None
         self._undecided += 1
         if lost.begun and lost.busy_s >= _OF_HANG * self._replicas.hang_timeout_s:
-            self._judge(batch, before, lost, EndedMeta(link.id, _HUNG, True))
+            self._judge(batch, before, lost, EndedMeta(link.id, HUNG, True))
         else:
             self._ends.ask(link.id, partial(self._judge, batch, before, lost))
 
