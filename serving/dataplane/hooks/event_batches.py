@@ -58,7 +58,7 @@ class EventBatch(msgspec.Struct):
     Attributes:
         timestamp: when it was answered, seconds since the epoch.
         ids, rows: per request.
-        inputs, outputs: arrays [total, ...] by name; those of a batch are not copied.
+        inputs, outputs: arrays [total, ...] by name; not copied where all are told.
         sensitive: object arrays of text or None per row, by attribute.
         scores: float32 [total] by guard, NaN in rows that one has not judged.
         log: for the prediction log; None where the model is not logged.
@@ -113,7 +113,7 @@ def refused_batch(refused: RequestRefused, kept: Tensors | None = None) -> Event
     batch = EventBatch(refused.time, (refused.client_id,), (refused.rows,), {}, {}, None, log)
     if kept is not None:
         if refused.scores is not None:
-            batch.scores = _copied(refused.scores)
+            batch.scores = _owned(refused.scores)
         if refused.fitting is not None:
             _add_inputs(batch, refused.fitting, kept)
     return batch
@@ -122,17 +122,31 @@ def refused_batch(refused: RequestRefused, kept: Tensors | None = None) -> Event
 def _add_inputs(batch: EventBatch, fitting: Fitting, kept: Tensors) -> None:
     inputs = fitting.inputs
     if isinstance(kept, frozenset):
-        inputs = {name: array for name, array in inputs.items() if name in kept}
+        inputs = _named(inputs, kept)
     sensitive = fitting.sensitive or {}
     size = sum(map(weight, (*inputs.values(), *sensitive.values())))
     if size <= MOST_REFUSED_BYTES:
-        batch.inputs, batch.sensitive = _copied(inputs), fitting.sensitive
+        batch.inputs, batch.sensitive = _owned(inputs), fitting.sensitive
         batch.text_bytes = size - sum(array.nbytes for array in inputs.values())
 
 
-def _copied(arrays: Arrays) -> Arrays:
-    """Return copies: as views, they would keep the request's body or the scores of its batch."""
-    return {name: array.copy() for name, array in arrays.items()}
+def some_of(arrays: Arrays, wanted: frozenset[str]) -> Arrays:
+    """Return those of a batch's arrays that somebody wants.
+
+    Where these are not all, views are copied: what they are views on holds the others too, and a
+    message is kept for as long as its monitor is away.
+    """
+    chosen = _named(arrays, wanted)
+    return arrays if len(chosen) == len(arrays) else _owned(chosen)
+
+
+def _named(arrays: Arrays, wanted: frozenset[str]) -> Arrays:
+    return {name: array for name, array in arrays.items() if name in wanted}
+
+
+def _owned(arrays: Arrays) -> Arrays:
+    """Return arrays that hold nothing but themselves; a view holds a whole body, or a batch."""
+    return {name: array if array.base is None else array.copy() for name, array in arrays.items()}
 
 
 def _none() -> RequestColumns:

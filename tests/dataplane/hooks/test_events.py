@@ -339,6 +339,34 @@ def test_large_inputs_of_a_refused_request_stay_out(
     assert first != second  # else they would have to share a message
 
 
+@pytest.mark.parametrize("single", [True, False])
+def test_what_is_told_of_an_answer_does_not_hold_what_is_not_told(
+    publisher: Publisher, make_request: Make, make_done: Make, single: bool
+) -> None:
+    requests = [make_request(f"r{at}", row=at, output_row=at) for at in range(1 if single else 2)]
+    body, frame = np.zeros((len(requests), 100), np.float32), np.ones((len(requests), 100), "f")
+    done = make_done(
+        *requests,
+        inputs=lambda: {"x": body[:, :1], "image": body[:, 1:]},
+        outputs={"y": frame[:, :1], "mask": frame[:, 1:]},
+    )
+    some = Events(
+        KEY, publisher, inputs=frozenset(["x"]), outputs=frozenset(["y"]), logged=True  # type: ignore[arg-type]
+    )  # fmt: skip
+    everything = Events(
+        KEY, publisher, inputs=frozenset(["x", "image"]), outputs=True, logged=True  # type: ignore[arg-type]
+    )  # fmt: skip
+    for events in (some, everything):
+        events.batch_done(done)
+    [(_, small), (_, whole)] = publisher.events
+    assert (small.inputs.keys(), small.outputs.keys()) == ({"x"}, {"y"})
+    assert small.inputs["x"].base is None
+    assert small.outputs["y"].base is None
+    assert small.outputs["y"].tolist() == [[1.0]] * len(requests)
+    assert whole.inputs["image"].base is body  # which is told anyhow
+    assert whole.outputs["mask"].base is frame
+
+
 def test_long_texts_of_a_refused_request_stay_out(publisher: Publisher, make_refused: Make) -> None:
     events = Events(KEY, publisher, inputs=True, logged=True, kept=True)  # type: ignore[arg-type]
     x = np.ones((2, 1), np.float32)
