@@ -7,7 +7,7 @@ waits is bounded, and to add a span never waits. Only processes that trace impor
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, get_args
 
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
@@ -21,13 +21,8 @@ from serving.telemetry.exporter_settings import exporter_settings
 from serving.telemetry.exporting import STOP_TIMEOUT_S, quieten
 from serving.telemetry.logs.events import Event
 from serving.telemetry.logs.report import report
-from serving.telemetry.metrics.process import (
-    SPANS_DROPPED,
-    SPANS_NOT_EXPORTED,
-    SPANS_QUEUE_FULL,
-    SPANS_SENT,
-)
-from serving.telemetry.outgoing import Outgoing, Subject, positive
+from serving.telemetry.metrics.process import SPANS_DROPPED, SPANS_SENT
+from serving.telemetry.outgoing import Outgoing, Reason, Subject, positive
 from serving.telemetry.resource import instance_resource, own_version
 from serving.telemetry.span import Span
 from serving.telemetry.trace_context import SpanIds
@@ -94,14 +89,13 @@ class SpanExport:
         most = most_waiting or positive("OTEL_BSP_MAX_QUEUE_SIZE", 2048, _ignored)
         at_once = positive("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", 512, _ignored)
         sent = series.sum(SPANS_SENT)
-        full = series.sum(SPANS_DROPPED, reason=SPANS_QUEUE_FULL)
-        failed = series.sum(SPANS_DROPPED, reason=SPANS_NOT_EXPORTED)
+        dropped = {why: series.sum(SPANS_DROPPED, reason=why) for why in get_args(Reason)}
         self._outgoing = Outgoing(
             exporter,
             most,
             _SPANS,
             sent.add,
-            lambda count, overflow: (full if overflow else failed).add(count),
+            lambda count, why: dropped[why].add(count),
             _tell,
         )
         # Its own bound is never reached, for it would drop without telling us.

@@ -103,7 +103,7 @@ class CollectorHandler(logging.Handler):
             most,
             _LINES,
             lambda _count: None,
-            lambda count, _overflow: unsent_lines.add(count),
+            lambda count, _why: unsent_lines.add(count),
             _tell,
         )
         # Its own bound is never reached, for it would drop without telling us.
