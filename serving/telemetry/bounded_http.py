@@ -17,6 +17,7 @@ from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import NewConnectionError
 
 from serving.telemetry.cancellable_sockets import CancellableSockets
+from serving.telemetry.collector import Signal
 
 MOST_BYTES: Final = 64 * 1024
 """Of the body of an answer; those of collectors are a few bytes, and nobody reads them."""
@@ -82,12 +83,8 @@ class BoundedSession(requests.Session):
         self._sockets.tidy()
 
 
-def bounded_session(signal: str) -> BoundedSession | None:
-    """Return a session for an exporter of OpenTelemetry; None: a variable names another one.
-
-    Args:
-        signal: `traces`, `metrics` or `logs`.
-    """
+def bounded_session(signal: Signal) -> BoundedSession | None:
+    """Return a session for an exporter of OpenTelemetry; None: a variable names another one."""
     names = ("CREDENTIAL_PROVIDER", f"{signal.upper()}_CREDENTIAL_PROVIDER")
     if any(os.environ.get(f"OTEL_PYTHON_EXPORTER_OTLP_HTTP_{name}") for name in names):
         return None

@@ -7,7 +7,7 @@ from typing import Final, Literal, cast, get_args
 from urllib.parse import urlsplit
 
 Protocol = Literal["http/protobuf", "grpc"]
-Signal = Literal["traces", "logs"]
+Signal = Literal["traces", "logs", "metrics"]
 
 GENERAL_ENDPOINT: Final = "OTEL_EXPORTER_OTLP_ENDPOINT"
 

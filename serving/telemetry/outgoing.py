@@ -8,11 +8,18 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Generic, Literal, Protocol, TypeVar
 
 from serving.telemetry.exporting import Exporter, ExporterEnd, stop_within
+from serving.telemetry.logs.events import Event
+from serving.telemetry.logs.report import report
+
+ItemT = TypeVar("ItemT")
+ItemT_contra = TypeVar("ItemT_contra", contravariant=True)
+ResultT = TypeVar("ResultT")
+ResultT_co = TypeVar("ResultT_co", covariant=True)
 
 Reason = Literal["queue_full", "not_exported", "stopped"]
 """Why something was dropped: too much waited, the collector did not take it (or not in time), or it
@@ -43,7 +50,8 @@ class Outgoing:
         subject: what is sent.
         sent: told how much a collector has taken.
         dropped: told how much no collector will get, and why.
-        tell: writes a line to the log: a sentence, and the state in a word or two.
+        tell: writes a line to the log: a sentence, and the state in a word or two; None: `report`
+            does.
     """
 
     def __init__(
@@ -53,12 +61,13 @@ class Outgoing:
         subject: Subject,
         sent: Callable[[int], None],
         dropped: Callable[[int, Reason], None],
-        tell: Callable[[str, str], None],
+        tell: Callable[[str, str], None] | None = None,
     ) -> None:
         self.end = ExporterEnd(exporter)
         self._most = most
         self._subject = subject
-        self._sent, self._dropped, self._tell = sent, dropped, tell
+        self._sent, self._dropped = sent, dropped
+        self._tell = tell or self._report
         # A line about this may itself be handed over.
         self._lock = threading.RLock()
         self._waiting = self._under_way = self._failed = 0
@@ -129,6 +138,49 @@ class Outgoing:
         if lost:
             said = f"{lost} {self._subject.things} could not be sent before the end"
             self._tell(f"{said}; {self._subject.fate}", "ended")
+
+    def _report(self, said: str, state: str) -> None:
+        # What is said of one subject must not keep back what is to be said of another.
+        report(Event.EXPORT_CHANGED, said, kind=self._subject.exports, state=state)
+
+
+class Exports(Exporter, Protocol[ItemT_contra, ResultT_co]):
+    """One of the SDK's exporters."""
+
+    def export(self, batch: Sequence[ItemT_contra], /) -> ResultT_co:
+        """Send a batch."""
+
+
+class Counted(Generic[ItemT, ResultT]):
+    """An exporter for a processor of the SDK that has it counted what another exporter does.
+
+    Args:
+        exporter: sends.
+        outgoing: counts.
+        taken, lost: the SDK's words for how it went.
+    """
+
+    def __init__(
+        self, exporter: Exports[ItemT, ResultT], outgoing: Outgoing, taken: ResultT, lost: ResultT
+    ) -> None:
+        self._exporter, self._outgoing = exporter, outgoing
+        self._taken, self._lost = taken, lost
+
+    def export(self, batch: Sequence[ItemT], /) -> ResultT:
+        """Send a batch; the SDK calls it from one thread."""
+
+        def send() -> bool:
+            return self._exporter.export(batch) is self._taken
+
+        return self._taken if self._outgoing.export(len(batch), send) else self._lost
+
+    def shutdown(self) -> None:
+        """End the exporter once."""
+        self._outgoing.end.cut_short()
+
+    def force_flush(self, timeout_millis: int = 30000) -> bool:
+        """Nothing waits here."""
+        return True
 
 
 def positive(name: str, default: int, ignored: Callable[[str], None]) -> int:

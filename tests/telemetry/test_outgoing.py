@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
+from collections.abc import Sequence
 
 import pytest
 
-from serving.telemetry.outgoing import Outgoing, Reason, Subject, positive
+from serving.telemetry.exporting import ExporterEnd
+from serving.telemetry.logs.rate_limit import RateLimit
+from serving.telemetry.logs.report import Reporter, use
+from serving.telemetry.outgoing import Counted, Outgoing, Reason, Subject, positive
 
 
 class Exporter:
@@ -139,6 +143,58 @@ def test_what_comes_after_the_end_has_begun_is_no_overflow() -> None:
     assert kept.add(1) == 0
     kept.outgoing.tell()
     assert (kept.sent, kept.why, kept.told) == (4, {"stopped": 3}, [])
+
+
+def test_what_is_told_of_one_subject_keeps_nothing_back_of_another(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    before = use(Reporter(RateLimit(burst=1, interval_s=1000)))
+    try:
+        for things in ("hats", "gloves"):
+            subject = Subject(f"exports of {things}", things, f"{things} are burnt")
+            outgoing = Outgoing(Exporter(), 9, subject, lambda _: None, lambda *_: None)
+            for send in (fails, works, fails):
+                assert outgoing.admits()
+                outgoing.export(1, send)
+    finally:
+        use(before)
+    assert [record.getMessage() for record in caplog.records] == [
+        "exports of hats fail; hats are burnt",
+        "exports of hats work again",
+        "exports of gloves fail; gloves are burnt",
+        "exports of gloves work again",
+    ]
+
+
+class Sends(Exporter):
+    """Writes down what it is to send, and does what it is told."""
+
+    def __init__(self) -> None:
+        self.sent: list[int] = []
+        self.works = True
+        self.ended = 0
+
+    def export(self, batch: Sequence[int], /) -> str:
+        self.sent += batch
+        return "taken" if self.works else "lost"
+
+    def shutdown(self) -> None:
+        self.ended += 1
+
+
+def test_what_an_exporter_does_is_counted() -> None:
+    kept, sends = Kept(), Sends()
+    kept.outgoing.end = ExporterEnd(sends)
+    counted = Counted(sends, kept.outgoing, "taken", "lost")
+    kept.add(3)
+    assert counted.export([1, 2]) == "taken"
+    sends.works = False
+    assert counted.export([3]) == "lost"
+    assert (sends.sent, kept.sent, kept.why) == ([1, 2, 3], 2, {"not_exported": 1})
+    assert counted.force_flush()
+    counted.shutdown()
+    counted.shutdown()
+    assert sends.ended == 1
 
 
 @pytest.mark.parametrize("text", ["0", "-1", "many", "1.5", "\u0663"])

@@ -10,7 +10,7 @@ import threading
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Literal, get_args
 
-from serving.telemetry.exporting import why_unmade
+from serving.telemetry.exporting import variable_ignored, why_unmade
 from serving.telemetry.logs.collected import ENDPOINT, PROTOCOL, Collector, collector_of
 from serving.telemetry.logs.events import Event
 from serving.telemetry.logs.lines import JsonLines, Lines, TextLines
@@ -110,7 +110,7 @@ def configure(
     _send(where, Lines(role, model, version))
     if where is not None and collector is not None:  # not by each process that it starts
         for said in where.ignored:
-            report(Event.VARIABLE_IGNORED, said)
+            variable_ignored(said)
     atexit.register(last_lines)
 
 
