@@ -15,7 +15,7 @@ from typing import Final
 from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
 from opentelemetry.sdk.metrics.export import MetricExportResult
 
-from serving.telemetry.collector import Protocol, for_exporter
+from serving.telemetry.collector import Protocol, for_exporter, without_credentials
 from serving.telemetry.counters import SumSeries
 from serving.telemetry.export.metrics_data import metrics_data
 from serving.telemetry.exporter_settings import exporter_arguments
@@ -50,8 +50,9 @@ class OtlpPusher:
         *,
         timeout_s: float = EXPORT_TIMEOUT_S,
     ) -> None:
-        self._endpoint = for_exporter(endpoint, _HTTP, "metrics")
-        given = exporter_arguments("metrics", self._endpoint, _HTTP)
+        url = for_exporter(endpoint, _HTTP, "metrics")
+        self._collector = without_credentials(url)
+        given = exporter_arguments("metrics", url, _HTTP)
         self._exporter = OTLPMetricExporter(**{**given, "timeout": timeout_s})
         self._end = ExporterEnd(self._exporter)
         self._resource = instance_resource()
@@ -77,7 +78,7 @@ class OtlpPusher:
         """Export what waits and end the thread, within `timeout_s`; then leave it behind."""
         stop_within(timeout_s, self._finish, self._end)
         if self._unsent:
-            said = f"the last metrics could not be sent to {self._endpoint} before the end"
+            said = f"the last metrics could not be sent to {self._collector} before the end"
             report(Event.EXPORT_CHANGED, said, state="ended")
 
     def _finish(self) -> None:
@@ -108,5 +109,7 @@ class OtlpPusher:
             self._failures.add(1)
         if self._end.changed(failed=not taken):
             how = "work again" if taken else "fail; they are counted and retried"
-            report(Event.EXPORT_CHANGED, f"exports of metrics to {self._endpoint} {how}", state=how)
+            report(
+                Event.EXPORT_CHANGED, f"exports of metrics to {self._collector} {how}", state=how
+            )
         return taken

@@ -155,7 +155,8 @@ def test_only_the_newest_offer_is_kept(collector: Collector, failures: SumSeries
 def test_what_cannot_be_sent_at_the_end_is_told(
     unanswered: str, failures: SumSeries, caplog: pytest.LogCaptureFixture
 ) -> None:
-    pusher = OtlpPusher(unanswered, 1, failures, timeout_s=300)
+    url = unanswered.replace("://", "://me:secret@")
+    pusher = OtlpPusher(url, 1, failures, timeout_s=300)
     pusher.start()
     pusher.offer(sample().snapshot())
     pusher.stop(timeout_s=0.1)
