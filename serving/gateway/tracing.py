@@ -11,8 +11,9 @@ from serving.config import Traces
 from serving.config.traces import TraceSettings, trace_settings
 from serving.dataplane.hooks.request_spans import RequestTraces
 from serving.telemetry.counters import SeriesSet
-from serving.telemetry.exporting import variable_ignored, why_unmade
+from serving.telemetry.exporting import why_unmade
 from serving.telemetry.logs.events import Event
+from serving.telemetry.logs.export_lines import variable_ignored
 from serving.telemetry.logs.report import report
 from serving.telemetry.metrics.process import TRACES_LIMITED
 from serving.telemetry.sampling import Sampler

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from serving.telemetry.collector import Protocol, Signal
-from serving.telemetry.exporting import quieten, variable_ignored
+from serving.telemetry.exporting import quieten
 
 Compression = Literal["none", "gzip", "deflate"]
 
@@ -65,20 +65,26 @@ def exporter_settings(
     return ExporterSettings(timeout_s, _compression(given, signal, protocol, ignored))
 
 
-def exporter_arguments(signal: Signal, endpoint: str | None, protocol: Protocol) -> dict[str, Any]:
+def exporter_arguments(
+    signal: Signal,
+    endpoint: str | None,
+    protocol: Protocol,
+    ignored: Callable[[str], None],
+) -> dict[str, Any]:
     """Return what one of OpenTelemetry's exporters is made with; its libraries are quiet then.
 
     Args:
         signal: whose exporter it is.
         endpoint: the collector's URL, over HTTP with the signal's path; None: the environment's.
         protocol: how it speaks.
+        ignored: told in a sentence of each variable that means nothing.
 
     Raises:
         ImportError: the package for gRPC is not installed.
         ValueError: a variable of the environment names a file that cannot be read.
     """
     quieten()
-    settings = exporter_settings(signal, protocol, variable_ignored)
+    settings = exporter_settings(signal, protocol, ignored)
     given = {"endpoint": endpoint, "timeout": settings.timeout_s}
     if protocol == "grpc":
         from grpc import Compression as GrpcCompression

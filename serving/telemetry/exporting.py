@@ -9,9 +9,6 @@ import time
 from collections.abc import Callable
 from typing import Final, Protocol
 
-from serving.telemetry.logs.events import Event
-from serving.telemetry.logs.report import report
-
 STOP_TIMEOUT_S: Final = 1.0
 LINES_STOP_TIMEOUT_S: Final = 0.5
 """Gateways end, then the roles behind them, then the control plane, each with its spans, lines or
@@ -77,14 +74,6 @@ def stop_within(timeout_s: float, shutdown: Callable[[], object], end: ExporterE
     if stopping.is_alive():
         end.cut_short()
         stopping.join(max(0.0, deadline - time.monotonic()))
-
-
-def variable_ignored(said: str) -> None:
-    """Say in the log that a variable of the environment means nothing.
-
-    Each sentence may be written as often as one cause may, whatever is said of other variables.
-    """
-    report(Event.VARIABLE_IGNORED, said, kind=said)
 
 
 def why_unmade(error: Exception, what_follows: str, what: str, section: str) -> str:

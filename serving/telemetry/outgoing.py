@@ -13,8 +13,6 @@ from dataclasses import dataclass
 from typing import Generic, Literal, Protocol, TypeVar
 
 from serving.telemetry.exporting import Exporter, ExporterEnd, stop_within
-from serving.telemetry.logs.events import Event
-from serving.telemetry.logs.report import report
 
 ItemT = TypeVar("ItemT")
 ItemT_contra = TypeVar("ItemT_contra", contravariant=True)
@@ -50,8 +48,7 @@ class Outgoing:
         subject: what is sent.
         sent: told how much a collector has taken.
         dropped: told how much no collector will get, and why.
-        tell: writes a line to the log: a sentence, and the state in a word or two; None: `report`
-            does.
+        tell: writes a line to the log: a sentence, and the state in a word or two.
     """
 
     def __init__(
@@ -61,13 +58,12 @@ class Outgoing:
         subject: Subject,
         sent: Callable[[int], None],
         dropped: Callable[[int, Reason], None],
-        tell: Callable[[str, str], None] | None = None,
+        tell: Callable[[str, str], None],
     ) -> None:
         self.end = ExporterEnd(exporter)
         self._most = most
         self._subject = subject
-        self._sent, self._dropped = sent, dropped
-        self._tell = tell or self._report
+        self._sent, self._dropped, self._tell = sent, dropped, tell
         # A line about this may itself be handed over.
         self._lock = threading.RLock()
         self._waiting = self._under_way = self._failed = 0
@@ -138,10 +134,6 @@ class Outgoing:
         if lost:
             said = f"{lost} {self._subject.things} could not be sent before the end"
             self._tell(f"{said}; {self._subject.fate}", "ended")
-
-    def _report(self, said: str, state: str) -> None:
-        # What is said of one subject must not keep back what is to be said of another.
-        report(Event.EXPORT_CHANGED, said, kind=self._subject.exports, state=state)
 
 
 class Exports(Exporter, Protocol[ItemT_contra, ResultT_co]):

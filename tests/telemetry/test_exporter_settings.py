@@ -86,11 +86,11 @@ def test_what_exporters_are_made_with(
 ) -> None:
     monkeypatch.setenv(f"{TRACES}COMPRESSION", named)
     monkeypatch.setenv(f"{GENERAL}TIMEOUT", "0.5")
-    over_grpc = exporter_arguments("traces", None, "grpc")
+    over_grpc = exporter_arguments("traces", None, "grpc", pytest.fail)
     kinds = grpc.Compression
     expected = kinds.Gzip if zipped else kinds.NoCompression
     assert over_grpc == {"endpoint": None, "timeout": 0.5, "compression": expected}
-    over_http = exporter_arguments("traces", "http://c/v1/traces", HTTP)
+    over_http = exporter_arguments("traces", "http://c/v1/traces", HTTP, pytest.fail)
     with over_http.pop("session") as session:
         assert isinstance(session, BoundedSession)
     assert over_http == {

@@ -6,8 +6,7 @@ import threading
 
 import pytest
 
-from serving.telemetry.exporting import ExporterEnd, stop_within, variable_ignored, why_unmade
-from serving.telemetry.logs.report import Reporter, use
+from serving.telemetry.exporting import ExporterEnd, stop_within, why_unmade
 
 
 class Exporter:
@@ -68,16 +67,3 @@ def test_one_that_ends_by_itself_is_not() -> None:
 )
 def test_why_there_is_none(error: Exception, said: str) -> None:
     assert why_unmade(error, "nothing goes", "the exporter", "a.b").startswith(said)
-
-
-def test_every_variable_that_means_nothing_is_told_at_once(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    before = use(Reporter())
-    wrong = [f"OTEL_{number} is ignored" for number in range(20)]
-    try:
-        for said in wrong:
-            variable_ignored(said)
-    finally:
-        use(before)
-    assert [record.getMessage() for record in caplog.records] == wrong

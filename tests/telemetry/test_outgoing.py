@@ -9,8 +9,6 @@ from collections.abc import Sequence
 import pytest
 
 from serving.telemetry.exporting import ExporterEnd
-from serving.telemetry.logs.rate_limit import RateLimit
-from serving.telemetry.logs.report import Reporter, use
 from serving.telemetry.outgoing import Counted, Outgoing, Reason, Subject, positive
 
 
@@ -143,27 +141,6 @@ def test_what_comes_after_the_end_has_begun_is_no_overflow() -> None:
     assert kept.add(1) == 0
     kept.outgoing.tell()
     assert (kept.sent, kept.why, kept.told) == (4, {"stopped": 3}, [])
-
-
-def test_what_is_told_of_one_subject_keeps_nothing_back_of_another(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    before = use(Reporter(RateLimit(burst=1, interval_s=1000)))
-    try:
-        for things in ("hats", "gloves"):
-            subject = Subject(f"exports of {things}", things, f"{things} are burnt")
-            outgoing = Outgoing(Exporter(), 9, subject, lambda _: None, lambda *_: None)
-            for send in (fails, works, fails):
-                assert outgoing.admits()
-                outgoing.export(1, send)
-    finally:
-        use(before)
-    assert [record.getMessage() for record in caplog.records] == [
-        "exports of hats fail; hats are burnt",
-        "exports of hats work again",
-        "exports of gloves fail; gloves are burnt",
-        "exports of gloves work again",
-    ]
 
 
 class Sends(Exporter):

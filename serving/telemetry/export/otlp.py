@@ -20,8 +20,7 @@ from serving.telemetry.counters import SumSeries
 from serving.telemetry.export.metrics_data import metrics_data
 from serving.telemetry.exporter_settings import exporter_arguments
 from serving.telemetry.exporting import STOP_TIMEOUT_S, ExporterEnd, stop_within
-from serving.telemetry.logs.events import Event
-from serving.telemetry.logs.report import report
+from serving.telemetry.logs.export_lines import export_changed, variable_ignored
 from serving.telemetry.resource import instance_resource
 from serving.telemetry.series import Series
 
@@ -52,9 +51,10 @@ class OtlpPusher:
     ) -> None:
         url = for_exporter(endpoint, _HTTP, "metrics")
         self._collector = without_credentials(url)
-        given = exporter_arguments("metrics", url, _HTTP)
+        given = exporter_arguments("metrics", url, _HTTP, variable_ignored)
         self._exporter = OTLPMetricExporter(**{**given, "timeout": timeout_s})
         self._end = ExporterEnd(self._exporter)
+        self._tell = export_changed("exports of metrics")
         self._resource = instance_resource()
         self._started_ns = started_ns
         self._failures = failures
@@ -79,7 +79,7 @@ class OtlpPusher:
         stop_within(timeout_s, self._finish, self._end)
         if self._unsent:
             said = f"the last metrics could not be sent to {self._collector} before the end"
-            report(Event.EXPORT_CHANGED, said, state="ended")
+            self._tell(said, "ended")
 
     def _finish(self) -> None:
         with self._condition:
@@ -109,7 +109,5 @@ class OtlpPusher:
             self._failures.add(1)
         if self._end.changed(failed=not taken):
             how = "work again" if taken else "fail; they are counted and retried"
-            report(
-                Event.EXPORT_CHANGED, f"exports of metrics to {self._collector} {how}", state=how
-            )
+            self._tell(f"exports of metrics to {self._collector} {how}", how)
         return taken

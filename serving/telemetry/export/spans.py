@@ -16,7 +16,8 @@ from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode,
 from serving.telemetry.collector import Protocol
 from serving.telemetry.counters import SeriesSet
 from serving.telemetry.exporter_settings import exporter_arguments
-from serving.telemetry.exporting import STOP_TIMEOUT_S, variable_ignored
+from serving.telemetry.exporting import STOP_TIMEOUT_S
+from serving.telemetry.logs.export_lines import export_changed, variable_ignored
 from serving.telemetry.metrics.process import SPANS_DROPPED, SPANS_SENT
 from serving.telemetry.outgoing import Counted, Outgoing, Reason, Subject, positive
 from serving.telemetry.resource import instance_resource, own_version
@@ -45,7 +46,7 @@ def open_exporter(endpoint: str | None, protocol: Protocol) -> SpanExporter:
         ImportError: the package for gRPC is not installed.
         ValueError: a variable of the environment names a file that cannot be read.
     """
-    given = exporter_arguments("traces", endpoint, protocol)
+    given = exporter_arguments("traces", endpoint, protocol, variable_ignored)
     if protocol == "grpc":
         from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import (
             OTLPSpanExporter as GrpcExporter,
@@ -79,6 +80,7 @@ class SpanExport:
             _SPANS,
             sent.add,
             lambda count, why: dropped[why].add(count),
+            export_changed(_SPANS.exports),
         )
         # Its own bound is never reached, for it would drop without telling us.
         self._processor = BatchSpanProcessor(

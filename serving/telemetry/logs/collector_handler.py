@@ -20,8 +20,9 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import TraceFlags
 
 from serving.telemetry.exporter_settings import exporter_arguments
-from serving.telemetry.exporting import LINES_STOP_TIMEOUT_S, variable_ignored
+from serving.telemetry.exporting import LINES_STOP_TIMEOUT_S
 from serving.telemetry.logs.collected import Collector
+from serving.telemetry.logs.export_lines import export_changed, variable_ignored
 from serving.telemetry.logs.lines import Lines
 from serving.telemetry.logs.report import FIELDS
 from serving.telemetry.logs.unsent import unsent_lines
@@ -56,7 +57,7 @@ def open_exporter(collector: Collector) -> LogRecordExporter:
         ImportError: the package for gRPC is not installed.
         ValueError: a variable of the environment names a file that cannot be read.
     """
-    given = exporter_arguments("logs", collector.endpoint, collector.protocol)
+    given = exporter_arguments("logs", collector.endpoint, collector.protocol, variable_ignored)
     if collector.protocol == "grpc":
         from opentelemetry.exporter.otlp.proto.grpc._log_exporter import (
             OTLPLogExporter as GrpcExporter,
@@ -88,6 +89,7 @@ class CollectorHandler(logging.Handler):
             _LINES,
             lambda _count: None,
             lambda count, _why: unsent_lines.add(count),
+            export_changed(_LINES.exports),
         )
         # Its own bound is never reached, for it would drop without telling us.
         self._processor = BatchLogRecordProcessor(

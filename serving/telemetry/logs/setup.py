@@ -10,9 +10,10 @@ import threading
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Literal, get_args
 
-from serving.telemetry.exporting import variable_ignored, why_unmade
+from serving.telemetry.exporting import why_unmade
 from serving.telemetry.logs.collected import ENDPOINT, PROTOCOL, Collector, collector_of
 from serving.telemetry.logs.events import Event
+from serving.telemetry.logs.export_lines import variable_ignored
 from serving.telemetry.logs.lines import JsonLines, Lines, TextLines
 from serving.telemetry.logs.report import FIELDS, current, logger, report
 
