@@ -104,12 +104,12 @@ class CancellableSockets:
         raise failed or OSError(f"{host} has no address")
 
     def _addresses(self, host: str, port: int) -> list[Address]:
-        with contextlib.suppress(socket.gaierror):
+        with contextlib.suppress(socket.gaierror, UnicodeError):
             numeric = socket.AI_NUMERICHOST
             return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=numeric)
         with self._changed:
             lookup = self._lookup
-            if lookup is None or (lookup.host, lookup.port) != (host, port):
+            if lookup is None or not lookup.serves(host, port):
                 lookup = self._lookup = _Lookup(host, port, self._changed)
             # Nothing ends a lookup, so it is left behind; the next request waits for the same one.
             self._changed.wait_for(lambda: lookup.found is not None or self._cancelled)
@@ -171,6 +171,10 @@ class _Lookup:
         self.found: list[Address] | Exception | None = None
         self._changed = changed
         threading.Thread(target=self._run, name="collector-lookup", daemon=True).start()
+
+    def serves(self, host: str, port: int) -> bool:
+        """Whether it goes on, and for this host: what was found earlier may be out of date."""
+        return self.found is None and (self.host, self.port) == (host, port)
 
     def _run(self) -> None:
         found: list[Address] | Exception
