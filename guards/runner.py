@@ -49,7 +49,7 @@ class Outcome(NamedTuple):
         guard: its name.
         rows: those that did not pass.
         nanoseconds: how long it took; 0 where it was skipped.
-        scores: those of its `Decisions`.
+        scores: those of its `Decisions`; None where nobody keeps them.
         failure: None where it judged in time.
     """
 
@@ -83,6 +83,7 @@ class GuardRunner:
     Args:
         setups: the guards.
         clock: nanoseconds that never jump.
+        scores: whether outcomes have the scores that guards give, for whoever keeps them.
 
     Attributes:
         names: of the guards, in the order in which they run.
@@ -96,12 +97,15 @@ class GuardRunner:
         self,
         setups: Sequence[GuardSetup] = (),
         clock: Callable[[], int] = time.perf_counter_ns,
+        *,
+        scores: bool = True,
     ) -> None:
         order = list(OFFERED)
         self._guards = [
             _Guarded(setup) for setup in sorted(setups, key=lambda s: order.index(s.guard.stage))
         ]
         self._clock = clock
+        self._scores = scores
         self.names = tuple([one.name for one in self._guards])
         if len(set(self.names)) < len(self.names):
             raise ValueError(f"guards have the same name: {', '.join(self.names)}")
@@ -149,7 +153,8 @@ class GuardRunner:
                 failure = (failure or _LATE)._replace(pause_ns=budget.exceeded(ended))
             elif budget.late:
                 budget.kept()
-            outcomes.append(_new(Outcome, (one.name, listed, took, scores, failure)))
+            told = scores if self._scores else None
+            outcomes.append(_new(Outcome, (one.name, listed, took, told, failure)))
             began = ended
         return outcomes
 

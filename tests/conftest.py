@@ -683,6 +683,18 @@ class BadCollector:
         while not self._ended.wait(0.01):
             self._answer(connection, b"y")
 
+    def _body_without_length_comes_slowly(self, connection: socket.socket) -> None:
+        connection.recv(1 << 16)
+        self._answer(connection, b"HTTP/1.1 200 OK\r\n\r\n")
+        while not self._ended.wait(0.01):
+            self._answer(connection, b"y")
+
+    def _shakes_hands_slowly(self, connection: socket.socket) -> None:
+        connection.recv(1 << 16)
+        self._answer(connection, b"\x16\x03\x03\x40\x00\x02\x00\x3f\xfc")  # TLS: 16 KiB follow
+        while not self._ended.wait(0.01):
+            self._answer(connection, b"\x03")
+
     def _never_ends(self, connection: socket.socket) -> None:
         connection.recv(1 << 16)
         self._answer(connection, b"HTTP/1.1 200 OK\r\n\r\n")

@@ -34,24 +34,28 @@ def monitor_ids(monitors: int) -> tuple[str, ...]:
     return tuple(f"{_SINGLE}-{number}" for number in range(monitors))
 
 
-@lru_cache(_REMEMBERED)
 def monitor_of(model: str, monitors: int) -> str:
-    """Return the id of the monitor, out of so many, that a model belongs to.
+    """Return the id of the monitor, out of so many, that a model or any other text belongs to.
 
     It has the highest hash with the model's name (rendezvous hashing; Thaler, Ravishankar, 1998):
     with one monitor more, a model stays where it is or belongs to the new one.
     """
-    return max(monitor_ids(monitors), key=lambda ident: _weight(ident, model))
+    return max(monitor_ids(monitors), key=lambda ident: _hash(ident, model))
 
 
-def _weight(ident: str, model: str) -> bytes:
+monitor_of_model: Final = lru_cache(_REMEMBERED)(monitor_of)
+"""The same for names of models that are served, which come again. Clients' texts, which may be long
+and never come again, would drive them out."""
+
+
+def _hash(ident: str, model: str) -> bytes:
     # Names come from clients too; half of a surrogate pair is no reason to fail.
     return blake2b(f"{ident}/{model}".encode(errors="surrogatepass"), digest_size=8).digest()
 
 
 def share_of(ident: str, models: Iterable[N], monitors: int) -> tuple[N, ...]:
     """Return those of `models` that belong to a monitor."""
-    return tuple(each for each in models if monitor_of(each.name, monitors) == ident)
+    return tuple(each for each in models if monitor_of_model(each.name, monitors) == ident)
 
 
 def called(ident: str) -> str:

@@ -15,6 +15,7 @@ from serving.config.logs import Logs
 from serving.config.prices import Prices
 from serving.config.section import Section
 from serving.config.traces import Traces
+from serving.telemetry.collector import checked_endpoint
 from serving.telemetry.logs.setup import LogFormat, LogLevel
 
 _ORIGIN: Final = re.compile(r"[a-z][a-z0-9+.-]*://([a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?")
@@ -134,6 +135,11 @@ class Telemetry(Section):
         "auto", description="Lines of the log: JSON objects or text; auto: text on a terminal."
     )
     log_level: LogLevel = Field("info", description="The least severe lines that are written.")
+
+    @field_validator("otlp_endpoint")
+    @classmethod
+    def _is_url(cls, endpoint: str | None) -> str | None:
+        return checked_endpoint(endpoint) if endpoint else None
 
 
 class ServerConfig(Section):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Final, cast, get_args
 
@@ -68,7 +67,7 @@ class TraceSettings(msgspec.Struct, frozen=True):
         protocol: how it is spoken to.
         sampler, ratio: see `Sampler`.
         ignored: sentences about variables that mean nothing here.
-        max_per_second: requests that a gateway traces in a second.
+        max_per_second: requests that a gateway traces in a second; None: no limit.
     """
 
     endpoint: str | None
@@ -76,7 +75,7 @@ class TraceSettings(msgspec.Struct, frozen=True):
     sampler: SamplerName
     ratio: float
     ignored: tuple[str, ...] = ()
-    max_per_second: float = MOST_PER_SECOND
+    max_per_second: float | None = MOST_PER_SECOND
 
 
 def trace_settings(traces: Traces, environment: Mapping[str, str]) -> TraceSettings | None:
@@ -100,7 +99,7 @@ def trace_settings(traces: Traces, environment: Mapping[str, str]) -> TraceSetti
         _sampler(read, ignored),
         _ratio(read, ignored) if ratio is None else ratio,
         tuple(ignored),
-        math.inf if traces.max_per_second is None else traces.max_per_second,
+        traces.max_per_second,
     )
 
 

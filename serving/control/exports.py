@@ -10,6 +10,9 @@ from serving.control.cost.costs import Costs
 from serving.control.history import SAMPLE_S, History
 from serving.control.registry import Registry
 from serving.telemetry.export.otlp import OtlpPusher
+from serving.telemetry.exporting import why_unmade
+from serving.telemetry.logs.events import Event
+from serving.telemetry.logs.report import report
 from serving.telemetry.metrics.process import BUILD_INFO, TELEMETRY_EXPORT_FAILURES
 from serving.telemetry.resource import own_version
 
@@ -56,10 +59,20 @@ class Exports:
         self._costs.start()
         endpoint = self._config.telemetry.otlp_endpoint
         if endpoint:
-            failures = self._registry.series.sum(TELEMETRY_EXPORT_FAILURES)
-            self._pusher = OtlpPusher(endpoint, self._registry.started_ns, failures)
+            self._pusher = self._open(endpoint)
+        if self._pusher:
             self._pusher.start()
             self._tasks.append(create(self._push(self._pusher)))
+
+    def _open(self, endpoint: str) -> OtlpPusher | None:
+        """Return what pushes; None, with a line in the log, where there can be nothing."""
+        failures = self._registry.series.sum(TELEMETRY_EXPORT_FAILURES)
+        try:
+            return OtlpPusher(endpoint, self._registry.started_ns, failures)
+        except Exception as error:  # noqa: BLE001 - a variable or a file that cannot be read
+            said = why_unmade(error, "no metrics are pushed", "their exporter", "telemetry")
+            report(Event.METRICS_NOT_EXPORTED, said, error=error)
+        return None
 
     async def stop(self) -> None:
         """Export once more; bounded to a few seconds."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Hashable
+from functools import partial
 from math import prod
 
 from serving.channel.messages.directory import ServedModel
@@ -17,7 +18,6 @@ from serving.dataplane.hooks.event_counters import EventCounters
 from serving.dataplane.hooks.events import Events
 from serving.dataplane.hooks.exemplars import Exemplars
 from serving.dataplane.hooks.failed_requests import FailureLog
-from serving.dataplane.hooks.failures import outcome_of
 from serving.dataplane.hooks.hook import BatchHook, RefusalHook
 from serving.dataplane.hooks.metrics import Metrics
 from serving.dataplane.hooks.objectives import Objectives
@@ -45,7 +45,6 @@ from serving.models.logged import kept_inputs, told_inputs, told_outputs
 from serving.protocol.datatypes import numpy_dtype
 from serving.protocol.messages import InferRequest, InferResponse, Parameters
 from serving.telemetry.counters import SeriesSet
-from serving.telemetry.outcomes import ABOUT_INPUTS
 
 
 class ServedVersion:
@@ -126,6 +125,7 @@ class ServedVersion:
             self._batch_hooks,
             refusal_hooks,
             self.binder.input_names,
+            logged=logged,
         )
         batching = self.config.batching
         self.batcher = Batcher(
@@ -198,11 +198,8 @@ class ServedVersion:
         arm: str,
     ) -> None:
         """Record a request that was read and is not admitted."""
-        fitting = None
-        if self.config.log is not None and outcome_of(error) in ABOUT_INPUTS:
-            fitting = self.binder.fitting(request)
-        rows = 0 if fitting is None else fitting.rows
-        self.recorder.refused(error, waited_s, request.id, context, rows, arm=arm, fitting=fitting)
+        fitting = partial(self.binder.fitting, request)
+        self.recorder.refused(error, waited_s, request.id, context, arm=arm, fitting=fitting)
 
     def finish(self, ticket: Ticket) -> InferResponse:
         """Return the answer of a ticket that is answered; see `Endpoint.finish`.

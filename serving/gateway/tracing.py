@@ -13,6 +13,7 @@ from serving.dataplane.hooks.request_spans import RequestTraces
 from serving.telemetry.counters import SeriesSet
 from serving.telemetry.exporting import why_unmade
 from serving.telemetry.logs.events import Event
+from serving.telemetry.logs.export_lines import variable_ignored
 from serving.telemetry.logs.report import report
 from serving.telemetry.metrics.process import TRACES_LIMITED
 from serving.telemetry.sampling import Sampler
@@ -43,7 +44,7 @@ class GatewayTracing:
         if settings is None:
             return None
         for said in settings.ignored:
-            report(Event.VARIABLE_IGNORED, said)
+            variable_ignored(said)
         self._export = _open(settings, series)
         if self._export is None:
             return None

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Final, Literal, cast, get_args
-from urllib.parse import urlsplit
+from urllib.parse import urlsplit, urlunsplit
 
 Protocol = Literal["http/protobuf", "grpc"]
-Signal = Literal["traces", "logs"]
+Signal = Literal["traces", "logs", "metrics"]
 
 GENERAL_ENDPOINT: Final = "OTEL_EXPORTER_OTLP_ENDPOINT"
 
@@ -49,6 +49,12 @@ def for_exporter(endpoint: str, protocol: Protocol, signal: Signal) -> str:
     base = endpoint.rstrip("/")
     path = f"/v1/{signal}"
     return base if protocol == "grpc" or base.endswith(path) else base + path
+
+
+def without_credentials(endpoint: str) -> str:
+    """Return an endpoint as the log may show it: without the name and password of a user."""
+    parts = urlsplit(endpoint)
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 
 
 def checked_endpoint(endpoint: str | None) -> str | None:

@@ -11,9 +11,10 @@ import os
 import threading
 from collections.abc import Callable, MutableMapping
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from serving.telemetry.collector import Protocol, Signal
+from serving.telemetry.exporting import quieten
 
 Compression = Literal["none", "gzip", "deflate"]
 
@@ -62,6 +63,41 @@ def exporter_settings(
         _check_file(given, _first(given, signal, what))
     timeout_s = _timeout(given, signal, ignored)
     return ExporterSettings(timeout_s, _compression(given, signal, protocol, ignored))
+
+
+def exporter_arguments(
+    signal: Signal,
+    endpoint: str | None,
+    protocol: Protocol,
+    ignored: Callable[[str], None],
+) -> dict[str, Any]:
+    """Return what one of OpenTelemetry's exporters is made with; its libraries are quiet then.
+
+    Args:
+        signal: whose exporter it is.
+        endpoint: the collector's URL, over HTTP with the signal's path; None: the environment's.
+        protocol: how it speaks.
+        ignored: told in a sentence of each variable that means nothing.
+
+    Raises:
+        ImportError: the package for gRPC is not installed.
+        ValueError: a variable of the environment names a file that cannot be read.
+    """
+    quieten()
+    settings = exporter_settings(signal, protocol, ignored)
+    given = {"endpoint": endpoint, "timeout": settings.timeout_s}
+    if protocol == "grpc":
+        from grpc import Compression as GrpcCompression
+
+        zipped = settings.compression == "gzip"
+        compression = GrpcCompression.Gzip if zipped else GrpcCompression.NoCompression
+        return {**given, "compression": compression}
+    from opentelemetry.exporter.otlp.proto.http import Compression
+
+    from serving.telemetry.bounded_http import bounded_session
+
+    compression = Compression(settings.compression)
+    return {**given, "compression": compression, "session": bounded_session(signal)}
 
 
 def _names(signal: Signal, what: str) -> tuple[str, str]:

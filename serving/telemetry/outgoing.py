@@ -8,10 +8,20 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Generic, Literal, Protocol, TypeVar
 
 from serving.telemetry.exporting import Exporter, ExporterEnd, stop_within
+
+ItemT = TypeVar("ItemT")
+ItemT_contra = TypeVar("ItemT_contra", contravariant=True)
+ResultT = TypeVar("ResultT")
+ResultT_co = TypeVar("ResultT_co", covariant=True)
+
+Reason = Literal["queue_full", "not_exported", "stopped"]
+"""Why something was dropped: too much waited, the collector did not take it (or not in time), or it
+came after the exporter's end had begun."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +47,7 @@ class Outgoing:
         most: how much may wait.
         subject: what is sent.
         sent: told how much a collector has taken.
-        dropped: told how much no collector will get, and whether because too much waited.
+        dropped: told how much no collector will get, and why.
         tell: writes a line to the log: a sentence, and the state in a word or two.
     """
 
@@ -47,7 +57,7 @@ class Outgoing:
         most: int,
         subject: Subject,
         sent: Callable[[int], None],
-        dropped: Callable[[int, bool], None],
+        dropped: Callable[[int, Reason], None],
         tell: Callable[[str, str], None],
     ) -> None:
         self.end = ExporterEnd(exporter)
@@ -57,17 +67,20 @@ class Outgoing:
         # A line about this may itself be handed over.
         self._lock = threading.RLock()
         self._waiting = self._under_way = self._failed = 0
-        self._overflows = self._untold = self._over = False
+        self._overflows = self._untold = self._ending = self._over = False
 
     def admits(self) -> bool:
         """Whether one more may wait; else it is dropped and counted, of which `tell` is to say."""
         with self._lock:
-            if self._waiting < self._most and not self._over:
+            if self._ending:
+                self._dropped(1, "stopped")
+                return False
+            if self._waiting < self._most:
                 self._waiting += 1
                 return True
             if not self._overflows:
                 self._overflows = self._untold = True
-            self._dropped(1, True)
+            self._dropped(1, "queue_full")
             return False
 
     def tell(self) -> None:
@@ -96,7 +109,7 @@ class Outgoing:
                 self._overflows = self._overflows and 2 * self._waiting > self._most
             else:
                 self._failed += count
-                self._dropped(count, False)
+                self._dropped(count, "not_exported")
         if self.end.changed(failed=not taken):
             how = "work again" if taken else "fail"
             more = "" if taken else f"; {self._subject.fate}"
@@ -109,17 +122,57 @@ class Outgoing:
 
         What was not sent by then is dropped, counted and told.
         """
-        before = self._failed
+        with self._lock:
+            self._ending, before = True, self._failed
         stop_within(timeout_s, shutdown, self.end)
         with self._lock:
             left = 0 if self._over else self._waiting + self._under_way
             self._over = True
             lost = self._failed - before + left
             if left:
-                self._dropped(left, False)
+                self._dropped(left, "not_exported")
         if lost:
             said = f"{lost} {self._subject.things} could not be sent before the end"
             self._tell(f"{said}; {self._subject.fate}", "ended")
+
+
+class Exports(Exporter, Protocol[ItemT_contra, ResultT_co]):
+    """One of the SDK's exporters."""
+
+    def export(self, batch: Sequence[ItemT_contra], /) -> ResultT_co:
+        """Send a batch."""
+
+
+class Counted(Generic[ItemT, ResultT]):
+    """An exporter for a processor of the SDK that has it counted what another exporter does.
+
+    Args:
+        exporter: sends.
+        outgoing: counts.
+        taken, lost: the SDK's words for how it went.
+    """
+
+    def __init__(
+        self, exporter: Exports[ItemT, ResultT], outgoing: Outgoing, taken: ResultT, lost: ResultT
+    ) -> None:
+        self._exporter, self._outgoing = exporter, outgoing
+        self._taken, self._lost = taken, lost
+
+    def export(self, batch: Sequence[ItemT], /) -> ResultT:
+        """Send a batch; the SDK calls it from one thread."""
+
+        def send() -> bool:
+            return self._exporter.export(batch) is self._taken
+
+        return self._taken if self._outgoing.export(len(batch), send) else self._lost
+
+    def shutdown(self) -> None:
+        """End the exporter once."""
+        self._outgoing.end.cut_short()
+
+    def force_flush(self, timeout_millis: int = 30000) -> bool:
+        """Nothing waits here."""
+        return True
 
 
 def positive(name: str, default: int, ignored: Callable[[str], None]) -> int:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable
 from random import Random
 from typing import Final, Literal
 
+from serving.telemetry.token_bucket import TokenBucket
 from serving.telemetry.trace_context import SpanIds, parent_of
 
 SamplerName = Literal[
@@ -39,7 +39,9 @@ class Sampler:
         name: of the sampler.
         ratio: share of the traces, 0 to 1, where the name says `traceidratio`.
         random: draws ids.
-        most_per_s: requests that are traced in a second; a second's worth may come at once.
+        most_per_s: requests that are traced in a second, above 0; a second's worth may come at
+            once. Those whose clients ask for it leave half of that to the traces that begin here,
+            which nobody's requests are to keep out. None: no limit.
         on_limited: called for each that is left out because of it.
         clock: monotonic seconds.
     """
@@ -50,7 +52,7 @@ class Sampler:
         ratio: float,
         random: Random | None = None,
         *,
-        most_per_s: float = math.inf,
+        most_per_s: float | None = None,
         on_limited: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -59,9 +61,13 @@ class Sampler:
         self._follows = root != name
         self._bound = round(share * _ALL)
         self._bits = (random or Random()).getrandbits  # noqa: S311 - ids, not secrets
-        self._most, self._on_limited, self._clock = most_per_s, on_limited, clock
-        self._left = max(most_per_s, 1.0)
-        self._as_of = clock()
+        self._on_limited, self._clock = on_limited, clock
+        self._bucket: TokenBucket | None = None
+        self._spare = 0.0
+        if most_per_s is not None:
+            at_once = max(most_per_s, 1.0)
+            self._spare = min(at_once / 2, at_once - 1)
+            self._bucket = TokenBucket(1 / most_per_s, at_once, clock())
 
     def sample(self, traceparent: bytes) -> SpanIds | None:
         """Return the ids of the request's span; None: it is not traced.
@@ -76,7 +82,7 @@ class Sampler:
             if parent is not None:
                 return self._child(*parent)
         low = self._bits(64)
-        if low >= self._bound or not self._allowed():
+        if low >= self._bound or not self._allowed(0.0):
             return None
         # An id of nothing but zeros is none.
         return SpanIds((self._bits(64) << 64 | low) or 1, self.span_id())
@@ -88,15 +94,11 @@ class Sampler:
     def _child(self, trace: int, span: int, sampled: bool) -> SpanIds | None:
         if not (sampled if self._follows else trace % _ALL < self._bound):
             return None
-        return SpanIds(trace, self.span_id(), span) if self._allowed() else None
+        return SpanIds(trace, self.span_id(), span) if self._allowed(self._spare) else None
 
-    def _allowed(self) -> bool:
-        """Whether a request that belongs to the sample may be traced now (a token bucket)."""
-        now = self._clock()
-        self._left = min(self._left + (now - self._as_of) * self._most, max(self._most, 1.0))
-        self._as_of = now
-        if self._left < 1:
-            self._on_limited()
-            return False
-        self._left -= 1
-        return True
+    def _allowed(self, spare: float) -> bool:
+        """Whether a request that belongs to the sample may be traced now."""
+        if self._bucket is None or self._bucket.take(self._clock(), spare):
+            return True
+        self._on_limited()
+        return False

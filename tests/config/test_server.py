@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from serving.config import Listen
+from serving.config import Listen, Telemetry
 
 
 @pytest.mark.parametrize(
@@ -36,3 +36,14 @@ def test_origins_as_browsers_send_them(origin: str) -> None:
 def test_what_no_browser_would_send_is_refused(origin: str) -> None:
     with pytest.raises(ValueError, match="is no origin; write it as browsers send it"):
         Listen(cors_origins=[origin])
+
+
+@pytest.mark.parametrize(("told", "endpoint"), [("http://c:4318", "http://c:4318"), ("", None)])
+def test_where_metrics_are_pushed_to(told: str, endpoint: str | None) -> None:
+    assert Telemetry(otlp_endpoint=told).otlp_endpoint == endpoint
+
+
+@pytest.mark.parametrize("wrong", ["c:4318", "127.0.0.1:4318", "ftp://c", "http://"])
+def test_a_collector_of_metrics_that_is_none_is_refused(wrong: str) -> None:
+    with pytest.raises(ValueError, match=rf"'{wrong}' is no collector; write a URL"):
+        Telemetry(otlp_endpoint=wrong)

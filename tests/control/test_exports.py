@@ -117,6 +117,25 @@ async def test_without_a_collector_nothing_is_pushed(totals, endpoint):
     assert "vigil.telemetry.export.failures" not in names(totals.series.snapshot())
 
 
+async def test_an_exporter_that_cannot_be_made_costs_pushes_alone(
+    totals, eventually, monkeypatch, caplog
+):
+    def refuses(*_args):
+        raise ValueError("X names 'y', which cannot be read")
+
+    monkeypatch.setattr(exports, "OtlpPusher", refuses)
+    history = History()
+    made = Exports(totals, config(), history, Costs())
+    made.start()
+    await eventually(lambda: history.samples)
+    await made.stop()
+    (record,) = caplog.records
+    assert record.vigil_fields["event"] == "metrics_not_exported"
+    assert record.getMessage() == (
+        "no metrics are pushed: their exporter cannot be made: X names 'y', which cannot be read"
+    )
+
+
 async def test_totals_are_pushed_in_the_interval_and_once_at_the_end(totals, eventually):
     made = Exports(totals, config(), History(), Costs())
     made.start()

@@ -116,6 +116,16 @@ WRONG = {
 }
 
 
+def test_scores_that_nobody_keeps_are_in_no_outcome() -> None:
+    action = np.zeros(2, np.uint8)
+    scored = Fake(answer=Decisions("guard", action, {}, np.float32([1, 2])))
+    (kept,) = GuardRunner([GuardSetup(scored)]).run(Rows(2))
+    assert kept.scores is not None
+    assert kept.scores.tolist() == [1, 2]
+    (dropped,) = GuardRunner([GuardSetup(scored)], scores=False).run(Rows(2))
+    assert (dropped.scores, dropped.failure) == (None, None)
+
+
 @pytest.mark.parametrize("answer", WRONG.values(), ids=WRONG)
 @pytest.mark.parametrize("on_error", ["open", "closed"])
 def test_what_is_no_decision_about_each_row_is_a_failure(answer: Any, on_error: str) -> None:

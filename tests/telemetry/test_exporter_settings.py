@@ -4,10 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import grpc
 import pytest
+from opentelemetry.exporter.otlp.proto.http import Compression
 
+from serving.telemetry.bounded_http import BoundedSession
 from serving.telemetry.collector import Protocol
-from serving.telemetry.exporter_settings import ExporterSettings, exporter_settings
+from serving.telemetry.exporter_settings import (
+    ExporterSettings,
+    exporter_arguments,
+    exporter_settings,
+)
 
 HTTP: Protocol = "http/protobuf"
 GENERAL, TRACES = "OTEL_EXPORTER_OTLP_", "OTEL_EXPORTER_OTLP_TRACES_"
@@ -71,3 +78,21 @@ def test_what_the_sdk_could_not_read_is_gone() -> None:
     names = {f"{TRACES}TIMEOUT": "soon", "OTEL_BSP_SCHEDULE_DELAY": "", "OTHER": ""}
     exporter_settings("traces", HTTP, lambda _: None, names)
     assert names == {"OTHER": ""}
+
+
+@pytest.mark.parametrize(("named", "zipped"), [("gzip", True), ("none", False)])
+def test_what_exporters_are_made_with(
+    monkeypatch: pytest.MonkeyPatch, named: str, zipped: bool
+) -> None:
+    monkeypatch.setenv(f"{TRACES}COMPRESSION", named)
+    monkeypatch.setenv(f"{GENERAL}TIMEOUT", "0.5")
+    over_grpc = exporter_arguments("traces", None, "grpc", pytest.fail)
+    kinds = grpc.Compression
+    expected = kinds.Gzip if zipped else kinds.NoCompression
+    assert over_grpc == {"endpoint": None, "timeout": 0.5, "compression": expected}
+    over_http = exporter_arguments("traces", "http://c/v1/traces", HTTP, pytest.fail)
+    with over_http.pop("session") as session:
+        assert isinstance(session, BoundedSession)
+    assert over_http == {
+        "endpoint": "http://c/v1/traces", "timeout": 0.5, "compression": Compression(named),
+    }  # fmt: skip

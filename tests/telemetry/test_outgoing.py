@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
+from collections.abc import Sequence
 
 import pytest
 
-from serving.telemetry.outgoing import Outgoing, Subject, positive
+from serving.telemetry.exporting import ExporterEnd
+from serving.telemetry.outgoing import Counted, Outgoing, Reason, Subject, positive
 
 
 class Exporter:
@@ -18,7 +21,8 @@ class Kept:
     """What an `Outgoing` counts and tells."""
 
     def __init__(self, most: int = 4) -> None:
-        self.sent, self.dropped, self.overflowed = 0, 0, 0
+        self.sent = 0
+        self.why: Counter[Reason] = Counter()
         self.told: list[str] = []
         subject = Subject("exports of hats", "hats", "hats are burnt")
         self.outgoing = Outgoing(
@@ -28,9 +32,12 @@ class Kept:
     def _sent(self, count: int) -> None:
         self.sent += count
 
-    def _dropped(self, count: int, overflow: bool) -> None:
-        self.dropped += count
-        self.overflowed += count if overflow else 0
+    def _dropped(self, count: int, why: Reason) -> None:
+        self.why[why] += count
+
+    @property
+    def dropped(self) -> int:
+        return self.why.total()
 
     def _tell(self, said: str) -> None:
         self.told.append(said)
@@ -54,7 +61,7 @@ def test_no_more_wait_than_may_and_that_is_told_once() -> None:
     kept.outgoing.tell()
     kept.outgoing.tell()
     assert kept.told == ["more hats wait for the collector than may; hats are burnt"]
-    assert (kept.dropped, kept.overflowed) == (3, 3)
+    assert kept.why == {"queue_full": 3}
     assert kept.outgoing.export(1, works)
     assert kept.add(2) == 1
     kept.outgoing.tell()
@@ -71,7 +78,7 @@ def test_failures_are_told_once_and_that_they_are_over() -> None:
     for send in (works, fails, fails, works):
         kept.outgoing.export(1, send)
     assert kept.told == ["exports of hats fail; hats are burnt", "exports of hats work again"]
-    assert (kept.sent, kept.dropped) == (2, 2)
+    assert (kept.sent, kept.why) == (2, {"not_exported": 2})
 
 
 def test_what_raises_has_failed() -> None:
@@ -99,7 +106,7 @@ def test_what_is_left_at_the_end_is_counted_and_told() -> None:
     assert going_on.wait(60)
     kept.outgoing.stop(0.01, lambda: ends.wait(60))
     told, dropped = list(kept.told), kept.dropped
-    assert (kept.sent, dropped) == (0, 11)  # and the line about it
+    assert (kept.sent, kept.why) == (0, {"not_exported": 10, "stopped": 1})  # and the line about it
     assert told == ["10 hats could not be sent before the end; hats are burnt"]
     ends.set()
     sending.join(60)
@@ -114,12 +121,57 @@ def test_what_fails_while_it_ends_is_told_as_well() -> None:
     assert kept.told == ["2 hats could not be sent before the end; hats are burnt"]
 
 
-def test_after_the_end_nothing_waits() -> None:
+def test_what_comes_after_the_end_has_begun_is_no_overflow() -> None:
     kept = Kept()
-    kept.outgoing.stop(60, lambda: None)
+    kept.add(4)  # no more may wait
+    ending, ends = threading.Event(), threading.Event()
+
+    def shutdown() -> None:
+        ending.set()
+        ends.wait(60)
+        kept.outgoing.export(4, works)
+
+    stopping = threading.Thread(target=kept.outgoing.stop, args=[120, shutdown])
+    stopping.start()
+    assert ending.wait(60)
     assert kept.add(2) == 0
-    assert kept.dropped == 2
-    assert kept.told == []
+    kept.outgoing.tell()
+    ends.set()
+    stopping.join(60)
+    assert kept.add(1) == 0
+    kept.outgoing.tell()
+    assert (kept.sent, kept.why, kept.told) == (4, {"stopped": 3}, [])
+
+
+class Sends(Exporter):
+    """Writes down what it is to send, and does what it is told."""
+
+    def __init__(self) -> None:
+        self.sent: list[int] = []
+        self.works = True
+        self.ended = 0
+
+    def export(self, batch: Sequence[int], /) -> str:
+        self.sent += batch
+        return "taken" if self.works else "lost"
+
+    def shutdown(self) -> None:
+        self.ended += 1
+
+
+def test_what_an_exporter_does_is_counted() -> None:
+    kept, sends = Kept(), Sends()
+    kept.outgoing.end = ExporterEnd(sends)
+    counted = Counted(sends, kept.outgoing, "taken", "lost")
+    kept.add(3)
+    assert counted.export([1, 2]) == "taken"
+    sends.works = False
+    assert counted.export([3]) == "lost"
+    assert (sends.sent, kept.sent, kept.why) == ([1, 2, 3], 2, {"not_exported": 1})
+    assert counted.force_flush()
+    counted.shutdown()
+    counted.shutdown()
+    assert sends.ended == 1
 
 
 @pytest.mark.parametrize("text", ["0", "-1", "many", "1.5", "\u0663"])

@@ -104,15 +104,55 @@ def test_no_more_are_traced_than_may_be_whoever_asks_for_it() -> None:
     def kept(count: int, traceparent: bytes) -> int:
         return sum(sampler.sample(traceparent) is not None for _ in range(count))
 
-    assert kept(20, value(TRACE, 1)) == 5
-    assert kept(20, b"") == 0
+    assert kept(20, b"") == 5
+    assert kept(20, value(TRACE, 1)) == 0
     assert len(limited) == 35
     now[0] += 0.5
     assert kept(20, b"") == 2
     now[0] += 100  # no more is saved up than a second's worth
-    assert kept(20, value(TRACE, 1)) == 5
+    assert kept(20, b"") == 5
     assert kept(20, value(TRACE, 0)) == 0
     assert len(limited) == 35 + 18 + 15  # who does not ask is not left out because of it
+
+
+@pytest.mark.parametrize("name", ["parentbased_always_on", "always_on"])
+def test_clients_that_ask_for_traces_do_not_keep_out_those_that_begin_here(
+    name: SamplerName,
+) -> None:
+    now = [0.0]
+    sampler = Sampler(name, 1, most_per_s=10, clock=lambda: now[0])
+    asked = here = 0
+    for millisecond in range(100_000):
+        now[0] = millisecond / 1000
+        asked += sampler.sample(value(TRACE, 1)) is not None
+        if millisecond % 250 == 0:
+            here += sampler.sample(b"") is not None
+    assert here == 400
+    assert asked == pytest.approx(1000 - 400, abs=10)  # all else that may be traced
+
+
+def test_clients_alone_get_as_many_as_may_be() -> None:
+    now = [0.0]
+    sampler = Sampler("always_on", 1, most_per_s=10, clock=lambda: now[0])
+    asked = 0
+    for millisecond in range(100_000):
+        now[0] = millisecond / 1000
+        asked += sampler.sample(value(TRACE, 1)) is not None
+    assert asked == pytest.approx(1000, abs=10)
+
+
+def test_without_a_limit_nobody_is_left_out_and_no_clock_is_asked() -> None:
+    def never() -> float:
+        pytest.fail("there is nothing to count")
+
+    sampler = Sampler("always_on", 1, on_limited=never, clock=never)
+    assert all(sampler.sample(each) for each in [b"", value(TRACE, 1)] * 1000)
+
+
+@pytest.mark.parametrize("wrong", [float("inf"), float("nan"), -1.0])
+def test_what_is_no_limit_is_refused(wrong: float) -> None:
+    with pytest.raises(ValueError, match="no token bucket has"):
+        Sampler("always_on", 1, most_per_s=wrong)
 
 
 def test_a_limit_below_one_a_second_lets_one_pass_now_and_then() -> None:

@@ -12,6 +12,9 @@ ENDED: Final = "ended"
 DEADLY: Final = "deadly"
 EXPLAINER: Final = "explainer"
 
+HUNG: Final = "took too long and was replaced"
+"""How a replica ended whose batch hung: `EndedMeta.how`, which its client is told too."""
+
 
 class FailedMeta(msgspec.Struct, frozen=True):
     """What a replica or an explainer says that could not load its model."""

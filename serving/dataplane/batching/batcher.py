@@ -187,6 +187,7 @@ class Batcher:
         """Answer what waits; nobody will compute it."""
         self.queue.served = False
         self.queue.evict(no_replica(self._name))
+        self._quarantine.give_up()
         self._look_idle()
 
     def retire(self, on_idle: Callable[[], None]) -> None:

@@ -69,6 +69,7 @@ class LostBatches:
             version,
             replicas or Replicas(),
             ends or ReplicaEnds(),
+            remains,
             changed,
             partial(tell, observer.retried),
             self._found_deadly,

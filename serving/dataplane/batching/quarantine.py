@@ -24,7 +24,7 @@ from typing import Final
 
 import msgspec
 
-from serving.channel.messages.control import EndedMeta
+from serving.channel.messages.control import HUNG, EndedMeta
 from serving.config import Replicas
 from serving.dataplane.batching.deadly_requests import Deadly, DeadlyRequests, deadly_request
 from serving.dataplane.batching.replacement import RETURN_S
@@ -46,7 +46,6 @@ PATIENCE_S: Final = 5.0
 _OF_DEADLINE: Final = 0.25
 _OF_HANG: Final = 0.9
 """Share of the time allowed after which a replica that is lost was ended for hanging."""
-_HUNG: Final = "took too long and was replaced"
 
 
 class Suspects(msgspec.Struct, eq=False):
@@ -72,6 +71,7 @@ class Quarantine:
         name, version: of the model.
         replicas: how many there are, and after how many seconds a batch is one that hangs.
         ends: how replicas ended.
+        remains: returns whether there is somebody to send suspects to, or will be.
         changed: called when there may be something to send, or nothing is left.
         on_again: told how many requests will be sent again.
         on_deadly: told of each request that is found guilty.
@@ -87,6 +87,7 @@ class Quarantine:
         version: str,
         replicas: Replicas,
         ends: ReplicaEnds,
+        remains: Callable[[], bool],
         changed: Callable[[], None],
         on_again: Callable[[int], None],
         on_deadly: Callable[[Deadly], None],
@@ -94,6 +95,7 @@ class Quarantine:
         self._name, self._version = name, version
         self._ends = ends
         self._replicas = replicas
+        self._remains = remains
         self._changed = changed
         self._on_again = on_again
         self._on_deadly = on_deadly
@@ -123,7 +125,7 @@ class Quarantine:
         before = self._sent if self.holds(batch) else None
         self._undecided += 1
         if lost.begun and lost.busy_s >= _OF_HANG * self._replicas.hang_timeout_s:
-            self._judge(batch, before, lost, EndedMeta(link.id, _HUNG, True))
+            self._judge(batch, before, lost, EndedMeta(link.id, HUNG, True))
         else:
             self._ends.ask(link.id, partial(self._judge, batch, before, lost))
 
@@ -137,20 +139,40 @@ class Quarantine:
         if len(batch.items) == 1 and (proven or deaths >= UNEXPLAINED):
             self._condemn(batch.items[0], ended.how if ended else "was lost", lost, deaths)
         else:
-            proven = proven or (before is not None and before.proven)
             self.refuse_known(batch.items)
             alive = [item for item in batch.items if not item.future.done()]
-            now = self._loop.time()
-            risk_at = inf if deaths >= 2 or proven else now + _patience(alive, now)
-            pieces = [Suspects(each, deaths, proven, risk_at) for each in _cut(alive)]
-            if before is None:
-                self.held.extend(pieces)
+            if self._remains():
+                self._hold(alive, before, deaths, proven=proven)
             else:
-                # First, so that the one who is guilty is known before others who ask the same.
-                self.held.extendleft(reversed(pieces))
-            self._on_again(len(alive))
-            self._wait_anew()
+                self._answer_unserved(alive)
         self._changed()
+
+    def _hold(
+        self, items: list[Pending], before: Suspects | None, deaths: int, *, proven: bool
+    ) -> None:
+        """Have requests sent again, in pieces of what they were sent in."""
+        proven = proven or (before is not None and before.proven)
+        now = self._loop.time()
+        risk_at = inf if deaths >= 2 or proven else now + _patience(items, now)
+        pieces = [Suspects(each, deaths, proven, risk_at) for each in _cut(items)]
+        if before is None:
+            self.held.extend(pieces)
+        else:
+            # First, so that the one who is guilty is known before others who ask the same.
+            self.held.extendleft(reversed(pieces))
+        self._on_again(len(items))
+        self._wait_anew()
+
+    def give_up(self) -> None:
+        """Answer the suspects that wait; nobody will compute them."""
+        held, self.held = self.held, deque()
+        for suspects in held:
+            self._answer_unserved(suspects.items)
+        self._watch()
+
+    def _answer_unserved(self, items: Iterable[Pending]) -> None:
+        for item in items:
+            settle(item, no_replica(self._name))
 
     def _condemn(self, item: Pending, how: str, lost: ReplicaLost, deaths: int) -> None:
         error = ends_replicas(self._name, how)
@@ -243,16 +265,12 @@ class Quarantine:
 
     def _drop_answered(self) -> None:
         """Forget suspects that nobody waits for, and answer all if they have waited too long."""
-        overdue = self._waits and self._until <= self._loop.time()
-        held: deque[Suspects] = deque()
+        if self._waits and self._until <= self._loop.time():
+            self.give_up()
+            return
         for suspects in self.held:
             suspects.items = [item for item in suspects.items if not item.future.done()]
-            if overdue:
-                for item in suspects.items:
-                    settle(item, no_replica(self._name))
-            elif suspects.items:
-                held.append(suspects)
-        self.held = held
+        self.held = deque([suspects for suspects in self.held if suspects.items])
 
     @property
     def _waits(self) -> bool:

@@ -80,7 +80,7 @@ class GuardStage:
         """
         guard, items = result.guard, batch.items
         ends = list(accumulate(batch.rows))
-        rejected: list[int] = []
+        rejected: dict[int, None] = {}
         for row, action, reason in result.rows:
             at = bisect_right(ends, row)
             item = items[at]
@@ -89,11 +89,10 @@ class GuardStage:
                 error = GuardRejected(f"rejected by guard '{guard}': {reason}")
                 error.batched = batch.ended > 0  # else it was never sent
                 settle(item, error)
-                if at not in rejected:
-                    rejected.append(at)
+                rejected[at] = None
             elif action == Action.FLAG and guard not in item.flags:
                 item.flags.append(guard)
-        return rejected
+        return list(rejected)
 
     def _report(self, batch: Batch, outcome: Outcome) -> None:
         first, requests = batch.items[0].id, len(batch.items)

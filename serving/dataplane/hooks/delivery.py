@@ -8,19 +8,21 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
 from serving.channel.connection import ChannelClosed, Connection
 from serving.channel.messages.observation import EVENTS, POSITION, EventMeta, Position, Taken
 from serving.protocol.messages import Tensor
+from serving.protocol.weight import weight
 
 _RETRY_S: Final = 0.05
 _PER_REQUEST: Final = 300
 """Bytes of a request's id, numbers and outcome as objects, at least."""
+_REFERENCE: Final = 8
 
 
 class _Kept(msgspec.Struct):
@@ -173,16 +175,18 @@ class Delivery:
         self._on_sent(kept.meta)
 
 
-def size_of(ids: Sequence[str], tensors: Sequence[Tensor]) -> int:
+def size_of(
+    ids: Sequence[str], tensors: Sequence[Tensor], sensitive: Mapping[str, Sequence[str | None]]
+) -> int:
     """Return about how many bytes a message holds: its arrays, and what is told of each request.
 
-    Of refused requests there are no arrays, and of these come the most when least is taken.
+    Of refused requests there are few arrays, and of these come the most when least is taken.
+
+    Args:
+        ids: of the requests.
+        tensors: of the message.
+        sensitive: text or None per row, by attribute.
     """
     requests = _PER_REQUEST * len(ids) + sum(map(len, ids))
-    return requests + sum(_nbytes(tensor.data) for tensor in tensors)
-
-
-def _nbytes(array: Any) -> int:
-    if array.dtype.hasobject:
-        return int(array.nbytes) + sum(len(value) for value in array.flat)
-    return int(array.nbytes)
+    texts = sum(_REFERENCE * len(of) + sum(map(len, filter(None, of))) for of in sensitive.values())
+    return requests + texts + sum(weight(tensor.data) for tensor in tensors)

@@ -12,14 +12,17 @@ from serving.access.principals import ANYBODY
 from serving.channel.messages.observation import ANSWERED, BatchColumns, RequestColumns
 from serving.dataplane.context import RequestContext
 from serving.dataplane.hooks.records import RequestDone, RequestRefused
+from serving.dataplane.requests.bound import Fitting
 from serving.dataplane.requests.decisions import RowDecision
 from serving.models.logged import Tensors
+from serving.protocol.weight import weight
 from serving.telemetry.outcomes import OUTCOME_OK
 
 Arrays = Mapping[str, np.ndarray]
 
 MOST_REFUSED_BYTES: Final = 4 << 20
-"""Inputs of a refused request; larger ones stay out, for they would cost others their room."""
+"""Inputs and sensitive values of a refused request; larger ones stay out, for they would cost
+others their room."""
 
 
 class EventKey(NamedTuple):
@@ -55,11 +58,11 @@ class EventBatch(msgspec.Struct):
     Attributes:
         timestamp: when it was answered, seconds since the epoch.
         ids, rows: per request.
-        inputs, outputs: arrays [total, ...] by name; they are not copied.
+        inputs, outputs: arrays [total, ...] by name; not copied where all are told.
         sensitive: object arrays of text or None per row, by attribute.
         scores: float32 [total] by guard, NaN in rows that one has not judged.
         log: for the prediction log; None where the model is not logged.
-        text_bytes: of BYTES values, where they were counted.
+        text_bytes: of BYTES values and sensitive ones, where they were counted.
     """
 
     timestamp: float
@@ -109,20 +112,41 @@ def refused_batch(refused: RequestRefused, kept: Tensors | None = None) -> Event
     log = LogColumns(refused.id, 0, 0, made)
     batch = EventBatch(refused.time, (refused.client_id,), (refused.rows,), {}, {}, None, log)
     if kept is not None:
-        batch.scores = refused.scores
+        if refused.scores is not None:
+            batch.scores = _owned(refused.scores)
         if refused.fitting is not None:
-            batch.sensitive = refused.fitting.sensitive
-            _add_inputs(batch, refused.fitting.inputs, kept)
+            _add_inputs(batch, refused.fitting, kept)
     return batch
 
 
-def _add_inputs(batch: EventBatch, inputs: Arrays, kept: Tensors) -> None:
+def _add_inputs(batch: EventBatch, fitting: Fitting, kept: Tensors) -> None:
+    inputs = fitting.inputs
     if isinstance(kept, frozenset):
-        inputs = {name: array for name, array in inputs.items() if name in kept}
-    texts = [array for array in inputs.values() if array.dtype.hasobject]
-    text_bytes = sum(len(value) for array in texts for value in array.flat)
-    if text_bytes + sum(array.nbytes for array in inputs.values()) <= MOST_REFUSED_BYTES:
-        batch.inputs, batch.text_bytes = inputs, text_bytes
+        inputs = _named(inputs, kept)
+    sensitive = fitting.sensitive or {}
+    size = sum(map(weight, (*inputs.values(), *sensitive.values())))
+    if size <= MOST_REFUSED_BYTES:
+        batch.inputs, batch.sensitive = _owned(inputs), fitting.sensitive
+        batch.text_bytes = size - sum(array.nbytes for array in inputs.values())
+
+
+def some_of(arrays: Arrays, wanted: frozenset[str]) -> Arrays:
+    """Return those of a batch's arrays that somebody wants.
+
+    Where these are not all, views are copied: what they are views on holds the others too, and a
+    message is kept for as long as its monitor is away.
+    """
+    chosen = _named(arrays, wanted)
+    return arrays if len(chosen) == len(arrays) else _owned(chosen)
+
+
+def _named(arrays: Arrays, wanted: frozenset[str]) -> Arrays:
+    return {name: array for name, array in arrays.items() if name in wanted}
+
+
+def _owned(arrays: Arrays) -> Arrays:
+    """Return arrays that hold nothing but themselves; a view holds a whole body, or a batch."""
+    return {name: array if array.base is None else array.copy() for name, array in arrays.items()}
 
 
 def _none() -> RequestColumns:

@@ -11,6 +11,7 @@ from serving.dataplane.hooks.event_batches import (
     EventKey,
     log_columns,
     refused_batch,
+    some_of,
 )
 from serving.dataplane.hooks.publisher import EventPublisher
 from serving.dataplane.hooks.records import BatchDone, RequestDone, RequestRefused
@@ -100,12 +101,12 @@ class Events:
         if self._inputs:
             inputs = done.inputs() if total == done.rows else inputs_of(done, requests)
             if isinstance(self._inputs, frozenset):
-                inputs = {name: inputs[name] for name in inputs if name in self._inputs}
+                inputs = some_of(inputs, self._inputs)
         outputs: Columns = {}
         if self._outputs and key.kind is ANSWERED:
             outputs = done.outputs if total == done.output_rows else outputs_of(done, requests)
             if isinstance(self._outputs, frozenset):
-                outputs = {name: outputs[name] for name in outputs if name in self._outputs}
+                outputs = some_of(outputs, self._outputs)
         log = scores = None
         if self._logged:
             log = log_columns(done.id, done.compute_ns, done.guards_ns, done.answered, requests)

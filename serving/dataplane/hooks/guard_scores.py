@@ -14,16 +14,15 @@ Scores = Mapping[str, np.ndarray]
 """Float32 [rows] by guard; NaN in rows that a guard has not judged."""
 
 
-def row_scores(
-    batch: Batch, guards: Sequence[GuardResult], failed: Collection[int], *, gateway: bool
-) -> Scores | None:
-    """Return what all rows of a batch were scored; None: no guard gave a score.
+def model_scores(
+    batch: Batch, guards: Sequence[GuardResult], failed: Collection[int]
+) -> dict[str, np.ndarray]:
+    """Return what guards beside the model scored all rows of a batch; empty: they gave no score.
 
     Args:
         batch: its requests.
-        guards: what those beside the model said of the requests that did not fail there.
+        guards: what they said of the requests that did not fail there.
         failed: positions of those that did.
-        gateway: whether requests may have scores of the gateway's guards.
     """
     found = {
         result.guard: np.frombuffer(result.scores, FLOAT32) for result in guards if result.scores
@@ -34,12 +33,14 @@ def row_scores(
         for guard, given in found.items():
             found[guard] = _unjudged(batch.total)
             found[guard][answered] = given
-    if gateway:
-        _add_gateway(found, batch)
-    return found or None
+    return found
 
 
-def _add_gateway(found: dict[str, np.ndarray], batch: Batch) -> None:
+def add_gateway_scores(found: dict[str, np.ndarray], batch: Batch) -> None:
+    """Add what the gateway's guards scored the requests of a batch.
+
+    Rows of parts hold NaN: what guards scored them is their larger request's, which has it.
+    """
     start = 0
     for item in batch.items:
         stop = start + item.bound.rows
@@ -52,12 +53,16 @@ def _add_gateway(found: dict[str, np.ndarray], batch: Batch) -> None:
 
 
 def note_scores_of_parts(items: Sequence[Pending], scores: Scores) -> None:
-    """Give larger requests the scores of their parts in a batch, float32 of all its rows."""
+    """Give larger requests the scores of their parts in a batch, of guards beside the model.
+
+    Args:
+        items: requests of the batch, parts and others.
+        scores: float32 of all its rows; not of the gateway's guards, see `add_gateway_scores`.
+    """
     start = 0
     for item in items:
         stop = start + item.bound.rows
-        # A part that is asked for again is none of them any more.
-        if item.whole is not None and item.future in item.whole.futures:
+        if item.whole is not None and item.whole.awaits(item):
             for guard, column in scores.items():
                 item.scored(guard, column[start:stop])
         start = stop

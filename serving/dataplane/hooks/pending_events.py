@@ -49,11 +49,10 @@ class PendingEvents:
             nobody has counted more).
     """
 
-    __slots__ = ("_batches", "_scored", "bytes", "requests", "rows")
+    __slots__ = ("_batches", "bytes", "requests", "rows")
 
     def __init__(self) -> None:
         self._batches: list[EventBatch] = []
-        self._scored = False
         self.requests = 0
         self.rows = 0
         self.bytes = 0
@@ -72,7 +71,6 @@ class PendingEvents:
             self.bytes += array.nbytes
         self.bytes += batch.text_bytes
         if batch.scores:
-            self._scored = True
             for array in batch.scores.values():
                 self.bytes += array.nbytes
         return True
@@ -80,19 +78,18 @@ class PendingEvents:
     def take(self) -> Iterator[JoinedEvents]:
         """Give everything away; several parts only where batches differ in shape or outputs."""
         batches, self._batches = self._batches, []
-        scored, self._scored = self._scored, False
         self.requests = self.rows = self.bytes = 0
         if not batches:
             return
         columns = _columns(batches)
         if columns is not None:
-            yield _join(batches, columns, scored=scored)
+            yield _join(batches, columns)
             return
         for _, run in itertools.groupby(batches, _signature):
             alike = list(run)
             columns = _columns(alike)
             assert columns is not None  # their signatures are equal
-            yield _join(alike, columns, scored=scored)
+            yield _join(alike, columns)
 
 
 def _columns(batches: list[EventBatch]) -> _Columns | None:
@@ -121,13 +118,13 @@ def _signature(batch: EventBatch) -> frozenset[Any]:
     )
 
 
-def _join(batches: list[EventBatch], columns: _Columns, *, scored: bool) -> JoinedEvents:
+def _join(batches: list[EventBatch], columns: _Columns) -> JoinedEvents:
     ids = list(itertools.chain.from_iterable([batch.ids for batch in batches]))
     rows = list(itertools.chain.from_iterable([batch.rows for batch in batches]))
     inputs, outputs = map(_concatenate, columns)
     return JoinedEvents(
         batches[-1].timestamp, ids, rows, inputs, outputs, _sensitive(batches),
-        _scores(batches) if scored else {}, sum(rows), *joined_columns(batches),
+        _scores(batches), sum(rows), *joined_columns(batches),
     )  # fmt: skip
 
 

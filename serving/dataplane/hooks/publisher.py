@@ -18,7 +18,7 @@ from serving.channel.frame_parts import Message
 from serving.channel.messages import observation
 from serving.channel.messages.directory import Directory
 from serving.channel.messages.observation import EventMeta
-from serving.channel.monitor_shares import monitor_ids, monitor_of
+from serving.channel.monitor_shares import monitor_ids, monitor_of, monitor_of_model
 from serving.dataplane.hooks.delivery import Delivery, size_of
 from serving.dataplane.hooks.event_batches import EventBatch, EventKey
 from serving.dataplane.hooks.monitor_link import MonitorLink
@@ -147,9 +147,6 @@ class EventPublisher:
         )
         return MonitorLink(ident, delivery, self._secret, self.flush)
 
-    def _link_of(self, model: str) -> MonitorLink:
-        return self._links[monitor_of(model, self._monitors)]
-
     def close(self) -> None:
         """Send what waits, drop it where no monitor is, and close the connections."""
         self.flush()
@@ -208,7 +205,7 @@ class EventPublisher:
         return sum(link.delivery.bytes for link in self._links.values())
 
     def _flush(self, key: EventKey, pending: PendingEvents) -> None:
-        link = self._link_of(key.model)
+        link = self._links[monitor_of_model(key.model, self._monitors)]
         delivery = link.delivery
         for part in pending.take():
             requests, rows = len(part.ids), part.total
@@ -219,7 +216,7 @@ class EventPublisher:
             ]
             if part.scores:
                 tensors += _tensors(observation.SCORE_PREFIX, part.scores)
-            size = size_of(part.ids, tensors)
+            size = size_of(part.ids, tensors, part.sensitive)
             if not delivery.room(size):
                 self._drop(key.model, key.version, _reason(link), requests, rows)
                 continue
@@ -258,24 +255,24 @@ class EventPublisher:
         tensors: Sequence[Tensor] = (),
         *,
         model: str,
-        flush: bool = True,
     ) -> Message:
-        """Ask a model's monitor (labels, findings, report); it sees what was published before.
+        """Ask a model's monitor (labels, findings, report); it sees what was published of the
+        model before.
 
         Args:
             kind, meta, tensors: the message.
             model: whose monitor is asked. It need not be served: what is about no model takes a
                 text that is the same at every gateway.
-            flush: whether what was published before must be; many small messages cost much.
 
         Raises:
             ModelNotReady: the monitor is not there, it has not begun to take events, or it went
                 away before it answered.
             VigilError: what the monitor answered.
         """
-        if flush:
-            self.flush()
-        return await self._link_of(model).request(kind, meta, tensors)
+        for key, pending in self._open.items():
+            if key.model == model:  # others gather on: many small messages cost much
+                self._flush(key, pending)
+        return await self._links[monitor_of(model, self._monitors)].request(kind, meta, tensors)
 
 
 def _reason(link: MonitorLink) -> str:

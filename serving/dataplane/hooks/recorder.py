@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
 
 import numpy as np
 
@@ -11,7 +12,12 @@ from serving.channel.messages.inference import BatchResult, GuardResult
 from serving.dataplane.context import NO_CONTEXT, RequestContext
 from serving.dataplane.hooks.event_counters import EventCounters
 from serving.dataplane.hooks.failures import failure_of, outcome_of
-from serving.dataplane.hooks.guard_scores import Scores, note_scores_of_parts, row_scores
+from serving.dataplane.hooks.guard_scores import (
+    Scores,
+    add_gateway_scores,
+    model_scores,
+    note_scores_of_parts,
+)
 from serving.dataplane.hooks.hook import BatchHook, RefusalHook
 from serving.dataplane.hooks.record_ids import new_record_id
 from serving.dataplane.hooks.records import BatchDone, RequestDone, RequestRefused
@@ -38,6 +44,7 @@ class Recorder:
         batch_hooks: told of every batch, in this order.
         refusal_hooks: told of every request that no batch has answered, in this order.
         input_names: in the order of the arrays of each request.
+        logged: whether somebody has a use for inputs of requests that no batch has answered.
     """
 
     def __init__(
@@ -47,8 +54,11 @@ class Recorder:
         batch_hooks: tuple[BatchHook, ...],
         refusal_hooks: tuple[RefusalHook, ...],
         input_names: tuple[str, ...] = (),
+        *,
+        logged: bool = False,
     ) -> None:
         self._input_names = input_names
+        self._logged = logged
         self._model, self._version, self._revision = key
         self._counters = counters
         self.batch_hooks = batch_hooks
@@ -92,16 +102,18 @@ class Recorder:
                 if item.whole is not None and item.whole.begins_with(item):
                     item.whole.formed = batch.formed
         meta = result.meta
-        scores = None
+        scores: dict[str, np.ndarray] = {}
         if meta.guards:
             self._counters.guards.judged(meta.guards)
         if meta.guards or self._scored_here:
-            scores = row_scores(batch, meta.guards, meta.failed, gateway=self._scored_here)
-            if parts and scores is not None:
+            scores = model_scores(batch, meta.guards, meta.failed)
+            if parts:
                 note_scores_of_parts(batch.items, scores)
+            if self._scored_here:
+                add_gateway_scores(scores, batch)
         self._batch_done(
             batch, now, meta.compute_ns, meta.guard_ns, output_rows, requests, failures,
-            result.outputs, scores, contexts=contexts,
+            result.outputs, scores or None, contexts=contexts,
         )  # fmt: skip
         if parts:
             for whole in finished(batch.items):
@@ -199,7 +211,7 @@ class Recorder:
             try:
                 hook.batch_done(done)
             except Exception as error:  # noqa: BLE001 - the other hooks are told all the same
-                self._report(hook, error)
+                self._hook_failed(hook, error)
 
     # -- requests -----------------------------------------------------------------------
 
@@ -213,14 +225,14 @@ class Recorder:
         """
         if error.batched:
             return
-        bound, fitting = item.bound, None
-        if outcome_of(error) in ABOUT_INPUTS:
-            inputs = dict(zip(self._input_names, bound.arrays, strict=False))
-            fitting = Fitting(bound.rows, inputs, bound.sensitive)
         self.refused(
-            error, waited_s, item.id, item.context, bound.rows, item.decisions, item.arm, fitting,
-            item.scores,
+            error, waited_s, item.id, item.context, item.bound.rows, tuple(item.decisions or ()),
+            item.arm, partial(self._all_of, item.bound), item.scores,
         )  # fmt: skip
+
+    def _all_of(self, bound: Bound) -> Fitting:
+        inputs = dict(zip(self._input_names, bound.arrays, strict=False))
+        return Fitting(bound.rows, inputs, bound.sensitive)
 
     def given_up(self, item: Pending, waited_s: float) -> None:
         """Record an admitted request that its client gave up, unless it has been answered."""
@@ -239,25 +251,45 @@ class Recorder:
         rows: int = 0,
         decisions: tuple[RowDecision, ...] = (),
         arm: str = "",
-        fitting: Fitting | None = None,
+        fitting: Callable[[], Fitting | None] | None = None,
         scores: Scores | None = None,
     ) -> None:
-        """Record a request that no batch has answered; the arguments are its record's."""
+        """Record a request that no batch has answered; the arguments are its record's.
+
+        Args:
+            fitting: tells what of it fits the model; asked where its inputs may be the reason and
+                somebody wants to know. What it raises is logged.
+        """
+        known = None if fitting is None else self._fitting(error, fitting)
         refused = RequestRefused(
             new_record_id(), self._model, self._version, self._revision, arm, time.time(),
-            client_id, failure_of(error), waited_s, rows, decisions, context, fitting, scores,
+            client_id, failure_of(error), waited_s, known.rows if known else rows, decisions,
+            context, known, scores,
         )  # fmt: skip
         error.logged = True  # by the hooks, if it is worth a line
         for hook in self.refusal_hooks:
             try:
                 hook.request_refused(refused)
             except Exception as raised:  # noqa: BLE001 - as above
-                self._report(hook, raised)
+                self._hook_failed(hook, raised)
 
-    def _report(self, hook: object, error: Exception) -> None:
+    def _fitting(self, error: VigilError, fitting: Callable[[], Fitting | None]) -> Fitting | None:
+        if not self._logged or outcome_of(error) not in ABOUT_INPUTS:
+            return None
+        try:
+            return fitting()
+        except Exception as raised:  # noqa: BLE001 - its client is told of `error` all the same
+            self._report("what fits the model of a request that was refused is not known", raised)
+            return None
+
+    def _hook_failed(self, hook: object, error: Exception) -> None:
+        said = f"{type(hook).__name__} could not take in the record of a batch or a request"
+        self._report(said, error)
+
+    def _report(self, said: str, error: Exception) -> None:
         report(
             Event.OBSERVATION_FAILED,
-            f"{type(hook).__name__} could not take in the record of a batch or a request",
+            said,
             model=self._model,
             version=self._version,
             error=error,
@@ -295,12 +327,13 @@ def _requests(
                 if isinstance(error, VigilError) and error.batched:
                     failure, refused = failure_of(error), False
                     failures += 1
-            said = item.response_parameters
+            said, decisions = item.response_parameters, item.decisions
             requests.append(
                 RequestDone(
                     item.id, bound, item.enqueued, formed - item.enqueued, row,
-                    output_row if has_outputs else -1, outcome, failure, refused, item.decisions,
-                    item.flags, "" if said is None else said.version, item.context, item.arm,
+                    output_row if has_outputs else -1, outcome, failure, refused,
+                    () if decisions is None else tuple(decisions), item.flags,
+                    "" if said is None else said.version, item.context, item.arm,
                 )
             )  # fmt: skip
         row += bound.rows

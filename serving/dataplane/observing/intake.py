@@ -91,7 +91,7 @@ class PairIntake:
         if self.shared:
             meta = HalfMeta(key, side, half.body, half.time)
             # Both halves have the key, wherever they come in; the answer alone may name no model.
-            answer = await self._publisher.request(HALF, meta, model="/".join(key), flush=False)
+            answer = await self._publisher.request(HALF, meta, model="/".join(key))
             self._received[side].value += 1
             reply = _decode_reply(answer.meta)
             if not reply.paired:

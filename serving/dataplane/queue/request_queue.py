@@ -22,6 +22,7 @@ from serving.dataplane.requests.rejections import (
     too_late,
 )
 from serving.errors import VigilError
+from serving.protocol.weight import weight
 
 SWEEP_S = 0.05
 
@@ -313,9 +314,4 @@ class RequestQueue:
 
 def weigh(bound: Bound) -> int:
     """Return the bytes of a request's inputs, values of BYTES included."""
-    total = 0
-    for array in bound.arrays:
-        total += array.nbytes
-        if array.dtype.hasobject:
-            total += sum(map(len, array.flat))
-    return total
+    return sum(map(weight, bound.arrays))

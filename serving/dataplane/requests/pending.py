@@ -25,7 +25,8 @@ class Pending:
             has levels. Empty where nobody takes turns.
         priority: its level, 1 the highest; 0 where the model has none.
         context: what it came with.
-        flags, decisions: guards that flagged it, and what any guard said of its rows.
+        flags: guards that flagged it.
+        decisions: what any guard said of its rows; None: nothing.
         scores: float32 [rows] by guard, of the gateway's guards; of a request that travels in parts
             also of those beside the model. NaN in rows that none has judged; None without any.
         arm: of its route; empty where traffic is not split.
@@ -34,15 +35,17 @@ class Pending:
         turn: its place among the flows; there only while flows take turns.
         on_done: called once it is answered, in the same turn of the loop; it must not raise.
         whole: what it is a part of; None where it travels whole.
+        first_row: which row of `whole` its first one is; there only where it is a part.
     """
 
     __slots__ = (
-        "arm", "attempts", "bound", "context", "decisions", "enqueued", "flags", "flow", "future",
-        "id", "on_done", "priority", "receive", "response_parameters", "scores", "timer", "turn",
-        "whole",
+        "arm", "attempts", "bound", "context", "decisions", "enqueued", "first_row", "flags",
+        "flow", "future", "id", "on_done", "priority", "receive", "response_parameters", "scores",
+        "timer", "turn", "whole",
     )  # fmt: skip
 
     turn: tuple[float, int] | None
+    first_row: int
 
     def __init__(
         self,
@@ -65,7 +68,7 @@ class Pending:
         self.priority = 0
         self.attempts = 0
         self.flags: list[str] = []
-        self.decisions: tuple[RowDecision, ...] = ()
+        self.decisions: list[RowDecision] | None = None
         self.scores: dict[str, np.ndarray] | None = None
         self.response_parameters: ResponseParameters | None = None
         self.timer: asyncio.TimerHandle | None = None
@@ -101,8 +104,10 @@ class Pending:
         item = self
         if self.whole is not None:
             item = self.whole.item
-            row += self.whole.first_row(self)
-        item.decisions += (RowDecision(guard, row, action, reason),)
+            row += self.first_row
+        if item.decisions is None:
+            item.decisions = []
+        item.decisions.append(RowDecision(guard, row, action, reason))
 
     def scored(self, guard: str, scores: np.ndarray) -> None:
         """Note what a guard scored its rows, float32 [rows]."""
@@ -116,8 +121,7 @@ class Pending:
         of_all = item.scores.get(guard)
         if of_all is None:
             of_all = item.scores[guard] = np.full(item.bound.rows, np.nan, np.float32)
-        first = whole.first_row(self)
-        of_all[first : first + len(scores)] = scores
+        of_all[self.first_row : self.first_row + len(scores)] = scores
 
     def _not_passed_on(self, error: Exception) -> None:
         said = "an answer was not passed on to its client"
@@ -160,9 +164,9 @@ class Whole:
         """Whether `part` is the first of them."""
         return self.futures[0] is part.future
 
-    def first_row(self, part: Pending) -> int:
-        """Return which row of the request is the first one of `part`."""
-        return self.futures.index(part.future) * self.size
+    def awaits(self, part: Pending) -> bool:
+        """Whether `part` counts: one that was asked for again has another one in its place."""
+        return self.futures[part.first_row // self.size] is part.future
 
     def complete(self) -> bool:
         """Whether a batch has ended it, with outputs or an error; true once: it is one request."""

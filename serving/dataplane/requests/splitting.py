@@ -62,7 +62,7 @@ class SplitRequest:
         part = Pending(item.id, cut, future, item.enqueued, item.flow, item.context, item.arm)
         part.receive = None  # one of them asks for all
         part.priority = item.priority
-        part.whole = self._whole
+        part.whole, part.first_row = self._whole, start
         return part
 
     def _part_done(self, future: asyncio.Future[Answer]) -> None:

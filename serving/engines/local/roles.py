@@ -17,19 +17,17 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from serving.channel.messages.control import EndedMeta
+from serving.channel.messages.control import HUNG, EndedMeta
 from serving.channel.messages.directory import ModelKey, ServedModel
 from serving.config import Log
 from serving.config.cloudevents import CLOUDEVENTS_VARIABLE, CloudEvents
 from serving.config.log import LOG_VARIABLE
 from serving.control.served_model import config_of
 from serving.engines.children import ForkedChild, Keeper, spawn
-from serving.engines.exits import how_ended, tell_exit
+from serving.engines.exits import how_ended, tell_exit, tell_hung
 from serving.engines.local.load_turns import LoadTurns
 from serving.engines.local.memory_kills import MemoryKills
 from serving.engines.local.zygote_keeper import ZygoteKeeper
-from serving.telemetry.logs.events import Event
-from serving.telemetry.logs.report import report
 
 STOP_S: Final = 5.0
 """What a role may take to finish and leave."""
@@ -154,14 +152,7 @@ class LocalRoles:
         for ident, busy_s in busy:
             if ident in keepers and busy_s > self._limits[ident]:
                 key = next(key for key, of in self._replicas.items() if ident in of)
-                report(
-                    Event.REPLICA_HUNG,
-                    f"{ident} has computed one batch for too long and is replaced",
-                    model=key[0],
-                    version=key[1],
-                    process=ident,
-                    seconds=round(busy_s, 1),
-                )
+                tell_hung(ident, key[0], key[1], busy_s)
                 self._hung.add(ident)
                 keepers[ident].signal(signal.SIGKILL)
 
@@ -230,7 +221,7 @@ class LocalRoles:
         """Say how a replica ended, and whether what it computed did that."""
         if ident in self._hung:
             self._hung.discard(ident)
-            return EndedMeta(ident, "took too long and was replaced", True)
+            return EndedMeta(ident, HUNG, True)
         if code == -signal.SIGKILL and self._memory.lately():
             return EndedMeta(ident, "was ended for lack of memory", True)
         # What a model does to itself by other signals is a crash; nobody else sends those.

@@ -13,8 +13,7 @@ from collections.abc import Callable
 from typing import Final
 
 from serving.channel.messages.directory import ServedModel
-from serving.telemetry.logs.events import Event
-from serving.telemetry.logs.report import report
+from serving.engines.exits import tell_hung
 
 LOOK_S: Final = 0.25
 
@@ -59,12 +58,5 @@ class HangWatch:
 
 def end_hung(served: ServedModel, ident: str, busy_s: float) -> None:
     """Say that this process hangs, and end it; Serve starts another one."""
-    report(
-        Event.REPLICA_HUNG,
-        f"{ident} has computed one batch for too long and is replaced",
-        model=served.name,
-        version=served.version,
-        process=ident,
-        seconds=round(busy_s, 1),
-    )
+    tell_hung(ident, served.name, served.version, busy_s)
     os.kill(os.getpid(), signal.SIGKILL)

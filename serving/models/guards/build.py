@@ -11,16 +11,18 @@ from guards.runner import GuardRunner, GuardSetup
 from serving.config import ConfigError, GuardSection, ModelConfig, descriptor_of
 from serving.config.guards.descriptor import GuardDescriptor, GuardSource, lacks_features
 from serving.models.contract import Capabilities
+from serving.models.logged import kept_inputs
 from serving.models.profile.files import damaged, learned_path, read_learned
 from serving.models.repository.folder import ModelEntry
 
 
 def gateway_guards(config: ModelConfig) -> GuardRunner:
     """Return the guards that need neither the model nor its files, in their order."""
-    return GuardRunner([
+    setups = [
         _setup(section, kind.build(section, _source(config, {})))
         for section, kind in _chosen(config, in_replica=False)
-    ])  # fmt: skip
+    ]
+    return GuardRunner(setups, scores=_keeps_scores(config))
 
 
 def replica_guards(entry: ModelEntry, capabilities: Capabilities) -> GuardRunner:
@@ -35,7 +37,12 @@ def replica_guards(entry: ModelEntry, capabilities: Capabilities) -> GuardRunner
         if guard.needs.features and not capabilities.features:
             raise lacks_features(entry.name, guard.name)
         setups.append(_setup(section, guard))
-    return GuardRunner(setups)
+    return GuardRunner(setups, scores=_keeps_scores(entry.config))
+
+
+def _keeps_scores(config: ModelConfig) -> bool:
+    """Whether anybody does: the prediction log, where it keeps values."""
+    return kept_inputs(config) is not None
 
 
 def build_guard(entry: ModelEntry, section: GuardSection) -> Guard:

@@ -26,6 +26,7 @@ from serving.models.profile.files import BASELINE, DRIFT, REFERENCE, learned_pat
 from serving.models.repository.folder import ModelEntry
 from serving.models.repository.manifest import renew_digest
 from serving.protocol.datatypes import bf16_to_fp32
+from serving.protocol.weight import weight
 
 Progress = Callable[[str, int, int], None]
 """Told of every step: what is being done, steps done, steps in all."""
@@ -192,22 +193,14 @@ def _write_reference(entry: ModelEntry, source: Path, inputs: Tensors) -> Path:
         return path
     seen = {s.name: inputs[s.name] for s in entry.config.inputs if not s.sensitive}
     dataset = Dataset(seen)
-    most = min(REPORT_ROWS, max(REPORT_BYTES * dataset.rows // _size(seen), 1))
+    size = max(sum(map(weight, seen.values())), 1)
+    most = min(REPORT_ROWS, max(REPORT_BYTES * dataset.rows // size, 1))
     kept = np.unique(np.linspace(0, dataset.rows - 1, min(most, dataset.rows)).astype(np.int64))
     unfinished = path.with_name(f".{path.name}.unfinished")
     write_dataset(unfinished, dataset.take(kept), entry.config)
     unfinished.replace(path)
     renew_digest(entry.directory, path.name)
     return path
-
-
-def _size(inputs: Tensors) -> int:
-    """Bytes of all rows, at least one."""
-    total = 1
-    for array in inputs.values():
-        texts = array.ravel().tolist() if array.dtype == object else []
-        total += array.nbytes + sum(map(len, texts))
-    return total
 
 
 def _mean(spec: InputSpec, array: np.ndarray) -> np.ndarray:

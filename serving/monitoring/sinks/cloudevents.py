@@ -26,6 +26,7 @@ from serving.monitoring.sinks.pairs import Pair, pairs
 from serving.monitoring.sinks.posting import Poster
 from serving.protocol import cloudevents
 from serving.protocol.messages import Tensor
+from serving.protocol.weight import weight
 from serving.telemetry.counters import SeriesSet, SumSeries
 from serving.telemetry.logs.events import Event
 from serving.telemetry.logs.report import report
@@ -122,7 +123,7 @@ class CloudEventSink:
         """Take an `events` message; never waits. What is replayed may be posted a second time."""
         if meta.kind != ANSWERED or not meta.ids:
             return
-        size = sum(map(_nbytes, tensors)) + _OVERHEAD * len(meta.ids)
+        size = sum(weight(tensor.data) for tensor in tensors) + _OVERHEAD * len(meta.ids)
         with self._changed:
             if self._stop_at is None and (not self._queue or self._bytes + size <= self._most):
                 self._queue.append(_Waiting(meta, tensors, size))
@@ -275,12 +276,6 @@ class CloudEventSink:
         if dropped is None:
             dropped = self._dropped[reason] = self._series.sum(SINK_DROPPED, reason=reason)
         dropped.value += requests
-
-
-def _nbytes(tensor: Tensor) -> int:
-    data = tensor.data
-    texts = sum(map(len, data.flat)) if data.dtype.hasobject else 0
-    return int(data.nbytes) + texts
 
 
 _NOTHING: Final = _Waiting(None, (), 0)  # type: ignore[arg-type]

@@ -7,7 +7,6 @@ replaced before it left is no loss.
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections.abc import Sequence
@@ -16,18 +15,17 @@ from typing import Final
 from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
 from opentelemetry.sdk.metrics.export import MetricExportResult
 
-from serving.telemetry.bounded_http import bounded_session
+from serving.telemetry.collector import Protocol, for_exporter, without_credentials
 from serving.telemetry.counters import SumSeries
 from serving.telemetry.export.metrics_data import metrics_data
-from serving.telemetry.exporting import FAILING_STOP_TIMEOUT_S, STOP_TIMEOUT_S
-from serving.telemetry.logs.events import Event
-from serving.telemetry.logs.report import report
+from serving.telemetry.exporter_settings import exporter_arguments
+from serving.telemetry.exporting import STOP_TIMEOUT_S, ExporterEnd, stop_within
+from serving.telemetry.logs.export_lines import export_changed, variable_ignored
 from serving.telemetry.resource import instance_resource
 from serving.telemetry.series import Series
 
 EXPORT_TIMEOUT_S: Final = 3.0
-
-_PATH: Final = "/v1/metrics"
+_HTTP: Final[Protocol] = "http/protobuf"
 
 
 class OtlpPusher:
@@ -38,6 +36,9 @@ class OtlpPusher:
         started_ns: when counting began, Unix nanoseconds.
         failures: counts exports that failed; only this object writes to it.
         timeout_s: longest that one export may take, its retries included.
+
+    Raises:
+        ValueError: a variable of the environment names a file that cannot be read.
     """
 
     def __init__(
@@ -48,45 +49,44 @@ class OtlpPusher:
         *,
         timeout_s: float = EXPORT_TIMEOUT_S,
     ) -> None:
-        base = endpoint.rstrip("/")
-        url = base if base.endswith(_PATH) else base + _PATH
-        self._endpoint = url
-        self._exporter = OTLPMetricExporter(
-            endpoint=url, timeout=timeout_s, session=bounded_session("metrics")
-        )
+        url = for_exporter(endpoint, _HTTP, "metrics")
+        self._collector = without_credentials(url)
+        given = exporter_arguments("metrics", url, _HTTP, variable_ignored)
+        self._exporter = OTLPMetricExporter(**{**given, "timeout": timeout_s})
+        self._end = ExporterEnd(self._exporter)
+        self._tell = export_changed("exports of metrics")
         self._resource = instance_resource()
         self._started_ns = started_ns
         self._failures = failures
-        self._failing = False
         self._condition = threading.Condition()
         self._waiting: tuple[Sequence[Series], int] | None = None
-        self._stopping = False
+        self._stopping = self._unsent = False
         self._thread = threading.Thread(target=self._run, name="otlp-push", daemon=True)
 
     def start(self) -> None:
         """Start the thread."""
-        # The exporter logs every failed try; here a change is logged once and the rest counted.
-        logging.getLogger(OTLPMetricExporter.__module__).setLevel(logging.CRITICAL)
         self._thread.start()
 
     def offer(self, series: Sequence[Series]) -> None:
         """Leave series to be exported; never blocks. What still waited is replaced."""
         with self._condition:
             self._waiting = (series, time.time_ns())
+            self._unsent = True
             self._condition.notify()
 
     def stop(self, timeout_s: float = STOP_TIMEOUT_S) -> None:
         """Export what waits and end the thread, within `timeout_s`; then leave it behind."""
-        if self._failing:
-            timeout_s = min(timeout_s, FAILING_STOP_TIMEOUT_S)
-        deadline = time.monotonic() + timeout_s
+        stop_within(timeout_s, self._finish, self._end)
+        if self._unsent:
+            said = f"the last metrics could not be sent to {self._collector} before the end"
+            self._tell(said, "ended")
+
+    def _finish(self) -> None:
         with self._condition:
             self._stopping = True
             self._condition.notify()
-        # Half of the time to finish on its own, then its retries are cut short.
-        self._thread.join(timeout_s / 2)
-        self._exporter.shutdown()
-        self._thread.join(max(0.0, deadline - time.monotonic()))
+        self._thread.join()
+        self._end.cut_short()
 
     def _run(self) -> None:
         while True:
@@ -95,14 +95,19 @@ class OtlpPusher:
                 offered, self._waiting = self._waiting, None
             if offered is None:
                 return
-            self._export(*offered)
+            taken = self._export(*offered)
+            with self._condition:
+                self._unsent = not taken or self._waiting is not None
 
-    def _export(self, series: Sequence[Series], now_ns: int) -> None:
-        data = metrics_data(series, self._resource, self._started_ns, now_ns)
-        failed = self._exporter.export(data) is not MetricExportResult.SUCCESS
-        if failed:
+    def _export(self, series: Sequence[Series], now_ns: int) -> bool:
+        try:
+            data = metrics_data(series, self._resource, self._started_ns, now_ns)
+            taken = self._exporter.export(data) is MetricExportResult.SUCCESS
+        except Exception:  # noqa: BLE001 - the next set may be well, whatever it was
+            taken = False
+        if not taken:
             self._failures.add(1)
-        if failed != self._failing:
-            self._failing = failed
-            how = "fail; they are counted and retried" if failed else "work again"
-            report(Event.EXPORT_CHANGED, f"exports of metrics to {self._endpoint} {how}", state=how)
+        if self._end.changed(failed=not taken):
+            how = "work again" if taken else "fail; they are counted and retried"
+            self._tell(f"exports of metrics to {self._collector} {how}", how)
+        return taken

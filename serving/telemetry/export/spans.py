@@ -6,28 +6,20 @@ waits is bounded, and to add a span never waits. Only processes that trace impor
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Final
+from typing import Final, get_args
 
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags
 
-from serving.telemetry.bounded_http import bounded_session
 from serving.telemetry.collector import Protocol
 from serving.telemetry.counters import SeriesSet
-from serving.telemetry.exporter_settings import exporter_settings
-from serving.telemetry.exporting import STOP_TIMEOUT_S, quieten
-from serving.telemetry.logs.events import Event
-from serving.telemetry.logs.report import report
-from serving.telemetry.metrics.process import (
-    SPANS_DROPPED,
-    SPANS_NOT_EXPORTED,
-    SPANS_QUEUE_FULL,
-    SPANS_SENT,
-)
-from serving.telemetry.outgoing import Outgoing, Subject, positive
+from serving.telemetry.exporter_settings import exporter_arguments
+from serving.telemetry.exporting import STOP_TIMEOUT_S
+from serving.telemetry.logs.export_lines import export_changed, variable_ignored
+from serving.telemetry.metrics.process import SPANS_DROPPED, SPANS_SENT
+from serving.telemetry.outgoing import Counted, Outgoing, Reason, Subject, positive
 from serving.telemetry.resource import instance_resource, own_version
 from serving.telemetry.span import Span
 from serving.telemetry.trace_context import SpanIds
@@ -54,29 +46,16 @@ def open_exporter(endpoint: str | None, protocol: Protocol) -> SpanExporter:
         ImportError: the package for gRPC is not installed.
         ValueError: a variable of the environment names a file that cannot be read.
     """
-    quieten()
-    settings = exporter_settings("traces", protocol, _ignored)
+    given = exporter_arguments("traces", endpoint, protocol, variable_ignored)
     if protocol == "grpc":
-        from grpc import Compression as GrpcCompression
         from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import (
             OTLPSpanExporter as GrpcExporter,
         )
 
-        zipped = settings.compression == "gzip"
-        return GrpcExporter(
-            endpoint=endpoint,
-            timeout=settings.timeout_s,
-            compression=GrpcCompression.Gzip if zipped else GrpcCompression.NoCompression,
-        )
-    from opentelemetry.exporter.otlp.proto.http import Compression
+        return GrpcExporter(**given)
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 
-    return OTLPSpanExporter(
-        endpoint=endpoint,
-        timeout=settings.timeout_s,
-        compression=Compression(settings.compression),
-        session=bounded_session("traces"),
-    )
+    return OTLPSpanExporter(**given)
 
 
 class SpanExport:
@@ -91,22 +70,21 @@ class SpanExport:
     def __init__(
         self, exporter: SpanExporter, series: SeriesSet, most_waiting: int | None = None
     ) -> None:
-        most = most_waiting or positive("OTEL_BSP_MAX_QUEUE_SIZE", 2048, _ignored)
-        at_once = positive("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", 512, _ignored)
+        most = most_waiting or positive("OTEL_BSP_MAX_QUEUE_SIZE", 2048, variable_ignored)
+        at_once = positive("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", 512, variable_ignored)
         sent = series.sum(SPANS_SENT)
-        full = series.sum(SPANS_DROPPED, reason=SPANS_QUEUE_FULL)
-        failed = series.sum(SPANS_DROPPED, reason=SPANS_NOT_EXPORTED)
+        dropped = {why: series.sum(SPANS_DROPPED, reason=why) for why in get_args(Reason)}
         self._outgoing = Outgoing(
             exporter,
             most,
             _SPANS,
             sent.add,
-            lambda count, overflow: (full if overflow else failed).add(count),
-            _tell,
+            lambda count, why: dropped[why].add(count),
+            export_changed(_SPANS.exports),
         )
         # Its own bound is never reached, for it would drop without telling us.
         self._processor = BatchSpanProcessor(
-            _Counted(exporter, self._outgoing),
+            _Counted(exporter, self._outgoing, SpanExportResult.SUCCESS, SpanExportResult.FAILURE),
             max_queue_size=most,
             max_export_batch_size=min(most, at_once),
         )
@@ -147,37 +125,9 @@ class SpanExport:
         )
 
 
-class _Counted(SpanExporter):
-    """Has it counted what an exporter does."""
-
-    def __init__(self, exporter: SpanExporter, outgoing: Outgoing) -> None:
-        self._exporter, self._outgoing = exporter, outgoing
-
-    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        """Send spans; the SDK calls it from one thread."""
-
-        def send() -> bool:
-            return self._exporter.export(spans) is SpanExportResult.SUCCESS
-
-        taken = self._outgoing.export(len(spans), send)
-        return SpanExportResult.SUCCESS if taken else SpanExportResult.FAILURE
-
-    def shutdown(self) -> None:
-        """End the exporter once."""
-        self._outgoing.end.cut_short()
-
-    def force_flush(self, timeout_millis: int = 30000) -> bool:
-        """Nothing waits here."""
-        return True
+class _Counted(Counted[ReadableSpan, SpanExportResult], SpanExporter):
+    """What the SDK takes for an exporter of spans."""
 
 
 def _context(ids: SpanIds) -> SpanContext:
     return SpanContext(ids.trace, ids.span, False, _SAMPLED)
-
-
-def _tell(said: str, state: str) -> None:
-    report(Event.EXPORT_CHANGED, said, state=state)
-
-
-def _ignored(said: str) -> None:
-    report(Event.VARIABLE_IGNORED, said)

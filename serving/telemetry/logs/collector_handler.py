@@ -7,7 +7,6 @@ that is not there. What waits is bounded; lines that come when it is full are co
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 from typing import Any, Final
 
 from opentelemetry._logs import LogRecord, SeverityNumber
@@ -20,15 +19,14 @@ from opentelemetry.sdk._logs.export import (
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import TraceFlags
 
-from serving.telemetry.bounded_http import bounded_session
-from serving.telemetry.exporter_settings import exporter_settings
-from serving.telemetry.exporting import LINES_STOP_TIMEOUT_S, quieten
+from serving.telemetry.exporter_settings import exporter_arguments
+from serving.telemetry.exporting import LINES_STOP_TIMEOUT_S
 from serving.telemetry.logs.collected import Collector
-from serving.telemetry.logs.events import Event
+from serving.telemetry.logs.export_lines import export_changed, variable_ignored
 from serving.telemetry.logs.lines import Lines
-from serving.telemetry.logs.report import FIELDS, report
+from serving.telemetry.logs.report import FIELDS
 from serving.telemetry.logs.unsent import unsent_lines
-from serving.telemetry.outgoing import Outgoing, Subject, positive
+from serving.telemetry.outgoing import Counted, Outgoing, Subject, positive
 from serving.telemetry.resource import instance_resource, own_version
 
 _SEVERITY: Final = {
@@ -59,30 +57,17 @@ def open_exporter(collector: Collector) -> LogRecordExporter:
         ImportError: the package for gRPC is not installed.
         ValueError: a variable of the environment names a file that cannot be read.
     """
-    quieten()
-    settings = exporter_settings("logs", collector.protocol, _ignored)
+    given = exporter_arguments("logs", collector.endpoint, collector.protocol, variable_ignored)
     if collector.protocol == "grpc":
-        from grpc import Compression as GrpcCompression
         from opentelemetry.exporter.otlp.proto.grpc._log_exporter import (
             OTLPLogExporter as GrpcExporter,
         )
 
-        zipped = settings.compression == "gzip"
-        over_grpc: LogRecordExporter = GrpcExporter(
-            endpoint=collector.endpoint,
-            timeout=settings.timeout_s,
-            compression=GrpcCompression.Gzip if zipped else GrpcCompression.NoCompression,
-        )
+        over_grpc: LogRecordExporter = GrpcExporter(**given)
         return over_grpc
-    from opentelemetry.exporter.otlp.proto.http import Compression
     from opentelemetry.exporter.otlp.proto.http._log_exporter import OTLPLogExporter
 
-    return OTLPLogExporter(
-        endpoint=collector.endpoint,
-        timeout=settings.timeout_s,
-        compression=Compression(settings.compression),
-        session=bounded_session("logs"),
-    )
+    return OTLPLogExporter(**given)
 
 
 class CollectorHandler(logging.Handler):
@@ -96,19 +81,24 @@ class CollectorHandler(logging.Handler):
     def __init__(self, exporter: LogRecordExporter, lines: Lines) -> None:
         super().__init__()
         self._lines = lines
-        most = positive("OTEL_BLRP_MAX_QUEUE_SIZE", 2048, _ignored)
-        at_once = positive("OTEL_BLRP_MAX_EXPORT_BATCH_SIZE", 512, _ignored)
+        most = positive("OTEL_BLRP_MAX_QUEUE_SIZE", 2048, variable_ignored)
+        at_once = positive("OTEL_BLRP_MAX_EXPORT_BATCH_SIZE", 512, variable_ignored)
         self._outgoing = Outgoing(
             exporter,
             most,
             _LINES,
             lambda _count: None,
-            lambda count, _overflow: unsent_lines.add(count),
-            _tell,
+            lambda count, _why: unsent_lines.add(count),
+            export_changed(_LINES.exports),
         )
         # Its own bound is never reached, for it would drop without telling us.
         self._processor = BatchLogRecordProcessor(
-            _Counted(exporter, self._outgoing),
+            _Counted(
+                exporter,
+                self._outgoing,
+                LogRecordExportResult.SUCCESS,
+                LogRecordExportResult.FAILURE,
+            ),
             max_queue_size=most,
             max_export_batch_size=min(most, at_once),
         )
@@ -158,33 +148,5 @@ def _value(value: object) -> str | bool | int | float:
     return value if isinstance(value, bool | int | float) else str(value)
 
 
-class _Counted(LogRecordExporter):
-    """Has it counted what an exporter does."""
-
-    def __init__(self, exporter: LogRecordExporter, outgoing: Outgoing) -> None:
-        self._exporter, self._outgoing = exporter, outgoing
-
-    def export(self, batch: Sequence[ReadableLogRecord]) -> LogRecordExportResult:
-        """Send lines; the SDK calls it from one thread."""
-
-        def send() -> bool:
-            return self._exporter.export(batch) is LogRecordExportResult.SUCCESS
-
-        taken = self._outgoing.export(len(batch), send)
-        return LogRecordExportResult.SUCCESS if taken else LogRecordExportResult.FAILURE
-
-    def shutdown(self) -> None:
-        """End the exporter once."""
-        self._outgoing.end.cut_short()
-
-    def force_flush(self, timeout_millis: int = 30000) -> bool:
-        """Nothing waits here."""
-        return True
-
-
-def _tell(said: str, state: str) -> None:
-    report(Event.EXPORT_CHANGED, said, state=state)
-
-
-def _ignored(said: str) -> None:
-    report(Event.VARIABLE_IGNORED, said)
+class _Counted(Counted[ReadableLogRecord, LogRecordExportResult], LogRecordExporter):
+    """What the SDK takes for an exporter of lines."""

@@ -79,6 +79,7 @@ class Event(Enum):
     CLOUDEVENTS_NOT_TAKEN = "cloudevents_not_taken", WARNING
     TRACES_NOT_EXPORTED = "traces_not_exported", ERROR
     LOGS_NOT_EXPORTED = "logs_not_exported", ERROR
+    METRICS_NOT_EXPORTED = "metrics_not_exported", ERROR
     VARIABLE_IGNORED = "variable_ignored", WARNING
     TRACES_NOT_WRITTEN = "traces_not_written", ERROR
 

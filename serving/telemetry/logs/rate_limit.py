@@ -9,6 +9,8 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
+from serving.telemetry.token_bucket import TokenBucket
+
 BURST: Final = 5
 INTERVAL_S: Final = 10.0
 MOST_CAUSES: Final = 512
@@ -18,8 +20,7 @@ LineT = TypeVar("LineT")
 
 @dataclass(slots=True)
 class _Known(Generic[LineT]):
-    allowance: float
-    at: float
+    bucket: TokenBucket
     suppressed: int = 0
     last: LineT | None = None
 
@@ -66,10 +67,10 @@ class RateLimit(Generic[LineT]):
             now = self._clock()
             known = self._known.get(cause)
             if known is None:
-                known = self._known[cause] = _Known(self._burst, now)
+                known = self._known[cause] = _Known(TokenBucket(self.interval_s, self._burst, now))
                 self._forget()
             self._known.move_to_end(cause)
-            if self._take(known, now):
+            if known.bucket.take(now):
                 suppressed, known.suppressed, known.last = known.suppressed, 0, None
                 return suppressed
             known.suppressed += 1
@@ -89,7 +90,7 @@ class RateLimit(Generic[LineT]):
             now = self._clock()
             lines, self._forgotten = self._forgotten, []
             for known in self._known.values():
-                if known.last is not None and (self._take(known, now) or everything):
+                if known.last is not None and (known.bucket.take(now) or everything):
                     lines.append((known.last, known.suppressed - 1))
                     known.suppressed, known.last = 0, None
             return lines
@@ -100,15 +101,6 @@ class RateLimit(Generic[LineT]):
         with self._lock:
             known = self._known.values()
             return bool(self._forgotten) or any(each.suppressed for each in known)
-
-    def _take(self, known: _Known[LineT], now: float) -> bool:
-        earned = (now - known.at) / self.interval_s
-        known.allowance = min(self._burst, known.allowance + earned)
-        known.at = now
-        if known.allowance < 1:
-            return False
-        known.allowance -= 1
-        return True
 
     def _forget(self) -> None:
         while len(self._known) > self._most:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, Literal, get_args
 from serving.telemetry.exporting import why_unmade
 from serving.telemetry.logs.collected import ENDPOINT, PROTOCOL, Collector, collector_of
 from serving.telemetry.logs.events import Event
+from serving.telemetry.logs.export_lines import variable_ignored
 from serving.telemetry.logs.lines import JsonLines, Lines, TextLines
 from serving.telemetry.logs.report import FIELDS, current, logger, report
 
@@ -110,7 +111,7 @@ def configure(
     _send(where, Lines(role, model, version))
     if where is not None and collector is not None:  # not by each process that it starts
         for said in where.ignored:
-            report(Event.VARIABLE_IGNORED, said)
+            variable_ignored(said)
     atexit.register(last_lines)
 
 

@@ -19,10 +19,6 @@ SPANS_DROPPED: Final = total(
     "reason",
     of=(),
 )
-SPANS_QUEUE_FULL: Final = "queue_full"
-"""Too many waited."""
-SPANS_NOT_EXPORTED: Final = "not_exported"
-"""The collector did not take them, or not in time."""
 TRACES_LIMITED: Final = total(
     "vigil.telemetry.traces.limited",
     "request",

@@ -115,9 +115,9 @@ async def test_what_guards_decided_is_told_to_those_whose_rows_it_is() -> None:
     rows = ((1, Action.FLAG, "far"), (2, Action.REJECT, "odd"))
     owner.answering.finish(sent, result(3, guards=(GuardResult("g", rows), GuardResult("h", ()))))
     flagged, rejected = sent.items
-    assert flagged.decisions == (RowDecision("g", 1, Action.FLAG, "far"),)
+    assert flagged.decisions == [RowDecision("g", 1, Action.FLAG, "far")]
     assert flagged.future.result().outputs["y"].tolist() == [0, 1]
-    assert rejected.decisions == (RowDecision("g", 0, Action.REJECT, "odd"),)
+    assert rejected.decisions == [RowDecision("g", 0, Action.REJECT, "odd")]
     assert isinstance(rejected.future.exception(), GuardRejected)
 
 

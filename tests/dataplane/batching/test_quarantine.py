@@ -236,15 +236,53 @@ async def test_suspects_wait_for_a_replacement_no_longer_than_they_may(
     world = World(make_bench, make_link, 1, KILLED)
     world.replaced = False
     future = world.bench.ask("a", [1.0])
-    idle: list[int] = []
     await eventually(lambda: world.links[0].held)
-    world.bench.batcher.retire(lambda: idle.append(1))
     await world.kill(world.links[0], begun=1)
     await asyncio.sleep(0)
     assert not future.done()
-    assert not idle
     with pytest.raises(NoReplica):
         await asyncio.wait_for(future, TIMEOUT)
+    await eventually(lambda: not world.bench.batcher.lost.quarantine.busy)
+
+
+@pytest.mark.parametrize("retired", ["before", "after"])
+async def test_suspects_that_nobody_will_compute_are_told_at_once(
+    make_bench: Make, make_link: Make, eventually: Wait, retired: str
+) -> None:
+    world = World(make_bench, make_link, 1, KILLED)
+    world.replaced = False
+    batcher, idle = world.bench.batcher, []
+    future = world.bench.ask("a", [1.0])
+    await eventually(lambda: world.links[0].held)
+    if retired == "before":
+        batcher.retire(lambda: idle.append(1))
+    await world.kill(world.links[0], begun=1)
+    if retired == "after":
+        assert not future.done()
+        batcher.retire(lambda: idle.append(1))
+    with pytest.raises(NoReplica):
+        await asyncio.wait_for(future, TIMEOUT)
+    await eventually(lambda: idle)
+    assert not world.bench.observer.of("retried") or retired == "after"
+
+
+async def test_suspects_that_are_decided_about_after_the_end_are_told_then(
+    make_bench: Make, make_link: Make, eventually: Wait
+) -> None:
+    world = World(make_bench, make_link, 1, None)
+    world.ends.told = True  # and the control plane takes its time
+    world.replaced = False
+    batcher, idle = world.bench.batcher, []
+    asked = [world.bench.ask("a", [1.0]), world.bench.ask("b", [2.0])]
+    await eventually(lambda: world.links[0].held)
+    await world.kill(world.links[0], begun=1)
+    batcher.retire(lambda: idle.append(1))
+    assert not any(future.done() for future in asked)
+    assert not idle
+    world.ends.note(EndedMeta("r0", KILLED.how, KILLED.by_itself))
+    for future in asked:
+        with pytest.raises(NoReplica):
+            await asyncio.wait_for(future, TIMEOUT)
     await eventually(lambda: idle)
 
 

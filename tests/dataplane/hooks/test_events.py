@@ -290,13 +290,34 @@ def test_a_refused_request_is_told_with_what_the_log_keeps(
     [(key, batch)] = publisher.events
     assert (key.kind, key.inputs, batch.rows) == (REFUSED, told or (), (1,))
     assert tuple(batch.inputs) == (told or ())
-    assert all(batch.inputs[name] is {"x": x, "w": w}[name] for name in batch.inputs)
-    assert batch.text_bytes == (2 if told else 0)
+    assert all((batch.inputs[name] == {"x": x, "w": w}[name]).all() for name in batch.inputs)
     if told is None:
         assert (batch.sensitive, batch.scores) == (None, None)
     else:
         assert batch.sensitive is not None
         assert (batch.sensitive["sex"].tolist(), batch.scores) == (["F"], scores)
+        texts = ["F"] + ["ab"] * ("w" in batch.inputs)
+        assert batch.text_bytes == np.dtype(object).itemsize + sum(map(len, texts))
+
+
+def test_what_is_told_of_a_refused_request_does_not_hold_its_body(
+    publisher: Publisher, make_refused: Make
+) -> None:
+    body = np.zeros(1 << 16, np.uint8)
+    x, w = body[:8].view(np.float32).reshape(1, 2), np.array([[b"ab"]], object)
+    wide = np.broadcast_to(body[:4].view(np.float32), (1, 1))
+    scores = np.float32([1, 2, 3])  # of the batch that it was in
+    events = Events(KEY, publisher, inputs=True, logged=True, kept=True)  # type: ignore[arg-type]
+    refused = make_refused(
+        REJECTED, fitting=fitting(x=x, w=w, wide=wide), scores={"far": scores[1:2]}
+    )
+    events.request_refused(refused)
+    [(_, batch)] = publisher.events
+    assert batch.scores is not None
+    assert batch.inputs.keys() == {"x", "w", "wide"}
+    for array in (*batch.inputs.values(), *batch.scores.values()):
+        assert array.base is None
+    assert batch.scores["far"].tolist() == [2]
 
 
 @pytest.mark.parametrize(
@@ -314,7 +335,49 @@ def test_large_inputs_of_a_refused_request_stay_out(
     [(first, without), (second, with_inputs)] = publisher.events
     assert (without.inputs, without.rows, without.text_bytes) == ({}, (1,), 0)
     assert with_inputs.inputs == {"x": small}
+    assert with_inputs.sensitive is not None
     assert first != second  # else they would have to share a message
+
+
+@pytest.mark.parametrize("single", [True, False])
+def test_what_is_told_of_an_answer_does_not_hold_what_is_not_told(
+    publisher: Publisher, make_request: Make, make_done: Make, single: bool
+) -> None:
+    requests = [make_request(f"r{at}", row=at, output_row=at) for at in range(1 if single else 2)]
+    body, frame = np.zeros((len(requests), 100), np.float32), np.ones((len(requests), 100), "f")
+    done = make_done(
+        *requests,
+        inputs=lambda: {"x": body[:, :1], "image": body[:, 1:]},
+        outputs={"y": frame[:, :1], "mask": frame[:, 1:]},
+    )
+    some = Events(
+        KEY, publisher, inputs=frozenset(["x"]), outputs=frozenset(["y"]), logged=True  # type: ignore[arg-type]
+    )  # fmt: skip
+    everything = Events(
+        KEY, publisher, inputs=frozenset(["x", "image"]), outputs=True, logged=True  # type: ignore[arg-type]
+    )  # fmt: skip
+    for events in (some, everything):
+        events.batch_done(done)
+    [(_, small), (_, whole)] = publisher.events
+    assert (small.inputs.keys(), small.outputs.keys()) == ({"x"}, {"y"})
+    assert small.inputs["x"].base is None
+    assert small.outputs["y"].base is None
+    assert small.outputs["y"].tolist() == [[1.0]] * len(requests)
+    assert whole.inputs["image"].base is body  # which is told anyhow
+    assert whole.outputs["mask"].base is frame
+
+
+def test_long_texts_of_a_refused_request_stay_out(publisher: Publisher, make_refused: Make) -> None:
+    events = Events(KEY, publisher, inputs=True, logged=True, kept=True)  # type: ignore[arg-type]
+    x = np.ones((2, 1), np.float32)
+    half = "F" * (MOST_REFUSED_BYTES // 2 + 1)
+    for texts in ([half, half], [half, None]):
+        given = Fitting(2, {"x": x}, {"sex": np.array(texts, object)})
+        events.request_refused(make_refused(REJECTED, fitting=given))
+    [(_, without), (_, with_texts)] = publisher.events
+    assert (without.inputs, without.sensitive, without.text_bytes) == ({}, None, 0)
+    assert with_texts.sensitive is not None
+    assert with_texts.text_bytes == len(half) + 2 * np.dtype(object).itemsize
 
 
 def test_nobody_gets_outputs_that_nobody_wants(

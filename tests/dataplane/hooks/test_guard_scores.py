@@ -8,7 +8,11 @@ import numpy as np
 import pytest
 
 from serving.channel.messages.inference import GuardResult
-from serving.dataplane.hooks.guard_scores import note_scores_of_parts, row_scores
+from serving.dataplane.hooks.guard_scores import (
+    add_gateway_scores,
+    model_scores,
+    note_scores_of_parts,
+)
 from serving.dataplane.requests.answer import Answer
 from serving.dataplane.requests.batch import Batch
 from serving.dataplane.requests.bound import Bound
@@ -27,8 +31,7 @@ def scored(guard: str, scores: np.ndarray) -> GuardResult:
 
 async def test_scores_of_a_whole_batch_are_not_copied() -> None:
     given = scored("far", np.float32([1, 2, 3]))
-    found = row_scores(Batch(("x",), [pending(2), pending(1)], 0.0), (given,), {}, gateway=False)
-    assert found is not None
+    found = model_scores(Batch(("x",), [pending(2), pending(1)], 0.0), (given,), {})
     assert found["far"].tolist() == [1, 2, 3]
     assert found["far"].base is given.scores
 
@@ -50,23 +53,23 @@ async def test_every_row_has_its_own_scores_or_none(seed: int) -> None:
         else:
             here += [np.nan] * size
     guards = (scored("far", beside), GuardResult("schema", ()))
-    found = row_scores(Batch(("x",), items, 0.0), guards, failed, gateway=True)
-    assert found is not None
+    batch = Batch(("x",), items, 0.0)
+    found = model_scores(batch, guards, failed)
+    add_gateway_scores(found, batch)
     assert found["far"][judged].tolist() == beside.tolist()
     assert np.isnan(found["far"][~judged]).all()
     if not np.isnan(here).all():
         np.testing.assert_array_equal(found["here"], np.float32(here))
     assert all(array.dtype == np.float32 for array in found.values())
-    without = row_scores(Batch(("x",), items, 0.0), guards[1:], failed, gateway=False)
-    assert without is None
+    assert not model_scores(batch, guards[1:], failed)
 
 
 async def test_a_part_that_is_asked_for_again_gives_nothing() -> None:
     whole = Whole(pending(3))
     whole.size = 2
     parts = [pending(2), pending(1)]
-    for part in parts:
-        part.whole = whole
+    for part, first_row in zip(parts, (0, 2), strict=True):
+        part.whole, part.first_row = whole, first_row
     whole.futures = [asyncio.get_running_loop().create_future(), parts[1].future]
     note_scores_of_parts(parts, {"far": np.float32([1, 2, 3])})
     assert whole.item.scores is not None

@@ -22,7 +22,7 @@ from serving.channel.messages.observation import (
     Position,
     Taken,
 )
-from serving.channel.monitor_shares import monitor_ids, monitor_of
+from serving.channel.monitor_shares import monitor_ids, monitor_of, monitor_of_model
 from serving.dataplane.hooks import monitor_link
 from serving.dataplane.hooks.delivery import size_of
 from serving.dataplane.hooks.event_batches import EventBatch, EventKey
@@ -451,7 +451,7 @@ async def test_each_monitor_gets_its_models_counted_for_itself(publisher, monito
 
 
 async def test_a_monitor_that_is_away_costs_the_others_models_nothing(monitors, until):
-    size = size_of(["r"], []) + 60 * 2 * 4  # of each: half of what is kept takes one
+    size = size_of(["r"], [], {}) + 60 * 2 * 4  # of each: half of what is kept takes one
     publisher = EventPublisher("g0", SeriesSet(), limits=Limits(rows=50, kept_bytes=3 * size))
     here, away = monitors
     away.server.close()
@@ -472,6 +472,47 @@ async def test_a_monitor_that_is_away_costs_the_others_models_nothing(monitors, 
     totals = [publisher.sent, *publisher.dropped.values()]
     assert sum(each.rows for each in totals) == publisher.published.rows == 2 * 9 * 60
     assert publisher.dropped[NO_MONITOR].rows == 9 * 60
+
+
+async def test_texts_of_sensitive_attributes_count_as_kept(publisher):
+    texts = np.array(["F" * 1000, None], object)
+    x = np.zeros((2, 1), np.float32)
+    publisher.publish(EventKey("m", "1"), EventBatch(5.0, ["r"], [2], {"x": x}, {}, {"sex": texts}))
+    publisher.flush()
+    assert size_of(["r"], [], {}) + x.nbytes + 1000 <= publisher.kept_bytes < 2000
+
+
+async def test_a_question_sends_what_waits_of_its_model_only(monitors, until):
+    publisher = EventPublisher("g0", SeriesSet(), limits=Limits(delay_s=3600))
+    publisher.on_directory(directory_of(*monitors))
+    await until(lambda: publisher.connected)
+    asked, other = MODELS
+    publish_all(publisher, 3)
+    publisher.publish(EventKey(asked, "2"), EventBatch(5.0, ["r"], [4], {}, {}))
+    await publisher.request("findings", FindingsMeta(asked), model=asked)
+    assert sorted((meta.version, sum(meta.rows)) for meta, _ in monitors[0].events) == [
+        ("1", 3), ("2", 4),
+    ]  # fmt: skip
+    assert [message.kind for message in monitors[0].messages][-1] == "findings"
+    assert publisher.waiting_rows == 3  # of the other model
+    await publisher.request("findings", FindingsMeta(other), model=other)
+    assert [sum(meta.rows) for meta, _ in monitors[1].events] == [3]
+    assert publisher.waiting_rows == 0
+    publisher.close()
+
+
+async def test_texts_of_clients_are_not_remembered(publisher):
+    publisher.on_directory(Directory(1, monitors=2))
+    publish_all(publisher, 1)
+    publisher.flush()
+    before = monitor_of_model.cache_info()
+    for number in range(10):
+        with pytest.raises(ModelNotReady):
+            await publisher.request("findings", FindingsMeta("m"), model=f"made up {number}")
+    assert monitor_of_model.cache_info() == before
+    publish_all(publisher, 1)
+    publisher.flush()
+    assert monitor_of_model.cache_info().hits > before.hits
 
 
 async def test_questions_go_to_the_monitor_of_their_model(publisher, monitors, until):

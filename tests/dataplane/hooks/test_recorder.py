@@ -18,6 +18,7 @@ from guards.decisions import Action
 from serving.access.principals import Principal
 from serving.channel.messages.directory import Directory, ServedModel
 from serving.channel.messages.inference import GuardResult, ResponseParameters
+from serving.dataplane.batching import replacement
 from serving.dataplane.context import RequestContext
 from serving.dataplane.handler import DataPlane, Ticket
 from serving.dataplane.hooks.failures import outcome_of
@@ -126,7 +127,7 @@ async def fails(world: World, error: type[VigilError], ticket: Ticket) -> None:
 
 
 async def test_what_a_batch_answers_is_in_its_record(make_world: Any, eventually: Wait) -> None:
-    world = await make_world(batching={"max_batch_size": 8})
+    world = await make_world(batching={"max_batch_size": 8}, log={"capture": "full"})
     tickets = {
         ident: world.begin(ident, *values, principal=Principal("ana"))
         for ident, values in (
@@ -250,10 +251,35 @@ async def test_a_request_in_parts_has_the_scores_of_its_parts(
     assert done.scores["far"][request.row] == 9
 
 
-async def test_what_no_batch_answers_is_a_refusal(
-    make_world: Any, eventually: Wait, make_link: Make
+async def test_a_request_in_parts_keeps_what_the_gateway_scored_beside_others(
+    make_world: Any, eventually: Wait
 ) -> None:
-    world = await make_world()
+    world = await make_world(batching={"max_batch_size": 2})
+    world.entry.recorder.guards_judged((scored("here", 7),))  # that there is such a guard
+    whole, small = world.begin("whole", 1.0, 2.0, 3.0), world.begin("small", 9.0)
+    for scores in ([1, 2], [3, 9]):
+        await eventually(lambda: world.link.held)
+        batch, _ = world.link.held[0]
+        of_each = np.split(np.float32(scores), batch.rows[:-1])
+        for item, own in zip(batch.items, of_each, strict=True):
+            item.scored("here", own)
+        world.link.answer(guards=(GuardResult("far", ()),))
+    await world.end(whole)
+    await world.end(small)
+    await eventually(lambda: len(world.records.batches) == 3)
+    done, _ = world.done("whole")
+    assert done.scores is not None
+    assert done.scores["here"].tolist() == [1, 2, 3]
+    done, request = world.done("small")
+    assert done.scores is not None
+    assert done.scores["here"][request.row] == 9
+
+
+async def test_what_no_batch_answers_is_a_refusal(
+    make_world: Any, eventually: Wait, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(replacement, "RETURN_S", 0.01)  # no replica comes after the lost one
+    world = await make_world(log={"capture": "full"})
     expected: Counter[tuple[str, str, str]] = Counter()
 
     def expect(ident: str, kind: str, outcome: str) -> None:
@@ -336,6 +362,22 @@ async def test_of_a_request_that_does_not_fit_a_log_gets_what_does(
     else:
         assert (refused.rows, refused.fitting.rows) == (2, 2)
         assert refused.fitting.inputs["x"] is x.data
+
+
+async def test_that_nobody_can_tell_what_fits_changes_no_answer(
+    make_world: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    world = await make_world(log={"capture": "full"})
+
+    def fitting(_request: InferRequest) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(world.entry.binder, "fitting", fitting)
+    with pytest.raises(InvalidInput, match="'x' of model 'm' is missing"):
+        world.plane.begin(InferRequest("m", "", "r", ()))
+    (refused,) = world.records.refusals
+    assert (refused.client_id, refused.rows, refused.fitting) == ("r", 0, None)
+    assert "what fits the model of a request that was refused is not known" in caplog.text
 
 
 @pytest.mark.parametrize("how", ["answered", "late"])

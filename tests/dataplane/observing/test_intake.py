@@ -27,8 +27,8 @@ class Publisher:
         self.away = False
         self.monitors: dict[str, SharedPairs] = {}
 
-    async def request(self, kind: str, meta: Any, *, model: str, flush: bool) -> Any:
-        assert (kind, flush) == (HALF, False)
+    async def request(self, kind: str, meta: Any, *, model: str) -> Any:
+        assert kind == HALF
         if self.away:
             raise ModelNotReady("the monitor is not there; retry later")
         # As if there were one for each text: halves of a pair meet only where both give the same.

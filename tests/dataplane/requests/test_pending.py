@@ -36,7 +36,7 @@ async def test_it_begins_with_what_it_was_given() -> None:
         receive,
         "canary",
     )
-    assert (item.priority, item.attempts, item.flags, item.decisions) == (0, 0, [], ())
+    assert (item.priority, item.attempts, item.flags, item.decisions) == (0, 0, [], None)
     assert (item.response_parameters, item.timer, item.whole, item.on_done) == (None,) * 4
     whole = Whole(item)
     assert (whole.item, whole.size, whole.futures) == (item, 0, [])
@@ -45,18 +45,16 @@ async def test_it_begins_with_what_it_was_given() -> None:
 
 async def test_decisions_of_a_part_are_those_of_its_whole() -> None:
     whole, parts = parted()
-    whole.size = 2
     parts[1].decided("g", 0, Action.FLAG, "far")
-    assert whole.item.decisions == (RowDecision("g", 2, Action.FLAG, "far"),)
-    assert parts[1].decisions == ()
+    assert whole.item.decisions == [RowDecision("g", 2, Action.FLAG, "far")]
+    assert parts[1].decisions is None
     alone = pending()
     alone.decided("g", 0, Action.REJECT, "odd")
-    assert alone.decisions == (RowDecision("g", 0, Action.REJECT, "odd"),)
+    assert alone.decisions == [RowDecision("g", 0, Action.REJECT, "odd")]
 
 
 async def test_scores_of_a_part_are_those_of_its_rows_in_its_whole() -> None:
     whole, parts = parted()
-    whole.size = 2
     parts[1].scored("g", np.float32([0.5]))
     assert whole.item.scores is not None
     np.testing.assert_array_equal(whole.item.scores["g"], np.float32([np.nan, np.nan, 0.5]))
@@ -101,8 +99,8 @@ def parted() -> tuple[Whole, list[Pending]]:
     whole = Whole(pending(3))
     parts = [pending(2), pending(1)]
     whole.futures = [part.future for part in parts]
-    for part in parts:
-        part.whole = whole
+    for part, first_row in zip(parts, (0, 2), strict=True):
+        part.whole, part.first_row = whole, first_row
     return whole, parts
 
 

@@ -17,6 +17,7 @@ from guards.decisions import Action
 from serving.channel.messages.inference import GuardResult, ResponseParameters
 from serving.dataplane.hooks.event_batches import EventBatch, EventKey
 from serving.dataplane.hooks.events import Events
+from serving.dataplane.hooks.guard_scores import note_scores_of_parts
 from serving.dataplane.hooks.metrics import Metrics
 from serving.dataplane.hooks.statistics import BatchStatistics
 from serving.dataplane.requests.bound import Bound
@@ -345,6 +346,42 @@ async def test_what_a_guard_of_the_model_took_back_is_no_event(
     assert (good_event.ids, good_event.rows, last_event.ids) == (["good"], [1], ["last"])
     assert good_event.inputs["x"][:, 0].tolist() == [9]
     assert good_event.outputs["y"][:, 0].tolist() == [18]
+
+
+class Compared:
+    """A future's stand-in that counts how often it is held against another one."""
+
+    compared = 0
+
+    def __eq__(self, other: object) -> bool:
+        Compared.compared += 1
+        return self is other
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+async def test_work_for_a_request_grows_with_its_parts_and_no_faster() -> None:
+    rows = 300
+    future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+    x = np.zeros((rows, 1), np.float32)
+    item = Pending("large", Bound((x,), rows, ((1,),), (), None), future, 0.0)
+    parts: list[Pending] = []
+    SplitRequest(item, parts.extend).cut(1)
+    whole = parts[0].whole
+    assert whole is not None
+    for part in parts:
+        part.future = Compared()  # type: ignore[assignment]
+    whole.futures = [part.future for part in parts]
+    for row, part in enumerate(parts):
+        part.scored("here", np.float32([row]))
+        part.decided("g", 0, Action.FLAG, "far")
+        note_scores_of_parts([part], {"beside": np.float32([-row])})
+    assert Compared.compared == 0
+    assert item.scores is not None
+    assert item.scores["here"].tolist() == list(range(rows))
+    assert item.scores["beside"].tolist() == [-row for row in range(rows)]
+    assert item.decisions is not None
+    assert [decision.row for decision in item.decisions] == list(range(rows))
 
 
 @pytest.mark.parametrize("how", ["answer", "cancel", "misfit"])

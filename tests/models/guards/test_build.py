@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from serving.models.repository.folder import ModelEntry
 FEATURES = Capabilities(features=True)
 
 
-def config(*guards: Any) -> ModelConfig:
+def config(*guards: Any, log: Any = None) -> ModelConfig:
     return ModelConfig.model_validate({
         "format": "torch_export",
         "inputs": [
@@ -26,6 +27,7 @@ def config(*guards: Any) -> ModelConfig:
         ],
         "outputs": [{"name": "y", "datatype": "FP32", "shape": [-1, 2]}],
         "guards": list(guards),
+        "log": log,
     })  # fmt: skip
 
 
@@ -67,6 +69,20 @@ def test_settings_of_the_section_are_those_of_the_guard(tmp_path: Path) -> None:
     guards = gateway_guards(config(budget))
     told = [guards.run(Rows(1, {"x": np.ones((1, 2), np.float32)}))[0].failure for _ in range(4)]
     assert [failure.reason for failure in told if failure] == ["late"] * 3 + ["skipped"]
+
+
+@pytest.mark.parametrize(
+    ("log", "kept"), [(None, False), ({"capture": "none"}, False), ({"capture": "features"}, True)]
+)
+def test_scores_are_for_a_log_that_keeps_values(tmp_path: Path, log: Any, kept: bool) -> None:
+    made = entry(tmp_path, *BOTH, **learned())
+    made = replace(made, config=config(*BOTH, log=log))
+    (outcome,) = replica_guards(made, FEATURES).run(
+        Rows(2, features=np.array([[1, 0], [-1, 0]], np.float32))
+    )
+    assert outcome.failure is None
+    assert (outcome.scores is not None) == kept
+    assert gateway_guards(made.config)._scores == kept
 
 
 def test_what_was_learned_comes_back(tmp_path: Path) -> None:

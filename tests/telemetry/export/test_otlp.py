@@ -6,7 +6,7 @@ import gzip
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import ModuleType
 
@@ -26,6 +26,7 @@ from serving.telemetry.metrics.inference import (
     QUEUE_ROWS,
 )
 from serving.telemetry.metrics.process import TELEMETRY_EXPORT_FAILURES
+from serving.telemetry.series import Series
 from serving.telemetry.trace_context import SpanIds
 
 
@@ -35,6 +36,7 @@ class Collector(ThreadingHTTPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.requests: list[ExportMetricsServiceRequest] = []
+        self.encodings: list[str | None] = []
         self.arrived = threading.Event()
         self.url = f"http://127.0.0.1:{self.server_address[1]}"
 
@@ -44,6 +46,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["content-length"]))
+        self.server.encodings.append(self.headers.get("content-encoding"))
         if self.headers.get("content-encoding") == "gzip":
             body = gzip.decompress(body)
         if self.path == "/v1/metrics":
@@ -147,3 +150,58 @@ def test_only_the_newest_offer_is_kept(collector: Collector, failures: SumSeries
     metrics = collector.requests[0].resource_metrics[0].scope_metrics[0].metrics
     (rows,) = [metric for metric in metrics if metric.name == "vigil.inference.rows"]
     assert rows.sum.data_points[0].as_double == 5
+
+
+def test_what_cannot_be_sent_at_the_end_is_told(
+    unanswered: str, failures: SumSeries, caplog: pytest.LogCaptureFixture
+) -> None:
+    url = unanswered.replace("://", "://me:secret@")
+    pusher = OtlpPusher(url, 1, failures, timeout_s=300)
+    pusher.start()
+    pusher.offer(sample().snapshot())
+    pusher.stop(timeout_s=0.1)
+    pusher._thread.join(60)  # it is not left behind, although nobody answers
+    said = [record.getMessage() for record in caplog.records]
+    assert said == [f"the last metrics could not be sent to {unanswered}/v1/metrics before the end"]
+    assert failures.value == 1
+
+
+def test_an_export_that_raises_has_failed_and_the_next_one_works(
+    collector: Collector,
+    failures: SumSeries,
+    wait_until: Callable[..., None],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    pusher = OtlpPusher(f"{collector.url}/v1/metrics/", 1, failures)
+    pusher.start()
+    broken = Series("vigil.broken", "histogram", "s", (("model", "m"),), 1.0, (), None)  # type: ignore[arg-type]
+    pusher.offer([broken])
+    wait_until(lambda: failures.value == 1)
+    pusher.offer(merge(sample().snapshot()))
+    pusher.stop()
+    assert len(collector.requests) == 1
+    url = f"{collector.url}/v1/metrics"
+    assert [record.getMessage() for record in caplog.records] == [
+        f"exports of metrics to {url} fail; they are counted and retried",
+        f"exports of metrics to {url} work again",
+    ]
+
+
+def test_variables_are_read_as_those_of_other_exporters(
+    collector: Collector,
+    failures: SumSeries,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    name = "OTEL_EXPORTER_OTLP_METRICS_COMPRESSION"
+    monkeypatch.setenv(name, "zstd")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip")
+    pusher = OtlpPusher(collector.url, 1, failures)
+    pusher.start()
+    pusher.offer(merge(sample().snapshot()))
+    pusher.stop()
+    assert collector.encodings == ["gzip"]
+    assert f"{name} is 'zstd', which is ignored" in caplog.text
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_CERTIFICATE", "/nowhere/ca.pem")
+    with pytest.raises(ValueError, match=r"CERTIFICATE names ./nowhere/ca\.pem., which cannot be"):
+        OtlpPusher(collector.url, 1, failures)

@@ -81,7 +81,9 @@ def test_a_receiver_decodes_what_was_added(
     assert told["service.name"] == "gatekeeper"
     assert told["deployment.environment.name"] == "test"
     assert receiver.headers[0]["x-tenant"] == "blue"
-    assert counted(series) == {"sent": 2, "dropped/queue_full": 0, "dropped/not_exported": 0}
+    export.add(span())
+    dropped = {"dropped/queue_full": 0, "dropped/not_exported": 0, "dropped/stopped": 1}
+    assert counted(series) == {"sent": 2, **dropped}
 
 
 def test_the_environment_names_the_receiver(receiver: Any, variables: pytest.MonkeyPatch) -> None:
