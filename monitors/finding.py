@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Final, Literal
 
 Severity = Literal["info", "ticket", "page"]
@@ -30,8 +30,8 @@ class Finding:
         n_reference: rows in the reference.
         n_current: rows in the window.
         window: (first, last) event time in seconds since the epoch.
-        threshold: what `value` is compared with; None when nobody has set one.
-        breached: the verdict; None when it is unknown, as it is without a threshold.
+        threshold: what `value` is compared with; None when nobody has set one, or a test decides.
+        breached: the verdict; None when it is unknown, as it is with neither threshold nor test.
         p_value: of the test behind the verdict, adjusted for multiplicity; None without a test.
         ci: interval of `value` at the monitor's confidence; None without one.
         reason: why the verdict is unknown, in a few words; empty when it is known.
@@ -39,6 +39,10 @@ class Finding:
         window_id: tells the window from all others of the monitor; see `TumblingWindow.ident`.
         segment: the part of the rows it is about; empty for all of them.
         revised: labels of the window that were replaced after it was judged first.
+        since: seconds since the epoch from which on what is breached has probably been so; None
+            where that is not known.
+        detail: evidence as JSON values without NaN, for people and pictures: which statistic has
+            moved, the histograms behind it, how the test came to its verdict.
         model, version: what was judged; empty as monitors return it.
 
     Raises:
@@ -62,12 +66,17 @@ class Finding:
     window_id: str = ""
     segment: str = ""
     revised: int = 0
+    since: float | None = None
+    detail: Mapping[str, Any] = field(default_factory=dict)
     model: str = ""
     version: str = ""
 
     def __post_init__(self) -> None:
-        if self.threshold is None and self.breached is not None:
-            raise ValueError(f"{self.monitor}: {self.metric} has a verdict without a threshold")
+        judged = self.threshold is not None or self.p_value is not None
+        if self.breached is not None and not judged:
+            raise ValueError(
+                f"{self.monitor}: {self.metric} has a verdict without a threshold or a test"
+            )
 
     @property
     def why_unknown(self) -> str:

@@ -26,6 +26,9 @@ class Rows:
         groups: sensitive values as text by attribute name, object arrays [n]; None where a row
             has none. With labels: those that came with the label and not with the request. They
             never leave the monitors except as counts.
+        request_groups: with labels, those that came with the request; also None where nobody knows
+            any more what came.
+        scores: of the classes, floating [n, classes]; NaN where a row has none; None: no row has.
         predicted: index of the predicted class, int64 [n], -1 where the model gave no number;
             where labels are numbers, what they are compared with, float64 [n] or [n, k]; None
             where nobody needs it.
@@ -42,6 +45,8 @@ class Rows:
     columns: Mapping[str, np.ndarray] = field(default_factory=_nothing)
     outputs: Mapping[str, np.ndarray] = field(default_factory=_nothing)
     groups: Mapping[str, np.ndarray] = field(default_factory=_nothing)
+    request_groups: Mapping[str, np.ndarray] = field(default_factory=_nothing)
+    scores: np.ndarray | None = None
     predicted: np.ndarray | None = None
     labels: np.ndarray | None = None
     positions: np.ndarray | Sequence[int] = ()
@@ -57,6 +62,8 @@ class Rows:
             columns={name: array[rows] for name, array in self.columns.items()},
             outputs={name: array[rows] for name, array in self.outputs.items()},
             groups={name: array[rows] for name, array in self.groups.items()},
+            request_groups={name: array[rows] for name, array in self.request_groups.items()},
+            scores=None if self.scores is None else self.scores[rows],
             predicted=None if self.predicted is None else self.predicted[rows],
             labels=None if self.labels is None else self.labels[rows],
             positions=self.positions[rows],

@@ -10,6 +10,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 
 from monitors.performance.forgotten_keys import ForgottenKeys, Key
+from monitors.performance.group_values import SharedGroups
 from monitors.performance.label_kinds import ClassLabels, LabelKind
 from monitors.performance.labels import (
     CorrectedRow,
@@ -100,6 +101,7 @@ class LabelJoin:
         self._retention = retention
         self._numbers = EntryNumbers()
         self._rows = StoredPredictions(self._numbers)
+        self._groups = SharedGroups()
         self._pending = WaitingLabels(self._numbers, max_rows, pending_ttl)
         self._forgotten = ForgottenKeys() if forgotten is None else forgotten
         self._since = math.inf
@@ -153,7 +155,10 @@ class LabelJoin:
         predicted = self._kind.values(predictions.predicted)
         timestamp = predictions.timestamp
         self._since = min(self._since, timestamp - SLACK_S)
-        self.ambiguous += self._rows.add(keys, predicted, timestamp, _known(predictions), notes)
+        self.ambiguous += self._rows.add(
+            keys, predicted, timestamp, self._groups.of(predictions.groups), notes,
+            predictions.scores,
+        )  # fmt: skip
         joined = self._awaited(keys) if self._pending else []
         self._forget_oldest(len(self._rows) - self._max_rows)
         return joined
@@ -200,7 +205,7 @@ class LabelJoin:
         recalled = set()
         for each, predicted in zip(wanted, self._values(wanted), strict=True):
             if self._kind.holds(predicted):
-                self._rows.recall(each.key, predicted, each.timestamp, frozenset(each.known))
+                self._rows.recall(each.key, predicted, each.timestamp, each.groups, each.scores)
                 recalled.add(each.key)
         return recalled
 
@@ -323,16 +328,17 @@ class LabelJoin:
 
     def _join(self, row: StoredRow, label: WaitingLabel) -> JoinedRow:
         learned: Mapping[str, str] = label.sensitive
-        if learned and row.known:
-            learned = {n: value for n, value in learned.items() if n not in row.known}
+        if learned and row.groups:
+            learned = {n: value for n, value in learned.items() if n not in row.groups}
         row.label = KnownLabel(label.truth, self.labelled, learned, label.known_at, label.since)
         self._rows.touch(row)
         self.labelled += 1
         delay = max(label.since - row.timestamp, 0.0)
         position = row.label.position
         return JoinedRow(
-            row.predicted, label.truth, learned, position, delay, row.note, row.key, label.since
-        )
+            row.predicted, label.truth, learned, position, delay, row.note, row.key, label.since,
+            row.groups, row.scores,
+        )  # fmt: skip
 
     def _forget_oldest(self, count: int) -> None:
         self._remember(self._rows.forget(count))
@@ -340,17 +346,6 @@ class LabelJoin:
     def _remember(self, gone: Forgotten) -> None:
         self._forgotten.add_all(gone.plain)
         self._forgotten.add_labelled(gone.labelled, gone.latest)
-
-
-def _known(rows: Rows) -> Iterable[frozenset[str]] | None:
-    """Return for each row the attributes that came with it; None: none came with any."""
-    groups = rows.groups
-    if not groups:
-        return None
-    return (
-        frozenset(name for name, values in groups.items() if values[at] is not None)
-        for at in range(rows.n)
-    )
 
 
 def _shown(y_true: Truth) -> str:
@@ -370,7 +365,7 @@ def _correct(
     """Replace a row's label; returns None if nothing about it is new."""
     if label.older_than(kept.known_at):
         return None
-    told = {n: value for n, value in label.sensitive_features.items() if n not in row.known}
+    told = {n: value for n, value in label.sensitive_features.items() if n not in row.groups}
     # Of a value that was not saved nobody can say whether it is another one.
     learned = {
         name: value
@@ -387,5 +382,6 @@ def _correct(
     kept.came = max(now, kept.came + TICK_S)
     key = label.request_id, label.index
     return CorrectedRow(
-        row.predicted, before, truth, forgotten, learned, kept.position, key, kept.came
-    )
+        row.predicted, before, truth, forgotten, learned, kept.position, key, kept.came,
+        row.groups, row.scores,
+    )  # fmt: skip

@@ -42,6 +42,13 @@ class LabelKind(Protocol):
             ValueError: it is of another shape or type.
         """
 
+    def scores(self, output: np.ndarray) -> np.ndarray | None:
+        """Return the scores of the classes, [n, classes]; None where there are none.
+
+        Args:
+            output: as in `predicted`.
+        """
+
     def values(self, predicted: np.ndarray) -> list[Any]:
         """Return what `predicted` gave as one value per row; None where it is no number."""
 
@@ -87,6 +94,10 @@ class ClassLabels:
         """Return the predicted classes; see `predicted_class`."""
         return predicted_class(output)
 
+    def scores(self, output: np.ndarray) -> np.ndarray | None:
+        """Return the output where it has a score for each class."""
+        return output if output.ndim == 2 and output.dtype.kind == "f" else None
+
     def values(self, predicted: np.ndarray) -> list[Any]:
         """Return the class of each row; -1 where a score is no number."""
         values: list[Any] = predicted.tolist()
@@ -127,6 +138,9 @@ class NumberLabels:
             raise ValueError(f"an output of shape {list(output.shape)} is not {self.takes} a row")
         numbers = output.astype(np.float64)
         return numbers.reshape(-1, self._length) if self._length else numbers.reshape(-1)
+
+    def scores(self, output: np.ndarray) -> None:
+        """Return None: numbers are no classes."""
 
     def values(self, predicted: np.ndarray) -> list[Any]:
         """Return the number or numbers of each row; None where one is not finite, or too large."""
@@ -173,6 +187,9 @@ class RankingLabels:
                 f"an output of shape {list(output.shape)} ranks no {self._items} items"
             )
         return output.astype(np.float64)
+
+    def scores(self, output: np.ndarray) -> None:
+        """Return None: items are no classes."""
 
     def values(self, predicted: np.ndarray) -> list[Any]:
         """Return the scores of each row; None where one is no number."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from monitors.performance.group_values import Groups
 from monitors.rows import Corrections, Rows
 
 Truth = float | str | bool | list[float]
@@ -48,13 +49,15 @@ class LoggedPrediction:
         key: the id that the request had, and the row inside that request.
         timestamp: seconds since the epoch when it was made.
         predicted: the class index, number or numbers.
-        known: names of the sensitive attributes that came with the request.
+        groups: sensitive values that came with the request.
+        scores: of the classes, where it has some.
     """
 
     key: tuple[str, int]
     timestamp: float
     predicted: Value
-    known: Sequence[str] = ()
+    groups: Groups = field(default_factory=dict)
+    scores: list[float] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +74,8 @@ class JoinedRow:
         note: what `LabelJoin.add` was given with the row.
         key: the id of the request, and the row inside it.
         came: seconds since the epoch when the label came.
+        groups: sensitive values that came with the request.
+        scores: of the classes, where it has some.
     """
 
     predicted: Value | None
@@ -81,6 +86,8 @@ class JoinedRow:
     note: object = field(default=None, compare=False)
     key: tuple[str, int] = field(default=("", 0), compare=False)
     came: float = field(default=0.0, compare=False)
+    groups: Groups = field(default_factory=dict, compare=False)
+    scores: list[float] | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +105,7 @@ class CorrectedRow:
         key: as in `JoinedRow`.
         came: seconds since the epoch when the label came; of two labels of a row the second has
             the later time, whatever the clock says.
+        groups, scores: as in `JoinedRow`.
     """
 
     predicted: Value | None
@@ -108,6 +116,8 @@ class CorrectedRow:
     position: int = field(default=-1, compare=False)
     key: tuple[str, int] = field(default=("", 0), compare=False)
     came: float = field(default=0.0, compare=False)
+    groups: Groups = field(default_factory=dict, compare=False)
+    scores: list[float] | None = field(default=None, compare=False)
 
 
 def joined_rows(joined: Sequence[JoinedRow], timestamp: float) -> Rows:
@@ -116,6 +126,8 @@ def joined_rows(joined: Sequence[JoinedRow], timestamp: float) -> Rows:
         n=len(joined),
         timestamp=timestamp,
         groups=_columns([row.sensitive_features for row in joined]),
+        request_groups=_columns([row.groups for row in joined]),
+        scores=_scores([row.scores for row in joined]),
         predicted=_values([_predicted(row) for row in joined]),
         labels=_values([row.y_true for row in joined]),
         positions=np.array([row.position for row in joined], dtype=np.int64),
@@ -124,7 +136,13 @@ def joined_rows(joined: Sequence[JoinedRow], timestamp: float) -> Rows:
 
 def corrections(corrected: Sequence[CorrectedRow], timestamp: float) -> Corrections:
     """Return rows whose truth was replaced at `timestamp` as one batch for the monitors."""
-    joined = [JoinedRow(row.predicted, row.y_true, row.learned, row.position) for row in corrected]
+    joined = [
+        JoinedRow(
+            row.predicted, row.y_true, row.learned, row.position,
+            groups=row.groups, scores=row.scores,
+        )
+        for row in corrected
+    ]  # fmt: skip
     rows = joined_rows(joined, timestamp)
     before = _columns([row.forgotten for row in corrected])
     nothing = np.full(len(corrected), None, dtype=np.object_)
@@ -146,7 +164,17 @@ def _values(values: Sequence[Value]) -> np.ndarray:
     return np.array(values, dtype=np.int64 if classes else np.float64)
 
 
-def _columns(values: Sequence[Mapping[str, str]]) -> dict[str, np.ndarray]:
+def _scores(rows: Sequence[list[float] | None]) -> np.ndarray | None:
+    """Return scores as [n, classes], NaN where a row has none; None: none has."""
+    classes = max((len(scores) for scores in rows if scores is not None), default=0)
+    if not classes:
+        return None
+    nothing = [math.nan] * classes
+    whole = [scores if scores and len(scores) == classes else nothing for scores in rows]
+    return np.array(whole, dtype=np.float64)
+
+
+def _columns(values: Sequence[Groups]) -> dict[str, np.ndarray]:
     columns: dict[str, np.ndarray] = {}
     for at, of_row in enumerate(values):
         for name, value in of_row.items():

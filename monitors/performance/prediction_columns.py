@@ -6,13 +6,16 @@ import itertools
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
+import numpy as np
+
 from monitors.performance.forgotten_keys import Key
+from monitors.performance.group_values import NO_GROUPS, Groups
 from monitors.performance.labels import Value
+from monitors.performance.score_column import ScoreColumn
 from monitors.performance.stored_rows import StoredRow
 
 NO_KEY: Final[Key] = ("", -1)
 """Of a place that holds no row."""
-_NOTHING: Final[frozenset[str]] = frozenset()
 
 
 class PredictionColumns:
@@ -28,7 +31,8 @@ class PredictionColumns:
         self.keys: list[Key] = []
         self._predicted: list[Value | None] = []
         self._timestamps: list[float] = []
-        self._known: list[frozenset[str]] = []
+        self._groups: list[Groups] = []
+        self._scores = ScoreColumn()
         self._notes: list[object] = []
 
     @property
@@ -41,8 +45,9 @@ class PredictionColumns:
         keys: Sequence[Key],
         predicted: Sequence[Value | None],
         timestamps: Iterable[float],
-        known: Sequence[frozenset[str]] | None = None,
+        groups: Sequence[Groups] | None = None,
         notes: Sequence[object] | None = None,
+        scores: np.ndarray | None = None,
     ) -> None:
         """Append n rows; see `StoredRow`.
 
@@ -50,21 +55,22 @@ class PredictionColumns:
             ValueError: the columns differ in length; then nothing was appended.
         """
         n = len(keys)
-        given = (predicted, known, notes)
+        given = (predicted, groups, notes, scores)
         if any(column is not None and len(column) != n for column in given):
             raise ValueError("the columns of predictions differ in length")
         self.keys += keys
         self._predicted += predicted
         self._timestamps += itertools.islice(timestamps, n)
-        self._known += itertools.repeat(_NOTHING, n) if known is None else known
+        self._groups += itertools.repeat(NO_GROUPS, n) if groups is None else groups
         self._notes += itertools.repeat(None, n) if notes is None else notes
+        self._scores.add(n, scores)
 
     def row(self, number: int) -> StoredRow:
         """Return a row as an object."""
         at = number - self.base
         return StoredRow(
-            self.keys[at], number, self._predicted[at], self._timestamps[at], self._known[at],
-            note=self._notes[at],
+            self.keys[at], number, self._predicted[at], self._timestamps[at], self._groups[at],
+            scores=self._scores.row(at), note=self._notes[at],
         )  # fmt: skip
 
     def numbered(self, first: int, end: int) -> Iterable[tuple[int, Key]]:
@@ -73,10 +79,18 @@ class PredictionColumns:
 
     def values(
         self, first: int, end: int
-    ) -> tuple[list[Key], list[Value | None], list[float], list[frozenset[str]]]:
-        """Return keys, what was predicted, times and names, from `first` to before `end`."""
+    ) -> tuple[list[Key], list[Value | None], list[float], list[Groups], list[Any] | None]:
+        """Return keys, what was predicted, times, groups and scores as they are saved.
+
+        Args:
+            first, end: from the one to before the other.
+        """
         part = slice(first - self.base, end - self.base)
-        return self.keys[part], self._predicted[part], self._timestamps[part], self._known[part]
+        scores = self._scores.saved(part.start, part.stop)
+        return (
+            self.keys[part], self._predicted[part], self._timestamps[part], self._groups[part],
+            scores,
+        )  # fmt: skip
 
     def predicted(self) -> Iterable[tuple[int, Value | None]]:
         """Return the rows' numbers and what was predicted."""
@@ -85,13 +99,15 @@ class PredictionColumns:
     def blank(self, number: int) -> None:
         """Take a row out of its place."""
         at = number - self.base
-        self.keys[at], self._predicted[at] = NO_KEY, None
+        self.keys[at], self._predicted[at], self._groups[at] = NO_KEY, None, NO_GROUPS
+        self._scores.blank(at)
 
     def drop_before(self, number: int) -> None:
         """Give back the places of rows with lower numbers."""
         gone = number - self.base
         for column in self._all():
             del column[:gone]
+        self._scores.drop(gone)
         self.base = number
 
     def only(self, numbers: Sequence[int]) -> PredictionColumns:
@@ -100,7 +116,8 @@ class PredictionColumns:
         made = PredictionColumns(self.end)
         for column, mine in zip(made._all(), self._all(), strict=True):
             column += [mine[at] for at in places]
+        made._scores = self._scores.take(places)
         return made
 
     def _all(self) -> tuple[list[Any], ...]:
-        return (self.keys, self._predicted, self._timestamps, self._known, self._notes)
+        return (self.keys, self._predicted, self._timestamps, self._groups, self._notes)

@@ -4,22 +4,24 @@ An entry begins with its number, and replaces the earlier one of that number; a 
 it away. Behind the number stands, of
 
 - what is kept: the first row that is, rows after it that are not. Its number is 0.
-- rows in columns: keys, the first row, what was predicted, `[time, rows]`, `[names, rows]`
-- a row with an entry of its own: id, index, row, predicted, time, names, truth, position,
-  attributes learned, when it became known, when it came
-- a label that waits: id, index, truth, since when, when it became known
+- rows in columns: keys, the first row, what was predicted, `[time, rows]`, sensitive values that
+  came with requests, scores of classes
+- a row with an entry of its own: id, index, row, predicted, time, sensitive values, truth,
+  position, attributes learned, when it became known, when it came, scores
+- a label that waits: id, index, truth, since when, [when it became known, sensitive values]
 
+Before there were scores, names stood where sensitive values stand now, and nothing behind them.
 Earlier releases had an entry for each row, by its number: id, index, predicted, time, names, truth,
 position, attributes learned, when it became known.
 """
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from monitors.performance import group_values, score_column
 from monitors.performance.forgotten_keys import Key
 
 Entry = Sequence[Any]
@@ -27,7 +29,7 @@ Entry = Sequence[Any]
 
 KEPT: Final = 0
 """Number of the entry that says which rows are kept."""
-_WAITING, _OWN = (5, 6), 12
+_WAITING, _OWN = (5, 6), (12, 13)
 """Values of an entry."""
 
 
@@ -63,7 +65,7 @@ def sorted_out(entries: Iterable[Entry]) -> SavedEntries:
             _, found.start, found.left_out = entry
         elif isinstance(entry[1], str):
             size = len(entry)
-            kind = found.waiting if size in _WAITING else found.rows if size == _OWN else None
+            kind = found.waiting if size in _WAITING else found.rows if size in _OWN else None
             (found.earlier if kind is None else kind).append(entry)
         else:
             found.spans.append(entry)
@@ -109,22 +111,13 @@ def without(entries: Iterable[Entry], idents: Collection[str]) -> tuple[list[Ent
         elif isinstance(entry[1], str):
             gone.add((entry[1], entry[2]))
         else:
-            number, keys, first, predicted, *more = entry
+            number, keys, first, predicted, times, groups, *scores = entry
             out = [ident in idents for ident, _ in keys]
             gone.update((ident, index) for ident, index in keys if ident in idents)
             # The places of the others tell which rows they are, so these are left, and empty.
             keys = [["", -1] if each else key for key, each in zip(keys, out, strict=True)]
             predicted = [None if each else it for it, each in zip(predicted, out, strict=True)]
-            kept.append((number, keys, first, predicted, *more))
+            groups = group_values.without_rows(groups, out)
+            scores = [score_column.without_rows(each, out) for each in scores]
+            kept.append((number, keys, first, predicted, times, groups, *scores))
     return kept, len(gone)
-
-
-def runs(values: Iterable[Any]) -> list[tuple[Any, int]]:
-    """Return each value with how often it follows itself."""
-    return [(value, sum(1 for _ in group)) for value, group in itertools.groupby(values)]
-
-
-def spread(found: Iterable[Sequence[Any]]) -> Iterator[Any]:
-    """Yield what `runs` was given."""
-    for value, count in found:
-        yield from itertools.repeat(value, count)

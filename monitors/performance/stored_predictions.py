@@ -8,10 +8,17 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import Final, NamedTuple
 
+import numpy as np
+
 from monitors.performance.forgotten_keys import Key
+from monitors.performance.group_values import Groups, groups_of
+from monitors.performance.group_values import restored as restored_groups
+from monitors.performance.group_values import saved as saved_groups
 from monitors.performance.labels import Value
 from monitors.performance.prediction_columns import NO_KEY, PredictionColumns
-from monitors.performance.prediction_entries import KEPT, Entry, SavedEntries, runs, spread
+from monitors.performance.prediction_entries import KEPT, Entry, SavedEntries
+from monitors.performance.run_lengths import runs, spread
+from monitors.performance.score_column import restored as restored_scores
 from monitors.performance.stored_rows import EntryNumbers, KnownLabel, StoredRow
 
 _SPARE: Final = 1 << 14
@@ -74,15 +81,16 @@ class StoredPredictions:
         keys: Sequence[Key],
         predicted: Sequence[Value | None],
         timestamp: float,
-        known: Iterable[frozenset[str]] | None = None,
+        groups: Sequence[Groups] | None = None,
         notes: Iterable[object] | None = None,
+        scores: np.ndarray | None = None,
     ) -> int:
         """Store n predictions behind all others; the newest of a key wins.
 
         Args:
             keys, predicted: n of them.
             timestamp: seconds since the epoch.
-            known, notes: n of them; see `StoredRow`.
+            groups, notes, scores: n of them; see `StoredRow`.
 
         Returns:
             How many of the n replaced another one.
@@ -95,8 +103,9 @@ class StoredPredictions:
             keys,
             predicted,
             itertools.repeat(timestamp),
-            None if known is None else list(known),
+            groups,
             None if notes is None else list(notes),
+            scores,
         )
         before = len(index)
         index.update(zip(keys, itertools.count(first), strict=False))
@@ -123,7 +132,12 @@ class StoredPredictions:
         self._changed[row.entry] = row
 
     def recall(
-        self, key: Key, predicted: Value | None, timestamp: float, known: frozenset[str]
+        self,
+        key: Key,
+        predicted: Value | None,
+        timestamp: float,
+        groups: Groups,
+        scores: list[float] | None = None,
     ) -> None:
         """Store a prediction before all others, in the place of one of its key."""
         earlier = self._recalled.pop(key, None)
@@ -138,7 +152,7 @@ class StoredPredictions:
         self._recalled[key] = number
         self._recalled.move_to_end(key, last=False)
         self._index[key] = number
-        self.touch(StoredRow(key, number, predicted, timestamp, known))
+        self.touch(StoredRow(key, number, predicted, timestamp, groups, scores=scores))
 
     def forget(self, count: int) -> Forgotten:
         """Forget the `count` oldest predictions, and give back what replaced ones hold."""
@@ -305,20 +319,19 @@ class StoredPredictions:
 
     def _span_entry(self, span: _Span) -> Entry:
         first = max(span.first, self._start)
-        keys, predicted, times, known = self._columns.values(first, span.end)
-        names = [(sorted(names), n) for names, n in runs(known)]
-        return (span.entry, keys, first, predicted, runs(times), names)
+        keys, predicted, times, groups, scores = self._columns.values(first, span.end)
+        return (span.entry, keys, first, predicted, runs(times), saved_groups(groups), scores)
 
     def _own(self, row: StoredRow) -> Entry | None:
         """Return a row's own entry; None if it is not stored any more."""
         if self._index.get(row.key) != row.number:
             return None
-        known, label = sorted(row.known), row.label
-        made = (row.entry, *row.key, row.number, row.predicted, row.timestamp, known)
+        label, scores = row.label, row.scores
+        made = (row.entry, *row.key, row.number, row.predicted, row.timestamp, row.groups)
         if label is None:
-            return (*made, None, -1, (), None, 0.0)
-        learned = sorted(label.learned)
-        return (*made, label.truth, label.position, learned, label.known_at, label.came)
+            return (*made, None, -1, (), None, 0.0, scores)
+        learned = label.learned
+        return (*made, label.truth, label.position, learned, label.known_at, label.came, scores)
 
     def restore(self, saved: SavedEntries, holds: Callable[[object], bool]) -> None:
         """Take in what `changes` and `entries` have returned; nothing is stored yet.
@@ -348,7 +361,7 @@ class StoredPredictions:
                 self._restore_earlier(entry)
 
     def _restore_span(self, span: Entry) -> None:
-        entry, keys, first, predicted, times, known = span
+        entry, keys, first, predicted, times, known, *more = span
         columns = self._columns
         if not columns.keys:
             columns.base = max(first, columns.base)
@@ -357,8 +370,15 @@ class StoredPredictions:
         columns.add([NO_KEY] * missing, [None] * missing, itertools.repeat(0.0))
         begin, cut = columns.end, columns.end - first
         kept = [(ident, index) for ident, index in keys[cut:]]
-        names = [frozenset(each) for each in spread(known)][cut:]
-        columns.add(kept, predicted[cut:], itertools.islice(spread(times), cut, None), names)
+        groups = restored_groups(known)[cut:]
+        scores = restored_scores(more[0]) if more else None
+        columns.add(
+            kept,
+            predicted[cut:],
+            itertools.islice(spread(times), cut, None),
+            groups,
+            scores=None if scores is None else scores[cut:],
+        )
         self._index.update(zip(kept, itertools.count(begin), strict=False))
         self._spans.append(_Span(entry, first, columns.end))
 
@@ -366,10 +386,11 @@ class StoredPredictions:
         """Restore a row with an entry of its own; returns whether it is stored still."""
         number, ident, index, place, predicted, timestamp, known, truth, *of_label = entry
         key = (ident, index)
-        row = StoredRow(key, place, predicted, timestamp, frozenset(known), entry=number)
+        position, learned, known_at, came, *scores = of_label
+        row = StoredRow(key, place, predicted, timestamp, groups_of(known), entry=number)
+        row.scores = scores[0] if scores else None
         if truth is not None:
-            position, learned, known_at, came = of_label
-            row.label = KnownLabel(truth, position, dict.fromkeys(learned), known_at, came)
+            row.label = KnownLabel(truth, position, groups_of(learned), known_at, came)
         if place < 0 and key not in self._index:
             self._index[key] = place
             self._recalled[key] = place
@@ -383,12 +404,12 @@ class StoredPredictions:
         number, ident, index, predicted, timestamp, known, truth, *of_label = entry
         key = (ident, index)
         if number < 0:
-            self.recall(key, predicted, timestamp, frozenset(known))
+            self.recall(key, predicted, timestamp, groups_of(known))
         else:
-            self.add([key], [predicted], timestamp, [frozenset(known)])
+            self.add([key], [predicted], timestamp, [groups_of(known)])
         if truth is not None:
             position, learned, known_at = of_label or (-1, (), None)
             row = self.get(key)
             assert row is not None, "it was stored now"
-            row.label = KnownLabel(truth, position, dict.fromkeys(learned), known_at)
+            row.label = KnownLabel(truth, position, groups_of(learned), known_at)
             self.touch(row)

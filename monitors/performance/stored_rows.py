@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import msgspec
 
 from monitors.performance.forgotten_keys import Key
+from monitors.performance.group_values import Groups
 from monitors.performance.labels import Value
 from monitors.performance.prediction_entries import KEPT
 
@@ -54,8 +55,9 @@ class StoredRow(msgspec.Struct, gc=False):
         number: tells the order; recalled ones have negative numbers.
         predicted: what was predicted; None: no number.
         timestamp: seconds since the epoch when it was made.
-        known: names of the sensitive attributes that came with the request; never values.
+        groups: sensitive values that came with the request.
         label: its label; None: it has none yet.
+        scores: of the classes, where it has some.
         note: what a joined row has as its `note`; it is not saved.
         entry: number of its own entry; 0: it has none.
     """
@@ -64,7 +66,8 @@ class StoredRow(msgspec.Struct, gc=False):
     number: int
     predicted: Value | None
     timestamp: float
-    known: frozenset[str]
+    groups: Groups
     label: KnownLabel | None = None
+    scores: list[float] | None = None
     note: object = None
     entry: int = 0

@@ -111,12 +111,16 @@ class WaitingLabels:
 
     def restore(self, entries: Iterable[Entry], kind: LabelKind) -> None:
         """Take in what was saved, in the order in which labels came; others' kinds are left out."""
-        for number, ident, index, truth, since, *known_at in entries:
+        for number, ident, index, truth, since, *more in entries:
             if kind.holds(truth):
-                self._labels[ident, index] = WaitingLabel(number, truth, {}, since, *known_at)
+                # Earlier releases saved no sensitive values, and before that no time either.
+                told = more[0] if more else None
+                known_at, sensitive = told if isinstance(told, list | tuple) else (told, {})
+                self._labels[ident, index] = WaitingLabel(number, truth, sensitive, since, known_at)
 
     def _entry(self, key: Key, entry: int) -> Entry | None:
         waiting = self._labels.get(key)
         if waiting is None or waiting.entry != entry:
             return None
-        return (entry, *key, waiting.truth, waiting.since, waiting.known_at)
+        told = [waiting.known_at, waiting.sensitive]
+        return (entry, *key, waiting.truth, waiting.since, told)

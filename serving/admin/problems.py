@@ -139,8 +139,14 @@ def _breaches(findings: Iterable[FindingRecord]) -> Iterator[str]:
         more = f", and {len(others)} more" if others else ""
         yield (
             f"{monitor} in model {model} version {version}: {first.metric}{subject} is "
-            f"{_number(first.value)}, {first.direction} {_number(first.threshold)}{more}"
+            f"{_number(first.value)}, {_judged_by(first)}{more}"
         )
+
+
+def _judged_by(found: FindingRecord) -> str:
+    if found.threshold is None:
+        return f"p {_number(found.p_value)}"
+    return f"{found.direction} {_number(found.threshold)}"
 
 
 def _number(value: float | None) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -69,12 +69,33 @@ class Monitors(Section):
     )
 
 
-class Tolerance(Section):
-    """The largest disparity that is acceptable."""
+def _difference(of_what: str, default: float | None = None) -> Any:
+    told = f"Largest between the groups' {of_what}; none: measured, without a verdict."
+    return Field(default, ge=0, le=1, description=told)
 
-    demographic_parity_difference: float = Field(
-        0.1, ge=0, le=1, description="Between the groups' shares of favourable outcomes."
-    )
+
+def _ratio(of_what: str) -> Any:
+    told = f"Smallest of the groups' {of_what}, lowest to highest; none: without a verdict."
+    return Field(None, gt=0, le=1, description=told)
+
+
+class Tolerance(Section):
+    """The disparities that are acceptable, by the names of fairlearn."""
+
+    demographic_parity_difference: float | None = _difference("shares of favourable outcomes", 0.1)
+    demographic_parity_ratio: float | None = _ratio("shares of favourable outcomes")
+    equal_opportunity_difference: float | None = _difference("true positive rates")
+    equal_opportunity_ratio: float | None = _ratio("true positive rates")
+    equalized_odds_difference: float | None = _difference("true and false positive rates")
+    equalized_odds_ratio: float | None = _ratio("true and false positive rates")
+    predictive_parity_difference: float | None = _difference("precisions")
+    predictive_parity_ratio: float | None = _ratio("precisions")
+    false_discovery_rate_difference: float | None = _difference("false discovery rates")
+    false_discovery_rate_ratio: float | None = _ratio("false discovery rates")
+    false_omission_rate_difference: float | None = _difference("false omission rates")
+    false_omission_rate_ratio: float | None = _ratio("false omission rates")
+    accuracy_difference: float | None = _difference("accuracies")
+    accuracy_ratio: float | None = _ratio("accuracies")
 
 
 class Fairness(Section):
@@ -83,7 +104,18 @@ class Fairness(Section):
     sensitive: list[str] = Field(min_length=1, description="Names of sensitive attributes.")
     favorable: str = Field(description="The class whose selection is favourable.")
     tolerance: Tolerance = Field(default_factory=Tolerance)
-    window: int = Field(1000, ge=100, description="Rows per window.")
+    window: int = Field(
+        1000,
+        ge=100,
+        description="Rows between two looks, of predictions and of labelled rows each. A look "
+        "judges what was counted over up to 256 windows.",
+    )
+    reference: Literal["each", "largest", "best"] = Field(
+        "each",
+        description="With whom a group is compared: each other group, the largest one, or the one "
+        "with the best rate.",
+    )
+    min_rows: int = Field(100, ge=20, description="Rows that a group needs for a verdict.")
 
 
 class Explain(Section):

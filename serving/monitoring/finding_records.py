@@ -40,6 +40,8 @@ def record(finding: Finding, now: float, model: str = "") -> FindingRecord:
         segment=finding.segment,
         window_id=finding.window_id,
         revised=finding.revised,
+        since=None if finding.since is None else _number(finding.since),
+        detail=dict(finding.detail),
     )
 
 

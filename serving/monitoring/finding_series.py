@@ -20,6 +20,7 @@ from serving.telemetry.metrics.findings import (
     FAIRNESS_CI_LOWER,
     FAIRNESS_CI_UPPER,
     FAIRNESS_DISPARITY,
+    FAIRNESS_SUPPRESSED,
     FINDING_BREACHED,
     FINDING_CI_LOWER,
     FINDING_CI_UPPER,
@@ -142,6 +143,7 @@ def _of_fairness(finding: Finding) -> Iterator[_Gauge]:
     yield FAIRNESS_DISPARITY, finding.value, which
     yield FAIRNESS_CI_LOWER, lower, which
     yield FAIRNESS_CI_UPPER, upper, which
+    yield FAIRNESS_SUPPRESSED, finding.detail.get("suppressed"), which
 
 
 def _of_performance(finding: Finding) -> Iterator[_Gauge]:

@@ -2,7 +2,7 @@
 
 A group is named where the configuration names all of its attribute: a sensitive input whose feature
 has `categories`. All others are one group, `other`, so that clients cannot make series. Counts
-begin with the process: which row is of which group is never saved.
+begin with the process.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
-from monitors.fairness.group_cells import SMALLEST_GROUP
+from monitors.fairness.group_bounds import SMALLEST_GROUP
 from monitors.rows import Rows
 from serving.config import ModelConfig
 

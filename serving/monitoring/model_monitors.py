@@ -109,13 +109,14 @@ class ModelMonitors:
         columns = input_columns(event.inputs, self.entry.config)
         self._recent.append(columns, event.rows, event.request_ids)
         outputs = self._widened(event.outputs)
-        predicted, failed = self._predicted(outputs)
+        predicted, scores, failed = self._predicted(outputs)
         rows = Rows(
             n=event.rows,
             timestamp=event.timestamp,
             columns=columns,
             outputs=outputs,
             groups=event.sensitive_features,
+            scores=scores,
             predicted=predicted,
             request_ids=event.request_ids,
             row_index=event.row_index,
@@ -143,14 +144,16 @@ class ModelMonitors:
 
     def _predicted(
         self, outputs: Mapping[str, np.ndarray]
-    ) -> tuple[np.ndarray | None, Exception | None]:
-        """Return what labels are compared with, or why there is nothing."""
+    ) -> tuple[np.ndarray | None, np.ndarray | None, Exception | None]:
+        """Return what labels are compared with, and scores; or why there is nothing."""
         if not self._compared:
-            return None, None
+            return None, None, None
+        kind = self._kind or ClassLabels()
         try:
-            return (self._kind or ClassLabels()).predicted(outputs[self._compared]), None
+            output = outputs[self._compared]
+            return kind.predicted(output), kind.scores(output), None
         except (KeyError, ValueError) as error:
-            return None, error
+            return None, None, error
 
     def _widened(self, outputs: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
         """Return outputs as numbers: BF16 travels as its bits."""

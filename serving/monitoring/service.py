@@ -7,6 +7,7 @@ from time import thread_time_ns
 from typing import Any
 
 from monitors.performance.forgotten_keys import Key
+from monitors.performance.group_values import groups_of
 from monitors.performance.labels import LabelEvent, LoggedPrediction
 from monitors.performance.prediction_entries import Entry
 from serving.channel.messages.directory import ServedModel
@@ -317,7 +318,9 @@ def _label(watch: ModelMonitors, labels: Sequence[LabelEvent], now: float) -> La
 
 
 def _logged(row: RecalledRow) -> LoggedPrediction:
-    return LoggedPrediction((row.request_id, row.index), row.timestamp, row.predicted, row.known)
+    key = row.request_id, row.index
+    # What the values were is in another dataset, which labels do not wait for.
+    return LoggedPrediction(key, row.timestamp, row.predicted, groups_of(row.known))
 
 
 def _sum(counts: Sequence[LabelCounts]) -> LabelCounts:

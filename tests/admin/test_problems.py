@@ -64,10 +64,12 @@ def test_a_monitor_has_one_sentence_per_version(make_finding: Any) -> None:
         make_finding(breached=False),
         make_finding(breached=None),
         make_finding(monitor="performance", metric="accuracy", direction="below", threshold=0.9),
+        make_finding(model="n", subject="debt", threshold=None, p_value=1e-9),
     ]
     assert texts(problems([], NOTHING, [], [], findings, []), "warning") == [
         "drift in model m version 1: psi of income is 0.4, above 0.05, and 1 more",
         "performance in model m version 1: accuracy is 0.4, below 0.9",
+        "drift in model n version 1: psi of debt is 0.4, p 1e-09",
     ]
 
 

@@ -63,3 +63,10 @@ def test_it_says_what_a_breach_is_worth_and_what_it_is_about():
         "age > 60",
         "3@900",
     )
+
+
+def test_evidence_is_told_and_left_out_where_there_is_none():
+    found = replace(FOUND, since=950.0, detail={"moved": "tail", "reference": [3, 4]})
+    told = json.loads(msgspec.json.encode(record(found, 1000)))
+    assert (told["since"], told["detail"]) == (950.0, {"moved": "tail", "reference": [3, 4]})
+    assert not {"since", "detail"} & json.loads(msgspec.json.encode(record(FOUND, 1000))).keys()

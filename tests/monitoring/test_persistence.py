@@ -17,7 +17,8 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from monitors.performance.label_join import LabelJoin
-from monitors.performance.prediction_entries import Entry, sorted_out, spread
+from monitors.performance.prediction_entries import Entry, sorted_out
+from monitors.performance.run_lengths import spread
 from serving.channel import frames
 from serving.channel.frame_parts import Message
 from serving.channel.messages.directory import ServedModel

@@ -12,9 +12,10 @@ LEAST = {
 
 
 @pytest.mark.parametrize("breached", [True, False])
-def test_without_a_threshold_there_is_no_verdict(breached):
+def test_without_a_threshold_or_a_test_there_is_no_verdict(breached):
     assert Finding(**LEAST).breached is None
     assert Finding(**LEAST, threshold=0.0, breached=breached).breached is breached
+    assert Finding(**LEAST, p_value=0.5, breached=breached).breached is breached
     with pytest.raises(ValueError, match="a verdict without a threshold"):
         Finding(**LEAST, breached=breached)
 
@@ -35,7 +36,8 @@ def test_an_unknown_verdict_always_has_a_reason(more, why):
 def test_survives_json():
     found = [
         Finding(**LEAST, threshold=0.1, breached=True, ci=(0.4, 0.6), severity="page",
-                window_id="3@1.000", segment="age > 60", model="loans", version="2"),
+                window_id="3@1.000", segment="age > 60", model="loans", version="2", since=0.5,
+                detail={"moved": "tail", "counts": [1, 2]}),
         Finding(**{**LEAST, "value": math.nan}),
     ]  # fmt: skip
     saved = json.loads(json.dumps(findings_to_state(found), allow_nan=False))

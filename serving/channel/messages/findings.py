@@ -8,7 +8,7 @@ monitor, sent when one differs from what the control plane was told last, and af
 
 from __future__ import annotations
 
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import msgspec
 
@@ -24,6 +24,9 @@ class FindingRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
         window: (first, last) event time in seconds since the epoch.
         age_s: seconds since the end of the window, when this was made.
         revised: labels of the window that were replaced after it was judged first; left out: none.
+        since: seconds since the epoch from which on it has probably been breached; left out: not
+            known.
+        detail: evidence; see `monitors.finding.Finding`. Left out: none.
     """
 
     model: str = ""
@@ -46,6 +49,8 @@ class FindingRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     segment: str
     window_id: str
     revised: int = 0
+    since: float | None = None
+    detail: dict[str, Any] = {}
 
 
 class FindingsChanged(msgspec.Struct, frozen=True):

@@ -1,8 +1,8 @@
-"""Fairness of a model version: whether its groups are selected at the same rate."""
+"""Fairness of a model version: whether its groups are treated alike."""
 
 from __future__ import annotations
 
-from monitors.fairness.selection_rate_difference import SelectionRateMonitor
+from monitors.fairness.group_fairness import GroupFairnessMonitor, Tolerances
 from serving.models.repository.folder import ModelEntry
 from serving.monitoring.judges.descriptor import Built
 
@@ -12,12 +12,15 @@ def build(entry: ModelEntry) -> Built:
     config = entry.config.fairness
     assert config is not None
     output = entry.config.outputs[0]
+    tolerated = config.tolerance.model_dump(exclude_none=True)
     return Built(
-        SelectionRateMonitor(
+        GroupFairnessMonitor(
             config.sensitive,
             (output.classes or []).index(config.favorable),
             output.name,
-            config.tolerance.demographic_parity_difference,
+            Tolerances(by_metric=tolerated),
             config.window,
+            min_rows=config.min_rows,
+            reference=config.reference,
         )
     )

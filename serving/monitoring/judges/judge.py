@@ -22,7 +22,8 @@ class Judge:
         title: what people call what it judges; empty: as the descriptor says.
 
     Attributes:
-        latest: what it found last, with the model's name and version; empty before that.
+        latest: what it found last by metric, subject and segment, with the model's name and
+            version; empty before that.
     """
 
     def __init__(
@@ -42,10 +43,15 @@ class Judge:
         return "labels" if self.needs.labels else "rows"
 
     def take(self, found: Sequence[Finding]) -> list[Finding]:
-        """Remember what the monitor has found; returns it with the model's name and version."""
+        """Remember what the monitor has found; returns it with the model's name and version.
+
+        A monitor may judge some of its metrics at one time and the others at another.
+        """
         model, version = self._entry.name, self._entry.version
-        self.latest = [replace(each, model=model, version=version) for each in found]
-        return self.latest
+        named = [replace(each, model=model, version=version) for each in found]
+        latest = {_what(each): each for each in self.latest}
+        self.latest = list((latest | {_what(each): each for each in named}).values())
+        return named
 
     def reset_reference(self) -> None:
         """Begin a new reference."""
@@ -74,3 +80,7 @@ class Judge:
             ValueError, KeyError, TypeError: the state is not of such a monitor.
         """
         return self.take(self.monitor.restore(state))
+
+
+def _what(finding: Finding) -> tuple[str, str, str]:
+    return finding.metric, finding.subject, finding.segment

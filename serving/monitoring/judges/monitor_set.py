@@ -166,7 +166,7 @@ class MonitorSet:
     def _publish(self, judge: Judge, found: Sequence[Finding]) -> None:
         findings = judge.take(found)
         self._fresh.judged(judge.name)
-        self._series.show(judge.name, findings)
+        self._series.show(judge.name, judge.latest)
         self._series.count_alarms(findings)
 
     def reset_reference(self) -> str:

@@ -58,6 +58,13 @@ FAIRNESS_CI_LOWER: Final = verdict(
     "metric",
     "attribute",
 )
+FAIRNESS_SUPPRESSED: Final = verdict(
+    "vigil.fairness.suppressed_cells",
+    "{group}",
+    "Groups that are too small to be compared, by metric and attribute.",
+    "metric",
+    "attribute",
+)
 FAIRNESS_CI_UPPER: Final = verdict(
     "vigil.fairness.disparity.ci.upper",
     "{score}",

@@ -28,6 +28,10 @@ def predict(make_rows):
     return make
 
 
+OWN = 13
+"""Values of the entry of a row that has its own."""
+
+
 def label(ident, y_true, index=0, **sensitive):
     return LabelEvent(ident, index, y_true, sensitive)
 
@@ -174,12 +178,11 @@ def test_what_a_correction_brings_is_no_part_of_the_label_before(predict):
     assert not join.add_labels([label("a", 1, sex="m", age="old")], now=3.0).corrected
 
 
-def test_entries_survive_json_and_hold_no_sensitive_value(predict):
+def test_entries_survive_json_with_the_sensitive_values(predict):
     join = LabelJoin()
     join.add(predict("ab", [0, 1], sensitive={"sex": ["Smurf", None]}))
     join.add_labels([label("a", 0), label("z", 2, sex="Smurf")], now=5)
     raw = json.dumps([join.state(), list(join.entries())], allow_nan=False)
-    assert "Smurf" not in raw
     other = LabelJoin()
     state, entries = json.loads(raw)
     other.restore(state)
@@ -190,7 +193,10 @@ def test_entries_survive_json_and_hold_no_sensitive_value(predict):
         [JoinedRow(1, 0)],
         [],
     )
-    assert other.add(predict("z", [2])) == [JoinedRow(2, 2)]
+    (waited,) = other.add(predict("z", [2]))
+    assert waited == JoinedRow(2, 2, {"sex": "Smurf"})
+    (corrected,) = other.add_labels([label("a", 1)], now=7).corrected
+    assert (corrected.groups, corrected.scores) == ({"sex": "Smurf"}, None)
 
 
 def test_changes_add_up_to_all_entries(predict):
@@ -320,12 +326,25 @@ def test_sensitive_values_of_labels_that_wait_add_up(predict):
     assert join.add(predict("a", [0])) == [JoinedRow(0, 1, {"sex": "m", "age": "old"})]
 
 
-def test_of_a_value_that_was_not_saved_nothing_is_corrected(predict):
+def test_a_value_is_corrected_after_a_restart_as_before(predict):
     join = LabelJoin()
     join.add(predict("a", [0]))
     join.add_labels([label("a", 1, sex="f")], now=0)
     again = LabelJoin()
     again.restore_entries(json.loads(json.dumps(list(join.entries()))))
+    (corrected,) = again.add_labels([label("a", 1, sex="m")], now=1).corrected
+    assert (corrected.forgotten, corrected.learned) == ({"sex": "f"}, {"sex": "m"})
+
+
+def test_of_a_value_that_was_not_saved_nothing_is_corrected(predict):
+    join = LabelJoin()
+    join.add(predict("a", [0]))
+    join.add_labels([label("a", 1, sex="f")], now=0)
+    (entry,) = (entry for entry in join.entries() if len(entry) == OWN)
+    again = LabelJoin()
+    before = list(entry)
+    before[9] = list(before[9])  # as releases saved it that saved no values
+    again.restore_entries([before[:-1]])
     assert again.add_labels([label("a", 1, sex="m")], now=1).counts == LabelCounts(duplicate=1)
     (corrected,) = again.add_labels([label("a", 1, age="old")], now=1).corrected
     assert (corrected.forgotten, corrected.learned) == ({}, {"age": "old"})

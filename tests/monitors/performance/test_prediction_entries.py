@@ -1,11 +1,16 @@
+import binascii
+import json
+
+import numpy as np
+
+from monitors.performance.group_values import restored as restored_groups
 from monitors.performance.prediction_entries import (
     is_of,
     prediction_keys,
-    runs,
     sorted_out,
-    spread,
     without,
 )
+from monitors.performance.score_column import restored as restored_scores
 
 KEPT = [0, 3, [4]]
 SPAN = [9, [["a", 0], ["b", 1]], 3, [0, 1], [[1.0, 2]], [[[], 2]]]
@@ -50,13 +55,19 @@ def test_whose_an_entry_is():
 def test_requests_are_taken_out_and_counted_once():
     kept, gone = without([KEPT, SPAN, OWN, WAITING, HASHES, [9]], {"b", "w"})
     assert gone == 2
-    left = (9, [["a", 0], ["", -1]], 3, [0, None], [[1.0, 2]], [[[], 2]])
+    nobody = {"values": [{}, {}], "rows": [(0, 1), (1, 1)]}
+    left = (9, [["a", 0], ["", -1]], 3, [0, None], [[1.0, 2]], nobody)
     assert kept == [KEPT, left, HASHES, [9]]
     assert without([SPAN, KEPT], {"x"}) == ([SPAN, KEPT], 0)
 
 
-def test_runs_and_spread_are_inverse():
-    values = [1, 1, 2, 1]
-    assert runs(values) == [(1, 2), (2, 1), (1, 1)]
-    assert list(spread(runs(values))) == values
-    assert runs([]) == []
+def test_values_and_scores_of_requests_are_taken_out_with_them():
+    scores = [2, binascii.b2a_base64(np.array([[0, 1], [1, 0]], "<f4").tobytes()).decode()]
+    groups = {"values": [{"sex": "F"}, {"sex": "M"}], "rows": [[0, 1], [1, 1]]}
+    (left,), gone = without([[*SPAN[:5], groups, scores]], {"b"})
+    assert gone == 1
+    assert restored_groups(left[5]) == [{"sex": "F"}, {}]
+    assert "M" not in json.dumps(left[5])
+    kept = restored_scores(left[6])
+    assert kept[0].tolist() == [0, 1]
+    assert np.isnan(kept[1]).all()

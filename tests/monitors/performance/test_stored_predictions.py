@@ -2,13 +2,15 @@ import json
 import random
 from collections import OrderedDict
 
+import numpy as np
 import pytest
 
 from monitors.performance.prediction_entries import sorted_out, without
 from monitors.performance.stored_predictions import StoredPredictions
 from monitors.performance.stored_rows import EntryNumbers, KnownLabel
 
-NOTHING = frozenset()
+NOTHING: dict[str, str] = {}
+SEX = {"sex": "F"}
 
 
 def holds(value):
@@ -21,19 +23,20 @@ class Model:
     def __init__(self):
         self.rows = OrderedDict()
 
-    def add(self, keys, predicted, timestamp, known):
+    def add(self, keys, predicted, timestamp, groups, scores):
         replaced = 0
-        for key, value, names in zip(keys, predicted, known, strict=True):
+        told = scores.tolist() if scores is not None else [None] * len(keys)
+        for key, value, names, score in zip(keys, predicted, groups, told, strict=True):
             replaced += self.rows.pop(key, None) is not None
-            self.rows[key] = [value, timestamp, names, None]
+            self.rows[key] = [value, timestamp, names, None, score]
         return replaced
 
     def label(self, key, truth):
         self.rows[key][3] = truth
 
-    def recall(self, key, predicted, timestamp, known):
+    def recall(self, key, predicted, timestamp, groups, scores=None):
         self.rows.pop(key, None)
-        self.rows[key] = [predicted, timestamp, known, None]
+        self.rows[key] = [predicted, timestamp, groups, None, scores]
         self.rows.move_to_end(key, last=False)
 
     def forget(self, count):
@@ -77,7 +80,13 @@ class Kept:
 def told(stored, keys):
     rows = {key: stored.get(key) for key in keys}
     return {
-        key: [row.predicted, row.timestamp, row.known, row.label and row.label.truth]
+        key: [
+            row.predicted,
+            row.timestamp,
+            row.groups,
+            row.label and row.label.truth,
+            row.scores,
+        ]
         for key, row in rows.items()
         if row is not None
     }
@@ -96,9 +105,11 @@ def test_it_does_what_a_dictionary_does_also_over_restarts(seed, monkeypatch):
             case "add":
                 some = chance.choices(keys, k=chance.randint(1, 5))
                 predicted = [chance.choice([None, 0, 1]) for _ in some]
-                known = [chance.choice([NOTHING, frozenset(["sex"])]) for _ in some]
-                same = kept.stored.add(some, predicted, step, known)
-                assert same == model.add(some, predicted, step, known)
+                groups = [chance.choice([NOTHING, SEX]) for _ in some]
+                scores = np.arange(2.0 * len(some)).reshape(-1, 2) + step
+                given = predicted, step, groups, chance.choice([scores, None])
+                same = kept.stored.add(some, *given[:3], scores=given[3])
+                assert same == model.add(some, *given)
             case "label" if model.rows:
                 key = chance.choice(list(model.rows))
                 row = kept.stored.get(key)
@@ -106,7 +117,8 @@ def test_it_does_what_a_dictionary_does_also_over_restarts(seed, monkeypatch):
                 kept.stored.touch(row)
                 model.label(key, step)
             case "recall":
-                of = (chance.choice(keys), 1, step - 100, frozenset(["age"]))
+                scores = chance.choice([None, [0.5, 0.5]])
+                of = (chance.choice(keys), 1, step - 100, {"age": "old"}, scores)
                 kept.stored.recall(*of)
                 model.recall(*of)
             case "forget":
@@ -170,10 +182,10 @@ def test_what_an_earlier_release_has_saved_is_read_and_saved_as_now():
     keys = [("old", 0), ("a", 0), ("b", 1), ("c", 0), ("d", 0)]
     before = told(kept.stored, keys)
     assert before == {
-        ("old", 0): [1, 5.0, frozenset(["sex"]), None],
-        ("a", 0): [0, 10.0, NOTHING, None],
-        ("b", 1): [2, 10.0, frozenset(["sex"]), 1],
-        ("c", 0): [None, 11.0, NOTHING, 0],
+        ("old", 0): [1, 5.0, {"sex": None}, None, None],
+        ("a", 0): [0, 10.0, NOTHING, None, None],
+        ("b", 1): [2, 10.0, {"sex": None}, 1, None],
+        ("c", 0): [None, 11.0, NOTHING, 0, None],
     }
     assert kept.stored.get(("b", 1)).label == KnownLabel(1, 7, {"age": None}, 11.0)
     kept.save()
@@ -256,16 +268,17 @@ def test_ids_that_are_used_again_and_again_take_no_room(monkeypatch, labelled):
     assert [*gone.plain, *gone.labelled][0] == ("long ago", 0)
 
 
-@pytest.mark.parametrize("wrong", [{"predicted": [0]}, {"known": [NOTHING] * 3}, {"notes": [1]}])
+WRONG = [{"predicted": [0]}, {"groups": [NOTHING] * 3}, {"notes": [1]}, {"scores": np.ones((3, 2))}]
+
+
+@pytest.mark.parametrize("wrong", WRONG)
 def test_columns_that_differ_in_length_change_nothing(wrong):
     kept = Kept()
     kept.stored.add([("a", 0)], [1], 1.0)
-    given = {"predicted": [0, 0], "known": None, "notes": None} | wrong
+    given = {"predicted": [0, 0], "timestamp": 2.0} | wrong
     with pytest.raises(ValueError, match="differ in length"):
-        kept.stored.add(
-            [("b", 0), ("c", 0)], given["predicted"], 2.0, given["known"], given["notes"]
-        )
+        kept.stored.add([("b", 0), ("c", 0)], **given)
     assert kept.stored.add([("d", 0)], [5], 3.0) == 0
     assert told(kept.stored, [("a", 0), ("b", 0), ("d", 0)]) == {
-        ("a", 0): [1, 1.0, NOTHING, None], ("d", 0): [5, 3.0, NOTHING, None],
+        ("a", 0): [1, 1.0, NOTHING, None, None], ("d", 0): [5, 3.0, NOTHING, None, None],
     }  # fmt: skip

@@ -1,0 +1,152 @@
+"""How far apart the rates of groups are, with intervals that hold for all pairs together."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+import numpy as np
+from scipy.special import ndtri
+
+from monitors.fairness.group_bounds import SMALLEST_GROUP
+
+Reference = Literal["each", "largest", "highest", "lowest"]
+"""With whom a group is compared: each other, that of most rows, of the highest or lowest rate."""
+
+
+class Comparisons(NamedTuple):
+    """What groups differ by, over n lookbacks; each attribute is [n].
+
+    Attributes:
+        difference: largest rate minus smallest, of the pairs that are compared; NaN without two.
+        ratio: smallest over largest; NaN without two, or if no row is a hit.
+        low, high: interval of `difference`: no pair's true difference is shown to be above
+            `high`, and some pair's is above `low`; NaN where no pair has enough rows.
+        ratio_low, ratio_high: interval of `ratio`, the other way about.
+        rows: rows of the groups that were compared.
+        judged: groups with enough rows for a verdict.
+        compared: groups with enough rows for a figure.
+    """
+
+    difference: np.ndarray
+    ratio: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    ratio_low: np.ndarray
+    ratio_high: np.ndarray
+    rows: np.ndarray
+    judged: np.ndarray
+    compared: np.ndarray
+
+    def at(self, place: int) -> tuple[float, ...]:
+        """Return one lookback's values, in the order of the attributes."""
+        return tuple(float(values[place]) for values in self)
+
+
+def compare(
+    hits: np.ndarray,
+    rows: np.ndarray,
+    alpha: np.ndarray,
+    min_rows: int,
+    factor: float = 1.0,
+    reference: Reference = "each",
+) -> Comparisons:
+    """Compare groups, over n lookbacks at once.
+
+    Intervals of differences are Newcombe's (method 10 of 1998), of ratios the MOVER-R interval of
+    Donner and Zou (2012), both made of Wilson intervals; `alpha` is shared by the pairs
+    (Bonferroni).
+
+    Args:
+        hits, rows: counts by group, [n, groups].
+        alpha: probability that a one-sided bound is wrong for any pair, [n].
+        min_rows: rows that a group needs to count for the bounds.
+        factor: how many times as much rates vary as those of independent rows.
+        reference: with whom groups are compared.
+    """
+    shown = rows >= SMALLEST_GROUP
+    some = shown.any(axis=0)
+    hits, rows, shown = hits[:, some], rows[:, some], shown[:, some]
+    enough = shown & (rows >= min_rows)
+    rates = hits / np.maximum(rows, 1)
+    apart = rates[:, :, None] - rates[:, None, :]
+    pairs = _pairs(rates, np.where(shown, rows, -1), shown, reference)
+    difference = _most(apart, pairs, -np.inf)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = -_most(-(rates[:, :, None] / rates[:, None, :]), pairs, -np.inf)
+    judged = pairs & enough[:, :, None] & enough[:, None, :]
+    # A pair stands in both orders, and each has a bound of its own.
+    z = -ndtri(alpha / np.maximum(judged.sum(axis=(1, 2)), 1))
+    lower, upper = _wilson(rates, np.maximum(rows, 1) / factor, z[:, None])
+    below, above = rates - lower, upper - rates
+    lows = apart - np.hypot(below[:, :, None], above[:, None, :])
+    highs = apart + np.hypot(above[:, :, None], below[:, None, :])
+    ratio_lows, ratio_highs = _ratios(rates, lower, upper)
+    return Comparisons(
+        difference=difference,
+        ratio=ratio,
+        low=_most(lows, judged, -np.inf),
+        high=_most(highs, judged, -np.inf),
+        ratio_low=-_most(-ratio_lows, judged, -np.inf),
+        ratio_high=-_most(-ratio_highs, judged, -np.inf),
+        rows=np.where(shown, rows, 0).sum(axis=1),
+        judged=enough.sum(axis=1),
+        compared=shown.sum(axis=1),
+    )
+
+
+def _most(values: np.ndarray, pairs: np.ndarray, least: float) -> np.ndarray:
+    """Return the largest value of the pairs, [n]; NaN where there is none."""
+    known = pairs & ~np.isnan(values)
+    most: np.ndarray = np.where(known, values, least).max(axis=(1, 2), initial=least)
+    found: np.ndarray = np.where(known.any(axis=(1, 2)), most, np.nan)
+    return found
+
+
+def _pairs(
+    rates: np.ndarray, rows: np.ndarray, shown: np.ndarray, reference: Reference
+) -> np.ndarray:
+    """Return which groups (second axis) are compared with which, bool [n, groups, groups]."""
+    n, groups = rates.shape
+    pairs: np.ndarray = shown[:, :, None] & shown[:, None, :] & ~np.eye(groups, dtype=np.bool_)
+    if reference == "each" or not groups:
+        return pairs
+    by = {
+        "largest": rows,
+        "highest": np.where(shown, rates, -1),
+        "lowest": np.where(shown, -rates, -2),
+    }[reference]
+    with_whom = by.argmax(axis=1)
+    only = np.zeros_like(pairs)
+    only[np.arange(n), with_whom] = True
+    only |= only.transpose(0, 2, 1)
+    pairs &= only
+    return pairs
+
+
+def _wilson(rates: np.ndarray, rows: np.ndarray, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Wilson's intervals of shares, see `monitors.statistics.wilson`; rows may be no integers."""
+    weight = z * z / rows
+    centre = (rates + weight / 2) / (1 + weight)
+    reach = z * np.sqrt(rates * (1 - rates) / rows + weight / (4 * rows)) / (1 + weight)
+    lower = np.where(rates > 0, centre - reach, 0.0)
+    upper = np.where(rates < 1, centre + reach, 1.0)
+    return lower, upper
+
+
+def _ratios(
+    rates: np.ndarray, lower: np.ndarray, upper: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return bounds of rates[i] / rates[j], [n, groups, groups]; infinite where nothing bounds."""
+    first, second = rates[:, :, None], rates[:, None, :]
+    first_low, first_high = lower[:, :, None], upper[:, :, None]
+    low, high = lower[:, None, :], upper[:, None, :]
+    square = (first * second) ** 2
+    with np.errstate(divide="ignore", invalid="ignore"):
+        spread = square - first_low * high * (2 * first - first_low) * (2 * second - high)
+        lows = (first * second - np.sqrt(np.maximum(spread, 0))) / (high * (2 * second - high))
+        spread = square - first_high * low * (2 * first - first_high) * (2 * second - low)
+        highs = (first * second + np.sqrt(np.maximum(spread, 0))) / (low * (2 * second - low))
+        # Where Fieller's parabola opens the other way the bounds of the shares alone are used.
+        lows = np.where(2 * second > high, lows, first_low / high)
+        highs = np.where(low > 0, highs, np.inf)
+    return np.nan_to_num(lows, nan=0.0), np.nan_to_num(highs, nan=np.inf, posinf=np.inf)

@@ -1,0 +1,109 @@
+import itertools
+import math
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from monitors.fairness.comparison import compare
+from monitors.statistics.newcombe import newcombe
+
+
+def of(*cells, **options):
+    hits, rows = (np.array([column], dtype=float) for column in zip(*cells, strict=True))
+    alpha = np.array([options.pop("alpha", 0.025)])
+    found = compare(hits, rows, alpha, 100, **options)
+    return SimpleNamespace(**dict(zip(found._fields, found.at(0), strict=True)))
+
+
+def test_the_interval_of_two_groups_is_newcombes():
+    found = of((90, 150), (50, 150))
+    # Each of the two orders of a pair has half of alpha.
+    low, high = newcombe(90, 150, 50, 150, 1 - 0.025)
+    assert (found.low, found.high) == pytest.approx((low, high))
+    assert (found.difference, found.ratio) == pytest.approx((40 / 150, 5 / 9))
+    assert (found.rows, found.judged, found.compared) == (300, 2, 2)
+
+
+def test_the_ratio_lies_in_its_interval_and_both_ends_move_with_alpha():
+    found, wide = of((90, 150), (50, 150)), of((90, 150), (50, 150), alpha=1e-6)
+    assert wide.ratio_low < found.ratio_low < found.ratio < found.ratio_high < wide.ratio_high < 1.2
+
+
+def test_intervals_cover_as_stated():
+    rng = np.random.default_rng(5)
+    truth, n, misses = (0.3, 0.25), (150, 400), {"difference": 0, "ratio": 0}
+    for _ in range(4000):
+        hits = rng.binomial(n, truth)
+        found = of(*zip(hits, n, strict=True), alpha=0.05)
+        misses["difference"] += found.low > truth[0] - truth[1]
+        misses["ratio"] += found.ratio_high < truth[1] / truth[0]
+    for missed in misses.values():
+        # One of the pair's two orders can go wrong on this side: half of alpha.
+        assert missed / 4000 < 0.025 + 3 * math.sqrt(0.025 / 4000)
+
+
+def test_small_groups_take_no_part():
+    found = of((10, 19), (50, 150), (100, 200))
+    assert (found.rows, found.compared, found.difference) == (350, 2, pytest.approx(0.5 - 1 / 3))
+    alone = of((10, 19), (50, 150))
+    assert (alone.rows, alone.compared, alone.judged) == (150, 1, 1)
+    assert math.isnan(alone.difference)
+    assert math.isnan(alone.low)
+
+
+def test_a_group_with_too_few_rows_is_shown_and_bounds_nothing():
+    found = of((60, 60), (50, 150))
+    assert found.difference == pytest.approx(2 / 3)
+    assert math.isnan(found.low)
+    assert (found.judged, found.compared) == (1, 2)
+
+
+def test_with_whom_groups_are_compared():
+    cells = (100, 1000), (30, 100), (20, 100)
+    assert of(*cells).difference == pytest.approx(0.2)
+    assert of(*cells, reference="largest").difference == pytest.approx(0.2)
+    assert of((30, 100), (20, 100), (250, 1000), reference="largest").difference == pytest.approx(
+        0.05
+    )
+    assert of(*cells, reference="lowest").difference == pytest.approx(0.2)
+    middle = of((10, 100), (30, 100), (90, 100), reference="highest")
+    assert middle.difference == pytest.approx(0.8)
+
+
+def test_rates_that_vary_more_have_wider_intervals():
+    cells = (90, 150), (50, 150)
+    one, four = of(*cells), of(*cells, factor=4.0)
+    assert four.low < one.low
+    assert four.high > one.high
+    assert four.difference == one.difference
+
+
+@pytest.mark.parametrize("cells", [((0, 100), (0, 100)), ((100, 100), (100, 100))])
+def test_rates_of_none_and_all(cells):
+    found = of(*cells)
+    assert found.difference == 0
+    assert found.low <= 0 <= found.high
+    assert math.isnan(found.ratio) == (cells[0][0] == 0)
+    assert found.ratio_low <= 1 <= found.ratio_high
+
+
+def test_bounds_of_all_pairs_hold_together():
+    cells = [(50, 200), (70, 200), (90, 200)]
+    found = of(*cells)
+    pairs = [newcombe(*b, *a, 1 - 2 * 0.025 / 6) for a, b in itertools.combinations(cells, 2)]
+    assert found.low == pytest.approx(max(low for low, _ in pairs))
+
+
+def test_lookbacks_are_compared_each_by_itself():
+    hits, rows = np.array([[90.0, 50, 3], [30, 10, 9]]), np.array([[150.0, 150, 30], [60, 10, 40]])
+    found = compare(hits, rows, np.array([0.01, 0.02]), 20)
+    for at, alpha in enumerate((0.01, 0.02)):
+        alone = compare(hits[[at]], rows[[at]], np.array([alpha]), 20)
+        assert found.at(at) == pytest.approx(alone.at(0), nan_ok=True)
+
+
+def test_no_group_is_no_comparison():
+    found = compare(np.zeros((2, 0)), np.zeros((2, 0)), np.array([0.1, 0.1]), 20)
+    assert np.isnan(found.difference).all()
+    assert found.compared.tolist() == [0, 0]
