@@ -65,7 +65,6 @@ class Forgotten:
 
     Attributes:
         rows: rows taken out, by dataset.
-        client_ids: of these rows.
         labelled: what labels of these rows are told by.
         rewritten: paths of files within the log that were written anew.
         deleted: paths of files that held nothing else.
@@ -75,12 +74,18 @@ class Forgotten:
     """
 
     rows: dict[str, int] = field(default_factory=dict)
-    client_ids: set[str] = field(default_factory=set)
     labelled: set[Labelled] = field(default_factory=set)
     rewritten: list[str] = field(default_factory=list)
     deleted: list[str] = field(default_factory=list)
     searched: int = 0
     known: bool = True
+
+    def client_ids(self) -> dict[str, set[str]]:
+        """Return the clients' ids of these rows by model: two models may have got the same one."""
+        found: dict[str, set[str]] = {}
+        for model, ident, _ in self.labelled:
+            found.setdefault(model, set()).add(ident)
+        return found
 
 
 def forget(
@@ -88,6 +93,7 @@ def forget(
     spool: Path,
     subject: Subject,
     progress: Progress = lambda _what, _done, _of: None,
+    found: Callable[[Forgotten], None] = lambda _found: None,
 ) -> Forgotten:
     """Take out all rows of a subject, in all datasets, and prove it.
 
@@ -97,8 +103,11 @@ def forget(
         store, spool: of the log.
         subject: whose rows.
         progress: is told how far it is.
+        found: is told of which requests the rows are, before anything is deleted: whoever is
+            interrupted then finds them again.
 
     Raises:
+        Exception: what `found` raises.
         WriterRuns: a writer runs; nothing was changed.
         InvalidInput: no file of the log has such a column; nothing was changed.
         VigilError: the subject is still somewhere; the message says where.
@@ -113,6 +122,7 @@ def forget(
         keys, parts = find_rows(store, subject, parts, done, progress)
         if not done.known:
             raise unknown_column(subject)
+        found(done)
         take_labels_out(store, subject, labels, done)
         take_out(store, parts, keys, done, progress)
         _delete_unfinished(store, done)
@@ -191,10 +201,8 @@ def find_rows(
             continue
         telling.append(part)
         keys.update(zip(found["id"].to_pylist(), found["row"].to_pylist(), strict=True))
-        client_ids = found[CLIENT_ID].to_pylist()
-        done.client_ids.update(client_ids)
-        index = found["index"].to_pylist()
-        done.labelled.update(zip(repeat(model_of(part.folder)), client_ids, index))
+        told_by = found[CLIENT_ID].to_pylist(), found["index"].to_pylist()
+        done.labelled.update(zip(repeat(model_of(part.folder)), *told_by))
     done.known = bool(telling) or not parts
     return keys, without + telling
 

@@ -54,7 +54,7 @@ def test_the_rows_of_a_subject_are_gone_and_no_others(filled, subject):
     before = filled.reader().find("m", "a1")
     done = forget(filled.store, filled.spool, subject)
     assert done.rows == {"predictions": 12, "sensitive": 12}
-    assert done.client_ids == {"subject-7"}
+    assert done.client_ids() == {model: {"subject-7"} for model in "mn"}
     for dataset in ("predictions", "sensitive"):
         assert clients(filled, "m", dataset) == OTHERS
         assert clients(filled, "n", dataset) == []

@@ -140,7 +140,7 @@ def test_a_log_is_written_rolled_found_retained_and_forgotten(
 
     store = open_store(url)
     done = forget(store, spool, Subject("r2"))
-    assert (done.rows, done.client_ids) == ({"predictions": 2, "sensitive": 2}, {"r2"})
+    assert (done.rows, done.client_ids()) == ({"predictions": 2, "sensitive": 2}, {"m": {"r2"}})
     assert LogReader(store, None).find("m", "r2") == []
     assert LogReader(store, None).scan("m").read_all().num_rows == 5
     assert _unfinished(store) == []

@@ -329,7 +329,7 @@ async def test_a_monitor_that_stops_ends_it(site: Site, monkeypatch: pytest.Monk
 async def test_retention_waits_for_it(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(forget_job, "LOCK_S", 0.0)
     _, spool = site.log.place
-    with forget_job.parts_lock(spool, alone=True) as locked:
+    with forget_job.folder_lock(spool, alone=True) as locked:
         assert locked
         with pytest.raises(VigilError, match="nothing was deleted, do it again later: old files"):
             await site.forget()
