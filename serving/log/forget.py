@@ -21,6 +21,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from serving.errors import InvalidInput, VigilError
+from serving.log.byte_search import holds
 from serving.log.forget_labels import Labelled, forget_labels, labels_left
 from serving.log.layout import Dataset, Part, model_folder, model_of, part_of
 from serving.log.longer_texts import only_in_longer_texts
@@ -32,7 +33,6 @@ from serving.log.store import TEMPORARY, Store
 CLIENT_ID: Final = "client_id"
 SHORTEST_TEXT: Final = 6
 """Bytes of a subject that files are searched for as they are; fewer stand everywhere by chance."""
-_BLOCK: Final = 4 << 20
 
 Key = tuple[bytes, int]
 """Id of a batch, and the row in it."""
@@ -374,11 +374,6 @@ def _of_others(store: Store, path: str, subject: Subject) -> bool:
 def _holds_bytes(store: Store, path: str, wanted: bytes) -> bool:
     try:
         with store.filesystem.open_input_stream(store.full(path)) as file:
-            end = b""
-            while block := file.read(_BLOCK):
-                if wanted in end + block:
-                    return True
-                end = block[-len(wanted) :]
+            return holds(file, wanted)
     except FileNotFoundError:
-        pass
-    return False
+        return False

@@ -18,7 +18,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from collections.abc import Callable, Coroutine, Iterator, Mapping
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeVar
 
@@ -30,9 +30,8 @@ from serving.errors import ModelNotReady, VigilError
 from serving.log.folder_lock import folder_lock
 from serving.log.forget import Subject
 from serving.log.forget_running import RunningForget
-from serving.log.place import log_folder
-from serving.monitoring.forget_proof import require_absent
-from serving.monitoring.forgetting import Requests, forget_requests, requests_of
+from serving.monitoring.forgetting import Requests, requests_of
+from serving.monitoring.former_monitors import FormerMonitors
 from serving.monitoring.persistence import Persistence
 from serving.monitoring.prediction_log import PredictionLog
 from serving.monitoring.predictions import LoggedPredictions
@@ -79,6 +78,11 @@ class Where(NamedTuple):
     def first(self) -> bool:
         """Whether this monitor deals with what is no monitor's own."""
         return self.ident == monitor_ids(self.monitors)[0]
+
+    def former(self, gone: Requests) -> FormerMonitors:
+        """Return the files of monitors that run no more, of which some are dealt with here."""
+        gone = gone if self.first else gone._replace(text=b"")
+        return FormerMonitors(self.data_dir, monitor_ids(self.monitors), gone)
 
 
 class ForgetJob:
@@ -145,7 +149,7 @@ class ForgetJob:
             rows.await_files(where.log.trouble)
             logged = rows.find()
             found = rows.done.client_ids()
-            others = _Others(where, self._subject, found)
+            others = where.former(requests_of(self._subject, found, where.mine))
             self._progress("saving the monitor's state", 0, 2)
             other = others.forget()
             gone = requests_of(self._subject, found)
@@ -174,50 +178,6 @@ class ForgetJob:
         return await where.persistence.forget(
             gone, upto, prove=prove, going_on=self._require_going_on
         )
-
-
-class _Others:
-    """Files of monitors that are no more: each that runs deals with its own models in them.
-
-    Args:
-        where: of the monitor that runs.
-        subject: whose requests.
-        found: the clients' ids of these, by model.
-    """
-
-    def __init__(self, where: Where, subject: Subject, found: Mapping[str, set[str]]) -> None:
-        self._data_dir = where.data_dir
-        self._running = monitor_ids(where.monitors)
-        gone = requests_of(subject, found, where.mine)
-        # All else there is no monitor's own, and one of them searches it.
-        self._gone = gone if where.first else gone._replace(text=b"")
-
-    def forget(self) -> int:
-        """Forget requests in them; returns how many entries are gone."""
-        with self._alone():
-            return forget_requests(self._data_dir, self._gone, but=self._running)
-
-    def prove(self) -> int:
-        """Search them, and the first monitor all files that are no monitor's own; returns how many.
-
-        Raises:
-            VigilError: one still holds it; the message says which.
-        """
-        with self._alone():
-            return require_absent(
-                self._data_dir, self._gone, but=log_folder(self._data_dir), monitors=self._running
-            )
-
-    @contextlib.contextmanager
-    def _alone(self) -> Iterator[None]:
-        """Keep others out that run: two would write over each other's files."""
-        with folder_lock(self._data_dir, alone=True, timeout_s=LOCK_S) as locked:
-            if not locked:
-                raise VigilError(
-                    f"it is not finished, do it again later: another process holds the lock of "
-                    f"{self._data_dir}"
-                )
-            yield
 
 
 async def _in_a_thread(work: Callable[[], T], loop: asyncio.AbstractEventLoop) -> T:

@@ -14,6 +14,7 @@ from monitors.performance.prediction_entries import is_of
 from serving.channel import frames
 from serving.channel.frames import FrameError
 from serving.errors import VigilError
+from serving.log.byte_search import go_on, holds
 from serving.monitoring.fan_out import read
 from serving.monitoring.forgetting import Requests
 from serving.monitoring.journal import Entry, journal_changes
@@ -21,7 +22,6 @@ from serving.monitoring.state_file import UnreadableState
 from serving.monitoring.unserved import model_of
 from serving.monitoring.wal_segments import Torn, records
 
-_BLOCK: Final = 4 << 20
 _OWN: Final = re.compile(r"(.+?)(?:\.json|\.new|\.[0-9]+\.journal|\.([0-9]+)\.wal)")
 """What a monitor calls its files; one that was set aside has another name."""
 _AGAIN: Final = "do it again"
@@ -32,10 +32,6 @@ _STOPPED: Final = (
 _RUNS: Final = (
     "a file that was set aside, or is of a monitor that is no more, has to be deleted by hand"
 )
-
-
-def go_on() -> None:
-    """Let a search go on: what is called where nobody may end it."""
 
 
 def require_absent(
@@ -142,13 +138,7 @@ def _entries(path: Path, going_on: Callable[[], None]) -> Iterator[tuple[str, En
 
 def _holds(path: Path, text: bytes, going_on: Callable[[], None]) -> bool:
     with path.open("rb") as file:
-        end = b""
-        while block := file.read(_BLOCK):
-            going_on()
-            if text in end + block:
-                return True
-            end = block[-len(text) :]
-    return False
+        return holds(file, text, going_on)
 
 
 def _of_other_models(path: Path, gone: Requests) -> bool:

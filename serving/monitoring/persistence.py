@@ -13,9 +13,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
+from serving.log.byte_search import go_on
 from serving.monitoring.checkpoint import Checkpoint
 from serving.monitoring.fan_out import FanOut
-from serving.monitoring.forget_proof import go_on, require_forgotten
+from serving.monitoring.forget_proof import require_forgotten
 from serving.monitoring.forgetting import Requests
 from serving.monitoring.intake import Intake
 from serving.monitoring.replay import Replay
