@@ -11,9 +11,10 @@ from serving.log.byte_search import holds
 @pytest.mark.parametrize("block", [1, 2, 3, 5, 100])
 def test_also_across_blocks(monkeypatch, block):
     monkeypatch.setattr(byte_search, "_BLOCK", block)
-    for content, found in ((b"abcsubjectabc", True), (b"subject", True), (b"abcsubjec", False),
-                           (b"", False), (b"subjesubject", True), (b"subjec.t", False)):  # fmt: skip
-        assert holds(io.BytesIO(content), b"subject") is found
+    for content in (b"abcsubjectabc", b"subject", b"subjesubject"):
+        assert holds(io.BytesIO(content), b"subject")
+    for content in (b"abcsubjec", b"", b"subjec.t"):
+        assert not holds(io.BytesIO(content), b"subject")
 
 
 def test_whoever_has_to_go_ends_it():
