@@ -18,7 +18,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeVar
 
@@ -28,9 +28,9 @@ from serving.channel.messages.observation import ForgetMeta, ForgetReply
 from serving.channel.monitor_shares import monitor_ids, monitor_of
 from serving.errors import ModelNotReady, VigilError
 from serving.log.folder_lock import folder_lock
-from serving.log.forget import Subject
+from serving.log.forget import Subject, ident_of
 from serving.log.forget_running import RunningForget
-from serving.monitoring.forgetting import Requests, requests_of
+from serving.monitoring.forgetting import EVERY, Requests, requests_of
 from serving.monitoring.former_monitors import FormerMonitors
 from serving.monitoring.persistence import Persistence
 from serving.monitoring.prediction_log import PredictionLog
@@ -152,7 +152,7 @@ class ForgetJob:
             others = where.former(requests_of(self._subject, found, where.mine))
             self._progress("saving the monitor's state", 0, 2)
             other = others.forget()
-            gone = requests_of(self._subject, found)
+            gone = self._requests(where, found)
             first, newest, _ = _on(loop, self._saved(where, gone, {}, prove=False))
             rows.take_out()
             self._progress("saving the monitor's state", 1, 2)
@@ -171,6 +171,16 @@ class ForgetJob:
             known=done.known,
             logged=logged,
         )
+
+    def _requests(self, where: Where, found: Mapping[str, set[str]]) -> Requests:
+        """Return what this monitor forgets in its own state.
+
+        It may have predictions of a model that belongs to another monitor by now, which alone
+        knows the subject's requests.
+        """
+        ident = ident_of(self._subject)
+        of_others = EVERY if ident is None else frozenset([ident])
+        return requests_of(self._subject, found, where.mine, of_others=of_others)
 
     async def _saved(
         self, where: Where, gone: Requests, upto: dict[str, int], *, prove: bool

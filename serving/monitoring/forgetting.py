@@ -18,6 +18,19 @@ from serving.monitoring.unserved import model_of
 _ALL: Final = 1 << 62
 
 
+class _Every(frozenset[str]):
+    """All clients' ids there are; the empty one stands for a prediction that is gone."""
+
+    def __contains__(self, ident: object) -> bool:
+        return ident != ""
+
+    def __bool__(self) -> bool:
+        return True
+
+
+EVERY: Final = _Every()
+
+
 class Requests(NamedTuple):
     """What is not to be in a monitor's files any more.
 
@@ -36,21 +49,25 @@ def requests_of(
     subject: Subject,
     client_ids: Mapping[str, Collection[str]],
     mine: Callable[[str], bool] = lambda _model: True,
+    *,
+    of_others: Collection[str] = (),
 ) -> Requests:
     """Return the requests of a subject.
 
     Args:
         subject: whose they are.
         client_ids: of the requests, by model, as the log has them.
-        mine: whether a model's requests are meant at all.
+        mine: whether it is known of a model which requests these are.
+        of_others: the clients' ids of the requests of models of which it is not.
     """
     ident = ident_of(subject)
     own = frozenset[str]() if ident is None else frozenset([ident])
     found = {model: own.union(idents) for model, idents in client_ids.items()}
 
     def of(model: str) -> Collection[str]:
-        meant = subject.model in (None, model) and mine(model)
-        return found.get(model, own) if meant else ()
+        if subject.model not in (None, model):
+            return ()
+        return found.get(model, own) if mine(model) else of_others
 
     text = subject.value.encode()
     return Requests(of, subject.model, text if len(text) >= SHORTEST_TEXT else b"")

@@ -289,13 +289,6 @@ class MonitoredVersions:
         ]
         return gone, newest
 
-    def let_go(self, mine: Callable[[str], bool]) -> None:
-        """Drop predictions and labels of models that belong to other monitors now.
-
-        Their rows are forgotten by those monitors, which know nothing of what is kept here.
-        """
-        self._ended += self._saved.let_go(mine)
-
     def _served_as(self, key: Key) -> Key:
         one = self._upstream.get(key)
         return key if one is None else one.served

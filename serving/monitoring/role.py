@@ -26,7 +26,7 @@ from serving.channel.messages import observation
 from serving.channel.messages.directory import Directory, Member
 from serving.channel.messages.findings import FINDINGS_CHANGED
 from serving.channel.messages.reports import Report
-from serving.channel.monitor_shares import monitor_of, share_of
+from serving.channel.monitor_shares import share_of
 from serving.channel.registry_client import RegistryClient
 from serving.config import Log
 from serving.config.cloudevents import CLOUDEVENTS_VARIABLE, CloudEvents
@@ -187,7 +187,6 @@ class MonitorRole:
         self._intake.serve(share_of(self._id, directory.models, directory.monitors))
         self._predictions.serve(directory.models)
         self._forget.serve(directory.monitors)
-        self.service.watches.let_go(lambda model: monitor_of(model, directory.monitors) == self._id)
         self._told.set()
 
     def _up(self) -> None:

@@ -92,13 +92,6 @@ class Unserved:
             gone += count
         return gone
 
-    def let_go(self, mine: Callable[[str], bool]) -> list[str]:
-        """Drop the predictions and labels of models of other monitors; returns their owners."""
-        others = [owner for owner in self._entries if "/" in owner and not mine(model_of(owner))]
-        for owner in others:
-            del self._entries[owner]
-        return others
-
     def entries(self) -> Iterator[tuple[str, Entry]]:
         """Yield all entries with their owners; some may be taken or dropped meanwhile."""
         for owner, saved in list(self._entries.items()):

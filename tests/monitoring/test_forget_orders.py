@@ -376,6 +376,29 @@ async def test_files_of_monitors_that_are_no_more(site: Site) -> None:
 
 
 @pytest.mark.parametrize(
+    ("asked", "left"),
+    [(ForgetMeta("o", "someone", "principal"), set()),
+     (ForgetMeta("o", "subject-7"), {"other"}),
+     (ForgetMeta("o", "subject-7", model="k"), {"other", "subject-7"})],
+)  # fmt: skip
+async def test_what_is_kept_of_a_model_that_is_another_monitors_now(
+    site: Site, monkeypatch: pytest.MonkeyPatch, asked: ForgetMeta, left: set[str]
+) -> None:
+    kept = [[at, ident, 0, "yes", 2.5] for at, ident in enumerate(("other", "subject-7"), 1)]
+    site.monitor.service.watches._saved._entries["moved/1"] = kept
+    monkeypatch.setattr(forget_job.Where, "mine", lambda _self, model: model in (None, "loans"))
+    await site.monitor._save()
+    try:
+        await site.forget(asked)
+    except NotFound:
+        assert asked.model == "k"
+    entries = [entry for owner, entry in site.monitor.service.entries() if owner == "moved/1"]
+    assert idents(entries) == left
+    held = site.holding(b'"other"')
+    assert any(name.endswith(".journal") for name in held) is bool(left)
+
+
+@pytest.mark.parametrize(
     "asked", [ForgetMeta("o", "someone", "principal"), ForgetMeta("o", "subject-7", model="loans")]
 )
 async def test_another_model_has_requests_of_the_same_id(site: Site, asked: ForgetMeta) -> None:

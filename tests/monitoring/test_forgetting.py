@@ -4,7 +4,7 @@ import pytest
 
 from serving.log.forget import Subject
 from serving.monitoring.checkpoint import Checkpoint
-from serving.monitoring.forgetting import forget_requests, requests_of
+from serving.monitoring.forgetting import EVERY, forget_requests, requests_of
 
 ENTRIES = [
     ("m/1", [3, "subject-7", 0, 1, 2.5, ["x"], None]),
@@ -62,6 +62,18 @@ def test_whose_requests_are_meant():
     assert of(Subject("x", "principal")) == [{"a"}, {"b"}, set()]
     assert of(Subject("x", model="n")) == [set(), {"b", "x"}, set()]
     assert of(Subject("x"), lambda model: model == "k") == [set(), set(), {"x"}]
+
+
+def test_of_models_of_other_monitors_all_requests_may_be_meant(saved):
+    gone = requests_of(Subject("x", "principal"), {}, lambda model: model == "m", of_others=EVERY)
+    assert gone.of("n")
+    assert forget_requests(saved, gone) == 1
+    assert set(loaded(saved)[1]) == {"m/1", "m"}
+    gone = requests_of(Subject("x", "principal"), {}, lambda _model: False, of_others=EVERY)
+    assert forget_requests(saved, gone) == 4  # keys
+    left = [[4, [["", -1], ["", -1]], 1, [None, None], [[2.5, 2]], [[[], 2]]]]
+    assert loaded(saved)[1] == {"m/1": left, "m": [ENTRIES[5][1]]}
+    assert forget_requests(saved, gone) == 0
 
 
 def test_a_text_too_short_to_be_looked_for_is_none():

@@ -28,9 +28,7 @@ from serving.dataplane.hooks.event_batches import EventBatch, EventKey
 from serving.dataplane.hooks.publisher import EventPublisher, Limits
 from serving.errors import InvalidInput, ModelNotFound, ModelNotReady, Unsupported
 from serving.monitoring import role as role_module
-from serving.monitoring.checkpoint import Checkpoint
 from serving.monitoring.role import MonitorRole
-from serving.monitoring.service import MonitoringService
 from serving.telemetry.counters import SeriesSet
 
 
@@ -301,27 +299,6 @@ async def test_each_of_several_judges_its_models_alone(tmp_path, served, tabular
     files = {path.name.partition(".")[0] for path in (tmp_path / "data").iterdir()}
     assert set(roles) <= files
     assert "monitor" not in files
-    registry.stop()
-
-
-async def test_predictions_of_a_model_that_went_to_another_monitor_are_let_go(
-    tmp_path, served, eventually
-):
-    mine, moved = (
-        next(name for at in range(100) if monitor_of(name := f"m{at}", 2) == ident)
-        for ident in monitor_ids(2)
-    )
-    entries = [(f"{name}/1", [1, "r", 0, 1, 2.5, [], None]) for name in (mine, moved)]
-    former = Checkpoint(tmp_path / "data", "monitor-0", lambda: iter(entries))
-    former.prepare(MonitoringService(lambda: 1000.0).state(), [])()
-    former.close()
-    registry = Registry(monitors=2)
-    address = await registry.start(f"unix:{tmp_path}/registry.sock")
-    registry.set_models([])
-    role = MonitorRole(address, f"unix:{tmp_path}/m.sock", tmp_path / "data", "monitor-0")
-    await role.start()
-    await eventually(lambda: {owner for owner, _ in role.service.entries()} == {f"{mine}/1"})
-    await role.stop()
     registry.stop()
 
 

@@ -159,16 +159,3 @@ def test_requests_are_forgotten_of_each_model_its_own(life: Life):
     assert gone == (2, {})
     held = [owner for owner, entry in life.service.entries() if is_of(entry, {"1-0", "1-1"})]
     assert held == ["m/1"]
-
-
-def test_what_belongs_to_another_monitor_now_is_let_go_but_for_its_state(life: Life):
-    life.restart(m="1", n="1")
-    for model in "mn":
-        life.answered(model, "1")
-    life.restart(m="1")
-    assert life.saved() == ({"m/1", "n/1"}, {"m/1", "n/1"})
-    life.service.watches.let_go(lambda model: model == "m")
-    assert life.saved() == ({"m/1", "n/1"}, {"m/1"})
-    life.restart(m="1", n="1")
-    assert life.push("m", 1) == LabelCounts(accepted=1)
-    assert life.push("n", 1) == LabelCounts(unknown=1)
