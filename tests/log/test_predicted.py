@@ -165,7 +165,7 @@ def test_what_was_used_last_stays_within_a_size(log, rows):
     writer.close()
     log.store = Store(log.store.filesystem, str(log.folder))
     reader = log.reader()
-    reader._predicted._most = 1
+    reader._predicted._kept._most = 1
     for _ in range(2):
         for at, batch in enumerate(batches):
             key = (batch.requests.client_ids[0], 0)
