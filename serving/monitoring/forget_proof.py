@@ -109,12 +109,10 @@ def _search(
     try:
         if own is not None and path.suffix == ".journal":
             held = any(_meant(*entry, gone, newest) for entry in _entries(path, going_on))
-        elif not gone.text:
-            return False
+        elif gone.text:
+            held = _holds(path, gone, going_on)
         else:
-            held = _holds(path, gone.text, going_on) and not (
-                own is not None and own[2] is not None and _of_other_models(path, gone)
-            )
+            return False
     except FileNotFoundError:
         return False  # replaced or deleted by who runs
     except UnreadableState as error:
@@ -136,14 +134,16 @@ def _entries(path: Path, going_on: Callable[[], None]) -> Iterator[tuple[str, En
             yield from ((owner, entry) for entry in entries or ())
 
 
-def _holds(path: Path, text: bytes, going_on: Callable[[], None]) -> bool:
+def _holds(path: Path, gone: Requests, going_on: Callable[[], None]) -> bool:
     with path.open("rb") as file:
-        return holds(file, text, going_on)
+        if not holds(file, gone.text, going_on):
+            return False
+    return gone.model is None or path.suffix != ".wal" or not _of_other_models(path, gone)
 
 
 def _of_other_models(path: Path, gone: Requests) -> bool:
     """Whether a text stands in a segment in messages about other models alone."""
-    return gone.model is not None and not any(
+    return not any(
         isinstance(record, Torn)
         or (gone.text in bytes(record.frame) and _model_told_of(record.frame) in (None, gone.model))
         for record in records(path)
