@@ -20,7 +20,8 @@ from serving.config import ConfigError
 from serving.errors import VigilError
 
 if TYPE_CHECKING:
-    from serving.log.forget import Forgotten, Subject
+    from serving.log.forget import Forgotten
+    from serving.log.subject import Subject
 
 
 class _Runs(VigilError):
@@ -50,7 +51,7 @@ def forget(
     An instance that runs does it itself, and goes on serving. Files that hold such rows are
     written anew without them; then every file is searched once more.
     """
-    from serving.log.forget import Subject
+    from serving.log.subject import Subject
 
     whose = Subject(subject, by, model)
     if not subject:

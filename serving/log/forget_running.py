@@ -17,24 +17,19 @@ from urllib.parse import unquote
 from serving.errors import VigilError
 from serving.log.forget import (
     Forgotten,
-    Key,
-    Progress,
-    Subject,
-    bytes_left,
     find_rows,
-    ident_of,
     label_parts_of,
     parts_of,
-    require_none_left,
-    rows_left,
     take_labels_out,
     take_out,
 )
 from serving.log.forget_labels import labels_left
+from serving.log.forget_search import Progress, bytes_left, require_none_left, rows_left
 from serving.log.layout import DATASETS, Part, model_folder
 from serving.log.spool import all_streams
 from serving.log.store import TEMPORARY, Store
 from serving.log.stream_names import Cut
+from serving.log.subject import Key, Subject
 
 STORE_AWAY_S: Final = 35.0
 """How long a store may fail; its writer tries again after 30 s at most."""
@@ -128,7 +123,7 @@ class RunningForget:
         parts = [part for part in self._parts if part.path in there]
         left = rows_left(self._store, self._subject, parts, self._keys, self._progress)
         labels = self._of_before(label_parts_of(self._store, self._subject))
-        ident = ident_of(self._subject)
+        ident = self._subject.ident
         left += labels_left(self._store, labels, self.done.labelled, ident)
         paths = self._paths()
         left += bytes_left(self._store, self._subject, paths, self._progress)

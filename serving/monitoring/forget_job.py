@@ -28,8 +28,8 @@ from serving.channel.messages.observation import ForgetMeta, ForgetReply
 from serving.channel.monitor_shares import monitor_ids, monitor_of
 from serving.errors import ModelNotReady, VigilError
 from serving.log.folder_lock import folder_lock
-from serving.log.forget import Subject, ident_of
 from serving.log.forget_running import RunningForget
+from serving.log.subject import Subject
 from serving.monitoring.forgetting import EVERY, Requests, requests_of
 from serving.monitoring.former_monitors import FormerMonitors
 from serving.monitoring.persistence import Persistence
@@ -178,7 +178,7 @@ class ForgetJob:
         It may have predictions of a model that belongs to another monitor by now, which alone
         knows the subject's requests.
         """
-        ident = ident_of(self._subject)
+        ident = self._subject.ident
         of_others = EVERY if ident is None else frozenset([ident])
         return requests_of(self._subject, found, where.mine, of_others=of_others)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from monitors.performance.prediction_entries import without
-from serving.log.forget import SHORTEST_TEXT, Subject, ident_of
+from serving.log.subject import Subject
 from serving.monitoring.checkpoint import Checkpoint
 from serving.monitoring.journal import Entry
 from serving.monitoring.unserved import model_of
@@ -60,8 +60,7 @@ def requests_of(
         mine: whether it is known of a model which requests these are.
         of_others: the clients' ids of the requests of models of which it is not.
     """
-    ident = ident_of(subject)
-    own = frozenset[str]() if ident is None else frozenset([ident])
+    own = frozenset[str]() if subject.ident is None else frozenset([subject.ident])
     found = {model: own.union(idents) for model, idents in client_ids.items()}
 
     def of(model: str) -> Collection[str]:
@@ -69,8 +68,7 @@ def requests_of(
             return ()
         return found.get(model, own) if mine(model) else of_others
 
-    text = subject.value.encode()
-    return Requests(of, subject.model, text if len(text) >= SHORTEST_TEXT else b"")
+    return Requests(of, subject.model, subject.text)
 
 
 def forget_requests(data_dir: Path, gone: Requests, but: Collection[str] = ()) -> int:

@@ -6,9 +6,9 @@ import pytest
 
 from serving.errors import VigilError
 from serving.log import forget_running
-from serving.log.forget import Subject
 from serving.log.forget_running import RunningForget
 from serving.log.store import Store
+from serving.log.subject import Subject
 from serving.protocol import ids
 
 

@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from serving.log.forget import Subject, forget
+from serving.log.forget import forget
 from serving.log.keyed_rows import FoundPrediction, hash_keys
 from serving.log.retention import Retention, all_parts, retain
 from serving.log.rows import ModelLog
 from serving.log.store import Store
+from serving.log.subject import Subject
 
 
 def classes(outputs: Any) -> Any:

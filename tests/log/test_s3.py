@@ -16,11 +16,12 @@ import duckdb
 import pyarrow.dataset as pads
 import pytest
 
-from serving.log.forget import Subject, forget
+from serving.log.forget import forget
 from serving.log.place import LogPlace
 from serving.log.reader import LogReader
 from serving.log.retention import Retention, retain
 from serving.log.store import TEMPORARY, LateStore, open_store
+from serving.log.subject import Subject
 from serving.log.writer import LogWriter
 
 KEY, SECRET = "vigil-key", "vigil-secret"

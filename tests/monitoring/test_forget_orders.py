@@ -31,10 +31,10 @@ from serving.dataplane.hooks.event_batches import EventBatch, EventKey, LogColum
 from serving.dataplane.hooks.record_ids import new_record_id
 from serving.errors import InvalidInput, ModelNotReady, NotFound, Overloaded, VigilError
 from serving.log import forget_running
-from serving.log.forget import Subject
 from serving.log.place import place_of
 from serving.log.reader import LogReader
 from serving.log.store import Store
+from serving.log.subject import Subject
 from serving.monitoring import forget_job
 from serving.monitoring.forgetting import requests_of
 from serving.monitoring.persistence import Persistence

@@ -5,7 +5,7 @@ import pytest
 from serving.channel import frames
 from serving.channel.messages.observation import LABELS, Label, LabelsMeta
 from serving.errors import VigilError
-from serving.log.forget import Subject
+from serving.log.subject import Subject
 from serving.monitoring.forget_proof import require_absent, require_forgotten
 from serving.monitoring.forgetting import forget_requests, requests_of
 from serving.monitoring.journal import to_line

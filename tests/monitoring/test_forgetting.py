@@ -2,7 +2,7 @@
 
 import pytest
 
-from serving.log.forget import Subject
+from serving.log.subject import Subject
 from serving.monitoring.checkpoint import Checkpoint
 from serving.monitoring.forgetting import EVERY, forget_requests, requests_of
 

@@ -6,7 +6,7 @@ import pytest
 
 from serving.errors import VigilError
 from serving.log.folder_lock import folder_lock
-from serving.log.forget import Subject
+from serving.log.subject import Subject
 from serving.monitoring import former_monitors
 from serving.monitoring.checkpoint import Checkpoint
 from serving.monitoring.forgetting import requests_of
