@@ -109,7 +109,7 @@ class ForgetJob:
         return self.error is None and not self.reply.finished
 
     def stop(self) -> None:
-        """Have it end at the next file."""
+        """Have it end after the file, or the save, that is being written."""
         self._stopping.set()
 
     async def run(self, where: Where) -> None:
