@@ -20,7 +20,8 @@ from serving.config import ConfigError
 from serving.errors import VigilError
 
 if TYPE_CHECKING:
-    from serving.log.forget import Forgotten, Subject
+    from serving.log.forget import Forgotten
+    from serving.log.subject import Subject
 
 
 class _Runs(VigilError):
@@ -50,7 +51,7 @@ def forget(
     An instance that runs does it itself, and goes on serving. Files that hold such rows are
     written anew without them; then every file is searched once more.
     """
-    from serving.log.forget import Subject
+    from serving.log.subject import Subject
 
     whose = Subject(subject, by, model)
     if not subject:
@@ -135,24 +136,27 @@ def _stopped(data_dir: Path) -> Iterator[None]:
 def _forget(files: LogFiles, whose: Subject, data_dir: Path) -> ForgetReply:
     import pyarrow as pa
 
-    from serving.log.forget import CLIENT_ID, SHORTEST_TEXT
     from serving.log.forget import forget as forget_rows
-    from serving.monitoring.forgetting import forget_requests, require_absent
+    from serving.log.place import log_folder
+    from serving.monitoring.forget_proof import require_absent
+    from serving.monitoring.forgetting import forget_requests, requests_of
 
-    found: list[Forgotten] = []
+    finished: list[Forgotten] = []
+    entries = 0
+
+    def found(rows: Forgotten) -> None:
+        nonlocal entries
+        entries = forget_requests(data_dir, requests_of(whose, rows.client_ids()))
 
     def work(report: Report) -> None:
-        found.append(forget_rows(files.place.store(), files.place.spool, whose, report))
+        place = files.place
+        finished.append(forget_rows(place.store(), place.spool, whose, report, found))
 
     try:
         with_progress(work, ERR.is_terminal)
-        done = found[0]
-        idents = done.client_ids | ({whose.value} if whose.by == CLIENT_ID else set())
-        entries = forget_requests(data_dir, idents)
-        searched = done.searched
-        text = whose.value.encode()
-        if len(text) >= SHORTEST_TEXT:
-            searched += require_absent(data_dir, text, but=data_dir / "log")
+        done = finished[0]
+        gone = requests_of(whose, done.client_ids())
+        searched = done.searched + require_absent(data_dir, gone, but=log_folder(data_dir))
     except (OSError, pa.ArrowException) as error:
         told = str(error).partition("\n")[0]
         raise VigilError(f"it is not finished, do it again: {told}") from None

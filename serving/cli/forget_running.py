@@ -15,7 +15,7 @@ from serving.errors import VigilError
 from serving.protocol.ids import new_request_id
 
 if TYPE_CHECKING:
-    from serving.log.forget import Subject
+    from serving.log.subject import Subject
 
 PAUSE_S: Final = 0.2
 PATIENCE_S: Final = 60.0

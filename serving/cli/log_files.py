@@ -74,11 +74,11 @@ def log_files(config: Path | None, log: str | None, data_dir: Path | None) -> Lo
     Raises:
         VigilError: nothing is logged, as vigil.yaml says; or vigil.yaml is wrong.
     """
-    from serving.log.place import LogPlace, place_of
+    from serving.log.place import LogPlace, log_folder, place_of
 
     settings = load_server(config, overrides(data_dir=data_dir))
     if log is not None:
-        own = Path(log) if "://" not in log else settings.data_dir.absolute() / "log"
+        own = Path(log) if "://" not in log else log_folder(settings.data_dir)
         return LogFiles(settings, LogPlace(log, own / "open"))
     if settings.log is None:
         raise VigilError(f"{config}: nothing is logged (`log: null`); name another log with --log")

@@ -1,4 +1,4 @@
-"""Hands an order to forget a subject to the monitors that may have it; adds up what they say."""
+"""Hands an order to forget a subject to all monitors; adds up what they say."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import msgspec
 
 from serving.channel.messages.observation import FORGET, ForgetMeta, ForgetReply
-from serving.channel.monitor_shares import called, monitor_ids, monitor_of
+from serving.channel.monitor_shares import called, monitor_ids
 from serving.control.monitor_orders import ask_monitor
 from serving.control.registry import Registry
 from serving.errors import InvalidInput, NotFound, VigilError
@@ -27,10 +27,10 @@ async def forget(registry: Registry, asked: ForgetMeta) -> ForgetReply:
         VigilError: what a monitor answered.
     """
     monitors = registry.directory.monitors
-    idents = [monitor_of(asked.model, monitors)] if asked.model else monitor_ids(monitors)
+    # Also of one model: others than its monitor may have state of when they were more or fewer.
     # Each is asked in any case: one that is away keeps none from beginning.
     replies = await asyncio.gather(
-        *(_ask(registry, ident, asked) for ident in idents), return_exceptions=True
+        *(_ask(registry, ident, asked) for ident in monitor_ids(monitors)), return_exceptions=True
     )
     for reply in replies:
         if isinstance(reply, BaseException):

@@ -10,7 +10,7 @@ the sensitive attributes that came with the request.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any, Final
 
@@ -107,7 +107,7 @@ def sensitive_batch(group: Sequence[LogRows], how: ModelLog) -> Any:
             _add_tensor(columns, "", name, np.concatenate(joined), how)
         else:
             texts = pa.array(list(chain.from_iterable(joined)), pa.string())
-            columns[_free(columns, name, "sensitive")] = texts
+            columns[free_name(columns, name, "sensitive")] = texts
     return pa.record_batch(columns)
 
 
@@ -250,12 +250,12 @@ def _add_tensor(
     names = how.features.get(name)
     if array.ndim == 2 and names is not None and len(names) == array.shape[1]:
         for place, feature in enumerate(names):
-            column = _free(columns, prefix + feature, prefix + name)
+            column = free_name(columns, prefix + feature, prefix + name)
             columns[column] = _vector(np.ascontiguousarray(array[:, place]))
     elif array.ndim == 1 or (array.shape[1:] == (1,) and not _is_list(name, how)):
-        columns[_free(columns, prefix + name, prefix + name)] = _vector(array.reshape(-1))
+        columns[free_name(columns, prefix + name, prefix + name)] = _vector(array.reshape(-1))
     elif how.capture == "full":
-        columns[_free(columns, prefix + name, prefix + name)] = _nested(array)
+        columns[free_name(columns, prefix + name, prefix + name)] = _nested(array)
 
 
 def _is_list(name: str, how: ModelLog) -> bool:
@@ -263,13 +263,13 @@ def _is_list(name: str, how: ModelLog) -> bool:
     return how.capture == "full" and name in how.lists
 
 
-def _free(columns: Mapping[str, Any], wanted: str, tensor: str) -> str:
+def free_name(taken: Container[str], wanted: str, tensor: str) -> str:
     """Return a column's name that is not taken: two tensors may have features of one name."""
     name = wanted
-    if name in columns:
+    if name in taken:
         name = f"{tensor}_{wanted}"
     number = 2
-    while name in columns:
+    while name in taken:
         name, number = f"{tensor}_{wanted}_{number}", number + 1
     return name
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import mmap
-from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -14,6 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from serving.log.id_index import Index, read_index, rows_of
+from serving.log.kept import Kept
 from serving.log.layout import Part
 from serving.log.store import Store
 
@@ -41,7 +41,7 @@ def find_in_table(table: Any, identity: str, index: int | None) -> Any:
 
 
 def find_in_parts(
-    store: Store, indexes: Indexes, parts: Sequence[Part], identity: str, index: int | None
+    indexes: Indexes, parts: Sequence[Part], identity: str, index: int | None
 ) -> Iterator[tuple[Part, Any]]:
     """Yield parts and their rows that have the id.
 
@@ -50,17 +50,10 @@ def find_in_parts(
     """
     own = own_id(identity)
     for part in parts:
-        try:
-            starts = rows_of(indexes.get(part), own=own, client=identity)
-        except (FileNotFoundError, ValueError):
-            starts = None  # no index: look at all of it
-        try:
-            if starts is None or starts:
-                rows = find_in_table(groups_of(store, part, starts), identity, index)
-                if rows.num_rows:
-                    yield part, rows
-        except FileNotFoundError:
-            continue  # retention has deleted it meanwhile
+        table = indexes.groups(part, lambda found: rows_of(found, own=own, client=identity))
+        rows = None if table is None else find_in_table(table, identity, index)
+        if rows is not None and rows.num_rows:
+            yield part, rows
 
 
 class Indexes:
@@ -75,9 +68,7 @@ class Indexes:
 
     def __init__(self, store: Store, most_bytes: int = 256 << 20) -> None:
         self._store = store
-        self._most = most_bytes
-        self._kept: OrderedDict[Part, tuple[Index, int]] = OrderedDict()
-        self._bytes = 0
+        self._kept: Kept[Part, Index] = Kept(self._read, most_bytes)
 
     def get(self, part: Part) -> Index:
         """Return the index of a part.
@@ -86,17 +77,35 @@ class Indexes:
             ValueError: it is damaged.
             OSError: it cannot be read.
         """
-        known = self._kept.get(part)
-        if known is not None:
-            self._kept.move_to_end(part)
-            return known[0]
+        return self._kept.get(part)
+
+    def groups(self, part: Part, starts_in: Callable[[Index], list[int]]) -> Any:
+        """Return the rows of a part's row groups in which runs begin, those that may be wanted.
+
+        Args:
+            part: which one.
+            starts_in: returns the first rows of such runs, as its index says.
+
+        Returns:
+            A table; None where there are no such runs, or retention has deleted the part meanwhile.
+
+        Raises:
+            OSError, pyarrow.ArrowException: it cannot be read.
+        """
+        try:
+            starts: list[int] | None = starts_in(self.get(part))
+        except (FileNotFoundError, ValueError):
+            starts = None  # no index: look at all of it
+        if starts == []:
+            return None
+        try:
+            return _groups_of(self._store, part, starts)
+        except FileNotFoundError:
+            return None
+
+    def _read(self, part: Part) -> tuple[Index, int]:
         content = self._content(part)
-        index = read_index(content)
-        self._kept[part] = index, len(content)
-        self._bytes += len(content)
-        while self._bytes > self._most:
-            self._bytes -= self._kept.popitem(last=False)[1][1]
-        return index
+        return read_index(content), len(content)
 
     def _content(self, part: Part) -> bytes | mmap.mmap:
         if self._store.local is None:
@@ -105,7 +114,7 @@ class Indexes:
             return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
 
 
-def groups_of(store: Store, part: Part, starts: list[int] | None) -> Any:
+def _groups_of(store: Store, part: Part, starts: list[int] | None) -> Any:
     """Read the row groups in which runs begin, none of which goes on in the next; None: all.
 
     Raises:

@@ -1,8 +1,8 @@
 """Takes the rows of one subject out of a log while its writer goes on.
 
 Only what was logged before a cut is looked at: rows that come later are in streams, and so in
-files, that were begun later, and their names tell. Files of before the cut change no more, once
-their streams are finished and retention is kept away (`parts_lock`).
+files, that were begun later, and the cut knows their names. Files of before the cut change no more,
+once their streams are finished and retention is kept away (`folder_lock`).
 """
 
 from __future__ import annotations
@@ -17,30 +17,25 @@ from urllib.parse import unquote
 from serving.errors import VigilError
 from serving.log.forget import (
     Forgotten,
-    Key,
-    Progress,
-    Subject,
-    bytes_left,
     find_rows,
-    ident_of,
     label_parts_of,
     parts_of,
-    require_none_left,
-    rows_left,
     take_labels_out,
     take_out,
 )
 from serving.log.forget_labels import labels_left
+from serving.log.forget_search import Progress, bytes_left, require_none_left, rows_left
 from serving.log.layout import DATASETS, Part, model_folder
 from serving.log.spool import all_streams
 from serving.log.store import TEMPORARY, Store
+from serving.log.stream_names import Cut
+from serving.log.subject import Key, Subject
 
 STORE_AWAY_S: Final = 35.0
 """How long a store may fail; its writer tries again after 30 s at most."""
 STORE_SLOW_S: Final = 300.0
 _PAUSE_S: Final = 0.1
 _MODEL: Final = re.compile(r"(?:^|/)model=([^/]+)/")
-_NAME: Final = re.compile(r"([0-9a-f]{8})-([0-9a-f]{4})-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}[.]")
 
 Mine = Callable[[str | None], bool]
 """Whether this writer's instance deals with files of a model; None: with those of no model."""
@@ -53,7 +48,7 @@ class RunningForget:
         store, spool: of the log.
         subject: whose rows.
         mine: which models' files are dealt with here.
-        cut_ms: see `LogWriter.cut`.
+        cut: see `LogWriter.cut`.
         progress: is told how far it is, and may raise to end it between two files.
 
     Attributes:
@@ -66,11 +61,11 @@ class RunningForget:
         spool: Path,
         subject: Subject,
         mine: Mine,
-        cut_ms: int,
+        cut: Cut,
         progress: Progress,
     ) -> None:
         self._store, self._spool, self._subject = store, spool, subject
-        self._mine, self._cut_ms, self._progress = mine, cut_ms, progress
+        self._mine, self._cut, self._progress = mine, cut, progress
         self._keys: set[Key] = set()
         self._parts: list[Part] = []
         self.done = Forgotten()
@@ -128,7 +123,7 @@ class RunningForget:
         parts = [part for part in self._parts if part.path in there]
         left = rows_left(self._store, self._subject, parts, self._keys, self._progress)
         labels = self._of_before(label_parts_of(self._store, self._subject))
-        ident = ident_of(self._subject)
+        ident = self._subject.ident
         left += labels_left(self._store, labels, self.done.labelled, ident)
         paths = self._paths()
         left += bytes_left(self._store, self._subject, paths, self._progress)
@@ -163,6 +158,4 @@ class RunningForget:
         return self._mine(None if model is None else unquote(model[1]))
 
     def _is_newer(self, path: str) -> bool:
-        """Whether a file is, or is made from, a stream that was begun after the cut."""
-        name = _NAME.search(path.rpartition("/")[2])
-        return name is not None and int(name[1] + name[2], 16) > self._cut_ms
+        return self._cut.is_later(path.rpartition("/")[2])

@@ -17,7 +17,6 @@ import pyarrow as pa
 
 LABEL: Final = "label"
 LABEL_TIME: Final = "label_time"
-LABEL_COLUMNS: Final = ("client_id", "index", LABEL_TIME, LABEL)
 _TIME: Final = pa.timestamp("us", "UTC")
 _BYTES: Final = 128
 """About what one takes in memory, without numbers of a list."""

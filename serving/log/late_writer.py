@@ -10,6 +10,7 @@ from typing import Final
 from serving.log.counts import LogCounts, SharedCounts, reason_of
 from serving.log.label_rows import LabelRows
 from serving.log.rows import LogRows
+from serving.log.stream_names import Cut, StreamNames
 from serving.log.writer import LogWriter
 
 RETRY_S: Final = 5.0
@@ -19,14 +20,15 @@ class LateWriter:
     """Makes and starts a writer, tries again if that fails, and meanwhile counts rows as lost.
 
     Args:
-        make: makes the writer, or raises OSError.
+        make: makes the writer, which names its streams so, or raises OSError.
         clock: monotonic seconds.
     """
 
     def __init__(
-        self, make: Callable[[], LogWriter], clock: Callable[[], float] = time.monotonic
+        self, make: Callable[[StreamNames], LogWriter], clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._make = make
+        self._names = StreamNames()
         self._clock = clock
         self._before = SharedCounts()
         self._lock = threading.Lock()
@@ -63,10 +65,11 @@ class LateWriter:
         """As `LogWriter.flush`."""
         return self._writer is None or self._writer.flush(timeout_s)
 
-    def cut(self, timeout_s: float) -> int | None:
+    def cut(self, timeout_s: float) -> Cut | None:
         """As `LogWriter.cut`."""
-        if self._writer is None:
-            return time.time_ns() // 1_000_000
+        with self._lock:
+            if self._writer is None:
+                return self._names.make(Cut())
         return self._writer.cut(timeout_s)
 
     def counts(self) -> LogCounts:
@@ -93,7 +96,7 @@ class LateWriter:
             if self._writer is None and not self._closed and self._clock() >= self._next_try:
                 self._next_try = self._clock() + RETRY_S
                 try:
-                    writer = self._make()
+                    writer = self._make(self._names)
                     writer.start()
                     self._writer = writer
                 except OSError as error:

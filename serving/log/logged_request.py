@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 
 from serving.config import InputSpec, ModelConfig, OutputSpec
 from serving.errors import NoLongerThere
+from serving.log.columns import free_name
 from serving.log.find import own_id
 from serving.log.found_rows import INPUT, OUTPUT
 from serving.protocol.datatypes import fp32_to_bf16, numpy_dtype
@@ -79,11 +80,11 @@ def _array(rows: Any, prefix: str, spec: Spec, taken: set[str]) -> np.ndarray | 
     if len(spec.shape) == 2 and (names := _column_names(spec)):
         columns: list[str] = []
         for name in names:
-            columns.append(_free(taken.union(columns), prefix + name, prefix + spec.name))
+            columns.append(free_name(taken.union(columns), prefix + name, prefix + spec.name))
         if there.issuperset(columns):
             taken.update(columns)
             return np.stack([_values(rows[column]) for column in columns], axis=1)
-    column = _free(taken, prefix + spec.name, prefix + spec.name)
+    column = free_name(taken, prefix + spec.name, prefix + spec.name)
     if column not in there:
         return None
     taken.add(column)
@@ -96,17 +97,6 @@ def _column_names(spec: Spec) -> list[str]:
     if isinstance(spec, InputSpec):
         return [feature.name for feature in spec.features or ()]
     return spec.classes or []
-
-
-def _free(taken: set[str], wanted: str, tensor: str) -> str:
-    """Return the name that `columns` gave a column when those before it were `taken`."""
-    name = wanted
-    if name in taken:
-        name = f"{tensor}_{wanted}"
-    number = 2
-    while name in taken:
-        name, number = f"{tensor}_{wanted}_{number}", number + 1
-    return name
 
 
 def _values(column: Any, declared: Sequence[int] = ()) -> np.ndarray:

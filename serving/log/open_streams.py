@@ -11,7 +11,7 @@ from typing import Any, Final
 from serving.log.layout import Dataset
 from serving.log.spool import StreamFile, stream_file
 from serving.log.stream import OpenStream
-from serving.protocol.ids import new_request_id
+from serving.log.stream_names import StreamNames
 
 MOST_OPEN: Final = 256
 """Streams that are open at once; beyond it the least recently used one is finished."""
@@ -42,6 +42,7 @@ class OpenStreams:
         folder: of the writer, in the spool.
         limits: when a stream is finished.
         finished: is told of every stream that is complete.
+        names: names the streams.
         clock: monotonic seconds.
     """
 
@@ -50,11 +51,13 @@ class OpenStreams:
         folder: Path,
         limits: RollLimits,
         finished: Callable[[StreamFile], None],
+        names: StreamNames,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._folder = folder
         self._limits = limits
         self._finished = finished
+        self._names = names
         self._clock = clock
         self._open: dict[_Key, _Open] = {}
 
@@ -94,7 +97,7 @@ class OpenStreams:
             self._finish(key)
 
     def _begin(self, dataset: Dataset, folder: str, schema: Any) -> _Open:
-        file = stream_file(self._folder, dataset, folder, new_request_id())
+        file = stream_file(self._folder, dataset, folder, self._names.next())
         return _Open(file, OpenStream(file.path, schema, _MODES[dataset]), self._clock())
 
     def _finish(self, key: _Key) -> None:

@@ -26,9 +26,14 @@ class LogPlace(NamedTuple):
         return open_store(self.url) if is_path(self.url) else LateStore(self.url)
 
 
+def log_folder(data_dir: Path) -> Path:
+    """Return the folder of the log in the `data_dir` of an instance; its spool is always there."""
+    return data_dir.absolute() / "log"
+
+
 def place_of(log: Log, data_dir: Path) -> LogPlace:
     """Return where the log of the instance with that `data_dir` is."""
-    folder = data_dir.absolute() / "log"
+    folder = log_folder(data_dir)
     return LogPlace(str(folder) if log.url is None else log.url, folder / "open")
 
 

@@ -6,7 +6,6 @@ them. It is 24 bytes a row where answers are classes or numbers.
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Iterable
 from typing import Any, Final
 
@@ -15,6 +14,7 @@ import pyarrow.parquet as pq
 
 from serving.log.columns import PREDICTED, TOLD
 from serving.log.footers import Footers
+from serving.log.kept import Kept
 from serving.log.keyed_rows import KEY, FoundPrediction, KeyedRows, WantedKeys, keyed_rows
 from serving.log.layout import Part
 from serving.log.store import Store
@@ -46,9 +46,7 @@ class PredictedRows:
     def __init__(self, store: Store, footers: Footers, most_bytes: int = 256 << 20) -> None:
         self._store = store
         self._footers = footers
-        self._most = most_bytes
-        self._kept: OrderedDict[Part, tuple[KeyedRows, int]] = OrderedDict()
-        self._bytes = 0
+        self._kept: Kept[Part, KeyedRows] = Kept(self._keyed, most_bytes)
 
     def find(self, parts: Iterable[Part], wanted: WantedKeys) -> list[FoundPrediction]:
         """Return what rows of the parts are of these keys.
@@ -59,24 +57,15 @@ class PredictedRows:
         found: list[FoundPrediction] = []
         for part in parts:
             try:
-                rows = self._rows(part)
+                rows = self._kept.get(part)
             except FileNotFoundError:
                 continue  # retention has deleted it meanwhile
             found += wanted.among(rows, part.folder)
         return found
 
-    def _rows(self, part: Part) -> KeyedRows:
-        known = self._kept.get(part)
-        if known is not None:
-            self._kept.move_to_end(part)
-            return known[0]
+    def _keyed(self, part: Part) -> tuple[KeyedRows, int]:
         rows, size = self._read(part)
-        keyed = KeyedRows(rows, rows[KEY].to_numpy())
-        self._kept[part] = keyed, size
-        self._bytes += size
-        while self._bytes > self._most and len(self._kept) > 1:
-            self._bytes -= self._kept.popitem(last=False)[1][1]
-        return keyed
+        return KeyedRows(rows, rows[KEY].to_numpy()), size
 
     def _read(self, part: Part) -> tuple[Any, int]:
         """Return the rows of a part and the bytes of memory that they take."""

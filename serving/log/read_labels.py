@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from serving.log.find import Indexes, groups_of
+from serving.log.find import Indexes
 from serving.log.footers import Footers
 from serving.log.id_index import rows_of_clients
 from serving.log.label_rows import LABEL, LABEL_TIME
@@ -85,17 +85,9 @@ class LabelReader:
         for stream, table in snapshot.streams:
             yield stream.folder, table.filter(pc.is_in(table["client_id"], value_set=wanted))
         for part in snapshot.parts:
-            try:
-                starts: list[int] | None = rows_of_clients(self._indexes.get(part), idents)
-            except (FileNotFoundError, ValueError):
-                starts = None  # no index: look at all of it
-            if starts == []:
-                continue
-            try:
-                table = groups_of(self._store, part, starts)
-            except FileNotFoundError:
-                continue  # retention has deleted it meanwhile
-            yield part.folder, table.filter(pc.is_in(table["client_id"], value_set=wanted))
+            found = self._indexes.groups(part, lambda index: rows_of_clients(index, idents))
+            if found is not None:
+                yield part.folder, found.filter(pc.is_in(found["client_id"], value_set=wanted))
 
     def tables(self, model: str, since: datetime | None) -> LabelTables | None:
         """Return the labels that predictions may have; None where there are none.

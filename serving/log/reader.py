@@ -31,7 +31,7 @@ from serving.log.read_labels import (
 )
 from serving.log.retention import all_parts
 from serving.log.snapshot import Snapshot, take_snapshot
-from serving.log.spool import StreamFile, all_streams
+from serving.log.spool import StreamFile, all_streams, of_models
 from serving.log.store import Store
 
 _MOST_NAMES: Final = 40
@@ -89,7 +89,7 @@ class LogReader:
             for stream, table in found.streams
             if (rows := find_in_table(table, identity, index)).num_rows
         ]
-        for part, rows in find_in_parts(self._store, self._indexes, found.parts, identity, index):
+        for part, rows in find_in_parts(self._indexes, found.parts, identity, index):
             tables.append(with_partition(rows, part.folder, common_schema([rows.schema])))
         ordered = [table.sort_by([(name, "ascending") for name in _ORDER]) for table in tables]
         return sorted(ordered, key=lambda table: table["time"][0].as_py())
@@ -115,7 +115,7 @@ class LogReader:
         self._predicted_streams.keep(streams)
         found: list[FoundPrediction] = []
         names = set()
-        for stream in _of_model(streams, model):
+        for stream in of_models(streams, [model]):
             with contextlib.suppress(FileNotFoundError):
                 found += self._predicted_streams.find(stream, wanted)
                 names.add(stream.name)
@@ -236,11 +236,6 @@ class LogReader:
         """Return the parts of a model without those of streams that were read before."""
         parts = all_parts(self._store, (self._dataset,), model_folder(model))
         return [part for part in parts if part.name not in read]
-
-
-def _of_model(streams: Sequence[StreamFile], model: str) -> list[StreamFile]:
-    folder = model_folder(model)
-    return [stream for stream in streams if stream.folder.startswith(f"{folder}/")]
 
 
 def _mentions(where: str) -> bool:

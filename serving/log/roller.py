@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from serving.log.counts import SharedCounts
-from serving.log.parts_lock import parts_lock
+from serving.log.folder_lock import folder_lock
 from serving.log.retention import Retention, retain
 from serving.log.roll import READ_ERRORS, Rolled, roll
 from serving.log.spool import SpoolFolder, StreamFile, dead_folders, streams_in
@@ -151,7 +151,7 @@ class Roller:
     def _retain(self) -> float | None:
         """Delete what is old; return after how many seconds to look again, None when it failed."""
         try:
-            with parts_lock(self._spool, alone=True) as locked:
+            with folder_lock(self._spool, alone=True) as locked:
                 if not locked:
                     return _POSTPONED_S
                 self._counts.add("deleted", retain(self._store, self._retention, self._clock()))

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from serving.log.layout import Dataset, Part, model_folder, partition_of
 from serving.log.retention import all_parts
-from serving.log.spool import StreamFile, all_streams
+from serving.log.spool import StreamFile, all_streams, of_models
 from serving.log.store import Store
 from serving.log.stream import read_stream
 
@@ -42,17 +42,15 @@ def take_snapshot(store: Store, spool: Path | None, dataset: Dataset, model: str
     Raises:
         OSError: the store cannot be reached.
     """
-    folder = model_folder(model)
     streams = []
     names = set()
-    for stream in all_streams(spool, dataset) if spool else ():
-        if stream.folder.startswith(f"{folder}/"):
-            try:
-                table = read_stream(stream.path).table
-            except FileNotFoundError:
-                continue
-            if table is not None:
-                streams.append((stream, table))
-                names.add(stream.name)
-    parts = all_parts(store, (dataset,), folder)
+    for stream in of_models(all_streams(spool, dataset) if spool else (), [model]):
+        try:
+            table = read_stream(stream.path).table
+        except FileNotFoundError:
+            continue
+        if table is not None:
+            streams.append((stream, table))
+            names.add(stream.name)
+    parts = all_parts(store, (dataset,), model_folder(model))
     return Snapshot(streams, [part for part in parts if part.name not in names])

@@ -9,11 +9,11 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from serving.log.layout import DATASETS, Dataset, partition_of
+from serving.log.layout import DATASETS, Dataset, model_folder, partition_of
 
 LOCK: Final = "lock"
 SUFFIX: Final = ".arrows"
@@ -85,6 +85,12 @@ def streams_in(folder: Path) -> list[StreamFile]:
         if partition_of(inner) is not None:
             found += [StreamFile(path, known, inner) for known in DATASETS if known == dataset]
     return sorted(found, key=lambda stream: stream.name)
+
+
+def of_models(streams: Iterable[StreamFile], models: Iterable[str]) -> list[StreamFile]:
+    """Return those of the streams that have rows of these models."""
+    folders = {model_folder(model) for model in models}
+    return [stream for stream in streams if stream.folder.partition("/")[0] in folders]
 
 
 def all_streams(spool: Path, dataset: Dataset) -> list[StreamFile]:

@@ -18,7 +18,7 @@ from serving.log.label_rows import LABEL_TIME
 from serving.log.layout import Dataset, model_folder
 from serving.log.retention import all_parts
 from serving.log.rows import ID_BYTES
-from serving.log.spool import all_streams
+from serving.log.spool import all_streams, of_models
 from serving.log.store import Store
 from serving.log.stream import read_stream
 
@@ -87,13 +87,11 @@ def _tables(
 def _streams(
     spool: Path, dataset: Dataset, models: Collection[str], columns: list[str]
 ) -> Iterator[Any]:
-    folders = {model_folder(model) for model in models}
-    for stream in all_streams(spool, dataset):
-        if stream.folder.partition("/")[0] in folders:
-            with contextlib.suppress(FileNotFoundError):
-                table = read_stream(stream.path).table
-                if table is not None:
-                    yield table.select(columns)
+    for stream in of_models(all_streams(spool, dataset), models):
+        with contextlib.suppress(FileNotFoundError):
+            table = read_stream(stream.path).table
+            if table is not None:
+                yield table.select(columns)
 
 
 def _parts(

@@ -21,11 +21,11 @@ from serving.log.roller import Roller
 from serving.log.rows import LogRows, ModelLog
 from serving.log.spool import SpoolFolder
 from serving.log.store import Store
+from serving.log.stream_names import Cut, StreamNames
 from serving.protocol.ids import new_request_id
 
 _FLUSH_S: Final = 0.25
 """Rows are in a stream after it, as long as the disk takes them: a second at most may be lost."""
-_NEXT_NAME_S: Final = 0.002
 _MOST_JOINED: Final = 16_384
 """Rows of one record batch."""
 
@@ -54,6 +54,7 @@ class LogWriter:
         retention: what is deleted.
         models: how each model is logged; others as `ModelLog()` says. May be changed meanwhile.
         limits: bounds.
+        names: names its streams, and those of writers before it in this process.
 
     Raises:
         OSError: the spool cannot be made.
@@ -66,22 +67,23 @@ class LogWriter:
         retention: Retention,
         models: Mapping[str, ModelLog],
         limits: LogLimits | None = None,
+        names: StreamNames | None = None,
     ) -> None:
         self._models = models
         self._limits = limits or LogLimits()
         self._counts = SharedCounts()
         own = _own_folder(spool)
         self._roller = Roller(store, spool, own, retention, self._counts)
-        self._streams = OpenStreams(own.path, self._limits.roll, self._roller.add)
+        self._names = names or StreamNames()
+        self._streams = OpenStreams(own.path, self._limits.roll, self._roller.add, self._names)
         self._lock = threading.Lock()
         self._written = threading.Condition(self._lock)
         self._queue: deque[tuple[LogRows | LabelRows, int, int]] = deque()
         self._queued_bytes = 0
         self._taken = self._settled = 0
         """How many times `offer` took something, and how many of these are not waiting any more."""
-        self._cuts_wanted = self._cuts = 0
-        """How many times all streams were to be finished, and how many of these are done."""
-        self._cut_at_ms = 0
+        self._cuts: list[Cut] = []
+        """Those that are wanted and not made yet."""
         self._news = threading.Event()
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="log-writer", daemon=True)
@@ -145,19 +147,18 @@ class LogWriter:
             self._news.set()
             return self._written.wait_for(lambda: self._settled >= wanted, timeout_s)
 
-    def cut(self, timeout_s: float) -> int | None:
+    def cut(self, timeout_s: float) -> Cut | None:
         """Finish all streams with what was offered so far; from any other thread.
 
         Returns:
-            A time in milliseconds since the epoch. Streams were begun before and are finished, or
-            will be begun after it; their names tell. None when the disk takes longer than that.
+            What tells later streams: those of before are finished. None when the disk takes longer
+            than that.
         """
+        cut = Cut()
         with self._written:
-            self._cuts_wanted += 1
-            wanted = self._cuts_wanted
+            self._cuts.append(cut)
             self._news.set()
-            done = self._written.wait_for(lambda: self._cuts >= wanted, timeout_s)
-            return self._cut_at_ms if done else None
+            return cut if self._written.wait_for(lambda: cut.made, timeout_s) else None
 
     def counts(self) -> LogCounts:
         """Return what became of all rows so far."""
@@ -176,22 +177,23 @@ class LogWriter:
 
     def _run(self) -> None:
         while True:
-            last, cuts = self._stopping, self._cuts_wanted
+            with self._lock:
+                last, cuts = self._stopping, self._cuts
+                self._cuts = []
             self._write_waiting()
             self._streams.finish_old()
-            if last or cuts > self._cuts:
+            if last or cuts:
                 self._finish_all(cuts)
             if last:
                 return
             self._news.wait(_FLUSH_S)
             self._news.clear()
 
-    def _finish_all(self, cuts: int) -> None:
+    def _finish_all(self, cuts: Sequence[Cut]) -> None:
         self._streams.finish_all()
-        at_ms = time.time_ns() // 1_000_000
-        time.sleep(_NEXT_NAME_S)  # no stream that is begun next bears this millisecond
         with self._written:
-            self._cuts, self._cut_at_ms = cuts, at_ms
+            for cut in cuts:
+                self._names.make(cut)
             self._written.notify_all()
 
     def _write_waiting(self) -> None:

@@ -5,8 +5,9 @@ and checkpoints are written as usual. The steps are in an order in which whoever
 begin again:
 
 1. All rows of before become files (`LogWriter.cut`), and those of the subject are looked for.
-2. The monitor forgets the requests that they belong to, and a new checkpoint makes the write-ahead
-   log of before superfluous: a restart does not log the rows again.
+2. The monitor forgets the requests that they belong to, also in what monitors have left that run
+   no more, and a new checkpoint makes the write-ahead log of before superfluous: a restart does not
+   log the rows again.
 3. The log's files are written anew, those last that tell whose rows they hold.
 4. The monitor forgets once more: a label may have had a prediction looked up meanwhile.
 5. All files of before are searched.
@@ -17,7 +18,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeVar
 
@@ -26,10 +27,11 @@ import pyarrow as pa
 from serving.channel.messages.observation import ForgetMeta, ForgetReply
 from serving.channel.monitor_shares import monitor_ids, monitor_of
 from serving.errors import ModelNotReady, VigilError
-from serving.log.forget import CLIENT_ID, SHORTEST_TEXT, Subject
+from serving.log.folder_lock import folder_lock
 from serving.log.forget_running import RunningForget
-from serving.log.parts_lock import parts_lock
-from serving.monitoring.forgetting import Request, forget_requests, require_absent_beside
+from serving.log.subject import Subject
+from serving.monitoring.forgetting import EVERY, Requests, requests_of
+from serving.monitoring.former_monitors import FormerMonitors
 from serving.monitoring.persistence import Persistence
 from serving.monitoring.prediction_log import PredictionLog
 from serving.monitoring.predictions import LoggedPredictions
@@ -77,6 +79,11 @@ class Where(NamedTuple):
         """Whether this monitor deals with what is no monitor's own."""
         return self.ident == monitor_ids(self.monitors)[0]
 
+    def former(self, gone: Requests) -> FormerMonitors:
+        """Return the files of monitors that run no more, of which some are dealt with here."""
+        gone = gone if self.first else gone._replace(text=b"")
+        return FormerMonitors(self.data_dir, monitor_ids(self.monitors), gone)
+
 
 class ForgetJob:
     """One order, and how far it is.
@@ -102,7 +109,7 @@ class ForgetJob:
         return self.error is None and not self.reply.finished
 
     def stop(self) -> None:
-        """Have it end at the next file."""
+        """Have it end after the file, or the save, that is being written."""
         self._stopping.set()
 
     async def run(self, where: Where) -> None:
@@ -121,32 +128,38 @@ class ForgetJob:
             report(Event.MONITOR_FAILED, "a subject could not be forgotten", error=error)
             self.error = VigilError("it is not finished: the monitor's own log says why")
 
-    def _progress(self, what: str, done: int, of: int) -> None:
+    def _require_going_on(self) -> None:
         if self._stopping.is_set():
             raise Ended
+
+    def _progress(self, what: str, done: int, of: int) -> None:
+        self._require_going_on()
         self.reply = ForgetReply(finished=False, what=what, done=done, of=of)
 
     # -- the thread ---------------------------------------------------------------------
 
     def _run(self, where: Where, loop: asyncio.AbstractEventLoop) -> ForgetReply:
         store, spool = where.log.place
-        with parts_lock(spool, alone=False, timeout_s=LOCK_S) as locked:
-            cut_ms = where.log.cut(CUT_S) if locked else None
-            if cut_ms is None:
+        with folder_lock(spool, alone=False, timeout_s=LOCK_S) as locked:
+            cut = where.log.cut(CUT_S) if locked else None
+            if cut is None:
                 why = "the disk is slow" if locked else "old files are being deleted"
                 raise VigilError(f"nothing was deleted, do it again later: {why}")
-            rows = RunningForget(store, spool, self._subject, where.mine, cut_ms, self._progress)
+            rows = RunningForget(store, spool, self._subject, where.mine, cut, self._progress)
             rows.await_files(where.log.trouble)
             logged = rows.find()
-            gone = self._requests(rows.done.client_ids)
+            found = rows.done.client_ids()
+            others = where.former(requests_of(self._subject, found, where.mine))
             self._progress("saving the monitor's state", 0, 2)
-            first, newest, _ = _on(loop, where.persistence.forget(gone, {}, prove=False))
+            other = others.forget()
+            gone = self._requests(where, found)
+            first, newest, _ = _on(loop, self._saved(where, gone, {}, prove=False))
             rows.take_out()
             self._progress("saving the monitor's state", 1, 2)
             _on(loop, where.predictions.look_anew())
-            again, _, searched = _on(loop, where.persistence.forget(gone, newest, prove=True))
+            again, _, searched = _on(loop, self._saved(where, gone, newest, prove=True))
             rows.prove()
-            other, elsewhere = self._others(where, gone)
+            elsewhere = others.prove()
         done = rows.done
         return ForgetReply(
             finished=True,
@@ -159,26 +172,22 @@ class ForgetJob:
             logged=logged,
         )
 
-    def _requests(self, client_ids: set[str]) -> Request:
-        subject = self._subject
-        own = {subject.value} if subject.by == CLIENT_ID else set()
-        text = subject.value.encode()
-        return Request(subject.model, client_ids | own, text if len(text) >= SHORTEST_TEXT else b"")
+    def _requests(self, where: Where, found: Mapping[str, set[str]]) -> Requests:
+        """Return what this monitor forgets in its own state.
 
-    def _others(self, where: Where, gone: Request) -> tuple[int, int]:
-        """Forget in files of monitors that are no more, and search what is no monitor's own.
-
-        Returns:
-            How many entries are gone, and how many files were searched.
+        It may have predictions of a model that belongs to another monitor by now, which alone
+        knows the subject's requests.
         """
-        if not (where.first or gone.model):
-            return 0, 0
-        running = monitor_ids(where.monitors)
-        entries = forget_requests(where.data_dir, gone.client_ids, but=running)
-        searched = require_absent_beside(
-            where.data_dir, gone.text, but=where.data_dir / "log", monitors=running
+        ident = self._subject.ident
+        of_others = EVERY if ident is None else frozenset([ident])
+        return requests_of(self._subject, found, where.mine, of_others=of_others)
+
+    async def _saved(
+        self, where: Where, gone: Requests, upto: dict[str, int], *, prove: bool
+    ) -> tuple[int, dict[str, int], int]:
+        return await where.persistence.forget(
+            gone, upto, prove=prove, going_on=self._require_going_on
         )
-        return entries, searched
 
 
 async def _in_a_thread(work: Callable[[], T], loop: asyncio.AbstractEventLoop) -> T:

@@ -64,7 +64,7 @@ class ForgetOrders:
         return job.reply
 
     async def stop(self) -> None:
-        """End what is being done, at the next file, and take no order any more."""
+        """End what is being done, after a file or a save, and take no order any more."""
         self._stopping = True
         if self._job is not None:
             self._job.stop()

@@ -1,63 +1,95 @@
-"""Takes what a monitor remembers of clients' requests out of its state, and proves it.
+"""Takes what a monitor remembers of clients' requests out of the files of one that does not run.
 
-While an instance does not run, its files are written anew by `forget_requests`. A monitor that runs
-writes its own files anew (`Persistence.save_anew`); `require_forgotten` then looks into them.
+One that runs writes its own files anew (`Persistence.save_anew`). `forget_proof` looks into both.
 """
 
 from __future__ import annotations
 
-import os
-import re
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from monitors.performance.prediction_entries import is_of, without
-from serving.errors import VigilError
+from monitors.performance.prediction_entries import without
+from serving.log.subject import Subject
 from serving.monitoring.checkpoint import Checkpoint
-from serving.monitoring.journal import Entry, journal_changes
-from serving.monitoring.state_file import UnreadableState
+from serving.monitoring.journal import Entry
+from serving.monitoring.unserved import model_of
 
 _ALL: Final = 1 << 62
-_BLOCK: Final = 4 << 20
-_OWN: Final = re.compile(r"(.+?)(?:\.json|\.new|\.[0-9]+\.journal|\.([0-9]+)\.wal)")
-"""What a monitor calls its files; one that was set aside has another name."""
 
 
-class Request(NamedTuple):
+class _Every(frozenset[str]):
+    """All clients' ids there are; the empty one stands for a prediction that is gone."""
+
+    def __contains__(self, ident: object) -> bool:
+        return ident != ""
+
+    def __bool__(self) -> bool:
+        return True
+
+
+EVERY: Final = _Every()
+
+
+class Requests(NamedTuple):
     """What is not to be in a monitor's files any more.
 
     Attributes:
+        of: returns the clients' ids of a model's requests; none where the model is not meant.
         model: of this one alone; None: of all.
-        client_ids: of the requests.
         text: that is in no other file either; empty: it is too short to be looked for.
     """
 
+    of: Callable[[str], Collection[str]]
     model: str | None
-    client_ids: Collection[str]
     text: bytes
 
 
-def forget_requests(data_dir: Path, client_ids: Collection[str], but: Collection[str] = ()) -> int:
+def requests_of(
+    subject: Subject,
+    client_ids: Mapping[str, Collection[str]],
+    mine: Callable[[str], bool] = lambda _model: True,
+    *,
+    of_others: Collection[str] = (),
+) -> Requests:
+    """Return the requests of a subject.
+
+    Args:
+        subject: whose they are.
+        client_ids: of the requests, by model, as the log has them.
+        mine: whether it is known of a model which requests these are.
+        of_others: the clients' ids of the requests of models of which it is not.
+    """
+    own = frozenset[str]() if subject.ident is None else frozenset([subject.ident])
+    found = {model: own.union(idents) for model, idents in client_ids.items()}
+
+    def of(model: str) -> Collection[str]:
+        if subject.model not in (None, model):
+            return ()
+        return found.get(model, own) if mine(model) else of_others
+
+    return Requests(of, subject.model, subject.text)
+
+
+def forget_requests(data_dir: Path, gone: Requests, but: Collection[str] = ()) -> int:
     """Take out predictions and labels of requests; returns how many entries that were.
 
     Args:
         data_dir: of an instance.
-        client_ids: the clients' ids of the requests.
-        but: names of the monitors that run.
+        gone: the requests.
+        but: names of the monitors that run. Nobody else may write the files of the others.
 
     Raises:
         OSError: a file cannot be written; what was there is there still.
     """
-    wanted = frozenset(client_ids)
     return sum(
-        _forget(data_dir, path.stem, wanted)
+        _forget(data_dir, path.stem, gone)
         for path in sorted(data_dir.glob("*.json"))
         if path.stem not in but and any(data_dir.glob(f"{path.stem}.*.journal"))
     )
 
 
-def _forget(data_dir: Path, name: str, client_ids: frozenset[str]) -> int:
+def _forget(data_dir: Path, name: str, gone: Requests) -> int:
     kept: list[tuple[str, Entry]] = []
 
     def everything() -> Iterator[tuple[str, Entry]]:
@@ -70,140 +102,12 @@ def _forget(data_dir: Path, name: str, client_ids: frozenset[str]) -> int:
         if saved is None:
             return 0
         state, entries = saved
-        gone = 0
+        count = 0
         for owner, found in entries.items():
-            left, count = without(found, client_ids)
-            gone += count
+            left, taken = without(found, gone.of(model_of(owner)))
+            count += taken
             kept += [(owner, entry) for entry in left]
         checkpoint.prepare(state, ())()
-        return gone
+        return count
     finally:
         checkpoint.close()
-
-
-def require_absent(data_dir: Path, text: bytes, *, but: Path) -> int:
-    """Search the files of `data_dir` for a text; returns how many were searched.
-
-    Args:
-        but: a folder whose files are left out.
-
-    Raises:
-        VigilError: one holds it; the message says which.
-        OSError: one cannot be read.
-    """
-    files = [
-        path
-        for path in sorted(data_dir.rglob("*"))
-        if path.is_file() and not path.is_relative_to(but)
-    ]
-    return _require_absent(
-        files,
-        text,
-        "start the instance once, stop it in order, so that it saves its state anew, and do this "
-        "again; a file that was set aside has to be deleted by hand",
-    )
-
-
-def require_absent_beside(
-    data_dir: Path, text: bytes, *, but: Path, monitors: Collection[str]
-) -> int:
-    """Search the files of an instance that runs for a text; returns how many were searched.
-
-    Args:
-        data_dir: of the instance.
-        text: what is looked for.
-        but: a folder whose files are left out.
-        monitors: names of those that run; they search their files themselves.
-
-    Raises:
-        VigilError: one holds it; the message says which.
-        OSError: one cannot be read.
-    """
-    files = [
-        path
-        for path in _files_beside(data_dir, but)
-        if not ((own := _OWN.fullmatch(path.name)) and own[1] in monitors)
-    ]
-    return _require_absent(
-        files,
-        text,
-        "a file that was set aside, or is of a monitor that is no more, has to be deleted by hand",
-    )
-
-
-def require_forgotten(
-    folder: Path, name: str, first: int, gone: Request, newest: Mapping[str, int]
-) -> int:
-    """Search the files of a monitor that runs; returns how many were searched.
-
-    Nothing may write to them meanwhile but the write-ahead log, to segments from `first` on. These
-    hold what has come since.
-
-    Args:
-        folder, name: see `Persistence`.
-        first: number of that segment.
-        gone: what is not to be there any more.
-        newest: by owner, the number of its newest entry when it was forgotten.
-
-    Raises:
-        VigilError: a file holds it; the message says which.
-        OSError: one cannot be read.
-    """
-    searched = 0
-    for path in sorted(folder.iterdir()):
-        own = _OWN.fullmatch(path.name)
-        if own is None or own[1] != name:
-            continue
-        if own[2] is not None and int(own[2]) >= first:
-            continue
-        searched += 1
-        if path.suffix == ".journal":
-            _require_no_entry(path, gone, newest)
-        else:
-            _require_absent([path], gone.text, "do it again")
-    return searched
-
-
-def _require_no_entry(path: Path, gone: Request, newest: Mapping[str, int]) -> None:
-    try:
-        for owner, entry in _entries(path):
-            of_model = gone.model in (None, owner.partition("/")[0])
-            if of_model and is_of(entry, gone.client_ids) and entry[0] <= newest.get(owner, _ALL):
-                raise VigilError(f"{path} still holds it: do it again")
-    except UnreadableState as error:
-        raise VigilError(f"{path} cannot be searched: {error}; do it again") from None
-
-
-def _entries(path: Path) -> Iterator[tuple[str, Entry]]:
-    for changes in journal_changes(path):
-        for owner, entries in changes:
-            yield from ((owner, entry) for entry in entries or ())
-
-
-def _files_beside(data_dir: Path, but: Path) -> Iterator[Path]:
-    """Yield files while some come and go."""
-    for folder, folders, names in os.walk(data_dir):
-        folders[:] = [name for name in folders if Path(folder, name) != but]
-        yield from (path for name in names if (path := Path(folder, name)).is_file())
-
-
-def _require_absent(files: Iterable[Path], text: bytes, advice: str) -> int:
-    searched = 0
-    for path in files:
-        searched += 1
-        if text and _holds(path, text):
-            raise VigilError(f"{path} still holds it: {advice}")
-    return searched
-
-
-def _holds(path: Path, text: bytes) -> bool:
-    try:
-        with path.open("rb") as file:
-            end = b""
-            while block := file.read(_BLOCK):
-                if text in end + block:
-                    return True
-                end = block[-len(text) :]
-    except FileNotFoundError:
-        pass  # replaced or deleted by who runs
-    return False

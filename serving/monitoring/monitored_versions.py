@@ -22,7 +22,7 @@ from serving.errors import VersionNotFound, unknown_model
 from serving.monitoring.judges.descriptor import MonitorDescriptor
 from serving.monitoring.judges.listed import MONITORS
 from serving.monitoring.model_monitors import LearnedLabels, ModelMonitors
-from serving.monitoring.unserved import Unserved
+from serving.monitoring.unserved import Unserved, model_of
 from serving.roles.served_entry import served_entry
 from serving.telemetry.counters import SeriesSet
 from serving.telemetry.logs.events import Event
@@ -264,28 +264,27 @@ class MonitoredVersions:
             self._forgotten[model].add_all([key for key in predictions if key not in known])
 
     def forget_requests(
-        self, model: str | None, idents: Collection[str], upto: Mapping[str, int]
+        self, of: Callable[[str], Collection[str]], upto: Mapping[str, int]
     ) -> tuple[int, dict[str, int]]:
         """Forget requests of clients, also in what was saved of versions that nobody serves.
 
         Args:
-            model: of this one alone; None: of all.
-            idents: the clients' ids.
+            of: returns the clients' ids of a model's requests.
             upto: by owner, the number up to which entries are meant; without: all.
 
         Returns:
             How many entries are gone, and by owner the number of the newest one.
         """
-        gone = self._saved.forget_requests(model, idents)
+        gone = self._saved.forget_requests(of)
         newest: dict[str, int] = {}
         for key, watch in self._watches.items():
-            if model in (None, key[0]):
+            if idents := of(key[0]):
                 owner = "/".join(key)
                 count, newest[owner] = watch.forget_requests(idents, upto.get(owner, math.inf))
                 gone += count
         # What was put back has not been saved since.
         self._changed_before = [
-            (owner, entries and without(entries, idents)[0])
+            (owner, entries and without(entries, of(model_of(owner)))[0])
             for owner, entries in self._changed_before
         ]
         return gone, newest

@@ -13,9 +13,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
+from serving.log.byte_search import go_on
 from serving.monitoring.checkpoint import Checkpoint
 from serving.monitoring.fan_out import FanOut
-from serving.monitoring.forgetting import Request, require_forgotten
+from serving.monitoring.forget_proof import require_forgotten
+from serving.monitoring.forgetting import Requests
 from serving.monitoring.intake import Intake
 from serving.monitoring.replay import Replay
 from serving.monitoring.to_the_end import to_the_end
@@ -116,7 +118,12 @@ class Persistence:
                 report(Event.STATE_NOT_SAVED, said, file=str(error.filename or ""), error=error)
 
     async def forget(
-        self, gone: Request, upto: Mapping[str, int], *, prove: bool
+        self,
+        gone: Requests,
+        upto: Mapping[str, int],
+        *,
+        prove: bool,
+        going_on: Callable[[], None] = go_on,
     ) -> tuple[int, dict[str, int], int]:
         """Forget requests of clients, and leave nothing of them in the files of before.
 
@@ -124,6 +131,8 @@ class Persistence:
             gone: the requests.
             upto: see `MonitoredVersions.forget_requests`.
             prove: whether the files are searched.
+            going_on: is called again and again, also in a thread, and may raise to end it between
+                two saves, or while files are searched.
 
         Returns:
             How many entries are gone, the numbers by owner up to which entries were meant, and
@@ -132,19 +141,23 @@ class Persistence:
         Raises:
             OSError: a file cannot be written or read.
             VigilError: a file still holds one.
+            Exception: what `going_on` raises.
         """
-        entries, newest = self._service.forget_requests(gone.model, gone.client_ids, upto)
+        going_on()
+        entries, newest = self._service.forget_requests(gone.of, upto)
         newest.update(upto)  # what came later was not meant
         searched = 0
 
         def search(first: int) -> None:
             nonlocal searched
-            searched = require_forgotten(self._folder, self._name, first, gone, newest)
+            searched = require_forgotten(self._folder, self._name, first, gone, newest, going_on)
 
-        await self.save_anew(search if prove else None)
+        await self.save_anew(search if prove else None, going_on)
         return entries, newest, searched
 
-    async def save_anew(self, check: Callable[[int], None] | None = None) -> None:
+    async def save_anew(
+        self, check: Callable[[int], None] | None = None, going_on: Callable[[], None] = go_on
+    ) -> None:
         """Write a checkpoint that has nothing of what is not known any more, in no file.
 
         It takes as many saves as usual, with pauses for events between them.
@@ -152,10 +165,11 @@ class Persistence:
         Args:
             check: looks into the files before they are written to again; it is told the first
                 segment of what has come since. Runs in a thread.
+            going_on: is called between two saves, and may raise: later saves then go on with it.
 
         Raises:
             OSError: it cannot be written; the next save has it all.
-            Exception: what `check` raises.
+            Exception: what `check` or `going_on` raises.
         """
         async with self._saving:
             self._checkpoint.begin_anew()
@@ -168,6 +182,7 @@ class Persistence:
                 if self._checkpoint.complete:
                     break
                 await asyncio.sleep(self._stalled_s / MOST_OF_THE_LOOP)
+                going_on()  # whoever stops the monitor waits for one save more, not for all
             if check is not None:
                 await to_the_end(check, number)
 

@@ -20,6 +20,7 @@ from serving.log.place import place_of, retention_of
 from serving.log.rows import LogRows, ModelLog
 from serving.log.store import Store
 from serving.log.stored import stored_labels, stored_requests
+from serving.log.stream_names import Cut
 from serving.log.writer import LogLimits, LogWriter
 from serving.monitoring.log_status import LogStatus
 from serving.monitoring.logged_labels import logged_labels
@@ -67,7 +68,9 @@ class PredictionLog:
         self._how: dict[str, ModelLog] = {}
         self._limits = limits or LogLimits()
         self._writer = LateWriter(
-            lambda: LogWriter(self._store, place.spool, retention_of(log), self._how, self._limits)
+            lambda names: LogWriter(
+                self._store, place.spool, retention_of(log), self._how, self._limits, names
+            )
         )
         self._series = SeriesSet()
         self._status = LogStatus(self._series, clock)
@@ -92,7 +95,7 @@ class PredictionLog:
         """Store and spool of the log."""
         return self._store, self._spool
 
-    def cut(self, timeout_s: float) -> int | None:
+    def cut(self, timeout_s: float) -> Cut | None:
         """Finish all streams with what was taken in so far; see `LogWriter.cut`."""
         self._settle()
         return self._writer.cut(timeout_s)

@@ -199,10 +199,10 @@ class MonitoringService:
         return states[0]
 
     def forget_requests(
-        self, model: str | None, idents: Collection[str], upto: Mapping[str, int]
+        self, of: Callable[[str], Collection[str]], upto: Mapping[str, int]
     ) -> tuple[int, dict[str, int]]:
         """Forget requests of clients. See `MonitoredVersions.forget_requests`."""
-        return self.watches.forget_requests(model, idents, upto)
+        return self.watches.forget_requests(of, upto)
 
     # -- what it says -------------------------------------------------------------------
 

@@ -80,18 +80,16 @@ class Unserved:
                 self.take(owner)
         return dropped
 
-    def forget_requests(self, model: str | None, idents: Collection[str]) -> int:
+    def forget_requests(self, of: Callable[[str], Collection[str]]) -> int:
         """Drop the entries of requests; returns how many there were.
 
         Args:
-            model: of this one alone; None: of all.
-            idents: the clients' ids.
+            of: returns the clients' ids of a model's requests.
         """
         gone = 0
         for owner, saved in self._entries.items():
-            if model in (None, _split(owner)[0]):
-                self._entries[owner], count = without(saved, idents)
-                gone += count
+            self._entries[owner], count = without(saved, of(model_of(owner)))
+            gone += count
         return gone
 
     def entries(self) -> Iterator[tuple[str, Entry]]:
@@ -101,6 +99,11 @@ class Unserved:
                 if owner not in self._entries:
                     break
                 yield owner, entry
+
+
+def model_of(owner: str) -> str:
+    """Return the model of an owner."""
+    return _split(owner)[0]
 
 
 def _split(owner: str) -> tuple[str, str]:

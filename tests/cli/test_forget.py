@@ -61,6 +61,38 @@ def test_a_subject_is_nowhere_any_more(data_dir, arguments):
     assert "0 rows of predictions" in run(data_dir, "--yes", "--subject", *arguments)
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [("subject-7",), ("somebody", "--by", "principal"), ("subject-7", "--model", "m")],
+)
+def test_another_model_has_a_request_of_the_same_id(data_dir, log_request, arguments):
+    log_request(data_dir / "log", "subject-7", {"in_x": [1.0]}, model="n", principal="anybody")
+    entries = [(f"{model}/1", [1, "subject-7", 0, 1]) for model in "mn"]
+    checkpoint = Checkpoint(data_dir, "monitor-1", lambda: iter(entries))
+    checkpoint.prepare({}, [])()
+    checkpoint.close()
+    printed = run(data_dir, "--yes", "--subject", *arguments)
+    everywhere = len(arguments) == 1
+    assert f"{3 if everywhere else 2} entries of the monitor" in printed
+    left = holding(data_dir, b"subject-7")
+    assert any(name.endswith(".journal") for name in left) is not everywhere
+    assert any(name.endswith(".parquet") for name in left) is not everywhere
+
+
+def test_whoever_is_interrupted_finds_the_requests_again(data_dir, monkeypatch):
+    arguments = ("--yes", "--subject", "somebody", "--by", "principal")
+    with monkeypatch.context() as full:
+
+        def write(*_: Any, **__: Any) -> None:
+            raise OSError(28, "No space left on device")
+
+        full.setattr(Checkpoint, "prepare", write)
+        with pytest.raises(VigilError, match=r"it is not finished, do it again: .* No space left"):
+            run(data_dir, *arguments)
+    assert "1 entries of the monitor" in run(data_dir, *arguments)
+    assert holding(data_dir, b"subject-7") == []
+
+
 def test_what_is_wrong_is_told_and_nothing_changes(data_dir):
     for arguments, says in (
         (["--subject", "subject-7"], "say --yes where nobody can be asked"),

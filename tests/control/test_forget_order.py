@@ -1,4 +1,4 @@
-"""An order to forget reaches every monitor that may have rows, and is done when all are."""
+"""An order to forget reaches every monitor, and is done when all are."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import pytest
 from serving.channel.endpoint import ChannelServer
 from serving.channel.messages.directory import Directory, Member
 from serving.channel.messages.observation import FORGET, ForgetMeta, ForgetReply
-from serving.channel.monitor_shares import monitor_of
 from serving.control.forget_order import forget
 from serving.errors import InvalidInput, ModelNotReady, NotFound, Overloaded, VigilError
 
@@ -90,14 +89,12 @@ async def test_it_is_finished_when_all_are(monitors):
     assert both == ForgetReply(False, "rewriting files", 5, 9)
 
 
-async def test_of_one_model_its_monitor_alone_is_asked(monitors):
+async def test_of_one_model_others_than_its_monitor_are_asked_too(monitors):
     asked = ForgetMeta("1", "x", model="m")
-    mine = monitor_of("m", 2)
-    failed = VigilError("nobody asks this one")
-    answers = [DONE if ident == mine else failed for ident in ("monitor-0", "monitor-1")]
-    assert await monitors.say(*answers, asked) == DONE
-    assert [ident for ident, _ in monitors.asked] == [mine]
-    nothing = ForgetReply(True, logged=False)
+    nothing = ForgetReply(True, logged=False, entries=1)  # of when it was that one's model
+    both = await monitors.say(DONE, nothing, asked)
+    assert both == msgspec.structs.replace(DONE, entries=2)
+    assert monitors.asked == [("monitor-0", asked), ("monitor-1", asked)]
     with pytest.raises(NotFound, match="the log has no predictions of model 'm'"):
         await monitors.say(nothing, nothing, asked)
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import os
 
-import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from serving.errors import InvalidInput, VigilError
+from serving.errors import VigilError
 from serving.log import forget as module
-from serving.log.forget import Subject, WriterRuns, forget
+from serving.log.forget import WriterRuns, forget
 from serving.log.label_rows import LabelRows
 from serving.log.open_streams import RollLimits
 from serving.log.store import Store
+from serving.log.subject import Subject
 from serving.log.writer import LogLimits
 
 
@@ -54,7 +54,7 @@ def test_the_rows_of_a_subject_are_gone_and_no_others(filled, subject):
     before = filled.reader().find("m", "a1")
     done = forget(filled.store, filled.spool, subject)
     assert done.rows == {"predictions": 12, "sensitive": 12}
-    assert done.client_ids == {"subject-7"}
+    assert done.client_ids() == {model: {"subject-7"} for model in "mn"}
     for dataset in ("predictions", "sensitive"):
         assert clients(filled, "m", dataset) == OTHERS
         assert clients(filled, "n", dataset) == []
@@ -142,25 +142,6 @@ def test_rows_that_are_still_there_are_told(filled, monkeypatch):
         forget(filled.store, filled.spool, Subject("a1"))
 
 
-def test_other_files_that_hold_it_are_told(filled, monkeypatch):
-    (filled.folder / "notes.txt").write_text("x" * 5000 + "subject-7")
-    monkeypatch.setattr(module, "_BLOCK", 5003)
-    with pytest.raises(VigilError, match=r"still in 1 files of the log: notes\.txt"):
-        forget(filled.store, filled.spool, Subject("subject-7"))
-
-
-def test_columns_of_numbers(log, rows):
-    writer = log.writer()
-    inputs = {"x": np.array([1.5, 2.5, np.nan], np.float32), "n": np.array([7, -1, 2**40])}
-    writer.offer(rows(3, inputs=inputs))
-    writer.close()
-    for value, by in (("1.5", "in_x"), ("-1", "in_n"), ("many", "in_n"), ("nan", "in_x")):
-        forget(log.store, log.spool, Subject(value, by))
-    assert log.table()["in_n"].to_pylist() == [2**40]
-    with pytest.raises(InvalidInput, match="no file of the log has a column 'in_z'"):
-        forget(log.store, log.spool, Subject("1", "in_z"))
-
-
 def test_a_reader_that_has_seen_the_old_file_finds_what_is_left(log, rows):
     writer = log.writer()
     writer.offer(rows(*[1] * 40_000))
@@ -206,32 +187,3 @@ def test_labels_of_other_rows_of_a_request_stay(log, rows):
     forget(log.store, log.spool, Subject("one", "ssn"))
     assert [row["label"] for row in log.reader().find("m", "r")] == [6]
     assert [row["label"] for row in log.reader().find("n", "r")] == [5, 6]
-
-
-def test_subjects_whose_names_begin_alike_are_others(log, rows):
-    names = ["subject-7", "subject-77", "subject-7/a"]
-    writer = log.writer()
-    writer.offer(rows(1, 1, 1, requests={"client_ids": names}))
-    writer.close()
-    done = forget(log.store, log.spool, Subject("subject-7"))
-    assert done.rows == {"predictions": 1}
-    assert clients(log) == names[:0:-1] == ["subject-7/a", "subject-77"]
-    assert any(b"subject-7" in path.read_bytes() for path in files(log))
-
-
-@pytest.mark.parametrize(
-    "told",
-    [
-        {"arms": ["subject-7", None]},
-        {"decisions": [["of-subject-7:flag"], []]},
-        {"principals": ["subject-7", "x"]},
-    ],
-    ids=str,
-)
-def test_other_columns_that_have_it_are_told(log, rows, told):
-    requests = {"client_ids": ["subject-77", "b"], "propensities": [0.5, None]}
-    writer = log.writer()
-    writer.offer(rows(1, 1, requests=requests | told))
-    writer.close()
-    with pytest.raises(VigilError, match="is still in 1 files of the log: predictions/"):
-        forget(log.store, log.spool, Subject("subject-7"))

@@ -6,9 +6,10 @@ import pytest
 
 from serving.errors import VigilError
 from serving.log import forget_running
-from serving.log.forget import Subject
 from serving.log.forget_running import RunningForget
 from serving.log.store import Store
+from serving.log.subject import Subject
+from serving.protocol import ids
 
 
 @pytest.fixture
@@ -28,8 +29,8 @@ def filled(log, rows):
 
 
 def forgetting(log, subject, mine=lambda _model: True, store=None):
-    cut_ms = log.running.cut(30)
-    work = RunningForget(store or log.store, log.spool, subject, mine, cut_ms, lambda *_: None)
+    cut = log.running.cut(30)
+    work = RunningForget(store or log.store, log.spool, subject, mine, cut, lambda *_: None)
     work.await_files(lambda: None)
     return work
 
@@ -71,18 +72,40 @@ def test_what_comes_after_the_cut_stays_and_is_no_fault(filled, rows, wait):
     assert filled.table("m", "sensitive")["ssn"].to_pylist().count("ssn-of-subject-7") == 1
 
 
+@pytest.mark.parametrize("step_ms", [-3_600_000, 3_600_000])
+def test_no_clock_says_what_came_before(filled, rows, wait, monkeypatch, step_ms):
+    """It is set back, or forward, after the first rows, and set right again after the cut."""
+    monkeypatch.setattr(ids.time, "time_ns", lambda: clock)
+    clock = (1_796_040_000_000 - step_ms) * 1_000_000
+    filled.running.offer(rows(1, requests={"client_ids": ["subject-7"]}))
+    assert filled.running.flush(30)
+    clock += step_ms * 1_000_000
+    work = forgetting(filled, Subject("subject-7", model="m"))
+    clock -= 2 * step_ms * 1_000_000
+    filled.running.offer(rows(1, requests={"client_ids": ["subject-7"]}))
+    assert filled.running.flush(30)
+    assert work.find()
+    filled.running.cut(30)
+    wait(lambda: not list(filled.spool.rglob("*.arrows")))
+    work.take_out()
+    work.prove()
+    assert work.done.rows == {"predictions": 2, "sensitive": 1}
+    assert clients(filled, "m") == ["other", "subject-7"]
+
+
 def test_what_was_half_written_before_is_deleted(filled):
     folder = filled.folder / "predictions/model=m"
     folder.mkdir(parents=True)
-    old = folder / ".part-01900000-0000-7000-8000-000000000000.parquet.unfinished"
-    new = folder / ".part-ffffffff-0000-7000-8000-000000000000.parquet.unfinished"
-    for path in (old, new):
-        path.write_bytes(b"subject-7")
+    names = [f"{number}1900000-0000-7000-8000-000000000000" for number in "0f"]
     work = forgetting(filled, Subject("subject-7"))
+    names.append(filled.running._names.next())
+    *old, new = (folder / f".part-{name}.parquet.unfinished" for name in names)
+    for path in (*old, new):
+        path.write_bytes(b"subject-7")
     work.find()
     work.take_out()
     work.prove()
-    assert (old.exists(), new.exists()) == (False, True)
+    assert [path.exists() for path in (*old, new)] == [False, False, True]
 
 
 def test_a_full_disk_leaves_a_file_and_its_index_as_they_were(filled):
@@ -104,10 +127,10 @@ def test_a_full_disk_leaves_a_file_and_its_index_as_they_were(filled):
 
 def test_a_store_that_takes_no_files_is_waited_for_and_told(filled, monkeypatch):
     monkeypatch.setattr(filled.running._roller, "_roll_all", lambda: True)
-    cut_ms = filled.running.cut(30)
+    cut = filled.running.cut(30)
     progress = []
     work = RunningForget(
-        filled.store, filled.spool, Subject("x"), lambda _: True, cut_ms,
+        filled.store, filled.spool, Subject("x"), lambda _: True, cut,
         lambda *told: progress.append(told),
     )  # fmt: skip
     monkeypatch.setattr(forget_running, "STORE_AWAY_S", 0.0)

@@ -11,6 +11,7 @@ import pytest
 from serving.log.label_rows import LabelRows
 from serving.log.late_writer import RETRY_S, LateWriter
 from serving.log.retention import Retention
+from serving.log.stream_names import StreamNames
 from serving.log.writer import LogWriter
 
 FOREVER = Retention(1e5, 1e5, 1e15)
@@ -24,11 +25,11 @@ class Disk:
         self.log, self.number = log, number
         self.broken, self.tries, self.now = True, 0, 0.0
 
-    def make(self) -> Any:
+    def make(self, names: StreamNames) -> Any:
         self.tries += 1
         if self.broken:
             raise OSError(self.number, os.strerror(self.number))
-        made = LogWriter(self.log.store, self.log.spool, FOREVER, {})
+        made = LogWriter(self.log.store, self.log.spool, FOREVER, {}, names=names)
         self.log.writers.append(made)
         return made
 
@@ -84,3 +85,17 @@ def test_after_the_end_it_does_not_begin(log: Any, rows: Any) -> None:
     assert not writer.offer(rows(1))
     assert writer.counts().dropped == {"stopped": 1}
     assert disk.tries == 0
+
+
+def test_a_cut_before_it_begins_tells_all_that_it_writes_then(log: Any, rows: Any) -> None:
+    disk = Disk(log, errno.EIO)
+    writer = disk.late()
+    before = writer.cut(0)
+    disk.broken = False
+    assert writer.offer(rows(1))
+    after = writer.cut(30)
+    assert before is not None
+    assert after is not None
+    writer.close(30)
+    (part,) = log.parts()
+    assert (before.is_later(part.name), after.is_later(part.name)) == (True, False)

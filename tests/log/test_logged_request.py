@@ -6,12 +6,11 @@ from uuid import UUID
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from serving.config import ModelConfig
 from serving.errors import NoLongerThere
-from serving.log.logged_request import _free, logged_inputs, logged_outputs, one_request
+from serving.log.columns import free_name
+from serving.log.logged_request import logged_inputs, logged_outputs, one_request
 from serving.log.rows import ModelLog
 
 
@@ -82,15 +81,13 @@ def test_tensors_with_features_of_one_name_are_told_apart(log, rows):
     assert (first.data.tolist(), second.data.tolist()) == (one.tolist(), other.tolist())
 
 
-@given(st.lists(st.sampled_from(["n", "in_n", "a_n", "n_2"]), min_size=1, max_size=6))
-def test_names_are_those_that_the_writer_gives(wanted):
-    from serving.log import columns
-
-    taken: dict[str, None] = {}
-    for name in wanted:
-        expected = columns._free(taken, name, "a")
-        assert _free(set(taken), name, "a") == expected
-        taken[expected] = None
+@pytest.mark.parametrize(
+    ("taken", "name"),
+    [((), "x"), (("y",), "x"), (("x",), "a_x"), (("x", "a_x"), "a_x_2"),
+     (("x", "a_x", "a_x_2", "a_x_4"), "a_x_3"), (("a_x",), "x")],
+)  # fmt: skip
+def test_a_name_that_is_taken_gets_the_tensors_before_it_and_then_a_number(taken, name):
+    assert free_name(taken, "x", "a") == name
 
 
 def test_outputs_come_back_by_class_or_as_lists(log, rows):

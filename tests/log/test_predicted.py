@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from serving.log.forget import Subject, forget
+from serving.log.forget import forget
 from serving.log.keyed_rows import FoundPrediction, hash_keys
 from serving.log.retention import Retention, all_parts, retain
 from serving.log.rows import ModelLog
 from serving.log.store import Store
+from serving.log.subject import Subject
 
 
 def classes(outputs: Any) -> Any:
@@ -165,7 +166,7 @@ def test_what_was_used_last_stays_within_a_size(log, rows):
     writer.close()
     log.store = Store(log.store.filesystem, str(log.folder))
     reader = log.reader()
-    reader._predicted._most = 1
+    reader._predicted._kept._most = 1
     for _ in range(2):
         for at, batch in enumerate(batches):
             key = (batch.requests.client_ids[0], 0)

@@ -16,11 +16,12 @@ import duckdb
 import pyarrow.dataset as pads
 import pytest
 
-from serving.log.forget import Subject, forget
+from serving.log.forget import forget
 from serving.log.place import LogPlace
 from serving.log.reader import LogReader
 from serving.log.retention import Retention, retain
 from serving.log.store import TEMPORARY, LateStore, open_store
+from serving.log.subject import Subject
 from serving.log.writer import LogWriter
 
 KEY, SECRET = "vigil-key", "vigil-secret"
@@ -140,7 +141,7 @@ def test_a_log_is_written_rolled_found_retained_and_forgotten(
 
     store = open_store(url)
     done = forget(store, spool, Subject("r2"))
-    assert (done.rows, done.client_ids) == ({"predictions": 2, "sensitive": 2}, {"r2"})
+    assert (done.rows, done.client_ids()) == ({"predictions": 2, "sensitive": 2}, {"m": {"r2"}})
     assert LogReader(store, None).find("m", "r2") == []
     assert LogReader(store, None).scan("m").read_all().num_rows == 5
     assert _unfinished(store) == []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,9 @@ from serving.log import forget_running
 from serving.log.place import place_of
 from serving.log.reader import LogReader
 from serving.log.store import Store
+from serving.log.subject import Subject
 from serving.monitoring import forget_job
+from serving.monitoring.forgetting import requests_of
 from serving.monitoring.persistence import Persistence
 from serving.monitoring.role import MonitorRole
 
@@ -192,8 +195,10 @@ async def test_versions_that_nobody_serves_are_forgotten_too(site: Site) -> None
 
     watches = site.monitor.service.watches
     watches.put_back()  # as after a restart, before anybody has said what is served
-    assert watches.forget_requests("other", {"subject-7"}, {}) == (0, {})
+    of_another = requests_of(Subject("subject-7", model="other"), {})
+    assert watches.forget_requests(of_another.of, {}) == (0, {})
     assert known() == {"a", "b", "subject-7", "subject-8"}
+    assert idents(chain(*(each or () for _, each in watches._changed_before))) == known()
     await site.monitor._save()
     assert ".journal" in " ".join(site.holding())
     assert (await site.forget()).entries == 1
@@ -329,7 +334,7 @@ async def test_a_monitor_that_stops_ends_it(site: Site, monkeypatch: pytest.Monk
 async def test_retention_waits_for_it(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(forget_job, "LOCK_S", 0.0)
     _, spool = site.log.place
-    with forget_job.parts_lock(spool, alone=True) as locked:
+    with forget_job.folder_lock(spool, alone=True) as locked:
         assert locked
         with pytest.raises(VigilError, match="nothing was deleted, do it again later: old files"):
             await site.forget()
@@ -368,3 +373,68 @@ async def test_files_of_monitors_that_are_no_more(site: Site) -> None:
     former.close()
     assert (await site.forget()).entries == 2
     assert site.holding() == []
+
+
+@pytest.mark.parametrize(
+    ("asked", "left"),
+    [(ForgetMeta("o", "someone", "principal"), set()),
+     (ForgetMeta("o", "subject-7"), {"other"}),
+     (ForgetMeta("o", "subject-7", model="k"), {"other", "subject-7"})],
+)  # fmt: skip
+async def test_what_is_kept_of_a_model_that_is_another_monitors_now(
+    site: Site, monkeypatch: pytest.MonkeyPatch, asked: ForgetMeta, left: set[str]
+) -> None:
+    kept = [[at, ident, 0, "yes", 2.5] for at, ident in enumerate(("other", "subject-7"), 1)]
+    site.monitor.service.watches._saved._entries["moved/1"] = kept
+    monkeypatch.setattr(forget_job.Where, "mine", lambda _self, model: model in (None, "loans"))
+    await site.monitor._save()
+    try:
+        await site.forget(asked)
+    except NotFound:
+        assert asked.model == "k"
+    entries = [entry for owner, entry in site.monitor.service.entries() if owner == "moved/1"]
+    assert idents(entries) == left
+    held = site.holding(b'"other"')
+    assert any(name.endswith(".journal") for name in held) is bool(left)
+
+
+@pytest.mark.parametrize(
+    "asked", [ForgetMeta("o", "someone", "principal"), ForgetMeta("o", "subject-7", model="loans")]
+)
+async def test_another_model_has_requests_of_the_same_id(site: Site, asked: ForgetMeta) -> None:
+    checkpoint = site.monitor._persistence._checkpoint
+    entries = [(owner, [1, "subject-7", 0, 1, 2.5, [], None]) for owner in ("loans/1", "other/1")]
+    former = type(checkpoint)(site.data_dir, "monitor-3", lambda: iter(entries))
+    former.prepare({}, [])()
+    former.close()
+    assert (await site.forget(asked)).entries == 2
+    assert site.holding() == ["monitor-3.2.journal"]
+    former = type(checkpoint)(site.data_dir, "monitor-3", lambda: iter(()))
+    saved = former.load()
+    assert saved is not None
+    assert {owner for owner, left in saved[1].items() if left} == {"other/1"}
+    former.close()
+
+
+async def test_a_monitor_that_stops_waits_for_one_save_and_not_for_all(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkpoint = site.monitor._persistence._checkpoint
+    saves: list[object] = []
+    original = checkpoint.prepare
+
+    def counted(*arguments: Any) -> Callable[[], None]:
+        saves.append(arguments)
+        return original(*arguments)
+
+    with monkeypatch.context() as endless:  # as many slices as ever
+        endless.setattr(checkpoint, "prepare", counted)
+        endless.setattr(type(checkpoint), "complete", False)
+        await forget(site.registry, ORDER)
+        await site.eventually(lambda: len(saves) > 2)
+        async with asyncio.timeout(30):
+            await site.monitor.stop()
+    job = site.monitor._forget._job
+    assert job is not None
+    assert job.error is not None
+    assert job.error.message == "it is not finished, do it again: the monitor has stopped"

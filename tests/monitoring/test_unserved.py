@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from monitors.performance.prediction_entries import is_of
 from serving.channel.messages.directory import ServedModel
 from serving.channel.messages.observation import EventMeta, Label, LabelCounts, LabelsMeta, Position
 from serving.config import ModelConfig
@@ -147,3 +148,14 @@ def test_a_model_that_is_gone_is_dropped_after_some_time(life: Life):
     assert life.saved() == ({"other/1"}, set())
     life.restart(other="1")
     assert life.saved() == ({"other/1"}, set())
+
+
+def test_requests_are_forgotten_of_each_model_its_own(life: Life):
+    life.restart(m="1", n="1")
+    for model in "mn":
+        life.answered(model, "1")
+    life.restart()
+    gone = life.service.forget_requests(lambda model: {"1-0", "1-1"} if model == "n" else (), {})
+    assert gone == (2, {})
+    held = [owner for owner, entry in life.service.entries() if is_of(entry, {"1-0", "1-1"})]
+    assert held == ["m/1"]

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from serving.log.parts_lock import parts_lock
+from serving.log.folder_lock import folder_lock
 
 
 @pytest.mark.parametrize(
@@ -15,11 +15,11 @@ from serving.log.parts_lock import parts_lock
 )  # fmt: skip
 def test_who_may_be_there_together(tmp_path, first, second, both):
     spool = tmp_path / "open"
-    with parts_lock(spool, alone=first) as locked:
+    with folder_lock(spool, alone=first) as locked:
         assert locked
-        with parts_lock(spool, alone=second) as locked:
+        with folder_lock(spool, alone=second) as locked:
             assert locked is both
-    with parts_lock(spool, alone=True) as locked:
+    with folder_lock(spool, alone=True) as locked:
         assert locked
 
 
@@ -28,11 +28,11 @@ def test_who_waits_gets_it_when_the_other_has_gone(tmp_path):
 
     def other():
         waiting.set()
-        with parts_lock(tmp_path, alone=False, timeout_s=30) as locked:
+        with folder_lock(tmp_path, alone=False, timeout_s=30) as locked:
             got.append(locked)
 
     thread = threading.Thread(target=other)
-    with parts_lock(tmp_path, alone=True):
+    with folder_lock(tmp_path, alone=True):
         thread.start()
         assert waiting.wait(30)
     thread.join(30)
