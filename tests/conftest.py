@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import functools
 import gc
 import gzip
 import importlib.util
@@ -29,6 +30,7 @@ import msgspec
 import numpy as np
 import pytest
 import torch
+from httpx._transports import default as httpx_transports
 from hypothesis import HealthCheck, settings
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
@@ -60,6 +62,10 @@ from serving.telemetry.logs.setup import FORMAT, LEVEL, QUIET, StderrHandler
 settings.register_profile("vigil", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("vigil")
 
+
+# Each `httpx.get` would read all certificates that there are, which takes ten times as long as the
+# rest of it; tests ask hundreds of times whether something has happened.
+httpx_transports.create_ssl_context = functools.cache(httpx_transports.create_ssl_context)
 
 # What the fixtures with parameters are called after that tests of many files share.
 SHARED = re.compile(r"\[((?:local|ray)-\w+-\w+|direct|envoy|serve|ray)\b")
