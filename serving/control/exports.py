@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import platform
+from typing import TYPE_CHECKING
 
 from serving.config import ServerConfig
 from serving.control.cost.costs import Costs
 from serving.control.history import SAMPLE_S, History
 from serving.control.registry import Registry
-from serving.telemetry.export.otlp import OtlpPusher
 from serving.telemetry.metrics.process import BUILD_INFO, TELEMETRY_EXPORT_FAILURES
 from serving.telemetry.resource import own_version
+
+if TYPE_CHECKING:
+    from serving.telemetry.export.otlp import OtlpPusher
 
 
 class Exports:
@@ -56,6 +59,9 @@ class Exports:
         self._costs.start()
         endpoint = self._config.telemetry.otlp_endpoint
         if endpoint:
+            # Here, because the SDK takes long to import, and most instances have no collector.
+            from serving.telemetry.export.otlp import OtlpPusher
+
             failures = self._registry.series.sum(TELEMETRY_EXPORT_FAILURES)
             self._pusher = OtlpPusher(endpoint, self._registry.started_ns, failures)
             self._pusher.start()
