@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import functools
 import gc
 import gzip
 import importlib.util
@@ -29,6 +30,7 @@ import msgspec
 import numpy as np
 import pytest
 import torch
+from httpx._transports import default as httpx_transports
 from hypothesis import HealthCheck, settings
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
@@ -61,8 +63,16 @@ settings.register_profile("vigil", deadline=None, suppress_health_check=[HealthC
 settings.load_profile("vigil")
 
 
+# Each `httpx.get` would read all certificates that there are, which takes ten times as long as the
+# rest of it; tests ask hundreds of times whether something has happened.
+httpx_transports.create_ssl_context = functools.cache(httpx_transports.create_ssl_context)
+
 # What the fixtures with parameters are called after that tests of many files share.
 SHARED = re.compile(r"\[((?:local|ray)-\w+-\w+|direct|envoy|serve|ray)\b")
+
+
+LONGEST = ("ray", "instance local-direct-channel", "hostile direct", "instance direct")
+"""The groups that take longest, in this order: one that begins last keeps one worker busy alone."""
 
 
 GZIP_HEAD = b"\x1f\x8b\x08"
@@ -132,9 +142,18 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         starts_ray = item.get_closest_marker("ray") and item.get_closest_marker("e2e")
         if starts_ray and group_of(item.nodeid) != "ray":
             raise pytest.UsageError(f"{item.nodeid} starts Ray, and its name does not say so")
-    items.sort(
-        key=lambda item: (group_of(item.nodeid) != "ray", not item.get_closest_marker("e2e"))
-    )
+
+    groups = {
+        group: at for at, group in enumerate(dict.fromkeys(group_of(i.nodeid) for i in items))
+    }
+
+    def place(item: pytest.Item) -> tuple[int, bool, int]:
+        group = group_of(item.nodeid)
+        longest = LONGEST.index(group) if group in LONGEST else len(LONGEST)
+        # Together, or a process that runs them all would start what they share more than once.
+        return longest, not item.get_closest_marker("e2e"), groups[group]
+
+    items.sort(key=place)
 
 
 @pytest.hookimpl(wrapper=True)

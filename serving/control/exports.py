@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import platform
+from typing import TYPE_CHECKING
 
 from serving.config import ServerConfig
 from serving.control.cost.costs import Costs
 from serving.control.history import SAMPLE_S, History
 from serving.control.registry import Registry
-from serving.telemetry.export.otlp import OtlpPusher
 from serving.telemetry.exporting import why_unmade
 from serving.telemetry.logs.events import Event
 from serving.telemetry.logs.report import report
 from serving.telemetry.metrics.process import BUILD_INFO, TELEMETRY_EXPORT_FAILURES
 from serving.telemetry.resource import own_version
+
+if TYPE_CHECKING:
+    from serving.telemetry.export.otlp import OtlpPusher
 
 
 class Exports:
@@ -67,6 +70,9 @@ class Exports:
     def _open(self, endpoint: str) -> OtlpPusher | None:
         """Return what pushes; None, with a line in the log, where there can be nothing."""
         failures = self._registry.series.sum(TELEMETRY_EXPORT_FAILURES)
+        # Here, because the SDK takes long to import, and most instances have no collector.
+        from serving.telemetry.export.otlp import OtlpPusher
+
         try:
             return OtlpPusher(endpoint, self._registry.started_ns, failures)
         except Exception as error:  # noqa: BLE001 - a variable or a file that cannot be read

@@ -104,11 +104,13 @@ class Keeper:
             await asyncio.wait({self._task}, timeout=5)
 
 
-def _format_of(served: ServedModel) -> str:
+def _kind_of(served: ServedModel) -> dict[str, str]:
+    """Return what the zygote chooses imports by."""
     try:
-        return config_of(served).format
+        config = config_of(served)
     except ValueError:  # the role says what is wrong with it
-        return ""
+        return {"format": "", "factory": ""}
+    return {"format": config.format, "factory": config.factory or ""}
 
 
 def _why(error: Exception) -> str:
@@ -215,7 +217,8 @@ class ZygoteClient:
             raise ConnectionError("the zygote died")
         order = {
             "role": role,
-            "format": _format_of(served),
+            **_kind_of(served),
+            "directory": served.directory,
             "served": base64.b64encode(msgspec.msgpack.encode(served)).decode(),
             "id": ident,
             "address": address,

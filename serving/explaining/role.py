@@ -45,6 +45,8 @@ from serving.errors import (
 from serving.explaining.methods.offered import explainers
 from serving.explaining.request import Question, read_question, write_answer
 from serving.models.contract import UpstreamModel
+from serving.models.execution.core_limit import hold_torch
+from serving.models.formats.libraries import import_before_fork
 from serving.models.formats.loader import load
 from serving.models.preparation.deviation import as_made
 from serving.models.profile.files import read_baseline
@@ -126,9 +128,8 @@ class ExplainerRole:
         Raises:
             ConfigError: files are missing, damaged or do not fit the configuration.
         """
-        import torch
-
-        torch.set_num_threads(1)
+        import_before_fork(self._entry.config.format)
+        hold_torch(1)
         # Gradients are those of the model as it was made, not of a converted or compiled one.
         model = load(as_made(self._entry), self._device)
         self._explainers = explainers(self._entry.config, model)

@@ -13,10 +13,10 @@ from serving.errors import InvalidInput, ModelFailed, Unsupported
 from serving.models.batch_model import BatchModel
 from serving.models.contract import Capabilities, Prediction
 from serving.models.execution.non_finite import NonFinite
+from serving.models.named_outputs import by_name, no_output
 from serving.models.repository.folder import ModelEntry
 from serving.models.rowless import without_rows
 from serving.models.signature import FEATURES
-from serving.models.torch.tensor_names import by_name, no_output
 from serving.protocol.datatypes import NUMPY_OF
 
 if TYPE_CHECKING:

@@ -26,9 +26,10 @@ from typing import Any
 import torch
 
 from serving.config import format_named
+from serving.models.named_outputs import by_name
 from serving.models.repository.manifest import write_manifest
 from serving.models.signature import FEATURES, placeholders
-from serving.models.torch.tensor_names import WITH_FEATURES, arguments_of, by_name
+from serving.models.torch.tensor_names import WITH_FEATURES, arguments_of
 from serving.models.torch.weights_file import write_weights
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pkgutil import resolve_name
 
@@ -17,14 +18,16 @@ def gpu_of(entry: ModelEntry) -> str:
     Returns:
         Empty where it computes on none; `UNKNOWN_GPU` where its runtime does not tell which.
     """
-    import torch
-
     may_use_gpu = format_named(entry.config.format).may_use_gpu
     if may_use_gpu is not None:
         may = entry.config.replicas.device != "cpu"
         return UNKNOWN_GPU if may and resolve_name(may_use_gpu)() else ""
+    if "torch" not in sys.modules:  # nothing in this process can have used one
+        return ""
+    import torch
+
     is_initialized: Callable[[], bool] = torch.cuda.is_initialized
-    if not is_initialized():  # nothing in this process has used one
+    if not is_initialized():
         return ""
     properties = torch.cuda.get_device_properties(torch.cuda.current_device())
     uuid = getattr(properties, "uuid", None)

@@ -18,6 +18,8 @@ from serving.channel.connection import Connection
 from serving.channel.frame_parts import Message
 from serving.channel.messages.inference import BatchMeta, BatchResult
 from serving.models.contract import Capabilities
+from serving.models.execution.core_limit import hold_torch
+from serving.models.formats.libraries import import_before_fork
 from serving.models.guards.build import replica_guards
 from serving.models.preparation.prepare import prepare
 from serving.models.repository.folder import ModelEntry
@@ -58,9 +60,9 @@ class LocalBatches:
         Raises:
             ConfigError: files are missing, damaged or do not fit the configuration.
         """
-        import torch
-
-        torch.set_num_threads(self._entry.config.replicas.cores)
+        # Here, so that what they start when a model is loaded is limited as well.
+        import_before_fork(self._entry.config.format)
+        hold_torch(self._entry.config.replicas.cores)
         model = prepare(self._entry, self._entry.config.replicas.device).model
         guards = replica_guards(self._entry, model.capabilities)
         self._executor = BatchExecutor(model, guards, self._entry.name, self._entry.version)

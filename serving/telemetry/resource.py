@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING
 
-from opentelemetry.sdk.resources import OTELResourceDetector, Resource
+if TYPE_CHECKING:
+    from opentelemetry.sdk.resources import Resource
 
 
 def own_version() -> str:
@@ -21,5 +23,8 @@ def instance_resource() -> Resource:
     What `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES` say comes first, as everywhere in
     OpenTelemetry.
     """
+    # Here, because the version is asked for where nothing is exported, too.
+    from opentelemetry.sdk.resources import OTELResourceDetector, Resource
+
     ours = Resource.create({"service.name": "vigil", "service.version": own_version()})
     return ours.merge(OTELResourceDetector().detect())

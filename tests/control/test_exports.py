@@ -58,7 +58,7 @@ class History:
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
     monkeypatch.setattr(Pusher, "made", None)
-    monkeypatch.setattr(exports, "OtlpPusher", Pusher)
+    monkeypatch.setattr("serving.telemetry.export.otlp.OtlpPusher", Pusher)
     monkeypatch.setattr(exports, "SAMPLE_S", 0.01)
 
 

@@ -10,18 +10,17 @@ from typing import Any
 
 import httpx
 import pytest
-import torch
 
 from loadtest.peers import example_repository
-from serving.models.export import save_safetensors
 from serving.models.repository.manifest import write_folder_manifest
 
 
-def _load_helper() -> ModuleType:
-    # No packages in tests: the helper module is loaded by path, once.
-    name = "vigil_e2e_instance"
+def _load(file: str) -> ModuleType:
+    # No packages in tests: helper modules are loaded by path, once.
+    name = f"vigil_e2e_{file}"
     if name not in sys.modules:
-        spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name("instance.py"))
+        path = Path(__file__).with_name(f"{file}.py")
+        spec = importlib.util.spec_from_file_location(name, path)
         assert spec is not None
         assert spec.loader is not None
         module = importlib.util.module_from_spec(spec)
@@ -30,7 +29,7 @@ def _load_helper() -> ModuleType:
     return sys.modules[name]
 
 
-e2e = _load_helper()
+e2e, lab, watcher = (_load(file) for file in ("instance", "lab", "watcher"))
 
 TIMEOUT_S = 600
 """For what hangs. Ray alone has taken three minutes to start where there was much else to do."""
@@ -56,7 +55,7 @@ def pytest_runtest_teardown(
     Without this it would live until another takes its place or the session ends.
     """
     result = yield
-    for name in ("instance", "shared_target"):
+    for name in ("instance", "shared_lab", "shared_target"):
         used, wanted = (
             getattr(each, "callspec", None) and each.callspec.params.get(name)
             for each in (item, nextitem)
@@ -65,76 +64,6 @@ def pytest_runtest_teardown(
             # pytest does the same, by itself, when another parameter follows.
             item._fixtureinfo.name2fixturedefs[name][-1].finish(item._request)
     return result
-
-
-LAB_NET = '''
-"""A model for tests: y = x W, sleeps x[:, 1] milliseconds, raises when x[:, 0] is 666.
-
-Where x[:, 0] is a key of `DEADLY`, the process ends.
-
-Where x[:, 1] is -1, -2 and so on, it waits for as long as a file `hold1`, `hold2` and so on lies
-beside model.yaml; `held1` says that it has begun to wait.
-"""
-import ctypes
-import os
-import signal
-import time
-from pathlib import Path
-
-import torch
-
-FOLDER = Path(__file__).parents[1]
-LONGEST_S = 100
-DEADLY = {
-    667: lambda: os._exit(3),
-    668: lambda: ctypes.string_at(0),
-    669: lambda: os.kill(os.getpid(), signal.SIGKILL),
-}
-
-
-def hold(gate):
-    closed = FOLDER / f"hold{gate}"
-    until = time.monotonic() + LONGEST_S
-    while closed.exists() and time.monotonic() < until:
-        (FOLDER / f"held{gate}").touch()
-        time.sleep(0.005)
-
-
-class Lab(torch.nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.linear = torch.nn.Linear(4, 3)
-
-    def forward(self, x):
-        if x.shape[0] and bool((x[:, 0] == 666).any()):
-            raise ValueError("poison row")
-        for value, end in DEADLY.items():
-            if bool((x[:, 0] == value).any()):
-                end()
-        if x.shape[0] and float(x[:, 1].max()) > 0:
-            time.sleep(float(x[:, 1].max()) / 1000)
-        if x.shape[0] and float(x[:, 1].min()) <= -1:
-            hold(-int(x[:, 1].min()))
-        return torch.softmax(self.linear(x), 1)
-
-
-def build():
-    return Lab()
-'''
-
-LAB_CONFIG = """
-format: safetensors
-factory: net:build
-trust_code: true
-inputs:
-  - {{name: x, datatype: FP32, shape: [-1, 4]}}
-outputs:
-  - {{name: y, datatype: FP32, shape: [-1, 3]}}
-replicas: {{min: {replicas}, hang_timeout_s: {hang_timeout_s}}}
-batching: {{max_queue_rows: {max_queue_rows}}}
-monitors: {{drift: null}}
-explain: null
-"""
 
 
 @pytest.fixture(scope="session")
@@ -157,23 +86,10 @@ def eventually() -> Callable[..., object]:
 
 @pytest.fixture(scope="session")
 def make_lab(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
-    """Makes a repository with the model `lab`."""
+    """Makes a repository with the model `lab`; see `lab.write` for what may be said about it."""
 
-    def make(replicas: int = 1, hang_timeout_s: float = 30, max_queue_rows: int = 4096) -> Path:
-        root = tmp_path_factory.mktemp("lab")
-        source = root / "net.py"
-        source.write_text(LAB_NET)
-        (root / "models" / "lab").mkdir(parents=True)
-        (root / "models" / "lab" / "model.yaml").write_text(
-            LAB_CONFIG.format(
-                replicas=replicas, hang_timeout_s=hang_timeout_s, max_queue_rows=max_queue_rows
-            )
-        )
-        torch.manual_seed(0)
-        network = torch.nn.Module()
-        network.linear = torch.nn.Linear(4, 3)
-        save_safetensors(network, root / "models" / "lab" / "1", source)
-        return root / "models"
+    def make(**how: Any) -> Path:
+        return lab.write(tmp_path_factory.mktemp("lab"), **how)
 
     return make
 
@@ -258,6 +174,12 @@ def close_gate() -> Iterator[Callable[..., Gate]]:
         gate.open()
 
 
+@pytest.fixture(scope="session")
+def make_watcher() -> Callable[..., object]:
+    """Has an instance watch a service, or itself by an empty name; see `watcher.py`."""
+    return lambda instance, service: watcher.Watcher(instance.grpc, service)
+
+
 # Each start of Ray takes long. What the last two have in particular, other combinations and
 # test_control.py cover; together they are only worth it in `make test-all`.
 RARE = (pytest.mark.ray, pytest.mark.long)
@@ -283,11 +205,30 @@ def instance(
     root = tmp_path_factory.mktemp("models") / "all"
     shutil.copytree(demo_root, root)
     # Long enough for a test that stops a batch until something else has happened.
-    shutil.copytree(make_lab(hang_timeout_s=120) / "lab", root / "lab")
+    shutil.copytree(make_lab(hang_timeout_s=120, of_torch=True) / "lab", root / "lab")
     with e2e.running(root, tmp_path_factory.mktemp("run"), engine, ingress, transport) as running:
         # No request waits for the monitor, so it starts last; events before it are dropped.
         findings = f"{running.url}/v2/models/cancer/findings"
         e2e.eventually(
             "the monitor", lambda: httpx.get(findings, timeout=60).status_code == 200, 200
         )
+        yield running
+
+
+@pytest.fixture(
+    scope="session",
+    params=[
+        pytest.param(("local", "direct"), id="direct"),
+        pytest.param(("local", "envoy"), id="envoy"),
+        pytest.param(("ray", "serve"), id="serve", marks=RARE),
+    ],
+)
+def shared_lab(
+    request: pytest.FixtureRequest,
+    make_lab: Callable[..., Path],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[object]:
+    """An instance with `lab` alone. Who uses it leaves one replica of it, and no request."""
+    engine, ingress = request.param
+    with e2e.running(make_lab(), tmp_path_factory.mktemp("run"), engine, ingress) as running:
         yield running

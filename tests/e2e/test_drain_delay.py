@@ -26,7 +26,8 @@ LONG_S = 300
 SETUPS = [
     pytest.param(("local", "direct"), id="local-direct"),
     pytest.param(("local", "envoy"), id="local-envoy"),
-    pytest.param(("ray", "direct"), id="ray-direct", marks=pytest.mark.ray),
+    # Each start of Ray takes long, and test_faults.py ends one.
+    pytest.param(("ray", "direct"), id="ray-direct", marks=[pytest.mark.ray, pytest.mark.long]),
     pytest.param(("ray", "serve"), id="ray-serve", marks=[pytest.mark.ray, pytest.mark.long]),
 ]
 ROW = {"name": "x", "datatype": "FP32", "shape": [1, 4], "data": [1.0, 0.0, 2.0, 3.0]}

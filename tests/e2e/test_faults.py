@@ -33,7 +33,7 @@ def two_replicas(
     make_lab: Callable[..., Path],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Any]:
-    models = make_lab(replicas=2, hang_timeout_s=120)
+    models = make_lab(replicas=2, hang_timeout_s=120, of_torch=True)
     with running(models, tmp_path_factory.mktemp("two"), request.param) as instance:
         yield instance
 

@@ -1,11 +1,8 @@
 """What gRPC tools look for: reflection and the health protocol's `Watch`, with real clients."""
 
 import os
-import queue
 import signal
-import threading
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import grpc
@@ -17,57 +14,8 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
     ProtoReflectionDescriptorDatabase,
 )
 
-from serving.protocol.pb import health_pb2
-
 pytestmark = pytest.mark.e2e
 SERVING, NOT_SERVING, SERVICE_UNKNOWN = 1, 2, 3
-COMBINATIONS = [
-    pytest.param(("local", "direct"), id="local-direct"),
-    pytest.param(("local", "envoy"), id="local-envoy"),
-    pytest.param(("ray", "serve"), id="ray-serve", marks=(pytest.mark.ray, pytest.mark.long)),
-]
-
-
-@pytest.fixture(scope="module", params=COMBINATIONS)
-def server(
-    request: pytest.FixtureRequest,
-    make_lab: Callable[..., Path],
-    running: Callable[..., Any],
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[Any]:
-    engine, ingress = request.param
-    with running(make_lab(), tmp_path_factory.mktemp("services"), engine, ingress) as started:
-        yield started
-
-
-class Watcher:
-    """A `Watch` whose statuses arrive in a queue; its last item is the code that ended it."""
-
-    def __init__(self, address: str, service: str) -> None:
-        self._channel = grpc.insecure_channel(address)
-        self._call = self._channel.unary_stream(
-            "/grpc.health.v1.Health/Watch",
-            request_serializer=health_pb2.HealthCheckRequest.SerializeToString,
-            response_deserializer=health_pb2.HealthCheckResponse.FromString,
-        )(health_pb2.HealthCheckRequest(service=service))
-        self._seen: queue.Queue[Any] = queue.Queue()
-        self._thread = threading.Thread(target=self._listen)
-        self._thread.start()
-
-    def _listen(self) -> None:
-        try:
-            for answer in self._call:
-                self._seen.put(answer.status)
-        except grpc.RpcError as error:
-            self._seen.put(error.code())
-
-    def next(self) -> Any:
-        return self._seen.get(timeout=60)
-
-    def leave(self) -> None:
-        self._call.cancel()
-        self._thread.join()
-        self._channel.close()
 
 
 def test_a_client_without_our_files_infers(instance: Any) -> None:
@@ -96,34 +44,21 @@ def test_a_client_without_our_files_infers(instance: Any) -> None:
     assert np.frombuffer(answer.raw_output_contents[0], np.float32).sum() == pytest.approx(1)
 
 
-def test_watch_tells_what_is_so(instance: Any) -> None:
-    watchers = [Watcher(instance.grpc, name) for name in ("", "lab", "nothing")]
+def test_watch_tells_what_is_so(instance: Any, make_watcher: Callable[..., Any]) -> None:
+    watchers = [make_watcher(instance, name) for name in ("", "lab", "nothing")]
     assert [watcher.next() for watcher in watchers] == [SERVING, SERVING, SERVICE_UNKNOWN]
     for watcher in watchers:
         watcher.leave()
         assert watcher.next() is grpc.StatusCode.CANCELLED
 
 
-def test_watch_tells_of_a_dead_replica_and_of_its_successor(server: Any) -> None:
-    watcher = Watcher(server.grpc, "lab")
+def test_watch_tells_of_a_dead_replica_and_of_its_successor(
+    shared_lab: Any, make_watcher: Callable[..., Any]
+) -> None:
+    watcher = make_watcher(shared_lab, "lab")
     assert watcher.next() == SERVING
-    (replica,) = server.members("replica")
+    (replica,) = shared_lab.members("replica")
     os.kill(replica["pid"], signal.SIGKILL)
     assert watcher.next() == NOT_SERVING
     assert watcher.next() == SERVING
     watcher.leave()
-
-
-@pytest.mark.parametrize("ingress", ["direct", "envoy"])
-def test_a_drain_ends_a_watch(
-    make_lab: Callable[..., Path], running: Callable[..., Any], tmp_path: Path, ingress: str
-) -> None:
-    with running(make_lab(), tmp_path, "local", ingress, drain_timeout_s=300) as started:
-        watchers = [Watcher(started.grpc, name) for name in ("", "lab")]
-        assert [watcher.next() for watcher in watchers] == [SERVING, SERVING]
-        started.process.send_signal(signal.SIGTERM)
-        for watcher in watchers:
-            assert watcher.next() == NOT_SERVING
-            assert watcher.next() is grpc.StatusCode.UNAVAILABLE
-            watcher.leave()
-        assert started.process.wait(60) == 0, started.log.read_text()

@@ -23,7 +23,7 @@ def two_versions(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Any]:
     """Serves `lab` in two versions: the first says class 0 of every row, the second class 1."""
-    models = make_lab()
+    models = make_lab(of_torch=True)
     config = models / "lab" / "model.yaml"
     text = config.read_text().replace("{drift: null}", "{drift: {reference: live}}")
     config.write_text(f"versions: all\n{text}")

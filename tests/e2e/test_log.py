@@ -77,8 +77,11 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+# test_ray.py has what Ray does to lines of the log.
 @pytest.fixture(
-    scope="module", params=["local", pytest.param("ray", marks=pytest.mark.ray)], ids=str
+    scope="module",
+    params=["local", pytest.param("ray", marks=(pytest.mark.ray, pytest.mark.long))],
+    ids=str,
 )
 def server(
     root: Path,

@@ -196,6 +196,29 @@ def test_a_hung_replica_is_replaced(lab: Any, eventually: Any) -> None:
     eventually("it answers again", lambda: answers(lab))
 
 
+def test_lines_of_actors_are_whole_and_hold_no_value(lab: Any, eventually: Any) -> None:
+    secret, ident = 4711.25, f"a\nb\x1b[31m{uuid4()}"
+    row = {**ROW, "data": [666.0, 0.0, secret, 0.0]}
+    begun = lab.log.stat().st_size
+    assert lab.infer("lab", [row], id=ident).status_code == 500
+
+    def lines(**fields: Any) -> list[dict[str, Any]]:
+        new = lab.log.read_bytes()[begun:]
+        found = [json.loads(line) for line in new[: new.rfind(b"\n") + 1].splitlines()]
+        return [line for line in found if fields.items() <= line.items()]
+
+    (failed,) = eventually("its line", lambda: lines(event="model_failed", request_id=ident))
+    assert (failed["model"], failed["version"], failed["error"]) == ("lab", "1", "ValueError")
+    assert "/lab/1/net.py:" in failed["exception"]
+    os.kill(replicas(lab)[0], signal.SIGKILL)
+    eventually("a line", lambda: lines(event="process_replaced", model="lab"))
+    eventually("it answers again", lambda: answers(lab))
+    eventually("the next replica's line", lambda: lines(role="replica", model="lab"))
+    for line in lines():
+        assert {"time", "level", "logger", "event", "message", "role", "pid"} <= line.keys()
+    assert str(secret) not in lab.log.read_text()
+
+
 def test_a_killed_admin_loses_no_member(lab: Any, eventually: Any) -> None:
     members = registered(lab)
     kill_admin(lab)

@@ -3,7 +3,7 @@
 import queue
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,23 +13,18 @@ import pytest
 
 from serving.protocol.pb import open_inference_pb2 as pb
 
-pytestmark = pytest.mark.e2e
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.not_on("serve", reason="it has no streams"),
+]
+SERVING, NOT_SERVING = 1, 2
 PATH = "/inference.GRPCInferenceService/ModelStreamInfer"
 LONGER_THAN_SLOW_CLIENTS_MAY_TAKE_S = 65.0
 
 
-INGRESSES = ["direct", "envoy"]
-
-
-@pytest.fixture(scope="module", params=INGRESSES)
-def server(
-    request: pytest.FixtureRequest,
-    make_lab: Callable[..., Path],
-    running: Callable[..., Any],
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[Any]:
-    with running(make_lab(), tmp_path_factory.mktemp("streams"), "local", request.param) as started:
-        yield started
+@pytest.fixture
+def server(shared_lab: Any) -> Any:
+    return shared_lab
 
 
 class Stream:
@@ -110,17 +105,20 @@ def test_a_stream_may_be_silent(server: Any) -> None:
         each.end()
 
 
-@pytest.mark.parametrize("ingress", INGRESSES)
-def test_streams_do_not_hold_up_a_stop(
+@pytest.mark.parametrize("ingress", ["direct", "envoy"])
+def test_streams_and_watches_end_with_a_stop(
     make_lab: Callable[..., Path],
     running: Callable[..., Any],
     eventually: Callable[..., Any],
     close_gate: Callable[..., Any],
+    make_watcher: Callable[..., Any],
     tmp_path: Path,
     ingress: str,
 ) -> None:
-    """What is in flight is answered; then the stream ends with a status, idle or not."""
+    """What is in flight is answered; then each ends with a status, idle or not."""
     with running(make_lab(), tmp_path, "local", ingress, drain_timeout_s=300) as started:
+        watchers = [make_watcher(started, name) for name in ("", "lab")]
+        assert [watcher.next() for watcher in watchers] == [SERVING, SERVING]
         idle, busy = Stream(started.grpc), Stream(started.grpc)
         for stream in (idle, busy):
             stream.send("first")
@@ -130,12 +128,16 @@ def test_streams_do_not_hold_up_a_stop(
         eventually("it is computed", gate.reached)
         started.process.send_signal(signal.SIGTERM)
         eventually("it stops", started.stops)
+        # Told while something is still computed.
+        assert [watcher.next() for watcher in watchers] == [NOT_SERVING, NOT_SERVING]
         gate.open()
         assert busy.answer().infer_response.id == "slow"
         for stream in (idle, busy):
             with pytest.raises(grpc.RpcError) as caught:
                 stream.answer()
             assert caught.value.code() == grpc.StatusCode.UNAVAILABLE
+        for watcher in watchers:
+            assert watcher.next() is grpc.StatusCode.UNAVAILABLE
         # A fifth of the time for which an open stream would have held it.
         assert started.process.wait(60) == 0, started.log.read_text()
         for stream in (idle, busy):

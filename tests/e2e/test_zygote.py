@@ -43,7 +43,7 @@ def replicas(instance: Any) -> set[int]:
 def test_a_lost_zygote_costs_no_request_and_is_replaced(
     running: Callable[..., Any], make_lab: Callable[..., Path], tmp_path: Path, eventually: Any
 ) -> None:
-    models = make_lab(replicas=2)
+    models = make_lab(replicas=2, of_torch=True)
     with running(models, tmp_path) as instance:
         eventually("both replicas", lambda: instance.linked("lab", 2))
         before = replicas(instance)

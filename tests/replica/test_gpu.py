@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,9 +20,11 @@ UUID = "5a1b0c00-1111-2222-3333-444455556666"
 
 def entry(device: str = "auto", model_format: str = "torch_export") -> ModelEntry:
     tensor = {"datatype": "FP32", "shape": [-1, 1]}
+    code = {"factory": "net:build", "trust_code": True} if model_format == "python" else {}
     config = ModelConfig.model_validate({
-        "format": model_format, "replicas": {"device": device},
-        "inputs": [{"name": "x", **tensor}], "outputs": [{"name": "y", **tensor}],
+        "format": model_format,
+        "replicas": {"device": device},
+        "inputs": [{"name": "x", **tensor}], "outputs": [{"name": "y", **tensor}], **code,
     })  # fmt: skip
     return ModelEntry("m", "1", Path(), config)
 
@@ -52,6 +55,13 @@ def test_a_process_that_has_used_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None
     series = SeriesSet()
     assert gpu_time(series, entry()) is None
     assert series.snapshot() == ()
+
+
+def test_a_process_without_torch(cuda: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "torch")
+    assert gpu_of(entry(model_format="python")) == ""
+    assert "torch" not in sys.modules
+    assert cuda == []
 
 
 def test_a_torch_that_tells_no_uuid(cuda: list[int], monkeypatch: pytest.MonkeyPatch) -> None:

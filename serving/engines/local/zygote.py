@@ -1,6 +1,6 @@
 """A process that has imported once what roles need, and forks them.
 
-Importing torch, or what a format needs, takes seconds; a fork of a process that has it takes
+Importing torch, or what else a format needs, takes seconds; a fork of a process that has it takes
 milliseconds and shares its memory. The zygote itself computes nothing, has one thread and no CUDA
 context, so that forking it is safe. It obeys JSON lines on the socket it inherits, and ends when
 that closes.
@@ -19,13 +19,14 @@ import os
 import signal
 import socket
 import sys
+from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from serving.channel.messages.directory import ServedModel
 from serving.engines.process import die_with_parent
-from serving.models.formats.libraries import import_before_fork
+from serving.models.formats.libraries import import_before_fork, import_for_code
 from serving.telemetry.logs.events import Event
 from serving.telemetry.logs.report import report
 from serving.telemetry.logs.setup import configure, last_lines
@@ -61,12 +62,20 @@ class Zygote:
             self._tell({"op": "failed", "id": order["id"], "errno": error.errno})
 
     def _prepare(self, order: dict[str, Any]) -> None:
-        """Import what the model's format needs, with the first model of that format."""
-        model_format = order["format"]
+        """Import what the model's format needs, with the first model of that format.
+
+        What a model's own code needs of torch is imported with it.
+        """
+        model_format, factory = order["format"], order["factory"]
+        grown = False
         # No format: its configuration cannot be read, and the role says so.
         if model_format and model_format not in self._formats:
             self._formats.add(model_format)
             import_before_fork(model_format)
+            grown = True
+        if factory and "torch" not in sys.modules:
+            grown |= import_for_code(factory, Path(order["directory"]))
+        if grown:
             keep_shared()
 
     def _fork(self, order: dict[str, Any]) -> None:
@@ -156,9 +165,8 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     control = socket.socket(fileno=int(sys.argv[1]))
     configure("zygote", sends=False)
-    # Imported here for the children's sake: a fork shares them at no cost.
-    import torch.export  # noqa: F401
-
+    # Imported here for the children's sake: a fork shares them at no cost. Not torch, which takes
+    # longer than all the rest: some formats do without.
     import serving.explaining.role
     import serving.replica.role  # noqa: F401
 

@@ -11,6 +11,7 @@ from typing import Final
 import ray
 
 from serving.config import ConfigError, ServerConfig
+from serving.engines.ray.keeper import StartsTooSlowly
 
 _MIB: Final = 1 << 20
 _NAMESPACE: Final = "vigil"
@@ -36,7 +37,8 @@ def connected(config: ServerConfig, runtime: Path) -> Iterator[None]:
         runtime: short private folder; a local Ray puts its sockets and logs there.
 
     Raises:
-        ConfigError: no cluster answers at that address, or no local Ray comes up.
+        ConfigError: no cluster answers at that address, or no local Ray comes up;
+            `StartsTooSlowly` if its own time ran out.
     """
     if config.ray_address:
         try:
@@ -63,7 +65,8 @@ def _start_local(config: ServerConfig, runtime: Path) -> None:
             _temp_dir=str(runtime / "ray"),
         )
     except Exception as error:  # noqa: BLE001 - Ray raises just that when it took too long
-        raise ConfigError(
+        kind = StartsTooSlowly if "timed out" in str(error) else ConfigError
+        raise kind(
             f"Ray does not start on this machine: {in_short(error)}; try again when it is less "
             "busy, or use --engine local"
         ) from None

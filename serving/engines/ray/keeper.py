@@ -34,6 +34,10 @@ END_S: Final = 10.0
 _STOPS: Final = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT})
 
 
+class StartsTooSlowly(ConfigError):
+    """A local Ray is not there within the time that it gives itself; the next one may be."""
+
+
 class Kept:
     """What a driver leaves to whoever comes after it.
 
@@ -47,6 +51,7 @@ class Kept:
         self._ended = folder / "ended"
         self._crashed = folder / "crashed"
         self._refused = folder / "refused"
+        self._too_slow = folder / "too_slow"
 
     @property
     def order(self) -> bytes | None:
@@ -71,9 +76,11 @@ class Kept:
         """The driver ends with an error that nobody expected."""
         self._crashed.touch()
 
-    def note_refused(self, why: str) -> None:
+    def note_refused(self, error: VigilError) -> None:
         """The driver ends because it cannot do what it is to."""
-        self._refused.write_text(why)
+        self._refused.write_text(error.message)
+        if isinstance(error, StartsTooSlowly):
+            self._too_slow.touch()
 
     @property
     def ended(self) -> bool:
@@ -90,6 +97,12 @@ class Kept:
         ready = self._ready.exists()
         self._ready.unlink(missing_ok=True)
         return ready
+
+    def take_too_slow(self) -> bool:
+        """Return whether that was only because Ray took too long to start."""
+        too_slow = self._too_slow.exists()
+        self._too_slow.unlink(missing_ok=True)
+        return too_slow
 
     def take_refused(self) -> str:
         """Return why the last driver could not do what it was to; empty if it could."""
@@ -115,7 +128,7 @@ def keep(drive: Drive, kept: Kept) -> int:
         The exit code.
 
     Raises:
-        ConfigError: the first driver has raised one.
+        ConfigError: the first driver has raised one, other than `StartsTooSlowly`.
     """
     watched = HANDED_ON | {signal.SIGCHLD}
     # Blocked, they wait for `sigwaitinfo`.
@@ -147,7 +160,8 @@ def _keep(
             # Else its gateways hold the ports, although they have lost what they stand on.
             end_descendants()
         refused, was_ready = kept.take_refused(), kept.take_ready()
-        if first and refused:
+        too_slow = kept.take_too_slow()
+        if first and refused and not too_slow:
             raise ConfigError(refused)
         hopeless = first and kept.crashed and not was_ready
         if kept.ended or told_to_stop or hopeless:
@@ -167,7 +181,7 @@ def _keep(
         if _sleep(pause, watched):
             return 0
         pause = min(pause * 2, LONGEST_PAUSE_S)
-        first = False
+        first = first and too_slow
 
 
 def _drive(drive: Drive, kept: Kept, runtime: Path, mask: set[signal.Signals | int]) -> None:
@@ -182,7 +196,7 @@ def _drive(drive: Drive, kept: Kept, runtime: Path, mask: set[signal.Signals | i
             code = drive(kept, runtime)
             kept.note_ended()
     except VigilError as error:
-        kept.note_refused(error.message)
+        kept.note_refused(error)
     except KeyboardInterrupt:
         kept.note_ended()
     except BaseException as error:  # noqa: BLE001 - the child must end here whatever it was

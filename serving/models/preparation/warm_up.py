@@ -12,8 +12,8 @@ from serving.errors import InvalidInput, ModelFailed
 from serving.models.bucket_sizes import buckets_of
 from serving.models.contract import Model, Tensors, UpstreamModel
 from serving.models.known_rows import example_inputs, known_batch, repeated
+from serving.models.named_outputs import OutputMissing
 from serving.models.repository.folder import ModelEntry
-from serving.models.torch.tensor_names import OutputMissing
 from serving.protocol.datatypes import FLOATING, fp32_to_bf16
 from serving.protocol.finite import has_no_finite
 

@@ -8,37 +8,23 @@ here, so that one rule holds. Names that the artefact tells bind by name, in wha
 
 from __future__ import annotations
 
-import dataclasses
 import inspect
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple
 
 import torch
 
 from serving.config import ConfigError
-from serving.errors import ModelFailed, listed
+from serving.errors import listed
+from serving.models.named_outputs import OutputMissing, by_name, no_output
 from serving.models.repository.folder import ModelEntry
 from serving.models.signature import FEATURES
-from serving.telemetry.logs.causes import Cause
 
 Run = Callable[..., Any]
 """Takes the input tensors in the order of `model.yaml`, or of what the artefact takes."""
 
 FORWARD: Final = "forward"
 WITH_FEATURES: Final = "forward_with_features"
-
-
-class OutputMissing(ModelFailed):
-    """The model computed, and what it returned lacks an output that `model.yaml` declares.
-
-    Args:
-        message: one sentence for the client; it may name what was returned.
-        told: the same as a clause for the log, which gets nothing that a model returns.
-    """
-
-    def __init__(self, message: str, told: str = "") -> None:
-        super().__init__(message)
-        self.cause = Cause("OutputMissing", told=told) if told else None
 
 
 class Arguments(NamedTuple):
@@ -201,19 +187,6 @@ def bind_results(
     return places, None if features in places else features
 
 
-def by_name(result: Any) -> Mapping[str, Any] | None:
-    """Return the parts of a dict, `ModelOutput`, dataclass or NamedTuple; None of anything else."""
-    if isinstance(result, Mapping):
-        return result
-    if dataclasses.is_dataclass(result) and not isinstance(result, type):
-        return {field.name: getattr(result, field.name) for field in dataclasses.fields(result)}
-    names = getattr(type(result), "__match_args__", ())  # of NamedTuples, among others
-    if names:
-        return {name: getattr(result, name) for name in names}
-    is_like_a_mapping = hasattr(result, "keys") and hasattr(result, "__getitem__")
-    return {name: result[name] for name in result.keys()} if is_like_a_mapping else None  # noqa: SIM118
-
-
 def bound(entry: ModelEntry, forward: Run, taken: Arguments) -> Run:
     """Return a function from inputs to outputs, both in the order of `model.yaml`.
 
@@ -290,15 +263,6 @@ class OutputsByName:
 
     def _failed(self, what: str) -> OutputMissing:
         return OutputMissing(f"model '{self._model}' failed: {what}")
-
-
-def no_output(model: str, name: str, returned: Iterable[object]) -> OutputMissing:
-    """Return the error for an output that is not among the names that a model returned."""
-    return OutputMissing(
-        f"model '{model}' failed: it returned {listed(returned, 'nothing')}, model.yaml declares "
-        f"'{name}'; give outputs the names that it returns",
-        told=f"model '{model}' returned no output '{name}', which model.yaml declares",
-    )
 
 
 def _places(found: Sequence[str], declared: Sequence[str], *, is_loose: bool) -> list[int] | None:

@@ -54,6 +54,28 @@ async def test_it_imports_what_a_format_needs_once_and_stays_one_thread(
         assert len(list(Path(f"/proc/{pid}/task").iterdir())) == 1  # noqa: ASYNC240
 
 
+async def test_it_has_torch_only_where_a_model_needs_it(
+    zygote: ZygoteClient, tmp_path: Path
+) -> None:
+    assert zygote._process is not None
+    maps = Path(f"/proc/{zygote._process.pid}/maps")
+    tensor = {"datatype": "FP32", "shape": [-1, 2]}
+    config = ModelConfig.model_validate({
+        "format": "python", "factory": "net:build", "trust_code": True,
+        "inputs": [{"name": "x", **tensor}], "outputs": [{"name": "y", **tensor}],
+    })  # fmt: skip
+    for name, code in (("without", "import numpy\n"), ("with", "import torch\n")):
+        (tmp_path / name / "1").mkdir(parents=True)
+        (tmp_path / name / "1" / "net.py").write_text(code)
+        served = ServedModel(name, "1", encode_config(config), str(tmp_path / name / "1"))
+        address = f"unix:{tmp_path}/r"
+        async with asyncio.timeout(60):
+            child = await zygote.fork("replica", served, name, address, "unix:/nobody", None)
+            assert await child.wait() == 1  # its code builds nothing
+        mapped = maps.read_text()  # noqa: ASYNC240
+        assert ("site-packages/torch/" in mapped) == (name == "with")
+
+
 async def test_it_forks_tells_the_end_and_its_own_end_fails_what_waits(
     zygote: ZygoteClient, tmp_path: Path
 ) -> None:

@@ -16,6 +16,7 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     from serving.engines.ray import cluster
     from serving.engines.ray.cluster import connected, head_address, head_only, in_short
+    from serving.engines.ray.keeper import StartsTooSlowly
 
 pytestmark = pytest.mark.ray
 
@@ -109,14 +110,18 @@ def test_a_cluster_that_does_not_answer(ray: Ray, tmp_path: Path, kind: Any) -> 
 
 
 @pytest.mark.parametrize("kind", [Exception, TimeoutError, OSError])
-def test_a_machine_that_is_too_busy(ray: Ray, tmp_path: Path, kind: Any) -> None:
-    ray.fails = kind("timed out")
+@pytest.mark.parametrize(("said", "raised"), [("timed out", StartsTooSlowly), ("no", ConfigError)])
+def test_a_machine_that_is_too_busy(
+    ray: Ray, tmp_path: Path, kind: Any, said: str, raised: Any
+) -> None:
+    ray.fails = kind(said)
     with pytest.raises(ConfigError) as told, connected(ServerConfig(), tmp_path):
         pytest.fail("not connected")
     assert told.value.message == (
-        "Ray does not start on this machine: timed out; try again when it is less busy, "
+        f"Ray does not start on this machine: {said}; try again when it is less busy, "
         "or use --engine local"
     )
+    assert type(told.value) is raised
 
 
 @pytest.mark.parametrize(

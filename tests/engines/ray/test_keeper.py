@@ -138,6 +138,35 @@ def test_what_a_later_one_refuses_is_tried_again(tmp_path: Path) -> None:
     assert any(line.startswith("Ray does not start on this machine; it is") for line in said)
 
 
+SLOW = """
+def drive(kept, runtime):
+    if live() < int(sys.argv[2]):
+        raise ray_keeper.StartsTooSlowly("Ray has timed out")
+    raise ConfigError("another port is taken")
+
+try:
+    end(keep(drive, Kept(folder / "kept")))
+except ConfigError as error:
+    print(error.message)
+"""
+
+
+def test_a_ray_that_starts_too_slowly_is_tried_again(tmp_path: Path) -> None:
+    code, output, log = run("sys.argv.append('4')\n" + SLOW, tmp_path)
+    # What the fourth refuses is still the command's own error: there was none before it.
+    assert (code, output) == (0, ["another port is taken"])
+    assert (tmp_path / "lives").read_text() == "xxxx"
+    assert [line["event"] for line in log] == ["ray_lost"] * 3
+    assert str(log[0]["message"]).startswith("Ray has timed out; it is started again")
+
+
+def test_one_that_always_starts_too_slowly_is_given_up(tmp_path: Path) -> None:
+    code, output, log = run("sys.argv.append('99')\n" + SLOW, tmp_path)
+    assert (code, output) == (1, ["code 1"])
+    assert (tmp_path / "lives").read_text() == "xxxxx"
+    assert log[-1]["event"] == "supervisor_stops"
+
+
 CRASHES = """
 def drive(kept, runtime):
     live()

@@ -10,7 +10,7 @@ from joblib import Parallel, delayed, effective_n_jobs
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from serving.models.execution import core_limit, thread_pools
-from serving.models.execution.core_limit import hold_cores
+from serving.models.execution.core_limit import hold_cores, hold_torch
 
 SCRIPT = Path(__file__).with_name("estimators_at_work.py")
 CORES = [1, 2]
@@ -83,6 +83,36 @@ def test_each_thread_is_held():
     thread.start()
     thread.join()
     assert found == [{1}]
+
+
+LATE_TORCH = """
+import sys
+from serving.models.execution.core_limit import hold_cores
+hold_cores(2)
+assert "torch" not in sys.modules
+import torch
+hold_cores(2)
+print(torch.get_num_threads())
+"""
+
+
+def test_torch_is_held_where_a_model_imports_it_late():
+    env = {**os.environ, "OMP_NUM_THREADS": "8"}
+    said = subprocess.run(
+        [sys.executable, "-c", LATE_TORCH], env=env, capture_output=True, text=True
+    )
+    assert said.stdout.strip() == "2", said.stderr
+
+
+def test_torch_is_held_only_where_it_is(monkeypatch):
+    import torch
+
+    monkeypatch.setattr(torch, "set_num_threads", (told := []).append)
+    hold_torch(3)
+    monkeypatch.delitem(sys.modules, "torch")
+    hold_torch(4)
+    assert told == [3]
+    assert "torch" not in sys.modules
 
 
 def test_libraries_are_looked_for_when_one_was_loaded(monkeypatch):

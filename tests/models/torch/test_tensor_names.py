@@ -3,20 +3,16 @@
 What every torch format makes of it is in `tests/models/test_names.py`.
 """
 
-import collections
-import dataclasses
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 import torch
 
 from serving.config import ConfigError, ModelConfig
-from serving.errors import ModelFailed
+from serving.models.named_outputs import OutputMissing
 from serving.models.repository.folder import ModelEntry
 from serving.models.torch.tensor_names import (
     Arguments,
-    OutputMissing,
     OutputsByName,
     Results,
     arguments_of,
@@ -25,9 +21,7 @@ from serving.models.torch.tensor_names import (
     bind_results,
     bound,
     bound_methods,
-    by_name,
     input_names,
-    no_output,
     output_names,
     with_inputs,
 )
@@ -239,40 +233,6 @@ def test_results_that_do_not_fit_are_refused(outputs, found, says):
     assert caught.value.message == f"{WEIGHTS}: {says}"
 
 
-class Pair(NamedTuple):
-    start: int
-    end: int
-
-
-@dataclasses.dataclass(kw_only=True)
-class Span:
-    start: int
-    end: int
-
-
-class Keyed:
-    def keys(self):
-        return ["start", "end"]
-
-    def __getitem__(self, name):
-        return {"start": 1, "end": 2}[name]
-
-
-@pytest.mark.parametrize(
-    "result",
-    [{"start": 1, "end": 2}, collections.OrderedDict(start=1, end=2), Pair(1, 2),
-     Span(start=1, end=2), Keyed()],
-    ids=lambda result: type(result).__name__,
-)  # fmt: skip
-def test_parts_by_name(result):
-    assert by_name(result) == {"start": 1, "end": 2}
-
-
-@pytest.mark.parametrize("result", [(1, 2), [1], None, Span, "text", torch.ones(2)])
-def test_anything_else_has_no_names(result):
-    assert by_name(result) is None
-
-
 def test_outputs_are_taken_in_the_declared_order():
     outputs = OutputsByName(entry_of(outputs=["end", "start"]), told("start", "end"))
     assert outputs({"start": 1, "end": 2, "more": 3}) == (2, 1)
@@ -286,20 +246,6 @@ def test_a_result_without_names_is_given_back_unless_the_order_misleads():
     with pytest.raises(OutputMissing, match=r"model 'net' failed: .* in another order") as caught:
         OutputsByName(entry_of(outputs=["b", "a"]), told("a", "b"))(pair)
     assert caught.value.cause is None
-
-
-@pytest.mark.parametrize(
-    ("returned", "shown"), [(["secret", "y"], "'secret', 'y'"), ([], "nothing")]
-)
-def test_a_missing_output_is_told_to_the_client_and_without_contents_to_the_log(returned, shown):
-    error = no_output("net", "z", returned)
-    assert isinstance(error, ModelFailed)
-    assert error.message == (
-        f"model 'net' failed: it returned {shown}, model.yaml declares 'z'; give outputs the "
-        f"names that it returns"
-    )
-    assert error.cause is not None
-    assert error.cause.told == ("model 'net' returned no output 'z', which model.yaml declares")
 
 
 def test_the_first_missing_output_is_named():
