@@ -31,10 +31,12 @@ class NumericColumn:
     edges: np.ndarray
     counts: np.ndarray
     _search: np.ndarray = field(init=False, repr=False, compare=False)
+    _search32: np.ndarray = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         outer = np.concatenate(([-np.inf], self.edges, [_LARGEST, np.inf]))
         object.__setattr__(self, "_search", outer)
+        object.__setattr__(self, "_search32", _rounded_down(outer))
 
     @property
     def bins(self) -> int:
@@ -42,8 +44,8 @@ class NumericColumn:
         return len(self._search) + 1
 
     def codes(self, values: np.ndarray) -> np.ndarray:
-        """Return the bin of each value; numeric [n] in, int64 [n] out."""
-        search = self._search
+        """Return the bin of each value; float32 or float64 [n] in, int64 [n] out."""
+        search = self._search32 if values.dtype == np.float32 else self._search
         if len(values) < _MANY_ROWS or len(search) > _FEW_EDGES:
             # NaN sorts behind +inf, which is exactly where its bin is.
             return search.searchsorted(values)
@@ -52,6 +54,15 @@ class NumericColumn:
         below = (search[:, None] >= values).view(np.uint8)
         codes: np.ndarray = len(search) - np.add.reduce(below, axis=0, dtype=np.uint8)
         return codes.astype(np.int64)
+
+
+def _rounded_down(edges: np.ndarray) -> np.ndarray:
+    """Return the largest float32 that is not above each edge: the same float32 lie above both."""
+    with np.errstate(over="ignore"):
+        rounded = edges.astype(np.float32)
+    above = rounded > edges
+    rounded[above] = np.nextafter(rounded[above], np.float32(-np.inf))
+    return rounded
 
 
 @dataclass(frozen=True, slots=True)
