@@ -67,9 +67,7 @@ def build(
     model.mkdir(parents=True, exist_ok=True)
     save_safetensors(_module(), model / "1", _NET)
     (model / "model.yaml").write_text(
-        yaml.safe_dump(
-            config(checks, batching, fairness=fairness, guards=guards), sort_keys=False
-        )
+        yaml.safe_dump(config(checks, batching, fairness=fairness, guards=guards), sort_keys=False)
     )
     (model / "example.json").write_bytes(mlp.json_body(mlp.rows(2)).data)
     if not checks:
