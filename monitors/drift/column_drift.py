@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
 from typing import Any, ClassVar, Final, NamedTuple
 
 import numpy as np
 
+from monitors.drift.column_codes import ColumnCodes, ColumnSpec
 from monitors.finding import Finding, findings_from_state, findings_to_state
 from monitors.monitor import Needs
 from monitors.reference.profile import CategoricalColumn, Column, ReferenceProfile
@@ -30,23 +32,6 @@ CERTAIN: Final = 1e-6
 
 NO_CATEGORIES: Final = "not watched: no text of it is frequent enough to be a category"
 NOTHING_WATCHED: Final = "not watched: no input has numbers or categories to compare"
-
-
-@dataclass(frozen=True, slots=True)
-class ColumnSpec:
-    """Where a column of the reference is found in a batch.
-
-    Attributes:
-        input: name among the batch's columns.
-        index: position in a row of that, flattened; 0 for a column [n].
-        name: of the column in the reference.
-        categorical: whether the values are categories (text or bytes).
-    """
-
-    input: str
-    index: int
-    name: str
-    categorical: bool = False
 
 
 def every_column(reference: ReferenceProfile) -> list[ColumnSpec]:
@@ -124,12 +109,10 @@ class DriftMonitor:
         self._specs = tuple(compared)
         self._not_watched = tuple(spec.name for spec in columns if spec not in compared)
         self._columns = [reference.columns[spec.name] for spec in compared]
-        self._inputs: dict[str, list[int]] = {}
-        for at, spec in enumerate(compared):
-            self._inputs.setdefault(spec.input, []).append(at)
         bins = [column.bins for column in self._columns]
         self._starts = np.concatenate(([0], np.cumsum(bins, dtype=np.int64)))
         self._alike = [self._group(bins, size) for size in sorted(set(bins))]
+        self._codes = ColumnCodes(self._specs, self._columns, self._starts)
         self._rate, self._min_psi = false_alarm_rate, min_psi
         self._window = TumblingWindow(window)
         self._counts = np.zeros(self._starts[-1], dtype=np.int64)
@@ -151,7 +134,7 @@ class DriftMonitor:
         """Count rows; judge each window that they fill."""
         if not rows.n:
             return []
-        codes = self._codes(rows.columns, rows.n)
+        codes = self._codes.of(rows.columns, rows.n)
         closed: list[Finding] = []
 
         def count(part: slice) -> None:
@@ -193,22 +176,6 @@ class DriftMonitor:
         self._counts, self._findings = counts, found
         return list(found)
 
-    def _codes(self, columns: Mapping[str, np.ndarray], rows: int) -> np.ndarray:
-        """Positions of the values in the flat counts, int64 [columns, rows]."""
-        # The last bin of a column is that of missing values: so an absent input is counted.
-        codes = np.repeat(self._starts[1:, None] - 1, rows, axis=1)
-        for name, members in self._inputs.items():
-            if name not in columns:
-                continue
-            # One transposed copy makes every column contiguous for its search.
-            values = np.ascontiguousarray(columns[name].reshape(rows, -1).T)
-            if values.dtype.kind in "biuf" and values.dtype != np.float32:
-                values = values.astype(np.float64, copy=False)
-            for at in members:
-                found = self._columns[at].codes(values[self._specs[at].index])
-                codes[at] = found + self._starts[at]
-        return codes
-
     def _judge(self) -> list[Finding]:
         return [
             *(self._compare() if self._specs else []),
@@ -225,18 +192,18 @@ class DriftMonitor:
         p_values = holm(np.array([p for _, p in tests]))
         drifted = (p_values <= self._rate) & (psi >= self._min_psi)
         findings = []
-        critical = self._critical_gap()
+        critical, finding = self._critical_gap(), self._finding
         verdicts = zip(self._specs, tests, drifted.tolist(), p_values.tolist(), strict=True)
         for value, (spec, (gap, _), verdict, p) in zip(psi.tolist(), verdicts, strict=True):
             subject = spec.name
-            findings.append(self._finding("psi", subject, value, self._min_psi, verdict, p))
+            findings.append(finding("psi", subject, value, self._min_psi, verdict, p))
             if not spec.categorical:
-                findings.append(self._finding("ks", subject, gap, critical, verdict, p))
+                findings.append(finding("ks", subject, gap, critical, verdict, p))
         number = float(drifted.sum())
         least = float(p_values.min())
         return [
             *findings,
-            self._finding("drifted_features", "", number, 0.0, bool(number), least),
+            finding("drifted_features", "", number, 0.0, bool(number), least),
         ]
 
     def _measure(self) -> tuple[np.ndarray, list[float], list[float]]:
@@ -270,26 +237,25 @@ class DriftMonitor:
         n, m = self._reference.n, self._window.size
         return math.sqrt(-math.log(level / 2) / 2 * (n + m) / (n * m))
 
-    def _finding(
-        self, metric: str, subject: str, value: float, threshold: float, verdict: bool, p: float
-    ) -> Finding:
-        return Finding(
+    @property
+    def _finding(self) -> Callable[[str, str, float, float, bool, float], Finding]:
+        """What makes findings about the current window."""
+        of_window = partial(
+            Finding,
             monitor="drift",
-            metric=metric,
-            subject=subject,
-            value=value,
-            threshold=threshold,
             direction="above",
-            breached=verdict,
             n_reference=self._reference.n,
             n_current=self._window.size,
             window=self._window.span,
-            p_value=p,
             window_id=self._window.ident,
         )
+        return lambda metric, subject, value, threshold, verdict, p: of_window(
+            metric=metric, subject=subject, value=value, threshold=threshold, breached=verdict,
+            p_value=p,
+        )  # fmt: skip
 
     def _unknown(self, metric: str, subject: str, reason: str) -> Finding:
-        known = self._finding(metric, subject, math.nan, self._min_psi, verdict=False, p=1.0)
+        known = self._finding(metric, subject, math.nan, self._min_psi, False, 1.0)
         return replace(known, threshold=None, breached=None, p_value=None, reason=reason)
 
     def _identity(self) -> str:
