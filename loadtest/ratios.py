@@ -6,7 +6,7 @@ the median over rounds taken: what slows the whole machine for a minute cancels 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
@@ -50,6 +50,15 @@ class Paired:
 
     first: float
     ratio: Ratio
+    control: Ratio
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """Several servers against one: that one's median, the ratio of each, and the control."""
+
+    first: float
+    ratios: Mapping[str, Ratio]
     control: Ratio
 
 
@@ -143,10 +152,28 @@ def paired(first: Callable[[int], float], other: Callable[[int], float], rounds:
     Returns:
         `other` to the mean of its neighbours, and `first` to itself: the A/A control.
     """
-    ratios, control, values = [], [], []
+    told = compared(first, {"other": other}, rounds)
+    return Paired(told.first, told.ratios["other"], told.control)
+
+
+def compared(
+    first: Callable[[int], float], others: Mapping[str, Callable[[int], float]], rounds: int
+) -> Compared:
+    """Measure `first`, each of `others` and `first` again in each round; see `paired`.
+
+    The others take turns in being the first of them.
+    """
+    ratios: dict[str, list[float]] = {name: [] for name in others}
+    control, values = [], []
+    names = list(others)
     for number in range(rounds):
-        before, now, again = first(number), other(number), first(number)
-        ratios.append(2 * now / (before + again))
+        before = first(number)
+        turn = number % len(names)
+        now = {name: others[name](number) for name in names[turn:] + names[:turn]}
+        again = first(number)
+        for name, value in now.items():
+            ratios[name].append(2 * value / (before + again))
         control.append(again / before)
         values.append(before)
-    return Paired(median(values), _over_rounds(ratios), _over_rounds(control))
+    of_all = {name: _over_rounds(each) for name, each in ratios.items()}
+    return Compared(median(values), of_all, _over_rounds(control))

@@ -21,6 +21,7 @@ class Variant:
     """What differs between two entries of Vigil.
 
     `checks`: guards (schema, Mahalanobis), drift monitor and the Prometheus endpoint.
+    `guards`: false leaves the guards out of `record`.
     `record`: the prediction log (everything of all requests), fairness, and traces of 1 % of the
     requests, which go to `collector`.
     `asleep`: without checks, and with `batching.busy_poll_us: 0`.
@@ -35,12 +36,14 @@ class Variant:
     compiled: bool = False
     record: bool = False
     collector: str = ""
+    guards: bool = True
 
     @property
     def name(self) -> str:
         """How tables call it."""
         checks = "checks on" if self.checks else "checks off"
         checks += ", all recorded" if self.record else ""
+        checks += "" if self.guards else ", no guards"
         asleep = ", no busy poll" if self.asleep else ""
         built = "compiled" if self.compiled else "interpreted"
         return f"vigil {self.engine} {self.ingress}+{self.transport}, {checks}{asleep}, {built}"
@@ -64,7 +67,8 @@ def start(home: Path, variant: Variant, models: Path | None = None) -> Server:
     configuration = work / "vigil.yaml"
     ports = {"http_port": http_port, "grpc_port": grpc_port, "admin_port": admin_port}
     folder = "asleep" if variant.asleep else "on" if variant.checks else "off"
-    folder = "record" if variant.record else folder
+    if variant.record:
+        folder = "record" if variant.guards else "record-unguarded"
     traces = {"endpoint": variant.collector} if variant.collector else {}
     models = models or home / "vigil-models" / folder
     configuration.write_text(

@@ -24,14 +24,18 @@ _REFERENCE_ROWS = 4000
 
 
 def config(
-    checks: bool, batching: dict[str, int] | None = None, *, fairness: bool = False
+    checks: bool,
+    batching: dict[str, int] | None = None,
+    *,
+    fairness: bool = False,
+    guards: bool = True,
 ) -> dict[str, object]:
-    """Return `model.yaml`; with `checks`: schema, Mahalanobis and monitors, else none of them."""
+    """Return `model.yaml`; with `checks`: drift and, unless they are left out, guards."""
     x: dict[str, object] = {"name": mlp.INPUT, "datatype": "FP32", "shape": [-1, mlp.WIDTHS[0]]}
     if checks:
         x["features"] = [{"name": f"x{i}", "min": -10, "max": 10} for i in range(mlp.WIDTHS[0])]
     output = {"name": mlp.OUTPUT, "datatype": "FP32", "shape": [-1, 2], "classes": ["a", "b"]}
-    guards = [
+    guarded = [
         {"name": "schema", "action": "reject"},
         {"name": "mahalanobis", "action": "flag", "false_positive_rate": 0.05},
     ]
@@ -44,21 +48,26 @@ def config(
         "example": "example.json",
         "replicas": {"device": "cpu", "cores": 1},
         "batching": batching or {},
-        "guards": guards if checks else [],
+        "guards": guarded if checks and guards else [],
         "monitors": {"drift": {"window": 1000}} if checks else {"drift": None, "performance": None},
         "fairness": {"sensitive": ["group"], "favorable": "a"} if fairness else None,
     }
 
 
 def build(
-    folder: Path, checks: bool, batching: dict[str, int] | None = None, *, fairness: bool = False
+    folder: Path,
+    checks: bool,
+    batching: dict[str, int] | None = None,
+    *,
+    fairness: bool = False,
+    guards: bool = True,
 ) -> None:
     """Write `<folder>/mlp` with weights, configuration, example and, for checks, the profile."""
     model = folder / mlp.MODEL
     model.mkdir(parents=True, exist_ok=True)
     save_safetensors(_module(), model / "1", _NET)
     (model / "model.yaml").write_text(
-        yaml.safe_dump(config(checks, batching, fairness=fairness), sort_keys=False)
+        yaml.safe_dump(config(checks, batching, fairness=fairness, guards=guards), sort_keys=False)
     )
     (model / "example.json").write_bytes(mlp.json_body(mlp.rows(2)).data)
     if not checks:
@@ -108,5 +117,6 @@ if __name__ == "__main__":
     build(home / "on", checks=True)
     build(home / "asleep", checks=False, batching={"busy_poll_us": 0})
     build(home / "record", checks=True, fairness=True)
-    for folder in (home / "off", home / "on", home / "asleep", home / "record"):
-        build_image(folder)
+    build(home / "record-unguarded", checks=True, fairness=True, guards=False)
+    for name in ("off", "on", "asleep", "record", "record-unguarded"):
+        build_image(home / name)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, Final, Literal
 
 Severity = Literal["info", "ticket", "page"]
@@ -86,10 +86,15 @@ class Finding:
         return self.reason or (NO_THRESHOLD if self.threshold is None else "not enough is known")
 
 
+_NAMES: Final = tuple(each.name for each in fields(Finding))
+
+
 def findings_to_state(findings: Iterable[Finding]) -> list[dict[str, Any]]:
     """Return findings as JSON values; a NaN value becomes null, which strict JSON can hold."""
+    # Not by `asdict`, which copies what it finds: there are hundreds, and they are saved often.
     return [
-        {**asdict(finding), "value": None if math.isnan(finding.value) else finding.value}
+        {name: getattr(finding, name) for name in _NAMES}
+        | {"value": None if math.isnan(finding.value) else finding.value}
         for finding in findings
     ]
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Final
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any, ClassVar, Final, NamedTuple
 
 import numpy as np
 
+from monitors.drift.column_codes import ColumnCodes, ColumnSpec
 from monitors.finding import Finding, findings_from_state, findings_to_state
 from monitors.monitor import Needs
 from monitors.reference.profile import CategoricalColumn, Column, ReferenceProfile
@@ -32,29 +34,26 @@ NO_CATEGORIES: Final = "not watched: no text of it is frequent enough to be a ca
 NOTHING_WATCHED: Final = "not watched: no input has numbers or categories to compare"
 
 
-@dataclass(frozen=True, slots=True)
-class ColumnSpec:
-    """Where a column of the reference is found in a batch.
-
-    Attributes:
-        input: name among the batch's columns.
-        index: position in a row of that, flattened; 0 for a column [n].
-        name: of the column in the reference.
-        categorical: whether the values are categories (text or bytes).
-    """
-
-    input: str
-    index: int
-    name: str
-    categorical: bool = False
-
-
 def every_column(reference: ReferenceProfile) -> list[ColumnSpec]:
     """Return all columns of the reference, for batches whose columns are [n]."""
     return [
         ColumnSpec(name, 0, name, categorical=isinstance(column, CategoricalColumn))
         for name, column in reference.columns.items()
     ]
+
+
+class _Alike(NamedTuple):
+    """Columns with as many bins.
+
+    Attributes:
+        members: their positions, [k].
+        reference: rows per bin, [k, bins].
+        places: of these bins in the flat counts, [k, bins].
+    """
+
+    members: np.ndarray
+    reference: np.ndarray
+    places: np.ndarray
 
 
 def _has_bins(column: Column) -> bool:
@@ -110,17 +109,21 @@ class DriftMonitor:
         self._specs = tuple(compared)
         self._not_watched = tuple(spec.name for spec in columns if spec not in compared)
         self._columns = [reference.columns[spec.name] for spec in compared]
-        self._inputs: dict[str, list[int]] = {}
-        for at, spec in enumerate(compared):
-            self._inputs.setdefault(spec.input, []).append(at)
         bins = [column.bins for column in self._columns]
-        self._alike = [[at for at, n in enumerate(bins) if n == size] for size in set(bins)]
         self._starts = np.concatenate(([0], np.cumsum(bins, dtype=np.int64)))
+        self._alike = [self._group(bins, size) for size in sorted(set(bins))]
+        self._codes = ColumnCodes(self._specs, self._columns, self._starts)
         self._rate, self._min_psi = false_alarm_rate, min_psi
         self._window = TumblingWindow(window)
         self._counts = np.zeros(self._starts[-1], dtype=np.int64)
         self._findings: list[Finding] = []
         self._fingerprint = self._identity()
+
+    def _group(self, bins: Sequence[int], size: int) -> _Alike:
+        members = [at for at, n in enumerate(bins) if n == size]
+        places = self._starts[members][:, None] + np.arange(size)
+        counts = np.stack([self._columns[at].counts for at in members])
+        return _Alike(np.array(members), counts, places)
 
     @property
     def filled(self) -> tuple[int, int]:
@@ -131,7 +134,7 @@ class DriftMonitor:
         """Count rows; judge each window that they fill."""
         if not rows.n:
             return []
-        codes = self._codes(rows.columns, rows.n)
+        codes = self._codes.of(rows.columns, rows.n)
         closed: list[Finding] = []
 
         def count(part: slice) -> None:
@@ -173,22 +176,6 @@ class DriftMonitor:
         self._counts, self._findings = counts, found
         return list(found)
 
-    def _codes(self, columns: Mapping[str, np.ndarray], rows: int) -> np.ndarray:
-        """Positions of the values in the flat counts, int64 [columns, rows]."""
-        # The last bin of a column is that of missing values: so an absent input is counted.
-        codes = np.repeat(self._starts[1:, None] - 1, rows, axis=1)
-        for name, members in self._inputs.items():
-            if name not in columns:
-                continue
-            # One transposed copy makes every column contiguous for its search.
-            values = np.ascontiguousarray(columns[name].reshape(rows, -1).T)
-            if values.dtype.kind in "biuf":
-                values = values.astype(np.float64, copy=False)
-            for at in members:
-                found = self._columns[at].codes(values[self._specs[at].index])
-                codes[at] = found + self._starts[at]
-        return codes
-
     def _judge(self) -> list[Finding]:
         return [
             *(self._compare() if self._specs else []),
@@ -197,51 +184,52 @@ class DriftMonitor:
         ]
 
     def _compare(self) -> list[Finding]:
-        current = np.split(self._counts, self._starts[1:-1])
-        pairs = [(column.counts, c) for column, c in zip(self._columns, current, strict=True)]
-        psi = self._psi(pairs)
-        tests = [self._test(at, *pair, psi[at]) for at, pair in enumerate(pairs)]
+        psi, gaps, bounds = self._measure()
+        tests = [
+            self._test(at, *test)
+            for at, test in enumerate(zip(psi.tolist(), gaps, bounds, strict=True))
+        ]
         p_values = holm(np.array([p for _, p in tests]))
         drifted = (p_values <= self._rate) & (psi >= self._min_psi)
         findings = []
-        for at, spec in enumerate(self._specs):
-            verdict, p = bool(drifted[at]), float(p_values[at])
+        critical, finding = self._critical_gap(), self._finding
+        verdicts = zip(self._specs, tests, drifted.tolist(), p_values.tolist(), strict=True)
+        for value, (spec, (gap, _), verdict, p) in zip(psi.tolist(), verdicts, strict=True):
             subject = spec.name
-            findings.append(
-                self._finding("psi", subject, float(psi[at]), self._min_psi, verdict, p)
-            )
+            findings.append(finding("psi", subject, value, self._min_psi, verdict, p))
             if not spec.categorical:
-                gap, critical = tests[at][0], self._critical_gap()
-                findings.append(self._finding("ks", subject, gap, critical, verdict, p))
+                findings.append(finding("ks", subject, gap, critical, verdict, p))
         number = float(drifted.sum())
         least = float(p_values.min())
         return [
             *findings,
-            self._finding("drifted_features", "", number, 0.0, bool(number), least),
+            finding("drifted_features", "", number, 0.0, bool(number), least),
         ]
 
-    def _psi(self, pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
-        """PSI of each column; those with as many bins are computed at once."""
-        psi = np.empty(len(pairs))
-        for members in self._alike:
-            reference, current = zip(*[pairs[at] for at in members], strict=True)
-            psi[members] = population_stability_index(np.stack(reference), np.stack(current))
-        return psi
+    def _measure(self) -> tuple[np.ndarray, list[float], list[float]]:
+        """PSI, gap and bound of its p-value of each column; of categories only PSI means anything.
 
-    def _test(
-        self, at: int, reference: np.ndarray, current: np.ndarray, psi: float
-    ) -> tuple[float, float]:
+        Columns with as many bins are computed at once.
+        """
+        psi, gaps, bounds = np.empty((3, len(self._specs)))
+        for members, reference, places in self._alike:
+            current = self._counts[places]
+            psi[members] = population_stability_index(reference, current)
+            gaps[members], bounds[members] = kolmogorov_smirnov_bound(reference, current)
+        return psi, gaps.tolist(), bounds.tolist()
+
+    def _test(self, at: int, psi: float, gap: float, bound: float) -> tuple[float, float]:
         """Statistic and p-value of one column."""
-        if self._specs[at].categorical:
-            return chi_square(reference, current)
-        quick = kolmogorov_smirnov_bound(reference, current)
+        categorical = self._specs[at].categorical
         # The exact p-value is worth its time only where it decides. A column whose PSI is too small
         # cannot alarm; one whose bound is far below the strictest level of Holm's procedure alarms
         # whatever the exact value is; and a p-value that is too large is safe for all others.
-        certain = quick[1] <= CERTAIN * self._rate / len(self._specs)
-        if psi < self._min_psi or certain:
-            return quick
-        return binned_kolmogorov_smirnov(reference, current)
+        certain = bound <= CERTAIN * self._rate / len(self._specs)
+        if not categorical and (psi < self._min_psi or certain):
+            return gap, bound
+        reference = self._columns[at].counts
+        current = self._counts[self._starts[at] : self._starts[at + 1]]
+        return (chi_square if categorical else binned_kolmogorov_smirnov)(reference, current)
 
     def _critical_gap(self) -> float:
         """Smirnov's asymptotic critical value at the first level of Holm's procedure."""
@@ -249,26 +237,25 @@ class DriftMonitor:
         n, m = self._reference.n, self._window.size
         return math.sqrt(-math.log(level / 2) / 2 * (n + m) / (n * m))
 
-    def _finding(
-        self, metric: str, subject: str, value: float, threshold: float, verdict: bool, p: float
-    ) -> Finding:
-        return Finding(
+    @property
+    def _finding(self) -> Callable[[str, str, float, float, bool, float], Finding]:
+        """What makes findings about the current window."""
+        of_window = partial(
+            Finding,
             monitor="drift",
-            metric=metric,
-            subject=subject,
-            value=value,
-            threshold=threshold,
             direction="above",
-            breached=verdict,
             n_reference=self._reference.n,
             n_current=self._window.size,
             window=self._window.span,
-            p_value=p,
             window_id=self._window.ident,
         )
+        return lambda metric, subject, value, threshold, verdict, p: of_window(
+            metric=metric, subject=subject, value=value, threshold=threshold, breached=verdict,
+            p_value=p,
+        )  # fmt: skip
 
     def _unknown(self, metric: str, subject: str, reason: str) -> Finding:
-        known = self._finding(metric, subject, math.nan, self._min_psi, verdict=False, p=1.0)
+        known = self._finding(metric, subject, math.nan, self._min_psi, False, 1.0)
         return replace(known, threshold=None, breached=None, p_value=None, reason=reason)
 
     def _identity(self) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
@@ -10,8 +9,9 @@ from typing import Final
 
 import numpy as np
 
-Key = tuple[str, int]
-"""A client's request id, and the row inside that request."""
+from monitors.performance.key_hashes import Key, hash_keys
+
+__all__ = ["ForgottenKeys", "HashedKeys", "Key"]
 
 Entry = Sequence[float]
 """What is saved: a number, of those with a label a time, and hashes."""
@@ -63,7 +63,9 @@ class HashedKeys:
     def _recent(self) -> np.ndarray:
         """Return the hashes that are in no block yet, each once, in order."""
         if self._added:
-            self._ordered = np.unique(np.concatenate([self._ordered, *self._added]))
+            ordered = np.sort(np.concatenate([self._ordered, *self._added]))
+            # Each once, as `np.unique` does it by way of a table of hashes.
+            self._ordered = ordered[np.append(True, ordered[1:] != ordered[:-1])[: len(ordered)]]
             self._added, self._count = [], len(self._ordered)
         return self._ordered
 
@@ -114,7 +116,7 @@ class ForgottenKeys:
 
     def add_all(self, keys: Sequence[Key]) -> None:
         """Remember keys of predictions without a label, the oldest first."""
-        hashes = _hashes(keys)
+        hashes = hash_keys(keys)
         self._plain.add_all(hashes)
         self._unsaved.append(hashes)
         if len(self._unsaved) == MOST_PARTS:
@@ -128,7 +130,7 @@ class ForgottenKeys:
             time: of the latest of them, in seconds since the epoch.
         """
         if keys:
-            hashes = _hashes(keys)
+            hashes = hash_keys(keys)
             self._labelled.add_all(hashes, time)
             self._unsaved_labelled.append((time, hashes))
 
@@ -143,7 +145,7 @@ class ForgottenKeys:
     def _among(self, keys: Sequence[Key], *sets: HashedKeys) -> set[Key]:
         if not keys or not any(map(len, sets)):
             return set()
-        hashes = _hashes(keys)
+        hashes = hash_keys(keys)
         found = np.any([each.has(hashes) for each in sets], axis=0)
         return {key for key, known in zip(keys, found.tolist(), strict=True) if known}
 
@@ -179,11 +181,3 @@ class ForgottenKeys:
                 self._labelled.add_all(np.array(hashes, np.uint64), time)
             else:
                 self._plain.add_all(np.array(rest, np.uint64))
-
-
-def _hashes(keys: Sequence[Key]) -> np.ndarray:
-    hashed = [
-        hashlib.blake2b(f"{index}:{ident}".encode("utf-8", "surrogatepass"), digest_size=8)
-        for ident, index in keys
-    ]
-    return np.frombuffer(b"".join([each.digest() for each in hashed]), dtype="<u8")

@@ -9,7 +9,7 @@ from typing import Any
 
 def runs(values: Iterable[Any]) -> list[tuple[Any, int]]:
     """Return each value with how often it follows itself."""
-    return [(value, sum(1 for _ in group)) for value, group in itertools.groupby(values)]
+    return [(value, len(list(group))) for value, group in itertools.groupby(values)]
 
 
 def spread(found: Iterable[Sequence[Any]]) -> Iterator[Any]:

@@ -26,24 +26,28 @@ class NumericColumn:
     Attributes:
         edges: inner edges, float64 [k], increasing and finite.
         counts: reference rows per bin, int64 [k + 4].
+        outer: all edges, float64 [k + 3]: a value is in the bin of the first that is not below it.
+        outer32: the same for float32, which need not be widened.
     """
 
     edges: np.ndarray
     counts: np.ndarray
-    _search: np.ndarray = field(init=False, repr=False, compare=False)
+    outer: np.ndarray = field(init=False, repr=False, compare=False)
+    outer32: np.ndarray = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         outer = np.concatenate(([-np.inf], self.edges, [_LARGEST, np.inf]))
-        object.__setattr__(self, "_search", outer)
+        object.__setattr__(self, "outer", outer)
+        object.__setattr__(self, "outer32", _rounded_down(outer))
 
     @property
     def bins(self) -> int:
         """Number of bins."""
-        return len(self._search) + 1
+        return len(self.outer) + 1
 
     def codes(self, values: np.ndarray) -> np.ndarray:
-        """Return the bin of each value; numeric [n] in, int64 [n] out."""
-        search = self._search
+        """Return the bin of each value; float32 or float64 [n] in, int64 [n] out."""
+        search = self.outer32 if values.dtype == np.float32 else self.outer
         if len(values) < _MANY_ROWS or len(search) > _FEW_EDGES:
             # NaN sorts behind +inf, which is exactly where its bin is.
             return search.searchsorted(values)
@@ -52,6 +56,15 @@ class NumericColumn:
         below = (search[:, None] >= values).view(np.uint8)
         codes: np.ndarray = len(search) - np.add.reduce(below, axis=0, dtype=np.uint8)
         return codes.astype(np.int64)
+
+
+def _rounded_down(edges: np.ndarray) -> np.ndarray:
+    """Return the largest float32 that is not above each edge: the same float32 lie above both."""
+    with np.errstate(over="ignore"):
+        rounded = edges.astype(np.float32)
+    above = rounded > edges
+    rounded[above] = np.nextafter(rounded[above], np.float32(-np.inf))
+    return rounded
 
 
 @dataclass(frozen=True, slots=True)

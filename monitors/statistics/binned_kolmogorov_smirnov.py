@@ -55,7 +55,7 @@ def binned_kolmogorov_smirnov(
 
 def kolmogorov_smirnov_bound(
     reference_counts: np.ndarray, current_counts: np.ndarray
-) -> tuple[float, float]:
+) -> tuple[np.ndarray, np.ndarray]:
     """Return the gap of `binned_kolmogorov_smirnov` and an upper bound of its p-value, quickly.
 
     The bound is e exp(-2 gap^2 n m / (n + m)), of the form of Dvoretzky, Kiefer and Wolfowitz
@@ -64,15 +64,20 @@ def kolmogorov_smirnov_bound(
     proven; the tests compare it with the exact p-value. Bins only make the gap smaller.
 
     Args:
-        reference_counts: rows per bin, in order, integer [bins].
-        current_counts: the same for the current sample, integer [bins].
+        reference_counts: rows per bin, in order, integer [..., bins].
+        current_counts: the same for the current sample, integer [..., bins].
+
+    Returns:
+        Gaps and bounds, float64 [...]; NaN and 1 where there are no rows on one side.
     """
-    n, m = int(reference_counts.sum()), int(current_counts.sum())
-    if not n or not m:
-        return math.nan, 1.0
-    gap = float(np.abs(np.cumsum(reference_counts) / n - np.cumsum(current_counts) / m).max())
-    exponent = 1 - 2 * gap * gap * n * m / (n + m)
-    return gap, min(max(math.exp(exponent), LEAST_P_VALUE), 1.0)
+    reference, current = np.cumsum(reference_counts, axis=-1), np.cumsum(current_counts, axis=-1)
+    n, m = reference[..., -1:], current[..., -1:]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        gap = np.abs(reference / n - current / m).max(axis=-1)
+        n, m = n[..., 0], m[..., 0]
+        bound = np.clip(np.exp(1 - 2 * gap * gap * n * m / (n + m)), LEAST_P_VALUE, 1.0)
+    empty = (n == 0) | (m == 0)
+    return np.where(empty, np.nan, gap), np.where(empty, 1.0, bound)
 
 
 def _exit_probability(totals: list[int], n: int, m: int, gap: int) -> float:

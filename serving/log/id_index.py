@@ -9,12 +9,15 @@ bytes a row.
 from __future__ import annotations
 
 import mmap
-import zlib
 from collections.abc import Iterable
 from itertools import pairwise
 from typing import Any, Final
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from serving.log.id_hashes import crc_pair, crc_pairs
 
 _OWN_BYTES: Final = 16
 _ENTRY: Final = np.dtype("<u4")
@@ -29,15 +32,10 @@ def make_index(ids: Any, client_ids: Any, row_group: int) -> bytes:
         ids, client_ids: its columns, Arrow arrays [n]; no ids where its rows have none.
         row_group: rows of its row groups.
     """
-    joined = b"" if ids is None else b"".join(ids.to_pylist())
-    own = np.frombuffer(joined, _ENTRY).reshape(-1, _OWN_BYTES // 4)
+    own = _words(ids)
     starts = _starts(np.any(own[1:] != own[:-1], axis=1), row_group)[: len(own)]
-    texts = np.empty(len(client_ids), object)
-    texts[:] = client_ids.to_pylist()
-    client_starts = _starts(texts[1:] != texts[:-1], row_group)
-    hashes = np.fromiter(
-        (hash_client(text) for text in texts[client_starts]), _ENTRY, len(client_starts)
-    )
+    client_starts = _starts(_changes(client_ids), row_group)[: len(client_ids)]
+    hashes = crc_pairs(client_ids.take(pa.array(client_starts))) >> np.uint64(32)
     parts = (*_sorted(own[starts, 3], starts), *_sorted(hashes, client_starts))
     header = np.array([len(starts), len(client_starts)], _ENTRY)
     return b"".join(part.astype(_ENTRY).tobytes() for part in (header, *parts))
@@ -83,7 +81,26 @@ def hash_own(own: bytes) -> int:
 
 def hash_client(client: str) -> int:
     """Hash a client's id."""
-    return zlib.crc32(client.encode("utf-8", "surrogatepass"))
+    return crc_pair(client) >> 32
+
+
+def _words(ids: Any) -> np.ndarray:
+    """Return own ids as words of 32 bits, [n, 4]."""
+    chunks = ids.chunks if isinstance(ids, pa.ChunkedArray) else [] if ids is None else [ids]
+    words = _OWN_BYTES // 4
+    parts = [
+        np.frombuffer(chunk.buffers()[1], _ENTRY)[words * chunk.offset :][: words * len(chunk)]
+        for chunk in chunks
+    ]
+    return np.concatenate([np.empty(0, _ENTRY), *parts]).reshape(-1, words)
+
+
+def _changes(texts: Any) -> np.ndarray:
+    """Return whether texts 1 to n - 1 differ from those before them, bool [n - 1]."""
+    if len(texts) < 2:
+        return np.empty(0, bool)
+    changed: np.ndarray = np.asarray(pc.not_equal(texts[1:], texts[:-1]))
+    return changed
 
 
 def _find(hashes: np.ndarray, rows: np.ndarray, wanted: int) -> list[int]:

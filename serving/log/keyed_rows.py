@@ -5,7 +5,6 @@ Two of a thousand million rows and a thousand labels share one with a probabilit
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
@@ -13,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from serving.log.columns import PREDICTED, TOLD
+from serving.log.id_hashes import crc_pair, crc_pairs
 from serving.log.layout import partition_of
 
 KEY: Final = "key"
@@ -59,7 +59,8 @@ class WantedKeys:
     """
 
     def __init__(self, keys: Sequence[Key]) -> None:
-        hashes = hash_keys([ident for ident, _ in keys], np.array([at for _, at in keys], np.int64))
+        pairs = np.fromiter((crc_pair(ident) for ident, _ in keys), np.uint64, len(keys))
+        hashes = hash_keys(pairs, np.array([at for _, at in keys], np.int64))
         order = np.argsort(hashes)
         self._hashes = hashes[order]
         self._order = order
@@ -89,8 +90,7 @@ class WantedKeys:
 
 def keyed_rows(table: Any) -> KeyedRows:
     """Return what is needed of rows with `client_id`, `index`, `time` and `predicted`."""
-    index = table["index"].to_numpy()
-    keys = hash_keys(table["client_id"].to_pylist(), index)
+    keys = hash_keys(crc_pairs(table["client_id"]), table["index"].to_numpy())
     columns = {KEY: pa.array(keys), "time": table["time"], PREDICTED: table[PREDICTED]}
     if TOLD in table.column_names:
         columns[TOLD] = table[TOLD]
@@ -110,20 +110,14 @@ def _sorted(table: Any, keys: np.ndarray) -> KeyedRows:
     return KeyedRows(batch, keys[order])
 
 
-def hash_keys(client_ids: Sequence[str], index: np.ndarray) -> np.ndarray:
+def hash_keys(pairs: np.ndarray, index: np.ndarray) -> np.ndarray:
     """Return 64 bits of each of n keys, uint64 [n].
 
     Args:
-        client_ids: of the requests.
+        pairs: of the clients' ids of the requests, see `crc_pair`; uint64 [n].
         index: of the rows in them, int64 [n].
     """
-    # A CRC of the bytes and one of them backwards tell apart what either does not.
-    hashed = {}
-    for ident in dict.fromkeys(client_ids):
-        text = ident.encode("utf-8", "surrogatepass")
-        hashed[ident] = zlib.crc32(text) << 32 | zlib.crc32(text[::-1])
-    hashes = np.fromiter((hashed[ident] for ident in client_ids), np.uint64, len(client_ids))
-    mixed: np.ndarray = hashes ^ (index.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15))
+    mixed: np.ndarray = pairs ^ (index.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15))
     return mixed
 
 

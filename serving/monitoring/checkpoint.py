@@ -25,6 +25,8 @@ SLICE: Final = 10_000
 """Values copied to a new journal at each save, or as many as one entry has."""
 SMALL: Final = 8 << 20
 """Bytes up to which a journal is never too long."""
+_MOST_COLUMNS: Final = 16
+"""Lists of an entry stand among so many of its first values."""
 
 
 Everything = Callable[[], Iterator[tuple[str, Entry]]]
@@ -221,10 +223,16 @@ def _next_part(
     part, values = [], 0
     for pair in entries:
         part.append(pair)
-        values += sum(len(value) if isinstance(value, list) else 1 for value in pair[1])
+        values += _values(pair[1])
         if values >= most:
             return part, False
     return part, True
+
+
+def _values(entry: Entry) -> int:
+    """Return about how many values an entry holds; its columns stand among its first values."""
+    first = entry[:_MOST_COLUMNS]
+    return len(entry) + sum([len(value) for value in first if isinstance(value, list)])
 
 
 def _by_owner(entries: list[tuple[str, Entry]]) -> Changes:

@@ -53,13 +53,16 @@ def read_event(meta: EventMeta, tensors: Sequence[Tensor]) -> PredictionEvent:
     lengths |= {len(values) for values in meta.sensitive.values()}
     if len(meta.ids) != len(counts) or lengths != {total}:
         raise InvalidInput("the columns of an event differ in length")
-    first = np.repeat(np.cumsum(counts) - counts, counts)
+    idents, index = meta.ids, np.zeros(total, dtype=np.int64)
+    if total != len(counts) or 0 in meta.rows:  # else, as mostly, each request is a row
+        idents = [
+            ident for ident, rows in zip(meta.ids, meta.rows, strict=True) for _ in range(rows)
+        ]
+        index = np.arange(total) - np.repeat(np.cumsum(counts) - counts, counts)
     return PredictionEvent(
         timestamp=meta.timestamp,
-        request_ids=[
-            ident for ident, rows in zip(meta.ids, meta.rows, strict=True) for _ in range(rows)
-        ],
-        row_index=np.arange(total) - first,
+        request_ids=idents,
+        row_index=index,
         inputs=inputs,
         outputs=outputs,
         sensitive_features={name: _objects(values) for name, values in meta.sensitive.items()},

@@ -49,21 +49,36 @@ class FindingSeries:
         self._series = series
         self._base = {"model": model, "version": version}
         self._shown: dict[str, dict[tuple[str, ...], GaugeSeries]] = {}
+        self._later: dict[str, Iterable[Finding]] = {}
         # From zero on, so that the first alarm is an increase that an alert can see.
         counted = {"model": model, "version": counted_as or version}
         self._alarms = series.sum(DRIFT_ALARMS, **counted)
 
     def show(self, monitor: str, findings: Iterable[Finding]) -> None:
         """Set a monitor's gauges to its latest findings, and end those it has none for."""
+        self._later.pop(monitor, None)
         found = [gauge for finding in findings for gauge in _gauges(finding)]
         self._set(monitor, found)
 
+    def show_later(self, monitor: str, findings: Iterable[Finding]) -> None:
+        """Show findings at the next `catch_up`, unless the monitor has others before.
+
+        They may change until then: a busy model fills many windows between two looks at its metrics.
+        """
+        self._later[monitor] = findings
+
+    def catch_up(self) -> None:
+        """Show what was to be shown later."""
+        for monitor, findings in tuple(self._later.items()):
+            self.show(monitor, findings)
+
     def hide(self, monitor: str) -> None:
         """End a monitor's gauges."""
-        self._set(monitor, [])
+        self.show(monitor, ())
 
     def end(self) -> None:
         """End every gauge: nobody watches the version any more."""
+        self._later.clear()
         self._shown.clear()
         self._series.drop_gauges(**self._base)
 

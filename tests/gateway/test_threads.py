@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
 import weakref
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from serving.gateway.threads import in_thread
+from serving.gateway.threads import HANDOVER_S, hand_over_soon, in_thread
 
 
 class Body:
@@ -46,3 +47,13 @@ async def give_up() -> None:
     await asyncio.wait(tasks)
     del task, tasks
     assert not any(ref() for ref in left)
+
+
+def test_threads_let_each_other_on_sooner_than_by_default() -> None:
+    before = sys.getswitchinterval()
+    try:
+        hand_over_soon()
+        assert sys.getswitchinterval() == pytest.approx(HANDOVER_S)
+        assert before > 5 * HANDOVER_S
+    finally:
+        sys.setswitchinterval(before)

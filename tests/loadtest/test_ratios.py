@@ -3,7 +3,17 @@ from functools import partial
 import pytest
 
 from loadtest.load import Measurement
-from loadtest.ratios import BASELINE, CONTROL, Ratio, Sample, better, paired, ratio, summarize
+from loadtest.ratios import (
+    BASELINE,
+    CONTROL,
+    Ratio,
+    Sample,
+    better,
+    compared,
+    paired,
+    ratio,
+    summarize,
+)
 
 
 def samples(rates: dict[str, list[float | None]], load: str = "json-1") -> list[Sample]:
@@ -100,3 +110,17 @@ def test_all_measurements_of_a_round_know_its_number():
     paired(partial(measured, "first"), partial(measured, "other"), 2)
     of_a_round = ["first", "other", "first"]
     assert asked == [(name, number) for number in range(2) for name in of_a_round]
+
+
+def test_several_servers_share_their_neighbours_and_take_turns():
+    asked: list[str] = []
+
+    def measured(name: str, value: float, _number: int) -> float:
+        asked.append(name)
+        return value
+
+    others = {name: partial(measured, name, value) for name, value in (("a", 5.0), ("b", 20.0))}
+    told = compared(partial(measured, "first", 10.0), others, 2)
+    assert asked == ["first", "a", "b", "first", "first", "b", "a", "first"]
+    assert {name: found.median for name, found in told.ratios.items()} == {"a": 0.5, "b": 2.0}
+    assert told.control == Ratio(1.0, 1.0, 1.0, rounds=2)

@@ -6,9 +6,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from serving.log.forget import forget
+from serving.log.id_hashes import crc_pairs
 from serving.log.keyed_rows import FoundPrediction, hash_keys
 from serving.log.retention import Retention, all_parts, retain
 from serving.log.rows import ModelLog
@@ -177,9 +179,9 @@ def test_what_was_used_last_stays_within_a_size(log, rows):
 def test_hashes_differ_between_ids_and_indexes():
     ids = [f"r{number}" for number in range(1000)]
     index = np.repeat(np.arange(5), 1000)
-    hashes = hash_keys(ids * 5, index)
+    hashes = hash_keys(crc_pairs(pa.array(ids * 5)), index)
     assert len(set(hashes.tolist())) == 5000
-    assert hash_keys(["r7"], np.array([3])) == hashes[3007]
+    assert hash_keys(crc_pairs(pa.array(["r7"])), np.array([3])) == hashes[3007]
 
 
 def test_what_is_forgotten_is_not_found_and_the_rest_is(log, rows):

@@ -51,6 +51,25 @@ def test_a_value_that_becomes_unknown_has_no_series_any_more(series, shown):
     assert 0.1 in gauges(series).values()
 
 
+def test_what_is_shown_later_is_there_once_somebody_looks(series, shown):
+    shown.show_later("fairness", [replace(DISPARITY, value=0.7)])
+    shown.show_later("fairness", [DISPARITY])
+    assert gauges(series) == {}
+    shown.catch_up()
+    assert gauges(series)["vigil.finding.value"] == 0.3
+    shown.show("fairness", [replace(DISPARITY, value=0.5)])
+    shown.catch_up()
+    assert gauges(series)["vigil.finding.value"] == 0.5
+
+
+@pytest.mark.parametrize("ended", [lambda shown: shown.hide("fairness"), lambda shown: shown.end()])
+def test_what_has_ended_is_not_shown_later(series, shown, ended):
+    shown.show_later("fairness", [DISPARITY])
+    ended(shown)
+    shown.catch_up()
+    assert gauges(series) == {}
+
+
 def test_an_attribute_that_is_not_judged_any_more_goes_too(series, shown):
     shown.show("fairness", [DISPARITY, replace(DISPARITY, subject="age")])
     assert len(series.snapshot()) == 2 * 8 + 1  # with the counter of alarms

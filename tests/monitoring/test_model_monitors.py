@@ -139,6 +139,7 @@ def test_a_breach_of_hours_ago_is_no_current_problem(make):
     watch.label(labels(200, truth=0), 1000)
     judged = {(one.monitor, one.breached) for one in watch.findings(1000 + HOUR)}
     assert judged == {("drift", True), ("performance", True), ("quality", False)}
+    watch.refresh(1000 + HOUR)
     gauges = [one.name for one in series.snapshot() if one.kind == "gauge"]
     assert "vigil.drift.score" in gauges
 

@@ -16,6 +16,7 @@ from serving.gateway.app import composition_from_environment
 from serving.gateway.asgi import VigilApp
 from serving.gateway.direct.limits import Limits
 from serving.gateway.direct.server import DirectServer
+from serving.gateway.threads import hand_over_soon
 from serving.telemetry.logs.setup import configure
 from serving.telemetry.process_title import set_title
 
@@ -59,6 +60,7 @@ def main() -> None:
     """Read the environment and serve."""
     set_title(os.environ["VIGIL_GATEWAY_ID"].replace("-", " ", 1))
     configure("gateway")
+    hand_over_soon()
     listen = Listen.model_validate_json(os.environ["VIGIL_LISTEN"])
     drained = uvloop.run(serve(listen, float(os.environ["VIGIL_DRAIN_S"])))
     sys.exit(0 if drained else 1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -20,10 +20,6 @@ class Judge:
         monitor: the monitor.
         entry: the version that it judges.
         title: what people call what it judges; empty: as the descriptor says.
-
-    Attributes:
-        latest: what it found last by metric, subject and segment, with the model's name and
-            version; empty before that.
     """
 
     def __init__(
@@ -34,7 +30,8 @@ class Judge:
         self.monitor = monitor
         self.needs = monitor.needs
         self.learns = monitor if isinstance(monitor, LearnsReference) else None
-        self.latest: list[Finding] = []
+        self._found: dict[tuple[str, str, str], Finding] = {}
+        self._named: list[Finding] | None = None
         self._entry = entry
 
     @property
@@ -42,22 +39,33 @@ class Judge:
         """What it lives on, in one word."""
         return "labels" if self.needs.labels else "rows"
 
-    def take(self, found: Sequence[Finding]) -> list[Finding]:
-        """Remember what the monitor has found; returns it with the model's name and version.
+    @property
+    def found(self) -> Collection[Finding]:
+        """What it found last by metric, subject and segment; a view that changes with it."""
+        return self._found.values()
+
+    @property
+    def latest(self) -> list[Finding]:
+        """The same with the model's name and version."""
+        if self._named is None:  # a busy model fills many windows before somebody asks
+            model, version = self._entry.name, self._entry.version
+            self._named = [replace(each, model=model, version=version) for each in self.found]
+        return self._named
+
+    def take(self, found: Sequence[Finding]) -> None:
+        """Remember what the monitor has found.
 
         A monitor may judge some of its metrics at one time and the others at another.
         """
-        model, version = self._entry.name, self._entry.version
-        named = [replace(each, model=model, version=version) for each in found]
-        latest = {_what(each): each for each in self.latest}
-        self.latest = list((latest | {_what(each): each for each in named}).values())
-        return named
+        self._found.update({_what(each): each for each in found})
+        self._named = None
 
     def reset_reference(self) -> None:
         """Begin a new reference."""
         assert self.learns is not None
         self.learns.reset()
-        self.latest = []
+        self._found.clear()
+        self._named = None
 
     def not_judged(self, model: str) -> str:
         """Return why there is no finding yet; empty when there is one.
@@ -65,7 +73,7 @@ class Judge:
         Args:
             model: the model in words.
         """
-        if self.latest:
+        if self._found:
             return ""
         if self.learns is not None and not self.learns.ready:
             return f"{self.title} of {model}: {self.learns.progress}"
@@ -79,7 +87,9 @@ class Judge:
         Raises:
             ValueError, KeyError, TypeError: the state is not of such a monitor.
         """
-        return self.take(self.monitor.restore(state))
+        found = self.monitor.restore(state)
+        self.take(found)
+        return found
 
 
 def _what(finding: Finding) -> tuple[str, str, str]:

@@ -121,7 +121,10 @@ class MonitorSet:
                 self._publish(judge, found)
 
     def tick(self, now: float) -> None:
-        """Let monitors judge by the clock, and end the metrics of findings that are stale."""
+        """Let monitors judge by the clock, and bring the metrics of findings up to date.
+
+        Those of findings that are stale end.
+        """
         for judge in self.judges:
             began = self._time.clock()
             try:
@@ -134,6 +137,7 @@ class MonitorSet:
             if found:
                 self._publish(judge, found)
                 self._fresh.judged_by_clock(judge.name, now)
+        self._series.catch_up()
         for name in self._fresh.refresh(now):
             self._series.hide(name)
 
@@ -164,10 +168,10 @@ class MonitorSet:
             self._publish(judge, found)
 
     def _publish(self, judge: Judge, found: Sequence[Finding]) -> None:
-        findings = judge.take(found)
+        judge.take(found)
         self._fresh.judged(judge.name)
-        self._series.show(judge.name, judge.latest)
-        self._series.count_alarms(findings)
+        self._series.show_later(judge.name, judge.found)
+        self._series.count_alarms(found)
 
     def reset_reference(self) -> str:
         """Begin a new reference of every monitor that learns its own.
