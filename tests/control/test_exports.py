@@ -123,7 +123,7 @@ async def test_an_exporter_that_cannot_be_made_costs_pushes_alone(
     def refuses(*_args):
         raise ValueError("X names 'y', which cannot be read")
 
-    monkeypatch.setattr(exports, "OtlpPusher", refuses)
+    monkeypatch.setattr("serving.telemetry.export.otlp.OtlpPusher", refuses)
     history = History()
     made = Exports(totals, config(), history, Costs())
     made.start()
