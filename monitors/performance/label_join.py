@@ -139,12 +139,11 @@ class LabelJoin:
         """Whether the prediction is stored."""
         return (request_id, index) in self._rows
 
-    def add(self, predictions: Rows, notes: Iterable[object] | None = None) -> list[JoinedRow]:
+    def add(self, predictions: Rows) -> list[JoinedRow]:
         """Store predictions with their classes; returns those whose label was waiting for them.
 
         Args:
             predictions: with what is predicted.
-            notes: what a joined row has as its `note`, of each row; it is not saved.
         """
         if not predictions.n:
             return []
@@ -156,9 +155,8 @@ class LabelJoin:
         timestamp = predictions.timestamp
         self._since = min(self._since, timestamp - SLACK_S)
         self.ambiguous += self._rows.add(
-            keys, predicted, timestamp, self._groups.of(predictions.groups), notes,
-            predictions.scores,
-        )  # fmt: skip
+            keys, predicted, timestamp, self._groups.of(predictions.groups), predictions.scores
+        )
         joined = self._awaited(keys) if self._pending else []
         self._forget_oldest(len(self._rows) - self._max_rows)
         return joined
@@ -336,7 +334,7 @@ class LabelJoin:
         delay = max(label.since - row.timestamp, 0.0)
         position = row.label.position
         return JoinedRow(
-            row.predicted, label.truth, learned, position, delay, row.note, row.key, label.since,
+            row.predicted, label.truth, learned, position, delay, row.key, label.since,
             row.groups, row.scores,
         )  # fmt: skip
 

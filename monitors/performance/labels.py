@@ -71,7 +71,6 @@ class JoinedRow:
         sensitive_features: values that came with the label and not with the request.
         position: how many rows of the version had a label before.
         delay_s: seconds from the prediction to the label; 0 where the label was first.
-        note: what `LabelJoin.add` was given with the row.
         key: the id of the request, and the row inside it.
         came: seconds since the epoch when the label came.
         groups: sensitive values that came with the request.
@@ -83,7 +82,6 @@ class JoinedRow:
     sensitive_features: Mapping[str, str] = field(default_factory=dict)
     position: int = field(default=-1, compare=False)
     delay_s: float = field(default=0.0, compare=False)
-    note: object = field(default=None, compare=False)
     key: tuple[str, int] = field(default=("", 0), compare=False)
     came: float = field(default=0.0, compare=False)
     groups: Groups = field(default_factory=dict, compare=False)

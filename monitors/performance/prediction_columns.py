@@ -33,7 +33,6 @@ class PredictionColumns:
         self._timestamps: list[float] = []
         self._groups: list[Groups] = []
         self._scores = ScoreColumn()
-        self._notes: list[object] = []
 
     @property
     def end(self) -> int:
@@ -46,7 +45,6 @@ class PredictionColumns:
         predicted: Sequence[Value | None],
         timestamps: Iterable[float],
         groups: Sequence[Groups] | None = None,
-        notes: Sequence[object] | None = None,
         scores: np.ndarray | None = None,
     ) -> None:
         """Append n rows; see `StoredRow`.
@@ -55,14 +53,13 @@ class PredictionColumns:
             ValueError: the columns differ in length; then nothing was appended.
         """
         n = len(keys)
-        given = (predicted, groups, notes, scores)
+        given = (predicted, groups, scores)
         if any(column is not None and len(column) != n for column in given):
             raise ValueError("the columns of predictions differ in length")
         self.keys += keys
         self._predicted += predicted
         self._timestamps += itertools.islice(timestamps, n)
         self._groups += itertools.repeat(NO_GROUPS, n) if groups is None else groups
-        self._notes += itertools.repeat(None, n) if notes is None else notes
         self._scores.add(n, scores)
 
     def row(self, number: int) -> StoredRow:
@@ -70,7 +67,7 @@ class PredictionColumns:
         at = number - self.base
         return StoredRow(
             self.keys[at], number, self._predicted[at], self._timestamps[at], self._groups[at],
-            scores=self._scores.row(at), note=self._notes[at],
+            scores=self._scores.row(at),
         )  # fmt: skip
 
     def numbered(self, first: int, end: int) -> Iterable[tuple[int, Key]]:
@@ -120,4 +117,4 @@ class PredictionColumns:
         return made
 
     def _all(self) -> tuple[list[Any], ...]:
-        return (self.keys, self._predicted, self._timestamps, self._groups, self._notes)
+        return (self.keys, self._predicted, self._timestamps, self._groups)

@@ -82,7 +82,6 @@ class StoredPredictions:
         predicted: Sequence[Value | None],
         timestamp: float,
         groups: Sequence[Groups] | None = None,
-        notes: Iterable[object] | None = None,
         scores: np.ndarray | None = None,
     ) -> int:
         """Store n predictions behind all others; the newest of a key wins.
@@ -90,7 +89,7 @@ class StoredPredictions:
         Args:
             keys, predicted: n of them.
             timestamp: seconds since the epoch.
-            groups, notes, scores: n of them; see `StoredRow`.
+            groups, scores: n of them; see `StoredRow`.
 
         Returns:
             How many of the n replaced another one.
@@ -104,7 +103,6 @@ class StoredPredictions:
             predicted,
             itertools.repeat(timestamp),
             groups,
-            None if notes is None else list(notes),
             scores,
         )
         before = len(index)

@@ -58,7 +58,6 @@ class StoredRow(msgspec.Struct, gc=False):
         groups: sensitive values that came with the request.
         label: its label; None: it has none yet.
         scores: of the classes, where it has some.
-        note: what a joined row has as its `note`; it is not saved.
         entry: number of its own entry; 0: it has none.
     """
 
@@ -69,5 +68,4 @@ class StoredRow(msgspec.Struct, gc=False):
     groups: Groups
     label: KnownLabel | None = None
     scores: list[float] | None = None
-    note: object = None
     entry: int = 0

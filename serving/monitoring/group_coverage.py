@@ -1,16 +1,17 @@
 """How many predictions of each group have a label, and how long labels of a group take.
 
 A group is named where the configuration names all of its attribute: a sensitive input whose feature
-has `categories`. All others are one group, `other`, so that clients cannot make series. Counts
-begin with the process.
+has `categories`. All others are one group, `other`, so that clients cannot make series.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Final
+from typing import Any, Final
 
 from monitors.fairness.group_bounds import SMALLEST_GROUP
+from monitors.performance.group_values import Groups
 from monitors.rows import Rows
 from serving.config import ModelConfig
 
@@ -55,23 +56,38 @@ class GroupCoverage:
         for groups in self._counts.values():
             yield from groups.values()
 
-    def predicted(self, rows: Rows) -> list[tuple[GroupCount, ...]] | None:
-        """Count predictions; returns the counts that each row is in, None where no row is."""
-        named = [(counts, rows.groups[name]) for name, counts in self._counts.items()
-                 if name in rows.groups]  # fmt: skip
-        if not named:
-            return None
-        found = []
-        for at in range(rows.n):
-            of_row = tuple(
-                counts.get(values[at]) or counts[OTHER]
-                for counts, values in named
-                if values[at] is not None
-            )
-            for count in of_row:
-                count.predicted += 1
-            found.append(of_row)
-        return found
+    def predicted(self, rows: Rows) -> None:
+        """Count predictions."""
+        for attribute, counts in self._counts.items():
+            if attribute not in rows.groups:
+                continue
+            for group, number in Counter(rows.groups[attribute].tolist()).items():
+                if group is not None:
+                    (counts.get(group) or counts[OTHER]).predicted += number
+
+    def of(self, groups: Groups) -> list[GroupCount]:
+        """Return the counts that a row with these values is in; none of what nobody knows."""
+        if not groups:
+            return []
+        return [
+            counts.get(value) or counts[OTHER]
+            for attribute, counts in self._counts.items()
+            if (value := groups.get(attribute)) is not None
+        ]
+
+    def state(self) -> dict[str, Any]:
+        """Return the counts by attribute and group as JSON values."""
+        return {
+            attribute: {group: [each.predicted, each.labelled] for group, each in counts.items()}
+            for attribute, counts in self._counts.items()
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `state` returned; groups that are not told any more are left out."""
+        for attribute, counts in self._counts.items():
+            saved = state.get(attribute, {})
+            for group, each in counts.items():
+                each.predicted, each.labelled = saved.get(group, (0, 0))
 
 
 def known_groups(config: ModelConfig) -> dict[str, Sequence[str]]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
 from monitors.performance.label_join import LabelCounts
 from monitors.performance.labels import JoinedRow
-from serving.monitoring.group_coverage import GroupCount
+from serving.monitoring.group_coverage import GroupCoverage
 from serving.telemetry.counters import SeriesSet
 from serving.telemetry.metrics.labels import (
     LABELS_CORRECTED,
@@ -48,11 +48,11 @@ class LabelSeries:
         """Count labels whose prediction never came."""
         self._expired.add(labels)
 
-    def joined(self, rows: Sequence[JoinedRow]) -> None:
+    def joined(self, rows: Sequence[JoinedRow], groups: GroupCoverage) -> None:
         """Count the delays of labels, and rows of groups that have one now."""
         self._delay.record_many(np.array([row.delay_s for row in rows]))
         for row in rows:
-            for count in _counts(row):
+            for count in groups.of(row.groups):
                 count.labelled += 1
                 if count.shown:
                     self._series.histogram(
@@ -61,7 +61,3 @@ class LabelSeries:
                         group=count.group,
                         **self._base,
                     ).record(row.delay_s)
-
-
-def _counts(row: JoinedRow) -> Iterable[GroupCount]:
-    return row.note if isinstance(row.note, tuple) else ()

@@ -49,7 +49,8 @@ class LabelledRows:
     def predicted(self, rows: Rows) -> list[JoinedRow]:
         """Take in predictions; returns the rows whose label was here already."""
         self._predictions += rows.n
-        return self._join.add(rows, self.groups.predicted(rows))
+        self.groups.predicted(rows)
+        return self._join.add(rows)
 
     def knows(self, label: LabelEvent) -> bool:
         """Whether the label's prediction is stored."""
@@ -110,6 +111,7 @@ class LabelledRows:
             "join": join,
             "predictions": self._predictions,
             "overall": self.overall.state(),
+            "groups": self.groups.state(),
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
@@ -118,6 +120,7 @@ class LabelledRows:
         self._join.restore({**state["join"], "labelled": state["labelled"]})
         if "overall" in state:
             self.overall.restore(state["overall"])
+        self.groups.restore(state.get("groups", {}))  # which were not saved at first
         self._predictions, self._expired = predictions, self._join.expired
 
     def changes(self) -> list[Entry]:

@@ -247,7 +247,7 @@ class ModelMonitors:
     ) -> None:
         if joined:
             self._learned(LearnedLabels(self.entry.name, self.entry.version, joined))
-            self._labels.joined(joined)
+            self._labels.joined(joined, truth.groups)
             rows = joined_rows(joined, timestamp)
             truth.overall.add(rows)
             self._monitors.labelled(rows, now)

@@ -12,20 +12,33 @@ def rows(**groups):
 
 def test_groups_that_nobody_has_named_are_one():
     coverage = GroupCoverage({"sex": ["f", "m"], "town": []})
-    counts = coverage.predicted(rows(sex=["f", None, "x"], town=["a", "b", None], age=["1"] * 3))
+    coverage.predicted(rows(sex=["f", None, "x"], town=["a", "b", None], age=["1"] * 3))
+    told = [{"sex": "f", "town": "a", "age": "1"}, {"town": "b"}, {"sex": "x", "town": None}, {}]
+    counts = [coverage.of(groups) for groups in told]
     assert [[(count.attribute, count.group) for count in of_row] for of_row in counts] == [
         [("sex", "f"), ("town", "other")],
         [("town", "other")],
         [("sex", "other")],
+        [],
     ]
     assert {(each.attribute, each.group): each.predicted for each in coverage} == {
         ("sex", "f"): 1, ("sex", "m"): 0, ("sex", "other"): 1, ("town", "other"): 2,
     }  # fmt: skip
 
 
-def test_rows_without_groups_cost_nothing():
-    assert GroupCoverage({}).predicted(rows(sex=["f"])) is None
-    assert GroupCoverage({"sex": []}).predicted(rows(age=["f"])) is None
+def test_attributes_that_are_not_watched_are_not_counted():
+    coverage = GroupCoverage({"sex": []})
+    coverage.predicted(rows(age=["f"]))
+    assert coverage.of({"age": "f"}) == []
+    assert coverage.state() == {"sex": {"other": [0, 0]}}
+
+
+def test_counts_go_on_after_a_restart():
+    coverage, again = GroupCoverage({"sex": ["f", "m"]}), GroupCoverage({"sex": ["f"], "age": []})
+    coverage.predicted(rows(sex=["f", "f", "m"]))
+    coverage.of({"sex": "f"})[0].labelled += 1
+    again.restore(coverage.state())
+    assert again.state() == {"sex": {"f": [2, 1], "other": [0, 0]}, "age": {"other": [0, 0]}}
 
 
 def test_a_small_group_is_not_shown():

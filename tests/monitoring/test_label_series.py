@@ -2,7 +2,7 @@ import pytest
 
 from monitors.performance.label_join import LabelCounts
 from monitors.performance.labels import JoinedRow
-from serving.monitoring.group_coverage import GroupCount
+from serving.monitoring.group_coverage import GroupCoverage
 from serving.monitoring.label_series import LabelSeries
 from serving.telemetry.counters import SeriesSet
 
@@ -38,10 +38,11 @@ def test_counts_start_at_zero_and_add_up(series, labels):
 
 
 def test_delays_are_told_by_group_once_that_is_large(series, labels):
-    large, small = GroupCount("sex", "f"), GroupCount("sex", "m")
-    large.predicted, small.predicted = 20, 19
-    labels.joined([JoinedRow(1, 1, delay_s=30.0, note=(large,))])
-    labels.joined([JoinedRow(1, 1, delay_s=90.0, note=(small,)), JoinedRow(1, 1)])
-    assert (large.labelled, small.labelled) == (1, 1)
+    groups = GroupCoverage({"sex": ["f", "m"]})
+    groups.restore({"sex": {"f": [20, 0], "m": [19, 0]}})
+    labels.joined([JoinedRow(1, 1, delay_s=30.0, groups={"sex": "f"})], groups)
+    late = JoinedRow(1, 1, delay_s=90.0, groups={"sex": "m"})
+    labels.joined([late, JoinedRow(1, 1, groups={"sex": None})], groups)
+    assert groups.state() == {"sex": {"f": [20, 1], "m": [19, 1], "other": [0, 0]}}
     assert values(series, "vigil.labels.delay") == {(): 120}
     assert values(series, "vigil.labels.delay.by_group") == {("sex", "f"): 30}

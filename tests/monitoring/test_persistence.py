@@ -17,8 +17,11 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from monitors.performance.label_join import LabelJoin
+from monitors.performance.group_values import restored as restored_groups
 from monitors.performance.prediction_entries import Entry, sorted_out
 from monitors.performance.run_lengths import spread
+from monitors.performance.score_column import restored as restored_scores
+from monitors.performance.waiting_labels import WaitingLabels
 from serving.channel import frames
 from serving.channel.frame_parts import Message
 from serving.channel.messages.directory import ServedModel
@@ -197,8 +200,10 @@ def rows_of(entries: Sequence[Entry]) -> dict[str, Any]:
     """Predictions and waiting labels by key, however they are divided among entries."""
     saved = sorted_out(entries)
     rows: dict[Any, Any] = {}
-    for _, keys, first, *columns, times, known in saved.spans:
-        values = zip(*columns, spread(times), spread(known), strict=True)
+    for _, keys, first, predicted, times, known, scores in saved.spans:
+        of_rows = restored_scores(scores)
+        told = [None] * len(keys) if of_rows is None else of_rows.tolist()
+        values = zip(predicted, spread(times), restored_groups(known), told, strict=True)
         for at, (key, row) in enumerate(zip(keys, values, strict=True), first):
             if at >= saved.start and at not in saved.left_out:
                 rows[tuple(key)] = row
@@ -221,7 +226,7 @@ def what_is_known(monitor: Monitor) -> dict[str, Any]:
     findings = json.loads(msgspec.json.encode(service.all_findings()))
     monitor.report()
     return {
-        "totals": {k: v for k, v in totals(monitor.control).items() if "by_group" not in k},
+        "totals": totals(monitor.control),
         "state": state,
         "entries": entries,
         "findings": sorted(findings, key=str),
@@ -388,10 +393,9 @@ class Script:
 class _SmallJoin(LabelJoin):
     """Keeps few predictions, and all labels that wait: who pushes again has no more of these."""
 
-    def expire(self, now: float) -> None:
-        few, self._max_rows = self._max_rows, 100_000
-        super().expire(now)
-        self._max_rows = few
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._pending = WaitingLabels(self._numbers, 100_000, 3600.0)
 
 
 @pytest.fixture(params=[100_000, 25])
@@ -450,12 +454,6 @@ def test_killed_anywhere_it_knows_what_it_would_know_without(versions, memory, s
             told = what_is_known(monitor)
             assert not any(gateway.bytes for gateway in monitor.gateways)
             monitor.process.kill()
-            by_group.append({k: v for k, v in totals(monitor.control).items() if "by_group" in k})
             return told
 
-    by_group: list[dict[str, tuple[float, tuple[int, ...]]]] = []
     assert asyncio.run(known(kills=True)) == asyncio.run(known(kills=False))
-    # Which row is of which group is not saved: its labels may be missing there, but none is twice.
-    killed, whole = by_group
-    for name, (_, counts) in killed.items():
-        assert all(a <= b for a, b in zip(counts, whole[name][1], strict=True))

@@ -13,7 +13,7 @@ SEX = {"sex": "F"}
 def columns():
     made = PredictionColumns(5)
     made.add([("a", 0), ("b", 0)], [0, None], repeat(1.0))
-    made.add([("c", 1)], [2], repeat(2.0), [SEX], ["note"], np.array([[0.25, 0.75]]))
+    made.add([("c", 1)], [2], repeat(2.0), [SEX], np.array([[0.25, 0.75]]))
     return made
 
 
@@ -21,7 +21,7 @@ def test_rows_have_numbers_that_follow_each_other(columns):
     assert (columns.base, columns.end) == (5, 8)
     row = columns.row(7)
     assert (row.key, row.number, row.predicted, row.timestamp) == (("c", 1), 7, 2, 2.0)
-    assert (row.groups, row.note, row.label, row.entry) == (SEX, "note", None, 0)
+    assert (row.groups, row.label, row.entry) == (SEX, None, 0)
     assert list(columns.numbered(6, 99)) == [(6, ("b", 0)), (7, ("c", 1))]
     assert row.scores == [0.25, 0.75]
     keys, predicted, times, groups, scores = columns.values(5, 7)
@@ -51,17 +51,16 @@ def test_a_row_is_taken_out_of_its_place(columns):
 def test_some_rows_get_numbers_that_follow_on_all_others(columns):
     some = columns.only([5, 7])
     assert list(some.numbered(8, 10)) == [(8, ("a", 0)), (9, ("c", 1))]
-    assert (some.row(9).groups, some.row(9).note) == (SEX, "note")
+    assert some.row(9).groups == SEX
     assert some.row(9).scores == [0.25, 0.75]
     assert some.row(8).scores is None
     assert columns.end == 8
 
 
 WRONG = [
-    ([0], None, None, None),
-    ([0, 1], [SEX], None, None),
-    ([0, 1], None, [], None),
-    ([0, 1], None, None, np.ones((1, 2))),
+    ([0], None, None),
+    ([0, 1], [SEX], None),
+    ([0, 1], None, np.ones((1, 2))),
 ]
 
 

@@ -268,7 +268,7 @@ def test_ids_that_are_used_again_and_again_take_no_room(monkeypatch, labelled):
     assert [*gone.plain, *gone.labelled][0] == ("long ago", 0)
 
 
-WRONG = [{"predicted": [0]}, {"groups": [NOTHING] * 3}, {"notes": [1]}, {"scores": np.ones((3, 2))}]
+WRONG = [{"predicted": [0]}, {"groups": [NOTHING] * 3}, {"scores": np.ones((3, 2))}]
 
 
 @pytest.mark.parametrize("wrong", WRONG)
