@@ -87,9 +87,8 @@ class Judge:
         Raises:
             ValueError, KeyError, TypeError: the state is not of such a monitor.
         """
-        found = self.monitor.restore(state)
-        self.take(found)
-        return found
+        self.take(self.monitor.restore(state))
+        return self.latest
 
 
 def _what(finding: Finding) -> tuple[str, str, str]:
