@@ -90,7 +90,10 @@ class EmbeddedInstance:
         self._exports = Exports(
             self._registry, self._config, history, costs, engine=host, ingress=host
         )
-        pages = Pages(self._registry, self._config, history, self._control.commands, costs)
+        control = self._control
+        pages = Pages(
+            self._registry, self._config, history, control.commands, costs, control.incidents
+        )
         self.admin: ASGIApp = pages.app(mounted=True)
         self._gateway = GatewayComposition(
             "gateway-0",
@@ -156,6 +159,7 @@ class EmbeddedInstance:
             await self._roles.stop()
             await self._gateway.stop()
             await self._exports.stop()
+            await self._control.finish()
             self._registry.stop()
         finally:
             shutil.rmtree(self._runtime, ignore_errors=True)
