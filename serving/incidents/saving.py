@@ -84,6 +84,7 @@ class Saving:
         self._pause_s = FIRST_PAUSE_S
         self._retry_at = 0.0
         self._problem = ""
+        self._ended = False
         self.loaded = False
 
     # -- what has changed ---------------------------------------------------------------
@@ -175,6 +176,9 @@ class Saving:
 
     async def close(self, timeout_s: float) -> None:
         """Save once more, and let go of the store; bounded."""
+        if self._ended:
+            return
+        self._ended = True
         try:
             async with asyncio.timeout(timeout_s):
                 self._retry_at = 0.0

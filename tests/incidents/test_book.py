@@ -47,9 +47,7 @@ def test_columns_of_one_monitor_are_one_incident_and_attributes_are_two(bench, f
     causes = {each.cause: each for each in bench.active()}
     assert causes.keys() == {"drift", "fairness/sex", "fairness/age"}
     assert [each.subject for each in causes["drift"].evidence.top] == ["income", "age"]
-    assert causes["drift"].summary.endswith(
-        "psi of 'income' is 0.6, above 0.05, and 1 more"
-    )
+    assert causes["drift"].summary.endswith("psi of 'income' is 0.6, above 0.05, and 1 more")
 
 
 def test_a_column_more_is_in_the_history(bench, found, clock):

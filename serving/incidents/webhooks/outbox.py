@@ -18,6 +18,7 @@ from serving.telemetry.metrics.incidents import WEBHOOK_DELIVERIES, WEBHOOK_WAIT
 
 FIRST_PAUSE_S: Final = 1.0
 LONGEST_PAUSE_S: Final = 300.0
+TOLD_APART_S: Final = 1e-6
 
 Changed = Callable[[str, Delivery | None], None]
 
@@ -40,6 +41,7 @@ class Outbox:
         self._series = series
         self._clock = clock
         self._queue: deque[Delivery] = deque()
+        self._newest = 0.0
         self._waiting = series.gauge(WEBHOOK_WAITING, receiver=webhook.name)
         series.sum(WEBHOOK_DELIVERIES, receiver=webhook.name, outcome="delivered")
 
@@ -48,6 +50,7 @@ class Outbox:
         known = {each.id for each in self._queue}
         older = [each for each in deliveries if each.id not in known]
         self._queue.extendleft(reversed(older))
+        self._newest = max((each.created_at for each in self._queue), default=0.0)
         self._shorten()
 
     def offer(self, event: Happened, incident: Incident) -> None:
@@ -55,9 +58,11 @@ class Outbox:
         if not self.wants(incident):
             return
         now = self._clock()
+        # The store gives them back in this order, whatever the clock did.
+        self._newest = max(now, self._newest + TOLD_APART_S)
         delivery = Delivery(
             id=str(uuid.uuid4()), receiver=self.webhook.name, event=event, incident=incident,
-            created_at=now, next_at=now,
+            created_at=self._newest, next_at=now,
         )  # fmt: skip
         self._queue.append(delivery)
         self._changed(delivery.id, delivery)
