@@ -175,7 +175,8 @@ async def test_lists_are_ordered_and_cut(make, found, eventually, clock):
     service.told(
         "monitor",
         FindingsChanged((
-            found(severity="ticket"), found(monitor="quality"), found(model="b", severity="info", monitor="drift"),
+            found(severity="ticket"), found(monitor="quality"),
+            found(model="b", severity="info", monitor="drift"),
             found(model="gone"),
         )),
     )  # fmt: skip
