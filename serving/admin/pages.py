@@ -225,7 +225,8 @@ class Pages:
 
     async def data(self, _request: Request) -> Response:
         """Answer what the console's page shows."""
-        return _json(console_data(self._registry, self._history))
+        notes = [] if self._incidents is None else self._incidents.notes()
+        return _json(console_data(self._registry, self._history, notes))
 
 
 class _Decision:

@@ -34,6 +34,7 @@ class ControlPlane:
         on_settings: called after every change of how gateways log and trace.
         switch: applies log settings here; none: one for the process's own handlers.
         kept: returns once a successor of this room would know all that was ordered here so far.
+        instance: tells its incidents from those of others in the same database.
 
     Attributes:
         commands: takes orders.
@@ -48,6 +49,7 @@ class ControlPlane:
         on_settings: Callable[[], None] = lambda: None,
         switch: LogSwitch | None = None,
         kept: Callable[[], Awaitable[None]] = at_once,
+        instance: str = "",
     ) -> None:
         repository = self._repository = ModelRepository(
             config.models, config.remote_hosts, config.log
@@ -75,7 +77,7 @@ class ControlPlane:
         self.commands = Commands(self._control, self._settings, kept)
         registry.requests.on_control = self.commands.answer
         self.incidents = IncidentService(
-            partial(_make_store, config.store_url, config.data_dir),
+            partial(_make_store, config.store_url, config.data_dir, instance),
             config.webhooks,
             registry.series,
         )
@@ -140,9 +142,9 @@ class ControlPlane:
         await self.incidents.stop()
 
 
-def _make_store(store_url: str | None, data_dir: Path) -> Store:
+def _make_store(store_url: str | None, data_dir: Path, instance: str) -> Store:
     # SQLAlchemy takes a while to import; this runs in the store's thread.
     from serving.store.database import Database, url_of
     from serving.store.incident_store import IncidentStore
 
-    return IncidentStore(Database(url_of(store_url, data_dir)))
+    return IncidentStore(Database(url_of(store_url, data_dir)), instance)

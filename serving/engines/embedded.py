@@ -83,7 +83,14 @@ class EmbeddedInstance:
         explainers = self._registry.explainers
         explainers.on_change = lambda: self._roles.explain(explainers.asked)
         switch = LogSwitch(())
-        self._control = ControlPlane(self._registry, self._config, self._roles.serve, switch=switch)
+        # Each process of an application is an instance, and all have the same store_url.
+        self._control = ControlPlane(
+            self._registry,
+            self._config,
+            self._roles.serve,
+            switch=switch,
+            instance=self._folder.path.name,
+        )
         history = History()
         host = "application"
         costs = Costs(self._registry, self._config)

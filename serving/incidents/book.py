@@ -21,7 +21,7 @@ from serving.errors import NotFound, printable
 from serving.incidents import lifecycle, sentences
 from serving.incidents.causes import Key
 from serving.incidents.deployments import Deployments
-from serving.incidents.evidence import evidence_of, window_end
+from serving.incidents.evidence import evidence_of, since, window_end
 from serving.incidents.false_alarms import FalseAlarms
 from serving.incidents.ladder import lowered, rank, severity_of
 from serving.store.records import Happened, Kept
@@ -150,8 +150,8 @@ class Book:
 
     def _evidence(self, model: str, breached: Sequence[FindingRecord]) -> Evidence:
         now = self._clock()
-        since = min((each.window[0] or now) for each in breached)
-        return evidence_of(breached, now, self._deployments.last(model, since))
+        begun = min(since(each, now) for each in breached)
+        return evidence_of(breached, now, self._deployments.last(model, begun))
 
     def _open(
         self, key: Key, breached: Sequence[FindingRecord], severity: Severity, seen: float

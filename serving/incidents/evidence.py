@@ -28,7 +28,7 @@ def evidence_of(
     ordered = sorted(breached, key=_says_most)
     return Evidence(
         leading=measured(ordered[0]),
-        since=min(_since(each, now) for each in breached),
+        since=min(since(each, now) for each in breached),
         breached=len(breached),
         top=tuple(map(measured, ordered[:TOP])) if len(ordered) > 1 else (),
         deployment=deployment,
@@ -52,6 +52,7 @@ def measured(found: FindingRecord) -> Measured:
         n_current=found.n_current,
         window=found.window,
         window_id=found.window_id,
+        detail=found.detail,
     )
 
 
@@ -60,8 +61,10 @@ def window_end(found: FindingRecord) -> float:
     return found.window[1] or 0.0
 
 
-def _since(found: FindingRecord, now: float) -> float:
-    return now if found.window[0] is None else found.window[0]
+def since(found: FindingRecord, now: float) -> float:
+    """Return from when on it has probably been so: what the monitor says, or its window."""
+    known = found.window[0] if found.since is None else found.since
+    return now if known is None else known
 
 
 def _says_most(found: FindingRecord) -> tuple[int, bool, float, float, str, str]:

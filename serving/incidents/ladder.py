@@ -9,7 +9,9 @@ from serving.channel.messages.findings import FindingRecord
 from serving.channel.messages.incidents import SEVERITIES, Severity
 
 HARM: Final = "performance"
-"""Breaches of this monitor are harm that is measured or estimated."""
+"""Breaches of monitors whose names begin so are harm that is measured or estimated."""
+DATA_QUALITY: Final = "data_quality"
+"""A monitor whose pages explain that inputs have drifted."""
 
 
 def rank(severity: Severity) -> int:
@@ -36,4 +38,13 @@ def lowered(severity: Severity, steps: int) -> Severity:
 
 def harmed_models(findings: Iterable[FindingRecord]) -> set[str]:
     """Return the models that do worse than they should."""
-    return {each.model for each in findings if each.breached and each.monitor == HARM}
+    return {each.model for each in findings if each.breached and each.monitor.startswith(HARM)}
+
+
+def broken_models(findings: Iterable[FindingRecord]) -> set[str]:
+    """Return the models whose data is broken hard."""
+    return {
+        each.model
+        for each in findings
+        if each.breached and each.monitor == DATA_QUALITY and each.severity == "page"
+    }

@@ -20,7 +20,7 @@ from serving.errors import InvalidInput, printable
 
 _PARAMETERS: Final = ("state", "model", "limit")
 _MOST_DIGITS: Final = 9
-MOST_BODY: Final = 16_384
+MOST_BODY: Final = 262_144
 
 
 class _Body(msgspec.Struct):
@@ -51,7 +51,7 @@ def read_query(asked: Iterable[tuple[str, str]]) -> IncidentQuery:
                 "or several states"
             )
         if name == "state":
-            states += [_state(each) for each in value.split(",")]
+            states += [_state(each) for each in value.split(",")] if value else []
         else:
             given[name] = value
     return IncidentQuery(tuple(states), given.get("model", ""), _limit(given.get("limit")))

@@ -15,6 +15,8 @@ _ADVICE: Final = {
     "drift": "look at the columns named first (`vigil findings {model}`); if inputs have changed "
     "for good, retrain, or make a new profile (`vigil profile {model}`)",
     "quality": "look at what callers send and what the model answers (`vigil predictions {model}`)",
+    "data_quality": "look at what callers send, and at what has changed upstream of them "
+    "(`vigil findings {model}`)",
     "performance": "look at the rows that were wrong (`vigil predictions {model}`), and compare "
     "with the version before",
     "fairness": "look at the groups' rates (`vigil findings {model}`) with who answers for the "
@@ -48,7 +50,9 @@ def measurement(one: Measured) -> str:
     about = f" of '{one.subject}'" if one.subject else ""
     part = f" where {one.segment}" if one.segment else ""
     limit = "" if one.threshold is None else f", {one.direction} {number(one.threshold)}"
-    return f"{one.metric}{about}{part} is {number(one.value)}{limit}"
+    moved = one.detail.get("moved")
+    how = f" ({moved} has moved)" if isinstance(moved, str) else ""
+    return f"{one.metric}{about}{part} is {number(one.value)}{limit}{how}"
 
 
 def how_sure(one: Measured) -> str:

@@ -12,6 +12,8 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
+from msgspec.structs import replace
+
 from serving.channel.messages.findings import FindingsChanged
 from serving.channel.messages.incidents import (
     ACTIVE,
@@ -28,7 +30,7 @@ from serving.incidents.book import Book, Context, not_there
 from serving.incidents.causes import grouped
 from serving.incidents.deployments import Deployments, Served
 from serving.incidents.false_alarms import REMEMBERED_S, FalseAlarms
-from serving.incidents.ladder import harmed_models, rank
+from serving.incidents.ladder import DATA_QUALITY, broken_models, harmed_models, rank
 from serving.incidents.saving import Saving, Store
 from serving.incidents.unknowns import Unknowns
 from serving.incidents.webhooks.sender import sender_of
@@ -45,7 +47,8 @@ STOP_S: Final = 3.0
 KEPT_S: Final = 400 * 86_400.0
 """How long incidents that are over are kept."""
 FORGET_S: Final = 86_400.0
-QUALITY: Final = "quality"
+MOST_PASSED: Final = 10_000
+"""Breaches of earlier windows that a start holds for each monitor until the store is read."""
 
 
 class IncidentService:
@@ -156,6 +159,7 @@ class IncidentService:
             self._ready = True
             for told in self._latest.values():
                 self._judge(told)
+            self._latest.clear()
         self._show()
 
     def _everything(self) -> Batch:
@@ -174,10 +178,13 @@ class IncidentService:
 
     def told(self, monitor: str, changed: FindingsChanged) -> None:
         """Take in all that a monitor knows of its models."""
-        self._latest[monitor] = changed
         if self._ready:
             self._judge(changed)
             self._show()
+        else:
+            before = self._latest.get(monitor, FindingsChanged(()))
+            passed = (*before.passed, *changed.passed)[-MOST_PASSED:]
+            self._latest[monitor] = replace(changed, passed=passed)
 
     def away(self, monitors: Mapping[str, str]) -> None:
         """Take in which monitors are not there, and why, in a few words."""
@@ -201,16 +208,13 @@ class IncidentService:
         findings = [each for each in changed.findings if each.model in served]
         passed = [each for each in changed.passed if each.model in served]
         harmed = harmed_models((*findings, *passed))
-        broken = {
-            each.model for each in findings
-            if each.breached and each.monitor == QUALITY and each.severity == "page"
-        }  # fmt: skip
+        broken = broken_models((*findings, *passed))
         groups = grouped(findings)
         for group in (grouped(passed), groups):
             for key, found in group.items():
                 context = Context(
                     harmed=key.model in harmed,
-                    broken=key.model in broken and not key.cause.startswith(QUALITY),
+                    broken=key.model in broken and key.cause != DATA_QUALITY,
                 )
                 self._book.judge(key, found, context)
         mine = [each for each in changed.unjudged if each.model in served]

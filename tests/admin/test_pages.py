@@ -63,6 +63,9 @@ class Known:
     def __init__(self) -> None:
         self.asked: list[object] = []
 
+    def notes(self) -> list[str]:
+        return ["the store of incidents does not work"]
+
     async def listed(self, query: IncidentQuery) -> IncidentList:
         self.asked.append(query)
         return IncidentList(incidents=())
@@ -182,6 +185,8 @@ async def test_incidents_are_asked_for_and_handled(registry: Registry) -> None:
         listed = await client.get("/v2/incidents?state=open&model=m")
         assert listed.json()["incidents"] == []
         assert (await client.get("/v2/incidents/a")).json() == {"id": "a"}
+        problems = (await client.get("/console/data")).json()["problems"]
+        assert {"level": "warning", "text": known.notes()[0]} in problems
         body = {"action": "false_alarm", "note": "n"}
         assert (await client.post("/v2/incidents/a", json=body)).json() == {"id": "a"}
         assert known.asked == [

@@ -48,6 +48,14 @@ def test_only_the_top_is_kept(found, clock):
     assert evidence_of(breached[:1], clock.now, None).top == ()
 
 
+def test_what_the_monitor_says_of_it_counts_and_is_kept(found, clock):
+    one = found(subject="age", since=clock.now - 500, detail={"moved": "tail", "histogram": [1, 2]})
+    evidence = evidence_of([one, found()], clock.now, None)
+    assert evidence.since == clock.now - 500
+    assert evidence.leading.detail == {"moved": "tail", "histogram": [1, 2]}
+    assert measurement(evidence.leading).endswith("is 0.6, below 0.9 (tail has moved)")
+
+
 @pytest.mark.parametrize(("before_s", "named"), [(1200, True), (200_000, False)])
 def test_a_deployment_shortly_before_is_named_first(found, clock, before_s, named):
     breached = [found()]
