@@ -70,8 +70,10 @@ class Deployments:
         found = [each for each in self._at.values() if each.model == model and each.at <= before]
         if not found:
             return None
-        newest = max(found, key=lambda each: each.at)
-        return LastDeployment(newest.version, newest.at)
+        *earlier, newest = sorted(found, key=lambda each: each.at)
+        # What was there at the first start came at once, and none of it replaced another.
+        replaced = [each.version for each in earlier if each.at < newest.at]
+        return LastDeployment(newest.version, newest.at, replaced[-1] if replaced else "")
 
     def warms_up(self, model: str, version: str, now: float) -> bool:
         """Whether a version is served for too short a time for its drift to mean much."""

@@ -23,7 +23,7 @@ _ADVICE: Final = {
     "model's decisions",
 }
 _OTHERWISE: Final = "look at `vigil findings {model}`"
-_BACK: Final = "version {version} was deployed {ago} before: consider going back"
+_BACK: Final = "version {version} was deployed {ago} before: consider going back to {before}"
 
 
 def summary(model: str, monitor: str, evidence: Evidence) -> str:
@@ -39,10 +39,13 @@ def advice(model: str, monitor: str, evidence: Evidence) -> str:
     """Say what to do about it."""
     said = _ADVICE.get(monitor, _OTHERWISE).format(model=model)
     deployment = evidence.deployment
-    if deployment is not None and 0 <= evidence.since - deployment.at <= RECENT_S:
-        before = ago(evidence.since - deployment.at)
-        said = f"{_BACK.format(version=deployment.version, ago=before)}; else {said}"
-    return said
+    if deployment is None or not deployment.before:
+        return said
+    seconds = evidence.since - deployment.at
+    if not 0 <= seconds <= RECENT_S:
+        return said
+    back = _BACK.format(version=deployment.version, ago=ago(seconds), before=deployment.before)
+    return f"{back}; else {said}"
 
 
 def measurement(one: Measured) -> str:

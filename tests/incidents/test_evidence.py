@@ -56,12 +56,15 @@ def test_what_the_monitor_says_of_it_counts_and_is_kept(found, clock):
     assert measurement(evidence.leading).endswith("is 0.6, below 0.9 (tail has moved)")
 
 
-@pytest.mark.parametrize(("before_s", "named"), [(1200, True), (200_000, False)])
-def test_a_deployment_shortly_before_is_named_first(found, clock, before_s, named):
+@pytest.mark.parametrize(
+    ("before_s", "before", "named"), [(1200, "2", True), (200_000, "2", False), (1200, "", False)]
+)
+def test_a_deployment_shortly_before_is_named_first(found, clock, before_s, before, named):
     breached = [found()]
-    deployment = LastDeployment("3", clock.now - 60 - before_s)
+    deployment = LastDeployment("3", clock.now - 60 - before_s, before)
     said = advice("loans", "performance", evidence_of(breached, clock.now, deployment))
-    assert said.startswith("version 3 was deployed 20 min before: consider going back") is named
+    told = said.startswith("version 3 was deployed 20 min before: consider going back to 2; else ")
+    assert told is named
     assert "vigil predictions loans" in said
 
 

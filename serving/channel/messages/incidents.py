@@ -45,10 +45,17 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class LastDeployment(msgspec.Struct, frozen=True):
-    """The version of the model that was served first last; `at` is in seconds since the epoch."""
+    """The last change of what is served of a model.
+
+    Attributes:
+        version: what was new.
+        at: when, in seconds since the epoch.
+        before: the version that was new before that; empty where none is known.
+    """
 
     version: str
     at: float
+    before: str = ""
 
 
 class Evidence(msgspec.Struct, frozen=True, kw_only=True):
