@@ -63,7 +63,7 @@ class FindingSeries:
     def show_later(self, monitor: str, findings: Iterable[Finding]) -> None:
         """Show findings at the next `catch_up`, unless the monitor has others before.
 
-        They may change until then: a busy model fills many windows between two looks at its metrics.
+        They may change until then: a busy model fills many windows between two looks at metrics.
         """
         self._later[monitor] = findings
 

@@ -50,9 +50,9 @@ def listing(*found, **more):
     return 200, json.dumps(told).encode()
 
 
-def run(instance, answers, *arguments, **options):
+def run(instance, answers, ident="", **options):
     made = instance(answers)
-    incidents(*arguments, url=made.url, as_json=False, **options)
+    incidents(url=made.url, as_json=False, ident=ident, **options)
     return made
 
 
@@ -107,7 +107,7 @@ def test_that_none_is_open_is_said(instance, capsys):
 )
 def test_one_is_handled(instance, capsys, action, sent):
     answers = {"/v2/incidents/b": (200, json.dumps(OVER).encode())}
-    made = run(instance, answers, "b", action, note="why")
+    made = run(instance, answers, "b", action=action, note="why")
     method, path, _, body = made.asked[0]
     assert (method, path) == ("POST", "/v2/incidents/b")
     assert json.loads(body) == {"action": sent, "note": "why"}
@@ -121,9 +121,9 @@ def test_json_is_the_answer_as_it_came(instance, capsys):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "options", "said"),
-    [(("a", "close"), {}, "'close' is no action"), (("a",), {"note": "n"}, "goes with an action")],
+    ("options", "said"),
+    [({"action": "close"}, "'close' is no action"), ({"note": "n"}, "goes with an action")],
 )
-def test_wrong_use(arguments, options, said):
+def test_wrong_use(options, said):
     with pytest.raises(InvalidInput, match=said):
-        incidents(*arguments, url="http://127.0.0.1:1", as_json=False, **options)
+        incidents(url="http://127.0.0.1:1", as_json=False, ident="a", **options)

@@ -16,8 +16,8 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from monitors.performance.label_join import LabelJoin
 from monitors.performance.group_values import restored as restored_groups
+from monitors.performance.label_join import LabelJoin
 from monitors.performance.prediction_entries import Entry, sorted_out
 from monitors.performance.run_lengths import spread
 from monitors.performance.score_column import restored as restored_scores

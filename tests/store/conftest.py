@@ -24,7 +24,7 @@ SERVER = "VIGIL_TEST_POSTGRESQL"
 @pytest.fixture
 def incident() -> Callable[..., Incident]:
     def make(ident: str = "a", **more: Any) -> Incident:
-        evidence = Evidence(leading=Measured(metric="psi", subject="caf\u00e9 \0"), since=1.0)
+        evidence = Evidence(leading=Measured(metric="psi", subject="größe \0"), since=1.0)
         given: dict[str, Any] = {
             "id": ident, "model": "m", "version": "1", "cause": "drift", "monitor": "drift",
             "metric": "psi", "severity": "info", "state": "open", "opened_at": 10.0,

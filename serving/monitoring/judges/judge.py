@@ -81,12 +81,13 @@ class Judge:
         assert self.learns is not None
         self.learns.reset()
         self._found.clear()
+        self._passed.clear()
         self._named = None
 
     @property
     def waits_for(self) -> str:
         """Why there is no finding yet, in words that each row leaves as they are; else empty."""
-        if self.latest:
+        if self._found:
             return ""
         if self.learns is not None and not self.learns.ready:
             return "its reference is being collected"
@@ -112,9 +113,8 @@ class Judge:
         Raises:
             ValueError, KeyError, TypeError: the state is not of such a monitor.
         """
-        found = self.monitor.restore(state)
-        self.take(found)
-        return found
+        self.take(self.monitor.restore(state))
+        return self.latest
 
 
 def _what(finding: Finding) -> tuple[str, str, str]:
