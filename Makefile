@@ -96,7 +96,7 @@ constraints:  ## Remake constraints.txt from the newest versions that pyproject.
 	rm -rf $(NEW)
 	$(PYTHON) -m venv $(NEW)
 	$(NEW)/bin/python -m pip install --quiet "pip==$(PIP)"
-	$(NEW)/bin/python -m pip install --editable ".[client,onnx,otlp-grpc,sklearn]" --group dev --group bench
+	$(NEW)/bin/python -m pip install --editable ".[client,onnx,otlp-grpc,postgres,sklearn]" --group dev --group bench
 	{ echo '# Versions that are known to work together. Remade by `make constraints`; pip takes it with -c.'; \
 	  $(NEW)/bin/python -m pip freeze --all --exclude-editable --exclude pip | sed 's/+cpu$$//'; \
 	} > constraints.txt
@@ -110,7 +110,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check "pip==$(PIP)"
 	@$(BIN)/python -m pip install --disable-pip-version-check \
 	  --constraint constraints.txt --build-constraint constraints.txt \
-	  --editable ".[client,onnx,otlp-grpc,sklearn]" --group dev
+	  --editable ".[client,onnx,otlp-grpc,postgres,sklearn]" --group dev
 	@touch $@
 
 clean:  ## Remove the environment, caches and demo models

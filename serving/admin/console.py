@@ -59,12 +59,13 @@ class ConsoleData(msgspec.Struct, frozen=True):
     now_s: float
 
 
-def console_data(registry: Registry, history: History) -> ConsoleData:
+def console_data(registry: Registry, history: History, notes: Sequence[str] = ()) -> ConsoleData:
     """Return the whole page's content.
 
     Args:
         registry: the instance.
         history: samples of `registry.aggregate()`, taken every few seconds.
+        notes: what else is wrong, one sentence each.
     """
     ready, reasons = registry.ready()
     now = registry.aggregate()
@@ -78,7 +79,10 @@ def console_data(registry: Registry, history: History) -> ConsoleData:
     findings = _in_order(registry.findings())
     return ConsoleData(
         ready=ready,
-        problems=problems(reasons, directory, states, models, findings, recent),
+        problems=[
+            *problems(reasons, directory, states, models, findings, recent),
+            *(Problem("warning", note) for note in notes),
+        ],
         models=models,
         findings=findings,
         notes=[note for status in _monitors(states) for note in status.notes],

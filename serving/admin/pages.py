@@ -24,6 +24,7 @@ from serving.access.web import WebAccess
 from serving.admin.bill_query import read_period
 from serving.admin.console import console_data
 from serving.admin.forget_body import read_forget
+from serving.channel.messages.incidents import IncidentOrder
 from serving.config import ServerConfig
 from serving.control.commands import Commands
 from serving.control.cost.costs import Costs
@@ -33,6 +34,8 @@ from serving.control.instance_status import instance_status
 from serving.control.monitor_orders import reset_reference
 from serving.control.registry import Registry
 from serving.errors import VigilError
+from serving.incidents.requests import read_action, read_query
+from serving.incidents.service import IncidentService
 from serving.protocol.json.repository import read_order, wants_only_ready
 from serving.protocol.repository import ControlMeta
 from serving.protocol.status import http_status
@@ -53,10 +56,12 @@ class Pages:
         history: History,
         commands: Commands | None = None,
         costs: Costs | None = None,
+        incidents: IncidentService | None = None,
     ) -> None:
         self._registry = registry
         self._commands = commands
         self._costs = costs
+        self._incidents = incidents
         self._config = config
         self._history = history
         self._page, self._policy = _console_page()
@@ -82,6 +87,13 @@ class Pages:
             offered.append((Scope.OBSERVE, Route("/metrics", self.metrics)))
         if self._costs is not None:
             offered.append((Scope.OBSERVE, Route("/bill", self.bill)))
+        if self._incidents is not None:
+            one = "/v2/incidents/{incident}"
+            offered += [
+                (Scope.OBSERVE, Route("/v2/incidents", self.incidents)),
+                (Scope.OBSERVE, Route(one, self.incident)),
+                (Scope.CONTROL, Route(one, self.handle_incident, methods=["POST"])),
+            ]
         if self._commands is not None:
             order = Route("/v2/{path:path}", self.order, methods=["GET", "POST"])
             offered.append((Scope.CONTROL, order))
@@ -145,6 +157,35 @@ class Pages:
         except VigilError as error:
             return _error_response(http_status(error), error.message)
 
+    async def incidents(self, request: Request) -> Response:
+        """Answer the incidents that are asked for; see `read_query`."""
+        assert self._incidents is not None
+        try:
+            query = read_query(request.query_params.multi_items())
+            return _json(await self._incidents.listed(query))
+        except VigilError as error:
+            return _error_response(http_status(error), error.message)
+
+    async def incident(self, request: Request) -> Response:
+        """Answer one incident."""
+        return await self._incident(IncidentOrder(request.path_params["incident"]))
+
+    async def handle_incident(self, request: Request) -> Response:
+        """Do with an incident what the body says; see `read_action`."""
+        ident = request.path_params["incident"]
+        try:
+            order = read_action(ident, await request.body())
+        except VigilError as error:
+            return _error_response(http_status(error), error.message)
+        return await self._incident(order)
+
+    async def _incident(self, order: IncidentOrder) -> Response:
+        assert self._incidents is not None
+        try:
+            return _json(await self._incidents.incident(order))
+        except VigilError as error:
+            return _error_response(http_status(error), error.message)
+
     async def order(self, request: Request) -> Response:
         """Answer an order to the server, on the paths that the inference ports have."""
         assert self._commands is not None
@@ -160,8 +201,8 @@ class Pages:
             if order is None:
                 return _error_response(
                     404,
-                    "this listener takes orders only: repository, trace and logging; models and "
-                    "findings are at the port for HTTP (listen.http_port)",
+                    "this listener has incidents, and takes orders: repository, trace and logging; "
+                    "models and findings are at the port for HTTP (listen.http_port)",
                 )
             return _json(await self._commands.answer(order))
         except VigilError as error:
@@ -184,7 +225,8 @@ class Pages:
 
     async def data(self, _request: Request) -> Response:
         """Answer what the console's page shows."""
-        return _json(console_data(self._registry, self._history))
+        notes = [] if self._incidents is None else self._incidents.notes()
+        return _json(console_data(self._registry, self._history, notes))
 
 
 class _Decision:

@@ -16,6 +16,7 @@ from serving.control.cost.costs import Costs
 from serving.control.exports import Exports
 from serving.control.history import History
 from serving.control.registry import Registry
+from serving.incidents.service import IncidentService
 
 
 class AdminServer:
@@ -25,16 +26,22 @@ class AdminServer:
         registry: the instance.
         config: says where to listen and which way metrics go.
         commands: takes orders; None for a listener that only answers questions.
+        incidents: answers for incidents; None for a listener without any.
 
     Attributes:
         port: where it listens; once started also when the configuration says 0.
     """
 
     def __init__(
-        self, registry: Registry, config: ServerConfig, commands: Commands | None = None
+        self,
+        registry: Registry,
+        config: ServerConfig,
+        commands: Commands | None = None,
+        incidents: IncidentService | None = None,
     ) -> None:
         self._registry = registry
         self._commands = commands
+        self._incidents = incidents
         self._config = config
         self._history = History()
         self.port = config.listen.admin_port
@@ -54,7 +61,12 @@ class AdminServer:
         self._server = _Server(
             uvicorn.Config(
                 Pages(
-                    self._registry, self._config, self._history, self._commands, self._costs
+                    self._registry,
+                    self._config,
+                    self._history,
+                    self._commands,
+                    self._costs,
+                    self._incidents,
                 ).app(),
                 log_config=None,
                 access_log=False,

@@ -13,6 +13,7 @@ from serving.cli.check import check
 from serving.cli.console import complain
 from serving.cli.findings import findings
 from serving.cli.forget import forget
+from serving.cli.incidents import incidents
 from serving.cli.infer import infer
 from serving.cli.labels import app as labels
 from serving.cli.model_files import convert, manifest, profile
@@ -36,7 +37,7 @@ app = typer.Typer(
 for command in (up, demo, watch, check, profile, convert, manifest):
     app.command()(command)
 app.command("config")(describe)
-for command in (infer, findings, status, bill):
+for command in (infer, findings, incidents, status, bill):
     app.command()(command)
 app.add_typer(labels, name="labels")
 for command in (predictions, replay, forget):

@@ -7,6 +7,7 @@ from serving.config.formats.descriptor import FormatDescriptor, Library
 from serving.config.formats.listed import PICKLES, format_named
 from serving.config.guards.listed import GUARDS, Guard, descriptor_of
 from serving.config.guards.section import GuardSection
+from serving.config.incidents import Incidents
 from serving.config.log import Capture, Log, ModelLog, SensitiveLog
 from serving.config.model import CLASS_OUTPUT, LABELLED_OUTPUTS, ModelConfig
 from serving.config.monitoring import (
@@ -32,6 +33,7 @@ from serving.config.tensor_specs import (
     TensorFormat,
 )
 from serving.config.traces import Traces
+from serving.config.webhooks import Webhook
 
 __all__ = [
     "CLASS_OUTPUT",
@@ -51,6 +53,7 @@ __all__ = [
     "FormatDescriptor",
     "Guard",
     "GuardSection",
+    "Incidents",
     "InputSpec",
     "Library",
     "Listen",
@@ -75,6 +78,7 @@ __all__ = [
     "TensorFormat",
     "Tolerance",
     "Traces",
+    "Webhook",
     "descriptor_of",
     "format_named",
     "insists",

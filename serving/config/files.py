@@ -14,6 +14,7 @@ from serving.config.log import is_path
 from serving.config.model import ModelConfig
 from serving.config.section import ConfigError, Section
 from serving.config.server import ServerConfig
+from serving.config.store_url import below
 from serving.config.wording import first_problem
 
 SectionT = TypeVar("SectionT", bound=Section)
@@ -64,6 +65,7 @@ def load_server(path: Path | None, overrides: Mapping[str, Any]) -> ServerConfig
         for key in ("models", "data_dir"):
             if isinstance(merged.get(key), str):
                 merged[key] = path.parent / merged[key]
+        merged |= _placed(merged, path.parent)
         log = merged.get("log")
         if isinstance(log, dict) and isinstance(url := log.get("url"), str) and is_path(url):
             merged["log"] = {**log, "url": str(path.parent / url)}
@@ -75,6 +77,12 @@ def load_server(path: Path | None, overrides: Mapping[str, Any]) -> ServerConfig
             value = {**(inner or {}), **value}
         merged[key] = value
     return parse(ServerConfig, merged, str(path) if path else "configuration")
+
+
+def _placed(raw: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """Return `store_url` with its path relative to the file; nothing where it has none."""
+    url = raw.get("store_url")
+    return {"store_url": below(url, folder)} if isinstance(url, str) else {}
 
 
 def load_model(directory: Path) -> ModelConfig:

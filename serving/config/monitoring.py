@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from serving.config.explainers.listed import AUTO, MOST_SAMPLES, MOST_STEPS, method_names
+from serving.config.incidents import Incidents
 from serving.config.one_of import OneOf
 from serving.config.section import Section
 
@@ -67,6 +68,7 @@ class Monitors(Section):
         description="A finding is unknown once its monitor has had no rows (performance: no "
         "labels) for so long, until the next window is full.",
     )
+    incidents: Incidents = Field(default_factory=Incidents)
 
 
 def _difference(of_what: str, default: float | None = None) -> Any:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
 
-from pydantic import BaseModel
+from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
 from serving.config import ModelConfig, ServerConfig
@@ -27,7 +27,8 @@ _TITLES: Final = {
     "model": "A model: `<models>/<name>/model.yaml`",
 }
 _PLAIN: Final = {
-    str: "text", int: "integer", float: "number", bool: "`true` or `false`", Path: "path"
+    str: "text", int: "integer", float: "number", bool: "`true` or `false`", Path: "path",
+    SecretStr: "text",
 }  # fmt: skip
 _BOUNDS: Final = (("ge", "≥"), ("gt", ">"), ("le", "≤"), ("lt", "<"))
 

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Final, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, field_serializer, field_validator, model_validator
 
 from serving.config.cloudevents import CloudEvents
 from serving.config.hosts import LOOPBACK, is_host_name
@@ -14,7 +14,9 @@ from serving.config.log import Log
 from serving.config.logs import Logs
 from serving.config.prices import Prices
 from serving.config.section import Section
+from serving.config.store_url import check_url, without_password
 from serving.config.traces import Traces
+from serving.config.webhooks import Webhook, named
 from serving.telemetry.collector import checked_endpoint
 from serving.telemetry.logs.setup import LogFormat, LogLevel
 
@@ -185,6 +187,13 @@ class ServerConfig(Section):
         description="Where the monitor keeps its state, the control plane its record of costs, and "
         "where the prediction log is.",
     )
+    store_url: str | None = Field(
+        None,
+        description="The database of incidents: `sqlite:///` and a path, or "
+        "`postgresql://user:password@host/database` (extra `postgres`); none: `vigil.db` in "
+        "`data_dir`. Each instance needs one of its own.",
+    )
+    webhooks: list[Webhook] = Field([], description="Who is told of incidents.")
     log: Log | None = Field(
         default_factory=Log, description="The prediction log; `null`: nothing is logged."
     )
@@ -199,6 +208,20 @@ class ServerConfig(Section):
         description="At stop: seconds of being not ready, with all answered, before the drain.",
     )
     drain_timeout_s: float = Field(30, gt=0, description="Grace for requests in flight at stop.")
+
+    @field_validator("store_url")
+    @classmethod
+    def _is_database(cls, url: str | None) -> str | None:
+        return None if url is None else check_url(url)
+
+    @field_serializer("store_url", when_used="json")
+    def _hide_password(self, url: str | None) -> str | None:
+        return None if url is None else without_password(url)
+
+    @field_validator("webhooks")
+    @classmethod
+    def _named(cls, webhooks: list[Webhook]) -> list[Webhook]:
+        return named(webhooks)
 
     @model_validator(mode="after")
     def _check(self) -> ServerConfig:

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from functools import partial
+from pathlib import Path
 
 from serving.channel.messages.directory import Inventory, ModelKey, ServedModel
 from serving.channel.messages.settings import Settings
 from serving.config import ServerConfig
 from serving.control.commands import Commands, at_once
 from serving.control.fall_back import fall_back, may_fall_back
+from serving.control.incident_feed import IncidentFeed
 from serving.control.lifecycle import Engine, ModelControl
 from serving.control.model_poll import ModelPoll
 from serving.control.registry import Registry
 from serving.control.runtime_settings import Chosen, RuntimeSettings
 from serving.control.starting import Starting
+from serving.incidents.saving import Store
+from serving.incidents.service import IncidentService
 from serving.models.repository.folder import ModelRepository
 from serving.telemetry.logs.switch import LogSwitch
 
@@ -29,9 +34,11 @@ class ControlPlane:
         on_settings: called after every change of how gateways log and trace.
         switch: applies log settings here; none: one for the process's own handlers.
         kept: returns once a successor of this room would know all that was ordered here so far.
+        instance: tells its incidents from those of others in the same database.
 
     Attributes:
         commands: takes orders.
+        incidents: what is wrong with models, for people.
     """
 
     def __init__(
@@ -42,6 +49,7 @@ class ControlPlane:
         on_settings: Callable[[], None] = lambda: None,
         switch: LogSwitch | None = None,
         kept: Callable[[], Awaitable[None]] = at_once,
+        instance: str = "",
     ) -> None:
         repository = self._repository = ModelRepository(
             config.models, config.remote_hosts, config.log
@@ -68,6 +76,12 @@ class ControlPlane:
         self._settings = RuntimeSettings(config.data_dir.absolute() / "traces", self._set)
         self.commands = Commands(self._control, self._settings, kept)
         registry.requests.on_control = self.commands.answer
+        self.incidents = IncidentService(
+            partial(_make_store, config.store_url, config.data_dir, instance),
+            config.webhooks,
+            registry.series,
+        )
+        self._feed = IncidentFeed(registry, self.incidents)
 
     @property
     def chosen(self) -> Chosen:
@@ -91,6 +105,7 @@ class ControlPlane:
             self._settings.restore(chosen)
         if self._poll:
             self._polling = asyncio.get_running_loop().create_task(self._poll.run())
+        self._feed.start()
 
     @property
     def started(self) -> bool:
@@ -120,3 +135,16 @@ class ControlPlane:
         for task in self._settling.values():
             task.cancel()
         self._control.stop()
+        self._feed.stop()
+
+    async def finish(self) -> None:
+        """Save what is not saved yet; nothing comes after it. Bounded to a few seconds."""
+        await self.incidents.stop()
+
+
+def _make_store(store_url: str | None, data_dir: Path, instance: str) -> Store:
+    # SQLAlchemy takes a while to import; this runs in the store's thread.
+    from serving.store.database import Database, url_of
+    from serving.store.incident_store import IncidentStore
+
+    return IncidentStore(Database(url_of(store_url, data_dir)), instance)

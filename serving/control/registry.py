@@ -104,6 +104,7 @@ class Registry:
         self._leaving = False
         self._news = News()
         self.on_joined: Callable[[Member], None] = lambda _member: None
+        self.on_findings: Callable[[str, FindingsChanged], None] = lambda _id, _changed: None
         self.explainers: Final = Explainers(clock)
         self.requests: Final = RoleRequests(self.explainers)
         self.started_ns: Final = time.time_ns()
@@ -308,7 +309,9 @@ class Registry:
         except msgspec.DecodeError as error:
             self.members.unreadable(connection, "message of findings", error)
         else:
-            self._findings.told(self.members.member(connection).id, changed)
+            monitor = self.members.member(connection).id
+            self._findings.told(monitor, changed)
+            self.on_findings(monitor, changed)
 
     # -- the directory ------------------------------------------------------------------
 

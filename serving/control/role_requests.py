@@ -10,6 +10,12 @@ import msgspec
 from serving.channel.connection import Connection
 from serving.channel.frame_parts import Message
 from serving.channel.messages.control import CONTROL, EXPLAINER, ExplainerMeta
+from serving.channel.messages.incidents import (
+    INCIDENT,
+    INCIDENTS,
+    IncidentOrder,
+    IncidentQuery,
+)
 from serving.control.explainers import Explainers
 from serving.errors import ModelFailed, Unsupported, VigilError
 from serving.protocol.repository import ControlMeta
@@ -17,6 +23,8 @@ from serving.telemetry.logs.events import Event
 from serving.telemetry.logs.report import report
 
 _decode_control = msgspec.msgpack.Decoder(ControlMeta).decode
+_decode_query = msgspec.msgpack.Decoder(IncidentQuery).decode
+_decode_order = msgspec.msgpack.Decoder(IncidentOrder).decode
 _decode_explainer = msgspec.msgpack.Decoder(ExplainerMeta).decode
 
 
@@ -28,11 +36,14 @@ class RoleRequests:
 
     Attributes:
         on_control: carries out a client's order; None where nobody takes any.
+        on_incidents, on_incident: answer what clients ask and order about incidents; likewise.
     """
 
     def __init__(self, explainers: Explainers) -> None:
         self._explainers = explainers
         self.on_control: Callable[[ControlMeta], Awaitable[object]] | None = None
+        self.on_incidents: Callable[[IncidentQuery], Awaitable[object]] | None = None
+        self.on_incident: Callable[[IncidentOrder], Awaitable[object]] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
     def take(self, connection: Connection, message: Message) -> None:
@@ -62,4 +73,8 @@ class RoleRequests:
             return None
         if message.kind == CONTROL and self.on_control is not None:
             return await self.on_control(_decode_control(message.meta))
+        if message.kind == INCIDENTS and self.on_incidents is not None:
+            return msgspec.json.encode(await self.on_incidents(_decode_query(message.meta)))
+        if message.kind == INCIDENT and self.on_incident is not None:
+            return msgspec.json.encode(await self.on_incident(_decode_order(message.meta)))
         raise Unsupported(f"this control plane does not answer '{message.kind[:40]}'")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from serving.channel.messages.directory import Directory
@@ -26,10 +26,15 @@ def unjudged(directory: Directory, states: Iterable[MemberState]) -> list[str]:
         return []
     if all(state.status is None for state in there.values()):
         return [NO_MONITOR]
-    return list(_of_shares(directory, there))
+    return [why for why, _ in monitors_away(directory, there.values()).values()]
 
 
-def _of_shares(directory: Directory, there: dict[str, MemberState]) -> Iterator[str]:
+def monitors_away(
+    directory: Directory, states: Iterable[MemberState]
+) -> dict[str, tuple[str, list[str]]]:
+    """Return the monitors that should judge and do not: why, and the models of each."""
+    there = {state.member.id: state for state in states if state.member.role == "monitor"}
+    found = {}
     for ident in monitor_ids(directory.monitors):
         state = there.get(ident)
         share = share_of(ident, directory.models, directory.monitors)
@@ -42,7 +47,8 @@ def _of_shares(directory: Directory, there: dict[str, MemberState]) -> Iterator[
             why = "has not reported yet"
         else:
             why = f"has not reported for {state.age_s:.0f} s"
-        yield f"{called(ident)} {why}, so nobody judges {_named(names)}"
+        found[ident] = (f"{called(ident)} {why}, so nobody judges {_named(names)}", names)
+    return found
 
 
 def _named(names: Sequence[str]) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from serving.channel.messages.directory import Directory
+from serving.channel.messages.incidents import IncidentOrder, IncidentQuery
 from serving.channel.messages.reports import GatewayStatus
 from serving.dataplane.context import NO_CONTEXT, RequestContext
 from serving.dataplane.endpoint import Endpoint, Ticket
@@ -27,6 +28,8 @@ from serving.protocol.repository import ControlMeta
 from serving.telemetry.counters import SeriesSet
 from serving.telemetry.series import Series
 
+AskIncidents = Callable[[str, IncidentQuery | IncidentOrder], Awaitable[bytes]]
+
 
 class DataPlane:
     """Everything a gateway answers with. Belongs to one event loop.
@@ -45,6 +48,7 @@ class DataPlane:
         crowded: queues that have refused somebody lately.
         pairs: takes in what somebody else answered.
         control: passes a question or an order on to the control plane.
+        incidents: passes on what clients ask and order about incidents, by its kind.
     """
 
     def __init__(
@@ -73,6 +77,7 @@ class DataPlane:
         self.crowded = self.reconciler.crowded
         self.stopping = self.readiness.stopping
         self.control: Callable[[ControlMeta], Awaitable[Any]] = _no_registry
+        self.incidents: AskIncidents = _no_incidents
 
     # -- inference ----------------------------------------------------------------------
 
@@ -213,3 +218,7 @@ class DataPlane:
 
 async def _no_registry(_asked: ControlMeta) -> Any:
     raise ModelNotReady("this gateway has no control plane that could do it")
+
+
+async def _no_incidents(_kind: str, _asked: object) -> bytes:
+    raise ModelNotReady("this gateway has no control plane that knows of incidents")

@@ -83,14 +83,24 @@ class EmbeddedInstance:
         explainers = self._registry.explainers
         explainers.on_change = lambda: self._roles.explain(explainers.asked)
         switch = LogSwitch(())
-        self._control = ControlPlane(self._registry, self._config, self._roles.serve, switch=switch)
+        # Each process of an application is an instance, and all have the same store_url.
+        self._control = ControlPlane(
+            self._registry,
+            self._config,
+            self._roles.serve,
+            switch=switch,
+            instance=self._folder.path.name,
+        )
         history = History()
         host = "application"
         costs = Costs(self._registry, self._config)
         self._exports = Exports(
             self._registry, self._config, history, costs, engine=host, ingress=host
         )
-        pages = Pages(self._registry, self._config, history, self._control.commands, costs)
+        control = self._control
+        pages = Pages(
+            self._registry, self._config, history, control.commands, costs, control.incidents
+        )
         self.admin: ASGIApp = pages.app(mounted=True)
         self._gateway = GatewayComposition(
             "gateway-0",
@@ -156,6 +166,7 @@ class EmbeddedInstance:
             await self._roles.stop()
             await self._gateway.stop()
             await self._exports.stop()
+            await self._control.finish()
             self._registry.stop()
         finally:
             shutil.rmtree(self._runtime, ignore_errors=True)

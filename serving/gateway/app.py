@@ -14,6 +14,7 @@ import msgspec
 from serving.access.decision import access_of
 from serving.channel.messages.control import CONTROL, EXPLAINER, ExplainerMeta
 from serving.channel.messages.directory import Directory, Member
+from serving.channel.messages.incidents import IncidentOrder, IncidentQuery
 from serving.channel.messages.reports import Report
 from serving.channel.registry_client import RegistryClient
 from serving.config import Listen, Traces
@@ -92,6 +93,7 @@ class GatewayComposition:
             on_deadly=plane.reconciler.note_deadly,
         )
         plane.control = self._control
+        plane.incidents = self._incidents
         plane.reconciler.on_deadly = self._registry.tell_deadly
         plane.explainers.order = self._order_explainer
         plane.readiness.on_change = plane.reconciler.on_follow = self._registry.report_now
@@ -114,6 +116,11 @@ class GatewayComposition:
     async def _control(self, asked: ControlMeta) -> Any:
         assert self._registry is not None
         return msgspec.msgpack.decode((await self._registry.request(CONTROL, asked)).meta)
+
+    async def _incidents(self, kind: str, asked: IncidentQuery | IncidentOrder) -> bytes:
+        assert self._registry is not None
+        reply = await self._registry.request(kind, asked)
+        return msgspec.msgpack.decode(reply.meta, type=bytes)
 
     async def _order_explainer(self, model: str, version: str) -> None:
         assert self._registry is not None

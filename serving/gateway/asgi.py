@@ -178,6 +178,7 @@ class VigilApp:
                 target.report,
                 scope.get("root_path", ""),
                 target.prediction,
+                target.incident,
             )
         )
 

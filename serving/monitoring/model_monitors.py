@@ -20,6 +20,7 @@ from monitors.performance.labels import (
 )
 from monitors.performance.prediction_entries import Entry
 from monitors.rows import Rows
+from serving.channel.messages.findings import Unjudged
 from serving.channel.messages.observation import LabelCounts
 from serving.config import LABELLED_OUTPUTS
 from serving.errors import Unsupported
@@ -273,6 +274,15 @@ class ModelMonitors:
         Those that are stale are unknown.
         """
         return self._monitors.findings(now)
+
+    def take_passed(self) -> list[Finding]:
+        """Return, once, breaches of windows that others have followed; see `Judge.take_passed`."""
+        return self._monitors.take_passed()
+
+    @property
+    def unjudged(self) -> list[Unjudged]:
+        """What is wanted and has no findings, or cannot be relied on."""
+        return self._monitors.unjudged
 
     def refresh(self, now: float) -> None:
         """Let monitors judge by the clock, and bring metrics up to date."""

@@ -24,7 +24,7 @@ from serving.channel.endpoint import ChannelServer
 from serving.channel.frame_parts import Message
 from serving.channel.messages import observation
 from serving.channel.messages.directory import Directory, Member
-from serving.channel.messages.findings import FINDINGS_CHANGED
+from serving.channel.messages.findings import FINDINGS_CHANGED, FindingsChanged
 from serving.channel.messages.reports import Report
 from serving.channel.monitor_shares import share_of
 from serving.channel.registry_client import RegistryClient
@@ -215,9 +215,7 @@ class MonitorRole:
         await self._told.wait()
         while True:
             try:
-                if registry.connected and (
-                    changed := self._feed.changed(self.service.all_findings())
-                ):
+                if registry.connected and (changed := self._changed_findings()):
                     registry.notify(FINDINGS_CHANGED, changed)
             except Exception as error:  # noqa: BLE001 - a fault in one must not end all later ones
                 report(
@@ -226,6 +224,10 @@ class MonitorRole:
                     error=error,
                 )
             await asyncio.sleep(TELL_S)
+
+    def _changed_findings(self) -> FindingsChanged | None:
+        service = self.service
+        return self._feed.changed(service.all_findings(), service.passed(), service.unjudged())
 
     # -- messages -----------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ from monitors.performance.group_values import groups_of
 from monitors.performance.labels import LabelEvent, LoggedPrediction
 from monitors.performance.prediction_entries import Entry
 from serving.channel.messages.directory import ServedModel
-from serving.channel.messages.findings import FindingRecord, ModelFindings
+from serving.channel.messages.findings import FindingRecord, ModelFindings, Unjudged
 from serving.channel.messages.observation import (
     ANSWERED,
     ASKED,
@@ -229,6 +229,19 @@ class MonitoringService:
             for watch in self.watches.listed()
             for each in watch.findings(now)
         )
+
+    def passed(self) -> tuple[FindingRecord, ...]:
+        """Return, once, breaches of windows that others have followed since the last call."""
+        now = self._clock()
+        return tuple(
+            record(each, now, watch.entry.name)
+            for watch in self.watches.listed()
+            for each in watch.take_passed()
+        )
+
+    def unjudged(self) -> tuple[Unjudged, ...]:
+        """Return what is wanted and has no findings, of all models."""
+        return tuple(each for watch in self.watches.listed() for each in watch.unjudged)
 
     def status(self) -> MonitorStatus:
         """Return what was received, and notes on all models."""

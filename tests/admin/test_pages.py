@@ -13,12 +13,14 @@ from serving.access.decision import Access
 from serving.access.principals import Principal
 from serving.access.scopes import Scope
 from serving.admin.pages import Pages
+from serving.channel.messages.incidents import IncidentList, IncidentOrder, IncidentQuery
 from serving.config import ServerConfig
 from serving.control.commands import Commands
 from serving.control.cost.costs import Costs
 from serving.control.history import History
 from serving.control.registry import Registry
 from serving.errors import Forbidden
+from serving.incidents.book import not_there
 
 SCOPES = {
     ("GET", "/healthz"): Scope.HEALTH,
@@ -31,6 +33,9 @@ SCOPES = {
     ("GET", "/metrics"): Scope.OBSERVE,
     ("POST", "/models/m/reset-reference"): Scope.CONTROL,
     ("POST", "/forget"): Scope.CONTROL,
+    ("GET", "/v2/incidents"): Scope.OBSERVE,
+    ("GET", "/v2/incidents/a"): Scope.OBSERVE,
+    ("POST", "/v2/incidents/a"): Scope.CONTROL,
     ("POST", "/v2/repository/models/m/load"): Scope.CONTROL,
     ("POST", "/v2/repository/index"): Scope.CONTROL,
     ("GET", "/v2/logging"): Scope.CONTROL,
@@ -52,6 +57,26 @@ def replaced(monkeypatch: pytest.MonkeyPatch) -> Callable[[Decide], None]:
     return replace
 
 
+class Known:
+    """Knows the incident `a`."""
+
+    def __init__(self) -> None:
+        self.asked: list[object] = []
+
+    def notes(self) -> list[str]:
+        return ["the store of incidents does not work"]
+
+    async def listed(self, query: IncidentQuery) -> IncidentList:
+        self.asked.append(query)
+        return IncidentList(incidents=())
+
+    async def incident(self, order: IncidentOrder) -> dict[str, str]:
+        self.asked.append(order)
+        if order.id != "a":
+            raise not_there(order.id)
+        return {"id": order.id}
+
+
 @pytest.fixture
 def costs(registry: Registry, tmp_path: Path) -> Costs:
     return Costs(registry, ServerConfig(data_dir=tmp_path))
@@ -63,7 +88,7 @@ def client(registry: Registry, costs: Costs, monkeypatch: pytest.MonkeyPatch) ->
         return []
 
     monkeypatch.setattr(Commands, "answer", answer)
-    pages = Pages(registry, ServerConfig(), History(), Commands.__new__(Commands), costs)
+    pages = Pages(registry, ServerConfig(), History(), Commands.__new__(Commands), costs, Known())
     transport = httpx.ASGITransport(pages.app())
     return httpx.AsyncClient(transport=transport, base_url="http://localhost")
 
@@ -87,7 +112,7 @@ async def test_a_model(client: httpx.AsyncClient, replaced: Any) -> None:
 
 
 def test_every_page_is_listed_above(registry: Registry, costs: Costs) -> None:
-    pages = Pages(registry, ServerConfig(), History(), Commands.__new__(Commands), costs)
+    pages = Pages(registry, ServerConfig(), History(), Commands.__new__(Commands), costs, Known())
     first = {path.split("/")[1] for _, path in SCOPES}
     assert {route.path.split("/")[1] for route in pages.app().routes} == first  # type: ignore[attr-defined]
 
@@ -150,3 +175,28 @@ async def test_a_bill_and_what_is_none(client: httpx.AsyncClient) -> None:
     missing = await client.get("/bill?model=cats")
     assert missing.status_code == 404
     assert "no model 'cats' was served since" in missing.json()["error"]
+
+
+async def test_incidents_are_asked_for_and_handled(registry: Registry) -> None:
+    known = Known()
+    pages = Pages(registry, ServerConfig(), History(), incidents=known)  # type: ignore[arg-type]
+    transport = httpx.ASGITransport(pages.app())
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+        listed = await client.get("/v2/incidents?state=open&model=m")
+        assert listed.json()["incidents"] == []
+        assert (await client.get("/v2/incidents/a")).json() == {"id": "a"}
+        problems = (await client.get("/console/data")).json()["problems"]
+        assert {"level": "warning", "text": known.notes()[0]} in problems
+        body = {"action": "false_alarm", "note": "n"}
+        assert (await client.post("/v2/incidents/a", json=body)).json() == {"id": "a"}
+        assert known.asked == [
+            IncidentQuery(("open",), "m"), IncidentOrder("a"),
+            IncidentOrder("a", "false_alarm", "n"),
+        ]  # fmt: skip
+        for answer, status in (
+            (await client.get("/v2/incidents?state=x"), 400),
+            (await client.get("/v2/incidents/b"), 404),
+            (await client.post("/v2/incidents/a", content=b"x"), 400),
+            (await client.post("/v2/incidents/b", json=body), 404),
+        ):
+            assert (answer.status_code, list(answer.json())) == (status, ["error"])

@@ -51,6 +51,7 @@ async def make(registry, folder, engine, tmp_path):
     yield plane
     for each in made:
         each.stop()
+        await each.finish()
 
 
 # -- orders ---------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from monitors.finding import Finding
+from serving.channel.messages.findings import Unjudged
 from serving.monitoring.finding_records import record
 from serving.monitoring.findings_feed import FindingsFeed
 
@@ -67,3 +68,23 @@ def test_another_hub_is_told_everything() -> None:
     feed.changed([record(FOUND, 1000.0)])
     feed.forget()
     assert feed.changed([record(FOUND, 1000.0)]) is not None
+
+
+def test_breaches_that_have_passed_are_told_although_the_latest_are_the_same() -> None:
+    feed = FindingsFeed()
+    feed.changed([record(FOUND, 1000.0)])
+    passed = record(replace(FOUND, value=0.9, breached=True), 1000.0, "m")
+    told = feed.changed([record(FOUND, 1001.0)], [passed])
+    assert told is not None
+    assert told.passed == (passed,)
+    assert feed.changed([record(FOUND, 1002.0)]) is None
+
+
+def test_that_something_is_not_judged_is_told_once() -> None:
+    feed = FindingsFeed()
+    blind = Unjudged("m", "1", "drift", "blind", "no profile")
+    told = feed.changed([], (), [blind])
+    assert told is not None
+    assert told.unjudged == (blind,)
+    assert feed.changed([], (), [blind]) is None
+    assert feed.changed([]) is not None

@@ -53,10 +53,34 @@ class FindingRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     detail: dict[str, Any] = {}
 
 
+class Unjudged(msgspec.Struct, frozen=True):
+    """Something that a model's configuration wants judged, and that has no findings.
+
+    Attributes:
+        monitor: the judge's name, as in its findings.
+        kind: `blind`: it cannot run; `waiting`: it has not had enough rows yet.
+        why: the reason, without anything that changes with each row.
+    """
+
+    model: str
+    version: str
+    monitor: str
+    kind: Literal["blind", "waiting"]
+    why: str
+
+
 class FindingsChanged(msgspec.Struct, frozen=True):
-    """All findings of a monitor; each names its model."""
+    """All findings of a monitor; each names its model.
+
+    Attributes:
+        findings: the latest ones.
+        passed: breaches of windows that were followed by others before anybody was told of them.
+        unjudged: what has no findings.
+    """
 
     findings: tuple[FindingRecord, ...]
+    passed: tuple[FindingRecord, ...] = ()
+    unjudged: tuple[Unjudged, ...] = ()
 
 
 class ModelFindings(msgspec.Struct, frozen=True):

@@ -94,7 +94,9 @@ class Supervisor:
         explainers = self._registry.explainers
         explainers.on_change = lambda: self._roles.explain(explainers.asked)
         self._control = ControlPlane(self._registry, config, self._roles.serve)
-        self._admin = AdminServer(self._registry, config, self._control.commands)
+        self._admin = AdminServer(
+            self._registry, config, self._control.commands, self._control.incidents
+        )
         self._gateways: list[GatewayChild] = []
         self._stop_order = StopOrder(asyncio.Event(), asyncio.Event())
         self._announced = False
@@ -187,6 +189,7 @@ class Supervisor:
         self._control.stop()
         await self._roles.stop()
         await self._admin.stop()
+        await self._control.finish()
         self._registry.stop()
         return all(results)
 

@@ -117,7 +117,9 @@ class AdminDeployment:
             self._registry, instance.config, self._want, self._set, kept=self._kept
         )
         self._registry.explainers.on_change = self._set
-        self._admin = AdminServer(self._registry, instance.config, self._room.commands)
+        self._admin = AdminServer(
+            self._registry, instance.config, self._room.commands, self._room.incidents
+        )
         self._started = asyncio.get_running_loop().create_task(self._start())
 
     async def _start(self) -> None:
@@ -197,6 +199,7 @@ class AdminDeployment:
         """Answer what is under way, then close."""
         self._room.stop()
         await self._admin.stop()
+        await self._room.finish()
         self._registry.stop()
 
 

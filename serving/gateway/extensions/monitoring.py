@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, parse_qsl
 
 import msgspec
 
+from serving.channel.messages.incidents import INCIDENT, INCIDENTS, IncidentOrder
 from serving.channel.messages.observation import (
     FINDINGS,
     PREDICTIONS,
@@ -17,6 +18,7 @@ from serving.channel.messages.observation import (
 )
 from serving.dataplane.handler import DataPlane
 from serving.errors import InvalidInput, ModelNotFound, NotFound
+from serving.incidents.requests import read_action, read_query
 from serving.protocol.ids import MAX_ID
 
 REPORTS = ("drift",)
@@ -85,6 +87,23 @@ async def predictions(plane: DataPlane, name: str, ident: str, query: bytes) -> 
     except NotFound as error:
         raise unknown or error from None
     return msgspec.msgpack.decode(message.meta, type=bytes)
+
+
+async def incidents(plane: DataPlane, query: bytes) -> bytes:
+    """Return the incidents that are asked for as JSON; see `read_query`."""
+    asked = parse_qsl(query.decode("latin-1"), keep_blank_values=True)
+    return await plane.incidents(INCIDENTS, read_query(asked))
+
+
+async def incident(plane: DataPlane, ident: str, body: bytes | None = None) -> bytes:
+    """Return one incident as JSON, after what is to be done with it.
+
+    Args:
+        ident: its id.
+        body: what is to be done; see `read_action`. None: nothing.
+    """
+    order = IncidentOrder(ident) if body is None else read_action(ident, body)
+    return await plane.incidents(INCIDENT, order)
 
 
 def _index(given: str | None) -> int | None:

@@ -47,6 +47,7 @@ class HttpCall(msgspec.Struct, frozen=True):
     report: str = ""
     root_path: str = ""
     prediction: str = ""
+    incident: str = ""
 
 
 class Route(msgspec.Struct, frozen=True):
@@ -137,6 +138,18 @@ async def _findings(call: HttpCall) -> Reply:
     return json_reply(await monitoring.findings(call.plane, call.name))
 
 
+async def _incidents(call: HttpCall) -> Reply:
+    return json_reply(await monitoring.incidents(call.plane, call.query))
+
+
+async def _incident(call: HttpCall) -> Reply:
+    return json_reply(await monitoring.incident(call.plane, call.incident))
+
+
+async def _handle_incident(call: HttpCall) -> Reply:
+    return json_reply(await monitoring.incident(call.plane, call.incident, call.body))
+
+
 async def _predictions(call: HttpCall) -> Reply:
     return json_reply(
         await monitoring.predictions(call.plane, call.name, call.prediction, call.query)
@@ -187,6 +200,11 @@ ROUTES: Final[Mapping[str, Mapping[str, Route]]] = {
     "/v2/trace/setting": {"GET": _ORDER, "POST": _ORDER},
     _MODEL + "/trace/setting": {"GET": _ORDER, "POST": _ORDER},
     "/v2/logging": {"GET": _ORDER, "POST": _ORDER},
+    "/v2/incidents": {"GET": Route(Scope.OBSERVE, _incidents)},
+    "/v2/incidents/{incident}": {
+        "GET": Route(Scope.OBSERVE, _incident),
+        "POST": Route(Scope.CONTROL, _handle_incident),
+    },
     _MODEL + "/explain": {"POST": Route(Scope.EXPLAIN, _explain)},
     _VERSION + "/explain": {"POST": Route(Scope.EXPLAIN, _explain)},
     _MODEL + "/labels": {"POST": Route(Scope.LABEL, _labels)},
@@ -218,7 +236,8 @@ class Target(msgspec.Struct, frozen=True):
     Attributes:
         route: of its path and method; None where there is none.
         methods: the routes of its path; none where nothing is at the path.
-        name, version, report, prediction: what the path names; empty where it names none.
+        name, version, report, prediction, incident: what the path names; empty where it names
+            none.
         told: what spans and metrics call the route; `OTHER` where there is none.
     """
 
@@ -229,6 +248,7 @@ class Target(msgspec.Struct, frozen=True):
     report: str = ""
     told: str = OTHER
     prediction: str = ""
+    incident: str = ""
 
     @property
     def scope(self) -> Scope | None:

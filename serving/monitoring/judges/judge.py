@@ -32,6 +32,7 @@ class Judge:
         self.learns = monitor if isinstance(monitor, LearnsReference) else None
         self._found: dict[tuple[str, str, str], Finding] = {}
         self._named: list[Finding] | None = None
+        self._passed: dict[tuple[str, str, str], Finding] = {}
         self._entry = entry
 
     @property
@@ -58,14 +59,39 @@ class Judge:
         A monitor may judge some of its metrics at one time and the others at another.
         """
         self._found.update({_what(each): each for each in found})
+        self._passed.update({_what(each): each for each in found if each.breached})
         self._named = None
+
+    def take_passed(self) -> list[Finding]:
+        """Return, once, breaches of windows that others have followed since the last call.
+
+        Of each metric, subject and segment the latest one: a push of many labels fills many
+        windows at once, and all but the last would go unnoticed.
+        """
+        passed, self._passed = self._passed, {}
+        model, version = self._entry.name, self._entry.version
+        return [
+            replace(each, model=model, version=version)
+            for what, each in passed.items()
+            if self._found.get(what) is not each
+        ]
 
     def reset_reference(self) -> None:
         """Begin a new reference."""
         assert self.learns is not None
         self.learns.reset()
         self._found.clear()
+        self._passed.clear()
         self._named = None
+
+    @property
+    def waits_for(self) -> str:
+        """Why there is no finding yet, in words that each row leaves as they are; else empty."""
+        if self._found:
+            return ""
+        if self.learns is not None and not self.learns.ready:
+            return "its reference is being collected"
+        return f"no window of {'labelled rows' if self.needs.labels else 'rows'} is full yet"
 
     def not_judged(self, model: str) -> str:
         """Return why there is no finding yet; empty when there is one.

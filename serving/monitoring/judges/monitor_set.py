@@ -8,6 +8,7 @@ from typing import Any
 from monitors.finding import Finding
 from monitors.monitor import RevisesLabels
 from monitors.rows import Corrections, Rows
+from serving.channel.messages.findings import Unjudged
 from serving.models.repository.folder import ModelEntry
 from serving.monitoring.check_time import CheckTime
 from serving.monitoring.finding_records import stale
@@ -45,6 +46,7 @@ class MonitorSet:
         self._time = time
         self._notes: list[str] = []
         self._failures: dict[str, str] = {}
+        self._blind: dict[str, str] = {}
         self._fresh = Freshness(entry.config.monitors.stale_after_s)
         self.judges = [judge for each in descriptors if (judge := self._begin(each))]
 
@@ -61,6 +63,8 @@ class MonitorSet:
             return None
         for blind in built.blind:
             self._not_watched(descriptor, blind)
+            if not blind.in_part:
+                self._blind[descriptor.name] = blind.why
         if built.monitor is None:
             return None
         return Judge(descriptor, built.monitor, self._entry, built.title)
@@ -226,6 +230,22 @@ class MonitorSet:
             *self._notes,
             *filter(None, waiting),
             *(f"{name} of {self._model} failed: {error}" for name, error in failed),
+        ]
+
+    def take_passed(self) -> list[Finding]:
+        """Return, once, breaches of windows that others have followed; see `Judge.take_passed`."""
+        return [found for judge in self.judges for found in judge.take_passed()]
+
+    @property
+    def unjudged(self) -> list[Unjudged]:
+        """What is wanted and has no findings, or cannot be relied on."""
+        failed = {name: f"it failed: {error}" for name, error in self._failures.items()}
+        blind = {**self._blind, **failed}
+        waiting = {judge.name: judge.waits_for for judge in self.judges if judge.name not in blind}
+        of = self._entry.name, self._entry.version
+        return [
+            *(Unjudged(*of, name, "blind", why) for name, why in blind.items()),
+            *(Unjudged(*of, name, "waiting", why) for name, why in waiting.items() if why),
         ]
 
     # -- what is saved ------------------------------------------------------------------

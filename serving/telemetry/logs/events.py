@@ -73,6 +73,10 @@ class Event(Enum):
     STATE_NOT_SAVED = "state_not_saved", ERROR
     STATE_UNREADABLE = "state_unreadable", ERROR
     STATE_REPLAYED = "state_replayed", INFO
+    STORE_BACK = "store_back", INFO
+    INCIDENT_OPENED = "incident_opened", WARNING
+    INCIDENT_CLOSED = "incident_closed", INFO
+    WEBHOOK_FAILED = "webhook_failed", WARNING
     LABELS_LOST = "labels_lost", ERROR
     ENERGY_UNREADABLE = "energy_unreadable", INFO
     EXPORT_CHANGED = "export_changed", WARNING

@@ -8,6 +8,12 @@ from typing import Any
 import msgspec
 import pytest
 
+from serving.channel.messages.incidents import (
+    INCIDENT,
+    INCIDENTS,
+    IncidentOrder,
+    IncidentQuery,
+)
 from serving.channel.messages.observation import PREDICTIONS, PredictionsMeta
 from serving.errors import NotFound, VigilError
 
@@ -74,3 +80,50 @@ async def test_models_that_are_served_no_more_are_asked_for_too(ask, monitor):
 async def test_what_the_monitor_refuses_is_passed_on(ask, monitor):
     monitor.error = VigilError("no")
     assert (await ask("GET", "/v2/models/m/predictions/r")).status == 500
+
+
+@pytest.fixture
+def incidents(plane):
+    """Answers for incidents; remembers what it was asked."""
+    asked = []
+
+    async def ask(kind, order):
+        asked.append((kind, order))
+        return b'{"id":"a"}'
+
+    plane.incidents = ask
+    return asked
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "order"),
+    [
+        ("GET", "/v2/incidents", b"", (INCIDENTS, IncidentQuery())),
+        ("GET", "/v2/incidents?state=open,resolved&model=m", b"",
+         (INCIDENTS, IncidentQuery(("open", "resolved"), "m"))),
+        ("GET", "/v2/incidents/a", b"", (INCIDENT, IncidentOrder("a"))),
+        ("POST", "/v2/incidents/a/", b'{"action":"resolve","note":"n"}',
+         (INCIDENT, IncidentOrder("a", "resolve", "n"))),
+    ],
+)  # fmt: skip
+async def test_the_control_plane_is_asked_about_incidents(
+    ask, incidents, method, path, body, order
+):
+    answer = await ask(method, path, body)
+    assert (answer.status, answer.body) == (200, b'{"id":"a"}')
+    assert incidents == [order]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [("GET", "/v2/incidents?state=x", b""), ("POST", "/v2/incidents/a", b"{}")],
+)
+async def test_wrong_questions_about_incidents_go_no_further(ask, incidents, method, path, body):
+    answer = await ask(method, path, body)
+    assert answer.status == 400
+    assert not incidents
+
+
+async def test_a_gateway_without_a_control_plane_knows_no_incidents(ask, plane):
+    answer = await ask("GET", "/v2/incidents")
+    assert answer.status == 503

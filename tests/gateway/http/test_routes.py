@@ -28,6 +28,9 @@ from serving.protocol.parameters import NO_SHARED_MEMORY
         ("GET", "/v2/models/m/predictions/r-7", Scope.OBSERVE, ("m", "", "")),
         ("GET", "/v2/models/m/predictions", Scope.OBSERVE, ("m", "", "")),
         ("POST", "/v2/repository/models/m/load", Scope.CONTROL, ("m", "", "")),
+        ("GET", "/v2/incidents", Scope.OBSERVE, ("", "", "")),
+        ("GET", "/v2/incidents/a", Scope.OBSERVE, ("", "", "")),
+        ("POST", "/v2/incidents/a", Scope.CONTROL, ("", "", "")),
     ],
 )
 def test_a_path_and_method_lead_to_a_route(method, path, scope, named):
@@ -58,11 +61,12 @@ def test_each_path_of_the_table_leads_to_its_own_routes():
             assert target_of(method, path).route is route, (method, path)
 
 
-def test_orders_are_those_of_the_repository_trace_and_logging():
+def test_orders_are_those_of_the_repository_settings_and_incidents():
     paths = {path for path, methods in ROUTES.items() if gives_orders(methods)}
     assert paths == {
         "/v2/repository/models/{name}/load", "/v2/repository/models/{name}/unload",
         "/v2/trace/setting", "/v2/models/{name}/trace/setting", "/v2/logging",
+        "/v2/incidents/{incident}",
     }  # fmt: skip
     assert not gives_orders({})
 

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -64,3 +65,39 @@ def test_what_is_restored_bears_the_name_of_the_version():
     made.take(made.monitor.update(answered(13), now=0.0))
     assert again.restore(made.monitor.state()) == made.latest
     assert again.latest == made.latest
+
+
+def test_what_it_waits_for_does_not_change_with_each_row():
+    made = judge(AccuracyMonitor(None, window=10))
+    assert made.waits_for == "no window of labelled rows is full yet"
+    made.monitor.update(answered(7), now=0.0)
+    assert made.waits_for == "no window of labelled rows is full yet"
+    made.take(made.monitor.update(answered(3), now=0.0))
+    assert made.waits_for == ""
+    learning = judge(LiveDriftMonitor(100, 50, 0.01, 0.05))
+    assert learning.waits_for == "its reference is being collected"
+
+
+def wrong(n):
+    return replace(answered(n), labels=np.zeros(n, np.int64))
+
+
+def test_breaches_of_windows_that_others_follow_are_given_once():
+    made = judge(AccuracyMonitor(0.9, window=10))
+    for rows in (wrong(10), wrong(10), answered(10)):
+        made.take(made.monitor.update(rows, now=0.0))
+    [passed] = made.take_passed()
+    assert (passed.breached, passed.model, passed.value) == (True, "loans", 0.0)
+    assert made.latest[0].breached is False
+    assert made.take_passed() == []
+    # The latest one is told anyway.
+    made.take(made.monitor.update(wrong(10), now=0.0))
+    assert made.take_passed() == []
+
+
+def test_many_windows_at_once_are_no_reason_to_miss_a_breach():
+    made = judge(AccuracyMonitor(0.9, window=10))
+    labels = np.array([0] * 10 + [1] * 40)
+    made.take(made.monitor.update(replace(answered(50), labels=labels), now=0.0))
+    assert [each.breached for each in made.latest][-1] is False
+    assert [each.value for each in made.take_passed()] == [0.0]

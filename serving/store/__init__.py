@@ -1,0 +1,1 @@
+"""The SQL database of what changes: incidents, what is waiting for receivers, what was unknown."""
