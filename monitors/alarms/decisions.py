@@ -20,7 +20,7 @@ class Decisions:
         effect: [k] difference to what was expected at this time.
         low, high: [k] 95 % interval of `effect`.
         p: [k] of the deciding scale's difference, two-sided, before the budget is shared.
-        level: what `p` is held against: the budget's share of one stream, look and scale.
+        level: [k] what `p` is held against: the budget's share of a stream, look and scale.
         alarm: [k] bool; stays on until the stream was back for some windows.
         since: [k] when the change began, estimated, in seconds since the epoch; NaN without alarm.
         scale: [k] int, windows of the deciding scale.
@@ -33,7 +33,7 @@ class Decisions:
     low: npt.NDArray[np.float64]
     high: npt.NDArray[np.float64]
     p: npt.NDArray[np.float64]
-    level: float
+    level: npt.NDArray[np.float64]
     alarm: npt.NDArray[np.bool_]
     since: npt.NDArray[np.float64]
     scale: npt.NDArray[np.int64]

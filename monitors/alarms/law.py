@@ -5,21 +5,40 @@ from __future__ import annotations
 from typing import Any, Final
 
 import numpy as np
-from scipy.special import ndtr, ndtri
+import numpy.typing as npt
+from scipy.special import ndtri
 
+from monitors.alarms.budget import level
 from monitors.alarms.cell import Cell
 from monitors.alarms.decisions import Decisions
+from monitors.alarms.forecasts import Forecasts
 from monitors.alarms.reference import ReferenceMoments
-from monitors.alarms.standardized import Array, standardized
+from monitors.alarms.scales import DAY, Look, Scales, lengths_for
+from monitors.alarms.season import Season
+from monitors.alarms.sensitivity import Sensitivity, smallest_shift
+from monitors.alarms.standardized import Array, Mask, standardized
+from monitors.alarms.standing import Standing
+from monitors.alarms.stored_arrays import fill, stored
+from monitors.alarms.tails import p_value
+from monitors.alarms.volatility import Volatility
 
-QUARTER: Final = 90 * 86400.0
-"""Seconds of the period that error budgets are stated for."""
+_BOUND: Final = 5.0
+"""Standard deviations beyond which a window counts as if it were that far off, except on the scale
+of one window: one outlier is no shift of an hour or a day."""
 
-INDEPENDENT: Final = "independent rows"
+_FIRST_BOUND: Final = 12.0
+"""The same while a window is allowed to be further off than it will be once days are known."""
+
+_FIRST_SD: Final = 0.5
+"""How far, in standard deviations of a row, a stream may be from its reference when it begins, for
+all that is known."""
+
+_LEVEL_BOUND: Final = 2.5
+"""Standard errors of the reference's mean within which the level is learnt from the stream."""
 
 
 class StreamLaw:
-    """Decides for k streams, window by window, whether they differ from their reference.
+    """Decides for k streams, window by window, whether they differ from what is normal.
 
     Not thread-safe. Its memory does not grow with the stream.
 
@@ -27,7 +46,9 @@ class StreamLaw:
         streams: how many statistics each cell has, k.
         reference: what is normal at first.
         rate: expected number of false alarms per 90 days, of all streams together.
-        interval: seconds between two cells, until enough of them came to measure it.
+        interval: seconds between two cells; fixes the time scales.
+        adapt_after: seconds after which a standing alarm's level is taken as normal; `basis` says
+            so from then on. None: never.
 
     Raises:
         ValueError: the reference has another number of streams, or rate or interval is not
@@ -35,7 +56,13 @@ class StreamLaw:
     """
 
     def __init__(
-        self, streams: int, reference: ReferenceMoments, rate: float, *, interval: float = 600.0
+        self,
+        streams: int,
+        reference: ReferenceMoments,
+        rate: float,
+        *,
+        interval: float = 600.0,
+        adapt_after: float | None = 28 * DAY,
     ) -> None:
         if reference.streams != streams:
             raise ValueError(
@@ -46,16 +73,34 @@ class StreamLaw:
         self.streams = streams
         self.rate = rate
         self.interval = interval
+        self.adapt_after = adapt_after
         self._reference = reference
-        self._alarm = np.zeros(streams, bool)
-        self._since = np.full(streams, np.nan)
-        self._basis = (INDEPENDENT,) * streams
-
-    @property
-    def level(self) -> float:
-        """Share of the budget for one stream and look: what a p-value is held against."""
-        looks = max(QUARTER / self.interval, 1.0)
-        return min(self.rate / (looks * self.streams), 0.05)
+        self._unit = np.sqrt(_row_variance(reference))
+        share = reference.mean * (1 - reference.mean)
+        self._shares: Mask = (share >= 0) & (
+            np.abs(reference.variance - share) < 1e-6 * share + 1e-9
+        )
+        self._scales = Scales(lengths_for(interval), streams)
+        self._forecasts = Forecasts(self._scales, streams, interval)
+        self._season = Season(streams)
+        self._volatility = Volatility(
+            sum(s * interval <= 7200 for s in self._scales.strides), streams
+        )
+        self._standing = Standing(streams)
+        self._typical: Array = np.zeros(streams)
+        self._offset: Array = np.zeros(streams)
+        self._accepted: Array = np.zeros(streams)
+        self._open: Array = 1 / np.maximum(reference.n, 1)
+        self._day = -1
+        self._last = -np.inf
+        many = len(self._scales.lengths)
+        self._score: Array = np.zeros((many, streams))
+        self._mean: Array = np.zeros((many, streams))
+        self._error: Array = np.zeros((many, streams))
+        self._variance: Array = np.ones((many, streams))
+        self._sampling: Array = np.ones((many, streams))
+        self._basis = (_NO_HISTORY,) * streams
+        self._thresholds()
 
     def observe(self, cell: Cell, now: float) -> Decisions:
         """Take in the next cell and decide.
@@ -69,40 +114,258 @@ class StreamLaw:
         """
         if cell.streams != self.streams:
             raise ValueError(f"the cell has {cell.streams} statistics and the law {self.streams}")
-        reference = self._reference
-        defined = cell.counts > 0
-        value = np.where(defined, cell.sums / np.maximum(cell.counts, 1), np.nan)
-        sd = np.sqrt(_row_variance(reference) * self._weights(cell))
-        effect = value - reference.mean
-        z = standardized(value, reference.mean, sd, np.zeros(self.streams, bool))
-        p = np.where(defined, 2 * ndtr(-np.abs(z)), 1.0)
-        self._alarm = defined & (p < self.level)
-        self._since = np.where(self._alarm, np.fmin(self._since, cell.first), np.nan)
-        reach = -ndtri(0.025) * sd
+        self._clock(cell)
+        counts = cell.counts
+        defined: Mask = counts > 0
+        n = np.where(defined, counts, 1.0)
+        normal = self._offset + self._season.at(cell.middle)
+        raw = (cell.sums / n - self._reference.mean) / self._unit - self._accepted
+        residual = np.where(defined, raw - normal, 0.0)
+        self._typical += (counts - self._typical) * (0.01 if self._typical.any() else 1.0)
+        weight = counts / (n + self._typical)
+        bounded = self._bounded(residual, 1 / n)
+        block = np.stack([weight, weight * bounded, weight**2 / n, weight * normal])
+        ended = self._standing.follow(residual, defined)
+        if ended.any():
+            self._settle(ended, self._standing.calm)
+        for look in self._scales.push(block, cell.first):
+            self._look(look, residual if look.index == 0 else look.mean, cell)
+        learnt = weight * ~self._standing.alarm
+        self._season.add(cell.middle, bounded + normal, learnt)
+        self._adapt(now)
+        return self._decide(cell, raw, defined)
+
+    def _bounded(self, residual: Array, sampling: Array) -> Array:
+        """Return residuals without outliers; those of streams in alarm as they are."""
+        expected = self._forecasts.forecast(0, self._scales.averages)
+        bound = np.where(self._forecasts.known, _BOUND, _FIRST_BOUND)
+        reach = bound * np.sqrt(self._forecasts.variance(0, sampling) + self._open_level(0))
+        if self._scales.windows == 0:
+            return residual
+        bounded = np.clip(residual, expected - reach, expected + reach)
+        return np.where(self._standing.alarm, residual, bounded)
+
+    def _open_level(self, index: int) -> Array:
+        """Variance [k] of a scale's forecast that comes from the reference's own sampling error."""
+        anchored = 1 - self._forecasts.coefficients[index].sum(0)
+        variance: Array = self._open * anchored**2
+        return variance
+
+    def _look(self, look: Look, mean: Array, cell: Cell) -> None:
+        index = look.index
+        forecasts, standing = self._forecasts, self._standing
+        expected = forecasts.forecast(index, look.before)
+        variance = forecasts.variance(index, look.sampling) + self._open_level(index)
+        if self._scales.windows == 1:
+            variance = variance + _FIRST_SD**2
+        unit, centre = (
+            self._unit,
+            self._reference.mean + self._unit * (look.expected + self._accepted),
+        )
+        hour = int(cell.last % DAY * 24 / DAY)
+        times = self._volatility.at(index, hour)
+        usual = variance
+        if times is not None:
+            variance = variance * times
+        z = standardized(
+            centre + unit * mean, centre + unit * expected, unit * np.sqrt(variance), self._shares
+        )
+        seen = look.weight > 0
+        score = np.where(seen, forecasts.tails.scores(z, index), 0.0)
+        if self._scales.windows > 1:
+            self._volatility.add(index, hour, z * np.sqrt(variance / usual), seen & ~standing.alarm)
+        self._score[index], self._mean[index] = score, look.expected + mean
+        self._error[index], self._variance[index] = mean - expected, variance
+        self._sampling[index] = np.where(seen, look.sampling, variance)
+        new = (score > self._critical[index]) & ~standing.alarm
+        if new.any():
+            standing.begin(
+                new,
+                scale=index,
+                length=self._scales.lengths[index],
+                since=look.since,
+                score=score,
+                expected=expected,
+                mean=mean,
+            )
+            yesterday = look.since < self._day * DAY
+            self._season.drop(new, yesterday)
+            forecasts.drop(new, yesterday)
+        usually = np.sqrt(usual / variance)
+        error, raw = (look.mean - expected) * usually, (mean - expected) * usually
+        forecasts.learn(look, error, raw, seen & ~standing.alarm)
+
+    def _clock(self, cell: Cell) -> None:
+        if np.isfinite(self._last):
+            passed = cell.last - self._last
+            if passed > 0:
+                self.interval += 0.01 * (min(passed, 10 * self.interval) - self.interval)
+        self._last = max(self._last, cell.last)
+        day = int(cell.middle // DAY)
+        if self._day < 0:
+            self._day = day
+        turns = min(day - self._day, 3)
+        self._day = max(day, self._day)
+        for _ in range(turns):
+            self._turn()
+        if self._scales.windows % _EARLY == 0 and not self._forecasts.known.all():
+            self._forecasts.refresh()
+
+    def _turn(self) -> None:
+        season, forecasts = self._season, self._forecasts
+        forecasts.turn()
+        self._volatility.turn()
+        before, day, week = self._offset + season.at(self._last), season.day, season.week
+        season.turn()
+        days = season.days.periods
+        ready = days > _DAYS
+        self._offset = np.where(ready, self._level(days), self._offset)
+        change = ((season.day - day) ** 2).mean(0) + ((season.week - week) ** 2).mean(0)
+        sampling = 1 / np.maximum(self._typical, 1)
+        moved = ready & (change > sampling * forecasts.factor[0])
+        if ready.any():
+            forecasts.begin(ready, moved, season.within, sampling, days)
+        self._rebase(moved, before)
+        forecasts.refresh()
+        self._thresholds()
+        self._basis = tuple(self._texts(days))
+
+    def _rebase(self, moved: Mask, before: Array) -> None:
+        """Make past residuals those of the season that was learnt just now."""
+        change = self._offset + self._season.at(self._last) - before
+        self._scales.shift(change)
+        standing = self._standing
+        standing.recent -= change
+        standing.expected -= change
+        # Long averages began at other times of day.
+        calm = moved & ~standing.alarm
+        if calm.any():
+            self._settle(calm, np.zeros(self.streams))
+
+    def _level(self, days: Array) -> Array:
+        """Return where the stream's level is [k], as far as the reference leaves it open."""
+        season, forecasts = self._season, self._forecasts
+        between = np.where(forecasts.known, forecasts.excess[-1], season.within)
+        reference = 1 / np.maximum(self._reference.n, 1) * forecasts.factor[0] + between
+        own = between / np.maximum(days, 1) + 1e-12
+        own = own + forecasts.factor[0] / np.maximum(self._typical * 144 * days, 1)
+        self._open = reference * own / (reference + own)
+        learnt = season.level * reference / (reference + own)
+        bound = _LEVEL_BOUND * np.sqrt(reference)
+        level_: Array = np.clip(learnt, -bound, bound)
+        return level_
+
+    def _thresholds(self) -> None:
+        scales = self._scales
+        self._levels = np.array(
+            [
+                level(self.rate, self.streams, len(scales.lengths), self.interval, stride)
+                for stride in scales.strides
+            ]
+        )
+        self._critical = -ndtri(self._levels / 2)
+
+    def _settle(self, streams: Mask, at: Array) -> None:
+        self._scales.settle(streams, at)
+        self._score[:, streams] = 0
+
+    def sensitivity(self, power: float = 0.9) -> Sensitivity:
+        """Return the smallest shift found in an hour, a day, a week, at this traffic and level."""
+        forecasts, scales = self._forecasts, self._scales
+        lengths = np.array(scales.lengths, float)
+        sampling = 1 / (np.maximum(self._typical, 1) * lengths[:, None])
+        variance = np.stack(
+            [
+                forecasts.variance(index, sampling[index]) + self._open_level(index)
+                for index in range(len(lengths))
+            ]
+        )
+        return smallest_shift(
+            variance=variance,
+            threshold=forecasts.tails.thresholds(self._critical[:, None]),
+            duration=lengths * self.interval,
+            unit=self._unit,
+            power=power,
+        )
+
+    def accept(self, streams: Mask) -> None:
+        """Take the present level of some streams in alarm as normal, and end their alarms.
+
+        Args:
+            streams: [k] bool; those without an alarm are left alone.
+        """
+        standing = self._standing
+        accepted = streams & standing.alarm
+        by = np.where(accepted, standing.recent - standing.expected, 0.0)
+        self._accepted += by
+        self._settle(accepted, standing.expected)
+        standing.end(accepted)
+        self._basis = tuple(self._texts(self._season.days.periods))
+
+    def _adapt(self, now: float) -> None:
+        if self.adapt_after is None or not self._standing.alarm.any():
+            return
+        with np.errstate(invalid="ignore"):
+            old = self._standing.alarm & (now - self._standing.since > self.adapt_after)
+        if old.any():
+            self.accept(old)
+
+    def _decide(self, cell: Cell, raw: Array, defined: Mask) -> Decisions:
+        standing, unit = self._standing, self._unit
+        alarm, each = standing.alarm, np.arange(self.streams)
+        strongest = (self._score / self._critical[:, None]).argmax(0)
+        scale = np.where(alarm, standing.scale, strongest)
+        score = np.where(alarm, standing.score, self._score[scale, each])
+        error = np.where(alarm, standing.recent - standing.expected, self._error[scale, each])
+        mean = np.where(scale == 0, raw, self._mean[scale, each])
+        effect = unit * error
+        reach = 1.96 * unit * np.sqrt(self._variance[scale, each])
+        value = self._reference.mean + unit * (mean + self._accepted)
         return Decisions(
-            value=value,
+            value=np.where((scale == 0) & ~defined, np.nan, value),
             effect=effect,
             low=effect - reach,
             high=effect + reach,
-            p=p,
-            level=self.level,
-            alarm=self._alarm.copy(),
-            since=self._since.copy(),
-            scale=np.ones(self.streams, np.int64),
-            factor=np.ones(self.streams),
+            p=p_value(score),
+            level=self._levels[scale],
+            alarm=alarm.copy(),
+            since=standing.since.copy(),
+            scale=np.array(self._scales.lengths)[scale],
+            factor=self._variance[scale, each] / np.maximum(self._sampling[scale, each], 1e-300),
             basis=self._basis,
         )
 
-    def _weights(self, cell: Cell) -> Array:
-        weights: Array = 1 / np.maximum(cell.counts, 1) + 1 / np.maximum(self._reference.n, 1)
-        return weights
+    def _arrays(self) -> dict[str, npt.NDArray[Any]]:
+        parts = {
+            "scales": self._scales.arrays(),
+            "forecasts": self._forecasts.arrays(),
+            "season": self._season.arrays(),
+            "volatility": self._volatility.arrays(),
+            "standing": self._standing.arrays(),
+            "law": {
+                "typical": self._typical,
+                "offset": self._offset,
+                "accepted": self._accepted,
+                "open": self._open,
+                "score": self._score,
+                "mean": self._mean,
+                "error": self._error,
+                "variance": self._variance,
+                "sampling": self._sampling,
+            },
+        }
+        return {f"{part}.{name}": a for part, arrays in parts.items() for name, a in arrays.items()}
 
     def state(self) -> dict[str, Any]:
         """Return what is needed to go on after a restart, as JSON values."""
         return {
             "streams": self.streams,
-            "alarm": self._alarm.tolist(),
-            "since": [None if np.isnan(since) else since for since in self._since],
+            "lengths": list(self._scales.lengths),
+            "windows": self._scales.windows,
+            "day": self._day,
+            "last": self._last if np.isfinite(self._last) else None,
+            "interval": self.interval,
+            "arrays": stored(self._arrays()),
         }
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -113,11 +376,46 @@ class StreamLaw:
         """
         if state["streams"] != self.streams:
             raise ValueError("the state is of a law with another number of streams")
-        alarm = np.array(state["alarm"], bool)
-        since = np.array([np.nan if at is None else at for at in state["since"]], float)
-        if alarm.shape != since.shape or alarm.shape != (self.streams,):
-            raise ValueError("the state of a law must have one entry per stream")
-        self._alarm, self._since = alarm, since
+        if tuple(state["lengths"]) != self._scales.lengths:
+            raise ValueError("the state is of a law with other time scales")
+        windows, day = int(state["windows"]), int(state["day"])
+        last = -np.inf if state["last"] is None else float(state["last"])
+        interval = float(state["interval"])
+        fill(self._arrays(), state["arrays"])
+        self._scales.windows, self._day = windows, day
+        self._last, self.interval = last, interval
+        self._forecasts.refresh()
+        self._volatility.refresh()
+        self._thresholds()
+        self._basis = tuple(self._texts(self._season.days.periods))
+
+    def _texts(self, days: Array) -> list[str]:
+        known = self._forecasts.known
+        daily, weekly = self._season.seasons()
+        cached: dict[tuple[bool, int, bool, bool, bool], str] = {}
+        texts = []
+        for row in zip(known, days.astype(int), daily, weekly, self._accepted != 0, strict=True):
+            key = (bool(row[0]), int(row[1]), bool(row[2]), bool(row[3]), bool(row[4]))
+            if key not in cached:
+                cached[key] = _basis(*key)
+            texts.append(cached[key])
+        return texts
+
+
+_NO_HISTORY: Final = "independent rows, and any daily cycle, until two days are known"
+_DAYS: Final = 1.9
+_EARLY: Final = 6
+
+
+def _basis(known: bool, days: int, daily: bool, weekly: bool, accepted: bool) -> str:
+    if not known:
+        return _NO_HISTORY
+    text = f"{days} days of history"
+    if weekly:
+        text += ", by hour of week"
+    elif daily:
+        text += ", by time of day"
+    return text + ("; a shift that was told is taken as normal" if accepted else "")
 
 
 def _row_variance(reference: ReferenceMoments) -> Array:

@@ -6,9 +6,10 @@ import numpy as np
 import numpy.typing as npt
 
 Array = npt.NDArray[np.float64]
+Mask = npt.NDArray[np.bool_]
 
 
-def standardized(value: Array, expected: Array, sd: Array, shares: npt.NDArray[np.bool_]) -> Array:
+def standardized(value: Array, expected: Array, sd: Array, shares: Mask) -> Array:
     """Return how many standard deviations `value` is off; all arguments of one shape.
 
     Shares (means of statistics that are 0 or 1) are compared after Anscombe's arcsine

@@ -38,19 +38,29 @@ def test_independent_rows_keep_within_the_budget():
     assert alarms <= 50 + 4 * np.sqrt(50)
 
 
-def test_a_shift_is_told_with_its_size_and_its_beginning():
+def run(law, means, start=0):
+    """Show a law windows of ten minutes with these means [windows, k]; returns what it said."""
+    return [law.observe(cell_of(row, 600.0 * (start + at)), 0) for at, row in enumerate(means)]
+
+
+def independent(rng, windows, k, n=1000):
+    return rng.normal(0, 1 / np.sqrt(n), (windows, k))
+
+
+def test_a_shift_is_told_on_the_first_day_with_its_size_and_its_beginning():
     k, rng = 5, np.random.default_rng(1)
     law = StreamLaw(k, reference_of(k), rate=1.0)
-    for window in range(6):
-        law.observe(cell_of(rng.normal(0, 1 / np.sqrt(1000), k), 600.0 * window), 0)
-    means = rng.normal(0, 1 / np.sqrt(1000), k)
-    means[3] = 2.01
-    said = law.observe(cell_of(means, 3600.0), 0)
+    run(law, independent(rng, 100, k))
+    means = independent(rng, 3, k)
+    means[:, 3] += 1.0
+    said = run(law, means, 100)[-1]
     assert said.alarm.tolist() == [False, False, False, True, False]
-    assert said.since[3] == 3600
+    assert said.since[3] == pytest.approx(60_000, abs=600)
     assert np.isnan(said.since[0])
-    assert said.low[3] < 2 < said.high[3]
-    assert said.p[3] < said.level < said.p[0]
+    assert said.low[3] < 1 < said.high[3]
+    assert said.p[3] < said.level[3]
+    assert said.p[0] > said.level[0]
+    assert said.basis[0].startswith("independent rows")
 
 
 def test_a_cell_without_rows_is_no_alarm():

@@ -1,0 +1,231 @@
+"""Forecasts of a stream's next windows from its past, and how wrong they were, on each time scale.
+
+A mean over L windows is forecast from averages over the past (the heterogeneous autoregression of
+Corsi 2009, "A simple approximate long-memory model of realized volatility", Journal of Financial
+Econometrics 7(2)). Independent windows are forecast by their long-run level, a slow wander by where
+it is now. The errors' own variance, learnt per scale, decides what is improbable: natural variation
+between windows is added to the sampling error, as in Laney (2002), "Improved control charts for
+attributes", Quality Engineering 14(4), but never from moving ranges.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from monitors.alarms.scales import Look, Scales
+from monitors.alarms.standardized import Array, Mask
+from monitors.alarms.tails import EXCEEDED, Tails
+
+N, SQUARED, SAMPLED, ALL, FOURTH, SECOND, COUNT, LOGS = range(8)
+"""Rows of the sums of errors: how many, squared errors, sampling variances; and of standardised
+errors, which outlive a change of the season: how many, fourth and second powers, how many exceed
+`EXCEEDED`, and the logarithms of these."""
+
+HISTORY, YESTERDAY, TODAY = range(3)
+
+_MEMORY_DAYS: Final = 28.0
+_PRIOR_SD: Final = 0.2
+"""Of a coefficient, before anything is known."""
+
+_PRIOR_SD_LOCAL: Final = 1.0
+"""Of the coefficient that is 1 before anything is known."""
+
+_PRIOR_ERRORS: Final = 4.0
+"""Errors that the first guess of the variance counts for."""
+
+_YOUNG: Final = 432.0
+"""Errors below which those of today and yesterday, too, say how heavy tails are."""
+
+_MEASURED: Final = 8.0
+"""Errors from which on their variance is a unit for those that follow."""
+
+_CYCLE: Final = 0.5
+"""Amplitude, in standard deviations of a row, of the daily cycle that a stream may have for all
+that is known before two days of it."""
+
+
+class Forecasts:
+    """Coefficients and error variances of k streams on every scale. Not thread-safe.
+
+    What happens today and happened yesterday is kept apart from the history that forecasts are
+    made from: a shift must be told before it counts as normal.
+
+    Args:
+        scales: where looks come from.
+        streams: k.
+        interval: seconds between two windows.
+    """
+
+    def __init__(self, scales: Scales, streams: int, interval: float) -> None:
+        many, spans = len(scales.lengths), len(scales.spans)
+        self._blocks = [
+            length / stride for length, stride in zip(scales.lengths, scales.strides, strict=True)
+        ]
+        self.gram: Array = np.zeros((3, many, spans, spans, streams))
+        self.cross: Array = np.zeros((3, many, spans, streams))
+        self.errors: Array = np.zeros((3, many, 8, streams))
+        # Independent errors of a day on each scale, about.
+        self._a_day: Array = 2 * 86400 / (interval * np.array(scales.lengths))
+        # Until more is known, a window is expected to be as the hour before it.
+        local: Array = np.zeros((many, spans, 1))
+        for index, length in enumerate(scales.lengths):
+            local[index, next(i for i, s in enumerate(scales.spans) if s >= max(length, 6))] = 1
+        self._local = local
+        self.known: Mask = np.zeros(streams, bool)
+        self.prior_errors: Array = np.full((many, streams), _PRIOR_ERRORS)
+        distance = np.array([length / 2 + 3 for length in scales.lengths]) * interval / 86400
+        swing = np.minimum(_CYCLE * 2 * np.pi * distance, _CYCLE)[:, None]
+        self._cycle: Array = swing**2
+        self.prior: Array = np.broadcast_to(self._cycle, (many, streams)).copy()
+        self.prior_factor: Array = np.ones(streams)
+        self.coefficients: Array = np.broadcast_to(local, (many, spans, streams)).copy()
+        self.excess: Array = self.prior.copy()
+        self.factor: Array = np.ones((many, streams))
+        # A window may be an outlier; a mean of several bounded ones hardly.
+        self._kurtosis: Array = np.array([9.0, 5.0] + [3.3] * (many - 2))[:, None]
+        self.tails = Tails.of(*np.zeros((5, many, streams)), prior=self._kurtosis)
+        self.refresh()
+
+    def forecast(self, index: int, before: Array) -> Array:
+        """Return the expected mean residual [k] of a scale, from averages before [spans, k]."""
+        expected: Array = (self.coefficients[index] * before).sum(0)
+        return expected
+
+    def variance(self, index: int, sampling: Array) -> Array:
+        """Return the variance [k] of the forecast's error, of which rows explain `sampling`.
+
+        Rows of which each is there twice vary twice as much whatever their number is, and a
+        wander varies by as much however many rows show it. What was learnt at one traffic is
+        taken as either, whichever is more.
+        """
+        variance: Array = np.maximum(sampling * self.factor[index], sampling + self.excess[index])
+        return variance
+
+    def learn(self, look: Look, error: Array, raw: Array, streams: Mask) -> None:
+        """Count how wrong the forecast of a look was.
+
+        Args:
+            look: what was forecast.
+            error: [k] of the forecast, bounded where it is an outlier.
+            raw: [k] the same as it was.
+            streams: those to count.
+        """
+        index = look.index
+        # Looks overlap: those of one scale's length together know about as much as two.
+        weight = streams * min(1.0, 2 / self._blocks[index])
+        weighted = look.before * weight
+        self.gram[TODAY, index] += weighted[:, None] * look.before[None]
+        self.cross[TODAY, index] += weighted * look.mean
+        sums = self.errors[TODAY, index]
+        sums[N] += weight
+        sums[SQUARED] += weight * error * error
+        sums[SAMPLED] += weight * look.sampling
+        # In units of what errors are by themselves: what is allowed for besides shrinks with time,
+        # and would make the first errors small and later ones look like outliers.
+        weight = weight * self._measured[index]
+        size = np.minimum(np.abs(raw) / np.sqrt(self._scaled(look)), 1e3)
+        squared = size * size
+        beyond = size > EXCEEDED
+        sums[ALL] += weight
+        sums[FOURTH] += weight * squared * squared
+        sums[SECOND] += weight * squared
+        if beyond.any():
+            sums[COUNT] += weight * beyond
+            sums[LOGS] += weight * beyond * np.log(np.maximum(size, EXCEEDED) / EXCEEDED)
+
+    def _scaled(self, look: Look) -> Array:
+        variance: Array = np.maximum(self._own[look.index] * look.sampling, 1e-300)
+        return variance
+
+    def drop(self, streams: Mask, yesterday: bool) -> None:
+        """Forget what was counted of some streams and is not history yet."""
+        for sums in (self.gram, self.cross, self.errors):
+            sums[YESTERDAY if yesterday else TODAY :, ..., streams] = 0
+
+    def turn(self) -> None:
+        """End a day: yesterday becomes history."""
+        for sums in (self.gram, self.cross, self.errors):
+            sums[HISTORY] *= 1 - 1 / _MEMORY_DAYS
+            sums[HISTORY] += sums[YESTERDAY]
+            sums[YESTERDAY] = sums[TODAY]
+            sums[TODAY] = 0
+
+    def begin(self, ready: Mask, moved: Mask, within: Array, sampling: Array, days: Array) -> None:
+        """Let some streams' history count, and what their same times of day differ by.
+
+        Args:
+            ready: those whose days are known.
+            moved: those whose season changed: errors without it say nothing any more.
+            within: [k] variance of half an hour's mean from day to day.
+            sampling: [k] variance of a window's mean if rows were independent.
+            days: [k] how many days are known.
+        """
+        fresh = ready & (moved | ~self.known)
+        if fresh.any():
+            recent = self.errors[:, 0].sum(0)
+            factor = np.maximum(recent[SQUARED] / np.maximum(recent[SAMPLED], 1e-300), 1.0)
+            factor = np.where(recent[N] > 20, np.minimum(factor, 1e3), 1.0)
+            self.prior_factor[fresh] = factor[fresh]
+        bins = np.maximum(48 * (days - 1), 12)
+        by_rows = self.prior_factor * sampling / 3 * (1 + 2 * np.sqrt(2 / bins))
+        # Two days that were alike by chance are no proof: what could be before still may be.
+        prior = np.maximum(within - by_rows, 0.0) + self._cycle * 0.25 ** (days - 2)
+        self.prior[:, ready] = prior[:, ready]
+        a_day = np.minimum(self._a_day, 12)[:, None]
+        self.prior_errors[:, fresh] = (a_day * np.maximum(days - 1, 1))[:, fresh]
+        self.known |= ready
+        for sums in (self.gram, self.cross, self.errors[:, :, :ALL]):
+            sums[..., moved] = 0
+
+    def refresh(self) -> None:
+        """Make coefficients, variances and tails from the sums."""
+        known = self.known
+        # Before there is history, what was seen so far can only widen.
+        part = np.where(known, self.errors[HISTORY], self.errors.sum(0))
+        n, squared, sampled = part[:, N], part[:, SQUARED], part[:, SAMPLED]
+        own = np.maximum(squared - sampled, 0) / np.maximum(n, 1e-9)
+        own = np.where(n > 2, own, 0.0)
+        # What days differ by may come at any time of day, and counts for one day.
+        a_day = np.maximum(self._a_day, _PRIOR_ERRORS)[:, None]
+        blended = (a_day * self.prior + np.maximum(squared - sampled, 0)) / (a_day + n)
+        self.excess = np.where(known, blended, np.maximum(self.prior, own))
+        ratio = np.where(n > 2, squared / np.maximum(sampled, 1e-300), 1.0)
+        blended = (_PRIOR_ERRORS * self.prior_factor + n * ratio) / (_PRIOR_ERRORS + n)
+        self.factor = np.maximum(np.where(known, blended, ratio), 1.0)
+        counted = np.where(known, n + self.prior_errors, np.minimum(n + 12, 40))
+        whole = self.errors.sum(0)
+        self._measured = whole[:, N] > _MEASURED
+        self._own = np.maximum(whole[:, SQUARED] / np.maximum(whole[:, SAMPLED], 1e-300), 1.0)
+        young = self.errors[HISTORY, :, ALL] < _YOUNG
+        tails = np.where(young[:, None], self.errors.sum(0), self.errors[HISTORY])[:, ALL:]
+        self.tails = Tails.of(*np.moveaxis(tails, 1, 0), prior=self._kurtosis).paying(counted)
+        self._solve(n, squared)
+
+    def arrays(self) -> dict[str, npt.NDArray[Any]]:
+        """Return all that is stored, by name; `refresh` makes the rest."""
+        return {
+            "gram": self.gram,
+            "cross": self.cross,
+            "errors": self.errors,
+            "known": self.known,
+            "prior": self.prior,
+            "prior_errors": self.prior_errors,
+            "prior_factor": self.prior_factor,
+        }
+
+    def _solve(self, n: Array, squared: Array) -> None:
+        """Ridge regression towards the local level."""
+        if not self.known.any():
+            return
+        noise = np.where(n > 2, squared / np.maximum(n, 1e-9), self.prior + 1e-6)
+        sd = np.where(self._local > 0, _PRIOR_SD_LOCAL, _PRIOR_SD)
+        ridge = np.maximum(noise, 1e-12)[:, None] / sd**2
+        gram = np.moveaxis(self.gram[HISTORY], -1, 1) + np.moveaxis(ridge, -1, 1)[
+            ..., None
+        ] * np.eye(sd.shape[1])
+        cross = np.moveaxis(self.cross[HISTORY] + ridge * self._local, -1, 1)
+        solved = np.linalg.solve(gram, cross[..., None])[..., 0]
+        self.coefficients = np.where(self.known, np.moveaxis(solved, 1, -1), self._local)
