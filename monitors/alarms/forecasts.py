@@ -42,6 +42,9 @@ _YOUNG: Final = 432.0
 _MEASURED: Final = 8.0
 """Errors from which on their variance is a unit for those that follow."""
 
+_TOGETHER: Final = 12
+"""Looks that are summed up together."""
+
 _CYCLE: Final = 0.5
 """Amplitude, in standard deviations of a row, of the daily cycle that a stream may have for all
 that is known before two days of it."""
@@ -64,6 +67,9 @@ class Forecasts:
         self._blocks = [
             length / stride for length, stride in zip(scales.lengths, scales.strides, strict=True)
         ]
+        self._waiting: list[list[tuple[Array, Array, Array, Array, Array, Mask]]] = [
+            [] for _ in scales.lengths
+        ]
         self.gram: Array = np.zeros((3, many, spans, spans, streams))
         self.cross: Array = np.zeros((3, many, spans, streams))
         self.errors: Array = np.zeros((3, many, 8, streams))
@@ -74,6 +80,9 @@ class Forecasts:
         for index, length in enumerate(scales.lengths):
             local[index, next(i for i, s in enumerate(scales.spans) if s >= max(length, 6))] = 1
         self._local = local
+        widths = np.array(scales.spans, float)[:, None]
+        self._estimated: Array = 1 + np.array(scales.lengths)[:, None] / (local * widths).sum(1)
+        self._season_error: Array = np.ones(streams)
         self.known: Mask = np.zeros(streams, bool)
         self.prior_errors: Array = np.full((many, streams), _PRIOR_ERRORS)
         distance = np.array([length / 2 + 3 for length in scales.lengths]) * interval / 86400
@@ -105,7 +114,7 @@ class Forecasts:
         return variance
 
     def learn(self, look: Look, error: Array, raw: Array, streams: Mask) -> None:
-        """Count how wrong the forecast of a look was.
+        """Count how wrong the forecast of a look was; `flush` sums up what was counted.
 
         Args:
             look: what was forecast.
@@ -113,54 +122,69 @@ class Forecasts:
             raw: [k] the same as it was.
             streams: those to count.
         """
-        index = look.index
+        waiting = self._waiting[look.index]
+        waiting.append((look.before, look.mean, look.sampling, error, raw, streams))
+        if len(waiting) >= _TOGETHER:
+            self._sum_up(look.index)
+
+    def flush(self) -> None:
+        """Sum up all errors that wait for others: many together cost hardly more than one."""
+        for index in range(len(self._waiting)):
+            self._sum_up(index)
+
+    def _sum_up(self, index: int) -> None:
+        if not self._waiting[index]:
+            return
+        before, mean, sampling, error, raw, streams = map(
+            np.array, zip(*self._waiting[index], strict=True)
+        )
+        self._waiting[index].clear()
         # Looks overlap: those of one scale's length together know about as much as two.
         weight = streams * min(1.0, 2 / self._blocks[index])
-        weighted = look.before * weight
-        self.gram[TODAY, index] += weighted[:, None] * look.before[None]
-        self.cross[TODAY, index] += weighted * look.mean
+        weighted = before * weight[:, None]
+        self.gram[TODAY, index] += np.einsum("wfk,wgk->fgk", weighted, before)
+        self.cross[TODAY, index] += (weighted * mean[:, None]).sum(0)
         sums = self.errors[TODAY, index]
-        sums[N] += weight
-        sums[SQUARED] += weight * error * error
-        sums[SAMPLED] += weight * look.sampling
+        sums[N] += weight.sum(0)
+        sums[SQUARED] += (weight * error * error).sum(0)
+        sums[SAMPLED] += (weight * sampling).sum(0)
         # In units of what errors are by themselves: what is allowed for besides shrinks with time,
         # and would make the first errors small and later ones look like outliers.
         weight = weight * self._measured[index]
-        size = np.minimum(np.abs(raw) / np.sqrt(self._scaled(look)), 1e3)
-        squared = size * size
-        beyond = size > EXCEEDED
-        sums[ALL] += weight
-        sums[FOURTH] += weight * squared * squared
-        sums[SECOND] += weight * squared
+        own = np.maximum(self._own[index] * sampling, 1e-300)
+        squared = np.minimum(raw * raw / own, 1e6)
+        beyond = squared > EXCEEDED**2
+        sums[ALL] += weight.sum(0)
+        sums[FOURTH] += (weight * squared * squared).sum(0)
+        sums[SECOND] += (weight * squared).sum(0)
         if beyond.any():
-            sums[COUNT] += weight * beyond
-            sums[LOGS] += weight * beyond * np.log(np.maximum(size, EXCEEDED) / EXCEEDED)
-
-    def _scaled(self, look: Look) -> Array:
-        variance: Array = np.maximum(self._own[look.index] * look.sampling, 1e-300)
-        return variance
+            sums[COUNT] += (weight * beyond).sum(0)
+            logs = np.log(np.maximum(squared, EXCEEDED**2) / EXCEEDED**2) / 2
+            sums[LOGS] += (weight * logs).sum(0)
 
     def drop(self, streams: Mask, yesterday: bool) -> None:
         """Forget what was counted of some streams and is not history yet."""
+        self.flush()
         for sums in (self.gram, self.cross, self.errors):
             sums[YESTERDAY if yesterday else TODAY :, ..., streams] = 0
 
     def turn(self) -> None:
         """End a day: yesterday becomes history."""
+        self.flush()
         for sums in (self.gram, self.cross, self.errors):
             sums[HISTORY] *= 1 - 1 / _MEMORY_DAYS
             sums[HISTORY] += sums[YESTERDAY]
             sums[YESTERDAY] = sums[TODAY]
             sums[TODAY] = 0
 
-    def begin(self, ready: Mask, moved: Mask, within: Array, sampling: Array, days: Array) -> None:
+    def begin(self, ready: Mask, moved: Mask, within: Array, by_rows: Array, days: Array) -> None:
         """Let some streams' history count, and what their same times of day differ by.
 
         Args:
             ready: those whose days are known.
             moved: those whose season changed: errors without it say nothing any more.
-            within: [k] variance of half an hour's mean from day to day.
-            sampling: [k] variance of a window's mean if rows were independent.
+            within: [k] variance from day to day, or week to week, of the mean at one time.
+            by_rows: [k] the same if rows were independent.
             days: [k] how many days are known.
         """
         fresh = ready & (moved | ~self.known)
@@ -169,8 +193,9 @@ class Forecasts:
             factor = np.maximum(recent[SQUARED] / np.maximum(recent[SAMPLED], 1e-300), 1.0)
             factor = np.where(recent[N] > 20, np.minimum(factor, 1e3), 1.0)
             self.prior_factor[fresh] = factor[fresh]
+            self._season_error[fresh] = 1.5
         bins = np.maximum(48 * (days - 1), 12)
-        by_rows = self.prior_factor * sampling / 3 * (1 + 2 * np.sqrt(2 / bins))
+        by_rows = self.prior_factor * by_rows * (1 + 2 * np.sqrt(2 / bins))
         # Two days that were alike by chance are no proof: what could be before still may be.
         prior = np.maximum(within - by_rows, 0.0) + self._cycle * 0.25 ** (days - 2)
         self.prior[:, ready] = prior[:, ready]
@@ -182,6 +207,7 @@ class Forecasts:
 
     def refresh(self) -> None:
         """Make coefficients, variances and tails from the sums."""
+        self.flush()
         known = self.known
         # Before there is history, what was seen so far can only widen.
         part = np.where(known, self.errors[HISTORY], self.errors.sum(0))
@@ -193,7 +219,9 @@ class Forecasts:
         blended = (a_day * self.prior + np.maximum(squared - sampled, 0)) / (a_day + n)
         self.excess = np.where(known, blended, np.maximum(self.prior, own))
         ratio = np.where(n > 2, squared / np.maximum(sampled, 1e-300), 1.0)
-        blended = (_PRIOR_ERRORS * self.prior_factor + n * ratio) / (_PRIOR_ERRORS + n)
+        # What a forecast is made from, and the season, were estimated from rows, too.
+        prior = self.prior_factor * self._estimated * self._season_error
+        blended = (a_day * prior + n * ratio) / (a_day + n)
         self.factor = np.maximum(np.where(known, blended, ratio), 1.0)
         counted = np.where(known, n + self.prior_errors, np.minimum(n + 12, 40))
         whole = self.errors.sum(0)
@@ -206,6 +234,7 @@ class Forecasts:
 
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
         """Return all that is stored, by name; `refresh` makes the rest."""
+        self.flush()
         return {
             "gram": self.gram,
             "cross": self.cross,
@@ -214,6 +243,7 @@ class Forecasts:
             "prior": self.prior,
             "prior_errors": self.prior_errors,
             "prior_factor": self.prior_factor,
+            "season_error": self._season_error,
         }
 
     def _solve(self, n: Array, squared: Array) -> None:

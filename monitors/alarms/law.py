@@ -100,7 +100,32 @@ class StreamLaw:
         self._variance: Array = np.ones((many, streams))
         self._sampling: Array = np.ones((many, streams))
         self._basis = (_NO_HISTORY,) * streams
+        self._live_days = 0
+        self._profile_days = 0
+        self._replaying = False
         self._thresholds()
+        if len(reference.cells) >= _ORDERED:
+            self._replay(reference.cells)
+
+    def _replay(self, cells: tuple[Cell, ...]) -> None:
+        """Learn from the reference in its own order, as if it had been watched."""
+        apart = float(np.median(np.diff([cell.last for cell in cells])))
+        if not self.interval / 1.5 < apart < self.interval * 1.5:
+            return
+        self._replaying = True
+        latest = cells[-1].last - _REPLAYED_DAYS * DAY
+        interval = self.interval
+        for cell in cells:
+            if cell.last >= latest:
+                self.observe(cell, cell.last)
+        # Nothing of a reference has to wait until it is told.
+        self._turn()
+        self._turn()
+        self._replaying = False
+        self._profile_days = int(self._season.days.periods.max())
+        self._live_days, self._day, self._last, self.interval = 0, -1, -np.inf, interval
+        self._settle(np.ones(self.streams, bool), np.zeros(self.streams))
+        self._basis = tuple(self._texts(self._season.days.periods))
 
     def observe(self, cell: Cell, now: float) -> Decisions:
         """Take in the next cell and decide.
@@ -177,8 +202,9 @@ class StreamLaw:
         self._score[index], self._mean[index] = score, look.expected + mean
         self._error[index], self._variance[index] = mean - expected, variance
         self._sampling[index] = np.where(seen, look.sampling, variance)
+        standing.strengthen(score)
         new = (score > self._critical[index]) & ~standing.alarm
-        if new.any():
+        if new.any() and not self._replaying:
             standing.begin(
                 new,
                 scale=index,
@@ -213,6 +239,7 @@ class StreamLaw:
 
     def _turn(self) -> None:
         season, forecasts = self._season, self._forecasts
+        self._live_days += 1
         forecasts.turn()
         self._volatility.turn()
         before, day, week = self._offset + season.at(self._last), season.day, season.week
@@ -224,7 +251,8 @@ class StreamLaw:
         sampling = 1 / np.maximum(self._typical, 1)
         moved = ready & (change > sampling * forecasts.factor[0])
         if ready.any():
-            forecasts.begin(ready, moved, season.within, sampling, days)
+            windows = np.maximum(season.within_seconds / self.interval, 1)
+            forecasts.begin(ready, moved, season.within, sampling / windows, days)
         self._rebase(moved, before)
         forecasts.refresh()
         self._thresholds()
@@ -365,6 +393,8 @@ class StreamLaw:
             "day": self._day,
             "last": self._last if np.isfinite(self._last) else None,
             "interval": self.interval,
+            "live_days": self._live_days,
+            "profile_days": self._profile_days,
             "arrays": stored(self._arrays()),
         }
 
@@ -381,36 +411,49 @@ class StreamLaw:
         windows, day = int(state["windows"]), int(state["day"])
         last = -np.inf if state["last"] is None else float(state["last"])
         interval = float(state["interval"])
+        live_days, profile_days = int(state["live_days"]), int(state["profile_days"])
         fill(self._arrays(), state["arrays"])
         self._scales.windows, self._day = windows, day
         self._last, self.interval = last, interval
+        self._live_days, self._profile_days = live_days, profile_days
         self._forecasts.refresh()
         self._volatility.refresh()
         self._thresholds()
         self._basis = tuple(self._texts(self._season.days.periods))
 
     def _texts(self, days: Array) -> list[str]:
-        known = self._forecasts.known
-        daily, weekly = self._season.seasons()
-        cached: dict[tuple[bool, int, bool, bool, bool], str] = {}
+        cached: dict[tuple[Any, ...], str] = {}
         texts = []
-        for row in zip(known, days.astype(int), daily, weekly, self._accepted != 0, strict=True):
-            key = (bool(row[0]), int(row[1]), bool(row[2]), bool(row[3]), bool(row[4]))
+        ordered = self._profile_days > self._live_days
+        known, accepted = self._forecasts.known, self._accepted != 0
+        for key in zip(
+            known.tolist(),
+            days.astype(int).tolist(),
+            *(seasons.tolist() for seasons in self._season.seasons()),
+            accepted.tolist(),
+            strict=True,
+        ):
             if key not in cached:
-                cached[key] = _basis(*key)
+                cached[key] = _basis(*key, ordered=ordered)
             texts.append(cached[key])
         return texts
 
 
 _NO_HISTORY: Final = "independent rows, and any daily cycle, until two days are known"
 _DAYS: Final = 1.9
+_ORDERED: Final = 24
+"""Cells from which on a reference's order is learnt from."""
+
+_REPLAYED_DAYS: Final = 28
 _EARLY: Final = 6
 
 
-def _basis(known: bool, days: int, daily: bool, weekly: bool, accepted: bool) -> str:
+def _basis(
+    known: bool, days: int, daily: bool, weekly: bool, accepted: bool, *, ordered: bool
+) -> str:
     if not known:
         return _NO_HISTORY
-    text = f"{days} days of history"
+    text = f"order of the profile, {days} days" if ordered else f"{days} days of history"
     if weekly:
         text += ", by hour of week"
     elif daily:

@@ -80,6 +80,8 @@ class _Profile:
 class Season:
     """Daily and weekly profile of k streams, in the unit that it is told. Not thread-safe.
 
+    `within` is the variance [k], from period to period, of the mean over `within_seconds`.
+
     Days are learnt from only when the day after them has ended, too, so that a shift can be told
     before it counts as normal.
     """
@@ -94,6 +96,7 @@ class Season:
         self.week: Array = np.zeros((_WEEK_BINS, streams))
         self.level: Array = np.zeros(streams)
         self.within: Array = np.zeros(streams)
+        self.within_seconds: Array = np.full(streams, DAY / _BINS)
 
     def add(self, at: float, value: Array, weight: Array) -> None:
         """Take in a window; `weight` 0 leaves a stream out."""
@@ -146,7 +149,9 @@ class Season:
         own = self.weeks.within()
         week = self.weeks.shrunk(self.level + np.tile(daily, (7, 1)), own)
         self.week = np.where(fortnight, week, 0.0)
-        self.within = np.where(self.week.any(0), own, within) + self._unsure()
+        weekly = self.seasons()[1]
+        self.within = np.where(weekly, own, within) + self._unsure()
+        self.within_seconds = np.where(weekly, 7 * DAY / _WEEK_BINS, DAY / _BINS)
 
     def _unsure(self) -> Array:
         """Variance [k] by which a season may be wrong for all that is known: a tenth of its sd."""
@@ -168,6 +173,7 @@ class Season:
             "week": self.week,
             "level": self.level,
             "within": self.within,
+            "within_seconds": self.within_seconds,
         }
 
     def at(self, at: float) -> Array:

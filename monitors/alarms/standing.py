@@ -23,7 +23,7 @@ class Standing:
         alarm: [k] bool.
         since: [k] seconds; NaN without alarm.
         scale: [k] index of the scale that told it.
-        score: [k] normal score of the evidence when it was told.
+        score: [k] normal score of the strongest evidence so far.
         expected: [k] residual that was expected before the alarm.
         recent: [k] mean residual over the latest windows.
         told: [k] effect that the alarm was told with.
@@ -78,6 +78,10 @@ class Standing:
         )
         self.end(ended)
         return ended
+
+    def strengthen(self, score: Array) -> None:
+        """Keep the strongest evidence [k] for alarms that stand."""
+        np.copyto(self.score, score, where=self.alarm & (score > self.score))
 
     def end(self, streams: Mask) -> None:
         """End the alarm of some streams."""
