@@ -7,7 +7,7 @@ import argparse
 import copy
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -233,12 +233,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     how = parser.add_mutually_exclusive_group()
     how.add_argument("--quick", action="store_true", help="3 models, 35 days (the default)")
-    how.add_argument("--full", action="store_true", help="20 models, 90 days: about half an hour")
+    how.add_argument("--full", action="store_true", help="20 models, 90 days: about two hours")
     parser.add_argument("--write", action="store_true", help="write loadtest/results")
+    parser.add_argument("--models", type=int, help="models of the quiet part, instead")
     parser.add_argument("--only", default="", help="streams whose names contain this")
     parser.add_argument("--seed", type=int, default=20)
     arguments = parser.parse_args()
     size = FULL if arguments.full else QUICK
+    if arguments.models:
+        size = replace(size, models=arguments.models, awake_models=min(2, arguments.models))
     rows = []
     for index, stream in enumerate(STREAMS):
         if arguments.only in stream.name:
@@ -252,9 +255,9 @@ def main() -> None:
                 }
             )
             print(table(rows[-1:]).splitlines()[-1], flush=True)
+            if arguments.write:  # what is there is kept, should it be stopped
+                write(rows, size)
     print(table(rows))
-    if arguments.write:
-        write(rows, size)
 
 
 def write(rows: Sequence[Mapping[str, Any]], size: Size) -> None:

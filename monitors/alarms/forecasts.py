@@ -53,6 +53,8 @@ that is known before two days of it."""
 class Forecasts:
     """Coefficients and error variances of k streams on every scale. Not thread-safe.
 
+    `between` is the variance [k] from day to day of the mean at one time, beyond that of rows.
+
     What happens today and happened yesterday is kept apart from the history that forecasts are
     made from: a shift must be told before it counts as normal.
 
@@ -60,9 +62,10 @@ class Forecasts:
         scales: where looks come from.
         streams: k.
         interval: seconds between two windows.
+        constant: [k] those always the same: neither cycles nor outliers are expected of them.
     """
 
-    def __init__(self, scales: Scales, streams: int, interval: float) -> None:
+    def __init__(self, scales: Scales, streams: int, interval: float, constant: Mask) -> None:
         many, spans = len(scales.lengths), len(scales.spans)
         self._blocks = [
             length / stride for length, stride in zip(scales.lengths, scales.strides, strict=True)
@@ -87,16 +90,24 @@ class Forecasts:
         self.prior_errors: Array = np.full((many, streams), _PRIOR_ERRORS)
         distance = np.array([length / 2 + 3 for length in scales.lengths]) * interval / 86400
         swing = np.minimum(_CYCLE * 2 * np.pi * distance, _CYCLE)[:, None]
-        self._cycle: Array = swing**2
-        self.prior: Array = np.broadcast_to(self._cycle, (many, streams)).copy()
+        self._cycle: Array = swing**2 * ~constant
+        self.prior: Array = self._cycle.copy()
         self.prior_factor: Array = np.ones(streams)
+        self.between: Array = np.zeros(streams)
         self.coefficients: Array = np.broadcast_to(local, (many, spans, streams)).copy()
         self.excess: Array = self.prior.copy()
         self.factor: Array = np.ones((many, streams))
         # A window may be an outlier; a mean of several bounded ones hardly.
-        self._kurtosis: Array = np.array([9.0, 5.0] + [3.3] * (many - 2))[:, None]
+        kurtosis = np.array([9.0, 5.0] + [3.3] * (many - 2))[:, None]
+        self._kurtosis: Array = np.where(constant, np.minimum(kurtosis, 3.0), kurtosis)
         self.tails = Tails.of(*np.zeros((5, many, streams)), prior=self._kurtosis)
         self.refresh()
+
+    @property
+    def measured(self) -> Array:
+        """How many times as much errors vary as those of independent rows [scales, k], at least 1;
+        1 until some were seen."""
+        return np.where(self._measured, self._own, 1.0)
 
     def forecast(self, index: int, before: Array) -> Array:
         """Return the expected mean residual [k] of a scale, from averages before [spans, k]."""
@@ -113,19 +124,26 @@ class Forecasts:
         variance: Array = np.maximum(sampling * self.factor[index], sampling + self.excess[index])
         return variance
 
-    def learn(self, look: Look, error: Array, raw: Array, streams: Mask) -> None:
+    def learn(self, look: Look, sampling: Array, error: Array, raw: Array, streams: Mask) -> None:
         """Count how wrong the forecast of a look was; `flush` sums up what was counted.
 
         Args:
             look: what was forecast.
+            sampling: [k] variance of the error if rows were independent.
             error: [k] of the forecast, bounded where it is an outlier.
             raw: [k] the same as it was.
             streams: those to count.
         """
         waiting = self._waiting[look.index]
-        waiting.append((look.before, look.mean, look.sampling, error, raw, streams))
+        waiting.append((look.before, look.mean, sampling, error, raw, streams))
         if len(waiting) >= _TOGETHER:
             self._sum_up(look.index)
+
+    def remember(self, streams: Mask, scale: npt.NDArray[np.int64], told: Array) -> None:
+        """Count alarms that ended by themselves as natural variation of the scale [k] they told."""
+        at = np.flatnonzero(streams)
+        self.errors[HISTORY, scale[at], N, at] += 1
+        self.errors[HISTORY, scale[at], SQUARED, at] += told[at] ** 2
 
     def flush(self) -> None:
         """Sum up all errors that wait for others: many together cost hardly more than one."""
@@ -196,14 +214,19 @@ class Forecasts:
             self._season_error[fresh] = 1.5
         bins = np.maximum(48 * (days - 1), 12)
         by_rows = self.prior_factor * by_rows * (1 + 2 * np.sqrt(2 / bins))
+        between = np.maximum(within - by_rows, 0.0)
+        self.between[ready] = between[ready]
         # Two days that were alike by chance are no proof: what could be before still may be.
-        prior = np.maximum(within - by_rows, 0.0) + self._cycle * 0.25 ** (days - 2)
+        prior = between + self._cycle * 0.5 ** (days - 2)
         self.prior[:, ready] = prior[:, ready]
         a_day = np.minimum(self._a_day, 12)[:, None]
         self.prior_errors[:, fresh] = (a_day * np.maximum(days - 1, 1))[:, fresh]
+        begun = ready & ~self.known
         self.known |= ready
         for sums in (self.gram, self.cross, self.errors[:, :, :ALL]):
             sums[..., moved] = 0
+        # From now on these are errors of another estimate.
+        self.errors[:, 1:, :ALL, begun] = 0
 
     def refresh(self) -> None:
         """Make coefficients, variances and tails from the sums."""
@@ -243,6 +266,7 @@ class Forecasts:
             "prior": self.prior,
             "prior_errors": self.prior_errors,
             "prior_factor": self.prior_factor,
+            "between": self.between,
             "season_error": self._season_error,
         }
 

@@ -13,9 +13,11 @@ from monitors.alarms.cell import Cell
 from monitors.alarms.decisions import Decisions
 from monitors.alarms.forecasts import Forecasts
 from monitors.alarms.reference import ReferenceMoments
+from monitors.alarms.runs import Runs
 from monitors.alarms.scales import DAY, Look, Scales, lengths_for
 from monitors.alarms.season import Season
 from monitors.alarms.sensitivity import Sensitivity, smallest_shift
+from monitors.alarms.shift_estimates import LONGEST, ShiftEstimates
 from monitors.alarms.standardized import Array, Mask, standardized
 from monitors.alarms.standing import Standing
 from monitors.alarms.stored_arrays import fill, stored
@@ -25,6 +27,9 @@ from monitors.alarms.volatility import Volatility
 _BOUND: Final = 5.0
 """Standard deviations beyond which a window counts as if it were that far off, except on the scale
 of one window: one outlier is no shift of an hour or a day."""
+
+_CONSTANT_ROWS: Final = 1000.0
+"""Rows of one value from which on a statistic is taken to be a constant."""
 
 _FIRST_BOUND: Final = 12.0
 """The same while a window is allowed to be further off than it will be once days are known."""
@@ -80,12 +85,20 @@ class StreamLaw:
         self._shares: Mask = (share >= 0) & (
             np.abs(reference.variance - share) < 1e-6 * share + 1e-9
         )
+        # A share that was never seen is as rare as its variance has it, not impossible.
+        unseen = 1 / (reference.n + 2)
+        self._centre = np.where(
+            self._shares, np.clip(reference.mean, unseen, 1 - unseen), reference.mean
+        )
         self._scales = Scales(lengths_for(interval), streams)
-        self._forecasts = Forecasts(self._scales, streams, interval)
+        constant = (reference.variance == 0) & (reference.n >= _CONSTANT_ROWS)
+        self._forecasts = Forecasts(self._scales, streams, interval, constant)
+        self._shifts = ShiftEstimates(self._scales.spans, streams)
         self._season = Season(streams)
         self._volatility = Volatility(
             sum(s * interval <= 7200 for s in self._scales.strides), streams
         )
+        self._runs = Runs(streams)
         self._standing = Standing(streams)
         self._typical: Array = np.zeros(streams)
         self._offset: Array = np.zeros(streams)
@@ -98,7 +111,6 @@ class StreamLaw:
         self._mean: Array = np.zeros((many, streams))
         self._error: Array = np.zeros((many, streams))
         self._variance: Array = np.ones((many, streams))
-        self._sampling: Array = np.ones((many, streams))
         self._basis = (_NO_HISTORY,) * streams
         self._live_days = 0
         self._profile_days = 0
@@ -152,6 +164,7 @@ class StreamLaw:
         block = np.stack([weight, weight * bounded, weight**2 / n, weight * normal])
         ended = self._standing.follow(residual, defined)
         if ended.any():
+            self._forecasts.remember(ended, self._standing.scale, self._standing.told)
             self._settle(ended, self._standing.calm)
         for look in self._scales.push(block, cell.first):
             self._look(look, residual if look.index == 0 else look.mean, cell)
@@ -179,29 +192,38 @@ class StreamLaw:
     def _look(self, look: Look, mean: Array, cell: Cell) -> None:
         index = look.index
         forecasts, standing = self._forecasts, self._standing
-        expected = forecasts.forecast(index, look.before)
-        variance = forecasts.variance(index, look.sampling) + self._open_level(index)
-        if self._scales.windows == 1:
-            variance = variance + _FIRST_SD**2
-        unit, centre = (
-            self._unit,
-            self._reference.mean + self._unit * (look.expected + self._accepted),
-        )
+        error = mean - forecasts.forecast(index, look.before)
+        bounded = look.mean - mean + error
         hour = int(cell.last % DAY * 24 / DAY)
         times = self._volatility.at(index, hour)
-        usual = variance
-        if times is not None:
-            variance = variance * times
-        z = standardized(
-            centre + unit * mean, centre + unit * expected, unit * np.sqrt(variance), self._shares
-        )
+        usual = np.sqrt(times) if times is not None else np.ones(self.streams)
+        sampling = look.sampling
+        length = self._scales.lengths[index]
+        if index == 0:
+            self._shifts.push(np.where(standing.alarm, error, bounded), 1 / usual**2)
+        elif length <= LONGEST:
+            known = forecasts.known
+            estimate, information = self._shifts.estimate(length)
+            error = np.where(known, estimate, error)
+            bounded = error
+            sampling = np.where(known, sampling * length / information, sampling)
+        variance = forecasts.variance(index, sampling) + self._open_level(index)
+        if self._scales.windows == 1:
+            variance = variance + _FIRST_SD**2
+        variance = variance * usual**2
+        unit = self._unit
+        centre = self._centre + unit * (look.expected + self._accepted + mean)
+        z = standardized(centre, centre - unit * error, unit * np.sqrt(variance), self._shares)
         seen = look.weight > 0
         score = np.where(seen, forecasts.tails.scores(z, index), 0.0)
+        since: float | Array = look.since
+        if index == 0:
+            score = np.maximum(score, self._run(z, look, seen & ~standing.alarm))
+            since = np.where(self._runs.length > 1, self._runs.since, since)
         if self._scales.windows > 1:
-            self._volatility.add(index, hour, z * np.sqrt(variance / usual), seen & ~standing.alarm)
+            self._volatility.add(index, hour, z * usual, seen & ~standing.alarm)
         self._score[index], self._mean[index] = score, look.expected + mean
-        self._error[index], self._variance[index] = mean - expected, variance
-        self._sampling[index] = np.where(seen, look.sampling, variance)
+        self._error[index], self._variance[index] = error, variance
         standing.strengthen(score)
         new = (score > self._critical[index]) & ~standing.alarm
         if new.any() and not self._replaying:
@@ -209,17 +231,21 @@ class StreamLaw:
                 new,
                 scale=index,
                 length=self._scales.lengths[index],
-                since=look.since,
+                since=since,
                 score=score,
-                expected=expected,
+                expected=mean - error,
                 mean=mean,
             )
             yesterday = look.since < self._day * DAY
             self._season.drop(new, yesterday)
+            self._runs.drop(new, yesterday)
             forecasts.drop(new, yesterday)
-        usually = np.sqrt(usual / variance)
-        error, raw = (look.mean - expected) * usually, (mean - expected) * usually
-        forecasts.learn(look, error, raw, seen & ~standing.alarm)
+        forecasts.learn(look, sampling, bounded / usual, error / usual, seen & ~standing.alarm)
+
+    def _run(self, z: Array, look: Look, learnt: Mask) -> Array:
+        """Return how improbable runs are [k], once the variance of windows is known."""
+        score = self._runs.score(np.where(look.weight > 0, z, 0.0), look.since, learnt)
+        return np.where(self._forecasts.known, score, 0.0)
 
     def _clock(self, cell: Cell) -> None:
         if np.isfinite(self._last):
@@ -235,13 +261,18 @@ class StreamLaw:
         for _ in range(turns):
             self._turn()
         if self._scales.windows % _EARLY == 0 and not self._forecasts.known.all():
-            self._forecasts.refresh()
+            self._refresh()
+
+    def _refresh(self) -> None:
+        self._forecasts.refresh()
+        self._shifts.set(self._forecasts.coefficients[0])
 
     def _turn(self) -> None:
         season, forecasts = self._season, self._forecasts
         self._live_days += 1
         forecasts.turn()
         self._volatility.turn()
+        self._runs.turn()
         before, day, week = self._offset + season.at(self._last), season.day, season.week
         season.turn()
         days = season.days.periods
@@ -254,7 +285,7 @@ class StreamLaw:
             windows = np.maximum(season.within_seconds / self.interval, 1)
             forecasts.begin(ready, moved, season.within, sampling / windows, days)
         self._rebase(moved, before)
-        forecasts.refresh()
+        self._refresh()
         self._thresholds()
         self._basis = tuple(self._texts(days))
 
@@ -273,7 +304,7 @@ class StreamLaw:
     def _level(self, days: Array) -> Array:
         """Return where the stream's level is [k], as far as the reference leaves it open."""
         season, forecasts = self._season, self._forecasts
-        between = np.where(forecasts.known, forecasts.excess[-1], season.within)
+        between = np.where(forecasts.known, forecasts.between, season.within)
         reference = 1 / np.maximum(self._reference.n, 1) * forecasts.factor[0] + between
         own = between / np.maximum(days, 1) + 1e-12
         own = own + forecasts.factor[0] / np.maximum(self._typical * 144 * days, 1)
@@ -287,13 +318,14 @@ class StreamLaw:
         scales = self._scales
         self._levels = np.array(
             [
-                level(self.rate, self.streams, len(scales.lengths), self.interval, stride)
+                level(self.rate, self.streams, len(scales.lengths) + 1, self.interval, stride)
                 for stride in scales.strides
             ]
         )
         self._critical = -ndtri(self._levels / 2)
 
     def _settle(self, streams: Mask, at: Array) -> None:
+        self._shifts.settle(streams)
         self._scales.settle(streams, at)
         self._score[:, streams] = 0
 
@@ -301,7 +333,15 @@ class StreamLaw:
         """Return the smallest shift found in an hour, a day, a week, at this traffic and level."""
         forecasts, scales = self._forecasts, self._scales
         lengths = np.array(scales.lengths, float)
-        sampling = 1 / (np.maximum(self._typical, 1) * lengths[:, None])
+        information = np.stack(
+            [
+                self._shifts.information(length)
+                if 1 < length <= LONGEST
+                else length + 0 * self._unit
+                for length in scales.lengths
+            ]
+        )
+        sampling = 1 / (np.maximum(self._typical, 1) * information)
         variance = np.stack(
             [
                 forecasts.variance(index, sampling[index]) + self._open_level(index)
@@ -359,7 +399,7 @@ class StreamLaw:
             alarm=alarm.copy(),
             since=standing.since.copy(),
             scale=np.array(self._scales.lengths)[scale],
-            factor=self._variance[scale, each] / np.maximum(self._sampling[scale, each], 1e-300),
+            factor=self._forecasts.measured[scale, each],
             basis=self._basis,
         )
 
@@ -367,8 +407,10 @@ class StreamLaw:
         parts = {
             "scales": self._scales.arrays(),
             "forecasts": self._forecasts.arrays(),
+            "shifts": self._shifts.arrays(),
             "season": self._season.arrays(),
             "volatility": self._volatility.arrays(),
+            "runs": self._runs.arrays(),
             "standing": self._standing.arrays(),
             "law": {
                 "typical": self._typical,
@@ -379,7 +421,6 @@ class StreamLaw:
                 "mean": self._mean,
                 "error": self._error,
                 "variance": self._variance,
-                "sampling": self._sampling,
             },
         }
         return {f"{part}.{name}": a for part, arrays in parts.items() for name, a in arrays.items()}
@@ -416,8 +457,9 @@ class StreamLaw:
         self._scales.windows, self._day = windows, day
         self._last, self.interval = last, interval
         self._live_days, self._profile_days = live_days, profile_days
-        self._forecasts.refresh()
+        self._refresh()
         self._volatility.refresh()
+        self._runs.refresh()
         self._thresholds()
         self._basis = tuple(self._texts(self._season.days.periods))
 

@@ -48,14 +48,14 @@ class Standing:
         *,
         scale: int,
         length: int,
-        since: float,
+        since: float | Array,
         score: Array,
         expected: Array,
         mean: Array,
     ) -> None:
         """Start the alarm of some streams; all arrays are [k]."""
         self.alarm |= streams
-        self.since[streams] = since
+        self.since[streams] = np.broadcast_to(since, self.since.shape)[streams]
         self.scale[streams] = scale
         self.score[streams] = score[streams]
         self.expected[streams] = expected[streams]
