@@ -8,9 +8,11 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import ndtri
 
+from monitors.alarms.basis import NO_HISTORY, basis_texts
 from monitors.alarms.budget import level
 from monitors.alarms.cell import Cell
 from monitors.alarms.decisions import Decisions
+from monitors.alarms.evidence import Evidence
 from monitors.alarms.forecasts import Forecasts
 from monitors.alarms.reference import ReferenceMoments
 from monitors.alarms.runs import Runs
@@ -21,15 +23,12 @@ from monitors.alarms.shift_estimates import LONGEST, ShiftEstimates
 from monitors.alarms.standardized import Array, Mask, standardized
 from monitors.alarms.standing import Standing
 from monitors.alarms.stored_arrays import fill, stored
-from monitors.alarms.tails import p_value
+from monitors.alarms.units import Units
 from monitors.alarms.volatility import Volatility
 
 _BOUND: Final = 5.0
 """Standard deviations beyond which a window counts as if it were that far off, except on the scale
 of one window: one outlier is no shift of an hour or a day."""
-
-_CONSTANT_ROWS: Final = 1000.0
-"""Rows of one value from which on a statistic is taken to be a constant."""
 
 _FIRST_BOUND: Final = 12.0
 """The same while a window is allowed to be further off than it will be once days are known."""
@@ -40,6 +39,18 @@ all that is known."""
 
 _LEVEL_BOUND: Final = 2.5
 """Standard errors of the reference's mean within which the level is learnt from the stream."""
+
+_DAYS: Final = 1.9
+"""Days that are known, about, from which on they are history: two, of which one may be short."""
+
+_EARLY: Final = 6
+"""Windows from one look at the variance to the next before there is history."""
+
+_ORDERED: Final = 24
+"""Cells from which on a reference's order is learnt from."""
+
+_REPLAYED_DAYS: Final = 28
+"""Days of the reference's order that are learnt from, the latest ones."""
 
 
 class StreamLaw:
@@ -79,20 +90,9 @@ class StreamLaw:
         self.rate = rate
         self.interval = interval
         self.adapt_after = adapt_after
-        self._reference = reference
-        self._unit = np.sqrt(_row_variance(reference))
-        share = reference.mean * (1 - reference.mean)
-        self._shares: Mask = (share >= 0) & (
-            np.abs(reference.variance - share) < 1e-6 * share + 1e-9
-        )
-        # A share that was never seen is as rare as its variance has it, not impossible.
-        unseen = 1 / (reference.n + 2)
-        self._centre = np.where(
-            self._shares, np.clip(reference.mean, unseen, 1 - unseen), reference.mean
-        )
+        self._units = Units(reference)
         self._scales = Scales(lengths_for(interval), streams)
-        constant = (reference.variance == 0) & (reference.n >= _CONSTANT_ROWS)
-        self._forecasts = Forecasts(self._scales, streams, interval, constant)
+        self._forecasts = Forecasts(self._scales, streams, interval, self._units.constant)
         self._shifts = ShiftEstimates(self._scales.spans, streams)
         self._season = Season(streams)
         self._volatility = Volatility(
@@ -103,15 +103,11 @@ class StreamLaw:
         self._typical: Array = np.zeros(streams)
         self._offset: Array = np.zeros(streams)
         self._accepted: Array = np.zeros(streams)
-        self._open: Array = 1 / np.maximum(reference.n, 1)
+        self._open: Array = self._units.sampling.copy()
         self._day = -1
         self._last = -np.inf
-        many = len(self._scales.lengths)
-        self._score: Array = np.zeros((many, streams))
-        self._mean: Array = np.zeros((many, streams))
-        self._error: Array = np.zeros((many, streams))
-        self._variance: Array = np.ones((many, streams))
-        self._basis = (_NO_HISTORY,) * streams
+        self._evidence = Evidence(self._scales.lengths, streams)
+        self._basis = (NO_HISTORY,) * streams
         self._live_days = 0
         self._profile_days = 0
         self._replaying = False
@@ -137,7 +133,7 @@ class StreamLaw:
         self._profile_days = int(self._season.days.periods.max())
         self._live_days, self._day, self._last, self.interval = 0, -1, -np.inf, interval
         self._settle(np.ones(self.streams, bool), np.zeros(self.streams))
-        self._basis = tuple(self._texts(self._season.days.periods))
+        self._describe()
 
     def observe(self, cell: Cell, now: float) -> Decisions:
         """Take in the next cell and decide.
@@ -156,7 +152,7 @@ class StreamLaw:
         defined: Mask = counts > 0
         n = np.where(defined, counts, 1.0)
         normal = self._offset + self._season.at(cell.middle)
-        raw = (cell.sums / n - self._reference.mean) / self._unit - self._accepted
+        raw = (cell.sums / n - self._units.mean) / self._units.sd - self._accepted
         residual = np.where(defined, raw - normal, 0.0)
         self._typical += (counts - self._typical) * (0.01 if self._typical.any() else 1.0)
         weight = counts / (n + self._typical)
@@ -171,7 +167,16 @@ class StreamLaw:
         learnt = weight * ~self._standing.alarm
         self._season.add(cell.middle, bounded + normal, learnt)
         self._adapt(now)
-        return self._decide(cell, raw, defined)
+        return self._evidence.decide(
+            standing=self._standing,
+            units=self._units,
+            value=np.where(defined, cell.sums / n, np.nan),
+            accepted=self._accepted,
+            levels=self._levels,
+            critical=self._critical,
+            measured=self._forecasts.measured,
+            basis=self._basis,
+        )
 
     def _bounded(self, residual: Array, sampling: Array) -> Array:
         """Return residuals without outliers; those of streams in alarm as they are."""
@@ -211,9 +216,11 @@ class StreamLaw:
         if self._scales.windows == 1:
             variance = variance + _FIRST_SD**2
         variance = variance * usual**2
-        unit = self._unit
-        centre = self._centre + unit * (look.expected + self._accepted + mean)
-        z = standardized(centre, centre - unit * error, unit * np.sqrt(variance), self._shares)
+        unit = self._units.sd
+        centre = self._units.centre + unit * (look.expected + self._accepted + mean)
+        z = standardized(
+            centre, centre - unit * error, unit * np.sqrt(variance), self._units.shares
+        )
         seen = look.weight > 0
         score = np.where(seen, forecasts.tails.scores(z, index), 0.0)
         since: float | Array = look.since
@@ -222,8 +229,9 @@ class StreamLaw:
             since = np.where(self._runs.length > 1, self._runs.since, since)
         if self._scales.windows > 1:
             self._volatility.add(index, hour, z * usual, seen & ~standing.alarm)
-        self._score[index], self._mean[index] = score, look.expected + mean
-        self._error[index], self._variance[index] = error, variance
+        evidence = self._evidence
+        evidence.score[index], evidence.mean[index] = score, look.expected + mean
+        evidence.error[index], evidence.variance[index] = error, variance
         standing.strengthen(score)
         new = (score > self._critical[index]) & ~standing.alarm
         if new.any() and not self._replaying:
@@ -287,7 +295,7 @@ class StreamLaw:
         self._rebase(moved, before)
         self._refresh()
         self._thresholds()
-        self._basis = tuple(self._texts(days))
+        self._describe()
 
     def _rebase(self, moved: Mask, before: Array) -> None:
         """Make past residuals those of the season that was learnt just now."""
@@ -305,7 +313,7 @@ class StreamLaw:
         """Return where the stream's level is [k], as far as the reference leaves it open."""
         season, forecasts = self._season, self._forecasts
         between = np.where(forecasts.known, forecasts.between, season.within)
-        reference = 1 / np.maximum(self._reference.n, 1) * forecasts.factor[0] + between
+        reference = self._units.sampling * forecasts.factor[0] + between
         own = between / np.maximum(days, 1) + 1e-12
         own = own + forecasts.factor[0] / np.maximum(self._typical * 144 * days, 1)
         self._open = reference * own / (reference + own)
@@ -313,6 +321,14 @@ class StreamLaw:
         bound = _LEVEL_BOUND * np.sqrt(reference)
         level_: Array = np.clip(learnt, -bound, bound)
         return level_
+
+    def _describe(self) -> None:
+        self._basis = basis_texts(
+            self._season,
+            self._forecasts.known,
+            self._accepted != 0,
+            of_profile=self._profile_days > self._live_days,
+        )
 
     def _thresholds(self) -> None:
         scales = self._scales
@@ -327,7 +343,7 @@ class StreamLaw:
     def _settle(self, streams: Mask, at: Array) -> None:
         self._shifts.settle(streams)
         self._scales.settle(streams, at)
-        self._score[:, streams] = 0
+        self._evidence.forget(streams)
 
     def sensitivity(self, power: float = 0.9) -> Sensitivity:
         """Return the smallest shift found in an hour, a day, a week, at this traffic and level."""
@@ -337,7 +353,7 @@ class StreamLaw:
             [
                 self._shifts.information(length)
                 if 1 < length <= LONGEST
-                else length + 0 * self._unit
+                else length + 0 * self._units.sd
                 for length in scales.lengths
             ]
         )
@@ -352,7 +368,7 @@ class StreamLaw:
             variance=variance,
             threshold=forecasts.tails.thresholds(self._critical[:, None]),
             duration=lengths * self.interval,
-            unit=self._unit,
+            unit=self._units.sd,
             power=power,
         )
 
@@ -368,7 +384,7 @@ class StreamLaw:
         self._accepted += by
         self._settle(accepted, standing.expected)
         standing.end(accepted)
-        self._basis = tuple(self._texts(self._season.days.periods))
+        self._describe()
 
     def _adapt(self, now: float) -> None:
         if self.adapt_after is None or not self._standing.alarm.any():
@@ -377,31 +393,6 @@ class StreamLaw:
             old = self._standing.alarm & (now - self._standing.since > self.adapt_after)
         if old.any():
             self.accept(old)
-
-    def _decide(self, cell: Cell, raw: Array, defined: Mask) -> Decisions:
-        standing, unit = self._standing, self._unit
-        alarm, each = standing.alarm, np.arange(self.streams)
-        strongest = (self._score / self._critical[:, None]).argmax(0)
-        scale = np.where(alarm, standing.scale, strongest)
-        score = np.where(alarm, standing.score, self._score[scale, each])
-        error = np.where(alarm, standing.recent - standing.expected, self._error[scale, each])
-        mean = np.where(scale == 0, raw, self._mean[scale, each])
-        effect = unit * error
-        reach = 1.96 * unit * np.sqrt(self._variance[scale, each])
-        value = self._reference.mean + unit * (mean + self._accepted)
-        return Decisions(
-            value=np.where((scale == 0) & ~defined, np.nan, value),
-            effect=effect,
-            low=effect - reach,
-            high=effect + reach,
-            p=p_value(score),
-            level=self._levels[scale],
-            alarm=alarm.copy(),
-            since=standing.since.copy(),
-            scale=np.array(self._scales.lengths)[scale],
-            factor=self._forecasts.measured[scale, each],
-            basis=self._basis,
-        )
 
     def _arrays(self) -> dict[str, npt.NDArray[Any]]:
         parts = {
@@ -412,15 +403,12 @@ class StreamLaw:
             "volatility": self._volatility.arrays(),
             "runs": self._runs.arrays(),
             "standing": self._standing.arrays(),
+            "evidence": self._evidence.arrays(),
             "law": {
                 "typical": self._typical,
                 "offset": self._offset,
                 "accepted": self._accepted,
                 "open": self._open,
-                "score": self._score,
-                "mean": self._mean,
-                "error": self._error,
-                "variance": self._variance,
             },
         }
         return {f"{part}.{name}": a for part, arrays in parts.items() for name, a in arrays.items()}
@@ -461,50 +449,4 @@ class StreamLaw:
         self._volatility.refresh()
         self._runs.refresh()
         self._thresholds()
-        self._basis = tuple(self._texts(self._season.days.periods))
-
-    def _texts(self, days: Array) -> list[str]:
-        cached: dict[tuple[Any, ...], str] = {}
-        texts = []
-        ordered = self._profile_days > self._live_days
-        known, accepted = self._forecasts.known, self._accepted != 0
-        for key in zip(
-            known.tolist(),
-            days.astype(int).tolist(),
-            *(seasons.tolist() for seasons in self._season.seasons()),
-            accepted.tolist(),
-            strict=True,
-        ):
-            if key not in cached:
-                cached[key] = _basis(*key, ordered=ordered)
-            texts.append(cached[key])
-        return texts
-
-
-_NO_HISTORY: Final = "independent rows, and any daily cycle, until two days are known"
-_DAYS: Final = 1.9
-_ORDERED: Final = 24
-"""Cells from which on a reference's order is learnt from."""
-
-_REPLAYED_DAYS: Final = 28
-_EARLY: Final = 6
-
-
-def _basis(
-    known: bool, days: int, daily: bool, weekly: bool, accepted: bool, *, ordered: bool
-) -> str:
-    if not known:
-        return _NO_HISTORY
-    text = f"order of the profile, {days} days" if ordered else f"{days} days of history"
-    if weekly:
-        text += ", by hour of week"
-    elif daily:
-        text += ", by time of day"
-    return text + ("; a shift that was told is taken as normal" if accepted else "")
-
-
-def _row_variance(reference: ReferenceMoments) -> Array:
-    """Variance of a row [k]; of a constant, what rows that were not seen yet leave open."""
-    open_share = 1 / (reference.n + 2)
-    floor: Array = np.maximum(reference.mean**2, 1.0) * open_share * (1 - open_share)
-    return np.maximum(reference.variance, floor)
+        self._describe()

@@ -25,7 +25,7 @@ def lengths_for(interval: float) -> tuple[int, ...]:
     """
     hour = max(round(3600 / interval), 6)
     lengths = [1, 2, 6]
-    while lengths[-1] * 6 < hour:
+    while lengths[-1] * 12 < hour:
         lengths.append(lengths[-1] * 6)
     if lengths[-1] < hour:
         lengths.append(lengths[-1] * round(hour / lengths[-1]))

@@ -54,8 +54,7 @@ class Tails:
         own = np.where(second > 0, n * fourth / np.where(second > 0, second, 1.0) ** 2, 3.0)
         kurtosis = (n * own + _PRIOR * prior) / (n + _PRIOR)
         excess = np.maximum(kurtosis - 3 - np.where(n > 0, 2 * np.sqrt(24 / (n + _PRIOR)), 0), 0.0)
-        with np.errstate(divide="ignore"):
-            df = 4 + 6 / excess
+        df = 4 + 6 / np.maximum(excess, 1e-9)
         heavy = (excess > 0) & (n > _ENOUGH)
         index = (logs + 0.3) / (count + 3) * (1 + 1 / np.sqrt(count + 3))
         return cls(
