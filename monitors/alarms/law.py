@@ -108,6 +108,7 @@ class StreamLaw:
         self._last = -np.inf
         self._evidence = Evidence(self._scales.lengths, streams)
         self._basis = (NO_HISTORY,) * streams
+        self._refresh()
         self._live_days = 0
         self._profile_days = 0
         self._replaying = False
@@ -181,18 +182,12 @@ class StreamLaw:
     def _bounded(self, residual: Array, sampling: Array) -> Array:
         """Return residuals without outliers; those of streams in alarm as they are."""
         expected = self._forecasts.forecast(0, self._scales.averages)
-        bound = np.where(self._forecasts.known, _BOUND, _FIRST_BOUND)
-        reach = bound * np.sqrt(self._forecasts.variance(0, sampling) + self._open_level(0))
         if self._scales.windows == 0:
             return residual
+        bound = np.where(self._forecasts.known, _BOUND, _FIRST_BOUND)
+        reach = bound * np.sqrt(self._forecasts.variance(0, sampling) + self._open_level[0])
         bounded = np.clip(residual, expected - reach, expected + reach)
         return np.where(self._standing.alarm, residual, bounded)
-
-    def _open_level(self, index: int) -> Array:
-        """Variance [k] of a scale's forecast that comes from the reference's own sampling error."""
-        anchored = 1 - self._forecasts.coefficients[index].sum(0)
-        variance: Array = self._open * anchored**2
-        return variance
 
     def _look(self, look: Look, mean: Array, cell: Cell) -> None:
         index = look.index
@@ -212,7 +207,7 @@ class StreamLaw:
             error = np.where(known, estimate, error)
             bounded = error
             sampling = np.where(known, sampling * length / information, sampling)
-        variance = forecasts.variance(index, sampling) + self._open_level(index)
+        variance = forecasts.variance(index, sampling) + self._open_level[index]
         if self._scales.windows == 1:
             variance = variance + _FIRST_SD**2
         variance = variance * usual**2
@@ -274,6 +269,9 @@ class StreamLaw:
     def _refresh(self) -> None:
         self._forecasts.refresh()
         self._shifts.set(self._forecasts.coefficients[0])
+        # What of a forecast's variance comes from not knowing the level, [scales, k].
+        anchored = 1 - self._forecasts.coefficients.sum(1)
+        self._open_level: Array = self._open * anchored**2
 
     def _turn(self) -> None:
         season, forecasts = self._season, self._forecasts
@@ -360,7 +358,7 @@ class StreamLaw:
         sampling = 1 / (np.maximum(self._typical, 1) * information)
         variance = np.stack(
             [
-                forecasts.variance(index, sampling[index]) + self._open_level(index)
+                forecasts.variance(index, sampling[index]) + self._open_level[index]
                 for index in range(len(lengths))
             ]
         )
