@@ -13,6 +13,8 @@ RUNS ?= 10
 # Seconds that `make fuzz` tries each of HTTP/1.1 and HTTP/2.
 FUZZ ?= 65
 FUZZ_COMPILED ?= 15
+# How much `make experiments` simulates: --quick or --full.
+SIZE   ?= --quick
 COMPILED := build/compiled
 VENV   := .venv
 BIN    := $(VENV)/bin
@@ -24,7 +26,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo wheel test test-all test-compiled fuzz test-flaky test-packaging lint bench bench-micro constraints clean
+.PHONY: help demo wheel test test-all test-compiled fuzz test-flaky test-packaging lint bench bench-micro experiments constraints clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -90,6 +92,9 @@ bench: $(STAMP)  ## Race Vigil against its peers (results in loadtest/results; B
 
 bench-micro: $(STAMP)  ## Time codec, batcher, channel and gateway by themselves, without a network
 	$(BIN)/python -m pytest loadtest/micro --benchmark-only --benchmark-columns=min,median -p no:randomly
+
+experiments: $(STAMP)  ## Are alarms quiet without a change and awake with one? (SIZE=--full: two hours)
+	$(BIN)/python -m loadtest.experiments.quiet_awake $(SIZE) --write
 
 constraints:  ## Remake constraints.txt from the newest versions that pyproject.toml allows
 	@sh deploy/check-python.sh $(PYTHON)

@@ -1,0 +1,1 @@
+"""Seeded experiments: what is promised of verdicts, measured."""
