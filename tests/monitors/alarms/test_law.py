@@ -63,6 +63,25 @@ def test_a_shift_is_told_on_the_first_day_with_its_size_and_its_beginning():
     assert said.basis[0].startswith("independent rows")
 
 
+@pytest.mark.parametrize(("rows", "shift"), [(1000, 1.0), (100, 1.4)])
+def test_a_gross_change_is_told_in_the_first_window(rows, shift):
+    law = StreamLaw(3, reference_of(3), rate=1.0)
+    said = law.observe(cell_of([0.0, shift, -shift], 0.0, rows), 0)
+    assert said.alarm.tolist() == [False, True, True]
+    assert said.since.tolist()[1:] == [0.0, 0.0]
+    assert said.p[1] < said.level[1]
+
+
+def test_what_a_daily_cycle_may_do_is_not_gross():
+    law = StreamLaw(1, reference_of(1), rate=1.0)
+    assert not law.observe(cell_of([0.6], 0.0), 0).alarm.any()
+
+
+def test_a_gross_change_that_was_there_from_the_beginning_stays_told():
+    law = StreamLaw(1, reference_of(1), rate=1.0)
+    assert all(said.alarm.all() for said in run(law, np.full((100, 1), 2.0)))
+
+
 def test_a_cell_without_rows_is_no_alarm():
     law = StreamLaw(2, reference_of(2), rate=1.0)
     zero = np.zeros(2)
@@ -251,3 +270,17 @@ def test_a_damaged_state_is_refused_and_nothing_taken():
     with pytest.raises(ValueError, match=r"law\.open"):
         other.restore(state)
     assert other.state() == before
+
+
+def test_it_goes_on_bit_by_bit_after_restarts_at_every_window():
+    k, rng = 4, np.random.default_rng(8)
+    steady, stopped = (StreamLaw(k, reference_of(k), rate=12.0) for _ in range(2))
+    for window in range(160):
+        cell = cell_of(rng.normal(0, 0.05, k), 1800.0 * window)
+        one, other = steady.observe(cell, 0), stopped.observe(cell, 0)
+        np.testing.assert_array_equal(one.p, other.p)
+        np.testing.assert_array_equal(one.low, other.low)
+        again = StreamLaw(k, reference_of(k), rate=12.0)
+        again.restore(json.loads(json.dumps(stopped.state())))
+        stopped = again
+        assert stopped.state() == steady.state()
