@@ -47,6 +47,8 @@ class StreamLaw:
         self.rate = rate
         self.interval = interval
         self._reference = reference
+        share = reference.mean * (1 - reference.mean)
+        self._shares = np.abs(reference.variance - share) < 1e-6 * share + 1e-9
         self._alarm = np.zeros(streams, bool)
         self._since = np.full(streams, np.nan)
         self._basis = (INDEPENDENT,) * streams
@@ -74,7 +76,7 @@ class StreamLaw:
         value = np.where(defined, cell.sums / np.maximum(cell.counts, 1), np.nan)
         sd = np.sqrt(_row_variance(reference) * self._weights(cell))
         effect = value - reference.mean
-        z = standardized(value, reference.mean, sd, np.zeros(self.streams, bool))
+        z = standardized(value, reference.mean, sd, self._shares)
         p = np.where(defined, 2 * ndtr(-np.abs(z)), 1.0)
         self._alarm = defined & (p < self.level)
         self._since = np.where(self._alarm, np.fmin(self._since, cell.first), np.nan)
@@ -102,7 +104,7 @@ class StreamLaw:
         return {
             "streams": self.streams,
             "alarm": self._alarm.tolist(),
-            "since": [None if np.isnan(since) else since for since in self._since],
+            "since": [None if np.isnan(since) else since for since in self._since.tolist()],
         }
 
     def restore(self, state: dict[str, Any]) -> None:
