@@ -4,6 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from monitors.drift.distribution import DistributionDriftMonitor, DriftSettings
 from monitors.drift.live_drift import LiveDriftMonitor
 from monitors.performance.accuracy import AccuracyMonitor
 from monitors.rows import Rows
@@ -49,7 +50,8 @@ def test_it_says_how_full_its_window_is_until_it_has_found_something(title, call
 
 
 def test_one_that_learns_its_reference_says_how_far_it_is():
-    made = judge(LiveDriftMonitor(100, 50, 0.01, 0.05))
+    settings = DriftSettings(window=50)
+    made = judge(LiveDriftMonitor(100, lambda of: DistributionDriftMonitor(of, settings)))
     assert made.fed_by == "rows"
     assert made.not_judged("it") == "mine of it: collecting reference: 0 of 100 rows"
     made.monitor.update(answered(120), now=0.0)
