@@ -53,6 +53,12 @@ _REPLAYED_DAYS: Final = 28
 """Days of the reference's order that are learnt from, the latest ones."""
 
 
+_GROSS: Final = 0.75
+_GROSS_BY_ROWS: Final = 6.0
+"""A change of n rows is gross beyond `_GROSS + _GROSS_BY_ROWS / sqrt(n)` standard deviations of a row: a
+daily cycle of half of one stays below it, also where each row comes five times."""
+
+
 class StreamLaw:
     """Decides for k streams, window by window, whether they differ from what is normal.
 
@@ -165,6 +171,8 @@ class StreamLaw:
             self._settle(ended, self._standing.calm)
         for look in self._scales.push(block, cell.first):
             self._look(look, residual if look.index == 0 else look.mean, cell)
+        if not self._replaying:
+            self._gross(raw, counts, cell)
         learnt = weight * ~self._standing.alarm
         self._season.add(cell.middle, bounded + normal, learnt)
         self._adapt(now)
@@ -244,6 +252,29 @@ class StreamLaw:
             self._runs.drop(new, yesterday)
             forecasts.drop(new, yesterday)
         forecasts.learn(look, sampling, bounded / usual, error / usual, seen & ~standing.alarm)
+
+    def _gross(self, raw: Array, counts: Array, cell: Cell) -> None:
+        """Tell changes that no natural cycle would explain, while the stream has no history.
+
+        Args:
+            raw: [k] differences to the reference, in standard deviations of a row.
+            counts: [k] rows.
+            cell: the window.
+        """
+        standing = self._standing
+        young = ~self._forecasts.known & ~standing.alarm & (counts > 0)
+        bound = _GROSS + _GROSS_BY_ROWS / np.sqrt(np.maximum(counts, 1))
+        new = young & (np.abs(raw) > bound)
+        if new.any():
+            standing.begin(
+                new,
+                scale=0,
+                length=1,
+                since=cell.first,
+                score=np.maximum(np.abs(raw) * np.sqrt(counts), self._critical[0]),
+                expected=np.zeros(self.streams),
+                mean=raw,
+            )
 
     def _run(self, z: Array, look: Look, learnt: Mask) -> Array:
         """Return how improbable runs are [k], once the variance of windows is known."""
