@@ -37,7 +37,8 @@ def test_entries_of_requests_are_taken_out_of_the_files(saved):
     gone = requests_of(Subject("subject-7"), {})
     assert forget_requests(saved, gone, but=["monitor"]) == 0
     assert forget_requests(saved, gone) == 3
-    left = [4, [["", -1], ["more", 0]], 1, [None, 0], [[2.5, 2]], [[[], 2]]]
+    nobody = {"values": [{}, {}], "rows": [[0, 1], [1, 1]]}
+    left = [4, [["", -1], ["more", 0]], 1, [None, 0], [[2.5, 2]], nobody]
     assert loaded(saved) == ({"count": 3}, {"m/1": [ENTRIES[1][1], left], "m": [ENTRIES[5][1]]})
     assert forget_requests(saved, gone) == 0
     assert forget_requests(saved / "missing", gone) == 0
@@ -71,7 +72,8 @@ def test_of_models_of_other_monitors_all_requests_may_be_meant(saved):
     assert set(loaded(saved)[1]) == {"m/1", "m"}
     gone = requests_of(Subject("x", "principal"), {}, lambda _model: False, of_others=EVERY)
     assert forget_requests(saved, gone) == 4  # keys
-    left = [[4, [["", -1], ["", -1]], 1, [None, None], [[2.5, 2]], [[[], 2]]]]
+    nobody = {"values": [{}], "rows": [[0, 2]]}
+    left = [[4, [["", -1], ["", -1]], 1, [None, None], [[2.5, 2]], nobody]]
     assert loaded(saved)[1] == {"m/1": left, "m": [ENTRIES[5][1]]}
     assert forget_requests(saved, gone) == 0
 
