@@ -256,7 +256,10 @@ class Forecasts:
         self._solve(n, squared)
 
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
-        """Return all that is stored, by name; `refresh` makes the rest."""
+        """Return all that is stored, by name.
+
+        What `refresh` made is among it: it was made from sums that have grown since.
+        """
         self.flush()
         return {
             "gram": self.gram,
@@ -268,6 +271,14 @@ class Forecasts:
             "prior_factor": self.prior_factor,
             "between": self.between,
             "season_error": self._season_error,
+            "coefficients": self.coefficients,
+            "excess": self.excess,
+            "factor": self.factor,
+            "measured": self._measured,
+            "own": self._own,
+            "tails.df": self.tails.df,
+            "tails.index": self.tails.index,
+            "tails.beyond": self.tails.beyond,
         }
 
     def _solve(self, n: Array, squared: Array) -> None:

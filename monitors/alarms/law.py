@@ -55,8 +55,8 @@ _REPLAYED_DAYS: Final = 28
 
 _GROSS: Final = 0.75
 _GROSS_BY_ROWS: Final = 6.0
-"""A change of n rows is gross beyond `_GROSS + _GROSS_BY_ROWS / sqrt(n)` standard deviations of a row: a
-daily cycle of half of one stays below it, also where each row comes five times."""
+"""A change of n rows is gross beyond `_GROSS + _GROSS_BY_ROWS / sqrt(n)` standard deviations of a
+row: a daily cycle of half of one stays below it, also where each row comes five times."""
 
 
 class StreamLaw:
@@ -299,6 +299,10 @@ class StreamLaw:
 
     def _refresh(self) -> None:
         self._forecasts.refresh()
+        self._derive()
+
+    def _derive(self) -> None:
+        """Make what follows from the forecasts' coefficients."""
         self._shifts.set(self._forecasts.coefficients[0])
         # What of a forecast's variance comes from not knowing the level, [scales, k].
         anchored = 1 - self._forecasts.coefficients.sum(1)
@@ -438,6 +442,7 @@ class StreamLaw:
                 "offset": self._offset,
                 "accepted": self._accepted,
                 "open": self._open,
+                "levels": self._levels,
             },
         }
         return {f"{part}.{name}": a for part, arrays in parts.items() for name, a in arrays.items()}
@@ -474,8 +479,7 @@ class StreamLaw:
         self._scales.windows, self._day = windows, day
         self._last, self.interval = last, interval
         self._live_days, self._profile_days = live_days, profile_days
-        self._refresh()
+        self._derive()
         self._volatility.refresh()
-        self._runs.refresh()
-        self._thresholds()
+        self._critical = -ndtri(self._levels / 2)
         self._describe()

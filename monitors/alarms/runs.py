@@ -85,4 +85,6 @@ class Runs:
             "side": self.side,
             "since": self.since,
             "sums": self.sums,
+            "share": self._share,
+            "again": self._again,
         }
