@@ -137,11 +137,14 @@ async def test_labels_are_joined_and_scored(connected, tabular, monitor):
     assert await push(connected, labels) == LabelCounts(accepted=200)
     assert await push(connected, labels[:5]) == LabelCounts(duplicate=5)
     answer = await ask(connected)
-    [accuracy] = [f for f in answer["findings"] if f["monitor"] == "performance"]
+    [accuracy] = [f for f in answer["findings"] if f["metric"] == "accuracy"]
     assert accuracy["value"] == pytest.approx(0.9)
-    series = {s.name: s.value for s in monitor.service.snapshot()}
-    assert series["vigil.performance.score"] == pytest.approx(0.9)
-    assert series["vigil.labels.coverage"] == 1.0
+    series = monitor.service.snapshot()
+    scores = {
+        dict(s.attributes)["metric"]: s.value for s in series if "performance.score" in s.name
+    }
+    assert scores["accuracy"] == pytest.approx(0.9)
+    assert [s.value for s in series if s.name == "vigil.labels.coverage"] == [1.0]
 
 
 async def test_labels_may_come_first(connected, tabular, monitor):
@@ -149,7 +152,7 @@ async def test_labels_may_come_first(connected, tabular, monitor):
     assert await push(connected, labels) == LabelCounts(unknown=200)
     tabular.publish(connected, 200, favorable=np.ones(200, bool), ids="b")
     answer = await ask(connected)
-    assert [f["value"] for f in answer["findings"] if f["monitor"] == "performance"] == [1.0]
+    assert [f["value"] for f in answer["findings"] if f["metric"] == "accuracy"] == [1.0]
 
 
 async def test_labels_may_bring_the_sensitive_values(connected, tabular):

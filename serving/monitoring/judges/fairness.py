@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from monitors.fairness.group_fairness import GroupFairnessMonitor, Tolerances
+from serving.models.consumers import FAIRNESS
 from serving.models.repository.folder import ModelEntry
+from serving.monitoring.judges.budgets import rate
 from serving.monitoring.judges.descriptor import Built
 
 
@@ -20,6 +22,7 @@ def build(entry: ModelEntry) -> Built:
             output.name,
             Tolerances(by_metric=tolerated),
             config.window,
+            rate(entry.config, FAIRNESS),
             min_rows=config.min_rows,
             reference=config.reference,
         )
