@@ -22,6 +22,8 @@ class Needs:
         outputs: the model's outputs.
         predicted: what labels are compared with, the predicted class of a classifier.
         labels: what is true.
+        scores: those of the classes, where labelled rows have some.
+        scores: those of the classes, where labelled rows have some.
         groups: names of sensitive attributes.
     """
 
@@ -29,6 +31,7 @@ class Needs:
     outputs: bool = False
     predicted: bool = False
     labels: bool = False
+    scores: bool = False
     groups: tuple[str, ...] = ()
 
     @property

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-OLDEST: Final = 256
-"""Windows after which a moment is forgotten."""
-PER_OCTAVE: Final = 4
-"""Moments that are kept between an age and twice that age."""
+from monitors.windows.ageing import kept
 
 
 class Lookback(NamedTuple):
@@ -36,8 +33,7 @@ class _Moment(NamedTuple):
 class Memory:
     """Moments at which windows closed, with what had been counted until then.
 
-    Of ages from 4 to 8 windows every moment is kept, from 8 to 16 every second, and so on up to
-    `OLDEST`: about 28 of them, whatever the stream's length.
+    `kept` says which are remembered.
     """
 
     def __init__(self) -> None:
@@ -70,12 +66,7 @@ class Memory:
         """
         self._number += 1
         self._moments.append(_Moment(self._number, time, counts.copy()))
-        self._moments = [each for each in self._moments if self._kept(each)]
-
-    def _kept(self, moment: _Moment) -> bool:
-        age = self._number - moment.number
-        step = 1 << max(0, (age // PER_OCTAVE).bit_length() - 1)
-        return age <= OLDEST and moment.number % step == 0
+        self._moments = [each for each in self._moments if kept(each.number, self._number)]
 
     def open(self, counts: np.ndarray) -> np.ndarray:
         """Return what was counted since the last moment, [groups, columns]."""

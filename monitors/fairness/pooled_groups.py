@@ -12,15 +12,11 @@ from monitors.fairness.comparison import Comparisons, Reference, compare
 from monitors.fairness.definitions import Definition, Rate
 from monitors.fairness.group_bounds import SMALLEST_GROUP
 from monitors.fairness.group_table import GroupTable
-from monitors.fairness.memory import PER_OCTAVE, Lookback, Memory
+from monitors.fairness.memory import Lookback, Memory
 from monitors.fairness.overdispersion import Overdispersion
+from monitors.windows.ageing import quarters
+from monitors.windows.spending import levels
 
-QUARTER_S: Final = 90 * 86400.0
-_OCTAVES: Final = 7
-_LOOKS: Final = 4
-"""Looks at a lookback, as it moves on, that are as good as independent, per length of it."""
-_LEVELS: Final = (1e-12, 0.01)
-"""Bounds of what a single look may spend."""
 _MOST_PAIRS: Final = 1 << 17
 """Pairs of groups times lookbacks that are compared; with many groups fewer lookbacks are."""
 
@@ -155,7 +151,7 @@ class PooledGroups:
             for rate in definition.rates
         ])  # fmt: skip
         whole = (found.compared >= 2) & (found.compared == found.judged)
-        quarter = _quarters(lookbacks)
+        quarter = quarters(np.array([each.windows for each in lookbacks]))
         shrunk = found.compared[quarter] < found.compared
         by_difference = by_ratio = _Verdicts(np.zeros(len(whole), np.bool_), whole & False)
         with np.errstate(invalid="ignore"):
@@ -191,10 +187,8 @@ class PooledGroups:
 
     def _alpha(self, lookbacks: Sequence[Lookback]) -> np.ndarray:
         """What a look at each lookback may be wrong with, [n]."""
-        seconds = np.array([max(self._latest - each.since, 1e-3) for each in lookbacks])
-        share = self._budget * seconds / QUARTER_S / (_LOOKS * _OCTAVES * PER_OCTAVE)
-        alpha: np.ndarray = np.clip(share, *_LEVELS)
-        return alpha
+        seconds = np.array([self._latest - each.since for each in lookbacks])
+        return levels(seconds, self._budget)
 
     # -- what is saved ------------------------------------------------------------------
 
@@ -217,14 +211,6 @@ class PooledGroups:
         self._memory.restore(state["memory"], self.table.counts.shape[1])
         self._dispersion.restore(state["dispersion"])
         self._latest = state["latest"]
-
-
-def _quarters(lookbacks: Sequence[Lookback]) -> np.ndarray:
-    """Return for each lookback the place of the longest that is a quarter of it, or the first."""
-    windows = np.array([each.windows for each in lookbacks])
-    places = np.searchsorted(windows, np.maximum(windows // 4, 1), side="right") - 1
-    kept: np.ndarray = np.maximum(places, 0)
-    return kept
 
 
 def _small(definition: Definition, counts: np.ndarray) -> int:

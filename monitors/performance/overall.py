@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from monitors.performance.mean_score import Measure, numbers
+from monitors.performance.row_scores import Measure, numbers
 from monitors.rows import Corrections, Rows
 
 

@@ -9,7 +9,7 @@ from typing import Final
 
 import numpy as np
 
-from monitors.performance.mean_score import Measure
+from monitors.performance.row_scores import Measure
 
 DEPTH: Final = 10
 """Items of a ranking that NDCG looks at."""

@@ -10,7 +10,7 @@ from typing import Final
 
 import numpy as np
 
-from monitors.performance.mean_score import Measure
+from monitors.performance.row_scores import Measure
 
 
 def absolute_error(predicted: np.ndarray, truth: np.ndarray) -> np.ndarray:
@@ -25,6 +25,17 @@ def absolute_error(predicted: np.ndarray, truth: np.ndarray) -> np.ndarray:
 def squared_error(predicted: np.ndarray, truth: np.ndarray) -> np.ndarray:
     """Return the mean squared error of each row, float64 [n]; arguments as above."""
     return _row_means((predicted - truth) ** 2)
+
+
+def quantile_loss(predicted: np.ndarray, truth: np.ndarray, quantile: float) -> np.ndarray:
+    """Return the mean quantile loss of each row, float64 [n]; also called pinball loss.
+
+    Args:
+        predicted, truth: as above.
+        quantile: that is predicted, in (0, 1).
+    """
+    apart = truth - predicted
+    return _row_means(np.maximum(quantile * apart, (quantile - 1) * apart))
 
 
 def _row_means(values: np.ndarray) -> np.ndarray:

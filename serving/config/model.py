@@ -16,6 +16,7 @@ from serving.config.log import ModelLog
 from serving.config.monitoring import Explain, Fairness, Monitors
 from serving.config.objectives import Slo
 from serving.config.one_of import OneOf
+from serving.config.performance_thresholds import check_thresholds
 from serving.config.remote import Remote
 from serving.config.section import Section
 from serving.config.tensor_specs import InputSpec, OutputSpec
@@ -247,6 +248,7 @@ def _check_performance(model: ModelConfig) -> None:
             f"monitors.performance.max: is the largest error of numbers (metric mae or rmse), and "
             f"output '{output.name}' is judged by another metric; write `min`, or take `max` out"
         )
+    check_thresholds(performance, kind, output)
 
 
 def _missing(kind: FormatDescriptor, key: str) -> str:

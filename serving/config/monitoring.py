@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field, model_validator
 
@@ -61,15 +62,66 @@ class QualityMonitor(Section):
     )
 
 
+def _at_least(what: str) -> Any:
+    return Field(None, gt=0, le=1, description=f"Smallest {what}; none: without a verdict.")
+
+
+def _at_most(what: str, most: float | None = None) -> Any:
+    return Field(None, gt=0, le=most, description=f"Largest {what}; none: without a verdict.")
+
+
+class Thresholds(Section):
+    """From which value on a model is not good enough, by the names of scikit-learn.
+
+    Those of classes are first, then those of numbers, then those of rankings.
+    """
+
+    accuracy: float | None = _at_least("share of rows that are right")
+    balanced_accuracy: float | None = _at_least("mean of the classes' recalls")
+    f1: float | None = _at_least(
+        "F1 of the favourable or else the last of two classes, of more the mean over classes"
+    )
+    auroc: float | None = _at_least(
+        "area under the ROC curve of that class, of more classes the mean, one against the rest"
+    )
+    auprc: float | None = _at_least("average precision, of the same classes")
+    log_loss: float | None = _at_most("mean log loss of the classes' probabilities")
+    brier: float | None = _at_most("Brier score, of two classes half the sum over classes", 2)
+    calibration_error: float | None = _at_most(
+        "expected calibration error of the predicted class, over 10 bins of equal width", 1
+    )
+    mae: float | None = _at_most("mean absolute error")
+    rmse: float | None = _at_most("root mean squared error")
+    quantile_loss: float | None = _at_most("mean loss of `quantile`")
+    r2: float | None = Field(
+        None, le=1, description="Smallest coefficient of determination; none: without a verdict."
+    )
+    mrr: float | None = _at_least("mean reciprocal rank of the first relevant item")
+    ndcg: float | None = _at_least("NDCG of the first 10 items")
+
+
+PERFORMANCE_METRICS: Final[Mapping[str, tuple[str, ...]]] = {
+    "classes": (
+        "accuracy", "balanced_accuracy", "f1", "auroc", "auprc", "log_loss", "brier",
+        "calibration_error",
+    ),
+    "numbers": ("mae", "rmse", "quantile_loss", "r2"),
+    "ranking": ("mrr", "ndcg"),
+}  # fmt: skip
+"""What is measured by kind of label."""
+OF_SCORES: Final = ("auroc", "auprc", "log_loss", "brier", "calibration_error")
+"""Those that need a score for each class."""
+
+
 class PerformanceMonitor(Section):
     """How good answers are, on the rows whose labels clients push, over windows of 200 of them."""
 
     metric: Literal["auto", "accuracy", "mae", "rmse", "mrr", "ndcg"] = Field(
         "auto",
-        description="What is judged. `auto`: `accuracy` of a classifier, `mae` of a model that "
-        "answers one number a row. `mae` and `rmse` take labels that are numbers, or lists of "
-        "them; `mrr` and `ndcg` (of the first 10) lists of relevances, or the index of the item "
-        "that was chosen.",
+        description="What `min` or `max` is for, and what labels are. `auto`: `accuracy` of a "
+        "classifier, `mae` of a model that answers one number a row. `mae` and `rmse` take labels "
+        "that are numbers, or lists of them; `mrr` and `ndcg` (of the first 10) lists of "
+        "relevances, or the index of the item that was chosen.",
     )
     min: float | None = Field(
         None,
@@ -83,6 +135,17 @@ class PerformanceMonitor(Section):
         gt=0,
         description="Of `mae` and `rmse`: above it the model is not good enough; none: measured, "
         "without a verdict.",
+    )
+    thresholds: Thresholds = Field(
+        default_factory=Thresholds,
+        description="Of any metric of the model's kind of labels; see docs/labels.md.",
+    )
+    quantile: float | None = Field(
+        None,
+        gt=0,
+        lt=1,
+        description="Which quantile a model of numbers answers, for `quantile_loss`; none: it is "
+        "not measured.",
     )
 
 

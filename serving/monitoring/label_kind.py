@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from monitors.performance.accuracy import CLASS_SCORES
 from monitors.performance.label_kinds import ClassLabels, LabelKind, NumberLabels, RankingLabels
-from monitors.performance.mean_score import Measure
 from monitors.performance.ranking import RANKING_SCORES
 from monitors.performance.regression_error import REGRESSION_ERRORS
+from monitors.performance.row_scores import CLASS_SCORES, Measure
 from serving.config import ModelConfig, OutputSpec
 
 

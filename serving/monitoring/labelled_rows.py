@@ -10,9 +10,9 @@ from monitors.performance.forgotten_keys import ForgottenKeys, Key
 from monitors.performance.label_join import Joined, LabelJoin
 from monitors.performance.label_kinds import LabelKind
 from monitors.performance.labels import JoinedRow, LabelEvent, LoggedPrediction
-from monitors.performance.mean_score import Measure
 from monitors.performance.overall import OverallScores
 from monitors.performance.prediction_entries import Entry
+from monitors.performance.row_scores import Measure
 from monitors.rows import Rows
 from serving.errors import InvalidInput
 from serving.monitoring.group_coverage import GroupCoverage

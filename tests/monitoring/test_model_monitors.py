@@ -1,6 +1,7 @@
 """What each combination of monitors makes of predictions and labels."""
 
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ from hypothesis import strategies as st
 from monitors.finding import Finding
 from monitors.performance.forgotten_keys import ForgottenKeys
 from monitors.performance.labels import LabelEvent
+from monitors.performance.metrics.class_counts import ClassCounts
+from monitors.windows.aged_blocks import unpacked
 from serving.channel.messages.observation import LabelCounts
 from serving.config import ModelConfig
 from serving.errors import InvalidInput, Unsupported
@@ -78,6 +81,10 @@ def accuracies(watch: ModelMonitors, now: float) -> list[Finding]:
     return [finding for finding in watch.findings(now) if finding.metric == "accuracy"]
 
 
+def with_thresholds(watch: ModelMonitors, now: float) -> list[Finding]:
+    return [finding for finding in watch.findings(now) if finding.threshold is not None]
+
+
 def labels(n: int, truth: int = 1, first: int = 0) -> list[LabelEvent]:
     return [LabelEvent(f"r{number}", 0, truth) for number in range(first, first + n)]
 
@@ -137,7 +144,7 @@ def test_a_breach_of_hours_ago_is_no_current_problem(make):
     watch.update(predictions(50, first=100, x=np.full((50, 1), 9, np.float32)), 1000)
     watch.update(predictions(50, first=150, x=np.full((50, 1), 9, np.float32)), 1000)
     watch.label(labels(200, truth=0), 1000)
-    judged = {(one.monitor, one.breached) for one in watch.findings(1000 + HOUR)}
+    judged = {(one.monitor, one.breached) for one in with_thresholds(watch, 1000 + HOUR)}
     assert judged == {
         ("drift", True),
         ("prediction_drift", False),
@@ -149,7 +156,7 @@ def test_a_breach_of_hours_ago_is_no_current_problem(make):
     assert "vigil.drift.score" in gauges
 
     later = 1000 + 5 * HOUR
-    found = watch.findings(later)
+    found = with_thresholds(watch, later)
     assert {one.breached for one in found} == {None}
     assert {(one.monitor, one.reason) for one in found} == {
         ("drift", "stale: no rows for 5 hours; breached before that"),
@@ -167,7 +174,7 @@ def test_a_breach_of_hours_ago_is_no_current_problem(make):
     watch.update(predictions(199, first=201), later)
     watch.label(labels(199, first=201), later)
     assert False in {one.breached for one in watch.findings(later)}
-    assert not any(one.breached is None for one in watch.findings(later))
+    assert not any(one.breached is None for one in with_thresholds(watch, later))
 
 
 def test_staleness_and_entries_outlive_a_restart(make):
@@ -289,7 +296,11 @@ def test_any_order_of_labels_counts_as_the_last_ones_alone(make, happens):
     joined = predicted & truths.keys()
     state = watch.state()
     assert state["performance"]["window"]["rows"] == len(joined)
-    assert state["performance"]["correct"] == sum(truths[row] == 1 for row in joined)
+    blocks = state["performance"]["pooled"]["blocks"]["blocks"]
+    right = sum(truths[row] == 1 for row in joined)
+    assert [
+        unpacked(sums, ClassCounts(2, 1, scored=True).columns)[:2].tolist() for *_, sums in blocks
+    ] == ([[len(joined), right]] if joined else [])
     groups = [sexes[row] for row in joined if sexes[row]]
     expected = {sex: [0, groups.count(sex)] for sex in set(groups)}
     counted = state["fairness"]["predicted"]["groups"]["sex"]["groups"]
@@ -315,6 +326,7 @@ def test_errors_of_numbers_are_judged_and_revised(make):
     watch.update(event, 1000)
     assert watch.label(labels(200, truth=2), 1000) == LabelCounts(accepted=200)
     found = {f.metric: (f.value, f.breached) for f in watch.findings(1000) if f.subject == ""}
+    assert math.isnan(found.pop("r2")[0])
     assert found == {"mae": (0, None), "rmse": (0, False)}
     assert watch.label(labels(100, truth=4), 1001) == LabelCounts(accepted=100)
     (mae,) = (f for f in watch.findings(1001) if f.metric == "mae")

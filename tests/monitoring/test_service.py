@@ -147,7 +147,11 @@ def test_a_version_that_is_gone_leaves_no_gauge(tmp_path, clock):
     push(service, *(f"r{row}" for row in range(200)))
 
     def scores() -> list[float]:
-        return [one.value for one in service.snapshot() if one.name.endswith("performance.score")]
+        return [
+            one.value
+            for one in service.snapshot()
+            if one.name.endswith("performance.score") and ("metric", "accuracy") in one.attributes
+        ]
 
     assert scores() == [1.0]
     finding = accuracy(service.findings("loans").findings)

@@ -41,9 +41,12 @@ VARIANTS: dict[str, tuple[dict[str, Any], ...]] = {
     PERFORMANCE: (
         USUAL,
         {"performance": {"metric": "rmse", "max": 0.7}},
+        {"performance": {"thresholds": {"auroc": 0.4, "log_loss": 2.0, "f1": 0.3}}},
     ),
 }
 """Configurations of `monitors` that give monitors of different kinds."""
+CLASSES = {"name": "y", "datatype": "FP32", "shape": [-1, 2], "classes": ["no", "yes"]}
+NUMBER = {"name": "y", "datatype": "FP32", "shape": [-1]}
 CASES = [
     pytest.param((name, monitors), id=f"{name}{number or ''}")
     for name in (*(each.name for each in MONITORS), "toy")
@@ -70,9 +73,9 @@ def make(case: tuple[str, dict[str, Any]], tmp_path: Path, toy: ModuleType) -> M
             {"name": "x", "datatype": "FP32", "shape": [-1, 2]},
             {"name": "kind", "datatype": "BYTES", "shape": [-1]},
         ],
-        "outputs": [{"name": "y", "datatype": "FP32", "shape": [-1, 2], "classes": ["no", "yes"]}],
+        "outputs": [NUMBER if _of_numbers(monitors) else CLASSES],
         "monitors": monitors,
-        "fairness": None if "metric" in monitors.get("performance", {}) else fairness,
+        "fairness": None if _of_numbers(monitors) else fairness,
     })  # fmt: skip
     (tmp_path / "profile").mkdir()
     profile = ReferenceProfile.fit(dict(batch(500, seed=99).columns))
@@ -89,10 +92,15 @@ def make(case: tuple[str, dict[str, Any]], tmp_path: Path, toy: ModuleType) -> M
     return build
 
 
+def _of_numbers(monitors: dict[str, Any]) -> bool:
+    return "metric" in monitors.get("performance", {})
+
+
 def batch(n: int, seed: int, timestamp: float = 1000.0, *, labels: bool = False) -> Rows:
     """Rows with everything that a monitor may need."""
     rng = np.random.default_rng(seed)
     scores = rng.random((n, 2)).astype(np.float32)
+    scores /= scores.sum(axis=1, keepdims=True)
     kinds, groups = np.empty(n, dtype=object), np.empty(n, dtype=object)
     kinds[:] = [[b"red", b"blue"][at] for at in rng.integers(0, 2, n)]
     groups[:] = [["a", "b", None][at] for at in rng.integers(0, 3, n)]
@@ -103,6 +111,7 @@ def batch(n: int, seed: int, timestamp: float = 1000.0, *, labels: bool = False)
         columns={"x[0]": x[:, 0], "x[1]": x[:, 1], "kind": kinds},
         outputs={"y": scores},
         groups={"group": groups},
+        scores=scores.astype(np.float64) if labels else None,
         predicted=scores.argmax(axis=1).astype(np.int64),
         labels=rng.integers(0, 2, n) if labels else None,
         request_ids=[f"r{seed}-{at}" for at in range(n)],
@@ -135,6 +144,7 @@ def test_only_what_it_needs_has_to_be_there(make):
         groups={name: rows.groups[name] for name in needs.groups},
         predicted=rows.predicted if needs.predicted else None,
         labels=rows.labels if needs.labels else None,
+        scores=rows.scores if needs.scores else None,
     )
     assert repr(frugal.update(lean, now=0.0)) == repr(monitor.update(rows, now=0.0))
 
@@ -181,7 +191,7 @@ def test_does_not_write_to_rows(make):
     before = copy.deepcopy(rows)
     for array in (*rows.columns.values(), *rows.outputs.values(), *rows.groups.values()):
         array.flags.writeable = False
-    for array in (rows.predicted, rows.labels):
+    for array in (rows.predicted, rows.labels, rows.scores):
         if array is not None:
             array.flags.writeable = False
     monitor.update(rows, now=0.0)

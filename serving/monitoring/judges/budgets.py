@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final, Literal
 
 from serving.config import ModelConfig
-from serving.models.consumers import DATA_QUALITY, DRIFT, PREDICTION_DRIFT, consumers
+from serving.models.consumers import DATA_QUALITY, DRIFT, PERFORMANCE, PREDICTION_DRIFT, consumers
 
 FALSE_ALARMS: Final = {"info": 12.0, "ticket": 3.0, "page": 1.0}
 """Of each severity, for every false page."""
@@ -14,8 +14,9 @@ RAISES: Final[dict[str, Literal["info", "ticket", "page"]]] = {
     DRIFT: "info",
     PREDICTION_DRIFT: "info",
     DATA_QUALITY: "ticket",
+    PERFORMANCE: "page",
 }
-"""What a breach that a law of alarms has found is worth, by monitor."""
+"""What a breach is worth, by monitor."""
 
 
 def rate(config: ModelConfig, monitor: str) -> float:

@@ -3,7 +3,8 @@ import json
 
 import numpy as np
 
-from monitors.fairness.memory import OLDEST, Memory
+from monitors.fairness.memory import Memory
+from monitors.windows.ageing import OLDEST
 
 
 def counts(number, groups=1):

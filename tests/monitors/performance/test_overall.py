@@ -3,10 +3,10 @@ import json
 import numpy as np
 import pytest
 
-from monitors.performance.accuracy import CLASS_SCORES
 from monitors.performance.labels import CorrectedRow, JoinedRow, corrections, joined_rows
 from monitors.performance.overall import OverallScores
 from monitors.performance.regression_error import REGRESSION_ERRORS
+from monitors.performance.row_scores import CLASS_SCORES
 
 
 def test_accuracy_of_all_rows_with_corrections():

@@ -1,0 +1,1 @@
+"""Performance metrics from counts that add up, each with bounds."""
