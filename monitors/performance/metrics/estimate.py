@@ -164,8 +164,8 @@ def averaged(value: np.ndarray, error: np.ndarray, low: np.ndarray, high: np.nda
     count = there.sum(axis=-1)
 
     def over_all(each: np.ndarray) -> np.ndarray:
-        total: np.ndarray = np.where(there, each, 0.0).sum(axis=-1)
-        return total / count
+        found: np.ndarray = np.where(there, each, 0.0).sum(axis=-1) / count
+        return found
 
     with np.errstate(divide="ignore", invalid="ignore"):
         return Estimate(over_all(value), over_all(error), over_all(low), over_all(high), rows)
