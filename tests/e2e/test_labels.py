@@ -75,8 +75,11 @@ def test_labels_find_the_version_that_made_the_prediction(
     assert told == {"accepted": 0, "duplicate": 400, "unknown": 0, "late": 0}
 
     def of(version: str) -> tuple[float, ...]:
-        names = ("vigil_performance_score", "vigil_labels_coverage_ratio")
-        values = [instance.metric(name, model="lab", version=version) for name in names]
+        score, coverage = "vigil_performance_score", "vigil_labels_coverage_ratio"
+        values = [
+            instance.metric(score, model="lab", version=version, metric="accuracy"),
+            instance.metric(coverage, model="lab", version=version),
+        ]
         requests = "vigil_inference_requests_total"
         count = instance.metric(requests, model="lab", version=version, outcome="ok")
         return (*(round(value, 3) for value in values), count)
