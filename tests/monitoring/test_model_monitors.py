@@ -268,7 +268,9 @@ HAPPENS = st.one_of(
 )
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(st.lists(HAPPENS, max_size=40))
 def test_any_order_of_labels_counts_as_the_last_ones_alone(make, happens):
     watch = make(monitors={"drift": None}, fairness=FAIRNESS)
