@@ -32,7 +32,7 @@ LONGEST: Final = 300
 """Windows after which a gap counts as never found."""
 POWER: Final = 0.9
 LEVELS: Final = (1e-3, 1e-4)
-"""One-sided levels of tests of fixed size; ours spends three false tickets a quarter on all looks."""
+"""One-sided levels of tests of fixed size; ours spends three false tickets a quarter on looks."""
 
 
 @dataclass(frozen=True, slots=True)
