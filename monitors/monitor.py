@@ -113,3 +113,11 @@ class RevisesLabels(Protocol):
         judged is judged again, and its findings say so (`Finding.revised`). Older windows stay as
         they were judged.
         """
+
+
+@runtime_checkable
+class JudgesLabelsToo(Protocol):
+    """A monitor of predictions of which some findings rest on labelled rows alone."""
+
+    def of_labels(self, finding: Finding) -> bool:
+        """Whether a finding rests on labelled rows."""

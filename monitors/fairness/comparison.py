@@ -73,7 +73,8 @@ def compare(
     difference = _most(apart, pairs, -np.inf)
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = -_most(-(rates[:, :, None] / rates[:, None, :]), pairs, -np.inf)
-    judged = pairs & enough[:, :, None] & enough[:, None, :]
+    # A group of few rows may not be whom others are judged by.
+    judged = _pairs(rates, np.where(enough, rows, -1), enough, reference)
     # A pair stands in both orders, and each has a bound of its own.
     z = -ndtri(alpha / np.maximum(judged.sum(axis=(1, 2)), 1))
     lower, upper = _wilson(rates, np.maximum(rows, 1) / factor, z[:, None])

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
 
 from monitors.fairness.definitions import (
     DEFINITIONS,
+    DEMOGRAPHIC_PARITY,
     LABELLED_COLUMNS,
     PREDICTED_COLUMNS,
     Definition,
@@ -23,6 +24,8 @@ from monitors.monitor import Needs
 from monitors.rows import Corrections, Rows
 from monitors.windows.tumbling_window import TumblingWindow
 
+NO_LABELS: Final = "no window of labelled rows is full yet"
+NO_LABELS_ANY_MORE: Final = "stale: no labels any more"
 INTERSECTION: Final = " & "
 """Joins the names of attributes, and of their groups."""
 
@@ -76,6 +79,7 @@ class _Side:
         column: np.ndarray,
         time: float,
         closed: Callable[[], None],
+        positions: np.ndarray | Sequence[int] | None = None,
     ) -> None:
         """Count rows in windows; `closed` is called after each that is full."""
 
@@ -83,6 +87,8 @@ class _Side:
             for subject, groups in self.groups.items():
                 groups.begin(time)
                 groups.table.add(codes[subject][part], column[part])
+                if positions is not None and len(positions):
+                    groups.seen = int(positions[part][-1]) + 1
 
         def close() -> None:
             self.last, self.ident = self.window.span, self.window.ident
@@ -133,6 +139,7 @@ class GroupFairnessMonitor:
             differences are just the tolerated ones all the time.
         min_rows: rows that a group needs for a verdict.
         reference: with whom groups are compared: `each` other, the `largest`, or the `best`.
+        stale_after_s: seconds without labels after which what rests on them is unknown.
     """
 
     def __init__(
@@ -145,6 +152,7 @@ class GroupFairnessMonitor:
         false_alarms: float = 3.0,
         min_rows: int = 100,
         reference: With = "each",
+        stale_after_s: float = math.inf,
     ) -> None:
         self.needs = Needs(predicted=True, groups=tuple(attributes))
         self._favorable, self._output = favorable_index, output_name
@@ -159,6 +167,8 @@ class GroupFairnessMonitor:
         self._rate = rate
         self._sides = self._new_sides()
         self._findings: dict[tuple[str, str], Finding] = {}
+        self._stale_after_s = stale_after_s
+        self._labelled_at = math.inf
 
     def _new_sides(self) -> dict[bool, _Side]:
         return {
@@ -182,6 +192,7 @@ class GroupFairnessMonitor:
         selected = np.where(rows.predicted >= 0, rows.predicted == self._favorable, -1)
         if rows.labels is None:
             return self._closed(False, self._codes(False, rows.groups, rows.n), selected, rows)
+        self._labelled_at = rows.timestamp
         self._count_late(rows.groups, rows, selected)
         codes = self._codes(True, _merged(rows.groups, rows.request_groups), rows.n)
         return self._closed(True, codes, _cell(selected, rows.labels == self._favorable), rows)
@@ -200,16 +211,41 @@ class GroupFairnessMonitor:
         for subject, groups in self._sides[False].groups.items():
             groups.begin(rows.timestamp)
             late = np.where(known[subject] < 0, whole[subject], -1)
-            groups.table.add(late, selected, amount)
+            groups.revise(late, selected, amount, rows.positions)
 
     def _closed(
         self, labelled: bool, codes: Mapping[str, np.ndarray], column: np.ndarray, rows: Rows
     ) -> list[Finding]:
         side = self._sides[labelled]
         found: list[Finding] = []
-        side.add(codes, column, rows.timestamp, lambda: found.extend(self._judge(side)))
+        side.add(
+            codes,
+            column,
+            rows.timestamp,
+            lambda: found.extend(self._judge(side)),
+            rows.positions if labelled else None,
+        )
+        if found and not labelled and not self._sides[True].ident:
+            found += [self._unknown(each, NO_LABELS) for each in self._of_labels(found[-1])]
         self._findings.update({_what(each): each for each in found})
         return found
+
+    def _of_labels(self, latest: Finding) -> list[Finding]:
+        """Return the findings that rest on labels and have a tolerance, before there are any."""
+        return [
+            replace(latest, metric=metric, subject=subject, threshold=tolerated, since=None)
+            for subject in self._subjects
+            for metric, tolerated in self._tolerances.by_metric.items()
+            if not metric.startswith(DEMOGRAPHIC_PARITY.name)
+        ]
+
+    @staticmethod
+    def _unknown(finding: Finding, reason: str) -> Finding:
+        side: Literal["above", "below"] = "below" if finding.metric.endswith("_ratio") else "above"
+        return replace(
+            finding, value=math.nan, ci=None, breached=None, n_current=0, reason=reason,
+            direction=side, detail={},
+        )  # fmt: skip
 
     def revise(self, corrections: Corrections, now: float) -> list[Finding]:
         """Count rows by the labels and groups that they have now; see `RevisesLabels`.
@@ -231,7 +267,7 @@ class GroupFairnessMonitor:
             column = _cell(selected, labels == self._favorable)
             codes = self._codes(True, _merged(told, rows.request_groups), rows.n)
             for subject, of_rows in codes.items():
-                side.groups[subject].table.add(of_rows, column, amount)
+                side.groups[subject].revise(of_rows, column, amount, rows.positions)
                 moved = max(moved, int(((of_rows >= 0) & (column >= 0)).sum()))
         if not moved or not side.ident:
             return []
@@ -242,9 +278,22 @@ class GroupFairnessMonitor:
         self._findings.update({_what(each): each for each in found})
         return found
 
+    def of_labels(self, finding: Finding) -> bool:
+        """Whether a finding rests on labelled rows."""
+        return not finding.metric.startswith(DEMOGRAPHIC_PARITY.name)
+
     def tick(self, now: float) -> list[Finding]:
-        """Return nothing: windows are counted in rows."""
-        return []
+        """Return as unknown what rests on labels, once none has come for long."""
+        if now - self._labelled_at <= self._stale_after_s:
+            return []
+        self._labelled_at = math.inf
+        old = [
+            replace(each, breached=None, since=None, reason=f"{NO_LABELS_ANY_MORE}; {_was(each)}")
+            for each in self._findings.values()
+            if each.breached is not None and self.of_labels(each)
+        ]
+        self._findings.update({_what(each): each for each in old})
+        return old
 
     # -- groups -------------------------------------------------------------------------
 
@@ -274,9 +323,10 @@ class GroupFairnessMonitor:
         ]
 
     def _of(
-        self, side: _Side, subject: str, definition: Definition, judged: Judged
+        self, side: _Side, subject: str, definition: Definition, both: tuple[Judged, Judged]
     ) -> list[Finding]:
         tolerated = self._tolerances.of(definition)
+        judged, of_ratio = both
         since = judged.lookback.since
         difference = Finding(
             monitor="fairness",
@@ -294,23 +344,20 @@ class GroupFairnessMonitor:
             severity="ticket",
             window_id=side.ident,
             since=since if judged.breached else None,
-            detail={
-                "windows": judged.lookback.windows,
-                "lookback_since": since,
-                "factor": round(judged.factor, 3),
-                "suppressed": judged.suppressed,
-            },
+            detail=_evidence(judged),
         )
         ratio = replace(
             difference,
             metric=f"{definition.name}_ratio",
-            value=judged.ratio,
+            value=of_ratio.ratio,
             threshold=tolerated[1],
             direction="below",
-            breached=judged.ratio_breached,
-            ci=_interval(judged.ratio_low, judged.ratio_high),
-            reason=self._why(judged, judged.ratio_breached, tolerated[1]),
-            since=since if judged.ratio_breached else None,
+            breached=of_ratio.ratio_breached,
+            n_current=of_ratio.rows,
+            ci=_interval(of_ratio.ratio_low, of_ratio.ratio_high),
+            reason=self._why(of_ratio, of_ratio.ratio_breached, tolerated[1]),
+            since=of_ratio.lookback.since if of_ratio.ratio_breached else None,
+            detail=_evidence(of_ratio),
         )
         return [difference, ratio]
 
@@ -329,6 +376,7 @@ class GroupFairnessMonitor:
         """Return counts by group, windows and last findings as JSON values."""
         return {
             "judges": self._judges(),
+            "labelled_at": None if math.isinf(self._labelled_at) else self._labelled_at,
             "predicted": self._sides[False].state(),
             "labelled": self._sides[True].state(),
             "findings": findings_to_state(self._findings.values()),
@@ -343,10 +391,12 @@ class GroupFairnessMonitor:
         if state["judges"] != self._judges():
             raise ValueError("the fairness state is about other attributes, or judged otherwise")
         found = findings_from_state(state["findings"])
+        labelled_at = state["labelled_at"]
         sides = self._new_sides()
         sides[False].restore(state["predicted"])
         sides[True].restore(state["labelled"])
         self._sides = sides
+        self._labelled_at = math.inf if labelled_at is None else labelled_at
         self._findings = {_what(each): each for each in found}
         return found
 
@@ -388,6 +438,19 @@ def _joined(values: Iterable[Sequence[str | None]]) -> list[str | None]:
         None if None in of_row else INTERSECTION.join(of_row)
         for of_row in zip(*values, strict=True)
     ]
+
+
+def _evidence(judged: Judged) -> dict[str, Any]:
+    return {
+        "windows": judged.lookback.windows,
+        "lookback_since": judged.lookback.since,
+        "factor": round(judged.factor, 3),
+        "suppressed": judged.suppressed,
+    }
+
+
+def _was(finding: Finding) -> str:
+    return "breached before that" if finding.breached else "fine before that"
 
 
 def _interval(low: float, high: float) -> tuple[float, float] | None:

@@ -28,6 +28,8 @@ class _Moment(NamedTuple):
     number: int
     time: float
     counts: np.ndarray
+    labelled: int = -1
+    """Rows with smaller positions had been counted; -1: not known."""
 
 
 class Memory:
@@ -57,16 +59,45 @@ class Memory:
         if not self._moments:
             self._moments.append(_Moment(0, time, np.zeros((0, columns))))
 
-    def close(self, time: float, counts: np.ndarray) -> None:
+    def close(self, time: float, counts: np.ndarray, labelled: int = -1) -> None:
         """Take note that a window has closed.
 
         Args:
             time: its last event time, seconds since the epoch.
             counts: all that was counted until now, [groups, columns].
+            labelled: labelled rows with smaller positions are in it.
         """
         self._number += 1
-        self._moments.append(_Moment(self._number, time, counts.copy()))
+        self._moments.append(_Moment(self._number, time, counts.copy(), labelled))
         self._moments = [each for each in self._moments if kept(each.number, self._number)]
+
+    def revise(
+        self,
+        codes: np.ndarray,
+        column: np.ndarray,
+        amount: float,
+        positions: np.ndarray,
+        groups: int,
+    ) -> None:
+        """Change what had been counted at each moment by rows that were in it.
+
+        Args:
+            codes, column, amount: see `GroupTable.add`.
+            positions: see `Rows.positions`.
+            groups: how many there are now.
+        """
+        counted = (codes >= 0) & (column >= 0) & (positions >= 0)
+        for at, moment in enumerate(self._moments):
+            then = counted & (positions < moment.labelled)
+            if then.any():
+                counts = np.pad(moment.counts, ((0, groups - len(moment.counts)), (0, 0)))
+                np.add.at(counts, (codes[then], column[then]), amount)
+                self._moments[at] = moment._replace(counts=counts)
+
+    def closed(self, groups: int) -> np.ndarray:
+        """Return what had been counted when the last window closed, [groups, columns]."""
+        last = self._moments[-1].counts
+        return np.pad(last, ((0, groups - len(last)), (0, 0)))
 
     def open(self, counts: np.ndarray) -> np.ndarray:
         """Return what was counted since the last moment, [groups, columns]."""
@@ -96,15 +127,17 @@ class Memory:
 
     def state(self) -> dict[str, Any]:
         """Return everything as JSON values."""
-        moments = [[each.number, each.time, each.counts.tolist()] for each in self._moments]
+        moments = [
+            [each.number, each.time, each.counts.tolist(), each.labelled] for each in self._moments
+        ]
         return {"number": self._number, "moments": moments}
 
     def restore(self, state: dict[str, Any], columns: int) -> None:
         """Go on from what `state` returned."""
         self._number = int(state["number"])
         self._moments = [
-            _Moment(int(number), float(time), _array(counts, columns))
-            for number, time, counts in state["moments"]
+            _Moment(int(number), float(time), _array(counts, columns), *map(int, labelled))
+            for number, time, counts, *labelled in state["moments"]
         ]
 
 

@@ -8,6 +8,8 @@ import numpy as np
 
 from monitors.statistics.dispersion import Dispersion
 
+_LATER: Final = 32
+"""Windows after which one counts."""
 _FEWEST: Final = 5.0
 """Expected hits, and expected others, that a group's window needs to say anything."""
 
@@ -16,7 +18,8 @@ class Overdispersion:
     """The factor of each rate; see `Dispersion`.
 
     What all groups share, as the hour of the day, makes no difference between them, so it is taken
-    out of every window first.
+    out of every window first. A window counts once `_LATER` more have come: a gap that begins is
+    found before it could pass for natural variation.
 
     Args:
         rates: how many rates there are.
@@ -24,6 +27,7 @@ class Overdispersion:
 
     def __init__(self, rates: int) -> None:
         self._found = Dispersion(rates)
+        self._waiting: list[list[tuple[float, int]]] = [[] for _ in range(rates)]
 
     def factor(self, rate: int) -> float:
         """Return the factor of a rate, 1 or more."""
@@ -46,19 +50,30 @@ class Overdispersion:
         counted = known & (expected >= _FEWEST)
         groups = int(counted.sum())
         if groups < 2:
-            self._found.add(rate, 0.0, 0)
+            self._later(rate, 0.0, 0)
             return
         hits, rows, share = hits[counted], rows[counted], share[counted]
         # The past is not known exactly either.
         variance = share * (1 - share) * rows * (1 + rows / past_rows[counted])
         apart = (hits - share * rows) / np.sqrt(variance)
         square = float(((apart - apart.mean()) ** 2).sum()) / (groups - 1)
-        self._found.add(rate, square, groups - 1)
+        self._later(rate, square, groups - 1)
+
+    def _later(self, rate: int, square: float, freedom: int) -> None:
+        waiting = self._waiting[rate]
+        waiting.append((square, freedom))
+        if len(waiting) > _LATER:
+            self._found.add(rate, *waiting.pop(0))
 
     def state(self) -> dict[str, Any]:
         """Return everything as JSON values."""
-        return self._found.state()
+        waiting = [[list(each) for each in of_rate] for of_rate in self._waiting]
+        return {**self._found.state(), "waiting": waiting}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from what `state` returned."""
+        waiting = [[(float(s), int(f)) for s, f in of_rate] for of_rate in state["waiting"]]
+        if len(waiting) != len(self._waiting):
+            raise ValueError("the factors are of other things")
         self._found.restore(state)
+        self._waiting = waiting

@@ -77,6 +77,10 @@ class PooledGroups:
             difference is just the tolerated one all the time.
         min_rows: rows that a group needs for a verdict.
         reference: with whom groups are compared.
+
+    Attributes:
+        table: all that was counted.
+        seen: rows with smaller positions were counted.
     """
 
     def __init__(
@@ -93,6 +97,20 @@ class PooledGroups:
         self._min_rows, self._reference = min_rows, reference
         self._dispersion = Overdispersion(len(rates))
         self._latest = 0.0
+        self.seen = 0
+
+    def revise(
+        self,
+        codes: np.ndarray,
+        column: np.ndarray,
+        amount: float,
+        positions: np.ndarray | Sequence[int],
+    ) -> None:
+        """Count rows, of which some may have been counted before; see `Memory.revise`."""
+        self.table.add(codes, column, amount)
+        at = np.asarray(positions, np.int64)
+        if len(at):
+            self._memory.revise(codes, column, amount, at, len(self.table.counts))
 
     def begin(self, time: float) -> None:
         """Take note of when rows came; seconds since the epoch."""
@@ -104,7 +122,7 @@ class PooledGroups:
         if lookbacks:
             self._disperse(lookbacks[-1])
         self._latest = time
-        self._memory.close(time, self.table.counts)
+        self._memory.close(time, self.table.counts, self.seen)
 
     def _disperse(self, longest: Lookback) -> None:
         last_counts = self._memory.open(self.table.counts)
@@ -116,7 +134,7 @@ class PooledGroups:
         self,
         definitions: Sequence[Definition],
         tolerated: Sequence[tuple[float | None, float | None]],
-    ) -> list[Judged]:
+    ) -> list[tuple[Judged, Judged]]:
         """Judge the windows that have closed, at least one.
 
         Args:
@@ -125,9 +143,10 @@ class PooledGroups:
                 one.
 
         Returns:
-            Of each what a lookback shows that breaches, the shortest one; or else the longest one.
+            Of each, once for the difference and once for the ratio: what a lookback shows that
+            breaches, the shortest one; or else the longest one.
         """
-        lookbacks = self._memory.lookbacks(self.table.counts)
+        lookbacks = self._memory.lookbacks(self._memory.closed(len(self.table.counts)))
         step = max(1, -(-len(lookbacks) * len(self.table.counts) ** 2 // _MOST_PAIRS))
         lookbacks = lookbacks[::-step][::-1]
         counts = np.stack([each.counts for each in lookbacks])
@@ -143,7 +162,7 @@ class PooledGroups:
         ratio: float | None,
         lookbacks: Sequence[Lookback],
         counts: np.ndarray,
-    ) -> Judged:
+    ) -> tuple[Judged, Judged]:
         alpha = self._alpha(lookbacks) / len(definition.rates)
         factor = max(self._dispersion.factor(self._rates.index(r)) for r in definition.rates)
         found = _worst([
@@ -163,22 +182,27 @@ class PooledGroups:
                 still = shrunk | (found.ratio[quarter] < ratio)
                 shown = found.ratio_high < ratio
                 by_ratio = _Verdicts(shown & still, whole | shown)
-        breaches = np.flatnonzero(by_difference.breached)
-        if not len(breaches):
-            breaches = np.flatnonzero(by_ratio.breached)
-        place = int(breaches[0]) if len(breaches) else len(lookbacks) - 1
-        values = dict(zip(Comparisons._fields, found.at(place), strict=True))
-        values.pop("judged")
-        return Judged(
-            **{name: values[name] for name in values if name not in ("rows", "compared")},
-            rows=int(values["rows"]),
-            compared=int(values["compared"]),
-            breached=by_difference.at(place),
-            ratio_breached=by_ratio.at(place),
-            lookback=lookbacks[place],
-            factor=factor,
-            suppressed=_small(definition, counts[place]),
-        )
+
+        def at(verdicts: _Verdicts) -> Judged:
+            breaches = np.flatnonzero(verdicts.breached)
+            place = int(breaches[0]) if len(breaches) else len(lookbacks) - 1
+            return _judged(place)
+
+        def _judged(place: int) -> Judged:
+            values = dict(zip(Comparisons._fields, found.at(place), strict=True))
+            values.pop("judged")
+            return Judged(
+                **{name: values[name] for name in values if name not in ("rows", "compared")},
+                rows=int(values["rows"]),
+                compared=int(values["compared"]),
+                breached=by_difference.at(place),
+                ratio_breached=by_ratio.at(place),
+                lookback=lookbacks[place],
+                factor=factor,
+                suppressed=_small(definition, counts[place]),
+            )
+
+        return at(by_difference), at(by_ratio)
 
     def _whom(self, rate: Rate) -> Reference:
         if self._reference == "best":
@@ -199,6 +223,7 @@ class PooledGroups:
             "memory": self._memory.state(),
             "dispersion": self._dispersion.state(),
             "latest": self._latest,
+            "seen": self.seen,
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
@@ -210,7 +235,7 @@ class PooledGroups:
         self.table.restore(state["groups"])
         self._memory.restore(state["memory"], self.table.counts.shape[1])
         self._dispersion.restore(state["dispersion"])
-        self._latest = state["latest"]
+        self._latest, self.seen = state["latest"], int(state["seen"])
 
 
 def _small(definition: Definition, counts: np.ndarray) -> int:
@@ -228,6 +253,7 @@ def _worst(found: Sequence[Comparisons]) -> Comparisons:
     by_name = {
         name: np.stack([getattr(each, name) for each in found]) for name in Comparisons._fields
     }
+    compared = by_name["compared"].min(axis=0)
     return Comparisons(
         difference=np.fmax.reduce(by_name["difference"]),
         ratio=np.fmin.reduce(by_name["ratio"]),
@@ -236,6 +262,7 @@ def _worst(found: Sequence[Comparisons]) -> Comparisons:
         ratio_low=by_name["ratio_low"].min(axis=0),
         ratio_high=np.fmin.reduce(by_name["ratio_high"]),
         rows=by_name["rows"].max(axis=0),
-        judged=by_name["judged"].min(axis=0),
-        compared=by_name["compared"].min(axis=0),
+        # As many as are compared only where that holds of every rate.
+        judged=compared - (by_name["compared"] - by_name["judged"]).max(axis=0),
+        compared=compared,
     )

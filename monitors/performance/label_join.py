@@ -374,9 +374,11 @@ def _correct(
     kept.known_at = label.timestamp if label.timestamp is not None else kept.known_at
     if truth == before and not learned:
         return None
-    forgotten = {name: old for name in learned if (old := kept.learned.get(name)) is not None}
+    # All of them: what is counted by groups follows a truth that changes alone, too.
+    forgotten = {name: old for name, old in kept.learned.items() if old is not None}
     kept.truth = truth
     kept.learned = {**kept.learned, **learned}
+    learned = {name: value for name, value in kept.learned.items() if value is not None}
     kept.came = max(now, kept.came + TICK_S)
     key = label.request_id, label.index
     return CorrectedRow(

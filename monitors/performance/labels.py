@@ -96,8 +96,8 @@ class CorrectedRow:
         predicted: as in `JoinedRow`.
         before: what was taken for true.
         y_true: as in `JoinedRow`.
-        forgotten, learned: sensitive values that differ from those of earlier labels: what they
-            were, where there were some, and what they are.
+        forgotten, learned: sensitive values that labels have brought: those of earlier labels, and
+            those of all labels now.
         position: how many rows of the version had a label before this row had its first; -1 where
             that is not known.
         key: as in `JoinedRow`.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from monitors.performance.forgotten_keys import ForgottenKeys, Key
@@ -24,7 +25,7 @@ class LabelledRows:
     Args:
         kind: what its labels are.
         measures: what is scored.
-        groups: the known groups by name of a sensitive attribute.
+        groups: the known groups by name of a sensitive attribute; labels may tell of no other.
         forgotten: keys of predictions of the model that are not stored any more.
     """
 
@@ -39,6 +40,7 @@ class LabelledRows:
         self._predictions = 0
         self._expired = 0
         self.groups = GroupCoverage(groups or {})
+        self._attributes = frozenset(groups or {})
         self.overall = OverallScores(measures)
 
     @property
@@ -82,7 +84,18 @@ class LabelledRows:
             InvalidInput: a label is of a kind that the model does not take; then none was taken in.
         """
         self.check(labels)
-        return self._join.add_labels(labels, now)
+        return self._join.add_labels([self._declared(label) for label in labels], now)
+
+    def _declared(self, label: LabelEvent) -> LabelEvent:
+        """Return a label with those sensitive values that somebody has asked for.
+
+        Clients may name any attribute, and each would have a column of its own.
+        """
+        told = label.sensitive_features
+        if told.keys() <= self._attributes:
+            return label
+        wanted = {name: value for name, value in told.items() if name in self._attributes}
+        return replace(label, sensitive_features=wanted)
 
     def expired(self, now: float) -> int:
         """Drop labels that have waited too long; returns how many have been since the last call."""

@@ -31,6 +31,7 @@ from serving.telemetry.metrics.findings import (
     FAIRNESS_CI_LOWER,
     FAIRNESS_CI_UPPER,
     FAIRNESS_DISPARITY,
+    FAIRNESS_SUPPRESSED,
     FINDING_BREACHED,
     FINDING_CI_LOWER,
     FINDING_CI_UPPER,
@@ -38,6 +39,13 @@ from serving.telemetry.metrics.findings import (
     FINDING_VALUE,
     PERFORMANCE_OVERALL,
     PERFORMANCE_SCORE,
+)
+from serving.telemetry.metrics.incidents import (
+    INCIDENT_STORE_FAILURES,
+    INCIDENTS_OPENED,
+    WEBHOOK_DELIVERIES,
+    WEBHOOK_FAILURES,
+    WEBHOOK_WAITING,
 )
 from serving.telemetry.metrics.inference import REJECTED, SLO_GOOD, SLO_OBJECTIVE, SLO_TOTAL
 from serving.telemetry.metrics.labels import (
@@ -365,7 +373,7 @@ def test_the_drift_report_is_served_by_url(
 UNKNOWN_UNTIL = {
     "a window is full": {FINDING_VALUE, FINDING_BREACHED, FINDING_CI_LOWER, FINDING_CI_UPPER,
                          FINDING_ROWS, DRIFT_SCORE, DRIFT_P_VALUE, FAIRNESS_DISPARITY,
-                         FAIRNESS_CI_LOWER, FAIRNESS_CI_UPPER},
+                         FAIRNESS_CI_LOWER, FAIRNESS_CI_UPPER, FAIRNESS_SUPPRESSED},
     "labels come": {PERFORMANCE_SCORE, PERFORMANCE_OVERALL, LABELS_COVERAGE,
                     LABELS_COVERAGE_BY_GROUP, LABELS_DELAY_BY_GROUP},
     "a request is refused": {REJECTED},
@@ -376,6 +384,9 @@ UNKNOWN_UNTIL = {
                                       SPANS_DROPPED, TRACES_LIMITED, LINES_DROPPED,
                                       TELEMETRY_EXPORT_FAILURES},
     "a version fails to load": {MODEL_LOAD_FAILURES},
+    "an incident opens": {INCIDENTS_OPENED},
+    "there are receivers": {WEBHOOK_DELIVERIES, WEBHOOK_FAILURES, WEBHOOK_WAITING},
+    "the store of incidents fails": {INCIDENT_STORE_FAILURES},
     "a device tells, or a price is configured": {ENERGY_JOULES, MODEL_GPU_TIME, COST},
 }  # fmt: skip
 

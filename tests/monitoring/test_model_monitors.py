@@ -248,7 +248,34 @@ def test_labels_do_not_keep_what_was_found_in_predictions_fresh(make):
     watch.label([LabelEvent(f"r{n}", 0, 1, {"sex": "f"}) for n in range(10)], later)
     old = [finding for finding in watch.findings(later) if finding.monitor == "quality"]
     assert [finding.reason for finding in old] == ["stale: no rows for 2 hours; fine before that"]
-    assert watch.state()["freshness"]["fed"] == {"fairness": 0, "quality": 0, "performance": later}
+    assert watch.state()["freshness"]["fed"] == {
+        "fairness": 0, "quality": 0, "performance": later, "fairness/labels": later,
+    }  # fmt: skip
+
+
+def test_predictions_do_not_keep_what_was_found_in_labels_fresh(make):
+    tolerance = {"equal_opportunity_difference": 0.1}
+    watch = make(
+        monitors={"drift": None}, fairness={**FAIRNESS, "window": 100, "tolerance": tolerance}
+    )
+    sex = {"sex": np.array(["f", "m"] * 100, object)}
+    watch.update(replace(predictions(200), sensitive_features=sex), 0)
+    watch.label([LabelEvent(f"r{n}", 0, 1) for n in range(200)], 0)
+
+    def odds(now):
+        (found,) = (f for f in watch.findings(now) if f.metric == "equal_opportunity_difference")
+        return found
+
+    assert odds(0).breached is False
+    event = replace(predictions(200, first=500), sensitive_features=sex)
+    watch.update(event, 2 * HOUR)
+    found = odds(2 * HOUR)
+    assert (found.breached, found.reason) == (
+        None,
+        "stale: no labels for 2 hours; fine before that",
+    )
+    watch.refresh(2 * HOUR)
+    assert odds(2 * HOUR).breached is None
 
 
 def test_brain_floats_are_judged_as_numbers(make):

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from monitors.finding import Finding
-from monitors.monitor import LearnsReference, Monitor
+from monitors.monitor import JudgesLabelsToo, LearnsReference, Monitor
 from serving.models.repository.folder import ModelEntry
 from serving.monitoring.judges.descriptor import MonitorDescriptor
 
@@ -52,6 +52,19 @@ class Judge:
             model, version = self._entry.name, self._entry.version
             self._named = [replace(each, model=model, version=version) for each in self.found]
         return self._named
+
+    def feed(self, labelled: bool) -> str:
+        """Return what rows are called that keep findings fresh.
+
+        Args:
+            labelled: whether their truth is known.
+        """
+        return f"{self.name}/labels" if labelled and not self.needs.labels else self.name
+
+    def feed_of(self, found: Finding) -> str:
+        """Return what rows a finding rests on, as `feed` calls them."""
+        monitor = self.monitor
+        return self.feed(isinstance(monitor, JudgesLabelsToo) and monitor.of_labels(found))
 
     def take(self, found: Sequence[Finding]) -> None:
         """Remember what the monitor has found.

@@ -166,14 +166,14 @@ class MonitorSet:
         finally:
             self._time.checked(judge.name, began)
         self._failures.pop(judge.name, None)
-        if judge.needs.labels or rows.labels is None:
-            self._fresh.fed(judge.name, now)
+        self._fresh.fed(judge.feed(labelled=rows.labels is not None), now)
         if found:
             self._publish(judge, found)
 
     def _publish(self, judge: Judge, found: Sequence[Finding]) -> None:
         judge.take(found)
-        self._fresh.judged(judge.name)
+        for feed in {judge.feed_of(each) for each in found}:
+            self._fresh.judged(feed)
         self._series.show_later(judge.name, judge.found)
         self._series.count_alarms(found)
 
@@ -205,11 +205,12 @@ class MonitorSet:
         old = self._fresh.refresh(now)
         latest = {}
         for judge in self.judges:
-            idle_s = self._fresh.idle_s(judge.name, now)
             for found in judge.latest:
                 key = (found.monitor, found.metric, found.subject, found.segment)
-                is_old = judge.name in old
-                latest[key] = stale(found, idle_s, judge.fed_by) if is_old else found
+                feed = judge.feed_of(found)
+                idle_s = self._fresh.idle_s(feed, now)
+                what = judge.fed_by if feed == judge.name else "labels"
+                latest[key] = stale(found, idle_s, what) if feed in old else found
         return list(latest.values())
 
     @property

@@ -107,3 +107,8 @@ def test_no_group_is_no_comparison():
     found = compare(np.zeros((2, 0)), np.zeros((2, 0)), np.array([0.1, 0.1]), 20)
     assert np.isnan(found.difference).all()
     assert found.compared.tolist() == [0, 0]
+
+
+def test_a_small_group_is_not_whom_others_are_judged_by():
+    cells = (900, 1000), (100, 1000), (25, 25)
+    assert of(*cells, reference="highest").low == pytest.approx(of(*cells[:2]).low)

@@ -1,5 +1,6 @@
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -241,3 +242,94 @@ def test_it_goes_on_from_its_state(make_rows):
         other = again
     with pytest.raises(ValueError, match="judged otherwise"):
         monitor(300).restore(one.state())
+
+
+def test_a_correction_of_an_old_row_is_no_evidence_about_the_latest_window():
+    rng = np.random.default_rng(3)
+    tolerances = Tolerances(by_metric={"equal_opportunity_difference": 0.1})
+    one, other = monitor(1000, tolerances), monitor(1000, tolerances)
+    groups = rng.choice(["f", "m"], 7000).tolist()
+    truth = rng.random(7000) < 0.5
+    said = np.where(rng.random(7000) < 0.8, truth, ~truth)
+    wrong = truth.copy()
+    changed = [at for at in range(1000) if groups[at] == "f" and truth[at] and not said[at]]
+    wrong[changed] = False
+    for watch, labels in ((one, wrong), (other, truth)):
+        for at in range(0, 7000, 1000):
+            part = slice(at, at + 1000)
+            rows = labelled(said[part], labels[part], at * 1.0, group=groups[part])
+            expected = watch.update(replace(rows, positions=np.arange(at, at + 1000)), now=0)
+    corrected = [
+        CorrectedRow(int(said[at]), 0, 1, position=at, groups={"group": "f"}) for at in changed
+    ]
+    found = one.revise(corrections(corrected, 9e9), now=0)
+    assert len(found) == len(expected)
+    for now, then in zip(found, expected, strict=True):
+        assert (now.metric, now.breached, now.n_current) == (
+            then.metric,
+            then.breached,
+            then.n_current,
+        )
+        assert now.value == pytest.approx(then.value, nan_ok=True)
+    again = monitor(1000, tolerances)
+    again.restore(json.loads(json.dumps(one.state())))
+    assert again.state() == one.state()
+
+
+def test_difference_and_ratio_have_lookbacks_of_their_own(make_rows):
+    both = {"demographic_parity_difference": 0.05, "demographic_parity_ratio": 0.8}
+    lost = 0
+    rng = np.random.default_rng(5)
+    watch = monitor(500, Tolerances(by_metric=both))
+    alone = monitor(500, Tolerances(by_metric={"demographic_parity_ratio": 0.8}))
+    for number in range(60):
+        groups = np.where(rng.random(500) < 0.5, "b", "a")
+        said = rng.random(500) < np.where(groups == "b", 0.36, 0.5)
+        rows = predictions(make_rows, said, number * 600.0, group=groups.tolist())
+        found = by_metric(watch.update(rows, now=0))["demographic_parity_ratio"]
+        by_itself = by_metric(alone.update(rows, now=0))["demographic_parity_ratio"]
+        lost += bool(by_itself.breached) and found.breached is False
+    # Two verdicts share what one has alone, so that a few come later.
+    assert lost < 15
+    assert found.breached is True
+
+
+def test_equalized_odds_are_unknown_while_one_of_the_rates_is():
+    truth = [1, 0] * 400 + [1] * 120 + [0] * 25
+    said = [1, 0] * 400 + [0] * 145
+    groups = ["a"] * 400 + ["b"] * 400 + ["c"] * 145
+    watch = monitor(len(truth), Tolerances(by_metric={"equalized_odds_difference": 0.99}))
+    found = by_metric(watch.update(labelled(said, truth, group=groups), now=0))
+    odds = found["equalized_odds_difference"]
+    assert odds.value == pytest.approx(1.0)
+    assert (odds.breached, odds.reason) == (None, "a group has fewer than 100 rows")
+
+
+def test_what_rests_on_labels_is_unknown_before_there_are_any(make_rows):
+    watch = monitor(400, ODDS)
+    groups = np.repeat(["a", "b"], 200).tolist()
+    found = by_metric(watch.update(predictions(make_rows, [True] * 400, group=groups), now=0))
+    for metric, side in (
+        ("equalized_odds_difference", "above"),
+        ("equal_opportunity_ratio", "below"),
+    ):
+        each = found[metric]
+        assert (each.breached, each.direction) == (None, side)
+        assert each.reason == "no window of labelled rows is full yet"
+
+
+def test_what_rests_on_labels_is_unknown_once_none_has_come_for_long(make_rows):
+    watch = monitor(400, ODDS, stale_after_s=3600.0)
+    groups = np.repeat(["a", "b"], 200).tolist()
+    truth = np.tile([1, 0], 200)
+    watch.update(labelled(truth, truth, 1000.0, group=groups), now=1000.0)
+    watch.update(predictions(make_rows, [True] * 400, 9000.0, group=groups), now=9000.0)
+    assert watch.tick(4000.0) == []
+    again = monitor(400, ODDS, stale_after_s=3600.0)
+    again.restore(json.loads(json.dumps(watch.state())))
+    for each in (watch, again):
+        found = by_metric(each.tick(4700.0))
+        assert set(found) == {"equalized_odds_difference", "equal_opportunity_ratio"}
+        reason = "stale: no labels any more; fine before that"
+        assert {(f.breached, f.reason) for f in found.values()} == {(None, reason)}
+        assert each.tick(9000.0) == []

@@ -173,7 +173,7 @@ def test_what_a_correction_brings_is_no_part_of_the_label_before(predict):
     first = label("a", 1, age="old")
     (row,) = join.add_labels([first], now=1.0).rows
     (corrected,) = join.add_labels([label("a", 1, sex="m")], now=2.0).corrected
-    assert corrected.learned == {"sex": "m"}
+    assert (corrected.forgotten, corrected.learned) == ({"age": "old"}, {"age": "old", "sex": "m"})
     assert first.sensitive_features == row.sensitive_features == {"age": "old"}
     assert not join.add_labels([label("a", 1, sex="m", age="old")], now=3.0).corrected
 
@@ -285,7 +285,7 @@ def test_a_correction_says_what_it_replaces_and_where_that_was_counted(predict):
     assert rows == []
     assert corrected == [
         CorrectedRow(0, 1, 2, {"sex": "f"}, {"sex": "m", "age": "old"}),
-        CorrectedRow(0, 2, 0),
+        CorrectedRow(0, 2, 0, {"sex": "m", "age": "old"}, {"sex": "m", "age": "old"}),
         CorrectedRow(1, 1, 2),
     ]
     assert [row.position for row in corrected] == [1, 1, 2]
