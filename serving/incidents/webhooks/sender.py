@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 LOOK_S: Final = 0.1
 """How soon a message is tried after it has come."""
+HELD_S: Final = 5.0
+"""How long a message waits for a store that does not answer; rather twice than never."""
 REMIND_S: Final = 60.0
 """How often Alertmanager is told again of what is not over; it forgets what it is not told of."""
 _NOT_NOW: Final = frozenset({408, 425, 429})
@@ -83,7 +85,7 @@ class Sender:
         try:
             while True:
                 delivery = self._outbox.next()
-                if delivery is not None and not self._holds(delivery.id):
+                if delivery is not None and not self._held(delivery):
                     await self._deliver(delivery)
                     continue
                 if self._webhook.kind == "alertmanager":
@@ -93,6 +95,10 @@ class Sender:
             if self._client is not None:
                 with contextlib.suppress(Exception):
                     await self._client.aclose()
+
+    def _held(self, delivery: Delivery) -> bool:
+        """Whether a message is to wait until the store has it."""
+        return 0 <= self._clock() - delivery.next_at < HELD_S and self._holds(delivery.id)
 
     async def _deliver(self, delivery: Delivery) -> None:
         try:

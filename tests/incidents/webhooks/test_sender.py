@@ -128,6 +128,15 @@ async def test_a_message_waits_until_the_store_has_it(send, receiver, incident, 
     await eventually(lambda: receiver.posts)
 
 
+async def test_a_store_that_hangs_keeps_no_message_for_long(
+    send, receiver, incident, eventually, monkeypatch
+):
+    monkeypatch.setattr(module, "HELD_S", 0.05)
+    outbox, _ = send(receiver.url, holds=lambda _: True)
+    outbox.offer("opened", incident())
+    await eventually(lambda: receiver.posts, 5.0)
+
+
 async def test_alertmanager_is_reminded_of_what_it_wants_to_hear(
     send, receiver, incident, eventually, monkeypatch
 ):
