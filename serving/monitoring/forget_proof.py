@@ -24,9 +24,7 @@ from serving.monitoring.wal_segments import Torn, records
 
 _OWN: Final = re.compile(r"(.+?)(?:\.json|\.new|\.[0-9]+\.journal|\.([0-9]+)\.wal)")
 """What a monitor calls its files; one that was set aside has another name."""
-_INCIDENTS: Final = re.compile(
-    r"vigil\.db(?:\.[0-9TZ]+\.unreadable)?(?:-wal|-shm|-journal)?"
-)
+_INCIDENTS: Final = re.compile(r"vigil\.db(?:\.[0-9TZ]+\.unreadable)?(?:-wal|-shm|-journal)?")
 """The database of incidents. It has no requests; its bytes are full of short numbers."""
 _AGAIN: Final = "do it again"
 _STOPPED: Final = (
