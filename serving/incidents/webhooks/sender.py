@@ -122,13 +122,15 @@ class Sender:
         if 0 <= now - self._reminded < REMIND_S:
             return
         self._reminded = now
-        mine = [each for each in self._active() if self._outbox.wants(each)]
-        if mine:
-            try:
+        try:
+            mine = [each for each in self._active() if self._outbox.wants(each)]
+            if mine:
                 await self._post(alerts_post(self._webhook, mine, now))
                 self._worked()
-            except _Failed as failed:
-                self._count(failed)
+        except _Failed as failed:
+            self._count(failed)
+        except Exception as error:  # noqa: BLE001 - it must not end what is told later
+            report(Event.WEBHOOK_FAILED, f"{self._name} cannot be reminded", error=error)
 
     async def _post(self, post: Post) -> None:
         """Post something; returns once the receiver has taken it.
@@ -136,15 +138,13 @@ class Sender:
         Raises:
             _Failed: it has not.
         """
+        client = await self._connected()
         import httpx
 
-        if self._client is None:
-            logging.getLogger("httpx").addFilter(_keeps_secrets)
-            self._client = httpx.AsyncClient(follow_redirects=False)
         token = _posting.set(True)
         try:
             async with asyncio.timeout(self._webhook.timeout_s):
-                sending = self._client.stream(
+                sending = client.stream(
                     "POST", post.url, content=post.body, headers=post.headers,
                     timeout=self._webhook.timeout_s,
                 )  # fmt: skip
@@ -160,6 +160,21 @@ class Sender:
             final = status < 500 and status not in _NOT_NOW
             wait_s = float(wait) if wait.isascii() and wait.isdigit() and len(wait) < 7 else None
             raise _Failed(f"status_{status // 100}xx", final=final, wait_s=wait_s)
+
+    async def _connected(self) -> httpx.AsyncClient:
+        """Return the client, which is made once.
+
+        Raises:
+            _Failed: the environment names a proxy or certificates that cannot be used.
+        """
+        if self._client is None:
+            try:  # in a thread: to import it and to read all certificates takes half a second
+                self._client = await asyncio.to_thread(_new_client)
+            except Exception as error:
+                said = f"no client can be made to tell {self._name}; see SSL_CERT_FILE and proxies"
+                report(Event.WEBHOOK_FAILED, said, error=error)
+                raise _Failed("client") from None
+        return self._client
 
     @property
     def _name(self) -> str:
@@ -189,6 +204,13 @@ def sender_of(
     """Return the queue of a receiver and what empties it."""
     outbox = Outbox(webhook, changed, series, clock)
     return outbox, Sender(outbox, holds, active, series, clock)
+
+
+def _new_client() -> httpx.AsyncClient:
+    import httpx
+
+    logging.getLogger("httpx").addFilter(_keeps_secrets)
+    return httpx.AsyncClient(follow_redirects=False)
 
 
 def _keeps_secrets(_record: logging.LogRecord) -> bool:
