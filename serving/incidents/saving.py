@@ -27,7 +27,8 @@ ANSWER_S: Final = 3.0
 MOST_ASKED: Final = 16
 """Questions that wait for the store; beyond it clients are not kept waiting."""
 MOST_WAITING: Final = 20_000
-"""Incidents that are over and wait for the store; beyond it the oldest are lost, and counted."""
+"""Incidents that are over and wait for the store, and messages that are to be deleted from it;
+beyond it the oldest are lost, and counted."""
 
 T = TypeVar("T")
 
@@ -104,7 +105,12 @@ class Saving:
 
     def delivery(self, ident: str, delivery: Delivery | None) -> None:
         """Have a delivery saved as it is now; None: it is done with."""
-        self._pending.deliveries[ident] = delivery
+        waiting = self._pending.deliveries
+        waiting[ident] = delivery
+        if delivery is None and len(waiting) > MOST_WAITING:
+            # After a restart the receiver is told of it twice.
+            del waiting[next(each for each, kept in waiting.items() if kept is None)]
+            self._count("overflow")
 
     def state(self, key: tuple[str, str], state: WatchState | None) -> None:
         """Have a state saved; None: it is gone."""
@@ -213,7 +219,7 @@ class Saving:
             return await asyncio.shield(begun)
         except StoreFailed:
             raise
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is tried again
             report(Event.INTERNAL_ERROR, "the store of incidents has failed", error=error)
             raise StoreFailed("refused") from None
 

@@ -237,6 +237,18 @@ async def test_memory_is_bounded_while_the_store_is_away(saving, series, monkeyp
     assert failures(series) == {"overflow": 2}
 
 
+async def test_messages_that_are_done_with_are_bounded_while_the_store_is_away(
+    saving, store, series, monkeypatch
+):
+    monkeypatch.setattr(module, "MOST_WAITING", 3)
+    for number in range(5):
+        saving.delivery(f"d{number}", None)
+    assert failures(series) == {"overflow": 2}
+    await saving.load(0.0)
+    await saving.flush()
+    assert store.saved[0].deliveries == {"d2": None, "d3": None, "d4": None}
+
+
 @pytest.fixture
 def over(bench, found):
     from msgspec.structs import replace

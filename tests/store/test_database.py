@@ -113,11 +113,11 @@ def test_a_server_whose_machine_is_gone_is_noticed_in_seconds(tmp_path):
 
     def connect(_dialect, _record, _args, parameters):
         given.update(parameters)
-        raise OSError
+        raise OSError("enough")
 
     engine = module._engine(url_of("postgresql://u@h/d", tmp_path))
     event.listen(engine, "do_connect", connect)
-    with pytest.raises(OSError):
+    with pytest.raises(OSError, match="enough"):
         engine.connect()
     assert given["tcp_user_timeout"] == 5000
     idle, interval, count = (given[f"keepalives_{n}"] for n in ("idle", "interval", "count"))

@@ -170,7 +170,7 @@ class Sender:
         if self._client is None:
             try:  # in a thread: to import it and to read all certificates takes half a second
                 self._client = await asyncio.to_thread(_new_client)
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - it may be of any kind
                 said = f"no client can be made to tell {self._name}; see SSL_CERT_FILE and proxies"
                 report(Event.WEBHOOK_FAILED, said, error=error)
                 raise _Failed("client") from None
