@@ -55,7 +55,8 @@ def test_files_that_still_hold_it_are_told(tmp_path):
 
 
 def test_the_database_of_incidents_is_not_searched(tmp_path):
-    for name in ("vigil.db", "vigil.db-wal", "vigil.db-shm", "vigil.db.20261130T120000Z.unreadable"):
+    aside = "vigil.db.20261130T120000Z.unreadable"
+    for name in ("vigil.db", "vigil.db-wal", "vigil.db-shm", aside):
         (tmp_path / name).write_bytes(b"... subject-7 ...")
     assert absent(tmp_path) == 0
     (tmp_path / "sub").mkdir()
