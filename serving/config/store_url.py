@@ -26,6 +26,11 @@ def check_url(url: str) -> str:
             _ = parts.port
         except ValueError:
             raise ValueError("has no readable port; write postgresql://host/name") from None
+        if parts.netloc.endswith(":"):
+            raise ValueError("has an empty port; write postgresql://host/name without the colon")
+        if "@" in parts.path + parts.query + parts.fragment:
+            # Part of a password would be taken for the path, and be shown.
+            raise ValueError("has an @ after the host; write / as %2F and @ as %40 in a password")
         if parts.path.strip("/"):
             return url
     raise ValueError(

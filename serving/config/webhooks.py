@@ -76,6 +76,14 @@ class Webhook(Section):
             raise ValueError("is no address; write for example https://hooks.example.com/vigil")
         return url
 
+    @field_validator("token")
+    @classmethod
+    def _fits_a_header(cls, token: SecretStr | None) -> SecretStr | None:
+        text = "x" if token is None else token.get_secret_value()
+        if not text.isascii() or not text.isprintable():
+            raise ValueError("write printable ASCII only, without line ends: it goes in a header")
+        return token
+
     @model_validator(mode="after")
     def _complete(self) -> Webhook:
         if self.url is None and self.kind != "pagerduty":

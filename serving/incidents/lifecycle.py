@@ -13,6 +13,7 @@ from serving.channel.messages.incidents import (
     Evidence,
     Happening,
     Incident,
+    Measured,
     Severity,
     State,
 )
@@ -65,6 +66,9 @@ def raised(
 
 def quiet(incident: Incident, findings: Sequence[FindingRecord], now: float) -> Incident:
     """Return an incident as it is after findings none of which has breached."""
+    mine = {_measures(each) for each in (incident.evidence.leading, *incident.evidence.top)}
+    if any(each.breached is None and _measures(each) in mine for each in findings):
+        return incident  # what has breached is unknown, however well the others do
     known = [each for each in findings if each.breached is False]
     if not known:  # nobody knows whether it is over
         return incident
@@ -79,6 +83,11 @@ def quiet(incident: Incident, findings: Sequence[FindingRecord], now: float) -> 
         quiet_since=now if incident.quiet_since is None else incident.quiet_since,
         seen=max(incident.seen, window_end(latest)),
     )
+
+
+def _measures(each: Measured | FindingRecord) -> tuple[str, str, str, str]:
+    """Return what is measured, whatever the value."""
+    return each.metric, each.subject, each.segment, each.version
 
 
 def is_over(incident: Incident, rules: Incidents, now: float) -> bool:

@@ -24,8 +24,11 @@ FIRST_PAUSE_S: Final = 1.0
 LONGEST_PAUSE_S: Final = 60.0
 ANSWER_S: Final = 3.0
 """What a client waits for the store."""
+MOST_ASKED: Final = 16
+"""Questions that wait for the store; beyond it clients are not kept waiting."""
 MOST_WAITING: Final = 20_000
-"""Incidents that are over and wait for the store; beyond it the oldest are lost, and counted."""
+"""Incidents that are over and wait for the store, and messages that are to be deleted from it;
+beyond it the oldest are lost, and counted."""
 
 T = TypeVar("T")
 
@@ -84,6 +87,7 @@ class Saving:
         self._pause_s = FIRST_PAUSE_S
         self._retry_at = 0.0
         self._problem = ""
+        self._asked = 0
         self._ended = False
         self.loaded = False
 
@@ -101,7 +105,12 @@ class Saving:
 
     def delivery(self, ident: str, delivery: Delivery | None) -> None:
         """Have a delivery saved as it is now; None: it is done with."""
-        self._pending.deliveries[ident] = delivery
+        waiting = self._pending.deliveries
+        waiting[ident] = delivery
+        if delivery is None and len(waiting) > MOST_WAITING:
+            # After a restart the receiver is told of it twice.
+            del waiting[next(each for each, kept in waiting.items() if kept is None)]
+            self._count("overflow")
 
     def state(self, key: tuple[str, str], state: WatchState | None) -> None:
         """Have a state saved; None: it is gone."""
@@ -165,9 +174,12 @@ class Saving:
         """Return what the store answers; None where it does not, or not in time."""
         if not self.loaded:
             return None
+        if self._asked >= MOST_ASKED:
+            self._count("slow")
+            return None
         try:
             async with asyncio.timeout(ANSWER_S):
-                return await self._run(question)
+                return await self._run(question, asked=True)
         except StoreFailed as error:
             self._count(error.reason)
         except TimeoutError:
@@ -189,15 +201,30 @@ class Saving:
             report(Event.STATE_NOT_SAVED, "the latest changes of incidents could not be saved")
         self._thread.shutdown(wait=False, cancel_futures=True)
 
-    async def _run(self, work: Callable[[Store], T]) -> T:
+    async def _run(self, work: Callable[[Store], T], *, asked: bool = False) -> T:
+        """Have the thread do something; whatever goes wrong there is a `StoreFailed`."""
+
         def in_thread() -> T:
             if self._store is None:
                 self._store = self._make_store()
             return work(self._store)
 
-        loop = asyncio.get_running_loop()
-        # A client that goes away must not end what the thread has begun.
-        return await asyncio.shield(loop.run_in_executor(self._thread, in_thread))
+        try:
+            begun = asyncio.get_running_loop().run_in_executor(self._thread, in_thread)
+            if asked:
+                # A question waits for the thread although its client has given up.
+                self._asked += 1
+                begun.add_done_callback(self._answered)
+            # A client that goes away must not end what the thread has begun.
+            return await asyncio.shield(begun)
+        except StoreFailed:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is tried again
+            report(Event.INTERNAL_ERROR, "the store of incidents has failed", error=error)
+            raise StoreFailed("refused") from None
+
+    def _answered(self, _: object) -> None:
+        self._asked -= 1
 
     def _worked(self) -> None:
         if self._problem:

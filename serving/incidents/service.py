@@ -25,7 +25,7 @@ from serving.channel.messages.incidents import (
     IncidentQuery,
 )
 from serving.config import Webhook
-from serving.errors import NotFound
+from serving.errors import ModelNotReady
 from serving.incidents.book import Book, Context, not_there
 from serving.incidents.causes import grouped
 from serving.incidents.deployments import Deployments, Served
@@ -298,24 +298,24 @@ class IncidentService:
 
         Raises:
             NotFound: there is no such incident.
+            ModelNotReady: only the store may know it, and does not answer.
             InvalidInput: that cannot be done with it.
         """
         found = self._book.find(order.id)
         if found is None:
-            found = await self._saving.ask(lambda store: store.find(order.id))
+            # A tuple, for what it answers where there is none is None as well.
+            answer = await self._saving.ask(lambda store: (store.find(order.id),))
+            if answer is None:
+                raise ModelNotReady("the store of incidents does not answer; try again later")
+            found = answer[0]
         if found is None:
-            raise self._missing(order.id)
+            raise not_there(order.id)
         if order.action is None:
             return found
         done = self._book.act(found, order.action, order.note)
         self._show()
         await self._saved()
         return done
-
-    def _missing(self, ident: str) -> NotFound:
-        problem = self._saving.problem
-        error = not_there(ident)
-        return NotFound(f"{error.message}; {problem}") if problem else error
 
     async def _saved(self) -> None:
         """Wait until what was done would outlive this process, for as long as clients wait."""

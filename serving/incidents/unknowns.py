@@ -82,9 +82,16 @@ class Unknowns:
         for key, each in missing.items():
             self._is(key, each.kind, each.why, judged=self._was_judged(key))
         models = {key.model for key in (*groups, *missing)}
+        gone = "by itself: it is judged no more"
         for key in [key for key in self._states if key.model in models]:
             if key not in groups and key not in missing:
-                self._drop(key, "by itself: it is judged no more")
+                self._drop(key, gone)
+        for incident in list(self._book.active()):
+            key = Key(*incident.key)
+            if incident.metric == VERDICT or key.model not in models or key in groups:
+                continue
+            if Key(key.model, _monitor(key)) not in missing:  # else it may be judged again
+                self._book.close(incident, gone)
 
     def _was_judged(self, key: Key) -> bool:
         return any(
@@ -114,10 +121,15 @@ class Unknowns:
         if before is not None and before.kind == kind:
             if (before.why, before.judged) != (why, judged):
                 self._states[key] = replace(before, why=why, judged=judged)
+            if before.judged != judged:  # a reason alone is not worth a write
+                self._changed(key, self._states[key])
             return
+        # Another kind of silence is the same silence, unless it was a wait for a first window.
+        since = self._clock()
+        if before is not None and kind != "known" and self._ticket_at(before) is not None:
+            since = before.since
         state = WatchState(
-            model=key.model, cause=key.cause, kind=kind, since=self._clock(), why=why,
-            judged=judged,
+            model=key.model, cause=key.cause, kind=kind, since=since, why=why, judged=judged,
         )  # fmt: skip
         self._states[key] = state
         self._changed(key, state)

@@ -24,6 +24,8 @@ from serving.monitoring.wal_segments import Torn, records
 
 _OWN: Final = re.compile(r"(.+?)(?:\.json|\.new|\.[0-9]+\.journal|\.([0-9]+)\.wal)")
 """What a monitor calls its files; one that was set aside has another name."""
+_INCIDENTS: Final = re.compile(r"vigil\.db(?:\.[0-9TZ]+\.unreadable)?(?:-wal|-shm|-journal)?")
+"""The database of incidents. It has no requests; its bytes are full of short numbers."""
 _AGAIN: Final = "do it again"
 _STOPPED: Final = (
     "start the instance once, stop it in order, so that it saves its state anew, and do this "
@@ -39,6 +41,8 @@ def require_absent(
 ) -> int:
     """Search the files of an instance; returns how many were searched.
 
+    The database of incidents is left out, where it has its usual name.
+
     Args:
         data_dir: of the instance.
         gone: what is looked for.
@@ -52,6 +56,8 @@ def require_absent(
     advice = _RUNS if monitors else _STOPPED
     searched = 0
     for path in _files(data_dir, but):
+        if path.parent == data_dir and _INCIDENTS.fullmatch(path.name):
+            continue
         own = _OWN.fullmatch(path.name)
         if own is None or own[1] not in monitors:
             searched += _search(path, gone, {}, advice, go_on)

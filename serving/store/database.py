@@ -135,6 +135,11 @@ def _engine(url: URL) -> Engine:
             hide_parameters=True,
             connect_args={
                 "connect_timeout": int(ANSWER_S),
+                # A server whose machine is gone says nothing more; TCP alone waits for minutes.
+                "tcp_user_timeout": milliseconds,
+                "keepalives_idle": 5,
+                "keepalives_interval": 2,
+                "keepalives_count": 3,
                 "options": f"-c statement_timeout={milliseconds} -c lock_timeout={milliseconds}",
             },
         )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -17,6 +18,7 @@ from serving.telemetry.logs.report import report
 
 T = TypeVar("T")
 _MOST_CLOSED: Final = 100_000
+_CHUNK: Final = 500
 
 
 class IncidentStore:
@@ -82,15 +84,14 @@ class IncidentStore:
             if batch.incidents:
                 self._save_incidents(connection, list(batch.incidents.values()))
             if batch.deliveries:
-                gone = DELIVERIES.c.id.in_(list(batch.deliveries))
-                connection.execute(delete(DELIVERIES).where(gone))
+                for idents in _chunks(batch.deliveries):
+                    connection.execute(delete(DELIVERIES).where(DELIVERIES.c.id.in_(idents)))
                 _insert(connection, DELIVERIES, map(self._delivery, _left(batch.deliveries)))
             if batch.states:
                 whose = tuple_(WATCH_STATES.c.model, WATCH_STATES.c.cause)
-                known = and_(
-                    WATCH_STATES.c.instance == self._instance, whose.in_(list(batch.states))
-                )
-                connection.execute(delete(WATCH_STATES).where(known))
+                mine = WATCH_STATES.c.instance == self._instance
+                for keys in _chunks(batch.states):
+                    connection.execute(delete(WATCH_STATES).where(mine, whose.in_(keys)))
                 _insert(connection, WATCH_STATES, map(self._state, _left(batch.states)))
             for served in batch.deployments.values():
                 row = {"instance": self._instance, **msgspec.structs.asdict(served)}
@@ -99,10 +100,9 @@ class IncidentStore:
                 connection.execute(insert(DEPLOYMENTS), row)
 
     def _save_incidents(self, connection: Connection, incidents: Sequence[Incident]) -> None:
-        idents = [each.id for each in incidents]
-        connection.execute(delete(INCIDENTS).where(INCIDENTS.c.id.in_(idents)))
-        active = [each.key for each in incidents if each.active]
-        if active:
+        for idents in _chunks(each.id for each in incidents):
+            connection.execute(delete(INCIDENTS).where(INCIDENTS.c.id.in_(idents)))
+        for active in _chunks(each.key for each in incidents if each.active):
             # There is none, unless a process that went on without its store has opened it anew.
             whose = tuple_(INCIDENTS.c.model, INCIDENTS.c.cause)
             older = and_(
@@ -179,6 +179,13 @@ _OF_DEPLOYMENT: Final = ("instance", "model", "version", "revision")
 
 def _encoded(value: msgspec.Struct) -> str:
     return msgspec.json.encode(value).decode()
+
+
+def _chunks(values: Iterable[T]) -> Iterator[list[T]]:
+    """Yield values in lists that a statement may hold: databases bound its parameters."""
+    left = iter(values)
+    while chunk := list(itertools.islice(left, _CHUNK)):
+        yield chunk
 
 
 def _left(changes: dict[Any, T | None]) -> list[T]:

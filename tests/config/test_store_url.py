@@ -22,7 +22,9 @@ def test_a_database(url):
 @pytest.mark.parametrize(
     "url",
     ["", "vigil.db", "sqlite://", "sqlite:///", "mysql://h/d", "postgresql://host",
-     "postgresql://u:a-secret@h:x/d", "postgresql+asyncpg://u:a-secret@h/d", "sqlite:///a\nb"],
+     "postgresql://u:a-secret@h:x/d", "postgresql+asyncpg://u:a-secret@h/d", "sqlite:///a\nb",
+     "postgresql://host:/d", "postgresql://u:a-secret@h:/d", "postgresql://u:1/a-secret@h/d",
+     "postgresql://u:1/x?a-secret@h/d", "postgresql://u:1/x#a-secret@h/d"],
 )  # fmt: skip
 def test_no_database(url):
     with pytest.raises(ValueError, match="write") as error:

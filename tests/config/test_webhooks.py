@@ -45,6 +45,8 @@ def test_secrets_are_not_shown_and_survive_pickling():
         ({"url": URL, "routing_key": "a-secret"}, "routing_key goes with kind pagerduty"),
         ({"kind": "pagerduty"}, "routing_key goes with kind pagerduty"),
         ({"kind": "slack", "url": URL, "secret": "a-secret"}, "secret goes with kind generic"),
+        ({"url": URL, "token": "a-secret-ä"}, "token: write printable ASCII only"),
+        ({"url": URL, "token": "a-secret\n"}, "token: write printable ASCII only"),
         ({"url": URL, "name": "a b"}, "write up to 64 letters"),
         ({"url": URL, "kind": "irc"}, "kind"),
     ],

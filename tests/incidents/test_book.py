@@ -109,6 +109,22 @@ def test_the_same_window_and_an_unknown_one_are_no_quiet(bench, found, clock):
     assert bench.active()[0].quiet_windows == 1
 
 
+@pytest.mark.parametrize("subjects", [["age"], ["age", "sex"]])
+def test_it_is_not_over_while_what_has_breached_is_unknown(bench, found, clock, subjects):
+    drift = {"monitor": "drift", "metric": "psi", "direction": "above", "threshold": 0.05}
+    bench.judge(*(found(**drift, subject=each) for each in subjects))
+    other = {**drift, "breached": False, "subject": "income"}
+    for _ in range(5):
+        clock.pass_s(60)
+        bench.judge(found(**drift | {"breached": None}, subject="age"), found(**other))
+    assert [each.quiet_windows for each in bench.active()] == [0]
+    for _ in range(3):
+        clock.pass_s(60)
+        unknown = found(**drift | {"breached": None}, subject="never judged")
+        bench.judge(found(**drift | {"breached": False}, subject="age"), found(**other), unknown)
+    assert not bench.active()
+
+
 def test_a_breach_in_between_begins_the_quiet_anew(bench, found, clock):
     bench.judge(found())
     clock.pass_s(200)

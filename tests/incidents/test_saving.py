@@ -30,7 +30,8 @@ class Store:
     def _may(self):
         self.gate.wait(10)
         if self.fails:
-            raise StoreFailed(self.fails.pop(0))
+            fault = self.fails.pop(0)
+            raise fault if isinstance(fault, Exception) else StoreFailed(fault)
 
     def load(self, since):
         self._may()
@@ -159,6 +160,52 @@ async def test_questions_wait_only_so_long(saving, store, series, monkeypatch):
     assert failures(series)["slow"] == 1
 
 
+async def test_a_fault_of_the_store_is_told_and_tried_again(saving, store, clock, series, caplog):
+    store.fails = [ValueError("a-password"), KeyError("a-password"), TypeError("a-password")]
+    assert await saving.load(0.0) is None
+    assert "is tried again: it refused a statement" in saving.problem
+    clock.pass_s(1)
+    assert await saving.load(0.0) is None
+    clock.pass_s(1)
+    assert await saving.load(0.0) is None  # the pause has grown
+    assert len(store.fails) == 1
+    clock.pass_s(1)
+    assert await saving.load(0.0) is None
+    clock.pass_s(4)
+    assert await saving.load(0.0) == Kept()
+    store.fails = [ValueError("a-password")]
+    saving.delivery("d", None)
+    await saving.flush()
+    assert not saving.holds("d")
+    store.fails = [ValueError("a-password")]
+    assert await saving.ask(lambda each: each.find("a")) is None
+    assert failures(series) == {"refused": 5}
+    assert "the store of incidents has failed" in caplog.text
+    assert "a-password" not in caplog.text
+
+
+async def test_questions_do_not_pile_up_behind_a_store_that_hangs(
+    saving, store, series, monkeypatch, eventually
+):
+    await saving.load(0.0)
+    asked = []
+
+    def question(each):
+        asked.append(None)
+        return each.find("a") or "nothing"
+
+    store.gate.clear()
+    monkeypatch.setattr(module, "ANSWER_S", 0.01)
+    for _ in range(module.MOST_ASKED + 5):
+        assert await saving.ask(question) is None
+    monkeypatch.setattr(module, "ANSWER_S", 10)
+    store.gate.set()
+    await eventually(lambda: saving._asked == 0)
+    assert len(asked) == module.MOST_ASKED
+    assert failures(series) == {"slow": module.MOST_ASKED + 5}
+    assert await saving.ask(question) == "nothing"
+
+
 async def test_a_delivery_is_held_until_it_is_saved_or_that_is_hopeless(saving, store):
     await saving.load(0.0)
     saving.delivery("d", None)
@@ -188,6 +235,18 @@ async def test_memory_is_bounded_while_the_store_is_away(saving, series, monkeyp
     for number in range(5):
         saving.incident(over(f"i{number}"))
     assert failures(series) == {"overflow": 2}
+
+
+async def test_messages_that_are_done_with_are_bounded_while_the_store_is_away(
+    saving, store, series, monkeypatch
+):
+    monkeypatch.setattr(module, "MOST_WAITING", 3)
+    for number in range(5):
+        saving.delivery(f"d{number}", None)
+    assert failures(series) == {"overflow": 2}
+    await saving.load(0.0)
+    await saving.flush()
+    assert store.saved[0].deliveries == {"d2": None, "d3": None, "d4": None}
 
 
 @pytest.fixture

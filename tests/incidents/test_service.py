@@ -7,7 +7,7 @@ import pytest
 from serving.channel.messages.findings import FindingsChanged, Unjudged
 from serving.channel.messages.incidents import IncidentOrder, IncidentQuery
 from serving.config import Incidents, Webhook
-from serving.errors import InvalidInput, NotFound
+from serving.errors import InvalidInput, ModelNotReady, NotFound
 from serving.incidents import service as module
 from serving.incidents.deployments import Served
 from serving.incidents.service import IncidentService
@@ -124,7 +124,14 @@ async def test_without_a_store_incidents_are_there_all_the_same(
     assert any("are lacking" in note for note in answer.notes)
     done = await service.incident(IncidentOrder(answer.incidents[0].id, "resolve"))
     assert done.state == "resolved"
-    with pytest.raises(NotFound, match="cannot be reached"):
+    with pytest.raises(ModelNotReady, match="does not answer; try again later"):
+        await service.incident(IncidentOrder("nobody"))
+
+
+async def test_what_the_store_does_not_know_is_not_there(make, eventually):
+    service = make()
+    await eventually(lambda: service._ready)
+    with pytest.raises(NotFound, match="no incident 'nobody'"):
         await service.incident(IncidentOrder("nobody"))
 
 

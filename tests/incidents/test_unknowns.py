@@ -9,6 +9,7 @@ from serving.config import Incidents
 from serving.incidents.causes import Key, grouped
 from serving.incidents.deployments import Served
 from serving.incidents.unknowns import AWAY_S, Unknowns
+from serving.store.records import WatchState
 
 
 @pytest.fixture
@@ -100,6 +101,48 @@ def test_a_new_version_without_a_verdict_is_silence_where_there_was_one(
     clock.pass_s(1000)
     unknowns.tick()
     assert [each.cause for each in bench.active()] == ["fairness/unknown"]
+
+
+def test_another_kind_of_silence_is_the_same_silence(unknowns, bench, saved, found, clock):
+    unknowns.told(grouped([found(breached=False)]), [])
+    unknowns.told(grouped([found(breached=None)]), [])
+    began = clock.now
+    for kind in ("blind", "waiting", "blind", "waiting"):
+        clock.pass_s(250)
+        unknowns.told({}, [blind("performance", kind)])
+        assert saved["loans", "performance"].since == began
+    unknowns.tick()
+    assert [each.cause for each in bench.active()] == ["performance/unknown"]
+
+
+def test_a_wait_for_a_first_window_is_no_silence(unknowns, bench, clock):
+    unknowns.told({}, [blind(kind="waiting")])
+    clock.pass_s(100_000)
+    unknowns.told({}, [blind()])
+    unknowns.tick()
+    assert not bench.active()
+    assert unknowns.listed()[0].since == clock.now
+
+
+def test_that_there_was_a_verdict_is_kept(unknowns, saved):
+    waits = blind("fairness", "waiting")
+    unknowns.told({}, [waits])
+    assert not saved["loans", "fairness"].judged
+    sex = WatchState(model="loans", cause="fairness/sex", kind="known", since=1.0, judged=True)
+    unknowns.restore([sex])  # the store could not be read before
+    unknowns.told({}, [waits])
+    assert saved["loans", "fairness"].judged
+
+
+def test_incidents_of_a_monitor_that_is_switched_off_are_over(unknowns, bench, found):
+    drift, sex = found(monitor="drift"), found(monitor="fairness", subject="sex")
+    bench.judge(drift, sex, found())
+    unknowns.told(grouped([drift, sex, found()]), [])
+    unknowns.told(grouped([found()]), [blind("fairness", "waiting")])
+    assert {each.cause for each in bench.active()} == {"performance", "fairness/sex"}
+    event, over = bench.told[-1]
+    assert (event, over.cause, over.state) == ("resolved", "drift", "resolved")
+    assert over.history[-1].note == "by itself: it is judged no more"
 
 
 def test_of_two_versions_one_verdict_is_enough(unknowns, found):

@@ -54,6 +54,19 @@ def test_files_that_still_hold_it_are_told(tmp_path):
     assert absent(tmp_path) == 1
 
 
+def test_the_database_of_incidents_is_not_searched(tmp_path):
+    aside = "vigil.db.20261130T120000Z.unreadable"
+    for name in ("vigil.db", "vigil.db-wal", "vigil.db-shm", aside):
+        (tmp_path / name).write_bytes(b"... subject-7 ...")
+    assert absent(tmp_path) == 0
+    (tmp_path / "sub").mkdir()
+    for other in (tmp_path / "sub" / "vigil.db", tmp_path / "vigil.db2"):
+        other.write_bytes(b"... subject-7 ...")
+        with pytest.raises(VigilError, match="still holds it"):
+            absent(tmp_path)
+        other.unlink()
+
+
 @pytest.mark.parametrize("made", [journal, segment])
 def test_the_same_id_of_another_model_is_none(tmp_path, made):
     made(tmp_path, "n", "n/1")

@@ -6,7 +6,7 @@ import sqlite3
 import threading
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import event, text
 
 from serving.store import database as module
 from serving.store.database import Database, url_of
@@ -106,6 +106,22 @@ def test_it_is_away(tmp_path):
     assert failed.value.reason == "away"
     assert "a-password" not in str(failed.value)
     assert failed.value.__cause__ is None
+
+
+def test_a_server_whose_machine_is_gone_is_noticed_in_seconds(tmp_path):
+    given = {}
+
+    def connect(_dialect, _record, _args, parameters):
+        given.update(parameters)
+        raise OSError("enough")
+
+    engine = module._engine(url_of("postgresql://u@h/d", tmp_path))
+    event.listen(engine, "do_connect", connect)
+    with pytest.raises(OSError, match="enough"):
+        engine.connect()
+    assert given["tcp_user_timeout"] == 5000
+    idle, interval, count = (given[f"keepalives_{n}"] for n in ("idle", "interval", "count"))
+    assert idle + interval * count <= 15
 
 
 def test_a_newer_schema_is_left_alone(kept, tmp_path):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from msgspec.structs import replace
-from sqlalchemy import update
+from sqlalchemy import event, update
 
 from serving.store.incident_store import IncidentStore
 from serving.store.records import Batch, Delivery, Deployment, Kept, WatchState
@@ -40,6 +40,34 @@ def test_what_is_gone_is_gone(store, incident):
     kept = store.load(0.0)
     assert [each.id for each in kept.deliveries] == ["e"]
     assert kept.states == ()
+
+
+def test_no_statement_grows_with_what_has_waited(store, incident):
+    one, numbers = incident(), range(1201)
+    batch = Batch(
+        {str(n): incident(str(n), cause=f"c{n}") for n in numbers},
+        {str(n): delivery(one, str(n)) for n in numbers},
+        {
+            ("m", f"c{n}"): WatchState(model="m", cause=f"c{n}", kind="unknown", since=3.0)
+            for n in numbers
+        },
+    )
+    store.save(batch)
+    sizes = []
+
+    def look(_connection, _cursor, _statement, parameters, _context, many):
+        if not many:
+            sizes.append(len(parameters))
+
+    event.listen(store._database._engine, "before_cursor_execute", look)
+    store.save(batch)
+    assert 0 < max(sizes) < 1100
+    kept = store.load(0.0)
+    assert [len(each) for each in (kept.active, kept.deliveries, kept.states)] == [1201] * 3
+    gone = Batch({}, dict.fromkeys(batch.deliveries), dict.fromkeys(batch.states))
+    store.save(gone)
+    kept = store.load(0.0)
+    assert (kept.deliveries, kept.states) == ((), ())
 
 
 def test_what_is_over_counts_for_its_rule_and_the_last_one_is_whole(store, incident):

@@ -91,7 +91,8 @@ class Outbox:
         now = self._clock()
         while self._queue and now - self._queue[0].created_at > self.webhook.give_up_after_s:
             self.done(self._queue[0], "expired")
-        if not self._queue or self._queue[0].next_at > now:
+        # What is due later than any pause lasts was put off before the clock was set back.
+        if not self._queue or 0 < self._queue[0].next_at - now <= LONGEST_PAUSE_S:
             return None
         return self._queue[0]
 

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 LOOK_S: Final = 0.1
 """How soon a message is tried after it has come."""
+HELD_S: Final = 5.0
+"""How long a message waits for a store that does not answer; rather twice than never."""
 REMIND_S: Final = 60.0
 """How often Alertmanager is told again of what is not over; it forgets what it is not told of."""
 _NOT_NOW: Final = frozenset({408, 425, 429})
@@ -83,7 +85,7 @@ class Sender:
         try:
             while True:
                 delivery = self._outbox.next()
-                if delivery is not None and not self._holds(delivery.id):
+                if delivery is not None and not self._held(delivery):
                     await self._deliver(delivery)
                     continue
                 if self._webhook.kind == "alertmanager":
@@ -93,6 +95,10 @@ class Sender:
             if self._client is not None:
                 with contextlib.suppress(Exception):
                     await self._client.aclose()
+
+    def _held(self, delivery: Delivery) -> bool:
+        """Whether a message is to wait until the store has it."""
+        return 0 <= self._clock() - delivery.next_at < HELD_S and self._holds(delivery.id)
 
     async def _deliver(self, delivery: Delivery) -> None:
         try:
@@ -116,13 +122,15 @@ class Sender:
         if 0 <= now - self._reminded < REMIND_S:
             return
         self._reminded = now
-        mine = [each for each in self._active() if self._outbox.wants(each)]
-        if mine:
-            try:
+        try:
+            mine = [each for each in self._active() if self._outbox.wants(each)]
+            if mine:
                 await self._post(alerts_post(self._webhook, mine, now))
                 self._worked()
-            except _Failed as failed:
-                self._count(failed)
+        except _Failed as failed:
+            self._count(failed)
+        except Exception as error:  # noqa: BLE001 - it must not end what is told later
+            report(Event.WEBHOOK_FAILED, f"{self._name} cannot be reminded", error=error)
 
     async def _post(self, post: Post) -> None:
         """Post something; returns once the receiver has taken it.
@@ -130,15 +138,13 @@ class Sender:
         Raises:
             _Failed: it has not.
         """
+        client = await self._connected()
         import httpx
 
-        if self._client is None:
-            logging.getLogger("httpx").addFilter(_keeps_secrets)
-            self._client = httpx.AsyncClient(follow_redirects=False)
         token = _posting.set(True)
         try:
             async with asyncio.timeout(self._webhook.timeout_s):
-                sending = self._client.stream(
+                sending = client.stream(
                     "POST", post.url, content=post.body, headers=post.headers,
                     timeout=self._webhook.timeout_s,
                 )  # fmt: skip
@@ -154,6 +160,21 @@ class Sender:
             final = status < 500 and status not in _NOT_NOW
             wait_s = float(wait) if wait.isascii() and wait.isdigit() and len(wait) < 7 else None
             raise _Failed(f"status_{status // 100}xx", final=final, wait_s=wait_s)
+
+    async def _connected(self) -> httpx.AsyncClient:
+        """Return the client, which is made once.
+
+        Raises:
+            _Failed: the environment names a proxy or certificates that cannot be used.
+        """
+        if self._client is None:
+            try:  # in a thread: to import it and to read all certificates takes half a second
+                self._client = await asyncio.to_thread(_new_client)
+            except Exception as error:  # noqa: BLE001 - it may be of any kind
+                said = f"no client can be made to tell {self._name}; see SSL_CERT_FILE and proxies"
+                report(Event.WEBHOOK_FAILED, said, error=error)
+                raise _Failed("client") from None
+        return self._client
 
     @property
     def _name(self) -> str:
@@ -183,6 +204,13 @@ def sender_of(
     """Return the queue of a receiver and what empties it."""
     outbox = Outbox(webhook, changed, series, clock)
     return outbox, Sender(outbox, holds, active, series, clock)
+
+
+def _new_client() -> httpx.AsyncClient:
+    import httpx
+
+    logging.getLogger("httpx").addFilter(_keeps_secrets)
+    return httpx.AsyncClient(follow_redirects=False)
 
 
 def _keeps_secrets(_record: logging.LogRecord) -> bool:

@@ -75,6 +75,16 @@ def test_pauses_grow_up_to_a_bound_and_follow_the_receiver(make, incident, clock
     assert other.waiting()[0].next_at == clock.now + 7
 
 
+def test_a_clock_that_is_set_back_silences_no_receiver(make, incident, clock):
+    outbox = make()
+    outbox.offer("opened", incident())
+    outbox.failed(outbox.next(), 200.0)
+    clock.pass_s(-86_400)
+    assert outbox.next() is not None
+    outbox.failed(outbox.next())
+    assert outbox.next() is None
+
+
 def test_it_gives_up_after_a_while(make, incident, clock, saved, series):
     outbox = make(give_up_after_s=60)
     outbox.offer("opened", incident())

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import threading
 import time
 
+import httpx
 import pytest
 
 from serving.incidents.webhooks import sender as module
@@ -126,6 +128,64 @@ async def test_a_message_waits_until_the_store_has_it(send, receiver, incident, 
     assert not receiver.posts
     held[0] = False
     await eventually(lambda: receiver.posts)
+
+
+async def test_a_store_that_hangs_keeps_no_message_for_long(
+    send, receiver, incident, eventually, monkeypatch
+):
+    monkeypatch.setattr(module, "HELD_S", 0.05)
+    outbox, _ = send(receiver.url, holds=lambda _: True)
+    outbox.offer("opened", incident())
+    await eventually(lambda: receiver.posts, 5.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("SSL_CERT_FILE", __file__), ("ALL_PROXY", "nonsense://a-secret")]
+)
+async def test_an_environment_without_a_client_is_told_and_tried_again(
+    send, receiver, incident, eventually, monkeypatch, caplog, name, value
+):
+    monkeypatch.setattr("serving.incidents.webhooks.outbox.FIRST_PAUSE_S", 0.01)
+    monkeypatch.setenv(name, value)
+    outbox, sender = send(receiver.url)
+    outbox.offer("opened", incident())
+    await eventually(lambda: sender.problem or not outbox.waiting())
+    assert sender.problem.endswith("does not take messages: client")
+    assert "a-secret" not in caplog.text
+    monkeypatch.delenv(name)
+    await eventually(lambda: receiver.posts)
+
+
+async def test_the_client_is_made_beside_the_loop(
+    send, receiver, incident, eventually, monkeypatch
+):
+    made_in = []
+    make = httpx.AsyncClient
+
+    def client(**more):
+        made_in.append(threading.current_thread())
+        return make(**more)
+
+    monkeypatch.setattr(httpx, "AsyncClient", client)
+    outbox, _ = send(receiver.url)
+    outbox.offer("opened", incident())
+    await eventually(lambda: receiver.posts)
+    assert len(made_in) == 1
+    assert made_in[0] is not threading.current_thread()
+
+
+async def test_a_fault_ends_no_reminders(send, receiver, incident, eventually, monkeypatch, caplog):
+    monkeypatch.setattr(module, "REMIND_S", 0.01)
+    faults = [RuntimeError("not now")]
+
+    def active():
+        if faults:
+            raise faults.pop()
+        return [incident()]
+
+    send(receiver.url, "alertmanager", active=active)
+    await eventually(lambda: receiver.posts, 5.0)
+    assert "cannot be reminded" in caplog.text
 
 
 async def test_alertmanager_is_reminded_of_what_it_wants_to_hear(
