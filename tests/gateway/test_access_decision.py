@@ -26,7 +26,7 @@ NAMING = [path for path, method in METHODS.items() if method.model is not None]
 
 
 def at(path: str, model: str = "m") -> str:
-    return path.format(name=model, version="1", report="drift", prediction="r")
+    return path.format(name=model, version="1", report="drift", prediction="r", incident="i")
 
 
 def message(method: Method, model: str) -> bytes:

@@ -168,7 +168,7 @@ async def test_only_inferences_are_compressed(
     """tritonclient's asyncio client cannot read anything else that is compressed."""
     monkeypatch.setattr(compression, "WORTH_IT", 1)
     for method in ROUTES[path]:
-        named = path.format(name="m", version="1", report="drift", prediction="r")
+        named = path.format(name="m", version="1", report="drift", prediction="r", incident="i")
         content = body(900) if "infer" in path else b""
         answer = await ask(method, named, content, [("accept-encoding", "gzip, deflate")])
         assert answer.body
