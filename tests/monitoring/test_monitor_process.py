@@ -178,7 +178,11 @@ def counted(registry, name: str) -> float:
 def lasting(finding: dict) -> dict:
     """A finding without what depends on when it was made, or when a label came."""
     number, _, _ = finding["window_id"].partition("@")
-    times = {"window": None} if finding["monitor"] == "performance" else {}
+    detail = {
+        name: it for name, it in finding.get("detail", {}).items() if name != "lookback_since"
+    }
+    of_labels = finding["monitor"] in ("performance", "fairness")
+    times = {"window": None, "detail": detail} if of_labels else {}
     return {**finding, "age_s": 0, "window_id": number, **times}
 
 
