@@ -17,7 +17,7 @@ from monitors.fairness.definitions import (
     Definition,
     Rate,
 )
-from monitors.fairness.group_bounds import SMALLEST_GROUP
+from monitors.fairness.group_bounds import MOST_GROUPS, SMALLEST_GROUP
 from monitors.fairness.pooled_groups import Judged, PooledGroups, With
 from monitors.finding import NO_THRESHOLD, Finding, findings_from_state, findings_to_state
 from monitors.monitor import Needs
@@ -25,7 +25,6 @@ from monitors.rows import Corrections, Rows
 from monitors.windows.tumbling_window import TumblingWindow
 
 NO_LABELS: Final = "no window of labelled rows is full yet"
-NO_LABELS_ANY_MORE: Final = "stale: no labels any more"
 INTERSECTION: Final = " & "
 """Joins the names of attributes, and of their groups."""
 
@@ -78,17 +77,14 @@ class _Side:
         codes: Mapping[str, np.ndarray],
         column: np.ndarray,
         time: float,
+        positions: np.ndarray | Sequence[int],
         closed: Callable[[], None],
-        positions: np.ndarray | Sequence[int] | None = None,
     ) -> None:
         """Count rows in windows; `closed` is called after each that is full."""
 
         def count(part: slice) -> None:
             for subject, groups in self.groups.items():
-                groups.begin(time)
-                groups.table.add(codes[subject][part], column[part])
-                if positions is not None and len(positions):
-                    groups.seen = int(positions[part][-1]) + 1
+                groups.add(time, codes[subject][part], column[part], positions[part])
 
         def close() -> None:
             self.last, self.ident = self.window.span, self.window.ident
@@ -139,7 +135,6 @@ class GroupFairnessMonitor:
             differences are just the tolerated ones all the time.
         min_rows: rows that a group needs for a verdict.
         reference: with whom groups are compared: `each` other, the `largest`, or the `best`.
-        stale_after_s: seconds without labels after which what rests on them is unknown.
     """
 
     def __init__(
@@ -152,7 +147,6 @@ class GroupFairnessMonitor:
         false_alarms: float = 3.0,
         min_rows: int = 100,
         reference: With = "each",
-        stale_after_s: float = math.inf,
     ) -> None:
         self.needs = Needs(predicted=True, groups=tuple(attributes))
         self._favorable, self._output = favorable_index, output_name
@@ -167,8 +161,6 @@ class GroupFairnessMonitor:
         self._rate = rate
         self._sides = self._new_sides()
         self._findings: dict[tuple[str, str], Finding] = {}
-        self._stale_after_s = stale_after_s
-        self._labelled_at = math.inf
 
     def _new_sides(self) -> dict[bool, _Side]:
         return {
@@ -192,7 +184,6 @@ class GroupFairnessMonitor:
         selected = np.where(rows.predicted >= 0, rows.predicted == self._favorable, -1)
         if rows.labels is None:
             return self._closed(False, self._codes(False, rows.groups, rows.n), selected, rows)
-        self._labelled_at = rows.timestamp
         self._count_late(rows.groups, rows, selected)
         codes = self._codes(True, _merged(rows.groups, rows.request_groups), rows.n)
         return self._closed(True, codes, _cell(selected, rows.labels == self._favorable), rows)
@@ -209,22 +200,19 @@ class GroupFairnessMonitor:
         whole = self._codes(False, _merged(told, rows.request_groups), rows.n)
         known = self._codes(False, rows.request_groups, rows.n)
         for subject, groups in self._sides[False].groups.items():
-            groups.begin(rows.timestamp)
             late = np.where(known[subject] < 0, whole[subject], -1)
-            groups.revise(late, selected, amount, rows.positions)
+            groups.add(rows.timestamp, late, selected, amount=amount)
 
     def _closed(
         self, labelled: bool, codes: Mapping[str, np.ndarray], column: np.ndarray, rows: Rows
     ) -> list[Finding]:
         side = self._sides[labelled]
         found: list[Finding] = []
-        side.add(
-            codes,
-            column,
-            rows.timestamp,
-            lambda: found.extend(self._judge(side)),
-            rows.positions if labelled else None,
-        )
+
+        def closed() -> None:
+            found.extend(self._judge(side))
+
+        side.add(codes, column, rows.timestamp, rows.positions, closed)
         if found and not labelled and not self._sides[True].ident:
             found += [self._unknown(each, NO_LABELS) for each in self._of_labels(found[-1])]
         self._findings.update({_what(each): each for each in found})
@@ -236,7 +224,7 @@ class GroupFairnessMonitor:
             replace(latest, metric=metric, subject=subject, threshold=tolerated, since=None)
             for subject in self._subjects
             for metric, tolerated in self._tolerances.by_metric.items()
-            if not metric.startswith(DEMOGRAPHIC_PARITY.name)
+            if _of_labels(metric)
         ]
 
     @staticmethod
@@ -256,7 +244,8 @@ class GroupFairnessMonitor:
         assert rows.predicted is not None
         assert rows.labels is not None
         # A row without a position had its first label before anything was counted here.
-        counted = np.asarray(rows.positions) >= 0
+        positions = np.asarray(rows.positions, np.int64)
+        counted = positions >= 0
         selected = np.where(counted & (rows.predicted >= 0), rows.predicted == self._favorable, -1)
         before = {**rows.groups, **corrections.groups}
         moved = 0
@@ -267,7 +256,7 @@ class GroupFairnessMonitor:
             column = _cell(selected, labels == self._favorable)
             codes = self._codes(True, _merged(told, rows.request_groups), rows.n)
             for subject, of_rows in codes.items():
-                side.groups[subject].revise(of_rows, column, amount, rows.positions)
+                side.groups[subject].revise(of_rows, column, positions, amount)
                 moved = max(moved, int(((of_rows >= 0) & (column >= 0)).sum()))
         if not moved or not side.ident:
             return []
@@ -280,20 +269,11 @@ class GroupFairnessMonitor:
 
     def of_labels(self, finding: Finding) -> bool:
         """Whether a finding rests on labelled rows."""
-        return not finding.metric.startswith(DEMOGRAPHIC_PARITY.name)
+        return _of_labels(finding.metric)
 
     def tick(self, now: float) -> list[Finding]:
-        """Return as unknown what rests on labels, once none has come for long."""
-        if now - self._labelled_at <= self._stale_after_s:
-            return []
-        self._labelled_at = math.inf
-        old = [
-            replace(each, breached=None, since=None, reason=f"{NO_LABELS_ANY_MORE}; {_was(each)}")
-            for each in self._findings.values()
-            if each.breached is not None and self.of_labels(each)
-        ]
-        self._findings.update({_what(each): each for each in old})
-        return old
+        """Return nothing: windows are counted in rows."""
+        return []
 
     # -- groups -------------------------------------------------------------------------
 
@@ -306,7 +286,7 @@ class GroupFairnessMonitor:
         if len(self._subjects) > len(self._attributes):
             by_row[self._subjects[-1]] = _joined(by_row.values())
         tables = self._sides[labelled].groups
-        return {subject: tables[subject].table.codes(by_row[subject]) for subject in self._subjects}
+        return {subject: tables[subject].codes(by_row[subject]) for subject in self._subjects}
 
     # -- verdicts -----------------------------------------------------------------------
 
@@ -327,7 +307,6 @@ class GroupFairnessMonitor:
     ) -> list[Finding]:
         tolerated = self._tolerances.of(definition)
         judged, of_ratio = both
-        since = judged.lookback.since
         difference = Finding(
             monitor="fairness",
             metric=f"{definition.name}_difference",
@@ -343,7 +322,7 @@ class GroupFairnessMonitor:
             reason=self._why(judged, judged.breached, tolerated[0]),
             severity="ticket",
             window_id=side.ident,
-            since=since if judged.breached else None,
+            since=judged.since if judged.breached else None,
             detail=_evidence(judged),
         )
         ratio = replace(
@@ -356,7 +335,7 @@ class GroupFairnessMonitor:
             n_current=of_ratio.rows,
             ci=_interval(of_ratio.ratio_low, of_ratio.ratio_high),
             reason=self._why(of_ratio, of_ratio.ratio_breached, tolerated[1]),
-            since=of_ratio.lookback.since if of_ratio.ratio_breached else None,
+            since=of_ratio.since if of_ratio.ratio_breached else None,
             detail=_evidence(of_ratio),
         )
         return [difference, ratio]
@@ -368,6 +347,8 @@ class GroupFairnessMonitor:
             return f"fewer than two groups have {SMALLEST_GROUP} rows"
         if tolerated is None:
             return NO_THRESHOLD
+        if judged.left_out:
+            return f"there are more than {MOST_GROUPS} groups"
         return f"a group has fewer than {self._min_rows} rows"
 
     # -- what is saved ------------------------------------------------------------------
@@ -376,7 +357,6 @@ class GroupFairnessMonitor:
         """Return counts by group, windows and last findings as JSON values."""
         return {
             "judges": self._judges(),
-            "labelled_at": None if math.isinf(self._labelled_at) else self._labelled_at,
             "predicted": self._sides[False].state(),
             "labelled": self._sides[True].state(),
             "findings": findings_to_state(self._findings.values()),
@@ -391,12 +371,10 @@ class GroupFairnessMonitor:
         if state["judges"] != self._judges():
             raise ValueError("the fairness state is about other attributes, or judged otherwise")
         found = findings_from_state(state["findings"])
-        labelled_at = state["labelled_at"]
         sides = self._new_sides()
         sides[False].restore(state["predicted"])
         sides[True].restore(state["labelled"])
         self._sides = sides
-        self._labelled_at = math.inf if labelled_at is None else labelled_at
         self._findings = {_what(each): each for each in found}
         return found
 
@@ -442,19 +420,20 @@ def _joined(values: Iterable[Sequence[str | None]]) -> list[str | None]:
 
 def _evidence(judged: Judged) -> dict[str, Any]:
     return {
-        "windows": judged.lookback.windows,
-        "lookback_since": judged.lookback.since,
+        "windows": judged.windows,
+        "lookback_since": judged.since,
         "factor": round(judged.factor, 3),
         "suppressed": judged.suppressed,
+        "left_out": judged.left_out,
     }
-
-
-def _was(finding: Finding) -> str:
-    return "breached before that" if finding.breached else "fine before that"
 
 
 def _interval(low: float, high: float) -> tuple[float, float] | None:
     return None if math.isnan(low) or math.isnan(high) else (low, high)
+
+
+def _of_labels(metric: str) -> bool:
+    return not metric.startswith(DEMOGRAPHIC_PARITY.name)
 
 
 def _what(finding: Finding) -> tuple[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal, NamedTuple
@@ -10,13 +11,13 @@ import numpy as np
 
 from monitors.fairness.comparison import Comparisons, Reference, compare
 from monitors.fairness.definitions import Definition, Rate
-from monitors.fairness.group_bounds import SMALLEST_GROUP
-from monitors.fairness.group_table import GroupTable
-from monitors.fairness.memory import Lookback, Memory
+from monitors.fairness.group_bounds import MOST_GROUPS, SMALLEST_GROUP
 from monitors.fairness.overdispersion import Overdispersion
+from monitors.windows.aged_blocks import AgedBlocks
 from monitors.windows.ageing import quarters
 from monitors.windows.spending import levels
 
+_FIGURES: Final = ("difference", "ratio", "low", "high", "ratio_low", "ratio_high")
 _MOST_PAIRS: Final = 1 << 17
 """Pairs of groups times lookbacks that are compared; with many groups fewer lookbacks are."""
 
@@ -31,9 +32,11 @@ class Judged:
         difference, ratio, low, high, ratio_low, ratio_high, rows, compared: see `Comparisons`.
         breached: by the tolerated difference; None: unknown.
         ratio_breached: by the tolerated ratio; None: unknown.
-        lookback: what it was found over.
+        windows: length of the lookback.
+        since: seconds since the epoch when that began.
         factor: how many times as much rates vary as those of independent rows.
         suppressed: groups that have some rows, and too few to be compared.
+        left_out: rows of groups for which there was no room.
     """
 
     difference: float
@@ -46,9 +49,19 @@ class Judged:
     compared: int
     breached: bool | None
     ratio_breached: bool | None
-    lookback: Lookback
+    windows: int
+    since: float
     factor: float
     suppressed: int
+    left_out: int
+
+
+class _Past(NamedTuple):
+    """Of n lookbacks, the shortest first: see `AgedBlocks.lookbacks`; counts by group."""
+
+    windows: np.ndarray
+    since: np.ndarray
+    counts: np.ndarray
 
 
 class _Verdicts(NamedTuple):
@@ -56,6 +69,11 @@ class _Verdicts(NamedTuple):
 
     breached: np.ndarray
     known: np.ndarray
+
+    @property
+    def place(self) -> int:
+        """The shortest lookback that is a breach, or else the longest one."""
+        return int(self.breached.argmax()) if self.breached.any() else len(self.breached) - 1
 
     def at(self, place: int) -> bool | None:
         return bool(self.breached[place]) if self.known[place] else None
@@ -70,6 +88,10 @@ class PooledGroups:
     pairs of groups; a long lookback moves slowly, so that a look at it may spend more. A breach
     that the last quarter of its lookback does not show any more is over.
 
+    At most `MOST_GROUPS` groups are counted at a time, whatever text clients send. Rows of others
+    are counted as left out, and with them no lookback is fine. A group that has no row in any
+    lookback makes room.
+
     Args:
         rates: that are compared.
         columns: of the counts; see `definitions`.
@@ -77,10 +99,6 @@ class PooledGroups:
             difference is just the tolerated one all the time.
         min_rows: rows that a group needs for a verdict.
         reference: with whom groups are compared.
-
-    Attributes:
-        table: all that was counted.
-        seen: rows with smaller positions were counted.
     """
 
     def __init__(
@@ -91,44 +109,84 @@ class PooledGroups:
         min_rows: int,
         reference: With = "each",
     ) -> None:
-        self.table = GroupTable(columns)
-        self._memory = Memory()
+        self._shape = MOST_GROUPS + 1, columns
+        self._places: dict[str, int] = {}
+        self._full = False
+        self._blocks = AgedBlocks(math.prod(self._shape))
         self._rates, self._budget = tuple(rates), rate
         self._min_rows, self._reference = min_rows, reference
         self._dispersion = Overdispersion(len(rates))
         self._latest = 0.0
-        self.seen = 0
 
-    def revise(
+    # -- counts -------------------------------------------------------------------------
+
+    def codes(self, values: Sequence[str | None]) -> np.ndarray:
+        """Return where the groups of n rows are counted, int64 [n]; -1: a group is not known.
+
+        Args:
+            values: the group of each row.
+        """
+        places = self._places
+        for value in dict.fromkeys(values):
+            if value is not None and value not in places:
+                self._give_place(value)
+        found = [-1 if value is None else places.get(value, MOST_GROUPS) for value in values]
+        return np.array(found, dtype=np.int64)
+
+    def _give_place(self, group: str) -> None:
+        places = self._places
+        if len(places) == MOST_GROUPS and not self._full:
+            total = self._blocks.total().reshape(self._shape)
+            for name in [name for name, at in places.items() if not total[at].any()]:
+                del places[name]
+            self._full = len(places) == MOST_GROUPS
+        if len(places) < MOST_GROUPS:
+            taken = set(places.values())
+            places[group] = next(at for at in range(MOST_GROUPS) if at not in taken)
+
+    def add(
         self,
+        time: float,
         codes: np.ndarray,
         column: np.ndarray,
-        amount: float,
-        positions: np.ndarray | Sequence[int],
+        positions: np.ndarray | Sequence[int] = (),
+        amount: float = 1.0,
     ) -> None:
-        """Count rows, of which some may have been counted before; see `Memory.revise`."""
-        self.table.add(codes, column, amount)
-        at = np.asarray(positions, np.int64)
-        if len(at):
-            self._memory.revise(codes, column, amount, at, len(self.table.counts))
+        """Count rows in the open window.
 
-    def begin(self, time: float) -> None:
-        """Take note of when rows came; seconds since the epoch."""
-        self._memory.begin(time, self.table.counts.shape[1])
+        Args:
+            time: seconds since the epoch when they came.
+            codes: what `codes` returned.
+            column: where each row counts, int64 [n]; -1: nowhere.
+            positions: see `Rows.positions`.
+            amount: what a row adds.
+        """
+        self._count(self._blocks.open(time, positions), codes, column, amount)
+
+    def revise(
+        self, codes: np.ndarray, column: np.ndarray, positions: np.ndarray, amount: float
+    ) -> None:
+        """Count rows wherever they were counted before; those that are long forgotten are not."""
+        for block, at in self._blocks.places(positions):
+            self._count(block.sums, codes[at], column[at], amount)
+
+    def _count(
+        self, sums: np.ndarray, codes: np.ndarray, column: np.ndarray, amount: float
+    ) -> None:
+        which = (codes >= 0) & (column >= 0)
+        np.add.at(sums.reshape(self._shape), (codes[which], column[which]), amount)
 
     def close(self, time: float) -> None:
-        """End a window, whose last rows came at that time."""
-        lookbacks = self._memory.lookbacks(self.table.counts)
-        if lookbacks:
-            self._disperse(lookbacks[-1])
-        self._latest = time
-        self._memory.close(time, self.table.counts, self.seen)
+        """End the open window, whose last rows came at that time."""
+        last = self._blocks.open(time, ()).reshape(self._shape)
+        if self._blocks.windows:
+            past = self._blocks.lookbacks()[2][-1].reshape(self._shape)
+            for at, rate in enumerate(self._rates):
+                self._dispersion.window(at, *rate.of(last), rate.of(past))
+        self._latest, self._full = time, False
+        self._blocks.close()
 
-    def _disperse(self, longest: Lookback) -> None:
-        last_counts = self._memory.open(self.table.counts)
-        past = longest.counts - last_counts
-        for at, rate in enumerate(self._rates):
-            self._dispersion.window(at, *rate.of(last_counts), rate.of(past))
+    # -- verdicts -----------------------------------------------------------------------
 
     def judge(
         self,
@@ -146,31 +204,31 @@ class PooledGroups:
             Of each, once for the difference and once for the ratio: what a lookback shows that
             breaches, the shortest one; or else the longest one.
         """
-        lookbacks = self._memory.lookbacks(self._memory.closed(len(self.table.counts)))
-        step = max(1, -(-len(lookbacks) * len(self.table.counts) ** 2 // _MOST_PAIRS))
-        lookbacks = lookbacks[::-step][::-1]
-        counts = np.stack([each.counts for each in lookbacks])
+        windows, since, sums = self._blocks.lookbacks()
+        # A group that only a label tells may be taken back where it was not counted.
+        counts = np.maximum(sums.reshape(-1, *self._shape), 0)
+        groups = (counts[-1].sum(axis=-1) >= SMALLEST_GROUP).sum()
+        step = max(1, -(-len(windows) * int(groups) ** 2 // _MOST_PAIRS))
+        some = slice(len(windows) - 1 - (len(windows) - 1) // step * step, None, step)
+        past = _Past(windows[some], since[some], counts[some])
         return [
-            self._judge(definition, *limits, lookbacks, counts)
+            self._judge(definition, *limits, past)
             for definition, limits in zip(definitions, tolerated, strict=True)
         ]
 
     def _judge(
-        self,
-        definition: Definition,
-        difference: float | None,
-        ratio: float | None,
-        lookbacks: Sequence[Lookback],
-        counts: np.ndarray,
+        self, definition: Definition, difference: float | None, ratio: float | None, past: _Past
     ) -> tuple[Judged, Judged]:
-        alpha = self._alpha(lookbacks) / len(definition.rates)
+        alpha = levels(self._latest - past.since, self._budget) / len(definition.rates)
         factor = max(self._dispersion.factor(self._rates.index(r)) for r in definition.rates)
+        groups = past.counts[:, :MOST_GROUPS]
+        left_out = past.counts[:, MOST_GROUPS].sum(axis=-1)
         found = _worst([
-            compare(*rate.of(counts), alpha, self._min_rows, factor, self._whom(rate))
+            compare(*rate.of(groups), alpha, self._min_rows, factor, self._whom(rate))
             for rate in definition.rates
         ])  # fmt: skip
-        whole = (found.compared >= 2) & (found.compared == found.judged)
-        quarter = quarters(np.array([each.windows for each in lookbacks]))
+        whole = (found.compared >= 2) & (found.compared == found.judged) & (left_out == 0)
+        quarter = quarters(past.windows)
         shrunk = found.compared[quarter] < found.compared
         by_difference = by_ratio = _Verdicts(np.zeros(len(whole), np.bool_), whole & False)
         with np.errstate(invalid="ignore"):
@@ -183,47 +241,38 @@ class PooledGroups:
                 shown = found.ratio_high < ratio
                 by_ratio = _Verdicts(shown & still, whole | shown)
 
-        def at(verdicts: _Verdicts) -> Judged:
-            breaches = np.flatnonzero(verdicts.breached)
-            place = int(breaches[0]) if len(breaches) else len(lookbacks) - 1
-            return _judged(place)
-
-        def _judged(place: int) -> Judged:
+        def judged(verdicts: _Verdicts) -> Judged:
+            place = verdicts.place
             values = dict(zip(Comparisons._fields, found.at(place), strict=True))
-            values.pop("judged")
             return Judged(
-                **{name: values[name] for name in values if name not in ("rows", "compared")},
+                **{name: values[name] for name in _FIGURES},
                 rows=int(values["rows"]),
                 compared=int(values["compared"]),
                 breached=by_difference.at(place),
                 ratio_breached=by_ratio.at(place),
-                lookback=lookbacks[place],
+                windows=int(past.windows[place]),
+                since=float(past.since[place]),
                 factor=factor,
-                suppressed=_small(definition, counts[place]),
+                suppressed=_small(definition, groups[place]),
+                left_out=int(left_out[place]),
             )
 
-        return at(by_difference), at(by_ratio)
+        return judged(by_difference), judged(by_ratio)
 
     def _whom(self, rate: Rate) -> Reference:
         if self._reference == "best":
             return "highest" if rate.good else "lowest"
         return self._reference
 
-    def _alpha(self, lookbacks: Sequence[Lookback]) -> np.ndarray:
-        """What a look at each lookback may be wrong with, [n]."""
-        seconds = np.array([self._latest - each.since for each in lookbacks])
-        return levels(seconds, self._budget)
-
     # -- what is saved ------------------------------------------------------------------
 
     def state(self) -> dict[str, Any]:
         """Return everything as JSON values."""
         return {
-            "groups": self.table.state(),
-            "memory": self._memory.state(),
+            "places": self._places,
+            "blocks": self._blocks.state(),
             "dispersion": self._dispersion.state(),
             "latest": self._latest,
-            "seen": self.seen,
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
@@ -232,10 +281,10 @@ class PooledGroups:
         Raises:
             ValueError, KeyError: it is of other counts.
         """
-        self.table.restore(state["groups"])
-        self._memory.restore(state["memory"], self.table.counts.shape[1])
+        self._blocks.restore(state["blocks"])
         self._dispersion.restore(state["dispersion"])
-        self._latest, self.seen = state["latest"], int(state["seen"])
+        self._places = {name: int(at) for name, at in state["places"].items()}
+        self._latest = state["latest"]
 
 
 def _small(definition: Definition, counts: np.ndarray) -> int:

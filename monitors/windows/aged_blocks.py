@@ -93,6 +93,12 @@ class AgedBlocks:
         sums = np.array([each.sums for each in closed]).reshape(-1, self._columns)
         return windows, since, np.add.accumulate(sums, axis=0)
 
+    def total(self) -> np.ndarray:
+        """Return what is counted in all windows that are remembered, the open one too [columns]."""
+        sums = np.array([each.sums for each in self._blocks]).reshape(-1, self._columns)
+        total: np.ndarray = sums.sum(axis=0)
+        return total
+
     @property
     def closed(self) -> list[Block]:
         """The blocks without the open one, the oldest first."""

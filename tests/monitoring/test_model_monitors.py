@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from monitors.fairness.group_bounds import MOST_GROUPS
 from monitors.finding import Finding
 from monitors.performance.forgotten_keys import ForgottenKeys
 from monitors.performance.labels import LabelEvent
@@ -254,10 +255,9 @@ def test_labels_do_not_keep_what_was_found_in_predictions_fresh(make):
 
 
 def test_predictions_do_not_keep_what_was_found_in_labels_fresh(make):
-    tolerance = {"equal_opportunity_difference": 0.1}
-    watch = make(
-        monitors={"drift": None}, fairness={**FAIRNESS, "window": 100, "tolerance": tolerance}
-    )
+    series, tolerance = SeriesSet(), {"equal_opportunity_difference": 0.1}
+    fairness = {**FAIRNESS, "window": 100, "tolerance": tolerance}
+    watch = make(monitors={"drift": None}, fairness=fairness, series=series)
     sex = {"sex": np.array(["f", "m"] * 100, object)}
     watch.update(replace(predictions(200), sensitive_features=sex), 0)
     watch.label([LabelEvent(f"r{n}", 0, 1) for n in range(200)], 0)
@@ -276,6 +276,11 @@ def test_predictions_do_not_keep_what_was_found_in_labels_fresh(make):
     )
     watch.refresh(2 * HOUR)
     assert odds(2 * HOUR).breached is None
+    values = [s for s in series.snapshot() if s.name == "vigil.finding.value"]
+    metrics = {
+        dict(s.attributes)["metric"] for s in values if ("monitor", "fairness") in s.attributes
+    }
+    assert metrics == {"demographic_parity_difference", "demographic_parity_ratio"}
 
 
 def test_brain_floats_are_judged_as_numbers(make):
@@ -323,7 +328,11 @@ def test_any_order_of_labels_counts_as_the_last_ones_alone(make, happens):
     ] == ([[len(joined), right]] if joined else [])
     groups = [sexes[row] for row in joined if sexes[row]]
     expected = {sex: [0, groups.count(sex)] for sex in set(groups)}
-    counted = state["fairness"]["predicted"]["groups"]["sex"]["groups"]
+    predictions_by = state["fairness"]["predicted"]["groups"]["sex"]
+    size = 2 * (MOST_GROUPS + 1)
+    blocks = [unpacked(packed, size) for *_, packed in predictions_by["blocks"]["blocks"]]
+    total = np.sum(blocks, axis=0).reshape(-1, 2).tolist() if blocks else []
+    counted = {sex: total[at] for sex, at in predictions_by["places"].items()}
     assert {sex: counts for sex, counts in counted.items() if any(counts)} == expected
 
 

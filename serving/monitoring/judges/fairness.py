@@ -25,6 +25,5 @@ def build(entry: ModelEntry) -> Built:
             rate(entry.config, FAIRNESS),
             min_rows=config.min_rows,
             reference=config.reference,
-            stale_after_s=entry.config.monitors.stale_after_s,
         )
     )

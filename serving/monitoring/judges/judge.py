@@ -61,6 +61,11 @@ class Judge:
         """
         return f"{self.name}/labels" if labelled and not self.needs.labels else self.name
 
+    @property
+    def feeds(self) -> set[str]:
+        """Return what all rows are called that it has a use for."""
+        return {self.feed(labelled=False), self.feed(labelled=True)}
+
     def feed_of(self, found: Finding) -> str:
         """Return what rows a finding rests on, as `feed` calls them."""
         monitor = self.monitor

@@ -142,8 +142,11 @@ class MonitorSet:
                 self._publish(judge, found)
                 self._fresh.judged_by_clock(judge.name, now)
         self._series.catch_up()
-        for name in self._fresh.refresh(now):
-            self._series.hide(name)
+        old = self._fresh.refresh(now)
+        for judge in self.judges:
+            if not old.isdisjoint(judge.feeds):
+                fresh = (found for found in judge.found if judge.feed_of(found) not in old)
+                self._series.show(judge.name, fresh)
 
     def failed(self, name: str, error: Exception, how: str = "failed and missed a batch") -> None:
         """Tell that a consumer failed."""

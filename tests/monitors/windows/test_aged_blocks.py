@@ -36,6 +36,8 @@ def test_the_open_window_is_in_no_lookback():
     blocks = filled(3)
     blocks.open(9.0, np.array([6]))[0] += 50
     assert blocks.lookbacks()[2][:, 0].tolist() == [3, 5, 6]
+    assert blocks.total().tolist() == [56]
+    assert AgedBlocks(2).total().tolist() == [0, 0]
 
 
 def test_stretches_between_two_ages():
