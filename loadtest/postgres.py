@@ -1,4 +1,4 @@
-"""A PostgreSQL server of a benchmark's own: in a folder, on a Unix socket, as another user.
+"""A PostgreSQL server of a benchmark's or a test's own: in a folder, on a Unix socket, as another user.
 
 Needs Debian's `postgresql` (only its programs; a server that Debian starts is left alone).
 """
@@ -50,11 +50,13 @@ class Postgres:
         version: as it tells.
         database: a psycopg connection to it.
         server: process id of its first process.
+        url: where SQLAlchemy finds it.
     """
 
     version: str
     database: Any
     server: int
+    url: str
 
     def processor_s(self) -> float:
         """Return the processor seconds of all its processes so far, those that ended included."""
@@ -87,7 +89,8 @@ def postgres(bin_folder: Path) -> Iterator[Postgres]:
         try:
             with _connected(psycopg, folder, server) as database:
                 version = database.execute("SHOW server_version").fetchone()[0]
-                yield Postgres(version, database, server.pid)
+                url = f"postgresql://vigil@/postgres?host={folder}"
+                yield Postgres(version, database, server.pid, url)
         finally:
             server.send_signal(signal.SIGINT)  # ends its sessions, too
             server.wait(timeout=120)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
-import subprocess
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,6 +11,7 @@ from typing import Any
 import pytest
 from sqlalchemy.engine import make_url
 
+from loadtest.postgres import postgres, programs
 from serving.channel.messages.incidents import Evidence, Incident, Measured
 from serving.store.database import Database, url_of
 from serving.store.incident_store import IncidentStore
@@ -37,34 +36,16 @@ def incident() -> Callable[..., Incident]:
 
 
 @pytest.fixture(scope="session")
-def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def postgresql() -> Iterator[str]:
     """The URL of a server: a given one, or one that is started here and ends with the tests."""
     if given := os.environ.get(SERVER):
         yield given
         return
-    initdb = next(iter(sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))), None)
-    if initdb is None or (os.geteuid() == 0 and shutil.which("runuser") is None):
+    found = programs()
+    if found is None:
         pytest.skip(f"no PostgreSQL here; give the URL of one in {SERVER}")
-    # Its socket's path must be short.
-    folder = Path("/var/tmp") / f"vigil-pg-{uuid.uuid4().hex[:8]}"
-    folder.mkdir()
-    command: list[str] = []
-    if os.geteuid() == 0:  # it refuses to run as root
-        shutil.chown(folder, "nobody")
-        command = ["runuser", "-u", "nobody", "--"]
-    data = str(folder / "data")
-    make = [str(initdb), "-D", data, "-A", "trust", "-U", "vigil", "--no-sync"]
-    subprocess.run([*command, *make], check=True, capture_output=True, cwd=folder)
-    control = [str(initdb.with_name("pg_ctl")), "-D", data, "-w", "-t", "60"]
-    options = f"-k {folder} -c listen_addresses='' -c fsync=off"
-    log = ["-l", str(folder / "log")]
-    subprocess.run([*command, *control, *log, "-o", options, "start"], check=True, cwd=folder)
-    try:
-        yield f"postgresql://vigil@/postgres?host={folder}"
-    finally:
-        stop = [*command, *control, "-m", "immediate", "stop"]
-        subprocess.run(stop, check=False, capture_output=True, cwd=folder)
-        shutil.rmtree(folder, ignore_errors=True)
+    with postgres(found) as server:
+        yield server.url
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
