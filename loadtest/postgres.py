@@ -1,4 +1,4 @@
-"""A PostgreSQL server of a benchmark's or a test's own: in a folder, on a Unix socket, as another user.
+"""A PostgreSQL server for a benchmark or a test: in a folder, on a Unix socket, as another user.
 
 Needs Debian's `postgresql` (only its programs; a server that Debian starts is left alone).
 """

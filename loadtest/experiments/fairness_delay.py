@@ -6,22 +6,18 @@ the measure. `--write` keeps results/fairness-delay.*.
 
 from __future__ import annotations
 
-import argparse
 import itertools
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 from scipy.special import ndtri
 
-from loadtest import facts
+from loadtest.experiments.running import Experiment
 from monitors.fairness.group_fairness import GroupFairnessMonitor, Tolerances
 from monitors.rows import Rows
 
-RESULTS: Final = Path(__file__).parents[1] / "results"
 WINDOW: Final = 500
 SECONDS: Final = 600.0
 """From a window to the next."""
@@ -173,21 +169,12 @@ def tables(found: Mapping[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Simulate, print, and with `--write` save."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--full", action="store_true", help="more seeds: hours")
-    parser.add_argument("--write", action="store_true", help="keep the results")
-    told = parser.parse_args(arguments)
-    found = measure(FULL if told.full else QUICK)
-    print(tables(found), end="")
-    if told.write:
-        command = facts.command("loadtest.experiments.fairness_delay", arguments)
-        kept = {"command": command, "machine": facts.machine(), **found}
-        (RESULTS / "fairness-delay.json").write_text(json.dumps(kept, indent=1) + "\n")
-        (RESULTS / "fairness-delay.md").write_text(tables(found))
-    return 0
-
+EXPERIMENT: Final = Experiment(
+    name="fairness_delay",
+    about=__doc__,
+    measure=lambda full: measure(FULL if full else QUICK),
+    tables=tables,
+)
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(EXPERIMENT.main())

@@ -5,23 +5,20 @@ And how often does a page wake somebody for nothing? `--write` keeps results/per
 
 from __future__ import annotations
 
-import argparse
 import itertools
-import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
-from loadtest import facts
+from loadtest.experiments.running import Experiment
 from monitors.performance.labelled_performance import LabelledPerformanceMonitor
 from monitors.performance.metrics.class_counts import ClassCounts
 from monitors.performance.metrics.class_metrics import class_metrics
 from monitors.rows import Rows
 
-RESULTS: Final = Path(__file__).parents[1] / "results"
 WINDOW: Final = 200
 USUAL: Final = 0.92
 THRESHOLD: Final = 0.90
@@ -223,22 +220,13 @@ def draw(path: Path, found: Mapping[str, Any]) -> None:
     pyplot.close(figure)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Simulate, print, and with `--write` save."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--full", action="store_true", help="more seeds: about an hour")
-    parser.add_argument("--write", action="store_true", help="keep the results")
-    told = parser.parse_args(arguments)
-    found = measure(FULL if told.full else QUICK)
-    print(tables(found), end="")
-    if told.write:
-        command = facts.command("loadtest.experiments.performance_delay", arguments)
-        kept = {"command": command, "machine": facts.machine(), **found}
-        (RESULTS / "performance-delay.json").write_text(json.dumps(kept, indent=1) + "\n")
-        (RESULTS / "performance-delay.md").write_text(tables(found))
-        draw(RESULTS / "performance-delay.svg", found)
-    return 0
-
+EXPERIMENT: Final = Experiment(
+    name="performance_delay",
+    about=__doc__,
+    measure=lambda full: measure(FULL if full else QUICK),
+    tables=tables,
+    draw=draw,
+)
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(EXPERIMENT.main())
