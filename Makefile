@@ -13,8 +13,8 @@ RUNS ?= 10
 # Seconds that `make fuzz` tries each of HTTP/1.1 and HTTP/2.
 FUZZ ?= 65
 FUZZ_COMPILED ?= 15
-# How much `make experiments` simulates: --quick or --full.
-SIZE   ?= --quick
+# `make experiments SIZE=--full` simulates for hours.
+SIZE   ?=
 COMPILED := build/compiled
 VENV   := .venv
 BIN    := $(VENV)/bin
@@ -93,8 +93,9 @@ bench: $(STAMP)  ## Race Vigil against its peers (results in loadtest/results; B
 bench-micro: $(STAMP)  ## Time codec, batcher, channel and gateway by themselves, without a network
 	$(BIN)/python -m pytest loadtest/micro --benchmark-only --benchmark-columns=min,median -p no:randomly
 
-experiments: $(STAMP)  ## Are alarms quiet without a change and awake with one? (SIZE=--full: two hours)
-	$(BIN)/python -m loadtest.experiments.quiet_awake $(SIZE) --write
+experiments: $(STAMP)  ## After how many rows are losses and gaps found, and what is told for nothing?
+	$(BIN)/python -m loadtest.experiments.performance_delay $(SIZE) --write
+	$(BIN)/python -m loadtest.experiments.fairness_delay $(SIZE) --write
 
 constraints:  ## Remake constraints.txt from the newest versions that pyproject.toml allows
 	@sh deploy/check-python.sh $(PYTHON)
