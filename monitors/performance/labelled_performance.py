@@ -11,7 +11,7 @@ import numpy as np
 
 from monitors.finding import NO_THRESHOLD, Finding, findings_from_state, findings_to_state
 from monitors.monitor import Needs
-from monitors.performance.metrics.estimate import Counts, Metric
+from monitors.performance.metrics.estimate import Counts, Metric, Outcomes
 from monitors.performance.pooled_metrics import Judged, Part, PooledMetrics
 from monitors.rows import Corrections, Rows
 from monitors.windows.tumbling_window import TumblingWindow
@@ -66,13 +66,12 @@ class LabelledPerformanceMonitor:
         """Count labelled rows; judge when a window is full."""
         assert rows.predicted is not None
         assert rows.labels is not None
-        predicted, labels, scores = rows.predicted, rows.labels, rows.scores
+        outcomes = Outcomes(rows.predicted, rows.labels, rows.scores)
         closed: list[Finding] = []
 
         def count(part: slice) -> None:
-            of_part = None if scores is None else scores[part]
             positions = rows.positions[part]
-            self._pooled.add(rows.timestamp, positions, predicted[part], labels[part], of_part)
+            self._pooled.add(rows.timestamp, positions, outcomes.some(part))
             self._window.labelled(positions)
 
         def close() -> None:
@@ -94,9 +93,9 @@ class LabelledPerformanceMonitor:
         differ = rows.labels != before
         differ = differ.any(axis=tuple(range(1, differ.ndim)))
         positions = np.asarray(rows.positions, np.int64)[differ]
-        scores = None if rows.scores is None else rows.scores[differ]
+        now_known = Outcomes(rows.predicted, rows.labels, rows.scores).some(differ)
         changed = self._pooled.revise(
-            positions, rows.predicted[differ], before[differ], rows.labels[differ], scores
+            positions, now_known._replace(labels=before[differ]), now_known
         )
         if not changed or not self._findings:
             return []

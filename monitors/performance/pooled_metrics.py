@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from monitors.performance.metrics.estimate import Counts, Estimate, Level, Metric
+from monitors.performance.metrics.estimate import Counts, Estimate, Level, Metric, Outcomes
 from monitors.performance.scale_dispersion import ScaleDispersion
 from monitors.windows.aged_blocks import AgedBlocks
 from monitors.windows.ageing import quarters
@@ -96,40 +96,31 @@ class PooledMetrics:
         self,
         time: float,
         positions: np.ndarray | Sequence[int],
-        predicted: np.ndarray,
-        labels: np.ndarray,
-        scores: np.ndarray | None,
+        outcomes: Outcomes,
     ) -> None:
         """Count rows in the open window.
 
         Args:
             time: seconds since the epoch when their truth became known.
-            positions, predicted, labels, scores: see `Rows`.
+            positions: see `Rows`.
+            outcomes: of the rows.
         """
-        self._counts.add(self._blocks.open(time, positions), predicted, labels, scores)
+        self._counts.add(self._blocks.open(time, positions), outcomes)
 
-    def revise(
-        self,
-        positions: np.ndarray,
-        predicted: np.ndarray,
-        before: np.ndarray,
-        labels: np.ndarray,
-        scores: np.ndarray | None,
-    ) -> bool:
+    def revise(self, positions: np.ndarray, before: Outcomes, now: Outcomes) -> bool:
         """Count rows by the label that they have now, wherever they were counted.
 
         Args:
-            positions, predicted, labels, scores: see `Rows`.
-            before: labels that they were counted by.
+            positions: see `Rows`.
+            before, now: by which they were counted, and are.
 
         Returns:
             Whether a window that has closed has changed.
         """
         changed = False
         for block, at in self._blocks.places(positions):
-            of_rows = None if scores is None else scores[at]
-            self._counts.add(block.sums, predicted[at], before[at], of_rows, -1.0)
-            self._counts.add(block.sums, predicted[at], labels[at], of_rows)
+            self._counts.add(block.sums, before.some(at), -1.0)
+            self._counts.add(block.sums, now.some(at))
             changed |= block.number < self._blocks.windows
         return changed
 

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from monitors.performance.metrics.estimate import Outcomes
 from monitors.performance.metrics.score_histogram import BINS, EDGES, probabilities
 from monitors.performance.metrics.sums import add_in_order
 
@@ -63,15 +64,9 @@ class ClassCounts:
         shape = (*counts.shape[:-1], len(self.watched), 2, BINS)
         return counts[..., self._histograms].reshape(shape)
 
-    def add(
-        self,
-        sums: np.ndarray,
-        predicted: np.ndarray,
-        labels: np.ndarray,
-        scores: np.ndarray | None,
-        amount: float = 1.0,
-    ) -> None:
+    def add(self, sums: np.ndarray, outcomes: Outcomes, amount: float = 1.0) -> None:
         """Count rows; see `Counts`."""
+        predicted, labels, scores = outcomes
         right = predicted == labels
         sums[self.rows] += amount * len(labels)
         sums[self.hits] += amount * right.sum()

@@ -41,6 +41,19 @@ class Estimate(NamedTuple):
     rows: np.ndarray
 
 
+class Outcomes(NamedTuple):
+    """What n labelled rows are measured by; see `Rows`."""
+
+    predicted: np.ndarray
+    labels: np.ndarray
+    scores: np.ndarray | None = None
+
+    def some(self, which: np.ndarray | slice) -> Outcomes:
+        """Return some of the rows."""
+        scores = None if self.scores is None else self.scores[which]
+        return Outcomes(self.predicted[which], self.labels[which], scores)
+
+
 class Counts(Protocol):
     """What is added up of labelled rows, as one vector."""
 
@@ -52,19 +65,12 @@ class Counts(Protocol):
     def signature(self) -> list[Any]:
         """Tells it from counts of other things; JSON values."""
 
-    def add(
-        self,
-        sums: np.ndarray,
-        predicted: np.ndarray,
-        labels: np.ndarray,
-        scores: np.ndarray | None,
-        amount: float = 1.0,
-    ) -> None:
+    def add(self, sums: np.ndarray, outcomes: Outcomes, amount: float = 1.0) -> None:
         """Count rows in a vector, one after the other: batches do not matter.
 
         Args:
             sums: float64 [columns]; changed.
-            predicted, labels, scores: see `Rows`.
+            outcomes: of the rows.
             amount: -1 takes rows away.
         """
 

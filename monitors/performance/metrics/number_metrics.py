@@ -15,6 +15,7 @@ from monitors.performance.metrics.estimate import (
     Estimate,
     Level,
     Metric,
+    Outcomes,
     averaged,
     mean,
     root,
@@ -51,15 +52,9 @@ class NumberCounts:
         self.signature: list[Any] = ["numbers", width, quantile]
         self.metrics = self._metrics()
 
-    def add(
-        self,
-        sums: np.ndarray,
-        predicted: np.ndarray,
-        labels: np.ndarray,
-        scores: np.ndarray | None,
-        amount: float = 1.0,
-    ) -> None:
+    def add(self, sums: np.ndarray, outcomes: Outcomes, amount: float = 1.0) -> None:
         """Count rows; see `Counts`."""
+        predicted, labels, _ = outcomes
         known = numbers(np.asarray(predicted, np.float64))
         predicted, labels = predicted[known], np.asarray(labels[known], np.float64)
         if not len(labels):

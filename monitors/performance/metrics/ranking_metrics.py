@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from monitors.performance.metrics.estimate import Estimate, Level, Metric, mean
+from monitors.performance.metrics.estimate import Estimate, Level, Metric, Outcomes, mean
 from monitors.performance.metrics.number_metrics import NO_NUMBERS
 from monitors.performance.metrics.sums import add_in_order
 from monitors.performance.ranking import RANKING_SCORES
@@ -26,15 +26,9 @@ class RankingCounts:
             _metric(each, 1 + 2 * at) for at, each in enumerate(RANKING_SCORES)
         )  # fmt: skip
 
-    def add(
-        self,
-        sums: np.ndarray,
-        predicted: np.ndarray,
-        labels: np.ndarray,
-        scores: np.ndarray | None,
-        amount: float = 1.0,
-    ) -> None:
+    def add(self, sums: np.ndarray, outcomes: Outcomes, amount: float = 1.0) -> None:
         """Count rows; see `Counts`."""
+        predicted, labels, _ = outcomes
         known = numbers(np.asarray(predicted, np.float64))
         predicted, labels = predicted[known], labels[known]
         if not len(labels):

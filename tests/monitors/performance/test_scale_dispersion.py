@@ -5,6 +5,7 @@ import pytest
 
 from monitors.performance.metrics.class_counts import ClassCounts
 from monitors.performance.metrics.class_metrics import class_metrics
+from monitors.performance.metrics.estimate import Outcomes
 from monitors.performance.scale_dispersion import ScaleDispersion
 from monitors.windows.aged_blocks import AgedBlocks
 
@@ -18,7 +19,7 @@ def learnt(rates, repeats=1, size=200, seed=0):
     for at, rate in enumerate(rates):
         right = np.repeat(rng.random(size // repeats) < rate, repeats).astype(int)
         sums = blocks.open(float(at), [at * size])
-        COUNTS.add(sums, right, np.ones(size, int), None)
+        COUNTS.add(sums, Outcomes(right, np.ones(size, int)))
         blocks.close()
         found.closed(blocks)
     return found

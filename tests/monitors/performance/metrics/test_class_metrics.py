@@ -6,13 +6,13 @@ from sklearn import metrics as sklearn_metrics
 
 from monitors.performance.metrics.class_counts import ClassCounts
 from monitors.performance.metrics.class_metrics import class_metrics
-from monitors.performance.metrics.estimate import Level
+from monitors.performance.metrics.estimate import Level, Outcomes
 
 
 def counted(counts, *batches):
     sums = np.zeros(counts.columns)
     for predicted, labels in batches:
-        counts.add(sums, np.asarray(predicted), np.asarray(labels), None)
+        counts.add(sums, Outcomes(np.asarray(predicted), np.asarray(labels)))
     return sums
 
 
@@ -60,7 +60,7 @@ def test_batches_do_not_matter_and_rows_can_be_taken_away():
         counts, *((predicted[at : at + 7], labels[at : at + 7]) for at in range(0, 100, 7))
     )
     assert whole.tolist() == parts.tolist()
-    counts.add(parts, predicted, labels, None, -1.0)
+    counts.add(parts, Outcomes(predicted, labels), -1.0)
     assert not parts.any()
 
 

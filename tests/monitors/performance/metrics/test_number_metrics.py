@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn import metrics as sklearn_metrics
 
-from monitors.performance.metrics.estimate import Level
+from monitors.performance.metrics.estimate import Level, Outcomes
 from monitors.performance.metrics.number_metrics import ALIKE, NO_NUMBERS, NumberCounts
 
 LEVEL = Level(np.array([0.025]), np.array([1.0]))
@@ -12,7 +12,7 @@ LEVEL = Level(np.array([0.025]), np.array([1.0]))
 
 def counted(counts, predicted, labels, amount=1.0, sums=None):
     sums = np.zeros(counts.columns) if sums is None else sums
-    counts.add(sums, predicted, labels, None, amount)
+    counts.add(sums, Outcomes(predicted, labels), amount)
     return sums
 
 

@@ -6,7 +6,7 @@ from scipy.special import softmax
 from sklearn import metrics as sklearn_metrics
 
 from monitors.performance.metrics.class_counts import ClassCounts
-from monitors.performance.metrics.estimate import Level
+from monitors.performance.metrics.estimate import Level, Outcomes
 from monitors.performance.metrics.score_metrics import (
     MANY_CLASSES,
     NO_PROBABILITIES,
@@ -28,7 +28,7 @@ def draw(classes, n=400, seed=0, strength=1.5):
 
 def counted(counts, scores, labels, amount=1.0, sums=None):
     sums = np.zeros(counts.columns) if sums is None else sums
-    counts.add(sums, scores.argmax(axis=1), labels, scores, amount)
+    counts.add(sums, Outcomes(scores.argmax(axis=1), labels, scores), amount)
     return sums
 
 
@@ -155,7 +155,7 @@ def test_few_rows_that_happen_to_be_probabilities_are_not_told_as_all():
 def test_what_has_no_value_says_why(scores, why):
     counts = ClassCounts(2, 1, scored=True)
     sums = np.zeros(counts.columns)
-    counts.add(sums, np.ones(9, int), np.ones(9, int), scores)
+    counts.add(sums, Outcomes(np.ones(9, int), np.ones(9, int), scores))
     for name in ("auroc", "auprc"):
         metric, estimate = shown(counts, sums)[name]
         assert np.isnan(estimate.value[0])
