@@ -23,7 +23,6 @@ class Needs:
         predicted: what labels are compared with, the predicted class of a classifier.
         labels: what is true.
         scores: those of the classes, where labelled rows have some.
-        scores: those of the classes, where labelled rows have some.
         groups: names of sensitive attributes.
     """
 

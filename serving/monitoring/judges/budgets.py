@@ -1,27 +1,16 @@
-"""How the false alarms that a model may raise are shared among its monitors."""
+"""How many false alarms a monitor of a model may raise."""
 
 from __future__ import annotations
 
-from typing import Final, Literal
+from typing import Final
 
 from serving.config import ModelConfig
-from serving.models.consumers import FAIRNESS, PERFORMANCE, consumers
+from serving.models.consumers import FAIRNESS, PERFORMANCE
 
-FALSE_ALARMS: Final = {"info": 12.0, "ticket": 3.0, "page": 1.0}
-"""Of each severity, for every false page."""
-
-RAISES: Final[dict[str, Literal["info", "ticket", "page"]]] = {
-    FAIRNESS: "ticket",
-    PERFORMANCE: "page",
-}
-"""What a breach is worth, by monitor."""
+FALSE_ALARMS: Final = {PERFORMANCE: 1.0, FAIRNESS: 3.0}
+"""For every false page: performance raises pages, fairness tickets."""
 
 
 def rate(config: ModelConfig, monitor: str) -> float:
-    """Return the false alarms per 90 days that a monitor of a model may raise.
-
-    Those that a model has and that raise the same severity share alike.
-    """
-    worth = RAISES[monitor]
-    sharing = sum(RAISES.get(each) == worth for each in consumers(config))
-    return config.monitors.false_pages_per_quarter * FALSE_ALARMS[worth] / max(sharing, 1)
+    """Return the false alarms per 90 days that a monitor of a model may raise."""
+    return config.monitors.false_pages_per_quarter * FALSE_ALARMS[monitor]
