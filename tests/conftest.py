@@ -675,8 +675,25 @@ class BadCollector:
         connection.sendall(data)
         self.sent += len(data)
 
+    def _has_read_a_request(self, connection: socket.socket) -> bool:
+        # Clients send head and body one after the other: the first that comes may be less than
+        # a request, and an answer to each piece is one too many.
+        request = b""
+        while b"\r\n\r\n" not in request:
+            request += (more := connection.recv(1 << 16))
+            if more == CLOSED:
+                return False
+        head, _, body = request.partition(b"\r\n\r\n")
+        length = re.search(rb"\r\ncontent-length: *(\d+)", head, re.IGNORECASE)
+        missing = (int(length[1]) if length else 0) - len(body)
+        while missing > 0:
+            missing -= len(more := connection.recv(min(missing, 1 << 16)))
+            if more == CLOSED:
+                return False
+        return True
+
     def _is_well(self, connection: socket.socket) -> None:
-        while connection.recv(1 << 16) != CLOSED and self._how == "is_well":
+        while self._has_read_a_request(connection) and self._how == "is_well":
             self._answer(connection, b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
 
     def _leaves(self, connection: socket.socket) -> None:
@@ -725,7 +742,7 @@ class BadCollector:
         self._answer(connection, b"\x00\xff garbage\r\n" * 100)
 
     def _has_no_time(self, connection: socket.socket) -> None:
-        while connection.recv(1 << 16) != CLOSED and self._how == "has_no_time":
+        while self._has_read_a_request(connection) and self._how == "has_no_time":
             head = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 3600\r\n"
             self._answer(connection, head + b"content-length: 0\r\n\r\n")
 

@@ -1,5 +1,6 @@
 """A real instance against its own description: schemathesis asks, and checks every answer."""
 
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -182,7 +183,8 @@ def test_the_examples_of_the_models_are_answered_as_described(
 def test_every_error_of_a_route_is_described(server: Any) -> None:
     paths = description()["paths"]
     for path, method in OPERATIONS:
-        url = server.url + path.format(name="nothing", version="1", report="drift", prediction="r")
+        # Numbers, of versions and incidents, and names read the same "1".
+        url = server.url + re.sub(r"\{\w+\}", "1", path)
         answer = httpx.request(
             method, url, content=b"{" if method == "POST" else None, timeout=PATIENCE_S
         )
