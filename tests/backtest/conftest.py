@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -10,6 +12,7 @@ import pytest
 
 from monitors.reference.profile import ReferenceProfile
 from serving.channel.messages.directory import ServedModel
+from serving.channel.messages.incidents import Evidence, Incident, Measured
 from serving.config import ModelConfig
 from serving.models.profile.columns import input_columns
 from serving.roles.served_entry import served_entry
@@ -50,3 +53,18 @@ def served(tmp_path: Path, config: ModelConfig) -> ServedModel:
 @pytest.fixture
 def entry(served: ServedModel):
     return served_entry(served)
+
+
+@pytest.fixture
+def make_incident() -> Callable[..., Incident]:
+    def make(**given: Any) -> Incident:
+        evidence = Evidence(leading=Measured(metric="accuracy"), since=0.0)
+        plain = {
+            "id": "0001", "model": "m", "version": "1", "cause": "performance",
+            "monitor": "performance", "metric": "accuracy", "severity": "page", "state": "open",
+            "opened_at": 0.0, "updated_at": 0.0, "summary": "accuracy is low", "advice": "look",
+            "first": evidence, "evidence": evidence,
+        }  # fmt: skip
+        return Incident(**{**plain, **given})
+
+    return make
