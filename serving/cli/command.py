@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from serving.cli.backtest import backtest
 from serving.cli.bill import bill
 from serving.cli.check import check
 from serving.cli.console import complain
@@ -40,7 +41,7 @@ app.command("config")(describe)
 for command in (infer, findings, incidents, status, bill):
     app.command()(command)
 app.add_typer(labels, name="labels")
-for command in (predictions, replay, forget):
+for command in (predictions, replay, backtest, forget):
     app.command()(command)
 
 

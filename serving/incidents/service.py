@@ -26,13 +26,13 @@ from serving.channel.messages.incidents import (
 )
 from serving.config import Webhook
 from serving.errors import ModelNotReady
-from serving.incidents.book import Book, Context, not_there
-from serving.incidents.causes import grouped
+from serving.incidents.book import Book, not_there
 from serving.incidents.deployments import Deployments, Served
 from serving.incidents.false_alarms import REMEMBERED_S, FalseAlarms
-from serving.incidents.ladder import DATA_QUALITY, broken_models, harmed_models, rank
+from serving.incidents.ladder import rank
 from serving.incidents.saving import Saving, Store
 from serving.incidents.unknowns import Unknowns
+from serving.incidents.verdicts import Verdicts
 from serving.incidents.webhooks.sender import sender_of
 from serving.store.records import Batch, Happened
 from serving.telemetry.counters import SeriesSet
@@ -77,6 +77,7 @@ class IncidentService:
         )
         self._book = Book(self._deployments, self._false_alarms, self._told, clock)
         self._unknowns = Unknowns(self._book, self._deployments, self._saving.state, clock)
+        self._verdicts = Verdicts(self._book, self._deployments, self._unknowns)
         self._receivers = [
             sender_of(
                 each, self._saving.delivery, self._saving.holds, self._book.active, series, clock
@@ -158,7 +159,7 @@ class IncidentService:
         if not self._ready:
             self._ready = True
             for told in self._latest.values():
-                self._judge(told)
+                self._verdicts.judge(told)
             self._latest.clear()
         self._show()
 
@@ -179,7 +180,7 @@ class IncidentService:
     def told(self, monitor: str, changed: FindingsChanged) -> None:
         """Take in all that a monitor knows of its models."""
         if self._ready:
-            self._judge(changed)
+            self._verdicts.judge(changed)
             self._show()
         else:
             before = self._latest.get(monitor, FindingsChanged(()))
@@ -198,27 +199,8 @@ class IncidentService:
             if self._clock() - begun >= LOAD_WAIT_S:
                 self._goes_on()
             return
-        self._unknowns.tick()
-        self._book.tick()
-        self._book.forget_unserved(self._deployments.models)
+        self._verdicts.tick()
         self._show()
-
-    def _judge(self, changed: FindingsChanged) -> None:
-        served = self._deployments.models
-        findings = [each for each in changed.findings if each.model in served]
-        passed = [each for each in changed.passed if each.model in served]
-        harmed = harmed_models((*findings, *passed))
-        broken = broken_models((*findings, *passed))
-        groups = grouped(findings)
-        for group in (grouped(passed), groups):
-            for key, found in group.items():
-                context = Context(
-                    harmed=key.model in harmed,
-                    broken=key.model in broken and key.cause != DATA_QUALITY,
-                )
-                self._book.judge(key, found, context)
-        mine = [each for each in changed.unjudged if each.model in served]
-        self._unknowns.told(groups, mine)
 
     def _told(self, incident: Incident, event: Happened | None) -> None:
         """Save an incident that has changed, and tell receivers what has happened."""

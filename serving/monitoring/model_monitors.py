@@ -268,6 +268,11 @@ class ModelMonitors:
             )
         return self._recent.columns()
 
+    @property
+    def published(self) -> int:
+        """How often a monitor has found something."""
+        return self._monitors.published
+
     def findings(self, now: float) -> list[Finding]:
         """Return the latest finding per monitor, metric, subject and segment.
 

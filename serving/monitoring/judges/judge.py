@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from monitors.finding import Finding
-from monitors.monitor import JudgesLabelsToo, LearnsReference, Monitor
+from monitors.monitor import JudgesLabelsToo, LearnsReference, Monitor, RevisesLabels
 from serving.models.repository.folder import ModelEntry
 from serving.monitoring.judges.descriptor import MonitorDescriptor
 
@@ -29,7 +29,10 @@ class Judge:
         self.title = title or descriptor.called
         self.monitor = monitor
         self.needs = monitor.needs
+        # Asked once: whether a class keeps to a protocol takes longer than a batch of rows.
         self.learns = monitor if isinstance(monitor, LearnsReference) else None
+        self.revises = monitor if isinstance(monitor, RevisesLabels) else None
+        self._labels_too = monitor if isinstance(monitor, JudgesLabelsToo) else None
         self._found: dict[tuple[str, str, str], Finding] = {}
         self._named: list[Finding] | None = None
         self._passed: dict[tuple[str, str, str], Finding] = {}
@@ -68,8 +71,7 @@ class Judge:
 
     def feed_of(self, found: Finding) -> str:
         """Return what rows a finding rests on, as `feed` calls them."""
-        monitor = self.monitor
-        return self.feed(isinstance(monitor, JudgesLabelsToo) and monitor.of_labels(found))
+        return self.feed(self._labels_too is not None and self._labels_too.of_labels(found))
 
     def take(self, found: Sequence[Finding]) -> None:
         """Remember what the monitor has found.

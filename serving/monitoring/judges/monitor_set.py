@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from monitors.finding import Finding
-from monitors.monitor import RevisesLabels
 from monitors.rows import Corrections, Rows
 from serving.channel.messages.findings import Unjudged
 from serving.models.repository.folder import ModelEntry
@@ -32,6 +31,7 @@ class MonitorSet:
 
     Attributes:
         judges: those that run.
+        published: how often one of them has found something.
     """
 
     def __init__(
@@ -44,6 +44,7 @@ class MonitorSet:
     ) -> None:
         self._entry, self._model, self._series = entry, model, series
         self._time = time
+        self.published = 0
         self._notes: list[str] = []
         self._failures: dict[str, str] = {}
         self._blind: dict[str, str] = {}
@@ -113,11 +114,10 @@ class MonitorSet:
     def corrected(self, corrections: Corrections, now: float) -> None:
         """Show labels that were replaced to the monitors whose figures follow."""
         for judge in self.judges:
-            monitor = judge.monitor
-            if not judge.needs.takes_labelled or not isinstance(monitor, RevisesLabels):
+            if not judge.needs.takes_labelled or judge.revises is None:
                 continue
             try:
-                found = monitor.revise(corrections, now)
+                found = judge.revises.revise(corrections, now)
             except Exception as error:  # noqa: BLE001 - the other monitors go on
                 self.failed(judge.name, error)
                 continue
@@ -174,6 +174,7 @@ class MonitorSet:
             self._publish(judge, found)
 
     def _publish(self, judge: Judge, found: Sequence[Finding]) -> None:
+        self.published += 1
         judge.take(found)
         for feed in {judge.feed_of(each) for each in found}:
             self._fresh.judged(feed)

@@ -1,11 +1,12 @@
 import numpy as np
 import pyarrow as pa
+import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 import pytest
 
 from serving.config import ConfigError, ModelConfig
 from serving.demo.loans import sample_applicants
-from serving.models.profile.dataset import Dataset, read_dataset, write_dataset
+from serving.models.profile.dataset import DataColumns, Dataset, read_dataset, write_dataset
 from serving.models.repository.folder import ModelRepository
 
 
@@ -126,3 +127,60 @@ def test_one_value_per_row_may_be_a_plain_column(tmp_path, datatype, values):
     pq.write_table(pa.table({"x": values}), path)
     wanted = [value.encode() if isinstance(value, str) else value for value in values]
     assert read_dataset(path, config).inputs["x"].tolist() == wanted
+
+
+def test_csv_gives_what_parquet_gives(mixed, tmp_path):
+    written = sample_applicants(50, seed=1)
+    write_dataset(tmp_path / "rows.parquet", written, mixed)
+    table = pq.read_table(tmp_path / "rows.parquet")
+    pacsv.write_csv(table, tmp_path / "rows.csv")
+    read = read_dataset(tmp_path / "rows.csv", mixed)
+    for name, array in written.inputs.items():
+        assert read.inputs[name].dtype == array.dtype
+        np.testing.assert_array_equal(read.inputs[name], array)
+    np.testing.assert_array_equal(read.y_true, written.y_true)
+    np.testing.assert_array_equal(read.sensitive["sex"], written.sensitive["sex"])
+
+
+def test_an_input_may_have_a_column_per_element(tmp_path):
+    path = tmp_path / "rows.csv"
+    names = [f'"image[{row},{column}]"' for row in range(2) for column in range(3)]
+    path.write_text(",".join(names) + "\n1,2,3,4,5,6\n")
+    read = read_dataset(path, config_of(IMAGE)).inputs["image"]
+    assert read.tolist() == [[[1, 2, 3], [4, 5, 6]]]
+
+
+def test_other_columns_are_what_they_are_said_to_be(tmp_path):
+    path = tmp_path / "rows.csv"
+    path.write_text("a,b,when,right,sex\n1,2,1970-01-02,yes,007\n3,,1970-01-01,no,\n")
+    columns = DataColumns("when", "right", ("sex",))
+    read = read_dataset(path, config_of(TABLE), columns)
+    np.testing.assert_array_equal(read.inputs["t"], np.array([[1, 2], [3, np.nan]], np.float32))
+    assert read.time.tolist() == [86400.0, 0.0]
+    assert read.y_true.tolist() == ["yes", "no"]
+    assert read.sensitive["sex"].tolist() == ["007", "None"]
+    assert read.take(np.array([1])).time.tolist() == [0.0]
+
+
+@pytest.mark.parametrize(
+    ("columns", "told"),
+    [
+        (DataColumns(time="when"), "no column 'when'; it has a, b"),
+        (DataColumns(label="right"), "no column 'right'; it has a, b"),
+        (DataColumns(sensitive=("sex",)), "no column 'sex'; it has a, b"),
+    ],
+)
+def test_a_column_that_was_named_must_be_there(tmp_path, columns, told):
+    path = tmp_path / "rows.csv"
+    path.write_text("a,b\n1,2\n")
+    with pytest.raises(ConfigError, match=told):
+        read_dataset(path, config_of(TABLE), columns)
+
+
+def test_a_missing_whole_number_is_told_and_a_missing_text_is_empty(tmp_path):
+    path = tmp_path / "rows.csv"
+    path.write_text("i,s\n1,a\n,\n")
+    text = {"name": "s", "datatype": "BYTES", "shape": [-1]}
+    assert read_dataset(path, config_of(text)).inputs["s"].tolist() == [b"a", b""]
+    with pytest.raises(ConfigError, match="column 'i' has 1 missing values, which int64 cannot"):
+        read_dataset(path, config_of({"name": "i", "datatype": "INT64", "shape": [-1]}))
