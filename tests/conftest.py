@@ -321,6 +321,12 @@ def shap() -> ModuleType:
     return shap
 
 
+@pytest.fixture(scope="session")
+def shapley() -> ModuleType:
+    """The module of Shapley values by their definition."""
+    return _module_of("shapley")
+
+
 class Upstream:
     """Another server of the protocol over gRPC: answers what `compute` returns, doubled by default.
 
