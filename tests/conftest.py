@@ -30,6 +30,7 @@ import msgspec
 import numpy as np
 import pytest
 import torch
+from _pytest import logging as pytest_logging
 from httpx._transports import default as httpx_transports
 from hypothesis import HealthCheck, settings
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
@@ -63,15 +64,46 @@ settings.register_profile("vigil", deadline=None, suppress_health_check=[HealthC
 settings.load_profile("vigil")
 
 
+# What compiles would start a pool of processes that import PyTorch, for one function each.
+os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")
+
 # Each `httpx.get` would read all certificates that there are, which takes ten times as long as the
 # rest of it; tests ask hundreds of times whether something has happened.
 httpx_transports.create_ssl_context = functools.cache(httpx_transports.create_ssl_context)
+
+
+class CatchingAtRoot(pytest_logging.catching_logs[logging.Handler]):
+    """Takes lines where they end up, at the root.
+
+    pytest goes through all loggers to attach to those that pass nothing on, six times a test:
+    hundreds of them, of which dozens are PyTorch's own. That took longer than most tests.
+    """
+
+    def __enter__(self) -> logging.Handler:
+        if self.level is not None:
+            return super().__enter__()
+        logging.getLogger().addHandler(self.handler)
+        self.attached_loggers.append(logging.getLogger())
+        return self.handler
+
+
+pytest_logging.catching_logs = CatchingAtRoot  # type: ignore[misc]
+
 
 # What the fixtures with parameters are called after that tests of many files share.
 SHARED = re.compile(r"\[((?:local|ray)-\w+-\w+|direct|envoy|serve|ray)\b")
 
 
-LONGEST = ("ray", "instance local-direct-channel", "hostile direct", "instance direct")
+LONGEST = (
+    "ray", "instance local-direct-channel", "hostile direct", "instance direct",
+    "tests/models/execution/test_core_limit.py",
+    "tests/gateway/direct/memory/test_left_behind.py",
+    "tests/models/execution/test_index_errors.py",
+    "tests/monitoring/test_monitor_process.py",
+    "tests/models/test_names.py",
+    "tests/engines/local/test_zygote.py",
+    "tests/models/repository/test_complete.py",
+)  # fmt: skip
 """The groups that take longest, in this order: one that begins last keeps one worker busy alone."""
 
 
@@ -291,7 +323,8 @@ def _own_log() -> Iterator[None]:
         if isinstance(handler, StderrHandler) and handler not in handlers:
             loggers[0].removeHandler(handler)
     for each, level in zip(loggers, levels, strict=True):
-        each.setLevel(level)
+        if each.level != level:  # to set it goes through all loggers that there are
+            each.setLevel(level)
     sys.excepthook, threading.excepthook, sys.unraisablehook = hooks
     for name, value in told.items():
         os.environ.pop(name, None)
@@ -319,6 +352,12 @@ def shap() -> ModuleType:
         warnings.simplefilter("ignore")
         import shap
     return shap
+
+
+@pytest.fixture(scope="session")
+def shapley() -> ModuleType:
+    """The module of Shapley values by their definition."""
+    return _module_of("shapley")
 
 
 class Upstream:

@@ -1,6 +1,7 @@
 """What may be compiled, and what a build says that cannot compile."""
 
 import ast
+import functools
 import importlib.util
 import sysconfig
 import tomllib
@@ -30,10 +31,14 @@ def config() -> dict[str, Any]:
     return found
 
 
+@functools.lru_cache(maxsize=1)
+def _nodes(path: Path) -> list[ast.AST]:
+    """All nodes of a file, which is looked at more than once before the next."""
+    return list(ast.walk(ast.parse(path.read_text())))
+
+
 def _classes(path: Path) -> list[ast.ClassDef]:
-    return [
-        node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ClassDef)
-    ]
+    return [node for node in _nodes(path) if isinstance(node, ast.ClassDef)]
 
 
 def _bases(one: ast.ClassDef) -> list[str]:
@@ -63,7 +68,7 @@ def test_no_compiled_function_tells_positions_from_names(
     functions = [
         (module, node.name)
         for module in hook.modules(ROOT, config)
-        for node in ast.walk(ast.parse((ROOT / module).read_text()))
+        for node in _nodes(ROOT / module)
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
         if node.args.posonlyargs and node.args.kwarg
     ]
@@ -85,7 +90,7 @@ def test_no_interpreted_class_inherits_from_a_compiled_one(
             continue
         imported = {
             alias.asname or alias.name: (node.module, alias.name)
-            for node in ast.walk(ast.parse(path.read_text()))
+            for node in _nodes(path)
             if isinstance(node, ast.ImportFrom)
             for alias in node.names
         }

@@ -141,11 +141,12 @@ class Roller:
                 rolled = Rolled(0, 0)
             self._streams.popleft()
             self._sizes.pop(stream.path, None)
+            # Before the count that it goes with: who waits for that reads this next.
+            self._counts.note("store_error", None)
             self._counts.add("parts", rolled.rows > 0)
             if not stream.path.is_relative_to(self._own.path):
                 self._counts.add("recovered", rolled.rows)
                 self._counts.add("torn", rolled.torn > 0)
-            self._counts.note("store_error", None)
         return False
 
     def _retain(self) -> float | None:
@@ -162,5 +163,5 @@ class Roller:
         return _RETENTION_EVERY_S
 
     def _failed(self, error: BaseException) -> None:
-        self._counts.add("failures")
         self._counts.note("store_error", str(error))
+        self._counts.add("failures")

@@ -291,8 +291,8 @@ class LogWriter:
         return self._streams.size + self._roller.size > self._limits.spool_bytes
 
     def _drop_labels(self, error: Exception, count: int) -> None:
+        self._failed(error)  # before the count that it goes with
         self._counts.add("labels_dropped", count)
-        self._failed(error)
 
     def _drop(self, error: Exception, count: int) -> None:
         self._counts.drop(reason_of(error), count)
@@ -300,8 +300,8 @@ class LogWriter:
 
     def _failed(self, error: Exception) -> None:
         of_disk = isinstance(error, OSError)
-        self._counts.add("failures", of_disk)
         self._counts.note("disk_error" if of_disk else "row_error", str(error))
+        self._counts.add("failures", of_disk)
 
 
 def _own_folder(spool: Path) -> SpoolFolder:

@@ -8,15 +8,38 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
+from serving.cli.command import main
+
 CHECKOUT = Path(__file__).parents[2]
+Vigil = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture
-def vigil() -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Runs the command in a process of its own."""
+def vigil(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Vigil:
+    """Runs the command in this process: one of its own takes a second to begin."""
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        monkeypatch.setattr(sys, "argv", ["vigil", *arguments])
+        capfd.readouterr()
+        code: Any = 0
+        try:
+            main()
+        except SystemExit as ended:
+            code = ended.code or 0
+        out, err = capfd.readouterr()
+        return subprocess.CompletedProcess(arguments, code, out, err)
+
+    return run
+
+
+@pytest.fixture
+def vigil_process() -> Vigil:
+    """Runs the command in a process of its own, for what the command changes in its process."""
 
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(

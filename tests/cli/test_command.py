@@ -4,15 +4,15 @@ from pathlib import Path
 import pytest
 
 
-def test_an_error_is_one_sentence_and_exit_code_1(vigil, tmp_path: Path) -> None:
-    done = vigil("up", "--engine", "local", "--models", str(tmp_path / "none"))
+def test_an_error_is_one_sentence_and_exit_code_1(vigil_process, tmp_path: Path) -> None:
+    done = vigil_process("up", "--engine", "local", "--models", str(tmp_path / "none"))
     assert done.returncode == 1
     assert "no such folder" in done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_debug_shows_the_traceback(vigil, tmp_path: Path) -> None:
-    done = vigil("--debug", "up", "--engine", "local", "--models", str(tmp_path / "none"))
+def test_debug_shows_the_traceback(vigil_process, tmp_path: Path) -> None:
+    done = vigil_process("--debug", "up", "--engine", "local", "--models", str(tmp_path / "none"))
     assert done.returncode == 1
     assert "Traceback" in done.stderr
 
@@ -31,17 +31,17 @@ def test_what_a_message_quotes_is_no_markup(vigil, tmp_path: Path) -> None:
     assert done.stderr == f"vigil: {said}\n"
 
 
-def test_a_server_that_does_not_start_says_so_in_its_log(vigil, tmp_path: Path) -> None:
+def test_a_server_that_does_not_start_says_so_in_its_log(vigil_process, tmp_path: Path) -> None:
     file = tmp_path / "vigil.yaml"
     file.write_text("engin: ray")
-    done = vigil("up", str(file))
+    done = vigil_process("up", str(file))
     assert done.returncode == 1
     (line,) = map(json.loads, done.stderr.splitlines())
     assert line["event"] == "start_refused"
     assert line["role"] == "supervisor"
     assert line["message"] == f"{file}: engin: there is no such key; did you mean 'engine'?"
     file.write_text("engine: local\nmodels: nowhere\ntelemetry: {log_format: text}")
-    done = vigil("up", str(file))
+    done = vigil_process("up", str(file))
     assert done.returncode == 1
     assert done.stderr.startswith(f"vigil: {tmp_path}/nowhere: no such folder")
     assert done.stderr.count("\n") == 1

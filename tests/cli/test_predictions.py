@@ -155,8 +155,8 @@ def test_parquet_has_every_column_as_it_is(run, tmp_path):
     assert len(row["id"]) == 16
 
 
-def test_csv_goes_to_standard_output_as_a_process(filled, vigil):
-    done = vigil(
+def test_csv_goes_to_standard_output_as_a_process(filled, vigil_process):
+    done = vigil_process(
         "predictions", "m", "--log", str(filled), "--output", "csv",
         "--columns", "client_id,index", "--where", "index = 1",
     )  # fmt: skip

@@ -45,10 +45,10 @@ def test_recovers_the_weights_of_a_planted_linear_model(n_samples):
     assert found.effort["n_samples"] <= n_samples
 
 
-def test_an_interaction_is_shared_as_the_exact_explainer_shares_it(shap):
+def test_an_interaction_is_shared_as_shapley_shares_it(shapley):
     x = rows(3, 8)
     found = KernelShap(curved, ["x"]).explain({"x": x})
-    exact = shap.explainers.Exact(lambda z: curved({"x": z}), np.zeros((1, 8)))(x).values
+    exact = shapley.exact(lambda z: curved({"x": z}), x, np.zeros((1, 8)))
     assert_allclose(found.values["x"], exact, atol=1e-9)
     assert found.effort["n_samples"] == 2**8 - 2
 

@@ -71,7 +71,7 @@ pieces = st.one_of(
 )  # fmt: skip
 
 
-@settings(max_examples=1500)
+@settings(max_examples=400)
 @given(st.lists(st.lists(pieces, max_size=6).map(b"".join), max_size=8))
 def test_any_bytes_are_decoded_or_refused_alike(blocks):
     for found, expected in ours_and_theirs(blocks):

@@ -126,17 +126,18 @@ def test_a_full_disk_leaves_a_file_and_its_index_as_they_were(filled):
 
 
 def test_a_store_that_takes_no_files_is_waited_for_and_told(filled, monkeypatch):
-    monkeypatch.setattr(filled.running._roller, "_roll_all", lambda: True)
-    cut = filled.running.cut(30)
-    progress = []
-    work = RunningForget(
-        filled.store, filled.spool, Subject("x"), lambda _: True, cut,
-        lambda *told: progress.append(told),
-    )  # fmt: skip
-    monkeypatch.setattr(forget_running, "STORE_AWAY_S", 0.0)
-    with pytest.raises(VigilError, match="do it again later: it is read-only"):
-        work.await_files(lambda: "it is read-only")
-    monkeypatch.setattr(forget_running, "STORE_SLOW_S", 0.0)
-    with pytest.raises(VigilError, match="do it again later: its store is slow"):
-        work.await_files(lambda: None)
-    assert progress[0] == ("waiting for files", 0, 4)
+    with monkeypatch.context() as away:  # not until the writer is closed, which would wait for it
+        away.setattr(filled.running._roller, "_roll_all", lambda: True)
+        cut = filled.running.cut(30)
+        progress = []
+        work = RunningForget(
+            filled.store, filled.spool, Subject("x"), lambda _: True, cut,
+            lambda *told: progress.append(told),
+        )  # fmt: skip
+        away.setattr(forget_running, "STORE_AWAY_S", 0.0)
+        with pytest.raises(VigilError, match="do it again later: it is read-only"):
+            work.await_files(lambda: "it is read-only")
+        away.setattr(forget_running, "STORE_SLOW_S", 0.0)
+        with pytest.raises(VigilError, match="do it again later: its store is slow"):
+            work.await_files(lambda: None)
+        assert progress[0] == ("waiting for files", 0, 4)

@@ -387,6 +387,7 @@ def changed(entry, **update):
     return ModelEntry(entry.name, entry.version, entry.directory, config, example.encode())
 
 
+@pytest.mark.timeout(400)  # two that compile at once wait for each other
 @pytest.mark.skipif(shutil.which("g++") is None, reason="needs g++ to compile")
 @pytest.mark.parametrize("kind", ["torch_export", "safetensors"])
 def test_compiled(save, kind):

@@ -81,7 +81,7 @@ JSON_PIECES = [
 ]  # fmt: skip
 
 
-@settings(max_examples=500)
+@settings(max_examples=200)
 @given(st.lists(st.tuples(st.sampled_from(BODIES), changes(JSON_PIECES)), min_size=2, max_size=6))
 def test_json_bodies(bodies: list[tuple[bytes, list[Change]]]) -> None:
     reader = json_reader.RequestReader()
@@ -160,7 +160,7 @@ def filled(form: Form, filling: tuple[str | None, int, int, Any]) -> tuple[bytes
     return head + tail, len(head) if tail else None
 
 
-@settings(max_examples=500)
+@settings(max_examples=200)
 @given(
     st.lists(forms, min_size=1, max_size=2),
     st.lists(
@@ -231,7 +231,7 @@ def with_id(payload: bytes, ident: str) -> bytes:
     return made.SerializeToString()
 
 
-@settings(max_examples=500)
+@settings(max_examples=200)
 @given(
     st.lists(
         st.tuples(

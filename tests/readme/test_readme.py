@@ -149,6 +149,7 @@ def _play(block: str, run: Callable[[str], str]) -> tuple[str, list[str]]:
             asks = any(each in command for each in ASKS_FOR_WHAT_IS_REPORTED)
             if not asks or _same(shown, printed) or time.monotonic() > late:
                 break
+            time.sleep(0.25)  # a command takes a second of a core, which who reports needs as well
         played += f"$ {command}\n{printed}"
         if not _same(shown, printed):
             wrong.append(f"$ {command}\nshown:\n{shown}now:\n{printed}")

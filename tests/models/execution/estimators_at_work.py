@@ -1,13 +1,13 @@
 """Predicts with estimators that ask for eight threads or processes; tells how many were at work.
 
 Each runs in a fork of a process that has computed nothing, because pools outlive a prediction.
+There it has few cores first, which leave no pool to those that come after.
 Some forks are there at once, for what they do most is wait for threads that are not to come.
-Arguments: a folder, and each number of cores that a model may have. Prints a JSON object by cores
-and by estimator.
+Arguments: a folder, and each number of cores that a model may have, from few to many. Prints a JSON
+object by cores and by estimator.
 """
 
 import contextlib
-import itertools
 import json
 import multiprocessing
 import os
@@ -50,7 +50,7 @@ from serving.models.repository.manifest import write_manifest
 
 X, Y = load_iris(return_X_y=True)
 MANY = 8
-FORKS = 8
+FORKS = 14
 CONFIG = """
 format: sklearn
 trust_code: true
@@ -224,14 +224,19 @@ def processes():
     return found
 
 
-def tell(make, cores, folder):
-    """Predict in this process and return what was at work."""
-    global meter
+def tell(make, all_cores, folder):
+    """Predict in this process and return what was at work, by cores."""
     forks = []
     os.register_at_fork(after_in_parent=lambda: forks.append(1))
     hold_cores(1)  # so that fitting leaves nothing behind
     targets = np.stack([Y, Y, Y], 1) if make is CASES["outputs"] else Y
     estimator = greedy(make().fit(X, targets))
+    return {cores: at_work(estimator, int(cores), folder / cores, forks) for cores in all_cores}
+
+
+def at_work(estimator, cores, folder, forks):
+    """Predict with so many cores and return what was at work."""
+    global meter
     before = threads()
     meter = Meter(cores)
     model = served(estimator, cores, folder)
@@ -253,14 +258,14 @@ def tell(make, cores, folder):
     }
 
 
-def start(make, cores, folder):
+def start(make, all_cores, folder):
     """Fork; returns the process and a file with what it will have found."""
     read, write = os.pipe()
     pid = os.fork()
     if pid == 0:
         os.close(read)
         place = Path(tempfile.mkdtemp(dir=folder))
-        os.write(write, json.dumps(tell(make, cores, place)).encode())
+        os.write(write, json.dumps(tell(make, all_cores, place)).encode())
         os._exit(0)
     os.close(write)
     return pid, os.fdopen(read, "rb")
@@ -268,10 +273,10 @@ def start(make, cores, folder):
 
 def main(folder, *all_cores):
     found, started = {cores: {} for cores in all_cores}, {}
-    for cores, name in itertools.product(all_cores, CASES):
+    for name, make in CASES.items():
         if len(started) == FORKS:
             collect(found, started)
-        started[cores, name] = start(CASES[name], int(cores), folder)
+        started[name] = start(make, all_cores, folder)
     while started:
         collect(found, started)
     print(json.dumps(found))
@@ -279,10 +284,12 @@ def main(folder, *all_cores):
 
 def collect(found, started):
     """Wait for the oldest fork."""
-    cores, name = next(iter(started))
-    pid, told = started.pop((cores, name))
+    name = next(iter(started))
+    pid, told = started.pop(name)
     with told:
-        found[cores][name] = json.loads(told.read() or b"null")
+        seen = json.loads(told.read() or b"{}")
+    for cores, by_name in found.items():
+        by_name[name] = seen.get(cores)
     os.waitpid(pid, 0)
 
 

@@ -151,6 +151,7 @@ def test_a_request_with_an_index_out_of_range_is_refused(make, kind, index):
     assert model.predict({"ids": GOOD})["y"].shape == (2, 2, 3)
 
 
+@pytest.mark.timeout(400)  # two that compile at once wait for each other
 @pytest.mark.skipif(shutil.which("g++") is None, reason="needs g++ to compile")
 def test_compiled_code_has_words_of_its_own(make):
     model = load(make("safetensors", compile="default", batching=Batching(buckets=[2])), "cpu")

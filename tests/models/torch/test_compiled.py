@@ -15,6 +15,8 @@ from serving.models.torch.compiled import compiled
 EXAMPLE = b'{"inputs": [{"name": "x", "shape": [1, 3], "datatype": "FP32", "data": [1, -2, 3]}]}'
 TWO = "return torch.softmax(self.linear(x), 1)"
 
+# Two that compile at once, in other workers, wait for each other.
+pytestmark = pytest.mark.timeout(400)
 needs_compiler = pytest.mark.skipif(shutil.which("g++") is None, reason="needs g++ to compile")
 
 

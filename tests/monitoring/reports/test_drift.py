@@ -119,6 +119,7 @@ def test_json_states_its_statistics(make_report, columns):
     assert values["purpose"][1] < 0.2
 
 
+@pytest.mark.long  # `test_monitor_process.py` has one made over the channel, by such a process
 async def test_a_process_makes_it(entry, columns):
     reply = await ReportRunner().drift(entry, columns, "html")
     assert reply.content_type == "text/html; charset=utf-8"

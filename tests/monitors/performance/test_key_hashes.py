@@ -2,7 +2,6 @@ import subprocess
 import sys
 
 import numpy as np
-import pytest
 
 from monitors.performance.key_hashes import LONGEST, hash_keys
 
@@ -25,11 +24,10 @@ def test_a_hash_does_not_depend_on_what_is_hashed_with_it():
     assert hash_keys(ODD[::-1]).tolist() == together[::-1].tolist()
 
 
-@pytest.mark.parametrize("bit", range(64))
-def test_every_bit_is_set_in_half_of_the_hashes(bit: int):
+def test_every_bit_is_set_in_half_of_the_hashes():
     hashes = hash_keys([(f"{number:08d}", 0) for number in range(4096)])
-    share = float(((hashes >> np.uint64(bit)) & np.uint64(1)).mean())
-    assert abs(share - 0.5) < 0.05  # six standard deviations
+    shares = [float(((hashes >> np.uint64(bit)) & np.uint64(1)).mean()) for bit in range(64)]
+    assert max(abs(share - 0.5) for share in shares) < 0.05  # six standard deviations
 
 
 def test_another_process_has_the_same_hashes():

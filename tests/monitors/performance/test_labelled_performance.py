@@ -95,7 +95,7 @@ def test_a_breach_is_over_when_the_last_quarter_of_its_lookback_is_good_again():
 def test_a_model_that_is_just_good_enough_is_quiet(limit):
     alarms = 0
     for seed in range(3):
-        told = stream(classes(accuracy=limit), limit, 600, seed=seed, seconds=600.0)
+        told = stream(classes(accuracy=limit), limit, 300, seed=seed, seconds=600.0)
         alarms += any(each["accuracy"].breached for each in told)
     assert alarms <= 1
 

@@ -75,7 +75,7 @@ def written(line, found):
     return raw[: raw.index(b"\r\n\r\n", 2) + 4]  # as the connection cuts it
 
 
-@settings(max_examples=500)
+@settings(max_examples=200)
 @given(st.lists(st.tuples(lines, fields, st.lists(changes, max_size=4)), min_size=1, max_size=4))
 def test_any_row_of_heads(rows):
     shapes = Shapes(ACCESS)

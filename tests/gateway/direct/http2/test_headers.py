@@ -48,7 +48,7 @@ START_BLOCK = b"\x82\x86\x84"
 blocks = st.lists(instructions, max_size=5).map(b"".join)
 
 
-@settings(max_examples=400)
+@settings(max_examples=200)
 @given(st.lists(st.tuples(blocks, st.booleans(), st.integers(1, 3)), max_size=12))
 def test_any_row_of_blocks_means_what_it_means_to_a_decoder_that_remembers_nothing(rows):
     reader, decoder = HeadReader2(Shapes2()), Decoder(max_header_list_size=MAX_HEAD)

@@ -77,7 +77,7 @@ def encoded(encoder, kind, found):
     return encoder.encode(found, huffman=kind == "huffman")
 
 
-@settings(max_examples=500)
+@settings(max_examples=200)
 @given(st.lists(st.tuples(starts, fields, st.lists(changes, max_size=4)), min_size=1, max_size=4),
        st.lists(st.sampled_from(KINDS), min_size=3, max_size=3))  # fmt: skip
 def test_any_row_of_blocks(rows, kinds):
