@@ -234,7 +234,12 @@ def test_a_planted_disparity_is_measured_with_its_interval(
     assert '"M"' not in text
 
 
-@pytest.mark.parametrize(("model", "name"), [("cancer", "x"), ("digits", "image")])
+# What starts an explainer and asks it does not look at the method, and each start costs an instance
+# of Ray as much as a replica's.
+@pytest.mark.parametrize(
+    ("model", "name"),
+    [("cancer", "x"), pytest.param("digits", "image", marks=pytest.mark.once)],
+)
 def test_an_explanation_adds_up(instance: Any, demo_root: Path, model: str, name: str) -> None:
     data = rows_of(demo_root, model, name)[:3]
 
@@ -316,6 +321,7 @@ def test_grpc_takes_labels(instance: Any, demo_root: Path) -> None:
         assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
 
 
+@pytest.mark.once
 def test_a_model_with_categories_is_explained(instance: Any, eventually: Eventually) -> None:
     sample = sample_applicants(3, 5)
     numeric, words = sample.inputs["numeric"], sample.inputs["categorical"]
