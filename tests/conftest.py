@@ -71,8 +71,16 @@ httpx_transports.create_ssl_context = functools.cache(httpx_transports.create_ss
 SHARED = re.compile(r"\[((?:local|ray)-\w+-\w+|direct|envoy|serve|ray)\b")
 
 
+# What those of them are called after that are behind Serve.
+BEHIND_SERVE = re.compile(r"\[(ray-)?serve\b")
+
+
 LONGEST = ("ray", "instance local-direct-channel", "hostile direct", "instance direct")
 """The groups that take longest, in this order: one that begins last keeps one worker busy alone."""
+
+
+TOGETHER = {"tests/e2e/test_perf_analyzer.py": "tests/e2e/test_clients.py"}
+"""Files that share an instance with another one, and are a group with it."""
 
 
 GZIP_HEAD = b"\x1f\x8b\x08"
@@ -91,7 +99,7 @@ def group_of(nodeid: str) -> str:
     if file.endswith("/test_ray.py") or (shared and shared[1].startswith(("ray", "serve"))):
         return "ray"
     if shared is None:
-        return file
+        return TOGETHER.get(file, file)
     return f"{'hostile' if '/hostile/' in file else 'instance'} {shared[1]}"
 
 
@@ -133,7 +141,10 @@ def pytest_make_parametrize_id(val: object) -> str | None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Put groups that take long first; within a group the order stays random."""
+    """Put groups that take long first; within a group the order stays random.
+
+    What ends a shared instance is last in its group.
+    """
     cases = {item: makes_sense(item) for item in items}
     if nonsense := [item for item, sense in cases.items() if not sense]:
         config.hook.pytest_deselected(items=nonsense)
@@ -147,11 +158,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         group: at for at, group in enumerate(dict.fromkeys(group_of(i.nodeid) for i in items))
     }
 
-    def place(item: pytest.Item) -> tuple[int, bool, int]:
+    def place(item: pytest.Item) -> tuple[int, bool, int, bool, bool]:
         group = group_of(item.nodeid)
         longest = LONGEST.index(group) if group in LONGEST else len(LONGEST)
         # Together, or a process that runs them all would start what they share more than once.
-        return longest, not item.get_closest_marker("e2e"), groups[group]
+        last = item.get_closest_marker("ends_instance") is not None
+        # One instance of Ray after the other.
+        behind_serve = group == "ray" and BEHIND_SERVE.search(item.nodeid) is not None
+        return longest, not item.get_closest_marker("e2e"), groups[group], behind_serve, last
 
     items.sort(key=place)
 
