@@ -361,14 +361,10 @@ def test_a_model_with_categories_is_explained(instance: Any, eventually: Eventua
 
 
 @pytest.mark.once
-def test_the_drift_report_is_served_by_url(
-    instance: Any, demo_root: Path, eventually: Eventually
-) -> None:
+def test_the_drift_report_is_served_by_url(instance: Any, demo_root: Path) -> None:
     send_all(instance, "cancer", "x", rows_of(demo_root, "cancer", "x")[:100])
     url = f"{instance.url}/v2/models/cancer/reports/drift"
-    answer = httpx.get(url, params={"format": "json"}, timeout=120)
-    assert answer.status_code == 200, answer.text
-    assert answer.json()["reference_rows"] > 100
+    # test_openapi.py asks for the same as JSON; a report is made in a process of its own.
     page = httpx.get(url, params={"format": "html"}, timeout=120)
     assert page.status_code == 200
     assert page.headers["content-type"].startswith("text/html")
