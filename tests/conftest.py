@@ -71,8 +71,8 @@ httpx_transports.create_ssl_context = functools.cache(httpx_transports.create_ss
 SHARED = re.compile(r"\[((?:local|ray)-\w+-\w+|direct|envoy|serve|ray)\b")
 
 
-# What those of them are called after that are behind Serve.
-BEHIND_SERVE = re.compile(r"\[(ray-)?serve\b")
+# The tests of the instance `behind_serve`.
+BEHIND_SERVE = re.compile(r"\[ray-serve-handle\b|/hostile/.*\[serve\b")
 
 
 LONGEST = ("ray", "instance local-direct-channel", "hostile direct", "instance direct")
