@@ -94,6 +94,10 @@ pytest_logging.catching_logs = CatchingAtRoot  # type: ignore[misc]
 SHARED = re.compile(r"\[((?:local|ray)-\w+-\w+|direct|envoy|serve|ray)\b")
 
 
+# The tests of the instance `behind_serve`.
+BEHIND_SERVE = re.compile(r"\[ray-serve-handle\b|/hostile/.*\[serve\b")
+
+
 LONGEST = (
     "ray", "instance local-direct-channel", "hostile direct", "instance direct",
     "tests/models/execution/test_core_limit.py",
@@ -105,6 +109,10 @@ LONGEST = (
     "tests/models/repository/test_complete.py",
 )  # fmt: skip
 """The groups that take longest, in this order: one that begins last keeps one worker busy alone."""
+
+
+TOGETHER = {"tests/e2e/test_perf_analyzer.py": "tests/e2e/test_clients.py"}
+"""Files that share an instance with another one, and are a group with it."""
 
 
 GZIP_HEAD = b"\x1f\x8b\x08"
@@ -123,7 +131,7 @@ def group_of(nodeid: str) -> str:
     if file.endswith("/test_ray.py") or (shared and shared[1].startswith(("ray", "serve"))):
         return "ray"
     if shared is None:
-        return file
+        return TOGETHER.get(file, file)
     return f"{'hostile' if '/hostile/' in file else 'instance'} {shared[1]}"
 
 
@@ -165,7 +173,10 @@ def pytest_make_parametrize_id(val: object) -> str | None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Put groups that take long first; within a group the order stays random."""
+    """Put groups that take long first; within a group the order stays random.
+
+    What ends a shared instance is last in its group.
+    """
     cases = {item: makes_sense(item) for item in items}
     if nonsense := [item for item, sense in cases.items() if not sense]:
         config.hook.pytest_deselected(items=nonsense)
@@ -179,11 +190,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         group: at for at, group in enumerate(dict.fromkeys(group_of(i.nodeid) for i in items))
     }
 
-    def place(item: pytest.Item) -> tuple[int, bool, int]:
+    def place(item: pytest.Item) -> tuple[int, bool, int, bool, bool]:
         group = group_of(item.nodeid)
         longest = LONGEST.index(group) if group in LONGEST else len(LONGEST)
         # Together, or a process that runs them all would start what they share more than once.
-        return longest, not item.get_closest_marker("e2e"), groups[group]
+        last = item.get_closest_marker("ends_instance") is not None
+        # One instance of Ray after the other.
+        behind_serve = group == "ray" and BEHIND_SERVE.search(item.nodeid) is not None
+        return longest, not item.get_closest_marker("e2e"), groups[group], behind_serve, last
 
     items.sort(key=place)
 

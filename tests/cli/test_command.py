@@ -1,4 +1,6 @@
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -45,3 +47,20 @@ def test_a_server_that_does_not_start_says_so_in_its_log(vigil_process, tmp_path
     assert done.returncode == 1
     assert done.stderr.startswith(f"vigil: {tmp_path}/nowhere: no such folder")
     assert done.stderr.count("\n") == 1
+
+
+LAST = """
+import atexit, gc, sys
+from serving.cli.command import main
+# Of what is registered, the first comes last.
+atexit.register(lambda: print("left to look at:", len(gc.get_objects())))
+sys.argv = ["vigil", "--help"]
+main()
+"""
+
+
+def test_at_its_end_it_leaves_nothing_for_the_garbage_collector() -> None:
+    done = subprocess.run([sys.executable, "-c", LAST], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    left = int(done.stdout.rpartition(":")[2])
+    assert left < 1000, done.stdout[-500:]

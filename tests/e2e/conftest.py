@@ -29,7 +29,7 @@ def _load(file: str) -> ModuleType:
     return sys.modules[name]
 
 
-e2e, lab, watcher = (_load(file) for file in ("instance", "lab", "watcher"))
+e2e, echo, lab, watcher = (_load(file) for file in ("instance", "echo", "lab", "watcher"))
 
 TIMEOUT_S = 600
 """For what hangs. Ray alone has taken three minutes to start where there was much else to do."""
@@ -55,6 +55,9 @@ def pytest_runtest_teardown(
     Without this it would live until another takes its place or the session ends.
     """
     result = yield
+    following = getattr(nextitem, "fixturenames", ())
+    if "triton_server" in item.fixturenames and "triton_server" not in following:
+        item._fixtureinfo.name2fixturedefs["triton_server"][-1].finish(item._request)
     for name in ("instance", "shared_lab", "shared_target"):
         used, wanted = (
             getattr(each, "callspec", None) and each.callspec.params.get(name)
@@ -63,7 +66,21 @@ def pytest_runtest_teardown(
         if used and used[0] == "ray" and used != wanted:
             # pytest does the same, by itself, when another parameter follows.
             item._fixtureinfo.name2fixturedefs[name][-1].finish(item._request)
+    if is_behind_serve(item) and not is_behind_serve(nextitem):
+        for each in item.session._fixturemanager.getfixturedefs("behind_serve", item) or ():
+            each.finish(item._request)
     return result
+
+
+def is_behind_serve(item: pytest.Item | None) -> bool:
+    """Whether a test uses the one instance behind Serve that several fixtures share."""
+    callspec = getattr(item, "callspec", None)
+    if callspec is None:
+        return False
+    return (
+        callspec.params.get("instance") == SERVE_HANDLE
+        or callspec.params.get("shared_target") == SERVE_HANDLE[:2]
+    )
 
 
 @pytest.fixture(scope="session")
@@ -92,6 +109,18 @@ def make_lab(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
         return lab.write(tmp_path_factory.mktemp("lab"), **how)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def echo_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A repository of models that answer with what they are asked; see `echo.py`."""
+    return echo.write(tmp_path_factory.mktemp("hostile") / "models")
+
+
+@pytest.fixture(scope="session")
+def hostile_limits() -> dict[str, Any]:
+    """What `listen` is where the hostile tests ask."""
+    return dict(echo.LIMITS)
 
 
 DOUBLE = """
@@ -141,6 +170,16 @@ def triton_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return example_repository.write(tmp_path_factory.mktemp("triton") / "models")
 
 
+@pytest.fixture(scope="session")
+def triton_server(
+    triton_models: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[object]:
+    """An instance with the models of Triton's examples, which calls itself as Triton does."""
+    workdir = tmp_path_factory.mktemp("triton-run")
+    with e2e.running(triton_models, workdir, listen={"server_name": "triton"}) as started:
+        yield started
+
+
 class Gate:
     """Stops batches of `lab` in its replica: those with a row whose x[1] is the gate's `row`."""
 
@@ -182,12 +221,13 @@ def make_watcher() -> Callable[..., object]:
 
 # Each start of Ray takes long. What the last two have in particular, other combinations and
 # test_control.py cover; together they are only worth it in `make test-all`.
+SERVE_HANDLE = ("ray", "serve", "handle")
 RARE = (pytest.mark.ray, pytest.mark.long)
 COMBINATIONS = [
     pytest.param(("local", "direct", "channel"), id="local-direct-channel"),
     pytest.param(("local", "envoy", "channel"), id="local-envoy-channel"),
     pytest.param(("ray", "direct", "channel"), id="ray-direct-channel", marks=pytest.mark.ray),
-    pytest.param(("ray", "serve", "handle"), id="ray-serve-handle", marks=pytest.mark.ray),
+    pytest.param(SERVE_HANDLE, id="ray-serve-handle", marks=pytest.mark.ray),
     pytest.param(("ray", "envoy", "channel"), id="ray-envoy-channel", marks=RARE),
     pytest.param(("ray", "serve", "channel"), id="ray-serve-channel", marks=RARE),
 ]
@@ -201,17 +241,47 @@ def instance(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[object]:
     """An instance with the demo models and the lab model, in every combination that exists."""
-    engine, ingress, transport = request.param
+    if request.param == SERVE_HANDLE:
+        yield request.getfixturevalue("behind_serve")
+        return
     root = tmp_path_factory.mktemp("models") / "all"
+    put_all(root, demo_root, make_lab)
+    with e2e.running(root, tmp_path_factory.mktemp("run"), *request.param) as running:
+        await_monitor(running)
+        yield running
+
+
+def put_all(root: Path, demo_root: Path, make_lab: Callable[..., Path]) -> None:
+    """Put the demo models and the lab model into a repository."""
     shutil.copytree(demo_root, root)
     # Long enough for a test that stops a batch until something else has happened.
     shutil.copytree(make_lab(hang_timeout_s=120, of_torch=True) / "lab", root / "lab")
-    with e2e.running(root, tmp_path_factory.mktemp("run"), engine, ingress, transport) as running:
-        # No request waits for the monitor, so it starts last; events before it are dropped.
-        findings = f"{running.url}/v2/models/cancer/findings"
-        e2e.eventually(
-            "the monitor", lambda: httpx.get(findings, timeout=60).status_code == 200, 200
-        )
+
+
+def await_monitor(instance: Any) -> None:
+    """Wait for what no request waits for, so that it starts last: events before it are dropped."""
+    findings = f"{instance.url}/v2/models/cancer/findings"
+    e2e.eventually("the monitor", lambda: httpx.get(findings, timeout=60).status_code == 200, 200)
+
+
+@pytest.fixture(scope="session")
+def behind_serve(
+    demo_root: Path,
+    make_lab: Callable[..., Path],
+    echo_root: Path,
+    hostile_limits: dict[str, Any],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[object]:
+    """The one instance behind Serve's proxy, for `instance` and for the hostile tests.
+
+    Ray takes long to start, and the models of both do not know of each other.
+    """
+    root = tmp_path_factory.mktemp("models") / "all"
+    put_all(root, demo_root, make_lab)
+    shutil.copytree(echo_root, root, dirs_exist_ok=True)
+    workdir = tmp_path_factory.mktemp("run")
+    with e2e.running(root, workdir, *SERVE_HANDLE, listen=hostile_limits) as running:
+        await_monitor(running)
         yield running
 
 
@@ -228,7 +298,10 @@ def shared_lab(
     make_lab: Callable[..., Path],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[object]:
-    """An instance with `lab` alone. Who uses it leaves one replica of it, and no request."""
-    engine, ingress = request.param
-    with e2e.running(make_lab(), tmp_path_factory.mktemp("run"), engine, ingress) as running:
+    """An instance with `lab` alone. Who uses it leaves one replica of it, and no request.
+
+    At its stop it would wait for what is open far longer than a test waits for its end.
+    """
+    workdir = tmp_path_factory.mktemp("run")
+    with e2e.running(make_lab(), workdir, *request.param, drain_timeout_s=300) as running:
         yield running

@@ -2,9 +2,8 @@
 
 import asyncio
 import queue
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import grpc
@@ -28,13 +27,9 @@ OTHER = np.full((1, 16), -1, np.int32)
 GZIP = {"accept-encoding": "gzip, deflate"}
 
 
-@pytest.fixture(scope="module")
-def server(
-    triton_models: Path, running: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Any]:
-    workdir = tmp_path_factory.mktemp("clients")
-    with running(triton_models, workdir, listen={"server_name": "triton"}) as started:
-        yield started
+@pytest.fixture
+def server(triton_server: Any) -> Any:
+    return triton_server
 
 
 @pytest.fixture

@@ -8,12 +8,25 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
-import torch
 
-from serving.models.export import save_safetensors
+from serving.models.export import save_files
 
 pytestmark = pytest.mark.e2e
 ROWS = 50
+NET = """
+import numpy as np
+
+
+class Net:
+    def predict(self, inputs):
+        scores = np.full((len(inputs["x"]), 3), 0.1, np.float32)
+        scores[:, {best}] = 0.8
+        return {{"y": scores}}
+
+
+def build():
+    return Net()
+"""
 
 
 @pytest.fixture(scope="module")
@@ -23,18 +36,15 @@ def two_versions(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Any]:
     """Serves `lab` in two versions: the first says class 0 of every row, the second class 1."""
-    models = make_lab(of_torch=True)
+    models = make_lab()
     config = models / "lab" / "model.yaml"
     text = config.read_text().replace("{drift: null}", "{drift: {reference: live}}")
     config.write_text(f"versions: all\n{text}")
     shutil.rmtree(models / "lab" / "1")
     for version in (1, 2):
-        network = torch.nn.Module()
-        network.linear = torch.nn.Linear(4, 3)
-        with torch.no_grad():
-            network.linear.weight.zero_()
-            network.linear.bias.copy_(10 * torch.eye(3)[version - 1])
-        save_safetensors(network, models / "lab" / str(version), models.parent / "net.py")
+        source = models.parent / "net.py"
+        source.write_text(NET.format(best=version - 1))
+        save_files(models / "lab" / str(version), source)
     with running(models, tmp_path_factory.mktemp("labels")) as instance:
         yield instance
 

@@ -5,21 +5,12 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-pytestmark = pytest.mark.e2e
-
-
-@pytest.fixture(scope="module")
-def server(
-    demo_root: Path, running: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Any]:
-    with running(demo_root, tmp_path_factory.mktemp("operators")) as started:
-        yield started
+pytestmark = [pytest.mark.e2e, pytest.mark.once]
 
 
 def _tool(name: str, package: str) -> str:
@@ -30,10 +21,10 @@ def _tool(name: str, package: str) -> str:
     return path
 
 
-def test_promtool_finds_no_fault_in_the_metrics(server: Any) -> None:
+def test_promtool_finds_no_fault_in_the_metrics(instance: Any) -> None:
     promtool = _tool("promtool", "prometheus")
     text = subprocess.run(
-        ["curl", "-sf", f"{server.admin}/metrics"], capture_output=True, check=True
+        ["curl", "-sf", f"{instance.admin}/metrics"], capture_output=True, check=True
     ).stdout
     assert b"vigil_inference_requests_total" in text
     checked = subprocess.run([promtool, "check", "metrics"], input=text, capture_output=True)
@@ -42,12 +33,12 @@ def test_promtool_finds_no_fault_in_the_metrics(server: Any) -> None:
     assert [fault for fault in faults if "vigil_replica_slots_total" not in fault] == []
 
 
-def test_a_browser_shows_the_console(server: Any, tmp_path: Path) -> None:
+def test_a_browser_shows_the_console(instance: Any, tmp_path: Path) -> None:
     shown = subprocess.run(
         [
             _tool("chromium", "chromium"), "--headless", "--no-sandbox", "--disable-gpu",
             f"--user-data-dir={tmp_path}", "--virtual-time-budget=5000",
-            "--dump-dom", f"{server.admin}/console",
+            "--dump-dom", f"{instance.admin}/console",
         ],
         capture_output=True, text=True, timeout=100,
     )  # fmt: skip

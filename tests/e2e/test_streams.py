@@ -4,7 +4,6 @@ import queue
 import signal
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import grpc
@@ -105,40 +104,36 @@ def test_a_stream_may_be_silent(server: Any) -> None:
         each.end()
 
 
-@pytest.mark.parametrize("ingress", ["direct", "envoy"])
+@pytest.mark.ends_instance
 def test_streams_and_watches_end_with_a_stop(
-    make_lab: Callable[..., Path],
-    running: Callable[..., Any],
+    server: Any,
     eventually: Callable[..., Any],
     close_gate: Callable[..., Any],
     make_watcher: Callable[..., Any],
-    tmp_path: Path,
-    ingress: str,
 ) -> None:
     """What is in flight is answered; then each ends with a status, idle or not."""
-    with running(make_lab(), tmp_path, "local", ingress, drain_timeout_s=300) as started:
-        watchers = [make_watcher(started, name) for name in ("", "lab")]
-        assert [watcher.next() for watcher in watchers] == [SERVING, SERVING]
-        idle, busy = Stream(started.grpc), Stream(started.grpc)
-        for stream in (idle, busy):
-            stream.send("first")
-            assert stream.answer().infer_response.id == "first"
-        gate = close_gate(started)
-        busy.send("slow", gate)
-        eventually("it is computed", gate.reached)
-        started.process.send_signal(signal.SIGTERM)
-        eventually("it stops", started.stops)
-        # Told while something is still computed.
-        assert [watcher.next() for watcher in watchers] == [NOT_SERVING, NOT_SERVING]
-        gate.open()
-        assert busy.answer().infer_response.id == "slow"
-        for stream in (idle, busy):
-            with pytest.raises(grpc.RpcError) as caught:
-                stream.answer()
-            assert caught.value.code() == grpc.StatusCode.UNAVAILABLE
-        for watcher in watchers:
-            assert watcher.next() is grpc.StatusCode.UNAVAILABLE
-        # A fifth of the time for which an open stream would have held it.
-        assert started.process.wait(60) == 0, started.log.read_text()
-        for stream in (idle, busy):
-            stream.leave()
+    watchers = [make_watcher(server, name) for name in ("", "lab")]
+    assert [watcher.next() for watcher in watchers] == [SERVING, SERVING]
+    idle, busy = Stream(server.grpc), Stream(server.grpc)
+    for stream in (idle, busy):
+        stream.send("first")
+        assert stream.answer().infer_response.id == "first"
+    gate = close_gate(server)
+    busy.send("slow", gate)
+    eventually("it is computed", gate.reached)
+    server.process.send_signal(signal.SIGTERM)
+    eventually("it stops", server.stops)
+    # Told while something is still computed.
+    assert [watcher.next() for watcher in watchers] == [NOT_SERVING, NOT_SERVING]
+    gate.open()
+    assert busy.answer().infer_response.id == "slow"
+    for stream in (idle, busy):
+        with pytest.raises(grpc.RpcError) as caught:
+            stream.answer()
+        assert caught.value.code() == grpc.StatusCode.UNAVAILABLE
+    for watcher in watchers:
+        assert watcher.next() is grpc.StatusCode.UNAVAILABLE
+    # A fifth of the time for which an open stream would have held it.
+    assert server.process.wait(60) == 0, server.log.read_text()
+    for stream in (idle, busy):
+        stream.leave()

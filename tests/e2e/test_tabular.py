@@ -148,6 +148,9 @@ def server(tmp_path_factory: pytest.TempPathFactory, running: Callable[..., Any]
         request = {"inputs": as_json(case)}
         write(root, name, case, example="example.json")
         (root / name / "example.json").write_text(json.dumps(request))
+    estimator, tensors, table, outputs = CASES["iso"]
+    unnamed = [(*output[:3], None, "") for output in outputs]
+    write(root, "unnamed", (estimator, tensors, table, unnamed), required=False)
     with running(root, tmp_path_factory.mktemp("run")) as started:
         yield started
 
@@ -285,22 +288,14 @@ def test_a_text_is_explained_as_a_whole(server: Any, eventually: Callable[..., A
 
 
 def test_a_score_without_a_method_is_refused_and_the_rest_is_served(
-    tmp_path: Path, running: Callable[..., Any], eventually: Callable[..., Any]
+    server: Any, eventually: Callable[..., Any]
 ) -> None:
-    models = tmp_path / "models"
-    write(models, "pca", CASES["pca"])
-    estimator, tensors, table, outputs = CASES["iso"]
-    unnamed = [(*output[:3], None, "") for output in outputs]
-    write(models, "iso", (estimator, tensors, table, unnamed), required=False)
-    (tmp_path / "run").mkdir()
-    with running(models, tmp_path / "run") as server:
+    def reason() -> str:
+        index = httpx.post(f"{server.url}/v2/repository/index", timeout=60).json()
+        (unnamed,) = [entry for entry in index if entry["name"] == "unnamed"]
+        assert unnamed["state"] == "UNAVAILABLE"
+        return str(unnamed["reason"])
 
-        def reason() -> str:
-            index = httpx.post(f"{server.url}/v2/repository/index", timeout=60).json()
-            (iso,) = [entry for entry in index if entry["name"] == "iso"]
-            assert iso["state"] == "UNAVAILABLE"
-            return str(iso["reason"])
-
-        eventually("the sentence", lambda: "write `method` for the output" in reason())
-        assert server.infer("pca", as_json(CASES["pca"])).status_code == 200
-        assert server.infer("iso", as_json(CASES["iso"])).status_code != 200
+    eventually("the sentence", lambda: "write `method` for the output" in reason())
+    assert server.infer("pca", as_json(CASES["pca"])).status_code == 200
+    assert server.infer("unnamed", as_json(CASES["iso"])).status_code != 200

@@ -288,11 +288,17 @@ def test_answers_and_findings_are_of_the_version_that_the_server_has_then(
     eventually("drift of version 2", drifted)
     now = client.findings()["1", "drifted_features"]
     assert {**now, "age_s": 0} == {**before, "age_s": 0}
-    instance.settle()
-    told = httpx.get(f"{instance.admin}/console/data", timeout=60).json()
+
+    def console_tells() -> Any:
+        data = httpx.get(f"{instance.admin}/console/data", timeout=60).json()
+        said = any("drift in model m version 2" in one["text"] for one in data["problems"])
+        return data if said else None
+
+    # The control plane hears of findings once a second, whenever it hears of counts.
+    told = eventually("the console tells of the drift", console_tells)
     breached = {one["version"] for one in told["findings"] if one["breached"]}
     assert breached == {"2"}
-    assert any("drift in model m version 2" in problem["text"] for problem in told["problems"])
+    instance.settle()
     assert instance.metric("vigil_drift_alarms_total", model="m", version="1") == 0
     assert instance.metric("vigil_drift_alarms_total", model="m", version="2") >= 1
     assert instance.metric("vigil_drift_score", model="m", version="2") > 0.2

@@ -234,7 +234,12 @@ def test_a_planted_disparity_is_measured_with_its_interval(
     assert '"M"' not in text
 
 
-@pytest.mark.parametrize(("model", "name"), [("cancer", "x"), ("digits", "image")])
+# What starts an explainer and asks it does not look at the method, and each start costs an instance
+# of Ray as much as a replica's.
+@pytest.mark.parametrize(
+    ("model", "name"),
+    [("cancer", "x"), pytest.param("digits", "image", marks=pytest.mark.once)],
+)
 def test_an_explanation_adds_up(instance: Any, demo_root: Path, model: str, name: str) -> None:
     data = rows_of(demo_root, model, name)[:3]
 
@@ -316,6 +321,7 @@ def test_grpc_takes_labels(instance: Any, demo_root: Path) -> None:
         assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
 
 
+@pytest.mark.once
 def test_a_model_with_categories_is_explained(instance: Any, eventually: Eventually) -> None:
     sample = sample_applicants(3, 5)
     numeric, words = sample.inputs["numeric"], sample.inputs["categorical"]
@@ -355,14 +361,10 @@ def test_a_model_with_categories_is_explained(instance: Any, eventually: Eventua
 
 
 @pytest.mark.once
-def test_the_drift_report_is_served_by_url(
-    instance: Any, demo_root: Path, eventually: Eventually
-) -> None:
+def test_the_drift_report_is_served_by_url(instance: Any, demo_root: Path) -> None:
     send_all(instance, "cancer", "x", rows_of(demo_root, "cancer", "x")[:100])
     url = f"{instance.url}/v2/models/cancer/reports/drift"
-    answer = httpx.get(url, params={"format": "json"}, timeout=120)
-    assert answer.status_code == 200, answer.text
-    assert answer.json()["reference_rows"] > 100
+    # test_openapi.py asks for the same as JSON; a report is made in a process of its own.
     page = httpx.get(url, params={"format": "html"}, timeout=120)
     assert page.status_code == 200
     assert page.headers["content-type"].startswith("text/html")

@@ -18,7 +18,8 @@ from typing import Any
 
 import pytest
 
-pytestmark = [pytest.mark.e2e, pytest.mark.fuzz]
+# `make fuzz` runs them, for longer.
+pytestmark = [pytest.mark.e2e, pytest.mark.fuzz, pytest.mark.long]
 
 SEED = int(os.environ.get("VIGIL_FUZZ_SEED", "20260102"))
 SECONDS = float(os.environ.get("VIGIL_FUZZ_SECONDS", "0"))

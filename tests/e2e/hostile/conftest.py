@@ -6,7 +6,6 @@ import importlib.util
 import itertools
 import json
 import re
-import shutil
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,42 +18,7 @@ import numpy as np
 import pytest
 from tritonclient.grpc import service_pb2
 
-from serving.models.export import save_files
-
-MAX_BODY = 16 << 20
 INFER = "/inference.GRPCInferenceService/ModelInfer"
-# What no request of a starved client takes, and tests of slow ones wait for.
-HEADERS_TIMEOUT_S = 4.0
-REQUEST_TIMEOUT_S = 8.0
-
-ECHO_NET = """
-class Echo:
-    def predict(self, inputs):
-        return {f"{name}_out": array for name, array in inputs.items()}
-
-
-def build():
-    return Echo()
-"""
-
-KINDS = {
-    "bool": "BOOL", "int8": "INT8", "int16": "INT16", "int32": "INT32", "int64": "INT64",
-    "uint8": "UINT8", "uint16": "UINT16", "uint32": "UINT32", "uint64": "UINT64", "fp16": "FP16",
-    "bf16": "BF16", "fp32": "FP32", "fp64": "FP64", "bytes": "BYTES",
-}  # fmt: skip
-
-
-def echo_config(inputs: dict[str, str], columns: int) -> str:
-    def specs(suffix: str) -> str:
-        return "".join(
-            f"  - {{name: {name}{suffix}, datatype: {datatype}, shape: [-1, {columns}]}}\n"
-            for name, datatype in inputs.items()
-        )
-
-    return (
-        "format: python\nfactory: net:build\ntrust_code: true\nmonitors: {drift: null}\n"
-        f"explain: null\ninputs:\n{specs('')}outputs:\n{specs('_out')}"
-    )
 
 
 def _load(file: str) -> ModuleType:
@@ -107,7 +71,8 @@ class Target:
         self.http = httpx.Client(base_url=instance.url, timeout=60, verify=False)
         self.channel = grpc.insecure_channel(instance.grpc)
         self._good = itertools.count(1)
-        self._log_seen = 0
+        # Behind Serve, others may have had their errors logged.
+        self._log_seen = instance.log.stat().st_size if self.ingress == "serve" else 0
         self.gateways = {member["pid"] for member in instance.members("gateway")}
 
     def differs(self, name: str) -> bool:
@@ -207,35 +172,23 @@ INGRESSES = [
 ]
 
 
-@pytest.fixture(scope="session")
-def echo_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("hostile") / "models"
-    configs = {"echo": echo_config({"x": "FP32"}, 4), "kinds": echo_config(KINDS, 2)}
-    for name, config in configs.items():
-        version = root / name / "1"
-        version.mkdir(parents=True)
-        (version / "net.py").write_text(ECHO_NET)
-        save_files(version, version / "net.py")
-        (root / name / "model.yaml").write_text(config)
-    shutil.copytree(root / "echo", root / "a..b")
-    return root
-
-
 @pytest.fixture(scope="session", params=INGRESSES)
 def shared_target(
     request: pytest.FixtureRequest,
     echo_root: Path,
+    hostile_limits: dict[str, Any],
     running: Callable[..., Any],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Target]:
     engine, ingress = request.param
-    workdir = tmp_path_factory.mktemp("run")
-    limits = {
-        "max_body_mib": MAX_BODY >> 20,
-        "headers_timeout_s": HEADERS_TIMEOUT_S,
-        "request_timeout_s": REQUEST_TIMEOUT_S,
-    }
-    with running(echo_root, workdir, engine, ingress, listen=limits) as instance:
+    with contextlib.ExitStack() as stack:
+        if ingress == "serve":  # as Ray takes long to start, others use it too
+            instance = request.getfixturevalue("behind_serve")
+        else:
+            workdir = tmp_path_factory.mktemp("run")
+            instance = stack.enter_context(
+                running(echo_root, workdir, engine, ingress, listen=hostile_limits)
+            )
         target = Target(instance)
         yield target
         target.close()
