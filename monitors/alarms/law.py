@@ -14,6 +14,7 @@ from monitors.alarms.cell import Cell
 from monitors.alarms.decisions import Decisions
 from monitors.alarms.evidence import Evidence
 from monitors.alarms.forecasts import Forecasts
+from monitors.alarms.recording import Recording, read
 from monitors.alarms.reference import ReferenceMoments
 from monitors.alarms.runs import Runs
 from monitors.alarms.scales import DAY, Look, Scales, lengths_for
@@ -22,7 +23,7 @@ from monitors.alarms.sensitivity import Sensitivity, smallest_shift
 from monitors.alarms.shift_estimates import LONGEST, ShiftEstimates
 from monitors.alarms.standardized import Array, Mask, standardized
 from monitors.alarms.standing import Standing
-from monitors.alarms.stored_arrays import fill, stored
+from monitors.alarms.stored_arrays import fill, packed
 from monitors.alarms.units import Units
 from monitors.alarms.volatility import Volatility
 
@@ -121,6 +122,8 @@ class StreamLaw:
         self._thresholds()
         if len(reference.cells) >= _ORDERED:
             self._replay(reference.cells)
+        self._recording = Recording()
+        self._record()
 
     def _replay(self, cells: tuple[Cell, ...]) -> None:
         """Learn from the reference in its own order, as if it had been watched."""
@@ -132,7 +135,7 @@ class StreamLaw:
         interval = self.interval
         for cell in cells:
             if cell.last >= latest:
-                self.observe(cell, cell.last)
+                self._observe(cell, cell.last)
         # Nothing of a reference has to wait until it is told.
         self._turn()
         self._turn()
@@ -154,6 +157,15 @@ class StreamLaw:
         """
         if cell.streams != self.streams:
             raise ValueError(f"the cell has {cell.streams} statistics and the law {self.streams}")
+        before = self._day
+        decisions = self._observe(cell, now)
+        self._recording.add(cell, now)
+        # Days change much at once, which costs as much to do again as to keep.
+        if self._recording.full or 0 <= before < self._day:
+            self._record()
+        return decisions
+
+    def _observe(self, cell: Cell, now: float) -> Decisions:
         self._clock(cell)
         counts = cell.counts
         defined: Mask = counts > 0
@@ -411,6 +423,10 @@ class StreamLaw:
         Args:
             streams: [k] bool; those without an alarm are left alone.
         """
+        self._accept(streams)
+        self._record()
+
+    def _accept(self, streams: Mask) -> None:
         standing = self._standing
         accepted = streams & standing.alarm
         by = np.where(accepted, standing.recent - standing.expected, 0.0)
@@ -425,7 +441,7 @@ class StreamLaw:
         with np.errstate(invalid="ignore"):
             old = self._standing.alarm & (now - self._standing.since > self.adapt_after)
         if old.any():
-            self.accept(old)
+            self._accept(old)
 
     def _arrays(self) -> dict[str, npt.NDArray[Any]]:
         parts = {
@@ -447,19 +463,25 @@ class StreamLaw:
         }
         return {f"{part}.{name}": a for part, arrays in parts.items() for name, a in arrays.items()}
 
-    def state(self) -> dict[str, Any]:
-        """Return what is needed to go on after a restart, as JSON values."""
-        return {
-            "streams": self.streams,
-            "lengths": list(self._scales.lengths),
+    def _record(self) -> None:
+        """Keep all that is known, so that the cells until now need not be shown again."""
+        known = {
             "windows": self._scales.windows,
             "day": self._day,
             "last": self._last if np.isfinite(self._last) else None,
             "interval": self.interval,
             "live_days": self._live_days,
             "profile_days": self._profile_days,
-            "arrays": stored(self._arrays()),
         }
+        self._recording.begin(known, packed(self._arrays()))
+
+    def state(self) -> dict[str, Any]:
+        """Return what is needed to go on after a restart, as JSON values.
+
+        Its long texts stay the same objects from one call to the next, as far as they can.
+        """
+        lengths = list(self._scales.lengths)
+        return {"streams": self.streams, "lengths": lengths, **self._recording.state()}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from what `state` returned.
@@ -471,11 +493,13 @@ class StreamLaw:
             raise ValueError("the state is of a law with another number of streams")
         if tuple(state["lengths"]) != self._scales.lengths:
             raise ValueError("the state is of a law with other time scales")
-        windows, day = int(state["windows"]), int(state["day"])
-        last = -np.inf if state["last"] is None else float(state["last"])
-        interval = float(state["interval"])
-        live_days, profile_days = int(state["live_days"]), int(state["profile_days"])
-        fill(self._arrays(), state["arrays"])
+        found = read(state, self.streams)
+        known = found.known
+        windows, day = int(known["windows"]), int(known["day"])
+        last = -np.inf if known["last"] is None else float(known["last"])
+        interval = float(known["interval"])
+        live_days, profile_days = int(known["live_days"]), int(known["profile_days"])
+        fill(self._arrays(), found.arrays)
         self._scales.windows, self._day = windows, day
         self._last, self.interval = last, interval
         self._live_days, self._profile_days = live_days, profile_days
@@ -483,3 +507,6 @@ class StreamLaw:
         self._volatility.refresh()
         self._critical = -ndtri(self._levels / 2)
         self._describe()
+        self._record()
+        for cell, now in found.cells:
+            self.observe(cell, now)

@@ -260,14 +260,23 @@ def test_its_state_does_not_grow():
     assert sizes[0] == sizes[2]
 
 
-def test_a_damaged_state_is_refused_and_nothing_taken():
+@pytest.mark.parametrize(
+    ("part", "damaged", "said"),
+    [
+        ("arrays", "no base64!", "damaged"),
+        ("arrays", "AAAAAAAA", "another size"),
+        ("open", "AAAAAAAA", "multiple|number of streams"),
+        ("blocks", ["AAAAAAAAAAA="], "number of streams"),
+    ],
+)
+def test_a_damaged_state_is_refused_and_nothing_taken(part, damaged, said):
     law = StreamLaw(2, reference_of(2), 1.0)
     run(law, np.zeros((3, 2)))
     state = law.state()
-    state["arrays"]["law.open"] = "no base64!"
+    state[part] = damaged
     other = StreamLaw(2, reference_of(2), 1.0)
     before = other.state()
-    with pytest.raises(ValueError, match=r"law\.open"):
+    with pytest.raises(ValueError, match=said):
         other.restore(state)
     assert other.state() == before
 
@@ -284,3 +293,28 @@ def test_it_goes_on_bit_by_bit_after_restarts_at_every_window():
         again.restore(json.loads(json.dumps(stopped.state())))
         stopped = again
         assert stopped.state() == steady.state()
+
+
+def test_what_it_saves_is_taken_anew_when_a_day_ends_and_after_many_cells():
+    law = StreamLaw(2, reference_of(2), rate=1.0)
+    taken = []
+    for window in range(300):
+        law.observe(cell_of(np.zeros(2), 600.0 * window), 0)
+        state = law.state()
+        taken.append(state["known"]["windows"])
+        assert state["arrays"] is law.state()["arrays"]
+    assert sorted(set(taken)) == [0, 128, 145, 273, 289]
+
+
+def test_it_goes_on_bit_by_bit_after_a_level_was_accepted():
+    k, rng = 2, np.random.default_rng(11)
+    law, again = (StreamLaw(k, reference_of(k), rate=1.0) for _ in range(2))
+    run(law, independent(rng, 20, k) + np.array([0.0, 2.0]))
+    law.accept(np.array([True, True]))
+    run(law, independent(rng, 3, k) + np.array([0.0, 2.0]), 20)
+    again.restore(json.loads(json.dumps(law.state(), allow_nan=False)))
+    means = independent(rng, 1, k) + np.array([0.0, 2.0])
+    one, other = (run(each, means, 23)[-1] for each in (law, again))
+    np.testing.assert_array_equal(one.p, other.p)
+    assert not other.alarm.any()
+    assert law.state() == again.state()
