@@ -14,6 +14,7 @@ from monitors.alarms.cell import Cell
 from monitors.alarms.decisions import Decisions
 from monitors.alarms.evidence import Evidence
 from monitors.alarms.forecasts import Forecasts
+from monitors.alarms.gross import gross
 from monitors.alarms.recording import Recording, read
 from monitors.alarms.reference import ReferenceMoments
 from monitors.alarms.runs import Runs
@@ -52,12 +53,6 @@ _ORDERED: Final = 24
 
 _REPLAYED_DAYS: Final = 28
 """Days of the reference's order that are learnt from, the latest ones."""
-
-
-_GROSS: Final = 0.75
-_GROSS_BY_ROWS: Final = 6.0
-"""A change of n rows is gross beyond `_GROSS + _GROSS_BY_ROWS / sqrt(n)` standard deviations of a
-row: a daily cycle of half of one stays below it, also where each row comes five times."""
 
 
 class StreamLaw:
@@ -275,8 +270,7 @@ class StreamLaw:
         """
         standing = self._standing
         young = ~self._forecasts.known & ~standing.alarm & (counts > 0)
-        bound = _GROSS + _GROSS_BY_ROWS / np.sqrt(np.maximum(counts, 1))
-        new = young & (np.abs(raw) > bound)
+        new = young & gross(raw, counts, self._accepted, self._units, float(self._critical[0]))
         if new.any():
             standing.begin(
                 new,
@@ -466,12 +460,9 @@ class StreamLaw:
     def _record(self) -> None:
         """Keep all that is known, so that the cells until now need not be shown again."""
         known = {
-            "windows": self._scales.windows,
-            "day": self._day,
+            "counts": [self._scales.windows, self._day, self._live_days, self._profile_days],
             "last": self._last if np.isfinite(self._last) else None,
             "interval": self.interval,
-            "live_days": self._live_days,
-            "profile_days": self._profile_days,
         }
         self._recording.begin(known, packed(self._arrays()))
 
@@ -495,14 +486,12 @@ class StreamLaw:
             raise ValueError("the state is of a law with other time scales")
         found = read(state, self.streams)
         known = found.known
-        windows, day = int(known["windows"]), int(known["day"])
+        windows, day, live_days, profile_days = map(int, known["counts"])
         last = -np.inf if known["last"] is None else float(known["last"])
         interval = float(known["interval"])
-        live_days, profile_days = int(known["live_days"]), int(known["profile_days"])
         fill(self._arrays(), found.arrays)
-        self._scales.windows, self._day = windows, day
-        self._last, self.interval = last, interval
-        self._live_days, self._profile_days = live_days, profile_days
+        self._scales.windows, self._day, self._live_days = windows, day, live_days
+        self._last, self.interval, self._profile_days = last, interval, profile_days
         self._derive()
         self._volatility.refresh()
         self._critical = -ndtri(self._levels / 2)
