@@ -100,6 +100,11 @@ class Thresholds(Section):
     ndcg: float | None = _at_least("NDCG of the first 10 items")
 
 
+Metric = Literal[
+    "accuracy", "balanced_accuracy", "f1", "auroc", "auprc", "log_loss", "brier",
+    "calibration_error", "mae", "rmse", "quantile_loss", "r2", "mrr", "ndcg",
+]  # fmt: skip
+"""All that can be measured of labelled rows."""
 PERFORMANCE_METRICS: Final[Mapping[str, tuple[str, ...]]] = {
     "classes": (
         "accuracy", "balanced_accuracy", "f1", "auroc", "auprc", "log_loss", "brier",
@@ -139,6 +144,11 @@ class PerformanceMonitor(Section):
     thresholds: Thresholds = Field(
         default_factory=Thresholds,
         description="Of any metric of the model's kind of labels; see docs/labels.md.",
+    )
+    learn: list[Metric] = Field(
+        default_factory=list,
+        description="Metrics whose threshold is learnt from the profile: the worst value that its "
+        "held-out rows with labels do not rule out (`vigil profile --label`).",
     )
     quantile: float | None = Field(
         None,

@@ -55,7 +55,7 @@ def answers_of(
     n = len(next(iter(inputs.values())))
     kept = np.unique(np.linspace(0, n - 1, min(n, ANSWERED_ROWS)).astype(np.int64))
     try:
-        outputs = _answered(entry, {name: each[kept] for name, each in inputs.items()}, progress)
+        outputs = answered(entry, {name: each[kept] for name, each in inputs.items()}, progress)
         columns = answer_columns(outputs, entry.config)
         return ReferenceProfile.fit(columns, times=None if times is None else times[kept])
     except Exception as error:  # noqa: BLE001 - a model's own code fails in its own ways
@@ -67,9 +67,16 @@ def answers_of(
         return None
 
 
-def _answered(
+def answered(
     entry: ModelEntry, inputs: Tensors, progress: Callable[[int, int], None]
 ) -> dict[str, np.ndarray]:
+    """Return what a version answers to rows, by output; BF16 widened.
+
+    Args:
+        entry: the version.
+        inputs: rows.
+        progress: is told how many rows of how many are answered.
+    """
     model = load(uncompiled(entry), "cpu")
     rows = len(next(iter(inputs.values())))
     found = []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -15,6 +15,7 @@ import msgspec
 import numpy as np
 
 from guards.guard import Stage
+from monitors.reference.learnt_metric import Learnt
 from monitors.reference.profile import ReferenceProfile
 from serving.config import ConfigError, GuardSection, InputSpec, ModelConfig, descriptor_of
 from serving.config.guards.descriptor import ReferenceRows, lacks_features
@@ -24,8 +25,16 @@ from serving.models.preparation import deviation
 from serving.models.profile.answers import answers_of, uncompiled
 from serving.models.profile.columns import input_columns
 from serving.models.profile.dataset import DataColumns, Dataset, read_dataset, write_dataset
-from serving.models.profile.files import BASELINE, DRIFT, REFERENCE, learned_path
+from serving.models.profile.files import (
+    BASELINE,
+    DRIFT,
+    PERFORMANCE,
+    REFERENCE,
+    learned_path,
+    write_performance,
+)
 from serving.models.profile.not_learnt import not_learnt, not_learnt_of_rows
+from serving.models.profile.performance import performance_of
 from serving.models.repository.folder import ModelEntry
 from serving.models.repository.manifest import renew_digest
 from serving.protocol.datatypes import bf16_to_fp32
@@ -58,6 +67,8 @@ def fit_profile(
       model answers to them; with a time column also window by window.
     - `<guard>.npz`: for every guard of the model that learns, as `mahalanobis` does: what it
       learned from `reference` and `heldout`.
+    - `performance.json`: of held-out rows with labels, how good the model is on them, and from
+      which value on it would not be.
     - `baseline.json`: the mean row of every numeric input, and of text the most frequent value of
       every column, over all rows.
     - `reference.parquet`: the inputs of at most `REPORT_ROWS` rows, spread over all of them, for
@@ -102,6 +113,7 @@ def fit_profile(
     if learning:
         written += _write_guards(entry, learning, fitted, held)
     progress("profile", 2, 3)
+    written += _write_performance(entry, performance_of(entry, held, told))
     written.append(_write_baseline(entry, inputs))
     written.append(_write_reference(entry, reference, inputs))
     progress("profile", 3, 3)
@@ -140,6 +152,15 @@ def _write_drift(
     profile = replace(fitted, outputs=answers)
     path = entry.profile / DRIFT
     return _replace(path, msgspec.json.encode(profile.to_dict()))
+
+
+def _write_performance(entry: ModelEntry, learnt: Mapping[str, Learnt]) -> list[Path]:
+    path = entry.profile / PERFORMANCE
+    if not learnt:
+        # What an earlier profile has learnt is of other rows than the rest.
+        path.unlink(missing_ok=True)
+        return []
+    return [_replace(path, write_performance(learnt))]
 
 
 def _write_guards(

@@ -17,9 +17,11 @@ from serving.models.profile.dataset import DataColumns, Dataset, read_dataset, w
 from serving.models.profile.files import (
     BASELINE,
     DRIFT,
+    PERFORMANCE,
     REFERENCE,
     read_baseline,
     read_drift_reference,
+    read_performance,
 )
 from serving.models.profile.fit import fit_profile
 from serving.models.repository.folder import ModelEntry, ModelRepository
@@ -56,7 +58,11 @@ def test_files_come_back_as_they_were_fitted(cancer):
     reference = cancer.directory / "reference.parquet"
     heldout = cancer.directory / "heldout.parquet"
     written = fit_profile(cancer, reference, heldout, lambda *step: steps.append(step))
-    assert [path.name for path in written] == [DRIFT, "mahalanobis.npz", BASELINE, REFERENCE]
+    assert [path.name for path in written] == [
+        DRIFT, "mahalanobis.npz", PERFORMANCE, BASELINE, REFERENCE,
+    ]  # fmt: skip
+    accuracy = read_performance(cancer)["accuracy"]
+    assert 0.7 < accuracy.threshold < accuracy.value <= 1
     done = {what: [step[1:] for step in steps if step[0] == what] for what, *_ in steps}
     assert done["profile"] == [(1, 3), (2, 3), (3, 3)]
     assert done["answers"][-1] == (398, 398)
@@ -231,11 +237,13 @@ def test_what_rows_in_csv_teach_and_what_they_do_not(tmp_path):
     assert profile.outputs is None
     assert [line.partition(":")[0] for line in told] == [
         "labels", "fairness", "drift of answers", "column 'x[1]'",
+        "thresholds of performance",
     ]  # fmt: skip
     assert told[2].endswith("it will be compared with the first answers that are served")
     fit_profile(entry, path, told=told.append)
-    assert "--label" in told[4]
-    assert any("--time" in line for line in told[5:])
+    assert not (tmp_path / "profile" / PERFORMANCE).exists()
+    assert "--label" in told[5]
+    assert any("--time" in line for line in told[6:])
 
 
 def test_of_a_model_on_another_server_no_answers_are_learnt(tmp_path):

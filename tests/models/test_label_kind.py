@@ -1,7 +1,7 @@
 import pytest
 
 from serving.config import ModelConfig
-from serving.monitoring.label_kind import label_kind, label_measures
+from serving.models.label_kind import label_kind, label_measures
 
 X = {"name": "x", "datatype": "FP32", "shape": [-1, 1]}
 
