@@ -13,8 +13,8 @@ from monitors.slices.objectives import Objective
 
 _KEPT: Final = 200
 """Slices that are kept; many of them are nearly the same."""
-_MOST_PARENTS: Final = 3000
-"""Slices of a level that are cut further; those with the highest bounds."""
+_MOST_PARENTS: Final = 1000
+"""Slices of a level that are cut further; those with the highest scores."""
 
 
 class Scored(NamedTuple):
@@ -43,6 +43,7 @@ class Searched:
 
 
 class _Parent(NamedTuple):
+    score: float
     bound: float
     conditions: tuple[Condition, ...]
     rows: int
@@ -62,16 +63,15 @@ class _Search:
         return max(self._best[0][0], 0.0) if len(self._best) == _KEPT else 0.0
 
     def run(self, depth: int) -> Searched:
-        parents = self._children(_Parent(np.inf, (), len(self._table.codes)), depth > 1)
+        parents = self._children(_Parent(0.0, np.inf, (), len(self._table.codes)), depth > 1)
         complete = True
         for level in range(2, depth + 1):
-            parents.sort(key=lambda parent: -parent.bound)
+            parents = sorted((p for p in parents if p.bound > self._threshold), reverse=True)
             complete &= len(parents) <= _MOST_PARENTS
             children: list[_Parent] = []
             for parent in parents[:_MOST_PARENTS]:
-                if parent.bound <= self._threshold:
-                    break
-                children += self._children(parent, level < depth)
+                if parent.bound > self._threshold:  # which has risen since
+                    children += self._children(parent, level < depth)
                 if len(children) > 4 * _MOST_PARENTS:
                     children = heapq.nlargest(_MOST_PARENTS, children)
                     complete = False
@@ -98,7 +98,12 @@ class _Search:
         bounds = self._objective.bound(rows, sums, float(values[:, 0].max()))
         bounds[rows == parent.rows] = -np.inf
         return [
-            _Parent(float(bounds[at]), (*parent.conditions, self._at(which, at)), int(rows[at]))
+            _Parent(
+                float(scores[at]),
+                float(bounds[at]),
+                (*parent.conditions, self._at(which, at)),
+                int(rows[at]),
+            )
             for at in np.flatnonzero(bounds > self._threshold)
         ]
 
