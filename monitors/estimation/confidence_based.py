@@ -13,9 +13,9 @@ from monitors.estimation.calibration import (
 )
 from monitors.estimation.conformal_band import BandedEstimator, Figures
 from monitors.estimation.density_ratio import density_ratio
-from monitors.estimation.feature_matrix import FeatureMatrix
 from monitors.estimation.figures import expected_figures, realised_class_figures
 from monitors.estimation.predictions import LabelledPredictions, Predictions, class_scores
+from monitors.reference.feature_matrix import FeatureMatrix
 
 _SEED: Final = 0
 

@@ -9,9 +9,9 @@ from sklearn.ensemble import HistGradientBoostingRegressor
 from threadpoolctl import threadpool_limits
 
 from monitors.estimation.conformal_band import BandedEstimator, Figures
-from monitors.estimation.feature_matrix import FeatureMatrix
 from monitors.estimation.figures import answers, realised_number_figures
 from monitors.estimation.predictions import LabelledPredictions, Predictions
+from monitors.reference.feature_matrix import FeatureMatrix
 
 _SEED: Final = 0
 
