@@ -4,7 +4,7 @@ import pytest
 from loadtest.experiments.causes import Size, case
 from monitors.slices.causes import CAUSES, FEWEST, explain_change
 
-SMALL = Size(cases=1, rows=2000)
+SMALL = Size(cases=1, rows=1500)
 
 
 def explained(cause, seed):
@@ -33,8 +33,8 @@ def test_parts_add_up_to_the_change():
 
 
 def test_no_change_has_no_cause():
-    told = [explained(None, seed)[1].cause for seed in range(3)]
-    assert told.count(None) >= 2
+    told = [explained(None, seed)[1].cause for seed in range(2)]
+    assert told == [None, None]
 
 
 def test_a_gain_has_a_cause_as_well():

@@ -16,7 +16,7 @@ def world(seed, n=6000):
 
 
 def test_the_planted_slice_comes_first():
-    size = Size(seeds=10, rows=6000)
+    size = Size(seeds=10, rows=5000)
     found = [planted(1 + seed % 3, seed, size) for seed in range(10)]
     assert sum(each["right"] for each in found) >= 9
 
@@ -51,11 +51,11 @@ def test_missing_values_are_a_slice():
 
 def test_where_nothing_is_planted_nothing_is_confirmed():
     told = 0
-    for seed in range(15):
-        rng, columns, _ = world(seed, 1500)
-        errors = rng.random(1500) < 0.1
+    for seed in range(10):
+        rng, columns, _ = world(seed, 1200)
+        errors = rng.random(1200) < 0.1
         told += any(each.confirmed for each in worst_slices(columns, errors).slices)
-    assert told <= 2  # 5 % of 15, and two standard errors
+    assert told <= 1  # 5 % are stated
 
 
 def test_slices_differ_by_their_rows():
@@ -82,10 +82,10 @@ def test_the_slice_with_the_largest_gap_of_groups_is_found():
 
 def test_a_gap_that_is_the_same_everywhere_is_no_slice():
     told = 0
-    for seed in range(5):
-        rng, columns, _ = world(seed, 3000)
-        members = rng.random(3000) < 0.5
-        outcomes = rng.random(3000) < 0.5 - 0.2 * members
+    for seed in range(4):
+        rng, columns, _ = world(seed, 2000)
+        members = rng.random(2000) < 0.5
+        outcomes = rng.random(2000) < 0.5 - 0.2 * members
         found = most_disparate_slices(columns, outcomes, members).slices
         told += any(each.confirmed for each in found)
     assert told <= 1
