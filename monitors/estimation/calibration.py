@@ -121,10 +121,10 @@ def _isotonic(scores: np.ndarray, hits: np.ndarray, weights: np.ndarray) -> np.n
     total = np.bincount(place, weights * hits)[there]
     at, mass = at[there], mass[there]
     found = isotonic_regression(total / mass, weights=mass)
-    # A step in the middle of its block, not at its end, which would favour its own rows.
-    starts = found.blocks[:-1]
-    blocks = np.add.reduceat(mass, starts)
-    return np.stack((np.add.reduceat(mass * at, starts) / blocks, found.x[starts]))
+    # Flat from the first to the last score of a block: then the probabilities of the rows of a
+    # block sum to its hits, however unevenly scores lie in it.
+    ends = np.column_stack((found.blocks[:-1], found.blocks[1:] - 1)).ravel()
+    return np.stack((at[ends], found.x[ends]))
 
 
 def _platt(scores: np.ndarray, hits: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -133,17 +133,27 @@ def _platt(scores: np.ndarray, hits: np.ndarray, weights: np.ndarray) -> np.ndar
     line = _log_odds(scores) if odds else scores.astype(np.float64)
     design = np.column_stack((line, np.ones(len(line))))
     scaled = weights * weights.sum() / max(float((weights**2).sum()), 1e-12)
-    prior, precision = np.array([1.0, 0.0]), np.eye(2)
-    found = prior.copy()
+    prior = np.array([1.0, 0.0])
+
+    def slope_of(at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        expected = expit(design @ at)
+        gradient = design.T @ (scaled * (hits - expected)) - (at - prior)
+        curvature = (design.T * (scaled * expected * (1 - expected))) @ design + np.eye(2)
+        return gradient, curvature
+
+    # From 0, where no probability is saturated yet; halved where a step goes too far.
+    found = np.zeros(2)
+    gradient, curvature = slope_of(found)
     for _ in range(_STEPS):
-        expected = expit(design @ found)
-        gradient = design.T @ (scaled * (hits - expected)) - precision @ (found - prior)
-        curvature = (design.T * (scaled * expected * (1 - expected))) @ design + precision
         step = np.linalg.solve(curvature, gradient)
-        # Far from the optimum Newton's steps may be too long.
-        found += step * min(1.0, 2.0 / max(float(np.abs(step).max()), 1e-12))
-        if np.abs(step).max() < 1e-8:
+        while np.abs(step).max() > 1e-10:
+            next_gradient, next_curvature = slope_of(found + step)
+            if float(next_gradient @ step) > -0.5 * float(gradient @ step):
+                break
+            step /= 2
+        else:
             break
+        found, gradient, curvature = found + step, next_gradient, next_curvature
     return np.append(found, float(odds))[:, None]
 
 

@@ -1,9 +1,11 @@
 import numpy as np
 import pytest
 from scipy.special import expit
+from sklearn.linear_model import LogisticRegression
 
 from monitors.estimation.calibration import (
     Calibrator,
+    _fit,
     calibrated,
     calibrator,
     check_can_be_calibrated,
@@ -54,6 +56,33 @@ def test_ties_and_rows_without_weight():
     weights = np.where(score > 0.5, 0.0, 1.0)
     found = calibrator(score, hits, weights, np.random.default_rng(0))
     assert np.isfinite(found.of(np.array([0.0, 0.5, 1.0]))).all()
+
+
+def saturated(seed=0):
+    """Scores that are nearly all 0 or 1, one in ten of them wrong."""
+    rng = np.random.default_rng(seed)
+    hits = (rng.random(600) < 0.5) * 1.0
+    turned = rng.random(600) < np.where(hits, 0.15, 0.05)
+    score = expit(rng.normal(size=600) + np.where(turned, 1 - 2 * hits, 2 * hits - 1) * 20)
+    return score, hits
+
+
+def test_platt_finds_its_optimum_where_scores_are_saturated():
+    score, hits = saturated()
+    found = _fit("platt", score, hits, np.ones(600))
+    clipped = np.clip(score, 1e-6, 1 - 1e-6)
+    line = np.log(clipped / (1 - clipped))[:, None]
+    expected = LogisticRegression(C=np.inf).fit(line, hits)
+    assert found.knots[0, 0] == pytest.approx(expected.coef_[0, 0], abs=0.02)
+    assert found.knots[1, 0] == pytest.approx(expected.intercept_[0], abs=0.05)
+    assert found.of(score).mean() == pytest.approx(hits.mean(), abs=0.005)
+
+
+def test_isotonic_probabilities_of_any_scores_sum_to_the_hits():
+    score, hits = saturated()
+    weights = np.random.default_rng(1).random(600)
+    found = _fit("isotonic", score, hits, weights)
+    assert weights @ found.of(score) == pytest.approx(weights @ hits)
 
 
 def test_classes_sum_to_one():
