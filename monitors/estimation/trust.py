@@ -50,7 +50,8 @@ class Trust:
     An exact binomial test compares the share of misses among the latest 5, 10, 20 and 40 chunks
     with the stated one; Bonferroni's correction pays for the four. A test is made at every chunk,
     so an estimate that keeps its word still loses trust now and then, and regains it as the chunks
-    move on: that costs alerts, not false ones.
+    move on: that costs alerts, not false ones. A band from few chunks of the reference may cover
+    less than it states; then trust is lost more often than the level says.
 
     Args:
         level: of each test, in (0, 1).
