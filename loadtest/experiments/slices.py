@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
@@ -17,7 +17,8 @@ from monitors.slices.worst_slices import worst_slices
 ROWS: Final = 20_000
 USUAL: Final = 0.1
 """Share of wrong answers outside of the planted slice."""
-PLANTED: Final = 0.4
+PLANTED: Final = (0.4, 0.3, 0.2)
+"""Shares of wrong answers in it: a strong slice, which should come first, and weaker ones."""
 SHARES: Final = (0.025, 0.2)
 """Of the rows, that a planted slice has."""
 RIGHT: Final = 0.5
@@ -93,16 +94,17 @@ def _condition(values: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return upwards
 
 
-def planted(depth: int, seed: int, size: Size) -> dict[str, Any]:
+def planted(depth: int, seed: int, size: Size, wrong: float = PLANTED[0]) -> dict[str, Any]:
     """Search a planted slice; returns what was found as JSON values."""
     rng = np.random.default_rng([seed, depth])
     columns = features(rng, size.rows)
     names, inside = plant(columns, depth, rng)
-    errors = rng.random(size.rows) < np.where(inside, PLANTED, USUAL)
+    errors = rng.random(size.rows) < np.where(inside, wrong, USUAL)
     found = worst_slices(columns, errors, seed=seed).slices
     best = found[0] if found else None
     alike = 0.0 if best is None else float((best.rows & inside).sum() / (best.rows | inside).sum())
     return {
+        "wrong": wrong,
         "depth": depth,
         "columns": list(names),
         "share": round(float(inside.mean()), 4),
@@ -127,7 +129,11 @@ def measure(size: Size) -> dict[str, Any]:
     """Simulate everything; returns figures as JSON values."""
     return {
         "size": asdict(size),
-        "planted": [planted(DEPTHS[s % len(DEPTHS)], s, size) for s in range(size.seeds)],
+        "planted": [
+            planted(DEPTHS[seed % len(DEPTHS)], seed, size, wrong)
+            for wrong in PLANTED
+            for seed in range(size.seeds)
+        ],
         "calm": [calm(seed, size) for seed in range(size.seeds)],
     }
 
@@ -140,21 +146,23 @@ def tables(found: Mapping[str, Any]) -> str:
         "",
         (
             f"{size['rows']:,} rows of ten columns, half of them to search and half to confirm. "
-            f"{USUAL:.0%} of the answers are wrong, and {PLANTED:.0%} in a planted slice of "
+            f"{USUAL:.0%} of the answers are wrong, and more in a planted slice of "
             f"{SHARES[0]:.1%} to {SHARES[1]:.0%} of the rows. It is found if the first slice is "
             f"confirmed and shares {RIGHT:.0%} of the rows that are in either of the two."
         ),
         "",
-        "| Conditions | Planted | Found first | With the same columns | Median of rows shared |",
-        "|---|---|---|---|---|",
+        (
+            "| Wrong in it | Conditions | Planted | Found first | With the same columns | "
+            "Median of rows shared |"
+        ),
+        "|---|---|---|---|---|---|",
     ]
-    kinds = [(str(d), [e for e in found["planted"] if e["depth"] == d]) for d in DEPTHS]
-    for name, group in [*kinds, ("all", found["planted"])]:
-        if group:
-            right = sum(each["right"] for each in group)
-            same = sum(each["right"] and each["same_columns"] for each in group)
-            alike = float(np.median([each["alike"] for each in group]))
-            lines.append(f"| {name} | {len(group)} | {right} | {same} | {alike:.2f} |")
+    for wrong in PLANTED:
+        strong = [each for each in found["planted"] if each["wrong"] == wrong]
+        kinds = [(str(d), [e for e in strong if e["depth"] == d]) for d in DEPTHS]
+        for name, group in [*kinds, ("all", strong)]:
+            if group:
+                lines.append(f"| {wrong:.0%} | {name} | " + " | ".join(_counts(group)) + " |")
     told = sum(count > 0 for count in found["calm"])
     lines += [
         "",
@@ -164,6 +172,13 @@ def tables(found: Mapping[str, Any]) -> str:
         ),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _counts(group: Sequence[Mapping[str, Any]]) -> list[str]:
+    right = sum(each["right"] for each in group)
+    same = sum(each["right"] and each["same_columns"] for each in group)
+    alike = float(np.median([each["alike"] for each in group]))
+    return [str(len(group)), str(right), str(same), f"{alike:.2f}"]
 
 
 EXPERIMENT: Final = Experiment(

@@ -24,12 +24,12 @@ def test_what_is_found_is_compared_with_what_was_planted():
 
 
 def test_tables_count_by_depth():
-    each = {"depth": 1, "right": True, "same_columns": False, "alike": 0.9}
-    other = {"depth": 2, "right": False, "same_columns": True, "alike": 0.1}
+    each = {"wrong": 0.4, "depth": 1, "right": True, "same_columns": False, "alike": 0.9}
+    other = {"wrong": 0.2, "depth": 2, "right": False, "same_columns": True, "alike": 0.1}
     told = tables(
         {"size": {"seeds": 2, "rows": 100}, "planted": [each, other], "calm": [0, 2, 0]}
     )  # fmt: skip
-    assert "| 1 | 1 | 1 | 0 | 0.90 |" in told
-    assert "| 2 | 1 | 0 | 0 | 0.10 |" in told
-    assert "| all | 2 | 1 | 0 | 0.50 |" in told
+    assert "| 40% | 1 | 1 | 1 | 0 | 0.90 |" in told
+    assert "| 40% | all | 1 | 1 | 0 | 0.90 |" in told
+    assert "| 20% | 2 | 1 | 0 | 0 | 0.10 |" in told
     assert "1 of 3 searches confirm a slice" in told
