@@ -94,7 +94,7 @@ def _rounded_down(edges: np.ndarray) -> np.ndarray:
 
 def fit_numeric(values: np.ndarray, max_bins: int) -> NumericColumn:
     """Return bins at the quantiles of values, float64 [n], and how many fall in each."""
-    return fit_bins(values, _quantile_edges(values[np.isfinite(values)], max_bins))
+    return fit_bins(values, quantile_edges(values[np.isfinite(values)], max_bins))
 
 
 def fit_bins(values: np.ndarray, edges: np.ndarray) -> NumericColumn:
@@ -111,20 +111,27 @@ def tail_share(rows: int) -> float:
     return max(_TAIL_SHARE, _TAIL_ROWS / rows) if rows >= _ROWS_WITH_TAILS else 0.0
 
 
-def _quantile_edges(finite: np.ndarray, max_bins: int) -> np.ndarray:
+def quantile_edges(finite: np.ndarray, max_bins: int, *, tails: bool = True) -> np.ndarray:
+    """Return inner edges at the quantiles of finite values, float64 [k].
+
+    Args:
+        finite: float64 [n].
+        max_bins: most bins between the quantiles; values that fill one have it for themselves.
+        tails: whether rare ends, and what lies beyond all values, have bins too.
+    """
     if not len(finite):
         return np.empty(0)
     distinct, counts = np.unique(finite, return_counts=True)
     boundary = _boundaries(distinct)
     bins = min(max_bins, max(2, len(finite) // 10))
-    tail = tail_share(len(finite))
+    tail = tail_share(len(finite)) if tails else 0.0
     shares = np.append(np.arange(1, bins) / bins, [tail, 1 - tail] if tail else [])
     # To the nearest row: 1 - tail is no exact number, and would leave a row more or less.
     ranks = np.round(shares * len(finite), 6)
     at = np.searchsorted(np.cumsum(counts), ranks)
     atoms = at[counts[at] * bins >= len(finite)]
-    ends = [0, len(distinct)]  # beyond them lies what the reference never had
-    chosen = boundary[np.unique(np.concatenate((at + 1, atoms, ends)))]
+    ends = [0, len(distinct)] if tails else []  # beyond them lies what the values never had
+    chosen = boundary[np.unique(np.concatenate((at + 1, atoms, ends)).astype(np.int64))]
     edges: np.ndarray = chosen[np.abs(chosen) < LARGEST]
     return edges
 
